@@ -1,0 +1,40 @@
+# The verbs of the house. `make demo` and `make test` need nothing prepared but Python >= 3.11.
+PYTHON ?= python3
+PORT ?= 8200
+BIN = .venv/bin
+
+.PHONY: demo test check install dev bench proto clean
+
+# The product and its demo services, ready to run.
+install: .venv/.installed
+.venv/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[examples]'
+	touch $@
+
+# And all that proves it.
+dev: .venv/.dev
+.venv/.dev: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@ .venv/.installed
+
+demo: install
+	@exec $(BIN)/asectl up --demo --port $(PORT)
+
+test: dev
+	$(BIN)/pytest
+
+check: dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: dev
+	$(BIN)/python -m bench
+
+proto: dev
+	$(BIN)/python -m schemas.build
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,70 @@
+"""`asectl lb`: a hub in its own process, for more than one gateway."""
+
+import argparse
+import asyncio
+import logging
+import time
+from random import SystemRandom
+
+from asectl import logs, options, process
+from config.options import Config
+
+_logger = logging.getLogger("ase.lb")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's flags."""
+    options.add_config(parser, ("lb",))
+    parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
+
+
+def run(told: argparse.Namespace) -> int:
+    """Serve until stopped."""
+    config, _ = options.read(told)
+    logs.setup(config.log_level)
+
+    async def main(stop: "asyncio.Future[bool]") -> None:
+        await _serve(config, stop)
+
+    return process.serve(main, until_stdin_closes=told.until_stdin_closes)
+
+
+async def _serve(config: Config, stop: "asyncio.Future[bool]") -> None:
+    from prometheus_client import CollectorRegistry
+
+    from gateway import admin
+    from gateway.metrics import FleetMetrics
+    from gateway.serve import dialled, http_server, listen
+    from lb.hub import Hub
+    from lb.table import Change, Table
+    from rpc.server import Server
+
+    table = Table(silence=config.lb.silence, ttl=config.lb.ttl)
+    registry = CollectorRegistry()
+    metrics = FleetMetrics(registry)
+
+    def on_change(change: Change) -> None:
+        _logger.info(f"instance {change.after.value}", extra=change.facts())
+        metrics.changed(change, table)
+
+    epoch = SystemRandom().getrandbits(63) | 1
+    hub = Hub(table, clock=time.monotonic, epoch=epoch, on_change=on_change)
+    private = listen("127.0.0.1", config.lb.admin_port)
+    server = Server(unary=hub.unary(), stream=hub.stream())
+    port = await server.start(config.lb.host, config.lb.port)
+    watching = http_server(admin.build(registry, table, time.monotonic, dict), config.gateway)
+    sweeping = asyncio.create_task(hub.sweep())
+    serving = asyncio.create_task(watching.serve(sockets=[private]))
+    facts = {
+        "lb": f"{dialled(config.lb.host)}:{port}",
+        "admin": f"http://127.0.0.1:{private.getsockname()[1]}",
+    }
+    _logger.info("listening", extra=facts)
+    try:
+        await stop
+    finally:
+        sweeping.cancel()
+        watching.should_exit = True
+        await server.stop(0)
+        await serving
+    _logger.info("stopped")

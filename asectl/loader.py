@@ -1,0 +1,62 @@
+"""`asectl loader run`: a Wrapper as a loader process."""
+
+import argparse
+import asyncio
+import logging
+
+from asectl import logs, process
+from asectl.main import Failure
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's flags."""
+    parser.add_argument("wrapper", metavar="FILE:Class", help="the Wrapper to serve")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=0, help="port; 0 (the default) takes a free one"
+    )
+    parser.add_argument(
+        "--advertise", default="", metavar="HOST:PORT",
+        help="what gateways dial, where it differs: in containers, behind NAT (port 0: as listened)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--lb", default="127.0.0.1:8220", metavar="HOST:PORT,...",
+        help="the hubs to report to (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--total", type=int, default=0, help="requests at a time (the Wrapper's)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="an entry of init's config"
+    )
+    parser.add_argument("--drain", type=float, default=30.0, help="seconds for what runs (30)")
+    parser.add_argument("--log-level", default="info", help="least level that is logged (info)")
+    parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
+
+
+def run(told: argparse.Namespace) -> int:
+    """Serve until stopped."""
+    from aseloader import run as loader
+    from aseloader.declare import DeclarationError
+
+    logs.setup(told.log_level)
+    options = loader.LoaderOptions(
+        host=told.host,
+        port=told.port,
+        advertise=told.advertise,
+        hubs=tuple(hub for hub in told.lb.split(",") if hub),
+        total=told.total,
+        drain=told.drain,
+        config=dict(entry.partition("=")[::2] for entry in told.set),
+    )
+    try:
+        kind = loader.load(told.wrapper)
+
+        def ready(addr: str) -> None:
+            facts = {"service": kind.service, "addr": addr, "lb": told.lb}
+            logging.getLogger("ase.loader").info("listening", extra=facts)
+
+        async def main(stop: "asyncio.Future[bool]") -> None:
+            await loader.run(kind, options, ready, stop)
+
+        return process.serve(main, until_stdin_closes=told.until_stdin_closes)
+    except (loader.LoadError, DeclarationError) as error:
+        raise Failure(str(error)) from None

@@ -1,0 +1,77 @@
+"""Logging: one JSON object a line on stderr, written by a thread of its own so that nobody waits."""
+
+import atexit
+import json
+import logging
+import logging.handlers
+import os
+import queue
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+_CAPACITY = 10_000
+_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes a record, its `extra` fields among the others; control characters are escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        fields: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        fields |= {key: value for key, value in vars(record).items() if key not in _PLAIN}
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(fields, default=str)
+
+
+class _Queue(logging.handlers.QueueHandler):
+    """Hands records over without ever blocking; what finds no room is dropped and counted."""
+
+    def __init__(self, waiting: "queue.Queue[Any]") -> None:
+        super().__init__(waiting)
+        self._dropped = 0
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        if self._dropped and not self.queue.full():
+            lost, self._dropped = self._dropped, 0
+            self.queue.put_nowait(
+                logging.makeLogRecord(
+                    {
+                        "name": "ase.log",
+                        "levelno": logging.WARNING,
+                        "levelname": "WARNING",
+                        "msg": "log lines dropped",
+                        "count": lost,
+                    }
+                )  # fmt: skip
+            )
+        try:
+            self.queue.put_nowait(record)
+        except queue.Full:
+            self._dropped += 1
+
+
+def setup(level: str) -> None:
+    """Send every logger's records of at least `level` to stderr. To be called once, by a command."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its lines would not be JSON
+    sink = logging.StreamHandler(sys.stderr)
+    sink.setFormatter(JsonFormatter())
+    waiting: queue.Queue[Any] = queue.Queue(_CAPACITY)
+    listener = logging.handlers.QueueListener(waiting, sink)
+    listener.start()
+    atexit.register(listener.stop)
+    root = logging.getLogger()
+    root.addHandler(_Queue(waiting))
+    root.setLevel(level.upper())
+    for noisy in ("uvicorn.error", "asyncio", "httpx", "httpcore", "PIL"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,82 @@
+"""The table of commands. A command's module is loaded when it is called, so that help is quick."""
+
+import argparse
+import errno
+import importlib
+import sys
+from importlib.metadata import version
+
+COMMANDS = {
+    "up": ("asectl.up", "run a gateway and loaders together; --demo brings two demo services"),
+    "gateway": ("asectl.gateway", "run a gateway (WebGate, Atom and, unless told otherwise, LB)"),
+    "lb": ("asectl.lb", "run an LB hub in its own process"),
+    "loader run": ("asectl.loader", "serve a Wrapper: asectl loader run FILE:Class"),
+    "call": ("asectl.call", "call a service with a file, as the curl line does"),
+    "kong render": ("asectl.kong", "print a declarative Kong file for an ase.yaml"),
+    "healthcheck": ("asectl.healthcheck", "exit 0 when a gateway is ready (for Docker)"),
+}
+
+EXIT_FAILED = 1
+EXIT_CONFIG = 3
+EXIT_UNREACHABLE = 4
+EXIT_INTERRUPTED = 130
+
+
+class Failure(Exception):  # noqa: N818 (a command's end, not a fault of the program)
+    """A command that ends badly: the words for the user, and the exit code."""
+
+    def __init__(self, words: str, code: int = EXIT_FAILED) -> None:
+        super().__init__(words)
+        self.code = code
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 well, 1 failed, 2 usage, 3 config, 4 unreachable."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] in (["--version"], ["version"]):
+        print(f"asectl {version('athena-serving')}")
+        return 0
+    name = _name(words)
+    if name is None:
+        print(_help())
+        asked = not words or words[0] in ("-h", "--help", "help")
+        return 0 if asked else 2
+    module = importlib.import_module(COMMANDS[name][0])
+    parser = argparse.ArgumentParser(f"asectl {name}", description=COMMANDS[name][1])
+    module.add_arguments(parser)
+    told = parser.parse_args(words[len(name.split()) :])
+    try:
+        code: int = module.run(told)
+    except Failure as failure:
+        print(f"asectl: {failure}", file=sys.stderr)
+        return failure.code
+    except OSError as error:
+        print(f"asectl: {_explained(error)}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return code
+
+
+def _name(words: list[str]) -> str | None:
+    for length in (2, 1):
+        name = " ".join(words[:length])
+        if name in COMMANDS:
+            return name
+    return None
+
+
+def _help() -> str:
+    lines = ["usage: asectl COMMAND [options]   (asectl COMMAND --help tells them)", ""]
+    lines += [f"  {name:<13} {words}" for name, (_, words) in COMMANDS.items()]
+    return "\n".join(lines)
+
+
+def _explained(error: OSError) -> str:
+    """Say which port is busy, and who holds it; other errors as they are."""
+    if error.errno != errno.EADDRINUSE or not error.filename:
+        return str(error)
+    from asectl.ports import holder
+
+    port = int(str(error.filename).rpartition(":")[2])
+    return f"{error.filename} is in use{holder(port)}; choose another port, or 0 for a free one"

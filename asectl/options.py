@@ -1,0 +1,63 @@
+"""The product's options as flags of a command, and the config they lead to."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from asectl.main import EXIT_CONFIG, Failure
+from config import resolve, source
+from config.options import SECTIONS, Config, meta_of, plain_fields
+
+DEFAULT_FILE = "ase.yaml"
+
+
+def add_config(parser: argparse.ArgumentParser, sections: tuple[str, ...]) -> None:
+    """Add `--config` and a flag for every option of the sections, and the log level's."""
+    parser.add_argument(
+        "-c", "--config", metavar="FILE", help=f"the config file (default: {DEFAULT_FILE}, if any)"
+    )
+    for section in sections:
+        for told in plain_fields(SECTIONS[section]):
+            _add(parser, f"{section}.{told.name}", told)
+    for told in plain_fields(Config):
+        if told.name in ("schemas", "log_level"):
+            _add(parser, told.name, told)
+
+
+def _add(parser: argparse.ArgumentParser, dotted: str, told: Any) -> None:
+    parser.add_argument(
+        resolve.flag_name(dotted),
+        dest=dotted,
+        metavar=dotted.rpartition(".")[2].upper(),
+        help=f"{meta_of(told).help.replace('%', '%%')} ({_default(told)})",
+    )
+
+
+def _default(told: Any) -> str:
+    default = told.default_factory() if callable(told.default_factory) else told.default
+    return "default: none" if default in ("", [], None) else f"default: {default}"
+
+
+def read(told: argparse.Namespace) -> tuple[Config, Path]:
+    """Return the config, and the folder that its paths start from.
+
+    Raises Failure (exit code 3) with every fault of the file in its place.
+    """
+    path = Path(told.config or DEFAULT_FILE)
+    flags = {
+        name: value
+        for name, value in vars(told).items()
+        if value is not None and ("." in name or name in ("schemas", "log_level"))
+    }
+    try:
+        parsed = None
+        if told.config or path.is_file():
+            parsed = source.read(path.read_text(encoding="utf-8"), str(path))
+        config = resolve.resolve(parsed, os.environ, flags)
+    except (source.ConfigError, OSError, UnicodeDecodeError) as error:
+        raise Failure(
+            f"config: {error}" if isinstance(error, OSError) else f"\n{error}", EXIT_CONFIG
+        ) from None
+    base = Path() if "schemas" in flags else path.parent
+    return config, base

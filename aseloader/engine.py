@@ -1,0 +1,154 @@
+"""One request at the loader: a licence, the wrapper's work, the answer's frame."""
+
+import asyncio
+import inspect
+import json
+import logging
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from aseloader.declare import members
+from aseloader.fields import Input, Output, Parameter
+from aseloader.wrapper import Context, Data, Outputs, Refused, Wrapper
+from lb.meter import Meter
+from schemas.errors import BAD_MODE, BAD_OUTPUT, FULL, RAISED, REFUSED, AseError
+from schemas.service import DataType
+from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
+
+_logger = logging.getLogger("ase.loader")
+
+
+class Engine:
+    """Drives a wrapper: at most `meter.total` requests at a time.
+
+    A sync `once` runs in a thread; its licence is taken until the thread has returned, even when
+    the caller has gone. An async one runs in the loop and is cancelled with its caller.
+    """
+
+    def __init__(self, wrapper: Wrapper, meter: Meter) -> None:
+        self._wrapper = wrapper
+        self._meter = meter
+        self._params: dict[str, Parameter] = members(type(wrapper), Parameter)
+        self._inputs: dict[str, Input] = members(type(wrapper), Input)
+        self._outputs: dict[str, Output] = members(type(wrapper), Output)
+        self._is_async = inspect.iscoroutinefunction(wrapper.once)
+        self._threads = ThreadPoolExecutor(meter.total, thread_name_prefix="once")
+
+    async def once(
+        self, frame: LoaderInput, *, gateway: str, seconds: float | None
+    ) -> LoaderOutput:
+        """Return the answer to a frame; faults are told inside it.
+
+        `gateway` names the sender, `seconds` are left until its deadline. Raises AseError 10110
+        when all licences are taken; nothing ran then.
+        """
+        if not self._meter.take(gateway):
+            raise AseError(FULL, f"{FULL.code} {FULL.words}")
+        began = time.monotonic()
+        context = Context(dict(frame.headers), None if seconds is None else began + seconds)
+        work = asyncio.ensure_future(self._answered(frame, context))
+        work.add_done_callback(lambda done: self._free(done, began))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            context.cancel()
+            if self._is_async:
+                work.cancel()
+            raise
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _free(self, done: "asyncio.Future[LoaderOutput]", began: float) -> None:
+        good = not done.cancelled() and done.result().code == 0
+        self._meter.free((time.monotonic() - began) * 1000, good=good)
+
+    async def _answered(self, frame: LoaderInput, context: Context) -> LoaderOutput:
+        try:
+            if frame.state != LoaderInput.ONCE:
+                raise AseError(BAD_MODE, "this loader serves single requests, not sessions")
+            params, inputs = self._read(frame)
+            outputs = await self._run(params, inputs, context)
+            payloads = self._written(outputs, frame)
+        except Refused as error:
+            return _failed(frame, REFUSED.code, str(error) or REFUSED.words)
+        except AseError as error:
+            return _failed(frame, error.fault.code, str(error))
+        except Exception as error:
+            _logger.exception("wrapper raised", extra={"sid": context.sid})
+            return _failed(frame, RAISED.code, f"wrapper raised {type(error).__name__}")
+        return LoaderOutput(serviceId=frame.serviceId, status=LoaderOutput.ONCE, pl=payloads)
+
+    async def _run(
+        self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
+    ) -> Outputs:
+        if self._is_async:
+            made: Any = await self._wrapper.once(params, inputs, context)  # type: ignore[misc]
+        else:
+            loop = asyncio.get_running_loop()
+            made = await loop.run_in_executor(
+                self._threads, self._wrapper.once, params, inputs, context
+            )
+        if not isinstance(made, Mapping):
+            raise AseError(BAD_OUTPUT, "once must return a mapping of outputs by name")
+        return made
+
+    def _read(self, frame: LoaderInput) -> tuple[dict[str, Any], dict[str, Data]]:
+        """Return the parameters and inputs; AseError 10107 names the one that is wrong."""
+        params: dict[str, Any] = {}
+        for name, told in self._params.items():
+            text = frame.params.get(name, "")
+            if not text and told.required:
+                raise AseError(REFUSED, f"parameter {name!r} is missing")
+            try:
+                params[name] = told.read(text) if text else told.default
+            except ValueError:
+                raise AseError(REFUSED, f"parameter {name!r} cannot be read") from None
+        inputs: dict[str, Data] = {}
+        for payload in frame.pl:
+            name = payload.meta.name
+            declared = self._inputs.get(name)
+            if declared is None or payload.meta.dataType != declared.kind:
+                raise AseError(REFUSED, f"input {name!r} is not declared")
+            inputs[name] = Data(payload.data, dict(payload.meta.attribute))
+        for name, needed in self._inputs.items():
+            if needed.required and name not in inputs:
+                raise AseError(REFUSED, f"input {name!r} is missing")
+        return params, inputs
+
+    def _written(self, outputs: Outputs, frame: LoaderInput) -> list[Payload]:
+        """Return the payloads; AseError 10106 for one that was not declared or not expected."""
+        expected = {told.name: told for told in frame.expect}
+        payloads = []
+        for name, value in outputs.items():
+            declared, told = self._outputs.get(name), expected.get(name)
+            if declared is None or told is None or told.dataType != declared.kind:
+                raise AseError(BAD_OUTPUT, f"output {name!r} is not declared, or not of its type")
+            data, attributes = _encoded(name, value, declared)
+            attributes = {**told.attribute, **attributes, "seq": "0", "status": "3"}
+            meta = MetaDesc(name=name, dataType=int(declared.kind), attribute=attributes)
+            payloads.append(Payload(meta=meta, data=data))
+        return payloads
+
+
+def _encoded(name: str, value: Any, declared: Output) -> tuple[bytes, dict[str, str]]:
+    attributes = {"format": declared.format} if declared.format else {}
+    match value:
+        case Data():
+            return value.data, attributes | dict(value.attributes)
+        case bytes() | bytearray() | memoryview():
+            return bytes(value), attributes
+        case str():
+            return value.encode(), attributes
+        case dict() | list():
+            text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            kind = {} if declared.kind is not DataType.TEXT else {"encoding": "utf8"}
+            return text.encode(), {**kind, **attributes}
+    raise AseError(BAD_OUTPUT, f"output {name!r} must be bytes, text, Data, a dict or a list")
+
+
+def _failed(frame: LoaderInput, code: int, words: str) -> LoaderOutput:
+    return LoaderOutput(serviceId=frame.serviceId, code=code, err=words, status=LoaderOutput.END)

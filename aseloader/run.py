@@ -1,0 +1,152 @@
+"""A loader process from start to end: load the class, init, listen, report, drain, leave."""
+
+import asyncio
+import contextlib
+import importlib.util
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import SystemRandom
+
+from aseloader import declare
+from aseloader.engine import Engine
+from aseloader.server import LoaderServer
+from aseloader.wrapper import Wrapper
+from lb.meter import Meter
+from lb.report import Instance, Live, Report
+from lb.reporter import Reporter
+from schemas import document
+
+_logger = logging.getLogger("ase.loader")
+
+
+class LoadError(Exception):
+    """A wrapper that cannot be found or made; `str()` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoaderOptions:
+    """How a loader runs. `total` 0: what the wrapper declares. `drain` in seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    advertise: str = ""
+    hubs: tuple[str, ...] = ("127.0.0.1:8220",)
+    total: int = 0
+    drain: float = 30.0
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+def load(spec: str) -> type[Wrapper]:
+    """Return the class that `FILE:Class` names (`FILE` alone: the one Wrapper in it).
+
+    Raises LoadError.
+    """
+    file, _, name = spec.partition(":")
+    path = Path(file).resolve()
+    if not path.is_file():
+        raise LoadError(f"{file}: no such file; give FILE:Class")
+    found = importlib.util.spec_from_file_location(f"wrapper_{path.parent.name}", path)
+    if found is None or found.loader is None:
+        raise LoadError(f"{file}: not a Python file")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[found.name] = module
+    sys.path.insert(0, str(path.parent))
+    found.loader.exec_module(module)
+    wrappers = {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, Wrapper) and value is not Wrapper
+    }
+    if name in wrappers:
+        return wrappers[name]
+    if not name and len(wrappers) == 1:
+        return next(iter(wrappers.values()))
+    known = ", ".join(wrappers) or "none"
+    raise LoadError(f"{spec}: no such Wrapper; in {file} there is: {known}")
+
+
+async def run(
+    kind: type[Wrapper],
+    options: LoaderOptions,
+    ready: Callable[[str], None],
+    stop: Awaitable[bool],
+) -> None:
+    """Serve a wrapper until `stop`, then drain and leave.
+
+    `ready` is told the advertised address once the port is open; the first report follows it, so
+    nothing is reported before `init` has succeeded. Raises OSError for a port that cannot be had,
+    DeclarationError, and what `init` raises.
+    """
+    text = declare.schema(kind)
+    wrapper = kind()
+    await asyncio.to_thread(wrapper.init, options.config)
+    loader = _Loader(wrapper, text, options)
+    ready(await loader.start())
+    try:
+        await stop
+        await loader.drain()
+    finally:
+        await loader.leave()
+        await asyncio.to_thread(wrapper.fini)
+    _logger.info("stopped")
+
+
+class _Loader:
+    """The parts of a running loader, wired."""
+
+    def __init__(self, wrapper: Wrapper, text: bytes, options: LoaderOptions) -> None:
+        self._wrapper = wrapper
+        self._text = text
+        self._options = options
+        self._epoch = SystemRandom().getrandbits(63) | 1
+        self._meter = Meter(options.total or wrapper.total, self._changed)
+        self._engine = Engine(wrapper, self._meter)
+        self._server = LoaderServer(self._engine)
+        self._reporter = Reporter(list(options.hubs), self._report, rng=SystemRandom())
+        self._idle = asyncio.Event()
+
+    async def start(self) -> str:
+        """Open the port, begin to report; return the advertised address."""
+        options = self._options
+        self._addr = await self._server.start(options.host, options.port, options.advertise)
+        self._reporter.start()
+        return self._addr
+
+    async def drain(self) -> None:
+        """Take nothing new, wait for what runs."""
+        _logger.info("draining", extra={"running": self._meter.running})
+        self._meter.turn(Live.DRAINING)
+        await self._server.stop_serving()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._options.drain):
+                await self._idle.wait()
+
+    async def leave(self) -> None:
+        """Tell the hubs, close the port."""
+        self._meter.turn(Live.DOWN)
+        await self._reporter.leave()
+        await self._server.stop(0)
+        self._engine.close()
+
+    def _changed(self) -> None:
+        self._reporter.changed()
+        if self._meter.running:
+            self._idle.clear()
+        else:
+            self._idle.set()
+
+    def _report(self, first: bool) -> Report:  # noqa: FBT001 (the reporter's callback)
+        total = self._meter.total
+        instance = Instance(
+            svc=declare.declaration(type(self._wrapper)).sub,
+            service=self._wrapper.service,
+            addr=self._addr,
+            epoch=self._epoch,
+            digest=document.digest(self._text),
+            total=total,
+            best=total,
+        )
+        return Report(instance, self._meter.load(), self._text if first else b"")

@@ -1,0 +1,75 @@
+"""The port of a loader: native and xsf calls, health and reflection, side by side."""
+
+from google.protobuf.message import DecodeError
+
+from aseloader import reflection, xsf
+from aseloader.engine import Engine
+from aseloader.health import Health
+from rpc.server import Call, Server, Unary
+from rpc.status import RpcError, Status
+from schemas.errors import FULL, AseError
+from schemas.wire import LoaderInput
+
+SERVICES = ("ase.v1.Loader", "utils.XsfCall", "grpc.health.v1.Health")
+
+
+class LoaderServer:
+    """Serves an engine on one port. `addr` is the address that gateways were told."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._health = Health(SERVICES)
+        self._addr = ""
+        unary: dict[str, Unary] = {
+            "/ase.v1.Loader/Infer": self._infer,
+            "/utils.XsfCall/call": self._xsf,
+            "/grpc.health.v1.Health/Check": self._health.check,
+        }
+        stream = reflection.methods(SERVICES) | {"/grpc.health.v1.Health/Watch": self._health.watch}
+        self._server = Server(unary=unary, stream=stream)
+
+    async def start(self, host: str, port: int, advertise: str = "") -> str:
+        """Listen, and return the address that gateways dial: `advertise`, else host and port.
+
+        A port of 0 in either takes the one the system chose. Raises OSError.
+        """
+        chosen = await self._server.start(host, port)
+        name, _, told = advertise.rpartition(":") if advertise else (host, "", "0")
+        self._addr = f"{name}:{told if told != '0' else chosen}"
+        return self._addr
+
+    async def stop_serving(self) -> None:
+        """Tell health checks that no more is taken."""
+        await self._health.stop_serving()
+
+    async def stop(self, grace: float) -> None:
+        """Stop; what runs gets `grace` seconds."""
+        await self._server.stop(grace)
+
+    async def _infer(self, data: bytes, call: Call) -> bytes:
+        try:
+            frame = LoaderInput.FromString(data)
+        except DecodeError as error:
+            raise RpcError(Status.INVALID_ARGUMENT, "not a LoaderInput") from error
+        try:
+            output = await self._engine.once(
+                frame, gateway=call.metadata.get("ase-gateway", ""), seconds=call.deadline
+            )
+        except AseError as error:
+            raise RpcError(Status.RESOURCE_EXHAUSTED, str(error)) from error
+        return output.SerializeToString()
+
+    async def _xsf(self, data: bytes, call: Call) -> bytes:
+        try:
+            asked = xsf.read(data)
+        except AseError as error:
+            return xsf.refuse(error.fault, str(error))
+        if asked.frame is None:
+            return xsf.reply(None, asked.handle, self._addr)
+        try:
+            output = await self._engine.once(
+                asked.frame, gateway=call.metadata.get("ase-gateway", ""), seconds=call.deadline
+            )
+        except AseError:
+            return xsf.refuse(FULL, FULL.words, asked.handle)
+        return xsf.reply(output, asked.handle, self._addr)

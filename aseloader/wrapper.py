@@ -1,0 +1,83 @@
+"""What a model author writes, and what it is handed. No I/O here: the server drives it."""
+
+import threading
+import time
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+
+class Refused(Exception):  # noqa: N818 (reads as it is raised: `raise Refused("too small")`)
+    """The input is not one this model can work on: the caller gets 400, code 10107 and the words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """One payload: bytes and their attributes (`encoding`, `format`, `sample_rate`, ...)."""
+
+    data: bytes
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def encoding(self) -> str:
+        """Return the attribute `encoding`, "" when there is none."""
+        return self.attributes.get("encoding", "")
+
+
+class Context:
+    """What surrounds one request.
+
+    `sid` is its id everywhere, `headers` the envelope's and the gateway's, `deadline` the moment
+    (of `time.monotonic()`, seconds) after which nobody waits for the answer, None without one.
+    """
+
+    def __init__(self, headers: Mapping[str, str], deadline: float | None) -> None:
+        self.sid = headers.get("sid", "")
+        self.headers = headers
+        self.deadline = deadline
+        self._cancelled = threading.Event()
+
+    @property
+    def cancelled(self) -> bool:
+        """Return whether nobody waits any more; long work should look here and stop."""
+        late = self.deadline is not None and time.monotonic() > self.deadline
+        return late or self._cancelled.is_set()
+
+    def cancel(self) -> None:
+        """Note that the caller went away."""
+        self._cancelled.set()
+
+
+Outputs = Mapping[str, bytes | str | Data | dict[str, Any] | list[Any]]
+
+
+class Wrapper:
+    """A model as a service. Subclass it, declare its API as class attributes, write `once`.
+
+    `service` is the id in the URL; `total` how many requests one process works on at a time;
+    `deadline` seconds per request (None: the gateway's default); `idempotent` says that running
+    a request twice does no harm, so that it may be sent again when a loader dies.
+    """
+
+    service: ClassVar[str] = ""
+    version: ClassVar[str] = "v1"
+    total: ClassVar[int] = 1
+    deadline: ClassVar[float | None] = None
+    idempotent: ClassVar[bool] = False
+
+    def init(self, config: Mapping[str, str]) -> None:
+        """Load the model; the loader reports itself only after this returned."""
+
+    def once(
+        self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
+    ) -> Outputs | Awaitable[Outputs]:
+        """Answer one request; may be `async def`.
+
+        `params` has every declared parameter, read and with its default. Return outputs by their
+        declared names: bytes, text, `Data`, or a dict or list that becomes JSON. Raise `Refused`
+        for input that cannot be worked on.
+        """
+        raise NotImplementedError(f"{type(self).__name__} needs a method once")
+
+    def fini(self) -> None:
+        """Let the model go; nothing is asked of it any more."""

@@ -1,0 +1,80 @@
+"""Carries frames to loaders: one connection per instance, kept as long as the instance lives."""
+
+from typing import Protocol
+
+from atom.dialects import DIALECTS
+from rpc.client import Channel
+from rpc.status import RpcError, Status
+from schemas.errors import DEADLINE, FULL, LOST, UNREACHABLE, AseError, Fault
+from schemas.wire import LoaderInput, LoaderOutput
+
+
+class Target(Protocol):
+    """What a caller needs to know of an instance: its address, how it is called, which life it is."""
+
+    @property
+    def addr(self) -> str:
+        """Return host:port."""
+
+    @property
+    def protocol(self) -> str:
+        """Return a key of DIALECTS."""
+
+    @property
+    def epoch(self) -> int:
+        """Return the boot number; a new one means a new process behind the address."""
+
+
+class GrpcCaller:
+    """Calls loaders over gRPC. `gateway` names this process to them."""
+
+    def __init__(self, gateway: str) -> None:
+        self._metadata = (("ase-gateway", gateway),)
+        self._channels: dict[tuple[str, int], Channel] = {}
+
+    async def once(
+        self, target: Target, frame: LoaderInput, *, handle: str, timeout: float
+    ) -> LoaderOutput:
+        """Send a frame to an instance and return its answer within `timeout` seconds.
+
+        `handle` is fresh for each attempt (xsf keys its sessions by it). Raises AseError: 10110 and
+        10222-never-sent when nothing ran there, 10222-lost, 10102, 10160.
+        """
+        key = (target.addr, target.epoch)
+        channel = self._channels.get(key) or self._channels.setdefault(key, Channel(target.addr))
+        dialect = DIALECTS[target.protocol]
+        request = dialect.wrap(frame, handle, int(timeout * 1000))
+        try:
+            answer = await channel.unary(
+                dialect.method, request, timeout=timeout, metadata=self._metadata
+            )
+        except RpcError as error:
+            raise AseError(_fault(error), _words(error)) from error
+        return dialect.unwrap(answer)
+
+    async def forget(self, target: Target, grace: float) -> None:
+        """Close the connection to an instance that is gone; its calls get `grace` seconds."""
+        channel = self._channels.pop((target.addr, target.epoch), None)
+        if channel is not None:
+            await channel.close(grace)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        channels, self._channels = self._channels, {}
+        for channel in channels.values():
+            await channel.close()
+
+
+def _fault(error: RpcError) -> Fault:
+    if not error.sent:
+        return UNREACHABLE
+    if error.status is Status.DEADLINE_EXCEEDED:
+        return DEADLINE
+    if error.status is Status.RESOURCE_EXHAUSTED and str(FULL.code) in error.details:
+        return FULL
+    return LOST
+
+
+def _words(error: RpcError) -> str:
+    """Say the status alone: details of the transport are for the log, not for the caller."""
+    return "" if error.status is Status.DEADLINE_EXCEEDED else f"loader call: {error.status.name}"

@@ -1,0 +1,65 @@
+"""The two ways to call a loader, as a table: how a frame is wrapped, and how its answer is read. Pure.
+
+`native` is `ase.v1.Loader/Infer`; `xsf` is what the original AIGes loader speaks, op AIIn of
+`utils.XsfCall/call` (reference "ase-wire" 3.5 and 3.6).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from schemas.errors import BAD_REPLY, FULL, AseError, loader_fault
+from schemas.wire import LoaderInput, LoaderOutput, ReqData, ResData, XsfData, XsfSession
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """`wrap(frame, handle, wait)`: the request's bytes; `wait` in whole milliseconds.
+
+    `unwrap(answer)`: the LoaderOutput, or AseError (10110, another xsf code, 10160 for garbage).
+    """
+
+    method: str
+    wrap: Callable[[LoaderInput, str, int], bytes]
+    unwrap: Callable[[bytes], LoaderOutput]
+
+
+def _wrap_native(frame: LoaderInput, _handle: str, _wait: int) -> bytes:
+    return frame.SerializeToString()
+
+
+def _unwrap_native(answer: bytes) -> LoaderOutput:
+    try:
+        return LoaderOutput.FromString(answer)
+    except DecodeError as error:
+        raise AseError(BAD_REPLY) from error
+
+
+def _wrap_xsf(frame: LoaderInput, handle: str, wait: int) -> bytes:
+    return ReqData(
+        op="AIIn",
+        s=XsfSession(h=handle),
+        param={"SeqNo": "1", "version": "v2", "waitTime": str(wait), "baseId": "0"},
+        data=[XsfData(data=frame.SerializeToString())],
+    ).SerializeToString()
+
+
+def _unwrap_xsf(answer: bytes) -> LoaderOutput:
+    try:
+        reply = ResData.FromString(answer)
+    except DecodeError as error:
+        raise AseError(BAD_REPLY) from error
+    if reply.code == FULL.code:
+        raise AseError(FULL, reply.error_info)
+    if reply.code != 0:
+        raise AseError(loader_fault(reply.code), reply.error_info)
+    if not reply.data:
+        raise AseError(BAD_REPLY)
+    return _unwrap_native(reply.data[0].data)
+
+
+DIALECTS = {
+    "native": Dialect("/ase.v1.Loader/Infer", _wrap_native, _unwrap_native),
+    "xsf": Dialect("/utils.XsfCall/call", _wrap_xsf, _unwrap_xsf),
+}

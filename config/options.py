@@ -1,0 +1,140 @@
+"""The options: names, defaults, bounds and help, each written once. Values only.
+
+From these fields come the file `ase.yaml`, the environment `ASE_*`, the flags and their help.
+"""
+
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What is said of an option: help with its unit, least and greatest value, allowed words."""
+
+    help: str
+    least: float | None = None
+    most: float | None = None
+    words: tuple[str, ...] = ()
+
+
+def option(
+    default: Any,
+    help: str,  # noqa: A002 (the word argparse and users know)
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    words: tuple[str, ...] = (),
+) -> Any:
+    """Declare one option of a section."""
+    meta = {"option": Meta(help, least, most, words)}
+    if isinstance(default, list | dict):
+        return field(default_factory=default.copy, metadata=meta)
+    return field(default=default, metadata=meta)
+
+
+def meta_of(told: Field[Any]) -> Meta:
+    """Return what was declared of a field."""
+    meta: Meta = told.metadata["option"]
+    return meta
+
+
+def port_option(default: int, what: str) -> Any:
+    """Declare a port; 0 lets the system choose, and the chosen one is printed."""
+    return option(default, f"port of {what}; 0 chooses a free one", least=0, most=65535)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayOptions:
+    """Section `gateway`: the door."""
+
+    host: str = option("127.0.0.1", "address to listen on")
+    port: int = port_option(8200, "the public API")
+    admin_host: str = option("127.0.0.1", "address of the admin API; keep it private")
+    admin_port: int = port_option(8290, "the admin API (/metrics, /lb/state)")
+    deadline: float = option(5.0, "seconds a request may take in all", least=0.001, most=3600)
+    max_body: int = option(16 * 1024 * 1024, "bytes of a request body", least=1)
+    body_timeout: float = option(30.0, "seconds to receive a request body", least=0.001)
+    header_timeout: float = option(5.0, "seconds to receive a request's headers", least=0.001)
+    max_request_line: int = option(8192, "bytes of a request's target", least=64, most=65536)
+    max_header_bytes: int = option(32768, "bytes of all headers of a request", least=256)
+    max_headers: int = option(100, "headers of a request", least=1)
+    max_depth: int = option(64, "levels of a JSON body", least=4, most=200)
+    max_nodes: int = option(100_000, "values in a JSON body", least=16)
+    keep_alive: float = option(75.0, "seconds an idle connection is kept", least=0)
+    lame_duck: float = option(5.0, "seconds to go on accepting after SIGTERM", least=0)
+    drain: float = option(30.0, "seconds that running requests get to finish", least=0)
+    consumer_header: str = option(
+        "X-Consumer-Username",
+        "header in which the proxy before us names the caller; app ids must equal it; empty: off",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LbOptions:
+    """Section `lb`: load reports and picking."""
+
+    host: str = option("127.0.0.1", "address to listen on")
+    port: int = port_option(8220, "load reports (gRPC)")
+    admin_port: int = port_option(8291, "the admin API of a hub in its own process (asectl lb)")
+    hub: str = option("", "host:port of a hub in its own process; empty: inside the gateway")
+    accept_schemas: bool = option(False, "let loaders bring the schemas of their services")
+    silence: float = option(1.5, "seconds without a report that make a loader suspect", least=0.1)
+    ttl: float = option(3.0, "seconds after which a suspect loader is forgotten", least=0.1)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """One entry of `services`: what differs for one service."""
+
+    deadline: float | None = option(
+        None, "seconds a request of it may take in all", least=0.001, most=3600
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceOptions:
+    """One entry of `instances`: a loader that does not report."""
+
+    service: str = option("", "service id")
+    addr: str = option("", "host:port to call")
+    protocol: str = option("native", "how it is called", words=("native", "xsf"))
+    total: int = option(1, "requests it takes at a time", least=1, most=10_000)
+
+
+@dataclass(frozen=True, slots=True)
+class KongOptions:
+    """Section `kong`: what `asectl kong render` prints."""
+
+    gateways: list[str] = option([], "host:port of every gateway")
+    hosts: list[str] = option([], "host names that Kong routes here; empty: all")
+    name: str = option("ase", "name of Kong's service; its upstream is NAME-gateways")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole of `ase.yaml`."""
+
+    gateway: GatewayOptions = field(default_factory=GatewayOptions)
+    lb: LbOptions = field(default_factory=LbOptions)
+    kong: KongOptions = field(default_factory=KongOptions)
+    schemas: str = option("", "folder of schema documents, relative to this file")
+    services: Mapping[str, ServiceOptions] = option({}, "options of single services, by id")
+    instances: list[InstanceOptions] = option([], "loaders that do not report")
+    log_level: str = option(
+        "info", "least level that is logged", words=("debug", "info", "warning", "error")
+    )
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "gateway": GatewayOptions,
+    "lb": LbOptions,
+    "kong": KongOptions,
+}
+
+ITEMS: dict[str, type[Any]] = {"services": ServiceOptions, "instances": InstanceOptions}
+
+
+def plain_fields(section: type[Any]) -> list[Field[Any]]:
+    """Return the options of a section that hold a single value."""
+    return [told for told in fields(section) if "option" in told.metadata]

@@ -1,0 +1,199 @@
+"""File, environment and flags become one Config: flag over environment over file over default. Pure."""
+
+import difflib
+import typing
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from config.options import ITEMS, SECTIONS, Config, meta_of, plain_fields
+from config.source import ConfigError, Fault, Path, Source
+
+PREFIX = "ASE_"
+
+
+def resolve(source: Source | None, environ: Mapping[str, str], flags: Mapping[str, str]) -> Config:
+    """Return the configuration.
+
+    `environ` holds ASE_GATEWAY_PORT and the like; `flags` are {"gateway.port": "0"}. Raises
+    ConfigError naming every unknown key and every bad value, in the file with line and column.
+    """
+    reader = _Reader(source or Source("defaults"))
+    config = reader.config(environ, flags)
+    if reader.faults:
+        raise ConfigError(reader.source.name, reader.source.lines, reader.faults)
+    return config
+
+
+def flag_name(dotted: str) -> str:
+    """Return the flag of an option: `--gateway-max-body` for `gateway.max_body`."""
+    return "--" + dotted.replace(".", "-").replace("_", "-")
+
+
+class _Reader:
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.faults: list[Fault] = []
+
+    def config(self, environ: Mapping[str, str], flags: Mapping[str, str]) -> Config:
+        tree = self._mapping(self.source.tree, ())
+        self._unknown(tree, {told.name for told in fields(Config)}, ())
+        values: dict[str, Any] = {}
+        for name, section in SECTIONS.items():
+            inner = self._mapping(tree.get(name), (name,))
+            values[name] = self._section(section, inner, (name,), environ, flags)
+        for told in plain_fields(Config):
+            if told.name in ITEMS:
+                values |= self._items(told.name, tree)
+            else:
+                values |= self._option(Config, told, tree, (), environ, flags)
+        return Config(**values)
+
+    def _section(
+        self,
+        section: type[Any],
+        tree: Mapping[str, Any],
+        path: Path,
+        environ: Mapping[str, str],
+        flags: Mapping[str, str],
+    ) -> Any:
+        self._unknown(tree, {told.name for told in fields(section)}, path)
+        values: dict[str, Any] = {}
+        for told in plain_fields(section):
+            values |= self._option(section, told, tree, path, environ, flags)
+        return section(**values)
+
+    def _option(
+        self,
+        section: type[Any],
+        told: Any,
+        tree: Mapping[str, Any],
+        path: Path,
+        environ: Mapping[str, str],
+        flags: Mapping[str, str],
+    ) -> dict[str, Any]:
+        """Return {name: value} from the strongest origin that tells the option, {} when none."""
+        at = (*path, told.name)
+        dotted = ".".join(map(str, at))
+        kind = typing.get_type_hints(section)[told.name]
+        found: dict[str, Any] = {}
+        if told.name in tree:
+            value = tree[told.name]
+            wrong = _wrong(told, kind, value)
+            if wrong:
+                self.faults.append(Fault(f"{dotted} {wrong}", self.source.places.get(at)))
+            else:
+                found[told.name] = float(value) if kind is float else value
+        variable = PREFIX + dotted.replace(".", "_").upper()
+        if variable in environ:
+            found |= self._text(told, kind, environ[variable], variable)
+        if dotted in flags:
+            found |= self._text(told, kind, flags[dotted], flag_name(dotted))
+        return found
+
+    def _text(self, told: Any, kind: Any, text: str, origin: str) -> dict[str, Any]:
+        """Read an option from a flag or a variable, whose values are texts."""
+        value = _parse(kind, text)
+        wrong = _wrong(told, kind, value)
+        if wrong:
+            self.faults.append(Fault(f"{origin} {wrong}"))
+            return {}
+        return {told.name: value}
+
+    def _items(self, name: str, tree: Mapping[str, Any]) -> dict[str, Any]:
+        """Read `services` (a mapping) or `instances` (a list)."""
+        given, section = tree.get(name), ITEMS[name]
+        if given is None:
+            return {}
+        listed = name == "instances"
+        if not isinstance(given, list if listed else dict):
+            wish = "a list" if listed else "a mapping from service ids"
+            self.faults.append(Fault(f"{name} must be {wish}", self.source.places.get((name,))))
+            return {}
+        pairs = enumerate(given) if listed else given.items()
+        read = {
+            key: self._section(section, self._mapping(item, (name, key)), (name, key), {}, {})
+            for key, item in pairs
+        }
+        if listed:
+            for index, item in read.items():
+                self._needs(item, ("service", "addr"), (name, index))
+        return {name: list(read.values()) if listed else read}
+
+    def _needs(self, item: Any, names: tuple[str, ...], path: Path) -> None:
+        for name in names:
+            if not getattr(item, name):
+                dotted = ".".join(map(str, (*path, name)))
+                self.faults.append(Fault(f"{dotted} is missing", self.source.places.get(path)))
+
+    def _mapping(self, tree: Any, path: Path) -> Mapping[str, Any]:
+        if tree is None:
+            return {}
+        if isinstance(tree, dict):
+            return tree
+        name = ".".join(map(str, path)) or "the file"
+        self.faults.append(Fault(f"{name} must be a mapping", self.source.places.get(path)))
+        return {}
+
+    def _unknown(self, tree: Mapping[str, Any], known: set[str], path: Path) -> None:
+        for key in tree:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = (
+                    f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+                )
+                place = self.source.places.get((*path, key, ""))
+                self.faults.append(Fault(f"unknown key {key!r}", place, hint))
+
+
+def _parse(kind: Any, text: str) -> Any:
+    """Return the value a text holds for an option of that type; the text itself when it is none."""
+    if kind is bool:
+        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(
+            text.lower(), text
+        )
+    if kind == list[str]:
+        return [part for part in text.split(",") if part]
+    if kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _wrong(told: Any, kind: Any, value: Any) -> str:
+    """Say what is wrong with a value; empty when nothing is."""
+    meta = meta_of(told)
+    if not _fits(kind, value):
+        return f"must be {_name(kind)} (got {value!r})"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if meta.least is not None and value < meta.least:
+            return f"must be at least {meta.least:g} (got {value})"
+        if meta.most is not None and value > meta.most:
+            return f"must be at most {meta.most:g} (got {value})"
+    if meta.words and value not in meta.words:
+        return f"must be one of {', '.join(meta.words)} (got {value!r})"
+    return ""
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    if kind is bool:
+        return isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if kind in (float, float | None):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind == list[str]:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return isinstance(value, str)
+
+
+def _name(kind: Any) -> str:
+    names = {
+        bool: "true or false",
+        int: "a whole number",
+        str: "a text",
+        list[str]: "a list of texts",
+    }
+    return names.get(kind, "a number")

@@ -1,0 +1,118 @@
+"""A YAML text with its places: every value knows its line and column. Pure."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value stands: line and column count from 1, `width` in characters."""
+
+    line: int
+    column: int
+    width: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong: what, where (None: not in a file), and the cure where there is one."""
+
+    message: str
+    place: Place | None = None
+    hint: str = ""
+
+
+class ConfigError(Exception):
+    """Everything that is wrong with a configuration, told at once; `str()` shows each in place."""
+
+    def __init__(self, name: str, lines: list[str], faults: list[Fault]) -> None:
+        super().__init__("\n".join(_shown(name, lines, fault) for fault in faults))
+        self.faults = tuple(faults)
+
+
+@dataclass(slots=True)
+class Source:
+    """A parsed file: its values, and the place of each by its path."""
+
+    name: str
+    lines: list[str] = field(default_factory=list)
+    tree: Any = None
+    places: dict[Path, Place] = field(default_factory=dict)
+
+
+def read(text: str, name: str) -> Source:
+    """Parse a YAML text; `name` is the file's, for messages.
+
+    Raises ConfigError for what is not YAML, for duplicate keys and for aliases.
+    """
+    source = Source(name, text.splitlines())
+    faults: list[Fault] = []
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                place = Place(event.start_mark.line + 1, event.start_mark.column + 1)
+                raise ConfigError(name, source.lines, [Fault("aliases are not allowed", place)])
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = Place(mark.line + 1, mark.column + 1) if mark else None
+        raise ConfigError(
+            name, source.lines, [Fault(f"not YAML: {error.problem}", place)]
+        ) from None
+    if node is not None:
+        source.tree = _value(node, (), source, faults)
+    if faults:
+        raise ConfigError(name, source.lines, faults)
+    return source
+
+
+def _value(node: yaml.Node, path: Path, source: Source, faults: list[Fault]) -> Any:
+    source.places[path] = _place(node)
+    match node:
+        case yaml.MappingNode():
+            return _mapping(node, path, source, faults)
+        case yaml.SequenceNode():
+            return [_value(v, (*path, i), source, faults) for i, v in enumerate(node.value)]
+        case _:
+            try:
+                return yaml.SafeLoader("").construct_object(node)  # type: ignore[no-untyped-call]
+            except (yaml.YAMLError, ValueError):
+                faults.append(Fault("cannot be read as a value", _place(node)))
+                return None
+
+
+def _mapping(
+    node: yaml.MappingNode, path: Path, source: Source, faults: list[Fault]
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key = str(key_node.value)
+        if key in values:
+            faults.append(Fault(f"key {key!r} stands here twice", _place(key_node)))
+        values[key] = _value(value_node, (*path, key), source, faults)
+        source.places[(*path, key, "")] = _place(key_node)
+    return values
+
+
+def _place(node: yaml.Node) -> Place:
+    start, end = node.start_mark, node.end_mark
+    width = end.column - start.column if end.line == start.line else 1
+    return Place(start.line + 1, start.column + 1, max(width, 1))
+
+
+def _shown(name: str, lines: list[str], fault: Fault) -> str:
+    hint = f"\n  hint: {fault.hint}" if fault.hint else ""
+    if fault.place is None:
+        return f"{name}: error: {fault.message}{hint}"
+    place = fault.place
+    head = f"{name}:{place.line}:{place.column}: error: {fault.message}"
+    if not 0 < place.line <= len(lines):
+        return head + hint
+    number = f"{place.line:5} | "
+    line = lines[place.line - 1]
+    caret = " " * (len(number) - 2) + "| " + " " * (place.column - 1) + "^" * place.width
+    return f"{head}\n{number}{line}\n{caret}{hint}"

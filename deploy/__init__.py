@@ -1,0 +1,1 @@
+"""Running the product elsewhere: files for other programs, rendered from ours."""

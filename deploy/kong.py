@@ -1,0 +1,130 @@
+"""A declarative Kong file (OSS 3.9, `_format_version` 3.0) from an `ase.yaml`. Pure.
+
+Every default of Kong that would hurt is set outright (reference "ecosystem" 3.1): health checks are
+off there, retries are 5, timeouts are a minute. Our 429 and 503 speak of a caller's quota and of
+loaders, not of the gateway that says so; they never count against a target. Only the probe of
+`/readyz` reads 503, where it means that this gateway is leaving.
+"""
+
+import math
+import re
+from typing import Any
+
+import yaml
+
+from config.options import Config
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+_TARGET = re.compile(r"(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>\d{1,5})")
+
+
+class KongError(Exception):
+    """An `ase.yaml` that no Kong file can be made of; `str()` names the option and the cure."""
+
+
+def render(config: Config) -> str:
+    """Return the file as YAML text. Raises KongError."""
+    return yaml.safe_dump(document(config), sort_keys=False, width=100)
+
+
+def document(config: Config) -> dict[str, Any]:
+    """Return the file as plain values. Raises KongError."""
+    _check(config)
+    kong = config.kong
+    upstream = f"{kong.name}-gateways"
+    tags = ["ase"]
+    return {
+        "_format_version": "3.0",
+        "upstreams": [
+            {
+                "name": upstream,
+                "algorithm": "least-connections",
+                "tags": tags,
+                "healthchecks": _healthchecks(),
+                "targets": [{"target": addr, "weight": 100, "tags": tags} for addr in kong.gateways],
+            }
+        ],
+        "services": [
+            {
+                "name": kong.name,
+                "host": upstream,
+                "port": 8200,
+                "protocol": "http",
+                "connect_timeout": 1000,
+                "read_timeout": _read_timeout(config),
+                "write_timeout": math.ceil(config.gateway.body_timeout + 5) * 1000,
+                "retries": 0,
+                "tags": tags,
+                "routes": [_route(config, "call", ["/v1/private/"], ["POST"], tags),
+                           _route(config, "apis", ["/v1/apis"], ["GET"], tags)],
+            }
+        ],
+    }  # fmt: skip
+
+
+def _route(
+    config: Config, name: str, paths: list[str], methods: list[str], tags: list[str]
+) -> dict[str, Any]:
+    hosts = {"hosts": list(config.kong.hosts)} if config.kong.hosts else {}
+    return {
+        "name": f"{config.kong.name}-{name}",
+        **hosts,
+        "paths": paths,
+        "methods": methods,
+        "protocols": ["http", "https"],
+        "strip_path": False,
+        "preserve_host": True,
+        "request_buffering": False,
+        "response_buffering": False,
+        "tags": tags,
+    }
+
+
+def _healthchecks() -> dict[str, Any]:
+    return {
+        "threshold": 0,
+        "active": {
+            "type": "http",
+            "http_path": "/readyz",
+            "timeout": 1,
+            "concurrency": 10,
+            "healthy": {"interval": 5, "successes": 2, "http_statuses": [200]},
+            "unhealthy": {
+                "interval": 2,
+                "tcp_failures": 2,
+                "timeouts": 3,
+                "http_failures": 2,
+                "http_statuses": [500, 503],
+            },
+        },
+        "passive": {
+            "type": "http",
+            "healthy": {"successes": 5, "http_statuses": [200, 400, 404, 429, 502, 503, 504]},
+            "unhealthy": {
+                "tcp_failures": 2,
+                "timeouts": 3,
+                "http_failures": 5,
+                "http_statuses": [500],
+            },
+        },
+    }
+
+
+def _read_timeout(config: Config) -> int:
+    """Return milliseconds: the longest deadline of any service, and five seconds to spare."""
+    longest = max([config.gateway.deadline, *(s.deadline or 0 for s in config.services.values())])
+    return math.ceil(longest + 5) * 1000
+
+
+def _check(config: Config) -> None:
+    kong = config.kong
+    if not kong.gateways:
+        raise KongError('kong.gateways is empty: list every gateway, as in ["10.0.0.11:8200"]')
+    if not _NAME.fullmatch(kong.name):
+        raise KongError(f"kong.name {kong.name!r}: Kong wants a host name (a-z, 0-9, '-', '.')")
+    for addr in kong.gateways:
+        found = _TARGET.fullmatch(addr)
+        if not found or not 0 < int(found["port"]) < 65536:
+            raise KongError(f"kong.gateways {addr!r}: must be host:port, without a scheme")
+    if len(set(kong.gateways)) != len(kong.gateways):
+        raise KongError("kong.gateways names an address twice")

@@ -1,0 +1,1 @@
+"""WebGate, the door: routes, validates, answers. It never learns what a frame looks like."""

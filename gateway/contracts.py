@@ -1,0 +1,134 @@
+"""Which contract each service has: the operator's file, else the one that most live capacity speaks.
+
+A contract is a schema made ready. Exactly one is active per service, and switching is one
+assignment, so that no request ever meets two (DESIGN 3, "Schemas reach the gateway"). Pure.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from atom.decode import Decoder
+from atom.encode import Encoder
+from schemas import document
+from schemas.compile import compile_input
+from schemas.service import Service
+from schemas.validate import Validator
+
+MAX_SERVICES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """A service ready to be served. `source` is "file" or "report"; `deadline` in seconds."""
+
+    service: Service
+    digest: str
+    text: bytes
+    source: str
+    deadline: float
+    validator: Validator
+    encoder: Encoder
+    decoder: Decoder
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A service got another contract; `before` is empty for its first."""
+
+    service: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """The licences of the live instances of a service that speak one digest."""
+
+    service: str
+    digest: str
+    total: int
+
+
+def build(text: bytes, source: str, deadlines: Mapping[str, float], default: float) -> Contract:
+    """Make a canonical schema document ready to serve.
+
+    The deadline is the operator's for that service, else the schema's, else `default` (seconds).
+    Raises DocumentError.
+    """
+    service = document.read(document.parse(text))
+    schema: dict[str, Any] = compile_input(service.input)
+    return Contract(
+        service=service,
+        digest=document.digest(text),
+        text=text,
+        source=source,
+        deadline=deadlines.get(service.id) or service.deadline or default,
+        validator=Validator(schema),
+        encoder=Encoder(service),
+        decoder=Decoder(service),
+    )
+
+
+class Catalog:
+    """The active contract of every service.
+
+    `files` are the operator's contracts: they have authority. `deadlines` and `default` as in
+    `build`.
+    """
+
+    def __init__(
+        self, files: Iterable[Contract], deadlines: Mapping[str, float], default: float
+    ) -> None:
+        self._active = {contract.service.id: contract for contract in files}
+        self._deadlines = dict(deadlines)
+        self._default = default
+        self._built: dict[str, Contract] = {c.digest: c for c in self._active.values()}
+
+    def __iter__(self) -> Iterable[Contract]:
+        return iter(sorted(self._active.values(), key=lambda contract: contract.service.id))
+
+    def find(self, service_id: str) -> Contract | None:
+        """Return the active contract of a service, or None."""
+        return self._active.get(service_id)
+
+    def settle(
+        self, capacities: Iterable[Capacity], documents: Mapping[str, bytes]
+    ) -> list[Switch]:
+        """Make the digest of most live capacity the active one, for every service without a file.
+
+        Between equals the one that is active stays. A service whose instances all left keeps its
+        contract: its requests are answered "no live instance", not "no such service".
+        """
+        best: dict[str, Capacity] = {}
+        for told in sorted(capacities, key=lambda told: told.digest):
+            if told.digest not in documents:
+                continue
+            rival = best.get(told.service)
+            if rival is None or self._weight(told) > self._weight(rival):
+                best[told.service] = told
+        return [
+            switch
+            for told in best.values()
+            if (switch := self._switch(told, documents[told.digest])) is not None
+        ]
+
+    def _weight(self, told: Capacity) -> tuple[int, bool]:
+        active = self._active.get(told.service)
+        return (told.total, active is not None and active.digest == told.digest)
+
+    def _switch(self, told: Capacity, text: bytes) -> Switch | None:
+        active = self._active.get(told.service)
+        if active is not None and (active.source == "file" or active.digest == told.digest):
+            return None
+        if active is None and len(self._active) >= MAX_SERVICES:
+            return None
+        contract = self._built.get(told.digest)
+        if contract is None:
+            contract = build(text, "report", self._deadlines, self._default)
+        # Only what may become active again is kept: the old one and the new one.
+        if active is not None:
+            self._built = {c.digest: c for c in [*self._active.values(), active]}
+        self._built[told.digest] = contract
+        self._active[told.service] = contract
+        return Switch(told.service, active.digest if active else "", told.digest)

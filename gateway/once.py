@@ -1,0 +1,135 @@
+"""One request with one answer: the whole path on one page. Errors rise; `serve_once` answers them."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway import body, identity
+from gateway.answers import Answer, failure, success
+from gateway.contracts import Contract
+from gateway.parts import Parts
+from gateway.record import Record
+from schemas import category
+from schemas.errors import (
+    BAD_REQUEST,
+    DEADLINE,
+    INTERNAL,
+    LOST,
+    NO_SERVICE,
+    NO_SUB_SERVICE,
+    AseError,
+)
+
+_logger = logging.getLogger("ase.gateway")
+
+_ATTEMPTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One HTTP request, as far as the path needs it.
+
+    `headers` have lower-case names; `read` receives the body and refuses it by the rules of HTTP.
+    """
+
+    service_id: str
+    headers: Mapping[str, str]
+    read: Callable[[], Awaitable[bytes]]
+
+
+async def serve_once(exchange: Exchange, record: Record, parts: Parts) -> Answer:
+    """Return the answer to a request, whatever befalls it; `record` tells what did."""
+    try:
+        payload = await _once(exchange, record, parts)
+        return success(payload, record, parts.clock())
+    except AseError as error:
+        return failure(error, record, parts.clock())
+    except Exception:
+        _logger.exception("request failed by a fault of ours", extra={"sid": record.sid})
+        return failure(AseError(INTERNAL), record, parts.clock())
+
+
+async def _once(exchange: Exchange, record: Record, parts: Parts) -> bytes:
+    options = parts.options
+    contract = _found(exchange.service_id, record, parts)
+    identity.check_content(exchange.headers)
+    text = await exchange.read()
+    record.received = parts.clock()
+    told = body.parse(text, max_depth=options.max_depth, max_nodes=options.max_nodes)
+    identity.check_app_id(told, exchange.headers, options.consumer_header)
+    contract, routed = _sub_service(contract, told, record, parts)
+    violations = contract.validator.violations(told)
+    if violations:
+        listed = "; ".join(map(str, violations))
+        raise AseError(BAD_REQUEST, f"parameter schema validate error: {listed}")
+    facts = {
+        **routed,
+        "sid": record.sid,
+        "client_ip": record.client,
+        "service_id": contract.service.id,
+        "route": record.path,
+    }
+    frame = contract.encoder.encode(told, facts)
+    output = await _called(contract, frame, record, parts)
+    return contract.decoder.decode(output)
+
+
+def _found(service_id: str, record: Record, parts: Parts) -> Contract:
+    contract = parts.catalog.find(service_id)
+    if contract is None:
+        raise AseError(NO_SERVICE, "no such service")
+    record.service, record.code_map = contract.service.id, contract.service.code_map
+    return contract
+
+
+def _sub_service(
+    contract: Contract, told: Mapping[str, Any], record: Record, parts: Parts
+) -> tuple[Contract, dict[str, str]]:
+    """Return the contract that serves the request: of a category service, the chosen sub service."""
+    if not contract.service.sub_routes:
+        return contract, {}
+    way = category.choose(contract.service, told)
+    if way is None:
+        raise AseError(NO_SUB_SERVICE, "no category route fits")
+    chosen = parts.catalog.find(way.service_id)
+    if chosen is None:
+        raise AseError(NO_SUB_SERVICE, f"sub service not found: {way.service_id}")
+    record.service, record.code_map = chosen.service.id, chosen.service.code_map
+    return chosen, {"route_param": way.route_key, "routekey": way.route_key}
+
+
+async def _called(contract: Contract, frame: Any, record: Record, parts: Parts) -> Any:
+    """Call an instance, and one other where nothing ran (or where the service is idempotent)."""
+    tried: list[str] = []
+    first: AseError | None = None
+    while True:
+        try:
+            place = parts.pick(contract, tried)
+        except AseError as error:
+            raise first or error from None
+        try:
+            return await _attempt(contract, place, frame, record, parts)
+        except AseError as error:
+            again = error.fault.retry or (contract.service.idempotent and error.fault is LOST)
+            tried.append(record.instance)
+            if not again or len(tried) == _ATTEMPTS:
+                raise
+            record.retried.append(error.fault.name)
+            first = error
+
+
+async def _attempt(contract: Contract, place: Any, frame: Any, record: Record, parts: Parts) -> Any:
+    with place as held:
+        record.instance = held.instance.addr
+        record.attempts += 1
+        began = parts.clock()
+        left = contract.deadline - (began - record.received)
+        if left <= 0:
+            raise AseError(DEADLINE)
+        try:
+            return await parts.caller.once(
+                held.instance, frame, handle=parts.new_id(), timeout=left
+            )
+        finally:
+            record.upstream += parts.clock() - began

@@ -1,0 +1,120 @@
+"""The HTTP/1.1 door: uvicorn's protocol, with the limits that no ASGI application can set.
+
+A request that breaks HTTP, or is too large or too slow in its head, is answered here with the
+same envelope as every other refusal, and its connection ends.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from gateway.answers import Answer, HttpError
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLimits:
+    """What the head of a request may take: bytes, headers, seconds."""
+
+    target: int
+    header_bytes: int
+    headers: int
+    seconds: float
+
+
+Refuse = Callable[[HttpError, str], Answer]
+
+
+class DoorProtocol(HttpToolsProtocol):
+    """One connection. `refuse` makes the answer to a bad head, given the error and the client."""
+
+    def __init__(self, *, limits: HeadLimits, refuse: Refuse, **uvicorns: Any) -> None:
+        super().__init__(**uvicorns)
+        self._limits = limits
+        self._refuse = refuse
+        self._refusal: HttpError | None = None
+        self._header_bytes = 0
+        self._in_head = True
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock for the first head."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._head_came()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Start the clock for a following head with its first byte, then parse."""
+        if self.cycle is not None and self.cycle.response_complete and self._head_timer is None:
+            self._expect_head()
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """Begin to count."""
+        self._header_bytes, self._in_head = 0, True
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Hold the target to its limit."""
+        super().on_url(url)
+        if len(self.url) > self._limits.target:
+            self._break(
+                HttpError(414, f"request target is longer than {self._limits.target} bytes")
+            )
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Hold the headers to their limits; drop trailers, which must not join them."""
+        if not self._in_head:
+            return
+        super().on_header(name, value)
+        self._header_bytes += len(name) + len(value) + 4
+        if self._header_bytes > self._limits.header_bytes:
+            limit = self._limits.header_bytes
+            self._break(HttpError(431, f"headers are larger than {limit} bytes"))
+        if len(self.headers) > self._limits.headers:
+            self._break(HttpError(431, f"more than {self._limits.headers} headers"))
+
+    def on_headers_complete(self) -> None:
+        """Stop the clock; whose the request is must be told exactly once."""
+        self._head_came()
+        self._in_head = False
+        hosts = sum(1 for name, _ in self.headers if name == b"host")
+        if hosts != 1 and self.parser.get_http_version() != "1.0":
+            self._break(HttpError(400, "exactly one Host header is needed"))
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 (uvicorn's signature)
+        """Answer a broken head with the envelope, and close."""
+        self._head_came()
+        error = self._refusal or HttpError(400, "not a valid HTTP/1.1 request")
+        answer = self._refuse(error, self.client[0] if self.client else "")
+        lines = [STATUS_LINE[answer.status]]
+        lines += [b"%s: %s\r\n" % header for header in answer.headers]
+        lines.append(b"content-length: %d\r\n\r\n" % len(answer.body))
+        self.transport.write(b"".join([*lines, answer.body]))
+        self.transport.close()
+
+    def _break(self, error: HttpError) -> None:
+        """Stop the parser; uvicorn then asks for the refusal."""
+        self._refusal = error
+        raise error
+
+    def _expect_head(self) -> None:
+        self._head_timer = self.loop.call_later(self._limits.seconds, self._head_late)
+
+    def _head_came(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_late(self) -> None:
+        self._head_timer = None
+        self._refusal = HttpError(408, f"headers took more than {self._limits.seconds:g} s")
+        if not self.transport.is_closing():
+            self.send_400_response("")

@@ -1,0 +1,187 @@
+"""A whole gateway in one process: open its parts, serve, and leave without losing a request."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import Random, SystemRandom
+from typing import Any
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
+
+from atom.caller import GrpcCaller
+from config.options import Config, GatewayOptions
+from gateway import access, admin, app, folder, identity
+from gateway.answers import Answer, HttpError, failure
+from gateway.contracts import Catalog
+from gateway.fleet import Fleet
+from gateway.metrics import FleetMetrics, Metrics
+from gateway.parts import Parts
+from gateway.protocol import DoorProtocol, HeadLimits
+from gateway.record import Record
+
+_logger = logging.getLogger("ase.gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a running gateway listens; `lb` is empty when its hub is in another process."""
+
+    public: str
+    admin: str
+    lb: str
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes a free one.
+
+    Raises OSError whose `filename` is host:port when it cannot be had.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return socket.create_server(found[0][4][:2], family=found[0][0], backlog=2048)
+    except OSError as error:
+        words = error.strerror or str(error)
+        raise OSError(error.errno or errno.EINVAL, words, f"{host}:{port}") from error
+
+
+async def run(
+    config: Config,
+    base: Path,
+    ready: Callable[[Addresses], None],
+    stop: Awaitable[bool],
+) -> None:
+    """Serve until `stop`, then drain; `base` is what paths in the config start from.
+
+    `stop` tells whether to leave gently: unready at once, accept for `lame_duck` seconds more, and
+    only then close the door. What runs gets `drain` seconds either way. Raises OSError for a port
+    that cannot be had and FolderError for bad schemas.
+    """
+    options, clock, rng = config.gateway, time.monotonic, SystemRandom()
+    catalog = _catalog(config, base)
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    name = f"{socket.gethostname()}-{rng.getrandbits(32):08x}"
+    caller = GrpcCaller(name)
+    public, private = (
+        listen(options.host, options.port),
+        listen(options.admin_host, options.admin_port),
+    )
+    fleet = Fleet(
+        config.lb, config.instances, name=name, catalog=catalog, caller=caller,
+        metrics=metrics, fleet_metrics=FleetMetrics(registry),
+        clock=clock, rng=Random(rng.getrandbits(64)), drain=options.drain,  # noqa: S311 (ties)
+    )  # fmt: skip
+    parts = Parts(options, catalog, fleet.pick, caller, clock, identity.new_sid)
+    readiness = app.Readiness(fleet.synced)
+    door = partial(
+        DoorProtocol,
+        limits=_limits(options),
+        refuse=partial(_refuse, parts=parts, metrics=metrics),
+    )
+    serving = http_server(app.build(parts, metrics, readiness, fleet.live), options, door)
+    active = partial(_active, catalog)
+    watching = http_server(admin.build(registry, fleet.table, clock, active), options)
+    lb_port = await fleet.start()
+    tasks = [
+        asyncio.create_task(serving.serve(sockets=[public])),
+        asyncio.create_task(watching.serve(sockets=[private])),
+    ]
+    try:
+        ready(_addresses(config, public, private, lb_port))
+        gently = await stop
+        readiness.draining = True
+        _logger.info("draining", extra={"lame_duck_s": options.lame_duck if gently else 0})
+        if gently:
+            await asyncio.sleep(options.lame_duck)
+        serving.should_exit = True
+        await tasks[0]
+        watching.should_exit = True
+        await tasks[1]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await fleet.stop()
+    _logger.info("stopped")
+
+
+class HttpServer(uvicorn.Server):
+    """A uvicorn server that leaves signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Do nothing: whoever runs the process handles its signals."""
+        yield
+
+
+def http_server(served: ASGIApp, options: GatewayOptions, http: Any = "httptools") -> HttpServer:
+    """Return a server for an application; `http` is uvicorn's protocol class or its name."""
+    return HttpServer(
+        uvicorn.Config(
+            served,
+            http=http,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=int(options.keep_alive),
+            timeout_graceful_shutdown=max(1, int(options.drain)),
+        )
+    )
+
+
+def _catalog(config: Config, base: Path) -> Catalog:
+    deadlines = {
+        name: told.deadline for name, told in config.services.items() if told.deadline is not None
+    }
+    default = config.gateway.deadline
+    files = folder.load(base / config.schemas, deadlines, default) if config.schemas else []
+    return Catalog(files, deadlines, default)
+
+
+def _active(catalog: Catalog) -> dict[str, str]:
+    return {contract.service.id: contract.digest for contract in catalog}
+
+
+def _limits(options: GatewayOptions) -> HeadLimits:
+    return HeadLimits(
+        target=options.max_request_line,
+        header_bytes=options.max_header_bytes,
+        headers=options.max_headers,
+        seconds=options.header_timeout,
+    )
+
+
+def _refuse(error: HttpError, client: str, *, parts: Parts, metrics: Metrics) -> Answer:
+    """Answer and note a request whose head was refused before it had a path."""
+    record = Record(sid=parts.new_id(), accepted=parts.clock(), client=client)
+    answer = failure(error, record, parts.clock())
+    metrics.answered(record)
+    access.log(record)
+    return answer
+
+
+def _addresses(
+    config: Config, public: socket.socket, private: socket.socket, lb_port: int
+) -> Addresses:
+    return Addresses(
+        public=f"http://{dialled(config.gateway.host)}:{public.getsockname()[1]}",
+        admin=f"http://{dialled(config.gateway.admin_host)}:{private.getsockname()[1]}",
+        lb=f"{dialled(config.lb.host)}:{lb_port}" if lb_port else "",
+    )
+
+
+def dialled(host: str) -> str:
+    """Return the host to dial, from this machine, for one that is listened on."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)

@@ -1,0 +1,116 @@
+"""The hub's end of a watch: what a gateway was told, and what the next frame must say. Pure."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from lb.report import PROTOCOLS, Instance, Key
+from lb.table import Change, Entry, State, Table
+from schemas import wire
+
+
+class Follower:
+    """One gateway that follows the hub. Latest wins: nothing queues for a slow one.
+
+    `services` empty means all. `changed` is called when there is something to tell.
+    """
+
+    def __init__(
+        self,
+        gateway: str,
+        services: tuple[str, ...],
+        entries: Iterable[Entry],
+        changed: Callable[[], None],
+    ) -> None:
+        self._gateway = gateway
+        self._changed = changed
+        self._version = 0
+        self._services = services
+        self._ids: dict[Key, int] = {}
+        self._told: dict[Key, Instance] = {}
+        self._documents: set[str] = set()
+        self._next_id = 1
+        self._dirty: set[Key] = set()
+        self._gone: dict[int, str] = {}
+        for entry in entries:
+            self.touched(entry.instance)
+
+    def touched(self, instance: Instance) -> None:
+        """Note that an instance or its figures changed."""
+        if self._services and instance.service not in self._services:
+            return
+        self._dirty.add(instance.key)
+        self._changed()
+
+    def left(self, change: Change) -> None:
+        """Note that an instance is gone."""
+        key = change.instance.key
+        self._dirty.discard(key)
+        self._told.pop(key, None)
+        number = self._ids.pop(key, None)
+        if number is not None:
+            self._gone[number] = change.reason.value
+            self._changed()
+
+    def take(self, table: Table, documents: Mapping[str, bytes], now: float) -> wire.Frame:
+        """Return the next frame, without `hub_epoch`; the first is a snapshot."""
+        frame = wire.Frame(snapshot=self._version == 0)
+        for key in self._dirty:
+            entry = table.get(key)
+            if entry is None:
+                continue
+            number = self._number(key)
+            if self._told.get(key) != entry.instance:
+                self._told[key] = entry.instance
+                frame.instances.append(_instance(entry.instance, number))
+                self._document(entry.instance.digest, documents, frame)
+            frame.loads.append(_load(entry, number, self._gateway, now))
+        for number, reason in self._gone.items():
+            frame.gone.append(wire.Gone(id=number, reason=reason))
+        self._dirty, self._gone = set(), {}
+        self._version += 1
+        frame.version = self._version
+        return frame
+
+    def _number(self, key: Key) -> int:
+        if key not in self._ids:
+            self._ids[key] = self._next_id
+            self._next_id += 1
+        return self._ids[key]
+
+    def _document(self, digest: str, documents: Mapping[str, bytes], frame: wire.Frame) -> None:
+        if digest in documents and digest not in self._documents:
+            self._documents.add(digest)
+            text = documents[digest]
+            frame.schemas.append(wire.SchemaDocument(digest=digest, document=text))
+
+
+def _instance(instance: Instance, number: int) -> wire.Instance:
+    return wire.Instance(
+        id=number,
+        svc=instance.svc,
+        subsvc=instance.service,
+        addr=instance.addr,
+        instance_epoch=instance.epoch,
+        protocol=PROTOCOLS[instance.protocol],
+        schema_digest=instance.digest,
+        total=instance.total,
+        best=instance.best,
+    )
+
+
+def _load(entry: Entry, number: int, gateway: str, now: float) -> wire.Load:
+    load = entry.load
+    return wire.Load(
+        id=number,
+        seq=load.seq,
+        live=int(load.live),
+        suspect=entry.state is State.SUSPECT,
+        idle=entry.instance.best - load.running - load.queued,
+        running=load.running,
+        queued=load.queued,
+        service_us=int(load.service_ms * 1000),
+        acc=load.acc.get(gateway, 0),
+        served_total=load.served,
+        error_total=load.errors,
+        rejected_total=load.rejected,
+        age_ms=int((now - entry.seen) * 1000),
+    )

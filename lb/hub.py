@@ -1,0 +1,190 @@
+"""The hub: takes the reports of loaders, tells gateways what changed. State lives in its table."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from random import Random
+
+from google.protobuf.message import DecodeError
+
+from lb.follower import Follower
+from lb.pick import rank
+from lb.report import Report, ReportError, read
+from lb.table import Change, Event, State, Table
+from rpc.server import Call, Stream, Unary
+from rpc.status import RpcError, Status
+from schemas import document
+from schemas.compile import compile_input
+from schemas.document import DocumentError
+from schemas.errors import NO_INSTANCE
+from schemas.validate import Validator
+from schemas.wire import Candidate, LoadReport, PickReply, PickRequest, ReportControl, WatchRequest
+
+_logger = logging.getLogger("ase.lb")
+
+MAX_INSTANCES = 10_000
+MAX_DOCUMENT = 1024 * 1024
+
+OnChange = Callable[[Change], None]
+
+
+class Hub:
+    """Serves `ase.v1.LoadBalancer` over a table.
+
+    `clock` gives seconds that never step back. `on_change` is told every change of state, and every
+    new schema document comes before the change of the instance that brought it. `frame_gap` is the
+    least time between two frames to one gateway, in seconds.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        *,
+        clock: Callable[[], float],
+        epoch: int,
+        on_change: OnChange,
+        frame_gap: float = 0.005,
+    ) -> None:
+        self._table = table
+        self._clock = clock
+        self._epoch = epoch
+        self._on_change = on_change
+        self._frame_gap = frame_gap
+        self._followers: set[Follower] = set()
+        self._rng = Random()  # noqa: S311 (ties between equals, nothing secret)
+        self.documents: dict[str, bytes] = {}
+
+    def unary(self) -> dict[str, Unary]:
+        """Return the unary methods, by path."""
+        return {"/ase.v1.LoadBalancer/Pick": self.pick}
+
+    def stream(self) -> dict[str, Stream]:
+        """Return the streaming methods, by path."""
+        return {
+            "/ase.v1.LoadBalancer/Report": self.report,
+            "/ase.v1.LoadBalancer/Watch": self.watch,
+        }
+
+    async def sweep(self, period: float = 0.1) -> None:
+        """Let time pass over the table, for ever."""
+        while True:
+            await asyncio.sleep(period)
+            self._tell(self._table.expire(self._clock()))
+
+    async def report(self, requests: AsyncIterator[bytes], call: Call) -> AsyncIterator[bytes]:
+        """Serve `Report`: one loader, from its first report until its stream ends.
+
+        Raises RpcError INVALID_ARGUMENT for a report or schema that cannot be read, and
+        RESOURCE_EXHAUSTED beyond the cap on instances.
+        """
+        last: Report | None = None
+        try:
+            async for data in requests:
+                report = self._admit(data, last)
+                self._tell(self._table.apply(report, self._clock()))
+                for follower in self._followers:
+                    follower.touched(report.instance)
+                if last is None:
+                    yield ReportControl(seq=report.load.seq).SerializeToString()
+                last = report
+        except ReportError as error:
+            _logger.warning("report refused", extra={"peer": call.peer, "reason": str(error)})
+            raise RpcError(Status.INVALID_ARGUMENT, str(error)) from error
+        finally:
+            if last is not None:
+                instance = last.instance
+                event = Event.STREAM_LOST
+                self._tell(self._table.lose(instance.key, instance.epoch, event, self._clock()))
+
+    async def watch(self, requests: AsyncIterator[bytes], _call: Call) -> AsyncIterator[bytes]:
+        """Serve `Watch`: a snapshot, then a frame whenever something changed, else each second."""
+        wish = WatchRequest.FromString(await anext(aiter(requests)))
+        changed = asyncio.Event()
+        services = tuple(wish.subsvc)
+        follower = Follower(wish.gateway, services, list(self._table), changed.set)
+        self._followers.add(follower)
+        try:
+            while True:
+                changed.clear()
+                frame = follower.take(self._table, self.documents, self._clock())
+                frame.hub_epoch = self._epoch
+                yield frame.SerializeToString()
+                await asyncio.sleep(self._frame_gap)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(1.0):
+                        await changed.wait()
+        finally:
+            self._followers.discard(follower)
+
+    async def pick(self, data: bytes, _call: Call) -> bytes:
+        """Serve `Pick`: addresses of a service, best first, for clients without a picker."""
+        try:
+            wish = PickRequest.FromString(data)
+        except DecodeError as error:
+            raise RpcError(Status.INVALID_ARGUMENT, "not a PickRequest") from error
+        live = [
+            entry
+            for entry in self._table.service(wish.subsvc)
+            if entry.state is State.UP and entry.instance.addr not in wish.exclude
+        ]
+        self._rng.shuffle(live)
+        best = rank(live, wish.gateway)[: wish.nbest or 1]
+        if not best:
+            return PickReply(code=NO_INSTANCE.code, message=NO_INSTANCE.words).SerializeToString()
+        return PickReply(
+            candidates=[
+                Candidate(
+                    addr=entry.instance.addr,
+                    protocol=2 if entry.instance.protocol == "xsf" else 1,
+                    expected_ms=expected,
+                    schema_digest=entry.instance.digest,
+                )
+                for expected, entry in best
+            ]
+        ).SerializeToString()
+
+    def _admit(self, data: bytes, last: Report | None) -> Report:
+        try:
+            report = read(LoadReport.FromString(data))
+        except DecodeError as error:
+            raise ReportError("not a LoadReport") from error
+        if last is not None and report.instance.key != last.instance.key:
+            raise ReportError("svc, subsvc, addr: must stay the same within a stream")
+        if last is None and self._table.get(report.instance.key) is None:
+            if len(self._table) >= MAX_INSTANCES:
+                raise RpcError(Status.RESOURCE_EXHAUSTED, f"{MAX_INSTANCES} instances are known")
+        if report.document:
+            self._learn(report)
+        return report
+
+    def _learn(self, report: Report) -> None:
+        """Keep a schema document, if it is one and is what its digest says."""
+        text, told = report.document, report.instance.digest
+        if len(text) > MAX_DOCUMENT or document.digest(text) != told:
+            raise ReportError("schema: document must match its digest and be at most 1 MiB")
+        if told in self.documents:
+            return
+        try:
+            service = document.read(document.parse(text))
+            Validator(compile_input(service.input))
+        except DocumentError as error:
+            raise ReportError(f"schema: {error}") from error
+        if service.id != report.instance.service:
+            raise ReportError(f"subsvc: schema is of service {service.id!r}")
+        self.documents[told] = text
+
+    def _tell(self, changes: list[Change]) -> None:
+        for change in changes:
+            if change.after is State.GONE:
+                self._prune(change.instance.digest)
+            for follower in self._followers:
+                if change.after is State.GONE:
+                    follower.left(change)
+                else:
+                    follower.touched(change.instance)
+            self._on_change(change)
+
+    def _prune(self, digest: str) -> None:
+        if all(entry.instance.digest != digest for entry in self._table):
+            self.documents.pop(digest, None)

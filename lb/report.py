@@ -1,0 +1,162 @@
+"""What a loader tells of itself, as values: who it is, and how it fares. Pure, to and from the wire.
+
+Design: reference "load-balancing" 6.2. Counters are cumulative since the epoch began, so that a
+lost or reordered report does no harm.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from schemas.wire import LoadReport
+
+MAX_TOTAL = 10_000
+_ADDR = re.compile(
+    r"(?:\[[0-9a-fA-F:.%]{2,64}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?):(\d{1,5})"
+)
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_DIGEST = re.compile(r"(?:[0-9a-f]{64})?")
+
+Key = tuple[str, str, str]
+
+PROTOCOLS = {"native": 1, "xsf": 2}  # enum ase.v1.Protocol
+
+
+class Live(IntEnum):
+    """What a loader says of its own future; the numbers are the wire's."""
+
+    DOWN = 0
+    UP = 1
+    DRAINING = 2
+
+
+class ReportError(Exception):
+    """A report that cannot be believed; `str()` names the field and the cure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One loader process behind one address, serving one service. `epoch` 0: it does not report.
+
+    `total` and `best` are licences: the most requests at a time, and how many it does in comfort.
+    """
+
+    svc: str
+    service: str
+    addr: str
+    epoch: int = 0
+    protocol: str = "native"
+    digest: str = ""
+    total: int = 1
+    best: int = 1
+
+    @property
+    def key(self) -> Key:
+        """Return what stays the same over restarts."""
+        return (self.svc, self.service, self.addr)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The moving figures. `acc`: requests accepted, by gateway; `service_ms` 0: not known yet."""
+
+    seq: int = 0
+    live: Live = Live.UP
+    running: int = 0
+    queued: int = 0
+    service_ms: float = 0.0
+    acc: Mapping[str, int] = field(default_factory=dict)
+    served: int = 0
+    errors: int = 0
+    rejected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One report; `document` holds the canonical schema document in a stream's first one."""
+
+    instance: Instance
+    load: Load
+    document: bytes = b""
+
+
+def protocol_name(number: int) -> str:
+    """Return "xsf" or "native" for a number of the enum `ase.v1.Protocol`."""
+    return "xsf" if number == PROTOCOLS["xsf"] else "native"
+
+
+def read(wire: LoadReport) -> Report:
+    """Return the values of a report. Raises ReportError for what is out of bounds."""
+    _check(wire)
+    instance = Instance(
+        svc=wire.svc or "ase",
+        service=wire.subsvc,
+        addr=wire.addr,
+        epoch=wire.instance_epoch,
+        protocol=protocol_name(wire.protocol),
+        digest=wire.schema_digest,
+        total=wire.total,
+        best=wire.best or wire.total,
+    )
+    load = Load(
+        seq=wire.seq,
+        live=Live(wire.live),
+        running=wire.running,
+        queued=wire.queued,
+        service_ms=wire.service_ms,
+        acc=dict(wire.acc),
+        served=wire.served_total,
+        errors=wire.error_total,
+        rejected=wire.rejected_total,
+    )
+    return Report(instance, load, wire.schema.document)
+
+
+def write(report: Report) -> LoadReport:
+    """Return the wire form of a report."""
+    instance, load = report.instance, report.load
+    wire = LoadReport(
+        svc=instance.svc,
+        subsvc=instance.service,
+        addr=instance.addr,
+        instance_epoch=instance.epoch,
+        seq=load.seq,
+        live=int(load.live),
+        total=instance.total,
+        best=instance.best,
+        idle=instance.best - load.running - load.queued,
+        running=load.running,
+        queued=load.queued,
+        service_ms=load.service_ms,
+        served_total=load.served,
+        error_total=load.errors,
+        rejected_total=load.rejected,
+        acc=load.acc,
+        protocol=PROTOCOLS[instance.protocol],
+        schema_digest=instance.digest,
+    )
+    if report.document:
+        wire.schema.digest = instance.digest
+        wire.schema.document = report.document
+    return wire
+
+
+def _check(wire: LoadReport) -> None:
+    if not _ID.fullmatch(wire.subsvc):
+        raise ReportError("subsvc: must be a service id of letters, digits, '_', '.' and '-'")
+    if wire.svc and not _ID.fullmatch(wire.svc):
+        raise ReportError("svc: must be a name of letters, digits, '_', '.' and '-'")
+    found = _ADDR.fullmatch(wire.addr)
+    if not found or not 0 < int(found[1]) < 65536:
+        raise ReportError("addr: must be host:port that gateways can dial")
+    if wire.instance_epoch == 0:
+        raise ReportError("instance_epoch: must be a random number other than 0")
+    if wire.live not in (0, 1, 2):
+        raise ReportError("live: must be 0, 1 or 2")
+    if not 1 <= wire.total <= MAX_TOTAL or wire.best > wire.total:
+        raise ReportError(f"total: must be 1..{MAX_TOTAL}, and best no more than total")
+    if not 0 <= wire.service_ms < 86_400_000:
+        raise ReportError("service_ms: must be a number of milliseconds, 0 or more")
+    if not _DIGEST.fullmatch(wire.schema_digest):
+        raise ReportError("schema_digest: must be a sha256 in lower-case hex, or empty")

@@ -1,0 +1,97 @@
+"""A gateway's end of a watch: frames in, a table kept true, changes and documents out. Pure."""
+
+from lb.report import Instance, Live, Load, Report, protocol_name
+from lb.table import Change, Event, Table
+from schemas import wire
+
+
+class Gap(Exception):
+    """A frame is missing: the watch has to begin anew."""
+
+
+class View:
+    """Keeps a table as the hub's frames tell it."""
+
+    def __init__(self, table: Table, gateway: str) -> None:
+        self._table = table
+        self._gateway = gateway
+        self._version = 0
+        self._instances: dict[int, Instance] = {}
+        self.documents: dict[str, bytes] = {}
+
+    def begin(self) -> None:
+        """Expect a snapshot next."""
+        self._version = 0
+
+    def apply(self, frame: wire.Frame, now: float) -> list[Change]:
+        """Take in a frame. Raises Gap when one before it is missing.
+
+        What a snapshot does not name turns suspect, not gone: a hub that has just started knows
+        few loaders, and those it will not hear of again expire.
+        """
+        if frame.version != self._version + 1 or frame.snapshot != (self._version == 0):
+            raise Gap
+        self._version = frame.version
+        if frame.snapshot:
+            self._instances = {}
+        for told in frame.schemas:
+            self.documents[told.digest] = told.document
+        for instance in frame.instances:
+            self._instances[instance.id] = _read_instance(instance)
+        changes: list[Change] = []
+        for load in frame.loads:
+            changes += self._applied(load, now)
+        for gone in frame.gone:
+            changes += self._left(gone)
+        if frame.snapshot:
+            changes += self._unnamed(now)
+        return changes
+
+    def _applied(self, told: wire.Load, now: float) -> list[Change]:
+        instance = self._instances.get(told.id)
+        if instance is None:
+            raise Gap
+        load = Load(
+            seq=told.seq,
+            live=Live(told.live),
+            running=told.running,
+            queued=told.queued,
+            service_ms=told.service_us / 1000,
+            acc={self._gateway: told.acc},
+            served=told.served_total,
+            errors=told.error_total,
+            rejected=told.rejected_total,
+        )
+        changes = self._table.apply(Report(instance, load), now - told.age_ms / 1000)
+        if told.suspect:
+            key, epoch = instance.key, instance.epoch
+            changes += self._table.lose(key, epoch, Event.STREAM_LOST, now)
+        return changes
+
+    def _left(self, gone: wire.Gone) -> list[Change]:
+        instance = self._instances.pop(gone.id, None)
+        if instance is None:
+            return []
+        return self._table.forget(instance.key, instance.epoch, Event(gone.reason))
+
+    def _unnamed(self, now: float) -> list[Change]:
+        named = {instance.key for instance in self._instances.values()}
+        changes: list[Change] = []
+        for entry in self._table:
+            known = entry.instance
+            if known.epoch and known.key not in named:
+                changes += self._table.lose(known.key, known.epoch, Event.HUB_FORGOT, now)
+        return changes
+
+
+def _read_instance(told: wire.Instance) -> Instance:
+    return Instance(
+        svc=told.svc,
+        service=told.subsvc,
+        addr=told.addr,
+        epoch=told.instance_epoch,
+        protocol=protocol_name(told.protocol),
+        digest=told.schema_digest,
+        total=told.total,
+        best=told.best,
+    )

@@ -1,0 +1,61 @@
+"""A gateway's side of a hub in another process: follow its frames, through every reconnect."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from random import Random
+
+from lb.view import Gap, View
+from lb.table import Change
+from rpc.client import Channel
+from rpc.status import RpcError
+from schemas.wire import Frame, WatchRequest
+
+METHOD = "/ase.v1.LoadBalancer/Watch"
+
+_logger = logging.getLogger("ase.lb")
+
+
+class Watch:
+    """Follows one hub. While the hub is away, the view stays as it was: last known good."""
+
+    def __init__(
+        self,
+        hub: str,
+        view: View,
+        *,
+        gateway: str,
+        clock: Callable[[], float],
+        rng: Random,
+        on_change: Callable[[Change], None],
+    ) -> None:
+        self._hub = hub
+        self._view = view
+        self._gateway = gateway
+        self._clock = clock
+        self._rng = rng
+        self._on_change = on_change
+        self.synced = False
+
+    async def run(self) -> None:
+        """Follow the hub, for ever."""
+        pause = 0.1
+        while True:
+            channel = Channel(self._hub)
+            self._view.begin()
+            try:
+                async for data in channel.stream(METHOD, self._wish()):
+                    for change in self._view.apply(Frame.FromString(data), self._clock()):
+                        self._on_change(change)
+                    if pause > 0.1 or not self.synced:
+                        _logger.info("hub followed", extra={"hub": self._hub})
+                    self.synced, pause = True, 0.1
+            except (RpcError, Gap) as error:
+                _logger.warning("hub lost", extra={"hub": self._hub, "reason": str(error)})
+            finally:
+                await channel.close()
+            pause = min(pause * 2, 1.0)
+            await asyncio.sleep(pause * self._rng.uniform(0.5, 1.0))
+
+    async def _wish(self) -> AsyncIterator[bytes]:
+        yield WatchRequest(gateway=self._gateway).SerializeToString()

@@ -1,0 +1,1 @@
+"""gRPC over HTTP/2: calling and serving. Knows bytes and statuses, no messages."""

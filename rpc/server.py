@@ -1,0 +1,114 @@
+"""A gRPC server over grpc.aio: a table of methods, each a coroutine over bytes."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from rpc.status import RpcError, Status
+
+_OPTIONS = [
+    ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a silent rival
+    ("grpc.max_concurrent_streams", 10_000),
+    ("grpc.max_metadata_size", 8_192),
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ("grpc.max_send_message_length", 16 * 1024 * 1024),
+    # Our gateways and reporters ping every 10 s, with or without a call under way.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # The server's own pings find a peer that froze or was cut off.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
+    ("grpc.http2.ping_timeout_ms", 3_000),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a method may know of the call it serves. `deadline`: seconds left, None = no limit."""
+
+    metadata: Mapping[str, str]
+    peer: str
+    deadline: float | None
+
+
+Unary = Callable[[bytes, Call], Awaitable[bytes]]
+Stream = Callable[[AsyncIterator[bytes], Call], AsyncIterator[bytes]]
+
+
+class Server:
+    """Serves `unary` and `stream` methods, given by full path. A method raises RpcError to refuse.
+
+    Cancelling a call cancels the coroutine that serves it.
+    """
+
+    def __init__(
+        self, *, unary: Mapping[str, Unary], stream: Mapping[str, Stream] | None = None
+    ) -> None:
+        self._server = aio.server(options=_OPTIONS)
+        handlers: dict[str, Any] = {path: _unary(method) for path, method in unary.items()}
+        handlers |= {path: _stream(method) for path, method in (stream or {}).items()}
+        self._server.add_generic_rpc_handlers((_Table(handlers),))
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen and serve; return the port, chosen by the system when `port` is 0.
+
+        Raises OSError when the address cannot be had.
+        """
+        try:
+            chosen: int = self._server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {host}:{port}") from error
+        await self._server.start()
+        return chosen
+
+    async def stop(self, grace: float) -> None:
+        """Take no new calls; give those under way `grace` seconds, then cut them."""
+        await self._server.stop(grace)
+
+
+class _Table(grpc.GenericRpcHandler):
+    def __init__(self, handlers: Mapping[str, Any]) -> None:
+        self._handlers = handlers
+
+    def service(self, handler_call_details: Any) -> Any:
+        return self._handlers.get(handler_call_details.method)
+
+
+def _call(context: Any) -> Call:
+    metadata = {
+        str(key): value if isinstance(value, str) else value.decode("latin-1")
+        for key, value in context.invocation_metadata()
+    }
+    return Call(metadata, context.peer(), context.time_remaining())
+
+
+def _unary(method: Unary) -> Any:
+    async def handler(request: bytes, context: Any) -> bytes:
+        try:
+            return await method(request, _call(context))
+        except RpcError as error:
+            await context.abort(_code(error.status), error.details)
+            raise
+
+    return grpc.unary_unary_rpc_method_handler(handler)
+
+
+def _stream(method: Stream) -> Any:
+    async def handler(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        try:
+            async for answer in method(requests, _call(context)):
+                yield answer
+        except RpcError as error:
+            await context.abort(_code(error.status), error.details)
+
+    return grpc.stream_stream_rpc_method_handler(handler)
+
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def _code(status: Status) -> grpc.StatusCode:
+    return _CODES[int(status)]

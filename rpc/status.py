@@ -1,0 +1,39 @@
+"""gRPC statuses and the one error that a call ends with. Values only."""
+
+from enum import IntEnum
+
+
+class Status(IntEnum):
+    """The status codes of gRPC, by their numbers on the wire."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+class RpcError(Exception):
+    """A call that ended with a status other than OK.
+
+    `sent` tells whether a byte of the request may have reached the peer: False means that nothing
+    ran, so the call may be made again elsewhere.
+    """
+
+    def __init__(self, status: Status, details: str = "", *, sent: bool = True) -> None:
+        super().__init__(f"{status.name}: {details}" if details else status.name)
+        self.status = status
+        self.details = details
+        self.sent = sent

@@ -1,0 +1,1 @@
+"""The contracts: protos, errors, the service model and its compilation. Knows nobody."""

@@ -1,0 +1,407 @@
+"""Types of the classes in wire.py. Written by `make proto`; do not edit."""
+
+from collections.abc import Iterable, Mapping, MutableMapping
+
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.internal.containers import (
+    RepeatedCompositeFieldContainer,
+    RepeatedScalarFieldContainer,
+)
+from google.protobuf.message import Message
+
+DESCRIPTOR_SET: bytes
+POOL: DescriptorPool
+
+def load_pool(descriptor_set: bytes) -> DescriptorPool: ...
+def message(full_name: str) -> type[Message]: ...
+
+class MetaDesc(Message):
+    TEXT: int
+    AUDIO: int
+    IMAGE: int
+    VIDEO: int
+    OTHER: int
+    name: str
+    dataType: int
+    @property
+    def attribute(self) -> MutableMapping[str, str]: ...
+    def __init__(
+        self,
+        *,
+        name: str = ...,
+        dataType: int = ...,
+        attribute: Mapping[str, str] | None = ...,
+    ) -> None: ...
+
+class Payload(Message):
+    @property
+    def meta(self) -> MetaDesc: ...
+    data: bytes
+    def __init__(
+        self,
+        *,
+        meta: MetaDesc | None = ...,
+        data: bytes = ...,
+    ) -> None: ...
+
+class LoaderInput(Message):
+    STREAM: int
+    ONCE: int
+    serviceId: str
+    serviceName: str
+    state: int
+    @property
+    def headers(self) -> MutableMapping[str, str]: ...
+    @property
+    def params(self) -> MutableMapping[str, str]: ...
+    @property
+    def expect(self) -> RepeatedCompositeFieldContainer[MetaDesc]: ...
+    @property
+    def pl(self) -> RepeatedCompositeFieldContainer[Payload]: ...
+    sync_id: int
+    def __init__(
+        self,
+        *,
+        serviceId: str = ...,
+        serviceName: str = ...,
+        state: int = ...,
+        headers: Mapping[str, str] | None = ...,
+        params: Mapping[str, str] | None = ...,
+        expect: Iterable[MetaDesc] | None = ...,
+        pl: Iterable[Payload] | None = ...,
+        sync_id: int = ...,
+    ) -> None: ...
+
+class LoaderOutput(Message):
+    BEGIN: int
+    CONTINUE: int
+    END: int
+    ONCE: int
+    serviceId: str
+    code: int
+    err: str
+    status: int
+    @property
+    def pl(self) -> RepeatedCompositeFieldContainer[Payload]: ...
+    def __init__(
+        self,
+        *,
+        serviceId: str = ...,
+        code: int = ...,
+        err: str = ...,
+        status: int = ...,
+        pl: Iterable[Payload] | None = ...,
+    ) -> None: ...
+
+class XsfSession(Message):
+    t: str
+    h: str
+    @property
+    def sess(self) -> MutableMapping[str, str]: ...
+    def __init__(
+        self,
+        *,
+        t: str = ...,
+        h: str = ...,
+        sess: Mapping[str, str] | None = ...,
+    ) -> None: ...
+
+class XsfData(Message):
+    data: bytes
+    @property
+    def desc(self) -> MutableMapping[str, str]: ...
+    def __init__(
+        self,
+        *,
+        data: bytes = ...,
+        desc: Mapping[str, str] | None = ...,
+    ) -> None: ...
+
+class ReqData(Message):
+    op: str
+    @property
+    def s(self) -> XsfSession: ...
+    @property
+    def param(self) -> MutableMapping[str, str]: ...
+    @property
+    def data(self) -> RepeatedCompositeFieldContainer[XsfData]: ...
+    def __init__(
+        self,
+        *,
+        op: str = ...,
+        s: XsfSession | None = ...,
+        param: Mapping[str, str] | None = ...,
+        data: Iterable[XsfData] | None = ...,
+    ) -> None: ...
+
+class ResData(Message):
+    code: int
+    error_info: str
+    @property
+    def s(self) -> XsfSession: ...
+    @property
+    def param(self) -> MutableMapping[str, str]: ...
+    @property
+    def data(self) -> RepeatedCompositeFieldContainer[XsfData]: ...
+    def __init__(
+        self,
+        *,
+        code: int = ...,
+        error_info: str = ...,
+        s: XsfSession | None = ...,
+        param: Mapping[str, str] | None = ...,
+        data: Iterable[XsfData] | None = ...,
+    ) -> None: ...
+
+class LoadReport(Message):
+    svc: str
+    subsvc: str
+    addr: str
+    instance_epoch: int
+    seq: int
+    live: int
+    total: int
+    best: int
+    idle: int
+    running: int
+    queued: int
+    service_ms: float
+    rate: float
+    served_total: int
+    error_total: int
+    rejected_total: int
+    cost_units: float
+    kv_usage: float
+    @property
+    def acc(self) -> MutableMapping[str, int]: ...
+    orca: bytes
+    protocol: int
+    schema_digest: str
+    @property
+    def schema(self) -> SchemaDocument: ...
+    def __init__(
+        self,
+        *,
+        svc: str = ...,
+        subsvc: str = ...,
+        addr: str = ...,
+        instance_epoch: int = ...,
+        seq: int = ...,
+        live: int = ...,
+        total: int = ...,
+        best: int = ...,
+        idle: int = ...,
+        running: int = ...,
+        queued: int = ...,
+        service_ms: float = ...,
+        rate: float = ...,
+        served_total: int = ...,
+        error_total: int = ...,
+        rejected_total: int = ...,
+        cost_units: float = ...,
+        kv_usage: float = ...,
+        acc: Mapping[str, int] | None = ...,
+        orca: bytes = ...,
+        protocol: int = ...,
+        schema_digest: str = ...,
+        schema: SchemaDocument | None = ...,
+    ) -> None: ...
+
+class SchemaDocument(Message):
+    digest: str
+    document: bytes
+    def __init__(
+        self,
+        *,
+        digest: str = ...,
+        document: bytes = ...,
+    ) -> None: ...
+
+class ReportControl(Message):
+    gap_ms: int
+    threshold: int
+    keepalive_ms: int
+    pause: bool
+    seq: int
+    code: int
+    message: str
+    def __init__(
+        self,
+        *,
+        gap_ms: int = ...,
+        threshold: int = ...,
+        keepalive_ms: int = ...,
+        pause: bool = ...,
+        seq: int = ...,
+        code: int = ...,
+        message: str = ...,
+    ) -> None: ...
+
+class WatchRequest(Message):
+    gateway: str
+    subsvc: RepeatedScalarFieldContainer[str]
+    hub_epoch: int
+    version: int
+    def __init__(
+        self,
+        *,
+        gateway: str = ...,
+        subsvc: Iterable[str] | None = ...,
+        hub_epoch: int = ...,
+        version: int = ...,
+    ) -> None: ...
+
+class Frame(Message):
+    hub_epoch: int
+    version: int
+    snapshot: bool
+    @property
+    def instances(self) -> RepeatedCompositeFieldContainer[Instance]: ...
+    @property
+    def loads(self) -> RepeatedCompositeFieldContainer[Load]: ...
+    @property
+    def gone(self) -> RepeatedCompositeFieldContainer[Gone]: ...
+    @property
+    def schemas(self) -> RepeatedCompositeFieldContainer[SchemaDocument]: ...
+    def __init__(
+        self,
+        *,
+        hub_epoch: int = ...,
+        version: int = ...,
+        snapshot: bool = ...,
+        instances: Iterable[Instance] | None = ...,
+        loads: Iterable[Load] | None = ...,
+        gone: Iterable[Gone] | None = ...,
+        schemas: Iterable[SchemaDocument] | None = ...,
+    ) -> None: ...
+
+class Instance(Message):
+    id: int
+    svc: str
+    subsvc: str
+    addr: str
+    instance_epoch: int
+    protocol: int
+    schema_digest: str
+    total: int
+    best: int
+    def __init__(
+        self,
+        *,
+        id: int = ...,
+        svc: str = ...,
+        subsvc: str = ...,
+        addr: str = ...,
+        instance_epoch: int = ...,
+        protocol: int = ...,
+        schema_digest: str = ...,
+        total: int = ...,
+        best: int = ...,
+    ) -> None: ...
+
+class Load(Message):
+    id: int
+    seq: int
+    live: int
+    suspect: bool
+    idle: int
+    running: int
+    queued: int
+    service_us: int
+    acc: int
+    served_total: int
+    error_total: int
+    rejected_total: int
+    age_ms: int
+    def __init__(
+        self,
+        *,
+        id: int = ...,
+        seq: int = ...,
+        live: int = ...,
+        suspect: bool = ...,
+        idle: int = ...,
+        running: int = ...,
+        queued: int = ...,
+        service_us: int = ...,
+        acc: int = ...,
+        served_total: int = ...,
+        error_total: int = ...,
+        rejected_total: int = ...,
+        age_ms: int = ...,
+    ) -> None: ...
+
+class Gone(Message):
+    id: int
+    reason: str
+    def __init__(
+        self,
+        *,
+        id: int = ...,
+        reason: str = ...,
+    ) -> None: ...
+
+class PickRequest(Message):
+    svc: str
+    subsvc: str
+    nbest: int
+    exclude: RepeatedScalarFieldContainer[str]
+    key: str
+    gateway: str
+    def __init__(
+        self,
+        *,
+        svc: str = ...,
+        subsvc: str = ...,
+        nbest: int = ...,
+        exclude: Iterable[str] | None = ...,
+        key: str = ...,
+        gateway: str = ...,
+    ) -> None: ...
+
+class PickReply(Message):
+    code: int
+    message: str
+    @property
+    def candidates(self) -> RepeatedCompositeFieldContainer[Candidate]: ...
+    def __init__(
+        self,
+        *,
+        code: int = ...,
+        message: str = ...,
+        candidates: Iterable[Candidate] | None = ...,
+    ) -> None: ...
+
+class Candidate(Message):
+    addr: str
+    protocol: int
+    expected_ms: float
+    schema_digest: str
+    def __init__(
+        self,
+        *,
+        addr: str = ...,
+        protocol: int = ...,
+        expected_ms: float = ...,
+        schema_digest: str = ...,
+    ) -> None: ...
+
+class HealthCheckRequest(Message):
+    service: str
+    def __init__(
+        self,
+        *,
+        service: str = ...,
+    ) -> None: ...
+
+class HealthCheckResponse(Message):
+    UNKNOWN: int
+    SERVING: int
+    NOT_SERVING: int
+    SERVICE_UNKNOWN: int
+    status: int
+    def __init__(
+        self,
+        *,
+        status: int = ...,
+    ) -> None: ...
