@@ -1,4 +1,4 @@
-"""`asectl call`: one request to a service, its fields and types learnt from the service's schema."""
+"""`asectl call`: one request to a service, its fields and types learnt from its schema."""
 
 import argparse
 import base64
@@ -83,7 +83,7 @@ def _parameters(service: Service, given: list[str]) -> dict[str, dict[str, Any]]
 
 
 def _typed(kind: str, text: str) -> Any:
-    """Return a parameter's value; what does not fit its type goes as it is, for the gateway to say."""
+    """Return a parameter's value; what does not fit its type goes as it is: the gateway tells."""
     if kind in ("integer", "number", "boolean", "object", "array"):
         try:
             return json.loads(text)

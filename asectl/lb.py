@@ -44,7 +44,7 @@ async def _serve(config: Config, stop: "asyncio.Future[bool]") -> None:
     metrics = FleetMetrics(registry)
 
     def on_change(change: Change) -> None:
-        _logger.info(f"instance {change.after.value}", extra=change.facts())
+        _logger.info("instance %s", change.after.value, extra=change.facts())
         metrics.changed(change, table)
 
     epoch = SystemRandom().getrandbits(63) | 1

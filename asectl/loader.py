@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--advertise", default="", metavar="HOST:PORT",
-        help="what gateways dial, where it differs: in containers, behind NAT (port 0: as listened)",
+        help="what gateways dial where it differs: in containers, behind NAT (port 0: our own)",
     )  # fmt: skip
     parser.add_argument(
         "--lb", default="127.0.0.1:8220", metavar="HOST:PORT,...",

@@ -1,4 +1,4 @@
-"""Logging: one JSON object a line on stderr, written by a thread of its own so that nobody waits."""
+"""Logging: one JSON object a line on stderr, written by a thread so that nobody waits."""
 
 import atexit
 import json
@@ -36,33 +36,26 @@ class _Queue(logging.handlers.QueueHandler):
 
     def __init__(self, waiting: "queue.Queue[Any]") -> None:
         super().__init__(waiting)
+        self._waiting = waiting
         self._dropped = 0
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        if self._dropped and not self.queue.full():
+        if self._dropped and not self._waiting.full():
             lost, self._dropped = self._dropped, 0
-            self.queue.put_nowait(
-                logging.makeLogRecord(
-                    {
-                        "name": "ase.log",
-                        "levelno": logging.WARNING,
-                        "levelname": "WARNING",
-                        "msg": "log lines dropped",
-                        "count": lost,
-                    }
-                )  # fmt: skip
-            )
+            note = {"name": "ase.log", "levelno": logging.WARNING, "levelname": "WARNING"}
+            note |= {"msg": "log lines dropped", "count": lost}
+            self._waiting.put_nowait(logging.makeLogRecord(note))
         try:
-            self.queue.put_nowait(record)
+            self._waiting.put_nowait(record)
         except queue.Full:
             self._dropped += 1
 
 
 def setup(level: str) -> None:
-    """Send every logger's records of at least `level` to stderr. To be called once, by a command."""
+    """Send every logger's records of at least `level` to stderr. A command calls it once."""
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its lines would not be JSON
     sink = logging.StreamHandler(sys.stderr)
     sink.setFormatter(JsonFormatter())

@@ -31,7 +31,7 @@ class Failure(Exception):  # noqa: N818 (a command's end, not a fault of the pro
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 well, 1 failed, 2 usage, 3 config, 4 unreachable."""
+    """Run one command; return 0 well, 1 failed, 2 usage, 3 config, 4 unreachable."""
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] in (["--version"], ["version"]):
         print(f"asectl {version('athena-serving')}")

@@ -1,4 +1,4 @@
-"""How a long-running command lives: on uvloop, until a signal, or until the one who started it ends."""
+"""How a long-running command lives: on uvloop, until a signal, or until its parent ends."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ def serve(main: Main, *, until_stdin_closes: bool) -> int:
     return 0
 
 
-async def _served(main: Main, until_stdin_closes: bool) -> None:  # noqa: FBT001
+async def _served(main: Main, until_stdin_closes: bool) -> None:
     loop, me = asyncio.get_running_loop(), asyncio.current_task()
     stop: asyncio.Future[bool] = loop.create_future()
 

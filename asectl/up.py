@@ -77,10 +77,10 @@ class _Supervisor:
         ended = asyncio.create_task(self._gateway_ended.wait())
         try:
             await self._spawn("gateway", self._gateway_command())
-            await asyncio.wait([self._listening, ended, stop], return_when=asyncio.FIRST_COMPLETED)
+            await _first(self._listening, ended, stop)
             if self._listening.done():
                 self._starting = asyncio.create_task(self._start_loaders(wrappers, each))
-                await asyncio.wait([stop, ended], return_when=asyncio.FIRST_COMPLETED)
+                await _first(stop, ended)
             self.code = 0 if stop.done() else EXIT_FAILED
         finally:
             ended.cancel()
@@ -176,6 +176,10 @@ class _Supervisor:
                 if child.process.returncode is None:
                     child.process.kill()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def _first(*futures: "asyncio.Future[Any]") -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _service_name(wrapper: str) -> str:

@@ -1,4 +1,4 @@
-"""A wrapper class, read: its declared attributes as a declaration and as its schema document. Pure."""
+"""A wrapper class read: its attributes as a declaration, and as its schema document. Pure."""
 
 import inspect
 from typing import Any

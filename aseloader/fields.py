@@ -85,7 +85,7 @@ class Boolean(Parameter):
 
 
 class String(Parameter):
-    """A text, of `min_length` to `max_length` characters, that fits `pattern` where one is given."""
+    """A text of `min_length` to `max_length` characters that fits `pattern`, if one is given."""
 
     def __init__(
         self, *, min_length: int = 0, max_length: int = 1024, pattern: str = "", **more: Any

@@ -138,7 +138,7 @@ class _Loader:
         else:
             self._idle.set()
 
-    def _report(self, first: bool) -> Report:  # noqa: FBT001 (the reporter's callback)
+    def _report(self, first: bool) -> Report:
         total = self._meter.total
         instance = Instance(
             svc=declare.declaration(type(self._wrapper)).sub,

@@ -8,13 +8,13 @@ from typing import Any, Self
 from aseloader import declare
 from aseloader.engine import Engine
 from aseloader.wrapper import Data, Wrapper
-from schemas.text import as_text
 from lb.meter import Meter
+from schemas.text import as_text
 from schemas.wire import LoaderInput, MetaDesc, Payload
 
 
 class LoaderError(Exception):
-    """The loader answered with a code: 10107 for `Refused`, 10106 and 10908 for the wrapper's faults."""
+    """The loader answered with a code: 10107 for `Refused`, 10106 and 10908 for its own faults."""
 
     def __init__(self, code: int, words: str) -> None:
         super().__init__(f"{code}: {words}")

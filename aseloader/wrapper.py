@@ -1,4 +1,4 @@
-"""What a model author writes, and what it is handed. No I/O here: the server drives it."""
+"""What a model author writes, and what it is handed; the engine drives it."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 
 class Refused(Exception):  # noqa: N818 (reads as it is raised: `raise Refused("too small")`)
-    """The input is not one this model can work on: the caller gets 400, code 10107 and the words."""
+    """The input is not one this model can work on: the caller gets 400, code 10107, the words."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from schemas.wire import LoaderInput, LoaderOutput
 
 
 class Target(Protocol):
-    """What a caller needs to know of an instance: its address, how it is called, which life it is."""
+    """What a caller needs to know of an instance: where it is, how it is called, which life."""
 
     @property
     def addr(self) -> str:

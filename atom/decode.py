@@ -1,4 +1,4 @@
-"""A LoaderOutput becomes the payload of an answer, as JSON bytes. Pure; made ready once per service.
+"""A LoaderOutput becomes the payload of an answer, as JSON bytes. Pure; ready once per service.
 
 Rules: reference "ase-wire" 1.4. Data is base64 under the key of its type, unless `format` is "json"
 and the bytes are JSON: then they are embedded as they are. Attributes are re-typed by the
@@ -49,11 +49,11 @@ class Decoder:
             raise AseError(BAD_OUTPUT, f"output {shown!r} of type {kind.key} is not declared")
         attributes = payload.meta.attribute
         members = [b'"%s":%s' % (kind.key.encode(), _data(payload.data, attributes))]
-        for key in sorted(attributes):
-            if key != kind.key:
-                members.append(
-                    f"{_quote(key)}:{self._retyped(name, key, attributes[key])}".encode()
-                )
+        members += [
+            f"{_quote(key)}:{self._retyped(name, key, attributes[key])}".encode()
+            for key in sorted(attributes)
+            if key != kind.key
+        ]
         return b"%s:{%s}" % (_quote(name).encode(), b",".join(members))
 
     def _retyped(self, name: str, key: str, value: str) -> str:

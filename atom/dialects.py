@@ -1,4 +1,4 @@
-"""The two ways to call a loader, as a table: how a frame is wrapped, and how its answer is read. Pure.
+"""The two ways to call a loader, as a table: how a frame is wrapped, an answer read. Pure.
 
 `native` is `ase.v1.Loader/Infer`; `xsf` is what the original AIGes loader speaks, op AIIn of
 `utils.XsfCall/call` (reference "ase-wire" 3.5 and 3.6).

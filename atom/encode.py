@@ -9,9 +9,9 @@ from typing import Any
 
 import pybase64
 
-from schemas.text import as_text
 from schemas.errors import BAD_REQUEST, AseError
 from schemas.service import DataType, Service
+from schemas.text import as_text
 from schemas.wire import LoaderInput, MetaDesc, Payload
 
 
@@ -83,7 +83,7 @@ def _data(name: str, kind: DataType, text: Any) -> bytes:
         data = pybase64.b64decode(text, validate=True)
     except ValueError:
         raise AseError(BAD_REQUEST, f"{where}: must be a base64 string") from None
-    # Decoders let pass surplus padding and non-zero last bits; the last group told again shows both.
+    # Decoders pass surplus padding and non-zero last bits; the last group told again shows both.
     last = data[len(data) - (len(data) - 1) % 3 - 1 :] if data else b""
     exact = len(text) == (len(data) + 2) // 3 * 4
     if not exact or not text.endswith(pybase64.b64encode(last).decode()):

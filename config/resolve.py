@@ -1,4 +1,4 @@
-"""File, environment and flags become one Config: flag over environment over file over default. Pure."""
+"""File, environment and flags become one Config, the later over the earlier. Pure."""
 
 import difflib
 import typing
@@ -110,10 +110,10 @@ class _Reader:
             wish = "a list" if listed else "a mapping from service ids"
             self.faults.append(Fault(f"{name} must be {wish}", self.source.places.get((name,))))
             return {}
-        pairs = enumerate(given) if listed else given.items()
+        pairs: dict[Any, Any] = dict(enumerate(given)) if isinstance(given, list) else given
         read = {
             key: self._section(section, self._mapping(item, (name, key)), (name, key), {}, {})
-            for key, item in pairs
+            for key, item in pairs.items()
         }
         if listed:
             for index, item in read.items():

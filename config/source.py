@@ -54,15 +54,14 @@ def read(text: str, name: str) -> Source:
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent):
-                place = Place(event.start_mark.line + 1, event.start_mark.column + 1)
-                raise ConfigError(name, source.lines, [Fault("aliases are not allowed", place)])
+                where = _at(event.start_mark)
+                raise ConfigError(name, source.lines, [Fault("aliases are not allowed", where)])
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = Place(mark.line + 1, mark.column + 1) if mark else None
-        raise ConfigError(
-            name, source.lines, [Fault(f"not YAML: {error.problem}", place)]
-        ) from None
+        fault = Fault(f"not YAML: {error.problem}", _at(error.problem_mark))
+        raise ConfigError(name, source.lines, [fault]) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(name, source.lines, [Fault(f"not YAML: {error}")]) from None
     if node is not None:
         source.tree = _value(node, (), source, faults)
     if faults:
@@ -79,7 +78,7 @@ def _value(node: yaml.Node, path: Path, source: Source, faults: list[Fault]) -> 
             return [_value(v, (*path, i), source, faults) for i, v in enumerate(node.value)]
         case _:
             try:
-                return yaml.SafeLoader("").construct_object(node)  # type: ignore[no-untyped-call]
+                return yaml.SafeLoader("").construct_object(node)
             except (yaml.YAMLError, ValueError):
                 faults.append(Fault("cannot be read as a value", _place(node)))
                 return None
@@ -96,6 +95,10 @@ def _mapping(
         values[key] = _value(value_node, (*path, key), source, faults)
         source.places[(*path, key, "")] = _place(key_node)
     return values
+
+
+def _at(mark: Any) -> Place | None:
+    return Place(mark.line + 1, mark.column + 1) if mark else None
 
 
 def _place(node: yaml.Node) -> Place:

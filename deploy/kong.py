@@ -41,7 +41,7 @@ def document(config: Config) -> dict[str, Any]:
                 "algorithm": "least-connections",
                 "tags": tags,
                 "healthchecks": _healthchecks(),
-                "targets": [{"target": addr, "weight": 100, "tags": tags} for addr in kong.gateways],
+                "targets": [_target(addr) for addr in kong.gateways],
             }
         ],
         "services": [
@@ -60,6 +60,10 @@ def document(config: Config) -> dict[str, Any]:
             }
         ],
     }  # fmt: skip
+
+
+def _target(addr: str) -> dict[str, Any]:
+    return {"target": addr, "weight": 100, "tags": ["ase"]}
 
 
 def _route(

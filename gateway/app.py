@@ -59,7 +59,7 @@ def build(parts: Parts, metrics: Metrics, readiness: Readiness, instances: Calla
 
 
 class _Once:
-    """The ASGI side of `serve_once`: body in by the rules, answer out, a vanished client noticed."""
+    """The ASGI side of `serve_once`: body in by the rules, answer out, a vanished client seen."""
 
     def __init__(self, parts: Parts, metrics: Metrics) -> None:
         self._parts = parts
@@ -90,7 +90,7 @@ class _Incoming:
         self._whole = asyncio.Event()
 
     async def read(self) -> bytes:
-        """Return the body. Raises HttpError 413 before reading too much, 408 when it is too slow."""
+        """Return the body. Raises HttpError 413 before reading too much, 408 when it is slow."""
         told = self._headers.get("content-length", "0")
         if int(told) > self._limit:
             raise HttpError(413, f"request body is larger than {self._limit} bytes")

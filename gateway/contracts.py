@@ -1,10 +1,10 @@
-"""Which contract each service has: the operator's file, else the one that most live capacity speaks.
+"""Which contract each service has: the operator's file, else what most live capacity speaks. Pure.
 
 A contract is a schema made ready. Exactly one is active per service, and switching is one
-assignment, so that no request ever meets two (DESIGN 3, "Schemas reach the gateway"). Pure.
+assignment, so that no request ever meets two (DESIGN 3, "Schemas reach the gateway").
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +85,7 @@ class Catalog:
         self._default = default
         self._built: dict[str, Contract] = {c.digest: c for c in self._active.values()}
 
-    def __iter__(self) -> Iterable[Contract]:
+    def __iter__(self) -> Iterator[Contract]:
         return iter(sorted(self._active.values(), key=lambda contract: contract.service.id))
 
     def find(self, service_id: str) -> Contract | None:

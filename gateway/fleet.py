@@ -108,7 +108,7 @@ class Fleet:
         return sum(1 for entry in self.table.service(service_id) if entry.state is State.UP)
 
     def _changed(self, change: Change) -> None:
-        _logger.info(f"instance {change.after.value}", extra=change.facts())
+        _logger.info("instance %s", change.after.value, extra=change.facts())
         self._fleet_metrics.changed(change, self.table)
         if change.after is State.GONE:
             self._spawn(self._caller.forget(change.instance, self._drain))

@@ -1,16 +1,10 @@
-"""Who asks and in which form: content type, app id, request ids. Pure, but for the randomness."""
+"""Who asks, and in which form: content type and app id. Pure."""
 
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
 from gateway.answers import HttpError
 from schemas.errors import BAD_APP, AseError
-
-
-def new_sid() -> str:
-    """Return a request id: 32 lower-case hex digits, random, with no address in it."""
-    return secrets.token_hex(16)
 
 
 def check_content(headers: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""One request with one answer: the whole path on one page. Errors rise; `serve_once` answers them."""
+"""One request, one answer: the whole path on one page. Errors rise; `serve_once` answers them."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -86,7 +86,7 @@ def _found(service_id: str, record: Record, parts: Parts) -> Contract:
 def _sub_service(
     contract: Contract, told: Mapping[str, Any], record: Record, parts: Parts
 ) -> tuple[Contract, dict[str, str]]:
-    """Return the contract that serves the request: of a category service, the chosen sub service."""
+    """Return the contract that serves the request: of a category, the chosen sub service's."""
     if not contract.service.sub_routes:
         return contract, {}
     way = category.choose(contract.service, told)

@@ -9,7 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from gateway.answers import Answer, HttpError
 
@@ -51,7 +55,7 @@ class DoorProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Start the clock for a following head with its first byte, then parse."""
-        if self.cycle is not None and self.cycle.response_complete and self._head_timer is None:
+        if self._answered() and self._head_timer is None:
             self._expect_head()
         super().data_received(data)
 
@@ -104,6 +108,11 @@ class DoorProtocol(HttpToolsProtocol):
         """Stop the parser; uvicorn then asks for the refusal."""
         self._refusal = error
         raise error
+
+    def _answered(self) -> bool:
+        """Return whether a request was answered and no other has begun."""
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first, whatever it says
+        return cycle is not None and cycle.response_complete
 
     def _expect_head(self) -> None:
         self._head_timer = self.loop.call_later(self._limits.seconds, self._head_late)

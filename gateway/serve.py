@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -19,7 +20,7 @@ from starlette.types import ASGIApp
 
 from atom.caller import GrpcCaller
 from config.options import Config, GatewayOptions
-from gateway import access, admin, app, folder, identity
+from gateway import access, admin, app, folder
 from gateway.answers import Answer, HttpError, failure
 from gateway.contracts import Catalog
 from gateway.fleet import Fleet
@@ -80,7 +81,7 @@ async def run(
         metrics=metrics, fleet_metrics=FleetMetrics(registry),
         clock=clock, rng=Random(rng.getrandbits(64)), drain=options.drain,  # noqa: S311 (ties)
     )  # fmt: skip
-    parts = Parts(options, catalog, fleet.pick, caller, clock, identity.new_sid)
+    parts = Parts(options, catalog, fleet.pick, caller, clock, _new_id)
     readiness = app.Readiness(fleet.synced)
     door = partial(
         DoorProtocol,
@@ -148,6 +149,11 @@ def _catalog(config: Config, base: Path) -> Catalog:
     default = config.gateway.deadline
     files = folder.load(base / config.schemas, deadlines, default) if config.schemas else []
     return Catalog(files, deadlines, default)
+
+
+def _new_id() -> str:
+    """Return a request id: 32 lower-case hex digits, random, with no address in it."""
+    return secrets.token_hex(16)
 
 
 def _active(catalog: Catalog) -> dict[str, str]:

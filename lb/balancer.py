@@ -12,7 +12,7 @@ from schemas.errors import NO_INSTANCE, AseError
 
 
 class Ticket:
-    """A place at an instance: counted when given, given back exactly once however the block ends."""
+    """A place at an instance: counted when given, given back exactly once, whatever happens."""
 
     __slots__ = ("_entry", "_given_back")
 

@@ -151,9 +151,9 @@ class Hub:
             raise ReportError("not a LoadReport") from error
         if last is not None and report.instance.key != last.instance.key:
             raise ReportError("svc, subsvc, addr: must stay the same within a stream")
-        if last is None and self._table.get(report.instance.key) is None:
-            if len(self._table) >= MAX_INSTANCES:
-                raise RpcError(Status.RESOURCE_EXHAUSTED, f"{MAX_INSTANCES} instances are known")
+        known = self._table.get(report.instance.key) is not None
+        if not known and len(self._table) >= MAX_INSTANCES:
+            raise RpcError(Status.RESOURCE_EXHAUSTED, f"{MAX_INSTANCES} instances are known")
         if report.document:
             self._learn(report)
         return report

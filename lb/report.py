@@ -1,4 +1,4 @@
-"""What a loader tells of itself, as values: who it is, and how it fares. Pure, to and from the wire.
+"""What a loader tells of itself, as values, to and from the wire: who it is, how it fares. Pure.
 
 Design: reference "load-balancing" 6.2. Counters are cumulative since the epoch began, so that a
 lost or reordered report does no harm.

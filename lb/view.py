@@ -5,7 +5,7 @@ from lb.table import Change, Event, Table
 from schemas import wire
 
 
-class Gap(Exception):
+class GapError(Exception):
     """A frame is missing: the watch has to begin anew."""
 
 
@@ -24,13 +24,13 @@ class View:
         self._version = 0
 
     def apply(self, frame: wire.Frame, now: float) -> list[Change]:
-        """Take in a frame. Raises Gap when one before it is missing.
+        """Take in a frame. Raises GapError when one before it is missing.
 
         What a snapshot does not name turns suspect, not gone: a hub that has just started knows
         few loaders, and those it will not hear of again expire.
         """
         if frame.version != self._version + 1 or frame.snapshot != (self._version == 0):
-            raise Gap
+            raise GapError
         self._version = frame.version
         if frame.snapshot:
             self._instances = {}
@@ -50,7 +50,7 @@ class View:
     def _applied(self, told: wire.Load, now: float) -> list[Change]:
         instance = self._instances.get(told.id)
         if instance is None:
-            raise Gap
+            raise GapError
         load = Load(
             seq=told.seq,
             live=Live(told.live),

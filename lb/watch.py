@@ -5,8 +5,8 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from random import Random
 
-from lb.view import Gap, View
 from lb.table import Change
+from lb.view import GapError, View
 from rpc.client import Channel
 from rpc.status import RpcError
 from schemas.wire import Frame, WatchRequest
@@ -50,7 +50,7 @@ class Watch:
                     if pause > 0.1 or not self.synced:
                         _logger.info("hub followed", extra={"hub": self._hub})
                     self.synced, pause = True, 0.1
-            except (RpcError, Gap) as error:
+            except (RpcError, GapError) as error:
                 _logger.warning("hub lost", extra={"hub": self._hub, "reason": str(error)})
             finally:
                 await channel.close()

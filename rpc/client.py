@@ -49,7 +49,7 @@ class Channel:
         now = asyncio.get_running_loop().time
         until = now() + timeout
         await self._connected(min(timeout, self._connect_timeout))
-        call: aio.UnaryUnaryCall[bytes, bytes] = self._channel.unary_unary(method)(
+        call = _unary(self._channel, method)(
             request, timeout=until - now(), metadata=tuple(metadata)
         )
         try:
@@ -65,9 +65,7 @@ class Channel:
         Ends when the peer ends the stream. Raises RpcError as `unary` does.
         """
         await self._connected(self._connect_timeout)
-        call: aio.StreamStreamCall[bytes, bytes] = self._channel.stream_stream(method)(
-            requests, metadata=tuple(metadata)
-        )
+        call = _stream(self._channel, method)(requests, metadata=tuple(metadata))
         try:
             async for answer in call:
                 yield answer
@@ -94,6 +92,14 @@ class Channel:
                     state = self._channel.get_state(try_to_connect=True)
         except TimeoutError:
             raise RpcError(Status.UNAVAILABLE, "connection timed out", sent=False) from None
+
+
+def _unary(channel: aio.Channel, method: str) -> aio.UnaryUnaryMultiCallable[bytes, bytes]:
+    return channel.unary_unary(method)
+
+
+def _stream(channel: aio.Channel, method: str) -> aio.StreamStreamMultiCallable[bytes, bytes]:
+    return channel.stream_stream(method)
 
 
 def _told(error: aio.AioRpcError) -> RpcError:

@@ -4,6 +4,7 @@ import sys
 import tempfile
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.message import Message
 
@@ -40,7 +41,7 @@ def write_stub() -> str:
     """Return the text of `wire.pyi` for the classes that `wire.py` names."""
     from schemas import wire
 
-    classes = {
+    classes: dict[str, Any] = {
         name: value.DESCRIPTOR
         for name, value in vars(wire).items()
         if isinstance(value, type) and issubclass(value, Message) and hasattr(value, "DESCRIPTOR")

@@ -98,7 +98,7 @@ def _tree(root: Mapping[str, Any], key: str, problems: list[Problem]) -> dict[st
 def _text(
     meta: Mapping[str, Any], key: str, problems: list[Problem], *, required: bool = False
 ) -> str:
-    value = meta.get(key, "")
+    value: object = meta.get(key, "")
     if not isinstance(value, str):
         problems.append(Problem(("meta", key), "must be a string"))
         return ""

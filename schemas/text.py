@@ -1,4 +1,4 @@
-"""How JSON values become the strings of a frame. Pure; the rules of the original, its faults mended.
+"""How JSON values become the strings of a frame: the original's rules, faults mended. Pure.
 
 A frame's maps hold strings only (reference "ase-wire" 2.3): true/false, null as "", numbers in
 their shortest form without exponent, arrays joined by ";", objects as compact JSON.

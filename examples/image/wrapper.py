@@ -45,6 +45,6 @@ class Thumbnail(Wrapper):
                 "width": picture.width,
                 "height": picture.height,
                 "mode": picture.mode,
-                "colours": ["#%02x%02x%02x" % tuple(colours[3 * i : 3 * i + 3]) for _, i in counts],
+                "colours": ["#" + bytes(colours[3 * i : 3 * i + 3]).hex() for _, i in counts],
             },
         }
