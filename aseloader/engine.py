@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import json
 import logging
+import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -47,13 +48,15 @@ class Engine:
         if not self._meter.take(gateway):
             raise AseError(FULL, f"{FULL.code} {FULL.words}")
         began = time.monotonic()
-        context = Context(dict(frame.headers), None if seconds is None else began + seconds)
+        gone = threading.Event()
+        deadline = None if seconds is None else began + seconds
+        context = Context(dict(frame.headers), deadline, lambda: gone.is_set() or _late(deadline))
         work = asyncio.ensure_future(self._answered(frame, context))
         work.add_done_callback(lambda done: self._free(done, began))
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
-            context.cancel()
+            gone.set()
             if self._is_async:
                 work.cancel()
             raise
@@ -132,6 +135,10 @@ class Engine:
             meta = MetaDesc(name=name, dataType=int(declared.kind), attribute=attributes)
             payloads.append(Payload(meta=meta, data=data))
         return payloads
+
+
+def _late(deadline: float | None) -> bool:
+    return deadline is not None and time.monotonic() > deadline
 
 
 def _encoded(name: str, value: Any, declared: Output) -> tuple[bytes, dict[str, str]]:

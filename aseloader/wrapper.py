@@ -1,8 +1,6 @@
-"""What a model author writes, and what it is handed; the engine drives it."""
+"""What a model author writes, and what it is handed; the engine drives it. Pure."""
 
-import threading
-import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -31,21 +29,21 @@ class Context:
     (of `time.monotonic()`, seconds) after which nobody waits for the answer, None without one.
     """
 
-    def __init__(self, headers: Mapping[str, str], deadline: float | None) -> None:
+    def __init__(
+        self,
+        headers: Mapping[str, str],
+        deadline: float | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.sid = headers.get("sid", "")
         self.headers = headers
         self.deadline = deadline
-        self._cancelled = threading.Event()
+        self._cancelled = cancelled
 
     @property
     def cancelled(self) -> bool:
         """Return whether nobody waits any more; long work should look here and stop."""
-        late = self.deadline is not None and time.monotonic() > self.deadline
-        return late or self._cancelled.is_set()
-
-    def cancel(self) -> None:
-        """Note that the caller went away."""
-        self._cancelled.set()
+        return self._cancelled()
 
 
 Outputs = Mapping[str, bytes | str | Data | dict[str, Any] | list[Any]]

@@ -1,4 +1,4 @@
-"""The picker a gateway asks: a table, a policy, and tickets that count. In process, no await."""
+"""The picker a gateway asks: a table, a policy, tickets that count. No await, no RPC. Pure."""
 
 from collections.abc import Collection
 from random import Random

@@ -6,23 +6,50 @@ Expected delay is S * (1 + max(0, q - C + 1) / C): its slot time S, its queue q 
 
 from collections.abc import Collection, Sequence
 from random import Random
-from statistics import median
+from statistics import median_low
 
 from lb.table import Entry, State
 
-# Delays this close are the same: the noise of an idle loader's S must not draw all traffic.
-_ALIKE = 1.10
+# A slot time told by this many requests weighs as much as the fleet's: a cold first request must
+# not mark a loader as slow, since nothing would ever be sent there to prove it wrong.
+_DOUBT = 20
+# Slot times this close to the fleet's are the fleet's: what is left is noise, and below a
+# millisecond it is the network's.
+_ALIKE = 0.10
+_ALIKE_MS = 1.0
 
 
-def expected_ms(entry: Entry, gateway: str, prior_ms: float) -> float:
-    """Return the delay a request would meet there, in milliseconds.
+def slot_ms(entry: Entry, fleet_ms: float) -> float:
+    """Return how long a licence is held at an instance, in milliseconds.
 
-    `prior_ms` stands for the slot time of an instance that has none yet.
+    `fleet_ms` is the slot time of its peers, which stands for its own the more, the fewer requests
+    have told that.
+    """
+    load = entry.load
+    if not load.service_ms:
+        return fleet_ms
+    told = fleet_ms + (load.service_ms - fleet_ms) * load.served / (load.served + _DOUBT)
+    alike = abs(told - fleet_ms) <= fleet_ms * _ALIKE + _ALIKE_MS
+    return fleet_ms if alike else told
+
+
+def expected_ms(entry: Entry, gateway: str, fleet_ms: float) -> float:
+    """Return the delay a request would meet at an instance, in milliseconds.
+
+    Of instances without a queue, the less occupied one is better by a thousandth.
     """
     capacity = entry.instance.total
     queue = entry.queue(gateway)
-    slot = entry.load.service_ms or prior_ms
-    return slot * (1 + max(0, queue - capacity + 1) / capacity + queue / capacity / 1000)
+    waiting = max(0, queue - capacity + 1) / capacity
+    return slot_ms(entry, fleet_ms) * (1 + waiting + queue / capacity / 1000)
+
+
+def rank(entries: Sequence[Entry], gateway: str) -> list[tuple[float, Entry]]:
+    """Return (expected ms, entry), best first; equals keep their order."""
+    known = [e.load.service_ms for e in entries if e.load.service_ms]
+    fleet_ms = median_low(known) if known else 1.0
+    scores = [(expected_ms(entry, gateway, fleet_ms), entry) for entry in entries]
+    return sorted(scores, key=lambda scored: scored[0])
 
 
 def pick(
@@ -32,7 +59,7 @@ def pick(
 
     Draining instances get nothing; suspects only when nobody better is there, since a lost report
     stream need not be a dead loader. Addresses in `exclude` were tried already. An instance that
-    never served gets its first request at once.
+    never served gets its first request at once. Chance decides between equals.
     """
     here = [e for e in entries if e.instance.addr not in exclude]
     candidates = [e for e in here if e.state is State.UP]
@@ -44,12 +71,4 @@ def pick(
         return rng.choice(fresh)
     scores = rank(candidates, gateway)
     least = scores[0][0]
-    return rng.choice([entry for score, entry in scores if score <= least * _ALIKE])
-
-
-def rank(entries: Sequence[Entry], gateway: str) -> list[tuple[float, Entry]]:
-    """Return (expected ms, entry), best first."""
-    known = [e.load.service_ms for e in entries if e.load.service_ms]
-    prior = median(known) if known else 1.0
-    scores = [(expected_ms(entry, gateway, prior), entry) for entry in entries]
-    return sorted(scores, key=lambda scored: scored[0])
+    return rng.choice([entry for score, entry in scores if score <= least])

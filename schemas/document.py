@@ -1,4 +1,4 @@
-"""The schema document, `schema_<id>.json` of the original: reading it into the model, its digest.
+"""The schema document, `schema_<id>.json` of the original: read into the model, its digest. Pure.
 
 Format: reference "ase-wire" section 2. Every fault of a document is told, each with its path.
 """

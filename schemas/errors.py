@@ -1,4 +1,4 @@
-"""The one error table: whose fault, whether another instance may be tried, and the words.
+"""The one error table: whose fault, may another instance be tried, the words. Pure.
 
 The original's numbers collide between its parts, so a row is keyed by (origin, code). HTTP and
 gRPC statuses are not here: each edge derives its own from a row (`gateway/answers.py`).

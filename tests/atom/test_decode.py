@@ -1,0 +1,56 @@
+"""Frames to JSON: every golden file to the byte, and outputs that were never declared."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+
+from atom.decode import Decoder
+from schemas import document
+from schemas.errors import BAD_OUTPUT, REFUSED, AseError, Blame
+from schemas.wire import LoaderOutput
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+SERVICE = document.read(json.loads((GOLDEN / "service.json").read_text()))
+FILES = sorted((GOLDEN / "decode").glob("*.txt"))
+
+
+def output(told: dict[str, Any]) -> LoaderOutput:
+    message = LoaderOutput()
+    json_format.ParseDict(told, message)
+    return message
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_golden(path: Path) -> None:
+    told, expected = path.read_text(encoding="utf-8").split("----------\n")
+    text = Decoder(SERVICE).decode(output(json.loads(told)))
+    assert text.decode() == expected.rstrip("\n")
+    json.loads(text)
+
+
+def test_there_are_files() -> None:
+    assert len(FILES) >= 17
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [{"name": "surprise"}, {"name": "words", "dataType": "IMAGE"}, {"name": ""}, {"name": "x" * 999}],
+    ids=str,
+)
+def test_an_undeclared_output_is_10106(meta: dict[str, Any]) -> None:
+    with pytest.raises(AseError) as caught:
+        Decoder(SERVICE).decode(output({"pl": [{"meta": meta}]}))
+    assert caught.value.fault is BAD_OUTPUT
+    assert len(str(caught.value)) < 150
+
+
+def test_a_code_is_the_loader_s_own() -> None:
+    with pytest.raises(AseError, match="too dark") as caught:
+        Decoder(SERVICE).decode(LoaderOutput(code=10107, err="too dark"))
+    assert caught.value.fault is REFUSED
+    with pytest.raises(AseError, match="loader error") as caught:
+        Decoder(SERVICE).decode(LoaderOutput(code=-3))
+    assert (caught.value.fault.code, caught.value.fault.blame) == (-3, Blame.LOADER)

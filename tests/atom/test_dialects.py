@@ -1,0 +1,50 @@
+"""The two dialects: what is wrapped is unwrapped, and each kind of refusal is read."""
+
+import pytest
+
+from atom.dialects import DIALECTS
+from schemas.errors import BAD_REPLY, FULL, AseError
+from schemas.wire import LoaderInput, LoaderOutput, ReqData, ResData, XsfData
+
+FRAME = LoaderInput(serviceId="x", params={"a": "1"})
+
+
+def test_native_is_the_frame_itself() -> None:
+    native = DIALECTS["native"]
+    assert LoaderInput.FromString(native.wrap(FRAME, "handle", 5)) == FRAME
+    assert native.unwrap(LoaderOutput(code=3).SerializeToString()).code == 3
+
+
+def test_xsf_wraps_the_frame_in_an_op() -> None:
+    request = ReqData.FromString(DIALECTS["xsf"].wrap(FRAME, "h" * 32, 4999))
+    assert request.op == "AIIn"
+    assert request.s.h == "h" * 32
+    assert dict(request.param) == {
+        "SeqNo": "1", "version": "v2", "waitTime": "4999", "baseId": "0",
+    }  # fmt: skip
+    assert LoaderInput.FromString(request.data[0].data) == FRAME
+
+
+def test_xsf_errors_stand_outside_or_inside() -> None:
+    unwrap = DIALECTS["xsf"].unwrap
+    inner = LoaderOutput(code=10107).SerializeToString()
+    assert unwrap(ResData(data=[XsfData(data=inner)]).SerializeToString()).code == 10107
+    with pytest.raises(AseError, match="licence") as caught:
+        unwrap(ResData(code=10110, error_info="licence").SerializeToString())
+    assert caught.value.fault is FULL
+    with pytest.raises(AseError) as caught:
+        unwrap(ResData(code=10008).SerializeToString())
+    assert caught.value.fault.code == 10008
+
+
+@pytest.mark.parametrize("name", ["native", "xsf"])
+def test_garbage_is_10160(name: str) -> None:
+    with pytest.raises(AseError) as caught:
+        DIALECTS[name].unwrap(b"\xff\xff\xff")
+    assert caught.value.fault is BAD_REPLY
+
+
+def test_an_xsf_answer_without_data_is_10160() -> None:
+    with pytest.raises(AseError) as caught:
+        DIALECTS["xsf"].unwrap(ResData().SerializeToString())
+    assert caught.value.fault is BAD_REPLY

@@ -1,0 +1,28 @@
+"""What every test may ask for."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.harness import Gateway, Loader
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("peer"):
+        name = mark.args[0]
+        if shutil.which(name) is None:
+            pytest.skip(f"needs {name}, which is not installed here")
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Gateway]:
+    with Gateway() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def loader(gateway: Gateway) -> Iterator[Loader]:
+    with Loader(gateway.lb) as running:
+        gateway.joined(running)
+        yield running

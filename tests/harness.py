@@ -1,0 +1,216 @@
+"""The product as a user runs it: real processes on free ports, told apart by what they log.
+
+Nothing sleeps to wait: a process is ready when it says so, and a test waits for log lines.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+
+ROOT = Path(__file__).parent.parent
+PROBE = "tests/wrappers/probe.py:Probe"
+PATIENCE = float(os.environ.get("ASE_TEST_TIMEOUT", "30"))
+
+
+class Process:
+    """`asectl ...` in a process of its own; its log lines as they come."""
+
+    def __init__(self, *words: str, cwd: Path = ROOT, env: dict[str, str] | None = None) -> None:
+        self.words = words
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "asectl", *words],
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._heard = threading.Condition()
+        self.lines: list[dict[str, Any]] = []
+        self.text: list[str] = []
+        self.output: list[str] = []
+        self._open = 2
+        self._readers = [
+            threading.Thread(target=self._read_log, daemon=True),
+            threading.Thread(target=self._read_output, daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def event(self, message: str, **fields: Any) -> dict[str, Any]:
+        """Wait for a log line with that message and those fields; return it."""
+
+        def fits(line: dict[str, Any]) -> bool:
+            return line["message"] == message and all(line.get(k) == v for k, v in fields.items())
+
+        return self._wait(lambda: next((line for line in self.lines if fits(line)), None), message)
+
+    def count(self, message: str, **fields: Any) -> int:
+        """Return how many such lines there are now."""
+        with self._heard:
+            return sum(
+                line["message"] == message and all(line.get(k) == v for k, v in fields.items())
+                for line in self.lines
+            )
+
+    def printed(self, part: str) -> str:
+        """Wait for a line on stdout that holds `part`; return it."""
+        return self._wait(lambda: next((x for x in self.output if part in x), None), part)
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def ended(self) -> int:
+        """Wait for the end of the process; return its exit code."""
+        code = self.process.wait(PATIENCE)
+        for reader in self._readers:
+            reader.join(PATIENCE)
+        return code
+
+    def stop(self) -> int:
+        self.signal(signal.SIGTERM)
+        return self.ended()
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.ended()
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
+
+    def _wait(self, find: Callable[[], Any], what: str) -> Any:
+        with self._heard:
+            done = self._heard.wait_for(lambda: find() is not None or not self._open, PATIENCE)
+            found = find()
+        if found is None:
+            why = "ended" if done else f"said nothing of it in {PATIENCE:g} s"
+            said = "\n".join([*self.text, *map(json.dumps, self.lines[-15:]), *self.output])
+            raise AssertionError(f"{' '.join(self.words)}: waited for {what!r}; {why}\n{said}")
+        return found
+
+    def _read_log(self) -> None:
+        assert self.process.stderr is not None
+        for raw in self.process.stderr:
+            with self._heard:
+                try:
+                    self.lines.append(json.loads(raw))
+                except ValueError:
+                    self.text.append(raw.rstrip())
+                self._heard.notify_all()
+        self._close()
+
+    def _read_output(self) -> None:
+        assert self.process.stdout is not None
+        for raw in self.process.stdout:
+            with self._heard:
+                self.output.append(raw.rstrip())
+                self._heard.notify_all()
+        self._close()
+
+    def _close(self) -> None:
+        with self._heard:
+            self._open -= 1
+            self._heard.notify_all()
+
+
+class Gateway(Process):
+    """A gateway on free ports, its hub inside; loaders may bring their schemas."""
+
+    def __init__(self, *flags: str, cwd: Path = ROOT) -> None:
+        super().__init__(
+            "gateway", "--gateway-port", "0", "--gateway-admin-port", "0", "--lb-port", "0",
+            "--lb-accept-schemas", "true", "--gateway-lame-duck", "0", *flags, cwd=cwd,
+        )  # fmt: skip
+        told = self.event("listening")
+        self.url, self.admin, self.lb = told["gateway"], told["admin"], told["lb"]
+        self.http = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False)
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+        super().__exit__()
+
+    def call(self, service: str = "probe", **parameters: Any) -> httpx.Response:
+        """Ask a service that takes one text."""
+        return self.post(body(service, **parameters), service)
+
+    def post(self, told: Any, service: str = "probe", **more: Any) -> httpx.Response:
+        return self.http.post(f"/v1/private/{service}", json=told, **more)
+
+    def state(self) -> list[dict[str, Any]]:
+        told = httpx.get(f"{self.admin}/lb/state", trust_env=False).json()
+        instances: list[dict[str, Any]] = told["instances"]
+        return instances
+
+    def metrics(self) -> str:
+        return httpx.get(f"{self.admin}/metrics", trust_env=False).text
+
+    def joined(self, loader: "Loader") -> None:
+        self.event("instance up", instance=loader.addr)
+
+
+class Loader(Process):
+    """A loader process on a free port."""
+
+    def __init__(self, lb: str, spec: str = PROBE, *flags: str) -> None:
+        super().__init__("loader", "run", spec, "--lb", lb, "--port", "0", *flags)
+        self.addr: str = self.event("listening")["addr"]
+
+
+class Hub(Process):
+    """`asectl lb` on free ports."""
+
+    def __init__(self, *flags: str) -> None:
+        super().__init__("lb", "--lb-port", "0", "--lb-admin-port", "0", *flags)
+        told = self.event("listening")
+        self.lb, self.admin = told["lb"], told["admin"]
+
+
+def body(service: str = "probe", **parameters: Any) -> dict[str, Any]:
+    """Return a valid envelope for a service that takes one text; "aGVsbG8=" is "hello"."""
+    return {
+        "header": {"app_id": "tests", "status": 3},
+        "parameter": {service: parameters},
+        "payload": {"text": {"encoding": "utf8", "status": 3, "text": "aGVsbG8="}},
+    }
+
+
+@contextlib.contextmanager
+def held(
+    gateway: Gateway, loader: Loader, name: str, service: str = "probe"
+) -> Iterator[socket.socket]:
+    """Hold a licence: a request that runs until its connection, given here, is closed."""
+    told = body(service, act="hold")
+    told["header"]["request_id"] = name
+    data = json.dumps(told).encode()
+    head = (
+        f"POST /v1/private/{service} HTTP/1.1\r\nHost: tests\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+    )
+    where = urlsplit(gateway.url)
+    with socket.create_connection((where.hostname, where.port), timeout=PATIENCE) as sock:
+        sock.sendall(head.encode() + data)
+        loader.event("held", request_id=name)
+        yield sock

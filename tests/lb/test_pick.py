@@ -1,0 +1,83 @@
+"""The pick: decisions as tables, chance held still, and what it does over many picks."""
+
+from random import Random
+
+import pytest
+
+from lb.pick import expected_ms, pick, rank, slot_ms
+from lb.report import Instance, Load
+from lb.table import Entry, State
+
+
+def entry(addr: str, *, running: int = 0, slot: float = 20.0, served: int = 1000, total: int = 4,
+          state: State = State.UP, inflight: int = 0) -> Entry:  # fmt: skip
+    instance = Instance("ase", "ocr", addr, 1, total=total)
+    load = Load(1, running=running, service_ms=slot, served=served)
+    return Entry(instance, load, state, 0.0, 0.0, inflight=inflight, sent=inflight)
+
+
+def chosen(*entries: Entry, exclude: tuple[str, ...] = (), seed: int = 1) -> str:
+    found = pick(entries, gateway="g", rng=Random(seed), exclude=exclude)
+    return found.instance.addr if found else "none"
+
+
+@pytest.mark.parametrize(
+    ("entries", "addr"),
+    [
+        ([], "none"),
+        ([entry("a", running=4), entry("b", running=3)], "b"),
+        ([entry("a", running=4), entry("b", running=9)], "a"),
+        ([entry("a", slot=20), entry("b", slot=40)], "a"),
+        ([entry("a", slot=20, running=8), entry("b", slot=40)], "b"),
+        ([entry("a", running=4, total=4), entry("b", running=4, total=8)], "b"),
+        ([entry("a", running=1), entry("b", running=0)], "b"),
+        ([entry("a", inflight=4), entry("b", running=3)], "b"),
+        ([entry("a", state=State.DRAINING)], "none"),
+        ([entry("a", state=State.SUSPECT), entry("b", running=99)], "b"),
+        ([entry("a", state=State.SUSPECT), entry("b", state=State.DRAINING)], "a"),
+        ([entry("a"), entry("b", served=0, slot=0)], "b"),
+    ],
+    ids=range(12),
+)
+def test_the_least_expected_work_wins(entries: list[Entry], addr: str) -> None:
+    assert {chosen(*entries, seed=seed) for seed in range(20)} == {addr}
+
+
+def test_what_was_tried_is_left_out() -> None:
+    assert chosen(entry("a"), entry("b", running=9), exclude=("a",)) == "b"
+    assert chosen(entry("a"), exclude=("a",)) == "none"
+
+
+def test_chance_decides_between_equals() -> None:
+    used = [chosen(entry("a", slot=20), entry("b", slot=20.5), seed=seed) for seed in range(100)]
+    assert 30 < used.count("a") < 70
+
+
+def test_a_slow_first_request_does_not_condemn() -> None:
+    """One request of 90 ms among peers of 20 ms: too little told to be believed."""
+    cold, warm = entry("cold", slot=90.0, served=1), entry("warm", slot=20.0)
+    assert slot_ms(cold, 20.0) < 25.0
+    assert slot_ms(entry("slow", slot=90.0, served=1000), 20.0) > 85.0
+    assert expected_ms(cold, "g", 20.0) < expected_ms(entry("x", running=4), "g", 20.0)
+    assert rank([cold, warm], "g")[0][1] is warm
+
+
+def test_an_unknown_slot_time_is_the_fleet_s() -> None:
+    assert slot_ms(entry("new", slot=0.0, served=0), 33.0) == 33.0
+
+
+def test_below_a_millisecond_is_noise() -> None:
+    assert slot_ms(entry("a", slot=1.1), 0.3) == 0.3
+
+
+def test_a_newcomer_is_asked_once_then_judged() -> None:
+    new, old = entry("new", served=0, slot=0.0, running=4), entry("old")
+    assert chosen(new, old) == "new"
+    new.sent = 1
+    assert chosen(new, old) == "old"
+
+
+def test_a_static_instance_counts_by_what_is_unanswered() -> None:
+    static = Entry(Instance("ase", "ocr", "s"), Load(), State.UP, 0.0, 0.0)
+    static.inflight, static.sent = 3, 50
+    assert static.queue("g") == 3

@@ -1,0 +1,68 @@
+"""Reports to and from the wire, and the bounds of what is believed."""
+
+from typing import Any
+
+import pytest
+
+from lb import report
+from lb.report import Instance, Live, Load, Report, ReportError
+from schemas.wire import LoadReport
+
+INSTANCE = Instance("ase", "ocr", "10.0.0.1:8240", 77, "xsf", "ab" * 32, 8, 6)
+LOAD = Load(5, Live.DRAINING, 3, 2, 12.5, {"g1": 9}, 100, 4, 1)
+
+
+def test_a_report_reads_back() -> None:
+    told = Report(INSTANCE, LOAD, b'{"x":1}')
+    wire = LoadReport.FromString(report.write(told).SerializeToString())
+    assert report.read(wire) == told
+    assert wire.idle == 6 - 3 - 2
+    assert wire.schema.digest == INSTANCE.digest
+
+
+def test_idle_may_be_negative_and_best_may_be_left_out() -> None:
+    wire = report.write(Report(INSTANCE, Load(1, running=9, queued=9)))
+    assert wire.idle == -12
+    wire.best = 0
+    assert report.read(wire).instance.best == 8
+
+
+@pytest.mark.parametrize("addr", ["a:1", "loader-1:65535", "10.1.2.3:80", "[::1]:8240", "a.b.c:9"])
+def test_an_address_that_can_be_dialled(addr: str) -> None:
+    wire = report.write(Report(INSTANCE, LOAD))
+    wire.addr = addr
+    assert report.read(wire).instance.addr == addr
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"subsvc": ""}, "subsvc"),
+        ({"subsvc": "a b"}, "subsvc"),
+        ({"subsvc": "../x"}, "subsvc"),
+        ({"svc": "a\nb"}, "svc"),
+        ({"addr": ""}, "addr"),
+        ({"addr": "host"}, "addr"),
+        ({"addr": "host:0"}, "addr"),
+        ({"addr": "host:65536"}, "addr"),
+        ({"addr": "http://host:1"}, "addr"),
+        ({"addr": "a@b:1"}, "addr"),
+        ({"addr": "unix:/x:1"}, "addr"),
+        ({"instance_epoch": 0}, "instance_epoch"),
+        ({"live": 3}, "live"),
+        ({"total": 0}, "total"),
+        ({"total": 10_001}, "total"),
+        ({"best": 9}, "total"),
+        ({"service_ms": -1.0}, "service_ms"),
+        ({"service_ms": float("nan")}, "service_ms"),
+        ({"service_ms": float("inf")}, "service_ms"),
+        ({"schema_digest": "xyz"}, "schema_digest"),
+    ],
+    ids=str,
+)
+def test_what_is_out_of_bounds_is_refused_by_name(change: dict[str, Any], field: str) -> None:
+    wire = report.write(Report(INSTANCE, LOAD))
+    for name, value in change.items():
+        setattr(wire, name, value)
+    with pytest.raises(ReportError, match=f"^{field}: must be"):
+        report.read(wire)

@@ -1,0 +1,131 @@
+"""A view follows a hub by frames alone: joined to a follower with no network between them."""
+
+from random import Random
+
+import pytest
+
+from lb.follower import Follower
+from lb.report import Instance, Live, Load, Report
+from lb.table import Event, Table
+from lb.view import GapError, View
+from schemas.wire import Frame
+
+ONE = Instance("ase", "ocr", "a:1", 7, "xsf", "d" * 64, 4, 3)
+
+
+class Pair:
+    """A hub's table and a gateway's, joined by serialised frames."""
+
+    def __init__(self) -> None:
+        self.hub = Table()
+        self.here = Table(silence=None)
+        self.view = View(self.here, "g")
+        self.follower = Follower("g", (), [], lambda: None)
+        self.documents = {"d" * 64: b"{}"}
+
+    def report(self, report: Report, now: float = 0.0) -> None:
+        for change in self.hub.apply(report, now):
+            if change.after.value == "gone":
+                self.follower.left(change)
+        self.follower.touched(report.instance)
+
+    def frame(self) -> Frame:
+        taken = self.follower.take(self.hub, self.documents, 0.0)
+        return Frame.FromString(taken.SerializeToString())
+
+    def flow(self, now: float = 0.0) -> list[str]:
+        return [f"{c.after.value} {c.reason.value}" for c in self.view.apply(self.frame(), now)]
+
+    def again(self) -> None:
+        self.view.begin()
+        self.follower = Follower("g", (), list(self.hub), lambda: None)
+
+
+def test_what_the_hub_knows_the_gateway_knows() -> None:
+    pair = Pair()
+    pair.report(Report(ONE, Load(1, running=2, queued=1, service_ms=12.5, acc={"g": 3, "h": 9})))
+    assert pair.flow() == ["up reported"]
+    entry = pair.here.get(ONE.key)
+    assert entry is not None
+    assert entry.instance == ONE
+    assert entry.load == Load(1, Live.UP, 2, 1, 12.5, {"g": 3})
+    assert pair.view.documents == pair.documents
+
+
+def test_suspects_and_departures_come_through() -> None:
+    pair = Pair()
+    pair.report(Report(ONE, Load(1)))
+    pair.flow()
+    pair.hub.lose(ONE.key, 7, Event.STREAM_LOST, 1.0)
+    pair.follower.touched(ONE)
+    assert pair.flow() == ["suspect stream_lost"]
+    for change in pair.hub.lose(ONE.key, 7, Event.EXPIRED, 2.0):
+        pair.follower.left(change)
+    assert pair.flow() == ["gone expired"]
+    assert len(pair.here) == 0
+
+
+def test_a_missing_frame_is_a_gap() -> None:
+    pair = Pair()
+    pair.flow()
+    pair.frame()
+    with pytest.raises(GapError):
+        pair.flow()
+
+
+def test_a_frame_that_is_no_snapshot_cannot_begin() -> None:
+    pair = Pair()
+    pair.flow()
+    pair.view.begin()
+    with pytest.raises(GapError):
+        pair.flow()
+
+
+def test_a_new_hub_that_knows_nobody_makes_suspects_not_holes() -> None:
+    pair = Pair()
+    pair.report(Report(ONE, Load(5)))
+    pair.flow()
+    pair.hub = Table()
+    pair.again()
+    assert pair.flow(10.0) == ["suspect hub_forgot"]
+    assert pair.here.expire(12.9) == []
+    pair.report(Report(ONE, Load(6)))
+    assert pair.flow(13.0) == ["up reported"], "the loader has found the new hub"
+
+
+def test_a_reconnect_to_the_same_hub_changes_nothing() -> None:
+    pair = Pair()
+    pair.report(Report(ONE, Load(5)))
+    pair.flow()
+    pair.again()
+    assert pair.flow() == []
+
+
+def test_static_instances_are_not_the_hub_s_to_forget() -> None:
+    pair = Pair()
+    pair.here.place(Instance("ase", "ocr", "s:1"), 0.0)
+    assert pair.flow() == []
+    assert len(pair.here) == 1
+
+
+def test_random_histories_end_alike() -> None:
+    rng = Random(5)
+    pair = Pair()
+    fleet = [Instance("ase", "ocr", f"a:{n}", 7, total=4) for n in range(1, 6)]
+    seq = dict.fromkeys(fleet, 0)
+    for _ in range(2000):
+        instance = rng.choice(fleet)
+        seq[instance] += 1
+        live = Live.DOWN if rng.random() < 0.1 else Live.UP
+        pair.report(Report(instance, Load(seq[instance], live, running=rng.randrange(5))))
+        if rng.random() < 0.3:
+            pair.flow()
+        if rng.random() < 0.02:
+            pair.again()
+            pair.flow()
+    pair.flow()
+    shown = [
+        {e.instance: (e.state, e.load.seq, e.load.running) for e in table}
+        for table in (pair.hub, pair.here)
+    ]
+    assert shown[0] == shown[1]

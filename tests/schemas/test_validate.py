@@ -1,0 +1,68 @@
+"""Violations: path and rule, never the value; limits of base64; schemas that are none."""
+
+from typing import Any
+
+import pytest
+
+from schemas.compile import compile_input
+from schemas.document import DocumentError
+from schemas.validate import MAX_VIOLATIONS, Validator, json_path
+
+
+def told(tree: dict[str, Any], value: Any) -> list[str]:
+    return [str(violation) for violation in Validator(compile_input(tree)).violations(value)]
+
+
+@pytest.mark.parametrize(
+    ("tree", "value", "words"),
+    [
+        ({"maximum": 3}, 7, "$: breaks maximum 3"),
+        ({"properties": {"a": {"type": "integer"}}}, {"a": "CANARY"}, "$.a: must be of type integer"),
+        ({"properties": {"a": {"enum": ["x", 3]}}}, {"a": 9}, "$.a: must be one of x, 3"),
+        ({"properties": {"a": {}}, "required": ["a"]}, {}, "$.a: is required"),
+        ({"properties": {}}, {"b c": 1}, "$['b c']: is not known here"),
+        ({"items": {"maxLength": 1}}, ["a", "bb"], "$[1]: breaks maxLength 1"),
+        ({"anyOf": [{"type": "string"}]}, 1, "$: breaks anyOf"),
+        ({"pattern": "^a$"}, "CANARY", "$: breaks pattern ^a$"),
+        ({"maxB64DLen": 3}, "YWJjZA==", "$: must decode to at most 3 bytes"),
+        ({"minB64DLen": 3}, "YQ==", "$: must decode to at least 3 bytes"),
+    ],
+    ids=str,
+)
+def test_a_violation_tells_path_and_rule(tree: dict[str, Any], value: Any, words: str) -> None:
+    assert told(tree, value) == [words]
+
+
+@pytest.mark.parametrize(("text", "good"), [("YWJj", True), ("YWI=", True), ("YWJjZA==", False)])
+def test_base64_limits_are_exact(text: str, good: bool) -> None:
+    assert (told({"maxB64DLen": 3}, text) == []) is good
+
+
+def test_no_more_than_twenty_are_told() -> None:
+    value = {f"m{number}": 1 for number in range(100)}
+    assert len(told({"properties": {}}, value)) == MAX_VIOLATIONS
+
+
+def test_a_long_name_is_cut() -> None:
+    (line,) = told({"properties": {}}, {"x" * 10_000: 1})
+    assert len(line) < 120
+
+
+def test_a_path() -> None:
+    assert json_path(["a", 0, "b-c", "d'e"]) == """$.a[0]['b-c']["d'e"]"""
+
+
+@pytest.mark.parametrize("schema", [{"pattern": "(a"}, {"pattern": "(?<=a)b"}, {"type": "x"}])
+def test_a_schema_that_is_none_is_a_problem(schema: dict[str, Any]) -> None:
+    with pytest.raises(DocumentError):
+        Validator(schema)
+
+
+def test_a_remote_reference_is_not_fetched() -> None:
+    with pytest.raises(DocumentError, match="disabled"):
+        Validator({"$ref": "http://127.0.0.1:9/x"})
+
+
+def test_a_pattern_costs_linear_time() -> None:
+    """Backtracking would take 2^60 steps here; the test would not end."""
+    assert told({"pattern": "^(a+)+$"}, "a" * 60 + "b") == ["$: breaks pattern ^(a+)+$"]

@@ -1,0 +1,168 @@
+"""The law of the house, as a test. It needs nothing but the standard library's `ast`.
+
+Layers and purity are DESIGN's section 2. A module whose docstring says "Pure." is held to it.
+"""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# Who may import whom; a package may always import itself.
+LAYERS: dict[str, set[str]] = {
+    "schemas": set(),
+    "rpc": set(),
+    "config": set(),
+    "atom": {"schemas", "rpc", "config"},
+    "lb": {"schemas", "rpc", "config"},
+    "gateway": {"schemas", "rpc", "config", "atom", "lb"},
+    "deploy": {"schemas", "rpc", "config", "atom", "lb"},
+    "aseloader": {"schemas", "rpc", "lb"},
+    "asectl": {"schemas", "rpc", "config", "atom", "lb", "gateway", "deploy", "aseloader"},
+    "bench": {"schemas", "rpc", "config", "atom", "lb", "gateway", "deploy", "aseloader"},
+}
+# Of lb, the loader SDK may see the loader's side alone.
+SDK_MAY = {"lb.meter", "lb.report", "lb.reporter"}
+
+IMPURE = {
+    "asyncio", "concurrent", "grpc", "httpx", "logging", "os", "pathlib", "secrets", "signal",
+    "socket", "ssl", "starlette", "subprocess", "sys", "threading", "time", "urllib", "uvicorn",
+    "uvloop", "prometheus_client",
+}  # fmt: skip
+
+MAX_MODULE, MAX_FUNCTION = 400, 50
+BAD_NAMES = {"util", "utils", "common", "helpers", "manager", "base", "misc"}
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    found = {}
+    for package in LAYERS:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            found[name] = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    return found
+
+
+def imports(tree: ast.Module, *, top_level: bool = False) -> Iterator[str]:
+    """Yield the full names a module imports; `from a import b` yields a and a.b."""
+    nodes = tree.body if top_level else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute: one name, one address"
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def is_pure(tree: ast.Module) -> bool:
+    return "Pure" in (ast.get_docstring(tree) or "")
+
+
+ALL = sorted(modules())
+PURE = [name for name in ALL if is_pure(modules()[name])]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_imports_go_down_the_layers(name: str) -> None:
+    package = name.partition(".")[0]
+    for imported in imports(modules()[name]):
+        top = imported.partition(".")[0]
+        if top in LAYERS and top != package:
+            assert top in LAYERS[package], f"{name} imports {imported}"
+        assert top != "tests", f"{name} imports {imported}"
+        if package == "aseloader" and top == "lb" and imported in modules():
+            assert imported in SDK_MAY, f"{name} imports {imported}"
+
+
+def test_no_cycles() -> None:
+    graph = {
+        name: {i for i in imports(tree, top_level=True) if i in modules() and i != name}
+        for name, tree in modules().items()
+    }
+    while graph:
+        leaves = {name for name, needs in graph.items() if not needs & graph.keys()}
+        assert leaves, f"a cycle among {sorted(graph)}"
+        graph = {name: needs for name, needs in graph.items() if name not in leaves}
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_modules_touch_nothing(name: str) -> None:
+    touched = {imported.partition(".")[0] for imported in imports(modules()[name])} & IMPURE
+    assert not touched, f"{name} says it is pure, and imports {sorted(touched)}"
+    pure = set(PURE)
+    allowed = {"schemas.wire"}  # reads its descriptor set once, at import
+    for imported in imports(modules()[name]):
+        if imported in modules() and "." in imported and imported not in allowed:
+            assert imported in pure or is_values(imported), f"{name} imports {imported}"
+
+
+def is_values(name: str) -> bool:
+    """Return whether a module only declares values: it imports nothing that touches the world."""
+    touched = {imported.partition(".")[0] for imported in imports(modules()[name])} & IMPURE
+    return not touched
+
+
+def test_enough_is_pure() -> None:
+    assert len(PURE) >= 25
+    expected = {"atom.encode", "atom.decode", "lb.pick", "lb.table", "deploy.kong", "gateway.body"}
+    assert expected <= set(PURE)
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_each_pure_module_has_a_twin(name: str) -> None:
+    package, _, module = name.partition(".")
+    assert (ROOT / "tests" / package / f"test_{module}.py").is_file()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_sizes_names_and_words(name: str) -> None:
+    tree = modules()[name]
+    path = ROOT / (name.replace(".", "/") + ".py")
+    path = path if path.is_file() else path.with_suffix("") / "__init__.py"
+    assert ast.get_docstring(tree), f"{name} does not say what it is"
+    assert name.rpartition(".")[2] not in BAD_NAMES
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_MODULE
+    for function in functions(tree):
+        body = function.body[1:] if ast.get_docstring(function) else function.body
+        lines = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+        assert lines <= MAX_FUNCTION, f"{name}.{function.name} has {lines} lines"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_module_level_state(name: str) -> None:
+    """A module's own names are constants: none is rebound by `global`, no function mutates one."""
+    tree = modules()[name]
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Global)], name
+    top = {
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    }
+    mutators = {"append", "add", "update", "pop", "clear", "extend", "setdefault", "insert"}
+    for function in functions(tree):
+        for node in ast.walk(function):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in mutators
+                and isinstance(node.func.value, ast.Name)
+            ):
+                assert node.func.value.id not in top, f"{name}.{function.name} changes a global"
+
+
+def test_packages_re_export_nothing_but_the_sdk() -> None:
+    for name, tree in modules().items():
+        if "." not in name and name != "aseloader":
+            assert len(tree.body) == 1, f"{name}/__init__.py is one docstring"
