@@ -76,7 +76,8 @@ def _parameters(service: Service, given: list[str]) -> dict[str, dict[str, Any]]
     for entry in given:
         name, _, text = entry.partition("=")
         if name not in owner:
-            raise Failure(f"no parameter {name!r}; there is: {', '.join(owner)}", 2)
+            known = ", ".join(each for each in owner if each not in service.accepts)
+            raise Failure(f"no parameter {name!r}; there is: {known}", 2)
         value = _typed(rules[owner[name], name].get("type", "string"), text)
         parameters.setdefault(owner[name], {})[name] = value
     return parameters

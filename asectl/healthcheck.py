@@ -1,6 +1,7 @@
-"""`asectl healthcheck`: is a gateway ready? For a container's HEALTHCHECK."""
+"""`asectl healthcheck`: is a gateway ready, does a loader serve? For a container's HEALTHCHECK."""
 
 import argparse
+import asyncio
 import urllib.error
 import urllib.request
 
@@ -10,11 +11,14 @@ from asectl.main import Failure
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     parser.add_argument("--url", default="http://127.0.0.1:8200", help="the gateway (%(default)s)")
+    parser.add_argument("--loader", metavar="HOST:PORT", help="ask a loader instead, over gRPC")
     parser.add_argument("--timeout", type=float, default=2.0, help="seconds to wait (2)")
 
 
 def run(told: argparse.Namespace) -> int:
-    """Return 0 when `/readyz` says so."""
+    """Return 0 when `/readyz` says so; of a loader, when it is serving."""
+    if told.loader:
+        return asyncio.run(_ask(told.loader, told.timeout))
     url = told.url.rstrip("/") + "/readyz"
     if not url.startswith(("http://", "https://")):
         raise Failure(f"{told.url}: must begin with http:// or https://", 2)
@@ -23,4 +27,23 @@ def run(told: argparse.Namespace) -> int:
             print(answer.read().decode())
     except urllib.error.URLError as error:
         raise Failure(f"{url}: {error}") from None
+    return 0
+
+
+async def _ask(addr: str, timeout: float) -> int:
+    from rpc.client import Channel
+    from rpc.status import RpcError
+    from schemas.wire import HealthCheckRequest, HealthCheckResponse
+
+    channel = Channel(addr)
+    asked = HealthCheckRequest().SerializeToString()
+    try:
+        answer = await channel.unary("/grpc.health.v1.Health/Check", asked, timeout=timeout)
+    except RpcError as error:
+        raise Failure(f"{addr}: {error}") from None
+    finally:
+        await channel.close()
+    if HealthCheckResponse.FromString(answer).status != HealthCheckResponse.SERVING:
+        raise Failure(f"{addr}: not serving")
+    print("serving")
     return 0

@@ -56,7 +56,7 @@ class _Queue(logging.handlers.QueueHandler):
 
 def setup(level: str) -> None:
     """Send every logger's records of at least `level` to stderr. A command calls it once."""
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its lines would not be JSON
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its lines are no JSON; we tell what matters
     sink = logging.StreamHandler(sys.stderr)
     sink.setFormatter(JsonFormatter())
     waiting: queue.Queue[Any] = queue.Queue(_CAPACITY)

@@ -13,7 +13,7 @@ COMMANDS = {
     "loader run": ("asectl.loader", "serve a Wrapper: asectl loader run FILE:Class"),
     "call": ("asectl.call", "call a service with a file, as the curl line does"),
     "kong render": ("asectl.kong", "print a declarative Kong file for an ase.yaml"),
-    "healthcheck": ("asectl.healthcheck", "exit 0 when a gateway is ready (for Docker)"),
+    "healthcheck": ("asectl.healthcheck", "exit 0 when a gateway is ready, or a loader serves"),
 }
 
 EXIT_FAILED = 1

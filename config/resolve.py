@@ -1,6 +1,7 @@
 """File, environment and flags become one Config, the later over the earlier. Pure."""
 
 import difflib
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import fields
@@ -183,7 +184,8 @@ def _fits(kind: Any, value: Any) -> bool:
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if kind in (float, float | None):
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and math.isfinite(value)
     if kind == list[str]:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     return isinstance(value, str)

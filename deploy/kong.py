@@ -32,14 +32,13 @@ def document(config: Config) -> dict[str, Any]:
     _check(config)
     kong = config.kong
     upstream = f"{kong.name}-gateways"
-    tags = ["ase"]
     return {
         "_format_version": "3.0",
         "upstreams": [
             {
                 "name": upstream,
                 "algorithm": "least-connections",
-                "tags": tags,
+                "tags": _tags(),
                 "healthchecks": _healthchecks(),
                 "targets": [_target(addr) for addr in kong.gateways],
             }
@@ -54,21 +53,24 @@ def document(config: Config) -> dict[str, Any]:
                 "read_timeout": _read_timeout(config),
                 "write_timeout": math.ceil(config.gateway.body_timeout + 5) * 1000,
                 "retries": 0,
-                "tags": tags,
-                "routes": [_route(config, "call", ["/v1/private/"], ["POST"], tags),
-                           _route(config, "apis", ["/v1/apis"], ["GET"], tags)],
+                "tags": _tags(),
+                "routes": [_route(config, "call", ["/v1/private/"], ["POST"]),
+                           _route(config, "apis", ["/v1/apis"], ["GET"])],
             }
         ],
     }  # fmt: skip
 
 
+def _tags() -> list[str]:
+    """Return what marks an entity as ours; anew each time, since YAML would write an alias."""
+    return ["ase"]
+
+
 def _target(addr: str) -> dict[str, Any]:
-    return {"target": addr, "weight": 100, "tags": ["ase"]}
+    return {"target": addr, "weight": 100, "tags": _tags()}
 
 
-def _route(
-    config: Config, name: str, paths: list[str], methods: list[str], tags: list[str]
-) -> dict[str, Any]:
+def _route(config: Config, name: str, paths: list[str], methods: list[str]) -> dict[str, Any]:
     hosts = {"hosts": list(config.kong.hosts)} if config.kong.hosts else {}
     return {
         "name": f"{config.kong.name}-{name}",
@@ -80,7 +82,7 @@ def _route(
         "preserve_host": True,
         "request_buffering": False,
         "response_buffering": False,
-        "tags": tags,
+        "tags": _tags(),
     }
 
 

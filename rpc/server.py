@@ -1,5 +1,6 @@
 """A gRPC server over grpc.aio: a table of methods, each a coroutine over bytes."""
 
+import errno
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -55,12 +56,13 @@ class Server:
     async def start(self, host: str, port: int) -> int:
         """Listen and serve; return the port, chosen by the system when `port` is 0.
 
-        Raises OSError when the address cannot be had.
+        Raises OSError, whose `filename` is host:port, when the address cannot be had.
         """
         try:
             chosen: int = self._server.add_insecure_port(f"{host}:{port}")
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {host}:{port}") from error
+            words = f"cannot listen on {host}:{port}"
+            raise OSError(errno.EADDRINUSE, words, f"{host}:{port}") from error
         await self._server.start()
         return chosen
 

@@ -37,7 +37,12 @@ def test_there_are_files() -> None:
 
 @pytest.mark.parametrize(
     "meta",
-    [{"name": "surprise"}, {"name": "words", "dataType": "IMAGE"}, {"name": ""}, {"name": "x" * 999}],
+    [
+        {"name": "surprise"},
+        {"name": "words", "dataType": "IMAGE"},
+        {"name": ""},
+        {"name": "x" * 999},
+    ],
     ids=str,
 )
 def test_an_undeclared_output_is_10106(meta: dict[str, Any]) -> None:

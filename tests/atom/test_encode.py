@@ -24,7 +24,9 @@ def test_golden(path: Path) -> None:
     told, expected = map(json.loads, path.read_text(encoding="utf-8").split("----------\n"))
     frame = Encoder(SERVICE).encode(told, {"sid": "5id"})
     wire = frame.SerializeToString()
-    shown = json_format.MessageToDict(LoaderInput.FromString(wire), preserving_proto_field_name=True)
+    shown = json_format.MessageToDict(
+        LoaderInput.FromString(wire), preserving_proto_field_name=True
+    )
     assert shown == expected
 
 

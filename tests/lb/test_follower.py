@@ -1,4 +1,4 @@
-"""Frames: a snapshot, then changes only; the latest wins; facts once, each gateway its own count."""
+"""Frames: a snapshot, then changes; the latest wins; facts once, each gateway its own count."""
 
 from lb.follower import Follower
 from lb.report import Instance, Load, Report

@@ -17,7 +17,11 @@ def told(tree: dict[str, Any], value: Any) -> list[str]:
     ("tree", "value", "words"),
     [
         ({"maximum": 3}, 7, "$: breaks maximum 3"),
-        ({"properties": {"a": {"type": "integer"}}}, {"a": "CANARY"}, "$.a: must be of type integer"),
+        (
+            {"properties": {"a": {"type": "integer"}}},
+            {"a": "CANARY"},
+            "$.a: must be of type integer",
+        ),
         ({"properties": {"a": {"enum": ["x", 3]}}}, {"a": 9}, "$.a: must be one of x, 3"),
         ({"properties": {"a": {}}, "required": ["a"]}, {}, "$.a: is required"),
         ({"properties": {}}, {"b c": 1}, "$['b c']: is not known here"),

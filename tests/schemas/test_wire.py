@@ -72,7 +72,8 @@ def test_another_copy_of_our_messages_may_live_in_the_same_process() -> None:
     """A user's model may bring its own `protocol.MetaDesc`, even a different one."""
     script = """
 from google.protobuf import descriptor_pb2, descriptor_pool
-mine = descriptor_pb2.FileDescriptorProto(name="protocol.proto", package="protocol", syntax="proto3")
+mine = descriptor_pb2.FileDescriptorProto(name="protocol.proto", package="protocol")
+mine.syntax = "proto3"
 mine.message_type.add(name="MetaDesc").field.add(name="other", number=9, type=9, label=1)
 descriptor_pool.Default().AddSerializedFile(mine.SerializeToString())
 from schemas.wire import MetaDesc

@@ -38,7 +38,9 @@ def grpcio_loader(method: str, answer: Any) -> Iterator[str]:
     server = grpc.server(futures.ThreadPoolExecutor(4))
     handler = grpc.unary_unary_rpc_method_handler(answer)
     service, _, name = method[1:].partition("/")
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: handler}),))
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(service, {name: handler}),)
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
@@ -47,7 +49,9 @@ def grpcio_loader(method: str, answer: Any) -> Iterator[str]:
         server.stop(None).wait()
 
 
-def operated(folder: Path, addresses: list[str], protocol: str = "native", kind: type = Probe) -> str:
+def operated(
+    folder: Path, addresses: list[str], protocol: str = "native", kind: type = Probe
+) -> str:
     """Write an operator's ase.yaml with static instances and a schema file; return its path."""
     (folder / "schemas").mkdir(exist_ok=True)
     (folder / "schemas" / "schema_probe.json").write_bytes(declare.schema(kind))
@@ -120,7 +124,11 @@ def test_a_loader_lost_after_sending_is_502_and_not_asked_again() -> None:
 
 def test_an_idempotent_request_survives_its_loader() -> None:
     spec = "tests/wrappers/probe.py:Idempotent"
-    with Gateway() as gateway, Loader(gateway.lb, spec) as first, Loader(gateway.lb, spec) as second:
+    with (
+        Gateway() as gateway,
+        Loader(gateway.lb, spec) as first,
+        Loader(gateway.lb, spec) as second,
+    ):
         gateway.joined(first)
         gateway.joined(second)
         answers: list[httpx.Response] = []
@@ -140,7 +148,7 @@ def test_an_idempotent_request_survives_its_loader() -> None:
 
 def _holder(*loaders: Loader) -> Loader:
     """Wait until one of them holds; return it."""
-    found: "futures.Future[Loader]" = futures.Future()
+    found: futures.Future[Loader] = futures.Future()
 
     def watch(loader: Loader) -> None:
         with contextlib.suppress(AssertionError, futures.InvalidStateError):
@@ -170,7 +178,7 @@ def test_a_loader_s_code_is_told(tmp_path: Path, answer: bytes, status: int, cod
         envelope(gateway.call(), status, code)
 
 
-def test_codeMap_overrides_the_status(tmp_path: Path) -> None:
+def test_the_code_map_overrides_the_status(tmp_path: Path) -> None:
     path = operated(tmp_path, [dead_address()])
     file = tmp_path / "schemas" / "schema_probe.json"
     file.write_text(file.read_text().replace('"meta":{', '"meta":{"codeMap":{"10222":418},', 1))
@@ -286,5 +294,3 @@ def test_bad_schema_files_stop_the_start_and_are_all_named(tmp_path: Path) -> No
     assert "b.json: error: meta.serviceId: is missing or empty" in text
     assert "keyword 'minLenght' is not supported" in text
     assert "is in" in text
-
-

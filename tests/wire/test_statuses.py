@@ -275,7 +275,9 @@ def test_nobody_alive_is_20002_and_says_when_to_come_back() -> None:
         answer = gateway.call()
         envelope(answer, 503, 20002)
         assert int(answer.headers["retry-after"]) >= 1
-        assert gateway.http.get("/readyz").status_code == 200, "one empty service is not the gateway"
+        assert gateway.http.get("/readyz").status_code == 200, (
+            "one empty service is not the gateway"
+        )
 
 
 def test_all_full_is_10110(gateway: Gateway, loader: Loader) -> None:

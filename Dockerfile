@@ -1,0 +1,27 @@
+# One image for every part: `gateway` (the default), `lb`, `loader run ...`.
+FROM python:3.12-slim AS build
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY aseloader aseloader
+COPY asectl asectl
+COPY atom atom
+COPY config config
+COPY deploy deploy
+COPY gateway gateway
+COPY lb lb
+COPY rpc rpc
+COPY schemas schemas
+RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir '.[examples]'
+
+FROM python:3.12-slim
+RUN useradd --system --uid 10001 --no-create-home ase
+COPY --from=build /venv /venv
+WORKDIR /app
+COPY examples examples
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER 10001
+EXPOSE 8200 8220
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD ["asectl", "healthcheck"]
+ENTRYPOINT ["asectl"]
+CMD ["gateway"]

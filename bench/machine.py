@@ -1,0 +1,36 @@
+"""What a figure was measured on: machine, versions, date and revision."""
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+_PACKAGES = ("starlette", "uvicorn", "grpcio", "protobuf", "jsonschema-rs", "jiter")
+
+
+def describe() -> dict[str, object]:
+    """Return the facts that stand beside every figure."""
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in _PACKAGES},
+        "date": datetime.now(UTC).date().isoformat(),
+        "revision": _revision(),
+    }
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _revision() -> str:
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return told.stdout.strip()

@@ -1,0 +1,182 @@
+"""`asectl up --demo` as a newcomer runs it: what it prints works, and it leaves nothing."""
+
+import io
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.harness import ROOT, Process
+
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Process]:
+    with Process("up", "--demo", "--port", "0") as running:
+        running.printed("Ctrl-C ends everything")
+        yield running
+
+
+def url(demo: Process) -> str:
+    return demo.printed("gateway ").split()[1]
+
+
+def call(demo: Process, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "asectl", "call", "--url", url(demo), *words],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+def test_it_tells_addresses_and_who_joins(demo: Process) -> None:
+    for part in ("gateway  http://", "lb       127.0.0.1:", "admin    http://"):
+        demo.printed(part)
+    joined = [line for line in demo.output if " joined (reported)" in line]
+    assert sorted(line.split()[1] for line in joined) == ["audio", "audio", "image", "image"]
+
+
+@pytest.mark.peer("curl")
+def test_the_printed_lines_work_when_pasted(demo: Process) -> None:
+    lines = [line.strip() for line in demo.output if line.strip().startswith("curl ")]
+    assert len(lines) == 2
+    for line in lines:
+        told = json.loads(subprocess.check_output(["bash", "-c", line], cwd=ROOT))
+        assert told["header"]["code"] == 0
+        assert told["payload"]
+
+
+def test_a_call_does_what_curl_does_and_writes_a_picture(demo: Process, tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    sample = str(EXAMPLES / "image" / "sample.jpg")
+    told = call(demo, "image", "--file", sample, "-p", "width=200", "-o", str(out))
+    assert told.returncode == 0, told.stderr
+    facts = json.loads(told.stdout)["facts"]
+    assert (facts["width"], facts["height"], facts["mode"]) == (720, 480, "RGB")
+    picture = Image.open(io.BytesIO(out.read_bytes()))
+    assert (picture.format, picture.size) == ("PNG", (200, 133))
+    assert f"wrote {out.stat().st_size} bytes" in told.stderr
+
+
+def test_a_call_of_audio_prints_what_was_heard(demo: Process) -> None:
+    told = call(demo, "audio", "--file", f"audio={EXAMPLES / 'audio' / 'sample.wav'}")
+    assert told.returncode == 0, told.stderr
+    assert len(json.loads(told.stdout)["segments"]["speech"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["nobody"], 1, "no service 'nobody'; there is: audio, image"),
+        (["image", "-p", "size=3"], 2, "no parameter 'size'; there is: format, quality, width"),
+        (["image", "--file", "nowhere.png"], 1, "nowhere.png: No such file"),
+        (["image"], 1, "$.payload.image: is required (code 10163, HTTP 400)"),
+        (
+            ["image", "--file", "pyproject.toml"],
+            1,
+            "not a readable PNG or JPEG picture (code 10107",
+        ),
+        (["image", "--file", "pyproject.toml", "-p", "width=5"], 1, "width: breaks minimum 16"),
+        (
+            ["image", "--file", "pyproject.toml", "-p", "width=big"],
+            1,
+            "width: must be of type integer",
+        ),
+    ],
+    ids=str,
+)
+def test_a_call_gone_wrong_says_why(demo: Process, words: list[str], code: int, said: str) -> None:
+    told = call(demo, *words)
+    assert told.returncode == code
+    assert said in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_a_call_to_nobody_is_exit_4() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "asectl", "call", "x", "--url", "http://127.0.0.1:9"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told.returncode == 4
+
+
+def children(pid: int) -> list[int]:
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in path.read_text().split()]
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_the_end_of_the_demo_ends_all_it_started(number: int) -> None:
+    with Process("up", "--demo", "--port", "0") as running:
+        running.printed("Ctrl-C ends everything")
+        started = children(running.pid)
+        assert len(started) == 5
+        running.signal(number)
+        assert running.ended() == 0
+        assert all(gone(pid) for pid in started)
+
+
+def test_a_killed_demo_leaves_no_orphans() -> None:
+    with Process("up", "--demo", "--port", "0") as running:
+        running.printed("Ctrl-C ends everything")
+        started = children(running.pid)
+        running.signal(signal.SIGKILL)
+        running.ended()
+        for pid in started:
+            fd = os.pidfd_open(pid) if not gone(pid) else None
+            if fd is not None:
+                assert select.select([fd], [], [], 30)[0], f"{pid} lives on"
+                os.close(fd)
+
+
+def test_a_killed_loader_is_told_of_and_the_rest_goes_on(tmp_path: Path) -> None:
+    with Process("up", "--demo", "--port", "0") as running:
+        running.printed("Ctrl-C ends everything")
+        victim = next(pid for pid in children(running.pid) if b"image" in cmdline(pid))
+        os.kill(victim, signal.SIGKILL)
+        running.printed(f"(pid {victim}) ended, killed by signal 9")
+        running.printed("suspect (stream_lost)")
+        told = call(running, "image", "--file", str(EXAMPLES / "image" / "small.png"))
+        assert told.returncode == 0, told.stderr
+
+
+def cmdline(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_a_busy_port_is_named_and_nothing_is_left() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+        with Process("up", "--demo", "--port", str(port)) as running:
+            assert running.ended() == 1
+            assert f"127.0.0.1:{port} is in use by " in "\n".join(running.text)
+
+
+def test_nothing_to_serve_is_a_usage_error() -> None:
+    with Process("up") as running:
+        assert running.ended() == 2
+        assert "give --demo, or FILE:Class" in "\n".join(running.text)
+
+
+def test_a_wrapper_of_ones_own_is_served() -> None:
+    with Process("up", "tests/wrappers/probe.py:Probe", "--each", "1", "--port", "0") as running:
+        running.printed("Ctrl-C ends everything")
+        text = ROOT / "pyproject.toml"
+        told = call(running, "probe", "--file", str(text), "-p", "number=1")
+        assert "must decode to at most 1024 bytes" in told.stderr

@@ -1,0 +1,60 @@
+"""Wrapper classes read: order, inheritance, and what must be written."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from aseloader import Context, Data, Input, Integer, Output, Outputs, Wrapper
+from aseloader.declare import DeclarationError, declaration, schema
+from schemas import document
+
+
+class Base(Wrapper):
+    """One sentence.
+
+    And more that is not told.
+    """
+
+    service = "x"
+    b = Integer()
+    a = Integer(required=True)
+    page = Input("image")
+    out = Output("text")
+
+    def once(
+        self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
+    ) -> Outputs:
+        return {}
+
+
+class Heir(Base):
+    b = Integer(maximum=3)
+    c = Integer()
+
+
+def test_a_class_is_declared_in_its_order_and_heirs_may_change_it() -> None:
+    told = declaration(Heir)
+    assert [param.name for param in told.params] == ["b", "a", "c"]
+    assert told.params[0].rules == {"type": "integer", "maximum": 3}
+    assert [param.required for param in told.params] == [False, True, False]
+    assert declaration(Base).description == "One sentence."
+    assert document.read(document.parse(schema(Base))).id == "x"
+    assert schema(Base) == schema(Base)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"service": ""}, "set `service`"),
+        ({"total": 0}, "`total` must be 1 or more"),
+        ({"out": None}, "declare at least one Output"),
+        ({"once": Wrapper.once}, "write `once"),
+    ],
+    ids=str,
+)
+def test_what_must_be_written(change: dict[str, Any], words: str) -> None:
+    attributes: dict[str, Any] = {"service": "x", "out": Output("text"), "once": Base.once}
+    kind = type("Mine", (Wrapper,), attributes | change)
+    with pytest.raises(DeclarationError, match=words):
+        schema(kind)

@@ -1,0 +1,119 @@
+"""A loader's port, spoken to by grpcio's own clients: health, reflection, native and xsf."""
+
+import signal
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
+
+from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload, ReqData, ResData, XsfData
+from tests.harness import Loader
+
+NOWHERE = "127.0.0.1:9"
+
+
+@pytest.fixture(scope="module")
+def loader() -> Iterator[Loader]:
+    with Loader(NOWHERE) as running:
+        yield running
+
+
+@pytest.fixture
+def channel(loader: Loader) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(loader.addr) as channel:
+        yield channel
+
+
+def frame(state: int = LoaderInput.ONCE, act: str = "answer") -> LoaderInput:
+    return LoaderInput(
+        serviceId="probe",
+        state=state,
+        params={"act": act},
+        expect=[MetaDesc(name="said", attribute={"encoding": "gbk"}), MetaDesc(name="facts")],
+        pl=[Payload(meta=MetaDesc(name="text"), data=b"hi")],
+    )
+
+
+def infer(channel: grpc.Channel, data: bytes) -> LoaderOutput:
+    answer: bytes = channel.unary_unary("/ase.v1.Loader/Infer")(data, timeout=10)
+    return LoaderOutput.FromString(answer)
+
+
+def test_native(channel: grpc.Channel) -> None:
+    output = infer(channel, frame().SerializeToString())
+    assert (output.code, output.status) == (0, LoaderOutput.ONCE)
+    said = output.pl[0]
+    assert said.data == b"HI"
+    assert dict(said.meta.attribute) == {"encoding": "gbk", "seq": "0", "status": "3"}, (
+        "attributes that were expected are copied onto the output"
+    )
+
+
+def test_what_was_not_expected_is_10106(channel: grpc.Channel) -> None:
+    bare = frame()
+    del bare.expect[:]
+    assert infer(channel, bare.SerializeToString()).code == 10106
+
+
+def test_sessions_are_not_served_yet(channel: grpc.Channel) -> None:
+    assert infer(channel, frame(LoaderInput.STREAM).SerializeToString()).code == 10004
+
+
+def test_garbage_is_invalid_argument(channel: grpc.Channel) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        infer(channel, b"\xff\xff")
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_xsf(channel: grpc.Channel) -> None:
+    def call(request: ReqData) -> ResData:
+        answer: bytes = channel.unary_unary("/utils.XsfCall/call")(
+            request.SerializeToString(), timeout=10
+        )
+        return ResData.FromString(answer)
+
+    good = call(ReqData(op="AIIn", data=[XsfData(data=frame().SerializeToString())]))
+    assert LoaderOutput.FromString(good.data[0].data).pl[0].data == b"HI"
+    refused = call(ReqData(op="AIIn", data=[XsfData(data=frame(act="refuse").SerializeToString())]))
+    assert refused.code == 0
+    assert LoaderOutput.FromString(refused.data[0].data).code == 10107
+    assert call(ReqData(op="ping")).code == 0
+    assert call(ReqData(op="AIOut")).code == 10003
+
+
+def test_health(channel: grpc.Channel) -> None:
+    stub = health_pb2_grpc.HealthStub(channel)
+    serving = health_pb2.HealthCheckResponse.SERVING
+    for service in ("", "ase.v1.Loader", "utils.XsfCall"):
+        assert stub.Check(health_pb2.HealthCheckRequest(service=service)).status == serving
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Check(health_pb2.HealthCheckRequest(service="nobody"))
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_health_is_told_when_a_loader_drains() -> None:
+    with Loader(NOWHERE) as running, grpc.insecure_channel(running.addr) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        running.signal(signal.SIGTERM)
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert running.ended() == 0
+
+
+def test_reflection_tells_the_messages(channel: grpc.Channel) -> None:
+    database = ProtoReflectionDescriptorDatabase(channel)
+    assert set(database.get_services()) == {
+        "ase.v1.Loader", "utils.XsfCall", "grpc.health.v1.Health",
+    }  # fmt: skip
+    pool = DescriptorPool(database)
+    fields = pool.FindMessageTypeByName("protocol.LoaderInput").fields_by_name
+    assert fields["sync_id"].number == 8
+    service = pool.FindServiceByName("ase.v1.Loader")
+    assert [method.name for method in service.methods] == ["Infer", "Session"]
+    with pytest.raises(KeyError):
+        pool.FindMessageTypeByName("no.Such")

@@ -1,0 +1,126 @@
+"""The helper for authors: the demo wrappers, called without ports, on their real samples."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from aseloader import Choice, Context, Data, Input, Output, Outputs, Refused, Wrapper
+from aseloader.run import LoadError, load
+from aseloader.testing import LoaderError, LoaderFor
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+SAMPLES = {name: (EXAMPLES / name).read_bytes() for name in
+           ("image/sample.jpg", "image/small.png", "audio/sample.wav")}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("sample", ["image/sample.jpg", "image/small.png"])
+def test_a_thumbnail_is_a_picture_of_the_asked_size_and_form(sample: str, form: str) -> None:
+    with LoaderFor(load(str(EXAMPLES / "image/wrapper.py"))()) as call:
+        told = call({"width": 90, "format": form, "quality": 50}, {"image": SAMPLES[sample]})
+    picture = Image.open(io.BytesIO(told["thumbnail"].data))
+    assert (picture.format, picture.size) == (form.upper(), (90, 60))
+    assert told["thumbnail"].encoding == form
+    assert told["thumbnail"].attributes["status"] == "3"
+
+
+def test_facts_of_a_picture_are_true() -> None:
+    picture = Image.new("RGB", (40, 20), "#ff0000")
+    picture.paste("#0000ff", (0, 0, 10, 20))
+    file = io.BytesIO()
+    picture.save(file, "png")
+    with LoaderFor(load(str(EXAMPLES / "image/wrapper.py"))()) as call:
+        facts = call({}, {"image": file.getvalue()})["facts"].data.decode()
+    assert '"width":40,"height":20,"mode":"RGB"' in facts
+    assert '"colours":["#ff0000","#0000ff"' in facts, "the larger part first"
+
+
+def test_speech_is_found_where_it_is() -> None:
+    import json
+
+    with LoaderFor(load(str(EXAMPLES / "audio/wrapper.py"))()) as call:
+        told = json.loads(call({}, {"audio": SAMPLES["audio/sample.wav"]})["segments"].data)
+    assert told["sample_rate"] == 8000
+    assert told["duration_s"] == pytest.approx(4.08, abs=0.01)
+    assert -30 < told["rms_db"] < -10
+    first, second = told["speech"]
+    assert first["start_s"] == pytest.approx(0.4, abs=0.1), "the sample opens with 0.4 s of silence"
+    assert first["end_s"] < second["start_s"] < second["end_s"] < 3.8
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "name", "data"),
+    [
+        ("image", "image", b"not a picture"),
+        ("image", "image", SAMPLES["image/sample.jpg"][:900]),
+        ("image", "image", b""),
+        ("audio", "audio", b"RIFFxxxxWAVE"),
+        ("audio", "audio", SAMPLES["audio/sample.wav"][:20]),
+        ("audio", "audio", SAMPLES["audio/sample.wav"][:44]),
+    ],
+)
+def test_bad_input_is_refused_not_raised(wrapper: str, name: str, data: bytes) -> None:
+    with (
+        LoaderFor(load(str(EXAMPLES / wrapper / "wrapper.py"))()) as call,
+        pytest.raises(LoaderError) as caught,
+    ):
+        call({}, {name: data})
+    assert caught.value.code == 10107
+
+
+class Odd(Wrapper):
+    """Returns what it is told to."""
+
+    service = "odd"
+    act = Choice("list", "text", "number", "none", "refuse", default="text")
+    hint = Input("text", required=False)
+    out = Output("text")
+
+    def once(
+        self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
+    ) -> Outputs:
+        if params["act"] == "refuse":
+            raise Refused
+        made: Any = {"list": [1], "text": "é", "number": 5, "none": None}[params["act"]]
+        return None if made is None else {"out": made}  # type: ignore[return-value]
+
+
+def test_outputs_may_have_several_forms() -> None:
+    with LoaderFor(Odd()) as call:
+        assert call()["out"].data == "é".encode()
+        assert call({"act": "list"})["out"].data == b"[1]"
+
+
+@pytest.mark.parametrize(("act", "code"), [("number", 10106), ("none", 10106), ("refuse", 10107)])
+def test_outputs_of_no_form_are_10106(act: str, code: int) -> None:
+    with LoaderFor(Odd()) as call, pytest.raises(LoaderError) as caught:
+        call({"act": act})
+    assert caught.value.code == code
+    assert caught.value.words
+
+
+def test_missing_input_and_unreadable_parameters_are_10107() -> None:
+    with LoaderFor(load(str(EXAMPLES / "image/wrapper.py"))()) as call:
+        for params, inputs, words in (
+            ({}, {}, "'image' is missing"),
+            ({"width": "wide"}, {"image": b""}, "'width' cannot be read"),
+        ):
+            with pytest.raises(LoaderError, match=words):
+                call(params, inputs)  # type: ignore[arg-type]
+
+
+def test_a_class_is_found_by_name_or_alone() -> None:
+    probe = "tests/wrappers/probe.py"
+    assert load(f"{probe}:Slow").service == "slow"
+    assert load(str(EXAMPLES / "image/wrapper.py")).service == "image"
+    for spec, words in (
+        (probe, "there is: Probe, Idempotent, Slow, Broken"),
+        (f"{probe}:Nobody", "no such Wrapper"),
+        ("nowhere.py:X", "no such file"),
+    ):
+        with pytest.raises(LoadError, match=words):
+            load(spec)

@@ -1,0 +1,46 @@
+"""The xsf side of a loader: ops, frames and refusals."""
+
+import pytest
+
+from aseloader import xsf
+from schemas.errors import FULL, AseError
+from schemas.wire import LoaderInput, LoaderOutput, ReqData, ResData, XsfData, XsfSession
+
+
+def request(op: str = "AIIn", *data: bytes) -> bytes:
+    frames = [XsfData(data=one) for one in data]
+    return ReqData(op=op, s=XsfSession(h="h" * 26), data=frames).SerializeToString()
+
+
+def test_a_frame_is_read_with_its_handle() -> None:
+    asked = xsf.read(request("AIIn", LoaderInput(serviceId="x").SerializeToString()))
+    assert asked.frame is not None
+    assert (asked.frame.serviceId, asked.handle) == ("x", "h" * 26)
+
+
+@pytest.mark.parametrize("op", ["ping", "AIHotword", "AIDetect", "AILoad", "AIUnLoad"])
+def test_ops_that_do_nothing(op: str) -> None:
+    assert xsf.read(request(op)).frame is None
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [(request("AIOut"), 10003), (request("x" * 500), 10003), (request("AIIn"), 10401),
+     (request("AIIn", b"\xff\xff"), 10401), (b"\xff\xff", 10401)],
+)  # fmt: skip
+def test_what_cannot_be_served_has_its_code(data: bytes, code: int) -> None:
+    with pytest.raises(AseError) as caught:
+        xsf.read(data)
+    assert caught.value.fault.code == code
+    assert len(str(caught.value)) < 100
+
+
+def test_replies() -> None:
+    output = LoaderOutput(code=10107)
+    answer = ResData.FromString(xsf.reply(output, "h", "a:1"))
+    assert answer.code == 0, "errors of the work travel inside"
+    assert LoaderOutput.FromString(answer.data[0].data) == output
+    assert answer.s.sess["PeerAddr"] == "a:1"
+    assert not ResData.FromString(xsf.reply(None, "h", "a:1")).data
+    refused = ResData.FromString(xsf.refuse(FULL, "full", "h"))
+    assert (refused.code, refused.error_info, refused.s.h) == (10110, "full", "h")

@@ -1,0 +1,117 @@
+"""Options from file, environment and flags: who wins, and every fault at once."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+
+import pytest
+
+from config import source
+from config.options import SECTIONS, Config, InstanceOptions, ServiceOptions, meta_of, plain_fields
+from config.resolve import flag_name, resolve
+from config.source import ConfigError
+
+
+def read(
+    text: str = "", environ: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None
+) -> Config:
+    return resolve(source.read(text, "ase.yaml"), environ or {}, flags or {})
+
+
+def faults(text: str = "", **more: Mapping[str, str]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read(text, **more)
+    return str(caught.value)
+
+
+def test_flag_over_environment_over_file_over_default() -> None:
+    text, environ, flags = (
+        "gateway: {port: 1}",
+        {"ASE_GATEWAY_PORT": "2"},
+        {"gateway.port": "3"},
+    )
+    assert resolve(None, {}, {}).gateway.port == 8200
+    assert read(text).gateway.port == 1
+    assert read(text, environ).gateway.port == 2
+    assert read(text, environ, flags).gateway.port == 3
+
+
+def test_services_and_instances() -> None:
+    config = read(
+        "services: {ocr: {deadline: 9}, asr: {}}\n"
+        "instances: [{service: ocr, addr: 'h:1', protocol: xsf, total: 4}]"
+    )
+    assert config.services == {"ocr": ServiceOptions(9), "asr": ServiceOptions()}
+    assert config.instances == [InstanceOptions("ocr", "h:1", "xsf", 4)]
+
+
+def test_texts_of_flags_have_types() -> None:
+    config = read(
+        environ={"ASE_LB_ACCEPT_SCHEMAS": "true", "ASE_KONG_GATEWAYS": "a:1,b:2"},
+        flags={"gateway.deadline": "2.5", "log_level": "debug"},
+    )
+    assert config.lb.accept_schemas is True
+    assert config.kong.gateways == ["a:1", "b:2"]
+    assert config.gateway.deadline == 2.5
+    assert config.log_level == "debug"
+
+
+def test_a_typo_is_told_with_its_cure() -> None:
+    assert faults("gateway:\n  prot: 1\n") == (
+        "ase.yaml:2:3: error: unknown key 'prot'\n    2 |   prot: 1\n      |   ^^^^\n"
+        "  hint: did you mean 'port'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("gateway: {port: 70000}", "gateway.port must be at most 65535 (got 70000)"),
+        ("gateway: {port: -1}", "gateway.port must be at least 0 (got -1)"),
+        ("gateway: {port: '8200'}", "gateway.port must be a whole number (got '8200')"),
+        ("gateway: {port: true}", "gateway.port must be a whole number (got True)"),
+        ("gateway: {deadline: x}", "gateway.deadline must be a number (got 'x')"),
+        ("gateway: {deadline: .nan}", "gateway.deadline must be a number"),
+        ("gateway: [1]", "gateway must be a mapping"),
+        ("lb: {accept_schemas: 1}", "lb.accept_schemas must be true or false (got 1)"),
+        ("kong: {gateways: a:1}", "kong.gateways must be a list of texts (got 'a:1')"),
+        ("log_level: loud", "log_level must be one of debug, info, warning, error (got 'loud')"),
+        ("schemas: 3", "schemas must be a text (got 3)"),
+        ("services: [1]", "services must be a mapping from service ids"),
+        ("services: {ocr: {deadlin: 1}}", "hint: did you mean 'deadline'?"),
+        ("instances: {}", "instances must be a list"),
+        ("instances: [{addr: 'h:1'}]", "instances.0.service is missing"),
+        ("instances: [{service: a, addr: b, protocol: c}]", "must be one of native, xsf"),
+        ("- 1", "the file must be a mapping"),
+        ("zzz: 1", "hint: known: gateway, instances, kong, lb, log_level, schemas, services"),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_a_bad_value_is_told(text: str, words: str) -> None:
+    assert words in faults(text)
+
+
+def test_all_faults_are_told_also_those_of_the_environment_and_flags() -> None:
+    said = faults(
+        "gateway: {port: x, keep: 1}",
+        environ={"ASE_LB_PORT": "many"},
+        flags={"gateway.max_body": "0"},
+    )
+    assert "gateway.port must be" in said
+    assert "unknown key 'keep'" in said
+    assert "ASE_LB_PORT must be a whole number (got 'many')" in said
+    assert "--gateway-max-body must be at least 1 (got 0)" in said
+
+
+def test_a_bad_value_in_the_file_is_told_even_when_a_flag_stands_over_it() -> None:
+    assert "gateway.port" in faults("gateway: {port: x}", flags={"gateway.port": "0"})
+
+
+def test_every_option_says_what_it_is() -> None:
+    for section in (*SECTIONS.values(), Config, ServiceOptions, InstanceOptions):
+        for told in plain_fields(section):
+            assert len(meta_of(told).help) > 5, told.name
+    assert {told.name for told in fields(Config)} >= set(SECTIONS)
+
+
+def test_flag_names() -> None:
+    assert flag_name("gateway.max_body") == "--gateway-max-body"

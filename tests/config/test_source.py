@@ -1,0 +1,53 @@
+"""YAML with places: values, where they stand, and what is refused with a caret under it."""
+
+import pytest
+
+from config import source
+from config.source import ConfigError, Place
+
+
+def shown(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        source.read(text, "ase.yaml")
+    return str(caught.value)
+
+
+def test_values_and_places() -> None:
+    read = source.read("gateway:\n  port: 8200\n  hosts: [a, 'b']\nx: null\n", "f")
+    assert read.tree == {"gateway": {"port": 8200, "hosts": ["a", "b"]}, "x": None}
+    assert read.places["gateway", "port"] == Place(2, 9, 4)
+    assert read.places["gateway", "hosts", 1] == Place(3, 14, 3)
+    assert read.places["gateway", "port", ""] == Place(2, 3, 4)
+
+
+def test_an_empty_file_is_nothing() -> None:
+    assert source.read("# a comment\n", "f").tree is None
+
+
+def test_a_duplicate_key_is_shown_in_place() -> None:
+    assert shown("a: 1\nb:\n  c: 1\n  c: 2\n") == (
+        "ase.yaml:4:3: error: key 'c' stands here twice\n    4 |   c: 2\n      |   ^"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [", "ase.yaml:1:5: error: not YAML"),
+        ("a:\n\tb: 1", "ase.yaml:2:1: error: not YAML"),
+        ("a: &x 1\nb: *x", "ase.yaml:2:4: error: aliases are not allowed"),
+        ("a: 1\n---\nb: 2", "error: not YAML"),
+        ("a: \x00", "error: not YAML"),
+        ("a: !!python/object/apply:os.system [x]", "error: "),
+    ],
+    ids=str,
+)
+def test_what_is_not_good_yaml_is_refused(text: str, words: str) -> None:
+    if text.startswith("a: !!python"):
+        assert source.read(text, "f").tree == {"a": ["x"]}, "tags build nothing"
+    else:
+        assert words in shown(text)
+
+
+def test_a_value_that_cannot_be_read_is_shown() -> None:
+    assert "ase.yaml:1:4: error: cannot be read as a value" in shown("a: 2026-99-99")

@@ -1,0 +1,64 @@
+"""Content types and app ids, as tables."""
+
+from typing import Any
+
+import pytest
+
+from gateway.answers import HttpError
+from gateway.identity import check_app_id, check_content
+from schemas.errors import BAD_APP, AseError
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoding", "good"),
+    [
+        ("application/json", "", True),
+        ("application/json;charset=utf-8", "identity", True),
+        ('Application/Json; charset="UTF-8"', "", True),
+        ("application/json; charset=latin-1", "", False),
+        ("application/json-patch", "", False),
+        ("text/json", "", False),
+        ("", "", False),
+        ("application/json", "gzip", False),
+        ("application/json", "gzip, gzip", False),
+    ],
+)
+def test_content(kind: str, encoding: str, good: bool) -> None:
+    headers = {"content-type": kind} | ({"content-encoding": encoding} if encoding else {})
+    if good:
+        check_content(headers)
+    else:
+        with pytest.raises(HttpError) as caught:
+            check_content(headers)
+        assert caught.value.status == 415
+
+
+@pytest.mark.parametrize(
+    ("body", "consumer", "status"),
+    [
+        ({"header": {"app_id": "a"}}, "", 0),
+        ({"header": {"appid": "a"}}, "", 0),
+        ({"header": {"app_id": "a"}}, "a", 0),
+        ({"header": {"app_id": "a"}}, "b", 403),
+        ({"header": {"app_id": ""}}, "", 400),
+        ({"header": {"app_id": 7}}, "", 400),
+        ({"header": {"app_id": ["a"]}}, "", 400),
+        ({"header": None}, "", 400),
+        ({"header": "a"}, "", 400),
+        ({}, "a", 400),
+    ],
+    ids=str,
+)
+def test_app_id(body: dict[str, Any], consumer: str, status: int) -> None:
+    headers = {"x-consumer-username": consumer}
+    if not status:
+        check_app_id(body, headers, "X-Consumer-Username")
+        return
+    with pytest.raises(AseError) as caught:
+        check_app_id(body, headers, "X-Consumer-Username")
+    assert caught.value.fault is BAD_APP
+    assert getattr(caught.value, "status", 400) == status
+
+
+def test_the_check_can_be_off() -> None:
+    check_app_id({"header": {"app_id": "a"}}, {"x-consumer-username": "b"}, "")

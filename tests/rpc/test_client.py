@@ -1,0 +1,170 @@
+"""The channel against grpcio's own server: answers, statuses, and whether a byte was sent."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent import futures
+
+import grpc
+import pytest
+
+from rpc.client import Channel
+from rpc.status import RpcError, Status
+
+ECHO, FAIL, HOLD, MANY = "/t.T/Echo", "/t.T/Fail", "/t.T/Hold", "/t.T/Many"
+
+
+class Peer:
+    """A grpcio server, and what it saw."""
+
+    def __init__(self) -> None:
+        self.metadata: dict[str, str] = {}
+        self.holding = threading.Event()
+        self.let_go = threading.Event()
+        self.server = grpc.server(futures.ThreadPoolExecutor(8))
+        handlers = {
+            "Echo": grpc.unary_unary_rpc_method_handler(self.echo),
+            "Fail": grpc.unary_unary_rpc_method_handler(self.fail),
+            "Hold": grpc.unary_unary_rpc_method_handler(self.hold),
+            "Many": grpc.stream_stream_rpc_method_handler(self.many),
+        }
+        generic = grpc.method_handlers_generic_handler("t.T", handlers)
+        self.server.add_generic_rpc_handlers((generic,))
+        self.addr = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
+        self.server.start()
+
+    def echo(self, data: bytes, context: grpc.ServicerContext) -> bytes:
+        self.metadata = {str(k): str(v) for k, v in context.invocation_metadata()}
+        return data
+
+    def fail(self, data: bytes, context: grpc.ServicerContext) -> bytes:
+        code = next(code for code in grpc.StatusCode if code.value[0] == data[0])
+        context.abort(code, f"details of {code.name}")
+        return b""
+
+    def hold(self, data: bytes, context: grpc.ServicerContext) -> bytes:
+        context.add_callback(self.let_go.set)
+        self.holding.set()
+        self.let_go.wait(30)
+        return b""
+
+    def many(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        for request in requests:
+            for _ in range(request[0]):
+                yield request
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    running = Peer()
+    yield running
+    running.let_go.set()
+    running.server.stop(None).wait()
+
+
+@pytest.mark.parametrize("size", [0, 1, 16384, 65537, 1 << 20])
+def test_an_answer(peer: Peer, size: int) -> None:
+    async def main() -> None:
+        channel = Channel(peer.addr)
+        data = b"x" * size
+        assert await channel.unary(ECHO, data, timeout=10, metadata=[("ase-gateway", "g")]) == data
+        await channel.close()
+
+    asyncio.run(main())
+    assert peer.metadata["ase-gateway"] == "g"
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.OK])
+def test_every_status_with_its_details(peer: Peer, status: Status) -> None:
+    async def main() -> RpcError:
+        channel = Channel(peer.addr)
+        with pytest.raises(RpcError) as caught:
+            await channel.unary(FAIL, bytes([status]), timeout=10)
+        await channel.close()
+        return caught.value
+
+    error = asyncio.run(main())
+    assert (error.status, error.details, error.sent) == (status, f"details of {status.name}", True)
+
+
+def test_a_deadline_ends_the_call_on_both_sides(peer: Peer) -> None:
+    async def main() -> None:
+        channel = Channel(peer.addr)
+        with pytest.raises(RpcError) as caught:
+            await channel.unary(HOLD, b"", timeout=0.3)
+        assert caught.value.status is Status.DEADLINE_EXCEEDED
+        await channel.close()
+
+    asyncio.run(main())
+    assert peer.let_go.wait(10)
+
+
+def test_cancelling_the_task_cancels_the_call(peer: Peer) -> None:
+    async def main() -> None:
+        channel = Channel(peer.addr)
+        task = asyncio.create_task(channel.unary(HOLD, b"", timeout=30))
+        await asyncio.to_thread(peer.holding.wait, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(peer.let_go.wait, 10)
+        await channel.close()
+
+    asyncio.run(main())
+
+
+def test_a_refused_connection_was_never_sent_and_fails_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        addr = f"127.0.0.1:{sock.getsockname()[1]}"
+
+    async def main() -> None:
+        channel = Channel(addr)
+        for _ in range(3):
+            with pytest.raises(RpcError) as caught:
+                await channel.unary(ECHO, b"", timeout=30)
+            assert (caught.value.status, caught.value.sent) == (Status.UNAVAILABLE, False)
+        await channel.close()
+
+    asyncio.run(main())
+
+
+def test_a_port_that_never_speaks_was_never_sent() -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            channel = Channel(f"127.0.0.1:{sock.getsockname()[1]}", connect_timeout=0.3)
+            with pytest.raises(RpcError) as caught:
+                await channel.unary(ECHO, b"", timeout=30)
+            assert (caught.value.status, caught.value.sent) == (Status.UNAVAILABLE, False)
+            await channel.close()
+
+    asyncio.run(main())
+
+
+def test_a_peer_that_dies_during_the_call_was_sent(peer: Peer) -> None:
+    async def main() -> None:
+        channel = Channel(peer.addr)
+        task = asyncio.create_task(channel.unary(HOLD, b"", timeout=30))
+        await asyncio.to_thread(peer.holding.wait, 10)
+        peer.server.stop(None)
+        with pytest.raises(RpcError) as caught:
+            await task
+        assert caught.value.sent
+        await channel.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("counts", [[], [0], [1], [3, 0, 2], [100] * 20])
+def test_a_stream(peer: Peer, counts: list[int]) -> None:
+    async def requests() -> AsyncIterator[bytes]:
+        for count in counts:
+            yield bytes([count])
+
+    async def main() -> None:
+        channel = Channel(peer.addr)
+        answers = [answer async for answer in channel.stream(MANY, requests())]
+        assert answers == [bytes([c]) for c in counts for _ in range(c)]
+        await channel.close()
+
+    asyncio.run(main())
