@@ -212,4 +212,5 @@ def _ending(code: int) -> str:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    """Print a line; what a model or a client wrote into it cannot steer the terminal."""
+    print("".join(c if c.isprintable() or c == "\n" else "?" for c in line), flush=True)

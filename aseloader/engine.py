@@ -16,6 +16,7 @@ from aseloader.wrapper import Context, Data, Outputs, Refused, Wrapper
 from lb.meter import Meter
 from schemas.errors import BAD_MODE, BAD_OUTPUT, FULL, RAISED, REFUSED, AseError
 from schemas.service import DataType
+from schemas.text import as_text
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
 _logger = logging.getLogger("ase.loader")
@@ -66,7 +67,7 @@ class Engine:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _free(self, done: "asyncio.Future[LoaderOutput]", began: float) -> None:
-        good = not done.cancelled() and done.result().code == 0
+        good = not done.cancelled() and done.exception() is None and done.result().code == 0
         self._meter.free((time.monotonic() - began) * 1000, good=good)
 
     async def _answered(self, frame: LoaderInput, context: Context) -> LoaderOutput:
@@ -89,15 +90,38 @@ class Engine:
         self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
     ) -> Outputs:
         if self._is_async:
-            made: Any = await self._wrapper.once(params, inputs, context)  # type: ignore[misc]
+            made, error = await self._awaited(params, inputs, context)
         else:
             loop = asyncio.get_running_loop()
-            made = await loop.run_in_executor(
-                self._threads, self._wrapper.once, params, inputs, context
+            made, error = await loop.run_in_executor(
+                self._threads, self._called, params, inputs, context
             )
+        if isinstance(error, Exception):
+            raise error
+        if error is not None:
+            raise RuntimeError(f"once raised {type(error).__name__}") from error
         if not isinstance(made, Mapping):
             raise AseError(BAD_OUTPUT, "once must return a mapping of outputs by name")
         return made
+
+    # What a wrapper raises comes back as a value: SystemExit would end the loop, StopIteration
+    # would be lost in a future, and the licence with it.
+
+    def _called(self, *arguments: Any) -> tuple[Any, BaseException | None]:
+        try:
+            return self._wrapper.once(*arguments), None
+        except BaseException as error:  # noqa: BLE001
+            return None, error
+
+    async def _awaited(
+        self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
+    ) -> tuple[Any, BaseException | None]:
+        try:
+            return await self._wrapper.once(params, inputs, context), None  # type: ignore[misc]
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and context.cancelled:
+                raise
+            return None, error
 
     def _read(self, frame: LoaderInput) -> tuple[dict[str, Any], dict[str, Data]]:
         """Return the parameters and inputs; AseError 10107 names the one that is wrong."""
@@ -145,7 +169,8 @@ def _encoded(name: str, value: Any, declared: Output) -> tuple[bytes, dict[str, 
     attributes = {"format": declared.format} if declared.format else {}
     match value:
         case Data():
-            return value.data, attributes | dict(value.attributes)
+            told = {key: as_text(text) for key, text in value.attributes.items()}
+            return value.data, attributes | told
         case bytes() | bytearray() | memoryview():
             return bytes(value), attributes
         case str():

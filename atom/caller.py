@@ -1,5 +1,6 @@
 """Carries frames to loaders: one connection per instance, kept as long as the instance lives."""
 
+import re
 from typing import Protocol
 
 from atom.dialects import DIALECTS
@@ -7,6 +8,9 @@ from rpc.client import Channel
 from rpc.status import RpcError, Status
 from schemas.errors import DEADLINE, FULL, LOST, UNREACHABLE, AseError, Fault
 from schemas.wire import LoaderInput, LoaderOutput
+
+# As a word of its own: a length in some other refusal may hold the digits too.
+_SAYS_FULL = re.compile(rf"\b{FULL.code}\b")
 
 
 class Target(Protocol):
@@ -70,7 +74,7 @@ def _fault(error: RpcError) -> Fault:
         return UNREACHABLE
     if error.status is Status.DEADLINE_EXCEEDED:
         return DEADLINE
-    if error.status is Status.RESOURCE_EXHAUSTED and str(FULL.code) in error.details:
+    if error.status is Status.RESOURCE_EXHAUSTED and _SAYS_FULL.search(error.details):
         return FULL
     return LOST
 

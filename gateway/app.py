@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -39,13 +40,14 @@ def build(parts: Parts, metrics: Metrics, readiness: Readiness, instances: Calla
           ) -> Starlette:  # fmt: skip
     """Return the public application. `instances` tells how many live ones a service has."""
     pages = _Pages(parts, readiness, instances)
+    noted = partial(_Noted, parts=parts, metrics=metrics)
     return Starlette(
         routes=[
             # The AI services, by id.
             Route("/v1/private/{service_id}", _Once(parts, metrics), methods=["POST"]),
             # What services there are, and how each is asked.
-            Route("/v1/apis", pages.list, methods=["GET"]),
-            Route("/v1/apis/{service_id}/schema", pages.schema, methods=["GET"]),
+            Route("/v1/apis", noted(pages.list), methods=["GET"]),
+            Route("/v1/apis/{service_id}/schema", noted(pages.schema), methods=["GET"]),
             # Alive, and willing: for the proxy and the orchestrator before us.
             Route("/livez", pages.livez, methods=["GET"]),
             Route("/readyz", pages.readyz, methods=["GET"]),
@@ -136,6 +138,26 @@ async def _unless_gone(
         for task in (answering, going):
             task.cancel()
         await asyncio.gather(answering, going, return_exceptions=True)
+
+
+class _Noted:
+    """A page whose requests are logged and counted as those of services are."""
+
+    def __init__(
+        self, page: Callable[[Request], Awaitable[Response]], parts: Parts, metrics: Metrics
+    ) -> None:
+        self._page = page
+        self._parts = parts
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record = _record(scope, self._parts)
+        response = await self._page(Request(scope, receive))
+        response.headers["x-ase-request-id"] = record.sid
+        record.status, record.answered = response.status_code, self._parts.clock()
+        await response(scope, receive, send)
+        self._metrics.answered(record)
+        access.log(record)
 
 
 class _Pages:

@@ -113,17 +113,17 @@ class Fleet:
         if change.after is State.GONE:
             self._spawn(self._caller.forget(change.instance, self._drain))
         if self._options.accept_schemas:
-            self._settle()
+            self._settle(change.instance.service)
         if change.before is State.GONE:
             self._warn(change.instance)
 
-    def _settle(self) -> None:
-        totals: dict[tuple[str, str], int] = {}
-        for entry in self.table:
+    def _settle(self, service_id: str) -> None:
+        totals: dict[str, int] = {}
+        for entry in self.table.service(service_id):
             if entry.state is State.UP and entry.instance.digest:
-                key = (entry.instance.service, entry.instance.digest)
-                totals[key] = totals.get(key, 0) + entry.instance.total
-        capacities = [Capacity(*key, total) for key, total in totals.items()]
+                digest = entry.instance.digest
+                totals[digest] = totals.get(digest, 0) + entry.instance.total
+        capacities = [Capacity(service_id, digest, total) for digest, total in totals.items()]
         try:
             switches = self._catalog.settle(capacities, self._documents)
         except DocumentError as error:

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from lb.follower import Follower
 from lb.pick import rank
-from lb.report import Report, ReportError, read
+from lb.report import Instance, Key, Report, ReportError, read
 from lb.table import Change, Event, State, Table
 from rpc.server import Call, Stream, Unary
 from rpc.status import RpcError, Status
@@ -52,6 +52,8 @@ class Hub:
         self._on_change = on_change
         self._frame_gap = frame_gap
         self._followers: set[Follower] = set()
+        # Whose reports count: after a reconnect, the end of the old stream says nothing.
+        self._streams: dict[Key, object] = {}
         self._rng = Random()  # noqa: S311 (ties between equals, nothing secret)
         self.documents: dict[str, bytes] = {}
 
@@ -79,9 +81,11 @@ class Hub:
         RESOURCE_EXHAUSTED beyond the cap on instances.
         """
         last: Report | None = None
+        me = object()
         try:
             async for data in requests:
                 report = self._admit(data, last)
+                self._streams[report.instance.key] = me
                 self._tell(self._table.apply(report, self._clock()))
                 for follower in self._followers:
                     follower.touched(report.instance)
@@ -92,10 +96,9 @@ class Hub:
             _logger.warning("report refused", extra={"peer": call.peer, "reason": str(error)})
             raise RpcError(Status.INVALID_ARGUMENT, str(error)) from error
         finally:
-            if last is not None:
-                instance = last.instance
-                event = Event.STREAM_LOST
-                self._tell(self._table.lose(instance.key, instance.epoch, event, self._clock()))
+            if last is not None and self._streams.get(last.instance.key) is me:
+                del self._streams[last.instance.key]
+                self._lost(last.instance)
 
     async def watch(self, requests: AsyncIterator[bytes], _call: Call) -> AsyncIterator[bytes]:
         """Serve `Watch`: a snapshot, then a frame whenever something changed, else each second."""
@@ -143,6 +146,10 @@ class Hub:
                 for expected, entry in best
             ]
         ).SerializeToString()
+
+    def _lost(self, instance: Instance) -> None:
+        now = self._clock()
+        self._tell(self._table.lose(instance.key, instance.epoch, Event.STREAM_LOST, now))
 
     def _admit(self, data: bytes, last: Report | None) -> Report:
         try:

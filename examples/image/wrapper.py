@@ -33,6 +33,8 @@ class Thumbnail(Wrapper):
         except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError):
             raise Refused("not a readable PNG or JPEG picture") from None
         height = max(1, round(picture.height * params["width"] / picture.width))
+        if height > 8192:
+            raise Refused("the thumbnail would be more than 8192 pixels high; ask for less width")
         small = picture.convert("RGB").resize((params["width"], height))
         palette = small.quantize(5)
         counts = sorted(palette.getcolors() or [], reverse=True)

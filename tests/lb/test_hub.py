@@ -157,3 +157,19 @@ def test_a_watch_and_a_pick_see_what_was_reported(hub: Hub, channel: grpc.Channe
             assert {gone.reason for gone in frame.gone} == {"left"}
             break
     frames.cancel()
+
+
+def test_the_end_of_an_old_stream_says_nothing_of_a_loader_that_came_back(
+    hub: Hub, channel: grpc.Channel
+) -> None:
+    old, new = Feeder(channel), Feeder(channel)
+    old.send(told("back:1", seq=1))
+    next(old.controls)
+    new.send(told("back:1", seq=2))
+    next(new.controls)
+    old.close()
+    assert list(old.controls) == []
+    assert "back:1" in {found.addr for found in pick(channel, nbest=9).candidates}
+    new.close()
+    assert list(new.controls) == []
+    assert "back:1" not in {found.addr for found in pick(channel, nbest=9).candidates}

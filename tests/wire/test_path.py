@@ -90,6 +90,17 @@ def test_apis_are_listed_with_their_schema(gateway: Gateway, loader: Loader) -> 
     assert again.status_code == 304
 
 
+def test_pages_are_logged_and_probes_are_not(gateway: Gateway, loader: Loader) -> None:
+    answer = gateway.http.get("/v1/apis?token=CANARY")
+    line = gateway.event("request", sid=answer.headers["x-ase-request-id"])
+    assert (line["path"], line["status"], line["service"]) == ("/v1/apis", 200, "")
+    gateway.http.get("/livez")
+    gateway.http.get("/readyz")
+    answer = gateway.http.get("/v1/apis/nobody/schema")
+    assert gateway.event("request", sid=answer.headers["x-ase-request-id"])["status"] == 404
+    assert not [line for line in gateway.lines if line.get("path") in ("/livez", "/readyz")]
+
+
 def test_live_and_ready(gateway: Gateway) -> None:
     assert gateway.http.get("/livez").status_code == 200
     assert gateway.http.get("/readyz").json() == {"status": "ready"}

@@ -1,0 +1,163 @@
+"""The engine: licences under every end of a request, and wrappers that raise odd things."""
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from aseloader import Context, Data, Integer, Output, Outputs, Wrapper
+from aseloader.engine import Engine
+from lb.meter import Meter
+from schemas.errors import FULL, AseError
+from schemas.wire import LoaderInput, LoaderOutput, MetaDesc
+
+ODD = [SystemExit(3), StopIteration(1), KeyboardInterrupt(), GeneratorExit(), ValueError("x"),
+       asyncio.CancelledError(), MemoryError(), RecursionError()]  # fmt: skip
+
+
+class Sync(Wrapper):
+    """Raises what it is given, or waits until it is let go."""
+
+    service = "s"
+    number = Integer()
+    out = Output("text")
+
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+        self.made: Any = {"out": b"fine"}
+        self.begun, self.let_go = threading.Event(), threading.Event()
+        self.let_go.set()
+
+    def once(
+        self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
+    ) -> Outputs:
+        self.context = context
+        self.begun.set()
+        self.let_go.wait(30)
+        if self.error is not None:
+            raise self.error
+        made: Outputs = self.made
+        return made
+
+
+class Async(Sync):
+    """The same, in the loop."""
+
+    async def once(
+        self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
+    ) -> Outputs:
+        return super().once(params, inputs, context)
+
+
+FRAME = LoaderInput(state=LoaderInput.ONCE, expect=[MetaDesc(name="out")])
+
+
+def ask(engine: Engine, frame: LoaderInput = FRAME) -> LoaderOutput:
+    return asyncio.run(engine.once(frame, gateway="g", seconds=None))
+
+
+@pytest.mark.parametrize("kind", [Sync, Async])
+@pytest.mark.parametrize("error", ODD, ids=lambda error: type(error).__name__)
+def test_whatever_a_wrapper_raises_is_10908_and_frees_its_licence(
+    kind: type[Sync], error: BaseException
+) -> None:
+    wrapper, meter = kind(), Meter(1, lambda: None)
+    engine = Engine(wrapper, meter)
+    wrapper.error = error
+    assert ask(engine).code == 10908
+    assert meter.running == 0
+    wrapper.error = None
+    assert ask(engine).code == 0
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("made", "code"),
+    [
+        (None, 10106),
+        ([("out", b"")], 10106),
+        ({"other": b""}, 10106),
+        ({"out": 5}, 10106),
+        ({"out": {"a": float("nan")}}, 10908),
+        ({"out": {"a": object()}}, 10908),
+        ({5: b""}, 10106),
+        ({"out": Data(b"", {"rate": 16000, "on": True})}, 0),  # type: ignore[dict-item]
+        ({"out": bytearray(b"x")}, 0),
+        ({"out": "x"}, 0),
+        ({}, 0),
+    ],
+    ids=str,
+)
+def test_whatever_a_wrapper_returns_is_an_answer(made: Any, code: int) -> None:
+    wrapper, meter = Sync(), Meter(1, lambda: None)
+    engine = Engine(wrapper, meter)
+    wrapper.made = made
+    output = ask(engine)
+    assert output.code == code
+    assert meter.running == 0
+    engine.close()
+
+
+def test_attributes_of_data_become_texts() -> None:
+    wrapper = Sync()
+    wrapper.made = {"out": Data(b"", {"rate": 16000, "on": True})}  # type: ignore[dict-item]
+    engine = Engine(wrapper, Meter(1, lambda: None))
+    assert dict(ask(engine).pl[0].meta.attribute) == {
+        "rate": "16000", "on": "true", "seq": "0", "status": "3",
+    }  # fmt: skip
+    engine.close()
+
+
+def test_beyond_total_is_refused_at_once_and_nothing_ran() -> None:
+    wrapper, meter = Sync(), Meter(1, lambda: None)
+    engine = Engine(wrapper, meter)
+    wrapper.let_go.clear()
+
+    async def main() -> None:
+        first = asyncio.create_task(engine.once(FRAME, gateway="g", seconds=None))
+        await asyncio.to_thread(wrapper.begun.wait, 10)
+        with pytest.raises(AseError) as caught:
+            await engine.once(FRAME, gateway="g", seconds=None)
+        assert caught.value.fault is FULL
+        assert str(caught.value).startswith("10110 ")
+        wrapper.let_go.set()
+        assert (await first).code == 0
+
+    asyncio.run(main())
+    assert (meter.running, meter.load().rejected) == (0, 1)
+    engine.close()
+
+
+def test_a_cancelled_thread_keeps_its_licence_until_it_returns() -> None:
+    wrapper, meter = Sync(), Meter(1, lambda: None)
+    engine = Engine(wrapper, meter)
+    wrapper.let_go.clear()
+    freed = threading.Event()
+    meter._changed = lambda: freed.set() if not meter.running else None
+
+    async def main() -> None:
+        task = asyncio.create_task(engine.once(FRAME, gateway="g", seconds=60.0))
+        await asyncio.to_thread(wrapper.begun.wait, 10)
+        assert not wrapper.context.cancelled
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert wrapper.context.cancelled
+        assert meter.running == 1
+        wrapper.let_go.set()
+        assert await asyncio.to_thread(freed.wait, 10)
+
+    asyncio.run(main())
+    assert meter.running == 0
+    engine.close()
+
+
+def test_a_passed_deadline_is_cancelled_too() -> None:
+    wrapper = Sync()
+    engine = Engine(wrapper, Meter(1, lambda: None))
+    asyncio.run(engine.once(FRAME, gateway="g", seconds=-1.0))
+    assert wrapper.context.cancelled
+    assert wrapper.context.deadline is not None
+    engine.close()
