@@ -290,3 +290,11 @@ def test_all_full_is_10110(gateway: Gateway, loader: Loader) -> None:
         loader.event("let go", request_id=name)
     loader_line = next(line for line in gateway.state() if line["instance"] == loader.addr)
     assert loader_line["inflight"] == 0
+
+
+def test_trailers_do_not_join_the_headers(gateway: Gateway, loader: Loader) -> None:
+    """Sent in one piece, so that they are parsed before the application begins."""
+    told = json.dumps(body()).encode()
+    chunks = b"%x\r\n%s\r\n0\r\nX-Consumer-Username: somebody\r\n\r\n" % (len(told), told)
+    head = HEAD + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    assert raw(gateway, head + chunks).startswith(b"HTTP/1.1 200 ")
