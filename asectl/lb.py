@@ -47,8 +47,7 @@ async def _serve(config: Config, stop: "asyncio.Future[bool]") -> None:
         _logger.info("instance %s", change.after.value, extra=change.facts())
         metrics.changed(change, table)
 
-    epoch = SystemRandom().getrandbits(63) | 1
-    hub = Hub(table, clock=time.monotonic, epoch=epoch, on_change=on_change)
+    hub = Hub(table, clock=time.monotonic, rng=SystemRandom(), on_change=on_change)
     private = listen("127.0.0.1", config.lb.admin_port)
     server = Server(unary=hub.unary(), stream=hub.stream())
     port = await server.start(config.lb.host, config.lb.port)

@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection
 from random import Random
-from typing import Any
 
 from atom.caller import GrpcCaller
 from config.options import InstanceOptions, LbOptions
@@ -25,7 +24,8 @@ _logger = logging.getLogger("ase.lb")
 class Fleet:
     """Every instance this gateway may call.
 
-    `name` tells this gateway from others; `clock` gives seconds that never step back.
+    `name` tells this gateway from others; `clock` gives seconds that never step back; calls under
+    way to an instance that is gone get `drain` seconds.
     """
 
     def __init__(
@@ -42,62 +42,38 @@ class Fleet:
         rng: Random,
         drain: float,
     ) -> None:
-        self._options = options
+        self._accept_schemas = options.accept_schemas
         self._catalog = catalog
         self._caller = caller
         self._metrics = metrics
         self._fleet_metrics = fleet_metrics
-        self._clock = clock
         self._drain = drain
-        follows = bool(options.hub)
-        self.table = Table(silence=None if follows else options.silence, ttl=options.ttl)
+        self._closing: set[asyncio.Task[None]] = set()
+        source = _Outside if options.hub else _Inside
+        self._source = source(options, name, clock, rng, self._changed)
+        self.table = self._source.table
         for told in instances:
             instance = Instance("ase", told.service, told.addr, 0, told.protocol, "", told.total)
             self.table.place(instance, clock())
         self._balancer = Balancer(self.table, gateway=name, rng=rng)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._server: Server | None = None
-        self._watch: Watch | None = None
-        self._documents: dict[str, bytes]
-        if follows:
-            view = View(self.table, name)
-            self._documents = view.documents
-            self._watch = Watch(
-                options.hub, view, gateway=name, clock=clock, rng=rng, on_change=self._changed
-            )
-            self._hub = None
-        else:
-            self._hub = Hub(
-                self.table, clock=clock, epoch=rng.getrandbits(63) | 1, on_change=self._changed
-            )
-            self._documents = self._hub.documents
 
     async def start(self) -> int:
         """Begin to listen to loaders, or to follow the hub; return the lb port (0: none of ours).
 
         Raises OSError when the port cannot be had.
         """
-        if self._watch is not None:
-            self._spawn(self._watch.run())
-            self._spawn(self._expire())
-            return 0
-        assert self._hub is not None  # noqa: S101 (one of the two, by construction)
-        self._server = Server(unary=self._hub.unary(), stream=self._hub.stream())
-        port = await self._server.start(self._options.host, self._options.port)
-        self._spawn(self._hub.sweep())
-        return port
+        return await self._source.start()
 
     async def stop(self) -> None:
         """Stop listening and close every connection to a loader."""
-        for task in self._tasks:
+        await self._source.stop()
+        for task in self._closing:
             task.cancel()
-        if self._server is not None:
-            await self._server.stop(0)
         await self._caller.close()
 
     def synced(self) -> bool:
-        """Return whether the view can be trusted: at once inside, after a snapshot outside."""
-        return self._watch is None or self._watch.synced
+        """Return whether the view can be trusted."""
+        return self._source.synced()
 
     def pick(self, contract: Contract, exclude: Collection[str]) -> Ticket:
         """Return a place for a request; raises AseError 20002."""
@@ -111,8 +87,10 @@ class Fleet:
         _logger.info("instance %s", change.after.value, extra=change.facts())
         self._fleet_metrics.changed(change, self.table)
         if change.after is State.GONE:
-            self._spawn(self._caller.forget(change.instance, self._drain))
-        if self._options.accept_schemas:
+            closing = asyncio.ensure_future(self._caller.forget(change.instance, self._drain))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+        if self._accept_schemas:
             self._settle(change.instance.service)
         if change.before is State.GONE:
             self._warn(change.instance)
@@ -125,7 +103,7 @@ class Fleet:
                 totals[digest] = totals.get(digest, 0) + entry.instance.total
         capacities = [Capacity(service_id, digest, total) for digest, total in totals.items()]
         try:
-            switches = self._catalog.settle(capacities, self._documents)
+            switches = self._catalog.settle(capacities, self._source.documents)
         except DocumentError as error:
             _logger.error("schema refused", extra={"reason": str(error)})  # noqa: TRY400
             return
@@ -151,13 +129,66 @@ class Fleet:
             cure = f"the active schema is {contract.digest[:12]}, from {contract.source}"
             _logger.warning("instance speaks another schema", extra={**facts, "cure": cure})
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
-    async def _expire(self) -> None:
-        while True:
-            await asyncio.sleep(0.1)
-            for change in self.table.expire(self._clock()):
-                self._changed(change)
+OnChange = Callable[[Change], None]
+
+
+class _Inside:
+    """A hub in this process: its table is the gateway's, and known from the start."""
+
+    def __init__(
+        self,
+        options: LbOptions,
+        _name: str,
+        clock: Callable[[], float],
+        rng: Random,
+        on_change: OnChange,
+    ) -> None:
+        self._options = options
+        self.table = Table(silence=options.silence, ttl=options.ttl)
+        self._hub = Hub(self.table, clock=clock, rng=rng, on_change=on_change)
+        self.documents = self._hub.documents
+
+    async def start(self) -> int:
+        self._server = Server(unary=self._hub.unary(), stream=self._hub.stream())
+        port = await self._server.start(self._options.host, self._options.port)
+        self._sweeping = asyncio.ensure_future(self._hub.sweep())
+        return port
+
+    async def stop(self) -> None:
+        self._sweeping.cancel()
+        await self._server.stop(0)
+
+    def synced(self) -> bool:
+        return True
+
+
+class _Outside:
+    """A hub in another process, followed by its frames; trusted after the first snapshot."""
+
+    def __init__(
+        self,
+        options: LbOptions,
+        name: str,
+        clock: Callable[[], float],
+        rng: Random,
+        on_change: OnChange,
+    ) -> None:
+        self.table = Table(silence=None, ttl=options.ttl)
+        view = View(self.table, name)
+        self.documents = view.documents
+        self._watch = Watch(
+            options.hub, view, gateway=name, clock=clock, rng=rng, on_change=on_change
+        )
+
+    async def start(self) -> int:
+        self._watching = asyncio.ensure_future(self._watch.run())
+        self._sweeping = asyncio.ensure_future(self._watch.sweep())
+        return 0
+
+    async def stop(self) -> None:
+        self._watching.cancel()
+        self._sweeping.cancel()
+
+    def synced(self) -> bool:
+        return self._watch.synced

@@ -42,9 +42,11 @@ class Follower:
 
     def left(self, change: Change) -> None:
         """Note that an instance is gone."""
-        key = change.instance.key
+        key, digest = change.instance.key, change.instance.digest
         self._dirty.discard(key)
         self._told.pop(key, None)
+        if all(told.digest != digest for told in self._told.values()):
+            self._documents.discard(digest)  # the other end forgets it too
         number = self._ids.pop(key, None)
         if number is not None:
             self._gone[number] = change.reason.value

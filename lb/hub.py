@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from lb.follower import Follower
 from lb.pick import rank
-from lb.report import Instance, Key, Report, ReportError, read
+from lb.report import PROTOCOLS, Instance, Key, Report, ReportError, read
 from lb.table import Change, Event, State, Table
 from rpc.server import Call, Stream, Unary
 from rpc.status import RpcError, Status
@@ -32,9 +32,9 @@ OnChange = Callable[[Change], None]
 class Hub:
     """Serves `ase.v1.LoadBalancer` over a table.
 
-    `clock` gives seconds that never step back. `on_change` is told every change of state, and every
-    new schema document comes before the change of the instance that brought it. `frame_gap` is the
-    least time between two frames to one gateway, in seconds.
+    `clock` gives seconds that never step back. `on_change` is told every change of state; by then
+    `documents` has the schema of the instance that brought one. `frame_gap` is the least time
+    between two frames to one gateway, in seconds.
     """
 
     def __init__(
@@ -42,19 +42,19 @@ class Hub:
         table: Table,
         *,
         clock: Callable[[], float],
-        epoch: int,
+        rng: Random,
         on_change: OnChange,
         frame_gap: float = 0.005,
     ) -> None:
         self._table = table
         self._clock = clock
-        self._epoch = epoch
+        self._rng = rng
+        self._epoch = rng.getrandbits(63) | 1
         self._on_change = on_change
         self._frame_gap = frame_gap
         self._followers: set[Follower] = set()
         # Whose reports count: after a reconnect, the end of the old stream says nothing.
         self._streams: dict[Key, object] = {}
-        self._rng = Random()  # noqa: S311 (ties between equals, nothing secret)
         self.documents: dict[str, bytes] = {}
 
     def unary(self) -> dict[str, Unary]:
@@ -72,7 +72,10 @@ class Hub:
         """Let time pass over the table, for ever."""
         while True:
             await asyncio.sleep(period)
-            self._tell(self._table.expire(self._clock()))
+            try:
+                self._tell(self._table.expire(self._clock()))
+            except Exception:
+                _logger.exception("sweep failed by a fault of ours; it goes on")
 
     async def report(self, requests: AsyncIterator[bytes], call: Call) -> AsyncIterator[bytes]:
         """Serve `Report`: one loader, from its first report until its stream ends.
@@ -89,6 +92,8 @@ class Hub:
                 self._tell(self._table.apply(report, self._clock()))
                 for follower in self._followers:
                     follower.touched(report.instance)
+                if report.document:
+                    self._prune(report.instance.digest)
                 if last is None:
                     yield ReportControl(seq=report.load.seq).SerializeToString()
                 last = report
@@ -139,7 +144,7 @@ class Hub:
             candidates=[
                 Candidate(
                     addr=entry.instance.addr,
-                    protocol=2 if entry.instance.protocol == "xsf" else 1,
+                    protocol=PROTOCOLS[entry.instance.protocol],
                     expected_ms=expected,
                     schema_digest=entry.instance.digest,
                 )
@@ -193,5 +198,6 @@ class Hub:
             self._on_change(change)
 
     def _prune(self, digest: str) -> None:
+        """Drop a schema document that no instance speaks."""
         if all(entry.instance.digest != digest for entry in self._table):
             self.documents.pop(digest, None)

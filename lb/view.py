@@ -19,6 +19,10 @@ class View:
         self._instances: dict[int, Instance] = {}
         self.documents: dict[str, bytes] = {}
 
+    def expire(self, now: float) -> list[Change]:
+        """Return what changes by the mere passing of time."""
+        return self._table.expire(now)
+
     def begin(self) -> None:
         """Expect a snapshot next."""
         self._version = 0
@@ -72,7 +76,9 @@ class View:
         instance = self._instances.pop(gone.id, None)
         if instance is None:
             return []
-        return self._table.forget(instance.key, instance.epoch, Event(gone.reason))
+        if all(other.digest != instance.digest for other in self._instances.values()):
+            self.documents.pop(instance.digest, None)
+        return self._table.forget(instance.key, instance.epoch, _reason(gone.reason))
 
     def _unnamed(self, now: float) -> list[Change]:
         named = {instance.key for instance in self._instances.values()}
@@ -82,6 +88,12 @@ class View:
             if known.epoch and known.key not in named:
                 changes += self._table.lose(known.key, known.epoch, Event.HUB_FORGOT, now)
         return changes
+
+
+def _reason(told: str) -> Event:
+    """Return the event of a reason; one that a newer hub may have is "left"."""
+    known = {event.value: event for event in Event}
+    return known.get(told, Event.REPORTED_DOWN)
 
 
 def _read_instance(told: wire.Instance) -> Instance:

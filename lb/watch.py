@@ -5,6 +5,8 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from random import Random
 
+from google.protobuf.message import DecodeError
+
 from lb.table import Change
 from lb.view import GapError, View
 from rpc.client import Channel
@@ -50,12 +52,19 @@ class Watch:
                     if pause > 0.1 or not self.synced:
                         _logger.info("hub followed", extra={"hub": self._hub})
                     self.synced, pause = True, 0.1
-            except (RpcError, GapError) as error:
+            except (RpcError, GapError, DecodeError, ValueError) as error:
                 _logger.warning("hub lost", extra={"hub": self._hub, "reason": str(error)})
             finally:
                 await channel.close()
             pause = min(pause * 2, 1.0)
             await asyncio.sleep(pause * self._rng.uniform(0.5, 1.0))
+
+    async def sweep(self, period: float = 0.1) -> None:
+        """Let time pass over the view: suspects of a hub that was lost are forgotten, for ever."""
+        while True:
+            await asyncio.sleep(period)
+            for change in self._view.expire(self._clock()):
+                self._on_change(change)
 
     async def _wish(self) -> AsyncIterator[bytes]:
         yield WatchRequest(gateway=self._gateway).SerializeToString()

@@ -129,3 +129,30 @@ def test_random_histories_end_alike() -> None:
         for table in (pair.hub, pair.here)
     ]
     assert shown[0] == shown[1]
+
+
+def test_a_document_goes_with_its_last_instance_and_comes_again() -> None:
+    pair = Pair()
+    pair.report(Report(ONE, Load(1)))
+    pair.flow()
+    assert pair.view.documents == pair.documents
+    for change in pair.hub.forget(ONE.key, 7, Event.REPORTED_DOWN):
+        pair.follower.left(change)
+    pair.flow()
+    assert pair.view.documents == {}
+    reborn = Instance("ase", "ocr", "a:1", 8, digest="d" * 64, total=4)
+    pair.report(Report(reborn, Load(1)))
+    pair.flow()
+    assert pair.view.documents == pair.documents
+
+
+def test_a_reason_of_a_newer_hub_is_read_as_left() -> None:
+    pair = Pair()
+    pair.report(Report(ONE, Load(1)))
+    pair.flow()
+    for change in pair.hub.forget(ONE.key, 7, Event.REPORTED_DOWN):
+        pair.follower.left(change)
+    frame = pair.frame()
+    frame.gone[0].reason = "abducted"
+    (change,) = pair.view.apply(frame, 0.0)
+    assert change.reason is Event.REPORTED_DOWN
