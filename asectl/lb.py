@@ -51,7 +51,7 @@ async def _serve(config: Config, stop: "asyncio.Future[bool]") -> None:
     private = listen("127.0.0.1", config.lb.admin_port)
     server = Server(unary=hub.unary(), stream=hub.stream())
     port = await server.start(config.lb.host, config.lb.port)
-    watching = http_server(admin.build(registry, table, time.monotonic, dict), config.gateway)
+    watching = http_server(admin.build(registry, table, time.monotonic, None), config.gateway)
     sweeping = asyncio.create_task(hub.sweep())
     serving = asyncio.create_task(watching.serve(sockets=[private]))
     facts = {

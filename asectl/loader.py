@@ -3,9 +3,11 @@
 import argparse
 import asyncio
 import logging
+import os
+from collections.abc import Callable
 
 from asectl import logs, process
-from asectl.main import Failure
+from asectl.main import EXIT_FAILED, Failure
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +39,7 @@ def run(told: argparse.Namespace) -> int:
     from aseloader import run as loader
     from aseloader.declare import DeclarationError
 
-    logs.setup(told.log_level)
+    flush = logs.setup(told.log_level)
     options = loader.LoaderOptions(
         host=told.host,
         port=told.port,
@@ -55,8 +57,16 @@ def run(told: argparse.Namespace) -> int:
             logging.getLogger("ase.loader").info("listening", extra=facts)
 
         async def main(stop: "asyncio.Future[bool]") -> None:
-            await loader.run(kind, options, ready, stop)
+            if not await loader.run(kind, options, ready, stop):
+                _leave_threads(flush)
 
         return process.serve(main, until_stdin_closes=told.until_stdin_closes)
     except (loader.LoadError, DeclarationError) as error:
         raise Failure(str(error)) from None
+
+
+def _leave_threads(flush: Callable[[], None]) -> None:
+    """End the process though a thread of the wrapper still runs; nothing else would."""
+    logging.getLogger("ase.loader").error("a thread of the wrapper still runs; leaving it")
+    flush()
+    os._exit(EXIT_FAILED)

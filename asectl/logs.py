@@ -7,6 +7,7 @@ import logging.handlers
 import os
 import queue
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,8 +55,11 @@ class _Queue(logging.handlers.QueueHandler):
             self._dropped += 1
 
 
-def setup(level: str) -> None:
-    """Send every logger's records of at least `level` to stderr. A command calls it once."""
+def setup(level: str) -> Callable[[], None]:
+    """Send every logger's records of at least `level` to stderr. A command calls it once.
+
+    Returns what writes out all that waits, for a process that must end without ceremony.
+    """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its lines are no JSON; we tell what matters
     sink = logging.StreamHandler(sys.stderr)
     sink.setFormatter(JsonFormatter())
@@ -68,3 +72,4 @@ def setup(level: str) -> None:
     root.setLevel(level.upper())
     for noisy in ("uvicorn.error", "asyncio", "httpx", "httpcore", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    return listener.stop

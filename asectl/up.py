@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from asectl.main import EXIT_FAILED, Failure
 EXAMPLES = Path(__file__).parent.parent / "examples"
 _DEMO = ("image", "audio")
 _PATIENCE = 40.0
+_LONG = 1024 * 1024
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,8 +125,7 @@ class _Supervisor:
 
     async def _listen(self, name: str, child: asyncio.subprocess.Process) -> None:
         assert child.stderr is not None  # noqa: S101 (it is a pipe)
-        async for raw in child.stderr:
-            line = raw.decode("utf-8", "replace").rstrip()
+        async for line in _lines(child.stderr):
             try:
                 told = json.loads(line)
             except ValueError:
@@ -180,6 +181,19 @@ class _Supervisor:
 
 async def _first(*futures: "asyncio.Future[Any]") -> None:
     await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
+    """Yield lines, ended by newline or carriage return (progress bars); long ones are cut."""
+    rest = b""
+    while piece := await stream.read(65536):
+        *lines, rest = (rest + piece).replace(b"\r", b"\n").split(b"\n")
+        lines, rest = ([*lines, rest], b"") if len(rest) > _LONG else (lines, rest)
+        for line in lines:
+            if line.strip():
+                yield line.decode("utf-8", "replace")
+    if rest:
+        yield rest.decode("utf-8", "replace")
 
 
 def _service_name(wrapper: str) -> str:

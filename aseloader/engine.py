@@ -127,11 +127,12 @@ class Engine:
         """Return the parameters and inputs; AseError 10107 names the one that is wrong."""
         params: dict[str, Any] = {}
         for name, told in self._params.items():
-            text = frame.params.get(name, "")
-            if not text and told.required:
+            text = frame.params.get(name)
+            absent = text is None or (not text and not told.may_be_empty)
+            if absent and told.required:
                 raise AseError(REFUSED, f"parameter {name!r} is missing")
             try:
-                params[name] = told.read(text) if text else told.default
+                params[name] = told.default if absent else told.read(text or "")
             except ValueError:
                 raise AseError(REFUSED, f"parameter {name!r} cannot be read") from None
         inputs: dict[str, Data] = {}
@@ -183,4 +184,5 @@ def _encoded(name: str, value: Any, declared: Output) -> tuple[bytes, dict[str, 
 
 
 def _failed(frame: LoaderInput, code: int, words: str) -> LoaderOutput:
+    words = words.encode("utf-8", "replace").decode()  # a lone surrogate is no text for a frame
     return LoaderOutput(serviceId=frame.serviceId, code=code, err=words, status=LoaderOutput.END)

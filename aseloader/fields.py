@@ -12,6 +12,8 @@ from schemas.service import DataType
 class Parameter:
     """A parameter of a service. Without `default` and not `required`, an absent one is None."""
 
+    may_be_empty = False  # a frame's "" is null or left out, but for a text
+
     def __init__(self, *, default: Any = None, required: bool = False, doc: str = "") -> None:
         self.default = default
         self.required = required
@@ -86,6 +88,8 @@ class Boolean(Parameter):
 
 class String(Parameter):
     """A text of `min_length` to `max_length` characters that fits `pattern`, if one is given."""
+
+    may_be_empty = True
 
     def __init__(
         self, *, min_length: int = 0, max_length: int = 1024, pattern: str = "", **more: Any

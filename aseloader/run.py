@@ -5,7 +5,7 @@ import contextlib
 import importlib.util
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import SystemRandom
@@ -20,6 +20,9 @@ from lb.reporter import Reporter
 from schemas import document
 
 _logger = logging.getLogger("ase.loader")
+
+
+_LAST_ANSWERS = 5.0  # seconds
 
 
 class LoadError(Exception):
@@ -72,26 +75,34 @@ async def run(
     kind: type[Wrapper],
     options: LoaderOptions,
     ready: Callable[[str], None],
-    stop: Awaitable[bool],
-) -> None:
+    stop: "asyncio.Future[bool]",
+) -> bool:
     """Serve a wrapper until `stop`, then drain and leave.
 
     `ready` is told the advertised address once the port is open; the first report follows it, so
-    nothing is reported before `init` has succeeded. Raises OSError for a port that cannot be had,
-    DeclarationError, and what `init` raises.
+    nothing is reported before `init` has succeeded. Returns False when a thread of the wrapper
+    still runs, in `init` or after the drain: the process can then only be ended from outside, and
+    `fini` was not called. Raises OSError for a port that cannot be had, DeclarationError, and what
+    `init` raises.
     """
     text = declare.schema(kind)
     wrapper = kind()
-    await asyncio.to_thread(wrapper.init, options.config)
+    starting = asyncio.ensure_future(asyncio.to_thread(wrapper.init, options.config))
+    await asyncio.wait((starting, stop), return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        return False
+    starting.result()
     loader = _Loader(wrapper, text, options)
-    ready(await loader.start())
     try:
+        ready(await loader.start())
         await stop
         await loader.drain()
     finally:
         await loader.leave()
-        await asyncio.to_thread(wrapper.fini)
-    _logger.info("stopped")
+        if loader.idle:
+            await asyncio.to_thread(wrapper.fini)
+            _logger.info("stopped")
+    return loader.idle
 
 
 class _Loader:
@@ -107,6 +118,11 @@ class _Loader:
         self._server = LoaderServer(self._engine)
         self._reporter = Reporter(list(options.hubs), self._report, rng=SystemRandom())
         self._idle = asyncio.Event()
+
+    @property
+    def idle(self) -> bool:
+        """Return whether nothing of the wrapper runs."""
+        return not self._meter.running
 
     async def start(self) -> str:
         """Open the port, begin to report; return the advertised address."""
@@ -125,10 +141,10 @@ class _Loader:
                 await self._idle.wait()
 
     async def leave(self) -> None:
-        """Tell the hubs, close the port."""
+        """Tell the hubs, close the port; answers on their way get out first."""
         self._meter.turn(Live.DOWN)
         await self._reporter.leave()
-        await self._server.stop(0)
+        await self._server.stop(_LAST_ANSWERS if self.idle else 0)
         self._engine.close()
 
     def _changed(self) -> None:

@@ -1,7 +1,7 @@
 """The xsf side of a loader: ReqData in, what is to be done; a result, ResData out. Pure.
 
-Ops and rules: reference "ase-wire" 3.5 and 3.6. Errors of the work travel inside LoaderOutput;
-only 10110 stands in ResData.code, so that the caller tries elsewhere.
+Ops and rules: reference "ase-wire" 3.5 and 3.6. Errors of the work travel inside LoaderOutput.
+In ResData.code stands 10110, so that the caller tries elsewhere, and what is wrong with the call.
 """
 
 from dataclasses import dataclass

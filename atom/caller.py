@@ -45,7 +45,10 @@ class GrpcCaller:
         10222-never-sent when nothing ran there, 10222-lost, 10102, 10160.
         """
         key = (target.addr, target.epoch)
-        channel = self._channels.get(key) or self._channels.setdefault(key, Channel(target.addr))
+        channel = self._channels.get(key)
+        if channel is None:
+            ours = target.epoch != 0 and target.protocol == "native"
+            channel = self._channels[key] = Channel(target.addr, pings=ours)
         dialect = DIALECTS[target.protocol]
         request = dialect.wrap(frame, handle, int(timeout * 1000))
         try:

@@ -20,7 +20,7 @@ class Encoder:
 
     def __init__(self, service: Service) -> None:
         self._service_id = service.id
-        self._nicks = tuple((nick.name, nick.accepts) for nick in service.nicks)
+        self._nicks = {nick.name: nick.accepts for nick in service.nicks}
         self._name = service.nicks[0].name if service.nicks else service.id
         self._accepts = service.accepts
         self._inputs = service.inputs
@@ -34,14 +34,17 @@ class Encoder:
         """
         asked: dict[str, dict[str, str]] = {}
         params: dict[str, str] = {}
-        parameter = body.get("parameter") or {}
-        for nick, accepts in self._nicks:
-            for name, value in (parameter.get(nick) or {}).items():
+        for nick, told in _object(body, "parameter").items():
+            accepts = self._nicks.get(nick)
+            if accepts is None:
+                raise AseError(BAD_REQUEST, f"$.parameter.{nick[:64]}: is not known here")
+            for name, value in _members(told, f"$.parameter.{nick}").items():
                 if name in accepts:
                     asked[name] = _attributes(value)
                 else:
                     params[name] = as_text(value)
-        headers = {name: as_text(value) for name, value in (body.get("header") or {}).items()}
+        headers = {name: as_text(value) for name, value in _object(body, "header").items()}
+        payload = _object(body, "payload")
         return LoaderInput(
             serviceId=self._service_id,
             serviceName=self._name,
@@ -52,13 +55,13 @@ class Encoder:
                 MetaDesc(name=name, dataType=int(kind), attribute=asked.get(name, {}))
                 for name, kind in self._accepts.items()
             ],
-            pl=[self._payload(name, told) for name, told in (body.get("payload") or {}).items()],
+            pl=[self._payload(name, told) for name, told in payload.items()],
         )
 
     def _payload(self, name: str, told: Any) -> Payload:
         kind = self._inputs.get(name)
         if kind is None:
-            raise AseError(BAD_REQUEST, f"$.payload.{name}: is not known here")
+            raise AseError(BAD_REQUEST, f"$.payload.{name[:64]}: is not known here")
         if not isinstance(told, dict):
             raise AseError(BAD_REQUEST, f"$.payload.{name}: must be of type object")
         attributes = {key: as_text(value) for key, value in told.items() if key != kind.key}
@@ -66,6 +69,19 @@ class Encoder:
             meta=MetaDesc(name=name, dataType=int(kind), attribute=attributes),
             data=_data(name, kind, told.get(kind.key, "")),
         )
+
+
+def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    return _members(body.get(name), f"$.{name}")
+
+
+def _members(value: Any, path: str) -> Mapping[str, Any]:
+    """Return the members of an object; null has none. An open schema lets other types come here."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise AseError(BAD_REQUEST, f"{path}: must be of type object")
+    return value
 
 
 def _attributes(value: Any) -> dict[str, str]:

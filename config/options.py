@@ -52,7 +52,9 @@ class GatewayOptions:
     port: int = port_option(8200, "the public API")
     admin_host: str = option("127.0.0.1", "address of the admin API; keep it private")
     admin_port: int = port_option(8290, "the admin API (/metrics, /lb/state)")
-    deadline: float = option(5.0, "seconds a request may take in all", least=0.001, most=3600)
+    deadline: float = option(
+        5.0, "seconds from the last byte of a request to its answer", least=0.001, most=3600
+    )
     max_body: int = option(16 * 1024 * 1024, "bytes of a request body", least=1)
     body_timeout: float = option(30.0, "seconds to receive a request body", least=0.001)
     header_timeout: float = option(5.0, "seconds to receive a request's headers", least=0.001)
@@ -88,7 +90,7 @@ class ServiceOptions:
     """One entry of `services`: what differs for one service."""
 
     deadline: float | None = option(
-        None, "seconds a request of it may take in all", least=0.001, most=3600
+        None, "seconds from the last byte of a request of it to its answer", least=0.001, most=3600
     )
 
 

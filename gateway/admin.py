@@ -17,9 +17,12 @@ def build(
     registry: CollectorRegistry,
     table: Table,
     clock: Callable[[], float],
-    contracts: Callable[[], dict[str, str]],
+    contracts: Callable[[], dict[str, str]] | None,
 ) -> Starlette:
-    """Return the admin application. `contracts` gives the active digest of each service."""
+    """Return the admin application.
+
+    `contracts` gives the active digest of each service; None where nobody knows, as at a hub.
+    """
 
     async def metrics(_: Request) -> Response:
         return Response(
@@ -27,7 +30,7 @@ def build(
         )
 
     async def state(_: Request) -> Response:
-        now, active = clock(), contracts()
+        now, active = clock(), contracts() if contracts else None
         return JSONResponse({"instances": [_line(entry, active, now) for entry in table]})
 
     async def livez(_: Request) -> Response:
@@ -42,9 +45,11 @@ def build(
     )
 
 
-def _line(entry: Entry, active: dict[str, str], now: float) -> dict[str, Any]:
+def _line(entry: Entry, active: dict[str, str] | None, now: float) -> dict[str, Any]:
     instance, load = entry.instance, entry.load
-    fits = instance.digest in ("", active.get(instance.service, instance.digest))
+    fits = None
+    if active is not None:
+        fits = instance.service in active and instance.digest in ("", active[instance.service])
     return {
         "service": instance.service,
         "instance": instance.addr,

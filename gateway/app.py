@@ -7,10 +7,11 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import access
 from gateway.answers import Answer, HttpError, failure
@@ -19,7 +20,14 @@ from gateway.metrics import Metrics
 from gateway.once import Exchange, serve_once
 from gateway.parts import Parts
 from gateway.record import Record
-from schemas.errors import BAD_REQUEST, CLIENT_GONE, INTERNAL, NO_SERVICE, AseError
+from schemas.errors import (
+    BAD_REQUEST,
+    CLIENT_GONE,
+    DEADLINE,
+    INTERNAL,
+    NO_SERVICE,
+    AseError,
+)
 
 
 class Readiness:
@@ -41,7 +49,7 @@ def build(parts: Parts, metrics: Metrics, readiness: Readiness, instances: Calla
     """Return the public application. `instances` tells how many live ones a service has."""
     pages = _Pages(parts, readiness, instances)
     noted = partial(_Noted, parts=parts, metrics=metrics)
-    return Starlette(
+    served = Starlette(
         routes=[
             # The AI services, by id.
             Route("/v1/private/{service_id}", _Once(parts, metrics), methods=["POST"]),
@@ -52,12 +60,32 @@ def build(parts: Parts, metrics: Metrics, readiness: Readiness, instances: Calla
             Route("/livez", pages.livez, methods=["GET"]),
             Route("/readyz", pages.readyz, methods=["GET"]),
         ],
+        # What a client on a kept connection sends next would be lost with the listener.
+        middleware=[Middleware(_LastWords, readiness=readiness)],
         # Whatever no route answered is an envelope too.
         exception_handlers={
             HTTPException: _Refusals(parts, metrics),
             500: _Refusals(parts, metrics),
         },
     )
+    served.router.redirect_slashes = False  # it would send clients to whatever Host they named
+    return served
+
+
+class _LastWords:
+    """While the gateway drains, every answer ends its connection."""
+
+    def __init__(self, app: ASGIApp, readiness: Readiness) -> None:
+        self._app = app
+        self._readiness = readiness
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def closing(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        await self._app(scope, receive, closing if self._readiness.draining else send)
 
 
 class _Once:
@@ -72,13 +100,17 @@ class _Once:
         headers = _headers(scope)
         incoming = _Incoming(headers, receive, self._parts)
         exchange = Exchange(scope["path_params"]["service_id"], headers, incoming.read)
-        with self._metrics.inflight.track_inprogress():
-            answer = await _unless_gone(
-                serve_once(exchange, record, self._parts), incoming, record, self._parts
-            )
-            await _send(answer, send)
-        self._metrics.answered(record)
-        access.log(record)
+        try:
+            with self._metrics.inflight.track_inprogress():
+                work = serve_once(exchange, record, self._parts)
+                await _send(await _unless_gone(work, incoming, record, self._parts), send)
+        except asyncio.CancelledError:
+            # The drain's time is over: the server cuts what still runs, and this is our last word.
+            error = AseError(DEADLINE, "the gateway stops, and could wait no longer")
+            await _send(failure(error, record, self._parts.clock()), send)
+        finally:
+            self._metrics.answered(record)
+            access.log(record)
 
 
 class _Incoming:

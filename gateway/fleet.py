@@ -21,11 +21,14 @@ from schemas.document import DocumentError
 _logger = logging.getLogger("ase.lb")
 
 
+# What runs at an instance that is gone may still end well; no deadline is longer.
+GRACE_S = 3600.0
+
+
 class Fleet:
     """Every instance this gateway may call.
 
-    `name` tells this gateway from others; `clock` gives seconds that never step back; calls under
-    way to an instance that is gone get `drain` seconds.
+    `name` tells this gateway from others; `clock` gives seconds that never step back.
     """
 
     def __init__(
@@ -40,14 +43,12 @@ class Fleet:
         fleet_metrics: FleetMetrics,
         clock: Callable[[], float],
         rng: Random,
-        drain: float,
     ) -> None:
         self._accept_schemas = options.accept_schemas
         self._catalog = catalog
         self._caller = caller
         self._metrics = metrics
         self._fleet_metrics = fleet_metrics
-        self._drain = drain
         self._closing: set[asyncio.Task[None]] = set()
         source = _Outside if options.hub else _Inside
         self._source = source(options, name, clock, rng, self._changed)
@@ -55,7 +56,7 @@ class Fleet:
         for told in instances:
             instance = Instance("ase", told.service, told.addr, 0, told.protocol, "", told.total)
             self.table.place(instance, clock())
-        self._balancer = Balancer(self.table, gateway=name, rng=rng)
+        self._balancer = Balancer(self.table, clock=clock, rng=rng)
 
     async def start(self) -> int:
         """Begin to listen to loaders, or to follow the hub; return the lb port (0: none of ours).
@@ -81,13 +82,16 @@ class Fleet:
 
     def live(self, service_id: str) -> int:
         """Return how many instances of a service take requests."""
-        return sum(1 for entry in self.table.service(service_id) if entry.state is State.UP)
+        contract = self._catalog.find(service_id)
+        speaking = ("", contract.digest if contract else "")
+        entries = self.table.service(service_id)
+        return sum(e.state is State.UP and e.instance.digest in speaking for e in entries)
 
     def _changed(self, change: Change) -> None:
         _logger.info("instance %s", change.after.value, extra=change.facts())
         self._fleet_metrics.changed(change, self.table)
         if change.after is State.GONE:
-            closing = asyncio.ensure_future(self._caller.forget(change.instance, self._drain))
+            closing = asyncio.ensure_future(self._caller.forget(change.instance, GRACE_S))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
         if self._accept_schemas:
@@ -98,7 +102,7 @@ class Fleet:
     def _settle(self, service_id: str) -> None:
         totals: dict[str, int] = {}
         for entry in self.table.service(service_id):
-            if entry.state is State.UP and entry.instance.digest:
+            if entry.state in (State.UP, State.SUSPECT) and entry.instance.digest:
                 digest = entry.instance.digest
                 totals[digest] = totals.get(digest, 0) + entry.instance.total
         capacities = [Capacity(service_id, digest, total) for digest, total in totals.items()]
@@ -139,13 +143,13 @@ class _Inside:
     def __init__(
         self,
         options: LbOptions,
-        _name: str,
+        name: str,
         clock: Callable[[], float],
         rng: Random,
         on_change: OnChange,
     ) -> None:
         self._options = options
-        self.table = Table(silence=options.silence, ttl=options.ttl)
+        self.table = Table(name, silence=options.silence, ttl=options.ttl)
         self._hub = Hub(self.table, clock=clock, rng=rng, on_change=on_change)
         self.documents = self._hub.documents
 
@@ -174,7 +178,7 @@ class _Outside:
         rng: Random,
         on_change: OnChange,
     ) -> None:
-        self.table = Table(silence=None, ttl=options.ttl)
+        self.table = Table(name, silence=None, ttl=options.ttl)
         view = View(self.table, name)
         self.documents = view.documents
         self._watch = Watch(

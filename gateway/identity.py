@@ -27,9 +27,13 @@ def check_app_id(body: Mapping[str, Any], headers: Mapping[str, str], consumer_h
     caller in `consumer_header`.
     """
     header = body.get("header")
-    told = (header.get("app_id") or header.get("appid")) if isinstance(header, dict) else None
-    if not isinstance(told, str) or not told:
+    told = (
+        [header[name] for name in ("app_id", "appid") if name in header]
+        if isinstance(header, dict)
+        else []
+    )
+    if not told or not all(isinstance(app_id, str) and app_id for app_id in told):
         raise AseError(BAD_APP, "$.header.app_id: appid cannot be empty")
     consumer = headers.get(consumer_header.lower(), "") if consumer_header else ""
-    if consumer and consumer != told:
+    if consumer and any(app_id != consumer for app_id in told):
         raise HttpError(403, "app_id and api_key does not match", BAD_APP)

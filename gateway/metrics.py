@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from gateway.contracts import Switch
+from gateway.contracts import MAX_SERVICES, Switch
 from gateway.record import Record
 from lb.table import Change, State, Table
 from schemas.errors import TABLE
@@ -62,9 +62,13 @@ class Metrics:
 
 
 class FleetMetrics:
-    """The measurements of a view of loaders, at a gateway or at a hub of its own."""
+    """The measurements of a view of loaders, at a gateway or at a hub of its own.
+
+    Service names come from loaders: the first MAX_SERVICES have series, the others share one.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._services: set[str] = set()
         self._changes = Counter(
             "ase_lb_instance_changes",
             "Instances that changed state, by the new state and the reason.",
@@ -78,8 +82,13 @@ class FleetMetrics:
 
     def changed(self, change: Change, table: Table) -> None:
         """Count a change of an instance's state."""
-        service = change.instance.service
+        service = self._label(change.instance.service)
         self._changes.labels(service, change.after.value, change.reason.value).inc()
-        states = [entry.state for entry in table.service(service)]
+        states = [entry.state for entry in table.service(change.instance.service)]
         for state in (State.UP, State.DRAINING, State.SUSPECT):
             self._instances.labels(service, state.value).set(states.count(state))
+
+    def _label(self, service: str) -> str:
+        if len(self._services) < MAX_SERVICES:
+            self._services.add(service)
+        return service if service in self._services else "other"

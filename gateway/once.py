@@ -108,6 +108,8 @@ async def _called(contract: Contract, frame: Any, record: Record, parts: Parts) 
             place = parts.pick(contract, tried)
         except AseError as error:
             raise first or error from None
+        if first is not None:
+            record.retried.append(first.fault.name)
         try:
             return await _attempt(contract, place, frame, record, parts)
         except AseError as error:
@@ -115,7 +117,6 @@ async def _called(contract: Contract, frame: Any, record: Record, parts: Parts) 
             tried.append(record.instance)
             if not again or len(tried) == _ATTEMPTS:
                 raise
-            record.retried.append(error.fault.name)
             first = error
 
 

@@ -17,6 +17,9 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from gateway.answers import Answer, HttpError
 
+# Requests that may wait on a connection behind the one that runs, before we read no further.
+_PIPELINED = 8
+
 
 @dataclass(frozen=True, slots=True)
 class HeadLimits:
@@ -40,7 +43,10 @@ class DoorProtocol(HttpToolsProtocol):
         self._refuse = refuse
         self._refusal: HttpError | None = None
         self._header_bytes = 0
+        self._untold = 0
         self._in_head = True
+        self._in_message = False
+        self._cycles: list[RequestResponseCycle] = []
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -49,19 +55,32 @@ class DoorProtocol(HttpToolsProtocol):
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the clock; tell every request that was not answered, not only the last."""
         self._head_came()
         super().connection_lost(exc)
+        for cycle in self._cycles:
+            cycle.disconnected = True
+            cycle.message_event.set()
 
     def data_received(self, data: bytes) -> None:
-        """Start the clock for a following head with its first byte, then parse."""
-        if self._answered() and self._head_timer is None:
+        """Start the clock for a following head with its first byte, then parse.
+
+        The parser tells of a header, a chunk or a trailer when it is whole; until then it keeps
+        the bytes, and joining them costs ever more. So what it has not told is bounded.
+        """
+        if self._answered() and not self._in_message and self._head_timer is None:
             self._expect_head()
+        self._untold += len(data)
         super().data_received(data)
+        limit = self._limits.header_bytes + self._limits.target
+        if self._untold > limit and not self.transport.is_closing():
+            self._refusal = HttpError(431, f"a header or chunk line is larger than {limit} bytes")
+            self.send_400_response("")
 
     def on_message_begin(self) -> None:
         """Begin to count."""
-        self._header_bytes, self._in_head = 0, True
+        self._header_bytes, self._untold = 0, 0
+        self._in_head = self._in_message = True
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -74,6 +93,7 @@ class DoorProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Hold the headers to their limits; drop trailers, which must not join them."""
+        self._untold = 0
         if not self._in_head:
             return
         super().on_header(name, value)
@@ -92,10 +112,38 @@ class DoorProtocol(HttpToolsProtocol):
         if hosts != 1 and self.parser.get_http_version() != "1.0":
             self._break(HttpError(400, "exactly one Host header is needed"))
         super().on_headers_complete()
+        self._cycles = [cycle for cycle in self._cycles if not cycle.response_complete]
+        self._cycles.append(self.cycle)
+        if 0 < len(self.pipeline) < _PIPELINED:
+            self.flow.resume_reading()  # a client that goes away is only seen by reading on
+
+    def on_chunk_header(self) -> None:
+        """Note that the parser told of something."""
+        self._untold = 0
+
+    def on_body(self, body: bytes) -> None:
+        """Note that the parser told of something."""
+        self._untold = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Note that the request is whole; whatever waited for the rest of it need not."""
+        self._in_message = False
+        self._head_came()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Give the rest of a request that was answered early as much time as a head has."""
+        super().on_response_complete()
+        if self._in_message and not self.transport.is_closing():
+            self._head_timer = self.loop.call_later(self._limits.seconds, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 (uvicorn's signature)
         """Answer a broken head with the envelope, and close."""
         self._head_came()
+        if any(not cycle.response_complete for cycle in self._cycles):
+            self.transport.close()  # an answer here would be taken for that of an earlier request
+            return
         error = self._refusal or HttpError(400, "not a valid HTTP/1.1 request")
         answer = self._refuse(error, self.client[0] if self.client else "")
         lines = [STATUS_LINE[answer.status]]

@@ -79,7 +79,7 @@ async def run(
     fleet = Fleet(
         config.lb, config.instances, name=name, catalog=catalog, caller=caller,
         metrics=metrics, fleet_metrics=FleetMetrics(registry),
-        clock=clock, rng=Random(rng.getrandbits(64)), drain=options.drain,  # noqa: S311 (ties)
+        clock=clock, rng=Random(rng.getrandbits(64)),   # noqa: S311 (ties)
     )  # fmt: skip
     parts = Parts(options, catalog, fleet.pick, caller, clock, _new_id)
     readiness = app.Readiness(fleet.synced)

@@ -1,6 +1,6 @@
 """The picker a gateway asks: a table, a policy, tickets that count. No await, no RPC. Pure."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from random import Random
 from types import TracebackType
 from typing import Self
@@ -8,17 +8,22 @@ from typing import Self
 from lb.pick import pick
 from lb.report import Instance
 from lb.table import Entry, Table
-from schemas.errors import NO_INSTANCE, AseError
+from schemas.errors import NO_INSTANCE, UNREACHABLE, AseError
+
+# How long an instance is left alone that could not be reached, in seconds.
+SHUN_S = 1.0
 
 
 class Ticket:
     """A place at an instance: counted when given, given back exactly once, whatever happens."""
 
-    __slots__ = ("_entry", "_given_back")
+    __slots__ = ("_clock", "_entry", "_given_back")
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, clock: Callable[[], float]) -> None:
         self._entry = entry
+        self._clock = clock
         self._given_back = False
+        entry.asked += 1
         entry.sent += 1
         entry.inflight += 1
 
@@ -49,16 +54,18 @@ class Ticket:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        nothing_ran = isinstance(error, AseError) and error.fault.retry
-        self.release(accepted=not nothing_ran)
+        fault = error.fault if isinstance(error, AseError) else None
+        self.release(accepted=fault is None or not fault.retry)
+        if fault is UNREACHABLE:
+            self._entry.shunned = self._clock() + SHUN_S
 
 
 class Balancer:
-    """Picks among the instances of a table on behalf of the gateway of that name."""
+    """Picks among the instances of a table. `clock` gives seconds that never step back."""
 
-    def __init__(self, table: Table, *, gateway: str, rng: Random) -> None:
+    def __init__(self, table: Table, *, clock: Callable[[], float], rng: Random) -> None:
         self._table = table
-        self._gateway = gateway
+        self._clock = clock
         self._rng = rng
 
     def acquire(self, service_id: str, digest: str, exclude: Collection[str] = ()) -> Ticket:
@@ -72,7 +79,7 @@ class Balancer:
             for entry in self._table.service(service_id)
             if entry.instance.digest in ("", digest)
         ]
-        entry = pick(fitting, gateway=self._gateway, rng=self._rng, exclude=exclude)
+        entry = pick(fitting, now=self._clock(), rng=self._rng, exclude=exclude)
         if entry is None:
             raise AseError(NO_INSTANCE, f"no live instance of service {service_id!r}")
-        return Ticket(entry)
+        return Ticket(entry, self._clock)

@@ -24,7 +24,8 @@ from schemas.wire import Candidate, LoadReport, PickReply, PickRequest, ReportCo
 _logger = logging.getLogger("ase.lb")
 
 MAX_INSTANCES = 10_000
-MAX_DOCUMENT = 1024 * 1024
+MAX_DOCUMENT = 256 * 1024
+MAX_DOCUMENTS = 8 * 1024 * 1024  # all of them travel in one snapshot
 
 OnChange = Callable[[Change], None]
 
@@ -88,7 +89,7 @@ class Hub:
         try:
             async for data in requests:
                 report = self._admit(data, last)
-                self._streams[report.instance.key] = me
+                self._own(report, me, first=last is None)
                 self._tell(self._table.apply(report, self._clock()))
                 for follower in self._followers:
                     follower.touched(report.instance)
@@ -137,7 +138,7 @@ class Hub:
             if entry.state is State.UP and entry.instance.addr not in wish.exclude
         ]
         self._rng.shuffle(live)
-        best = rank(live, wish.gateway)[: wish.nbest or 1]
+        best = rank(live)[: wish.nbest or 1]
         if not best:
             return PickReply(code=NO_INSTANCE.code, message=NO_INSTANCE.words).SerializeToString()
         return PickReply(
@@ -151,6 +152,17 @@ class Hub:
                 for expected, entry in best
             ]
         ).SerializeToString()
+
+    def _own(self, report: Report, stream: object, *, first: bool) -> None:
+        """Let one stream speak for an address: the one that began last."""
+        key = report.instance.key
+        if first:
+            self._streams[key] = stream
+        elif self._streams.get(key) is not stream:
+            raise ReportError("addr: another loader reports it too; each needs its own --advertise")
+        elif self._table.get(key) is None:
+            # It was forgotten meanwhile, and its schema with it: that is in a first report alone.
+            raise RpcError(Status.ABORTED, "forgotten; report anew")
 
     def _lost(self, instance: Instance) -> None:
         now = self._clock()
@@ -174,9 +186,12 @@ class Hub:
         """Keep a schema document, if it is one and is what its digest says."""
         text, told = report.document, report.instance.digest
         if len(text) > MAX_DOCUMENT or document.digest(text) != told:
-            raise ReportError("schema: document must match its digest and be at most 1 MiB")
+            limit = MAX_DOCUMENT // 1024
+            raise ReportError(f"schema: must match its digest and be at most {limit} KiB")
         if told in self.documents:
             return
+        if len(text) + sum(map(len, self.documents.values())) > MAX_DOCUMENTS:
+            raise RpcError(Status.RESOURCE_EXHAUSTED, "the hub holds all the schemas it can")
         try:
             service = document.read(document.parse(text))
             Validator(compile_input(service.input))

@@ -33,42 +33,48 @@ def slot_ms(entry: Entry, fleet_ms: float) -> float:
     return fleet_ms if alike else told
 
 
-def expected_ms(entry: Entry, gateway: str, fleet_ms: float) -> float:
+def expected_ms(entry: Entry, fleet_ms: float) -> float:
     """Return the delay a request would meet at an instance, in milliseconds.
 
     Of instances without a queue, the less occupied one is better by a thousandth.
     """
     capacity = entry.instance.total
-    queue = entry.queue(gateway)
+    queue = entry.queue()
     waiting = max(0, queue - capacity + 1) / capacity
     return slot_ms(entry, fleet_ms) * (1 + waiting + queue / capacity / 1000)
 
 
-def rank(entries: Sequence[Entry], gateway: str) -> list[tuple[float, Entry]]:
+def rank(entries: Sequence[Entry]) -> list[tuple[float, Entry]]:
     """Return (expected ms, entry), best first; equals keep their order."""
     known = [e.load.service_ms for e in entries if e.load.service_ms]
     fleet_ms = median_low(known) if known else 1.0
-    scores = [(expected_ms(entry, gateway, fleet_ms), entry) for entry in entries]
+    scores = [(expected_ms(entry, fleet_ms), entry) for entry in entries]
     return sorted(scores, key=lambda scored: scored[0])
 
 
 def pick(
-    entries: Sequence[Entry], *, gateway: str, rng: Random, exclude: Collection[str] = ()
+    entries: Sequence[Entry], *, now: float, rng: Random, exclude: Collection[str] = ()
 ) -> Entry | None:
     """Return the instance to try next, None when there is nothing to try.
 
-    Draining instances get nothing; suspects only when nobody better is there, since a lost report
-    stream need not be a dead loader. Addresses in `exclude` were tried already. An instance that
-    never served gets its first request at once. Chance decides between equals.
+    Draining instances get nothing; suspects and those that could not be reached a moment ago only
+    when nobody better is there: a lost report stream need not be a dead loader. Addresses in
+    `exclude` were tried already. An instance that never served gets its first request at once.
+    Chance decides between equals.
     """
-    here = [e for e in entries if e.instance.addr not in exclude]
-    candidates = [e for e in here if e.state is State.UP]
-    candidates = candidates or [e for e in here if e.state is State.SUSPECT]
+    here = [e for e in entries if e.state is not State.DRAINING and e.instance.addr not in exclude]
+    candidates = [e for e in here if e.state is State.UP and e.shunned <= now] or here
     if len(candidates) < 2:
         return candidates[0] if candidates else None
-    fresh = [e for e in candidates if e.instance.epoch and not e.sent and not e.load.served]
+    fresh = [e for e in candidates if _is_new(e)]
     if fresh:
         return rng.choice(fresh)
-    scores = rank(candidates, gateway)
+    scores = rank(candidates)
     least = scores[0][0]
     return rng.choice([entry for score, entry in scores if score <= least])
+
+
+def _is_new(entry: Entry) -> bool:
+    """Return whether nobody has asked an instance anything yet, as far as can be known."""
+    untried = not entry.asked and not entry.load.served and not entry.queue()
+    return untried and entry.instance.epoch != 0

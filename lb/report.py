@@ -12,6 +12,8 @@ from enum import IntEnum
 from schemas.wire import LoadReport
 
 MAX_TOTAL = 10_000
+MAX_QUEUE = 1_000_000
+MAX_SERVICE_MS = 3_600_000
 _ADDR = re.compile(
     r"(?:\[[0-9a-fA-F:.%]{2,64}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?):(\d{1,5})"
 )
@@ -156,7 +158,9 @@ def _check(wire: LoadReport) -> None:
         raise ReportError("live: must be 0, 1 or 2")
     if not 1 <= wire.total <= MAX_TOTAL or wire.best > wire.total:
         raise ReportError(f"total: must be 1..{MAX_TOTAL}, and best no more than total")
-    if not 0 <= wire.service_ms < 86_400_000:
-        raise ReportError("service_ms: must be a number of milliseconds, 0 or more")
+    if max(wire.running, wire.queued) > MAX_QUEUE:
+        raise ReportError(f"running, queued: must be at most {MAX_QUEUE}")
+    if not 0 <= wire.service_ms <= MAX_SERVICE_MS:
+        raise ReportError(f"service_ms: must be milliseconds, 0 to {MAX_SERVICE_MS}")
     if not _DIGEST.fullmatch(wire.schema_digest):
         raise ReportError("schema_digest: must be a sha256 in lower-case hex, or empty")

@@ -84,8 +84,10 @@ class Change:
 class Entry:
     """One instance as this process sees it.
 
-    `sent` and `inflight` are this gateway's own: requests sent in this epoch, and those unanswered.
-    `seen` is when it last reported, `since` when its state last changed (both in `now`'s seconds).
+    `sent`, `inflight` and `asked` are this gateway's own: requests sent in this epoch, those
+    unanswered, and tickets ever given; `accepted` is how many of `sent` the last report covers.
+    `seen` is when it last reported, `since` when its state last changed, `shunned` until when it is
+    left alone since it could not be reached (all in `now`'s seconds).
     """
 
     instance: Instance
@@ -94,10 +96,13 @@ class Entry:
     seen: float
     since: float
     reason: Event = Event.REPORTED_UP
+    accepted: int = 0
     sent: int = 0
     inflight: int = 0
+    asked: int = 0
+    shunned: float = 0.0
 
-    def queue(self, gateway: str) -> int:
+    def queue(self) -> int:
         """Return the requests this instance holds, queued ones too, as far as can be known.
 
         The report's figure, plus what this gateway sent that the report cannot have counted yet:
@@ -106,18 +111,32 @@ class Entry:
         """
         if self.instance.epoch == 0:
             return self.inflight
-        unseen = self.sent - self.load.acc.get(gateway, 0)
-        return self.load.running + self.load.queued + max(0, min(unseen, self.inflight))
+        unseen = max(0, min(self.sent - self.accepted, self.inflight))
+        return self.load.running + self.load.queued + unseen
+
+    def take_in(self, report: Report, accepted: int, now: float) -> None:
+        """Take in a newer report, which covers `accepted` of our requests.
+
+        With none unanswered, what was sent and what was accepted must be the same; where they are
+        not, requests were lost on the way.
+        """
+        self.instance, self.load, self.seen, self.accepted = (
+            report.instance, report.load, now, accepted,
+        )  # fmt: skip
+        if self.inflight == 0:
+            self.sent = accepted
 
 
 class Table:
     """Every instance known, by service. What changes is returned, in order.
 
-    `silence`: seconds without a report that make an instance suspect (None: never, as in a gateway
-    that follows a hub); `ttl`: seconds after which a suspect is forgotten.
+    `gateway` is the name under which loaders count this gateway's requests. `silence`: seconds
+    without a report that make an instance suspect (None: never, as in a gateway that follows a
+    hub). `ttl`: seconds after which a suspect is forgotten.
     """
 
-    def __init__(self, *, silence: float | None = 1.5, ttl: float = 3.0) -> None:
+    def __init__(self, gateway: str = "", *, silence: float | None = 1.5, ttl: float = 3.0) -> None:
+        self._gateway = gateway
         self._silence = silence
         self._ttl = ttl
         self._entries: dict[Key, Entry] = {}
@@ -151,13 +170,15 @@ class Table:
         if entry is not None and entry.instance.epoch == report.instance.epoch:
             if report.load.seq <= entry.load.seq:
                 return []
-            entry.instance, entry.load, entry.seen = report.instance, report.load, now
+            entry.take_in(report, report.load.acc.get(self._gateway, 0), now)
             return self._move(entry, event, now)
         after = TRANSITIONS.get((State.GONE, event))
         if after is None:
             return []
         changes = [] if entry is None else self._drop(entry, Event.REPLACED)
-        self._put(Entry(report.instance, report.load, after, now, now, event))
+        fresh = Entry(report.instance, report.load, after, now, now, event)
+        fresh.take_in(report, report.load.acc.get(self._gateway, 0), now)
+        self._put(fresh)
         return [*changes, Change(report.instance, State.GONE, after, event)]
 
     def lose(self, key: Key, epoch: int, event: Event, now: float) -> list[Change]:

@@ -38,15 +38,15 @@ class View:
         self._version = frame.version
         if frame.snapshot:
             self._instances = {}
+        changes: list[Change] = []
+        for gone in frame.gone:  # first: one that came back has a new number
+            changes += self._left(gone)
         for told in frame.schemas:
             self.documents[told.digest] = told.document
         for instance in frame.instances:
             self._instances[instance.id] = _read_instance(instance)
-        changes: list[Change] = []
         for load in frame.loads:
             changes += self._applied(load, now)
-        for gone in frame.gone:
-            changes += self._left(gone)
         if frame.snapshot:
             changes += self._unnamed(now)
         return changes

@@ -63,8 +63,11 @@ class Watch:
         """Let time pass over the view: suspects of a hub that was lost are forgotten, for ever."""
         while True:
             await asyncio.sleep(period)
-            for change in self._view.expire(self._clock()):
-                self._on_change(change)
+            try:
+                for change in self._view.expire(self._clock()):
+                    self._on_change(change)
+            except Exception:
+                _logger.exception("sweep failed by a fault of ours; it goes on")
 
     async def _wish(self) -> AsyncIterator[bytes]:
         yield WatchRequest(gateway=self._gateway).SerializeToString()

@@ -12,16 +12,11 @@ Metadata = Sequence[tuple[str, str]]
 
 _MESSAGE_LIMIT = 16 * 1024 * 1024
 
-# Keepalive without `ping_timeout_ms` leaves a frozen peer unseen for a minute (reference
-# "reliability" 1.5). Retries are decided by the caller alone. A pool of our own per channel:
-# a loader that comes back on the same port must not inherit its predecessor's backoff.
+# Retries are decided by the caller alone. A pool of our own per channel: a loader that comes back
+# on the same port must not inherit its predecessor's backoff.
 _OPTIONS = [
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 3_000),
-    ("grpc.http2.ping_timeout_ms", 3_000),
-    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),  # it bounds an attempt to connect, too
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.enable_retries", 0),
     ("grpc.use_local_subchannel_pool", 1),
@@ -30,11 +25,25 @@ _OPTIONS = [
 ]
 
 
-class Channel:
-    """One long-lived connection to `addr` (host:port), made on first use and kept."""
+# Without `ping_timeout_ms` a frozen peer stays unseen for a minute (reference "reliability" 1.5).
+_PINGS = [
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
+    ("grpc.http2.ping_timeout_ms", 3_000),
+    ("grpc.http2.max_pings_without_data", 0),
+]
 
-    def __init__(self, addr: str, *, connect_timeout: float = 1.0) -> None:
-        self._channel = aio.insecure_channel(addr, options=_OPTIONS)
+
+class Channel:
+    """One long-lived connection to `addr` (host:port), made on first use and kept.
+
+    `pings` looks after a peer in silence. Only a server that allows it may be asked so often (ours
+    do); another ends the connection, and every call on it, for too many pings.
+    """
+
+    def __init__(self, addr: str, *, connect_timeout: float = 1.0, pings: bool = True) -> None:
+        options = [*_OPTIONS, *(_PINGS if pings else ())]
+        self._channel = aio.insecure_channel(addr, options=options)
         self._connect_timeout = connect_timeout
 
     async def unary(
@@ -49,13 +58,20 @@ class Channel:
         now = asyncio.get_running_loop().time
         until = now() + timeout
         await self._connected(min(timeout, self._connect_timeout))
-        call = _unary(self._channel, method)(
-            request, timeout=until - now(), metadata=tuple(metadata)
-        )
         try:
+            call = _unary(self._channel, method)(
+                request, timeout=until - now(), metadata=tuple(metadata)
+            )
             return await call
         except aio.AioRpcError as error:
             raise _told(error) from error
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if me is not None and me.cancelling():
+                raise
+            raise RpcError(Status.CANCELLED, "the connection was closed") from None
+        except aio.UsageError as error:
+            raise RpcError(Status.UNAVAILABLE, "the connection was closed", sent=False) from error
 
     async def stream(
         self, method: str, requests: AsyncIterator[bytes], *, metadata: Metadata = ()
@@ -87,7 +103,7 @@ class Channel:
             async with asyncio.timeout(timeout):
                 while state is not grpc.ChannelConnectivity.READY:
                     if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                        raise RpcError(Status.UNAVAILABLE, "connection refused", sent=False)
+                        raise RpcError(Status.UNAVAILABLE, "connection failed", sent=False)
                     await self._channel.wait_for_state_change(state)
                     state = self._channel.get_state(try_to_connect=True)
         except TimeoutError:

@@ -63,7 +63,7 @@ def _compile(tree: object, at: _Path, problems: list[Problem]) -> dict[str, Any]
 
 def _undeclared(tree: Mapping[str, Any], at: _Path) -> Iterator[Problem]:
     required, declared = tree.get("required", ()), tree.get("properties", {})
-    if isinstance(required, list) and isinstance(declared, Mapping):
+    if _is_names(required) and isinstance(declared, Mapping):
         for name in required:
             if name not in declared:
                 yield Problem((*at, "required"), f"{name!r} is not in properties")
@@ -74,7 +74,7 @@ _Compiler = Callable[[Any, _Path, list[Problem]], dict[str, Any]]
 
 def _type(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
     told = value.split("|") if isinstance(value, str) else value
-    names = [{"bool": "boolean"}.get(name, name) for name in told] if told else []
+    names = [{"bool": "boolean"}.get(name, name) for name in told] if _is_names(told) else []
     if not names or not _TYPES.issuperset(names):
         problems.append(Problem(at, f"must be one of {', '.join(sorted(_TYPES))}"))
     return {"type": sorted({*names, "null"})}

@@ -5,12 +5,15 @@ Format: reference "ase-wire" section 2. Every fault of a document is told, each 
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from schemas.service import DataType, Nick, Service, SubRoute
 
+_CODE = re.compile(r"-?\d{1,9}")
+_NO_BODY = frozenset({204, 205, 304})
 _INPUT_TYPES = {kind.key: kind for kind in DataType}
 
 
@@ -164,8 +167,10 @@ def _code_map(value: object, problems: list[Problem]) -> dict[int, int]:
     statuses = {}
     for code, status in _object(value, path, problems).items():
         number = int(status) if str(status).isdigit() else 0
-        if not code.lstrip("-").isdigit() or not 200 <= number <= 599:
-            problems.append(Problem((*path, code), "must map a code to an HTTP status 200..599"))
+        if not _CODE.fullmatch(code) or not 200 <= number <= 599 or number in _NO_BODY:
+            problems.append(
+                Problem((*path, code), "must map a code to an HTTP status 200..599 that has a body")
+            )
         else:
             statuses[int(code)] = number
     return statuses
@@ -213,10 +218,10 @@ def _json_path(text: str) -> tuple[str, ...]:
 
 def _clashes(service: Service) -> Iterator[Problem]:
     """Tell the names that two nicks share: on the wire they would fall into one map."""
-    parameters = service.input.get("properties", {}).get("parameter", {}).get("properties", {})
+    parameters = _properties(_properties(service.input).get("parameter"))
     owner: dict[tuple[str, str], str] = {}
     for nick in service.nicks:
-        members = parameters.get(nick.name, {}).get("properties", {})
+        members = _properties(parameters.get(nick.name))
         named = [("parameter", name) for name in members if name not in nick.accepts]
         named += [("input", name) for name in nick.inputs]
         named += [("accept", name) for name in nick.accepts]
@@ -227,3 +232,9 @@ def _clashes(service: Service) -> Iterator[Problem]:
                     ("meta", nick.name), f"{kind} {name!r} is declared by {owner[key]!r} too"
                 )
             owner[key] = nick.name
+
+
+def _properties(tree: object) -> Mapping[str, Any]:
+    """Return the properties of a schema; none of what is not one, which the compiler will tell."""
+    found = tree.get("properties") if isinstance(tree, Mapping) else None
+    return found if isinstance(found, Mapping) else {}

@@ -56,8 +56,8 @@ INTERNAL = Fault(Origin.GATEWAY, 11502, "internal", Blame.HOUSE, False, "unexpec
 
 NO_INSTANCE = Fault(Origin.LB, 20002, "no_instance", Blame.OVERLOAD, False, "no live instance")
 
-INVALID_OP = Fault(Origin.LOADER, 10003, "invalid_op", Blame.HOUSE, False, "invalid operation")
-BAD_MODE = Fault(Origin.LOADER, 10004, "bad_mode", Blame.CALLER, False, "no sessions here")
+INVALID_OP = Fault(Origin.LOADER, 10003, "invalid_op", Blame.LOADER, False, "invalid operation")
+BAD_MODE = Fault(Origin.LOADER, 10004, "bad_mode", Blame.LOADER, False, "no sessions here")
 TIMEOUT = Fault(Origin.LOADER, 10102, "timeout", Blame.LOADER, False, "once request timed out")
 BAD_OUTPUT = Fault(
     Origin.LOADER, 10106, "bad_output", Blame.LOADER, False, "wrapper output invalid (key or type)"
@@ -65,7 +65,7 @@ BAD_OUTPUT = Fault(
 REFUSED = Fault(Origin.LOADER, 10107, "refused", Blame.CALLER, False, "input refused")
 FULL = Fault(Origin.LOADER, 10110, "full", Blame.OVERLOAD, True, "all licences are taken")
 LOST = Fault(Origin.LOADER, 10222, "lost", Blame.LOADER, False, "loader was lost after sending")
-BAD_FRAME = Fault(Origin.LOADER, 10401, "bad_frame", Blame.HOUSE, False, "frame is not readable")
+BAD_FRAME = Fault(Origin.LOADER, 10401, "bad_frame", Blame.LOADER, False, "frame is not readable")
 RAISED = Fault(Origin.LOADER, 10908, "raised", Blame.LOADER, False, "wrapper raised an exception")
 
 TABLE: dict[tuple[Origin, int], Fault] = {

@@ -180,3 +180,11 @@ def test_a_wrapper_of_ones_own_is_served() -> None:
         text = ROOT / "pyproject.toml"
         told = call(running, "probe", "--file", str(text), "-p", "number=1")
         assert "must decode to at most 1024 bytes" in told.stderr
+
+
+def test_a_loader_with_progress_bars_is_not_stuck() -> None:
+    spec = "tests/wrappers/loading.py:Progress"
+    with Process("up", spec, "--each", "1", "--port", "0") as running:
+        running.printed("loader   progress")
+        running.signal(signal.SIGINT)
+        assert running.ended() == 0

@@ -1,6 +1,7 @@
 """JSON to frames: every golden file, and what is refused."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,22 @@ def test_what_cannot_be_a_frame_is_refused(payload: dict[str, Any], words: str) 
         Encoder(SERVICE).encode({"payload": payload}, {})
     assert caught.value.fault is BAD_REQUEST
     assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"parameter": "text"}, "$.parameter: must be of type object"),
+        ({"parameter": {"one": "text"}}, "$.parameter.one: must be of type object"),
+        ({"parameter": {"three": {}}}, "$.parameter.three: is not known here"),
+        ({"header": [1]}, "$.header: must be of type object"),
+        ({"payload": [1]}, "$.payload: must be of type object"),
+    ],
+    ids=str,
+)
+def test_an_open_schema_lets_nothing_odd_through(body: dict[str, Any], words: str) -> None:
+    with pytest.raises(AseError, match=re.escape(words)):
+        Encoder(SERVICE).encode(body, {})
 
 
 @given(st.binary())

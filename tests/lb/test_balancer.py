@@ -8,7 +8,7 @@ import pytest
 from lb.balancer import Balancer
 from lb.report import Instance, Load, Report
 from lb.table import Entry, Table
-from schemas.errors import FULL, LOST, NO_INSTANCE, AseError
+from schemas.errors import FULL, LOST, NO_INSTANCE, UNREACHABLE, AseError
 
 
 def one(total: int = 4, digest: str = "d") -> tuple[Balancer, Entry]:
@@ -17,7 +17,7 @@ def one(total: int = 4, digest: str = "d") -> tuple[Balancer, Entry]:
     table.apply(Report(instance, Load(1)), 0.0)
     entry = table.get(instance.key)
     assert entry is not None
-    return Balancer(table, gateway="g", rng=Random(1)), entry
+    return Balancer(table, clock=lambda: 0.0, rng=Random(1)), entry
 
 
 def test_a_place_is_counted_and_given_back() -> None:
@@ -35,6 +35,7 @@ def test_a_place_is_counted_and_given_back() -> None:
     [
         (AseError(LOST), 1),
         (AseError(FULL), 0),
+        (AseError(UNREACHABLE), 0),
         (ValueError("x"), 1),
         (asyncio.CancelledError(), 1),
         (TimeoutError(), 1),
@@ -46,6 +47,8 @@ def test_every_end_gives_it_back(error: BaseException, sent: int) -> None:
     balancer, entry = one()
     with pytest.raises(type(error)), balancer.acquire("ocr", "d"):
         raise error
+    assert entry.asked == 1
+    assert (entry.shunned > 0) is (isinstance(error, AseError) and error.fault is UNREACHABLE)
     assert (entry.inflight, entry.sent) == (0, sent), "refused requests are not waited for"
 
 
@@ -81,7 +84,7 @@ def test_many_random_ends_leave_nothing() -> None:
         except (AseError, TimeoutError, asyncio.CancelledError):
             pass
     assert entry.inflight == 0
-    assert entry.queue("g") == 0
+    assert entry.queue() == 0
 
 
 @pytest.mark.parametrize(("told", "active", "found"), [("d", "d", 1), ("d", "e", 0), ("", "e", 1)])

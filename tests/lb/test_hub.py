@@ -90,7 +90,7 @@ def other_service() -> LoadReport:
         ([told(total=0)], "total: must be"),
         ([told(addr="nowhere")], "addr: must be"),
         ([bad_schema()], "keyword 'maximumm' is not supported"),
-        ([forged_schema()], "document must match its digest"),
+        ([forged_schema()], "schema: must match its digest"),
         ([other_service()], "subsvc: schema is of service 'probe'"),
         ([told(), told(addr="b:1", seq=2)], "must stay the same within a stream"),
     ],

@@ -13,11 +13,12 @@ def entry(addr: str, *, running: int = 0, slot: float = 20.0, served: int = 1000
           state: State = State.UP, inflight: int = 0) -> Entry:  # fmt: skip
     instance = Instance("ase", "ocr", addr, 1, total=total)
     load = Load(1, running=running, service_ms=slot, served=served)
-    return Entry(instance, load, state, 0.0, 0.0, inflight=inflight, sent=inflight)
+    asked = inflight
+    return Entry(instance, load, state, 0.0, 0.0, inflight=inflight, sent=inflight, asked=asked)
 
 
 def chosen(*entries: Entry, exclude: tuple[str, ...] = (), seed: int = 1) -> str:
-    found = pick(entries, gateway="g", rng=Random(seed), exclude=exclude)
+    found = pick(entries, now=0.0, rng=Random(seed), exclude=exclude)
     return found.instance.addr if found else "none"
 
 
@@ -58,8 +59,8 @@ def test_a_slow_first_request_does_not_condemn() -> None:
     cold, warm = entry("cold", slot=90.0, served=1), entry("warm", slot=20.0)
     assert slot_ms(cold, 20.0) < 25.0
     assert slot_ms(entry("slow", slot=90.0, served=1000), 20.0) > 85.0
-    assert expected_ms(cold, "g", 20.0) < expected_ms(entry("x", running=4), "g", 20.0)
-    assert rank([cold, warm], "g")[0][1] is warm
+    assert expected_ms(cold, 20.0) < expected_ms(entry("x", running=4), 20.0)
+    assert rank([cold, warm])[0][1] is warm
 
 
 def test_an_unknown_slot_time_is_the_fleet_s() -> None:
@@ -71,13 +72,30 @@ def test_below_a_millisecond_is_noise() -> None:
 
 
 def test_a_newcomer_is_asked_once_then_judged() -> None:
-    new, old = entry("new", served=0, slot=0.0, running=4), entry("old")
+    new, old = entry("new", served=0, slot=0.0), entry("old")
+    new.load = Load(1)
     assert chosen(new, old) == "new"
-    new.sent = 1
+    new.asked = 1
+    assert {chosen(new, old, seed=seed) for seed in range(20)} == {"new", "old"}
+    new.load = Load(2, running=4)
     assert chosen(new, old) == "old"
+
+
+def test_a_newcomer_that_another_gateway_keeps_busy_is_not_new() -> None:
+    assert chosen(entry("new", served=0, slot=0.0, running=4), entry("old")) == "old"
+
+
+def test_one_that_could_not_be_reached_is_left_alone_for_a_while() -> None:
+    dead, busy = entry("dead"), entry("busy", running=99)
+    dead.shunned = 5.0
+    for now, addr in ((4.9, "busy"), (5.0, "dead")):
+        found = pick([dead, busy], now=now, rng=Random(1))
+        assert found is not None
+        assert found.instance.addr == addr
+    assert chosen(dead) == "dead", "better than nobody"
 
 
 def test_a_static_instance_counts_by_what_is_unanswered() -> None:
     static = Entry(Instance("ase", "ocr", "s"), Load(), State.UP, 0.0, 0.0)
     static.inflight, static.sent = 3, 50
-    assert static.queue("g") == 3
+    assert static.queue() == 3

@@ -129,9 +129,36 @@ def test_every_move_is_in_the_table_or_is_none(before: State, event: Event) -> N
 def test_the_queue_is_the_report_and_what_it_cannot_know(
     running: int, acc: int, sent: int, inflight: int, queue: int
 ) -> None:
-    table = Table()
-    table.apply(Report(ONE, Load(1, running=running, acc={"g": acc})), 0.0)
+    table = Table("g")
+    table.apply(Report(ONE, Load(1, running=running, acc={"g": acc, "other": 99})), 0.0)
     entry = table.get(ONE.key)
     assert entry is not None
     entry.sent, entry.inflight = sent, inflight
-    assert entry.queue("g") == queue
+    assert entry.queue() == queue
+
+
+def test_what_was_lost_on_the_way_is_forgotten_when_nothing_is_unanswered() -> None:
+    """Five were sent and never arrived; without this, the next five would count twice."""
+    table = Table("g")
+    table.apply(told(1), 0.0)
+    entry = table.get(ONE.key)
+    assert entry is not None
+    entry.sent = 5
+    table.apply(told(2), 1.0)
+    assert entry.sent == 0
+    entry.sent = entry.inflight = 5
+    table.apply(Report(ONE, Load(3, running=5, acc={"g": 5})), 2.0)
+    assert entry.queue() == 5
+
+
+def test_an_instance_that_comes_back_in_the_same_epoch_keeps_its_count() -> None:
+    table = Table("g", silence=1.0, ttl=1.0)
+    table.apply(Report(ONE, Load(1, acc={"g": 50})), 0.0)
+    table.expire(2.0)
+    assert [change.reason for change in table.expire(4.0)] == [Event.EXPIRED]
+    table.apply(Report(ONE, Load(2, acc={"g": 50})), 5.0)
+    entry = table.get(ONE.key)
+    assert entry is not None
+    entry.sent += 10
+    entry.inflight += 10
+    assert entry.queue() == 10

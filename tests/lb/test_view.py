@@ -131,6 +131,17 @@ def test_random_histories_end_alike() -> None:
     assert shown[0] == shown[1]
 
 
+def test_one_that_left_and_came_back_within_a_frame_is_there() -> None:
+    pair = Pair()
+    pair.report(Report(ONE, Load(1)))
+    pair.flow()
+    for change in pair.hub.forget(ONE.key, 7, Event.EXPIRED):
+        pair.follower.left(change)
+    pair.report(Report(ONE, Load(2)))
+    assert pair.flow() == ["gone expired", "up reported"]
+    assert pair.view.documents == pair.documents
+
+
 def test_a_document_goes_with_its_last_instance_and_comes_again() -> None:
     pair = Pair()
     pair.report(Report(ONE, Load(1)))

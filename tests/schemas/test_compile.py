@@ -70,6 +70,8 @@ def test_a_value_is_accepted_or_not(tree: dict[str, Any], value: Any, accepted: 
         ({"properties": {}, "required": ["a"]}, "schemainput.required: 'a' is not in properties"),
         ({"type": "text"}, "schemainput.type: must be one of array, boolean, integer"),
         ({"type": []}, "schemainput.type: must be one of"),
+        ({"type": 5}, "schemainput.type: must be one of"),
+        ({"required": [[]]}, "schemainput.required: must be a list of names"),
         ({"enum": []}, "schemainput.enum: must be a list with at least one value"),
         ({"minimum": "1"}, "schemainput.minimum: must be a number"),
         ({"maxLength": -1}, "schemainput.maxLength: must be a whole number >= 0"),

@@ -90,6 +90,8 @@ def test_sub_routes_come_by_priority_and_values_as_text() -> None:
         (changed(session_timeout="soon"), "meta.session_timeout: must be a number of seconds"),
         (changed(codeMap={"10110": 99}), "meta.codeMap.10110: must map a code"),
         (changed(codeMap={"x": 400}), "meta.codeMap.x: must map a code"),
+        (changed(codeMap={"--5": 400}), "meta.codeMap.--5: must map a code"),
+        (changed(codeMap={"5": 204}), "meta.codeMap.5: must map a code"),
         (changed(subRoute={}), "meta.subRoute: must be a list"),
         (changed(subRoute=[{}]), "meta.subRoute.0: needs a subServiceId"),
         (OCR | {"schemainput": []}, "schemainput: must be an object"),
@@ -129,3 +131,15 @@ def test_the_digest_does_not_hang_on_order_or_spaces() -> None:
 def test_what_is_not_a_json_object_is_told(text: bytes) -> None:
     with pytest.raises(DocumentError):
         document.parse(text)
+
+
+STRANGE: list[dict[str, Any]] = [
+    {"properties": []},
+    {"properties": {"parameter": 3}},
+    {"properties": {"parameter": {"properties": 3}}},
+]
+
+
+@pytest.mark.parametrize("tree", STRANGE, ids=str)
+def test_a_strange_schemainput_is_left_to_the_compiler(tree: dict[str, Any]) -> None:
+    assert document.read(OCR | {"schemainput": tree}).input == tree

@@ -294,3 +294,40 @@ def test_bad_schema_files_stop_the_start_and_are_all_named(tmp_path: Path) -> No
     assert "b.json: error: meta.serviceId: is missing or empty" in text
     assert "keyword 'minLenght' is not supported" in text
     assert "is in" in text
+
+
+def test_unreachable_instances_do_not_draw_traffic(tmp_path: Path) -> None:
+    """Two dead addresses look idle; one good loader must get what there is all the same."""
+    with grpcio_loader(INFER, lambda data, context: fine()) as good:
+        path = operated(tmp_path, [dead_address(), dead_address(), good])
+        with Gateway("-c", path) as gateway:
+            answers = [gateway.call() for _ in range(40)]
+            assert [answer.status_code for answer in answers].count(200) >= 38
+            attempts = [answer.headers["x-ase-attempts"] for answer in answers]
+            assert attempts.count("1") >= 30, "the dead are not tried again and again"
+
+
+def test_a_loader_that_advertises_what_cannot_be_reached_is_no_sinkhole() -> None:
+    lies = ("--advertise", dead_address())
+    with Gateway() as gateway, Loader(gateway.lb) as good, Loader(gateway.lb, *_probe(lies)) as bad:
+        gateway.joined(good)
+        gateway.joined(bad)
+        answers = [gateway.call() for _ in range(40)]
+        assert [answer.status_code for answer in answers] == [200] * 40
+        assert [answer.headers["x-ase-attempts"] for answer in answers].count("1") >= 30
+
+
+def _probe(flags: tuple[str, ...]) -> tuple[str, ...]:
+    return ("tests/wrappers/probe.py:Probe", *flags)
+
+
+def test_two_loaders_with_one_address_are_told_why(tmp_path: Path) -> None:
+    with Gateway() as gateway, Loader(gateway.lb) as one:
+        gateway.joined(one)
+        flags = _probe(("--advertise", one.addr))
+        with Process(
+            "loader", "run", flags[0], "--lb", gateway.lb, "--port", "0", *flags[1:]
+        ) as two:
+            two.event("listening")
+            said = one.event("report refused")["reason"]
+            assert "another loader reports it too; each needs its own --advertise" in said

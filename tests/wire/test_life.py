@@ -263,3 +263,69 @@ def test_a_busy_port_is_named_with_its_holder() -> None:
         with Process("loader", "run", SLOW, "--port", str(port)) as process:
             assert process.ended() == 1
             assert f"127.0.0.1:{port}" in "\n".join(process.text)
+
+
+def test_what_the_drain_cuts_is_told_in_an_envelope() -> None:
+    flags = ("--gateway-drain", "1", "--gateway-deadline", "60")
+    with Gateway(*flags) as gateway, Loader(gateway.lb) as loader:
+        gateway.joined(loader)
+        with held(gateway, loader, "a") as sock:
+            gateway.signal(signal.SIGTERM)
+            answer = b""
+            while piece := sock.recv(65536):
+                answer += piece
+            assert answer.startswith(b"HTTP/1.1 504 ")
+            assert b'"code": 10102' in answer
+            assert gateway.event("request", code=10102)["fault"] == "deadline"
+            assert gateway.ended() == 0
+            loader.event("let go", request_id="a")
+
+
+def test_while_draining_every_answer_ends_its_connection() -> None:
+    with Gateway("--gateway-lame-duck", "1") as gateway, Loader(gateway.lb) as loader:
+        gateway.joined(loader)
+        assert "connection" not in gateway.call().headers
+        gateway.signal(signal.SIGTERM)
+        gateway.event("draining")
+        assert gateway.call().headers["connection"] == "close"
+        assert gateway.ended() == 0
+
+
+def test_a_client_that_leaves_a_pipeline_cancels_what_runs() -> None:
+    with Gateway() as gateway, Loader(gateway.lb) as loader:
+        gateway.joined(loader)
+        with held(gateway, loader, "a") as sock:
+            sock.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert loader.event("let go", request_id="a")["cancelled"] is True
+        assert gateway.event("request", code=499)["fault"] == "client_gone"
+        assert gateway.call().status_code == 200
+
+
+def test_sigterm_during_init_ends_a_loader_at_once(tmp_path: Path) -> None:
+    fifo = tmp_path / "weights"
+    os.mkfifo(fifo)
+    words = ("loader", "run", "tests/wrappers/loading.py:Loading", "--set", f"fifo={fifo}")
+    with Process(*words, "--port", "0") as loader:
+        loader.event("loading")
+        loader.signal(signal.SIGTERM)
+        assert loader.ended() == 1
+        assert loader.count("listening") == 0
+        loader.event("a thread of the wrapper still runs; leaving it")
+
+
+def test_a_thread_that_never_returns_does_not_keep_a_loader_alive(tmp_path: Path) -> None:
+    fifo = tmp_path / "release"
+    os.mkfifo(fifo)
+    flags = ("--set", f"fifo={fifo}", "--drain", "0.5")
+    spec = "tests/wrappers/stubborn.py:Stubborn"
+    with (
+        Gateway("--gateway-deadline", "0.3") as gateway,
+        Loader(gateway.lb, spec, *flags) as loader,
+    ):
+        gateway.joined(loader)
+        assert gateway.call("stubborn").status_code == 504
+        loader.signal(signal.SIGTERM)
+        gateway.event("instance gone", instance=loader.addr)
+        assert loader.ended() == 1
+        loader.event("a thread of the wrapper still runs; leaving it")
+        assert loader.count("stopped") == 0, "fini is not called under a running thread"

@@ -1,6 +1,7 @@
 """Each row of the status table, through a real socket: the envelope, its code, never a 500."""
 
 import base64
+import contextlib
 import json
 import socket
 from typing import Any
@@ -298,3 +299,54 @@ def test_trailers_do_not_join_the_headers(gateway: Gateway, loader: Loader) -> N
     chunks = b"%x\r\n%s\r\n0\r\nX-Consumer-Username: somebody\r\n\r\n" % (len(told), told)
     head = HEAD + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     assert raw(gateway, head + chunks).startswith(b"HTTP/1.1 200 ")
+
+
+def conversation(gateway: Gateway) -> socket.socket:
+    where = urlsplit(gateway.url)
+    return socket.create_connection((where.hostname, where.port), timeout=30)
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"GET /livez HTTP/1.1\r\nHost: a\r\nX-Endless: ",
+        b"GET /",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX-Endless: ",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;ext=",
+    ],
+    ids=["header", "target", "trailer", "chunk extension"],
+)
+def test_an_endless_line_is_cut(gateway: Gateway, loader: Loader, begin: bytes) -> None:
+    """The parser keeps an unfinished line and joins it anew each time: unbounded, it stalls all."""
+    with conversation(gateway) as sock:
+        sock.sendall(begin)
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while sent < 64 << 20:
+                sent += sock.send(b"a" * 65536)
+        assert sent < 8 << 20
+
+
+def test_a_request_after_an_early_answer_is_served(gateway: Gateway, loader: Loader) -> None:
+    """The first is answered before its body came; the rest of it is no late head."""
+    told = json.dumps(body()).encode()
+    with conversation(gateway) as sock:
+        sock.sendall(HEAD.replace(b"probe", b"nobody") + b"Content-Length: 300000\r\n\r\n")
+        assert sock.recv(65536).startswith(b"HTTP/1.1 404 ")
+        sock.sendall(b" " * 300_000)
+        sock.sendall(HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(told), told))
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_garbage_behind_a_request_is_not_answered_in_its_place(
+    gateway: Gateway, loader: Loader
+) -> None:
+    told = json.dumps(body()).encode()
+    answer = raw(gateway, HEAD + b"Content-Length: %d\r\n\r\n%sgarbage\r\n\r\n" % (len(told), told))
+    assert b"HTTP/1.1 400" not in answer
+
+
+@pytest.mark.parametrize("path", ["/v1/private/probe/", "/v1/apis/", "//v1/private/probe"])
+def test_a_slash_too_many_is_an_envelope_not_a_redirect(gateway: Gateway, path: str) -> None:
+    answer = gateway.http.post(path, json={}, headers={"host": "evil.example"})
+    envelope(answer, 404, 10225)
