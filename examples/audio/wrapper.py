@@ -2,12 +2,10 @@
 
 import io
 import wave
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
-from aseloader import Context, Data, Input, Number, Output, Outputs, Refused, Wrapper
+from aseloader import Input, Number, Output, Refused, Wrapper
 
 
 class Speech(Wrapper):
@@ -21,10 +19,7 @@ class Speech(Wrapper):
     audio = Input("audio", encodings=("wav",))
     segments = Output("text", format="json")
 
-    def once(
-        self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
-    ) -> Outputs:
-        """Read, cut into frames of 20 ms, keep the loud ones, join those close together."""
+    def once(self, params, inputs, context):
         try:
             with wave.open(io.BytesIO(inputs["audio"].data)) as told:
                 rate, width, channels = (
@@ -34,30 +29,28 @@ class Speech(Wrapper):
                 )
                 pcm = told.readframes(told.getnframes())
         except (wave.Error, EOFError):
-            raise Refused("not a readable WAV file") from None
+            raise Refused("not a readable WAV file")
         if width != 2 or not rate or len(pcm) < 2 * channels:
             raise Refused("the WAV must hold 16-bit PCM, and some of it")
-        samples = np.frombuffer(pcm[: len(pcm) // (2 * channels) * 2 * channels], "<i2")
-        mono = samples.reshape(-1, channels).mean(axis=1) / 32768
-        size = max(1, rate // 50)
+        whole = len(pcm) // (2 * channels) * channels
+        mono = np.frombuffer(pcm, "<i2", whole).reshape(-1, channels).mean(axis=1) / 32768
+        size = max(1, rate // 50)  # frames of 20 ms
         frames = np.pad(mono, (0, -len(mono) % size)).reshape(-1, size)
-        loud = np.flatnonzero(_decibels(frames) > params["threshold"])
-        runs = np.split(loud, np.flatnonzero(np.diff(loud) > 10) + 1) if len(loud) else []
+        loud = np.flatnonzero(decibels(frames) > params["threshold"])
+        pauses = np.flatnonzero(np.diff(loud) > 10) + 1  # more than 0.2 s
+        runs = [run for run in np.split(loud, pauses) if len(run)]
+        seconds = size / rate
+        speech = [(float(run[0] * seconds), float((run[-1] + 1) * seconds)) for run in runs]
         return {
             "segments": {
                 "duration_s": round(len(mono) / rate, 3),
                 "sample_rate": rate,
-                "rms_db": round(float(_decibels(mono[None])[0]), 2),
-                "speech": [
-                    {
-                        "start_s": round(run[0] * size / rate, 2),
-                        "end_s": round((run[-1] + 1) * size / rate, 2),
-                    }
-                    for run in runs
-                ],
+                "rms_db": round(float(decibels(mono[None])[0]), 2),
+                "speech": [{"start_s": round(a, 2), "end_s": round(b, 2)} for a, b in speech],
             }
         }
 
 
-def _decibels(frames: Any) -> Any:
+def decibels(frames):
+    """Return the level of each row of samples, in dB of full scale."""
     return 20 * np.log10(np.maximum(np.sqrt((frames**2).mean(axis=1)), 1e-9))

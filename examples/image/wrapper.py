@@ -1,12 +1,10 @@
 """Demo service `image`: a picture in; a thumbnail, and facts about the picture, out."""
 
 import io
-from collections.abc import Mapping
-from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from aseloader import Choice, Context, Data, Input, Integer, Output, Outputs, Refused, Wrapper
+from aseloader import Choice, Data, Input, Integer, Output, Refused, Wrapper
 
 
 class Thumbnail(Wrapper):
@@ -23,30 +21,20 @@ class Thumbnail(Wrapper):
     thumbnail = Output("image")
     facts = Output("text", format="json")
 
-    def once(
-        self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
-    ) -> Outputs:
-        """Open, measure, scale, encode."""
+    def once(self, params, inputs, context):
         try:
             picture = Image.open(io.BytesIO(inputs["image"].data), formats=("PNG", "JPEG"))
             picture.load()
         except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError):
-            raise Refused("not a readable PNG or JPEG picture") from None
+            raise Refused("not a readable PNG or JPEG picture")
         height = max(1, round(picture.height * params["width"] / picture.width))
         if height > 8192:
             raise Refused("the thumbnail would be more than 8192 pixels high; ask for less width")
         small = picture.convert("RGB").resize((params["width"], height))
-        palette = small.quantize(5)
-        counts = sorted(palette.getcolors() or [], reverse=True)
-        colours = palette.getpalette() or []
+        five = small.quantize(5)
+        colours = [five.getpalette()[3 * i : 3 * i + 3] for _, i in sorted(five.getcolors())]
         out = io.BytesIO()
         small.save(out, params["format"], quality=params["quality"])
-        return {
-            "thumbnail": Data(out.getvalue(), {"encoding": params["format"]}),
-            "facts": {
-                "width": picture.width,
-                "height": picture.height,
-                "mode": picture.mode,
-                "colours": ["#" + bytes(colours[3 * i : 3 * i + 3]).hex() for _, i in counts],
-            },
-        }
+        facts = {"width": picture.width, "height": picture.height, "mode": picture.mode}
+        facts["colours"] = ["#" + bytes(colour).hex() for colour in reversed(colours)]
+        return {"thumbnail": Data(out.getvalue(), {"encoding": params["format"]}), "facts": facts}
