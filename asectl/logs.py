@@ -4,7 +4,6 @@ import atexit
 import json
 import logging
 import logging.handlers
-import os
 import queue
 import sys
 from collections.abc import Callable
@@ -60,7 +59,6 @@ def setup(level: str) -> Callable[[], None]:
 
     Returns what writes out all that waits, for a process that must end without ceremony.
     """
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its lines are no JSON; we tell what matters
     sink = logging.StreamHandler(sys.stderr)
     sink.setFormatter(JsonFormatter())
     waiting: queue.Queue[Any] = queue.Queue(_CAPACITY)

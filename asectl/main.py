@@ -3,6 +3,7 @@
 import argparse
 import errno
 import importlib
+import os
 import sys
 from importlib.metadata import version
 
@@ -32,6 +33,8 @@ class Failure(Exception):  # noqa: N818 (a command's end, not a fault of the pro
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return 0 well, 1 failed, 2 usage, 3 config, 4 unreachable."""
+    # Read when grpc is first imported: its lines are no JSON, and we tell what matters.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] in (["--version"], ["version"]):
         print(f"asectl {version('athena-serving')}")
