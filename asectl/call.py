@@ -33,9 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(told: argparse.Namespace) -> int:
     """Call, print what came as JSON, write what did not."""
+    paths: dict[str, str] = {}
     try:
         with httpx.Client(base_url=told.url, timeout=told.timeout, trust_env=False) as client:
             service = _learn(client, told.service)
+            paths = _paths(service, told.o)
             answer = client.post(f"/v1/private/{service.id}", json=request(service, told))
     except httpx.HTTPError as error:
         raise Failure(f"{told.url}: {error}", EXIT_UNREACHABLE) from None
@@ -44,7 +46,7 @@ def run(told: argparse.Namespace) -> int:
     if header["code"] != 0:
         words = f"{header['message']} (code {header['code']}, HTTP {answer.status_code})"
         raise Failure(f"{words}\n  sid {header['sid']}", EXIT_FAILED)
-    _show(service, envelope.get("payload", {}), _paths(told.o))
+    _show(service, envelope.get("payload", {}), paths)
     return 0
 
 
@@ -96,15 +98,24 @@ def _typed(kind: str, text: str) -> Any:
 def _payload(service: Service, given: list[str]) -> dict[str, dict[str, Any]]:
     names = list(service.inputs)
     payload: dict[str, dict[str, Any]] = {}
-    for index, entry in enumerate(given):
-        head, _, tail = entry.partition("=")
-        name, path = (head, tail) if head in names else (names[min(index, len(names) - 1)], entry)
+    for entry in given:
+        name, path = _named(entry, names, "input")
         try:
             data = Path(path).read_bytes()
         except OSError as error:
             raise Failure(f"{path}: {error.strerror}") from None
         payload[name] = _stream(service, name, Path(path).suffix.lstrip(".").lower(), data)
     return payload
+
+
+def _named(entry: str, names: list[str], what: str) -> tuple[str, str]:
+    """Read NAME=PATH, or PATH alone where there is one name. Raises Failure."""
+    head, equals, tail = entry.partition("=")
+    if equals and head in names:
+        return head, tail
+    if not equals and len(names) == 1:
+        return names[0], entry
+    raise Failure(f"{entry}: no {what} of that name; write NAME=PATH, of {', '.join(names)}", 2)
 
 
 def _stream(service: Service, name: str, suffix: str, data: bytes) -> dict[str, Any]:
@@ -124,28 +135,26 @@ def _properties(tree: Mapping[str, Any], *path: str) -> dict[str, Any]:
     return found
 
 
-def _paths(given: list[str]) -> dict[str, str]:
-    return {
-        head if tail else "": tail or head for head, _, tail in (e.partition("=") for e in given)
-    }
+def _paths(service: Service, given: list[str]) -> dict[str, str]:
+    """Return where each output goes; PATH alone is for the one that is not text."""
+    pictures = [name for name, kind in service.accepts.items() if kind is not DataType.TEXT]
+    names = list(service.accepts)
+    return dict(_named(e, names if "=" in e else pictures or names, "output") for e in given)
 
 
 def _show(service: Service, payload: Mapping[str, Any], paths: dict[str, str]) -> None:
-    """Print JSON outputs to stdout; write the others to their paths, or say how large they are."""
+    """Write outputs to their paths; print the others, or say how large they are."""
     shown = {}
     for name, told in payload.items():
         kind = service.accepts.get(name, DataType.OTHER)
         value = told.get(kind.key)
-        if not isinstance(value, str):
-            shown[name] = value
-            continue
-        data = base64.b64decode(value)
-        path = paths.get(name) or paths.pop("", "")
-        if path:
-            Path(path).write_bytes(data)
-            print(f"{name}: wrote {len(data)} bytes to {path}", file=sys.stderr)
-        elif kind is DataType.TEXT:
-            shown[name] = data.decode("utf-8", "replace")
+        embedded = not isinstance(value, str)
+        data = json.dumps(value, indent=2).encode() if embedded else base64.b64decode(value)
+        if name in paths:
+            Path(paths[name]).write_bytes(data)
+            print(f"{name}: wrote {len(data)} bytes to {paths[name]}", file=sys.stderr)
+        elif embedded or kind is DataType.TEXT:
+            shown[name] = value if embedded else data.decode("utf-8", "replace")
         else:
             print(f"{name}: {len(data)} bytes of {kind.key}; -o FILE keeps them", file=sys.stderr)
     if shown:

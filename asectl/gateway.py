@@ -10,7 +10,7 @@ from asectl.main import EXIT_CONFIG, Failure
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
-    options.add_config(parser, ("gateway", "lb"))
+    options.add_config(parser, ("gateway", "lb"), without=("lb.admin_port",))
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
 
 

@@ -14,10 +14,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(told: argparse.Namespace) -> int:
     """Print the file."""
     from deploy import kong
+    from gateway import folder
 
-    config, _ = options.read(told)
+    config, base = options.read(told)
     try:
-        print(kong.render(config), end="")
-    except kong.KongError as error:
+        schemas = folder.load(base / config.schemas, {}, 0.0) if config.schemas else []
+        print(kong.render(config, [contract.deadline for contract in schemas]), end="")
+    except (kong.KongError, folder.FolderError) as error:
         raise Failure(str(error), EXIT_CONFIG) from None
     return 0

@@ -14,7 +14,7 @@ _logger = logging.getLogger("ase.lb")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
-    options.add_config(parser, ("lb",))
+    options.add_config(parser, ("lb",), without=("lb.hub", "lb.accept_schemas", "schemas"))
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
 
 

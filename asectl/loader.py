@@ -25,9 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lb", default="127.0.0.1:8220", metavar="HOST:PORT,...",
         help="the hubs to report to (%(default)s)",
     )  # fmt: skip
-    parser.add_argument("--total", type=int, default=0, help="requests at a time (the Wrapper's)")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="an entry of init's config"
+        "--total", type=_count, default=0, metavar="N", help="requests at a time (the Wrapper's)"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        type=_entry,
+        default=[],
+        metavar="KEY=VALUE",
+        help="an entry of init's config",
     )
     parser.add_argument("--drain", type=float, default=30.0, help="seconds for what runs (30)")
     parser.add_argument("--log-level", default="info", help="least level that is logged (info)")
@@ -47,7 +54,7 @@ def run(told: argparse.Namespace) -> int:
         hubs=tuple(hub for hub in told.lb.split(",") if hub),
         total=told.total,
         drain=told.drain,
-        config=dict(entry.partition("=")[::2] for entry in told.set),
+        config=dict(told.set),
     )
     try:
         kind = loader.load(told.wrapper)
@@ -63,6 +70,19 @@ def run(told: argparse.Namespace) -> int:
         return process.serve(main, until_stdin_closes=told.until_stdin_closes)
     except (loader.LoadError, DeclarationError) as error:
         raise Failure(str(error)) from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return int(text)
+
+
+def _entry(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError("must be KEY=VALUE")
+    return key, value
 
 
 def _leave_threads(flush: Callable[[], None]) -> None:

@@ -12,6 +12,7 @@ COMMANDS = {
     "gateway": ("asectl.gateway", "run a gateway (WebGate, Atom and, unless told otherwise, LB)"),
     "lb": ("asectl.lb", "run an LB hub in its own process"),
     "loader run": ("asectl.loader", "serve a Wrapper: asectl loader run FILE:Class"),
+    "loader schema": ("asectl.schema", "print the schema document of a Wrapper"),
     "call": ("asectl.call", "call a service with a file, as the curl line does"),
     "kong render": ("asectl.kong", "print a declarative Kong file for an ase.yaml"),
     "healthcheck": ("asectl.healthcheck", "exit 0 when a gateway is ready, or a loader serves"),

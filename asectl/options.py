@@ -12,16 +12,22 @@ from config.options import SECTIONS, Config, meta_of, plain_fields
 DEFAULT_FILE = "ase.yaml"
 
 
-def add_config(parser: argparse.ArgumentParser, sections: tuple[str, ...]) -> None:
-    """Add `--config` and a flag for every option of the sections, and the log level's."""
+def add_config(
+    parser: argparse.ArgumentParser, sections: tuple[str, ...], *, without: tuple[str, ...] = ()
+) -> None:
+    """Add `--config`, a flag for every option of the sections, `schemas` and the log level.
+
+    `without` names options that mean nothing to the command.
+    """
     parser.add_argument(
         "-c", "--config", metavar="FILE", help=f"the config file (default: {DEFAULT_FILE}, if any)"
     )
     for section in sections:
         for told in plain_fields(SECTIONS[section]):
-            _add(parser, f"{section}.{told.name}", told)
+            if f"{section}.{told.name}" not in without:
+                _add(parser, f"{section}.{told.name}", told)
     for told in plain_fields(Config):
-        if told.name in ("schemas", "log_level"):
+        if told.name in ("schemas", "log_level") and told.name not in without:
             _add(parser, told.name, told)
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--each", type=int, default=2, help="loader processes per Wrapper (2)")
     parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="an entry of init's config"
+    )
+    parser.add_argument(
         "--port", type=int, default=8200,
         help="first port: gateway PORT, lb PORT+20, loaders from PORT+40, admin PORT+90 (8200); "
         "0 takes free ones",
@@ -37,12 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(told: argparse.Namespace) -> int:
     """Run until Ctrl-C; every process that was started ends with this one."""
+    if told.each < 1:
+        raise Failure("--each must be 1 or more", 2)
+    if not 0 <= told.port <= 65535 - 200:
+        raise Failure(f"--port must be 0 or 1 to {65535 - 200}: others are counted from it", 2)
     wrappers = [*told.wrappers]
     if told.demo:
         wrappers += [str(EXAMPLES / name / "wrapper.py") for name in _DEMO]
     if not wrappers:
         raise Failure("nothing to serve: give --demo, or FILE:Class of a Wrapper", 2)
-    supervisor = _Supervisor(told.port)
+    supervisor = _Supervisor(told.port, [f"--set={entry}" for entry in told.set])
 
     async def main(stop: "asyncio.Future[bool]") -> None:
         await supervisor.run(wrappers, told.each, stop)
@@ -53,66 +60,95 @@ def run(told: argparse.Namespace) -> int:
 
 @dataclass(slots=True)
 class _Child:
+    """A process we started: what it is called, where it listens, whether it takes part."""
+
     name: str
     process: asyncio.subprocess.Process
+    wrapper: str = ""
+    service: str = ""
+    addr: str = ""
+    joined: bool = False
+    ended: bool = False
 
 
 class _Supervisor:
     """The children, and what they say."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, settings: list[str]) -> None:
         self._port = port
-        self._children: list[_Child] = []
+        self._settings = settings
+        self._gateway: _Child | None = None
+        self._loaders: list[_Child] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._starting: asyncio.Task[None] | None = None
-        self._listening: asyncio.Future[dict[str, Any]]
-        self._joined: set[str] = set()
-        self._expected = 0
-        self._all_joined = asyncio.Event()
+        self._addresses: dict[str, str] = {}
+        self._changed = asyncio.Event()
         self._stopping = False
-        self._gateway_ended = asyncio.Event()
         self.code = 0
 
     async def run(self, wrappers: list[str], each: int, stop: "asyncio.Future[bool]") -> None:
-        self._listening = asyncio.get_running_loop().create_future()
-        self._expected = len(wrappers) * each
-        ended = asyncio.create_task(self._gateway_ended.wait())
+        """Start everything, tell what happens, end everything."""
+        working = asyncio.create_task(self._work(wrappers, each))
         try:
-            await self._spawn("gateway", self._gateway_command())
-            await _first(self._listening, ended, stop)
-            if self._listening.done():
-                self._starting = asyncio.create_task(self._start_loaders(wrappers, each))
-                await _first(stop, ended)
+            await asyncio.wait((working, stop), return_when=asyncio.FIRST_COMPLETED)
             self.code = 0 if stop.done() else EXIT_FAILED
         finally:
-            ended.cancel()
+            working.cancel()
             await self._end()
 
-    async def _start_loaders(self, wrappers: list[str], each: int) -> None:
-        addresses = self._listening.result()
-        _say(f"gateway  {addresses['gateway']}")
-        _say(f"lb       {addresses['lb']}")
-        _say(f"admin    {addresses['admin']}  (/metrics, /lb/state)")
+    async def _work(self, wrappers: list[str], each: int) -> None:
+        """Start the gateway, then the loaders; return when one of them is missing for good."""
+        self._gateway = await self._spawn("gateway", self._gateway_command())
+        await self._until(lambda: bool(self._addresses) or self._is_over())
+        if self._is_over():
+            return
+        for word, key in (("gateway", "gateway"), ("lb", "lb"), ("admin", "admin")):
+            _say(f"{word:<9}{self._addresses[key]}")
         for number, wrapper in enumerate(w for w in wrappers for _ in range(each)):
-            name = f"{_service_name(wrapper)}-{number % each + 1}"
             port = self._port + 40 + number if self._port else 0
-            command = ["loader", "run", wrapper, "--lb", addresses["lb"], "--port", str(port)]
-            await self._spawn(name, command)
-        await self._all_joined.wait()
-        _say("\nready; try, in another terminal:")
-        for wrapper in wrappers:
-            for line in _examples(wrapper, addresses["gateway"]):
-                _say(f"  {line}")
+            flags = ["--lb", self._addresses["lb"], "--port", str(port), *self._settings]
+            name = f"{_short_name(wrapper)}-{number % each + 1}"
+            child = await self._spawn(name, ["loader", "run", wrapper, *flags])
+            child.wrapper = wrapper
+            self._loaders.append(child)
+        await self._until(lambda: all(c.joined or c.ended for c in self._loaders))
+        if not self._is_over():
+            self._say_ready()
+        await self._until(self._is_over)
+        if all(child.ended for child in self._loaders):
+            _say("no loader is left")
+
+    def _is_over(self) -> bool:
+        """Return whether there is nothing left to run for."""
+        gateway_ended = self._gateway is not None and self._gateway.ended
+        return gateway_ended or (
+            bool(self._loaders) and all(child.ended for child in self._loaders)
+        )
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        while not holds():
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _say_ready(self) -> None:
+        missing = ", ".join(child.name for child in self._loaders if child.ended)
+        _say(f"\nready{' without ' + missing if missing else ''}; try, in another terminal:")
+        seen: set[str] = set()
+        for child in self._loaders:
+            if child.joined and child.wrapper not in seen:
+                seen.add(child.wrapper)
+                for line in _examples(child, self._addresses["gateway"]):
+                    _say(f"  {line}")
         _say("Ctrl-C ends everything.\n")
 
-    async def _spawn(self, name: str, command: list[str]) -> None:
-        child = await asyncio.create_subprocess_exec(
+    async def _spawn(self, name: str, command: list[str]) -> _Child:
+        process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "asectl", *command, "--until-stdin-closes",
             stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C reaches us alone; we end them in order
         )  # fmt: skip
-        self._children.append(_Child(name, child))
-        self._tasks.append(asyncio.create_task(self._listen(name, child)))
+        child = _Child(name, process)
+        self._tasks.append(asyncio.create_task(self._listen(child)))
+        return child
 
     def _gateway_command(self) -> list[str]:
         base = self._port
@@ -123,50 +159,62 @@ class _Supervisor:
         ]
         return ["gateway", "--lb-accept-schemas", "true", *flags]
 
-    async def _listen(self, name: str, child: asyncio.subprocess.Process) -> None:
-        assert child.stderr is not None  # noqa: S101 (it is a pipe)
-        async for line in _lines(child.stderr):
+    async def _listen(self, child: _Child) -> None:
+        stderr = child.process.stderr
+        assert stderr is not None  # noqa: S101 (it is a pipe)
+        async for line in _lines(stderr):
             try:
                 told = json.loads(line)
             except ValueError:
                 print(line, file=sys.stderr, flush=True)
             else:
-                self._tell(name, told)
-        code = await child.wait()
+                self._tell(child, told)
+        code = await child.process.wait()
+        child.ended = True
         if not self._stopping:
-            _say(f"{name} (pid {child.pid}) ended, {_ending(code)}")
-        if name == "gateway":
-            self._gateway_ended.set()
+            _say(f"{child.name:<9}ended (pid {child.process.pid}), {_ending(code)}")
+        self._changed.set()
 
-    def _tell(self, name: str, told: dict[str, Any]) -> None:
+    def _tell(self, child: _Child, told: dict[str, Any]) -> None:
         message = told["message"]
-        if name == "gateway" and message == "listening":
-            self._listening.set_result(told)
-        elif name == "gateway" and message.startswith("instance "):
+        if message == "listening" and child is self._gateway:
+            self._addresses = told
+        elif message == "listening":
+            child.addr, child.service = told["addr"], told["service"]
+        elif message.startswith("instance ") and child is self._gateway:
             self._moved(told)
         elif message == "request":
             _say(_request_line(told))
-        elif told["level"] in ("warning", "error"):
+        elif told["level"] in ("warning", "error") and not self._stopping:
             more = told.get("traceback") or told.get("reason") or told.get("cure") or ""
-            if not self._stopping:
-                _say(f"{name}: {message} {more}".rstrip())
+            sid = f" (sid {told['sid']})" if "sid" in told else ""
+            _say(f"{child.name:<9}{message}{sid} {more}".rstrip())
+        self._changed.set()
 
     def _moved(self, told: dict[str, Any]) -> None:
-        instance = f"{told['service']} {told['instance']}"
-        if told["after"] == "up":
-            self._joined.add(instance)
+        addr = told["instance"]
+        child = next((child for child in self._loaders if child.addr == addr), None)
+        if told["after"] == "up" and child is None:
+            # Its own line has not been read yet: the two come by different pipes.
+            child = next((c for c in self._loaders if not c.addr and not c.ended), None)
+            if child is not None:
+                child.addr, child.service = addr, told["service"]
+        if child is not None and told["after"] == "up":
+            child.joined = True
         if not self._stopping:
+            name = child.name if child else told["service"]
             verb = {"up": "joined", "gone": "left"}.get(told["after"], told["after"])
-            _say(f"loader   {instance} {verb} ({told['reason']})")
-        if len(self._joined) >= self._expected:
-            self._all_joined.set()
+            why = told["reason"]
+            if child and told["after"] == "up":
+                why = f"pid {child.process.pid}"
+            _say(f"{name:<9}{addr} {verb} ({why})")
 
     async def _end(self) -> None:
         """End the gateway, then the loaders, each by closing its stdin; what lingers is killed."""
         self._stopping = True
-        if self._starting is not None:
-            self._starting.cancel()
-        for group in (self._children[:1], self._children[1:]):
+        _say("ending: what runs is finished first")
+        gateway = [self._gateway] if self._gateway else []
+        for group in (gateway, self._loaders):
             for child in group:
                 if child.process.stdin is not None:
                     child.process.stdin.close()
@@ -175,12 +223,9 @@ class _Supervisor:
                     await asyncio.gather(*(child.process.wait() for child in group))
             for child in group:
                 if child.process.returncode is None:
+                    _say(f"{child.name:<9}did not end in {_PATIENCE:g} s; killed")
                     child.process.kill()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-async def _first(*futures: "asyncio.Future[Any]") -> None:
-    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
@@ -196,22 +241,31 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
         yield rest.decode("utf-8", "replace")
 
 
-def _service_name(wrapper: str) -> str:
+def _short_name(wrapper: str) -> str:
     file, _, name = wrapper.partition(":")
     return name.lower() or Path(file).parent.name
 
 
-def _examples(wrapper: str, gateway: str) -> list[str]:
-    """Return the lines to paste for a Wrapper that has a `request.json` and samples beside it."""
-    folder = Path(wrapper.partition(":")[0]).parent
+def _examples(child: _Child, gateway: str) -> list[str]:
+    """Return the lines to paste for a Wrapper: with what lies beside it, where something does."""
+    folder = Path(child.wrapper.partition(":")[0]).parent
     body = folder / "request.json"
-    if not body.is_file():
-        return []
-    shown = shlex.quote(os.path.relpath(body))
-    service = json.loads(body.read_text())
-    name = next(iter(service.get("parameter") or {folder.name: None}))
-    url = f"{gateway}/v1/private/{name}"
-    return [f"curl -s {url} -H 'Content-Type: application/json' -d @{shown}"]
+    sample = next(iter(sorted(folder.glob("sample.*"))), None)
+    lines = []
+    if body.is_file():
+        url = f"{gateway}/v1/private/{child.service}"
+        data = shlex.quote(os.path.relpath(body))
+        lines.append(f"curl -sS {url} -H 'Content-Type: application/json' -d @{data}")
+    where = "" if gateway == "http://127.0.0.1:8200" else f" --url {gateway}"
+    file = shlex.quote(os.path.relpath(sample)) if sample else "PATH"
+    lines.append(f"{_asectl()} call {child.service}{where} --file {file}")
+    return lines
+
+
+def _asectl() -> str:
+    """Return how this command was called, as one would type it."""
+    called = Path(sys.argv[0])
+    return shlex.quote(os.path.relpath(called)) if called.name == "asectl" else "asectl"
 
 
 def _request_line(told: dict[str, Any]) -> str:

@@ -1,11 +1,17 @@
 """A wrapper class read: its attributes as a declaration, and as its schema document. Pure."""
 
 import inspect
+import re
 from typing import Any
 
 from aseloader.fields import Input, Output, Parameter
 from aseloader.wrapper import Wrapper
 from schemas import declare, document
+from schemas.compile import compile_input
+from schemas.document import DocumentError
+from schemas.validate import Validator
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
 class DeclarationError(Exception):
@@ -53,11 +59,30 @@ def schema(wrapper: type[Wrapper]) -> bytes:
 
 def _check(wrapper: type[Wrapper]) -> None:
     where = wrapper.__name__
-    if not wrapper.service:
-        raise DeclarationError(f"{where}: set `service`, the id clients put into the URL")
+    if not _ID.fullmatch(wrapper.service):
+        words = "the id clients put into the URL: letters, digits, '_', '.', '-'"
+        raise DeclarationError(f"{where}: set `service`, {words}")
     if wrapper.total < 1:
         raise DeclarationError(f"{where}: `total` must be 1 or more requests at a time")
     if not members(wrapper, Output):
         raise DeclarationError(f"{where}: declare at least one Output")
     if wrapper.once is Wrapper.once:
         raise DeclarationError(f"{where}: write `once(self, params, inputs, context)`")
+    for name in (*members(wrapper, Parameter), *members(wrapper, Input), *members(wrapper, Output)):
+        if name in vars(Wrapper):
+            raise DeclarationError(f"{where}.{name}: this name is the Wrapper's own; take another")
+    for name, told in members(wrapper, Parameter).items():
+        _check_default(f"{where}.{name}", told)
+
+
+def _check_default(where: str, told: Parameter) -> None:
+    rules = told.rules()
+    low, high = rules.get("minimum"), rules.get("maximum")
+    if low is not None and high is not None and low > high:
+        raise DeclarationError(f"{where}: minimum {low} is more than maximum {high}")
+    try:
+        broken = Validator(compile_input(rules)).violations(told.default)
+    except DocumentError as error:
+        raise DeclarationError(f"{where}: {error}") from error
+    if broken:
+        raise DeclarationError(f"{where}: its default {told.default!r} {broken[0].rule}")

@@ -47,7 +47,7 @@ class Engine:
         when all licences are taken; nothing ran then.
         """
         if not self._meter.take(gateway):
-            raise AseError(FULL, f"{FULL.code} {FULL.words}")
+            raise AseError(FULL, f"{FULL.code} all licences are taken")
         began = time.monotonic()
         gone = threading.Event()
         deadline = None if seconds is None else began + seconds

@@ -114,13 +114,18 @@ class Choice(Parameter):
         return {"type": "string", "enum": self._words}
 
 
-_KINDS = {kind.key: kind for kind in DataType}
+def _kind(word: str) -> DataType:
+    known = {kind.key: kind for kind in DataType}
+    if word not in known:
+        raise ValueError(f"{word!r} is no kind of payload; there is: {', '.join(known)}")
+    return known[word]
 
 
 class Input:
     """A payload that comes in: `kind` is text, audio, image, video or other.
 
     `encodings` are the values that its `encoding` may have (none: any); `max_bytes` bounds it.
+    The bytes are the caller's as they are: a text need not be UTF-8. Raises ValueError.
     """
 
     def __init__(
@@ -131,7 +136,7 @@ class Input:
         max_bytes: int = 10 * 1024 * 1024,
         required: bool = True,
     ) -> None:
-        self.kind = _KINDS[kind]
+        self.kind = _kind(kind)
         self.encodings = encodings
         self.max_bytes = max_bytes
         self.required = required
@@ -141,6 +146,6 @@ class Output:
     """A payload that goes out. With `format="json"` clients see the JSON itself, not base64."""
 
     def __init__(self, kind: str, *, encodings: tuple[str, ...] = (), format: str = "") -> None:  # noqa: A002 (the envelope's own word)
-        self.kind = _KINDS[kind]
+        self.kind = _kind(kind)
         self.encodings = encodings
         self.format = format

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import importlib.util
+import inspect
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +59,10 @@ def load(spec: str) -> type[Wrapper]:
     module = importlib.util.module_from_spec(found)
     sys.modules[found.name] = module
     sys.path.insert(0, str(path.parent))
-    found.loader.exec_module(module)
+    try:
+        found.loader.exec_module(module)
+    except Exception as error:
+        raise LoadError(_told(error, path)) from error
     wrappers = {
         key: value
         for key, value in vars(module).items()
@@ -82,8 +87,8 @@ async def run(
     `ready` is told the advertised address once the port is open; the first report follows it, so
     nothing is reported before `init` has succeeded. Returns False when a thread of the wrapper
     still runs, in `init` or after the drain: the process can then only be ended from outside, and
-    `fini` was not called. Raises OSError for a port that cannot be had, DeclarationError, and what
-    `init` raises.
+    `fini` was not called. Raises OSError for a port that cannot be had, DeclarationError, and
+    LoadError for what `init` raises.
     """
     text = declare.schema(kind)
     wrapper = kind()
@@ -91,7 +96,8 @@ async def run(
     await asyncio.wait((starting, stop), return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         return False
-    starting.result()
+    if starting.exception() is not None:
+        raise LoadError(_told(starting.exception(), Path(inspect.getfile(kind))))
     loader = _Loader(wrapper, text, options)
     try:
         ready(await loader.start())
@@ -103,6 +109,14 @@ async def run(
             await asyncio.to_thread(wrapper.fini)
             _logger.info("stopped")
     return loader.idle
+
+
+def _told(error: BaseException | None, path: Path) -> str:
+    """Tell an error of the author's file: the frames from there on, and the error itself."""
+    frames = traceback.extract_tb(error.__traceback__ if error else None)
+    own = next((i for i, f in enumerate(frames) if Path(f.filename) == path), 0)
+    lines = traceback.format_list(frames[own:]) + traceback.format_exception_only(error)
+    return f"{path.name} does not load\n{''.join(lines)}".rstrip()
 
 
 class _Loader:

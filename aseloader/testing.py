@@ -1,6 +1,7 @@
-"""Calling a wrapper in a test, without ports: frames in, frames out, as the server would."""
+"""Calling a wrapper in a test, without ports: validated and run as it will be served."""
 
 import asyncio
+import base64
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -9,12 +10,19 @@ from aseloader import declare
 from aseloader.engine import Engine
 from aseloader.wrapper import Data, Wrapper
 from lb.meter import Meter
+from schemas import document
+from schemas.compile import compile_input
+from schemas.errors import BAD_REQUEST
 from schemas.text import as_text
+from schemas.validate import Validator
 from schemas.wire import LoaderInput, MetaDesc, Payload
 
 
 class LoaderError(Exception):
-    """The loader answered with a code: 10107 for `Refused`, 10106 and 10908 for its own faults."""
+    """The call was answered with a code.
+
+    10163: the gateway would not let it pass; 10107: `Refused`; 10106, 10908: the wrapper's faults.
+    """
 
     def __init__(self, code: int, words: str) -> None:
         super().__init__(f"{code}: {words}")
@@ -33,6 +41,8 @@ class LoaderFor:
         self._wrapper = wrapper
         self._config = config or {}
         self._declared = declare.declaration(type(wrapper))
+        schema = document.read(document.parse(declare.schema(type(wrapper)))).input
+        self._validator = Validator(compile_input(schema))
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
@@ -57,20 +67,33 @@ class LoaderFor:
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Data]:
         """Return the outputs of one request by name. Raises LoaderError for a code other than 0."""
-        frame = self._frame(params or {}, inputs or {}, headers or {})
+        given = {n: v if isinstance(v, Data) else Data(v) for n, v in (inputs or {}).items()}
+        self._validate(params or {}, given)
+        frame = self._frame(params or {}, given, headers or {})
         output = self._runner.run(self._engine.once(frame, gateway="test", seconds=None))
         if output.code != 0:
             raise LoaderError(output.code, output.err)
         return {told.meta.name: Data(told.data, dict(told.meta.attribute)) for told in output.pl}
 
+    def _validate(self, params: Mapping[str, Any], inputs: Mapping[str, Data]) -> None:
+        keys = {stream.name: stream.kind.key for stream in self._declared.inputs}
+        payload = {
+            name: {**told.attributes, keys.get(name, "other"): base64.b64encode(told.data).decode()}
+            for name, told in inputs.items()
+        }
+        body = {
+            "header": {"app_id": "test", "status": 3},
+            "parameter": {self._declared.id: dict(params)},
+            "payload": payload,
+        }
+        violations = self._validator.violations(body)
+        if violations:
+            raise LoaderError(BAD_REQUEST.code, "; ".join(map(str, violations)))
+
     def _frame(
-        self,
-        params: Mapping[str, Any],
-        inputs: Mapping[str, bytes | Data],
-        headers: Mapping[str, str],
+        self, params: Mapping[str, Any], inputs: Mapping[str, Data], headers: Mapping[str, str]
     ) -> LoaderInput:
         kinds = {stream.name: stream.kind for stream in self._declared.inputs}
-        given = {n: v if isinstance(v, Data) else Data(v) for n, v in inputs.items()}
         return LoaderInput(
             serviceId=self._declared.id,
             serviceName=self._declared.id,
@@ -83,6 +106,6 @@ class LoaderFor:
                     meta=MetaDesc(name=name, dataType=int(kinds[name]), attribute=data.attributes),
                     data=data.data,
                 )
-                for name, data in given.items()
+                for name, data in inputs.items()
             ],
         )

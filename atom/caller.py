@@ -56,7 +56,8 @@ class GrpcCaller:
                 dialect.method, request, timeout=timeout, metadata=self._metadata
             )
         except RpcError as error:
-            raise AseError(_fault(error), _words(error)) from error
+            fault = _fault(error)
+            raise AseError(fault, _words(error, fault)) from error
         return dialect.unwrap(answer)
 
     async def forget(self, target: Target, grace: float) -> None:
@@ -82,6 +83,7 @@ def _fault(error: RpcError) -> Fault:
     return LOST
 
 
-def _words(error: RpcError) -> str:
-    """Say the status alone: details of the transport are for the log, not for the caller."""
-    return "" if error.status is Status.DEADLINE_EXCEEDED else f"loader call: {error.status.name}"
+def _words(error: RpcError, fault: Fault) -> str:
+    """Say what happened in the table's words; details of the transport are not for the caller."""
+    plain = fault is not LOST or error.status is Status.UNAVAILABLE
+    return "" if plain else f"loader call ended with {error.status.name}"

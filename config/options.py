@@ -10,9 +10,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """What is said of an option: help with its unit, least and greatest value, allowed words."""
+    """What is said of an option: help with its unit, least and greatest value, allowed words.
+
+    `form` is a pattern that a text must have, `wish` what that means in words.
+    """
 
     help: str
+    form: str = ""
+    wish: str = ""
     least: float | None = None
     most: float | None = None
     words: tuple[str, ...] = ()
@@ -25,12 +30,18 @@ def option(
     least: float | None = None,
     most: float | None = None,
     words: tuple[str, ...] = (),
+    form: tuple[str, str] = ("", ""),
 ) -> Any:
     """Declare one option of a section."""
-    meta = {"option": Meta(help, least, most, words)}
+    meta = {"option": Meta(help, *form, least, most, words)}
     if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata=meta)
     return field(default=default, metadata=meta)
+
+
+_PORT = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
+ADDR = (rf"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.%]+\]):{_PORT}", "host:port, without a scheme")
+SERVICE = (r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", "a service id (letters, digits, '_', '.', '-')")
 
 
 def meta_of(told: Field[Any]) -> Meta:
@@ -79,7 +90,9 @@ class LbOptions:
     host: str = option("127.0.0.1", "address to listen on")
     port: int = port_option(8220, "load reports (gRPC)")
     admin_port: int = port_option(8291, "the admin API of a hub in its own process (asectl lb)")
-    hub: str = option("", "host:port of a hub in its own process; empty: inside the gateway")
+    hub: str = option(
+        "", "host:port of a hub in its own process; empty: inside the gateway", form=ADDR
+    )
     accept_schemas: bool = option(False, "let loaders bring the schemas of their services")
     silence: float = option(1.5, "seconds without a report that make a loader suspect", least=0.1)
     ttl: float = option(3.0, "seconds after which a suspect loader is forgotten", least=0.1)
@@ -98,8 +111,8 @@ class ServiceOptions:
 class InstanceOptions:
     """One entry of `instances`: a loader that does not report."""
 
-    service: str = option("", "service id")
-    addr: str = option("", "host:port to call")
+    service: str = option("", "service id", form=SERVICE)
+    addr: str = option("", "host:port to call", form=ADDR)
     protocol: str = option("native", "how it is called", words=("native", "xsf"))
     total: int = option(1, "requests it takes at a time", least=1, most=10_000)
 

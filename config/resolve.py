@@ -2,12 +2,13 @@
 
 import difflib
 import math
+import re
 import typing
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from config.options import ITEMS, SECTIONS, Config, meta_of, plain_fields
+from config.options import ITEMS, SECTIONS, SERVICE, Config, meta_of, plain_fields
 from config.source import ConfigError, Fault, Path, Source
 
 PREFIX = "ASE_"
@@ -19,8 +20,9 @@ def resolve(source: Source | None, environ: Mapping[str, str], flags: Mapping[st
     `environ` holds ASE_GATEWAY_PORT and the like; `flags` are {"gateway.port": "0"}. Raises
     ConfigError naming every unknown key and every bad value, in the file with line and column.
     """
-    reader = _Reader(source or Source("defaults"))
+    reader = _Reader(source or Source("flags and environment"))
     config = reader.config(environ, flags)
+    reader.strangers(environ)
     if reader.faults:
         raise ConfigError(reader.source.name, reader.source.lines, reader.faults)
     return config
@@ -49,6 +51,17 @@ class _Reader:
             else:
                 values |= self._option(Config, told, tree, (), environ, flags)
         return Config(**values)
+
+    def strangers(self, environ: Mapping[str, str]) -> None:
+        """Tell the variables that look like options of a section and are none."""
+        for section, kind in SECTIONS.items():
+            prefix = f"{PREFIX}{section.upper()}_"
+            known = {prefix + told.name.upper() for told in plain_fields(kind)}
+            for name in environ:
+                if name.startswith(prefix) and name not in known:
+                    near = difflib.get_close_matches(name, known, n=1)
+                    hint = f"did you mean {near[0]}?" if near else ""
+                    self.faults.append(Fault(f"unknown variable {name}", None, hint))
 
     def _section(
         self,
@@ -116,10 +129,23 @@ class _Reader:
             key: self._section(section, self._mapping(item, (name, key)), (name, key), {}, {})
             for key, item in pairs.items()
         }
+        for key, item in read.items():
+            if listed:
+                self._needs(item, ("service", "addr"), (name, key))
+            elif not re.fullmatch(SERVICE[0], key):
+                words = f"services.{key} must be {SERVICE[1]}"
+                self.faults.append(Fault(words, self.source.places.get((name, key, ""))))
         if listed:
-            for index, item in read.items():
-                self._needs(item, ("service", "addr"), (name, index))
+            self._twins(list(read.values()))
         return {name: list(read.values()) if listed else read}
+
+    def _twins(self, instances: list[Any]) -> None:
+        seen = set()
+        for index, item in enumerate(instances):
+            if (item.service, item.addr) in seen:
+                place = self.source.places.get(("instances", index))
+                self.faults.append(Fault(f"instances.{index} stands here twice", place))
+            seen.add((item.service, item.addr))
 
     def _needs(self, item: Any, names: tuple[str, ...], path: Path) -> None:
         for name in names:
@@ -173,6 +199,8 @@ def _wrong(told: Any, kind: Any, value: Any) -> str:
             return f"must be at least {meta.least:g} (got {value})"
         if meta.most is not None and value > meta.most:
             return f"must be at most {meta.most:g} (got {value})"
+    if meta.form and value and not re.fullmatch(meta.form, str(value)):
+        return f"must be {meta.wish} (got {value!r})"
     if meta.words and value not in meta.words:
         return f"must be one of {', '.join(meta.words)} (got {value!r})"
     return ""

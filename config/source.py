@@ -30,8 +30,9 @@ class ConfigError(Exception):
     """Everything that is wrong with a configuration, told at once; `str()` shows each in place."""
 
     def __init__(self, name: str, lines: list[str], faults: list[Fault]) -> None:
-        super().__init__("\n".join(_shown(name, lines, fault) for fault in faults))
-        self.faults = tuple(faults)
+        ordered = sorted(faults, key=_order)
+        super().__init__("\n".join(_shown(name, lines, fault) for fault in ordered))
+        self.faults = tuple(ordered)
 
 
 @dataclass(slots=True)
@@ -95,6 +96,10 @@ def _mapping(
         values[key] = _value(value_node, (*path, key), source, faults)
         source.places[(*path, key, "")] = _place(key_node)
     return values
+
+
+def _order(fault: Fault) -> tuple[int, int]:
+    return (fault.place.line, fault.place.column) if fault.place else (0, 0)
 
 
 def _at(mark: Any) -> Place | None:

@@ -8,6 +8,7 @@ loaders, not of the gateway that says so; they never count against a target. Onl
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
@@ -22,12 +23,15 @@ class KongError(Exception):
     """An `ase.yaml` that no Kong file can be made of; `str()` names the option and the cure."""
 
 
-def render(config: Config) -> str:
-    """Return the file as YAML text. Raises KongError."""
-    return yaml.safe_dump(document(config), sort_keys=False, width=100)
+def render(config: Config, deadlines: Iterable[float] = ()) -> str:
+    """Return the file as YAML text. Raises KongError.
+
+    `deadlines` are those that the operator's schema documents tell, in seconds.
+    """
+    return yaml.safe_dump(document(config, deadlines), sort_keys=False, width=100)
 
 
-def document(config: Config) -> dict[str, Any]:
+def document(config: Config, deadlines: Iterable[float] = ()) -> dict[str, Any]:
     """Return the file as plain values. Raises KongError."""
     _check(config)
     kong = config.kong
@@ -50,7 +54,7 @@ def document(config: Config) -> dict[str, Any]:
                 "port": 8200,
                 "protocol": "http",
                 "connect_timeout": 1000,
-                "read_timeout": _read_timeout(config),
+                "read_timeout": _read_timeout(config, deadlines),
                 "write_timeout": math.ceil(config.gateway.body_timeout + 5) * 1000,
                 "retries": 0,
                 "tags": _tags(),
@@ -116,9 +120,10 @@ def _healthchecks() -> dict[str, Any]:
     }
 
 
-def _read_timeout(config: Config) -> int:
+def _read_timeout(config: Config, deadlines: Iterable[float]) -> int:
     """Return milliseconds: the longest deadline of any service, and five seconds to spare."""
-    longest = max([config.gateway.deadline, *(s.deadline or 0 for s in config.services.values())])
+    told = [service.deadline or 0.0 for service in config.services.values()]
+    longest = max([config.gateway.deadline, *told, *deadlines])
     return math.ceil(longest + 5) * 1000
 
 

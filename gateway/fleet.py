@@ -56,6 +56,7 @@ class Fleet:
         for told in instances:
             instance = Instance("ase", told.service, told.addr, 0, told.protocol, "", told.total)
             self.table.place(instance, clock())
+            self._warn(instance)
         self._balancer = Balancer(self.table, clock=clock, rng=rng)
 
     async def start(self) -> int:
@@ -127,10 +128,13 @@ class Fleet:
         contract = self._catalog.find(instance.service)
         facts = {"service": instance.service, "instance": instance.addr}
         if contract is None:
-            cure = "put its schema into the folder `schemas`, or set lb.accept_schemas"
+            cure = "put its schema into the folder of `schemas`, or use --lb-accept-schemas true"
             _logger.warning("service has no schema", extra={**facts, "cure": cure})
         elif instance.digest not in ("", contract.digest):
-            cure = f"the active schema is {contract.digest[:12]}, from {contract.source}"
+            active = f"{contract.digest[:12]}, from a {contract.source}"
+            cure = (
+                f"it gets no traffic while {active}, is active: start the same version, or switch"
+            )
             _logger.warning("instance speaks another schema", extra={**facts, "cure": cure})
 
 

@@ -81,5 +81,6 @@ class Balancer:
         ]
         entry = pick(fitting, now=self._clock(), rng=self._rng, exclude=exclude)
         if entry is None:
-            raise AseError(NO_INSTANCE, f"no live instance of service {service_id!r}")
+            others = " that speaks the active schema" if self._table.service(service_id) else ""
+            raise AseError(NO_INSTANCE, f"no live instance of service {service_id!r}{others}")
         return Ticket(entry, self._clock)

@@ -138,7 +138,7 @@ class Hub:
             if entry.state is State.UP and entry.instance.addr not in wish.exclude
         ]
         self._rng.shuffle(live)
-        best = rank(live)[: wish.nbest or 1]
+        best = rank(live, self._clock())[: wish.nbest or 1]
         if not best:
             return PickReply(code=NO_INSTANCE.code, message=NO_INSTANCE.words).SerializeToString()
         return PickReply(

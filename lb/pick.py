@@ -10,30 +10,30 @@ from statistics import median_low
 
 from lb.table import Entry, State
 
-# A slot time told by this many requests weighs as much as the fleet's: a cold first request must
-# not mark a loader as slow, since nothing would ever be sent there to prove it wrong.
-_DOUBT = 20
+# A slot time is believed when this many requests told it, the last one so many seconds ago. A cold
+# start, or a bad moment, must not mark a loader as slow for ever: nothing would be sent there to
+# prove it wrong.
+_ENOUGH = 20
+_FRESH_S = 5.0
 # Slot times this close to the fleet's are the fleet's: what is left is noise, and below a
 # millisecond it is the network's.
 _ALIKE = 0.10
 _ALIKE_MS = 1.0
 
 
-def slot_ms(entry: Entry, fleet_ms: float) -> float:
+def slot_ms(entry: Entry, fleet_ms: float, now: float) -> float:
     """Return how long a licence is held at an instance, in milliseconds.
 
-    `fleet_ms` is the slot time of its peers, which stands for its own the more, the fewer requests
-    have told that.
+    `fleet_ms` is the slot time of its peers; it stands for an instance's own where that is told by
+    few requests, or by none of late, or is much the same.
     """
-    load = entry.load
-    if not load.service_ms:
-        return fleet_ms
-    told = fleet_ms + (load.service_ms - fleet_ms) * load.served / (load.served + _DOUBT)
+    told = entry.load.service_ms
+    believed = entry.load.served >= _ENOUGH and now - entry.worked <= _FRESH_S
     alike = abs(told - fleet_ms) <= fleet_ms * _ALIKE + _ALIKE_MS
-    return fleet_ms if alike else told
+    return told if believed and not alike else fleet_ms
 
 
-def expected_ms(entry: Entry, fleet_ms: float) -> float:
+def expected_ms(entry: Entry, fleet_ms: float, now: float) -> float:
     """Return the delay a request would meet at an instance, in milliseconds.
 
     Of instances without a queue, the less occupied one is better by a thousandth.
@@ -41,14 +41,14 @@ def expected_ms(entry: Entry, fleet_ms: float) -> float:
     capacity = entry.instance.total
     queue = entry.queue()
     waiting = max(0, queue - capacity + 1) / capacity
-    return slot_ms(entry, fleet_ms) * (1 + waiting + queue / capacity / 1000)
+    return slot_ms(entry, fleet_ms, now) * (1 + waiting + queue / capacity / 1000)
 
 
-def rank(entries: Sequence[Entry]) -> list[tuple[float, Entry]]:
+def rank(entries: Sequence[Entry], now: float) -> list[tuple[float, Entry]]:
     """Return (expected ms, entry), best first; equals keep their order."""
     known = [e.load.service_ms for e in entries if e.load.service_ms]
     fleet_ms = median_low(known) if known else 1.0
-    scores = [(expected_ms(entry, fleet_ms), entry) for entry in entries]
+    scores = [(expected_ms(entry, fleet_ms, now), entry) for entry in entries]
     return sorted(scores, key=lambda scored: scored[0])
 
 
@@ -69,7 +69,7 @@ def pick(
     fresh = [e for e in candidates if _is_new(e)]
     if fresh:
         return rng.choice(fresh)
-    scores = rank(candidates)
+    scores = rank(candidates, now)
     least = scores[0][0]
     return rng.choice([entry for score, entry in scores if score <= least])
 

@@ -73,21 +73,21 @@ class _Stream:
 
     async def run(self) -> None:
         """Report until the loader has left; a broken stream is made anew, ever more patiently."""
-        pause = 0.1
+        pause, lost = 0.1, False
         while not self._left:
             channel = Channel(self._hub)
             try:
                 async for _control in channel.stream(METHOD, self._reports()):
-                    if pause > 0.1:
+                    if lost:
                         _logger.info("reporting again", extra={"hub": self._hub})
-                    pause = 0.1
+                    pause, lost = 0.1, False
             except RpcError as error:
-                refused = error.status in _REFUSALS
-                _logger.log(
-                    logging.ERROR if refused else logging.WARNING,
-                    "report refused" if refused else "hub lost",
-                    extra={"hub": self._hub, "reason": str(error)},
-                )
+                facts = {"hub": self._hub, "reason": str(error)}
+                if error.status in _REFUSALS:
+                    _logger.error("report refused", extra=facts)  # noqa: TRY400
+                elif not lost:
+                    _logger.warning("hub lost; trying on", extra=facts)
+                lost = True
             finally:
                 await channel.close()
             if not self._left:

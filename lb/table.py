@@ -86,8 +86,9 @@ class Entry:
 
     `sent`, `inflight` and `asked` are this gateway's own: requests sent in this epoch, those
     unanswered, and tickets ever given; `accepted` is how many of `sent` the last report covers.
-    `seen` is when it last reported, `since` when its state last changed, `shunned` until when it is
-    left alone since it could not be reached (all in `now`'s seconds).
+    `seen` is when it last reported, `since` when its state last changed, `worked` when it last was
+    told to have served, `shunned` until when it is left alone since it could not be reached (all in
+    `now`'s seconds).
     """
 
     instance: Instance
@@ -100,6 +101,7 @@ class Entry:
     sent: int = 0
     inflight: int = 0
     asked: int = 0
+    worked: float = 0.0
     shunned: float = 0.0
 
     def queue(self) -> int:
@@ -120,6 +122,8 @@ class Entry:
         With none unanswered, what was sent and what was accepted must be the same; where they are
         not, requests were lost on the way.
         """
+        if report.load.served != self.load.served:
+            self.worked = now
         self.instance, self.load, self.seen, self.accepted = (
             report.instance, report.load, now, accepted,
         )  # fmt: skip

@@ -41,7 +41,7 @@ class Watch:
 
     async def run(self) -> None:
         """Follow the hub, for ever."""
-        pause = 0.1
+        pause, lost, told = 0.1, True, False
         while True:
             channel = Channel(self._hub)
             self._view.begin()
@@ -49,11 +49,14 @@ class Watch:
                 async for data in channel.stream(METHOD, self._wish()):
                     for change in self._view.apply(Frame.FromString(data), self._clock()):
                         self._on_change(change)
-                    if pause > 0.1 or not self.synced:
+                    if lost:
                         _logger.info("hub followed", extra={"hub": self._hub})
-                    self.synced, pause = True, 0.1
+                    self.synced, pause, lost = True, 0.1, False
             except (RpcError, GapError, DecodeError, ValueError) as error:
-                _logger.warning("hub lost", extra={"hub": self._hub, "reason": str(error)})
+                if not lost or not told:
+                    facts = {"hub": self._hub, "reason": str(error)}
+                    _logger.warning("hub lost; trying on", extra=facts)
+                lost = told = True
             finally:
                 await channel.close()
             pause = min(pause * 2, 1.0)

@@ -81,6 +81,8 @@ def read(document: object) -> Service:
         sub_routes=tuple(_sub_routes(meta.get("subRoute"), problems)),
         route_key=tuple(_strings(meta.get("routeKey"), ("meta", "routeKey"), problems)),
     )
+    if not service.sub_routes and "schemainput" not in root:
+        problems.append(Problem(("schemainput",), "is missing"))
     problems += _clashes(service)
     if problems:
         raise DocumentError(problems)

@@ -48,7 +48,7 @@ UNREACHABLE = Fault(
     Origin.GATEWAY, 10222, "unreachable", Blame.LOADER, True, "no loader could be reached"
 )
 BAD_REPLY = Fault(
-    Origin.GATEWAY, 10160, "bad_reply", Blame.LOADER, False, "loader answered no readable frame"
+    Origin.GATEWAY, 10160, "bad_reply", Blame.LOADER, False, "the loader answered no readable frame"
 )
 DEADLINE = Fault(Origin.GATEWAY, 10102, "deadline", Blame.LOADER, False, "deadline exceeded")
 CLIENT_GONE = Fault(Origin.GATEWAY, 499, "client_gone", Blame.CALLER, False, "client went away")
@@ -63,8 +63,10 @@ BAD_OUTPUT = Fault(
     Origin.LOADER, 10106, "bad_output", Blame.LOADER, False, "wrapper output invalid (key or type)"
 )
 REFUSED = Fault(Origin.LOADER, 10107, "refused", Blame.CALLER, False, "input refused")
-FULL = Fault(Origin.LOADER, 10110, "full", Blame.OVERLOAD, True, "all licences are taken")
-LOST = Fault(Origin.LOADER, 10222, "lost", Blame.LOADER, False, "loader was lost after sending")
+FULL = Fault(Origin.LOADER, 10110, "full", Blame.OVERLOAD, True, "every loader tried is full")
+LOST = Fault(
+    Origin.LOADER, 10222, "lost", Blame.LOADER, False, "the loader was lost while it worked"
+)
 BAD_FRAME = Fault(Origin.LOADER, 10401, "bad_frame", Blame.LOADER, False, "frame is not readable")
 RAISED = Fault(Origin.LOADER, 10908, "raised", Blame.LOADER, False, "wrapper raised an exception")
 

@@ -38,15 +38,15 @@ def call(demo: Process, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_it_tells_addresses_and_who_joins(demo: Process) -> None:
-    for part in ("gateway  http://", "lb       127.0.0.1:", "admin    http://"):
+    for part in ("gateway  http://", "lb       127.0.0.1:", "admin    http://", "ready; try"):
         demo.printed(part)
-    joined = [line for line in demo.output if " joined (reported)" in line]
-    assert sorted(line.split()[1] for line in joined) == ["audio", "audio", "image", "image"]
+    joined = [line.split()[0] for line in demo.output if " joined (pid " in line]
+    assert sorted(joined) == ["audio-1", "audio-2", "image-1", "image-2"]
 
 
 @pytest.mark.peer("curl")
 def test_the_printed_lines_work_when_pasted(demo: Process) -> None:
-    lines = [line.strip() for line in demo.output if line.strip().startswith("curl ")]
+    lines = [line.strip() for line in demo.output if line.strip().startswith("curl -sS ")]
     assert len(lines) == 2
     for line in lines:
         told = json.loads(subprocess.check_output(["bash", "-c", line], cwd=ROOT))
@@ -66,6 +66,15 @@ def test_a_call_does_what_curl_does_and_writes_a_picture(demo: Process, tmp_path
     assert f"wrote {out.stat().st_size} bytes" in told.stderr
 
 
+def test_json_outputs_can_be_kept_too(demo: Process, tmp_path: Path) -> None:
+    out = tmp_path / "facts.json"
+    sample = str(EXAMPLES / "image" / "small.png")
+    told = call(demo, "image", "--file", f"image={sample}", "-o", f"facts={out}")
+    assert told.returncode == 0, told.stderr
+    assert json.loads(out.read_text())["width"] == 240
+    assert told.stdout == ""
+
+
 def test_a_call_of_audio_prints_what_was_heard(demo: Process) -> None:
     told = call(demo, "audio", "--file", f"audio={EXAMPLES / 'audio' / 'sample.wav'}")
     assert told.returncode == 0, told.stderr
@@ -77,6 +86,8 @@ def test_a_call_of_audio_prints_what_was_heard(demo: Process) -> None:
     [
         (["nobody"], 1, "no service 'nobody'; there is: audio, image"),
         (["image", "-p", "size=3"], 2, "no parameter 'size'; there is: format, quality, width"),
+        (["image", "--file", "pic=x"], 2, "no input of that name; write NAME=PATH, of image"),
+        (["image", "-o", "thumb=x.png"], 2, "no output of that name; write NAME=PATH, of "),
         (["image", "--file", "nowhere.png"], 1, "nowhere.png: No such file"),
         (["image"], 1, "$.payload.image: is required (code 10163, HTTP 400)"),
         (
@@ -151,8 +162,8 @@ def test_a_killed_loader_is_told_of_and_the_rest_goes_on(tmp_path: Path) -> None
         running.printed("Ctrl-C ends everything")
         victim = next(pid for pid in children(running.pid) if b"image" in cmdline(pid))
         os.kill(victim, signal.SIGKILL)
-        running.printed(f"(pid {victim}) ended, killed by signal 9")
-        running.printed("suspect (stream_lost)")
+        running.printed(f"ended (pid {victim}), killed by signal 9")
+        assert running.printed("suspect (stream_lost)").startswith("image-")
         told = call(running, "image", "--file", str(EXAMPLES / "image" / "small.png"))
         assert told.returncode == 0, told.stderr
 
@@ -175,9 +186,23 @@ def test_nothing_to_serve_is_a_usage_error() -> None:
         assert "give --demo, or FILE:Class" in "\n".join(running.text)
 
 
+def test_loaders_that_do_not_start_are_not_waited_for() -> None:
+    good, bad = "tests/wrappers/probe.py:Probe", "tests/wrappers/probe.py:Broken"
+    with Process("up", good, bad, "--each", "1", "--port", "0") as running:
+        assert running.printed("ready") == "ready without broken-1; try, in another terminal:"
+        said = "\n".join(running.text)
+        assert "probe.py does not load" in said
+        assert "RuntimeError: no weights here" in said
+        assert "asectl/process.py" not in said, "the author's frames alone"
+    with Process("up", bad, "nowhere.py:X", "--each", "1", "--port", "0") as running:
+        assert running.ended() == 1
+        assert "no loader is left" in running.output
+
+
 def test_a_wrapper_of_ones_own_is_served() -> None:
     with Process("up", "tests/wrappers/probe.py:Probe", "--each", "1", "--port", "0") as running:
         running.printed("Ctrl-C ends everything")
+        assert "--file PATH" in running.printed(" call probe --url http://")
         text = ROOT / "pyproject.toml"
         told = call(running, "probe", "--file", str(text), "-p", "number=1")
         assert "must decode to at most 1024 bytes" in told.stderr
@@ -186,6 +211,6 @@ def test_a_wrapper_of_ones_own_is_served() -> None:
 def test_a_loader_with_progress_bars_is_not_stuck() -> None:
     spec = "tests/wrappers/loading.py:Progress"
     with Process("up", spec, "--each", "1", "--port", "0") as running:
-        running.printed("loader   progress")
+        running.printed("progress-1")
         running.signal(signal.SIGINT)
         assert running.ended() == 0

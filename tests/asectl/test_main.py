@@ -79,6 +79,48 @@ def test_kong_render_prints_the_file_or_says_what_is_missing(tmp_path: Path) -> 
     assert "target: 10.0.0.1:8200" in told.stdout
 
 
+def test_kong_render_knows_the_deadlines_of_schemas(tmp_path: Path) -> None:
+    (tmp_path / "schemas").mkdir()
+    (tmp_path / "slow.py").write_text(
+        "from aseloader import Output, Wrapper\n"
+        "class Slow(Wrapper):\n"
+        "    service, deadline, out = 'slow', 60.0, Output('text')\n"
+        "    def once(self, params, inputs, context): ...\n"
+    )
+    told = asectl("loader", "schema", "slow.py:Slow", cwd=tmp_path)
+    assert told.returncode == 0
+    (tmp_path / "schemas" / "schema_slow.json").write_text(told.stdout)
+    (tmp_path / "ase.yaml").write_text("schemas: schemas\nkong: {gateways: ['a:1']}\n")
+    assert "read_timeout: 65000\n" in asectl("kong", "render", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["up", "--demo", "--each", "0"],
+        ["up", "--demo", "--port", "70000"],
+        ["up", "--demo", "--port", "-5"],
+        ["loader", "run", "x.py", "--total", "0"],
+        ["loader", "run", "x.py", "--set", "weights"],
+        ["lb", "--schemas", "x"],
+    ],
+    ids=str,
+)
+def test_what_cannot_be_meant_is_a_usage_error(words: list[str]) -> None:
+    told = asectl(*words)
+    assert told.returncode == 2
+    assert "Traceback" not in told.stderr
+
+
+def test_a_wrapper_that_does_not_load_shows_its_own_lines(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import json\n\nx = json.loads('{')\n")
+    told = asectl("loader", "run", "mine.py", cwd=tmp_path)
+    assert told.returncode == 1
+    assert "mine.py does not load" in told.stderr
+    assert 'mine.py", line 3' in told.stderr
+    assert "asectl/main.py" not in told.stderr
+
+
 def test_a_healthcheck_of_nobody_fails() -> None:
     assert asectl("healthcheck", "--url", "http://127.0.0.1:9").returncode == 1
     assert asectl("healthcheck", "--url", "file:///etc/passwd").returncode == 2

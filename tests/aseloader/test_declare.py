@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from aseloader import Context, Data, Input, Integer, Output, Outputs, Wrapper
+from aseloader import (
+    Choice,
+    Context,
+    Data,
+    Input,
+    Integer,
+    Output,
+    Outputs,
+    String,
+    Wrapper,
+)
 from aseloader.declare import DeclarationError, declaration, schema
 from schemas import document
 
@@ -47,6 +57,12 @@ def test_a_class_is_declared_in_its_order_and_heirs_may_change_it() -> None:
     ("change", "words"),
     [
         ({"service": ""}, "set `service`"),
+        ({"service": "bad name!"}, "set `service`"),
+        ({"fini": Output("text")}, "Mine.fini: this name is the Wrapper's own"),
+        ({"n": Integer(9, 1)}, "Mine.n: minimum 9 is more than maximum 1"),
+        ({"n": Integer(1, 9, default=50)}, "Mine.n: its default 50 breaks maximum 9"),
+        ({"n": Choice("a", "b", default="z")}, "Mine.n: its default 'z' must be one of a, b"),
+        ({"n": String(pattern="(")}, "Mine.n: "),
         ({"total": 0}, "`total` must be 1 or more"),
         ({"out": None}, "declare at least one Output"),
         ({"once": Wrapper.once}, "write `once"),

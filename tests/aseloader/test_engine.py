@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from aseloader import Context, Data, Integer, Output, Outputs, Wrapper
+from aseloader import Context, Data, Integer, Output, Outputs, Refused, Wrapper
 from aseloader.engine import Engine
 from lb.meter import Meter
 from schemas.errors import FULL, AseError
-from schemas.wire import LoaderInput, LoaderOutput, MetaDesc
+from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
 ODD = [SystemExit(3), StopIteration(1), KeyboardInterrupt(), GeneratorExit(), ValueError("x"),
        asyncio.CancelledError(), MemoryError(), RecursionError()]  # fmt: skip
@@ -107,6 +107,32 @@ def test_attributes_of_data_become_texts() -> None:
     assert dict(ask(engine).pl[0].meta.attribute) == {
         "rate": "16000", "on": "true", "seq": "0", "status": "3",
     }  # fmt: skip
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (LoaderInput(state=LoaderInput.ONCE, params={"number": "x"}), "'number' cannot be read"),
+        (LoaderInput(state=LoaderInput.ONCE, pl=[Payload(meta=MetaDesc(name="a"))]), "'a' is not"),
+    ],
+    ids=["parameter", "input"],
+)
+def test_a_frame_that_no_gateway_of_ours_sends_is_10107(frame: LoaderInput, words: str) -> None:
+    engine = Engine(Sync(), Meter(1, lambda: None))
+    output = ask(engine, frame)
+    assert output.code == 10107
+    assert words in output.err
+    engine.close()
+
+
+def test_words_that_are_no_text_are_mended() -> None:
+    wrapper, meter = Sync(), Meter(1, lambda: None)
+    engine = Engine(wrapper, meter)
+    wrapper.error = Refused("\ud800 broken")
+    output = ask(engine)
+    assert (output.code, output.err) == (10107, "? broken")
+    assert meter.running == 0
     engine.close()
 
 

@@ -54,7 +54,14 @@ def test_what_is_no_value(field: Parameter, text: str) -> None:
         field.read(text)
 
 
-def test_an_unknown_kind_of_payload_is_a_key_error() -> None:
+def test_an_unknown_kind_of_payload_is_told_with_those_there_are() -> None:
     for declared in (Input, Output):
-        with pytest.raises(KeyError):
+        with pytest.raises(
+            ValueError, match="'smell' is no kind of payload; there is: text, audio"
+        ):
             declared("smell")
+
+
+def test_an_empty_text_is_a_value_and_an_empty_number_is_none() -> None:
+    assert String().may_be_empty
+    assert not Integer().may_be_empty

@@ -57,7 +57,6 @@ def test_speech_is_found_where_it_is() -> None:
     [
         ("image", "image", b"not a picture"),
         ("image", "image", SAMPLES["image/sample.jpg"][:900]),
-        ("image", "image", b""),
         ("audio", "audio", b"RIFFxxxxWAVE"),
         ("audio", "audio", SAMPLES["audio/sample.wav"][:20]),
         ("audio", "audio", SAMPLES["audio/sample.wav"][:44]),
@@ -103,14 +102,30 @@ def test_outputs_of_no_form_are_10106(act: str, code: int) -> None:
     assert caught.value.words
 
 
-def test_missing_input_and_unreadable_parameters_are_10107() -> None:
-    with LoaderFor(load(str(EXAMPLES / "image/wrapper.py"))()) as call:
-        for params, inputs, words in (
-            ({}, {}, "'image' is missing"),
-            ({"width": "wide"}, {"image": b""}, "'width' cannot be read"),
-        ):
-            with pytest.raises(LoaderError, match=words):
-                call(params, inputs)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("params", "inputs", "words"),
+    [
+        ({}, {}, "$.payload.image: is required"),
+        ({"width": "wide"}, {"image": b"x"}, "$.parameter.image.width: must be of type integer"),
+        ({"width": 5000}, {"image": b"x"}, "$.parameter.image.width: breaks maximum 4096"),
+        ({"wdth": 5}, {"image": b"x"}, "$.parameter.image.wdth: is not known here"),
+        ({}, {"image": b""}, "$.payload.image.image: breaks minLength 1"),
+        ({}, {"imge": b"x"}, "$.payload.imge: is not known here"),
+        ({}, {"image": Data(b"x", {"encoding": "bmp"})}, "encoding: must be one of png, jpg, jpeg"),
+        ({}, {"image": b"x" * (10 * 2**20 + 1)}, "must decode to at most 10485760 bytes"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_the_gateway_would_refuse_is_refused_here(
+    params: dict[str, Any], inputs: dict[str, Any], words: str
+) -> None:
+    with (
+        LoaderFor(load(str(EXAMPLES / "image/wrapper.py"))()) as call,
+        pytest.raises(LoaderError) as caught,
+    ):
+        call(params, inputs)
+    assert caught.value.code == 10163
+    assert words in caught.value.words
 
 
 def test_a_class_is_found_by_name_or_alone() -> None:

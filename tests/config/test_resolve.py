@@ -76,6 +76,16 @@ def test_a_typo_is_told_with_its_cure() -> None:
         ("kong: {gateways: a:1}", "kong.gateways must be a list of texts (got 'a:1')"),
         ("log_level: loud", "log_level must be one of debug, info, warning, error (got 'loud')"),
         ("schemas: 3", "schemas must be a text (got 3)"),
+        ("instances: [{service: 'bad name!', addr: 'h:1'}]", "must be a service id"),
+        ("instances: [{service: a, addr: '10.0.0.7'}]", "must be host:port, without a scheme"),
+        ("instances: [{service: a, addr: 'h:99999'}]", "must be host:port"),
+        ("instances: [{service: a, addr: 'http://h:1'}]", "must be host:port"),
+        (
+            "instances:\n- {service: a, addr: 'h:1'}\n- {service: a, addr: 'h:1'}",
+            "ase.yaml:3:3: error: instances.1 stands here twice",
+        ),
+        ("services: {'bad name!': {}}", "services.bad name! must be a service id"),
+        ("lb: {hub: nohost}", "lb.hub must be host:port"),
         ("services: [1]", "services must be a mapping from service ids"),
         ("services: {ocr: {deadlin: 1}}", "hint: did you mean 'deadline'?"),
         ("instances: {}", "instances must be a list"),
@@ -115,3 +125,21 @@ def test_every_option_says_what_it_is() -> None:
 
 def test_flag_names() -> None:
     assert flag_name("gateway.max_body") == "--gateway-max-body"
+
+
+def test_a_variable_that_is_no_option_is_told() -> None:
+    said = faults(environ={"ASE_GATEWAY_PROT": "1", "ASE_TEST_TIMEOUT": "9"})
+    assert said == (
+        "ase.yaml: error: unknown variable ASE_GATEWAY_PROT\n  hint: did you mean ASE_GATEWAY_PORT?"
+    )
+
+
+def test_faults_stand_in_the_order_of_the_file() -> None:
+    said = faults("zzz: 1\nlb: {silence: x, port: y}\ngateway: {prot: 1}")
+    places = [line.split(":")[1:3] for line in said.splitlines() if "error:" in line]
+    assert places == [["1", "1"], ["2", "15"], ["2", "24"], ["3", "11"]]
+
+
+@pytest.mark.parametrize("addr", ["h:1", "h:65535", "10.0.0.1:8200", "[::1]:80"])
+def test_addresses(addr: str) -> None:
+    assert read(f"lb: {{hub: '{addr}'}}").lb.hub == addr

@@ -64,6 +64,12 @@ def test_what_kong_would_refuse_is_refused_here(text: str, words: str) -> None:
         kong.render(config(text))
 
 
+def test_deadlines_of_schemas_count_too() -> None:
+    told = config("kong: {gateways: ['a:1']}")
+    assert "read_timeout: 10000\n" in kong.render(told)
+    assert "read_timeout: 65000\n" in kong.render(told, [1.0, 60.0])
+
+
 @pytest.mark.peer("deck")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_deck_takes_it(path: Path, tmp_path: Path) -> None:

@@ -137,6 +137,20 @@ def test_the_queue_is_the_report_and_what_it_cannot_know(
     assert entry.queue() == queue
 
 
+def test_when_it_last_worked_is_when_it_last_told_of_more_served() -> None:
+    table = Table()
+    for seq, served, now, worked in (
+        (1, 5, 1.0, 0.0),
+        (2, 5, 2.0, 0.0),
+        (3, 6, 3.0, 3.0),
+        (4, 6, 4.0, 3.0),
+    ):
+        table.apply(Report(ONE, Load(seq, served=served)), now)
+        entry = table.get(ONE.key)
+        assert entry is not None
+        assert entry.worked == worked
+
+
 def test_what_was_lost_on_the_way_is_forgotten_when_nothing_is_unanswered() -> None:
     """Five were sent and never arrived; without this, the next five would count twice."""
     table = Table("g")

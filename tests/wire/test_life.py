@@ -69,8 +69,8 @@ def test_load_is_shared_between_equals() -> None:
     with Gateway() as gateway, Loader(gateway.lb) as first, Loader(gateway.lb) as second:
         gateway.joined(first)
         gateway.joined(second)
-        used = [gateway.call().headers["x-ase-instance"] for _ in range(60)]
-        assert min(used.count(first.addr), used.count(second.addr)) >= 6
+        used = [gateway.call().headers["x-ase-instance"] for _ in range(100)]
+        assert min(used.count(first.addr), used.count(second.addr)) >= 25
 
 
 def test_a_full_instance_is_passed_over() -> None:
@@ -199,7 +199,7 @@ def test_a_hub_in_its_own_process_serves_two_gateways() -> None:
                 assert line["instance"] == loader.addr
             hub.end()
             for gateway in (one, two):
-                gateway.event("hub lost")
+                gateway.event("hub lost; trying on")
                 assert gateway.call().status_code == 200, "the last view stays good"
                 assert gateway.http.get("/readyz").status_code == 200
 

@@ -1,0 +1,22 @@
+"""`asectl loader schema`: the schema document of a Wrapper, for the operator's folder."""
+
+import argparse
+
+from asectl.main import Failure
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's flags."""
+    parser.add_argument("wrapper", metavar="FILE:Class", help="the Wrapper to read")
+
+
+def run(told: argparse.Namespace) -> int:
+    """Print the document."""
+    from aseloader.declare import DeclarationError, schema
+    from aseloader.run import LoadError, load
+
+    try:
+        print(schema(load(told.wrapper)).decode())
+    except (LoadError, DeclarationError) as error:
+        raise Failure(str(error)) from None
+    return 0
