@@ -8,6 +8,7 @@ BIN = .venv/bin
 # The product and its demo services, ready to run.
 install: .venv/.installed
 .venv/.installed: pyproject.toml
+	@echo "installing into .venv; this takes a while, once"
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[examples]'
 	touch $@

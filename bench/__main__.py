@@ -19,13 +19,15 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE", help="write the figures too; - for stdout")
     told = parser.parse_args()
     figures = BENCHES[told.name](told.rounds)
-    result = {"machine": describe(), told.name: figures}
+    machine = describe()
+    result = {"machine": machine, told.name: figures}
     text = json.dumps(result, indent=2) + "\n"
     if told.json == "-":
         print(text, end="")
         return 0
     if told.json:
         Path(told.json).write_text(text, encoding="utf-8")
+    print(", ".join(f"{key} {value}" for key, value in machine.items() if key != "versions"))
     print(layers.table(figures))
     return 0
 
