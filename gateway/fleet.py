@@ -50,6 +50,7 @@ class Fleet:
         self._metrics = metrics
         self._fleet_metrics = fleet_metrics
         self._closing: set[asyncio.Task[None]] = set()
+        self._stopping = False
         source = _Outside if options.hub else _Inside
         self._source = source(options, name, clock, rng, self._changed)
         self.table = self._source.table
@@ -68,6 +69,7 @@ class Fleet:
 
     async def stop(self) -> None:
         """Stop listening and close every connection to a loader."""
+        self._stopping = True
         await self._source.stop()
         for task in self._closing:
             task.cancel()
@@ -89,6 +91,8 @@ class Fleet:
         return sum(e.state is State.UP and e.instance.digest in speaking for e in entries)
 
     def _changed(self, change: Change) -> None:
+        if self._stopping:  # it is we who hang up
+            return
         _logger.info("instance %s", change.after.value, extra=change.facts())
         self._fleet_metrics.changed(change, self.table)
         if change.after is State.GONE:
