@@ -1,26 +1,30 @@
-"""`python -m bench [NAME] [--json FILE|-]`: run a bench, print its table, keep its figures."""
+"""`python -m bench layers|gateway ...`: run a bench, print its table, keep its figures."""
 
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from bench import layers
+from bench import gateway, layers
+from bench.arms import ARMS
 from bench.machine import describe
+from bench.workload import PAYLOADS
 
-BENCHES = {"layers": layers.run}
+_PEERS = [name for name in ARMS if name != "ours"]
 
 
 def main() -> int:
     """Run one bench."""
     parser = argparse.ArgumentParser("python -m bench", description=__doc__)
-    parser.add_argument("name", nargs="?", default="layers", choices=sorted(BENCHES))
-    parser.add_argument("--rounds", type=int, default=7, help="rounds, of which the median counts")
-    parser.add_argument("--json", metavar="FILE", help="write the figures too; - for stdout")
+    parser.set_defaults(run=lambda _: {"layers": layers.run(7)}, table=_layers_table, json=None)
+    commands = parser.add_subparsers()
+    _layers(commands.add_parser("layers", help="what each step of a request costs"))
+    _gateway(commands.add_parser("gateway", help="requests per second beside our peers"))
     told = parser.parse_args()
-    figures = BENCHES[told.name](told.rounds)
     machine = describe()
-    result = {"machine": machine, told.name: figures}
+    result = {"machine": machine, **told.run(told)}
     text = json.dumps(result, indent=2) + "\n"
     if told.json == "-":
         print(text, end="")
@@ -28,8 +32,41 @@ def main() -> int:
     if told.json:
         Path(told.json).write_text(text, encoding="utf-8")
     print(", ".join(f"{key} {value}" for key, value in machine.items() if key != "versions"))
-    print(layers.table(figures))
+    print(told.table(result))
     return 0
+
+
+def _layers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=int, default=7, help="rounds, of which the median counts")
+    _common(parser, lambda told: {"layers": layers.run(told.rounds)}, _layers_table)
+
+
+def _layers_table(result: dict[str, Any]) -> str:
+    return layers.table(result["layers"])
+
+
+def _gateway(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--peer", nargs="*", default=_PEERS, choices=_PEERS, help="all by default")
+    parser.add_argument("--payload", default="small", choices=PAYLOADS, help="of base64 text")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each arm (3)")
+    parser.add_argument("--seconds", type=int, default=4, help="length of a turn (4)")
+    parser.add_argument("--connections", type=int, default=32, help="of the load (32)")
+    _common(
+        parser,
+        lambda told: gateway.run(
+            told.peer, told.payload, told.rounds, told.seconds, told.connections
+        ),
+        gateway.table,
+    )
+
+
+def _common(
+    parser: argparse.ArgumentParser,
+    run: Callable[[argparse.Namespace], dict[str, Any]],
+    table: Callable[[dict[str, Any]], str],
+) -> None:
+    parser.add_argument("--json", metavar="FILE", help="write the figures too; - for stdout alone")
+    parser.set_defaults(run=run, table=table)
 
 
 if __name__ == "__main__":

@@ -1,55 +1,23 @@
 """What each step of a request costs in one process, in nanoseconds: parse to decode, no sockets.
 
-The request is a JSON body of 400 bytes for a service with three parameters and one text.
+The request is a JSON body of 400 bytes for a service with three parameters and one picture.
 """
 
-import base64
-import json
 import time
 from collections.abc import Callable
 from random import Random
 from statistics import median
 from typing import Any
 
+from bench import workload
 from gateway.body import parse
 from gateway.contracts import build
 from lb.balancer import Balancer
 from lb.report import Instance, Load, Report
 from lb.table import Table
-from schemas import declare, document
-from schemas.declare import Declaration, Param, Stream
-from schemas.service import DataType
-from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
+from schemas.wire import LoaderInput, LoaderOutput
 
-_API = Declaration(
-    id="bench",
-    params=(
-        Param("lang", {"type": "string", "enum": ["en", "zh"]}),
-        Param("size", {"type": "integer", "minimum": 1, "maximum": 99}),
-        Param("exact", {"type": "boolean"}),
-    ),
-    inputs=(Stream("text", DataType.TEXT),),
-    outputs=(Stream("said", DataType.TEXT),),
-)
-
-_BODY = {
-    "header": {"app_id": "bench", "uid": "u-1", "status": 3},
-    "parameter": {"bench": {"lang": "en", "size": 12, "exact": True}},
-    "payload": {
-        "text": {
-            "encoding": "utf8",
-            "status": 3,
-            "text": base64.b64encode(b"x" * 150).decode(),
-        }
-    },
-}
-
-_FACTS = {
-    "sid": "0" * 32,
-    "client_ip": "127.0.0.1",
-    "service_id": "bench",
-    "route": "/v1/private/bench",
-}
+_FACTS = {"sid": "0" * 32, "client_ip": "::1", "service_id": "bench", "route": "/v1/private/bench"}
 
 
 def run(rounds: int) -> dict[str, dict[str, float]]:
@@ -66,17 +34,12 @@ def table(figures: dict[str, dict[str, float]]) -> str:
 
 
 def _steps() -> dict[str, Callable[[], Any]]:
-    text = document.canonical(declare.document(_API))
-    contract = build(text, "file", {}, 5.0)
-    body = json.dumps(_BODY).encode()
+    contract = build(workload.SCHEMA, "file", {}, 5.0)
+    body = workload.body()
     told = parse(body, max_depth=64, max_nodes=100_000)
     frame = contract.encoder.encode(told, _FACTS)
     wire = frame.SerializeToString()
-    output = LoaderOutput(
-        status=LoaderOutput.ONCE,
-        pl=[Payload(meta=MetaDesc(name="said", attribute={"encoding": "utf8"}), data=b"x" * 150)],
-    )
-    reply = output.SerializeToString()
+    reply = workload.answer()
     balancer = _balancer(contract.digest)
 
     def picked() -> None:

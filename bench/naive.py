@@ -1,0 +1,62 @@
+"""The obvious way, kept as the honest before: Starlette, grpc.aio and jsonschema in one file.
+
+It is given the service's document, the backend's address and a port by environment variables.
+"""
+
+import base64
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import grpc
+import jsonschema
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from schemas import document
+from schemas.compile import compile_input
+from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
+
+
+def build() -> Starlette:
+    """Return the application."""
+    service = document.read(document.parse(Path(os.environ["BENCH_SCHEMA"]).read_bytes()))
+    validator = jsonschema.Draft202012Validator(compile_input(service.input))
+    calls: list[Any] = []
+
+    async def once(request: Request) -> JSONResponse:
+        if not calls:
+            channel = grpc.aio.insecure_channel(os.environ["BENCH_BACKEND"])
+            calls.append(channel.unary_unary("/ase.v1.Loader/Infer"))
+        body = json.loads(await request.body())
+        validator.validate(body)
+        frame = LoaderInput(serviceId=service.id, state=LoaderInput.ONCE)
+        for name, value in body["header"].items():
+            frame.headers[name] = str(value)
+        for name, value in body["parameter"][service.id].items():
+            frame.params[name] = str(value)
+        for name, told in body["payload"].items():
+            kind = service.inputs[name]
+            meta = MetaDesc(name=name, dataType=int(kind))
+            frame.pl.append(Payload(meta=meta, data=base64.b64decode(told[kind.key])))
+        answer = await calls[0](frame.SerializeToString(), timeout=5)
+        output = LoaderOutput.FromString(answer)
+        payload = {
+            told.meta.name: {
+                service.accepts[told.meta.name].key: base64.b64encode(told.data).decode()
+            }
+            for told in output.pl
+        }
+        header = {"code": 0, "message": "success", "sid": uuid.uuid4().hex}
+        return JSONResponse({"header": header, "payload": payload})
+
+    return Starlette(routes=[Route(f"/v1/private/{service.id}", once, methods=["POST"])])
+
+
+if __name__ == "__main__":
+    uvicorn.run(build(), port=int(os.environ["BENCH_PORT"]), access_log=False, log_level="error")

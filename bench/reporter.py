@@ -1,0 +1,33 @@
+"""Reports for the bench's backend, which does not: so that the gateway picks from live state.
+
+Usage: python -m bench.reporter ADDR HUB
+"""
+
+import asyncio
+import sys
+from itertools import count
+from random import SystemRandom
+
+from bench.workload import SCHEMA
+from lb.report import Instance, Load, Report
+from lb.reporter import Reporter
+from schemas import document
+
+
+async def main(addr: str, hub: str) -> None:
+    """Report an idle loader, for ever."""
+    instance = Instance(
+        "ase", "bench", addr, SystemRandom().getrandbits(63) | 1,
+        digest=document.digest(SCHEMA), total=10_000, best=10_000,
+    )  # fmt: skip
+    numbers = count(1)
+
+    def report(first: bool) -> Report:
+        return Report(instance, Load(next(numbers), service_ms=0.1), SCHEMA if first else b"")
+
+    Reporter([hub], report, rng=SystemRandom()).start()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2]))

@@ -1,0 +1,97 @@
+"""What every arm is asked, and what it must answer: one service, one body per payload size.
+
+Sizes are those of the payload's base64 text; `small` makes a body of about 400 bytes.
+"""
+
+import base64
+import json
+from dataclasses import dataclass
+
+from schemas import declare, document
+from schemas.declare import Declaration, Param, Stream
+from schemas.service import DataType
+from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
+
+API = Declaration(
+    id="bench",
+    params=(
+        Param("lang", {"type": "string", "enum": ["en", "zh"]}),
+        Param("size", {"type": "integer", "minimum": 1, "maximum": 99}),
+        Param("exact", {"type": "boolean"}),
+    ),
+    inputs=(Stream("image", DataType.IMAGE, ("png", "jpg")),),
+    outputs=(Stream("said", DataType.TEXT),),
+)
+SCHEMA = document.canonical(declare.document(API))
+PAYLOADS = {"small": 200, "64k": 65536, "1m": 1048576}
+SAID = b"y" * 210
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One way to ask: the path, the body, its type, and bytes that a good answer holds."""
+
+    path: str
+    body: bytes
+    kind: str
+    holds: bytes
+
+
+def body(payload: str = "small") -> bytes:
+    """Return the envelope, as a client of ours sends it."""
+    told = {
+        "header": {"app_id": "bench", "uid": "u-1", "status": 3},
+        "parameter": {"bench": {"lang": "en", "size": 12, "exact": True}},
+        "payload": {"image": {"encoding": "png", "status": 3, "image": _text(payload)}},
+    }
+    return json.dumps(told).encode()
+
+
+def answer() -> bytes:
+    """Return the one LoaderOutput of the backend, serialised."""
+    meta = MetaDesc(name="said", attribute={"encoding": "utf8"})
+    output = LoaderOutput(status=LoaderOutput.ONCE, pl=[Payload(meta=meta, data=SAID)])
+    return output.SerializeToString()
+
+
+def envelope(payload: str) -> Ask:
+    """Ask as a client of ours does; the answer holds the output in base64."""
+    return Ask("/v1/private/bench", body(payload), "application/json", base64.b64encode(SAID))
+
+
+def transcoded(payload: str) -> Ask:
+    """Ask a transcoder: the same message as proto3 JSON, made up to the same size."""
+    told = {
+        "serviceId": "bench",
+        "state": "ONCE",
+        "headers": {"app_id": "bench", "uid": "u-1", "status": "3"},
+        "params": {"lang": "en", "size": "12", "exact": "true"},
+        "pl": [
+            {
+                "meta": {"name": "image", "dataType": "IMAGE", "attribute": {"encoding": "png"}},
+                "data": _text(payload),
+            }
+        ],
+    }
+    text = json.dumps(told).encode()
+    filled = text + b" " * max(0, len(body(payload)) - len(text))
+    return Ask("/ase.v1.Loader/Infer", filled, "application/json", base64.b64encode(SAID))
+
+
+def framed(payload: str) -> Ask:
+    """Ask a proxy that converts nothing: the gRPC message itself."""
+    data = base64.b64decode(_text(payload))
+    meta = MetaDesc(name="image", dataType=int(DataType.IMAGE), attribute={"encoding": "png"})
+    frame = LoaderInput(
+        serviceId="bench",
+        state=LoaderInput.ONCE,
+        headers={"app_id": "bench", "uid": "u-1", "status": "3"},
+        params={"lang": "en", "size": "12", "exact": "true"},
+        pl=[Payload(meta=meta, data=data)],
+    ).SerializeToString()
+    text = b"\0" + len(frame).to_bytes(4, "big") + frame
+    return Ask("/ase.v1.Loader/Infer", text, "application/grpc", SAID)
+
+
+def _text(payload: str) -> str:
+    return base64.b64encode(b"x" * (PAYLOADS[payload] * 3 // 4)).decode()
