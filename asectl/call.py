@@ -12,6 +12,7 @@ import httpx
 
 from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, Failure
 from schemas import document
+from schemas.document import DocumentError
 from schemas.service import DataType, Service
 
 
@@ -39,9 +40,12 @@ def run(told: argparse.Namespace) -> int:
             service = _learn(client, told.service)
             paths = _paths(service, told.o)
             answer = client.post(f"/v1/private/{service.id}", json=request(service, told))
+            envelope: dict[str, Any] = answer.json()
+            envelope["header"]["code"], envelope["header"]["message"]
     except httpx.HTTPError as error:
         raise Failure(f"{told.url}: {error}", EXIT_UNREACHABLE) from None
-    envelope = answer.json()
+    except (ValueError, KeyError, TypeError, DocumentError):
+        raise Failure(f"{told.url}: no gateway answers there", EXIT_UNREACHABLE) from None
     header = envelope["header"]
     if header["code"] != 0:
         words = f"{header['message']} (code {header['code']}, HTTP {answer.status_code})"

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("wrapper", metavar="FILE:Class", help="the Wrapper to serve")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument(
-        "--port", type=int, default=0, help="port; 0 (the default) takes a free one"
+        "--port", type=_port, default=0, help="port; 0 (the default) takes a free one"
     )
     parser.add_argument(
         "--advertise", default="", metavar="HOST:PORT",
@@ -37,7 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="an entry of init's config",
     )
     parser.add_argument("--drain", type=float, default=30.0, help="seconds for what runs (30)")
-    parser.add_argument("--log-level", default="info", help="least level that is logged (info)")
+    parser.add_argument(
+        "--log-level",
+        default="info",
+        choices=("debug", "info", "warning", "error"),
+        help="least level that is logged (info)",
+    )
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
 
 
@@ -70,6 +75,12 @@ def run(told: argparse.Namespace) -> int:
         return process.serve(main, until_stdin_closes=told.until_stdin_closes)
     except (loader.LoadError, DeclarationError) as error:
         raise Failure(str(error)) from None
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError("must be 0 to 65535")
+    return int(text)
 
 
 def _count(text: str) -> int:

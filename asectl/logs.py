@@ -1,6 +1,7 @@
 """Logging: one JSON object a line on stderr, written by a thread so that nobody waits."""
 
 import atexit
+import contextlib
 import json
 import logging
 import logging.handlers
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 _CAPACITY = 10_000
+_FINISH_S = 2.0
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -54,6 +56,16 @@ class _Queue(logging.handlers.QueueHandler):
             self._dropped += 1
 
 
+class _Listener(logging.handlers.QueueListener):
+    """Writes records; at the end it does not wait for ever for a reader of stderr."""
+
+    def finish(self) -> None:
+        with contextlib.suppress(queue.Full):
+            self.enqueue_sentinel()
+        if self._thread is not None:
+            self._thread.join(_FINISH_S)
+
+
 def setup(level: str) -> Callable[[], None]:
     """Send every logger's records of at least `level` to stderr. A command calls it once.
 
@@ -62,12 +74,13 @@ def setup(level: str) -> Callable[[], None]:
     sink = logging.StreamHandler(sys.stderr)
     sink.setFormatter(JsonFormatter())
     waiting: queue.Queue[Any] = queue.Queue(_CAPACITY)
-    listener = logging.handlers.QueueListener(waiting, sink)
+    listener = _Listener(waiting, sink)
     listener.start()
-    atexit.register(listener.stop)
+    atexit.register(listener.finish)
     root = logging.getLogger()
     root.addHandler(_Queue(waiting))
     root.setLevel(level.upper())
     for noisy in ("uvicorn.error", "asyncio", "httpx", "httpcore", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    return listener.stop
+    logging.captureWarnings(capture=True)
+    return listener.finish

@@ -163,9 +163,8 @@ class _Supervisor:
         stderr = child.process.stderr
         assert stderr is not None  # noqa: S101 (it is a pipe)
         async for line in _lines(stderr):
-            try:
-                told = json.loads(line)
-            except ValueError:
+            told = _log_line(line)
+            if told is None:
                 print(line, file=sys.stderr, flush=True)
             else:
                 self._tell(child, told)
@@ -179,11 +178,11 @@ class _Supervisor:
         message = told["message"]
         if message == "listening" and child is self._gateway:
             self._addresses = told
-        elif message == "listening":
+        elif message == "listening" and "addr" in told:
             child.addr, child.service = told["addr"], told["service"]
         elif message.startswith("instance ") and child is self._gateway:
             self._moved(told)
-        elif message == "request":
+        elif message == "request" and child is self._gateway:
             _say(_request_line(told))
         elif told["level"] in ("warning", "error") and not self._stopping:
             more = told.get("traceback") or told.get("reason") or told.get("cure") or ""
@@ -226,6 +225,15 @@ class _Supervisor:
                     _say(f"{child.name:<9}did not end in {_PATIENCE:g} s; killed")
                     child.process.kill()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _log_line(line: str) -> dict[str, Any] | None:
+    """Return the fields of one of our log lines; None for what a wrapper printed."""
+    with contextlib.suppress(ValueError):
+        told = json.loads(line)
+        if isinstance(told, dict) and {"time", "level", "logger", "message"} <= told.keys():
+            return told
+    return None
 
 
 async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:

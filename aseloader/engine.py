@@ -77,14 +77,16 @@ class Engine:
             params, inputs = self._read(frame)
             outputs = await self._run(params, inputs, context)
             payloads = self._written(outputs, frame)
+            return LoaderOutput(serviceId=frame.serviceId, status=LoaderOutput.ONCE, pl=payloads)
+        except asyncio.CancelledError:
+            raise
         except Refused as error:
-            return _failed(frame, REFUSED.code, str(error) or REFUSED.words)
+            return _failed(frame, REFUSED.code, _said(error) or REFUSED.words)
         except AseError as error:
             return _failed(frame, error.fault.code, str(error))
-        except Exception as error:
+        except BaseException as error:
             _logger.exception("wrapper raised", extra={"sid": context.sid})
             return _failed(frame, RAISED.code, f"wrapper raised {type(error).__name__}")
-        return LoaderOutput(serviceId=frame.serviceId, status=LoaderOutput.ONCE, pl=payloads)
 
     async def _run(
         self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
@@ -160,6 +162,14 @@ class Engine:
             meta = MetaDesc(name=name, dataType=int(declared.kind), attribute=attributes)
             payloads.append(Payload(meta=meta, data=data))
         return payloads
+
+
+def _said(error: Refused) -> str:
+    """Return the words of a refusal, cut; none when they cannot be had."""
+    try:
+        return str(error)[:2048]
+    except Exception:  # noqa: BLE001 (an argument of the wrapper's own kind)
+        return ""
 
 
 def _late(deadline: float | None) -> bool:

@@ -7,6 +7,7 @@ service's schemaoutput.
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from schemas.errors import BAD_OUTPUT, AseError, loader_fault
 from schemas.service import DataType, Service
 from schemas.wire import LoaderOutput, Payload
 
+_NUMBER = re.compile(r"[+-]?[0-9]{1,100}(?:\.[0-9]{1,100})?(?:[eE][+-]?[0-9]{1,3})?")
 _Retype = Callable[[str], str]
 
 
@@ -40,6 +42,9 @@ class Decoder:
         """
         if output.code != 0:
             raise AseError(loader_fault(output.code), output.err)
+        names = [payload.meta.name for payload in output.pl]
+        if len(set(names)) != len(names):
+            raise AseError(BAD_OUTPUT, "an output was given twice")
         return b"{%s}" % b",".join(self._member(payload) for payload in output.pl)
 
     def _member(self, payload: Payload) -> bytes:
@@ -81,14 +86,10 @@ def _quote(text: str) -> str:
 
 def _as_number(text: str) -> str:
     """Return the number a text holds as JSON; a text that holds none stays a string."""
-    for read in (int, float):
-        try:
-            number = read(text)
-        except ValueError:
-            continue
-        if math.isfinite(number):
-            return json.dumps(number)
-    return _quote(text)
+    if not _NUMBER.fullmatch(text):
+        return _quote(text)
+    number = int(text) if text.lstrip("+-").isdigit() else float(text)
+    return json.dumps(number) if isinstance(number, int) or math.isfinite(number) else _quote(text)
 
 
 def _as_boolean(text: str) -> str:
@@ -103,11 +104,8 @@ _RETYPES: dict[str, _Retype] = {
 }
 
 
-def _dig(tree: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+def _dig(tree: Any, *path: str) -> Mapping[str, Any]:
     """Return the object at a path of a schema; an empty one where there is none."""
     for member in path:
-        inner = tree.get(member)
-        if not isinstance(inner, Mapping):
-            return {}
-        tree = inner
-    return tree
+        tree = tree.get(member) if isinstance(tree, Mapping) else None
+    return tree if isinstance(tree, Mapping) else {}

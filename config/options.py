@@ -68,6 +68,7 @@ class GatewayOptions:
     )
     max_body: int = option(16 * 1024 * 1024, "bytes of a request body", least=1)
     body_timeout: float = option(30.0, "seconds to receive a request body", least=0.001)
+    write_timeout: float = option(30.0, "seconds a client may read nothing", least=0.1)
     header_timeout: float = option(5.0, "seconds to receive a request's headers", least=0.001)
     max_request_line: int = option(8192, "bytes of a request's target", least=64, most=65536)
     max_header_bytes: int = option(32768, "bytes of all headers of a request", least=256)

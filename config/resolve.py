@@ -1,7 +1,6 @@
 """File, environment and flags become one Config, the later over the earlier. Pure."""
 
 import difflib
-import math
 import re
 import typing
 from collections.abc import Mapping
@@ -213,7 +212,7 @@ def _fits(kind: Any, value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if kind in (float, float | None):
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and math.isfinite(value)
+        return number and abs(value) < 1e300  # neither NaN nor infinite
     if kind == list[str]:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     return isinstance(value, str)

@@ -61,6 +61,8 @@ def read(text: str, name: str) -> Source:
     except yaml.MarkedYAMLError as error:
         fault = Fault(f"not YAML: {error.problem}", _at(error.problem_mark))
         raise ConfigError(name, source.lines, [fault]) from None
+    except RecursionError:
+        raise ConfigError(name, source.lines, [Fault("nested too deep")]) from None
     except yaml.YAMLError as error:
         raise ConfigError(name, source.lines, [Fault(f"not YAML: {error}")]) from None
     if node is not None:
@@ -80,7 +82,7 @@ def _value(node: yaml.Node, path: Path, source: Source, faults: list[Fault]) -> 
         case _:
             try:
                 return yaml.SafeLoader("").construct_object(node)
-            except (yaml.YAMLError, ValueError):
+            except (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError):
                 faults.append(Fault("cannot be read as a value", _place(node)))
                 return None
 

@@ -23,6 +23,8 @@ from schemas.errors import (
 
 Headers = list[tuple[bytes, bytes]]
 
+_MESSAGE = 2048  # a loader words some of them
+
 _BY_BLAME = {Blame.CALLER: 400, Blame.LOADER: 502, Blame.OVERLOAD: 503, Blame.HOUSE: 500}
 
 _BY_FAULT = {
@@ -82,7 +84,7 @@ def failure(error: AseError, record: Record, now: float) -> Answer:
     """Return the envelope of an error."""
     record.status, record.code = status_of(error, record.code_map), error.fault.code
     record.fault, record.detail, record.answered = error.fault.name, str(error), now
-    header = {"code": record.code, "message": record.detail, "sid": record.sid}
+    header = {"code": record.code, "message": record.detail[:_MESSAGE], "sid": record.sid}
     headers = _headers(record)
     if record.status in (429, 503):
         headers.append((b"retry-after", b"1"))

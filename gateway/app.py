@@ -1,6 +1,7 @@
 """The public application: every route, in one list, and the road from ASGI to the once path."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -28,6 +29,8 @@ from schemas.errors import (
     NO_SERVICE,
     AseError,
 )
+
+_LAST_WORD_S = 0.5
 
 
 class Readiness:
@@ -107,7 +110,10 @@ class _Once:
         except asyncio.CancelledError:
             # The drain's time is over: the server cuts what still runs, and this is our last word.
             error = AseError(DEADLINE, "the gateway stops, and could wait no longer")
-            await _send(failure(error, record, self._parts.clock()), send)
+            answer = failure(error, record, self._parts.clock())
+            with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+                async with asyncio.timeout(_LAST_WORD_S):  # it may be the reader who is stuck
+                    await _send(answer, send)
         finally:
             self._metrics.answered(record)
             access.log(record)
@@ -272,8 +278,12 @@ def _record(scope: Scope, parts: Parts) -> Record:
 
 
 def _headers(scope: Scope) -> dict[str, str]:
-    """Return the headers as they are now: what trailers may add later is not seen."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    """Return the headers as they are now; what stands there twice is one list, as RFC 9110 says."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
 async def _send(answer: Answer, send: Send) -> None:

@@ -12,8 +12,9 @@ def check_content(headers: Mapping[str, str]) -> None:
 
     Raises HttpError 415.
     """
-    kind, _, parameters = headers.get("content-type", "").partition(";")
-    charset = parameters.partition("charset=")[2].strip(' "').lower()
+    kind, *parameters = headers.get("content-type", "").split(";")
+    named = dict(parameter.strip().lower().partition("=")[::2] for parameter in parameters)
+    charset = named.get("charset", "").strip('"')
     if kind.strip().lower() != "application/json" or charset not in ("", "utf-8", "utf8"):
         raise HttpError(415, "content-type must be application/json, in UTF-8")
     if headers.get("content-encoding", "identity").lower() != "identity":

@@ -23,12 +23,16 @@ _PIPELINED = 8
 
 @dataclass(frozen=True, slots=True)
 class HeadLimits:
-    """What the head of a request may take: bytes, headers, seconds."""
+    """What the head of a request may take: bytes, headers, seconds.
+
+    `stalled` is how many seconds a client may read nothing of what is written to it.
+    """
 
     target: int
     header_bytes: int
     headers: int
     seconds: float
+    stalled: float
 
 
 Refuse = Callable[[HttpError, str], Answer]
@@ -47,6 +51,8 @@ class DoorProtocol(HttpToolsProtocol):
         self._in_head = True
         self._in_message = False
         self._cycles: list[RequestResponseCycle] = []
+        self._unread = 0
+        self._stall_timer: asyncio.TimerHandle | None = None
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -57,6 +63,8 @@ class DoorProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock; tell every request that was not answered, not only the last."""
         self._head_came()
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
         super().connection_lost(exc)
         for cycle in self._cycles:
             cycle.disconnected = True
@@ -111,6 +119,10 @@ class DoorProtocol(HttpToolsProtocol):
         hosts = sum(1 for name, _ in self.headers if name == b"host")
         if hosts != 1 and self.parser.get_http_version() != "1.0":
             self._break(HttpError(400, "exactly one Host header is needed"))
+        names = {name for name, _ in self.headers}
+        if self.parser.should_upgrade() and names & {b"content-length", b"transfer-encoding"}:
+            # The parser would take the body for the other protocol, or for the next request.
+            self._break(HttpError(400, "Upgrade is not served for a request with a body"))
         super().on_headers_complete()
         self._cycles = [cycle for cycle in self._cycles if not cycle.response_complete]
         self._cycles.append(self.cycle)
@@ -141,9 +153,14 @@ class DoorProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 (uvicorn's signature)
         """Answer a broken head with the envelope, and close."""
         self._head_came()
-        if any(not cycle.response_complete for cycle in self._cycles):
+        current = self.cycle if self._in_message and not self._in_head else None
+        waiting = [cycle for cycle in self._cycles if not cycle.response_complete]
+        if any(cycle is not current or cycle.response_started for cycle in waiting):
             self.transport.close()  # an answer here would be taken for that of an earlier request
             return
+        for cycle in waiting:
+            cycle.disconnected = True
+            cycle.message_event.set()
         error = self._refusal or HttpError(400, "not a valid HTTP/1.1 request")
         answer = self._refuse(error, self.client[0] if self.client else "")
         lines = [STATUS_LINE[answer.status]]
@@ -151,6 +168,26 @@ class DoorProtocol(HttpToolsProtocol):
         lines.append(b"content-length: %d\r\n\r\n" % len(answer.body))
         self.transport.write(b"".join([*lines, answer.body]))
         self.transport.close()
+
+    def pause_writing(self) -> None:
+        """Watch a client that does not keep up with what is written to it."""
+        super().pause_writing()
+        if self._stall_timer is None:
+            self._unread = self.transport.get_write_buffer_size()
+            self._stall_timer = self.loop.call_later(self._limits.stalled, self._look_at_writes)
+
+    def _look_at_writes(self) -> None:
+        """Cut a client that has read nothing since the last look; go on while there is a rest."""
+        self._stall_timer = None
+        unread = self.transport.get_write_buffer_size()
+        if unread and unread >= self._unread:
+            self.transport.abort()
+        elif unread:
+            self._unread = unread
+            self._stall_timer = self.loop.call_later(self._limits.stalled, self._look_at_writes)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: a request that offers another protocol is served in this one."""
 
     def _break(self, error: HttpError) -> None:
         """Stop the parser; uvicorn then asks for the refusal."""

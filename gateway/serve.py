@@ -166,6 +166,7 @@ def _limits(options: GatewayOptions) -> HeadLimits:
         header_bytes=options.max_header_bytes,
         headers=options.max_headers,
         seconds=options.header_timeout,
+        stalled=options.write_timeout,
     )
 
 

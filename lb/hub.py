@@ -86,6 +86,7 @@ class Hub:
         """
         last: Report | None = None
         me = object()
+        refusal = ""
         try:
             async for data in requests:
                 report = self._admit(data, last)
@@ -99,12 +100,15 @@ class Hub:
                     yield ReportControl(seq=report.load.seq).SerializeToString()
                 last = report
         except ReportError as error:
-            _logger.warning("report refused", extra={"peer": call.peer, "reason": str(error)})
-            raise RpcError(Status.INVALID_ARGUMENT, str(error)) from error
+            refusal = str(error)
         finally:
             if last is not None and self._streams.get(last.instance.key) is me:
                 del self._streams[last.instance.key]
                 self._lost(last.instance)
+        if refusal:
+            # Raised here, not in the handler: its frames would keep the report until a collection.
+            _logger.warning("report refused", extra={"peer": call.peer, "reason": refusal})
+            raise RpcError(Status.INVALID_ARGUMENT, refusal)
 
     async def watch(self, requests: AsyncIterator[bytes], _call: Call) -> AsyncIterator[bytes]:
         """Serve `Watch`: a snapshot, then a frame whenever something changed, else each second."""

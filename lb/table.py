@@ -171,6 +171,8 @@ class Table:
         """
         entry = self._entries.get(report.instance.key)
         event = _BY_LIVE[report.load.live]
+        if entry is not None and entry.instance.epoch == 0:
+            return []  # the operator placed it, and it stays
         if entry is not None and entry.instance.epoch == report.instance.epoch:
             if report.load.seq <= entry.load.seq:
                 return []

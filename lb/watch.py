@@ -52,11 +52,13 @@ class Watch:
                     if lost:
                         _logger.info("hub followed", extra={"hub": self._hub})
                     self.synced, pause, lost = True, 0.1, False
-            except (RpcError, GapError, DecodeError, ValueError) as error:
+            except (RpcError, GapError, DecodeError) as error:
                 if not lost or not told:
                     facts = {"hub": self._hub, "reason": str(error)}
                     _logger.warning("hub lost; trying on", extra=facts)
                 lost = told = True
+            except Exception:
+                _logger.exception("watch failed by a fault of ours; it begins anew")
             finally:
                 await channel.close()
             pause = min(pause * 2, 1.0)

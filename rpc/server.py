@@ -14,6 +14,9 @@ _OPTIONS = [
     ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a silent rival
     ("grpc.max_concurrent_streams", 10_000),
     ("grpc.max_metadata_size", 8_192),
+    # Beyond it core cancels calls that nobody has seen; a loader refuses by its licences instead.
+    ("grpc.server.max_pending_requests", 100_000),
+    ("grpc.server.max_pending_requests_hard_limit", 100_000),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ("grpc.max_send_message_length", 16 * 1024 * 1024),
     # Our gateways and reporters ping every 10 s, with or without a call under way.

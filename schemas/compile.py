@@ -5,6 +5,7 @@ otherwise, null passes `type` and `enum`, enums compare as strings, `oneOf` mean
 A keyword that is not in the tables below is an error that names it, never ignored.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ _COUNTS = (
 _WORDS = ("title", "description", "$comment", "examples", "default", "format", "pattern")
 _IGNORED = ("comment", "$schema")
 _BRANCHES = {"allOf": "allOf", "anyOf": "anyOf", "oneOf": "anyOf"}
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 _TYPES = {"string", "number", "integer", "boolean", "object", "array", "null"}
 
 
@@ -96,7 +98,7 @@ def _alike(value: Any) -> list[Any]:
     if isinstance(value, str):
         if value in ("true", "false"):
             return [value, value == "true"]
-        return [value, *([int(value)] if value.removeprefix("-").isdecimal() else [])]
+        return [value, *([int(value)] if _WHOLE.fullmatch(value) else [])]
     return [value]
 
 

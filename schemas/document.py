@@ -13,7 +13,10 @@ from typing import Any
 from schemas.service import DataType, Nick, Service, SubRoute
 
 _CODE = re.compile(r"-?\d{1,9}")
+_STATUS = re.compile(r"[0-9]{3}")
 _NO_BODY = frozenset({204, 205, 304})
+_SHOWN = 160
+_TOLD = 10  # the words travel in the metadata of a call
 _INPUT_TYPES = {kind.key: kind for kind in DataType}
 
 
@@ -25,14 +28,17 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{'.'.join(map(str, self.path)) or 'document'}: {self.message}"
+        path = ".".join(map(str, self.path)) or "document"
+        shown = path if len(path) <= _SHOWN else f"{path[:_SHOWN]}..."
+        return f"{shown}: {self.message[:_SHOWN]}"
 
 
 class DocumentError(Exception):
     """A schema document that cannot be served, with all its problems."""
 
     def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("; ".join(map(str, problems)))
+        more = f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
+        super().__init__("; ".join(str(problem) for problem in problems[:_TOLD]) + more)
         self.problems = tuple(problems)
 
 
@@ -56,6 +62,10 @@ def parse(text: bytes) -> dict[str, Any]:
         raise DocumentError([Problem((), f"is not JSON: {error}")]) from error
     if not isinstance(value, dict):
         raise DocumentError([Problem((), "must be a JSON object")])
+    try:
+        canonical(value)
+    except (ValueError, RecursionError) as error:
+        raise DocumentError([Problem((), f"cannot be written as JSON: {error}"[:200])]) from error
     return value
 
 
@@ -117,7 +127,7 @@ def _seconds(meta: Mapping[str, Any], key: str, problems: list[Problem]) -> floa
         return None
     try:
         value = float(meta[key])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = -1.0
     if not 0 < value < 86400:
         problems.append(Problem(("meta", key), "must be a number of seconds, more than 0"))
@@ -168,7 +178,7 @@ def _code_map(value: object, problems: list[Problem]) -> dict[int, int]:
     path = ("meta", "codeMap")
     statuses = {}
     for code, status in _object(value, path, problems).items():
-        number = int(status) if str(status).isdigit() else 0
+        number = int(status) if _STATUS.fullmatch(str(status)) else 0
         if not _CODE.fullmatch(code) or not 200 <= number <= 599 or number in _NO_BODY:
             problems.append(
                 Problem((*path, code), "must map a code to an HTTP status 200..599 that has a body")

@@ -28,10 +28,10 @@ class Speech(Wrapper):
                     told.getnchannels(),
                 )
                 pcm = told.readframes(told.getnframes())
-        except (wave.Error, EOFError):
+        except (wave.Error, EOFError, RuntimeError):
             raise Refused("not a readable WAV file")
-        if width != 2 or not rate or len(pcm) < 2 * channels:
-            raise Refused("the WAV must hold 16-bit PCM, and some of it")
+        if width != 2 or not 0 < rate <= 192_000 or len(pcm) < 2 * channels:
+            raise Refused("the WAV must hold 16-bit PCM of at most 192 kHz, and some of it")
         whole = len(pcm) // (2 * channels) * channels
         mono = np.frombuffer(pcm, "<i2", whole).reshape(-1, channels).mean(axis=1) / 32768
         size = max(1, rate // 50)  # frames of 20 ms

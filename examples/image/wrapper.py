@@ -6,6 +6,10 @@ from PIL import Image, UnidentifiedImageError
 
 from aseloader import Choice, Data, Input, Integer, Output, Refused, Wrapper
 
+# A small file may hold a very large picture.
+Image.MAX_IMAGE_PIXELS = 20_000_000
+TooLarge = Image.DecompressionBombError
+
 
 class Thumbnail(Wrapper):
     """Makes a thumbnail of a PNG or JPEG, and tells its size, mode and dominant colours."""
@@ -25,7 +29,7 @@ class Thumbnail(Wrapper):
         try:
             picture = Image.open(io.BytesIO(inputs["image"].data), formats=("PNG", "JPEG"))
             picture.load()
-        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError):
+        except (UnidentifiedImageError, TooLarge, OSError, SyntaxError, ValueError):
             raise Refused("not a readable PNG or JPEG picture")
         height = max(1, round(picture.height * params["width"] / picture.width))
         if height > 8192:
