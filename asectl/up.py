@@ -81,6 +81,7 @@ class _Supervisor:
         self._loaders: list[_Child] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._addresses: dict[str, str] = {}
+        self._up: set[str] = set()
         self._changed = asyncio.Event()
         self._stopping = False
         self.code = 0
@@ -180,6 +181,8 @@ class _Supervisor:
             self._addresses = told
         elif message == "listening" and "addr" in told:
             child.addr, child.service = told["addr"], told["service"]
+            if child.addr in self._up:
+                self._say_joined(child)
         elif message.startswith("instance ") and child is self._gateway:
             self._moved(told)
         elif message == "request" and child is self._gateway:
@@ -191,22 +194,22 @@ class _Supervisor:
         self._changed.set()
 
     def _moved(self, told: dict[str, Any]) -> None:
-        addr = told["instance"]
+        """Take in a change of an instance; whose it is may be told only later, by another pipe."""
+        addr, after = told["instance"], told["after"]
         child = next((child for child in self._loaders if child.addr == addr), None)
-        if told["after"] == "up" and child is None:
-            # Its own line has not been read yet: the two come by different pipes.
-            child = next((c for c in self._loaders if not c.addr and not c.ended), None)
+        if after == "up":
+            self._up.add(addr)
             if child is not None:
-                child.addr, child.service = addr, told["service"]
-        if child is not None and told["after"] == "up":
-            child.joined = True
-        if not self._stopping:
+                self._say_joined(child)
+        elif not self._stopping:
             name = child.name if child else told["service"]
-            verb = {"up": "joined", "gone": "left"}.get(told["after"], told["after"])
-            why = told["reason"]
-            if child and told["after"] == "up":
-                why = f"pid {child.process.pid}"
-            _say(f"{name:<9}{addr} {verb} ({why})")
+            verb = "left" if after == "gone" else after
+            _say(f"{name:<9}{addr} {verb} ({told['reason']})")
+
+    def _say_joined(self, child: _Child) -> None:
+        child.joined = True
+        if not self._stopping:
+            _say(f"{child.name:<9}{child.addr} joined (pid {child.process.pid})")
 
     async def _end(self) -> None:
         """End the gateway, then the loaders, each by closing its stdin; what lingers is killed."""

@@ -1,6 +1,7 @@
 """Frames to JSON: every golden file to the byte, and outputs that were never declared."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +60,27 @@ def test_a_code_is_the_loader_s_own() -> None:
     with pytest.raises(AseError, match="loader error") as caught:
         Decoder(SERVICE).decode(LoaderOutput(code=-3))
     assert (caught.value.fault.code, caught.value.fault.blame) == (-3, Blame.LOADER)
+
+
+def test_an_output_given_twice_is_10106() -> None:
+    twice = [{"meta": {"name": "words"}}, {"meta": {"name": "words"}}]
+    with pytest.raises(AseError, match="twice") as caught:
+        Decoder(SERVICE).decode(output({"pl": twice}))
+    assert caught.value.fault is BAD_OUTPUT
+
+
+@pytest.mark.parametrize("text", ["9" * 400, "1_000", "\uff11\uff12", "1e999", "nan", " 5", "0x1"])
+def test_what_is_no_json_number_stays_a_text(text: str) -> None:
+    pl = [{"meta": {"name": "words", "attribute": {"seq": text}}}]
+    assert json.loads(Decoder(SERVICE).decode(output({"pl": pl})))["words"]["seq"] == text
+
+
+@pytest.mark.parametrize(
+    "told", ["x", 3, [], {"properties": "x"}, {"properties": {"seq": 5}}], ids=str
+)
+def test_a_strange_schemaoutput_types_nothing(told: Any) -> None:
+    tree = {"properties": {"payload": {"properties": {"words": told}}}}
+    text = Decoder(replace(SERVICE, output=tree)).decode(
+        output({"pl": [{"meta": {"name": "words"}}]})
+    )
+    assert json.loads(text) == {"words": {"text": ""}}

@@ -85,3 +85,18 @@ def test_any_bytes_are_a_value_or_our_error(body: bytes) -> None:
         parse(body, max_depth=64, max_nodes=100)
     except AseError as error:
         assert len(str(error)) < 300
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":"' + b'\\"' * 8000 + b"," * 100_001,
+        b'{"a":"' + b'"\\' * 8000 + b"," * 100_001,
+        b"[" + b'"",' * 500_000 + b'""]',
+        b'{"a":"' + b"," * 100_001 + b"\\",
+    ],
+    ids=["escaped quotes", "quotes", "many strings", "unclosed"],
+)
+def test_counting_is_linear_whatever_the_strings(body: bytes) -> None:
+    """A quadratic count would take minutes here."""
+    refused(body)

@@ -176,3 +176,11 @@ def test_an_instance_that_comes_back_in_the_same_epoch_keeps_its_count() -> None
     entry.sent += 10
     entry.inflight += 10
     assert entry.queue() == 10
+
+
+def test_a_report_does_not_move_what_the_operator_placed() -> None:
+    table = Table()
+    table.place(Instance("ase", "ocr", "a:1"), 0.0)
+    assert table.apply(told(1), 1.0) == []
+    assert table.apply(told(2, Live.DOWN), 2.0) == []
+    assert len(table) == 1

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import signal
 import socket
 from typing import Any
 from urllib.parse import urlsplit
@@ -362,3 +363,59 @@ def test_garbage_behind_a_request_is_not_answered_in_its_place(
 def test_a_slash_too_many_is_an_envelope_not_a_redirect(gateway: Gateway, path: str) -> None:
     answer = gateway.http.post(path, json={}, headers={"host": "evil.example"})
     envelope(answer, 404, 10225)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\n",
+        HEAD + b"Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\n\r\n{}\n",
+    ],
+    ids=["chunk size", "h2c", "websocket"],
+)
+def test_a_broken_or_hidden_body_is_400_once(gateway: Gateway, loader: Loader, sent: bytes) -> None:
+    answer = raw(gateway, sent)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"\r\n\r\n") == 1
+    assert b'"code": 10163' in answer
+
+
+def test_a_get_that_offers_another_protocol_is_served(gateway: Gateway) -> None:
+    offer = {"connection": "Upgrade", "upgrade": "h2c"}
+    assert gateway.http.get("/livez", headers=offer).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "status"),
+    [
+        ("X-Consumer-Username", ["somebody", "tests"], 403),
+        ("Content-Encoding", ["gzip", "identity"], 415),
+        ("Content-Type", ["text/plain", "application/json"], 415),
+    ],
+)
+def test_a_header_that_stands_twice_is_not_its_last(
+    gateway: Gateway, loader: Loader, name: str, values: list[str], status: int
+) -> None:
+    headers = [(name, value) for value in values]
+    headers += [] if name == "Content-Type" else [("Content-Type", "application/json")]
+    told = json.dumps(body()).encode()
+    answer = gateway.http.post("/v1/private/probe", content=told, headers=headers)
+    assert answer.status_code == status
+
+
+def test_answers_that_nobody_reads_do_not_keep_a_gateway_alive() -> None:
+    flags = ("--gateway-drain", "1", "--gateway-write-timeout", "0.5")
+    big = "tests/wrappers/big.py:Big"
+    with Gateway(*flags) as gateway, Loader(gateway.lb, big) as loader:
+        gateway.joined(loader)
+        told = json.dumps(body("big") | {"payload": {}}).encode()
+        head = HEAD.replace(b"probe", b"big") + b"Content-Length: %d\r\n\r\n" % len(told)
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            where = urlsplit(gateway.url)
+            sock.connect((where.hostname, where.port))
+            sock.sendall((head + told) * 2)
+            loader.event("made")
+            gateway.signal(signal.SIGTERM)
+            assert gateway.ended() == 0
