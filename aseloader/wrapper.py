@@ -75,8 +75,8 @@ class Wrapper:
         declared names: bytes, text, `Data`, or a dict or list that becomes JSON. Raise `Refused`
         for input that cannot be worked on.
         """
-        # The author's to write. A class without it is refused before it is served (declare.py); this
-        # tells whoever calls one by hand.
+        # The author's to write. A class without it is refused before it is served (declare.py);
+        # this tells whoever calls one by hand.
         raise NotImplementedError(f"{type(self).__name__} needs a method once")
 
     def fini(self) -> None:

@@ -30,6 +30,7 @@ from schemas.errors import (
     AseError,
 )
 
+# How long a request that the drain cuts may take to be told so, in seconds.
 _LAST_WORD_S = 0.5
 
 
