@@ -26,9 +26,12 @@ class Health:
         """Serve `Watch`: the status now, and again at each change."""
         known = HealthCheckRequest.FromString(await anext(aiter(requests))).service in self._known
         while True:
+            told = self._serving
             yield self._answer(known=known)
             async with self._changed:
-                await self._changed.wait()
+                # Not a bare wait: the change may have come while the answer was on its way.
+                while self._serving is told:
+                    await self._changed.wait()
 
     async def stop_serving(self) -> None:
         """Say NOT_SERVING from now on."""
