@@ -1,123 +1,285 @@
-"""A connection to one gRPC server, over grpc.aio. Bytes in, bytes out."""
+"""A gRPC client: calls to one server, over one HTTP/2 connection that is made anew when it ends.
+
+The protocol is in `connection` and `calls`, the socket in `wire`; here are connecting, waiting and
+deadlines.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from functools import partial
+from random import Random, SystemRandom
+from typing import Any
 
-import grpc
-from grpc import aio
-
+from rpc.backoff import Backoff
+from rpc.calls import Call, StreamCall, UnaryCall
+from rpc.deadlines import Deadlines
+from rpc.keepalive import OFTEN, SELDOM
+from rpc.metadata import Metadata, request_block, timeout_field
 from rpc.status import RpcError, Status
+from rpc.streaming import Stream
+from rpc.wire import Wire
 
-Metadata = Sequence[tuple[str, str]]
-
-_MESSAGE_LIMIT = 16 * 1024 * 1024
-
-# Retries are decided by the caller alone. A pool of our own per channel: a loader that comes back
-# on the same port must not inherit its predecessor's backoff.
-_OPTIONS = [
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),  # it bounds an attempt to connect, too
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.enable_retries", 0),
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.max_receive_message_length", _MESSAGE_LIMIT),
-    ("grpc.max_send_message_length", _MESSAGE_LIMIT),
-]
-
-
-# Without `ping_timeout_ms` a frozen peer stays unseen for a minute (reference "reliability" 1.5).
-_PINGS = [
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 3_000),
-    ("grpc.http2.ping_timeout_ms", 3_000),
-    ("grpc.http2.max_pings_without_data", 0),
-]
+MESSAGE_LIMIT = 16 * 1024 * 1024
+_HEADS = 256  # request heads kept ready
 
 
 class Channel:
-    """One long-lived connection to `addr` (host:port), made on first use and kept.
+    """Calls to the server at `addr` (host:port). It connects when first called, and again after.
 
-    `pings` looks after a peer in silence. Only a server that allows it may be asked so often (ours
-    do); another ends the connection, and every call on it, for too many pings.
+    `connect_timeout` in seconds. `pings` asks a silent peer for signs of life as often as our own
+    servers allow; others are asked seldom. `tls` makes the connection one of TLS (its ALPN is set
+    to HTTP/2). `limit` is the most bytes of a message, either way. `rng` spreads attempts to
+    connect. To be made where a loop runs.
     """
 
-    def __init__(self, addr: str, *, connect_timeout: float = 1.0, pings: bool = True) -> None:
-        options = [*_OPTIONS, *(_PINGS if pings else ())]
-        self._channel = aio.insecure_channel(addr, options=options)
+    def __init__(
+        self,
+        addr: str,
+        *,
+        connect_timeout: float = 1.0,
+        pings: bool = True,
+        tls: ssl.SSLContext | None = None,
+        limit: int = MESSAGE_LIMIT,
+        rng: Random | None = None,
+    ) -> None:
+        self._addr = addr
         self._connect_timeout = connect_timeout
+        self._manner = OFTEN if pings else SELDOM
+        self._tls = tls
+        if tls is not None:
+            tls.set_alpn_protocols(["h2"])
+        self._limit = limit
+        self._loop = asyncio.get_running_loop()
+        self._backoff = Backoff(rng or SystemRandom())
+        self._left_alone = 0.0  # until when no attempt to connect is made
+        self._why = ""
+        self._wire: Wire | None = None
+        self._wires: set[Wire] = set()
+        self._connecting: asyncio.Task[None] | None = None
+        self._waiting: dict[Call, None] = {}
+        self._deadlines: Deadlines[Call] = Deadlines()
+        self._timer: asyncio.TimerHandle | None = None
+        self._heads: dict[tuple[str, Metadata], bytes] = {}
+        self._closed = False
+
+    def begin(
+        self,
+        method: str,
+        request: bytes,
+        *,
+        timeout: float,
+        done: Callable[[UnaryCall], None],
+        metadata: Metadata = (),
+    ) -> UnaryCall:
+        """Begin a call with one request; `done` is called at its end, never before this returns.
+
+        `method` is a full path, `/package.Service/Method`; `timeout` is in seconds and travels to
+        the peer as its deadline; `cancel` ends the call sooner. Raises ValueError for metadata that
+        gRPC does not allow.
+        """
+        over = partial(self._over, done)
+        call = UnaryCall(self._head(method, metadata), request, self._limit, over)
+        call.deadline = self._loop.time() + timeout
+        if len(request) > self._limit:
+            words = f"a request of {len(request)} bytes is larger than {self._limit}"
+            self._fail_soon(call, Status.RESOURCE_EXHAUSTED, words)
+        else:
+            self._start(call)
+        return call
+
+    def cancel(self, call: Call) -> None:
+        """End a call; one that has ended stays as it is."""
+        if not call.ended:
+            call.fail(Status.CANCELLED, "cancelled here")
+            self._flush()
 
     async def unary(
         self, method: str, request: bytes, *, timeout: float, metadata: Metadata = ()
     ) -> bytes:
         """Send one request and return its one answer.
 
-        `method` is a full path, `/package.Service/Method`; `timeout` is in seconds and travels to
-        the peer as its deadline. Cancelling the task cancels the call at the peer.
-        Raises RpcError; its `sent` is False when no connection could be had.
+        Parameters as for `begin`. Cancelling the task cancels the call at the peer. Raises
+        RpcError; its `sent` is False when the peer looked at nothing of it.
         """
-        now = asyncio.get_running_loop().time
-        until = now() + timeout
-        await self._connected(min(timeout, self._connect_timeout))
+        over = asyncio.Event()
+        call = self.begin(
+            method, request, timeout=timeout, metadata=metadata, done=lambda _: over.set()
+        )
         try:
-            call = _unary(self._channel, method)(
-                request, timeout=until - now(), metadata=tuple(metadata)
-            )
-            return await call
-        except aio.AioRpcError as error:
-            raise _told(error) from error
-        except asyncio.CancelledError:
-            me = asyncio.current_task()
-            if me is not None and me.cancelling():
-                raise
-            raise RpcError(Status.CANCELLED, "the connection was closed") from None
-        except aio.UsageError as error:
-            raise RpcError(Status.UNAVAILABLE, "the connection was closed", sent=False) from error
+            await over.wait()
+        finally:
+            self.cancel(call)
+        if call.error is not None:
+            raise call.error
+        assert call.message is not None  # noqa: S101 (a call without an error has one)
+        return call.message
+
+    def open(self, method: str, *, timeout: float | None = None, metadata: Metadata = ()) -> Stream:
+        """Begin a call with a stream of messages either way; `timeout` None sets no deadline."""
+        over = partial(self._over, lambda _: None)
+        call = StreamCall(self._head(method, metadata), self._limit, over)
+        call.deadline = None if timeout is None else self._loop.time() + timeout
+        stream = Stream(call, self._flush, self._limit)
+        self._start(call)
+        return stream
 
     async def stream(
         self, method: str, requests: AsyncIterator[bytes], *, metadata: Metadata = ()
     ) -> AsyncIterator[bytes]:
         """Send a stream of requests and yield the answers as they come.
 
-        Ends when the peer ends the stream. Raises RpcError as `unary` does.
+        Ends when the peer ends the stream. Raises RpcError as `unary` does, and what making a
+        request raised.
         """
-        await self._connected(self._connect_timeout)
-        call = _stream(self._channel, method)(requests, metadata=tuple(metadata))
+        stream = self.open(method, metadata=metadata)
+        sending = asyncio.ensure_future(stream.send_all(requests))
         try:
-            async for answer in call:
+            async for answer in stream:
                 yield answer
-        except aio.AioRpcError as error:
-            raise _told(error) from error
         finally:
-            call.cancel()
+            stream.cancel()
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
 
     async def close(self, grace: float = 0.0) -> None:
-        """Close the connection; calls under way get `grace` seconds, then end with CANCELLED."""
-        await self._channel.close(grace)
+        """Take no more calls; those under way get `grace` seconds, then end with CANCELLED."""
+        self._closed = True
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
+        self._fail_waiting(Status.CANCELLED, "the connection was closed")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await asyncio.gather(*(wire.emptied() for wire in self._wires))
+        for wire in list(self._wires):
+            wire.goodbye()
+            wire.close(Status.CANCELLED, "the connection was closed")
+        if self._timer is not None:
+            self._timer.cancel()
 
-    async def _connected(self, timeout: float) -> None:
-        """Wait until the connection stands; fail at once when the last attempt was refused."""
-        state = self._channel.get_state(try_to_connect=True)
-        if state is grpc.ChannelConnectivity.READY:
+    def _head(self, method: str, metadata: Metadata) -> bytes:
+        key = (method, tuple(metadata))
+        head = self._heads.get(key)
+        if head is None:
+            head = request_block(self._addr, "https" if self._tls else "http", method, metadata)
+            if len(self._heads) >= _HEADS:
+                del self._heads[next(iter(self._heads))]
+            self._heads[key] = head
+        return head
+
+    # The way of a call: onto the wire at once, or among those that wait for one.
+
+    def _start(self, call: Call) -> None:
+        if call.deadline is not None:
+            call.tick = self._deadlines.add(call, call.deadline)
+            self._watch(call.deadline)
+        wire = self._wire
+        if wire is not None and not self._waiting and wire.connection.may_open():
+            self._go(call, wire)
+        elif self._closed:
+            self._fail_soon(call, Status.UNAVAILABLE, "the connection was closed")
+        elif wire is None and self._connecting is None and self._loop.time() < self._left_alone:
+            self._fail_soon(call, Status.UNAVAILABLE, self._why)
+        else:
+            self._waiting[call] = None
+            if wire is None and self._connecting is None:
+                self._connecting = self._loop.create_task(self._connect())
+
+    def _go(self, call: Call, wire: Wire) -> None:
+        block = call.block
+        if call.deadline is not None:
+            block += timeout_field(call.deadline - self._loop.time())
+        wire.go(call, block)
+
+    def _over(self, done: Callable[[Any], None], call: Call) -> None:
+        """Take in that a call has ended; one that the peer never looked at goes out once more."""
+        self._waiting.pop(call, None)
+        if call.tick:
+            self._deadlines.remove(call, call.tick)
+        if call.refused and not call.again and not self._closed:
+            call.renew()
+            self._loop.call_soon(self._start, call)
             return
         try:
-            async with asyncio.timeout(timeout):
-                while state is not grpc.ChannelConnectivity.READY:
-                    if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                        raise RpcError(Status.UNAVAILABLE, "connection failed", sent=False)
-                    await self._channel.wait_for_state_change(state)
-                    state = self._channel.get_state(try_to_connect=True)
-        except TimeoutError:
-            raise RpcError(Status.UNAVAILABLE, "connection timed out", sent=False) from None
+            done(call)
+        except Exception as error:  # noqa: BLE001 (it must not end the connection of all others)
+            words = "what a call's end was told to failed"
+            self._loop.call_exception_handler({"message": words, "exception": error})
 
+    def _fail_soon(self, call: Call, status: Status, words: str) -> None:
+        self._loop.call_soon(partial(call.fail, status, words, sent=False))
 
-def _unary(channel: aio.Channel, method: str) -> aio.UnaryUnaryMultiCallable[bytes, bytes]:
-    return channel.unary_unary(method)
+    def _fail_waiting(self, status: Status, words: str) -> None:
+        for call in list(self._waiting):
+            call.fail(status, words, sent=False)
 
+    def _flush(self) -> None:
+        for wire in self._wires:
+            if wire.connection.outbound.frames:
+                wire.flush_soon()
 
-def _stream(channel: aio.Channel, method: str) -> aio.StreamStreamMultiCallable[bytes, bytes]:
-    return channel.stream_stream(method)
+    # Deadlines: one timer for all calls.
 
+    def _watch(self, when: float) -> None:
+        if self._timer is not None:
+            if self._timer.when() <= when:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._deadlines.next() or when, self._expire)
 
-def _told(error: aio.AioRpcError) -> RpcError:
-    number: int = error.code().value[0]
-    return RpcError(Status(number), error.details() or "")
+    def _expire(self) -> None:
+        self._timer = None
+        for call in self._deadlines.due(self._loop.time()):
+            call.fail(Status.DEADLINE_EXCEEDED, "deadline exceeded", sent=call.id != 0)
+        self._flush()
+        upcoming = self._deadlines.next()
+        if upcoming is not None:
+            self._watch(upcoming)
+
+    # The wire: made when it is wanted, left when it ends.
+
+    async def _connect(self) -> None:
+        wire = Wire(self._manner, self._changed)
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                await self._dial(wire)
+                await wire.settled
+        except (OSError, TimeoutError, RpcError, ValueError) as error:
+            wire.close(Status.UNAVAILABLE, "connection failed")
+            told = "timed out" if isinstance(error, TimeoutError) else f"failed: {error}"
+            self._why = f"connection to {self._addr} {told}"
+            self._left_alone = self._loop.time() + self._backoff.failed()
+            self._connecting = None
+            self._fail_waiting(Status.UNAVAILABLE, self._why)
+        else:
+            self._backoff.worked()
+            self._connecting = None
+            self._wire = wire
+            self._wires.add(wire)
+            self._changed(wire)
+        finally:
+            self._connecting = None
+
+    async def _dial(self, wire: Wire) -> None:
+        host, _, port = self._addr.rpartition(":")
+        host = host.strip("[]")
+        await self._loop.create_connection(lambda: wire, host, int(port), ssl=self._tls)
+        if self._tls is not None and not wire.speaks_http2():
+            raise RpcError(Status.UNAVAILABLE, "the peer does not offer HTTP/2", sent=False)
+
+    def _changed(self, wire: Wire) -> None:
+        """Use the room that a wire has now, or leave it when it has none any more."""
+        if wire is self._wire:
+            if not wire.open or wire.connection.away or wire.connection.outbound.spent():
+                self._wire = None
+            else:
+                while self._waiting and wire.connection.may_open():
+                    call = next(iter(self._waiting))
+                    del self._waiting[call]
+                    self._go(call, wire)
+        if not wire.open:
+            self._wires.discard(wire)
+        if self._waiting and self._wire is None and self._connecting is None and not self._closed:
+            self._connecting = self._loop.create_task(self._connect())

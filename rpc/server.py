@@ -19,8 +19,8 @@ _OPTIONS = [
     ("grpc.server.max_pending_requests_hard_limit", 100_000),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ("grpc.max_send_message_length", 16 * 1024 * 1024),
-    # Our gateways and reporters ping every 10 s, with or without a call under way.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    # Our gateways and reporters ask a silent peer each second, to find a frozen one in three.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 500),
     ("grpc.keepalive_permit_without_calls", 1),
     # The server's own pings find a peer that froze or was cut off.
     ("grpc.keepalive_time_ms", 10_000),

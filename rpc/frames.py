@@ -1,0 +1,174 @@
+"""HTTP/2 frames as bytes: numbers, heads, the small frames, settings. Pure.
+
+Source: RFC 9113, sections 4, 6 and 7.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from struct import Struct
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+HEAD = 9
+MAX_WINDOW = 2**31 - 1
+MAX_STREAM_ID = 2**31 - 1
+DEFAULT_WINDOW = 65_535
+DEFAULT_FRAME = 16_384
+
+# Types and flags are plain integers: they are compared for every frame.
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE = 0, 1, 2, 3, 4, 5
+PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 6, 7, 8, 9
+END_STREAM, ACK, END_HEADERS, PADDED, PRIORITISED = 0x1, 0x1, 0x4, 0x8, 0x20
+
+_HEAD = Struct(">HBBBL")
+_LONG = Struct(">L")
+_PAIR = Struct(">LL")
+_SETTING = Struct(">HL")
+
+unpack_head = _HEAD.unpack_from
+"""Read a frame head at an offset: (length >> 8, length & 255, type, flags, stream)."""
+
+pack_head = _HEAD.pack
+
+
+class ErrorCode(IntEnum):
+    """The error codes of RFC 9113, section 7."""
+
+    NO_ERROR = 0x0
+    PROTOCOL_ERROR = 0x1
+    INTERNAL_ERROR = 0x2
+    FLOW_CONTROL_ERROR = 0x3
+    SETTINGS_TIMEOUT = 0x4
+    STREAM_CLOSED = 0x5
+    FRAME_SIZE_ERROR = 0x6
+    REFUSED_STREAM = 0x7
+    CANCEL = 0x8
+    COMPRESSION_ERROR = 0x9
+    CONNECT_ERROR = 0xA
+    ENHANCE_YOUR_CALM = 0xB
+    INADEQUATE_SECURITY = 0xC
+    HTTP_1_1_REQUIRED = 0xD
+
+
+class ProtocolError(Exception):
+    """The peer broke HTTP/2: the connection cannot go on. `code` is what a GOAWAY tells it."""
+
+    def __init__(self, code: ErrorCode, reason: str) -> None:
+        super().__init__(f"{code.name}: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class Setting(IntEnum):
+    """The settings of RFC 9113, section 6.5.2."""
+
+    HEADER_TABLE_SIZE = 0x1
+    ENABLE_PUSH = 0x2
+    MAX_CONCURRENT_STREAMS = 0x3
+    INITIAL_WINDOW_SIZE = 0x4
+    MAX_FRAME_SIZE = 0x5
+    MAX_HEADER_LIST_SIZE = 0x6
+
+
+@dataclass(slots=True)
+class Settings:
+    """What one side lets the other do, as far as this implementation heeds it.
+
+    Sizes in bytes; `streams` None = no limit.
+    """
+
+    streams: int | None = None
+    window: int = DEFAULT_WINDOW
+    frame: int = DEFAULT_FRAME
+
+    def take(self, payload: bytes) -> None:
+        """Take in the payload of a SETTINGS frame. Raises ProtocolError for a value not allowed."""
+        if len(payload) % 6:
+            raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of a broken size")
+        for name, value in _SETTING.iter_unpack(payload):
+            match name:
+                case Setting.MAX_CONCURRENT_STREAMS:
+                    self.streams = value
+                case Setting.INITIAL_WINDOW_SIZE:
+                    if value > MAX_WINDOW:
+                        words = "INITIAL_WINDOW_SIZE above 2^31-1"
+                        raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, words)
+                    self.window = value
+                case Setting.MAX_FRAME_SIZE:
+                    if not DEFAULT_FRAME <= value < 2**24:
+                        words = "MAX_FRAME_SIZE out of range"
+                        raise ProtocolError(ErrorCode.PROTOCOL_ERROR, words)
+                    self.frame = value
+                case Setting.ENABLE_PUSH:
+                    if value > 1:
+                        raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH above 1")
+                case _:
+                    pass  # an unknown setting means nothing (6.5.2)
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """Return a whole frame."""
+    size = len(payload)
+    return pack_head(size >> 8, size & 255, kind, flags, stream) + payload
+
+
+def settings(values: dict[Setting, int]) -> bytes:
+    """Return a SETTINGS frame."""
+    return frame(SETTINGS, 0, 0, b"".join(_SETTING.pack(*told) for told in values.items()))
+
+
+def window_update(stream: int, size: int) -> bytes:
+    """Return a WINDOW_UPDATE frame for a stream, or for the connection (0)."""
+    return frame(WINDOW_UPDATE, 0, stream, _LONG.pack(size))
+
+
+def rst_stream(stream: int, code: int) -> bytes:
+    """Return an RST_STREAM frame."""
+    return frame(RST_STREAM, 0, stream, _LONG.pack(code))
+
+
+def ping(payload: bytes, *, ack: bool = False) -> bytes:
+    """Return a PING frame; `payload` has 8 bytes."""
+    return frame(PING, ACK if ack else 0, 0, payload)
+
+
+def goaway(last: int, code: int, reason: str = "") -> bytes:
+    """Return a GOAWAY frame; streams above `last` were not looked at."""
+    return frame(GOAWAY, 0, 0, _PAIR.pack(last, code) + reason.encode()[:256])
+
+
+def read_goaway(payload: bytes) -> tuple[int, int, str]:
+    """Return (last stream, error code, reason) of a GOAWAY. Raises ProtocolError."""
+    if len(payload) < 8:
+        raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY of a broken size")
+    last, code = _PAIR.unpack_from(payload)
+    return last & MAX_STREAM_ID, code, payload[8:264].decode("utf-8", "replace")
+
+
+def read_long(payload: bytes, what: str) -> int:
+    """Return the one number of an RST_STREAM or WINDOW_UPDATE. Raises ProtocolError."""
+    if len(payload) != 4:
+        raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, f"{what} of a broken size")
+    number: int = _LONG.unpack(payload)[0]
+    return number
+
+
+def unpadded(payload: bytes, flags: int) -> bytes:
+    """Return what is left of a DATA or HEADERS payload without padding and priority.
+
+    Raises ProtocolError when the padding is as long as the frame, or longer.
+    """
+    start, end = 0, len(payload)
+    if flags & PADDED:
+        if not payload:
+            raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "a padded frame without its length")
+        start, end = 1, end - payload[0]
+    if flags & PRIORITISED:
+        start += 5
+    if start > end:
+        raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "padding longer than its frame")
+    return payload[start:end]
+
+
+def code_name(code: int) -> str:
+    """Return the name of an error code, or its number."""
+    return ErrorCode(code).name if code in ErrorCode._value2member_map_ else hex(code)

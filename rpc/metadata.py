@@ -1,0 +1,125 @@
+"""What the header blocks of gRPC say: requests written, responses read. Pure.
+
+Source: gRPC over HTTP/2; statuses for HTTP ones: "HTTP to gRPC Status Code Mapping".
+"""
+
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from rpc.headers import Fields, block
+from rpc.status import Status
+
+Metadata = Sequence[tuple[str, str | bytes]]
+
+_BY_HTTP = {
+    400: Status.INTERNAL, 401: Status.UNAUTHENTICATED, 403: Status.PERMISSION_DENIED,
+    404: Status.UNIMPLEMENTED, 429: Status.UNAVAILABLE, 502: Status.UNAVAILABLE,
+    503: Status.UNAVAILABLE, 504: Status.UNAVAILABLE,
+}  # fmt: skip
+_RESERVED = frozenset({
+    b"content-type", b"te", b"user-agent", b"grpc-encoding", b"grpc-accept-encoding",
+    b"grpc-status", b"grpc-message", b"grpc-timeout", b"date", b"server",
+})  # fmt: skip
+_TIMEOUT = b"\x00" + b"\x0cgrpc-timeout"
+_QUOTED = re.compile(rb"%([0-9A-Fa-f]{2})")
+_MOST_MS = 99_999_999  # eight digits, the most that a timeout may have
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A header block of a response: its initial or its trailing metadata.
+
+    `http` is 0 in trailers; `status` None where there is no grpc-status.
+    """
+
+    http: int
+    grpc: bool
+    encoding: bytes
+    status: Status | None
+    details: str
+    metadata: tuple[tuple[str, str | bytes], ...]
+
+    def fault(self) -> tuple[Status, str] | None:
+        """Return what is wrong with the head of a response that is no gRPC; None when it is one."""
+        if self.http == 200 and self.grpc:
+            return None
+        if self.http == 200:
+            return Status.UNKNOWN, "the answer is not of content-type application/grpc"
+        return _BY_HTTP.get(self.http, Status.UNKNOWN), f"the peer answered HTTP {self.http}"
+
+
+def read_head(fields: Fields) -> Head:
+    """Return what a header block of a response says; a malformed part reads as if absent."""
+    told = dict(fields)
+    http, status = told.get(b":status", b"0"), told.get(b"grpc-status")
+    return Head(
+        http=int(http) if http.isdigit() and len(http) == 3 else 0,
+        grpc=told.get(b"content-type", b"").startswith(b"application/grpc"),
+        encoding=told.get(b"grpc-encoding", b"identity"),
+        status=None if status is None else _status(status),
+        details=_unquoted(told.get(b"grpc-message", b"")).decode("utf-8", "replace"),
+        metadata=tuple(
+            (name.decode("ascii", "replace"), _read(name, value))
+            for name, value in fields
+            if name not in _RESERVED and not name.startswith(b":")
+        ),
+    )
+
+
+def request_block(authority: str, scheme: str, method: str, metadata: Metadata) -> bytes:
+    """Return the header block of a request, all but its timeout.
+
+    Raises ValueError for metadata that gRPC does not allow.
+    """
+    fields = [
+        (b":method", b"POST"),
+        (b":scheme", scheme.encode()),
+        (b":path", method.encode()),
+        (b":authority", authority.encode()),
+        (b"te", b"trailers"),
+        (b"content-type", b"application/grpc"),
+        (b"user-agent", b"athena-serving"),
+        (b"grpc-accept-encoding", b"identity,gzip"),
+    ]
+    return block([*fields, *(_write(name, value) for name, value in metadata)])
+
+
+def timeout_field(seconds: float) -> bytes:
+    """Return the `grpc-timeout` of a request, in milliseconds, at least one."""
+    value = b"%dm" % min(max(1, ceil(seconds * 1000)), _MOST_MS)
+    return b"%b%c%b" % (_TIMEOUT, len(value), value)
+
+
+def _status(value: bytes) -> Status:
+    if value.isdigit() and len(value) <= 2 and int(value) <= max(Status):
+        return Status(int(value))
+    return Status.UNKNOWN
+
+
+def _unquoted(value: bytes) -> bytes:
+    """Return a grpc-message without its percent-encoding; what is broken of it stays as it is."""
+    return _QUOTED.sub(lambda found: bytes.fromhex(found[1].decode()), value)
+
+
+def _read(name: bytes, value: bytes) -> str | bytes:
+    if not name.endswith(b"-bin"):
+        return value.decode("utf-8", "replace")
+    try:
+        return b64decode(value + b"=" * (-len(value) % 4))
+    except ValueError:
+        return value
+
+
+def _write(name: str, value: str | bytes) -> tuple[bytes, bytes]:
+    if not name or name.startswith((":", "grpc-")) or name != name.lower():
+        raise ValueError(f"metadata name {name!r} is not allowed")
+    if name.endswith("-bin"):
+        data = value if isinstance(value, bytes) else value.encode()
+        return name.encode("ascii"), b64encode(data).rstrip(b"=")
+    told = value.encode("ascii") if isinstance(value, str) else value
+    if not all(0x20 <= byte <= 0x7E for byte in told):
+        raise ValueError(f"metadata {name!r} is not printable ASCII; its name must end in -bin")
+    return name.encode("ascii"), told
