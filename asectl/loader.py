@@ -51,7 +51,7 @@ def run(told: argparse.Namespace) -> int:
     from aseloader import run as loader
     from aseloader.declare import DeclarationError
 
-    flush = logs.setup(told.log_level)
+    flush = logs.setup(told.log_level).finish
     options = loader.LoaderOptions(
         host=told.host,
         port=told.port,

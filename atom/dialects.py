@@ -10,23 +10,24 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from schemas.errors import BAD_REPLY, FULL, AseError, loader_fault
-from schemas.wire import LoaderInput, LoaderOutput, ReqData, ResData, XsfData, XsfSession
+from schemas.wire import LoaderOutput, ReqData, ResData, XsfData, XsfSession
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """`wrap(frame, handle, wait)`: the request's bytes; `wait` in whole milliseconds.
 
+    `frame` is a serialised LoaderInput.
     `unwrap(answer)`: the LoaderOutput, or AseError (10110, another xsf code, 10160 for garbage).
     """
 
     method: str
-    wrap: Callable[[LoaderInput, str, int], bytes]
+    wrap: Callable[[bytes, str, int], bytes]
     unwrap: Callable[[bytes], LoaderOutput]
 
 
-def _wrap_native(frame: LoaderInput, _handle: str, _wait: int) -> bytes:
-    return frame.SerializeToString()
+def _wrap_native(frame: bytes, _handle: str, _wait: int) -> bytes:
+    return frame
 
 
 def _unwrap_native(answer: bytes) -> LoaderOutput:
@@ -36,12 +37,12 @@ def _unwrap_native(answer: bytes) -> LoaderOutput:
         raise AseError(BAD_REPLY) from error
 
 
-def _wrap_xsf(frame: LoaderInput, handle: str, wait: int) -> bytes:
+def _wrap_xsf(frame: bytes, handle: str, wait: int) -> bytes:
     return ReqData(
         op="AIIn",
         s=XsfSession(h=handle),
         param={"SeqNo": "1", "version": "v2", "waitTime": str(wait), "baseId": "0"},
-        data=[XsfData(data=frame.SerializeToString())],
+        data=[XsfData(data=frame)],
     ).SerializeToString()
 
 

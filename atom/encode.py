@@ -9,66 +9,100 @@ from typing import Any
 
 import pybase64
 
+from atom.wire import entry, entry_name, sized, tag, varint
 from schemas.errors import BAD_REQUEST, AseError
 from schemas.service import DataType, Service
 from schemas.text import as_text
-from schemas.wire import LoaderInput, MetaDesc, Payload
+from schemas.wire import LoaderInput, MetaDesc
+
+_FIELDS = {field.name: field.number for field in LoaderInput.DESCRIPTOR.fields}
+_HEADERS, _PARAMS = tag(_FIELDS["headers"]), tag(_FIELDS["params"])
+_EXPECT, _PAYLOAD = tag(_FIELDS["expect"]), tag(_FIELDS["pl"])
+_META, _DATA = tag(1), tag(2)
+_ATTRIBUTE = tag(MetaDesc.DESCRIPTOR.fields_by_name["attribute"].number)
+_NAMES = 1024  # names of headers, params and attributes kept ready
 
 
 class Encoder:
     """Encodes the requests of one service."""
 
     def __init__(self, service: Service) -> None:
-        self._service_id = service.id
         self._nicks = {nick.name: nick.accepts for nick in service.nicks}
-        self._name = service.nicks[0].name if service.nicks else service.id
-        self._accepts = service.accepts
-        self._inputs = service.inputs
+        name = service.nicks[0].name if service.nicks else service.id
+        self._lead = LoaderInput(
+            serviceId=service.id, serviceName=name, state=LoaderInput.ONCE
+        ).SerializeToString()
+        self._accepts = {name: _meta(name, kind) for name, kind in service.accepts.items()}
+        self._expect = b"".join(sized(_EXPECT, meta) for meta in self._accepts.values())
+        self._inputs = {name: (kind, _meta(name, kind)) for name, kind in service.inputs.items()}
+        self._names: dict[str, bytes] = {}
 
-    def encode(self, body: Mapping[str, Any], facts: Mapping[str, str]) -> LoaderInput:
-        """Return the frame of a body that its schema has found valid.
+    def encode(self, body: Mapping[str, Any], facts: Mapping[str, str]) -> bytes:
+        """Return the serialised frame of a body that its schema has found valid.
 
         `facts` are the gateway's own headers (sid, client_ip, service_id, route); they stand over
         members of the envelope's header with the same name. Raises AseError (10163) for payload
         data that is not canonical base64 and for members that the service does not declare.
         """
-        asked: dict[str, dict[str, str]] = {}
-        params: dict[str, str] = {}
+        pieces = [self._lead]
+        asked: dict[str, Mapping[str, Any]] = {}
+        params: dict[str, Any] = {}
         for nick, told in _object(body, "parameter").items():
             accepts = self._nicks.get(nick)
             if accepts is None:
                 raise AseError(BAD_REQUEST, f"$.parameter.{nick[:64]}: is not known here")
             for name, value in _members(told, f"$.parameter.{nick}").items():
                 if name in accepts:
-                    asked[name] = _attributes(value)
+                    asked[name] = value if isinstance(value, dict) else {}
                 else:
-                    params[name] = as_text(value)
-        headers = {name: as_text(value) for name, value in _object(body, "header").items()}
-        payload = _object(body, "payload")
-        return LoaderInput(
-            serviceId=self._service_id,
-            serviceName=self._name,
-            state=LoaderInput.ONCE,
-            headers=headers | dict(facts),
-            params=params,
-            expect=[
-                MetaDesc(name=name, dataType=int(kind), attribute=asked.get(name, {}))
-                for name, kind in self._accepts.items()
-            ],
-            pl=[self._payload(name, told) for name, told in payload.items()],
-        )
+                    params[name] = value
+        self._entries(pieces, _HEADERS, {**_object(body, "header"), **facts})
+        self._entries(pieces, _PARAMS, params)
+        if asked:
+            for name, meta in self._accepts.items():
+                pieces += self._with_attributes(_EXPECT, meta, asked.get(name, {}), "")
+        else:
+            pieces.append(self._expect)
+        for name, told in _object(body, "payload").items():
+            self._payload(pieces, name, told)
+        return b"".join(pieces)
 
-    def _payload(self, name: str, told: Any) -> Payload:
-        kind = self._inputs.get(name)
-        if kind is None:
+    def _payload(self, pieces: list[bytes], name: str, told: Any) -> None:
+        known = self._inputs.get(name)
+        if known is None:
             raise AseError(BAD_REQUEST, f"$.payload.{name[:64]}: is not known here")
         if not isinstance(told, dict):
             raise AseError(BAD_REQUEST, f"$.payload.{name}: must be of type object")
-        attributes = {key: as_text(value) for key, value in told.items() if key != kind.key}
-        return Payload(
-            meta=MetaDesc(name=name, dataType=int(kind), attribute=attributes),
-            data=_data(name, kind, told.get(kind.key, "")),
-        )
+        kind, meta = known
+        text = told.get(kind.key, "")
+        described = self._with_attributes(_META, meta, told, kind.key)
+        data = _data(name, kind, text)
+        size = _DATA + varint(len(data))
+        whole = sum(map(len, described)) + len(size) + len(data)
+        pieces += (_PAYLOAD, varint(whole), *described, size, data)
+
+    def _with_attributes(
+        self, key: bytes, meta: bytes, told: Mapping[str, Any], without: str
+    ) -> list[bytes]:
+        """Return a MetaDesc as a field; all members but `without` are its attributes."""
+        pieces = [meta]
+        self._entries(pieces, _ATTRIBUTE, {k: v for k, v in told.items() if k != without})
+        return [key, varint(sum(map(len, pieces))), *pieces]
+
+    def _entries(self, pieces: list[bytes], key: bytes, members: Mapping[str, Any]) -> None:
+        names = self._names
+        for name, value in members.items():
+            told = names.get(name)
+            if told is None:
+                told = entry_name(name)
+                if len(names) < _NAMES:
+                    names[name] = told
+            text = value if type(value) is str else as_text(value)
+            pieces.append(entry(key, told, text.encode()))
+
+
+def _meta(name: str, kind: DataType) -> bytes:
+    return MetaDesc(name=name, dataType=int(kind)).SerializeToString()
 
 
 def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -82,12 +116,6 @@ def _members(value: Any, path: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise AseError(BAD_REQUEST, f"{path}: must be of type object")
     return value
-
-
-def _attributes(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict):
-        return {}
-    return {key: as_text(member) for key, member in value.items()}
 
 
 def _data(name: str, kind: DataType, text: Any) -> bytes:

@@ -37,8 +37,7 @@ def _steps() -> dict[str, Callable[[], Any]]:
     contract = build(workload.SCHEMA, "file", {}, 5.0)
     body = workload.body()
     told = parse(body, max_depth=64, max_nodes=100_000)
-    frame = contract.encoder.encode(told, _FACTS)
-    wire = frame.SerializeToString()
+    wire = contract.encoder.encode(told, _FACTS)
     reply = workload.answer()
     balancer = _balancer(contract.digest)
 
@@ -49,7 +48,7 @@ def _steps() -> dict[str, Callable[[], Any]]:
     return {
         "parse": lambda: parse(body, max_depth=64, max_nodes=100_000),
         "validate": lambda: contract.validator.violations(told),
-        "encode": lambda: contract.encoder.encode(told, _FACTS).SerializeToString(),
+        "encode": lambda: contract.encoder.encode(told, _FACTS),
         "pick": picked,
         "loader": lambda: LoaderInput.FromString(wire),
         "decode": lambda: contract.decoder.decode(LoaderOutput.FromString(reply)),

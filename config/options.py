@@ -68,6 +68,7 @@ class GatewayOptions:
     )
     max_body: int = option(16 * 1024 * 1024, "bytes of a request body", least=1)
     body_timeout: float = option(30.0, "seconds to receive a request body", least=0.001)
+    min_body_rate: int = option(1024, "bytes a second that a body must come at", least=0)
     write_timeout: float = option(30.0, "seconds a client may read nothing", least=0.1)
     header_timeout: float = option(5.0, "seconds to receive a request's headers", least=0.001)
     max_request_line: int = option(8192, "bytes of a request's target", least=64, most=65536)
@@ -75,6 +76,10 @@ class GatewayOptions:
     max_headers: int = option(100, "headers of a request", least=1)
     max_depth: int = option(64, "levels of a JSON body", least=4, most=200)
     max_nodes: int = option(100_000, "values in a JSON body", least=16)
+    max_connections: int = option(20_000, "connections of clients", least=1)
+    once_lane: bool = option(
+        True, "serve requests to services without an ASGI cycle; false: through Starlette, slower"
+    )
     keep_alive: float = option(75.0, "seconds an idle connection is kept", least=0)
     lame_duck: float = option(5.0, "seconds to go on accepting after SIGTERM", least=0)
     drain: float = option(30.0, "seconds that running requests get to finish", least=0)

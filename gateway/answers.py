@@ -55,11 +55,17 @@ class HttpError(AseError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole HTTP answer."""
+    """A whole HTTP answer; `head` has its header lines, each with its end."""
 
     status: int
-    headers: Headers
+    head: bytes
     body: bytes
+
+    @property
+    def headers(self) -> Headers:
+        """Return names and values."""
+        lines = self.head.split(b"\r\n")[:-1]
+        return [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
 
 
 def status_of(error: AseError, code_map: Mapping[int, int]) -> int:
@@ -77,7 +83,8 @@ def success(payload: bytes, record: Record, now: float) -> Answer:
     record.status, record.code, record.answered = 200, 0, now
     tail = b"" if payload == b"{}" else b',"payload":' + payload
     envelope = b'{"header":{"code":0,"message":"success","sid":"%s"}%s}'
-    return Answer(200, _headers(record), envelope % (record.sid.encode(), tail))
+    body = envelope % (record.sid.encode(), tail)
+    return Answer(200, _head(record, len(body)), body)
 
 
 def failure(error: AseError, record: Record, now: float) -> Answer:
@@ -85,26 +92,20 @@ def failure(error: AseError, record: Record, now: float) -> Answer:
     record.status, record.code = status_of(error, record.code_map), error.fault.code
     record.fault, record.detail, record.answered = error.fault.name, str(error), now
     header = {"code": record.code, "message": record.detail[:_MESSAGE], "sid": record.sid}
-    headers = _headers(record)
+    body = json.dumps({"header": header}).encode()
+    head = _head(record, len(body))
     if record.status in (429, 503):
-        headers.append((b"retry-after", b"1"))
+        head += b"retry-after: 1\r\n"
     if isinstance(error, HttpError):
-        headers += error.headers
-    return Answer(record.status, headers, json.dumps({"header": header}).encode())
+        head += b"".join(b"%s: %s\r\n" % header for header in error.headers)
+    return Answer(record.status, head, body)
 
 
-def _headers(record: Record) -> Headers:
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"x-ase-request-id", record.sid.encode()),
-        (b"x-ase-overhead-ms", _ms(record.overhead)),
-        (b"x-ase-upstream-ms", _ms(record.upstream)),
-        (b"x-ase-attempts", b"%d" % record.attempts),
-    ]
-    if record.instance:
-        headers.append((b"x-ase-instance", record.instance.encode()))
-    return headers
-
-
-def _ms(seconds: float) -> bytes:
-    return b"%.3f" % (seconds * 1000)
+def _head(record: Record, size: int) -> bytes:
+    instance = f"x-ase-instance: {record.instance}\r\n" if record.instance else ""
+    return (
+        f"content-type: application/json\r\ncontent-length: {size}\r\n"
+        f"x-ase-request-id: {record.sid}\r\nx-ase-overhead-ms: {record.overhead * 1000:.3f}\r\n"
+        f"x-ase-upstream-ms: {record.upstream * 1000:.3f}\r\n"
+        f"x-ase-attempts: {record.attempts}\r\n{instance}"
+    ).encode()

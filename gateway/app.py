@@ -14,17 +14,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import access
 from gateway.answers import Answer, HttpError, failure
 from gateway.contracts import Contract
-from gateway.metrics import Metrics
-from gateway.once import Exchange, serve_once
+from gateway.course import Course
+from gateway.head import fold
+from gateway.lane import Lane, cut
+from gateway.once import serve_once
 from gateway.parts import Parts
+from gateway.protocol import REFUSAL
 from gateway.record import Record
 from schemas.errors import (
     BAD_REQUEST,
     CLIENT_GONE,
-    DEADLINE,
     INTERNAL,
     NO_SERVICE,
     AseError,
@@ -32,6 +33,7 @@ from schemas.errors import (
 
 # How long a request that the drain cuts may take to be told so, in seconds.
 _LAST_WORD_S = 0.5
+_CLOSE = (b"connection", b"close")
 
 
 class Readiness:
@@ -48,15 +50,14 @@ class Readiness:
         return "" if self._synced() else "lb view is not synced"
 
 
-def build(parts: Parts, metrics: Metrics, readiness: Readiness, instances: Callable[[str], int]
-          ) -> Starlette:  # fmt: skip
+def build(lane: Lane, readiness: Readiness, instances: Callable[[str], int]) -> Starlette:
     """Return the public application. `instances` tells how many live ones a service has."""
-    pages = _Pages(parts, readiness, instances)
-    noted = partial(_Noted, parts=parts, metrics=metrics)
+    pages = _Pages(lane.parts, readiness, instances)
+    noted = partial(_Noted, lane=lane)
     served = Starlette(
         routes=[
             # The AI services, by id.
-            Route("/v1/private/{service_id}", _Once(parts, metrics), methods=["POST"]),
+            Route("/v1/private/{service_id}", _Once(lane), methods=["POST"]),
             # What services there are, and how each is asked.
             Route("/v1/apis", noted(pages.list), methods=["GET"]),
             Route("/v1/apis/{service_id}/schema", noted(pages.schema), methods=["GET"]),
@@ -68,8 +69,8 @@ def build(parts: Parts, metrics: Metrics, readiness: Readiness, instances: Calla
         middleware=[Middleware(_LastWords, readiness=readiness)],
         # Whatever no route answered is an envelope too.
         exception_handlers={
-            HTTPException: _Refusals(parts, metrics),
-            500: _Refusals(parts, metrics),
+            HTTPException: _Refusals(lane),
+            500: _Refusals(lane),
         },
     )
     served.router.redirect_slashes = False  # it would send clients to whatever Host they named
@@ -86,117 +87,89 @@ class _LastWords:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def closing(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+                headers = list(message.get("headers", ()))
+                if _CLOSE not in headers:
+                    message["headers"] = [*headers, _CLOSE]
             await send(message)
 
         await self._app(scope, receive, closing if self._readiness.draining else send)
 
 
-class _Once:
-    """The ASGI side of `serve_once`: body in by the rules, answer out, a vanished client seen."""
+class _Course(Course):
+    """A request whose answer is awaited."""
 
-    def __init__(self, parts: Parts, metrics: Metrics) -> None:
-        self._parts = parts
-        self._metrics = metrics
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def answered(self, answer: Answer) -> None:
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+
+class _Once:
+    """The ASGI side of `serve_once`: body in, answer out, a vanished client seen."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        record = _record(scope, self._parts)
-        headers = _headers(scope)
-        incoming = _Incoming(headers, receive, self._parts)
-        exchange = Exchange(scope["path_params"]["service_id"], headers, incoming.read)
+        lane, parts = self._lane, self._lane.parts
+        record, headers, course = _record(scope, lane), fold(scope["headers"]), _Course()
+        lane.metrics.inflight += 1
         try:
-            with self._metrics.inflight.track_inprogress():
-                work = serve_once(exchange, record, self._parts)
-                await _send(await _unless_gone(work, incoming, record, self._parts), send)
+            steps = serve_once(scope["path_params"]["service_id"], headers, record, parts)
+            course.begin(steps, parts.caller)
+            listening = asyncio.ensure_future(_listen(course, scope, receive))
+            try:
+                await _send(await asyncio.shield(course.answer), send)
+            finally:
+                listening.cancel()
+                await asyncio.gather(listening, return_exceptions=True)
         except asyncio.CancelledError:
             # The drain's time is over: the server cuts what still runs, and this is our last word.
-            error = AseError(DEADLINE, "the gateway stops, and could wait no longer")
-            answer = failure(error, record, self._parts.clock())
+            course.fail(cut())
             with contextlib.suppress(TimeoutError, asyncio.CancelledError):
                 async with asyncio.timeout(_LAST_WORD_S):  # it may be the reader who is stuck
-                    await _send(answer, send)
+                    await _send(await course.answer, send)
         finally:
-            self._metrics.answered(record)
-            access.log(record)
+            lane.metrics.inflight -= 1
+            lane.note(record)
 
 
-class _Incoming:
-    """A request body on its way in, held to its limits."""
-
-    def __init__(self, headers: dict[str, str], receive: Receive, parts: Parts) -> None:
-        self._headers = headers
-        self._receive = receive
-        self._limit = parts.options.max_body
-        self._timeout = parts.options.body_timeout
-        self._whole = asyncio.Event()
-
-    async def read(self) -> bytes:
-        """Return the body. Raises HttpError 413 before reading too much, 408 when it is slow."""
-        told = self._headers.get("content-length", "0")
-        if int(told) > self._limit:
-            raise HttpError(413, f"request body is larger than {self._limit} bytes")
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await self._gather()
-        except TimeoutError:
-            raise HttpError(408, f"request body took more than {self._timeout:g} s") from None
-
-    async def _gather(self) -> bytes:
-        pieces, size = [], 0
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise AseError(CLIENT_GONE)
-            pieces.append(message.get("body", b""))
-            size += len(pieces[-1])
-            if size > self._limit:
-                raise HttpError(413, f"request body is larger than {self._limit} bytes")
-            if not message.get("more_body", False):
-                self._whole.set()
-                return b"".join(pieces)
-
-    async def gone(self) -> None:
-        """Wait until the client has gone away; its body must be in before that can be seen."""
-        await self._whole.wait()
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-
-
-async def _unless_gone(
-    work: Awaitable[Answer], incoming: _Incoming, record: Record, parts: Parts
-) -> Answer:
-    """Return the answer of `work`; when the client goes first, cancel it and what it called."""
-    answering = asyncio.ensure_future(work)
-    going = asyncio.ensure_future(incoming.gone())
-    try:
-        await asyncio.wait((answering, going), return_when=asyncio.FIRST_COMPLETED)
-        if answering.done():
-            return answering.result()
-        return failure(AseError(CLIENT_GONE), record, parts.clock())
-    finally:
-        for task in (answering, going):
-            task.cancel()
-        await asyncio.gather(answering, going, return_exceptions=True)
+async def _listen(course: Course, scope: Scope, receive: Receive) -> None:
+    """Take in the body, and after it that the client goes away."""
+    pieces: list[bytes] = []
+    while not course.finished:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            course.fail(AseError(CLIENT_GONE))
+            return
+        pieces.append(message.get("body", b""))
+        if message.get("more_body", False):
+            continue
+        refusal = scope.get(REFUSAL)
+        if refusal is not None:
+            course.fail(refusal)
+        else:
+            course.feed(b"".join(pieces))
+        pieces = []
 
 
 class _Noted:
     """A page whose requests are logged and counted as those of services are."""
 
-    def __init__(
-        self, page: Callable[[Request], Awaitable[Response]], parts: Parts, metrics: Metrics
-    ) -> None:
+    def __init__(self, page: Callable[[Request], Awaitable[Response]], lane: Lane) -> None:
         self._page = page
-        self._parts = parts
-        self._metrics = metrics
+        self._lane = lane
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        record = _record(scope, self._parts)
+        record = _record(scope, self._lane)
         response = await self._page(Request(scope, receive))
         response.headers["x-ase-request-id"] = record.sid
-        record.status, record.answered = response.status_code, self._parts.clock()
+        record.status, record.answered = response.status_code, self._lane.parts.clock()
         await response(scope, receive, send)
-        self._metrics.answered(record)
-        access.log(record)
+        self._lane.note(record)
 
 
 class _Pages:
@@ -243,17 +216,15 @@ class _Pages:
 class _Refusals:
     """Answers what no route did: 404, 405, and the 500 that should never be."""
 
-    def __init__(self, parts: Parts, metrics: Metrics) -> None:
-        self._parts = parts
-        self._metrics = metrics
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
 
     async def __call__(self, request: Request, error: Exception) -> Response:
-        record = _record(request.scope, self._parts)
-        answer = failure(_refusal(error), record, self._parts.clock())
-        self._metrics.answered(record)
-        access.log(record)
+        record = _record(request.scope, self._lane)
+        answer = failure(_refusal(error), record, self._lane.parts.clock())
+        self._lane.note(record)
         response = Response(answer.body, answer.status)
-        response.raw_headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
+        response.raw_headers = answer.headers
         return response
 
 
@@ -267,27 +238,12 @@ def _refusal(error: Exception) -> AseError:
     return HttpError(error.status_code, error.detail.lower(), BAD_REQUEST, extra)
 
 
-def _record(scope: Scope, parts: Parts) -> Record:
+def _record(scope: Scope, lane: Lane) -> Record:
     client = scope.get("client")
-    return Record(
-        sid=parts.new_id(),
-        accepted=parts.clock(),
-        method=scope["method"],
-        path=scope["raw_path"].decode("ascii", "replace"),
-        client=client[0] if client else "",
-    )
-
-
-def _headers(scope: Scope) -> dict[str, str]:
-    """Return the headers as they are now; what stands there twice is one list, as RFC 9110 says."""
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
+    return lane.record(scope["method"], scope["path"], client[0] if client else "")
 
 
 async def _send(answer: Answer, send: Send) -> None:
-    headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
+    await send(start)
     await send({"type": "http.response.body", "body": answer.body})

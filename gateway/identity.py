@@ -7,21 +7,36 @@ from gateway.answers import HttpError
 from schemas.errors import BAD_APP, AseError
 
 
-def check_content(headers: Mapping[str, str]) -> None:
+def check_content(headers: Mapping[bytes, bytes]) -> None:
     """Refuse a body in another form than plain `application/json`.
 
     Raises HttpError 415.
     """
-    kind, *parameters = headers.get("content-type", "").split(";")
+    told = headers.get(b"content-type", b"")
+    if told != b"application/json":
+        _check_type(told.decode("latin-1"))
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise HttpError(415, "content-encoding is not accepted; send the body as it is")
+
+
+def check_length(headers: Mapping[bytes, bytes], limit: int) -> None:
+    """Refuse a body of more than `limit` bytes before it is read. Raises HttpError 413."""
+    length = headers.get(b"content-length")
+    if length is not None and int(length) > limit:
+        raise HttpError(413, f"request body is larger than {limit} bytes")
+
+
+def _check_type(told: str) -> None:
+    kind, *parameters = told.split(";")
     named = dict(parameter.strip().lower().partition("=")[::2] for parameter in parameters)
     charset = named.get("charset", "").strip('"')
     if kind.strip().lower() != "application/json" or charset not in ("", "utf-8", "utf8"):
         raise HttpError(415, "content-type must be application/json, in UTF-8")
-    if headers.get("content-encoding", "identity").lower() != "identity":
-        raise HttpError(415, "content-encoding is not accepted; send the body as it is")
 
 
-def check_app_id(body: Mapping[str, Any], headers: Mapping[str, str], consumer_header: str) -> None:
+def check_app_id(
+    body: Mapping[str, Any], headers: Mapping[bytes, bytes], consumer_header: str
+) -> None:
     """Refuse an envelope without an app id (`app_id`, or the older `appid`), or with another's.
 
     Raises AseError 10313: 400 when there is none, 403 when the proxy before us named another
@@ -35,6 +50,8 @@ def check_app_id(body: Mapping[str, Any], headers: Mapping[str, str], consumer_h
     )
     if not told or not all(isinstance(app_id, str) and app_id for app_id in told):
         raise AseError(BAD_APP, "$.header.app_id: appid cannot be empty")
-    consumer = headers.get(consumer_header.lower(), "") if consumer_header else ""
-    if consumer and any(app_id != consumer for app_id in told):
+    if not consumer_header:
+        return
+    consumer = headers.get(consumer_header.lower().encode(), b"")
+    if consumer and any(app_id != consumer.decode("latin-1") for app_id in told):
         raise HttpError(403, "app_id and api_key does not match", BAD_APP)

@@ -1,6 +1,19 @@
-"""Every metric of the gateway, declared once. Labels come from closed sets, so series stay few."""
+"""Every metric of the gateway, declared once. Labels come from closed sets, so series stay few.
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+Those of requests are plain numbers, read out when they are scraped: counting one costs nothing.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 
 from gateway.contracts import MAX_SERVICES, Switch
 from gateway.record import Record
@@ -12,53 +25,102 @@ _OWN = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
 _CODES = {0, *(code for _, code in TABLE)}
 
 
+class _Durations:
+    """A histogram of seconds."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.sum += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Return (upper bound, how many up to it), as Prometheus has them."""
+        names = [*map(str, self.bounds), "+Inf"]
+        return list(zip(names, map(float, accumulate(self.counts)), strict=True))
+
+
+class _OfService:
+    """What is measured of one service."""
+
+    __slots__ = ("answers", "overhead", "seconds")
+
+    def __init__(self) -> None:
+        self.answers: dict[tuple[int, int], int] = {}
+        self.seconds = _Durations(_SECONDS)
+        self.overhead = _Durations(_OWN)
+
+
 class Metrics:
-    """The measurements of one gateway process, in a registry that is handed in."""
+    """The measurements of one gateway process, in a registry that is handed in.
+
+    `inflight` is how many once-requests are under way.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._requests = Counter(
-            "ase_requests",
-            "Requests answered, by service, ASE code and HTTP status.",
-            ("service", "code", "status"),
-            registry=registry,
-        )
-        self._seconds = Histogram(
-            "ase_request_seconds",
-            "Time from acceptance to answer.",
-            ("service",),
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._overhead = Histogram(
-            "ase_overhead_seconds",
-            "Time the gateway itself took.",
-            ("service",),
-            buckets=_OWN,
-            registry=registry,
-        )
-        self._retries = Counter(
-            "ase_retries", "Second attempts, by what befell the first.", ("reason",),
-            registry=registry,
-        )  # fmt: skip
-        self.inflight = Gauge("ase_inflight", "Requests under way.", registry=registry)
-        self._switches = Counter(
-            "ase_contract_switches", "Services that got another contract.", ("service",),
-            registry=registry,
-        )  # fmt: skip
+        self.inflight = 0
+        self._services: dict[str, _OfService] = {}
+        self._retries: dict[str, int] = {}
+        self._switches: dict[str, int] = {}
+        registry.register(self)
 
     def answered(self, record: Record) -> None:
         """Count a request that was answered."""
         service = record.service or "other"
-        code = str(record.code) if record.code in _CODES else "other"
-        self._requests.labels(service, code, str(record.status)).inc()
-        self._seconds.labels(service).observe(record.answered - record.accepted)
-        self._overhead.labels(service).observe(record.overhead)
+        told = self._services.get(service)
+        if told is None:
+            told = self._services[service] = _OfService()
+        kind = (record.code if record.code in _CODES else -1, record.status)
+        told.answers[kind] = told.answers.get(kind, 0) + 1
+        told.seconds.observe(record.answered - record.accepted)
+        told.overhead.observe(record.overhead)
         for reason in record.retried:
-            self._retries.labels(reason).inc()
+            self._retries[reason] = self._retries.get(reason, 0) + 1
 
     def switched(self, switch: Switch) -> None:
         """Count a service's change of contract."""
-        self._switches.labels(switch.service).inc()
+        self._switches[switch.service] = self._switches.get(switch.service, 0) + 1
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the figures of now, for a registry."""
+        requests = CounterMetricFamily(
+            "ase_requests",
+            "Requests answered, by service, ASE code and HTTP status.",
+            labels=("service", "code", "status"),
+        )
+        seconds = HistogramMetricFamily(
+            "ase_request_seconds", "Time from acceptance to answer.", labels=("service",)
+        )
+        overhead = HistogramMetricFamily(
+            "ase_overhead_seconds", "Time the gateway itself took.", labels=("service",)
+        )
+        for service, told in list(self._services.items()):
+            for (code, status), count in list(told.answers.items()):
+                labels = (service, "other" if code < 0 else str(code), str(status))
+                requests.add_metric(labels, count)
+            seconds.add_metric((service,), told.seconds.buckets(), told.seconds.sum)
+            overhead.add_metric((service,), told.overhead.buckets(), told.overhead.sum)
+        yield from (requests, seconds, overhead)
+        yield GaugeMetricFamily("ase_inflight", "Requests under way.", self.inflight)
+        yield _counts(
+            "ase_retries", "Second attempts, by what befell the first.", "reason", self._retries
+        )
+        yield _counts(
+            "ase_contract_switches", "Services that got another contract.", "service",
+            self._switches,
+        )  # fmt: skip
+
+
+def _counts(name: str, words: str, label: str, counts: dict[str, int]) -> Metric:
+    family = CounterMetricFamily(name, words, labels=(label,))
+    for value, count in list(counts.items()):
+        family.add_metric((value,), count)
+    return family
 
 
 class FleetMetrics:

@@ -1,7 +1,10 @@
-"""One request, one answer: the whole path on one page. Errors rise; `serve_once` answers them."""
+"""One request, one answer: the whole path on one page, without I/O. Pure.
 
-import logging
-from collections.abc import Awaitable, Callable, Mapping
+It yields what it needs, first its body, then calls to loaders, and is sent what came of each; or
+an AseError is thrown into it. Whoever drives it does the I/O (`gateway/course.py`).
+"""
+
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,43 +24,59 @@ from schemas.errors import (
     AseError,
 )
 
-_logger = logging.getLogger("ase.gateway")
-
 _ATTEMPTS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
-    """One HTTP request, as far as the path needs it.
+class Body:
+    """The request's body is needed: bytes are to be sent in."""
 
-    `headers` have lower-case names; `read` receives the body and refuses it by the rules of HTTP.
+
+@dataclass(slots=True)
+class Attempt:
+    """A call is needed: the output of the instance is to be sent in, or its AseError thrown.
+
+    `frame` is a serialised LoaderInput, `handle` fresh for each attempt, `timeout` in seconds.
     """
 
-    service_id: str
-    headers: Mapping[str, str]
-    read: Callable[[], Awaitable[bytes]]
+    target: Any
+    frame: bytes
+    handle: str
+    timeout: float
 
 
-async def serve_once(exchange: Exchange, record: Record, parts: Parts) -> Answer:
-    """Return the answer to a request, whatever befalls it; `record` tells what did."""
+Steps = Generator[Body | Attempt, Any, Answer]
+BODY = Body()
+
+
+def serve_once(
+    service_id: str, headers: Mapping[bytes, bytes], record: Record, parts: Parts
+) -> Steps:
+    """Return the answer to a request, whatever befalls it; `record` tells what did.
+
+    `headers` have lower-case names.
+    """
     try:
-        payload = await _once(exchange, record, parts)
+        payload = yield from _once(service_id, headers, record, parts)
         return success(payload, record, parts.clock())
     except AseError as error:
         return failure(error, record, parts.clock())
     except Exception:
-        _logger.exception("request failed by a fault of ours", extra={"sid": record.sid})
+        parts.on_fault(record.sid)
         return failure(AseError(INTERNAL), record, parts.clock())
 
 
-async def _once(exchange: Exchange, record: Record, parts: Parts) -> bytes:
+def _once(
+    service_id: str, headers: Mapping[bytes, bytes], record: Record, parts: Parts
+) -> Generator[Body | Attempt, Any, bytes]:
     options = parts.options
-    contract = _found(exchange.service_id, record, parts)
-    identity.check_content(exchange.headers)
-    text = await exchange.read()
+    contract = _found(service_id, record, parts)
+    identity.check_content(headers)
+    identity.check_length(headers, options.max_body)
+    text = yield BODY
     record.received = parts.clock()
     told = body.parse(text, max_depth=options.max_depth, max_nodes=options.max_nodes)
-    identity.check_app_id(told, exchange.headers, options.consumer_header)
+    identity.check_app_id(told, headers, options.consumer_header)
     contract, routed = _sub_service(contract, told, record, parts)
     violations = contract.validator.violations(told)
     if violations:
@@ -71,7 +90,7 @@ async def _once(exchange: Exchange, record: Record, parts: Parts) -> bytes:
         "route": record.path,
     }
     frame = contract.encoder.encode(told, facts)
-    output = await _called(contract, frame, record, parts)
+    output = yield from _called(contract, frame, record, parts)
     return contract.decoder.decode(output)
 
 
@@ -99,7 +118,9 @@ def _sub_service(
     return chosen, {"route_param": way.route_key, "routekey": way.route_key}
 
 
-async def _called(contract: Contract, frame: Any, record: Record, parts: Parts) -> Any:
+def _called(
+    contract: Contract, frame: bytes, record: Record, parts: Parts
+) -> Generator[Attempt, Any, Any]:
     """Call an instance, and one other where nothing ran (or where the service is idempotent)."""
     tried: list[str] = []
     first: AseError | None = None
@@ -111,7 +132,7 @@ async def _called(contract: Contract, frame: Any, record: Record, parts: Parts) 
         if first is not None:
             record.retried.append(first.fault.name)
         try:
-            return await _attempt(contract, place, frame, record, parts)
+            return (yield from _attempt(contract, place, frame, record, parts))
         except AseError as error:
             again = error.fault.retry or (contract.service.idempotent and error.fault is LOST)
             tried.append(record.instance)
@@ -120,7 +141,9 @@ async def _called(contract: Contract, frame: Any, record: Record, parts: Parts) 
             first = error
 
 
-async def _attempt(contract: Contract, place: Any, frame: Any, record: Record, parts: Parts) -> Any:
+def _attempt(
+    contract: Contract, place: Any, frame: bytes, record: Record, parts: Parts
+) -> Generator[Attempt, Any, Any]:
     with place as held:
         record.instance = held.instance.addr
         record.attempts += 1
@@ -129,8 +152,6 @@ async def _attempt(contract: Contract, place: Any, frame: Any, record: Record, p
         if left <= 0:
             raise AseError(DEADLINE)
         try:
-            return await parts.caller.once(
-                held.instance, frame, handle=parts.new_id(), timeout=left
-            )
+            return (yield Attempt(held.instance, frame, parts.new_id(), left))
         finally:
             record.upstream += parts.clock() - began

@@ -26,16 +26,26 @@ class Picker(Protocol):
         """Return a place; raises AseError 20002 when no live instance is left."""
 
 
+class Pending(Protocol):
+    """A call under way."""
+
+    def cancel(self) -> None:
+        """End the call; what it was to tell may still be told, and is not waited for."""
+
+
 class Caller(Protocol):
     """Carries a frame to an instance."""
 
-    async def once(self, target: Any, frame: Any, *, handle: str, timeout: float) -> Any:
-        """Return the instance's answer within `timeout` seconds; raises AseError."""
+    def begin(self, attempt: Any, done: Callable[[Any], None]) -> Pending:
+        """Begin a call; `done` gets the instance's output or an AseError, after this returned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The whole: options, contracts, picking, calling, and the two things that never repeat."""
+    """The whole: options, contracts, picking, calling, and the two things that never repeat.
+
+    `on_fault` is told the id of a request that failed by a fault of ours, while it is handled.
+    """
 
     options: GatewayOptions
     catalog: Catalog
@@ -43,3 +53,4 @@ class Parts:
     caller: Caller
     clock: Callable[[], float]
     new_id: Callable[[], str]
+    on_fault: Callable[[str], None]

@@ -1,173 +1,505 @@
-"""The HTTP/1.1 door: uvicorn's protocol, with the limits that no ASGI application can set.
+"""The HTTP/1.1 door: uvicorn's protocol, with what no ASGI application can do.
 
-A request that breaks HTTP, or is too large or too slow in its head, is answered here with the
-same envelope as every other refusal, and its connection ends.
+Limits on what comes, by size and by time; one reading of every head; pipelined requests answered in
+order, one at a time; and the once-lane. Whatever is refused here gets the envelope of every other
+refusal.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from enum import Enum
+from functools import partial
+from math import inf
+from typing import Any, NoReturn
 
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
 )
 
+from gateway import head
 from gateway.answers import Answer, HttpError
+from gateway.lane import Lane, OnceCycle, asked_service
 
 # Requests that may wait on a connection behind the one that runs, before we read no further.
 _PIPELINED = 8
+# A client may take its time at the start of a body; then it is held to the least rate.
+_GRACE_S = 5.0
+# Where an ASGI scope says that its body ends with an error.
+REFUSAL = "ase.refusal"
+# How long a client that sends on, after it was refused, may take to read why.
+_LINGER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class HeadLimits:
-    """What the head of a request may take: bytes, headers, seconds.
+class Limits:
+    """What a client may take. Sizes in bytes, `rate` in bytes per second, all else in seconds.
 
-    `stalled` is how many seconds a client may read nothing of what is written to it.
+    `stalled` is how long it may read nothing of what is written to it; `connections` is how many
+    there may be.
     """
 
     target: int
     header_bytes: int
     headers: int
-    seconds: float
+    head: float
+    body: int
+    body_time: float
+    rate: int
     stalled: float
+    idle: float
+    connections: int
 
 
-Refuse = Callable[[HttpError, str], Answer]
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What all connections share.
+
+    `refuse` makes the answer to a bad head; `lane` is None where Starlette serves once-routes too;
+    `draining` tells whether every answer is to end its connection.
+    """
+
+    limits: Limits
+    refuse: Callable[[HttpError, str], Answer]
+    lane: Lane | None
+    draining: Callable[[], bool]
+
+
+class _Waits(Enum):
+    """What a connection waits for, and is given a time for."""
+
+    NOTHING = "nothing"
+    HEAD = "head"
+    BODY = "body"
+    REST = "rest"
+    IDLE = "idle"
+
+
+class _Refused:
+    """The turn of a request that broke HTTP: it is answered in its place, and is the last."""
+
+    def __init__(self, error: HttpError, start: Callable[[HttpError], None]) -> None:
+        self._error = error
+        self._start = start
+        self.response_complete = False
+        self.keep_alive = False
+
+    def start(self) -> None:
+        self._start(self._error)
 
 
 class DoorProtocol(HttpToolsProtocol):
-    """One connection. `refuse` makes the answer to a bad head, given the error and the client."""
+    """One connection."""
 
-    def __init__(self, *, limits: HeadLimits, refuse: Refuse, **uvicorns: Any) -> None:
+    def __init__(self, *, door: Door, **uvicorns: Any) -> None:
         super().__init__(**uvicorns)
-        self._limits = limits
-        self._refuse = refuse
+        self._door = door
+        self._limits = door.limits
         self._refusal: HttpError | None = None
-        self._header_bytes = 0
-        self._untold = 0
-        self._in_head = True
-        self._in_message = False
-        self._cycles: list[RequestResponseCycle] = []
+        self._in_head = self._in_message = self._deaf = False
+        self._fed = self._untold = self._body_bytes = self._blank = 0
+        self._running: Any = None
+        self._receiving: Any = None
+        self._turns: deque[tuple[Any, Callable[[], None]]] = deque()
+        self._waits = _Waits.NOTHING
+        self._due = inf
+        self._began = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._unread = 0
         self._stall_timer: asyncio.TimerHandle | None = None
-        self._head_timer: asyncio.TimerHandle | None = None
+
+    # The connection.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock for the first head."""
+        """Start the clock for the first head; one connection too many is told so."""
         super().connection_made(transport)
-        self._expect_head()
+        if len(self.connections) > self._limits.connections:
+            self._deaf = True
+            self._send_refusal(HttpError(503, "too many connections"))
+        else:
+            self._wait(_Waits.HEAD, self._limits.head)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock; tell every request that was not answered, not only the last."""
-        self._head_came()
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
-        super().connection_lost(exc)
-        for cycle in self._cycles:
-            cycle.disconnected = True
-            cycle.message_event.set()
+        """Stop the clocks; tell the request that runs."""
+        self.connections.discard(self)
+        for timer in (self._timer, self._stall_timer):
+            if timer is not None:
+                timer.cancel()
+        self._deaf = True
+        self._turns.clear()
+        running, self._running = self._running, None
+        if isinstance(running, OnceCycle):
+            running.gone()
+        elif isinstance(running, RequestResponseCycle):
+            running.disconnected = True
+            running.message_event.set()
+        self.flow.resume_writing()
+        if exc is None:
+            self.transport.close()
+        self.parser = None
+
+    def shutdown(self) -> None:
+        """Leave: at once where nothing runs, else with the answer."""
+        if self._running is None and not self._turns:
+            self.transport.close()
+        elif self._running is not None:
+            self._running.keep_alive = False
 
     def data_received(self, data: bytes) -> None:
-        """Start the clock for a following head with its first byte, then parse.
+        """Parse, and see afterwards what is awaited now.
 
         The parser tells of a header, a chunk or a trailer when it is whole; until then it keeps
         the bytes, and joining them costs ever more. So what it has not told is bounded.
         """
-        if self._answered() and not self._in_message and self._head_timer is None:
-            self._expect_head()
-        self._untold += len(data)
-        super().data_received(data)
-        limit = self._limits.header_bytes + self._limits.target
-        if self._untold > limit and not self.transport.is_closing():
-            self._refusal = HttpError(431, f"a header or chunk line is larger than {limit} bytes")
-            self.send_400_response("")
+        if self._deaf:
+            return
+        if not self._in_message:
+            data = self._begin_line(data)
+        size = len(data)
+        self._fed += size
+        self._untold += size
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self._broken()
+        if not self._deaf:
+            self._look()
+
+    def _parse(self, data: bytes) -> None:
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as pause:
+                if self._should_upgrade():
+                    self.handle_websocket_upgrade()
+                    return
+                # It is served in this protocol; the parser thinks that another one begins.
+                data = data[pause.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+
+    def _begin_line(self, data: bytes) -> bytes:
+        """Look at what the parser would pass over: blank lines, and more than one space."""
+        if data[:1] in b"\r\n" and data:
+            rest = data.lstrip(b"\r\n")
+            self._blank += len(data) - len(rest)
+            if self._blank > 2:
+                self._refusal = HttpError(400, "blank lines before a request")
+                self._broken()
+            return rest
+        end = data.find(b"\r\n")
+        if data.find(b"  ", 0, end) >= 0 and end >= 0:
+            self._refusal = HttpError(400, "one space, and one only, must part a request line")
+            self._broken()
+            return b""
+        return data
+
+    def _look(self) -> None:
+        """Give a time to what is missing."""
+        limits = self._limits
+        if self._in_head:
+            if max(self._untold, self._fed) > limits.header_bytes + limits.target:
+                self._refusal = HttpError(
+                    431, f"headers are larger than {limits.header_bytes} bytes"
+                )
+                self._broken()
+            elif self._waits is not _Waits.HEAD:
+                self._wait(_Waits.HEAD, limits.head)
+        elif self._in_message:
+            if self._untold > limits.header_bytes + limits.target:
+                self._refusal = HttpError(400, "a chunk's head or a trailer is too large")
+                self._broken()
+            elif self._receiving is self._running and self._waits is _Waits.NOTHING:
+                self._began = self.loop.time()
+                self._wait(_Waits.BODY, min(_GRACE_S, limits.body_time))
+
+    # The parser.
 
     def on_message_begin(self) -> None:
-        """Begin to count."""
-        self._header_bytes, self._untold = 0, 0
+        """Begin to count; what follows the last request of a connection is not read."""
+        if self._deaf:
+            raise HttpError(400, "nothing may follow")
+        self._fed = self._untold = self._body_bytes = self._blank = 0
         self._in_head = self._in_message = True
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
 
     def on_url(self, url: bytes) -> None:
         """Hold the target to its limit."""
-        super().on_url(url)
+        self.url += url
         if len(self.url) > self._limits.target:
             self._break(
                 HttpError(414, f"request target is longer than {self._limits.target} bytes")
             )
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Hold the headers to their limits; drop trailers, which must not join them."""
+        """Take a header; a trailer is dropped, since it must not join them."""
         self._untold = 0
-        if not self._in_head:
-            return
-        super().on_header(name, value)
-        self._header_bytes += len(name) + len(value) + 4
-        if self._header_bytes > self._limits.header_bytes:
-            limit = self._limits.header_bytes
-            self._break(HttpError(431, f"headers are larger than {limit} bytes"))
-        if len(self.headers) > self._limits.headers:
-            self._break(HttpError(431, f"more than {self._limits.headers} headers"))
+        if self._in_head:
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Stop the clock; whose the request is must be told exactly once."""
-        self._head_came()
+        """Read the head, in the one way there is, and give the request its turn."""
         self._in_head = False
-        hosts = sum(1 for name, _ in self.headers if name == b"host")
-        if hosts != 1 and self.parser.get_http_version() != "1.0":
-            self._break(HttpError(400, "exactly one Host header is needed"))
-        names = {name for name, _ in self.headers}
-        if self.parser.should_upgrade() and names & {b"content-length", b"transfer-encoding"}:
-            # The parser would take the body for the other protocol, or for the next request.
-            self._break(HttpError(400, "Upgrade is not served for a request with a body"))
-        super().on_headers_complete()
-        self._cycles = [cycle for cycle in self._cycles if not cycle.response_complete]
-        self._cycles.append(self.cycle)
-        if 0 < len(self.pipeline) < _PIPELINED:
-            self.flow.resume_reading()  # a client that goes away is only seen by reading on
+        parser = self.parser
+        version = parser.get_http_version()
+        try:
+            told = self._checked(version)
+            if self.url == b"*" and parser.get_method() == b"OPTIONS":
+                path, query = "*", b""
+            else:
+                path, query = head.canonical(self.url)
+            head.check_upgrade(told, offered=parser.should_upgrade())
+        except HttpError as error:
+            self._break(error)
+        method = parser.get_method()
+        keep_alive = version != "1.0" and parser.should_keep_alive()
+        lane = self._door.lane
+        service = asked_service(method, path) if lane is not None else ""
+        if lane is not None and service:
+            once = OnceCycle(
+                lane, self, self.tasks, service, path, told,
+                client=self.client[0] if self.client else "", keep_alive=keep_alive,
+            )  # fmt: skip
+            self._receiving = once
+            self._take_turn(once, once.start)
+            return
+        self._build_scope(method, path, query, version)
+        if parser.should_upgrade() and self._should_upgrade():
+            return  # to a WebSocket, when the parser stops
+        self._receiving = cycle = self.cycle = self._asgi_cycle(told, keep_alive)
+        self._take_turn(cycle, partial(self._start_asgi_task, cycle, self.app))
 
     def on_chunk_header(self) -> None:
         """Note that the parser told of something."""
         self._untold = 0
 
     def on_body(self, body: bytes) -> None:
-        """Note that the parser told of something."""
+        """Take a piece of the body, up to the limit."""
         self._untold = 0
-        super().on_body(body)
+        self._body_bytes += len(body)
+        receiving = self._receiving
+        if self._body_bytes > self._limits.body:
+            self._refuse_body(
+                HttpError(413, f"request body is larger than {self._limits.body} bytes")
+            )
+        elif isinstance(receiving, OnceCycle):
+            receiving.take(body)
+        elif receiving is not None and not receiving.response_complete:
+            receiving.body += body
+            if len(receiving.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            receiving.message_event.set()
 
     def on_message_complete(self) -> None:
-        """Note that the request is whole; whatever waited for the rest of it need not."""
+        """Note that the request is whole."""
         self._in_message = False
-        self._head_came()
-        super().on_message_complete()
+        receiving, self._receiving = self._receiving, None
+        self._deaf = receiving is not None and not receiving.keep_alive
+        if self._waits is not _Waits.NOTHING:
+            self._waits, self._due = _Waits.NOTHING, inf
+        if isinstance(receiving, OnceCycle):
+            receiving.end_body()
+        elif isinstance(receiving, RequestResponseCycle) and not receiving.response_complete:
+            receiving.more_body = False
+            receiving.message_event.set()
+
+    def _checked(self, version: str) -> dict[bytes, bytes]:
+        limits, headers = self._limits, self.headers
+        if len(headers) > limits.headers:
+            raise HttpError(431, f"more than {limits.headers} headers")
+        if self._fed > limits.header_bytes:
+            size = sum(len(name) + len(value) + 4 for name, value in headers)
+            if size > limits.header_bytes:
+                raise HttpError(431, f"headers are larger than {limits.header_bytes} bytes")
+        return head.check(headers, version)
+
+    def _build_scope(self, method: bytes, path: str, query: bytes, version: str) -> None:
+        raw_path = self.url.partition(b"?")[0]
+        self.scope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},  # type: ignore[typeddict-item]
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme or "http",
+            "root_path": "",
+            "method": method.decode("ascii"),
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+        }
+
+    def _asgi_cycle(self, told: dict[bytes, bytes], keep_alive: bool) -> RequestResponseCycle:
+        return RequestResponseCycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=b"expect" in told,
+            keep_alive=keep_alive,
+            on_response=self.on_response_complete,
+        )
+
+    # Turns: one request at a time, in the order they came.
+
+    def _take_turn(self, cycle: Any, start: Callable[[], None]) -> None:
+        if self._running is None and not self._turns and not self.flow.write_paused:
+            self._running = cycle
+            start()
+            return
+        self._turns.append((cycle, start))
+        if len(self._turns) >= _PIPELINED:  # up to then we read on, to see a client that goes
+            self.flow.pause_reading()
+
+    def _next_turn(self) -> None:
+        idle = self._running is None and not self.flow.write_paused
+        if idle and self._turns and not self.transport.is_closing():
+            self._running, start = self._turns.popleft()
+            start()
 
     def on_response_complete(self) -> None:
-        """Give the rest of a request that was answered early as much time as a head has."""
-        super().on_response_complete()
-        if self._in_message and not self.transport.is_closing():
-            self._head_timer = self.loop.call_later(self._limits.seconds, self.transport.close)
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 (uvicorn's signature)
-        """Answer a broken head with the envelope, and close."""
-        self._head_came()
-        current = self.cycle if self._in_message and not self._in_head else None
-        waiting = [cycle for cycle in self._cycles if not cycle.response_complete]
-        if any(cycle is not current or cycle.response_started for cycle in waiting):
-            self.transport.close()  # an answer here would be taken for that of an earlier request
+        """Give the next request its turn; wait for one, or for the rest of this one."""
+        self.server_state.total_requests += 1
+        self._running = None
+        if self.transport.is_closing():
             return
-        for cycle in waiting:
-            cycle.disconnected = True
-            cycle.message_event.set()
+        if self._turns:
+            self.flow.resume_reading()
+            self.loop.call_soon(self._next_turn)
+        elif not self._in_message:
+            self._wait(_Waits.IDLE, self._limits.idle)
+        elif self._receiving is not None and b"expect" in dict(self.headers):
+            self.transport.close()  # whether its body comes now, nobody can know
+        else:
+            self.flow.resume_reading()
+            self._wait(_Waits.REST, self._limits.head)
+
+    def send_continue(self) -> None:
+        """Ask for a body that the client holds back."""
+        self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Call in the next turn of the loop."""
+        self.loop.call_soon(call)
+
+    def send_answer(self, cycle: OnceCycle, answer: Answer) -> None:
+        """Write an answer of the lane."""
+        if self.transport.is_closing() or self._running is not cycle:
+            return
+        if self._write(answer, last=not cycle.keep_alive or self._door.draining()):
+            self._leave()
+        else:
+            self.on_response_complete()
+
+    def _write(self, answer: Answer, *, last: bool) -> bool:
+        """Write an answer; return whether it says that it is the connection's last."""
+        said = b"\r\nconnection: close\r\n" in answer.head
+        close = b"connection: close\r\n" if last and not said else b""
+        defaults = b"".join(b"%b: %b\r\n" % told for told in self.server_state.default_headers)
+        parts = (STATUS_LINE[answer.status], defaults, answer.head, close, b"\r\n", answer.body)
+        self.transport.write(b"".join(parts))
+        return last or said
+
+    # Refusals, and the end.
+
+    def _break(self, error: HttpError) -> NoReturn:
+        """Stop the parser; `_broken` is next."""
+        self._refusal = error
+        raise error
+
+    def _broken(self) -> None:
+        """Refuse what cannot be read on, in its turn; nothing after it is listened to."""
+        if self._deaf:
+            return
         error = self._refusal or HttpError(400, "not a valid HTTP/1.1 request")
-        answer = self._refuse(error, self.client[0] if self.client else "")
-        lines = [STATUS_LINE[answer.status]]
-        lines += [b"%s: %s\r\n" % header for header in answer.headers]
-        lines.append(b"content-length: %d\r\n\r\n" % len(answer.body))
-        self.transport.write(b"".join([*lines, answer.body]))
-        self.transport.close()
+        receiving = self._receiving
+        if receiving is None:
+            self._deaf = True
+            refused = _Refused(error, self._send_refusal)
+            self._take_turn(refused, refused.start)
+        elif receiving.response_complete:
+            self.transport.close()
+        else:
+            self._refuse_body(error)
+
+    def _refuse_body(self, error: HttpError) -> None:
+        """Let the request whose body comes in end with an error; both lanes word it."""
+        self._deaf = True
+        self._waits, self._due = _Waits.NOTHING, inf
+        receiving = self._receiving
+        if isinstance(receiving, OnceCycle):
+            receiving.refuse(error)
+        elif receiving is not None:
+            receiving.scope[REFUSAL] = error
+            receiving.more_body = False
+            receiving.message_event.set()
+
+    def _send_refusal(self, error: HttpError) -> None:
+        answer = self._door.refuse(error, self.client[0] if self.client else "")
+        self._write(answer, last=True)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Close after the last answer; a client that still sends gets the time to read it."""
+        self._running = None
+        self._turns.clear()
+        if self._in_message:
+            self._deaf = True
+            self.flow.resume_reading()
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+            self._wait(_Waits.REST, _LINGER_S)
+        else:
+            self.transport.close()
+
+    # Clocks.
+
+    def _wait(self, what: _Waits, seconds: float) -> None:
+        """Give something its time. One timer serves all: it looks again when it comes too early."""
+        due = self.loop.time() + seconds
+        self._waits, self._due = what, due
+        if self._timer is None:
+            self._timer = self.loop.call_at(due, self._late)
+        elif self._timer.when() > due:
+            self._timer.cancel()
+            self._timer = self.loop.call_at(due, self._late)
+
+    def _late(self) -> None:
+        self._timer = None
+        now = self.loop.time()
+        if now < self._due:
+            if self._due < inf:
+                self._timer = self.loop.call_at(self._due, self._late)
+            return
+        if self._waits is _Waits.HEAD:
+            self._refusal = HttpError(408, f"headers took more than {self._limits.head:g} s")
+            self._broken()
+        elif self._waits is _Waits.BODY:
+            self._body_late(now - self._began)
+        else:
+            self.transport.close()
+
+    def _body_late(self, elapsed: float) -> None:
+        limits = self._limits
+        if elapsed >= limits.body_time:
+            self._refuse_body(HttpError(408, f"request body took more than {limits.body_time:g} s"))
+        elif self._body_bytes < limits.rate * (elapsed - _GRACE_S):
+            words = f"request body came at less than {limits.rate} bytes a second"
+            self._refuse_body(HttpError(408, words))
+        else:
+            self._wait(_Waits.BODY, min(1.0, limits.body_time - elapsed))
 
     def pause_writing(self) -> None:
         """Watch a client that does not keep up with what is written to it."""
@@ -175,6 +507,12 @@ class DoorProtocol(HttpToolsProtocol):
         if self._stall_timer is None:
             self._unread = self.transport.get_write_buffer_size()
             self._stall_timer = self.loop.call_later(self._limits.stalled, self._look_at_writes)
+
+    def resume_writing(self) -> None:
+        """Go on with the requests that waited for the client to read."""
+        super().resume_writing()
+        if self._turns:
+            self.loop.call_soon(self._next_turn)
 
     def _look_at_writes(self) -> None:
         """Cut a client that has read nothing since the last look; go on while there is a rest."""
@@ -185,30 +523,3 @@ class DoorProtocol(HttpToolsProtocol):
         elif unread:
             self._unread = unread
             self._stall_timer = self.loop.call_later(self._limits.stalled, self._look_at_writes)
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: a request that offers another protocol is served in this one."""
-
-    def _break(self, error: HttpError) -> None:
-        """Stop the parser; uvicorn then asks for the refusal."""
-        self._refusal = error
-        raise error
-
-    def _answered(self) -> bool:
-        """Return whether a request was answered and no other has begun."""
-        cycle: RequestResponseCycle | None = self.cycle  # None before the first, whatever it says
-        return cycle is not None and cycle.response_complete
-
-    def _expect_head(self) -> None:
-        self._head_timer = self.loop.call_later(self._limits.seconds, self._head_late)
-
-    def _head_came(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def _head_late(self) -> None:
-        self._head_timer = None
-        self._refusal = HttpError(408, f"headers took more than {self._limits.seconds:g} s")
-        if not self.transport.is_closing():
-            self.send_400_response("")

@@ -20,16 +20,19 @@ from starlette.types import ASGIApp
 
 from atom.caller import GrpcCaller
 from config.options import Config, GatewayOptions
-from gateway import access, admin, app, folder
+from gateway import admin, app, folder
+from gateway.access import AccessLog
 from gateway.answers import Answer, HttpError, failure
 from gateway.contracts import Catalog
 from gateway.fleet import Fleet
+from gateway.lane import Lane
 from gateway.metrics import FleetMetrics, Metrics
 from gateway.parts import Parts
-from gateway.protocol import DoorProtocol, HeadLimits
-from gateway.record import Record
+from gateway.protocol import Door, DoorProtocol, Limits
 
 _logger = logging.getLogger("ase.gateway")
+
+_ENTROPY = 4096  # bytes drawn at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +62,11 @@ async def run(
     base: Path,
     ready: Callable[[Addresses], None],
     stop: Awaitable[bool],
+    log_line: Callable[[str], None],
 ) -> None:
     """Serve until `stop`, then drain; `base` is what paths in the config start from.
 
-    `stop` tells whether to leave gently: unready at once, accept for `lame_duck` seconds more, and
+    `log_line` takes each line of the access log. `stop` tells whether to leave gently: unready at once, accept for `lame_duck` seconds more, and
     only then close the door. What runs gets `drain` seconds either way. Raises OSError for a port
     that cannot be had and FolderError for bad schemas.
     """
@@ -81,14 +85,17 @@ async def run(
         metrics=metrics, fleet_metrics=FleetMetrics(registry),
         clock=clock, rng=Random(rng.getrandbits(64)),   # noqa: S311 (ties)
     )  # fmt: skip
-    parts = Parts(options, catalog, fleet.pick, caller, clock, _new_id)
+    parts = Parts(options, catalog, fleet.pick, caller, clock, Ids(secrets.token_hex), _on_fault)
+    lane = Lane(parts, metrics, AccessLog(log_line, time.time))
     readiness = app.Readiness(fleet.synced)
-    door = partial(
-        DoorProtocol,
+    door = Door(
         limits=_limits(options),
-        refuse=partial(_refuse, parts=parts, metrics=metrics),
+        refuse=partial(_refuse, lane=lane),
+        lane=lane if options.once_lane else None,
+        draining=lambda: readiness.draining,
     )
-    serving = http_server(app.build(parts, metrics, readiness, fleet.live), options, door)
+    public_app = app.build(lane, readiness, fleet.live)
+    serving = http_server(public_app, options, partial(DoorProtocol, door=door))
     active = partial(_active, catalog)
     watching = http_server(admin.build(registry, fleet.table, clock, active), options)
     lb_port = await fleet.start()
@@ -151,31 +158,54 @@ def _catalog(config: Config, base: Path) -> Catalog:
     return Catalog(files, deadlines, default)
 
 
-def _new_id() -> str:
-    """Return a request id: 32 lower-case hex digits, random, with no address in it."""
-    return secrets.token_hex(16)
+class Ids:
+    """Request ids: 32 lower-case hex digits, random, with no address in them.
+
+    `entropy` gives the hex digits of so many random bytes; it is asked for many ids at once.
+    """
+
+    def __init__(self, entropy: Callable[[int], str]) -> None:
+        self._entropy = entropy
+        self._digits = ""
+        self._at = 0
+
+    def __call__(self) -> str:
+        """Return an id that was never given before."""
+        at = self._at
+        if at == len(self._digits):
+            self._digits, at = self._entropy(_ENTROPY), 0
+        self._at = at + 32
+        return self._digits[at : at + 32]
+
+
+def _on_fault(sid: str) -> None:
+    _logger.exception("request failed by a fault of ours", extra={"sid": sid})
 
 
 def _active(catalog: Catalog) -> dict[str, str]:
     return {contract.service.id: contract.digest for contract in catalog}
 
 
-def _limits(options: GatewayOptions) -> HeadLimits:
-    return HeadLimits(
+def _limits(options: GatewayOptions) -> Limits:
+    return Limits(
         target=options.max_request_line,
         header_bytes=options.max_header_bytes,
         headers=options.max_headers,
-        seconds=options.header_timeout,
+        head=options.header_timeout,
+        body=options.max_body,
+        body_time=options.body_timeout,
+        rate=options.min_body_rate,
         stalled=options.write_timeout,
+        idle=options.keep_alive,
+        connections=options.max_connections,
     )
 
 
-def _refuse(error: HttpError, client: str, *, parts: Parts, metrics: Metrics) -> Answer:
+def _refuse(error: HttpError, client: str, *, lane: Lane) -> Answer:
     """Answer and note a request whose head was refused before it had a path."""
-    record = Record(sid=parts.new_id(), accepted=parts.clock(), client=client)
-    answer = failure(error, record, parts.clock())
-    metrics.answered(record)
-    access.log(record)
+    record = lane.record("", "", client)
+    answer = failure(error, record, lane.parts.clock())
+    lane.note(record)
     return answer
 
 

@@ -7,16 +7,17 @@ from schemas.errors import BAD_REPLY, FULL, AseError
 from schemas.wire import LoaderInput, LoaderOutput, ReqData, ResData, XsfData
 
 FRAME = LoaderInput(serviceId="x", params={"a": "1"})
+WIRE = FRAME.SerializeToString()
 
 
 def test_native_is_the_frame_itself() -> None:
     native = DIALECTS["native"]
-    assert LoaderInput.FromString(native.wrap(FRAME, "handle", 5)) == FRAME
+    assert LoaderInput.FromString(native.wrap(WIRE, "handle", 5)) == FRAME
     assert native.unwrap(LoaderOutput(code=3).SerializeToString()).code == 3
 
 
 def test_xsf_wraps_the_frame_in_an_op() -> None:
-    request = ReqData.FromString(DIALECTS["xsf"].wrap(FRAME, "h" * 32, 4999))
+    request = ReqData.FromString(DIALECTS["xsf"].wrap(WIRE, "h" * 32, 4999))
     assert request.op == "AIIn"
     assert request.s.h == "h" * 32
     assert dict(request.param) == {

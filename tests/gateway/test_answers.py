@@ -62,6 +62,7 @@ def test_a_success() -> None:
     }
     assert headers(answer) == {
         "content-type": "application/json",
+        "content-length": str(len(answer.body)),
         "x-ase-request-id": "s" * 32,
         "x-ase-overhead-ms": "250.000",
         "x-ase-upstream-ms": "250.000",

@@ -24,7 +24,8 @@ from schemas.errors import BAD_APP, AseError
     ],
 )
 def test_content(kind: str, encoding: str, good: bool) -> None:
-    headers = {"content-type": kind} | ({"content-encoding": encoding} if encoding else {})
+    headers = {b"content-type": kind.encode()}
+    headers |= {b"content-encoding": encoding.encode()} if encoding else {}
     if good:
         check_content(headers)
     else:

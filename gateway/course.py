@@ -1,0 +1,60 @@
+"""A request on its course: the steps of `serve_once`, driven by what comes. Both lanes use it."""
+
+from gateway.answers import Answer
+from gateway.once import Attempt, Steps
+from gateway.parts import Caller, Pending
+from schemas.errors import AseError
+from schemas.wire import LoaderOutput
+
+
+class Course:
+    """Drives one request; whoever derives from it gets the answer by `answered`, once."""
+
+    __slots__ = ("_caller", "_pending", "_steps", "finished")
+
+    def __init__(self) -> None:
+        self.finished = False
+        self._pending: Pending | None = None
+
+    def begin(self, steps: Steps, caller: Caller) -> None:
+        """Take the first step: the request is refused by its head, or its body is awaited."""
+        self._steps = steps
+        self._caller = caller
+        self._go(None)
+
+    def feed(self, body: bytes) -> None:
+        """Take in the whole body."""
+        if not self.finished:
+            self._go(body)
+
+    def fail(self, error: AseError) -> None:
+        """Take in what makes the request end early; a call under way is cancelled."""
+        if self.finished:
+            return
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.cancel()
+        self._go(error)
+
+    def answered(self, answer: Answer) -> None:
+        """Take the answer."""
+        raise NotImplementedError
+
+    def _go(self, came: bytes | LoaderOutput | AseError | None) -> None:
+        try:
+            if isinstance(came, AseError):
+                step = self._steps.throw(came)
+            else:
+                step = self._steps.send(came)
+        except StopIteration as ended:
+            self.finished = True
+            self.answered(ended.value)
+            return
+        if isinstance(step, Attempt):
+            self._pending = self._caller.begin(step, self._called)
+
+    def _called(self, came: LoaderOutput | AseError) -> None:
+        """Take in what came of a call; of one that was cancelled nothing matters any more."""
+        if self._pending is not None:
+            self._pending = None
+            self._go(came)

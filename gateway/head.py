@@ -1,0 +1,101 @@
+"""Which heads of requests are served: framing, host, names, target, beyond what a parser sees. Pure.
+
+One request must read the same to us and to every proxy before us, so what another might read
+differently is refused (reference "reliability" 4.1 and 4.4). The path is made canonical here, once;
+routing, checks, logs and metrics use that one.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from gateway.answers import HttpError
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+# What a second one of must not stand beside the first.
+_SINGLE = frozenset({
+    b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding",
+    b"authorization", b"expect", b"upgrade",
+})  # fmt: skip
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
+_TARGET = re.compile(rb"(/[!$&-.0-9:=@A-Z_a-z~%/]*)(?:\?([!$&-;=?-Z_a-z~%\[\]^|{}\"`]*))?")
+_BAD_PATH = re.compile(
+    rb"//|/\.{1,2}(?:/|\Z)|%(?:2[fF]|5[cC]|0|25|1|7[fF]|2[eE]|3[bB]|(?![0-9A-Fa-f]{2}))"
+)
+_QUOTED = re.compile(rb"%([0-9A-Fa-f]{2})")
+
+
+def check(headers: Headers, version: str) -> dict[bytes, bytes]:
+    """Return the headers by name; what stands there twice is one list (RFC 9110, 5.3).
+
+    `headers` have lower-case names, `version` is the one of HTTP as "1.1". Raises HttpError.
+    """
+    told = fold(headers)
+    for name in told:
+        if b"_" in name:
+            raise HttpError(400, "a header name with '_' is not accepted")
+    host = told.get(b"host")
+    if host is None:
+        if version != "1.0":
+            raise HttpError(400, "exactly one Host header is needed")
+    elif not _HOST.fullmatch(host):
+        raise HttpError(400, "Host is not a host name with an optional port")
+    if version not in ("1.1", "1.0"):
+        raise HttpError(400, "the version must be HTTP/1.1 or HTTP/1.0")
+    length = told.get(b"content-length")
+    if length is not None and not _LENGTH.fullmatch(length):
+        raise HttpError(400, "Content-Length is not one plain number")
+    coding = told.get(b"transfer-encoding")
+    if coding is not None and (coding.lower() != b"chunked" or version == "1.0"):
+        raise HttpError(400, "Transfer-Encoding must be chunked, in HTTP/1.1")
+    expected = told.get(b"expect")
+    if expected is not None and expected.lower() != b"100-continue":
+        raise HttpError(417, "Expect must be 100-continue")
+    return told
+
+
+def fold(headers: Headers) -> dict[bytes, bytes]:
+    """Return the headers by name; raises HttpError for two where there may be one."""
+    told = dict(headers)
+    if len(told) == len(headers):
+        return told
+    told = {}
+    for name, value in headers:
+        if name not in told:
+            told[name] = value
+        elif name == b"host":
+            raise HttpError(400, "exactly one Host header is needed")
+        elif name in _SINGLE:
+            raise HttpError(400, f"{name.decode()} stands there twice")
+        else:
+            told[name] += b", " + value
+    return told
+
+
+def check_upgrade(told: Mapping[bytes, bytes], *, offered: bool) -> None:
+    """Refuse a WebSocket handshake that has a body. Raises HttpError."""
+    if not offered or told.get(b"upgrade", b"").lower() != b"websocket":
+        return
+    if b"transfer-encoding" in told or told.get(b"content-length", b"0") != b"0":
+        raise HttpError(400, "a WebSocket handshake has no body")
+
+
+def canonical(target: bytes) -> tuple[str, bytes]:
+    """Return path and query of a request's target; the path is decoded, and reads in one way only.
+
+    Raises HttpError for what is not in origin form, and for a path in which a proxy might see
+    another: encoded delimiters, dot segments, empty segments, what is not UTF-8.
+    """
+    found = _TARGET.fullmatch(target)
+    if found is None:
+        raise HttpError(400, "the target must be a plain path, with '%' for other characters")
+    path, query = found.groups(default=b"")
+    if _BAD_PATH.search(path):
+        raise HttpError(400, "the path is not in its canonical form")
+    if b"%" in path:
+        path = _QUOTED.sub(lambda quoted: bytes.fromhex(quoted[1].decode()), path)
+    try:
+        return path.decode("utf-8"), query
+    except UnicodeDecodeError:
+        raise HttpError(400, "the path is not UTF-8") from None

@@ -1,0 +1,141 @@
+"""The once-lane: once-routes served from the connection, without an ASGI cycle.
+
+It drives the same steps as the Starlette route, and its answers are the same bytes.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.access import AccessLog
+from gateway.answers import Answer
+from gateway.course import Course
+from gateway.metrics import Metrics
+from gateway.once import serve_once
+from gateway.parts import Parts
+from gateway.record import Record
+from schemas.errors import CLIENT_GONE, DEADLINE, AseError
+
+PREFIX = "/v1/private/"
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What all requests of a gateway share."""
+
+    parts: Parts
+    metrics: Metrics
+    log: AccessLog
+
+    def record(self, method: str, path: str, client: str) -> Record:
+        """Return the record of a request that is accepted now."""
+        return Record(self.parts.new_id(), self.parts.clock(), method, path, client)
+
+    def note(self, record: Record) -> None:
+        """Count and log a request that was answered."""
+        self.metrics.answered(record)
+        self.log.write(record)
+
+
+def asked_service(method: bytes, path: str) -> str:
+    """Return the service that a once-request asks; "" for any other request."""
+    if method == b"POST" and path.startswith(PREFIX):
+        service = path[len(PREFIX) :]
+        return "" if "/" in service else service
+    return ""
+
+
+def cut() -> AseError:
+    """Return the last word to a request that the drain cuts."""
+    return AseError(DEADLINE, "the gateway stops, and could wait no longer")
+
+
+class Door(Protocol):
+    """The connection that a request came on."""
+
+    def send_continue(self) -> None:
+        """Ask the client for the body it holds back."""
+
+    def send_answer(self, cycle: "OnceCycle", answer: Answer) -> None:
+        """Write the answer; the next request may have its turn."""
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Call in the next turn of the loop."""
+
+
+class OnceCycle(Course):
+    """One request of the lane and its answer. `running` holds those that the drain waits for."""
+
+    __slots__ = (
+        "_door", "_headers", "_lane", "_path", "_pieces", "_record", "_running", "_service",
+        "_whole", "expects", "keep_alive", "refusal", "response_complete",
+    )  # fmt: skip
+
+    def __init__(
+        self, lane: Lane, door: Door, running: set["OnceCycle"], service: str, path: str,
+        headers: Mapping[bytes, bytes], *, client: str, keep_alive: bool,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self._lane = lane
+        self._door = door
+        self._running = running
+        self._service = service
+        self._headers = headers
+        self._record = Record("", 0.0, "POST", path, client)
+        self._pieces: list[bytes] = []
+        self._whole = False
+        self.keep_alive = keep_alive
+        self.refusal: AseError | None = None
+        self.response_complete = False
+
+    def start(self) -> None:
+        """Begin: its turn has come."""
+        lane, record, parts = self._lane, self._record, self._lane.parts
+        record.sid, record.accepted = parts.new_id(), parts.clock()
+        lane.metrics.inflight += 1
+        self._running.add(self)
+        self.begin(serve_once(self._service, self._headers, record, parts), parts.caller)
+        if self.refusal is not None:
+            self.fail(self.refusal)
+        elif self._whole:
+            self.feed(b"".join(self._pieces))
+        elif not self.finished and b"expect" in self._headers:
+            self._door.send_continue()
+
+    def take(self, data: bytes) -> None:
+        """Take in a piece of the body."""
+        if not self.finished:
+            self._pieces.append(data)
+
+    def end_body(self) -> None:
+        """Take in that the body is whole."""
+        self._whole = True
+        if self in self._running:
+            pieces, self._pieces = self._pieces, []
+            self.feed(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def refuse(self, error: AseError) -> None:
+        """Take in that the rest of the body cannot be had; said when it is the request's turn."""
+        if self in self._running:
+            self.fail(error)
+        else:
+            self.refusal = error
+
+    def gone(self) -> None:
+        """Take in that the client went away."""
+        self.fail(AseError(CLIENT_GONE))
+
+    def cancel(self, msg: str = "") -> None:  # noqa: ARG002 (as of a task, which the drain cancels)
+        """End now: the drain's time is over."""
+        self._door.later(self._cut)
+
+    def _cut(self) -> None:
+        self.fail(cut())
+
+    def answered(self, answer: Answer) -> None:
+        """Send the answer, and note the request."""
+        self._running.discard(self)
+        self._lane.metrics.inflight -= 1
+        self._lane.note(self._record)
+        self.response_complete = True
+        self._door.send_answer(self, answer)
