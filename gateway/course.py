@@ -40,18 +40,19 @@ class Course:
         """Take the answer."""
         raise NotImplementedError
 
-    def _go(self, came: bytes | LoaderOutput | AseError | None) -> None:
+    def _go(self, came: bytes | LoaderOutput | Exception | None) -> None:
+        steps = self._steps
         try:
-            if isinstance(came, AseError):
-                step = self._steps.throw(came)
-            else:
-                step = self._steps.send(came)
+            step = steps.throw(came) if isinstance(came, Exception) else steps.send(came)
         except StopIteration as ended:
             self.finished = True
             self.answered(ended.value)
             return
         if isinstance(step, Attempt):
-            self._pending = self._caller.begin(step, self._called)
+            try:
+                self._pending = self._caller.begin(step, self._called)
+            except Exception as error:  # noqa: BLE001 (the steps tell what it means)
+                self._go(error)
 
     def _called(self, came: LoaderOutput | AseError) -> None:
         """Take in what came of a call; of one that was cancelled nothing matters any more."""

@@ -34,6 +34,7 @@ _GRACE_S = 5.0
 REFUSAL = "ase.refusal"
 # How long a client that sends on, after it was refused, may take to read why.
 _LINGER_S = 1.0
+_LINGER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,12 @@ class Limits:
 class Door:
     """What all connections share.
 
-    `refuse` makes the answer to a bad head; `lane` is None where Starlette serves once-routes too;
+    `refuse` makes the answer to a bad head, from the error, the client and the target; `lane` is None where Starlette serves once-routes too;
     `draining` tells whether every answer is to end its connection.
     """
 
     limits: Limits
-    refuse: Callable[[HttpError, str], Answer]
+    refuse: Callable[[HttpError, str, bytes], Answer]
     lane: Lane | None
     draining: Callable[[], bool]
 
@@ -101,8 +102,9 @@ class DoorProtocol(HttpToolsProtocol):
         self._door = door
         self._limits = door.limits
         self._refusal: HttpError | None = None
+        self.url = b""
         self._in_head = self._in_message = self._deaf = False
-        self._fed = self._untold = self._body_bytes = self._blank = 0
+        self._fed = self._untold = self._body_bytes = self._blank = self._chunk = 0
         self._running: Any = None
         self._receiving: Any = None
         self._turns: deque[tuple[Any, Callable[[], None]]] = deque()
@@ -157,10 +159,11 @@ class DoorProtocol(HttpToolsProtocol):
         the bytes, and joining them costs ever more. So what it has not told is bounded.
         """
         if self._deaf:
+            self._hear_out(data)
             return
         if not self._in_message:
             data = self._begin_line(data)
-        size = len(data)
+        self._chunk = size = len(data)
         self._fed += size
         self._untold += size
         try:
@@ -224,7 +227,8 @@ class DoorProtocol(HttpToolsProtocol):
         """Begin to count; what follows the last request of a connection is not read."""
         if self._deaf:
             raise HttpError(400, "nothing may follow")
-        self._fed = self._untold = self._body_bytes = self._blank = 0
+        self._fed = self._chunk  # of which a part may belong to the request before
+        self._untold = self._body_bytes = self._blank = 0
         self._in_head = self._in_message = True
         self.url = b""
         self.headers = []
@@ -447,7 +451,7 @@ class DoorProtocol(HttpToolsProtocol):
             receiving.message_event.set()
 
     def _send_refusal(self, error: HttpError) -> None:
-        answer = self._door.refuse(error, self.client[0] if self.client else "")
+        answer = self._door.refuse(error, self.client[0] if self.client else "", self.url)
         self._write(answer, last=True)
         self._leave()
 
@@ -463,6 +467,12 @@ class DoorProtocol(HttpToolsProtocol):
             self._wait(_Waits.REST, _LINGER_S)
         else:
             self.transport.close()
+
+    def _hear_out(self, data: bytes) -> None:
+        """Let pass what a refused client still sends, for a while."""
+        self._fed += len(data)
+        if self._fed > _LINGER_BYTES and self._waits is _Waits.REST:
+            self.transport.abort()
 
     # Clocks.
 

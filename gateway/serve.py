@@ -201,9 +201,10 @@ def _limits(options: GatewayOptions) -> Limits:
     )
 
 
-def _refuse(error: HttpError, client: str, *, lane: Lane) -> Answer:
-    """Answer and note a request whose head was refused before it had a path."""
-    record = lane.record("", "", client)
+def _refuse(error: HttpError, client: str, target: bytes, *, lane: Lane) -> Answer:
+    """Answer and note a request that was refused by its head; its path is told as it came."""
+    path = target.partition(b"?")[0].decode("ascii", "backslashreplace")
+    record = lane.record("", path, client)
     answer = failure(error, record, lane.parts.clock())
     lane.note(record)
     return answer

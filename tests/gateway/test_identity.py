@@ -54,7 +54,7 @@ def test_content(kind: str, encoding: str, good: bool) -> None:
     ids=str,
 )
 def test_app_id(body: dict[str, Any], consumer: str, status: int) -> None:
-    headers = {"x-consumer-username": consumer}
+    headers = {b"x-consumer-username": consumer.encode()}
     if not status:
         check_app_id(body, headers, "X-Consumer-Username")
         return
@@ -65,4 +65,4 @@ def test_app_id(body: dict[str, Any], consumer: str, status: int) -> None:
 
 
 def test_the_check_can_be_off() -> None:
-    check_app_id({"header": {"app_id": "a"}}, {"x-consumer-username": "b"}, "")
+    check_app_id({"header": {"app_id": "a"}}, {b"x-consumer-username": b"b"}, "")

@@ -19,7 +19,9 @@ from prometheus_client import CollectorRegistry
 from aseloader import declare
 from config.options import GatewayOptions
 from gateway import app
+from gateway.access import AccessLog
 from gateway.contracts import Catalog, build
+from gateway.lane import Lane
 from gateway.metrics import Metrics
 from gateway.parts import Parts
 from gateway.serve import HttpServer
@@ -247,7 +249,7 @@ def test_a_fault_of_ours_is_500_11502_and_tells_nothing() -> None:
     class Caller:
         """A part that breaks."""
 
-        async def once(self, target: Any, frame: Any, *, handle: str, timeout: float) -> Any:
+        def begin(self, attempt: Any, done: Any) -> Any:
             raise KeyError("inside secret")
 
     class Place:
@@ -258,13 +260,14 @@ def test_a_fault_of_ours_is_500_11502_and_tells_nothing() -> None:
 
         def __exit__(self, *_: object) -> None: ...
 
+    told: list[str] = []
     contract = build(declare.schema(Probe), "file", {}, 5.0)
     parts = Parts(
         GatewayOptions(), Catalog([contract], {}, 5.0), lambda *_: Place(), Caller(),
-        clock=lambda: 1.0, new_id=lambda: "0" * 32,
+        clock=lambda: 1.0, new_id=lambda: "0" * 32, on_fault=told.append,
     )  # fmt: skip
-    metrics = Metrics(CollectorRegistry())
-    served = app.build(parts, metrics, app.Readiness(lambda: True), lambda _: 0)
+    lane = Lane(parts, Metrics(CollectorRegistry()), AccessLog(lambda _: None, lambda: 0.0))
+    served = app.build(lane, app.Readiness(lambda: True), lambda _: 0)
     server = HttpServer(uvicorn.Config(served, log_config=None, lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as sock:
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
@@ -277,6 +280,7 @@ def test_a_fault_of_ours_is_500_11502_and_tells_nothing() -> None:
             thread.join(30)
     assert envelope(answer, 500, 11502) == "unexpected error"
     assert "secret" not in answer.text
+    assert told == ["0" * 32]
 
 
 def test_bad_schema_files_stop_the_start_and_are_all_named(tmp_path: Path) -> None:

@@ -351,12 +351,13 @@ def next_answer(sock: socket.socket) -> bytes:
     return got
 
 
-def test_garbage_behind_a_request_is_not_answered_in_its_place(
+def test_garbage_behind_a_request_is_answered_after_it(
     gateway: Gateway, loader: Loader
 ) -> None:
     told = json.dumps(body()).encode()
     answer = raw(gateway, HEAD + b"Content-Length: %d\r\n\r\n%sgarbage\r\n\r\n" % (len(told), told))
-    assert b"HTTP/1.1 400" not in answer
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b"HTTP/1.1 400 ") == 1
 
 
 @pytest.mark.parametrize("path", ["/v1/private/probe/", "/v1/apis/", "//v1/private/probe"])
@@ -369,13 +370,13 @@ def test_a_slash_too_many_is_an_envelope_not_a_redirect(gateway: Gateway, path: 
     "sent",
     [
         HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
-        HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\n",
+        HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\n{}}",
         HEAD + b"Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\n\r\n{}\n",
     ],
     ids=["chunk size", "h2c", "websocket"],
 )
 def test_a_broken_or_hidden_body_is_400_once(gateway: Gateway, loader: Loader, sent: bytes) -> None:
-    answer = raw(gateway, sent)
+    answer = raw(gateway, sent.replace(b"Host: a", b"Host: a\r\nConnection: close", 1))
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"\r\n\r\n") == 1
     assert b'"code": 10163' in answer
@@ -390,8 +391,8 @@ def test_a_get_that_offers_another_protocol_is_served(gateway: Gateway) -> None:
     ("name", "values", "status"),
     [
         ("X-Consumer-Username", ["somebody", "tests"], 403),
-        ("Content-Encoding", ["gzip", "identity"], 415),
-        ("Content-Type", ["text/plain", "application/json"], 415),
+        ("Content-Encoding", ["gzip", "identity"], 400),
+        ("Content-Type", ["text/plain", "application/json"], 400),
     ],
 )
 def test_a_header_that_stands_twice_is_not_its_last(
