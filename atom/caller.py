@@ -7,9 +7,9 @@ from typing import Protocol
 from atom.dialects import DIALECTS, Dialect
 from rpc.calls import UnaryCall
 from rpc.client import Channel
+from rpc.metadata import Metadata
 from rpc.status import RpcError, Status
 from schemas.errors import DEADLINE, FULL, LOST, UNREACHABLE, AseError, Fault
-from schemas.wire import LoaderOutput
 
 # As a word of its own: a length in some other refusal may hold the digits too.
 _SAYS_FULL = re.compile(rf"\b{FULL.code}\b")
@@ -51,18 +51,42 @@ class Attempt(Protocol):
         """Return how many seconds the answer may take."""
 
 
-class Pending:
-    """A call under way."""
+class _Call:
+    """A call under way, and whom its outcome is for."""
 
-    __slots__ = ("_call", "_channel")
+    __slots__ = ("_call", "_channel", "_dialect", "_done")
 
-    def __init__(self, channel: Channel, call: UnaryCall) -> None:
+    def __init__(
+        self, channel: Channel, dialect: Dialect, done: Callable[[bytes | AseError], None]
+    ) -> None:
         self._channel = channel
-        self._call = call
+        self._dialect = dialect
+        self._done = done
+        self._call: UnaryCall | None = None
+
+    def begin(self, request: bytes, timeout: float, metadata: Metadata) -> None:
+        self._call = self._channel.begin(
+            self._dialect.method, request, timeout=timeout, metadata=metadata, done=self._over
+        )
 
     def cancel(self) -> None:
         """End the call."""
-        self._channel.cancel(self._call)
+        if self._call is not None:
+            self._channel.cancel(self._call)
+
+    def _over(self, call: UnaryCall) -> None:
+        self._call = None
+        error = call.error
+        if error is not None:
+            fault = _fault(error)
+            self._done(AseError(fault, _words(error, fault)))
+            return
+        try:
+            output = self._dialect.unwrap(call.message or b"")
+        except AseError as refusal:
+            self._done(refusal)
+        else:
+            self._done(output)
 
 
 class GrpcCaller:
@@ -72,10 +96,11 @@ class GrpcCaller:
         self._metadata = (("ase-gateway", gateway),)
         self._channels: dict[tuple[str, int], Channel] = {}
 
-    def begin(self, attempt: Attempt, done: Callable[[LoaderOutput | AseError], None]) -> Pending:
+    def begin(self, attempt: Attempt, done: Callable[[bytes | AseError], None]) -> _Call:
         """Begin a call; `done` gets the output or an AseError, once, after this has returned.
 
-        Errors: 10110 and 10222-never-sent when nothing ran there, 10222-lost, 10102, 10160.
+        The output is a serialised LoaderOutput. Errors: 10110 and 10222-never-sent when nothing ran
+        there, 10222-lost, 10102, 10160.
         """
         target = attempt.target
         key = (target.addr, target.epoch)
@@ -83,16 +108,11 @@ class GrpcCaller:
         if channel is None:
             ours = target.epoch != 0 and target.protocol == "native"
             channel = self._channels[key] = Channel(target.addr, pings=ours)
-        dialect = DIALECTS[target.protocol]
-
-        def over(call: UnaryCall) -> None:
-            done(_outcome(call, dialect))
-
-        request = dialect.wrap(attempt.frame, attempt.handle, int(attempt.timeout * 1000))
-        call = channel.begin(
-            dialect.method, request, timeout=attempt.timeout, metadata=self._metadata, done=over
-        )
-        return Pending(channel, call)
+        dialect, timeout = DIALECTS[target.protocol], attempt.timeout
+        call = _Call(channel, dialect, done)
+        request = dialect.wrap(attempt.frame, attempt.handle, int(timeout * 1000))
+        call.begin(request, timeout, self._metadata)
+        return call
 
     async def forget(self, target: Target, grace: float) -> None:
         """Close the connection to an instance that is gone; its calls get `grace` seconds."""
@@ -105,17 +125,6 @@ class GrpcCaller:
         channels, self._channels = self._channels, {}
         for channel in channels.values():
             await channel.close()
-
-
-def _outcome(call: UnaryCall, dialect: Dialect) -> LoaderOutput | AseError:
-    error = call.error
-    if error is not None:
-        fault = _fault(error)
-        return AseError(fault, _words(error, fault))
-    try:
-        return dialect.unwrap(call.message or b"")
-    except AseError as refusal:
-        return refusal
 
 
 def _fault(error: RpcError) -> Fault:

@@ -9,67 +9,108 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import Any
 
 import jiter
 import pybase64
+from google.protobuf.message import DecodeError
 
-from schemas.errors import BAD_OUTPUT, AseError, loader_fault
+from atom.wire import payloads
+from schemas.errors import BAD_OUTPUT, BAD_REPLY, AseError, loader_fault
 from schemas.service import DataType, Service
-from schemas.wire import LoaderOutput, Payload
+from schemas.wire import LoaderOutput, MetaDesc
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,100}(?:\.[0-9]{1,100})?(?:[eE][+-]?[0-9]{1,3})?")
 _Retype = Callable[[str], str]
+_MOST, _LONGEST = 256, 1024  # metas remembered, and bytes of one
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """What the meta of an output says: its name, and the JSON before and after its data.
+
+    `embeds`: the data may be JSON that is embedded as it is.
+    """
+
+    name: str
+    begin: bytes
+    end: bytes
+    embeds: bool
 
 
 class Decoder:
     """Decodes the answers of one service."""
 
     def __init__(self, service: Service) -> None:
-        self._accepts = service.accepts
+        self._accepts = {name: int(kind) for name, kind in service.accepts.items()}
         outputs = _dig(service.output, "properties", "payload", "properties")
         self._types = {
             (name, attribute): str(_dig(told, "properties", attribute).get("type", "string"))
             for name, told in outputs.items()
             for attribute in _dig(told, "properties")
         }
+        self._known: dict[bytes, _Output] = {}
 
-    def decode(self, output: LoaderOutput) -> bytes:
-        """Return the `payload` object as JSON text; b"{}" when the loader gave none.
+    def decode(self, frame: bytes) -> bytes:
+        """Return the `payload` object of a serialised LoaderOutput as JSON text; b"{}" for none.
 
-        Raises AseError with the loader's own code when it is not 0, and with 10106 for an output
-        whose name or type the service does not declare.
+        Raises AseError with the loader's own code when it is not 0, with 10106 for an output whose
+        name or type the service does not declare, with 10160 for bytes that are no frame.
         """
-        if output.code != 0:
-            raise AseError(loader_fault(output.code), output.err)
-        names = [payload.meta.name for payload in output.pl]
-        if len(set(names)) != len(names):
-            raise AseError(BAD_OUTPUT, "an output was given twice")
-        return b"{%s}" % b",".join(self._member(payload) for payload in output.pl)
+        told = payloads(frame)
+        if told is None:
+            told = _read(frame)
+        members: dict[str, bytes] = {}
+        for meta, data in told:
+            output = self._known.get(meta) or self._output(meta)
+            if output.name in members:
+                raise AseError(BAD_OUTPUT, "an output was given twice")
+            if output.embeds and _is_json(data):
+                members[output.name] = output.begin + data + output.end
+            else:
+                text = pybase64.b64encode(data)
+                members[output.name] = b'%b"%b"%b' % (output.begin, text, output.end)
+        return b"{%b}" % b",".join(members.values())
 
-    def _member(self, payload: Payload) -> bytes:
-        name, kind = payload.meta.name, DataType.of(payload.meta.dataType)
+    def _output(self, meta: bytes) -> _Output:
+        """Return what a meta says; a loader repeats its few, so they are remembered."""
+        try:
+            told = MetaDesc.FromString(meta)
+        except DecodeError as error:
+            raise AseError(BAD_REPLY) from error
+        name, kind = told.name, DataType.of(told.dataType)
         if self._accepts.get(name) != kind:
             shown = name if len(name) <= 64 else name[:64] + "..."
             raise AseError(BAD_OUTPUT, f"output {shown!r} of type {kind.key} is not declared")
-        attributes = payload.meta.attribute
-        members = [b'"%s":%s' % (kind.key.encode(), _data(payload.data, attributes))]
-        members += [
-            f"{_quote(key)}:{self._retyped(name, key, attributes[key])}".encode()
+        attributes = dict(told.attribute)
+        rest = "".join(
+            f",{_quote(key)}:{self._retyped(name, key, attributes[key])}"
             for key in sorted(attributes)
             if key != kind.key
-        ]
-        return b"%s:{%s}" % (_quote(name).encode(), b",".join(members))
+        )
+        begin = f'{_quote(name)}:{{"{kind.key}":'.encode()
+        output = _Output(name, begin, f"{rest}}}".encode(), attributes.get("format") == "json")
+        if len(meta) <= _LONGEST:
+            if len(self._known) >= _MOST:
+                del self._known[next(iter(self._known))]
+            self._known[meta] = output
+        return output
 
     def _retyped(self, name: str, key: str, value: str) -> str:
         retype = _RETYPES.get(self._types.get((name, key), "string"), _quote)
         return retype(value)
 
 
-def _data(data: bytes, attributes: Mapping[str, str]) -> bytes:
-    if attributes.get("format") == "json" and _is_json(data):
-        return data
-    return b'"%s"' % pybase64.b64encode(data)
+def _read(frame: bytes) -> list[tuple[bytes, bytes]]:
+    try:
+        output = LoaderOutput.FromString(frame)
+    except DecodeError as error:
+        raise AseError(BAD_REPLY) from error
+    if output.code != 0:
+        raise AseError(loader_fault(output.code), output.err)
+    return [(payload.meta.SerializeToString(), payload.data) for payload in output.pl]
 
 
 def _is_json(data: bytes) -> bool:
@@ -81,7 +122,7 @@ def _is_json(data: bytes) -> bool:
 
 
 def _quote(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    return encode_basestring(text)
 
 
 def _as_number(text: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from schemas.errors import BAD_REPLY, FULL, AseError, loader_fault
-from schemas.wire import LoaderOutput, ReqData, ResData, XsfData, XsfSession
+from schemas.wire import ReqData, ResData, XsfData, XsfSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,23 +18,21 @@ class Dialect:
     """`wrap(frame, handle, wait)`: the request's bytes; `wait` in whole milliseconds.
 
     `frame` is a serialised LoaderInput.
-    `unwrap(answer)`: the LoaderOutput, or AseError (10110, another xsf code, 10160 for garbage).
+    `unwrap(answer)`: the serialised LoaderOutput; raises AseError (10110, another xsf code, 10160
+    for garbage).
     """
 
     method: str
     wrap: Callable[[bytes, str, int], bytes]
-    unwrap: Callable[[bytes], LoaderOutput]
+    unwrap: Callable[[bytes], bytes]
 
 
 def _wrap_native(frame: bytes, _handle: str, _wait: int) -> bytes:
     return frame
 
 
-def _unwrap_native(answer: bytes) -> LoaderOutput:
-    try:
-        return LoaderOutput.FromString(answer)
-    except DecodeError as error:
-        raise AseError(BAD_REPLY) from error
+def _unwrap_native(answer: bytes) -> bytes:
+    return answer
 
 
 def _wrap_xsf(frame: bytes, handle: str, wait: int) -> bytes:
@@ -46,7 +44,7 @@ def _wrap_xsf(frame: bytes, handle: str, wait: int) -> bytes:
     ).SerializeToString()
 
 
-def _unwrap_xsf(answer: bytes) -> LoaderOutput:
+def _unwrap_xsf(answer: bytes) -> bytes:
     try:
         reply = ResData.FromString(answer)
     except DecodeError as error:
@@ -57,7 +55,7 @@ def _unwrap_xsf(answer: bytes) -> LoaderOutput:
         raise AseError(loader_fault(reply.code), reply.error_info)
     if not reply.data:
         raise AseError(BAD_REPLY)
-    return _unwrap_native(reply.data[0].data)
+    return reply.data[0].data
 
 
 DIALECTS = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import pybase64
 
-from atom.wire import entry, entry_name, sized, tag, varint
+from atom.wire import entry, sized, tag, varint
 from schemas.errors import BAD_REQUEST, AseError
 from schemas.service import DataType, Service
 from schemas.text import as_text
@@ -20,7 +20,7 @@ _HEADERS, _PARAMS = tag(_FIELDS["headers"]), tag(_FIELDS["params"])
 _EXPECT, _PAYLOAD = tag(_FIELDS["expect"]), tag(_FIELDS["pl"])
 _META, _DATA = tag(1), tag(2)
 _ATTRIBUTE = tag(MetaDesc.DESCRIPTOR.fields_by_name["attribute"].number)
-_NAMES = 1024  # names of headers, params and attributes kept ready
+_MOST, _LONGEST = 512, 128  # entries of a map remembered, and bytes of one
 
 
 class Encoder:
@@ -34,8 +34,10 @@ class Encoder:
         ).SerializeToString()
         self._accepts = {name: _meta(name, kind) for name, kind in service.accepts.items()}
         self._expect = b"".join(sized(_EXPECT, meta) for meta in self._accepts.values())
-        self._inputs = {name: (kind, _meta(name, kind)) for name, kind in service.inputs.items()}
-        self._names: dict[str, bytes] = {}
+        self._inputs = {n: (kind.key, _meta(n, kind)) for n, kind in service.inputs.items()}
+        self._known: dict[bytes, dict[tuple[str, str], bytes]] = {
+            key: {} for key in (_HEADERS, _PARAMS, _ATTRIBUTE)
+        }
 
     def encode(self, body: Mapping[str, Any], facts: Mapping[str, str]) -> bytes:
         """Return the serialised frame of a body that its schema has found valid.
@@ -60,7 +62,8 @@ class Encoder:
         self._entries(pieces, _PARAMS, params)
         if asked:
             for name, meta in self._accepts.items():
-                pieces += self._with_attributes(_EXPECT, meta, asked.get(name, {}), "")
+                described = self._with_attributes(meta, asked.get(name, {}), "")
+                pieces.append(sized(_EXPECT, described))
         else:
             pieces.append(self._expect)
         for name, told in _object(body, "payload").items():
@@ -71,34 +74,37 @@ class Encoder:
         known = self._inputs.get(name)
         if known is None:
             raise AseError(BAD_REQUEST, f"$.payload.{name[:64]}: is not known here")
-        if not isinstance(told, dict):
+        if type(told) is not dict:
             raise AseError(BAD_REQUEST, f"$.payload.{name}: must be of type object")
-        kind, meta = known
-        text = told.get(kind.key, "")
-        described = self._with_attributes(_META, meta, told, kind.key)
-        data = _data(name, kind, text)
-        size = _DATA + varint(len(data))
-        whole = sum(map(len, described)) + len(size) + len(data)
-        pieces += (_PAYLOAD, varint(whole), *described, size, data)
+        key, meta = known
+        described = self._with_attributes(meta, told, key)
+        data = _data(name, key, told.get(key, ""))
+        head = _META + varint(len(described)) + described + _DATA + varint(len(data))
+        pieces += (_PAYLOAD, varint(len(head) + len(data)), head, data)
 
-    def _with_attributes(
-        self, key: bytes, meta: bytes, told: Mapping[str, Any], without: str
-    ) -> list[bytes]:
-        """Return a MetaDesc as a field; all members but `without` are its attributes."""
+    def _with_attributes(self, meta: bytes, told: Mapping[str, Any], without: str) -> bytes:
+        """Return a MetaDesc; all members but `without` are its attributes."""
         pieces = [meta]
-        self._entries(pieces, _ATTRIBUTE, {k: v for k, v in told.items() if k != without})
-        return [key, varint(sum(map(len, pieces))), *pieces]
+        self._entries(pieces, _ATTRIBUTE, told, without)
+        return b"".join(pieces)
 
-    def _entries(self, pieces: list[bytes], key: bytes, members: Mapping[str, Any]) -> None:
-        names = self._names
+    def _entries(
+        self, pieces: list[bytes], key: bytes, members: Mapping[str, Any], without: str = ""
+    ) -> None:
+        """Add the entries of a map; those that requests repeat are remembered as they stand."""
+        entries = self._known[key]
         for name, value in members.items():
-            told = names.get(name)
-            if told is None:
-                told = entry_name(name)
-                if len(names) < _NAMES:
-                    names[name] = told
+            if name == without:
+                continue
             text = value if type(value) is str else as_text(value)
-            pieces.append(entry(key, told, text.encode()))
+            known = entries.get((name, text))
+            if known is None:
+                known = entry(key, name.encode(), text.encode())
+                if len(known) <= _LONGEST and name != "sid":  # no two have one sid
+                    if len(entries) >= _MOST:
+                        entries.clear()
+                    entries[name, text] = known
+            pieces.append(known)
 
 
 def _meta(name: str, kind: DataType) -> bytes:
@@ -118,18 +124,18 @@ def _members(value: Any, path: str) -> Mapping[str, Any]:
     return value
 
 
-def _data(name: str, kind: DataType, text: Any) -> bytes:
+def _data(name: str, key: str, text: Any) -> bytes:
     """Decode strict base64: the one canonical text of the bytes and nothing else."""
-    where = f"$.payload.{name}.{kind.key}"
-    if not isinstance(text, str):
-        raise AseError(BAD_REQUEST, f"{where}: must be a base64 string")
     try:
-        data = pybase64.b64decode(text, validate=True)
+        data = pybase64.b64decode(text, validate=True) if type(text) is str else None
     except ValueError:
-        raise AseError(BAD_REQUEST, f"{where}: must be a base64 string") from None
+        data = None
+    if data is None:
+        raise AseError(BAD_REQUEST, f"$.payload.{name}.{key}: must be a base64 string")
     # Decoders pass surplus padding and non-zero last bits; the last group told again shows both.
     last = data[len(data) - (len(data) - 1) % 3 - 1 :] if data else b""
     exact = len(text) == (len(data) + 2) // 3 * 4
     if not exact or not text.endswith(pybase64.b64encode(last).decode()):
-        raise AseError(BAD_REQUEST, f"{where}: must be canonical base64 with its padding")
+        words = f"$.payload.{name}.{key}: must be canonical base64 with its padding"
+        raise AseError(BAD_REQUEST, words)
     return data

@@ -31,15 +31,62 @@ def sized(key: bytes, value: bytes) -> bytes:
 
 
 def entry(key: bytes, name: bytes, value: bytes) -> bytes:
-    """Return an entry of a map of strings; `key` is the map's tag, `name` as `entry_name` has it."""
-    size = len(value)
-    if size < 128:
-        size_of = _SMALL[size]
-        return key + varint(len(name) + 2 + size) + name + b"\x12" + size_of + value
-    told = b"\x12" + varint(size) + value
-    return key + varint(len(name) + len(told)) + name + told
+    """Return an entry of a map of strings; `key` is the map's tag."""
+    told = b"\x0a" + varint(len(name)) + name + b"\x12" + varint(len(value)) + value
+    return key + varint(len(told)) + told
 
 
-def entry_name(name: str) -> bytes:
-    """Return the key of a map's entry, ready for `entry`."""
-    return sized(b"\x0a", name.encode())
+def payloads(frame: bytes) -> list[tuple[bytes, bytes]] | None:
+    """Return (meta, data) of each payload of a serialised LoaderOutput, both as they stand there.
+
+    None for a frame with anything but a service id, a status and payloads in their plain order:
+    the protobuf library is to read that one.
+    """
+    found: list[tuple[bytes, bytes]] = []
+    at, end = 0, len(frame)
+    try:
+        while at < end:
+            key = frame[at]
+            if key == _STATUS and frame[at + 1] < 128:
+                at += 2
+                continue
+            if key not in (_OUTPUT_ID, _OUTPUT_PAYLOAD):
+                return None
+            size, at = _length(frame, at + 1)
+            after = at + size
+            if key == _OUTPUT_PAYLOAD:
+                if after > end or frame[at] != _META:
+                    return None
+                size, begin = _length(frame, at + 1)
+                at = begin + size
+                if frame[at] != _DATA:
+                    return None
+                size, start = _length(frame, at + 1)
+                if start + size != after:
+                    return None
+                found.append((frame[begin:at], frame[start:after]))
+            at = after
+    except IndexError:
+        return None
+    return found if at == end else None
+
+
+def _length(frame: bytes, at: int) -> tuple[int, int]:
+    """Return a varint of at most four bytes, and where it ends."""
+    byte = frame[at]
+    if byte < 128:
+        return byte, at + 1
+    size, shift = byte & 127, 7
+    while True:
+        at += 1
+        byte = frame[at]
+        size |= (byte & 127) << shift
+        if byte < 128:
+            return size, at + 1
+        shift += 7
+        if shift > 21:
+            raise IndexError
+
+
+# The tags of LoaderOutput and Payload; their numbers never change (reference "ase-wire" 3.2).
+_OUTPUT_ID, _STATUS, _OUTPUT_PAYLOAD, _META, _DATA = 0x0A, 0x20, 0x2A, 0x0A, 0x12

@@ -15,7 +15,7 @@ from gateway.contracts import build
 from lb.balancer import Balancer
 from lb.report import Instance, Load, Report
 from lb.table import Table
-from schemas.wire import LoaderInput, LoaderOutput
+from schemas.wire import LoaderInput
 
 _FACTS = {"sid": "0" * 32, "client_ip": "::1", "service_id": "bench", "route": "/v1/private/bench"}
 
@@ -51,7 +51,7 @@ def _steps() -> dict[str, Callable[[], Any]]:
         "encode": lambda: contract.encoder.encode(told, _FACTS),
         "pick": picked,
         "loader": lambda: LoaderInput.FromString(wire),
-        "decode": lambda: contract.decoder.decode(LoaderOutput.FromString(reply)),
+        "decode": lambda: contract.decoder.decode(reply),
     }
 
 

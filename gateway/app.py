@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.answers import Answer, HttpError, failure
 from gateway.contracts import Contract
-from gateway.course import Course
+from gateway.course import Awaited, Course
 from gateway.head import fold
 from gateway.lane import Lane, cut
 from gateway.once import serve_once
@@ -95,18 +95,6 @@ class _LastWords:
         await self._app(scope, receive, closing if self._readiness.draining else send)
 
 
-class _Course(Course):
-    """A request whose answer is awaited."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-
-    def answered(self, answer: Answer) -> None:
-        if not self.answer.done():
-            self.answer.set_result(answer)
-
-
 class _Once:
     """The ASGI side of `serve_once`: body in, answer out, a vanished client seen."""
 
@@ -115,7 +103,7 @@ class _Once:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         lane, parts = self._lane, self._lane.parts
-        record, headers, course = _record(scope, lane), fold(scope["headers"]), _Course()
+        record, headers, course = _record(scope, lane), fold(scope["headers"]), Awaited()
         lane.metrics.inflight += 1
         try:
             steps = serve_once(scope["path_params"]["service_id"], headers, record, parts)

@@ -5,8 +5,9 @@ large, NUL, other encodings than UTF-8 (reference "reliability" 4.3). The cost o
 before it is parsed, by a count that cannot be too low.
 """
 
-import math
 import re
+from collections.abc import Iterable
+from math import isfinite
 from typing import Any
 
 import jiter
@@ -24,7 +25,10 @@ def parse(body: bytes, *, max_depth: int, max_nodes: int) -> dict[str, Any]:
     Raises AseError (10163) for what is not one JSON object in UTF-8, or is deeper than `max_depth`
     levels or has more than `max_nodes` values. The message never holds a value of the body.
     """
-    if _nodes(body) > max_nodes and _exceeds(body, max_nodes):
+    # Numbers that those of levels and of values do not exceed.
+    opened = body.count(b"{") + body.count(b"[")
+    nodes = 1 + opened + body.count(b",")
+    if nodes > max_nodes and _exceeds(body, max_nodes):
         raise AseError(BAD_REQUEST, f"request body: more than {max_nodes} values")
     try:
         value = jiter.from_json(
@@ -32,50 +36,45 @@ def parse(body: bytes, *, max_depth: int, max_nodes: int) -> dict[str, Any]:
         )
     except ValueError as error:
         raise AseError(BAD_REQUEST, f"request body must be json: {_safe(str(error))}") from None
-    if not isinstance(value, dict):
+    if type(value) is not dict:
         raise AseError(BAD_REQUEST, "request body must be a json object")
-    _screen(value, max_depth)
+    # A raw NUL is no JSON; an escaped one is looked for only where it can be.
+    _screen(value, max_depth, texts=b"\\u0000" in body)
     return value
-
-
-def _nodes(body: bytes) -> int:
-    """Return a number that the count of values in the text does not exceed."""
-    return 1 + body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
 def _exceeds(body: bytes, max_nodes: int) -> bool:
     """Return whether there are more values than that, what stands inside strings not counted."""
     quotes = body.count(b'"') - body.count(b'\\"')
     # A member has two strings at most, a string two quotes; beyond that they need no looking at.
-    return quotes > 4 * max_nodes or _nodes(_STRINGS.sub(b"0", body)) > max_nodes
+    if quotes > 4 * max_nodes:
+        return True
+    plain = _STRINGS.sub(b"0", body)
+    return 1 + plain.count(b",") + plain.count(b"[") + plain.count(b"{") > max_nodes
 
 
-def _screen(value: Any, levels: int) -> None:
-    """Refuse what parses but must not pass."""
-    match value:
-        case str():
-            if "\0" in value:
-                raise AseError(BAD_REQUEST, "request body: NUL in a string")
-        case dict():
-            _descend(levels)
-            for key, member in value.items():
-                _screen(key, 0)
-                _screen(member, levels - 1)
-        case list():
-            _descend(levels)
-            for member in value:
-                _screen(member, levels - 1)
-        case float():
-            if not math.isfinite(value):
-                raise AseError(BAD_REQUEST, "request body: a number is out of range")
-        case int():
-            if not -_MAX_DIGITS < value < _MAX_DIGITS:
-                raise AseError(BAD_REQUEST, "request body: a number has more than 100 digits")
-
-
-def _descend(levels: int) -> None:
+def _screen(value: dict[str, Any] | list[Any], levels: int, *, texts: bool) -> None:
+    """Refuse what parses but must not pass; `texts`: some string may hold NUL."""
     if levels <= 0:
         raise AseError(BAD_REQUEST, "request body: nested too deep")
+    if type(value) is dict:
+        members: Iterable[Any] = value.values()
+        if texts:
+            members = [*value, *members]
+    else:
+        members = value
+    for member in members:
+        kind = type(member)
+        if kind is str:
+            if texts and "\0" in member:
+                raise AseError(BAD_REQUEST, "request body: NUL in a string")
+        elif kind is dict or kind is list:
+            _screen(member, levels - 1, texts=texts)
+        elif kind is int:
+            if not -_MAX_DIGITS < member < _MAX_DIGITS:
+                raise AseError(BAD_REQUEST, "request body: a number has more than 100 digits")
+        elif kind is float and not isfinite(member):
+            raise AseError(BAD_REQUEST, "request body: a number is out of range")
 
 
 def _safe(message: str) -> str:

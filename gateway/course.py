@@ -1,10 +1,11 @@
 """A request on its course: the steps of `serve_once`, driven by what comes. Both lanes use it."""
 
+import asyncio
+
 from gateway.answers import Answer
 from gateway.once import Attempt, Steps
 from gateway.parts import Caller, Pending
 from schemas.errors import AseError
-from schemas.wire import LoaderOutput
 
 
 class Course:
@@ -40,7 +41,7 @@ class Course:
         """Take the answer."""
         raise NotImplementedError
 
-    def _go(self, came: bytes | LoaderOutput | Exception | None) -> None:
+    def _go(self, came: bytes | Exception | None) -> None:
         steps = self._steps
         try:
             step = steps.throw(came) if isinstance(came, Exception) else steps.send(came)
@@ -54,8 +55,23 @@ class Course:
             except Exception as error:  # noqa: BLE001 (the steps tell what it means)
                 self._go(error)
 
-    def _called(self, came: LoaderOutput | AseError) -> None:
+    def _called(self, came: bytes | AseError) -> None:
         """Take in what came of a call; of one that was cancelled nothing matters any more."""
         if self._pending is not None:
             self._pending = None
             self._go(came)
+
+
+class Awaited(Course):
+    """A request whose answer is awaited, in a task."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def answered(self, answer: Answer) -> None:
+        """Hand the answer to whoever awaits it."""
+        if not self.answer.done():
+            self.answer.set_result(answer)

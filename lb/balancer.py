@@ -74,13 +74,11 @@ class Balancer:
         An instance that tells no digest follows the gateway's own schema. `exclude` are addresses
         tried before. Raises AseError 20002 when no live instance is left.
         """
-        fitting = [
-            entry
-            for entry in self._table.service(service_id)
-            if entry.instance.digest in ("", digest)
-        ]
-        entry = pick(fitting, now=self._clock(), rng=self._rng, exclude=exclude)
+        now = self._clock()
+        entries = self._table.service(service_id)
+        fitting = [entry for entry in entries if entry.instance.digest in ("", digest)]
+        entry = pick(fitting, now=now, rng=self._rng, exclude=exclude)
         if entry is None:
-            others = " that speaks the active schema" if self._table.service(service_id) else ""
+            others = " that speaks the active schema" if entries else ""
             raise AseError(NO_INSTANCE, f"no live instance of service {service_id!r}{others}")
         return Ticket(entry, self._clock)

@@ -5,6 +5,7 @@ Expected delay is S * (1 + max(0, q - C + 1) / C): its slot time S, its queue q 
 """
 
 from collections.abc import Collection, Sequence
+from math import inf
 from random import Random
 from statistics import median_low
 
@@ -46,8 +47,7 @@ def expected_ms(entry: Entry, fleet_ms: float, now: float) -> float:
 
 def rank(entries: Sequence[Entry], now: float) -> list[tuple[float, Entry]]:
     """Return (expected ms, entry), best first; equals keep their order."""
-    known = [e.load.service_ms for e in entries if e.load.service_ms]
-    fleet_ms = median_low(known) if known else 1.0
+    fleet_ms = _fleet_ms(entries)
     scores = [(expected_ms(entry, fleet_ms, now), entry) for entry in entries]
     return sorted(scores, key=lambda scored: scored[0])
 
@@ -62,16 +62,40 @@ def pick(
     `exclude` were tried already. An instance that never served gets its first request at once.
     Chance decides between equals.
     """
-    here = [e for e in entries if e.state is not State.DRAINING and e.instance.addr not in exclude]
-    candidates = [e for e in here if e.state is State.UP and e.shunned <= now] or here
+    candidates = _candidates(entries, now, exclude)
     if len(candidates) < 2:
         return candidates[0] if candidates else None
-    fresh = [e for e in candidates if _is_new(e)]
+    fresh = [entry for entry in candidates if not entry.asked and _is_new(entry)]
     if fresh:
         return rng.choice(fresh)
-    scores = rank(candidates, now)
-    least = scores[0][0]
-    return rng.choice([entry for score, entry in scores if score <= least])
+    fleet_ms = _fleet_ms(candidates)
+    best: list[Entry] = []
+    least = inf
+    for entry in candidates:
+        score = expected_ms(entry, fleet_ms, now)
+        if score < least:
+            least, best = score, [entry]
+        elif score == least:
+            best.append(entry)
+    return best[0] if len(best) == 1 else rng.choice(best)
+
+
+def _fleet_ms(entries: Sequence[Entry]) -> float:
+    known = [ms for entry in entries if (ms := entry.load.service_ms)]
+    return median_low(known) if known else 1.0
+
+
+def _candidates(entries: Sequence[Entry], now: float, exclude: Collection[str]) -> Sequence[Entry]:
+    good, others = [], []
+    for entry in entries:
+        state = entry.state
+        if state is State.DRAINING or (exclude and entry.instance.addr in exclude):
+            continue
+        if state is State.UP and entry.shunned <= now:
+            good.append(entry)
+        else:
+            others.append(entry)
+    return good or others
 
 
 def _is_new(entry: Entry) -> bool:

@@ -15,6 +15,8 @@ from rpc.metadata import Head
 from rpc.status import RpcError, Status
 from rpc.streams import Stream
 
+Over = Callable[[Any], None]
+
 _BY_CODE: dict[int, Status] = {
     ErrorCode.CANCEL: Status.CANCELLED,
     ErrorCode.ENHANCE_YOUR_CALM: Status.RESOURCE_EXHAUSTED,
@@ -23,33 +25,35 @@ _BY_CODE: dict[int, Status] = {
 
 
 class Call(Stream):
-    """One call. `done` is called with it once, at its end; then `error` is None or says why.
+    """One call. `over` is called with it once, at its end; then `error` is None or says why.
 
     `block` is its header block but for the timeout, `deadline` when it is due, `tick` under which
-    that is noted. `initial` and `trailing` are the metadata that came. `refused`: the peer never
-    looked at it; `again`: it is out for the second time.
+    that is noted, `done` what its maker wants to be called with it. `initial` and `trailing` are
+    the metadata that came. `refused`: the peer never looked at it; `again`: it is out for the
+    second time.
     """
 
     __slots__ = (
-        "_blocks", "_connection", "_done", "_limit", "_messages", "again", "block", "deadline",
-        "ended", "error", "initial", "refused", "tick", "trailing",
+        "_blocks", "_connection", "_limit", "_messages", "_over", "again", "block", "deadline",
+        "done", "ended", "error", "initial", "refused", "tick", "trailing",
     )  # fmt: skip
 
-    def __init__(self, block: bytes, limit: int, done: Callable[[Any], None]) -> None:
-        super().__init__()
+    def __init__(
+        self, block: bytes, limit: int, deadline: float | None, over: Over, done: Over
+    ) -> None:
+        self.fresh()
         self.block = block
+        self.deadline = deadline
+        self.done = done
         self.error: RpcError | None = None
-        self.ended = False
-        self.again = self.refused = False
-        self.deadline: float | None = None
+        self.ended = self.again = self.refused = False
         self.tick = 0
         self.initial: Head | None = None
         self.trailing: Head | None = None
         self._limit = limit
-        self._done = done
+        self._over = over
         self._messages: Messages | None = None
         self._connection: Connection | None = None
-        self._blocks: Blocks[Head] | None = None
 
     def start(self, connection: Connection, blocks: Blocks[Head], block: bytes) -> None:
         """Go out on a connection, with a header block that is complete."""
@@ -58,7 +62,7 @@ class Call(Stream):
 
     def renew(self) -> None:
         """Be as before the start: the peer never looked at the call."""
-        super().__init__()
+        self.fresh()
         self.again, self.refused, self.ended = True, False, False
         self.error = self._connection = None
 
@@ -76,7 +80,7 @@ class Call(Stream):
         connection = self._connection
         if connection is not None and (self.sending or self.receiving):
             connection.reset(self, ErrorCode.CANCEL)
-        self._done(self)
+        self._over(self)
 
     def fail(self, status: Status, words: str, *, sent: bool = True) -> None:
         """End the call with an error."""
@@ -84,7 +88,7 @@ class Call(Stream):
 
     def on_headers(self, block: bytes, *, ended: bool) -> None:
         """Take the head of the response, or its trailers."""
-        if self.ended or self._blocks is None:
+        if self.ended:
             return
         try:
             head = self._blocks.read(block)
@@ -167,9 +171,10 @@ class UnaryCall(Call):
     __slots__ = ("message", "request")
 
     def __init__(
-        self, block: bytes, request: bytes, limit: int, done: Callable[["UnaryCall"], None]
-    ) -> None:
-        super().__init__(block, limit, done)
+        self, block: bytes, limit: int, deadline: float | None, over: Over, done: Over,
+        request: bytes,
+    ) -> None:  # fmt: skip
+        super().__init__(block, limit, deadline, over, done)
         self.request = request
         self.message: bytes | None = None
 
@@ -210,8 +215,10 @@ class StreamCall(Call):
 
     __slots__ = ("inbox", "wake")
 
-    def __init__(self, block: bytes, limit: int, done: Callable[["StreamCall"], None]) -> None:
-        super().__init__(block, limit, done)
+    def __init__(
+        self, block: bytes, limit: int, deadline: float | None, over: Over, done: Over
+    ) -> None:
+        super().__init__(block, limit, deadline, over, done)
         self.inbox: deque[tuple[bytes, int]] = deque()
         self.wake: Callable[[], None] = _nothing
 

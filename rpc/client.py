@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
 from random import Random, SystemRandom
-from typing import Any
 
 from rpc.backoff import Backoff
 from rpc.calls import Call, StreamCall, UnaryCall
@@ -79,9 +78,9 @@ class Channel:
         the peer as its deadline; `cancel` ends the call sooner. Raises ValueError for metadata that
         gRPC does not allow.
         """
-        over = partial(self._over, done)
-        call = UnaryCall(self._head(method, metadata), request, self._limit, over)
-        call.deadline = self._loop.time() + timeout
+        head = self._heads.get((method, metadata)) or self._head(method, metadata)
+        deadline = self._loop.time() + timeout
+        call = UnaryCall(head, self._limit, deadline, self._over, done, request)
         if len(request) > self._limit:
             words = f"a request of {len(request)} bytes is larger than {self._limit}"
             self._fail_soon(call, Status.RESOURCE_EXHAUSTED, words)
@@ -118,9 +117,9 @@ class Channel:
 
     def open(self, method: str, *, timeout: float | None = None, metadata: Metadata = ()) -> Stream:
         """Begin a call with a stream of messages either way; `timeout` None sets no deadline."""
-        over = partial(self._over, lambda _: None)
-        call = StreamCall(self._head(method, metadata), self._limit, over)
-        call.deadline = None if timeout is None else self._loop.time() + timeout
+        deadline = None if timeout is None else self._loop.time() + timeout
+        head = self._head(method, metadata)
+        call = StreamCall(head, self._limit, deadline, self._over, lambda _: None)
         stream = Stream(call, self._flush, self._limit)
         self._start(call)
         return stream
@@ -160,7 +159,7 @@ class Channel:
             self._timer.cancel()
 
     def _head(self, method: str, metadata: Metadata) -> bytes:
-        key = (method, tuple(metadata))
+        key = (method, metadata)
         head = self._heads.get(key)
         if head is None:
             head = request_block(self._addr, "https" if self._tls else "http", method, metadata)
@@ -193,9 +192,10 @@ class Channel:
             block += timeout_field(call.deadline - self._loop.time())
         wire.go(call, block)
 
-    def _over(self, done: Callable[[Any], None], call: Call) -> None:
+    def _over(self, call: Call) -> None:
         """Take in that a call has ended; one that the peer never looked at goes out once more."""
-        self._waiting.pop(call, None)
+        if self._waiting:
+            self._waiting.pop(call, None)
         if call.tick:
             self._deadlines.remove(call, call.tick)
         if call.refused and not call.again and not self._closed:
@@ -203,7 +203,7 @@ class Channel:
             self._loop.call_soon(self._start, call)
             return
         try:
-            done(call)
+            call.done(call)
         except Exception as error:  # noqa: BLE001 (it must not end the connection of all others)
             words = "what a call's end was told to failed"
             self._loop.call_exception_handler({"message": words, "exception": error})

@@ -42,6 +42,7 @@ MAX_BLOCK = 1 << 16
 MAX_IDLE_FRAMES = 10_000
 # Streams we gave up whose last frames may still be on their way.
 _GIVEN_UP = 16_384
+_WHOLE = END_HEADERS | PADDED | PRIORITISED
 
 
 class Connection:
@@ -65,6 +66,7 @@ class Connection:
         self._held = 0
         self._need = HEAD
         self._block: tuple[int, int, list[bytes]] | None = None
+        self._plain = False  # settled, and not within a header block
         self._idle_frames = 0
         self._others = {
             PRIORITY: self._priority, RST_STREAM: self._rst_stream, SETTINGS: self._settings,
@@ -137,12 +139,19 @@ class Connection:
                 self._need = HEAD + size
                 break
             at = start + size
-            self._frame(kind, flags, number & MAX_STREAM_ID, data[start:at])
+            number &= MAX_STREAM_ID
+            if kind == HEADERS and flags & _WHOLE == END_HEADERS and self._plain:
+                self._headers(number, data[start:at], ended=flags & END_STREAM != 0)
+            elif kind == DATA and self._plain:
+                self._data(number, flags, data[start:at])
+            else:
+                self._frame(kind, flags, number, data[start:at])
         self._held = end - at
         if self._held:
             self._rest.append(data[at:] if at else data)
 
     def _frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        """Take in a frame in full; `receive` itself takes those that nearly all are."""
         if self._block is not None and kind != CONTINUATION:
             _refuse("a header block was interrupted")
         if not self.settled and kind != SETTINGS:
@@ -154,6 +163,7 @@ class Connection:
                 self._headers(number, payload, ended=flags & END_STREAM != 0)
             else:
                 self._block = (number, flags, [payload])
+                self._plain = False
         elif kind == DATA:
             self._data(number, flags, payload)
         else:
@@ -227,6 +237,7 @@ class Connection:
             raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, "a header block is too large")
         if flags & END_HEADERS:
             self._block = None
+            self._plain = True
             self._headers(number, b"".join(pieces), ended=first & END_STREAM != 0)
 
     def _settings(self, number: int, flags: int, payload: bytes) -> None:
@@ -240,7 +251,7 @@ class Connection:
         peer = self.outbound.peer
         before = peer.window
         peer.take(payload)
-        self.settled = True
+        self.settled = self._plain = True
         self.outbound.frames.append(frames.frame(SETTINGS, ACK, 0))
         if peer.window != before:
             for stream in list(self._streams.values()):

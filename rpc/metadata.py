@@ -5,14 +5,13 @@ Source: gRPC over HTTP/2; statuses for HTTP ones: "HTTP to gRPC Status Code Mapp
 
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
 from rpc.headers import Fields, block
 from rpc.status import Status
 
-Metadata = Sequence[tuple[str, str | bytes]]
+Metadata = tuple[tuple[str, str | bytes], ...]
 
 _BY_HTTP = {
     400: Status.INTERNAL, 401: Status.UNAUTHENTICATED, 403: Status.PERMISSION_DENIED,

@@ -16,6 +16,10 @@ class Stream:
     __slots__ = ("consumed", "ending", "id", "pending", "receiving", "room", "sending", "window")
 
     def __init__(self) -> None:
+        self.fresh()
+
+    def fresh(self) -> None:
+        """Be a stream that was not opened yet."""
         self.id = 0
         self.sending = self.receiving = True
         self.window = 0

@@ -11,21 +11,18 @@ from typing import Any
 
 def as_text(value: Any) -> str:
     """Return the string that stands for a JSON value in headers, params and attributes."""
-    match value:
-        case str():
-            return value
-        case bool():
-            return "true" if value else "false"
-        case None:
-            return ""
-        case int():
-            return str(value)
-        case float():
-            return _number(value)
-        case list():
-            return ";".join(_item(item) for item in value)
-        case _:
-            return _compact(value)
+    kind = type(value)
+    if kind is str or kind is int:
+        return str(value)
+    if kind is bool:
+        return "true" if value else "false"
+    if value is None:
+        return ""
+    if kind is float:
+        return _number(value)
+    if kind is list:
+        return ";".join(_item(item) for item in value)
+    return _compact(value)
 
 
 def _item(value: Any) -> str:

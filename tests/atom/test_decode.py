@@ -18,10 +18,10 @@ SERVICE = document.read(json.loads((GOLDEN / "service.json").read_text()))
 FILES = sorted((GOLDEN / "decode").glob("*.txt"))
 
 
-def output(told: dict[str, Any]) -> LoaderOutput:
+def output(told: dict[str, Any]) -> bytes:
     message = LoaderOutput()
     json_format.ParseDict(told, message)
-    return message
+    return message.SerializeToString()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -55,10 +55,10 @@ def test_an_undeclared_output_is_10106(meta: dict[str, Any]) -> None:
 
 def test_a_code_is_the_loader_s_own() -> None:
     with pytest.raises(AseError, match="too dark") as caught:
-        Decoder(SERVICE).decode(LoaderOutput(code=10107, err="too dark"))
+        Decoder(SERVICE).decode(LoaderOutput(code=10107, err="too dark").SerializeToString())
     assert caught.value.fault is REFUSED
     with pytest.raises(AseError, match="loader error") as caught:
-        Decoder(SERVICE).decode(LoaderOutput(code=-3))
+        Decoder(SERVICE).decode(LoaderOutput(code=-3).SerializeToString())
     assert (caught.value.fault.code, caught.value.fault.blame) == (-3, Blame.LOADER)
 
 

@@ -13,7 +13,7 @@ WIRE = FRAME.SerializeToString()
 def test_native_is_the_frame_itself() -> None:
     native = DIALECTS["native"]
     assert LoaderInput.FromString(native.wrap(WIRE, "handle", 5)) == FRAME
-    assert native.unwrap(LoaderOutput(code=3).SerializeToString()).code == 3
+    assert native.unwrap(b"answer") == b"answer"
 
 
 def test_xsf_wraps_the_frame_in_an_op() -> None:
@@ -29,7 +29,7 @@ def test_xsf_wraps_the_frame_in_an_op() -> None:
 def test_xsf_errors_stand_outside_or_inside() -> None:
     unwrap = DIALECTS["xsf"].unwrap
     inner = LoaderOutput(code=10107).SerializeToString()
-    assert unwrap(ResData(data=[XsfData(data=inner)]).SerializeToString()).code == 10107
+    assert unwrap(ResData(data=[XsfData(data=inner)]).SerializeToString()) == inner
     with pytest.raises(AseError, match="licence") as caught:
         unwrap(ResData(code=10110, error_info="licence").SerializeToString())
     assert caught.value.fault is FULL
@@ -38,10 +38,9 @@ def test_xsf_errors_stand_outside_or_inside() -> None:
     assert caught.value.fault.code == 10008
 
 
-@pytest.mark.parametrize("name", ["native", "xsf"])
-def test_garbage_is_10160(name: str) -> None:
+def test_garbage_is_10160() -> None:
     with pytest.raises(AseError) as caught:
-        DIALECTS[name].unwrap(b"\xff\xff\xff")
+        DIALECTS["xsf"].unwrap(b"\xff\xff\xff")
     assert caught.value.fault is BAD_REPLY
 
 

@@ -68,7 +68,7 @@ def test_an_answer(peer: Peer, size: int) -> None:
     async def main() -> None:
         channel = Channel(peer.addr)
         data = b"x" * size
-        assert await channel.unary(ECHO, data, timeout=10, metadata=[("ase-gateway", "g")]) == data
+        assert await channel.unary(ECHO, data, timeout=10, metadata=(("ase-gateway", "g"),)) == data
         await channel.close()
 
     asyncio.run(main())

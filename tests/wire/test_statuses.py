@@ -351,9 +351,7 @@ def next_answer(sock: socket.socket) -> bytes:
     return got
 
 
-def test_garbage_behind_a_request_is_answered_after_it(
-    gateway: Gateway, loader: Loader
-) -> None:
+def test_garbage_behind_a_request_is_answered_after_it(gateway: Gateway, loader: Loader) -> None:
     told = json.dumps(body()).encode()
     answer = raw(gateway, HEAD + b"Content-Length: %d\r\n\r\n%sgarbage\r\n\r\n" % (len(told), told))
     assert answer.startswith(b"HTTP/1.1 200 ")
