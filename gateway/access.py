@@ -27,7 +27,7 @@ class AccessLog:
         if record.code:
             self._put(self._line(record, total, upstream, overhead))
             return
-        # Of a good request every text is plain: ids and addresses, and a path that led to a service.
+        # Of a good request every text is plain: ids, addresses, a path that led to a service.
         self._put(
             f'{self._time()}"sid": "{record.sid}", "method": "{record.method}", '
             f'"path": "{record.path}", "client": "{record.client}", "service": "{record.service}", '

@@ -17,11 +17,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.answers import Answer, HttpError, failure
 from gateway.contracts import Contract
 from gateway.course import Awaited, Course
+from gateway.door import REFUSAL
 from gateway.head import fold
 from gateway.lane import Lane, cut
 from gateway.once import serve_once
 from gateway.parts import Parts
-from gateway.protocol import REFUSAL
 from gateway.record import Record
 from schemas.errors import (
     BAD_REQUEST,

@@ -1,4 +1,4 @@
-"""Which heads of requests are served: framing, host, names, target, beyond what a parser sees. Pure.
+"""Which heads of requests are served: framing, host, names, target. Pure.
 
 One request must read the same to us and to every proxy before us, so what another might read
 differently is refused (reference "reliability" 4.1 and 4.4). The path is made canonical here, once;

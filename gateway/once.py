@@ -61,8 +61,8 @@ def serve_once(
         return success(payload, record, parts.clock())
     except AseError as error:
         return failure(error, record, parts.clock())
-    except Exception:
-        parts.on_fault(record.sid)
+    except Exception as error:  # noqa: BLE001 (it is told, with its traceback)
+        parts.on_fault(record.sid, error)
         return failure(AseError(INTERNAL), record, parts.clock())
 
 

@@ -44,7 +44,7 @@ class Caller(Protocol):
 class Parts:
     """The whole: options, contracts, picking, calling, and the two things that never repeat.
 
-    `on_fault` is told the id of a request that failed by a fault of ours, while it is handled.
+    `on_fault` is told the id of a request that failed by a fault of ours, and what was raised.
     """
 
     options: GatewayOptions
@@ -53,4 +53,4 @@ class Parts:
     caller: Caller
     clock: Callable[[], float]
     new_id: Callable[[], str]
-    on_fault: Callable[[str], None]
+    on_fault: Callable[[str, Exception], None]

@@ -6,13 +6,9 @@ refusal.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 from functools import partial
-from math import inf
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -24,74 +20,17 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from gateway import head
 from gateway.answers import Answer, HttpError
-from gateway.lane import Lane, OnceCycle, asked_service
+from gateway.asgi import asgi_scope
+from gateway.clocks import Patience, Reading, Wait
+from gateway.door import REFUSAL, Door
+from gateway.lane import OnceCycle, asked_service
+from gateway.turns import Turns
 
-# Requests that may wait on a connection behind the one that runs, before we read no further.
-_PIPELINED = 8
 # A client may take its time at the start of a body; then it is held to the least rate.
 _GRACE_S = 5.0
-# Where an ASGI scope says that its body ends with an error.
-REFUSAL = "ase.refusal"
 # How long a client that sends on, after it was refused, may take to read why.
 _LINGER_S = 1.0
 _LINGER_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a client may take. Sizes in bytes, `rate` in bytes per second, all else in seconds.
-
-    `stalled` is how long it may read nothing of what is written to it; `connections` is how many
-    there may be.
-    """
-
-    target: int
-    header_bytes: int
-    headers: int
-    head: float
-    body: int
-    body_time: float
-    rate: int
-    stalled: float
-    idle: float
-    connections: int
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """What all connections share.
-
-    `refuse` makes the answer to a bad head, from the error, the client and the target; `lane` is None where Starlette serves once-routes too;
-    `draining` tells whether every answer is to end its connection.
-    """
-
-    limits: Limits
-    refuse: Callable[[HttpError, str, bytes], Answer]
-    lane: Lane | None
-    draining: Callable[[], bool]
-
-
-class _Waits(Enum):
-    """What a connection waits for, and is given a time for."""
-
-    NOTHING = "nothing"
-    HEAD = "head"
-    BODY = "body"
-    REST = "rest"
-    IDLE = "idle"
-
-
-class _Refused:
-    """The turn of a request that broke HTTP: it is answered in its place, and is the last."""
-
-    def __init__(self, error: HttpError, start: Callable[[HttpError], None]) -> None:
-        self._error = error
-        self._start = start
-        self.response_complete = False
-        self.keep_alive = False
-
-    def start(self) -> None:
-        self._start(self._error)
 
 
 class DoorProtocol(HttpToolsProtocol):
@@ -105,36 +44,30 @@ class DoorProtocol(HttpToolsProtocol):
         self.url = b""
         self._in_head = self._in_message = self._deaf = False
         self._fed = self._untold = self._body_bytes = self._blank = self._chunk = 0
-        self._running: Any = None
         self._receiving: Any = None
-        self._turns: deque[tuple[Any, Callable[[], None]]] = deque()
-        self._waits = _Waits.NOTHING
-        self._due = inf
+        self._turns = Turns(self.loop, self._may_run)
         self._began = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self._unread = 0
-        self._stall_timer: asyncio.TimerHandle | None = None
+        self._patience = Patience(self.loop, self._late)
 
     # The connection.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first head; one connection too many is told so."""
         super().connection_made(transport)
+        self._reading = Reading(transport, self._limits.stalled)
         if len(self.connections) > self._limits.connections:
             self._deaf = True
             self._send_refusal(HttpError(503, "too many connections"))
         else:
-            self._wait(_Waits.HEAD, self._limits.head)
+            self._patience.wait(Wait.HEAD, self._limits.head)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks; tell the request that runs."""
         self.connections.discard(self)
-        for timer in (self._timer, self._stall_timer):
-            if timer is not None:
-                timer.cancel()
+        self._patience.stop()
+        self._reading.stop()
         self._deaf = True
-        self._turns.clear()
-        running, self._running = self._running, None
+        running = self._turns.drop()
         if isinstance(running, OnceCycle):
             running.gone()
         elif isinstance(running, RequestResponseCycle):
@@ -143,14 +76,14 @@ class DoorProtocol(HttpToolsProtocol):
         self.flow.resume_writing()
         if exc is None:
             self.transport.close()
-        self.parser = None
+        self.parser = None  # type: ignore[assignment]  # as uvicorn does: it refers to us
 
     def shutdown(self) -> None:
         """Leave: at once where nothing runs, else with the answer."""
-        if self._running is None and not self._turns:
+        if not self._turns:
             self.transport.close()
-        elif self._running is not None:
-            self._running.keep_alive = False
+        elif self._turns.running is not None:
+            self._turns.running.keep_alive = False
 
     def data_received(self, data: bytes) -> None:
         """Parse, and see afterwards what is awaited now.
@@ -177,7 +110,6 @@ class DoorProtocol(HttpToolsProtocol):
         while data:
             try:
                 self.parser.feed_data(data)
-                return
             except httptools.HttpParserUpgrade as pause:
                 if self._should_upgrade():
                     self.handle_websocket_upgrade()
@@ -185,6 +117,8 @@ class DoorProtocol(HttpToolsProtocol):
                 # It is served in this protocol; the parser thinks that another one begins.
                 data = data[pause.args[0] :]
                 self.parser = httptools.HttpRequestParser(self)
+            else:
+                return
 
     def _begin_line(self, data: bytes) -> bytes:
         """Look at what the parser would pass over: blank lines, and more than one space."""
@@ -211,15 +145,15 @@ class DoorProtocol(HttpToolsProtocol):
                     431, f"headers are larger than {limits.header_bytes} bytes"
                 )
                 self._broken()
-            elif self._waits is not _Waits.HEAD:
-                self._wait(_Waits.HEAD, limits.head)
+            elif self._patience.awaited is not Wait.HEAD:
+                self._patience.wait(Wait.HEAD, limits.head)
         elif self._in_message:
             if self._untold > limits.header_bytes + limits.target:
                 self._refusal = HttpError(400, "a chunk's head or a trailer is too large")
                 self._broken()
-            elif self._receiving is self._running and self._waits is _Waits.NOTHING:
+            elif self._receiving is self._turns.running and self._patience.awaited is Wait.NOTHING:
                 self._began = self.loop.time()
-                self._wait(_Waits.BODY, min(_GRACE_S, limits.body_time))
+                self._patience.wait(Wait.BODY, min(_GRACE_S, limits.body_time))
 
     # The parser.
 
@@ -267,13 +201,17 @@ class DoorProtocol(HttpToolsProtocol):
         service = asked_service(method, path) if lane is not None else ""
         if lane is not None and service:
             once = OnceCycle(
-                lane, self, self.tasks, service, path, told,
+                lane, self, cast("set[Any]", self.tasks), service, path, told,
                 client=self.client[0] if self.client else "", keep_alive=keep_alive,
             )  # fmt: skip
             self._receiving = once
             self._take_turn(once, once.start)
             return
-        self._build_scope(method, path, query, version)
+        self.scope = asgi_scope(
+            method, path, query, version=version, raw_path=self.url.partition(b"?")[0],
+            headers=self.headers, client=self.client, server=self.server,
+            scheme=self.scheme or "http", state=self.app_state.copy(),
+        )  # fmt: skip
         if parser.should_upgrade() and self._should_upgrade():
             return  # to a WebSocket, when the parser stops
         self._receiving = cycle = self.cycle = self._asgi_cycle(told, keep_alive)
@@ -305,8 +243,7 @@ class DoorProtocol(HttpToolsProtocol):
         self._in_message = False
         receiving, self._receiving = self._receiving, None
         self._deaf = receiving is not None and not receiving.keep_alive
-        if self._waits is not _Waits.NOTHING:
-            self._waits, self._due = _Waits.NOTHING, inf
+        self._patience.rest()
         if isinstance(receiving, OnceCycle):
             receiving.end_body()
         elif isinstance(receiving, RequestResponseCycle) and not receiving.response_complete:
@@ -322,24 +259,6 @@ class DoorProtocol(HttpToolsProtocol):
             if size > limits.header_bytes:
                 raise HttpError(431, f"headers are larger than {limits.header_bytes} bytes")
         return head.check(headers, version)
-
-    def _build_scope(self, method: bytes, path: str, query: bytes, version: str) -> None:
-        raw_path = self.url.partition(b"?")[0]
-        self.scope = {
-            "type": "http",
-            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},  # type: ignore[typeddict-item]
-            "http_version": version,
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme or "http",
-            "root_path": "",
-            "method": method.decode("ascii"),
-            "path": path,
-            "raw_path": raw_path,
-            "query_string": query,
-            "headers": self.headers,
-            "state": self.app_state.copy(),
-        }
 
     def _asgi_cycle(self, told: dict[bytes, bytes], keep_alive: bool) -> RequestResponseCycle:
         return RequestResponseCycle(
@@ -358,37 +277,28 @@ class DoorProtocol(HttpToolsProtocol):
 
     # Turns: one request at a time, in the order they came.
 
-    def _take_turn(self, cycle: Any, start: Callable[[], None]) -> None:
-        if self._running is None and not self._turns and not self.flow.write_paused:
-            self._running = cycle
-            start()
-            return
-        self._turns.append((cycle, start))
-        if len(self._turns) >= _PIPELINED:  # up to then we read on, to see a client that goes
-            self.flow.pause_reading()
+    def _may_run(self) -> bool:
+        return not self.flow.write_paused and not self.transport.is_closing()
 
-    def _next_turn(self) -> None:
-        idle = self._running is None and not self.flow.write_paused
-        if idle and self._turns and not self.transport.is_closing():
-            self._running, start = self._turns.popleft()
-            start()
+    def _take_turn(self, cycle: Any, start: Callable[[], None]) -> None:
+        if self._turns.take(cycle, start):
+            self.flow.pause_reading()
 
     def on_response_complete(self) -> None:
         """Give the next request its turn; wait for one, or for the rest of this one."""
         self.server_state.total_requests += 1
-        self._running = None
+        self._turns.over()
         if self.transport.is_closing():
             return
-        if self._turns:
+        if self._turns.waiting:
             self.flow.resume_reading()
-            self.loop.call_soon(self._next_turn)
         elif not self._in_message:
-            self._wait(_Waits.IDLE, self._limits.idle)
+            self._patience.wait(Wait.IDLE, self._limits.idle)
         elif self._receiving is not None and b"expect" in dict(self.headers):
             self.transport.close()  # whether its body comes now, nobody can know
         else:
             self.flow.resume_reading()
-            self._wait(_Waits.REST, self._limits.head)
+            self._patience.wait(Wait.REST, self._limits.head)
 
     def send_continue(self) -> None:
         """Ask for a body that the client holds back."""
@@ -400,7 +310,7 @@ class DoorProtocol(HttpToolsProtocol):
 
     def send_answer(self, cycle: OnceCycle, answer: Answer) -> None:
         """Write an answer of the lane."""
-        if self.transport.is_closing() or self._running is not cycle:
+        if self.transport.is_closing() or self._turns.running is not cycle:
             return
         if self._write(answer, last=not cycle.keep_alive or self._door.draining()):
             self._leave()
@@ -431,8 +341,7 @@ class DoorProtocol(HttpToolsProtocol):
         receiving = self._receiving
         if receiving is None:
             self._deaf = True
-            refused = _Refused(error, self._send_refusal)
-            self._take_turn(refused, refused.start)
+            self._take_turn(error, partial(self._send_refusal, error))
         elif receiving.response_complete:
             self.transport.close()
         else:
@@ -441,7 +350,7 @@ class DoorProtocol(HttpToolsProtocol):
     def _refuse_body(self, error: HttpError) -> None:
         """Let the request whose body comes in end with an error; both lanes word it."""
         self._deaf = True
-        self._waits, self._due = _Waits.NOTHING, inf
+        self._patience.rest()
         receiving = self._receiving
         if isinstance(receiving, OnceCycle):
             receiving.refuse(error)
@@ -457,47 +366,31 @@ class DoorProtocol(HttpToolsProtocol):
 
     def _leave(self) -> None:
         """Close after the last answer; a client that still sends gets the time to read it."""
-        self._running = None
-        self._turns.clear()
+        self._turns.drop()
         if self._in_message:
             self._deaf = True
             self.flow.resume_reading()
             if self.transport.can_write_eof():
                 self.transport.write_eof()
-            self._wait(_Waits.REST, _LINGER_S)
+            self._patience.wait(Wait.REST, _LINGER_S)
         else:
             self.transport.close()
 
     def _hear_out(self, data: bytes) -> None:
         """Let pass what a refused client still sends, for a while."""
         self._fed += len(data)
-        if self._fed > _LINGER_BYTES and self._waits is _Waits.REST:
+        if self._fed > _LINGER_BYTES and self._patience.awaited is Wait.REST:
             self.transport.abort()
 
     # Clocks.
 
-    def _wait(self, what: _Waits, seconds: float) -> None:
-        """Give something its time. One timer serves all: it looks again when it comes too early."""
-        due = self.loop.time() + seconds
-        self._waits, self._due = what, due
-        if self._timer is None:
-            self._timer = self.loop.call_at(due, self._late)
-        elif self._timer.when() > due:
-            self._timer.cancel()
-            self._timer = self.loop.call_at(due, self._late)
-
-    def _late(self) -> None:
-        self._timer = None
-        now = self.loop.time()
-        if now < self._due:
-            if self._due < inf:
-                self._timer = self.loop.call_at(self._due, self._late)
-            return
-        if self._waits is _Waits.HEAD:
-            self._refusal = HttpError(408, f"headers took more than {self._limits.head:g} s")
+    def _late(self, awaited: Wait) -> None:
+        limits = self._limits
+        if awaited is Wait.HEAD:
+            self._refusal = HttpError(408, f"headers took more than {limits.head:g} s")
             self._broken()
-        elif self._waits is _Waits.BODY:
-            self._body_late(now - self._began)
+        elif awaited is Wait.BODY:
+            self._body_late(self.loop.time() - self._began)
         else:
             self.transport.close()
 
@@ -509,27 +402,14 @@ class DoorProtocol(HttpToolsProtocol):
             words = f"request body came at less than {limits.rate} bytes a second"
             self._refuse_body(HttpError(408, words))
         else:
-            self._wait(_Waits.BODY, min(1.0, limits.body_time - elapsed))
+            self._patience.wait(Wait.BODY, min(1.0, limits.body_time - elapsed))
 
     def pause_writing(self) -> None:
         """Watch a client that does not keep up with what is written to it."""
         super().pause_writing()
-        if self._stall_timer is None:
-            self._unread = self.transport.get_write_buffer_size()
-            self._stall_timer = self.loop.call_later(self._limits.stalled, self._look_at_writes)
+        self._reading.begin()
 
     def resume_writing(self) -> None:
         """Go on with the requests that waited for the client to read."""
         super().resume_writing()
-        if self._turns:
-            self.loop.call_soon(self._next_turn)
-
-    def _look_at_writes(self) -> None:
-        """Cut a client that has read nothing since the last look; go on while there is a rest."""
-        self._stall_timer = None
-        unread = self.transport.get_write_buffer_size()
-        if unread and unread >= self._unread:
-            self.transport.abort()
-        elif unread:
-            self._unread = unread
-            self._stall_timer = self.loop.call_later(self._limits.stalled, self._look_at_writes)
+        self._turns.go_on()

@@ -24,11 +24,12 @@ from gateway import admin, app, folder
 from gateway.access import AccessLog
 from gateway.answers import Answer, HttpError, failure
 from gateway.contracts import Catalog
+from gateway.door import Door, Limits
 from gateway.fleet import Fleet
 from gateway.lane import Lane
 from gateway.metrics import FleetMetrics, Metrics
 from gateway.parts import Parts
-from gateway.protocol import Door, DoorProtocol, Limits
+from gateway.protocol import DoorProtocol
 
 _logger = logging.getLogger("ase.gateway")
 
@@ -66,9 +67,9 @@ async def run(
 ) -> None:
     """Serve until `stop`, then drain; `base` is what paths in the config start from.
 
-    `log_line` takes each line of the access log. `stop` tells whether to leave gently: unready at once, accept for `lame_duck` seconds more, and
-    only then close the door. What runs gets `drain` seconds either way. Raises OSError for a port
-    that cannot be had and FolderError for bad schemas.
+    `log_line` takes each line of the access log. `stop` tells whether to leave gently: unready at
+    once, accept for `lame_duck` seconds more, and only then close the door. What runs gets `drain`
+    seconds either way. Raises OSError for a port that cannot be had, FolderError for bad schemas.
     """
     options, clock, rng = config.gateway, time.monotonic, SystemRandom()
     catalog = _catalog(config, base)
@@ -178,8 +179,8 @@ class Ids:
         return self._digits[at : at + 32]
 
 
-def _on_fault(sid: str) -> None:
-    _logger.exception("request failed by a fault of ours", extra={"sid": sid})
+def _on_fault(sid: str, error: Exception) -> None:
+    _logger.error("request failed by a fault of ours", extra={"sid": sid}, exc_info=error)
 
 
 def _active(catalog: Catalog) -> dict[str, str]:

@@ -264,7 +264,7 @@ def test_a_fault_of_ours_is_500_11502_and_tells_nothing() -> None:
     contract = build(declare.schema(Probe), "file", {}, 5.0)
     parts = Parts(
         GatewayOptions(), Catalog([contract], {}, 5.0), lambda *_: Place(), Caller(),
-        clock=lambda: 1.0, new_id=lambda: "0" * 32, on_fault=told.append,
+        clock=lambda: 1.0, new_id=lambda: "0" * 32, on_fault=lambda sid, _: told.append(sid),
     )  # fmt: skip
     lane = Lane(parts, Metrics(CollectorRegistry()), AccessLog(lambda _: None, lambda: 0.0))
     served = app.build(lane, app.Readiness(lambda: True), lambda _: 0)

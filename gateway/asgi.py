@@ -1,0 +1,37 @@
+"""The scope of an ASGI request, as the door read its head. Pure.
+
+Source: ASGI, "HTTP & WebSocket ASGI Message Format".
+"""
+
+from typing import Any
+
+
+def asgi_scope(
+    method: bytes,
+    path: str,
+    query: bytes,
+    *,
+    version: str,
+    raw_path: bytes,
+    headers: list[tuple[bytes, bytes]],
+    client: tuple[str, int] | None,
+    server: tuple[str, int | None] | None,
+    scheme: str,
+    state: dict[str, Any],
+) -> Any:
+    """Return the scope; `path` is canonical, `headers` are as they came, but for lower-case names."""
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": version,
+        "server": server,
+        "client": client,
+        "scheme": scheme,
+        "root_path": "",
+        "method": method.decode("ascii"),
+        "path": path,
+        "raw_path": raw_path,
+        "query_string": query,
+        "headers": headers,
+        "state": state,
+    }

@@ -1,0 +1,45 @@
+"""What all connections of a gateway share: limits, refusals, the lane. Values only."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.answers import Answer, HttpError
+from gateway.lane import Lane
+
+# Where an ASGI scope says that its body ends with an error.
+REFUSAL = "ase.refusal"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client may take. Sizes in bytes, `rate` in bytes per second, all else in seconds.
+
+    `stalled` is how long it may read nothing of what is written to it; `connections` is how many
+    there may be.
+    """
+
+    target: int
+    header_bytes: int
+    headers: int
+    head: float
+    body: int
+    body_time: float
+    rate: int
+    stalled: float
+    idle: float
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What all connections share.
+
+    `refuse` makes the answer to a bad head, from the error, the client and the target. `lane` is
+    None where Starlette serves once-routes too. `draining` tells whether every answer is to end its
+    connection.
+    """
+
+    limits: Limits
+    refuse: Callable[[HttpError, str, bytes], Answer]
+    lane: Lane | None
+    draining: Callable[[], bool]

@@ -1,0 +1,58 @@
+"""Pipelined requests: answered in the order they came, one at a time."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+# Requests that may wait behind the one that runs, before we read no further: up to then we do, to
+# see a client that goes away.
+_MOST = 8
+
+
+class Turns:
+    """The requests of a connection; `may_run` tells whether one may begin at all."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, may_run: Callable[[], bool]) -> None:
+        self.running: Any = None
+        self._loop = loop
+        self._may_run = may_run
+        self._waiting: deque[tuple[Any, Callable[[], None]]] = deque()
+
+    def __bool__(self) -> bool:
+        return self.running is not None or bool(self._waiting)
+
+    @property
+    def waiting(self) -> int:
+        """Return how many wait behind the one that runs."""
+        return len(self._waiting)
+
+    def take(self, request: Any, start: Callable[[], None]) -> bool:
+        """Start a request when it is its turn, now or later; return whether there are too many."""
+        if self.running is None and not self._waiting and self._may_run():
+            self.running = request
+            start()
+            return False
+        self._waiting.append((request, start))
+        return len(self._waiting) >= _MOST
+
+    def over(self) -> None:
+        """Take in that the one that ran is answered."""
+        self.running = None
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Start the next in the loop's next turn: a long line must not grow the stack."""
+        if self._waiting:
+            self._loop.call_soon(self._next)
+
+    def drop(self) -> Any:
+        """Forget all; return the one that ran."""
+        running, self.running = self.running, None
+        self._waiting.clear()
+        return running
+
+    def _next(self) -> None:
+        if self._waiting and self.running is None and self._may_run():
+            self.running, start = self._waiting.popleft()
+            start()
