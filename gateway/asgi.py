@@ -19,7 +19,7 @@ def asgi_scope(
     scheme: str,
     state: dict[str, Any],
 ) -> Any:
-    """Return the scope; `path` is canonical, `headers` are as they came, but for lower-case names."""
+    """Return the scope; `path` is canonical, `headers` have lower-case names."""
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},

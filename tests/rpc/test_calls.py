@@ -1,0 +1,129 @@
+"""Calls by bytes alone: one end each, whatever comes, and credit for what was read."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rpc.calls import StreamCall, UnaryCall
+from rpc.connection import Connection
+from rpc.frames import frame
+from rpc.headers import Blocks, block
+from rpc.messages import prefix
+from rpc.metadata import read_head
+from rpc.status import Status
+from rpc.streams import ROOM
+from tests.rpc.test_connection import REQUEST, met, sent, server
+
+HEAD = block([(b":status", b"200"), (b"content-type", b"application/grpc"), (b"x-a", b"1")])
+TAIL = block([(b"grpc-status", b"0"), (b"x-b", b"2")])
+
+
+def begun(kind: str = "unary") -> tuple[Connection, Any, list[Any]]:
+    connection, ended = met(server()), []
+    blocks = Blocks(read_head)
+    call: Any
+    if kind == "unary":
+        call = UnaryCall(b"", 1 << 20, None, ended.append, print, b"ask")
+    else:
+        call = StreamCall(b"", 1 << 24, None, ended.append, print)
+    call.start(connection, blocks, REQUEST)
+    sent(connection)
+    return connection, call, ended
+
+
+@given(st.binary(max_size=3000), st.lists(st.integers(1, 700), max_size=8))
+def test_an_answer_in_any_number_of_pieces(message: bytes, sizes: list[int]) -> None:
+    connection, call, ended = begun()
+    data = prefix(len(message)) + message
+    connection.receive(frame(1, 4, 1, HEAD))
+    for size in sizes:
+        piece, data = data[:size], data[size:]
+        connection.receive(frame(0, 0, 1, piece))
+    connection.receive(frame(0, 0, 1, data) + frame(1, 5, 1, TAIL))
+    assert ended == [call]
+    assert call.error is None
+    assert call.message == message
+    assert call.initial.metadata == (("x-a", "1"),)
+    assert call.trailing.metadata == (("x-b", "2"),)
+    assert not connection.outbound.streams
+
+
+def test_what_comes_after_the_end_is_no_second_end() -> None:
+    connection, call, ended = begun()
+    call.fail(Status.CANCELLED, "enough")
+    call.fail(Status.INTERNAL, "again")
+    connection.receive(frame(1, 4, 1, HEAD) + frame(0, 0, 1, b"x") + frame(3, 0, 1, b"\0\0\0\2"))
+    assert ended == [call]
+    assert call.error.status is Status.CANCELLED
+
+
+def test_early_trailers_end_a_call_and_give_up_what_is_unsent() -> None:
+    connection, call, ended = begun("stream")
+    refusal = block([(b":status", b"200"), (b"content-type", b"application/grpc"),
+                     (b"grpc-status", b"8"), (b"grpc-message", b"full")])  # fmt: skip
+    connection.receive(frame(1, 5, 1, refusal))
+    assert ended == [call]
+    assert (call.error.status, call.error.details) == (Status.RESOURCE_EXHAUSTED, "full")
+    assert not connection.outbound.streams
+    assert sent(connection) == frame(3, 0, 1, b"\0\0\0\x08")
+
+
+def test_an_interim_head_is_passed_over() -> None:
+    connection, call, _ = begun()
+    interim = block([(b":status", b"103"), (b"link", b"x")])
+    data = frame(0, 0, 1, prefix(2) + b"ok")
+    connection.receive(frame(1, 4, 1, interim) + frame(1, 4, 1, HEAD) + data + frame(1, 5, 1, TAIL))
+    assert call.message == b"ok"
+
+
+def test_a_refused_call_can_go_out_again() -> None:
+    connection, call, ended = begun()
+    connection.receive(frame(3, 0, 1, b"\0\0\0\x07"))
+    assert call.refused
+    assert not call.error.sent
+    call.renew()
+    call.start(connection, Blocks(read_head), REQUEST)
+    connection.receive(
+        frame(1, 4, 3, HEAD) + frame(0, 0, 3, prefix(1) + b"x") + frame(1, 5, 3, TAIL)
+    )
+    assert len(ended) == 2
+    assert call.message == b"x"
+    assert call.again
+
+
+def test_one_that_had_begun_to_answer_does_not_count_as_refused() -> None:
+    connection, call, _ = begun()
+    connection.receive(frame(1, 4, 1, HEAD) + frame(3, 0, 1, b"\0\0\0\x07"))
+    assert not call.refused
+
+
+def test_a_message_unread_holds_the_peer_and_reading_frees_it() -> None:
+    connection, call, _ = begun("stream")
+    whole = prefix(8187) + b"x" * 8187
+    connection.receive(frame(1, 4, 1, HEAD))
+    for _ in range(ROOM // 8192):
+        connection.receive(frame(0, 0, 1, whole))
+    assert call.room == 0
+    assert b"".join(f for f in connection.outbound.take() if f[8] == 1) == b""
+    while call.inbox:
+        assert call.pop() == b"x" * 8187
+    assert call.room >= ROOM // 2
+
+
+@given(st.lists(st.integers(0, 5000), max_size=20), st.lists(st.integers(1, 9000), max_size=30))
+def test_credit_is_given_once_for_every_byte(sizes: list[int], cuts: list[int]) -> None:
+    """Whatever the cuts: when all is read, what was consumed is what came."""
+    connection, call, _ = begun("stream")
+    data = b"".join(prefix(size) + b"m" * size for size in sizes)
+    total = len(data)
+    connection.receive(frame(1, 4, 1, HEAD))
+    for cut in [*cuts, total]:
+        piece, data = data[:cut], data[cut:]
+        for at in range(0, len(piece), 16_000):
+            connection.receive(frame(0, 0, 1, piece[at : at + 16_000]))
+    got = []
+    while call.inbox:
+        got.append(len(call.pop()))
+    assert got == sizes
+    assert call.room + call.consumed == ROOM

@@ -1,0 +1,78 @@
+"""Frames to the byte, against hyperframe; settings and padding by the RFC's limits."""
+
+import pytest
+from hyperframe import frame as oracle
+
+from rpc import frames
+from rpc.frames import ErrorCode, ProtocolError, Setting, Settings
+
+
+def test_our_frames_are_what_hyperframe_writes() -> None:
+    settings = oracle.SettingsFrame(0, {1: 0, 4: 1 << 20})
+    window = oracle.WindowUpdateFrame(3, window_increment=77)
+    rst = oracle.RstStreamFrame(5, error_code=8)
+    ping = oracle.PingFrame(0, b"12345678", flags=["ACK"])
+    away = oracle.GoAwayFrame(0, last_stream_id=7, error_code=2, additional_data=b"why")
+    told = {Setting.HEADER_TABLE_SIZE: 0, Setting.INITIAL_WINDOW_SIZE: 1 << 20}
+    assert frames.settings(told) == settings.serialize()
+    assert frames.window_update(3, 77) == window.serialize()
+    assert frames.rst_stream(5, ErrorCode.CANCEL) == rst.serialize()
+    assert frames.ping(b"12345678", ack=True) == ping.serialize()
+    assert frames.goaway(7, ErrorCode.INTERNAL_ERROR, "why") == away.serialize()
+    data = oracle.DataFrame(9, b"x" * 70_000, flags=["END_STREAM"])
+    assert frames.frame(frames.DATA, frames.END_STREAM, 9, b"x" * 70_000) == data.serialize()
+
+
+def test_settings_are_taken_in_order_and_the_unknown_passed_over() -> None:
+    told = Settings()
+    told.take(frames.settings({Setting.MAX_CONCURRENT_STREAMS: 3})[9:] + b"\x00\x99\0\0\0\1")
+    told.take(frames.settings({Setting.MAX_FRAME_SIZE: 20_000})[9:])
+    assert (told.streams, told.window, told.frame) == (3, 65_535, 20_000)
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        (b"\0\4\x80\0\0\0", ErrorCode.FLOW_CONTROL_ERROR),
+        (b"\0\5\0\0\0\1", ErrorCode.PROTOCOL_ERROR),
+        (b"\0\5\1\0\0\0", ErrorCode.PROTOCOL_ERROR),
+        (b"\0\2\0\0\0\2", ErrorCode.PROTOCOL_ERROR),
+        (b"\0\2\0", ErrorCode.FRAME_SIZE_ERROR),
+    ],
+    ids=["window", "small frame", "large frame", "push", "size"],
+)
+def test_settings_that_are_not_allowed(payload: bytes, code: ErrorCode) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        Settings().take(payload)
+    assert caught.value.code is code
+
+
+@pytest.mark.parametrize(
+    ("payload", "flags", "rest"),
+    [
+        (b"abc", 0, b"abc"),
+        (b"\0abc", frames.PADDED, b"abc"),
+        (b"\2abc\0\0", frames.PADDED, b"abc"),
+        (b"\3\0\0\0", frames.PADDED, b""),
+        (b"PRIORabc", frames.PRIORITISED, b"abc"),
+        (b"\1PRIORabc\0", frames.PADDED | frames.PRIORITISED, b"abc"),
+    ],
+    ids=str,
+)
+def test_padding_and_priority_go(payload: bytes, flags: int, rest: bytes) -> None:
+    assert frames.unpadded(payload, flags) == rest
+
+
+@pytest.mark.parametrize(
+    ("payload", "flags"),
+    [(b"", frames.PADDED), (b"\4\0\0\0", frames.PADDED), (b"PRI", frames.PRIORITISED)],
+    ids=str,
+)
+def test_padding_longer_than_the_frame_is_an_error(payload: bytes, flags: int) -> None:
+    with pytest.raises(ProtocolError):
+        frames.unpadded(payload, flags)
+
+
+def test_code_names() -> None:
+    assert frames.code_name(8) == "CANCEL"
+    assert frames.code_name(0x99) == "0x99"
