@@ -109,9 +109,10 @@ class Call(Stream):
         if fault is not None and head.status is None:
             self.fail(*fault)
             return
-        self.initial = head
         if ended:
             self._finish(head)
+        else:
+            self.initial = head
 
     def _finish(self, head: Head) -> None:
         self.trailing = head

@@ -93,7 +93,7 @@ async def serving(script: Script) -> AsyncIterator[str]:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
-        yield "127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
         if tasks:

@@ -1,6 +1,7 @@
 """Messages cut from data at any place, gzip, and limits."""
 
 import gzip
+import itertools
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ def test_messages_come_whole_wherever_the_data_is_cut(
     data = b"".join(prefix(len(message)) + message for message in messages)
     places = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
     cutter, found = Messages(100), []
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in itertools.pairwise(places):
         found += cutter.feed(data[start:end])
     assert found == messages
     assert cutter.held == 0
