@@ -22,6 +22,7 @@ from rpc.wire import Wire
 
 MESSAGE_LIMIT = 16 * 1024 * 1024
 _HEADS = 256  # request heads kept ready
+_PARTING_S = 0.5
 
 
 class Channel:
@@ -152,9 +153,7 @@ class Channel:
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await asyncio.gather(*(wire.emptied() for wire in self._wires))
-        for wire in list(self._wires):
-            wire.goodbye()
-            wire.close(Status.CANCELLED, "the connection was closed")
+        await asyncio.gather(*(wire.leave(_PARTING_S) for wire in list(self._wires)))
         if self._timer is not None:
             self._timer.cancel()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 from rpc.calls import Call
@@ -36,6 +37,7 @@ class Wire(asyncio.Protocol):
         self._flushing = False
         self._looking: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Future[None] | None = None
+        self._gone = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet the peer."""
@@ -65,6 +67,7 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End every call."""
+        self._gone.set()
         words = f"the connection was lost: {exc}" if exc else "the peer closed the connection"
         self.close(Status.UNAVAILABLE, words)
 
@@ -115,7 +118,11 @@ class Wire(asyncio.Protocol):
             if isinstance(stream, Call):
                 stream.fail(status, words)
         if self._transport is not None:
-            self._transport.close()
+            self._flush()
+            if self._transport.get_write_buffer_size():
+                self._transport.abort()  # the peer takes nothing: it is not waited for
+            else:
+                self._transport.close()
         self._empty()
         self._changed(self)
 
@@ -157,7 +164,12 @@ class Wire(asyncio.Protocol):
         shaken = self._transport.get_extra_info("ssl_object") if self._transport else None
         return shaken is not None and shaken.selected_alpn_protocol() == "h2"
 
-    def goodbye(self) -> None:
-        """Tell the peer that we leave."""
+    async def leave(self, seconds: float) -> None:
+        """Tell the peer that we leave, and do; TLS may take some seconds to part."""
         self.connection.close(ErrorCode.NO_ERROR)
-        self._flush()
+        self.close(Status.CANCELLED, "the connection was closed")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._gone.wait()
+        if self._transport is not None:
+            self._transport.abort()

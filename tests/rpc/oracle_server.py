@@ -86,7 +86,8 @@ async def main() -> None:
     files = [Path(name).read_bytes() for name in names]  # noqa: ASYNC240 (nothing runs yet)
     service = Service()
     unary = {"Echo": service.echo, "Fail": service.fail, "Meta": service.meta, "Hold": service.hold,
-             "LetGo": service.let_go, "HoldOn": service.hold_on, "Tell": service.tell, "Zip": service.zip}  # fmt: skip
+             "LetGo": service.let_go, "HoldOn": service.hold_on, "Tell": service.tell,
+             "Zip": service.zip}  # fmt: skip
     streaming = {"Count": service.count, "Chat": service.chat, "Swallow": service.swallow}
     handlers: dict[str, Any] = {
         name: grpc.unary_unary_rpc_method_handler(method) for name, method in unary.items()
