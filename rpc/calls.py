@@ -161,9 +161,9 @@ class Call(Stream):
             self.fail(_BY_CODE.get(code, Status.INTERNAL), words)
 
     def on_refused(self, reason: str) -> None:
-        """End: the peer never looked at the call."""
+        """End: the peer never looked at the call, or says so."""
         self.refused = self.initial is None
-        self.fail(Status.UNAVAILABLE, reason, sent=False)
+        self.fail(Status.UNAVAILABLE, reason, sent=not self.refused)
 
 
 class UnaryCall(Call):
@@ -214,7 +214,7 @@ class StreamCall(Call):
     Messages wait in `inbox` until they are popped, and as long the peer may send so many less.
     """
 
-    __slots__ = ("inbox", "wake")
+    __slots__ = ("_owed", "inbox", "wake")
 
     def __init__(
         self, block: bytes, limit: int, deadline: float | None, over: Over, done: Over
@@ -222,6 +222,7 @@ class StreamCall(Call):
         super().__init__(block, limit, deadline, over, done)
         self.inbox: deque[tuple[bytes, int]] = deque()
         self.wake: Callable[[], None] = _nothing
+        self._owed = 0  # bytes of a message that is not whole, and that the peer may not send again
 
     def _open(self, connection: Connection, block: bytes) -> None:
         connection.outbound.open(self, block, b"", ended=False)
@@ -241,20 +242,30 @@ class StreamCall(Call):
     def pop(self) -> bytes:
         """Return the next message, and let the peer send as much again."""
         message, size = self.inbox.popleft()
-        if self._connection is not None:
-            self._connection.use_up(self, size)
+        self._free(size)
         return message
 
     def _take(self, data: bytes) -> None:
         messages = self._cut(data)
-        # A message that is not whole yet must not wait for room: the rest of it could not come.
-        rest = self._messages.held if self._messages is not None else 0
-        if messages:
-            first = len(data) - rest
-            self.inbox.extend((message, 0 if i else first) for i, message in enumerate(messages))
-        if self._connection is not None:
-            self._connection.use_up(self, rest if messages else len(data))
+        self._owed += len(data)
+        if messages and self._messages is not None:
+            rest = self._messages.held
+            self.inbox.append((messages[0], self._owed - rest))
+            self.inbox.extend((message, 0) for message in messages[1:])
+            self._owed = rest
+        self._free(0)
         self.wake()
+
+    def _free(self, size: int) -> None:
+        """Let the peer send so many bytes again.
+
+        When nothing whole is left to read, what is here of the next message is let go too: the
+        rest of it could not come otherwise.
+        """
+        if not self.inbox:
+            size, self._owed = size + self._owed, 0
+        if self._connection is not None:
+            self._connection.use_up(self, size)
 
     def end(self, error: RpcError | None) -> None:
         """End the call, and wake who waits for it."""

@@ -138,6 +138,10 @@ class Channel:
         try:
             async for answer in stream:
                 yield answer
+        except RpcError:
+            if sending.done() and not sending.cancelled():
+                sending.result()
+            raise
         finally:
             stream.cancel()
             sending.cancel()
@@ -170,20 +174,22 @@ class Channel:
     # The way of a call: onto the wire at once, or among those that wait for one.
 
     def _start(self, call: Call) -> None:
+        if call.ended:  # cancelled, before it could go out for the second time
+            return
+        if self._closed:
+            self._fail_soon(call, Status.UNAVAILABLE, "the connection was closed")
+            return
         if call.deadline is not None:
             call.tick = self._deadlines.add(call, call.deadline)
             self._watch(call.deadline)
         wire = self._wire
         if wire is not None and not self._waiting and wire.connection.may_open():
             self._go(call, wire)
-        elif self._closed:
-            self._fail_soon(call, Status.UNAVAILABLE, "the connection was closed")
         elif wire is None and self._connecting is None and self._loop.time() < self._left_alone:
             self._fail_soon(call, Status.UNAVAILABLE, self._why)
         else:
             self._waiting[call] = None
-            if wire is None and self._connecting is None:
-                self._connecting = self._loop.create_task(self._connect())
+            self._want_wire()
 
     def _go(self, call: Call, wire: Wire) -> None:
         block = call.block
@@ -197,7 +203,9 @@ class Channel:
             self._waiting.pop(call, None)
         if call.tick:
             self._deadlines.remove(call, call.tick)
-        if call.refused and not call.again and not self._closed:
+        if self._waiting or self._closed or self._wire is None or len(self._wires) > 1:
+            self._loop.call_soon(self._tidy)
+        if call.refused and not call.again and not self._closed and isinstance(call, UnaryCall):
             call.renew()
             self._loop.call_soon(self._start, call)
             return
@@ -207,11 +215,18 @@ class Channel:
             words = "what a call's end was told to failed"
             self._loop.call_exception_handler({"message": words, "exception": error})
 
+    def _tidy(self) -> None:
+        """Use what the end of a call has freed, though the peer may say nothing more."""
+        for wire in list(self._wires):
+            wire.tidy()
+            self._changed(wire)
+
     def _fail_soon(self, call: Call, status: Status, words: str) -> None:
         self._loop.call_soon(partial(call.fail, status, words, sent=False))
 
     def _fail_waiting(self, status: Status, words: str) -> None:
-        for call in list(self._waiting):
+        waiting, self._waiting = self._waiting, {}
+        for call in waiting:
             call.fail(status, words, sent=False)
 
     def _flush(self) -> None:
@@ -239,27 +254,34 @@ class Channel:
 
     # The wire: made when it is wanted, left when it ends.
 
+    def _want_wire(self) -> None:
+        if self._wire is None and self._connecting is None and not self._closed:
+            self._connecting = self._loop.create_task(self._connect())
+
     async def _connect(self) -> None:
         wire = Wire(self._manner, self._changed)
         try:
             async with asyncio.timeout(self._connect_timeout):
                 await self._dial(wire)
                 await wire.settled
-        except (OSError, TimeoutError, RpcError, ValueError) as error:
-            wire.close(Status.UNAVAILABLE, "connection failed")
-            told = "timed out" if isinstance(error, TimeoutError) else f"failed: {error}"
-            self._why = f"connection to {self._addr} {told}"
-            self._left_alone = self._loop.time() + self._backoff.failed()
+        except BaseException as error:
             self._connecting = None
-            self._fail_waiting(Status.UNAVAILABLE, self._why)
+            wire.close(Status.UNAVAILABLE, "connection failed")
+            if not isinstance(error, OSError | TimeoutError | RpcError | ValueError):
+                raise
+            told = "timed out" if isinstance(error, TimeoutError) else f"failed: {error}"
+            self._leave_alone(f"connection to {self._addr} {told}")
         else:
-            self._backoff.worked()
             self._connecting = None
             self._wire = wire
             self._wires.add(wire)
             self._changed(wire)
-        finally:
-            self._connecting = None
+
+    def _leave_alone(self, why: str) -> None:
+        """Make no attempt to connect for a while: the last one brought nothing."""
+        self._why = why
+        self._left_alone = self._loop.time() + self._backoff.failed()
+        self._fail_waiting(Status.UNAVAILABLE, why)
 
     async def _dial(self, wire: Wire) -> None:
         host, _, port = self._addr.rpartition(":")
@@ -270,15 +292,21 @@ class Channel:
 
     def _changed(self, wire: Wire) -> None:
         """Use the room that a wire has now, or leave it when it has none any more."""
-        if wire is self._wire:
-            if not wire.open or wire.connection.away or wire.connection.outbound.spent():
-                self._wire = None
-            else:
-                while self._waiting and wire.connection.may_open():
-                    call = next(iter(self._waiting))
-                    del self._waiting[call]
-                    self._go(call, wire)
         if not wire.open:
             self._wires.discard(wire)
-        if self._waiting and self._wire is None and self._connecting is None and not self._closed:
-            self._connecting = self._loop.create_task(self._connect())
+        if wire is not self._wire:
+            return
+        connection = wire.connection
+        if wire.open and not connection.away and not connection.outbound.spent():
+            while self._waiting and connection.may_open():
+                call = next(iter(self._waiting))
+                del self._waiting[call]
+                self._go(call, wire)
+            return
+        self._wire = None
+        if connection.useful:
+            self._backoff.worked()
+        elif not self._closed:  # it was of no use: the next might not be, either
+            self._leave_alone(connection.away or f"connection to {self._addr} ended at once")
+        if self._waiting:
+            self._want_wire()

@@ -89,7 +89,8 @@ class Connection:
     def may_open(self) -> bool:
         """Return whether the peer takes another stream now."""
         limit = self.outbound.peer.streams
-        return self.settled and not self.away and (limit is None or len(self._streams) < limit)
+        room = limit is None or len(self._streams) < limit
+        return room and self.settled and not self.away and not self.outbound.spent()
 
     def reset(self, stream: Stream, code: ErrorCode) -> None:
         """Give a stream up."""

@@ -15,6 +15,8 @@ from rpc.status import RpcError, Status
 
 # Bytes the transport may hold before we hold the rest back ourselves, uncopied.
 _HIGH_WATER = 1 << 18
+_DROWNED = 1 << 25
+_DOUBT_S = 0.05
 
 
 class Wire(asyncio.Protocol):
@@ -35,6 +37,7 @@ class Wire(asyncio.Protocol):
         self._heard = 0.0
         self._prologue = NO_TABLE
         self._flushing = False
+        self._doubted = False
         self._looking: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Future[None] | None = None
         self._gone = asyncio.Event()
@@ -62,8 +65,8 @@ class Wire(asyncio.Protocol):
         self._changed(self)
         if connection.outbound.frames:
             self.flush_soon()
-        if not connection.outbound.streams:
-            self._empty()
+            self._bound()
+        self.tidy()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End every call."""
@@ -123,15 +126,26 @@ class Wire(asyncio.Protocol):
                 self._transport.abort()  # the peer takes nothing: it is not waited for
             else:
                 self._transport.close()
-        self._empty()
+        self.tidy()
         self._changed(self)
 
-    def _empty(self) -> None:
+    def tidy(self) -> None:
+        """When no call is under way any more: say so, and close what takes no other."""
+        outbound = self.connection.outbound
+        if outbound.streams:
+            return
         if self._emptied is not None and not self._emptied.done():
             self._emptied.set_result(None)
         self._emptied = None
-        if self.connection.away and self.open:
-            self.close(Status.UNAVAILABLE, self.connection.away)
+        if self.open and (self.connection.away or outbound.spent()):
+            self.close(Status.UNAVAILABLE, self.connection.away or "all stream numbers are used")
+
+    def _bound(self) -> None:
+        """Give up a peer that makes us answer, and does not read what we answer."""
+        transport = self._transport
+        if transport is not None and transport.get_write_buffer_size() > _DROWNED:
+            transport.abort()
+            self.close(Status.UNAVAILABLE, "the peer does not read")
 
     def _flush(self) -> None:
         self._flushing = False
@@ -149,6 +163,12 @@ class Wire(asyncio.Protocol):
         if not connection.outbound.streams:
             return
         verdict = self._keepalive.look(self._loop.time(), self._heard, connection.useful)
+        if verdict is Verdict.DEAD and not self._doubted:
+            # It may be we who were frozen: what the peer said meanwhile is heard first.
+            self._doubted = True
+            self._looking = self._loop.call_later(_DOUBT_S, self._look)
+            return
+        self._doubted = False
         if verdict is Verdict.DEAD:
             if self._transport is not None:
                 self._transport.abort()

@@ -1,0 +1,189 @@
+"""The path of a request, step by step, without I/O: what it asks for, what it makes of it."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from config.options import GatewayOptions
+from gateway.answers import Answer, HttpError
+from gateway.contracts import Catalog, build
+from gateway.once import Attempt, Body, Steps, serve_once
+from gateway.parts import Parts
+from gateway.record import Record
+from schemas import declare
+from schemas.errors import CLIENT_GONE, FULL, LOST, NO_INSTANCE, AseError
+from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
+from tests.harness import body
+from tests.wrappers.probe import Probe
+
+JSON = {b"content-type": b"application/json"}
+
+
+class Place:
+    """An instance that counts who holds it."""
+
+    def __init__(self, addr: str) -> None:
+        self.addr = addr
+        self.held = 0
+        self.errors: list[Any] = []
+
+    @property
+    def instance(self) -> "Place":
+        return self
+
+    def __enter__(self) -> "Place":
+        self.held += 1
+        return self
+
+    def __exit__(self, _: Any, error: Any, __: Any) -> None:
+        self.held -= 1
+        self.errors.append(error)
+
+
+class World:
+    """All that a path is handed."""
+
+    def __init__(self, *places: Place) -> None:
+        self.places = list(places)
+        self.now = 0.0
+        self.faults: list[str] = []
+        contract = build(declare.schema(Probe), "file", {}, 5.0)
+        self.parts = Parts(
+            GatewayOptions(), Catalog([contract], {}, 5.0), self.pick, None,  # type: ignore[arg-type]
+            clock=lambda: self.now, new_id=lambda: "i" * 32,
+            on_fault=lambda sid, _: self.faults.append(sid),
+        )  # fmt: skip
+        self.record = Record("s" * 32, 0.0, "POST", "/v1/private/probe", "9.9.9.9")
+
+    def pick(self, _: Any, exclude: Any) -> Any:
+        for place in self.places:
+            if place.addr not in exclude:
+                return place
+        raise AseError(NO_INSTANCE)
+
+    def steps(self, service: str = "probe", headers: dict[bytes, bytes] = JSON) -> Steps:
+        return serve_once(service, headers, self.record, self.parts)
+
+
+def end(steps: Steps, sent: Any) -> Answer:
+    """Send in the last thing; return the answer."""
+    with pytest.raises(StopIteration) as stopped:
+        steps.throw(sent) if isinstance(sent, Exception) else steps.send(sent)
+    answer: Answer = stopped.value.value
+    return answer
+
+
+def good() -> bytes:
+    meta = MetaDesc(name="answer", dataType=0)
+    return LoaderOutput(pl=[Payload(meta=meta, data=b"hi")]).SerializeToString()
+
+
+def told() -> bytes:
+    return json.dumps(body()).encode()
+
+
+def test_body_then_a_call_then_the_answer() -> None:
+    world = World(Place("a:1"))
+    steps = world.steps()
+    assert isinstance(next(steps), Body)
+    world.now = 1.0
+    attempt = steps.send(told())
+    assert isinstance(attempt, Attempt)
+    assert attempt.target.addr == "a:1"
+    assert attempt.timeout == 5.0
+    frame = LoaderInput.FromString(attempt.frame)
+    assert frame.headers["client_ip"] == "9.9.9.9"
+    assert frame.headers["sid"] == "s" * 32
+    assert world.places[0].held == 1
+    world.now = 1.5
+    answer = end(steps, good())
+    assert answer.status == 200
+    payload = json.loads(answer.body)["payload"]
+    assert base64.b64encode(b"hi").decode() in json.dumps(payload)
+    assert world.places[0].held == 0
+    assert (world.record.upstream, world.record.attempts) == (0.5, 1)
+
+
+@pytest.mark.parametrize(
+    ("service", "headers", "status"),
+    [
+        ("nobody", JSON, 404),
+        ("probe", {}, 415),
+        ("probe", {**JSON, b"content-encoding": b"gzip"}, 415),
+        ("probe", {**JSON, b"content-length": b"99999999"}, 413),
+    ],
+)
+def test_some_are_refused_by_their_head(
+    service: str, headers: dict[bytes, bytes], status: int
+) -> None:
+    assert end(World().steps(service, headers), None).status == status
+
+
+def test_a_full_instance_is_left_for_one_other() -> None:
+    world = World(Place("a:1"), Place("b:1"), Place("c:1"))
+    steps = world.steps()
+    next(steps)
+    steps.send(told())
+    second = steps.throw(AseError(FULL))
+    assert isinstance(second, Attempt)
+    assert second.target.addr == "b:1"
+    answer = end(steps, AseError(FULL))
+    assert answer.status == 503
+    assert world.record.retried == ["full"]
+    assert [place.held for place in world.places] == [0, 0, 0]
+
+
+def test_a_lost_request_is_not_sent_again() -> None:
+    world = World(Place("a:1"), Place("b:1"))
+    steps = world.steps()
+    next(steps)
+    steps.send(told())
+    assert end(steps, AseError(LOST)).status == 502
+
+
+def test_a_deadline_covers_both_attempts() -> None:
+    world = World(Place("a:1"), Place("b:1"))
+    steps = world.steps()
+    next(steps)
+    steps.send(told())
+    world.now = 6.0
+    assert end(steps, AseError(FULL)).status == 504
+
+
+@pytest.mark.parametrize("when", ["before the body", "during the call"])
+def test_whatever_is_thrown_in_ends_it_and_frees_the_place(when: str) -> None:
+    world = World(Place("a:1"))
+    steps = world.steps()
+    next(steps)
+    if when == "during the call":
+        steps.send(told())
+    answer = end(steps, AseError(CLIENT_GONE))
+    assert answer.status == 499
+    assert world.places[0].held == 0
+
+
+def test_http_s_own_errors_keep_their_status() -> None:
+    steps = World().steps()
+    next(steps)
+    assert end(steps, HttpError(408, "late")).status == 408
+
+
+def test_a_fault_of_ours_is_told_and_answered() -> None:
+    world = World(Place("a:1"))
+    steps = world.steps()
+    next(steps)
+    steps.send(told())
+    assert end(steps, KeyError("inside")).status == 500
+    assert world.faults == ["s" * 32]
+    assert world.places[0].held == 0
+
+
+def test_closing_it_frees_the_place() -> None:
+    world = World(Place("a:1"))
+    steps = world.steps()
+    next(steps)
+    steps.send(told())
+    steps.close()
+    assert world.places[0].held == 0
