@@ -6,6 +6,7 @@ The table is DESIGN's section 3. Every answer of the gateway has the envelope, r
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from gateway.record import Record
 from schemas.errors import (
@@ -38,6 +39,13 @@ _BY_FAULT = {
 
 # The rest of such a message cannot be trusted, or is too much to read: the connection ends.
 _CLOSING = frozenset({400, 408, 413, 414, 431})
+
+
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+_STATUS_LINES = {
+    status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode()
+    for status in range(100, 1000)
+}
 
 
 class HttpError(AseError):
@@ -99,6 +107,14 @@ def failure(error: AseError, record: Record, now: float) -> Answer:
     if isinstance(error, HttpError):
         head += b"".join(b"%s: %s\r\n" % header for header in error.headers)
     return Answer(record.status, head, body)
+
+
+def written(answer: Answer, defaults: Headers, close: bytes) -> bytes:
+    """Return the bytes of an answer; `defaults` are headers of the server, `close` a last line."""
+    first = b"".join(b"%b: %b\r\n" % told for told in defaults)
+    return b"".join((
+        _STATUS_LINES[answer.status], first, answer.head, close, b"\r\n", answer.body,
+    ))  # fmt: skip
 
 
 def _head(record: Record, size: int) -> bytes:

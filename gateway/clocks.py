@@ -70,15 +70,17 @@ class Reading:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
-        """Begin to watch: more is written than the client has read."""
-        if self._timer is None:
-            self._unread = self._transport.get_write_buffer_size()
+        """Begin to watch, when more is written than the client has read."""
+        unread = self._transport.get_write_buffer_size()
+        if self._timer is None and unread:
+            self._unread = unread
             self._again()
 
     def stop(self) -> None:
-        """End for good."""
+        """End: the client keeps up."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     def _again(self) -> None:
         loop = asyncio.get_running_loop()

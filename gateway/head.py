@@ -26,11 +26,30 @@ _BAD_PATH = re.compile(
 _QUOTED = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
-def check(headers: Headers, version: str) -> dict[bytes, bytes]:
+def first_line(data: bytes, blank: int) -> tuple[bytes, int]:
+    """Return the data that begins a request, without a blank line before it.
+
+    `blank` counts what was passed over before; it is returned anew. The parser would pass over
+    more than one blank line, and over more than one space. Raises HttpError.
+    """
+    rest = data.lstrip(b"\r\n") if data[:1] in (b"\r", b"\n") else data
+    passed = len(data) - len(rest)
+    if passed and (blank + passed > 2 or data[:passed] != b"\r\n"):
+        raise HttpError(400, "blank lines before a request")
+    end = rest.find(b"\r\n")
+    if end >= 0 and rest.find(b"  ", 0, end) >= 0:
+        raise HttpError(400, "one space, and one only, must part a request line")
+    return rest, blank + passed
+
+
+def check(headers: Headers, version: str, most: int = 100) -> dict[bytes, bytes]:
     """Return the headers by name; what stands there twice is one list (RFC 9110, 5.3).
 
-    `headers` have lower-case names, `version` is the one of HTTP as "1.1". Raises HttpError.
+    `headers` have lower-case names, `most` is how many there may be, `version` the one of HTTP, for
+    example "1.1". Raises HttpError.
     """
+    if len(headers) > most:
+        raise HttpError(431, f"more than {most} headers")
     told = fold(headers)
     for name in told:
         if b"_" in name:
@@ -79,6 +98,23 @@ def check_upgrade(told: Mapping[bytes, bytes], *, offered: bool) -> None:
         return
     if b"transfer-encoding" in told or told.get(b"content-length", b"0") != b"0":
         raise HttpError(400, "a WebSocket handshake has no body")
+
+
+def without_offer(method: bytes, target: bytes, version: str, headers: Headers) -> bytes:
+    """Return the bytes of a head that was checked, without its offer of another protocol."""
+    lines = [b"%b %b HTTP/%b" % (method, target, version.encode())]
+    for name, value in headers:
+        if name == b"connection":
+            tokens = [token.strip() for token in value.split(b",")]
+            value = b", ".join(token for token in tokens if token.lower() != b"upgrade")
+        if name != b"upgrade":
+            lines.append(b"%b: %b" % (name, value))
+    return b"\r\n".join([*lines, b"", b""])
+
+
+def asked(method: bytes, target: bytes) -> tuple[str, bytes]:
+    """Return path and query of what is asked for: a path, or with OPTIONS the server, "*"."""
+    return ("*", b"") if target == b"*" and method == b"OPTIONS" else canonical(target)
 
 
 def canonical(target: bytes) -> tuple[str, bytes]:

@@ -3,7 +3,8 @@
 It drives the same steps as the Starlette route, and its answers are the same bytes.
 """
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,9 +60,6 @@ class Door(Protocol):
     def send_answer(self, cycle: "OnceCycle", answer: Answer) -> None:
         """Write the answer; the next request may have its turn."""
 
-    def later(self, call: Callable[[], None]) -> None:
-        """Call in the next turn of the loop."""
-
 
 class OnceCycle(Course):
     """One request of the lane and its answer. `running` holds those that the drain waits for."""
@@ -73,7 +71,7 @@ class OnceCycle(Course):
 
     def __init__(
         self, lane: Lane, door: Door, running: set["OnceCycle"], service: str, path: str,
-        headers: Mapping[bytes, bytes], *, client: str, keep_alive: bool,
+        headers: Mapping[bytes, bytes], *, client: str, keep_alive: bool, expects: bool,
     ) -> None:  # fmt: skip
         super().__init__()
         self._lane = lane
@@ -85,6 +83,7 @@ class OnceCycle(Course):
         self._pieces: list[bytes] = []
         self._whole = False
         self.keep_alive = keep_alive
+        self.expects = expects
         self.refusal: AseError | None = None
         self.response_complete = False
 
@@ -99,7 +98,7 @@ class OnceCycle(Course):
             self.fail(self.refusal)
         elif self._whole:
             self.feed(b"".join(self._pieces))
-        elif not self.finished and b"expect" in self._headers:
+        elif not self.finished and self.expects:
             self._door.send_continue()
 
     def take(self, data: bytes) -> None:
@@ -127,7 +126,7 @@ class OnceCycle(Course):
 
     def cancel(self, msg: str = "") -> None:  # noqa: ARG002 (as of a task, which the drain cancels)
         """End now: the drain's time is over."""
-        self._door.later(self._cut)
+        asyncio.get_running_loop().call_soon(self._cut)
 
     def _cut(self) -> None:
         self.fail(cut())

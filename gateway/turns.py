@@ -8,33 +8,48 @@ from typing import Any
 # Requests that may wait behind the one that runs, before we read no further: up to then we do, to
 # see a client that goes away.
 _MOST = 8
+# And of one read, which may hold thousands.
+_FAR_TOO_MANY = 512
 
 
 class Turns:
-    """The requests of a connection; `may_run` tells whether one may begin at all."""
+    """The requests of a connection.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, may_run: Callable[[], bool]) -> None:
+    `may_run` tells whether one may begin at all; `begun` is called when one that waited has.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        may_run: Callable[[], bool],
+        begun: Callable[[], None],
+    ) -> None:
         self.running: Any = None
         self._loop = loop
         self._may_run = may_run
+        self._begun = begun
         self._waiting: deque[tuple[Any, Callable[[], None]]] = deque()
 
     def __bool__(self) -> bool:
         return self.running is not None or bool(self._waiting)
 
     @property
-    def waiting(self) -> int:
-        """Return how many wait behind the one that runs."""
-        return len(self._waiting)
+    def many(self) -> bool:
+        """Return whether so many wait that no more should be read."""
+        return len(self._waiting) >= _MOST
 
-    def take(self, request: Any, start: Callable[[], None]) -> bool:
-        """Start a request when it is its turn, now or later; return whether there are too many."""
+    @property
+    def too_many(self) -> bool:
+        """Return whether more wait than any client has a use for."""
+        return len(self._waiting) >= _FAR_TOO_MANY
+
+    def take(self, request: Any, start: Callable[[], None]) -> None:
+        """Start a request when it is its turn, now or later."""
         if self.running is None and not self._waiting and self._may_run():
             self.running = request
             start()
-            return False
-        self._waiting.append((request, start))
-        return len(self._waiting) >= _MOST
+        else:
+            self._waiting.append((request, start))
 
     def over(self) -> None:
         """Take in that the one that ran is answered."""
@@ -56,3 +71,4 @@ class Turns:
         if self._waiting and self.running is None and self._may_run():
             self.running, start = self._waiting.popleft()
             start()
+            self._begun()

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from aseloader import declare
 from config.options import GatewayOptions
 from gateway.answers import Answer, HttpError
 from gateway.contracts import Catalog, build
 from gateway.once import Attempt, Body, Steps, serve_once
 from gateway.parts import Parts
 from gateway.record import Record
-from schemas import declare
 from schemas.errors import CLIENT_GONE, FULL, LOST, NO_INSTANCE, AseError
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 from tests.harness import body
@@ -76,7 +76,7 @@ def end(steps: Steps, sent: Any) -> Answer:
 
 
 def good() -> bytes:
-    meta = MetaDesc(name="answer", dataType=0)
+    meta = MetaDesc(name="said", dataType=0)
     return LoaderOutput(pl=[Payload(meta=meta, data=b"hi")]).SerializeToString()
 
 
