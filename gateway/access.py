@@ -17,7 +17,7 @@ class AccessLog:
     def __init__(self, put: Callable[[str], None], wall: Callable[[], float]) -> None:
         self._put = put
         self._wall = wall
-        self._second = 0
+        self._second = -1
         self._prefix = ""
 
     def write(self, record: Record) -> None:

@@ -31,8 +31,6 @@ from schemas.errors import (
     AseError,
 )
 
-# How long a request that the drain cuts may take to be told so, in seconds.
-_LAST_WORD_S = 0.5
 _CLOSE = (b"connection", b"close")
 
 
@@ -105,24 +103,23 @@ class _Once:
         lane, parts = self._lane, self._lane.parts
         record, headers, course = _record(scope, lane), fold(scope["headers"]), Awaited()
         lane.metrics.inflight += 1
+        listening = None
         try:
             steps = serve_once(scope["path_params"]["service_id"], headers, record, parts)
             course.begin(steps, parts.caller)
             listening = asyncio.ensure_future(_listen(course, scope, receive))
-            try:
-                await _send(await asyncio.shield(course.answer), send)
-            finally:
-                listening.cancel()
-                await asyncio.gather(listening, return_exceptions=True)
+            answer = await asyncio.shield(course.answer)
         except asyncio.CancelledError:
             # The drain's time is over: the server cuts what still runs, and this is our last word.
             course.fail(cut())
-            with contextlib.suppress(TimeoutError, asyncio.CancelledError):
-                async with asyncio.timeout(_LAST_WORD_S):  # it may be the reader who is stuck
-                    await _send(await course.answer, send)
+            answer = course.answer.result()
         finally:
             lane.metrics.inflight -= 1
             lane.note(record)
+            if listening is not None:
+                listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):  # cut, while the client does not read
+            await _send(answer, send)
 
 
 async def _listen(course: Course, scope: Scope, receive: Receive) -> None:

@@ -1,0 +1,246 @@
+"""One contract in two lanes: every golden case and every bad input gives the same bytes in both.
+
+Clock and ids are handed in; what the loader answers is said by the test.
+"""
+
+import asyncio
+import contextlib
+import json
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from google.protobuf import json_format
+from prometheus_client import CollectorRegistry
+
+from aseloader import declare
+from config.options import GatewayOptions
+from gateway import app, serve
+from gateway.access import AccessLog
+from gateway.contracts import Catalog, build
+from gateway.door import Door
+from gateway.lane import Lane
+from gateway.metrics import Metrics
+from gateway.parts import Parts
+from gateway.protocol import DoorProtocol
+from schemas import document
+from schemas.errors import (
+    BAD_REPLY,
+    DEADLINE,
+    FULL,
+    LOST,
+    NO_INSTANCE,
+    UNREACHABLE,
+    AseError,
+    loader_fault,
+)  # fmt: skip
+from schemas.wire import LoaderOutput
+from tests.harness import body
+from tests.wire.test_framing import ROWS, rest
+from tests.wire.test_statuses import CASES, VIOLATIONS
+from tests.wrappers.probe import Probe
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+NOTHING = LoaderOutput().SerializeToString()
+
+
+class Place:
+    """An instance that is always there."""
+
+    addr = "loader:1"
+    instance: Any = property(lambda self: self)
+
+    def __enter__(self) -> "Place":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class Caller:
+    """Answers what the test says."""
+
+    outcome: bytes | AseError | None = NOTHING
+
+    def begin(self, attempt: Any, done: Callable[[Any], None]) -> Any:
+        if self.outcome is not None:
+            asyncio.get_running_loop().call_soon(done, self.outcome)
+        return self
+
+    def cancel(self) -> None: ...
+
+
+class Laned:
+    """A door with everything but a loader, in a thread; with the lane or without."""
+
+    def __init__(self, *, once_lane: bool) -> None:
+        texts = [
+            document.canonical(json.loads((GOLDEN / "service.json").read_text())),
+            declare.schema(Probe),
+        ]
+        contracts = [build(text, "file", {}, 5.0) for text in texts]
+        self.caller, self.lines = Caller(), []
+        self.pick: Any = lambda *_: Place()
+        options = GatewayOptions()
+        parts = Parts(
+            options, Catalog(contracts, {}, 5.0), self._pick, self.caller,
+            clock=lambda: 1.0, new_id=lambda: "5" * 32, on_fault=lambda *_: None,
+        )  # fmt: skip
+        log = AccessLog(self.lines.append, lambda: 0.0)
+        self.metrics = Metrics(CollectorRegistry())
+        lane = Lane(parts, self.metrics, log)
+        door = Door(
+            limits=serve._limits(options), refuse=partial(serve._refuse, lane=lane),
+            lane=lane if once_lane else None, draining=lambda: False,
+        )  # fmt: skip
+        served = app.build(lane, app.Readiness(lambda: True), lambda _: 1)
+        config = uvicorn.Config(
+            served, http=partial(DoorProtocol, door=door), log_config=None,  # type: ignore[arg-type]
+            lifespan="off", ws="none", server_header=False,
+        )  # fmt: skip
+        self.server = serve.HttpServer(config)
+        self.sock = socket.create_server(("127.0.0.1", 0))
+        self.thread = threading.Thread(
+            target=lambda: asyncio.run(self.server.serve([self.sock])), daemon=True
+        )
+        self.thread.start()
+
+    def _pick(self, *told: Any) -> Any:
+        return self.pick(*told)
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(30)
+        self.sock.close()
+
+    def answer(self, sent: bytes) -> bytes:
+        with socket.create_connection(self.sock.getsockname(), timeout=30) as sock:
+            with contextlib.suppress(ConnectionError):
+                sock.sendall(sent)
+            return re.sub(rb"date: [^\r]*\r\n", b"", rest(sock))
+
+
+@pytest.fixture(scope="module")
+def lanes() -> Iterator[tuple[Laned, Laned]]:
+    both = Laned(once_lane=True), Laned(once_lane=False)
+    yield both
+    for lane in both:
+        lane.stop()
+
+
+def same(lanes: tuple[Laned, Laned], sent: bytes, outcome: Any = NOTHING) -> bytes:
+    """Send to both; return the one answer they gave, having compared their logs too."""
+    answers, lines = [], []
+    for lane in lanes:
+        lane.caller.outcome = outcome
+        lane.lines.clear()
+        answers.append(lane.answer(sent))
+        lines.append(list(lane.lines))
+    assert answers[0] == answers[1]
+    assert lines[0] == lines[1]
+    return answers[0]
+
+
+def post(told: Any, service: str = "probe", **headers: str) -> bytes:
+    text = told if isinstance(told, bytes) else json.dumps(told).encode()
+    named = {"content-type": "application/json", "content-length": str(len(text))}
+    named |= {name.replace("_", "-"): value for name, value in headers.items()}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in named.items())
+    head = f"POST /v1/private/{service} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{lines}\r\n"
+    return head.encode() + text
+
+
+@pytest.mark.parametrize("path", sorted((GOLDEN / "encode").glob("*.txt")), ids=lambda p: p.stem)
+def test_golden_requests(lanes: tuple[Laned, Laned], path: Path) -> None:
+    told = json.loads(path.read_text(encoding="utf-8").partition("----------\n")[0])
+    assert same(lanes, post(told, "gold")).startswith(b"HTTP/1.1 ")
+    told["header"] = {"app_id": "a"}
+    assert same(lanes, post(told, "gold")).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("path", sorted((GOLDEN / "decode").glob("*.txt")), ids=lambda p: p.stem)
+def test_golden_answers(lanes: tuple[Laned, Laned], path: Path) -> None:
+    told, expected = path.read_text(encoding="utf-8").split("----------\n")
+    output = LoaderOutput()
+    json_format.Parse(told, output)
+    answer = same(lanes, post({"header": {"app_id": "a"}}, "gold"), output.SerializeToString())
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    payload = expected.rstrip("\n").encode()
+    assert answer.endswith(b"}}" if payload == b"{}" else b',"payload":' + payload + b"}")
+
+
+@pytest.mark.parametrize("asked", [c[1] for c in CASES], ids=[c[0] for c in CASES])
+def test_bad_json(lanes: tuple[Laned, Laned], asked: dict[str, Any]) -> None:
+    assert same(lanes, post(asked["content"])).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("told", [v[0] for v in VIOLATIONS], ids=[v[1] for v in VIOLATIONS])
+def test_violations(lanes: tuple[Laned, Laned], told: dict[str, Any]) -> None:
+    assert same(lanes, post(told)).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("data", [row[1] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_framing(lanes: tuple[Laned, Laned], data: bytes) -> None:
+    assert same(lanes, data)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        post(body(), "nobody"),
+        post(body(), content_type="text/plain"),
+        post(body(), content_encoding="gzip"),
+        post(body(), x_consumer_username="another"),
+        post({"header": {}}),
+        post(b"", content_length="99999999"),
+        post(body()).replace(b"connection: close\r\n", b"", 1) + post(body()),
+        post(body()).replace(b"POST", b"PUT"),
+        post(body()).replace(b"/v1/private/probe", b"/v1/private/probe/"),
+        post(body()).replace(b"/v1/private/probe", b"/v1/private/%70robe?x=1"),
+        post(body()).replace(b"HTTP/1.1", b"HTTP/1.0"),
+    ],
+    ids=range(11),
+)
+def test_other_refusals_and_ways(lanes: tuple[Laned, Laned], sent: bytes) -> None:
+    assert same(lanes, sent).startswith(b"HTTP/1.1 ")
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        b"\xff\xff\xff",
+        LoaderOutput(code=10107, err='no "such" thing\n').SerializeToString(),
+        AseError(FULL), AseError(UNREACHABLE), AseError(LOST), AseError(DEADLINE),
+        AseError(BAD_REPLY), AseError(loader_fault(4242), "odd"), KeyError("inside"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_whatever_comes_of_the_call(lanes: tuple[Laned, Laned], outcome: Any) -> None:
+    assert not same(lanes, post(body()), outcome).startswith(b"HTTP/1.1 200 ")
+
+
+def test_nobody_is_there(lanes: tuple[Laned, Laned]) -> None:
+    def nobody(*_: object) -> Any:
+        raise AseError(NO_INSTANCE, "none")
+
+    for lane in lanes:
+        lane.pick = nobody
+    answer = same(lanes, post(body()))
+    for lane in lanes:
+        lane.pick = lambda *_: Place()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nretry-after: 1\r\n" in answer
+
+
+def test_both_counted_the_same(lanes: tuple[Laned, Laned]) -> None:
+    told = [
+        [(s.name, s.labels, s.value) for metric in lane.metrics.collect() for s in metric.samples]
+        for lane in lanes
+    ]
+    assert told[0] == told[1]
+    assert ("ase_inflight", {}, 0) in told[0]
