@@ -35,6 +35,9 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields, default=str)
 
 
+Line = logging.LogRecord | str
+
+
 class Writer:
     """Writes lines to a stream in a thread of its own, many at once; nobody waits for it.
 
@@ -44,14 +47,14 @@ class Writer:
     def __init__(self, stream: TextIO, form: logging.Formatter) -> None:
         self._stream = stream
         self._form = form
-        self._waiting: deque[logging.LogRecord | str] = deque()
+        self._waiting: deque[Line] = deque()
         self._dropped = 0
         self._awake = threading.Event()
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
-    def put(self, line: "logging.LogRecord | str") -> None:
+    def put(self, line: Line) -> None:
         """Hand over a record, or a line that is ready."""
         if len(self._waiting) >= _CAPACITY:
             self._dropped += 1
@@ -74,7 +77,7 @@ class Writer:
             if not self._ending:
                 time.sleep(_GATHER_S)
 
-    def _taken(self) -> list[logging.LogRecord | str]:
+    def _taken(self) -> list[Line]:
         lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
         lost, self._dropped = self._dropped, 0
         if lost:
@@ -83,7 +86,7 @@ class Writer:
             lines.append(logging.makeLogRecord(note))
         return lines
 
-    def _write(self, lines: "list[logging.LogRecord | str]") -> None:
+    def _write(self, lines: list[Line]) -> None:
         texts = [line if isinstance(line, str) else self._form.format(line) for line in lines]
         with contextlib.suppress(OSError, ValueError):  # nobody reads any more
             self._stream.write("".join(f"{text}\n" for text in texts))

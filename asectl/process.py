@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -21,6 +22,8 @@ def serve(main: Main, *, until_stdin_closes: bool) -> int:
     second signal cancels it: exit code 130. With `until_stdin_closes` the end of stdin counts as
     SIGINT, so that no process outlives the one that started it, whatever befell that one.
     """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # one for each connection
     try:
         uvloop.run(_served(main, until_stdin_closes))
     except asyncio.CancelledError:

@@ -1,4 +1,4 @@
-"""`python -m bench layers|gateway ...`: run a bench, print its table, keep its figures."""
+"""`python -m bench layers|gateway|latency|idle ...`: run a bench, print it, keep its figures."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import gateway, layers
+from bench import gateway, idle, latency, layers
 from bench.arms import ARMS
 from bench.machine import describe
 from bench.workload import PAYLOADS
@@ -22,6 +22,8 @@ def main() -> int:
     commands = parser.add_subparsers()
     _layers(commands.add_parser("layers", help="what each step of a request costs"))
     _gateway(commands.add_parser("gateway", help="requests per second beside our peers"))
+    _latency(commands.add_parser("latency", help="latency added at a fixed rate, open-loop"))
+    _idle(commands.add_parser("idle", help="memory of idle connections"))
     told = parser.parse_args()
     machine = describe()
     result = {"machine": machine, **told.run(told)}
@@ -58,6 +60,23 @@ def _gateway(parser: argparse.ArgumentParser) -> None:
         ),
         gateway.table,
     )
+
+
+def _latency(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--peer", nargs="*", default=["envoy"], choices=_PEERS, help="envoy")
+    parser.add_argument("--rate", type=int, default=2000, help="requests a second (2000)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each arm (3)")
+    parser.add_argument("--seconds", type=int, default=4, help="length of a turn (4)")
+    _common(
+        parser,
+        lambda told: latency.run(told.peer, told.rate, told.rounds, told.seconds),
+        latency.table,
+    )
+
+
+def _idle(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--connections", type=int, default=10_000, help="how many (10000)")
+    _common(parser, lambda told: idle.run(told.connections), idle.table)
 
 
 def _common(

@@ -79,12 +79,21 @@ def backend(folder: Path, stack: contextlib.ExitStack) -> Ground:
 
 def ours(ground: Ground, payload: str) -> Arm:
     """Start the product as users run it: `asectl gateway`, with a loader that reports."""
-    schemas = ground.folder / "schemas"
+    return _ours(ground, payload, "ours")
+
+
+def ours_asgi(ground: Ground, payload: str) -> Arm:
+    """Start the product with its once-lane off: every request goes through Starlette."""
+    return _ours(ground, payload, "ours-asgi", "--gateway-once-lane", "false")
+
+
+def _ours(ground: Ground, payload: str, name: str, *flags: str) -> Arm:
+    schemas = ground.folder / name
     schemas.mkdir()
     (schemas / "schema_bench.json").write_bytes(workload.SCHEMA)
     words = ["gateway", "--schemas", str(schemas), "--gateway-port", "0", "--lb-port", "0"]
-    words += ["--gateway-admin-port", "0", "--gateway-lame-duck", "0"]
-    log = ground.folder / "ours.log"
+    words += ["--gateway-admin-port", "0", "--gateway-lame-duck", "0", *flags]
+    log = ground.folder / f"{name}.log"
     process = subprocess.Popen(
         ["taskset", "-c", ARM_CORE, sys.executable, "-m", "asectl", *words], stderr=log.open("wb")
     )
@@ -94,7 +103,7 @@ def ours(ground: Ground, payload: str) -> Arm:
     reporter = [sys.executable, "-m", "bench.reporter", f"127.0.0.1:{ground.backend}", told["lb"]]
     start(ground, LOAD_CORE, reporter)
     _said(log, "instance up")
-    return Arm("ours", process.pid, told["gateway"], workload.envelope(payload))
+    return Arm(name, process.pid, told["gateway"], workload.envelope(payload))
 
 
 def naive(ground: Ground, payload: str) -> Arm:
@@ -147,6 +156,7 @@ def haproxy(ground: Ground, payload: str) -> Arm:
 
 ARMS: dict[str, Callable[[Ground, str], Arm]] = {
     "ours": ours,
+    "ours-asgi": ours_asgi,
     "naive": naive,
     "envoy": envoy,
     "nginx": nginx,

@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 from bench.arms import ARMS, LOAD_CORE, PEERS, AbsentError, Arm, answers, backend
+from bench.machine import rss_bytes
 
 _TICK = os.sysconf("SC_CLK_TCK")
 
@@ -139,11 +140,7 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _rss_mib(pid: int) -> float:
-    pages = sum(
-        int(Path(f"/proc/{member}/statm").read_text(encoding="utf-8").split()[1])
-        for member in _family(pid)
-    )
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return sum(rss_bytes(member) for member in _family(pid)) / 2**20
 
 
 def _core(core: str) -> tuple[int, int]:

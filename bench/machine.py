@@ -34,3 +34,14 @@ def _revision() -> str:
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     )
     return told.stdout.strip()
+
+
+def pin(core: str) -> None:
+    """Keep this process on one core."""
+    os.sched_setaffinity(0, {int(core)})
+
+
+def rss_bytes(pid: int) -> int:
+    """Return the memory a process holds."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -76,6 +76,11 @@ class GatewayOptions:
     max_headers: int = option(100, "headers of a request", least=1)
     max_depth: int = option(64, "levels of a JSON body", least=4, most=200)
     max_nodes: int = option(100_000, "values in a JSON body", least=16)
+    tls_cert: str = option("", "certificate file (PEM) for HTTPS, by this file; empty: HTTP")
+    tls_key: str = option("", "key file (PEM) of the certificate, by this file")
+    workers: int = option(
+        1, "processes that serve the one port; more than one need `lb.hub`", least=1, most=256
+    )
     max_connections: int = option(20_000, "connections of clients", least=1)
     once_lane: bool = option(
         True, "serve requests to services without an ASGI cycle; false: through Starlette, slower"

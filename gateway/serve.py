@@ -64,9 +64,11 @@ async def run(
     ready: Callable[[Addresses], None],
     stop: Awaitable[bool],
     log_line: Callable[[str], None],
+    sockets: tuple[socket.socket, socket.socket] | None = None,
 ) -> None:
     """Serve until `stop`, then drain; `base` is what paths in the config start from.
 
+    `sockets` are those of the public and the admin port, where they were opened by another process.
     `log_line` takes each line of the access log. `stop` tells whether to leave gently: unready at
     once, accept for `lame_duck` seconds more, and only then close the door. What runs gets `drain`
     seconds either way. Raises OSError for a port that cannot be had, FolderError for bad schemas.
@@ -77,7 +79,7 @@ async def run(
     metrics = Metrics(registry)
     name = f"{socket.gethostname()}-{rng.getrandbits(32):08x}"
     caller = GrpcCaller(name)
-    public, private = (
+    public, private = sockets or (
         listen(options.host, options.port),
         listen(options.admin_host, options.admin_port),
     )
@@ -96,7 +98,8 @@ async def run(
         draining=lambda: readiness.draining,
     )
     public_app = app.build(lane, readiness, fleet.live)
-    serving = http_server(public_app, options, partial(DoorProtocol, door=door))
+    certificate = (base / options.tls_cert, base / options.tls_key) if options.tls_cert else None
+    serving = http_server(public_app, options, partial(DoorProtocol, door=door), certificate)
     active = partial(_active, catalog)
     watching = http_server(admin.build(registry, fleet.table, clock, active), options)
     lb_port = await fleet.start()
@@ -132,12 +135,23 @@ class HttpServer(uvicorn.Server):
         yield
 
 
-def http_server(served: ASGIApp, options: GatewayOptions, http: Any = "httptools") -> HttpServer:
-    """Return a server for an application; `http` is uvicorn's protocol class or its name."""
+def http_server(
+    served: ASGIApp,
+    options: GatewayOptions,
+    http: Any = "httptools",
+    certificate: tuple[Path, Path] | None = None,
+) -> HttpServer:
+    """Return a server for an application.
+
+    `http` is uvicorn's protocol class or its name, `certificate` the files of chain and key.
+    """
+    chain, key = certificate or (None, None)
     return HttpServer(
         uvicorn.Config(
             served,
             http=http,
+            ssl_certfile=chain,
+            ssl_keyfile=key,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -211,14 +225,21 @@ def _refuse(error: HttpError, client: str, target: bytes, *, lane: Lane) -> Answ
     return answer
 
 
+def bound(options: GatewayOptions, public: socket.socket, private: socket.socket) -> dict[str, str]:
+    """Return the addresses of the public and the admin port, as a client of this machine asks."""
+    scheme = "https" if options.tls_cert else "http"
+    return {
+        "gateway": f"{scheme}://{dialled(options.host)}:{public.getsockname()[1]}",
+        "admin": f"http://{dialled(options.admin_host)}:{private.getsockname()[1]}",
+    }
+
+
 def _addresses(
     config: Config, public: socket.socket, private: socket.socket, lb_port: int
 ) -> Addresses:
-    return Addresses(
-        public=f"http://{dialled(config.gateway.host)}:{public.getsockname()[1]}",
-        admin=f"http://{dialled(config.gateway.admin_host)}:{private.getsockname()[1]}",
-        lb=f"{dialled(config.lb.host)}:{lb_port}" if lb_port else "",
-    )
+    told = bound(config.gateway, public, private)
+    lb = f"{dialled(config.lb.host)}:{lb_port}" if lb_port else ""
+    return Addresses(told["gateway"], told["admin"], lb)
 
 
 def dialled(host: str) -> str:
