@@ -29,8 +29,8 @@ class Call(Stream):
 
     `block` is its header block but for the timeout, `deadline` when it is due, `tick` under which
     that is noted, `done` what its maker wants to be called with it. `initial` and `trailing` are
-    the metadata that came. `refused`: the peer never looked at it; `again`: it is out for the
-    second time.
+    the metadata that came. `refused`: the peer never looked at it; `again`: it has been
+    out before.
     """
 
     __slots__ = (
@@ -155,10 +155,12 @@ class Call(Stream):
     def on_reset(self, code: int) -> None:
         """End: the peer gave the call up."""
         words = f"the peer reset the call: {code_name(code)}"
-        if code == ErrorCode.REFUSED_STREAM:
-            self.on_refused(words)
-        else:
+        if code != ErrorCode.REFUSED_STREAM:
             self.fail(_BY_CODE.get(code, Status.INTERNAL), words)
+        elif self.again:  # it has too much to do, and asking on would not help it
+            self.fail(Status.UNAVAILABLE, words, sent=False)
+        else:
+            self.on_refused(words)
 
     def on_refused(self, reason: str) -> None:
         """End: the peer never looked at the call, or says so."""

@@ -198,14 +198,14 @@ class Channel:
         wire.go(call, block)
 
     def _over(self, call: Call) -> None:
-        """Take in that a call has ended; one that the peer never looked at goes out once more."""
+        """Take in that a call has ended; one that the peer never looked at goes out again."""
         if self._waiting:
             self._waiting.pop(call, None)
         if call.tick:
             self._deadlines.remove(call, call.tick)
         if self._waiting or self._closed or self._wire is None or len(self._wires) > 1:
             self._loop.call_soon(self._tidy)
-        if call.refused and not call.again and not self._closed and isinstance(call, UnaryCall):
+        if call.refused and not self._closed and isinstance(call, UnaryCall):
             call.renew()
             self._loop.call_soon(self._start, call)
             return
@@ -304,7 +304,7 @@ class Channel:
                 self._go(call, wire)
             return
         self._wire = None
-        if connection.useful:
+        if connection.useful or connection.outbound.streams:
             self._backoff.worked()
         elif not self._closed:  # it was of no use: the next might not be, either
             self._leave_alone(connection.away or f"connection to {self._addr} ended at once")
