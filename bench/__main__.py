@@ -1,4 +1,4 @@
-"""`python -m bench layers|gateway|latency|idle ...`: run a bench, print it, keep its figures."""
+"""`python -m bench gateway|latency|idle|workers|calls|layers`: run a bench, keep its figures."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import gateway, idle, latency, layers
+from bench import calls, gateway, idle, latency, layers, workers
 from bench.arms import ARMS
 from bench.machine import describe
 from bench.workload import PAYLOADS
@@ -24,6 +24,8 @@ def main() -> int:
     _gateway(commands.add_parser("gateway", help="requests per second beside our peers"))
     _latency(commands.add_parser("latency", help="latency added at a fixed rate, open-loop"))
     _idle(commands.add_parser("idle", help="memory of idle connections"))
+    _workers(commands.add_parser("workers", help="what a request costs with two workers"))
+    _calls(commands.add_parser("calls", help="calls per second of our gRPC client and grpc.aio"))
     told = parser.parse_args()
     machine = describe()
     result = {"machine": machine, **told.run(told)}
@@ -77,6 +79,18 @@ def _latency(parser: argparse.ArgumentParser) -> None:
 def _idle(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--connections", type=int, default=10_000, help="how many (10000)")
     _common(parser, lambda told: idle.run(told.connections), idle.table)
+
+
+def _workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each arm (3)")
+    parser.add_argument("--seconds", type=int, default=4, help="length of a turn (4)")
+    _common(parser, lambda told: workers.run(told.rounds, told.seconds), workers.table)
+
+
+def _calls(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each arm (3)")
+    parser.add_argument("--seconds", type=int, default=4, help="length of a turn (4)")
+    _common(parser, lambda told: calls.run(told.rounds, told.seconds), calls.table)
 
 
 def _common(

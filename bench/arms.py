@@ -99,10 +99,10 @@ def _ours(ground: Ground, payload: str, name: str, *flags: str) -> Arm:
     )
     ground.stack.callback(process.wait)
     ground.stack.callback(process.terminate)
-    told = _said(log, "listening")
+    told = said(log, "listening")
     reporter = [sys.executable, "-m", "bench.reporter", f"127.0.0.1:{ground.backend}", told["lb"]]
     start(ground, LOAD_CORE, reporter)
-    _said(log, "instance up")
+    said(log, "instance up")
     return Arm(name, process.pid, told["gateway"], workload.envelope(payload))
 
 
@@ -210,8 +210,8 @@ def _free_port() -> int:
         return port
 
 
-def _said(log: Path, message: str) -> dict[str, str]:
-    """Return the log line with that message, once it is there."""
+def said(log: Path, message: str) -> dict[str, str]:
+    """Return the log line with that message, once it is there. Raises RuntimeError."""
     until = time.monotonic() + 20
     while time.monotonic() < until:
         for line in _lines(log):

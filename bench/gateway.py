@@ -51,11 +51,11 @@ def run(
         for arm in arms:
             answers(arm)
             (folder / f"{arm.name}.body").write_bytes(arm.ask.body)
-            _turn(arm, folder, 1, connections)  # warm up
+            turn(arm, folder, 1, connections)  # warm up
         turns: dict[str, list[Round]] = {arm.name: [] for arm in arms}
         for _ in range(rounds):
             for arm in arms:
-                turns[arm.name].append(_turn(arm, folder, seconds, connections))
+                turns[arm.name].append(turn(arm, folder, seconds, connections))
         figures = {arm.name: _figures(turns[arm.name], _rss_mib(arm.pid)) for arm in arms}
     return {
         "payload": payload,
@@ -90,7 +90,8 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _turn(arm: Arm, folder: Path, seconds: int, connections: int) -> Round:
+def turn(arm: Arm, folder: Path, seconds: int, connections: int) -> Round:
+    """Load an arm for so many seconds; `folder` has its body. Return its figures."""
     env = {
         **os.environ,
         "BENCH_BODY": str(folder / f"{arm.name}.body"),
