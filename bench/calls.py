@@ -45,7 +45,7 @@ def table(result: dict[str, Any]) -> str:
 async def _rounds(addr: str, rounds: int, seconds: int) -> dict[str, list[float]]:
     frame = workload.framed("small").body[5:]
     ours, theirs = Channel(addr), aio.insecure_channel(addr)
-    method = theirs.unary_unary(_METHOD)
+    method: Any = theirs.unary_unary(_METHOD)
     arms: dict[str, Call] = {
         "ours": lambda: ours.unary(_METHOD, frame, timeout=5.0, metadata=_METADATA),
         "grpc.aio": lambda: method(frame, timeout=5.0, metadata=_METADATA),

@@ -329,3 +329,28 @@ def test_a_thread_that_never_returns_does_not_keep_a_loader_alive(tmp_path: Path
         assert loader.ended() == 1
         loader.event("a thread of the wrapper still runs; leaving it")
         assert loader.count("stopped") == 0, "fini is not called under a running thread"
+
+
+def test_a_frozen_loader_is_found_before_the_deadline() -> None:
+    """It takes bytes and answers nothing: only pings tell. The deadline would be 504."""
+    with Gateway("--gateway-deadline", "60") as gateway, Loader(gateway.lb) as loader:
+        gateway.joined(loader)
+        with held(gateway, loader, "a") as sock:
+            loader.signal(signal.SIGSTOP)
+            try:
+                answer = sock.recv(65536)
+            finally:
+                loader.signal(signal.SIGCONT)
+    assert answer.startswith(b"HTTP/1.1 502 ")
+    assert b"10222" in answer
+
+
+@pytest.mark.parametrize("lane", ["true", "false"])
+def test_a_client_that_leaves_cancels_upstream_in_both_lanes(lane: str) -> None:
+    with Gateway("--gateway-once-lane", lane) as gateway, Loader(gateway.lb) as loader:
+        gateway.joined(loader)
+        with held(gateway, loader, "gone"):
+            pass
+        loader.event("let go", request_id="gone", cancelled=True)
+        line = gateway.event("request", status=499)
+        assert line["fault"] == "client_gone"
