@@ -10,13 +10,28 @@ from statistics import median
 from typing import Any
 
 from bench import workload
+from gateway import head
+from gateway.answers import success, written
 from gateway.body import parse
 from gateway.contracts import build
+from gateway.record import Record
 from lb.balancer import Balancer
 from lb.report import Instance, Load, Report
 from lb.table import Table
+from rpc import frames
+from rpc.calls import UnaryCall
+from rpc.connection import Connection
+from rpc.frames import Setting
+from rpc.headers import Blocks, block
+from rpc.messages import prefix
+from rpc.metadata import read_head, request_block, timeout_field
 from schemas.wire import LoaderInput
 
+_HEAD = [
+    (b"host", b"127.0.0.1:8200"), (b"content-type", b"application/json"),
+    (b"content-length", b"400"),
+]  # fmt: skip
+_DATE = [(b"date", b"Sat, 21 Nov 2026 12:00:00 GMT")]
 _FACTS = {"sid": "0" * 32, "client_ip": "::1", "service_id": "bench", "route": "/v1/private/bench"}
 
 
@@ -40,19 +55,52 @@ def _steps() -> dict[str, Callable[[], Any]]:
     wire = contract.encoder.encode(told, _FACTS)
     reply = workload.answer()
     balancer = _balancer(contract.digest)
+    record = Record("0" * 32, 0.0, "POST", "/v1/private/bench", "::1")
 
     def picked() -> None:
         with balancer.acquire("bench", contract.digest):
             pass
 
     return {
+        "head": lambda: (head.check(_HEAD, "1.1"), head.canonical(b"/v1/private/bench")),
         "parse": lambda: parse(body, max_depth=64, max_nodes=100_000),
         "validate": lambda: contract.validator.violations(told),
         "encode": lambda: contract.encoder.encode(told, _FACTS),
         "pick": picked,
+        "call": _call(wire, reply),
         "loader": lambda: LoaderInput.FromString(wire),
         "decode": lambda: contract.decoder.decode(reply),
+        "write": lambda: written(success(b'{"said":{}}', record, 0.0), _DATE, b""),
     }
+
+
+def _call(request: bytes, reply: bytes) -> Callable[[], None]:
+    """Return a call: its frames made, and those of its answer read; no socket."""
+    connection = Connection()
+    connection.receive(frames.settings({Setting.INITIAL_WINDOW_SIZE: 1 << 30}))
+    blocks = Blocks(read_head)
+    head_block = request_block("h:1", "http", "/ase.v1.Loader/Infer", (("ase-gateway", "g"),))
+    begin = block([(b":status", b"200"), (b"content-type", b"application/grpc")])
+    end = block([(b"grpc-status", b"0")])
+    message = prefix(len(reply)) + reply
+
+    def step() -> None:
+        outbound = connection.outbound
+        call = UnaryCall(head_block, 1 << 24, None, _nothing, _nothing, request)
+        call.start(connection, blocks, head_block + timeout_field(5.0))
+        outbound.take()
+        outbound.widen(len(request) + 5)
+        connection.receive(
+            frames.frame(frames.HEADERS, frames.END_HEADERS, call.id, begin)
+            + frames.frame(frames.DATA, 0, call.id, message)
+            + frames.frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, call.id, end)
+        )
+
+    return step
+
+
+def _nothing(_: object) -> None:
+    """Take in that a call has ended."""
 
 
 def _balancer(digest: str) -> Balancer:

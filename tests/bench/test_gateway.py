@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,5 +38,34 @@ def test_the_layers_bench_tells_every_step() -> None:
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     layers = json.loads(told.stdout)["layers"]
-    assert set(layers) == {"parse", "validate", "encode", "pick", "loader", "decode"}
+    assert list(layers) == [
+        "head", "parse", "validate", "encode", "pick", "call", "loader", "decode", "write",
+    ]  # fmt: skip
     assert all(step["ns"] > 0 for step in layers.values())
+
+
+def bench(*words: str) -> dict[str, Any]:
+    told = subprocess.run(
+        [sys.executable, "-m", "bench", *words, "--json", "-"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    result: dict[str, Any] = json.loads(told.stdout)
+    return result
+
+
+@pytest.mark.peer("cc")
+def test_the_other_benches_have_their_shapes() -> None:
+    quick = ("--rounds", "1", "--seconds", "1")
+    latency = bench("latency", "--peer", "ours-asgi", "--rate", "50", *quick)
+    assert set(latency["arms"]) == {"direct", "ours", "ours-asgi"}
+    assert set(latency["ratios"]) == {f"ours/ours-asgi added {p}" for p in ("p50", "p99")}
+    assert bench("idle", "--connections", "20")["rss_kib_each"] >= 0
+    assert bench("calls", *quick)["ratios"]["ours/grpc.aio"] > 0
+
+
+@pytest.mark.peer("wrk")
+@pytest.mark.peer("cc")
+def test_the_bench_of_workers() -> None:
+    told = bench("workers", "--rounds", "1", "--seconds", "1")
+    assert {name: arm["errors"] for name, arm in told["arms"].items()} == {"1": 0, "2": 0}
+    assert told["ratios"]["cpu 2/1"] > 0
