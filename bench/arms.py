@@ -164,6 +164,24 @@ ARMS: dict[str, Callable[[Ground, str], Arm]] = {
 }
 
 
+def started(
+    ground: Ground, names: list[str], payload: str
+) -> tuple[list[Arm], dict[str, dict[str, str]]]:
+    """Start arms, each of which answers; return them, and why others are not run.
+
+    Raises RuntimeError when an arm answers wrong.
+    """
+    arms, absent = [], {}
+    for name in names:
+        try:
+            arms.append(ARMS[name](ground, payload))
+        except AbsentError as error:
+            absent[name] = {"not_run": f"not here: {error}"}
+    for arm in arms:
+        answers(arm)
+    return arms, absent
+
+
 def answers(arm: Arm, seconds: float = 20.0) -> None:
     """Wait until an arm answers as it must. Raises RuntimeError when it does not."""
     until, said = time.monotonic() + seconds, "nothing"

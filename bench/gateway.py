@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.arms import ARMS, LOAD_CORE, PEERS, AbsentError, Arm, answers, backend
+from bench.arms import LOAD_CORE, PEERS, Arm, backend, started
 from bench.machine import rss_bytes
 
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -42,14 +42,8 @@ def run(
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         ground = backend(folder, stack)
-        arms, absent = [], {}
-        for name in ["ours", *peers]:
-            try:
-                arms.append(ARMS[name](ground, payload))
-            except AbsentError as error:
-                absent[name] = {"not_run": f"not here: {error}"}
+        arms, absent = started(ground, ["ours", *peers], payload)
         for arm in arms:
-            answers(arm)
             (folder / f"{arm.name}.body").write_bytes(arm.ask.body)
             turn(arm, folder, 1, connections)  # warm up
         turns: dict[str, list[Round]] = {arm.name: [] for arm in arms}

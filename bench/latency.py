@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import uvloop
 
 from bench import workload
-from bench.arms import ARMS, LOAD_CORE, AbsentError, Arm, answers, backend
+from bench.arms import LOAD_CORE, Arm, backend, started
 from bench.machine import pin
 from rpc.client import Channel
 
@@ -34,14 +34,7 @@ def run(peers: list[str], rate: int, rounds: int, seconds: int) -> dict[str, Any
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         ground = backend(folder, stack)
-        arms, absent = [], {}
-        for name in ["ours", *peers]:
-            try:
-                arms.append(ARMS[name](ground, "small"))
-            except AbsentError as error:
-                absent[name] = {"not_run": f"not here: {error}"}
-        for arm in arms:
-            answers(arm)
+        arms, absent = started(ground, ["ours", *peers], "small")
         pin(LOAD_CORE)
         told = uvloop.run(_rounds(arms, f"127.0.0.1:{ground.backend}", rate, rounds, seconds))
     figures: dict[str, Any] = {"direct": _figures(told["direct"], None)}

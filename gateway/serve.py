@@ -98,8 +98,7 @@ async def run(
         draining=lambda: readiness.draining,
     )
     public_app = app.build(lane, readiness, fleet.live)
-    certificate = (base / options.tls_cert, base / options.tls_key) if options.tls_cert else None
-    serving = http_server(public_app, options, partial(DoorProtocol, door=door), certificate)
+    serving = http_server(public_app, options, partial(DoorProtocol, door=door), tls=base)
     active = partial(_active, catalog)
     watching = http_server(admin.build(registry, fleet.table, clock, active), options)
     lb_port = await fleet.start()
@@ -139,19 +138,20 @@ def http_server(
     served: ASGIApp,
     options: GatewayOptions,
     http: Any = "httptools",
-    certificate: tuple[Path, Path] | None = None,
+    tls: Path | None = None,
 ) -> HttpServer:
     """Return a server for an application.
 
-    `http` is uvicorn's protocol class or its name, `certificate` the files of chain and key.
+    `http` is uvicorn's protocol class or its name. `tls` is what the paths of certificate and key
+    start from; without it the server speaks plain HTTP, whatever the options.
     """
-    chain, key = certificate or (None, None)
+    secure = tls is not None and bool(options.tls_cert)
     return HttpServer(
         uvicorn.Config(
             served,
             http=http,
-            ssl_certfile=chain,
-            ssl_keyfile=key,
+            ssl_certfile=tls / options.tls_cert if tls and secure else None,
+            ssl_keyfile=tls / options.tls_key if tls and secure else None,
             ws="none",
             lifespan="off",
             log_config=None,
