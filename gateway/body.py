@@ -14,6 +14,7 @@ import jiter
 
 from schemas.errors import BAD_REQUEST, AseError
 
+_FEW = 256
 _MAX_DIGITS = 10**100
 # An unclosed string runs to the end: each byte is looked at once, whatever the body.
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
@@ -25,10 +26,7 @@ def parse(body: bytes, *, max_depth: int, max_nodes: int) -> dict[str, Any]:
     Raises AseError (10163) for what is not one JSON object in UTF-8, or is deeper than `max_depth`
     levels or has more than `max_nodes` values. The message never holds a value of the body.
     """
-    # Numbers that those of levels and of values do not exceed.
-    opened = body.count(b"{") + body.count(b"[")
-    nodes = 1 + opened + body.count(b",")
-    if nodes > max_nodes and _exceeds(body, max_nodes):
+    if len(body) > max_nodes and _nodes(body) > max_nodes and _exceeds(body, max_nodes):
         raise AseError(BAD_REQUEST, f"request body: more than {max_nodes} values")
     try:
         value = jiter.from_json(
@@ -39,8 +37,24 @@ def parse(body: bytes, *, max_depth: int, max_nodes: int) -> dict[str, Any]:
     if type(value) is not dict:
         raise AseError(BAD_REQUEST, "request body must be a json object")
     # A raw NUL is no JSON; an escaped one is looked for only where it can be.
-    _screen(value, max_depth, texts=b"\\u0000" in body)
+    escape = body.find(b"\\")
+    _screen(value, max_depth, texts=escape >= 0 and body.find(b"\\u0000", escape) >= 0)
     return value
+
+
+def _nodes(body: bytes) -> int:
+    """Return a number that the count of values in the text does not exceed."""
+    return 1 + _count(body, b",") + _count(body, b"[") + _count(body, b"{")
+
+
+def _count(body: bytes, char: bytes) -> int:
+    """Return how often a character is there; few in a large body are found ten times as fast."""
+    at = 0
+    for number in range(_FEW):
+        at = body.find(char, at) + 1
+        if not at:
+            return number
+    return body.count(char)
 
 
 def _exceeds(body: bytes, max_nodes: int) -> bool:

@@ -103,14 +103,18 @@ class Channel:
         Parameters as for `begin`. Cancelling the task cancels the call at the peer. Raises
         RpcError; its `sent` is False when the peer looked at nothing of it.
         """
-        over = asyncio.Event()
-        call = self.begin(
-            method, request, timeout=timeout, metadata=metadata, done=lambda _: over.set()
-        )
+        over: asyncio.Future[None] = self._loop.create_future()
+
+        def done(_: UnaryCall) -> None:
+            if not over.done():
+                over.set_result(None)
+
+        call = self.begin(method, request, timeout=timeout, metadata=metadata, done=done)
         try:
-            await over.wait()
+            await over
         finally:
-            self.cancel(call)
+            if not call.ended:
+                self.cancel(call)
         if call.error is not None:
             raise call.error
         assert call.message is not None  # noqa: S101 (a call without an error has one)
