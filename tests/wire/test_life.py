@@ -171,7 +171,7 @@ def _accepts(gateway: Gateway) -> bool:
     where = urlsplit(gateway.url)
     try:
         socket.create_connection((where.hostname, where.port), timeout=30).close()
-    except ConnectionRefusedError:
+    except ConnectionError:  # refused, or reset with the listener it waited at
         return False
     return True
 
