@@ -1,6 +1,7 @@
 """A request on its course: the steps of `serve_once`, driven by what comes. Both lanes use it."""
 
 import asyncio
+from abc import ABC, abstractmethod
 
 from gateway.answers import Answer
 from gateway.once import Attempt, Steps
@@ -8,7 +9,7 @@ from gateway.parts import Caller, Pending
 from schemas.errors import AseError
 
 
-class Course:
+class Course(ABC):
     """Drives one request; whoever derives from it gets the answer by `answered`, once."""
 
     __slots__ = ("_caller", "_pending", "_steps", "finished")
@@ -37,9 +38,9 @@ class Course:
             pending.cancel()
         self._go(error)
 
+    @abstractmethod
     def answered(self, answer: Answer) -> None:
         """Take the answer."""
-        raise NotImplementedError
 
     def _go(self, came: bytes | Exception | None) -> None:
         steps = self._steps

@@ -3,6 +3,7 @@
 Source: gRPC over HTTP/2, "Responses"; codes of RST_STREAM by its section "Errors".
 """
 
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -66,11 +67,13 @@ class Call(Stream):
         self.again, self.refused, self.ended = True, False, False
         self.error = self._connection = None
 
+    @abstractmethod
     def _open(self, connection: Connection, block: bytes) -> None:
-        raise NotImplementedError
+        """Open the stream, with what is sent at once."""
 
+    @abstractmethod
     def _take(self, data: bytes) -> None:
-        raise NotImplementedError
+        """Take in data of the answer. Raises RpcError for messages that cannot be read."""
 
     def end(self, error: RpcError | None) -> None:
         """End the call, once; what is still open of its stream is given up."""

@@ -1,13 +1,14 @@
 """A stream of a connection, without a role: two halves, two windows, and an owner. Pure."""
 
+from abc import ABC, abstractmethod
 from collections import deque
 
 # What a peer may send on a stream before we used up some of it, in bytes.
 ROOM = 1 << 20
 
 
-class Stream:
-    """One stream. Its owner derives from it and fills in the `on_` methods.
+class Stream(ABC):
+    """One stream. Its owner derives from it; the `on_` methods are how it hears.
 
     `sending` and `receiving` tell which halves are open; `window` is what we may send, `room` what
     the peer may, in bytes.
@@ -28,21 +29,21 @@ class Stream:
         self.pending: deque[memoryview] | None = None
         self.ending = False
 
+    @abstractmethod
     def on_headers(self, block: bytes, *, ended: bool) -> None:
         """Take a header block; `ended`: nothing follows."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_data(self, data: bytes, *, ended: bool) -> None:
         """Take data; what has been used up is told with `Connection.use_up`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_reset(self, code: int) -> None:
         """Take in that the peer gave the stream up."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_refused(self, reason: str) -> None:
         """Take in that the peer never looked at the stream, and never will."""
-        raise NotImplementedError
 
-    def on_sent(self) -> None:
+    def on_sent(self) -> None:  # noqa: B027 (only one who waits to send more need hear it)
         """Take in that all that was given to `send` is on its way."""
