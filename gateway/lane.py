@@ -65,7 +65,7 @@ class OnceCycle(Course):
     """One request of the lane and its answer. `running` holds those that the drain waits for."""
 
     __slots__ = (
-        "_door", "_headers", "_lane", "_path", "_pieces", "_record", "_running", "_service",
+        "_door", "_headers", "_lane", "_pieces", "_record", "_running", "_service",
         "_whole", "expects", "keep_alive", "refusal", "response_complete",
     )  # fmt: skip
 
@@ -97,7 +97,7 @@ class OnceCycle(Course):
         if self.refusal is not None:
             self.fail(self.refusal)
         elif self._whole:
-            self.feed(b"".join(self._pieces))
+            self.end_body()
         elif not self.finished and self.expects:
             self._door.send_continue()
 

@@ -113,8 +113,7 @@ class Channel:
         try:
             await over
         finally:
-            if not call.ended:
-                self.cancel(call)
+            self.cancel(call)
         if call.error is not None:
             raise call.error
         assert call.message is not None  # noqa: S101 (a call without an error has one)
