@@ -51,80 +51,81 @@ class Attempt(Protocol):
         """Return how many seconds the answer may take."""
 
 
-class _Call:
-    """A call under way, and whom its outcome is for."""
+class _Line:
+    """The way to one instance: its connection, how it is called, the head of every call."""
 
-    __slots__ = ("_call", "_channel", "_dialect", "_done")
+    __slots__ = ("channel", "dialect", "head")
 
-    def __init__(
-        self, channel: Channel, dialect: Dialect, done: Callable[[bytes | AseError], None]
-    ) -> None:
-        self._channel = channel
-        self._dialect = dialect
+    def __init__(self, channel: Channel, dialect: Dialect, head: bytes) -> None:
+        self.channel = channel
+        self.dialect = dialect
+        self.head = head
+
+
+class LoaderCall:
+    """A call under way; `outcome` tells what came of it, once it has ended."""
+
+    __slots__ = ("_call", "_dialect", "_done")
+
+    def __init__(self, line: _Line, attempt: Attempt, done: Callable[["LoaderCall"], None]) -> None:
+        self._dialect = dialect = line.dialect
         self._done = done
-        self._call: UnaryCall | None = None
-
-    def begin(self, request: bytes, timeout: float, metadata: Metadata) -> None:
-        self._call = self._channel.begin(
-            self._dialect.method, request, timeout=timeout, metadata=metadata, done=self._over
-        )
+        timeout = attempt.timeout
+        request = dialect.wrap(attempt.frame, attempt.handle, int(timeout * 1000))
+        self._call = line.channel.begin(line.head, request, timeout, self._over)
 
     def cancel(self) -> None:
-        """End the call."""
-        if self._call is not None:
-            self._channel.cancel(self._call)
+        """End the call; `done` is told of it, too."""
+        self._call.cancel()
 
-    def _over(self, call: UnaryCall) -> None:
-        self._call = None
+    def outcome(self) -> bytes:
+        """Return the serialised LoaderOutput.
+
+        Raises AseError: 10110 and 10222-never-sent when nothing ran there, 10222-lost, 10102,
+        10160, and what the dialect says.
+        """
+        call = self._call
         error = call.error
         if error is not None:
             fault = _fault(error)
-            self._done(AseError(fault, _words(error, fault)))
-            return
-        try:
-            output = self._dialect.unwrap(call.message or b"")
-        except AseError as refusal:
-            self._done(refusal)
-        else:
-            self._done(output)
+            raise AseError(fault, _words(error, fault))
+        return self._dialect.unwrap(call.message or b"")
+
+    def _over(self, _: UnaryCall) -> None:
+        self._done(self)
 
 
 class GrpcCaller:
     """Calls loaders over gRPC. `gateway` names this process to them."""
 
     def __init__(self, gateway: str) -> None:
-        self._metadata = (("ase-gateway", gateway),)
-        self._channels: dict[tuple[str, int], Channel] = {}
+        self._metadata: Metadata = (("ase-gateway", gateway),)
+        self._lines: dict[tuple[str, int], _Line] = {}
 
-    def begin(self, attempt: Attempt, done: Callable[[bytes | AseError], None]) -> _Call:
-        """Begin a call; `done` gets the output or an AseError, once, after this has returned.
-
-        The output is a serialised LoaderOutput. Errors: 10110 and 10222-never-sent when nothing ran
-        there, 10222-lost, 10102, 10160.
-        """
+    def begin(self, attempt: Attempt, done: Callable[[LoaderCall], None]) -> LoaderCall:
+        """Begin a call; `done` is told of its end, once, after this has returned."""
         target = attempt.target
-        key = (target.addr, target.epoch)
-        channel = self._channels.get(key)
-        if channel is None:
-            ours = target.epoch != 0 and target.protocol == "native"
-            channel = self._channels[key] = Channel(target.addr, pings=ours)
-        dialect, timeout = DIALECTS[target.protocol], attempt.timeout
-        call = _Call(channel, dialect, done)
-        request = dialect.wrap(attempt.frame, attempt.handle, int(timeout * 1000))
-        call.begin(request, timeout, self._metadata)
-        return call
+        line = self._lines.get((target.addr, target.epoch)) or self._line(target)
+        return LoaderCall(line, attempt, done)
+
+    def _line(self, target: Target) -> _Line:
+        ours = target.epoch != 0 and target.protocol == "native"
+        channel, dialect = Channel(target.addr, pings=ours), DIALECTS[target.protocol]
+        line = _Line(channel, dialect, channel.head(dialect.method, self._metadata))
+        self._lines[target.addr, target.epoch] = line
+        return line
 
     async def forget(self, target: Target, grace: float) -> None:
         """Close the connection to an instance that is gone; its calls get `grace` seconds."""
-        channel = self._channels.pop((target.addr, target.epoch), None)
-        if channel is not None:
-            await channel.close(grace)
+        line = self._lines.pop((target.addr, target.epoch), None)
+        if line is not None:
+            await line.channel.close(grace)
 
     async def close(self) -> None:
         """Close every connection."""
-        channels, self._channels = self._channels, {}
-        for channel in channels.values():
-            await channel.close()
+        lines, self._lines = self._lines, {}
+        for line in lines.values():
+            await line.channel.close()
 
 
 def _fault(error: RpcError) -> Fault:

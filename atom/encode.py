@@ -4,7 +4,7 @@ The mapping is DESIGN's (section 3, "JSON -> LoaderInput"): `params` are the sca
 `expect` every declared accept whether asked for or not, `headers` the envelope's and the gateway's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pybase64
@@ -21,6 +21,7 @@ _EXPECT, _PAYLOAD = tag(_FIELDS["expect"]), tag(_FIELDS["pl"])
 _META, _DATA = tag(1), tag(2)
 _ATTRIBUTE = tag(MetaDesc.DESCRIPTOR.fields_by_name["attribute"].number)
 _MOST, _LONGEST = 512, 128  # entries of a map remembered, and bytes of one
+_NOTHING: Mapping[str, Any] = {}
 
 
 class Encoder:
@@ -34,10 +35,9 @@ class Encoder:
         ).SerializeToString()
         self._accepts = {name: _meta(name, kind) for name, kind in service.accepts.items()}
         self._expect = b"".join(sized(_EXPECT, meta) for meta in self._accepts.values())
-        self._inputs = {n: (kind.key, _meta(n, kind)) for n, kind in service.inputs.items()}
-        self._known: dict[bytes, dict[tuple[str, str], bytes]] = {
-            key: {} for key in (_HEADERS, _PARAMS, _ATTRIBUTE)
-        }
+        self._inputs = {name: _Input(name, kind) for name, kind in service.inputs.items()}
+        self._headers, self._params = _Entries(_HEADERS), _Entries(_PARAMS)
+        self._attributes = _Entries(_ATTRIBUTE)
 
     def encode(self, body: Mapping[str, Any], facts: Mapping[str, str]) -> bytes:
         """Return the serialised frame of a body that its schema has found valid.
@@ -55,14 +55,16 @@ class Encoder:
                 raise AseError(BAD_REQUEST, f"$.parameter.{nick[:64]}: is not known here")
             for name, value in _members(told, f"$.parameter.{nick}").items():
                 if name in accepts:
-                    asked[name] = value if isinstance(value, dict) else {}
+                    asked[name] = value if type(value) is dict else {}
                 else:
                     params[name] = value
-        self._entries(pieces, _HEADERS, {**_object(body, "header"), **facts})
-        self._entries(pieces, _PARAMS, params)
+        self._entries(pieces, self._headers, _object(body, "header"), facts)
+        for name, text in facts.items():
+            pieces.append(self._headers.entry(name, text))
+        self._entries(pieces, self._params, params, _NOTHING)
         if asked:
             for name, meta in self._accepts.items():
-                described = self._with_attributes(meta, asked.get(name, {}), "")
+                described = self._described(meta, asked.get(name, _NOTHING), _NOTHING)
                 pieces.append(sized(_EXPECT, described))
         else:
             pieces.append(self._expect)
@@ -76,35 +78,66 @@ class Encoder:
             raise AseError(BAD_REQUEST, f"$.payload.{name[:64]}: is not known here")
         if type(told) is not dict:
             raise AseError(BAD_REQUEST, f"$.payload.{name}: must be of type object")
-        key, meta = known
-        described = self._with_attributes(meta, told, key)
-        data = _data(name, key, told.get(key, ""))
+        described = self._described(known.meta, told, known.without)
+        data = _data(name, known.key, told.get(known.key, ""))
         head = _META + varint(len(described)) + described + _DATA + varint(len(data))
         pieces += (_PAYLOAD, varint(len(head) + len(data)), head, data)
 
-    def _with_attributes(self, meta: bytes, told: Mapping[str, Any], without: str) -> bytes:
-        """Return a MetaDesc; all members but `without` are its attributes."""
+    def _described(
+        self, meta: bytes, told: Mapping[str, Any], without: Collection[str], /
+    ) -> bytes:
+        """Return a MetaDesc; all members but those in `without` are its attributes."""
         pieces = [meta]
-        self._entries(pieces, _ATTRIBUTE, told, without)
+        self._entries(pieces, self._attributes, told, without)
         return b"".join(pieces)
 
     def _entries(
-        self, pieces: list[bytes], key: bytes, members: Mapping[str, Any], without: str = ""
-    ) -> None:
-        """Add the entries of a map; those that requests repeat are remembered as they stand."""
-        entries = self._known[key]
+        self, pieces: list[bytes], entries: "_Entries", members: Mapping[str, Any],
+        without: Collection[str], /,
+    ) -> None:  # fmt: skip
+        """Add the entries of a map, all members but those in `without`."""
+        known = entries.known
         for name, value in members.items():
-            if name == without:
+            if name in without:
                 continue
-            text = value if type(value) is str else as_text(value)
-            known = entries.get((name, text))
-            if known is None:
-                known = entry(key, name.encode(), text.encode())
-                if len(known) <= _LONGEST and name != "sid":  # no two have one sid
-                    if len(entries) >= _MOST:
-                        entries.clear()
-                    entries[name, text] = known
-            pieces.append(known)
+            kind = type(value)
+            text = value if kind is str or kind is int else as_text(value)
+            pieces.append(known.get((name, text)) or entries.entry(name, text))
+
+
+class _Entries:
+    """The entries of one map of a frame; those that requests repeat are remembered.
+
+    They are kept by name and value, a string or an integer: True would find the entry of 1.
+    """
+
+    __slots__ = ("_key", "known")
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self.known: dict[tuple[str, str | int], bytes] = {}
+
+    def entry(self, name: str, value: str | int) -> bytes:
+        """Return an entry."""
+        known = self.known.get((name, value))
+        if known is None:
+            known = entry(self._key, name.encode(), str(value).encode())
+            if len(known) <= _LONGEST and name != "sid":  # no two have one sid
+                if len(self.known) >= _MOST:
+                    self.known.clear()
+                self.known[name, value] = known
+        return known
+
+
+class _Input:
+    """A declared input: the member that has its data, and its MetaDesc."""
+
+    __slots__ = ("key", "meta", "without")
+
+    def __init__(self, name: str, kind: DataType) -> None:
+        self.key = kind.key
+        self.meta = _meta(name, kind)
+        self.without = (kind.key,)
 
 
 def _meta(name: str, kind: DataType) -> bytes:
@@ -117,11 +150,11 @@ def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _members(value: Any, path: str) -> Mapping[str, Any]:
     """Return the members of an object; null has none. An open schema lets other types come here."""
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
+    if type(value) is dict:
+        return value
+    if value is not None:
         raise AseError(BAD_REQUEST, f"{path}: must be of type object")
-    return value
+    return _NOTHING
 
 
 def _data(name: str, key: str, text: Any) -> bytes:
@@ -132,10 +165,12 @@ def _data(name: str, key: str, text: Any) -> bytes:
         data = None
     if data is None:
         raise AseError(BAD_REQUEST, f"$.payload.{name}.{key}: must be a base64 string")
-    # Decoders pass surplus padding and non-zero last bits; the last group told again shows both.
-    last = data[len(data) - (len(data) - 1) % 3 - 1 :] if data else b""
-    exact = len(text) == (len(data) + 2) // 3 * 4
-    if not exact or not text.endswith(pybase64.b64encode(last).decode()):
+    size = len(data)
+    exact = len(text) == (size + 2) // 3 * 4
+    if exact and size % 3:
+        # Decoders pass bits of the last group that are not zero; the group told again shows them.
+        exact = text.endswith(pybase64.b64encode(data[size - size % 3 :]).decode())
+    if not exact:
         words = f"$.payload.{name}.{key}: must be canonical base64 with its padding"
         raise AseError(BAD_REQUEST, words)
     return data

@@ -31,7 +31,7 @@ _HEAD = [
     (b"host", b"127.0.0.1:8200"), (b"content-type", b"application/json"),
     (b"content-length", b"400"),
 ]  # fmt: skip
-_DATE = [(b"date", b"Sat, 21 Nov 2026 12:00:00 GMT")]
+_DATE = b"date: Sat, 21 Nov 2026 12:00:00 GMT\r\n"
 _FACTS = {"sid": "0" * 32, "client_ip": "::1", "service_id": "bench", "route": "/v1/private/bench"}
 
 
@@ -51,7 +51,7 @@ def table(figures: dict[str, dict[str, float]]) -> str:
 def _steps() -> dict[str, Callable[[], Any]]:
     contract = build(workload.SCHEMA, "file", {}, 5.0)
     body = workload.body()
-    told = parse(body, max_depth=64, max_nodes=100_000)
+    told = parse(body, 64, 100_000)
     wire = contract.encoder.encode(told, _FACTS)
     reply = workload.answer()
     balancer = _balancer(contract.digest)
@@ -63,7 +63,7 @@ def _steps() -> dict[str, Callable[[], Any]]:
 
     return {
         "head": lambda: (head.check(_HEAD, "1.1"), head.canonical(b"/v1/private/bench")),
-        "parse": lambda: parse(body, max_depth=64, max_nodes=100_000),
+        "parse": lambda: parse(body, 64, 100_000),
         "validate": lambda: contract.validator.violations(told),
         "encode": lambda: contract.encoder.encode(told, _FACTS),
         "pick": picked,
@@ -87,7 +87,7 @@ def _call(request: bytes, reply: bytes) -> Callable[[], None]:
     def step() -> None:
         outbound = connection.outbound
         call = UnaryCall(head_block, 1 << 24, None, _nothing, _nothing, request)
-        call.start(connection, blocks, head_block + timeout_field(5.0))
+        call.start(connection, blocks, head_block + timeout_field(5000))
         outbound.take()
         outbound.widen(len(request) + 5)
         connection.receive(

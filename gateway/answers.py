@@ -5,7 +5,6 @@ The table is DESIGN's section 3. Every answer of the gateway has the envelope, r
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 
 from gateway.record import Record
@@ -61,13 +60,15 @@ class HttpError(AseError):
             self.headers.append((b"connection", b"close"))
 
 
-@dataclass(frozen=True, slots=True)
 class Answer:
     """A whole HTTP answer; `head` has its header lines, each with its end."""
 
-    status: int
-    head: bytes
-    body: bytes
+    __slots__ = ("body", "head", "status")
+
+    def __init__(self, status: int, head: bytes, body: bytes) -> None:
+        self.status = status
+        self.head = head
+        self.body = body
 
     @property
     def headers(self) -> Headers:
@@ -88,7 +89,7 @@ def status_of(error: AseError, code_map: Mapping[int, int]) -> int:
 
 def success(payload: bytes, record: Record, now: float) -> Answer:
     """Return 200 with the payload, a JSON object as bytes; {} is left out of the envelope."""
-    record.status, record.code, record.answered = 200, 0, now
+    record.close(200, 0, now)
     tail = b"" if payload == b"{}" else b',"payload":' + payload
     envelope = b'{"header":{"code":0,"message":"success","sid":"%s"}%s}'
     body = envelope % (record.sid.encode(), tail)
@@ -97,8 +98,8 @@ def success(payload: bytes, record: Record, now: float) -> Answer:
 
 def failure(error: AseError, record: Record, now: float) -> Answer:
     """Return the envelope of an error."""
-    record.status, record.code = status_of(error, record.code_map), error.fault.code
-    record.fault, record.detail, record.answered = error.fault.name, str(error), now
+    record.close(status_of(error, record.code_map), error.fault.code, now)
+    record.fault, record.detail = error.fault.name, str(error)
     header = {"code": record.code, "message": record.detail[:_MESSAGE], "sid": record.sid}
     body = json.dumps({"header": header}).encode()
     head = _head(record, len(body))
@@ -109,12 +110,24 @@ def failure(error: AseError, record: Record, now: float) -> Answer:
     return Answer(record.status, head, body)
 
 
-def written(answer: Answer, defaults: Headers, close: bytes) -> bytes:
-    """Return the bytes of an answer; `defaults` are headers of the server, `close` a last line."""
-    first = b"".join(b"%b: %b\r\n" % told for told in defaults)
-    return b"".join((
-        _STATUS_LINES[answer.status], first, answer.head, close, b"\r\n", answer.body,
-    ))  # fmt: skip
+class Lines:
+    """Headers as lines; those of a server stay the same for a second."""
+
+    def __init__(self) -> None:
+        self._headers: Headers = []
+        self._lines = b""
+
+    def of(self, headers: Headers) -> bytes:
+        """Return the lines of a list that does not change."""
+        if headers is not self._headers:
+            self._headers = headers
+            self._lines = b"".join([b"%b: %b\r\n" % told for told in headers])
+        return self._lines
+
+
+def written(answer: Answer, first: bytes, close: bytes) -> bytes:
+    """Return the bytes of an answer; `first` and `close` are lines before and after its own."""
+    return b"".join((_STATUS_LINES[answer.status], first, answer.head, close, b"\r\n", answer.body))
 
 
 def _head(record: Record, size: int) -> bytes:
@@ -124,4 +137,4 @@ def _head(record: Record, size: int) -> bytes:
         f"x-ase-request-id: {record.sid}\r\nx-ase-overhead-ms: {record.overhead * 1000:.3f}\r\n"
         f"x-ase-upstream-ms: {record.upstream * 1000:.3f}\r\n"
         f"x-ase-attempts: {record.attempts}\r\n{instance}"
-    ).encode()
+    ).encode("ascii")

@@ -152,7 +152,7 @@ class _Noted:
         record = _record(scope, self._lane)
         response = await self._page(Request(scope, receive))
         response.headers["x-ase-request-id"] = record.sid
-        record.status, record.answered = response.status_code, self._lane.parts.clock()
+        record.close(response.status_code, 0, self._lane.parts.clock())
         await response(scope, receive, send)
         self._lane.note(record)
 

@@ -16,11 +16,12 @@ from schemas.errors import BAD_REQUEST, AseError
 
 _FEW = 256
 _MAX_DIGITS = 10**100
+_DIGITS = "request body: a number has more than 100 digits"
 # An unclosed string runs to the end: each byte is looked at once, whatever the body.
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 
 
-def parse(body: bytes, *, max_depth: int, max_nodes: int) -> dict[str, Any]:
+def parse(body: bytes, max_depth: int, max_nodes: int) -> dict[str, Any]:
     """Return the JSON object of a body.
 
     Raises AseError (10163) for what is not one JSON object in UTF-8, or is deeper than `max_depth`
@@ -38,7 +39,7 @@ def parse(body: bytes, *, max_depth: int, max_nodes: int) -> dict[str, Any]:
         raise AseError(BAD_REQUEST, "request body must be a json object")
     # A raw NUL is no JSON; an escaped one is looked for only where it can be.
     escape = body.find(b"\\")
-    _screen(value, max_depth, texts=escape >= 0 and body.find(b"\\u0000", escape) >= 0)
+    _screen(value, max_depth, escape >= 0 and body.find(b"\\u0000", escape) >= 0)
     return value
 
 
@@ -67,28 +68,31 @@ def _exceeds(body: bytes, max_nodes: int) -> bool:
     return 1 + plain.count(b",") + plain.count(b"[") + plain.count(b"{") > max_nodes
 
 
-def _screen(value: dict[str, Any] | list[Any], levels: int, *, texts: bool) -> None:
-    """Refuse what parses but must not pass; `texts`: some string may hold NUL."""
-    if levels <= 0:
-        raise AseError(BAD_REQUEST, "request body: nested too deep")
-    if type(value) is dict:
-        members: Iterable[Any] = value.values()
-        if texts:
-            members = [*value, *members]
-    else:
-        members = value
-    for member in members:
-        kind = type(member)
-        if kind is str:
-            if texts and "\0" in member:
-                raise AseError(BAD_REQUEST, "request body: NUL in a string")
-        elif kind is dict or kind is list:
-            _screen(member, levels - 1, texts=texts)
-        elif kind is int:
-            if not -_MAX_DIGITS < member < _MAX_DIGITS:
-                raise AseError(BAD_REQUEST, "request body: a number has more than 100 digits")
-        elif kind is float and not isfinite(member):
-            raise AseError(BAD_REQUEST, "request body: a number is out of range")
+def _screen(value: dict[str, Any], max_depth: int, texts: bool, /) -> None:
+    """Refuse what parses but must not pass, level by level; `texts`: some string may hold NUL."""
+    level: list[Any] = [value]
+    for _ in range(max_depth):
+        below: list[Any] = []
+        for container in level:
+            members: Iterable[Any] = container
+            if type(container) is dict:
+                members = [*container, *container.values()] if texts else container.values()
+            for member in members:
+                kind = type(member)
+                if kind is str:
+                    if texts and "\0" in member:
+                        raise AseError(BAD_REQUEST, "request body: NUL in a string")
+                elif kind is dict or kind is list:
+                    below.append(member)
+                elif kind is int:
+                    if not -_MAX_DIGITS < member < _MAX_DIGITS:
+                        raise AseError(BAD_REQUEST, _DIGITS)
+                elif kind is float and not isfinite(member):
+                    raise AseError(BAD_REQUEST, "request body: a number is out of range")
+        if not below:
+            return
+        level = below
+    raise AseError(BAD_REQUEST, "request body: nested too deep")
 
 
 def _safe(message: str) -> str:

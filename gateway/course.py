@@ -4,7 +4,7 @@ import asyncio
 from abc import ABC, abstractmethod
 
 from gateway.answers import Answer
-from gateway.once import Attempt, Steps
+from gateway.once import Attempt, Body, Steps
 from gateway.parts import Caller, Pending
 from schemas.errors import AseError
 
@@ -14,9 +14,12 @@ class Course(ABC):
 
     __slots__ = ("_caller", "_pending", "_steps", "finished")
 
+    _pending: Pending | None
+    finished: bool
+
     def __init__(self) -> None:
         self.finished = False
-        self._pending: Pending | None = None
+        self._pending = None
 
     def begin(self, steps: Steps, caller: Caller) -> None:
         """Take the first step: the request is refused by its head, or its body is awaited."""
@@ -36,31 +39,42 @@ class Course(ABC):
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.cancel()
-        self._go(error)
+        self._throw(error)
 
     @abstractmethod
     def answered(self, answer: Answer) -> None:
         """Take the answer."""
 
-    def _go(self, came: bytes | Exception | None) -> None:
-        steps = self._steps
+    def _go(self, came: bytes | Pending | None) -> None:
         try:
-            step = steps.throw(came) if isinstance(came, Exception) else steps.send(came)
+            step = self._steps.send(came)
         except StopIteration as ended:
             self.finished = True
             self.answered(ended.value)
-            return
+        else:
+            self._take(step)
+
+    def _throw(self, error: Exception) -> None:
+        try:
+            step = self._steps.throw(error)
+        except StopIteration as ended:
+            self.finished = True
+            self.answered(ended.value)
+        else:
+            self._take(step)
+
+    def _take(self, step: Body | Attempt) -> None:
         if isinstance(step, Attempt):
             try:
                 self._pending = self._caller.begin(step, self._called)
             except Exception as error:  # noqa: BLE001 (the steps tell what it means)
-                self._go(error)
+                self._throw(error)
 
-    def _called(self, came: bytes | AseError) -> None:
-        """Take in what came of a call; of one that was cancelled nothing matters any more."""
+    def _called(self, call: Pending) -> None:
+        """Take in a call that ended; of one that was cancelled nothing matters any more."""
         if self._pending is not None:
             self._pending = None
-            self._go(came)
+            self._go(call)
 
 
 class Awaited(Course):

@@ -1,10 +1,11 @@
 """What all connections of a gateway share: limits, refusals, the lane. Values only."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from gateway.answers import Answer, HttpError
-from gateway.lane import Lane
+from gateway.answers import Answer, HttpError, Lines
+from gateway.heads import Heads
+from gateway.lane import Asked, Lane
 
 # Where an ASGI scope says that its body ends with an error.
 REFUSAL = "ase.refusal"
@@ -36,10 +37,13 @@ class Door:
 
     `refuse` makes the answer to a bad head, from the error, the client and the target. `lane` is
     None where Starlette serves once-routes too. `draining` tells whether every answer is to end its
-    connection.
+    connection. `heads` are those of once-requests that came again,
+    `lines` those that the server adds to every answer.
     """
 
     limits: Limits
     refuse: Callable[[HttpError, str, bytes], Answer]
     lane: Lane | None
     draining: Callable[[], bool]
+    heads: Heads[Asked] = field(default_factory=Heads)
+    lines: Lines = field(default_factory=Lines)

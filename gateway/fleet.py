@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from random import Random
 
 from atom.caller import GrpcCaller
 from config.options import InstanceOptions, LbOptions
-from gateway.contracts import Capacity, Catalog, Contract
+from gateway.contracts import Capacity, Catalog
 from gateway.metrics import FleetMetrics, Metrics
-from lb.balancer import Balancer, Ticket
+from lb.balancer import Balancer
 from lb.hub import Hub
 from lb.report import Instance
 from lb.table import Change, State, Table
@@ -28,7 +28,8 @@ GRACE_S = 3600.0
 class Fleet:
     """Every instance this gateway may call.
 
-    `name` tells this gateway from others; `clock` gives seconds that never step back.
+    `name` tells this gateway from others; `clock` gives seconds that never step back. `pick`
+    returns a place for a request, as `gateway/parts.py` wants it.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Fleet:
             instance = Instance("ase", told.service, told.addr, 0, told.protocol, "", told.total)
             self.table.place(instance, clock())
             self._warn(instance)
-        self._balancer = Balancer(self.table, clock=clock, rng=rng)
+        self.pick = Balancer(self.table, clock=clock, rng=rng).acquire
 
     async def start(self) -> int:
         """Begin to listen to loaders, or to follow the hub; return the lb port (0: none of ours).
@@ -78,10 +79,6 @@ class Fleet:
     def synced(self) -> bool:
         """Return whether the view can be trusted."""
         return self._source.synced()
-
-    def pick(self, contract: Contract, exclude: Collection[str]) -> Ticket:
-        """Return a place for a request; raises AseError 20002."""
-        return self._balancer.acquire(contract.service.id, contract.digest, exclude)
 
     def live(self, service_id: str) -> int:
         """Return how many instances of a service take requests."""

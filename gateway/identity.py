@@ -6,6 +6,8 @@ from typing import Any
 from gateway.answers import HttpError
 from schemas.errors import BAD_APP, AseError
 
+_APP_IDS = ("app_id", "appid")
+
 
 def check_content(headers: Mapping[bytes, bytes]) -> None:
     """Refuse a body in another form than plain `application/json`.
@@ -43,12 +45,10 @@ def check_app_id(
     caller in `consumer_header`.
     """
     header = body.get("header")
-    told = (
-        [header[name] for name in ("app_id", "appid") if name in header]
-        if isinstance(header, dict)
-        else []
-    )
-    if not told or not all(isinstance(app_id, str) and app_id for app_id in told):
+    told = []
+    if type(header) is dict:
+        told = [header[name] for name in _APP_IDS if name in header]
+    if not told or not (type(told[0]) is str and told[0] and type(told[-1]) is str and told[-1]):
         raise AseError(BAD_APP, "$.header.app_id: appid cannot be empty")
     if not consumer_header:
         return

@@ -61,44 +61,69 @@ class Door(Protocol):
         """Write the answer; the next request may have its turn."""
 
 
+class Asked:
+    """What the head of a once-request says; `headers` have lower-case names.
+
+    `expects`: the client holds its body back until it is asked for.
+    """
+
+    __slots__ = ("expects", "headers", "keep_alive", "path", "service")
+
+    def __init__(
+        self, service: str, path: str, headers: Mapping[bytes, bytes], keep_alive: bool,
+        expects: bool,
+    ) -> None:  # fmt: skip
+        self.service = service
+        self.path = path
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.expects = expects
+
+    def repeats(self) -> bool:
+        """Return whether another request on the connection may say the same, but for its length."""
+        framed = b"content-length" in self.headers and b"transfer-encoding" not in self.headers
+        return framed and self.keep_alive and not self.expects
+
+    def without_length(self) -> "Asked":
+        """Return the same, said of a body whose length is judged elsewhere."""
+        headers = {name: self.headers[name] for name in self.headers if name != b"content-length"}
+        return Asked(self.service, self.path, headers, self.keep_alive, self.expects)
+
+
 class OnceCycle(Course):
     """One request of the lane and its answer. `running` holds those that the drain waits for."""
 
     __slots__ = (
-        "_door", "_headers", "_lane", "_pieces", "_record", "_running", "_service",
-        "_whole", "expects", "keep_alive", "refusal", "response_complete",
+        "_asked", "_client", "_door", "_lane", "_pieces", "_record", "_running", "_whole",
+        "keep_alive", "refusal", "response_complete",
     )  # fmt: skip
 
     def __init__(
-        self, lane: Lane, door: Door, running: set["OnceCycle"], service: str, path: str,
-        headers: Mapping[bytes, bytes], *, client: str, keep_alive: bool, expects: bool,
-    ) -> None:  # fmt: skip
+        self, lane: Lane, door: Door, running: set["OnceCycle"], asked: Asked, client: str
+    ) -> None:
         super().__init__()
+        self.response_complete = self._whole = False
+        self.refusal: AseError | None = None
         self._lane = lane
         self._door = door
         self._running = running
-        self._service = service
-        self._headers = headers
-        self._record = Record("", 0.0, "POST", path, client)
+        self._asked = asked
+        self._client = client
         self._pieces: list[bytes] = []
-        self._whole = False
-        self.keep_alive = keep_alive
-        self.expects = expects
-        self.refusal: AseError | None = None
-        self.response_complete = False
+        self.keep_alive = asked.keep_alive
 
     def start(self) -> None:
         """Begin: its turn has come."""
-        lane, record, parts = self._lane, self._record, self._lane.parts
-        record.sid, record.accepted = parts.new_id(), parts.clock()
+        lane, asked, parts = self._lane, self._asked, self._lane.parts
+        self._record = record = lane.record("POST", asked.path, self._client)
         lane.metrics.inflight += 1
         self._running.add(self)
-        self.begin(serve_once(self._service, self._headers, record, parts), parts.caller)
+        self.begin(serve_once(asked.service, asked.headers, record, parts), parts.caller)
         if self.refusal is not None:
             self.fail(self.refusal)
         elif self._whole:
             self.end_body()
-        elif not self.finished and self.expects:
+        elif asked.expects and not self.finished:
             self._door.send_continue()
 
     def take(self, data: bytes) -> None:

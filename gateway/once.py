@@ -1,7 +1,7 @@
 """One request, one answer: the whole path on one page, without I/O. Pure.
 
-It yields what it needs, first its body, then calls to loaders, and is sent what came of each; or
-an AseError is thrown into it. Whoever drives it does the I/O (`gateway/course.py`).
+It yields what it needs, first its body, then calls to loaders, and is sent each when it is there;
+or an AseError is thrown into it. Whoever drives it does the I/O (`gateway/course.py`).
 """
 
 from collections.abc import Generator, Mapping
@@ -32,17 +32,19 @@ class Body:
     """The request's body is needed: bytes are to be sent in."""
 
 
-@dataclass(slots=True)
 class Attempt:
-    """A call is needed: the output of the instance is to be sent in, or its AseError thrown.
+    """A call is needed: it is to be sent in when it has ended; or what ends the request is thrown.
 
     `frame` is a serialised LoaderInput, `handle` fresh for each attempt, `timeout` in seconds.
     """
 
-    target: Any
-    frame: bytes
-    handle: str
-    timeout: float
+    __slots__ = ("frame", "handle", "target", "timeout")
+
+    def __init__(self, target: Any, frame: bytes, handle: str, timeout: float) -> None:
+        self.target = target
+        self.frame = frame
+        self.handle = handle
+        self.timeout = timeout
 
 
 Steps = Generator[Body | Attempt, Any, Answer]
@@ -57,41 +59,19 @@ def serve_once(
     `headers` have lower-case names.
     """
     try:
-        payload = yield from _once(service_id, headers, record, parts)
-        return success(payload, record, parts.clock())
+        contract = _found(service_id, record, parts)
+        identity.check_content(headers)
+        identity.check_length(headers, parts.options.max_body)
+        text = yield BODY
+        record.received = parts.clock()
+        contract, frame = _framed(contract, text, headers, record, parts)
+        output = yield from _called(contract, frame, record, parts)
+        return success(contract.decoder.decode(output), record, parts.clock())
     except AseError as error:
         return failure(error, record, parts.clock())
     except Exception as error:  # noqa: BLE001 (it is told, with its traceback)
         parts.on_fault(record.sid, error)
         return failure(AseError(INTERNAL), record, parts.clock())
-
-
-def _once(
-    service_id: str, headers: Mapping[bytes, bytes], record: Record, parts: Parts
-) -> Generator[Body | Attempt, Any, bytes]:
-    options = parts.options
-    contract = _found(service_id, record, parts)
-    identity.check_content(headers)
-    identity.check_length(headers, options.max_body)
-    text = yield BODY
-    record.received = parts.clock()
-    told = body.parse(text, max_depth=options.max_depth, max_nodes=options.max_nodes)
-    identity.check_app_id(told, headers, options.consumer_header)
-    contract, routed = _sub_service(contract, told, record, parts)
-    violations = contract.validator.violations(told)
-    if violations:
-        listed = "; ".join(map(str, violations))
-        raise AseError(BAD_REQUEST, f"parameter schema validate error: {listed}")
-    facts = {
-        **routed,
-        "sid": record.sid,
-        "client_ip": record.client,
-        "service_id": contract.service.id,
-        "route": record.path,
-    }
-    frame = contract.encoder.encode(told, facts)
-    output = yield from _called(contract, frame, record, parts)
-    return contract.decoder.decode(output)
 
 
 def _found(service_id: str, record: Record, parts: Parts) -> Contract:
@@ -102,12 +82,34 @@ def _found(service_id: str, record: Record, parts: Parts) -> Contract:
     return contract
 
 
+def _framed(
+    contract: Contract, text: bytes, headers: Mapping[bytes, bytes], record: Record, parts: Parts
+) -> tuple[Contract, bytes]:
+    """Return the contract that serves a body, and the body as its frame."""
+    options = parts.options
+    told = body.parse(text, options.max_depth, options.max_nodes)
+    identity.check_app_id(told, headers, options.consumer_header)
+    facts = {
+        "sid": record.sid,
+        "client_ip": record.client,
+        "service_id": "",
+        "route": record.path,
+    }
+    if contract.service.sub_routes:
+        contract, routed = _sub_service(contract, told, record, parts)
+        facts = {**routed, **facts}
+    facts["service_id"] = contract.service.id
+    violations = contract.validator.violations(told)
+    if violations:
+        listed = "; ".join(map(str, violations))
+        raise AseError(BAD_REQUEST, f"parameter schema validate error: {listed}")
+    return contract, contract.encoder.encode(told, facts)
+
+
 def _sub_service(
     contract: Contract, told: Mapping[str, Any], record: Record, parts: Parts
 ) -> tuple[Contract, dict[str, str]]:
-    """Return the contract that serves the request: of a category, the chosen sub service's."""
-    if not contract.service.sub_routes:
-        return contract, {}
+    """Return the sub service that serves a request of a category, and what chose it."""
     way = category.choose(contract.service, told)
     if way is None:
         raise AseError(NO_SUB_SERVICE, "no category route fits")
@@ -120,38 +122,38 @@ def _sub_service(
 
 def _called(
     contract: Contract, frame: bytes, record: Record, parts: Parts
-) -> Generator[Attempt, Any, Any]:
+) -> Generator[Attempt, Any, bytes]:
     """Call an instance, and one other where nothing ran (or where the service is idempotent)."""
-    tried: list[str] = []
+    tried: tuple[str, ...] = ()
     first: AseError | None = None
     while True:
         try:
-            place = parts.pick(contract, tried)
+            place = parts.pick(contract.service.id, contract.digest, tried)
         except AseError as error:
             raise first or error from None
         if first is not None:
-            record.retried.append(first.fault.name)
+            record.retried += (first.fault.name,)
         try:
-            return (yield from _attempt(contract, place, frame, record, parts))
+            with place as held:
+                call = yield _attempt(contract, held.instance, frame, record, parts)
+                record.over(parts.clock())
+                output: bytes = call.outcome()
+                return output
         except AseError as error:
             again = error.fault.retry or (contract.service.idempotent and error.fault is LOST)
-            tried.append(record.instance)
+            tried += (record.instance,)
             if not again or len(tried) == _ATTEMPTS:
                 raise
             first = error
 
 
 def _attempt(
-    contract: Contract, place: Any, frame: bytes, record: Record, parts: Parts
-) -> Generator[Attempt, Any, Any]:
-    with place as held:
-        record.instance = held.instance.addr
-        record.attempts += 1
-        began = parts.clock()
-        left = contract.deadline - (began - record.received)
-        if left <= 0:
-            raise AseError(DEADLINE)
-        try:
-            return (yield Attempt(held.instance, frame, parts.new_id(), left))
-        finally:
-            record.upstream += parts.clock() - began
+    contract: Contract, instance: Any, frame: bytes, record: Record, parts: Parts
+) -> Attempt:
+    now = parts.clock()
+    record.began(instance.addr, now)
+    left = contract.deadline - (now - record.received)
+    if left <= 0:
+        raise AseError(DEADLINE)
+    handle = record.sid if not record.retried else parts.new_id()
+    return Attempt(instance, frame, handle, left)

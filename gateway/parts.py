@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from config.options import GatewayOptions
-from gateway.contracts import Catalog, Contract
+from gateway.contracts import Catalog
 
 
 class Place(Protocol):
@@ -21,9 +21,12 @@ class Picker(Protocol):
     """Chooses an instance and counts it."""
 
     def __call__(
-        self, contract: Contract, exclude: Collection[str]
+        self, service_id: str, digest: str, exclude: Collection[str], /
     ) -> AbstractContextManager[Place]:
-        """Return a place; raises AseError 20002 when no live instance is left."""
+        """Return a place at an instance that speaks the schema with that digest.
+
+        `exclude` are addresses. Raises AseError 20002 when no live instance is left.
+        """
 
 
 class Pending(Protocol):
@@ -32,12 +35,15 @@ class Pending(Protocol):
     def cancel(self) -> None:
         """End the call; what it was to tell may still be told, and is not waited for."""
 
+    def outcome(self) -> bytes:
+        """Return the output of the instance, when the call has ended; raises AseError."""
+
 
 class Caller(Protocol):
     """Carries a frame to an instance."""
 
     def begin(self, attempt: Any, done: Callable[[Any], None]) -> Pending:
-        """Begin a call; `done` gets the instance's output or an AseError, after this returned."""
+        """Begin a call; `done` gets it when it has ended, after this returned."""
 
 
 @dataclass(frozen=True, slots=True)

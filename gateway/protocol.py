@@ -7,7 +7,7 @@ one at a time; the once-lane. A refusal has the envelope that every other has.
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -17,12 +17,13 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from gateway import head
-from gateway.answers import Answer, HttpError, written
+from gateway.answers import HttpError
 from gateway.asgi import asgi_scope
 from gateway.clocks import Patience, Reading, Wait
 from gateway.cycles import asgi_cycle
 from gateway.door import REFUSAL, Door
-from gateway.lane import OnceCycle, asked_service
+from gateway.exchange import Exchange
+from gateway.lane import Asked, OnceCycle, asked_service
 from gateway.turns import Turns
 
 # A client may take its time at the start of a body; then it is held to the least rate.
@@ -60,6 +61,10 @@ class DoorProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._reading = Reading(transport, self._limits.stalled)
         self._who = self.client[0] if self.client else ""
+        self._exchange = Exchange(
+            self._door, self.server_state, transport, self._turns, self._patience, self.tasks,
+            self._who, self.on_response_complete, self._leave,
+        )  # fmt: skip
         if len(self.connections) > self._limits.connections:
             self._deaf = True
             self._send_refusal(HttpError(503, "too many connections"))
@@ -103,6 +108,9 @@ class DoorProtocol(HttpToolsProtocol):
             return
         try:
             if not self._in_message:
+                if self._exchange.serve(data):
+                    self._blank = 0
+                    return
                 data, self._blank = head.first_line(data, self._blank)
             self._untold += len(data)
             self._parse(data)
@@ -200,13 +208,13 @@ class DoorProtocol(HttpToolsProtocol):
         lane = self._door.lane
         service = asked_service(method, path) if lane is not None else ""
         if lane is not None and service:
-            once = OnceCycle(
-                lane, self, cast("set[Any]", self.tasks), service, path, told,
-                client=self._who, keep_alive=keep_alive, expects=expects,
-            )  # fmt: skip
+            asked = Asked(service, path, told, keep_alive, expects)
+            self._exchange.learn(asked)
+            once = self._exchange.cycle(lane, asked)
             self._receiving = once
             self._take_turn(once, once.start)
             return
+        self._exchange.learn(None)
         self.scope = asgi_scope(
             method, path, query, version=version, raw_path=self.url.partition(b"?")[0],
             headers=self.headers, client=self.client, server=self.server,
@@ -280,7 +288,8 @@ class DoorProtocol(HttpToolsProtocol):
         self._turns.over()
         if self._turns:
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if not self._in_message:
             self._patience.wait(Wait.IDLE, self._limits.idle)
         elif self._receiving is None:
@@ -289,26 +298,6 @@ class DoorProtocol(HttpToolsProtocol):
             self._close()  # whether its body comes now, nobody can know
         else:
             self._patience.wait(Wait.REST, self._limits.head)
-
-    def send_continue(self) -> None:
-        """Ask for a body that the client holds back."""
-        self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def send_answer(self, cycle: OnceCycle, answer: Answer) -> None:
-        """Write an answer of the lane."""
-        if self.transport.is_closing() or self._turns.running is not cycle:
-            return
-        if self._write(answer, last=not cycle.keep_alive or self._door.draining()):
-            self._leave()
-        else:
-            self.on_response_complete()
-
-    def _write(self, answer: Answer, *, last: bool) -> bool:
-        """Write an answer; return whether it says that it is the connection's last."""
-        said = b"\r\nconnection: close\r\n" in answer.head
-        close = b"connection: close\r\n" if last and not said else b""
-        self.transport.write(written(answer, self.server_state.default_headers, close))
-        return last or said
 
     # Refusals, and the end.
 
@@ -346,7 +335,7 @@ class DoorProtocol(HttpToolsProtocol):
 
     def _send_refusal(self, error: HttpError) -> None:
         answer = self._door.refuse(error, self._who, self.url)
-        self._write(answer, last=True)
+        self._exchange.write(answer, True)
         self._leave()
 
     def _leave(self) -> None:

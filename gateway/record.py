@@ -1,37 +1,55 @@
 """What is noted of one request on its way, for its headers, its log line and its metrics."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+_NONE: Mapping[int, int] = {}
 
 
-@dataclass(slots=True)
 class Record:
     """One request.
 
-    `accepted` and `received` (when the body was whole) are seconds of the gateway's clock,
-    `upstream` the seconds spent waiting for loaders. `service` is empty until one was found;
-    `code` and `status` stand once it was answered.
+    `accepted`, `received` (when the body was whole) and `answered` are seconds of the gateway's
+    clock; `upstream` are those spent waiting for loaders, `overhead` those that the gateway itself
+    took, receiving the body not counted. `service` is empty until one was found; `code` and
+    `status` stand once it was answered.
     """
 
-    sid: str
-    accepted: float
-    method: str = ""
-    path: str = ""
-    client: str = ""
-    received: float = 0.0
-    service: str = ""
-    code_map: Mapping[int, int] = field(default_factory=dict)
-    instance: str = ""
-    attempts: int = 0
-    retried: list[str] = field(default_factory=list)
-    upstream: float = 0.0
-    code: int = 0
-    status: int = 0
-    fault: str = ""
-    detail: str = ""
-    answered: float = 0.0
+    __slots__ = (
+        "_called", "accepted", "answered", "attempts", "client", "code", "code_map", "detail",
+        "fault", "instance", "method", "overhead", "path", "received", "retried", "service", "sid",
+        "status", "upstream",
+    )  # fmt: skip
 
-    @property
-    def overhead(self) -> float:
-        """Return the seconds the gateway itself took, receiving the body not counted."""
-        return max(0.0, self.answered - (self.received or self.accepted) - self.upstream)
+    def __init__(
+        self, sid: str, accepted: float, method: str = "", path: str = "", client: str = ""
+    ) -> None:
+        self.sid = sid
+        self.accepted = accepted
+        self.method = method
+        self.path = path
+        self.client = client
+        self.service = self.instance = self.fault = self.detail = ""
+        self.code_map = _NONE
+        self.retried: tuple[str, ...] = ()
+        self.attempts = self.code = self.status = 0
+        self.received = self.upstream = self.answered = self.overhead = 0.0
+        self._called: float | None = None
+
+    def began(self, instance: str, now: float) -> None:
+        """Note that an instance is called."""
+        self.instance = instance
+        self.attempts += 1
+        self._called = now
+
+    def over(self, now: float) -> None:
+        """Note that the call is over, where there is one."""
+        if self._called is not None:
+            self.upstream += now - self._called
+            self._called = None
+
+    def close(self, status: int, code: int, now: float) -> None:
+        """Note the answer."""
+        self.over(now)
+        self.status, self.code, self.answered = status, code, now
+        overhead = now - (self.received or self.accepted) - self.upstream
+        self.overhead = max(0.0, overhead)

@@ -26,14 +26,13 @@ from gateway.answers import Answer, HttpError, failure
 from gateway.contracts import Catalog
 from gateway.door import Door, Limits
 from gateway.fleet import Fleet
+from gateway.ids import Ids
 from gateway.lane import Lane
 from gateway.metrics import FleetMetrics, Metrics
 from gateway.parts import Parts
 from gateway.protocol import DoorProtocol
 
 _logger = logging.getLogger("ase.gateway")
-
-_ENTROPY = 4096  # bytes drawn at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,26 +170,6 @@ def _catalog(config: Config, base: Path) -> Catalog:
     default = config.gateway.deadline
     files = folder.load(base / config.schemas, deadlines, default) if config.schemas else []
     return Catalog(files, deadlines, default)
-
-
-class Ids:
-    """Request ids: 32 lower-case hex digits, random, with no address in them.
-
-    `entropy` gives the hex digits of so many random bytes; it is asked for many ids at once.
-    """
-
-    def __init__(self, entropy: Callable[[int], str]) -> None:
-        self._entropy = entropy
-        self._digits = ""
-        self._at = 0
-
-    def __call__(self) -> str:
-        """Return an id that was never given before."""
-        at = self._at
-        if at == len(self._digits):
-            self._digits, at = self._entropy(_ENTROPY), 0
-        self._at = at + 32
-        return self._digits[at : at + 32]
 
 
 def _on_fault(sid: str, error: Exception) -> None:

@@ -45,11 +45,17 @@ class Turns:
 
     def take(self, request: Any, start: Callable[[], None]) -> None:
         """Start a request when it is its turn, now or later."""
-        if self.running is None and not self._waiting and self._may_run():
-            self.running = request
+        if self.seize(request):
             start()
         else:
             self._waiting.append((request, start))
+
+    def seize(self, request: Any) -> bool:
+        """Give a request its turn, if it can be had now; return whether it can."""
+        if self.running is not None or self._waiting or not self._may_run():
+            return False
+        self.running = request
+        return True
 
     def over(self) -> None:
         """Take in that the one that ran is answered."""

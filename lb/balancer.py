@@ -68,7 +68,7 @@ class Balancer:
         self._clock = clock
         self._rng = rng
 
-    def acquire(self, service_id: str, digest: str, exclude: Collection[str] = ()) -> Ticket:
+    def acquire(self, service_id: str, digest: str, exclude: Collection[str] = (), /) -> Ticket:
         """Return a ticket for the best instance of a service whose schema is the active one.
 
         An instance that tells no digest follows the gateway's own schema. `exclude` are addresses

@@ -9,6 +9,7 @@ from random import Random
 from lb.report import Live, Report, write
 from rpc.client import Channel
 from rpc.status import RpcError, Status
+from rpc.streaming import streamed
 
 METHOD = "/ase.v1.LoadBalancer/Report"
 
@@ -77,7 +78,7 @@ class _Stream:
         while not self._left:
             channel = Channel(self._hub)
             try:
-                async for _control in channel.stream(METHOD, self._reports()):
+                async for _control in streamed(channel.open(METHOD), self._reports()):
                     if lost:
                         _logger.info("reporting again", extra={"hub": self._hub})
                     pause, lost = 0.1, False

@@ -11,6 +11,7 @@ from lb.table import Change
 from lb.view import GapError, View
 from rpc.client import Channel
 from rpc.status import RpcError
+from rpc.streaming import streamed
 from schemas.wire import Frame, WatchRequest
 
 METHOD = "/ase.v1.LoadBalancer/Watch"
@@ -46,7 +47,7 @@ class Watch:
             channel = Channel(self._hub)
             self._view.begin()
             try:
-                async for data in channel.stream(METHOD, self._wish()):
+                async for data in streamed(channel.open(METHOD), self._wish()):
                     for change in self._view.apply(Frame.FromString(data), self._clock()):
                         self._on_change(change)
                     if lost:

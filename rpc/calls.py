@@ -28,15 +28,14 @@ _BY_CODE: dict[int, Status] = {
 class Call(Stream):
     """One call. `over` is called with it once, at its end; then `error` is None or says why.
 
-    `block` is its header block but for the timeout, `deadline` when it is due, `tick` under which
-    that is noted, `done` what its maker wants to be called with it. `initial` and `trailing` are
-    the metadata that came. `refused`: the peer never looked at it; `again`: it has been
-    out before.
+    `block` is its header block but for the timeout, `deadline` when it is due, `done` what its
+    maker wants to be called with it. `initial` and `trailing` are the metadata that came.
+    `refused`: the peer never looked at it; `again`: it has been out before.
     """
 
     __slots__ = (
         "_blocks", "_connection", "_limit", "_messages", "_over", "again", "block", "deadline",
-        "done", "ended", "error", "initial", "refused", "tick", "trailing",
+        "done", "ended", "error", "initial", "refused", "trailing",
     )  # fmt: skip
 
     def __init__(
@@ -48,7 +47,6 @@ class Call(Stream):
         self.done = done
         self.error: RpcError | None = None
         self.ended = self.again = self.refused = False
-        self.tick = 0
         self.initial: Head | None = None
         self.trailing: Head | None = None
         self._limit = limit
@@ -85,11 +83,15 @@ class Call(Stream):
             connection.reset(self, ErrorCode.CANCEL)
         self._over(self)
 
+    def cancel(self) -> None:
+        """End the call; one that has ended stays as it is."""
+        self.fail(Status.CANCELLED, "cancelled here")
+
     def fail(self, status: Status, words: str, *, sent: bool = True) -> None:
         """End the call with an error."""
         self.end(RpcError(status, words, sent=sent))
 
-    def on_headers(self, block: bytes, *, ended: bool) -> None:
+    def on_headers(self, block: bytes, ended: bool, /) -> None:
         """Take the head of the response, or its trailers."""
         if self.ended:
             return
@@ -99,20 +101,23 @@ class Call(Stream):
             self.fail(Status.RESOURCE_EXHAUSTED, "the peer's metadata is too large")
             return
         if self.initial is None:
-            self._begin(head, ended=ended)
+            if head.opens and not ended:
+                self.initial = head
+            else:
+                self._begin(head, ended)
         elif ended:
             self._finish(head)
         else:
             self.fail(Status.INTERNAL, "the peer sent headers within its answer")
 
-    def _begin(self, head: Head, *, ended: bool) -> None:
+    def _begin(self, head: Head, ended: bool, /) -> None:
+        """Take a first head that is not the plain head of an answer."""
         if 100 <= head.http < 200 and not ended:
             return
         fault = head.fault()
         if fault is not None and head.status is None:
-            self.fail(*fault)
-            return
-        if ended:
+            self.fail(fault[0], fault[1])
+        elif ended:
             self._finish(head)
         else:
             self.initial = head
@@ -132,7 +137,7 @@ class Call(Stream):
         else:
             self.end(None)
 
-    def on_data(self, data: bytes, *, ended: bool) -> None:
+    def on_data(self, data: bytes, ended: bool, /) -> None:
         """Take data of messages."""
         if self.ended:
             return
@@ -180,13 +185,13 @@ class UnaryCall(Call):
         self, block: bytes, limit: int, deadline: float | None, over: Over, done: Over,
         request: bytes,
     ) -> None:  # fmt: skip
-        super().__init__(block, limit, deadline, over, done)
+        Call.__init__(self, block, limit, deadline, over, done)
         self.request = request
         self.message: bytes | None = None
 
     def _open(self, connection: Connection, block: bytes) -> None:
         request = self.request
-        connection.outbound.open(self, block, prefix(len(request)) + request, ended=True)
+        connection.outbound.open(self, block, prefix(len(request)) + request, True)
 
     def _take(self, data: bytes) -> None:
         size = len(data)
@@ -209,6 +214,8 @@ class UnaryCall(Call):
     def _complete(self) -> None:
         if self.message is None:
             self.fail(Status.INTERNAL, "no answer, though the status is OK")
+        elif self._messages is None:
+            self.end(None)
         else:
             super()._complete()
 
@@ -230,7 +237,7 @@ class StreamCall(Call):
         self._owed = 0  # bytes of a message that is not whole, and that the peer may not send again
 
     def _open(self, connection: Connection, block: bytes) -> None:
-        connection.outbound.open(self, block, b"", ended=False)
+        connection.outbound.open(self, block, b"", False)
         self.wake()
 
     def send(self, message: bytes) -> None:

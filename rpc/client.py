@@ -6,14 +6,15 @@ deadlines.
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from math import ceil, inf
 from random import Random, SystemRandom
 
 from rpc.backoff import Backoff
 from rpc.calls import Call, StreamCall, UnaryCall
-from rpc.deadlines import Deadlines
+from rpc.deadlines import due
 from rpc.keepalive import OFTEN, SELDOM
 from rpc.metadata import Metadata, request_block, timeout_field
 from rpc.status import RpcError, Status
@@ -22,6 +23,7 @@ from rpc.wire import Wire
 
 MESSAGE_LIMIT = 16 * 1024 * 1024
 _HEADS = 256  # request heads kept ready
+_TIMEOUTS = 4096  # and fields of timeouts, by milliseconds
 _PARTING_S = 0.5
 
 
@@ -59,27 +61,35 @@ class Channel:
         self._wires: set[Wire] = set()
         self._connecting: asyncio.Task[None] | None = None
         self._waiting: dict[Call, None] = {}
-        self._deadlines: Deadlines[Call] = Deadlines()
+        self._due = inf  # when deadlines are looked at
         self._timer: asyncio.TimerHandle | None = None
+        self._timeouts: dict[int, bytes] = {}
         self._heads: dict[tuple[str, Metadata], bytes] = {}
         self._closed = False
 
+    def head(self, method: str, metadata: Metadata = ()) -> bytes:
+        """Return the head of calls, which `begin` takes.
+
+        `method` is a full path, `/package.Service/Method`. Raises ValueError for metadata that gRPC
+        does not allow.
+        """
+        key = (method, metadata)
+        head = self._heads.get(key)
+        if head is None:
+            head = request_block(self._addr, "https" if self._tls else "http", method, metadata)
+            if len(self._heads) >= _HEADS:
+                del self._heads[next(iter(self._heads))]
+            self._heads[key] = head
+        return head
+
     def begin(
-        self,
-        method: str,
-        request: bytes,
-        *,
-        timeout: float,
-        done: Callable[[UnaryCall], None],
-        metadata: Metadata = (),
+        self, head: bytes, request: bytes, timeout: float, done: Callable[[UnaryCall], None]
     ) -> UnaryCall:
         """Begin a call with one request; `done` is called at its end, never before this returns.
 
-        `method` is a full path, `/package.Service/Method`; `timeout` is in seconds and travels to
-        the peer as its deadline; `cancel` ends the call sooner. Raises ValueError for metadata that
-        gRPC does not allow.
+        `timeout` is in seconds and travels to the peer as its deadline; the call's `cancel` ends it
+        sooner.
         """
-        head = self._heads.get((method, metadata)) or self._head(method, metadata)
         deadline = self._loop.time() + timeout
         call = UnaryCall(head, self._limit, deadline, self._over, done, request)
         if len(request) > self._limit:
@@ -89,19 +99,13 @@ class Channel:
             self._start(call)
         return call
 
-    def cancel(self, call: Call) -> None:
-        """End a call; one that has ended stays as it is."""
-        if not call.ended:
-            call.fail(Status.CANCELLED, "cancelled here")
-            self._flush()
-
     async def unary(
         self, method: str, request: bytes, *, timeout: float, metadata: Metadata = ()
     ) -> bytes:
         """Send one request and return its one answer.
 
-        Parameters as for `begin`. Cancelling the task cancels the call at the peer. Raises
-        RpcError; its `sent` is False when the peer looked at nothing of it.
+        Parameters as for `head` and `begin`. Cancelling the task cancels the call at the peer.
+        Raises RpcError; its `sent` is False when the peer looked at nothing of it.
         """
         over: asyncio.Future[None] = self._loop.create_future()
 
@@ -109,11 +113,11 @@ class Channel:
             if not over.done():
                 over.set_result(None)
 
-        call = self.begin(method, request, timeout=timeout, metadata=metadata, done=done)
+        call = self.begin(self.head(method, metadata), request, timeout, done)
         try:
             await over
         finally:
-            self.cancel(call)
+            call.cancel()
         if call.error is not None:
             raise call.error
         assert call.message is not None  # noqa: S101 (a call without an error has one)
@@ -122,33 +126,11 @@ class Channel:
     def open(self, method: str, *, timeout: float | None = None, metadata: Metadata = ()) -> Stream:
         """Begin a call with a stream of messages either way; `timeout` None sets no deadline."""
         deadline = None if timeout is None else self._loop.time() + timeout
-        head = self._head(method, metadata)
-        call = StreamCall(head, self._limit, deadline, self._over, lambda _: None)
+        head = self.head(method, metadata)
+        call = StreamCall(head, self._limit, deadline, self._over, _nothing)
         stream = Stream(call, self._flush, self._limit)
         self._start(call)
         return stream
-
-    async def stream(
-        self, method: str, requests: AsyncIterator[bytes], *, metadata: Metadata = ()
-    ) -> AsyncIterator[bytes]:
-        """Send a stream of requests and yield the answers as they come.
-
-        Ends when the peer ends the stream. Raises RpcError as `unary` does, and what making a
-        request raised.
-        """
-        stream = self.open(method, metadata=metadata)
-        sending = asyncio.ensure_future(stream.send_all(requests))
-        try:
-            async for answer in stream:
-                yield answer
-        except RpcError:
-            if sending.done() and not sending.cancelled():
-                sending.result()
-            raise
-        finally:
-            stream.cancel()
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
 
     async def close(self, grace: float = 0.0) -> None:
         """Take no more calls; those under way get `grace` seconds, then end with CANCELLED."""
@@ -164,16 +146,6 @@ class Channel:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _head(self, method: str, metadata: Metadata) -> bytes:
-        key = (method, metadata)
-        head = self._heads.get(key)
-        if head is None:
-            head = request_block(self._addr, "https" if self._tls else "http", method, metadata)
-            if len(self._heads) >= _HEADS:
-                del self._heads[next(iter(self._heads))]
-            self._heads[key] = head
-        return head
-
     # The way of a call: onto the wire at once, or among those that wait for one.
 
     def _start(self, call: Call) -> None:
@@ -182,9 +154,8 @@ class Channel:
         if self._closed:
             self._fail_soon(call, Status.UNAVAILABLE, "the connection was closed")
             return
-        if call.deadline is not None:
-            call.tick = self._deadlines.add(call, call.deadline)
-            self._watch(call.deadline)
+        if call.deadline is not None and call.deadline < self._due:
+            self._look_at(call.deadline)
         wire = self._wire
         if wire is not None and not self._waiting and wire.connection.may_open():
             self._go(call, wire)
@@ -197,17 +168,23 @@ class Channel:
     def _go(self, call: Call, wire: Wire) -> None:
         block = call.block
         if call.deadline is not None:
-            block += timeout_field(call.deadline - self._loop.time())
+            left = ceil((call.deadline - self._loop.time()) * 1000)
+            block += self._timeouts.get(left) or self._timeout(left)
         wire.go(call, block)
+
+    def _timeout(self, milliseconds: int) -> bytes:
+        if len(self._timeouts) >= _TIMEOUTS:
+            self._timeouts.clear()
+        field = self._timeouts[milliseconds] = timeout_field(milliseconds)
+        return field
 
     def _over(self, call: Call) -> None:
         """Take in that a call has ended; one that the peer never looked at goes out again."""
-        if self._waiting:
-            self._waiting.pop(call, None)
-        if call.tick:
-            self._deadlines.remove(call, call.tick)
         if self._waiting or self._closed or self._wire is None or len(self._wires) > 1:
+            self._waiting.pop(call, None)
             self._loop.call_soon(self._tidy)
+        if call.error is not None:
+            self._flush()  # the peer may have to hear that we gave the call up
         if call.refused and not self._closed and isinstance(call, UnaryCall):
             call.renew()
             self._loop.call_soon(self._start, call)
@@ -239,21 +216,20 @@ class Channel:
 
     # Deadlines: one timer for all calls.
 
-    def _watch(self, when: float) -> None:
+    def _look_at(self, when: float) -> None:
         if self._timer is not None:
-            if self._timer.when() <= when:
-                return
             self._timer.cancel()
-        self._timer = self._loop.call_at(self._deadlines.next() or when, self._expire)
+        self._due = when
+        self._timer = self._loop.call_at(when, self._expire)
 
     def _expire(self) -> None:
-        self._timer = None
-        for call in self._deadlines.due(self._loop.time()):
+        self._timer, self._due = None, inf
+        out = [call for wire in self._wires for call in wire.calls()]
+        expired, upcoming = due([*self._waiting, *out], self._loop.time())
+        if upcoming < inf:
+            self._look_at(upcoming)
+        for call in expired:
             call.fail(Status.DEADLINE_EXCEEDED, "deadline exceeded", sent=call.id != 0)
-        self._flush()
-        upcoming = self._deadlines.next()
-        if upcoming is not None:
-            self._watch(upcoming)
 
     # The wire: made when it is wanted, left when it ends.
 
@@ -313,3 +289,7 @@ class Channel:
             self._leave_alone(connection.away or f"connection to {self._addr} ended at once")
         if self._waiting:
             self._want_wire()
+
+
+def _nothing(_: Call) -> None:
+    """Do nothing at the end of a call: whoever iterates over it sees it."""

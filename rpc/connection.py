@@ -89,8 +89,9 @@ class Connection:
     def may_open(self) -> bool:
         """Return whether the peer takes another stream now."""
         limit = self.outbound.peer.streams
-        room = limit is None or len(self._streams) < limit
-        return room and self.settled and not self.away and not self.outbound.spent()
+        if limit is not None and len(self._streams) >= limit:
+            return False
+        return self.settled and not self.away and self.outbound.next <= MAX_STREAM_ID
 
     def reset(self, stream: Stream, code: ErrorCode) -> None:
         """Give a stream up."""
@@ -142,7 +143,7 @@ class Connection:
             at = start + size
             number &= MAX_STREAM_ID
             if kind == HEADERS and flags & _WHOLE == END_HEADERS and self._plain:
-                self._headers(number, data[start:at], ended=flags & END_STREAM != 0)
+                self._headers(number, data[start:at], flags & END_STREAM != 0)
             elif kind == DATA and self._plain:
                 self._data(number, flags, data[start:at])
             else:
@@ -161,7 +162,7 @@ class Connection:
             if flags & (PADDED | PRIORITISED):
                 payload = frames.unpadded(payload, flags)
             if flags & END_HEADERS:
-                self._headers(number, payload, ended=flags & END_STREAM != 0)
+                self._headers(number, payload, flags & END_STREAM != 0)
             else:
                 self._block = (number, flags, [payload])
                 self._plain = False
@@ -174,7 +175,7 @@ class Connection:
             if other is not None:
                 other(number, flags, payload)
 
-    def _headers(self, number: int, block: bytes, *, ended: bool) -> None:
+    def _headers(self, number: int, block: bytes, ended: bool, /) -> None:
         self.useful += 1
         self._idle_frames = 0
         stream = self._streams.get(number)
@@ -183,11 +184,13 @@ class Connection:
             return
         if ended:
             self._end_receiving(stream)
-        stream.on_headers(block, ended=ended)
+        stream.on_headers(block, ended)
 
     def _data(self, number: int, flags: int, payload: bytes) -> None:
         size = len(payload)
-        self._take_room(size)
+        self._room -= size
+        if self._room < ROOM // 2:
+            self._make_room()
         stream = self._streams.get(number)
         if stream is None or not stream.receiving:
             self._let_pass(number, "DATA")
@@ -206,16 +209,14 @@ class Connection:
             self._idle()
         if ended:
             self._end_receiving(stream)
-        stream.on_data(payload, ended=ended)
+        stream.on_data(payload, ended)
 
-    def _take_room(self, size: int) -> None:
-        """Count what came, on whatever stream; how fast each is read is the streams' affair."""
-        self._room -= size
+    def _make_room(self) -> None:
+        """Let the peer send more, on whatever stream; how fast each is read is its own affair."""
         if self._room < 0:
             raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "more data than our window")
-        if self._room < ROOM // 2:
-            self.outbound.frames.append(frames.window_update(0, ROOM - self._room))
-            self._room = ROOM
+        self.outbound.frames.append(frames.window_update(0, ROOM - self._room))
+        self._room = ROOM
 
     def _end_receiving(self, stream: Stream) -> None:
         stream.receiving = False
@@ -239,7 +240,7 @@ class Connection:
         if flags & END_HEADERS:
             self._block = None
             self._plain = True
-            self._headers(number, b"".join(pieces), ended=first & END_STREAM != 0)
+            self._headers(number, b"".join(pieces), first & END_STREAM != 0)
 
     def _settings(self, number: int, flags: int, payload: bytes) -> None:
         _on_connection(number, "SETTINGS")

@@ -6,7 +6,6 @@ Source: gRPC over HTTP/2; statuses for HTTP ones: "HTTP to gRPC Status Code Mapp
 import re
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
-from math import ceil
 
 from rpc.headers import Fields, block
 from rpc.status import Status
@@ -31,11 +30,13 @@ _MOST_MS = 99_999_999  # eight digits, the most that a timeout may have
 class Head:
     """A header block of a response: its initial or its trailing metadata.
 
-    `http` is 0 in trailers; `status` None where there is no grpc-status.
+    `http` is 0 in trailers; `status` None where there is no grpc-status. `opens`: it is the head of
+    an answer of gRPC, and an answer follows.
     """
 
     http: int
     grpc: bool
+    opens: bool
     encoding: bytes
     status: Status | None
     details: str
@@ -54,9 +55,11 @@ def read_head(fields: Fields) -> Head:
     """Return what a header block of a response says; a malformed part reads as if absent."""
     told = dict(fields)
     http, status = told.get(b":status", b"0"), told.get(b"grpc-status")
+    grpc = told.get(b"content-type", b"").startswith(b"application/grpc")
     return Head(
         http=int(http) if http.isdigit() and len(http) == 3 else 0,
-        grpc=told.get(b"content-type", b"").startswith(b"application/grpc"),
+        grpc=grpc,
+        opens=grpc and http == b"200" and status is None,
         encoding=told.get(b"grpc-encoding", b"identity"),
         status=None if status is None else _status(status),
         details=_unquoted(told.get(b"grpc-message", b"")).decode("utf-8", "replace"),
@@ -86,9 +89,9 @@ def request_block(authority: str, scheme: str, method: str, metadata: Metadata) 
     return block([*fields, *(_write(name, value) for name, value in metadata)])
 
 
-def timeout_field(seconds: float) -> bytes:
-    """Return the `grpc-timeout` of a request, in milliseconds, at least one."""
-    value = b"%dm" % min(max(1, ceil(seconds * 1000)), _MOST_MS)
+def timeout_field(milliseconds: int) -> bytes:
+    """Return the `grpc-timeout` of a request; it is of one millisecond at least."""
+    value = b"%dm" % min(max(1, milliseconds), _MOST_MS)
     return b"%b%c%b" % (_TIMEOUT, len(value), value)
 
 

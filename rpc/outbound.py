@@ -49,7 +49,7 @@ class Outbound:
         """Return whether the numbers for streams are used up: another connection is needed."""
         return self.next > frames.MAX_STREAM_ID
 
-    def open(self, stream: Stream, block: bytes, data: bytes, *, ended: bool) -> None:
+    def open(self, stream: Stream, block: bytes, data: bytes, ended: bool, /) -> None:
         """Open a stream with a header block and its first data, which may be empty."""
         number = stream.id = self.next
         self.next = number + 2

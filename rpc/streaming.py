@@ -82,3 +82,23 @@ class Stream:
     async def _change(self) -> None:
         self._changed.clear()
         await self._changed.wait()
+
+
+async def streamed(stream: Stream, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Send a stream of requests and yield the answers as they come.
+
+    Ends when the peer ends the stream. Raises RpcError as the call ends with one, and what making a
+    request raised.
+    """
+    sending = asyncio.ensure_future(stream.send_all(requests))
+    try:
+        async for answer in stream:
+            yield answer
+    except RpcError:
+        if sending.done() and not sending.cancelled():
+            sending.result()
+        raise
+    finally:
+        stream.cancel()
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)

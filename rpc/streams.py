@@ -29,12 +29,14 @@ class Stream(ABC):
         self.pending: deque[memoryview] | None = None
         self.ending = False
 
+    # Flags are positional where every frame passes: a keyword costs as much as the call itself.
+
     @abstractmethod
-    def on_headers(self, block: bytes, *, ended: bool) -> None:
+    def on_headers(self, block: bytes, ended: bool, /) -> None:
         """Take a header block; `ended`: nothing follows."""
 
     @abstractmethod
-    def on_data(self, data: bytes, *, ended: bool) -> None:
+    def on_data(self, data: bytes, ended: bool, /) -> None:
         """Take data; what has been used up is told with `Connection.use_up`."""
 
     @abstractmethod

@@ -93,6 +93,12 @@ class Wire(asyncio.Protocol):
             self._keepalive.begin(self._loop.time())
             self._look_later()
 
+    def calls(self) -> list[Call]:
+        """Return the calls under way."""
+        return [
+            call for call in self.connection.outbound.streams.values() if isinstance(call, Call)
+        ]
+
     def flush_soon(self) -> None:
         """Write what there is to write at the end of this turn of the loop, in one piece."""
         if not self._flushing:
@@ -115,11 +121,9 @@ class Wire(asyncio.Protocol):
         if not self.settled.done():
             self.settled.set_exception(RpcError(status, words, sent=False))
             self.settled.exception()  # nobody may be waiting for it any more
-        outbound = self.connection.outbound
-        for stream in list(outbound.streams.values()):
-            outbound.drop(stream)
-            if isinstance(stream, Call):
-                stream.fail(status, words)
+        for call in self.calls():
+            self.connection.outbound.drop(call)
+            call.fail(status, words)
         if self._transport is not None:
             self._flush()
             if self._transport.get_write_buffer_size():

@@ -45,9 +45,12 @@ def test_http_has_statuses_of_its_own(status: int) -> None:
 
 
 def record() -> Record:
-    return Record(
-        sid="s" * 32, accepted=1.0, received=1.5, upstream=0.25, attempts=2, instance="a:1"
-    )
+    told = Record("s" * 32, 1.0)
+    told.received = 1.5
+    for _ in range(2):
+        told.began("a:1", 1.5)
+        told.over(1.625)
+    return told
 
 
 def headers(answer: Answer) -> dict[str, str]:

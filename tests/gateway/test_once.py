@@ -42,6 +42,14 @@ class Place:
         self.errors.append(error)
 
 
+class Over:
+    """A call that ended well."""
+
+    def outcome(self) -> bytes:
+        meta = MetaDesc(name="said", dataType=0)
+        return LoaderOutput(pl=[Payload(meta=meta, data=b"hi")]).SerializeToString()
+
+
 class World:
     """All that a path is handed."""
 
@@ -57,7 +65,7 @@ class World:
         )  # fmt: skip
         self.record = Record("s" * 32, 0.0, "POST", "/v1/private/probe", "9.9.9.9")
 
-    def pick(self, _: Any, exclude: Any) -> Any:
+    def pick(self, _: str, __: str, exclude: Any) -> Any:
         for place in self.places:
             if place.addr not in exclude:
                 return place
@@ -73,11 +81,6 @@ def end(steps: Steps, sent: Any) -> Answer:
         steps.throw(sent) if isinstance(sent, Exception) else steps.send(sent)
     answer: Answer = stopped.value.value
     return answer
-
-
-def good() -> bytes:
-    meta = MetaDesc(name="said", dataType=0)
-    return LoaderOutput(pl=[Payload(meta=meta, data=b"hi")]).SerializeToString()
 
 
 def told() -> bytes:
@@ -98,7 +101,7 @@ def test_body_then_a_call_then_the_answer() -> None:
     assert frame.headers["sid"] == "s" * 32
     assert world.places[0].held == 1
     world.now = 1.5
-    answer = end(steps, good())
+    answer = end(steps, Over())
     assert answer.status == 200
     payload = json.loads(answer.body)["payload"]
     assert base64.b64encode(b"hi").decode() in json.dumps(payload)
@@ -131,7 +134,7 @@ def test_a_full_instance_is_left_for_one_other() -> None:
     assert second.target.addr == "b:1"
     answer = end(steps, AseError(FULL))
     assert answer.status == 503
-    assert world.record.retried == ["full"]
+    assert world.record.retried == ("full",)
     assert [place.held for place in world.places] == [0, 0, 0]
 
 

@@ -104,4 +104,4 @@ def test_nobody_is_an_error() -> None:
     with pytest.raises(AseError, match="'other'"):
         balancer.acquire("other", "d")
     with pytest.raises(AseError):
-        balancer.acquire("ocr", "d", exclude=["a:1"])
+        balancer.acquire("ocr", "d", ["a:1"])

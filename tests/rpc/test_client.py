@@ -11,6 +11,7 @@ import pytest
 
 from rpc.client import Channel
 from rpc.status import RpcError, Status
+from rpc.streaming import streamed
 
 ECHO, FAIL, HOLD, MANY = "/t.T/Echo", "/t.T/Fail", "/t.T/Hold", "/t.T/Many"
 
@@ -163,7 +164,7 @@ def test_a_stream(peer: Peer, counts: list[int]) -> None:
 
     async def main() -> None:
         channel = Channel(peer.addr)
-        answers = [answer async for answer in channel.stream(MANY, requests())]
+        answers = [answer async for answer in streamed(channel.open(MANY), requests())]
         assert answers == [bytes([c]) for c in counts for _ in range(c)]
         await channel.close()
 

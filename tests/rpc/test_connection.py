@@ -30,10 +30,10 @@ class Told(Stream):
         super().__init__()
         self.log: list[Any] = []
 
-    def on_headers(self, block: bytes, *, ended: bool) -> None:
+    def on_headers(self, block: bytes, ended: bool, /) -> None:
         self.log.append(("headers", block, ended))
 
-    def on_data(self, data: bytes, *, ended: bool) -> None:
+    def on_data(self, data: bytes, ended: bool, /) -> None:
         self.log.append(("data", data, ended))
 
     def on_reset(self, code: int) -> None:
@@ -73,7 +73,7 @@ def met(peer: h2.connection.H2Connection) -> Connection:
 def opened(connection: Connection, data: bytes = b"", *, ended: bool = True) -> Told:
     stream = Told()
     head = (NO_TABLE if connection.outbound.next == 1 else b"") + REQUEST
-    connection.outbound.open(stream, head, data, ended=ended)
+    connection.outbound.open(stream, head, data, ended)
     return stream
 
 

@@ -16,6 +16,7 @@ from grpc import aio
 
 from rpc.client import Channel
 from rpc.status import RpcError, Status
+from rpc.streaming import streamed
 from tests.harness import ROOT
 
 BIG = 64 << 20
@@ -49,13 +50,12 @@ class Ours:
         self, method: str, data: bytes, *, timeout: float = 20, metadata: Told = ()
     ) -> dict[str, Any]:
         over = asyncio.Event()
-        call = self.channel.begin(
-            f"/t.T/{method}", data, timeout=timeout, metadata=metadata, done=lambda _: over.set()
-        )
+        head = self.channel.head(f"/t.T/{method}", metadata)
+        call = self.channel.begin(head, data, timeout, lambda _: over.set())
         try:
             await over.wait()
         finally:
-            self.channel.cancel(call)
+            call.cancel()
         error = call.error
         return {
             "status": (error.status if error else Status.OK).name,
@@ -66,7 +66,7 @@ class Ours:
         }
 
     async def stream(self, method: str, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for answer in self.channel.stream(f"/t.T/{method}", requests):
+        async for answer in streamed(self.channel.open(f"/t.T/{method}"), requests):
             yield answer
 
     async def close(self) -> None:

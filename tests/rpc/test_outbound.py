@@ -70,7 +70,7 @@ def test_a_head_larger_than_a_frame_is_cut() -> None:
     from tests.rpc.test_connection import REQUEST
 
     head = b"\x20" + REQUEST + literal(b"x-long", b"y" * 40_000)
-    connection.outbound.open(stream, head, b"", ended=True)
+    connection.outbound.open(stream, head, b"", True)
     events = peer.receive_data(sent(connection))
     (request,) = [event for event in events if isinstance(event, h2.events.RequestReceived)]
     assert dict(request.headers)[b"x-long"] == b"y" * 40_000

@@ -65,12 +65,16 @@ class Place:
 class Caller:
     """Answers what the test says."""
 
-    outcome: bytes | AseError | None = NOTHING
+    came: bytes | Exception = NOTHING
 
     def begin(self, attempt: Any, done: Callable[[Any], None]) -> Any:
-        if self.outcome is not None:
-            asyncio.get_running_loop().call_soon(done, self.outcome)
+        asyncio.get_running_loop().call_soon(done, self)
         return self
+
+    def outcome(self) -> bytes:
+        if isinstance(self.came, Exception):
+            raise self.came
+        return self.came
 
     def cancel(self) -> None: ...
 
@@ -137,7 +141,7 @@ def same(lanes: tuple[Laned, Laned], sent: bytes, outcome: Any = NOTHING) -> byt
     """Send to both; return the one answer they gave, having compared their logs too."""
     answers, lines = [], []
     for lane in lanes:
-        lane.caller.outcome = outcome
+        lane.caller.came = outcome
         lane.lines.clear()
         answers.append(lane.answer(sent))
         lines.append(list(lane.lines))

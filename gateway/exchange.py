@@ -1,0 +1,105 @@
+"""What passes on one connection: once-requests in, in turn, and the answers out."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from gateway import heads
+from gateway.answers import Answer, written
+from gateway.clocks import Patience
+from gateway.door import Door
+from gateway.lane import Asked, Lane, OnceCycle
+from gateway.turns import Turns
+
+_SAID = b"\r\nconnection: close\r\n"
+_CLOSE = b"connection: close\r\n"
+
+
+class Server(Protocol):
+    """uvicorn's state of a server."""
+
+    default_headers: list[tuple[bytes, bytes]]
+
+
+class Exchange:
+    """The lane's side of a connection.
+
+    `over` is called after each answer, `leave` after the last one; `running` holds the requests
+    that a drain waits for.
+    """
+
+    __slots__ = (
+        "_again", "_client", "_door", "_key", "_leave", "_over", "_patience", "_running",
+        "_server", "_transport", "_turns",
+    )  # fmt: skip
+
+    def __init__(
+        self, door: Door, server: Server, transport: asyncio.Transport, turns: Turns,
+        patience: Patience, running: set[Any], client: str,
+        over: Callable[[], None], leave: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._door = door
+        self._server = server
+        self._transport = transport
+        self._turns = turns
+        self._patience = patience
+        self._running = running
+        self._client = client
+        self._over = over
+        self._leave = leave
+        self._key = b""
+        self._again = False
+
+    def serve(self, data: bytes) -> bool:
+        """Serve a read that is one whole once-request, its head known; return whether it was."""
+        door, cut = self._door, heads.cut(data)
+        self._again = False
+        if door.lane is None or cut is None:
+            return False
+        asked = door.heads.get(cut.key)
+        if asked is None:
+            self._again, self._key = cut.key == self._key, cut.key
+            return False
+        if cut.begin + cut.size != len(data) or cut.size > door.limits.body:
+            return False
+        once = self.cycle(door.lane, asked)
+        if not self._turns.seize(once):
+            return False
+        self._patience.rest()
+        once.start()
+        once.take(data[cut.begin :])
+        once.end_body()
+        return True
+
+    def cycle(self, lane: Lane, asked: Asked) -> OnceCycle:
+        """Return a request that has come, and is to be started when its turn comes."""
+        return OnceCycle(lane, self, self._running, asked, self._client)
+
+    def learn(self, asked: Asked | None) -> None:
+        """Take in what the parser made of a head; None: no once-request.
+
+        Only the first head of a read is the one that `serve` saw. It is kept if it came before.
+        """
+        again, self._again = self._again, False
+        if again and asked is not None and asked.repeats():
+            self._door.heads.learn(self._key, asked.without_length())
+
+    def send_continue(self) -> None:
+        """Ask for a body that the client holds back."""
+        self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def send_answer(self, cycle: OnceCycle, answer: Answer) -> None:
+        """Write an answer of the lane."""
+        if self._turns.running is not cycle or self._transport.is_closing():
+            return
+        if self.write(answer, not cycle.keep_alive or self._door.draining()):
+            self._leave()
+        else:
+            self._over()
+
+    def write(self, answer: Answer, last: bool, /) -> bool:
+        """Write an answer; return whether it says that it is the connection's last."""
+        said = _SAID in answer.head
+        first = self._door.lines.of(self._server.default_headers)
+        self._transport.write(written(answer, first, _CLOSE if last and not said else b""))
+        return last or said

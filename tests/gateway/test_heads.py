@@ -1,0 +1,66 @@
+"""Heads that come again: known by their bytes, and by all of them but the digits of the length."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.heads import Heads, cut, repeatable
+
+
+def head(*lines: str, length: int = 12) -> bytes:
+    told = ["POST /v1/private/a HTTP/1.1", "host: a", f"Content-Length: {length}", *lines]
+    return "\r\n".join([*told, "", ""]).encode()
+
+
+def test_a_head_is_cut_at_its_length_and_its_end() -> None:
+    told = cut(head("x-a: 1") + b"{}")
+    assert told is not None
+    assert told.key == b"POST /v1/private/a HTTP/1.1\r\nhost: a\r\nContent-Length: \r\nx-a: 1"
+    assert (told.begin, told.size) == (len(head("x-a: 1")), 12)
+
+
+@given(st.integers(1, 999_999_999), st.integers(1, 999_999_999))
+def test_heads_that_differ_in_their_length_alone_have_one_key(one: int, other: int) -> None:
+    first, second = cut(head(length=one)), cut(head(length=other))
+    assert first is not None
+    assert second is not None
+    assert first.key == second.key
+    assert (first.size, second.size) == (one, other)
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40))
+def test_one_key_is_one_head_but_for_the_digits(one: bytes, other: bytes) -> None:
+    """Whatever stands around: equal keys come of heads that are equal without their digits."""
+    told = [cut(b"POST / HTTP/1.1\r\nlength: 7" + rest + b"\r\n\r\n") for rest in (one, other)]
+    if told[0] is not None and told[1] is not None and told[0].key == told[1].key:
+        assert one.lstrip(b"0123456789") == other.lstrip(b"0123456789")
+
+
+def test_what_is_not_plain_is_left_to_the_parser() -> None:
+    for data in (
+        b"POST / HTTP/1.1\r\nContent-Length: 12\r\n",  # not whole
+        b"POST / HTTP/1.1\r\nhost: a\r\n\r\n",  # no length
+        head(length=0), b"POST / HTTP/1.1\r\nContent-Length: 012\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 1 2\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: +12\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 1234567890\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: a\r\n\r\nContent-Length: 12\r\n",  # within the body
+    ):  # fmt: skip
+        assert cut(data) is None, data
+
+
+def test_only_the_value_of_content_length_may_be_left_out() -> None:
+    assert repeatable(b"POST / HTTP/1.1\r\ncoNTent-length: ")
+    assert not repeatable(b"POST / HTTP/1.1\r\nx-content-length: ")
+    assert not repeatable(b"POST / HTTP/1.1\r\nx: content-length: \r\ncontent-length: 5")
+    assert not repeatable(b"POST / HTTP/1.1\nx: y\r\ncontent-length: ")
+    assert not repeatable(b"\r\nPOST / HTTP/1.1\r\ncontent-length: ")
+    assert not repeatable(b"POST / HTTP/1.1\r\nx: %s\r\ncontent-length: " % (b"y" * 2048))
+
+
+def test_only_so_many_are_kept() -> None:
+    heads: Heads[int] = Heads()
+    keys = [b"POST /%d HTTP/1.1\r\ncontent-length: " % number for number in range(600)]
+    for number, key in enumerate(keys):
+        heads.learn(key, number)
+    assert heads.get(keys[0]) is None
+    assert [heads.get(key) for key in keys[-512:]] == list(range(88, 600))
