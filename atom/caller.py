@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from atom.dialects import DIALECTS, Dialect
 from rpc.calls import UnaryCall
@@ -12,7 +12,7 @@ from rpc.status import RpcError, Status
 from schemas.errors import DEADLINE, FULL, LOST, UNREACHABLE, AseError, Fault
 
 # As a word of its own: a length in some other refusal may hold the digits too.
-_SAYS_FULL = re.compile(rf"\b{FULL.code}\b")
+_SAYS_FULL: Final = re.compile(rf"\b{FULL.code}\b")
 
 
 class Target(Protocol):

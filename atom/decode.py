@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring
-from typing import Any
+from typing import Any, Final
 
 import jiter
 import pybase64
@@ -22,9 +22,10 @@ from schemas.errors import BAD_OUTPUT, BAD_REPLY, AseError, loader_fault
 from schemas.service import DataType, Service
 from schemas.wire import LoaderOutput, MetaDesc
 
-_NUMBER = re.compile(r"[+-]?[0-9]{1,100}(?:\.[0-9]{1,100})?(?:[eE][+-]?[0-9]{1,3})?")
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,100}(?:\.[0-9]{1,100})?(?:[eE][+-]?[0-9]{1,3})?")
 _Retype = Callable[[str], str]
-_MOST, _LONGEST = 256, 1024  # metas remembered, and bytes of one
+_MOST: Final = 256  # metas remembered, and bytes of one
+_LONGEST: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ def _as_boolean(text: str) -> str:
     return text if text in ("true", "false") else _quote(text)
 
 
-_RETYPES: dict[str, _Retype] = {
+_RETYPES: Final[dict[str, _Retype]] = {
     "integer": _as_number,
     "number": _as_number,
     "boolean": _as_boolean,

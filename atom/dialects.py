@@ -6,6 +6,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from google.protobuf.message import DecodeError
 
@@ -58,7 +59,7 @@ def _unwrap_xsf(answer: bytes) -> bytes:
     return reply.data[0].data
 
 
-DIALECTS = {
+DIALECTS: Final = {
     "native": Dialect("/ase.v1.Loader/Infer", _wrap_native, _unwrap_native),
     "xsf": Dialect("/utils.XsfCall/call", _wrap_xsf, _unwrap_xsf),
 }

@@ -4,8 +4,7 @@ The mapping is DESIGN's (section 3, "JSON -> LoaderInput"): `params` are the sca
 `expect` every declared accept whether asked for or not, `headers` the envelope's and the gateway's.
 """
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Final
 
 import pybase64
 
@@ -15,13 +14,17 @@ from schemas.service import DataType, Service
 from schemas.text import as_text
 from schemas.wire import LoaderInput, MetaDesc
 
-_FIELDS = {field.name: field.number for field in LoaderInput.DESCRIPTOR.fields}
-_HEADERS, _PARAMS = tag(_FIELDS["headers"]), tag(_FIELDS["params"])
-_EXPECT, _PAYLOAD = tag(_FIELDS["expect"]), tag(_FIELDS["pl"])
-_META, _DATA = tag(1), tag(2)
-_ATTRIBUTE = tag(MetaDesc.DESCRIPTOR.fields_by_name["attribute"].number)
-_MOST, _LONGEST = 512, 128  # entries of a map remembered, and bytes of one
-_NOTHING: Mapping[str, Any] = {}
+_FIELDS: Final = {field.name: field.number for field in LoaderInput.DESCRIPTOR.fields}
+_HEADERS: Final = tag(_FIELDS["headers"])
+_PARAMS: Final = tag(_FIELDS["params"])
+_EXPECT: Final = tag(_FIELDS["expect"])
+_PAYLOAD: Final = tag(_FIELDS["pl"])
+_META: Final = tag(1)
+_DATA: Final = tag(2)
+_ATTRIBUTE: Final = tag(MetaDesc.DESCRIPTOR.fields_by_name["attribute"].number)
+_MOST: Final = 512  # entries of a map remembered, and bytes of one
+_LONGEST: Final = 128
+_NOTHING: Final[dict[str, Any]] = {}  # nobody writes to it
 
 
 class Encoder:
@@ -39,7 +42,7 @@ class Encoder:
         self._headers, self._params = _Entries(_HEADERS), _Entries(_PARAMS)
         self._attributes = _Entries(_ATTRIBUTE)
 
-    def encode(self, body: Mapping[str, Any], facts: Mapping[str, str]) -> bytes:
+    def encode(self, body: dict[str, Any], facts: dict[str, str]) -> bytes:
         """Return the serialised frame of a body that its schema has found valid.
 
         `facts` are the gateway's own headers (sid, client_ip, service_id, route); they stand over
@@ -47,7 +50,7 @@ class Encoder:
         data that is not canonical base64 and for members that the service does not declare.
         """
         pieces = [self._lead]
-        asked: dict[str, Mapping[str, Any]] = {}
+        asked: dict[str, dict[str, Any]] = {}
         params: dict[str, Any] = {}
         for nick, told in _object(body, "parameter").items():
             accepts = self._nicks.get(nick)
@@ -55,13 +58,14 @@ class Encoder:
                 raise AseError(BAD_REQUEST, f"$.parameter.{nick[:64]}: is not known here")
             for name, value in _members(told, f"$.parameter.{nick}").items():
                 if name in accepts:
-                    asked[name] = value if type(value) is dict else {}
+                    asked[name] = value if isinstance(value, dict) else {}
                 else:
                     params[name] = value
         self._entries(pieces, self._headers, _object(body, "header"), facts)
         for name, text in facts.items():
             pieces.append(self._headers.entry(name, text))
-        self._entries(pieces, self._params, params, _NOTHING)
+        if params:
+            self._entries(pieces, self._params, params, _NOTHING)
         if asked:
             for name, meta in self._accepts.items():
                 described = self._described(meta, asked.get(name, _NOTHING), _NOTHING)
@@ -76,24 +80,23 @@ class Encoder:
         known = self._inputs.get(name)
         if known is None:
             raise AseError(BAD_REQUEST, f"$.payload.{name[:64]}: is not known here")
-        if type(told) is not dict:
+        if not isinstance(told, dict):
             raise AseError(BAD_REQUEST, f"$.payload.{name}: must be of type object")
         described = self._described(known.meta, told, known.without)
         data = _data(name, known.key, told.get(known.key, ""))
         head = _META + varint(len(described)) + described + _DATA + varint(len(data))
-        pieces += (_PAYLOAD, varint(len(head) + len(data)), head, data)
+        pieces.append(_PAYLOAD + varint(len(head) + len(data)) + head)
+        pieces.append(data)
 
-    def _described(
-        self, meta: bytes, told: Mapping[str, Any], without: Collection[str], /
-    ) -> bytes:
+    def _described(self, meta: bytes, told: dict[str, Any], without: dict[str, Any], /) -> bytes:
         """Return a MetaDesc; all members but those in `without` are its attributes."""
         pieces = [meta]
         self._entries(pieces, self._attributes, told, without)
         return b"".join(pieces)
 
     def _entries(
-        self, pieces: list[bytes], entries: "_Entries", members: Mapping[str, Any],
-        without: Collection[str], /,
+        self, pieces: list[bytes], entries: "_Entries", members: dict[str, Any],
+        without: dict[str, Any], /,
     ) -> None:  # fmt: skip
         """Add the entries of a map, all members but those in `without`."""
         known = entries.known
@@ -102,7 +105,8 @@ class Encoder:
                 continue
             kind = type(value)
             text = value if kind is str or kind is int else as_text(value)
-            pieces.append(known.get((name, text)) or entries.entry(name, text))
+            told = known.get((name, text))
+            pieces.append(entries.entry(name, text) if told is None else told)
 
 
 class _Entries:
@@ -137,20 +141,20 @@ class _Input:
     def __init__(self, name: str, kind: DataType) -> None:
         self.key = kind.key
         self.meta = _meta(name, kind)
-        self.without = (kind.key,)
+        self.without: dict[str, Any] = {kind.key: None}
 
 
 def _meta(name: str, kind: DataType) -> bytes:
     return MetaDesc(name=name, dataType=int(kind)).SerializeToString()
 
 
-def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _object(body: dict[str, Any], name: str) -> dict[str, Any]:
     return _members(body.get(name), f"$.{name}")
 
 
-def _members(value: Any, path: str) -> Mapping[str, Any]:
+def _members(value: Any, path: str) -> dict[str, Any]:
     """Return the members of an object; null has none. An open schema lets other types come here."""
-    if type(value) is dict:
+    if isinstance(value, dict):
         return value
     if value is not None:
         raise AseError(BAD_REQUEST, f"{path}: must be of type object")

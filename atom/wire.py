@@ -4,6 +4,8 @@ A frame is written once per request, from parts of which most are known when a s
 put together by hand it costs a fraction of building messages. Source: protobuf "Encoding".
 """
 
+from typing import Final
+
 
 def varint(number: int) -> bytes:
     """Return a number that is not negative as a varint."""
@@ -17,7 +19,7 @@ def varint(number: int) -> bytes:
     return bytes(coded)
 
 
-_SMALL = [bytes((number,)) for number in range(128)]
+_SMALL: Final = [bytes((number,)) for number in range(128)]
 
 
 def tag(field: int) -> bytes:
@@ -89,4 +91,8 @@ def _length(frame: bytes, at: int) -> tuple[int, int]:
 
 
 # The tags of LoaderOutput and Payload; their numbers never change (reference "ase-wire" 3.2).
-_OUTPUT_ID, _STATUS, _OUTPUT_PAYLOAD, _META, _DATA = 0x0A, 0x20, 0x2A, 0x0A, 0x12
+_OUTPUT_ID: Final = 0x0A
+_STATUS: Final = 0x20
+_OUTPUT_PAYLOAD: Final = 0x2A
+_META: Final = 0x0A
+_DATA: Final = 0x12

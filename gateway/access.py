@@ -3,9 +3,19 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from gateway.record import Record
+
+# Templates are filled in by one operation, compiled or not.
+_TIME: Final = (
+    '{"time": "%s.%03d+00:00", "level": "info", "logger": "ase.access", "message": "request", '
+)
+_GOOD: Final = (
+    '%s"sid": "%s", "method": "%s", "path": "%s", "client": "%s", "service": "%s", '
+    '"instance": "%s", "status": %d, "code": 0, "attempts": %d, "total_ms": %.3f, '
+    '"upstream_ms": %s, "overhead_ms": %s}'
+)
 
 
 class AccessLog:
@@ -17,26 +27,26 @@ class AccessLog:
     def __init__(self, put: Callable[[str], None], wall: Callable[[], float]) -> None:
         self._put = put
         self._wall = wall
-        self._second = -1
-        self._prefix = ""
+        self._now = self._second = -1
+        self._head = self._told = ""
 
     def write(self, record: Record) -> None:
         """Write a line."""
-        total = (record.answered - record.accepted) * 1000
-        upstream, overhead = record.upstream * 1000, record.overhead * 1000
+        total = (record.answered - record.accepted) * 1000.0
         if record.code:
-            self._put(self._line(record, total, upstream, overhead))
+            self._put(self._line(record, total))
             return
         # Of a good request every text is plain: ids, addresses, a path that led to a service.
         self._put(
-            f'{self._time()}"sid": "{record.sid}", "method": "{record.method}", '
-            f'"path": "{record.path}", "client": "{record.client}", "service": "{record.service}", '
-            f'"instance": "{record.instance}", "status": {record.status}, "code": 0, '
-            f'"attempts": {record.attempts}, "total_ms": {total:.3f}, '
-            f'"upstream_ms": {upstream:.3f}, "overhead_ms": {overhead:.3f}}}'
-        )
+            _GOOD
+            % (
+                self._time(), record.sid, record.method, record.path, record.client,
+                record.service, record.instance, record.status, record.attempts, total,
+                record.upstream_ms, record.overhead_ms,
+            )
+        )  # fmt: skip
 
-    def _line(self, record: Record, total: float, upstream: float, overhead: float) -> str:
+    def _line(self, record: Record, total: float) -> str:
         fields: dict[str, Any] = {
             "sid": record.sid,
             "method": record.method,
@@ -48,21 +58,21 @@ class AccessLog:
             "code": record.code,
             "attempts": record.attempts,
             "total_ms": round(total, 3),
-            "upstream_ms": round(upstream, 3),
-            "overhead_ms": round(overhead, 3),
+            "upstream_ms": round(record.upstream * 1000, 3),
+            "overhead_ms": round(record.overhead * 1000, 3),
         }
         if record.fault:
             fields |= {"fault": record.fault, "detail": record.detail[:512]}
         return self._time() + json.dumps(fields)[1:]
 
     def _time(self) -> str:
-        """Return the head of a line; the second is written once for all its requests."""
-        now = self._wall()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._prefix = f'{{"time": "{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}.'
-        return (
-            f'{self._prefix}{int((now - second) * 1000):03d}+00:00", "level": "info", '
-            '"logger": "ase.access", "message": "request", '
-        )
+        """Return the head of a line; it is the same for all lines of a millisecond."""
+        now = int(self._wall() * 1000.0)
+        if now != self._now:
+            self._now = now
+            second, millisecond = divmod(now, 1000)
+            if second != self._second:
+                self._second = second
+                self._told = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            self._head = _TIME % (self._told, millisecond)
+        return self._head

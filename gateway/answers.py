@@ -6,6 +6,7 @@ The table is DESIGN's section 3. Every answer of the gateway has the envelope, r
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Final
 
 from gateway.record import Record
 from schemas.errors import (
@@ -23,11 +24,11 @@ from schemas.errors import (
 
 Headers = list[tuple[bytes, bytes]]
 
-_MESSAGE = 2048  # a loader words some of them
+_MESSAGE: Final = 2048  # a loader words some of them
 
-_BY_BLAME = {Blame.CALLER: 400, Blame.LOADER: 502, Blame.OVERLOAD: 503, Blame.HOUSE: 500}
+_BY_BLAME: Final = {Blame.CALLER: 400, Blame.LOADER: 502, Blame.OVERLOAD: 503, Blame.HOUSE: 500}
 
-_BY_FAULT = {
+_BY_FAULT: Final = {
     NO_SERVICE: 404,
     NO_SUB_SERVICE: 404,
     UNREACHABLE: 503,
@@ -37,11 +38,17 @@ _BY_FAULT = {
 }
 
 # The rest of such a message cannot be trusted, or is too much to read: the connection ends.
-_CLOSING = frozenset({400, 408, 413, 414, 431})
+_CLOSING: Final = frozenset({400, 408, 413, 414, 431})
 
 
-_PHRASES = {status.value: status.phrase for status in HTTPStatus}
-_STATUS_LINES = {
+# Templates are filled in by one operation, compiled or not.
+_HEAD: Final = (
+    "content-type: application/json\r\ncontent-length: %d\r\nx-ase-request-id: %s\r\n"
+    "x-ase-overhead-ms: %s\r\nx-ase-upstream-ms: %s\r\nx-ase-attempts: %d\r\n"
+)
+
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
+_STATUS_LINES: Final = {
     status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode()
     for status in range(100, 1000)
 }
@@ -131,10 +138,7 @@ def written(answer: Answer, first: bytes, close: bytes) -> bytes:
 
 
 def _head(record: Record, size: int) -> bytes:
-    instance = f"x-ase-instance: {record.instance}\r\n" if record.instance else ""
-    return (
-        f"content-type: application/json\r\ncontent-length: {size}\r\n"
-        f"x-ase-request-id: {record.sid}\r\nx-ase-overhead-ms: {record.overhead * 1000:.3f}\r\n"
-        f"x-ase-upstream-ms: {record.upstream * 1000:.3f}\r\n"
-        f"x-ase-attempts: {record.attempts}\r\n{instance}"
-    ).encode("ascii")
+    lines = _HEAD % (size, record.sid, record.overhead_ms, record.upstream_ms, record.attempts)
+    if record.instance:
+        lines = f"{lines}x-ase-instance: {record.instance}\r\n"
+    return lines.encode("ascii")

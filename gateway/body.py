@@ -8,17 +8,17 @@ before it is parsed, by a count that cannot be too low.
 import re
 from collections.abc import Iterable
 from math import isfinite
-from typing import Any
+from typing import Any, Final
 
 import jiter
 
 from schemas.errors import BAD_REQUEST, AseError
 
-_FEW = 256
-_MAX_DIGITS = 10**100
-_DIGITS = "request body: a number has more than 100 digits"
+_FEW: Final = 256
+_MAX_DIGITS: Final = 10**100
+_DIGITS: Final = "request body: a number has more than 100 digits"
 # An unclosed string runs to the end: each byte is looked at once, whatever the body.
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 
 
 def parse(body: bytes, max_depth: int, max_nodes: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from gateway import heads
 from gateway.answers import Answer, written
@@ -11,8 +11,8 @@ from gateway.door import Door
 from gateway.lane import Asked, Lane, OnceCycle
 from gateway.turns import Turns
 
-_SAID = b"\r\nconnection: close\r\n"
-_CLOSE = b"connection: close\r\n"
+_SAID: Final = b"\r\nconnection: close\r\n"
+_CLOSE: Final = b"connection: close\r\n"
 
 
 class Server(Protocol):
@@ -29,8 +29,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "_again", "_client", "_door", "_key", "_leave", "_over", "_patience", "_running",
-        "_server", "_transport", "_turns",
+        "_again", "_call_soon", "_client", "_door", "_key", "_leave", "_over", "_patience",
+        "_running", "_server", "_transport", "_turns",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +47,7 @@ class Exchange:
         self._client = client
         self._over = over
         self._leave = leave
+        self._call_soon = asyncio.get_running_loop().call_soon
         self._key = b""
         self._again = False
 
@@ -86,6 +87,7 @@ class Exchange:
 
     def send_continue(self) -> None:
         """Ask for a body that the client holds back."""
+        self._door.outbox.flush()
         self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def send_answer(self, cycle: OnceCycle, answer: Answer) -> None:
@@ -99,7 +101,8 @@ class Exchange:
 
     def write(self, answer: Answer, last: bool, /) -> bool:
         """Write an answer; return whether it says that it is the connection's last."""
-        said = _SAID in answer.head
-        first = self._door.lines.of(self._server.default_headers)
-        self._transport.write(written(answer, first, _CLOSE if last and not said else b""))
+        door, said = self._door, _SAID in answer.head
+        first = door.lines.of(self._server.default_headers)
+        data = written(answer, first, _CLOSE if last and not said else b"")
+        door.outbox.put(self._transport, data, self._call_soon)
         return last or said

@@ -5,11 +5,11 @@ changes. What the parser made of such a head, and every check it passed, holds f
 whenever they come; so it is read once.
 """
 
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
-_MOST = 512
-_LONGEST = 2048
-_DIGITS = 9
+_MOST: Final = 512
+_LONGEST: Final = 2048
+_DIGITS: Final = 9
 
 Meaning = TypeVar("Meaning")
 

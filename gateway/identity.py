@@ -1,12 +1,12 @@
 """Who asks, and in which form: content type and app id. Pure."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from gateway.answers import HttpError
 from schemas.errors import BAD_APP, AseError
 
-_APP_IDS = ("app_id", "appid")
+_APP_IDS: Final = ("app_id", "appid")
 
 
 def check_content(headers: Mapping[bytes, bytes]) -> None:
@@ -37,7 +37,7 @@ def _check_type(told: str) -> None:
 
 
 def check_app_id(
-    body: Mapping[str, Any], headers: Mapping[bytes, bytes], consumer_header: str
+    body: dict[str, Any], headers: Mapping[bytes, bytes], consumer_header: str
 ) -> None:
     """Refuse an envelope without an app id (`app_id`, or the older `appid`), or with another's.
 
@@ -45,8 +45,8 @@ def check_app_id(
     caller in `consumer_header`.
     """
     header = body.get("header")
-    told = []
-    if type(header) is dict:
+    told: list[Any] = []
+    if isinstance(header, dict):
         told = [header[name] for name in _APP_IDS if name in header]
     if not told or not (type(told[0]) is str and told[0] and type(told[-1]) is str and told[-1]):
         raise AseError(BAD_APP, "$.header.app_id: appid cannot be empty")

@@ -1,8 +1,9 @@
 """Request ids. Pure; what is random is handed in."""
 
 from collections.abc import Callable
+from typing import Final
 
-_ENTROPY = 4096  # bytes drawn at once
+_ENTROPY: Final = 4096  # bytes drawn at once
 
 
 class Ids:

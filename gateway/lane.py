@@ -6,7 +6,7 @@ It drives the same steps as the Starlette route, and its answers are the same by
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.access import AccessLog
 from gateway.answers import Answer
@@ -17,7 +17,7 @@ from gateway.parts import Parts
 from gateway.record import Record
 from schemas.errors import CLIENT_GONE, DEADLINE, AseError
 
-PREFIX = "/v1/private/"
+PREFIX: Final = "/v1/private/"
 
 
 @dataclass(frozen=True, slots=True)

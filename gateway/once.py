@@ -6,7 +6,7 @@ or an AseError is thrown into it. Whoever drives it does the I/O (`gateway/cours
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from gateway import body, identity
 from gateway.answers import Answer, failure, success
@@ -24,7 +24,7 @@ from schemas.errors import (
     AseError,
 )
 
-_ATTEMPTS = 2
+_ATTEMPTS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Attempt:
 
 
 Steps = Generator[Body | Attempt, Any, Answer]
-BODY = Body()
+BODY: Final = Body()
 
 
 def serve_once(

@@ -127,6 +127,7 @@ class DoorProtocol(HttpToolsProtocol):
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as pause:
                 if self._should_upgrade():
+                    self._door.outbox.flush()
                     self.handle_websocket_upgrade()
                     return
                 # It is served in this protocol. The parser thinks that another one begins here, and
@@ -342,6 +343,7 @@ class DoorProtocol(HttpToolsProtocol):
         """Close after the last answer; a client that still sends gets the time to read it."""
         self._turns.drop()
         self._deaf = True
+        self._door.outbox.flush()
         if not self._in_message:
             self._close()
             return
@@ -352,6 +354,7 @@ class DoorProtocol(HttpToolsProtocol):
         self._patience.wait(Wait.REST, _LINGER_S)
 
     def _close(self) -> None:
+        self._door.outbox.flush()
         self.transport.close()
         self._reading.begin()  # what is written is not kept for ever for one who does not read
 

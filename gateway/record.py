@@ -1,8 +1,9 @@
 """What is noted of one request on its way, for its headers, its log line and its metrics."""
 
 from collections.abc import Mapping
+from typing import Final
 
-_NONE: Mapping[int, int] = {}
+_NONE: Final[Mapping[int, int]] = {}
 
 
 class Record:
@@ -10,14 +11,14 @@ class Record:
 
     `accepted`, `received` (when the body was whole) and `answered` are seconds of the gateway's
     clock; `upstream` are those spent waiting for loaders, `overhead` those that the gateway itself
-    took, receiving the body not counted. `service` is empty until one was found; `code` and
-    `status` stand once it was answered.
+    took, receiving the body not counted; the two in milliseconds, as texts, are what is told of
+    them. `service` is empty until one was found; `code` and `status` stand once it was answered.
     """
 
     __slots__ = (
         "_called", "accepted", "answered", "attempts", "client", "code", "code_map", "detail",
-        "fault", "instance", "method", "overhead", "path", "received", "retried", "service", "sid",
-        "status", "upstream",
+        "fault", "instance", "method", "overhead", "overhead_ms", "path", "received", "retried",
+        "service", "sid", "status", "upstream", "upstream_ms",
     )  # fmt: skip
 
     def __init__(
@@ -29,6 +30,7 @@ class Record:
         self.path = path
         self.client = client
         self.service = self.instance = self.fault = self.detail = ""
+        self.upstream_ms = self.overhead_ms = "0.000"
         self.code_map = _NONE
         self.retried: tuple[str, ...] = ()
         self.attempts = self.code = self.status = 0
@@ -52,4 +54,6 @@ class Record:
         self.over(now)
         self.status, self.code, self.answered = status, code, now
         overhead = now - (self.received or self.accepted) - self.upstream
-        self.overhead = max(0.0, overhead)
+        self.overhead = overhead = max(0.0, overhead)
+        self.upstream_ms = "%.3f" % (self.upstream * 1000.0)
+        self.overhead_ms = "%.3f" % (overhead * 1000.0)

@@ -3,13 +3,13 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 # Requests that may wait behind the one that runs, before we read no further: up to then we do, to
 # see a client that goes away.
-_MOST = 8
+_MOST: Final = 8
 # And of one read, which may hold thousands.
-_FAR_TOO_MANY = 512
+_FAR_TOO_MANY: Final = 512
 
 
 class Turns:

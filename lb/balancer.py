@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from lb.pick import pick
 from lb.report import Instance
@@ -11,7 +11,7 @@ from lb.table import Entry, Table
 from schemas.errors import NO_INSTANCE, UNREACHABLE, AseError
 
 # How long an instance is left alone that could not be reached, in seconds.
-SHUN_S = 1.0
+SHUN_S: Final = 1.0
 
 
 class Ticket:

@@ -8,18 +8,19 @@ from collections.abc import Collection, Sequence
 from math import inf
 from random import Random
 from statistics import median_low
+from typing import Final
 
 from lb.table import Entry, State
 
 # A slot time is believed when this many requests told it, the last one so many seconds ago. A cold
 # start, or a bad moment, must not mark a loader as slow for ever: nothing would be sent there to
 # prove it wrong.
-_ENOUGH = 20
-_FRESH_S = 5.0
+_ENOUGH: Final = 20
+_FRESH_S: Final = 5.0
 # Slot times this close to the fleet's are the fleet's: what is left is noise, and below a
 # millisecond it is the network's.
-_ALIKE = 0.10
-_ALIKE_MS = 1.0
+_ALIKE: Final = 0.10
+_ALIKE_MS: Final = 1.0
 
 
 def slot_ms(entry: Entry, fleet_ms: float, now: float) -> float:

@@ -6,6 +6,7 @@ The life of an instance is the table TRANSITIONS; an event that has no row there
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from lb.report import Instance, Key, Live, Load, Report
 
@@ -32,9 +33,12 @@ class Event(Enum):
     EXPIRED = "expired"
 
 
-_UP, _DRAINING, _SUSPECT, _GONE = State.UP, State.DRAINING, State.SUSPECT, State.GONE
+_UP: Final = State.UP
+_DRAINING: Final = State.DRAINING
+_SUSPECT: Final = State.SUSPECT
+_GONE: Final = State.GONE
 
-TRANSITIONS: dict[tuple[State, Event], State] = {
+TRANSITIONS: Final[dict[tuple[State, Event], State]] = {
     (_GONE, Event.REPORTED_UP): _UP,
     (_GONE, Event.REPORTED_DRAINING): _DRAINING,
     (_UP, Event.REPORTED_DRAINING): _DRAINING,
@@ -53,7 +57,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (_SUSPECT, Event.EXPIRED): _GONE,
 }
 
-_BY_LIVE = {
+_BY_LIVE: Final = {
     Live.UP: Event.REPORTED_UP,
     Live.DRAINING: Event.REPORTED_DRAINING,
     Live.DOWN: Event.REPORTED_DOWN,

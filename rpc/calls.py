@@ -6,7 +6,7 @@ Source: gRPC over HTTP/2, "Responses"; codes of RST_STREAM by its section "Error
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from rpc.connection import Connection
 from rpc.frames import ErrorCode, code_name
@@ -18,7 +18,7 @@ from rpc.streams import Stream
 
 Over = Callable[[Any], None]
 
-_BY_CODE: dict[int, Status] = {
+_BY_CODE: Final[dict[int, Status]] = {
     ErrorCode.CANCEL: Status.CANCELLED,
     ErrorCode.ENHANCE_YOUR_CALM: Status.RESOURCE_EXHAUSTED,
     ErrorCode.INADEQUATE_SECURITY: Status.PERMISSION_DENIED,

@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import partial
 from math import ceil, inf
 from random import Random, SystemRandom
+from typing import Final
 
 from rpc.backoff import Backoff
 from rpc.calls import Call, StreamCall, UnaryCall
@@ -21,10 +22,10 @@ from rpc.status import RpcError, Status
 from rpc.streaming import Stream
 from rpc.wire import Wire
 
-MESSAGE_LIMIT = 16 * 1024 * 1024
-_HEADS = 256  # request heads kept ready
-_TIMEOUTS = 4096  # and fields of timeouts, by milliseconds
-_PARTING_S = 0.5
+MESSAGE_LIMIT: Final = 16 * 1024 * 1024
+_HEADS: Final = 256  # request heads kept ready
+_TIMEOUTS: Final = 4096  # and fields of timeouts, by milliseconds
+_PARTING_S: Final = 0.5
 
 
 class Channel:

@@ -4,7 +4,7 @@ A client opens streams with odd numbers; a server would take those of its peer. 
 through unread: what they mean is for whoever owns the stream. Source: RFC 9113.
 """
 
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from rpc import frames, streams
 from rpc.frames import (
@@ -35,14 +35,14 @@ from rpc.outbound import Outbound
 from rpc.streams import Stream
 
 # What a peer may send us unasked, on all streams together.
-ROOM = 1 << 24
-FRAME = 1 << 16
-MAX_BLOCK = 1 << 16
+ROOM: Final = 1 << 24
+FRAME: Final = 1 << 16
+MAX_BLOCK: Final = 1 << 16
 # Frames that bring nothing, in a row, before a peer is told to calm down.
-MAX_IDLE_FRAMES = 10_000
+MAX_IDLE_FRAMES: Final = 10_000
 # Streams we gave up whose last frames may still be on their way.
-_GIVEN_UP = 16_384
-_WHOLE = END_HEADERS | PADDED | PRIORITISED
+_GIVEN_UP: Final = 16_384
+_WHOLE: Final = END_HEADERS | PADDED | PRIORITISED
 
 
 class Connection:

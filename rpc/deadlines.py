@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 from math import inf
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 # A look is never sooner than this after the one before, in seconds: thousands of calls with
 # deadlines of their own must not be looked through thousands of times a second.
-TICK = 0.01
+TICK: Final = 0.01
 
 
 class Due(Protocol):

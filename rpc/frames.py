@@ -3,31 +3,45 @@
 Source: RFC 9113, sections 4, 6 and 7.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
+from typing import Final
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-HEAD = 9
-MAX_WINDOW = 2**31 - 1
-MAX_STREAM_ID = 2**31 - 1
-DEFAULT_WINDOW = 65_535
-DEFAULT_FRAME = 16_384
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+HEAD: Final = 9
+MAX_WINDOW: Final = 2**31 - 1
+MAX_STREAM_ID: Final = 2**31 - 1
+DEFAULT_WINDOW: Final = 65_535
+DEFAULT_FRAME: Final = 16_384
 
 # Types and flags are plain integers: they are compared for every frame.
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE = 0, 1, 2, 3, 4, 5
-PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 6, 7, 8, 9
-END_STREAM, ACK, END_HEADERS, PADDED, PRIORITISED = 0x1, 0x1, 0x4, 0x8, 0x20
+DATA: Final = 0
+HEADERS: Final = 1
+PRIORITY: Final = 2
+RST_STREAM: Final = 3
+SETTINGS: Final = 4
+PUSH_PROMISE: Final = 5
+PING: Final = 6
+GOAWAY: Final = 7
+WINDOW_UPDATE: Final = 8
+CONTINUATION: Final = 9
+END_STREAM: Final = 0x1
+ACK: Final = 0x1
+END_HEADERS: Final = 0x4
+PADDED: Final = 0x8
+PRIORITISED: Final = 0x20
 
-_HEAD = Struct(">HBBBL")
-_LONG = Struct(">L")
-_PAIR = Struct(">LL")
-_SETTING = Struct(">HL")
+_HEAD: Final = Struct(">HBBBL")
+_LONG: Final = Struct(">L")
+_PAIR: Final = Struct(">LL")
+_SETTING: Final = Struct(">HL")
 
-unpack_head = _HEAD.unpack_from
+unpack_head: Final[Callable[[bytes, int], tuple[int, int, int, int, int]]] = _HEAD.unpack_from
 """Read a frame head at an offset: (length >> 8, length & 255, type, flags, stream)."""
 
-pack_head = _HEAD.pack
+pack_head: Final[Callable[[int, int, int, int, int], bytes]] = _HEAD.pack
 
 
 class ErrorCode(IntEnum):

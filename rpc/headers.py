@@ -6,7 +6,7 @@ seen for the first time. Source: RFC 7541, sections 4.2 and 6.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from hpack import Decoder, HPACKError
 
@@ -16,11 +16,11 @@ Fields = tuple[tuple[bytes, bytes], ...]
 Meaning = TypeVar("Meaning")
 
 # We keep no table: said once, at the head of the first block of a connection (RFC 7541, 4.2).
-NO_TABLE = b"\x20"
+NO_TABLE: Final = b"\x20"
 
-MAX_LIST = 32 * 1024
-_REMEMBERED = 512
-_REMEMBERED_BYTES = 1024
+MAX_LIST: Final = 32 * 1024
+_REMEMBERED: Final = 512
+_REMEMBERED_BYTES: Final = 1024
 
 
 def literal(name: bytes, value: bytes) -> bytes:

@@ -7,6 +7,7 @@ so it is asked twice in one silence and has long to answer.
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,8 @@ class Manner:
     most: int | None
 
 
-OFTEN = Manner(silence=1.0, patience=1.5, most=None)
-SELDOM = Manner(silence=5.0, patience=20.0, most=2)
+OFTEN: Final = Manner(silence=1.0, patience=1.5, most=None)
+SELDOM: Final = Manner(silence=5.0, patience=20.0, most=2)
 
 
 class Verdict(Enum):

@@ -5,11 +5,12 @@ Source: gRPC over HTTP/2, "Length-Prefixed-Message".
 
 import zlib
 from struct import Struct
+from typing import Final
 
 from rpc.status import RpcError, Status
 
-_PREFIX = Struct(">BL")
-PREFIX = _PREFIX.size
+_PREFIX: Final = Struct(">BL")
+PREFIX: Final = 5
 
 
 def prefix(size: int) -> bytes:

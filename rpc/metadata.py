@@ -6,24 +6,25 @@ Source: gRPC over HTTP/2; statuses for HTTP ones: "HTTP to gRPC Status Code Mapp
 import re
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
+from typing import Final
 
 from rpc.headers import Fields, block
 from rpc.status import Status
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
-_BY_HTTP = {
+_BY_HTTP: Final = {
     400: Status.INTERNAL, 401: Status.UNAUTHENTICATED, 403: Status.PERMISSION_DENIED,
     404: Status.UNIMPLEMENTED, 429: Status.UNAVAILABLE, 502: Status.UNAVAILABLE,
     503: Status.UNAVAILABLE, 504: Status.UNAVAILABLE,
 }  # fmt: skip
-_RESERVED = frozenset({
+_RESERVED: Final = frozenset({
     b"content-type", b"te", b"user-agent", b"grpc-encoding", b"grpc-accept-encoding",
     b"grpc-status", b"grpc-message", b"grpc-timeout", b"date", b"server",
 })  # fmt: skip
-_TIMEOUT = b"\x00" + b"\x0cgrpc-timeout"
-_QUOTED = re.compile(rb"%([0-9A-Fa-f]{2})")
-_MOST_MS = 99_999_999  # eight digits, the most that a timeout may have
+_TIMEOUT: Final = b"\x00" + b"\x0cgrpc-timeout"
+_QUOTED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+_MOST_MS: Final = 99_999_999  # eight digits, the most that a timeout may have
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ and 5.2.
 """
 
 from collections import deque
+from typing import Final
 
 from rpc import frames
 from rpc.frames import (
@@ -22,7 +23,7 @@ from rpc.frames import (
 from rpc.streams import Stream
 
 # What one stream may send before another has its turn.
-_QUANTUM = 1 << 18
+_QUANTUM: Final = 1 << 18
 
 
 class Outbound:
@@ -60,12 +61,14 @@ class Outbound:
         if size > room:
             self._long_block(number, block)
         else:
-            self.frames += (pack_head(size >> 8, size & 255, HEADERS, END_HEADERS, number), block)
+            self.frames.append(pack_head(size >> 8, size & 255, HEADERS, END_HEADERS, number))
+            self.frames.append(block)
         size = len(data)
         if size <= room and size <= window and size <= self._window and not self.blocked:
             if size or ended:
                 flags = END_STREAM if ended else 0
-                self.frames += (pack_head(size >> 8, size & 255, DATA, flags, number), data)
+                self.frames.append(pack_head(size >> 8, size & 255, DATA, flags, number))
+                self.frames.append(data)
                 stream.window = window - size
                 self._window -= size
                 stream.sending = not ended

@@ -2,9 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections import deque
+from typing import Final
 
 # What a peer may send on a stream before we used up some of it, in bytes.
-ROOM = 1 << 20
+ROOM: Final = 1 << 20
 
 
 class Stream(ABC):

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import cast
+from typing import Final, cast
 
 from rpc.calls import Call
 from rpc.connection import Connection
@@ -14,9 +14,9 @@ from rpc.metadata import Head, read_head
 from rpc.status import RpcError, Status
 
 # Bytes the transport may hold before we hold the rest back ourselves, uncopied.
-_HIGH_WATER = 1 << 18
-_DROWNED = 1 << 25
-_DOUBT_S = 0.05
+_HIGH_WATER: Final = 1 << 18
+_DROWNED: Final = 1 << 25
+_DOUBT_S: Final = 0.05
 
 
 class Wire(asyncio.Protocol):
