@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.answers import Answer, HttpError, failure
 from gateway.contracts import Contract
 from gateway.course import Awaited, Course
-from gateway.door import REFUSAL
+from gateway.door import REFUSAL, WAKE
 from gateway.head import fold
 from gateway.lane import Lane, cut
 from gateway.once import serve_once
@@ -49,7 +49,10 @@ class Readiness:
 
 
 def build(lane: Lane, readiness: Readiness, instances: Callable[[str], int]) -> Starlette:
-    """Return the public application. `instances` tells how many live ones a service has."""
+    """Return the public application, to be served by `gateway.protocol.DoorProtocol`.
+
+    `instances` tells how many live ones a service has.
+    """
     pages = _Pages(lane.parts, readiness, instances)
     noted = partial(_Noted, lane=lane)
     served = Starlette(
@@ -83,14 +86,20 @@ class _LastWords:
         self._readiness = readiness
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def closing(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = list(message.get("headers", ()))
-                if _CLOSE not in headers:
-                    message["headers"] = [*headers, _CLOSE]
-            await send(message)
+        await self._app(scope, receive, _closing(send) if self._readiness.draining else send)
 
-        await self._app(scope, receive, closing if self._readiness.draining else send)
+
+def _closing(send: Send) -> Send:
+    """Return a `send` whose answers end their connection."""
+
+    async def closing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", ()))
+            if _CLOSE not in headers:
+                message["headers"] = [*headers, _CLOSE]
+        await send(message)
+
+    return closing
 
 
 class _Once:
@@ -101,44 +110,38 @@ class _Once:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         lane, parts = self._lane, self._lane.parts
-        record, headers, course = _record(scope, lane), fold(scope["headers"]), Awaited()
+        record, headers, course = _record(scope, lane), fold(scope["headers"]), Awaited(scope[WAKE])
         lane.metrics.inflight += 1
-        listening = None
         try:
             steps = serve_once(scope["path_params"]["service_id"], headers, record, parts)
             course.begin(steps, parts.caller)
-            listening = asyncio.ensure_future(_listen(course, scope, receive))
-            answer = await asyncio.shield(course.answer)
+            await _listen(course, scope, receive)
         except asyncio.CancelledError:
             # The drain's time is over: the server cuts what still runs, and this is our last word.
             course.fail(cut())
-            answer = course.answer.result()
         finally:
             lane.metrics.inflight -= 1
             lane.note(record)
-            if listening is not None:
-                listening.cancel()
-        with contextlib.suppress(asyncio.CancelledError):  # cut, while the client does not read
-            await _send(answer, send)
+        if course.answer is not None:
+            with contextlib.suppress(asyncio.CancelledError):  # cut, and the client does not read
+                await _send(course.answer, send)
 
 
 async def _listen(course: Course, scope: Scope, receive: Receive) -> None:
-    """Take in the body, and after it that the client goes away."""
+    """Take in the body, and after it that the client goes away, until the answer is there."""
     pieces: list[bytes] = []
+    whole = False
     while not course.finished:
         message = await receive()
         if message["type"] == "http.disconnect":
             course.fail(AseError(CLIENT_GONE))
-            return
-        pieces.append(message.get("body", b""))
-        if message.get("more_body", False):
-            continue
-        refusal = scope.get(REFUSAL)
-        if refusal is not None:
-            course.fail(refusal)
-        else:
-            course.feed(b"".join(pieces))
-        pieces = []
+        elif not whole:
+            pieces.append(message.get("body", b""))
+            whole = not message.get("more_body", False)
+            if whole and REFUSAL in scope:
+                course.fail(scope[REFUSAL])
+            elif whole:
+                course.feed(b"".join(pieces))
 
 
 class _Noted:

@@ -1,7 +1,7 @@
 """A request on its course: the steps of `serve_once`, driven by what comes. Both lanes use it."""
 
-import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from gateway.answers import Answer
 from gateway.once import Attempt, Body, Steps
@@ -78,15 +78,16 @@ class Course(ABC):
 
 
 class Awaited(Course):
-    """A request whose answer is awaited, in a task."""
+    """A request whose answer a task awaits; `wake` is called when it is there."""
 
-    __slots__ = ("answer",)
+    __slots__ = ("_wake", "answer")
 
-    def __init__(self) -> None:
+    def __init__(self, wake: Callable[[], None]) -> None:
         super().__init__()
-        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._wake = wake
+        self.answer: Answer | None = None
 
     def answered(self, answer: Answer) -> None:
-        """Hand the answer to whoever awaits it."""
-        if not self.answer.done():
-            self.answer.set_result(answer)
+        """Wake the task."""
+        self.answer = answer
+        self._wake()

@@ -10,6 +10,8 @@ from gateway.outbox import Outbox
 
 # Where an ASGI scope says that its body ends with an error.
 REFUSAL = "ase.refusal"
+# And how a `receive` is ended that waits for more, since the answer is there.
+WAKE = "ase.wake"
 
 
 @dataclass(frozen=True, slots=True)

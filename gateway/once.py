@@ -69,8 +69,8 @@ def serve_once(
         return success(contract.decoder.decode(output), record, parts.clock())
     except AseError as error:
         return failure(error, record, parts.clock())
-    except Exception as error:  # noqa: BLE001 (it is told, with its traceback)
-        parts.on_fault(record.sid, error)
+    except Exception as fault:  # noqa: BLE001 (it is told, with its traceback)
+        parts.on_fault(record.sid, fault)
         return failure(AseError(INTERNAL), record, parts.clock())
 
 

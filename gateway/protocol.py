@@ -223,7 +223,7 @@ class DoorProtocol(HttpToolsProtocol):
         )  # fmt: skip
         if parser.should_upgrade():  # to a WebSocket, when the parser stops
             return
-        cycle = asgi_cycle(self, expects=expects, keep_alive=keep_alive)
+        cycle = asgi_cycle(self, self._door.outbox, expects=expects, keep_alive=keep_alive)
         self._receiving = self.cycle = cycle
         self._take_turn(cycle, partial(self._start_asgi_task, cycle, self.app))
 

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent import futures
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ from prometheus_client import CollectorRegistry
 
 from aseloader import declare
 from config.options import GatewayOptions
-from gateway import app
+from gateway import app, serve
 from gateway.access import AccessLog
 from gateway.contracts import Catalog, build
+from gateway.door import Door
 from gateway.lane import Lane
 from gateway.metrics import Metrics
 from gateway.parts import Parts
+from gateway.protocol import DoorProtocol
 from gateway.serve import HttpServer
 from schemas.wire import LoaderOutput, ReqData, ResData, XsfData
 from tests.harness import Gateway, Loader, Process, body, held
@@ -268,7 +271,12 @@ def test_a_fault_of_ours_is_500_11502_and_tells_nothing() -> None:
     )  # fmt: skip
     lane = Lane(parts, Metrics(CollectorRegistry()), AccessLog(lambda _: None, lambda: 0.0))
     served = app.build(lane, app.Readiness(lambda: True), lambda _: 0)
-    server = HttpServer(uvicorn.Config(served, log_config=None, lifespan="off"))
+    door = Door(
+        limits=serve._limits(GatewayOptions()), refuse=partial(serve._refuse, lane=lane),
+        lane=None, draining=lambda: False,
+    )  # fmt: skip
+    http: Any = partial(DoorProtocol, door=door)
+    server = HttpServer(uvicorn.Config(served, http=http, log_config=None, lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as sock:
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([sock])))
