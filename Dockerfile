@@ -1,7 +1,7 @@
 # One image for every part: `gateway` (the default), `lb`, `loader run ...`.
-FROM python:3.12-slim AS build
+FROM python:3.12 AS build
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY aseloader aseloader
 COPY asectl asectl
 COPY atom atom
@@ -11,7 +11,8 @@ COPY gateway gateway
 COPY lb lb
 COPY rpc rpc
 COPY schemas schemas
-RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir '.[examples]'
+# Compiled: the build stage has the C compiler, the image needs none.
+RUN python -m venv /venv && ASE_COMPILE=1 /venv/bin/pip install --no-cache-dir '.[examples]'
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --no-create-home ase

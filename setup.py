@@ -4,6 +4,7 @@ They stay the same modules: the .py files are in the wheel too, and tests run on
 """
 
 import os
+import sys
 
 from setuptools import setup
 
@@ -12,9 +13,9 @@ COMPILED = [
     "config/options.py",
     "gateway/access.py", "gateway/answers.py", "gateway/body.py", "gateway/clocks.py",
     "gateway/contracts.py", "gateway/course.py", "gateway/door.py", "gateway/exchange.py",
-    "gateway/head.py", "gateway/heads.py", "gateway/identity.py", "gateway/ids.py", "gateway/lane.py",
-    "gateway/metrics.py", "gateway/once.py", "gateway/outbox.py", "gateway/parts.py",
-    "gateway/record.py", "gateway/turns.py",
+    "gateway/head.py", "gateway/heads.py", "gateway/identity.py", "gateway/ids.py",
+    "gateway/lane.py", "gateway/metrics.py", "gateway/once.py", "gateway/outbox.py",
+    "gateway/parts.py", "gateway/record.py", "gateway/turns.py",
     "lb/balancer.py", "lb/pick.py", "lb/report.py", "lb/table.py",
     "rpc/backoff.py", "rpc/calls.py", "rpc/client.py", "rpc/connection.py", "rpc/deadlines.py",
     "rpc/frames.py", "rpc/headers.py", "rpc/keepalive.py", "rpc/messages.py", "rpc/metadata.py",
@@ -31,8 +32,10 @@ def _extensions() -> list[object]:
         return []
     try:
         from mypyc.build import mypycify
-    except ImportError:  # the installer is still asking what the build needs
-        return []
+    except ImportError:
+        if "egg_info" in sys.argv:  # the installer is still asking what the build needs
+            return []
+        sys.exit("ASE_COMPILE=1 needs mypy, and a C compiler: pip install 'mypy>=2.3,<3'")
     found: list[object] = mypycify([*_LENIENT, *COMPILED], opt_level="3", debug_level="0")
     return found
 

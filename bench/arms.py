@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from bench import workload
+from bench import product, workload
 from bench.workload import Ask
 
 PEERS = Path(__file__).parent / "peers"
@@ -78,32 +78,45 @@ def backend(folder: Path, stack: contextlib.ExitStack) -> Ground:
 
 
 def ours(ground: Ground, payload: str) -> Arm:
-    """Start the product as users run it: `asectl gateway`, with a loader that reports."""
-    return _ours(ground, payload, "ours")
+    """Start the product as users run it: `asectl gateway`, compiled, with a loader that reports."""
+    return _ours(ground, payload, "ours", product.environment(product.installed()))
+
+
+def ours_python(ground: Ground, payload: str) -> Arm:
+    """Start the product from this checkout's sources: nothing is compiled."""
+    return _ours(ground, payload, "ours-python", {})
 
 
 def ours_asgi(ground: Ground, payload: str) -> Arm:
     """Start the product with its once-lane off: every request goes through Starlette."""
-    return _ours(ground, payload, "ours-asgi", "--gateway-once-lane", "false")
+    env = product.environment(product.installed())
+    return _ours(ground, payload, "ours-asgi", env, "--gateway-once-lane", "false")
 
 
-def _ours(ground: Ground, payload: str, name: str, *flags: str) -> Arm:
+def _ours(ground: Ground, payload: str, name: str, env: dict[str, str], *flags: str) -> Arm:
     schemas = ground.folder / name
     schemas.mkdir()
     (schemas / "schema_bench.json").write_bytes(workload.SCHEMA)
     words = ["gateway", "--schemas", str(schemas), "--gateway-port", "0", "--lb-port", "0"]
     words += ["--gateway-admin-port", "0", "--gateway-lame-duck", "0", *flags]
     log = ground.folder / f"{name}.log"
-    process = subprocess.Popen(
-        ["taskset", "-c", ARM_CORE, sys.executable, "-m", "asectl", *words], stderr=log.open("wb")
-    )
-    ground.stack.callback(process.wait)
-    ground.stack.callback(process.terminate)
+    process = asectl(ground, ARM_CORE, words, log, env)
     told = said(log, "listening")
     reporter = [sys.executable, "-m", "bench.reporter", f"127.0.0.1:{ground.backend}", told["lb"]]
     start(ground, LOAD_CORE, reporter)
     said(log, "instance up")
     return Arm(name, process.pid, told["gateway"], workload.envelope(payload))
+
+
+def asectl(
+    ground: Ground, core: str, words: list[str], log: Path, env: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a command of ours on one core, its log in a file; it ends with the ground."""
+    command = ["taskset", "-c", core, sys.executable, "-m", "asectl", *words]
+    process = subprocess.Popen(command, env={**os.environ, **env}, stderr=log.open("wb"))
+    ground.stack.callback(process.wait)
+    ground.stack.callback(process.terminate)
+    return process
 
 
 def naive(ground: Ground, payload: str) -> Arm:
@@ -156,6 +169,7 @@ def haproxy(ground: Ground, payload: str) -> Arm:
 
 ARMS: dict[str, Callable[[Ground, str], Arm]] = {
     "ours": ours,
+    "ours-python": ours_python,
     "ours-asgi": ours_asgi,
     "naive": naive,
     "envoy": envoy,

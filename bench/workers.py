@@ -5,14 +5,14 @@ per request is what can be told.
 """
 
 import contextlib
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.arms import ARM_CORE, LOAD_CORE, Arm, Ground, answers, backend, said, start
+from bench import product
+from bench.arms import ARM_CORE, LOAD_CORE, Arm, Ground, answers, asectl, backend, said, start
 from bench.gateway import turn
 from bench.workload import SCHEMA, envelope
 
@@ -67,7 +67,7 @@ def table(result: dict[str, Any]) -> str:
 def _hub(ground: Ground) -> str:
     log = ground.folder / "hub.log"
     words = ["lb", "--lb-port", "0", "--lb-admin-port", "0"]
-    _start(ground, LOAD_CORE, words, log)
+    asectl(ground, LOAD_CORE, words, log, product.environment(product.installed()))
     return said(log, "listening")["lb"]
 
 
@@ -78,13 +78,6 @@ def _arm(ground: Ground, lb: str, number: int) -> Arm:
     log = ground.folder / f"workers-{number}.log"
     words = ["gateway", "--schemas", str(schemas), "--gateway-port", "0", "--lb-hub", lb]
     words += ["--gateway-admin-port", "0", "--gateway-lame-duck", "0", "--workers", str(number)]
-    process = _start(ground, ARM_CORE, words, log)
+    env = product.environment(product.installed())
+    process = asectl(ground, ARM_CORE, words, log, env)
     return Arm(str(number), process.pid, said(log, "listening")["gateway"], envelope("small"))
-
-
-def _start(ground: Ground, core: str, words: list[str], log: Path) -> subprocess.Popen[bytes]:
-    command = ["taskset", "-c", core, sys.executable, "-m", "asectl", *words]
-    process = subprocess.Popen(command, stderr=log.open("wb"))
-    ground.stack.callback(process.wait)
-    ground.stack.callback(process.terminate)
-    return process

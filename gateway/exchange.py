@@ -61,7 +61,10 @@ class Exchange:
         if asked is None:
             self._again, self._key = cut.key == self._key, cut.key
             return False
-        if cut.begin + cut.size != len(data) or cut.size > door.limits.body:
+        limits = door.limits
+        if cut.begin + cut.size != len(data) or cut.size > limits.body:
+            return False
+        if cut.begin > limits.header_bytes:
             return False
         once = self.cycle(door.lane, asked)
         if not self._turns.seize(once):

@@ -17,6 +17,15 @@ def test_the_image_holds_every_package() -> None:
     assert copied == set(LAYERS) - {"bench"} | {"examples"}
 
 
+def test_the_image_is_compiled() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    build, final = re.split(r"^FROM ", text, flags=re.MULTILINE)[1:]
+    assert "ASE_COMPILE=1" in build
+    assert "setup.py" in build
+    assert re.match(r"python:3\.\d+ AS", build)  # with a compiler
+    assert re.match(r"python:3\.\d+-slim\n", final)
+
+
 def test_the_image_is_not_root_and_tells_its_health() -> None:
     text = (ROOT / "Dockerfile").read_text()
     assert text.count("\nFROM ") + text.startswith("FROM ") >= 1

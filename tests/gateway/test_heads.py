@@ -1,5 +1,7 @@
 """Heads that come again: known by their bytes, and by all of them but the digits of the length."""
 
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +37,38 @@ def test_one_key_is_one_head_but_for_the_digits(one: bytes, other: bytes) -> Non
         assert one.lstrip(b"0123456789") == other.lstrip(b"0123456789")
 
 
+FREE = st.sampled_from(["x-request-id", "X-Request-ID", "traceparent", "X-B3-TraceId", "x-real-ip"])
+TEXT = st.text("abcdef0123456789-, :", min_size=1).map(lambda text: f"-{text}-")
+
+
+@given(st.lists(st.tuples(FREE, TEXT), min_size=1, max_size=4), st.randoms())
+def test_lines_for_tracing_do_not_tell_heads_apart(
+    lines: list[tuple[str, str]], rng: Random
+) -> None:
+    free = [f"{name}: {text}" for name, text in lines]
+    told = {
+        cut(head(*rng.sample(["accept: */*", *free], len(free) + 1), length=length)).key  # type: ignore[union-attr]
+        for length in (5, 77)
+    }
+    other = cut(head("accept: */*", *["traceparent: 0"] * len(free)))
+    assert other is not None
+    assert told == {other.key}
+    assert repeatable(other.key)
+    more = cut(head("accept: */*", *free, "x-request-id: 1"))
+    assert more is not None
+    assert more.key != other.key  # their number is limited too
+
+
+def test_a_line_that_a_parser_might_read_in_another_way_is_not_free() -> None:
+    for line in (
+        "x-request-id : 1", "x_request_id: 1", "x-request-id: \t1", "x-request-id: 1\n a",
+        "x-request-id: ", "x-request-id: \x00", "x-request-ids: 1", " x-request-id: 1",
+    ):  # fmt: skip
+        told = cut(head(line))
+        assert told is not None
+        assert line.encode() in told.key, line
+
+
 def test_what_is_not_plain_is_left_to_the_parser() -> None:
     for data in (
         b"POST / HTTP/1.1\r\nContent-Length: 12\r\n",  # not whole
@@ -52,6 +86,7 @@ def test_only_the_value_of_content_length_may_be_left_out() -> None:
     assert repeatable(b"POST / HTTP/1.1\r\ncoNTent-length: ")
     assert not repeatable(b"POST / HTTP/1.1\r\nx-content-length: ")
     assert not repeatable(b"POST / HTTP/1.1\r\nx: content-length: \r\ncontent-length: 5")
+    assert not repeatable(b"POST / HTTP/1.1\r\ncontent-length: \nx: y")
     assert not repeatable(b"POST / HTTP/1.1\nx: y\r\ncontent-length: ")
     assert not repeatable(b"\r\nPOST / HTTP/1.1\r\ncontent-length: ")
     assert not repeatable(b"POST / HTTP/1.1\r\nx: %s\r\ncontent-length: " % (b"y" * 2048))

@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 
 from aseloader import declare
 from config.options import GatewayOptions
-from gateway import app, serve
+from gateway import app, heads, serve
 from gateway.access import AccessLog
 from gateway.contracts import Catalog, build
 from gateway.door import Door
@@ -98,13 +98,13 @@ class Laned:
         log = AccessLog(self.lines.append, lambda: 0.0)
         self.metrics = Metrics(CollectorRegistry())
         lane = Lane(parts, self.metrics, log)
-        door = Door(
+        self.door = Door(
             limits=serve._limits(options), refuse=partial(serve._refuse, lane=lane),
             lane=lane if once_lane else None, draining=lambda: False,
         )  # fmt: skip
         served = app.build(lane, app.Readiness(lambda: True), lambda _: 1)
         config = uvicorn.Config(
-            served, http=partial(DoorProtocol, door=door), log_config=None,  # type: ignore[arg-type]
+            served, http=partial(DoorProtocol, door=self.door), log_config=None,  # type: ignore[arg-type]
             lifespan="off", ws="none", server_header=False,
         )  # fmt: skip
         self.server = serve.HttpServer(config)
@@ -226,6 +226,81 @@ def test_other_refusals_and_ways(lanes: tuple[Laned, Laned], sent: bytes) -> Non
 )  # fmt: skip
 def test_whatever_comes_of_the_call(lanes: tuple[Laned, Laned], outcome: Any) -> None:
     assert not same(lanes, post(body()), outcome).startswith(b"HTTP/1.1 200 ")
+
+
+def again(text: bytes, *lines: str, kind: str = "application/json") -> bytes:
+    head = ["POST /v1/private/probe HTTP/1.1", "host: a", f"content-type: {kind}", *lines]
+    head += [f"Content-Length: {len(text)}", "", ""]
+    return "\r\n".join(head).encode() + text
+
+
+GOOD = json.dumps(body()).encode()
+KEPT = [again(GOOD + b" " * number, f"x-request-id: {number}") for number in range(3)]
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        again(GOOD, "x-request-id: 9"),
+        again(b"{", "x-request-id: 9"),
+        again(b"", "x-request-id: 9"),
+        again(b"", "x-request-id: 9").replace(b"Length: 0", b"Length: 99999999"),
+        again(b"", "x-request-id: 9").replace(b"Length: 0", b"Length: +1"),
+        again(b"", "x-request-id: 9").replace(b"Length: 0", b"Length: 01"),
+        again(GOOD, "x-request-id: 9", "transfer-encoding: chunked"),
+        again(GOOD, "x-request-id: 9", "x-request-id: 9"),
+        again(GOOD, "x-request-id: 9", "host: b"),
+        again(GOOD, "x-request-id : 9"),
+        again(GOOD, "x-request-id: 9", kind="text/plain"),
+        again(GOOD, "x-request-id: 9", "x-consumer-username: another"),
+        again(GOOD, "x-request-id: 9", "content-encoding: gzip"),
+        again(GOOD, "x-request-id: 9") * 3,
+        again(GOOD, "x-request-id: 9") + b"GET /nowhere HTTP/1.1\r\nhost: a\r\n\r\n",
+        again(GOOD, "x-request-id: 9") + b"\x00",
+        again(GOOD, "x-request-id: 9").replace(b"HTTP/1.1", b"HTTP/1.0"),
+        again(GOOD, "x-request-id: 9", "connection: close"),
+        again(GOOD, "x-request-id: " + "9" * 40_000),
+        again(GOOD, *(f"x-request-id: {n}" for n in range(120))),
+    ],
+    ids=range(20),
+)
+def test_whatever_follows_a_head_that_came_again(lanes: tuple[Laned, Laned], last: bytes) -> None:
+    answers, lines = [], []
+    for lane in lanes:
+        lane.caller.came = NOTHING
+        lane.lines.clear()
+        with socket.create_connection(lane.sock.getsockname(), timeout=30) as sock:
+            for sent in KEPT:  # read, then learnt, then known
+                sock.sendall(sent)
+                assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+            with contextlib.suppress(ConnectionError):
+                sock.sendall(last)
+            first = sock.recv(1)
+            with contextlib.suppress(ConnectionError):
+                sock.sendall(b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            answers.append(re.sub(rb"date: [^\r]*\r\n", b"", first + rest(sock)))
+        lines.append(list(lane.lines))
+    assert answers[0] == answers[1]
+    assert lines[0] == lines[1]
+    cut = heads.cut(KEPT[0])
+    assert cut is not None
+    assert lanes[0].door.heads.get(cut.key) is not None
+
+
+def test_a_head_is_not_taken_for_one_that_came_behind_it(lanes: tuple[Laned, Laned]) -> None:
+    page = b"GET /v1/apis HTTP/1.1\r\nhost: a\r\nContent-Length: 2\r\n\r\n{}"
+    for lane in lanes:
+        with socket.create_connection(lane.sock.getsockname(), timeout=30) as sock:
+            for _ in range(3):
+                sock.sendall(page + again(GOOD))
+                told = b""
+                while told.count(b"HTTP/1.1 200 ") < 2:
+                    told += sock.recv(65536)
+            sock.sendall(page.replace(b"a\r\n", b"a\r\nconnection: close\r\n", 1))
+            assert b'"apis"' in rest(sock)
+            cut = heads.cut(page)
+            assert cut is not None
+            assert lane.door.heads.get(cut.key) is None
 
 
 def test_nobody_is_there(lanes: tuple[Laned, Laned]) -> None:
