@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from gateway import heads
 from gateway.answers import Answer, written
-from gateway.clocks import Patience
+from gateway.clocks import Patience, Wait
 from gateway.door import Door
+from gateway.heads import Key
 from gateway.lane import Asked, Lane, OnceCycle
 from gateway.turns import Turns
 
@@ -19,6 +19,7 @@ class Server(Protocol):
     """uvicorn's state of a server."""
 
     default_headers: list[tuple[bytes, bytes]]
+    total_requests: int
 
 
 class Exchange:
@@ -29,8 +30,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "_again", "_call_soon", "_client", "_door", "_key", "_leave", "_over", "_patience",
-        "_running", "_server", "_transport", "_turns",
+        "_again", "_alone", "_call_soon", "_client", "_door", "_key", "_leave", "_over",
+        "_patience", "_running", "_server", "_transport", "_turns",
     )  # fmt: skip
 
     def __init__(
@@ -48,30 +49,31 @@ class Exchange:
         self._over = over
         self._leave = leave
         self._call_soon = asyncio.get_running_loop().call_soon
-        self._key = b""
-        self._again = False
+        self._key: Key = b""
+        self._again = self._alone = False
 
     def serve(self, data: bytes) -> bool:
         """Serve a read that is one whole once-request, its head known; return whether it was."""
-        door, cut = self._door, heads.cut(data)
-        self._again = False
-        if door.lane is None or cut is None:
+        door, lane = self._door, self._door.lane
+        self._again = self._alone = False
+        read = door.heads.find(data)
+        if lane is None or read is None:
             return False
-        asked = door.heads.get(cut.key)
+        asked, limits = read.meaning, door.limits
         if asked is None:
-            self._again, self._key = cut.key == self._key, cut.key
+            self._again, self._key = read.key == self._key, read.key
             return False
-        limits = door.limits
-        if cut.begin + cut.size != len(data) or cut.size > limits.body:
+        if read.begin + read.size != len(data):
             return False
-        if cut.begin > limits.header_bytes:
+        if read.size > limits.body or read.begin > limits.header_bytes:
             return False
-        once = self.cycle(door.lane, asked)
+        once = self.cycle(lane, asked)
         if not self._turns.seize(once):
             return False
+        self._alone = True
         self._patience.rest()
         once.start()
-        once.take(data[cut.begin :])
+        once.take(data[read.begin :])
         once.end_body()
         return True
 
@@ -99,6 +101,10 @@ class Exchange:
             return
         if self.write(answer, not cycle.keep_alive or self._door.draining()):
             self._leave()
+        elif self._alone:  # nothing came behind it
+            self._server.total_requests += 1
+            self._turns.over()
+            self._patience.wait(Wait.IDLE, self._door.limits.idle)
         else:
             self._over()
 

@@ -19,33 +19,66 @@ _FREE: Final = re.compile(
     rb": [!-~](?:[ -~]{0,1022}[!-~])?(?=\r\n|\Z)",
     re.IGNORECASE,
 )
-_NUMBER: Final = re.compile(rb"(?<!\r)\n[0-9]+\Z")  # of free lines, behind a key
 
 Meaning = TypeVar("Meaning")
 
 
-class Cut:
+# A head without the digits of its length; or without its free lines too, and how many they were.
+Key = bytes | tuple[bytes, int]
+
+
+class Read(Generic[Meaning]):
     """A read that begins with a whole head: its key, where its body begins, and the body's size.
 
-    The key is the head without the digits of its length and without free lines, but for their
-    number. Two heads with one key differ in those alone: the digits stand behind the first
-    "ength: ", the same place in both.
+    Two heads with one key differ in digits and in free lines alone: the digits stand behind the
+    first "ength: ", which is the same place in both. `meaning` is None where it is not known.
     """
 
-    __slots__ = ("begin", "key", "size")
+    __slots__ = ("begin", "key", "meaning", "size")
 
-    def __init__(self, key: bytes, begin: int, size: int) -> None:
+    def __init__(self, key: Key, begin: int, size: int, meaning: Meaning | None) -> None:
         self.key = key
         self.begin = begin
         self.size = size
+        self.meaning = meaning
 
 
-def cut(data: bytes) -> Cut | None:
-    """Return what a read begins with; None where no head with a plain length is whole."""
-    end = data.find(b"\r\n\r\n")
-    if end < 0:
-        return None
-    head, free = _FREE.subn(b"", data[:end])
+class Heads(Generic[Meaning]):
+    """What heads meant, by their keys: the latest few hundred, each of at most 2 KiB."""
+
+    def __init__(self) -> None:
+        self._known: dict[Key, Meaning] = {}
+
+    def find(self, data: bytes) -> Read[Meaning] | None:
+        """Return what a read begins with; None where no head with a plain length is whole."""
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            return None
+        head = data[:end]
+        told = _cut(head)
+        if told is None:
+            return None
+        key: Key = told[0]
+        meaning = self._known.get(key)
+        if meaning is None:
+            rest, free = _FREE.subn(b"", head)
+            plain = _cut(rest) if free else None
+            if plain is not None:
+                key = (plain[0], free)
+                meaning = self._known.get(key)
+        return Read(key, end + 4, told[1], meaning)
+
+    def learn(self, key: Key, meaning: Meaning) -> None:
+        """Remember a head that was read, and served as one with a plain Content-Length."""
+        if not _repeats(key if isinstance(key, bytes) else key[0]):
+            return
+        if len(self._known) >= _MOST:
+            del self._known[next(iter(self._known))]
+        self._known[key] = meaning
+
+
+def _cut(head: bytes) -> tuple[bytes, int] | None:
+    """Return a head without the digits of its length, and the length; None for no plain one."""
     at = head.find(b"ength: ") + 7
     if at < 7:
         return None
@@ -55,36 +88,15 @@ def cut(data: bytes) -> Cut | None:
     digits = head[at:stop]
     if not digits.isdigit() or len(digits) > _DIGITS or digits[0] == 48:
         return None
-    key = head[:at] + head[stop:]
-    return Cut(b"%b\n%d" % (key, free) if free else key, end + 4, int(digits))
+    return head[:at] + head[stop:], int(digits)
 
 
-def repeatable(key: bytes) -> bool:
-    """Return whether the digits that a key leaves out were the value of Content-Length.
+def _repeats(head: bytes) -> bool:
+    """Return whether the digits that were left out were the value of Content-Length.
 
-    So it is when they stand in a line of that name, and every line ends as a line must.
+    So it is when they stood in a line of that name, and every line ends as a line must.
     """
-    line = key[: key.find(b"ength: ") + 7].rpartition(b"\n")[2]
-    head = _NUMBER.sub(b"", key)
+    line = head[: head.find(b"ength: ") + 7].rpartition(b"\n")[2]
     ends = head.count(b"\r\n")
     plain = head.count(b"\r") == head.count(b"\n") == ends and head[:1] != b"\r"
-    return plain and line.lower() == b"content-length: " and len(key) <= _LONGEST
-
-
-class Heads(Generic[Meaning]):
-    """What heads meant, by their keys: the latest few hundred, each of at most 2 KiB."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, Meaning] = {}
-
-    def get(self, key: bytes) -> Meaning | None:
-        """Return what a head means; None when it is not known."""
-        return self._known.get(key)
-
-    def learn(self, key: bytes, meaning: Meaning) -> None:
-        """Remember a head that was read, and served as one with a plain Content-Length."""
-        if not repeatable(key):
-            return
-        if len(self._known) >= _MOST:
-            del self._known[next(iter(self._known))]
-        self._known[key] = meaning
+    return plain and line.lower() == b"content-length: " and len(head) <= _LONGEST

@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from math import ceil, inf
+from math import inf
 from random import Random, SystemRandom
 from typing import Final
 
@@ -169,7 +169,7 @@ class Channel:
     def _go(self, call: Call, wire: Wire) -> None:
         block = call.block
         if call.deadline is not None:
-            left = ceil((call.deadline - self._loop.time()) * 1000)
+            left = int((call.deadline - self._loop.time()) * 1000.0) + 1  # never less than is left
             block += self._timeouts.get(left) or self._timeout(left)
         wire.go(call, block)
 

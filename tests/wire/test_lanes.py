@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 
 from aseloader import declare
 from config.options import GatewayOptions
-from gateway import app, heads, serve
+from gateway import app, serve
 from gateway.access import AccessLog
 from gateway.contracts import Catalog, build
 from gateway.door import Door
@@ -282,9 +282,9 @@ def test_whatever_follows_a_head_that_came_again(lanes: tuple[Laned, Laned], las
         lines.append(list(lane.lines))
     assert answers[0] == answers[1]
     assert lines[0] == lines[1]
-    cut = heads.cut(KEPT[0])
-    assert cut is not None
-    assert lanes[0].door.heads.get(cut.key) is not None
+    read = lanes[0].door.heads.find(KEPT[0])
+    assert read is not None
+    assert read.meaning is not None
 
 
 def test_a_head_is_not_taken_for_one_that_came_behind_it(lanes: tuple[Laned, Laned]) -> None:
@@ -298,9 +298,9 @@ def test_a_head_is_not_taken_for_one_that_came_behind_it(lanes: tuple[Laned, Lan
                     told += sock.recv(65536)
             sock.sendall(page.replace(b"a\r\n", b"a\r\nconnection: close\r\n", 1))
             assert b'"apis"' in rest(sock)
-            cut = heads.cut(page)
-            assert cut is not None
-            assert lane.door.heads.get(cut.key) is None
+            read = lane.door.heads.find(page)
+            assert read is not None
+            assert read.meaning is None
 
 
 def test_nobody_is_there(lanes: tuple[Laned, Laned]) -> None:
