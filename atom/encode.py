@@ -164,7 +164,7 @@ def _members(value: Any, path: str) -> dict[str, Any]:
 def _data(name: str, key: str, text: Any) -> bytes:
     """Decode strict base64: the one canonical text of the bytes and nothing else."""
     try:
-        data = pybase64.b64decode(text, validate=True) if type(text) is str else None
+        data = pybase64.b64decode(text, None, True) if type(text) is str else None
     except ValueError:
         data = None
     if data is None:

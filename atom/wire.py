@@ -11,6 +11,8 @@ def varint(number: int) -> bytes:
     """Return a number that is not negative as a varint."""
     if number < 128:
         return _SMALL[number]
+    if number < 16384:
+        return _MORE[number & 127] + _SMALL[number >> 7]
     coded = bytearray()
     while number > 127:
         coded.append(number & 127 | 128)
@@ -20,6 +22,7 @@ def varint(number: int) -> bytes:
 
 
 _SMALL: Final = [bytes((number,)) for number in range(128)]
+_MORE: Final = [bytes((number | 128,)) for number in range(128)]
 
 
 def tag(field: int) -> bytes:

@@ -39,27 +39,70 @@ class Validator:
 
     def __init__(self, schema: dict[str, Any]) -> None:
         try:
-            self._compiled = jsonschema_rs.Draft202012Validator(
-                schema,
-                validate_formats=True,
-                offline=True,
-                pattern_options=jsonschema_rs.RegexOptions(),
-                keywords={"maxB64DLen": _Base64Limit, "minB64DLen": _Base64Floor},
-            )
+            self._exact = _compiled(schema)
         except ValueError as error:
             where = tuple(getattr(error, "instance_path", ()))
             said = str(error).partition("\n")[0]
             raise DocumentError([Problem(("schemainput", *where), said)]) from error
+        narrow = _narrowed(schema)
+        self._narrow = self._exact if _sizes_left(narrow) else _compiled(narrow)
 
     def violations(self, body: object) -> tuple[Violation, ...]:
         """Return the first 20 violations of a body; empty when it is valid.
 
         A violation tells the path and the rule, never the value.
         """
-        if self._compiled.is_valid(body):
+        if self._narrow.is_valid(body) or self._exact.is_valid(body):
             return ()
-        found = (v for error in self._compiled.iter_errors(body) for v in _tell(error))
+        found = (v for error in self._exact.iter_errors(body) for v in _tell(error))
         return tuple(islice(found, MAX_VIOLATIONS))
+
+
+def _compiled(schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(
+        schema,
+        validate_formats=True,
+        offline=True,
+        pattern_options=jsonschema_rs.RegexOptions(),
+        keywords={"maxB64DLen": _Base64Limit, "minB64DLen": _Base64Floor},
+    )
+
+
+def _narrowed(schema: Any) -> Any:
+    """Return a schema in whose subschemas the limits on decoded sizes are limits on lengths.
+
+    What it finds valid is valid; what it does not may be. A limit in Python costs as much as all
+    the rest of a validation, and nearly no body comes near one. Only subschemas that must hold for
+    their parent to hold are narrowed: under a "not" it would be the other way round.
+    """
+    if not isinstance(schema, dict):
+        return schema
+    told = dict(schema)
+    for name in ("properties", "patternProperties"):
+        if isinstance(told.get(name), dict):
+            told[name] = {key: _narrowed(value) for key, value in told[name].items()}
+    for name in ("items", "additionalProperties"):
+        if name in told:
+            told[name] = _narrowed(told[name])
+    for name in ("allOf", "anyOf", "prefixItems"):
+        if isinstance(told.get(name), list):
+            told[name] = [_narrowed(value) for value in told[name]]
+    # A size is length * 3 // 4 - padding, and padding 0 to 2.
+    if isinstance(told.get("maxB64DLen"), int):
+        longest = (4 * (told.pop("maxB64DLen") + 1) - 1) // 3
+        told["maxLength"] = min(longest, told.get("maxLength", longest))
+    if isinstance(told.get("minB64DLen"), int):
+        shortest = -(-4 * (told.pop("minB64DLen") + 2) // 3)
+        told["minLength"] = max(shortest, told.get("minLength", 0))
+    return told
+
+
+def _sizes_left(schema: Any) -> bool:
+    """Return whether a limit on decoded sizes is left somewhere, whatever it means there."""
+    if isinstance(schema, dict):
+        named = "maxB64DLen" in schema or "minB64DLen" in schema
+        return named or any(_sizes_left(value) for value in schema.values())
+    return isinstance(schema, list) and any(_sizes_left(value) for value in schema)
 
 
 def _tell(error: jsonschema_rs.ValidationError) -> Iterator[Violation]:

@@ -1,8 +1,11 @@
 """Violations: path and rule, never the value; limits of base64; schemas that are none."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.compile import compile_input
 from schemas.document import DocumentError
@@ -40,6 +43,32 @@ def test_a_violation_tells_path_and_rule(tree: dict[str, Any], value: Any, words
 @pytest.mark.parametrize(("text", "good"), [("YWJj", True), ("YWI=", True), ("YWJjZA==", False)])
 def test_base64_limits_are_exact(text: str, good: bool) -> None:
     assert (told({"maxB64DLen": 3}, text) == []) is good
+
+
+SIZES = st.integers(0, 30)
+LIMIT = st.fixed_dictionaries(
+    {}, optional={"maxB64DLen": SIZES, "minB64DLen": SIZES, "maxLength": SIZES, "minLength": SIZES}
+)
+WAYS: list[Callable[[Any], Any]] = [
+    lambda limit: limit,
+    lambda limit: {"properties": {"a": limit}},
+    lambda limit: {"properties": {"a": {"items": limit}}},
+    lambda limit: {"properties": {"a": {"anyOf": [limit, {"type": "integer"}]}}},
+    lambda limit: {"properties": {"a": {"oneOf": [limit, {"minLength": 9}]}}},
+    lambda limit: {"properties": {"a": {"not": limit}}},
+    lambda limit: {"properties": {"maxB64DLen": {"const": {"maxB64DLen": 3}}, "a": limit}},
+    lambda limit: {"properties": {"a": {"$ref": "#/$defs/x"}}, "$defs": {"x": limit}},
+]
+
+
+@given(LIMIT, st.sampled_from(WAYS), st.integers(0, 40), st.integers(0, 3))
+def test_wherever_a_limit_on_sizes_stands_it_is_exact(
+    limit: dict[str, int], way: Callable[[Any], Any], length: int, padding: int
+) -> None:
+    text = "A" * max(0, length - padding) + "=" * padding
+    validator = Validator(way(limit))
+    for value in (text, {"a": text}, {"a": [text]}, {"a": text, "maxB64DLen": {"maxB64DLen": 3}}):
+        assert (validator.violations(value) == ()) is validator._exact.is_valid(value)
 
 
 def test_no_more_than_twenty_are_told() -> None:
