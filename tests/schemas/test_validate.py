@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.compile import compile_input
@@ -61,11 +61,15 @@ WAYS: list[Callable[[Any], Any]] = [
 ]
 
 
-@given(LIMIT, st.sampled_from(WAYS), st.integers(0, 40), st.integers(0, 3))
+@pytest.mark.parametrize("way", WAYS, ids=range(len(WAYS)))
+@settings(max_examples=500)
+@given(limit=LIMIT, size=SIZES, near=st.integers(-5, 5), padding=st.integers(0, 3))
 def test_wherever_a_limit_on_sizes_stands_it_is_exact(
-    limit: dict[str, int], way: Callable[[Any], Any], length: int, padding: int
+    way: Callable[[Any], Any], limit: dict[str, int], size: int, near: int, padding: int
 ) -> None:
-    text = "A" * max(0, length - padding) + "=" * padding
+    """Near the limit above all: that is where lengths and sizes differ."""
+    size = limit.get("maxB64DLen", limit.get("minB64DLen", size))
+    text = "A" * max(0, size * 4 // 3 + near - padding) + "=" * padding
     validator = Validator(way(limit))
     for value in (text, {"a": text}, {"a": [text]}, {"a": text, "maxB64DLen": {"maxB64DLen": 3}}):
         assert (validator.violations(value) == ()) is validator._exact.is_valid(value)
