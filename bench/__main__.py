@@ -55,10 +55,11 @@ def _gateway(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns of each arm (3)")
     parser.add_argument("--seconds", type=int, default=4, help="length of a turn (4)")
     parser.add_argument("--connections", type=int, default=32, help="of the load (32)")
+    parser.add_argument("--fresh", default="", metavar="HEADER", help="no two have the same value")
     _common(
         parser,
         lambda told: gateway.run(
-            told.peer, told.payload, told.rounds, told.seconds, told.connections
+            told.peer, told.payload, told.rounds, told.seconds, told.connections, told.fresh
         ),
         gateway.table,
     )

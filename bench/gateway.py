@@ -33,11 +33,12 @@ class Round:
 
 
 def run(
-    peers: list[str], payload: str, rounds: int, seconds: int, connections: int
+    peers: list[str], payload: str, rounds: int, seconds: int, connections: int, fresh: str = ""
 ) -> dict[str, Any]:
     """Return {"payload", "arms": {name: figures or {"not_run": why}}, "ratios": {...}}.
 
-    Ratios are medians of the ratios of one round. Raises RuntimeError when an arm answers wrong.
+    `fresh` names a header of which no two requests have the same value; "" for none. Ratios are
+    medians of the ratios of one round. Raises RuntimeError when an arm answers wrong.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -45,14 +46,15 @@ def run(
         arms, absent = started(ground, ["ours", *peers], payload)
         for arm in arms:
             (folder / f"{arm.name}.body").write_bytes(arm.ask.body)
-            turn(arm, folder, 1, connections)  # warm up
+            turn(arm, folder, 1, connections, fresh)  # warm up
         turns: dict[str, list[Round]] = {arm.name: [] for arm in arms}
         for _ in range(rounds):
             for arm in arms:
-                turns[arm.name].append(turn(arm, folder, seconds, connections))
+                turns[arm.name].append(turn(arm, folder, seconds, connections, fresh))
         figures = {arm.name: _figures(turns[arm.name], _rss_mib(arm.pid)) for arm in arms}
     return {
         "payload": payload,
+        "fresh": fresh,
         "connections": connections,
         "arms": {**figures, **absent},
         "ratios": {
@@ -68,7 +70,8 @@ def run(
 def table(result: dict[str, Any]) -> str:
     """Return the figures as lines."""
     lines = [
-        f"payload {result['payload']}, {result['connections']} connections, one core for each arm",
+        f"payload {result['payload']}, {result['connections']} connections, one core for each arm"
+        + (f", {result['fresh']} never twice the same" if result["fresh"] else ""),
         "arm         requests/s   p50 ms   p99 ms   CPU us    MiB  errors",
     ]
     for name, told in result["arms"].items():
@@ -84,12 +87,13 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def turn(arm: Arm, folder: Path, seconds: int, connections: int) -> Round:
+def turn(arm: Arm, folder: Path, seconds: int, connections: int, fresh: str = "") -> Round:
     """Load an arm for so many seconds; `folder` has its body. Return its figures."""
     env = {
         **os.environ,
         "BENCH_BODY": str(folder / f"{arm.name}.body"),
         "BENCH_TYPE": arm.ask.kind,
+        "BENCH_FRESH": fresh,
     }
     words = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
     words += ["--latency", "-s", str(PEERS / "wrk.lua"), arm.url + arm.ask.path]

@@ -1,9 +1,19 @@
 -- One request over and over: body and content type from the environment; the figures as one line of JSON.
+-- BENCH_FRESH names a header of which no two requests have the same value.
 wrk.method = "POST"
 wrk.headers["Content-Type"] = os.getenv("BENCH_TYPE")
 local file = assert(io.open(os.getenv("BENCH_BODY"), "rb"))
 wrk.body = file:read("*a")
 file:close()
+
+local fresh, count = os.getenv("BENCH_FRESH") or "", 0
+if fresh ~= "" then
+  request = function()
+    count = count + 1
+    wrk.headers[fresh] = string.format("%08d", count)
+    return wrk.format()
+  end
+end
 
 function done(summary, latency, _)
   local e = summary.errors
