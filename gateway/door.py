@@ -4,8 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.answers import Answer, HttpError, Lines
-from gateway.heads import Heads
-from gateway.lane import Asked, Lane
+from gateway.lane import Lane
 from gateway.outbox import Outbox
 
 # Where an ASGI scope says that its body ends with an error.
@@ -40,15 +39,13 @@ class Door:
 
     `refuse` makes the answer to a bad head, from the error, the client and the target. `lane` is
     None where Starlette serves once-routes too. `draining` tells whether every answer is to end its
-    connection. `heads` are those of once-requests that came again,
-    `lines` those that the server adds to every answer, `outbox` is what is written when the turn
-    of the loop is over.
+    connection. `lines` are those that the server adds to every answer, `outbox` what is written
+    when the turn of the loop is over.
     """
 
     limits: Limits
     refuse: Callable[[HttpError, str, bytes], Answer]
     lane: Lane | None
     draining: Callable[[], bool]
-    heads: Heads[Asked] = field(default_factory=Heads)
     lines: Lines = field(default_factory=Lines)
     outbox: Outbox = field(default_factory=Outbox)

@@ -56,8 +56,10 @@ class Exchange:
         """Serve a read that is one whole once-request, its head known; return whether it was."""
         door, lane = self._door, self._door.lane
         self._again = self._alone = False
-        read = door.heads.find(data)
-        if lane is None or read is None:
+        if lane is None:
+            return False
+        read = lane.heads.find(data)
+        if read is None:
             return False
         asked, limits = read.meaning, door.limits
         if asked is None:
@@ -86,9 +88,10 @@ class Exchange:
 
         Only the first head of a read is the one that `serve` saw. It is kept if it came before.
         """
-        again, self._again = self._again, False
-        if again and asked is not None and asked.repeats():
-            self._door.heads.learn(self._key, asked.without_length())
+        lane, again = self._door.lane, self._again
+        self._again = False
+        if again and lane is not None and asked is not None and asked.repeats():
+            lane.heads.learn(self._key, asked.without_length())
 
     def send_continue(self) -> None:
         """Ask for a body that the client holds back."""

@@ -12,13 +12,14 @@ _MOST: Final = 512
 _LONGEST: Final = 2048
 _DIGITS: Final = 9
 
-# Lines that mean nothing to us, wherever they stand: the names and texts that any parser takes.
-_FREE: Final = re.compile(
-    rb"\r\n(?:x-request-id|x-correlation-id|traceparent|tracestate|x-b3-[a-z]{1,16}|b3"
-    rb"|uber-trace-id|x-amzn-trace-id|x-cloud-trace-context|x-real-ip|x-forwarded-for)"
-    rb": [!-~](?:[ -~]{0,1022}[!-~])?(?=\r\n|\Z)",
-    re.IGNORECASE,
-)
+# Lines that mean nothing to us, wherever they stand: names of tracing, and texts that any parser
+# takes. Whoever begins to read one of these headers takes it out.
+_FREE_NAMES: Final = (
+    "x-request-id", "x-correlation-id", "x-kong-request-id", "kong-request-id", "traceparent",
+    "tracestate", "baggage", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid",
+    "x-b3-sampled", "uber-trace-id", "sentry-trace", "x-datadog-trace-id", "x-datadog-parent-id",
+    "x-amzn-trace-id", "x-cloud-trace-context", "x-request-start", "x-forwarded-for", "x-real-ip",
+)  # fmt: skip
 
 Meaning = TypeVar("Meaning")
 
@@ -44,10 +45,16 @@ class Read(Generic[Meaning]):
 
 
 class Heads(Generic[Meaning]):
-    """What heads meant, by their keys: the latest few hundred, each of at most 2 KiB."""
+    """What heads meant, by their keys: the latest few hundred, each of at most 2 KiB.
 
-    def __init__(self) -> None:
+    `kept` names a header that means something here, whatever its name is elsewhere.
+    """
+
+    def __init__(self, kept: str = "") -> None:
         self._known: dict[Key, Meaning] = {}
+        names = "|".join(name for name in _FREE_NAMES if name != kept.lower())
+        line = rf"\r\n(?:{names}): [!-~](?:[ -~]{{0,1022}}[!-~])?(?=\r\n|\Z)"
+        self._free = re.compile(line.encode(), re.IGNORECASE)
 
     def find(self, data: bytes) -> Read[Meaning] | None:
         """Return what a read begins with; None where no head with a plain length is whole."""
@@ -61,7 +68,7 @@ class Heads(Generic[Meaning]):
         key: Key = told[0]
         meaning = self._known.get(key)
         if meaning is None:
-            rest, free = _FREE.subn(b"", head)
+            rest, free = self._free.subn(b"", head)
             plain = _cut(rest) if free else None
             if plain is not None:
                 key = (plain[0], free)

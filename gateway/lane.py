@@ -5,12 +5,12 @@ It drives the same steps as the Starlette route, and its answers are the same by
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gateway.access import AccessLog
 from gateway.answers import Answer
 from gateway.course import Course
+from gateway.heads import Heads
 from gateway.metrics import Metrics
 from gateway.once import serve_once
 from gateway.parts import Parts
@@ -20,13 +20,45 @@ from schemas.errors import CLIENT_GONE, DEADLINE, AseError
 PREFIX: Final = "/v1/private/"
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """What all requests of a gateway share."""
+class Asked:
+    """What the head of a once-request says; `headers` have lower-case names.
 
-    parts: Parts
-    metrics: Metrics
-    log: AccessLog
+    `expects`: the client holds its body back until it is asked for.
+    """
+
+    __slots__ = ("expects", "headers", "keep_alive", "path", "service")
+
+    def __init__(
+        self, service: str, path: str, headers: Mapping[bytes, bytes], keep_alive: bool,
+        expects: bool,
+    ) -> None:  # fmt: skip
+        self.service = service
+        self.path = path
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.expects = expects
+
+    def repeats(self) -> bool:
+        """Return whether another request on the connection may say the same, but for its length."""
+        framed = b"content-length" in self.headers and b"transfer-encoding" not in self.headers
+        return framed and self.keep_alive and not self.expects
+
+    def without_length(self) -> "Asked":
+        """Return the same, said of a body whose length is judged elsewhere."""
+        headers = {name: self.headers[name] for name in self.headers if name != b"content-length"}
+        return Asked(self.service, self.path, headers, self.keep_alive, self.expects)
+
+
+class Lane:
+    """What all requests of a gateway share; `heads` are those of once-requests that came again."""
+
+    __slots__ = ("heads", "log", "metrics", "parts")
+
+    def __init__(self, parts: Parts, metrics: Metrics, log: AccessLog) -> None:
+        self.parts = parts
+        self.metrics = metrics
+        self.log = log
+        self.heads: Heads[Asked] = Heads(parts.options.consumer_header)
 
     def record(self, method: str, path: str, client: str) -> Record:
         """Return the record of a request that is accepted now."""
@@ -59,35 +91,6 @@ class Door(Protocol):
 
     def send_answer(self, cycle: "OnceCycle", answer: Answer) -> None:
         """Write the answer; the next request may have its turn."""
-
-
-class Asked:
-    """What the head of a once-request says; `headers` have lower-case names.
-
-    `expects`: the client holds its body back until it is asked for.
-    """
-
-    __slots__ = ("expects", "headers", "keep_alive", "path", "service")
-
-    def __init__(
-        self, service: str, path: str, headers: Mapping[bytes, bytes], keep_alive: bool,
-        expects: bool,
-    ) -> None:  # fmt: skip
-        self.service = service
-        self.path = path
-        self.headers = headers
-        self.keep_alive = keep_alive
-        self.expects = expects
-
-    def repeats(self) -> bool:
-        """Return whether another request on the connection may say the same, but for its length."""
-        framed = b"content-length" in self.headers and b"transfer-encoding" not in self.headers
-        return framed and self.keep_alive and not self.expects
-
-    def without_length(self) -> "Asked":
-        """Return the same, said of a body whose length is judged elsewhere."""
-        headers = {name: self.headers[name] for name in self.headers if name != b"content-length"}
-        return Asked(self.service, self.path, headers, self.keep_alive, self.expects)
 
 
 class OnceCycle(Course):

@@ -74,6 +74,16 @@ def test_lines_for_tracing_do_not_tell_heads_apart(
     assert more.key != other.key  # their number is limited too
 
 
+def test_a_header_that_names_the_caller_is_not_free() -> None:
+    told = [
+        Heads[int]("X-Real-IP").find(head(f"x-real-ip: {caller}", f"x-request-id: {caller}"))
+        for caller in ("a", "b")
+    ]
+    assert told[0] is not None
+    assert told[1] is not None
+    assert told[0].key != told[1].key
+
+
 def test_a_line_that_a_parser_might_read_in_another_way_is_not_free() -> None:
     for line in (
         "x-request-id : 1", "x_request_id: 1", "x-request-id: \t1", "x-request-id: 1\n a",

@@ -97,14 +97,14 @@ class Laned:
         )  # fmt: skip
         log = AccessLog(self.lines.append, lambda: 0.0)
         self.metrics = Metrics(CollectorRegistry())
-        lane = Lane(parts, self.metrics, log)
-        self.door = Door(
+        self.lane = lane = Lane(parts, self.metrics, log)
+        door = Door(
             limits=serve._limits(options), refuse=partial(serve._refuse, lane=lane),
             lane=lane if once_lane else None, draining=lambda: False,
         )  # fmt: skip
         served = app.build(lane, app.Readiness(lambda: True), lambda _: 1)
         config = uvicorn.Config(
-            served, http=partial(DoorProtocol, door=self.door), log_config=None,  # type: ignore[arg-type]
+            served, http=partial(DoorProtocol, door=door), log_config=None,  # type: ignore[arg-type]
             lifespan="off", ws="none", server_header=False,
         )  # fmt: skip
         self.server = serve.HttpServer(config)
@@ -282,7 +282,7 @@ def test_whatever_follows_a_head_that_came_again(lanes: tuple[Laned, Laned], las
         lines.append(list(lane.lines))
     assert answers[0] == answers[1]
     assert lines[0] == lines[1]
-    read = lanes[0].door.heads.find(KEPT[0])
+    read = lanes[0].lane.heads.find(KEPT[0])
     assert read is not None
     assert read.meaning is not None
 
@@ -298,7 +298,7 @@ def test_a_head_is_not_taken_for_one_that_came_behind_it(lanes: tuple[Laned, Lan
                     told += sock.recv(65536)
             sock.sendall(page.replace(b"a\r\n", b"a\r\nconnection: close\r\n", 1))
             assert b'"apis"' in rest(sock)
-            read = lane.door.heads.find(page)
+            read = lane.lane.heads.find(page)
             assert read is not None
             assert read.meaning is None
 
