@@ -90,8 +90,8 @@ class Exchange:
         """
         lane, again = self._door.lane, self._again
         self._again = False
-        if again and lane is not None and asked is not None and asked.repeats():
-            lane.heads.learn(self._key, asked.without_length())
+        if again and lane is not None and asked is not None:
+            lane.learn(self._key, asked)
 
     def send_continue(self) -> None:
         """Ask for a body that the client holds back."""

@@ -71,9 +71,9 @@ class Heads(Generic[Meaning]):
             rest, free = self._free.subn(b"", head)
             plain = _cut(rest) if free else None
             if plain is not None:
-                key = (plain[0], free)
+                told, key = plain, (plain[0], free)
                 meaning = self._known.get(key)
-        return Read(key, end + 4, told[1], meaning)
+        return Read(key, end + 4, told[1], meaning)  # key and size of one cut
 
     def learn(self, key: Key, meaning: Meaning) -> None:
         """Remember a head that was read, and served as one with a plain Content-Length."""

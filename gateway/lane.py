@@ -4,13 +4,13 @@ It drives the same steps as the Starlette route, and its answers are the same by
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, Protocol
 
 from gateway.access import AccessLog
 from gateway.answers import Answer
 from gateway.course import Course
-from gateway.heads import Heads
+from gateway.heads import Heads, Key
 from gateway.metrics import Metrics
 from gateway.once import serve_once
 from gateway.parts import Parts
@@ -43,22 +43,30 @@ class Asked:
         framed = b"content-length" in self.headers and b"transfer-encoding" not in self.headers
         return framed and self.keep_alive and not self.expects
 
-    def without_length(self) -> "Asked":
-        """Return the same, said of a body whose length is judged elsewhere."""
-        headers = {name: self.headers[name] for name in self.headers if name != b"content-length"}
+    def only(self, names: Collection[bytes]) -> "Asked":
+        """Return the same with the headers of those names alone."""
+        headers = {name: self.headers[name] for name in names if name in self.headers}
         return Asked(self.service, self.path, headers, self.keep_alive, self.expects)
 
 
 class Lane:
     """What all requests of a gateway share; `heads` are those of once-requests that came again."""
 
-    __slots__ = ("heads", "log", "metrics", "parts")
+    __slots__ = ("_read", "heads", "log", "metrics", "parts")
 
     def __init__(self, parts: Parts, metrics: Metrics, log: AccessLog) -> None:
         self.parts = parts
         self.metrics = metrics
         self.log = log
-        self.heads: Heads[Asked] = Heads(parts.options.consumer_header)
+        consumer = parts.options.consumer_header
+        self.heads: Heads[Asked] = Heads(consumer)
+        # What the steps read of a head, but for the length, which is judged where it comes again.
+        self._read = (b"content-type", b"content-encoding", consumer.lower().encode())
+
+    def learn(self, key: Key, asked: Asked) -> None:
+        """Remember what a head says."""
+        if asked.repeats():
+            self.heads.learn(key, asked.only(self._read))
 
     def record(self, method: str, path: str, client: str) -> Record:
         """Return the record of a request that is accepted now."""

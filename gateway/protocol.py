@@ -88,6 +88,10 @@ class DoorProtocol(HttpToolsProtocol):
             self.transport.close()
         self.parser = None  # type: ignore[assignment]  # as uvicorn does: it refers to us
 
+    def eof_received(self) -> None:
+        """Let the loop close a connection whose client sends no more, with what it is owed."""
+        self._door.outbox.flush()
+
     def shutdown(self) -> None:
         """Leave: at once where nothing runs, else with the answer."""
         if not self._turns:
@@ -355,6 +359,8 @@ class DoorProtocol(HttpToolsProtocol):
 
     def _close(self) -> None:
         self._door.outbox.flush()
+        if self.transport.is_closing():
+            return
         self.transport.close()
         self._reading.begin()  # what is written is not kept for ever for one who does not read
 

@@ -2,6 +2,7 @@
 
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,6 +73,22 @@ def test_lines_for_tracing_do_not_tell_heads_apart(
     more = cut(head("accept: */*", *free, "x-request-id: 1"))
     assert more is not None
     assert more.key != other.key  # their number is limited too
+
+
+@pytest.mark.parametrize("text", ["ength: 7", "content-length: 7", "-ength: 77777777", "ength: 0"])
+@pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
+def test_the_length_is_content_length_s_whatever_a_free_line_holds(text: str, first: bool) -> None:
+    heads: Heads[int] = Heads()
+    plain = heads.find(head("x-request-id: 1"))
+    assert plain is not None
+    heads.learn(plain.key, 1)
+    data = head("x-request-id: 1", length=12)
+    line = f"x-request-id: {text}\r\n".encode()
+    at = data.index(b"host") if first else data.index(b"x-req")
+    data = data.replace(b"x-request-id: 1\r\n", b"")
+    read = heads.find(data[:at] + line + data[at:])
+    assert read is None or read.meaning is None or read.size == 12
+    assert first or (read is not None and read.meaning == 1)
 
 
 def test_a_header_that_names_the_caller_is_not_free() -> None:

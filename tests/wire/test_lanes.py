@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -285,6 +286,38 @@ def test_whatever_follows_a_head_that_came_again(lanes: tuple[Laned, Laned], las
     read = lanes[0].lane.heads.find(KEPT[0])
     assert read is not None
     assert read.meaning is not None
+
+
+def test_a_line_for_tracing_tells_no_length(lanes: tuple[Laned, Laned]) -> None:
+    """Its text looks like one; what stands behind would be run as a request of its own."""
+    inner = b"GET /v1/apis HTTP/1.1\r\nhost: a\r\n\r\n"
+    trap = f"x-request-id: ength: {len(GOOD)}\r\nContent-Length:".encode()
+    sent = again(GOOD + inner).replace(b"Content-Length:", trap)
+    for lane in lanes:
+        lane.caller.came = NOTHING
+        with socket.create_connection(lane.sock.getsockname(), timeout=30) as sock:
+            for kept in KEPT:
+                sock.sendall(kept)
+                assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+            sock.sendall(sent[: -len(inner)])
+            with pytest.raises(TimeoutError):
+                sock.settimeout(0.2)
+                sock.recv(1)
+            sock.settimeout(30)
+            sock.sendall(inner)
+            answer = sock.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 400 ")
+            assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_a_client_that_closes_its_side_is_answered(lanes: tuple[Laned, Laned]) -> None:
+    asked = (b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n", again(GOOD, kind="text/plain"))
+    for lane, sent in product(lanes, asked):
+        for _ in range(20):
+            with socket.create_connection(lane.sock.getsockname(), timeout=30) as sock:
+                sock.sendall(sent)
+                sock.shutdown(socket.SHUT_WR)
+                assert rest(sock).startswith(b"HTTP/1.1 ")
 
 
 def test_a_head_is_not_taken_for_one_that_came_behind_it(lanes: tuple[Laned, Laned]) -> None:
