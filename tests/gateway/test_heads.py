@@ -1,11 +1,15 @@
 """Heads that come again: known by their bytes, and by all of them but the digits of the length."""
 
 from random import Random
+from typing import Any
 
+import httptools
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.answers import HttpError
+from gateway.head import asked, check, first_line
 from gateway.heads import Heads, Read
 
 
@@ -110,6 +114,76 @@ def test_a_line_that_a_parser_might_read_in_another_way_is_not_free() -> None:
         assert told is not None
         assert isinstance(told.key, bytes), line
         assert line.encode() in told.key
+
+
+class Parsed:
+    """The oracle: what the door's parser and its checks make of a read, or None."""
+
+    def __init__(self) -> None:
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.url = self.body = b""
+        self.whole = 0
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.whole += 1
+
+
+def parsed(data: bytes) -> tuple[Any, int] | None:
+    told = Parsed()
+    parser = httptools.HttpRequestParser(told)
+    try:
+        data, _ = first_line(data, 0)
+        parser.feed_data(data)
+        headers = check(told.headers, parser.get_http_version())
+        path = asked(parser.get_method(), told.url)
+    except (HttpError, httptools.HttpParserError, httptools.HttpParserUpgrade):
+        return None
+    plain = b"transfer-encoding" not in headers and b"expect" not in headers
+    if told.whole != 1 or not plain or not parser.should_keep_alive():
+        return None
+    read = {name: value for name, value in headers.items() if name in (b"host", b"x-consumer")}
+    return (parser.get_method(), path, read, len(told.headers)), len(told.body)
+
+
+PIECES = [
+    b"", b"\r", b"\n", b"\r\n", b" ", b"\t", b"\0", b":", b"\xff", b"0", b"9", b"_", b"\r\n ",
+    b"ength: 2", b"length: ", b"Content-Length: 2", b"\r\nContent-Length: 2", b"\r\nb3: ength: 2",
+    b"\r\nx-request-id: q", b"\r\nb3: q", b"\r\nx-consumer: eve", b"\r\n\r\n", b"HTTP/1.0",
+]  # fmt: skip
+LINES = st.sampled_from([b"x-request-id: 1", b"B3: a  b", b"x-consumer: joe", b"accept: */*"])
+
+
+@settings(max_examples=500)
+@given(st.lists(LINES, max_size=4), st.data())
+def test_what_is_known_is_what_the_parser_says(lines: list[bytes], data: st.DataObject) -> None:
+    """A head that reads well is learnt; whatever is then done to it, it is read as it must be."""
+    at = data.draw(st.integers(0, len(lines)))
+    told = [b"POST /v1/private/a HTTP/1.1", b"host: a", *lines]
+    told.insert(2 + at, b"Content-Length: 2")
+    first = b"\r\n".join([*told, b"", b"{}"])
+    heads: Heads[Any] = Heads("x-consumer")
+    read, meaning = heads.find(first), parsed(first)
+    assert read is not None
+    assert meaning is not None
+    heads.learn(read.key, meaning[0])
+    changed = bytearray(first)
+    for _ in range(data.draw(st.integers(0, 3))):
+        place = data.draw(st.integers(0, len(changed) - 2))
+        cut = data.draw(st.sampled_from([0, 0, 0, 1, 5, 12]))
+        changed[place : place + cut] = data.draw(st.sampled_from(PIECES))
+    found = heads.find(bytes(changed))
+    if found is not None and found.meaning is not None and found.size < 1000:
+        sent = bytes(changed[: found.begin]) + b"{" * found.size
+        assert parsed(sent) == (found.meaning, found.size)
 
 
 def test_what_is_not_plain_is_left_to_the_parser() -> None:
