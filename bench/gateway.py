@@ -18,6 +18,7 @@ from bench.arms import LOAD_CORE, PEERS, Arm, backend, started
 from bench.machine import rss_bytes
 
 _TICK = os.sysconf("SC_CLK_TCK")
+_OURS = ("ours", "ours-python", "ours-asgi")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,12 @@ def run(
         "connections": connections,
         "arms": {**figures, **absent},
         "ratios": {
-            f"ours/{name}": round(
-                median(a.rps / b.rps for a, b in zip(turns["ours"], theirs, strict=True)), 3
+            f"{ours}/{name}": round(
+                median(a.rps / b.rps for a, b in zip(turns[ours], theirs, strict=True)), 3
             )
+            for ours in ("ours", "ours-asgi")
             for name, theirs in turns.items()
-            if name != "ours"
+            if ours in turns and name != ours and (ours == "ours" or name not in _OURS)
         },
     }
 

@@ -162,7 +162,8 @@ def parsed(data: bytes) -> tuple[Any, int] | None:
 PIECES = [
     b"", b"\r", b"\n", b"\r\n", b" ", b"\t", b"\0", b":", b"\xff", b"0", b"9", b"_", b"\r\n ",
     b"ength: 7", b" length: 7", b"length: ", b"Content-Length: 2", b"\r\nContent-Length: 2",
-    b"\r\nb3: ength: 7", b"\r\nx-request-id: q", b"\r\nb3: q", b"\r\nx-consumer: eve", b"\r\n\r\n", b"HTTP/1.0",
+    b"\r\nb3: ength: 7", b"\r\nx-request-id: q", b"\r\nb3: q", b"\r\nx-consumer: eve", b"\r\n\r\n",
+    b"HTTP/1.0",
 ]  # fmt: skip
 LINES = st.sampled_from([b"x-request-id: 1", b"B3: a  b", b"x-consumer: joe", b"accept: */*"])
 
