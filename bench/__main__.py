@@ -85,7 +85,12 @@ def _idle(parser: argparse.ArgumentParser) -> None:
 def _workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns of each arm (3)")
     parser.add_argument("--seconds", type=int, default=4, help="length of a turn (4)")
-    _common(parser, lambda told: workers.run(told.rounds, told.seconds), workers.table)
+    parser.add_argument("--connections", type=int, default=0, help="of the load (32 per worker)")
+    _common(
+        parser,
+        lambda told: workers.run(told.rounds, told.seconds, told.connections),
+        workers.table,
+    )
 
 
 def _calls(parser: argparse.ArgumentParser) -> None:

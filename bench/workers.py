@@ -17,10 +17,12 @@ from bench.gateway import turn
 from bench.workload import SCHEMA, envelope
 
 
-def run(rounds: int, seconds: int) -> dict[str, Any]:
+def run(rounds: int, seconds: int, connections: int = 0) -> dict[str, Any]:
     """Return {"arms": {"1": {...}, "2": {...}}, "ratios": {"cpu 2/1", "rps 2/1"}}.
 
-    Raises RuntimeError when a gateway answers wrong.
+    `connections` are those of the load; 0 means 32 for each worker: one that is added for more load
+    gets it. With the same load on both, two find half as much to do in each turn of their loops,
+    and less of the work is shared. Raises RuntimeError when a gateway answers wrong.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -29,18 +31,20 @@ def run(rounds: int, seconds: int) -> dict[str, Any]:
         arms = [_arm(ground, lb, number) for number in (1, 2)]
         start(ground, LOAD_CORE, [sys.executable, "-m", "bench.reporter",
                                   f"127.0.0.1:{ground.backend}", lb])  # fmt: skip
+        loads = {arm.name: connections or 32 * int(arm.name) for arm in arms}
         for arm in arms:
             answers(arm)
             (folder / f"{arm.name}.body").write_bytes(arm.ask.body)
-            turn(arm, folder, 1, 32)
+            turn(arm, folder, 1, loads[arm.name])
         told: dict[str, list[Any]] = {arm.name: [] for arm in arms}
         for _ in range(rounds):
             for arm in arms:
-                told[arm.name].append(turn(arm, folder, seconds, 32))
+                told[arm.name].append(turn(arm, folder, seconds, loads[arm.name]))
     pairs = list(zip(told["1"], told["2"], strict=True))
     return {
         "arms": {
             name: {
+                "connections": loads[name],
                 "rps": round(median(t.rps for t in turns), 1),
                 "cpu_us_per_request": round(median(t.cpu_us for t in turns), 2),
                 "errors": sum(t.errors for t in turns),
@@ -56,9 +60,9 @@ def run(rounds: int, seconds: int) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """Return the figures as lines."""
-    lines = ["workers  requests/s   CPU us  errors   (all on one core)"]
+    lines = ["workers  connections  requests/s   CPU us  errors   (all on one core)"]
     lines += [
-        f"{name:<8}{told['rps']:>11,.0f}{told['cpu_us_per_request']:>9.1f}{told['errors']:>8}"
+        f"{name:<8}{told['connections']:>12}{told['rps']:>12,.0f}{told['cpu_us_per_request']:>9.1f}{told['errors']:>8}"
         for name, told in result["arms"].items()
     ]
     return "\n".join([*lines, *(f"{name}: {ratio}" for name, ratio in result["ratios"].items())])
