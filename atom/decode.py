@@ -24,8 +24,8 @@ from schemas.wire import LoaderOutput, MetaDesc
 
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,100}(?:\.[0-9]{1,100})?(?:[eE][+-]?[0-9]{1,3})?")
 _Retype = Callable[[str], str]
-_MOST: Final = 256  # metas remembered, and bytes of one
-_LONGEST: Final = 1024
+_MOST: Final = 256  # metas that are remembered
+_LONGEST: Final = 1024  # bytes of one
 
 
 @dataclass(frozen=True, slots=True)

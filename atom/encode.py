@@ -22,8 +22,8 @@ _PAYLOAD: Final = tag(_FIELDS["pl"])
 _META: Final = tag(1)
 _DATA: Final = tag(2)
 _ATTRIBUTE: Final = tag(MetaDesc.DESCRIPTOR.fields_by_name["attribute"].number)
-_MOST: Final = 512  # entries of a map remembered, and bytes of one
-_LONGEST: Final = 128
+_MOST: Final = 512  # entries of a map that are remembered
+_LONGEST: Final = 128  # bytes of one
 _NOTHING: Final[dict[str, Any]] = {}  # nobody writes to it
 
 

@@ -141,4 +141,4 @@ def _head(record: Record, size: int) -> bytes:
     lines = _HEAD % (size, record.sid, record.overhead_ms, record.upstream_ms, record.attempts)
     if record.instance:
         lines = f"{lines}x-ase-instance: {record.instance}\r\n"
-    return lines.encode("ascii")
+    return lines.encode()

@@ -14,12 +14,9 @@ class Course(ABC):
 
     __slots__ = ("_caller", "_pending", "_steps", "finished")
 
-    _pending: Pending | None
-    finished: bool
-
     def __init__(self) -> None:
         self.finished = False
-        self._pending = None
+        self._pending: Pending | None = None
 
     def begin(self, steps: Steps, caller: Caller) -> None:
         """Take the first step: the request is refused by its head, or its body is awaited."""

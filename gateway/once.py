@@ -89,20 +89,20 @@ def _framed(
     options = parts.options
     told = body.parse(text, options.max_depth, options.max_nodes)
     identity.check_app_id(told, headers, options.consumer_header)
-    facts = {
-        "sid": record.sid,
-        "client_ip": record.client,
-        "service_id": "",
-        "route": record.path,
-    }
+    routed: dict[str, str] = {}
     if contract.service.sub_routes:
         contract, routed = _sub_service(contract, told, record, parts)
-        facts = {**routed, **facts}
-    facts["service_id"] = contract.service.id
     violations = contract.validator.violations(told)
     if violations:
         listed = "; ".join(map(str, violations))
         raise AseError(BAD_REQUEST, f"parameter schema validate error: {listed}")
+    facts = {
+        **routed,
+        "sid": record.sid,
+        "client_ip": record.client,
+        "service_id": contract.service.id,
+        "route": record.path,
+    }
     return contract, contract.encoder.encode(told, facts)
 
 

@@ -7,11 +7,15 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent import futures
 
 import grpc
+import h2.errors
+import h2.events
+import h2.settings
 import pytest
 
 from rpc.client import Channel
 from rpc.status import RpcError, Status
 from rpc.streaming import streamed
+from tests.rpc import peer as h2peer
 
 ECHO, FAIL, HOLD, MANY = "/t.T/Echo", "/t.T/Fail", "/t.T/Hold", "/t.T/Many"
 
@@ -169,3 +173,140 @@ def test_a_stream(peer: Peer, counts: list[int]) -> None:
         await channel.close()
 
     asyncio.run(main())
+
+
+ONE_AT_A_TIME = {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1}
+
+
+def test_a_call_that_waits_goes_out_when_the_one_before_is_cancelled_here() -> None:
+    async def script(peer: h2peer.Peer) -> None:
+        await peer.start(ONE_AT_A_TIME)
+        await peer.until(h2.events.RequestReceived)
+        asked.set()
+        await peer.until(h2.events.StreamReset)
+        second = await peer.until(h2.events.StreamEnded)
+        while second.stream_id == 1:
+            second = await peer.until(h2.events.StreamEnded)
+        await peer.answer(second.stream_id, b"second")
+        await peer.rest()
+
+    async def main() -> bytes:
+        async with h2peer.serving(script) as addr:
+            channel = Channel(addr)
+            head = channel.head(ECHO)
+            first = channel.begin(head, b"first", 30, lambda _: None)
+            second = asyncio.create_task(channel.unary(ECHO, b"", timeout=30))
+            await asked.wait()
+            first.cancel()
+            answer = await second
+            await channel.close()
+            return answer
+
+    asked = asyncio.Event()
+    assert asyncio.run(main()) == b"second"
+
+
+def test_a_call_that_waits_for_its_turn_has_its_deadline_all_the_same() -> None:
+    """It is the earlier one, though it came later: the timer that is set has to give way."""
+
+    async def script(peer: h2peer.Peer) -> None:
+        await peer.start(ONE_AT_A_TIME)
+        await peer.rest()
+
+    async def main() -> RpcError:
+        async with h2peer.serving(script) as addr:
+            channel = Channel(addr)
+            first = channel.begin(channel.head(ECHO), b"", 30, lambda _: None)
+            with pytest.raises(RpcError) as caught:
+                await channel.unary(ECHO, b"", timeout=0.3)
+            first.cancel()
+            await channel.close()
+            return caught.value
+
+    error = asyncio.run(main())
+    assert (error.status, error.sent) == (Status.DEADLINE_EXCEEDED, False)
+
+
+def test_calls_end_in_the_order_of_their_deadlines() -> None:
+    async def script(peer: h2peer.Peer) -> None:
+        await peer.start()
+        await peer.rest()
+
+    async def main() -> list[int]:
+        async with h2peer.serving(script) as addr:
+            channel, ended = Channel(addr), []
+
+            async def call(number: int) -> None:
+                with pytest.raises(RpcError, match="deadline"):
+                    await channel.unary(ECHO, b"", timeout=0.2 + 0.05 * number)
+                ended.append(number)
+
+            await asyncio.gather(*(call(number) for number in (5, 0, 3, 1, 4, 2)))
+            await channel.close()
+            return ended
+
+    assert asyncio.run(main()) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_peer_that_hangs_up_is_not_stormed() -> None:
+    connections = 0
+
+    async def script(_: h2peer.Peer) -> None:
+        nonlocal connections
+        connections += 1
+
+    async def main() -> None:
+        async with h2peer.serving(script) as addr:
+            channel = Channel(addr)
+            for _ in range(300):
+                with pytest.raises(RpcError) as caught:
+                    await channel.unary(ECHO, b"", timeout=30)
+                assert (caught.value.status, caught.value.sent) == (Status.UNAVAILABLE, False)
+            await channel.close()
+
+    asyncio.run(main())
+    assert 1 <= connections <= 5
+
+
+def test_a_stream_that_was_refused_is_not_sent_again() -> None:
+    async def script(peer: h2peer.Peer) -> None:
+        await peer.start()
+        began = await peer.until(h2.events.RequestReceived)
+        peer.h2.reset_stream(began.stream_id, h2.errors.ErrorCodes.REFUSED_STREAM)
+        await peer.flush()
+        await peer.rest()
+        assert not [e for e in peer.events if isinstance(e, h2.events.RequestReceived)]
+
+    async def nothing() -> AsyncIterator[bytes]:
+        yield b"x"
+
+    async def main() -> RpcError:
+        async with h2peer.serving(script) as addr:
+            channel = Channel(addr)
+            with pytest.raises(RpcError) as caught:
+                async for _ in streamed(channel.open(MANY), nothing()):
+                    pass
+            await channel.close()
+            return caught.value
+
+    error = asyncio.run(main())
+    assert (error.status, error.sent) == (Status.UNAVAILABLE, False)
+
+
+def test_closing_while_it_connects_ends_what_waits() -> None:
+    async def script(peer: h2peer.Peer) -> None:
+        connected.set()
+        await peer.rest()
+
+    async def main() -> RpcError:
+        async with h2peer.serving(script) as addr:
+            channel = Channel(addr, connect_timeout=30)
+            call = asyncio.create_task(channel.unary(ECHO, b"", timeout=30))
+            await connected.wait()
+            await channel.close()
+            with pytest.raises(RpcError) as caught:
+                await call
+            return caught.value
+
+    connected = asyncio.Event()
+    assert not asyncio.run(main()).sent
