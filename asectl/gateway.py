@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import logging
 import socket
 import ssl
@@ -68,6 +69,9 @@ async def _one(
     from gateway import serve
 
     def ready(addresses: serve.Addresses) -> None:
+        # What is here now stays: looked through with the rest, it held requests up for 15 ms.
+        gc.collect()
+        gc.freeze()
         facts = {"gateway": addresses.public, "admin": addresses.admin, "lb": addresses.lb}
         kind = "worker listening" if inherited else "listening"
         logging.getLogger("ase").info(kind, extra=facts)
