@@ -27,7 +27,7 @@ test: dev
 	$(BIN)/pytest
 
 # The same on the product as the bench and the image have it: its hot modules compiled. What derives
-# from a class of theirs, as three tests of the core do, cannot run there.
+# from a class of theirs, as four files of tests of the core do, cannot run there.
 test-compiled: dev
 	PYTHONSAFEPATH=1 PYTHONPATH="$$($(BIN)/python -m bench.product):$(CURDIR)" $(BIN)/pytest \
 		tests/atom tests/gateway tests/lb tests/rpc tests/wire \

@@ -8,9 +8,9 @@ and every check it passed, holds for the same bytes whenever they come; so it is
 import re
 from typing import Final, Generic, TypeVar
 
-_MOST: Final = 512
-_LONGEST: Final = 2048
-_DIGITS: Final = 9
+_MOST: Final = 512  # heads that are remembered
+_LONGEST: Final = 2048  # bytes of one
+_DIGITS: Final = 9  # of a length
 
 # Lines that mean nothing to us, wherever they stand: names of tracing, and texts that any parser
 # takes. Whoever begins to read one of these headers takes it out.

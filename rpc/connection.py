@@ -91,7 +91,7 @@ class Connection:
         limit = self.outbound.peer.streams
         if limit is not None and len(self._streams) >= limit:
             return False
-        return self.settled and not self.away and self.outbound.next <= MAX_STREAM_ID
+        return self.settled and not self.away and not self.outbound.spent()
 
     def reset(self, stream: Stream, code: ErrorCode) -> None:
         """Give a stream up."""

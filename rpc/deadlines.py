@@ -21,7 +21,10 @@ Item = TypeVar("Item", bound=Due)
 
 
 def due(items: Iterable[Item], now: float) -> tuple[list[Item], float]:
-    """Return the items that are due now, and when to look again; `inf` when there is no need."""
+    """Return the items that are due, and when to look again; `inf` when there is no need.
+
+    `now` is in seconds of the clock of their deadlines.
+    """
     found, upcoming = [], inf
     for item in items:
         deadline = item.deadline
