@@ -29,8 +29,9 @@ test: dev
 # The same on the product as the bench and the image have it: its hot modules compiled. What derives
 # from a class of theirs, as four files of tests of the core do, cannot run there.
 test-compiled: dev
-	PYTHONSAFEPATH=1 PYTHONPATH="$$($(BIN)/python -m bench.product):$(CURDIR)" $(BIN)/pytest \
-		tests/atom tests/gateway tests/lb tests/rpc tests/wire \
+	folder=$$($(BIN)/python -m bench.product) && \
+	ASE_COMPILED=1 PYTHONSAFEPATH=1 PYTHONPATH="$$folder:$(CURDIR)" $(BIN)/pytest \
+		tests/test_compiled.py tests/atom tests/gateway tests/lb tests/rpc tests/wire \
 		--ignore=tests/rpc/test_calls.py --ignore=tests/rpc/test_connection.py \
 		--ignore=tests/rpc/test_outbound.py --ignore=tests/rpc/test_streams.py
 

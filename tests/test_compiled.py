@@ -1,0 +1,23 @@
+"""What is under test is what was meant: the sources, or, with ASE_COMPILED=1, what is compiled."""
+
+import ast
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+SETUP = ast.parse((Path(__file__).parent.parent / "setup.py").read_text(encoding="utf-8"))
+COMPILED: list[str] = next(
+    ast.literal_eval(node.value)
+    for node in SETUP.body
+    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "COMPILED"
+)
+SUFFIX = ".so" if os.environ.get("ASE_COMPILED") == "1" else ".py"
+
+
+@pytest.mark.parametrize("path", COMPILED)
+def test_each_hot_module_is_the_one_meant(path: str) -> None:
+    found = importlib.util.find_spec(path.removesuffix(".py").replace("/", "."))
+    assert found is not None
+    assert Path(str(found.origin)).suffix == SUFFIX
