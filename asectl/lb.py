@@ -36,7 +36,8 @@ async def _serve(config: Config, stop: "asyncio.Future[bool]") -> None:
     from gateway.metrics import FleetMetrics
     from gateway.serve import dialled, http_server, listen
     from lb.hub import Hub
-    from lb.table import Change, Table
+    from lb.life import Change
+    from lb.table import Table
     from rpc.server import Server
 
     table = Table(silence=config.lb.silence, ttl=config.lb.ttl)

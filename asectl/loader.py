@@ -29,6 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--total", type=_count, default=0, metavar="N", help="requests at a time (the Wrapper's)"
     )
     parser.add_argument(
+        "--queue", type=_number, default=-1, metavar="N",
+        help="requests that may wait for their turn (the Wrapper's)",
+    )  # fmt: skip
+    parser.add_argument(
         "--set",
         action="append",
         type=_entry,
@@ -58,6 +62,7 @@ def run(told: argparse.Namespace) -> int:
         advertise=told.advertise,
         hubs=tuple(hub for hub in told.lb.split(",") if hub),
         total=told.total,
+        queue=told.queue,
         drain=told.drain,
         config=dict(told.set),
     )
@@ -80,6 +85,12 @@ def run(told: argparse.Namespace) -> int:
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError("must be 0 to 65535")
+    return int(text)
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError("must be 0 or more")
     return int(text)
 
 

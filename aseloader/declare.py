@@ -64,6 +64,8 @@ def _check(wrapper: type[Wrapper]) -> None:
         raise DeclarationError(f"{where}: set `service`, {words}")
     if wrapper.total < 1:
         raise DeclarationError(f"{where}: `total` must be 1 or more requests at a time")
+    if wrapper.queue is not None and wrapper.queue < 0:
+        raise DeclarationError(f"{where}: `queue` must be 0 or more requests that may wait")
     if not members(wrapper, Output):
         raise DeclarationError(f"{where}: declare at least one Output")
     if wrapper.once is Wrapper.once:

@@ -14,7 +14,7 @@ from aseloader.declare import members
 from aseloader.fields import Input, Output, Parameter
 from aseloader.wrapper import Context, Data, Outputs, Refused, Wrapper
 from lb.meter import Meter
-from schemas.errors import BAD_MODE, BAD_OUTPUT, FULL, RAISED, REFUSED, AseError
+from schemas.errors import BAD_MODE, BAD_OUTPUT, FULL, RAISED, REFUSED, TIMEOUT, AseError
 from schemas.service import DataType
 from schemas.text import as_text
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
@@ -23,7 +23,7 @@ _logger = logging.getLogger("ase.loader")
 
 
 class Engine:
-    """Drives a wrapper: at most `meter.total` requests at a time.
+    """Drives a wrapper: at most `meter.best` requests at a time, others wait for their turn.
 
     A sync `once` runs in a thread; its licence is taken until the thread has returned, even when
     the caller has gone. An async one runs in the loop and is cancelled with its caller.
@@ -36,7 +36,8 @@ class Engine:
         self._inputs: dict[str, Input] = members(type(wrapper), Input)
         self._outputs: dict[str, Output] = members(type(wrapper), Output)
         self._is_async = inspect.iscoroutinefunction(wrapper.once)
-        self._threads = ThreadPoolExecutor(meter.total, thread_name_prefix="once")
+        self._threads = ThreadPoolExecutor(meter.best, thread_name_prefix="once")
+        self._turns = asyncio.Semaphore(meter.best)
 
     async def once(
         self, frame: LoaderInput, *, gateway: str, seconds: float | None
@@ -52,8 +53,9 @@ class Engine:
         gone = threading.Event()
         deadline = None if seconds is None else began + seconds
         context = Context(dict(frame.headers), deadline, lambda: gone.is_set() or _late(deadline))
-        work = asyncio.ensure_future(self._answered(frame, context))
-        work.add_done_callback(lambda done: self._free(done, began))
+        turn = _Turn()
+        work = asyncio.ensure_future(self._worked(frame, context, turn))
+        work.add_done_callback(lambda done: self._free(done, gateway, turn))
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -66,9 +68,20 @@ class Engine:
         """Let the threads go."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _free(self, done: "asyncio.Future[LoaderOutput]", began: float) -> None:
+    def _free(self, done: "asyncio.Future[LoaderOutput]", gateway: str, turn: "_Turn") -> None:
         good = not done.cancelled() and done.exception() is None and done.result().code == 0
-        self._meter.free((time.monotonic() - began) * 1000, good=good)
+        self._meter.free(gateway, turn.ms, good=good)
+
+    async def _worked(self, frame: LoaderInput, context: Context, turn: "_Turn") -> LoaderOutput:
+        """Answer a frame when its turn has come; `turn` tells how long the work took."""
+        async with self._turns:
+            if context.cancelled:  # nobody waits for it any more
+                return _failed(frame, TIMEOUT.code, "it waited until its deadline")
+            began = time.monotonic()
+            try:
+                return await self._answered(frame, context)
+            finally:
+                turn.ms = (time.monotonic() - began) * 1000
 
     async def _answered(self, frame: LoaderInput, context: Context) -> LoaderOutput:
         try:
@@ -162,6 +175,12 @@ class Engine:
             meta = MetaDesc(name=name, dataType=int(declared.kind), attribute=attributes)
             payloads.append(Payload(meta=meta, data=data))
         return payloads
+
+
+class _Turn:
+    """How long the work on a request took, in milliseconds; 0: it never began."""
+
+    ms = 0.0
 
 
 def _said(error: Refused) -> str:

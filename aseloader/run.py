@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import logging
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,13 +34,14 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LoaderOptions:
-    """How a loader runs. `total` 0: what the wrapper declares. `drain` in seconds."""
+    """How a loader runs. `total` 0, `queue` -1: what the wrapper declares. `drain` in seconds."""
 
     host: str = "127.0.0.1"
     port: int = 0
     advertise: str = ""
     hubs: tuple[str, ...] = ("127.0.0.1:8220",)
     total: int = 0
+    queue: int = -1
     drain: float = 30.0
     config: Mapping[str, str] = field(default_factory=dict)
 
@@ -127,16 +129,21 @@ class _Loader:
         self._text = text
         self._options = options
         self._epoch = SystemRandom().getrandbits(63) | 1
-        self._meter = Meter(options.total or wrapper.total, self._changed)
+        best = options.total or wrapper.total
+        declared = best if wrapper.queue is None else wrapper.queue
+        queue = declared if options.queue < 0 else options.queue
+        self._meter = Meter(best + queue, self._changed, best=best)
         self._engine = Engine(wrapper, self._meter)
         self._server = LoaderServer(self._engine)
-        self._reporter = Reporter(list(options.hubs), self._report, rng=SystemRandom())
+        self._reporter = Reporter(
+            list(options.hubs), self._report, self._meter, clock=time.monotonic, rng=SystemRandom()
+        )
         self._idle = asyncio.Event()
 
     @property
     def idle(self) -> bool:
         """Return whether nothing of the wrapper runs."""
-        return not self._meter.running
+        return not self._meter.used
 
     async def start(self) -> str:
         """Open the port, begin to report; return the advertised address."""
@@ -147,7 +154,7 @@ class _Loader:
 
     async def drain(self) -> None:
         """Take nothing new, wait for what runs."""
-        _logger.info("draining", extra={"running": self._meter.running})
+        _logger.info("draining", extra={"running": self._meter.used})
         self._meter.turn(Live.DRAINING)
         await self._server.stop_serving()
         with contextlib.suppress(TimeoutError):
@@ -163,20 +170,19 @@ class _Loader:
 
     def _changed(self) -> None:
         self._reporter.changed()
-        if self._meter.running:
+        if self._meter.used:
             self._idle.clear()
         else:
             self._idle.set()
 
     def _report(self, first: bool) -> Report:
-        total = self._meter.total
         instance = Instance(
             svc=declare.declaration(type(self._wrapper)).sub,
             service=self._wrapper.service,
             addr=self._addr,
             epoch=self._epoch,
             digest=document.digest(self._text),
-            total=total,
-            best=total,
+            total=self._meter.total,
+            best=self._meter.best,
         )
         return Report(instance, self._meter.load(), self._text if first else b"")

@@ -52,7 +52,8 @@ Outputs = Mapping[str, bytes | str | Data | dict[str, Any] | list[Any]]
 class Wrapper:
     """A model as a service. Subclass it, declare its API as class attributes, write `once`.
 
-    `service` is the id in the URL; `total` how many requests one process works on at a time;
+    `service` is the id in the URL; `total` how many requests one process works on at a time, and
+    `queue` how many more may wait for their turn there (None: as many again);
     `deadline` seconds per request (None: the gateway's default); `idempotent` says that running
     a request twice does no harm, so that it may be sent again when a loader dies.
     """
@@ -60,6 +61,7 @@ class Wrapper:
     service: ClassVar[str] = ""
     version: ClassVar[str] = "v1"
     total: ClassVar[int] = 1
+    queue: ClassVar[int | None] = None
     deadline: ClassVar[float | None] = None
     idempotent: ClassVar[bool] = False
 

@@ -5,10 +5,12 @@ Usage: python -m bench.reporter ADDR HUB
 
 import asyncio
 import sys
+import time
 from itertools import count
 from random import SystemRandom
 
 from bench.workload import SCHEMA
+from lb.meter import Meter
 from lb.report import Instance, Load, Report
 from lb.reporter import Reporter
 from schemas import document
@@ -21,11 +23,12 @@ async def main(addr: str, hub: str) -> None:
         digest=document.digest(SCHEMA), total=10_000, best=10_000,
     )  # fmt: skip
     numbers = count(1)
+    idle = Meter(instance.total, lambda: None)
 
     def report(first: bool) -> Report:
         return Report(instance, Load(next(numbers), service_ms=0.1), SCHEMA if first else b"")
 
-    Reporter([hub], report, rng=SystemRandom()).start()
+    Reporter([hub], report, idle, clock=time.monotonic, rng=SystemRandom()).start()
     await asyncio.Event().wait()
 
 

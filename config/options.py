@@ -105,8 +105,15 @@ class LbOptions:
         "", "host:port of a hub in its own process; empty: inside the gateway", form=ADDR
     )
     accept_schemas: bool = option(False, "let loaders bring the schemas of their services")
-    silence: float = option(1.5, "seconds without a report that make a loader suspect", least=0.1)
+    silence: float = option(
+        0.15, "seconds without a report that make a loader suspect: three keep-alives", least=0.05
+    )
     ttl: float = option(3.0, "seconds after which a suspect loader is forgotten", least=0.1)
+    ramp: float = option(10.0, "seconds in which a new loader comes to its full share", least=0)
+    wait: float = option(
+        1.0, "seconds a request may wait while every loader is full; 0: it is refused", least=0
+    )
+    waiting: int = option(256, "requests that may wait at a time", least=0)
 
 
 @dataclass(frozen=True, slots=True)

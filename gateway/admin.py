@@ -10,7 +10,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from lb.table import Entry, Table
+from lb.entry import Entry
+from lb.report import Feed
+from lb.table import Table
 
 
 def build(
@@ -55,16 +57,23 @@ def _line(entry: Entry, active: dict[str, str] | None, now: float) -> dict[str, 
         "instance": instance.addr,
         "protocol": instance.protocol,
         "state": entry.state.value,
-        "reason": entry.reason.value if instance.epoch else "static",
+        "reason": entry.reason.value if instance.feed is not Feed.NONE else "static",
         "for_s": round(now - entry.since, 3),
-        "report_age_s": round(now - entry.seen, 3) if instance.epoch else None,
+        "report_age_s": round(now - entry.seen, 3) if instance.feed is not Feed.NONE else None,
         "schema": instance.digest,
         "schema_active": fits,
         "total": instance.total,
         "running": load.running,
+        "queued": load.queued,
         "service_ms": round(load.service_ms, 3),
         "inflight": entry.inflight,
-        "shunned_s": round(max(0.0, entry.shunned - now), 3),
+        "foreign": entry.foreign,
+        "ghosts": entry.ghosts,
+        "slots": entry.slots,
+        "expected_ms": round(entry.expected_ms(), 3),
+        "health": entry.health.standing.value,
+        "health_reason": entry.health.reason.value,
+        "health_for_s": round(now - entry.health.since, 3) if entry.health.since else None,
         "served": load.served,
         "errors": load.errors,
         "rejected": load.rejected,

@@ -114,7 +114,7 @@ class _Once:
         lane.metrics.inflight += 1
         try:
             steps = serve_once(scope["path_params"]["service_id"], headers, record, parts)
-            course.begin(steps, parts.caller)
+            course.begin(steps, parts)
             await _listen(course, scope, receive)
         except asyncio.CancelledError:
             # The drain's time is over: the server cuts what still runs, and this is our last word.

@@ -4,24 +4,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from gateway.answers import Answer
-from gateway.once import Attempt, Body, Steps
-from gateway.parts import Caller, Pending
+from gateway.once import Attempt, Body, Steps, Turn
+from gateway.parts import Parts, Pending
 from schemas.errors import AseError
 
 
 class Course(ABC):
     """Drives one request; whoever derives from it gets the answer by `answered`, once."""
 
-    __slots__ = ("_caller", "_pending", "_steps", "finished")
+    __slots__ = ("_parts", "_pending", "_steps", "finished")
 
     def __init__(self) -> None:
         self.finished = False
         self._pending: Pending | None = None
 
-    def begin(self, steps: Steps, caller: Caller) -> None:
+    def begin(self, steps: Steps, parts: Parts) -> None:
         """Take the first step: the request is refused by its head, or its body is awaited."""
         self._steps = steps
-        self._caller = caller
+        self._parts = parts
         self._go(None)
 
     def feed(self, body: bytes) -> None:
@@ -60,15 +60,18 @@ class Course(ABC):
         else:
             self._take(step)
 
-    def _take(self, step: Body | Attempt) -> None:
+    def _take(self, step: Body | Turn | Attempt) -> None:
         if isinstance(step, Attempt):
             try:
-                self._pending = self._caller.begin(step, self._called)
+                self._pending = self._parts.caller.begin(step, self._called)
             except Exception as error:  # noqa: BLE001 (the steps tell what it means)
                 self._throw(error)
+        elif isinstance(step, Turn):
+            wait = self._parts.picker.wait
+            self._pending = wait(step.service, step.digest, step.seconds, step.ahead, self._called)
 
     def _called(self, call: Pending) -> None:
-        """Take in a call that ended; of one that was cancelled nothing matters any more."""
+        """Take in what ended, a call or a wait; of one cancelled nothing matters any more."""
         if self._pending is not None:
             self._pending = None
             self._go(call)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 from atom.caller import GrpcCaller
@@ -11,8 +12,10 @@ from gateway.contracts import Capacity, Catalog
 from gateway.metrics import FleetMetrics, Metrics
 from lb.balancer import Balancer
 from lb.hub import Hub
+from lb.life import Change, State
+from lb.pick import OwnFirst
 from lb.report import Instance
-from lb.table import Change, State, Table
+from lb.table import Table
 from lb.view import View
 from lb.watch import Watch
 from rpc.server import Server
@@ -28,8 +31,8 @@ GRACE_S = 3600.0
 class Fleet:
     """Every instance this gateway may call.
 
-    `name` tells this gateway from others; `clock` gives seconds that never step back. `pick`
-    returns a place for a request, as `gateway/parts.py` wants it.
+    `name` tells this gateway from others; `clock` gives seconds that never step back. `picker`
+    gives places to requests, as `gateway/parts.py` wants it.
     """
 
     def __init__(
@@ -56,10 +59,15 @@ class Fleet:
         self._source = source(options, name, clock, rng, self._changed)
         self.table = self._source.table
         for told in instances:
-            instance = Instance("ase", told.service, told.addr, 0, told.protocol, "", told.total)
+            instance = Instance(
+                "ase", told.service, told.addr, 0, told.protocol, "", told.total, told.total
+            )  # fmt: skip
             self.table.place(instance, clock())
             self._warn(instance)
-        self.pick = Balancer(self.table, clock=clock, rng=rng).acquire
+        self.picker = Balancer(
+            self.table, partial(OwnFirst, rng), clock=clock, rng=rng,
+            later=asyncio.get_running_loop().call_later, most=options.waiting,
+        )  # fmt: skip
 
     async def start(self) -> int:
         """Begin to listen to loaders, or to follow the hub; return the lb port (0: none of ours).
@@ -154,7 +162,7 @@ class _Inside:
         on_change: OnChange,
     ) -> None:
         self._options = options
-        self.table = Table(name, silence=options.silence, ttl=options.ttl)
+        self.table = Table(name, silence=options.silence, ttl=options.ttl, ramp=options.ramp)
         self._hub = Hub(self.table, clock=clock, rng=rng, on_change=on_change)
         self.documents = self._hub.documents
 
@@ -183,7 +191,7 @@ class _Outside:
         rng: Random,
         on_change: OnChange,
     ) -> None:
-        self.table = Table(name, silence=None, ttl=options.ttl)
+        self.table = Table(name, silence=None, ttl=options.ttl, ramp=options.ramp)
         view = View(self.table, name)
         self.documents = view.documents
         self._watch = Watch(

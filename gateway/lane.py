@@ -129,7 +129,7 @@ class OnceCycle(Course):
         self._record = record = lane.record("POST", asked.path, self._client)
         lane.metrics.inflight += 1
         self._running.add(self)
-        self.begin(serve_once(asked.service, asked.headers, record, parts), parts.caller)
+        self.begin(serve_once(asked.service, asked.headers, record, parts), parts)
         if self.refusal is not None:
             self.fail(self.refusal)
         elif self._whole:

@@ -18,7 +18,8 @@ from prometheus_client.core import (
 
 from gateway.contracts import MAX_SERVICES, Switch
 from gateway.record import Record
-from lb.table import Change, State, Table
+from lb.life import Change, State
+from lb.table import Table
 from schemas.errors import TABLE
 
 _SECONDS: tuple[float, ...] = (

@@ -1,6 +1,6 @@
 """One request, one answer: the whole path on one page, without I/O. Pure.
 
-It yields what it needs, first its body, then calls to loaders, and is sent each when it is there;
+It yields what it needs, its body, a place, a call to a loader, and is sent each when it is there;
 or an AseError is thrown into it. Whoever drives it does the I/O (`gateway/course.py`).
 """
 
@@ -17,6 +17,7 @@ from schemas import category
 from schemas.errors import (
     BAD_REQUEST,
     DEADLINE,
+    FULL,
     INTERNAL,
     LOST,
     NO_SERVICE,
@@ -47,7 +48,22 @@ class Attempt:
         self.timeout = timeout
 
 
-Steps = Generator[Body | Attempt, Any, Answer]
+class Turn:
+    """A place is needed, and there is none yet: the wait for it is to be sent in when it is over.
+
+    It may last so many seconds. `ahead`: it had its turn, and an instance refused it.
+    """
+
+    __slots__ = ("ahead", "digest", "seconds", "service")
+
+    def __init__(self, service: str, digest: str, seconds: float, *, ahead: bool) -> None:
+        self.service = service
+        self.digest = digest
+        self.seconds = seconds
+        self.ahead = ahead
+
+
+Steps = Generator[Body | Turn | Attempt, Any, Answer]
 BODY: Final = Body()
 
 
@@ -65,8 +81,8 @@ def serve_once(
         text = yield BODY
         record.received = parts.clock()
         contract, frame = _framed(contract, text, headers, record, parts)
-        output = yield from _called(contract, frame, record, parts)
-        return success(contract.decoder.decode(output), record, parts.clock())
+        payload = yield from _called(contract, frame, record, parts)
+        return success(payload, record, parts.clock())
     except AseError as error:
         return failure(error, record, parts.clock())
     except Exception as fault:  # noqa: BLE001 (it is told, with its traceback)
@@ -122,13 +138,18 @@ def _sub_service(
 
 def _called(
     contract: Contract, frame: bytes, record: Record, parts: Parts
-) -> Generator[Attempt, Any, bytes]:
-    """Call an instance, and one other where nothing ran (or where the service is idempotent)."""
+) -> Generator[Turn | Attempt, Any, Any]:
+    """Call an instance, and one other where nothing ran (or where the service is idempotent).
+
+    Where all are full it waits for its turn; being refused by one that seemed to have room is part
+    of the wait.
+    """
     tried: tuple[str, ...] = ()
     first: AseError | None = None
+    until = min(parts.clock() + parts.patience, record.received + contract.deadline)
     while True:
         try:
-            place = parts.pick(contract.service.id, contract.digest, tried)
+            place = yield from _placed(contract, tried, first, until, record, parts)
         except AseError as error:
             raise first or error from None
         if first is not None:
@@ -137,14 +158,36 @@ def _called(
             with place as held:
                 call = yield _attempt(contract, held.instance, frame, record, parts)
                 record.over(parts.clock())
-                output: bytes = call.outcome()
-                return output
+                return contract.decoder.decode(call.outcome())
         except AseError as error:
             again = error.fault.retry or (contract.service.idempotent and error.fault is LOST)
             tried += (record.instance,)
-            if not again or len(tried) == _ATTEMPTS:
+            waits = error.fault is FULL and parts.clock() < until
+            if not again or not (waits or len(tried) < _ATTEMPTS) or not parts.picker.may_retry():
                 raise
             first = error
+
+
+def _placed(
+    contract: Contract,
+    tried: tuple[str, ...],
+    first: AseError | None,
+    until: float,
+    record: Record,
+    parts: Parts,
+) -> Generator[Turn, Any, Any]:
+    """Return a place, after a wait where every instance holds all it takes."""
+    service, digest = contract.service.id, contract.digest
+    try:
+        return parts.picker.acquire(service, digest, tried)
+    except AseError as error:
+        now = parts.clock()
+        refused = first is not None and first.fault is FULL
+        if until <= now or not (error.fault is FULL or refused):
+            raise
+    wait = yield Turn(service, digest, until - now, ahead=refused)
+    record.waited += parts.clock() - now
+    return wait.outcome()
 
 
 def _attempt(

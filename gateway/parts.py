@@ -17,26 +17,39 @@ class Place(Protocol):
         """Return the instance; `addr` names it."""
 
 
+class Pending(Protocol):
+    """Something under way: a call, or the wait for a place."""
+
+    def cancel(self) -> None:
+        """End it; what it was to tell may still be told, and is not waited for."""
+
+    def outcome(self) -> Any:
+        """Return what came of it, when it has ended: an output, or a place. Raises AseError."""
+
+
 class Picker(Protocol):
     """Chooses an instance and counts it."""
 
-    def __call__(
+    def acquire(
         self, service_id: str, digest: str, exclude: Collection[str], /
     ) -> AbstractContextManager[Place]:
         """Return a place at an instance that speaks the schema with that digest.
 
-        `exclude` are addresses. Raises AseError 20002 when no live instance is left.
+        `exclude` are addresses. Raises AseError 20002 when no live instance is left, 10110 when
+        each holds all it takes.
         """
 
+    def wait(
+        self, service_id: str, digest: str, seconds: float, ahead: bool,
+        done: Callable[[Any], None], /,
+    ) -> Pending:  # fmt: skip
+        """Wait for a place, `ahead` of others or not.
 
-class Pending(Protocol):
-    """A call under way."""
+        `done` gets it when there is one, or will be none in time.
+        """
 
-    def cancel(self) -> None:
-        """End the call; what it was to tell may still be told, and is not waited for."""
-
-    def outcome(self) -> bytes:
-        """Return the output of the instance, when the call has ended; raises AseError."""
+    def may_retry(self) -> bool:
+        """Return whether a request may be tried at another instance, and count it."""
 
 
 class Caller(Protocol):
@@ -50,12 +63,14 @@ class Caller(Protocol):
 class Parts:
     """The whole: options, contracts, picking, calling, and the two things that never repeat.
 
-    `on_fault` is told the id of a request that failed by a fault of ours, and what was raised.
+    `patience`: seconds that a request may wait for a place. `on_fault` is told the id of a request
+    that failed by a fault of ours, and what was raised.
     """
 
     options: GatewayOptions
     catalog: Catalog
-    pick: Picker
+    picker: Picker
+    patience: float
     caller: Caller
     clock: Callable[[], float]
     new_id: Callable[[], str]

@@ -10,7 +10,8 @@ class Record:
     """One request.
 
     `accepted`, `received` (when the body was whole) and `answered` are seconds of the gateway's
-    clock; `upstream` are those spent waiting for loaders, `overhead` those that the gateway itself
+    clock; `upstream` are those spent on calls to loaders, `waited` those for a place at one,
+    `overhead` those that the gateway itself
     took, receiving the body not counted; the two in milliseconds, as texts, are what is told of
     them. `service` is empty until one was found; `code` and `status` stand once it was answered.
     """
@@ -18,7 +19,7 @@ class Record:
     __slots__ = (
         "_called", "accepted", "answered", "attempts", "client", "code", "code_map", "detail",
         "fault", "instance", "method", "overhead", "overhead_ms", "path", "received", "retried",
-        "service", "sid", "status", "upstream", "upstream_ms",
+        "service", "sid", "status", "upstream", "upstream_ms", "waited",
     )  # fmt: skip
 
     def __init__(
@@ -34,7 +35,7 @@ class Record:
         self.code_map = _NONE
         self.retried: tuple[str, ...] = ()
         self.attempts = self.code = self.status = 0
-        self.received = self.upstream = self.answered = self.overhead = 0.0
+        self.received = self.upstream = self.answered = self.overhead = self.waited = 0.0
         self._called: float | None = None
 
     def began(self, instance: str, now: float) -> None:
@@ -53,7 +54,7 @@ class Record:
         """Note the answer."""
         self.over(now)
         self.status, self.code, self.answered = status, code, now
-        overhead = now - (self.received or self.accepted) - self.upstream
+        overhead = now - (self.received or self.accepted) - self.upstream - self.waited
         self.overhead = overhead = max(0.0, overhead)
         self.upstream_ms = "%.3f" % (self.upstream * 1000.0)
         self.overhead_ms = "%.3f" % (overhead * 1000.0)

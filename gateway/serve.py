@@ -82,12 +82,9 @@ async def run(
         listen(options.host, options.port),
         listen(options.admin_host, options.admin_port),
     )
-    fleet = Fleet(
-        config.lb, config.instances, name=name, catalog=catalog, caller=caller,
-        metrics=metrics, fleet_metrics=FleetMetrics(registry),
-        clock=clock, rng=Random(rng.getrandbits(64)),   # noqa: S311 (ties)
-    )  # fmt: skip
-    parts = Parts(options, catalog, fleet.pick, caller, clock, Ids(secrets.token_hex), _on_fault)
+    fleet = _fleet(config, name, catalog, caller, metrics, FleetMetrics(registry))
+    ids = Ids(secrets.token_hex)
+    parts = Parts(options, catalog, fleet.picker, config.lb.wait, caller, clock, ids, _on_fault)
     lane = Lane(parts, metrics, AccessLog(log_line, time.time))
     readiness = app.Readiness(fleet.synced)
     door = Door(
@@ -161,6 +158,17 @@ def http_server(
             timeout_graceful_shutdown=max(1, int(options.drain)),
         )
     )
+
+
+def _fleet(
+    config: Config, name: str, catalog: Catalog, caller: GrpcCaller, metrics: Metrics,
+    fleet_metrics: FleetMetrics,
+) -> Fleet:  # fmt: skip
+    rng = Random(SystemRandom().getrandbits(64))  # noqa: S311 (draws and ties)
+    return Fleet(
+        config.lb, config.instances, name=name, catalog=catalog, caller=caller, metrics=metrics,
+        fleet_metrics=fleet_metrics, clock=time.monotonic, rng=rng,
+    )  # fmt: skip
 
 
 def _catalog(config: Config, base: Path) -> Catalog:

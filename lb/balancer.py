@@ -1,49 +1,70 @@
 """The picker a gateway asks: a table, a policy, tickets that count. No await, no RPC. Pure."""
 
 from collections.abc import Callable, Collection
+from functools import partial
 from random import Random
 from types import TracebackType
 from typing import Final, Self
 
-from lb.pick import pick
-from lb.report import Instance
-from lb.table import Entry, Table
-from schemas.errors import NO_INSTANCE, UNREACHABLE, AseError
+from lb.budget import RetryBudget
+from lb.entry import Entry
+from lb.health import Standing
+from lb.line import Later, Line, Waiter
+from lb.policy import Policy
+from lb.report import Feed, Instance
+from lb.table import Table
+from schemas.errors import (
+    CLIENT_GONE,
+    DEADLINE,
+    FULL,
+    NO_INSTANCE,
+    UNREACHABLE,
+    AseError,
+    Blame,
+    Fault,
+)
 
-# How long an instance is left alone that could not be reached, in seconds.
-SHUN_S: Final = 1.0
+# What was asked for is not waited for any more, yet may still run.
+_GIVEN_UP: Final = (CLIENT_GONE, DEADLINE)
 
 
 class Ticket:
     """A place at an instance: counted when given, given back exactly once, whatever happens."""
 
-    __slots__ = ("_clock", "_entry", "_given_back")
+    __slots__ = ("_balancer", "_began", "_entry", "_given_back", "_policy")
 
-    def __init__(self, entry: Entry, clock: Callable[[], float]) -> None:
+    def __init__(self, balancer: "Balancer", policy: Policy, entry: Entry, now: float) -> None:
+        self._balancer = balancer
+        self._policy = policy
         self._entry = entry
-        self._clock = clock
+        self._began = now
         self._given_back = False
         entry.asked += 1
-        entry.sent += 1
         entry.inflight += 1
+        entry.settle()
 
     @property
     def instance(self) -> Instance:
         """Return the instance that the place is at."""
         return self._entry.instance
 
-    def release(self, *, accepted: bool = True) -> None:
+    def release(self, fault: Fault | None = None, *, given_up: bool = False) -> None:
         """Give the place back; a second time does nothing.
 
-        `accepted` False says that the instance took nothing on (refused, or never reached), so
-        that its counter will never cover the request.
+        `fault` tells how the request ended, None: well. `given_up`: nobody waited for its end.
         """
         if self._given_back:
             return
         self._given_back = True
-        self._entry.inflight -= 1
-        if not accepted:
-            self._entry.sent -= 1
+        entry = self._entry
+        entry.inflight -= 1
+        if given_up and entry.feed is not Feed.NONE:
+            entry.ghosts += 1
+        entry.settle()
+        balancer = self._balancer
+        now = balancer.clock()
+        self._policy.ended(entry, now - self._began, now, fault is None and not given_up)
+        balancer.ended(entry, fault, given_up, now)
 
     def __enter__(self) -> Self:
         return self
@@ -54,31 +75,136 @@ class Ticket:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        fault = error.fault if isinstance(error, AseError) else None
-        self.release(accepted=fault is None or not fault.retry)
-        if fault is UNREACHABLE:
-            self._entry.shunned = self._clock() + SHUN_S
+        if error is None:
+            self.release()
+        elif isinstance(error, AseError):
+            self.release(error.fault, given_up=error.fault in _GIVEN_UP)
+        else:
+            self.release(given_up=True)
+
+    def __del__(self) -> None:
+        if not self._given_back:
+            self._balancer.dropped += 1
+            self.release(given_up=True)
 
 
 class Balancer:
-    """Picks among the instances of a table. `clock` gives seconds that never step back."""
+    """Picks among the instances of a table by a policy.
 
-    def __init__(self, table: Table, *, clock: Callable[[], float], rng: Random) -> None:
+    `policy` makes one for each service. `clock` gives seconds that never step back,
+    `later(s, call)` calls after so many. `most` may
+    wait for room at a time, of all services. `on_health` is told when an instance's standing
+    changed. `dropped` counts tickets that nobody gave back: each is a fault of ours.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        policy: Callable[[], Policy],
+        *,
+        clock: Callable[[], float],
+        rng: Random,
+        later: Later,
+        most: int = 256,
+        on_health: Callable[[Entry], None] | None = None,
+    ) -> None:
         self._table = table
-        self._clock = clock
+        self._new_policy = policy
+        self._policies: dict[str, Policy] = {}
+        self.clock = clock
         self._rng = rng
+        self._later = later
+        self._most = most
+        self._on_health = on_health
+        self._lines: dict[str, Line] = {}
+        self._budget = RetryBudget()
+        self.dropped = 0
+        table.listen(self._heard)
 
     def acquire(self, service_id: str, digest: str, exclude: Collection[str] = (), /) -> Ticket:
         """Return a ticket for the best instance of a service whose schema is the active one.
 
         An instance that tells no digest follows the gateway's own schema. `exclude` are addresses
-        tried before. Raises AseError 20002 when no live instance is left.
+        tried before. Raises AseError 20002 when no live instance is left, 10110 when each holds
+        all it takes.
         """
-        now = self._clock()
-        entries = self._table.service(service_id)
-        fitting = [entry for entry in entries if entry.instance.digest in ("", digest)]
-        entry = pick(fitting, now=now, rng=self._rng, exclude=exclude)
+        if self._lines:
+            line = self._lines.get(service_id)
+            if line is not None and len(line):  # others came before
+                line.room()
+                raise AseError(FULL)
+        self._budget.request()
+        return self._acquire(service_id, digest, exclude)
+
+    def wait(
+        self, service_id: str, digest: str, seconds: float, ahead: bool,
+        done: Callable[[Waiter], None], /,
+    ) -> Waiter:  # fmt: skip
+        """Wait for a place for so many seconds at most; `done` is told when it is over.
+
+        One that had its turn, and was refused by an instance that seemed to have room, waits
+        `ahead` of the others.
+        """
+        line = self._lines.get(service_id)
+        if line is None:
+            again = partial(self._acquire, service_id)
+            line = self._lines[service_id] = Line(again, self.clock, self._later)
+        waiting = sum(map(len, self._lines.values()))
+        return line.join(digest, seconds if waiting < self._most else 0.0, done, ahead=ahead)
+
+    def may_retry(self) -> bool:
+        """Return whether a request may be tried elsewhere, and count it."""
+        return self._budget.retry(self.clock())
+
+    def _acquire(self, service_id: str, digest: str, exclude: Collection[str] = ()) -> Ticket:
+        now = self.clock()
+        pool = self._table.pool(service_id, digest, now)
+        policy = self._policies.get(service_id)
+        if policy is None:
+            policy = self._policies[service_id] = self._new_policy()
+        entry = policy.choose(pool, now, exclude)
         if entry is None:
-            others = " that speaks the active schema" if entries else ""
+            others = " that speaks the active schema" if self._table.service(service_id) else ""
             raise AseError(NO_INSTANCE, f"no live instance of service {service_id!r}{others}")
-        return Ticket(entry, self._clock)
+        if entry.queue() >= entry.limit:
+            raise AseError(FULL)
+        return Ticket(self, policy, entry, now)
+
+    def ended(self, entry: Entry, fault: Fault | None, given_up: bool, now: float, /) -> None:
+        """Take in how a request ended: what it says of the instance's health."""
+        good = fault is None and not given_up
+        health = entry.health
+        if good or (fault is not None and fault.blame is Blame.CALLER and not given_up):
+            changed = health.good(now)
+        elif fault is None or fault is CLIENT_GONE:
+            changed = health.standing is Standing.TRIED  # it told nothing; another may try
+        elif fault is FULL:
+            if entry.feed is not Feed.NONE:  # its next report will tell
+                entry.foreign = max(entry.foreign, entry.limit - entry.inflight)
+            changed = health.standing is Standing.TRIED
+        elif fault is UNREACHABLE:
+            changed = health.unreachable(now, self._rng)
+        else:
+            changed = health.bad(now, self._rng)
+        if changed:
+            self._table.renew(entry.instance.service)
+            if self._on_health is not None:
+                self._on_health(entry)
+        if self._lines:
+            line = self._lines.get(entry.instance.service)
+            if line is not None:
+                line.room()
+
+    def _heard(self, entry: Entry) -> None:
+        """Take in that an instance joined or reported: there may be room for who waits.
+
+        All gateways hear of the same room at the same time: each takes its share.
+        """
+        if not self._lines:
+            return
+        line = self._lines.get(entry.instance.service)
+        if line is None or not len(line) or entry.queue() >= entry.limit:
+            return
+        share = (entry.inflight + 1) / (entry.inflight + entry.foreign + 1)
+        if self._rng.random() < share:
+            line.room()

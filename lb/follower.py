@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
+from lb.entry import Entry
+from lb.life import Change, Event, State
 from lb.report import PROTOCOLS, Instance, Key
-from lb.table import Change, Entry, State, Table
+from lb.table import Table
 from schemas import wire
 
 
@@ -96,21 +98,24 @@ def _instance(instance: Instance, number: int) -> wire.Instance:
         schema_digest=instance.digest,
         total=instance.total,
         best=instance.best,
+        feed=int(instance.feed),
     )
 
 
 def _load(entry: Entry, number: int, gateway: str, now: float) -> wire.Load:
     load = entry.load
+    suspect = entry.state is State.SUSPECT
     return wire.Load(
         id=number,
         seq=load.seq,
         live=int(load.live),
-        suspect=entry.state is State.SUSPECT,
+        suspect=suspect,
+        silent=suspect and entry.reason is Event.SILENT,
         idle=entry.instance.best - load.running - load.queued,
         running=load.running,
         queued=load.queued,
         service_us=int(load.service_ms * 1000),
-        acc=load.acc.get(gateway, 0),
+        held=load.held.get(gateway, 0) if load.held is not None else None,
         served_total=load.served,
         error_total=load.errors,
         rejected_total=load.rejected,

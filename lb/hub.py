@@ -9,9 +9,10 @@ from random import Random
 from google.protobuf.message import DecodeError
 
 from lb.follower import Follower
+from lb.life import Change, Event, State
 from lb.pick import rank
 from lb.report import PROTOCOLS, Instance, Key, Report, ReportError, read
-from lb.table import Change, Event, State, Table
+from lb.table import Table
 from rpc.server import Call, Stream, Unary
 from rpc.status import RpcError, Status
 from schemas import document
@@ -69,7 +70,7 @@ class Hub:
             "/ase.v1.LoadBalancer/Watch": self.watch,
         }
 
-    async def sweep(self, period: float = 0.1) -> None:
+    async def sweep(self, period: float = 0.02) -> None:
         """Let time pass over the table, for ever."""
         while True:
             await asyncio.sleep(period)
@@ -142,7 +143,7 @@ class Hub:
             if entry.state is State.UP and entry.instance.addr not in wish.exclude
         ]
         self._rng.shuffle(live)
-        best = rank(live, self._clock())[: wish.nbest or 1]
+        best = rank(live)[: wish.nbest or 1]
         if not best:
             return PickReply(code=NO_INSTANCE.code, message=NO_INSTANCE.words).SerializeToString()
         return PickReply(
@@ -150,10 +151,10 @@ class Hub:
                 Candidate(
                     addr=entry.instance.addr,
                     protocol=PROTOCOLS[entry.instance.protocol],
-                    expected_ms=expected,
+                    expected_ms=entry.expected_ms(),
                     schema_digest=entry.instance.digest,
                 )
-                for expected, entry in best
+                for entry in best
             ]
         ).SerializeToString()
 

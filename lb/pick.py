@@ -1,105 +1,123 @@
-"""Which instance next: the one with the least expected work. Pure; chance is handed in.
+"""Our policy: the least expected delay of four, two of them with the least own load. Pure.
 
-Expected delay is S * (1 + max(0, q - C + 1) / C): its slot time S, its queue q and its licences C
-(reference "load-balancing" 6.5.2).
+Own counts never go stale and differ from gateway to gateway, so gateways that act on the same
+reports do not run to the same instance; reports tell what others have there. Two draws among the
+members with the least own load follow the one, two among all the other (reference "load-balancing"
+5.5 "mix"; figures in `docs/load-balancing.md`). It costs the same for any number of instances.
 """
 
-from collections.abc import Collection, Sequence
-from math import inf
+from collections.abc import Collection, Iterable
+from math import exp
 from random import Random
-from statistics import median_low
 from typing import Final
 
-from lb.table import Entry, State
+from lb.entry import Entry
+from lb.policy import Unlearned
+from lb.pool import Pool
+from lb.report import Feed
 
-# A slot time is believed when this many requests told it, the last one so many seconds ago. A cold
-# start, or a bad moment, must not mark a loader as slow for ever: nothing would be sent there to
-# prove it wrong.
-_ENOUGH: Final = 20
-_FRESH_S: Final = 5.0
-# Slot times this close to the fleet's are the fleet's: what is left is noise, and below a
-# millisecond it is the network's.
-_ALIKE: Final = 0.10
-_ALIKE_MS: Final = 1.0
+# How many more are looked at when the best of the draw holds all it takes.
+_FURTHER: Final = 16
 
 
-def slot_ms(entry: Entry, fleet_ms: float, now: float) -> float:
-    """Return how long a licence is held at an instance, in milliseconds.
+class OwnFirst(Unlearned):
+    """Our default.
 
-    `fleet_ms` is the slot time of its peers; it stands for an instance's own where that is told by
-    few requests, or by none of late, or is much the same.
+    `by_report` and `by_own` count what picks stood on: fresh reports, or own load alone.
     """
-    told = entry.load.service_ms
-    believed = entry.load.served >= _ENOUGH and now - entry.worked <= _FRESH_S
-    alike = abs(told - fleet_ms) <= fleet_ms * _ALIKE + _ALIKE_MS
-    return told if believed and not alike else fleet_ms
+
+    __slots__ = ("_rng", "by_own", "by_report")
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self.by_report = self.by_own = 0
+
+    def choose(self, pool: Pool, now: float, exclude: Collection[str], /) -> Entry | None:
+        """Return the least expected delay of four drawn.
+
+        Who is to be tried, a newcomer or one whose ejection is over, is returned first.
+        """
+        if exclude:
+            return self._another(pool, exclude)
+        if pool.trials:
+            trial = self._trial(pool)
+            if trial is not None:
+                return trial
+        members = pool.members
+        size = len(members)
+        if size < 2:
+            return members[0] if size else None
+        peers = pool.levels[pool.lowest]
+        few = len(peers)
+        chance = self._rng.random() * few
+        spot = int(chance)
+        best = peers[spot]
+        if best.feed is not Feed.LIVE and not self._trusted(best, now):
+            self.by_own += 1
+            return best
+        self.by_report += 1
+        least = best.expected_ms()
+        chance = (chance - spot) * few
+        spot = int(chance)
+        entry = peers[spot]
+        if entry is not best:
+            score = entry.expected_ms()
+            if score < least:
+                least, best = score, entry
+        for _ in range(2):
+            chance = (chance - spot) * size
+            spot = int(chance)
+            entry = members[spot]
+            score = entry.expected_ms()
+            if score < least:
+                least, best = score, entry
+        return best if best.queue() < best.limit else self._further(pool, best, least)
+
+    def _trusted(self, entry: Entry, now: float) -> bool:
+        """Return whether to stand on the report of an instance that reports at times.
+
+        It is used with probability exp(-age/slot time): an old one ever more seldom (reference
+        "load-balancing" 5.3).
+        """
+        if entry.feed is Feed.NONE:
+            return False
+        age = (now - entry.seen) * 1000
+        return self._rng.random() < exp(-age / max(entry.slot_ms, 0.001))
+
+    def _trial(self, pool: Pool) -> Entry | None:
+        """Return who is to be tried; a newcomer that another gateway asked meanwhile is not new."""
+        while pool.trials:
+            entry = pool.trials.pop()
+            if entry.pool is None or entry.is_untried():
+                return entry
+        return None
+
+    def _further(self, pool: Pool, best: Entry, least: float) -> Entry:
+        """Return one with room, of a few more; or the best of those that have none."""
+        members = pool.members
+        size = len(members)
+        spot = int(self._rng.random() * size)
+        for _ in range(min(size, _FURTHER)):
+            spot = spot + 1 if spot + 1 < size else 0
+            entry = members[spot]
+            if entry.queue() < entry.limit:
+                return entry
+            score = entry.expected_ms()
+            if score < least:
+                least, best = score, entry
+        return best
+
+    def _another(self, pool: Pool, exclude: Collection[str]) -> Entry | None:
+        """Return the best of two that were not tried before."""
+        others = [entry for entry in pool.members if entry.instance.addr not in exclude]
+        if not others:
+            return None
+        one, two = self._rng.choice(others), self._rng.choice(others)
+        if one.queue() >= one.limit:
+            one = next((entry for entry in others if entry.queue() < entry.limit), one)
+        return two if two.queue() < two.limit and two.expected_ms() < one.expected_ms() else one
 
 
-def expected_ms(entry: Entry, fleet_ms: float, now: float) -> float:
-    """Return the delay a request would meet at an instance, in milliseconds.
-
-    Of instances without a queue, the less occupied one is better by a thousandth.
-    """
-    capacity = entry.instance.total
-    queue = entry.queue()
-    waiting = max(0, queue - capacity + 1) / capacity
-    return slot_ms(entry, fleet_ms, now) * (1 + waiting + queue / capacity / 1000)
-
-
-def rank(entries: Sequence[Entry], now: float) -> list[tuple[float, Entry]]:
-    """Return (expected ms, entry), best first; equals keep their order."""
-    fleet_ms = _fleet_ms(entries)
-    scores = [(expected_ms(entry, fleet_ms, now), entry) for entry in entries]
-    return sorted(scores, key=lambda scored: scored[0])
-
-
-def pick(
-    entries: Sequence[Entry], *, now: float, rng: Random, exclude: Collection[str] = ()
-) -> Entry | None:
-    """Return the instance to try next, None when there is nothing to try.
-
-    Draining instances get nothing; suspects and those that could not be reached a moment ago only
-    when nobody better is there: a lost report stream need not be a dead loader. Addresses in
-    `exclude` were tried already. An instance that never served gets its first request at once.
-    Chance decides between equals.
-    """
-    candidates = _candidates(entries, now, exclude)
-    if len(candidates) < 2:
-        return candidates[0] if candidates else None
-    fresh = [entry for entry in candidates if not entry.asked and _is_new(entry)]
-    if fresh:
-        return rng.choice(fresh)
-    fleet_ms = _fleet_ms(candidates)
-    best: list[Entry] = []
-    least = inf
-    for entry in candidates:
-        score = expected_ms(entry, fleet_ms, now)
-        if score < least:
-            least, best = score, [entry]
-        elif score == least:
-            best.append(entry)
-    return best[0] if len(best) == 1 else rng.choice(best)
-
-
-def _fleet_ms(entries: Sequence[Entry]) -> float:
-    known = [ms for entry in entries if (ms := entry.load.service_ms)]
-    return median_low(known) if known else 1.0
-
-
-def _candidates(entries: Sequence[Entry], now: float, exclude: Collection[str]) -> Sequence[Entry]:
-    good, others = [], []
-    for entry in entries:
-        state = entry.state
-        if state is State.DRAINING or (exclude and entry.instance.addr in exclude):
-            continue
-        if state is State.UP and entry.shunned <= now:
-            good.append(entry)
-        else:
-            others.append(entry)
-    return good or others
-
-
-def _is_new(entry: Entry) -> bool:
-    """Return whether nobody has asked an instance anything yet, as far as can be known."""
-    untried = not entry.asked and not entry.load.served and not entry.queue()
-    return untried and entry.instance.epoch != 0
+def rank(entries: Iterable[Entry]) -> list[Entry]:
+    """Return instances, the least expected delay first; equals keep their order."""
+    return sorted(entries, key=Entry.expected_ms)

@@ -6,7 +6,7 @@ lost or reordered report does no harm.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 
 from schemas.wire import LoadReport
@@ -33,15 +33,28 @@ class Live(IntEnum):
     DRAINING = 2
 
 
+class Feed(IntEnum):
+    """How the reports of an instance come; the numbers are the wire's.
+
+    LIVE: when something changed, so silence says that nothing did. AT_TIMES: now and then, so that
+    each fades. NONE: never.
+    """
+
+    LIVE = 0
+    AT_TIMES = 1
+    NONE = 2
+
+
 class ReportError(Exception):
     """A report that cannot be believed; `str()` names the field and the cure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One loader process behind one address, serving one service. `epoch` 0: it does not report.
+    """One loader process behind one address, serving one service. `epoch` 0: it tells none.
 
-    `total` and `best` are licences: the most requests at a time, and how many it does in comfort.
+    `total` and `best` are licences: the most requests it takes, and how many it works on at a time;
+    what is beyond `best` waits there.
     """
 
     svc: str
@@ -52,6 +65,7 @@ class Instance:
     digest: str = ""
     total: int = 1
     best: int = 1
+    feed: Feed = Feed.LIVE
 
     @property
     def key(self) -> Key:
@@ -61,17 +75,20 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The moving figures. `acc`: requests accepted, by gateway; `service_ms` 0: not known yet."""
+    """The moving figures. `service_ms` 0: not known yet.
+
+    `held`: of `running` and `queued`, by gateway; None where that is not told.
+    """
 
     seq: int = 0
     live: Live = Live.UP
     running: int = 0
     queued: int = 0
     service_ms: float = 0.0
-    acc: Mapping[str, int] = field(default_factory=dict)
     served: int = 0
     errors: int = 0
     rejected: int = 0
+    held: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +124,10 @@ def read(wire: LoadReport) -> Report:
         running=wire.running,
         queued=wire.queued,
         service_ms=wire.service_ms,
-        acc=dict(wire.acc),
         served=wire.served_total,
         errors=wire.error_total,
         rejected=wire.rejected_total,
+        held=dict(wire.held) if wire.tells_held else None,
     )
     return Report(instance, load, wire.schema.document)
 
@@ -134,7 +151,8 @@ def write(report: Report) -> LoadReport:
         served_total=load.served,
         error_total=load.errors,
         rejected_total=load.rejected,
-        acc=load.acc,
+        held=load.held,
+        tells_held=load.held is not None,
         protocol=PROTOCOLS[instance.protocol],
         schema_digest=instance.digest,
     )

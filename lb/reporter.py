@@ -6,40 +6,48 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from random import Random
 
+from google.protobuf.message import DecodeError
+
+from lb.meter import Meter
 from lb.report import Live, Report, write
+from lb.trigger import Trigger
 from rpc.client import Channel
 from rpc.status import RpcError, Status
 from rpc.streaming import streamed
+from schemas.wire import ReportControl
 
 METHOD = "/ase.v1.LoadBalancer/Report"
 
 _logger = logging.getLogger("ase.reporter")
+# A lost hub is asked again after so many seconds, each time twice as many, at the most so many.
+_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 1.0
 _REFUSALS = (Status.INVALID_ARGUMENT, Status.PERMISSION_DENIED, Status.UNAUTHENTICATED)
 
 
 class Reporter:
-    """Reports to every hub at once when something changed, and at least each `keepalive` seconds.
+    """Reports the figures of a meter to every hub, when `lb/trigger.py` says so.
 
-    `report(first)` makes the next report; `changed()` is what the meter calls. `gap` is the least
-    time between two reports, in seconds: changes within it travel as one.
+    `report(first)` makes the next report; `changed()` is what the meter calls. `clock` gives
+    seconds that never step back.
     """
 
     def __init__(
         self,
         hubs: list[str],
         report: Callable[[bool], Report],
+        meter: Meter,
         *,
+        clock: Callable[[], float],
         rng: Random,
-        keepalive: float = 0.5,
-        gap: float = 0.005,
     ) -> None:
-        self._streams = [_Stream(hub, report, rng, keepalive, gap) for hub in hubs]
+        self._streams = [_Stream(hub, report, meter, clock, rng) for hub in hubs]
         self._tasks: list[asyncio.Task[None]] = []
 
     def changed(self) -> None:
         """Note that the figures changed."""
         for stream in self._streams:
-            stream.changed.set()
+            stream.look()
 
     def start(self) -> None:
         """Begin to report."""
@@ -56,35 +64,44 @@ class Reporter:
 
 
 class _Stream:
+    """The stream to one hub."""
+
     def __init__(
         self,
         hub: str,
         report: Callable[[bool], Report],
+        meter: Meter,
+        clock: Callable[[], float],
         rng: Random,
-        keepalive: float,
-        gap: float,
     ) -> None:
-        self.changed = asyncio.Event()
         self._hub = hub
         self._report = report
+        self._meter = meter
+        self._clock = clock
         self._rng = rng
-        self._keepalive = keepalive
-        self._gap = gap
+        self._trigger = Trigger()
+        self._matters = asyncio.Event()
         self._left = False
+
+    def look(self) -> None:
+        """Note that the figures changed; most changes do not matter to anybody."""
+        if not self._matters.is_set() and self._trigger.matters(self._meter):
+            self._matters.set()
 
     async def run(self) -> None:
         """Report until the loader has left; a broken stream is made anew, ever more patiently."""
-        pause, lost = 0.1, False
+        pause, lost = _PAUSE_S, False
         while not self._left:
             channel = Channel(self._hub)
             try:
-                async for _control in streamed(channel.open(METHOD), self._reports()):
+                async for data in streamed(channel.open(METHOD), self._reports()):
+                    self._trigger.tune(ReportControl.FromString(data))
                     if lost:
                         _logger.info("reporting again", extra={"hub": self._hub})
-                    pause, lost = 0.1, False
-            except RpcError as error:
+                    pause, lost = _PAUSE_S, False
+            except (RpcError, DecodeError) as error:
                 facts = {"hub": self._hub, "reason": str(error)}
-                if error.status in _REFUSALS:
+                if isinstance(error, RpcError) and error.status in _REFUSALS:
                     _logger.error("report refused", extra=facts)  # noqa: TRY400
                 elif not lost:
                     _logger.warning("hub lost; trying on", extra=facts)
@@ -93,17 +110,28 @@ class _Stream:
                 await channel.close()
             if not self._left:
                 await asyncio.sleep(pause * self._rng.uniform(0.8, 1.2))
-                pause = min(pause * 2, 1.0)
+                pause = min(pause * 2, _LONGEST_PAUSE_S)
 
     async def _reports(self) -> AsyncIterator[bytes]:
         first = True
         while not self._left:
-            self.changed.clear()
+            self._matters.clear()
             report = self._report(first)
+            self._trigger.sent(self._meter, self._clock())
             self._left = report.load.live is Live.DOWN
             yield write(report).SerializeToString()
             first = False
-            await asyncio.sleep(self._gap)
+            await self._due()
+
+    async def _due(self) -> None:
+        """Return when the next report is to go out."""
+        while True:
+            wait = self._trigger.due(self._meter) - self._clock()
+            if wait <= 0:
+                return
+            if self._matters.is_set():
+                await asyncio.sleep(wait)  # the gap
+                return
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._keepalive):
-                    await self.changed.wait()
+                async with asyncio.timeout(wait):
+                    await self._matters.wait()

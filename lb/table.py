@@ -1,154 +1,64 @@
-"""What is known of every instance: reports in, states and changes out. Pure; `now` is a parameter.
+"""Every instance that is known: reports in, states and changes out. Pure; `now` is a parameter."""
 
-The life of an instance is the table TRANSITIONS; an event that has no row there changes nothing.
-"""
-
-from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from statistics import median_low
 from typing import Final
 
-from lb.report import Instance, Key, Live, Load, Report
+from lb.entry import Entry
+from lb.life import BY_LIVE, TRANSITIONS, Change, Event, State
+from lb.pool import Pool
+from lb.report import Feed, Instance, Key, Load, Report
+
+# Medians are found anew so often (seconds), and whenever one of a few instances joins.
+_LOOK_S: Final = 0.25
+_FEW: Final = 16
 
 
-class State(Enum):
-    """Where an instance stands."""
+class _Service:
+    """The instances of one service, what is usual among them, and the pool that picks are from."""
 
-    UP = "up"
-    DRAINING = "draining"
-    SUSPECT = "suspect"
-    GONE = "gone"
+    __slots__ = ("entries", "fleet_ms", "fleet_slots", "pool")
 
+    def __init__(self) -> None:
+        self.entries: dict[Key, Entry] = {}
+        self.fleet_ms = 1.0
+        self.fleet_slots = 1
+        self.pool: Pool | None = None
 
-class Event(Enum):
-    """What can befall an instance; the value is the reason told in logs and metrics."""
-
-    REPORTED_UP = "reported"
-    REPORTED_DRAINING = "draining"
-    REPORTED_DOWN = "left"
-    STREAM_LOST = "stream_lost"
-    SILENT = "silent"
-    HUB_FORGOT = "hub_forgot"
-    REPLACED = "replaced"
-    EXPIRED = "expired"
-
-
-_UP: Final = State.UP
-_DRAINING: Final = State.DRAINING
-_SUSPECT: Final = State.SUSPECT
-_GONE: Final = State.GONE
-
-TRANSITIONS: Final[dict[tuple[State, Event], State]] = {
-    (_GONE, Event.REPORTED_UP): _UP,
-    (_GONE, Event.REPORTED_DRAINING): _DRAINING,
-    (_UP, Event.REPORTED_DRAINING): _DRAINING,
-    (_UP, Event.REPORTED_DOWN): _GONE,
-    (_UP, Event.STREAM_LOST): _SUSPECT,
-    (_UP, Event.SILENT): _SUSPECT,
-    (_UP, Event.HUB_FORGOT): _SUSPECT,
-    (_DRAINING, Event.REPORTED_UP): _UP,
-    (_DRAINING, Event.REPORTED_DOWN): _GONE,
-    (_DRAINING, Event.STREAM_LOST): _GONE,
-    (_DRAINING, Event.SILENT): _GONE,
-    (_DRAINING, Event.HUB_FORGOT): _GONE,
-    (_SUSPECT, Event.REPORTED_UP): _UP,
-    (_SUSPECT, Event.REPORTED_DRAINING): _DRAINING,
-    (_SUSPECT, Event.REPORTED_DOWN): _GONE,
-    (_SUSPECT, Event.EXPIRED): _GONE,
-}
-
-_BY_LIVE: Final = {
-    Live.UP: Event.REPORTED_UP,
-    Live.DRAINING: Event.REPORTED_DRAINING,
-    Live.DOWN: Event.REPORTED_DOWN,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """An instance moved from one state to another, and why."""
-
-    instance: Instance
-    before: State
-    after: State
-    reason: Event
-
-    def facts(self) -> dict[str, str]:
-        """Return the change as the fields of a log line."""
-        return {
-            "service": self.instance.service,
-            "instance": self.instance.addr,
-            "before": self.before.value,
-            "after": self.after.value,
-            "reason": self.reason.value,
-        }
-
-
-@dataclass(slots=True)
-class Entry:
-    """One instance as this process sees it.
-
-    `sent`, `inflight` and `asked` are this gateway's own: requests sent in this epoch, those
-    unanswered, and tickets ever given; `accepted` is how many of `sent` the last report covers.
-    `seen` is when it last reported, `since` when its state last changed, `worked` when it last was
-    told to have served, `shunned` until when it is left alone since it could not be reached (all in
-    `now`'s seconds).
-    """
-
-    instance: Instance
-    load: Load
-    state: State
-    seen: float
-    since: float
-    reason: Event = Event.REPORTED_UP
-    accepted: int = 0
-    sent: int = 0
-    inflight: int = 0
-    asked: int = 0
-    worked: float = 0.0
-    shunned: float = 0.0
-
-    def queue(self) -> int:
-        """Return the requests this instance holds, queued ones too, as far as can be known.
-
-        The report's figure, plus what this gateway sent that the report cannot have counted yet:
-        sent minus accepted, and never more than is unanswered. So a lost request is not counted
-        for ever, and no report overwrites what is on its way (load-balancing 6.5.1).
-        """
-        if self.instance.epoch == 0:
-            return self.inflight
-        unseen = max(0, min(self.sent - self.accepted, self.inflight))
-        return self.load.running + self.load.queued + unseen
-
-    def take_in(self, report: Report, accepted: int, now: float) -> None:
-        """Take in a newer report, which covers `accepted` of our requests.
-
-        With none unanswered, what was sent and what was accepted must be the same; where they are
-        not, requests were lost on the way.
-        """
-        if report.load.served != self.load.served:
-            self.worked = now
-        self.instance, self.load, self.seen, self.accepted = (
-            report.instance, report.load, now, accepted,
-        )  # fmt: skip
-        if self.inflight == 0:
-            self.sent = accepted
+    def look(self) -> None:
+        """Find what is usual: the medians of slot time and licences, and of the queue."""
+        entries = self.entries.values()
+        known = [ms for entry in entries if (ms := entry.load.service_ms) > 0]
+        self.fleet_ms = median_low(known) if known else 1.0
+        self.fleet_slots = median_low([entry.instance.best for entry in entries] or [1])
 
 
 class Table:
     """Every instance known, by service. What changes is returned, in order.
 
-    `gateway` is the name under which loaders count this gateway's requests. `silence`: seconds
-    without a report that make an instance suspect (None: never, as in a gateway that follows a
-    hub). `ttl`: seconds after which a suspect is forgotten.
+    `gateway` is the name under which loaders count this gateway's requests. Seconds: `silence`
+    without a report make an instance suspect (one that reports at times: half of `ttl`); after
+    `ttl` a suspect is forgotten; a newcomer gets its full share after `ramp`. A table that follows
+    a hub does not judge silence itself: `silence` None.
     """
 
-    def __init__(self, gateway: str = "", *, silence: float | None = 1.5, ttl: float = 3.0) -> None:
+    def __init__(
+        self,
+        gateway: str = "",
+        *,
+        silence: float | None = 1.5,
+        ttl: float = 3.0,
+        ramp: float = 10.0,
+    ) -> None:
         self._gateway = gateway
         self._silence = silence
         self._ttl = ttl
+        self._ramp = ramp
         self._entries: dict[Key, Entry] = {}
-        self._by_service: dict[str, dict[Key, Entry]] = {}
+        self._services: dict[str, _Service] = {}
+        self._looked = 0.0
+        self._heard: Callable[[Entry], None] | None = None
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries.values()))
@@ -156,40 +66,83 @@ class Table:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def listen(self, heard: Callable[[Entry], None]) -> None:
+        """Let `heard` be told of each entry that joined or took in a report."""
+        self._heard = heard
+
     def get(self, key: Key) -> Entry | None:
         """Return the entry of an instance, or None."""
         return self._entries.get(key)
 
     def service(self, service_id: str) -> list[Entry]:
         """Return the entries of one service, in the order they joined."""
-        return list(self._by_service.get(service_id, {}).values())
+        service = self._services.get(service_id)
+        return list(service.entries.values()) if service is not None else []
+
+    def pool(self, service_id: str, digest: str, now: float) -> Pool:
+        """Return those of a service that may be picked and speak the schema of that digest.
+
+        An instance that tells no digest speaks any. The pool stays the same until an instance
+        comes, goes, or changes its state.
+        """
+        service = self._services.get(service_id)
+        if service is None:
+            return Pool(digest)
+        pool = service.pool
+        if pool is None or now >= pool.until or pool.digest != digest:
+            if pool is not None:
+                pool.clear()
+            service.pool = pool = Pool(digest)
+            pool.fill(service.entries.values(), now)
+        return pool
+
+    def renew(self, service_id: str) -> None:
+        """Let the pool of a service be made anew at the next pick: somebody's health changed."""
+        service = self._services.get(service_id)
+        if service is not None and service.pool is not None:
+            service.pool.until = 0.0
 
     def place(self, instance: Instance, now: float) -> None:
-        """Put an instance that does not report (its epoch is 0); it stays."""
-        self._put(Entry(instance, Load(), State.UP, now, now))
+        """Put an instance that does not report; it stays."""
+        self._put(Entry(replace(instance, feed=Feed.NONE), Load(), State.UP, now), now)
 
     def apply(self, report: Report, now: float) -> list[Change]:
         """Take in a report. A stale one (same epoch, `seq` not higher) is dropped.
 
         A new epoch is a new process: the old one is gone, the new one starts with fresh counts.
         """
-        entry = self._entries.get(report.instance.key)
-        event = _BY_LIVE[report.load.live]
-        if entry is not None and entry.instance.epoch == 0:
+        instance, load = report.instance, report.load
+        key = instance.key
+        entry = self._entries.get(key)
+        event = BY_LIVE[load.live]
+        held = load.held.get(self._gateway, 0) if load.held is not None else -1
+        if entry is not None and entry.instance.feed is Feed.NONE:
             return []  # the operator placed it, and it stays
-        if entry is not None and entry.instance.epoch == report.instance.epoch:
-            if report.load.seq <= entry.load.seq:
+        if entry is not None and entry.instance.epoch == instance.epoch:
+            if load.seq <= entry.load.seq:
                 return []
-            entry.take_in(report, report.load.acc.get(self._gateway, 0), now)
-            return self._move(entry, event, now)
+            same = entry.instance.digest == instance.digest
+            entry.take_in(instance, load, held, now)
+            service = self._services[instance.service]
+            entry.judge(service.fleet_ms, service.fleet_slots, self._ramp, now)
+            if not same:
+                self.renew(instance.service)
+            changes = self._move(entry, event, now)
+            if self._heard is not None:
+                self._heard(entry)
+            return changes
         after = TRANSITIONS.get((State.GONE, event))
         if after is None:
             return []
         changes = [] if entry is None else self._drop(entry, Event.REPLACED)
-        fresh = Entry(report.instance, report.load, after, now, now, event)
-        fresh.take_in(report, report.load.acc.get(self._gateway, 0), now)
-        self._put(fresh)
-        return [*changes, Change(report.instance, State.GONE, after, event)]
+        fresh = Entry(instance, load, after, now)
+        fresh.reason = event
+        fresh.ghosts = max(0, held)  # it was here before: what is ours there runs on
+        fresh.take_in(instance, load, held, now)
+        self._put(fresh, now)
+        if self._heard is not None:
+            self._heard(fresh)
+        return [*changes, Change(instance, State.GONE, after, event)]
 
     def lose(self, key: Key, epoch: int, event: Event, now: float) -> list[Change]:
         """Take in that an instance's reports stopped coming; of an older epoch it means nothing."""
@@ -197,6 +150,11 @@ class Table:
         if entry is None or entry.instance.epoch != epoch:
             return []
         return self._move(entry, event, now)
+
+    def fade(self) -> None:
+        """Take in that nobody tells of instances any more: what was told grows old."""
+        for entry in self._entries.values():
+            entry.fade()
 
     def forget(self, key: Key, epoch: int, reason: Event) -> list[Change]:
         """Take in from a hub that an instance is gone, whatever was thought of it here."""
@@ -206,21 +164,39 @@ class Table:
         return self._drop(entry, reason)
 
     def expire(self, now: float) -> list[Change]:
-        """Let time pass: the silent turn suspect, suspects are forgotten after `ttl`."""
+        """Let time pass: the silent turn suspect, suspects are forgotten, newcomers grow."""
         changes = []
         for entry in self:
-            if entry.instance.epoch == 0:
+            feed = entry.instance.feed
+            if feed is Feed.NONE:
                 continue
-            if self._silence is not None and now - entry.seen > self._silence:
-                changes += self._move(entry, Event.SILENT, now)
-            if now - max(entry.seen, entry.since) > self._ttl:
+            age = now - entry.seen
+            if self._silence is not None:
+                quiet = self._silence if feed is Feed.LIVE else self._ttl / 2
+                if age > quiet:
+                    changes += self._move(entry, Event.SILENT, now)
+            silent = entry.reason is Event.SILENT
+            if (age if silent else now - entry.since) > self._ttl:
                 changes += self._move(entry, Event.EXPIRED, now)
+        if now - self._looked >= _LOOK_S:
+            self._looked = now
+            for service in self._services.values():
+                service.look()
+                for entry in service.entries.values():
+                    entry.judge(service.fleet_ms, service.fleet_slots, self._ramp, now)
         return changes
 
-    def _put(self, entry: Entry) -> None:
-        key = entry.instance.key
-        self._entries[key] = entry
-        self._by_service.setdefault(entry.instance.service, {})[key] = entry
+    def _put(self, entry: Entry, now: float) -> None:
+        instance = entry.instance
+        self._entries[instance.key] = entry
+        service = self._services.get(instance.service)
+        if service is None:
+            service = self._services[instance.service] = _Service()
+        service.entries[instance.key] = entry
+        if len(service.entries) <= _FEW:
+            service.look()
+        entry.judge(service.fleet_ms, service.fleet_slots, self._ramp, now)
+        self.renew(instance.service)
 
     def _move(self, entry: Entry, event: Event, now: float) -> list[Change]:
         before, after = entry.state, TRANSITIONS.get((entry.state, event))
@@ -229,14 +205,26 @@ class Table:
         if after is State.GONE:
             return self._drop(entry, event)
         entry.state, entry.since, entry.reason = after, now, event
+        if event is Event.HUB_FORGOT:
+            entry.fade()
+        if event is Event.SILENT:
+            # What it holds is not known any more: it is no better than most.
+            peers = self._services[entry.instance.service].entries.values()
+            usual = median_low([peer.foreign for peer in peers])
+            entry.foreign = max(entry.foreign, usual)
+        self.renew(entry.instance.service)
         return [Change(entry.instance, before, after, event)]
 
     def _drop(self, entry: Entry, reason: Event) -> list[Change]:
         instance, before = entry.instance, entry.state
         entry.state, entry.reason = State.GONE, reason
         del self._entries[instance.key]
-        peers = self._by_service[instance.service]
-        del peers[instance.key]
-        if not peers:
-            del self._by_service[instance.service]
+        service = self._services[instance.service]
+        del service.entries[instance.key]
+        if not service.entries:
+            if service.pool is not None:
+                service.pool.clear()
+            del self._services[instance.service]
+        else:
+            self.renew(instance.service)
         return [Change(instance, before, State.GONE, reason)]

@@ -1,7 +1,8 @@
 """A gateway's end of a watch: frames in, a table kept true, changes and documents out. Pure."""
 
-from lb.report import Instance, Live, Load, Report, protocol_name
-from lb.table import Change, Event, Table
+from lb.life import Change, Event
+from lb.report import Feed, Instance, Live, Load, Report, protocol_name
+from lb.table import Table
 from schemas import wire
 
 
@@ -26,6 +27,10 @@ class View:
     def begin(self) -> None:
         """Expect a snapshot next."""
         self._version = 0
+
+    def lost(self) -> None:
+        """Take in that the hub is away: instances stay, what they reported does not count."""
+        self._table.fade()
 
     def apply(self, frame: wire.Frame, now: float) -> list[Change]:
         """Take in a frame. Raises GapError when one before it is missing.
@@ -61,15 +66,16 @@ class View:
             running=told.running,
             queued=told.queued,
             service_ms=told.service_us / 1000,
-            acc={self._gateway: told.acc},
             served=told.served_total,
             errors=told.error_total,
             rejected=told.rejected_total,
+            held={self._gateway: told.held} if told.HasField("held") else None,
         )
         changes = self._table.apply(Report(instance, load), now - told.age_ms / 1000)
         if told.suspect:
             key, epoch = instance.key, instance.epoch
-            changes += self._table.lose(key, epoch, Event.STREAM_LOST, now)
+            event = Event.SILENT if told.silent else Event.STREAM_LOST
+            changes += self._table.lose(key, epoch, event, now)
         return changes
 
     def _left(self, gone: wire.Gone) -> list[Change]:
@@ -106,4 +112,5 @@ def _read_instance(told: wire.Instance) -> Instance:
         digest=told.schema_digest,
         total=told.total,
         best=told.best,
+        feed=Feed(told.feed),
     )

@@ -7,7 +7,7 @@ from random import Random
 
 from google.protobuf.message import DecodeError
 
-from lb.table import Change
+from lb.life import Change
 from lb.view import GapError, View
 from rpc.client import Channel
 from rpc.status import RpcError
@@ -61,11 +61,12 @@ class Watch:
             except Exception:
                 _logger.exception("watch failed by a fault of ours; it begins anew")
             finally:
+                self._view.lost()
                 await channel.close()
             pause = min(pause * 2, 1.0)
             await asyncio.sleep(pause * self._rng.uniform(0.5, 1.0))
 
-    async def sweep(self, period: float = 0.1) -> None:
+    async def sweep(self, period: float = 0.02) -> None:
         """Let time pass over the view: suspects of a hub that was lost are forgotten, for ever."""
         while True:
             await asyncio.sleep(period)

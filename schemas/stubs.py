@@ -65,7 +65,8 @@ def _types(field: FieldDescriptor, names: Mapping[str, str]) -> tuple[str, str]:
     if field.is_repeated:
         kind = "Composite" if inner is not None else "Scalar"
         return f"Repeated{kind}FieldContainer[{single}]", f"Iterable[{single}] | None"
-    return single, f"{single} | None" if inner is not None else single
+    may_be_unset = inner is not None or field.has_presence
+    return single, f"{single} | None" if may_be_unset else single
 
 
 def _scalar(field: FieldDescriptor) -> str:

@@ -179,6 +179,9 @@ class LoadReport(Message):
     schema_digest: str
     @property
     def schema(self) -> SchemaDocument: ...
+    @property
+    def held(self) -> MutableMapping[str, int]: ...
+    tells_held: bool
     def __init__(
         self,
         *,
@@ -205,6 +208,8 @@ class LoadReport(Message):
         protocol: int = ...,
         schema_digest: str = ...,
         schema: SchemaDocument | None = ...,
+        held: Mapping[str, int] | None = ...,
+        tells_held: bool = ...,
     ) -> None: ...
 
 class SchemaDocument(Message):
@@ -285,6 +290,7 @@ class Instance(Message):
     schema_digest: str
     total: int
     best: int
+    feed: int
     def __init__(
         self,
         *,
@@ -297,6 +303,7 @@ class Instance(Message):
         schema_digest: str = ...,
         total: int = ...,
         best: int = ...,
+        feed: int = ...,
     ) -> None: ...
 
 class Load(Message):
@@ -313,6 +320,8 @@ class Load(Message):
     error_total: int
     rejected_total: int
     age_ms: int
+    held: int
+    silent: bool
     def __init__(
         self,
         *,
@@ -329,6 +338,8 @@ class Load(Message):
         error_total: int = ...,
         rejected_total: int = ...,
         age_ms: int = ...,
+        held: int | None = ...,
+        silent: bool = ...,
     ) -> None: ...
 
 class Gone(Message):

@@ -2,9 +2,14 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+# `bench` is not installed. Last, so that a compiled product on the path stays before the sources.
+sys.path.append(str(Path(__file__).parent.parent))
 
 from tests.harness import Gateway, Loader
 

@@ -120,8 +120,8 @@ def test_enough_is_pure() -> None:
 
 @pytest.mark.parametrize("name", PURE)
 def test_each_pure_module_has_a_twin(name: str) -> None:
-    package, _, module = name.partition(".")
-    assert (ROOT / "tests" / package / f"test_{module}.py").is_file()
+    *folders, module = name.split(".")
+    assert ROOT.joinpath("tests", *folders, f"test_{module}.py").is_file()
 
 
 @pytest.mark.parametrize("name", ALL)

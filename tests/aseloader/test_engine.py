@@ -67,7 +67,7 @@ def test_whatever_a_wrapper_raises_is_10908_and_frees_its_licence(
     engine = Engine(wrapper, meter)
     wrapper.error = error
     assert ask(engine).code == 10908
-    assert meter.running == 0
+    assert meter.used == 0
     wrapper.error = None
     assert ask(engine).code == 0
     engine.close()
@@ -96,7 +96,7 @@ def test_whatever_a_wrapper_returns_is_an_answer(made: Any, code: int) -> None:
     wrapper.made = made
     output = ask(engine)
     assert output.code == code
-    assert meter.running == 0
+    assert meter.used == 0
     engine.close()
 
 
@@ -132,7 +132,7 @@ def test_words_that_are_no_text_are_mended() -> None:
     wrapper.error = Refused("\ud800 broken")
     output = ask(engine)
     assert (output.code, output.err) == (10107, "? broken")
-    assert meter.running == 0
+    assert meter.used == 0
     engine.close()
 
 
@@ -152,7 +152,7 @@ def test_beyond_total_is_refused_at_once_and_nothing_ran() -> None:
         assert (await first).code == 0
 
     asyncio.run(main())
-    assert (meter.running, meter.load().rejected) == (0, 1)
+    assert (meter.used, meter.load().rejected) == (0, 1)
     engine.close()
 
 
@@ -161,7 +161,7 @@ def test_a_cancelled_thread_keeps_its_licence_until_it_returns() -> None:
     engine = Engine(wrapper, meter)
     wrapper.let_go.clear()
     freed = threading.Event()
-    meter._changed = lambda: freed.set() if not meter.running else None
+    meter._changed = lambda: freed.set() if not meter.used else None
 
     async def main() -> None:
         task = asyncio.create_task(engine.once(FRAME, gateway="g", seconds=60.0))
@@ -171,19 +171,60 @@ def test_a_cancelled_thread_keeps_its_licence_until_it_returns() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert wrapper.context.cancelled
-        assert meter.running == 1
+        assert meter.used == 1
         wrapper.let_go.set()
         assert await asyncio.to_thread(freed.wait, 10)
 
     asyncio.run(main())
-    assert meter.running == 0
+    assert meter.used == 0
     engine.close()
 
 
 def test_a_passed_deadline_is_cancelled_too() -> None:
     wrapper = Sync()
     engine = Engine(wrapper, Meter(1, lambda: None))
-    asyncio.run(engine.once(FRAME, gateway="g", seconds=-1.0))
-    assert wrapper.context.cancelled
-    assert wrapper.context.deadline is not None
+    wrapper.let_go.clear()
+
+    async def main() -> None:
+        task = asyncio.create_task(engine.once(FRAME, gateway="g", seconds=0.01))
+        await asyncio.to_thread(wrapper.begun.wait, 10)
+        assert wrapper.context.deadline is not None
+        while not wrapper.context.cancelled:
+            await asyncio.to_thread(wrapper.begun.wait, 0.001)
+        wrapper.let_go.set()
+        assert (await task).code == 0
+
+    asyncio.run(main())
+    engine.close()
+
+
+def test_one_that_waited_until_its_deadline_does_not_run() -> None:
+    wrapper, meter = Sync(), Meter(2, lambda: None, best=1)
+    engine = Engine(wrapper, meter)
+    assert asyncio.run(engine.once(FRAME, gateway="g", seconds=-1.0)).code == 10102
+    assert not wrapper.begun.is_set()
+    assert (meter.used, meter.load().errors) == (0, 1)
+    engine.close()
+
+
+def test_beyond_best_they_wait_for_their_turn() -> None:
+    wrapper, meter = Sync(), Meter(3, lambda: None, best=1)
+    engine = Engine(wrapper, meter)
+    wrapper.let_go.clear()
+
+    async def main() -> None:
+        tasks = [
+            asyncio.create_task(engine.once(FRAME, gateway=name, seconds=None)) for name in "abc"
+        ]
+        await asyncio.to_thread(wrapper.begun.wait, 10)
+        load = meter.load()
+        assert (load.running, load.queued) == (1, 2)
+        tasks[2].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await tasks[2]
+        wrapper.let_go.set()
+        assert [(await task).code for task in tasks[:2]] == [0, 0]
+
+    asyncio.run(main())
+    assert meter.used == 0
     engine.close()

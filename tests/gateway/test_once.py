@@ -10,10 +10,10 @@ from aseloader import declare
 from config.options import GatewayOptions
 from gateway.answers import Answer, HttpError
 from gateway.contracts import Catalog, build
-from gateway.once import Attempt, Body, Steps, serve_once
+from gateway.once import Attempt, Body, Steps, Turn, serve_once
 from gateway.parts import Parts
 from gateway.record import Record
-from schemas.errors import CLIENT_GONE, FULL, LOST, NO_INSTANCE, AseError
+from schemas.errors import CLIENT_GONE, FULL, LOST, NO_INSTANCE, UNREACHABLE, AseError
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 from tests.harness import body
 from tests.wrappers.probe import Probe
@@ -56,20 +56,28 @@ class World:
     def __init__(self, *places: Place) -> None:
         self.places = list(places)
         self.now = 0.0
+        self.full = False
+        self.retries = 99
         self.faults: list[str] = []
         contract = build(declare.schema(Probe), "file", {}, 5.0)
         self.parts = Parts(
-            GatewayOptions(), Catalog([contract], {}, 5.0), self.pick, None,  # type: ignore[arg-type]
+            GatewayOptions(), Catalog([contract], {}, 5.0), self, 1.0, None,  # type: ignore[arg-type]
             clock=lambda: self.now, new_id=lambda: "i" * 32,
             on_fault=lambda sid, _: self.faults.append(sid),
         )  # fmt: skip
         self.record = Record("s" * 32, 0.0, "POST", "/v1/private/probe", "9.9.9.9")
 
-    def pick(self, _: str, __: str, exclude: Any) -> Any:
+    def acquire(self, _: str, __: str, exclude: Any) -> Any:
+        if self.full:
+            raise AseError(FULL)
         for place in self.places:
             if place.addr not in exclude:
                 return place
         raise AseError(NO_INSTANCE)
+
+    def may_retry(self) -> bool:
+        self.retries -= 1
+        return self.retries >= 0
 
     def steps(self, service: str = "probe", headers: dict[bytes, bytes] = JSON) -> Steps:
         return serve_once(service, headers, self.record, self.parts)
@@ -132,10 +140,108 @@ def test_a_full_instance_is_left_for_one_other() -> None:
     second = steps.throw(AseError(FULL))
     assert isinstance(second, Attempt)
     assert second.target.addr == "b:1"
+    world.now = 1.0
     answer = end(steps, AseError(FULL))
-    assert answer.status == 503
+    assert answer.status == 503, "its patience is over"
     assert world.record.retried == ("full",)
     assert [place.held for place in world.places] == [0, 0, 0]
+
+
+def test_an_unreachable_instance_is_left_for_one_other_and_no_more() -> None:
+    world = World(Place("a:1"), Place("b:1"), Place("c:1"))
+    steps = world.steps()
+    next(steps)
+    steps.send(told())
+    assert isinstance(steps.throw(AseError(UNREACHABLE)), Attempt)
+    assert end(steps, AseError(UNREACHABLE)).status == 503
+
+
+class Room:
+    """A wait that is over: there is a place, or there is none."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+
+    def outcome(self) -> Any:
+        if isinstance(self.result, AseError):
+            raise self.result
+        return self.result
+
+
+def test_where_all_are_full_it_waits_its_turn() -> None:
+    world = World(Place("a:1"))
+    world.full = True
+    steps = world.steps()
+    next(steps)
+    turn = steps.send(told())
+    assert isinstance(turn, Turn)
+    assert (turn.service, turn.seconds, turn.ahead) == ("probe", 1.0, False)
+    world.now = 0.4
+    attempt = steps.send(Room(world.places[0]))
+    assert isinstance(attempt, Attempt)
+    assert attempt.timeout == 4.6
+    answer = end(steps, Over())
+    assert answer.status == 200
+    assert (world.record.waited, world.record.overhead) == (0.4, 0.0)
+
+
+def test_a_wait_that_finds_no_room_is_10110() -> None:
+    world = World(Place("a:1"))
+    world.full = True
+    steps = world.steps()
+    next(steps)
+    steps.send(told())
+    answer = end(steps, Room(AseError(FULL)))
+    assert (answer.status, world.record.code, world.record.attempts) == (503, 10110, 0)
+
+
+def test_refused_by_all_it_waits_ahead_of_others() -> None:
+    """An instance seemed to have room, and had none: that is part of the wait, not a failure."""
+    world = World(Place("a:1"))
+    steps = world.steps()
+    next(steps)
+    steps.send(told())
+    world.now = 0.25
+    turn = steps.throw(AseError(FULL))
+    assert isinstance(turn, Turn)
+    assert (turn.seconds, turn.ahead) == (0.75, True)
+    assert isinstance(steps.send(Room(world.places[0])), Attempt)
+    assert end(steps, Over()).status == 200
+
+
+def test_without_a_budget_nothing_is_tried_again() -> None:
+    world = World(Place("a:1"), Place("b:1"))
+    world.retries = 0
+    steps = world.steps()
+    next(steps)
+    steps.send(told())
+    assert end(steps, AseError(FULL)).status == 503
+    assert world.record.attempts == 1
+
+
+def test_who_goes_away_while_it_waits_is_gone() -> None:
+    world = World(Place("a:1"))
+    world.full = True
+    steps = world.steps()
+    next(steps)
+    steps.send(told())
+    assert end(steps, AseError(CLIENT_GONE)).status == 499
+
+
+def test_what_a_loader_says_is_wrong_counts_against_it() -> None:
+    """Its place hears of it: an instance that fails fast must not look good."""
+    world = World(Place("a:1"))
+    steps = world.steps()
+    next(steps)
+    steps.send(told())
+
+    class Raised:
+        def outcome(self) -> bytes:
+            return LoaderOutput(code=10908, err="no").SerializeToString()
+
+    assert end(steps, Raised()).status == 502
+    (error,) = world.places[0].errors
+    assert error.fault.code == 10908
 
 
 def test_a_lost_request_is_not_sent_again() -> None:

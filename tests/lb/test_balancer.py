@@ -1,41 +1,100 @@
 """Tickets give back exactly once, whatever ends the block; a million of them leave nothing."""
 
 import asyncio
+import gc
+from collections.abc import Callable
 from random import Random
+from typing import Any
 
 import pytest
 
+from bench.lb.world import World
 from lb.balancer import Balancer
-from lb.report import Instance, Load, Report
-from lb.table import Entry, Table
-from schemas.errors import FULL, LOST, NO_INSTANCE, UNREACHABLE, AseError
+from lb.entry import Entry
+from lb.health import Standing
+from lb.pick import OwnFirst
+from lb.report import Feed, Instance, Load, Report
+from lb.table import Table
+from schemas.errors import (
+    CLIENT_GONE,
+    DEADLINE,
+    FULL,
+    LOST,
+    NO_INSTANCE,
+    RAISED,
+    REFUSED,
+    UNREACHABLE,
+    AseError,
+)
 
 
-def one(total: int = 4, digest: str = "d") -> tuple[Balancer, Entry]:
-    table = Table()
-    instance = Instance("ase", "ocr", "a:1", 7, digest=digest, total=total)
-    table.apply(Report(instance, Load(1)), 0.0)
-    entry = table.get(instance.key)
-    assert entry is not None
-    return Balancer(table, clock=lambda: 0.0, rng=Random(1)), entry
+class Fleet:
+    """Instances, a balancer over them, a virtual clock; what was told of health."""
+
+    def __init__(self, count: int = 1, *, total: int = 4, digest: str = "d", **more: Any) -> None:
+        self.world = World()
+        self.table = Table("g", silence=None)
+        self.seq = 1
+        self.instances = [
+            Instance("ase", "ocr", f"a:{n}", 7, digest=digest, total=total, best=total)
+            for n in range(count)
+        ]
+        self.health: list[str] = []
+        rng = Random(1)
+        self.balancer = Balancer(
+            self.table, lambda: OwnFirst(rng), clock=self.world.clock, rng=rng,
+            later=self.world.later, on_health=self.told, **more,
+        )  # fmt: skip
+        self.report()
+
+    def told(self, entry: Entry) -> None:
+        self.health.append(f"{entry.instance.addr} {entry.health.standing.value}")
+
+    def report(self, **figures: Any) -> None:
+        self.seq += 1
+        for instance in self.instances:
+            load = Load(self.seq, served=99, **figures)
+            self.table.apply(Report(instance, load), self.world.now)
+
+    def entry(self, number: int = 0) -> Entry:
+        found = self.table.get(self.instances[number].key)
+        assert found is not None
+        return found
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Let a request end."""
+        try:
+            with self.balancer.acquire("ocr", "d"):
+                if error is not None:
+                    raise error
+        except BaseException as raised:
+            if raised is not error:
+                raise
+
+    def go_on(self, until: float) -> None:
+        over: list[int] = []
+        self.world.at(until, lambda: over.append(1))
+        self.world.run(lambda: not over)
 
 
 def test_a_place_is_counted_and_given_back() -> None:
-    balancer, entry = one()
-    with balancer.acquire("ocr", "d") as ticket:
-        assert ticket.instance.addr == "a:1"
-        assert (entry.inflight, entry.sent) == (1, 1)
-    assert (entry.inflight, entry.sent) == (0, 1)
+    fleet = Fleet()
+    with fleet.balancer.acquire("ocr", "d") as ticket:
+        assert ticket.instance.addr == "a:0"
+        assert fleet.entry().inflight == 1
+    assert fleet.entry().inflight == 0
     ticket.release()
-    assert entry.inflight == 0, "a second release does nothing"
+    assert fleet.entry().inflight == 0, "a second release does nothing"
 
 
 @pytest.mark.parametrize(
-    ("error", "sent"),
+    ("error", "ghosts"),
     [
-        (AseError(LOST), 1),
+        (AseError(LOST), 0),
         (AseError(FULL), 0),
         (AseError(UNREACHABLE), 0),
+        (AseError(DEADLINE), 1),
+        (AseError(CLIENT_GONE), 1),
         (ValueError("x"), 1),
         (asyncio.CancelledError(), 1),
         (TimeoutError(), 1),
@@ -43,65 +102,247 @@ def test_a_place_is_counted_and_given_back() -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_every_end_gives_it_back(error: BaseException, sent: int) -> None:
-    balancer, entry = one()
-    with pytest.raises(type(error)), balancer.acquire("ocr", "d"):
-        raise error
-    assert entry.asked == 1
-    assert (entry.shunned > 0) is (isinstance(error, AseError) and error.fault is UNREACHABLE)
-    assert (entry.inflight, entry.sent) == (0, sent), "refused requests are not waited for"
+def test_every_end_gives_it_back(error: BaseException, ghosts: int) -> None:
+    fleet = Fleet()
+    fleet.end(error)
+    assert (fleet.entry().inflight, fleet.entry().ghosts) == (0, ghosts)
+    fleet.report(held={})
+    assert fleet.entry().queue() == 0
+
+
+def test_a_dropped_ticket_gives_back_and_is_told() -> None:
+    fleet = Fleet()
+    ticket: Any = fleet.balancer.acquire("ocr", "d")
+    assert fleet.entry().inflight == 1
+    del ticket
+    gc.collect()
+    assert fleet.entry().inflight == 0
+    assert fleet.balancer.dropped == 1
+    fleet.end()
+    assert fleet.balancer.dropped == 1, "one that was given back is not dropped"
 
 
 def test_cancelled_tasks_give_it_back() -> None:
-    balancer, entry = one()
+    fleet = Fleet(total=100)
 
     async def hold() -> None:
-        with balancer.acquire("ocr", "d"):
+        with fleet.balancer.acquire("ocr", "d"):
             await asyncio.Event().wait()
 
     async def main() -> None:
         tasks = [asyncio.create_task(hold()) for _ in range(100)]
         await asyncio.sleep(0)
-        assert entry.inflight == 100
+        assert fleet.entry().inflight == 100
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     asyncio.run(main())
-    assert entry.inflight == 0
+    assert fleet.entry().inflight == 0
 
 
-def test_many_random_ends_leave_nothing() -> None:
-    balancer, entry = one()
-    rng = Random(3)
-    ends = [None, AseError(LOST), AseError(FULL), TimeoutError(), asyncio.CancelledError()]
-    for _ in range(20_000):
-        try:
-            with balancer.acquire("ocr", "d"):
-                end = rng.choice(ends)
-                if end is not None:
-                    raise end
-        except (AseError, TimeoutError, asyncio.CancelledError):
-            pass
-    assert entry.inflight == 0
-    assert entry.queue() == 0
+def test_a_million_requests_of_which_a_tenth_is_cancelled_leave_nothing() -> None:
+    fleet, rng = Fleet(8, total=1000), Random(3)
+    ends = [AseError(CLIENT_GONE), AseError(LOST), TimeoutError(), asyncio.CancelledError()]
+    held: list[Any] = []
+    for number in range(1_000_000):
+        ticket = fleet.balancer.acquire("ocr", "d")
+        if number % 10:
+            held.append(ticket)
+        else:
+            error = ends[number // 10 % 4]
+            ticket.__exit__(type(error), error, None)
+        if number % 100 == 0:
+            fleet.report(held={})
+        if len(held) > 500:
+            held[rng.randrange(500)].release()
+            held[rng.randrange(500)] = held.pop()
+    for ticket in held:
+        ticket.release()
+    held.clear()
+    del ticket
+    fleet.report(held={})
+    assert [entry.inflight for entry in fleet.table] == [0] * 8
+    assert [entry.queue() for entry in fleet.table] == [0] * 8
 
 
 @pytest.mark.parametrize(("told", "active", "found"), [("d", "d", 1), ("d", "e", 0), ("", "e", 1)])
 def test_only_the_active_schema_gets_traffic(told: str, active: str, found: int) -> None:
-    balancer, entry = one(digest=told)
+    fleet = Fleet(digest=told)
     if found:
-        with balancer.acquire("ocr", active):
-            assert entry.inflight == 1
+        with fleet.balancer.acquire("ocr", active):
+            assert fleet.entry().inflight == 1
     else:
         with pytest.raises(AseError) as caught:
-            balancer.acquire("ocr", active)
+            fleet.balancer.acquire("ocr", active)
         assert caught.value.fault is NO_INSTANCE
 
 
 def test_nobody_is_an_error() -> None:
-    balancer, _ = one()
+    fleet = Fleet()
     with pytest.raises(AseError, match="'other'"):
-        balancer.acquire("other", "d")
+        fleet.balancer.acquire("other", "d")
+    with pytest.raises(AseError) as caught:
+        fleet.balancer.acquire("ocr", "d", ["a:0"])
+    assert caught.value.fault is NO_INSTANCE
+
+
+def failing(error: AseError, times: int) -> Callable[[Fleet], None]:
+    def act(fleet: Fleet) -> None:
+        for _ in range(times):
+            fleet.end(error)
+
+    return act
+
+
+@pytest.mark.parametrize(
+    ("act", "standing"),
+    [
+        (failing(AseError(RAISED), 4), Standing.IN),
+        (failing(AseError(RAISED), 5), Standing.EJECTED),
+        (failing(AseError(DEADLINE), 5), Standing.EJECTED),
+        (failing(AseError(REFUSED), 9), Standing.IN),  # the caller's fault
+        (failing(AseError(CLIENT_GONE), 9), Standing.IN),
+        (failing(AseError(FULL), 1), Standing.IN),
+        (failing(AseError(UNREACHABLE), 1), Standing.EJECTED),
+    ],
+    ids=range(7),
+)
+def test_failures_of_the_loader_eject_it(act: Callable[[Fleet], None], standing: Standing) -> None:
+    fleet = Fleet(total=100)
+    act(fleet)
+    assert fleet.entry().health.standing is standing
+    assert fleet.health == (["a:0 ejected"] if standing is Standing.EJECTED else [])
+
+
+def test_an_ejected_one_is_tried_by_one_request_and_comes_back() -> None:
+    fleet = Fleet(3, total=100)
+    bad = fleet.entry(0)
+    bad.health.unreachable(0.0, Random(1))
+    fleet.table.renew("ocr")
+    for _ in range(50):
+        with fleet.balancer.acquire("ocr", "d") as ticket:
+            assert ticket.instance.addr != "a:0"
+    fleet.go_on(2.0)
+    first = fleet.balancer.acquire("ocr", "d")
+    assert first.instance.addr == "a:0", "its trial"
+    for _ in range(50):
+        with fleet.balancer.acquire("ocr", "d") as ticket:
+            assert ticket.instance.addr != "a:0", "one alone"
+    first.release()
+    assert fleet.health[-1] == "a:0 in"
+    chosen = set()
+    for _ in range(50):
+        with fleet.balancer.acquire("ocr", "d") as ticket:
+            chosen.add(ticket.instance.addr)
+    assert "a:0" in chosen
+
+
+def test_a_trial_that_told_nothing_is_had_again() -> None:
+    fleet = Fleet(3, total=100)
+    fleet.entry(0).health.unreachable(0.0, Random(1))
+    fleet.table.renew("ocr")
+    fleet.go_on(2.0)
+    with (
+        pytest.raises(asyncio.CancelledError),
+        fleet.balancer.acquire("ocr", "d") as ticket,
+    ):
+        assert ticket.instance.addr == "a:0"
+        raise asyncio.CancelledError
+    with fleet.balancer.acquire("ocr", "d") as ticket:
+        assert ticket.instance.addr == "a:0"
+
+
+def test_who_refused_is_full_until_it_reports() -> None:
+    fleet = Fleet(total=4)
+    fleet.end(AseError(FULL))
+    with pytest.raises(AseError) as caught:
+        fleet.balancer.acquire("ocr", "d")
+    assert caught.value.fault is FULL
+    fleet.report(running=1, held={})
+    fleet.end()
+
+
+def test_who_never_reports_is_asked_again() -> None:
+    fleet = Fleet(0)
+    fleet.table.place(Instance("ase", "ocr", "s:1", total=4, best=4), 0.0)
+    fleet.end(AseError(FULL))
+    fleet.end()
+
+
+def test_all_full_waits_for_the_first_place_that_is_given_back() -> None:
+    fleet = Fleet(2, total=1)
+    one, two = fleet.balancer.acquire("ocr", "d"), fleet.balancer.acquire("ocr", "d")
+    with pytest.raises(AseError) as caught:
+        fleet.balancer.acquire("ocr", "d")
+    assert caught.value.fault is FULL
+    over: list[Any] = []
+    fleet.balancer.wait("ocr", "d", 1.0, False, over.append)
+    fleet.world.at(0.3, one.release)
+    fleet.go_on(0.301)
+    assert over[0].outcome().instance.addr == "a:0"
+    two.release()
+    with fleet.balancer.acquire("ocr", "d"):
+        assert fleet.entry(1).inflight == 1
+
+
+def test_who_comes_later_does_not_overtake() -> None:
+    fleet = Fleet(1, total=1)
+    held = fleet.balancer.acquire("ocr", "d")
+    over: list[Any] = []
+    fleet.balancer.wait("ocr", "d", 1.0, False, over.append)
+    held.release()
+    with pytest.raises(AseError) as caught:
+        fleet.balancer.acquire("ocr", "d")
+    assert caught.value.fault is FULL
+    fleet.go_on(0.001)
+    assert over[0].outcome().instance.addr == "a:0"
+
+
+def test_a_report_of_room_wakes_and_a_newcomer_too() -> None:
+    fleet = Fleet(1, total=4)
+    fleet.report(running=4, held={})
+    over: list[Any] = []
+    fleet.balancer.wait("ocr", "d", 1.0, False, over.append)
+    fleet.go_on(0.1)
+    assert not over
+    for _ in range(50):  # each report with the probability of our share
+        fleet.report(running=3, held={})
+    fleet.go_on(0.1001)
+    assert len(over) == 1
+
+
+def test_no_more_than_so_many_wait() -> None:
+    fleet = Fleet(1, total=1, most=2)
+    held = fleet.balancer.acquire("ocr", "d")
+    over: list[Any] = []
+    for _ in range(3):
+        fleet.balancer.wait("ocr", "d", 1.0, False, over.append)
+    fleet.go_on(0.5)
+    assert len(over) == 1, "the third is told at once"
+    with pytest.raises(AseError) as caught:
+        over[0].outcome()
+    assert caught.value.fault is FULL
+    held.release()
+
+
+def test_retries_have_a_budget() -> None:
+    fleet = Fleet()
+    assert sum(fleet.balancer.may_retry() for _ in range(50)) == 10
+    for _ in range(51):
+        fleet.end()
+    assert sum(fleet.balancer.may_retry() for _ in range(50)) == 10
+
+
+def test_a_static_instance_counts_by_what_is_unanswered() -> None:
+    fleet = Fleet(0)
+    fleet.table.place(Instance("ase", "ocr", "s:1", total=2, best=2), 0.0)
+    (entry,) = fleet.table
+    assert entry.feed is Feed.NONE
+    one, two = fleet.balancer.acquire("ocr", ""), fleet.balancer.acquire("ocr", "")
+    assert entry.queue() == 2
     with pytest.raises(AseError):
-        balancer.acquire("ocr", "d", ["a:1"])
+        fleet.balancer.acquire("ocr", "")
+    one.release(CLIENT_GONE, given_up=True)
+    two.release()
+    assert entry.queue() == 0, "nobody would tell when a ghost is gone"

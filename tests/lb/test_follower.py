@@ -1,8 +1,9 @@
 """Frames: a snapshot, then changes; the latest wins; facts once, each gateway its own count."""
 
 from lb.follower import Follower
+from lb.life import Event
 from lb.report import Instance, Load, Report
-from lb.table import Event, Table
+from lb.table import Table
 
 DOCUMENTS = {"d" * 64: b"{}"}
 ONE = Instance("ase", "ocr", "a:1", 7, digest="d" * 64, total=4)
@@ -11,7 +12,7 @@ TWO = Instance("ase", "asr", "b:1", 8, total=2)
 
 def setup(services: tuple[str, ...] = ()) -> tuple[Table, Follower, list[int]]:
     table, heard = Table(), list[int]()
-    table.apply(Report(ONE, Load(1, acc={"g": 5, "other": 9})), 0.0)
+    table.apply(Report(ONE, Load(1, running=3, held={"g": 2, "other": 1})), 0.0)
     table.apply(Report(TWO, Load(1)), 0.0)
     follower = Follower("g", services, list(table), lambda: heard.append(1))
     return table, follower, heard
@@ -29,13 +30,13 @@ def test_first_a_snapshot_then_changes() -> None:
     assert (empty.version, empty.snapshot, len(empty.loads)) == (2, False, 0)
     heard.clear()
     for seq in (2, 3, 4):
-        report = Report(ONE, Load(seq, running=seq, acc={"g": 6}))
+        report = Report(ONE, Load(seq, running=seq, held={"g": 1, "other": 3}))
         table.apply(report, 3.0)
         follower.touched(ONE)
     assert heard
     frame = follower.take(table, DOCUMENTS, 3.0)
     (load,) = frame.loads
-    assert (load.seq, load.running, load.acc) == (4, 4, 6), "the latest, once, and our count alone"
+    assert (load.seq, load.running, load.held) == (4, 4, 1), "the latest, once, our count alone"
     assert not frame.instances
     assert not frame.schemas
 

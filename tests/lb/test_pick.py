@@ -1,116 +1,146 @@
-"""The pick: decisions as tables, chance held still, and what it does over many picks."""
+"""Our policy: what it draws from, what it takes, and what it does over many picks."""
 
+from collections import Counter
 from random import Random
 
 import pytest
 
-from lb.pick import expected_ms, pick, rank, slot_ms
-from lb.report import Instance, Load
-from lb.table import Entry, State
+from lb.entry import Entry
+from lb.life import State
+from lb.pick import OwnFirst, rank
+from lb.pool import Pool
+from lb.report import Feed, Instance, Load
 
 
-def entry(addr: str, *, running: int = 0, slot: float = 20.0, served: int = 1000, total: int = 4,
-          state: State = State.UP, inflight: int = 0) -> Entry:  # fmt: skip
-    instance = Instance("ase", "ocr", addr, 1, total=total)
-    load = Load(1, running=running, service_ms=slot, served=served)
-    asked = inflight
-    return Entry(instance, load, state, 0.0, 0.0, inflight=inflight, sent=inflight, asked=asked)
+def entry(
+    addr: str,
+    *,
+    foreign: int = 0,
+    inflight: int = 0,
+    slot: float = 20.0,
+    served: int = 1000,
+    feed: Feed = Feed.LIVE,
+    limit: int = 1000,
+) -> Entry:
+    instance = Instance("ase", "ocr", addr, 7, total=limit, best=4, feed=feed)
+    made = Entry(instance, Load(1, served=served, service_ms=slot), State.UP, 0.0)
+    made.foreign, made.inflight = foreign, inflight
+    made.settle()
+    return made
 
 
-def chosen(*entries: Entry, exclude: tuple[str, ...] = (), seed: int = 1) -> str:
-    found = pick(entries, now=0.0, rng=Random(seed), exclude=exclude)
-    return found.instance.addr if found else "none"
+def filled(*entries: Entry) -> Pool:
+    pool = Pool("")
+    pool.fill(entries, 0.0)
+    return pool
+
+
+def picks(*entries: Entry, now: float = 0.0, times: int = 400) -> Counter[str]:
+    pool, policy = filled(*entries), OwnFirst(Random(1))
+    chosen = [policy.choose(pool, now, ()) for _ in range(times)]
+    return Counter(found.instance.addr if found else "none" for found in chosen)
 
 
 @pytest.mark.parametrize(
     ("entries", "addr"),
     [
-        ([], "none"),
-        ([entry("a", running=4), entry("b", running=3)], "b"),
-        ([entry("a", running=4), entry("b", running=9)], "a"),
+        ([entry("a", foreign=4), entry("b", foreign=3)], "b"),
+        ([entry("a", foreign=8), entry("b", foreign=9)], "a"),
         ([entry("a", slot=20), entry("b", slot=40)], "a"),
-        ([entry("a", slot=20, running=8), entry("b", slot=40)], "b"),
-        ([entry("a", running=4, total=4), entry("b", running=4, total=8)], "b"),
-        ([entry("a", running=1), entry("b", running=0)], "b"),
-        ([entry("a", inflight=4), entry("b", running=3)], "b"),
-        ([entry("a", state=State.DRAINING)], "none"),
-        ([entry("a", state=State.SUSPECT), entry("b", running=99)], "b"),
-        ([entry("a", state=State.SUSPECT), entry("b", state=State.DRAINING)], "a"),
-        ([entry("a"), entry("b", served=0, slot=0)], "b"),
+        ([entry("a", slot=20, foreign=9), entry("b", slot=40)], "b"),
+        ([entry("a", inflight=1), entry("b", inflight=0)], "b"),
+        ([entry("a", inflight=4), entry("b", foreign=3)], "b"),
     ],
-    ids=range(12),
+    ids=range(6),
 )
-def test_the_least_expected_work_wins(entries: list[Entry], addr: str) -> None:
-    assert {chosen(*entries, seed=seed) for seed in range(20)} == {addr}
+def test_the_better_of_two_wins_all_but_where_the_other_is_drawn_four_times(
+    entries: list[Entry], addr: str
+) -> None:
+    assert picks(*entries)[addr] > 400 * (1 - 1 / 16) - 30
 
 
-def test_what_was_tried_is_left_out() -> None:
-    assert chosen(entry("a"), entry("b", running=9), exclude=("a",)) == "b"
-    assert chosen(entry("a"), exclude=("a",)) == "none"
+def test_own_load_goes_first() -> None:
+    """Two in four draws are among those with the least own load, whatever is reported of them."""
+    ours = [entry(f"ours:{n}", inflight=1) for n in range(50)]
+    assert picks(*ours, entry("free:1"))["free:1"] > 380
+    assert picks(*ours, entry("full:1", foreign=40))["full:1"] < 20
 
 
 def test_chance_decides_between_equals() -> None:
-    used = [chosen(entry("a", slot=20), entry("b", slot=20.5), seed=seed) for seed in range(100)]
-    assert 30 < used.count("a") < 70
+    counts = picks(*[entry(f"a:{n}") for n in range(4)])
+    assert all(60 < count < 140 for count in counts.values())
+    assert len(counts) == 4
+
+
+def test_a_newcomer_gets_the_next_request_once() -> None:
+    new, old = entry("new", served=0), entry("old")
+    pool, policy = filled(new, old), OwnFirst(Random(1))
+    assert policy.choose(pool, 0.0, ()) is new
+    new.asked = 1
+    assert {policy.choose(pool, 0.0, ()) for _ in range(40)} == {new, old}
+
+
+def test_a_newcomer_that_others_asked_meanwhile_is_not_new() -> None:
+    new, old = entry("new", served=0), entry("old")
+    pool, policy = filled(new, old), OwnFirst(Random(1))
+    new.foreign = 9
+    assert policy.choose(pool, 0.0, ()) is old
+
+
+def test_a_retry_does_not_use_up_a_trial() -> None:
+    new, old, tried = entry("new", served=0), entry("old"), entry("tried")
+    pool, policy = filled(new, old, tried), OwnFirst(Random(1))
+    assert policy.choose(pool, 0.0, ("tried",)) in (new, old)
+    assert pool.trials == [new]
+
+
+def test_one_with_room_is_found_where_the_draw_found_none() -> None:
+    full = [entry(f"full:{n}", foreign=4, limit=4) for n in range(10)]
+    room = entry("room", foreign=3, limit=4, inflight=0)
+    assert picks(*full, room)["room"] == 400
+    pool, policy = filled(*full), OwnFirst(Random(1))
+    chosen = policy.choose(pool, 0.0, ())
+    assert chosen is not None
+    assert chosen.queue() >= chosen.limit, "whoever asks, looks"
+    assert policy.choose(filled(*full, room), 0.0, ("full:1",)) is room
 
 
 @pytest.mark.parametrize(
-    ("slot", "served", "worked", "believed"),
-    [
-        (90.0, 1000, 95.0, 90.0),  # told by many, of late
-        (90.0, 19, 99.0, 20.0),  # a cold start: told by few
-        (90.0, 1000, 94.9, 20.0),  # a bad moment, long past
-        (22.9, 1000, 99.0, 20.0),  # within a tenth and a millisecond: the same
-        (23.1, 1000, 99.0, 23.1),
-        (0.0, 0, 0.0, 20.0),  # nothing told
-    ],
+    ("age", "least", "most"), [(0.0, 355, 395), (0.02, 230, 320), (1.0, 160, 240)]
 )
-def test_a_slot_time_is_believed_or_is_the_fleet_s(
-    slot: float, served: int, worked: float, believed: float
+def test_a_report_that_came_at_times_fades_with_the_slot_time(
+    age: float, least: int, most: int
 ) -> None:
-    told = entry("a", slot=slot, served=served)
-    told.worked = worked
-    assert slot_ms(told, 20.0, 100.0) == believed
+    told = [entry("a", foreign=9, feed=Feed.AT_TIMES), entry("b", feed=Feed.AT_TIMES)]
+    assert least <= picks(*told, now=age)["b"] <= most
 
 
-def test_a_cold_start_does_not_condemn() -> None:
-    cold, warm = entry("cold", slot=120.0, served=4), entry("warm", slot=17.0)
-    used = [chosen(cold, warm, seed=seed) for seed in range(100)]
-    assert 30 < used.count("cold") < 70
+def test_without_reports_own_load_decides_alone() -> None:
+    told = [entry("a", inflight=1, feed=Feed.NONE), entry("b", feed=Feed.NONE)]
+    assert picks(*told) == {"b": 400}
+    policy = OwnFirst(Random(1))
+    policy.choose(filled(*told), 0.0, ())
+    assert (policy.by_report, policy.by_own) == (0, 1)
 
 
-def test_expected_work_counts_the_queue() -> None:
-    busy, free = entry("busy", running=8), entry("free", running=3)
-    assert expected_ms(free, 20.0, 0.0) == pytest.approx(20.0, rel=0.01)
-    assert expected_ms(busy, 20.0, 0.0) == pytest.approx(20.0 * (1 + 5 / 4), rel=0.01)
-    assert [found.instance.addr for _, found in rank([busy, free], 0.0)] == ["free", "busy"]
+@pytest.mark.parametrize("size", [2, 64, 4096])
+def test_a_pick_looks_at_no_more_than_a_few(size: int) -> None:
+    """Entries that count how often they are asked: the same for any size."""
+
+    class Counting(Random):
+        calls = 0
+
+        def random(self) -> float:
+            self.calls += 1
+            return super().random()
+
+    rng = Counting(1)
+    pool, policy = filled(*[entry(f"a:{n}") for n in range(size)]), OwnFirst(rng)
+    for _ in range(100):
+        policy.choose(pool, 0.0, ())
+    assert rng.calls == 100
 
 
-def test_a_newcomer_is_asked_once_then_judged() -> None:
-    new, old = entry("new", served=0, slot=0.0), entry("old")
-    new.load = Load(1)
-    assert chosen(new, old) == "new"
-    new.asked = 1
-    assert {chosen(new, old, seed=seed) for seed in range(20)} == {"new", "old"}
-    new.load = Load(2, running=4)
-    assert chosen(new, old) == "old"
-
-
-def test_a_newcomer_that_another_gateway_keeps_busy_is_not_new() -> None:
-    assert chosen(entry("new", served=0, slot=0.0, running=4), entry("old")) == "old"
-
-
-def test_one_that_could_not_be_reached_is_left_alone_for_a_while() -> None:
-    dead, busy = entry("dead"), entry("busy", running=99)
-    dead.shunned = 5.0
-    for now, addr in ((4.9, "busy"), (5.0, "dead")):
-        found = pick([dead, busy], now=now, rng=Random(1))
-        assert found is not None
-        assert found.instance.addr == addr
-    assert chosen(dead) == "dead", "better than nobody"
-
-
-def test_a_static_instance_counts_by_what_is_unanswered() -> None:
-    static = Entry(Instance("ase", "ocr", "s"), Load(), State.UP, 0.0, 0.0)
-    static.inflight, static.sent = 3, 50
-    assert static.queue() == 3
+def test_rank_is_by_expected_delay() -> None:
+    a, b, c = entry("a", foreign=9), entry("b"), entry("c", slot=10)
+    assert rank([a, b, c]) == [c, b, a]

@@ -9,7 +9,7 @@ from lb.report import Instance, Live, Load, Report, ReportError
 from schemas.wire import LoadReport
 
 INSTANCE = Instance("ase", "ocr", "10.0.0.1:8240", 77, "xsf", "ab" * 32, 8, 6)
-LOAD = Load(5, Live.DRAINING, 3, 2, 12.5, {"g1": 9}, 100, 4, 1)
+LOAD = Load(5, Live.DRAINING, 3, 2, 12.5, 100, 4, 1, {"g1": 3})
 
 
 def test_a_report_reads_back() -> None:

@@ -2,8 +2,9 @@
 
 import pytest
 
-from lb.report import Instance, Live, Load, Report
-from lb.table import TRANSITIONS, Change, Event, State, Table
+from lb.life import TRANSITIONS, Change, Event, State
+from lb.report import Feed, Instance, Live, Load, Report
+from lb.table import Table
 
 ONE = Instance("ase", "ocr", "a:1", 7, total=4)
 
@@ -73,7 +74,7 @@ def test_a_new_epoch_is_a_new_process() -> None:
     table.apply(told(9), 0.0)
     entry = table.get(ONE.key)
     assert entry is not None
-    entry.sent = entry.inflight = 5
+    entry.inflight = 5
     reborn = Instance("ase", "ocr", "a:1", 8, total=4)
     assert moves(table.apply(told(1, instance=reborn), 1.0)) == [
         ("up", "gone", "replaced"),
@@ -81,7 +82,7 @@ def test_a_new_epoch_is_a_new_process() -> None:
     ]
     fresh = table.get(ONE.key)
     assert fresh is not None
-    assert (fresh.sent, fresh.inflight) == (0, 0)
+    assert (fresh.asked, fresh.inflight) == (0, 0)
     assert table.lose(ONE.key, 7, Event.STREAM_LOST, 2.0) == [], "the old stream's end is old news"
 
 
@@ -115,28 +116,6 @@ def test_every_move_is_in_the_table_or_is_none(before: State, event: Event) -> N
     assert len(changes) == (after is not before)
 
 
-@pytest.mark.parametrize(
-    ("running", "acc", "sent", "inflight", "queue"),
-    [
-        (3, 0, 0, 0, 3),  # nothing of ours
-        (3, 10, 12, 2, 5),  # two are on their way
-        (3, 12, 12, 2, 3),  # the report has them
-        (0, 10, 12, 0, 0),  # both were lost: not counted for ever
-        (0, 10, 15, 2, 2),  # some were lost, two are unanswered
-        (3, 20, 12, 1, 3),  # it counts more than we sent: another life of ours
-    ],
-)
-def test_the_queue_is_the_report_and_what_it_cannot_know(
-    running: int, acc: int, sent: int, inflight: int, queue: int
-) -> None:
-    table = Table("g")
-    table.apply(Report(ONE, Load(1, running=running, acc={"g": acc, "other": 99})), 0.0)
-    entry = table.get(ONE.key)
-    assert entry is not None
-    entry.sent, entry.inflight = sent, inflight
-    assert entry.queue() == queue
-
-
 def test_when_it_last_worked_is_when_it_last_told_of_more_served() -> None:
     table = Table()
     for seq, served, now, worked in (
@@ -151,31 +130,17 @@ def test_when_it_last_worked_is_when_it_last_told_of_more_served() -> None:
         assert entry.worked == worked
 
 
-def test_what_was_lost_on_the_way_is_forgotten_when_nothing_is_unanswered() -> None:
-    """Five were sent and never arrived; without this, the next five would count twice."""
-    table = Table("g")
-    table.apply(told(1), 0.0)
-    entry = table.get(ONE.key)
-    assert entry is not None
-    entry.sent = 5
-    table.apply(told(2), 1.0)
-    assert entry.sent == 0
-    entry.sent = entry.inflight = 5
-    table.apply(Report(ONE, Load(3, running=5, acc={"g": 5})), 2.0)
-    assert entry.queue() == 5
-
-
-def test_an_instance_that_comes_back_in_the_same_epoch_keeps_its_count() -> None:
+def test_one_that_comes_back_in_the_same_epoch_still_has_what_was_sent_to_it() -> None:
     table = Table("g", silence=1.0, ttl=1.0)
-    table.apply(Report(ONE, Load(1, acc={"g": 50})), 0.0)
+    table.apply(told(1), 0.0)
     table.expire(2.0)
-    assert [change.reason for change in table.expire(4.0)] == [Event.EXPIRED]
-    table.apply(Report(ONE, Load(2, acc={"g": 50})), 5.0)
+    assert state(table) == "none", "silent, and for so long that it is gone"
+    table.apply(Report(ONE, Load(2, running=3, held={"g": 2, "other": 1})), 5.0)
     entry = table.get(ONE.key)
     assert entry is not None
-    entry.sent += 10
-    entry.inflight += 10
-    assert entry.queue() == 10
+    assert (entry.foreign, entry.ghosts, entry.queue()) == (1, 2, 3)
+    table.apply(Report(ONE, Load(3, running=1, held={"other": 1})), 6.0)
+    assert entry.queue() == 1
 
 
 def test_a_report_does_not_move_what_the_operator_placed() -> None:
@@ -184,3 +149,72 @@ def test_a_report_does_not_move_what_the_operator_placed() -> None:
     assert table.apply(told(1), 1.0) == []
     assert table.apply(told(2, Live.DOWN), 2.0) == []
     assert len(table) == 1
+
+
+def test_who_reports_at_times_is_silent_after_half_the_ttl() -> None:
+    table = Table(silence=0.15, ttl=3.0)
+    slow = Instance("ase", "ocr", "a:1", 7, total=4, feed=Feed.AT_TIMES)
+    table.apply(told(1, instance=slow), 0.0)
+    assert table.expire(1.4) == []
+    assert moves(table.expire(1.6)) == [("up", "suspect", "silent")]
+    assert table.expire(2.9) == []
+    assert moves(table.expire(3.1)) == [("suspect", "gone", "expired")], "3 s after its last word"
+
+
+def test_the_silent_are_thought_no_better_than_most() -> None:
+    table = Table(silence=1.0, ttl=9.0)
+    for number, running in enumerate((0, 3, 5), 1):
+        instance = Instance("ase", "ocr", f"a:{number}", 7, total=4)
+        table.apply(told(1, instance=instance, running=running), 0.0 if running == 0 else 5.0)
+    table.expire(5.0)
+    entry = table.get(ONE.key)
+    assert entry is not None
+    assert (entry.state, entry.foreign) == (State.SUSPECT, 3)
+
+
+def test_a_pool_is_made_anew_when_somebody_comes_goes_or_changes() -> None:
+    table = Table(silence=1.0, ttl=9.0)
+    two = Instance("ase", "ocr", "a:2", 7, total=4)
+    table.apply(told(1), 0.0)
+    first = table.pool("ocr", "", 0.0)
+    assert table.pool("ocr", "", 0.0) is first
+    table.apply(told(2, running=3), 0.1)
+    assert table.pool("ocr", "", 0.1) is first, "a report alone changes nobody's place"
+    table.apply(told(1, instance=two), 0.2)
+    second = table.pool("ocr", "", 0.2)
+    assert [entry.instance.addr for entry in second.members] == ["a:1", "a:2"]
+    table.apply(told(2, Live.DRAINING, instance=two), 0.3)
+    assert len(table.pool("ocr", "", 0.3).members) == 1
+    table.apply(told(3, Live.DOWN, instance=two), 0.4)
+    table.apply(told(3, Live.DOWN), 0.5)
+    assert table.pool("ocr", "", 0.5).members == []
+    assert first.members == second.members == [], "an old pool holds nobody"
+
+
+def test_what_is_usual_is_found_anew_as_time_passes() -> None:
+    table = Table(silence=None)
+    for number in range(1, 4):
+        instance = Instance("ase", "ocr", f"a:{number}", 7, total=4)
+        table.apply(Report(instance, Load(1)), 0.0)
+        table.apply(Report(instance, Load(2, service_ms=10.0 * number, served=50)), 0.1)
+    table.expire(1.0)
+    assert [round(entry.slot_ms) for entry in table] == [10, 20, 30]
+    late = Instance("ase", "ocr", "a:9", 7, total=4)
+    table.apply(Report(late, Load(1)), 1.0)
+    entry = table.get(late.key)
+    assert entry is not None
+    assert entry.slot_ms == 20.0, "of a newcomer the fleet's is thought"
+
+
+def test_when_the_hub_is_away_only_own_counts_are_left() -> None:
+    table = Table("g", silence=None)
+    table.apply(Report(ONE, Load(1)), 0.0)
+    entry = table.get(ONE.key)
+    assert entry is not None
+    entry.inflight, entry.ghosts = 1, 1
+    table.apply(Report(ONE, Load(2, running=5, held={"g": 2})), 0.0)
+    assert entry.queue() == 5
+    table.fade()
+    assert (entry.queue(), entry.feed) == (1, Feed.NONE)
+    table.apply(Report(ONE, Load(3, running=4, held={"g": 1})), 1.0)
+    assert (entry.queue(), entry.feed) == (4, Feed.LIVE)

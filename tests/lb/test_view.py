@@ -5,8 +5,9 @@ from random import Random
 import pytest
 
 from lb.follower import Follower
-from lb.report import Instance, Live, Load, Report
-from lb.table import Event, Table
+from lb.life import Event
+from lb.report import Feed, Instance, Live, Load, Report
+from lb.table import Table
 from lb.view import GapError, View
 from schemas.wire import Frame
 
@@ -43,12 +44,12 @@ class Pair:
 
 def test_what_the_hub_knows_the_gateway_knows() -> None:
     pair = Pair()
-    pair.report(Report(ONE, Load(1, running=2, queued=1, service_ms=12.5, acc={"g": 3, "h": 9})))
+    pair.report(Report(ONE, Load(1, running=2, queued=1, service_ms=12.5, held={"g": 2, "h": 1})))
     assert pair.flow() == ["up reported"]
     entry = pair.here.get(ONE.key)
     assert entry is not None
     assert entry.instance == ONE
-    assert entry.load == Load(1, Live.UP, 2, 1, 12.5, {"g": 3})
+    assert entry.load == Load(1, Live.UP, 2, 1, 12.5, held={"g": 2})
     assert pair.view.documents == pair.documents
 
 
@@ -167,3 +168,34 @@ def test_a_reason_of_a_newer_hub_is_read_as_left() -> None:
     frame.gone[0].reason = "abducted"
     (change,) = pair.view.apply(frame, 0.0)
     assert change.reason is Event.REPORTED_DOWN
+
+
+@pytest.mark.parametrize("event", [Event.SILENT, Event.STREAM_LOST], ids=lambda e: e.value)
+def test_why_one_is_suspect_comes_through(event: Event) -> None:
+    pair = Pair()
+    pair.report(Report(ONE, Load(1)))
+    pair.flow()
+    pair.hub.lose(ONE.key, 7, event, 1.0)
+    pair.follower.touched(ONE)
+    assert pair.flow() == [f"suspect {event.value}"]
+
+
+def test_who_tells_nothing_by_gateway_and_how_reports_come_come_through() -> None:
+    pair = Pair()
+    slow = Instance("ase", "ocr", "a:1", 7, total=4, feed=Feed.AT_TIMES)
+    pair.report(Report(slow, Load(1, running=2)))
+    pair.flow()
+    entry = pair.here.get(slow.key)
+    assert entry is not None
+    assert (entry.load.held, entry.instance.feed) == (None, Feed.AT_TIMES)
+
+
+def test_while_the_hub_is_away_reports_fade() -> None:
+    pair = Pair()
+    pair.report(Report(ONE, Load(1, running=2, held={"h": 2})))
+    pair.flow()
+    entry = pair.here.get(ONE.key)
+    assert entry is not None
+    assert entry.queue() == 2
+    pair.view.lost()
+    assert (entry.queue(), entry.state.value) == (0, "up")

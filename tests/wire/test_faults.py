@@ -203,7 +203,7 @@ def test_an_original_loader_is_called_by_xsf(tmp_path: Path) -> None:
 
     with (
         grpcio_loader(XSF, aiges) as addr,
-        Gateway("-c", operated(tmp_path, [addr], "xsf")) as gateway,
+        Gateway("-c", operated(tmp_path, [addr], "xsf"), "--lb-wait", "0") as gateway,
     ):
         answer = gateway.call(number=5)
         assert answer.json()["payload"]["said"]["text"] == "eHNm"
@@ -263,10 +263,14 @@ def test_a_fault_of_ours_is_500_11502_and_tells_nothing() -> None:
 
         def __exit__(self, *_: object) -> None: ...
 
+    class Picker:
+        def acquire(self, *_: object) -> Place:
+            return Place()
+
     told: list[str] = []
     contract = build(declare.schema(Probe), "file", {}, 5.0)
     parts = Parts(
-        GatewayOptions(), Catalog([contract], {}, 5.0), lambda *_: Place(), Caller(),
+        GatewayOptions(), Catalog([contract], {}, 5.0), Picker(), 0.0, Caller(),
         clock=lambda: 1.0, new_id=lambda: "0" * 32, on_fault=lambda sid, _: told.append(sid),
     )  # fmt: skip
     lane = Lane(parts, Metrics(CollectorRegistry()), AccessLog(lambda _: None, lambda: 0.0))

@@ -93,7 +93,7 @@ class Laned:
         self.pick: Any = lambda *_: Place()
         options = GatewayOptions()
         parts = Parts(
-            options, Catalog(contracts, {}, 5.0), self._pick, self.caller,
+            options, Catalog(contracts, {}, 5.0), self, 0.0, self.caller,
             clock=lambda: 1.0, new_id=lambda: "5" * 32, on_fault=lambda *_: None,
         )  # fmt: skip
         log = AccessLog(self.lines.append, lambda: 0.0)
@@ -115,8 +115,11 @@ class Laned:
         )
         self.thread.start()
 
-    def _pick(self, *told: Any) -> Any:
+    def acquire(self, *told: Any) -> Any:
         return self.pick(*told)
+
+    def may_retry(self) -> bool:
+        return True
 
     def stop(self) -> None:
         self.server.should_exit = True

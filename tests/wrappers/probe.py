@@ -22,6 +22,7 @@ class Probe(Wrapper):
 
     service = "probe"
     total = 2
+    queue = 0
 
     act = Choice("answer", "refuse", "raise", "undeclared", "hold", "bare", default="answer")
     number = Integer(0, 100, default=7)

@@ -1,0 +1,1 @@
+"""The load balancing bench: the simulator, the real processes, the cost of a pick."""

@@ -1,0 +1,89 @@
+"""An experiment as values: who serves, what comes, how much is known, who picks. Pure."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import log, log1p, sqrt
+from random import Random
+from typing import Any
+
+HALF_2X = (4 / 3,) * 8 + (2 / 3,) * 8
+PUBLIC = (2.0, 2.0, 1.5, 1.5, 1.0, 1.0, 0.5, 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One experiment.
+
+    `loaders` and `slots`: how many, and requests each works on at a time; `speeds` relative to
+    `mean_s`, the mean service time; `rho`: offered load by capacity. `service`: exp, const, cv4 or
+    bimodal. `antagonist`: each loader at half speed for 2 s after each 6 s (means). `delay_ms`: a
+    report's way; `report`: 0 when something changed, or so many seconds between two. `loss`: share
+    of reports that do not arrive. `limit`: requests a loader takes at most.
+    """
+
+    scenario: str = "homogeneous"
+    policy: str = "ours"
+    gateways: int = 16
+    loaders: int = 16
+    slots: int = 4
+    mean_s: float = 0.02
+    rho: float = 0.9
+    speeds: tuple[float, ...] = ()
+    service: str = "exp"
+    antagonist: bool = False
+    delay_ms: float = 5.0
+    report: float = 0.0
+    loss: float = 0.0
+    limit: int = 10_000
+
+    def speed(self, number: int) -> float:
+        """Return the speed of a loader."""
+        return self.speeds[number] if self.speeds else 1.0
+
+    def rate(self) -> float:
+        """Return the requests that come in a second."""
+        speeds = sum(self.speeds) if self.speeds else float(self.loaders)
+        return self.rho * speeds * self.slots / self.mean_s
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a row of results says of its cell."""
+        return {
+            "scenario": self.scenario, "gateways": self.gateways, "policy": self.policy,
+            "rho": self.rho, "delay_ms": self.delay_ms,
+        }  # fmt: skip
+
+
+SCENARIOS: dict[str, dict[str, Any]] = {
+    "homogeneous": {},
+    "half_2x": {"speeds": HALF_2X},
+    "antagonist": {"antagonist": True, "rho": 0.75},
+    "cv4": {"service": "cv4", "rho": 0.8},
+    "stale_1s": {"report": 1.0},
+    "public_grid": {"loaders": 8, "slots": 1, "mean_s": 0.01, "speeds": PUBLIC},
+    "many_single": {"loaders": 100, "slots": 1},
+    "no_queue": {"limit": 4},
+}
+
+
+def work_of(service: str, mean: float, rng: Random) -> Callable[[], float]:
+    """Return a source of service times. Raises ValueError for an unknown name."""
+    if service == "exp":
+        return lambda: rng.expovariate(1 / mean)
+    if service == "const":
+        return lambda: mean
+    if service == "cv4":
+        spread = sqrt(log1p(16.0))
+        return lambda: rng.lognormvariate(log(mean) - spread * spread / 2, spread)
+    if service == "bimodal":  # of a hundred, five are twenty times as long
+        short = mean / (0.95 + 0.05 * 20)
+        return lambda: short if rng.random() < 0.95 else short * 20
+    raise ValueError(f"service {service!r}: must be exp, const, cv4 or bimodal")
+
+
+def arrivals(cell: Cell, seed: int) -> Iterator[tuple[float, float, int]]:
+    """Yield (time, work, gateway) of each request: the same for every policy of a seed."""
+    times, works, doors = (Random(seed * 7919 + n) for n in (1, 2, 3))  # noqa: S311 (a simulation)
+    rate, work, now = cell.rate(), work_of(cell.service, cell.mean_s, works), 0.0
+    while True:
+        now += times.expovariate(rate)
+        yield now, work(), int(doors.random() * cell.gateways)

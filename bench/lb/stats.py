@@ -1,0 +1,42 @@
+"""Quantiles, and intervals by resampling seeds: runs are independent, requests are not. Pure."""
+
+from collections.abc import Sequence
+from random import Random
+
+_RESAMPLES = 2000
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Return the value that `share` of an ordered sample do not exceed; 0 for an empty one."""
+    if not ordered:
+        return 0.0
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean; 0 for none."""
+    return sum(values) / len(values) if values else 0.0
+
+
+def interval(values: Sequence[float], rng: Random) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of one value per seed, by bootstrap."""
+    if len(values) < 2:
+        return (values[0], values[0]) if values else (0.0, 0.0)
+    means = sorted(mean(rng.choices(values, k=len(values))) for _ in range(_RESAMPLES))
+    return quantile(means, 0.025), quantile(means, 0.975)
+
+
+def ratio_interval(
+    above: Sequence[float], below: Sequence[float], rng: Random
+) -> tuple[float, float, float]:
+    """Return the ratio of two means over the same seeds, and its 95 % interval, paired."""
+    pairs = list(zip(above, below, strict=True))
+    ratio = mean(above) / mean(below)
+    if len(pairs) < 2:
+        return ratio, ratio, ratio
+    drawn = []
+    for _ in range(_RESAMPLES):
+        chosen = rng.choices(pairs, k=len(pairs))
+        drawn.append(sum(a for a, _ in chosen) / sum(b for _, b in chosen))
+    drawn.sort()
+    return ratio, quantile(drawn, 0.025), quantile(drawn, 0.975)

@@ -1,0 +1,163 @@
+"""One instance as a gateway sees it: what it reported, what this gateway has there. Pure.
+
+The queue of an instance is what others have there, by its last report, and what this gateway has
+there, which it knows exactly: `foreign + inflight`. A report tells how many of its requests are
+this gateway's (`held`), so that nothing is counted twice, nothing that ended is waited for, and no
+counter can drift (reference "load-balancing" 6.5.1 corrects by `sent - acc`, which cannot see what
+has ended since).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from lb.health import Health
+from lb.life import Event, State
+from lb.report import Feed, Instance, Load
+
+if TYPE_CHECKING:
+    from lb.pool import Pool
+
+# A slot time is believed when this many requests told it, the last one so many seconds ago. A cold
+# start, or a bad moment, must not mark a loader as slow for ever: nothing would be sent there to
+# prove it wrong.
+_ENOUGH: Final = 20
+_FRESH_S: Final = 5.0
+# Slot times this close to the fleet's are the fleet's: what is left is noise, and below a
+# millisecond it is the network's.
+_ALIKE: Final = 0.20
+_ALIKE_MS: Final = 0.1
+# One request at an instance of the fleet's pace raises its level by so much.
+_STEP: Final = 8
+_MAX_STEP: Final = 64
+_MAX_LEVEL: Final = 4095
+# With this part of its licences a newcomer begins.
+_RAMP_FROM: Final = 0.1
+# Of the durations of an instance that does not report, the last counts for so much.
+_SMOOTHING: Final = 1 / 16
+
+
+class Entry:
+    """One instance, its figures and its counts.
+
+    `foreign`: requests of others there, running or queued, by the last report. `inflight`: this
+    gateway's unanswered ones. `ghosts`: those it gave up, which may still run there. `asked`:
+    tickets ever. `feed` is how reports come at present: NONE while the hub is away. `seen` is when
+    it last reported, `since` when its state last changed, `born` when it was first heard of,
+    `worked` when it last was told to have served (all in `now`'s seconds). What the pick reads:
+    `slot_ms` (how long a licence is held there), `slots` (licences that are counted on), `limit`
+    (requests it takes at most), `step` and `level` (of own load). `note` is the policy's.
+    """
+
+    __slots__ = (
+        "asked", "born", "cold", "feed", "foreign", "ghosts", "health", "inflight", "instance",
+        "level", "limit", "load", "note", "pool", "reason", "seen", "since", "slot_ms", "slots",
+        "spot", "state", "step", "worked",
+    )  # fmt: skip
+
+    def __init__(self, instance: Instance, load: Load, state: State, now: float) -> None:
+        self.instance = instance
+        self.load = load
+        self.state = state
+        self.reason = Event.REPORTED_UP
+        self.seen = self.since = self.born = now
+        self.worked = 0.0
+        self.feed = instance.feed
+        self.cold = instance.feed is not Feed.NONE and load.served == 0
+        self.foreign = self.inflight = self.ghosts = self.asked = 0
+        self.health = Health()
+        self.slot_ms = load.service_ms
+        self.slots = instance.best
+        self.limit = instance.total
+        self.step = _STEP
+        self.level = 0
+        self.pool: Pool | None = None
+        self.note: Any = None
+        self.spot = 0  # in its level
+
+    def queue(self) -> int:
+        """Return the requests this instance holds, queued ones too, as far as can be known."""
+        return self.foreign + self.inflight + self.ghosts
+
+    def expected_ms(self) -> float:
+        """Return the delay a request would meet here, in milliseconds.
+
+        Slot time times (1 + rounds to wait): reference "load-balancing" 6.5.2. Of instances
+        without a queue, the less occupied one is better by a thousandth.
+        """
+        slots = self.slots
+        queue = self.foreign + self.inflight + self.ghosts
+        ahead = queue - slots + 1
+        if ahead < 0:
+            ahead = 0
+        return self.slot_ms * (1.0 + (ahead + queue / 1000) / slots)
+
+    def is_only_silent(self) -> bool:
+        """Return whether a suspect may still be picked: nothing says that it is gone."""
+        return self.reason is Event.SILENT or self.reason is Event.HUB_FORGOT
+
+    def is_untried(self) -> bool:
+        """Return whether nobody has asked this instance anything yet, as far as can be known."""
+        untried = not self.asked and not self.load.served and not self.queue()
+        return untried and self.instance.feed is not Feed.NONE
+
+    def take_in(self, instance: Instance, load: Load, held: int, now: float) -> None:
+        """Take in a newer report.
+
+        `held` of its requests are this gateway's; -1 when it does not tell: then all that this
+        gateway has there are thought to be among them. Of those given up, no more can still run
+        than it has beyond the unanswered ones.
+        """
+        if load.served != self.load.served:
+            self.worked = now
+        self.instance, self.load, self.seen, self.feed = instance, load, now, instance.feed
+        self.foreign = max(0, load.running + load.queued - (self.inflight if held < 0 else held))
+        if self.ghosts:
+            self.ghosts = min(self.ghosts, max(0, held - self.inflight))
+
+    def fade(self) -> None:
+        """Stand on own counts alone until it is heard of again."""
+        self.feed = Feed.NONE
+        self.foreign = self.ghosts = 0
+
+    def judge(self, fleet_ms: float, fleet_slots: int, ramp: float, now: float) -> None:
+        """Bring what the pick reads up to date.
+
+        `fleet_ms` and `fleet_slots` are the medians of its peers. The slot time stands for an
+        instance's own where that is told by few requests, or by none of late, or is much the same.
+        A newcomer is counted on for a part of its licences, that grows for `ramp` seconds.
+        """
+        instance, load = self.instance, self.load
+        told = load.service_ms
+        believed = told > 0 and load.served >= _ENOUGH and now - self.worked <= _FRESH_S
+        alike = abs(told - fleet_ms) <= fleet_ms * _ALIKE + _ALIKE_MS
+        self.slot_ms = slot_ms = told if believed and not alike else fleet_ms
+        self.limit = instance.total
+        self.slots = instance.best
+        if self.cold:
+            age = now - self.born
+            if age >= ramp:
+                self.cold = False
+            else:
+                part = _RAMP_FROM + (1 - _RAMP_FROM) * age / ramp
+                self.slots = max(1, int(instance.best * part))
+        pace = slot_ms * fleet_slots / (fleet_ms * self.slots)
+        self.step = min(_MAX_STEP, max(1, round(_STEP * pace)))
+        self.settle()
+
+    def settle(self) -> None:
+        """Let the pool know that the own load may have changed."""
+        level = min(self.inflight * self.step, _MAX_LEVEL)
+        if level != self.level:
+            pool = self.pool
+            if pool is None:
+                self.level = level
+            else:
+                pool.move(self, level)
+
+    def learn(self, seconds: float) -> None:
+        """Learn from an answer how long an instance takes that does not tell it itself."""
+        told = seconds * 1000
+        old = self.load.service_ms or told
+        smooth = old + (told - old) * _SMOOTHING
+        self.load = Load(service_ms=smooth, served=self.load.served + 1)

@@ -1,0 +1,32 @@
+"""What every policy is: a choice among the members of a pool, and what it may learn from. Pure.
+
+One signature for all, none awaits: ours (`lb/pick.py`), the rivals' and the original's
+(`lb/arms.py`).
+"""
+
+from collections.abc import Collection
+from typing import Protocol
+
+from lb.entry import Entry
+from lb.pool import Pool
+
+
+class Policy(Protocol):
+    """Chooses the instance of the next request."""
+
+    def choose(self, pool: Pool, now: float, exclude: Collection[str], /) -> Entry | None:
+        """Return the instance to send to, None when there is none.
+
+        `exclude` are addresses tried before. An instance that holds all it takes may be returned
+        when there is no better one: whoever asks, looks.
+        """
+
+    def ended(self, entry: Entry, seconds: float, now: float, good: bool, /) -> None:
+        """Learn from a request that ended after so many seconds."""
+
+
+class Unlearned:
+    """The part of a policy that learns nothing from how requests end."""
+
+    def ended(self, entry: Entry, seconds: float, now: float, good: bool, /) -> None:
+        """Learn nothing."""

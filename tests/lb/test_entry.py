@@ -1,0 +1,135 @@
+"""What a gateway knows of one instance: the queue, the slot time, the share of a newcomer."""
+
+import pytest
+
+from lb.entry import Entry
+from lb.life import State
+from lb.report import Feed, Instance, Load
+
+ONE = Instance("ase", "ocr", "a:1", 7, total=8, best=4)
+
+
+def entry(load: Load = Load(1), instance: Instance = ONE) -> Entry:  # noqa: B008 (frozen)
+    return Entry(instance, load, State.UP, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("used", "held", "inflight", "ghosts", "queue"),
+    [
+        (3, 0, 0, 0, 3),  # nothing of ours
+        (3, 0, 2, 0, 5),  # two are on their way
+        (5, 2, 2, 0, 5),  # the report has them
+        (5, 2, 0, 0, 3),  # they ended since
+        (5, 2, 4, 0, 7),  # and two more were sent
+        (5, 3, 2, 1, 5),  # one of ours was given up, and still runs there
+        (2, 2, 2, 1, 2),  # it does not run any more
+        (1, 3, 0, 0, 0),  # it tells nonsense: never less than nothing
+        (5, -1, 2, 0, 5),  # it does not tell whose they are: ours are among them
+        (5, -1, 2, 3, 5),
+    ],
+)
+def test_the_queue_is_what_others_have_there_and_what_we_have(
+    used: int, held: int, inflight: int, ghosts: int, queue: int
+) -> None:
+    told = entry()
+    told.inflight, told.ghosts = inflight, ghosts
+    told.take_in(ONE, Load(2, running=min(4, used), queued=max(0, used - 4)), held, 1.0)
+    assert told.queue() == queue
+
+
+@pytest.mark.parametrize(
+    ("slot", "served", "now", "believed"),
+    [
+        (90.0, 1000, 6.0, 90.0),  # told by many, of late
+        (90.0, 19, 6.0, 20.0),  # a cold start: told by few
+        (90.0, 1000, 6.1, 20.0),  # a bad moment, long past
+        (24.0, 1000, 6.0, 20.0),  # within a fifth: the same
+        (24.2, 1000, 6.0, 24.2),
+        (16.0, 1000, 6.0, 20.0),
+        (15.8, 1000, 6.0, 15.8),
+        (0.0, 1000, 6.0, 20.0),  # nothing told
+    ],
+)
+def test_a_slot_time_is_believed_or_is_the_fleet_s(
+    slot: float, served: int, now: float, believed: float
+) -> None:
+    told = entry()
+    told.take_in(ONE, Load(2, service_ms=slot, served=served), 0, 1.0)
+    told.judge(20.0, 4, 10.0, now)
+    assert told.slot_ms == believed
+
+
+def test_a_fleet_of_microseconds_is_all_alike() -> None:
+    told = entry()
+    told.take_in(ONE, Load(2, service_ms=0.09, served=99), 0, 1.0)
+    told.judge(0.01, 4, 10.0, 1.0)
+    assert told.slot_ms == 0.01
+
+
+@pytest.mark.parametrize(("queue", "rounds"), [(0, 1.0), (3, 1.0), (4, 1.25), (7, 2.0), (11, 3.0)])
+def test_the_delay_is_a_slot_time_and_the_rounds_to_wait(queue: int, rounds: float) -> None:
+    told = entry()
+    told.slot_ms = 20.0
+    told.foreign = queue
+    assert told.expected_ms() == pytest.approx(20.0 * rounds, rel=0.005)
+
+
+def test_without_a_queue_the_less_occupied_is_better_by_a_little() -> None:
+    one, two = entry(), entry()
+    one.slot_ms = two.slot_ms = 20.0
+    two.foreign = 1
+    assert one.expected_ms() < two.expected_ms() < one.expected_ms() * 1.001
+
+
+@pytest.mark.parametrize(
+    ("age", "slots"), [(0.0, 1), (2.0, 1), (5.0, 2), (8.0, 3), (9.9, 3), (10.0, 4), (99.0, 4)]
+)
+def test_a_newcomer_gets_more_and_more_of_its_licences(age: float, slots: int) -> None:
+    told = entry()
+    told.judge(20.0, 4, 10.0, age)
+    assert told.slots == slots
+    assert told.limit == 8
+
+
+def test_who_worked_before_we_met_is_no_newcomer() -> None:
+    told = entry(Load(1, served=5))
+    told.judge(20.0, 4, 10.0, 0.0)
+    assert told.slots == 4
+
+
+@pytest.mark.parametrize(
+    ("slot", "slots", "step"),
+    [(20.0, 4, 8), (40.0, 4, 16), (10.0, 4, 4), (20.0, 8, 4), (20.0, 1, 32), (9999.0, 1, 64)],
+)
+def test_own_load_weighs_by_the_pace(slot: float, slots: int, step: int) -> None:
+    instance = Instance("ase", "ocr", "a:1", 7, total=8, best=slots)
+    told = entry(Load(1, served=50), instance)
+    told.take_in(instance, Load(2, service_ms=slot, served=99), 0, 1.0)
+    told.judge(20.0, 4, 0.0, 1.0)
+    assert told.step == step
+    told.inflight = 3
+    told.settle()
+    assert told.level == 3 * step
+    told.inflight = 9999
+    told.settle()
+    assert told.level == 4095
+
+
+def test_who_does_not_report_is_learnt_from_answers() -> None:
+    silent = entry(instance=Instance("ase", "ocr", "s:1", feed=Feed.NONE))
+    silent.learn(0.02)
+    assert silent.load.service_ms == pytest.approx(20.0)
+    for _ in range(100):
+        silent.learn(0.04)
+    assert silent.load.service_ms == pytest.approx(40.0, rel=0.01)
+    assert silent.load.served == 101
+
+
+def test_untried_is_who_nobody_asked() -> None:
+    assert entry().is_untried()
+    assert not entry(Load(1, served=1)).is_untried()
+    assert not entry(instance=Instance("ase", "ocr", "s:1", feed=Feed.NONE)).is_untried()
+    for name in ("asked", "foreign", "inflight"):
+        told = entry()
+        setattr(told, name, 1)
+        assert not told.is_untried()

@@ -1,0 +1,101 @@
+"""When a loader reports: a table of changes, and the times they make."""
+
+from collections.abc import Callable
+
+import pytest
+
+from lb.meter import Meter
+from lb.report import Live
+from lb.trigger import Trigger
+from schemas.wire import ReportControl
+
+
+def take(times: int) -> Callable[[Meter], None]:
+    def change(meter: Meter) -> None:
+        for _ in range(times):
+            meter.take("g")
+
+    return change
+
+
+def free(times: int, *, good: bool = True, ms: float = 10.0) -> Callable[[Meter], None]:
+    def change(meter: Meter) -> None:
+        for _ in range(times):
+            meter.free("g", ms, good=good)
+
+    return change
+
+
+def again(times: int, *, good: bool = True, ms: float = 10.0) -> Callable[[Meter], None]:
+    def change(meter: Meter) -> None:
+        for _ in range(times):
+            take(1)(meter)
+            free(1, good=good, ms=ms)(meter)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("best", "held", "change", "matters"),
+    [
+        (4, 0, take(1), False),
+        (4, 0, take(2), True),
+        (4, 3, free(2), True),
+        (4, 4, free(1), True),  # a free licence where there was none
+        (4, 6, free(1), False),
+        (4, 3, take(1), False),  # none free any more: what comes then tells soon enough
+        (1, 1, free(1), True),
+        (1, 0, take(1), False),
+        (8, 0, take(3), False),
+        (8, 0, take(4), True),
+        (64, 0, take(3), False),
+        (64, 0, take(4), True),  # four is the most that is kept back
+        (4, 0, again(2, good=False), False),
+        (4, 0, again(3, good=False), True),  # errors
+        (4, 0, again(99, ms=11.0), False),
+        (4, 0, again(99, ms=20.0), True),  # it got slower
+        (4, 0, lambda meter: meter.turn(Live.DRAINING), True),
+    ],
+    ids=range(17),
+)
+def test_what_matters(best: int, held: int, change: Callable[[Meter], None], matters: bool) -> None:
+    meter = Meter(1000, lambda: None, best=best)
+    again(20)(meter)
+    take(held)(meter)
+    trigger = Trigger()
+    trigger.sent(meter, 0.0)
+    assert not trigger.matters(meter)
+    change(meter)
+    assert trigger.matters(meter) is matters
+    trigger.sent(meter, 1.0)
+    assert not trigger.matters(meter), "it was told"
+
+
+def test_the_first_report_is_due_at_once() -> None:
+    assert Trigger().matters(Meter(1, lambda: None))
+
+
+def test_after_the_gap_when_it_matters_else_to_show_that_it_lives() -> None:
+    meter = Meter(4, lambda: None)
+    trigger = Trigger(gap=0.005, keepalive=0.05)
+    trigger.sent(meter, 10.0)
+    assert trigger.due(meter) == pytest.approx(10.05)
+    take(2)(meter)
+    assert trigger.due(meter) == pytest.approx(10.005)
+
+
+def test_a_hub_tunes_it() -> None:
+    meter = Meter(100, lambda: None)
+    trigger = Trigger()
+    trigger.sent(meter, 0.0)
+    trigger.tune(ReportControl(gap_ms=20, keepalive_ms=500, threshold=10))
+    take(9)(meter)
+    assert trigger.due(meter) == pytest.approx(0.5)
+    take(1)(meter)
+    assert trigger.due(meter) == pytest.approx(0.02)
+    trigger.tune(ReportControl(pause=True))
+    assert trigger.due(meter) == pytest.approx(0.5), "zero: as it was; and only keep-alives go"
+    meter.turn(Live.DOWN)
+    assert trigger.due(meter) == pytest.approx(0.02), "but a farewell is always told"
+    trigger.tune(ReportControl())
+    assert not trigger.paused
