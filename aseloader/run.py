@@ -17,7 +17,7 @@ from aseloader import declare
 from aseloader.engine import Engine
 from aseloader.server import LoaderServer
 from aseloader.wrapper import Wrapper
-from lb.meter import Meter
+from lb.meter import Meter, usual_queue
 from lb.report import Instance, Live, Report
 from lb.reporter import Reporter
 from schemas import document
@@ -130,7 +130,7 @@ class _Loader:
         self._options = options
         self._epoch = SystemRandom().getrandbits(63) | 1
         best = options.total or wrapper.total
-        declared = best if wrapper.queue is None else wrapper.queue
+        declared = usual_queue(best) if wrapper.queue is None else wrapper.queue
         queue = declared if options.queue < 0 else options.queue
         self._meter = Meter(best + queue, self._changed, best=best)
         self._engine = Engine(wrapper, self._meter)

@@ -53,7 +53,7 @@ class Wrapper:
     """A model as a service. Subclass it, declare its API as class attributes, write `once`.
 
     `service` is the id in the URL; `total` how many requests one process works on at a time, and
-    `queue` how many more may wait for their turn there (None: as many again);
+    `queue` how many more may wait for their turn there (None: as many again, at least a few);
     `deadline` seconds per request (None: the gateway's default); `idempotent` says that running
     a request twice does no harm, so that it may be sent again when a loader dies.
     """

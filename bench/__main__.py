@@ -1,4 +1,4 @@
-"""`python -m bench gateway|latency|idle|workers|calls|layers`: run a bench, keep its figures."""
+"""`python -m bench gateway|latency|idle|workers|calls|layers|lb`: run a bench, keep its figures."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ from typing import Any
 
 from bench import calls, gateway, idle, latency, layers, workers
 from bench.arms import ARMS
+from bench.lb import sim
 from bench.machine import describe
 from bench.workload import PAYLOADS
 
@@ -26,6 +27,7 @@ def main() -> int:
     _idle(commands.add_parser("idle", help="memory of idle connections"))
     _workers(commands.add_parser("workers", help="what a request costs with two workers"))
     _calls(commands.add_parser("calls", help="calls per second of our gRPC client and grpc.aio"))
+    _lb(commands.add_parser("lb", help="load balancing: the simulator, real processes, a pick"))
     told = parser.parse_args()
     machine = describe()
     result = {"machine": machine, **told.run(told)}
@@ -97,6 +99,22 @@ def _calls(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns of each arm (3)")
     parser.add_argument("--seconds", type=int, default=4, help="length of a turn (4)")
     _common(parser, lambda told: calls.run(told.rounds, told.seconds), calls.table)
+
+
+def _lb(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True)
+    _lb_sim(commands.add_parser("sim", help="policies in virtual time, by the product's classes"))
+
+
+def _lb_sim(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--grid", default="ci", choices=("ci", "full", "holdout"), help="ci")
+    parser.add_argument("--tuned", default="", metavar="REVISION", help="seeds come from its hash")
+    parser.add_argument("--sources", action="store_true", help="not compiled: three times as long")
+    _common(
+        parser,
+        lambda told: sim.run(told.grid, told.tuned, compiled=not told.sources),
+        sim.table,
+    )
 
 
 def _common(

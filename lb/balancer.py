@@ -166,7 +166,7 @@ class Balancer:
         if entry is None:
             others = " that speaks the active schema" if self._table.service(service_id) else ""
             raise AseError(NO_INSTANCE, f"no live instance of service {service_id!r}{others}")
-        if entry.queue() >= entry.limit:
+        if not entry.has_room(now):
             raise AseError(FULL)
         return Ticket(self, policy, entry, now)
 
@@ -179,8 +179,7 @@ class Balancer:
         elif fault is None or fault is CLIENT_GONE:
             changed = health.standing is Standing.TRIED  # it told nothing; another may try
         elif fault is FULL:
-            if entry.feed is not Feed.NONE:  # its next report will tell
-                entry.foreign = max(entry.foreign, entry.limit - entry.inflight)
+            entry.refused(now)
             changed = health.standing is Standing.TRIED
         elif fault is UNREACHABLE:
             changed = health.unreachable(now, self._rng)
@@ -203,7 +202,7 @@ class Balancer:
         if not self._lines:
             return
         line = self._lines.get(entry.instance.service)
-        if line is None or not len(line) or entry.queue() >= entry.limit:
+        if line is None or not len(line) or not entry.has_room(self.clock()):
             return
         share = (entry.inflight + 1) / (entry.inflight + entry.foreign + 1)
         if self._rng.random() < share:

@@ -25,7 +25,7 @@ _ENOUGH: Final = 20
 _FRESH_S: Final = 5.0
 # Slot times this close to the fleet's are the fleet's: what is left is noise, and below a
 # millisecond it is the network's.
-_ALIKE: Final = 0.20
+_ALIKE: Final = 0.15
 _ALIKE_MS: Final = 0.1
 # One request at an instance of the fleet's pace raises its level by so much.
 _STEP: Final = 8
@@ -33,6 +33,8 @@ _MAX_STEP: Final = 64
 _MAX_LEVEL: Final = 4095
 # With this part of its licences a newcomer begins.
 _RAMP_FROM: Final = 0.1
+# One that refused a request is left alone for so long at least, where no report tells of room.
+_LEAST_FULL_S: Final = 0.01
 # Of the durations of an instance that does not report, the last counts for so much.
 _SMOOTHING: Final = 1 / 16
 
@@ -42,17 +44,18 @@ class Entry:
 
     `foreign`: requests of others there, running or queued, by the last report. `inflight`: this
     gateway's unanswered ones. `ghosts`: those it gave up, which may still run there. `asked`:
-    tickets ever. `feed` is how reports come at present: NONE while the hub is away. `seen` is when
-    it last reported, `since` when its state last changed, `born` when it was first heard of,
-    `worked` when it last was told to have served (all in `now`'s seconds). What the pick reads:
-    `slot_ms` (how long a licence is held there), `slots` (licences that are counted on), `limit`
-    (requests it takes at most), `step` and `level` (of own load). `note` is the policy's.
+    tickets ever. `feed` is how reports come at present: NONE while the hub is away. In `now`'s
+    seconds: `seen` is when it last reported, `since` when its state last changed, `born` when it
+    was first heard of, `worked` when it last was told to have served, `full_until` until when a
+    refusal counts. What the pick reads: `slot_ms` (how long a licence is held there), `slots`
+    (licences that are counted on), `limit` (requests it takes at most), `step` and `level` (of own
+    load). `note` is the policy's.
     """
 
     __slots__ = (
-        "asked", "born", "cold", "feed", "foreign", "ghosts", "health", "inflight", "instance",
-        "level", "limit", "load", "note", "pool", "reason", "seen", "since", "slot_ms", "slots",
-        "spot", "state", "step", "worked",
+        "asked", "born", "cold", "feed", "foreign", "full_until", "ghosts", "health", "inflight",
+        "instance", "level", "limit", "load", "note", "pool", "reason", "seen", "since", "slot_ms",
+        "slots", "spot", "state", "step", "worked",
     )  # fmt: skip
 
     def __init__(self, instance: Instance, load: Load, state: State, now: float) -> None:
@@ -61,7 +64,7 @@ class Entry:
         self.state = state
         self.reason = Event.REPORTED_UP
         self.seen = self.since = self.born = now
-        self.worked = 0.0
+        self.worked = self.full_until = 0.0
         self.feed = instance.feed
         self.cold = instance.feed is not Feed.NONE and load.served == 0
         self.foreign = self.inflight = self.ghosts = self.asked = 0
@@ -78,6 +81,23 @@ class Entry:
     def queue(self) -> int:
         """Return the requests this instance holds, queued ones too, as far as can be known."""
         return self.foreign + self.inflight + self.ghosts
+
+    def has_room(self, now: float) -> bool:
+        """Return whether a request may be sent here.
+
+        What was reported counts as long as changes are: by an old report an instance would be full
+        for ever.
+        """
+        if self.feed is Feed.LIVE:
+            return self.foreign + self.inflight + self.ghosts < self.limit
+        return self.inflight + self.ghosts < self.limit and now >= self.full_until
+
+    def refused(self, now: float) -> None:
+        """Take in that it holds all it takes: until it reports, or for the time of a slot."""
+        if self.feed is Feed.LIVE:
+            self.foreign = max(self.foreign, self.limit - self.inflight)
+        else:
+            self.full_until = now + max(_LEAST_FULL_S, self.slot_ms / 1000)
 
     def expected_ms(self) -> float:
         """Return the delay a request would meet here, in milliseconds.

@@ -9,6 +9,16 @@ from lb.report import Live, Load
 # The last request counts for so much in the slot time, and the first ones for more.
 _SMOOTHING: Final = 1 / 128
 _LEAST_MS: Final = 0.001
+_FEW: Final = 8
+
+
+def usual_queue(best: int) -> int:
+    """Return how many requests may wait where nobody says: as many as are worked on, at least some.
+
+    A short queue lets the others wait at the gateways, for whoever is free first; too short a one
+    refuses so often that slots stand empty meanwhile (figures in `docs/load-balancing.md`).
+    """
+    return max(best, _FEW // best)
 
 
 class Meter:

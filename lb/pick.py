@@ -38,7 +38,7 @@ class OwnFirst(Unlearned):
         Who is to be tried, a newcomer or one whose ejection is over, is returned first.
         """
         if exclude:
-            return self._another(pool, exclude)
+            return self._another(pool, now, exclude)
         if pool.trials:
             trial = self._trial(pool)
             if trial is not None:
@@ -52,7 +52,7 @@ class OwnFirst(Unlearned):
         chance = self._rng.random() * few
         spot = int(chance)
         best = peers[spot]
-        if best.feed is not Feed.LIVE and not self._trusted(best, now):
+        if best.feed is not Feed.LIVE and best.has_room(now) and not self._trusted(best, now):
             self.by_own += 1
             return best
         self.by_report += 1
@@ -71,7 +71,7 @@ class OwnFirst(Unlearned):
             score = entry.expected_ms()
             if score < least:
                 least, best = score, entry
-        return best if best.queue() < best.limit else self._further(pool, best, least)
+        return best if best.has_room(now) else self._further(pool, best, least, now)
 
     def _trusted(self, entry: Entry, now: float) -> bool:
         """Return whether to stand on the report of an instance that reports at times.
@@ -92,7 +92,7 @@ class OwnFirst(Unlearned):
                 return entry
         return None
 
-    def _further(self, pool: Pool, best: Entry, least: float) -> Entry:
+    def _further(self, pool: Pool, best: Entry, least: float, now: float) -> Entry:
         """Return one with room, of a few more; or the best of those that have none."""
         members = pool.members
         size = len(members)
@@ -100,22 +100,22 @@ class OwnFirst(Unlearned):
         for _ in range(min(size, _FURTHER)):
             spot = spot + 1 if spot + 1 < size else 0
             entry = members[spot]
-            if entry.queue() < entry.limit:
+            if entry.has_room(now):
                 return entry
             score = entry.expected_ms()
             if score < least:
                 least, best = score, entry
         return best
 
-    def _another(self, pool: Pool, exclude: Collection[str]) -> Entry | None:
+    def _another(self, pool: Pool, now: float, exclude: Collection[str]) -> Entry | None:
         """Return the best of two that were not tried before."""
         others = [entry for entry in pool.members if entry.instance.addr not in exclude]
         if not others:
             return None
         one, two = self._rng.choice(others), self._rng.choice(others)
-        if one.queue() >= one.limit:
-            one = next((entry for entry in others if entry.queue() < entry.limit), one)
-        return two if two.queue() < two.limit and two.expected_ms() < one.expected_ms() else one
+        if not one.has_room(now):
+            one = next((entry for entry in others if entry.has_room(now)), one)
+        return two if two.has_room(now) and two.expected_ms() < one.expected_ms() else one
 
 
 def rank(entries: Iterable[Entry]) -> list[Entry]:

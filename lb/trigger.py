@@ -39,8 +39,8 @@ class Trigger:
     def matters(self, meter: Meter) -> bool:
         """Return whether something changed that pickers should know soon.
 
-        That is: so many requests more or fewer; a free licence where there was none; another slot
-        time; errors; a turn of its life.
+        That is: so many requests more or fewer; a free licence where there was none, or room where
+        there was none; another slot time; errors; a turn of its life.
         """
         used, before = meter.used, self._used
         if meter.live is not self._live:
@@ -49,7 +49,7 @@ class Trigger:
             return False
         if abs(used - before) >= (self.threshold or min(_MOST, max(2, meter.best // 2))):
             return True
-        if used < meter.best <= before or meter.best != self._best:
+        if used < meter.best <= before or used < meter.total <= before or meter.best != self._best:
             return True
         if abs(meter.service_ms - self._service_ms) > _SLOWER * self._service_ms:
             return True

@@ -1,10 +1,12 @@
 """An experiment as values: who serves, what comes, how much is known, who picks. Pure."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log, log1p, sqrt
 from random import Random
 from typing import Any
+
+from lb.meter import usual_queue
 
 HALF_2X = (4 / 3,) * 8 + (2 / 3,) * 8
 PUBLIC = (2.0, 2.0, 1.5, 1.5, 1.0, 1.0, 0.5, 0.5)
@@ -61,8 +63,19 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "stale_1s": {"report": 1.0},
     "public_grid": {"loaders": 8, "slots": 1, "mean_s": 0.01, "speeds": PUBLIC},
     "many_single": {"loaders": 100, "slots": 1},
-    "no_queue": {"limit": 4},
 }
+
+
+def cell(scenario: str, policy: str, gateways: int, **more: Any) -> Cell:
+    """Return a cell of a scenario.
+
+    `ours` is the product as it comes: its loaders let few requests wait (`usual_queue`) and refuse
+    what is more, which then waits at a gateway. With `ours_unbounded`, and with all other
+    policies, loaders take whatever comes. Raises KeyError for an unknown scenario.
+    """
+    told = {**SCENARIOS[scenario], **more}
+    made = Cell(scenario=scenario, policy=policy, gateways=gateways, **told)
+    return replace(made, limit=made.slots + usual_queue(made.slots)) if policy == "ours" else made
 
 
 def work_of(service: str, mean: float, rng: Random) -> Callable[[], float]:

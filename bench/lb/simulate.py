@@ -33,8 +33,7 @@ class Measured:
     reports: int = 0
     leaked: int = 0
     refused: int = 0
-    area: float = 0.0  # request-seconds in the system
-    seconds: float = 0.0
+    present: float = 0.0  # requests in the system, in the mean over the time they came in
 
 
 class _Oracle:
@@ -85,6 +84,7 @@ class Simulation:
             for rng in [Random(seed * 7919 + 2000 + n)]  # noqa: S311
         ]
         self._central: deque[Request] = deque()
+        self._present = self._area = self._since = self._from = 0.0
 
     def run(self) -> Measured:
         """Run it to the end."""
@@ -100,7 +100,8 @@ class Simulation:
     def _policy(self, rng: Random) -> Callable[[], Policy]:
         if self._cell.policy in ("oracle", "central"):
             return partial(_Oracle, rng, self._by_addr, self._cell.mean_s)
-        return policies(rng, self._probe)[self._cell.policy]
+        name = self._cell.policy.removesuffix("_unbounded")
+        return policies(rng, self._probe)[name]
 
     def _probe(self, entry: Entry, answer: Callable[[int, float], None]) -> None:
         meter = self._by_addr[entry.instance.addr].meter
@@ -118,9 +119,21 @@ class Simulation:
         request = Request(time, work, gateway.name, counts=counts)
         self._world.at(time, self._arrive, request, gateway)
 
+    def _step(self, change: int) -> None:
+        """Count who is in the system, as long as requests that count come."""
+        now, measured = self._world.now, self._measured
+        if measured.requests > 0 and self._begun < self._total:
+            self._area += self._present * (now - self._since)
+            measured.present = self._area / (now - self._from) if now > self._from else 0.0
+        self._since = now
+        self._present += change
+
     def _arrive(self, request: Request, gateway: SimGateway) -> None:
         self._next()
+        self._step(1)
         if request.counts:
+            if not self._measured.requests:
+                self._from = self._world.now
             self._measured.requests += 1
         if self._cell.policy == "central":
             self._central.append(request)
@@ -163,6 +176,7 @@ class Simulation:
 
     def _over(self, request: Request) -> None:
         self._ended += 1
+        self._step(-1)
         if request.ticket is not None:
             request.ticket.release()
             request.ticket = None
@@ -170,8 +184,6 @@ class Simulation:
             now, measured = self._world.now, self._measured
             measured.responses.append(now - request.arrived)
             measured.waits.append(request.began - request.arrived)
-            measured.area += now - request.arrived
-            measured.seconds = now
         if self._cell.policy == "central":
             self._serve_central()
 

@@ -267,6 +267,9 @@ def test_who_never_reports_is_asked_again() -> None:
     fleet = Fleet(0)
     fleet.table.place(Instance("ase", "ocr", "s:1", total=4, best=4), 0.0)
     fleet.end(AseError(FULL))
+    with pytest.raises(AseError):
+        fleet.balancer.acquire("ocr", "d")
+    fleet.go_on(0.02)
     fleet.end()
 
 

@@ -43,10 +43,10 @@ def test_the_queue_is_what_others_have_there_and_what_we_have(
         (90.0, 1000, 6.0, 90.0),  # told by many, of late
         (90.0, 19, 6.0, 20.0),  # a cold start: told by few
         (90.0, 1000, 6.1, 20.0),  # a bad moment, long past
-        (24.0, 1000, 6.0, 20.0),  # within a fifth: the same
-        (24.2, 1000, 6.0, 24.2),
-        (16.0, 1000, 6.0, 20.0),
-        (15.8, 1000, 6.0, 15.8),
+        (23.0, 1000, 6.0, 20.0),  # near enough: the same
+        (23.2, 1000, 6.0, 23.2),
+        (17.0, 1000, 6.0, 20.0),
+        (16.8, 1000, 6.0, 16.8),
         (0.0, 1000, 6.0, 20.0),  # nothing told
     ],
 )
@@ -72,6 +72,29 @@ def test_the_delay_is_a_slot_time_and_the_rounds_to_wait(queue: int, rounds: flo
     told.slot_ms = 20.0
     told.foreign = queue
     assert told.expected_ms() == pytest.approx(20.0 * rounds, rel=0.005)
+
+
+def test_what_was_reported_long_ago_does_not_make_full_for_ever() -> None:
+    told = entry()
+    told.foreign, told.inflight = 8, 0
+    assert not told.has_room(0.0)
+    slow = entry(instance=Instance("ase", "ocr", "a:1", 7, total=8, best=4, feed=Feed.AT_TIMES))
+    slow.foreign, slow.slot_ms = 8, 50.0
+    assert slow.has_room(0.0)
+    slow.refused(1.0)
+    assert not slow.has_room(1.049)
+    assert slow.has_room(1.051)
+    slow.inflight = 8
+    assert not slow.has_room(2.0)
+
+
+def test_who_refused_and_reports_is_full_until_it_does() -> None:
+    told = entry()
+    told.inflight = 1
+    told.refused(0.0)
+    assert (told.queue(), told.has_room(9.0)) == (8, False)
+    told.take_in(ONE, Load(2, running=1), 1, 9.0)
+    assert told.has_room(9.0)
 
 
 def test_without_a_queue_the_less_occupied_is_better_by_a_little() -> None:

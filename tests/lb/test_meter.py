@@ -4,7 +4,7 @@ from math import sqrt
 
 import pytest
 
-from lb.meter import Meter
+from lb.meter import Meter, usual_queue
 from lb.report import Live
 
 
@@ -75,3 +75,7 @@ def test_a_report_is_of_its_moment() -> None:
     load = meter.load()
     meter.take("g")
     assert (load.running, load.held) == (1, {"g": 1})
+
+
+def test_as_many_wait_as_are_worked_on_and_at_least_a_few() -> None:
+    assert [usual_queue(best) for best in (1, 2, 3, 4, 8, 100)] == [8, 4, 3, 4, 8, 100]

@@ -43,6 +43,7 @@ def again(times: int, *, good: bool = True, ms: float = 10.0) -> Callable[[Meter
         (4, 3, free(2), True),
         (4, 4, free(1), True),  # a free licence where there was none
         (4, 6, free(1), False),
+        (4, 1000, free(1), True),  # room where there was none
         (4, 3, take(1), False),  # none free any more: what comes then tells soon enough
         (1, 1, free(1), True),
         (1, 0, take(1), False),
@@ -56,7 +57,7 @@ def again(times: int, *, good: bool = True, ms: float = 10.0) -> Callable[[Meter
         (4, 0, again(99, ms=20.0), True),  # it got slower
         (4, 0, lambda meter: meter.turn(Live.DRAINING), True),
     ],
-    ids=range(17),
+    ids=range(18),
 )
 def test_what_matters(best: int, held: int, change: Callable[[Meter], None], matters: bool) -> None:
     meter = Meter(1000, lambda: None, best=best)

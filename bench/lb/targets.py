@@ -1,0 +1,85 @@
+"""What we want to reach, as data, and whether a grid reached it: judged by the interval.
+
+Numbers: reference "load-balancing" 8. A target holds when the mean does, and is sure when the whole
+interval does.
+"""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from bench.lb.grid import Grid
+from bench.lb.stats import interval, mean, ratio_interval
+
+Named = tuple[str, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A figure of a cell, or its ratio to another's, and the most that it may be."""
+
+    name: str
+    metric: str
+    cell: Named
+    most: float
+    beside: Named | None = None
+
+
+def _ours(scenario: str, gateways: int) -> Named:
+    return (scenario, "ours", gateways)
+
+
+TARGETS = (
+    Target("p99, 64 gateways / 1", "p99_ms", _ours("homogeneous", 64), 1.12,
+           _ours("homogeneous", 1)),
+    Target("p99, homogeneous, 16", "p99_ms", _ours("homogeneous", 16), 104.0),
+    Target("wait p99, homogeneous, 16", "wait_p99_ms", _ours("homogeneous", 16), 45.0),
+    Target("p99.9, homogeneous, 16", "p999_ms", _ours("homogeneous", 16), 152.0),
+    Target("p99, half 2x, 16", "p99_ms", _ours("half_2x", 16), 115.0),
+    Target("p99, antagonists, 16", "p99_ms", _ours("antagonist", 16), 126.0),
+    Target("p99, antagonists, 16 / Prequal", "p99_ms", _ours("antagonist", 16), 126 / 167,
+           ("antagonist", "prequal", 16)),
+    Target("wait p99, CV 4, 16", "wait_p99_ms", _ours("cv4", 16), 55.0),
+    Target("p99, reports 1 s old, 16 / least request", "p99_ms", _ours("stale_1s", 16), 1.03,
+           ("stale_1s", "least_request", 16)),
+    Target("p99, reports 1 s old, 64 / least request", "p99_ms", _ours("stale_1s", 64), 1.03,
+           ("stale_1s", "least_request", 64)),
+    Target("p99, public grid, 16", "p99_ms", _ours("public_grid", 16), 105.0),
+    Target("p99, public grid, 64", "p99_ms", _ours("public_grid", 64), 106.0),
+    Target("p99, 100 single slots, 64", "p99_ms", _ours("many_single", 64), 175.0),
+    Target("reports per request, homogeneous, 64", "reports_per_request",
+           _ours("homogeneous", 64), 0.6),
+    Target("reports per request, public grid, 64", "reports_per_request",
+           _ours("public_grid", 64), 0.65),
+    Target("in flight after the last answer, 64", "leaked", _ours("homogeneous", 64), 0.0),
+    Target("wait p99, 16 / Prequal", "wait_p99_ms", _ours("homogeneous", 16), 0.6,
+           ("homogeneous", "prequal", 16)),
+)  # fmt: skip
+
+
+def judged(grid: Grid) -> list[dict[str, Any]]:
+    """Return each target whose cells were run: value, interval, whether it holds."""
+    rng = Random(2)  # noqa: S311 (resampling)
+    found = []
+    for target in TARGETS:
+        values = grid.of(*target.cell, target.metric)
+        if not values:
+            continue
+        if target.beside is None:
+            value, (low, high) = mean(values), interval(values, rng)
+        else:
+            beside = grid.of(*target.beside, target.metric)
+            if not beside:
+                continue
+            value, low, high = ratio_interval(values, beside, rng)
+        found.append(
+            {
+                "target": target.name,
+                "value": round(value, 3),
+                "ci95": [round(low, 3), round(high, 3)],
+                "most": round(target.most, 3),
+                "holds": value <= target.most,
+                "sure": high <= target.most,
+            }
+        )
+    return found
