@@ -9,7 +9,7 @@ from typing import Any
 
 from bench import calls, gateway, idle, latency, layers, workers
 from bench.arms import ARMS
-from bench.lb import sim
+from bench.lb import micro, sim
 from bench.machine import describe
 from bench.workload import PAYLOADS
 
@@ -104,6 +104,18 @@ def _calls(parser: argparse.ArgumentParser) -> None:
 def _lb(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True)
     _lb_sim(commands.add_parser("sim", help="policies in virtual time, by the product's classes"))
+
+    _lb_micro(commands.add_parser("micro", help="what a pick, a report and a frame cost"))
+
+
+def _lb_micro(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quick", action="store_true", help="two sizes, few picks")
+    parser.add_argument("--sources", action="store_true", help="not compiled")
+    _common(
+        parser,
+        lambda told: micro.run(quick=told.quick, compiled=not told.sources),
+        micro.table,
+    )
 
 
 def _lb_sim(parser: argparse.ArgumentParser) -> None:

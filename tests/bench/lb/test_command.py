@@ -1,0 +1,68 @@
+"""`python -m bench lb ...` gives the JSON that its README says."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.lb import grid
+from bench.lb.targets import TARGETS, judged
+
+ROOT = Path(__file__).parent.parent.parent.parent
+
+
+def bench(*words: str) -> dict[str, Any]:
+    told = subprocess.run(
+        [sys.executable, "-m", "bench", "lb", *words, "--json", "-"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    result: dict[str, Any] = json.loads(told.stdout)
+    return result
+
+
+def test_a_grid_in_other_processes_says_what_it_says_here() -> None:
+    cells = [grid.cell("homogeneous", policy, 4) for policy in ("ours", "poll")]
+    done = grid.run(cells, [1, 2], 1000, compiled=False)
+    rows = done.rows()
+    assert [row["policy"] for row in rows] == ["ours", "poll"]
+    for row in rows:
+        assert set(row) >= {
+            "scenario", "gateways", "policy", "rho", "delay_ms", "p50_ms", "p99_ms", "p999_ms",
+            "wait_p99_ms", "reports_per_request", "ci95",
+        }  # fmt: skip
+        assert row["ci95"][0] <= row["p99_ms"] <= row["ci95"][1]
+    assert done.of("homogeneous", "poll", 4, "leaked") == [0, 0]
+
+
+def test_every_grid_can_be_read_and_has_what_targets_ask_for() -> None:
+    full, _, _ = grid.read("full")
+    named = {(made.scenario, made.policy, made.gateways) for made in full}
+    for target in TARGETS:
+        assert target.cell in named
+        assert target.beside is None or target.beside in named
+    for name in ("ci", "holdout"):
+        cells, seeds, requests = grid.read(name)
+        assert cells
+        assert seeds >= 3
+        assert requests >= 20_000
+
+
+def test_targets_are_judged_by_mean_and_interval() -> None:
+    made = grid.cell("homogeneous", "ours", 16)
+    rows = judged(grid.Grid({made: [{"p99_ms": 100.0, "wait_p99_ms": 46.0, "p999_ms": 100.0}] * 3}))
+    told = {row["target"]: (row["holds"], row["sure"]) for row in rows}
+    assert told["p99, homogeneous, 16"] == (True, True)
+    assert told["wait p99, homogeneous, 16"] == (False, False)
+
+
+def test_the_micro_bench_tells_what_a_pick_costs() -> None:
+    result = bench("micro", "--quick", "--sources")
+    assert set(result["pick_ns"]) == {"8", "64"}
+    for told in result["pick_ns"].values():
+        assert 0 < told["p50"] <= told["p99"]
+    for key in ("picks_per_second", "release_ns", "report_hook_ns", "apply_ns", "frame_us"):
+        assert result[key]
