@@ -13,6 +13,8 @@ from pathlib import Path
 from asectl import logs, options, process
 from asectl.main import EXIT_CONFIG, Failure
 from config.options import Config
+from lb.access import server_tls
+from lb.trust import Rules
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +56,13 @@ def _check(config: Config, base: Path) -> None:
         raise Failure(f"{words}: start `asectl lb`, and give its address as lb.hub", EXIT_CONFIG)
     if bool(told.tls_cert) != bool(told.tls_key):
         raise Failure("gateway.tls_cert and gateway.tls_key: one needs the other", EXIT_CONFIG)
+    try:
+        Rules.of(config.lb, config.services)
+        server_tls(config.lb, base)
+        if config.lb.hub_ca:
+            ssl.create_default_context(cafile=base / config.lb.hub_ca)
+    except (ValueError, OSError) as error:
+        raise Failure(f"lb: {error}", EXIT_CONFIG) from None
     if told.tls_cert:
         try:
             ssl.create_default_context().load_cert_chain(base / told.tls_cert, base / told.tls_key)

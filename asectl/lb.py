@@ -7,51 +7,70 @@ import time
 from random import SystemRandom
 
 from asectl import logs, options, process
+from asectl.main import EXIT_CONFIG, Failure
 from config.options import Config
+from lb.access import server_tls
+from lb.trust import Rules
+from rpc.server import Tls
+
+# Options of picking, which gateways do.
+_GATEWAYS_OWN = (
+    "lb.hub", "lb.accept_schemas", "lb.wait", "lb.waiting", "lb.policy", "lb.hub_ca",
+    "lb.hub_cert", "lb.hub_key", "schemas",
+)  # fmt: skip
 
 _logger = logging.getLogger("ase.lb")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
-    options.add_config(parser, ("lb",), without=("lb.hub", "lb.accept_schemas", "schemas"))
+    options.add_config(parser, ("lb",), without=_GATEWAYS_OWN)
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
 
 
 def run(told: argparse.Namespace) -> int:
     """Serve until stopped."""
-    config, _ = options.read(told)
+    config, base = options.read(told)
+    try:
+        rules, tls = Rules.of(config.lb, config.services), server_tls(config.lb, base)
+    except (ValueError, OSError) as error:
+        raise Failure(f"lb: {error}", EXIT_CONFIG) from None
     logs.setup(config.log_level)
 
     async def main(stop: "asyncio.Future[bool]") -> None:
-        await _serve(config, stop)
+        await _serve(config, rules, tls, stop)
 
     return process.serve(main, until_stdin_closes=told.until_stdin_closes)
 
 
-async def _serve(config: Config, stop: "asyncio.Future[bool]") -> None:
+async def _serve(
+    config: Config, rules: Rules, tls: Tls | None, stop: "asyncio.Future[bool]"
+) -> None:
     from prometheus_client import CollectorRegistry
 
     from gateway import admin
     from gateway.metrics import FleetMetrics
     from gateway.serve import dialled, http_server, listen
-    from lb.hub import Hub
+    from lb.hub import Hub, HubCounts
     from lb.life import Change
     from lb.table import Table
     from rpc.server import Server
 
-    table = Table(silence=config.lb.silence, ttl=config.lb.ttl)
+    table = Table(silence=config.lb.silence, ttl=config.lb.ttl, ramp=config.lb.ramp)
     registry = CollectorRegistry()
-    metrics = FleetMetrics(registry)
+    counts = HubCounts()
+    metrics = FleetMetrics(registry, counts)
 
     def on_change(change: Change) -> None:
         _logger.info("instance %s", change.after.value, extra=change.facts())
         metrics.changed(change, table)
 
-    hub = Hub(table, clock=time.monotonic, rng=SystemRandom(), on_change=on_change)
+    hub = Hub(
+        table, rules, clock=time.monotonic, rng=SystemRandom(), on_change=on_change, counts=counts
+    )
     private = listen("127.0.0.1", config.lb.admin_port)
     server = Server(unary=hub.unary(), stream=hub.stream())
-    port = await server.start(config.lb.host, config.lb.port)
+    port = await server.start(config.lb.host, config.lb.port, tls)
     watching = http_server(admin.build(registry, table, time.monotonic, None), config.gateway)
     sweeping = asyncio.create_task(hub.sweep())
     serving = asyncio.create_task(watching.serve(sockets=[private]))

@@ -26,6 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the hubs to report to (%(default)s)",
     )  # fmt: skip
     parser.add_argument(
+        "--lb-token", default=os.environ.get("ASE_LB_TOKEN", ""), metavar="TOKEN",
+        help="the hubs' `lb.token`; better in the environment, as ASE_LB_TOKEN",
+    )  # fmt: skip
+    for name, what in (("ca", "CA of the hubs' certificates: they speak TLS"),
+                       ("cert", "our certificate, for hubs that ask for one"),
+                       ("key", "the key of that certificate")):  # fmt: skip
+        words = f"{what} (PEM file)"
+        parser.add_argument(f"--lb-{name}", default="", metavar="FILE", help=words)
+    parser.add_argument(
         "--total", type=_count, default=0, metavar="N", help="requests at a time (the Wrapper's)"
     )
     parser.add_argument(
@@ -54,6 +63,7 @@ def run(told: argparse.Namespace) -> int:
     """Serve until stopped."""
     from aseloader import run as loader
     from aseloader.declare import DeclarationError
+    from lb.access import Access
 
     flush = logs.setup(told.log_level).finish
     options = loader.LoaderOptions(
@@ -61,6 +71,7 @@ def run(told: argparse.Namespace) -> int:
         port=told.port,
         advertise=told.advertise,
         hubs=tuple(hub for hub in told.lb.split(",") if hub),
+        access=Access(told.lb_token, told.lb_ca, told.lb_cert, told.lb_key),
         total=told.total,
         queue=told.queue,
         drain=told.drain,

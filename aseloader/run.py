@@ -17,6 +17,7 @@ from aseloader import declare
 from aseloader.engine import Engine
 from aseloader.server import LoaderServer
 from aseloader.wrapper import Wrapper
+from lb.access import Access
 from lb.meter import Meter, usual_queue
 from lb.report import Instance, Live, Report
 from lb.reporter import Reporter
@@ -40,6 +41,7 @@ class LoaderOptions:
     port: int = 0
     advertise: str = ""
     hubs: tuple[str, ...] = ("127.0.0.1:8220",)
+    access: Access = Access()
     total: int = 0
     queue: int = -1
     drain: float = 30.0
@@ -136,8 +138,9 @@ class _Loader:
         self._engine = Engine(wrapper, self._meter)
         self._server = LoaderServer(self._engine)
         self._reporter = Reporter(
-            list(options.hubs), self._report, self._meter, clock=time.monotonic, rng=SystemRandom()
-        )
+            list(options.hubs), self._report, self._meter, clock=time.monotonic,
+            rng=SystemRandom(), access=options.access,
+        )  # fmt: skip
         self._idle = asyncio.Event()
 
     @property

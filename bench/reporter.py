@@ -10,6 +10,7 @@ from itertools import count
 from random import SystemRandom
 
 from bench.workload import SCHEMA
+from lb.access import Access
 from lb.meter import Meter
 from lb.report import Instance, Load, Report
 from lb.reporter import Reporter
@@ -28,7 +29,7 @@ async def main(addr: str, hub: str) -> None:
     def report(first: bool) -> Report:
         return Report(instance, Load(next(numbers), service_ms=0.1), SCHEMA if first else b"")
 
-    Reporter([hub], report, idle, clock=time.monotonic, rng=SystemRandom()).start()
+    Reporter([hub], report, idle, clock=time.monotonic, rng=SystemRandom(), access=Access()).start()
     await asyncio.Event().wait()
 
 

@@ -39,8 +39,13 @@ def option(
     return field(default=default, metadata=meta)
 
 
+POLICIES = (
+    "ours", "least_request", "p2c", "peak_ewma", "orca_wrr", "load", "loadMini", "poll",
+    "round_robin", "random",
+)  # fmt: skip
 _PORT = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
 ADDR = (rf"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.%]+\]):{_PORT}", "host:port, without a scheme")
+ADDRS = (rf"{ADDR[0]}(?:,{ADDR[0]})*", "host:port, without a scheme; more with commas")
 SERVICE = (r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", "a service id (letters, digits, '_', '.', '-')")
 
 
@@ -102,8 +107,9 @@ class LbOptions:
     port: int = port_option(8220, "load reports (gRPC)")
     admin_port: int = port_option(8291, "the admin API of a hub in its own process (asectl lb)")
     hub: str = option(
-        "", "host:port of a hub in its own process; empty: inside the gateway", form=ADDR
-    )
+        "", "host:port of hubs in their own processes, with commas; empty: inside the gateway",
+        form=ADDRS,
+    )  # fmt: skip
     accept_schemas: bool = option(False, "let loaders bring the schemas of their services")
     silence: float = option(
         0.15, "seconds without a report that make a loader suspect: three keep-alives", least=0.05
@@ -114,6 +120,22 @@ class LbOptions:
         1.0, "seconds a request may wait while every loader is full; 0: it is refused", least=0
     )
     waiting: int = option(256, "requests that may wait at a time", least=0)
+    policy: str = option("ours", "how an instance is chosen", words=POLICIES)
+    token: str = option("", "secret that reports and gateways must have; empty: none is asked for")
+    allow: list[str] = option(
+        ["127.0.0.0/8", "::1/128"],
+        "networks (CIDR) whose loaders may report any address; others may report their own",
+        form=(r"[0-9A-Fa-f.:]+(?:/\d{1,3})?", "an address or a network, as 10.0.0.0/8"),
+    )
+    max_total: int = option(10_000, "licences of one instance, at most", least=1, most=10_000)
+    max_instances: int = option(10_000, "instances that are known, at most", least=1)
+    max_rate: int = option(400, "reports a second of one instance, at most", least=1)
+    tls_cert: str = option("", "certificate file (PEM) of the lb port, by this file; empty: no TLS")
+    tls_key: str = option("", "key file (PEM) of the certificate, by this file")
+    tls_ca: str = option("", "CA file (PEM): who connects must have a certificate of it (mTLS)")
+    hub_ca: str = option("", "CA file (PEM) of the hubs' certificates; empty: they speak no TLS")
+    hub_cert: str = option("", "our certificate file (PEM) for hubs that ask for one")
+    hub_key: str = option("", "key file (PEM) of that certificate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +145,7 @@ class ServiceOptions:
     deadline: float | None = option(
         None, "seconds from the last byte of a request of it to its answer", least=0.001, most=3600
     )
+    token: str = option("", "secret that reports of it must have, in the place of `lb.token`")
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,8 +198,9 @@ def _wrong(told: Any, kind: Any, value: Any) -> str:
             return f"must be at least {meta.least:g} (got {value})"
         if meta.most is not None and value > meta.most:
             return f"must be at most {meta.most:g} (got {value})"
-    if meta.form and value and not re.fullmatch(meta.form, str(value)):
-        return f"must be {meta.wish} (got {value!r})"
+    for item in value if isinstance(value, list) else [value]:
+        if meta.form and item and not re.fullmatch(meta.form, str(item)):
+            return f"must be {meta.wish} (got {item!r})"
     if meta.words and value not in meta.words:
         return f"must be one of {', '.join(meta.words)} (got {value!r})"
     return ""

@@ -2,26 +2,35 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from functools import partial
+from collections import ChainMap
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from random import Random
+from typing import Protocol
 
 from atom.caller import GrpcCaller
-from config.options import InstanceOptions, LbOptions
+from config.options import InstanceOptions, LbOptions, ServiceOptions
 from gateway.contracts import Capacity, Catalog
 from gateway.metrics import FleetMetrics, Metrics
+from lb.access import Access, server_tls
+from lb.arms import policies
 from lb.balancer import Balancer
-from lb.hub import Hub
+from lb.entry import Entry
+from lb.hub import Hub, HubCounts
 from lb.life import Change, State
-from lb.pick import OwnFirst
 from lb.report import Instance
 from lb.table import Table
-from lb.view import View
+from lb.trust import Rules
+from lb.view import View, Vouchers
 from lb.watch import Watch
-from rpc.server import Server
+from rpc.server import Server, Tls
 from schemas.document import DocumentError
 
 _logger = logging.getLogger("ase.lb")
+
+
+def _no_probe(_entry: Entry, _answer: Callable[[int, float], None]) -> None:
+    """Ask nobody: of the policies that can be chosen, none sends probes."""
 
 
 # What runs at an instance that is gone may still end well; no deadline is longer.
@@ -31,20 +40,24 @@ GRACE_S = 3600.0
 class Fleet:
     """Every instance this gateway may call.
 
-    `name` tells this gateway from others; `clock` gives seconds that never step back. `picker`
-    gives places to requests, as `gateway/parts.py` wants it.
+    Paths in options start from `base`. `name` tells this gateway from others; `clock` gives seconds
+    that never step back. `counts`: of the hub in this process, None where hubs are followed.
+    `picker` gives places to requests, as `gateway/parts.py` wants it.
     """
 
     def __init__(
         self,
         options: LbOptions,
         instances: list[InstanceOptions],
+        services: Mapping[str, ServiceOptions],
+        base: Path,
         *,
         name: str,
         catalog: Catalog,
         caller: GrpcCaller,
         metrics: Metrics,
         fleet_metrics: FleetMetrics,
+        counts: HubCounts | None,
         clock: Callable[[], float],
         rng: Random,
     ) -> None:
@@ -55,8 +68,13 @@ class Fleet:
         self._fleet_metrics = fleet_metrics
         self._closing: set[asyncio.Task[None]] = set()
         self._stopping = False
-        source = _Outside if options.hub else _Inside
-        self._source = source(options, name, clock, rng, self._changed)
+        self._source: Source
+        if counts is None:
+            access = Access.of(options, base)
+            self._source = Outside(options, access, name, clock, rng, self._changed)
+        else:
+            rules, tls = Rules.of(options, services), server_tls(options, base)
+            self._source = Inside(options, rules, tls, counts, name, clock, rng, self._changed)
         self.table = self._source.table
         for told in instances:
             instance = Instance(
@@ -65,7 +83,7 @@ class Fleet:
             self.table.place(instance, clock())
             self._warn(instance)
         self.picker = Balancer(
-            self.table, partial(OwnFirst, rng), clock=clock, rng=rng,
+            self.table, policies(rng, _no_probe)[options.policy], clock=clock, rng=rng,
             later=asyncio.get_running_loop().call_later, most=options.waiting,
         )  # fmt: skip
 
@@ -150,62 +168,97 @@ class Fleet:
 OnChange = Callable[[Change], None]
 
 
-class _Inside:
+class Source(Protocol):
+    """Where a fleet hears of its instances."""
+
+    table: Table
+    documents: Mapping[str, bytes]
+
+    async def start(self) -> int:
+        """Begin to listen; return the lb port (0: none of ours)."""
+
+    async def stop(self) -> None:
+        """Hear no more."""
+
+    def synced(self) -> bool:
+        """Return whether the table can be trusted."""
+
+
+class Inside:
     """A hub in this process: its table is the gateway's, and known from the start."""
 
     def __init__(
         self,
         options: LbOptions,
+        rules: Rules,
+        tls: Tls | None,
+        counts: HubCounts,
         name: str,
         clock: Callable[[], float],
         rng: Random,
         on_change: OnChange,
     ) -> None:
         self._options = options
+        self._tls = tls
         self.table = Table(name, silence=options.silence, ttl=options.ttl, ramp=options.ramp)
-        self._hub = Hub(self.table, clock=clock, rng=rng, on_change=on_change)
-        self.documents = self._hub.documents
+        self._hub = Hub(self.table, rules, clock=clock, rng=rng, on_change=on_change, counts=counts)
+        self.documents: Mapping[str, bytes] = self._hub.documents
 
     async def start(self) -> int:
+        """Open the lb port."""
         self._server = Server(unary=self._hub.unary(), stream=self._hub.stream())
-        port = await self._server.start(self._options.host, self._options.port)
+        port = await self._server.start(self._options.host, self._options.port, self._tls)
         self._sweeping = asyncio.ensure_future(self._hub.sweep())
         return port
 
     async def stop(self) -> None:
+        """Close it."""
         self._sweeping.cancel()
         await self._server.stop(0)
 
     def synced(self) -> bool:
+        """Return True: there is nobody else who could know more."""
         return True
 
 
-class _Outside:
-    """A hub in another process, followed by its frames; trusted after the first snapshot."""
+class Outside:
+    """Hubs in other processes, followed by their frames; trusted after the first snapshot."""
 
     def __init__(
         self,
         options: LbOptions,
+        access: Access,
         name: str,
         clock: Callable[[], float],
         rng: Random,
         on_change: OnChange,
     ) -> None:
         self.table = Table(name, silence=None, ttl=options.ttl, ramp=options.ramp)
-        view = View(self.table, name)
-        self.documents = view.documents
-        self._watch = Watch(
-            options.hub, view, gateway=name, clock=clock, rng=rng, on_change=on_change
-        )
+        vouchers: Vouchers = {}
+        self._watches: list[Watch] = []
+        documents: list[dict[str, bytes]] = []
+        for hub in options.hub.split(","):
+            view = View(self.table, name, vouchers)
+            documents.append(view.documents)
+            self._watches.append(
+                Watch(
+                    hub, view, gateway=name, clock=clock, rng=rng, on_change=on_change,
+                    access=access,
+                )
+            )  # fmt: skip
+        self.documents: Mapping[str, bytes] = ChainMap(*documents)
 
     async def start(self) -> int:
-        self._watching = asyncio.ensure_future(self._watch.run())
-        self._sweeping = asyncio.ensure_future(self._watch.sweep())
+        """Follow them."""
+        self._tasks = [asyncio.ensure_future(watch.run()) for watch in self._watches]
+        self._tasks.append(asyncio.ensure_future(self._watches[0].sweep()))
         return 0
 
     async def stop(self) -> None:
-        self._watching.cancel()
-        self._sweeping.cancel()
+        """Follow them no more."""
+        for task in self._tasks:
+            task.cancel()
 
     def synced(self) -> bool:
-        return self._watch.synced
+        """Return whether one of them told of the fleet."""
+        return any(watch.synced for watch in self._watches)

@@ -18,6 +18,7 @@ from prometheus_client.core import (
 
 from gateway.contracts import MAX_SERVICES, Switch
 from gateway.record import Record
+from lb.hub import HubCounts
 from lb.life import Change, State
 from lb.table import Table
 from schemas.errors import TABLE
@@ -143,11 +144,15 @@ def _counts(name: str, words: str, label: str, counts: dict[str, int]) -> Metric
 class FleetMetrics:
     """The measurements of a view of loaders, at a gateway or at a hub of its own.
 
-    Service names come from loaders: the first MAX_SERVICES have series, the others share one.
+    `counts`: those of the hub in this process. Service names come from loaders: the first
+    MAX_SERVICES have series, the others share one.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, counts: HubCounts | None = None) -> None:
         self._services: set[str] = set()
+        self._counts = counts
+        if counts is not None:
+            registry.register(self)
         self._changes = Counter(
             "ase_lb_instance_changes",
             "Instances that changed state, by the new state and the reason.",
@@ -158,6 +163,17 @@ class FleetMetrics:
             "ase_lb_instances", "Instances known, by state.", ("service", "state"),
             registry=registry,
         )  # fmt: skip
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the figures of the hub that is in this process, for a registry."""
+        counts = self._counts
+        if counts is not None:
+            yield CounterMetricFamily("ase_lb_reports", "Reports taken in.", counts.reports)
+            refusals = {refusal.value: count for refusal, count in counts.refusals.items()}
+            yield _counts(
+                "ase_lb_reports_refused", "Reports not taken in, by why.", "reason", refusals
+            )
+            yield CounterMetricFamily("ase_lb_frames", "Frames sent to gateways.", counts.frames)
 
     def changed(self, change: Change, table: Table) -> None:
         """Count a change of an instance's state."""

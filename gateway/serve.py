@@ -31,6 +31,7 @@ from gateway.lane import Lane
 from gateway.metrics import FleetMetrics, Metrics
 from gateway.parts import Parts
 from gateway.protocol import DoorProtocol
+from lb.hub import HubCounts
 
 _logger = logging.getLogger("ase.gateway")
 
@@ -82,7 +83,7 @@ async def run(
         listen(options.host, options.port),
         listen(options.admin_host, options.admin_port),
     )
-    fleet = _fleet(config, name, catalog, caller, metrics, FleetMetrics(registry))
+    fleet = _fleet(config, base, name, catalog, caller, metrics, registry)
     ids = Ids(secrets.token_hex)
     parts = Parts(options, catalog, fleet.picker, config.lb.wait, caller, clock, ids, _on_fault)
     lane = Lane(parts, metrics, AccessLog(log_line, time.time))
@@ -161,13 +162,15 @@ def http_server(
 
 
 def _fleet(
-    config: Config, name: str, catalog: Catalog, caller: GrpcCaller, metrics: Metrics,
-    fleet_metrics: FleetMetrics,
+    config: Config, base: Path, name: str, catalog: Catalog, caller: GrpcCaller,
+    metrics: Metrics, registry: CollectorRegistry,
 ) -> Fleet:  # fmt: skip
     rng = Random(SystemRandom().getrandbits(64))  # noqa: S311 (draws and ties)
+    counts = HubCounts() if not config.lb.hub else None
     return Fleet(
-        config.lb, config.instances, name=name, catalog=catalog, caller=caller, metrics=metrics,
-        fleet_metrics=fleet_metrics, clock=time.monotonic, rng=rng,
+        config.lb, config.instances, config.services, base, name=name, catalog=catalog,
+        caller=caller, metrics=metrics, fleet_metrics=FleetMetrics(registry, counts),
+        counts=counts, clock=time.monotonic, rng=rng,
     )  # fmt: skip
 
 

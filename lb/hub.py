@@ -13,6 +13,8 @@ from lb.life import Change, Event, State
 from lb.pick import rank
 from lb.report import PROTOCOLS, Instance, Key, Report, ReportError, read
 from lb.table import Table
+from lb.trigger import KEEPALIVE
+from lb.trust import Lives, Rate, Refusal, RefusedError, Rules
 from rpc.server import Call, Stream, Unary
 from rpc.status import RpcError, Status
 from schemas import document
@@ -24,37 +26,71 @@ from schemas.wire import Candidate, LoadReport, PickReply, PickRequest, ReportCo
 
 _logger = logging.getLogger("ase.lb")
 
-MAX_INSTANCES = 10_000
 MAX_DOCUMENT = 256 * 1024
 MAX_DOCUMENTS = 8 * 1024 * 1024  # all of them travel in one snapshot
 
+# Keep-alives of all instances together are no more than so many a second.
+_KEEPALIVES = 4000
+_LONGEST_KEEPALIVE = 1.0
+# Frames to all gateways together are no more than so many a second, none sooner than `frame_gap`.
+_FRAMES = 6400
+_LONGEST_GAP = 0.01
+
+_STATUSES = {
+    Refusal.UNAUTHENTICATED: Status.UNAUTHENTICATED,
+    Refusal.ADDRESS: Status.PERMISSION_DENIED,
+    Refusal.EARLIER_LIFE: Status.PERMISSION_DENIED,
+    Refusal.CAP: Status.RESOURCE_EXHAUSTED,
+    Refusal.RATE: Status.RESOURCE_EXHAUSTED,
+}
+
 OnChange = Callable[[Change], None]
+
+
+class HubCounts:
+    """What a hub counted since it began."""
+
+    def __init__(self) -> None:
+        self.reports = self.frames = 0
+        self.refusals = dict.fromkeys(Refusal, 0)
+
+    def refused(self, refusal: Refusal) -> None:
+        """Count a report that was not taken in."""
+        self.refusals[refusal] += 1
 
 
 class Hub:
     """Serves `ase.v1.LoadBalancer` over a table.
 
-    `clock` gives seconds that never step back. `on_change` is told every change of state; by then
-    `documents` has the schema of the instance that brought one. `frame_gap` is the least time
-    between two frames to one gateway, in seconds.
+    `rules` say who may report what. `clock` gives seconds that never step back. `on_change` is told
+    every change of state; by then `documents` has the schema of the instance that brought one.
+    `counts` are of reports taken in, refused by reason, and frames sent. `frame_gap` is the least
+    time between two frames to one gateway, in seconds.
     """
 
     def __init__(
         self,
         table: Table,
+        rules: Rules,
         *,
         clock: Callable[[], float],
         rng: Random,
         on_change: OnChange,
-        frame_gap: float = 0.005,
+        counts: HubCounts,
+        keepalive: float = KEEPALIVE,
+        frame_gap: float = 0.002,
     ) -> None:
         self._table = table
+        self._rules = rules
         self._clock = clock
         self._rng = rng
         self._epoch = rng.getrandbits(63) | 1
         self._on_change = on_change
+        self._counts = counts
+        self._keepalive = keepalive
         self._frame_gap = frame_gap
         self._followers: set[Follower] = set()
+        self._lives = Lives()
         # Whose reports count: after a reconnect, the end of the old stream says nothing.
         self._streams: dict[Key, object] = {}
         self.documents: dict[str, bytes] = {}
@@ -82,37 +118,77 @@ class Hub:
     async def report(self, requests: AsyncIterator[bytes], call: Call) -> AsyncIterator[bytes]:
         """Serve `Report`: one loader, from its first report until its stream ends.
 
-        Raises RpcError INVALID_ARGUMENT for a report or schema that cannot be read, and
-        RESOURCE_EXHAUSTED beyond the cap on instances.
+        Raises RpcError: UNAUTHENTICATED or PERMISSION_DENIED for who may not report so,
+        INVALID_ARGUMENT for a report or schema that cannot be read, RESOURCE_EXHAUSTED at a cap.
         """
         last: Report | None = None
         me = object()
-        refusal = ""
+        refused: tuple[Refusal, str] | None = None
+        rate, tuned = Rate(self._rules.most_rate), ReportControl()
         try:
             async for data in requests:
-                report = self._admit(data, last)
+                report = self._admit(data, last, call)
+                if last is not None and not rate.take(self._clock()):
+                    self._counts.refused(Refusal.RATE)
+                    yield self._slowed(report).SerializeToString()
+                    continue
                 self._own(report, me, first=last is None)
-                self._tell(self._table.apply(report, self._clock()))
-                for follower in self._followers:
-                    follower.touched(report.instance)
-                if report.document:
-                    self._prune(report.instance.digest)
-                if last is None:
-                    yield ReportControl(seq=report.load.seq).SerializeToString()
+                self._take_in(report)
+                wish = self._wish()
+                if last is None or wish != tuned:
+                    tuned = wish
+                    answer = ReportControl(seq=report.load.seq)
+                    answer.MergeFrom(wish)
+                    yield answer.SerializeToString()
                 last = report
         except ReportError as error:
-            refusal = str(error)
+            refused = (Refusal.BOUNDS, str(error))
+        except RefusedError as error:
+            refused = (error.refusal, str(error))
         finally:
             if last is not None and self._streams.get(last.instance.key) is me:
                 del self._streams[last.instance.key]
                 self._lost(last.instance)
-        if refusal:
+        if refused is not None:
             # Raised here, not in the handler: its frames would keep the report until a collection.
-            _logger.warning("report refused", extra={"peer": call.peer, "reason": refusal})
-            raise RpcError(Status.INVALID_ARGUMENT, refusal)
+            refusal, words = refused
+            self._counts.refused(refusal)
+            facts = {"peer": call.peer, "kind": refusal.value, "reason": words}
+            _logger.warning("report refused", extra=facts)
+            raise RpcError(_STATUSES.get(refusal, Status.INVALID_ARGUMENT), words)
 
-    async def watch(self, requests: AsyncIterator[bytes], _call: Call) -> AsyncIterator[bytes]:
-        """Serve `Watch`: a snapshot, then a frame whenever something changed, else each second."""
+    def _take_in(self, report: Report) -> None:
+        known = self._table.get(report.instance.key)
+        if known is not None and known.instance.epoch == report.instance.epoch:
+            if report.load.seq <= known.load.seq:
+                self._counts.refused(Refusal.STALE)
+                return
+        elif known is not None:
+            self._lives.end(report.instance.key, known.instance.epoch)
+        self._counts.reports += 1
+        self._tell(self._table.apply(report, self._clock()))
+        for follower in self._followers:
+            follower.touched(report.instance)
+        if report.document:
+            self._prune(report.instance.digest)
+
+    def _wish(self) -> ReportControl:
+        """Return how a loader is to report: the more there are, the seldomer it shows its life."""
+        every = min(_LONGEST_KEEPALIVE, max(self._keepalive, len(self._table) / _KEEPALIVES))
+        self._table.expect(every)
+        return ReportControl(keepalive_ms=round(every * 1000))
+
+    def _slowed(self, report: Report) -> ReportControl:
+        """Return what a loader is told that reports too often."""
+        gap = max(1, round(2000 / self._rules.most_rate))
+        return ReportControl(seq=report.load.seq, gap_ms=gap, code=1, message="too many reports")
+
+    async def watch(self, requests: AsyncIterator[bytes], call: Call) -> AsyncIterator[bytes]:
+        """Serve `Watch`: a snapshot, then a frame whenever something changed, else each second.
+
+        Raises RpcError UNAUTHENTICATED for who may not watch.
+        """
+        self._check_caller(call)
         wish = WatchRequest.FromString(await anext(aiter(requests)))
         changed = asyncio.Event()
         services = tuple(wish.subsvc)
@@ -123,16 +199,29 @@ class Hub:
                 changed.clear()
                 frame = follower.take(self._table, self.documents, self._clock())
                 frame.hub_epoch = self._epoch
+                self._counts.frames += 1
                 yield frame.SerializeToString()
-                await asyncio.sleep(self._frame_gap)
+                await asyncio.sleep(self._gap())
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(1.0):
                         await changed.wait()
         finally:
             self._followers.discard(follower)
 
-    async def pick(self, data: bytes, _call: Call) -> bytes:
+    def _gap(self) -> float:
+        """Return the time between two frames to a gateway: the more there are, the longer."""
+        return max(self._frame_gap, min(_LONGEST_GAP, len(self._followers) / _FRAMES))
+
+    def _check_caller(self, call: Call) -> None:
+        try:
+            self._rules.check_token(call.metadata)
+        except RefusedError as error:
+            self._counts.refused(error.refusal)
+            raise RpcError(Status.UNAUTHENTICATED, str(error)) from None
+
+    async def pick(self, data: bytes, call: Call) -> bytes:
         """Serve `Pick`: addresses of a service, best first, for clients without a picker."""
+        self._check_caller(call)
         try:
             wish = PickRequest.FromString(data)
         except DecodeError as error:
@@ -173,16 +262,21 @@ class Hub:
         now = self._clock()
         self._tell(self._table.lose(instance.key, instance.epoch, Event.STREAM_LOST, now))
 
-    def _admit(self, data: bytes, last: Report | None) -> Report:
+    def _admit(self, data: bytes, last: Report | None, call: Call) -> Report:
         try:
-            report = read(LoadReport.FromString(data))
+            report = self._rules.capped(read(LoadReport.FromString(data)))
         except DecodeError as error:
             raise ReportError("not a LoadReport") from error
-        if last is not None and report.instance.key != last.instance.key:
+        instance = report.instance
+        if last is None:
+            self._rules.check_token(call.metadata, instance.service)
+            self._rules.check_address(instance.addr, call.peer)
+            self._lives.check(instance.key, instance.epoch)
+        elif instance.key != last.instance.key:
             raise ReportError("svc, subsvc, addr: must stay the same within a stream")
-        known = self._table.get(report.instance.key) is not None
-        if not known and len(self._table) >= MAX_INSTANCES:
-            raise RpcError(Status.RESOURCE_EXHAUSTED, f"{MAX_INSTANCES} instances are known")
+        most = self._rules.most_instances
+        if self._table.get(instance.key) is None and len(self._table) >= most:
+            raise RefusedError(Refusal.CAP, f"{most} instances are known: `lb.max_instances`")
         if report.document:
             self._learn(report)
         return report
@@ -192,18 +286,19 @@ class Hub:
         text, told = report.document, report.instance.digest
         if len(text) > MAX_DOCUMENT or document.digest(text) != told:
             limit = MAX_DOCUMENT // 1024
-            raise ReportError(f"schema: must match its digest and be at most {limit} KiB")
+            words = f"schema: must match its digest and be at most {limit} KiB"
+            raise RefusedError(Refusal.SCHEMA, words)
         if told in self.documents:
             return
         if len(text) + sum(map(len, self.documents.values())) > MAX_DOCUMENTS:
-            raise RpcError(Status.RESOURCE_EXHAUSTED, "the hub holds all the schemas it can")
+            raise RefusedError(Refusal.CAP, "the hub holds all the schemas it can")
         try:
             service = document.read(document.parse(text))
             Validator(compile_input(service.input))
         except DocumentError as error:
-            raise ReportError(f"schema: {error}") from error
+            raise RefusedError(Refusal.SCHEMA, f"schema: {error}") from error
         if service.id != report.instance.service:
-            raise ReportError(f"subsvc: schema is of service {service.id!r}")
+            raise RefusedError(Refusal.SCHEMA, f"subsvc: schema is of service {service.id!r}")
         self.documents[told] = text
 
     def _tell(self, changes: list[Change]) -> None:

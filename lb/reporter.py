@@ -8,10 +8,10 @@ from random import Random
 
 from google.protobuf.message import DecodeError
 
+from lb.access import Access
 from lb.meter import Meter
 from lb.report import Live, Report, write
 from lb.trigger import Trigger
-from rpc.client import Channel
 from rpc.status import RpcError, Status
 from rpc.streaming import streamed
 from schemas.wire import ReportControl
@@ -40,8 +40,9 @@ class Reporter:
         *,
         clock: Callable[[], float],
         rng: Random,
+        access: Access,
     ) -> None:
-        self._streams = [_Stream(hub, report, meter, clock, rng) for hub in hubs]
+        self._streams = [_Stream(hub, report, meter, clock, rng, access) for hub in hubs]
         self._tasks: list[asyncio.Task[None]] = []
 
     def changed(self) -> None:
@@ -73,12 +74,14 @@ class _Stream:
         meter: Meter,
         clock: Callable[[], float],
         rng: Random,
+        access: Access,
     ) -> None:
         self._hub = hub
         self._report = report
         self._meter = meter
         self._clock = clock
         self._rng = rng
+        self._access = access
         self._trigger = Trigger()
         self._matters = asyncio.Event()
         self._left = False
@@ -92,9 +95,11 @@ class _Stream:
         """Report until the loader has left; a broken stream is made anew, ever more patiently."""
         pause, lost = _PAUSE_S, False
         while not self._left:
-            channel = Channel(self._hub)
+            channel = self._access.channel(self._hub)
             try:
-                async for data in streamed(channel.open(METHOD), self._reports()):
+                async for data in streamed(
+                    channel.open(METHOD, metadata=self._access.metadata), self._reports()
+                ):
                     self._trigger.tune(ReportControl.FromString(data))
                     if lost:
                         _logger.info("reporting again", extra={"hub": self._hub})

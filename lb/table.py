@@ -66,6 +66,14 @@ class Table:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def expect(self, keepalive: float) -> None:
+        """Take in how often reports are asked for: who is silent for three times that is suspect.
+
+        It never judges sooner than before all loaders can have heard that they may be slower.
+        """
+        if self._silence is not None:
+            self._silence = max(self._silence, 3 * keepalive)
+
     def listen(self, heard: Callable[[Entry], None]) -> None:
         """Let `heard` be told of each entry that joined or took in a report."""
         self._heard = heard
@@ -151,9 +159,10 @@ class Table:
             return []
         return self._move(entry, event, now)
 
-    def fade(self) -> None:
-        """Take in that nobody tells of instances any more: what was told grows old."""
-        for entry in self._entries.values():
+    def fade(self, key: Key) -> None:
+        """Take in that nobody tells of an instance any more: what was told grows old."""
+        entry = self._entries.get(key)
+        if entry is not None:
             entry.fade()
 
     def forget(self, key: Key, epoch: int, reason: Event) -> list[Change]:

@@ -1,7 +1,7 @@
 """A gateway's end of a watch: frames in, a table kept true, changes and documents out. Pure."""
 
 from lb.life import Change, Event
-from lb.report import Feed, Instance, Live, Load, Report, protocol_name
+from lb.report import Feed, Instance, Key, Live, Load, Report, protocol_name
 from lb.table import Table
 from schemas import wire
 
@@ -10,12 +10,20 @@ class GapError(Exception):
     """A frame is missing: the watch has to begin anew."""
 
 
-class View:
-    """Keeps a table as the hub's frames tell it."""
+Vouchers = dict[Key, set["View"]]
 
-    def __init__(self, table: Table, gateway: str) -> None:
+
+class View:
+    """Keeps a table as a hub's frames tell it.
+
+    Where several hubs are followed, their views share the table and `vouchers`: who tells of an
+    instance. What the last one says of its end counts; of figures, those with the higher `seq`.
+    """
+
+    def __init__(self, table: Table, gateway: str, vouchers: Vouchers | None = None) -> None:
         self._table = table
         self._gateway = gateway
+        self._vouchers: Vouchers = {} if vouchers is None else vouchers
         self._version = 0
         self._instances: dict[int, Instance] = {}
         self.documents: dict[str, bytes] = {}
@@ -29,8 +37,13 @@ class View:
         self._version = 0
 
     def lost(self) -> None:
-        """Take in that the hub is away: instances stay, what they reported does not count."""
-        self._table.fade()
+        """Take in that the hub is away: instances stay, what they reported does not count.
+
+        Those that another hub tells of go on as they are.
+        """
+        for instance in self._instances.values():
+            if self._is_last(instance.key):
+                self._table.fade(instance.key)
 
     def apply(self, frame: wire.Frame, now: float) -> list[Change]:
         """Take in a frame. Raises GapError when one before it is missing.
@@ -42,6 +55,8 @@ class View:
             raise GapError
         self._version = frame.version
         if frame.snapshot:
+            for known in self._instances.values():
+                self._is_last(known.key)
             self._instances = {}
         changes: list[Change] = []
         for gone in frame.gone:  # first: one that came back has a new number
@@ -74,9 +89,23 @@ class View:
         changes = self._table.apply(Report(instance, load), now - told.age_ms / 1000)
         if told.suspect:
             key, epoch = instance.key, instance.epoch
-            event = Event.SILENT if told.silent else Event.STREAM_LOST
-            changes += self._table.lose(key, epoch, event, now)
+            if self._is_last(key):
+                event = Event.SILENT if told.silent else Event.STREAM_LOST
+                changes += self._table.lose(key, epoch, event, now)
+        elif load.live is not Live.DOWN:
+            self._vouchers.setdefault(instance.key, set()).add(self)
         return changes
+
+    def _is_last(self, key: Key) -> bool:
+        """Withdraw our word for an instance; return whether nobody else tells of it."""
+        others = self._vouchers.get(key)
+        if others is None:
+            return True
+        others.discard(self)
+        if others:
+            return False
+        del self._vouchers[key]
+        return True
 
     def _left(self, gone: wire.Gone) -> list[Change]:
         instance = self._instances.pop(gone.id, None)
@@ -84,14 +113,17 @@ class View:
             return []
         if all(other.digest != instance.digest for other in self._instances.values()):
             self.documents.pop(instance.digest, None)
-        return self._table.forget(instance.key, instance.epoch, _reason(gone.reason))
+        reason = _reason(gone.reason)
+        if not self._is_last(instance.key) and reason is not Event.REPORTED_DOWN:
+            return []
+        return self._table.forget(instance.key, instance.epoch, reason)
 
     def _unnamed(self, now: float) -> list[Change]:
         named = {instance.key for instance in self._instances.values()}
         changes: list[Change] = []
         for entry in self._table:
             known = entry.instance
-            if known.epoch and known.key not in named:
+            if known.epoch and known.key not in named and known.key not in self._vouchers:
                 changes += self._table.lose(known.key, known.epoch, Event.HUB_FORGOT, now)
         return changes
 

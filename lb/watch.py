@@ -7,9 +7,9 @@ from random import Random
 
 from google.protobuf.message import DecodeError
 
+from lb.access import Access
 from lb.life import Change
 from lb.view import GapError, View
-from rpc.client import Channel
 from rpc.status import RpcError
 from rpc.streaming import streamed
 from schemas.wire import Frame, WatchRequest
@@ -31,6 +31,7 @@ class Watch:
         clock: Callable[[], float],
         rng: Random,
         on_change: Callable[[Change], None],
+        access: Access,
     ) -> None:
         self._hub = hub
         self._view = view
@@ -38,16 +39,19 @@ class Watch:
         self._clock = clock
         self._rng = rng
         self._on_change = on_change
+        self._access = access
         self.synced = False
 
     async def run(self) -> None:
         """Follow the hub, for ever."""
         pause, lost, told = 0.1, True, False
         while True:
-            channel = Channel(self._hub)
+            channel = self._access.channel(self._hub)
             self._view.begin()
             try:
-                async for data in streamed(channel.open(METHOD), self._wish()):
+                async for data in streamed(
+                    channel.open(METHOD, metadata=self._access.metadata), self._wish()
+                ):
                     for change in self._view.apply(Frame.FromString(data), self._clock()):
                         self._on_change(change)
                     if lost:

@@ -38,6 +38,15 @@ class Call:
     deadline: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Certificate and key of a server, as PEM; with `ca`, clients must have certificates of it."""
+
+    cert: bytes
+    key: bytes
+    ca: bytes = b""
+
+
 Unary = Callable[[bytes, Call], Awaitable[bytes]]
 Stream = Callable[[AsyncIterator[bytes], Call], AsyncIterator[bytes]]
 
@@ -56,13 +65,16 @@ class Server:
         handlers |= {path: _stream(method) for path, method in (stream or {}).items()}
         self._server.add_generic_rpc_handlers((_Table(handlers),))
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, host: str, port: int, tls: Tls | None = None) -> int:
         """Listen and serve; return the port, chosen by the system when `port` is 0.
 
         Raises OSError, whose `filename` is host:port, when the address cannot be had.
         """
         try:
-            chosen: int = self._server.add_insecure_port(f"{host}:{port}")
+            if tls is None:
+                chosen: int = self._server.add_insecure_port(f"{host}:{port}")
+            else:
+                chosen = self._server.add_secure_port(f"{host}:{port}", _credentials(tls))
         except RuntimeError as error:
             words = f"cannot listen on {host}:{port}"
             raise OSError(errno.EADDRINUSE, words, f"{host}:{port}") from error
@@ -80,6 +92,11 @@ class _Table(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: Any) -> Any:
         return self._handlers.get(handler_call_details.method)
+
+
+def _credentials(tls: Tls) -> grpc.ServerCredentials:
+    pairs = [(tls.key, tls.cert)]
+    return grpc.ssl_server_credentials(pairs, tls.ca or None, require_client_auth=bool(tls.ca))
 
 
 def _call(context: Any) -> Call:

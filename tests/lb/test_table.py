@@ -214,7 +214,7 @@ def test_when_the_hub_is_away_only_own_counts_are_left() -> None:
     entry.inflight, entry.ghosts = 1, 1
     table.apply(Report(ONE, Load(2, running=5, held={"g": 2})), 0.0)
     assert entry.queue() == 5
-    table.fade()
+    table.fade(ONE.key)
     assert (entry.queue(), entry.feed) == (1, Feed.NONE)
     table.apply(Report(ONE, Load(3, running=4, held={"g": 1})), 1.0)
     assert (entry.queue(), entry.feed) == (4, Feed.LIVE)

@@ -8,7 +8,7 @@ from lb.follower import Follower
 from lb.life import Event
 from lb.report import Feed, Instance, Live, Load, Report
 from lb.table import Table
-from lb.view import GapError, View
+from lb.view import GapError, View, Vouchers
 from schemas.wire import Frame
 
 ONE = Instance("ase", "ocr", "a:1", 7, "xsf", "d" * 64, 4, 3)
@@ -199,3 +199,86 @@ def test_while_the_hub_is_away_reports_fade() -> None:
     assert entry.queue() == 2
     pair.view.lost()
     assert (entry.queue(), entry.state.value) == (0, "up")
+
+
+class Two:
+    """One gateway that follows two hubs; a loader that reports to both."""
+
+    def __init__(self) -> None:
+        self.here = Table(silence=None)
+        vouchers: Vouchers = {}
+        self.pairs = [Pair(), Pair()]
+        for pair in self.pairs:
+            pair.here, pair.view = self.here, View(self.here, "g", vouchers)
+
+    def report(self, seq: int, *hubs: int) -> None:
+        for hub in hubs:
+            self.pairs[hub].report(Report(ONE, Load(seq, running=seq)))
+            self.pairs[hub].flow()
+
+    def lose(self, hub: int, event: Event = Event.STREAM_LOST) -> list[str]:
+        pair = self.pairs[hub]
+        pair.hub.lose(ONE.key, 7, event, 1.0)
+        pair.follower.touched(ONE)
+        return pair.flow(1.0)
+
+    def expire(self, hub: int) -> list[str]:
+        pair = self.pairs[hub]
+        for change in pair.hub.lose(ONE.key, 7, Event.EXPIRED, 9.0):
+            pair.follower.left(change)
+        return pair.flow(9.0)
+
+    @property
+    def seen(self) -> tuple[str, int]:
+        entry = self.here.get(ONE.key)
+        return (entry.state.value, entry.load.seq) if entry is not None else ("none", 0)
+
+
+def test_of_two_hubs_the_later_figure_counts() -> None:
+    two = Two()
+    two.report(5, 0)
+    two.report(4, 1)
+    assert two.seen == ("up", 5)
+    two.report(6, 1)
+    assert two.seen == ("up", 6)
+
+
+def test_what_one_hub_loses_the_other_still_has() -> None:
+    two = Two()
+    two.report(1, 0, 1)
+    assert two.lose(0) == []
+    assert two.expire(0) == []
+    assert two.seen == ("up", 1)
+    two.report(2, 1)
+    assert two.seen == ("up", 2)
+    assert two.lose(1) == ["suspect stream_lost"]
+    assert two.expire(1) == ["gone expired"]
+
+
+def test_a_farewell_to_one_is_one_to_all() -> None:
+    two = Two()
+    two.report(1, 0, 1)
+    pair = two.pairs[0]
+    pair.report(Report(ONE, Load(2, Live.DOWN)))
+    assert pair.flow() == ["gone left"]
+
+
+def test_when_one_hub_goes_nothing_fades() -> None:
+    two = Two()
+    two.report(3, 0, 1)
+    entry = two.here.get(ONE.key)
+    assert entry is not None
+    two.pairs[0].view.lost()
+    assert entry.queue() == 3
+    two.pairs[1].view.lost()
+    assert entry.queue() == 0
+
+
+def test_a_hub_that_starts_anew_and_knows_nobody_makes_no_suspects_of_the_other_s() -> None:
+    two = Two()
+    two.report(3, 0, 1)
+    two.pairs[0].view.lost()
+    two.pairs[0].hub = Table()
+    two.pairs[0].again()
+    assert two.pairs[0].flow() == []
+    assert two.seen == ("up", 3)

@@ -12,6 +12,7 @@ class Stubborn(Wrapper):
     """Waits for its release, whatever its caller does."""
 
     service = "stubborn"
+    queue = 0
     total = 1
 
     wait = Boolean(default=True)
