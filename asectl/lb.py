@@ -15,7 +15,7 @@ from rpc.server import Tls
 
 # Options of picking, which gateways do.
 _GATEWAYS_OWN = (
-    "lb.hub", "lb.accept_schemas", "lb.wait", "lb.waiting", "lb.policy", "lb.hub_ca",
+    "lb.hub", "lb.accept_schemas", "lb.wait", "lb.waiting", "lb.hub_ca",
     "lb.hub_cert", "lb.hub_key", "schemas",
 )  # fmt: skip
 
@@ -51,6 +51,7 @@ async def _serve(
     from gateway import admin
     from gateway.metrics import FleetMetrics
     from gateway.serve import dialled, http_server, listen
+    from lb.front import Front
     from lb.hub import Hub, HubCounts
     from lb.life import Change
     from lb.table import Table
@@ -69,7 +70,8 @@ async def _serve(
         table, rules, clock=time.monotonic, rng=SystemRandom(), on_change=on_change, counts=counts
     )
     private = listen("127.0.0.1", config.lb.admin_port)
-    server = Server(unary=hub.unary(), stream=hub.stream())
+    front = Front(hub, table, rules, config.lb.policy, time.time_ns)
+    server = Server(unary=hub.unary() | front.unary(), stream=hub.stream())
     port = await server.start(config.lb.host, config.lb.port, tls)
     watching = http_server(admin.build(registry, table, time.monotonic, None), config.gateway)
     sweeping = asyncio.create_task(hub.sweep())

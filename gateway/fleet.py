@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import ChainMap
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from lb.access import Access, server_tls
 from lb.arms import policies
 from lb.balancer import Balancer
 from lb.entry import Entry
+from lb.front import Front
 from lb.hub import Hub, HubCounts
 from lb.life import Change, State
 from lb.report import Instance
@@ -202,11 +204,13 @@ class Inside:
         self._tls = tls
         self.table = Table(name, silence=options.silence, ttl=options.ttl, ramp=options.ramp)
         self._hub = Hub(self.table, rules, clock=clock, rng=rng, on_change=on_change, counts=counts)
+        self._front = Front(self._hub, self.table, rules, options.policy, time.time_ns)
         self.documents: Mapping[str, bytes] = self._hub.documents
 
     async def start(self) -> int:
         """Open the lb port."""
-        self._server = Server(unary=self._hub.unary(), stream=self._hub.stream())
+        unary = self._hub.unary() | self._front.unary()
+        self._server = Server(unary=unary, stream=self._hub.stream())
         port = await self._server.start(self._options.host, self._options.port, self._tls)
         self._sweeping = asyncio.ensure_future(self._hub.sweep())
         return port

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from random import Random
 
@@ -35,6 +36,8 @@ _LONGEST_KEEPALIVE = 1.0
 # Frames to all gateways together are no more than so many a second, none sooner than `frame_gap`.
 _FRAMES = 6400
 _LONGEST_GAP = 0.01
+# The original's monitor asks for who went without a farewell: the last of so many seconds.
+_ABNORMAL, _ABNORMAL_S = 256, 300.0
 
 _STATUSES = {
     Refusal.UNAUTHENTICATED: Status.UNAUTHENTICATED,
@@ -93,6 +96,9 @@ class Hub:
         self._lives = Lives()
         # Whose reports count: after a reconnect, the end of the old stream says nothing.
         self._streams: dict[Key, object] = {}
+        self._rates: dict[Key, Rate] = {}
+        self._abnormal: deque[tuple[float, str, str]] = deque(maxlen=_ABNORMAL)
+        self.blocked: set[str] = set()
         self.documents: dict[str, bytes] = {}
 
     def unary(self) -> dict[str, Unary]:
@@ -156,6 +162,36 @@ class Hub:
             facts = {"peer": call.peer, "kind": refusal.value, "reason": words}
             _logger.warning("report refused", extra=facts)
             raise RpcError(_STATUSES.get(refusal, Status.INVALID_ARGUMENT), words)
+
+    def admit_once(self, report: Report, call: Call) -> None:
+        """Take in a report that came by itself, not in a stream. Raises RefusedError."""
+        try:
+            key = report.instance.key
+            self._rules.check_token(call.metadata, report.instance.service)
+            self._rules.check_address(report.instance.addr, call.peer)
+            known = self._table.get(key)
+            if known is None:
+                self._check_room()
+                self._rates.pop(key, None)
+            if not self._rates.setdefault(key, Rate(self._rules.most_rate)).take(self._clock()):
+                raise RefusedError(Refusal.RATE, "too many reports")
+        except RefusedError as error:
+            self._counts.refused(error.refusal)
+            raise
+        self._take_in(self._rules.capped(report))
+
+    def drop(self, addr: str) -> None:
+        """Let go of every instance at an address."""
+        for entry in self._table:
+            if entry.instance.addr == addr:
+                epoch = entry.instance.epoch
+                self._tell(self._table.forget(entry.instance.key, epoch, Event.REPORTED_DOWN))
+
+    def abnormal(self) -> list[tuple[float, str, str]]:
+        """Return (age in seconds, service, address) of who went without a farewell of late."""
+        now = self._clock()
+        told = [(now - at, service, addr) for at, service, addr in self._abnormal]
+        return [one for one in told if one[0] <= _ABNORMAL_S]
 
     def _take_in(self, report: Report) -> None:
         known = self._table.get(report.instance.key)
@@ -274,12 +310,18 @@ class Hub:
             self._lives.check(instance.key, instance.epoch)
         elif instance.key != last.instance.key:
             raise ReportError("svc, subsvc, addr: must stay the same within a stream")
-        most = self._rules.most_instances
-        if self._table.get(instance.key) is None and len(self._table) >= most:
-            raise RefusedError(Refusal.CAP, f"{most} instances are known: `lb.max_instances`")
+        if instance.addr in self.blocked:
+            raise RefusedError(Refusal.ADDRESS, f"addr: {instance.addr} was forced offline")
+        if self._table.get(instance.key) is None:
+            self._check_room()
         if report.document:
             self._learn(report)
         return report
+
+    def _check_room(self) -> None:
+        most = self._rules.most_instances
+        if len(self._table) >= most:
+            raise RefusedError(Refusal.CAP, f"{most} instances are known: `lb.max_instances`")
 
     def _learn(self, report: Report) -> None:
         """Keep a schema document, if it is one and is what its digest says."""
@@ -305,12 +347,20 @@ class Hub:
         for change in changes:
             if change.after is State.GONE:
                 self._prune(change.instance.digest)
+                self._rates.pop(change.instance.key, None)
+                self._note(change)
             for follower in self._followers:
                 if change.after is State.GONE:
                     follower.left(change)
                 else:
                     follower.touched(change.instance)
             self._on_change(change)
+
+    def _note(self, change: Change) -> None:
+        """Note who went without a farewell, as the original's monitor tells it."""
+        if change.reason is not Event.REPORTED_DOWN:
+            instance = change.instance
+            self._abnormal.append((self._clock(), instance.service, instance.addr))
 
     def _prune(self, digest: str) -> None:
         """Drop a schema document that no instance speaks."""

@@ -162,14 +162,19 @@ def write(report: Report) -> LoadReport:
     return wire
 
 
-def _check(wire: LoadReport) -> None:
-    if not _ID.fullmatch(wire.subsvc):
+def check_names(svc: str, service: str, addr: str) -> None:
+    """Raise ReportError unless these can be names of an instance; `svc` may be empty."""
+    if not _ID.fullmatch(service):
         raise ReportError("subsvc: must be a service id of letters, digits, '_', '.' and '-'")
-    if wire.svc and not _ID.fullmatch(wire.svc):
+    if svc and not _ID.fullmatch(svc):
         raise ReportError("svc: must be a name of letters, digits, '_', '.' and '-'")
-    found = _ADDR.fullmatch(wire.addr)
+    found = _ADDR.fullmatch(addr)
     if not found or not 0 < int(found[1]) < 65536:
         raise ReportError("addr: must be host:port that gateways can dial")
+
+
+def _check(wire: LoadReport) -> None:
+    check_names(wire.svc, wire.subsvc, wire.addr)
     if wire.instance_epoch == 0:
         raise ReportError("instance_epoch: must be a random number other than 0")
     if wire.live not in (0, 1, 2):

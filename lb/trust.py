@@ -9,7 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from hmac import compare_digest
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from typing import Final
 
 from config.options import LbOptions, ServiceOptions
@@ -83,6 +90,16 @@ class Rules:
             words = "token missing or wrong: give loaders and gateways the hub's `lb.token`"
             raise RefusedError(Refusal.UNAUTHENTICATED, words)
 
+    def check_admin(self, metadata: Mapping[str, str], peer: str) -> None:
+        """Raise RefusedError unless a caller may take instances out: by the token, or from here."""
+        if self.token:
+            self.check_token(metadata)
+            return
+        ip = _peer_ip(peer)
+        if ip is not None and not ip.is_loopback:
+            words = "only callers from this machine may do that, unless `lb.token` is set"
+            raise RefusedError(Refusal.UNAUTHENTICATED, words)
+
     def check_address(self, addr: str, peer: str) -> None:
         """Raise RefusedError unless a peer may report an address.
 
@@ -153,10 +170,11 @@ class Lives:
             raise RefusedError(Refusal.EARLIER_LIFE, words)
 
 
-def _peer_ip(peer: str) -> object:
+def _peer_ip(peer: str) -> IPv4Address | IPv6Address | None:
     kind, _, rest = peer.partition(":")
     if kind not in ("ipv4", "ipv6"):
         return None
     host = rest.rpartition(":")[0].replace("%5B", "[").replace("%5D", "]").strip("[]")
     found = ip_address(host.partition("%")[0])
-    return getattr(found, "ipv4_mapped", None) or found
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return mapped or found

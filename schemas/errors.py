@@ -56,6 +56,25 @@ INTERNAL = Fault(Origin.GATEWAY, 11502, "internal", Blame.HOUSE, False, "unexpec
 
 NO_INSTANCE = Fault(Origin.LB, 20002, "no_instance", Blame.OVERLOAD, False, "no live instance")
 
+# What the original's interface answers (reference "ase-wire" 4.5).
+BAD_OP = Fault(Origin.LB, 2003, "bad_op", Blame.CALLER, False, "input is incorrect or is null")
+BAD_BEST = Fault(Origin.LB, 2005, "bad_best", Blame.CALLER, False, "input best is incorrect")
+BAD_NBEST = Fault(Origin.LB, 2006, "bad_nbest", Blame.CALLER, False, "input nbest is incorrect")
+BAD_ADDR = Fault(
+    Origin.LB, 2007, "bad_addr", Blame.CALLER, False, "input addr, svc or subsvc is null"
+)
+BAD_TOTAL = Fault(Origin.LB, 2008, "bad_total", Blame.CALLER, False, "input total is incorrect")
+BAD_IDLE = Fault(Origin.LB, 2009, "bad_idle", Blame.CALLER, False, "input idle is incorrect")
+BAD_SVC = Fault(Origin.LB, 2011, "bad_svc", Blame.CALLER, False, "input svc is unknown")
+BAD_SUBSVC = Fault(Origin.LB, 2012, "bad_subsvc", Blame.CALLER, False, "input subsvc is unknown")
+BAD_UID = Fault(Origin.LB, 2046, "bad_uid", Blame.CALLER, False, "input uid is incorrect")
+BAD_LIVE = Fault(Origin.LB, 20014, "bad_live", Blame.CALLER, False, "input live is incorrect")
+BAD_FORCE = Fault(
+    Origin.LB, 20016, "bad_force", Blame.CALLER, False, "input forceOffline is incorrect"
+)
+NOT_ALLOWED = Fault(Origin.LB, 20017, "not_allowed", Blame.CALLER, False, "cmdServer refused")
+BLOCKED = Fault(Origin.LB, 20018, "blocked", Blame.CALLER, False, "addr in blacklist")
+
 INVALID_OP = Fault(Origin.LOADER, 10003, "invalid_op", Blame.LOADER, False, "invalid operation")
 BAD_MODE = Fault(Origin.LOADER, 10004, "bad_mode", Blame.LOADER, False, "no sessions here")
 TIMEOUT = Fault(Origin.LOADER, 10102, "timeout", Blame.LOADER, False, "once request timed out")

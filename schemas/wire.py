@@ -44,6 +44,8 @@ XsfSession = message("utils.Session")
 XsfData = message("utils.DataMeta")
 ReqData = message("utils.ReqData")
 ResData = message("utils.ResData")
+ToolRequest = message("utils.Request")
+ToolResponse = message("utils.Response")
 
 LoadReport = message("ase.v1.LoadReport")
 SchemaDocument = message("ase.v1.SchemaDocument")

@@ -153,6 +153,28 @@ class ResData(Message):
         data: Iterable[XsfData] | None = ...,
     ) -> None: ...
 
+class ToolRequest(Message):
+    query: str
+    headers: str
+    body: str
+    def __init__(
+        self,
+        *,
+        query: str = ...,
+        headers: str = ...,
+        body: str = ...,
+    ) -> None: ...
+
+class ToolResponse(Message):
+    headers: str
+    body: str
+    def __init__(
+        self,
+        *,
+        headers: str = ...,
+        body: str = ...,
+    ) -> None: ...
+
 class LoadReport(Message):
     svc: str
     subsvc: str

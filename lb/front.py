@@ -1,0 +1,143 @@
+"""The original's interface on the lb port: `utils.XsfCall/call` and `utils.ToolBox/cmdserver`."""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from lb import original
+from lb.hub import Hub
+from lb.table import Table
+from lb.trust import RefusedError, Rules
+from rpc.server import Call, Unary
+from schemas.errors import BAD_OP, BLOCKED, NOT_ALLOWED, AseError
+from schemas.wire import ReqData, ResData, ToolRequest, ToolResponse, XsfData, XsfSession
+
+_logger = logging.getLogger("ase.lb")
+
+
+class Front:
+    """Answers as the original's LB did, from the hub's table.
+
+    `policy` is how `getServer` chooses; `wall_ns` gives nanoseconds since 1970.
+    """
+
+    def __init__(
+        self, hub: Hub, table: Table, rules: Rules, policy: str, wall_ns: Callable[[], int]
+    ) -> None:
+        self._hub = hub
+        self._table = table
+        self._rules = rules
+        self._policy = policy
+        self._wall_ns = wall_ns
+        self._received: dict[str, int] = {}
+        self._turn = 0
+
+    def unary(self) -> dict[str, Unary]:
+        """Return the methods, by path."""
+        return {"/utils.XsfCall/call": self.call, "/utils.ToolBox/cmdserver": self.tool}
+
+    async def call(self, data: bytes, call: Call) -> bytes:
+        """Serve an xsf call; what is wrong is told in the reply."""
+        reply = ResData()
+        try:
+            request = ReqData.FromString(data)
+        except DecodeError:
+            request = ReqData()
+        if request.s.h:
+            reply.s.CopyFrom(XsfSession(h=request.s.h))
+        try:
+            self._serve(request, call, reply)
+        except AseError as error:
+            reply.code, reply.error_info = error.fault.code, str(error)
+        return reply.SerializeToString()
+
+    def _serve(self, request: ReqData, call: Call, reply: ResData) -> None:
+        params = dict(request.param)
+        match request.op:
+            case "setServer":
+                self._report(params, call, reply)
+            case "getServer":
+                self._turn += 1
+                found = original.servers(params, self._table, self._policy, self._turn)
+                reply.data.extend(XsfData(data=one) for one in found)
+            case "cmdServer":
+                reply.param["status"] = self._force(params, call)
+            case "ping":
+                pass
+            case _:
+                raise AseError(BAD_OP)
+
+    def _report(self, params: Mapping[str, str], call: Call, reply: ResData) -> None:
+        """Take in a report of several services; what fails of them is told together, code -1."""
+        failed: list[tuple[str, AseError | RefusedError]] = []
+        told = list(original.reports(params, self._wall_ns()))
+        for report in told:
+            instance = report.instance
+            try:
+                if instance.addr in self._hub.blocked:
+                    raise AseError(BLOCKED)
+                self._hub.admit_once(report, call)
+                self._received[instance.addr] = report.load.seq
+            except (AseError, RefusedError) as error:
+                failed.append((instance.service, error))
+        if not failed:
+            return
+        if len(told) == 1:
+            _, why = failed[0]
+            code = why.fault.code if isinstance(why, AseError) else NOT_ALLOWED.code
+            reply.code, reply.error_info = code, str(why)
+            return
+        reply.code = -1
+        reply.error_info = ";".join(f"{service}: {why}" for service, why in failed)
+
+    def _force(self, params: Mapping[str, str], call: Call) -> str:
+        try:
+            self._rules.check_admin(call.metadata, call.peer)
+        except RefusedError as error:
+            raise AseError(NOT_ALLOWED, str(error)) from None
+        status = original.offline(params, self._hub.blocked)
+        addr = params["addr"]
+        _logger.warning("forced %s", status, extra={"instance": addr, "peer": call.peer})
+        if status == "offline":
+            self._hub.drop(addr)
+        return status
+
+    async def tool(self, data: bytes, call: Call) -> bytes:
+        """Serve a command of the ToolBox: health, status, query."""
+        try:
+            query = json.loads(ToolRequest.FromString(data).query or "{}")
+        except (DecodeError, ValueError):
+            query = None
+        body = (
+            self._tool(query, call) if isinstance(query, dict) else _bad("query is no JSON object")
+        )
+        headers = json.dumps({"Content-Type": "application/json"})
+        return ToolResponse(headers=headers, body=body).SerializeToString()
+
+    def _tool(self, query: dict[str, Any], call: Call) -> str:
+        match query.get("cmd"):
+            case "health" | "status":
+                return json.dumps({"status": "ok", "instances": len(self._table)})
+            case "query" if "forceOffline" in query:
+                params = {"addr": str(query.get("engAddr", "")),
+                          "forceOffline": str(query["forceOffline"])}  # fmt: skip
+                try:
+                    return json.dumps({"status": self._force(params, call)})
+                except AseError as error:
+                    return _bad(str(error))
+            case "query" if str(query.get("down", "")) == "1":
+                return json.dumps([self._gone(*one) for one in self._hub.abnormal()])
+            case "query":
+                return original.monitor(query, self._table, self._received)
+        return _bad("cmd must be health, status or query")
+
+    def _gone(self, age: float, service: str, addr: str) -> dict[str, Any]:
+        at = self._wall_ns() // 1_000_000_000 - int(age)
+        return {"ts": at, "sub_svc": service, "node": addr}
+
+
+def _bad(words: str) -> str:
+    return json.dumps({"error": words})
