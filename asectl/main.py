@@ -11,6 +11,8 @@ COMMANDS = {
     "up": ("asectl.up", "run a gateway and loaders together; --demo brings two demo services"),
     "gateway": ("asectl.gateway", "run a gateway (WebGate, Atom and, unless told otherwise, LB)"),
     "lb": ("asectl.lb", "run an LB hub in its own process"),
+    "lb state": ("asectl.state", "tell why each instance is in or out, and since when"),
+    "top": ("asectl.top", "watch the instances: load, queue, own requests, health"),
     "loader run": ("asectl.loader", "serve a Wrapper: asectl loader run FILE:Class"),
     "loader schema": ("asectl.schema", "print the schema document of a Wrapper"),
     "call": ("asectl.call", "call a service with a file, as the curl line does"),

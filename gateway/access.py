@@ -33,7 +33,7 @@ class AccessLog:
     def write(self, record: Record) -> None:
         """Write a line."""
         total = (record.answered - record.accepted) * 1000.0
-        if record.code:
+        if record.code or record.waited:
             self._put(self._line(record, total))
             return
         # Of a good request every text is plain: ids, addresses, a path that led to a service.
@@ -61,6 +61,8 @@ class AccessLog:
             "upstream_ms": round(record.upstream * 1000, 3),
             "overhead_ms": round(record.overhead * 1000, 3),
         }
+        if record.waited:
+            fields["wait_ms"] = round(record.waited * 1000, 3)
         if record.fault:
             fields |= {"fault": record.fault, "detail": record.detail[:512]}
         return self._time() + json.dumps(fields)[1:]

@@ -18,6 +18,7 @@ from lb.arms import policies
 from lb.balancer import Balancer
 from lb.entry import Entry
 from lb.front import Front
+from lb.health import Standing
 from lb.hub import Hub, HubCounts
 from lb.life import Change, State
 from lb.report import Instance
@@ -87,6 +88,7 @@ class Fleet:
         self.picker = Balancer(
             self.table, policies(rng, _no_probe)[options.policy], clock=clock, rng=rng,
             later=asyncio.get_running_loop().call_later, most=options.waiting,
+            on_health=_on_health,
         )  # fmt: skip
 
     async def start(self) -> int:
@@ -165,6 +167,20 @@ class Fleet:
                 f"it gets no traffic while {active}, is active: start the same version, or switch"
             )
             _logger.warning("instance speaks another schema", extra={**facts, "cure": cure})
+
+
+def _on_health(entry: Entry) -> None:
+    """Tell that an instance was ejected, or is back."""
+    health = entry.health
+    facts = {
+        "service": entry.instance.service,
+        "instance": entry.instance.addr,
+        "reason": health.reason.value,
+    }
+    if health.standing is Standing.EJECTED:
+        _logger.warning("instance ejected", extra=facts)
+    elif health.standing is Standing.IN:
+        _logger.info("instance readmitted", extra=facts)
 
 
 OnChange = Callable[[Change], None]

@@ -30,6 +30,7 @@ from gateway.ids import Ids
 from gateway.lane import Lane
 from gateway.metrics import FleetMetrics, Metrics
 from gateway.parts import Parts
+from gateway.picks import PickMetrics
 from gateway.protocol import DoorProtocol
 from lb.hub import HubCounts
 
@@ -84,6 +85,7 @@ async def run(
         listen(options.admin_host, options.admin_port),
     )
     fleet = _fleet(config, base, name, catalog, caller, metrics, registry)
+    PickMetrics(registry, fleet.picker, fleet.table)
     ids = Ids(secrets.token_hex)
     parts = Parts(options, catalog, fleet.picker, config.lb.wait, caller, clock, ids, _on_fault)
     lane = Lane(parts, metrics, AccessLog(log_line, time.time))

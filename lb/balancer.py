@@ -10,6 +10,7 @@ from lb.budget import RetryBudget
 from lb.entry import Entry
 from lb.health import Standing
 from lb.line import Later, Line, Waiter
+from lb.pick import OwnFirst
 from lb.policy import Policy
 from lb.report import Feed, Instance
 from lb.table import Table
@@ -26,6 +27,8 @@ from schemas.errors import (
 
 # What was asked for is not waited for any more, yet may still run.
 _GIVEN_UP: Final = (CLIENT_GONE, DEADLINE)
+# One pick of 1,024 is timed.
+_TIMED: Final = 1023
 
 
 class Ticket:
@@ -84,8 +87,22 @@ class Ticket:
 
     def __del__(self) -> None:
         if not self._given_back:
-            self._balancer.dropped += 1
+            self._balancer.counts.dropped += 1
             self.release(given_up=True)
+
+
+class PickCounts:
+    """What a balancer counted since it began.
+
+    `dropped`: tickets that nobody gave back, each a fault of ours. `timed` picks took `timed_s`.
+    """
+
+    __slots__ = ("dropped", "ejections", "picks", "timed", "timed_s", "waits")
+
+    def __init__(self) -> None:
+        self.picks = self.waits = self.dropped = self.timed = 0
+        self.timed_s = 0.0
+        self.ejections: dict[str, int] = {}
 
 
 class Balancer:
@@ -94,7 +111,7 @@ class Balancer:
     `policy` makes one for each service. `clock` gives seconds that never step back,
     `later(s, call)` calls after so many. `most` may
     wait for room at a time, of all services. `on_health` is told when an instance's standing
-    changed. `dropped` counts tickets that nobody gave back: each is a fault of ours.
+    changed.
     """
 
     def __init__(
@@ -118,7 +135,7 @@ class Balancer:
         self._on_health = on_health
         self._lines: dict[str, Line] = {}
         self._budget = RetryBudget()
-        self.dropped = 0
+        self.counts = PickCounts()
         table.listen(self._heard)
 
     def acquire(self, service_id: str, digest: str, exclude: Collection[str] = (), /) -> Ticket:
@@ -134,7 +151,24 @@ class Balancer:
                 line.room()
                 raise AseError(FULL)
         self._budget.request()
-        return self._acquire(service_id, digest, exclude)
+        counts = self.counts
+        counts.picks += 1
+        if counts.picks & _TIMED:
+            return self._acquire(service_id, digest, exclude)
+        began = self.clock()
+        ticket = self._acquire(service_id, digest, exclude)
+        counts.timed += 1
+        counts.timed_s += self.clock() - began
+        return ticket
+
+    def waiting(self) -> int:
+        """Return how many requests wait for room."""
+        return sum(map(len, self._lines.values()))
+
+    def stood_on(self) -> tuple[int, int]:
+        """Return how many picks stood on reports, and on own load alone, where a policy tells."""
+        ours = [policy for policy in self._policies.values() if isinstance(policy, OwnFirst)]
+        return sum(told.by_report for told in ours), sum(told.by_own for told in ours)
 
     def wait(
         self, service_id: str, digest: str, seconds: float, ahead: bool,
@@ -149,8 +183,9 @@ class Balancer:
         if line is None:
             again = partial(self._acquire, service_id)
             line = self._lines[service_id] = Line(again, self.clock, self._later)
-        waiting = sum(map(len, self._lines.values()))
-        return line.join(digest, seconds if waiting < self._most else 0.0, done, ahead=ahead)
+        self.counts.waits += 1
+        patience = seconds if self.waiting() < self._most else 0.0
+        return line.join(digest, patience, done, ahead=ahead)
 
     def may_retry(self) -> bool:
         """Return whether a request may be tried elsewhere, and count it."""
@@ -187,6 +222,9 @@ class Balancer:
             changed = health.bad(now, self._rng)
         if changed:
             self._table.renew(entry.instance.service)
+            if health.standing is Standing.EJECTED:
+                reason = health.reason.value
+                self.counts.ejections[reason] = self.counts.ejections.get(reason, 0) + 1
             if self._on_health is not None:
                 self._on_health(entry)
         if self._lines:

@@ -34,13 +34,23 @@ class _Service:
         self.fleet_slots = median_low([entry.instance.best for entry in entries] or [1])
 
 
+class Told:
+    """What reports told, added up: how many, how old they were, how far estimates were off."""
+
+    __slots__ = ("age_s", "error", "reports")
+
+    def __init__(self) -> None:
+        self.reports = 0
+        self.age_s = self.error = 0.0
+
+
 class Table:
     """Every instance known, by service. What changes is returned, in order.
 
     `gateway` is the name under which loaders count this gateway's requests. Seconds: `silence`
     without a report make an instance suspect (one that reports at times: half of `ttl`); after
     `ttl` a suspect is forgotten; a newcomer gets its full share after `ramp`. A table that follows
-    a hub does not judge silence itself: `silence` None.
+    a hub does not judge silence itself: `silence` None. `told` is for those who watch us.
     """
 
     def __init__(
@@ -58,6 +68,7 @@ class Table:
         self._entries: dict[Key, Entry] = {}
         self._services: dict[str, _Service] = {}
         self._looked = 0.0
+        self.told = Told()
         self._heard: Callable[[Entry], None] | None = None
 
     def __iter__(self) -> Iterator[Entry]:
@@ -130,7 +141,10 @@ class Table:
             if load.seq <= entry.load.seq:
                 return []
             same = entry.instance.digest == instance.digest
+            before = entry.queue()
             entry.take_in(instance, load, held, now)
+            self.told.reports += 1
+            self.told.error += abs(entry.queue() - before)
             service = self._services[instance.service]
             entry.judge(service.fleet_ms, service.fleet_slots, self._ramp, now)
             if not same:

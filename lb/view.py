@@ -86,6 +86,7 @@ class View:
             rejected=told.rejected_total,
             held={self._gateway: told.held} if told.HasField("held") else None,
         )
+        self._table.told.age_s += told.age_ms / 1000
         changes = self._table.apply(Report(instance, load), now - told.age_ms / 1000)
         if told.suspect:
             key, epoch = instance.key, instance.epoch

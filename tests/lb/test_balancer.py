@@ -117,9 +117,9 @@ def test_a_dropped_ticket_gives_back_and_is_told() -> None:
     del ticket
     gc.collect()
     assert fleet.entry().inflight == 0
-    assert fleet.balancer.dropped == 1
+    assert fleet.balancer.counts.dropped == 1
     fleet.end()
-    assert fleet.balancer.dropped == 1, "one that was given back is not dropped"
+    assert fleet.balancer.counts.dropped == 1, "one that was given back is not dropped"
 
 
 def test_cancelled_tasks_give_it_back() -> None:
