@@ -136,7 +136,7 @@ class _Loader:
         queue = declared if options.queue < 0 else options.queue
         self._meter = Meter(best + queue, self._changed, best=best)
         self._engine = Engine(wrapper, self._meter)
-        self._server = LoaderServer(self._engine)
+        self._server = LoaderServer(self._engine, self._meter)
         self._reporter = Reporter(
             list(options.hubs), self._report, self._meter, clock=time.monotonic,
             rng=SystemRandom(), access=options.access,

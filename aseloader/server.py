@@ -1,23 +1,28 @@
-"""The port of a loader: native and xsf calls, health and reflection, side by side."""
+"""The port of a loader: native and xsf calls, health, reflection and ORCA, side by side."""
+
+import time
 
 from google.protobuf.message import DecodeError
 
-from aseloader import reflection, xsf
+from aseloader import orca, reflection, xsf
 from aseloader.engine import Engine
 from aseloader.health import Health
+from lb.meter import Meter
+from lb.orca import OrcaMeter
 from rpc.server import Call, Server, Unary
 from rpc.status import RpcError, Status
 from schemas.errors import FULL, AseError
 from schemas.wire import LoaderInput
 
-SERVICES = ("ase.v1.Loader", "utils.XsfCall", "grpc.health.v1.Health")
+SERVICES = ("ase.v1.Loader", "utils.XsfCall", "grpc.health.v1.Health", orca.SERVICE)
 
 
 class LoaderServer:
-    """Serves an engine on one port. `addr` is the address that gateways were told."""
+    """Serves an engine on one port; `meter` is the engine's, whose load is told by ORCA."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, meter: Meter) -> None:
         self._engine = engine
+        self._orca = orca.Orca(OrcaMeter(meter), time.monotonic)
         self._health = Health(SERVICES)
         self._addr = ""
         unary: dict[str, Unary] = {
@@ -26,6 +31,7 @@ class LoaderServer:
             "/grpc.health.v1.Health/Check": self._health.check,
         }
         stream = reflection.methods(SERVICES) | {"/grpc.health.v1.Health/Watch": self._health.watch}
+        stream |= self._orca.stream()
         self._server = Server(unary=unary, stream=stream)
 
     async def start(self, host: str, port: int, advertise: str = "") -> str:
@@ -57,6 +63,7 @@ class LoaderServer:
             )
         except AseError as error:
             raise RpcError(Status.RESOURCE_EXHAUSTED, str(error)) from error
+        self._orca.trail(call)
         return output.SerializeToString()
 
     async def _xsf(self, data: bytes, call: Call) -> bytes:

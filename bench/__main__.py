@@ -9,7 +9,7 @@ from typing import Any
 
 from bench import calls, gateway, idle, latency, layers, workers
 from bench.arms import ARMS
-from bench.lb import micro, sim
+from bench.lb import charts, micro, real, sim
 from bench.machine import describe
 from bench.workload import PAYLOADS
 
@@ -106,6 +106,26 @@ def _lb(parser: argparse.ArgumentParser) -> None:
     _lb_sim(commands.add_parser("sim", help="policies in virtual time, by the product's classes"))
 
     _lb_micro(commands.add_parser("micro", help="what a pick, a report and a frame cost"))
+
+    drawing = commands.add_parser("charts", help="the pictures of a grid, into bench/results")
+    drawing.add_argument("file", help="what `sim --json` wrote")
+    _common(drawing, lambda told: charts.run(told.file), charts.table)
+    _lb_real(commands.add_parser("real", help="the same through real processes, beside peers"))
+
+
+def _lb_real(parser: argparse.ArgumentParser) -> None:
+    known = ["ours", "ours_unbounded", "least_request", "p2c", "peak_ewma", "loadMini", "random",
+             "envoy", "haproxy"]  # fmt: skip
+    usual = ["ours", "least_request", "haproxy", "envoy"]
+    parser.add_argument("--arm", nargs="*", default=usual, choices=known, help="of these")
+    parser.add_argument("--gateways", type=int, default=16, help="pickers; a proxy is one (16)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each arm (3)")
+    parser.add_argument("--seconds", type=int, default=40, help="length of a turn (40)")
+    _common(
+        parser,
+        lambda told: real.run(told.arm, told.gateways, told.rounds, told.seconds),
+        real.table,
+    )
 
 
 def _lb_micro(parser: argparse.ArgumentParser) -> None:

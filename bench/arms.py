@@ -121,7 +121,7 @@ def asectl(
 
 def naive(ground: Ground, payload: str) -> Arm:
     """Start the obvious way."""
-    port, schema = _free_port(), ground.folder / "naive.json"
+    port, schema = free_port(), ground.folder / "naive.json"
     schema.write_bytes(workload.SCHEMA)
     env = {
         "BENCH_PORT": str(port),
@@ -220,7 +220,7 @@ def answers(arm: Arm, seconds: float = 20.0) -> None:
 
 def _configured(ground: Ground, name: str, **values: str) -> tuple[int, str]:
     """Write a peer's configuration with its port; return both."""
-    port = _free_port()
+    port = free_port()
     text = (PEERS / name).read_text(encoding="utf-8")
     for key, value in {"PORT": str(port), "BACKEND": str(ground.backend), **values}.items():
         text = text.replace(f"@{key}@", value)
@@ -236,7 +236,8 @@ def _program(name: str) -> str:
     return found
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody has at the moment."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port: int = sock.getsockname()[1]
         return port

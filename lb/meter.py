@@ -40,7 +40,7 @@ class Meter:
         self._logs = 0.0
         self._told = 0
         self._held: dict[str, int] = {}
-        self._served = self._rejected = 0
+        self.served = self._rejected = 0
 
     def take(self, gateway: str) -> bool:
         """Take a licence for a request of that gateway; False when none is to be had."""
@@ -60,7 +60,7 @@ class Meter:
         that took a hundred times as long must not make a loader look slow.
         """
         self.used -= 1
-        self._served += 1
+        self.served += 1
         left = self._held[gateway] - 1
         if left:
             self._held[gateway] = left
@@ -90,7 +90,7 @@ class Meter:
             running=running,
             queued=self.used - running,
             service_ms=self.service_ms,
-            served=self._served,
+            served=self.served,
             errors=self.errors,
             rejected=self._rejected,
             held=dict(self._held),

@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -31,11 +31,15 @@ _OPTIONS = [
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a method may know of the call it serves. `deadline`: seconds left, None = no limit."""
+    """What a method may know of the call it serves. `deadline`: seconds left, None = no limit.
+
+    What it puts into `trailers` goes out behind the answer of a unary call.
+    """
 
     metadata: Mapping[str, str]
     peer: str
     deadline: float | None
+    trailers: list[tuple[str, str | bytes]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +113,15 @@ def _call(context: Any) -> Call:
 
 def _unary(method: Unary) -> Any:
     async def handler(request: bytes, context: Any) -> bytes:
+        call = _call(context)
         try:
-            return await method(request, _call(context))
+            answer = await method(request, call)
         except RpcError as error:
             await context.abort(_code(error.status), error.details)
             raise
+        if call.trailers:
+            context.set_trailing_metadata(tuple(call.trailers))
+        return answer
 
     return grpc.unary_unary_rpc_method_handler(handler)
 

@@ -59,5 +59,9 @@ PickRequest = message("ase.v1.PickRequest")
 PickReply = message("ase.v1.PickReply")
 Candidate = message("ase.v1.Candidate")
 
+Duration = message("google.protobuf.Duration")
+OrcaLoadReport = message("xds.data.orca.v3.OrcaLoadReport")
+OrcaLoadReportRequest = message("xds.service.orca.v3.OrcaLoadReportRequest")
+
 HealthCheckRequest = message("grpc.health.v1.HealthCheckRequest")
 HealthCheckResponse = message("grpc.health.v1.HealthCheckResponse")

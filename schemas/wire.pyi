@@ -419,6 +419,54 @@ class Candidate(Message):
         schema_digest: str = ...,
     ) -> None: ...
 
+class Duration(Message):
+    seconds: int
+    nanos: int
+    def __init__(
+        self,
+        *,
+        seconds: int = ...,
+        nanos: int = ...,
+    ) -> None: ...
+
+class OrcaLoadReport(Message):
+    cpu_utilization: float
+    mem_utilization: float
+    rps: int
+    @property
+    def request_cost(self) -> MutableMapping[str, float]: ...
+    @property
+    def utilization(self) -> MutableMapping[str, float]: ...
+    rps_fractional: float
+    eps: float
+    @property
+    def named_metrics(self) -> MutableMapping[str, float]: ...
+    application_utilization: float
+    def __init__(
+        self,
+        *,
+        cpu_utilization: float = ...,
+        mem_utilization: float = ...,
+        rps: int = ...,
+        request_cost: Mapping[str, float] | None = ...,
+        utilization: Mapping[str, float] | None = ...,
+        rps_fractional: float = ...,
+        eps: float = ...,
+        named_metrics: Mapping[str, float] | None = ...,
+        application_utilization: float = ...,
+    ) -> None: ...
+
+class OrcaLoadReportRequest(Message):
+    @property
+    def report_interval(self) -> Duration: ...
+    request_cost_names: RepeatedScalarFieldContainer[str]
+    def __init__(
+        self,
+        *,
+        report_interval: Duration | None = ...,
+        request_cost_names: Iterable[str] | None = ...,
+    ) -> None: ...
+
 class HealthCheckRequest(Message):
     service: str
     def __init__(

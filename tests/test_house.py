@@ -26,7 +26,7 @@ LAYERS: dict[str, set[str]] = {
     "bench": {"schemas", "rpc", "config", "atom", "lb", "gateway", "deploy", "aseloader"},
 }
 # Of lb, the loader SDK may see the loader's side alone.
-SDK_MAY = {"lb.access", "lb.meter", "lb.report", "lb.reporter"}
+SDK_MAY = {"lb.access", "lb.meter", "lb.orca", "lb.report", "lb.reporter"}
 
 IMPURE = {
     "asyncio", "concurrent", "grpc", "httpx", "logging", "os", "pathlib", "secrets", "signal",

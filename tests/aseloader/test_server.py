@@ -109,6 +109,7 @@ def test_reflection_tells_the_messages(channel: grpc.Channel) -> None:
     database = ProtoReflectionDescriptorDatabase(channel)
     assert set(database.get_services()) == {
         "ase.v1.Loader", "utils.XsfCall", "grpc.health.v1.Health",
+        "xds.service.orca.v3.OpenRcaService",
     }  # fmt: skip
     pool = DescriptorPool(database)
     fields = pool.FindMessageTypeByName("protocol.LoaderInput").fields_by_name

@@ -1,0 +1,43 @@
+"""A picture is well-formed, and shows what it is given where it belongs."""
+
+import re
+from xml.etree import ElementTree
+
+from bench.lb.chart import chart
+from bench.lb.charts import pictures
+
+SERIES = {"ours": [(1.0, 95.0), (64.0, 103.0)], "a & b": [(1.0, 110.0), (64.0, 400.0)]}
+
+
+def test_it_is_well_formed_and_names_everything() -> None:
+    text = chart("p99 <against> K", "gateways", "ms", SERIES, most=180)
+    root = ElementTree.fromstring(text)  # noqa: S314 (our own)
+    words = {node.text for node in root.iter() if node.tag.endswith("text")}
+    assert {"p99 <against> K", "gateways", "ms", "ours", "a & b", "1", "64", "0", "200"} <= words
+
+
+def test_more_is_higher_and_what_is_beyond_is_cut() -> None:
+    text = chart("t", "x", "y", SERIES, most=180)
+    one, two = (
+        [tuple(map(float, point.split(","))) for point in points.split()]
+        for points in re.findall(r'<polyline points="([^"]+)"', text)
+    )
+    assert one[0][0] < one[1][0]
+    assert one[0][1] > one[1][1] > two[1][1], "y grows downwards"
+    assert two[1][1] == 44, "at the top edge"
+    assert text.count("<circle") == 3, "no dot where it was cut"
+
+
+def test_every_picture_of_a_grid() -> None:
+    rows = [
+        {"scenario": scenario, "policy": policy, "gateways": gateways, "rho": rho,
+         "delay_ms": delay, "p99_ms": 100.0, "wait_p99_ms": 40.0}
+        for scenario in ("homogeneous", "half_2x", "public_grid")
+        for policy in ("ours", "prequal")
+        for gateways in (1, 16, 64)
+        for rho, delay in ((0.9, 5.0), (0.5, 5.0), (0.9, 50.0))
+    ]  # fmt: skip
+    made = pictures(rows)
+    assert len(made) == 10
+    for text in made.values():
+        assert text.count("<polyline") == 2

@@ -1,0 +1,186 @@
+"""ORCA by those who read it: grpcio as a client, and Envoy's weighted round robin."""
+
+import asyncio
+import itertools
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+
+from rpc.client import Channel
+from schemas.wire import (
+    Duration,
+    LoaderInput,
+    MetaDesc,
+    OrcaLoadReport,
+    OrcaLoadReportRequest,
+)
+from tests.harness import PATIENCE, Loader
+from tests.wire.test_faults import dead_address
+
+INFER = "/ase.v1.Loader/Infer"
+STREAM = "/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics"
+ASK = LoaderInput(
+    state=LoaderInput.ONCE, params={"act": "answer"},
+    expect=[MetaDesc(name="said", dataType=0), MetaDesc(name="facts", dataType=0)],
+).SerializeToString()  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def loader() -> Iterator[Loader]:
+    with Loader(dead_address()) as running:
+        yield running
+
+
+def test_out_of_band_a_report_comes_at_once_and_then_as_asked(loader: Loader) -> None:
+    wish = OrcaLoadReportRequest(report_interval=Duration(nanos=100_000_000)).SerializeToString()
+    with grpc.insecure_channel(loader.addr) as channel:
+        call = channel.unary_stream(STREAM)(wish, timeout=PATIENCE)
+        reports = [OrcaLoadReport.FromString(one) for one in itertools.islice(call, 3)]
+        call.cancel()
+    for told in reports:
+        assert told.named_metrics["ase.best"] == 2
+        assert told.application_utilization == 0
+
+
+@pytest.mark.parametrize("gateway", [False, True], ids=["stranger", "gateway"])
+def test_in_band_it_is_in_the_trailers_but_for_gateways_of_ours(
+    loader: Loader, gateway: bool
+) -> None:
+    """Asked with our own client: grpcio keeps this one trailer to itself."""
+    metadata = (("ase-gateway", "g"),) if gateway else ()
+
+    async def main() -> dict[str, str | bytes]:
+        channel = Channel(loader.addr)
+        over = asyncio.Event()
+        call = channel.begin(channel.head(INFER, metadata), ASK, 10.0, lambda _: over.set())
+        await over.wait()
+        await channel.close()
+        assert call.error is None
+        assert call.trailing is not None
+        return dict(call.trailing.metadata)
+
+    trailers = asyncio.run(main())
+    assert ("endpoint-load-metrics-bin" in trailers) is not gateway
+    if not gateway:
+        told = OrcaLoadReport.FromString(bytes(trailers["endpoint-load-metrics-bin"]))  # type: ignore[arg-type]
+        assert told.named_metrics["ase.total"] == 2
+
+
+ENVOY = """
+admin: {address: {socket_address: {address: 127.0.0.1, port_value: @ADMIN@}}}
+static_resources:
+  listeners:
+  - address: {socket_address: {address: 127.0.0.1, port_value: @PORT@}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: orca
+          codec_type: HTTP2
+          route_config:
+            virtual_hosts:
+            - {name: all, domains: ["*"], routes: [{match: {prefix: "/"}, route: {cluster: loaders}}]}
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+  clusters:
+  - name: loaders
+    type: STATIC
+    connect_timeout: 2s
+    load_balancing_policy:
+      policies:
+      - typed_extension_config:
+          name: envoy.load_balancing_policies.client_side_weighted_round_robin
+          typed_config:
+            "@type": type.googleapis.com/envoy.extensions.load_balancing_policies.client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin
+            blackout_period: 0.2s
+            weight_update_period: 0.2s
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {http2_protocol_options: {}}
+    load_assignment:
+      cluster_name: loaders
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: @FIRST@}}}
+        - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: @SECOND@}}}
+"""  # noqa: E501
+
+
+def test_envoy_weighs_our_loaders_by_what_they_tell(tmp_path: Path) -> None:
+    """Both work as fast; one has four times the licences, so the same load is a quarter of it."""
+    spec = "bench/lb/sleeper.py:Sleeper"
+    port, admin = (dead_address().rpartition(":")[2] for _ in range(2))
+    told = LoaderInput(
+        state=LoaderInput.ONCE, params={"ms": "20"}, expect=[MetaDesc(name="done", dataType=0)]
+    ).SerializeToString()
+    with (
+        Loader(dead_address(), spec, "--total", "16") as wide,
+        Loader(dead_address(), spec, "--total", "4") as narrow,
+    ):
+        text = ENVOY.replace("@PORT@", port).replace("@ADMIN@", admin)
+        text = text.replace("@FIRST@", wide.addr.rpartition(":")[2])
+        text = text.replace("@SECOND@", narrow.addr.rpartition(":")[2])
+        (tmp_path / "envoy.yaml").write_text(text)
+        program = Path(sys.executable).with_name("envoy")
+        words = [str(program), "-c", str(tmp_path / "envoy.yaml"), "--concurrency", "1", "-l",
+                 "off", "--disable-hot-restart"]  # fmt: skip
+        envoy = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            shares = _shares(port, admin, told)
+        finally:
+            envoy.terminate()
+            envoy.wait(PATIENCE)
+    wide_share, narrow_share = shares[wide.addr], shares[narrow.addr]
+    assert wide_share > 2 * narrow_share, dict(shares)
+
+
+def _shares(port: str, admin: str, told: bytes) -> Counter[str]:
+    """Send requests until Envoy has weighed; return how many each loader then got."""
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        grpc.channel_ready_future(channel).result(PATIENCE)
+        infer = channel.unary_unary(INFER)
+        over = threading.Event()
+
+        def client(_: int) -> None:
+            while not over.is_set():
+                infer(told, timeout=PATIENCE)
+
+        with ThreadPoolExecutor(6) as clients:
+            running = [clients.submit(client, number) for number in range(6)]
+            try:
+                began, before = _counts(admin), Counter[str]()
+                ends = time.monotonic() + PATIENCE
+                while time.monotonic() < ends:
+                    now = _counts(admin)
+                    if sum((now - began).values()) < 300:
+                        continue
+                    before, began = now - began, now
+                    if max(before.values()) > 2 * min(before.values()):
+                        break
+            finally:
+                over.set()
+                for one in running:
+                    one.result(PATIENCE)
+        return before
+
+
+def _counts(admin: str) -> Counter[str]:
+    told = httpx.get(f"http://127.0.0.1:{admin}/clusters?format=json", trust_env=False).json()
+    counts: Counter[str] = Counter()
+    for host in told["cluster_statuses"][0]["host_statuses"]:
+        where = host["address"]["socket_address"]
+        stats = {one["name"]: int(one.get("value", 0)) for one in host["stats"]}
+        counts[f"{where['address']}:{where['port_value']}"] = stats.get("rq_total", 0)
+    return counts
