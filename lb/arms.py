@@ -132,17 +132,21 @@ class PeakEwma:
 
 
 class _Weight:
-    """The weight of an instance by A58: what its last reports said, and since when they come."""
+    """The weight of an instance by A58: what its last reports said, and since when they come.
 
-    __slots__ = ("at", "began", "served", "weight")
+    `used` adds up the utilisation that was told with each of `looks` answers.
+    """
+
+    __slots__ = ("at", "began", "looks", "served", "used", "weight")
 
     def __init__(self, served: int, at: float) -> None:
         self.served = served
         self.began = self.at = at
-        self.weight = 0.0
+        self.weight = self.used = 0.0
+        self.looks = 0
 
 
-class OrcaWeighted(Unlearned):
+class OrcaWeighted:
     """Weighted round robin, weight = requests per second / (utilisation + errors): gRPC A58.
 
     Weights are brought up to date each second, begin after 10 s of reports, expire after 3 min;
@@ -170,6 +174,12 @@ class OrcaWeighted(Unlearned):
         heappush(self._queue, (due + period, number, entry, period))
         return entry
 
+    def ended(self, entry: Entry, _seconds: float, now: float, _good: bool, /) -> None:
+        """Take in the utilisation that goes with an answer."""
+        told = self._told(entry, now)
+        told.used += min(1.0, entry.load.running / entry.instance.best)
+        told.looks += 1
+
     def _update(self, pool: Pool, now: float) -> None:
         self._pool, self._updated = pool, now
         weights = [self._weight(entry, now) for entry in pool.members]
@@ -183,18 +193,23 @@ class OrcaWeighted(Unlearned):
             heappush(self._queue, (self._rng.random() * period, number, entry, period))
 
     def _weight(self, entry: Entry, now: float) -> float:
-        told = entry.note
-        if not isinstance(told, _Weight):
-            told = entry.note = _Weight(entry.load.served, now)
+        told = self._told(entry, now)
         if now - entry.seen > self._EXPIRES_S:
             return 0.0
         seconds = now - told.at
         if seconds >= self._UPDATE_S / 2:
             rate = (entry.load.served - told.served) / seconds
-            used = min(1.0, entry.load.running / entry.instance.best)
+            used = told.used / told.looks if told.looks else 0.0
             told.weight = rate / used if used > 0 and rate > 0 else told.weight
             told.served, told.at = entry.load.served, now
+            told.used, told.looks = 0.0, 0
         return told.weight if now - told.began >= self._BLACKOUT_S else 0.0
+
+    def _told(self, entry: Entry, now: float) -> _Weight:
+        told = entry.note
+        if not isinstance(told, _Weight):
+            told = entry.note = _Weight(entry.load.served, now)
+        return told
 
 
 class _Idle:

@@ -9,7 +9,7 @@ from lb.report import Live, Load
 # The last request counts for so much in the slot time, and the first ones for more.
 _SMOOTHING: Final = 1 / 128
 _LEAST_MS: Final = 0.001
-_FEW: Final = 8
+_FEW: Final = 16
 
 
 def usual_queue(best: int) -> int:

@@ -11,6 +11,7 @@ from schemas.wire import ReportControl
 
 KEEPALIVE: Final = 0.05
 GAP: Final = 0.005
+_LEAST_GAP: Final = 0.001
 _SLOWER: Final = 0.15
 _MOST: Final = 4
 _ERRORS: Final = 3
@@ -19,9 +20,9 @@ _ERRORS: Final = 3
 class Trigger:
     """Decides when the figures of a meter are worth a report, for one hub.
 
-    `gap`: least seconds between two reports; `keepalive`: longest silence; `threshold`: least
-    change in requests held, 0: half of the licences, from 2 to 4. A hub may set them anew. `paused`
-    by it, only the keep-alives go out.
+    `gap`: least seconds between two reports, less for who works in less than four times that;
+    `keepalive`: longest silence; `threshold`: least change in requests held, 0: half of the
+    licences, from 2 to 4. A hub may set them anew. `paused` by it, only the keep-alives go out.
     """
 
     def __init__(self, gap: float = GAP, keepalive: float = KEEPALIVE, threshold: int = 0) -> None:
@@ -29,6 +30,7 @@ class Trigger:
         self.keepalive = keepalive
         self.threshold = threshold
         self.paused = False
+        self._told_gap = False
         self._sent_at = 0.0
         self._used = 0
         self._best = 0
@@ -57,17 +59,23 @@ class Trigger:
 
     def due(self, meter: Meter) -> float:
         """Return when the next report is to go out, in seconds; what is past means at once."""
-        return self._sent_at + (self.gap if self.matters(meter) else self.keepalive)
+        return self._sent_at + (self._gap(meter) if self.matters(meter) else self.keepalive)
 
     def tune(self, control: ReportControl) -> None:
         """Take in a hub's wishes; zero means "as you were"."""
         if control.gap_ms:
-            self.gap = control.gap_ms / 1000
+            self.gap, self._told_gap = control.gap_ms / 1000, True
         if control.keepalive_ms:
             self.keepalive = control.keepalive_ms / 1000
         if control.threshold:
             self.threshold = control.threshold
         self.paused = control.pause
+
+    def _gap(self, meter: Meter) -> float:
+        """Return the gap: a report must not be older than what it tells of lasts."""
+        if self._told_gap or meter.service_ms <= 0:
+            return self.gap
+        return min(self.gap, max(_LEAST_GAP, meter.service_ms / 4000))
 
     def sent(self, meter: Meter, now: float) -> None:
         """Take in that the meter's figures of now were reported."""

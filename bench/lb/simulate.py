@@ -18,6 +18,8 @@ from lb.report import Report
 from schemas.errors import FULL, AseError
 
 WARM_S = 4.0
+# A58 knows nothing for its first ten seconds, and then has to work off what piled up.
+_LONGER_WARM_S = {"orca_wrr": 40.0}
 _PROBE_S = 0.0005
 _REFUSAL_S = 0.0005
 _PATIENCE_S = 60.0
@@ -67,7 +69,7 @@ class Simulation:
         self._cell = cell
         self._world = World()
         self._measured = Measured()
-        self._warm = int(WARM_S * cell.rate())
+        self._warm = int(_LONGER_WARM_S.get(cell.policy, WARM_S) * cell.rate())
         self._total = self._warm + requests
         self._begun = self._ended = 0
         self._schedule = arrivals(cell, seed)

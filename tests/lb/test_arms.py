@@ -54,6 +54,7 @@ def test_weights_are_rate_by_utilisation_after_the_blackout() -> None:
         for entry, rate, running in ((entries[0], 30, 1), (entries[1], 10, 1)):
             load = Load(entry.load.seq + 1, running=running, served=entry.load.served + rate)
             entry.take_in(entry.instance, load, 0, now)
+            policy.ended(entry, 0.01, now, True)
         return [policy.choose(pool, now, ()) for _ in range(400)]
 
     even = [second(float(now)).count(entries[0]) for now in range(1, 10)]

@@ -78,4 +78,4 @@ def test_a_report_is_of_its_moment() -> None:
 
 
 def test_as_many_wait_as_are_worked_on_and_at_least_a_few() -> None:
-    assert [usual_queue(best) for best in (1, 2, 3, 4, 8, 100)] == [8, 4, 3, 4, 8, 100]
+    assert [usual_queue(best) for best in (1, 2, 3, 4, 8, 100)] == [16, 8, 5, 4, 8, 100]

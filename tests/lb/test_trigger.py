@@ -85,6 +85,18 @@ def test_after_the_gap_when_it_matters_else_to_show_that_it_lives() -> None:
     assert trigger.due(meter) == pytest.approx(10.005)
 
 
+@pytest.mark.parametrize(("ms", "gap"), [(100.0, 0.005), (12.0, 0.003), (1.0, 0.001)])
+def test_who_works_fast_reports_sooner(ms: float, gap: float) -> None:
+    meter = Meter(4, lambda: None)
+    again(1, ms=ms)(meter)
+    trigger = Trigger()
+    trigger.sent(meter, 0.0)
+    take(2)(meter)
+    assert trigger.due(meter) == pytest.approx(gap)
+    trigger.tune(ReportControl(gap_ms=8))
+    assert trigger.due(meter) == pytest.approx(0.008), "the hub's wish stands above it"
+
+
 def test_a_hub_tunes_it() -> None:
     meter = Meter(100, lambda: None)
     trigger = Trigger()

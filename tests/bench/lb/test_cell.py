@@ -39,4 +39,4 @@ def test_the_rate_is_the_load_by_the_capacity(scenario: str) -> None:
 def test_ours_comes_with_the_loaders_of_the_product() -> None:
     assert cell("homogeneous", "ours", 16).limit == 8
     assert cell("homogeneous", "ours_unbounded", 16).limit == Cell().limit == 10_000
-    assert cell("public_grid", "ours", 16).limit == 9
+    assert cell("public_grid", "ours", 16).limit == 17
