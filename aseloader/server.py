@@ -12,7 +12,7 @@ from lb.orca import OrcaMeter
 from rpc.server import Call, Server, Unary
 from rpc.status import RpcError, Status
 from schemas.errors import FULL, AseError
-from schemas.wire import LoaderInput
+from schemas.wire import LoaderInput, ProbeReply
 
 SERVICES = ("ase.v1.Loader", "utils.XsfCall", "grpc.health.v1.Health", orca.SERVICE)
 
@@ -22,11 +22,13 @@ class LoaderServer:
 
     def __init__(self, engine: Engine, meter: Meter) -> None:
         self._engine = engine
+        self._meter = meter
         self._orca = orca.Orca(OrcaMeter(meter), time.monotonic)
         self._health = Health(SERVICES)
         self._addr = ""
         unary: dict[str, Unary] = {
             "/ase.v1.Loader/Infer": self._infer,
+            "/ase.v1.Loader/Probe": self._probe,
             "/utils.XsfCall/call": self._xsf,
             "/grpc.health.v1.Health/Check": self._health.check,
         }
@@ -65,6 +67,11 @@ class LoaderServer:
             raise RpcError(Status.RESOURCE_EXHAUSTED, str(error)) from error
         self._orca.trail(call)
         return output.SerializeToString()
+
+    async def _probe(self, _data: bytes, _call: Call) -> bytes:
+        rounds = max(1.0, (self._meter.used + 1) / self._meter.best)
+        latency = int(self._meter.service_ms * rounds * 1000)
+        return ProbeReply(in_flight=self._meter.used, latency_us=latency).SerializeToString()
 
     async def _xsf(self, data: bytes, call: Call) -> bytes:
         try:

@@ -10,9 +10,14 @@ from rpc.client import Channel
 from rpc.metadata import Metadata
 from rpc.status import RpcError, Status
 from schemas.errors import DEADLINE, FULL, LOST, UNREACHABLE, AseError, Fault
+from schemas.wire import ProbeReply
 
 # As a word of its own: a length in some other refusal may hold the digits too.
 _SAYS_FULL: Final = re.compile(rf"\b{FULL.code}\b")
+
+
+_PROBE: Final = "/ase.v1.Loader/Probe"
+_PROBE_S: Final = 0.1
 
 
 class Target(Protocol):
@@ -107,6 +112,23 @@ class GrpcCaller:
         target = attempt.target
         line = self._lines.get((target.addr, target.epoch)) or self._line(target)
         return LoaderCall(line, attempt, done)
+
+    def probe(self, target: Target, answer: Callable[[int, float], None]) -> None:
+        """Ask an instance how loaded it is; `answer` is told requests in flight, and seconds.
+
+        One that does not answer in time, or is not of ours, tells nothing.
+        """
+        if target.protocol != "native":
+            return
+        line = self._lines.get((target.addr, target.epoch)) or self._line(target)
+
+        def done(call: UnaryCall) -> None:
+            if call.error is None:
+                told = ProbeReply.FromString(call.message or b"")
+                answer(told.in_flight, told.latency_us / 1_000_000)
+
+        channel = line.channel
+        channel.begin(channel.head(_PROBE, self._metadata), b"", _PROBE_S, done)
 
     def _line(self, target: Target) -> _Line:
         ours = target.epoch != 0 and target.protocol == "native"

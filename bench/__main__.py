@@ -9,7 +9,7 @@ from typing import Any
 
 from bench import calls, gateway, idle, latency, layers, workers
 from bench.arms import ARMS
-from bench.lb import charts, micro, real, sim
+from bench.lb import charts, faults, micro, real, sim
 from bench.machine import describe
 from bench.workload import PAYLOADS
 
@@ -110,6 +110,9 @@ def _lb(parser: argparse.ArgumentParser) -> None:
     drawing = commands.add_parser("charts", help="the pictures of a grid, into bench/results")
     drawing.add_argument("file", help="what `sim --json` wrote")
     _common(drawing, lambda told: charts.run(told.file), charts.table)
+    failing = commands.add_parser("faults", help="how soon a death, a hang, a hub are noticed")
+    failing.add_argument("--rounds", type=int, default=5, help="times each (5)")
+    _common(failing, lambda told: faults.run(told.rounds), faults.table)
     _lb_real(commands.add_parser("real", help="the same through real processes, beside peers"))
 
 

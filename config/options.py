@@ -40,7 +40,7 @@ def option(
 
 
 POLICIES = (
-    "ours", "least_request", "p2c", "peak_ewma", "orca_wrr", "load", "loadMini", "poll",
+    "ours", "least_request", "p2c", "peak_ewma", "orca_wrr", "prequal", "load", "loadMini", "poll",
     "round_robin", "random",
 )  # fmt: skip
 _PORT = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"

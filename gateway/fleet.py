@@ -32,10 +32,6 @@ from schemas.document import DocumentError
 _logger = logging.getLogger("ase.lb")
 
 
-def _no_probe(_entry: Entry, _answer: Callable[[int, float], None]) -> None:
-    """Ask nobody: of the policies that can be chosen, none sends probes."""
-
-
 # What runs at an instance that is gone may still end well; no deadline is longer.
 GRACE_S = 3600.0
 
@@ -86,7 +82,7 @@ class Fleet:
             self.table.place(instance, clock())
             self._warn(instance)
         self.picker = Balancer(
-            self.table, policies(rng, _no_probe)[options.policy], clock=clock, rng=rng,
+            self.table, policies(rng, self._probe)[options.policy], clock=clock, rng=rng,
             later=asyncio.get_running_loop().call_later, most=options.waiting,
             on_health=_on_health,
         )  # fmt: skip
@@ -116,6 +112,9 @@ class Fleet:
         speaking = ("", contract.digest if contract else "")
         entries = self.table.service(service_id)
         return sum(e.state is State.UP and e.instance.digest in speaking for e in entries)
+
+    def _probe(self, entry: Entry, answer: Callable[[int, float], None]) -> None:
+        self._caller.probe(entry.instance, answer)
 
     def _changed(self, change: Change) -> None:
         if self._stopping:  # it is we who hang up

@@ -63,5 +63,7 @@ Duration = message("google.protobuf.Duration")
 OrcaLoadReport = message("xds.data.orca.v3.OrcaLoadReport")
 OrcaLoadReportRequest = message("xds.service.orca.v3.OrcaLoadReportRequest")
 
+ProbeReply = message("ase.v1.ProbeReply")
+
 HealthCheckRequest = message("grpc.health.v1.HealthCheckRequest")
 HealthCheckResponse = message("grpc.health.v1.HealthCheckResponse")

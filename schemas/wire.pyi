@@ -467,6 +467,16 @@ class OrcaLoadReportRequest(Message):
         request_cost_names: Iterable[str] | None = ...,
     ) -> None: ...
 
+class ProbeReply(Message):
+    in_flight: int
+    latency_us: int
+    def __init__(
+        self,
+        *,
+        in_flight: int = ...,
+        latency_us: int = ...,
+    ) -> None: ...
+
 class HealthCheckRequest(Message):
     service: str
     def __init__(

@@ -115,6 +115,6 @@ def test_reflection_tells_the_messages(channel: grpc.Channel) -> None:
     fields = pool.FindMessageTypeByName("protocol.LoaderInput").fields_by_name
     assert fields["sync_id"].number == 8
     service = pool.FindServiceByName("ase.v1.Loader")
-    assert [method.name for method in service.methods] == ["Infer", "Session"]
+    assert [method.name for method in service.methods] == ["Infer", "Session", "Probe"]
     with pytest.raises(KeyError):
         pool.FindMessageTypeByName("no.Such")

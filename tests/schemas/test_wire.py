@@ -50,6 +50,7 @@ NUMBERS = {
     "ase.v1.PickRequest": "svc=1 subsvc=2 nbest=3 exclude=4 key=5 gateway=6",
     "ase.v1.PickReply": "code=1 message=2 candidates=3",
     "ase.v1.Candidate": "addr=1 protocol=2 expected_ms=3 schema_digest=4",
+    "ase.v1.ProbeReply": "in_flight=1 latency_us=2",
     "xds.data.orca.v3.OrcaLoadReport": "cpu_utilization=1 mem_utilization=2 rps=3 request_cost=4 "
     "utilization=5 rps_fractional=6 eps=7 named_metrics=8 application_utilization=9",
     "xds.service.orca.v3.OrcaLoadReportRequest": "report_interval=1 request_cost_names=2",

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from config.options import POLICIES
 from tests.harness import PATIENCE, ROOT, Gateway, Hub, Loader, Process, body, held
 
 SPEC = "tests/wrappers/probe.py:Probe"
@@ -209,3 +210,23 @@ def test_what_is_measured_of_picking() -> None:
             found = re.search(rf"^{name} (\S+)$", hub_text, re.MULTILINE)
             assert found
             assert float(found[1]) > 0
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_policy_serves(policy: str) -> None:
+    """Two loaders, one of which dies: each policy uses both, and then goes on with the other."""
+    with (
+        Gateway("--lb-policy", policy) as gateway,
+        Loader(gateway.lb) as one,
+        Loader(gateway.lb) as two,
+    ):
+        for loader in (one, two):
+            gateway.joined(loader)
+        answers = [gateway.call() for _ in range(40)]
+        assert {answer.status_code for answer in answers} == {200}
+        assert {answer.headers["x-ase-instance"] for answer in answers} == {one.addr, two.addr}
+        one.end()
+        gateway.event("instance suspect", instance=one.addr)
+        answers = [gateway.call() for _ in range(20)]
+        assert {answer.status_code for answer in answers} == {200}
+        assert {answer.headers["x-ase-instance"] for answer in answers} == {two.addr}
