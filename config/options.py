@@ -156,6 +156,7 @@ class InstanceOptions:
     addr: str = option("", "host:port to call", form=ADDR)
     protocol: str = option("native", "how it is called", words=("native", "xsf"))
     total: int = option(1, "requests it takes at a time", least=1, most=10_000)
+    orca: float = option(0.0, "seconds between its ORCA reports; 0: it is not asked", least=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from lb.health import Standing
 from lb.hub import Hub, HubCounts
 from lb.life import Change, State
 from lb.report import Instance
+from lb.subscriber import OrcaSubscriber
 from lb.table import Table
 from lb.trust import Rules
 from lb.view import View, Vouchers
@@ -67,6 +68,8 @@ class Fleet:
         self._fleet_metrics = fleet_metrics
         self._closing: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._subscribers: list[OrcaSubscriber] = []
+        self._subscribing: list[asyncio.Future[None]] = []
         self._source: Source
         if counts is None:
             access = Access.of(options, base)
@@ -80,6 +83,10 @@ class Fleet:
                 "ase", told.service, told.addr, 0, told.protocol, "", told.total, told.total
             )  # fmt: skip
             self.table.place(instance, clock())
+            if told.orca:
+                self._subscribers.append(
+                    OrcaSubscriber(instance, told.orca, self.table, clock=clock, rng=rng)
+                )
             self._warn(instance)
         self.picker = Balancer(
             self.table, policies(rng, self._probe)[options.policy], clock=clock, rng=rng,
@@ -92,13 +99,14 @@ class Fleet:
 
         Raises OSError when the port cannot be had.
         """
+        self._subscribing = [asyncio.ensure_future(told.run()) for told in self._subscribers]
         return await self._source.start()
 
     async def stop(self) -> None:
         """Stop listening and close every connection to a loader."""
         self._stopping = True
         await self._source.stop()
-        for task in self._closing:
+        for task in (*self._closing, *self._subscribing):
             task.cancel()
         await self._caller.close()
 

@@ -66,7 +66,10 @@ class Ticket:
         entry.settle()
         balancer = self._balancer
         now = balancer.clock()
-        self._policy.ended(entry, now - self._began, now, fault is None and not given_up)
+        good = fault is None and not given_up
+        self._policy.ended(entry, now - self._began, now, good)
+        if good and entry.instance.feed is Feed.NONE:
+            entry.learn(now - self._began, now)
         balancer.ended(entry, fault, given_up, now)
 
     def __enter__(self) -> Self:

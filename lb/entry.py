@@ -175,8 +175,9 @@ class Entry:
             else:
                 pool.move(self, level)
 
-    def learn(self, seconds: float) -> None:
+    def learn(self, seconds: float, now: float) -> None:
         """Learn from an answer how long an instance takes that does not tell it itself."""
+        self.worked = now
         told = seconds * 1000
         old = self.load.service_ms or told
         smooth = old + (told - old) * _SMOOTHING

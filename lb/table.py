@@ -125,6 +125,17 @@ class Table:
         """Put an instance that does not report; it stays."""
         self._put(Entry(replace(instance, feed=Feed.NONE), Load(), State.UP, now), now)
 
+    def tell(self, instance: Instance, load: Load, now: float) -> None:
+        """Take in the load of an instance that was placed, told now and then by other means."""
+        entry = self._entries.get(instance.key)
+        if entry is not None and load.seq > entry.load.seq:
+            entry.take_in(entry.instance, load, -1, now)
+            entry.feed = Feed.AT_TIMES
+            service = self._services[instance.service]
+            entry.judge(service.fleet_ms, service.fleet_slots, self._ramp, now)
+            if self._heard is not None:
+                self._heard(entry)
+
     def apply(self, report: Report, now: float) -> list[Change]:
         """Take in a report. A stale one (same epoch, `seq` not higher) is dropped.
 

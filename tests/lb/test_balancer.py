@@ -337,6 +337,20 @@ def test_retries_have_a_budget() -> None:
     assert sum(fleet.balancer.may_retry() for _ in range(50)) == 10
 
 
+def test_of_static_instances_the_slower_gets_less() -> None:
+    fleet = Fleet(0)
+    for name in ("slow", "fast"):
+        fleet.table.place(Instance("ase", "ocr", f"{name}:1", total=100, best=4), 0.0)
+    for number in range(200):
+        ticket = fleet.balancer.acquire("ocr", "")
+        took = 0.1 if ticket.instance.addr == "slow:1" else 0.01
+        fleet.world.now = number * 0.2 + took
+        ticket.release()
+        fleet.table.expire(fleet.world.now)
+    told = {entry.instance.addr: entry.step for entry in fleet.table}
+    assert told["slow:1"] > 5 * told["fast:1"]
+
+
 def test_a_static_instance_counts_by_what_is_unanswered() -> None:
     fleet = Fleet(0)
     fleet.table.place(Instance("ase", "ocr", "s:1", total=2, best=2), 0.0)

@@ -140,12 +140,12 @@ def test_own_load_weighs_by_the_pace(slot: float, slots: int, step: int) -> None
 
 def test_who_does_not_report_is_learnt_from_answers() -> None:
     silent = entry(instance=Instance("ase", "ocr", "s:1", feed=Feed.NONE))
-    silent.learn(0.02)
+    silent.learn(0.02, 1.0)
     assert silent.load.service_ms == pytest.approx(20.0)
     for _ in range(100):
-        silent.learn(0.04)
+        silent.learn(0.04, 2.0)
     assert silent.load.service_ms == pytest.approx(40.0, rel=0.01)
-    assert silent.load.served == 101
+    assert (silent.load.served, silent.worked) == (101, 2.0)
 
 
 def test_untried_is_who_nobody_asked() -> None:

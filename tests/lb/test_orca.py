@@ -3,7 +3,8 @@
 import pytest
 
 from lb.meter import Meter
-from lb.orca import OrcaMeter
+from lb.orca import OrcaMeter, load_of
+from schemas.wire import OrcaLoadReport
 
 
 def test_utilisation_and_licences() -> None:
@@ -30,3 +31,35 @@ def test_rates_are_of_the_time_between_two_looks() -> None:
     assert orca.report(12.1).rps_fractional == 15.0, "too soon to say anew"
     assert orca.report(13.0).rps_fractional == 0.0
     assert told.named_metrics["ase.service_ms"] == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize(
+    ("report", "running", "queued"),
+    [
+        (OrcaLoadReport(application_utilization=0.5), 4, 0),
+        (OrcaLoadReport(application_utilization=1.5), 8, 4),
+        (OrcaLoadReport(cpu_utilization=0.25), 2, 0),
+        (OrcaLoadReport(application_utilization=0.5, cpu_utilization=0.9), 4, 0),
+        (OrcaLoadReport(), 0, 0),
+        (OrcaLoadReport(application_utilization=float("nan")), 0, 0),
+        (OrcaLoadReport(application_utilization=-1.0), 0, 0),
+        (OrcaLoadReport(application_utilization=1e300), 0, 0),
+        (
+            OrcaLoadReport(cpu_utilization=0.9, named_metrics={"ase.running": 3, "ase.queued": 2}),
+            3,
+            2,
+        ),
+    ],
+    ids=range(9),
+)
+def test_others_reports_are_read(report: OrcaLoadReport, running: int, queued: int) -> None:
+    told = load_of(report, 8, 1)
+    assert (told.running, told.queued, told.held) == (running, queued, None)
+
+
+def test_ours_read_back() -> None:
+    meter = Meter(8, lambda: None, best=4)
+    for _ in range(6):
+        meter.take("g")
+    told = load_of(OrcaMeter(meter).report(1.0), 8, 1)
+    assert (told.running, told.queued) == (4, 2)

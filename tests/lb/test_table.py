@@ -206,6 +206,20 @@ def test_what_is_usual_is_found_anew_as_time_passes() -> None:
     assert entry.slot_ms == 20.0, "of a newcomer the fleet's is thought"
 
 
+def test_who_was_placed_may_be_told_of_by_other_means() -> None:
+    table = Table()
+    instance = Instance("ase", "ocr", "s:1", total=4, best=4)
+    table.place(instance, 0.0)
+    (entry,) = table
+    table.tell(instance, Load(1, running=3), 1.0)
+    assert (entry.queue(), entry.feed, entry.instance.feed) == (3, Feed.AT_TIMES, Feed.NONE)
+    table.tell(instance, Load(1, running=0), 2.0)
+    assert entry.queue() == 3, "a stale one"
+    table.fade(instance.key)
+    assert (entry.queue(), entry.feed) == (0, Feed.NONE)
+    assert table.expire(1e6) == [], "it stays"
+
+
 def test_when_the_hub_is_away_only_own_counts_are_left() -> None:
     table = Table("g", silence=None)
     table.apply(Report(ONE, Load(1)), 0.0)

@@ -15,6 +15,7 @@ import grpc
 import httpx
 import pytest
 
+from aseloader import declare
 from rpc.client import Channel
 from schemas.wire import (
     Duration,
@@ -22,9 +23,11 @@ from schemas.wire import (
     MetaDesc,
     OrcaLoadReport,
     OrcaLoadReportRequest,
+    Payload,
 )
-from tests.harness import PATIENCE, Loader
+from tests.harness import PATIENCE, Gateway, Loader
 from tests.wire.test_faults import dead_address
+from tests.wrappers.probe import Probe
 
 INFER = "/ase.v1.Loader/Infer"
 STREAM = "/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics"
@@ -73,6 +76,27 @@ def test_in_band_it_is_in_the_trailers_but_for_gateways_of_ours(
     if not gateway:
         told = OrcaLoadReport.FromString(bytes(trailers["endpoint-load-metrics-bin"]))  # type: ignore[arg-type]
         assert told.named_metrics["ase.total"] == 2
+
+
+def test_a_gateway_reads_the_orca_of_who_does_not_report(loader: Loader, tmp_path: Path) -> None:
+    """The loader reports to nobody; somebody else keeps it busy, and the gateway sees that."""
+    schemas = tmp_path / "schemas"
+    schemas.mkdir()
+    (schemas / "schema_probe.json").write_bytes(declare.schema(Probe))
+    told = f"{{service: probe, addr: '{loader.addr}', total: 2, orca: 0.1}}"
+    (tmp_path / "ase.yaml").write_text(f"schemas: schemas\ninstances:\n  - {told}\n")
+    busy = LoaderInput(state=LoaderInput.ONCE, params={"act": "hold"}, pl=[
+        Payload(meta=MetaDesc(name="text", dataType=0), data=b"x")
+    ]).SerializeToString()  # fmt: skip
+    with Gateway("-c", str(tmp_path / "ase.yaml")) as gateway:
+        assert gateway.call().status_code == 200
+        with grpc.insecure_channel(loader.addr) as channel:
+            holding = channel.unary_unary(INFER).future(busy)
+            while gateway.state()[0]["foreign"] != 1:
+                pass
+            holding.cancel()
+            while gateway.state()[0]["foreign"] != 0:
+                pass
 
 
 ENVOY = """
