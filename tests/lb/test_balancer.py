@@ -341,10 +341,9 @@ def test_of_static_instances_the_slower_gets_less() -> None:
     fleet = Fleet(0)
     for name in ("slow", "fast"):
         fleet.table.place(Instance("ase", "ocr", f"{name}:1", total=100, best=4), 0.0)
-    for number in range(200):
+    for _ in range(400):
         ticket = fleet.balancer.acquire("ocr", "")
-        took = 0.1 if ticket.instance.addr == "slow:1" else 0.01
-        fleet.world.now = number * 0.2 + took
+        fleet.world.now += 0.1 if ticket.instance.addr == "slow:1" else 0.01
         ticket.release()
         fleet.table.expire(fleet.world.now)
     told = {entry.instance.addr: entry.step for entry in fleet.table}
