@@ -3,6 +3,7 @@
 `python -m bench.product` builds it where it is not built yet, and prints the folder.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -20,6 +21,13 @@ def installed() -> Path:
     A folder is kept for each state of the sources. Raises CalledProcessError with what was said.
     """
     folder = ROOT / "build" / "compiled" / _digest()
+    with (ROOT / "setup.py").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes second waits for the first
+        _build(folder)
+    return folder
+
+
+def _build(folder: Path) -> None:
     if not folder.exists():
         print("compiling the product; this takes a minute, once", file=sys.stderr)
         shutil.rmtree(
@@ -30,7 +38,6 @@ def installed() -> Path:
         env = {**os.environ, "ASE_COMPILE": "1"}
         subprocess.run([sys.executable, *words], env=env, check=True, stdout=sys.stderr)
         part.rename(folder)
-    return folder
 
 
 def environment(folder: Path) -> dict[str, str]:

@@ -42,7 +42,7 @@ def test_a_seed_says_the_same_twice() -> None:
 def test_who_knows_more_waits_less() -> None:
     """Not a proof of anything but that arms are what they are called."""
     waits = {
-        policy: mean(simulate(cell("homogeneous", policy, 16), 1, 8000).waits)
+        policy: mean(simulate(cell("homogeneous", policy, 16), 1, 5000).waits)
         for policy in ("central", "oracle", "ours", "least_request", "random")
     }
     assert sorted(waits, key=waits.__getitem__) == list(waits)
