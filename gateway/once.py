@@ -20,6 +20,7 @@ from schemas.errors import (
     FULL,
     INTERNAL,
     LOST,
+    NO_INSTANCE,
     NO_SERVICE,
     NO_SUB_SERVICE,
     AseError,
@@ -151,9 +152,13 @@ def _called(
         try:
             place = yield from _placed(contract, tried, first, until, record, parts)
         except AseError as error:
-            raise first or error from None
+            told = error.fault is NO_INSTANCE or error.fault is FULL
+            raise (first if told and first is not None else error) from None
         if first is not None:
             record.retried += (first.fault.name,)
+        if parts.clock() - record.received >= contract.deadline:
+            place.unused()
+            raise AseError(DEADLINE)
         try:
             with place as held:
                 call = yield _attempt(contract, held.instance, frame, record, parts)
@@ -196,7 +201,5 @@ def _attempt(
     now = parts.clock()
     record.began(instance.addr, now)
     left = contract.deadline - (now - record.received)
-    if left <= 0:
-        raise AseError(DEADLINE)
     handle = record.sid if not record.retried else parts.new_id()
     return Attempt(instance, frame, handle, left)

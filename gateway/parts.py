@@ -16,6 +16,9 @@ class Place(Protocol):
     def instance(self) -> Any:
         """Return the instance; `addr` names it."""
 
+    def unused(self) -> None:
+        """Give the place back, when nothing was sent."""
+
 
 class Pending(Protocol):
     """Something under way: a call, or the wait for a place."""

@@ -72,6 +72,15 @@ class Ticket:
             entry.learn(now - self._began, now)
         balancer.ended(entry, fault, given_up, now)
 
+    def unused(self) -> None:
+        """Give the place back: nothing was sent, so it tells nothing of the instance."""
+        if self._given_back:
+            return
+        self._given_back = True
+        self._entry.inflight -= 1
+        self._entry.settle()
+        self._balancer.unused(self._entry)
+
     def __enter__(self) -> Self:
         return self
 
@@ -200,7 +209,9 @@ class Balancer:
         policy = self._policies.get(service_id)
         if policy is None:
             policy = self._policies[service_id] = self._new_policy()
-        entry = policy.choose(pool, now, exclude)
+        entry = pool.trial(now) if pool.trials and not exclude else None
+        if entry is None:
+            entry = policy.choose(pool, now, exclude)
         if entry is None:
             others = " that speaks the active schema" if self._table.service(service_id) else ""
             raise AseError(NO_INSTANCE, f"no live instance of service {service_id!r}{others}")
@@ -234,6 +245,14 @@ class Balancer:
             line = self._lines.get(entry.instance.service)
             if line is not None:
                 line.room()
+
+    def unused(self, entry: Entry, /) -> None:
+        """Take in that a place was given back that nothing was sent to."""
+        if entry.health.standing is Standing.TRIED:
+            self._table.renew(entry.instance.service)
+        line = self._lines.get(entry.instance.service)
+        if line is not None:
+            line.room()
 
     def _heard(self, entry: Entry) -> None:
         """Take in that an instance joined or reported: there may be room for who waits.

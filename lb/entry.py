@@ -49,13 +49,14 @@ class Entry:
     was first heard of, `worked` when it last was told to have served, `full_until` until when a
     refusal counts. What the pick reads: `slot_ms` (how long a licence is held there), `slots`
     (licences that are counted on), `limit` (requests it takes at most), `step` and `level` (of own
-    load). `note` is the policy's.
+    load). `note` is the policy's. `promised`: times it was told to who asks for addresses, since it
+    last reported.
     """
 
     __slots__ = (
         "asked", "born", "cold", "feed", "foreign", "full_until", "ghosts", "health", "inflight",
-        "instance", "level", "limit", "load", "note", "pool", "reason", "seen", "since", "slot_ms",
-        "slots", "spot", "state", "step", "worked",
+        "instance", "level", "limit", "load", "note", "pool", "promised", "reason", "seen", "since",
+        "slot_ms", "slots", "spot", "state", "step", "worked",
     )  # fmt: skip
 
     def __init__(self, instance: Instance, load: Load, state: State, now: float) -> None:
@@ -67,7 +68,7 @@ class Entry:
         self.worked = self.full_until = 0.0
         self.feed = instance.feed
         self.cold = instance.feed is not Feed.NONE and load.served == 0
-        self.foreign = self.inflight = self.ghosts = self.asked = 0
+        self.foreign = self.inflight = self.ghosts = self.asked = self.promised = 0
         self.health = Health()
         self.slot_ms = load.service_ms
         self.slots = instance.best
@@ -131,6 +132,7 @@ class Entry:
         if load.served != self.load.served:
             self.worked = now
         self.instance, self.load, self.seen, self.feed = instance, load, now, instance.feed
+        self.promised = 0
         self.foreign = max(0, load.running + load.queued - (self.inflight if held < 0 else held))
         if self.ghosts:
             self.ghosts = min(self.ghosts, max(0, held - self.inflight))
@@ -161,8 +163,8 @@ class Entry:
             else:
                 part = _RAMP_FROM + (1 - _RAMP_FROM) * age / ramp
                 self.slots = max(1, int(instance.best * part))
-        pace = slot_ms * fleet_slots / (fleet_ms * self.slots)
-        self.step = min(_MAX_STEP, max(1, round(_STEP * pace)))
+        pace = _STEP * slot_ms * fleet_slots / (fleet_ms * self.slots)
+        self.step = max(1, round(pace)) if pace < _MAX_STEP else _MAX_STEP
         self.settle()
 
     def settle(self) -> None:

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 from lb.entry import Entry
 from lb.life import Change, Event, State
-from lb.report import PROTOCOLS, Instance, Key
+from lb.report import PROTOCOLS, Feed, Instance, Key
 from lb.table import Table
 from schemas import wire
+
+_MOST_MS = 2**32 - 1
 
 
 class Follower:
@@ -36,7 +38,9 @@ class Follower:
             self.touched(entry.instance)
 
     def touched(self, instance: Instance) -> None:
-        """Note that an instance or its figures changed."""
+        """Note that an instance or its figures changed; who was placed here is nobody else's."""
+        if instance.feed is Feed.NONE:
+            return
         if self._services and instance.service not in self._services:
             return
         self._dirty.add(instance.key)
@@ -119,5 +123,5 @@ def _load(entry: Entry, number: int, gateway: str, now: float) -> wire.Load:
         served_total=load.served,
         error_total=load.errors,
         rejected_total=load.rejected,
-        age_ms=int((now - entry.seen) * 1000),
+        age_ms=min(int(max(0.0, now - entry.seen) * 1000), _MOST_MS),
     )

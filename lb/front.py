@@ -32,7 +32,6 @@ class Front:
         self._rules = rules
         self._policy = policy
         self._wall_ns = wall_ns
-        self._received: dict[str, int] = {}
         self._turn = 0
 
     def unary(self) -> dict[str, Unary]:
@@ -60,6 +59,7 @@ class Front:
             case "setServer":
                 self._report(params, call, reply)
             case "getServer":
+                self._check(call)
                 self._turn += 1
                 found = original.servers(params, self._table, self._policy, self._turn)
                 reply.data.extend(XsfData(data=one) for one in found)
@@ -80,7 +80,6 @@ class Front:
                 if instance.addr in self._hub.blocked:
                     raise AseError(BLOCKED)
                 self._hub.admit_once(report, call)
-                self._received[instance.addr] = report.load.seq
             except (AseError, RefusedError) as error:
                 failed.append((instance.service, error))
         if not failed:
@@ -92,6 +91,13 @@ class Front:
             return
         reply.code = -1
         reply.error_info = ";".join(f"{service}: {why}" for service, why in failed)
+
+    def _check(self, call: Call) -> None:
+        """Let only those ask who may watch."""
+        try:
+            self._rules.check_token(call.metadata)
+        except RefusedError as error:
+            raise AseError(NOT_ALLOWED, str(error)) from None
 
     def _force(self, params: Mapping[str, str], call: Call) -> str:
         try:
@@ -131,7 +137,11 @@ class Front:
             case "query" if str(query.get("down", "")) == "1":
                 return json.dumps([self._gone(*one) for one in self._hub.abnormal()])
             case "query":
-                return original.monitor(query, self._table, self._received)
+                try:
+                    self._check(call)
+                except AseError as error:
+                    return _bad(str(error))
+                return original.monitor(query, self._table)
         return _bad("cmd must be health, status or query")
 
     def _gone(self, age: float, service: str, addr: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from random import Random
 
 from google.protobuf.message import DecodeError
@@ -12,10 +13,10 @@ from google.protobuf.message import DecodeError
 from lb.follower import Follower
 from lb.life import Change, Event, State
 from lb.pick import rank
-from lb.report import PROTOCOLS, Instance, Key, Report, ReportError, read
+from lb.report import PROTOCOLS, Instance, Key, Live, Report, ReportError, read
 from lb.table import Table
 from lb.trigger import KEEPALIVE
-from lb.trust import Lives, Rate, Refusal, RefusedError, Rules
+from lb.trust import Rate, Refusal, RefusedError, Rules
 from rpc.server import Call, Stream, Unary
 from rpc.status import RpcError, Status
 from schemas import document
@@ -93,7 +94,6 @@ class Hub:
         self._keepalive = keepalive
         self._frame_gap = frame_gap
         self._followers: set[Follower] = set()
-        self._lives = Lives()
         # Whose reports count: after a reconnect, the end of the old stream says nothing.
         self._streams: dict[Key, object] = {}
         self._rates: dict[Key, Rate] = {}
@@ -114,10 +114,14 @@ class Hub:
 
     async def sweep(self, period: float = 0.02) -> None:
         """Let time pass over the table, for ever."""
+        then = self._clock()
         while True:
             await asyncio.sleep(period)
+            now = self._clock()
+            self._table.excuse(now - then - period)
+            then = now
             try:
-                self._tell(self._table.expire(self._clock()))
+                self._tell(self._table.expire(now))
             except Exception:
                 _logger.exception("sweep failed by a fault of ours; it goes on")
 
@@ -134,19 +138,21 @@ class Hub:
         try:
             async for data in requests:
                 report = self._admit(data, last, call)
-                if last is not None and not rate.take(self._clock()):
+                fits = rate.take(self._clock()) or report.load.live is not Live.UP
+                if last is not None and not fits:
                     self._counts.refused(Refusal.RATE)
                     yield self._slowed(report).SerializeToString()
                     continue
-                self._own(report, me, first=last is None)
+                first = last is None
+                self._own(report, me, first=first)
+                last = report  # whatever comes now, the end of the stream counts
                 self._take_in(report)
                 wish = self._wish()
-                if last is None or wish != tuned:
+                if first or wish != tuned:
                     tuned = wish
                     answer = ReportControl(seq=report.load.seq)
                     answer.MergeFrom(wish)
                     yield answer.SerializeToString()
-                last = report
         except ReportError as error:
             refused = (Refusal.BOUNDS, str(error))
         except RefusedError as error:
@@ -171,8 +177,14 @@ class Hub:
             self._rules.check_address(report.instance.addr, call.peer)
             known = self._table.get(key)
             if known is None:
+                if report.load.live is Live.DOWN:
+                    return
                 self._check_room()
-                self._rates.pop(key, None)
+            elif key in self._streams:
+                raise RefusedError(Refusal.ADDRESS, "addr: a loader reports it by a stream")
+            else:  # a clock that was set back must not make a report look old
+                seq = max(report.load.seq, known.load.seq + 1)
+                report = replace(report, load=replace(report.load, seq=seq))
             if not self._rates.setdefault(key, Rate(self._rules.most_rate)).take(self._clock()):
                 raise RefusedError(Refusal.RATE, "too many reports")
         except RefusedError as error:
@@ -195,12 +207,10 @@ class Hub:
 
     def _take_in(self, report: Report) -> None:
         known = self._table.get(report.instance.key)
-        if known is not None and known.instance.epoch == report.instance.epoch:
-            if report.load.seq <= known.load.seq:
-                self._counts.refused(Refusal.STALE)
-                return
-        elif known is not None:
-            self._lives.end(report.instance.key, known.instance.epoch)
+        same = known is not None and known.instance.epoch == report.instance.epoch
+        if same and known is not None and report.load.seq <= known.load.seq:
+            self._counts.refused(Refusal.STALE)
+            return
         self._counts.reports += 1
         self._tell(self._table.apply(report, self._clock()))
         for follower in self._followers:
@@ -307,14 +317,18 @@ class Hub:
         if last is None:
             self._rules.check_token(call.metadata, instance.service)
             self._rules.check_address(instance.addr, call.peer)
-            self._lives.check(instance.key, instance.epoch)
-        elif instance.key != last.instance.key:
-            raise ReportError("svc, subsvc, addr: must stay the same within a stream")
+            if self._table.is_over(instance.key, instance.epoch):
+                words = "instance_epoch: of an earlier life; choose a new one at each start"
+                raise RefusedError(Refusal.EARLIER_LIFE, words)
+        elif (instance.key, instance.epoch) != (last.instance.key, last.instance.epoch):
+            raise ReportError("svc, subsvc, addr, epoch: must stay the same within a stream")
+        elif instance.digest != last.instance.digest:
+            raise ReportError("schema_digest: must stay the same within a stream")
         if instance.addr in self.blocked:
             raise RefusedError(Refusal.ADDRESS, f"addr: {instance.addr} was forced offline")
         if self._table.get(instance.key) is None:
             self._check_room()
-        if report.document:
+        if report.document and last is None:
             self._learn(report)
         return report
 
@@ -354,7 +368,10 @@ class Hub:
                     follower.left(change)
                 else:
                     follower.touched(change.instance)
-            self._on_change(change)
+            try:
+                self._on_change(change)
+            except Exception:
+                _logger.exception("a change was not taken in by a fault of ours; it goes on")
 
     def _note(self, change: Change) -> None:
         """Note who went without a farewell, as the original's monitor tells it."""

@@ -10,10 +10,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from schemas.errors import FULL, AseError
+from schemas.errors import DEADLINE, FULL, AseError
 
 # A request that waits looks for room by itself so often, in seconds.
 AGAIN_S: Final = 0.01
+_ALL_THE_WHILE: Final = "every instance is full, and was all the while"
 
 
 class Timer(Protocol):
@@ -117,11 +118,13 @@ class Line:
         while self._waiters:
             first = self._waiters[0]
             try:
+                if first.until <= self._clock():
+                    raise AseError(DEADLINE)
                 result = self._acquire(first.digest)
             except AseError as error:
                 if error.fault is FULL:
                     return
-                result = error
+                result = error if error.fault is not DEADLINE else AseError(FULL, _ALL_THE_WHILE)
             self._waiters.popleft()
             first.end(result)
 
@@ -131,7 +134,7 @@ class Line:
         def look() -> None:
             if waiter.until - self._clock() <= 0:
                 self.leave(waiter)
-                waiter.end(AseError(FULL, "every instance is full, and was all the while"))
+                waiter.end(AseError(FULL, _ALL_THE_WHILE))
                 return
             self._look_later(waiter)
             if self._waiters[0] is waiter:

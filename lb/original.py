@@ -89,8 +89,8 @@ def servers(params: Mapping[str, str], table: Table, policy: str, turn: int) -> 
         chosen = sorted(entries, key=_idle, reverse=True)[:nbest]
     else:
         chosen = rank(entries)[:nbest]
-    if policy != "poll":
-        chosen[0].foreign += 1  # until its next report, which tells of the request
+    if policy != "poll" and chosen[0].feed is not Feed.NONE:
+        chosen[0].promised += 1  # until its next report, which tells of the request
     return [entry.instance.addr.encode() for entry in chosen]
 
 
@@ -111,11 +111,8 @@ def offline(params: Mapping[str, str], blocked: set[str]) -> str:
     raise AseError(BAD_FORCE)
 
 
-def monitor(query: Mapping[str, Any], table: Table, received: Mapping[str, int]) -> str:
-    """Return the JSON that `query` of the ToolBox answers: the nodes of a service, or of all.
-
-    `received` has the time of the last report of an address, in nanoseconds.
-    """
+def monitor(query: Mapping[str, Any], table: Table) -> str:
+    """Return the JSON that `query` of the ToolBox answers: the nodes of a service, or of all."""
     svc, subsvc = str(query.get("svc", "")), str(query.get("subsvc", ""))
     services: dict[str, Any] = {}
     for entry in table:
@@ -125,7 +122,7 @@ def monitor(query: Mapping[str, Any], table: Table, received: Mapping[str, int])
         nodes = services.setdefault(instance.service, {"AddrMap": {}})["AddrMap"]
         nodes[instance.addr] = {
             "Addr": instance.addr,
-            "Timestamp": received.get(instance.addr, 0),
+            "Timestamp": entry.load.seq if instance.feed is Feed.AT_TIMES else 0,
             "BestInst": instance.best,
             "IdleInst": _idle(entry),
             "TotalInst": instance.total,
@@ -151,7 +148,7 @@ def _found(params: Mapping[str, str], table: Table) -> list[Entry]:
 
 
 def _idle(entry: Entry) -> int:
-    return entry.instance.total - entry.queue()
+    return entry.instance.total - entry.queue() - entry.promised
 
 
 def _figures(entry: Entry) -> str:

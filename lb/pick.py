@@ -33,16 +33,9 @@ class OwnFirst(Unlearned):
         self.by_report = self.by_own = 0
 
     def choose(self, pool: Pool, now: float, exclude: Collection[str], /) -> Entry | None:
-        """Return the least expected delay of four drawn.
-
-        Who is to be tried, a newcomer or one whose ejection is over, is returned first.
-        """
+        """Return the least expected delay of four drawn."""
         if exclude:
             return self._another(pool, now, exclude)
-        if pool.trials:
-            trial = self._trial(pool)
-            if trial is not None:
-                return trial
         members = pool.members
         size = len(members)
         if size < 2:
@@ -83,14 +76,6 @@ class OwnFirst(Unlearned):
             return False
         age = (now - entry.seen) * 1000
         return self._rng.random() < exp(-age / max(entry.slot_ms, 0.001))
-
-    def _trial(self, pool: Pool) -> Entry | None:
-        """Return who is to be tried; a newcomer that another gateway asked meanwhile is not new."""
-        while pool.trials:
-            entry = pool.trials.pop()
-            if entry.pool is None or entry.is_untried():
-                return entry
-        return None
 
     def _further(self, pool: Pool, best: Entry, least: float, now: float) -> Entry:
         """Return one with room, of a few more; or the best of those that have none."""

@@ -37,11 +37,12 @@ class Pool:
 
         Those that drain get nothing. Those that could not be reached, or whose report stream broke,
         get something only while nobody else is there: neither need be a dead loader. Those ejected
-        for their answers stand aside, unless they are more than the others.
+        for their answers, or with a broken stream, stand aside, unless they are more than the rest.
         """
         good: list[Entry] = []
         out: list[Entry] = []
         lost: list[Entry] = []
+        cut: list[Entry] = []
         for entry in entries:
             if entry.instance.digest not in ("", self.digest) or entry.state is State.DRAINING:
                 continue
@@ -51,19 +52,37 @@ class Pool:
             if health.standing is Standing.EJECTED:
                 self.until = min(self.until, health.until)
             if entry.state is State.SUSPECT and not entry.is_only_silent():
-                lost.append(entry)
+                cut.append(entry)
             elif health.standing is Standing.IN:
                 good.append(entry)
             elif health.standing is Standing.TRIED:
-                self.trials.append(entry)
+                if not entry.inflight:  # one is under way
+                    self.trials.append(entry)
             else:
                 (lost if health.reason is Sign.UNREACHABLE else out).append(entry)
         self.panic = len(out) > len(good)
         if self.panic:
             good += out
+        if len(cut) > len(good) + len(self.trials):  # more likely a hub's fault than theirs
+            good += cut
+        else:
+            lost += cut
         for entry in good or self.trials or lost:
             self._add(entry)
         self.trials += [entry for entry in good if entry.is_untried()]
+
+    def trial(self, now: float) -> Entry | None:
+        """Return who gets this request whatever the policy says: it is to be tried, once.
+
+        One without room waits for its turn; a newcomer that others asked meanwhile is not new.
+        """
+        for number, entry in enumerate(self.trials):
+            if entry.health.standing is Standing.TRIED:
+                if entry.has_room(now):
+                    return self.trials.pop(number)
+            elif entry.is_untried():
+                return self.trials.pop(number)
+        return None
 
     def clear(self) -> None:
         """Let go of everyone."""

@@ -14,8 +14,10 @@ from schemas.wire import LoadReport
 MAX_TOTAL = 10_000
 MAX_QUEUE = 1_000_000
 MAX_SERVICE_MS = 3_600_000
+MAX_HOLDERS = 1_024
+_LEAST_MS = 0.001
 _ADDR = re.compile(
-    r"(?:\[[0-9a-fA-F:.%]{2,64}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?):(\d{1,5})"
+    r"(?:\[[0-9a-fA-F:.%]{2,64}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?):([1-9]\d{0,4})"
 )
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"(?:[0-9a-f]{64})?")
@@ -123,7 +125,7 @@ def read(wire: LoadReport) -> Report:
         live=Live(wire.live),
         running=wire.running,
         queued=wire.queued,
-        service_ms=wire.service_ms,
+        service_ms=max(wire.service_ms, _LEAST_MS) if wire.service_ms else 0.0,
         served=wire.served_total,
         errors=wire.error_total,
         rejected=wire.rejected_total,
@@ -185,5 +187,7 @@ def _check(wire: LoadReport) -> None:
         raise ReportError(f"running, queued: must be at most {MAX_QUEUE}")
     if not 0 <= wire.service_ms <= MAX_SERVICE_MS:
         raise ReportError(f"service_ms: must be milliseconds, 0 to {MAX_SERVICE_MS}")
+    if len(wire.held) > MAX_HOLDERS:
+        raise ReportError(f"held: must name at most {MAX_HOLDERS} gateways")
     if not _DIGEST.fullmatch(wire.schema_digest):
         raise ReportError("schema_digest: must be a sha256 in lower-case hex, or empty")

@@ -134,9 +134,10 @@ class _Stream:
             wait = self._trigger.due(self._meter) - self._clock()
             if wait <= 0:
                 return
-            if self._matters.is_set():
+            if self._matters.is_set() and self._trigger.matters(self._meter):
                 await asyncio.sleep(wait)  # the gap
                 return
+            self._matters.clear()  # what had changed has changed back
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._matters.wait()

@@ -7,12 +7,15 @@ from typing import Final
 
 from lb.entry import Entry
 from lb.life import BY_LIVE, TRANSITIONS, Change, Event, State
+from lb.lives import Lives
 from lb.pool import Pool
 from lb.report import Feed, Instance, Key, Load, Report
 
 # Medians are found anew so often (seconds), and whenever one of a few instances joins.
 _LOOK_S: Final = 0.25
 _FEW: Final = 16
+# Who sweeps later than this was held up itself.
+_STALL_S: Final = 0.5
 
 
 class _Service:
@@ -69,6 +72,7 @@ class Table:
         self._services: dict[str, _Service] = {}
         self._looked = 0.0
         self.told = Told()
+        self._lives = Lives()
         self._heard: Callable[[Entry], None] | None = None
 
     def __iter__(self) -> Iterator[Entry]:
@@ -84,6 +88,21 @@ class Table:
         """
         if self._silence is not None:
             self._silence = max(self._silence, 3 * keepalive)
+            self._ttl = max(self._ttl, 2 * self._silence)
+
+    def is_over(self, key: Key, epoch: int) -> bool:
+        """Return whether an instance lives in another epoch now, that followed this one.
+
+        One of which nobody knows anything better may come back.
+        """
+        entry = self._entries.get(key)
+        return entry is not None and entry.state is State.UP and self._lives.is_over(key, epoch)
+
+    def excuse(self, late: float) -> None:
+        """Take in that we stood still for so many seconds: nobody's silence was theirs."""
+        if late > _STALL_S:
+            for entry in self._entries.values():
+                entry.seen += late
 
     def listen(self, heard: Callable[[Entry], None]) -> None:
         """Let `heard` be told of each entry that joined or took in a report."""
@@ -160,14 +179,17 @@ class Table:
             entry.judge(service.fleet_ms, service.fleet_slots, self._ramp, now)
             if not same:
                 self.renew(instance.service)
-            changes = self._move(entry, event, now)
+            moved = self._move(entry, event, now)
             if self._heard is not None:
                 self._heard(entry)
-            return changes
+            return moved
         after = TRANSITIONS.get((State.GONE, event))
-        if after is None:
+        if after is None or self.is_over(key, instance.epoch):
             return []
-        changes = [] if entry is None else self._drop(entry, Event.REPLACED)
+        changes: list[Change] = []
+        if entry is not None:
+            self._lives.end(key, entry.instance.epoch)
+            changes = self._drop(entry, Event.REPLACED)
         fresh = Entry(instance, load, after, now)
         fresh.reason = event
         fresh.ghosts = max(0, held)  # it was here before: what is ours there runs on
@@ -207,8 +229,9 @@ class Table:
             age = now - entry.seen
             if self._silence is not None:
                 quiet = self._silence if feed is Feed.LIVE else self._ttl / 2
-                if age > quiet:
+                if age > quiet and entry.state is not State.SUSPECT:
                     changes += self._move(entry, Event.SILENT, now)
+                    continue
             silent = entry.reason is Event.SILENT
             if (age if silent else now - entry.since) > self._ttl:
                 changes += self._move(entry, Event.EXPIRED, now)

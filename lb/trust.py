@@ -4,7 +4,6 @@ Loaders are half trusted: they may lie about their load, not about who they are.
 "reliability" 4.6.
 """
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -17,12 +16,9 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-from typing import Final
 
 from config.options import LbOptions, ServiceOptions
-from lb.report import Key, Report
-
-_LIVES: Final = 8
+from lb.report import Report
 
 
 class Refusal(Enum):
@@ -146,28 +142,6 @@ class Rate:
             return False
         self._left -= 1
         return True
-
-
-class Lives:
-    """The epochs that addresses had before: what reports again from one of them is a replay."""
-
-    def __init__(self, most: int = 10_000) -> None:
-        self._most = most
-        self._ended: dict[Key, deque[int]] = {}
-
-    def end(self, key: Key, epoch: int) -> None:
-        """Take in that a life was followed by another."""
-        ended = self._ended.pop(key, None) or deque(maxlen=_LIVES)
-        ended.append(epoch)
-        self._ended[key] = ended
-        if len(self._ended) > self._most:
-            del self._ended[next(iter(self._ended))]
-
-    def check(self, key: Key, epoch: int) -> None:
-        """Raise RefusedError for an epoch that was followed by another."""
-        if epoch in self._ended.get(key, ()):
-            words = "instance_epoch: of an earlier life; choose a new one at each start"
-            raise RefusedError(Refusal.EARLIER_LIFE, words)
 
 
 def _peer_ip(peer: str) -> IPv4Address | IPv6Address | None:

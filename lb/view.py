@@ -32,6 +32,10 @@ class View:
         """Return what changes by the mere passing of time."""
         return self._table.expire(now)
 
+    def excuse(self, late: float) -> None:
+        """Take in that we ourselves stood still for so many seconds."""
+        self._table.excuse(late)
+
     def begin(self) -> None:
         """Expect a snapshot next."""
         self._version = 0

@@ -72,10 +72,14 @@ class Watch:
 
     async def sweep(self, period: float = 0.02) -> None:
         """Let time pass over the view: suspects of a hub that was lost are forgotten, for ever."""
+        then = self._clock()
         while True:
             await asyncio.sleep(period)
+            now = self._clock()
+            self._view.excuse(now - then - period)
+            then = now
             try:
-                for change in self._view.expire(self._clock()):
+                for change in self._view.expire(now):
                     self._on_change(change)
             except Exception:
                 _logger.exception("sweep failed by a fault of ours; it goes on")

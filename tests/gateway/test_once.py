@@ -41,6 +41,9 @@ class Place:
         self.held -= 1
         self.errors.append(error)
 
+    def unused(self) -> None:
+        self.errors.append("unused")
+
 
 class Over:
     """A call that ended well."""
@@ -296,3 +299,23 @@ def test_closing_it_frees_the_place() -> None:
     steps.send(told())
     steps.close()
     assert world.places[0].held == 0
+
+
+def test_a_place_that_comes_after_the_deadline_is_given_back_unused() -> None:
+    world = World(Place("a:1"))
+    world.full = True
+    steps = world.steps()
+    next(steps)
+    steps.send(told())
+    world.now = 6.0
+    assert end(steps, Room(world.places[0])).status == 504
+    assert world.places[0].errors == ["unused"], "the instance is not to blame"
+
+
+def test_what_ends_the_wait_of_a_second_attempt_is_told() -> None:
+    world = World(Place("a:1"))
+    steps = world.steps()
+    next(steps)
+    steps.send(told())
+    assert isinstance(steps.throw(AseError(FULL)), Turn)
+    assert end(steps, AseError(CLIENT_GONE)).status == 499

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bench.lb.world import World
+from lb.arms import policies
 from lb.balancer import Balancer
 from lb.entry import Entry
 from lb.health import Standing
@@ -236,6 +237,36 @@ def test_an_ejected_one_is_tried_by_one_request_and_comes_back() -> None:
         with fleet.balancer.acquire("ocr", "d") as ticket:
             chosen.add(ticket.instance.addr)
     assert "a:0" in chosen
+
+
+@pytest.mark.parametrize("name", list(policies(Random(1), lambda *_: None)))
+def test_with_any_policy_an_ejected_one_comes_back(name: str) -> None:
+    fleet = Fleet(3, total=100)
+    rng = Random(2)
+    made = policies(rng, lambda *_: None)[name]
+    balancer = Balancer(
+        fleet.table, made, clock=fleet.world.clock, rng=rng, later=fleet.world.later
+    )
+    fleet.entry(0).health.unreachable(0.0, rng)
+    fleet.table.renew("ocr")
+    fleet.go_on(2.0)
+    chosen = []
+    for _ in range(60):
+        with balancer.acquire("ocr", "d") as ticket:
+            chosen.append(ticket.instance.addr)
+    assert chosen[0] == "a:0", "its trial"
+    assert "a:0" in chosen[1:], "and then its share"
+
+
+def test_a_place_that_was_not_used_tells_nothing() -> None:
+    fleet = Fleet(1, total=1)
+    for _ in range(10):
+        ticket = fleet.balancer.acquire("ocr", "d")
+        ticket.unused()
+        ticket.unused()
+    entry = fleet.entry()
+    assert (entry.inflight, entry.ghosts, entry.health.standing) == (0, 0, Standing.IN)
+    assert fleet.balancer.counts.dropped == 0
 
 
 def test_a_trial_that_told_nothing_is_had_again() -> None:

@@ -64,3 +64,18 @@ def test_only_the_services_asked_for() -> None:
     table, follower, _ = setup(("asr",))
     frame = follower.take(table, DOCUMENTS, 0.0)
     assert [told.subsvc for told in frame.instances] == ["asr"]
+
+
+def test_who_was_placed_here_is_not_told_to_others() -> None:
+    table = Table()
+    placed = Instance("ase", "ocr", "s:1")
+    table.place(placed, 0.0)
+    follower = Follower("g", (), list(table), lambda: None)
+    (entry,) = table
+    follower.touched(entry.instance)
+    assert not follower.take(table, {}, 1e9).instances
+
+
+def test_an_age_beyond_bounds_is_the_most_there_is() -> None:
+    table, follower, _ = setup()
+    assert {told.age_ms for told in follower.take(table, DOCUMENTS, 1e9).loads} == {2**32 - 1}

@@ -114,3 +114,14 @@ def test_a_place_is_given_after_room_returned() -> None:
     places.free = 1
     places.line.room()
     assert places.told == []
+
+
+def test_whose_time_is_over_gets_no_place() -> None:
+    """Held up itself, the loop looks late: the place is for somebody who still waits."""
+    places = Places()
+    places.wait("late", 0.1)
+    places.wait("b", 9.0)
+    places.free = 1
+    places.world.now = 0.5
+    places.line._serve()
+    assert [line.partition(" ")[2] for line in places.told] == ["full", "place for b"]

@@ -217,17 +217,17 @@ def test_forcing_offline(params: dict[str, str], expected: Any) -> None:
 
 
 def test_the_monitor_has_its_form() -> None:
-    told = json.loads(original.monitor({"subsvc": "ocr"}, fleet(a=3), {"a:1": 42}))
+    told = json.loads(original.monitor({"subsvc": "ocr"}, fleet(a=3)))
     assert told == {
         "SubSvcMap": {
             "ocr": {
                 "AddrMap": {
                     "a:1": {
-                        "Addr": "a:1", "Timestamp": 42, "BestInst": 6, "IdleInst": 3,
+                        "Addr": "a:1", "Timestamp": 1, "BestInst": 6, "IdleInst": 3,
                         "TotalInst": 8,
                     }
                 }
             }
         }
     }  # fmt: skip
-    assert json.loads(original.monitor({"svc": "x"}, fleet(a=3), {})) == {"SubSvcMap": {}}
+    assert json.loads(original.monitor({"svc": "x"}, fleet(a=3))) == {"SubSvcMap": {}}

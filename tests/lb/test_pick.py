@@ -72,28 +72,6 @@ def test_chance_decides_between_equals() -> None:
     assert len(counts) == 4
 
 
-def test_a_newcomer_gets_the_next_request_once() -> None:
-    new, old = entry("new", served=0), entry("old")
-    pool, policy = filled(new, old), OwnFirst(Random(1))
-    assert policy.choose(pool, 0.0, ()) is new
-    new.asked = 1
-    assert {policy.choose(pool, 0.0, ()) for _ in range(40)} == {new, old}
-
-
-def test_a_newcomer_that_others_asked_meanwhile_is_not_new() -> None:
-    new, old = entry("new", served=0), entry("old")
-    pool, policy = filled(new, old), OwnFirst(Random(1))
-    new.foreign = 9
-    assert policy.choose(pool, 0.0, ()) is old
-
-
-def test_a_retry_does_not_use_up_a_trial() -> None:
-    new, old, tried = entry("new", served=0), entry("old"), entry("tried")
-    pool, policy = filled(new, old, tried), OwnFirst(Random(1))
-    assert policy.choose(pool, 0.0, ("tried",)) in (new, old)
-    assert pool.trials == [new]
-
-
 def test_one_with_room_is_found_where_the_draw_found_none() -> None:
     full = [entry(f"full:{n}", foreign=4, limit=4) for n in range(10)]
     room = entry("room", foreign=3, limit=4, inflight=0)

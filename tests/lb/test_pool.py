@@ -92,3 +92,38 @@ def test_levels_are_what_a_scan_finds() -> None:
         assert [peer.spot for peer in peers] == list(range(len(peers)))
         assert all(peer.level == level for peer in peers)
     assert sum(map(len, made.levels)) == len(entries)
+
+
+def test_a_newcomer_gets_the_next_request_once() -> None:
+    new = entry("new", served=0)
+    made = pool(new, entry("old"))
+    assert made.trial(1.0) is new
+    assert made.trial(1.0) is None
+
+
+def test_a_newcomer_that_others_asked_meanwhile_is_not_new() -> None:
+    new = entry("new", served=0)
+    made = pool(new, entry("old"))
+    new.foreign = 1
+    assert made.trial(1.0) is None
+
+
+def test_one_without_room_waits_for_its_trial() -> None:
+    full = ejected("full", until=0.0)
+    full.foreign = 4
+    made = pool(entry("a"), full, now=1.0)
+    assert made.trial(1.0) is None
+    full.foreign = 0
+    assert made.trial(1.0) is full
+
+
+def test_while_a_trial_is_under_way_there_is_no_other() -> None:
+    tried = ejected("b", until=0.0)
+    tried.inflight = 1
+    assert pool(entry("a"), tried, now=1.0).trials == []
+
+
+def test_when_most_streams_broke_it_is_rather_the_hub() -> None:
+    cut = [suspect(name, Event.STREAM_LOST) for name in "bcd"]
+    assert addrs(pool(entry("a"), *cut).members) == "a b c d"
+    assert addrs(pool(entry("a"), entry("e"), entry("f"), *cut).members) == "a e f"

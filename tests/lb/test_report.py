@@ -60,6 +60,7 @@ def test_an_address_that_can_be_dialled(addr: str) -> None:
         ({"service_ms": float("nan")}, "service_ms"),
         ({"service_ms": float("inf")}, "service_ms"),
         ({"schema_digest": "xyz"}, "schema_digest"),
+        ({"addr": "a:080"}, "addr"),
     ],
     ids=str,
 )
@@ -68,4 +69,15 @@ def test_what_is_out_of_bounds_is_refused_by_name(change: dict[str, Any], field:
     for name, value in change.items():
         setattr(wire, name, value)
     with pytest.raises(ReportError, match=f"^{field}: must be"):
+        report.read(wire)
+
+
+def test_a_slot_time_of_next_to_nothing_is_a_microsecond() -> None:
+    wire = report.write(Report(INSTANCE, Load(1, service_ms=5e-324)))
+    assert report.read(wire).load.service_ms == 0.001
+
+
+def test_holders_are_bounded() -> None:
+    wire = report.write(Report(INSTANCE, Load(1, held={f"g{n}": 1 for n in range(1025)})))
+    with pytest.raises(ReportError, match="held"):
         report.read(wire)

@@ -134,7 +134,9 @@ def test_one_that_comes_back_in_the_same_epoch_still_has_what_was_sent_to_it() -
     table = Table("g", silence=1.0, ttl=1.0)
     table.apply(told(1), 0.0)
     table.expire(2.0)
-    assert state(table) == "none", "silent, and for so long that it is gone"
+    assert state(table) == "suspect", "not gone in one go, however late we look"
+    table.expire(2.1)
+    assert state(table) == "none"
     table.apply(Report(ONE, Load(2, running=3, held={"g": 2, "other": 1})), 5.0)
     entry = table.get(ONE.key)
     assert entry is not None
@@ -232,3 +234,46 @@ def test_when_the_hub_is_away_only_own_counts_are_left() -> None:
     assert (entry.queue(), entry.feed) == (1, Feed.NONE)
     table.apply(Report(ONE, Load(3, running=4, held={"g": 1})), 1.0)
     assert (entry.queue(), entry.feed) == (4, Feed.LIVE)
+
+
+def test_of_two_lives_the_one_that_followed_stays() -> None:
+    """A hub that lags still tells of the life before: it must not come back over the living one."""
+    table = Table(silence=None)
+    reborn = Instance("ase", "ocr", "a:1", 8, total=4)
+    table.apply(told(5), 0.0)
+    table.apply(told(1, instance=reborn), 1.0)
+    assert table.apply(told(6), 2.0) == []
+    entry = table.get(ONE.key)
+    assert entry is not None
+    assert entry.instance.epoch == 8
+    table.lose(ONE.key, 8, Event.STREAM_LOST, 3.0)
+    assert table.apply(told(7), 4.0), "where nobody knows better, it may come back"
+
+
+def test_who_stood_still_itself_blames_nobody() -> None:
+    table = Table(silence=1.0, ttl=3.0)
+    table.apply(told(1), 0.0)
+    table.excuse(10.0)
+    assert table.expire(10.5) == []
+    table.excuse(0.3)
+    assert moves(table.expire(11.2)) == [("up", "suspect", "silent")]
+
+
+def test_seldom_signs_of_life_make_patient() -> None:
+    table = Table(silence=0.15, ttl=3.0)
+    table.expect(1.0)
+    table.apply(told(1), 0.0)
+    assert table.expire(2.9) == []
+    assert moves(table.expire(3.1)) == [("up", "suspect", "silent")]
+    assert table.expire(5.9) == []
+    assert moves(table.expire(6.1)) == [("suspect", "gone", "expired")]
+
+
+def test_nonsense_of_one_breaks_nothing_of_others() -> None:
+    table = Table()
+    for number, ms in ((1, 5e-324), (2, 20.0)):
+        instance = Instance("ase", "ocr", f"a:{number}", 7, total=4)
+        table.apply(Report(instance, Load(1)), 0.0)
+        table.apply(Report(instance, Load(2, service_ms=ms, served=99)), 0.1)
+    table.expire(0.5)
+    assert all(1 <= entry.step <= 64 for entry in table)

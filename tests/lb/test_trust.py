@@ -4,7 +4,7 @@ import pytest
 
 from config.options import LbOptions, ServiceOptions
 from lb.report import Instance, Load, Report
-from lb.trust import Lives, Rate, Refusal, RefusedError, Rules, networks
+from lb.trust import Rate, Refusal, RefusedError, Rules, networks
 
 
 def refusal(rules: Rules, check: str, *told: object) -> Refusal | None:
@@ -77,19 +77,6 @@ def test_reports_have_a_rate() -> None:
     assert sum(rate.take(0.0) for _ in range(500)) == 100
     assert sum(rate.take(0.5) for _ in range(500)) == 50
     assert sum(rate.take(99.0) for _ in range(500)) == 100
-
-
-def test_an_earlier_life_does_not_come_back() -> None:
-    lives, key = Lives(most=2), ("ase", "ocr", "a:1")
-    lives.check(key, 7)
-    lives.end(key, 7)
-    lives.check(key, 8)
-    with pytest.raises(RefusedError) as caught:
-        lives.check(key, 7)
-    assert caught.value.refusal is Refusal.EARLIER_LIFE
-    lives.end(("ase", "ocr", "b:1"), 1)
-    lives.end(("ase", "ocr", "c:1"), 1)
-    lives.check(key, 7)  # no more are remembered than it may
 
 
 def test_rules_come_from_options() -> None:

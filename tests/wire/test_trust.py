@@ -1,5 +1,6 @@
 """Bad reports at the real port: refused with a code, counted, and nothing else is disturbed."""
 
+import queue
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from lb import report
 from lb.report import Instance, Load, Report
-from schemas.wire import Frame, LoadReport, ReportControl, WatchRequest
+from schemas.wire import Frame, LoadReport, ReportControl, ReqData, ResData, WatchRequest
 from tests.harness import Gateway, Hub, Loader, Process
 
 REPORT = "/ase.v1.LoadBalancer/Report"
@@ -102,11 +103,14 @@ def test_who_has_no_token_may_not_watch(guarded: tuple[Hub, Loader]) -> None:
 
 def test_a_replay_of_an_earlier_life_is_refused() -> None:
     with Hub() as hub, grpc.insecure_channel(hub.lb) as channel:
-        for epoch in (7, 8):
-            call = channel.stream_stream(REPORT)(iter([told(epoch=epoch).SerializeToString()]))
-            list(call)
+        reported(channel, told(epoch=7))
+        living = queue.SimpleQueue[bytes]()
+        living.put(told(epoch=8).SerializeToString())
+        call = channel.stream_stream(REPORT)(iter(living.get, b""))
+        next(call)
         assert refused(channel, told(seq=9, epoch=7)) is grpc.StatusCode.PERMISSION_DENIED
         assert counted(hub, "earlier_life") == 1
+        living.put(b"")
 
 
 def test_a_flood_is_slowed_and_the_latest_counts() -> None:
@@ -184,3 +188,56 @@ def test_files_that_do_not_do_are_told_at_the_start() -> None:
         with Process("lb", "--lb-port", "0", "--lb-admin-port", "0", *flags) as process:
             assert process.ended() == 3
             assert "lb" in "\n".join(process.text)
+
+
+def reported(channel: grpc.Channel, *reports: LoadReport) -> None:
+    list(channel.stream_stream(REPORT)(iter([one.SerializeToString() for one in reports])))
+
+
+def test_a_life_does_not_change_within_a_stream() -> None:
+    with Hub() as hub, grpc.insecure_channel(hub.lb) as channel:
+        code = refused(channel, told(epoch=7), told(epoch=8, seq=2))
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        hub.event("instance suspect", reason="stream_lost")
+
+
+def test_who_hangs_up_before_the_answer_is_lost_too() -> None:
+    """The end of the stream counts even when nobody took the hub's first word."""
+    with Hub() as hub:
+        for _ in range(5):
+            with grpc.insecure_channel(hub.lb) as channel:
+                call = channel.stream_stream(REPORT)(iter([told().SerializeToString()]))
+                next(call)
+                call.cancel()
+        hub.event("instance gone")
+        assert hub.count("instance suspect", reason="silent") == 0
+
+
+def test_an_earlier_life_may_come_back_when_the_later_one_is_gone() -> None:
+    """Another loader with our address by mistake: when it is stopped, we are let in again."""
+    with Hub() as hub, grpc.insecure_channel(hub.lb) as channel:
+        for epoch in (7, 8, 7):
+            reported(channel, told(epoch=epoch, seq=epoch))
+        assert counted(hub, "earlier_life") == 0
+
+
+def test_a_farewell_of_nobody_leaves_nothing() -> None:
+    with Hub() as hub, grpc.insecure_channel(hub.lb) as channel:
+        many = ",".join(f"s{n}" for n in range(500))
+        params = {"svc": "ase", "live": "0", "total": "0", "best": "0", "idle": "0",
+                  "addr": "127.0.0.1:1", "subsvc": many}  # fmt: skip
+        data = ReqData(op="setServer", param=params).SerializeToString()
+        answer = channel.unary_unary("/utils.XsfCall/call")(data, timeout=10)
+        assert ResData.FromString(answer).code == 0
+        assert httpx.get(f"{hub.admin}/lb/state", trust_env=False).json()["instances"] == []
+
+
+def test_a_report_by_xsf_does_not_take_over_a_loader_s_place() -> None:
+    with Hub() as hub, Loader(hub.lb) as loader, grpc.insecure_channel(hub.lb) as channel:
+        hub.event("instance up", instance=loader.addr)
+        params = {"svc": "ase", "subsvc": "probe", "addr": loader.addr, "live": "1", "total": "9",
+                  "best": "9", "idle": "9"}  # fmt: skip
+        data = ReqData(op="setServer", param=params).SerializeToString()
+        answer = channel.unary_unary("/utils.XsfCall/call")(data, timeout=10)
+        assert ResData.FromString(answer).code == 20017
+        assert hub.count("instance gone") == 0
