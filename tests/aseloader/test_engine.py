@@ -207,6 +207,31 @@ def test_one_that_waited_until_its_deadline_does_not_run() -> None:
     engine.close()
 
 
+def test_of_async_ones_no_more_than_best_run_at_a_time() -> None:
+    class Counting(Sync):
+        running = most = 0
+
+        async def once(
+            self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
+        ) -> Outputs:
+            self.running += 1
+            self.most = max(self.most, self.running)
+            await asyncio.sleep(0)
+            self.running -= 1
+            return {"out": b""}
+
+    wrapper, meter = Counting(), Meter(20, lambda: None, best=2)
+    engine = Engine(wrapper, meter)
+
+    async def main() -> None:
+        asked = [engine.once(FRAME, gateway="g", seconds=None) for _ in range(10)]
+        assert [output.code for output in await asyncio.gather(*asked)] == [0] * 10
+
+    asyncio.run(main())
+    assert (wrapper.most, meter.used) == (2, 0)
+    engine.close()
+
+
 def test_beyond_best_they_wait_for_their_turn() -> None:
     wrapper, meter = Sync(), Meter(3, lambda: None, best=1)
     engine = Engine(wrapper, meter)
