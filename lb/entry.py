@@ -7,16 +7,11 @@ counter can drift (reference "load-balancing" 6.5.1 corrects by `sent - acc`, wh
 has ended since).
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from lb.health import Health
 from lb.life import Event, State
 from lb.report import Feed, Instance, Load
-
-if TYPE_CHECKING:
-    from lb.pool import Pool
 
 # A slot time is believed when this many requests told it, the last one so many seconds ago. A cold
 # start, or a bad moment, must not mark a loader as slow for ever: nothing would be sent there to
@@ -37,6 +32,13 @@ _RAMP_FROM: Final = 0.1
 _LEAST_FULL_S: Final = 0.01
 # Of the durations of an instance that does not report, the last counts for so much.
 _SMOOTHING: Final = 1 / 16
+
+
+class Levels(Protocol):
+    """The pool that an instance is a member of, where it stands by its own load."""
+
+    def move(self, entry: "Entry", level: int) -> None:
+        """Put a member on another level."""
 
 
 class Entry:
@@ -75,7 +77,7 @@ class Entry:
         self.limit = instance.total
         self.step = _STEP
         self.level = 0
-        self.pool: Pool | None = None
+        self.pool: Levels | None = None
         self.note: Any = None
         self.spot = 0  # in its level
 
