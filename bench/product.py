@@ -30,9 +30,8 @@ def installed() -> Path:
 def _build(folder: Path) -> None:
     if not folder.exists():
         print("compiling the product; this takes a minute, once", file=sys.stderr)
-        shutil.rmtree(
-            ROOT / "build", ignore_errors=True
-        )  # a wheel would take in what is left there
+        # A wheel would take in what is left there.
+        shutil.rmtree(ROOT / "build", ignore_errors=True)
         part = folder.with_name("part")
         words = ["-m", "pip", "install", "--quiet", "--no-deps", "--target", str(part), str(ROOT)]
         env = {**os.environ, "ASE_COMPILE": "1"}

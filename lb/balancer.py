@@ -121,9 +121,8 @@ class Balancer:
     """Picks among the instances of a table by a policy.
 
     `policy` makes one for each service. `clock` gives seconds that never step back,
-    `later(s, call)` calls after so many. `most` may
-    wait for room at a time, of all services. `on_health` is told when an instance's standing
-    changed.
+    `later(s, call)` calls after so many. `most` may wait for room at a time, of all services.
+    `on_health` is told when an instance's standing changed.
     """
 
     def __init__(

@@ -18,8 +18,8 @@ from lb.report import Feed, Instance, Load
 # prove it wrong.
 _ENOUGH: Final = 20
 _FRESH_S: Final = 5.0
-# Slot times this close to the fleet's are the fleet's: what is left is noise, and below a
-# millisecond it is the network's.
+# Slot times this close to the fleet's are the fleet's: what is left is noise, and of a tenth of a
+# millisecond it is the machine's.
 _ALIKE: Final = 0.15
 _ALIKE_MS: Final = 0.1
 # One request at an instance of the fleet's pace raises its level by so much.

@@ -117,9 +117,11 @@ class Front:
             query = json.loads(ToolRequest.FromString(data).query or "{}")
         except (DecodeError, ValueError):
             query = None
-        body = (
-            self._tool(query, call) if isinstance(query, dict) else _bad("query is no JSON object")
-        )
+        try:
+            fits = isinstance(query, dict)
+            body = self._tool(query, call) if fits else _bad("query is no JSON object")
+        except AseError as error:
+            body = _bad(str(error))
         headers = json.dumps({"Content-Type": "application/json"})
         return ToolResponse(headers=headers, body=body).SerializeToString()
 
@@ -130,17 +132,11 @@ class Front:
             case "query" if "forceOffline" in query:
                 params = {"addr": str(query.get("engAddr", "")),
                           "forceOffline": str(query["forceOffline"])}  # fmt: skip
-                try:
-                    return json.dumps({"status": self._force(params, call)})
-                except AseError as error:
-                    return _bad(str(error))
-            case "query" if str(query.get("down", "")) == "1":
-                return json.dumps([self._gone(*one) for one in self._hub.abnormal()])
+                return json.dumps({"status": self._force(params, call)})
             case "query":
-                try:
-                    self._check(call)
-                except AseError as error:
-                    return _bad(str(error))
+                self._check(call)
+                if str(query.get("down", "")) == "1":
+                    return json.dumps([self._gone(*one) for one in self._hub.abnormal()])
                 return original.monitor(query, self._table)
         return _bad("cmd must be health, status or query")
 

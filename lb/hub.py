@@ -207,8 +207,8 @@ class Hub:
 
     def _take_in(self, report: Report) -> None:
         known = self._table.get(report.instance.key)
-        same = known is not None and known.instance.epoch == report.instance.epoch
-        if same and known is not None and report.load.seq <= known.load.seq:
+        epoch, seq = report.instance.epoch, report.load.seq
+        if known is not None and known.instance.epoch == epoch and seq <= known.load.seq:
             self._counts.refused(Refusal.STALE)
             return
         self._counts.reports += 1

@@ -30,7 +30,7 @@ class _Service:
         self.pool: Pool | None = None
 
     def look(self) -> None:
-        """Find what is usual: the medians of slot time and licences, and of the queue."""
+        """Find what is usual: the medians of slot time and of licences."""
         entries = self.entries.values()
         known = [ms for entry in entries if (ms := entry.load.service_ms) > 0]
         self.fleet_ms = median_low(known) if known else 1.0

@@ -191,6 +191,11 @@ def test_a_token_is_asked_of_the_original_s_callers_too() -> None:
                 "best": "8", "idle": "3"}  # fmt: skip
         assert xsf(lb, "setServer", **told).code == 20017
         assert xsf(lb, "cmdServer", addr="127.0.0.1:1", forceOffline="1").code == 20017
+        wish = {"svc": "ase", "subsvc": "ocr", "nbest": "1"}
+        assert xsf(lb, "getServer", **wish).code == 20017
+        for more in ({}, {"down": "1"}, {"forceOffline": "1", "engAddr": "127.0.0.1:1"}):
+            assert "error" in tool(lb, cmd="query", **more)
+        assert tool(lb, cmd="health")["status"] == "ok", "who watches health has no token"
         data = ReqData(op="setServer", param=told).SerializeToString()
         answer = lb.unary_unary(CALL)(data, metadata=[("authorization", "Bearer right")])
         assert ResData.FromString(answer).code == 0
