@@ -21,6 +21,9 @@ from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
 _logger = logging.getLogger("ase.loader")
 
+# Answers that say nothing against this loader: good ones, refused input, nobody waiting any more.
+_NO_FAILURE = (0, REFUSED.code, TIMEOUT.code)
+
 
 class Engine:
     """Drives a wrapper: at most `meter.best` requests at a time, others wait for their turn.
@@ -69,8 +72,8 @@ class Engine:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _free(self, done: "asyncio.Future[LoaderOutput]", gateway: str, turn: "_Turn") -> None:
-        good = not done.cancelled() and done.exception() is None and done.result().code == 0
-        self._meter.free(gateway, turn.ms, good=good)
+        code = _code(done)
+        self._meter.free(gateway, turn.ms, good=code == 0, failed=code not in _NO_FAILURE)
 
     async def _worked(self, frame: LoaderInput, context: Context, turn: "_Turn") -> LoaderOutput:
         """Answer a frame when its turn has come; `turn` tells how long the work took."""
@@ -210,6 +213,12 @@ def _encoded(name: str, value: Any, declared: Output) -> tuple[bytes, dict[str, 
             kind = {} if declared.kind is not DataType.TEXT else {"encoding": "utf8"}
             return text.encode(), {**kind, **attributes}
     raise AseError(BAD_OUTPUT, f"output {name!r} must be bytes, text, Data, a dict or a list")
+
+
+def _code(done: "asyncio.Future[LoaderOutput]") -> int:
+    if done.cancelled():
+        return TIMEOUT.code
+    return RAISED.code if done.exception() is not None else done.result().code
 
 
 def _failed(frame: LoaderInput, code: int, words: str) -> LoaderOutput:

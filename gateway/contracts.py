@@ -10,6 +10,7 @@ from typing import Any
 
 from atom.decode import Decoder
 from atom.encode import Encoder
+from config.options import ServiceOptions
 from schemas import document
 from schemas.compile import compile_input
 from schemas.service import Service
@@ -20,13 +21,18 @@ MAX_SERVICES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """A service ready to be served. `source` is "file" or "report"; `deadline` in seconds."""
+    """A service ready to be served.
+
+    `source` is "file" or "report"; `deadline` in seconds. `affinity`: where in a request its key
+    stands.
+    """
 
     service: Service
     digest: str
     text: bytes
     source: str
     deadline: float
+    affinity: tuple[str, ...]
     validator: Validator
     encoder: Encoder
     decoder: Decoder
@@ -50,20 +56,24 @@ class Capacity:
     total: int
 
 
-def build(text: bytes, source: str, deadlines: Mapping[str, float], default: float) -> Contract:
+def build(
+    text: bytes, source: str, services: Mapping[str, ServiceOptions], default: float
+) -> Contract:
     """Make a canonical schema document ready to serve.
 
-    The deadline is the operator's for that service, else the schema's, else `default` (seconds).
-    Raises DocumentError.
+    `services` is what the operator says of single ones. The deadline is the operator's, else the
+    schema's, else `default` (seconds). Raises DocumentError.
     """
     service = document.read(document.parse(text))
     schema: dict[str, Any] = compile_input(service.input)
+    told = services.get(service.id, ServiceOptions())
     return Contract(
         service=service,
         digest=document.digest(text),
         text=text,
         source=source,
-        deadline=deadlines.get(service.id) or service.deadline or default,
+        deadline=told.deadline or service.deadline or default,
+        affinity=tuple(told.affinity.split(".")) if told.affinity else (),
         validator=Validator(schema),
         encoder=Encoder(service),
         decoder=Decoder(service),
@@ -73,15 +83,15 @@ def build(text: bytes, source: str, deadlines: Mapping[str, float], default: flo
 class Catalog:
     """The active contract of every service.
 
-    `files` are the operator's contracts: they have authority. `deadlines` and `default` as in
+    `files` are the operator's contracts: they have authority. `services` and `default` as in
     `build`.
     """
 
     def __init__(
-        self, files: Iterable[Contract], deadlines: Mapping[str, float], default: float
+        self, files: Iterable[Contract], services: Mapping[str, ServiceOptions], default: float
     ) -> None:
         self._active = {contract.service.id: contract for contract in files}
-        self._deadlines = dict(deadlines)
+        self._services = dict(services)
         self._default = default
         self._built: dict[str, Contract] = {c.digest: c for c in self._active.values()}
 
@@ -125,7 +135,7 @@ class Catalog:
             return None
         contract = self._built.get(told.digest)
         if contract is None:
-            contract = build(text, "report", self._deadlines, self._default)
+            contract = build(text, "report", self._services, self._default)
         # Only what may become active again is kept: the old one and the new one.
         if active is not None:
             self._built = {c.digest: c for c in [*self._active.values(), active]}

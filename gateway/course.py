@@ -68,7 +68,9 @@ class Course(ABC):
                 self._throw(error)
         elif isinstance(step, Turn):
             wait = self._parts.picker.wait
-            self._pending = wait(step.service, step.digest, step.seconds, step.ahead, self._called)
+            self._pending = wait(
+                step.service, step.digest, step.key, step.seconds, step.ahead, self._called
+            )
 
     def _called(self, call: Pending) -> None:
         """Take in what ended, a call or a wait; of one cancelled nothing matters any more."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from config.options import ServiceOptions
 from gateway.contracts import Contract, build
 from schemas import document
 from schemas.document import DocumentError
@@ -12,7 +13,7 @@ class FolderError(Exception):
     """Schema files that cannot be served; `str()` names each file and each problem in it."""
 
 
-def load(folder: Path, deadlines: Mapping[str, float], default: float) -> list[Contract]:
+def load(folder: Path, services: Mapping[str, ServiceOptions], default: float) -> list[Contract]:
     """Return the contract of every schema document in a folder.
 
     Raises FolderError when the folder is not there, a file is not a schema document, or two files
@@ -25,7 +26,7 @@ def load(folder: Path, deadlines: Mapping[str, float], default: float) -> list[C
     for path in sorted(folder.glob("*.json")):
         try:
             text = document.canonical(document.parse(path.read_bytes()))
-            contract = build(text, "file", deadlines, default)
+            contract = build(text, "file", services, default)
         except (DocumentError, OSError) as error:
             problems = getattr(error, "problems", (error,))
             wrong += [f"{path}: error: {problem}" for problem in problems]

@@ -1,4 +1,4 @@
-"""Who asks, and in which form: content type and app id. Pure."""
+"""Who asks, and in which form: content type, app id, key of affinity. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -55,3 +55,11 @@ def check_app_id(
     consumer = headers.get(consumer_header.lower().encode(), b"")
     if consumer and any(app_id != consumer.decode("latin-1") for app_id in told):
         raise HttpError(403, "app_id and api_key does not match", BAD_APP)
+
+
+def key(body: dict[str, Any], path: tuple[str, ...]) -> str:
+    """Return the text or number at a path of members; "" where there is none."""
+    told: Any = body
+    for name in path:
+        told = told.get(name) if isinstance(told, dict) else None
+    return str(told) if isinstance(told, (str, int)) and not isinstance(told, bool) else ""

@@ -55,13 +55,25 @@ class Turn:
     It may last so many seconds. `ahead`: it had its turn, and an instance refused it.
     """
 
-    __slots__ = ("ahead", "digest", "seconds", "service")
+    __slots__ = ("ahead", "digest", "key", "seconds", "service")
 
-    def __init__(self, service: str, digest: str, seconds: float, *, ahead: bool) -> None:
+    def __init__(self, service: str, digest: str, key: str, seconds: float, *, ahead: bool) -> None:
         self.service = service
         self.digest = digest
+        self.key = key
         self.seconds = seconds
         self.ahead = ahead
+
+
+class Asked:
+    """What is asked: of which contract, in which frame; `key` keeps it with its like, or is ""."""
+
+    __slots__ = ("contract", "frame", "key")
+
+    def __init__(self, contract: Contract, frame: bytes, key: str) -> None:
+        self.contract = contract
+        self.frame = frame
+        self.key = key
 
 
 Steps = Generator[Body | Turn | Attempt, Any, Answer]
@@ -81,8 +93,8 @@ def serve_once(
         identity.check_length(headers, parts.options.max_body)
         text = yield BODY
         record.received = parts.clock()
-        contract, frame = _framed(contract, text, headers, record, parts)
-        payload = yield from _called(contract, frame, record, parts)
+        asked = _asked(contract, text, headers, record, parts)
+        payload = yield from _called(asked, record, parts)
         return success(payload, record, parts.clock())
     except AseError as error:
         return failure(error, record, parts.clock())
@@ -99,10 +111,10 @@ def _found(service_id: str, record: Record, parts: Parts) -> Contract:
     return contract
 
 
-def _framed(
+def _asked(
     contract: Contract, text: bytes, headers: Mapping[bytes, bytes], record: Record, parts: Parts
-) -> tuple[Contract, bytes]:
-    """Return the contract that serves a body, and the body as its frame."""
+) -> Asked:
+    """Return what a body asks, of the contract that serves it."""
     options = parts.options
     told = body.parse(text, options.max_depth, options.max_nodes)
     identity.check_app_id(told, headers, options.consumer_header)
@@ -120,7 +132,8 @@ def _framed(
         "service_id": contract.service.id,
         "route": record.path,
     }
-    return contract, contract.encoder.encode(told, facts)
+    key = identity.key(told, contract.affinity) if contract.affinity else ""
+    return Asked(contract, contract.encoder.encode(told, facts), key)
 
 
 def _sub_service(
@@ -137,20 +150,19 @@ def _sub_service(
     return chosen, {"route_param": way.route_key, "routekey": way.route_key}
 
 
-def _called(
-    contract: Contract, frame: bytes, record: Record, parts: Parts
-) -> Generator[Turn | Attempt, Any, Any]:
+def _called(asked: Asked, record: Record, parts: Parts) -> Generator[Turn | Attempt, Any, Any]:
     """Call an instance, and one other where nothing ran (or where the service is idempotent).
 
     Where all are full it waits for its turn; being refused by one that seemed to have room is part
     of the wait.
     """
+    contract = asked.contract
     tried: tuple[str, ...] = ()
     first: AseError | None = None
     until = min(parts.clock() + parts.patience, record.received + contract.deadline)
     while True:
         try:
-            place = yield from _placed(contract, tried, first, until, record, parts)
+            place = yield from _placed(asked, tried, first, until, record, parts)
         except AseError as error:
             told = error.fault is NO_INSTANCE or error.fault is FULL
             raise (first if told and first is not None else error) from None
@@ -161,7 +173,7 @@ def _called(
             raise AseError(DEADLINE)
         try:
             with place as held:
-                call = yield _attempt(contract, held.instance, frame, record, parts)
+                call = yield _attempt(asked, held.instance, record, parts)
                 record.over(parts.clock())
                 return contract.decoder.decode(call.outcome())
         except AseError as error:
@@ -174,7 +186,7 @@ def _called(
 
 
 def _placed(
-    contract: Contract,
+    asked: Asked,
     tried: tuple[str, ...],
     first: AseError | None,
     until: float,
@@ -182,24 +194,22 @@ def _placed(
     parts: Parts,
 ) -> Generator[Turn, Any, Any]:
     """Return a place, after a wait where every instance holds all it takes."""
-    service, digest = contract.service.id, contract.digest
+    service, digest = asked.contract.service.id, asked.contract.digest
     try:
-        return parts.picker.acquire(service, digest, tried)
+        return parts.picker.acquire(service, digest, tried, asked.key)
     except AseError as error:
         now = parts.clock()
         refused = first is not None and first.fault is FULL
         if until <= now or not (error.fault is FULL or refused):
             raise
-    wait = yield Turn(service, digest, until - now, ahead=refused)
+    wait = yield Turn(service, digest, asked.key, until - now, ahead=refused)
     record.waited += parts.clock() - now
     return wait.outcome()
 
 
-def _attempt(
-    contract: Contract, instance: Any, frame: bytes, record: Record, parts: Parts
-) -> Attempt:
+def _attempt(asked: Asked, instance: Any, record: Record, parts: Parts) -> Attempt:
     now = parts.clock()
     record.began(instance.addr, now)
-    left = contract.deadline - (now - record.received)
+    left = asked.contract.deadline - (now - record.received)
     handle = record.sid if not record.retried else parts.new_id()
-    return Attempt(instance, frame, handle, left)
+    return Attempt(instance, asked.frame, handle, left)

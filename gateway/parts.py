@@ -34,16 +34,16 @@ class Picker(Protocol):
     """Chooses an instance and counts it."""
 
     def acquire(
-        self, service_id: str, digest: str, exclude: Collection[str], /
+        self, service_id: str, digest: str, exclude: Collection[str], key: str, /
     ) -> AbstractContextManager[Place]:
         """Return a place at an instance that speaks the schema with that digest.
 
-        `exclude` are addresses. Raises AseError 20002 when no live instance is left, 10110 when
-        each holds all it takes.
+        `exclude` are addresses; requests of one `key` go to few instances. Raises AseError 20002
+        when no live instance is left, 10110 when each holds all it takes.
         """
 
     def wait(
-        self, service_id: str, digest: str, seconds: float, ahead: bool,
+        self, service_id: str, digest: str, key: str, seconds: float, ahead: bool,
         done: Callable[[Any], None], /,
     ) -> Pending:  # fmt: skip
         """Wait for a place, `ahead` of others or not.

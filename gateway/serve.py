@@ -177,12 +177,9 @@ def _fleet(
 
 
 def _catalog(config: Config, base: Path) -> Catalog:
-    deadlines = {
-        name: told.deadline for name, told in config.services.items() if told.deadline is not None
-    }
-    default = config.gateway.deadline
-    files = folder.load(base / config.schemas, deadlines, default) if config.schemas else []
-    return Catalog(files, deadlines, default)
+    services, default = config.services, config.gateway.deadline
+    files = folder.load(base / config.schemas, services, default) if config.schemas else []
+    return Catalog(files, services, default)
 
 
 def _on_fault(sid: str, error: Exception) -> None:

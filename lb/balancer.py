@@ -6,6 +6,7 @@ from random import Random
 from types import TracebackType
 from typing import Final, Self
 
+from lb.affinity import keep
 from lb.budget import RetryBudget
 from lb.entry import Entry
 from lb.health import Standing
@@ -34,7 +35,7 @@ _TIMED: Final = 1023
 class Ticket:
     """A place at an instance: counted when given, given back exactly once, whatever happens."""
 
-    __slots__ = ("_balancer", "_began", "_entry", "_given_back", "_policy")
+    __slots__ = ("_balancer", "_began", "_entry", "_expected_ms", "_given_back", "_policy")
 
     def __init__(self, balancer: "Balancer", policy: Policy, entry: Entry, now: float) -> None:
         self._balancer = balancer
@@ -42,6 +43,7 @@ class Ticket:
         self._entry = entry
         self._began = now
         self._given_back = False
+        self._expected_ms = entry.expected_ms()
         entry.asked += 1
         entry.inflight += 1
         entry.settle()
@@ -68,8 +70,11 @@ class Ticket:
         now = balancer.clock()
         good = fault is None and not given_up
         self._policy.ended(entry, now - self._began, now, good)
-        if good and entry.instance.feed is Feed.NONE:
-            entry.learn(now - self._began, now)
+        if good:
+            if entry.instance.feed is Feed.NONE:
+                entry.learn(now - self._began, now)
+            else:
+                entry.compare((now - self._began) * 1000, self._expected_ms)
         balancer.ended(entry, fault, given_up, now)
 
     def unused(self) -> None:
@@ -149,12 +154,14 @@ class Balancer:
         self.counts = PickCounts()
         table.listen(self._heard)
 
-    def acquire(self, service_id: str, digest: str, exclude: Collection[str] = (), /) -> Ticket:
+    def acquire(
+        self, service_id: str, digest: str, exclude: Collection[str] = (), key: str = "", /
+    ) -> Ticket:
         """Return a ticket for the best instance of a service whose schema is the active one.
 
         An instance that tells no digest follows the gateway's own schema. `exclude` are addresses
-        tried before. Raises AseError 20002 when no live instance is left, 10110 when each holds
-        all it takes.
+        tried before. Requests of one `key` go to few instances (`lb/affinity.py`). Raises AseError
+        20002 when no live instance is left, 10110 when each holds all it takes.
         """
         if self._lines:
             line = self._lines.get(service_id)
@@ -165,9 +172,9 @@ class Balancer:
         counts = self.counts
         counts.picks += 1
         if counts.picks & _TIMED:
-            return self._acquire(service_id, digest, exclude)
+            return self._acquire(service_id, digest, exclude, key)
         began = self.clock()
-        ticket = self._acquire(service_id, digest, exclude)
+        ticket = self._acquire(service_id, digest, exclude, key)
         counts.timed += 1
         counts.timed_s += self.clock() - began
         return ticket
@@ -182,7 +189,7 @@ class Balancer:
         return sum(told.by_report for told in ours), sum(told.by_own for told in ours)
 
     def wait(
-        self, service_id: str, digest: str, seconds: float, ahead: bool,
+        self, service_id: str, digest: str, key: str, seconds: float, ahead: bool,
         done: Callable[[Waiter], None], /,
     ) -> Waiter:  # fmt: skip
         """Wait for a place for so many seconds at most; `done` is told when it is over.
@@ -196,24 +203,27 @@ class Balancer:
             line = self._lines[service_id] = Line(again, self.clock, self._later)
         self.counts.waits += 1
         patience = seconds if self.waiting() < self._most else 0.0
-        return line.join(digest, patience, done, ahead=ahead)
+        return line.join(digest, key, patience, done, ahead=ahead)
 
     def may_retry(self) -> bool:
         """Return whether a request may be tried elsewhere, and count it."""
         return self._budget.retry(self.clock())
 
-    def _acquire(self, service_id: str, digest: str, exclude: Collection[str] = ()) -> Ticket:
+    def _acquire(self, service_id: str, digest: str, exclude: Collection[str], key: str) -> Ticket:
         now = self.clock()
         pool = self._table.pool(service_id, digest, now)
         policy = self._policies.get(service_id)
         if policy is None:
             policy = self._policies[service_id] = self._new_policy()
         entry = pool.trial(now) if pool.trials and not exclude else None
+        tried = entry is not None
         if entry is None:
             entry = policy.choose(pool, now, exclude)
         if entry is None:
             others = " that speaks the active schema" if self._table.service(service_id) else ""
             raise AseError(NO_INSTANCE, f"no live instance of service {service_id!r}{others}")
+        if key and not tried:
+            entry = keep(pool.members, entry, key, exclude, now)
         if not entry.has_room(now):
             raise AseError(FULL)
         return Ticket(self, policy, entry, now)
@@ -234,12 +244,7 @@ class Balancer:
         else:
             changed = health.bad(now, self._rng)
         if changed:
-            self._table.renew(entry.instance.service)
-            if health.standing is Standing.EJECTED:
-                reason = health.reason.value
-                self.counts.ejections[reason] = self.counts.ejections.get(reason, 0) + 1
-            if self._on_health is not None:
-                self._on_health(entry)
+            self._moved(entry)
         if self._lines:
             line = self._lines.get(entry.instance.service)
             if line is not None:
@@ -253,15 +258,28 @@ class Balancer:
         if line is not None:
             line.room()
 
+    def _moved(self, entry: Entry) -> None:
+        """Take in that an instance's standing changed."""
+        health = entry.health
+        self._table.renew(entry.instance.service)
+        if health.standing is Standing.EJECTED:
+            reason = health.reason.value
+            self.counts.ejections[reason] = self.counts.ejections.get(reason, 0) + 1
+        if self._on_health is not None:
+            self._on_health(entry)
+
     def _heard(self, entry: Entry) -> None:
-        """Take in that an instance joined or reported: there may be room for who waits.
+        """Take in that an instance joined or reported: how it fares, and room for who waits.
 
         All gateways hear of the same room at the same time: each takes its share.
         """
+        load, now = entry.load, self.clock()
+        if entry.health.told(load.served, load.errors, now, self._rng):
+            self._moved(entry)
         if not self._lines:
             return
         line = self._lines.get(entry.instance.service)
-        if line is None or not len(line) or not entry.has_room(self.clock()):
+        if line is None or not len(line) or not entry.has_room(now):
             return
         share = (entry.inflight + 1) / (entry.inflight + entry.foreign + 1)
         if self._rng.random() < share:

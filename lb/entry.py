@@ -7,7 +7,9 @@ counter can drift (reference "load-balancing" 6.5.1 corrects by `sent - acc`, wh
 has ended since).
 """
 
+from math import exp, log, sqrt
 from typing import Any, Final, Protocol
+from zlib import crc32
 
 from lb.health import Health
 from lb.life import Event, State
@@ -32,6 +34,38 @@ _RAMP_FROM: Final = 0.1
 _LEAST_FULL_S: Final = 0.01
 # Of the durations of an instance that does not report, the last counts for so much.
 _SMOOTHING: Final = 1 / 16
+# What was expected is compared with what came, as a mean of logarithms over about so many answers.
+# Where they took twice as long as elsewhere, and more than chance would have it (two deviations of
+# that mean, for exponential times), what the instance reports is not so.
+# A millisecond is allowed to all for the way there and back.
+_COMPARED: Final = 32
+_WAY_MS: Final = 1.0
+_DOUBT: Final = log(2)
+_CHANCE: Final = 2.6
+
+
+# Numbers of 31 bits: products of two are machine words where this is compiled.
+MASK: Final = 0x7FFFFFFF
+
+
+def mark(text: str) -> int:
+    """Return a number that stands for an address, or a key, in every process alike."""
+    return crc32(text.encode("utf-8", "surrogatepass")) & MASK
+
+
+class Usual:
+    """What is usual among the instances of a service: medians.
+
+    `slot_ms`, `slots` (licences), and `excess`: how much longer answers take than was expected, as
+    a logarithm.
+    """
+
+    __slots__ = ("excess", "slot_ms", "slots")
+
+    def __init__(self) -> None:
+        self.slot_ms = 1.0
+        self.slots = 1
+        self.excess = 0.0
 
 
 class Levels(Protocol):
@@ -51,19 +85,22 @@ class Entry:
     was first heard of, `worked` when it last was told to have served, `full_until` until when a
     refusal counts. What the pick reads: `slot_ms` (how long a licence is held there), `slots`
     (licences that are counted on), `limit` (requests it takes at most), `step` and `level` (of own
-    load). `note` is the policy's. `promised`: times it was told to who asks for addresses, since it
-    last reported.
+    load). `doubt`: its slot time is so many times what it reports (`compare`). `note` is the
+    policy's. `mark` stands for its address in a key's order (`lb/affinity.py`). `promised`: times
+    it was told to who asks for addresses, since it last reported.
     """
 
     __slots__ = (
-        "asked", "born", "cold", "feed", "foreign", "full_until", "ghosts", "health", "inflight",
-        "instance", "level", "limit", "load", "note", "pool", "promised", "reason", "seen", "since",
-        "slot_ms", "slots", "spot", "state", "step", "worked",
+        "asked", "born", "cold", "compared", "doubt", "excess", "feed", "foreign", "full_until",
+        "ghosts", "health", "inflight", "instance", "level", "limit", "load", "mark", "note",
+        "pool", "promised", "reason", "seen", "since", "slot_ms", "slots", "spot", "state", "step",
+        "worked",
     )  # fmt: skip
 
     def __init__(self, instance: Instance, load: Load, state: State, now: float) -> None:
         self.instance = instance
         self.load = load
+        self.mark = mark(instance.addr)
         self.state = state
         self.reason = Event.REPORTED_UP
         self.seen = self.since = self.born = now
@@ -71,6 +108,9 @@ class Entry:
         self.feed = instance.feed
         self.cold = instance.feed is not Feed.NONE and load.served == 0
         self.foreign = self.inflight = self.ghosts = self.asked = self.promised = 0
+        self.compared = 0
+        self.excess = 0.0
+        self.doubt = 1.0
         self.health = Health()
         self.slot_ms = load.service_ms
         self.slots = instance.best
@@ -144,18 +184,30 @@ class Entry:
         self.feed = Feed.NONE
         self.foreign = self.ghosts = 0
 
-    def judge(self, fleet_ms: float, fleet_slots: int, ramp: float, now: float) -> None:
+    def compare(self, took_ms: float, expected_ms: float) -> None:
+        """Compare how long an answer took with what was expected when it was asked for."""
+        off = log((took_ms + _WAY_MS) / (expected_ms / self.doubt + _WAY_MS))
+        self.compared += 1
+        self.excess += (off - self.excess) / min(self.compared, _COMPARED)
+
+    def judge(self, usual: Usual, ramp: float, now: float) -> None:
         """Bring what the pick reads up to date.
 
-        `fleet_ms` and `fleet_slots` are the medians of its peers. The slot time stands for an
-        instance's own where that is told by few requests, or by none of late, or is much the same.
-        A newcomer is counted on for a part of its licences, that grows for `ramp` seconds.
+        The usual slot time stands for an instance's own where that is told by few requests, or by
+        none of late, or is much the same. Where answers take longer than reports make expect, and
+        not elsewhere, the reports are doubted: it counts as slower by as much. A newcomer is
+        counted on for a part of its licences, that grows for `ramp` seconds.
         """
-        instance, load = self.instance, self.load
+        instance, load, fleet_ms = self.instance, self.load, usual.slot_ms
+        beyond = self.excess - usual.excess
+        chance = _CHANCE / sqrt(min(self.compared, _COMPARED) or 1)
+        doubted = self.compared and beyond > _DOUBT + chance
         told = load.service_ms
         believed = told > 0 and load.served >= _ENOUGH and now - self.worked <= _FRESH_S
         alike = abs(told - fleet_ms) <= fleet_ms * _ALIKE + _ALIKE_MS
-        self.slot_ms = slot_ms = told if believed and not alike else fleet_ms
+        slot_ms = told if believed and not alike else fleet_ms
+        self.doubt = ((slot_ms + _WAY_MS) * exp(beyond) - _WAY_MS) / slot_ms if doubted else 1.0
+        self.slot_ms = slot_ms = slot_ms * self.doubt
         self.limit = instance.total
         self.slots = instance.best
         if self.cold:
@@ -165,7 +217,7 @@ class Entry:
             else:
                 part = _RAMP_FROM + (1 - _RAMP_FROM) * age / ramp
                 self.slots = max(1, int(instance.best * part))
-        pace = _STEP * slot_ms * fleet_slots / (fleet_ms * self.slots)
+        pace = _STEP * slot_ms * usual.slots / (fleet_ms * self.slots)
         self.step = max(1, round(pace)) if pace < _MAX_STEP else _MAX_STEP
         self.settle()
 

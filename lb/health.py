@@ -2,7 +2,8 @@
 
 Rules: reference "load-balancing" 6.6. Five failures in a row, or of at least 20 answers in ten
 seconds less than 80 % good, eject an instance for a second, twice as long each time, up to 30 s.
-Then one request may try it. One that could not be reached is ejected at once, for a second.
+Then one request may try it. One that could not be reached is ejected at once, for a second. Reports
+tell of failures that others met: five of the whole fleet are enough, not five of each gateway.
 """
 
 from enum import Enum
@@ -32,6 +33,7 @@ class Sign(Enum):
     RECOVERED = "recovered"
     FAILED_IN_ROW = "failed_in_row"
     FAILED_OFTEN = "failed_often"
+    REPORTED_FAILURES = "reported_failures"
     UNREACHABLE = "unreachable"
     SERVED_TIME = "served_time"
     FAILED_AGAIN = "failed_again"
@@ -44,6 +46,7 @@ _TRIED: Final = Standing.TRIED
 TRANSITIONS: Final[dict[tuple[Standing, Sign], Standing]] = {
     (_IN, Sign.FAILED_IN_ROW): _EJECTED,
     (_IN, Sign.FAILED_OFTEN): _EJECTED,
+    (_IN, Sign.REPORTED_FAILURES): _EJECTED,
     (_IN, Sign.UNREACHABLE): _EJECTED,
     (_EJECTED, Sign.SERVED_TIME): _TRIED,
     (_TRIED, Sign.RECOVERED): _IN,
@@ -53,13 +56,13 @@ TRANSITIONS: Final[dict[tuple[Standing, Sign], Standing]] = {
 
 
 class Health:
-    """The health of one instance, by the answers that one gateway had from it.
+    """The health of one instance, by the answers that one gateway had, and by what it reports.
 
     `until`: while ejected, when it may be tried. `reason` of the last move, `since` its time.
     """
 
-    __slots__ = ("_bad", "_good", "_row", "_second", "_times", "reason", "since", "standing",
-                 "until")  # fmt: skip
+    __slots__ = ("_bad", "_errors", "_good", "_row", "_second", "_served", "_times", "_told_row",
+                 "reason", "since", "standing", "until")  # fmt: skip
 
     def __init__(self) -> None:
         self.standing = _IN
@@ -69,6 +72,8 @@ class Health:
         self._row = 0
         self._times = 0
         self._second = 0
+        self._served = self._errors = -1  # nothing was told yet
+        self._told_row = 0
         self._good = [0] * _BUCKETS
         self._bad = [0] * _BUCKETS
 
@@ -93,6 +98,16 @@ class Health:
             return self._take(Sign.FAILED_OFTEN, now, rng)
         return False
 
+    def told(self, served: int, errors: int, now: float, rng: Random) -> bool:
+        """Take in how many it served in all, and failed of them; return whether it is ejected."""
+        ended, failed = served - self._served, errors - self._errors
+        first = self._served < 0
+        self._served, self._errors = served, errors
+        if first or ended <= 0:
+            return False
+        self._told_row = self._told_row + failed if failed >= ended else 0
+        return self._told_row >= ROW and self._take(Sign.REPORTED_FAILURES, now, rng)
+
     def unreachable(self, now: float, rng: Random) -> bool:
         """Take in that it could not be reached; return whether the standing changed."""
         return self._take(Sign.UNREACHABLE, now, rng)
@@ -107,7 +122,7 @@ class Health:
             return False
         self.standing, self.reason, self.since = after, sign, now
         if after is _IN:
-            self._times = self._row = 0
+            self._times = self._row = self._told_row = 0
             self._good, self._bad = [0] * _BUCKETS, [0] * _BUCKETS
         elif after is _EJECTED:
             pause = min(_LONGEST_S, _FIRST_S * 2.0 ** min(self._times, 10))

@@ -10,6 +10,7 @@ from random import Random
 
 from google.protobuf.message import DecodeError
 
+from lb.affinity import keep
 from lb.follower import Follower
 from lb.life import Change, Event, State
 from lb.pick import rank
@@ -278,7 +279,11 @@ class Hub:
             if entry.state is State.UP and entry.instance.addr not in wish.exclude
         ]
         self._rng.shuffle(live)
-        best = rank(live)[: wish.nbest or 1]
+        best = rank(live)
+        if best and wish.key:
+            first = keep(live, best[0], wish.key, (), self._clock())
+            best = [first, *(entry for entry in best if entry is not first)]
+        best = best[: wish.nbest or 1]
         if not best:
             return PickReply(code=NO_INSTANCE.code, message=NO_INSTANCE.words).SerializeToString()
         return PickReply(

@@ -30,16 +30,17 @@ Later = Callable[[float, Callable[[], None]], Timer]
 class Waiter:
     """A request that waits for a place; `done` is told when it has one, or will have none."""
 
-    __slots__ = ("_done", "_line", "_result", "_timer", "digest", "until")
+    __slots__ = ("_done", "_line", "_result", "_timer", "digest", "key", "until")
 
     def __init__(
-        self, line: "Line", digest: str, until: float, done: Callable[["Waiter"], None]
+        self, line: "Line", digest: str, key: str, until: float, done: Callable[["Waiter"], None]
     ) -> None:
         self._line = line
         self._done = done
         self._result: Any = None
         self._timer: Timer | None = None
         self.digest = digest
+        self.key = key
         self.until = until
 
     def cancel(self) -> None:
@@ -72,14 +73,17 @@ class Waiter:
 class Line:
     """The requests of one service that wait.
 
-    `acquire(digest)` gives a ticket or raises AseError; `clock` gives seconds, `later(s, call)`
-    calls after so many.
+    `acquire(digest, exclude, key)` gives a ticket or raises AseError; `clock` gives seconds,
+    `later(s, call)` calls after so many.
     """
 
     __slots__ = ("_acquire", "_clock", "_later", "_serving", "_waiters")
 
     def __init__(
-        self, acquire: Callable[[str], Any], clock: Callable[[], float], later: Later
+        self,
+        acquire: Callable[[str, tuple[str, ...], str], Any],
+        clock: Callable[[], float],
+        later: Later,
     ) -> None:
         self._acquire = acquire
         self._clock = clock
@@ -91,10 +95,10 @@ class Line:
         return len(self._waiters)
 
     def join(
-        self, digest: str, seconds: float, done: Callable[[Waiter], None], *, ahead: bool
+        self, digest: str, key: str, seconds: float, done: Callable[[Waiter], None], *, ahead: bool
     ) -> Waiter:
         """Let a request wait for so many seconds at most; `ahead` of others if it had its turn."""
-        waiter = Waiter(self, digest, self._clock() + seconds, done)
+        waiter = Waiter(self, digest, key, self._clock() + seconds, done)
         if ahead:
             self._waiters.appendleft(waiter)
         else:
@@ -120,7 +124,7 @@ class Line:
             try:
                 if first.until <= self._clock():
                     raise AseError(DEADLINE)
-                result = self._acquire(first.digest)
+                result = self._acquire(first.digest, (), first.key)
             except AseError as error:
                 if error.fault is FULL:
                     return

@@ -53,11 +53,12 @@ class Meter:
         self._changed()
         return taken
 
-    def free(self, gateway: str, worked_ms: float, *, good: bool) -> None:
+    def free(self, gateway: str, worked_ms: float, *, good: bool, failed: bool = False) -> None:
         """Give a licence back that the gateway's request had, after `worked_ms` of work.
 
-        Only good ones tell how long work takes. The slot time is a mean of logarithms: one request
-        that took a hundred times as long must not make a loader look slow.
+        `failed`: by this loader's fault. Only good ones tell how long work takes. The slot time is
+        a mean of logarithms: one request that took a hundred times as long must not make a loader
+        look slow.
         """
         self.used -= 1
         self.served += 1
@@ -71,8 +72,7 @@ class Meter:
             part = max(_SMOOTHING, 1 / self._told)
             self._logs += (log(max(worked_ms, _LEAST_MS)) - self._logs) * part
             self.service_ms = exp(self._logs)
-        else:
-            self.errors += 1
+        self.errors += failed
         self._changed()
 
     def turn(self, live: Live) -> None:

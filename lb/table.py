@@ -5,7 +5,7 @@ from dataclasses import replace
 from statistics import median_low
 from typing import Final
 
-from lb.entry import Entry
+from lb.entry import Entry, Usual
 from lb.life import BY_LIVE, TRANSITIONS, Change, Event, State
 from lb.lives import Lives
 from lb.pool import Pool
@@ -21,20 +21,21 @@ _STALL_S: Final = 0.5
 class _Service:
     """The instances of one service, what is usual among them, and the pool that picks are from."""
 
-    __slots__ = ("entries", "fleet_ms", "fleet_slots", "pool")
+    __slots__ = ("entries", "pool", "usual")
 
     def __init__(self) -> None:
         self.entries: dict[Key, Entry] = {}
-        self.fleet_ms = 1.0
-        self.fleet_slots = 1
+        self.usual = Usual()
         self.pool: Pool | None = None
 
     def look(self) -> None:
-        """Find what is usual: the medians of slot time and of licences."""
-        entries = self.entries.values()
-        known = [ms for entry in entries if (ms := entry.load.service_ms) > 0]
-        self.fleet_ms = median_low(known) if known else 1.0
-        self.fleet_slots = median_low([entry.instance.best for entry in entries] or [1])
+        """Find what is usual now."""
+        entries, usual = self.entries.values(), self.usual
+        usual.slot_ms = median_low(
+            [e.load.service_ms for e in entries if e.load.service_ms] or [1.0]
+        )
+        usual.slots = median_low([entry.instance.best for entry in entries] or [1])
+        usual.excess = median_low([entry.excess for entry in entries if entry.compared] or [0.0])
 
 
 class Told:
@@ -151,7 +152,7 @@ class Table:
             entry.take_in(entry.instance, load, -1, now)
             entry.feed = Feed.AT_TIMES
             service = self._services[instance.service]
-            entry.judge(service.fleet_ms, service.fleet_slots, self._ramp, now)
+            entry.judge(service.usual, self._ramp, now)
             if self._heard is not None:
                 self._heard(entry)
 
@@ -176,7 +177,7 @@ class Table:
             self.told.reports += 1
             self.told.error += abs(entry.queue() - before)
             service = self._services[instance.service]
-            entry.judge(service.fleet_ms, service.fleet_slots, self._ramp, now)
+            entry.judge(service.usual, self._ramp, now)
             if not same:
                 self.renew(instance.service)
             moved = self._move(entry, event, now)
@@ -240,7 +241,7 @@ class Table:
             for service in self._services.values():
                 service.look()
                 for entry in service.entries.values():
-                    entry.judge(service.fleet_ms, service.fleet_slots, self._ramp, now)
+                    entry.judge(service.usual, self._ramp, now)
         return changes
 
     def _put(self, entry: Entry, now: float) -> None:
@@ -252,7 +253,7 @@ class Table:
         service.entries[instance.key] = entry
         if len(service.entries) <= _FEW:
             service.look()
-        entry.judge(service.fleet_ms, service.fleet_slots, self._ramp, now)
+        entry.judge(service.usual, self._ramp, now)
         self.renew(instance.service)
 
     def _move(self, entry: Entry, event: Event, now: float) -> list[Change]:

@@ -6,6 +6,7 @@ and a policy at the gateway.
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 from bench.lb.cell import Cell
@@ -25,12 +26,15 @@ _CALM_S, _DISTURBED_S = 6.0, 2.0
 class Request:
     """A request on its way; `left` are seconds of work at a loader of speed 1, at time `since`."""
 
-    __slots__ = ("arrived", "began", "counts", "gateway", "left", "since", "ticket", "turn")
+    __slots__ = ("arrived", "began", "counts", "gateway", "key", "left", "since", "ticket", "turn")
 
-    def __init__(self, arrived: float, work: float, gateway: str, *, counts: bool) -> None:
+    def __init__(
+        self, arrived: float, work: float, gateway: str, key: str, *, counts: bool
+    ) -> None:
         self.arrived = arrived
         self.left = work
         self.gateway = gateway
+        self.key = key
         self.counts = counts
         self.began = self.since = 0.0
         self.turn = 0
@@ -53,7 +57,9 @@ class SimLoader:
         emit: Callable[[Report], None],
     ) -> None:
         self.speed = cell.speed(number)
-        self.meter = Meter(max(cell.limit, cell.slots), self._changed, best=cell.slots)
+        self._lies = cell.lies and not number
+        limit = 10_000 if self._lies else max(cell.limit, cell.slots)
+        self.meter = Meter(limit, self._changed, best=cell.slots)
         self.instance = Instance(
             "ase", SERVICE, f"loader-{number}:1", 7, total=self.meter.total, best=cell.slots,
             feed=Feed.AT_TIMES if cell.report else Feed.LIVE,
@@ -69,6 +75,9 @@ class SimLoader:
         self._emit = emit
         self._trigger = Trigger()
         self._waits = False
+        if self._lies:
+            total, best = 2 * max(cell.limit, cell.slots), 2 * cell.slots
+            self.instance = replace(self.instance, total=total, best=best)
 
     def start(self) -> None:
         """Report at once; then by the trigger, or each so many seconds."""
@@ -149,7 +158,11 @@ class SimLoader:
 
     def _report(self) -> None:
         self._trigger.sent(self.meter, self._world.now)
-        self._emit(Report(self.instance, self.meter.load()))
+        load = self.meter.load()
+        if self._lies:
+            told_ms = load.service_ms / 1000
+            load = replace(load, running=0, queued=0, service_ms=told_ms, held={})
+        self._emit(Report(self.instance, load))
 
 
 class SimGateway:

@@ -20,7 +20,10 @@ class Cell:
     `mean_s`, the mean service time; `rho`: offered load by capacity. `service`: exp, const, cv4 or
     bimodal. `antagonist`: each loader at half speed for 2 s after each 6 s (means). `delay_ms`: a
     report's way; `report`: 0 when something changed, or so many seconds between two. `loss`: share
-    of reports that do not arrive. `limit`: requests a loader takes at most.
+    of reports that do not arrive. `limit`: requests a loader takes at most. `keys`:
+    requests are of so many keys, each of which is to stay on few loaders. `lies`: the
+    first loader takes all that comes, tells of twice its licences, of no work, and of a thousandth
+    of its slot time.
     """
 
     scenario: str = "homogeneous"
@@ -37,6 +40,8 @@ class Cell:
     report: float = 0.0
     loss: float = 0.0
     limit: int = 10_000
+    keys: int = 0
+    lies: bool = False
 
     def speed(self, number: int) -> float:
         """Return the speed of a loader."""
@@ -63,6 +68,8 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "stale_1s": {"report": 1.0},
     "public_grid": {"loaders": 8, "slots": 1, "mean_s": 0.01, "speeds": PUBLIC},
     "many_single": {"loaders": 100, "slots": 1},
+    "affinity": {"keys": 1000},
+    "liar": {"lies": True, "rho": 0.7},
 }
 
 

@@ -96,7 +96,7 @@ class Picker:
             with suppress(AseError):
                 return self.balancer.acquire(_SERVICE, self._digest, ())
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        waiter = self.balancer.wait(_SERVICE, self._digest, _PATIENCE_S, ahead, _set(done))
+        waiter = self.balancer.wait(_SERVICE, self._digest, "", _PATIENCE_S, ahead, _set(done))
         await done
         return waiter.outcome()
 

@@ -10,6 +10,7 @@ from typing import Any
 from bench.lb.actors import SERVICE, Request, SimGateway, SimLoader
 from bench.lb.cell import Cell, arrivals
 from bench.lb.world import World
+from lb.affinity import nearest
 from lb.arms import policies
 from lb.entry import Entry
 from lb.policy import Policy
@@ -35,6 +36,8 @@ class Measured:
     reports: int = 0
     leaked: int = 0
     refused: int = 0
+    kept: int = 0  # requests that ran where their key is at home
+    first: int = 0  # requests that the first loader answered
     present: float = 0.0  # requests in the system, in the mean over the time they came in
 
 
@@ -74,6 +77,7 @@ class Simulation:
         self._begun = self._ended = 0
         self._schedule = arrivals(cell, seed)
         self._chance = Random(seed * 7919 + 4)  # noqa: S311 (a simulation)
+        self._keys = Random(seed * 7919 + 5)  # noqa: S311
         rngs = [Random(seed * 7919 + 1000 + n) for n in range(cell.loaders)]  # noqa: S311
         self._loaders = [
             SimLoader(n, cell, self._world, rng, self._over, self._report)
@@ -118,7 +122,8 @@ class Simulation:
         self._begun += 1
         counts = self._begun > self._warm
         gateway = self._gateways[door]
-        request = Request(time, work, gateway.name, counts=counts)
+        key = str(int(self._keys.random() * self._cell.keys)) if self._cell.keys else ""
+        request = Request(time, work, gateway.name, key, counts=counts)
         self._world.at(time, self._arrive, request, gateway)
 
     def _step(self, change: int) -> None:
@@ -145,7 +150,7 @@ class Simulation:
 
     def _place(self, request: Request, gateway: SimGateway) -> None:
         try:
-            ticket = gateway.balancer.acquire(SERVICE, "")
+            ticket = gateway.balancer.acquire(SERVICE, "", (), request.key)
         except AseError:
             self._wait(request, gateway, False)
         else:
@@ -155,7 +160,7 @@ class Simulation:
         def done(waiter: Any) -> None:
             self._send(request, gateway, waiter.outcome())
 
-        gateway.balancer.wait(SERVICE, "", _PATIENCE_S, ahead, done)
+        gateway.balancer.wait(SERVICE, "", request.key, _PATIENCE_S, ahead, done)
 
     def _send(self, request: Request, gateway: SimGateway, ticket: Any) -> None:
         request.ticket = ticket
@@ -180,6 +185,8 @@ class Simulation:
         self._ended += 1
         self._step(-1)
         if request.ticket is not None:
+            if request.counts:
+                self._place_told(request.ticket.instance.addr, request.key)
             request.ticket.release()
             request.ticket = None
         if request.counts:
@@ -188,6 +195,12 @@ class Simulation:
             measured.waits.append(request.began - request.arrived)
         if self._cell.policy == "central":
             self._serve_central()
+
+    def _place_told(self, addr: str, key: str) -> None:
+        self._measured.first += addr == self._loaders[0].instance.addr
+        if key:
+            home = nearest(self._gateways[0].table, key, ())[0]
+            self._measured.kept += home.instance.addr == addr
 
     def _report(self, report: Report) -> None:
         if self._begun > self._warm:

@@ -25,6 +25,8 @@ def measured(told: dict[str, Any]) -> dict[str, float]:
         "wait_mean_ms": mean(waits) * 1000,
         "reports_per_request": came.reports / came.requests,
         "refused_per_request": came.refused / came.requests,
+        "kept": came.kept / came.requests,
+        "first": came.first / came.requests,
         "leaked": came.leaked,
     }
 

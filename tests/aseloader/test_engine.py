@@ -74,6 +74,20 @@ def test_whatever_a_wrapper_raises_is_10908_and_frees_its_licence(
 
 
 @pytest.mark.parametrize(
+    ("error", "errors"), [(None, 0), (Refused("no"), 0), (ValueError("x"), 1)], ids=str
+)
+def test_only_what_is_its_own_fault_counts_against_a_loader(
+    error: BaseException | None, errors: int
+) -> None:
+    wrapper, meter = Sync(), Meter(1, lambda: None)
+    engine = Engine(wrapper, meter)
+    wrapper.error = error
+    ask(engine)
+    assert (meter.served, meter.errors) == (1, errors)
+    engine.close()
+
+
+@pytest.mark.parametrize(
     ("made", "code"),
     [
         (None, 10106),
@@ -203,7 +217,7 @@ def test_one_that_waited_until_its_deadline_does_not_run() -> None:
     engine = Engine(wrapper, meter)
     assert asyncio.run(engine.once(FRAME, gateway="g", seconds=-1.0)).code == 10102
     assert not wrapper.begun.is_set()
-    assert (meter.used, meter.load().errors) == (0, 1)
+    assert (meter.used, meter.load().errors) == (0, 0), "that is no fault of the loader"
     engine.close()
 
 

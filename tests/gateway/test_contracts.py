@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from config.options import ServiceOptions
 from gateway.contracts import MAX_SERVICES, Capacity, Catalog, build
 from schemas import declare, document
 from schemas.declare import Declaration, Stream
@@ -62,12 +63,13 @@ def test_a_digest_without_its_document_is_nobody() -> None:
 
 
 @pytest.mark.parametrize(
-    ("deadlines", "told", "seconds"), [({}, None, 5.0), ({}, 9.0, 9.0), ({"ocr": 2.0}, 9.0, 2.0)]
+    ("ours", "told", "seconds"), [({}, None, 5.0), ({}, 9.0, 9.0), ({"ocr": 2.0}, 9.0, 2.0)]
 )
 def test_deadline_of_operator_over_schema_over_default(
-    deadlines: dict[str, float], told: float | None, seconds: float
+    ours: dict[str, float], told: float | None, seconds: float
 ) -> None:
-    assert build(text(deadline=told), "file", deadlines, 5.0).deadline == seconds
+    services = {name: ServiceOptions(deadline=limit) for name, limit in ours.items()}
+    assert build(text(deadline=told), "file", services, 5.0).deadline == seconds
 
 
 def test_a_bad_document_is_not_built() -> None:

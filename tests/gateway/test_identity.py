@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.answers import HttpError
-from gateway.identity import check_app_id, check_content
+from gateway.identity import check_app_id, check_content, key
 from schemas.errors import BAD_APP, AseError
 
 
@@ -66,3 +66,23 @@ def test_app_id(body: dict[str, Any], consumer: str, status: int) -> None:
 
 def test_the_check_can_be_off() -> None:
     check_app_id({"header": {"app_id": "a"}}, {b"x-consumer-username": b"b"}, "")
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("header.uid", "u-1"),
+        ("parameter.ocr.page", "7"),
+        ("header", ""),  # an object is no key
+        ("header.none", ""),
+        ("header.uid.deeper", ""),
+        ("parameter.ocr.fast", ""),
+        ("parameter.ocr.nothing", ""),
+    ],
+)
+def test_a_key_is_a_text_or_a_number_at_a_path(path: str, told: str) -> None:
+    body = {
+        "header": {"uid": "u-1"},
+        "parameter": {"ocr": {"page": 7, "fast": True, "nothing": None}},
+    }
+    assert key(body, tuple(path.split("."))) == told

@@ -2,12 +2,13 @@
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from aseloader import declare
-from config.options import GatewayOptions
+from config.options import GatewayOptions, ServiceOptions
 from gateway.answers import Answer, HttpError
 from gateway.contracts import Catalog, build
 from gateway.once import Attempt, Body, Steps, Turn, serve_once
@@ -60,6 +61,7 @@ class World:
         self.places = list(places)
         self.now = 0.0
         self.full = False
+        self.keys: list[str] = []
         self.retries = 99
         self.faults: list[str] = []
         contract = build(declare.schema(Probe), "file", {}, 5.0)
@@ -70,7 +72,8 @@ class World:
         )  # fmt: skip
         self.record = Record("s" * 32, 0.0, "POST", "/v1/private/probe", "9.9.9.9")
 
-    def acquire(self, _: str, __: str, exclude: Any) -> Any:
+    def acquire(self, _: str, __: str, exclude: Any, key: str) -> Any:
+        self.keys.append(key)
         if self.full:
             raise AseError(FULL)
         for place in self.places:
@@ -319,3 +322,16 @@ def test_what_ends_the_wait_of_a_second_attempt_is_told() -> None:
     steps.send(told())
     assert isinstance(steps.throw(AseError(FULL)), Turn)
     assert end(steps, AseError(CLIENT_GONE)).status == 499
+
+
+def test_a_key_goes_with_every_look_for_a_place() -> None:
+    services = {"probe": ServiceOptions(affinity="header.app_id")}
+    contract = build(declare.schema(Probe), "file", services, 5.0)
+    world = World()
+    world.full = True
+    world.parts = replace(world.parts, catalog=Catalog([contract], services, 5.0))
+    steps = world.steps()
+    next(steps)
+    turn = steps.send(told())
+    assert isinstance(turn, Turn)
+    assert (world.keys, turn.key) == (["tests"], "tests")

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections.abc import Callable
+from math import log
 from random import Random
 from typing import Any
 
@@ -311,7 +312,7 @@ def test_all_full_waits_for_the_first_place_that_is_given_back() -> None:
         fleet.balancer.acquire("ocr", "d")
     assert caught.value.fault is FULL
     over: list[Any] = []
-    fleet.balancer.wait("ocr", "d", 1.0, False, over.append)
+    fleet.balancer.wait("ocr", "d", "", 1.0, False, over.append)
     fleet.world.at(0.3, one.release)
     fleet.go_on(0.301)
     assert over[0].outcome().instance.addr == "a:0"
@@ -324,7 +325,7 @@ def test_who_comes_later_does_not_overtake() -> None:
     fleet = Fleet(1, total=1)
     held = fleet.balancer.acquire("ocr", "d")
     over: list[Any] = []
-    fleet.balancer.wait("ocr", "d", 1.0, False, over.append)
+    fleet.balancer.wait("ocr", "d", "", 1.0, False, over.append)
     held.release()
     with pytest.raises(AseError) as caught:
         fleet.balancer.acquire("ocr", "d")
@@ -337,7 +338,7 @@ def test_a_report_of_room_wakes_and_a_newcomer_too() -> None:
     fleet = Fleet(1, total=4)
     fleet.report(running=4, held={})
     over: list[Any] = []
-    fleet.balancer.wait("ocr", "d", 1.0, False, over.append)
+    fleet.balancer.wait("ocr", "d", "", 1.0, False, over.append)
     fleet.go_on(0.1)
     assert not over
     for _ in range(50):  # each report with the probability of our share
@@ -351,7 +352,7 @@ def test_no_more_than_so_many_wait() -> None:
     held = fleet.balancer.acquire("ocr", "d")
     over: list[Any] = []
     for _ in range(3):
-        fleet.balancer.wait("ocr", "d", 1.0, False, over.append)
+        fleet.balancer.wait("ocr", "d", "", 1.0, False, over.append)
     fleet.go_on(0.5)
     assert len(over) == 1, "the third is told at once"
     with pytest.raises(AseError) as caught:
@@ -393,3 +394,31 @@ def test_a_static_instance_counts_by_what_is_unanswered() -> None:
     one.release(CLIENT_GONE, given_up=True)
     two.release()
     assert entry.queue() == 0, "nobody would tell when a ghost is gone"
+
+
+def test_five_failures_of_the_whole_fleet_eject() -> None:
+    fleet = Fleet(2)
+    fleet.report()
+    fleet.instances.pop()
+    fleet.seq += 1
+    load = Load(fleet.seq, served=104, errors=5)
+    fleet.table.apply(Report(fleet.instances[0], load), fleet.world.now)
+    assert fleet.health == ["a:0 ejected"]
+    assert fleet.balancer.counts.ejections == {"reported_failures": 1}
+    with fleet.balancer.acquire("ocr", "d") as ticket:
+        assert ticket.instance.addr == "a:1"
+
+
+def test_answers_are_compared_with_what_was_expected_when_they_were_asked_for() -> None:
+    fleet = Fleet(1)
+    fleet.report(service_ms=20.0)
+    entry = fleet.entry()
+    before = fleet.balancer.acquire("ocr", "d")
+    expected = entry.expected_ms()
+    fleet.report(service_ms=80.0)
+    fleet.go_on(0.02)
+    before.release()
+    assert entry.compared == 1
+    assert entry.excess == pytest.approx(log(20.0 / expected), abs=0.01)
+    fleet.end(AseError(LOST))
+    assert entry.compared == 1, "failures are another matter"

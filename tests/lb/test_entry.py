@@ -1,8 +1,10 @@
 """What a gateway knows of one instance: the queue, the slot time, the share of a newcomer."""
 
+from math import log
+
 import pytest
 
-from lb.entry import Entry
+from lb.entry import Entry, Usual
 from lb.life import State
 from lb.report import Feed, Instance, Load
 
@@ -11,6 +13,12 @@ ONE = Instance("ase", "ocr", "a:1", 7, total=8, best=4)
 
 def entry(load: Load = Load(1), instance: Instance = ONE) -> Entry:  # noqa: B008 (frozen)
     return Entry(instance, load, State.UP, 0.0)
+
+
+def usual(slot_ms: float, excess: float = 0.0) -> Usual:
+    told = Usual()
+    told.slot_ms, told.slots, told.excess = slot_ms, 4, excess
+    return told
 
 
 @pytest.mark.parametrize(
@@ -55,14 +63,14 @@ def test_a_slot_time_is_believed_or_is_the_fleet_s(
 ) -> None:
     told = entry()
     told.take_in(ONE, Load(2, service_ms=slot, served=served), 0, 1.0)
-    told.judge(20.0, 4, 10.0, now)
+    told.judge(usual(20.0), 10.0, now)
     assert told.slot_ms == believed
 
 
 def test_a_fleet_of_microseconds_is_all_alike() -> None:
     told = entry()
     told.take_in(ONE, Load(2, service_ms=0.09, served=99), 0, 1.0)
-    told.judge(0.01, 4, 10.0, 1.0)
+    told.judge(usual(0.01), 10.0, 1.0)
     assert told.slot_ms == 0.01
 
 
@@ -109,14 +117,14 @@ def test_without_a_queue_the_less_occupied_is_better_by_a_little() -> None:
 )
 def test_a_newcomer_gets_more_and_more_of_its_licences(age: float, slots: int) -> None:
     told = entry()
-    told.judge(20.0, 4, 10.0, age)
+    told.judge(usual(20.0), 10.0, age)
     assert told.slots == slots
     assert told.limit == 8
 
 
 def test_who_worked_before_we_met_is_no_newcomer() -> None:
     told = entry(Load(1, served=5))
-    told.judge(20.0, 4, 10.0, 0.0)
+    told.judge(usual(20.0), 10.0, 0.0)
     assert told.slots == 4
 
 
@@ -128,7 +136,7 @@ def test_own_load_weighs_by_the_pace(slot: float, slots: int, step: int) -> None
     instance = Instance("ase", "ocr", "a:1", 7, total=8, best=slots)
     told = entry(Load(1, served=50), instance)
     told.take_in(instance, Load(2, service_ms=slot, served=99), 0, 1.0)
-    told.judge(20.0, 4, 0.0, 1.0)
+    told.judge(usual(20.0), 0.0, 1.0)
     assert told.step == step
     told.inflight = 3
     told.settle()
@@ -156,3 +164,52 @@ def test_untried_is_who_nobody_asked() -> None:
         told = entry()
         setattr(told, name, 1)
         assert not told.is_untried()
+
+
+@pytest.mark.parametrize(
+    ("answers", "took_ms", "elsewhere", "doubt"),
+    [
+        (0, 0.0, 0.0, 1.0),
+        (1, 200.0, 0.0, 1.0),  # twenty times as long, and once: it may be chance
+        (1, 400.0, 0.0, 40.0),
+        (32, 20.0, 0.0, 1.0),
+        (32, 30.0, 0.0, 1.0),
+        (32, 40.0, 0.0, 4.0),  # no chance any more
+        (8, 40.0, 0.0, 1.0),
+        (99, 1.0, 0.0, 1.0),  # faster than expected is no lie that does harm
+        (99, 90.0, log(9), 1.0),  # everybody's answers are late: the network, or the machine
+    ],
+)
+def test_reports_are_doubted_where_answers_take_longer_than_they_make_expect(
+    answers: int, took_ms: float, elsewhere: float, doubt: float
+) -> None:
+    told = entry()
+    told.take_in(ONE, Load(2, service_ms=10.0, served=99), 0, 1.0)
+    for _ in range(answers):
+        told.compare(took_ms, 10.0)
+    told.judge(usual(20.0, elsewhere), 10.0, 1.0)
+    assert told.doubt == pytest.approx(doubt)
+    assert told.slot_ms == pytest.approx(10.0 * doubt)
+
+
+def test_below_a_millisecond_it_is_the_way_and_nothing_is_doubted() -> None:
+    told = entry()
+    told.take_in(ONE, Load(2, service_ms=0.1, served=99), 0, 1.0)
+    for _ in range(99):
+        told.compare(1.5, 0.1)
+    told.judge(usual(20.0), 10.0, 1.0)
+    assert told.doubt == 1.0
+
+
+def test_a_doubt_stays_as_long_as_what_is_reported() -> None:
+    """What is expected grows with the doubt; the reports are no truer for that."""
+    told = entry()
+    for _ in range(200):
+        told.compare(40.0, told.expected_ms() or 1.0)
+        told.take_in(ONE, Load(2, service_ms=1.0, served=99), 0, 1.0)
+        told.judge(usual(20.0), 10.0, 1.0)
+    assert told.slot_ms == pytest.approx(40.0, rel=0.01)
+    for _ in range(200):
+        told.compare(1.0, told.expected_ms())
+        told.judge(usual(20.0), 10.0, 1.0)
+    assert (told.doubt, told.slot_ms) == (1.0, 1.0)

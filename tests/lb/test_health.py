@@ -77,3 +77,35 @@ def test_every_move_is_in_the_table_or_is_none(standing: Standing, sign: Sign) -
     after = TRANSITIONS.get((standing, sign))
     assert health._take(sign, 1.0, RNG) is (after is not None)
     assert health.standing is (after or standing)
+
+
+@pytest.mark.parametrize(
+    ("reports", "ejected"),
+    [
+        ([(0, 0), (5, 5)], True),
+        ([(0, 0), (4, 4)], False),
+        ([(0, 0), (2, 2), (3, 3), (5, 5)], True),
+        ([(0, 0), (3, 3), (4, 3), (8, 7)], False),  # one was good between
+        ([(0, 0), (6, 5)], False),
+        ([(0, 0), (3, 3), (3, 3), (5, 5)], True),  # nothing new says nothing
+        ([(99, 99)], False),  # that was before we knew it
+        ([(99, 99), (104, 104)], True),
+    ],
+)
+def test_what_others_met_is_in_the_reports(reports: list[tuple[int, int]], ejected: bool) -> None:
+    health = Health()
+    assert [health.told(*told, 0.0, RNG) for told in reports] == [False] * (len(reports) - 1) + [
+        ejected
+    ]
+    assert (health.reason is Sign.REPORTED_FAILURES) is ejected
+
+
+def test_who_came_back_begins_anew_for_others_failures_too() -> None:
+    health = Health()
+    health.told(0, 0, 0.0, RNG)
+    assert health.told(5, 5, 0.0, RNG)
+    assert not health.told(9, 9, 0.0, RNG), "it is out already"
+    health.wait_over(health.until)
+    health.good(health.until)
+    assert not health.told(13, 13, 9.0, RNG)
+    assert health.told(14, 14, 9.0, RNG)

@@ -19,7 +19,7 @@ class Places:
         self.line = Line(self.acquire, self.world.clock, self.world.later)
         self.told: list[str] = []
 
-    def acquire(self, digest: str) -> str:
+    def acquire(self, digest: str, _exclude: tuple[str, ...], _key: str) -> str:
         if self.error is not None:
             raise self.error
         if not self.free:
@@ -28,7 +28,7 @@ class Places:
         return f"place for {digest}"
 
     def wait(self, name: str, seconds: float = 1.0, *, ahead: bool = False) -> Waiter:
-        return self.line.join(name, seconds, self.done, ahead=ahead)
+        return self.line.join(name, "", seconds, self.done, ahead=ahead)
 
     def done(self, waiter: Waiter) -> None:
         try:

@@ -37,7 +37,7 @@ def test_only_good_requests_tell_how_long_work_takes() -> None:
     meter = Meter(1, lambda: None)
     for worked, good in ((10.0, True), (0.1, False), (40.0, True)):
         assert meter.take("g")
-        meter.free("g", worked, good=good)
+        meter.free("g", worked, good=good, failed=not good)
     load = meter.load()
     assert load.service_ms == pytest.approx(sqrt(10.0 * 40.0)), "the first ones count alike"
     assert (load.served, load.errors) == (3, 1)

@@ -25,7 +25,7 @@ def test_rates_are_of_the_time_between_two_looks() -> None:
     orca.report(10.0)
     for number in range(30):
         meter.take("g")
-        meter.free("g", 5.0, good=number % 3 > 0)
+        meter.free("g", 5.0, good=number % 3 > 0, failed=not number % 3)
     told = orca.report(12.0)
     assert (told.rps_fractional, told.eps) == (15.0, 5.0)
     assert orca.report(12.1).rps_fractional == 15.0, "too soon to say anew"

@@ -21,7 +21,7 @@ def take(times: int) -> Callable[[Meter], None]:
 def free(times: int, *, good: bool = True, ms: float = 10.0) -> Callable[[Meter], None]:
     def change(meter: Meter) -> None:
         for _ in range(times):
-            meter.free("g", ms, good=good)
+            meter.free("g", ms, good=good, failed=not good)
 
     return change
 

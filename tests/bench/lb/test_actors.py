@@ -26,7 +26,7 @@ class Stage:
         self.ended.append((round(self.world.now, 6), request.gateway))
 
     def take(self, name: str, work: float) -> bool:
-        return self.loader.take(Request(self.world.now, work, name, counts=True))
+        return self.loader.take(Request(self.world.now, work, name, "", counts=True))
 
     def until(self, time: float) -> None:
         over: list[int] = []

@@ -53,3 +53,20 @@ def test_lost_reports_are_lost() -> None:
     half = simulate(cell("homogeneous", "ours", 4, loss=0.5), 1, 3000)
     assert full.responses != half.responses
     assert len(half.responses) == 3000
+
+
+@pytest.mark.parametrize("gateways", [4, 64])
+def test_a_loader_that_lies_is_found_out(gateways: int) -> None:
+    """It claims twice its licences, a thousandth of its slot time, no work, and takes all."""
+    came = simulate(cell("liar", "ours", gateways), 1, 8000)
+    truth = simulate(cell("homogeneous", "ours", gateways, rho=0.7), 1, 8000)
+    assert came.first / came.requests < 2 * 2 / 17
+    assert quantile(sorted(came.responses), 0.999) < 1.2 * quantile(sorted(truth.responses), 0.999)
+
+
+def test_keys_stay_where_they_are_at_home_and_nobody_waits_longer() -> None:
+    came = simulate(cell("affinity", "ours", 16, rho=0.7), 1, 8000)
+    free = simulate(cell("homogeneous", "ours", 16, rho=0.7), 1, 8000)
+    assert came.kept > 0.6 * came.requests
+    assert free.kept == 0
+    assert mean(came.waits) < 1.3 * mean(free.waits)
