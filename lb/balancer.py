@@ -74,7 +74,7 @@ class Ticket:
             if entry.instance.feed is Feed.NONE:
                 entry.learn(now - self._began, now)
             else:
-                entry.compare((now - self._began) * 1000, self._expected_ms)
+                entry.compare((now - self._began) * 1000, self._expected_ms, now)
         balancer.ended(entry, fault, given_up, now)
 
     def unused(self) -> None:

@@ -37,8 +37,10 @@ _SMOOTHING: Final = 1 / 16
 # What was expected is compared with what came, as a mean of logarithms over about so many answers.
 # Where they took twice as long as elsewhere, and more than chance would have it (two deviations of
 # that mean, for exponential times), what the instance reports is not so.
-# A millisecond is allowed to all for the way there and back.
+# A millisecond is allowed to all for the way there and back. One answer, however late, moves the
+# mean by so much at most: a hiccup tells nothing. And doubt, like belief, wants fresh answers.
 _COMPARED: Final = 32
+_MOST_OFF: Final = 2.0
 _WAY_MS: Final = 1.0
 _DOUBT: Final = log(2)
 _CHANCE: Final = 2.6
@@ -91,10 +93,10 @@ class Entry:
     """
 
     __slots__ = (
-        "asked", "born", "cold", "compared", "doubt", "excess", "feed", "foreign", "full_until",
-        "ghosts", "health", "inflight", "instance", "level", "limit", "load", "mark", "note",
-        "pool", "promised", "reason", "seen", "since", "slot_ms", "slots", "spot", "state", "step",
-        "worked",
+        "asked", "born", "cold", "compared", "compared_at", "doubt", "excess", "feed", "foreign",
+        "full_until", "ghosts", "health", "inflight", "instance", "level", "limit", "load", "mark",
+        "note", "pool", "promised", "reason", "seen", "since", "slot_ms", "slots", "spot", "state",
+        "step", "worked",
     )  # fmt: skip
 
     def __init__(self, instance: Instance, load: Load, state: State, now: float) -> None:
@@ -104,7 +106,7 @@ class Entry:
         self.state = state
         self.reason = Event.REPORTED_UP
         self.seen = self.since = self.born = now
-        self.worked = self.full_until = 0.0
+        self.worked = self.full_until = self.compared_at = 0.0
         self.feed = instance.feed
         self.cold = instance.feed is not Feed.NONE and load.served == 0
         self.foreign = self.inflight = self.ghosts = self.asked = self.promised = 0
@@ -184,11 +186,12 @@ class Entry:
         self.feed = Feed.NONE
         self.foreign = self.ghosts = 0
 
-    def compare(self, took_ms: float, expected_ms: float) -> None:
+    def compare(self, took_ms: float, expected_ms: float, now: float) -> None:
         """Compare how long an answer took with what was expected when it was asked for."""
         off = log((took_ms + _WAY_MS) / (expected_ms / self.doubt + _WAY_MS))
         self.compared += 1
-        self.excess += (off - self.excess) / min(self.compared, _COMPARED)
+        self.compared_at = now
+        self.excess += min(off - self.excess, _MOST_OFF) / min(self.compared, _COMPARED)
 
     def judge(self, usual: Usual, ramp: float, now: float) -> None:
         """Bring what the pick reads up to date.
@@ -201,7 +204,8 @@ class Entry:
         instance, load, fleet_ms = self.instance, self.load, usual.slot_ms
         beyond = self.excess - usual.excess
         chance = _CHANCE / sqrt(min(self.compared, _COMPARED) or 1)
-        doubted = self.compared and beyond > _DOUBT + chance
+        fresh = now - self.compared_at <= _FRESH_S
+        doubted = self.compared and fresh and beyond > _DOUBT + chance
         told = load.service_ms
         believed = told > 0 and load.served >= _ENOUGH and now - self.worked <= _FRESH_S
         alike = abs(told - fleet_ms) <= fleet_ms * _ALIKE + _ALIKE_MS

@@ -171,7 +171,8 @@ def test_untried_is_who_nobody_asked() -> None:
     [
         (0, 0.0, 0.0, 1.0),
         (1, 200.0, 0.0, 1.0),  # twenty times as long, and once: it may be chance
-        (1, 400.0, 0.0, 40.0),
+        (1, 400.0, 0.0, 1.0),
+        (99, 400.0, 0.0, 40.0),
         (32, 20.0, 0.0, 1.0),
         (32, 30.0, 0.0, 1.0),
         (32, 40.0, 0.0, 4.0),  # no chance any more
@@ -186,30 +187,53 @@ def test_reports_are_doubted_where_answers_take_longer_than_they_make_expect(
     told = entry()
     told.take_in(ONE, Load(2, service_ms=10.0, served=99), 0, 1.0)
     for _ in range(answers):
-        told.compare(took_ms, 10.0)
+        told.compare(took_ms, 10.0, 1.0)
     told.judge(usual(20.0, elsewhere), 10.0, 1.0)
-    assert told.doubt == pytest.approx(doubt)
-    assert told.slot_ms == pytest.approx(10.0 * doubt)
+    assert told.doubt == pytest.approx(doubt, rel=0.01)
+    assert told.slot_ms == pytest.approx(10.0 * doubt, rel=0.01)
 
 
 def test_below_a_millisecond_it_is_the_way_and_nothing_is_doubted() -> None:
     told = entry()
     told.take_in(ONE, Load(2, service_ms=0.1, served=99), 0, 1.0)
     for _ in range(99):
-        told.compare(1.5, 0.1)
+        told.compare(1.5, 0.1, 1.0)
     told.judge(usual(20.0), 10.0, 1.0)
     assert told.doubt == 1.0
+
+
+def test_one_hiccup_makes_no_doubt() -> None:
+    """An equal that was late once would not be asked any more, and could not prove itself."""
+    told = entry()
+    told.compare(500.0, 1.0, 1.0)
+    told.judge(usual(20.0), 10.0, 1.0)
+    assert told.doubt == 1.0
+    told.compare(1.0, 1.0, 1.0)
+    assert told.excess == pytest.approx(1.0)
+
+
+def test_a_doubt_does_not_outlive_its_answers() -> None:
+    told = entry()
+    for _ in range(99):
+        told.compare(500.0, 1.0, 1.0)
+    told.judge(usual(20.0), 10.0, 5.9)
+    assert told.doubt > 1.0
+    told.judge(usual(20.0), 10.0, 6.1)
+    assert told.doubt == 1.0
+    told.compare(500.0, 1.0, 6.2)
+    told.judge(usual(20.0), 10.0, 6.2)
+    assert told.doubt > 1.0, "one more answer, and it is what it was"
 
 
 def test_a_doubt_stays_as_long_as_what_is_reported() -> None:
     """What is expected grows with the doubt; the reports are no truer for that."""
     told = entry()
     for _ in range(200):
-        told.compare(40.0, told.expected_ms() or 1.0)
+        told.compare(40.0, told.expected_ms() or 1.0, 1.0)
         told.take_in(ONE, Load(2, service_ms=1.0, served=99), 0, 1.0)
         told.judge(usual(20.0), 10.0, 1.0)
     assert told.slot_ms == pytest.approx(40.0, rel=0.01)
     for _ in range(200):
-        told.compare(1.0, told.expected_ms())
+        told.compare(1.0, told.expected_ms(), 1.0)
         told.judge(usual(20.0), 10.0, 1.0)
     assert (told.doubt, told.slot_ms) == (1.0, 1.0)
