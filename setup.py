@@ -17,6 +17,7 @@ COMPILED = [
     "gateway/lane.py", "gateway/metrics.py", "gateway/once.py", "gateway/outbox.py",
     "gateway/parts.py", "gateway/record.py", "gateway/turns.py",
     "lb/affinity.py", "lb/arms.py", "lb/balancer.py", "lb/budget.py", "lb/entry.py",
+    "lb/follower.py",
     "lb/health.py", "lb/life.py", "lb/line.py", "lb/lives.py", "lb/meter.py", "lb/pick.py",
     "lb/policy.py", "lb/pool.py", "lb/report.py", "lb/table.py", "lb/trigger.py",
     "rpc/backoff.py", "rpc/calls.py", "rpc/client.py", "rpc/connection.py", "rpc/deadlines.py",

@@ -51,8 +51,9 @@ async def _serve(
     from gateway import admin
     from gateway.metrics import FleetMetrics
     from gateway.serve import dialled, http_server, listen
+    from lb.counts import HubCounts
     from lb.front import Front
-    from lb.hub import Hub, HubCounts
+    from lb.hub import Hub
     from lb.life import Change
     from lb.table import Table
     from rpc.server import Server
@@ -74,7 +75,7 @@ async def _serve(
     server = Server(unary=hub.unary() | front.unary(), stream=hub.stream())
     port = await server.start(config.lb.host, config.lb.port, tls)
     watching = http_server(admin.build(registry, table, time.monotonic, None), config.gateway)
-    sweeping = asyncio.create_task(hub.sweep())
+    running = asyncio.create_task(hub.run())
     serving = asyncio.create_task(watching.serve(sockets=[private]))
     facts = {
         "lb": f"{dialled(config.lb.host)}:{port}",
@@ -84,7 +85,7 @@ async def _serve(
     try:
         await stop
     finally:
-        sweeping.cancel()
+        running.cancel()
         watching.should_exit = True
         await server.stop(0)
         await serving

@@ -69,6 +69,8 @@ def _cell(name: str, line: dict[str, Any]) -> str:
         return str(value) if value == "in" else f"{value}: {why}"
     if value is None:
         return "-"
+    if name == "service_ms" and line.get("doubt", 1.0) > 1.0:
+        return f"{value:.1f} x{line['doubt']:.1f}?"
     if name in ("for_s", "report_age_s"):
         return _age(value)
     return f"{value:.1f}" if isinstance(value, float) else str(value)

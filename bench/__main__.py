@@ -105,7 +105,7 @@ def _lb(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True)
     _lb_sim(commands.add_parser("sim", help="policies in virtual time, by the product's classes"))
 
-    _lb_micro(commands.add_parser("micro", help="what a pick, a report and a frame cost"))
+    _lb_micro(commands.add_parser("micro", help="what a pick, a report, a frame, a hub cost"))
 
     drawing = commands.add_parser("charts", help="the pictures of a grid, into bench/results")
     drawing.add_argument("file", help="what `sim --json` wrote")

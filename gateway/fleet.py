@@ -16,10 +16,11 @@ from gateway.metrics import FleetMetrics, Metrics
 from lb.access import Access, server_tls
 from lb.arms import policies
 from lb.balancer import Balancer
+from lb.counts import HubCounts
 from lb.entry import Entry
 from lb.front import Front
 from lb.health import Standing
-from lb.hub import Hub, HubCounts
+from lb.hub import Hub
 from lb.life import Change, State
 from lb.report import Instance
 from lb.subscriber import OrcaSubscriber
@@ -235,12 +236,12 @@ class Inside:
         unary = self._hub.unary() | self._front.unary()
         self._server = Server(unary=unary, stream=self._hub.stream())
         port = await self._server.start(self._options.host, self._options.port, self._tls)
-        self._sweeping = asyncio.ensure_future(self._hub.sweep())
+        self._running = asyncio.ensure_future(self._hub.run())
         return port
 
     async def stop(self) -> None:
         """Close it."""
-        self._sweeping.cancel()
+        self._running.cancel()
         await self._server.stop(0)
 
     def synced(self) -> bool:

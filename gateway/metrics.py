@@ -18,7 +18,7 @@ from prometheus_client.core import (
 
 from gateway.contracts import MAX_SERVICES, Switch
 from gateway.record import Record
-from lb.hub import HubCounts
+from lb.counts import HubCounts
 from lb.life import Change, State
 from lb.table import Table
 from schemas.errors import TABLE
@@ -174,6 +174,9 @@ class FleetMetrics:
                 "ase_lb_reports_refused", "Reports not taken in, by why.", "reason", refusals
             )
             yield CounterMetricFamily("ase_lb_frames", "Frames sent to gateways.", counts.frames)
+            yield GaugeMetricFamily(
+                "ase_lb_strain", "0, or how often the hub halved what it tells.", counts.strain
+            )
 
     def changed(self, change: Change, table: Table) -> None:
         """Count a change of an instance's state."""

@@ -32,7 +32,7 @@ from gateway.metrics import FleetMetrics, Metrics
 from gateway.parts import Parts
 from gateway.picks import PickMetrics
 from gateway.protocol import DoorProtocol
-from lb.hub import HubCounts
+from lb.counts import HubCounts
 
 _logger = logging.getLogger("ase.gateway")
 

@@ -175,7 +175,9 @@ class Entry:
         """
         if load.served != self.load.served:
             self.worked = now
-        self.instance, self.load, self.seen, self.feed = instance, load, now, instance.feed
+        if instance != self.instance:  # else the same object, by which who follows knows it
+            self.instance = instance
+        self.load, self.seen, self.feed = load, now, instance.feed
         self.promised = 0
         self.foreign = max(0, load.running + load.queued - (self.inflight if held < 0 else held))
         if self.ghosts:

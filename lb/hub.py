@@ -1,7 +1,6 @@
 """The hub: takes the reports of loaders, tells gateways what changed. State lives in its table."""
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -11,12 +10,13 @@ from random import Random
 from google.protobuf.message import DecodeError
 
 from lb.affinity import keep
-from lb.follower import Follower
+from lb.counts import HubCounts
+from lb.fanout import Fanout
 from lb.life import Change, Event, State
 from lb.pick import rank
 from lb.report import PROTOCOLS, Instance, Key, Live, Report, ReportError, read
 from lb.table import Table
-from lb.trigger import KEEPALIVE
+from lb.trigger import GAP, KEEPALIVE
 from lb.trust import Rate, Refusal, RefusedError, Rules
 from rpc.server import Call, Stream, Unary
 from rpc.status import RpcError, Status
@@ -33,11 +33,8 @@ MAX_DOCUMENT = 256 * 1024
 MAX_DOCUMENTS = 8 * 1024 * 1024  # all of them travel in one snapshot
 
 # Keep-alives of all instances together are no more than so many a second.
-_KEEPALIVES = 4000
+_KEEPALIVES = 1000
 _LONGEST_KEEPALIVE = 1.0
-# Frames to all gateways together are no more than so many a second, none sooner than `frame_gap`.
-_FRAMES = 6400
-_LONGEST_GAP = 0.01
 # The original's monitor asks for who went without a farewell: the last of so many seconds.
 _ABNORMAL, _ABNORMAL_S = 256, 300.0
 
@@ -52,25 +49,12 @@ _STATUSES = {
 OnChange = Callable[[Change], None]
 
 
-class HubCounts:
-    """What a hub counted since it began."""
-
-    def __init__(self) -> None:
-        self.reports = self.frames = 0
-        self.refusals = dict.fromkeys(Refusal, 0)
-
-    def refused(self, refusal: Refusal) -> None:
-        """Count a report that was not taken in."""
-        self.refusals[refusal] += 1
-
-
 class Hub:
     """Serves `ase.v1.LoadBalancer` over a table.
 
     `rules` say who may report what. `clock` gives seconds that never step back. `on_change` is told
     every change of state; by then `documents` has the schema of the instance that brought one.
-    `counts` are of reports taken in, refused by reason, and frames sent. `frame_gap` is the least
-    time between two frames to one gateway, in seconds.
+    `frame_gap` is the least time between two frames to one gateway, in seconds.
     """
 
     def __init__(
@@ -89,18 +73,19 @@ class Hub:
         self._rules = rules
         self._clock = clock
         self._rng = rng
-        self._epoch = rng.getrandbits(63) | 1
         self._on_change = on_change
         self._counts = counts
         self._keepalive = keepalive
-        self._frame_gap = frame_gap
-        self._followers: set[Follower] = set()
         # Whose reports count: after a reconnect, the end of the old stream says nothing.
         self._streams: dict[Key, object] = {}
         self._rates: dict[Key, Rate] = {}
         self._abnormal: deque[tuple[float, str, str]] = deque(maxlen=_ABNORMAL)
         self.blocked: set[str] = set()
         self.documents: dict[str, bytes] = {}
+        epoch = rng.getrandbits(63) | 1
+        self._fanout = Fanout(
+            table, self.documents, epoch=epoch, clock=clock, gap=frame_gap, counts=counts
+        )
 
     def unary(self) -> dict[str, Unary]:
         """Return the unary methods, by path."""
@@ -113,8 +98,11 @@ class Hub:
             "/ase.v1.LoadBalancer/Watch": self.watch,
         }
 
-    async def sweep(self, period: float = 0.02) -> None:
-        """Let time pass over the table, for ever."""
+    async def run(self) -> None:
+        """Let time pass over the table, and tell what changes, for ever."""
+        await asyncio.gather(self._sweep(), self._fanout.run())
+
+    async def _sweep(self, period: float = 0.02) -> None:
         then = self._clock()
         while True:
             await asyncio.sleep(period)
@@ -214,20 +202,23 @@ class Hub:
             return
         self._counts.reports += 1
         self._tell(self._table.apply(report, self._clock()))
-        for follower in self._followers:
-            follower.touched(report.instance)
+        self._fanout.touched(report.instance)
         if report.document:
             self._prune(report.instance.digest)
 
     def _wish(self) -> ReportControl:
-        """Return how a loader is to report: the more there are, the seldomer it shows its life."""
+        """Return how a loader is to report.
+
+        The more there are, the seldomer it shows its life; under strain, the seldomer its changes.
+        """
         every = min(_LONGEST_KEEPALIVE, max(self._keepalive, len(self._table) / _KEEPALIVES))
         self._table.expect(every)
-        return ReportControl(keepalive_ms=round(every * 1000))
+        gap = self._fanout.strain.stretched(GAP)
+        return ReportControl(keepalive_ms=round(every * 1000), gap_ms=round(gap * 1000))
 
     def _slowed(self, report: Report) -> ReportControl:
         """Return what a loader is told that reports too often."""
-        gap = max(1, round(2000 / self._rules.most_rate))
+        gap = max(round(GAP * 1000) + 1, round(2000 / self._rules.most_rate))
         return ReportControl(seq=report.load.seq, gap_ms=gap, code=1, message="too many reports")
 
     async def watch(self, requests: AsyncIterator[bytes], call: Call) -> AsyncIterator[bytes]:
@@ -237,27 +228,8 @@ class Hub:
         """
         self._check_caller(call)
         wish = WatchRequest.FromString(await anext(aiter(requests)))
-        changed = asyncio.Event()
-        services = tuple(wish.subsvc)
-        follower = Follower(wish.gateway, services, list(self._table), changed.set)
-        self._followers.add(follower)
-        try:
-            while True:
-                changed.clear()
-                frame = follower.take(self._table, self.documents, self._clock())
-                frame.hub_epoch = self._epoch
-                self._counts.frames += 1
-                yield frame.SerializeToString()
-                await asyncio.sleep(self._gap())
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(1.0):
-                        await changed.wait()
-        finally:
-            self._followers.discard(follower)
-
-    def _gap(self) -> float:
-        """Return the time between two frames to a gateway: the more there are, the longer."""
-        return max(self._frame_gap, min(_LONGEST_GAP, len(self._followers) / _FRAMES))
+        async for frame in self._fanout.follow(wish):
+            yield frame
 
     def _check_caller(self, call: Call) -> None:
         try:
@@ -368,11 +340,10 @@ class Hub:
                 self._prune(change.instance.digest)
                 self._rates.pop(change.instance.key, None)
                 self._note(change)
-            for follower in self._followers:
-                if change.after is State.GONE:
-                    follower.left(change)
-                else:
-                    follower.touched(change.instance)
+            if change.after is State.GONE:
+                self._fanout.left(change)
+            else:
+                self._fanout.touched(change.instance)
             try:
                 self._on_change(change)
             except Exception:

@@ -22,7 +22,8 @@ class Trigger:
 
     `gap`: least seconds between two reports, less for who works in less than four times that;
     `keepalive`: longest silence; `threshold`: least change in requests held, 0: half of the
-    licences, from 2 to 4. A hub may set them anew. `paused` by it, only the keep-alives go out.
+    licences, from 2 to 4. A hub may set them anew: a gap longer than usual holds for everyone.
+    `paused` by it, only the keep-alives go out.
     """
 
     def __init__(self, gap: float = GAP, keepalive: float = KEEPALIVE, threshold: int = 0) -> None:
@@ -64,7 +65,8 @@ class Trigger:
     def tune(self, control: ReportControl) -> None:
         """Take in a hub's wishes; zero means "as you were"."""
         if control.gap_ms:
-            self.gap, self._told_gap = control.gap_ms / 1000, True
+            self.gap = control.gap_ms / 1000
+            self._told_gap = self.gap > GAP
         if control.keepalive_ms:
             self.keepalive = control.keepalive_ms / 1000
         if control.threshold:

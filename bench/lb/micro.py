@@ -1,4 +1,4 @@
-"""`python -m bench lb micro`: what a pick, a release, a report and a frame cost.
+"""`python -m bench lb micro`: what a pick, a release, a report, a frame and a hub cost.
 
 A pick is the product's `acquire`: the choice, the ticket, the counts. Run in a process of its own,
 `python -m bench.lb.micro` prints the figures as JSON.
@@ -15,12 +15,12 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from bench.lb import grid
+from bench.lb import grid, hubload
 from bench.lb.stats import quantile
 from bench.machine import pin
 from lb.arms import policies
 from lb.balancer import Balancer
-from lb.follower import Follower
+from lb.follower import Figures, Follower
 from lb.meter import Meter
 from lb.report import Instance, Load, Report, read, write
 from lb.table import Table
@@ -37,7 +37,10 @@ def run(*, quick: bool, compiled: bool) -> dict[str, Any]:
     words = [sys.executable, "-m", "bench.lb.micro", "quick" if quick else "whole"]
     env = grid.environment(compiled=compiled)
     told = subprocess.run(words, env=env, check=True, capture_output=True, text=True)
-    return {"compiled": compiled, **json.loads(told.stdout)}
+    loaders, seconds = ((20,), 1.0) if quick else ((100, 1000), 10.0)
+    crowds = {n: hubload.measured(n, seconds, compiled=compiled) for n in loaders}
+    hubs = {str(n): figures for n, figures in crowds.items()}
+    return {"compiled": compiled, **json.loads(told.stdout), "hub": hubs}
 
 
 def measured(*, quick: bool) -> dict[str, Any]:
@@ -168,16 +171,18 @@ def _frame(changed: int, *, quick: bool) -> dict[str, float]:
     """Return what a frame of so many changed loaders costs: made at the hub, read and applied."""
     hub, instances = fleet(changed)
     view = View(Table("g", silence=None), "g")
-    follower = Follower("g", (), list(hub), _nothing)
-    view.apply(Frame.FromString(follower.take(hub, {}, 0.0).SerializeToString()), 0.0)
+    follower = Follower("g", (), hub)
+    figures = Figures()
+    view.apply(Frame.FromString(follower.take(hub, figures, {}, 1, 0.0)), 0.0)
     made = applied = 0
     rounds = 3 if quick else 100
     for seq in range(2, rounds + 2):
         for instance in instances:
             hub.apply(Report(instance, Load(seq, running=2, held={"g": 1})), 1.0)
-            follower.touched(instance)
+            figures.stale(instance.key)
+        follower.touched(instances)
         began = time.perf_counter_ns()
-        data = follower.take(hub, {}, 1.0).SerializeToString()
+        data = follower.take(hub, figures, {}, 1, 1.0)
         middle = time.perf_counter_ns()
         view.apply(Frame.FromString(data), 1.0)
         applied += time.perf_counter_ns() - middle
@@ -244,6 +249,12 @@ def table(result: dict[str, Any]) -> str:
     lines.append(f"report hook: {result['report_hook_ns']} ns; apply: {result['apply_ns']}")
     lines.append(f"frames, us: {result['frame_us']}")
     lines.append(f"memory per loader: {result['bytes_per_loader']} bytes")
+    for loaders, hub in result["hub"].items():
+        lines.append(
+            f"a hub with {loaders} loaders, 64 gateways: {hub['cpu']} cores, "
+            f"{hub['reports_per_second']:,.0f} reports and {hub['frames_per_second']:,.0f} frames "
+            f"a second, age p50 {hub['age_p50_ms']:.1f} ms, p99 {hub['age_p99_ms']:.1f} ms"
+        )
     return "\n".join(lines)
 
 

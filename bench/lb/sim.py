@@ -57,6 +57,8 @@ def table(result: dict[str, Any]) -> str:
     )
     for row in result["cells"]:
         more = "".join(f" {key} {row[key]:g}" for key in ("loss", "report") if key in row)
+        more += f" at home {row['kept']:.2f}" if row["kept"] else ""
+        more += f" to the liar {row['first']:.3f}" if row["scenario"] == "liar" else ""
         low, high = row["ci95"]
         lines.append(
             f"{row['scenario']:<13}{row['policy']:<16}{row['gateways']:>3}{row['rho']:>6g}"

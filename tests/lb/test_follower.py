@@ -1,81 +1,140 @@
 """Frames: a snapshot, then changes; the latest wins; facts once, each gateway its own count."""
 
-from lb.follower import Follower
+from dataclasses import replace
+
+from lb.follower import Figures, Follower
 from lb.life import Event
 from lb.report import Instance, Load, Report
 from lb.table import Table
+from schemas.wire import Frame
 
 DOCUMENTS = {"d" * 64: b"{}"}
 ONE = Instance("ase", "ocr", "a:1", 7, digest="d" * 64, total=4)
 TWO = Instance("ase", "asr", "b:1", 8, total=2)
 
 
-def setup(services: tuple[str, ...] = ()) -> tuple[Table, Follower, list[int]]:
-    table, heard = Table(), list[int]()
-    table.apply(Report(ONE, Load(1, running=3, held={"g": 2, "other": 1})), 0.0)
-    table.apply(Report(TWO, Load(1)), 0.0)
-    follower = Follower("g", services, list(table), lambda: heard.append(1))
-    return table, follower, heard
+class Told:
+    """A hub's table with two instances, and one who follows."""
+
+    def __init__(self, *services: str) -> None:
+        self.table = Table()
+        self.figures = Figures()
+        self.table.apply(Report(ONE, Load(1, running=3, held={"g": 2, "other": 1})), 0.0)
+        self.table.apply(Report(TWO, Load(1)), 0.0)
+        self.follower = Follower("g", services, self.table)
+
+    def take(self, now: float = 0.0, follower: Follower | None = None) -> Frame:
+        follower = follower or self.follower
+        taken = follower.take(self.table, self.figures, DOCUMENTS, 9, now)
+        return Frame.FromString(taken)
+
+    def leave(self) -> None:
+        for change in self.table.forget(ONE.key, 7, Event.REPORTED_DOWN):
+            self.follower.left(change, self.figures.left(ONE.key))
 
 
 def test_first_a_snapshot_then_changes() -> None:
-    table, follower, heard = setup()
-    first = follower.take(table, DOCUMENTS, 2.0)
-    assert first.snapshot
+    told = Told()
+    assert told.follower.has_news()
+    first = told.take(2.0)
+    assert (first.snapshot, first.hub_epoch) == (True, 9)
     assert first.version == 1
     assert {told.addr for told in first.instances} == {"a:1", "b:1"}
     assert [told.digest for told in first.schemas] == ["d" * 64]
     assert {told.age_ms for told in first.loads} == {2000}
-    empty = follower.take(table, DOCUMENTS, 2.0)
+    assert not told.follower.has_news()
+    empty = told.take(2.0)
     assert (empty.version, empty.snapshot, len(empty.loads)) == (2, False, 0)
-    heard.clear()
     for seq in (2, 3, 4):
         report = Report(ONE, Load(seq, running=seq, held={"g": 1, "other": 3}))
-        table.apply(report, 3.0)
-        follower.touched(ONE)
-    assert heard
-    frame = follower.take(table, DOCUMENTS, 3.0)
+        told.table.apply(report, 3.0)
+        told.figures.stale(ONE.key)
+        told.follower.touched([ONE])
+    assert told.follower.has_news()
+    frame = told.take(3.0)
     (load,) = frame.loads
     assert (load.seq, load.running, load.held) == (4, 4, 1), "the latest, once, our count alone"
     assert not frame.instances
     assert not frame.schemas
 
 
+def test_figures_are_made_once_and_each_gateway_gets_its_own_count() -> None:
+    told = Told()
+    other = Follower("other", (), [entry for entry in told.table if entry.instance is TWO])
+    told.take(1.0, other)
+    other.touched([ONE])
+    (mine,) = [load for load in told.take(1.0).loads if load.running]
+    (theirs,) = told.take(4.0, other).loads
+    assert (mine.held, mine.age_ms) == (2, 1000)
+    assert (theirs.held, theirs.age_ms) == (1, 4000)
+    assert (theirs.id, theirs.seq) == (mine.id, mine.seq)
+    entry = told.table.get(ONE.key)
+    assert entry is not None
+    assert told.figures.piece(entry, 4.004) is told.figures.piece(entry, 4.0)
+    told.table.apply(Report(ONE, Load(2)), 5.0)
+    for one in (told.follower, other):
+        told.figures.stale(ONE.key)
+        one.touched([ONE])
+        assert not told.take(5.0, one).loads[0].HasField("held"), "it does not tell"
+
+
+def test_one_that_comes_back_has_another_number() -> None:
+    told = Told()
+    before = {instance.addr: instance.id for instance in told.take().instances}
+    told.leave()
+    told.table.apply(Report(replace(ONE, epoch=8), Load(1)), 0.0)
+    told.follower.touched([ONE])
+    frame = told.take()
+    (instance,) = frame.instances
+    assert [gone.id for gone in frame.gone] == [before["a:1"]]
+    assert instance.id not in before.values()
+    assert [load.id for load in frame.loads] == [instance.id]
+
+
+def test_facts_that_changed_are_told_anew() -> None:
+    told = Told()
+    told.take()
+    told.table.apply(Report(replace(ONE, total=9), Load(2)), 0.0)
+    told.follower.touched([ONE])
+    assert [instance.total for instance in told.take().instances] == [9]
+    told.table.apply(Report(replace(ONE, total=9), Load(3)), 0.0)
+    told.follower.touched([ONE])
+    assert not told.take().instances
+
+
 def test_one_that_left_is_told_once() -> None:
-    table, follower, _ = setup()
-    follower.take(table, DOCUMENTS, 0.0)
-    for change in table.forget(ONE.key, 7, Event.REPORTED_DOWN):
-        follower.left(change)
-    frame = follower.take(table, DOCUMENTS, 0.0)
-    assert [gone.reason for gone in frame.gone] == ["left"]
-    assert not follower.take(table, DOCUMENTS, 0.0).gone
+    told = Told()
+    told.take()
+    told.leave()
+    assert told.follower.has_news()
+    assert [gone.reason for gone in told.take().gone] == ["left"]
+    assert not told.take().gone
 
 
 def test_one_that_came_and_left_between_frames_is_not_told() -> None:
-    table, follower, _ = setup()
-    for change in table.forget(ONE.key, 7, Event.REPORTED_DOWN):
-        follower.left(change)
-    frame = follower.take(table, DOCUMENTS, 0.0)
+    told = Told()
+    told.leave()
+    frame = told.take()
     assert [told.addr for told in frame.instances] == ["b:1"]
     assert not frame.gone
 
 
 def test_only_the_services_asked_for() -> None:
-    table, follower, _ = setup(("asr",))
-    frame = follower.take(table, DOCUMENTS, 0.0)
-    assert [told.subsvc for told in frame.instances] == ["asr"]
+    told = Told("asr")
+    assert [told.subsvc for told in told.take().instances] == ["asr"]
+    told.follower.touched([ONE])
+    assert not told.follower.has_news()
 
 
 def test_who_was_placed_here_is_not_told_to_others() -> None:
     table = Table()
     placed = Instance("ase", "ocr", "s:1")
     table.place(placed, 0.0)
-    follower = Follower("g", (), list(table), lambda: None)
+    follower = Follower("g", (), table)
     (entry,) = table
-    follower.touched(entry.instance)
-    assert not follower.take(table, {}, 1e9).instances
+    follower.touched([entry.instance])
+    assert not Frame.FromString(follower.take(table, Figures(), {}, 9, 1e9)).instances
 
 
 def test_an_age_beyond_bounds_is_the_most_there_is() -> None:
-    table, follower, _ = setup()
-    assert {told.age_ms for told in follower.take(table, DOCUMENTS, 1e9).loads} == {2**32 - 1}
+    assert {load.age_ms for load in Told().take(1e9).loads} == {2**32 - 1}

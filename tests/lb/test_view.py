@@ -4,8 +4,8 @@ from random import Random
 
 import pytest
 
-from lb.follower import Follower
-from lb.life import Event
+from lb.follower import Figures, Follower
+from lb.life import Change, Event
 from lb.report import Feed, Instance, Live, Load, Report
 from lb.table import Table
 from lb.view import GapError, View, Vouchers
@@ -21,25 +21,33 @@ class Pair:
         self.hub = Table()
         self.here = Table(silence=None)
         self.view = View(self.here, "g")
-        self.follower = Follower("g", (), [], lambda: None)
+        self.follower = Follower("g", (), [])
+        self.figures = Figures()
         self.documents = {"d" * 64: b"{}"}
 
     def report(self, report: Report, now: float = 0.0) -> None:
         for change in self.hub.apply(report, now):
             if change.after.value == "gone":
-                self.follower.left(change)
-        self.follower.touched(report.instance)
+                self.left(change)
+        self.touched(report.instance)
+
+    def touched(self, instance: Instance) -> None:
+        self.figures.stale(instance.key)
+        self.follower.touched([instance])
+
+    def left(self, change: Change) -> None:
+        self.follower.left(change, self.figures.left(change.instance.key))
 
     def frame(self) -> Frame:
-        taken = self.follower.take(self.hub, self.documents, 0.0)
-        return Frame.FromString(taken.SerializeToString())
+        taken = self.follower.take(self.hub, self.figures, self.documents, 1, 0.0)
+        return Frame.FromString(taken)
 
     def flow(self, now: float = 0.0) -> list[str]:
         return [f"{c.after.value} {c.reason.value}" for c in self.view.apply(self.frame(), now)]
 
     def again(self) -> None:
         self.view.begin()
-        self.follower = Follower("g", (), list(self.hub), lambda: None)
+        self.follower = Follower("g", (), self.hub)
 
 
 def test_what_the_hub_knows_the_gateway_knows() -> None:
@@ -58,10 +66,10 @@ def test_suspects_and_departures_come_through() -> None:
     pair.report(Report(ONE, Load(1)))
     pair.flow()
     pair.hub.lose(ONE.key, 7, Event.STREAM_LOST, 1.0)
-    pair.follower.touched(ONE)
+    pair.touched(ONE)
     assert pair.flow() == ["suspect stream_lost"]
     for change in pair.hub.lose(ONE.key, 7, Event.EXPIRED, 2.0):
-        pair.follower.left(change)
+        pair.left(change)
     assert pair.flow() == ["gone expired"]
     assert len(pair.here) == 0
 
@@ -137,7 +145,7 @@ def test_one_that_left_and_came_back_within_a_frame_is_there() -> None:
     pair.report(Report(ONE, Load(1)))
     pair.flow()
     for change in pair.hub.forget(ONE.key, 7, Event.EXPIRED):
-        pair.follower.left(change)
+        pair.left(change)
     pair.report(Report(ONE, Load(2)))
     assert pair.flow() == ["gone expired", "up reported"]
     assert pair.view.documents == pair.documents
@@ -149,7 +157,7 @@ def test_a_document_goes_with_its_last_instance_and_comes_again() -> None:
     pair.flow()
     assert pair.view.documents == pair.documents
     for change in pair.hub.forget(ONE.key, 7, Event.REPORTED_DOWN):
-        pair.follower.left(change)
+        pair.left(change)
     pair.flow()
     assert pair.view.documents == {}
     reborn = Instance("ase", "ocr", "a:1", 8, digest="d" * 64, total=4)
@@ -163,7 +171,7 @@ def test_a_reason_of_a_newer_hub_is_read_as_left() -> None:
     pair.report(Report(ONE, Load(1)))
     pair.flow()
     for change in pair.hub.forget(ONE.key, 7, Event.REPORTED_DOWN):
-        pair.follower.left(change)
+        pair.left(change)
     frame = pair.frame()
     frame.gone[0].reason = "abducted"
     (change,) = pair.view.apply(frame, 0.0)
@@ -176,7 +184,7 @@ def test_why_one_is_suspect_comes_through(event: Event) -> None:
     pair.report(Report(ONE, Load(1)))
     pair.flow()
     pair.hub.lose(ONE.key, 7, event, 1.0)
-    pair.follower.touched(ONE)
+    pair.touched(ONE)
     assert pair.flow() == [f"suspect {event.value}"]
 
 
@@ -219,13 +227,13 @@ class Two:
     def lose(self, hub: int, event: Event = Event.STREAM_LOST) -> list[str]:
         pair = self.pairs[hub]
         pair.hub.lose(ONE.key, 7, event, 1.0)
-        pair.follower.touched(ONE)
+        pair.touched(ONE)
         return pair.flow(1.0)
 
     def expire(self, hub: int) -> list[str]:
         pair = self.pairs[hub]
         for change in pair.hub.lose(ONE.key, 7, Event.EXPIRED, 9.0):
-            pair.follower.left(change)
+            pair.left(change)
         return pair.flow(9.0)
 
     @property

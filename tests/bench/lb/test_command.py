@@ -66,3 +66,7 @@ def test_the_micro_bench_tells_what_a_pick_costs() -> None:
         assert 0 < told["p50"] <= told["p99"]
     for key in ("picks_per_second", "release_ns", "report_hook_ns", "apply_ns", "frame_us"):
         assert result[key]
+    hub = result["hub"]["20"]
+    assert 0 < hub["cpu"] < 2
+    assert min(hub["reports_per_second"], hub["frames_per_second"]) > 0
+    assert 0 < hub["age_p50_ms"] <= hub["age_p99_ms"]
