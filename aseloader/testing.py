@@ -11,10 +11,9 @@ from aseloader.engine import Engine
 from aseloader.wrapper import Data, Wrapper
 from lb.meter import Meter
 from schemas import document
-from schemas.compile import compile_input
 from schemas.errors import BAD_REQUEST
+from schemas.judge import Judge
 from schemas.text import as_text
-from schemas.validate import Validator
 from schemas.wire import LoaderInput, MetaDesc, Payload
 
 
@@ -42,7 +41,7 @@ class LoaderFor:
         self._config = config or {}
         self._declared = declare.declaration(type(wrapper))
         schema = document.read(document.parse(declare.schema(type(wrapper)))).input
-        self._validator = Validator(compile_input(schema))
+        self._judge = Judge(schema)
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
@@ -68,27 +67,29 @@ class LoaderFor:
     ) -> dict[str, Data]:
         """Return the outputs of one request by name. Raises LoaderError for a code other than 0."""
         given = {n: v if isinstance(v, Data) else Data(v) for n, v in (inputs or {}).items()}
-        self._validate(params or {}, given)
-        frame = self._frame(params or {}, given, headers or {})
+        frame = self._frame(self._judged(params or {}, given), given, headers or {})
         output = self._runner.run(self._engine.once(frame, gateway="test", seconds=None))
         if output.code != 0:
             raise LoaderError(output.code, output.err)
         return {told.meta.name: Data(told.data, dict(told.meta.attribute)) for told in output.pl}
 
-    def _validate(self, params: Mapping[str, Any], inputs: Mapping[str, Data]) -> None:
+    def _judged(self, params: Mapping[str, Any], inputs: Mapping[str, Data]) -> dict[str, Any]:
+        """Return the parameters as a gateway sends them on."""
         keys = {stream.name: stream.kind.key for stream in self._declared.inputs}
         payload = {
             name: {**told.attributes, keys.get(name, "other"): base64.b64encode(told.data).decode()}
             for name, told in inputs.items()
         }
+        judged = dict(params)
         body = {
             "header": {"app_id": "test", "status": 3},
-            "parameter": {self._declared.id: dict(params)},
+            "parameter": {self._declared.id: judged},
             "payload": payload,
         }
-        violations = self._validator.violations(body)
+        violations = self._judge.judge(body)
         if violations:
             raise LoaderError(BAD_REQUEST.code, "; ".join(map(str, violations)))
+        return judged
 
     def _frame(
         self, params: Mapping[str, Any], inputs: Mapping[str, Data], headers: Mapping[str, str]

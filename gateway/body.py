@@ -17,6 +17,10 @@ from schemas.errors import BAD_REQUEST, AseError
 _FEW: Final = 256
 _MAX_DIGITS: Final = 10**100
 _DIGITS: Final = "request body: a number has more than 100 digits"
+# Integers beyond a machine's word are slow wherever they come: none has a use for many.
+_WORD: Final = 2**63
+_MOST_LONG: Final = 1000
+_LONG: Final = "request body: more than 1000 integers beyond 64 bits"
 # An unclosed string runs to the end: each byte is looked at once, whatever the body.
 _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 
@@ -71,6 +75,7 @@ def _exceeds(body: bytes, max_nodes: int) -> bool:
 def _screen(value: dict[str, Any], max_depth: int, texts: bool, /) -> None:
     """Refuse what parses but must not pass, level by level; `texts`: some string may hold NUL."""
     level: list[Any] = [value]
+    long = 0
     for _ in range(max_depth):
         below: list[Any] = []
         for container in level:
@@ -85,14 +90,23 @@ def _screen(value: dict[str, Any], max_depth: int, texts: bool, /) -> None:
                 elif kind is dict or kind is list:
                     below.append(member)
                 elif kind is int:
-                    if not -_MAX_DIGITS < member < _MAX_DIGITS:
-                        raise AseError(BAD_REQUEST, _DIGITS)
+                    if not -_WORD < member < _WORD:
+                        long = _one_more(member, long)
                 elif kind is float and not isfinite(member):
                     raise AseError(BAD_REQUEST, "request body: a number is out of range")
         if not below:
             return
         level = below
     raise AseError(BAD_REQUEST, "request body: nested too deep")
+
+
+def _one_more(number: int, long: int) -> int:
+    """Count an integer beyond a machine's word."""
+    if not -_MAX_DIGITS < number < _MAX_DIGITS:
+        raise AseError(BAD_REQUEST, _DIGITS)
+    if long >= _MOST_LONG:
+        raise AseError(BAD_REQUEST, _LONG)
+    return long + 1
 
 
 def _safe(message: str) -> str:

@@ -6,15 +6,13 @@ assignment, so that no request ever meets two (DESIGN 3, "Schemas reach the gate
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from atom.decode import Decoder
 from atom.encode import Encoder
 from config.options import ServiceOptions
 from schemas import document
-from schemas.compile import compile_input
+from schemas.judge import Judge
 from schemas.service import Service
-from schemas.validate import Validator
 
 MAX_SERVICES = 1000
 
@@ -33,7 +31,7 @@ class Contract:
     source: str
     deadline: float
     affinity: tuple[str, ...]
-    validator: Validator
+    judge: Judge
     encoder: Encoder
     decoder: Decoder
 
@@ -65,7 +63,6 @@ def build(
     schema's, else `default` (seconds). Raises DocumentError.
     """
     service = document.read(document.parse(text))
-    schema: dict[str, Any] = compile_input(service.input)
     told = services.get(service.id, ServiceOptions())
     return Contract(
         service=service,
@@ -74,7 +71,7 @@ def build(
         source=source,
         deadline=told.deadline or service.deadline or default,
         affinity=tuple(told.affinity.split(".")) if told.affinity else (),
-        validator=Validator(schema),
+        judge=Judge(service.input),
         encoder=Encoder(service),
         decoder=Decoder(service),
     )

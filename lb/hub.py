@@ -21,10 +21,9 @@ from lb.trust import Rate, Refusal, RefusedError, Rules
 from rpc.server import Call, Stream, Unary
 from rpc.status import RpcError, Status
 from schemas import document
-from schemas.compile import compile_input
 from schemas.document import DocumentError
 from schemas.errors import NO_INSTANCE
-from schemas.validate import Validator
+from schemas.judge import Judge
 from schemas.wire import Candidate, LoadReport, PickReply, PickRequest, ReportControl, WatchRequest
 
 _logger = logging.getLogger("ase.lb")
@@ -327,7 +326,7 @@ class Hub:
             raise RefusedError(Refusal.CAP, "the hub holds all the schemas it can")
         try:
             service = document.read(document.parse(text))
-            Validator(compile_input(service.input))
+            Judge(service.input)
         except DocumentError as error:
             raise RefusedError(Refusal.SCHEMA, f"schema: {error}") from error
         if service.id != report.instance.service:

@@ -22,15 +22,17 @@ _INPUT_TYPES = {kind.key: kind for kind in DataType}
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault: where (a path of members from the root) and what."""
+    """One fault: where (a path of members from the root), what, and the cure where there is one."""
 
     path: tuple[str | int, ...]
     message: str
+    hint: str = ""
 
     def __str__(self) -> str:
         path = ".".join(map(str, self.path)) or "document"
         shown = path if len(path) <= _SHOWN else f"{path[:_SHOWN]}..."
-        return f"{shown}: {self.message[:_SHOWN]}"
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"{shown}: {self.message[:_SHOWN]}{hint[:_SHOWN]}"
 
 
 class DocumentError(Exception):

@@ -1,171 +1,118 @@
 """A compiled schema at work: a body in, the violations out. Pure and linear in the body."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import jsonschema_rs
 
+from schemas import keywords
 from schemas.document import DocumentError, Problem
+from schemas.explain import Part, Violation
 
-MAX_VIOLATIONS = 20
-_MAX_NAME = 64
+MAX_VIOLATIONS: Final = 20
 
-# Kinds whose value is the schema's own, safe and helpful to repeat.
-_RULES_WITH_VALUE = frozenset({
-    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength",
-    "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "pattern", "format",
-    "const",
+_CALLS: Final[dict[str, Any]] = {
+    "maxB64DLen": keywords.MaxBase64,
+    "minB64DLen": keywords.MinBase64,
+    "uniqueItems": keywords.UniqueItems,
+    "multipleOf": keywords.MultipleOf,
+    "error": keywords.Error,
+}
+_PARTS: Final = frozenset({
+    "properties", "items", "additionalProperties", "allOf", "anyOf", "not", "if", "then", "else",
 })  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One broken rule: where in the body (`$.parameter.ocr.width`) and which rule."""
-
-    path: str
-    rule: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.rule}"
+_BYTES: Final[dict[str, Any]] = {"maxLength": keywords.MaxBytes, "minLength": keywords.MinBytes}
 
 
 class Validator:
-    """A JSON Schema made ready: patterns in linear time, no `$ref` that leaves the document.
+    """A schema of `compile_input` made ready: patterns in linear time, nothing fetched.
 
     Raises DocumentError when the schema itself is not one.
     """
 
     def __init__(self, schema: dict[str, Any]) -> None:
-        try:
-            self._exact = _compiled(schema)
-        except ValueError as error:
-            where = tuple(getattr(error, "instance_path", ()))
-            said = str(error).partition("\n")[0]
-            raise DocumentError([Problem(("schemainput", *where), said)]) from error
-        narrow = _narrowed(schema)
-        self._narrow = self._exact if _sizes_left(narrow) else _compiled(narrow)
+        # Of a body in ASCII, the usual one, characters are bytes. Limits on decoded sizes are asked
+        # for as limits on lengths first: a call to Python costs as much as all the rest.
+        narrow = _narrowed(schema, ascii_only=True)
+        self._of_ascii = _compiled(narrow, {})
+        wide = _narrowed(schema, ascii_only=False)
+        if _asks_lengths(schema):
+            self._of_any = _compiled(schema, _BYTES)
+        else:
+            self._of_any = self._of_ascii if wide == narrow else _compiled(wide, {})
+        self._exact = Part(schema, _exactly)
 
-    def violations(self, body: object) -> tuple[Violation, ...]:
+    def violations(self, body: object, ascii_only: bool = False, /) -> tuple[Violation, ...]:
         """Return the first 20 violations of a body; empty when it is valid.
 
-        A violation tells the path and the rule, never the value.
+        `ascii_only`: no text in it has a character beyond ASCII. A violation tells the path and the
+        rule, never the value.
         """
-        if self._narrow.is_valid(body) or self._exact.is_valid(body):
+        first = self._of_ascii if ascii_only else self._of_any
+        if first.is_valid(body) or self._exact.holds(body):
             return ()
-        found = (v for error in self._exact.iter_errors(body) for v in _tell(error))
-        return tuple(islice(found, MAX_VIOLATIONS))
+        return tuple(islice(self._exact.violations(body), MAX_VIOLATIONS))
 
 
-def _compiled(schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
-    return jsonschema_rs.Draft202012Validator(
-        schema,
-        validate_formats=True,
-        offline=True,
-        pattern_options=jsonschema_rs.RegexOptions(),
-        keywords={"maxB64DLen": _Base64Limit, "minB64DLen": _Base64Floor},
-    )
+def _compiled(schema: dict[str, Any], more: dict[str, Any]) -> Any:
+    try:
+        return jsonschema_rs.Draft202012Validator(
+            schema,
+            validate_formats=True,
+            offline=True,
+            pattern_options=jsonschema_rs.RegexOptions(),
+            keywords=_CALLS | more,
+        )
+    except ValueError as error:
+        where = tuple(getattr(error, "instance_path", ()))
+        said = str(error).partition("\n")[0]
+        raise DocumentError([Problem(("schemainput", *where), said)]) from error
 
 
-def _narrowed(schema: Any) -> Any:
-    """Return a schema in whose subschemas the limits on decoded sizes are limits on lengths.
+def _exactly(schema: dict[str, Any]) -> Any:
+    return _compiled(schema, _BYTES)
 
-    What it finds valid is valid; what it does not may be. A limit in Python costs as much as all
-    the rest of a validation, and nearly no body comes near one. Only subschemas that must hold for
-    their parent to hold are narrowed: under a "not" it would be the other way round.
+
+def _asks_lengths(schema: Any, asked: bool = False) -> bool:
+    """Return whether a length stands where a value may be longer, or shorter, without harm."""
+    if not isinstance(schema, dict):
+        return isinstance(schema, list) and any(_asks_lengths(part, asked) for part in schema)
+    if asked and ("maxLength" in schema or "minLength" in schema):
+        return True
+    for keyword, value in schema.items():
+        parts = value.values() if keyword == "properties" else [value]
+        below = asked or keyword in ("not", "if")
+        if keyword in _PARTS and any(_asks_lengths(part, below) for part in parts):
+            return True
+    return False
+
+
+def _narrowed(schema: Any, ascii_only: bool) -> Any:
+    """Return a schema that asks for lengths in characters where bytes are meant.
+
+    What it finds valid is valid; what it does not may be. Only subschemas that must hold for their
+    parent to hold can be narrowed: under a "not" it would be the other way round, so there the
+    exact keywords stay.
     """
     if not isinstance(schema, dict):
         return schema
     told = dict(schema)
-    for name in ("properties", "patternProperties"):
-        if isinstance(told.get(name), dict):
-            told[name] = {key: _narrowed(value) for key, value in told[name].items()}
-    for name in ("items", "additionalProperties"):
+    if "properties" in told:
+        members = told["properties"].items()
+        told["properties"] = {name: _narrowed(value, ascii_only) for name, value in members}
+    for name in ("items", "additionalProperties", "then", "else"):
         if name in told:
-            told[name] = _narrowed(told[name])
-    for name in ("allOf", "anyOf", "prefixItems"):
-        if isinstance(told.get(name), list):
-            told[name] = [_narrowed(value) for value in told[name]]
+            told[name] = _narrowed(told[name], ascii_only)
+    for name in ("allOf", "anyOf"):
+        if name in told:
+            told[name] = [_narrowed(value, ascii_only) for value in told[name]]
+    if not ascii_only and "maxLength" in told:
+        told["maxLength"] //= 4  # a character has four bytes at most
     # A size is length * 3 // 4 - padding, and padding 0 to 2.
-    if isinstance(told.get("maxB64DLen"), int):
+    if "maxB64DLen" in told:
         longest = (4 * (told.pop("maxB64DLen") + 1) - 1) // 3
         told["maxLength"] = min(longest, told.get("maxLength", longest))
-    if isinstance(told.get("minB64DLen"), int):
+    if "minB64DLen" in told:
         shortest = -(-4 * (told.pop("minB64DLen") + 2) // 3)
         told["minLength"] = max(shortest, told.get("minLength", 0))
     return told
-
-
-def _sizes_left(schema: Any) -> bool:
-    """Return whether a limit on decoded sizes is left somewhere, whatever it means there."""
-    if isinstance(schema, dict):
-        named = "maxB64DLen" in schema or "minB64DLen" in schema
-        return named or any(_sizes_left(value) for value in schema.values())
-    return isinstance(schema, list) and any(_sizes_left(value) for value in schema)
-
-
-def _tell(error: jsonschema_rs.ValidationError) -> Iterator[Violation]:
-    path = json_path(error.instance_path)
-    kind = error.kind
-    match kind.name:
-        case "additionalProperties":
-            for name in kind.value:
-                yield Violation(_member(path, name), "is not known here")
-        case "required":
-            yield Violation(_member(path, kind.value), "is required")
-        case "type":
-            yield Violation(path, f"must be of type {_listed(t for t in kind.value)}")
-        case "enum":
-            yield Violation(path, f"must be one of {_listed(kind.value)}")
-        case "maxB64DLen" | "minB64DLen":
-            yield Violation(path, kind.value)
-        case name if name in _RULES_WITH_VALUE:
-            yield Violation(path, f"breaks {name} {kind.value}")
-        case name:
-            yield Violation(path, f"breaks {name}")
-
-
-def _listed(values: Any) -> str:
-    """List a schema's own values; null is understood, and of "3" and 3 one is enough."""
-    texts = {str(value): None for value in values if value is not None and value != "null"}
-    return ", ".join(texts)
-
-
-def json_path(parts: Any) -> str:
-    """Return `$.a.b[0]` for the members and indices of a path; long names are cut."""
-    path = "$"
-    for part in parts:
-        path = f"{path}[{part}]" if isinstance(part, int) else _member(path, part)
-    return path
-
-
-def _member(path: str, name: str) -> str:
-    shown = name if len(name) <= _MAX_NAME else name[:_MAX_NAME] + "..."
-    return f"{path}.{shown}" if shown.isidentifier() else f"{path}[{shown!r}]"
-
-
-class _Base64Limit:
-    """Keyword `maxB64DLen`: the most bytes a base64 text may decode to."""
-
-    def __init__(self, _parent: Any, value: int, _path: Any) -> None:
-        self._limit = value
-
-    def validate(self, instance: Any) -> None:
-        if isinstance(instance, str) and _decoded_length(instance) > self._limit:
-            raise ValueError(f"must decode to at most {self._limit} bytes")
-
-
-class _Base64Floor:
-    """Keyword `minB64DLen`: the fewest bytes a base64 text may decode to."""
-
-    def __init__(self, _parent: Any, value: int, _path: Any) -> None:
-        self._floor = value
-
-    def validate(self, instance: Any) -> None:
-        if isinstance(instance, str) and _decoded_length(instance) < self._floor:
-            raise ValueError(f"must decode to at least {self._floor} bytes")
-
-
-def _decoded_length(text: str) -> int:
-    return len(text) * 3 // 4 - text[-2:].count("=")

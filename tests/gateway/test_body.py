@@ -47,6 +47,12 @@ def test_numbers_that_are_too_large(number: str) -> None:
     refused(f'{{"a":{number}}}'.encode())
 
 
+def test_many_integers_beyond_a_word() -> None:
+    thousand = b",".join([b"12345678901234567890"] * 1000)
+    parse(b'{"a":[%s]}' % thousand, 9, 9999)
+    assert "integers beyond 64 bits" in refused(b'{"a":[%s,-12345678901234567890]}' % thousand)
+
+
 def test_nul_in_a_key_too() -> None:
     assert "NUL" in refused(b'{"\\u0000": 1}')
     assert parse(b'{"a": "\\\\u0000"}', 9, 9) == {"a": "\\u0000"}

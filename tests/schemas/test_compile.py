@@ -66,7 +66,7 @@ def test_a_value_is_accepted_or_not(tree: dict[str, Any], value: Any, accepted: 
     [
         ({"maxLenght": 3}, "schemainput.maxLenght: keyword 'maxLenght' is not supported"),
         ({"$ref": "http://127.0.0.1/x"}, "schemainput.$ref: keyword '$ref' is not supported"),
-        ({"properties": {"a": {"defaultVal": 1}}}, "keyword 'defaultVal' is not supported"),
+        ({"properties": {"a": {"defaultval": 1}}}, "not supported; did you mean 'defaultVal'?"),
         ({"properties": {}, "required": ["a"]}, "schemainput.required: 'a' is not in properties"),
         ({"type": "text"}, "schemainput.type: must be one of array, boolean, integer"),
         ({"type": []}, "schemainput.type: must be one of"),

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from schemas.compile import compile_input
 from schemas.document import DocumentError
-from schemas.validate import MAX_VIOLATIONS, Validator, json_path
+from schemas.explain import json_path
+from schemas.validate import MAX_VIOLATIONS, Validator
 
 
 def told(tree: dict[str, Any], value: Any) -> list[str]:
@@ -54,10 +55,11 @@ WAYS: list[Callable[[Any], Any]] = [
     lambda limit: {"properties": {"a": limit}},
     lambda limit: {"properties": {"a": {"items": limit}}},
     lambda limit: {"properties": {"a": {"anyOf": [limit, {"type": "integer"}]}}},
-    lambda limit: {"properties": {"a": {"oneOf": [limit, {"minLength": 9}]}}},
+    lambda limit: {"properties": {"a": {"anyOf": [limit, {"minLength": 9}]}}},
     lambda limit: {"properties": {"a": {"not": limit}}},
     lambda limit: {"properties": {"maxB64DLen": {"const": {"maxB64DLen": 3}}, "a": limit}},
-    lambda limit: {"properties": {"a": {"$ref": "#/$defs/x"}}, "$defs": {"x": limit}},
+    lambda limit: {"properties": {"a": {"if": limit, "then": {"type": "string"}}}},
+    lambda limit: {"allOf": [{"properties": {"a": limit}}], "type": "object"},
 ]
 
 
@@ -72,7 +74,29 @@ def test_wherever_a_limit_on_sizes_stands_it_is_exact(
     text = "A" * max(0, size * 4 // 3 + near - padding) + "=" * padding
     validator = Validator(way(limit))
     for value in (text, {"a": text}, {"a": [text]}, {"a": text, "maxB64DLen": {"maxB64DLen": 3}}):
-        assert (validator.violations(value) == ()) is validator._exact.is_valid(value)
+        exact = validator._exact.holds(value)
+        assert (validator.violations(value) == ()) is exact
+        assert (validator.violations(value, True) == ()) is exact
+
+
+@pytest.mark.parametrize("way", WAYS, ids=range(len(WAYS)))
+@settings(max_examples=500)
+@given(
+    limit=st.fixed_dictionaries({}, optional={"maxLength": SIZES, "minLength": SIZES}),
+    text=st.text("aé漢😀", max_size=12),
+)
+def test_lengths_are_bytes_wherever_they_stand(
+    way: Callable[[Any], Any], limit: dict[str, int], text: str
+) -> None:
+    validator = Validator(way(limit))
+    for value in (text, {"a": text}, {"a": [text]}):
+        exact = validator._exact.holds(value)
+        assert (validator.violations(value) == ()) is exact
+        if text.isascii():
+            assert (validator.violations(value, True) == ()) is exact
+    size = len(text.encode())
+    held = limit.get("minLength", 0) <= size <= limit.get("maxLength", 99)
+    assert (Validator(limit).violations(text) == ()) is held
 
 
 def test_no_more_than_twenty_are_told() -> None:

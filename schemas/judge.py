@@ -1,0 +1,35 @@
+"""A schema made ready to judge bodies, and to change those that are valid as it says. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from schemas import effects
+from schemas.compile import compile_input
+from schemas.document import DocumentError
+from schemas.explain import Violation
+from schemas.validate import Validator
+
+
+class Judge:
+    """The judge of one schemainput. Raises DocumentError with all that is wrong with it.
+
+    `schema` is what it compiles to: JSON Schema 2020-12, for who has to read it.
+    """
+
+    def __init__(self, tree: Mapping[str, Any]) -> None:
+        self.schema = compile_input(tree)
+        self._validator = Validator(self.schema)
+        changes, problems = effects.read(tree)
+        if problems:
+            raise DocumentError(problems)
+        self._effects = changes or None
+
+    def judge(self, body: dict[str, Any], ascii_only: bool = False, /) -> tuple[Violation, ...]:
+        """Return the first 20 violations of a body; when there are none, it was changed in place.
+
+        `ascii_only`: no text in it has a character beyond ASCII.
+        """
+        found = self._validator.violations(body, ascii_only)
+        if found or self._effects is None:
+            return found
+        return self._effects.apply(body)

@@ -1,0 +1,142 @@
+"""Keywords that the validator's library has not, or has at a cost that a body could choose. Pure.
+
+Its `uniqueItems` compares huge integers pairwise, its `multipleOf` works in fractions: a body of
+100,000 numbers held a gateway for seconds. Lengths are bytes in the dialect, characters there.
+"""
+
+import json
+from typing import Any, Final
+
+_WORD: Final = 2**53
+_CLOSE: Final = 1e-9
+
+
+class MaxBase64:
+    """`maxB64DLen`: the most bytes a base64 text may decode to."""
+
+    def __init__(self, _parent: Any, value: int, _path: Any) -> None:
+        self._limit = value
+
+    def validate(self, instance: Any) -> None:
+        """Raise ValueError, whose text is the rule."""
+        if isinstance(instance, str) and decoded_length(instance) > self._limit:
+            raise ValueError(f"must decode to at most {self._limit} bytes")
+
+
+class MinBase64:
+    """`minB64DLen`: the fewest bytes a base64 text may decode to."""
+
+    def __init__(self, _parent: Any, value: int, _path: Any) -> None:
+        self._floor = value
+
+    def validate(self, instance: Any) -> None:
+        """Raise ValueError, whose text is the rule."""
+        if isinstance(instance, str) and decoded_length(instance) < self._floor:
+            raise ValueError(f"must decode to at least {self._floor} bytes")
+
+
+class MaxBytes:
+    """`maxLength` of the dialect: the most bytes of a text in UTF-8."""
+
+    def __init__(self, _parent: Any, value: int, _path: Any) -> None:
+        self._limit = value
+
+    def validate(self, instance: Any) -> None:
+        """Raise ValueError, whose text is the rule."""
+        if isinstance(instance, str) and _size(instance) > self._limit:
+            raise ValueError(f"breaks maxLength {self._limit}")
+
+
+class MinBytes:
+    """`minLength` of the dialect: the fewest bytes of a text in UTF-8."""
+
+    def __init__(self, _parent: Any, value: int, _path: Any) -> None:
+        self._floor = value
+
+    def validate(self, instance: Any) -> None:
+        """Raise ValueError, whose text is the rule."""
+        if isinstance(instance, str) and _size(instance) < self._floor:
+            raise ValueError(f"breaks minLength {self._floor}")
+
+
+class UniqueItems:
+    """`uniqueItems`, in time that grows with the array, whatever stands in it."""
+
+    def __init__(self, _parent: Any, value: bool, _path: Any) -> None:
+        self._asked = value
+
+    def validate(self, instance: Any) -> None:
+        """Raise ValueError, whose text is the rule."""
+        if not self._asked or not isinstance(instance, list):
+            return
+        if len({_key(item) for item in instance}) != len(instance):
+            raise ValueError("breaks uniqueItems")
+
+
+class MultipleOf:
+    """`multipleOf`: exact for integers, to a billionth of the quotient for other numbers."""
+
+    def __init__(self, _parent: Any, value: float, _path: Any) -> None:
+        self._value = value
+
+    def validate(self, instance: Any) -> None:
+        """Raise ValueError, whose text is the rule."""
+        if isinstance(instance, bool) or not isinstance(instance, int | float):
+            return
+        if not _is_multiple(instance, self._value):
+            raise ValueError(f"breaks multipleOf {self._value:g}")
+
+
+class Error:
+    """`error`: never holds, and says why in the schema's own words."""
+
+    def __init__(self, _parent: Any, value: str, _path: Any) -> None:
+        self._words = value
+
+    def validate(self, instance: Any) -> None:  # noqa: ARG002
+        """Raise ValueError, whose text is the rule."""
+        raise ValueError(self._words)
+
+
+def decoded_length(text: str) -> int:
+    """Return how many bytes a base64 text decodes to."""
+    return len(text) * 3 // 4 - text[-2:].count("=")
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def _key(item: Any) -> Any:
+    """Return what two equal JSON values have in common, and no others.
+
+    Huge integers by their digits: the hash of an integer can be chosen, that of a text cannot.
+    """
+    if isinstance(item, bool):
+        return (item,)
+    if isinstance(item, int):
+        return item if -_WORD < item < _WORD else f"n{item}"
+    if isinstance(item, float):
+        return item if not item.is_integer() or abs(item) < _WORD else f"n{int(item)}"
+    if isinstance(item, str):
+        return f"s{item}"
+    return "j" + json.dumps(_plain(item), sort_keys=True)
+
+
+def _plain(item: Any) -> Any:
+    """Return a value in which 1.0 is 1."""
+    if isinstance(item, dict):
+        return {name: _plain(value) for name, value in item.items()}
+    if isinstance(item, list):
+        return [_plain(value) for value in item]
+    return int(item) if isinstance(item, float) and item.is_integer() else item
+
+
+def _is_multiple(number: float, of: float) -> bool:
+    if isinstance(number, int) and isinstance(of, int):
+        return number % of == 0
+    try:
+        quotient = number / of
+        return abs(quotient - round(quotient)) <= _CLOSE * max(1.0, abs(quotient))
+    except OverflowError:  # beyond what a float holds: as far as anyone can tell, it is one
+        return float(of).is_integer() is False or number % int(of) == 0

@@ -1,0 +1,107 @@
+"""What the worst body can cost: counted for patterns and arrays, and refused with the cure."""
+
+import time
+from typing import Any
+
+import pytest
+
+from schemas.compile import compile_input
+from schemas.cost import atoms, byte_ns, check
+from schemas.document import DocumentError
+from schemas.validate import Validator
+
+
+@pytest.mark.parametrize(
+    ("pattern", "size"),
+    [
+        ("", 0), ("^abc$", 3), ("a+", 1), ("[a-z]{2,5}", 5), ("(ab){3}", 6),
+        ("(a{10}){10}", 100), (r"\d{3}-\d{4}", 8), (r"\p{Han}{4}", 4), ("[]a]{2}", 2),
+        ("[^]a]{2}", 2), (r"[\]]{3}", 3), ("[[:alpha:]]{2}", 2), ("a{,3}", 5), ("a{x}", 4),
+        ("(a|b)*a(a|b){9}", 21),
+        ("(a", 1), ("a)", 2), ("[a", 1), ("a{2,}", 2), (r"\x{41}{3}", 3), ("(?:ab)", 3), ("\\", 1),
+    ],
+)  # fmt: skip
+def test_a_pattern_is_as_large_as_it_is_written_out(pattern: str, size: int) -> None:
+    assert atoms(pattern) == size
+
+
+def test_a_large_pattern_costs_by_its_size() -> None:
+    assert byte_ns("^[a-z0-9]+$") < 5
+    assert byte_ns("(a|b)*a(a|b){30}") > 100 * byte_ns("^[a-z0-9]+$")
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"type": "string", "pattern": "^[A-Za-z0-9+/=]+$"},
+        {
+            "type": "string",
+            "pattern": r"^[a-z0-9._%+-]+@[a-z0-9.-]+\.[a-z]{2,64}$",
+            "maxLength": 254,
+        },
+        {"type": "array", "items": {"type": "string", "maxLength": 64}},
+        {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}},
+        {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}},
+        {"type": "array", "uniqueItems": True},
+    ],
+    ids=str,
+)
+def test_what_people_write_loads(tree: dict[str, Any]) -> None:
+    compile_input(tree)
+
+
+@pytest.mark.parametrize(
+    ("tree", "where"),
+    [
+        ({"type": "string", "pattern": "(a|b)*a(a|b){30}c"}, "schemainput.pattern"),
+        ({"type": "string", "pattern": "(x{1000}){1000}"}, "schemainput.pattern"),
+        (
+            {"items": {"anyOf": [{"enum": [f"v{n}"]} for n in range(100)]}},
+            "schemainput.items.anyOf",
+        ),
+        ({"items": {"enum": [{"a": [n]} for n in range(100)]}}, "schemainput.items.enum"),
+        ({"items": {"format": "regex", "maxLength": 9}}, "schemainput.items.format"),
+        (
+            {"additionalProperties": {"anyOf": [{"pattern": f"^{n}{{9}}$"} for n in range(9)]}},
+            "schemainput.additionalProperties.anyOf",
+        ),
+    ],
+    ids=str,
+)
+def test_what_could_hold_a_gateway_up_does_not_load(tree: dict[str, Any], where: str) -> None:
+    with pytest.raises(DocumentError, match=r"could cost .* maxItems") as told:
+        compile_input(tree)
+    assert str(told.value).startswith(where)
+
+
+def test_bounds_are_the_cure() -> None:
+    ways = {"anyOf": [{"enum": [f"v{n}"]} for n in range(100)]}
+    assert check({"items": ways})
+    assert not check({"items": ways, "maxItems": 100})
+    assert not check({"pattern": "(a|b)*a(a|b){30}c", "maxLength": 64})
+
+
+WORST: list[tuple[dict[str, Any], Any]] = [
+    ({"items": {"type": "string", "maxLength": 9}}, ["é"] * 99_999 + ["é" * 9]),
+    ({"uniqueItems": True}, [(2**61 - 1) * n for n in range(1, 1000)] * 2),
+    ({"uniqueItems": True}, [{"a": n} for n in range(50_000)]),
+    ({"items": {"multipleOf": 0.01}}, [n * 0.01 for n in range(100_000)]),
+    ({"items": {"multipleOf": 1e-300}}, [1e300] * 100_000),
+    ({"type": "string", "pattern": "^[a-z]+$"}, "a" * 16_000_000),
+    ({"type": "string", "pattern": "^(a|b)*a(a|b){5}c"}, "ab" * 500_000),
+    ({"type": "string", "pattern": "(a|b)*a(a|b){30}c", "maxLength": 20_000}, "ab" * 10_000),
+    ({"format": "email"}, "a." * 8_000_000),
+    ({"items": {"anyOf": [{"enum": [f"v{n}"]} for n in range(5)]}}, ["x"] * 99_999),
+    ({"properties": {"a": {}}}, {f"m{n}": n for n in range(99_999)}),
+    ({"items": {"not": {"type": "string"}}}, [1] * 99_998 + ["x"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("tree", "body"), WORST, ids=range(len(WORST)))
+def test_no_body_holds_a_gateway_up(tree: dict[str, Any], body: Any) -> None:
+    """The budget is 100 ms of this machine's time; ten times that is no flaw of its noise."""
+    validator = Validator(compile_input(tree))
+    validator.violations(None)
+    began = time.process_time()
+    validator.violations(body)
+    assert time.process_time() - began < 1.0

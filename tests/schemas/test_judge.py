@@ -1,0 +1,47 @@
+"""The judge: violations, or a body changed in place; what is wrong with a schema, all of it."""
+
+from typing import Any
+
+import pytest
+
+from schemas.document import DocumentError
+from schemas.judge import Judge
+
+TREE = {
+    "type": "object",
+    "properties": {
+        "lang": {"type": "string", "enum": ["en", "zh"], "defaultVal": "en"},
+        "speed": {"type": "string|integer", "formatVal": "integer", "replaceKey": "spd"},
+    },
+}
+
+
+def test_a_valid_body_is_changed() -> None:
+    body: dict[str, Any] = {"speed": "50"}
+    assert Judge(TREE).judge(body) == ()
+    assert body == {"lang": "en", "spd": "50"}
+
+
+def test_one_that_is_not_stays_as_it_was() -> None:
+    body: dict[str, Any] = {"lang": "fr"}
+    assert [str(v) for v in Judge(TREE).judge(body)] == ["$.lang: must be one of en, zh"]
+    assert body == {"lang": "fr"}
+
+
+def test_what_cannot_be_cast_is_a_violation() -> None:
+    tree = {"properties": {"a": {"formatVal": "integer"}}}
+    assert [str(v) for v in Judge(tree).judge({"a": "x"})] == [
+        "$.a: must be a whole number, or a text that is one"
+    ]
+
+
+def test_without_effects_nothing_is_changed() -> None:
+    body = {"a": 1}
+    assert Judge({"properties": {"a": {"type": "integer"}}}).judge(body) == ()
+    assert body == {"a": 1}
+
+
+@pytest.mark.parametrize("tree", [{"tpye": "x"}, {"pattern": "("}, {"delete": 3}])
+def test_a_schema_that_is_none_is_refused(tree: dict[str, Any]) -> None:
+    with pytest.raises(DocumentError):
+        Judge(tree)
