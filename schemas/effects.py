@@ -2,44 +2,24 @@
 
 The original changes a body while it judges it (reference "ase-wire" 2.2: `defaultVal`, `constVal`,
 `replaceKey`, `formatVal`, `setVal`, `delete`); here it is judged first, as the client sent it, and
-then changed: members before what holds them, and in one object in the order of `_ORDER`. What
+then changed: members before what holds them, and in one object in the order of `ORDER`. What
 stands under `then`, `else`, a `case` or an `anyOf` is done where that branch held of what was sent.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from schemas.changes import CASTS, ORDER, CastError, Effect
 from schemas.compile import case_guard, compile_input, switch_default
 from schemas.document import Problem
 from schemas.explain import Violation, json_path
-from schemas.text import as_text
 from schemas.validate import Validator
 
 _Path = tuple[str | int, ...]
 _Object = dict[str, Any]
-_Do = Callable[[_Object], None]
 
-_ORDER = ("default", "const", "rename", "cast", "set", "delete")
-_WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _MOST = 1000  # effects of one schema
-
-
-class _CastError(Exception):
-    """A value that cannot be made another type; `str()` says what it must be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """One change of an object: `kind` is a word of `_ORDER`, `member` what is changed.
-
-    `value` is what it is changed to or by: a value, another name, a type, the path of a value.
-    """
-
-    kind: str
-    member: str
-    value: Any = None
 
 
 @dataclass(slots=True)
@@ -69,11 +49,16 @@ class _Node:
         return bool(self.members or self.items or self.branches or self.own)
 
 
+_Planned = tuple[_Path, _Object, list[Effect]]
+
+
 class Effects:
     """The effects of one schema; false when it has none."""
 
     def __init__(self, root: _Node | None) -> None:
         self._root = root
+        # Where nothing hangs on the body, the places are known: no need to look for them each time.
+        self._plan = _plan(root, ()) if root is not None and not _hangs(root) else None
 
     def __bool__(self) -> bool:
         return self._root is not None
@@ -82,12 +67,18 @@ class Effects:
         """Change a valid body in place; return what could not be cast, and then it is half done."""
         if self._root is None:
             return ()
+        if self._plan is not None:
+            planned = _found(self._plan, body)
+        else:
+            planned = list(_planned(self._root, body, ()))
         violations: list[Violation] = []
-        for path, value, effect in list(_planned(self._root, body, ())):
-            try:
-                _DO[effect.kind](value, effect)
-            except _CastError as error:
-                violations.append(Violation(json_path((*path, effect.member)), str(error)))
+        for path, value, effects in planned:
+            for effect in effects:
+                try:
+                    effect.do(value)
+                except CastError as error:
+                    where = json_path((*path, effect.member))
+                    violations.append(Violation(where, str(error)))
         return tuple(violations)
 
     def listed(self) -> list[tuple[_Path, Effect]]:
@@ -105,7 +96,29 @@ def read(tree: Mapping[str, Any], at: _Path = ("schemainput",)) -> tuple[Effects
     return effects, problems
 
 
-def _planned(node: _Node, value: Any, path: _Path) -> Iterator[tuple[_Path, _Object, Effect]]:
+def _hangs(node: _Node) -> bool:
+    """Return whether it hangs on a body where a node's effects work."""
+    return bool(node.items or node.branches) or any(map(_hangs, node.members.values()))
+
+
+def _plan(node: _Node, path: _Path) -> list[tuple[_Path, list[Effect]]]:
+    below = [step for name, told in node.members.items() for step in _plan(told, (*path, name))]
+    return [*below, (path, node.own)] if node.own else below
+
+
+def _found(plan: list[tuple[_Path, list[Effect]]], body: _Object) -> list[_Planned]:
+    """Return what is to be done; nothing is changed meanwhile."""
+    found: list[_Planned] = []
+    for path, own in plan:
+        at: Any = body
+        for name in path:
+            at = at.get(name) if type(at) is dict else None
+        if type(at) is dict:
+            found.append((path, at, own))
+    return found
+
+
+def _planned(node: _Node, value: Any, path: _Path) -> Iterator[_Planned]:
     """Yield what is to be done, in order; nothing is changed meanwhile."""
     if isinstance(value, dict):
         for name, member in node.members.items():
@@ -121,9 +134,8 @@ def _planned(node: _Node, value: Any, path: _Path) -> Iterator[tuple[_Path, _Obj
             yield from _planned(way, value, path)
         if holds and branch.first:
             break
-    if isinstance(value, dict):
-        for effect in node.own:
-            yield path, value, effect
+    if isinstance(value, dict) and node.own:
+        yield path, value, node.own
 
 
 def _all(node: _Node, path: _Path) -> Iterator[tuple[_Path, Effect]]:
@@ -159,7 +171,7 @@ def _node(tree: Any, at: _Path, problems: list[Problem]) -> _Node | None:
     node.items = _node(tree.get("items"), (*at, "items"), problems)
     node.branches = list(_branches(tree, at, problems))
     own += _of_object(tree, at, problems)
-    node.own = sorted(own, key=lambda effect: _ORDER.index(effect.kind))
+    node.own = sorted(own, key=lambda effect: ORDER.index(effect.kind))
     for keyword in ("not", "if"):
         if _node(tree.get(keyword), at, []) is not None:
             words = "what changes a body must not stand where it only asks"
@@ -223,10 +235,10 @@ def _of_member(
         else:
             problems.append(Problem((*at, "replaceKey"), "must be a text: the new name"))
     if "formatVal" in told:
-        if told["formatVal"] in _CASTS:
+        if told["formatVal"] in CASTS:
             yield Effect("cast", name, told["formatVal"])
         else:
-            words = f"must be one of {', '.join(_CASTS)}"
+            words = f"must be one of {', '.join(CASTS)}"
             problems.append(Problem((*at, "formatVal"), words))
 
 
@@ -246,102 +258,3 @@ def _of_object(tree: Mapping[str, Any], at: _Path, problems: list[Problem]) -> I
         yield from (Effect("delete", name) for name in names)
     else:
         problems.append(Problem((*at, "delete"), "must be a list of names"))
-
-
-def _default(value: _Object, effect: Effect) -> None:
-    if effect.member not in value:
-        value[effect.member] = deepcopy(effect.value)
-
-
-def _set_const(value: _Object, effect: Effect) -> None:
-    value[effect.member] = deepcopy(effect.value)
-
-
-def _rename(value: _Object, effect: Effect) -> None:
-    """Give a member its other name; one that is there already stays."""
-    if effect.member in value:
-        told = value.pop(effect.member)
-        value.setdefault(effect.value, told)
-
-
-def _cast(value: _Object, effect: Effect) -> None:
-    """Make a member another type; null stays null."""
-    told = value.get(effect.member)
-    if told is not None:
-        value[effect.member] = _CASTS[effect.value](told)
-
-
-def _set(value: _Object, effect: Effect) -> None:
-    """Set a member, by its path; on the way there, what is no object becomes one."""
-    *way, last = effect.member.removeprefix("$.").split(".")
-    at = value
-    for name in way:
-        below = at.get(name)
-        if not isinstance(below, dict):
-            below = at[name] = {}
-        at = below
-    at[last] = _referred(value, effect.value)
-
-
-def _referred(value: _Object, told: Any) -> Any:
-    """Return the value that `${a.b}` names, null for none; any other stands for itself."""
-    if not (isinstance(told, str) and told.startswith("${") and told.endswith("}")):
-        return deepcopy(told)
-    found: Any = value
-    for name in told[2:-1].removeprefix("$.").split("."):
-        found = found.get(name) if isinstance(found, dict) else None
-    return found
-
-
-def _delete(value: _Object, effect: Effect) -> None:
-    value.pop(effect.member, None)
-
-
-_DO: dict[str, Callable[[_Object, Effect], None]] = {
-    "default": _default,
-    "const": _set_const,
-    "rename": _rename,
-    "cast": _cast,
-    "set": _set,
-    "delete": _delete,
-}
-
-
-def _number(told: Any) -> float:
-    try:
-        number = float(told) if isinstance(told, str | int | float) else float("nan")
-    except (ValueError, OverflowError):
-        number = float("nan")
-    if not abs(number) < float("inf"):
-        raise _CastError("must be a number, or a text that is one")
-    whole = int(number) if number.is_integer() else number
-    return int(told) if isinstance(told, int) else whole
-
-
-def _integer(told: Any) -> int:
-    words = "must be a whole number, or a text that is one"
-    try:
-        number = _number(told)
-    except _CastError:
-        raise _CastError(words) from None
-    if number != int(number):
-        raise _CastError(words)
-    return int(number)
-
-
-def _truth(told: Any) -> bool:
-    word = _WORDS.get(as_text(told).lower()) if isinstance(told, str | int | bool) else None
-    if word is None:
-        raise _CastError("must be true or false, or a text that says so")
-    return word
-
-
-_CASTS: dict[str, Callable[[Any], Any]] = {
-    "string": as_text,
-    "number": _number,
-    "integer": _integer,
-    "bool": _truth,
-    "boolean": _truth,
-    "lower": lambda told: as_text(told).lower(),
-    "upper": lambda told: as_text(told).upper(),
-}
