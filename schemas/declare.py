@@ -1,7 +1,8 @@
 """A declared API, as its schema document: the stock structure of the original. Pure.
 
-What a model author declares in Python (`aseloader.fields`) becomes one `Declaration`; this module
-writes it as {meta, schemainput, schemaoutput} (reference "ase-wire" 1.3 and 2).
+What a model author declares, in Python (`aseloader.fields`, `schemas/scan.py`) or in YAML
+(`schemas/api.py`), becomes one `Declaration`; this module writes it as {meta, schemainput,
+schemaoutput} (reference "ase-wire" 1.3 and 2), and `schemas/recall.py` reads it back.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any
 
 from schemas.service import DataType
 
+MAX_BYTES = 10 * 1024 * 1024
 _TEXT = {"type": "string"}
 _HEADER: dict[str, Any] = {
     "app_id": {"type": "string", "maxLength": 64},
@@ -34,19 +36,28 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One payload, in or out: `encodings` are the values its `encoding` may have (empty: any)."""
+    """One payload, in or out.
+
+    `encodings`, `formats` and `compress` are the values that its attribute may have (empty: any).
+    """
 
     name: str
     kind: DataType
     encodings: tuple[str, ...] = ()
     format: str = ""
-    max_bytes: int = 10 * 1024 * 1024
+    max_bytes: int = MAX_BYTES
     required: bool = True
+    formats: tuple[str, ...] = ()
+    compress: tuple[str, ...] = ()
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """A whole API. `deadline` in seconds, None = the gateway's default."""
+    """A whole API. `deadline` in seconds, None = the gateway's default.
+
+    `about`: what a YAML declaration says of itself and no gateway reads (group, region, ...).
+    """
 
     id: str
     version: str = "v1"
@@ -57,6 +68,7 @@ class Declaration:
     params: tuple[Param, ...] = ()
     inputs: tuple[Stream, ...] = ()
     outputs: tuple[Stream, ...] = field(default=())
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def document(api: Declaration) -> dict[str, Any]:
@@ -78,6 +90,8 @@ def document(api: Declaration) -> dict[str, Any]:
         meta["session_timeout"] = api.deadline
     if api.idempotent:
         meta["idempotent"] = True
+    if api.about:
+        meta["about"] = dict(api.about)
     return {"meta": meta, "schemainput": _input(api), "schemaoutput": _output(api)}
 
 
@@ -96,7 +110,7 @@ def _input(api: Declaration) -> dict[str, Any]:
         "properties": {
             "header": {
                 "type": "object",
-                "properties": _HEADER,
+                "properties": {name: dict(rules) for name, rules in _HEADER.items()},
                 "required": ["app_id", "status"],
             },
             "parameter": {
@@ -116,29 +130,29 @@ def _input(api: Declaration) -> dict[str, Any]:
 
 def _payload(stream: Stream) -> dict[str, Any]:
     properties: dict[str, Any] = {
-        "encoding": {**_TEXT, **({"enum": list(stream.encodings)} if stream.encodings else {})},
-        "compress": _TEXT,
-        "format": _TEXT,
+        **_attributes(stream),
         "status": {"type": "integer", "enum": [3]},
         "seq": {"type": "integer", "minimum": 0, "maximum": 9999999},
         stream.kind.key: {"type": "string", "minLength": 1, "maxB64DLen": stream.max_bytes},
     }
+    told: dict[str, Any] = {"description": stream.description} if stream.description else {}
     if stream.kind is DataType.AUDIO:
         properties |= {
             name: {"type": "integer", "minimum": 0}
             for name in ("sample_rate", "channels", "bit_depth", "frame_size")
         }
-    return {"type": "object", "properties": properties, "required": [stream.kind.key]}
+    return {**told, "type": "object", "properties": properties, "required": [stream.kind.key]}
 
 
 def _accept(stream: Stream) -> dict[str, Any]:
+    told: dict[str, Any] = {"description": stream.description} if stream.description else {}
+    return {**told, "type": "object", "properties": _attributes(stream)}
+
+
+def _attributes(stream: Stream) -> dict[str, Any]:
+    told = {"encoding": stream.encodings, "compress": stream.compress, "format": stream.formats}
     return {
-        "type": "object",
-        "properties": {
-            "encoding": {**_TEXT, **({"enum": list(stream.encodings)} if stream.encodings else {})},
-            "compress": _TEXT,
-            "format": _TEXT,
-        },
+        name: {**_TEXT, **({"enum": list(words)} if words else {})} for name, words in told.items()
     }
 
 

@@ -20,11 +20,14 @@ _TOLD = 10  # the words travel in the metadata of a call
 _INPUT_TYPES = {kind.key: kind for kind in DataType}
 
 
+Path = tuple[str | int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One fault: where (a path of members from the root), what, and the cure where there is one."""
 
-    path: tuple[str | int, ...]
+    path: Path
     message: str
     hint: str = ""
 
@@ -59,7 +62,7 @@ def digest(canonical_document: bytes) -> str:
 def parse(text: bytes) -> dict[str, Any]:
     """Return the JSON object of a document's text. Raises DocumentError when it is not one."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise DocumentError([Problem((), f"is not JSON: {error}")]) from error
     if not isinstance(value, dict):
@@ -69,6 +72,16 @@ def parse(text: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise DocumentError([Problem((), f"cannot be written as JSON: {error}"[:200])]) from error
     return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object. Raises ValueError for a member that stands there twice."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"member {twice[:64]!r} stands there twice")
+    return found
 
 
 def read(document: object) -> Service:

@@ -5,7 +5,7 @@ from typing import Any
 
 from schemas import effects
 from schemas.compile import compile_input
-from schemas.document import DocumentError
+from schemas.document import DocumentError, Path
 from schemas.explain import Violation
 from schemas.validate import Validator
 
@@ -13,13 +13,14 @@ from schemas.validate import Validator
 class Judge:
     """The judge of one schemainput. Raises DocumentError with all that is wrong with it.
 
-    `schema` is what it compiles to: JSON Schema 2020-12, for who has to read it.
+    `at` is where it stands, for messages. `schema` is what it compiles to: JSON Schema 2020-12, for
+    who has to read it.
     """
 
-    def __init__(self, tree: Mapping[str, Any]) -> None:
-        self.schema = compile_input(tree)
-        self._validator = Validator(self.schema)
-        changes, problems = effects.read(tree)
+    def __init__(self, tree: Mapping[str, Any], at: Path = ("schemainput",)) -> None:
+        self.schema = compile_input(tree, at)
+        self._validator = Validator(self.schema, at)
+        changes, problems = effects.read(tree, at)
         if problems:
             raise DocumentError(problems)
         self._effects = changes or None

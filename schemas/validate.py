@@ -6,7 +6,7 @@ from typing import Any, Final
 import jsonschema_rs
 
 from schemas import keywords
-from schemas.document import DocumentError, Problem
+from schemas.document import DocumentError, Path, Problem
 from schemas.explain import Part, Violation
 
 MAX_VIOLATIONS: Final = 20
@@ -27,19 +27,19 @@ _BYTES: Final[dict[str, Any]] = {"maxLength": keywords.MaxBytes, "minLength": ke
 class Validator:
     """A schema of `compile_input` made ready: patterns in linear time, nothing fetched.
 
-    Raises DocumentError when the schema itself is not one.
+    Raises DocumentError when the schema itself is not one; `at` is where it stands.
     """
 
-    def __init__(self, schema: dict[str, Any]) -> None:
+    def __init__(self, schema: dict[str, Any], at: Path = ("schemainput",)) -> None:
         # Of a body in ASCII, the usual one, characters are bytes. Limits on decoded sizes are asked
         # for as limits on lengths first: a call to Python costs as much as all the rest.
         narrow = _narrowed(schema, ascii_only=True)
-        self._of_ascii = _compiled(narrow, {})
+        self._of_ascii = _compiled(narrow, {}, at)
         wide = _narrowed(schema, ascii_only=False)
         if _asks_lengths(schema):
-            self._of_any = _compiled(schema, _BYTES)
+            self._of_any = _compiled(schema, _BYTES, at)
         else:
-            self._of_any = self._of_ascii if wide == narrow else _compiled(wide, {})
+            self._of_any = self._of_ascii if wide == narrow else _compiled(wide, {}, at)
         self._exact = Part(schema, _exactly)
 
     def violations(self, body: object, ascii_only: bool = False, /) -> tuple[Violation, ...]:
@@ -54,7 +54,7 @@ class Validator:
         return tuple(islice(self._exact.violations(body), MAX_VIOLATIONS))
 
 
-def _compiled(schema: dict[str, Any], more: dict[str, Any]) -> Any:
+def _compiled(schema: dict[str, Any], more: dict[str, Any], at: Path) -> Any:
     try:
         return jsonschema_rs.Draft202012Validator(
             schema,
@@ -66,11 +66,11 @@ def _compiled(schema: dict[str, Any], more: dict[str, Any]) -> Any:
     except ValueError as error:
         where = tuple(getattr(error, "instance_path", ()))
         said = str(error).partition("\n")[0]
-        raise DocumentError([Problem(("schemainput", *where), said)]) from error
+        raise DocumentError([Problem((*at, *where), said)]) from error
 
 
 def _exactly(schema: dict[str, Any]) -> Any:
-    return _compiled(schema, _BYTES)
+    return _compiled(schema, _BYTES, ())
 
 
 def _asks_lengths(schema: Any, asked: bool = False) -> bool:

@@ -1,0 +1,73 @@
+"""A declaration as Python: it runs, says the same, and what it cannot say is named."""
+
+from typing import Any
+
+import pytest
+
+from aseloader import declare as of_class
+from schemas import declare, recall, scan
+from schemas.declare import Declaration, Param, Stream
+from schemas.render import python
+from schemas.service import DataType
+
+API = Declaration(
+    id="image-detect",
+    version="v2",
+    description="Finds things.",
+    deadline=9.0,
+    idempotent=True,
+    params=(
+        Param("lang", {"type": "string", "enum": ["en", "zh"], "default": "en"}, required=True),
+        Param("size", {"type": "integer", "minimum": 1, "maximum": 9, "description": "pixels"}),
+        Param("rate", {"type": "number", "minimum": 0.5}),
+        Param("exact", {"type": "boolean"}),
+        Param("note", {"type": "string", "minLength": 0, "maxLength": 9, "pattern": "^a*$"}),
+    ),
+    inputs=(
+        Stream("page", DataType.IMAGE, ("png", "jpg"), max_bytes=6),
+        Stream("hint", DataType.TEXT, required=False),
+    ),
+    outputs=(
+        Stream("words", DataType.TEXT, format="json"),
+        Stream("voice", DataType.AUDIO, ("pcm",)),
+    ),
+)
+
+
+def test_the_source_runs_and_declares_the_same() -> None:
+    source, lost = python(API)
+    assert lost == []
+    assert scan.declaration(source) == API
+    space: dict[str, Any] = {}
+    exec(compile(source, "loader.py", "exec"), space)  # noqa: S102 (what a user would run)
+    assert of_class.declaration(space["ImageDetect"]) == API
+
+
+@pytest.mark.parametrize(
+    ("change", "lost"),
+    [
+        ({"type": "integer", "multipleOf": 3}, "parameter.properties.x.properties.p.multipleOf"),
+        ({"type": "array", "items": {}}, "parameter.properties.x.properties.p.items"),
+    ],
+)
+def test_what_it_cannot_say_is_named(change: dict[str, Any], lost: str) -> None:
+    api = Declaration("x", params=(Param("p", change),), outputs=(Stream("t", DataType.TEXT),))
+    _, places = python(api)
+    assert any(place.endswith(lost) for place in places), places
+
+
+def test_names_that_are_none_in_python() -> None:
+    api = Declaration(
+        "7-up",
+        params=(Param("class", {"type": "integer"}), Param("a-b", {"type": "integer"})),
+        outputs=(Stream("t", DataType.TEXT),),
+    )
+    source, places = python(api)
+    assert "class Service7Up(Wrapper):" in source
+    assert len([place for place in places if "schemainput.properties.parameter" in place]) == 2
+
+
+def test_the_differences_are_those_of_the_documents() -> None:
+    source, _ = python(API)
+    told = declare.document(scan.declaration(source))
+    assert list(recall.differences(declare.document(API), told, ())) == []
