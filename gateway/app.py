@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,13 +14,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.answers import Answer, HttpError, failure
-from gateway.contracts import Contract
 from gateway.course import Awaited, Course
 from gateway.door import REFUSAL, WAKE
 from gateway.head import fold
 from gateway.lane import Lane, cut
 from gateway.once import serve_once
-from gateway.parts import Parts
+from gateway.pages import Pages
 from gateway.record import Record
 from schemas.errors import (
     BAD_REQUEST,
@@ -53,18 +51,24 @@ def build(lane: Lane, readiness: Readiness, instances: Callable[[str], int]) -> 
 
     `instances` tells how many live ones a service has.
     """
-    pages = _Pages(lane.parts, readiness, instances)
+    pages = Pages(lane.parts.catalog, instances)
+    health = _Health(readiness)
     noted = partial(_Noted, lane=lane)
     served = Starlette(
         routes=[
             # The AI services, by id.
             Route("/v1/private/{service_id}", _Once(lane), methods=["POST"]),
             # What services there are, and how each is asked.
-            Route("/v1/apis", noted(pages.list), methods=["GET"]),
+            Route("/v1/apis", noted(pages.apis), methods=["GET"]),
             Route("/v1/apis/{service_id}/schema", noted(pages.schema), methods=["GET"]),
+            Route("/v1/apis/{service_id}/openapi.json", noted(pages.openapi_of), methods=["GET"]),
+            Route("/openapi.json", noted(pages.openapi), methods=["GET"]),
+            # A page to read it, and to try it.
+            Route("/docs", noted(pages.docs), methods=["GET"]),
+            Route("/docs/{name}", noted(pages.docs), methods=["GET"]),
             # Alive, and willing: for the proxy and the orchestrator before us.
-            Route("/livez", pages.livez, methods=["GET"]),
-            Route("/readyz", pages.readyz, methods=["GET"]),
+            Route("/livez", health.livez, methods=["GET"]),
+            Route("/readyz", health.readyz, methods=["GET"]),
         ],
         # What a client on a kept connection sends next would be lost with the listener.
         middleware=[Middleware(_LastWords, readiness=readiness)],
@@ -160,23 +164,11 @@ class _Noted:
         self._lane.note(record)
 
 
-class _Pages:
-    def __init__(self, parts: Parts, readiness: Readiness, instances: Callable[[str], int]) -> None:
-        self._catalog = parts.catalog
+class _Health:
+    """Whether the gateway lives, and whether traffic is welcome."""
+
+    def __init__(self, readiness: Readiness) -> None:
         self._readiness = readiness
-        self._instances = instances
-
-    async def list(self, _: Request) -> Response:
-        return JSONResponse({"apis": [self._line(contract) for contract in self._catalog]})
-
-    async def schema(self, request: Request) -> Response:
-        contract = self._catalog.find(request.path_params["service_id"])
-        if contract is None:
-            raise HTTPException(404, "no such service")
-        etag = f'"{contract.digest}"'
-        if request.headers.get("if-none-match") == etag:
-            return Response(status_code=304, headers={"etag": etag})
-        return Response(contract.text, media_type="application/json", headers={"etag": etag})
 
     async def livez(self, _: Request) -> Response:
         return JSONResponse({"status": "alive"})
@@ -186,19 +178,6 @@ class _Pages:
         if reason:
             return JSONResponse({"status": "not ready", "reason": reason}, 503)
         return JSONResponse({"status": "ready"})
-
-    def _line(self, contract: Contract) -> dict[str, Any]:
-        service = contract.service
-        return {
-            "service": service.id,
-            "version": service.version,
-            "description": service.description,
-            "route": f"/v1/private/{service.id}",
-            "schema": f"/v1/apis/{service.id}/schema",
-            "digest": contract.digest,
-            "source": contract.source,
-            "instances": self._instances(service.id),
-        }
 
 
 class _Refusals:

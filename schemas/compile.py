@@ -41,7 +41,7 @@ _HINTS: dict[str, dict[str, Any]] = {
     "int32": {"minimum": -(2**31), "maximum": 2**31 - 1},
     "int64": {"minimum": -(2**63), "maximum": 2**63 - 1},
     "float": {}, "double": {}, "password": {}, "byte": {}, "binary": {},
-    "phone": {"pattern": r"^\+?[0-9][0-9 -]{4,18}[0-9]$"},
+    "phone": {"pattern": r"^\+?[0-9][0-9 -]{4,18}[0-9]$", "maxLength": 32},
 }  # fmt: skip
 
 
@@ -322,6 +322,8 @@ def _with_siblings(keyword: str, tree: Mapping[str, Any]) -> _Compiler | None:
     """Return the compiler of a keyword, where its siblings may change what it means."""
     if keyword == "switch":
         return _switch(tree)
+    if keyword in _LENGTHS and "array" not in str(tree.get("type", "array")):
+        return _check(keyword, _is_count, "a whole number >= 0")
     if keyword in ("case", "defaults") or (keyword == "default" and "switch" in tree):
         return _nothing if "switch" in tree else None
     return _COMPILERS.get(keyword)

@@ -25,6 +25,10 @@ class Judge:
             raise DocumentError(problems)
         self._effects = changes or None
 
+    def check(self, body: dict[str, Any]) -> tuple[Violation, ...]:
+        """Return the first 20 violations of a body, which stays as it is."""
+        return self._validator.violations(body)
+
     def judge(self, body: dict[str, Any], ascii_only: bool = False, /) -> tuple[Violation, ...]:
         """Return the first 20 violations of a body; when there are none, it was changed in place.
 

@@ -1,0 +1,111 @@
+"""The OpenAPI document, and the page that shows it: in a real browser, without a network."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.browser import Browser
+from tests.harness import ROOT, Gateway, Loader
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Gateway]:
+    with Gateway() as running, Loader(running.lb) as loader:
+        running.joined(loader)
+        yield running
+
+
+def get(gateway: Gateway, path: str) -> httpx.Response:
+    return httpx.get(gateway.url + path, trust_env=False)
+
+
+def test_the_example_of_each_service_is_accepted(gateway: Gateway) -> None:
+    told = get(gateway, "/openapi.json").json()
+    assert told["openapi"] == "3.1.0"
+    operation = told["paths"]["/v1/private/probe"]["post"]
+    example = operation["requestBody"]["content"]["application/json"]["example"]
+    answer = httpx.post(gateway.url + "/v1/private/probe", json=example, trust_env=False)
+    assert answer.status_code == 200
+
+
+def test_one_service_and_all(gateway: Gateway) -> None:
+    one = get(gateway, "/v1/apis/probe/openapi.json")
+    assert "/v1/private/probe" in one.json()["paths"]
+    assert one.json()["info"]["title"] == "probe"
+    again = httpx.get(
+        gateway.url + "/v1/apis/probe/openapi.json",
+        headers={"if-none-match": one.headers["etag"]}, trust_env=False,
+    )  # fmt: skip
+    assert again.status_code == 304
+    assert get(gateway, "/v1/apis/nobody/openapi.json").status_code == 404
+    (line,) = get(gateway, "/v1/apis").json()["apis"]
+    assert line["openapi"] == "/v1/apis/probe/openapi.json"
+
+
+@pytest.mark.parametrize("name", ["app.py", "..%2fapp.py", "swagger-ui-bundle.js.LICENSE.txt", "x"])
+def test_the_page_serves_its_own_files_alone(gateway: Gateway, name: str) -> None:
+    assert get(gateway, f"/docs/{name}").status_code in (400, 404)
+
+
+def tried(gateway: Gateway, *checks: str) -> str:
+    """Let schemathesis try every endpoint; return what it says."""
+    words = [
+        Path(sys.executable).with_name("schemathesis"), "run", f"{gateway.url}/openapi.json",
+        "--max-examples", "20", "--seed", "1", "--no-color", "--checks", ",".join(checks),
+        "--generation-allow-x00", "false",
+    ]  # fmt: skip
+    told = subprocess.run(words, capture_output=True, text=True, cwd="/", timeout=300)
+    return f"exit {told.returncode}\n{told.stdout}\n{told.stderr}"
+
+
+def test_whatever_the_document_allows_is_answered_as_it_says() -> None:
+    """Every check there is, on a service that takes whatever its schema lets pass."""
+    echo = f"{ROOT}/tests/wrappers/echo.py:Echo"
+    with Gateway() as gateway, Loader(gateway.lb, echo) as loader:
+        gateway.joined(loader)
+        said = tried(gateway, "all")
+    assert said.startswith("exit 0\n"), said
+    assert "8 selected / 8 total" in said, said
+
+
+def test_the_demo_services_never_fail_nor_say_what_is_not_declared() -> None:
+    """They refuse what is no picture and no sound, which a schema cannot say."""
+    with (
+        Gateway() as gateway,
+        Loader(gateway.lb, f"{ROOT}/examples/image/wrapper.py:Thumbnail") as image,
+        Loader(gateway.lb, f"{ROOT}/examples/audio/wrapper.py:Speech") as audio,
+    ):
+        gateway.joined(image)
+        gateway.joined(audio)
+        said = tried(
+            gateway, "not_a_server_error", "status_code_conformance", "content_type_conformance",
+            "response_headers_conformance", "response_schema_conformance",
+            "negative_data_rejection", "unsupported_method",
+        )  # fmt: skip
+    assert said.startswith("exit 0\n"), said
+
+
+@pytest.mark.peer("chromium")
+def test_the_page_works_without_a_network_and_its_try_reaches_the_service(
+    gateway: Gateway,
+) -> None:
+    with Browser() as browser:
+        browser.open(gateway.url + "/docs")
+        browser.wait("!!document.querySelector('.opblock-post')")
+        browser.run("document.querySelector('.opblock-post .opblock-summary-control').click()")
+        browser.wait("!!document.querySelector('.opblock-post button.execute')")
+        browser.run("document.querySelector('.opblock-post button.execute').click()")
+        told = browser.wait(
+            "document.querySelector('.opblock-post').innerText",
+            lambda text: text is not None and '"message": "success"' in text,
+        )
+        assert re.search(r"Server response\s+Code\s+Details\s+200", told)
+        assert browser.said == []
+        strangers = [u for u in browser.asked if not u.startswith((gateway.url, "data:", "blob:"))]
+        assert strangers == []
+        assert any(url.endswith("/v1/private/probe") for url in browser.asked)
