@@ -72,9 +72,7 @@ def _made(schema: Mapping[str, Any], service: Service, path: tuple[str, ...]) ->
         if keyword in schema:
             value = schema[keyword]
             return value if keyword == "default" else value[0]
-    merged = dict(schema)
-    for part in schema.get("allOf", ()):
-        merged = {**part, **merged, "properties": _members(part) | _members(merged)}
+    merged = _merged(schema)
     types = [name for name in merged.get("type", ()) if name != "null"]
     kind = types[0] if types else "object" if "properties" in merged else "string"
     match kind:
@@ -90,6 +88,22 @@ def _made(schema: Mapping[str, Any], service: Service, path: tuple[str, ...]) ->
             return True
         case _:
             return _text(merged)
+
+
+def _merged(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema with what stands under its `allOf`; of two bounds, the one that holds."""
+    merged = dict(schema)
+    for part in map(_merged, merged.pop("allOf", ())):
+        for keyword, value in part.items():
+            if keyword == "properties":
+                merged[keyword] = value | _members(merged)
+            elif keyword.startswith("min") and keyword in merged:
+                merged[keyword] = max(value, merged[keyword])
+            elif keyword.startswith("max") and keyword in merged:
+                merged[keyword] = min(value, merged[keyword])
+            else:
+                merged.setdefault(keyword, value)
+    return merged
 
 
 def _members(schema: Mapping[str, Any]) -> dict[str, Any]:

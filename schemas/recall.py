@@ -97,8 +97,14 @@ def differences(one: Any, other: Any, path: tuple[str, ...]) -> Iterator[str]:
                 yield ".".join((*path, name))
             else:
                 yield from differences(one[name], other[name], (*path, name))
-    elif one != other:
+    elif one != other and not _same_names(path, one, other):
         yield ".".join(path) or "document"
+
+
+def _same_names(path: tuple[str, ...], one: Any, other: Any) -> bool:
+    """Return whether two lists of required members name the same, in whatever order."""
+    lists = isinstance(one, list) and isinstance(other, list)
+    return lists and path[-1:] == ("required",) and set(map(str, one)) == set(map(str, other))
 
 
 def kind_of(word: str, shape: str) -> DataType | None:

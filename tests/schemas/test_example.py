@@ -52,6 +52,7 @@ def test_a_request_has_what_is_required_and_every_parameter() -> None:
         ({"type": "string", "format": "phone"}, "+8613800000000"),
         ({"type": "array", "items": {"type": "integer"}, "minItems": 2}, [0, 0]),
         ({"allOf": [{"type": "integer"}, {"minimum": 3}]}, 3),
+        ({"type": "integer", "format": "int32", "minimum": 50, "maximum": 60}, 50),
     ],
     ids=str,
 )

@@ -1,0 +1,1 @@
+"""`asectl api`: schemas, from a declaration to a client."""

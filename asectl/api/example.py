@@ -1,0 +1,38 @@
+"""`asectl api example`: a valid request made from a schema, and the curl line that sends it."""
+
+import argparse
+import json
+import shlex
+
+from asectl.api import sources
+from asectl.main import Failure
+from schemas import example
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's flags."""
+    sources.add_source(parser, "schema", "a schema file, or a service")
+    sources.add_url(parser)
+    parser.add_argument("--curl", action="store_true", help="the curl line alone")
+    parser.add_argument("--json", action="store_true", help="the request alone")
+
+
+def run(told: argparse.Namespace) -> int:
+    """Print the request, and the line."""
+    contract = sources.contract(told.schema, told.url)
+    try:
+        made = example.request(contract.service, contract.judge)
+    except example.NoExampleError as error:
+        cure = "`examples` or `default` beside the rule would tell one"
+        raise Failure(f"no valid request could be made: {error}; {cure}") from None
+    if not told.curl:
+        print(json.dumps(made, ensure_ascii=False, indent=2))
+    if not told.json:
+        print(_curl(told.url, contract.service.id, made))
+    return 0
+
+
+def _curl(url: str, service: str, made: dict[str, object]) -> str:
+    data = shlex.quote(json.dumps(made, ensure_ascii=False))
+    route = f"{url.rstrip('/')}/v1/private/{service}"
+    return f"curl -sS {shlex.quote(route)} -H 'content-type: application/json' -d {data}"

@@ -1,0 +1,96 @@
+"""`asectl api show`: a schema in any of its forms."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+import yaml
+
+from asectl.api import sources
+from gateway.contracts import Contract
+from schemas import api, openapi, recall, render
+from schemas.openapi import Operation
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's flags."""
+    sources.add_source(parser, "schema", "a schema file, or a service")
+    sources.add_url(parser)
+    parser.add_argument(
+        "--as", dest="form", default="text",
+        choices=("text", "json", "yaml", "python", "jsonschema", "openapi"),
+        help="text for people, schema.json, ApiSchema, an aseloader wrapper, ... (%(default)s)",
+    )  # fmt: skip
+
+
+def run(told: argparse.Namespace) -> int:
+    """Print it; what the form cannot hold is named on stderr."""
+    contract = sources.contract(told.schema, told.url)
+    text, lost = _FORMS[told.form](contract)
+    print(text)
+    for place in lost:
+        print(f"asectl: {told.form} cannot hold {place}", file=sys.stderr)
+    return 0
+
+
+_Form = tuple[str, list[str]]
+
+
+def _json(contract: Contract) -> _Form:
+    return json.dumps(json.loads(contract.text), ensure_ascii=False, indent=2), []
+
+
+def _yaml(contract: Contract) -> _Form:
+    declared, lost = recall.declaration(json.loads(contract.text))
+    told = yaml.safe_dump(api.write(declared), sort_keys=False, allow_unicode=True)
+    return told.rstrip(), lost
+
+
+def _python(contract: Contract) -> _Form:
+    declared, lost = recall.declaration(json.loads(contract.text))
+    source, more = render.python(declared)
+    return source.rstrip(), [*lost, *more]
+
+
+def _jsonschema(contract: Contract) -> _Form:
+    told = openapi.public(contract.judge.schema, contract.service)
+    return json.dumps(told, ensure_ascii=False, indent=2), []
+
+
+def _openapi(contract: Contract) -> _Form:
+    operation = Operation(contract.service, contract.judge.schema)
+    told = openapi.document([operation], title=contract.service.id, version="1")
+    return json.dumps(told, ensure_ascii=False, indent=2), []
+
+
+def _text(contract: Contract) -> _Form:
+    service = contract.service
+    declared, _ = recall.declaration(json.loads(contract.text))
+    lines = [
+        f"{service.id} {service.version}  {service.description}".rstrip(),
+        f"POST /v1/private/{service.id}   digest {contract.digest}",
+    ]
+    for param in declared.params:
+        lines.append(f"  param   {param.name:<16} {_rules(dict(param.rules), param.required)}")
+    for stream in declared.inputs:
+        most = f"at most {stream.max_bytes} bytes"
+        words = ", ".join([stream.kind.key, *stream.encodings, most])
+        lines.append(f"  input   {stream.name:<16} {words}{' required' * stream.required}")
+    for stream in declared.outputs:
+        lines.append(f"  output  {stream.name:<16} {stream.kind.key} {stream.format}".rstrip())
+    for route in service.sub_routes:
+        lines.append(f"  way     {route.service_id}")
+    return "\n".join(lines), []
+
+
+def _rules(rules: dict[str, Any], required: bool) -> str:
+    kind = rules.pop("type", "any")
+    words = [f"{key} {value}" for key, value in rules.items() if key != "comment"]
+    return "  ".join([str(kind), *words, *(["required"] if required else [])])
+
+
+_FORMS = {
+    "text": _text, "json": _json, "yaml": _yaml, "python": _python, "jsonschema": _jsonschema,
+    "openapi": _openapi,
+}  # fmt: skip

@@ -1,0 +1,45 @@
+"""A client made from a schema: typed, of the standard library alone, and it names what it can."""
+
+import ast
+
+from schemas.client import python
+from schemas.declare import Declaration, Param, Stream
+from schemas.service import DataType
+from tests.schemas.test_declare import API
+
+
+def signature(api: Declaration) -> str:
+    tree = ast.parse(python(api))
+    (call,) = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "call"]
+    return ast.unparse(call.args)
+
+
+def test_its_arguments_are_the_inputs_and_the_parameters() -> None:
+    assert signature(API) == (
+        "page: bytes, *, url: str, app_id: str, lang: Literal['en', 'zh'], "
+        "hint: bytes | None=None, voice: bytes | None=None, size: int | None=None, "
+        "timeout: float=30.0"
+    )
+
+
+def test_names_that_are_none_in_python_or_taken() -> None:
+    api = Declaration(
+        "x-y",
+        params=(
+            Param("class", {"type": "string|number"}), Param("url", {"type": "boolean"}),
+            Param("7", {"type": "array"}), Param("a-b", {}),
+        ),
+        inputs=(Stream("a_b", DataType.TEXT),),
+        outputs=(Stream("self", DataType.TEXT), Stream("t", DataType.TEXT, format="json")),
+    )  # fmt: skip
+    told = signature(api)
+    assert "a_b: bytes, " in told
+    for argument in (
+        "class_: str | float | None",
+        "url_: bool | None",
+        "_7: Any | None",
+        "a_b_: Any",
+    ):
+        assert argument in told
+    assert "self_: bytes" in python(api)
+    assert "t: Any" in python(api)
