@@ -4,10 +4,12 @@ import argparse
 import asyncio
 import gc
 import logging
+import signal
 import socket
 import ssl
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from asectl import logs, options, process
@@ -40,7 +42,7 @@ def run(told: argparse.Namespace) -> int:
         if config.gateway.workers > 1 and not told.worker_sockets:
             await _several(config, stop)
         else:
-            await _one(config, base, told.worker_sockets, stop, put)
+            await _one(config, base, told, stop, put)
 
     try:
         return process.serve(main, until_stdin_closes=told.until_stdin_closes)
@@ -72,10 +74,17 @@ def _check(config: Config, base: Path) -> None:
 
 
 async def _one(
-    config: Config, base: Path, inherited: str, stop: "asyncio.Future[bool]",
+    config: Config, base: Path, told: argparse.Namespace, stop: "asyncio.Future[bool]",
     put: Callable[[logs.Line], None],
 ) -> None:  # fmt: skip
     from gateway import serve
+    from gateway.reload import Sources
+
+    inherited = told.worker_sockets
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
+    file = Path(told.config or options.DEFAULT_FILE)
+    sources = Sources(lambda: options.resolved(told)[:2], file, asked)
 
     def ready(addresses: serve.Addresses) -> None:
         # What is here now stays: looked through with the rest, it held requests up for 15 ms.
@@ -89,7 +98,7 @@ async def _one(
     if inherited:
         public, private = (socket.socket(fileno=int(number)) for number in inherited.split(","))
         sockets = (public, private)
-    await serve.run(config, base, ready, stop, put, sockets)
+    await serve.run(config, base, ready, stop, put, sockets, sources)
 
 
 async def _several(config: Config, stop: "asyncio.Future[bool]") -> None:
@@ -101,7 +110,10 @@ async def _several(config: Config, stop: "asyncio.Future[bool]") -> None:
         workers = {"lb": "", "workers": config.gateway.workers}
         logging.getLogger("ase").info("listening", extra=facts | workers)
 
-    await Workers(config.gateway, _start).run(ready, stop)
+    workers = Workers(config.gateway, _start)
+    hang_up = partial(workers.send, signal.SIGHUP)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
+    await workers.run(ready, stop)
 
 
 async def _start(public: socket.socket, private: socket.socket) -> asyncio.subprocess.Process:

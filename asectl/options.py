@@ -50,20 +50,27 @@ def read(told: argparse.Namespace) -> tuple[Config, Path]:
 
     Raises Failure (exit code 3) with every fault of the file in its place.
     """
+    try:
+        config, base, _ = resolved(told)
+    except (source.ConfigError, OSError, UnicodeDecodeError) as error:
+        words = f"config: {error}" if isinstance(error, OSError) else f"\n{error}"
+        raise Failure(words, EXIT_CONFIG) from None
+    return config, base
+
+
+def resolved(told: argparse.Namespace) -> tuple[Config, Path, dict[str, str]]:
+    """Return the config, the folder that its paths start from, and the origin of what was told.
+
+    Raises ConfigError, OSError or UnicodeDecodeError.
+    """
     path = Path(told.config or DEFAULT_FILE)
     flags = {
         name: value
         for name, value in vars(told).items()
         if value is not None and ("." in name or name in ("schemas", "log_level"))
     }
-    try:
-        parsed = None
-        if told.config or path.is_file():
-            parsed = source.read(path.read_text(encoding="utf-8"), str(path))
-        config = resolve.resolve(parsed, os.environ, flags)
-    except (source.ConfigError, OSError, UnicodeDecodeError) as error:
-        raise Failure(
-            f"config: {error}" if isinstance(error, OSError) else f"\n{error}", EXIT_CONFIG
-        ) from None
-    base = Path() if "schemas" in flags else path.parent
-    return config, base
+    parsed = None
+    if told.config or path.is_file():
+        parsed = source.read(path.read_text(encoding="utf-8"), str(path))
+    config, origins = resolve.resolved(parsed, os.environ, flags)
+    return config, Path() if "schemas" in flags else path.parent, origins

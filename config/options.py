@@ -21,6 +21,7 @@ class Meta:
     least: float | None = None
     most: float | None = None
     words: tuple[str, ...] = ()
+    secret: bool = False
 
 
 def option(
@@ -31,9 +32,10 @@ def option(
     most: float | None = None,
     words: tuple[str, ...] = (),
     form: tuple[str, str] = ("", ""),
+    secret: bool = False,
 ) -> Any:
-    """Declare one option of a section."""
-    meta = {"option": Meta(help, *form, least, most, words)}
+    """Declare one option of a section. The value of a `secret` one is never shown."""
+    meta = {"option": Meta(help, *form, least, most, words, secret)}
     if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata=meta)
     return field(default=default, metadata=meta)
@@ -122,7 +124,9 @@ class LbOptions:
     )
     waiting: int = option(256, "requests that may wait at a time", least=0)
     policy: str = option("ours", "how an instance is chosen", words=POLICIES)
-    token: str = option("", "secret that reports and gateways must have; empty: none is asked for")
+    token: str = option(
+        "", "secret that reports and gateways must have; empty: none is asked for", secret=True
+    )
     allow: list[str] = option(
         ["127.0.0.0/8", "::1/128"],
         "networks (CIDR) whose loaders may report any address; others may report their own",
@@ -146,7 +150,9 @@ class ServiceOptions:
     deadline: float | None = option(
         None, "seconds from the last byte of a request of it to its answer", least=0.001, most=3600
     )
-    token: str = option("", "secret that reports of it must have, in the place of `lb.token`")
+    token: str = option(
+        "", "secret that reports of it must have, in the place of `lb.token`", secret=True
+    )
     affinity: str = option(
         "", "member of a request, as header.uid, that keeps those alike on few loaders; empty: off",
         form=PATH,

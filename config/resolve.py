@@ -19,12 +19,22 @@ def resolve(source: Source | None, environ: Mapping[str, str], flags: Mapping[st
     `environ` holds ASE_GATEWAY_PORT and the like; `flags` are {"gateway.port": "0"}. Raises
     ConfigError naming every unknown key and every bad value, in the file with line and column.
     """
+    return resolved(source, environ, flags)[0]
+
+
+def resolved(
+    source: Source | None, environ: Mapping[str, str], flags: Mapping[str, str]
+) -> tuple[Config, dict[str, str]]:
+    """Return the configuration, and where each option of it that was told comes from.
+
+    An origin is a place in the file (`ase.yaml:3:9`), a variable or a flag. Raises as `resolve`.
+    """
     reader = _Reader(source or Source("flags and environment"))
     config = reader.config(environ, flags)
     reader.strangers(environ)
     if reader.faults:
         raise ConfigError(reader.source.name, reader.source.lines, reader.faults)
-    return config
+    return config, reader.origins
 
 
 def flag_name(dotted: str) -> str:
@@ -36,6 +46,7 @@ class _Reader:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.faults: list[Fault] = []
+        self.origins: dict[str, str] = {}
 
     def config(self, environ: Mapping[str, str], flags: Mapping[str, str]) -> Config:
         tree = self._mapping(self.source.tree, ())
@@ -97,20 +108,26 @@ class _Reader:
                 self.faults.append(Fault(f"{dotted} {wrong}", self.source.places.get(at)))
             else:
                 found[told.name] = float(value) if kind is float else value
+                self.origins[dotted] = self._origin(at)
         variable = PREFIX + dotted.replace(".", "_").upper()
         if variable in environ:
-            found |= self._text(told, kind, environ[variable], variable)
+            found |= self._text(told, kind, environ[variable], variable, dotted)
         if dotted in flags:
-            found |= self._text(told, kind, flags[dotted], flag_name(dotted))
+            found |= self._text(told, kind, flags[dotted], flag_name(dotted), dotted)
         return found
 
-    def _text(self, told: Any, kind: Any, text: str, origin: str) -> dict[str, Any]:
+    def _origin(self, at: Path) -> str:
+        place = self.source.places.get((*at, "")) or self.source.places.get(at)
+        return f"{self.source.name}:{place.line}:{place.column}" if place else self.source.name
+
+    def _text(self, told: Any, kind: Any, text: str, origin: str, dotted: str) -> dict[str, Any]:
         """Read an option from a flag or a variable, whose values are texts."""
         value = _parse(kind, text)
         wrong = _wrong(told, kind, value)
         if wrong:
             self.faults.append(Fault(f"{origin} {wrong}"))
             return {}
+        self.origins[dotted] = origin
         return {told.name: value}
 
     def _items(self, name: str, tree: Mapping[str, Any]) -> dict[str, Any]:

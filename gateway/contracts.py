@@ -38,7 +38,7 @@ class Contract:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """A service got another contract; `before` is empty for its first."""
+    """A service got another contract; `before` is empty for its first, `after` for none."""
 
     service: str
     before: str
@@ -98,6 +98,28 @@ class Catalog:
     def find(self, service_id: str) -> Contract | None:
         """Return the active contract of a service, or None."""
         return self._active.get(service_id)
+
+    def renew(
+        self, files: Iterable[Contract], services: Mapping[str, ServiceOptions], default: float
+    ) -> list[Switch]:
+        """Let other files stand in the place of the operator's; return what that changed.
+
+        What loaders brought of services without a file stays, under the new options.
+        """
+        active = {contract.service.id: contract for contract in files}
+        same = dict(services) == self._services and default == self._default
+        for service, old in self._active.items():
+            if service not in active and old.source == "report":
+                active[service] = old if same else build(old.text, "report", services, default)
+        before, self._active = self._active, active
+        self._services, self._default = dict(services), default
+        self._built = {contract.digest: contract for contract in active.values()}
+        digests = [{k: v.digest for k, v in each.items()} for each in (before, active)]
+        return [
+            Switch(service, digests[0].get(service, ""), digests[1].get(service, ""))
+            for service in sorted({*before, *active})
+            if digests[0].get(service) != digests[1].get(service)
+        ]
 
     def settle(
         self, capacities: Iterable[Capacity], documents: Mapping[str, bytes]

@@ -139,6 +139,12 @@ class Fleet:
         if change.before is State.GONE:
             self._warn(change.instance)
 
+    def settle(self) -> None:
+        """Let loaders bring the schemas of services that have no file any more."""
+        if self._accept_schemas:
+            for service in {entry.instance.service for entry in self.table}:
+                self._settle(service)
+
     def _settle(self, service_id: str) -> None:
         totals: dict[str, int] = {}
         for entry in self.table.service(service_id):

@@ -85,6 +85,7 @@ class Metrics:
         self._services: dict[str, _OfService] = {}
         self._retries: dict[str, int] = {}
         self._switches: dict[str, int] = {}
+        self._reloads: dict[str, int] = {"done": 0, "same": 0, "refused": 0}
         registry.register(self)
 
     def answered(self, record: Record) -> None:
@@ -104,8 +105,15 @@ class Metrics:
         """Count a service's change of contract."""
         self._switches[switch.service] = self._switches.get(switch.service, 0) + 1
 
+    def reloaded(self, outcome: str) -> None:
+        """Count a reading of config and schemas: done, same or refused."""
+        self._reloads[outcome] = self._reloads.get(outcome, 0) + 1
+
     def collect(self) -> Iterator[Metric]:
         """Return the figures of now, for a registry."""
+        yield _counts(
+            "ase_reloads", "Readings of config and schemas, by outcome.", "outcome", self._reloads
+        )
         requests = CounterMetricFamily(
             "ase_requests",
             "Requests answered, by service, ASE code and HTTP status.",

@@ -23,7 +23,7 @@ from config.options import Config, GatewayOptions
 from gateway import admin, app, folder
 from gateway.access import AccessLog
 from gateway.answers import Answer, HttpError, failure
-from gateway.contracts import Catalog
+from gateway.contracts import Catalog, Switch
 from gateway.door import Door, Limits
 from gateway.fleet import Fleet
 from gateway.ids import Ids
@@ -32,6 +32,7 @@ from gateway.metrics import FleetMetrics, Metrics
 from gateway.parts import Parts
 from gateway.picks import PickMetrics
 from gateway.protocol import DoorProtocol
+from gateway.reload import Reload, Sources
 from lb.counts import HubCounts
 
 _logger = logging.getLogger("ase.gateway")
@@ -66,10 +67,12 @@ async def run(
     stop: Awaitable[bool],
     log_line: Callable[[str], None],
     sockets: tuple[socket.socket, socket.socket] | None = None,
+    sources: Sources | None = None,
 ) -> None:
     """Serve until `stop`, then drain; `base` is what paths in the config start from.
 
     `sockets` are those of the public and the admin port, where they were opened by another process.
+    `sources` are where config and schemas are read anew from, while it serves.
     `log_line` takes each line of the access log. `stop` tells whether to leave gently: unready at
     once, accept for `lame_duck` seconds more, and only then close the door. What runs gets `drain`
     seconds either way. Raises OSError for a port that cannot be had, FolderError for bad schemas.
@@ -80,10 +83,7 @@ async def run(
     metrics = Metrics(registry)
     name = f"{socket.gethostname()}-{rng.getrandbits(32):08x}"
     caller = GrpcCaller(name)
-    public, private = sockets or (
-        listen(options.host, options.port),
-        listen(options.admin_host, options.admin_port),
-    )
+    public, private = sockets or _listened(options)
     fleet = _fleet(config, base, name, catalog, caller, metrics, registry)
     PickMetrics(registry, fleet.picker, fleet.table)
     ids = Ids(secrets.token_hex)
@@ -96,8 +96,8 @@ async def run(
         lane=lane if options.once_lane else None,
         draining=lambda: readiness.draining,
     )
-    public_app = app.build(lane, readiness, fleet.live)
-    serving = http_server(public_app, options, partial(DoorProtocol, door=door), tls=base)
+    served = app.build(lane, readiness, fleet.live)
+    serving = http_server(served, options, partial(DoorProtocol, door=door), tls=base)
     active = partial(_active, catalog)
     watching = http_server(admin.build(registry, fleet.table, clock, active), options)
     lb_port = await fleet.start()
@@ -105,6 +105,9 @@ async def run(
         asyncio.create_task(serving.serve(sockets=[public])),
         asyncio.create_task(watching.serve(sockets=[private])),
     ]
+    if sources is not None:
+        renewed = partial(_renewed, metrics=metrics, fleet=fleet)
+        tasks.append(asyncio.create_task(Reload(sources, config, base, catalog, renewed).run()))
     try:
         ready(_addresses(config, public, private, lb_port))
         gently = await stop
@@ -163,6 +166,11 @@ def http_server(
     )
 
 
+def _listened(options: GatewayOptions) -> tuple[socket.socket, socket.socket]:
+    public = listen(options.host, options.port)
+    return public, listen(options.admin_host, options.admin_port)
+
+
 def _fleet(
     config: Config, base: Path, name: str, catalog: Catalog, caller: GrpcCaller,
     metrics: Metrics, registry: CollectorRegistry,
@@ -180,6 +188,14 @@ def _catalog(config: Config, base: Path) -> Catalog:
     services, default = config.services, config.gateway.deadline
     files = folder.load(base / config.schemas, services, default) if config.schemas else []
     return Catalog(files, services, default)
+
+
+def _renewed(outcome: str, switches: list[Switch], *, metrics: Metrics, fleet: Fleet) -> None:
+    metrics.reloaded(outcome)
+    for switch in switches:
+        metrics.switched(switch)
+    if any(not switch.after for switch in switches):
+        fleet.settle()
 
 
 def _on_fault(sid: str, error: Exception) -> None:

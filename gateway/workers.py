@@ -122,12 +122,16 @@ class Workers:
                 return
             await asyncio.sleep(0.05)
 
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to every worker."""
+        for worker in self._workers.values():
+            with contextlib.suppress(ProcessLookupError):
+                worker.process.send_signal(number)
+
     async def _end(self, number: signal.Signals) -> None:
         self._stopping = True
         processes = [worker.process for worker in self._workers.values()]
-        for process in processes:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(number)
+        self.send(number)
         most = self._options.lame_duck + self._options.drain + _MOST_S
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(most):

@@ -1,0 +1,91 @@
+"""Faults of files, told to people and to machines."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from config.source import ConfigError, Fault, Place
+
+Found = list[tuple[Path, ConfigError]]
+
+
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """Declare the flag for how faults are told."""
+    parser.add_argument(
+        "--format",
+        default="text",
+        choices=tuple(_FORMATS),
+        help="how faults are told (%(default)s)",
+    )
+
+
+def told(found: Found, count: int, form: str) -> str:
+    """Return the faults of some of `count` files, in a form."""
+    return _FORMATS[form](found, count)
+
+
+def _text(found: Found, count: int) -> str:
+    lines = [str(error) for _, error in found]
+    faults = sum(len(error.faults) for _, error in found)
+    lines.append(f"{faults} error{'s' * (faults != 1)} in {count} file{'s' * (count != 1)}")
+    return "\n".join(lines)
+
+
+def _flat(found: Found) -> Iterator[tuple[Path, Fault, Place]]:
+    for path, error in found:
+        for fault in error.faults:
+            yield path, fault, fault.place or Place(1, 1)
+
+
+def _json(found: Found, count: int) -> str:
+    told = [
+        {
+            "file": str(path), "line": place.line, "column": place.column,
+            "message": fault.message, "hint": fault.hint,
+        }
+        for path, fault, place in _flat(found)
+    ]  # fmt: skip
+    return json.dumps({"files": count, "errors": told}, indent=2)
+
+
+def _github(found: Found, _: int) -> str:
+    """As GitHub's workflow commands: a fault becomes a note in the change."""
+    return "\n".join(
+        f"::error file={path},line={place.line},col={place.column}::{_escaped(fault)}"
+        for path, fault, place in _flat(found)
+    )
+
+
+def _escaped(fault: Fault) -> str:
+    words = f"{fault.message}; {fault.hint}" if fault.hint else fault.message
+    return words.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _sarif(found: Found, _: int) -> str:
+    results = [
+        {
+            "ruleId": "file",
+            "level": "error",
+            "message": {"text": f"{fault.message}; {fault.hint}" if fault.hint else fault.message},
+            "locations": [_location(path, place)],
+        }
+        for path, fault, place in _flat(found)
+    ]
+    rules = [{"id": "file", "shortDescription": {"text": "what a file must not say"}}]
+    driver: dict[str, Any] = {
+        "name": "asectl", "version": version("athena-serving"), "rules": rules,
+    }  # fmt: skip
+    run: dict[str, Any] = {"tool": {"driver": driver}, "results": results}
+    schema = "https://json.schemastore.org/sarif-2.1.0.json"
+    return json.dumps({"$schema": schema, "version": "2.1.0", "runs": [run]}, indent=2)
+
+
+def _location(path: Path, place: Place) -> dict[str, Any]:
+    region = {"startLine": place.line, "startColumn": place.column}
+    return {"physicalLocation": {"artifactLocation": {"uri": path.as_posix()}, "region": region}}
+
+
+_FORMATS = {"text": _text, "json": _json, "sarif": _sarif, "github": _github}

@@ -1,0 +1,1 @@
+"""`asectl config`: what the options are, and what they are here."""

@@ -1,0 +1,19 @@
+"""`asectl config schema`: the JSON Schema of `ase.yaml`, for editors; or the table of the docs."""
+
+import argparse
+import json
+
+from config import tell
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's flags."""
+    parser.add_argument("--table", action="store_true", help="a Markdown table in its place")
+
+
+def run(told: argparse.Namespace) -> int:
+    """Print it."""
+    print(tell.table() if told.table else json.dumps(tell.json_schema(), indent=2), end="")
+    if not told.table:
+        print()
+    return 0

@@ -1,0 +1,45 @@
+"""`asectl config show`: every option of a config, its value, and where that comes from."""
+
+import argparse
+import json
+
+from asectl import options
+from asectl.main import EXIT_CONFIG, Failure
+from config import tell
+from config.options import SECTIONS
+from config.source import ConfigError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's flags."""
+    parser.add_argument(
+        "--effective", action="store_true", help="those that are left at their defaults too"
+    )
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    options.add_config(parser, tuple(SECTIONS))
+
+
+def run(told: argparse.Namespace) -> int:
+    """Print a line for each."""
+    try:
+        config, _, origins = options.resolved(told)
+    except (ConfigError, OSError, UnicodeDecodeError) as error:
+        raise Failure(f"\n{error}", EXIT_CONFIG) from None
+    lines = [
+        line
+        for line in tell.effective(config, origins)
+        if told.effective or line.origin != tell.DEFAULT
+    ]
+    if told.json:
+        shown = [
+            {"option": line.name, "value": line.value, "origin": line.origin} for line in lines
+        ]
+        print(json.dumps(shown, indent=2))
+        return 0
+    rows = [(line.name, tell.shown_value(line.value), line.origin) for line in lines]
+    widths = [max(map(len, column), default=0) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
+    if not rows:
+        print("every option is at its default (--effective shows them)")
+    return 0
