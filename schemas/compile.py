@@ -233,11 +233,18 @@ def _additional(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any
     return {"additionalProperties": _compile(value, at, problems)}
 
 
+def _required(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
+    if not _is_names(value):
+        problems.append(Problem(at, "must be a list of names"))
+        return {}
+    return {"required": list(dict.fromkeys(value))}
+
+
 def _dependencies(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(_is_names(names) for names in value.values()):
         problems.append(Problem(at, "must map a member to a list of members"))
         return {}
-    return {"dependentRequired": dict(value)}
+    return {"dependentRequired": {key: list(dict.fromkeys(v)) for key, v in value.items()}}
 
 
 def _key_match(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
@@ -334,7 +341,7 @@ _COMPILERS: dict[str, _Compiler] = {
     "enum": _enum,
     "enums": _enum,
     "const": _const,
-    "required": _check("required", _is_names, "a list of names"),
+    "required": _required,
     "uniqueItems": _check("uniqueItems", lambda v: isinstance(v, bool), "true or false"),
     "multipleOf": _check("multipleOf", _is_positive, "a number > 0"),
     "pattern": _pattern,

@@ -51,7 +51,8 @@ class Validator:
         first = self._of_ascii if ascii_only else self._of_any
         if first.is_valid(body) or self._exact.holds(body):
             return ()
-        return tuple(islice(self._exact.violations(body), MAX_VIOLATIONS))
+        found = tuple(islice(self._exact.violations(body), MAX_VIOLATIONS))
+        return found or (Violation("$", "breaks the schema"),)
 
 
 def _compiled(schema: dict[str, Any], more: dict[str, Any], at: Path) -> Any:

@@ -41,7 +41,8 @@ def folder(tmp_path: Path, loader: Loader) -> Path:
 
 
 def configure(folder: Path, loader: Loader, more: str = "") -> None:
-    text = f"schemas: schemas\ninstances: [{{service: probe, addr: '{loader.addr}', total: 64}}]\n{more}"
+    instance = f"{{service: probe, addr: '{loader.addr}', total: 64}}"
+    text = f"schemas: schemas\ninstances: [{instance}]\n{more}"
     fresh = folder / "fresh.yaml"
     fresh.write_text(text)
     fresh.replace(folder / "ase.yaml")

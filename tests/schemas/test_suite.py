@@ -1,0 +1,132 @@
+"""The JSON-Schema-Test-Suite on every keyword that is supported, and `jsonschema` as an oracle.
+
+`tests/golden/json-schema` has the suite's files for draft 2020-12, as the source distribution of
+`jsonschema` 4.26 carries them. What is left out stands in OTHERWISE, with the reason.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from schemas.compile import compile_input
+from schemas.document import DocumentError
+from schemas.validate import Validator
+
+SUITE = Path(__file__).parent.parent / "golden/json-schema"
+
+# A schema that is true or false, and keywords that the dialect has not: `prefixItems`, `$ref`.
+NOT_OURS = ("true", "false", "boolean", "prefixItems", "$ref", "$defs", "patternProperties")
+OTHERWISE = {
+    "two graphemes is long enough": "lengths are bytes",
+    "one grapheme is not long enough": "lengths are bytes",
+    "always invalid, but naive implementations may raise an overflow error":
+        "a float that large has no rest that could be told",
+}  # fmt: skip
+
+
+def cases() -> Iterator[Any]:
+    for path in sorted(SUITE.rglob("*.json")):
+        for group in json.loads(path.read_text(encoding="utf-8")):
+            if ours(group["schema"]):
+                for test in group["tests"]:
+                    name = f"{path.stem}: {group['description']}: {test['description']}"
+                    yield pytest.param(group["schema"], test, id=name)
+
+
+def ours(schema: Any, *, members: bool = False) -> bool:
+    """Return whether a schema is one that the compiler could have made."""
+    if isinstance(schema, list):
+        return all(map(ours, schema))
+    if not isinstance(schema, dict):
+        return False
+    if members:
+        return all(map(ours, schema.values()))
+    known = not any(word in schema for word in NOT_OURS)
+    parts = ("items", "not", "if", "then", "else", "allOf", "anyOf")
+    below = all(ours(schema[part]) for part in parts if part in schema)
+    return known and below and ours(schema.get("properties", {}), members=True)
+
+
+CASES = list(cases())
+
+
+@pytest.mark.parametrize(("schema", "test"), CASES)
+def test_the_suite(schema: Any, test: Any) -> None:
+    expected = test["valid"] is not (test["description"] in OTHERWISE)
+    assert (Validator(schema).violations(test["data"]) == ()) is expected
+
+
+def test_what_is_tried_and_what_is_left_out() -> None:
+    told = {case.id.split(":")[0] for case in CASES if case.id}
+    assert told == {path.stem for path in SUITE.rglob("*.json")}, "every file has cases of ours"
+    assert len(CASES) > 800
+    everything = json.dumps([case.values[1] for case in CASES])
+    assert all(description in everything for description in OTHERWISE)
+
+
+KINDS = ["string", "integer", "number", "bool", "object", "array", "string|integer"]
+NAMES = st.sampled_from("abc")
+SCALARS = (
+    st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(["", "a", "ab", "3", "x"])
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=6,
+)
+LEAF = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(KINDS),
+        "enum": st.lists(SCALARS.filter(lambda v: v is not None), min_size=1, max_size=3),
+        "const": SCALARS.filter(lambda v: v is not None),
+        "minimum": st.integers(-5, 5), "maximum": st.integers(-5, 5),
+        "minLength": st.integers(0, 2), "maxLength": st.integers(0, 2),
+        "maxItems": st.integers(0, 2), "uniqueItems": st.booleans(),
+        "multipleOf": st.integers(1, 3), "pattern": st.sampled_from(["^a", "b$", "[0-9]"]),
+        "dependencies": st.dictionaries(NAMES, st.lists(NAMES, max_size=2), max_size=1),
+        "keyMatch": st.dictionaries(NAMES, SCALARS, max_size=1),
+        "minProperties": st.integers(0, 2),
+    },
+)  # fmt: skip
+
+
+def deeper(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    many = st.lists(inner, min_size=1, max_size=2)
+    parts = st.fixed_dictionaries(
+        {},
+        optional={
+            "properties": st.dictionaries(NAMES, inner, max_size=2),
+            "children": st.dictionaries(NAMES, inner, max_size=2),
+            "additionalProperties": st.booleans() | inner,
+            "items": inner, "not": inner, "if": inner, "then": inner, "else": inner,
+            "allOf": many, "anyOf": many, "oneOf": many,
+        },
+    )  # fmt: skip
+    switch = st.fixed_dictionaries(
+        {"switch": NAMES, "case": st.dictionaries(st.sampled_from(["a", "3", "true"]), inner)},
+        optional={"default": inner},
+    )
+    return st.builds(lambda one, two: {**one, **two}, LEAF, parts | switch)
+
+
+TREES = st.recursive(LEAF, deeper, max_leaves=6)
+
+
+@settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow])
+@given(TREES, VALUES)
+def test_it_judges_as_the_oracle_does(tree: Any, value: Any) -> None:
+    try:
+        schema = compile_input(tree)
+    except DocumentError:
+        return
+    validator = Validator(schema)
+    expected = jsonschema.Draft202012Validator(schema).is_valid(value)
+    assert (validator.violations(value) == ()) is expected
+    assert (validator.violations(value, True) == ()) is expected
