@@ -1,11 +1,20 @@
 """A YAML text with its places: every value knows its line and column. Pure."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
 Path = tuple[str | int, ...]
+
+_BRACKET = re.compile(r"[\[\]{}]")
+# The parser's time grows with the square of the depth.
+_MOST_DEPTH = 200
+_MOST_DIGITS = 400
+_FORMS = ("null", "bool", "int", "float", "str")
+# Of a long line, so much is shown; of many faults, so many.
+_SHOWN, _MOST_FAULTS = 160, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +40,10 @@ class ConfigError(Exception):
 
     def __init__(self, name: str, lines: list[str], faults: list[Fault]) -> None:
         ordered = sorted(faults, key=_order)
-        super().__init__("\n".join(_shown(name, lines, fault) for fault in ordered))
+        told = [_shown(name, lines, fault) for fault in ordered[:_MOST_FAULTS]]
+        if len(ordered) > _MOST_FAULTS:
+            told.append(f"{name}: and {len(ordered) - _MOST_FAULTS} more")
+        super().__init__("\n".join(told))
         self.faults = tuple(ordered)
 
 
@@ -50,7 +62,9 @@ def read(text: str, name: str) -> Source:
 
     Raises ConfigError for what is not YAML, for duplicate keys and for aliases.
     """
-    source = Source(name, text.splitlines())
+    source = Source(name, text.split("\n"))
+    if _depth(text) > _MOST_DEPTH:
+        raise ConfigError(name, source.lines, [Fault(f"nested more than {_MOST_DEPTH} deep")])
     faults: list[Fault] = []
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -72,6 +86,15 @@ def read(text: str, name: str) -> Source:
     return source
 
 
+def _depth(text: str) -> int:
+    """Return how deep brackets stand within each other, those in texts counted too."""
+    depth = deepest = 0
+    for match in _BRACKET.finditer(text):
+        depth += 1 if match[0] in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
 def _value(node: yaml.Node, path: Path, source: Source, faults: list[Fault]) -> Any:
     source.places[path] = _place(node)
     match node:
@@ -80,6 +103,13 @@ def _value(node: yaml.Node, path: Path, source: Source, faults: list[Fault]) -> 
         case yaml.SequenceNode():
             return [_value(v, (*path, i), source, faults) for i, v in enumerate(node.value)]
         case _:
+            # Dates and numbers to base 60 are texts; nobody writes a number of a thousand digits.
+            kind, _, form = node.tag.rpartition(":")
+            if form == "timestamp" or (form in ("int", "float") and ":" in node.value):
+                return node.value
+            if form not in _FORMS or (form in ("int", "float") and len(node.value) > _MOST_DIGITS):
+                faults.append(Fault("cannot be read as a value", _place(node)))
+                return None
             try:
                 return yaml.SafeLoader("").construct_object(node)
             except (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError):
@@ -123,6 +153,8 @@ def _shown(name: str, lines: list[str], fault: Fault) -> str:
     if not 0 < place.line <= len(lines):
         return head + hint
     number = f"{place.line:5} | "
-    line = lines[place.line - 1]
-    caret = " " * (len(number) - 2) + "| " + " " * (place.column - 1) + "^" * place.width
+    first = max(0, place.column - 1 - _SHOWN // 2)
+    line = lines[place.line - 1][first : first + _SHOWN]
+    width = max(1, min(place.width, _SHOWN - (place.column - 1 - first)))
+    caret = " " * (len(number) - 2) + "| " + " " * (place.column - 1 - first) + "^" * width
     return f"{head}\n{number}{line}\n{caret}{hint}"

@@ -55,11 +55,15 @@ def _of_yaml(text: str, name: str) -> bytes:
         return document.canonical(declare.document(api.read(told.tree)))
     except DocumentError as error:
         raise _placed(told, error) from None
+    except (TypeError, ValueError) as error:  # a number that is none, half a character
+        raise ConfigError(name, [], [Fault(f"cannot be written as JSON: {error}")]) from None
 
 
 def _of_python(text: str, name: str) -> bytes:
     try:
         return document.canonical(declare.document(scan.declaration(text)))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(name, [], [Fault(f"cannot be written as JSON: {error}")]) from None
     except scan.ScanError as error:
         faults = [Fault(f.message, Place(f.line, f.column), f.hint) for f in error.findings]
         raise ConfigError(name, text.splitlines(), faults) from None

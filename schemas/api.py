@@ -34,6 +34,11 @@ _STREAM = (
     "type", "encoding", "compress", "format", "raw", "description", "maxBytes", "contentFormat",
 )  # fmt: skip
 _JSON_TEXT = "JSON"
+# Members of a document's meta that a nick must not stand on.
+_RESERVED = frozenset({
+    "serviceId", "version", "service", "route", "sub", "description", "session_timeout",
+    "idempotent", "about", "hosts", "call", "codeMap", "subRoute", "routeKey", "type",
+})  # fmt: skip
 
 
 def read(tree: object) -> Declaration:
@@ -64,12 +69,17 @@ class _Reader:
             sub=self._text(about, "sub") or "ase",
             description=self._text(about, "description"),
             deadline=self._seconds(about),
-            idempotent=about.get("idempotent") is True,
+            idempotent=self._truth(about, "idempotent"),
             params=tuple(self._params(request, (*at, self._spelt(tree, at, "parameters")))),
             inputs=tuple(self._streams(request, (*at, self._spelt(tree, at, "payload")))),
             outputs=tuple(self._outputs(response, tree)),
             about={name: about[name] for name in _ABOUT if about.get(name) is not None},
         )
+        for name in sorted({p.name for p in api.params} & {s.name for s in api.outputs}):
+            words = f"{name!r} is a parameter and an output: on the wire they are one name"
+            self._tell((*at, self._spelt(tree, at, "parameters"), "properties", name), words)
+        if api.id in _RESERVED:
+            self._tell(("metadata", "serviceName"), f"{api.id!r} is a word of the document itself")
         if self._problems:
             raise DocumentError(self._problems)
         return api
@@ -95,7 +105,8 @@ class _Reader:
         if not isinstance(value, Mapping):
             self._tell(at, "must be an object" if value is not None else "is missing")
             return {}
-        right = {wrong: word for word, aliases in _ALIASES.items() for wrong in aliases}
+        aliases = {wrong: word for word, others in _ALIASES.items() for wrong in others}
+        right = {wrong: word for wrong, word in aliases.items() if word in known}
         found: dict[str, Any] = {}
         for key, told in value.items():
             name = right.get(str(key), str(key))
@@ -127,12 +138,19 @@ class _Reader:
             return ""
         return value
 
+    def _truth(self, about: Mapping[str, Any], key: str) -> bool:
+        value = about.get(key, False)
+        if not isinstance(value, bool):
+            self._tell(("metadata", key), "must be true or false")
+        return value is True
+
     def _seconds(self, about: Mapping[str, Any]) -> float | None:
         value: object = about.get("deadline")
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            self._tell(("metadata", "deadline"), "must be a number of seconds, more than 0")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 86400:
+            words = "must be a number of seconds, more than 0 and less than a day"
+            self._tell(("metadata", "deadline"), words)
             return None
         return float(value)
 

@@ -1,5 +1,6 @@
 """The changes that a schema makes to an object: what each kind does, and the casts. Pure."""
 
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -10,6 +11,9 @@ _Object = dict[str, Any]
 _Do = Callable[[_Object], None]
 
 ORDER = ("default", "const", "rename", "cast", "set", "delete")
+_NUMBER = re.compile(r"-?[0-9]+((?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)")
+_MOST_DIGITS = 100
+_MOST_TEXT = 1024 * 1024
 _WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -99,6 +103,8 @@ def _referred(value: _Object, told: Any) -> Any:
     found: Any = value
     for name in told[2:-1].removeprefix("$.").split("."):
         found = found.get(name) if isinstance(found, dict) else None
+    if isinstance(found, dict | list):  # two names for one thing would be changed by each other
+        raise CastError(f"cannot be set to {told}: that is no text, number, true or false")
     return found
 
 
@@ -110,14 +116,17 @@ def _delete(member: str, _: Any) -> _Do:
 
 
 def _number(told: Any) -> float:
-    try:
-        number = float(told) if isinstance(told, str | int | float) else float("nan")
-    except (ValueError, OverflowError):
-        number = float("nan")
+    if isinstance(told, int | float):
+        return int(told) if isinstance(told, int) or told.is_integer() else told
+    match = _NUMBER.fullmatch(told) if isinstance(told, str) and len(told) <= _MOST_DIGITS else None
+    if match is None:
+        raise CastError("must be a number, or a text that is one")
+    if not match[1]:
+        return int(told)
+    number = float(told)
     if not abs(number) < float("inf"):
         raise CastError("must be a number, or a text that is one")
-    whole = int(number) if number.is_integer() else number
-    return int(told) if isinstance(told, int) else whole
+    return int(number) if number.is_integer() else number
 
 
 def _integer(told: Any) -> int:
@@ -131,6 +140,13 @@ def _integer(told: Any) -> int:
     return int(number)
 
 
+def _text(told: Any) -> str:
+    text = as_text(told)
+    if isinstance(told, dict | list) and len(text) > _MOST_TEXT:
+        raise CastError("is too long as a text")
+    return text
+
+
 def _truth(told: Any) -> bool:
     word = _WORDS.get(as_text(told).lower()) if isinstance(told, str | int | bool) else None
     if word is None:
@@ -139,7 +155,7 @@ def _truth(told: Any) -> bool:
 
 
 CASTS: dict[str, Callable[[Any], Any]] = {
-    "string": as_text,
+    "string": _text,
     "number": _number,
     "integer": _integer,
     "bool": _truth,

@@ -7,17 +7,21 @@ not in the tables below is an error that names it, never ignored; `docs/schemas.
 """
 
 import difflib
-import re
 from collections.abc import Callable, Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 from schemas import cost
 from schemas.document import DocumentError, Problem
+from schemas.text import as_text
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MAX_DEPTH = 32
-# A text that has a pattern and no length of its own has so many bytes at most.
-MOST_PATTERN = 1024 * 1024
+MAX_PARTS = 10_000
+_MOST_COUNT = 2**53
+_MOST_FORMAT = 64 * 1024  # bytes of a text that has a format and no length of its own
+_MOST_NUMBER = 1e300
+_LONGEST_NUMBER = 100  # digits, as a body may have them
 
 _Path = tuple[str | int, ...]
 
@@ -29,13 +33,13 @@ _IGNORED = ("comment", "$schema")
 _BRANCHES = {"allOf": "allOf", "anyOf": "anyOf", "oneOf": "anyOf"}
 # What they do to a body is judged and done elsewhere; as a judgement they always hold.
 _EFFECTS = ("constVal", "replaceKey", "formatVal", "setVal", "delete")
-_WHOLE = re.compile(r"-?[0-9]{1,18}")
 _TYPES = {"string", "number", "integer", "boolean", "object", "array", "null"}
 _FORMATS = frozenset({
     "date-time", "date", "time", "duration", "email", "idn-email", "hostname", "idn-hostname",
     "ipv4", "ipv6", "uri", "uri-reference", "iri", "iri-reference", "uuid", "uri-template",
     "json-pointer", "relative-json-pointer", "regex",
 })  # fmt: skip
+_FORMATS_OF_TEXTS = tuple(_FORMATS)  # it is asked for what need not be a text
 # OpenAPI's own, of numbers and of how a text is shown: what can be judged of them.
 _HINTS: dict[str, dict[str, Any]] = {
     "int32": {"minimum": -(2**31), "maximum": 2**31 - 1},
@@ -54,12 +58,29 @@ def compile_input(tree: Mapping[str, Any], at: _Path = ("schemainput",)) -> dict
     knows them.
     """
     problems: list[Problem] = []
+    if parts_of(tree) > MAX_PARTS:
+        raise DocumentError([Problem(at, f"has more than {MAX_PARTS} values")])
     schema = _compile(tree, at, problems)
     if not problems:
         problems = cost.check(schema, at)
     if problems:
         raise DocumentError(problems)
     return {"$schema": DIALECT, **schema}
+
+
+def parts_of(tree: object) -> int:
+    """Return how many values a schema consists of, or a little more than there may be."""
+    count, level = 0, [tree]
+    while level and count <= MAX_PARTS:
+        count += len(level)
+        below: list[object] = []
+        for told in level:
+            if isinstance(told, Mapping):
+                below += told.values()
+            elif isinstance(told, list):
+                below += told
+        level = below
+    return count
 
 
 def _compile(tree: object, at: _Path, problems: list[Problem]) -> dict[str, Any]:
@@ -80,8 +101,10 @@ def _compile(tree: object, at: _Path, problems: list[Problem]) -> dict[str, Any]
             problems.append(_unknown(keyword, at))
         else:
             parts.append(compiler(value, (*at, keyword), problems))
+    if tree.get("format") in _FORMATS_OF_TEXTS and not {"maxLength", "pattern"} & tree.keys():
+        parts.append({"maxLength": _MOST_FORMAT})
     if "pattern" in tree and "maxLength" not in tree:
-        parts.append({"maxLength": MOST_PATTERN})
+        parts.append({"maxLength": cost.most_bytes(str(tree["pattern"]))})
     if "properties" in tree and "additionalProperties" not in tree:
         parts.append({"additionalProperties": False})
     problems += _undeclared(tree, at)
@@ -105,7 +128,9 @@ def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
 def _unknown(keyword: str, at: _Path) -> Problem:
     if keyword in ("$ref", "$defs", "definitions", "$id", "$dynamicRef", "$anchor"):
         return Problem((*at, keyword), f"keyword {keyword!r} is not supported: write it out here")
-    near = difflib.get_close_matches(keyword, [*_COMPILERS, "properties"], n=1)
+    if keyword in ("case", "defaults"):
+        return Problem((*at, keyword), f"keyword {keyword!r} needs a `switch` beside it")
+    near = difflib.get_close_matches(keyword, _COMPILERS, n=1)
     hint = f"did you mean {near[0]!r}?" if near else ""
     return Problem((*at, keyword), f"keyword {keyword!r} is not supported", hint)
 
@@ -147,14 +172,19 @@ def _all_alike(values: list[Any]) -> list[Any]:
 
 def _alike(value: Any) -> list[Any]:
     """Return the values that are the same as a string: 3 and "3", true and "true"."""
-    if isinstance(value, bool):
-        return [value, str(value).lower()]
     if isinstance(value, int | float):
-        return [value, f"{value:g}" if isinstance(value, float) else str(value)]
-    if isinstance(value, str):
-        if value in ("true", "false"):
-            return [value, value == "true"]
-        return [value, *([int(value)] if _WHOLE.fullmatch(value) else [])]
+        return [value, as_text(value)]
+    if not isinstance(value, str) or len(value) > _LONGEST_NUMBER or value == "-0":
+        return [value]
+    if value in ("true", "false"):
+        return [value, value == "true"]
+    for kind in (int, float):
+        try:
+            number = kind(value)
+        except (ValueError, OverflowError):
+            continue
+        if isfinite(number) and as_text(number) == value:
+            return [value, number]
     return [value]
 
 
@@ -172,7 +202,8 @@ def _nothing(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]: 
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and abs(value) < _MOST_NUMBER
 
 
 def _is_positive(value: Any) -> bool:
@@ -180,7 +211,8 @@ def _is_positive(value: Any) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole and 0 <= value < _MOST_COUNT
 
 
 def _is_names(value: Any) -> bool:
@@ -204,7 +236,7 @@ def _pattern(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
 
 
 def _format(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
-    if value in _FORMATS:
+    if isinstance(value, str) and value in _FORMATS:
         return {"format": value}
     if isinstance(value, str) and value in _HINTS:
         return {"format": value, **_HINTS[value]}
@@ -322,7 +354,7 @@ def switch_default(tree: Mapping[str, Any]) -> str:
     """Return the keyword that has the schema for when no case fits; "" when none has."""
     if "defaults" in tree:
         return "defaults"
-    return "default" if isinstance(tree.get("default"), Mapping) else ""
+    return "default" if isinstance(tree.get("default"), Mapping | list) else ""
 
 
 def _with_siblings(keyword: str, tree: Mapping[str, Any]) -> _Compiler | None:

@@ -14,23 +14,29 @@ from schemas.document import Problem
 _Path = tuple[str | int, ...]
 
 # A body has no more values and bytes: the defaults of `gateway.max_nodes` and `gateway.max_body`.
-_NODES: Final = 100_000
+MOST_VALUES: Final = 100_000
 _BYTES: Final = 16 * 1024 * 1024
 # A body that is refused is judged up to three times: that is 100 ms.
 _MOST_NS: Final = 30e6
+# A text that has a pattern and no length of its own may be as long as is read in a third of that,
+# and no longer than this.
+_PATTERN_NS, _PATTERN_BYTES = 10e6, 1024 * 1024
 
 _KEYWORD_NS: Final = 20.0
 _CALL_NS: Final = 200.0
 _CALLS: Final = frozenset({
-    "maxB64DLen", "minB64DLen", "uniqueItems", "multipleOf", "error", "maxLength", "minLength",
+    "maxB64DLen", "minB64DLen", "multipleOf", "error",
 })  # fmt: skip
+_LENGTH_NS: Final = 100.0  # nothing of it for a body in ASCII
 _COMPARED_NS, _CONTAINER_NS = 90.0, 200.0
+_ITEM_NS: Final = 150.0
 _FORMAT_NS, _FORMAT_BYTE_NS = 150.0, 0.7
 _REGEX_NS: Final = 1e6  # one that compiles another's pattern
 # A pattern whose automaton is small reads a byte in a nanosecond; one of many states in as many
-# steps, each of so many nanoseconds.
-_SMALL: Final = 16
+# steps, each of so many nanoseconds. A boundary between words is looked for by steps as well.
+_SMALL: Final = 10
 _BYTE_NS, _STEP_NS = 1.5, 20.0
+_MOST_ATOMS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +72,10 @@ def costs_of(schema: Any, at: _Path, meets: float = 1.0) -> Iterator[Cost]:
                 for name, told in value.items():
                     yield from costs_of(told, (*here, name), meets)
             case "items" | "additionalProperties":
-                many = schema.get("maxItems" if keyword == "items" else "maxProperties", _NODES)
-                yield from costs_of(value, here, min(meets * many, _NODES))
+                many = schema.get(
+                    "maxItems" if keyword == "items" else "maxProperties", MOST_VALUES
+                )
+                yield from costs_of(value, here, min(meets * many, MOST_VALUES))
             case "allOf" | "anyOf":
                 for index, told in enumerate(value):
                     yield from costs_of(told, (*here, index), meets)
@@ -86,6 +94,13 @@ def _own_ns(keyword: str, value: Any, meets: float, chars: float) -> float:
         return meets * once + chars * _FORMAT_BYTE_NS
     if keyword == "enum":
         return meets * _enum_ns(value)
+    if keyword == "uniqueItems":
+        return MOST_VALUES * _ITEM_NS if value else 0.0
+    if keyword in ("required", "dependentRequired"):
+        names = value if isinstance(value, list) else [n for each in value.values() for n in each]
+        return meets * _KEYWORD_NS * (1 + len(names) + len(value))
+    if keyword in ("maxLength", "minLength"):
+        return meets * _LENGTH_NS
     return meets * (_CALL_NS if keyword in _CALLS else _KEYWORD_NS)
 
 
@@ -99,7 +114,13 @@ def _enum_ns(values: Any) -> float:
 def byte_ns(pattern: str) -> float:
     """Return what a pattern can cost for each byte that it reads."""
     size = atoms(pattern)
-    return _BYTE_NS if size <= _SMALL else size * _STEP_NS
+    words = "\\b" in pattern or "\\B" in pattern
+    return _BYTE_NS if size <= _SMALL and not words else (size + 10 * words) * _STEP_NS
+
+
+def most_bytes(pattern: str) -> int:
+    """Return how many bytes a text may have that has a pattern and no length of its own."""
+    return max(1, min(_PATTERN_BYTES, int(_PATTERN_NS / byte_ns(pattern))))
 
 
 def atoms(pattern: str) -> int:
@@ -122,8 +143,8 @@ def atoms(pattern: str) -> int:
             last[-1] = group
         elif char == "{" and (many := _most(pattern, at)) is not None:
             times, at = many
-            sums[-1] += last[-1] * (times - 1)
-            last[-1] *= times
+            sums[-1] = min(_MOST_ATOMS, sums[-1] + last[-1] * (times - 1))
+            last[-1] = min(_MOST_ATOMS, last[-1] * times)
         elif char not in "*+?|^$":
             at = _after(pattern, at - 1)
             sums[-1] += 1
@@ -135,9 +156,10 @@ def _most(pattern: str, at: int) -> tuple[int, int] | None:
     """Return the count of `{n}`, `{n,}` or `{n,m}` whose inside begins there, and where it ends."""
     end = pattern.find("}", at)
     least, _, most = pattern[at:end].partition(",")
-    if end < 0 or not least.strip().isdigit() or not (most.strip() or "0").isdigit():
+    counts = [least.strip(), most.strip() or "0"]
+    if end < 0 or not all(count.isascii() and count.isdecimal() for count in counts):
         return None
-    return max(1, int(least), int(most.strip() or "0")), end + 1
+    return max(1, *(min(int(count[:7]), _MOST_ATOMS) for count in counts)), end + 1
 
 
 def _after(pattern: str, at: int) -> int:

@@ -78,8 +78,10 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object. Raises ValueError for a member that stands there twice."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice, seen = "", set[str]()
+        for name, _ in pairs:
+            twice = name if name in seen and not twice else twice
+            seen.add(name)
         raise ValueError(f"member {twice[:64]!r} stands there twice")
     return found
 
@@ -145,7 +147,8 @@ def _seconds(meta: Mapping[str, Any], key: str, problems: list[Problem]) -> floa
     except (TypeError, ValueError, OverflowError):
         value = -1.0
     if not 0 < value < 86400:
-        problems.append(Problem(("meta", key), "must be a number of seconds, more than 0"))
+        words = "must be a number of seconds, more than 0 and less than a day"
+        problems.append(Problem(("meta", key), words))
     return value
 
 

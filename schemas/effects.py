@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.changes import CASTS, ORDER, CastError, Effect
-from schemas.compile import case_guard, compile_input, switch_default
+from schemas.compile import case_guard, compile_input, parts_of, switch_default
+from schemas.cost import MOST_VALUES, costs_of
 from schemas.document import Problem
 from schemas.explain import Violation, json_path
 from schemas.validate import Validator
@@ -20,6 +21,10 @@ _Path = tuple[str | int, ...]
 _Object = dict[str, Any]
 
 _MOST = 1000  # effects of one schema
+# What they can cost for one body, and what each costs, a part of a value that is copied, a guard.
+_MOST_NS = 50e6
+_EFFECT_NS, _PART_NS, _GUARD_NS = 300.0, 100.0, 500.0
+_OF_MEMBERS = ("constVal", "defaultVal", "replaceKey", "formatVal")
 
 
 @dataclass(slots=True)
@@ -33,6 +38,7 @@ class _Branch:
     then: "_Node | None"
     otherwise: "_Node | None" = None
     first: bool = False
+    guard_ns: float = 0.0
 
 
 @dataclass(slots=True)
@@ -41,12 +47,13 @@ class _Node:
 
     members: dict[str, "_Node"] = field(default_factory=dict)
     items: "_Node | None" = None
-    branches: list[_Branch] = field(default_factory=list)
+    many: float = 1.0  # items that there can be
+    choices: list[list[_Branch]] = field(default_factory=list)
     own: list[Effect] = field(default_factory=list)
 
     def works(self) -> bool:
         """Return whether there is anything to do."""
-        return bool(self.members or self.items or self.branches or self.own)
+        return bool(self.members or self.items or self.choices or self.own)
 
 
 _Planned = tuple[_Path, _Object, list[Effect]]
@@ -93,12 +100,30 @@ def read(tree: Mapping[str, Any], at: _Path = ("schemainput",)) -> tuple[Effects
     effects = Effects(root)
     if len(effects.listed()) > _MOST:
         problems.append(Problem(at, f"has more than {_MOST} effects"))
+    elif root is not None and not problems:
+        cost = _cost(root, 1.0)
+        if cost > _MOST_NS:
+            words = f"its effects could cost {cost / 1e6:,.0f} ms for one body"
+            cure = "bound how many values they can meet: maxItems of the array around them"
+            problems.append(Problem(at, words, cure))
     return effects, problems
+
+
+def _cost(node: _Node, meets: float) -> float:
+    """Return what effects can cost at most, in nanoseconds, where so many values can come."""
+    total = meets * sum(_EFFECT_NS + _PART_NS * parts_of(effect.value) for effect in node.own)
+    total += sum(_cost(member, meets) for member in node.members.values())
+    if node.items is not None:
+        total += _cost(node.items, min(meets * node.many, MOST_VALUES))
+    for branch in [branch for choice in node.choices for branch in choice]:
+        total += meets * (_GUARD_NS + branch.guard_ns)
+        total += sum(_cost(way, meets) for way in (branch.then, branch.otherwise) if way)
+    return total
 
 
 def _hangs(node: _Node) -> bool:
     """Return whether it hangs on a body where a node's effects work."""
-    return bool(node.items or node.branches) or any(map(_hangs, node.members.values()))
+    return bool(node.items or node.choices) or any(map(_hangs, node.members.values()))
 
 
 def _plan(node: _Node, path: _Path) -> list[tuple[_Path, list[Effect]]]:
@@ -127,13 +152,14 @@ def _planned(node: _Node, value: Any, path: _Path) -> Iterator[_Planned]:
     elif isinstance(value, list) and node.items is not None:
         for index, item in enumerate(value):
             yield from _planned(node.items, item, (*path, index))
-    for branch in node.branches:
-        holds = branch.guard is None or not branch.guard.violations(value)
-        way = branch.then if holds else branch.otherwise
-        if way is not None:
-            yield from _planned(way, value, path)
-        if holds and branch.first:
-            break
+    for choice in node.choices:
+        for branch in choice:
+            holds = branch.guard is None or branch.guard.holds(value)
+            way = branch.then if holds else branch.otherwise
+            if way is not None:
+                yield from _planned(way, value, path)
+            if holds and branch.first:
+                break
     if isinstance(value, dict) and node.own:
         yield path, value, node.own
 
@@ -143,7 +169,7 @@ def _all(node: _Node, path: _Path) -> Iterator[tuple[_Path, Effect]]:
         yield from _all(member, (*path, name))
     if node.items is not None:
         yield from _all(node.items, (*path, "*"))
-    for branch in node.branches:
+    for branch in [branch for choice in node.choices for branch in choice]:
         for way in (branch.then, branch.otherwise):
             if way is not None:
                 yield from _all(way, path)
@@ -151,25 +177,37 @@ def _all(node: _Node, path: _Path) -> Iterator[tuple[_Path, Effect]]:
         yield path, effect
 
 
-def _node(tree: Any, at: _Path, problems: list[Problem]) -> _Node | None:
-    """Return what a schema does to a value, None for nothing."""
+def _node(tree: Any, at: _Path, problems: list[Problem], *, member: bool = False) -> _Node | None:
+    """Return what a schema does to a value, None for nothing.
+
+    `member`: it is the schema of a member of an object, which alone can have some of them.
+    """
     if isinstance(tree, list):
         tree = {"anyOf": tree}
     if not isinstance(tree, Mapping):
         return None
+    for keyword in () if member else _OF_MEMBERS:
+        if keyword in tree:
+            words = "works for a member of `properties` or `children` alone"
+            problems.append(Problem((*at, keyword), words))
+    if _node(tree.get("additionalProperties"), at, []) is not None:
+        words = "what changes a body must stand under `properties` or `children`"
+        problems.append(Problem((*at, "additionalProperties"), words))
     node = _Node()
     own: list[Effect] = []
     for keyword in ("properties", "children"):
         members = tree.get(keyword)
         for name, told in (members if isinstance(members, Mapping) else {}).items():
             where = (*at, keyword, name)
-            below = _node(told, where, problems)
+            below = _node(told, where, problems, member=True)
             if below is not None:
                 node.members[name] = below
             if isinstance(told, Mapping):
                 own += _of_member(name, told, where, problems)
     node.items = _node(tree.get("items"), (*at, "items"), problems)
-    node.branches = list(_branches(tree, at, problems))
+    most = tree.get("maxItems", MOST_VALUES)
+    node.many = float(most) if isinstance(most, int) else MOST_VALUES
+    node.choices = list(_choices(tree, at, problems))
     own += _of_object(tree, at, problems)
     node.own = sorted(own, key=lambda effect: ORDER.index(effect.kind))
     for keyword in ("not", "if"):
@@ -179,23 +217,28 @@ def _node(tree: Any, at: _Path, problems: list[Problem]) -> _Node | None:
     return node if node.works() else None
 
 
-def _branches(tree: Mapping[str, Any], at: _Path, problems: list[Problem]) -> Iterator[_Branch]:
+def _choices(
+    tree: Mapping[str, Any], at: _Path, problems: list[Problem]
+) -> Iterator[list[_Branch]]:
+    """Yield branches, in lists of those of which the first that holds may be the last."""
     then, otherwise = (_node(tree.get(k), (*at, k), problems) for k in ("then", "else"))
     if "if" in tree and (then or otherwise):
-        yield _Branch(_guard(tree["if"], (*at, "if")), then, otherwise)
+        yield [_branch(compile_input(tree["if"], (*at, "if")), then, otherwise)]
     for index, told in enumerate(_listed(tree.get("allOf"))):
         below = _node(told, (*at, "allOf", index), problems)
         if below is not None:
-            yield _Branch(None, below)
+            yield [_Branch(None, below)]
     for keyword in ("anyOf", "oneOf"):
         listed = _listed(tree.get(keyword))
         below_each = [_node(v, (*at, keyword, i), problems) for i, v in enumerate(listed)]
         if any(below_each):
-            for index, told in enumerate(listed):
-                yield _Branch(_guard(told, (*at, keyword, index)), below_each[index], first=True)
+            yield [
+                _branch(compile_input(told, (*at, keyword, index)), below_each[index], first=True)
+                for index, told in enumerate(listed)
+            ]
     cases = tree.get("case")
     if isinstance(tree.get("switch"), str):
-        yield from _cases(tree, cases if isinstance(cases, Mapping) else {}, at, problems)
+        yield list(_cases(tree, cases if isinstance(cases, Mapping) else {}, at, problems))
 
 
 def _cases(
@@ -204,15 +247,22 @@ def _cases(
     for name, told in cases.items():
         below = _node(told, (*at, "case", name), problems)
         if below is not None:
-            yield _Branch(Validator(case_guard(tree["switch"], [name])), below)
+            yield _branch(case_guard(tree["switch"], [name]), below)
     keyword = switch_default(tree)
     below = _node(tree.get(keyword), (*at, keyword), problems) if keyword else None
     if below is not None:
-        yield _Branch(Validator(case_guard(tree["switch"], list(cases))), None, below)
+        yield _branch(case_guard(tree["switch"], list(cases)), None, below)
 
 
-def _guard(tree: Any, at: _Path) -> Validator:
-    return Validator(compile_input(tree, at))
+def _branch(
+    schema: dict[str, Any],
+    then: "_Node | None",
+    otherwise: "_Node | None" = None,
+    *,
+    first: bool = False,
+) -> _Branch:
+    ns = sum(cost.ns for cost in costs_of(schema, ()))
+    return _Branch(Validator(schema), then, otherwise, first, ns)
 
 
 def _listed(value: Any) -> list[Any]:
@@ -235,8 +285,9 @@ def _of_member(
         else:
             problems.append(Problem((*at, "replaceKey"), "must be a text: the new name"))
     if "formatVal" in told:
-        if told["formatVal"] in CASTS:
-            yield Effect("cast", name, told["formatVal"])
+        if isinstance(told["formatVal"], str) and told["formatVal"] in CASTS:
+            renamed = told.get("replaceKey")
+            yield Effect("cast", renamed if isinstance(renamed, str) else name, told["formatVal"])
         else:
             words = f"must be one of {', '.join(CASTS)}"
             problems.append(Problem((*at, "formatVal"), words))

@@ -1,26 +1,22 @@
 """Why a body is not valid: the first violations, found by going down only where something is wrong.
 
-The validator's library tells all errors of a body at once: of a hundred thousand wrong items each
-with all the ways it is wrong, for minutes. Here each part is asked whether it holds, which stops at
-the first fault, and only the keywords of one place are asked what is wrong. Pure.
+The validator's library tells all errors of a body at once, each with the whole value it is of: for
+a hundred thousand wrong items it takes minutes. Here each place is asked for yes or no. Pure.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from schemas.text import as_text
+
 MAX_NAME: Final = 64
 
-# Kinds whose value is the schema's own, safe and helpful to repeat.
-_RULES_WITH_VALUE: Final = frozenset({
-    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength",
-    "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "pattern", "format",
-    "const",
-})  # fmt: skip
-# What these hold is asked by itself; all others judge one value as it stands.
-_PARTS: Final = frozenset({"properties", "items", "allOf", "anyOf", "not", "if", "then", "else"})
-_CALLED: Final = frozenset({
-    "maxB64DLen", "minB64DLen", "error", "uniqueItems", "multipleOf", "maxLength", "minLength",
+# What judges one value by itself, and looks no deeper.
+_ALONE: Final = frozenset({
+    "type", "enum", "const", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
+    "multipleOf", "minLength", "maxLength", "minItems", "maxItems", "minProperties",
+    "maxProperties", "pattern", "format", "uniqueItems", "maxB64DLen", "minB64DLen", "error",
 })  # fmt: skip
 _MADE = Callable[[dict[str, Any]], Any]
 
@@ -46,7 +42,6 @@ class Part:
         self._schema = schema
         self._make = make
         self._whole: Any = None
-        self._own: Any = None
         self._parts: dict[Any, Part] = {}
 
     def holds(self, value: object) -> bool:
@@ -67,15 +62,13 @@ class Part:
             for index in self._wrong(self._alone("items"), value, 0):
                 yield from items.violations(value[index], f"{path}[{index}]")
         for index, told in enumerate(schema.get("allOf", ())):
-            part = self._part(("allOf", index), told)
-            if not part.holds(value):
-                yield from part.violations(value, path)
+            yield from self._part(("allOf", index), told).violations(value, path)
         for keyword in ("anyOf", "not"):
             if keyword in schema and not self._alone(keyword).holds(value):
                 yield Violation(path, f"breaks {keyword}")
         if "if" in schema:
             way = "then" if self._part("if", schema["if"]).holds(value) else "else"
-            if way in schema and not self._part(way, schema[way]).holds(value):
+            if way in schema:
                 yield from self._part(way, schema[way]).violations(value, path)
 
     def _wrong(self, listed: "Part", items: list[Any], first: int) -> Iterator[int]:
@@ -91,26 +84,30 @@ class Part:
 
     def _of_members(self, value: dict[str, Any], path: str) -> Iterator[Violation]:
         declared = self._schema.get("properties", {})
-        for name, member in value.items():
-            told = declared.get(name, self._schema.get("additionalProperties", True))
-            if isinstance(told, dict):
-                key = ("properties", name) if name in declared else "additionalProperties"
-                part = self._part(key, told)
-                if not part.holds(member):
+        others = self._schema.get("additionalProperties", True)
+        for name, told in declared.items():
+            if name in value:
+                part = self._part(("properties", name), told)
+                yield from part.violations(value[name], member_path(path, name))
+        if isinstance(others, dict):
+            part = self._part("additionalProperties", others)
+            for name, member in value.items():
+                if name not in declared and not part.holds(member):
                     yield from part.violations(member, member_path(path, name))
 
     def _of_this(self, value: object, path: str) -> Iterator[Violation]:
-        """Tell what is wrong with the value itself, by the keywords that look no deeper."""
-        if self._own is None:
-            told = {key: v for key, v in self._schema.items() if key not in _PARTS}
-            if isinstance(told.get("additionalProperties"), dict):
-                del told["additionalProperties"]
-            elif "additionalProperties" in told:  # it has to know which are declared
-                told["properties"] = {name: {} for name in self._schema.get("properties", {})}
-            self._own = self._make(told)
-        if not self._own.is_valid(value):
-            for error in self._own.iter_errors(value):
-                yield from _told(error, path)
+        """Tell what is wrong with the value itself, by the keywords that look no deeper.
+
+        Each is asked for yes or no: to tell more, the library would write the whole value out.
+        """
+        for keyword, told in self._schema.items():
+            if keyword == "pattern" and not self._part("short", _short(self._schema)).holds(value):
+                continue
+            if keyword in _OF_MEMBERS:
+                if isinstance(value, dict):
+                    yield from _OF_MEMBERS[keyword](told, value, path, self._schema)
+            elif keyword in _ALONE and not self._alone(keyword).holds(value):
+                yield Violation(path, _said(keyword, told))
 
     def _part(self, key: Any, schema: dict[str, Any]) -> "Part":
         part = self._parts.get(key)
@@ -122,30 +119,67 @@ class Part:
         return self._part(("alone", keyword), {keyword: self._schema[keyword]})
 
 
-def _told(error: Any, path: str) -> Iterator[Violation]:
-    kind = error.kind
-    match kind.name:
-        case "additionalProperties":
-            for name in kind.value:
+def _short(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"maxLength": schema["maxLength"]} if "maxLength" in schema else {}
+
+
+def _required(
+    names: list[str], value: dict[str, Any], path: str, _: dict[str, Any]
+) -> Iterator[Violation]:
+    for name in names:
+        if name not in value:
+            yield Violation(member_path(path, name), "is required")
+
+
+def _closed(
+    told: object, value: dict[str, Any], path: str, schema: dict[str, Any]
+) -> Iterator[Violation]:
+    if told is False:
+        declared = schema.get("properties", {})
+        for name in value:
+            if name not in declared:
                 yield Violation(member_path(path, name), "is not known here")
-        case "required":
-            yield Violation(member_path(path, kind.value), "is required")
+
+
+def _dependent(
+    told: dict[str, list[str]], value: dict[str, Any], path: str, schema: dict[str, Any]
+) -> Iterator[Violation]:
+    for name, names in told.items():
+        if name in value:
+            yield from _required(names, value, path, schema)
+
+
+_OF_MEMBERS: Final[dict[str, Any]] = {
+    "required": _required,
+    "additionalProperties": _closed,
+    "dependentRequired": _dependent,
+}
+
+
+def _said(keyword: str, told: Any) -> str:
+    """Return the words for a rule that was broken."""
+    match keyword:
         case "type":
-            yield Violation(path, f"must be of type {_listed(t for t in kind.value)}")
+            return f"must be of type {_listed(told)}"
         case "enum":
-            yield Violation(path, f"must be one of {_listed(kind.value)}")
-        case name if name in _CALLED:
-            yield Violation(path, str(kind.value))
-        case name if name in _RULES_WITH_VALUE:
-            yield Violation(path, f"breaks {name} {kind.value}")
-        case name:
-            yield Violation(path, f"breaks {name}")
+            return f"must be one of {_listed(told)}"
+        case "maxB64DLen":
+            return f"must decode to at most {told} bytes"
+        case "minB64DLen":
+            return f"must decode to at least {told} bytes"
+        case "uniqueItems":
+            return "breaks uniqueItems"
+        case "error":
+            return str(told)
+        case _:
+            return f"breaks {keyword} {told}"
 
 
 def _listed(values: Any) -> str:
     """List a schema's own values; null is understood, and of "3" and 3 one is enough."""
-    texts = {str(value): None for value in values if value is not None and value != "null"}
-    return ", ".join(texts)
+    told = [values] if isinstance(values, str) else values
+    texts = {as_text(value): None for value in told if value is not None and value != "null"}
+    return ", ".join(texts) or "null"
 
 
 def json_path(parts: Any) -> str:

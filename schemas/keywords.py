@@ -4,11 +4,10 @@ Its `uniqueItems` compares huge integers pairwise, its `multipleOf` works in fra
 100,000 numbers held a gateway for seconds. Lengths are bytes in the dialect, characters there.
 """
 
-import json
 from typing import Any, Final
 
 _WORD: Final = 2**53
-_CLOSE: Final = 1e-9
+_CLOSE: Final = 2.0**-50  # of a quotient: what rounding may have done to it
 
 
 class MaxBase64:
@@ -69,12 +68,17 @@ class UniqueItems:
         """Raise ValueError, whose text is the rule."""
         if not self._asked or not isinstance(instance, list):
             return
-        if len({_key(item) for item in instance}) != len(instance):
+        kinds = set(map(type, instance))
+        if kinds == {str}:
+            unique = len(set(instance))
+        else:
+            unique = len({_key(item) for item in instance})
+        if unique != len(instance):
             raise ValueError("breaks uniqueItems")
 
 
 class MultipleOf:
-    """`multipleOf`: exact for integers, to a billionth of the quotient for other numbers."""
+    """`multipleOf`: exact for integers, but for what rounding does for other numbers."""
 
     def __init__(self, _parent: Any, value: float, _path: Any) -> None:
         self._value = value
@@ -120,16 +124,9 @@ def _key(item: Any) -> Any:
         return item if not item.is_integer() or abs(item) < _WORD else f"n{int(item)}"
     if isinstance(item, str):
         return f"s{item}"
-    return "j" + json.dumps(_plain(item), sort_keys=True)
-
-
-def _plain(item: Any) -> Any:
-    """Return a value in which 1.0 is 1."""
     if isinstance(item, dict):
-        return {name: _plain(value) for name, value in item.items()}
-    if isinstance(item, list):
-        return [_plain(value) for value in item]
-    return int(item) if isinstance(item, float) and item.is_integer() else item
+        return frozenset([(name, _key(value)) for name, value in item.items()])
+    return ("l", *map(_key, item)) if isinstance(item, list) else item
 
 
 def _is_multiple(number: float, of: float) -> bool:
@@ -137,6 +134,6 @@ def _is_multiple(number: float, of: float) -> bool:
         return number % of == 0
     try:
         quotient = number / of
-        return abs(quotient - round(quotient)) <= _CLOSE * max(1.0, abs(quotient))
+        return abs(quotient - round(quotient)) <= _CLOSE * abs(quotient)
     except OverflowError:  # beyond what a float holds: as far as anyone can tell, it is one
         return float(of).is_integer() is False or number % int(of) == 0

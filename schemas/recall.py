@@ -43,10 +43,14 @@ def _at(tree: Any, *path: str) -> dict[str, Any]:
     return dict(tree) if isinstance(tree, Mapping) else {}
 
 
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _params(service: Any) -> Iterator[Param]:
     for nick in service.nicks:
         told = _at(service.input, "properties", "parameter", "properties", nick.name)
-        required = told.get("required", [])
+        required = _list(told.get("required"))
         for name, rules in _at(told, "properties").items():
             if name not in nick.accepts and isinstance(rules, Mapping):
                 yield Param(name, rules, name in required)
@@ -62,7 +66,7 @@ def _inputs(service: Any) -> Iterator[Stream]:
             name,
             kind,
             max_bytes=most if isinstance(most, int) else MAX_BYTES,
-            required=name in payload.get("required", []),
+            required=name in _list(payload.get("required")),
             **_attributes(told),
         )
 
@@ -72,7 +76,7 @@ def _outputs(service: Any) -> Iterator[Stream]:
         parameter = _at(service.input, "properties", "parameter", "properties", nick.name)
         for name, kind in nick.accepts.items():
             out = _at(service.output, "properties", "payload", "properties", name, "properties")
-            formats = _at(out, "format").get("enum") or [""]
+            formats = _list(_at(out, "format").get("enum")) or [""]
             yield Stream(
                 name,
                 kind,
@@ -83,7 +87,7 @@ def _outputs(service: Any) -> Iterator[Stream]:
 
 def _attributes(told: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {
-        field: tuple(_at(told, "properties", name).get("enum", ()))
+        field: tuple(_list(_at(told, "properties", name).get("enum")))
         for name, field in _ATTRIBUTES.items()
     }
     return {**found, "description": str(told.get("description", ""))}

@@ -79,14 +79,20 @@ def declaration(source: str, name: str = "") -> Declaration:
         words = f"one class that declares an API is needed, not {len(named)}"
         raise ScanError([Finding(1, 1, words, f"classes that do: {known}")])
     ((node, reader),) = named
-    return reader(node, classes)
+    try:
+        return reader(node, classes)
+    except _UnreadableError as error:
+        raise ScanError([error.finding]) from None
+    except (TypeError, ValueError, AttributeError) as error:
+        words = f"declares what no field takes: {error}"
+        raise ScanError([Finding(node.lineno, node.col_offset + 1, words)]) from None
 
 
 def _parsed(source: str) -> ast.Module:
     for text in (source, source.expandtabs(4)):  # the design document has tabs among its spaces
         try:
             return ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError) as error:
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             told = error
     line, column = getattr(told, "lineno", None) or 1, getattr(told, "offset", None) or 1
     raise ScanError([Finding(line, column, f"not Python: {getattr(told, 'msg', told)}")])
@@ -234,7 +240,7 @@ def _param(field: _Field) -> Param:
 def _kind(field: _Field) -> DataType:
     word = field.value("kind", 0, "")
     known = {kind.key: kind for kind in DataType}
-    if word not in known:
+    if not isinstance(word, str) or word not in known:
         raise _UnreadableError(field.call, f"{word!r} is no kind of payload", ", ".join(known))
     return known[word]
 
@@ -243,15 +249,21 @@ def _input(field: _Field) -> Stream:
     return Stream(
         field.name,
         _kind(field),
-        tuple(field.value("encodings", default=())),
+        _encodings(field),
         max_bytes=field.value("max_bytes", default=MAX_BYTES),
         required=field.value("required", default=True),
     )
 
 
 def _output(field: _Field) -> Stream:
-    encodings = tuple(field.value("encodings", default=()))
-    return Stream(field.name, _kind(field), encodings, field.value("format", default=""))
+    return Stream(field.name, _kind(field), _encodings(field), field.value("format", default=""))
+
+
+def _encodings(field: _Field) -> tuple[str, ...]:
+    told = field.value("encodings", default=())
+    if not isinstance(told, tuple | list) or not all(isinstance(word, str) for word in told):
+        raise _UnreadableError(field.call, "encodings must be a tuple of words", '("jpg",)')
+    return tuple(told)
 
 
 # BaseASEApi and Arg

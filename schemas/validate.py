@@ -42,6 +42,10 @@ class Validator:
             self._of_any = self._of_ascii if wide == narrow else _compiled(wide, {}, at)
         self._exact = Part(schema, _exactly)
 
+    def holds(self, body: object) -> bool:
+        """Return whether a body is valid."""
+        return self._of_any.is_valid(body) or self._exact.holds(body)
+
     def violations(self, body: object, ascii_only: bool = False, /) -> tuple[Violation, ...]:
         """Return the first 20 violations of a body; empty when it is valid.
 
@@ -58,7 +62,7 @@ class Validator:
 def _compiled(schema: dict[str, Any], more: dict[str, Any], at: Path) -> Any:
     try:
         return jsonschema_rs.Draft202012Validator(
-            schema,
+            _guarded(schema),
             validate_formats=True,
             offline=True,
             pattern_options=jsonschema_rs.RegexOptions(),
@@ -68,6 +72,31 @@ def _compiled(schema: dict[str, Any], more: dict[str, Any], at: Path) -> Any:
         where = tuple(getattr(error, "instance_path", ()))
         said = str(error).partition("\n")[0]
         raise DocumentError([Problem((*at, *where), said)]) from error
+
+
+def _guarded(schema: Any) -> Any:
+    """Return a schema in which a text that is too long is not looked at by a pattern, or a format.
+
+    The library asks each keyword, whatever another has found.
+    """
+    if not isinstance(schema, dict):
+        return schema
+    told = dict(schema)
+    if "properties" in told:
+        told["properties"] = {name: _guarded(v) for name, v in told["properties"].items()}
+    for name in ("items", "additionalProperties", "not", "if", "then", "else"):
+        if name in told:
+            told[name] = _guarded(told[name])
+    for name in ("allOf", "anyOf"):
+        if name in told:
+            told[name] = [_guarded(part) for part in told[name]]
+    slow = {key: told.pop(key) for key in ("pattern", "format") if key in told}
+    if slow and "maxLength" in told:
+        guard = {"if": {"maxLength": told["maxLength"]}, "then": slow}
+        told["allOf"] = [*told.get("allOf", []), guard]
+    else:
+        told |= slow
+    return told
 
 
 def _exactly(schema: dict[str, Any]) -> Any:

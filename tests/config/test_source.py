@@ -50,4 +50,18 @@ def test_what_is_not_good_yaml_is_refused(text: str, words: str) -> None:
 
 
 def test_a_value_that_cannot_be_read_is_shown() -> None:
-    assert "ase.yaml:1:4: error: cannot be read as a value" in shown("a: 2026-99-99")
+    assert "ase.yaml:1:4: error: cannot be read as a value" in shown("a: !!float x")
+
+
+def test_dates_and_clocks_are_texts() -> None:
+    told = source.read("{a: 2026-11-27, b: 12:30:45, c: 2026-99-99}", "f").tree
+    assert told == {"a": "2026-11-27", "b": "12:30:45", "c": "2026-99-99"}
+
+
+def test_brackets_too_deep_are_refused_at_once() -> None:
+    assert "ase.yaml: error: nested more than 200 deep" in shown("[" * 100_000)
+
+
+def test_of_a_long_line_a_part_is_shown() -> None:
+    text = "{" + "".join(f"a{n}: 1, " for n in range(10_000)) + "b: !!float x}"
+    assert len(shown(text)) < 500

@@ -57,7 +57,7 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
         {**members(a={"defaultVal": "7", "formatVal": "integer", "replaceKey": "b"}),
          "setVal": {"c": "${b}"}, "delete": ["b"]},
         {},
-        {"c": "7"},
+        {"c": 7},
     ),
     # members before what holds them
     (members(a=members(b={"defaultVal": 1})), {"a": {}}, {"a": {"b": 1}}),
@@ -106,6 +106,23 @@ def test_what_cannot_be_cast_is_told(kind: str, value: Any, words: str) -> None:
     assert applied(members(a={"formatVal": kind}), {"a": value})[1] == [words]
 
 
+def test_one_choice_does_not_end_another() -> None:
+    tree: dict[str, Any] = {
+        "anyOf": [{"setVal": {"x": 1}}, {"setVal": {"x": 2}}],
+        "oneOf": [{"setVal": {"y": 1}}],
+        "switch": "t", "case": {"a": {"setVal": {"z": 1}}},
+    }  # fmt: skip
+    assert applied(tree, {"t": "a"}) == ({"t": "a", "x": 1, "y": 1, "z": 1}, [])
+
+
+def test_two_names_are_never_one_thing() -> None:
+    """A body that held itself could not be written, and one copied over and over has no end."""
+    tree = {"setVal": {"a.b": "${a}"}}
+    assert applied(tree, {"a": {}})[1] == [
+        "$['a.b']: cannot be set to ${a}: that is no text, number, true or false"
+    ]
+
+
 def test_a_default_is_fresh_each_time() -> None:
     told, _ = effects.read({**members(a={"defaultVal": {"b": []}}), "setVal": {"a.c": "${x}"}})
     one: dict[str, Any] = {"x": 1}
@@ -139,6 +156,20 @@ def test_no_effects_are_false_and_do_nothing() -> None:
         ({"not": members(a={"constVal": 1})}, "not: what changes a body must not stand where"),
         ({"if": {"delete": ["a"]}}, "if: what changes a body must not stand where it only asks"),
         ({"setVal": {f"m{n}": n for n in range(2000)}}, "has more than 1000 effects"),
+        ({"items": {"formatVal": "string"}}, "items.formatVal: works for a member of `properties`"),
+        ({"allOf": [{"replaceKey": "b"}]}, "allOf.0.replaceKey: works for a member of"),
+        (
+            {"additionalProperties": {"properties": {"x": {"defaultVal": 1}}}},
+            "additionalProperties: what changes a body must stand under `properties`",
+        ),
+        (
+            {"items": {"properties": {"x": {"default": [0] * 900}}}},
+            "could cost",
+        ),
+        (
+            {"items": {"switch": "k", "case": {str(n): {"delete": ["x"]} for n in range(9)}}},
+            "could cost",
+        ),
     ],
     ids=str,
 )

@@ -19,7 +19,7 @@ TREE = {
 def test_a_valid_body_is_changed() -> None:
     body: dict[str, Any] = {"speed": "50"}
     assert Judge(TREE).judge(body) == ()
-    assert body == {"lang": "en", "spd": "50"}
+    assert body == {"lang": "en", "spd": 50}
 
 
 def test_one_that_is_not_stays_as_it_was() -> None:
