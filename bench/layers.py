@@ -5,9 +5,12 @@ The request is a JSON body of 400 bytes for a service with three parameters and 
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from statistics import median
 from typing import Any
+
+import jsonschema
 
 from bench import workload
 from gateway import head
@@ -26,6 +29,9 @@ from rpc.frames import Setting
 from rpc.headers import Blocks, block
 from rpc.messages import prefix
 from rpc.metadata import read_head, request_block, timeout_field
+from schemas import declare, document
+from schemas.declare import Param
+from schemas.judge import Judge
 from schemas.wire import LoaderInput
 
 _HEAD = [
@@ -37,14 +43,38 @@ _FACTS = {"sid": "0" * 32, "client_ip": "::1", "service_id": "bench", "route": "
 
 
 def run(rounds: int) -> dict[str, dict[str, float]]:
-    """Return {step: {"ns": median}}."""
-    return {name: {"ns": _timed(step, rounds)} for name, step in _steps().items()}
+    """Return {step: {"ns": median}}; `validate` has the time of `jsonschema` too, `naive_ns`."""
+    told = {name: {"ns": _timed(step, rounds)} for name, step in _steps().items()}
+    judge, naive = _validators()
+    told["validate"] = {"ns": _timed(judge, rounds), "naive_ns": _timed(naive, rounds)}
+    return told
+
+
+def _validators() -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """Return the judge's step, with an effect at work, and the same by the obvious library."""
+    more = Param("top", {"type": "integer", "minimum": 1, "default": 3})
+    api = replace(workload.API, params=(*workload.API.params, more))
+    judge = Judge(document.read(document.parse(document.canonical(declare.document(api)))).input)
+    told = parse(workload.body(), 64, 100_000)
+    params = told["parameter"]["bench"]
+    naive = jsonschema.Draft202012Validator(judge.schema)
+
+    def step() -> None:
+        if judge.judge(told, True):
+            raise ValueError("the body of the bench must be valid")
+        del params["top"]  # the default is to be set anew
+
+    return step, lambda: naive.is_valid(told)
 
 
 def table(figures: dict[str, dict[str, float]]) -> str:
     """Return the figures as lines."""
     lines = ["a request of 400 bytes, step by step, without sockets; medians"]
     lines += [f"{name:<10} {told['ns']:>10,.0f} ns" for name, told in figures.items()]
+    judged = figures["validate"]
+    lines.append(
+        f"jsonschema takes {judged['naive_ns'] / judged['ns']:.0f} times as long to validate"
+    )
     total = sum(told["ns"] for told in figures.values())
     return "\n".join([*lines, f"{'sum':<10} {total:>10,.0f} ns"])
 

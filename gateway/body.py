@@ -47,6 +47,11 @@ def parse(body: bytes, max_depth: int, max_nodes: int) -> dict[str, Any]:
     return value
 
 
+def is_ascii(body: bytes) -> bool:
+    """Return whether no text in a body can have a character beyond ASCII, escaped or not."""
+    return body.isascii() and b"\\u" not in body
+
+
 def _nodes(body: bytes) -> int:
     """Return a number that the count of values in the text does not exceed."""
     return 1 + _count(body, b",") + _count(body, b"[") + _count(body, b"{")

@@ -121,7 +121,7 @@ def _asked(
     routed: dict[str, str] = {}
     if contract.service.sub_routes:
         contract, routed = _sub_service(contract, told, record, parts)
-    violations = contract.judge.judge(told, text.isascii() and b"\\u" not in text)
+    violations = contract.judge.judge(told, body.is_ascii(text))
     if violations:
         listed = "; ".join(map(str, violations))
         raise AseError(BAD_REQUEST, f"parameter schema validate error: {listed}")

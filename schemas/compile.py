@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 from typing import Any
 
+import jsonschema_rs
+
 from schemas import cost
 from schemas.document import DocumentError, Problem
 from schemas.text import as_text
@@ -232,6 +234,14 @@ def _pattern(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
     if not isinstance(value, str):
         problems.append(Problem(at, "must be a text (a regular expression)"))
         return {}
+    try:
+        jsonschema_rs.Draft202012Validator(
+            {"pattern": value}, pattern_options=jsonschema_rs.RegexOptions()
+        )
+    except ValueError:
+        words = "is no pattern that can be matched in linear time"
+        cure = "look-around and back-references are not supported, nor what is too large"
+        problems.append(Problem(at, words, cure))
     return {"pattern": value}
 
 

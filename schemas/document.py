@@ -62,7 +62,7 @@ def digest(canonical_document: bytes) -> str:
 def parse(text: bytes) -> dict[str, Any]:
     """Return the JSON object of a document's text. Raises DocumentError when it is not one."""
     try:
-        value = json.loads(text, object_pairs_hook=_once)
+        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise DocumentError([Problem((), f"is not JSON: {error}")]) from error
     if not isinstance(value, dict):
@@ -72,6 +72,10 @@ def parse(text: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise DocumentError([Problem((), f"cannot be written as JSON: {error}"[:200])]) from error
     return value
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no number of JSON")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -93,6 +97,8 @@ def read(document: object) -> Service:
     """
     problems: list[Problem] = []
     root = _object(document, (), problems)
+    if problems or "meta" not in root:
+        raise DocumentError(problems or [Problem(("meta",), "is missing")])
     meta = _object(root.get("meta"), ("meta",), problems)
     service = Service(
         id=_text(meta, "serviceId", problems, required=True),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.body import parse
+from gateway.body import is_ascii, parse
 from schemas.errors import BAD_REQUEST, AseError
 
 
@@ -45,6 +45,14 @@ def test_commas_in_a_text_are_no_values() -> None:
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "1" + "0" * 101, "-1" + "0" * 101])
 def test_numbers_that_are_too_large(number: str) -> None:
     refused(f'{{"a":{number}}}'.encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("abc", True), ("é", False), ("\\u00e9", False), ("a\\nb", True)],
+)
+def test_a_body_in_ascii_has_no_other_characters(text: str, told: bool) -> None:
+    assert is_ascii(f'{{"a": "{text}"}}'.encode()) is told
 
 
 def test_many_integers_beyond_a_word() -> None:

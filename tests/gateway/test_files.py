@@ -156,3 +156,38 @@ def test_a_declaration_with_anything_anywhere_is_read_or_refused(
         folder.read(file, {}, 0.0)
     except ConfigError:
         pass
+
+
+def bad_files() -> list[Any]:
+    golden = (ROOT / "tests/golden/schemas/bad.txt").read_text(encoding="utf-8")
+    found = []
+    for part in golden.split("\n---- ")[1:]:
+        name, _, rest = part.partition("\n")
+        text, _, message = rest.rpartition(">>> ")
+        found.append(pytest.param(name, text, message.rstrip("\n"), id=name))
+    return found
+
+
+def test_there_are_forty_of_them() -> None:
+    assert len(bad_files()) >= 40
+
+
+@pytest.mark.parametrize(("name", "text", "message"), bad_files())
+def test_a_bad_file_has_its_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        folder.read(Path(name), {}, 0.0)
+    assert str(caught.value).splitlines()[0] == message
+    assert len(caught.value.faults) == 1
+
+
+def test_two_files_of_one_service_are_told(tmp_path: Path) -> None:
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text('{"meta": {"serviceId": "x"}, "schemainput": {}}')
+    with pytest.raises(
+        folder.FolderError, match=r"b\.json: error: service 'x' is in .*a\.json too"
+    ):
+        folder.load(tmp_path, {}, 0.0)
