@@ -104,7 +104,7 @@ def _value(node: yaml.Node, path: Path, source: Source, faults: list[Fault]) -> 
             return [_value(v, (*path, i), source, faults) for i, v in enumerate(node.value)]
         case _:
             # Dates and numbers to base 60 are texts; nobody writes a number of a thousand digits.
-            kind, _, form = node.tag.rpartition(":")
+            form = node.tag.rpartition(":")[2]
             if form == "timestamp" or (form in ("int", "float") and ":" in node.value):
                 return node.value
             if form not in _FORMS or (form in ("int", "float") and len(node.value) > _MOST_DIGITS):

@@ -100,8 +100,7 @@ def table() -> str:
                 variable = f"ASE_{dotted.replace('.', '_').upper()}"
                 lines.append(_row(dotted, variable, told))
     for section, kind in ITEMS.items():
-        for told in plain_fields(kind):
-            lines.append(_row(f"{section}.*.{told.name}", "", told))
+        lines += [_row(f"{section}.*.{told.name}", "", told) for told in plain_fields(kind)]
     return "\n".join(lines) + "\n"
 
 

@@ -69,10 +69,7 @@ class UniqueItems:
         if not self._asked or not isinstance(instance, list):
             return
         kinds = set(map(type, instance))
-        if kinds == {str}:
-            unique = len(set(instance))
-        else:
-            unique = len({_key(item) for item in instance})
+        unique = len(set(instance)) if kinds == {str} else len({_key(item) for item in instance})
         if unique != len(instance):
             raise ValueError("breaks uniqueItems")
 

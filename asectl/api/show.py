@@ -71,16 +71,19 @@ def _text(contract: Contract) -> _Form:
         f"{service.id} {service.version}  {service.description}".rstrip(),
         f"POST /v1/private/{service.id}   digest {contract.digest}",
     ]
-    for param in declared.params:
-        lines.append(f"  param   {param.name:<16} {_rules(dict(param.rules), param.required)}")
+    lines += [
+        f"  param   {param.name:<16} {_rules(dict(param.rules), param.required)}"
+        for param in declared.params
+    ]
     for stream in declared.inputs:
         most = f"at most {stream.max_bytes} bytes"
         words = ", ".join([stream.kind.key, *stream.encodings, most])
         lines.append(f"  input   {stream.name:<16} {words}{' required' * stream.required}")
-    for stream in declared.outputs:
-        lines.append(f"  output  {stream.name:<16} {stream.kind.key} {stream.format}".rstrip())
-    for route in service.sub_routes:
-        lines.append(f"  way     {route.service_id}")
+    lines += [
+        f"  output  {stream.name:<16} {stream.kind.key} {stream.format}".rstrip()
+        for stream in declared.outputs
+    ]
+    lines += [f"  way     {route.service_id}" for route in service.sub_routes]
     return "\n".join(lines), []
 
 

@@ -18,7 +18,7 @@ def asectl(folder: Path, *words: str, code: int = 0) -> str:
     """Return what a command says on both streams; its exit code is checked."""
     told = subprocess.run(
         [sys.executable, "-m", "asectl", "api", *words], cwd=folder, text=True, timeout=60,
-        capture_output=True, env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True, check=False, env={"PYTHONPATH": str(ROOT), "PATH": ""},
     )  # fmt: skip
     assert told.returncode == code, told.stdout + told.stderr
     return told.stdout + told.stderr
@@ -129,12 +129,14 @@ def test_an_example_and_a_client_of_a_running_service(tmp_path: Path) -> None:
     with Gateway() as gateway, Loader(gateway.lb) as loader:
         gateway.joined(loader)
         line = asectl(tmp_path, "example", "probe", "--curl", "--url", gateway.url)
-        told = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=30)
+        told = subprocess.run(
+            ["bash", "-c", line], capture_output=True, check=False, text=True, timeout=30
+        )
         assert json.loads(told.stdout)["header"]["code"] == 0
         module = asectl(tmp_path, "client", "probe", "--url", gateway.url)
         (tmp_path / "probe_client.py").write_text(module)
         mypy = [sys.executable, "-m", "mypy", "--strict", "probe_client.py"]
-        typed = subprocess.run(mypy, cwd=tmp_path, capture_output=True, text=True)
+        typed = subprocess.run(mypy, cwd=tmp_path, capture_output=True, check=False, text=True)
         assert typed.returncode == 0, typed.stdout
         space: dict[str, Any] = {"__name__": "probe_client"}
         sys.modules["probe_client"] = type(sys)("probe_client")

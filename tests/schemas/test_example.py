@@ -1,5 +1,6 @@
 """A request made from a schema is valid; where none can be made, it is said at which rule."""
 
+import contextlib
 import re
 from typing import Any
 
@@ -80,7 +81,5 @@ def test_a_text_for_a_pattern(pattern: str) -> None:
 
 @given(st.text(max_size=12))
 def test_any_pattern_gives_a_text_or_an_error(pattern: str) -> None:
-    try:
+    with contextlib.suppress(NoExampleError):
         assert len(matching(pattern)) <= 4096
-    except NoExampleError:
-        pass
