@@ -36,7 +36,8 @@ test-compiled: dev
 		--ignore=tests/rpc/test_calls.py --ignore=tests/rpc/test_connection.py \
 		--ignore=tests/rpc/test_outbound.py --ignore=tests/rpc/test_streams.py \
 		--ignore=tests/wire/test_trust.py --ignore=tests/wire/test_original.py \
-		--ignore=tests/wire/test_orca.py
+		--ignore=tests/wire/test_orca.py --ignore=tests/wire/test_openapi.py \
+		--ignore=tests/gateway/test_files.py --ignore=tests/wire/test_original.py
 
 check: dev
 	$(BIN)/ruff check .

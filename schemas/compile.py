@@ -8,14 +8,13 @@ not in the tables below is an error that names it, never ignored; `docs/schemas.
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
-from math import isfinite
 from typing import Any
 
 import jsonschema_rs
 
 from schemas import cost
+from schemas.alike import alike
 from schemas.document import DocumentError, Problem
-from schemas.text import as_text
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MAX_DEPTH = 32
@@ -23,7 +22,6 @@ MAX_PARTS = 10_000
 _MOST_COUNT = 2**53
 _MOST_FORMAT = 64 * 1024  # bytes of a text that has a format and no length of its own
 _MOST_NUMBER = 1e300
-_LONGEST_NUMBER = 100  # digits, as a body may have them
 
 _Path = tuple[str | int, ...]
 
@@ -161,33 +159,11 @@ def _enum(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
     if not isinstance(value, list) or not value:
         problems.append(Problem(at, "must be a list with at least one value"))
         return {}
-    return {"enum": [*_all_alike(value), None]}
+    return {"enum": [*alike(value), None]}
 
 
 def _const(value: Any, _at: _Path, _problems: list[Problem]) -> dict[str, Any]:
-    return {"enum": _all_alike([value])}
-
-
-def _all_alike(values: list[Any]) -> list[Any]:
-    return list({repr(v): v for item in values for v in _alike(item)}.values())
-
-
-def _alike(value: Any) -> list[Any]:
-    """Return the values that are the same as a string: 3 and "3", true and "true"."""
-    if isinstance(value, int | float):
-        return [value, as_text(value)]
-    if not isinstance(value, str) or len(value) > _LONGEST_NUMBER or value == "-0":
-        return [value]
-    if value in ("true", "false"):
-        return [value, value == "true"]
-    for kind in (int, float):
-        try:
-            number = kind(value)
-        except (ValueError, OverflowError):
-            continue
-        if isfinite(number) and as_text(number) == value:
-            return [value, number]
-    return [value]
+    return {"enum": alike([value])}
 
 
 def _check(keyword: str, good: Callable[[Any], bool], wish: str) -> _Compiler:
@@ -329,7 +305,7 @@ def case_guard(member: str, values: list[str]) -> dict[str, Any]:
     """Return the JSON Schema of objects whose member is, as a string, one of the values."""
     return {
         "type": "object",
-        "properties": {member: {"enum": _all_alike(values)}},
+        "properties": {member: {"enum": alike(values)}},
         "required": [member],
     }
 

@@ -42,7 +42,11 @@ def document(operations: Iterable[Operation], *, title: str, version: str) -> di
     }
     return {
         "openapi": VERSION,
-        "info": {"title": title, "version": version},
+        "info": {
+            "title": title,
+            "version": version,
+            "description": "Lengths of texts are bytes in UTF-8. No text may have a NUL.",
+        },
         "servers": [{"url": "./"}],
         "paths": paths | _PAGES,
         "components": {

@@ -306,8 +306,8 @@ def test_bad_schema_files_stop_the_start_and_are_all_named(tmp_path: Path) -> No
     with Process("gateway", "-c", path) as process:
         assert process.ended() == 3
         text = "\n".join(process.text)
-    assert "a.json: error: document: is not JSON" in text
-    assert "b.json: error: meta.serviceId: is missing or empty" in text
+    assert "a.json:1:2: error: not JSON: Expecting property name" in text
+    assert "b.json:1:2: error: meta.serviceId: is missing or empty" in text
     assert "keyword 'minLenght' is not supported" in text
     assert "is in" in text
 
