@@ -15,7 +15,7 @@ COMPILED = [
     "gateway/contracts.py", "gateway/course.py", "gateway/door.py", "gateway/exchange.py",
     "gateway/head.py", "gateway/heads.py", "gateway/identity.py", "gateway/ids.py",
     "gateway/lane.py", "gateway/metrics.py", "gateway/once.py", "gateway/outbox.py",
-    "gateway/parts.py", "gateway/record.py", "gateway/turns.py",
+    "gateway/parts.py", "gateway/record.py", "gateway/routes.py", "gateway/turns.py",
     "lb/affinity.py", "lb/arms.py", "lb/balancer.py", "lb/budget.py", "lb/entry.py",
     "lb/follower.py",
     "lb/health.py", "lb/life.py", "lb/line.py", "lb/lives.py", "lb/meter.py", "lb/pick.py",

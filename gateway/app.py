@@ -79,6 +79,7 @@ def build(lane: Lane, readiness: Readiness, instances: Callable[[str], int]) -> 
         },
     )
     served.router.redirect_slashes = False  # it would send clients to whatever Host they named
+    served.router.default = _Routed(lane)
     return served
 
 
@@ -113,11 +114,14 @@ class _Once:
         self._lane = lane
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.serve(scope["path_params"]["service_id"], scope, receive, send)
+
+    async def serve(self, service: str, scope: Scope, receive: Receive, send: Send) -> None:
         lane, parts = self._lane, self._lane.parts
         record, headers, course = _record(scope, lane), fold(scope["headers"]), Awaited(scope[WAKE])
         lane.metrics.inflight += 1
         try:
-            steps = serve_once(scope["path_params"]["service_id"], headers, record, parts)
+            steps = serve_once(service, headers, record, parts)
             course.begin(steps, parts)
             await _listen(course, scope, receive)
         except asyncio.CancelledError:
@@ -129,6 +133,23 @@ class _Once:
         if course.answer is not None:
             with contextlib.suppress(asyncio.CancelledError):  # cut, and the client does not read
                 await _send(course.answer, send)
+
+
+class _Routed:
+    """What no route of ours answers: a service asked by another path, or nothing."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._once = _Once(lane)
+        self._catalog = lane.parts.catalog
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        service = ""
+        if scope["type"] == "http" and scope["method"] == "POST":
+            headers = fold(scope["headers"])
+            service = self._catalog.routes().find(scope["path"], scope["query_string"], headers)
+        if not service:
+            raise HTTPException(404)
+        await self._once.serve(service, scope, receive, send)
 
 
 async def _listen(course: Course, scope: Scope, receive: Receive) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from atom.decode import Decoder
 from atom.encode import Encoder
 from config.options import ServiceOptions
+from gateway.routes import Routes
 from schemas import document
 from schemas.judge import Judge
 from schemas.service import Service
@@ -91,9 +92,16 @@ class Catalog:
         self._services = dict(services)
         self._default = default
         self._built: dict[str, Contract] = {c.digest: c for c in self._active.values()}
+        self._routes: Routes | None = None
 
     def __iter__(self) -> Iterator[Contract]:
         return iter(sorted(self._active.values(), key=lambda contract: contract.service.id))
+
+    def routes(self) -> Routes:
+        """Return the routes of the services that are active now."""
+        if self._routes is None:
+            self._routes = Routes(contract.service for contract in self)
+        return self._routes
 
     def find(self, service_id: str) -> Contract | None:
         """Return the active contract of a service, or None."""
@@ -111,7 +119,7 @@ class Catalog:
         for service, old in self._active.items():
             if service not in active and old.source == "report":
                 active[service] = old if same else build(old.text, "report", services, default)
-        before, self._active = self._active, active
+        before, self._active, self._routes = self._active, active, None
         self._services, self._default = dict(services), default
         self._built = {contract.digest: contract for contract in active.values()}
         digests = [{k: v.digest for k, v in each.items()} for each in (before, active)]
@@ -160,4 +168,5 @@ class Catalog:
             self._built = {c.digest: c for c in [*self._active.values(), active]}
         self._built[told.digest] = contract
         self._active[told.service] = contract
+        self._routes = None
         return Switch(told.service, active.digest if active else "", told.digest)

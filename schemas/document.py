@@ -111,6 +111,8 @@ def read(document: object) -> Service:
         deadline=_seconds(meta, "session_timeout", problems),
         idempotent=meta.get("idempotent") is True,
         code_map=_code_map(meta.get("codeMap"), problems),
+        hosts=tuple(map(str.lower, _strings(meta.get("hosts"), ("meta", "hosts"), problems))),
+        routes=tuple(_strings(meta.get("route"), ("meta", "route"), problems)),
         sub_routes=tuple(_sub_routes(meta.get("subRoute"), problems)),
         route_key=tuple(_strings(meta.get("routeKey"), ("meta", "routeKey"), problems)),
     )

@@ -50,7 +50,8 @@ class Service:
 
     `input` and `output` are the document's schemainput and schemaoutput, in the dialect of the
     original; `compile.py` turns the first into JSON Schema. `deadline` is in seconds, None = the
-    gateway's default. `code_map` maps a code to the HTTP status that replaces ours.
+    gateway's default. `routes` are paths that it is asked by beside its own, at one of `hosts`
+    (none: at any). `code_map` maps a code to the HTTP status that replaces ours.
     """
 
     id: str
@@ -63,6 +64,8 @@ class Service:
     deadline: float | None = None
     idempotent: bool = False
     code_map: Mapping[int, int] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
+    routes: tuple[str, ...] = ()
     sub_routes: tuple[SubRoute, ...] = ()
     route_key: tuple[str, ...] = ()
 

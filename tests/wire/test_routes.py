@@ -1,0 +1,39 @@
+"""A service is asked by other paths too, as clients of the original do."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from aseloader import declare
+from tests.harness import Gateway, Loader, body
+from tests.wrappers.probe import Probe
+
+
+def test_other_paths_lead_to_a_service(tmp_path: Path) -> None:
+    told: dict[str, Any] = json.loads(declare.schema(Probe))
+    told["meta"] |= {"route": ["/v1/private/probe", "/v2/say"], "hosts": "api.example"}
+    (tmp_path / "schema_probe.json").write_text(json.dumps(told))
+    with Gateway("--schemas", str(tmp_path)) as gateway:
+
+        def status(path: str, **headers: str) -> int:
+            return gateway.http.post(path, json=body(), headers=headers).status_code
+
+        # Nobody serves it: 503 says that the service was found, 404 that it was not.
+        assert status("/v1.0/private/probe") == 503
+        assert status("/whatever?serviceId=probe") == 503
+        assert status("/v2/say", host="api.example") == 503
+        assert status("/v2/say", **{"x-forwarded-host": "api.example"}) == 503
+        assert status("/v2/say") == 404
+        assert status("/v2/other", host="api.example") == 404
+        assert gateway.http.get("/v1.0/private/probe").status_code == 404
+        assert gateway.http.get("/nowhere").json()["header"]["code"] == 10225
+
+
+def test_a_request_by_another_path_is_served_and_logged(tmp_path: Path) -> None:
+    with Gateway() as gateway, Loader(gateway.lb) as loader:
+        gateway.joined(loader)
+        answer = gateway.http.post("/v2/other/probe", json=body())
+        assert answer.status_code == 200
+        headers = answer.json()["payload"]["facts"]["text"]["headers"]
+        assert headers["route"] == "/v2/other/probe"
+        gateway.event("request", path="/v2/other/probe", service="probe", status=200)
