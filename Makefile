@@ -32,12 +32,12 @@ test: dev
 test-compiled: dev
 	folder=$$($(BIN)/python -m bench.product) && \
 	ASE_COMPILED=1 PYTHONSAFEPATH=1 PYTHONPATH="$$folder:$(CURDIR)" $(BIN)/pytest \
-		tests/test_compiled.py tests/atom tests/gateway tests/lb tests/rpc tests/wire \
+		tests/test_compiled.py tests/atom tests/config tests/gateway tests/lb tests/rpc tests/wire \
 		--ignore=tests/rpc/test_calls.py --ignore=tests/rpc/test_connection.py \
 		--ignore=tests/rpc/test_outbound.py --ignore=tests/rpc/test_streams.py \
 		--ignore=tests/wire/test_trust.py --ignore=tests/wire/test_original.py \
 		--ignore=tests/wire/test_orca.py --ignore=tests/wire/test_openapi.py \
-		--ignore=tests/gateway/test_files.py --ignore=tests/wire/test_original.py
+		--ignore=tests/gateway/test_files.py
 
 check: dev
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ _PEERS = [name for name in ARMS if name != "ours"]
 def main() -> int:
     """Run one bench."""
     parser = argparse.ArgumentParser("python -m bench", description=__doc__)
-    parser.set_defaults(run=lambda _: {"layers": layers.run(7)}, table=_layers_table, json=None)
+    parser.set_defaults(run=lambda _: _layers_run(7), table=_layers_table, json=None)
     commands = parser.add_subparsers()
     _layers(commands.add_parser("layers", help="what each step of a request costs"))
     _gateway(commands.add_parser("gateway", help="requests per second beside our peers"))
@@ -44,11 +44,16 @@ def main() -> int:
 
 def _layers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=7, help="rounds, of which the median counts")
-    _common(parser, lambda told: {"layers": layers.run(told.rounds)}, _layers_table)
+    _common(parser, lambda told: _layers_run(told.rounds), _layers_table)
+
+
+def _layers_run(rounds: int) -> dict[str, Any]:
+    return {"layers": layers.run(rounds), "load_1000_schemas_s": round(layers.loading(1000), 3)}
 
 
 def _layers_table(result: dict[str, Any]) -> str:
-    return layers.table(result["layers"])
+    seconds = result["load_1000_schemas_s"]
+    return f"{layers.table(result['layers'])}\n1,000 schema files are read in {seconds:.2f} s"
 
 
 def _gateway(parser: argparse.ArgumentParser) -> None:

@@ -3,9 +3,12 @@
 The request is a JSON body of 400 bytes for a service with three parameters and one picture.
 """
 
+import json
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 from statistics import median
 from typing import Any
@@ -13,7 +16,7 @@ from typing import Any
 import jsonschema
 
 from bench import workload
-from gateway import head
+from gateway import folder, head
 from gateway.answers import success, written
 from gateway.body import parse
 from gateway.contracts import build
@@ -48,6 +51,19 @@ def run(rounds: int) -> dict[str, dict[str, float]]:
     judge, naive = _validators()
     told["validate"] = {"ns": _timed(judge, rounds), "naive_ns": _timed(naive, rounds)}
     return told
+
+
+def loading(count: int) -> float:
+    """Return how long a start takes to read so many schema files, in seconds."""
+    tree = json.loads(workload.SCHEMA)
+    with tempfile.TemporaryDirectory() as name:
+        for number in range(count):
+            meta = {**tree["meta"], "serviceId": f"s{number}"}
+            path = Path(name) / f"schema_s{number}.json"
+            path.write_text(json.dumps({**tree, "meta": meta}), encoding="utf-8")
+        began = time.perf_counter()
+        folder.load(Path(name), {}, 5.0)
+        return time.perf_counter() - began
 
 
 def _validators() -> tuple[Callable[[], Any], Callable[[], Any]]:

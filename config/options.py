@@ -58,6 +58,20 @@ def meta_of(told: Field[Any]) -> Meta:
     return meta
 
 
+def default_of(told: Field[Any]) -> Any:
+    """Return the default of an option, fresh."""
+    return told.default_factory() if callable(told.default_factory) else told.default
+
+
+def kind_of(told: Field[Any]) -> type[Any]:
+    """Return what the value of an option must be: bool, int, float, str, or list, of texts.
+
+    It is that of the default, where None is no number: annotations do not outlive compiling.
+    """
+    default = default_of(told)
+    return float if default is None else type(default)
+
+
 def port_option(default: int, what: str) -> Any:
     """Declare a port; 0 lets the system choose, and the chosen one is printed."""
     return option(default, f"port of {what}; 0 chooses a free one", least=0, most=65535)

@@ -2,12 +2,11 @@
 
 import difflib
 import re
-import typing
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from config.options import ITEMS, SECTIONS, SERVICE, Config, meta_of, plain_fields
+from config.options import ITEMS, SECTIONS, SERVICE, Config, kind_of, meta_of, plain_fields
 from config.source import ConfigError, Fault, Path, Source
 
 PREFIX = "ASE_"
@@ -59,7 +58,7 @@ class _Reader:
             if told.name in ITEMS:
                 values |= self._items(told.name, tree)
             else:
-                values |= self._option(Config, told, tree, (), environ, flags)
+                values |= self._option(told, tree, (), environ, flags)
         return Config(**values)
 
     def strangers(self, environ: Mapping[str, str]) -> None:
@@ -84,12 +83,11 @@ class _Reader:
         self._unknown(tree, {told.name for told in fields(section)}, path)
         values: dict[str, Any] = {}
         for told in plain_fields(section):
-            values |= self._option(section, told, tree, path, environ, flags)
+            values |= self._option(told, tree, path, environ, flags)
         return section(**values)
 
     def _option(
         self,
-        section: type[Any],
         told: Any,
         tree: Mapping[str, Any],
         path: Path,
@@ -99,7 +97,7 @@ class _Reader:
         """Return {name: value} from the strongest origin that tells the option, {} when none."""
         at = (*path, told.name)
         dotted = ".".join(map(str, at))
-        kind = typing.get_type_hints(section)[told.name]
+        kind = kind_of(told)
         found: dict[str, Any] = {}
         if told.name in tree:
             value = tree[told.name]
@@ -195,7 +193,7 @@ def _parse(kind: Any, text: str) -> Any:
         return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(
             text.lower(), text
         )
-    if kind == list[str]:
+    if kind is list:
         return [part for part in text.split(",") if part]
     if kind in (int, float):
         try:
@@ -228,10 +226,10 @@ def _fits(kind: Any, value: Any) -> bool:
         return isinstance(value, bool)
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    if kind in (float, float | None):
+    if kind is float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return number and abs(value) < 1e300  # neither NaN nor infinite
-    if kind == list[str]:
+    if kind is list:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     return isinstance(value, str)
 
@@ -241,6 +239,6 @@ def _name(kind: Any) -> str:
         bool: "true or false",
         int: "a whole number",
         str: "a text",
-        list[str]: "a list of texts",
+        list: "a list of texts",
     }
     return names.get(kind, "a number")

@@ -1,11 +1,19 @@
 """The options told: with value and origin, as JSON Schema for editors, as a table. Pure."""
 
-import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, fields
 from typing import Any
 
-from config.options import ITEMS, SECTIONS, SERVICE, Config, meta_of, plain_fields
+from config.options import (
+    ITEMS,
+    SECTIONS,
+    SERVICE,
+    Config,
+    default_of,
+    kind_of,
+    meta_of,
+    plain_fields,
+)  # fmt: skip
 
 DEFAULT = "default"
 HIDDEN = "********"
@@ -60,13 +68,12 @@ def json_schema() -> dict[str, Any]:
 
 
 def _object(section: type[Any]) -> dict[str, Any]:
-    hints = typing.get_type_hints(section)
-    properties = {told.name: _value(told, hints[told.name]) for told in plain_fields(section)}
+    properties = {told.name: _value(told) for told in plain_fields(section)}
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-def _value(told: Field[Any], kind: Any) -> dict[str, Any]:
-    meta = meta_of(told)
+def _value(told: Field[Any]) -> dict[str, Any]:
+    meta, kind = meta_of(told), kind_of(told)
     schema: dict[str, Any] = {"description": meta.help}
     bounds = {"minimum": meta.least, "maximum": meta.most}
     rules: dict[str, Any] = {key: bound for key, bound in bounds.items() if bound is not None}
@@ -74,19 +81,15 @@ def _value(told: Field[Any], kind: Any) -> dict[str, Any]:
         rules["enum"] = list(meta.words)
     if meta.form:
         rules["pattern"] = f"^(?:{meta.form})?$"
-    if kind == list[str]:
+    if kind is list:
         schema |= {"type": "array", "items": {"type": "string", **rules}}
     else:
         schema |= {"type": _TYPES.get(kind, "number"), **rules}
-    default = _default(told)
+    default = default_of(told)
     return schema | ({"default": default} if default is not None else {})
 
 
 _TYPES: dict[Any, str] = {bool: "boolean", int: "integer", str: "string"}
-
-
-def _default(told: Field[Any]) -> Any:
-    return told.default_factory() if callable(told.default_factory) else told.default
 
 
 def table() -> str:
@@ -105,7 +108,7 @@ def table() -> str:
 
 
 def _row(dotted: str, variable: str, told: Field[Any]) -> str:
-    meta, default = meta_of(told), _default(told)
+    meta, default = meta_of(told), default_of(told)
     shown = "" if default in ("", [], None) else f"`{shown_value(default)}`"
     words = [meta.help.replace("|", "\\|")]
     words += [f"one of {', '.join(meta.words)}"] if meta.words else []

@@ -24,6 +24,7 @@ _MOST = 1000  # effects of one schema
 # What they can cost for one body, and what each costs, a part of a value that is copied, a guard.
 _MOST_NS = 50e6
 _EFFECT_NS, _PART_NS, _GUARD_NS = 300.0, 100.0, 500.0
+_CHOOSING = frozenset({"if", "then", "else", "allOf", "anyOf", "oneOf", "switch"})
 _OF_MEMBERS = ("constVal", "defaultVal", "replaceKey", "formatVal")
 
 
@@ -186,13 +187,7 @@ def _node(tree: Any, at: _Path, problems: list[Problem], *, member: bool = False
         tree = {"anyOf": tree}
     if not isinstance(tree, Mapping):
         return None
-    for keyword in () if member else _OF_MEMBERS:
-        if keyword in tree:
-            words = "works for a member of `properties` or `children` alone"
-            problems.append(Problem((*at, keyword), words))
-    if _node(tree.get("additionalProperties"), at, []) is not None:
-        words = "what changes a body must stand under `properties` or `children`"
-        problems.append(Problem((*at, "additionalProperties"), words))
+    problems += _misplaced(tree, at, member=member)
     node = _Node()
     own: list[Effect] = []
     for keyword in ("properties", "children"):
@@ -204,23 +199,43 @@ def _node(tree: Any, at: _Path, problems: list[Problem], *, member: bool = False
                 node.members[name] = below
             if isinstance(told, Mapping):
                 own += _of_member(name, told, where, problems)
-    node.items = _node(tree.get("items"), (*at, "items"), problems)
+    if "items" in tree:
+        node.items = _node(tree["items"], (*at, "items"), problems)
     most = tree.get("maxItems", MOST_VALUES)
     node.many = float(most) if isinstance(most, int) else MOST_VALUES
     node.choices = list(_choices(tree, at, problems))
     own += _of_object(tree, at, problems)
     node.own = sorted(own, key=lambda effect: ORDER.index(effect.kind))
-    for keyword in ("not", "if"):
-        if _node(tree.get(keyword), at, []) is not None:
-            words = "what changes a body must not stand where it only asks"
-            problems.append(Problem((*at, keyword), words))
     return node if node.works() else None
+
+
+def _misplaced(tree: Mapping[str, Any], at: _Path, *, member: bool) -> Iterator[Problem]:
+    """Tell what would never work where it stands."""
+    for keyword in () if member else _OF_MEMBERS:
+        if keyword in tree:
+            words = "works for a member of `properties` or `children` alone"
+            yield Problem((*at, keyword), words)
+    others = tree.get("additionalProperties", False)
+    if others is not False and _node(others, at, []) is not None:
+        words = "what changes a body must stand under `properties` or `children`"
+        yield Problem((*at, "additionalProperties"), words)
+    for keyword in ("not", "if"):
+        if keyword in tree and _node(tree[keyword], at, []) is not None:
+            words = "what changes a body must not stand where it only asks"
+            yield Problem((*at, keyword), words)
 
 
 def _choices(
     tree: Mapping[str, Any], at: _Path, problems: list[Problem]
 ) -> Iterator[list[_Branch]]:
     """Yield branches, in lists of those of which the first that holds may be the last."""
+    if not _CHOOSING.isdisjoint(tree):
+        yield from _found_choices(tree, at, problems)
+
+
+def _found_choices(
+    tree: Mapping[str, Any], at: _Path, problems: list[Problem]
+) -> Iterator[list[_Branch]]:
     then, otherwise = (_node(tree.get(k), (*at, k), problems) for k in ("then", "else"))
     if "if" in tree and (then or otherwise):
         yield [_branch(compile_input(tree["if"], (*at, "if")), then, otherwise)]

@@ -42,6 +42,8 @@ def test_the_layers_bench_tells_every_step() -> None:
         "head", "parse", "validate", "encode", "pick", "call", "loader", "decode", "write",
     ]  # fmt: skip
     assert all(step["ns"] > 0 for step in layers.values())
+    assert layers["validate"]["naive_ns"] > layers["validate"]["ns"]
+    assert json.loads(told.stdout)["load_1000_schemas_s"] > 0
 
 
 def bench(*words: str) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def changed(tree: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 @settings(
-    max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
 @given(st.sampled_from(places(GOOD)), ODD)
 def test_a_document_with_anything_anywhere_is_read_or_refused(
@@ -143,7 +143,7 @@ def test_a_document_with_anything_anywhere_is_read_or_refused(
 
 
 @settings(
-    max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
 @given(st.sampled_from(places(YAML)), ODD)
 def test_a_declaration_with_anything_anywhere_is_read_or_refused(

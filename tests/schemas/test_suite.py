@@ -119,7 +119,7 @@ def deeper(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 TREES = st.recursive(LEAF, deeper, max_leaves=6)
 
 
-@settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(TREES, VALUES)
 def test_it_judges_as_the_oracle_does(tree: Any, value: Any) -> None:
     try:

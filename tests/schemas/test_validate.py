@@ -64,7 +64,7 @@ WAYS: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("way", WAYS, ids=range(len(WAYS)))
-@settings(max_examples=500)
+@settings(max_examples=150)
 @given(limit=LIMIT, size=SIZES, near=st.integers(-5, 5), padding=st.integers(0, 3))
 def test_wherever_a_limit_on_sizes_stands_it_is_exact(
     way: Callable[[Any], Any], limit: dict[str, int], size: int, near: int, padding: int
@@ -80,7 +80,7 @@ def test_wherever_a_limit_on_sizes_stands_it_is_exact(
 
 
 @pytest.mark.parametrize("way", WAYS, ids=range(len(WAYS)))
-@settings(max_examples=500)
+@settings(max_examples=150)
 @given(
     limit=st.fixed_dictionaries({}, optional={"maxLength": SIZES, "minLength": SIZES}),
     text=st.text("aé漢😀", max_size=12),
