@@ -1,5 +1,6 @@
 """The pages about the services: which there are, how each is asked, and a place to try them."""
 
+import gzip
 import json
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -52,15 +53,22 @@ class Pages:
     async def docs(self, request: Request) -> Response:
         """Return a file of the page that shows the OpenAPI document, and tries it."""
         name = request.path_params.get("name", "index.html")
-        if name not in {path.name for path in _FILES.iterdir()} or Path(name).suffix not in _KINDS:
+        kind, known = _KINDS.get(Path(name).suffix), {path.name for path in _FILES.iterdir()}
+        if kind is None or not {name, f"{name}.gz"} & known:
             raise HTTPException(404, "no such path")
         headers = {
             "content-security-policy": _POLICY,
             "x-content-type-options": "nosniff",
             "cache-control": "no-cache",
+            "vary": "accept-encoding",
         }
-        kind = _KINDS[Path(name).suffix]
-        return Response((_FILES / name).read_bytes(), media_type=kind, headers=headers)
+        if name in known:
+            return Response((_FILES / name).read_bytes(), media_type=kind, headers=headers)
+        packed = (_FILES / f"{name}.gz").read_bytes()
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            headers["content-encoding"] = "gzip"
+            return Response(packed, media_type=kind, headers=headers)
+        return Response(gzip.decompress(packed), media_type=kind, headers=headers)
 
     def _found(self, request: Request) -> Contract:
         contract = self._catalog.find(request.path_params["service_id"])

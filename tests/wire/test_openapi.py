@@ -47,6 +47,16 @@ def test_one_service_and_all(gateway: Gateway) -> None:
     assert line["openapi"] == "/v1/apis/probe/openapi.json"
 
 
+def test_its_files_are_packed_for_who_can_unpack_them(gateway: Gateway) -> None:
+    path = "/docs/swagger-ui.css"
+    packed = get(gateway, path)
+    plain = httpx.get(gateway.url + path, headers={"accept-encoding": "identity"}, trust_env=False)
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert packed.text == plain.text
+    assert int(packed.headers["content-length"]) < len(plain.content) / 4
+
+
 @pytest.mark.parametrize("name", ["app.py", "..%2fapp.py", "swagger-ui-bundle.js.LICENSE.txt", "x"])
 def test_the_page_serves_its_own_files_alone(gateway: Gateway, name: str) -> None:
     assert get(gateway, f"/docs/{name}").status_code in (400, 404)

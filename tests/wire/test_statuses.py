@@ -220,7 +220,7 @@ def test_no_app_id_is_400_and_another_s_is_403(gateway: Gateway, loader: Loader)
 
 def test_an_unknown_service_is_10225(gateway: Gateway, loader: Loader) -> None:
     envelope(gateway.post(body(), "nobody"), 404, 10225)
-    for path in ("/", "/v1/private/", "/v1/private/a/b", "/v2/private/probe"):
+    for path in ("/", "/v1/private/", "/v1/private/a/b", "/v2/private/nobody"):
         envelope(gateway.http.post(path, json={}), 404, 10225)
     envelope(gateway.http.get("/v1/apis/nobody/schema"), 404, 10225)
 
@@ -358,7 +358,7 @@ def test_garbage_behind_a_request_is_answered_after_it(gateway: Gateway, loader:
     assert answer.count(b"HTTP/1.1 400 ") == 1
 
 
-@pytest.mark.parametrize("path", ["/v1/private/probe/", "/v1/apis/", "//v1/private/probe"])
+@pytest.mark.parametrize("path", ["/v1/private/probe/", "/v1/apis/", "//v1/private/probe/"])
 def test_a_slash_too_many_is_an_envelope_not_a_redirect(gateway: Gateway, path: str) -> None:
     answer = gateway.http.post(path, json={}, headers={"host": "evil.example"})
     envelope(answer, 404, 10225)
