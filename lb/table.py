@@ -14,6 +14,9 @@ from lb.report import Feed, Instance, Key, Load, Report
 # Medians are found anew so often (seconds), and whenever one of a few instances joins.
 _LOOK_S: Final = 0.25
 _FEW: Final = 16
+# And with each report, until so many requests were served by each of the few: a slot time that one
+# request told is no measure for the others.
+_SETTLED: Final = 100
 # Who sweeps later than this was held up itself.
 _STALL_S: Final = 0.5
 
@@ -21,10 +24,11 @@ _STALL_S: Final = 0.5
 class _Service:
     """The instances of one service, what is usual among them, and the pool that picks are from."""
 
-    __slots__ = ("entries", "pool", "usual")
+    __slots__ = ("entries", "pool", "settled", "usual")
 
     def __init__(self) -> None:
         self.entries: dict[Key, Entry] = {}
+        self.settled = False  # whether enough was served to know what is usual
         self.usual = Usual()
         self.pool: Pool | None = None
 
@@ -34,6 +38,8 @@ class _Service:
         usual.slot_ms = median_low(
             [e.load.service_ms for e in entries if e.load.service_ms] or [1.0]
         )
+        served = sum([entry.load.served for entry in entries])
+        self.settled = len(entries) > _FEW or served >= _SETTLED * len(entries)
         usual.slots = median_low([entry.instance.best for entry in entries] or [1])
         usual.excess = median_low([entry.excess for entry in entries if entry.compared] or [0.0])
 
@@ -177,6 +183,8 @@ class Table:
             self.told.reports += 1
             self.told.error += abs(entry.queue() - before)
             service = self._services[instance.service]
+            if not service.settled:
+                self._look(service, now)
             entry.judge(service.usual, self._ramp, now)
             if not same:
                 self.renew(instance.service)
@@ -239,10 +247,14 @@ class Table:
         if now - self._looked >= _LOOK_S:
             self._looked = now
             for service in self._services.values():
-                service.look()
-                for entry in service.entries.values():
-                    entry.judge(service.usual, self._ramp, now)
+                self._look(service, now)
         return changes
+
+    def _look(self, service: _Service, now: float) -> None:
+        """Find what is usual, and judge all by it: equals must stay equal."""
+        service.look()
+        for entry in service.entries.values():
+            entry.judge(service.usual, self._ramp, now)
 
     def _put(self, entry: Entry, now: float) -> None:
         instance = entry.instance

@@ -277,3 +277,28 @@ def test_nonsense_of_one_breaks_nothing_of_others() -> None:
         table.apply(Report(instance, Load(2, service_ms=ms, served=99)), 0.1)
     table.expire(0.5)
     assert all(1 <= entry.step <= 64 for entry in table)
+
+
+def test_the_first_slot_time_told_is_the_usual_one_at_once() -> None:
+    """Measured by a default, equals whose times differ by a breath would not be equals."""
+    table = Table()
+    names = ("a:1", "b:1")
+    for addr in names:
+        table.apply(Report(Instance("ase", "ocr", addr, 7, total=4, best=4), Load(1)), 0.0)
+    for addr, ms in zip(names, (0.08, 0.06), strict=True):
+        instance = Instance("ase", "ocr", addr, 7, total=4, best=4)
+        table.apply(Report(instance, Load(2, service_ms=ms, served=40)), 0.01)
+    assert {entry.slot_ms for entry in table} == {0.06}
+
+
+def test_one_slow_request_is_no_measure_for_long() -> None:
+    table = Table()
+    instances = [Instance("ase", "ocr", addr, 7, total=4, best=4) for addr in ("a:1", "b:1")]
+    for instance in instances:
+        table.apply(Report(instance, Load(1)), 0.0)
+    table.apply(Report(instances[0], Load(2, service_ms=0.9, served=1)), 0.01)
+    for seq in range(3, 6):
+        for instance, ms in zip(instances, (0.12, 0.08), strict=True):
+            load = Load(seq, service_ms=ms, served=10 * seq)
+            table.apply(Report(instance, load), 0.02)
+    assert {entry.slot_ms for entry in table} == {0.08}
