@@ -101,8 +101,9 @@ class Part:
         Each is asked for yes or no: to tell more, the library would write the whole value out.
         """
         for keyword, told in self._schema.items():
-            if keyword == "pattern" and not self._part("short", _short(self._schema)).holds(value):
-                continue
+            slow = keyword in ("pattern", "format")
+            if slow and not self._part("short", _short(self._schema)).holds(value):
+                continue  # a text that is too long is not looked at
             if keyword in _OF_MEMBERS:
                 if isinstance(value, dict):
                     yield from _OF_MEMBERS[keyword](told, value, path, self._schema)
