@@ -31,8 +31,7 @@ def parse(body: bytes, max_depth: int, max_nodes: int) -> dict[str, Any]:
     Raises AseError (10163) for what is not one JSON object in UTF-8, or is deeper than `max_depth`
     levels or has more than `max_nodes` values. The message never holds a value of the body.
     """
-    if len(body) > max_nodes and _nodes(body) > max_nodes and _exceeds(body, max_nodes):
-        raise AseError(BAD_REQUEST, f"request body: more than {max_nodes} values")
+    count(body, max_nodes)
     try:
         value = jiter.from_json(
             body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys"
@@ -45,6 +44,12 @@ def parse(body: bytes, max_depth: int, max_nodes: int) -> dict[str, Any]:
     escape = body.find(b"\\")
     _screen(value, max_depth, escape >= 0 and body.find(b"\\u0000", escape) >= 0)
     return value
+
+
+def count(body: bytes, most: int) -> None:
+    """Raise AseError (10163) when a body has more than so many values; parsing it costs more."""
+    if len(body) > most and _nodes(body) > most and _exceeds(body, most):
+        raise AseError(BAD_REQUEST, f"request body: more than {most} values")
 
 
 def is_ascii(body: bytes) -> bool:

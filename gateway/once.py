@@ -121,6 +121,8 @@ def _asked(
     routed: dict[str, str] = {}
     if contract.service.sub_routes:
         contract, routed = _sub_service(contract, told, record, parts)
+    if contract.judge.max_values < options.max_nodes:
+        body.count(text, contract.judge.max_values)
     violations = contract.judge.judge(told, body.is_ascii(text))
     if violations:
         listed = "; ".join(map(str, violations))

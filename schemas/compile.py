@@ -53,16 +53,13 @@ def compile_input(tree: Mapping[str, Any], at: _Path = ("schemainput",)) -> dict
     """Return the JSON Schema 2020-12 of a schemainput.
 
     Raises DocumentError with every unknown keyword, wrong type and `required` member that is not
-    declared, or for what could hold a gateway up (`schemas/cost.py`). Keywords
-    `maxB64DLen`, `minB64DLen` and `error` stay as they are, and lengths are bytes: `validate.py`
-    knows them.
+    declared. Keywords `maxB64DLen`, `minB64DLen` and `error` stay as they are, and lengths are
+    bytes: `validate.py` knows them.
     """
     problems: list[Problem] = []
     if parts_of(tree) > MAX_PARTS:
         raise DocumentError([Problem(at, f"has more than {MAX_PARTS} values")])
     schema = _compile(tree, at, problems)
-    if not problems:
-        problems = cost.check(schema, at)
     if problems:
         raise DocumentError(problems)
     return {"$schema": DIALECT, **schema}

@@ -7,12 +7,13 @@ stands under `then`, `else`, a `case` or an `anyOf` is done where that branch he
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any
 
 from schemas.changes import CASTS, ORDER, CastError, Effect
 from schemas.compile import case_guard, compile_input, parts_of, switch_default
-from schemas.cost import MOST_VALUES, costs_of
+from schemas.cost import LEAST_VALUES, Cost, costs_of, most_values
 from schemas.document import Problem
 from schemas.explain import Violation, json_path
 from schemas.validate import Validator
@@ -23,7 +24,7 @@ _Object = dict[str, Any]
 _MOST = 1000  # effects of one schema
 # What they can cost for one body, and what each costs, a part of a value that is copied, a guard.
 _MOST_NS = 50e6
-_EFFECT_NS, _PART_NS, _GUARD_NS = 300.0, 100.0, 500.0
+_NODE_NS, _EFFECT_NS, _PART_NS, _GUARD_NS = 300.0, 300.0, 100.0, 500.0
 _CHOOSING = frozenset({"if", "then", "else", "allOf", "anyOf", "oneOf", "switch"})
 _OF_MEMBERS = ("constVal", "defaultVal", "replaceKey", "formatVal")
 
@@ -39,7 +40,7 @@ class _Branch:
     then: "_Node | None"
     otherwise: "_Node | None" = None
     first: bool = False
-    guard_ns: float = 0.0
+    guard_costs: tuple[Cost, ...] = ()
 
 
 @dataclass(slots=True)
@@ -48,7 +49,7 @@ class _Node:
 
     members: dict[str, "_Node"] = field(default_factory=dict)
     items: "_Node | None" = None
-    many: float = 1.0  # items that there can be
+    many: float = inf  # items that there can be
     choices: list[list[_Branch]] = field(default_factory=list)
     own: list[Effect] = field(default_factory=list)
 
@@ -89,6 +90,12 @@ class Effects:
                     violations.append(Violation(where, str(error)))
         return tuple(violations)
 
+    def most_values(self) -> int:
+        """Return how many values a body may have to be changed in 50 ms at most."""
+        if self._root is None:
+            return most_values(())
+        return most_values(list(_costs(self._root, 1.0)), _MOST_NS)
+
     def listed(self) -> list[tuple[_Path, Effect]]:
         """Return every effect with where it works; branches among the others."""
         return list(_all(self._root, ())) if self._root is not None else []
@@ -102,7 +109,7 @@ def read(tree: Mapping[str, Any], at: _Path = ("schemainput",)) -> tuple[Effects
     if len(effects.listed()) > _MOST:
         problems.append(Problem(at, f"has more than {_MOST} effects"))
     elif root is not None and not problems:
-        cost = _cost(root, 1.0)
+        cost = sum(told.ns(LEAST_VALUES) for told in _costs(root, 1.0))
         if cost > _MOST_NS:
             words = f"its effects could cost {cost / 1e6:,.0f} ms for one body"
             cure = "bound how many values they can meet: maxItems of the array around them"
@@ -110,16 +117,22 @@ def read(tree: Mapping[str, Any], at: _Path = ("schemainput",)) -> tuple[Effects
     return effects, problems
 
 
-def _cost(node: _Node, meets: float) -> float:
-    """Return what effects can cost at most, in nanoseconds, where so many values can come."""
-    total = meets * sum(_EFFECT_NS + _PART_NS * parts_of(effect.value) for effect in node.own)
-    total += sum(_cost(member, meets) for member in node.members.values())
+def _costs(node: _Node, meets: float) -> Iterator[Cost]:
+    """Yield what effects can cost where so many values can come."""
+    yield Cost((), _NODE_NS, meets)
+    for effect in node.own:
+        yield Cost((), _EFFECT_NS + _PART_NS * parts_of(effect.value), meets)
+    for member in node.members.values():
+        yield from _costs(member, meets)
     if node.items is not None:
-        total += _cost(node.items, min(meets * node.many, MOST_VALUES))
+        yield from _costs(node.items, meets * node.many if meets and node.many else 0.0)
     for branch in [branch for choice in node.choices for branch in choice]:
-        total += meets * (_GUARD_NS + branch.guard_ns)
-        total += sum(_cost(way, meets) for way in (branch.then, branch.otherwise) if way)
-    return total
+        yield Cost((), _GUARD_NS, meets)
+        for told in branch.guard_costs:
+            yield replace(told, most=meets * told.most if meets and told.most else 0.0)
+        for way in (branch.then, branch.otherwise):
+            if way is not None:
+                yield from _costs(way, meets)
 
 
 def _hangs(node: _Node) -> bool:
@@ -201,8 +214,8 @@ def _node(tree: Any, at: _Path, problems: list[Problem], *, member: bool = False
                 own += _of_member(name, told, where, problems)
     if "items" in tree:
         node.items = _node(tree["items"], (*at, "items"), problems)
-    most = tree.get("maxItems", MOST_VALUES)
-    node.many = float(most) if isinstance(most, int) else MOST_VALUES
+    most = tree.get("maxItems")
+    node.many = float(most) if isinstance(most, int) else inf
     node.choices = list(_choices(tree, at, problems))
     own += _of_object(tree, at, problems)
     node.own = sorted(own, key=lambda effect: ORDER.index(effect.kind))
@@ -276,8 +289,7 @@ def _branch(
     *,
     first: bool = False,
 ) -> _Branch:
-    ns = sum(cost.ns for cost in costs_of(schema, ()))
-    return _Branch(Validator(schema), then, otherwise, first, ns)
+    return _Branch(Validator(schema), then, otherwise, first, tuple(costs_of(schema, ())))
 
 
 def _listed(value: Any) -> list[Any]:

@@ -11,6 +11,9 @@ from typing import Any, Final
 from schemas.text import as_text
 
 MAX_NAME: Final = 64
+# How deep arrays in arrays are asked through: each level may judge all below it once more.
+MAX_ASKED: Final = 3
+_WAYS: Final = 16
 
 # What judges one value by itself, and looks no deeper.
 _ALONE: Final = frozenset({
@@ -19,6 +22,14 @@ _ALONE: Final = frozenset({
     "maxProperties", "pattern", "format", "uniqueItems", "maxB64DLen", "minB64DLen", "error",
 })  # fmt: skip
 _MADE = Callable[[dict[str, Any]], Any]
+# What is not looked at where these do not hold: it costs more than they do.
+_GATES: Final[dict[str, tuple[str, ...]]] = {
+    "pattern": ("maxLength",),
+    "format": ("maxLength",),
+    "uniqueItems": ("maxItems",),
+    "items": ("maxItems",),
+    "additionalProperties": ("maxProperties",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,49 +62,63 @@ class Part:
         valid: bool = self._whole.is_valid(value)
         return valid
 
-    def violations(self, value: object, path: str = "$") -> Iterator[Violation]:
-        """Yield what is wrong with a value, one by one."""
+    def violations(self, value: object, path: str = "$", asked: int = 0) -> Iterator[Violation]:
+        """Yield what is wrong with a value, one by one.
+
+        `asked`: how many arrays, and members without a name, around it were asked through.
+        """
         yield from self._of_this(value, path)
         schema = self._schema
         if isinstance(value, dict):
-            yield from self._of_members(value, path)
-        elif isinstance(value, list) and "items" in schema:
-            items = self._part("items", schema["items"])
-            for index in self._wrong(self._alone("items"), value, 0):
-                yield from items.violations(value[index], f"{path}[{index}]")
+            yield from self._of_members(value, path, asked)
+        elif isinstance(value, list) and "items" in schema and self._gate("items", value):
+            yield from self._of_items(value, path, asked)
         for index, told in enumerate(schema.get("allOf", ())):
-            yield from self._part(("allOf", index), told).violations(value, path)
+            yield from self._part(("allOf", index), told).violations(value, path, asked)
         for keyword in ("anyOf", "not"):
             if keyword in schema and not self._alone(keyword).holds(value):
                 yield Violation(path, f"breaks {keyword}")
         if "if" in schema:
             way = "then" if self._part("if", schema["if"]).holds(value) else "else"
             if way in schema:
-                yield from self._part(way, schema[way]).violations(value, path)
+                yield from self._part(way, schema[way]).violations(value, path, asked)
 
-    def _wrong(self, listed: "Part", items: list[Any], first: int) -> Iterator[int]:
-        """Yield the numbers of the items that do not hold, by halves: most hold."""
-        if listed.holds(items):
+    def _of_items(self, value: list[Any], path: str, asked: int) -> Iterator[Violation]:
+        listed, part = self._alone("items"), self._part("items", self._schema["items"])
+        if asked == MAX_ASKED:
+            if not listed.holds(value):
+                yield Violation(path, "has a wrong item")
             return
-        if len(items) == 1:
-            yield first
-            return
-        middle = len(items) // 2
-        yield from self._wrong(listed, items[:middle], first)
-        yield from self._wrong(listed, items[middle:], first + middle)
 
-    def _of_members(self, value: dict[str, Any], path: str) -> Iterator[Violation]:
+        def holds(start: int, end: int) -> bool:
+            return listed.holds(value[start:end])
+
+        for index in _wrong(0, len(value), holds):
+            yield from part.violations(value[index], f"{path}[{index}]", asked + 1)
+
+    def _of_members(self, value: dict[str, Any], path: str, asked: int) -> Iterator[Violation]:
         declared = self._schema.get("properties", {})
-        others = self._schema.get("additionalProperties", True)
         for name, told in declared.items():
             if name in value:
                 part = self._part(("properties", name), told)
-                yield from part.violations(value[name], member_path(path, name))
-        if isinstance(others, dict):
-            part = self._part("additionalProperties", others)
-            for name, member in value.items():
-                if name not in declared and not part.holds(member):
-                    yield from part.violations(member, member_path(path, name))
+                yield from part.violations(value[name], member_path(path, name), asked)
+        others = self._schema.get("additionalProperties", True)
+        if not isinstance(others, dict) or not self._gate("additionalProperties", value):
+            return
+        named = self._part("named", {"additionalProperties": others})
+        part = self._part("additionalProperties", others)
+        rest = [(name, member) for name, member in value.items() if name not in declared]
+        if asked == MAX_ASKED:
+            if not named.holds(dict(rest)):
+                yield Violation(path, "has a wrong member")
+            return
+
+        def holds(start: int, end: int) -> bool:
+            return named.holds(dict(rest[start:end]))
+
+        for index in _wrong(0, len(rest), holds):
+            name, member = rest[index]
+            yield from part.violations(member, member_path(path, name), asked + 1)
 
     def _of_this(self, value: object, path: str) -> Iterator[Violation]:
         """Tell what is wrong with the value itself, by the keywords that look no deeper.
@@ -101,14 +126,20 @@ class Part:
         Each is asked for yes or no: to tell more, the library would write the whole value out.
         """
         for keyword, told in self._schema.items():
-            slow = keyword in ("pattern", "format")
-            if slow and not self._part("short", _short(self._schema)).holds(value):
-                continue  # a text that is too long is not looked at
+            if not self._gate(keyword, value):
+                continue
             if keyword in _OF_MEMBERS:
                 if isinstance(value, dict):
                     yield from _OF_MEMBERS[keyword](told, value, path, self._schema)
             elif keyword in _ALONE and not self._alone(keyword).holds(value):
                 yield Violation(path, _said(keyword, told))
+
+    def _gate(self, keyword: str, value: object) -> bool:
+        """Return whether a value is worth being looked at by a keyword."""
+        first = {k: self._schema[k] for k in _GATES.get(keyword, ()) if k in self._schema}
+        if keyword == "uniqueItems" and "type" in self._schema.get("items", {}):
+            first["items"] = {"type": self._schema["items"]["type"]}
+        return not first or self._part(("gate", keyword), first).holds(value)
 
     def _part(self, key: Any, schema: dict[str, Any]) -> "Part":
         part = self._parts.get(key)
@@ -120,8 +151,19 @@ class Part:
         return self._part(("alone", keyword), {keyword: self._schema[keyword]})
 
 
-def _short(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"maxLength": schema["maxLength"]} if "maxLength" in schema else {}
+def _wrong(start: int, end: int, holds: Callable[[int, int], bool]) -> Iterator[int]:
+    """Yield which of so many do not hold, asking for a sixteenth at a time: most hold.
+
+    One alone is not asked for: to go down and find nothing costs no more.
+    """
+    if end - start == 1:
+        yield start
+        return
+    step = max(1, -(-(end - start) // _WAYS))
+    for at in range(start, end, step):
+        to = min(at + step, end)
+        if not holds(at, to):
+            yield from _wrong(at, to, holds)
 
 
 def _required(

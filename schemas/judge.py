@@ -5,6 +5,7 @@ from typing import Any
 
 from schemas import effects
 from schemas.compile import compile_input
+from schemas.cost import check, costs_of, most_values
 from schemas.document import DocumentError, Path
 from schemas.explain import Violation
 from schemas.validate import Validator
@@ -14,16 +15,21 @@ class Judge:
     """The judge of one schemainput. Raises DocumentError with all that is wrong with it.
 
     `at` is where it stands, for messages. `schema` is what it compiles to: JSON Schema 2020-12, for
-    who has to read it.
+    who has to read it. `max_values` is how many values a body may have to be judged in 100 ms.
     """
 
     def __init__(self, tree: Mapping[str, Any], at: Path = ("schemainput",)) -> None:
         self.schema = compile_input(tree, at)
+        costs = costs_of(self.schema, at)
+        problems = check(costs)
+        if problems:
+            raise DocumentError(problems)
         self._validator = Validator(self.schema, at)
         changes, problems = effects.read(tree, at)
         if problems:
             raise DocumentError(problems)
         self._effects = changes or None
+        self.max_values = min(most_values(costs), changes.most_values())
 
     def check(self, body: dict[str, Any]) -> tuple[Violation, ...]:
         """Return the first 20 violations of a body, which stays as it is."""

@@ -1,11 +1,13 @@
 """A compiled schema at work: a body in, the violations out. Pure and linear in the body."""
 
+from collections.abc import Iterator
 from itertools import islice
+from math import ceil, floor
 from typing import Any, Final
 
 import jsonschema_rs
 
-from schemas import keywords
+from schemas import cost, keywords
 from schemas.document import DocumentError, Path, Problem
 from schemas.explain import Part, Violation
 
@@ -16,6 +18,7 @@ _CALLS: Final[dict[str, Any]] = {
     "minB64DLen": keywords.MinBase64,
     "uniqueItems": keywords.UniqueItems,
     "multipleOf": keywords.MultipleOf,
+    "among": keywords.Among,
     "error": keywords.Error,
 }
 _PARTS: Final = frozenset({
@@ -74,22 +77,29 @@ def _compiled(schema: dict[str, Any], more: dict[str, Any], at: Path) -> Any:
         raise DocumentError([Problem((*at, *where), said)]) from error
 
 
-def _guarded(schema: Any) -> Any:
+def _guarded(schema: Any, many: bool = False) -> Any:
     """Return a schema in which a text that is too long is not looked at by a pattern, or a format.
 
-    The library asks each keyword, whatever another has found.
+    The library asks each keyword, whatever another has found. `many`: it is asked of many values;
+    then numbers are looked up, as one by one it compares them slowly.
     """
     if not isinstance(schema, dict):
         return schema
     told = dict(schema)
     if "properties" in told:
-        told["properties"] = {name: _guarded(v) for name, v in told["properties"].items()}
-    for name in ("items", "additionalProperties", "not", "if", "then", "else"):
+        told["properties"] = {name: _guarded(v, many) for name, v in told["properties"].items()}
+    for name in ("items", "additionalProperties"):
         if name in told:
-            told[name] = _guarded(told[name])
+            told[name] = _guarded(told[name], many=True)
+    for name in ("not", "if", "then", "else"):
+        if name in told:
+            told[name] = _guarded(told[name], many)
     for name in ("allOf", "anyOf"):
         if name in told:
-            told[name] = [_guarded(part) for part in told[name]]
+            told[name] = [_guarded(part, many) for part in told[name]]
+    faster = list(_faster(told)) if many else []
+    if faster:
+        told["allOf"] = [*told.get("allOf", []), *faster]
     slow = {key: told.pop(key) for key in ("pattern", "format") if key in told}
     if slow and "maxLength" in told:
         guard = {"if": {"maxLength": told["maxLength"]}, "then": slow}
@@ -97,6 +107,29 @@ def _guarded(schema: Any) -> Any:
     else:
         told |= slow
     return told
+
+
+def _faster(told: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what stands for the keywords that compare fractions; they are taken out."""
+    if cost.has_numbers(told.get("enum")):
+        yield _found_fast(told.pop("enum"))
+    for keyword in cost.BOUNDS & told.keys():
+        value = told[keyword]
+        if isinstance(value, float) and value.is_integer():
+            told[keyword] = int(value)
+        elif isinstance(value, float):
+            least = keyword in ("minimum", "exclusiveMinimum")
+            whole = {"minimum": ceil(value)} if least else {"maximum": floor(value)}
+            yield {"if": {"type": "integer"}, "then": whole, "else": {keyword: told.pop(keyword)}}
+
+
+def _found_fast(values: list[Any]) -> dict[str, Any]:
+    """Return what holds of those values, numbers among them: each of a few is a range of one."""
+    numbers = [told for told in values if cost.has_numbers(told)]
+    if not cost.are_ranges(numbers):
+        return {"among": values}
+    ways = [{"type": "number", "minimum": told, "maximum": told} for told in numbers]
+    return {"anyOf": [*ways, {"enum": [told for told in values if not cost.has_numbers(told)]}]}
 
 
 def _exactly(schema: dict[str, Any]) -> Any:

@@ -14,6 +14,7 @@ from gateway.contracts import Catalog, build
 from gateway.once import Attempt, Body, Steps, Turn, serve_once
 from gateway.parts import Parts
 from gateway.record import Record
+from schemas.document import canonical
 from schemas.errors import CLIENT_GONE, FULL, LOST, NO_INSTANCE, UNREACHABLE, AseError
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 from tests.harness import body
@@ -57,14 +58,14 @@ class Over:
 class World:
     """All that a path is handed."""
 
-    def __init__(self, *places: Place) -> None:
+    def __init__(self, *places: Place, schema: bytes = declare.schema(Probe)) -> None:
         self.places = list(places)
         self.now = 0.0
         self.full = False
         self.keys: list[str] = []
         self.retries = 99
         self.faults: list[str] = []
-        contract = build(declare.schema(Probe), "file", {}, 5.0)
+        contract = build(schema, "file", {}, 5.0)
         self.parts = Parts(
             GatewayOptions(), Catalog([contract], {}, 5.0), self, 1.0, None,  # type: ignore[arg-type]
             clock=lambda: self.now, new_id=lambda: "i" * 32,
@@ -136,6 +137,26 @@ def test_some_are_refused_by_their_head(
     service: str, headers: dict[bytes, bytes], status: int
 ) -> None:
     assert end(World().steps(service, headers), None).status == status
+
+
+def test_a_schema_whose_values_are_dear_takes_fewer_of_them() -> None:
+    document = json.loads(declare.schema(Probe))
+    numbers = {"type": "array", "items": {"type": "number", "multipleOf": 0.5}}
+    document["schemainput"]["properties"]["numbers"] = numbers
+    world = World(Place("a:1"), schema=canonical(document))
+    most = world.parts.catalog.find("probe").judge.max_values  # type: ignore[union-attr]
+    assert most < world.parts.options.max_nodes
+    for many, status in ((most // 2, 200), (most, 400)):
+        steps = world.steps()
+        next(steps)
+        sent = json.dumps(body() | {"numbers": [1.5] * many}).encode()
+        if status == 200:
+            steps.send(sent)
+            assert end(steps, Over()).status == 200
+        else:
+            answer = end(steps, sent)
+            assert answer.status == 400
+            assert f"request body: more than {most} values" in answer.body.decode()
 
 
 def test_a_full_instance_is_left_for_one_other() -> None:

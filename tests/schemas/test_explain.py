@@ -43,6 +43,37 @@ def told(tree: dict[str, Any], value: Any) -> list[str]:
         ({"dependencies": {"a": ["b"]}}, {"a": 1}, ["$.b: is required"]),
         ({"type": "array", "uniqueItems": True}, [1, 1.0], ["$: breaks uniqueItems"]),
         ({"multipleOf": 3}, 4, ["$: breaks multipleOf 3"]),
+        (
+            {"items": {"items": {"items": {"items": {"type": "integer"}}}}},
+            [[[[1], [1, "x"]], [[1], [1]]], [[[]], [[]]]],
+            ["$[0][0][1]: has a wrong item"],
+        ),
+        (
+            {"items": {"items": {"items": {"items": {"type": "integer"}}}}},
+            [[[[1, "x"]]]],
+            ["$[0][0][0]: has a wrong item"],
+        ),
+        (
+            {"items": {"items": {"items": {"additionalProperties": {"type": "integer"}}}}},
+            [[[{"a": "x"}]]],
+            ["$[0][0][0]: has a wrong member"],
+        ),
+        (
+            {"items": {"items": {"items": {"properties": {"a": {"type": "integer"}}}}}},
+            [[[{"a": "x"}]]],
+            ["$[0][0][0].a: must be of type integer"],
+        ),
+        (TEXTS | {"maxItems": 2}, ["long", "long", "long"], ["$: breaks maxItems 2"]),
+        (
+            {"additionalProperties": {"type": "integer"}, "maxProperties": 1},
+            {"a": "x", "b": "x"},
+            ["$: breaks maxProperties 1"],
+        ),
+        (
+            {"items": {"type": "string"}, "uniqueItems": True},
+            [1, 1],
+            ["$[0]: must be of type string", "$[1]: must be of type string"],
+        ),
     ],
     ids=str,
 )

@@ -73,20 +73,25 @@ def test_what_is_tried_and_what_is_left_out() -> None:
 KINDS = ["string", "integer", "number", "bool", "object", "array", "string|integer"]
 NAMES = st.sampled_from("abc")
 SCALARS = (
-    st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(["", "a", "ab", "3", "x"])
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 9)
+    | st.sampled_from(["", "a", "ab", "3", "x", 1.5, 2.0, -0.5, 2**53 + 1, 1e60])
 )
 VALUES = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
     max_leaves=6,
 )
+BOUNDS = st.integers(-5, 5) | st.sampled_from([1.5, 2.0, -0.5, 2**53 + 1])
 LEAF = st.fixed_dictionaries(
     {},
     optional={
         "type": st.sampled_from(KINDS),
         "enum": st.lists(SCALARS.filter(lambda v: v is not None), min_size=1, max_size=3),
         "const": SCALARS.filter(lambda v: v is not None),
-        "minimum": st.integers(-5, 5), "maximum": st.integers(-5, 5),
+        "minimum": BOUNDS, "maximum": BOUNDS,
+        "exclusiveMinimum": BOUNDS, "exclusiveMaximum": BOUNDS,
         "minLength": st.integers(0, 2), "maxLength": st.integers(0, 2),
         "maxItems": st.integers(0, 2), "uniqueItems": st.booleans(),
         "multipleOf": st.integers(1, 3), "pattern": st.sampled_from(["^a", "b$", "[0-9]"]),

@@ -1,0 +1,194 @@
+"""The worst body: what judging one can cost, whatever the schema that loads and the body it takes.
+
+Rows found by hand, and a search by hypothesis that is told the milliseconds of each body it made.
+Every body has as many values as the gateway lets it have under its schema.
+"""
+
+import time
+from contextlib import suppress
+from typing import Any, Final
+
+import hypothesis
+from hypothesis import strategies as st
+
+from schemas.document import DocumentError
+from schemas.judge import Judge
+
+MAX_VALUES: Final = 100_000  # the default of `gateway.max_nodes`
+_TURNS: Final = 5
+
+_FLAT: Final[list[tuple[dict[str, Any], Any, Any]]] = [
+    # A keyword, what it is asked of again and again, and what it refuses at last.
+    ({"type": "string", "maxLength": 9}, "é", "é" * 9),
+    ({"multipleOf": 0.01}, 12.34, "x"),
+    ({"multipleOf": 1e-300}, 1e300, 1),
+    ({"not": {"maxB64DLen": 2}}, "xxxx", ""),
+    ({"anyOf": [{"multipleOf": 2}, {"type": "number"}]}, 3, "x"),
+    ({"enum": [1, 2, 3, "a"]}, "a", "b"),
+    ({"enum": [1.5, 2.5]}, 2.5, 3),
+    ({"enum": [[1], [2]]}, [2], [3]),
+    ({"anyOf": [{"enum": [2**60, "a"]}, {"type": "number"}]}, 2**61, "b"),
+    ({"anyOf": [{"const": 1.5}, {"type": "number"}]}, 2.0**60 + 1024, "b"),
+    ({"anyOf": [{"enum": [f"v{n}"]} for n in range(20)]}, "v19", "b"),
+    ({"anyOf": [{"properties": {"a": {"const": n}}} for n in range(9)]}, {"a": 8}, {"a": 9}),
+    ({"minimum": 0.1, "maximum": 1e90}, 2**62, 0),
+    ({"minimum": 0.1, "maximum": 1e90}, 0.2, 0),
+    ({"minimum": -(2**70)}, 2.5, -1e90),
+    ({"not": {"type": "string"}}, 1, "x"),
+    ({"if": {"maxLength": 4}, "then": {"maxLength": 3}}, "éé", 9),
+    ({"type": "string", "pattern": "^[a-z]{1,8}$"}, "abcdefgh", "9"),
+    ({"format": "date"}, "2024-01-01", "x"),
+    ({"format": "idn-email"}, "é@b.example.com", "x"),
+    ({"properties": {"a": {"type": "integer"}}, "required": ["a"]}, {"a": 1}, {}),
+    ({"additionalProperties": {"type": "string", "maxLength": 9}}, {"a": "é"}, {"a": 1}),
+    ({"uniqueItems": True}, [1, 2], [1, 1]),
+]
+
+_WHOLE: Final[list[tuple[dict[str, Any], Any]]] = [
+    ({"uniqueItems": True}, [(2**61 - 1) * n for n in range(1, 1000)] * 2),
+    ({"uniqueItems": True}, [{"a": n} for n in range(15_000)]),
+    ({"uniqueItems": True}, [[[[[[[[[n]]]]]]]] for n in range(3_000)]),
+    ({"type": "string", "pattern": "^[a-z]+$"}, "a" * 1_048_576),
+    ({"type": "string", "pattern": "^[a-z]+$"}, "a" * 16_000_000),
+    ({"type": "string", "pattern": "^(a|b)*a(a|b){5}c"}, "ab" * 17_000),
+    ({"type": "string", "pattern": "(a|b)*a(a|b){30}c", "maxLength": 20_000}, "ab" * 10_000),
+    ({"type": "string", "pattern": "^[ab]*a[ab]{400}c$", "maxLength": 64}, "ab" * 8_000_000),
+    ({"type": "string", "pattern": r"\w\b\w"}, "é" * 19_000),
+    ({"format": "email"}, "a." * 32_000),
+    ({"format": "idn-hostname"}, "é" * 8_000_000),
+    ({"properties": {"a": {}}}, {f"m{n}": n for n in range(99_999)}),
+    ({"properties": {f"m{n}": {} for n in range(20)}}, {"u": [{"a": ""}] * 49_000}),
+    ({"allOf": [{"type": "integer", "enum": [n]} for n in range(10)]}, "a" * 16_000_000),
+]
+
+
+def rows(depths: tuple[int, ...] = (1, 2, 3, 5)) -> list[tuple[dict[str, Any], Any]]:
+    """Return schemas and their bodies, found by hand; what can stand in an array that deep."""
+    made = list(_WHOLE)
+    for tree, good, bad in _FLAT:
+        for deep in depths:
+            with suppress(DocumentError):  # what does not load costs nothing
+                made.append(_filled(tree, good, bad, deep))
+    return made
+
+
+def _filled(
+    tree: dict[str, Any], good: Any, bad: Any, deep: int, named: bool = False
+) -> tuple[dict[str, Any], Any]:
+    """Return an array of what fits, in arrays beside an empty one, and all the schema bears."""
+    for _ in range(deep):
+        tree = {"additionalProperties": tree} if named else {"items": tree}
+    most = min(MAX_VALUES, Judge(tree).max_values) - 2 * deep - _size(bad)
+    many = most // _size(good)
+    if named:
+        body: Any = {f"k{n}": good for n in range(many)} | {"bad": bad}
+    else:
+        body = [good] * many + [bad]
+    for _ in range(deep - 1):
+        body = {"a": body, "b": {}} if named else [body, []]
+    return tree, body
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return 1 + sum(map(_size, value)) if isinstance(value, list) else 1
+
+
+def cost_ms(tree: dict[str, Any], body: Any) -> float:
+    """Return the processor time of judging a body, in ms: the least of five turns."""
+    judge = Judge(tree)
+    judge.check(body)
+    spent = []
+    for _ in range(_TURNS):
+        began = time.process_time()
+        judge.check(body)
+        spent.append(time.process_time() - began)
+    return min(spent) * 1e3
+
+
+_NUMBERS = st.sampled_from([0, 1, 2, 3, -1, 0.5, 1.5, 0.1, 2**31, 2**53 + 1, 2**62, 1e90])
+_TEXTS = st.sampled_from(["", "a", "é", "ab", "éé", "v1", "2024-01-01", "a@b.example", "Zm9v"])
+_VALUES = st.recursive(
+    _NUMBERS | _TEXTS | st.none() | st.booleans(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["a", "b", "c"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+_LEAVES = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(["string", "integer", "number", "object", "array"]),
+        "enum": st.lists(_NUMBERS | _TEXTS, min_size=1, max_size=12),
+        "minimum": _NUMBERS, "exclusiveMaximum": _NUMBERS,
+        "minLength": st.integers(0, 3), "maxLength": st.integers(1, 9),
+        "minB64DLen": st.integers(0, 3), "maxB64DLen": st.integers(1, 9),
+        "multipleOf": _NUMBERS.filter(lambda told: told > 0),
+        "uniqueItems": st.just(True), "minProperties": st.integers(0, 2),
+        "pattern": st.sampled_from(["^a", "b$", "[0-9]", "^[a-z]{1,20}$", r"\bé"]),
+        "format": st.sampled_from(["date", "email", "uuid", "ipv6", "uri", "hostname"]),
+        "required": st.just(["a"]), "properties": st.just({"a": {}}),
+    },
+)  # fmt: skip
+
+
+def _parts(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    many = st.lists(inner, min_size=1, max_size=6)
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "anyOf": many, "allOf": many, "not": inner, "if": inner, "then": inner,
+            "else": inner, "items": inner, "additionalProperties": inner,
+            "properties": st.dictionaries(st.sampled_from(["a", "b"]), inner, max_size=2),
+        },
+    )  # fmt: skip
+
+
+_TREES = st.recursive(_LEAVES, _parts, max_leaves=8)
+
+
+def search(examples: int) -> tuple[float, dict[str, Any], Any]:
+    """Return the dearest that hypothesis finds: milliseconds, the schema, how its body is made."""
+    worst: tuple[float, dict[str, Any], Any] = (0.0, {}, None)
+
+    @hypothesis.settings(
+        max_examples=examples, deadline=None, database=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )  # fmt: skip
+    @hypothesis.given(_TREES, _VALUES, _VALUES, st.sampled_from([1, 1, 2, 3, 4]), st.booleans())
+    def attack(tree: dict[str, Any], good: Any, bad: Any, deep: int, named: bool) -> None:
+        nonlocal worst
+        try:
+            tree, body = _filled(tree, good, bad, deep, named)
+        except DocumentError:
+            return
+        ms = cost_ms(tree, body)
+        hypothesis.target(ms)
+        if ms > worst[0]:
+            worst = (ms, tree, {"again and again": good, "at last": bad, "body": body})
+
+    attack()
+    # What chance made dear once is not: it is judged again.
+    ms, tree, how = worst
+    return min(ms, cost_ms(tree, how.pop("body"))), tree, how
+
+
+def run(examples: int) -> dict[str, Any]:
+    """Return the cost of every row by hand, and of the dearest of so many that were searched."""
+    costs = [(tree, _size(body), round(cost_ms(tree, body), 1)) for tree, body in rows()]
+    told = [{"schema": tree, "values": size, "cpu_ms": ms} for tree, size, ms in costs]
+    found, schema, body = search(examples)
+    searched = {"schema": schema, "body": body, "cpu_ms": round(found, 1), "examples": examples}
+    worst = max(found, *(ms for _, _, ms in costs))
+    return {"worst_ms": round(worst, 1), "by_hand": told, "searched": searched}
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the dearest rows, for eyes."""
+    rows = sorted(result["by_hand"], key=lambda row: -row["cpu_ms"])[:12]
+    lines = [f"{row['cpu_ms']:7.1f} ms {row['values']:>7,} {row['schema']}"[:110] for row in rows]
+    found = result["searched"]
+    last = f"{found['cpu_ms']:7.1f} ms searched {found['examples']:,}: {found['schema']}"[:110]
+    return "\n".join(["cpu of one body, values, schema", *lines, last])
