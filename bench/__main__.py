@@ -1,4 +1,4 @@
-"""`python -m bench gateway|latency|idle|workers|calls|layers|worst|lb`: run one of the benches."""
+"""`python -m bench gateway|latency|idle|workers|calls|layers|worst|reload|lb`: run a bench."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import calls, gateway, idle, latency, layers, workers, worst
+from bench import calls, gateway, idle, latency, layers, reload, workers, worst
 from bench.arms import ARMS
 from bench.lb import charts, faults, micro, real, sim
 from bench.machine import describe
@@ -27,6 +27,7 @@ def main() -> int:
     _idle(commands.add_parser("idle", help="memory of idle connections"))
     _workers(commands.add_parser("workers", help="what a request costs with two workers"))
     _calls(commands.add_parser("calls", help="calls per second of our gRPC client and grpc.aio"))
+    _reload(commands.add_parser("reload", help="requests lost while schemas change under load"))
     _worst(commands.add_parser("worst", help="the dearest body that a schema lets in"))
     _lb(commands.add_parser("lb", help="load balancing: the simulator, real processes, a pick"))
     told = parser.parse_args()
@@ -105,6 +106,13 @@ def _calls(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns of each arm (3)")
     parser.add_argument("--seconds", type=int, default=4, help="length of a turn (4)")
     _common(parser, lambda told: calls.run(told.rounds, told.seconds), calls.table)
+
+
+def _reload(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rate", type=int, default=2000, help="requests a second (2000)")
+    parser.add_argument("--rounds", type=int, default=5, help="turns, still and changing (5)")
+    parser.add_argument("--seconds", type=int, default=4, help="length of a turn (4)")
+    _common(parser, lambda told: reload.run(told.rate, told.rounds, told.seconds), reload.table)
 
 
 def _worst(parser: argparse.ArgumentParser) -> None:

@@ -254,6 +254,11 @@ def said(log: Path, message: str) -> dict[str, str]:
     raise RuntimeError(f"the gateway never said {message!r}:\n{log.read_text()}")
 
 
+def count(log: Path, message: str) -> int:
+    """Return how often a log has that message."""
+    return sum(line["message"] == message for line in _lines(log))
+
+
 def _lines(log: Path) -> Iterator[dict[str, str]]:
     for text in log.read_text(encoding="utf-8").splitlines():
         with contextlib.suppress(ValueError):

@@ -62,7 +62,7 @@ async def _rounds(
 ) -> dict[str, list[tuple[float, float]]]:
     """Return (p50, p99) in milliseconds of each round of each arm and of the direct call."""
     ways: dict[str, Callable[[], Awaitable[Send]]] = {"direct": lambda: _direct(addr)}
-    ways |= {arm.name: _over_http(arm) for arm in arms}
+    ways |= {arm.name: over_http(arm) for arm in arms}
     told: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for turn in range(rounds + 1):  # the first is to warm up
         for name, way in ways.items():
@@ -73,13 +73,14 @@ async def _rounds(
     return told
 
 
-async def _turn(send: Send, rate: int, seconds: int) -> tuple[float, float]:
+async def open_loop(send: Send, rate: int, seconds: int) -> list[float]:
+    """Return how long each of so many requests a second took, in ms, from when it was due."""
     times: list[float] = []
     began = time.perf_counter() + 0.05
 
     async def one(meant: float) -> None:
         await send()
-        times.append(time.perf_counter() - meant)
+        times.append((time.perf_counter() - meant) * 1000)
 
     tasks = []
     for number in range(rate * seconds):
@@ -87,8 +88,12 @@ async def _turn(send: Send, rate: int, seconds: int) -> tuple[float, float]:
         await asyncio.sleep(max(0.0, meant - time.perf_counter()))
         tasks.append(asyncio.ensure_future(one(meant)))
     await asyncio.gather(*tasks)
-    times.sort()
-    return times[len(times) // 2] * 1000, times[len(times) * 99 // 100] * 1000
+    return times
+
+
+async def _turn(send: Send, rate: int, seconds: int) -> tuple[float, float]:
+    times = sorted(await open_loop(send, rate, seconds))
+    return times[len(times) // 2], times[len(times) * 99 // 100]
 
 
 async def _direct(addr: str) -> Send:
@@ -101,7 +106,8 @@ async def _direct(addr: str) -> Send:
     return send
 
 
-def _over_http(arm: Arm) -> Callable[[], Awaitable[Send]]:
+def over_http(arm: Arm) -> Callable[[], Awaitable[Send]]:
+    """Return what connects to an arm, and then what sends one request and reads its answer."""
     where = urlsplit(arm.url)
     head = f"POST {arm.ask.path} HTTP/1.1\r\nHost: {where.netloc}\r\n"
     head += f"Content-Type: {arm.ask.kind}\r\nContent-Length: {len(arm.ask.body)}\r\n\r\n"
