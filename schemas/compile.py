@@ -7,7 +7,7 @@ not in the tables below is an error that names it, never ignored; `docs/schemas.
 """
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jsonschema_rs
@@ -127,9 +127,13 @@ def _unknown(keyword: str, at: _Path) -> Problem:
         return Problem((*at, keyword), f"keyword {keyword!r} is not supported: write it out here")
     if keyword in ("case", "defaults"):
         return Problem((*at, keyword), f"keyword {keyword!r} needs a `switch` beside it")
-    near = difflib.get_close_matches(keyword, _COMPILERS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else ""
-    return Problem((*at, keyword), f"keyword {keyword!r} is not supported", hint)
+    words = f"keyword {keyword!r} is not supported"
+    return Problem((*at, keyword), words, _near(keyword, _COMPILERS))
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def _undeclared(tree: Mapping[str, Any], at: _Path) -> Iterator[Problem]:
@@ -148,7 +152,9 @@ def _type(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
     told = value.split("|") if isinstance(value, str) else value
     names = [{"bool": "boolean"}.get(name, name) for name in told] if _is_names(told) else []
     if not names or not _TYPES.issuperset(names):
-        problems.append(Problem(at, f"must be one of {', '.join(sorted(_TYPES))}"))
+        wrong = next((name for name in names if name not in _TYPES), "")
+        words = f"must be one of {', '.join(sorted(_TYPES))}"
+        problems.append(Problem(at, words, _near(wrong, _TYPES)))
     return {"type": sorted({*names, "null"})}
 
 
@@ -224,8 +230,7 @@ def _format(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
     if isinstance(value, str) and value in _HINTS:
         return {"format": value, **_HINTS[value]}
     known = sorted({*_FORMATS, *_HINTS})
-    near = difflib.get_close_matches(str(value), known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    hint = _near(str(value), known) or f"known: {', '.join(known)}"
     problems.append(Problem(at, f"format {str(value)[:64]!r} is not known", hint))
     return {}
 

@@ -34,5 +34,6 @@ def run(told: argparse.Namespace) -> int:
     else:
         for change in changes:
             print(change)
-        print(f"{len(changes)} changes, {breaking} of them breaking" if changes else "no change")
+        many = "1 change" if len(changes) == 1 else f"{len(changes)} changes"
+        print(f"{many}, {breaking} breaking" if changes else "no change")
     return EXIT_DIFFERS if breaking and told.exit_code else 0

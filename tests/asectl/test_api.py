@@ -86,7 +86,7 @@ def test_diff_tells_what_breaks(made: Path) -> None:
     (made / "v2.yml").write_text(SEED.read_text().replace("minimum: 50", "minimum: 60"))
     said = asectl(made, "diff", "image-detect", "v2.yml")
     assert "speed.minimum: 50 became 60" in said
-    assert said.endswith("1 changes, 1 of them breaking\n")
+    assert said.endswith("1 change, 1 breaking\n")
     asectl(made, "diff", "image-detect", "v2.yml", "--exit-code", code=6)
     asectl(made, "diff", "image-detect", "ai_api.yml", "--exit-code")
     assert json.loads(asectl(made, "diff", "image-detect", "v2.yml", "--json"))["breaking"] == 1

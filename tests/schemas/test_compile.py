@@ -91,6 +91,10 @@ def test_a_value_is_accepted_or_not(tree: dict[str, Any], value: Any, accepted: 
         ({"format": []}, "format '[]' is not known"),
         ({"maxLength": 10**400}, "schemainput.maxLength: must be a whole number >= 0"),
         ({"multipleOf": 10**400}, "schemainput.multipleOf: must be a number > 0"),
+        (
+            {"type": "strng"},
+            "number, object, string; did you mean 'string'?",
+        ),
         ({"case": {}}, "keyword 'case' needs a `switch` beside it"),
         ({"enum": [*range(10_000)]}, "schemainput: has more than 10000 values"),
     ],
