@@ -21,7 +21,7 @@ from lb.trust import Rules
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
-    options.add_config(parser, ("gateway", "lb"), without=("lb.admin_port",))
+    options.add_config(parser, ("gateway", "session", "lb"), without=("lb.admin_port",))
     parser.add_argument("--workers", dest="gateway.workers", help="short for --gateway-workers")
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
     # A worker's inherited sockets: PUBLIC,ADMIN.

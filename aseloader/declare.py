@@ -35,6 +35,7 @@ def declaration(wrapper: type[Wrapper]) -> declare.Declaration:
         description=inspect.cleandoc(wrapper.__doc__ or "").partition("\n\n")[0],
         deadline=wrapper.deadline,
         idempotent=wrapper.idempotent,
+        streams=wrapper.session is not Wrapper.session,
         params=tuple(
             declare.Param(name, told.rules(), told.required)
             for name, told in members(wrapper, Parameter).items()
@@ -68,8 +69,9 @@ def _check(wrapper: type[Wrapper]) -> None:
         raise DeclarationError(f"{where}: `queue` must be 0 or more requests that may wait")
     if not members(wrapper, Output):
         raise DeclarationError(f"{where}: declare at least one Output")
-    if wrapper.once is Wrapper.once:
-        raise DeclarationError(f"{where}: write `once(self, params, inputs, context)`")
+    if wrapper.once is Wrapper.once and wrapper.session is Wrapper.session:
+        words = "write `once(self, params, inputs, context)` or `session(self, params, inputs)`"
+        raise DeclarationError(f"{where}: {words}")
     for name in (*members(wrapper, Parameter), *members(wrapper, Input), *members(wrapper, Output)):
         if name in vars(Wrapper):
             raise DeclarationError(f"{where}.{name}: this name is the Wrapper's own; take another")

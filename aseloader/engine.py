@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import json
 import logging
 import threading
 import time
@@ -10,19 +9,16 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aseloader.declare import members
-from aseloader.fields import Input, Output, Parameter
+from aseloader.codec import Codec, failed
 from aseloader.wrapper import Context, Data, Outputs, Refused, Wrapper
 from lb.meter import Meter
 from schemas.errors import BAD_MODE, BAD_OUTPUT, FULL, RAISED, REFUSED, TIMEOUT, AseError
-from schemas.service import DataType
-from schemas.text import as_text
-from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
+from schemas.wire import LoaderInput, LoaderOutput
 
 _logger = logging.getLogger("ase.loader")
 
 # Answers that say nothing against this loader: good ones, refused input, nobody waiting any more.
-_NO_FAILURE = (0, REFUSED.code, TIMEOUT.code)
+NO_FAILURE = (0, REFUSED.code, TIMEOUT.code)
 
 
 class Engine:
@@ -35,12 +31,14 @@ class Engine:
     def __init__(self, wrapper: Wrapper, meter: Meter) -> None:
         self._wrapper = wrapper
         self._meter = meter
-        self._params: dict[str, Parameter] = members(type(wrapper), Parameter)
-        self._inputs: dict[str, Input] = members(type(wrapper), Input)
-        self._outputs: dict[str, Output] = members(type(wrapper), Output)
+        self._codec = Codec(type(wrapper))
         self._is_async = inspect.iscoroutinefunction(wrapper.once)
         self._threads = ThreadPoolExecutor(meter.best, thread_name_prefix="once")
         self._turns = asyncio.Semaphore(meter.best)
+
+    async def answer(self, frame: LoaderInput, context: Context) -> LoaderOutput:
+        """Return the answer to a frame when its turn has come, the caller holding a licence."""
+        return await self._worked(frame, context, _Turn())
 
     async def once(
         self, frame: LoaderInput, *, gateway: str, seconds: float | None
@@ -73,13 +71,13 @@ class Engine:
 
     def _free(self, done: "asyncio.Future[LoaderOutput]", gateway: str, turn: "_Turn") -> None:
         code = _code(done)
-        self._meter.free(gateway, turn.ms, good=code == 0, failed=code not in _NO_FAILURE)
+        self._meter.free(gateway, turn.ms, good=code == 0, failed=code not in NO_FAILURE)
 
     async def _worked(self, frame: LoaderInput, context: Context, turn: "_Turn") -> LoaderOutput:
         """Answer a frame when its turn has come; `turn` tells how long the work took."""
         async with self._turns:
             if context.cancelled:  # nobody waits for it any more
-                return _failed(frame, TIMEOUT.code, "it waited until its deadline")
+                return failed(frame.serviceId, TIMEOUT.code, "it waited until its deadline")
             began = time.monotonic()
             try:
                 return await self._answered(frame, context)
@@ -88,21 +86,17 @@ class Engine:
 
     async def _answered(self, frame: LoaderInput, context: Context) -> LoaderOutput:
         try:
-            if frame.state != LoaderInput.ONCE:
-                raise AseError(BAD_MODE, "this loader serves single requests, not sessions")
+            if type(self._wrapper).once is Wrapper.once:
+                raise AseError(BAD_MODE, BAD_MODE.words)
             params, inputs = self._read(frame)
             outputs = await self._run(params, inputs, context)
-            payloads = self._written(outputs, frame)
+            expected = {told.name: told for told in frame.expect}
+            payloads = self._codec.payloads(outputs, expected, 0, LoaderOutput.ONCE)
             return LoaderOutput(serviceId=frame.serviceId, status=LoaderOutput.ONCE, pl=payloads)
         except asyncio.CancelledError:
             raise
-        except Refused as error:
-            return _failed(frame, REFUSED.code, _said(error) or REFUSED.words)
-        except AseError as error:
-            return _failed(frame, error.fault.code, str(error))
-        except BaseException as error:
-            _logger.exception("wrapper raised", extra={"sid": context.sid})
-            return _failed(frame, RAISED.code, f"wrapper raised {type(error).__name__}")
+        except BaseException as error:  # noqa: BLE001
+            return failure(error, frame.serviceId, context.sid)
 
     async def _run(
         self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
@@ -142,42 +136,19 @@ class Engine:
             return None, error
 
     def _read(self, frame: LoaderInput) -> tuple[dict[str, Any], dict[str, Data]]:
-        """Return the parameters and inputs; AseError 10107 names the one that is wrong."""
-        params: dict[str, Any] = {}
-        for name, told in self._params.items():
-            text = frame.params.get(name)
-            absent = text is None or (not text and not told.may_be_empty)
-            if absent and told.required:
-                raise AseError(REFUSED, f"parameter {name!r} is missing")
-            try:
-                params[name] = told.default if absent else told.read(text or "")
-            except ValueError:
-                raise AseError(REFUSED, f"parameter {name!r} cannot be read") from None
-        inputs: dict[str, Data] = {}
-        for payload in frame.pl:
-            name = payload.meta.name
-            declared = self._inputs.get(name)
-            if declared is None or payload.meta.dataType != declared.kind:
-                raise AseError(REFUSED, f"input {name!r} is not declared")
-            inputs[name] = Data(payload.data, dict(payload.meta.attribute))
-        for name, needed in self._inputs.items():
-            if needed.required and name not in inputs:
-                raise AseError(REFUSED, f"input {name!r} is missing")
+        params, inputs = self._codec.params(frame), self._codec.inputs(frame)
+        self._codec.check(inputs)
         return params, inputs
 
-    def _written(self, outputs: Outputs, frame: LoaderInput) -> list[Payload]:
-        """Return the payloads; AseError 10106 for one that was not declared or not expected."""
-        expected = {told.name: told for told in frame.expect}
-        payloads = []
-        for name, value in outputs.items():
-            declared, told = self._outputs.get(name), expected.get(name)
-            if declared is None or told is None or told.dataType != declared.kind:
-                raise AseError(BAD_OUTPUT, f"output {name!r} is not declared, or not of its type")
-            data, attributes = _encoded(name, value, declared)
-            attributes = {**told.attribute, **attributes, "seq": "0", "status": "3"}
-            meta = MetaDesc(name=name, dataType=int(declared.kind), attribute=attributes)
-            payloads.append(Payload(meta=meta, data=data))
-        return payloads
+
+def failure(error: BaseException, service: str, sid: str) -> LoaderOutput:
+    """Return the answer that tells what a wrapper raised; what it did not mean to is logged."""
+    if isinstance(error, Refused):
+        return failed(service, REFUSED.code, _said(error) or REFUSED.words)
+    if isinstance(error, AseError):
+        return failed(service, error.fault.code, str(error))
+    _logger.error("wrapper raised", extra={"sid": sid}, exc_info=error)
+    return failed(service, RAISED.code, f"wrapper raised {type(error).__name__}")
 
 
 class _Turn:
@@ -198,29 +169,7 @@ def _late(deadline: float | None) -> bool:
     return deadline is not None and time.monotonic() > deadline
 
 
-def _encoded(name: str, value: Any, declared: Output) -> tuple[bytes, dict[str, str]]:
-    attributes = {"format": declared.format} if declared.format else {}
-    match value:
-        case Data():
-            told = {key: as_text(text) for key, text in value.attributes.items()}
-            return value.data, attributes | told
-        case bytes() | bytearray() | memoryview():
-            return bytes(value), attributes
-        case str():
-            return value.encode(), attributes
-        case dict() | list():
-            text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-            kind = {} if declared.kind is not DataType.TEXT else {"encoding": "utf8"}
-            return text.encode(), {**kind, **attributes}
-    raise AseError(BAD_OUTPUT, f"output {name!r} must be bytes, text, Data, a dict or a list")
-
-
 def _code(done: "asyncio.Future[LoaderOutput]") -> int:
     if done.cancelled():
         return TIMEOUT.code
     return RAISED.code if done.exception() is not None else done.result().code
-
-
-def _failed(frame: LoaderInput, code: int, words: str) -> LoaderOutput:
-    words = words.encode("utf-8", "replace").decode()  # a lone surrogate is no text for a frame
-    return LoaderOutput(serviceId=frame.serviceId, code=code, err=words, status=LoaderOutput.END)

@@ -16,6 +16,7 @@ from random import SystemRandom
 from aseloader import declare
 from aseloader.engine import Engine
 from aseloader.server import LoaderServer
+from aseloader.sessions import Sessions
 from aseloader.wrapper import Wrapper
 from lb.access import Access
 from lb.meter import Meter, usual_queue
@@ -132,11 +133,15 @@ class _Loader:
         self._options = options
         self._epoch = SystemRandom().getrandbits(63) | 1
         best = options.total or wrapper.total
-        declared = usual_queue(best) if wrapper.queue is None else wrapper.queue
+        # Who streams holds its licence for minutes: nobody waits behind it.
+        streams = type(wrapper).session is not Wrapper.session
+        usual = 0 if streams else usual_queue(best)
+        declared = usual if wrapper.queue is None else wrapper.queue
         queue = declared if options.queue < 0 else options.queue
         self._meter = Meter(best + queue, self._changed, best=best)
         self._engine = Engine(wrapper, self._meter)
-        self._server = LoaderServer(self._engine, self._meter)
+        self._sessions = Sessions(wrapper, self._meter, self._engine)
+        self._server = LoaderServer(self._engine, self._sessions, self._meter)
         self._reporter = Reporter(
             list(options.hubs), self._report, self._meter, clock=time.monotonic,
             rng=SystemRandom(), access=options.access,
@@ -170,6 +175,7 @@ class _Loader:
         await self._reporter.leave()
         await self._server.stop(_LAST_ANSWERS if self.idle else 0)
         self._engine.close()
+        self._sessions.close()
 
     def _changed(self) -> None:
         self._reporter.changed()

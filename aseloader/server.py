@@ -1,12 +1,14 @@
 """The port of a loader: native and xsf calls, health, reflection and ORCA, side by side."""
 
 import time
+from collections.abc import AsyncIterator
 
 from google.protobuf.message import DecodeError
 
 from aseloader import orca, reflection, xsf
 from aseloader.engine import Engine
 from aseloader.health import Health
+from aseloader.sessions import Sessions
 from lb.meter import Meter
 from lb.orca import OrcaMeter
 from rpc.server import Call, Server, Unary
@@ -20,8 +22,9 @@ SERVICES = ("ase.v1.Loader", "utils.XsfCall", "grpc.health.v1.Health", orca.SERV
 class LoaderServer:
     """Serves an engine on one port; `meter` is the engine's, whose load is told by ORCA."""
 
-    def __init__(self, engine: Engine, meter: Meter) -> None:
+    def __init__(self, engine: Engine, sessions: Sessions, meter: Meter) -> None:
         self._engine = engine
+        self._sessions = sessions
         self._meter = meter
         self._orca = orca.Orca(OrcaMeter(meter), time.monotonic)
         self._health = Health(SERVICES)
@@ -33,7 +36,7 @@ class LoaderServer:
             "/grpc.health.v1.Health/Check": self._health.check,
         }
         stream = reflection.methods(SERVICES) | {"/grpc.health.v1.Health/Watch": self._health.watch}
-        stream |= self._orca.stream()
+        stream |= self._orca.stream() | {"/ase.v1.Loader/Session": self._session}
         self._server = Server(unary=unary, stream=stream)
 
     async def start(self, host: str, port: int, advertise: str = "") -> str:
@@ -68,6 +71,19 @@ class LoaderServer:
         self._orca.trail(call)
         return output.SerializeToString()
 
+    async def _session(self, data: AsyncIterator[bytes], call: Call) -> AsyncIterator[bytes]:
+        gateway = call.metadata.get("ase-gateway", "")
+        answers = self._sessions.serve(_frames(data), gateway=gateway, seconds=call.deadline)
+        try:
+            async for output in answers:
+                yield output.SerializeToString()
+        except AseError as error:
+            raise RpcError(Status.RESOURCE_EXHAUSTED, str(error)) from error
+        except DecodeError as error:
+            raise RpcError(Status.INVALID_ARGUMENT, "not a LoaderInput") from error
+        finally:
+            await answers.aclose()
+
     async def _probe(self, _data: bytes, _call: Call) -> bytes:
         rounds = max(1.0, (self._meter.used + 1) / self._meter.best)
         latency = int(self._meter.service_ms * rounds * 1000)
@@ -87,3 +103,8 @@ class LoaderServer:
         except AseError:
             return xsf.refuse(FULL, FULL.words, asked.handle)
         return xsf.reply(output, asked.handle, self._addr)
+
+
+async def _frames(data: AsyncIterator[bytes]) -> AsyncIterator[LoaderInput]:
+    async for frame in data:
+        yield LoaderInput.FromString(frame)

@@ -1,6 +1,6 @@
 """What a model author writes, and what it is handed; the engine drives it. Pure."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -50,7 +50,7 @@ Outputs = Mapping[str, bytes | str | Data | dict[str, Any] | list[Any]]
 
 
 class Wrapper:
-    """A model as a service. Subclass it, declare its API as class attributes, write `once`.
+    """A model as a service. Subclass it, declare its API, write `once`, `session` or both.
 
     `service` is the id in the URL; `total` how many requests one process works on at a time, and
     `queue` how many more may wait for their turn there (None: as many again, at least a few);
@@ -80,6 +80,17 @@ class Wrapper:
         # The author's to write. A class without it is refused before it is served (declare.py);
         # this tells whoever calls one by hand.
         raise NotImplementedError(f"{type(self).__name__} needs a method once")
+
+    def session(
+        self, params: Mapping[str, Any], inputs: AsyncIterator[Mapping[str, Data]]
+    ) -> AsyncIterable[Outputs] | Iterable[Outputs]:
+        """Answer a stream of inputs, frame by frame, with a stream of outputs as they come.
+
+        An async generator, or a plain one, which runs in a thread and gets a plain iterator. It may
+        end before the inputs do. A third parameter gets the `Context`. Raise `Refused` as in
+        `once`; without a `session`, `once` is handed the frames joined.
+        """
+        raise NotImplementedError(f"{type(self).__name__} needs a method session")
 
     def fini(self) -> None:
         """Let the model go; nothing is asked of it any more."""

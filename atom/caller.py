@@ -1,21 +1,18 @@
 """Carries frames to loaders: one connection per instance, kept as long as the instance lives."""
 
-import re
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from atom.dialects import DIALECTS, Dialect
+from atom.faults import fault_of
+from atom.streams import LoaderStream, NativeStream
+from atom.xsf_streams import XsfStream
 from rpc.calls import UnaryCall
 from rpc.client import Channel
 from rpc.metadata import Metadata
-from rpc.status import RpcError, Status
-from schemas.errors import DEADLINE, FULL, LOST, UNREACHABLE, AseError, Fault
 from schemas.wire import ProbeReply
 
-# As a word of its own: a length in some other refusal may hold the digits too.
-_SAYS_FULL: Final = re.compile(rf"\b{FULL.code}\b")
-
-
+_SESSION: Final = "/ase.v1.Loader/Session"
 _PROBE: Final = "/ase.v1.Loader/Probe"
 _PROBE_S: Final = 0.1
 
@@ -57,14 +54,15 @@ class Attempt(Protocol):
 
 
 class _Line:
-    """The way to one instance: its connection, how it is called, the head of every call."""
+    """The way to one instance: its connection, how it is called, the heads of its calls."""
 
-    __slots__ = ("channel", "dialect", "head")
+    __slots__ = ("channel", "dialect", "head", "session")
 
-    def __init__(self, channel: Channel, dialect: Dialect, head: bytes) -> None:
+    def __init__(self, channel: Channel, dialect: Dialect, head: bytes, session: bytes) -> None:
         self.channel = channel
         self.dialect = dialect
         self.head = head
+        self.session = session
 
 
 class LoaderCall:
@@ -92,8 +90,7 @@ class LoaderCall:
         call = self._call
         error = call.error
         if error is not None:
-            fault = _fault(error)
-            raise AseError(fault, _words(error, fault))
+            raise fault_of(error)
         return self._dialect.unwrap(call.message or b"")
 
     def _over(self, _: UnaryCall) -> None:
@@ -130,10 +127,23 @@ class GrpcCaller:
         channel = line.channel
         channel.begin(channel.head(_PROBE, self._metadata), b"", _PROBE_S, done)
 
+    def open(
+        self, target: Target, handle: str, seconds: float, wake: Callable[[], None]
+    ) -> LoaderStream:
+        """Begin a session of so many seconds at most; `handle` is a name that no other has.
+
+        `wake` is called whenever there is something to see of it, even before this returns.
+        """
+        line = self._lines.get((target.addr, target.epoch)) or self._line(target)
+        if target.protocol == "native":
+            return NativeStream(line.channel, line.session, seconds, wake)
+        return XsfStream(line.channel, line.head, handle, wake)
+
     def _line(self, target: Target) -> _Line:
         ours = target.epoch != 0 and target.protocol == "native"
         channel, dialect = Channel(target.addr, pings=ours), DIALECTS[target.protocol]
-        line = _Line(channel, dialect, channel.head(dialect.method, self._metadata))
+        heads = (channel.head(method, self._metadata) for method in (dialect.method, _SESSION))
+        line = _Line(channel, dialect, *heads)
         self._lines[target.addr, target.epoch] = line
         return line
 
@@ -148,19 +158,3 @@ class GrpcCaller:
         lines, self._lines = self._lines, {}
         for line in lines.values():
             await line.channel.close()
-
-
-def _fault(error: RpcError) -> Fault:
-    if not error.sent:
-        return UNREACHABLE
-    if error.status is Status.DEADLINE_EXCEEDED:
-        return DEADLINE
-    if error.status is Status.RESOURCE_EXHAUSTED and _SAYS_FULL.search(error.details):
-        return FULL
-    return LOST
-
-
-def _words(error: RpcError, fault: Fault) -> str:
-    """Say what happened in the table's words; details of the transport are not for the caller."""
-    plain = fault is not LOST or error.status is Status.UNAVAILABLE
-    return "" if plain else f"loader call ended with {error.status.name}"

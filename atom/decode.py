@@ -17,7 +17,7 @@ import jiter
 import pybase64
 from google.protobuf.message import DecodeError
 
-from atom.wire import payloads
+from atom.wire import payloads, status
 from schemas.errors import BAD_OUTPUT, BAD_REPLY, AseError, loader_fault
 from schemas.service import DataType, Service
 from schemas.wire import LoaderOutput, MetaDesc
@@ -74,6 +74,11 @@ class Decoder:
                 text = pybase64.b64encode(data)
                 members[output.name] = b'%b"%b"%b' % (output.begin, text, output.end)
         return b"{%b}" % b",".join(members.values())
+
+    def result(self, frame: bytes) -> tuple[bytes, int]:
+        """Return the payload of a session's result, as `decode` does, and its status, 0 to 3."""
+        payload = self.decode(frame)
+        return payload, status(frame) & 3
 
     def _output(self, meta: bytes) -> _Output:
         """Return what a meta says; a loader repeats its few, so they are remembered."""

@@ -19,6 +19,7 @@ _HEADERS: Final = tag(_FIELDS["headers"])
 _PARAMS: Final = tag(_FIELDS["params"])
 _EXPECT: Final = tag(_FIELDS["expect"])
 _PAYLOAD: Final = tag(_FIELDS["pl"])
+_SYNC: Final = varint(_FIELDS["sync_id"] << 3)
 _META: Final = tag(1)
 _DATA: Final = tag(2)
 _ATTRIBUTE: Final = tag(MetaDesc.DESCRIPTOR.fields_by_name["attribute"].number)
@@ -33,23 +34,25 @@ class Encoder:
     def __init__(self, service: Service) -> None:
         self._nicks = {nick.name: nick.accepts for nick in service.nicks}
         name = service.nicks[0].name if service.nicks else service.id
-        self._lead = LoaderInput(
-            serviceId=service.id, serviceName=name, state=LoaderInput.ONCE
-        ).SerializeToString()
+        lead = LoaderInput(serviceId=service.id, serviceName=name, state=LoaderInput.ONCE)
+        self._lead = lead.SerializeToString()
+        lead.state = LoaderInput.STREAM
+        self._stream_lead = lead.SerializeToString()
         self._accepts = {name: _meta(name, kind) for name, kind in service.accepts.items()}
         self._expect = b"".join(sized(_EXPECT, meta) for meta in self._accepts.values())
         self._inputs = {name: _Input(name, kind) for name, kind in service.inputs.items()}
         self._headers, self._params = _Entries(_HEADERS), _Entries(_PARAMS)
         self._attributes = _Entries(_ATTRIBUTE)
 
-    def encode(self, body: dict[str, Any], facts: dict[str, str]) -> bytes:
+    def encode(self, body: dict[str, Any], facts: dict[str, str], number: int = 0) -> bytes:
         """Return the serialised frame of a body that its schema has found valid.
 
         `facts` are the gateway's own headers (sid, client_ip, service_id, route); they stand over
-        members of the envelope's header with the same name. Raises AseError (10163) for payload
+        members of the envelope's header with the same name. `number`: of a session's frame, from 1;
+        0 for a single request. Raises AseError (10163) for payload
         data that is not canonical base64 and for members that the service does not declare.
         """
-        pieces = [self._lead]
+        pieces = [self._stream_lead, _SYNC, varint(number)] if number else [self._lead]
         asked: dict[str, dict[str, Any]] = {}
         params: dict[str, Any] = {}
         for nick, told in _object(body, "parameter").items():

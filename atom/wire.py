@@ -41,6 +41,24 @@ def entry(key: bytes, name: bytes, value: bytes) -> bytes:
     return key + varint(len(told)) + told
 
 
+def status(frame: bytes) -> int:
+    """Return the status of a serialised LoaderOutput; 0 for bytes that are none."""
+    at, end, told = 0, len(frame), 0
+    try:
+        while at < end:
+            key = frame[at]
+            if key == _STATUS:
+                told, at = _length(frame, at + 1)
+            elif key & 7 == 2:
+                size, at = _length(frame, at + 1)
+                at += size
+            else:
+                _, at = _length(frame, at + 1)
+    except IndexError:
+        return 0
+    return told
+
+
 def payloads(frame: bytes) -> list[tuple[bytes, bytes]] | None:
     """Return (meta, data) of each payload of a serialised LoaderOutput, both as they stand there.
 

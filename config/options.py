@@ -117,6 +117,28 @@ class GatewayOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """Section `session`: streams, by WebSocket and SSE."""
+
+    read_timeout: float = option(
+        15.0, "seconds a client may send no frame, before its last", least=0.05, most=3600
+    )
+    lifetime: float = option(150.0, "seconds of a session", least=0.05, most=86_400)
+    max_frame: int = option(1024 * 1024, "bytes of a WebSocket message", least=125)
+    queue: int = option(32, "frames of a session that may wait for its loader", least=1)
+    most: int = option(15, "sessions at a time on one socket, multiplexed", least=1, most=1000)
+    ping: float = option(20.0, "seconds between pings to a client, and for its answer", least=0.05)
+    idle: float = option(60.0, "seconds of a multiplexed socket without a session", least=0.05)
+    max_fragments: int = option(1024, "fragments of a WebSocket message", least=1)
+    max_controls: int = option(100, "pings and pongs of a client in a second", least=1)
+    sequence: bool = option(True, "end a session whose payloads skip or repeat a `seq`")
+    origins: list[str] = option(
+        [], "origins of pages that may open sockets, as https://example.com; *: any; ours always"
+    )
+    keep_alive: float = option(15.0, "seconds between comments on an event stream", least=0.05)
+
+
+@dataclass(frozen=True, slots=True)
 class LbOptions:
     """Section `lb`: load reports and picking."""
 
@@ -198,6 +220,7 @@ class Config:
     """The whole of `ase.yaml`."""
 
     gateway: GatewayOptions = field(default_factory=GatewayOptions)
+    session: SessionOptions = field(default_factory=SessionOptions)
     lb: LbOptions = field(default_factory=LbOptions)
     kong: KongOptions = field(default_factory=KongOptions)
     schemas: str = option("", "folder of schema documents, relative to this file")
@@ -210,6 +233,7 @@ class Config:
 
 SECTIONS: dict[str, type[Any]] = {
     "gateway": GatewayOptions,
+    "session": SessionOptions,
     "lb": LbOptions,
     "kong": KongOptions,
 }

@@ -1,14 +1,14 @@
 """What passes on one connection: once-requests in, in turn, and the answers out."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from gateway.answers import Answer, written
 from gateway.clocks import Patience, Wait
 from gateway.door import Door
 from gateway.heads import Key
-from gateway.lane import Asked, Lane, OnceCycle
+from gateway.lane import Asked, Lane, OnceCycle, asked_service
 from gateway.turns import Turns
 
 _SAID: Final = b"\r\nconnection: close\r\n"
@@ -78,6 +78,20 @@ class Exchange:
         once.take(data[read.begin :])
         once.end_body()
         return True
+
+    def once(
+        self, method: bytes, path: str, headers: Mapping[bytes, bytes], keep_alive: bool,
+        expects: bool, /,
+    ) -> OnceCycle | None:  # fmt: skip
+        """Return the request that a head is, None when it is not the lane's."""
+        lane = self._door.lane
+        service = asked_service(method, path) if lane is not None else ""
+        if lane is None or not service:
+            self.learn(None)
+            return None
+        asked = Asked(service, path, headers, keep_alive, expects)
+        self.learn(asked)
+        return self.cycle(lane, asked)
 
     def cycle(self, lane: Lane, asked: Asked) -> OnceCycle:
         """Return a request that has come, and is to be started when its turn comes."""

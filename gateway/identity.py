@@ -25,7 +25,7 @@ def check_length(headers: Mapping[bytes, bytes], limit: int) -> None:
     """Refuse a body of more than `limit` bytes before it is read. Raises HttpError 413."""
     length = headers.get(b"content-length")
     if length is not None and int(length) > limit:
-        raise HttpError(413, f"request body is larger than {limit} bytes")
+        raise HttpError(413, f"body is larger than {limit} bytes")
 
 
 def _check_type(told: str) -> None:

@@ -15,6 +15,7 @@ from gateway.metrics import Metrics
 from gateway.once import serve_once
 from gateway.parts import Parts
 from gateway.record import Record
+from gateway.sessions import Sessions
 from schemas.errors import CLIENT_GONE, DEADLINE, AseError
 
 PREFIX: Final = "/v1/private/"
@@ -52,10 +53,11 @@ class Asked:
 class Lane:
     """What all requests of a gateway share; `heads` are those of once-requests that came again."""
 
-    __slots__ = ("_read", "heads", "log", "metrics", "parts")
+    __slots__ = ("_read", "heads", "log", "metrics", "parts", "sessions")
 
-    def __init__(self, parts: Parts, metrics: Metrics, log: AccessLog) -> None:
+    def __init__(self, parts: Parts, metrics: Metrics, log: AccessLog, sessions: Sessions) -> None:
         self.parts = parts
+        self.sessions = sessions
         self.metrics = metrics
         self.log = log
         consumer = parts.options.consumer_header

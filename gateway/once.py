@@ -118,30 +118,39 @@ def _asked(
     options = parts.options
     told = body.parse(text, options.max_depth, options.max_nodes)
     identity.check_app_id(told, headers, options.consumer_header)
-    routed: dict[str, str] = {}
-    if contract.service.sub_routes:
-        contract, routed = _sub_service(contract, told, record, parts)
+    contract, facts = served(contract, told, record, parts)
     if contract.judge.max_values < options.max_nodes:
         body.count(text, contract.judge.max_values)
     violations = contract.judge.judge(told, body.is_ascii(text))
     if violations:
         listed = "; ".join(map(str, violations))
         raise AseError(BAD_REQUEST, f"parameter schema validate error: {listed}")
-    facts = {
+    key = identity.key(told, contract.affinity) if contract.affinity else ""
+    return Asked(contract, contract.encoder.encode(told, facts), key)
+
+
+def served(
+    contract: Contract, told: Mapping[str, Any], record: Record, parts: Parts
+) -> tuple[Contract, dict[str, str]]:
+    """Return the contract that serves an envelope, and what the gateway tells its loader.
+
+    Of a category that is the sub service which the envelope's values choose. Raises AseError 10404.
+    """
+    routed: dict[str, str] = {}
+    if contract.service.sub_routes:
+        contract, routed = _sub_service(contract, told, record, parts)
+    return contract, {
         **routed,
         "sid": record.sid,
         "client_ip": record.client,
         "service_id": contract.service.id,
         "route": record.path,
     }
-    key = identity.key(told, contract.affinity) if contract.affinity else ""
-    return Asked(contract, contract.encoder.encode(told, facts), key)
 
 
 def _sub_service(
     contract: Contract, told: Mapping[str, Any], record: Record, parts: Parts
 ) -> tuple[Contract, dict[str, str]]:
-    """Return the sub service that serves a request of a category, and what chose it."""
     way = category.choose(contract.service, told)
     if way is None:
         raise AseError(NO_SUB_SERVICE, "no category route fits")

@@ -5,8 +5,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from atom.streams import LoaderStream
 from config.options import GatewayOptions
 from gateway.contracts import Catalog
+from schemas.errors import Fault
 
 
 class Place(Protocol):
@@ -18,6 +20,11 @@ class Place(Protocol):
 
     def unused(self) -> None:
         """Give the place back, when nothing was sent."""
+
+    def release(
+        self, fault: Fault | None = None, *, given_up: bool = False, lasting: bool = False
+    ) -> None:
+        """Give the place back after use; `fault` is how it ended, `lasting` that of a session."""
 
 
 class Pending(Protocol):
@@ -60,6 +67,11 @@ class Caller(Protocol):
 
     def begin(self, attempt: Any, done: Callable[[Any], None]) -> Pending:
         """Begin a call; `done` gets it when it has ended, after this returned."""
+
+    def open(
+        self, target: Any, handle: str, seconds: float, wake: Callable[[], None]
+    ) -> LoaderStream:
+        """Begin a session; `wake` is called whenever something of it changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,20 +21,17 @@ from gateway.answers import HttpError
 from gateway.asgi import asgi_scope
 from gateway.clocks import Patience, Reading, Wait
 from gateway.cycles import asgi_cycle
-from gateway.door import REFUSAL, Door
+from gateway.door import GRACE_S, REFUSAL, Door, slow
 from gateway.exchange import Exchange
-from gateway.lane import Asked, OnceCycle, asked_service
+from gateway.lane import OnceCycle
 from gateway.turns import Turns
+from schemas.errors import AseError
 
-# A client may take its time at the start of a body; then it is held to the least rate.
-_GRACE_S = 5.0
 # How long a client that sends on, after it was refused, may take to read why.
 _LINGER_S = 1.0
 _LINGER_BYTES = 1 << 20
 
 _LARGE = "headers are larger than %d bytes"
-_LONG = "request target is longer than %d bytes"
-_TOO_LARGE = "request body is larger than %d bytes"
 
 
 class DoorProtocol(HttpToolsProtocol):
@@ -73,10 +70,7 @@ class DoorProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks; tell the request that runs."""
-        self.connections.discard(self)
-        self._patience.stop()
-        self._reading.stop()
-        self._deaf = True
+        self._stop()
         running = self._turns.drop()
         if isinstance(running, OnceCycle):
             running.gone()
@@ -118,7 +112,7 @@ class DoorProtocol(HttpToolsProtocol):
                 data, self._blank = head.first_line(data, self._blank)
             self._untold += len(data)
             self._parse(data)
-        except HttpError as error:
+        except AseError as error:
             self._broken(error)
         except httptools.HttpParserError:
             self._broken()
@@ -131,8 +125,7 @@ class DoorProtocol(HttpToolsProtocol):
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as pause:
                 if self._should_upgrade():
-                    self._door.outbox.flush()
-                    self.handle_websocket_upgrade()
+                    self._upgrade(data[pause.args[0] :])
                     return
                 # It is served in this protocol. The parser thinks that another one begins here, and
                 # would take the body for it: the request is read again, without its offer.
@@ -141,6 +134,24 @@ class DoorProtocol(HttpToolsProtocol):
                 self.parser = httptools.HttpRequestParser(self)
             else:
                 return
+
+    def _should_upgrade(self) -> bool:
+        """Return whether a WebSocket is asked for, with nothing before it to be answered."""
+        served = self._door.sockets.serves(self.parser.get_method(), self.url, self.headers)
+        return served and not self._turns
+
+    def _upgrade(self, rest: bytes) -> None:
+        """Hand the connection over to a WebSocket; `rest` came behind the handshake."""
+        self._door.outbox.flush()
+        place = (self.transport, self._limits.stalled, self.server_state)
+        self._door.sockets.open(self.scope, self.headers, self._who, rest, *place)
+        self._stop()
+
+    def _stop(self) -> None:
+        self.connections.discard(self)
+        self._patience.stop()
+        self._reading.stop()
+        self._deaf = True
 
     def _look(self) -> None:
         """Give a time to what is missing."""
@@ -155,7 +166,7 @@ class DoorProtocol(HttpToolsProtocol):
                 self._broken(HttpError(400, "a chunk's head or a trailer is too large"))
             elif self._receiving is self._turns.running and awaited is Wait.NOTHING:
                 self._began = self.loop.time()
-                self._patience.wait(Wait.BODY, min(_GRACE_S, limits.body_time))
+                self._patience.wait(Wait.BODY, min(GRACE_S, limits.body_time))
 
     def _begun(self) -> None:
         """Take in that a request which waited has its turn; its body may not be here yet."""
@@ -181,7 +192,7 @@ class DoorProtocol(HttpToolsProtocol):
         """Hold the target to its limit."""
         self.url += url
         if len(self.url) > self._limits.target:
-            self._break(HttpError(414, _LONG % self._limits.target))
+            self._break(HttpError(414, f"target is longer than {self._limits.target} bytes"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; a trailer is dropped, since it must not join them."""
@@ -210,16 +221,11 @@ class DoorProtocol(HttpToolsProtocol):
             return
         keep_alive = version != "1.0" and parser.should_keep_alive()
         expects = version != "1.0" and b"expect" in told
-        lane = self._door.lane
-        service = asked_service(method, path) if lane is not None else ""
-        if lane is not None and service:
-            asked = Asked(service, path, told, keep_alive, expects)
-            self._exchange.learn(asked)
-            once = self._exchange.cycle(lane, asked)
+        once = self._exchange.once(method, path, told, keep_alive, expects)
+        if once is not None:
             self._receiving = once
             self._take_turn(once, once.start)
             return
-        self._exchange.learn(None)
         self.scope = asgi_scope(
             method, path, query, version=version, raw_path=self.url.partition(b"?")[0],
             headers=self.headers, client=self.client, server=self.server,
@@ -243,7 +249,7 @@ class DoorProtocol(HttpToolsProtocol):
         if self._deaf or receiving is None or receiving.response_complete:
             return
         if self._body_bytes > self._limits.body:
-            self._refuse_body(HttpError(413, _TOO_LARGE % self._limits.body))
+            self._refuse_body(HttpError(413, f"body is larger than {self._limits.body} bytes"))
         elif isinstance(receiving, OnceCycle):
             receiving.take(body)
             if self._body_bytes > HIGH_WATER_LIMIT and receiving is not self._turns.running:
@@ -311,7 +317,7 @@ class DoorProtocol(HttpToolsProtocol):
         self._refusal = error
         raise error
 
-    def _broken(self, refusal: HttpError | None = None) -> None:
+    def _broken(self, refusal: AseError | None = None) -> None:
         """Refuse what cannot be read on, in its turn; nothing after it is listened to."""
         if self._deaf:
             return
@@ -323,7 +329,7 @@ class DoorProtocol(HttpToolsProtocol):
         else:
             self._refuse_body(error)
 
-    def _refuse_body(self, error: HttpError) -> None:
+    def _refuse_body(self, error: AseError) -> None:
         """Let the request whose body comes in end with an error; both lanes word it."""
         self._deaf = True
         self._patience.rest()
@@ -338,7 +344,7 @@ class DoorProtocol(HttpToolsProtocol):
             receiving.more_body = False
             receiving.message_event.set()
 
-    def _send_refusal(self, error: HttpError) -> None:
+    def _send_refusal(self, error: AseError) -> None:
         answer = self._door.refuse(error, self._who, self.url)
         self._exchange.write(answer, True)
         self._leave()
@@ -373,18 +379,14 @@ class DoorProtocol(HttpToolsProtocol):
         elif awaited is Wait.HEAD:
             self._broken(HttpError(408, f"headers took more than {limits.head:g} s"))
         elif awaited is Wait.BODY:
-            self._body_late(self.loop.time() - self._began)
+            elapsed = self.loop.time() - self._began
+            error = slow(limits, elapsed, self._body_bytes)
+            if error is not None:
+                self._refuse_body(error)
+            else:
+                self._patience.wait(Wait.BODY, min(1.0, limits.body_time - elapsed))
         else:
             self._close()
-
-    def _body_late(self, elapsed: float) -> None:
-        limits = self._limits
-        if elapsed >= limits.body_time:
-            self._refuse_body(HttpError(408, f"request body took more than {limits.body_time:g} s"))
-        elif self._body_bytes < limits.rate * (elapsed - _GRACE_S):
-            self._refuse_body(HttpError(408, f"request body came at less than {limits.rate} B/s"))
-        else:
-            self._patience.wait(Wait.BODY, min(1.0, limits.body_time - elapsed))
 
     def pause_writing(self) -> None:
         """Watch a client that does not keep up with what is written to it."""

@@ -22,7 +22,7 @@ from atom.caller import GrpcCaller
 from config.options import Config, GatewayOptions
 from gateway import admin, app, folder
 from gateway.access import AccessLog
-from gateway.answers import Answer, HttpError, failure
+from gateway.answers import Answer, failure
 from gateway.contracts import Catalog, Switch
 from gateway.door import Door, Limits
 from gateway.fleet import Fleet
@@ -33,7 +33,10 @@ from gateway.parts import Parts
 from gateway.picks import PickMetrics
 from gateway.protocol import DoorProtocol
 from gateway.reload import Reload, Sources
+from gateway.sessions import Sessions
+from gateway.upgrade import Sockets
 from lb.counts import HubCounts
+from schemas.errors import AseError
 
 _logger = logging.getLogger("ase.gateway")
 
@@ -88,12 +91,14 @@ async def run(
     PickMetrics(registry, fleet.picker, fleet.table)
     ids = Ids(secrets.token_hex)
     parts = Parts(options, catalog, fleet.picker, config.lb.wait, caller, clock, ids, _on_fault)
-    lane = Lane(parts, metrics, AccessLog(log_line, time.time))
+    log = AccessLog(log_line, time.time)
+    lane = Lane(parts, metrics, log, Sessions(registry, log, clock))
     readiness = app.Readiness(fleet.synced)
     door = Door(
         limits=_limits(options),
         refuse=partial(_refuse, lane=lane),
         lane=lane if options.once_lane else None,
+        sockets=Sockets(lane, config.session),
         draining=lambda: readiness.draining,
     )
     served = app.build(lane, readiness, fleet.live)
@@ -221,7 +226,7 @@ def _limits(options: GatewayOptions) -> Limits:
     )
 
 
-def _refuse(error: HttpError, client: str, target: bytes, *, lane: Lane) -> Answer:
+def _refuse(error: AseError, client: str, target: bytes, *, lane: Lane) -> Answer:
     """Answer and note a request that was refused by its head; its path is told as it came."""
     path = target.partition(b"?")[0].decode("ascii", "backslashreplace")
     record = lane.record("", path, client)

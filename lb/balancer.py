@@ -53,10 +53,13 @@ class Ticket:
         """Return the instance that the place is at."""
         return self._entry.instance
 
-    def release(self, fault: Fault | None = None, *, given_up: bool = False) -> None:
+    def release(
+        self, fault: Fault | None = None, *, given_up: bool = False, lasting: bool = False
+    ) -> None:
         """Give the place back; a second time does nothing.
 
         `fault` tells how the request ended, None: well. `given_up`: nobody waited for its end.
+        `lasting`: it was a session, whose length says nothing of the instance's speed.
         """
         if self._given_back:
             return
@@ -69,8 +72,8 @@ class Ticket:
         balancer = self._balancer
         now = balancer.clock()
         good = fault is None and not given_up
-        self._policy.ended(entry, now - self._began, now, good)
-        if good:
+        self._policy.ended(entry, now - self._began, now, good and not lasting)
+        if good and not lasting:
             if entry.instance.feed is Feed.NONE:
                 entry.learn(now - self._began, now)
             else:

@@ -126,12 +126,24 @@ class Channel:
 
     def open(self, method: str, *, timeout: float | None = None, metadata: Metadata = ()) -> Stream:
         """Begin a call with a stream of messages either way; `timeout` None sets no deadline."""
-        deadline = None if timeout is None else self._loop.time() + timeout
-        head = self.head(method, metadata)
-        call = StreamCall(head, self._limit, deadline, self._over, _nothing)
-        stream = Stream(call, self._flush, self._limit)
+        call = self._stream(self.head(method, metadata), timeout)
+        stream = Stream(call, self.flush, self._limit)
         self._start(call)
         return stream
+
+    def converse(self, head: bytes, timeout: float, wake: Callable[[], None]) -> StreamCall:
+        """Begin a call with a stream of messages either way, for one who is woken by each change.
+
+        What it sends or pops goes out with `flush`. `wake` may be called before this returns.
+        """
+        call = self._stream(head, timeout)
+        call.wake = wake
+        self._start(call)
+        return call
+
+    def _stream(self, head: bytes, timeout: float | None) -> StreamCall:
+        deadline = None if timeout is None else self._loop.time() + timeout
+        return StreamCall(head, self._limit, deadline, self._over, _nothing)
 
     async def close(self, grace: float = 0.0) -> None:
         """Take no more calls; those under way get `grace` seconds, then end with CANCELLED."""
@@ -185,7 +197,7 @@ class Channel:
             self._waiting.pop(call, None)
             self._loop.call_soon(self._tidy)
         if call.error is not None:
-            self._flush()  # the peer may have to hear that we gave the call up
+            self.flush()  # the peer may have to hear that we gave the call up
         if call.refused and not self._closed and isinstance(call, UnaryCall):
             call.renew()
             self._loop.call_soon(self._start, call)
@@ -210,7 +222,8 @@ class Channel:
         for call in waiting:
             call.fail(status, words, sent=False)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send what calls have to say, before the loop waits again."""
         for wire in self._wires:
             if wire.connection.outbound.frames:
                 wire.flush_soon()

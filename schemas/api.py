@@ -29,6 +29,7 @@ _ALIASES = {
 _ABOUT = ("name", "group", "region", "projectName", "configFilename", "creationTimestamp")
 _METADATA = (
     *_ABOUT, "serviceName", "version", "sub", "description", "deadline", "idempotent",
+    "streams",
 )  # fmt: skip
 _STREAM = (
     "type", "encoding", "compress", "format", "raw", "description", "maxBytes", "contentFormat",
@@ -70,6 +71,7 @@ class _Reader:
             description=self._text(about, "description"),
             deadline=self._seconds(about),
             idempotent=self._truth(about, "idempotent"),
+            streams=self._truth(about, "streams"),
             params=tuple(self._params(request, (*at, self._spelt(tree, at, "parameters")))),
             inputs=tuple(self._streams(request, (*at, self._spelt(tree, at, "payload")))),
             outputs=tuple(self._outputs(response, tree)),
@@ -243,6 +245,7 @@ def write(api: Declaration) -> dict[str, Any]:
     metadata |= {"description": api.description} if api.description else {}
     metadata |= {"deadline": api.deadline} if api.deadline is not None else {}
     metadata |= {"idempotent": True} if api.idempotent else {}
+    metadata |= {"streams": True} if api.streams else {}
     request = {
         "parameters": _section([(p.name, _param(p.rules), p.required) for p in api.params]),
         "payload": _section([(s.name, _stream(s), s.required) for s in api.inputs]),

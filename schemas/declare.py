@@ -56,6 +56,8 @@ class Stream:
 class Declaration:
     """A whole API. `deadline` in seconds, None = the gateway's default.
 
+    `streams`: its requests may come in many frames.
+
     `about`: what a YAML declaration says of itself and no gateway reads (group, region, ...).
     """
 
@@ -65,6 +67,7 @@ class Declaration:
     description: str = ""
     deadline: float | None = None
     idempotent: bool = False
+    streams: bool = False
     params: tuple[Param, ...] = ()
     inputs: tuple[Stream, ...] = ()
     outputs: tuple[Stream, ...] = field(default=())
@@ -98,19 +101,22 @@ def document(api: Declaration) -> dict[str, Any]:
 def _input(api: Declaration) -> dict[str, Any]:
     parameter = {param.name: dict(param.rules) for param in api.params}
     parameter |= {stream.name: _accept(stream) for stream in api.outputs}
+    header = {name: dict(rules) for name, rules in _HEADER.items()}
+    header["status"] = _status(api)
+    needed = [stream.name for stream in api.inputs if stream.required and not api.streams]
     nick: dict[str, Any] = {"type": "object", "properties": parameter}
     required = [param.name for param in api.params if param.required]
     if required:
         nick["required"] = required
     outer = ["header"]
     outer += ["parameter"] if required else []
-    outer += ["payload"] if any(stream.required for stream in api.inputs) else []
+    outer += ["payload"] if needed else []
     return {
         "type": "object",
         "properties": {
             "header": {
                 "type": "object",
-                "properties": {name: dict(rules) for name, rules in _HEADER.items()},
+                "properties": header,
                 "required": ["app_id", "status"],
             },
             "parameter": {
@@ -120,20 +126,25 @@ def _input(api: Declaration) -> dict[str, Any]:
             },
             "payload": {
                 "type": "object",
-                "properties": {stream.name: _payload(stream) for stream in api.inputs},
-                "required": [stream.name for stream in api.inputs if stream.required],
+                "properties": {stream.name: _payload(stream, api) for stream in api.inputs},
+                "required": needed,
             },
         },
         "required": outer,
     }
 
 
-def _payload(stream: Stream) -> dict[str, Any]:
+def _status(api: Declaration) -> dict[str, Any]:
+    return {"type": "integer", "enum": [0, 1, 2, 3] if api.streams else [3]}
+
+
+def _payload(stream: Stream, api: Declaration) -> dict[str, Any]:
+    data = {"type": "string", "minLength": 0 if api.streams else 1}
     properties: dict[str, Any] = {
         **_attributes(stream),
-        "status": {"type": "integer", "enum": [3]},
+        "status": _status(api),
         "seq": {"type": "integer", "minimum": 0, "maximum": 9999999},
-        stream.kind.key: {"type": "string", "minLength": 1, "maxB64DLen": stream.max_bytes},
+        stream.kind.key: {**data, "maxB64DLen": stream.max_bytes},
     }
     told: dict[str, Any] = {"description": stream.description} if stream.description else {}
     if stream.kind is DataType.AUDIO:
@@ -141,7 +152,8 @@ def _payload(stream: Stream) -> dict[str, Any]:
             name: {"type": "integer", "minimum": 0}
             for name in ("sample_rate", "channels", "bit_depth", "frame_size")
         }
-    return {**told, "type": "object", "properties": properties, "required": [stream.kind.key]}
+    needed = [] if api.streams else [stream.kind.key]  # a last frame may bring nothing
+    return {**told, "type": "object", "properties": properties, "required": needed}
 
 
 def _accept(stream: Stream) -> dict[str, Any]:

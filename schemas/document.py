@@ -109,6 +109,7 @@ def read(document: object) -> Service:
         output=_tree(root, "schemaoutput", problems),
         description=_text(meta, "description", problems),
         deadline=_seconds(meta, "session_timeout", problems),
+        read_timeout=_seconds(meta, "read_timeout", problems),
         idempotent=meta.get("idempotent") is True,
         code_map=_code_map(meta.get("codeMap"), problems),
         hosts=tuple(map(str.lower, _strings(meta.get("hosts"), ("meta", "hosts"), problems))),

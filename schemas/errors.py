@@ -51,6 +51,11 @@ BAD_REPLY = Fault(
     Origin.GATEWAY, 10160, "bad_reply", Blame.LOADER, False, "the loader answered no readable frame"
 )
 DEADLINE = Fault(Origin.GATEWAY, 10102, "deadline", Blame.LOADER, False, "deadline exceeded")
+LATE = Fault(Origin.GATEWAY, 10114, "late", Blame.CALLER, False, "session timeout")
+SILENT = Fault(Origin.GATEWAY, 10200, "silent", Blame.CALLER, False, "session read timeout")
+OVERFLOW = Fault(
+    Origin.GATEWAY, 10301, "overflow", Blame.OVERLOAD, False, "more frames than its loader takes"
+)
 CLIENT_GONE = Fault(Origin.GATEWAY, 499, "client_gone", Blame.CALLER, False, "client went away")
 INTERNAL = Fault(Origin.GATEWAY, 11502, "internal", Blame.HOUSE, False, "unexpected error")
 
@@ -76,7 +81,10 @@ NOT_ALLOWED = Fault(Origin.LB, 20017, "not_allowed", Blame.CALLER, False, "cmdSe
 BLOCKED = Fault(Origin.LB, 20018, "blocked", Blame.CALLER, False, "addr in blacklist")
 
 INVALID_OP = Fault(Origin.LOADER, 10003, "invalid_op", Blame.LOADER, False, "invalid operation")
-BAD_MODE = Fault(Origin.LOADER, 10004, "bad_mode", Blame.LOADER, False, "no sessions here")
+BAD_MODE = Fault(
+    Origin.LOADER, 10004, "bad_mode", Blame.CALLER, False,
+    "this service streams: ask by WebSocket, or with Accept: text/event-stream",
+)  # fmt: skip
 TIMEOUT = Fault(Origin.LOADER, 10102, "timeout", Blame.LOADER, False, "once request timed out")
 BAD_OUTPUT = Fault(
     Origin.LOADER, 10106, "bad_output", Blame.LOADER, False, "wrapper output invalid (key or type)"

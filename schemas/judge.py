@@ -15,7 +15,8 @@ class Judge:
     """The judge of one schemainput. Raises DocumentError with all that is wrong with it.
 
     `at` is where it stands, for messages. `schema` is what it compiles to: JSON Schema 2020-12, for
-    who has to read it. `max_values` is how many values a body may have to be judged in 100 ms.
+    who has to read it. `max_values` is how many values a body may have to be judged in 100 ms,
+    `changes` whether a body may be changed.
     """
 
     def __init__(self, tree: Mapping[str, Any], at: Path = ("schemainput",)) -> None:
@@ -29,6 +30,7 @@ class Judge:
         if problems:
             raise DocumentError(problems)
         self._effects = changes or None
+        self.changes = bool(changes)
         self.max_values = min(most_values(costs), changes.most_values())
 
     def check(self, body: dict[str, Any]) -> tuple[Violation, ...]:

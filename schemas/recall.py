@@ -13,6 +13,8 @@ from schemas.service import DataType
 
 _ATTRIBUTES = {"encoding": "encodings", "format": "formats", "compress": "compress"}
 
+_STATUS = ("schemainput", "properties", "header", "properties", "status")
+
 
 def declaration(told: Mapping[str, Any]) -> tuple[Declaration, list[str]]:
     """Return the declaration of a schema document, and each place of the document that it loses.
@@ -28,6 +30,7 @@ def declaration(told: Mapping[str, Any]) -> tuple[Declaration, list[str]]:
         description=service.description,
         deadline=service.deadline,
         idempotent=service.idempotent,
+        streams=0 in _list(_at(told, *_STATUS).get("enum")),
         params=tuple(_params(service)),
         inputs=tuple(_inputs(service)),
         outputs=tuple(_outputs(service)),

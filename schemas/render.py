@@ -22,12 +22,15 @@ def python(api: Declaration) -> tuple[str, list[str]]:
     name = "".join(part.title() for part in re.split(r"[^A-Za-z0-9]", api.id))
     name = f"Service{name}" if not name[:1].isalpha() else name
     source = _SOURCE.format(
+        abstract="AsyncIterator, Mapping" if api.streams else "Mapping",
         imports=", ".join(sorted({*used, "Wrapper"})),
         name=name,
         doc=(api.description or f"The service {api.id}.").replace('"""', "'''"),
         head="\n    ".join(_head(api)),
         fields="\n    ".join(fields),
-        outputs=", ".join(f'"{told.name}": b""' for told in api.outputs),
+        method=(_SESSION if api.streams else _ONCE).format(
+            outputs=", ".join(f'"{told.name}": b""' for told in api.outputs)
+        ),
     )
     told = declare.document(scan.declaration(source))
     return source, list(recall.differences(declare.document(api), told, ()))
@@ -35,7 +38,7 @@ def python(api: Declaration) -> tuple[str, list[str]]:
 
 _SOURCE = '''"""A loader."""
 
-from collections.abc import Mapping
+from collections.abc import {abstract}
 from typing import Any
 
 from aseloader import {imports}
@@ -48,9 +51,19 @@ class {name}(Wrapper):
 
     {fields}
 
+{method}'''
+
+_ONCE = '''\
     def once(self, params: Any, inputs: Mapping[str, Any], context: Any) -> Mapping[str, Any]:
         """Serve one request."""
         return {{{outputs}}}
+'''
+
+_SESSION = '''\
+    async def session(self, params: Any, inputs: AsyncIterator[Mapping[str, Any]]) -> Any:
+        """Serve a stream, frame by frame."""
+        async for _ in inputs:
+            yield {{{outputs}}}
 '''
 
 

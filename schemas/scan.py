@@ -211,8 +211,10 @@ def _of_aseloader(node: ast.ClassDef, _: list[ast.ClassDef]) -> Declaration:
     }
     told = dict(zip(head, _gathered(list(head.values())), strict=True))
     told["id"] = _id(node, told["id"])
+    methods = (ast.FunctionDef, ast.AsyncFunctionDef)
     return Declaration(
         **told,
+        streams=any(isinstance(part, methods) and part.name == "session" for part in node.body),
         description=(ast.get_docstring(node) or "").partition("\n\n")[0],
         params=tuple(_gathered([_later(_param, f) for f in fields if f.kind in _PARAMETERS])),
         inputs=tuple(_gathered([_later(_input, f) for f in fields if f.kind == "Input"])),

@@ -50,7 +50,8 @@ class Service:
 
     `input` and `output` are the document's schemainput and schemaoutput, in the dialect of the
     original; `compile.py` turns the first into JSON Schema. `deadline` is in seconds, None = the
-    gateway's default. `routes` are paths that it is asked by beside its own, at one of `hosts`
+    gateway's default, which is that of a session, too; `read_timeout` is the longest between two
+    frames of one. `routes` are paths that it is asked by beside its own, at one of `hosts`
     (none: at any). `code_map` maps a code to the HTTP status that replaces ours.
     """
 
@@ -62,6 +63,7 @@ class Service:
     output: Mapping[str, Any]
     description: str = ""
     deadline: float | None = None
+    read_timeout: float | None = None
     idempotent: bool = False
     code_map: Mapping[int, int] = field(default_factory=dict)
     hosts: tuple[str, ...] = ()

@@ -60,8 +60,16 @@ def test_what_was_not_expected_is_10106(channel: grpc.Channel) -> None:
     assert infer(channel, bare.SerializeToString()).code == 10106
 
 
-def test_sessions_are_not_served_yet(channel: grpc.Channel) -> None:
-    assert infer(channel, frame(LoaderInput.STREAM).SerializeToString()).code == 10004
+def test_a_session_of_one_who_answers_single_requests_joins_its_frames(
+    channel: grpc.Channel,
+) -> None:
+    begun, last = frame(LoaderInput.STREAM), frame(LoaderInput.STREAM)
+    last.pl[0].meta.attribute["status"] = "2"
+    frames = iter([begun.SerializeToString(), last.SerializeToString()])
+    answers = channel.stream_stream("/ase.v1.Loader/Session")(frames, timeout=10)
+    outputs = [LoaderOutput.FromString(told) for told in answers]
+    assert [told.status for told in outputs] == [LoaderOutput.BEGIN, LoaderOutput.END]
+    assert outputs[1].pl[0].data == b"HIHI"
 
 
 def test_garbage_is_invalid_argument(channel: grpc.Channel) -> None:

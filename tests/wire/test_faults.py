@@ -18,7 +18,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from aseloader import declare
-from config.options import GatewayOptions
+from config.options import GatewayOptions, SessionOptions
 from gateway import app, serve
 from gateway.access import AccessLog
 from gateway.contracts import Catalog, build
@@ -28,6 +28,8 @@ from gateway.metrics import Metrics
 from gateway.parts import Parts
 from gateway.protocol import DoorProtocol
 from gateway.serve import HttpServer
+from gateway.sessions import Sessions
+from gateway.upgrade import Sockets
 from schemas.wire import LoaderOutput, ReqData, ResData, XsfData
 from tests.harness import Gateway, Loader, Process, body, held
 from tests.wire.test_statuses import envelope
@@ -273,11 +275,13 @@ def test_a_fault_of_ours_is_500_11502_and_tells_nothing() -> None:
         GatewayOptions(), Catalog([contract], {}, 5.0), Picker(), 0.0, Caller(),
         clock=lambda: 1.0, new_id=lambda: "0" * 32, on_fault=lambda sid, _: told.append(sid),
     )  # fmt: skip
-    lane = Lane(parts, Metrics(CollectorRegistry()), AccessLog(lambda _: None, lambda: 0.0))
+    log = AccessLog(lambda _: None, lambda: 0.0)
+    sessions = Sessions(CollectorRegistry(), log, lambda: 0.0)
+    lane = Lane(parts, Metrics(CollectorRegistry()), log, sessions)
     served = app.build(lane, app.Readiness(lambda: True), lambda _: 0)
     door = Door(
         limits=serve._limits(GatewayOptions()), refuse=partial(serve._refuse, lane=lane),
-        lane=None, draining=lambda: False,
+        lane=None, sockets=Sockets(lane, SessionOptions()), draining=lambda: False,
     )  # fmt: skip
     http: Any = partial(DoorProtocol, door=door)
     server = HttpServer(uvicorn.Config(served, http=http, log_config=None, lifespan="off"))

@@ -21,7 +21,7 @@ from google.protobuf import json_format
 from prometheus_client import CollectorRegistry
 
 from aseloader import declare
-from config.options import GatewayOptions
+from config.options import GatewayOptions, SessionOptions
 from gateway import app, serve
 from gateway.access import AccessLog
 from gateway.contracts import Catalog, build
@@ -30,6 +30,8 @@ from gateway.lane import Lane
 from gateway.metrics import Metrics
 from gateway.parts import Parts
 from gateway.protocol import DoorProtocol
+from gateway.sessions import Sessions
+from gateway.upgrade import Sockets
 from schemas import document
 from schemas.errors import (
     BAD_REPLY,
@@ -98,10 +100,13 @@ class Laned:
         )  # fmt: skip
         log = AccessLog(self.lines.append, lambda: 0.0)
         self.metrics = Metrics(CollectorRegistry())
-        self.lane = lane = Lane(parts, self.metrics, log)
+        self.lane = lane = Lane(
+            parts, self.metrics, log, Sessions(CollectorRegistry(), log, lambda: 0.0)
+        )
         door = Door(
             limits=serve._limits(options), refuse=partial(serve._refuse, lane=lane),
             lane=lane if once_lane else None, draining=lambda: False,
+            sockets=Sockets(lane, SessionOptions()),
         )  # fmt: skip
         served = app.build(lane, app.Readiness(lambda: True), lambda _: 1)
         config = uvicorn.Config(

@@ -1,0 +1,92 @@
+"""Frames read as a wrapper wants them, and what it made written as frames. Pure."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from aseloader.declare import members
+from aseloader.fields import Input, Output, Parameter
+from aseloader.wrapper import Data, Outputs, Wrapper
+from schemas.errors import BAD_OUTPUT, REFUSED, AseError
+from schemas.service import DataType
+from schemas.text import as_text
+from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
+
+
+class Codec:
+    """Reads and writes the frames of one wrapper class."""
+
+    def __init__(self, wrapper: type[Wrapper]) -> None:
+        self._params: dict[str, Parameter] = members(wrapper, Parameter)
+        self._inputs: dict[str, Input] = members(wrapper, Input)
+        self._outputs: dict[str, Output] = members(wrapper, Output)
+
+    def params(self, frame: LoaderInput) -> dict[str, Any]:
+        """Return every parameter; AseError 10107 names the one that is wrong."""
+        params: dict[str, Any] = {}
+        for name, told in self._params.items():
+            text = frame.params.get(name)
+            absent = text is None or (not text and not told.may_be_empty)
+            if absent and told.required:
+                raise AseError(REFUSED, f"parameter {name!r} is missing")
+            try:
+                params[name] = told.default if absent else told.read(text or "")
+            except ValueError:
+                raise AseError(REFUSED, f"parameter {name!r} cannot be read") from None
+        return params
+
+    def inputs(self, frame: LoaderInput) -> dict[str, Data]:
+        """Return the inputs of a frame; AseError 10107 names one that is not declared."""
+        inputs: dict[str, Data] = {}
+        for payload in frame.pl:
+            name = payload.meta.name
+            declared = self._inputs.get(name)
+            if declared is None or payload.meta.dataType != declared.kind:
+                raise AseError(REFUSED, f"input {name!r} is not declared")
+            inputs[name] = Data(payload.data, dict(payload.meta.attribute))
+        return inputs
+
+    def check(self, inputs: Mapping[str, Data]) -> None:
+        """Raise AseError 10107 when an input is missing."""
+        for name, needed in self._inputs.items():
+            if needed.required and name not in inputs:
+                raise AseError(REFUSED, f"input {name!r} is missing")
+
+    def payloads(
+        self, outputs: Outputs, expected: Mapping[str, MetaDesc], seq: int, status: int
+    ) -> list[Payload]:
+        """Return the payloads; AseError 10106 for one that was not declared or not expected."""
+        payloads = []
+        for name, value in outputs.items():
+            declared, told = self._outputs.get(name), expected.get(name)
+            if declared is None or told is None or told.dataType != declared.kind:
+                raise AseError(BAD_OUTPUT, f"output {name!r} is not declared, or not of its type")
+            data, attributes = _encoded(name, value, declared)
+            numbers = {"seq": str(seq), "status": str(status)}
+            attributes = {**told.attribute, **attributes, **numbers}
+            meta = MetaDesc(name=name, dataType=int(declared.kind), attribute=attributes)
+            payloads.append(Payload(meta=meta, data=data))
+        return payloads
+
+
+def failed(service: str, code: int, words: str) -> LoaderOutput:
+    """Return the answer that tells a fault."""
+    words = words.encode("utf-8", "replace").decode()  # a lone surrogate is no text for a frame
+    return LoaderOutput(serviceId=service, code=code, err=words, status=LoaderOutput.END)
+
+
+def _encoded(name: str, value: Any, declared: Output) -> tuple[bytes, dict[str, str]]:
+    attributes = {"format": declared.format} if declared.format else {}
+    match value:
+        case Data():
+            told = {key: as_text(text) for key, text in value.attributes.items()}
+            return value.data, attributes | told
+        case bytes() | bytearray() | memoryview():
+            return bytes(value), attributes
+        case str():
+            return value.encode(), attributes
+        case dict() | list():
+            text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            kind = {} if declared.kind is not DataType.TEXT else {"encoding": "utf8"}
+            return text.encode(), {**kind, **attributes}
+    raise AseError(BAD_OUTPUT, f"output {name!r} must be bytes, text, Data, a dict or a list")

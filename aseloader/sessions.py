@@ -1,0 +1,249 @@
+"""A session at the loader: a licence for its life, frames in, outputs out as they come."""
+
+import asyncio
+import inspect
+import threading
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from aseloader.codec import Codec
+from aseloader.engine import NO_FAILURE, Engine, failure
+from aseloader.wrapper import Context, Data, Outputs, Wrapper
+from lb.meter import Meter
+from schemas.errors import BAD_OUTPUT, FULL, TIMEOUT, AseError
+from schemas.session import Status
+from schemas.wire import LoaderInput, LoaderOutput, Payload
+
+Frames = AsyncIterator[LoaderInput]
+_LAST = (str(int(Status.END)), str(int(Status.ONCE)))
+
+
+class Sessions:
+    """Drives the sessions of a wrapper, as many at a time as `meter.best`."""
+
+    def __init__(self, wrapper: Wrapper, meter: Meter, engine: Engine) -> None:
+        self._wrapper = wrapper
+        self._meter = meter
+        self._engine = engine
+        self._codec = Codec(type(wrapper))
+        method = type(wrapper).session
+        self._streams = method is not Wrapper.session
+        self._is_async = inspect.isasyncgenfunction(method)
+        self._wants_context = len(inspect.signature(method).parameters) > 3  # self is one of them
+        self._threads = ThreadPoolExecutor(meter.total, thread_name_prefix="session")
+
+    async def serve(
+        self, frames: Frames, *, gateway: str, seconds: float | None
+    ) -> AsyncGenerator[LoaderOutput, None]:
+        """Yield what a session answers: BEGIN once it has its licence, results, the last with END.
+
+        Faults are told inside an output. `gateway` names the sender, `seconds` are left. Raises
+        AseError 10110 when all licences are taken; nothing ran then.
+        """
+        if not self._meter.take(gateway):
+            raise AseError(FULL, f"{FULL.code} all licences are taken")
+        licence = _Licence(self._meter, gateway)
+        gone = threading.Event()
+        try:
+            yield LoaderOutput(status=LoaderOutput.BEGIN)
+            async for output in self._answers(frames, licence, gone, seconds):
+                licence.code = output.code
+                yield output
+        finally:
+            gone.set()
+            licence.done()
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _answers(
+        self, frames: Frames, licence: "_Licence", gone: threading.Event, seconds: float | None
+    ) -> AsyncIterator[LoaderOutput]:
+        first = await anext(frames, None)
+        if first is None:
+            return
+        deadline = None if seconds is None else time.monotonic() + seconds
+        context = Context(dict(first.headers), deadline, gone.is_set)
+        expected = {told.name: told for told in first.expect}
+        try:
+            params = self._codec.params(first)
+            inputs = _Inputs(first, frames, self._codec)
+            if not self._streams:
+                yield await self._once(inputs, context, licence)
+                return
+            seq = 0
+            async for made in self._made(params, inputs, context, licence):
+                if not isinstance(made, Mapping):
+                    raise AseError(BAD_OUTPUT, "session must yield mappings of outputs by name")
+                seq += 1
+                payloads = self._codec.payloads(made, expected, seq, Status.CONTINUE)
+                yield LoaderOutput(
+                    serviceId=first.serviceId, status=LoaderOutput.CONTINUE, pl=payloads
+                )
+            yield LoaderOutput(serviceId=first.serviceId, status=LoaderOutput.END)
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001
+            yield failure(error, first.serviceId, context.sid)
+
+    def _made(
+        self, params: Mapping[str, Any], inputs: "_Inputs", context: Context, licence: "_Licence"
+    ) -> AsyncIterator[Outputs]:
+        more = (context,) if self._wants_context else ()
+        if self._is_async:
+            made: Any = self._wrapper.session(params, inputs, *more)
+            return aiter(made)
+        return self._of_thread(params, inputs, more, licence)
+
+    async def _once(self, inputs: "_Inputs", context: Context, licence: "_Licence") -> LoaderOutput:
+        """Join the frames to one, and answer that."""
+        frame = LoaderInput()
+        frame.CopyFrom(inputs.first)
+        frame.state = LoaderInput.ONCE
+        joined: dict[str, Data] = {}
+        async for told in inputs:
+            for name, part in told.items():
+                before = joined.get(name)
+                whole = part.data if before is None else before.data + part.data
+                joined[name] = Data(whole, {**part.attributes, **(before or part).attributes})
+        kinds = {payload.meta.name: payload.meta for payload in inputs.metas}
+        del frame.pl[:]
+        for name, data in joined.items():
+            frame.pl.append(Payload(meta=kinds[name], data=data.data))
+        work = asyncio.ensure_future(self._engine.answer(frame, context))
+        licence.until(work)
+        output = await asyncio.shield(work)
+        output.status = LoaderOutput.END
+        return output
+
+    async def _of_thread(
+        self, params: Mapping[str, Any], inputs: "_Inputs", more: tuple[Any, ...],
+        licence: "_Licence",
+    ) -> AsyncIterator[Outputs]:  # fmt: skip
+        """Run a plain generator in a thread; it waits for inputs, and for who takes its outputs."""
+        thread, method = _Thread(asyncio.get_running_loop()), self._wrapper.session
+
+        def session(told: Any) -> Any:
+            return method(params, told, *more)
+
+        work = thread.start(self._threads, session, inputs)
+        licence.until(work)
+        try:
+            while True:
+                made, error = await thread.outputs.get()
+                if error is not None:
+                    raise error
+                if made is None:
+                    return
+                yield made
+        finally:
+            thread.leave()
+
+
+class _Licence:
+    """A licence, given back once: when the session is over, and nothing of it runs any more."""
+
+    def __init__(self, meter: Meter, gateway: str) -> None:
+        self._meter = meter
+        self._gateway = gateway
+        self._holders = 1
+        self.code = TIMEOUT.code
+
+    def until(self, work: "asyncio.Future[Any]") -> None:
+        """Hold it as long as some work runs."""
+        self._holders += 1
+        work.add_done_callback(lambda _: self.done())
+
+    def done(self) -> None:
+        """Take in that one holder is through."""
+        self._holders -= 1
+        if not self._holders:
+            failed = self.code not in NO_FAILURE
+            self._meter.free(self._gateway, 0.0, good=False, failed=failed)
+
+
+class _Inputs:
+    """The inputs of a session, frame by frame, the first one at hand; it ends with its last."""
+
+    def __init__(self, first: LoaderInput, frames: Frames, codec: Codec) -> None:
+        self.first = first
+        self.metas: list[Payload] = []
+        self._frames = frames
+        self._codec = codec
+        self._frame: LoaderInput | None = first
+        self._ended = False
+
+    def __aiter__(self) -> AsyncIterator[Mapping[str, Data]]:
+        return self
+
+    async def __anext__(self) -> Mapping[str, Data]:
+        while True:
+            frame, self._frame = self._frame, None
+            if frame is None:
+                frame = None if self._ended else await anext(self._frames, None)
+            if frame is None:
+                raise StopAsyncIteration
+            self._ended = _ends(frame)
+            self.metas += frame.pl
+            if frame.pl and not (self._ended and not any(payload.data for payload in frame.pl)):
+                return self._codec.inputs(frame)  # a last frame that brings nothing only ends it
+
+
+def _ends(frame: LoaderInput) -> bool:
+    """Return whether a frame says that it is the last."""
+    told = [frame.headers.get("status")]
+    told += [payload.meta.attribute.get("status") for payload in frame.pl]
+    return any(status in _LAST for status in told)
+
+
+class _Thread:
+    """A plain generator at work in a thread, and the loop that it asks."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._gone = False
+        self._asked: Future[Any] | None = None
+        self.outputs: asyncio.Queue[tuple[Any, BaseException | None]] = asyncio.Queue(1)
+
+    def start(
+        self,
+        threads: ThreadPoolExecutor,
+        session: Callable[[Iterator[Mapping[str, Data]]], Any],
+        inputs: _Inputs,
+    ) -> "asyncio.Future[None]":
+        """Begin the work; what it yields comes by `outputs`, None at its end, or what it raised."""
+        return self._loop.run_in_executor(threads, self._run, session, inputs)
+
+    def leave(self) -> None:
+        """Let it go: what it waits for will not come."""
+        self._gone = True
+        if self._asked is not None:
+            self._asked.cancel()
+
+    def _run(self, session: Callable[[Iterator[Mapping[str, Data]]], Any], inputs: _Inputs) -> None:
+        error: BaseException | None = None
+        try:
+            for made in session(self._told(inputs)):
+                self._ask(self.outputs.put((made, None)))
+        except BaseException as raised:  # noqa: BLE001
+            error = raised
+        if not self._gone:
+            self._ask(self.outputs.put((None, error)))
+
+    def _told(self, inputs: _Inputs) -> Iterator[Mapping[str, Data]]:
+        while (told := self._ask(anext(inputs, None))) is not None:
+            yield told
+
+    def _ask(self, question: Any) -> Any:
+        """Wait in the thread for what the loop has to say."""
+        self._asked = asked = asyncio.run_coroutine_threadsafe(_awaited(question), self._loop)
+        if self._gone:
+            asked.cancel()
+        return asked.result()
+
+
+async def _awaited(question: Any) -> Any:
+    return await question

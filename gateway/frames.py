@@ -1,0 +1,103 @@
+"""The envelopes of a session: each is judged as if it stood alone, with what the first one said.
+
+The first frame's header is under those of later ones, but for its status; parameters that a later
+frame leaves out are those of the first (reference "ase-wire" 1.6). Pure.
+"""
+
+from typing import Any, Final
+
+from config.options import SessionOptions
+from gateway.contracts import Contract
+from schemas.errors import BAD_REQUEST, AseError
+from schemas.session import Event, Sequence, Status, frame_event
+
+_NOT_KEPT: Final = ("status", "cid", "sid")
+
+
+class Frames:
+    """Reads the frames of one session into those of its loader.
+
+    `facts` are the gateway's own headers.
+    """
+
+    __slots__ = (
+        "_contract", "_facts", "_header", "_inputs", "_number", "_parameter", "_sequence",
+    )  # fmt: skip
+
+    def __init__(self, contract: Contract, facts: dict[str, str], options: SessionOptions) -> None:
+        self._contract = contract
+        self._facts = facts
+        self._sequence = Sequence() if options.sequence else None
+        self._header: dict[str, Any] = {}
+        self._parameter: Any = None
+        self._inputs: dict[str, None] = {}
+        self._number = 0
+
+    def event(self, told: dict[str, Any]) -> Event:
+        """Return what a frame is. Raises AseError 10163 for a status that there is not."""
+        header = told.get("header")
+        status = header.get("status") if isinstance(header, dict) else None
+        event = frame_event(status, first=not self._number)
+        if event is None:
+            raise AseError(BAD_REQUEST, "$.header.status: must be 0, 1, 2 or 3")
+        return event
+
+    def encode(self, told: dict[str, Any], event: Event, ascii_only: bool) -> bytes:
+        """Return the loader's frame of an envelope, which is changed as its schema says.
+
+        Raises AseError 10163 with every violation.
+        """
+        contract = self._contract
+        self._merge(told, event)
+        if self._sequence is not None:
+            self._check_sequence(told, self._sequence)
+        violations = contract.judge.judge(told, ascii_only)
+        if violations:
+            listed = "; ".join(map(str, violations))
+            raise AseError(BAD_REQUEST, f"parameter schema validate error: {listed}")
+        self._give_statuses(told)
+        self._number += 1
+        return contract.encoder.encode(told, self._facts, self._number)
+
+    def _merge(self, told: dict[str, Any], event: Event) -> None:
+        header = told.get("header")
+        if not self._number:
+            if isinstance(header, dict):
+                header.pop("cid", None)  # it is the socket's; a schema does not know it
+                self._header = {k: v for k, v in header.items() if k not in _NOT_KEPT}
+            parameter = told.get("parameter")
+            self._parameter = _copy(parameter) if self._contract.judge.changes else parameter
+            return
+        own = header if isinstance(header, dict) else {}
+        own.pop("cid", None)
+        status = Status.CONTINUE if event is Event.CONTINUE else Status.END
+        told["header"] = {**self._header, "status": int(status), **own}
+        if "parameter" not in told and self._parameter is not None:
+            changes = self._contract.judge.changes
+            told["parameter"] = _copy(self._parameter) if changes else self._parameter
+
+    def _check_sequence(self, told: dict[str, Any], sequence: Sequence) -> None:
+        payload = told.get("payload")
+        for name, stream in payload.items() if isinstance(payload, dict) else ():
+            if isinstance(stream, dict):
+                wrong = sequence.broken(name, stream.get("seq"))
+                if wrong:
+                    raise AseError(BAD_REQUEST, wrong)
+
+    def _give_statuses(self, told: dict[str, Any]) -> None:
+        """See that each payload has a status: a loader knows the end of a stream by it alone."""
+        status = told["header"]["status"]
+        payload = told.get("payload")
+        streams = payload if isinstance(payload, dict) else {}
+        for name, stream in streams.items():
+            self._inputs[name] = None
+            if isinstance(stream, dict):
+                stream.setdefault("status", status)
+        if not streams and status == Status.END:
+            told["payload"] = {name: {"status": status} for name in self._inputs}
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _copy(told) for name, told in value.items()}
+    return [_copy(told) for told in value] if isinstance(value, list) else value

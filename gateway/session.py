@@ -1,0 +1,321 @@
+"""One session: frames of the client in, results of its loader out, one place, one call.
+
+`schemas/session.py` says what each event leads to; here it is done. Nothing waits in a task: a
+change of the loader's stream wakes it, and so does a client that has room again.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from atom.streams import LoaderStream
+from gateway.contracts import Contract
+from gateway.frames import Frames
+from gateway.parts import Parts, Pending, Place
+from gateway.record import Record
+from schemas.errors import (
+    BAD_REPLY,
+    BAD_REQUEST,
+    CLIENT_GONE,
+    DEADLINE,
+    FULL,
+    LATE,
+    LOST,
+    OVERFLOW,
+    SILENT,
+    AseError,
+    Blame,
+)
+from schemas.session import RESULTS, TABLE, Effect, Event, State, refusal
+
+_ATTEMPTS: Final = 2
+_LINGER_S: Final = 1.0
+_ERRORS: Final = {Event.SILENT: SILENT, Event.LATE: LATE}
+
+
+class Client(Protocol):
+    """Who a session talks to."""
+
+    def ready(self) -> bool:
+        """Return whether it takes more now; it says so by `Session.pump` when it does again."""
+
+    def tell(self, session: "Session", payload: bytes, status: int) -> None:
+        """Take a result."""
+
+    def failed(self, session: "Session", error: AseError) -> None:
+        """Take what went wrong; `over` follows."""
+
+    def over(self, session: "Session", event: Event) -> None:
+        """Take in that the session is over, by an event."""
+
+    def hold(self, session: "Session") -> None:
+        """Take in that the session's loader is behind: no more frames, where that can be had."""
+
+    def room(self, session: "Session") -> None:
+        """Take in that it has caught up."""
+
+
+class Session:
+    """One session of a contract; `name` is its client's own for it.
+
+    `queue`: frames that may wait for the loader. `silence` is how long the client may send nothing,
+    `lifetime` how long it all may take, in seconds; `later(s, call)` calls after so many.
+    """
+
+    __slots__ = (
+        "_again", "_client", "_death", "_finishing", "_frames", "_heard", "_held", "_key",
+        "_later", "_parts", "_pending", "_place", "_pumping", "_read_until", "_reader", "_sent",
+        "_silence", "_stream", "_timer", "_tried", "contract", "error", "name", "queue", "record",
+        "state",
+    )  # fmt: skip
+
+    def __init__(
+        self, contract: Contract, record: Record, parts: Parts, client: Client, reader: Frames,
+        later: Callable[[float, Callable[[], None]], Any], *, silence: float, lifetime: float,
+        queue: int, name: str = "",
+    ) -> None:  # fmt: skip
+        self.state = State.NEW
+        self.name = name
+        self.record = record
+        self.queue = queue
+        self.error: AseError | None = None
+        self.contract = contract
+        self._parts = parts
+        self._client = client
+        self._reader = reader
+        self._later = later
+        self._silence = silence
+        now = parts.clock()
+        self._death = now + lifetime
+        self._read_until = now + silence
+        self._frames: deque[bytes] = deque()
+        self._sent: list[bytes] | None = []  # what another loader would have to be told
+        self._tried: tuple[str, ...] = ()
+        self._key = ""
+        self._stream: LoaderStream | None = None
+        self._place: Place | None = None
+        self._pending: Pending | None = None
+        self._finishing = self._heard = self._pumping = self._again = self._held = False
+        self._timer = later(min(silence, lifetime), self._tick)
+
+    @property
+    def full(self) -> bool:
+        """Return whether as many frames wait for the loader as may."""
+        return len(self._frames) >= self.queue
+
+    def take(self, told: dict[str, Any], ascii_only: bool, key: str = "") -> None:
+        """Take a frame of the client, a JSON object; `key` keeps the session with its like."""
+        try:
+            event = self._reader.event(told)
+            if (self.state, event) not in TABLE:
+                raise AseError(BAD_REQUEST, refusal(self.state))
+            frame = self._reader.encode(told, event, ascii_only)
+        except AseError as error:
+            self.fail(error)
+            return
+        self._key = key
+        self._read_until = self._parts.clock() + self._silence
+        self.happen(event, frame)
+        if self.full and not self._held and self.state is not State.OVER:
+            self._held = True
+            self._client.hold(self)
+
+    def fail(self, error: AseError) -> None:
+        """End with an error, told to the client."""
+        self.error = error
+        self.happen(Event.FAILED)
+
+    def overflow(self) -> None:
+        """End: more frames came than wait."""
+        self.fail(AseError(OVERFLOW))
+
+    def happen(
+        self, event: Event, frame: bytes = b"", payload: bytes = b"", status: int = 0
+    ) -> None:
+        """Do what an event leads to; one that leads to nothing is nothing."""
+        step = TABLE.get((self.state, event))
+        if step is None:
+            return
+        self.state, effects = step
+        fault = _ERRORS.get(event)
+        if fault is not None:
+            self.error = AseError(fault)
+        for effect in effects:
+            match effect:
+                case Effect.OPEN:
+                    self._find()
+                case Effect.SEND:
+                    self._frames.append(frame)
+                case Effect.FINISH:
+                    self._finishing = True
+                case Effect.TELL:
+                    self._client.tell(self, payload, status)
+                case Effect.FAIL:
+                    self._client.failed(self, self.error or AseError(LOST))
+                case Effect.ABORT:
+                    self._give_up()
+                case Effect.CLOSE:
+                    self._close(event)
+        if self.state is not State.OVER:
+            self.pump()
+
+    # The loader: found, asked, asked elsewhere when it is full.
+
+    def _find(self) -> None:
+        parts, contract = self._parts, self.contract
+        service, digest = contract.service.id, contract.digest
+        try:
+            place: Any = parts.picker.acquire(service, digest, self._tried, self._key)
+        except AseError as error:
+            if error.fault is not FULL or parts.patience <= 0:
+                self._lost(error)
+                return
+            seconds, ahead = parts.patience, bool(self._tried)
+            wait = parts.picker.wait(service, digest, self._key, seconds, ahead, self._found)
+            if self.state is not State.OVER and self._place is None:
+                self._pending = wait
+            return
+        self._begin(place)
+
+    def _found(self, wait: Pending) -> None:
+        self._pending = None
+        if self.state is State.OVER:
+            return
+        try:
+            place = wait.outcome()
+        except AseError as error:
+            self._lost(error)
+        else:
+            self._begin(place)
+
+    def _begin(self, place: Place) -> None:
+        self._place = place
+        now = self._parts.clock()
+        self.record.began(place.instance.addr, now)
+        handle = self.record.sid if not self._tried else self._parts.new_id()
+        seconds = max(0.001, self._death - now + 1.0)
+        try:
+            self._stream = self._parts.caller.open(place.instance, handle, seconds, self.pump)
+        except Exception as fault:  # noqa: BLE001 (it is told, with its traceback)
+            self._parts.on_fault(self.record.sid, fault)
+            self._lost(AseError(LOST))
+            return
+        self.pump()
+
+    def _lost(self, error: AseError) -> None:
+        """Take in that a loader has ended the session badly, or that there is none."""
+        place, self._place, self._stream = self._place, None, None
+        if place is not None:
+            place.release(error.fault, lasting=True)
+            self._tried += (self.record.instance,)
+            again = error.fault.retry and not self._heard and self._sent is not None
+            if again and len(self._tried) < _ATTEMPTS and self._parts.picker.may_retry():
+                self.record.retried += (error.fault.name,)
+                self._frames.extendleft(reversed(self._sent or ()))
+                self._sent = []
+                self._find()
+                return
+        self.fail(error)
+
+    # The stream: frames go while there is room, results come while the client takes them.
+
+    def pump(self) -> None:
+        """Move what can be moved, either way."""
+        if self._pumping:
+            self._again = True
+            return
+        self._pumping = True
+        try:
+            self._again = True
+            while self._again and self._stream is not None:
+                self._again = False
+                self._push(self._stream)
+                self._pull(self._stream)
+        finally:
+            self._pumping = False
+        if self._held and not self.full:
+            self._held = False
+            self._client.room(self)
+
+    def _push(self, stream: LoaderStream) -> None:
+        frames, sent = self._frames, self._sent
+        while frames and stream.room():
+            frame = frames.popleft()
+            if sent is not None:
+                sent.append(frame)
+                if len(sent) > self.queue:
+                    self._sent = sent = None
+            stream.send(frame)
+        if self._finishing and not frames and stream.room():
+            self._finishing = False
+            stream.finish()
+
+    def _pull(self, stream: LoaderStream) -> None:
+        while self._stream is stream and self._client.ready():
+            result = stream.next()
+            if result is None:
+                break
+            self._result(result)
+        if self._stream is stream and stream.over():
+            self._lost(stream.failure() or AseError(BAD_REPLY, "the loader ended it unfinished"))
+
+    def _result(self, result: bytes) -> None:
+        self._heard, self._sent = True, None
+        self._read_until = self._parts.clock() + self._silence
+        try:
+            payload, status = self.contract.decoder.result(result)
+        except AseError as error:
+            self.fail(error)
+            return
+        self.happen(RESULTS[status], payload=payload, status=status)
+
+    # The end.
+
+    def _give_up(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.cancel()
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.cancel()
+
+    def _close(self, event: Event) -> None:
+        self._timer.cancel()
+        stream, self._stream = self._stream, None
+        if stream is not None and not stream.over():
+            self._later(_LINGER_S, stream.cancel)  # it has said its last, and should end itself
+        self._frames.clear()
+        self._sent = None
+        place, self._place = self._place, None
+        if place is not None:
+            self._release(place, event)
+        self._client.over(self, event)
+
+    def _release(self, place: Place, event: Event) -> None:
+        error = self.error
+        if event is Event.GONE:
+            place.release(CLIENT_GONE, given_up=True, lasting=True)
+        elif error is None:
+            place.release(lasting=True)
+        elif error.fault.blame is Blame.LOADER and error.fault is not DEADLINE:
+            place.release(error.fault, lasting=True)
+        else:  # it says nothing against the loader, which may still work on it
+            place.release(None, given_up=True, lasting=True)
+
+    def _tick(self) -> None:
+        """See whether the client was silent for too long, or the session too old."""
+        now = self._parts.clock()
+        if self.state is State.OVER:
+            return
+        if now >= self._death:
+            self.happen(Event.LATE)
+            return
+        if self.full:
+            self._read_until = now + self._silence  # it is we who do not let it send
+        if now >= self._read_until and (self.state, Event.SILENT) in TABLE:
+            self.happen(Event.SILENT)
+            return
+        due = self._death
+        if (self.state, Event.SILENT) in TABLE:
+            due = min(due, self._read_until)
+        self._timer = self._later(max(0.001, due - now), self._tick)

@@ -1,0 +1,232 @@
+"""A WebSocket: the library's protocol without I/O, on a connection that the door has opened.
+
+Limits: the size of a message, its fragments, control frames in a second; a client that does not
+answer pings is gone, and so is one that does not read what is written to it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
+
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from config.options import SessionOptions
+from gateway import closing
+from gateway.answers import HttpError
+from gateway.clocks import Reading
+from gateway.messages import BINARY
+from gateway.talk import Talk
+
+_FAREWELL_S: Final = 1.0
+_DATA: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
+
+
+def handshake(
+    target: bytes, headers: list[tuple[bytes, bytes]], limit: int
+) -> tuple[ServerProtocol, bytes]:
+    """Return the protocol of a handshake that is accepted, and the bytes that say so.
+
+    `limit`: the most bytes of a message. Raises HttpError 400 or 426.
+    """
+    protocol = ServerProtocol(
+        max_size=limit,
+        subprotocols=cast("Any", [BINARY]),
+        select_subprotocol=lambda _, offered: cast("Any", BINARY) if BINARY in offered else None,
+        logger=_quiet(),
+    )
+    lines = [b"GET %b HTTP/1.1" % target, *(b"%b: %b" % told for told in headers), b"", b""]
+    protocol.receive_data(b"\r\n".join(lines))
+    response = protocol.accept(cast("Request", protocol.events_received()[0]))
+    if response.status_code != 101:
+        words = (response.body or b"").decode("utf-8", "replace").partition("\n")[0]
+        more = [(b"upgrade", b"websocket")] if response.status_code == 426 else []
+        more += [(b"connection", b"close")] if response.status_code == 426 else []
+        raise HttpError(response.status_code, words[:200].lower(), headers=more)
+    del response.headers["Date"]
+    protocol.send_response(response)
+    return protocol, b"".join(protocol.data_to_send())
+
+
+def _quiet() -> logging.Logger:
+    """Return a logger that says nothing: how a socket ended, its sessions tell."""
+    logger = logging.getLogger("ase.websocket")
+    logger.disabled = True
+    return logger
+
+
+def check_origin(headers: Mapping[bytes, bytes], allowed: list[str]) -> None:
+    """Refuse a page of another origin that is not allowed. Raises HttpError 403."""
+    origin = headers.get(b"origin", b"").decode("latin-1")
+    host = headers.get(b"host", b"").decode("latin-1")
+    ours = (f"http://{host}", f"https://{host}")
+    if origin and "*" not in allowed and origin.lower() not in (*ours, *map(str.lower, allowed)):
+        raise HttpError(403, f"origin {origin[:128]} is not one of session.origins")
+
+
+class SocketProtocol(asyncio.Protocol):
+    """One WebSocket. `talk` is made with it; `connections` and `tasks` are the server's.
+
+    The server asks every connection to shut down, and cancels every task when it waits no longer.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        protocol: ServerProtocol,
+        options: SessionOptions,
+        stalled: float,
+        connections: set[Any],
+        tasks: set[Any],
+        talk: Callable[["SocketProtocol"], Talk],
+    ) -> None:
+        self._transport = transport
+        self._protocol = protocol
+        self._options = options
+        self._connections = connections
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+        self._reading = Reading(transport, stalled)
+        self._full = self._paused = False
+        self._pieces: list[bytes] = []
+        self._opcode = Opcode.TEXT
+        self._controls = 0
+        self._second = 0
+        self._answered = True
+        self._timer = self._loop.call_later(options.ping, self._ping)
+        connections.add(self)
+        tasks.add(self)
+        self._talk = talk(self)
+
+    # The connection.
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came."""
+        protocol = self._protocol
+        if protocol.state is not State.OPEN and protocol.state is not State.CLOSING:
+            return
+        protocol.receive_data(data)
+        self._take()
+
+    def eof_received(self) -> None:
+        """Take in that the client sends no more."""
+        self._protocol.receive_eof()
+        self._take()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """Take in that the client is gone."""
+        self._connections.discard(self)
+        self._tasks.discard(self)
+        self._timer.cancel()
+        self._reading.stop()
+        self._talk.gone()
+
+    def pause_writing(self) -> None:
+        """Take no more results, and watch whether the client reads."""
+        self._full = True
+        self._reading.begin()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._full = False
+        self._reading.stop()
+        self._talk.resumed()
+
+    def shutdown(self) -> None:
+        """Leave, gently (the server drains)."""
+        self._talk.drain()
+
+    def cancel(self, msg: str = "") -> None:  # noqa: ARG002 (as of a task, which the drain cancels)
+        """Leave now: the drain's time is over."""
+        self._talk.cut()
+
+    # What the talk says (gateway.talk.Socket).
+
+    def writable(self) -> bool:
+        """Return whether the client keeps up."""
+        return not self._full
+
+    def send(self, message: bytes, *, binary: bool) -> None:
+        """Send a message."""
+        protocol = self._protocol
+        if protocol.state is State.OPEN:
+            (protocol.send_binary if binary else protocol.send_text)(message)
+            self._flush()
+
+    def close(self, code: int, reason: str) -> None:
+        """Send a close frame; the client gets a moment to answer it."""
+        protocol = self._protocol
+        if protocol.state is State.OPEN:
+            protocol.send_close(code, reason)
+            self._flush()
+        self._timer.cancel()
+        self._timer = self._loop.call_later(_FAREWELL_S, self._transport.abort)
+        self.resume()
+
+    def pause(self) -> None:
+        """Read no more."""
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+    # Frames.
+
+    def _take(self) -> None:
+        """Hand on what the protocol has read, and send what it wants to say."""
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):
+                self._frame(event)
+        self._flush()
+        if self._protocol.state is not State.OPEN:
+            self._talk.gone()
+            if self._protocol.close_expected() or self._protocol.state is State.CLOSED:
+                self._transport.close()
+
+    def _frame(self, frame: Frame) -> None:
+        opcode = frame.opcode
+        if opcode in _DATA:
+            if opcode is not Opcode.CONT:
+                if frame.fin:  # whole, as nearly always
+                    self._talk.message(bytes(frame.data), opcode is Opcode.BINARY)
+                    return
+                self._opcode, self._pieces = opcode, []
+            self._pieces.append(bytes(frame.data))
+            if frame.fin:
+                pieces, self._pieces = self._pieces, []
+                self._talk.message(b"".join(pieces), self._opcode is Opcode.BINARY)
+            elif len(self._pieces) >= self._options.max_fragments:
+                words = f"a message in more than {self._options.max_fragments} fragments"
+                self._talk.end(closing.POLICY, words)
+            return
+        if opcode is Opcode.PONG:
+            self._answered = True
+        second = int(self._loop.time())
+        self._controls = self._controls + 1 if second == self._second else 1
+        self._second = second
+        if self._controls > self._options.max_controls:
+            self._talk.end(closing.POLICY, "too many pings")
+
+    def _ping(self) -> None:
+        """Ask for a sign of life; one who gave none since the last time is gone."""
+        if not self._answered and not self._paused:
+            self._transport.abort()
+            return
+        self._answered = False
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_ping(b"")
+            self._flush()
+        self._timer = self._loop.call_later(self._options.ping, self._ping)
+
+    def _flush(self) -> None:
+        data = self._protocol.data_to_send()
+        if data and not self._transport.is_closing():
+            self._transport.write(data[0] if len(data) == 1 else b"".join(data))

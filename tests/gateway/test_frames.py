@@ -1,0 +1,111 @@
+"""Frames of a session: what later ones take from the first, and what each becomes."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from aseloader import declare
+from config.options import SessionOptions
+from gateway.contracts import build
+from gateway.frames import Frames
+from schemas.document import canonical
+from schemas.errors import AseError
+from schemas.session import Event
+from schemas.wire import LoaderInput
+from tests.wrappers.talker import Talker
+
+FACTS = {"sid": "s" * 32}
+
+
+def frames(**meta: Any) -> Frames:
+    document = json.loads(declare.schema(Talker))
+    document["schemainput"]["properties"]["parameter"]["properties"]["talker"]["properties"][
+        "many"
+    ] |= meta
+    return Frames(build(canonical(document), "file", {}, 5.0), FACTS, SessionOptions())
+
+
+def take(reader: Frames, told: dict[str, Any]) -> LoaderInput:
+    return LoaderInput.FromString(reader.encode(told, reader.event(told), False))
+
+
+def first(**stream: Any) -> dict[str, Any]:
+    text = {"text": base64.b64encode(b"hi").decode(), **stream}
+    header = {"app_id": "a", "uid": "u", "status": 0}
+    return {"header": header, "parameter": {"talker": {"act": "echo"}}, "payload": {"text": text}}
+
+
+def test_a_later_frame_has_what_the_first_one_said() -> None:
+    reader = frames()
+    begun = take(reader, first())
+    assert (begun.state, begun.sync_id) == (LoaderInput.STREAM, 1)
+    later = take(reader, {"payload": {"text": {"text": "aGk="}}})
+    assert later.sync_id == 2
+    assert (later.headers["uid"], later.headers["status"]) == ("u", "1")
+    assert later.params["act"] == "echo"
+    assert later.pl[0].meta.attribute["status"] == "1"
+    assert [told.name for told in later.expect] == ["facts", "said"]
+
+
+def test_what_a_later_frame_says_stands_over_it() -> None:
+    reader = frames()
+    take(reader, first())
+    later = take(
+        reader, {"header": {"uid": "v", "status": 1}, "parameter": {"talker": {"many": 3}}}
+    )
+    assert (later.headers["uid"], later.headers["app_id"]) == ("v", "a")
+    assert dict(later.params) == {"act": "echo", "many": "3"}
+
+
+def test_the_end_is_told_to_a_loader_that_knows_payloads_alone() -> None:
+    reader = frames()
+    take(reader, first())
+    last = take(reader, {"header": {"status": 2}})
+    assert [(p.meta.name, p.data, p.meta.attribute["status"]) for p in last.pl] == [
+        ("text", b"", "2")
+    ]
+
+
+def test_effects_are_done_on_what_each_frame_says() -> None:
+    """A member that has got its other name would not be known, the second time."""
+    reader = frames(replaceKey="number")
+    begun = first()
+    begun["parameter"]["talker"]["many"] = 3
+    assert take(reader, begun).params["number"] == "3"
+    assert take(reader, {}).params["number"] == "3"
+    assert take(reader, {}).params["number"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"payload": {"text": {"text": "aGl="}}}, "canonical base64"),
+        ({"payload": {"text": {"text": "%"}}}, "base64"),
+        ({"payload": {"other": {}}}, r"\$.payload.other: is not known here"),
+        ({"parameter": {"talker": {"many": 0}}}, "breaks minimum 1"),
+        ({"header": 3, "payload": []}, "must be of type object"),
+        ({"header": {"status": 1, "nobody": 1}}, r"\$.header.nobody: is not known here"),
+    ],
+)
+def test_each_frame_is_judged(told: dict[str, Any], words: str) -> None:
+    reader = frames()
+    take(reader, first())
+    with pytest.raises(AseError, match=words):
+        take(reader, told)
+
+
+def test_numbers_are_kept() -> None:
+    reader = frames()
+    take(reader, first(seq=0))
+    take(reader, {"payload": {"text": {"text": "aGk=", "seq": 1}}})
+    with pytest.raises(AseError, match="seq: 2 is next, after 1"):
+        take(reader, {"payload": {"text": {"text": "aGk=", "seq": 3}}})
+
+
+def test_statuses() -> None:
+    assert frames().event({"header": {"status": 3}}) is Event.ONCE
+    for told in ({}, {"header": {}}, {"header": {"status": "0"}}, {"header": {"status": 4}}):
+        with pytest.raises(AseError, match="must be 0, 1, 2 or 3"):
+            frames().event(told)

@@ -1,0 +1,70 @@
+"""Envelopes as text and as bytes."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from gateway import messages
+from schemas.errors import FULL, AseError
+from schemas.service import DataType, Nick, Service
+
+SERVICE = Service(
+    "s", "1", "ase",
+    (Nick("s", {"voice": DataType.AUDIO, "text": DataType.TEXT}, {}),), {}, {},
+)  # fmt: skip
+
+
+def message(head: Any, tail: bytes = b"") -> bytes:
+    told = json.dumps(head).encode()
+    return len(told).to_bytes(4, "big") + told + tail
+
+
+def test_a_result_and_an_error() -> None:
+    told = json.loads(messages.result("s" * 32, 'c"', b'{"a":1}', 1))
+    header = {"code": 0, "message": "success", "sid": "s" * 32, "status": 1, "cid": 'c"'}
+    assert told == {"header": header, "payload": {"a": 1}}
+    assert "payload" not in json.loads(messages.result("s", "", b"{}", 0))
+    told = json.loads(messages.failure("s", "c", AseError(FULL, "no room")))
+    assert told["header"] == {
+        "code": 10110, "message": "no room", "sid": "s", "status": 0, "cid": "c",
+    }  # fmt: skip
+
+
+def test_head_and_tail() -> None:
+    assert messages.split(message({"a": 1}, b"tail")) == (b'{"a": 1}', b"tail")
+
+
+@pytest.mark.parametrize("data", [b"", b"\0\0\0", b"\0\0\0\0", b"\0\0\0\5{}", b"\xff" * 9])
+def test_what_is_no_binary_message(data: bytes) -> None:
+    with pytest.raises(AseError, match="a binary message is"):
+        messages.split(data)
+
+
+def test_the_tail_is_of_the_payload_without_data() -> None:
+    told: dict[str, Any] = {"payload": {"voice": {"status": 0}, "text": {"text": "aGk="}}}
+    messages.join(told, b"\0\1", SERVICE)
+    assert told["payload"]["voice"]["audio"] == base64.b64encode(b"\0\1").decode()
+    nothing: dict[str, Any] = {"header": {"status": 2}}
+    messages.join(nothing, b"", SERVICE)
+    assert nothing == {"header": {"status": 2}}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [None, {}, {"voice": {"audio": "aGk="}}, {"voice": {}, "text": {}}, {"other": {}}, []],
+)
+def test_a_tail_that_is_nobodys(payload: Any) -> None:
+    with pytest.raises(AseError, match="one payload is without data"):
+        messages.join({"payload": payload}, b"x", SERVICE)
+
+
+def test_a_result_as_bytes() -> None:
+    payload = {"voice": {"audio": "AAE=", "seq": 1}, "text": {"text": "aGk="}}
+    told = messages.binary(json.dumps({"header": {}, "payload": payload}).encode())
+    head, tail = messages.split(told)
+    assert tail == b"\0\1"
+    assert json.loads(head)["payload"] == {"voice": {"seq": 1}, "text": {"text": "aGk="}}
+    head, tail = messages.split(messages.binary(b'{"header":{},"payload":{"a":{"text":{"b":1}}}}'))
+    assert tail == b""
