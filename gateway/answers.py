@@ -80,8 +80,13 @@ class Answer:
     @property
     def headers(self) -> Headers:
         """Return names and values."""
-        lines = self.head.split(b"\r\n")[:-1]
-        return [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
+        return header_list(self.head)
+
+
+def header_list(head: bytes) -> Headers:
+    """Return names and values of header lines, each with its end."""
+    lines = head.split(b"\r\n")[:-1]
+    return [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
 
 
 def status_of(error: AseError, code_map: Mapping[int, int]) -> int:

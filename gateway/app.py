@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.answers import Answer, HttpError, failure
-from gateway.course import Awaited, Course
+from gateway.course import Awaited
 from gateway.door import REFUSAL, WAKE
 from gateway.head import fold
 from gateway.lane import Lane, cut
@@ -118,18 +118,22 @@ class _Once:
 
     async def serve(self, service: str, scope: Scope, receive: Receive, send: Send) -> None:
         lane, parts = self._lane, self._lane.parts
-        record, headers, course = _record(scope, lane), fold(scope["headers"]), Awaited(scope[WAKE])
+        record, headers = _record(scope, lane), fold(scope["headers"])
+        course = Awaited(lane.events, scope[WAKE])
         lane.metrics.inflight += 1
         try:
             steps = serve_once(service, headers, record, parts)
             course.begin(steps, parts)
-            await _listen(course, scope, receive)
+            await _listen(course, scope, receive, send)
         except asyncio.CancelledError:
             # The drain's time is over: the server cuts what still runs, and this is our last word.
             course.fail(cut())
         finally:
             lane.metrics.inflight -= 1
-            lane.note(record)
+            if course.events is None:
+                lane.note(record)
+        while course.parts:  # cut, with its last words
+            await send(course.parts.popleft())
         if course.answer is not None:
             with contextlib.suppress(asyncio.CancelledError):  # cut, and the client does not read
                 await _send(course.answer, send)
@@ -152,11 +156,19 @@ class _Routed:
         await self._once.serve(service, scope, receive, send)
 
 
-async def _listen(course: Course, scope: Scope, receive: Receive) -> None:
-    """Take in the body, and after it that the client goes away, until the answer is there."""
+async def _listen(course: Awaited, scope: Scope, receive: Receive, send: Send) -> None:
+    """Take in the body, and after it that the client goes away, until the answer is there.
+
+    One that comes in parts is sent meanwhile.
+    """
     pieces: list[bytes] = []
     whole = False
-    while not course.finished:
+    while course.parts or not course.finished:
+        if course.parts:
+            await send(course.parts.popleft())
+            if not course.parts and course.events is not None:
+                course.events.resumed()
+            continue
         message = await receive()
         if message["type"] == "http.disconnect":
             course.fail(AseError(CLIENT_GONE))

@@ -13,6 +13,7 @@ from gateway.turns import Turns
 
 _SAID: Final = b"\r\nconnection: close\r\n"
 _CLOSE: Final = b"connection: close\r\n"
+_EVENTS: Final = b"HTTP/1.1 200 OK\r\n"
 
 
 class Server(Protocol):
@@ -26,19 +27,20 @@ class Exchange:
     """The lane's side of a connection.
 
     `over` is called after each answer, `leave` after the last one; `running` holds the requests
-    that a drain waits for.
+    that a drain waits for. `may_write`: the client keeps up.
     """
 
     __slots__ = (
-        "_again", "_alone", "_call_soon", "_client", "_door", "_key", "_leave", "_over",
-        "_patience", "_running", "_server", "_transport", "_turns",
+        "_again", "_alone", "_call_soon", "_client", "_door", "_key", "_leave", "_may_write",
+        "_over", "_patience", "_running", "_server", "_transport", "_turns",
     )  # fmt: skip
 
     def __init__(
         self, door: Door, server: Server, transport: asyncio.Transport, turns: Turns,
         patience: Patience, running: set[Any], client: str,
-        over: Callable[[], None], leave: Callable[[], None],
+        over: Callable[[], None], leave: Callable[[], None], may_write: Callable[[], bool],
     ) -> None:  # fmt: skip
+        self._may_write = may_write
         self._door = door
         self._server = server
         self._transport = transport
@@ -122,6 +124,37 @@ class Exchange:
             self._server.total_requests += 1
             self._turns.over()
             self._patience.wait(Wait.IDLE, self._door.limits.idle)
+        else:
+            self._over()
+
+    # An answer in parts: chunked, or for an HTTP/1.0 client to the end of the connection.
+
+    def may_write(self) -> bool:
+        """Return whether the client keeps up."""
+        return self._may_write()
+
+    def send_head(self, cycle: OnceCycle, head: bytes) -> None:
+        """Write the head of an answer."""
+        first = self._door.lines.of(self._server.default_headers)
+        last = not cycle.keep_alive or self._door.draining()
+        cycle.keep_alive = not last
+        end = _CLOSE if last else b""
+        self._door.outbox.flush()
+        head = b"".join((_EVENTS, first, head, b"transfer-encoding: chunked\r\n", end, b"\r\n"))
+        self._transport.write(head)
+
+    def send_part(self, data: bytes) -> None:
+        """Write a part."""
+        if not self._transport.is_closing():
+            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def send_end(self, cycle: OnceCycle) -> None:
+        """Write the end of an answer."""
+        if self._turns.running is not cycle or self._transport.is_closing():
+            return
+        self._transport.write(b"0\r\n\r\n")
+        if not cycle.keep_alive:
+            self._leave()
         else:
             self._over()
 

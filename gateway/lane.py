@@ -7,9 +7,11 @@ import asyncio
 from collections.abc import Collection, Mapping
 from typing import Final, Protocol
 
+from config.options import SessionOptions
 from gateway.access import AccessLog
 from gateway.answers import Answer
 from gateway.course import Course
+from gateway.events import Events, Sink, Told
 from gateway.heads import Heads, Key
 from gateway.metrics import Metrics
 from gateway.once import serve_once
@@ -53,9 +55,13 @@ class Asked:
 class Lane:
     """What all requests of a gateway share; `heads` are those of once-requests that came again."""
 
-    __slots__ = ("_read", "heads", "log", "metrics", "parts", "sessions")
+    __slots__ = ("_options", "_read", "heads", "log", "metrics", "parts", "sessions")
 
-    def __init__(self, parts: Parts, metrics: Metrics, log: AccessLog, sessions: Sessions) -> None:
+    def __init__(
+        self, parts: Parts, metrics: Metrics, log: AccessLog, sessions: Sessions,
+        options: SessionOptions,
+    ) -> None:  # fmt: skip
+        self._options = options
         self.parts = parts
         self.sessions = sessions
         self.metrics = metrics
@@ -63,12 +69,17 @@ class Lane:
         consumer = parts.options.consumer_header
         self.heads: Heads[Asked] = Heads(consumer)
         # What the steps read of a head, but for the length, which is judged where it comes again.
-        self._read = (b"content-type", b"content-encoding", consumer.lower().encode())
+        self._read = (b"content-type", b"content-encoding", b"accept", consumer.lower().encode())
 
     def learn(self, key: Key, asked: Asked) -> None:
         """Remember what a head says."""
         if asked.repeats():
             self.heads.learn(key, asked.only(self._read))
+
+    def events(self, asked: Told, sink: Sink) -> Events:
+        """Return the events that answer a request."""
+        later = asyncio.get_running_loop().call_later
+        return Events(asked, self.parts, self.sessions, self._options, sink, later)
 
     def record(self, method: str, path: str, client: str) -> Record:
         """Return the record of a request that is accepted now."""
@@ -102,6 +113,18 @@ class Door(Protocol):
     def send_answer(self, cycle: "OnceCycle", answer: Answer) -> None:
         """Write the answer; the next request may have its turn."""
 
+    def may_write(self) -> bool:
+        """Return whether the client keeps up."""
+
+    def send_head(self, cycle: "OnceCycle", head: bytes) -> None:
+        """Write the head of an answer that comes in parts."""
+
+    def send_part(self, data: bytes) -> None:
+        """Write a part."""
+
+    def send_end(self, cycle: "OnceCycle") -> None:
+        """Write its end; the next request may have its turn."""
+
 
 class OnceCycle(Course):
     """One request of the lane and its answer. `running` holds those that the drain waits for."""
@@ -114,7 +137,7 @@ class OnceCycle(Course):
     def __init__(
         self, lane: Lane, door: Door, running: set["OnceCycle"], asked: Asked, client: str
     ) -> None:
-        super().__init__()
+        super().__init__(lane.events)
         self.response_complete = self._whole = False
         self.refusal: AseError | None = None
         self._lane = lane
@@ -171,8 +194,40 @@ class OnceCycle(Course):
 
     def answered(self, answer: Answer) -> None:
         """Send the answer, and note the request."""
+        self._done()
+        self._lane.note(self._record)
+        self._door.send_answer(self, answer)
+
+    def _done(self) -> None:
         self._running.discard(self)
         self._lane.metrics.inflight -= 1
-        self._lane.note(self._record)
         self.response_complete = True
-        self._door.send_answer(self, answer)
+
+    # An answer in parts (gateway.events.Sink).
+
+    def sink(self) -> Sink:
+        """Return itself: what is written goes out by the connection."""
+        return self
+
+    def writable(self) -> bool:
+        """Return whether the client keeps up."""
+        return self._door.may_write()
+
+    def resumed(self) -> None:
+        """Take in that the client reads again."""
+        if self.events is not None:
+            self.events.resumed()
+
+    def begin_events(self, head: bytes) -> None:
+        """Write the head."""
+        self._door.send_head(self, head)
+
+    def write(self, data: bytes) -> None:
+        """Write a part."""
+        self._door.send_part(data)
+
+    def end(self) -> None:
+        """Write the end."""
+        self.told()
+        self._done()
+        self._door.send_end(self)

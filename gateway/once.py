@@ -8,9 +8,10 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway import body, identity
+from gateway import body, events, identity
 from gateway.answers import Answer, failure, success
 from gateway.contracts import Contract
+from gateway.events import Told
 from gateway.parts import Parts
 from gateway.record import Record
 from schemas import category
@@ -76,7 +77,7 @@ class Asked:
         self.key = key
 
 
-Steps = Generator[Body | Turn | Attempt, Any, Answer]
+Steps = Generator[Body | Turn | Attempt | Told, Any, Answer]
 BODY: Final = Body()
 
 
@@ -94,6 +95,9 @@ def serve_once(
         text = yield BODY
         record.received = parts.clock()
         asked = _asked(contract, text, headers, record, parts)
+        if isinstance(asked, Told):
+            yield asked  # it goes on there, and comes back only with what it fails with at once
+            raise AseError(INTERNAL)
         payload = yield from _called(asked, record, parts)
         return success(payload, record, parts.clock())
     except AseError as error:
@@ -113,19 +117,22 @@ def _found(service_id: str, record: Record, parts: Parts) -> Contract:
 
 def _asked(
     contract: Contract, text: bytes, headers: Mapping[bytes, bytes], record: Record, parts: Parts
-) -> Asked:
-    """Return what a body asks, of the contract that serves it."""
+) -> Asked | Told:
+    """Return what a body asks, of the contract that serves it: an answer, or events."""
     options = parts.options
     told = body.parse(text, options.max_depth, options.max_nodes)
     identity.check_app_id(told, headers, options.consumer_header)
     contract, facts = served(contract, told, record, parts)
+    streams = events.take_flag(told) or events.wanted(headers)
     if contract.judge.max_values < options.max_nodes:
         body.count(text, contract.judge.max_values)
+    key = identity.key(told, contract.affinity) if contract.affinity else ""
+    if streams:
+        return Told(contract, told, facts, key, body.is_ascii(text), record)
     violations = contract.judge.judge(told, body.is_ascii(text))
     if violations:
         listed = "; ".join(map(str, violations))
         raise AseError(BAD_REQUEST, f"parameter schema validate error: {listed}")
-    key = identity.key(told, contract.affinity) if contract.affinity else ""
     return Asked(contract, contract.encoder.encode(told, facts), key)
 
 

@@ -60,7 +60,7 @@ class DoorProtocol(HttpToolsProtocol):
         self._who = self.client[0] if self.client else ""
         self._exchange = Exchange(
             self._door, self.server_state, transport, self._turns, self._patience, self.tasks,
-            self._who, self.on_response_complete, self._leave,
+            self._who, self.on_response_complete, self._leave, self._may_run,
         )  # fmt: skip
         if len(self.connections) > self._limits.connections:
             self._deaf = True
@@ -397,4 +397,4 @@ class DoorProtocol(HttpToolsProtocol):
         """Go on with the requests that waited for the client to read."""
         super().resume_writing()
         self._reading.stop()
-        self._turns.go_on()
+        self._turns.resumed()

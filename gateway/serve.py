@@ -92,7 +92,7 @@ async def run(
     ids = Ids(secrets.token_hex)
     parts = Parts(options, catalog, fleet.picker, config.lb.wait, caller, clock, ids, _on_fault)
     log = AccessLog(log_line, time.time)
-    lane = Lane(parts, metrics, log, Sessions(registry, log, clock))
+    lane = Lane(parts, metrics, log, Sessions(registry, log, clock), config.session)
     readiness = app.Readiness(fleet.synced)
     door = Door(
         limits=_limits(options),

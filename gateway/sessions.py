@@ -34,7 +34,9 @@ class Sessions:
         service = session.record.service
         self._running[service] = self._running.get(service, 0) + 1
 
-    def ended(self, session: Session, event: Event, status: int = _SWITCHED) -> None:
+    def ended(
+        self, session: Session, event: Event, status: int = _SWITCHED, *, log: bool = True
+    ) -> None:
         """Count and log its end."""
         record, error = session.record, session.error
         fault = error.fault if error is not None else CLIENT_GONE if event is Event.GONE else None
@@ -46,7 +48,8 @@ class Sessions:
         code = str(record.code) if not record.code or record.code in _CODES else "other"
         key = (record.service, code)
         self._ended[key] = self._ended.get(key, 0) + 1
-        self._log.write(record)
+        if log:
+            self._log.write(record)
 
     def collect(self) -> Iterator[Metric]:
         """Return the figures of now, for a registry."""

@@ -3,13 +3,21 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 # Requests that may wait behind the one that runs, before we read no further: up to then we do, to
 # see a client that goes away.
 _MOST: Final = 8
 # And of one read, which may hold thousands.
 _FAR_TOO_MANY: Final = 512
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A request whose answer comes in parts."""
+
+    def resumed(self) -> None:
+        """Write on."""
 
 
 class Turns:
@@ -66,6 +74,13 @@ class Turns:
         """Start the next in the loop's next turn: a long line must not grow the stack."""
         if self._waiting:
             self._loop.call_soon(self._next)
+
+    def resumed(self) -> None:
+        """Take in that the client reads again: an answer in parts goes on, or the next begins."""
+        if isinstance(self.running, Resumable):
+            self.running.resumed()
+        else:
+            self.go_on()
 
     def drop(self) -> Any:
         """Forget all; return the one that ran."""

@@ -26,7 +26,7 @@ STATUSES: list[tuple[Fault, int]] = [
     (errors.BAD_REPLY, 502),
     (errors.loader_fault(4242), 502),
     (errors.INVALID_OP, 502),
-    (errors.BAD_MODE, 502),
+    (errors.BAD_MODE, 400),
     (errors.BAD_FRAME, 502),
     (errors.INTERNAL, 500),
     (errors.CLIENT_GONE, 499),

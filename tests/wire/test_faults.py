@@ -277,7 +277,7 @@ def test_a_fault_of_ours_is_500_11502_and_tells_nothing() -> None:
     )  # fmt: skip
     log = AccessLog(lambda _: None, lambda: 0.0)
     sessions = Sessions(CollectorRegistry(), log, lambda: 0.0)
-    lane = Lane(parts, Metrics(CollectorRegistry()), log, sessions)
+    lane = Lane(parts, Metrics(CollectorRegistry()), log, sessions, SessionOptions())
     served = app.build(lane, app.Readiness(lambda: True), lambda _: 0)
     door = Door(
         limits=serve._limits(GatewayOptions()), refuse=partial(serve._refuse, lane=lane),

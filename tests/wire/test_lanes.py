@@ -100,9 +100,8 @@ class Laned:
         )  # fmt: skip
         log = AccessLog(self.lines.append, lambda: 0.0)
         self.metrics = Metrics(CollectorRegistry())
-        self.lane = lane = Lane(
-            parts, self.metrics, log, Sessions(CollectorRegistry(), log, lambda: 0.0)
-        )
+        sessions = Sessions(CollectorRegistry(), log, lambda: 0.0)
+        self.lane = lane = Lane(parts, self.metrics, log, sessions, SessionOptions())
         door = Door(
             limits=serve._limits(options), refuse=partial(serve._refuse, lane=lane),
             lane=lane if once_lane else None, draining=lambda: False,
