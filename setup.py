@@ -9,13 +9,16 @@ import sys
 from setuptools import setup
 
 COMPILED = [
-    "atom/caller.py", "atom/decode.py", "atom/dialects.py", "atom/encode.py", "atom/wire.py",
+    "atom/caller.py", "atom/decode.py", "atom/dialects.py", "atom/encode.py", "atom/faults.py",
+    "atom/streams.py", "atom/wire.py", "atom/xsf_streams.py",
     "config/options.py",
     "gateway/access.py", "gateway/answers.py", "gateway/body.py", "gateway/clocks.py",
-    "gateway/contracts.py", "gateway/course.py", "gateway/door.py", "gateway/exchange.py",
+    "gateway/closing.py", "gateway/contracts.py", "gateway/course.py", "gateway/door.py",
+    "gateway/events.py", "gateway/exchange.py", "gateway/frames.py",
     "gateway/head.py", "gateway/heads.py", "gateway/identity.py", "gateway/ids.py",
-    "gateway/lane.py", "gateway/metrics.py", "gateway/once.py", "gateway/outbox.py",
-    "gateway/parts.py", "gateway/record.py", "gateway/routes.py", "gateway/turns.py",
+    "gateway/lane.py", "gateway/messages.py", "gateway/metrics.py", "gateway/once.py",
+    "gateway/outbox.py", "gateway/parts.py", "gateway/record.py", "gateway/routes.py",
+    "gateway/session.py", "gateway/sessions.py", "gateway/talk.py", "gateway/turns.py",
     "lb/affinity.py", "lb/arms.py", "lb/balancer.py", "lb/budget.py", "lb/entry.py",
     "lb/follower.py",
     "lb/health.py", "lb/life.py", "lb/line.py", "lb/lives.py", "lb/meter.py", "lb/pick.py",
@@ -23,7 +26,8 @@ COMPILED = [
     "rpc/backoff.py", "rpc/calls.py", "rpc/client.py", "rpc/connection.py", "rpc/deadlines.py",
     "rpc/frames.py", "rpc/headers.py", "rpc/keepalive.py", "rpc/messages.py", "rpc/metadata.py",
     "rpc/outbound.py", "rpc/status.py", "rpc/streams.py", "rpc/wire.py",
-    "schemas/errors.py", "schemas/judge.py", "schemas/service.py", "schemas/text.py",
+    "schemas/errors.py", "schemas/judge.py", "schemas/service.py", "schemas/session.py",
+    "schemas/text.py",
     "schemas/validate.py",
 ]  # fmt: skip
 

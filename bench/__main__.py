@@ -1,4 +1,4 @@
-"""`python -m bench gateway|latency|idle|workers|calls|layers|worst|reload|lb`: run a bench."""
+"""`python -m bench NAME`: run a bench, keep its figures; without a NAME, layers."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import calls, gateway, idle, latency, layers, reload, workers, worst
+from bench import calls, gateway, idle, latency, layers, reload, stream, workers, worst
 from bench.arms import ARMS
 from bench.lb import charts, faults, micro, real, sim
 from bench.machine import describe
@@ -27,6 +27,7 @@ def main() -> int:
     _idle(commands.add_parser("idle", help="memory of idle connections"))
     _workers(commands.add_parser("workers", help="what a request costs with two workers"))
     _calls(commands.add_parser("calls", help="calls per second of our gRPC client and grpc.aio"))
+    _stream(commands.add_parser("stream", help="frames by WebSocket, beside servers that echo"))
     _reload(commands.add_parser("reload", help="requests lost while schemas change under load"))
     _worst(commands.add_parser("worst", help="the dearest body that a schema lets in"))
     _lb(commands.add_parser("lb", help="load balancing: the simulator, real processes, a pick"))
@@ -106,6 +107,15 @@ def _calls(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns of each arm (3)")
     parser.add_argument("--seconds", type=int, default=4, help="length of a turn (4)")
     _common(parser, lambda told: calls.run(told.rounds, told.seconds), calls.table)
+
+
+def _stream(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each arm (3)")
+    parser.add_argument("--seconds", type=float, default=4, help="length of a turn (4)")
+    parser.add_argument("--connections", type=int, default=32, help="sessions at a time (32)")
+    _common(
+        parser, lambda told: stream.run(told.rounds, told.seconds, told.connections), stream.table
+    )
 
 
 def _reload(parser: argparse.ArgumentParser) -> None:

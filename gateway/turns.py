@@ -3,21 +3,13 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final
 
 # Requests that may wait behind the one that runs, before we read no further: up to then we do, to
 # see a client that goes away.
 _MOST: Final = 8
 # And of one read, which may hold thousands.
 _FAR_TOO_MANY: Final = 512
-
-
-@runtime_checkable
-class Resumable(Protocol):
-    """A request whose answer comes in parts."""
-
-    def resumed(self) -> None:
-        """Write on."""
 
 
 class Turns:
@@ -77,10 +69,11 @@ class Turns:
 
     def resumed(self) -> None:
         """Take in that the client reads again: an answer in parts goes on, or the next begins."""
-        if isinstance(self.running, Resumable):
-            self.running.resumed()
-        else:
+        resumed = getattr(self.running, "resumed", None)
+        if resumed is None:
             self.go_on()
+        else:
+            resumed()
 
     def drop(self) -> Any:
         """Forget all; return the one that ran."""

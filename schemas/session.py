@@ -5,7 +5,7 @@ and 1.6. What is not in the table is refused, and the session ends with the word
 """
 
 from collections.abc import Mapping
-from enum import Enum, IntEnum
+from enum import Enum, IntEnum, auto
 from typing import Any, Final
 
 
@@ -18,35 +18,35 @@ class Status(IntEnum):
     ONCE = 3
 
 
-class State(Enum):
+class State(IntEnum):
     """Of a session.
 
     NEW: nothing came. TALKING: the client may send more. HEARING: it said that it has no more.
     LEAVING: as TALKING, and the next result is the last. OVER: nothing is to come, either way.
     """
 
-    NEW = "new"
-    TALKING = "talking"
-    HEARING = "hearing"
-    LEAVING = "leaving"
-    OVER = "over"
+    NEW = auto()
+    TALKING = auto()
+    HEARING = auto()
+    LEAVING = auto()
+    OVER = auto()
 
 
-class Event(Enum):
+class Event(IntEnum):
     """What happens to a session."""
 
-    BEGIN = "begin"  # a frame of the client, by its status
-    CONTINUE = "continue"
-    END = "end"
-    ONCE = "once"
-    RESULT = "result"  # of the loader
-    LAST = "last"
-    FAILED = "failed"  # the loader's, or a frame that is not valid
-    SILENT = "silent"  # no frame came in time
-    LATE = "late"  # its lifetime is over
-    GONE = "gone"  # the client is
-    DRAIN = "drain"  # the gateway wants to stop
-    CUT = "cut"  # and waits no longer
+    BEGIN = auto()  # a frame of the client, by its status
+    CONTINUE = auto()
+    END = auto()
+    ONCE = auto()
+    RESULT = auto()  # of the loader
+    LAST = auto()
+    FAILED = auto()  # the loader's, or a frame that is not valid
+    SILENT = auto()  # no frame came in time
+    LATE = auto()  # its lifetime is over
+    GONE = auto()  # the client is
+    DRAIN = auto()  # the gateway wants to stop
+    CUT = auto()  # and waits no longer
 
 
 class Effect(Enum):

@@ -113,7 +113,7 @@ def _faster(told: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield what stands for the keywords that compare fractions; they are taken out."""
     if cost.has_numbers(told.get("enum")):
         yield _found_fast(told.pop("enum"))
-    for keyword in cost.BOUNDS & told.keys():
+    for keyword in [name for name in cost.BOUNDS if name in told]:
         value = told[keyword]
         if isinstance(value, float) and value.is_integer():
             told[keyword] = int(value)
