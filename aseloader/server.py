@@ -7,6 +7,7 @@ from google.protobuf.message import DecodeError
 
 from aseloader import orca, reflection, xsf
 from aseloader.engine import Engine
+from aseloader.handles import Handles
 from aseloader.health import Health
 from aseloader.sessions import Sessions
 from lb.meter import Meter
@@ -25,6 +26,7 @@ class LoaderServer:
     def __init__(self, engine: Engine, sessions: Sessions, meter: Meter) -> None:
         self._engine = engine
         self._sessions = sessions
+        self._handles = Handles(sessions)
         self._meter = meter
         self._orca = orca.Orca(OrcaMeter(meter), time.monotonic)
         self._health = Health(SERVICES)
@@ -94,14 +96,17 @@ class LoaderServer:
             asked = xsf.read(data)
         except AseError as error:
             return xsf.refuse(error.fault, str(error))
-        if asked.frame is None:
+        gateway = call.metadata.get("ase-gateway", "")
+        if not asked.op:
             return xsf.reply(None, asked.handle, self._addr)
         try:
-            output = await self._engine.once(
-                asked.frame, gateway=call.metadata.get("ase-gateway", ""), seconds=call.deadline
-            )
-        except AseError:
-            return xsf.refuse(FULL, FULL.words, asked.handle)
+            if asked.frame is None or asked.frame.state != LoaderInput.ONCE:
+                told = await self._handles.serve(asked, gateway)
+                return xsf.reply(told, asked.handle, self._addr)
+            output = await self._engine.once(asked.frame, gateway=gateway, seconds=call.deadline)
+        except AseError as error:
+            words = FULL.words if error.fault is FULL else str(error)
+            return xsf.refuse(error.fault, words, asked.handle)
         return xsf.reply(output, asked.handle, self._addr)
 
 

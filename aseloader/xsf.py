@@ -16,12 +16,23 @@ from schemas.wire import LoaderInput, LoaderOutput, ReqData, ResData, XsfData, X
 _NO_OPS = frozenset({"ping", "AIHotword", "AIDetect", "AILoad", "AIUnLoad"})
 
 
+_WAIT_MS, _MOST_MS = 500, 60_000
+_FRAMED = "AIIn"
+_ASKING = frozenset({"AIOut", "AIExcp"})
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request read: its frame (None for an op without one), and its handle for the reply."""
+    """A request read: its op ("" for one that needs nothing), frame, and handle for the reply.
 
-    frame: LoaderInput | None
+    `first`: it begins what its handle names. `wait`: seconds that it may wait for a result.
+    """
+
+    op: str
     handle: str
+    frame: LoaderInput | None = None
+    first: bool = False
+    wait: float = 0.0
 
 
 def read(data: bytes) -> Asked:
@@ -32,14 +43,23 @@ def read(data: bytes) -> Asked:
     try:
         request = ReqData.FromString(data)
         if request.op in _NO_OPS:
-            return Asked(None, request.s.h)
-        if request.op != "AIIn":
+            return Asked("", request.s.h)
+        wait = min(_wait_ms(request.param.get("waitTime", "")), _MOST_MS) / 1000
+        if request.op in _ASKING:
+            return Asked(request.op, request.s.h, wait=wait)
+        if request.op != _FRAMED:
             raise AseError(INVALID_OP, f"op {request.op[:32]!r} is not served")
         if not request.data:
             raise AseError(_BAD_FRAME, "no frame in data[0]")
-        return Asked(LoaderInput.FromString(request.data[0].data), request.s.h)
+        frame = LoaderInput.FromString(request.data[0].data)
+        first = request.param.get("SeqNo", "1") == "1"
+        return Asked(request.op, request.s.h, frame, first, wait)
     except DecodeError as error:
         raise AseError(_BAD_FRAME) from error
+
+
+def _wait_ms(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() else _WAIT_MS
 
 
 def reply(output: LoaderOutput | None, handle: str, addr: str) -> bytes:

@@ -86,6 +86,8 @@ BAD_MODE = Fault(
     "this service streams: ask by WebSocket, or with Accept: text/event-stream",
 )  # fmt: skip
 TIMEOUT = Fault(Origin.LOADER, 10102, "timeout", Blame.LOADER, False, "once request timed out")
+NO_HANDLE = Fault(Origin.LOADER, 10008, "no_handle", Blame.LOADER, False, "invalid handle")
+RELEASED = Fault(Origin.LOADER, 10101, "released", Blame.LOADER, False, "handle was released")
 BAD_OUTPUT = Fault(
     Origin.LOADER, 10106, "bad_output", Blame.LOADER, False, "wrapper output invalid (key or type)"
 )

@@ -25,7 +25,7 @@ def test_ops_that_do_nothing(op: str) -> None:
 
 @pytest.mark.parametrize(
     ("data", "code"),
-    [(request("AIOut"), 10003), (request("x" * 500), 10003), (request("AIIn"), 10401),
+    [(request("AINo"), 10003), (request("x" * 500), 10003), (request("AIIn"), 10401),
      (request("AIIn", b"\xff\xff"), 10401), (b"\xff\xff", 10401)],
 )  # fmt: skip
 def test_what_cannot_be_served_has_its_code(data: bytes, code: int) -> None:
@@ -44,3 +44,13 @@ def test_replies() -> None:
     assert not ResData.FromString(xsf.reply(None, "h", "a:1")).data
     refused = ResData.FromString(xsf.refuse(FULL, "full", "h"))
     assert (refused.code, refused.error_info, refused.s.h) == (10110, "full", "h")
+
+
+def test_sessions_are_asked_by_their_handle() -> None:
+    for op in ("AIOut", "AIExcp"):
+        assert xsf.read(request(op)) == xsf.Asked(op, "h" * 26, wait=0.5)
+    frame = LoaderInput(serviceId="x")
+    data = [XsfData(data=frame.SerializeToString())]
+    param = {"SeqNo": "2", "waitTime": "1500"}
+    told = ReqData(op="AIIn", s=XsfSession(h="h"), data=data, param=param)
+    assert xsf.read(told.SerializeToString()) == xsf.Asked("AIIn", "h", frame, False, 1.5)

@@ -1,0 +1,162 @@
+"""Sessions as the original's callers have them: one handle, AIIn writes, AIOut reads, AIExcp ends.
+
+Source: reference "ase-wire" 3.6. Frames are put in the order of their `sync_id`; one that is lost
+is waited for no longer than `_OVERDUE_S`. A handle that nobody asks for is let go.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+from aseloader.sessions import Sessions
+from aseloader.xsf import Asked
+from schemas.errors import FULL, NO_HANDLE, RELEASED, AseError
+from schemas.session import Reorder
+from schemas.wire import LoaderInput, LoaderOutput
+
+_REMEMBERED: Final = 1000
+_OVERDUE_S: Final = 5.0
+_IDLE_S: Final = 60.0
+_LAST: Final = (LoaderOutput.END, LoaderOutput.ONCE)
+
+
+class Handles:
+    """The sessions of a loader by handle."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._open: dict[str, _Session] = {}
+        self._released: dict[str, None] = {}
+
+    async def serve(self, asked: Asked, gateway: str) -> LoaderOutput:
+        """Return what an op is answered with; an output without data when nothing is there yet.
+
+        Raises AseError 10110 when all licences are taken, 10008 for a handle that was never there,
+        10101 for one that is over.
+        """
+        session = self._open.get(asked.handle)
+        if asked.frame is not None and asked.first:
+            if session is not None:
+                raise AseError(FULL, "the handle is in use")
+            session = await self._begun(asked, gateway)
+        if session is None:
+            raise AseError(RELEASED if asked.handle in self._released else NO_HANDLE)
+        if asked.op == "AIExcp":
+            self._release(asked.handle)
+            return LoaderOutput(status=LoaderOutput.END)
+        if asked.frame is not None and not asked.first:
+            session.push(asked.frame)
+        wait = 0.0 if asked.frame is not None else asked.wait
+        output = await session.result(wait)
+        if output.code or output.status in _LAST:
+            self._release(asked.handle)
+        return output
+
+    async def _begun(self, asked: Asked, gateway: str) -> "_Session":
+        session = _Session(self._sessions, gateway, lambda: self._release(asked.handle))
+        if asked.frame is not None:
+            session.push(asked.frame)
+        self._open[asked.handle] = session
+        try:
+            await session.begun()
+        except BaseException:
+            self._release(asked.handle)
+            raise
+        return session
+
+    def _release(self, handle: str) -> None:
+        session = self._open.pop(handle, None)
+        if session is None:
+            return
+        session.end()
+        self._released[handle] = None
+        if len(self._released) > _REMEMBERED:
+            del self._released[next(iter(self._released))]
+
+
+class _Session:
+    """One session: frames in order to the wrapper, its outputs until they are asked for.
+
+    `forgotten` is called when nobody asks for too long.
+    """
+
+    def __init__(self, sessions: Sessions, gateway: str, forgotten: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._forgotten = forgotten
+        self._order = Reorder(1)
+        self._frames: asyncio.Queue[LoaderInput] = asyncio.Queue()
+        self._results: deque[LoaderOutput] = deque()
+        self._heard = asyncio.Event()
+        self._room = asyncio.Event()
+        self._error: AseError | None = None
+        self._overdue: asyncio.TimerHandle | None = None
+        self._idle = self._loop.call_later(_IDLE_S, forgotten)
+        self._work = asyncio.ensure_future(self._run(sessions, gateway))
+
+    def push(self, frame: LoaderInput) -> None:
+        """Take a frame; one that overtook another waits for it."""
+        ready = self._order.push(frame.sync_id, frame) if frame.sync_id else [frame]
+        self._take(ready)
+        if self._order and self._overdue is None:
+            self._overdue = self._loop.call_later(_OVERDUE_S, self._give_up)
+
+    async def begun(self) -> None:
+        """Wait for the licence. Raises AseError 10110."""
+        while not self._results and self._error is None and not self._work.done():
+            await self._change()
+        if self._error is not None:
+            raise self._error
+
+    async def result(self, wait: float) -> LoaderOutput:
+        """Return the next output, one without data when none came in so many seconds."""
+        self._idle.cancel()
+        self._idle = self._loop.call_later(_IDLE_S, self._forgotten)
+        if not self._results and wait:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    while not self._results and not self._work.done():
+                        await self._change()
+        self._room.set()
+        if self._results:
+            return self._results.popleft()
+        return LoaderOutput(status=LoaderOutput.CONTINUE)
+
+    def end(self) -> None:
+        """Let it go."""
+        self._idle.cancel()
+        if self._overdue is not None:
+            self._overdue.cancel()
+        self._work.cancel()
+
+    def _take(self, frames: list[LoaderInput]) -> None:
+        for frame in frames:
+            self._frames.put_nowait(frame)
+
+    def _give_up(self) -> None:
+        self._overdue = None
+        self._take(self._order.overdue())
+
+    async def _run(self, sessions: Sessions, gateway: str) -> None:
+        answers = sessions.serve(self._told(), gateway=gateway, seconds=None)
+        try:
+            async for output in answers:
+                self._results.append(output)
+                self._heard.set()
+                while len(self._results) > 1:  # it waits for its caller, after one ahead
+                    self._room.clear()
+                    await self._room.wait()
+        except AseError as error:
+            self._error = error
+        finally:
+            self._heard.set()
+            await answers.aclose()
+
+    async def _told(self) -> AsyncIterator[LoaderInput]:
+        while True:
+            yield await self._frames.get()
+
+    async def _change(self) -> None:
+        self._heard.clear()
+        await self._heard.wait()
