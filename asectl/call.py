@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from asectl import stream
 from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, Failure
 from schemas import document
 from schemas.document import DocumentError
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8200", help="the gateway (%(default)s)")
     parser.add_argument("--app-id", default="demo", help="who calls (%(default)s)")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait (60)")
+    stream.add_arguments(parser)
 
 
 def run(told: argparse.Namespace) -> int:
@@ -39,6 +41,8 @@ def run(told: argparse.Namespace) -> int:
         with httpx.Client(base_url=told.url, timeout=told.timeout, trust_env=False) as client:
             service = _learn(client, told.service)
             paths = _paths(service, told.o)
+            if told.ws or told.sse:
+                return stream.run(service, request(service, told), told)
             answer = client.post(f"/v1/private/{service.id}", json=request(service, told))
             envelope: dict[str, Any] = answer.json()
             envelope["header"]["code"], envelope["header"]["message"]

@@ -14,9 +14,10 @@ from typing import Any
 
 from asectl import process
 from asectl.main import EXIT_FAILED, Failure
+from schemas import scan
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-_DEMO = ("image", "audio")
+_DEMO = ("image", "audio", "vad")
 _PATIENCE = 40.0
 _LONG = 1024 * 1024
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     parser.add_argument("wrappers", nargs="*", metavar="FILE:Class", help="Wrappers to serve")
     parser.add_argument(
-        "--demo", action="store_true", help="serve the demo services image and audio"
+        "--demo", action="store_true", help="serve the demo services image, audio and vad"
     )
     parser.add_argument("--each", type=int, default=2, help="loader processes per Wrapper (2)")
     parser.add_argument(
@@ -269,7 +270,9 @@ def _examples(child: _Child, gateway: str) -> list[str]:
         lines.append(f"curl -sS {url} -H 'Content-Type: application/json' -d @{data}")
     where = "" if gateway == "http://127.0.0.1:8200" else f" --url {gateway}"
     file = shlex.quote(os.path.relpath(sample)) if sample else "PATH"
-    lines.append(f"{_asectl()} call {child.service}{where} --file {file}")
+    source = Path(child.wrapper.partition(":")[0]).read_text(encoding="utf-8")
+    way = " --ws --realtime" if scan.declaration(source).streams else ""
+    lines.append(f"{_asectl()} call {child.service}{where} --file {file}{way}")
     return lines
 
 

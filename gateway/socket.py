@@ -90,7 +90,7 @@ class SocketProtocol(asyncio.Protocol):
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._reading = Reading(transport, stalled)
-        self._full = self._paused = False
+        self._full = self._paused = self._parting = False
         self._pieces: list[bytes] = []
         self._opcode = Opcode.TEXT
         self._controls = 0
@@ -112,7 +112,7 @@ class SocketProtocol(asyncio.Protocol):
         self._take()
 
     def eof_received(self) -> None:
-        """Take in that the client sends no more."""
+        """Take in that the client sends no more; the loop closes the connection."""
         self._protocol.receive_eof()
         self._take()
 
@@ -162,8 +162,7 @@ class SocketProtocol(asyncio.Protocol):
         if protocol.state is State.OPEN:
             protocol.send_close(code, reason)
             self._flush()
-        self._timer.cancel()
-        self._timer = self._loop.call_later(_FAREWELL_S, self._transport.abort)
+        self._part()
         self.resume()
 
     def pause(self) -> None:
@@ -188,8 +187,7 @@ class SocketProtocol(asyncio.Protocol):
         self._flush()
         if self._protocol.state is not State.OPEN:
             self._talk.gone()
-            if self._protocol.close_expected() or self._protocol.state is State.CLOSED:
-                self._transport.close()
+            self._part()
 
     def _frame(self, frame: Frame) -> None:
         opcode = frame.opcode
@@ -226,7 +224,19 @@ class SocketProtocol(asyncio.Protocol):
             self._flush()
         self._timer = self._loop.call_later(self._options.ping, self._ping)
 
+    def _part(self) -> None:
+        """Go when both have said goodbye; who has not yet gets a moment to read why we did.
+
+        To close before would take from it what it has not read.
+        """
+        if self._protocol.close_rcvd is not None or self._protocol.state is State.CLOSED:
+            self._transport.close()
+        elif not self._parting:
+            self._parting = True
+            self._timer.cancel()
+            self._timer = self._loop.call_later(_FAREWELL_S, self._transport.abort)
+
     def _flush(self) -> None:
-        data = self._protocol.data_to_send()
+        data = b"".join(self._protocol.data_to_send())
         if data and not self._transport.is_closing():
-            self._transport.write(data[0] if len(data) == 1 else b"".join(data))
+            self._transport.write(data)
