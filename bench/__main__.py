@@ -113,8 +113,11 @@ def _stream(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns of each arm (3)")
     parser.add_argument("--seconds", type=float, default=4, help="length of a turn (4)")
     parser.add_argument("--connections", type=int, default=32, help="sessions at a time (32)")
+    parser.add_argument("--sessions", type=int, default=2000, help="at one frame a second (2000)")
     _common(
-        parser, lambda told: stream.run(told.rounds, told.seconds, told.connections), stream.table
+        parser,
+        lambda told: stream.run(told.rounds, told.seconds, told.connections, told.sessions),
+        stream.table,
     )
 
 

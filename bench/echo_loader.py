@@ -16,6 +16,8 @@ from rpc import frames
 from rpc.frames import ACK, DATA, END_HEADERS, END_STREAM, HEADERS, PING, SETTINGS
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
+# A session in this language takes so long to its first result, as a model does.
+SLOW, SLOW_S = "slow", 0.02
 _WINDOW = 1 << 30
 _HEAD = bytes([0x88]) + b"\x0f\x10\x10application/grpc"  # :status 200, content-type
 _TRAIL = b"\x00\x0bgrpc-status\x010"
@@ -31,6 +33,7 @@ class Echo(asyncio.Protocol):
         self._out: list[bytes] = []
         self._owed = 0
         self._messages: dict[int, bytes] = {}
+        self._slow: set[int] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say how much may come: all."""
@@ -71,10 +74,8 @@ class Echo(asyncio.Protocol):
                 self._out.append(frames.window_update(0, self._owed))
                 self._owed = 0
             self._take(number, payload)
-            if flags & END_STREAM:
-                self._say(number, LoaderOutput(status=LoaderOutput.END))
-                self._out.append(frames.frame(HEADERS, END_HEADERS | END_STREAM, number, _TRAIL))
-                self._messages.pop(number, None)
+            if flags & END_STREAM and number not in self._slow:
+                self._end(number)
         elif kind in (SETTINGS, PING) and not flags & ACK:
             self._out.append(frames.frame(kind, ACK, 0, payload if kind == PING else b""))
 
@@ -83,11 +84,32 @@ class Echo(asyncio.Protocol):
         while len(data) >= 5 and len(data) >= 5 + (size := int.from_bytes(data[1:5], "big")):
             told = LoaderInput.FromString(data[5 : 5 + size])
             data = data[5 + size :]
-            if told.pl:
-                meta = MetaDesc(name="said", dataType=told.pl[0].meta.dataType)
-                said = Payload(meta=meta, data=told.pl[0].data)
-                self._say(number, LoaderOutput(status=LoaderOutput.CONTINUE, pl=[said]))
+            if not told.pl:
+                continue
+            if told.params.get("lang") == SLOW:
+                self._slow.add(number)
+                asyncio.get_running_loop().call_later(SLOW_S, self._later, number, told)
+            else:
+                self._answer(number, told)
         self._messages[number] = data
+
+    def _later(self, number: int, told: LoaderInput) -> None:
+        """Give the one answer of a session that takes its time, and its end."""
+        self._slow.discard(number)
+        self._answer(number, told)
+        self._end(number)
+        out, self._out = self._out, []
+        self._transport.write(b"".join(out))
+
+    def _answer(self, number: int, told: LoaderInput) -> None:
+        meta = MetaDesc(name="said", dataType=told.pl[0].meta.dataType)
+        said = Payload(meta=meta, data=told.pl[0].data)
+        self._say(number, LoaderOutput(status=LoaderOutput.CONTINUE, pl=[said]))
+
+    def _end(self, number: int) -> None:
+        self._say(number, LoaderOutput(status=LoaderOutput.END))
+        self._out.append(frames.frame(HEADERS, END_HEADERS | END_STREAM, number, _TRAIL))
+        self._messages.pop(number, None)
 
     def _say(self, number: int, output: LoaderOutput) -> None:
         message = output.SerializeToString()
