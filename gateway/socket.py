@@ -62,8 +62,8 @@ def check_origin(headers: Mapping[bytes, bytes], allowed: list[str]) -> None:
     """Refuse a page of another origin that is not allowed. Raises HttpError 403."""
     origin = headers.get(b"origin", b"").decode("latin-1")
     host = headers.get(b"host", b"").decode("latin-1")
-    ours = (f"http://{host}", f"https://{host}")
-    if origin and "*" not in allowed and origin.lower() not in (*ours, *map(str.lower, allowed)):
+    known = [f"http://{host}", f"https://{host}", *map(str.lower, allowed)]
+    if origin and "*" not in allowed and origin.lower() not in known:
         raise HttpError(403, f"origin {origin[:128]} is not one of session.origins")
 
 
