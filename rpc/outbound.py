@@ -80,6 +80,12 @@ class Outbound:
         if not stream.sending:
             return
         if stream.pending is None:
+            size = len(data)
+            room = min(self.peer.frame, stream.window, self._window)
+            if 0 < size <= room and not self.blocked:  # all of it at once, as nearly always
+                stream.ending = ended
+                self._emit(stream, memoryview(data), ended=ended)
+                return
             stream.pending = deque()
         if data or ended:
             stream.pending.append(memoryview(data))
