@@ -16,7 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.harness import PATIENCE, Gateway, Loader
 
 TALKER = "tests/wrappers/talker.py:Talker"
-FLAGS = ("--session-read-timeout", "3", "--session-max-frame", "4096", "--session-queue", "4")
+FLAGS = ("--session-read-timeout", "1.5", "--session-max-frame", "4096", "--session-queue", "4")
 
 
 @pytest.fixture(scope="module")

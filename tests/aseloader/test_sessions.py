@@ -1,0 +1,226 @@
+# ruff: noqa: N802 (the names are the original's)
+"""Sessions at the loader: async, in a thread, by the original's methods; licences and errors."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from aseloader import Input, Integer, Output, Refused, Wrapper
+from aseloader.engine import Engine
+from aseloader.original import OriginalWrapper, Request
+from aseloader.sessions import Sessions
+from lb.meter import Meter
+from schemas.errors import AseError
+from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
+
+
+class Streams(Wrapper):
+    """What all of them declare."""
+
+    service = "streams"
+    total = 2
+    fail = Integer(0, 9, default=0)
+    text = Input("text")
+    said = Output("text")
+
+
+class Thread(Streams):
+    """A plain generator; it tells when it was let go."""
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+
+    def session(self, params, inputs):  # type: ignore[no-untyped-def]
+        try:
+            for told in inputs:
+                if params["fail"] == 1:
+                    raise Refused("not this")
+                if params["fail"] == 2:
+                    raise SystemExit("out")
+                yield {"said": told["text"].data.upper()}
+        finally:
+            self.over.set()
+
+
+class Async(Streams):
+    async def session(self, params, inputs):  # type: ignore[no-untyped-def]
+        async for told in inputs:
+            if params["fail"] == 1:
+                raise Refused("not this")
+            if params["fail"] == 2:
+                raise SystemExit("out")
+            if params["fail"] == 3:
+                yield "no mapping"
+            yield {"said": told["text"].data.upper()}
+
+
+@dataclass
+class Answer:
+    list: Any = ()
+    error_code: int = 0
+
+
+@dataclass
+class Part:
+    key: str
+    data: bytes
+
+
+class Original(OriginalWrapper):
+    """As one wrote it for the package."""
+
+    service = "streams"
+    total = 2
+    fail = Integer(0, 9, default=0)
+    text = Input("text")
+    said = Output("text")
+
+    def __init__(self) -> None:
+        self.open: dict[str, list[bytes]] = {}
+        self.destroyed: list[str] = []
+
+    def wrapperCreate(self, params, sid):  # type: ignore[no-untyped-def]
+        if params["fail"] == 4:
+            return Answer(error_code=4242)
+        self.open["h"] = []
+        return "h"
+
+    def wrapperWrite(self, handle: str, req: Request, sid: str) -> int:
+        told = req.get("text")
+        self.open[handle].append(told.data.upper())
+        return 0
+
+    def wrapperRead(self, handle: str, sid: str) -> Any:
+        ready = self.open[handle]
+        return Answer([Part("said", ready.pop(0))]) if ready else None
+
+    def wrapperDestroy(self, handle: str) -> int:
+        self.destroyed.append(handle)
+        return 0
+
+
+def frame(text: bytes, status: int, fail: int = 0, service: str = "streams") -> LoaderInput:
+    meta = MetaDesc(name="text", attribute={"status": str(status)})
+    return LoaderInput(
+        serviceId=service, params={"fail": str(fail)}, expect=[MetaDesc(name="said")],
+        pl=[Payload(meta=meta, data=text)],
+    )  # fmt: skip
+
+
+class Driven:
+    """A wrapper driven by hand."""
+
+    def __init__(self, wrapper: Wrapper) -> None:
+        self.wrapper = wrapper
+        self._changed = asyncio.Event()
+        self.meter = Meter(wrapper.total, self._changed.set)
+        self.sessions = Sessions(wrapper, self.meter, Engine(wrapper, self.meter))
+
+    async def idle(self) -> None:
+        """Wait until no licence is held: a thread gives its own back when it has returned."""
+        while self.meter.used:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def outputs(self, *frames: LoaderInput) -> list[LoaderOutput]:
+        async def told() -> AsyncIterator[LoaderInput]:
+            for one in frames:
+                yield one
+
+        answers = self.sessions.serve(told(), gateway="g", seconds=None)
+        return [output async for output in answers]
+
+
+Make = Callable[[], Wrapper]
+ALL = [Async, Thread, Original]
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_frame_by_frame(make: Make) -> None:
+    async def main() -> None:
+        driven = Driven(make())
+        told = await driven.outputs(frame(b"a", 0), frame(b"b", 1), frame(b"", 2))
+        assert [output.status for output in told] == [0, 1, 1, 2]
+        assert [part.data for output in told for part in output.pl] == [b"A", b"B"]
+        assert [part.meta.attribute["seq"] for o in told for part in o.pl] == ["1", "2"]
+        await driven.idle()
+        assert (driven.meter.served, driven.meter.errors) == (1, 0)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("make", "fail", "code", "words"),
+    [
+        (Async, 1, 10107, "not this"), (Thread, 1, 10107, "not this"),
+        (Async, 2, 10908, "SystemExit"), (Thread, 2, 10908, "SystemExit"),
+        (Async, 3, 10106, "must yield mappings"), (Original, 4, 4242, "returned 4242"),
+    ],
+)  # fmt: skip
+def test_errors_are_told_inside(make: Make, fail: int, code: int, words: str) -> None:
+    async def main() -> None:
+        driven = Driven(make())
+        last = (await driven.outputs(frame(b"a", 0, fail), frame(b"b", 2)))[-1]
+        assert (last.code, last.status) == (code, LoaderOutput.END)
+        assert words in last.err
+        await driven.idle()
+        assert driven.meter.errors == (code != 10107)
+
+    asyncio.run(main())
+
+
+def test_no_more_than_there_are_licences() -> None:
+    async def main() -> None:
+        driven = Driven(Async())
+        held = [asyncio.Event() for _ in range(2)]
+
+        async def waits(event: asyncio.Event) -> AsyncIterator[LoaderInput]:
+            yield frame(b"a", 0)
+            await event.wait()
+
+        running = []
+        for event in held:
+            answers = driven.sessions.serve(waits(event), gateway="g", seconds=None)
+            assert (await anext(answers)).status == LoaderOutput.BEGIN
+            running.append(answers)
+        with pytest.raises(AseError, match="10110"):
+            await driven.outputs(frame(b"a", 0))
+        for answers in running:
+            await answers.aclose()
+        assert driven.meter.used == 0
+        assert len(await driven.outputs(frame(b"a", 2))) == 3
+
+    asyncio.run(main())
+
+
+def test_a_thread_that_waits_is_let_go_with_its_session() -> None:
+    async def main() -> None:
+        wrapper = Thread()
+        driven = Driven(wrapper)
+
+        async def never() -> AsyncIterator[LoaderInput]:
+            yield frame(b"a", 0)
+            await asyncio.Event().wait()
+
+        answers = driven.sessions.serve(never(), gateway="g", seconds=None)
+        assert (await anext(answers)).status == LoaderOutput.BEGIN
+        assert (await anext(answers)).pl[0].data == b"A"
+        await answers.aclose()
+        await asyncio.to_thread(wrapper.over.wait, 10)
+        await driven.idle()
+
+    asyncio.run(main())
+
+
+def test_the_original_is_destroyed_once_whatever_happens() -> None:
+    async def main() -> None:
+        wrapper = Original()
+        driven = Driven(wrapper)
+        await driven.outputs(frame(b"a", 0), frame(b"b", 2))
+        assert wrapper.destroyed == ["h"]
+
+    asyncio.run(main())
