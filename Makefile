@@ -2,6 +2,8 @@
 PYTHON ?= python3
 PORT ?= 8200
 BIN = .venv/bin
+# Files of tests side by side, on both cores of a small machine.
+PARALLEL ?= -n 2 --dist loadfile
 
 .PHONY: demo test test-compiled check install dev bench proto clean
 
@@ -24,14 +26,14 @@ demo: install
 	@exec $(BIN)/asectl up --demo --port $(PORT)
 
 test: dev
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 
 # The same on the product as the bench and the image have it: its hot modules compiled. What derives
 # from a class of theirs, as four files of tests of the core do, cannot run there; what tests parts
 # that are not compiled need not.
 test-compiled: dev
 	folder=$$($(BIN)/python -m bench.product) && \
-	ASE_COMPILED=1 PYTHONSAFEPATH=1 PYTHONPATH="$$folder:$(CURDIR)" $(BIN)/pytest \
+	ASE_COMPILED=1 PYTHONSAFEPATH=1 PYTHONPATH="$$folder:$(CURDIR)" $(BIN)/pytest $(PARALLEL) \
 		tests/test_compiled.py tests/atom tests/config tests/gateway tests/lb tests/rpc tests/wire \
 		--ignore=tests/rpc/test_calls.py --ignore=tests/rpc/test_connection.py \
 		--ignore=tests/rpc/test_outbound.py --ignore=tests/rpc/test_streams.py \

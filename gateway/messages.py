@@ -32,6 +32,15 @@ def failure(sid: str, cid: str, error: AseError) -> bytes:
     return json.dumps({"header": header | ({"cid": cid} if cid else {})}).encode()
 
 
+def is_text(message: bytes) -> bool:
+    """Return whether a message is UTF-8."""
+    try:
+        message.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def split(message: bytes) -> tuple[bytes, bytes]:
     """Return head and tail of a binary message. Raises AseError 10163."""
     size = int.from_bytes(message[:_LENGTH], "big")

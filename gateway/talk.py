@@ -88,6 +88,9 @@ class Talk:
             if binary and not self._asked.binary:
                 self.end(closing.UNSUPPORTED, f"binary messages need {messages.BINARY}")
                 return
+            if not (binary or message.isascii() or messages.is_text(message)):
+                self.end(closing.NOT_UTF8, "a text message is UTF-8")
+                return
             cid = self._take(message, binary)
         except AseError as error:
             self._refuse(cid, error)

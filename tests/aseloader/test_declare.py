@@ -1,5 +1,6 @@
 """Wrapper classes read: order, inheritance, and what must be written."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_a_class_is_declared_in_its_order_and_heirs_may_change_it() -> None:
         ({"out": None}, "declare at least one Output"),
         ({"once": Wrapper.once}, "write `once"),
     ],
-    ids=str,
+    ids=itertools.count(),
 )
 def test_what_must_be_written(change: dict[str, Any], words: str) -> None:
     attributes: dict[str, Any] = {"service": "x", "out": Output("text"), "once": Base.once}

@@ -1,6 +1,7 @@
 """The engine: licences under every end of a request, and wrappers that raise odd things."""
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -74,7 +75,9 @@ def test_whatever_a_wrapper_raises_is_10908_and_frees_its_licence(
 
 
 @pytest.mark.parametrize(
-    ("error", "errors"), [(None, 0), (Refused("no"), 0), (ValueError("x"), 1)], ids=str
+    ("error", "errors"),
+    [(None, 0), (Refused("no"), 0), (ValueError("x"), 1)],
+    ids=itertools.count(),
 )
 def test_only_what_is_its_own_fault_counts_against_a_loader(
     error: BaseException | None, errors: int
@@ -102,7 +105,7 @@ def test_only_what_is_its_own_fault_counts_against_a_loader(
         ({"out": "x"}, 0),
         ({}, 0),
     ],
-    ids=str,
+    ids=itertools.count(),
 )
 def test_whatever_a_wrapper_returns_is_an_answer(made: Any, code: int) -> None:
     wrapper, meter = Sync(), Meter(1, lambda: None)

@@ -32,6 +32,11 @@ def test_a_result_and_an_error() -> None:
     }  # fmt: skip
 
 
+def test_a_text_is_utf_8() -> None:
+    assert messages.is_text("é".encode())
+    assert not messages.is_text(b"\xff")
+
+
 def test_head_and_tail() -> None:
     assert messages.split(message({"a": 1}, b"tail")) == (b'{"a": 1}', b"tail")
 
