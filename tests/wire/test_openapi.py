@@ -123,3 +123,19 @@ def test_the_page_works_without_a_network_and_its_try_reaches_the_service(
         strangers = [u for u in browser.asked if not u.startswith((gateway.url, "data:", "blob:"))]
         assert strangers == []
         assert any(url.endswith("/v1/private/probe") for url in browser.asked)
+
+
+def test_the_page_tries_a_socket_too(gateway: Gateway) -> None:
+    with Browser() as browser:
+        browser.open(gateway.url + "/docs")
+        frame = "document.getElementById('ws-frame').value"
+        browser.wait(f"{frame}.includes('app_id')")
+        browser.run("document.getElementById('ws-send').click()")
+        told = browser.wait(
+            "document.getElementById('ws-log').textContent",
+            lambda text: text is not None and "closed" in text,
+        )
+        assert '"code":0' in told
+        assert '"status":2' in told
+        assert told.endswith("closed 1000 \n")
+        assert browser.said == []
