@@ -6,6 +6,7 @@ answer pings is gone, and so is one that does not read what is written to it.
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
@@ -22,6 +23,8 @@ from gateway.messages import BINARY
 from gateway.talk import Talk
 
 _FAREWELL_S: Final = 1.0
+_LOOK_S: Final = 0.5
+_ESTABLISHED: Final = 1  # of Linux's tcp_info, its first byte
 _DATA: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 
@@ -170,12 +173,23 @@ class SocketProtocol(asyncio.Protocol):
         if not self._paused and not self._transport.is_closing():
             self._paused = True
             self._transport.pause_reading()
+            self._loop.call_later(_LOOK_S, self._look)
 
     def resume(self) -> None:
         """Read on."""
         if self._paused and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
+
+    def _look(self) -> None:
+        """See whether a client that is not read is still there: its end would not be heard."""
+        if not self._paused or self._transport.is_closing():
+            return
+        sock = self._transport.get_extra_info("socket")
+        if sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _ESTABLISHED:
+            self._transport.abort()
+        else:
+            self._loop.call_later(_LOOK_S, self._look)
 
     # Frames.
 

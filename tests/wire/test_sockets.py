@@ -5,6 +5,8 @@ import contextlib
 import json
 import signal
 import socket
+import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -67,6 +69,13 @@ def closed(ws: ClientConnection) -> int | None:
         while True:
             ws.recv(timeout=PATIENCE)
     return over.value.rcvd.code if over.value.rcvd else None
+
+
+def reset(ws: ClientConnection) -> None:
+    """Vanish with a reset."""
+    ws.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    ws.socket.shutdown(socket.SHUT_RD)
+    ws.socket.close()
 
 
 def free(gateway: Gateway) -> None:
@@ -233,9 +242,7 @@ def test_a_client_that_vanishes_leaves_nothing(gateway: Gateway, end: str) -> No
         if end == "close":
             ws.close()
         elif end == "rst":
-            linger = bytes.fromhex("0100000000000000")
-            ws.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            ws.socket.close()
+            reset(ws)
         else:
             ws.socket.shutdown(socket.SHUT_RDWR)
         free(gateway)
@@ -333,3 +340,88 @@ def test_a_gateway_that_drains_lets_sessions_go_on_to_their_next_result() -> Non
             assert closed(talks) == 1001
             assert closed(hears) == 1001, "at the deadline"
         assert gateway.ended() == 0
+
+
+def silent(ws: ClientConnection, seconds: float) -> None:
+    """See that nothing comes for so long."""
+    with pytest.raises(TimeoutError):
+        ws.recv(timeout=seconds)
+
+
+def test_after_its_last_frame_a_client_may_be_silent(gateway: Gateway) -> None:
+    with opened(gateway) as ws:
+        send(ws, frame(0, b"a", act="hold"), frame(2))
+        heard(ws)
+        silent(ws, 2.5)  # the read timeout is 1.5 s
+        assert ws.ping().wait(PATIENCE)
+    free(gateway)
+
+
+def test_a_loader_that_is_behind_holds_its_client_back(gateway: Gateway) -> None:
+    """Frames wait, pings are answered, and silence is not the client's."""
+    with opened(gateway) as ws:
+        send(ws, frame(0, b"a", act="hold"))
+        heard(ws)
+        large = json.dumps(frame(1, b"x" * 2800))
+        full = threading.Event()
+
+        def push() -> None:
+            with contextlib.suppress(ConnectionClosed):
+                for _ in range(20_000):
+                    ws.send(large)
+            full.set()
+
+        pushing = threading.Thread(target=push, daemon=True)
+        pushing.start()
+        silent(ws, 2.5)
+        assert not full.is_set(), "60 MB are nowhere on the way"
+        reset(ws)
+        pushing.join(PATIENCE)
+    free(gateway)
+
+
+def test_of_many_sessions_the_one_that_is_behind_ends_alone() -> None:
+    with Gateway("--session-queue", "4") as gateway, Loader(gateway.lb, TALKER) as loader:
+        gateway.joined(loader)
+        with opened(gateway, "?stream_mode=multiplex") as ws:
+            send(ws, frame(0, b"a", cid="slow", act="hold"), frame(0, b"b", cid="quick"))
+            large = json.dumps(frame(1, b"x" * 40_000, cid="slow"))
+            told: list[dict[str, Any]] = []
+            while not [each for each in told if each["header"]["code"] == 10301]:
+                for _ in range(50):
+                    ws.send(large)
+                with contextlib.suppress(TimeoutError):
+                    while True:
+                        told.append(json.loads(ws.recv(timeout=0.02)))
+            first = next(each for each in told if each["header"]["code"])["header"]
+            assert (first["cid"], first["code"]) == ("slow", 10301)
+            send(ws, frame(2, b"still here", cid="quick"))
+            last: list[dict[str, Any]] = [{"header": {"status": 0}}]
+            while last[-1]["header"]["status"] != 2:
+                last.append(heard(ws))
+            assert b"STILL HERE" in [said(each) for each in last if "payload" in each]
+        free(gateway)
+
+
+def test_no_session_is_older_than_its_lifetime() -> None:
+    flags = ("--session-lifetime", "1", "--session-read-timeout", "30")
+    with Gateway(*flags) as gateway, Loader(gateway.lb, TALKER) as loader:
+        gateway.joined(loader)
+        with opened(gateway) as ws:
+            send(ws, frame(0, b"a", act="hold"))
+            heard(ws)
+            assert heard(ws)["header"]["code"] == 10114
+            assert closed(ws) == 3008
+        free(gateway)
+
+
+def test_an_error_is_read_though_more_was_sent_behind_it(gateway: Gateway) -> None:
+    with opened(gateway) as ws:
+        with contextlib.suppress(ConnectionClosed):
+            send(ws, BEGUN, "{", *(frame(1, b"x" * 1000) for _ in range(200)))
+        told = heard(ws)
+        while told["header"]["code"] == 0:
+            told = heard(ws)
+        assert told["header"]["code"] == 10163
+        assert closed(ws) == 1008
+    free(gateway)
