@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -14,9 +15,9 @@ from typing import Any
 
 from asectl import process
 from asectl.main import EXIT_FAILED, Failure
-from schemas import scan
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+_SESSION = re.compile(r"^\s+(?:async )?def session\(", re.MULTILINE)
 _DEMO = ("image", "audio", "vad")
 _PATIENCE = 40.0
 _LONG = 1024 * 1024
@@ -270,8 +271,8 @@ def _examples(child: _Child, gateway: str) -> list[str]:
         lines.append(f"curl -sS {url} -H 'Content-Type: application/json' -d @{data}")
     where = "" if gateway == "http://127.0.0.1:8200" else f" --url {gateway}"
     file = shlex.quote(os.path.relpath(sample)) if sample else "PATH"
-    source = Path(child.wrapper.partition(":")[0]).read_text(encoding="utf-8")
-    way = " --ws --realtime" if scan.declaration(source).streams else ""
+    source = Path(child.wrapper.partition(":")[0]).read_text(encoding="utf-8", errors="replace")
+    way = " --ws --realtime" if _SESSION.search(source) else ""
     lines.append(f"{_asectl()} call {child.service}{where} --file {file}{way}")
     return lines
 

@@ -34,12 +34,13 @@ def first_line(data: bytes, blank: int) -> tuple[bytes, int]:
     """
     rest = data.lstrip(b"\r\n") if data[:1] in (b"\r", b"\n") else data
     passed = len(data) - len(rest)
-    if passed and (blank + passed > 2 or data[:passed] != b"\r\n"):
+    before = blank + passed  # a read may have half of it
+    if data[:passed] != b"\r\n"[blank:before] or (rest and before not in (0, 2)):
         raise HttpError(400, "blank lines before a request")
     end = rest.find(b"\r\n")
     if end >= 0 and rest.find(b"  ", 0, end) >= 0:
         raise HttpError(400, "one space, and one only, must part a request line")
-    return rest, blank + passed
+    return rest, before
 
 
 def check(headers: Headers, version: str, most: int = 100) -> dict[bytes, bytes]:

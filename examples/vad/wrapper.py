@@ -14,7 +14,7 @@ class Vad(Wrapper):
     threshold = Number(-90, 0, default=-35, doc="level of a spoken frame, dB of full scale")
     pause = Integer(20, 5000, default=200, doc="silence that ends a segment, ms")
     rate = Integer(8000, 48_000, default=16_000, doc="samples a second")
-    audio = Input("audio", encodings=("raw",), max_bytes=1024 * 1024)
+    audio = Input("audio", encodings=("raw",), max_bytes=1_048_576)
     segment = Output("text", format="json")
 
     async def session(self, params, inputs):

@@ -41,7 +41,9 @@ def test_it_tells_addresses_and_who_joins(demo: Process) -> None:
     for part in ("gateway  http://", "lb       127.0.0.1:", "admin    http://", "ready; try"):
         demo.printed(part)
     joined = [line.split()[0] for line in demo.output if " joined (pid " in line]
-    assert sorted(joined) == ["audio-1", "audio-2", "image-1", "image-2"]
+    assert sorted(joined) == [
+        "audio-1", "audio-2", "image-1", "image-2", "vad-1", "vad-2",
+    ]  # fmt: skip
 
 
 @pytest.mark.peer("curl")
@@ -84,7 +86,7 @@ def test_a_call_of_audio_prints_what_was_heard(demo: Process) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["nobody"], 1, "no service 'nobody'; there is: audio, image"),
+        (["nobody"], 1, "no service 'nobody'; there is: audio, image, vad"),
         (["image", "-p", "size=3"], 2, "no parameter 'size'; there is: format, quality, width"),
         (["image", "--file", "pic=x"], 2, "no input of that name; write NAME=PATH, of image"),
         (["image", "-o", "thumb=x.png"], 2, "no output of that name; write NAME=PATH, of "),
@@ -137,7 +139,7 @@ def test_the_end_of_the_demo_ends_all_it_started(number: int) -> None:
     with Process("up", "--demo", "--port", "0") as running:
         running.printed("Ctrl-C ends everything")
         started = children(running.pid)
-        assert len(started) == 5
+        assert len(started) == 7
         running.signal(number)
         assert running.ended() == 0
         assert all(gone(pid) for pid in started)

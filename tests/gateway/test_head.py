@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.answers import HttpError
-from gateway.head import canonical, check, check_upgrade, fold
+from gateway.head import canonical, check, check_upgrade, first_line, fold
 
 HOST = (b"host", b"a.example:80")
 
@@ -108,3 +108,31 @@ def test_what_could_be_read_in_two_ways_is_refused(target: bytes) -> None:
     with pytest.raises(HttpError) as caught:
         canonical(target)
     assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [
+        [b"GET / HTTP/1.1\r\n"], [b"\r\nGET / HTTP/1.1\r\n"], [b"\r\n", b"GET"],
+        [b"\r", b"\n", b"GET"], [b"\r", b"\nGET"],
+    ],
+)  # fmt: skip
+def test_one_blank_line_is_passed_over_however_it_comes(reads: list[bytes]) -> None:
+    rest, blank = b"", 0
+    for data in reads:
+        rest, blank = first_line(data, blank)
+    assert rest.startswith(b"GET")
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [
+        [b"\n"], [b"\r\r"], [b"\rGET"], [b"\r", b"GET"], [b"\r", b"\r"], [b"\r\n\r\n"],
+        [b"\r\n", b"\r\n"], [b"\r\n", b"\r"], [b"\r", b"\n", b"\r"], [b"\r\n\rGET"],
+    ],
+)  # fmt: skip
+def test_more_is_not(reads: list[bytes]) -> None:
+    blank = 0
+    with pytest.raises(HttpError, match="blank lines"):
+        for data in reads:
+            _, blank = first_line(data, blank)

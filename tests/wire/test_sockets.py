@@ -74,7 +74,7 @@ def closed(ws: ClientConnection) -> int | None:
 def reset(ws: ClientConnection) -> None:
     """Vanish with a reset."""
     ws.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    ws.socket.shutdown(socket.SHUT_RD)
+    ws.socket.shutdown(socket.SHUT_RDWR)
     ws.socket.close()
 
 
