@@ -170,7 +170,7 @@ def test_an_unknown_method(addr: str) -> None:
 
 
 async def counts(client: Any) -> dict[str, int]:
-    told: dict[str, int] = json.loads((await client.unary("Tell", b""))["data"])
+    told: dict[str, int] = json.loads((await client.unary("Tell", b"", timeout=60))["data"])
     return told
 
 
