@@ -39,6 +39,7 @@ test-compiled: dev
 		--ignore=tests/rpc/test_outbound.py --ignore=tests/rpc/test_streams.py \
 		--ignore=tests/wire/test_trust.py --ignore=tests/wire/test_original.py \
 		--ignore=tests/wire/test_orca.py --ignore=tests/wire/test_openapi.py \
+		--ignore=tests/wire/test_clocks.py --ignore=tests/wire/test_session_soak.py \
 		--ignore=tests/gateway/test_files.py
 
 check: dev
