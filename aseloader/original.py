@@ -51,19 +51,19 @@ class OriginalWrapper(Wrapper):
 
     def wrapperCreate(self, params: Mapping[str, Any], sid: str) -> Any:  # noqa: N802
         """Begin a session; return its handle, or an object with `handle` and `error_code`."""
-        raise NotImplementedError
+        raise NotImplementedError("write wrapperCreate")
 
     def wrapperWrite(self, handle: str, req: Request, sid: str) -> Any:  # noqa: N802
         """Take a frame; return 0, or an object with `error_code`."""
-        raise NotImplementedError
+        raise NotImplementedError("write wrapperWrite")
 
     def wrapperRead(self, handle: str, sid: str) -> Any:  # noqa: N802
         """Return what is ready: an object with `list` of (key, data), or None for nothing."""
-        raise NotImplementedError
+        raise NotImplementedError("write wrapperRead")
 
     def wrapperDestroy(self, handle: str) -> Any:  # noqa: N802
         """End a session."""
-        raise NotImplementedError
+        raise NotImplementedError("write wrapperDestroy")
 
     def init(self, config: Mapping[str, str]) -> None:
         """Call `wrapperInit`. Raises RuntimeError when it does not return 0."""

@@ -41,7 +41,7 @@ def test_it_tells_addresses_and_who_joins(demo: Process) -> None:
     for part in ("gateway  http://", "lb       127.0.0.1:", "admin    http://", "ready; try"):
         demo.printed(part)
     joined = [line.split()[0] for line in demo.output if " joined (pid " in line]
-    assert sorted(joined) == [
+    assert sorted(set(joined)) == [
         "audio-1", "audio-2", "image-1", "image-2", "vad-1", "vad-2",
     ]  # fmt: skip
 
