@@ -51,11 +51,12 @@ class Frames:
         self._merge(told, event)
         if self._sequence is not None:
             self._check_sequence(told, self._sequence)
+        status = told["header"]["status"]  # before the schema may take it away
         violations = contract.judge.judge(told, ascii_only)
         if violations:
             listed = "; ".join(map(str, violations))
             raise AseError(BAD_REQUEST, f"parameter schema validate error: {listed}")
-        self._give_statuses(told)
+        self._give_statuses(told, status)
         self._number += 1
         return contract.encoder.encode(told, self._facts, self._number)
 
@@ -84,9 +85,8 @@ class Frames:
                 if wrong:
                     raise AseError(BAD_REQUEST, wrong)
 
-    def _give_statuses(self, told: dict[str, Any]) -> None:
+    def _give_statuses(self, told: dict[str, Any], status: int) -> None:
         """See that each payload has a status: a loader knows the end of a stream by it alone."""
-        status = told["header"]["status"]
         payload = told.get("payload")
         streams = payload if isinstance(payload, dict) else {}
         for name, stream in streams.items():

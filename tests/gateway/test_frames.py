@@ -109,3 +109,11 @@ def test_statuses() -> None:
     for told in ({}, {"header": {}}, {"header": {"status": "0"}}, {"header": {"status": 4}}):
         with pytest.raises(AseError, match="must be 0, 1, 2 or 3"):
             frames().event(told)
+
+
+def test_a_schema_that_takes_the_status_away_does_not_hide_it() -> None:
+    document = json.loads(declare.schema(Talker))
+    document["schemainput"]["properties"]["header"]["delete"] = ["status"]
+    reader = Frames(build(canonical(document), "file", {}, 5.0), FACTS, SessionOptions())
+    assert take(reader, first()).pl[0].meta.attribute["status"] == "0"
+    assert take(reader, {"header": {"status": 2}}).pl[0].meta.attribute["status"] == "2"
