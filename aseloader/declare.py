@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from aseloader.fields import Input, Output, Parameter
+from aseloader.original import METHODS, OriginalWrapper
 from aseloader.wrapper import Wrapper
 from schemas import declare, document
 from schemas.compile import compile_input
@@ -72,6 +73,9 @@ def _check(wrapper: type[Wrapper]) -> None:
     if wrapper.once is Wrapper.once and wrapper.session is Wrapper.session:
         words = "write `once(self, params, inputs, context)` or `session(self, params, inputs)`"
         raise DeclarationError(f"{where}: {words}")
+    for name in METHODS if issubclass(wrapper, OriginalWrapper) else ():
+        if getattr(wrapper, name) is getattr(OriginalWrapper, name):
+            raise DeclarationError(f"{where}: write `{name}`, as the package aiges has it")
     for name in (*members(wrapper, Parameter), *members(wrapper, Input), *members(wrapper, Output)):
         if name in vars(Wrapper):
             raise DeclarationError(f"{where}.{name}: this name is the Wrapper's own; take another")

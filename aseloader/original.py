@@ -5,7 +5,7 @@ Change the base class and the declarations; the methods stay (reference "ase-wir
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from aseloader.wrapper import Context, Data, Outputs, Wrapper
 from schemas.errors import AseError, loader_fault
@@ -38,8 +38,12 @@ class Request:
         raise KeyError(key)
 
 
+# What an author has to write.
+METHODS: Final = ("wrapperCreate", "wrapperWrite", "wrapperRead", "wrapperDestroy")
+
+
 class OriginalWrapper(Wrapper):
-    """A streaming wrapper by the original's methods; subclass it and write those four."""
+    """A streaming wrapper by the original's methods; subclass it and write those in `METHODS`."""
 
     def wrapperInit(self, config: Mapping[str, str]) -> int:  # noqa: N802, ARG002
         """Load the model; return 0."""
@@ -49,21 +53,24 @@ class OriginalWrapper(Wrapper):
         """Let it go; return 0."""
         return 0
 
+    # The author's to write. A class without one is refused before it is served (declare.py); this
+    # tells whoever calls one by hand.
+
     def wrapperCreate(self, params: Mapping[str, Any], sid: str) -> Any:  # noqa: N802
         """Begin a session; return its handle, or an object with `handle` and `error_code`."""
-        raise NotImplementedError("write wrapperCreate")
+        raise NotImplementedError(f"{type(self).__name__} needs a method wrapperCreate")
 
     def wrapperWrite(self, handle: str, req: Request, sid: str) -> Any:  # noqa: N802
         """Take a frame; return 0, or an object with `error_code`."""
-        raise NotImplementedError("write wrapperWrite")
+        raise NotImplementedError(f"{type(self).__name__} needs a method wrapperWrite")
 
     def wrapperRead(self, handle: str, sid: str) -> Any:  # noqa: N802
         """Return what is ready: an object with `list` of (key, data), or None for nothing."""
-        raise NotImplementedError("write wrapperRead")
+        raise NotImplementedError(f"{type(self).__name__} needs a method wrapperRead")
 
     def wrapperDestroy(self, handle: str) -> Any:  # noqa: N802
         """End a session."""
-        raise NotImplementedError("write wrapperDestroy")
+        raise NotImplementedError(f"{type(self).__name__} needs a method wrapperDestroy")
 
     def init(self, config: Mapping[str, str]) -> None:
         """Call `wrapperInit`. Raises RuntimeError when it does not return 0."""

@@ -21,6 +21,7 @@ from schemas.errors import (
     FULL,
     LATE,
     LOST,
+    NO_INSTANCE,
     OVERFLOW,
     SILENT,
     AseError,
@@ -64,7 +65,8 @@ class Session:
 
     __slots__ = (
         "_again", "_client", "_death", "_finishing", "_frames", "_heard", "_held", "_key",
-        "_later", "_parts", "_pending", "_place", "_pumping", "_read_until", "_reader", "_sent",
+        "_later", "_parts", "_pending", "_place", "_pumping", "_read_until", "_reader", "_refused",
+        "_sent",
         "_silence", "_stream", "_timer", "_tried", "contract", "error", "name", "queue", "record",
         "state",
     )  # fmt: skip
@@ -91,6 +93,7 @@ class Session:
         self._frames: deque[bytes] = deque()
         self._sent: list[bytes] | None = []  # what another loader would have to be told
         self._tried: tuple[str, ...] = ()
+        self._refused: AseError | None = None
         self._key = ""
         self._stream: LoaderStream | None = None
         self._place: Place | None = None
@@ -168,7 +171,9 @@ class Session:
             place: Any = parts.picker.acquire(service, digest, self._tried, self._key)
         except AseError as error:
             if error.fault is not FULL or parts.patience <= 0:
-                self._lost(error)
+                # No other is left than the one that refused: what it said is what is wrong.
+                refused = self._refused if error.fault is NO_INSTANCE else None
+                self._lost(refused or error)
                 return
             seconds, ahead = parts.patience, bool(self._tried)
             wait = parts.picker.wait(service, digest, self._key, seconds, ahead, self._found)
@@ -210,6 +215,7 @@ class Session:
             self._tried += (self.record.instance,)
             again = error.fault.retry and not self._heard and self._sent is not None
             if again and len(self._tried) < _ATTEMPTS and self._parts.picker.may_retry():
+                self._refused = error
                 self.record.retried += (error.fault.name,)
                 self._frames.extendleft(reversed(self._sent or ()))
                 self._sent = []

@@ -18,6 +18,7 @@ from aseloader import (
     Wrapper,
 )
 from aseloader.declare import DeclarationError, declaration, schema
+from aseloader.original import OriginalWrapper
 from schemas import document
 
 
@@ -52,6 +53,18 @@ def test_a_class_is_declared_in_its_order_and_heirs_may_change_it() -> None:
     assert declaration(Base).description == "One sentence."
     assert document.read(document.parse(schema(Base))).id == "x"
     assert schema(Base) == schema(Base)
+
+
+def test_a_wrapper_of_the_original_has_all_its_methods() -> None:
+    class Half(OriginalWrapper):
+        service = "half"
+        said = Output("text")
+
+        def wrapperCreate(self, params: Any, sid: str) -> str:  # noqa: N802
+            return sid
+
+    with pytest.raises(DeclarationError, match="Half: write `wrapperWrite`"):
+        declaration(Half)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def gateway(loader: Loader, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder: Path = tmp_path_factory.mktemp("xsf")
     (folder / "schemas").mkdir()
     (folder / "schemas/schema_talker.json").write_bytes(declare.schema(Talker))
-    instance = {"service": "talker", "addr": loader.addr, "protocol": "xsf", "total": 2}
+    instance = {"service": "talker", "addr": loader.addr, "protocol": "xsf", "total": 10}
     (folder / "ase.yaml").write_text(json.dumps({"schemas": "schemas", "instances": [instance]}))
     with Gateway("--lb-accept-schemas", "false", "--lb-wait", "0", cwd=folder) as running:
         yield running
