@@ -120,7 +120,11 @@ def _rate(size: int, count: int) -> int:
 
 
 def _hook(count: int) -> int:
-    """Return what a loader spends on a change that is not worth a report."""
+    """Return what a loader spends on a change that is not worth a report.
+
+    It is the difference of two loops, so they take turns and the quickest round of each counts:
+    timed once each, whatever else the machine did would be told as the hook's.
+    """
     trigger = Trigger()
 
     def look() -> None:
@@ -131,7 +135,8 @@ def _hook(count: int) -> int:
         told.take("g")
         told.free("g", 10.0, good=True)
     trigger.sent(meter, 0.0)
-    return max(0, _each(meter, count) - _each(idle, count))
+    rounds = [(_each(meter, count // 5), _each(idle, count // 5)) for _ in range(20)]
+    return min(took for took, _ in rounds) - min(took for _, took in rounds)
 
 
 def _each(meter: Meter, count: int) -> int:
