@@ -63,9 +63,13 @@ def main(arguments: list[str] | None = None) -> int:
     told = parser.parse_args(words[len(name.split()) :])
     try:
         code: int = module.run(told)
+        sys.stdout.flush()
     except Failure as failure:
         print(f"asectl: {failure}", file=sys.stderr)
         return failure.code
+    except BrokenPipeError:  # whoever read our lines has enough of them
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
     except OSError as error:
         print(f"asectl: {_explained(error)}", file=sys.stderr)
         return EXIT_FAILED

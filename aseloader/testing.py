@@ -2,19 +2,23 @@
 
 import asyncio
 import base64
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
 from aseloader import declare
 from aseloader.engine import Engine
+from aseloader.sessions import Sessions
 from aseloader.wrapper import Data, Wrapper
 from lb.meter import Meter
 from schemas import document
 from schemas.errors import BAD_REQUEST
 from schemas.judge import Judge
+from schemas.session import Status
 from schemas.text import as_text
-from schemas.wire import LoaderInput, MetaDesc, Payload
+from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
+
+Inputs = Mapping[str, bytes | Data]
 
 
 class LoaderError(Exception):
@@ -34,6 +38,9 @@ class LoaderFor:
 
     with LoaderFor(Thumbnail()) as call:
         outputs = call({"width": 64}, {"image": png})
+
+    with LoaderFor(Vad()) as call:
+        results = list(call.session({}, [{"audio": pcm}, {"audio": more}]))
     """
 
     def __init__(self, wrapper: Wrapper, config: Mapping[str, str] | None = None) -> None:
@@ -46,7 +53,9 @@ class LoaderFor:
 
     def __enter__(self) -> Self:
         self._wrapper.init(self._config)
-        self._engine = Engine(self._wrapper, Meter(self._wrapper.total, lambda: None))
+        meter = Meter(self._wrapper.total, lambda: None)
+        self._engine = Engine(self._wrapper, meter)
+        self._sessions = Sessions(self._wrapper, meter, self._engine)
         return self
 
     def __exit__(
@@ -55,6 +64,7 @@ class LoaderFor:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._sessions.close()
         self._engine.close()
         self._runner.close()
         self._wrapper.fini()
@@ -62,18 +72,59 @@ class LoaderFor:
     def __call__(
         self,
         params: Mapping[str, Any] | None = None,
-        inputs: Mapping[str, bytes | Data] | None = None,
+        inputs: Inputs | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Data]:
         """Return the outputs of one request by name. Raises LoaderError for a code other than 0."""
-        given = {n: v if isinstance(v, Data) else Data(v) for n, v in (inputs or {}).items()}
-        frame = self._frame(self._judged(params or {}, given), given, headers or {})
+        frame = self._frame(params or {}, inputs or {}, headers or {}, Status.ONCE)
         output = self._runner.run(self._engine.once(frame, gateway="test", seconds=None))
-        if output.code != 0:
-            raise LoaderError(output.code, output.err)
-        return {told.meta.name: Data(told.data, dict(told.meta.attribute)) for told in output.pl}
+        return _outputs(output)
 
-    def _judged(self, params: Mapping[str, Any], inputs: Mapping[str, Data]) -> dict[str, Any]:
+    def session(
+        self,
+        params: Mapping[str, Any] | None,
+        frames: Iterable[Inputs],
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[dict[str, Data]]:
+        """Yield the outputs of each result of a session. Raises LoaderError as a call does.
+
+        `frames` are the inputs of each frame; one is taken whenever the wrapper asks for the next,
+        and the session's last frame, which brings nothing, comes when there is no other.
+        """
+        refused: list[LoaderError] = []
+        sent = self._sent(params or {}, frames, headers or {}, refused)
+        answers = self._sessions.serve(sent, gateway="test", seconds=None)
+
+        async def answer() -> LoaderOutput | None:
+            return await anext(answers, None)
+
+        try:
+            while (output := self._runner.run(answer())) is not None:
+                if refused:
+                    raise refused[0]
+                told = _outputs(output)
+                if told:
+                    yield told
+        finally:
+            self._runner.run(answers.aclose())
+
+    async def _sent(
+        self, params: Mapping[str, Any], frames: Iterable[Inputs], headers: Mapping[str, str],
+        refused: list[LoaderError],
+    ) -> AsyncIterator[LoaderInput]:  # fmt: skip
+        status = Status.BEGIN
+        try:
+            for inputs in frames:
+                yield self._frame(params, inputs, headers, status)
+                status = Status.CONTINUE
+            yield self._frame(params, {}, headers, Status.END)
+        except LoaderError as error:
+            refused.append(error)  # what the gateway refuses is not the wrapper's to catch
+            raise
+
+    def _judged(
+        self, params: Mapping[str, Any], inputs: Mapping[str, Data], status: int
+    ) -> dict[str, Any]:
         """Return the parameters as a gateway sends them on."""
         keys = {stream.name: stream.kind.key for stream in self._declared.inputs}
         payload = {
@@ -82,7 +133,7 @@ class LoaderFor:
         }
         judged = dict(params)
         body = {
-            "header": {"app_id": "test", "status": 3},
+            "header": {"app_id": "test", "status": int(status)},
             "parameter": {self._declared.id: judged},
             "payload": payload,
         }
@@ -92,21 +143,30 @@ class LoaderFor:
         return judged
 
     def _frame(
-        self, params: Mapping[str, Any], inputs: Mapping[str, Data], headers: Mapping[str, str]
+        self, params: Mapping[str, Any], inputs: Inputs, headers: Mapping[str, str], status: Status
     ) -> LoaderInput:
+        """Return a frame as a gateway makes it. Raises LoaderError 10163."""
+        given = {n: v if isinstance(v, Data) else Data(v) for n, v in inputs.items()}
+        judged = self._judged(params, given, status)
         kinds = {stream.name: stream.kind for stream in self._declared.inputs}
         return LoaderInput(
             serviceId=self._declared.id,
             serviceName=self._declared.id,
-            state=LoaderInput.ONCE,
-            headers=dict(headers),
-            params={name: as_text(value) for name, value in params.items()},
+            state=LoaderInput.ONCE if status is Status.ONCE else LoaderInput.STREAM,
+            headers={**headers, "status": str(int(status))},
+            params={name: as_text(value) for name, value in judged.items()},
             expect=[MetaDesc(name=s.name, dataType=int(s.kind)) for s in self._declared.outputs],
             pl=[
                 Payload(
                     meta=MetaDesc(name=name, dataType=int(kinds[name]), attribute=data.attributes),
                     data=data.data,
                 )
-                for name, data in inputs.items()
+                for name, data in given.items()
             ],
         )
+
+
+def _outputs(output: LoaderOutput) -> dict[str, Data]:
+    if output.code != 0:
+        raise LoaderError(output.code, output.err)
+    return {told.meta.name: Data(told.data, dict(told.meta.attribute)) for told in output.pl}

@@ -121,9 +121,13 @@ def _healthchecks() -> dict[str, Any]:
 
 
 def _read_timeout(config: Config, deadlines: Iterable[float]) -> int:
-    """Return milliseconds: the longest deadline of any service, and five seconds to spare."""
+    """Return milliseconds: the longest silence that is ours to make, and five seconds to spare.
+
+    Of a request that is its deadline; of a session it is until the next ping, or the next comment.
+    """
     told = [service.deadline or 0.0 for service in config.services.values()]
-    longest = max([config.gateway.deadline, *told, *deadlines])
+    session = [config.session.ping, config.session.keep_alive]
+    longest = max([config.gateway.deadline, *told, *deadlines, *session])
     return math.ceil(longest + 5) * 1000
 
 

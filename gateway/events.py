@@ -16,6 +16,7 @@ from gateway.record import Record
 from gateway.session import Session
 from gateway.sessions import Sessions
 from schemas.errors import CLIENT_GONE, AseError
+from schemas.service import Service, member
 from schemas.session import Event, Status
 
 _TYPE: Final = "text/event-stream"
@@ -32,10 +33,15 @@ def wanted(headers: Mapping[bytes, bytes]) -> bool:
     return _TYPE in headers.get(b"accept", b"").decode("latin-1").lower()
 
 
-def take_flag(told: dict[str, Any]) -> bool:
-    """Return whether an envelope asks for events by `header.stream`, which is taken out of it."""
+def take_flag(told: dict[str, Any], service: Service) -> bool:
+    """Return whether an envelope asks for events by `header.stream`, which is taken out of it.
+
+    Where the service's own schema has a `header.stream`, it is the service's.
+    """
     header = told.get("header")
     if isinstance(header, dict) and type(header.get("stream")) is bool:
+        if member(service.input, "header", "stream") is not None:
+            return False
         flag: bool = header.pop("stream")
         return flag
     return False

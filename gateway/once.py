@@ -123,7 +123,7 @@ def _asked(
     told = body.parse(text, options.max_depth, options.max_nodes)
     identity.check_app_id(told, headers, options.consumer_header)
     contract, facts = served(contract, told, record, parts)
-    streams = events.take_flag(told) or events.wanted(headers)
+    streams = events.take_flag(told, contract.service) or events.wanted(headers)
     if contract.judge.max_values < options.max_nodes:
         body.count(text, contract.judge.max_values)
     key = identity.key(told, contract.affinity) if contract.affinity else ""

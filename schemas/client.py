@@ -6,11 +6,15 @@ from typing import Any
 
 from schemas.declare import Declaration, Param
 
+_LOCALS = ("answer", "event", "line", "field", "value", "told", "header")
 _TYPES = {"integer": "int", "number": "float", "boolean": "bool", "string": "str"}
 
 
 def python(api: Declaration) -> str:
-    """Return the module: one function `call`, its arguments the inputs and the parameters."""
+    """Return the module: a function `call`, its arguments the inputs and the parameters.
+
+    Of a service that streams there is `stream` too: the same, and each result as it comes.
+    """
     names = _Names()
     inputs = [(names.of(told.name), told) for told in api.inputs]
     params = [(names.of(told.name), told) for told in api.params]
@@ -21,13 +25,14 @@ def python(api: Declaration) -> str:
     arguments += [
         f"{name}: {_type(told)} | None = None" for name, told in params if not told.required
     ]
-    outputs = [(_Names().of(told.name), told) for told in api.outputs]
-    fields = [
-        f"    {name}: {'Any' if told.format == 'json' else 'bytes'}" for name, told in outputs
-    ]
-    return _SOURCE.format(
+    members = _Names()
+    outputs = [(members.of(told.name), told) for told in api.outputs]
+    bytes_ = "bytes | None" if api.streams else "bytes"  # a result need not have every output
+    fields = [f"    {name}: {'Any' if told.format == 'json' else bytes_}" for name, told in outputs]
+    return (_SOURCE + (_STREAM if api.streams else "")).format(
         id=api.id,
         doc=(api.description.partition("\n")[0] or f"Call {api.id}.").replace('"""', "'''"),
+        imports="from collections.abc import Iterator\n" if api.streams else "",
         fields="\n".join(fields) or "    pass",
         arguments="".join(
             f"    {argument},\n" for argument in [*arguments, "timeout: float = 30.0"]
@@ -44,7 +49,7 @@ class _Names:
     """Names that are names in Python, each once, and none of the module's own."""
 
     def __init__(self) -> None:
-        self._taken = {"url", "app_id", "timeout", "body", "payload", "call", "self"}
+        self._taken = {"url", "app_id", "timeout", "payload", "self", "given", "params", *_LOCALS}
 
     def of(self, name: str) -> str:
         """Return a name for a name."""
@@ -73,7 +78,7 @@ import base64
 import json
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+{imports}from dataclasses import dataclass
 from typing import Any, Literal  # noqa: F401
 
 
@@ -99,6 +104,18 @@ def call(
     """{doc}"""
     given: dict[str, tuple[str, bytes | None]] = {{{payload}}}
     params: dict[str, Any] = {{{params}}}
+    with _ask(url, app_id, params, given, "application/json", timeout) as answer:
+        return _answer(json.load(answer))
+
+
+def _ask(
+    url: str,
+    app_id: str,
+    params: dict[str, Any],
+    given: dict[str, tuple[str, bytes | None]],
+    accept: str,
+    timeout: float,
+) -> Any:
     body = {{
         "header": {{"app_id": app_id, "status": 3}},
         "parameter": {{{id!r}: {{k: v for k, v in params.items() if v is not None}}}},
@@ -111,13 +128,15 @@ def call(
     request = urllib.request.Request(
         url.rstrip("/") + "/v1/private/" + {id!r},
         data=json.dumps(body).encode(),
-        headers={{"content-type": "application/json"}},
+        headers={{"content-type": "application/json", "accept": accept}},
     )
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
-            told: dict[str, Any] = json.load(answer)
+        return urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         raise _refused(error) from None
+
+
+def _answer(told: dict[str, Any]) -> Answer:
     payload: dict[str, Any] = told.get("payload", {{}})
     return Answer({outputs})
 
@@ -136,4 +155,24 @@ def _output(payload: dict[str, Any], name: str, key: str) -> Any:
     if isinstance(told, str) and payload[name].get("format") != "json":
         return base64.b64decode(told)
     return told
+'''
+
+_STREAM = '''
+
+def stream(
+{arguments}) -> Iterator[Answer]:
+    """Call it, and yield each result as it comes."""
+    given: dict[str, tuple[str, bytes | None]] = {{{payload}}}
+    params: dict[str, Any] = {{{params}}}
+    event = ""
+    with _ask(url, app_id, params, given, "text/event-stream", timeout) as answer:
+        for line in answer:
+            field, _, value = line.decode().rstrip().partition(": ")
+            event = value if field == "event" else event
+            if field == "data" and event != "end":
+                told: dict[str, Any] = json.loads(value)
+                header = told["header"]
+                if header["code"]:
+                    raise ServiceError(200, header["code"], header["message"], header["sid"])
+                yield _answer(told)
 '''

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.service import DataType, Service
+from schemas.service import DataType, Service, member
 
 VERSION = "3.1.0"
 # The one base64 text of some bytes: the bits that a last group does not use are zero.
@@ -23,6 +23,14 @@ _ERROR_HEADER = {
     },
     "required": ["code", "message", "sid"],
 }
+_WAYS = (
+    "Streams: by WebSocket at this path (GET), a frame a message (header.status 0 begins, 1 goes "
+    "on, 2 ends), its results come as they are made; or by POST with Accept: text/event-stream."
+)
+_EVENTS = (
+    "`result` with its id, an answer as data; then `end` with header.status, or `error` with the "
+    "header of an error; a comment now and then"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +85,17 @@ def _operation(told: Operation) -> dict[str, Any]:
     return {
         "operationId": f"call_{service.id}",
         "summary": summary,
-        "description": service.description,
+        "description": f"{service.description}\n\n{_WAYS if service.streams else ''}".strip(),
         "tags": [service.id],
         "requestBody": {"required": True, "content": {"application/json": body}},
         "responses": {
-            "200": _json("the service's answer", _answer(service)),
+            "200": {
+                "description": "the service's answer, or with Accept: text/event-stream its events",
+                "content": {
+                    "application/json": {"schema": _answer(service)},
+                    "text/event-stream": {"schema": {"type": "string", "description": _EVENTS}},
+                },
+            },
             "default": {"$ref": "#/components/responses/Error"},
         },
     }
@@ -180,10 +194,7 @@ def _answer(service: Service) -> dict[str, Any]:
 
 
 def _output(service: Service, name: str, kind: DataType) -> dict[str, Any]:
-    at: Any = service.output
-    for member in ("properties", "payload", "properties", name, "properties", "format"):
-        at = at.get(member, {}) if isinstance(at, Mapping) else {}
-    words = at.get("enum") if isinstance(at, Mapping) else None
+    words = (member(service.output, "payload", name, "format") or {}).get("enum")
     if words == ["json"]:
         data: dict[str, Any] = {"description": "JSON, as it is"}
     else:

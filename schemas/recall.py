@@ -9,11 +9,9 @@ from typing import Any
 
 from schemas import declare, document
 from schemas.declare import MAX_BYTES, Declaration, Param, Stream
-from schemas.service import DataType
+from schemas.service import DataType, member
 
 _ATTRIBUTES = {"encoding": "encodings", "format": "formats", "compress": "compress"}
-
-_STATUS = ("schemainput", "properties", "header", "properties", "status")
 
 
 def declaration(told: Mapping[str, Any]) -> tuple[Declaration, list[str]]:
@@ -30,7 +28,7 @@ def declaration(told: Mapping[str, Any]) -> tuple[Declaration, list[str]]:
         description=service.description,
         deadline=service.deadline,
         idempotent=service.idempotent,
-        streams=0 in _list(_at(told, *_STATUS).get("enum")),
+        streams=0 in _list((member(service.input, "header", "status") or {}).get("enum")),
         params=tuple(_params(service)),
         inputs=tuple(_inputs(service)),
         outputs=tuple(_outputs(service)),

@@ -80,3 +80,17 @@ class Service:
     def accepts(self) -> dict[str, DataType]:
         """Return the expected outputs of all nicks."""
         return {name: kind for nick in self.nicks for name, kind in nick.accepts.items()}
+
+    @property
+    def streams(self) -> bool:
+        """Return whether its requests may come in many frames; one that does not say may."""
+        words = (member(self.input, "header", "status") or {}).get("enum")
+        return not isinstance(words, list) or 0 in words
+
+
+def member(schema: Any, *path: str) -> Mapping[str, Any] | None:
+    """Return the schema of a member within a schema of objects; None where it says nothing."""
+    for name in path:
+        members = schema.get("properties") if isinstance(schema, Mapping) else None
+        schema = members.get(name) if isinstance(members, Mapping) else None
+    return schema if isinstance(schema, Mapping) else None

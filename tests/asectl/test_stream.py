@@ -4,7 +4,9 @@ import base64
 import json
 import subprocess
 import sys
+import wave
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,6 +63,47 @@ def test_a_service_that_answers_once_is_asked_either_way(gateway: Gateway) -> No
     by_socket = lines(call(gateway, "image", "--ws", "--file", picture))
     assert by_events == by_socket
     assert [list(told) for told in by_socket] == [["thumbnail"], ["facts"]]
+
+
+def test_who_reads_no_more_lines_ends_it_quietly(gateway: Gateway) -> None:
+    words = [sys.executable, "-m", "asectl", "call", "vad", "--ws", "--file", WAV, "--realtime"]
+    with subprocess.Popen(
+        [*words, "--url", gateway.url],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    ) as running:  # fmt: skip
+        assert running.stdout is not None
+        assert running.stderr is not None
+        assert json.loads(running.stdout.readline())["segment"]["event"] == "began"
+        running.stdout.close()
+        assert running.stderr.read() == ""
+        assert running.wait(PATIENCE) == 1
+
+
+def test_a_client_made_from_the_schema_streams(gateway: Gateway, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "asectl", "api", "client", "vad", "--url", gateway.url]
+    module = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    (tmp_path / "vad_client.py").write_text(module)
+    mypy = [sys.executable, "-m", "mypy", "--strict", "vad_client.py"]
+    assert subprocess.run(mypy, cwd=tmp_path, check=False).returncode == 0
+    with wave.open(WAV) as sample:
+        pcm = sample.readframes(sample.getnframes())
+    script = f"""
+import sys
+sys.path.insert(0, ".")
+import vad_client
+pcm = sys.stdin.buffer.read()
+for told in vad_client.stream(audio=pcm, url={gateway.url!r}, app_id="tests"):
+    print(told.segment["event"])
+try:
+    list(vad_client.stream(audio=pcm[:3], url={gateway.url!r}, app_id="tests"))
+except vad_client.ServiceError as error:
+    print(error)
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, input=pcm, stdout=subprocess.PIPE, check=True
+    ).stdout.decode()
+    assert told.split("\n")[:4] == ["began", "ended", "began", "ended"]
+    assert "10107: 16-bit samples are two bytes each" in told
 
 
 @pytest.mark.parametrize("way", ["--ws", "--sse"])

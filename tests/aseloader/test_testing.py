@@ -1,7 +1,7 @@
 """The helper for authors: the demo wrappers, called without ports, on their real samples."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,66 @@ def test_what_the_gateway_would_refuse_is_refused_here(
         call(params, inputs)
     assert caught.value.code == 10163
     assert words in caught.value.words
+
+
+SPEECH = (EXAMPLES / "vad/sample.wav").read_bytes()[44:]
+
+
+def spoken(pieces: int) -> Iterator[dict[str, bytes]]:
+    size = len(SPEECH) // pieces // 2 * 2 + 2
+    for at in range(0, len(SPEECH), size):
+        yield {"audio": SPEECH[at : at + size]}
+
+
+def test_a_session_is_called_frame_by_frame() -> None:
+    with LoaderFor(load(str(EXAMPLES / "vad/wrapper.py"))()) as call:
+        told = [result["segment"].data for result in call.session({}, spoken(40))]
+        assert [b"began" in segment for segment in told] == [True, False, True, False]
+        frames = spoken(4)
+        first = next(call.session(None, frames))
+        assert b'"began"' in first["segment"].data
+        assert len(list(frames)) == 3, "a frame is taken when the wrapper asks for one"
+
+
+@pytest.mark.parametrize(
+    ("params", "frames", "code", "words"),
+    [
+        ({}, [{"audio": b"xyz"}], 10107, "two bytes each"),
+        ({"pause": 1}, [{"audio": b""}], 10163, "$.parameter.vad.pause: breaks minimum 20"),
+        ({}, [{"audio": b""}, {"adio": b"x"}], 10163, "$.payload.adio: is not known here"),
+    ],
+)
+def test_a_session_that_fails(
+    params: dict[str, Any], frames: list[dict[str, bytes]], code: int, words: str
+) -> None:
+    with (
+        LoaderFor(load(str(EXAMPLES / "vad/wrapper.py"))()) as call,
+        pytest.raises(LoaderError) as caught,
+    ):
+        list(call.session(params, frames))
+    assert caught.value.code == code
+    assert words in caught.value.words
+
+
+def test_a_session_in_a_thread_is_let_go() -> None:
+    class Counter(Wrapper):
+        service = "counter"
+        text = Input("text")
+        said = Output("text")
+        over = 0
+
+        def session(self, params, inputs):  # type: ignore[no-untyped-def]
+            try:
+                for told in inputs:
+                    yield {"said": told["text"].data * 2}
+            finally:
+                self.over += 1
+
+    wrapper = Counter()
+    with LoaderFor(wrapper) as call:
+        told = list(call.session({}, [{"text": b"a"}, {"text": b"b"}]))
+        assert [result["said"].data for result in told] == [b"aa", b"bb"]
+        assert wrapper.over == 1
 
 
 def test_a_class_is_found_by_name_or_alone() -> None:

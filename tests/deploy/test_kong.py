@@ -35,6 +35,7 @@ def test_rules_of_every_file(path: Path) -> None:
     assert service["host"] == upstream["name"]
     assert service["retries"] == 0
     assert service["read_timeout"] >= config(told).gateway.deadline * 1000 + 5000
+    assert service["read_timeout"] > config(told).session.ping * 1000, "a session may be silent"
     checks = upstream["healthchecks"]
     active, passive = checks["active"], checks["passive"]
     assert active["healthy"]["interval"] >= 2
@@ -66,7 +67,9 @@ def test_what_kong_would_refuse_is_refused_here(text: str, words: str) -> None:
 
 def test_deadlines_of_schemas_count_too() -> None:
     told = config("kong: {gateways: ['a:1']}")
-    assert "read_timeout: 10000\n" in kong.render(told)
+    assert "read_timeout: 25000\n" in kong.render(told), "the session's pings, and five seconds"
+    quick = config("kong: {gateways: ['a:1']}\nsession: {ping: 1, keep_alive: 2}")
+    assert "read_timeout: 10000\n" in kong.render(quick)
     assert "read_timeout: 65000\n" in kong.render(told, [1.0, 60.0])
 
 

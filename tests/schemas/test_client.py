@@ -1,6 +1,7 @@
 """A client made from a schema: typed, of the standard library alone, and it names what it can."""
 
 import ast
+import dataclasses
 
 from schemas.client import python
 from schemas.declare import Declaration, Param, Stream
@@ -8,9 +9,9 @@ from schemas.service import DataType
 from tests.schemas.test_declare import API
 
 
-def signature(api: Declaration) -> str:
+def signature(api: Declaration, name: str = "call") -> str:
     tree = ast.parse(python(api))
-    (call,) = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "call"]
+    (call,) = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == name]
     return ast.unparse(call.args)
 
 
@@ -22,6 +23,12 @@ def test_its_arguments_are_the_inputs_and_the_parameters() -> None:
     )
 
 
+def test_a_service_that_streams_has_both() -> None:
+    api = dataclasses.replace(API, streams=True)
+    assert signature(api, "stream") == signature(api) == signature(API)
+    assert "def stream" not in python(API)
+
+
 def test_names_that_are_none_in_python_or_taken() -> None:
     api = Declaration(
         "x-y",
@@ -30,7 +37,10 @@ def test_names_that_are_none_in_python_or_taken() -> None:
             Param("7", {"type": "array"}), Param("a-b", {}),
         ),
         inputs=(Stream("a_b", DataType.TEXT),),
-        outputs=(Stream("self", DataType.TEXT), Stream("t", DataType.TEXT, format="json")),
+        outputs=(
+            Stream("self", DataType.TEXT), Stream("t", DataType.TEXT, format="json"),
+            Stream("o-1", DataType.TEXT), Stream("o_1", DataType.TEXT),
+        ),
     )  # fmt: skip
     told = signature(api)
     assert "a_b: bytes, " in told
@@ -43,3 +53,4 @@ def test_names_that_are_none_in_python_or_taken() -> None:
         assert argument in told
     assert "self_: bytes" in python(api)
     assert "t: Any" in python(api)
+    assert "o_1: bytes\n    o_1_: bytes" in python(api)

@@ -1,5 +1,6 @@
 """OpenAPI: standard words for what the judge asks, and for what comes back."""
 
+import dataclasses
 from typing import Any
 
 import jsonschema
@@ -49,6 +50,15 @@ def good(**changes: Any) -> dict[str, Any]:
 def test_a_request_is_told_in_standard_words(body: Any, valid: bool) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert jsonschema.Draft202012Validator(SCHEMA).is_valid(body) is valid
+
+
+def test_who_streams_says_how() -> None:
+    assert "text/event-stream" in POST["responses"]["200"]["content"]
+    assert "WebSocket" not in POST["description"]
+    streams = document.read(declare.document(dataclasses.replace(API, streams=True)))
+    judged = Operation(streams, Judge(streams.input).schema)
+    told = openapi.document([judged], title="t", version="1")
+    assert "WebSocket" in told["paths"]["/v1/private/ocr"]["post"]["description"]
 
 
 def test_no_word_of_ours_is_left() -> None:

@@ -10,6 +10,10 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from gateway.events import take_flag
+from schemas import declare, document
+from schemas.declare import Declaration, Stream
+from schemas.service import DataType
 from tests.harness import PATIENCE, Gateway, Loader
 from tests.wire.test_sockets import TALKER, free
 
@@ -66,6 +70,17 @@ def test_results_and_the_end(gateway: Gateway) -> None:
     assert {data["header"]["sid"] for _, _, data in told} == {answer.headers["x-ase-request-id"]}
     assert [data["header"]["status"] for _, _, data in told] == [1, 1, 1, 1, 2]
     free(gateway)
+
+
+def test_a_header_stream_of_the_schema_is_the_services() -> None:
+    told = declare.document(Declaration("s", inputs=(Stream("t", DataType.TEXT),)))
+    envelope = {"header": {"stream": True, "status": 3}}
+    assert take_flag(envelope, document.read(told))
+    assert envelope == {"header": {"status": 3}}, "no schema knows it"
+    told["schemainput"]["properties"]["header"]["properties"]["stream"] = {"type": "boolean"}
+    envelope = {"header": {"stream": True, "status": 3}}
+    assert not take_flag(envelope, document.read(told))
+    assert envelope == {"header": {"stream": True, "status": 3}}
 
 
 def test_the_envelope_may_ask_for_them(gateway: Gateway) -> None:
