@@ -1,6 +1,6 @@
 """Sessions through proxies that nobody here wrote: what comes, comes at once, and so does an end.
 
-nginx (which Kong is) buffers answers unless it is told not to, and here it is not.
+nginx is what Kong is, with its buffers left on.
 """
 
 import contextlib
