@@ -44,15 +44,39 @@ class Encoder:
         self._headers, self._params = _Entries(_HEADERS), _Entries(_PARAMS)
         self._attributes = _Entries(_ATTRIBUTE)
 
-    def encode(self, body: dict[str, Any], facts: dict[str, str], number: int = 0) -> bytes:
-        """Return the serialised frame of a body that its schema has found valid.
+    def encode(self, body: dict[str, Any], facts: dict[str, str]) -> bytes:
+        """Return the serialised frame of a request that its schema has found valid.
 
         `facts` are the gateway's own headers (sid, client_ip, service_id, route); they stand over
-        members of the envelope's header with the same name. `number`: of a session's frame, from 1;
-        0 for a single request. Raises AseError (10163) for payload
+        members of the envelope's header with the same name. Raises AseError (10163) for payload
         data that is not canonical base64 and for members that the service does not declare.
         """
-        pieces = [self._stream_lead, _SYNC, varint(number)] if number else [self._lead]
+        pieces = [self._lead]
+        self._head(pieces, body, facts)
+        for name, told in _object(body, "payload").items():
+            self._payload(pieces, name, told)
+        return b"".join(pieces)
+
+    def head(self, body: dict[str, Any], facts: dict[str, str]) -> bytes:
+        """Return what a session's frame has beside its payload and its number.
+
+        Of one header and one parameter it is always the same. Raises AseError (10163).
+        """
+        pieces = [self._stream_lead]
+        self._head(pieces, body, facts)
+        return b"".join(pieces)
+
+    def frame(self, head: bytes, number: int, body: dict[str, Any]) -> bytes:
+        """Return a session's serialised frame: its head, its number from 1, a body's payload.
+
+        Raises AseError (10163).
+        """
+        pieces = [head, _SYNC, varint(number)]
+        for name, told in _object(body, "payload").items():
+            self._payload(pieces, name, told)
+        return b"".join(pieces)
+
+    def _head(self, pieces: list[bytes], body: dict[str, Any], facts: dict[str, str]) -> None:
         asked: dict[str, dict[str, Any]] = {}
         params: dict[str, Any] = {}
         for nick, told in _object(body, "parameter").items():
@@ -75,9 +99,6 @@ class Encoder:
                 pieces.append(sized(_EXPECT, described))
         else:
             pieces.append(self._expect)
-        for name, told in _object(body, "payload").items():
-            self._payload(pieces, name, told)
-        return b"".join(pieces)
 
     def _payload(self, pieces: list[bytes], name: str, told: Any) -> None:
         known = self._inputs.get(name)

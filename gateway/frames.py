@@ -12,6 +12,7 @@ from schemas.errors import BAD_REQUEST, AseError
 from schemas.session import Event, Sequence, Status, frame_event
 
 _NOT_KEPT: Final = ("status", "cid", "sid")
+_BRIEF: Final = frozenset({"status"})
 
 
 class Frames:
@@ -21,7 +22,8 @@ class Frames:
     """
 
     __slots__ = (
-        "_contract", "_facts", "_header", "_inputs", "_number", "_parameter", "_sequence",
+        "_contract", "_facts", "_header", "_inputs", "_known", "_number", "_parameter",
+        "_sequence",
     )  # fmt: skip
 
     def __init__(self, contract: Contract, facts: dict[str, str], options: SessionOptions) -> None:
@@ -30,13 +32,18 @@ class Frames:
         self._sequence = Sequence() if options.sequence else None
         self._header: dict[str, Any] = {}
         self._parameter: Any = None
+        # By status, of frames that say nothing new but their payload: their header, and the head
+        # that it leads to.
+        self._known: dict[int, tuple[dict[str, Any], bytes]] = {}
         self._inputs: dict[str, None] = {}
         self._number = 0
 
     def event(self, told: dict[str, Any]) -> Event:
         """Return what a frame is. Raises AseError 10163 for a status that there is not."""
         header = told.get("header")
-        status = header.get("status") if isinstance(header, dict) else None
+        if header is not None and not isinstance(header, dict):
+            raise AseError(BAD_REQUEST, "$.header: must be of type object")
+        status = header.get("status") if header else None
         event = frame_event(status, first=not self._number)
         if event is None:
             raise AseError(BAD_REQUEST, "$.header.status: must be 0, 1, 2 or 3")
@@ -47,32 +54,44 @@ class Frames:
 
         Raises AseError 10163 with every violation.
         """
-        contract = self._contract
-        self._merge(told, event)
+        judge, encoder = self._contract.judge, self._contract.encoder
+        header = told.get("header") or {}
+        header.pop("cid", None)  # it is the socket's; a schema does not know it
+        status = int(Status.CONTINUE if event is Event.CONTINUE else Status.END)
+        brief = self._number > 0 and "parameter" not in told and header.keys() <= _BRIEF
+        known = self._known.get(status) if brief else None
+        if known is not None:
+            told["header"] = known[0]
+            if self._parameter is not None:
+                told["parameter"] = self._parameter
+        elif self._number:
+            self._merge(told, header, status)
+        else:
+            self._keep(told, header)
         if self._sequence is not None:
             self._check_sequence(told, self._sequence)
         status = told["header"]["status"]  # before the schema may take it away
-        violations = contract.judge.judge(told, ascii_only)
+        judged = judge.judge if known is None else judge.judge_payload
+        violations = judged(told, ascii_only)
         if violations:
             listed = "; ".join(map(str, violations))
             raise AseError(BAD_REQUEST, f"parameter schema validate error: {listed}")
         self._give_statuses(told, status)
         self._number += 1
-        return contract.encoder.encode(told, self._facts, self._number)
+        head = encoder.head(told, self._facts) if known is None else known[1]
+        if brief and known is None and judge.apart:
+            self._known[status] = ({**self._header, "status": status}, head)
+        return encoder.frame(head, self._number, told)
 
-    def _merge(self, told: dict[str, Any], event: Event) -> None:
-        header = told.get("header")
-        if not self._number:
-            if isinstance(header, dict):
-                header.pop("cid", None)  # it is the socket's; a schema does not know it
-                self._header = {k: v for k, v in header.items() if k not in _NOT_KEPT}
-            parameter = told.get("parameter")
-            self._parameter = _copy(parameter) if self._contract.judge.changes else parameter
-            return
-        own = header if isinstance(header, dict) else {}
-        own.pop("cid", None)
-        status = Status.CONTINUE if event is Event.CONTINUE else Status.END
-        told["header"] = {**self._header, "status": int(status), **own}
+    def _keep(self, told: dict[str, Any], header: dict[str, Any]) -> None:
+        """Keep what the first frame says for those that follow."""
+        self._header = {k: v for k, v in header.items() if k not in _NOT_KEPT}
+        parameter = told.get("parameter")
+        self._parameter = _copy(parameter) if self._contract.judge.changes else parameter
+
+    def _merge(self, told: dict[str, Any], header: dict[str, Any], status: int) -> None:
+        """Give a frame what the first one said, where it does not say it itself."""
+        told["header"] = {**self._header, **header, "status": status}
         if "parameter" not in told and self._parameter is not None:
             changes = self._contract.judge.changes
             told["parameter"] = _copy(self._parameter) if changes else self._parameter

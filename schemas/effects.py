@@ -96,6 +96,16 @@ class Effects:
             return most_values(())
         return most_values(list(_costs(self._root, 1.0)), _MOST_NS)
 
+    def of(self, member: str) -> "Effects | None":
+        """Return those on one member of the body; None where they hang on what is beside it."""
+        root = self._root
+        if root is None:
+            return self
+        if root.own or root.choices or root.items:
+            return None
+        told = root.members.get(member)
+        return Effects(_Node({member: told}) if told is not None else None)
+
     def listed(self) -> list[tuple[_Path, Effect]]:
         """Return every effect with where it works; branches among the others."""
         return list(_all(self._root, ())) if self._root is not None else []

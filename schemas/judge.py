@@ -16,7 +16,7 @@ class Judge:
 
     `at` is where it stands, for messages. `schema` is what it compiles to: JSON Schema 2020-12, for
     who has to read it. `max_values` is how many values a body may have to be judged in 100 ms,
-    `changes` whether a body may be changed.
+    `changes` whether a body may be changed, `apart` whether its payload is by `judge_payload`.
     """
 
     def __init__(self, tree: Mapping[str, Any], at: Path = ("schemainput",)) -> None:
@@ -30,7 +30,9 @@ class Judge:
         if problems:
             raise DocumentError(problems)
         self._effects = changes or None
+        self._on_payload = changes.of("payload")
         self.changes = bool(changes)
+        self.apart = self._on_payload is not None
         self.max_values = min(most_values(costs), changes.most_values())
 
     def check(self, body: dict[str, Any]) -> tuple[Violation, ...]:
@@ -46,3 +48,16 @@ class Judge:
         if found or self._effects is None:
             return found
         return self._effects.apply(body)
+
+    def judge_payload(
+        self, body: dict[str, Any], ascii_only: bool = False, /
+    ) -> tuple[Violation, ...]:
+        """Judge a body; when it is valid, only its payload was changed.
+
+        It is for the frames of a session: the changes to a header and parameters that stay as they
+        are were made with the first. Where the payload is not `apart` there is no telling them so.
+        """
+        found = self._validator.violations(body, ascii_only)
+        if found or not self._on_payload:
+            return found
+        return self._on_payload.apply(body)

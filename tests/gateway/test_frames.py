@@ -16,6 +16,7 @@ from schemas.session import Event
 from schemas.wire import LoaderInput
 from tests.wrappers.talker import Talker
 
+OPEN = {"additionalProperties": True}
 FACTS = {"sid": "s" * 32}
 
 
@@ -76,6 +77,48 @@ def test_effects_are_done_on_what_each_frame_says() -> None:
     assert take(reader, begun).params["number"] == "3"
     assert take(reader, {}).params["number"] == "3"
     assert take(reader, {}).params["number"] == "3"
+
+
+def test_those_that_say_nothing_new_are_as_if_they_did() -> None:
+    """Their header and parameters are read once; what they cannot change with them is not kept."""
+    document = json.loads(declare.schema(Talker))
+    members = document["schemainput"]["properties"]
+    members["payload"]["properties"]["text"]["properties"] |= {
+        "format": {"type": "string", "replaceKey": "form"},
+        "compress": {"type": "string", "defaultVal": "raw"},
+    }
+    members["header"]["setVal"] = {"kept": "${status}"}
+    contract = build(canonical(document), "file", {}, 5.0)
+    assert contract.judge.apart
+    brief, whole = (Frames(contract, FACTS, SessionOptions()) for _ in range(2))
+    begun = first(format="x")
+    for reader in (brief, whole):
+        take(reader, json.loads(json.dumps(begun)))
+    own: dict[str, Any]
+    for number, own in enumerate(
+        [{}, {}, {"status": 1}, {"status": None}, {"uid": "w"}, {}, {"status": 2}]
+    ):
+        payload = {"text": {"text": "aGk=", "format": f"f{number}"}}
+        short = {"header": dict(own), "payload": json.loads(json.dumps(payload))}
+        full = {**begun, "payload": payload, "header": begun["header"] | {"status": 1} | own}
+        full["header"]["status"] = own.get("status") or 1
+        told, expected = take(brief, short), take(whole, json.loads(json.dumps(full)))
+        assert told == expected
+        attributes = told.pl[0].meta.attribute
+        assert (attributes["form"], attributes["compress"]) == (f"f{number}", "raw")
+
+
+def test_a_payload_that_changes_the_rest_is_never_brief() -> None:
+    document = json.loads(declare.schema(Talker))
+    document["schemainput"] |= {
+        "if": {"properties": {"payload": {"required": ["text"], **OPEN}}, **OPEN},
+        "then": {"properties": {"header": {"setVal": {"uid": "with"}, **OPEN}}, **OPEN},
+    }
+    reader = Frames(build(canonical(document), "file", {}, 5.0), FACTS, SessionOptions())
+    with_text = {"payload": {"text": {"text": "aGk="}}}
+    take(reader, first())
+    for told, uid in ((with_text, "with"), ({"payload": {}}, "u"), (with_text, "with")):
+        assert take(reader, json.loads(json.dumps(told))).headers["uid"] == uid
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,23 @@ def test_what_no_body_can_be_done_to(tree: dict[str, Any], words: str) -> None:
     assert words in "; ".join(map(str, problems))
 
 
+def test_those_of_one_member_stand_apart_where_nothing_beside_it_counts() -> None:
+    both = members(a=members(x={"constVal": 1}), b=members(y={"constVal": 2}))
+    told, _ = effects.read(both)
+    of_a, of_c = told.of("a"), told.of("c")
+    body: dict[str, Any] = {"a": {}, "b": {}}
+    assert of_a is not None
+    assert of_a.apply(body) == ()
+    assert body == {"a": {"x": 1}, "b": {}}
+    assert of_c is not None
+    assert not of_c
+    for more in ({"setVal": {"a": 1}}, {"allOf": [both]}):
+        hanging, _ = effects.read(both | more)
+        assert hanging.of("a") is None
+    none, _ = effects.read(members(a={"type": "string"}))
+    assert none.of("a") is none
+
+
 def test_effects_are_listed_with_their_places() -> None:
     told, _ = effects.read(members(a=members(b={"defaultVal": 1}), c={"items": {"delete": ["x"]}}))
     assert [(path, effect.kind, effect.member) for path, effect in told.listed()] == [

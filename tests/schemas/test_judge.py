@@ -35,6 +35,17 @@ def test_what_cannot_be_cast_is_a_violation() -> None:
     ]
 
 
+def test_a_payload_alone_is_changed_where_the_rest_was_before() -> None:
+    member = {"type": "object", "properties": {"n": {"type": "integer", "defaultVal": 1}}}
+    judge = Judge({"type": "object", "properties": {"header": member, "payload": member}})
+    assert judge.apart
+    body: dict[str, Any] = {"header": {}, "payload": {}}
+    assert judge.judge_payload(body) == ()
+    assert body == {"header": {}, "payload": {"n": 1}}
+    assert [str(v) for v in judge.judge_payload({"header": {"n": "x"}})], "all of it is judged"
+    assert not Judge({"type": "object", "setVal": {"payload": {}}}).apart
+
+
 def test_without_effects_nothing_is_changed() -> None:
     body = {"a": 1}
     assert Judge({"properties": {"a": {"type": "integer"}}}).judge(body) == ()
