@@ -185,12 +185,13 @@ class _Supervisor:
             child.addr, child.service = told["addr"], told["service"]
             if child.addr in self._up:
                 self._say_joined(child)
-        elif message.startswith("instance ") and child is self._gateway:
+        elif "after" in told and child is self._gateway:
             self._moved(told)
         elif message == "request" and child is self._gateway:
             _say(_request_line(told))
         elif told["level"] in ("warning", "error") and not self._stopping:
             more = told.get("traceback") or told.get("reason") or told.get("cure") or ""
+            more = f"{told['instance']} {more}" if "instance" in told else more
             sid = f" (sid {told['sid']})" if "sid" in told else ""
             _say(f"{child.name:<9}{message}{sid} {more}".rstrip())
         self._changed.set()

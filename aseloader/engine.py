@@ -12,13 +12,28 @@ from typing import Any
 from aseloader.codec import Codec, failed
 from aseloader.wrapper import Context, Data, Outputs, Refused, Wrapper
 from lb.meter import Meter
-from schemas.errors import BAD_MODE, BAD_OUTPUT, FULL, RAISED, REFUSED, TIMEOUT, AseError
+from schemas.errors import (
+    BAD_MODE,
+    BAD_OUTPUT,
+    FULL,
+    RAISED,
+    REFUSED,
+    TIMEOUT,
+    AseError,
+    Blame,
+    loader_fault,
+)
 from schemas.wire import LoaderInput, LoaderOutput
 
 _logger = logging.getLogger("ase.loader")
 
-# Answers that say nothing against this loader: good ones, refused input, nobody waiting any more.
-NO_FAILURE = (0, REFUSED.code, TIMEOUT.code)
+
+def is_failure(code: int) -> bool:
+    """Return whether an answer's code says something against this loader.
+
+    Good ones do not, nor does what the caller has to mend, nor that nobody waited any more.
+    """
+    return code not in (0, TIMEOUT.code) and loader_fault(code).blame is not Blame.CALLER
 
 
 class Engine:
@@ -71,7 +86,7 @@ class Engine:
 
     def _free(self, done: "asyncio.Future[LoaderOutput]", gateway: str, turn: "_Turn") -> None:
         code = _code(done)
-        self._meter.free(gateway, turn.ms, good=code == 0, failed=code not in NO_FAILURE)
+        self._meter.free(gateway, turn.ms, good=code == 0, failed=is_failure(code))
 
     async def _worked(self, frame: LoaderInput, context: Context, turn: "_Turn") -> LoaderOutput:
         """Answer a frame when its turn has come; `turn` tells how long the work took."""

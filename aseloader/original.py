@@ -3,12 +3,21 @@
 Change the base class and the declarations; the methods stay (reference "ase-wire" 5.2, 0.5.0).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import inspect
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aseloader.wrapper import Context, Data, Outputs, Wrapper
-from schemas.errors import AseError, loader_fault
+from schemas.errors import BAD_OUTPUT, AseError, loader_fault
+from schemas.session import Status
+
+_AGAIN_S: Final = 0.01
+_LAST: Final = (Status.END, Status.ONCE)
+_POSITIONAL: Final = (
+    inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD,
+)  # fmt: skip
 
 
 @dataclass
@@ -30,12 +39,9 @@ class Request:
     list: list[RequestData]
     params: Mapping[str, Any] = field(default_factory=dict)
 
-    def get(self, key: str) -> RequestData:
-        """Return the input of that name. Raises KeyError."""
-        for told in self.list:
-            if told.key == key:
-                return told
-        raise KeyError(key)
+    def get(self, key: str) -> RequestData | None:
+        """Return the input of that name, None where it did not come."""
+        return next((told for told in self.list if told.key == key), None)
 
 
 # What an author has to write.
@@ -43,7 +49,10 @@ METHODS: Final = ("wrapperCreate", "wrapperWrite", "wrapperRead", "wrapperDestro
 
 
 class OriginalWrapper(Wrapper):
-    """A streaming wrapper by the original's methods; subclass it and write those in `METHODS`."""
+    """A streaming wrapper by the original's methods; subclass it and write those in `METHODS`.
+
+    They may leave out what they do not use of the arguments' end, as versions of the package do.
+    """
 
     def wrapperInit(self, config: Mapping[str, str]) -> int:  # noqa: N802, ARG002
         """Load the model; return 0."""
@@ -56,8 +65,11 @@ class OriginalWrapper(Wrapper):
     # The author's to write. A class without one is refused before it is served (declare.py); this
     # tells whoever calls one by hand.
 
-    def wrapperCreate(self, params: Mapping[str, Any], sid: str) -> Any:  # noqa: N802
-        """Begin a session; return its handle, or an object with `handle` and `error_code`."""
+    def wrapperCreate(self, params: Mapping[str, Any], sid: str, *more: Any) -> Any:  # noqa: N802
+        """Begin a session; return its handle, or an object with `handle` and `error_code`.
+
+        `more`: the package's `userTag` and `persId`, which nobody gives here.
+        """
         raise NotImplementedError(f"{type(self).__name__} needs a method wrapperCreate")
 
     def wrapperWrite(self, handle: str, req: Request, sid: str) -> Any:  # noqa: N802
@@ -65,7 +77,11 @@ class OriginalWrapper(Wrapper):
         raise NotImplementedError(f"{type(self).__name__} needs a method wrapperWrite")
 
     def wrapperRead(self, handle: str, sid: str) -> Any:  # noqa: N802
-        """Return what is ready: an object with `list` of (key, data), or None for nothing."""
+        """Return what is ready: an object with `list`, whose items have `key`, `data`, `status`.
+
+        None, or an empty list: there is nothing. An item without data: nothing yet; behind the last
+        write it is asked for again. An item of status 2 is the session's last.
+        """
         raise NotImplementedError(f"{type(self).__name__} needs a method wrapperRead")
 
     def wrapperDestroy(self, handle: str) -> Any:  # noqa: N802
@@ -86,26 +102,79 @@ class OriginalWrapper(Wrapper):
         self, params: Mapping[str, Any], inputs: Iterable[Mapping[str, Data]], context: Context
     ) -> Iterator[Outputs]:
         """Drive a session: a write for each frame, and reads until nothing is ready."""
-        created = self.wrapperCreate(params, context.sid)
+        sid = context.sid
+        created = _called(self.wrapperCreate, params, sid, "", 0)
         _check(created)
         handle = created if isinstance(created, str) else getattr(created, "handle", created)
         try:
-            for told in inputs:
-                request = Request([_request(name, data) for name, data in told.items()], params)
-                _check(self.wrapperWrite(handle, request, context.sid))
-                yield from self._read(handle, context.sid)
-            yield from self._read(handle, context.sid)
+            for items in _writes(inputs):
+                _check(_called(self.wrapperWrite, handle, Request(items, params), sid))
+                ended, _ = yield from self._read(handle, sid)
+                if ended:
+                    return
+            ended, later = yield from self._read(handle, sid)
+            while later and not ended and not context.cancelled:
+                time.sleep(_AGAIN_S)  # its own thread is at work
+                ended, later = yield from self._read(handle, sid)
         finally:
             self.wrapperDestroy(handle)
 
-    def _read(self, handle: str, sid: str) -> Iterator[Outputs]:
+    def _read(self, handle: str, sid: str) -> Generator[Outputs, None, tuple[bool, bool]]:
+        """Yield what is ready; return whether that was the last, and whether more may come."""
         while True:
-            response = self.wrapperRead(handle, sid)
+            response = _called(self.wrapperRead, handle, sid)
             _check(response)
-            made = getattr(response, "list", None)
-            if not made:
-                return
-            yield {told.key: told.data for told in made}
+            items = _items(response)
+            yield from _outputs(items)
+            if any(getattr(told, "status", 0) in _LAST for told in items):
+                return True, False
+            if not any(told.data for told in items):
+                return False, bool(items)
+
+
+def _writes(inputs: Iterable[Mapping[str, Data]]) -> Iterator[list[RequestData]]:
+    """Yield the items of each write; the last one says that it is, with or without data."""
+    names: dict[str, None] = {}
+    ended = False
+    for told in inputs:
+        items = [_request(name, data) for name, data in told.items()]
+        names |= dict.fromkeys(told)
+        ended = any(item.status in _LAST for item in items)
+        yield items
+    if not ended:
+        yield [RequestData(name, b"", 0, status=Status.END) for name in names]
+
+
+def _called(method: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a method with as many of the arguments as it takes."""
+    kinds = [told.kind for told in inspect.signature(method).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return method(*arguments)
+    taken = sum(kind in _POSITIONAL for kind in kinds)
+    return method(*arguments[:taken])
+
+
+def _items(response: Any) -> list[Any]:
+    """Return the items of a response. Raises AseError 10106 for what is none."""
+    items = [] if response is None or response == 0 else getattr(response, "list", None)
+    if not isinstance(items, list) or not all(hasattr(told, "data") for told in items):
+        words = "wrapperRead must return None, or an object with `list` of items (`key`, `data`)"
+        raise AseError(BAD_OUTPUT, words)
+    return items
+
+
+def _outputs(items: list[Any]) -> Iterator[Outputs]:
+    """Yield the outputs of some items; a key that comes again is the next result's."""
+    outputs: dict[str, Any] = {}
+    for told in items:
+        if not told.data:
+            continue
+        if told.key in outputs:
+            yield outputs
+            outputs = {}
+        outputs[told.key] = told.data
+    if outputs:
+        yield outputs
 
 
 def _request(name: str, data: Data) -> RequestData:

@@ -1,15 +1,16 @@
 """A session at the loader: a licence for its life, frames in, outputs out as they come."""
 
 import asyncio
+import contextlib
 import inspect
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any
 
 from aseloader.codec import Codec
-from aseloader.engine import NO_FAILURE, Engine, failure
+from aseloader.engine import Engine, failure, is_failure
 from aseloader.wrapper import Context, Data, Outputs, Wrapper
 from lb.meter import Meter
 from schemas.errors import BAD_OUTPUT, FULL, TIMEOUT, AseError
@@ -161,8 +162,7 @@ class _Licence:
         """Take in that one holder is through."""
         self._holders -= 1
         if not self._holders:
-            failed = self.code not in NO_FAILURE
-            self._meter.free(self._gateway, 0.0, good=False, failed=failed)
+            self._meter.free(self._gateway, 0.0, good=False, failed=is_failure(self.code))
 
 
 class _Inputs:
@@ -193,10 +193,14 @@ class _Inputs:
 
 
 def _ends(frame: LoaderInput) -> bool:
-    """Return whether a frame says that it is the last."""
-    told = [frame.headers.get("status")]
-    told += [payload.meta.attribute.get("status") for payload in frame.pl]
-    return any(status in _LAST for status in told)
+    """Return whether a frame says that it is the last.
+
+    Its header does; where it has no status, who sent it tells it with the payloads alone.
+    """
+    status = frame.headers.get("status")
+    if status:
+        return status in _LAST
+    return any(payload.meta.attribute.get("status") in _LAST for payload in frame.pl)
 
 
 class _Thread:
@@ -231,7 +235,8 @@ class _Thread:
         except BaseException as raised:  # noqa: BLE001
             error = raised
         if not self._gone:
-            self._ask(self.outputs.put((None, error)))
+            with contextlib.suppress(CancelledError):  # it was let go meanwhile
+                self._ask(self.outputs.put((None, error)))
 
     def _told(self, inputs: _Inputs) -> Iterator[Mapping[str, Data]]:
         while (told := self._ask(anext(inputs, None))) is not None:

@@ -14,10 +14,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.answers import Answer, HttpError, failure
+from gateway.closing import cut
 from gateway.course import Awaited
 from gateway.door import REFUSAL, WAKE
 from gateway.head import fold
-from gateway.lane import Lane, cut
+from gateway.lane import Lane
 from gateway.once import serve_once
 from gateway.pages import Pages
 from gateway.record import Record

@@ -49,15 +49,25 @@ _BY_BLAME: Final = {
 _REASON: Final = 120  # bytes; a close frame holds 123
 
 
+def cut() -> AseError:
+    """Return the last word to who is cut off because the gateway stops."""
+    return AseError(DEADLINE, "the gateway stops, and could wait no longer")
+
+
+def stopped() -> AseError:
+    """Return the last word to a session that had the result it was waited for."""
+    return AseError(DEADLINE, "the gateway stops: this session ends before its end")
+
+
 def close_of(event: Event, error: AseError | None) -> tuple[int, str]:
     """Return the close code, and the reason, of a socket whose session was ended by an event.
 
     A result that is not the last ends it only where the gateway stops.
     """
-    if error is not None:
-        return code_of(error), reason(str(error))
     if event in (Event.DRAIN, Event.CUT, Event.RESULT):
         return AWAY, "the gateway stops"
+    if error is not None:
+        return code_of(error), reason(str(error))
     return WELL, ""
 
 

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from config.options import SessionOptions
 from gateway.access import AccessLog
 from gateway.answers import Answer
+from gateway.closing import cut
 from gateway.course import Course
 from gateway.events import Events, Sink, Told
 from gateway.heads import Heads, Key
@@ -18,7 +19,7 @@ from gateway.once import serve_once
 from gateway.parts import Parts
 from gateway.record import Record
 from gateway.sessions import Sessions
-from schemas.errors import CLIENT_GONE, DEADLINE, AseError
+from schemas.errors import CLIENT_GONE, AseError
 
 PREFIX: Final = "/v1/private/"
 
@@ -97,11 +98,6 @@ def asked_service(method: bytes, path: str) -> str:
         service = path[len(PREFIX) :]
         return "" if "/" in service else service
     return ""
-
-
-def cut() -> AseError:
-    """Return the last word to a request that the drain cuts."""
-    return AseError(DEADLINE, "the gateway stops, and could wait no longer")
 
 
 class Door(Protocol):

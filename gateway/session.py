@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from atom.streams import LoaderStream
+from gateway.closing import cut, stopped
 from gateway.contracts import Contract
 from gateway.frames import Frames
 from gateway.parts import Parts, Pending, Place
@@ -31,7 +32,13 @@ from schemas.session import RESULTS, TABLE, Effect, Event, State, refusal
 
 _ATTEMPTS: Final = 2
 _LINGER_S: Final = 1.0
-_ERRORS: Final = {Event.SILENT: SILENT, Event.LATE: LATE}
+# What went wrong, by the event that ended a session; a result ends only one that has to leave.
+_ERRORS: Final[dict[Event, Callable[[], AseError]]] = {
+    Event.SILENT: lambda: AseError(SILENT),
+    Event.LATE: lambda: AseError(LATE),
+    Event.CUT: cut,
+    Event.RESULT: stopped,
+}
 
 
 class Client(Protocol):
@@ -140,9 +147,8 @@ class Session:
         if step is None:
             return
         self.state, effects = step
-        fault = _ERRORS.get(event)
-        if fault is not None:
-            self.error = AseError(fault)
+        if self.state is State.OVER and event in _ERRORS:
+            self.error = _ERRORS[event]()
         for effect in effects:
             match effect:
                 case Effect.OPEN:

@@ -2,6 +2,9 @@
 """Sessions at the loader: async, in a thread, by the original's methods; licences and errors."""
 
 import asyncio
+import gc
+import logging
+import queue
 import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -11,7 +14,7 @@ import pytest
 
 from aseloader import Input, Integer, Output, Refused, Wrapper
 from aseloader.engine import Engine
-from aseloader.original import OriginalWrapper, Request
+from aseloader.original import OriginalWrapper, Request, RequestData
 from aseloader.sessions import Sessions
 from lb.meter import Meter
 from schemas.errors import AseError
@@ -60,14 +63,16 @@ class Async(Streams):
 
 @dataclass
 class Answer:
-    list: Any = ()
+    list: Any = None
     error_code: int = 0
+    handle: str = ""
 
 
 @dataclass
 class Part:
     key: str
     data: bytes
+    status: int = 0
 
 
 class Original(OriginalWrapper):
@@ -81,6 +86,7 @@ class Original(OriginalWrapper):
 
     def __init__(self) -> None:
         self.open: dict[str, list[bytes]] = {}
+        self.odd: Any = None
         self.destroyed: list[str] = []
 
     def wrapperCreate(self, params, sid):  # type: ignore[no-untyped-def]
@@ -91,15 +97,55 @@ class Original(OriginalWrapper):
 
     def wrapperWrite(self, handle: str, req: Request, sid: str) -> int:
         told = req.get("text")
+        assert told is not None
         self.open[handle].append(told.data.upper())
         return 0
 
     def wrapperRead(self, handle: str, sid: str) -> Any:
         ready = self.open[handle]
+        if self.odd is not None:
+            return self.odd
         return Answer([Part("said", ready.pop(0))]) if ready else None
 
     def wrapperDestroy(self, handle: str) -> int:
         self.destroyed.append(handle)
+        return 0
+
+
+class Threaded(OriginalWrapper):
+    """As the package's own example: another thread works, and is asked until it is done."""
+
+    service = "streams"
+    total = 2
+    text = Input("text")
+    said = Output("text")
+
+    def __init__(self) -> None:
+        self.ready: queue.Queue[Answer] = queue.Queue()
+        self.statuses: list[int] = []
+
+    def wrapperCreate(self, params, sid, userTag="", persId=0):  # type: ignore[no-untyped-def] # noqa: N803
+        return Answer(handle="h")
+
+    def wrapperWrite(self, handle: str, req: Request) -> int:
+        told = req.get("text")
+        assert told is not None
+        assert req.get("nobody") is None
+        self.statuses.append(told.status)
+        threading.Timer(0.03, self.work, (told,)).start()
+        return 0
+
+    def work(self, told: RequestData) -> None:
+        part = Part("said", told.data.upper(), told.status)
+        self.ready.put(Answer([part] if told.status else [part, part]))
+
+    def wrapperRead(self, handle: str) -> Any:
+        try:
+            return self.ready.get_nowait()
+        except queue.Empty:
+            return Answer([Part("said", b"", 1)])
+
+    def wrapperDestroy(self, handle: str) -> int:
         return 0
 
 
@@ -171,6 +217,57 @@ def test_errors_are_told_inside(make: Make, fail: int, code: int, words: str) ->
         assert driven.meter.errors == (code != 10107)
 
     asyncio.run(main())
+
+
+def test_an_original_whose_own_thread_works_is_asked_until_it_is_done() -> None:
+    async def main() -> None:
+        wrapper = Threaded()
+        driven = Driven(wrapper)
+        told = await driven.outputs(frame(b"a", 0), frame(b"b", 1), frame(b"", 2))
+        assert [part.data for output in told for part in output.pl] == [b"A", b"A", b"B"]
+        assert wrapper.statuses == [0, 1, 2], "the end is written, too"
+        await driven.idle()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("odd", [{"said": b"x"}, b"x", Answer("x"), Answer([("said", b"x")]), 1.5])
+def test_what_an_original_cannot_return_is_told(odd: Any) -> None:
+    async def main() -> None:
+        wrapper = Original()
+        wrapper.odd = odd
+        last = (await Driven(wrapper).outputs(frame(b"a", 0), frame(b"b", 2)))[-1]
+        assert last.code == 10106
+        assert "wrapperRead must return" in last.err
+
+    asyncio.run(main())
+
+
+def test_a_payload_ends_a_session_only_where_no_header_says_it() -> None:
+    async def main() -> None:
+        frames = [frame(b"a", 2), frame(b"b", 3), frame(b"c", 2)]
+        for number, one in enumerate(frames):
+            one.headers["status"] = "2" if number == 2 else "1"
+        told = await Driven(Async()).outputs(*frames)
+        assert [part.data for output in told for part in output.pl] == [b"A", b"B", b"C"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("make", [Thread, Original])
+def test_nothing_is_said_of_a_thread_that_ends(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        driven = Driven(make())
+        for _ in range(50):
+            await driven.outputs(frame(b"a", 0), frame(b"b", 2))
+        await driven.idle()
+
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(main())
+        gc.collect()
+    assert not caplog.records
 
 
 def test_no_more_than_there_are_licences() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.closing import close_of, code_of, reason
+from gateway.closing import close_of, code_of, cut, reason, stopped
 from schemas import errors
 from schemas.errors import AseError, Fault
 from schemas.session import Event
@@ -31,6 +31,8 @@ def test_an_error_has_its_code(fault: Fault, code: int) -> None:
 )  # fmt: skip
 def test_without_an_error_it_ended_well_or_the_gateway_leaves(event: Event, code: int) -> None:
     assert close_of(event, None)[0] == code
+    if code == 1001:
+        assert close_of(event, cut())[0] == close_of(event, stopped())[0] == 1001
 
 
 def test_a_reason_fits_and_stays_text() -> None:

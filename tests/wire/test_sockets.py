@@ -337,9 +337,15 @@ def test_a_gateway_that_drains_lets_sessions_go_on_to_their_next_result() -> Non
             assert closed(idle) == 1001
             send(talks, frame(1, b"last"))
             assert said(heard(talks)) == b"LAST"
+            told = heard(talks)["header"]
+            assert (told["code"], told["message"][:17]) == (10102, "the gateway stops")
             assert closed(talks) == 1001
+            told = heard(hears)["header"]
+            assert (told["code"], told["message"][:17]) == (10102, "the gateway stops")
             assert closed(hears) == 1001, "at the deadline"
         assert gateway.ended() == 0
+        codes = [line["code"] for line in gateway.lines if line.get("status") == 101]
+        assert codes == [10102, 10102], "a session that was cut off did not end well"
 
 
 def silent(ws: ClientConnection, seconds: float) -> None:
