@@ -14,6 +14,7 @@ from asectl import stream
 from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, Failure
 from schemas import document
 from schemas.document import DocumentError
+from schemas.errors import BAD_MODE
 from schemas.service import DataType, Service
 
 
@@ -37,12 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(told: argparse.Namespace) -> int:
     """Call, print what came as JSON, write what did not."""
     paths: dict[str, str] = {}
+    if told.realtime and not told.ws:
+        raise Failure("--realtime goes with --ws", 2)
     try:
         with httpx.Client(base_url=told.url, timeout=told.timeout, trust_env=False) as client:
             service = _learn(client, told.service)
             paths = _paths(service, told.o)
             if told.ws or told.sse:
-                return stream.run(service, request(service, told), told)
+                return stream.run(service, request(service, told), told, paths)
             answer = client.post(f"/v1/private/{service.id}", json=request(service, told))
             envelope: dict[str, Any] = answer.json()
             envelope["header"]["code"], envelope["header"]["message"]
@@ -53,6 +56,7 @@ def run(told: argparse.Namespace) -> int:
     header = envelope["header"]
     if header["code"] != 0:
         words = f"{header['message']} (code {header['code']}, HTTP {answer.status_code})"
+        words += "\n  by this command: --ws, or --sse" if header["code"] == BAD_MODE.code else ""
         raise Failure(f"{words}\n  sid {header['sid']}", EXIT_FAILED)
     _show(service, envelope.get("payload", {}), paths)
     return 0

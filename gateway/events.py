@@ -100,7 +100,7 @@ class Events:
         service = asked.contract.service
         self._session = Session(
             asked.contract, asked.record, parts, self,
-            Frames(asked.contract, asked.facts, options), later,
+            Frames(asked.contract, asked.facts, options, only=True), later,
             silence=options.lifetime, lifetime=service.deadline or options.lifetime,
             queue=options.queue,
         )  # fmt: skip

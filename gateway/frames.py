@@ -18,15 +18,19 @@ _BRIEF: Final = frozenset({"status"})
 class Frames:
     """Reads the frames of one session into those of its loader.
 
-    `facts` are the gateway's own headers.
+    `facts` are the gateway's own headers; `only`: no frame can follow the first, which may call
+    itself the beginning (0) or the only one (3).
     """
 
     __slots__ = (
-        "_contract", "_facts", "_header", "_inputs", "_known", "_number", "_parameter",
+        "_contract", "_facts", "_header", "_inputs", "_known", "_number", "_only", "_parameter",
         "_sequence",
     )  # fmt: skip
 
-    def __init__(self, contract: Contract, facts: dict[str, str], options: SessionOptions) -> None:
+    def __init__(
+        self, contract: Contract, facts: dict[str, str], options: SessionOptions, *,
+        only: bool = False,
+    ) -> None:  # fmt: skip
         self._contract = contract
         self._facts = facts
         self._sequence = Sequence() if options.sequence else None
@@ -37,6 +41,7 @@ class Frames:
         self._known: dict[int, tuple[dict[str, Any], bytes]] = {}
         self._inputs: dict[str, None] = {}
         self._number = 0
+        self._only = only
 
     def event(self, told: dict[str, Any]) -> Event:
         """Return what a frame is. Raises AseError 10163 for a status that there is not."""
@@ -45,7 +50,14 @@ class Frames:
             raise AseError(BAD_REQUEST, "$.header: must be of type object")
         status = header.get("status") if header else None
         event = frame_event(status, first=not self._number)
+        if self._only:
+            if event not in (Event.BEGIN, Event.ONCE):
+                raise AseError(BAD_REQUEST, "$.header.status: must be 3: no other frame can follow")
+            return Event.ONCE
         if event is None:
+            if status is None:
+                words = "$.header.status: is required: a session begins with 0, or 3 for one frame"
+                raise AseError(BAD_REQUEST, words)
             raise AseError(BAD_REQUEST, "$.header.status: must be 0, 1, 2 or 3")
         return event
 
@@ -76,6 +88,8 @@ class Frames:
         if violations:
             listed = "; ".join(map(str, violations))
             raise AseError(BAD_REQUEST, f"parameter schema validate error: {listed}")
+        if self._only:
+            status = told["header"]["status"] = int(Status.ONCE)
         self._give_statuses(told, status)
         self._number += 1
         head = encoder.head(told, self._facts) if known is None else known[1]

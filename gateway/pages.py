@@ -98,6 +98,7 @@ class Pages:
             "route": f"/v1/private/{service.id}",
             "schema": f"/v1/apis/{service.id}/schema",
             "openapi": f"/v1/apis/{service.id}/openapi.json",
+            "streams": service.streams,
             "digest": contract.digest,
             "source": contract.source,
             "instances": self._instances(service.id),

@@ -27,10 +27,19 @@ _WAYS = (
     "Streams: by WebSocket at this path (GET), a frame a message (header.status 0 begins, 1 goes "
     "on, 2 ends), its results come as they are made; or by POST with Accept: text/event-stream."
 )
-_EVENTS = (
-    "`result` with its id, an answer as data; then `end` with header.status, or `error` with the "
-    "header of an error; a comment now and then"
-)
+_STREAM = "true: the answer is server-sent events"
+# As OpenAPI 3.2 has it, and tools read 3.1: the schema of each event.
+_EVENT = {
+    "type": "object",
+    "description": "`result` with its id, an answer as data; then `end` with header.status, or "
+    "`error` with the header of an error; a comment now and then",
+    "properties": {
+        "event": {"enum": ["result", "end", "error"]},
+        "id": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +102,7 @@ def _operation(told: Operation) -> dict[str, Any]:
                 "description": "the service's answer, or with Accept: text/event-stream its events",
                 "content": {
                     "application/json": {"schema": _answer(service)},
-                    "text/event-stream": {"schema": {"type": "string", "description": _EVENTS}},
+                    "text/event-stream": {"schema": _EVENT},
                 },
             },
             "default": {"$ref": "#/components/responses/Error"},
@@ -120,6 +129,8 @@ def public(schema: Mapping[str, Any], service: Service) -> dict[str, Any]:
         needed += _needed(nick)
     header = members.get("header", {})
     named = [header.get("properties", {}).get(name) for name in ("app_id", "appid")]
+    if "properties" in header:
+        header["properties"].setdefault("stream", {"type": "boolean", "description": _STREAM})
     _not_null(told, header, *needed, *(told for told in named if isinstance(told, dict)))
     for app_id in named:
         if isinstance(app_id, dict):
@@ -230,6 +241,7 @@ _API = {
     "type": "object",
     "properties": {
         "service": {"type": "string"}, "version": {"type": "string"}, "route": {"type": "string"},
+        "streams": {"type": "boolean"},
         "digest": {"type": "string"}, "source": {"enum": ["file", "report"]},
         "instances": {"type": "integer", "minimum": 0},
     },

@@ -7,6 +7,7 @@ import shlex
 from asectl.api import sources
 from asectl.main import Failure
 from schemas import example
+from schemas.service import Service
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,11 +29,12 @@ def run(told: argparse.Namespace) -> int:
     if not told.curl:
         print(json.dumps(made, ensure_ascii=False, indent=2))
     if not told.json:
-        print(_curl(told.url, contract.service.id, made))
+        print(_curl(told.url, contract.service, made))
     return 0
 
 
-def _curl(url: str, service: str, made: dict[str, object]) -> str:
+def _curl(url: str, service: Service, made: dict[str, object]) -> str:
     data = shlex.quote(json.dumps(made, ensure_ascii=False))
-    route = f"{url.rstrip('/')}/v1/private/{service}"
-    return f"curl -sS {shlex.quote(route)} -H 'content-type: application/json' -d {data}"
+    route = shlex.quote(f"{url.rstrip('/')}/v1/private/{service.id}")
+    way = "-N -H 'accept: text/event-stream' " if service.streams else ""
+    return f"curl -sS {way}{route} -H 'content-type: application/json' -d {data}"

@@ -71,6 +71,8 @@ def _text(contract: Contract) -> _Form:
         f"{service.id} {service.version}  {service.description}".rstrip(),
         f"POST /v1/private/{service.id}   digest {contract.digest}",
     ]
+    if service.streams:
+        lines.append("streams: by WebSocket (GET), or with Accept: text/event-stream")
     lines += [
         f"  param   {param.name:<16} {_rules(dict(param.rules), param.required)}"
         for param in declared.params

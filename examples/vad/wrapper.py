@@ -20,16 +20,21 @@ class Vad(Wrapper):
     async def session(self, params, inputs):
         finder = None
         async for told in inputs:
-            if len(told["audio"].data) % 2:
+            audio, about = told["audio"].data, told["audio"].attributes
+            if len(audio) % 2:
                 raise Refused("16-bit samples are two bytes each")
             if finder is None:
-                rate = int(told["audio"].attributes.get("sample_rate", params["rate"]))
+                if (about.get("channels", "1"), about.get("bit_depth", "16")) != ("1", "16"):
+                    raise Refused("one channel of 16-bit samples is what it takes")
+                rate = int(about.get("sample_rate", params["rate"]))
                 if not 8000 <= rate <= 48_000:
                     raise Refused("sample_rate must be 8,000 to 48,000")
                 finder = Finder(rate, params["threshold"], params["pause"] / 1000)
-            for segment in finder.take(told["audio"].data):
+            for segment in finder.take(audio):
                 yield {"segment": segment}
-        for segment in finder.end() if finder else ():
+        if finder is None:
+            raise Refused("no audio came")
+        for segment in finder.end():
             yield {"segment": segment}
 
 

@@ -125,6 +125,17 @@ def test_what_is_not_there(tmp_path: Path, words: tuple[str, ...], code: int, sa
     assert said in asectl(tmp_path, *words, code=code)
 
 
+def test_the_example_of_a_service_that_streams_works_when_pasted(tmp_path: Path) -> None:
+    with Gateway() as gateway, Loader(gateway.lb, "examples/vad/wrapper.py") as loader:
+        gateway.joined(loader)
+        line = asectl(tmp_path, "example", "vad", "--curl", "--url", gateway.url)
+        told = subprocess.run(["bash", "-c", line], capture_output=True, check=True, timeout=30)
+        assert b"event: end" in told.stdout
+        listed = json.loads(asectl(tmp_path, "list", "--json", "--url", gateway.url))
+        assert listed[0]["streams"] is True
+        assert "streams: by WebSocket" in asectl(tmp_path, "show", "vad", "--url", gateway.url)
+
+
 def test_an_example_and_a_client_of_a_running_service(tmp_path: Path) -> None:
     with Gateway() as gateway, Loader(gateway.lb) as loader:
         gateway.joined(loader)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import signal
 import subprocess
 import sys
 import wave
@@ -12,8 +13,13 @@ from typing import Any
 import pytest
 
 from asectl.stream import frames
+from aseloader import declare
+from aseloader.run import load
+from schemas import document
 from tests.harness import PATIENCE, ROOT, Gateway, Loader
 
+VAD = "examples/vad/wrapper.py"
+SERVICE = document.read(document.parse(declare.schema(load(str(ROOT / VAD)))))
 WAV = str(ROOT / "examples/vad/sample.wav")
 
 
@@ -23,8 +29,10 @@ def gateway() -> Iterator[Gateway]:
         Gateway() as running,
         Loader(running.lb, "examples/vad/wrapper.py") as vad,
         Loader(running.lb, "examples/image/wrapper.py") as image,
+        Loader(running.lb, "tests/wrappers/talker.py:Talker") as talker,
     ):
         running.joined(vad)
+        running.joined(talker)
         running.joined(image)
         yield running
 
@@ -114,20 +122,94 @@ def test_errors_are_told(gateway: Gateway, way: str) -> None:
     assert "sid " in told.stderr
 
 
+def test_binary_results_are_kept(gateway: Gateway, tmp_path: Path) -> None:
+    picture, kept = str(ROOT / "examples/image/sample.jpg"), tmp_path / "small.webp"
+    for way in ("--ws", "--sse"):
+        told = lines(call(gateway, "image", way, "--file", picture, "-o", str(kept)))
+        assert [list(each) for each in told] == [["facts"]], "the other is in the file"
+        assert kept.read_bytes()[:4] in (b"RIFF", b"\xff\xd8\xff\xe0", b"\x89PNG")
+        kept.unlink()
+
+
+def test_a_sound_of_another_kind_is_refused(gateway: Gateway, tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "two.wav"), "wb") as file:
+        file.setparams((2, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(64_000))
+    told = call(gateway, "vad", "--ws", "--file", str(tmp_path / "two.wav"))
+    assert told.returncode == 1
+    assert "one channel of 16-bit samples" in told.stderr
+    told = call(gateway, "vad", "--ws")
+    assert "no audio came" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("vad", "--file", WAV), 1, "by this command: --ws, or --sse"),
+        (("vad", "--file", WAV, "--realtime"), 2, "--realtime goes with --ws"),
+        (
+            ("talker", "--ws", "-p", "act=hold", "--timeout", "0.5", "--file", "README.md"),
+            4,
+            "no result for 0.5 s",
+        ),
+    ],
+)
+def test_what_goes_otherwise_is_said(
+    gateway: Gateway, words: tuple[str, ...], code: int, said: str
+) -> None:
+    told = call(gateway, *words)
+    assert (told.returncode, said in told.stderr) == (code, True), told.stderr
+
+
+def test_a_session_that_the_gateway_cuts_off_did_not_end_well() -> None:
+    with Gateway("--gateway-drain", "0.5") as gateway, Loader(gateway.lb, VAD) as vad:
+        gateway.joined(vad)
+        words = [sys.executable, "-m", "asectl", "call", "vad", "--ws", "--file", WAV]
+        with subprocess.Popen(
+            [*words, "--realtime", "--url", gateway.url],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        ) as running:  # fmt: skip
+            assert running.stdout is not None
+            assert running.stderr is not None
+            running.stdout.readline()
+            gateway.signal(signal.SIGTERM)
+            assert "the gateway stops" in running.stderr.read()
+            assert running.wait(PATIENCE) == 1
+
+
+def test_no_character_is_cut() -> None:
+    text = base64.b64encode("漢字".encode() * 500).decode()
+    envelope = {"header": {"status": 3}, "payload": {"words": {"text": text}}}
+    told = [frame["payload"]["words"]["text"] for frame, _ in frames(envelope, SERVICE)]
+    assert len(told) == 3
+    assert "".join(base64.b64decode(piece).decode() for piece in told) == "漢字" * 500
+
+
+def test_of_a_sound_is_told_what_the_schema_has_a_word_for(tmp_path: Path) -> None:
+    sound = base64.b64encode((ROOT / "examples/vad/sample.wav").read_bytes()).decode()
+    envelope = {"header": {"status": 3}, "payload": {"audio": {"audio": sound}}}
+    frame, _ = next(frames(envelope, SERVICE))
+    told = {name: frame["payload"]["audio"].get(name) for name in ("sample_rate", "channels")}
+    assert told == {"sample_rate": 8000, "channels": 1}
+    envelope["payload"] = {"voice": {"audio": sound}}
+    frame, _ = next(frames(envelope, SERVICE))
+    assert "sample_rate" not in frame["payload"]["voice"]
+
+
 def test_an_envelope_is_cut() -> None:
     audio = base64.b64encode(b"x" * 3000).decode()
     envelope = {
         "header": {"app_id": "a", "status": 3}, "parameter": {"s": {"n": 1}},
         "payload": {"voice": {"audio": audio, "status": 3}},
     }  # fmt: skip
-    told = [frame for frame, _ in frames(envelope)]
+    told = [frame for frame, _ in frames(envelope, SERVICE)]
     assert [frame["header"]["status"] for frame in told] == [0, 1, 2]
     assert [frame["payload"]["voice"]["seq"] for frame in told] == [0, 1, 2]
     assert told[0]["parameter"] == {"s": {"n": 1}}
     assert "parameter" not in told[1]
     data = [base64.b64decode(frame["payload"]["voice"]["audio"]) for frame in told]
     assert b"".join(data) == b"x" * 3000
-    ((whole, _),) = frames(envelope, whole=True)
+    ((whole, _),) = frames(envelope, SERVICE, whole=True)
     assert whole["header"]["status"] == 3
-    ((bare, _),) = frames({"header": {"status": 3}})
+    ((bare, _),) = frames({"header": {"status": 3}}, SERVICE)
     assert bare == {"header": {"status": 3}}

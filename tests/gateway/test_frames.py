@@ -20,12 +20,13 @@ OPEN = {"additionalProperties": True}
 FACTS = {"sid": "s" * 32}
 
 
-def frames(**meta: Any) -> Frames:
+def frames(*, only: bool = False, **meta: Any) -> Frames:
     document = json.loads(declare.schema(Talker))
     document["schemainput"]["properties"]["parameter"]["properties"]["talker"]["properties"][
         "many"
     ] |= meta
-    return Frames(build(canonical(document), "file", {}, 5.0), FACTS, SessionOptions())
+    contract = build(canonical(document), "file", {}, 5.0)
+    return Frames(contract, FACTS, SessionOptions(), only=only)
 
 
 def take(reader: Frames, told: dict[str, Any]) -> LoaderInput:
@@ -149,9 +150,26 @@ def test_numbers_are_kept() -> None:
 
 def test_statuses() -> None:
     assert frames().event({"header": {"status": 3}}) is Event.ONCE
-    for told in ({}, {"header": {}}, {"header": {"status": "0"}}, {"header": {"status": 4}}):
-        with pytest.raises(AseError, match="must be 0, 1, 2 or 3"):
+    for told, words in (
+        ({}, "is required: a session begins with 0"),
+        ({"header": {}}, "is required"),
+        ({"header": {"status": "0"}}, "must be 0, 1, 2 or 3"),
+        ({"header": {"status": 4}}, "must be 0, 1, 2 or 3"),
+    ):
+        with pytest.raises(AseError, match=words):
             frames().event(told)
+
+
+def test_what_is_the_only_frame_may_call_itself_the_first() -> None:
+    for status in (0, 3):
+        reader = frames(only=True)
+        told = {**first(), "header": {"app_id": "a", "status": status}}
+        assert reader.event(told) is Event.ONCE
+        frame = take(reader, told)
+        assert frame.headers["status"] == frame.pl[0].meta.attribute["status"] == "3"
+    for header in ({}, {"status": 1}, {"status": 2}):
+        with pytest.raises(AseError, match="must be 3: no other frame can follow"):
+            frames(only=True).event({"header": header})
 
 
 def test_a_schema_that_takes_the_status_away_does_not_hide_it() -> None:

@@ -83,6 +83,14 @@ def test_a_header_stream_of_the_schema_is_the_services() -> None:
     assert envelope == {"header": {"stream": True, "status": 3}}
 
 
+def test_a_post_is_the_only_frame_whatever_it_calls_itself(gateway: Gateway) -> None:
+    told = asked()
+    told["header"]["status"] = 0
+    answer = gateway.post(told, "talker", headers=EVENTS)
+    assert [event for event, _, _ in events(answer.text)] == ["result", "end"]
+    free(gateway)
+
+
 def test_the_envelope_may_ask_for_them(gateway: Gateway) -> None:
     told = asked()
     told["header"]["stream"] = True

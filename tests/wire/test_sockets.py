@@ -123,7 +123,7 @@ BEGUN = frame(0, b"a")
 BAD: list[tuple[str, list[Any], int, int, str]] = [
     ("first: continue", [frame(1, b"a", app_id="t")], 10163, 1008, "a session begins with"),
     ("first: end", [frame(2, b"a", app_id="t")], 10163, 1008, "a session begins with"),
-    ("first: no status", [{"header": {"app_id": "t"}}], 10163, 1008, "must be 0, 1, 2 or 3"),
+    ("first: no status", [{"header": {"app_id": "t"}}], 10163, 1008, "is required"),
     ("first: no app id", [{"header": {"status": 0}}], 10313, 1008, "appid cannot be empty"),
     ("status 7", [frame(7, b"a", app_id="t")], 10163, 1008, "must be 0, 1, 2 or 3"),
     ("two begins", [BEGUN, BEGUN], 10163, 1008, "the session has begun"),
