@@ -191,7 +191,8 @@ class _Results:
     def __init__(self, paths: Mapping[str, str], files: contextlib.ExitStack) -> None:
         self._files: dict[str, BinaryIO] = {}
         for name, path in paths.items():
-            self._files[name] = files.enter_context(Path(path).open("wb"))
+            file = Path(path).open("wb")  # noqa: SIM115 (`files` closes it)
+            self._files[name] = files.enter_context(file)
         self.ended = False
 
     def take(self, told: dict[str, Any]) -> None:

@@ -24,6 +24,8 @@ from rpc.streams import Stream
 
 # What one stream may send before another has its turn.
 _QUANTUM: Final = 1 << 18
+# Bytes of data that may be ready and not yet written: only a write shows whether the peer takes it.
+_READY: Final = 1 << 18
 
 
 class Outbound:
@@ -40,10 +42,12 @@ class Outbound:
         self.frames: list[bytes | memoryview] = []
         self._window = frames.DEFAULT_WINDOW
         self._stalled: dict[int, Stream] = {}
+        self._room = _READY
 
     def take(self) -> list[bytes | memoryview]:
-        """Return what is to be written, and forget it."""
+        """Return what is to be written, and forget it; `go_on` when it was."""
         out, self.frames = self.frames, []
+        self._room = _READY
         return out
 
     def spent(self) -> bool:
@@ -64,13 +68,17 @@ class Outbound:
             self.frames.append(pack_head(size >> 8, size & 255, HEADERS, END_HEADERS, number))
             self.frames.append(block)
         size = len(data)
-        if size <= room and size <= window and size <= self._window and not self.blocked:
+        if (
+            size <= room and size <= window and size <= self._window and size <= self._room
+            and not self.blocked
+        ):  # fmt: skip
             if size or ended:
                 flags = END_STREAM if ended else 0
                 self.frames.append(pack_head(size >> 8, size & 255, DATA, flags, number))
                 self.frames.append(data)
                 stream.window = window - size
                 self._window -= size
+                self._room -= size
                 stream.sending = not ended
         else:
             self.send(stream, data, ended=ended)
@@ -81,7 +89,7 @@ class Outbound:
             return
         if stream.pending is None:
             size = len(data)
-            room = min(self.peer.frame, stream.window, self._window)
+            room = min(self.peer.frame, stream.window, self._window, self._room)
             if 0 < size <= room and not self.blocked:  # all of it at once, as nearly always
                 stream.ending = ended
                 self._emit(stream, memoryview(data), ended=ended)
@@ -104,6 +112,11 @@ class Outbound:
         """Go on sending after `blocked` was set."""
         self.blocked = False
         self._push_stalled()
+
+    def go_on(self) -> None:
+        """Make ready what had to wait until the rest was written."""
+        if self._stalled and not self.blocked:
+            self._push_stalled()
 
     def widen(self, size: int) -> None:
         """Take in that the peer has room for more on the connection."""
@@ -128,10 +141,13 @@ class Outbound:
         pending, budget = stream.pending, _QUANTUM
         while pending:
             data = pending[0]
-            size = max(0, min(len(data), self.peer.frame, budget, stream.window, self._window))
+            most = min(self.peer.frame, budget, stream.window, self._window, self._room)
+            size = max(0, min(len(data), most))
             if self.blocked or (data and not size):
                 own = stream.window > 0 or not data
                 if own:  # it waits for the connection, not for its own window
+                    if budget < _QUANTUM:  # it had its turn: those behind it are before it now
+                        self._stalled.pop(stream.id, None)
                     self._stalled[stream.id] = stream
                 return own and budget <= 0
             if size == len(data):
@@ -151,6 +167,7 @@ class Outbound:
         self.frames += (pack_head(size >> 8, size & 255, DATA, flags, stream.id), data)
         stream.window -= size
         self._window -= size
+        self._room -= size
         if ended:
             stream.sending = False
             if not stream.receiving:

@@ -153,9 +153,13 @@ class Wire(asyncio.Protocol):
 
     def _flush(self) -> None:
         self._flushing = False
-        out = self.connection.outbound.take()
+        outbound = self.connection.outbound
+        out = outbound.take()
         if out and self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(out))
+            outbound.go_on()
+            if outbound.frames:
+                self.flush_soon()
 
     def _look_later(self) -> None:
         self._looking = self._loop.call_later(self._keepalive.period, self._look)

@@ -56,7 +56,12 @@ def server(**changed: int) -> h2.connection.H2Connection:
 
 
 def sent(connection: Connection) -> bytes:
-    return b"".join(connection.outbound.take())
+    """Return all that it would write, piece by piece."""
+    pieces = []
+    while piece := b"".join(connection.outbound.take()):
+        pieces.append(piece)
+        connection.outbound.go_on()
+    return b"".join(pieces)
 
 
 def met(peer: h2.connection.H2Connection) -> Connection:

@@ -36,7 +36,28 @@ def test_a_small_stream_is_not_stuck_behind_a_large_one() -> None:
     peer.receive_data(sent(connection))
     peer.increment_flow_control_window(600_000)
     connection.receive(peer.data_to_send())
+    assert len(sent(connection)) < 610_000
     assert not small.sending
+
+
+@pytest.mark.parametrize("size", [1 << 20, 5_000])
+def test_no_more_is_ready_than_a_write_may_show_to_be_too_much(size: int) -> None:
+    """However wide the windows are: one who takes nothing gets a piece, and the rest waits here."""
+    peer = server(initial_window_size=1 << 30)
+    connection = met(peer)
+    peer.increment_flow_control_window(1 << 30)
+    connection.receive(peer.data_to_send())
+    many = 400_000_000 // size // 100
+    streams = [opened(connection, b"x" * size) for _ in range(many)]
+    once = [opened(connection, ended=False) for _ in range(many)]
+    for stream in once:
+        connection.outbound.send(stream, b"y" * size, ended=True)
+    ready = connection.outbound.take()
+    assert sum(len(frame) for frame in ready) < (1 << 18) + 150 * 2 * many
+    connection.outbound.go_on()
+    rest = sum(map(len, ready)) + len(sent(connection))
+    assert rest >= 2 * many * size
+    assert not any(stream.sending for stream in (*streams, *once))
 
 
 def test_what_is_blocked_stays_with_its_stream_and_goes_on_later() -> None:
