@@ -1,7 +1,8 @@
 """Sessions as the original's callers have them: one handle, AIIn writes, AIOut reads, AIExcp ends.
 
 Source: reference "ase-wire" 3.6. Frames are put in the order of their `sync_id`; one that is lost
-is waited for no longer than `_OVERDUE_S`. A handle that nobody asks for is let go.
+is waited for no longer than `_OVERDUE_S`. A handle that nobody asks for is let go. An AIIn is
+answered when its frame has room, or after `_ROOM_S`: who writes faster than is read waits.
 """
 
 import asyncio
@@ -18,7 +19,9 @@ from schemas.wire import LoaderInput, LoaderOutput
 
 _REMEMBERED: Final = 1000
 _OVERDUE_S: Final = 5.0
-_IDLE_S: Final = 60.0
+_IDLE_S: Final = 90.0  # an AIOut may wait for 60
+_ROOM_S: Final = 3.0  # callers wait five
+_QUEUE: Final = 8
 _LAST: Final = (LoaderOutput.END, LoaderOutput.ONCE)
 
 
@@ -48,8 +51,10 @@ class Handles:
             return LoaderOutput(status=LoaderOutput.END)
         if asked.frame is not None and not asked.first:
             session.push(asked.frame)
-        wait = 0.0 if asked.frame is not None else asked.wait
-        output = await session.result(wait)
+        if asked.frame is None:
+            output = await session.result(asked.wait)
+        else:
+            output = await session.written(polls=asked.polls and not asked.first)
         if output.code or output.status in _LAST:
             self._release(asked.handle)
         return output
@@ -86,7 +91,9 @@ class _Session:
         self._loop = asyncio.get_running_loop()
         self._forgotten = forgotten
         self._order = Reorder(1)
-        self._frames: asyncio.Queue[LoaderInput] = asyncio.Queue()
+        self._frames: deque[LoaderInput] = deque()
+        self._pushed = asyncio.Event()
+        self._drained = asyncio.Event()
         self._results: deque[LoaderOutput] = deque()
         self._heard = asyncio.Event()
         self._room = asyncio.Event()
@@ -99,8 +106,6 @@ class _Session:
         """Take a frame; one that overtook another waits for it."""
         ready = self._order.push(frame.sync_id, frame) if frame.sync_id else [frame]
         self._take(ready)
-        if self._order and self._overdue is None:
-            self._overdue = self._loop.call_later(_OVERDUE_S, self._give_up)
 
     async def begun(self) -> None:
         """Wait for the licence. Raises AseError 10110."""
@@ -109,18 +114,40 @@ class _Session:
         if self._error is not None:
             raise self._error
 
+    async def written(self, *, polls: bool) -> LoaderOutput:
+        """Wait until there is room for another frame; return an output that is here.
+
+        Who asks for results (`polls`) is given them there: two answers on their way could overtake.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ROOM_S):
+                while len(self._frames) >= _QUEUE and not self._work.done():
+                    self._drained.clear()
+                    await self._drained.wait()
+        self._touch()
+        return LoaderOutput(status=LoaderOutput.CONTINUE) if polls else self._answer()
+
     async def result(self, wait: float) -> LoaderOutput:
         """Return the next output, one without data when none came in so many seconds."""
-        self._idle.cancel()
-        self._idle = self._loop.call_later(_IDLE_S, self._forgotten)
+        self._touch()
         if not self._results and wait:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     while not self._results and not self._work.done():
                         await self._change()
+        return self._answer()
+
+    def _touch(self) -> None:
+        self._idle.cancel()
+        self._idle = self._loop.call_later(_IDLE_S, self._forgotten)
+
+    def _answer(self) -> LoaderOutput:
+        self._touch()
         self._room.set()
         if self._results:
             return self._results.popleft()
+        if self._work.done():  # it has ended without a word, and there is nothing to wait for
+            return LoaderOutput(status=LoaderOutput.END)
         return LoaderOutput(status=LoaderOutput.CONTINUE)
 
     def end(self) -> None:
@@ -131,8 +158,14 @@ class _Session:
         self._work.cancel()
 
     def _take(self, frames: list[LoaderInput]) -> None:
-        for frame in frames:
-            self._frames.put_nowait(frame)
+        """Take frames in order; what then waits for one that is missing has its own time."""
+        self._frames.extend(frames)
+        self._pushed.set()
+        if self._overdue is not None and (frames or not self._order):
+            self._overdue.cancel()
+            self._overdue = None
+        if self._order and self._overdue is None:
+            self._overdue = self._loop.call_later(_OVERDUE_S, self._give_up)
 
     def _give_up(self) -> None:
         self._overdue = None
@@ -155,7 +188,11 @@ class _Session:
 
     async def _told(self) -> AsyncIterator[LoaderInput]:
         while True:
-            yield await self._frames.get()
+            while not self._frames:
+                self._pushed.clear()
+                await self._pushed.wait()
+            yield self._frames.popleft()
+            self._drained.set()
 
     async def _change(self) -> None:
         self._heard.clear()

@@ -26,6 +26,7 @@ class Asked:
     """A request read: its op ("" for one that needs nothing), frame, and handle for the reply.
 
     `first`: it begins what its handle names. `wait`: seconds that it may wait for a result.
+    `polls`: results are to be had by AIOut alone.
     """
 
     op: str
@@ -33,6 +34,7 @@ class Asked:
     frame: LoaderInput | None = None
     first: bool = False
     wait: float = 0.0
+    polls: bool = False
 
 
 def read(data: bytes) -> Asked:
@@ -53,7 +55,8 @@ def read(data: bytes) -> Asked:
             raise AseError(_BAD_FRAME, "no frame in data[0]")
         frame = LoaderInput.FromString(request.data[0].data)
         first = request.param.get("SeqNo", "1") == "1"
-        return Asked(request.op, request.s.h, frame, first, wait)
+        polls = request.param.get("results") == "AIOut"
+        return Asked(request.op, request.s.h, frame, first, wait, polls)
     except DecodeError as error:
         raise AseError(_BAD_FRAME) from error
 

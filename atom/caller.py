@@ -1,6 +1,8 @@
 """Carries frames to loaders: one connection per instance, kept as long as the instance lives."""
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 from atom.dialects import DIALECTS, Dialect
@@ -54,15 +56,31 @@ class Attempt(Protocol):
 
 
 class _Line:
-    """The way to one instance: its connection, how it is called, the heads of its calls."""
+    """The way to one instance: its connection, how it is called, the heads of its calls.
 
-    __slots__ = ("channel", "dialect", "head", "session")
+    `open` are sessions that are made of calls, and `emptied` is called when the last one ends.
+    """
+
+    __slots__ = ("channel", "dialect", "emptied", "head", "open", "session")
 
     def __init__(self, channel: Channel, dialect: Dialect, head: bytes, session: bytes) -> None:
         self.channel = channel
         self.dialect = dialect
         self.head = head
         self.session = session
+        self.open: set[XsfStream] = set()
+        self.emptied: Callable[[], None] | None = None
+
+    def converse(self, handle: str, wake: Callable[[], None]) -> XsfStream:
+        """Begin a session of calls."""
+        stream = XsfStream(self.channel, self.head, handle, wake, self._over)
+        self.open.add(stream)
+        return stream
+
+    def _over(self, stream: XsfStream) -> None:
+        self.open.discard(stream)
+        if not self.open and self.emptied is not None:
+            self.emptied()
 
 
 class LoaderCall:
@@ -137,7 +155,7 @@ class GrpcCaller:
         line = self._lines.get((target.addr, target.epoch)) or self._line(target)
         if target.protocol == "native":
             return NativeStream(line.channel, line.session, seconds, wake)
-        return XsfStream(line.channel, line.head, handle, wake)
+        return line.converse(handle, wake)
 
     def _line(self, target: Target) -> _Line:
         ours = target.epoch != 0 and target.protocol == "native"
@@ -148,10 +166,20 @@ class GrpcCaller:
         return line
 
     async def forget(self, target: Target, grace: float) -> None:
-        """Close the connection to an instance that is gone; its calls get `grace` seconds."""
+        """Close the connection to an instance that is gone; its calls get `grace` seconds.
+
+        So do sessions, whose next calls are still made.
+        """
         line = self._lines.pop((target.addr, target.epoch), None)
-        if line is not None:
-            await line.channel.close(grace)
+        if line is None:
+            return
+        if line.open:
+            emptied = asyncio.Event()
+            line.emptied = emptied.set
+            with suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    await emptied.wait()
+        await line.channel.close(grace)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -1,7 +1,8 @@
 """A session as the original loader has it: AIIn, AIOut and AIExcp on one handle.
 
 One AIIn at a time carries the frames, in order; from the first that is accepted, one AIOut waits
-for results (reference "ase-wire" 3.6). The loader is the one that the first AIIn went to.
+for results (reference "ase-wire" 3.6). The loader is the one that the first AIIn went to. Either
+may bring results: the last one is told when the other has been heard, too.
 """
 
 from collections import deque
@@ -13,7 +14,7 @@ from google.protobuf.message import DecodeError
 from atom.faults import fault_of
 from rpc.calls import UnaryCall
 from rpc.client import Channel
-from schemas.errors import BAD_REPLY, FULL, AseError, loader_fault
+from schemas.errors import BAD_REPLY, FULL, LOST, AseError, loader_fault
 from schemas.wire import LoaderOutput, ReqData, ResData, XsfData, XsfSession
 
 _WRITE_S: Final = 5.0
@@ -24,21 +25,24 @@ _LAST: Final = (LoaderOutput.END, LoaderOutput.ONCE)
 
 
 class XsfStream:
-    """A session by `utils.XsfCall/call`."""
+    """A session by `utils.XsfCall/call`; `over` is told its end."""
 
     def __init__(
-        self, channel: Channel, head: bytes, handle: str, wake: Callable[[], None]
-    ) -> None:
+        self, channel: Channel, head: bytes, handle: str, wake: Callable[[], None],
+        over: Callable[["XsfStream"], None],
+    ) -> None:  # fmt: skip
         self._channel = channel
         self._head = head
         self._handle = handle
         self._wake = wake
+        self._over = over
         self._frames: deque[bytes] = deque()
         self._results: deque[bytes] = deque()
         self._seq = 0
         self._writing: UnaryCall | None = None
         self._polling: UnaryCall | None = None
         self._accepted = self._ended = False
+        self._last: bytes | None = None
         self._error: AseError | None = None
 
     def room(self) -> bool:
@@ -71,19 +75,14 @@ class XsfStream:
 
     def cancel(self) -> None:
         """Give it up; the loader is told, once."""
-        if self._ended:
-            return
-        self._ended = True
-        for call in (self._writing, self._polling):
-            if call is not None:
-                call.cancel()
-        if self._seq:
-            self._call("AIExcp", {}, b"", _WRITE_S, _nothing)
+        if not self._ended:
+            self._end(AseError(LOST), tell=True)
 
     def _write(self) -> None:
-        if self._writing is None and self._frames and not self._ended:
+        if self._writing is None and self._frames and not self._is_ending():
             self._seq += 1
-            param = {"SeqNo": str(self._seq), "waitTime": "0"}
+            # A loader of ours heeds the last: two answers with results could overtake.
+            param = {"SeqNo": str(self._seq), "waitTime": "0", "results": "AIOut"}
             frame = self._frames.popleft()
             self._writing = self._call("AIIn", param, frame, _WRITE_S, self._written)
 
@@ -97,46 +96,64 @@ class XsfStream:
         self._wake()
 
     def _poll(self) -> None:
-        if self._accepted and self._polling is None and not self._ended and not self._results:
+        if self._accepted and self._polling is None and not self._is_ending() and not self._results:
             param = {"waitTime": str(_POLL_MS)}
             self._polling = self._call("AIOut", param, b"", _POLL_S, self._polled)
 
     def _polled(self, call: UnaryCall) -> None:
         self._polling = None
         self._take(call)
-        if not self._ended:
-            self._poll()
+        self._poll()
         self._wake()
 
     def _take(self, call: UnaryCall) -> None:
         """Take in an answer: a result, or an end."""
         if self._ended:
             return
+        try:
+            data, last = self._read(call)
+        except AseError as error:
+            if self._last is None:
+                # Who refuses has let the handle go, and who cannot be understood has not.
+                self._end(error, tell=call.error is not None or error.fault is BAD_REPLY)
+                return
+            data, last = None, False  # the handle is gone, as it is to be behind the last
+        if last and data is not None and self._last is None:
+            self._last = data
+        elif data is not None:
+            self._results.append(data)
+        if self._last is not None and self._writing is None and self._polling is None:
+            self._results.append(self._last)
+            self._end(None)
+
+    def _read(self, call: UnaryCall) -> tuple[bytes | None, bool]:
+        """Return a result, if there is one, and whether it is the last. Raises AseError."""
         if call.error is not None:
-            self._end(fault_of(call.error))
-            return
+            raise fault_of(call.error)
         try:
             reply = ResData.FromString(call.message or b"")
             data = reply.data[0].data if reply.data else b""
             output = LoaderOutput.FromString(data)
-        except DecodeError:
-            self._end(AseError(BAD_REPLY))
-            return
+        except DecodeError as error:
+            raise AseError(BAD_REPLY) from error
         if reply.code:
             fault = FULL if reply.code == FULL.code else loader_fault(reply.code)
-            self._end(AseError(fault, reply.error_info))
-            return
+            raise AseError(fault, reply.error_info)
         last = output.code != 0 or output.status in _LAST
-        if last or output.pl or not self._accepted:
-            self._results.append(data)
-        if last:
-            self._end(None)
+        return (data if last or output.pl or not self._accepted else None), last
 
-    def _end(self, error: AseError | None) -> None:
+    def _is_ending(self) -> bool:
+        return self._ended or self._last is not None
+
+    def _end(self, error: AseError | None, *, tell: bool = False) -> None:
+        """End it; `tell`: the loader may still hold the handle, and hears that it is let go."""
         self._ended, self._error = True, error
         for call in (self._writing, self._polling):
             if call is not None:
                 call.cancel()
+        if tell and self._seq:
+            self._call("AIExcp", {}, b"", _WRITE_S, _nothing)
+        self._over(self)
 
     def _call(
         self, op: str, param: dict[str, str], frame: bytes, seconds: float,

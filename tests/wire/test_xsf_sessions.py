@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -144,3 +145,30 @@ def test_a_handle_is_begun_once(ask: Ask) -> None:
     assert ask("AIOut", "once", waitTime="50").code == 0
     assert ask("AIExcp", "once").code == 0
     assert ask("AIExcp", "once").code == 10101
+
+
+def test_a_small_result_does_not_overtake_a_large_one(gateway: Gateway) -> None:
+    texts = [bytes([65 + number]) * (60_000 if number % 2 else 1) for number in range(26)]
+    with opened(gateway) as ws:
+        send(ws, frame(0, texts[0]), *(frame(1, told) for told in texts[1:]), frame(2))
+        heard(ws)
+        assert [said(heard(ws)) for _ in texts] == texts
+        assert closed(ws) == 1000
+    free(gateway)
+
+
+def test_who_writes_faster_than_is_read_waits(ask: Ask) -> None:
+    """The loader holds a few frames of a session, and takes its time for the next."""
+    ask("AIIn", "fast", text(b"a", 1, 0, act="hold"), SeqNo="1")
+    with ThreadPoolExecutor() as threads:
+        for number in range(2, 20):
+            told = threads.submit(ask, "AIIn", "fast", text(b"b", number, 1), SeqNo=str(number))
+            try:
+                told.result(timeout=1.0)
+            except TimeoutError:
+                break
+        else:
+            pytest.fail("it takes whatever comes")
+        assert number > 4
+        assert told.result().code == 0, "it is taken in the end"
+    ask("AIExcp", "fast")
