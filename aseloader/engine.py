@@ -76,9 +76,13 @@ class Engine:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
             gone.set()
-            if self._is_async:
-                work.cancel()
+            self.let_go(work)
             raise
+
+    def let_go(self, work: "asyncio.Future[LoaderOutput]") -> None:
+        """Take in that nobody waits for an answer: an async wrapper is cancelled, a thread runs."""
+        if self._is_async:
+            work.cancel()
 
     def close(self) -> None:
         """Let the threads go."""

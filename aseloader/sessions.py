@@ -15,10 +15,11 @@ from aseloader.wrapper import Context, Data, Outputs, Wrapper
 from lb.meter import Meter
 from schemas.errors import BAD_OUTPUT, FULL, TIMEOUT, AseError
 from schemas.session import Status
-from schemas.wire import LoaderInput, LoaderOutput, Payload
+from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
 Frames = AsyncIterator[LoaderInput]
 _LAST = (str(int(Status.END)), str(int(Status.ONCE)))
+_DONE = object()
 
 
 class Sessions:
@@ -34,6 +35,7 @@ class Sessions:
         self._is_async = inspect.isasyncgenfunction(method)
         self._wants_context = len(inspect.signature(method).parameters) > 3  # self is one of them
         self._threads = ThreadPoolExecutor(meter.total, thread_name_prefix="session")
+        self._running = 0
 
     async def serve(
         self, frames: Frames, *, gateway: str, seconds: float | None
@@ -41,28 +43,36 @@ class Sessions:
         """Yield what a session answers: BEGIN once it has its licence, results, the last with END.
 
         Faults are told inside an output. `gateway` names the sender, `seconds` are left. Raises
-        AseError 10110 when all licences are taken; nothing ran then.
+        AseError 10110 when all licences are taken; nothing ran then. None waits for its turn.
         """
-        if not self._meter.take(gateway):
+        if self._running >= self._meter.best or not self._meter.take(gateway):
             raise AseError(FULL, f"{FULL.code} all licences are taken")
-        licence = _Licence(self._meter, gateway)
+        self._running += 1
+        licence = _Licence(self._meter, gateway, self._over)
         gone = threading.Event()
+        answers = self._answers(frames, licence, gone, seconds)
         try:
             yield LoaderOutput(status=LoaderOutput.BEGIN)
-            async for output in self._answers(frames, licence, gone, seconds):
+            async for output in answers:
                 licence.code = output.code
                 yield output
         finally:
             gone.set()
-            licence.done()
+            try:
+                await answers.aclose()  # the wrapper's own end is a part of it
+            finally:
+                licence.done()
 
     def close(self) -> None:
         """Let the threads go."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def _over(self) -> None:
+        self._running -= 1
+
     async def _answers(
         self, frames: Frames, licence: "_Licence", gone: threading.Event, seconds: float | None
-    ) -> AsyncIterator[LoaderOutput]:
+    ) -> AsyncGenerator[LoaderOutput, None]:
         first = await anext(frames, None)
         if first is None:
             return
@@ -76,18 +86,25 @@ class Sessions:
                 yield await self._once(inputs, context, licence)
                 return
             seq = 0
-            async for made in self._made(params, inputs, context, licence):
-                if not isinstance(made, Mapping):
-                    raise AseError(BAD_OUTPUT, "session must yield mappings of outputs by name")
-                seq += 1
-                payloads = self._codec.payloads(made, expected, seq, Status.CONTINUE)
-                yield LoaderOutput(
-                    serviceId=first.serviceId, status=LoaderOutput.CONTINUE, pl=payloads
-                )
+            made = self._made(params, inputs, context, licence)
+            try:
+                async for outputs in made:
+                    if not isinstance(outputs, Mapping):
+                        raise AseError(BAD_OUTPUT, "session must yield mappings of outputs by name")
+                    seq += 1
+                    payloads = self._codec.payloads(outputs, expected, seq, Status.CONTINUE)
+                    yield LoaderOutput(
+                        serviceId=first.serviceId, status=LoaderOutput.CONTINUE, pl=payloads
+                    )
+            finally:
+                if isinstance(made, AsyncGenerator):
+                    await made.aclose()
             yield LoaderOutput(serviceId=first.serviceId, status=LoaderOutput.END)
-        except (asyncio.CancelledError, GeneratorExit):
+        except GeneratorExit:
             raise
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                raise
             yield failure(error, first.serviceId, context.sid)
 
     def _made(
@@ -110,13 +127,16 @@ class Sessions:
                 before = joined.get(name)
                 whole = part.data if before is None else before.data + part.data
                 joined[name] = Data(whole, {**part.attributes, **(before or part).attributes})
-        kinds = {payload.meta.name: payload.meta for payload in inputs.metas}
         del frame.pl[:]
         for name, data in joined.items():
-            frame.pl.append(Payload(meta=kinds[name], data=data.data))
+            frame.pl.append(Payload(meta=inputs.metas[name], data=data.data))
         work = asyncio.ensure_future(self._engine.answer(frame, context))
         licence.until(work)
-        output = await asyncio.shield(work)
+        try:
+            output = await asyncio.shield(work)
+        except asyncio.CancelledError:
+            self._engine.let_go(work)
+            raise
         output.status = LoaderOutput.END
         return output
 
@@ -137,7 +157,7 @@ class Sessions:
                 made, error = await thread.outputs.get()
                 if error is not None:
                     raise error
-                if made is None:
+                if made is _DONE:
                     return
                 yield made
         finally:
@@ -147,9 +167,10 @@ class Sessions:
 class _Licence:
     """A licence, given back once: when the session is over, and nothing of it runs any more."""
 
-    def __init__(self, meter: Meter, gateway: str) -> None:
+    def __init__(self, meter: Meter, gateway: str, over: Callable[[], None]) -> None:
         self._meter = meter
         self._gateway = gateway
+        self._over = over
         self._holders = 1
         self.code = TIMEOUT.code
 
@@ -162,6 +183,7 @@ class _Licence:
         """Take in that one holder is through."""
         self._holders -= 1
         if not self._holders:
+            self._over()
             self._meter.free(self._gateway, 0.0, good=False, failed=is_failure(self.code))
 
 
@@ -170,7 +192,7 @@ class _Inputs:
 
     def __init__(self, first: LoaderInput, frames: Frames, codec: Codec) -> None:
         self.first = first
-        self.metas: list[Payload] = []
+        self.metas: dict[str, MetaDesc] = {}
         self._frames = frames
         self._codec = codec
         self._frame: LoaderInput | None = first
@@ -187,9 +209,18 @@ class _Inputs:
             if frame is None:
                 raise StopAsyncIteration
             self._ended = _ends(frame)
-            self.metas += frame.pl
+            for payload in frame.pl:
+                if payload.meta.name not in self.metas:  # a copy: a part keeps its whole alive
+                    self.metas[payload.meta.name] = meta = MetaDesc()
+                    meta.CopyFrom(payload.meta)
             if frame.pl and not (self._ended and not any(payload.data for payload in frame.pl)):
                 return self._codec.inputs(frame)  # a last frame that brings nothing only ends it
+
+
+def _is_cancelled() -> bool:
+    """Return whether it is we who are to end, and not something that the wrapper waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _ends(frame: LoaderInput) -> bool:
@@ -218,7 +249,7 @@ class _Thread:
         session: Callable[[Iterator[Mapping[str, Data]]], Any],
         inputs: _Inputs,
     ) -> "asyncio.Future[None]":
-        """Begin the work; what it yields comes by `outputs`, None at its end, or what it raised."""
+        """Begin the work; what it yields comes by `outputs`; `_DONE` at its end, or an error."""
         return self._loop.run_in_executor(threads, self._run, session, inputs)
 
     def leave(self) -> None:
@@ -236,7 +267,7 @@ class _Thread:
             error = raised
         if not self._gone:
             with contextlib.suppress(CancelledError):  # it was let go meanwhile
-                self._ask(self.outputs.put((None, error)))
+                self._ask(self.outputs.put((_DONE, error)))
 
     def _told(self, inputs: _Inputs) -> Iterator[Mapping[str, Data]]:
         while (told := self._ask(anext(inputs, None))) is not None:

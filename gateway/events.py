@@ -25,6 +25,7 @@ _HEAD: Final = (
     "content-type: text/event-stream\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n"
     "x-ase-request-id: %s\r\nx-ase-instance: %s\r\nx-ase-attempts: %d\r\n"
 )
+_ONE_LINE: Final = bytes.maketrans(b"\r\n", b"  ")
 _COMMENT: Final = b": still here\n\n"
 
 
@@ -139,6 +140,8 @@ class Events:
         last = status >= Status.END
         if payload != b"{}":
             told = messages.result(sid, "", payload, Status.CONTINUE if last else status)
+            if b"\n" in told or b"\r" in told:  # of embedded JSON, where they are white space
+                told = told.translate(_ONE_LINE)
             self._number += 1
             self._write(b"event: result\nid: %d\ndata: %b\n\n" % (self._number, told))
         if last:

@@ -76,7 +76,7 @@ def binary(message: bytes) -> bytes:
     tail = b""
     for stream in told.get("payload", {}).values():
         key = next((key for key in _KEYS & stream.keys() if isinstance(stream[key], str)), "")
-        if key:
+        if key and stream.get("format") != "json":  # which may be a text, as it is
             tail = pybase64.b64decode(stream.pop(key))
             break
     head = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()

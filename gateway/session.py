@@ -20,6 +20,7 @@ from schemas.errors import (
     CLIENT_GONE,
     DEADLINE,
     FULL,
+    INTERNAL,
     LATE,
     LOST,
     NO_INSTANCE,
@@ -71,7 +72,8 @@ class Session:
     """
 
     __slots__ = (
-        "_again", "_client", "_death", "_finishing", "_frames", "_heard", "_held", "_key",
+        "_again", "_client", "_closed",
+        "_death", "_finishing", "_frames", "_heard", "_held", "_key",
         "_later", "_parts", "_pending", "_place", "_pumping", "_read_until", "_reader", "_refused",
         "_sent",
         "_silence", "_stream", "_timer", "_tried", "contract", "error", "name", "queue", "record",
@@ -106,6 +108,7 @@ class Session:
         self._place: Place | None = None
         self._pending: Pending | None = None
         self._finishing = self._heard = self._pumping = self._again = self._held = False
+        self._closed = False
         self._timer = later(min(silence, lifetime), self._tick)
 
     @property
@@ -123,7 +126,8 @@ class Session:
         except AseError as error:
             self.fail(error)
             return
-        self._key = key
+        if self.state is State.NEW:
+            self._key = key
         self._read_until = self._parts.clock() + self._silence
         self.happen(event, frame)
         if self.full and not self._held and self.state is not State.OVER:
@@ -146,6 +150,15 @@ class Session:
         step = TABLE.get((self.state, event))
         if step is None:
             return
+        try:
+            self._do(step, event, frame, payload, status)
+        except Exception as fault:  # noqa: BLE001 (others have the loader's connection, too)
+            self._break(fault)
+
+    def _do(
+        self, step: tuple[State, tuple[Effect, ...]], event: Event, frame: bytes, payload: bytes,
+        status: int, /,
+    ) -> None:  # fmt: skip
         self.state, effects = step
         if self.state is State.OVER and event in _ERRORS:
             self.error = _ERRORS[event]()
@@ -167,6 +180,16 @@ class Session:
                     self._close(event)
         if self.state is not State.OVER:
             self.pump()
+
+    def _break(self, fault: Exception) -> None:
+        """End by a fault of ours, wherever it came from: nothing stays behind."""
+        self._parts.on_fault(self.record.sid, fault)
+        if self._closed:
+            return
+        self.state, self.error = State.OVER, AseError(INTERNAL)
+        self._client.failed(self, self.error)
+        self._give_up()
+        self._close(Event.FAILED)
 
     # The loader: found, asked, asked elsewhere when it is full.
 
@@ -225,6 +248,7 @@ class Session:
                 self.record.retried += (error.fault.name,)
                 self._frames.extendleft(reversed(self._sent or ()))
                 self._sent = []
+                self._finishing = self.state is State.HEARING
                 self._find()
                 return
         self.fail(error)
@@ -243,6 +267,8 @@ class Session:
                 self._again = False
                 self._push(self._stream)
                 self._pull(self._stream)
+        except Exception as fault:  # noqa: BLE001
+            self._break(fault)
         finally:
             self._pumping = False
         if self._held and not self.full:
@@ -292,6 +318,7 @@ class Session:
             stream.cancel()
 
     def _close(self, event: Event) -> None:
+        self._closed = True
         self._timer.cancel()
         stream, self._stream = self._stream, None
         if stream is not None and not stream.over():
@@ -322,7 +349,7 @@ class Session:
         if now >= self._death:
             self.happen(Event.LATE)
             return
-        if self.full:
+        if self.full or not self._client.ready():
             self._read_until = now + self._silence  # it is we who do not let it send
         if now >= self._read_until and (self.state, Event.SILENT) in TABLE:
             self.happen(Event.SILENT)

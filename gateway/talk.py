@@ -16,6 +16,7 @@ from schemas.errors import BAD_REQUEST, INTERNAL, SILENT, AseError
 from schemas.session import Event, State
 
 _CID: Final = 64
+_EACH: Final = 128  # bytes that a message takes beside its own
 
 
 class Socket(Protocol):
@@ -52,8 +53,9 @@ class Asked:
 class Talk:
     """What passes on one socket. `later(s, call)` calls after so many seconds.
 
-    A socket of one session holds its client back while the loader is behind: `backlog` bytes are
-    still read, so that pings and a close are seen. Of several, the session that is behind ends.
+    A socket of one session holds its client back while the loader is behind, and any while the
+    client reads nothing: a few bytes are still read, so that pings and a close are seen. Of
+    several, the session whose loader is behind ends.
     """
 
     def __init__(
@@ -77,12 +79,15 @@ class Talk:
         """Take a message of the client."""
         if self._over:
             return
-        if self._held:
+        if self._held or self._backlog or not self._socket.writable():
             self._backlog.append((message, binary))
-            self._behind += len(message)
+            self._behind += len(message) + _EACH
             if self._behind > self._options.max_frame:
                 self._socket.pause()
-            return
+        else:
+            self._hear(message, binary)
+
+    def _hear(self, message: bytes, binary: bool, /) -> None:
         cid = ""
         try:
             if binary and not self._asked.binary:
@@ -120,6 +125,7 @@ class Talk:
         """Go on: the client reads again."""
         for session in list(self._sessions.values()):
             session.pump()
+        self._catch_up()
 
     def end(self, code: int, reason: str) -> None:
         """Close the socket."""
@@ -166,14 +172,17 @@ class Talk:
 
     def room(self, session: Session) -> None:  # noqa: ARG002
         """Go on with what was held back."""
-        if not self._held:
-            return
-        self._held = False
-        while self._backlog and not self._held and not self._over:
+        if self._held:
+            self._held = False
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Take what had to wait, and read on."""
+        while self._backlog and not self._held and not self._over and self._socket.writable():
             message, binary = self._backlog.popleft()
-            self._behind -= len(message)
-            self.message(message, binary)
-        if not self._held and not self._over:
+            self._behind -= len(message) + _EACH
+            self._hear(message, binary)
+        if not self._backlog and not self._held and not self._over:
             self._socket.resume()
 
     # A message.
@@ -234,7 +243,9 @@ class Talk:
         identity.check_app_id(told, asked.headers, parts.options.consumer_header)
         record = lane.record("GET", asked.path, asked.client)
         record.service = asked.contract.service.id
-        contract, facts = served(asked.contract, told, record, parts)
+        # The socket may be older than the contract.
+        found = parts.catalog.find(asked.contract.service.id) or asked.contract
+        contract, facts = served(found, told, record, parts)
         service = contract.service
         self._timer.cancel()
         session = self._sessions[cid] = Session(

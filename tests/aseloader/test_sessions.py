@@ -44,6 +44,8 @@ class Thread(Streams):
                     raise Refused("not this")
                 if params["fail"] == 2:
                     raise SystemExit("out")
+                if params["fail"] == 6:
+                    yield None
                 yield {"said": told["text"].data.upper()}
         finally:
             self.over.set()
@@ -58,6 +60,8 @@ class Async(Streams):
                 raise SystemExit("out")
             if params["fail"] == 3:
                 yield "no mapping"
+            if params["fail"] == 5:
+                raise asyncio.CancelledError
             yield {"said": told["text"].data.upper()}
 
 
@@ -204,7 +208,8 @@ def test_frame_by_frame(make: Make) -> None:
     [
         (Async, 1, 10107, "not this"), (Thread, 1, 10107, "not this"),
         (Async, 2, 10908, "SystemExit"), (Thread, 2, 10908, "SystemExit"),
-        (Async, 3, 10106, "must yield mappings"), (Original, 4, 4242, "returned 4242"),
+        (Async, 3, 10106, "must yield mappings"), (Thread, 6, 10106, "must yield mappings"),
+        (Async, 5, 10908, "CancelledError"), (Original, 4, 4242, "returned 4242"),
     ],
 )  # fmt: skip
 def test_errors_are_told_inside(make: Make, fail: int, code: int, words: str) -> None:
@@ -290,6 +295,100 @@ def test_no_more_than_there_are_licences() -> None:
             await answers.aclose()
         assert driven.meter.used == 0
         assert len(await driven.outputs(frame(b"a", 2))) == 3
+
+    asyncio.run(main())
+
+
+class Leaves(Streams):
+    """It takes its time to end."""
+
+    def __init__(self) -> None:
+        self.may_end = asyncio.Event()
+        self.ended = False
+
+    async def session(self, params, inputs):  # type: ignore[no-untyped-def]
+        try:
+            async for told in inputs:
+                yield {"said": told["text"].data}
+        finally:
+            await self.may_end.wait()
+            self.ended = True
+
+
+def test_a_licence_is_held_until_the_wrapper_has_ended() -> None:
+    async def main() -> None:
+        wrapper = Leaves()
+        driven = Driven(wrapper)
+
+        async def never() -> AsyncIterator[LoaderInput]:
+            yield frame(b"a", 0)
+            await asyncio.Event().wait()
+
+        answers = driven.sessions.serve(never(), gateway="g", seconds=None)
+        assert [(await anext(answers)).status for _ in range(2)] == [0, 1]
+        closing = asyncio.ensure_future(answers.aclose())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert driven.meter.used == 1
+        wrapper.may_end.set()
+        await closing
+        assert wrapper.ended
+        assert driven.meter.used == 0
+
+    asyncio.run(main())
+
+
+def test_sessions_do_not_wait_for_a_turn() -> None:
+    """There may be more licences, for requests that do."""
+
+    async def main() -> None:
+        wrapper = Async()
+        meter = Meter(10, lambda: None, best=1)
+        sessions = Sessions(wrapper, meter, Engine(wrapper, meter))
+
+        async def one() -> AsyncIterator[LoaderInput]:
+            yield frame(b"a", 0)
+            await asyncio.Event().wait()
+
+        first = sessions.serve(one(), gateway="g", seconds=None)
+        assert (await anext(first)).status == LoaderOutput.BEGIN
+        with pytest.raises(AseError, match="10110"):
+            await anext(sessions.serve(one(), gateway="g", seconds=None))
+        await first.aclose()
+        again = sessions.serve(one(), gateway="g", seconds=None)
+        assert (await anext(again)).status == LoaderOutput.BEGIN
+        await again.aclose()
+
+    asyncio.run(main())
+
+
+class Once(Wrapper):
+    service = "streams"
+    text = Input("text")
+    said = Output("text")
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self.began = asyncio.Event()
+
+    async def once(self, params, inputs, context):  # type: ignore[no-untyped-def]
+        self.began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+
+
+def test_an_async_once_ends_with_who_asked_it_by_a_session() -> None:
+    async def main() -> None:
+        wrapper = Once()
+        driven = Driven(wrapper)
+        work = asyncio.ensure_future(driven.outputs(frame(b"a", 3)))
+        await wrapper.began.wait()
+        work.cancel()
+        await driven.idle()
+        assert wrapper.cancelled
 
     asyncio.run(main())
 

@@ -71,5 +71,7 @@ def test_a_result_as_bytes() -> None:
     head, tail = messages.split(told)
     assert tail == b"\0\1"
     assert json.loads(head)["payload"] == {"voice": {"seq": 1}, "text": {"text": "aGk="}}
+    as_it_is = b'{"header":{},"payload":{"a":{"text":"abcd","format":"json"}}}'
+    assert messages.split(messages.binary(as_it_is)) == (as_it_is, b""), "JSON that is a text"
     head, tail = messages.split(messages.binary(b'{"header":{},"payload":{"a":{"text":{"b":1}}}}'))
     assert tail == b""

@@ -112,6 +112,18 @@ def test_results_come_while_the_client_still_talks(gateway: Gateway) -> None:
     free(gateway)
 
 
+def test_nothing_is_lost_of_who_reads_nothing_and_writes_on(gateway: Gateway) -> None:
+    many = 20_000  # answers that no buffer on the way holds
+    with opened(gateway, "?stream_mode=multiplex") as ws:
+        writing = threading.Thread(target=lambda: [ws.send("{}") for _ in range(many)])
+        writing.start()
+        for _ in range(many):
+            assert heard(ws)["header"]["code"] == 10163
+        writing.join()
+        send(ws, frame(3, b"on", cid="a"))
+        assert heard(ws)["header"]["code"] == 0
+
+
 def test_one_frame_is_a_session_too(gateway: Gateway) -> None:
     with opened(gateway) as ws:
         send(ws, frame(3, b"all"))

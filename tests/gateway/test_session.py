@@ -1,0 +1,215 @@
+"""One session, its loader and its client played by hand: retries, faults of ours, silence."""
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aseloader import declare
+from config.options import GatewayOptions, SessionOptions
+from gateway.contracts import Catalog, build
+from gateway.frames import Frames
+from gateway.parts import Parts
+from gateway.record import Record
+from gateway.session import Session
+from schemas.errors import FULL, INTERNAL, AseError, Fault
+from schemas.session import Event, State
+from schemas.wire import LoaderOutput
+from tests.wrappers.talker import Talker
+
+CONTRACT = build(declare.schema(Talker), "file", {}, 5.0)
+
+
+class Stream:
+    """What was sent to a loader, and what it answers."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self.wake = wake
+        self.sent: list[bytes] = []
+        self.inbox: deque[bytes] = deque()
+        self.finished = self.cancelled = False
+        self.error: AseError | None = None
+
+    def room(self) -> bool:
+        return True
+
+    def send(self, frame: bytes) -> None:
+        self.sent.append(frame)
+
+    def finish(self) -> None:
+        self.finished = True
+
+    def next(self) -> bytes | None:
+        return self.inbox.popleft() if self.inbox else None
+
+    def over(self) -> bool:
+        return self.error is not None
+
+    def failure(self) -> AseError | None:
+        return self.error
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+    def ends(self, error: AseError) -> None:
+        self.error = error
+        self.wake()
+
+    def answers(self, status: int) -> None:
+        self.inbox.append(LoaderOutput(status=status).SerializeToString())
+        self.wake()
+
+
+@dataclass
+class Instance:
+    addr: str
+
+
+class Place:
+    def __init__(self, addr: str) -> None:
+        self.instance = Instance(addr)
+        self.released: list[tuple[Fault | None, bool]] = []
+
+    def unused(self) -> None:
+        raise AssertionError
+
+    def release(
+        self, fault: Fault | None = None, *, given_up: bool = False, lasting: bool = False
+    ) -> None:
+        assert lasting
+        self.released.append((fault, given_up))
+
+
+@dataclass
+class World:
+    """All that a session is handed."""
+
+    broken: bool = False
+    reads: bool = True
+    keys: list[str] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    streams: list[Stream] = field(default_factory=list)
+    faults: list[Exception] = field(default_factory=list)
+    told: list[Any] = field(default_factory=list)
+    ended: list[Event] = field(default_factory=list)
+    later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+    now: float = 100.0
+
+    # The picker, and the caller.
+
+    def acquire(self, _service: str, _digest: str, _exclude: Any, key: str) -> Place:
+        self.keys.append(key)
+        self.places.append(Place(f"loader-{len(self.places)}"))
+        return self.places[-1]
+
+    def wait(self, *_: Any) -> Any:
+        raise AssertionError
+
+    def may_retry(self) -> bool:
+        return True
+
+    def open(self, _target: Any, _handle: str, _seconds: float, wake: Callable[[], None]) -> Stream:
+        self.streams.append(Stream(wake))
+        return self.streams[-1]
+
+    def begin(self, *_: Any) -> Any:
+        raise AssertionError
+
+    # The client.
+
+    def ready(self) -> bool:
+        return self.reads
+
+    def tell(self, _session: Session, payload: bytes, status: int) -> None:
+        if self.broken:
+            raise ValueError("what no client should do")
+        self.told.append((payload, status))
+
+    def failed(self, _session: Session, error: AseError) -> None:
+        self.told.append(error.fault)
+
+    def over(self, _session: Session, event: Event) -> None:
+        self.ended.append(event)
+
+    def hold(self, _session: Session) -> None:
+        pass
+
+    def room(self, _session: Session) -> None:
+        pass
+
+
+class Timer:
+    def cancel(self) -> None:
+        pass
+
+
+def session(world: World) -> Session:
+    def later(seconds: float, call: Callable[[], None]) -> Timer:
+        world.later.append((seconds, call))
+        return Timer()
+
+    parts = Parts(
+        GatewayOptions(), Catalog([CONTRACT], {}, 5.0), world, 0.0, world, lambda: world.now,
+        lambda: "b" * 32, lambda _sid, fault: world.faults.append(fault),
+    )  # fmt: skip
+    record = Record("a" * 32, time.monotonic())
+    return Session(
+        CONTRACT, record, parts, world, Frames(CONTRACT, {}, SessionOptions()), later,
+        silence=15.0, lifetime=150.0, queue=8,
+    )  # fmt: skip
+
+
+def frame(status: int) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(
+        '{"header": {"app_id": "t"}, "payload": {"text": {"text": "aGk="}}}'
+    )
+    told["header"]["status"] = status
+    return told
+
+
+def test_another_loader_hears_all_that_the_first_one_did() -> None:
+    world = World()
+    told = session(world)
+    told.take(frame(0), True, "user-7")
+    told.take(frame(1), True)
+    told.take({"header": {"status": 2}}, True)
+    first = world.streams[0]
+    assert (len(first.sent), first.finished) == (3, True)
+    first.ends(AseError(FULL))
+    second = world.streams[1]
+    assert second.sent == first.sent
+    assert second.finished, "it would wait for more"
+    assert world.keys == ["user-7", "user-7"]
+    second.answers(LoaderOutput.END)
+    assert world.ended == [Event.LAST]
+    assert [place.released for place in world.places] == [[(FULL, False)], [(None, False)]]
+
+
+def test_a_fault_of_ours_ends_this_session_alone_and_leaves_nothing() -> None:
+    for status in (LoaderOutput.CONTINUE, LoaderOutput.END):
+        world = World(broken=True)
+        told = session(world)
+        told.take(frame(0), True)
+        world.streams[0].answers(status)
+        assert [str(fault) for fault in world.faults] == ["what no client should do"]
+        assert world.told == [INTERNAL]
+        assert world.ended == [Event.FAILED]
+        assert world.streams[0].cancelled
+        assert [len(place.released) for place in world.places] == [1]
+        assert told.state is State.OVER
+
+
+def test_a_client_that_is_held_back_is_not_silent() -> None:
+    world = World(reads=False)
+    told = session(world)
+    told.take(frame(0), True)
+    _, tick = world.later[0]
+    world.now += 16.0
+    tick()
+    assert told.state is State.TALKING
+    world.reads = True
+    world.now += 16.0
+    world.later[-1][1]()
+    assert told.state is State.OVER
