@@ -267,7 +267,7 @@ def test_nothing_is_said_of_a_thread_that_ends(
         driven = Driven(make())
         for _ in range(50):
             await driven.outputs(frame(b"a", 0), frame(b"b", 2))
-        await driven.idle()
+            await driven.idle()
 
     with caplog.at_level(logging.ERROR):
         asyncio.run(main())
