@@ -1,7 +1,11 @@
 """The clocks of a connection: what it is given time for, and whether the client reads."""
 
 import asyncio
+import fcntl
+import sys
+import termios
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
 from math import inf
 
@@ -61,7 +65,10 @@ class Patience:
 
 
 class Reading:
-    """Watches a client that does not keep up; one that reads nothing for `seconds` is cut off."""
+    """Watches a client that does not keep up; one that reads nothing for `seconds` is cut off.
+
+    What the kernel still holds for it counts, too: our own buffer alone may stand still meanwhile.
+    """
 
     def __init__(self, transport: asyncio.Transport, seconds: float) -> None:
         self._transport = transport
@@ -71,7 +78,7 @@ class Reading:
 
     def begin(self) -> None:
         """Begin to watch, when more is written than the client has read."""
-        unread = self._transport.get_write_buffer_size()
+        unread = self.unread()
         if self._timer is None and unread:
             self._unread = unread
             self._again()
@@ -82,13 +89,23 @@ class Reading:
             self._timer.cancel()
             self._timer = None
 
+    def unread(self) -> int:
+        """Return the bytes that were written, and have not come to the client's side."""
+        sock = self._transport.get_extra_info("socket")
+        held = 0
+        if sock is not None and not self._transport.is_closing():
+            with suppress(OSError):  # a way that does not tell
+                told = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+                held = int.from_bytes(told, sys.byteorder)
+        return self._transport.get_write_buffer_size() + held
+
     def _again(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._seconds, self._look)
 
     def _look(self) -> None:
         self._timer = None
-        unread = self._transport.get_write_buffer_size()
+        unread = self.unread()
         if unread and unread >= self._unread:
             self._transport.abort()
         elif unread:

@@ -100,6 +100,7 @@ class SocketProtocol(asyncio.Protocol):
         self._second = 0
         self._answered = True
         self._timer = self._loop.call_later(options.ping, self._ping)
+        self._looking: asyncio.TimerHandle | None = None
         connections.add(self)
         tasks.add(self)
         self._talk = talk(self)
@@ -111,6 +112,7 @@ class SocketProtocol(asyncio.Protocol):
         protocol = self._protocol
         if protocol.state is not State.OPEN and protocol.state is not State.CLOSING:
             return
+        self._answered = True  # whatever it says, it is there
         protocol.receive_data(data)
         self._take()
 
@@ -135,8 +137,9 @@ class SocketProtocol(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Go on."""
         self._full = False
-        self._reading.stop()
-        self._talk.resumed()
+        if not self._parting:
+            self._reading.stop()
+            self._talk.resumed()
 
     def shutdown(self) -> None:
         """Leave, gently (the server drains)."""
@@ -173,13 +176,18 @@ class SocketProtocol(asyncio.Protocol):
         if not self._paused and not self._transport.is_closing():
             self._paused = True
             self._transport.pause_reading()
-            self._loop.call_later(_LOOK_S, self._look)
+            self._look_later()
 
     def resume(self) -> None:
         """Read on."""
         if self._paused and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
+            if self._looking is not None:
+                self._looking.cancel()
+
+    def _look_later(self) -> None:
+        self._looking = self._loop.call_later(_LOOK_S, self._look)
 
     def _look(self) -> None:
         """See whether a client that is not read is still there: its end would not be heard."""
@@ -189,7 +197,7 @@ class SocketProtocol(asyncio.Protocol):
         if sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _ESTABLISHED:
             self._transport.abort()
         else:
-            self._loop.call_later(_LOOK_S, self._look)
+            self._look_later()
 
     # Frames.
 
@@ -200,6 +208,9 @@ class SocketProtocol(asyncio.Protocol):
                 self._frame(event)
         self._flush()
         if self._protocol.state is not State.OPEN:
+            ours, theirs = self._protocol.close_sent, self._protocol.close_rcvd
+            if ours is not None and theirs is None:
+                self._talk.broken(ours.reason)
             self._talk.gone()
             self._part()
 
@@ -219,8 +230,6 @@ class SocketProtocol(asyncio.Protocol):
                 words = f"a message in more than {self._options.max_fragments} fragments"
                 self._talk.end(closing.POLICY, words)
             return
-        if opcode is Opcode.PONG:
-            self._answered = True
         second = int(self._loop.time())
         self._controls = self._controls + 1 if second == self._second else 1
         self._second = second
@@ -239,7 +248,7 @@ class SocketProtocol(asyncio.Protocol):
         self._timer = self._loop.call_later(self._options.ping, self._ping)
 
     def _part(self) -> None:
-        """Go when both have said goodbye; who has not yet gets a moment to read why we did.
+        """Go when both have said goodbye; who has not yet may read why we did.
 
         To close before would take from it what it has not read.
         """
@@ -248,7 +257,18 @@ class SocketProtocol(asyncio.Protocol):
         elif not self._parting:
             self._parting = True
             self._timer.cancel()
-            self._timer = self._loop.call_later(_FAREWELL_S, self._transport.abort)
+            self._leave()
+
+    def _leave(self) -> None:
+        """Go a moment after the client has taken all; one that takes nothing is cut off."""
+        if self._transport.is_closing():
+            return
+        if self._reading.unread():
+            self._reading.begin()
+            self._timer = self._loop.call_later(_LOOK_S, self._leave)
+        else:
+            self._reading.stop()
+            self._timer = self._loop.call_later(_FAREWELL_S, self._transport.close)
 
     def _flush(self) -> None:
         data = b"".join(self._protocol.data_to_send())

@@ -103,6 +103,10 @@ class Talk:
             self._lane.parts.on_fault(self._asked.path, fault)
             self._refuse(cid, AseError(INTERNAL))
 
+    def broken(self, reason: str) -> None:
+        """Take in that the client does not speak WebSocket as it should; it was told so."""
+        self._fail_all(AseError(BAD_REQUEST, reason))
+
     def gone(self) -> None:
         """Take in that the client went away."""
         self._all(Event.GONE)
@@ -131,7 +135,7 @@ class Talk:
         """Close the socket."""
         if not self._over:
             self._stop()
-            self._all(Event.GONE)
+            self._fail_all(AseError(BAD_REQUEST, reason))
             self._socket.close(code, reason)
 
     # What the sessions say (gateway.session.Client).
@@ -282,6 +286,10 @@ class Talk:
     def _all(self, event: Event) -> None:
         for session in list(self._sessions.values()):
             session.happen(event)
+
+    def _fail_all(self, error: AseError) -> None:
+        for session in list(self._sessions.values()):
+            session.fail(error)
 
     def _stop(self) -> None:
         self._over = True
