@@ -8,7 +8,7 @@ import sys
 from importlib.metadata import version
 
 COMMANDS = {
-    "up": ("asectl.up", "run a gateway and loaders together; --demo brings two demo services"),
+    "up": ("asectl.up", "run a gateway and loaders together; --demo brings three demo services"),
     "gateway": ("asectl.gateway", "run a gateway (WebGate, Atom and, unless told otherwise, LB)"),
     "lb": ("asectl.lb", "run an LB hub in its own process"),
     "lb state": ("asectl.state", "tell why each instance is in or out, and since when"),

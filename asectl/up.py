@@ -17,7 +17,7 @@ from asectl import process
 from asectl.main import EXIT_FAILED, Failure
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-_SESSION = re.compile(r"^\s+(?:async )?def session\(", re.MULTILINE)
+_SESSION = re.compile(r"^\s+(?:async )?def (?:session|wrapperRead)\(", re.MULTILINE)
 _DEMO = ("image", "audio", "vad")
 _PATIENCE = 40.0
 _LONG = 1024 * 1024
@@ -105,7 +105,7 @@ class _Supervisor:
         if self._is_over():
             return
         for word, key in (("gateway", "gateway"), ("lb", "lb"), ("admin", "admin")):
-            _say(f"{word:<9}{self._addresses[key]}")
+            _say(f"{word:<8} {self._addresses[key]}")
         for number, wrapper in enumerate(w for w in wrappers for _ in range(each)):
             port = self._port + 40 + number if self._port else 0
             flags = ["--lb", self._addresses["lb"], "--port", str(port), *self._settings]
@@ -174,7 +174,7 @@ class _Supervisor:
         code = await child.process.wait()
         child.ended = True
         if not self._stopping:
-            _say(f"{child.name:<9}ended (pid {child.process.pid}), {_ending(code)}")
+            _say(f"{child.name:<8} ended (pid {child.process.pid}), {_ending(code)}")
         self._changed.set()
 
     def _tell(self, child: _Child, told: dict[str, Any]) -> None:
@@ -185,7 +185,7 @@ class _Supervisor:
             child.addr, child.service = told["addr"], told["service"]
             if child.addr in self._up:
                 self._say_joined(child)
-        elif "after" in told and child is self._gateway:
+        elif message.startswith("instance ") and "after" in told and child is self._gateway:
             self._moved(told)
         elif message == "request" and child is self._gateway:
             _say(_request_line(told))
@@ -193,7 +193,7 @@ class _Supervisor:
             more = told.get("traceback") or told.get("reason") or told.get("cure") or ""
             more = f"{told['instance']} {more}" if "instance" in told else more
             sid = f" (sid {told['sid']})" if "sid" in told else ""
-            _say(f"{child.name:<9}{message}{sid} {more}".rstrip())
+            _say(f"{child.name:<8} {message}{sid} {more}".rstrip())
         self._changed.set()
 
     def _moved(self, told: dict[str, Any]) -> None:
@@ -207,12 +207,12 @@ class _Supervisor:
         elif not self._stopping:
             name = child.name if child else told["service"]
             verb = "left" if after == "gone" else after
-            _say(f"{name:<9}{addr} {verb} ({told['reason']})")
+            _say(f"{name:<8} {addr} {verb} ({told['reason']})")
 
     def _say_joined(self, child: _Child) -> None:
         child.joined = True
         if not self._stopping:
-            _say(f"{child.name:<9}{child.addr} joined (pid {child.process.pid})")
+            _say(f"{child.name:<8} {child.addr} joined (pid {child.process.pid})")
 
     async def _end(self) -> None:
         """End the gateway, then the loaders, each by closing its stdin; what lingers is killed."""
@@ -228,7 +228,7 @@ class _Supervisor:
                     await asyncio.gather(*(child.process.wait() for child in group))
             for child in group:
                 if child.process.returncode is None:
-                    _say(f"{child.name:<9}did not end in {_PATIENCE:g} s; killed")
+                    _say(f"{child.name:<8} did not end in {_PATIENCE:g} s; killed")
                     child.process.kill()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 

@@ -60,7 +60,9 @@ class Codec:
         for name, value in outputs.items():
             declared, told = self._outputs.get(name), expected.get(name)
             if declared is None or told is None or told.dataType != declared.kind:
-                raise AseError(BAD_OUTPUT, f"output {name!r} is not declared, or not of its type")
+                known = ", ".join(self._outputs)
+                words = f"output {name!r} is not declared, or not of its type"
+                raise AseError(BAD_OUTPUT, f"{words}; there is: {known}")
             data, attributes = _encoded(name, value, declared)
             numbers = {"seq": str(seq), "status": str(status)}
             attributes = {**told.attribute, **attributes, **numbers}

@@ -1,5 +1,6 @@
 """A wrapper class read: its attributes as a declaration, and as its schema document. Pure."""
 
+import contextlib
 import inspect
 import re
 from typing import Any
@@ -70,17 +71,44 @@ def _check(wrapper: type[Wrapper]) -> None:
         raise DeclarationError(f"{where}: `queue` must be 0 or more requests that may wait")
     if not members(wrapper, Output):
         raise DeclarationError(f"{where}: declare at least one Output")
-    if wrapper.once is Wrapper.once and wrapper.session is Wrapper.session:
-        words = "write `once(self, params, inputs, context)` or `session(self, params, inputs)`"
-        raise DeclarationError(f"{where}: {words}")
-    for name in METHODS if issubclass(wrapper, OriginalWrapper) else ():
-        if getattr(wrapper, name) is getattr(OriginalWrapper, name):
-            raise DeclarationError(f"{where}: write `{name}`, as the package aiges has it")
+    _check_methods(wrapper, where)
     for name in (*members(wrapper, Parameter), *members(wrapper, Input), *members(wrapper, Output)):
         if name in vars(Wrapper):
             raise DeclarationError(f"{where}.{name}: this name is the Wrapper's own; take another")
     for name, told in members(wrapper, Parameter).items():
         _check_default(f"{where}.{name}", told)
+
+
+def _check_methods(wrapper: type[Wrapper], where: str) -> None:
+    if wrapper.once is Wrapper.once and wrapper.session is Wrapper.session:
+        words = "write `once(self, params, inputs, context)` or `session(self, params, inputs)`"
+        raise DeclarationError(f"{where}: {words}")
+    if inspect.iscoroutinefunction(wrapper.session):
+        words = "`async def session` without `yield` gives nothing: yield its outputs as they come"
+        raise DeclarationError(f"{_place(wrapper.session, where)}: {words}")
+    if wrapper.session is not Wrapper.session and not _takes(wrapper.session, 3):
+        words = "write `session(self, params, inputs)`, or `session(self, params, inputs, context)`"
+        raise DeclarationError(f"{_place(wrapper.session, where)}: {words}")
+    for name in METHODS if issubclass(wrapper, OriginalWrapper) else ():
+        if getattr(wrapper, name) is getattr(OriginalWrapper, name):
+            raise DeclarationError(f"{where}: write `{name}`, as the package aiges has it")
+
+
+def _takes(method: Any, least: int) -> bool:
+    """Return whether a method can be called with so many arguments, or one more."""
+    signature = inspect.signature(method)
+    for count in (least, least + 1):
+        with contextlib.suppress(TypeError):
+            signature.bind(*range(count))
+            return True
+    return False
+
+
+def _place(method: Any, where: str) -> str:
+    """Return where a method is written, as an editor has it."""
+    with contextlib.suppress(OSError, TypeError):
+        return f"{inspect.getsourcefile(method)}:{inspect.getsourcelines(method)[1]}: {where}"
+    return where
 
 
 def _check_default(where: str, told: Parameter) -> None:

@@ -165,6 +165,8 @@ def failure(error: BaseException, service: str, sid: str) -> LoaderOutput:
     if isinstance(error, Refused):
         return failed(service, REFUSED.code, _said(error) or REFUSED.words)
     if isinstance(error, AseError):
+        if error.fault is BAD_OUTPUT:  # its author has to mend it
+            _logger.error("wrapper output invalid", extra={"sid": sid, "reason": str(error)})
         return failed(service, error.fault.code, str(error))
     _logger.error("wrapper raised", extra={"sid": sid}, exc_info=error)
     return failed(service, RAISED.code, f"wrapper raised {type(error).__name__}")

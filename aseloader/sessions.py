@@ -198,6 +198,9 @@ class _Inputs:
         self._frame: LoaderInput | None = first
         self._ended = False
 
+    def __iter__(self) -> Iterator[Mapping[str, Data]]:
+        raise TypeError("in an async session it is `async for ... in inputs`")
+
     def __aiter__(self) -> AsyncIterator[Mapping[str, Data]]:
         return self
 

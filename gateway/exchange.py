@@ -127,7 +127,7 @@ class Exchange:
         else:
             self._over()
 
-    # An answer in parts: chunked, or for an HTTP/1.0 client to the end of the connection.
+    # An answer in parts.
 
     def may_write(self) -> bool:
         """Return whether the client keeps up."""

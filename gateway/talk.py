@@ -13,9 +13,10 @@ from gateway.lane import Lane
 from gateway.once import served
 from gateway.session import Session
 from schemas.errors import BAD_REQUEST, INTERNAL, SILENT, AseError
-from schemas.session import Event, State
+from schemas.session import Event, State, Status
 
 _CID: Final = 64
+_REMEMBERED: Final = 64
 _EACH: Final = 128  # bytes that a message takes beside its own
 
 
@@ -68,6 +69,7 @@ class Talk:
         self._socket = socket
         self._later = later
         self._sessions: dict[str, Session] = {}
+        self._failed: dict[str, None] = {}  # their clients were told, and may still send
         self._backlog: deque[tuple[bytes, bool]] = deque()
         self._behind = 0  # bytes of it
         self._held = self._draining = self._over = False
@@ -158,6 +160,10 @@ class Talk:
         """Forget a session; a socket that was there for it alone closes."""
         if self._sessions.get(session.name) is session:
             del self._sessions[session.name]
+            if session.error is not None and self._asked.multiplex:
+                self._failed[session.name] = None
+                if len(self._failed) > _REMEMBERED:
+                    del self._failed[next(iter(self._failed))]
         self._lane.sessions.ended(session, event)
         if self._over:
             return
@@ -200,6 +206,8 @@ class Talk:
         session = self._sessions.get(cid)
         try:
             if session is None:
+                if cid in self._failed and not _begins(header):
+                    return cid
                 session = self._begin(cid, told, header)
             elif session.full:
                 session.overflow()
@@ -234,8 +242,7 @@ class Talk:
         """Return a new session for a first frame. Raises AseError."""
         lane, options, asked = self._lane, self._options, self._asked
         if asked.multiplex:
-            status = header.get("status") if isinstance(header, dict) else None
-            if status not in (0, 3):
+            if not _begins(header):
                 raise AseError(
                     BAD_REQUEST, "$.header.cid: no such session; it begins with status 0"
                 )
@@ -243,6 +250,7 @@ class Talk:
                 raise AseError(BAD_REQUEST, f"more than {options.most} sessions on one socket")
             if self._draining:
                 raise AseError(BAD_REQUEST, "the gateway stops; begin it elsewhere")
+        self._failed.pop(cid, None)
         parts = lane.parts
         identity.check_app_id(told, asked.headers, parts.options.consumer_header)
         record = lane.record("GET", asked.path, asked.client)
@@ -295,3 +303,9 @@ class Talk:
         self._over = True
         self._timer.cancel()
         self._backlog.clear()
+
+
+def _begins(header: object) -> bool:
+    """Return whether a frame begins a session."""
+    status = header.get("status") if isinstance(header, dict) else None
+    return type(status) is int and status in (Status.BEGIN, Status.ONCE)

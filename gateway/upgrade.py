@@ -26,8 +26,14 @@ class Sockets:
 
     def serves(self, method: bytes, url: bytes, headers: Headers) -> bool:
         """Return whether a head asks for a WebSocket that there is."""
-        offer = dict(headers).get(b"upgrade", b"").lower()
-        return offer == b"websocket" and method == b"GET" and url.startswith(_PREFIX)
+        told = fold(headers)
+        if method != b"GET" or told.get(b"upgrade", b"").lower() != b"websocket":
+            return False
+        path, _, query = url.partition(b"?")
+        return url.startswith(_PREFIX) or bool(self._routed(path.decode("latin-1"), query, told))
+
+    def _routed(self, path: str, query: bytes, headers: Mapping[bytes, bytes]) -> str:
+        return self._lane.parts.catalog.routes().find(path, query, headers)
 
     def open(
         self, scope: Mapping[str, Any], headers: Headers, client: str, rest: bytes,
@@ -40,7 +46,10 @@ class Sockets:
         """
         lane, options = self._lane, self._options
         told = fold(headers)
-        contract = lane.parts.catalog.find(scope["path"][len(PREFIX) :])
+        path = scope["path"]
+        plain = path.startswith(PREFIX)
+        service = path[len(PREFIX) :] if plain else self._routed(path, scope["query_string"], told)
+        contract = lane.parts.catalog.find(service)
         if contract is None:
             raise AseError(NO_SERVICE, "no such service")
         check_origin(told, options.origins)
@@ -48,7 +57,7 @@ class Sockets:
         query = parse_qs(scope["query_string"].decode("latin-1"))
         asked = Asked(
             contract,
-            path=scope["path"],
+            path=path,
             client=client,
             headers=told,
             multiplex=query.get("stream_mode") == ["multiplex"],

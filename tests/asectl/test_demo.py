@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from PIL import Image
 
@@ -216,3 +217,20 @@ def test_a_loader_with_progress_bars_is_not_stuck() -> None:
         running.printed("progress-1")
         running.signal(signal.SIGINT)
         assert running.ended() == 0
+
+
+def test_it_tells_who_is_ejected_and_goes_on_telling() -> None:
+    with Process("up", "tests/wrappers/talker.py:Talker", "--port", "0") as up:
+        where = f"{url(up)}/v1/private/talker"
+        up.printed("ready; try")
+        told = {"header": {"app_id": "t", "status": 3}, "payload": {"text": {"text": "aGk="}}}
+        bad = {**told, "parameter": {"talker": {"act": "raise"}}}
+        events = {"accept": "text/event-stream"}
+        with httpx.Client(trust_env=False, timeout=30) as http:
+            for _ in range(20):
+                http.post(where, json=told)  # it streams: 10004 is no fault of the loader's
+            assert not any("ejected" in line for line in up.output)
+            while not any("instance ejected" in line for line in up.output):
+                http.post(where, json=bad, headers=events)
+            assert http.post(where + "-not-there", json=told).status_code == 404
+        up.printed("404 POST")

@@ -67,6 +67,18 @@ def test_a_wrapper_of_the_original_has_all_its_methods() -> None:
         declaration(Half)
 
 
+async def no_yield(self: Any, params: Any, inputs: Any) -> None:
+    pass
+
+
+def too_few(self: Any, params: Any) -> Any:
+    yield {}
+
+
+def too_many(self: Any, params: Any, inputs: Any, context: Any, more: Any) -> Any:
+    yield {}
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -80,6 +92,9 @@ def test_a_wrapper_of_the_original_has_all_its_methods() -> None:
         ({"total": 0}, "`total` must be 1 or more"),
         ({"out": None}, "declare at least one Output"),
         ({"once": Wrapper.once}, "write `once"),
+        ({"session": no_yield}, r"test_declare.py:\d+: Mine: `async def session` without `yield`"),
+        ({"session": too_few}, r"test_declare.py:\d+: Mine: write `session\(self, params, inputs"),
+        ({"session": too_many}, "Mine: write `session"),
     ],
     ids=itertools.count(),
 )

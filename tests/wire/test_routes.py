@@ -4,9 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
 from aseloader import declare
-from tests.harness import Gateway, Loader, body
+from tests.harness import PATIENCE, Gateway, Loader, body
+from tests.wire.test_sockets import frame, heard, send
 from tests.wrappers.probe import Probe
+from tests.wrappers.talker import Talker
 
 
 def test_other_paths_lead_to_a_service(tmp_path: Path) -> None:
@@ -37,3 +43,19 @@ def test_a_request_by_another_path_is_served_and_logged(tmp_path: Path) -> None:
         headers = answer.json()["payload"]["facts"]["text"]["headers"]
         assert headers["route"] == "/v2/other/probe"
         gateway.event("request", path="/v2/other/probe", service="probe", status=200)
+
+
+def test_a_socket_by_another_path(tmp_path: Path) -> None:
+    told: dict[str, Any] = json.loads(declare.schema(Talker))
+    told["meta"] |= {"route": ["/v2/talk"]}
+    (tmp_path / "schema_talker.json").write_text(json.dumps(told))
+    with Gateway("--schemas", str(tmp_path)) as gateway:
+        where = gateway.url.replace("http", "ws")
+        for path in ("/v2/talk", "/whatever?serviceId=talker", "/v1.0/private/talker"):
+            with connect(where + path, proxy=None, open_timeout=PATIENCE) as ws:
+                send(ws, frame(0, b"a"))
+                assert heard(ws)["header"]["code"] == 20002, "found, and nobody serves it"
+        for path in ("/v2/other", "/v1/private/other"):
+            with pytest.raises(InvalidStatus) as caught:
+                connect(where + path, proxy=None)
+            assert caught.value.response.status_code == 404

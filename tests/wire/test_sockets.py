@@ -443,3 +443,15 @@ def test_an_error_is_read_though_more_was_sent_behind_it(gateway: Gateway) -> No
         assert told["header"]["code"] == 10163
         assert closed(ws) == 1008
     free(gateway)
+
+
+def test_what_was_sent_behind_a_session_that_failed_is_dropped(gateway: Gateway) -> None:
+    with opened(gateway, "?stream_mode=multiplex") as ws:
+        bad = frame(1, b"x", cid="a") | {"payload": {"nobody": {}}}
+        send(ws, frame(0, b"one", cid="a"), bad, *[frame(1, b"late", cid="a")] * 50)
+        while heard(ws)["header"]["code"] == 0:
+            pass
+        send(ws, frame(3, b"again", cid="a"))
+        assert [heard(ws)["header"]["status"] for _ in range(3)] == [0, 1, 2]
+        send(ws, frame(1, b"late", cid="a"))
+        assert "no such session" in heard(ws)["header"]["message"], "it ended well"
