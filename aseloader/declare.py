@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 from aseloader.fields import Input, Output, Parameter
-from aseloader.original import METHODS, OriginalWrapper
 from aseloader.wrapper import Wrapper
 from schemas import declare, document
 from schemas.compile import compile_input
@@ -89,8 +88,9 @@ def _check_methods(wrapper: type[Wrapper], where: str) -> None:
     if wrapper.session is not Wrapper.session and not _takes(wrapper.session, 3):
         words = "write `session(self, params, inputs)`, or `session(self, params, inputs, context)`"
         raise DeclarationError(f"{_place(wrapper.session, where)}: {words}")
-    for name in METHODS if issubclass(wrapper, OriginalWrapper) else ():
-        if getattr(wrapper, name) is getattr(OriginalWrapper, name):
+    for name in wrapper.to_write:
+        owner = next(kind for kind in wrapper.__mro__ if name in vars(kind))
+        if "to_write" in vars(owner):  # it is where they are left to others
             raise DeclarationError(f"{where}: write `{name}`, as the package aiges has it")
 
 

@@ -44,15 +44,13 @@ class Request:
         return next((told for told in self.list if told.key == key), None)
 
 
-# What an author has to write.
-METHODS: Final = ("wrapperCreate", "wrapperWrite", "wrapperRead", "wrapperDestroy")
-
-
 class OriginalWrapper(Wrapper):
-    """A streaming wrapper by the original's methods; subclass it and write those in `METHODS`.
+    """A streaming wrapper by the original's methods; subclass it and write those in `to_write`.
 
     They may leave out what they do not use of the arguments' end, as versions of the package do.
     """
+
+    to_write = ("wrapperCreate", "wrapperWrite", "wrapperRead", "wrapperDestroy")
 
     def wrapperInit(self, config: Mapping[str, str]) -> int:  # noqa: N802, ARG002
         """Load the model; return 0."""

@@ -64,6 +64,7 @@ class Wrapper:
     queue: ClassVar[int | None] = None
     deadline: ClassVar[float | None] = None
     idempotent: ClassVar[bool] = False
+    to_write: ClassVar[tuple[str, ...]] = ()  # methods that a kind of wrapper leaves to its heirs
 
     def init(self, config: Mapping[str, str]) -> None:
         """Load the model; the loader reports itself only after this returned."""
