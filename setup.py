@@ -27,7 +27,8 @@ COMPILED = [
     "rpc/backoff.py", "rpc/calls.py", "rpc/client.py", "rpc/connection.py", "rpc/deadlines.py",
     "rpc/frames.py", "rpc/headers.py", "rpc/keepalive.py", "rpc/messages.py", "rpc/metadata.py",
     "rpc/outbound.py", "rpc/status.py", "rpc/streams.py", "rpc/wire.py",
-    "schemas/errors.py", "schemas/judge.py", "schemas/service.py", "schemas/session.py",
+    "schemas/effects.py", "schemas/errors.py", "schemas/judge.py", "schemas/service.py",
+    "schemas/session.py",
     "schemas/text.py",
     "schemas/validate.py",
 ]  # fmt: skip

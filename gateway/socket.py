@@ -93,7 +93,8 @@ class SocketProtocol(asyncio.Protocol):
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._reading = Reading(transport, stalled)
-        self._full = self._paused = self._parting = False
+        self._full = self._paused = self._parting = self._owes = False
+        self._open = True  # as the protocol has it, which is slow to say so
         self._pieces: list[bytes] = []
         self._opcode = Opcode.TEXT
         self._controls = 0
@@ -110,7 +111,7 @@ class SocketProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what came."""
         protocol = self._protocol
-        if protocol.state is not State.OPEN and protocol.state is not State.CLOSING:
+        if not self._open and protocol.state is not State.CLOSING:
             return
         self._answered = True  # whatever it says, it is there
         protocol.receive_data(data)
@@ -157,16 +158,16 @@ class SocketProtocol(asyncio.Protocol):
 
     def send(self, message: bytes, *, binary: bool) -> None:
         """Send a message."""
-        protocol = self._protocol
-        if protocol.state is State.OPEN:
+        if self._open:
+            protocol = self._protocol
             (protocol.send_binary if binary else protocol.send_text)(message)
             self._flush()
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame; the client gets a moment to answer it."""
-        protocol = self._protocol
-        if protocol.state is State.OPEN:
-            protocol.send_close(code, reason)
+        if self._open:
+            self._open = False
+            self._protocol.send_close(code, reason)
             self._flush()
         self._part()
         self.resume()
@@ -203,11 +204,14 @@ class SocketProtocol(asyncio.Protocol):
 
     def _take(self) -> None:
         """Hand on what the protocol has read, and send what it wants to say."""
+        self._open = self._open and self._protocol.state is State.OPEN
         for event in self._protocol.events_received():
             if isinstance(event, Frame):
                 self._frame(event)
-        self._flush()
-        if self._protocol.state is not State.OPEN:
+        if self._owes or not self._open:
+            self._owes = False
+            self._flush()
+        if not self._open:
             ours, theirs = self._protocol.close_sent, self._protocol.close_rcvd
             if ours is not None and theirs is None:
                 self._talk.broken(ours.reason)
@@ -230,6 +234,7 @@ class SocketProtocol(asyncio.Protocol):
                 words = f"a message in more than {self._options.max_fragments} fragments"
                 self._talk.end(closing.POLICY, words)
             return
+        self._owes = True  # an answer to it
         second = int(self._loop.time())
         self._controls = self._controls + 1 if second == self._second else 1
         self._second = second
@@ -242,7 +247,7 @@ class SocketProtocol(asyncio.Protocol):
             self._transport.abort()
             return
         self._answered = False
-        if self._protocol.state is State.OPEN:
+        if self._open:
             self._protocol.send_ping(b"")
             self._flush()
         self._timer = self._loop.call_later(self._options.ping, self._ping)
