@@ -39,10 +39,10 @@ defaults
   timeout client 30s
   timeout server 30s
 frontend door
-  bind 127.0.0.1:{port} proto h2
+  bind 127.0.0.1:{port}{proto}
   default_backend loaders
 backend loaders
-  server one 127.0.0.1:{backend} proto h2
+  server one 127.0.0.1:{backend}{proto}
 """
 ENVOY = """
 static_resources:
@@ -54,7 +54,7 @@ static_resources:
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: door
-          codec_type: HTTP2
+          {manager}
           route_config:
             virtual_hosts:
             - name: all
@@ -66,16 +66,21 @@ static_resources:
   clusters:
   - name: backend
     type: STATIC
-    typed_extension_protocol_options:
-      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-        explicit_http_config: {{http2_protocol_options: {{}}}}
+    {cluster}
     load_assignment:
       cluster_name: backend
       endpoints:
       - lb_endpoints:
         - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {backend}}}}}}}
 """  # noqa: E501 (names of Envoy's)
+_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+# What makes them speak HTTP/2 alone, on either side.
+HTTP2 = {
+    "proto": " proto h2",
+    "manager": "codec_type: HTTP2",
+    "cluster": f"typed_extension_protocol_options: {{{_OPTIONS}: {{'@type': type.googleapis.com/"
+    f"{_OPTIONS}, explicit_http_config: {{http2_protocol_options: {{}}}}}}}}",
+}
 FRONTS = {
     "nginx": (NGINX, ["nginx", "-c"]),
     "haproxy": (HAPROXY, ["haproxy", "-db", "-f"]),
@@ -135,7 +140,7 @@ def test_calls_through_a_proxy(name: str, tmp_path: Path) -> None:
     with server() as backend:
         port = free_port()
         path = tmp_path / f"{name}.yaml"
-        filled = {"port": port, "backend": backend.rpartition(":")[2], "folder": tmp_path}
+        filled = {"port": port, "backend": backend.rpartition(":")[2], "folder": tmp_path} | HTTP2
         path.write_text(template.format(**filled))
         with running([*words, str(path)], port) as addr:
             asyncio.run(main(addr))

@@ -13,7 +13,7 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from tests.harness import PATIENCE, Gateway, Loader
-from tests.rpc.test_peers import FRONTS, free_port, running
+from tests.rpc.test_peers import ENVOY, FRONTS, HAPROXY, free_port, running
 from tests.wire.test_events import EVENTS, asked, events
 from tests.wire.test_sockets import TALKER, closed, frame, free, heard, reset, said, send
 
@@ -37,50 +37,11 @@ http {{
   }}
 }}
 """
-HAPROXY = """
-global
-  nbthread 1
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 30s
-  timeout server 30s
-  timeout tunnel 60s
-frontend door
-  bind 127.0.0.1:{port}
-  default_backend gateways
-backend gateways
-  server one 127.0.0.1:{backend}
-"""
-ENVOY = """
-static_resources:
-  listeners:
-  - address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: door
-          upgrade_configs: [{{upgrade_type: websocket}}]
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes: [{{match: {{prefix: /}}, route: {{cluster: backend, timeout: 30s}}}}]
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
-  clusters:
-  - name: backend
-    type: STATIC
-    load_assignment:
-      cluster_name: backend
-      endpoints:
-      - lb_endpoints:
-        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {backend}}}}}}}
-"""  # noqa: E501 (names of Envoy's)
 CONFIGS = {"nginx": NGINX, "haproxy": HAPROXY, "envoy": ENVOY}
+UPGRADES = {
+    "proto": "", "cluster": "connect_timeout: 5s",
+    "manager": "upgrade_configs: [{upgrade_type: websocket}]",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +61,7 @@ def gateway() -> Iterator[Gateway]:
 def door(request: pytest.FixtureRequest, gateway: Gateway, tmp_path: Path) -> Iterator[str]:
     """Yield the address of a proxy before the gateway."""
     port, path = free_port(), tmp_path / "proxy.yaml"
-    filled = {"port": port, "backend": urlsplit(gateway.url).port, "folder": tmp_path}
+    filled = {"port": port, "backend": urlsplit(gateway.url).port, "folder": tmp_path} | UPGRADES
     path.write_text(CONFIGS[request.param].format(**filled))
     with running([*FRONTS[request.param][1], str(path)], port) as addr:
         yield addr
