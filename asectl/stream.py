@@ -20,6 +20,7 @@ from schemas.service import DataType, Service, member
 
 _KEYS = [kind.key for kind in DataType]
 _LAST = 2  # header.status of the last result, and beyond
+_LONGEST = 4  # bytes of a character in UTF-8
 _CHUNK_S = 0.04
 _CHUNK_BYTES = 1280  # of what is no WAV: 40 ms of 16-bit samples, 16,000 a second
 
@@ -156,11 +157,11 @@ def frames(
 
 def _cut(data: bytes, size: int, *, text: bool) -> Iterator[bytes]:
     """Yield pieces of at most so many bytes; no character of a text is cut."""
-    at = 0
+    at, size = 0, max(size, _LONGEST)
     while at < len(data):
         end = at + size
-        while text and end < len(data) and data[end] & 0xC0 == 0x80:
-            end -= 1
+        if text and end < len(data):
+            end -= next((n for n in range(_LONGEST) if data[end - n] & 0xC0 != 0x80), 0)
         yield data[at:end]
         at = end
 

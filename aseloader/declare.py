@@ -95,13 +95,24 @@ def _check_methods(wrapper: type[Wrapper], where: str) -> None:
 
 
 def _takes(method: Any, least: int) -> bool:
-    """Return whether a method can be called with so many arguments, or one more."""
-    signature = inspect.signature(method)
-    for count in (least, least + 1):
-        with contextlib.suppress(TypeError):
-            signature.bind(*range(count))
-            return True
+    """Return whether a method can be called with as many arguments as it takes by position.
+
+    That is so many, or one more.
+    """
+    count = len(positional(method))
+    if count not in (least, least + 1):
+        return False
+    with contextlib.suppress(TypeError):
+        inspect.signature(method).bind(*range(count))
+        return True
     return False
+
+
+def positional(method: Any) -> list[str]:
+    """Return the parameters that can be given by position."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    told = inspect.signature(method).parameters.items()
+    return [name for name, parameter in told if parameter.kind in kinds]
 
 
 def _place(method: Any, where: str) -> str:

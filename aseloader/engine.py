@@ -40,7 +40,8 @@ class Engine:
     """Drives a wrapper: at most `meter.best` requests at a time, others wait for their turn.
 
     A sync `once` runs in a thread; its licence is taken until the thread has returned, even when
-    the caller has gone. An async one runs in the loop and is cancelled with its caller.
+    the caller has gone. An async one runs in the loop and is cancelled with its caller. `turns` are
+    for who works, sessions among them.
     """
 
     def __init__(self, wrapper: Wrapper, meter: Meter) -> None:
@@ -49,7 +50,7 @@ class Engine:
         self._codec = Codec(type(wrapper))
         self._is_async = inspect.iscoroutinefunction(wrapper.once)
         self._threads = ThreadPoolExecutor(meter.best, thread_name_prefix="once")
-        self._turns = asyncio.Semaphore(meter.best)
+        self.turns = asyncio.Semaphore(meter.best)
 
     async def answer(self, frame: LoaderInput, context: Context) -> LoaderOutput:
         """Return the answer to a frame when its turn has come, the caller holding a licence."""
@@ -94,7 +95,7 @@ class Engine:
 
     async def _worked(self, frame: LoaderInput, context: Context, turn: "_Turn") -> LoaderOutput:
         """Answer a frame when its turn has come; `turn` tells how long the work took."""
-        async with self._turns:
+        async with self.turns:
             if context.cancelled:  # nobody waits for it any more
                 return failed(frame.serviceId, TIMEOUT.code, "it waited until its deadline")
             began = time.monotonic()

@@ -20,6 +20,8 @@ from schemas.wire import LoaderInput, LoaderOutput
 _REMEMBERED: Final = 1000
 _OVERDUE_S: Final = 5.0
 _IDLE_S: Final = 90.0  # an AIOut may wait for 60
+# Our gateways do not ask while their client takes its time, and end what they begin.
+_ABANDONED_S: Final = 300.0
 _ROOM_S: Final = 3.0  # callers wait five
 _QUEUE: Final = 8
 _LAST: Final = (LoaderOutput.END, LoaderOutput.ONCE)
@@ -47,7 +49,7 @@ class Handles:
         if session is None:
             raise AseError(RELEASED if asked.handle in self._released else NO_HANDLE)
         if asked.op == "AIExcp":
-            self._release(asked.handle)
+            self._release(session)
             return LoaderOutput(status=LoaderOutput.END)
         if asked.frame is not None and not asked.first:
             session.push(asked.frame)
@@ -56,25 +58,26 @@ class Handles:
         else:
             output = await session.written(polls=asked.polls and not asked.first)
         if output.code or output.status in _LAST:
-            self._release(asked.handle)
+            self._release(session)
         return output
 
     async def _begun(self, asked: Asked, gateway: str) -> "_Session":
-        session = _Session(self._sessions, gateway, lambda: self._release(asked.handle))
+        session = _Session(self._sessions, gateway, self._release, asked)
         if asked.frame is not None:
             session.push(asked.frame)
         self._open[asked.handle] = session
         try:
             await session.begun()
         except BaseException:
-            self._release(asked.handle)
+            self._release(session)
             raise
         return session
 
-    def _release(self, handle: str) -> None:
-        session = self._open.pop(handle, None)
-        if session is None:
+    def _release(self, session: "_Session") -> None:
+        handle = session.handle
+        if self._open.get(handle) is not session:
             return
+        del self._open[handle]
         session.end()
         self._released[handle] = None
         if len(self._released) > _REMEMBERED:
@@ -84,10 +87,15 @@ class Handles:
 class _Session:
     """One session: frames in order to the wrapper, its outputs until they are asked for.
 
-    `forgotten` is called when nobody asks for too long.
+    `forgotten` is called with it when nobody asks for too long.
     """
 
-    def __init__(self, sessions: Sessions, gateway: str, forgotten: Callable[[], None]) -> None:
+    def __init__(
+        self, sessions: Sessions, gateway: str, forgotten: Callable[["_Session"], None],
+        asked: Asked,
+    ) -> None:  # fmt: skip
+        self.handle = asked.handle
+        self._patience = _ABANDONED_S if asked.polls else _IDLE_S
         self._loop = asyncio.get_running_loop()
         self._forgotten = forgotten
         self._order = Reorder(1)
@@ -98,8 +106,9 @@ class _Session:
         self._heard = asyncio.Event()
         self._room = asyncio.Event()
         self._error: AseError | None = None
+        self._over = False
         self._overdue: asyncio.TimerHandle | None = None
-        self._idle = self._loop.call_later(_IDLE_S, forgotten)
+        self._idle = self._loop.call_later(self._patience, forgotten, self)
         self._work = asyncio.ensure_future(self._run(sessions, gateway))
 
     def push(self, frame: LoaderInput) -> None:
@@ -109,7 +118,7 @@ class _Session:
 
     async def begun(self) -> None:
         """Wait for the licence. Raises AseError 10110."""
-        while not self._results and self._error is None and not self._work.done():
+        while not self._results and self._error is None and not self._over:
             await self._change()
         if self._error is not None:
             raise self._error
@@ -121,11 +130,15 @@ class _Session:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_ROOM_S):
-                while len(self._frames) >= _QUEUE and not self._work.done():
+                while self._is_behind() and (polls or not self._results):
                     self._drained.clear()
                     await self._drained.wait()
-        self._touch()
+        if polls and not self._over:
+            self._touch()
         return LoaderOutput(status=LoaderOutput.CONTINUE) if polls else self._answer()
+
+    def _is_behind(self) -> bool:
+        return len(self._frames) >= _QUEUE and not self._over
 
     async def result(self, wait: float) -> LoaderOutput:
         """Return the next output, one without data when none came in so many seconds."""
@@ -133,25 +146,28 @@ class _Session:
         if not self._results and wait:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
-                    while not self._results and not self._work.done():
+                    while not self._results and not self._over:
                         await self._change()
         return self._answer()
 
     def _touch(self) -> None:
         self._idle.cancel()
-        self._idle = self._loop.call_later(_IDLE_S, self._forgotten)
+        self._idle = self._loop.call_later(self._patience, self._forgotten, self)
 
     def _answer(self) -> LoaderOutput:
         self._touch()
         self._room.set()
         if self._results:
             return self._results.popleft()
-        if self._work.done():  # it has ended without a word, and there is nothing to wait for
+        if self._over:  # it has ended without a word, and there is nothing to wait for
             return LoaderOutput(status=LoaderOutput.END)
         return LoaderOutput(status=LoaderOutput.CONTINUE)
 
     def end(self) -> None:
         """Let it go."""
+        self._over = True
+        self._heard.set()
+        self._drained.set()
         self._idle.cancel()
         if self._overdue is not None:
             self._overdue.cancel()
@@ -183,7 +199,9 @@ class _Session:
         except AseError as error:
             self._error = error
         finally:
+            self._over = True
             self._heard.set()
+            self._drained.set()
             await answers.aclose()
 
     async def _told(self) -> AsyncIterator[LoaderInput]:

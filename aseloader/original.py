@@ -4,6 +4,7 @@ Change the base class and the declarations; the methods stay (reference "ase-wir
 """
 
 import inspect
+import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from typing import Any, Final
 from aseloader.wrapper import Context, Data, Outputs, Wrapper
 from schemas.errors import BAD_OUTPUT, AseError, loader_fault
 from schemas.session import Status
+
+_logger = logging.getLogger("ase.loader")
 
 _AGAIN_S: Final = 0.01
 _LAST: Final = (Status.END, Status.ONCE)
@@ -105,26 +108,36 @@ class OriginalWrapper(Wrapper):
         _check(created)
         handle = created if isinstance(created, str) else getattr(created, "handle", created)
         try:
+            outputs: dict[str, bool] = {}  # those that began, and whether they ended
             for items in _writes(inputs):
                 _check(_called(self.wrapperWrite, handle, Request(items, params), sid))
-                ended, _ = yield from self._read(handle, sid)
+                ended, _ = yield from self._read(handle, sid, outputs)
                 if ended:
                     return
-            ended, later = yield from self._read(handle, sid)
+            ended, later = yield from self._read(handle, sid, outputs)
             while later and not ended and not context.cancelled:
                 time.sleep(_AGAIN_S)  # its own thread is at work
-                ended, later = yield from self._read(handle, sid)
+                ended, later = yield from self._read(handle, sid, outputs)
         finally:
-            self.wrapperDestroy(handle)
+            try:
+                _called(self.wrapperDestroy, handle)
+            except Exception:
+                _logger.exception("wrapperDestroy raised", extra={"sid": sid})
 
-    def _read(self, handle: str, sid: str) -> Generator[Outputs, None, tuple[bool, bool]]:
+    def _read(
+        self, handle: str, sid: str, outputs: dict[str, bool]
+    ) -> Generator[Outputs, None, tuple[bool, bool]]:
         """Yield what is ready; return whether that was the last, and whether more may come."""
         while True:
             response = _called(self.wrapperRead, handle, sid)
             _check(response)
             items = _items(response)
             yield from _outputs(items)
-            if any(getattr(told, "status", 0) in _LAST for told in items):
+            for told in items:
+                ends = getattr(told, "status", 0) in _LAST
+                if ends or told.data:
+                    outputs[told.key] = ends
+            if outputs and all(outputs.values()):
                 return True, False
             if not any(told.data for told in items):
                 return False, bool(items)
@@ -155,10 +168,10 @@ def _called(method: Callable[..., Any], *arguments: Any) -> Any:
 def _items(response: Any) -> list[Any]:
     """Return the items of a response. Raises AseError 10106 for what is none."""
     items = [] if response is None or response == 0 else getattr(response, "list", None)
-    if not isinstance(items, list) or not all(hasattr(told, "data") for told in items):
+    if not isinstance(items, list | tuple) or not all(hasattr(told, "data") for told in items):
         words = "wrapperRead must return None, or an object with `list` of items (`key`, `data`)"
         raise AseError(BAD_OUTPUT, words)
-    return items
+    return list(items)
 
 
 def _outputs(items: list[Any]) -> Iterator[Outputs]:

@@ -3,19 +3,30 @@
 import asyncio
 import contextlib
 import inspect
+import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterator,
+    Mapping,
+)
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any
 
 from aseloader.codec import Codec
+from aseloader.declare import positional
 from aseloader.engine import Engine, failure, is_failure
 from aseloader.wrapper import Context, Data, Outputs, Wrapper
 from lb.meter import Meter
 from schemas.errors import BAD_OUTPUT, FULL, TIMEOUT, AseError
 from schemas.session import Status
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
+
+_logger = logging.getLogger("ase.loader")
 
 Frames = AsyncIterator[LoaderInput]
 _LAST = (str(int(Status.END)), str(int(Status.ONCE)))
@@ -32,10 +43,9 @@ class Sessions:
         self._codec = Codec(type(wrapper))
         method = type(wrapper).session
         self._streams = method is not Wrapper.session
-        self._is_async = inspect.isasyncgenfunction(method)
-        self._wants_context = len(inspect.signature(method).parameters) > 3  # self is one of them
+        self._is_async = inspect.isasyncgenfunction(inspect.unwrap(method))
+        self._wants_context = len(positional(method)) > 3  # self is one of them
         self._threads = ThreadPoolExecutor(meter.total, thread_name_prefix="session")
-        self._running = 0
 
     async def serve(
         self, frames: Frames, *, gateway: str, seconds: float | None
@@ -45,9 +55,12 @@ class Sessions:
         Faults are told inside an output. `gateway` names the sender, `seconds` are left. Raises
         AseError 10110 when all licences are taken; nothing ran then. None waits for its turn.
         """
-        if self._running >= self._meter.best or not self._meter.take(gateway):
+        # One that is handed to `once` waits for its turn there.
+        full = self._streams and self._engine.turns.locked()
+        if full or not self._meter.take(gateway):
             raise AseError(FULL, f"{FULL.code} all licences are taken")
-        self._running += 1
+        if self._streams:
+            await self._engine.turns.acquire()  # which is there
         licence = _Licence(self._meter, gateway, self._over)
         gone = threading.Event()
         answers = self._answers(frames, licence, gone, seconds)
@@ -68,7 +81,8 @@ class Sessions:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _over(self) -> None:
-        self._running -= 1
+        if self._streams:
+            self._engine.turns.release()
 
     async def _answers(
         self, frames: Frames, licence: "_Licence", gone: threading.Event, seconds: float | None
@@ -97,8 +111,7 @@ class Sessions:
                         serviceId=first.serviceId, status=LoaderOutput.CONTINUE, pl=payloads
                     )
             finally:
-                if isinstance(made, AsyncGenerator):
-                    await made.aclose()
+                await _closed(made, context.sid)
             yield LoaderOutput(serviceId=first.serviceId, status=LoaderOutput.END)
         except GeneratorExit:
             raise
@@ -220,6 +233,16 @@ class _Inputs:
                 return self._codec.inputs(frame)  # a last frame that brings nothing only ends it
 
 
+async def _closed(made: AsyncIterator[Outputs], sid: str) -> None:
+    """End what a wrapper makes; what it raises meanwhile is for its author alone."""
+    if not isinstance(made, AsyncGenerator):
+        return
+    try:
+        await made.aclose()
+    except Exception:
+        _logger.exception("session raised at its end", extra={"sid": sid})
+
+
 def _is_cancelled() -> bool:
     """Return whether it is we who are to end, and not something that the wrapper waited for."""
     task = asyncio.current_task()
@@ -263,11 +286,18 @@ class _Thread:
 
     def _run(self, session: Callable[[Iterator[Mapping[str, Data]]], Any], inputs: _Inputs) -> None:
         error: BaseException | None = None
+        outputs: Any = ()
         try:
-            for made in session(self._told(inputs)):
+            outputs = session(self._told(inputs))
+            for made in outputs:
                 self._ask(self.outputs.put((made, None)))
         except BaseException as raised:  # noqa: BLE001
             error = raised
+        try:
+            if isinstance(outputs, Generator):
+                outputs.close()
+        except Exception:
+            _logger.exception("session raised at its end")
         if not self._gone:
             with contextlib.suppress(CancelledError):  # it was let go meanwhile
                 self._ask(self.outputs.put((_DONE, error)))

@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ from aseloader.sessions import Sessions
 from aseloader.wrapper import Data, Wrapper
 from lb.meter import Meter
 from schemas import document
-from schemas.errors import BAD_REQUEST
+from schemas.errors import BAD_REQUEST, AseError
 from schemas.judge import Judge
 from schemas.session import Status
 from schemas.text import as_text
@@ -53,9 +53,11 @@ class LoaderFor:
 
     def __enter__(self) -> Self:
         self._wrapper.init(self._config)
-        meter = Meter(self._wrapper.total, lambda: None)
+        self._changed = asyncio.Event()
+        meter = self._meter = Meter(self._wrapper.total, self._changed.set)
         self._engine = Engine(self._wrapper, meter)
         self._sessions = Sessions(self._wrapper, meter, self._engine)
+        self._open: list[AsyncGenerator[LoaderOutput, None]] = []
         return self
 
     def __exit__(
@@ -64,6 +66,8 @@ class LoaderFor:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        while self._open:
+            self._runner.run(self._settled(self._open.pop()))
         self._sessions.close()
         self._engine.close()
         self._runner.close()
@@ -98,15 +102,30 @@ class LoaderFor:
         async def answer() -> LoaderOutput | None:
             return await anext(answers, None)
 
+        self._open.append(answers)
         try:
-            while (output := self._runner.run(answer())) is not None:
+            while answers in self._open:  # and the `with` block lasts
+                output = self._runner.run(answer())
+                if output is None:
+                    return
                 if refused:
                     raise refused[0]
                 told = _outputs(output)
                 if told:
                     yield told
+        except AseError as error:
+            raise LoaderError(error.fault.code, str(error)) from None
         finally:
-            self._runner.run(answers.aclose())
+            if answers in self._open:
+                self._open.remove(answers)
+                self._runner.run(self._settled(answers))
+
+    async def _settled(self, answers: AsyncGenerator[LoaderOutput, None]) -> None:
+        """End a session; its thread gives the licence back when it has returned."""
+        await answers.aclose()
+        while self._meter.used > len(self._open):  # others may go on
+            self._changed.clear()
+            await self._changed.wait()
 
     async def _sent(
         self, params: Mapping[str, Any], frames: Iterable[Inputs], headers: Mapping[str, str],

@@ -5,6 +5,7 @@ for results (reference "ase-wire" 3.6). The loader is the one that the first AII
 may bring results: the last one is told when the other has been heard, too.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -14,13 +15,14 @@ from google.protobuf.message import DecodeError
 from atom.faults import fault_of
 from rpc.calls import UnaryCall
 from rpc.client import Channel
-from schemas.errors import BAD_REPLY, FULL, LOST, AseError, loader_fault
+from schemas.errors import BAD_REPLY, FULL, LOST, RELEASED, AseError, loader_fault
 from schemas.wire import LoaderOutput, ReqData, ResData, XsfData, XsfSession
 
 _WRITE_S: Final = 5.0
 _POLL_MS: Final = 3000
 _POLL_S: Final = 8.0
 _MOST: Final = 4  # frames that may wait for the one before
+_MOMENT_S: Final = 0.25
 _LAST: Final = (LoaderOutput.END, LoaderOutput.ONCE)
 
 
@@ -43,6 +45,7 @@ class XsfStream:
         self._polling: UnaryCall | None = None
         self._accepted = self._ended = False
         self._last: bytes | None = None
+        self._refusal: AseError | None = None  # of an AIIn, while AIOut may still bring the last
         self._error: AseError | None = None
 
     def room(self) -> bool:
@@ -113,6 +116,9 @@ class XsfStream:
         try:
             data, last = self._read(call)
         except AseError as error:
+            if error.fault is RELEASED and self._polling is not None:
+                self._refusal = error
+                return
             if self._last is None:
                 # Who refuses has let the handle go, and who cannot be understood has not.
                 self._end(error, tell=call.error is not None or error.fault is BAD_REPLY)
@@ -122,9 +128,20 @@ class XsfStream:
             self._last = data
         elif data is not None:
             self._results.append(data)
-        if self._last is not None and self._writing is None and self._polling is None:
+        if self._last is not None:
+            if self._writing is None and self._polling is None:
+                self._settle()
+            else:
+                asyncio.get_running_loop().call_later(_MOMENT_S, self._settle)
+        elif self._refusal is not None and self._polling is None and not last:
+            self._end(self._refusal)
+
+    def _settle(self) -> None:
+        """Tell the last result: the other call had its moment to bring one from before it."""
+        if not self._ended and self._last is not None:
             self._results.append(self._last)
             self._end(None)
+            self._wake()
 
     def _read(self, call: UnaryCall) -> tuple[bytes | None, bool]:
         """Return a result, if there is one, and whether it is the last. Raises AseError."""
@@ -143,7 +160,7 @@ class XsfStream:
         return (data if last or output.pl or not self._accepted else None), last
 
     def _is_ending(self) -> bool:
-        return self._ended or self._last is not None
+        return self._ended or self._last is not None or self._refusal is not None
 
     def _end(self, error: AseError | None, *, tell: bool = False) -> None:
         """End it; `tell`: the loader may still hold the handle, and hears that it is let go."""

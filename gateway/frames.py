@@ -99,16 +99,18 @@ class Frames:
 
     def _keep(self, told: dict[str, Any], header: dict[str, Any]) -> None:
         """Keep what the first frame says for those that follow."""
-        self._header = {k: v for k, v in header.items() if k not in _NOT_KEPT}
-        parameter = told.get("parameter")
-        self._parameter = _copy(parameter) if self._contract.judge.changes else parameter
+        kept = {k: v for k, v in header.items() if k not in _NOT_KEPT}
+        self._header, self._parameter = self._fresh(kept), self._fresh(told.get("parameter"))
 
     def _merge(self, told: dict[str, Any], header: dict[str, Any], status: int) -> None:
         """Give a frame what the first one said, where it does not say it itself."""
-        told["header"] = {**self._header, **header, "status": status}
+        told["header"] = {**self._fresh(self._header), **header, "status": status}
         if "parameter" not in told and self._parameter is not None:
-            changes = self._contract.judge.changes
-            told["parameter"] = _copy(self._parameter) if changes else self._parameter
+            told["parameter"] = self._fresh(self._parameter)
+
+    def _fresh(self, value: Any) -> Any:
+        """Return a value that its schema may change, where it changes any."""
+        return _copy(value) if self._contract.judge.changes else value
 
     def _check_sequence(self, told: dict[str, Any], sequence: Sequence) -> None:
         payload = told.get("payload")

@@ -126,6 +126,9 @@ class Session:
         except AseError as error:
             self.fail(error)
             return
+        except Exception as fault:  # noqa: BLE001 (it is told, with its traceback)
+            self._break(fault)
+            return
         if self.state is State.NEW:
             self._key = key
         self._read_until = self._parts.clock() + self._silence
@@ -187,7 +190,10 @@ class Session:
         if self._closed:
             return
         self.state, self.error = State.OVER, AseError(INTERNAL)
-        self._client.failed(self, self.error)
+        try:
+            self._client.failed(self, self.error)
+        except Exception as more:  # noqa: BLE001 (what it held is given back all the same)
+            self._parts.on_fault(self.record.sid, more)
         self._give_up()
         self._close(Event.FAILED)
 

@@ -210,7 +210,10 @@ class SocketProtocol(asyncio.Protocol):
                 self._frame(event)
         if self._owes or not self._open:
             self._owes = False
-            self._flush()
+            if self._parting:
+                self._protocol.data_to_send()  # it has our last word: its pings get no answer
+            else:
+                self._flush()
         if not self._open:
             ours, theirs = self._protocol.close_sent, self._protocol.close_rcvd
             if ours is not None and theirs is None:
@@ -238,14 +241,18 @@ class SocketProtocol(asyncio.Protocol):
         second = int(self._loop.time())
         self._controls = self._controls + 1 if second == self._second else 1
         self._second = second
-        if self._controls > self._options.max_controls:
+        if self._controls > self._options.max_controls and self._parting:
+            self._transport.abort()
+        elif self._controls > self._options.max_controls:
             self._talk.end(closing.POLICY, "too many pings")
 
     def _ping(self) -> None:
         """Ask for a sign of life; one who gave none since the last time is gone."""
-        if not self._answered and not self._paused:
-            self._transport.abort()
-            return
+        if not self._answered:
+            if not self._paused and not self._reading.unread():
+                self._transport.abort()
+                return
+            self._reading.begin()  # our ping is behind what it has not read, or its answer unread
         self._answered = False
         if self._open:
             self._protocol.send_ping(b"")

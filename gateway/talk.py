@@ -54,9 +54,9 @@ class Asked:
 class Talk:
     """What passes on one socket. `later(s, call)` calls after so many seconds.
 
-    A socket of one session holds its client back while the loader is behind, and any while the
-    client reads nothing: a few bytes are still read, so that pings and a close are seen. Of
-    several, the session whose loader is behind ends.
+    A socket of one session holds its client back while the loader is behind, or while the client
+    itself reads nothing: a few bytes are still read, so that pings and a close are seen. Of
+    several, the session whose loader is behind ends; errors that nobody reads stop the reading.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Talk:
         self._socket = socket
         self._later = later
         self._sessions: dict[str, Session] = {}
-        self._failed: dict[str, None] = {}  # their clients were told, and may still send
+        self._ended: dict[str, None] = {}  # their clients were told, and may still send
         self._backlog: deque[tuple[bytes, bool]] = deque()
         self._behind = 0  # bytes of it
         self._held = self._draining = self._over = False
@@ -81,7 +81,7 @@ class Talk:
         """Take a message of the client."""
         if self._over:
             return
-        if self._held or self._backlog or not self._socket.writable():
+        if self._held or self._backlog or not (self._asked.multiplex or self._socket.writable()):
             self._backlog.append((message, binary))
             self._behind += len(message) + _EACH
             if self._behind > self._options.max_frame:
@@ -160,10 +160,7 @@ class Talk:
         """Forget a session; a socket that was there for it alone closes."""
         if self._sessions.get(session.name) is session:
             del self._sessions[session.name]
-            if session.error is not None and self._asked.multiplex:
-                self._failed[session.name] = None
-                if len(self._failed) > _REMEMBERED:
-                    del self._failed[next(iter(self._failed))]
+            self._remember(session.name)
         self._lane.sessions.ended(session, event)
         if self._over:
             return
@@ -193,6 +190,7 @@ class Talk:
             self._behind -= len(message) + _EACH
             self._hear(message, binary)
         if not self._backlog and not self._held and not self._over:
+            self._behind = 0
             self._socket.resume()
 
     # A message.
@@ -206,7 +204,7 @@ class Talk:
         session = self._sessions.get(cid)
         try:
             if session is None:
-                if cid in self._failed and not _begins(header):
+                if cid in self._ended and not _begins(header):
                     return cid
                 session = self._begin(cid, told, header)
             elif session.full:
@@ -250,7 +248,7 @@ class Talk:
                 raise AseError(BAD_REQUEST, f"more than {options.most} sessions on one socket")
             if self._draining:
                 raise AseError(BAD_REQUEST, "the gateway stops; begin it elsewhere")
-        self._failed.pop(cid, None)
+        self._ended.pop(cid, None)
         parts = lane.parts
         identity.check_app_id(told, asked.headers, parts.options.consumer_header)
         record = lane.record("GET", asked.path, asked.client)
@@ -277,13 +275,24 @@ class Talk:
             session.fail(error)
             return
         self._send_error(self._lane.parts.new_id(), cid, error)
+        self._remember(cid)
         if not self._asked.multiplex:
             self.end(closing.code_of(error), closing.reason(str(error)))
+
+    def _remember(self, cid: str) -> None:
+        """Note a session that ended, or was refused: what was sent for it meanwhile is dropped."""
+        self._ended[cid] = None
+        if len(self._ended) > _REMEMBERED:
+            del self._ended[next(iter(self._ended))]
 
     def _send_error(self, sid: str, cid: str, error: AseError) -> None:
         message = messages.failure(sid, cid, error)
         binary = self._asked.binary
         self._socket.send(messages.binary(message) if binary else message, binary=binary)
+        if self._asked.multiplex and not self._socket.writable():
+            self._behind += len(message) + _EACH
+            if self._behind > self._options.max_frame:
+                self._socket.pause()
 
     def _lonely(self) -> None:
         """End a socket that has no session, and had none for too long."""

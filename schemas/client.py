@@ -6,7 +6,7 @@ from typing import Any
 
 from schemas.declare import Declaration, Param
 
-_LOCALS = ("answer", "event", "line", "field", "value", "told", "header")
+_LOCALS = ("answer", "event", "line", "field", "value", "told", "header", "json", "base64", "Any")
 _TYPES = {"integer": "int", "number": "float", "boolean": "bool", "string": "str"}
 
 
@@ -175,4 +175,6 @@ def stream(
                 if header["code"]:
                     raise ServiceError(200, header["code"], header["message"], header["sid"])
                 yield _answer(told)
+    if event != "end":
+        raise ConnectionError("the events broke off before their end")
 '''

@@ -183,6 +183,9 @@ def test_no_character_is_cut() -> None:
     told = [frame["payload"]["words"]["text"] for frame, _ in frames(envelope, SERVICE)]
     assert len(told) == 3
     assert "".join(base64.b64decode(piece).decode() for piece in told) == "漢字" * 500
+    odd = base64.b64encode(b"\x80" * 4000).decode()  # no text, and it ends all the same
+    envelope["payload"] = {"words": {"text": odd}}
+    assert sum(1 for _ in frames(envelope, SERVICE)) == 4
 
 
 def test_of_a_sound_is_told_what_the_schema_has_a_word_for(tmp_path: Path) -> None:

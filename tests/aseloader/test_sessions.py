@@ -236,6 +236,47 @@ def test_an_original_whose_own_thread_works_is_asked_until_it_is_done() -> None:
     asyncio.run(main())
 
 
+class Both(OriginalWrapper):
+    """Two outputs, of which one ends before the other; and it ends badly."""
+
+    service = "streams"
+    text = Input("text")
+    said = Output("text")
+    other = Output("text")
+
+    def __init__(self) -> None:
+        self.reads = [
+            Answer([Part("said", b"t", 2), Part("other", b"a1", 1)]),
+            Answer((Part("other", b"a2", 2),)),
+        ]
+
+    def wrapperCreate(self, params: Any) -> str:  # type: ignore[override]
+        return "h"
+
+    def wrapperWrite(self, handle: str, req: Request) -> int:  # type: ignore[override]
+        return 0
+
+    def wrapperRead(self, handle: str) -> Any:  # type: ignore[override]
+        return self.reads.pop(0)
+
+    def wrapperDestroy(self) -> None:  # type: ignore[override]
+        raise ValueError("at the end")
+
+
+def test_an_original_ends_when_its_outputs_have_and_its_end_is_its_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        one = frame(b"a", 0)
+        one.expect.append(MetaDesc(name="other"))
+        told = await Driven(Both()).outputs(one, frame(b"b", 2))
+        assert [part.data for output in told for part in output.pl] == [b"t", b"a1", b"a2"]
+        assert told[-1].code == 0
+
+    asyncio.run(main())
+    assert "wrapperDestroy raised" in caplog.text
+
+
 @pytest.mark.parametrize("odd", [{"said": b"x"}, b"x", Answer("x"), Answer([("said", b"x")]), 1.5])
 def test_what_an_original_cannot_return_is_told(odd: Any) -> None:
     async def main() -> None:

@@ -167,6 +167,36 @@ def test_a_session_that_fails(
     assert words in caught.value.words
 
 
+def test_one_session_after_another() -> None:
+    """Each has the one licence, however the one before it ended."""
+
+    class Counter(Wrapper):
+        service = "counter"
+        fail = Choice("no", "yes", default="no")
+        text = Input("text")
+        said = Output("text")
+
+        def session(self, params, inputs):  # type: ignore[no-untyped-def]
+            for told in inputs:
+                if params["fail"] == "yes":
+                    raise ValueError
+                yield {"said": told["text"].data}
+
+    with LoaderFor(Counter()) as call:
+        for _ in range(20):
+            assert len(list(call.session({}, [{"text": b"a"}]))) == 1
+            next(call.session({}, [{"text": b"a"}, {"text": b"b"}]))
+            with pytest.raises(LoaderError, match="10908"):
+                list(call.session({"fail": "yes"}, [{"text": b"a"}]))
+            with pytest.raises(LoaderError, match="10163"):
+                list(call.session({}, [{"text": b"a"}, {"texx": b"b"}]))
+        left = call.session({}, [{"text": b"a"}])
+        next(left)
+        with pytest.raises(LoaderError, match="10110"):
+            next(call.session({}, [{"text": b"a"}]))
+    assert list(left) == []
+
+
 def test_a_session_in_a_thread_is_let_go() -> None:
     class Counter(Wrapper):
         service = "counter"

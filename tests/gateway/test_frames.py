@@ -109,6 +109,17 @@ def test_those_that_say_nothing_new_are_as_if_they_did() -> None:
         assert (attributes["form"], attributes["compress"]) == (f"f{number}", "raw")
 
 
+def test_what_is_kept_of_a_header_is_as_it_was_sent() -> None:
+    document = json.loads(declare.schema(Talker))
+    extra = {"type": "object", "properties": {"a": {"type": "string", "replaceKey": "b"}}}
+    document["schemainput"]["properties"]["header"]["properties"]["extra"] = extra
+    reader = Frames(build(canonical(document), "file", {}, 5.0), FACTS, SessionOptions())
+    begun = first()
+    begun["header"]["extra"] = {"a": "x"}
+    told = [take(reader, begun), *(take(reader, {"payload": {}}) for _ in range(4))]
+    assert {frame.headers["extra"] for frame in told} == {'{"b":"x"}'}
+
+
 def test_a_payload_that_changes_the_rest_is_never_brief() -> None:
     document = json.loads(declare.schema(Talker))
     document["schemainput"] |= {

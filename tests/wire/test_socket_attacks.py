@@ -140,3 +140,12 @@ def test_one_who_reads_nothing_does_not_stop_another(gateway: Gateway) -> None:
         other.sendall(masked(1, json.dumps(frame(3, b"hello")).encode()))
         assert code(other) == 1000
     free(gateway)
+
+
+def test_a_flood_of_pings_goes_unanswered_behind_the_close(gateway: Gateway) -> None:
+    """Who was told to go, reads nothing and pings on is cut off, and costs nothing meanwhile."""
+    with raw(gateway) as sock:
+        flood = masked(9, b"p" * 125) * 2000
+        with pytest.raises(OSError, match=r"reset|Broken"):
+            for _ in range(400):  # 100 MB
+                sock.sendall(flood)

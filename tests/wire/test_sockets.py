@@ -453,5 +453,19 @@ def test_what_was_sent_behind_a_session_that_failed_is_dropped(gateway: Gateway)
             pass
         send(ws, frame(3, b"again", cid="a"))
         assert [heard(ws)["header"]["status"] for _ in range(3)] == [0, 1, 2]
-        send(ws, frame(1, b"late", cid="a"))
-        assert "no such session" in heard(ws)["header"]["message"], "it ended well"
+        send(ws, frame(1, b"late", cid="a"), frame(1, b"late", cid="never"))
+        told = heard(ws)["header"]
+        assert (told["cid"], told["code"]) == ("never", 10163), "of one that ended nothing is said"
+
+
+def test_several_sessions_survive_a_moment_in_which_nobody_reads(gateway: Gateway) -> None:
+    many = 40
+    with opened(gateway, "?stream_mode=multiplex") as ws:
+        send(ws, frame(0, b"a", cid="b"))
+        told = [heard(ws)["header"] for _ in range(2)]
+        send(ws, frame(3, b"x", cid="flood", act="flood", many=20_000))
+        send(ws, *[frame(1, b"a", cid="b")] * many, frame(2, cid="b"))
+        while (told[-1]["cid"], told[-1]["status"]) != ("b", 2):
+            told.append(heard(ws)["header"])
+        mine = [header["code"] for header in told if header["cid"] == "b"]
+        assert mine == [0] * (many + 3)
