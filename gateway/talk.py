@@ -13,7 +13,7 @@ from gateway.lane import Lane
 from gateway.once import served
 from gateway.session import Session
 from schemas.errors import BAD_REQUEST, INTERNAL, SILENT, AseError
-from schemas.session import Event, State, Status
+from schemas.session import Event, State, frame_event
 
 _CID: Final = 64
 _REMEMBERED: Final = 64
@@ -317,4 +317,4 @@ class Talk:
 def _begins(header: object) -> bool:
     """Return whether a frame begins a session."""
     status = header.get("status") if isinstance(header, dict) else None
-    return type(status) is int and status in (Status.BEGIN, Status.ONCE)
+    return frame_event(status, first=True) in (Event.BEGIN, Event.ONCE)

@@ -130,8 +130,9 @@ def frame_event(status: object, *, first: bool) -> Event | None:
     """
     if status is None and not first:
         return Event.CONTINUE
-    if type(status) is int and 0 <= status < len(FRAMES):
-        return FRAMES[status]
+    number = int(status) if type(status) is float and status.is_integer() else status  # 3.0 is 3
+    if type(number) is int and 0 <= number < len(FRAMES):
+        return FRAMES[number]
     return None
 
 

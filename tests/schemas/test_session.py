@@ -72,7 +72,7 @@ def test_every_walk_closes_once_at_most_and_sends_after_it_opened(events: list[E
         (0, True, Event.BEGIN), (3, True, Event.ONCE), (1, False, Event.CONTINUE),
         (2, False, Event.END), (None, False, Event.CONTINUE), (None, True, None),
         (4, False, None), (-1, True, None), ("0", True, None), (True, True, None),
-        (1.0, True, None),
+        (3.0, True, Event.ONCE), (1.5, True, None), (float("inf"), True, None),
     ],
 )  # fmt: skip
 def test_what_a_status_means(status: object, first: bool, event: Event | None) -> None:
