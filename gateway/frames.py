@@ -19,7 +19,7 @@ class Frames:
     """Reads the frames of one session into those of its loader.
 
     `facts` are the gateway's own headers; `only`: no frame can follow the first, which may call
-    itself the beginning (0) or the only one (3).
+    itself the beginning (0) or the only one (3), or nothing.
     """
 
     __slots__ = (
@@ -51,7 +51,7 @@ class Frames:
         status = header.get("status") if header else None
         event = frame_event(status, first=not self._number)
         if self._only:
-            if event not in (Event.BEGIN, Event.ONCE):
+            if status is not None and event not in (Event.BEGIN, Event.ONCE):
                 raise AseError(BAD_REQUEST, "$.header.status: must be 3: no other frame can follow")
             return Event.ONCE
         if event is None:
@@ -82,14 +82,16 @@ class Frames:
             self._keep(told, header)
         if self._sequence is not None:
             self._check_sequence(told, self._sequence)
-        status = told["header"]["status"]  # before the schema may take it away
+        if not self._only:
+            status = told["header"]["status"]  # before the schema may take it away
         judged = judge.judge if known is None else judge.judge_payload
         violations = judged(told, ascii_only)
         if violations:
             listed = "; ".join(map(str, violations))
             raise AseError(BAD_REQUEST, f"parameter schema validate error: {listed}")
         if self._only:
-            status = told["header"]["status"] = int(Status.ONCE)
+            status = int(Status.ONCE)
+            told["header"] = {**(told.get("header") or {}), "status": status}
         self._give_statuses(told, status)
         self._number += 1
         head = encoder.head(told, self._facts) if known is None else known[1]

@@ -172,13 +172,13 @@ def test_statuses() -> None:
 
 
 def test_what_is_the_only_frame_may_call_itself_the_first() -> None:
-    for status in (0, 3):
+    for status in (0, 3, None):
         reader = frames(only=True)
         told = {**first(), "header": {"app_id": "a", "status": status}}
         assert reader.event(told) is Event.ONCE
         frame = take(reader, told)
         assert frame.headers["status"] == frame.pl[0].meta.attribute["status"] == "3"
-    for header in ({}, {"status": 1}, {"status": 2}):
+    for header in ({"status": "3"}, {"status": 1}, {"status": 2}):
         with pytest.raises(AseError, match="must be 3: no other frame can follow"):
             frames(only=True).event({"header": header})
 
