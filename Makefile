@@ -40,6 +40,7 @@ test-compiled: dev
 		--ignore=tests/wire/test_trust.py --ignore=tests/wire/test_original.py \
 		--ignore=tests/wire/test_orca.py --ignore=tests/wire/test_openapi.py \
 		--ignore=tests/wire/test_clocks.py --ignore=tests/wire/test_session_soak.py \
+		--ignore=tests/wire/test_proxies.py \
 		--ignore=tests/gateway/test_files.py
 
 check: dev
