@@ -88,10 +88,10 @@ def _check_methods(wrapper: type[Wrapper], where: str) -> None:
     if wrapper.session is not Wrapper.session and not _takes(wrapper.session, 3):
         words = "write `session(self, params, inputs)`, or `session(self, params, inputs, context)`"
         raise DeclarationError(f"{_place(wrapper.session, where)}: {words}")
-    for name in wrapper.to_write:
-        owner = next(kind for kind in wrapper.__mro__ if name in vars(kind))
-        if "to_write" in vars(owner):  # it is where they are left to others
-            raise DeclarationError(f"{where}: write `{name}`, as the package aiges has it")
+    missing = sorted(getattr(wrapper, "__abstractmethods__", ()))
+    if missing:
+        names = ", ".join(f"`{name}`" for name in missing)
+        raise DeclarationError(f"{where}: write {names}, as the package aiges has it")
 
 
 def _takes(method: Any, least: int) -> bool:

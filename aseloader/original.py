@@ -6,6 +6,7 @@ Change the base class and the declarations; the methods stay (reference "ase-wir
 import inspect
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -47,13 +48,11 @@ class Request:
         return next((told for told in self.list if told.key == key), None)
 
 
-class OriginalWrapper(Wrapper):
-    """A streaming wrapper by the original's methods; subclass it and write those in `to_write`.
+class OriginalWrapper(Wrapper, ABC):
+    """A streaming wrapper by the original's methods; subclass it and write the abstract ones.
 
     They may leave out what they do not use of the arguments' end, as versions of the package do.
     """
-
-    to_write = ("wrapperCreate", "wrapperWrite", "wrapperRead", "wrapperDestroy")
 
     def wrapperInit(self, config: Mapping[str, str]) -> int:  # noqa: N802, ARG002
         """Load the model; return 0."""
@@ -63,31 +62,30 @@ class OriginalWrapper(Wrapper):
         """Let it go; return 0."""
         return 0
 
-    # The author's to write. A class without one is refused before it is served (declare.py); this
-    # tells whoever calls one by hand.
+    # The author's to write: a class without one is refused before it is served (declare.py).
 
+    @abstractmethod
     def wrapperCreate(self, params: Mapping[str, Any], sid: str, *more: Any) -> Any:  # noqa: N802
         """Begin a session; return its handle, or an object with `handle` and `error_code`.
 
         `more`: the package's `userTag` and `persId`, which nobody gives here.
         """
-        raise NotImplementedError(f"{type(self).__name__} needs a method wrapperCreate")
 
+    @abstractmethod
     def wrapperWrite(self, handle: str, req: Request, sid: str) -> Any:  # noqa: N802
         """Take a frame; return 0, or an object with `error_code`."""
-        raise NotImplementedError(f"{type(self).__name__} needs a method wrapperWrite")
 
+    @abstractmethod
     def wrapperRead(self, handle: str, sid: str) -> Any:  # noqa: N802
         """Return what is ready: an object with `list`, whose items have `key`, `data`, `status`.
 
         None, or an empty list: there is nothing. An item without data: nothing yet; behind the last
         write it is asked for again. An item of status 2 is the session's last.
         """
-        raise NotImplementedError(f"{type(self).__name__} needs a method wrapperRead")
 
+    @abstractmethod
     def wrapperDestroy(self, handle: str) -> Any:  # noqa: N802
         """End a session."""
-        raise NotImplementedError(f"{type(self).__name__} needs a method wrapperDestroy")
 
     def init(self, config: Mapping[str, str]) -> None:
         """Call `wrapperInit`. Raises RuntimeError when it does not return 0."""

@@ -64,7 +64,6 @@ class Wrapper:
     queue: ClassVar[int | None] = None
     deadline: ClassVar[float | None] = None
     idempotent: ClassVar[bool] = False
-    to_write: ClassVar[tuple[str, ...]] = ()  # methods that a kind of wrapper leaves to its heirs
 
     def init(self, config: Mapping[str, str]) -> None:
         """Load the model; the loader reports itself only after this returned."""
@@ -78,8 +77,9 @@ class Wrapper:
         declared names: bytes, text, `Data`, or a dict or list that becomes JSON. Raise `Refused`
         for input that cannot be worked on.
         """
-        # The author's to write. A class without it is refused before it is served (declare.py);
-        # this tells whoever calls one by hand.
+        # One of `once` and `session` is enough, so neither can be abstract. A class with neither is
+        # refused before it is served (declare.py), and the engine answers 10004 where this one is
+        # missing: it is reached only by who calls it by hand, and tells them.
         raise NotImplementedError(f"{type(self).__name__} needs a method once")
 
     def session(
@@ -91,6 +91,7 @@ class Wrapper:
         end before the inputs do. A third parameter gets the `Context`. Raise `Refused` as in
         `once`; without a `session`, `once` is handed the frames joined.
         """
+        # As in `once`: never reached by a loader, which hands the frames to `once` then.
         raise NotImplementedError(f"{type(self).__name__} needs a method session")
 
     def fini(self) -> None:

@@ -63,7 +63,9 @@ def test_a_wrapper_of_the_original_has_all_its_methods() -> None:
         def wrapperCreate(self, params: Any, sid: str) -> str:  # noqa: N802
             return sid
 
-    with pytest.raises(DeclarationError, match="Half: write `wrapperWrite`"):
+    with pytest.raises(
+        DeclarationError, match="Half: write `wrapperDestroy`, `wrapperRead`, `wrapperWrite`"
+    ):
         declaration(Half)
 
 

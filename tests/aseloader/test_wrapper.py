@@ -19,9 +19,11 @@ def test_a_context_asks_whether_anybody_waits() -> None:
     assert not Context({}).cancelled
 
 
-def test_a_wrapper_without_once_says_so() -> None:
+def test_a_wrapper_without_one_of_its_methods_says_so() -> None:
     class Empty(Wrapper):
         pass
 
     with pytest.raises(NotImplementedError, match="Empty needs a method once"):
         Empty().once({}, {}, Context({}))
+    with pytest.raises(NotImplementedError, match="Empty needs a method session"):
+        Empty().session({}, None)  # type: ignore[arg-type]
