@@ -1,7 +1,9 @@
 """The port of a loader: native and xsf calls, health, reflection and ORCA, side by side."""
 
+import secrets
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 
 from google.protobuf.message import DecodeError
 
@@ -16,6 +18,9 @@ from rpc.server import Call, Server, Unary
 from rpc.status import RpcError, Status
 from schemas.errors import FULL, AseError
 from schemas.wire import LoaderInput, ProbeReply
+
+# The original's handles have 26 characters.
+_HANDLE_BYTES = 13
 
 SERVICES = ("ase.v1.Loader", "utils.XsfCall", "grpc.health.v1.Health", orca.SERVICE)
 
@@ -93,7 +98,7 @@ class LoaderServer:
 
     async def _xsf(self, data: bytes, call: Call) -> bytes:
         try:
-            asked = xsf.read(data)
+            asked = xsf.read(data, partial(secrets.token_hex, _HANDLE_BYTES))
         except AseError as error:
             return xsf.refuse(error.fault, str(error))
         gateway = call.metadata.get("ase-gateway", "")

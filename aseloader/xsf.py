@@ -4,6 +4,7 @@ Ops and rules: reference "ase-wire" 3.5 and 3.6. Errors of the work travel insid
 In ResData.code stands 10110, so that the caller tries elsewhere, and what is wrong with the call.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -37,9 +38,11 @@ class Asked:
     polls: bool = False
 
 
-def read(data: bytes) -> Asked:
+def read(data: bytes, new_handle: Callable[[], str]) -> Asked:
     """Return what a ReqData asks for.
 
+    A first frame without a handle begins a session of its own: `new_handle` names it, and the reply
+    tells the caller. No other request may go without: one handle for all callers would mix them.
     Raises AseError 10003 for an op that is not served, 10401 for what is not readable.
     """
     try:
@@ -56,7 +59,10 @@ def read(data: bytes) -> Asked:
         frame = LoaderInput.FromString(request.data[0].data)
         first = request.param.get("SeqNo", "1") == "1"
         polls = request.param.get("results") == "AIOut"
-        return Asked(request.op, request.s.h, frame, first, wait, polls)
+        handle = request.s.h
+        if not handle and (first or frame.state == LoaderInput.ONCE):
+            handle = new_handle()
+        return Asked(request.op, handle, frame, first, wait, polls)
     except DecodeError as error:
         raise AseError(_BAD_FRAME) from error
 

@@ -1,5 +1,7 @@
 """The xsf side of a loader: ops, frames and refusals."""
 
+from typing import Any
+
 import pytest
 
 from aseloader import xsf
@@ -12,15 +14,19 @@ def request(op: str = "AIIn", *data: bytes) -> bytes:
     return ReqData(op=op, s=XsfSession(h="h" * 26), data=frames).SerializeToString()
 
 
+def read(data: bytes) -> xsf.Asked:
+    return xsf.read(data, lambda: "fresh")
+
+
 def test_a_frame_is_read_with_its_handle() -> None:
-    asked = xsf.read(request("AIIn", LoaderInput(serviceId="x").SerializeToString()))
+    asked = read(request("AIIn", LoaderInput(serviceId="x").SerializeToString()))
     assert asked.frame is not None
     assert (asked.frame.serviceId, asked.handle) == ("x", "h" * 26)
 
 
 @pytest.mark.parametrize("op", ["ping", "AIHotword", "AIDetect", "AILoad", "AIUnLoad"])
 def test_ops_that_do_nothing(op: str) -> None:
-    assert xsf.read(request(op)).frame is None
+    assert read(request(op)).frame is None
 
 
 @pytest.mark.parametrize(
@@ -30,7 +36,7 @@ def test_ops_that_do_nothing(op: str) -> None:
 )  # fmt: skip
 def test_what_cannot_be_served_has_its_code(data: bytes, code: int) -> None:
     with pytest.raises(AseError) as caught:
-        xsf.read(data)
+        read(data)
     assert caught.value.fault.code == code
     assert len(str(caught.value)) < 100
 
@@ -48,9 +54,27 @@ def test_replies() -> None:
 
 def test_sessions_are_asked_by_their_handle() -> None:
     for op in ("AIOut", "AIExcp"):
-        assert xsf.read(request(op)) == xsf.Asked(op, "h" * 26, wait=0.5)
+        assert read(request(op)) == xsf.Asked(op, "h" * 26, wait=0.5)
     frame = LoaderInput(serviceId="x")
     data = [XsfData(data=frame.SerializeToString())]
     param = {"SeqNo": "2", "waitTime": "1500"}
     told = ReqData(op="AIIn", s=XsfSession(h="h"), data=data, param=param)
-    assert xsf.read(told.SerializeToString()) == xsf.Asked("AIIn", "h", frame, False, 1.5)
+    assert read(told.SerializeToString()) == xsf.Asked("AIIn", "h", frame, False, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("state", "number", "handle"),
+    [(LoaderInput.STREAM, "1", "fresh"), (LoaderInput.ONCE, "1", "fresh"),
+     (LoaderInput.ONCE, "2", "fresh"), (LoaderInput.STREAM, "2", "")],
+)  # fmt: skip
+def test_a_first_frame_without_a_handle_gets_a_fresh_one(
+    state: Any, number: str, handle: str
+) -> None:
+    data = [XsfData(data=LoaderInput(serviceId="x", state=state).SerializeToString())]
+    request = ReqData(op="AIIn", data=data, param={"SeqNo": number})
+    assert read(request.SerializeToString()).handle == handle
+
+
+def test_results_are_not_asked_for_without_a_handle() -> None:
+    for op in ("AIOut", "AIExcp"):
+        assert read(ReqData(op=op).SerializeToString()).handle == ""

@@ -4,7 +4,9 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -172,3 +174,42 @@ def test_who_writes_faster_than_is_read_waits(ask: Ask) -> None:
         assert number > 4
         assert told.result().code == 0, "it is taken in the end"
     ask("AIExcp", "fast")
+
+
+def test_fifty_callers_without_a_handle_read_nothing_of_each_other() -> None:
+    """As the original: the loader names each session, and the reply tells its caller the name."""
+
+    def converse(call: Any, caller: int) -> tuple[str, bytes, bytes]:
+        mine = f"caller-{caller};".encode()
+
+        def ask(op: str, handle: str, told: LoaderInput | None = None, **param: str) -> ResData:
+            data = [XsfData(data=told.SerializeToString())] if told is not None else []
+            request = ReqData(op=op, s=XsfSession(h=handle), param=param, data=data)
+            return ResData.FromString(call(request.SerializeToString(), timeout=30))
+
+        answers = [ask("AIIn", "", text(mine, 1, 0), SeqNo="1")]
+        handle = answers[0].s.h
+        for number in range(2, 6):
+            status = 2 if number == 5 else 1
+            answers.append(ask("AIIn", handle, text(mine, number, status), SeqNo=str(number)))
+        while output(answers[-1]).status != LoaderOutput.END:
+            answers.append(ask("AIOut", handle, waitTime="2000"))
+            assert answers[-1].s.h == handle
+        heard = b"".join(part.data for each in answers for part in output(each).pl)
+        return handle, heard, mine.upper() * 5
+
+    with (
+        Hub() as elsewhere,
+        Loader(elsewhere.lb, TALKER) as loader,
+        grpc.insecure_channel(loader.addr) as channel,
+        ThreadPoolExecutor(50) as threads,
+    ):
+        call = channel.unary_unary("/utils.XsfCall/call")
+        conversations = list(threads.map(partial(converse, call), range(50)))
+        for handle, heard, wanted in conversations:
+            assert (len(handle), heard) == (26, wanted)
+        assert len({handle for handle, _, _ in conversations}) == 50
+        for op in ("AIOut", "AIExcp"):
+            request = ReqData(op=op, param={"waitTime": "10"})
+            answer = ResData.FromString(call(request.SerializeToString(), timeout=30))
+            assert answer.code == 10008, "nobody is called nothing"
