@@ -11,6 +11,7 @@ from typing import Any
 import uvloop
 
 from asectl.main import EXIT_INTERRUPTED
+from asectl.watchdog import watch
 
 Main = Callable[["asyncio.Future[bool]"], Coroutine[Any, Any, None]]
 
@@ -45,7 +46,8 @@ async def _served(main: Main, until_stdin_closes: bool) -> None:
         loop.add_signal_handler(number, take, number)
     if until_stdin_closes:
         loop.add_reader(sys.stdin.fileno(), _read_stdin, loop, lambda: take(signal.SIGINT))
-    await main(stop)
+    with watch(loop):
+        await main(stop)
 
 
 def _read_stdin(loop: asyncio.AbstractEventLoop, closed: Callable[[], None]) -> None:

@@ -51,7 +51,8 @@ class Door:
     """What all connections share.
 
     `refuse` makes the answer to a bad head, from the error, the client and the target. `lane` is
-    None where Starlette serves once-routes too; `sockets` opens WebSockets. `draining` tells
+    None where Starlette serves once-routes too; `sockets` opens WebSockets, where there are any.
+    `draining` tells
     whether every answer is to end its connection. `lines` are those that the server adds to every
     answer, `outbox` what is written when the turn of the loop is over.
     """
@@ -59,7 +60,7 @@ class Door:
     limits: Limits
     refuse: Callable[[AseError, str, bytes], Answer]
     lane: Lane | None
-    sockets: Sockets
+    sockets: Sockets | None
     draining: Callable[[], bool]
     lines: Lines = field(default_factory=Lines)
     outbox: Outbox = field(default_factory=Outbox)

@@ -114,7 +114,13 @@ def without_offer(method: bytes, target: bytes, version: str, headers: Headers) 
 
 
 def asked(method: bytes, target: bytes) -> tuple[str, bytes]:
-    """Return path and query of what is asked for: a path, or with OPTIONS the server, "*"."""
+    """Return path and query of what is asked for: a path, or with OPTIONS the server, "*".
+
+    Raises HttpError: 400 for a target that is neither, 405 for CONNECT, which asks for a tunnel
+    (RFC 9110, 9.3.6).
+    """
+    if method == b"CONNECT":
+        raise HttpError(405, "CONNECT is not served", headers=[(b"allow", b"GET, HEAD, POST")])
     return ("*", b"") if target == b"*" and method == b"OPTIONS" else canonical(target)
 
 

@@ -128,7 +128,10 @@ class DoorProtocol(HttpToolsProtocol):
                     self._upgrade(data[pause.args[0] :])
                     return
                 # It is served in this protocol. The parser thinks that another one begins here, and
-                # would take the body for it: the request is read again, without its offer.
+                # would take the body for it: the request is read again, without its offer. A head
+                # that asks for an upgrade even then is refused, since reading it again never ends.
+                if not self._rewritten:
+                    raise HttpError(400, "the request asks for a protocol that is not spoken")
                 data = self._rewritten + data[pause.args[0] :]
                 self._rewritten = b""
                 self.parser = httptools.HttpRequestParser(self)
@@ -137,13 +140,16 @@ class DoorProtocol(HttpToolsProtocol):
 
     def _should_upgrade(self) -> bool:
         """Return whether a WebSocket is asked for, with nothing before it to be answered."""
-        served = self._door.sockets.serves(self.parser.get_method(), self.url, self.headers)
-        return served and not self._turns
+        sockets = self._door.sockets
+        if sockets is None or self._turns:
+            return False
+        return sockets.serves(self.parser.get_method(), self.url, self.headers)
 
     def _upgrade(self, rest: bytes) -> None:
         """Hand the connection over to a WebSocket; `rest` came behind the handshake."""
         self._door.outbox.flush()
         place = (self.transport, self._limits.stalled, self.server_state)
+        assert self._door.sockets is not None  # noqa: S101 (`_should_upgrade` saw to it)
         self._door.sockets.open(self.scope, self.headers, self._who, rest, *place)
         self._stop()
 

@@ -80,7 +80,7 @@ ROWS: list[tuple[str, bytes, int]] = [
      b"Content-Length: 3\r\n\r\nabc", 400),
     ("20 a handshake with chunks", GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\n" + TE
      + b"\r\n0\r\n\r\n", 400),
-    ("20 CONNECT", b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", 400),
+    ("20 CONNECT", b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", 405),
     ("20 PRI", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
     ("21 _ in a name", POST + b"Transfer_Encoding: chunked\r\nContent-Length: 2\r\n\r\n{}", 400),
     ("22 Expect: y", POST + b"Expect: y\r\nContent-Length: 2\r\n\r\n{}", 417),
