@@ -50,7 +50,7 @@ async def _serve(
 
     from gateway import admin
     from gateway.metrics import FleetMetrics
-    from gateway.serve import dialled, http_server, listen
+    from gateway.serve import admin_server, dialled, listen
     from lb.counts import HubCounts
     from lb.front import Front
     from lb.hub import Hub
@@ -74,7 +74,7 @@ async def _serve(
     front = Front(hub, table, rules, config.lb.policy, time.time_ns)
     server = Server(unary=hub.unary() | front.unary(), stream=hub.stream())
     port = await server.start(config.lb.host, config.lb.port, tls)
-    watching = http_server(admin.build(registry, table, time.monotonic, None), config.gateway)
+    watching = admin_server(admin.build(registry, table, time.monotonic, None), config.gateway)
     running = asyncio.create_task(hub.run())
     serving = asyncio.create_task(watching.serve(sockets=[private]))
     facts = {

@@ -5,9 +5,13 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from asectl import logs, process
-from asectl.main import EXIT_FAILED, Failure
+from asectl.main import EXIT_CONFIG, EXIT_FAILED, Failure
+from asectl.options import refuse_secret
+
+_TOKEN = "ASE_LB_TOKEN"  # noqa: S105 (the name of a variable)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,9 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the hubs to report to (%(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--lb-token", default=os.environ.get("ASE_LB_TOKEN", ""), metavar="TOKEN",
-        help="the hubs' `lb.token`; better in the environment, as ASE_LB_TOKEN",
+        "--lb-token-file", default="", metavar="FILE",
+        help=f"file of the hubs' `lb.token`; else it is in the environment, as {_TOKEN}",
     )  # fmt: skip
+    refuse_secret(parser, "--lb-token", f"{_TOKEN}, or --lb-token-file FILE")
     for name, what in (("ca", "CA of the hubs' certificates: they speak TLS"),
                        ("cert", "our certificate, for hubs that ask for one"),
                        ("key", "the key of that certificate")):  # fmt: skip
@@ -71,7 +76,7 @@ def run(told: argparse.Namespace) -> int:
         port=told.port,
         advertise=told.advertise,
         hubs=tuple(hub for hub in told.lb.split(",") if hub),
-        access=Access(told.lb_token, told.lb_ca, told.lb_cert, told.lb_key),
+        access=Access(_token(told.lb_token_file), told.lb_ca, told.lb_cert, told.lb_key),
         total=told.total,
         queue=told.queue,
         drain=told.drain,
@@ -91,6 +96,19 @@ def run(told: argparse.Namespace) -> int:
         return process.serve(main, until_stdin_closes=told.until_stdin_closes)
     except (loader.LoadError, DeclarationError) as error:
         raise Failure(str(error)) from None
+
+
+def _token(file: str) -> str:
+    """Return the token of the hubs: the text of a file, else of the environment. Raises Failure."""
+    if not file:
+        return os.environ.get(_TOKEN, "")
+    try:
+        token = Path(file).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failure(f"--lb-token-file: {error}", EXIT_CONFIG) from None
+    if not token:
+        raise Failure(f"--lb-token-file: {file} is empty", EXIT_CONFIG)
+    return token
 
 
 def _port(text: str) -> int:

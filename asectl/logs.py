@@ -4,17 +4,19 @@ import atexit
 import contextlib
 import json
 import logging
+import os
 import sys
 import threading
 import time
 from collections import deque
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any
 
 _CAPACITY = 10_000
 _FINISH_S = 2.0
 # Lines of so many seconds are written at once.
 _GATHER_S = 0.02
+_NEWLINE = ord("\n")
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -39,16 +41,19 @@ Line = logging.LogRecord | str
 
 
 class Writer:
-    """Writes lines to a stream in a thread of its own, many at once; nobody waits for it.
+    """Writes lines to a file descriptor in a thread of its own, many at once; nobody waits for it.
 
-    What finds no room is dropped and counted.
+    A line that finds no room in the queue, or that the system does not take (a full disk, a closed
+    pipe), is dropped and counted; the count is a line of its own as soon as one can be written.
     """
 
-    def __init__(self, stream: TextIO, form: logging.Formatter) -> None:
-        self._stream = stream
+    def __init__(self, descriptor: int, form: logging.Formatter) -> None:
+        self._descriptor = descriptor
         self._form = form
         self._waiting: deque[Line] = deque()
-        self._dropped = 0
+        # `_dropped` only grows, by `put`; all else that counts belongs to the thread.
+        self._dropped = self._reported = self._unwritten = 0
+        self._mid_line = False
         self._awake = threading.Event()
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
@@ -64,33 +69,49 @@ class Writer:
             self._awake.set()
 
     def finish(self) -> None:
-        """Write what waits, and end; a reader of the stream that is stuck is not waited for."""
+        """Write what waits, and end; a reader of the pipe that is stuck is not waited for."""
         self._ending = True
         self._awake.set()
         self._thread.join(_FINISH_S)
 
     def _run(self) -> None:
-        while not self._ending or self._waiting:
+        while not self._ending:
             self._awake.wait()
             self._awake.clear()
-            self._write(self._taken())
+            self._write_waiting()
             if not self._ending:
                 time.sleep(_GATHER_S)
+        self._write_waiting()
 
-    def _taken(self) -> list[Line]:
+    def _write_waiting(self) -> None:
+        """Write the lines that wait, then how many were lost before them."""
         lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        lost, self._dropped = self._dropped, 0
-        if lost:
-            note = {"name": "ase.log", "levelno": logging.WARNING, "levelname": "WARNING"}
-            note |= {"msg": "log lines dropped", "count": lost}
-            lines.append(logging.makeLogRecord(note))
-        return lines
-
-    def _write(self, lines: list[Line]) -> None:
+        dropped = self._dropped
+        lost = dropped - self._reported + self._unwritten
         texts = [line if isinstance(line, str) else self._form.format(line) for line in lines]
-        with contextlib.suppress(OSError, ValueError):  # nobody reads any more
-            self._stream.write("".join(f"{text}\n" for text in texts))
-            self._stream.flush()
+        if lost:
+            texts.append(self._form.format(_lost_lines(lost)))
+        whole = self._write(texts)
+        self._reported = dropped
+        reported = lost if whole == len(texts) else 0
+        self._unwritten = lost - reported + max(0, len(lines) - whole)
+
+    def _write(self, texts: list[str]) -> int:
+        """Write texts, a line each; return how many the system took to their end."""
+        head = "\n" if self._mid_line else ""
+        data = (head + "".join(f"{text}\n" for text in texts)).encode("utf-8", "backslashreplace")
+        written = 0
+        with contextlib.suppress(OSError):
+            while written < len(data):
+                written += os.write(self._descriptor, data[written:])
+        if written:
+            self._mid_line = data[written - 1] != _NEWLINE
+        return data.count(b"\n", len(head), written) if written else 0
+
+
+def _lost_lines(count: int) -> logging.LogRecord:
+    note = {"name": "ase.log", "levelno": logging.WARNING, "levelname": "WARNING"}
+    return logging.makeLogRecord(note | {"msg": "log lines dropped", "count": count})
 
 
 class _Handler(logging.Handler):
@@ -108,7 +129,7 @@ def setup(level: str) -> Writer:
     Returns what writes: it takes lines that are ready, too, and writes out all that waits for a
     process that must end without ceremony.
     """
-    writer = Writer(sys.stderr, JsonFormatter())
+    writer = Writer(sys.stderr.fileno(), JsonFormatter())
     atexit.register(writer.finish)
     root = logging.getLogger()
     root.addHandler(_Handler(writer))

@@ -32,12 +32,30 @@ def add_config(
 
 
 def _add(parser: argparse.ArgumentParser, dotted: str, told: Any) -> None:
+    if meta_of(told).secret:
+        place = f"{resolve.variable_name(dotted)}, or {dotted} in the config file"
+        refuse_secret(parser, resolve.flag_name(dotted), place)
+        return
     parser.add_argument(
         resolve.flag_name(dotted),
         dest=dotted,
         metavar=dotted.rpartition(".")[2].upper(),
         help=f"{meta_of(told).help.replace('%', '%%')} ({_default(told)})",
     )
+
+
+def refuse_secret(parser: argparse.ArgumentParser, flag: str, place: str) -> None:
+    """Declare a flag that only says where its secret belongs: `place`.
+
+    The words of a command line are shown to every user of the machine.
+    """
+
+    def refuse(_: str) -> str:
+        raise argparse.ArgumentTypeError(
+            f"a secret on the command line is in the list of processes; set {place}"
+        )
+
+    parser.add_argument(flag, type=refuse, help=argparse.SUPPRESS)
 
 
 def _default(told: Any) -> str:

@@ -193,7 +193,8 @@ class _Supervisor:
             more = told.get("traceback") or told.get("reason") or told.get("cure") or ""
             more = f"{told['instance']} {more}" if "instance" in told else more
             sid = f" (sid {told['sid']})" if "sid" in told else ""
-            _say(f"{child.name:<8} {message}{sid} {more}".rstrip())
+            line = f"{child.name:<8} {message}{sid} {more}".rstrip()
+            _say(line.replace("\n", "\n    "))  # a line of its own begins at the margin
         self._changed.set()
 
     def _moved(self, told: dict[str, Any]) -> None:
@@ -288,7 +289,8 @@ def _request_line(told: dict[str, Any]) -> str:
     where = f"{told['method']} {told['path']}" if told["path"] else "a request"
     fault = f"  {told['fault']}: {told['detail'][:120]}" if told.get("fault") else ""
     at = f" at {told['instance']}" if told["instance"] else ""
-    return f"{told['status']} {where} code {told['code']} {told['total_ms']:.1f} ms{at}{fault}"
+    line = f"{told['status']} {where} code {told['code']} {told['total_ms']:.1f} ms{at}{fault}"
+    return line.replace("\n", " ")
 
 
 def _ending(code: int) -> str:

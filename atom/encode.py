@@ -82,7 +82,7 @@ class Encoder:
         for nick, told in _object(body, "parameter").items():
             accepts = self._nicks.get(nick)
             if accepts is None:
-                raise AseError(BAD_REQUEST, f"$.parameter.{nick[:64]}: is not known here")
+                raise _unknown("$.parameter", nick)
             for name, value in _members(told, f"$.parameter.{nick}").items():
                 if name in accepts:
                     asked[name] = value if isinstance(value, dict) else {}
@@ -103,7 +103,7 @@ class Encoder:
     def _payload(self, pieces: list[bytes], name: str, told: Any) -> None:
         known = self._inputs.get(name)
         if known is None:
-            raise AseError(BAD_REQUEST, f"$.payload.{name[:64]}: is not known here")
+            raise _unknown("$.payload", name)
         if not isinstance(told, dict):
             raise AseError(BAD_REQUEST, f"$.payload.{name}: must be of type object")
         described = self._described(known.meta, told, known.without)
@@ -174,6 +174,12 @@ def _meta(name: str, kind: DataType) -> bytes:
 
 def _object(body: dict[str, Any], name: str) -> dict[str, Any]:
     return _members(body.get(name), f"$.{name}")
+
+
+def _unknown(path: str, name: str) -> AseError:
+    """Return the error of a member that is not declared; a log does not hold its name."""
+    rule = "is not known here"
+    return AseError(BAD_REQUEST, f"{path}.{name[:64]}: {rule}", f"{path}.*: {rule}")
 
 
 def _members(value: Any, path: str) -> dict[str, Any]:

@@ -85,6 +85,11 @@ class GatewayOptions:
     port: int = port_option(8200, "the public API")
     admin_host: str = option("127.0.0.1", "address of the admin API; keep it private")
     admin_port: int = port_option(8290, "the admin API (/metrics, /lb/state)")
+    admin_hosts: list[str] = option(
+        [], "host names by which the admin API may be asked, besides localhost and IP addresses",
+        form=(r"[A-Za-z0-9._-]{1,253}", "a host name, without a port"),
+    )  # fmt: skip
+    admin_connections: int = option(64, "connections to the admin API", least=1)
     deadline: float = option(
         5.0, "seconds from the last byte of a request to its answer", least=0.001, most=3600
     )
@@ -103,7 +108,9 @@ class GatewayOptions:
     workers: int = option(
         1, "processes that serve the one port; more than one need `lb.hub`", least=1, most=256
     )
-    max_connections: int = option(20_000, "connections of clients", least=1)
+    max_connections: int = option(
+        20_000, "connections of clients; fewer where the limit of open files asks for it", least=1
+    )
     once_lane: bool = option(
         True, "serve requests to services without an ASGI cycle; false: through Starlette, slower"
     )

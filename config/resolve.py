@@ -41,6 +41,11 @@ def flag_name(dotted: str) -> str:
     return "--" + dotted.replace(".", "-").replace("_", "-")
 
 
+def variable_name(dotted: str) -> str:
+    """Return the environment variable of an option: `ASE_GATEWAY_MAX_BODY`."""
+    return PREFIX + dotted.replace(".", "_").upper()
+
+
 class _Reader:
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -107,7 +112,7 @@ class _Reader:
             else:
                 found[told.name] = float(value) if kind is float else value
                 self.origins[dotted] = self._origin(at)
-        variable = PREFIX + dotted.replace(".", "_").upper()
+        variable = variable_name(dotted)
         if variable in environ:
             found |= self._text(told, kind, environ[variable], variable, dotted)
         if dotted in flags:

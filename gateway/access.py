@@ -3,17 +3,22 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
 from gateway.record import Record
+
+# Characters of a path and of an error that a line holds at most.
+_PATH: Final = 256
+_DETAIL: Final = 512
 
 # Templates are filled in by one operation, compiled or not.
 _TIME: Final = (
     '{"time": "%s.%03d+00:00", "level": "info", "logger": "ase.access", "message": "request", '
 )
 _GOOD: Final = (
-    '%s"sid": "%s", "method": "%s", "path": "%s", "client": "%s", "service": "%s", '
-    '"instance": "%s", "status": %d, "code": 0, "attempts": %d, "total_ms": %.3f, '
+    '%s"sid": "%s", "method": %s, "path": %s, "client": %s, "service": %s, '
+    '"instance": %s, "status": %d, "code": 0, "attempts": %d, "total_ms": %.3f, '
     '"upstream_ms": %s, "overhead_ms": %s}'
 )
 
@@ -36,12 +41,14 @@ class AccessLog:
         if record.code or record.waited:
             self._put(self._line(record, total))
             return
-        # Of a good request every text is plain: ids, addresses, a path that led to a service.
+        # A path may hold a quote, and a loader chose the name of its instance: texts are encoded.
         self._put(
             _GOOD
             % (
-                self._time(), record.sid, record.method, record.path, record.client,
-                record.service, record.instance, record.status, record.attempts, total,
+                self._time(), record.sid, encode_basestring_ascii(record.method),
+                encode_basestring_ascii(record.path[:_PATH]),
+                encode_basestring_ascii(record.client), encode_basestring_ascii(record.service),
+                encode_basestring_ascii(record.instance), record.status, record.attempts, total,
                 record.upstream_ms, record.overhead_ms,
             )
         )  # fmt: skip
@@ -50,7 +57,7 @@ class AccessLog:
         fields: dict[str, Any] = {
             "sid": record.sid,
             "method": record.method,
-            "path": record.path[:256],
+            "path": record.path[:_PATH],
             "client": record.client,
             "service": record.service,
             "instance": record.instance,
@@ -64,7 +71,7 @@ class AccessLog:
         if record.waited:
             fields["wait_ms"] = round(record.waited * 1000, 3)
         if record.fault:
-            fields |= {"fault": record.fault, "detail": record.detail[:512]}
+            fields |= {"fault": record.fault, "detail": record.detail[:_DETAIL]}
         return self._time() + json.dumps(fields)[1:]
 
     def _time(self) -> str:
@@ -78,3 +85,16 @@ class AccessLog:
                 self._told = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
             self._head = _TIME % (self._told, millisecond)
         return self._head
+
+
+def loggable_target(target: bytes) -> str:
+    """Return what a log may hold of a request's target: no query, and no user of an authority.
+
+    A target that was refused may have any form of RFC 9112, 3.2: `http://user:password@host/path`.
+    """
+    path = target.partition(b"?")[0]
+    if not path.startswith(b"/"):
+        scheme, separator, rest = path.rpartition(b"://")
+        authority, slash, tail = rest.partition(b"/")
+        path = scheme + separator + authority.rpartition(b"@")[2] + slash + tail
+    return path.decode("ascii", "backslashreplace")

@@ -1,6 +1,8 @@
 """The admin application, on a port of its own: metrics, and why each instance is in or out."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -9,10 +11,44 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lb.entry import Entry
 from lb.report import Feed
 from lb.table import Table
+
+
+class HostGuard:
+    """Answers only requests that name the admin API by an address or a name that is its own.
+
+    A page that a browser shows can ask a local address by a name that it controls (DNS rebinding);
+    its requests carry that name as Host. `names` are allowed besides localhost and IP addresses.
+    """
+
+    def __init__(self, app: ASGIApp, names: Iterable[str]) -> None:
+        self._app = app
+        self._names = frozenset({"localhost", *(name.lower() for name in names)})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer 421 (RFC 9110, 15.5.20)."""
+        host = dict(scope["headers"]).get(b"host", b"127.0.0.1").decode("latin-1")
+        if self._allows(host):
+            await self._app(scope, receive, send)
+            return
+        cure = "add this name to gateway.admin_hosts, or ask by an IP address"
+        await JSONResponse({"error": "not a host of the admin API", "cure": cure}, 421)(
+            scope, receive, send
+        )
+
+    def _allows(self, host: str) -> bool:
+        name = host.rpartition(":")[0] if re.search(r":\d*\Z", host) else host
+        if name.lower() in self._names:
+            return True
+        try:
+            ip_address(name.strip("[]"))
+        except ValueError:
+            return False
+        return True
 
 
 def build(

@@ -58,9 +58,10 @@ class HttpError(AseError):
     """A fault of the HTTP message itself, with the status and headers that HTTP has for it."""
 
     def __init__(
-        self, status: int, detail: str, fault: Fault = BAD_REQUEST, headers: Headers | None = None
-    ) -> None:
-        super().__init__(fault, detail)
+        self, status: int, detail: str, fault: Fault = BAD_REQUEST, headers: Headers | None = None,
+        logged: str = "",
+    ) -> None:  # fmt: skip
+        super().__init__(fault, detail, logged)
         self.status = status
         self.headers = list(headers or ())
         if status in _CLOSING:
@@ -111,8 +112,8 @@ def success(payload: bytes, record: Record, now: float) -> Answer:
 def failure(error: AseError, record: Record, now: float) -> Answer:
     """Return the envelope of an error."""
     record.close(status_of(error, record.code_map), error.fault.code, now)
-    record.fault, record.detail = error.fault.name, str(error)
-    header = {"code": record.code, "message": record.detail[:_MESSAGE], "sid": record.sid}
+    record.fault, record.detail = error.fault.name, error.logged
+    header = {"code": record.code, "message": str(error)[:_MESSAGE], "sid": record.sid}
     body = json.dumps({"header": header}).encode()
     head = _head(record, len(body))
     if record.status in (429, 503):

@@ -37,7 +37,8 @@ def parse(body: bytes, max_depth: int, max_nodes: int) -> dict[str, Any]:
             body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys"
         )
     except ValueError as error:
-        raise AseError(BAD_REQUEST, f"request body must be json: {_safe(str(error))}") from None
+        sentence, message = "request body must be json: ", _safe(str(error))
+        raise AseError(BAD_REQUEST, sentence + message, sentence + _unnamed(message)) from None
     if type(value) is not dict:
         raise AseError(BAD_REQUEST, "request body must be a json object")
     # A raw NUL is no JSON; an escaped one is looked for only where it can be.
@@ -117,6 +118,13 @@ def _one_more(number: int, long: int) -> int:
     if long >= _MOST_LONG:
         raise AseError(BAD_REQUEST, _LONG)
     return long + 1
+
+
+def _unnamed(message: str) -> str:
+    """Return the parser's message without the key it may quote, which is the caller's own."""
+    if not message.startswith("Detected duplicate key"):
+        return message
+    return "duplicate key" + "".join(message.rpartition(" at line ")[1:])
 
 
 def _safe(message: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from config.options import SessionOptions
 from gateway.contracts import Contract
 from schemas.errors import BAD_REQUEST, AseError
+from schemas.explain import invalid_body
 from schemas.session import Event, Sequence, Status, frame_event
 
 _NOT_KEPT: Final = ("status", "cid", "sid")
@@ -87,8 +88,7 @@ class Frames:
         judged = judge.judge if known is None else judge.judge_payload
         violations = judged(told, ascii_only)
         if violations:
-            listed = "; ".join(map(str, violations))
-            raise AseError(BAD_REQUEST, f"parameter schema validate error: {listed}")
+            raise invalid_body(violations)
         if self._only:
             status = int(Status.ONCE)
             told["header"] = {**(told.get("header") or {}), "status": status}

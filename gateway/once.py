@@ -16,7 +16,6 @@ from gateway.parts import Parts
 from gateway.record import Record
 from schemas import category
 from schemas.errors import (
-    BAD_REQUEST,
     DEADLINE,
     FULL,
     INTERNAL,
@@ -26,6 +25,7 @@ from schemas.errors import (
     NO_SUB_SERVICE,
     AseError,
 )
+from schemas.explain import invalid_body
 
 _ATTEMPTS: Final = 2
 
@@ -131,8 +131,7 @@ def _asked(
         return Told(contract, told, facts, key, body.is_ascii(text), record)
     violations = contract.judge.judge(told, body.is_ascii(text))
     if violations:
-        listed = "; ".join(map(str, violations))
-        raise AseError(BAD_REQUEST, f"parameter schema validate error: {listed}")
+        raise invalid_body(violations)
     return Asked(contract, contract.encoder.encode(told, facts), key)
 
 

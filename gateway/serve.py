@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import errno
 import logging
+import resource
 import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
@@ -21,7 +22,7 @@ from starlette.types import ASGIApp
 from atom.caller import GrpcCaller
 from config.options import Config, GatewayOptions
 from gateway import admin, app, folder
-from gateway.access import AccessLog
+from gateway.access import AccessLog, loggable_target
 from gateway.answers import Answer, failure
 from gateway.contracts import Catalog, Switch
 from gateway.door import Door, Limits
@@ -32,6 +33,7 @@ from gateway.metrics import FleetMetrics, Metrics
 from gateway.parts import Parts
 from gateway.picks import PickMetrics
 from gateway.protocol import DoorProtocol
+from gateway.record import Record
 from gateway.reload import Reload, Sources
 from gateway.sessions import Sessions
 from gateway.upgrade import Sockets
@@ -39,6 +41,9 @@ from lb.counts import HubCounts
 from schemas.errors import AseError
 
 _logger = logging.getLogger("ase.gateway")
+
+# Descriptors that clients cannot take, of a large limit.
+_KEPT_FILES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ async def run(
     lane = Lane(parts, metrics, log, Sessions(registry, log, clock), config.session)
     readiness = app.Readiness(fleet.synced)
     door = Door(
-        limits=_limits(options),
+        limits=_public_limits(options),
         refuse=partial(_refuse, lane=lane),
         lane=lane if options.once_lane else None,
         sockets=Sockets(lane, config.session),
@@ -104,7 +109,7 @@ async def run(
     served = app.build(lane, readiness, fleet.live)
     serving = http_server(served, options, partial(DoorProtocol, door=door), tls=base)
     active = partial(_active, catalog)
-    watching = http_server(admin.build(registry, fleet.table, clock, active), options)
+    watching = admin_server(admin.build(registry, fleet.table, clock, active), options)
     lb_port = await fleet.start()
     tasks = [
         asyncio.create_task(serving.serve(sockets=[public])),
@@ -171,6 +176,19 @@ def http_server(
     )
 
 
+def admin_server(served: ASGIApp, options: GatewayOptions) -> HttpServer:
+    """Return the server of an admin application: its port has the limits of the public one."""
+    limits = replace(_limits(options), connections=options.admin_connections)
+    door = Door(limits, refuse=_refuse_admin, lane=None, sockets=None, draining=lambda: False)
+    guarded = admin.HostGuard(served, [options.admin_host, *options.admin_hosts])
+    return http_server(guarded, options, partial(DoorProtocol, door=door))
+
+
+def _refuse_admin(error: AseError, client: str, _: bytes) -> Answer:
+    now = time.monotonic()
+    return failure(error, Record(secrets.token_hex(16), now, client=client), now)
+
+
 def _listened(options: GatewayOptions) -> tuple[socket.socket, socket.socket]:
     public = listen(options.host, options.port)
     return public, listen(options.admin_host, options.admin_port)
@@ -222,14 +240,31 @@ def _limits(options: GatewayOptions) -> Limits:
         rate=options.min_body_rate,
         stalled=options.write_timeout,
         idle=options.keep_alive,
-        connections=options.max_connections,
+        connections=min(options.max_connections, _most_connections()),
     )
+
+
+def _public_limits(options: GatewayOptions) -> Limits:
+    limits = _limits(options)
+    if limits.connections < options.max_connections:
+        cure = "raise the limit of open files, as by ulimit -n"
+        facts = {"connections": limits.connections, "cure": cure}
+        _logger.info("max_connections lowered to the limit of open files", extra=facts)
+    return limits
+
+
+def _most_connections() -> int:
+    """Return how many clients the limit of open files allows, with a share kept for all else.
+
+    Loaders, hubs, logs and the admin API need descriptors when clients have taken all theirs.
+    """
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, files - min(_KEPT_FILES, max(files // 4, 16)))
 
 
 def _refuse(error: AseError, client: str, target: bytes, *, lane: Lane) -> Answer:
     """Answer and note a request that was refused by its head; its path is told as it came."""
-    path = target.partition(b"?")[0].decode("ascii", "backslashreplace")
-    record = lane.record("", path, client)
+    record = lane.record("", loggable_target(target), client)
     answer = failure(error, record, lane.parts.clock())
     lane.note(record)
     return answer

@@ -42,7 +42,10 @@ class Sessions:
         fault = error.fault if error is not None else CLIENT_GONE if event is Event.GONE else None
         record.close(status, fault.code if fault else 0, self._clock())
         if fault is not None:
-            record.fault, record.detail = fault.name, str(error or fault.words)
+            record.fault, record.detail = (
+                fault.name,
+                error.logged if error is not None else fault.words,
+            )
         left = self._running[record.service] - 1
         self._running[record.service] = left
         code = str(record.code) if not record.code or record.code in _CODES else "other"

@@ -67,7 +67,8 @@ def check_origin(headers: Mapping[bytes, bytes], allowed: list[str]) -> None:
     host = headers.get(b"host", b"").decode("latin-1")
     known = [f"http://{host}", f"https://{host}", *map(str.lower, allowed)]
     if origin and "*" not in allowed and origin.lower() not in known:
-        raise HttpError(403, f"origin {origin[:128]} is not one of session.origins")
+        cure = "is not one of session.origins"
+        raise HttpError(403, f"origin {origin[:128]} {cure}", logged=f"origin {cure}")
 
 
 class SocketProtocol(asyncio.Protocol):

@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 from config.options import GatewayOptions
 from gateway.merge import merged, merged_state
-from gateway.serve import http_server, listen
+from gateway.serve import admin_server, listen
 
 _logger = logging.getLogger("ase.gateway")
 
@@ -72,7 +72,7 @@ class Workers:
         options = self._options
         public = listen(options.host, options.port)
         private = listen(options.admin_host, options.admin_port)
-        watching = http_server(self._admin(), options)
+        watching = admin_server(self._admin(), options)
         tasks = [asyncio.create_task(self._keep(n, public)) for n in range(options.workers)]
         tasks.append(asyncio.create_task(self._look_on()))
         serving = asyncio.create_task(watching.serve(sockets=[private]))

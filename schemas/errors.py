@@ -113,9 +113,12 @@ def loader_fault(code: int) -> Fault:
 class AseError(Exception):
     """A request that ended badly: a row of the table and a sentence for the caller.
 
-    The sentence never holds data of the request. `str()` gives it; without one, the row's words.
+    The sentence never holds a value of the request; it may hold a name that the caller chose.
+    `str()` returns it; without one, the row's words. `logged` is the sentence that a log may hold,
+    without such names; it is the same sentence unless another is given.
     """
 
-    def __init__(self, fault: Fault, detail: str = "") -> None:
+    def __init__(self, fault: Fault, detail: str = "", logged: str = "") -> None:
         super().__init__(detail or fault.words)
         self.fault = fault
+        self.logged = logged or str(self)

@@ -4,10 +4,11 @@ The validator's library tells all errors of a body at once, each with the whole 
 a hundred thousand wrong items it takes minutes. Here each place is asked for yes or no. Pure.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from schemas.errors import BAD_REQUEST, AseError
 from schemas.text import as_text
 
 MAX_NAME: Final = 64
@@ -34,13 +35,47 @@ _GATES: Final[dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One broken rule: where in the body (`$.parameter.ocr.width`) and which rule."""
+    """One broken rule: where in the body (`$.parameter.ocr.width`) and which rule.
+
+    `declared_path` is the path with `*` for a member that the schema does not declare; "" where it
+    equals `path`. A caller's own names may be secrets, so a log holds this one.
+    """
 
     path: str
     rule: str
+    declared_path: str = field(default="", compare=False)
+
+    @property
+    def logged(self) -> str:
+        """Return the sentence that a log may hold."""
+        return f"{self.declared_path or self.path}: {self.rule}"
 
     def __str__(self) -> str:
         return f"{self.path}: {self.rule}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a body: its path as the caller reads it, and as a log may hold it."""
+
+    path: str
+    declared_path: str
+
+    def member(self, name: str, *, declared: bool = True) -> "Place":
+        """Return the place of a member; a log shows no name that the schema does not declare."""
+        known = member_path(self.declared_path, name) if declared else f"{self.declared_path}.*"
+        return Place(member_path(self.path, name), known)
+
+    def item(self, index: int) -> "Place":
+        """Return the place of an item of an array."""
+        return Place(f"{self.path}[{index}]", f"{self.declared_path}[{index}]")
+
+    def violation(self, rule: str) -> Violation:
+        """Return the violation of a rule at this place."""
+        return Violation(self.path, rule, self.declared_path)
+
+
+ROOT: Final = Place("$", "$")
 
 
 class Part:
@@ -62,7 +97,7 @@ class Part:
         valid: bool = self._whole.is_valid(value)
         return valid
 
-    def violations(self, value: object, path: str = "$", asked: int = 0) -> Iterator[Violation]:
+    def violations(self, value: object, path: Place = ROOT, asked: int = 0) -> Iterator[Violation]:
         """Yield what is wrong with a value, one by one.
 
         `asked`: how many arrays, and members without a name, around it were asked through.
@@ -77,31 +112,31 @@ class Part:
             yield from self._part(("allOf", index), told).violations(value, path, asked)
         for keyword in ("anyOf", "not"):
             if keyword in schema and not self._alone(keyword).holds(value):
-                yield Violation(path, f"breaks {keyword}")
+                yield path.violation(f"breaks {keyword}")
         if "if" in schema:
             way = "then" if self._part("if", schema["if"]).holds(value) else "else"
             if way in schema:
                 yield from self._part(way, schema[way]).violations(value, path, asked)
 
-    def _of_items(self, value: list[Any], path: str, asked: int) -> Iterator[Violation]:
+    def _of_items(self, value: list[Any], path: Place, asked: int) -> Iterator[Violation]:
         listed, part = self._alone("items"), self._part("items", self._schema["items"])
         if asked == MAX_ASKED:
             if not listed.holds(value):
-                yield Violation(path, "has a wrong item")
+                yield path.violation("has a wrong item")
             return
 
         def holds(start: int, end: int) -> bool:
             return listed.holds(value[start:end])
 
         for index in _wrong(0, len(value), holds):
-            yield from part.violations(value[index], f"{path}[{index}]", asked + 1)
+            yield from part.violations(value[index], path.item(index), asked + 1)
 
-    def _of_members(self, value: dict[str, Any], path: str, asked: int) -> Iterator[Violation]:
+    def _of_members(self, value: dict[str, Any], path: Place, asked: int) -> Iterator[Violation]:
         declared = self._schema.get("properties", {})
         for name, told in declared.items():
             if name in value:
                 part = self._part(("properties", name), told)
-                yield from part.violations(value[name], member_path(path, name), asked)
+                yield from part.violations(value[name], path.member(name), asked)
         others = self._schema.get("additionalProperties", True)
         if not isinstance(others, dict) or not self._gate("additionalProperties", value):
             return
@@ -110,7 +145,7 @@ class Part:
         rest = [(name, member) for name, member in value.items() if name not in declared]
         if asked == MAX_ASKED:
             if not named.holds(dict(rest)):
-                yield Violation(path, "has a wrong member")
+                yield path.violation("has a wrong member")
             return
 
         def holds(start: int, end: int) -> bool:
@@ -118,9 +153,9 @@ class Part:
 
         for index in _wrong(0, len(rest), holds):
             name, member = rest[index]
-            yield from part.violations(member, member_path(path, name), asked + 1)
+            yield from part.violations(member, path.member(name, declared=False), asked + 1)
 
-    def _of_this(self, value: object, path: str) -> Iterator[Violation]:
+    def _of_this(self, value: object, path: Place) -> Iterator[Violation]:
         """Tell what is wrong with the value itself, by the keywords that look no deeper.
 
         Each is asked for yes or no: to tell more, the library would write the whole value out.
@@ -132,7 +167,7 @@ class Part:
                 if isinstance(value, dict):
                     yield from _OF_MEMBERS[keyword](told, value, path, self._schema)
             elif keyword in _ALONE and not self._alone(keyword).holds(value):
-                yield Violation(path, _said(keyword, told))
+                yield path.violation(_said(keyword, told))
 
     def _gate(self, keyword: str, value: object) -> bool:
         """Return whether a value is worth being looked at by a keyword."""
@@ -151,6 +186,14 @@ class Part:
         return self._part(("alone", keyword), {keyword: self._schema[keyword]})
 
 
+def invalid_body(violations: Iterable[Violation]) -> AseError:
+    """Return the error (10163) of a body that breaks its schema, with every violation."""
+    told = list(violations)
+    title = "parameter schema validate error: "
+    logged = "; ".join(violation.logged for violation in told)
+    return AseError(BAD_REQUEST, title + "; ".join(map(str, told)), title + logged)
+
+
 def _wrong(start: int, end: int, holds: Callable[[int, int], bool]) -> Iterator[int]:
     """Yield which of so many do not hold, asking for a sixteenth at a time: most hold.
 
@@ -167,25 +210,25 @@ def _wrong(start: int, end: int, holds: Callable[[int, int], bool]) -> Iterator[
 
 
 def _required(
-    names: list[str], value: dict[str, Any], path: str, _: dict[str, Any]
+    names: list[str], value: dict[str, Any], path: Place, _: dict[str, Any]
 ) -> Iterator[Violation]:
     for name in names:
         if name not in value:
-            yield Violation(member_path(path, name), "is required")
+            yield path.member(name).violation("is required")
 
 
 def _closed(
-    told: object, value: dict[str, Any], path: str, schema: dict[str, Any]
+    told: object, value: dict[str, Any], path: Place, schema: dict[str, Any]
 ) -> Iterator[Violation]:
     if told is False:
         declared = schema.get("properties", {})
         for name in value:
             if name not in declared:
-                yield Violation(member_path(path, name), "is not known here")
+                yield path.member(name, declared=False).violation("is not known here")
 
 
 def _dependent(
-    told: dict[str, list[str]], value: dict[str, Any], path: str, schema: dict[str, Any]
+    told: dict[str, list[str]], value: dict[str, Any], path: Place, schema: dict[str, Any]
 ) -> Iterator[Violation]:
     for name, names in told.items():
         if name in value:

@@ -26,10 +26,17 @@ PATIENCE = float(os.environ.get("ASE_TEST_TIMEOUT", "30"))
 class Process:
     """`asectl ...` in a process of its own; its log lines as they come."""
 
-    def __init__(self, *words: str, cwd: Path = ROOT, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *words: str,
+        cwd: Path = ROOT,
+        env: dict[str, str] | None = None,
+        prefix: tuple[str, ...] = (),
+    ) -> None:
+        """Start it; `prefix` is a command that runs it, such as `prlimit`."""
         self.words = words
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "asectl", *words],
+            [*prefix, sys.executable, "-m", "asectl", *words],
             cwd=cwd,
             env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
@@ -139,10 +146,17 @@ class Process:
 class Gateway(Process):
     """A gateway on free ports, its hub inside; loaders may bring their schemas."""
 
-    def __init__(self, *flags: str, cwd: Path = ROOT) -> None:
+    def __init__(
+        self,
+        *flags: str,
+        cwd: Path = ROOT,
+        env: dict[str, str] | None = None,
+        prefix: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(
             "gateway", "--gateway-port", "0", "--gateway-admin-port", "0", "--lb-port", "0",
-            "--lb-accept-schemas", "true", "--gateway-lame-duck", "0", *flags, cwd=cwd,
+            "--lb-accept-schemas", "true", "--gateway-lame-duck", "0", *flags, cwd=cwd, env=env,
+            prefix=prefix,
         )  # fmt: skip
         told = self.event("listening")
         self.url, self.admin, self.lb = told["gateway"], told["admin"], told["lb"]
@@ -174,16 +188,18 @@ class Gateway(Process):
 class Loader(Process):
     """A loader process on a free port."""
 
-    def __init__(self, lb: str, spec: str = PROBE, *flags: str) -> None:
-        super().__init__("loader", "run", spec, "--lb", lb, "--port", "0", *flags)
+    def __init__(
+        self, lb: str, spec: str = PROBE, *flags: str, env: dict[str, str] | None = None
+    ) -> None:
+        super().__init__("loader", "run", spec, "--lb", lb, "--port", "0", *flags, env=env)
         self.addr: str = self.event("listening")["addr"]
 
 
 class Hub(Process):
     """`asectl lb` on free ports."""
 
-    def __init__(self, *flags: str) -> None:
-        super().__init__("lb", "--lb-port", "0", "--lb-admin-port", "0", *flags)
+    def __init__(self, *flags: str, env: dict[str, str] | None = None) -> None:
+        super().__init__("lb", "--lb-port", "0", "--lb-admin-port", "0", *flags, env=env)
         told = self.event("listening")
         self.lb, self.admin = told["lb"], told["admin"]
 

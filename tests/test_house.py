@@ -34,7 +34,7 @@ IMPURE = {
     "uvloop", "prometheus_client",
 }  # fmt: skip
 
-MAX_MODULE, MAX_FUNCTION = 400, 50
+MAX_FUNCTION = 50
 BAD_NAMES = {"util", "utils", "common", "helpers", "manager", "base", "misc"}
 
 
@@ -127,11 +127,8 @@ def test_each_pure_module_has_a_twin(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_sizes_names_and_words(name: str) -> None:
     tree = modules()[name]
-    path = ROOT / (name.replace(".", "/") + ".py")
-    path = path if path.is_file() else path.with_suffix("") / "__init__.py"
     assert ast.get_docstring(tree), f"{name} does not say what it is"
     assert name.rpartition(".")[2] not in BAD_NAMES
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_MODULE
     for function in functions(tree):
         body = function.body[1:] if ast.get_docstring(function) else function.body
         lines = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0

@@ -186,7 +186,7 @@ def test_the_tool_box() -> None:
 
 
 def test_a_token_is_asked_of_the_original_s_callers_too() -> None:
-    with Hub("--lb-token", "right") as hub, grpc.insecure_channel(hub.lb) as lb:
+    with Hub(env={"ASE_LB_TOKEN": "right"}) as hub, grpc.insecure_channel(hub.lb) as lb:
         told = {"svc": "ase", "subsvc": "ocr", "addr": "127.0.0.1:1", "live": "1", "total": "8",
                 "best": "8", "idle": "3"}  # fmt: skip
         assert xsf(lb, "setServer", **told).code == 20017

@@ -44,9 +44,10 @@ def counted(hub: Hub, reason: str) -> float:
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[tuple[Hub, Loader]]:
     """A hub with a token that lets nobody report for others, and an honest loader."""
-    flags = ("--lb-token", "right", "--lb-allow", "10.9.9.9/32")
+    token = {"ASE_LB_TOKEN": "right"}
     spec = "tests/wrappers/probe.py:Probe"
-    with Hub(*flags) as hub, Loader(hub.lb, spec, "--lb-token", "right") as loader:
+    allow = ("--lb-allow", "10.9.9.9/32")
+    with Hub(*allow, env=token) as hub, Loader(hub.lb, spec, env=token) as loader:
         hub.event("instance up", instance=loader.addr)
         yield hub, loader
 
@@ -94,7 +95,7 @@ def test_who_has_no_token_may_not_watch(guarded: tuple[Hub, Loader]) -> None:
         first = Frame.FromString(next(frames))
         assert {known.addr for known in first.instances} == {loader.addr}
         frames.cancel()
-    with Gateway("--lb-hub", hub.lb, "--lb-token", "right") as gateway:
+    with Gateway("--lb-hub", hub.lb, env={"ASE_LB_TOKEN": "right"}) as gateway:
         gateway.joined(loader)
     with Gateway("--lb-hub", hub.lb) as gateway:
         gateway.event("hub lost; trying on")
