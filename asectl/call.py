@@ -22,9 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     parser.add_argument("service", help="the service's id")
     parser.add_argument(
-        "--file", action="append", default=[], metavar="[INPUT=]PATH",
+        "--file",
+        action="append",
+        default=[],
+        metavar="[INPUT=]PATH",
         help="the file of an input; the name may be left out when there is one",
-    )  # fmt: skip
+    )
     parser.add_argument("-p", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
     parser.add_argument(
         "-o", action="append", default=[], metavar="[OUTPUT=]PATH", help="where to write an output"

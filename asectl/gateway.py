@@ -74,9 +74,12 @@ def _check(config: Config, base: Path) -> None:
 
 
 async def _one(
-    config: Config, base: Path, told: argparse.Namespace, stop: "asyncio.Future[bool]",
+    config: Config,
+    base: Path,
+    told: argparse.Namespace,
+    stop: "asyncio.Future[bool]",
     put: Callable[[logs.Line], None],
-) -> None:  # fmt: skip
+) -> None:
     from gateway import serve
     from gateway.reload import Sources
 

@@ -22,30 +22,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--port", type=_port, default=0, help="port; 0 (the default) takes a free one"
     )
     parser.add_argument(
-        "--advertise", default="", metavar="HOST:PORT",
+        "--advertise",
+        default="",
+        metavar="HOST:PORT",
         help="what gateways dial where it differs: in containers, behind NAT (port 0: our own)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--lb", default="127.0.0.1:8220", metavar="HOST:PORT,...",
+        "--lb",
+        default="127.0.0.1:8220",
+        metavar="HOST:PORT,...",
         help="the hubs to report to (%(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--lb-token-file", default="", metavar="FILE",
+        "--lb-token-file",
+        default="",
+        metavar="FILE",
         help=f"file of the hubs' `lb.token`; else it is in the environment, as {_TOKEN}",
-    )  # fmt: skip
+    )
     refuse_secret(parser, "--lb-token", f"{_TOKEN}, or --lb-token-file FILE")
-    for name, what in (("ca", "CA of the hubs' certificates: they speak TLS"),
-                       ("cert", "our certificate, for hubs that ask for one"),
-                       ("key", "the key of that certificate")):  # fmt: skip
+    for name, what in (
+        ("ca", "CA of the hubs' certificates: they speak TLS"),
+        ("cert", "our certificate, for hubs that ask for one"),
+        ("key", "the key of that certificate"),
+    ):
         words = f"{what} (PEM file)"
         parser.add_argument(f"--lb-{name}", default="", metavar="FILE", help=words)
     parser.add_argument(
         "--total", type=_count, default=0, metavar="N", help="requests at a time (the Wrapper's)"
     )
     parser.add_argument(
-        "--queue", type=_number, default=-1, metavar="N",
+        "--queue",
+        type=_number,
+        default=-1,
+        metavar="N",
         help="requests that may wait for their turn (the Wrapper's)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--set",
         action="append",

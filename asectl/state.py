@@ -21,9 +21,10 @@ _COLUMNS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     parser.add_argument(
-        "--url", default="http://127.0.0.1:8290",
+        "--url",
+        default="http://127.0.0.1:8290",
         help="the admin port of a gateway, or of a hub (8291) (%(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument("--service", default="", help="one service alone")
     parser.add_argument("--json", action="store_true", help="as JSON")
 

@@ -80,9 +80,11 @@ def _events(path: str, envelope: dict[str, Any], timeout: float, results: "_Resu
 
 
 async def _socket(
-    path: str, cut: list[tuple[dict[str, Any], float]], told: argparse.Namespace,
+    path: str,
+    cut: list[tuple[dict[str, Any], float]],
+    told: argparse.Namespace,
     results: "_Results",
-) -> None:  # fmt: skip
+) -> None:
     loop = asyncio.get_running_loop()
     async with (
         connect(path.replace("http", "ws", 1), proxy=None, max_size=None) as ws,

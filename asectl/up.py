@@ -34,10 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="an entry of init's config"
     )
     parser.add_argument(
-        "--port", type=int, default=8200,
+        "--port",
+        type=int,
+        default=8200,
         help="first port: gateway PORT, lb PORT+20, loaders from PORT+40, admin PORT+90 (8200); "
         "0 takes free ones",
-    )  # fmt: skip
+    )
 
 
 def run(told: argparse.Namespace) -> int:
@@ -145,10 +147,15 @@ class _Supervisor:
 
     async def _spawn(self, name: str, command: list[str]) -> _Child:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "asectl", *command, "--until-stdin-closes",
-            stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            sys.executable,
+            "-m",
+            "asectl",
+            *command,
+            "--until-stdin-closes",
+            stdin=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C reaches us alone; we end them in order
-        )  # fmt: skip
+        )
         child = _Child(name, process)
         self._tasks.append(asyncio.create_task(self._listen(child)))
         return child

@@ -91,9 +91,12 @@ class _Session:
     """
 
     def __init__(
-        self, sessions: Sessions, gateway: str, forgotten: Callable[["_Session"], None],
+        self,
+        sessions: Sessions,
+        gateway: str,
+        forgotten: Callable[["_Session"], None],
         asked: Asked,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.handle = asked.handle
         self._patience = _ABANDONED_S if asked.polls else _IDLE_S
         self._loop = asyncio.get_running_loop()

@@ -189,9 +189,12 @@ def _outputs(items: list[Any]) -> Iterator[Outputs]:
 def _request(name: str, data: Data) -> RequestData:
     status = data.attributes.get("status", "1")
     return RequestData(
-        name, data.data, len(data.data), status=int(status) if status.isdecimal() else 1,
+        name,
+        data.data,
+        len(data.data),
+        status=int(status) if status.isdecimal() else 1,
         desc=data.attributes,
-    )  # fmt: skip
+    )
 
 
 def _code(told: Any) -> int:

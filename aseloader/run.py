@@ -143,9 +143,13 @@ class _Loader:
         self._sessions = Sessions(wrapper, self._meter, self._engine)
         self._server = LoaderServer(self._engine, self._sessions, self._meter)
         self._reporter = Reporter(
-            list(options.hubs), self._report, self._meter, clock=time.monotonic,
-            rng=SystemRandom(), access=options.access,
-        )  # fmt: skip
+            list(options.hubs),
+            self._report,
+            self._meter,
+            clock=time.monotonic,
+            rng=SystemRandom(),
+            access=options.access,
+        )
         self._idle = asyncio.Event()
 
     @property

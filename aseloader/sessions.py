@@ -154,9 +154,12 @@ class Sessions:
         return output
 
     async def _of_thread(
-        self, params: Mapping[str, Any], inputs: "_Inputs", more: tuple[Any, ...],
+        self,
+        params: Mapping[str, Any],
+        inputs: "_Inputs",
+        more: tuple[Any, ...],
         licence: "_Licence",
-    ) -> AsyncIterator[Outputs]:  # fmt: skip
+    ) -> AsyncIterator[Outputs]:
         """Run a plain generator in a thread; it waits for inputs, and for who takes its outputs."""
         thread, method = _Thread(asyncio.get_running_loop()), self._wrapper.session
 

@@ -128,9 +128,12 @@ class LoaderFor:
             await self._changed.wait()
 
     async def _sent(
-        self, params: Mapping[str, Any], frames: Iterable[Inputs], headers: Mapping[str, str],
+        self,
+        params: Mapping[str, Any],
+        frames: Iterable[Inputs],
+        headers: Mapping[str, str],
         refused: list[LoaderError],
-    ) -> AsyncIterator[LoaderInput]:  # fmt: skip
+    ) -> AsyncIterator[LoaderInput]:
         status = Status.BEGIN
         try:
             for inputs in frames:

@@ -119,9 +119,13 @@ class Encoder:
         return b"".join(pieces)
 
     def _entries(
-        self, pieces: list[bytes], entries: "_Entries", members: dict[str, Any],
-        without: dict[str, Any], /,
-    ) -> None:  # fmt: skip
+        self,
+        pieces: list[bytes],
+        entries: "_Entries",
+        members: dict[str, Any],
+        without: dict[str, Any],
+        /,
+    ) -> None:
         """Add the entries of a map, all members but those in `without`."""
         known = entries.known
         for name, value in members.items():

@@ -30,9 +30,13 @@ class XsfStream:
     """A session by `utils.XsfCall/call`; `over` is told its end."""
 
     def __init__(
-        self, channel: Channel, head: bytes, handle: str, wake: Callable[[], None],
+        self,
+        channel: Channel,
+        head: bytes,
+        handle: str,
+        wake: Callable[[], None],
         over: Callable[["XsfStream"], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._channel = channel
         self._head = head
         self._handle = handle
@@ -173,9 +177,13 @@ class XsfStream:
         self._over(self)
 
     def _call(
-        self, op: str, param: dict[str, str], frame: bytes, seconds: float,
+        self,
+        op: str,
+        param: dict[str, str],
+        frame: bytes,
+        seconds: float,
         done: Callable[[UnaryCall], None],
-    ) -> UnaryCall:  # fmt: skip
+    ) -> UnaryCall:
         request = ReqData(
             op=op,
             s=XsfSession(h=self._handle),

@@ -44,13 +44,20 @@ class Ground:
     stack: contextlib.ExitStack
 
 
-def start(ground: Ground, core: str, words: list[str], env: dict[str, str] | None = None,
-          output: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:  # fmt: skip
+def start(
+    ground: Ground,
+    core: str,
+    words: list[str],
+    env: dict[str, str] | None = None,
+    output: int = subprocess.DEVNULL,
+) -> subprocess.Popen[bytes]:
     """Start a program on one core; it ends with the ground."""
     process = subprocess.Popen(
-        ["taskset", "-c", core, *words], env={**os.environ, **(env or {})},
-        stdout=output, stderr=output if output == subprocess.PIPE else subprocess.DEVNULL,
-    )  # fmt: skip
+        ["taskset", "-c", core, *words],
+        env={**os.environ, **(env or {})},
+        stdout=output,
+        stderr=output if output == subprocess.PIPE else subprocess.DEVNULL,
+    )
 
     def end() -> None:
         process.terminate()

@@ -39,9 +39,13 @@ def main(name: str, port: int) -> None:
         return
     app = Starlette(routes=[WebSocketRoute("/{rest:path}", _echo)])
     uvicorn.run(
-        app, port=port, log_level="error", loop="uvloop", ws="websockets-sansio",
+        app,
+        port=port,
+        log_level="error",
+        loop="uvloop",
+        ws="websockets-sansio",
         ws_per_message_deflate=False,
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

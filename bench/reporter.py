@@ -20,9 +20,14 @@ from schemas import document
 async def main(addr: str, hub: str) -> None:
     """Report an idle loader, for ever."""
     instance = Instance(
-        "ase", "bench", addr, SystemRandom().getrandbits(63) | 1,
-        digest=document.digest(SCHEMA), total=10_000, best=10_000,
-    )  # fmt: skip
+        "ase",
+        "bench",
+        addr,
+        SystemRandom().getrandbits(63) | 1,
+        digest=document.digest(SCHEMA),
+        total=10_000,
+        best=10_000,
+    )
     numbers = count(1)
     idle = Meter(instance.total, lambda: None)
 

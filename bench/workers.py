@@ -29,8 +29,11 @@ def run(rounds: int, seconds: int, connections: int = 0) -> dict[str, Any]:
         ground = backend(folder, stack)
         lb = _hub(ground)
         arms = [_arm(ground, lb, number) for number in (1, 2)]
-        start(ground, LOAD_CORE, [sys.executable, "-m", "bench.reporter",
-                                  f"127.0.0.1:{ground.backend}", lb])  # fmt: skip
+        start(
+            ground,
+            LOAD_CORE,
+            [sys.executable, "-m", "bench.reporter", f"127.0.0.1:{ground.backend}", lb],
+        )
         loads = {arm.name: connections or 32 * int(arm.name) for arm in arms}
         for arm in arms:
             answers(arm)

@@ -122,16 +122,21 @@ _LEAVES = st.fixed_dictionaries(
     optional={
         "type": st.sampled_from(["string", "integer", "number", "object", "array"]),
         "enum": st.lists(_NUMBERS | _TEXTS, min_size=1, max_size=12),
-        "minimum": _NUMBERS, "exclusiveMaximum": _NUMBERS,
-        "minLength": st.integers(0, 3), "maxLength": st.integers(1, 9),
-        "minB64DLen": st.integers(0, 3), "maxB64DLen": st.integers(1, 9),
+        "minimum": _NUMBERS,
+        "exclusiveMaximum": _NUMBERS,
+        "minLength": st.integers(0, 3),
+        "maxLength": st.integers(1, 9),
+        "minB64DLen": st.integers(0, 3),
+        "maxB64DLen": st.integers(1, 9),
         "multipleOf": _NUMBERS.filter(lambda told: told > 0),
-        "uniqueItems": st.just(True), "minProperties": st.integers(0, 2),
+        "uniqueItems": st.just(True),
+        "minProperties": st.integers(0, 2),
         "pattern": st.sampled_from(["^a", "b$", "[0-9]", "^[a-z]{1,20}$", r"\bé"]),
         "format": st.sampled_from(["date", "email", "uuid", "ipv6", "uri", "hostname"]),
-        "required": st.just(["a"]), "properties": st.just({"a": {}}),
+        "required": st.just(["a"]),
+        "properties": st.just({"a": {}}),
     },
-)  # fmt: skip
+)
 
 
 def _parts(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -139,11 +144,17 @@ def _parts(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.fixed_dictionaries(
         {},
         optional={
-            "anyOf": many, "allOf": many, "not": inner, "if": inner, "then": inner,
-            "else": inner, "items": inner, "additionalProperties": inner,
+            "anyOf": many,
+            "allOf": many,
+            "not": inner,
+            "if": inner,
+            "then": inner,
+            "else": inner,
+            "items": inner,
+            "additionalProperties": inner,
             "properties": st.dictionaries(st.sampled_from(["a", "b"]), inner, max_size=2),
         },
-    )  # fmt: skip
+    )
 
 
 _TREES = st.recursive(_LEAVES, _parts, max_leaves=8)

@@ -86,9 +86,10 @@ class GatewayOptions:
     admin_host: str = option("127.0.0.1", "address of the admin API; keep it private")
     admin_port: int = port_option(8290, "the admin API (/metrics, /lb/state)")
     admin_hosts: list[str] = option(
-        [], "host names by which the admin API may be asked, besides localhost and IP addresses",
+        [],
+        "host names by which the admin API may be asked, besides localhost and IP addresses",
         form=(r"[A-Za-z0-9._-]{1,253}", "a host name, without a port"),
-    )  # fmt: skip
+    )
     admin_connections: int = option(64, "connections to the admin API", least=1)
     deadline: float = option(
         5.0, "seconds from the last byte of a request to its answer", least=0.001, most=3600
@@ -153,9 +154,10 @@ class LbOptions:
     port: int = port_option(8220, "load reports (gRPC)")
     admin_port: int = port_option(8291, "the admin API of a hub in its own process (asectl lb)")
     hub: str = option(
-        "", "host:port of hubs in their own processes, with commas; empty: inside the gateway",
+        "",
+        "host:port of hubs in their own processes, with commas; empty: inside the gateway",
         form=ADDRS,
-    )  # fmt: skip
+    )
     accept_schemas: bool = option(False, "let loaders bring the schemas of their services")
     silence: float = option(
         0.15, "seconds without a report that make a loader suspect: three keep-alives", least=0.05
@@ -197,9 +199,10 @@ class ServiceOptions:
         "", "secret that reports of it must have, in the place of `lb.token`", secret=True
     )
     affinity: str = option(
-        "", "member of a request, as header.uid, that keeps those alike on few loaders; empty: off",
+        "",
+        "member of a request, as header.uid, that keeps those alike on few loaders; empty: off",
         form=PATH,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from config.options import (
     kind_of,
     meta_of,
     plain_fields,
-)  # fmt: skip
+)
 
 DEFAULT = "default"
 HIDDEN = "********"

@@ -58,11 +58,13 @@ def document(config: Config, deadlines: Iterable[float] = ()) -> dict[str, Any]:
                 "write_timeout": math.ceil(config.gateway.body_timeout + 5) * 1000,
                 "retries": 0,
                 "tags": _tags(),
-                "routes": [_route(config, "call", ["/v1/private/"], ["POST"]),
-                           _route(config, "apis", ["/v1/apis"], ["GET"])],
+                "routes": [
+                    _route(config, "call", ["/v1/private/"], ["POST"]),
+                    _route(config, "apis", ["/v1/apis"], ["GET"]),
+                ],
             }
         ],
-    }  # fmt: skip
+    }
 
 
 def _tags() -> list[str]:

@@ -45,13 +45,20 @@ class AccessLog:
         self._put(
             _GOOD
             % (
-                self._time(), record.sid, encode_basestring_ascii(record.method),
+                self._time(),
+                record.sid,
+                encode_basestring_ascii(record.method),
                 encode_basestring_ascii(record.path[:_PATH]),
-                encode_basestring_ascii(record.client), encode_basestring_ascii(record.service),
-                encode_basestring_ascii(record.instance), record.status, record.attempts, total,
-                record.upstream_ms, record.overhead_ms,
+                encode_basestring_ascii(record.client),
+                encode_basestring_ascii(record.service),
+                encode_basestring_ascii(record.instance),
+                record.status,
+                record.attempts,
+                total,
+                record.upstream_ms,
+                record.overhead_ms,
             )
-        )  # fmt: skip
+        )
 
     def _line(self, record: Record, total: float) -> str:
         fields: dict[str, Any] = {

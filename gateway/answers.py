@@ -58,9 +58,13 @@ class HttpError(AseError):
     """A fault of the HTTP message itself, with the status and headers that HTTP has for it."""
 
     def __init__(
-        self, status: int, detail: str, fault: Fault = BAD_REQUEST, headers: Headers | None = None,
+        self,
+        status: int,
+        detail: str,
+        fault: Fault = BAD_REQUEST,
+        headers: Headers | None = None,
         logged: str = "",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(fault, detail, logged)
         self.status = status
         self.headers = list(headers or ())

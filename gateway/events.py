@@ -73,9 +73,14 @@ class Told:
     __slots__ = ("ascii_only", "contract", "facts", "key", "record", "told")
 
     def __init__(
-        self, contract: Contract, told: dict[str, Any], facts: dict[str, str], key: str,
-        ascii_only: bool, record: Record,
-    ) -> None:  # fmt: skip
+        self,
+        contract: Contract,
+        told: dict[str, Any],
+        facts: dict[str, str],
+        key: str,
+        ascii_only: bool,
+        record: Record,
+    ) -> None:
         self.contract = contract
         self.told = told
         self.facts = facts
@@ -88,9 +93,14 @@ class Events:
     """The events of one request. `later(s, call)` calls after so many seconds."""
 
     def __init__(
-        self, asked: Told, parts: Parts, sessions: Sessions, options: SessionOptions, sink: Sink,
+        self,
+        asked: Told,
+        parts: Parts,
+        sessions: Sessions,
+        options: SessionOptions,
+        sink: Sink,
         later: Callable[[float, Callable[[], None]], Any],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.begun = False
         self._asked = asked
         self._sessions = sessions
@@ -100,11 +110,16 @@ class Events:
         self._number = 0
         service = asked.contract.service
         self._session = Session(
-            asked.contract, asked.record, parts, self,
-            Frames(asked.contract, asked.facts, options, only=True), later,
-            silence=options.lifetime, lifetime=service.deadline or options.lifetime,
+            asked.contract,
+            asked.record,
+            parts,
+            self,
+            Frames(asked.contract, asked.facts, options, only=True),
+            later,
+            silence=options.lifetime,
+            lifetime=service.deadline or options.lifetime,
             queue=options.queue,
-        )  # fmt: skip
+        )
         self._timer = later(options.keep_alive, self._still)
 
     def start(self) -> None:

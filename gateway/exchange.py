@@ -36,10 +36,18 @@ class Exchange:
     )  # fmt: skip
 
     def __init__(
-        self, door: Door, server: Server, transport: asyncio.Transport, turns: Turns,
-        patience: Patience, running: set[Any], client: str,
-        over: Callable[[], None], leave: Callable[[], None], may_write: Callable[[], bool],
-    ) -> None:  # fmt: skip
+        self,
+        door: Door,
+        server: Server,
+        transport: asyncio.Transport,
+        turns: Turns,
+        patience: Patience,
+        running: set[Any],
+        client: str,
+        over: Callable[[], None],
+        leave: Callable[[], None],
+        may_write: Callable[[], bool],
+    ) -> None:
         self._may_write = may_write
         self._door = door
         self._server = server
@@ -82,9 +90,14 @@ class Exchange:
         return True
 
     def once(
-        self, method: bytes, path: str, headers: Mapping[bytes, bytes], keep_alive: bool,
-        expects: bool, /,
-    ) -> OnceCycle | None:  # fmt: skip
+        self,
+        method: bytes,
+        path: str,
+        headers: Mapping[bytes, bytes],
+        keep_alive: bool,
+        expects: bool,
+        /,
+    ) -> OnceCycle | None:
         """Return the request that a head is, None when it is not the lane's."""
         lane = self._door.lane
         service = asked_service(method, path) if lane is not None else ""

@@ -82,7 +82,7 @@ class Fleet:
         for told in instances:
             instance = Instance(
                 "ase", told.service, told.addr, 0, told.protocol, "", told.total, told.total
-            )  # fmt: skip
+            )
             self.table.place(instance, clock())
             if told.orca:
                 self._subscribers.append(
@@ -90,10 +90,14 @@ class Fleet:
                 )
             self._warn(instance)
         self.picker = Balancer(
-            self.table, policies(rng, self._probe)[options.policy], clock=clock, rng=rng,
-            later=asyncio.get_running_loop().call_later, most=options.waiting,
+            self.table,
+            policies(rng, self._probe)[options.policy],
+            clock=clock,
+            rng=rng,
+            later=asyncio.get_running_loop().call_later,
+            most=options.waiting,
             on_health=_on_health,
-        )  # fmt: skip
+        )
 
     async def start(self) -> int:
         """Begin to listen to loaders, or to follow the hub; return the lb port (0: none of ours).
@@ -276,10 +280,15 @@ class Outside:
             documents.append(view.documents)
             self._watches.append(
                 Watch(
-                    hub, view, gateway=name, clock=clock, rng=rng, on_change=on_change,
+                    hub,
+                    view,
+                    gateway=name,
+                    clock=clock,
+                    rng=rng,
+                    on_change=on_change,
                     access=access,
                 )
-            )  # fmt: skip
+            )
         self.documents: Mapping[str, bytes] = ChainMap(*documents)
 
     async def start(self) -> int:

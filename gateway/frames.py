@@ -29,9 +29,13 @@ class Frames:
     )  # fmt: skip
 
     def __init__(
-        self, contract: Contract, facts: dict[str, str], options: SessionOptions, *,
+        self,
+        contract: Contract,
+        facts: dict[str, str],
+        options: SessionOptions,
+        *,
         only: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._contract = contract
         self._facts = facts
         self._sequence = Sequence() if options.sequence else None

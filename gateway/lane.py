@@ -33,9 +33,13 @@ class Asked:
     __slots__ = ("expects", "headers", "keep_alive", "path", "service")
 
     def __init__(
-        self, service: str, path: str, headers: Mapping[bytes, bytes], keep_alive: bool,
+        self,
+        service: str,
+        path: str,
+        headers: Mapping[bytes, bytes],
+        keep_alive: bool,
         expects: bool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.service = service
         self.path = path
         self.headers = headers
@@ -59,9 +63,13 @@ class Lane:
     __slots__ = ("_options", "_read", "heads", "log", "metrics", "parts", "sessions")
 
     def __init__(
-        self, parts: Parts, metrics: Metrics, log: AccessLog, sessions: Sessions,
+        self,
+        parts: Parts,
+        metrics: Metrics,
+        log: AccessLog,
+        sessions: Sessions,
         options: SessionOptions,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._options = options
         self.parts = parts
         self.sessions = sessions

@@ -137,9 +137,11 @@ class Metrics:
             "ase_retries", "Second attempts, by what befell the first.", "reason", self._retries
         )
         yield _counts(
-            "ase_contract_switches", "Services that got another contract.", "service",
+            "ase_contract_switches",
+            "Services that got another contract.",
+            "service",
             self._switches,
-        )  # fmt: skip
+        )
 
 
 def _counts(name: str, words: str, label: str, counts: dict[str, int]) -> Metric:
@@ -168,9 +170,11 @@ class FleetMetrics:
             registry=registry,
         )
         self._instances = Gauge(
-            "ase_lb_instances", "Instances known, by state.", ("service", "state"),
+            "ase_lb_instances",
+            "Instances known, by state.",
+            ("service", "state"),
             registry=registry,
-        )  # fmt: skip
+        )
 
     def collect(self) -> Iterator[Metric]:
         """Return the figures of the hub that is in this process, for a registry."""

@@ -50,9 +50,15 @@ class Picker(Protocol):
         """
 
     def wait(
-        self, service_id: str, digest: str, key: str, seconds: float, ahead: bool,
-        done: Callable[[Any], None], /,
-    ) -> Pending:  # fmt: skip
+        self,
+        service_id: str,
+        digest: str,
+        key: str,
+        seconds: float,
+        ahead: bool,
+        done: Callable[[Any], None],
+        /,
+    ) -> Pending:
         """Wait for a place, `ahead` of others or not.
 
         `done` gets it when there is one, or will be none in time.

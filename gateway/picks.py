@@ -36,13 +36,18 @@ class PickMetrics:
         picks.add_metric(("own",), by_own)
         picks.add_metric(("other",), max(0, counts.picks - by_report - by_own))
         yield picks
-        yield _summary("ase_pick_seconds", "Time of a pick; one of 1,024 is timed.",
-                       counts.timed, counts.timed_s)  # fmt: skip
+        yield _summary(
+            "ase_pick_seconds",
+            "Time of a pick; one of 1,024 is timed.",
+            counts.timed,
+            counts.timed_s,
+        )
         yield CounterMetricFamily(
             "ase_pick_waits", "Requests that waited while all were full.", counts.waits
         )
-        yield GaugeMetricFamily("ase_pick_waiting", "Requests that wait now.",
-                                self._balancer.waiting())  # fmt: skip
+        yield GaugeMetricFamily(
+            "ase_pick_waiting", "Requests that wait now.", self._balancer.waiting()
+        )
         yield CounterMetricFamily(
             "ase_pick_dropped", "Places that nobody gave back: faults of ours.", counts.dropped
         )
@@ -57,10 +62,18 @@ class PickMetrics:
 
     def _of_reports(self) -> Iterator[Metric]:
         told = self._table.told
-        yield _summary("ase_pick_report_age_seconds", "Age of reports when they arrived.",
-                       told.reports, told.age_s)  # fmt: skip
-        yield _summary("ase_pick_estimate_error", "Requests that an estimate was off its report.",
-                       told.reports, told.error)  # fmt: skip
+        yield _summary(
+            "ase_pick_report_age_seconds",
+            "Age of reports when they arrived.",
+            told.reports,
+            told.age_s,
+        )
+        yield _summary(
+            "ase_pick_estimate_error",
+            "Requests that an estimate was off its report.",
+            told.reports,
+            told.error,
+        )
 
     def _of_instances(self) -> Iterator[Metric]:
         inflight = GaugeMetricFamily(

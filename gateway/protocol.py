@@ -59,9 +59,17 @@ class DoorProtocol(HttpToolsProtocol):
         self._reading = Reading(transport, self._limits.stalled)
         self._who = self.client[0] if self.client else ""
         self._exchange = Exchange(
-            self._door, self.server_state, transport, self._turns, self._patience, self.tasks,
-            self._who, self.on_response_complete, self._leave, self._may_run,
-        )  # fmt: skip
+            self._door,
+            self.server_state,
+            transport,
+            self._turns,
+            self._patience,
+            self.tasks,
+            self._who,
+            self.on_response_complete,
+            self._leave,
+            self._may_run,
+        )
         if len(self.connections) > self._limits.connections:
             self._deaf = True
             self._send_refusal(HttpError(503, "too many connections"))
@@ -233,10 +241,17 @@ class DoorProtocol(HttpToolsProtocol):
             self._take_turn(once, once.start)
             return
         self.scope = asgi_scope(
-            method, path, query, version=version, raw_path=self.url.partition(b"?")[0],
-            headers=self.headers, client=self.client, server=self.server,
-            scheme=self.scheme or "http", state=self.app_state.copy(),
-        )  # fmt: skip
+            method,
+            path,
+            query,
+            version=version,
+            raw_path=self.url.partition(b"?")[0],
+            headers=self.headers,
+            client=self.client,
+            server=self.server,
+            scheme=self.scheme or "http",
+            state=self.app_state.copy(),
+        )
         if parser.should_upgrade():  # to a WebSocket, when the parser stops
             return
         cycle = asgi_cycle(self, self._door.outbox, expects=expects, keep_alive=keep_alive)

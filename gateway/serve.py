@@ -195,16 +195,30 @@ def _listened(options: GatewayOptions) -> tuple[socket.socket, socket.socket]:
 
 
 def _fleet(
-    config: Config, base: Path, name: str, catalog: Catalog, caller: GrpcCaller,
-    metrics: Metrics, registry: CollectorRegistry,
-) -> Fleet:  # fmt: skip
+    config: Config,
+    base: Path,
+    name: str,
+    catalog: Catalog,
+    caller: GrpcCaller,
+    metrics: Metrics,
+    registry: CollectorRegistry,
+) -> Fleet:
     rng = Random(SystemRandom().getrandbits(64))  # noqa: S311 (draws and ties)
     counts = HubCounts() if not config.lb.hub else None
     return Fleet(
-        config.lb, config.instances, config.services, base, name=name, catalog=catalog,
-        caller=caller, metrics=metrics, fleet_metrics=FleetMetrics(registry, counts),
-        counts=counts, clock=time.monotonic, rng=rng,
-    )  # fmt: skip
+        config.lb,
+        config.instances,
+        config.services,
+        base,
+        name=name,
+        catalog=catalog,
+        caller=caller,
+        metrics=metrics,
+        fleet_metrics=FleetMetrics(registry, counts),
+        counts=counts,
+        clock=time.monotonic,
+        rng=rng,
+    )
 
 
 def _catalog(config: Config, base: Path) -> Catalog:

@@ -81,10 +81,19 @@ class Session:
     )  # fmt: skip
 
     def __init__(
-        self, contract: Contract, record: Record, parts: Parts, client: Client, reader: Frames,
-        later: Callable[[float, Callable[[], None]], Any], *, silence: float, lifetime: float,
-        queue: int, name: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        contract: Contract,
+        record: Record,
+        parts: Parts,
+        client: Client,
+        reader: Frames,
+        later: Callable[[float, Callable[[], None]], Any],
+        *,
+        silence: float,
+        lifetime: float,
+        queue: int,
+        name: str = "",
+    ) -> None:
         self.state = State.NEW
         self.name = name
         self.record = record
@@ -159,9 +168,14 @@ class Session:
             self._break(fault)
 
     def _do(
-        self, step: tuple[State, tuple[Effect, ...]], event: Event, frame: bytes, payload: bytes,
-        status: int, /,
-    ) -> None:  # fmt: skip
+        self,
+        step: tuple[State, tuple[Effect, ...]],
+        event: Event,
+        frame: bytes,
+        payload: bytes,
+        status: int,
+        /,
+    ) -> None:
         self.state, effects = step
         if self.state is State.OVER and event in _ERRORS:
             self.error = _ERRORS[event]()

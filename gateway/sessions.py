@@ -62,9 +62,10 @@ class Sessions:
         for service, count in list(self._running.items()):
             running.add_metric((service,), count)
         ended = CounterMetricFamily(
-            "ase_sessions_ended", "Streaming sessions, by how they ended.",
+            "ase_sessions_ended",
+            "Streaming sessions, by how they ended.",
             labels=("service", "code"),
-        )  # fmt: skip
+        )
         for key, count in list(self._ended.items()):
             ended.add_metric(key, count)
         yield from (running, ended)

@@ -60,9 +60,13 @@ class Talk:
     """
 
     def __init__(
-        self, lane: Lane, options: SessionOptions, asked: Asked, socket: Socket,
+        self,
+        lane: Lane,
+        options: SessionOptions,
+        asked: Asked,
+        socket: Socket,
         later: Callable[[float, Callable[[], None]], Any],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._lane = lane
         self._options = options
         self._asked = asked
@@ -259,10 +263,17 @@ class Talk:
         service = contract.service
         self._timer.cancel()
         session = self._sessions[cid] = Session(
-            contract, record, parts, self, Frames(contract, facts, options), self._later,
+            contract,
+            record,
+            parts,
+            self,
+            Frames(contract, facts, options),
+            self._later,
             silence=service.read_timeout or options.read_timeout,
-            lifetime=service.deadline or options.lifetime, queue=options.queue, name=cid,
-        )  # fmt: skip
+            lifetime=service.deadline or options.lifetime,
+            queue=options.queue,
+            name=cid,
+        )
         lane.sessions.began(session)
         return session
 

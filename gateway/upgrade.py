@@ -36,9 +36,15 @@ class Sockets:
         return self._lane.parts.catalog.routes().find(path, query, headers)
 
     def open(
-        self, scope: Mapping[str, Any], headers: Headers, client: str, rest: bytes,
-        transport: asyncio.Transport, stalled: float, server: Any,
-    ) -> None:  # fmt: skip
+        self,
+        scope: Mapping[str, Any],
+        headers: Headers,
+        client: str,
+        rest: bytes,
+        transport: asyncio.Transport,
+        stalled: float,
+        server: Any,
+    ) -> None:
         """Answer a handshake, and let the connection be a WebSocket's from there.
 
         `rest` came behind it; `stalled`: seconds that a client may read nothing. Raises AseError:
@@ -66,9 +72,14 @@ class Sockets:
         transport.write(answer)
         later = asyncio.get_running_loop().call_later
         opened = SocketProtocol(
-            transport, protocol, options, stalled, server.connections, server.tasks,
+            transport,
+            protocol,
+            options,
+            stalled,
+            server.connections,
+            server.tasks,
             lambda socket: Talk(lane, options, asked, socket, later),
-        )  # fmt: skip
+        )
         transport.set_protocol(opened)
         if rest:
             opened.data_received(rest)

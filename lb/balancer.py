@@ -192,9 +192,15 @@ class Balancer:
         return sum(told.by_report for told in ours), sum(told.by_own for told in ours)
 
     def wait(
-        self, service_id: str, digest: str, key: str, seconds: float, ahead: bool,
-        done: Callable[[Waiter], None], /,
-    ) -> Waiter:  # fmt: skip
+        self,
+        service_id: str,
+        digest: str,
+        key: str,
+        seconds: float,
+        ahead: bool,
+        done: Callable[[Waiter], None],
+        /,
+    ) -> Waiter:
         """Wait for a place for so many seconds at most; `done` is told when it is over.
 
         One that had its turn, and was refused by an instance that seemed to have room, waits

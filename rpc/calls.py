@@ -182,9 +182,14 @@ class UnaryCall(Call):
     __slots__ = ("message", "request")
 
     def __init__(
-        self, block: bytes, limit: int, deadline: float | None, over: Over, done: Over,
+        self,
+        block: bytes,
+        limit: int,
+        deadline: float | None,
+        over: Over,
+        done: Over,
         request: bytes,
-    ) -> None:  # fmt: skip
+    ) -> None:
         Call.__init__(self, block, limit, deadline, over, done)
         self.request = request
         self.message: bytes | None = None
@@ -198,9 +203,11 @@ class UnaryCall(Call):
         if self.receiving and self._connection is not None:
             self._connection.use_up(self, size)
         if (
-            self._messages is None and size >= PREFIX and not data[0]
+            self._messages is None
+            and size >= PREFIX
+            and not data[0]
             and int.from_bytes(data[1:PREFIX], "big") == size - PREFIX <= self._limit
-        ):  # fmt: skip
+        ):
             self._keep(data[PREFIX:])  # the whole answer at once, as nearly always
             return
         for message in self._cut(data):

@@ -30,7 +30,7 @@ from rpc.frames import (
     ProtocolError,
     Setting,
     unpack_head,
-)  # fmt: skip
+)
 from rpc.outbound import Outbound
 from rpc.streams import Stream
 

@@ -19,7 +19,7 @@ from rpc.frames import (
     ProtocolError,
     Settings,
     pack_head,
-)  # fmt: skip
+)
 from rpc.streams import Stream
 
 # What one stream may send before another has its turn.
@@ -69,9 +69,12 @@ class Outbound:
             self.frames.append(block)
         size = len(data)
         if (
-            size <= room and size <= window and size <= self._window and size <= self._room
+            size <= room
+            and size <= window
+            and size <= self._window
+            and size <= self._room
             and not self.blocked
-        ):  # fmt: skip
+        ):
             if size or ended:
                 flags = END_STREAM if ended else 0
                 self.frames.append(pack_head(size >> 8, size & 255, DATA, flags, number))

@@ -91,9 +91,14 @@ class _Reader:
         streams = self._streams(response, (*at, self._spelt(tree, at, "payload")))
         for told in streams:
             yield Stream(
-                told.name, told.kind, told.encodings, told.format,
-                formats=told.formats, compress=told.compress, description=told.description,
-            )  # fmt: skip
+                told.name,
+                told.kind,
+                told.encodings,
+                told.format,
+                formats=told.formats,
+                compress=told.compress,
+                description=told.description,
+            )
 
     def _tell(self, path: _Path, message: str, hint: str = "") -> None:
         self._problems.append(Problem(path, message, hint))

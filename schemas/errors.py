@@ -82,9 +82,13 @@ BLOCKED = Fault(Origin.LB, 20018, "blocked", Blame.CALLER, False, "addr in black
 
 INVALID_OP = Fault(Origin.LOADER, 10003, "invalid_op", Blame.LOADER, False, "invalid operation")
 BAD_MODE = Fault(
-    Origin.LOADER, 10004, "bad_mode", Blame.CALLER, False,
+    Origin.LOADER,
+    10004,
+    "bad_mode",
+    Blame.CALLER,
+    False,
     "this service streams: ask by WebSocket, or with Accept: text/event-stream",
-)  # fmt: skip
+)
 TIMEOUT = Fault(Origin.LOADER, 10102, "timeout", Blame.LOADER, False, "once request timed out")
 NO_HANDLE = Fault(Origin.LOADER, 10008, "no_handle", Blame.LOADER, False, "invalid handle")
 RELEASED = Fault(Origin.LOADER, 10101, "released", Blame.LOADER, False, "handle was released")

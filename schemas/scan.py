@@ -341,10 +341,12 @@ def _of_aiges(node: ast.ClassDef, classes: list[ast.ClassDef]) -> Declaration:
 
     own = list(_fields(node))
     given, out = side("requestCls", "UserRequest") or own, side("responseCls", "UserResponse")
-    head = _gathered([
-        lambda: _of_class(node, "serviceId", "") or node.name.lower(),
-        lambda: str(_of_class(node, "version", "v1")),
-    ])  # fmt: skip
+    head = _gathered(
+        [
+            lambda: _of_class(node, "serviceId", "") or node.name.lower(),
+            lambda: str(_of_class(node, "version", "v1")),
+        ]
+    )
     ins = [f for f in given if f.kind in _BODIES and not f.name.startswith("accept")]
     outs = [f for f in out or given if f.kind in _BODIES and f not in ins]
     return Declaration(

@@ -32,9 +32,10 @@ class Browser:
             shell = f'exec 3<&{theirs_in} 4>&{theirs_out}; exec "$@"'
             process = subprocess.Popen(
                 ["bash", "-c", shell, "chromium", *words, "about:blank"],
-                pass_fds=(theirs_in, theirs_out), stdout=subprocess.DEVNULL,
+                pass_fds=(theirs_in, theirs_out),
+                stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+            )
             stack.callback(process.wait, 10)
             stack.callback(process.kill)
             os.close(theirs_in)

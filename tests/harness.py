@@ -154,10 +154,22 @@ class Gateway(Process):
         prefix: tuple[str, ...] = (),
     ) -> None:
         super().__init__(
-            "gateway", "--gateway-port", "0", "--gateway-admin-port", "0", "--lb-port", "0",
-            "--lb-accept-schemas", "true", "--gateway-lame-duck", "0", *flags, cwd=cwd, env=env,
+            "gateway",
+            "--gateway-port",
+            "0",
+            "--gateway-admin-port",
+            "0",
+            "--lb-port",
+            "0",
+            "--lb-accept-schemas",
+            "true",
+            "--gateway-lame-duck",
+            "0",
+            *flags,
+            cwd=cwd,
+            env=env,
             prefix=prefix,
-        )  # fmt: skip
+        )
         told = self.event("listening")
         self.url, self.admin, self.lb = told["gateway"], told["admin"], told["lb"]
         self.http = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False)

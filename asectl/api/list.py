@@ -49,11 +49,14 @@ def _of_folder(path: Path) -> list[dict[str, Any]]:
         raise Failure(f"\n{error}", EXIT_CONFIG) from None
     return [
         {
-            "service": told.service.id, "version": told.service.version, "digest": told.digest,
-            "source": told.source, "description": told.service.description,
+            "service": told.service.id,
+            "version": told.service.version,
+            "digest": told.digest,
+            "source": told.source,
+            "description": told.service.description,
         }
         for told in contracts
-    ]  # fmt: skip
+    ]
 
 
 def _of_gateway(url: str) -> list[dict[str, Any]]:

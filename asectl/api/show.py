@@ -18,10 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sources.add_source(parser, "schema", "a schema file, or a service")
     sources.add_url(parser)
     parser.add_argument(
-        "--as", dest="form", default="text",
+        "--as",
+        dest="form",
+        default="text",
         choices=("text", "json", "yaml", "python", "jsonschema", "openapi"),
         help="text for people, schema.json, ApiSchema, an aseloader wrapper, ... (%(default)s)",
-    )  # fmt: skip
+    )
 
 
 def run(told: argparse.Namespace) -> int:

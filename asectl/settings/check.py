@@ -14,9 +14,12 @@ from config.source import ConfigError, Fault
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     parser.add_argument(
-        "files", nargs="*", default=[options.DEFAULT_FILE], metavar="FILE",
+        "files",
+        nargs="*",
+        default=[options.DEFAULT_FILE],
+        metavar="FILE",
         help=f"config files ({options.DEFAULT_FILE})",
-    )  # fmt: skip
+    )
     faults.add_format(parser)
 
 

@@ -61,9 +61,14 @@ class SimLoader:
         limit = 10_000 if self._lies else max(cell.limit, cell.slots)
         self.meter = Meter(limit, self._changed, best=cell.slots)
         self.instance = Instance(
-            "ase", SERVICE, f"loader-{number}:1", 7, total=self.meter.total, best=cell.slots,
+            "ase",
+            SERVICE,
+            f"loader-{number}:1",
+            7,
+            total=self.meter.total,
+            best=cell.slots,
             feed=Feed.AT_TIMES if cell.report else Feed.LIVE,
-        )  # fmt: skip
+        )
         self.running: list[Request] = []
         self._queue: deque[Request] = deque()
         self._slots = cell.slots

@@ -55,9 +55,12 @@ class Cell:
     def facts(self) -> dict[str, Any]:
         """Return what a row of results says of its cell."""
         return {
-            "scenario": self.scenario, "gateways": self.gateways, "policy": self.policy,
-            "rho": self.rho, "delay_ms": self.delay_ms,
-        }  # fmt: skip
+            "scenario": self.scenario,
+            "gateways": self.gateways,
+            "policy": self.policy,
+            "rho": self.rho,
+            "delay_ms": self.delay_ms,
+        }
 
 
 SCENARIOS: dict[str, dict[str, Any]] = {

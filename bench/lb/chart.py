@@ -31,8 +31,10 @@ def chart(title: str, x_name: str, y_name: str, series: Series, *, most: float) 
         parts.append(_line(points, xs, top, colour, wide=number == 0))
         y = _TOP + 14 + 18 * number
         x = _WIDTH - _RIGHT + 16
-        parts.append(f'<line x1="{x}" x2="{x + 22}" y1="{y}" y2="{y}" stroke="{colour}" '
-                     f'stroke-width="{3 if number == 0 else 1.6}"/>')  # fmt: skip
+        parts.append(
+            f'<line x1="{x}" x2="{x + 22}" y1="{y}" y2="{y}" stroke="{colour}" '
+            f'stroke-width="{3 if number == 0 else 1.6}"/>'
+        )
         parts.append(_text(x + 28, y + 4, name))
     return "\n".join([*parts, "</svg>"]) + "\n"
 
@@ -49,8 +51,14 @@ def _grid(xs: Sequence[float], top: float, step: float) -> list[str]:
     return parts
 
 
-def _line(points: Sequence[tuple[float, float]], xs: Sequence[float], top: float, colour: str,
-          *, wide: bool) -> str:  # fmt: skip
+def _line(
+    points: Sequence[tuple[float, float]],
+    xs: Sequence[float],
+    top: float,
+    colour: str,
+    *,
+    wide: bool,
+) -> str:
     told = " ".join(f"{_x(x, xs):.1f},{_y(min(y, top), top):.1f}" for x, y in sorted(points))
     width = 3 if wide else 1.6
     dots = "".join(

@@ -36,19 +36,28 @@ def pictures(rows: list[Row]) -> dict[str, str]:
             limit = most if metric == "p99_ms" else most * 0.75
             series = _series(rows, metric, "gateways", partial(_plain, scenario))
             made[f"{short}-gateways-{scenario}"] = chart(
-                f"{scenario}: {word} against gateways", "gateways", f"{word}, ms", series,
+                f"{scenario}: {word} against gateways",
+                "gateways",
+                f"{word}, ms",
+                series,
                 most=limit,
-            )  # fmt: skip
+            )
         series = _series(rows, metric, "delay_ms", _of_delay)
         made[f"{short}-delay"] = chart(
-            f"homogeneous, 64 gateways: {word} against the age of reports", "a report's way, ms",
-            f"{word}, ms", series, most=320,
-        )  # fmt: skip
+            f"homogeneous, 64 gateways: {word} against the age of reports",
+            "a report's way, ms",
+            f"{word}, ms",
+            series,
+            most=320,
+        )
         series = _series(rows, metric, "rho", _of_load)
         made[f"{short}-load"] = chart(
-            f"homogeneous, 16 gateways: {word} against load", "offered load by capacity",
-            f"{word}, ms", series, most=240 if metric == "p99_ms" else 180,
-        )  # fmt: skip
+            f"homogeneous, 16 gateways: {word} against load",
+            "offered load by capacity",
+            f"{word}, ms",
+            series,
+            most=240 if metric == "p99_ms" else 180,
+        )
     return made
 
 

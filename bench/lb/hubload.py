@@ -33,10 +33,19 @@ def measured(loaders: int, seconds: float, *, compiled: bool) -> dict[str, float
             "rate": _RATE, "seconds": seconds,
         }  # fmt: skip
         crowd = subprocess.Popen(
-            ["taskset", "-c", str((os.cpu_count() or 1) - 1), sys.executable, "-m",
-             "bench.lb.crowd"],
-            env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+            [
+                "taskset",
+                "-c",
+                str((os.cpu_count() or 1) - 1),
+                sys.executable,
+                "-m",
+                "bench.lb.crowd",
+            ],
+            env=env,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         stack.callback(crowd.kill)
         if crowd.stdin is None or crowd.stdout is None:
             raise RuntimeError("a crowd without pipes")

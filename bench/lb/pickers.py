@@ -57,9 +57,14 @@ class Picker:
         self.refused = 0
         self._digest = ""
         self._watch = Watch(
-            hub, View(self.table, name), gateway=name, clock=time.monotonic, rng=rng,
-            on_change=_nothing, access=Access(),
-        )  # fmt: skip
+            hub,
+            View(self.table, name),
+            gateway=name,
+            clock=time.monotonic,
+            rng=rng,
+            on_change=_nothing,
+            access=Access(),
+        )
         self._tasks = [
             asyncio.ensure_future(self._watch.run()),
             asyncio.ensure_future(self._watch.sweep()),
@@ -137,10 +142,14 @@ class Proxy:
 async def play(cell: Cell, seed: int, requests: int, warm: int, hub: str, proxy: str) -> Any:
     """Play a schedule; return times in milliseconds, and how late the player was."""
     rngs = [Random(seed * 7919 + 2000 + n) for n in range(cell.gateways)]  # noqa: S311
-    doors: list[Any] = [Proxy(proxy)] if proxy else [
-        Picker(f"g{n}", hub, cell.policy.removesuffix("_unbounded"), rng)
-        for n, rng in enumerate(rngs)
-    ]  # fmt: skip
+    doors: list[Any] = (
+        [Proxy(proxy)]
+        if proxy
+        else [
+            Picker(f"g{n}", hub, cell.policy.removesuffix("_unbounded"), rng)
+            for n, rng in enumerate(rngs)
+        ]
+    )
     await asyncio.gather(*(door.ready(cell.loaders) for door in doors))
     responses: list[float] = []
     waits: list[float] = []

@@ -87,9 +87,14 @@ def _one(arm: str, gateways: int, seed: int, seconds: int) -> dict[str, Any]:
         }  # fmt: skip
         began = time.monotonic()
         came = subprocess.run(
-            [sys.executable, "-m", "bench.lb.pickers"], input=json.dumps(told) + "\n", env=env,
-            capture_output=True, text=True, check=True, timeout=seconds * 3 + 120,
-        )  # fmt: skip
+            [sys.executable, "-m", "bench.lb.pickers"],
+            input=json.dumps(told) + "\n",
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=seconds * 3 + 120,
+        )
         figures: dict[str, Any] = json.loads(came.stdout)
         sent = rate * (seconds + 5)
         figures["reports_per_request"] = (_reports(admin) - before) / sent

@@ -17,9 +17,14 @@ SEED = ROOT / "tests/golden/schemas/seed.yml"
 def asectl(folder: Path, *words: str, code: int = 0) -> str:
     """Return what a command says on both streams; its exit code is checked."""
     told = subprocess.run(
-        [sys.executable, "-m", "asectl", "api", *words], cwd=folder, text=True, timeout=60,
-        capture_output=True, check=False, env={"PYTHONPATH": str(ROOT), "PATH": ""},
-    )  # fmt: skip
+        [sys.executable, "-m", "asectl", "api", *words],
+        cwd=folder,
+        text=True,
+        timeout=60,
+        capture_output=True,
+        check=False,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+    )
     assert told.returncode == code, told.stdout + told.stderr
     return told.stdout + told.stderr
 
@@ -49,8 +54,10 @@ def test_create_of_python(tmp_path: Path) -> None:
     assert "schema_image.json" in said
     of_class = subprocess.run(
         [sys.executable, "-m", "asectl", "loader", "schema", f"{source}:Thumbnail"],
-        capture_output=True, cwd=ROOT, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        cwd=ROOT,
+        check=True,
+    )
     assert json.loads((tmp_path / "out/schema_image.json").read_text()) == json.loads(
         of_class.stdout
     )
@@ -71,8 +78,9 @@ def test_check_tells_each_fault_where_it_stands(made: Path) -> None:
     assert said.endswith("2 errors in 1 file\n")
     told = json.loads(asectl(made, "check", "--format", "json", "bad.yml", code=3))
     assert [(e["file"], e["line"], e["column"]) for e in told["errors"]] == [
-        ("bad.yml", 22, 11), ("bad.yml", 63, 11),
-    ]  # fmt: skip
+        ("bad.yml", 22, 11),
+        ("bad.yml", 63, 11),
+    ]
     sarif = json.loads(asectl(made, "check", "--format", "sarif", "bad.yml", code=3))
     (first, _) = sarif["runs"][0]["results"]
     place = first["locations"][0]["physicalLocation"]

@@ -34,8 +34,12 @@ def url(demo: Process) -> str:
 def call(demo: Process, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "asectl", "call", "--url", url(demo), *words],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 def test_it_tells_addresses_and_who_joins(demo: Process) -> None:
@@ -43,8 +47,13 @@ def test_it_tells_addresses_and_who_joins(demo: Process) -> None:
         demo.printed(part)
     joined = [line.split()[0] for line in demo.output if " joined (pid " in line]
     assert sorted(set(joined)) == [
-        "audio-1", "audio-2", "image-1", "image-2", "vad-1", "vad-2",
-    ]  # fmt: skip
+        "audio-1",
+        "audio-2",
+        "image-1",
+        "image-2",
+        "vad-1",
+        "vad-2",
+    ]
 
 
 @pytest.mark.peer("curl")
@@ -117,8 +126,11 @@ def test_a_call_gone_wrong_says_why(demo: Process, words: list[str], code: int, 
 def test_a_call_to_nobody_is_exit_4() -> None:
     told = subprocess.run(
         [sys.executable, "-m", "asectl", "call", "x", "--url", "http://127.0.0.1:9"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert told.returncode == 4
 
 

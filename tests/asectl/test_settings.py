@@ -15,9 +15,14 @@ TEXT = "gateway: {port: 8300}\nlb:\n  token: s3cret\nschemas: schemas\n"
 
 def asectl(folder: Path, *words: str, code: int = 0, **environ: str) -> str:
     told = subprocess.run(
-        [sys.executable, "-m", "asectl", "config", *words], cwd=folder, text=True, timeout=60,
-        capture_output=True, check=False, env={"PYTHONPATH": str(ROOT), "PATH": "", **environ},
-    )  # fmt: skip
+        [sys.executable, "-m", "asectl", "config", *words],
+        cwd=folder,
+        text=True,
+        timeout=60,
+        capture_output=True,
+        check=False,
+        env={"PYTHONPATH": str(ROOT), "PATH": "", **environ},
+    )
     assert told.returncode == code, told.stdout + told.stderr
     return told.stdout + told.stderr
 

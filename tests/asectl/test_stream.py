@@ -77,8 +77,11 @@ def test_who_reads_no_more_lines_ends_it_quietly(gateway: Gateway) -> None:
     words = [sys.executable, "-m", "asectl", "call", "vad", "--ws", "--file", WAV, "--realtime"]
     with subprocess.Popen(
         [*words, "--url", gateway.url],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
-    ) as running:  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as running:
         assert running.stdout is not None
         assert running.stderr is not None
         assert json.loads(running.stdout.readline())["segment"]["event"] == "began"
@@ -167,8 +170,11 @@ def test_a_session_that_the_gateway_cuts_off_did_not_end_well() -> None:
         words = [sys.executable, "-m", "asectl", "call", "vad", "--ws", "--file", WAV]
         with subprocess.Popen(
             [*words, "--realtime", "--url", gateway.url],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
-        ) as running:  # fmt: skip
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        ) as running:
             assert running.stdout is not None
             assert running.stderr is not None
             running.stdout.readline()

@@ -122,8 +122,11 @@ def test_attributes_of_data_become_texts() -> None:
     wrapper.made = {"out": Data(b"", {"rate": 16000, "on": True})}  # type: ignore[dict-item]
     engine = Engine(wrapper, Meter(1, lambda: None))
     assert dict(ask(engine).pl[0].meta.attribute) == {
-        "rate": "16000", "on": "true", "seq": "0", "status": "3",
-    }  # fmt: skip
+        "rate": "16000",
+        "on": "true",
+        "seq": "0",
+        "status": "3",
+    }
     engine.close()
 
 

@@ -117,9 +117,11 @@ def test_health_is_told_when_a_loader_drains() -> None:
 def test_reflection_tells_the_messages(channel: grpc.Channel) -> None:
     database = ProtoReflectionDescriptorDatabase(channel)
     assert set(database.get_services()) == {
-        "ase.v1.Loader", "utils.XsfCall", "grpc.health.v1.Health",
+        "ase.v1.Loader",
+        "utils.XsfCall",
+        "grpc.health.v1.Health",
         "xds.service.orca.v3.OpenRcaService",
-    }  # fmt: skip
+    }
     pool = DescriptorPool(database)
     fields = pool.FindMessageTypeByName("protocol.LoaderInput").fields_by_name
     assert fields["sync_id"].number == 8

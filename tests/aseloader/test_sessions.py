@@ -156,9 +156,11 @@ class Threaded(OriginalWrapper):
 def frame(text: bytes, status: int, fail: int = 0, service: str = "streams") -> LoaderInput:
     meta = MetaDesc(name="text", attribute={"status": str(status)})
     return LoaderInput(
-        serviceId=service, params={"fail": str(fail)}, expect=[MetaDesc(name="said")],
+        serviceId=service,
+        params={"fail": str(fail)},
+        expect=[MetaDesc(name="said")],
         pl=[Payload(meta=meta, data=text)],
-    )  # fmt: skip
+    )
 
 
 class Driven:

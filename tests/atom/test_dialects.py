@@ -21,8 +21,11 @@ def test_xsf_wraps_the_frame_in_an_op() -> None:
     assert request.op == "AIIn"
     assert request.s.h == "h" * 32
     assert dict(request.param) == {
-        "SeqNo": "1", "version": "v2", "waitTime": "4999", "baseId": "0",
-    }  # fmt: skip
+        "SeqNo": "1",
+        "version": "v2",
+        "waitTime": "4999",
+        "baseId": "0",
+    }
     assert LoaderInput.FromString(request.data[0].data) == FRAME
 
 

@@ -35,12 +35,23 @@ def test_the_gateway_bench_measures_ours_beside_a_peer() -> None:
 def test_the_layers_bench_tells_every_step() -> None:
     told = subprocess.run(
         [sys.executable, "-m", "bench", "layers", "--rounds", "1", "--json", "-"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     layers = json.loads(told.stdout)["layers"]
     assert list(layers) == [
-        "head", "parse", "validate", "encode", "pick", "call", "loader", "decode", "write",
-    ]  # fmt: skip
+        "head",
+        "parse",
+        "validate",
+        "encode",
+        "pick",
+        "call",
+        "loader",
+        "decode",
+        "write",
+    ]
     assert all(step["ns"] > 0 for step in layers.values())
     assert layers["validate"]["naive_ns"] > layers["validate"]["ns"]
     assert json.loads(told.stdout)["load_1000_schemas_s"] > 0
@@ -49,8 +60,11 @@ def test_the_layers_bench_tells_every_step() -> None:
 def bench(*words: str) -> dict[str, Any]:
     told = subprocess.run(
         [sys.executable, "-m", "bench", *words, "--json", "-"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     result: dict[str, Any] = json.loads(told.stdout)
     return result
 

@@ -112,9 +112,15 @@ def test_a_header_that_names_the_caller_is_not_free() -> None:
 
 def test_a_line_that_a_parser_might_read_in_another_way_is_not_free() -> None:
     for line in (
-        "x-request-id : 1", "x_request_id: 1", "x-request-id: \t1", "x-request-id: 1\n a",
-        "x-request-id: ", "x-request-id: \x00", "x-request-ids: 1", " x-request-id: 1",
-    ):  # fmt: skip
+        "x-request-id : 1",
+        "x_request_id: 1",
+        "x-request-id: \t1",
+        "x-request-id: 1\n a",
+        "x-request-id: ",
+        "x-request-id: \x00",
+        "x-request-ids: 1",
+        " x-request-id: 1",
+    ):
         told = cut(head(line))
         assert told is not None
         assert isinstance(told.key, bytes), line
@@ -198,12 +204,13 @@ def test_what_is_not_plain_is_left_to_the_parser() -> None:
     for data in (
         b"POST / HTTP/1.1\r\nContent-Length: 12\r\n",  # not whole
         b"POST / HTTP/1.1\r\nhost: a\r\n\r\n",  # no length
-        head(length=0), b"POST / HTTP/1.1\r\nContent-Length: 012\r\n\r\n",
+        head(length=0),
+        b"POST / HTTP/1.1\r\nContent-Length: 012\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: 1 2\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: +12\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: 1234567890\r\n\r\n",
         b"POST / HTTP/1.1\r\nhost: a\r\n\r\nContent-Length: 12\r\n",  # within the body
-    ):  # fmt: skip
+    ):
         assert cut(data) is None, data
 
 

@@ -11,9 +11,13 @@ from schemas.errors import FULL, AseError
 from schemas.service import DataType, Nick, Service
 
 SERVICE = Service(
-    "s", "1", "ase",
-    (Nick("s", {"voice": DataType.AUDIO, "text": DataType.TEXT}, {}),), {}, {},
-)  # fmt: skip
+    "s",
+    "1",
+    "ase",
+    (Nick("s", {"voice": DataType.AUDIO, "text": DataType.TEXT}, {}),),
+    {},
+    {},
+)
 
 
 def message(head: Any, tail: bytes = b"") -> bytes:
@@ -28,8 +32,12 @@ def test_a_result_and_an_error() -> None:
     assert "payload" not in json.loads(messages.result("s", "", b"{}", 0))
     told = json.loads(messages.failure("s", "c", AseError(FULL, "no room")))
     assert told["header"] == {
-        "code": 10110, "message": "no room", "sid": "s", "status": 0, "cid": "c",
-    }  # fmt: skip
+        "code": 10110,
+        "message": "no room",
+        "sid": "s",
+        "status": 0,
+        "cid": "c",
+    }
 
 
 def test_a_text_is_utf_8() -> None:

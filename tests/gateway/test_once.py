@@ -67,10 +67,15 @@ class World:
         self.faults: list[str] = []
         contract = build(schema, "file", {}, 5.0)
         self.parts = Parts(
-            GatewayOptions(), Catalog([contract], {}, 5.0), self, 1.0, None,  # type: ignore[arg-type]
-            clock=lambda: self.now, new_id=lambda: "i" * 32,
+            GatewayOptions(),
+            Catalog([contract], {}, 5.0),
+            self,
+            1.0,
+            None,  # type: ignore[arg-type]
+            clock=lambda: self.now,
+            new_id=lambda: "i" * 32,
             on_fault=lambda sid, _: self.faults.append(sid),
-        )  # fmt: skip
+        )
         self.record = Record("s" * 32, 0.0, "POST", "/v1/private/probe", "9.9.9.9")
 
     def acquire(self, _: str, __: str, exclude: Any, key: str) -> Any:

@@ -10,11 +10,13 @@ def service(name: str, *routes: str, hosts: tuple[str, ...] = ()) -> Service:
     return Service(name, "v1", "ase", (), {}, {}, routes=routes, hosts=hosts)
 
 
-ROUTES = Routes([
-    service("ocr", "/v2/read", "/v2/both"),
-    service("asr", "/v2/hear", "/v2/both", hosts=("a.example", "b.example")),
-    service("nlp"),
-])  # fmt: skip
+ROUTES = Routes(
+    [
+        service("ocr", "/v2/read", "/v2/both"),
+        service("asr", "/v2/hear", "/v2/both", hosts=("a.example", "b.example")),
+        service("nlp"),
+    ]
+)
 
 
 @pytest.mark.parametrize(

@@ -151,14 +151,27 @@ def session(world: World) -> Session:
         return Timer()
 
     parts = Parts(
-        GatewayOptions(), Catalog([CONTRACT], {}, 5.0), world, 0.0, world, lambda: world.now,
-        lambda: "b" * 32, lambda _sid, fault: world.faults.append(fault),
-    )  # fmt: skip
+        GatewayOptions(),
+        Catalog([CONTRACT], {}, 5.0),
+        world,
+        0.0,
+        world,
+        lambda: world.now,
+        lambda: "b" * 32,
+        lambda _sid, fault: world.faults.append(fault),
+    )
     record = Record("a" * 32, time.monotonic())
     return Session(
-        CONTRACT, record, parts, world, Frames(CONTRACT, {}, SessionOptions()), later,
-        silence=15.0, lifetime=150.0, queue=8,
-    )  # fmt: skip
+        CONTRACT,
+        record,
+        parts,
+        world,
+        Frames(CONTRACT, {}, SessionOptions()),
+        later,
+        silence=15.0,
+        lifetime=150.0,
+        queue=8,
+    )
 
 
 def frame(status: int) -> dict[str, Any]:

@@ -44,9 +44,14 @@ class Fleet:
         self.health: list[str] = []
         rng = Random(1)
         self.balancer = Balancer(
-            self.table, lambda: OwnFirst(rng), clock=self.world.clock, rng=rng,
-            later=self.world.later, on_health=self.told, **more,
-        )  # fmt: skip
+            self.table,
+            lambda: OwnFirst(rng),
+            clock=self.world.clock,
+            rng=rng,
+            later=self.world.later,
+            on_health=self.told,
+            **more,
+        )
         self.report()
 
     def told(self, entry: Entry) -> None:

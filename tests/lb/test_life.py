@@ -21,5 +21,9 @@ def test_every_word_of_a_loader_is_an_event() -> None:
 def test_a_change_tells_its_facts() -> None:
     change = Change(Instance("ase", "ocr", "a:1"), State.UP, State.GONE, Event.EXPIRED)
     assert change.facts() == {
-        "service": "ocr", "instance": "a:1", "before": "up", "after": "gone", "reason": "expired",
-    }  # fmt: skip
+        "service": "ocr",
+        "instance": "a:1",
+        "before": "up",
+        "after": "gone",
+        "reason": "expired",
+    }

@@ -57,9 +57,14 @@ def test_a_report_s_parameters(change: dict[str, str], expected: int) -> None:
 
 def test_an_absent_parameter_is_as_an_empty_one() -> None:
     for name, expected in (
-        ("svc", 2007), ("subsvc", 2007), ("addr", 2007), ("live", 20014), ("total", 2008),
-        ("best", 2005), ("idle", 2009),
-    ):  # fmt: skip
+        ("svc", 2007),
+        ("subsvc", 2007),
+        ("addr", 2007),
+        ("live", 20014),
+        ("total", 2008),
+        ("best", 2005),
+        ("idle", 2009),
+    ):
         assert code({key: value for key, value in GOOD.items() if key != name}) == expected
 
 
@@ -223,11 +228,14 @@ def test_the_monitor_has_its_form() -> None:
             "ocr": {
                 "AddrMap": {
                     "a:1": {
-                        "Addr": "a:1", "Timestamp": 1, "BestInst": 6, "IdleInst": 3,
+                        "Addr": "a:1",
+                        "Timestamp": 1,
+                        "BestInst": 6,
+                        "IdleInst": 3,
                         "TotalInst": 8,
                     }
                 }
             }
         }
-    }  # fmt: skip
+    }
     assert json.loads(original.monitor({"svc": "x"}, fleet(a=3))) == {"SubSvcMap": {}}

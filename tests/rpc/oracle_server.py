@@ -92,12 +92,16 @@ async def main() -> None:
     handlers: dict[str, Any] = {
         name: grpc.unary_unary_rpc_method_handler(method) for name, method in unary.items()
     } | {name: grpc.stream_stream_rpc_method_handler(method) for name, method in streaming.items()}
-    server = aio.server(options=[
-        ("grpc.max_receive_message_length", BIG), ("grpc.max_send_message_length", BIG),
-        ("grpc.max_concurrent_streams", int(streams)), ("grpc.so_reuseport", 0),
-        ("grpc.server.max_pending_requests", 100_000),
-        ("grpc.server.max_pending_requests_hard_limit", 100_000),
-    ])  # fmt: skip
+    server = aio.server(
+        options=[
+            ("grpc.max_receive_message_length", BIG),
+            ("grpc.max_send_message_length", BIG),
+            ("grpc.max_concurrent_streams", int(streams)),
+            ("grpc.so_reuseport", 0),
+            ("grpc.server.max_pending_requests", 100_000),
+            ("grpc.server.max_pending_requests_hard_limit", 100_000),
+        ]
+    )
     generic = grpc.method_handlers_generic_handler("t.T", handlers)
     server.add_generic_rpc_handlers((generic,))
     if files:

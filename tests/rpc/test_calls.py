@@ -60,8 +60,14 @@ def test_what_comes_after_the_end_is_no_second_end() -> None:
 
 def test_early_trailers_end_a_call_and_give_up_what_is_unsent() -> None:
     connection, call, ended = begun("stream")
-    refusal = block([(b":status", b"200"), (b"content-type", b"application/grpc"),
-                     (b"grpc-status", b"8"), (b"grpc-message", b"full")])  # fmt: skip
+    refusal = block(
+        [
+            (b":status", b"200"),
+            (b"content-type", b"application/grpc"),
+            (b"grpc-status", b"8"),
+            (b"grpc-message", b"full"),
+        ]
+    )
     connection.receive(frame(1, 5, 1, refusal))
     assert ended == [call]
     assert (call.error.status, call.error.details) == (Status.RESOURCE_EXHAUSTED, "full")

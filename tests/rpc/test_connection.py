@@ -19,8 +19,9 @@ from rpc.frames import ErrorCode, ProtocolError, frame
 from rpc.headers import NO_TABLE, block
 from rpc.streams import Stream
 
-REQUEST = block([(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/a"),
-                 (b":authority", b"h")])  # fmt: skip
+REQUEST = block(
+    [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/a"), (b":authority", b"h")]
+)
 
 
 class Told(Stream):

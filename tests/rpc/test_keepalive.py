@@ -23,8 +23,11 @@ def test_a_frozen_peer_of_ours_is_found_within_three_seconds() -> None:
 
 def test_one_that_answers_is_asked_again_after_each_silence() -> None:
     assert watched(OFTEN, [(1.0, 0, 0), (1.1, 1.05, 0), (2.1, 1.05, 0), (2.2, 2.15, 0)]) == [
-        PING, WAIT, PING, WAIT,
-    ]  # fmt: skip
+        PING,
+        WAIT,
+        PING,
+        WAIT,
+    ]
 
 
 def test_bytes_of_any_kind_put_the_question_off() -> None:

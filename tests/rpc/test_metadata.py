@@ -8,10 +8,16 @@ from rpc.status import Status
 
 
 def test_a_head_of_a_good_response() -> None:
-    head = read_head((
-        (b":status", b"200"), (b"content-type", b"application/grpc+proto"),
-        (b"grpc-encoding", b"gzip"), (b"x-a", b"1"), (b"x-a", b"2"), (b"x-b-bin", b"AAE"),
-    ))  # fmt: skip
+    head = read_head(
+        (
+            (b":status", b"200"),
+            (b"content-type", b"application/grpc+proto"),
+            (b"grpc-encoding", b"gzip"),
+            (b"x-a", b"1"),
+            (b"x-a", b"2"),
+            (b"x-b-bin", b"AAE"),
+        )
+    )
     assert head.fault() is None
     assert head.encoding == b"gzip"
     assert head.metadata == (("x-a", "1"), ("x-a", "2"), ("x-b-bin", b"\0\1"))

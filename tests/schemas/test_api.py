@@ -36,9 +36,11 @@ def test_the_sample_of_the_design_document() -> None:
     assert told.about["group"] == "gas"
     assert told.about["configFilename"] == "xxxx.json"
     assert {s.name: s.kind for s in told.inputs} == {
-        "audio1": DataType.AUDIO, "text1": DataType.TEXT, "image1": DataType.IMAGE,
+        "audio1": DataType.AUDIO,
+        "text1": DataType.TEXT,
+        "image1": DataType.IMAGE,
         "vedio1": DataType.VIDEO,
-    }  # fmt: skip
+    }
     assert [s.name for s in told.inputs if s.required] == ["image1"]
     assert [(s.name, s.encodings) for s in told.outputs] == [("audio1", ("speex-wb",))]
     service = document.read(declare.document(told))
@@ -79,12 +81,14 @@ def test_what_is_written_has_the_right_words_and_is_read_back() -> None:
 def test_what_it_can_say_more() -> None:
     tree = minimal(
         parameters={"properties": {"n": {"type": "integer", "maximum": 3, "default": 2}}},
-        payload={"properties": {
-            "a": {"type": "base64", "format": "wav", "maxBytes": 9, "description": "a voice"},
-            "b": {"type": "base64", "format": "zip"},
-            "c": {"type": "image", "encoding": ["jpg", "png"]},
-        }},
-    )  # fmt: skip
+        payload={
+            "properties": {
+                "a": {"type": "base64", "format": "wav", "maxBytes": 9, "description": "a voice"},
+                "b": {"type": "base64", "format": "zip"},
+                "c": {"type": "image", "encoding": ["jpg", "png"]},
+            }
+        },
+    )
     tree["metadata"] |= {"sub": "gas", "deadline": 9, "idempotent": True, "description": "d"}
     told = api.read(tree)
     assert (told.sub, told.deadline, told.idempotent, told.description) == ("gas", 9.0, True, "d")

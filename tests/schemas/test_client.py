@@ -33,15 +33,19 @@ def test_names_that_are_none_in_python_or_taken() -> None:
     api = Declaration(
         "x-y",
         params=(
-            Param("class", {"type": "string|number"}), Param("url", {"type": "boolean"}),
-            Param("7", {"type": "array"}), Param("a-b", {}),
+            Param("class", {"type": "string|number"}),
+            Param("url", {"type": "boolean"}),
+            Param("7", {"type": "array"}),
+            Param("a-b", {}),
         ),
         inputs=(Stream("a_b", DataType.TEXT),),
         outputs=(
-            Stream("self", DataType.TEXT), Stream("t", DataType.TEXT, format="json"),
-            Stream("o-1", DataType.TEXT), Stream("o_1", DataType.TEXT),
+            Stream("self", DataType.TEXT),
+            Stream("t", DataType.TEXT, format="json"),
+            Stream("o-1", DataType.TEXT),
+            Stream("o_1", DataType.TEXT),
         ),
-    )  # fmt: skip
+    )
     told = signature(api)
     assert "a_b: bytes, " in told
     for argument in (

@@ -28,8 +28,10 @@ def test_it_reads_back() -> None:
     service = document.read(declare.document(API))
     assert (service.id, service.sub, service.version) == ("ocr", "ase", "v1")
     assert service.inputs == {
-        "page": DataType.IMAGE, "hint": DataType.TEXT, "voice": DataType.AUDIO,
-    }  # fmt: skip
+        "page": DataType.IMAGE,
+        "hint": DataType.TEXT,
+        "voice": DataType.AUDIO,
+    }
     assert service.accepts == {"words": DataType.TEXT}
     assert service.deadline == 9.0
     assert service.idempotent

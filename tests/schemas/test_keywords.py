@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 from schemas import keywords
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([1.0, 0.5, -2.0, 1e300])
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.sampled_from([1.0, 0.5, -2.0, 1e300])
     | st.sampled_from([2**53, 2**61, 2**61 - 1, 10**90, "1", "", "n1", "j1"]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab"), inner),
     max_leaves=4,
-)  # fmt: skip
+)
 
 
 def holds(keyword: Any, value: Any, instance: Any) -> bool:

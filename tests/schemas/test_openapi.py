@@ -65,9 +65,12 @@ def test_no_word_of_ours_is_left() -> None:
     words = str(TOLD)
     assert not [word for word in ("maxB64DLen", "minB64DLen", "'error':") if word in words]
     assert SCHEMA["properties"]["payload"]["properties"]["page"]["properties"]["image"] == {
-        "type": "string", "minLength": 1, "maxLength": 8, "contentEncoding": "base64",
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 8,
+        "contentEncoding": "base64",
         "pattern": BASE64,
-    }  # fmt: skip
+    }
     assert POST["requestBody"]["content"]["application/json"]["example"] == {"a": 1}
     assert POST["summary"] == "Reads text."
 

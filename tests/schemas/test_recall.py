@@ -38,8 +38,10 @@ def test_what_cannot_be_held_is_named() -> None:
     tree["schemainput"]["properties"]["header"]["properties"]["x"] = {"type": "string"}
     _, lost = declaration(tree)
     assert lost == [
-        "meta.codeMap", "meta.hosts", "schemainput.properties.header.properties.x",
-    ]  # fmt: skip
+        "meta.codeMap",
+        "meta.hosts",
+        "schemainput.properties.header.properties.x",
+    ]
 
 
 def test_an_original_document_keeps_its_parameters_and_payloads() -> None:

@@ -74,8 +74,9 @@ def test_a_wrapper_of_aiges() -> None:
     assert (told.id, told.version, told.description) == ("mmocr", "v1", "Finds text.")
     assert told.inputs == (Stream("image", DataType.IMAGE), Stream("hint", DataType.TEXT))
     assert told.outputs == (
-        Stream("boxes", DataType.TEXT, format="json"), Stream("text", DataType.TEXT),
-    )  # fmt: skip
+        Stream("boxes", DataType.TEXT, format="json"),
+        Stream("text", DataType.TEXT),
+    )
     assert told.params == (
         Param(
             "lang", {"type": "string", "minLength": 2, "maxLength": 5, "enum": ["en", "zh"]}, True

@@ -90,16 +90,21 @@ LEAF = st.fixed_dictionaries(
         "type": st.sampled_from(KINDS),
         "enum": st.lists(SCALARS.filter(lambda v: v is not None), min_size=1, max_size=3),
         "const": SCALARS.filter(lambda v: v is not None),
-        "minimum": BOUNDS, "maximum": BOUNDS,
-        "exclusiveMinimum": BOUNDS, "exclusiveMaximum": BOUNDS,
-        "minLength": st.integers(0, 2), "maxLength": st.integers(0, 2),
-        "maxItems": st.integers(0, 2), "uniqueItems": st.booleans(),
-        "multipleOf": st.integers(1, 3), "pattern": st.sampled_from(["^a", "b$", "[0-9]"]),
+        "minimum": BOUNDS,
+        "maximum": BOUNDS,
+        "exclusiveMinimum": BOUNDS,
+        "exclusiveMaximum": BOUNDS,
+        "minLength": st.integers(0, 2),
+        "maxLength": st.integers(0, 2),
+        "maxItems": st.integers(0, 2),
+        "uniqueItems": st.booleans(),
+        "multipleOf": st.integers(1, 3),
+        "pattern": st.sampled_from(["^a", "b$", "[0-9]"]),
         "dependencies": st.dictionaries(NAMES, st.lists(NAMES, max_size=2), max_size=1),
         "keyMatch": st.dictionaries(NAMES, SCALARS, max_size=1),
         "minProperties": st.integers(0, 2),
     },
-)  # fmt: skip
+)
 
 
 def deeper(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -110,10 +115,16 @@ def deeper(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
             "properties": st.dictionaries(NAMES, inner, max_size=2),
             "children": st.dictionaries(NAMES, inner, max_size=2),
             "additionalProperties": st.booleans() | inner,
-            "items": inner, "not": inner, "if": inner, "then": inner, "else": inner,
-            "allOf": many, "anyOf": many, "oneOf": many,
+            "items": inner,
+            "not": inner,
+            "if": inner,
+            "then": inner,
+            "else": inner,
+            "allOf": many,
+            "anyOf": many,
+            "oneOf": many,
         },
-    )  # fmt: skip
+    )
     switch = st.fixed_dictionaries(
         {"switch": NAMES, "case": st.dictionaries(st.sampled_from(["a", "3", "true"]), inner)},
         optional={"default": inner},

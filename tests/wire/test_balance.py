@@ -22,9 +22,13 @@ SPEC = "tests/wrappers/probe.py:Probe"
 
 def asectl(*words: str) -> str:
     told = subprocess.run(
-        [sys.executable, "-m", "asectl", *words], cwd=ROOT, capture_output=True, text=True,
-        check=True, timeout=PATIENCE,
-    )  # fmt: skip
+        [sys.executable, "-m", "asectl", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
+    )
     return told.stdout
 
 
@@ -204,9 +208,12 @@ def test_state_and_top_tell_of_instances() -> None:
         text = asectl("top", "--url", gateway.admin, "--times", "2", "--every", "0.05")
         assert text.count("1 instances, 1 in") == 2
         wrong: Any = subprocess.run(
-            [sys.executable, "-m", "asectl", "lb", "state", "--url", gateway.url], cwd=ROOT,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [sys.executable, "-m", "asectl", "lb", "state", "--url", gateway.url],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert wrong.returncode == 4
         assert "is it the admin port?" in wrong.stderr
 
@@ -220,9 +227,12 @@ def test_what_is_measured_of_picking() -> None:
         picked = re.findall(r'^ase_pick_total\{by="\w+"\} (\S+)$', text, re.MULTILINE)
         assert sum(map(float, picked)) == 20
         for name in (
-            "ase_pick_seconds_count", "ase_pick_report_age_seconds_sum", "ase_pick_waiting",
-            "ase_pick_estimate_error_count", "ase_pick_dropped_total",
-        ):  # fmt: skip
+            "ase_pick_seconds_count",
+            "ase_pick_report_age_seconds_sum",
+            "ase_pick_waiting",
+            "ase_pick_estimate_error_count",
+            "ase_pick_dropped_total",
+        ):
             assert re.search(rf"^{name} ", text, re.MULTILINE), name
         assert f'ase_pick_inflight{{instance="{loader.addr}",service="probe"}} 0.0' in text
         hub_text = httpx.get(f"{hub.admin}/metrics", trust_env=False).text

@@ -64,8 +64,12 @@ def test_results_and_the_end(gateway: Gateway) -> None:
     assert answer.headers["cache-control"] == "no-store"
     told = events(answer.text)
     assert [(event, number) for event, number, _ in told] == [
-        ("result", "1"), ("result", "2"), ("result", "3"), ("result", "4"), ("end", ""),
-    ]  # fmt: skip
+        ("result", "1"),
+        ("result", "2"),
+        ("result", "3"),
+        ("result", "4"),
+        ("end", ""),
+    ]
     assert told[0][2]["payload"]["facts"]["text"] == {"number": 0}
     assert {data["header"]["sid"] for _, _, data in told} == {answer.headers["x-ase-request-id"]}
     assert [data["header"]["status"] for _, _, data in told] == [1, 1, 1, 1, 2]

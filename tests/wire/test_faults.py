@@ -272,17 +272,26 @@ def test_a_fault_of_ours_is_500_11502_and_tells_nothing() -> None:
     told: list[str] = []
     contract = build(declare.schema(Probe), "file", {}, 5.0)
     parts = Parts(
-        GatewayOptions(), Catalog([contract], {}, 5.0), Picker(), 0.0, Caller(),
-        clock=lambda: 1.0, new_id=lambda: "0" * 32, on_fault=lambda sid, _: told.append(sid),
-    )  # fmt: skip
+        GatewayOptions(),
+        Catalog([contract], {}, 5.0),
+        Picker(),
+        0.0,
+        Caller(),
+        clock=lambda: 1.0,
+        new_id=lambda: "0" * 32,
+        on_fault=lambda sid, _: told.append(sid),
+    )
     log = AccessLog(lambda _: None, lambda: 0.0)
     sessions = Sessions(CollectorRegistry(), log, lambda: 0.0)
     lane = Lane(parts, Metrics(CollectorRegistry()), log, sessions, SessionOptions())
     served = app.build(lane, app.Readiness(lambda: True), lambda _: 0)
     door = Door(
-        limits=serve._limits(GatewayOptions()), refuse=partial(serve._refuse, lane=lane),
-        lane=None, sockets=Sockets(lane, SessionOptions()), draining=lambda: False,
-    )  # fmt: skip
+        limits=serve._limits(GatewayOptions()),
+        refuse=partial(serve._refuse, lane=lane),
+        lane=None,
+        sockets=Sockets(lane, SessionOptions()),
+        draining=lambda: False,
+    )
     http: Any = partial(DoorProtocol, door=door)
     server = HttpServer(uvicorn.Config(served, http=http, log_config=None, lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as sock:

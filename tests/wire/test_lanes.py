@@ -42,7 +42,7 @@ from schemas.errors import (
     UNREACHABLE,
     AseError,
     loader_fault,
-)  # fmt: skip
+)
 from schemas.wire import LoaderOutput
 from tests.harness import body
 from tests.wire.test_framing import ROWS, rest
@@ -95,23 +95,35 @@ class Laned:
         self.pick: Any = lambda *_: Place()
         options = GatewayOptions()
         parts = Parts(
-            options, Catalog(contracts, {}, 5.0), self, 0.0, self.caller,
-            clock=lambda: 1.0, new_id=lambda: "5" * 32, on_fault=lambda *_: None,
-        )  # fmt: skip
+            options,
+            Catalog(contracts, {}, 5.0),
+            self,
+            0.0,
+            self.caller,
+            clock=lambda: 1.0,
+            new_id=lambda: "5" * 32,
+            on_fault=lambda *_: None,
+        )
         log = AccessLog(self.lines.append, lambda: 0.0)
         self.metrics = Metrics(CollectorRegistry())
         sessions = Sessions(CollectorRegistry(), log, lambda: 0.0)
         self.lane = lane = Lane(parts, self.metrics, log, sessions, SessionOptions())
         door = Door(
-            limits=serve._limits(options), refuse=partial(serve._refuse, lane=lane),
-            lane=lane if once_lane else None, draining=lambda: False,
+            limits=serve._limits(options),
+            refuse=partial(serve._refuse, lane=lane),
+            lane=lane if once_lane else None,
+            draining=lambda: False,
             sockets=Sockets(lane, SessionOptions()),
-        )  # fmt: skip
+        )
         served = app.build(lane, app.Readiness(lambda: True), lambda _: 1)
         config = uvicorn.Config(
-            served, http=partial(DoorProtocol, door=door), log_config=None,  # type: ignore[arg-type]
-            lifespan="off", ws="none", server_header=False,
-        )  # fmt: skip
+            served,
+            http=partial(DoorProtocol, door=door),
+            log_config=None,  # type: ignore[arg-type]
+            lifespan="off",
+            ws="none",
+            server_header=False,
+        )
         self.server = serve.HttpServer(config)
         self.sock = socket.create_server(("127.0.0.1", 0))
         self.thread = threading.Thread(

@@ -39,8 +39,9 @@ def test_one_service_and_all(gateway: Gateway) -> None:
     assert one.json()["info"]["title"] == "probe"
     again = httpx.get(
         gateway.url + "/v1/apis/probe/openapi.json",
-        headers={"if-none-match": one.headers["etag"]}, trust_env=False,
-    )  # fmt: skip
+        headers={"if-none-match": one.headers["etag"]},
+        trust_env=False,
+    )
     assert again.status_code == 304
     assert get(gateway, "/v1/apis/nobody/openapi.json").status_code == 404
     (line,) = get(gateway, "/v1/apis").json()["apis"]
@@ -95,10 +96,16 @@ def test_the_demo_services_never_fail_nor_say_what_is_not_declared() -> None:
         gateway.joined(image)
         gateway.joined(audio)
         said = tried(
-            gateway, "not_a_server_error", "status_code_conformance", "content_type_conformance",
-            "response_headers_conformance", "response_schema_conformance",
-            "negative_data_rejection", "unsupported_method", phases="examples,fuzzing",
-        )  # fmt: skip
+            gateway,
+            "not_a_server_error",
+            "status_code_conformance",
+            "content_type_conformance",
+            "response_headers_conformance",
+            "response_schema_conformance",
+            "negative_data_rejection",
+            "unsupported_method",
+            phases="examples,fuzzing",
+        )
     assert said.startswith("exit 0\n"), said
 
 

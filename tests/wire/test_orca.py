@@ -32,9 +32,10 @@ from tests.wrappers.probe import Probe
 INFER = "/ase.v1.Loader/Infer"
 STREAM = "/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics"
 ASK = LoaderInput(
-    state=LoaderInput.ONCE, params={"act": "answer"},
+    state=LoaderInput.ONCE,
+    params={"act": "answer"},
     expect=[MetaDesc(name="said", dataType=0), MetaDesc(name="facts", dataType=0)],
-).SerializeToString()  # fmt: skip
+).SerializeToString()
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +86,11 @@ def test_a_gateway_reads_the_orca_of_who_does_not_report(loader: Loader, tmp_pat
     (schemas / "schema_probe.json").write_bytes(declare.schema(Probe))
     told = f"{{service: probe, addr: '{loader.addr}', total: 2, orca: 0.1}}"
     (tmp_path / "ase.yaml").write_text(f"schemas: schemas\ninstances:\n  - {told}\n")
-    busy = LoaderInput(state=LoaderInput.ONCE, params={"act": "hold"}, pl=[
-        Payload(meta=MetaDesc(name="text", dataType=0), data=b"x")
-    ]).SerializeToString()  # fmt: skip
+    busy = LoaderInput(
+        state=LoaderInput.ONCE,
+        params={"act": "hold"},
+        pl=[Payload(meta=MetaDesc(name="text", dataType=0), data=b"x")],
+    ).SerializeToString()
     with Gateway("-c", str(tmp_path / "ase.yaml")) as gateway:
         assert gateway.call().status_code == 200
         with grpc.insecure_channel(loader.addr) as channel:

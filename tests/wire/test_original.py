@@ -61,9 +61,16 @@ class Aiges:
         idle = (self.total - self.used) if live else 0
         total = self.total if live else 0
         return xsf(
-            self._lb, "setServer", svc="ase", subsvc="probe", addr=self.addr, live=str(live),
-            total=str(total), best=str(total), idle=str(idle),
-        )  # fmt: skip
+            self._lb,
+            "setServer",
+            svc="ase",
+            subsvc="probe",
+            addr=self.addr,
+            live=str(live),
+            total=str(total),
+            best=str(total),
+            idle=str(idle),
+        )
 
     def die(self) -> None:
         self._over.set()

@@ -13,8 +13,10 @@ def test_an_answer_is_the_envelope(gateway: Gateway, loader: Loader) -> None:
     told = answer.json()
     assert answer.status_code == 200
     assert told["header"] == {
-        "code": 0, "message": "success", "sid": answer.headers["x-ase-request-id"],
-    }  # fmt: skip
+        "code": 0,
+        "message": "success",
+        "sid": answer.headers["x-ase-request-id"],
+    }
     said = told["payload"]["said"]
     assert base64.b64decode(said["text"]) == b"HELLO"
     assert said["status"] == 3, "attributes have the types of the schema"

@@ -58,8 +58,9 @@ def test_services_come_change_and_go_with_their_files(folder: Path) -> None:
         told = gateway.event("reloaded", generation=2)
         assert (told["added"], told["changed"], told["removed"]) == (["other"], [], [])
         assert {api["service"] for api in gateway.http.get("/v1/apis").json()["apis"]} == {
-            "probe", "other",
-        }  # fmt: skip
+            "probe",
+            "other",
+        }
         write(folder / "schemas", description="Another one.")
         assert gateway.event("reloaded", generation=3)["changed"] == ["probe"]
         assert gateway.call().status_code == 200

@@ -64,8 +64,9 @@ def test_tls_on_both_lanes(tmp_path: Path, lane: str) -> None:
             for _ in range(3):
                 answer = http.post("/v1/private/probe", json=body())
                 assert answer.status_code == 200
-            refused = http.post("/v1/private/probe", content=b"{", headers={
-                "content-type": "application/json"})  # fmt: skip
+            refused = http.post(
+                "/v1/private/probe", content=b"{", headers={"content-type": "application/json"}
+            )
             assert json.loads(refused.content)["header"]["code"] == 10163
         assert httpx.get(f"{gateway.admin}/metrics", trust_env=False).status_code == 200
 

@@ -62,10 +62,12 @@ def ask(loader: Loader) -> Iterator[Ask]:
 def text(data: bytes, number: int, status: int, act: str = "echo") -> LoaderInput:
     meta = MetaDesc(name="text", attribute={"status": str(status)})
     return LoaderInput(
-        serviceId="talker", params={"act": act}, sync_id=number,
+        serviceId="talker",
+        params={"act": act},
+        sync_id=number,
         expect=[MetaDesc(name="said"), MetaDesc(name="facts")],
         pl=[Payload(meta=meta, data=data)],
-    )  # fmt: skip
+    )
 
 
 def output(answer: ResData) -> LoaderOutput:

@@ -15,7 +15,7 @@ from aseloader import (
     Outputs,
     String,
     Wrapper,
-)  # fmt: skip
+)
 
 
 class Echo(Wrapper):

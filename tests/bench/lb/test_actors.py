@@ -19,8 +19,13 @@ class Stage:
         self.reports: list[Report] = []
         made = Cell(loaders=1, slots=2, **cell)  # type: ignore[arg-type]
         self.loader = SimLoader(
-            0, made, self.world, Random(1), self.over, self.reports.append,
-        )  # fmt: skip
+            0,
+            made,
+            self.world,
+            Random(1),
+            self.over,
+            self.reports.append,
+        )
 
     def over(self, request: Request) -> None:
         self.ended.append((round(self.world.now, 6), request.gateway))

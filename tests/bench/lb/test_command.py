@@ -31,9 +31,18 @@ def test_a_grid_in_other_processes_says_what_it_says_here() -> None:
     assert [row["policy"] for row in rows] == ["ours", "poll"]
     for row in rows:
         assert set(row) >= {
-            "scenario", "gateways", "policy", "rho", "delay_ms", "p50_ms", "p99_ms", "p999_ms",
-            "wait_p99_ms", "reports_per_request", "ci95",
-        }  # fmt: skip
+            "scenario",
+            "gateways",
+            "policy",
+            "rho",
+            "delay_ms",
+            "p50_ms",
+            "p99_ms",
+            "p999_ms",
+            "wait_p99_ms",
+            "reports_per_request",
+            "ci95",
+        }
         assert row["ci95"][0] <= row["p99_ms"] <= row["ci95"][1]
     assert done.of("homogeneous", "poll", 4, "leaked") == [0, 0]
 

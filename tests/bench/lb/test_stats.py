@@ -10,8 +10,12 @@ from bench.lb.stats import interval, mean, quantile, ratio_interval
 def test_a_quantile_is_a_value_of_the_sample() -> None:
     ordered = list(range(1000))
     assert [quantile(ordered, share) for share in (0.0, 0.5, 0.99, 0.999, 1.0)] == [
-        0, 500, 990, 999, 999,
-    ]  # fmt: skip
+        0,
+        500,
+        990,
+        999,
+        999,
+    ]
     assert quantile([], 0.5) == 0.0
 
 
