@@ -27,26 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="what gateways dial where it differs: in containers, behind NAT (port 0: our own)",
     )
-    parser.add_argument(
-        "--lb",
-        default="127.0.0.1:8220",
-        metavar="HOST:PORT,...",
-        help="the hubs to report to (%(default)s)",
-    )
-    parser.add_argument(
-        "--lb-token-file",
-        default="",
-        metavar="FILE",
-        help=f"file of the hubs' `lb.token`; else it is in the environment, as {_TOKEN}",
-    )
-    refuse_secret(parser, "--lb-token", f"{_TOKEN}, or --lb-token-file FILE")
-    for name, what in (
-        ("ca", "CA of the hubs' certificates: they speak TLS"),
-        ("cert", "our certificate, for hubs that ask for one"),
-        ("key", "the key of that certificate"),
-    ):
-        words = f"{what} (PEM file)"
-        parser.add_argument(f"--lb-{name}", default="", metavar="FILE", help=words)
+    _add_hub_arguments(parser)
     parser.add_argument(
         "--total", type=_count, default=0, metavar="N", help="requests at a time (the Wrapper's)"
     )
@@ -73,6 +54,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="least level that is logged (info)",
     )
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
+
+
+def _add_hub_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags about the hubs that the loader reports to."""
+    parser.add_argument(
+        "--lb",
+        default="127.0.0.1:8220",
+        metavar="HOST:PORT,...",
+        help="the hubs to report to (%(default)s)",
+    )
+    parser.add_argument(
+        "--lb-token-file",
+        default="",
+        metavar="FILE",
+        help=f"file of the hubs' `lb.token`; else it is in the environment, as {_TOKEN}",
+    )
+    refuse_secret(parser, "--lb-token", f"{_TOKEN}, or --lb-token-file FILE")
+    for name, what in (
+        ("ca", "CA of the hubs' certificates: they speak TLS"),
+        ("cert", "our certificate, for hubs that ask for one"),
+        ("key", "the key of that certificate"),
+    ):
+        words = f"{what} (PEM file)"
+        parser.add_argument(f"--lb-{name}", default="", metavar="FILE", help=words)
 
 
 def run(told: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Collection
 
-from rpc.server import Call
+from rpc.server import CallContext
 from rpc.status import RpcError, Status
 from schemas.wire import HealthCheckRequest, HealthCheckResponse
 
@@ -16,13 +16,15 @@ class Health:
         self._serving = True
         self._changed = asyncio.Condition()
 
-    async def check(self, data: bytes, _call: Call) -> bytes:
+    async def check(self, data: bytes, _call: CallContext) -> bytes:
         """Serve `Check`. Raises RpcError NOT_FOUND for a service that is not known."""
         if HealthCheckRequest.FromString(data).service not in self._known:
             raise RpcError(Status.NOT_FOUND, "unknown service")
         return self._answer(known=True)
 
-    async def watch(self, requests: AsyncIterator[bytes], _call: Call) -> AsyncIterator[bytes]:
+    async def watch(
+        self, requests: AsyncIterator[bytes], _call: CallContext
+    ) -> AsyncIterator[bytes]:
         """Serve `Watch`: the status now, and again at each change."""
         known = HealthCheckRequest.FromString(await anext(aiter(requests))).service in self._known
         while True:

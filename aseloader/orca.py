@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from google.protobuf.message import DecodeError
 
 from lb.orca import OrcaMeter
-from rpc.server import Call, Stream
+from rpc.server import CallContext, StreamHandler
 from rpc.status import RpcError, Status
 from schemas.wire import OrcaLoadReportRequest
 
@@ -23,18 +23,18 @@ class Orca:
         self._meter = meter
         self._clock = clock
 
-    def stream(self) -> dict[str, Stream]:
+    def stream(self) -> dict[str, StreamHandler]:
         """Return the streaming method, by path."""
         return {f"/{SERVICE}/StreamCoreMetrics": self._core_metrics}
 
-    def trail(self, call: Call) -> None:
+    def trail(self, call: CallContext) -> None:
         """Attach the report to an answer, unless a gateway of ours asked: it has better."""
         if "ase-gateway" not in call.metadata:
             report = self._meter.report(self._clock()).SerializeToString()
             call.trailers.append((TRAILER, report))
 
     async def _core_metrics(
-        self, requests: AsyncIterator[bytes], _call: Call
+        self, requests: AsyncIterator[bytes], _call: CallContext
     ) -> AsyncIterator[bytes]:
         """Report at once, and then as often as was asked for."""
         try:

@@ -5,12 +5,12 @@ from typing import Any
 
 from google.protobuf.descriptor import FileDescriptor
 
-from rpc.server import Call, Stream
+from rpc.server import CallContext, StreamHandler
 from rpc.status import Status
 from schemas import wire
 
 
-def methods(services: Sequence[str]) -> dict[str, Stream]:
+def methods(services: Sequence[str]) -> dict[str, StreamHandler]:
     """Return the reflection methods, by path, that tell of the named services."""
     return {
         f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo": _Reflection(
@@ -28,7 +28,9 @@ class _Reflection:
         self._response = response
         self._services = services
 
-    async def info(self, requests: AsyncIterator[bytes], _call: Call) -> AsyncIterator[bytes]:
+    async def info(
+        self, requests: AsyncIterator[bytes], _call: CallContext
+    ) -> AsyncIterator[bytes]:
         async for data in requests:
             asked = self._request.FromString(data)
             answer = self._response(valid_host=asked.host, original_request=asked)

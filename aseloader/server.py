@@ -14,7 +14,7 @@ from aseloader.health import Health
 from aseloader.sessions import Sessions
 from lb.meter import Meter
 from lb.orca import OrcaMeter
-from rpc.server import Call, Server, Unary
+from rpc.server import CallContext, Server, UnaryHandler
 from rpc.status import RpcError, Status
 from schemas.errors import FULL, AseError
 from schemas.wire import LoaderInput, ProbeReply
@@ -36,7 +36,7 @@ class LoaderServer:
         self._orca = orca.Orca(OrcaMeter(meter), time.monotonic)
         self._health = Health(SERVICES)
         self._addr = ""
-        unary: dict[str, Unary] = {
+        unary: dict[str, UnaryHandler] = {
             "/ase.v1.Loader/Infer": self._infer,
             "/ase.v1.Loader/Probe": self._probe,
             "/utils.XsfCall/call": self._xsf,
@@ -64,23 +64,23 @@ class LoaderServer:
         """Stop; what runs gets `grace` seconds."""
         await self._server.stop(grace)
 
-    async def _infer(self, data: bytes, call: Call) -> bytes:
+    async def _infer(self, data: bytes, call: CallContext) -> bytes:
         try:
             frame = LoaderInput.FromString(data)
         except DecodeError as error:
             raise RpcError(Status.INVALID_ARGUMENT, "not a LoaderInput") from error
         try:
             output = await self._engine.once(
-                frame, gateway=call.metadata.get("ase-gateway", ""), seconds=call.deadline
+                frame, gateway=call.metadata.get("ase-gateway", ""), seconds=call.time_remaining
             )
         except AseError as error:
             raise RpcError(Status.RESOURCE_EXHAUSTED, str(error)) from error
         self._orca.trail(call)
         return output.SerializeToString()
 
-    async def _session(self, data: AsyncIterator[bytes], call: Call) -> AsyncIterator[bytes]:
+    async def _session(self, data: AsyncIterator[bytes], call: CallContext) -> AsyncIterator[bytes]:
         gateway = call.metadata.get("ase-gateway", "")
-        answers = self._sessions.serve(_frames(data), gateway=gateway, seconds=call.deadline)
+        answers = self._sessions.serve(_frames(data), gateway=gateway, seconds=call.time_remaining)
         try:
             async for output in answers:
                 yield output.SerializeToString()
@@ -91,12 +91,12 @@ class LoaderServer:
         finally:
             await answers.aclose()
 
-    async def _probe(self, _data: bytes, _call: Call) -> bytes:
+    async def _probe(self, _data: bytes, _call: CallContext) -> bytes:
         rounds = max(1.0, (self._meter.used + 1) / self._meter.best)
         latency = int(self._meter.service_ms * rounds * 1000)
         return ProbeReply(in_flight=self._meter.used, latency_us=latency).SerializeToString()
 
-    async def _xsf(self, data: bytes, call: Call) -> bytes:
+    async def _xsf(self, data: bytes, call: CallContext) -> bytes:
         try:
             asked = xsf.read(data, partial(secrets.token_hex, _HANDLE_BYTES))
         except AseError as error:
@@ -108,7 +108,9 @@ class LoaderServer:
             if asked.frame is None or asked.frame.state != LoaderInput.ONCE:
                 told = await self._handles.serve(asked, gateway)
                 return xsf.reply(told, asked.handle, self._addr)
-            output = await self._engine.once(asked.frame, gateway=gateway, seconds=call.deadline)
+            output = await self._engine.once(
+                asked.frame, gateway=gateway, seconds=call.time_remaining
+            )
         except AseError as error:
             words = FULL.words if error.fault is FULL else str(error)
             return xsf.refuse(error.fault, words, asked.handle)

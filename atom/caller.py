@@ -93,7 +93,7 @@ class LoaderCall:
         self._done = done
         timeout = attempt.timeout
         request = dialect.wrap(attempt.frame, attempt.handle, int(timeout * 1000))
-        self._call = line.channel.begin(line.head, request, timeout, self._over)
+        self._call = line.channel.start_unary(line.head, request, timeout, self._over)
 
     def cancel(self) -> None:
         """End the call; `done` is told of it, too."""
@@ -109,7 +109,7 @@ class LoaderCall:
         error = call.error
         if error is not None:
             raise fault_of(error)
-        return self._dialect.unwrap(call.message or b"")
+        return self._dialect.unwrap(call.response or b"")
 
     def _over(self, _: UnaryCall) -> None:
         self._done(self)
@@ -139,11 +139,11 @@ class GrpcCaller:
 
         def done(call: UnaryCall) -> None:
             if call.error is None:
-                told = ProbeReply.FromString(call.message or b"")
+                told = ProbeReply.FromString(call.response or b"")
                 answer(told.in_flight, told.latency_us / 1_000_000)
 
         channel = line.channel
-        channel.begin(channel.head(_PROBE, self._metadata), b"", _PROBE_S, done)
+        channel.start_unary(channel.header_block(_PROBE, self._metadata), b"", _PROBE_S, done)
 
     def open(
         self, target: Target, handle: str, seconds: float, wake: Callable[[], None]
@@ -159,8 +159,10 @@ class GrpcCaller:
 
     def _line(self, target: Target) -> _Line:
         ours = target.epoch != 0 and target.protocol == "native"
-        channel, dialect = Channel(target.addr, pings=ours), DIALECTS[target.protocol]
-        heads = (channel.head(method, self._metadata) for method in (dialect.method, _SESSION))
+        channel, dialect = Channel(target.addr, frequent_keepalive=ours), DIALECTS[target.protocol]
+        heads = (
+            channel.header_block(method, self._metadata) for method in (dialect.method, _SESSION)
+        )
         line = _Line(channel, dialect, *heads)
         self._lines[target.addr, target.epoch] = line
         return line

@@ -43,12 +43,12 @@ class NativeStream:
         self, channel: Channel, head: bytes, seconds: float, wake: Callable[[], None]
     ) -> None:
         self._channel = channel
-        self._call: StreamCall = channel.converse(head, seconds, wake)
+        self._call: StreamCall = channel.start_stream(head, seconds, wake)
 
     def room(self) -> bool:
         """Return whether the frame before is on its way."""
         call = self._call
-        return call.id != 0 and call.pending is None and call.sending and not call.ended
+        return call.id != 0 and call.send_buffer is None and call.send_open and not call.ended
 
     def send(self, frame: bytes) -> None:
         """Send a frame."""

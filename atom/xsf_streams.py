@@ -152,7 +152,7 @@ class XsfStream:
         if call.error is not None:
             raise fault_of(call.error)
         try:
-            reply = ResData.FromString(call.message or b"")
+            reply = ResData.FromString(call.response or b"")
             data = reply.data[0].data if reply.data else b""
             output = LoaderOutput.FromString(data)
         except DecodeError as error:
@@ -190,7 +190,7 @@ class XsfStream:
             param={"version": "v2", "baseId": "0", **param},
             data=[XsfData(data=frame)] if frame else [],
         )
-        return self._channel.begin(self._head, request.SerializeToString(), seconds, done)
+        return self._channel.start_unary(self._head, request.SerializeToString(), seconds, done)
 
 
 def _nothing(_: UnaryCall) -> None:

@@ -29,9 +29,9 @@ from rpc import frames
 from rpc.calls import UnaryCall
 from rpc.connection import Connection
 from rpc.frames import Setting
-from rpc.headers import Blocks, block
-from rpc.messages import prefix
-from rpc.metadata import read_head, request_block, timeout_field
+from rpc.headers import HeaderBlockCache, encode_header_block
+from rpc.messages import length_prefix
+from rpc.metadata import encode_request_headers, encode_timeout_field, parse_response_headers
 from schemas import declare, document
 from schemas.declare import Param
 from schemas.judge import Judge
@@ -124,20 +124,22 @@ def _steps() -> dict[str, Callable[[], Any]]:
 def _call(request: bytes, reply: bytes) -> Callable[[], None]:
     """Return a call: its frames made, and those of its answer read; no socket."""
     connection = Connection()
-    connection.receive(frames.settings({Setting.INITIAL_WINDOW_SIZE: 1 << 30}))
-    blocks = Blocks(read_head)
-    head_block = request_block("h:1", "http", "/ase.v1.Loader/Infer", (("ase-gateway", "g"),))
-    begin = block([(b":status", b"200"), (b"content-type", b"application/grpc")])
-    end = block([(b"grpc-status", b"0")])
-    message = prefix(len(reply)) + reply
+    connection.receive_data(frames.settings({Setting.INITIAL_WINDOW_SIZE: 1 << 30}))
+    blocks = HeaderBlockCache(parse_response_headers)
+    head_block = encode_request_headers(
+        "h:1", "http", "/ase.v1.Loader/Infer", (("ase-gateway", "g"),)
+    )
+    begin = encode_header_block([(b":status", b"200"), (b"content-type", b"application/grpc")])
+    end = encode_header_block([(b"grpc-status", b"0")])
+    message = length_prefix(len(reply)) + reply
 
     def step() -> None:
         outbound = connection.outbound
         call = UnaryCall(head_block, 1 << 24, None, _nothing, _nothing, request)
-        call.start(connection, blocks, head_block + timeout_field(5000))
-        outbound.take()
-        outbound.widen(len(request) + 5)
-        connection.receive(
+        call.start(connection, blocks, head_block + encode_timeout_field(5000))
+        outbound.take_frames()
+        outbound.increase_connection_window(len(request) + 5)
+        connection.receive_data(
             frames.frame(frames.HEADERS, frames.END_HEADERS, call.id, begin)
             + frames.frame(frames.DATA, 0, call.id, message)
             + frames.frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, call.id, end)

@@ -308,9 +308,9 @@ async def _direct(channel: Channel, lang: str) -> float:
     data = Payload(meta=meta, data=base64.b64decode(_DATA))
     frame = LoaderInput(serviceId="echo", params={"lang": lang}, pl=[data]).SerializeToString()
     began = time.perf_counter()
-    stream = channel.open("/ase.v1.Loader/Session", timeout=10)
+    stream = channel.stream("/ase.v1.Loader/Session", timeout=10)
     await stream.send(frame)
-    await stream.finish()
+    await stream.finish_sending()
     results = aiter(stream)
     await anext(results)  # it begins
     await anext(results)

@@ -11,7 +11,7 @@ from lb import original
 from lb.hub import Hub
 from lb.table import Table
 from lb.trust import RefusedError, Rules
-from rpc.server import Call, Unary
+from rpc.server import CallContext, UnaryHandler
 from schemas.errors import BAD_OP, BLOCKED, NOT_ALLOWED, AseError
 from schemas.wire import ReqData, ResData, ToolRequest, ToolResponse, XsfData, XsfSession
 
@@ -34,11 +34,11 @@ class Front:
         self._wall_ns = wall_ns
         self._turn = 0
 
-    def unary(self) -> dict[str, Unary]:
+    def unary(self) -> dict[str, UnaryHandler]:
         """Return the methods, by path."""
         return {"/utils.XsfCall/call": self.call, "/utils.ToolBox/cmdserver": self.tool}
 
-    async def call(self, data: bytes, call: Call) -> bytes:
+    async def call(self, data: bytes, call: CallContext) -> bytes:
         """Serve an xsf call; what is wrong is told in the reply."""
         reply = ResData()
         try:
@@ -53,7 +53,7 @@ class Front:
             reply.code, reply.error_info = error.fault.code, str(error)
         return reply.SerializeToString()
 
-    def _serve(self, request: ReqData, call: Call, reply: ResData) -> None:
+    def _serve(self, request: ReqData, call: CallContext, reply: ResData) -> None:
         params = dict(request.param)
         match request.op:
             case "setServer":
@@ -70,7 +70,7 @@ class Front:
             case _:
                 raise AseError(BAD_OP)
 
-    def _report(self, params: Mapping[str, str], call: Call, reply: ResData) -> None:
+    def _report(self, params: Mapping[str, str], call: CallContext, reply: ResData) -> None:
         """Take in a report of several services; what fails of them is told together, code -1."""
         failed: list[tuple[str, AseError | RefusedError]] = []
         told = list(original.reports(params, self._wall_ns()))
@@ -92,14 +92,14 @@ class Front:
         reply.code = -1
         reply.error_info = ";".join(f"{service}: {why}" for service, why in failed)
 
-    def _check(self, call: Call) -> None:
+    def _check(self, call: CallContext) -> None:
         """Let only those ask who may watch."""
         try:
             self._rules.check_token(call.metadata)
         except RefusedError as error:
             raise AseError(NOT_ALLOWED, str(error)) from None
 
-    def _force(self, params: Mapping[str, str], call: Call) -> str:
+    def _force(self, params: Mapping[str, str], call: CallContext) -> str:
         try:
             self._rules.check_admin(call.metadata, call.peer)
         except RefusedError as error:
@@ -111,7 +111,7 @@ class Front:
             self._hub.drop(addr)
         return status
 
-    async def tool(self, data: bytes, call: Call) -> bytes:
+    async def tool(self, data: bytes, call: CallContext) -> bytes:
         """Serve a command of the ToolBox: health, status, query."""
         try:
             query = json.loads(ToolRequest.FromString(data).query or "{}")
@@ -125,7 +125,7 @@ class Front:
         headers = json.dumps({"Content-Type": "application/json"})
         return ToolResponse(headers=headers, body=body).SerializeToString()
 
-    def _tool(self, query: dict[str, Any], call: Call) -> str:
+    def _tool(self, query: dict[str, Any], call: CallContext) -> str:
         match query.get("cmd"):
             case "health" | "status":
                 return json.dumps({"status": "ok", "instances": len(self._table)})

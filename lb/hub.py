@@ -18,7 +18,7 @@ from lb.report import PROTOCOLS, Instance, Key, Live, Report, ReportError, read
 from lb.table import Table
 from lb.trigger import GAP, KEEPALIVE
 from lb.trust import Rate, Refusal, RefusedError, Rules
-from rpc.server import Call, Stream, Unary
+from rpc.server import CallContext, StreamHandler, UnaryHandler
 from rpc.status import RpcError, Status
 from schemas import document
 from schemas.document import DocumentError
@@ -86,11 +86,11 @@ class Hub:
             table, self.documents, epoch=epoch, clock=clock, gap=frame_gap, counts=counts
         )
 
-    def unary(self) -> dict[str, Unary]:
+    def unary(self) -> dict[str, UnaryHandler]:
         """Return the unary methods, by path."""
         return {"/ase.v1.LoadBalancer/Pick": self.pick}
 
-    def stream(self) -> dict[str, Stream]:
+    def stream(self) -> dict[str, StreamHandler]:
         """Return the streaming methods, by path."""
         return {
             "/ase.v1.LoadBalancer/Report": self.report,
@@ -113,7 +113,9 @@ class Hub:
             except Exception:
                 _logger.exception("sweep failed by a fault of ours; it goes on")
 
-    async def report(self, requests: AsyncIterator[bytes], call: Call) -> AsyncIterator[bytes]:
+    async def report(
+        self, requests: AsyncIterator[bytes], call: CallContext
+    ) -> AsyncIterator[bytes]:
         """Serve `Report`: one loader, from its first report until its stream ends.
 
         Raises RpcError: UNAUTHENTICATED or PERMISSION_DENIED for who may not report so,
@@ -157,7 +159,7 @@ class Hub:
             _logger.warning("report refused", extra=facts)
             raise RpcError(_STATUSES.get(refusal, Status.INVALID_ARGUMENT), words)
 
-    def admit_once(self, report: Report, call: Call) -> None:
+    def admit_once(self, report: Report, call: CallContext) -> None:
         """Take in a report that came by itself, not in a stream. Raises RefusedError."""
         try:
             key = report.instance.key
@@ -220,7 +222,9 @@ class Hub:
         gap = max(round(GAP * 1000) + 1, round(2000 / self._rules.most_rate))
         return ReportControl(seq=report.load.seq, gap_ms=gap, code=1, message="too many reports")
 
-    async def watch(self, requests: AsyncIterator[bytes], call: Call) -> AsyncIterator[bytes]:
+    async def watch(
+        self, requests: AsyncIterator[bytes], call: CallContext
+    ) -> AsyncIterator[bytes]:
         """Serve `Watch`: a snapshot, then a frame whenever something changed, else each second.
 
         Raises RpcError UNAUTHENTICATED for who may not watch.
@@ -230,14 +234,14 @@ class Hub:
         async for frame in self._fanout.follow(wish):
             yield frame
 
-    def _check_caller(self, call: Call) -> None:
+    def _check_caller(self, call: CallContext) -> None:
         try:
             self._rules.check_token(call.metadata)
         except RefusedError as error:
             self._counts.refused(error.refusal)
             raise RpcError(Status.UNAUTHENTICATED, str(error)) from None
 
-    async def pick(self, data: bytes, call: Call) -> bytes:
+    async def pick(self, data: bytes, call: CallContext) -> bytes:
         """Serve `Pick`: addresses of a service, best first, for clients without a picker."""
         self._check_caller(call)
         try:
@@ -284,7 +288,7 @@ class Hub:
         now = self._clock()
         self._tell(self._table.lose(instance.key, instance.epoch, Event.STREAM_LOST, now))
 
-    def _admit(self, data: bytes, last: Report | None, call: Call) -> Report:
+    def _admit(self, data: bytes, last: Report | None, call: CallContext) -> Report:
         try:
             report = self._rules.capped(read(LoadReport.FromString(data)))
         except DecodeError as error:

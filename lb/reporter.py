@@ -13,7 +13,7 @@ from lb.meter import Meter
 from lb.report import Live, Report, write
 from lb.trigger import Trigger
 from rpc.status import RpcError, Status
-from rpc.streaming import streamed
+from rpc.streaming import stream_responses
 from schemas.wire import ReportControl
 
 METHOD = "/ase.v1.LoadBalancer/Report"
@@ -97,8 +97,8 @@ class _Stream:
         while not self._left:
             channel = self._access.channel(self._hub)
             try:
-                async for data in streamed(
-                    channel.open(METHOD, metadata=self._access.metadata), self._reports()
+                async for data in stream_responses(
+                    channel.stream(METHOD, metadata=self._access.metadata), self._reports()
                 ):
                     self._trigger.tune(ReportControl.FromString(data))
                     if lost:

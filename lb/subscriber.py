@@ -13,7 +13,7 @@ from lb.report import Instance
 from lb.table import Table
 from rpc.client import Channel
 from rpc.status import RpcError, Status
-from rpc.streaming import streamed
+from rpc.streaming import stream_responses
 from schemas.wire import Duration, OrcaLoadReport, OrcaLoadReportRequest
 
 METHOD = "/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics"
@@ -49,9 +49,9 @@ class OrcaSubscriber:
         """Follow the stream, for ever."""
         pause = _PAUSE_S
         while True:
-            channel = Channel(self._instance.addr, pings=False)
+            channel = Channel(self._instance.addr, frequent_keepalive=False)
             try:
-                async for data in streamed(channel.open(METHOD), self._wish()):
+                async for data in stream_responses(channel.stream(METHOD), self._wish()):
                     report = OrcaLoadReport.FromString(data)
                     load = load_of(report, self._instance.total, next(self._numbers))
                     self._table.tell(self._instance, load, self._clock())

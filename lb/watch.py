@@ -11,7 +11,7 @@ from lb.access import Access
 from lb.life import Change
 from lb.view import GapError, View
 from rpc.status import RpcError
-from rpc.streaming import streamed
+from rpc.streaming import stream_responses
 from schemas.wire import Frame, WatchRequest
 
 METHOD = "/ase.v1.LoadBalancer/Watch"
@@ -49,8 +49,8 @@ class Watch:
             channel = self._access.channel(self._hub)
             self._view.begin()
             try:
-                async for data in streamed(
-                    channel.open(METHOD, metadata=self._access.metadata), self._wish()
+                async for data in stream_responses(
+                    channel.stream(METHOD, metadata=self._access.metadata), self._wish()
                 ):
                     for change in self._view.apply(Frame.FromString(data), self._clock()):
                         self._on_change(change)

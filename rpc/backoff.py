@@ -5,9 +5,9 @@ Source: gRPC "Connection Backoff Protocol", with shorter times: loaders are near
 
 from random import Random
 
-FIRST_S = 0.1
-MOST_S = 2.0
-_GROWTH = 1.6
+INITIAL_BACKOFF_S = 0.1
+MAX_BACKOFF_S = 2.0
+_MULTIPLIER = 1.6
 _JITTER = 0.2
 
 
@@ -16,14 +16,14 @@ class Backoff:
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
-        self._pause = FIRST_S
+        self._delay = INITIAL_BACKOFF_S
 
-    def failed(self) -> float:
+    def next_delay(self) -> float:
         """Take in a failure; return how many seconds to leave the peer alone."""
-        pause = self._pause
-        self._pause = min(pause * _GROWTH, MOST_S)
-        return pause * self._rng.uniform(1 - _JITTER, 1 + _JITTER)
+        delay = self._delay
+        self._delay = min(delay * _MULTIPLIER, MAX_BACKOFF_S)
+        return delay * self._rng.uniform(1 - _JITTER, 1 + _JITTER)
 
-    def worked(self) -> None:
+    def reset(self) -> None:
         """Take in a success."""
-        self._pause = FIRST_S
+        self._delay = INITIAL_BACKOFF_S

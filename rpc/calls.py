@@ -10,22 +10,22 @@ from typing import Any, Final
 
 from rpc.connection import Connection
 from rpc.frames import ErrorCode, code_name
-from rpc.headers import Blocks, TooLargeError
-from rpc.messages import PREFIX, Messages, prefix
-from rpc.metadata import Head
+from rpc.headers import HeaderBlockCache, TooLargeError
+from rpc.messages import PREFIX_SIZE, MessageDeframer, length_prefix
+from rpc.metadata import ResponseHeaders
 from rpc.status import RpcError, Status
-from rpc.streams import Stream
+from rpc.streams import Http2Stream
 
-Over = Callable[[Any], None]
+CallCallback = Callable[[Any], None]
 
-_BY_CODE: Final[dict[int, Status]] = {
+_STATUS_BY_ERROR_CODE: Final[dict[int, Status]] = {
     ErrorCode.CANCEL: Status.CANCELLED,
     ErrorCode.ENHANCE_YOUR_CALM: Status.RESOURCE_EXHAUSTED,
     ErrorCode.INADEQUATE_SECURITY: Status.PERMISSION_DENIED,
 }
 
 
-class Call(Stream):
+class Call(Http2Stream):
     """One call. `over` is called with it once, at its end; then `error` is None or says why.
 
     `block` is its header block but for the timeout, `deadline` when it is due, `done` what its
@@ -34,43 +34,65 @@ class Call(Stream):
     """
 
     __slots__ = (
-        "_blocks", "_connection", "_limit", "_messages", "_over", "again", "block", "deadline",
-        "done", "ended", "error", "initial", "refused", "trailing",
+        "_connection",
+        "_deframer",
+        "_header_cache",
+        "_max_message_size",
+        "_on_end",
+        "deadline",
+        "ended",
+        "error",
+        "header_block",
+        "initial_headers",
+        "is_retry",
+        "on_done",
+        "refused",
+        "trailers",
     )  # fmt: skip
 
     def __init__(
-        self, block: bytes, limit: int, deadline: float | None, over: Over, done: Over
+        self,
+        header_block: bytes,
+        max_message_size: int,
+        deadline: float | None,
+        on_end: CallCallback,
+        on_done: CallCallback,
     ) -> None:
-        self.fresh()
-        self.block = block
+        self.reset_state()
+        self.header_block = header_block
         self.deadline = deadline
-        self.done = done
+        self.on_done = on_done
         self.error: RpcError | None = None
-        self.ended = self.again = self.refused = False
-        self.initial: Head | None = None
-        self.trailing: Head | None = None
-        self._limit = limit
-        self._over = over
-        self._messages: Messages | None = None
+        self.ended = self.is_retry = self.refused = False
+        self.initial_headers: ResponseHeaders | None = None
+        self.trailers: ResponseHeaders | None = None
+        self._max_message_size = max_message_size
+        self._on_end = on_end
+        self._deframer: MessageDeframer | None = None
         self._connection: Connection | None = None
 
-    def start(self, connection: Connection, blocks: Blocks[Head], block: bytes) -> None:
+    def start(
+        self,
+        connection: Connection,
+        header_cache: HeaderBlockCache[ResponseHeaders],
+        header_block: bytes,
+    ) -> None:
         """Go out on a connection, with a header block that is complete."""
-        self._connection, self._blocks = connection, blocks
-        self._open(connection, block)
+        self._connection, self._header_cache = connection, header_cache
+        self._open_stream(connection, header_block)
 
-    def renew(self) -> None:
+    def reset_for_retry(self) -> None:
         """Be as before the start: the peer never looked at the call."""
-        self.fresh()
-        self.again, self.refused, self.ended = True, False, False
+        self.reset_state()
+        self.is_retry, self.refused, self.ended = True, False, False
         self.error = self._connection = None
 
     @abstractmethod
-    def _open(self, connection: Connection, block: bytes) -> None:
+    def _open_stream(self, connection: Connection, header_block: bytes) -> None:
         """Open the stream, with what is sent at once."""
 
     @abstractmethod
-    def _take(self, data: bytes) -> None:
+    def _receive_data(self, data: bytes) -> None:
         """Take in data of the answer. Raises RpcError for messages that cannot be read."""
 
     def end(self, error: RpcError | None) -> None:
@@ -79,149 +101,153 @@ class Call(Stream):
             return
         self.ended, self.error = True, error
         connection = self._connection
-        if connection is not None and (self.sending or self.receiving):
-            connection.reset(self, ErrorCode.CANCEL)
-        self._over(self)
+        if connection is not None and (self.send_open or self.recv_open):
+            connection.reset_stream(self, ErrorCode.CANCEL)
+        self._on_end(self)
 
     def cancel(self) -> None:
         """End the call; one that has ended stays as it is."""
         self.fail(Status.CANCELLED, "cancelled here")
 
-    def fail(self, status: Status, words: str, *, sent: bool = True) -> None:
+    def fail(self, status: Status, details: str, *, sent: bool = True) -> None:
         """End the call with an error."""
-        self.end(RpcError(status, words, sent=sent))
+        self.end(RpcError(status, details, sent=sent))
 
-    def on_headers(self, block: bytes, ended: bool, /) -> None:
+    def on_headers(self, header_block: bytes, end_stream: bool, /) -> None:
         """Take the head of the response, or its trailers."""
         if self.ended:
             return
         try:
-            head = self._blocks.read(block)
+            headers = self._header_cache.decode(header_block)
         except TooLargeError:
             self.fail(Status.RESOURCE_EXHAUSTED, "the peer's metadata is too large")
             return
-        if self.initial is None:
-            if head.opens and not ended:
-                self.initial = head
+        if self.initial_headers is None:
+            if headers.starts_response and not end_stream:
+                self.initial_headers = headers
             else:
-                self._begin(head, ended)
-        elif ended:
-            self._finish(head)
+                self._handle_initial_headers(headers, end_stream)
+        elif end_stream:
+            self._handle_trailers(headers)
         else:
             self.fail(Status.INTERNAL, "the peer sent headers within its answer")
 
-    def _begin(self, head: Head, ended: bool, /) -> None:
+    def _handle_initial_headers(self, headers: ResponseHeaders, end_stream: bool, /) -> None:
         """Take a first head that is not the plain head of an answer."""
-        if 100 <= head.http < 200 and not ended:
+        if 100 <= headers.http_status < 200 and not end_stream:
             return
-        fault = head.fault()
-        if fault is not None and head.status is None:
-            self.fail(fault[0], fault[1])
-        elif ended:
-            self._finish(head)
+        http_error = headers.http_error()
+        if http_error is not None and headers.status is None:
+            self.fail(http_error[0], http_error[1])
+        elif end_stream:
+            self._handle_trailers(headers)
         else:
-            self.initial = head
+            self.initial_headers = headers
 
-    def _finish(self, head: Head) -> None:
-        self.trailing = head
-        if head.status is Status.OK:
+    def _handle_trailers(self, headers: ResponseHeaders) -> None:
+        self.trailers = headers
+        if headers.status is Status.OK:
             self._complete()
-        elif head.status is None:
+        elif headers.status is None:
             self.fail(Status.UNKNOWN, "the peer ended the call without a status")
         else:
-            self.fail(head.status, head.details)
+            self.fail(headers.status, headers.details)
 
     def _complete(self) -> None:
-        if self._messages is not None and self._messages.held:
+        if self._deframer is not None and self._deframer.buffered_size:
             self.fail(Status.INTERNAL, "the answer ended within a message")
         else:
             self.end(None)
 
-    def on_data(self, data: bytes, ended: bool, /) -> None:
+    def on_data(self, data: bytes, end_stream: bool, /) -> None:
         """Take data of messages."""
         if self.ended:
             return
-        if self.initial is None:
+        if self.initial_headers is None:
             self.fail(Status.INTERNAL, "the peer sent data before headers")
             return
         try:
-            self._take(data)
+            self._receive_data(data)
         except RpcError as error:
             self.end(error)
             return
-        if ended:
+        if end_stream:
             self.fail(Status.UNKNOWN, "the peer ended the call without a status")
 
-    def _cut(self, data: bytes) -> list[bytes]:
+    def _deframe(self, data: bytes) -> list[bytes]:
         """Return the messages that are whole with this data."""
-        if self._messages is None:
-            self._messages = Messages(self._limit)
-            if self.initial is not None:
-                self._messages.encoding = self.initial.encoding
-        return self._messages.feed(data)
+        if self._deframer is None:
+            self._deframer = MessageDeframer(self._max_message_size)
+            if self.initial_headers is not None:
+                self._deframer.encoding = self.initial_headers.encoding
+        return self._deframer.feed(data)
 
     def on_reset(self, code: int) -> None:
         """End: the peer gave the call up."""
-        words = f"the peer reset the call: {code_name(code)}"
+        details = f"the peer reset the call: {code_name(code)}"
         if code != ErrorCode.REFUSED_STREAM:
-            self.fail(_BY_CODE.get(code, Status.INTERNAL), words)
-        elif self.again:  # it has too much to do, and asking on would not help it
-            self.fail(Status.UNAVAILABLE, words, sent=False)
+            self.fail(_STATUS_BY_ERROR_CODE.get(code, Status.INTERNAL), details)
+        elif self.is_retry:  # it has too much to do, and asking on would not help it
+            self.fail(Status.UNAVAILABLE, details, sent=False)
         else:
-            self.on_refused(words)
+            self.on_refused(details)
 
     def on_refused(self, reason: str) -> None:
         """End: the peer never looked at the call, or says so."""
-        self.refused = self.initial is None
+        self.refused = self.initial_headers is None
         self.fail(Status.UNAVAILABLE, reason, sent=not self.refused)
 
 
 class UnaryCall(Call):
     """A call with one request and one answer, which is `message` at its good end."""
 
-    __slots__ = ("message", "request")
+    __slots__ = ("request", "response")
 
     def __init__(
         self,
-        block: bytes,
-        limit: int,
+        header_block: bytes,
+        max_message_size: int,
         deadline: float | None,
-        over: Over,
-        done: Over,
+        on_end: CallCallback,
+        on_done: CallCallback,
         request: bytes,
     ) -> None:
-        Call.__init__(self, block, limit, deadline, over, done)
+        Call.__init__(self, header_block, max_message_size, deadline, on_end, on_done)
         self.request = request
-        self.message: bytes | None = None
+        self.response: bytes | None = None
 
-    def _open(self, connection: Connection, block: bytes) -> None:
+    def _open_stream(self, connection: Connection, header_block: bytes) -> None:
         request = self.request
-        connection.outbound.open(self, block, prefix(len(request)) + request, True)
+        connection.outbound.open_stream(
+            self, header_block, length_prefix(len(request)) + request, True
+        )
 
-    def _take(self, data: bytes) -> None:
+    def _receive_data(self, data: bytes) -> None:
         size = len(data)
-        if self.receiving and self._connection is not None:
-            self._connection.use_up(self, size)
+        if self.recv_open and self._connection is not None:
+            self._connection.acknowledge_received_data(self, size)
         if (
-            self._messages is None
-            and size >= PREFIX
+            self._deframer is None
+            and size >= PREFIX_SIZE
             and not data[0]
-            and int.from_bytes(data[1:PREFIX], "big") == size - PREFIX <= self._limit
+            and int.from_bytes(data[1:PREFIX_SIZE], "big")
+            == size - PREFIX_SIZE
+            <= self._max_message_size
         ):
-            self._keep(data[PREFIX:])  # the whole answer at once, as nearly always
+            self._set_response(data[PREFIX_SIZE:])  # the whole answer at once, as nearly always
             return
-        for message in self._cut(data):
-            self._keep(message)
+        for message in self._deframe(data):
+            self._set_response(message)
 
-    def _keep(self, message: bytes) -> None:
-        if self.message is not None:
+    def _set_response(self, response: bytes) -> None:
+        if self.response is not None:
             raise RpcError(Status.INTERNAL, "more than one answer")
-        self.message = message
+        self.response = response
 
     def _complete(self) -> None:
-        if self.message is None:
+        if self.response is None:
             self.fail(Status.INTERNAL, "no answer, though the status is OK")
-        elif self._messages is None:
+        elif self._deframer is None:
             self.end(None)
         else:
             super()._complete()
@@ -233,58 +259,65 @@ class StreamCall(Call):
     Messages wait in `inbox` until they are popped, and as long the peer may send so many less.
     """
 
-    __slots__ = ("_owed", "inbox", "wake")
+    __slots__ = ("_unacked_size", "inbox", "wake")
 
     def __init__(
-        self, block: bytes, limit: int, deadline: float | None, over: Over, done: Over
+        self,
+        header_block: bytes,
+        max_message_size: int,
+        deadline: float | None,
+        on_end: CallCallback,
+        on_done: CallCallback,
     ) -> None:
-        super().__init__(block, limit, deadline, over, done)
+        super().__init__(header_block, max_message_size, deadline, on_end, on_done)
         self.inbox: deque[tuple[bytes, int]] = deque()
-        self.wake: Callable[[], None] = _nothing
-        self._owed = 0  # bytes of a message that is not whole, and that the peer may not send again
+        self.wake: Callable[[], None] = _noop
+        self._unacked_size = (
+            0  # bytes of a message that is not whole, and that the peer may not send again
+        )
 
-    def _open(self, connection: Connection, block: bytes) -> None:
-        connection.outbound.open(self, block, b"", False)
+    def _open_stream(self, connection: Connection, header_block: bytes) -> None:
+        connection.outbound.open_stream(self, header_block, b"", False)
         self.wake()
 
     def send(self, message: bytes) -> None:
         """Send a message; `pending` is None again when all of it is on its way."""
         if self._connection is not None:
-            data = prefix(len(message)) + message
-            self._connection.outbound.send(self, data, ended=False)
+            data = length_prefix(len(message)) + message
+            self._connection.outbound.send_data(self, data, end_stream=False)
 
     def finish_sending(self) -> None:
         """Say that no more messages come from here."""
         if self._connection is not None:
-            self._connection.outbound.send(self, b"", ended=True)
+            self._connection.outbound.send_data(self, b"", end_stream=True)
 
     def pop(self) -> bytes:
         """Return the next message, and let the peer send as much again."""
         message, size = self.inbox.popleft()
-        self._free(size)
+        self._acknowledge(size)
         return message
 
-    def _take(self, data: bytes) -> None:
-        messages = self._cut(data)
-        self._owed += len(data)
-        if messages and self._messages is not None:
-            rest = self._messages.held
-            self.inbox.append((messages[0], self._owed - rest))
+    def _receive_data(self, data: bytes) -> None:
+        messages = self._deframe(data)
+        self._unacked_size += len(data)
+        if messages and self._deframer is not None:
+            partial_size = self._deframer.buffered_size
+            self.inbox.append((messages[0], self._unacked_size - partial_size))
             self.inbox.extend((message, 0) for message in messages[1:])
-            self._owed = rest
-        self._free(0)
+            self._unacked_size = partial_size
+        self._acknowledge(0)
         self.wake()
 
-    def _free(self, size: int) -> None:
+    def _acknowledge(self, size: int) -> None:
         """Let the peer send so many bytes again.
 
         When nothing whole is left to read, what is here of the next message is let go too: the
         rest of it could not come otherwise.
         """
         if not self.inbox:
-            size, self._owed = size + self._owed, 0
+            size, self._unacked_size = size + self._unacked_size, 0
         if self._connection is not None:
-            self._connection.use_up(self, size)
+            self._connection.acknowledge_received_data(self, size)
 
     def end(self, error: RpcError | None) -> None:
         """End the call, and wake who waits for it."""
@@ -296,5 +329,5 @@ class StreamCall(Call):
         self.wake()
 
 
-def _nothing() -> None:
+def _noop() -> None:
     pass

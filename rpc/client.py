@@ -15,17 +15,17 @@ from typing import Final
 
 from rpc.backoff import Backoff
 from rpc.calls import Call, StreamCall, UnaryCall
-from rpc.deadlines import due
-from rpc.keepalive import OFTEN, SELDOM
-from rpc.metadata import Metadata, request_block, timeout_field
+from rpc.deadlines import find_expired
+from rpc.keepalive import CONSERVATIVE_KEEPALIVE, FREQUENT_KEEPALIVE
+from rpc.metadata import Metadata, encode_request_headers, encode_timeout_field
 from rpc.status import RpcError, Status
-from rpc.streaming import Stream
-from rpc.wire import Wire
+from rpc.streaming import MessageStream
+from rpc.wire import Http2Transport
 
-MESSAGE_LIMIT: Final = 16 * 1024 * 1024
-_HEADS: Final = 256  # request heads kept ready
-_TIMEOUTS: Final = 4096  # and fields of timeouts, by milliseconds
-_PARTING_S: Final = 0.5
+MAX_MESSAGE_SIZE: Final = 16 * 1024 * 1024
+_MAX_CACHED_HEADER_BLOCKS: Final = 256  # request heads kept ready
+_MAX_CACHED_TIMEOUTS: Final = 4096  # and fields of timeouts, by milliseconds
+_SHUTDOWN_TIMEOUT_S: Final = 0.5
 
 
 class Channel:
@@ -42,49 +42,57 @@ class Channel:
         addr: str,
         *,
         connect_timeout: float = 1.0,
-        pings: bool = True,
+        frequent_keepalive: bool = True,
         tls: ssl.SSLContext | None = None,
-        limit: int = MESSAGE_LIMIT,
+        max_message_size: int = MAX_MESSAGE_SIZE,
         rng: Random | None = None,
     ) -> None:
         self._addr = addr
         self._connect_timeout = connect_timeout
-        self._manner = OFTEN if pings else SELDOM
+        self._keepalive_params = (
+            FREQUENT_KEEPALIVE if frequent_keepalive else CONSERVATIVE_KEEPALIVE
+        )
         self._tls = tls
         if tls is not None:
             tls.set_alpn_protocols(["h2"])
-        self._limit = limit
+        self._max_message_size = max_message_size
         self._loop = asyncio.get_running_loop()
         self._backoff = Backoff(rng or SystemRandom())
-        self._left_alone = 0.0  # until when no attempt to connect is made
-        self._why = ""
-        self._wire: Wire | None = None
-        self._wires: set[Wire] = set()
+        self._retry_at = 0.0  # until when no attempt to connect is made
+        self._failure_reason = ""
+        self._transport: Http2Transport | None = None
+        self._transports: set[Http2Transport] = set()
         self._connecting: asyncio.Task[None] | None = None
-        self._waiting: dict[Call, None] = {}
-        self._due = inf  # when deadlines are looked at
-        self._timer: asyncio.TimerHandle | None = None
-        self._timeouts: dict[int, bytes] = {}
-        self._heads: dict[tuple[str, Metadata], bytes] = {}
+        self._queued_calls: dict[Call, None] = {}
+        self._next_expiry = inf  # when deadlines are looked at
+        self._expiry_timer: asyncio.TimerHandle | None = None
+        self._timeout_fields: dict[int, bytes] = {}
+        self._header_blocks: dict[tuple[str, Metadata], bytes] = {}
         self._closed = False
 
-    def head(self, method: str, metadata: Metadata = ()) -> bytes:
+    def header_block(self, method: str, metadata: Metadata = ()) -> bytes:
         """Return the head of calls, which `begin` takes.
 
         `method` is a full path, `/package.Service/Method`. Raises ValueError for metadata that gRPC
         does not allow.
         """
         key = (method, metadata)
-        head = self._heads.get(key)
-        if head is None:
-            head = request_block(self._addr, "https" if self._tls else "http", method, metadata)
-            if len(self._heads) >= _HEADS:
-                del self._heads[next(iter(self._heads))]
-            self._heads[key] = head
-        return head
+        header_block = self._header_blocks.get(key)
+        if header_block is None:
+            header_block = encode_request_headers(
+                self._addr, "https" if self._tls else "http", method, metadata
+            )
+            if len(self._header_blocks) >= _MAX_CACHED_HEADER_BLOCKS:
+                del self._header_blocks[next(iter(self._header_blocks))]
+            self._header_blocks[key] = header_block
+        return header_block
 
-    def begin(
-        self, head: bytes, request: bytes, timeout: float, done: Callable[[UnaryCall], None]
+    def start_unary(
+        self,
+        header_block: bytes,
+        request: bytes,
+        timeout: float,
+        on_done: Callable[[UnaryCall], None],
     ) -> UnaryCall:
         """Begin a call with one request; `done` is called at its end, never before this returns.
 
@@ -92,12 +100,14 @@ class Channel:
         sooner.
         """
         deadline = self._loop.time() + timeout
-        call = UnaryCall(head, self._limit, deadline, self._over, done, request)
-        if len(request) > self._limit:
-            words = f"a request of {len(request)} bytes is larger than {self._limit}"
-            self._fail_soon(call, Status.RESOURCE_EXHAUSTED, words)
+        call = UnaryCall(
+            header_block, self._max_message_size, deadline, self._on_call_end, on_done, request
+        )
+        if len(request) > self._max_message_size:
+            details = f"a request of {len(request)} bytes is larger than {self._max_message_size}"
+            self._fail_soon(call, Status.RESOURCE_EXHAUSTED, details)
         else:
-            self._start(call)
+            self._submit(call)
         return call
 
     async def unary(
@@ -108,42 +118,46 @@ class Channel:
         Parameters as for `head` and `begin`. Cancelling the task cancels the call at the peer.
         Raises RpcError; its `sent` is False when the peer looked at nothing of it.
         """
-        over: asyncio.Future[None] = self._loop.create_future()
+        finished: asyncio.Future[None] = self._loop.create_future()
 
-        def done(_: UnaryCall) -> None:
-            if not over.done():
-                over.set_result(None)
+        def on_done(_: UnaryCall) -> None:
+            if not finished.done():
+                finished.set_result(None)
 
-        call = self.begin(self.head(method, metadata), request, timeout, done)
+        call = self.start_unary(self.header_block(method, metadata), request, timeout, on_done)
         try:
-            await over
+            await finished
         finally:
             call.cancel()
         if call.error is not None:
             raise call.error
-        assert call.message is not None  # noqa: S101 (a call without an error has one)
-        return call.message
+        assert call.response is not None  # noqa: S101 (a call without an error has one)
+        return call.response
 
-    def open(self, method: str, *, timeout: float | None = None, metadata: Metadata = ()) -> Stream:
+    def stream(
+        self, method: str, *, timeout: float | None = None, metadata: Metadata = ()
+    ) -> MessageStream:
         """Begin a call with a stream of messages either way; `timeout` None sets no deadline."""
-        call = self._stream(self.head(method, metadata), timeout)
-        stream = Stream(call, self.flush, self._limit)
-        self._start(call)
+        call = self._new_stream_call(self.header_block(method, metadata), timeout)
+        stream = MessageStream(call, self.flush, self._max_message_size)
+        self._submit(call)
         return stream
 
-    def converse(self, head: bytes, timeout: float, wake: Callable[[], None]) -> StreamCall:
+    def start_stream(
+        self, header_block: bytes, timeout: float, wake: Callable[[], None]
+    ) -> StreamCall:
         """Begin a call with a stream of messages either way, for one who is woken by each change.
 
         What it sends or pops goes out with `flush`. `wake` may be called before this returns.
         """
-        call = self._stream(head, timeout)
+        call = self._new_stream_call(header_block, timeout)
         call.wake = wake
-        self._start(call)
+        self._submit(call)
         return call
 
-    def _stream(self, head: bytes, timeout: float | None) -> StreamCall:
+    def _new_stream_call(self, header_block: bytes, timeout: float | None) -> StreamCall:
         deadline = None if timeout is None else self._loop.time() + timeout
-        return StreamCall(head, self._limit, deadline, self._over, _nothing)
+        return StreamCall(header_block, self._max_message_size, deadline, self._on_call_end, _noop)
 
     async def close(self, grace: float = 0.0) -> None:
         """Take no more calls; those under way get `grace` seconds, then end with CANCELLED."""
@@ -151,159 +165,178 @@ class Channel:
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
-        self._fail_waiting(Status.CANCELLED, "the connection was closed")
+        self._fail_queued_calls(Status.CANCELLED, "the connection was closed")
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                await asyncio.gather(*(wire.emptied() for wire in self._wires))
-        await asyncio.gather(*(wire.leave(_PARTING_S) for wire in list(self._wires)))
-        if self._timer is not None:
-            self._timer.cancel()
+                await asyncio.gather(*(transport.wait_drained() for transport in self._transports))
+        await asyncio.gather(
+            *(transport.shut_down(_SHUTDOWN_TIMEOUT_S) for transport in list(self._transports))
+        )
+        if self._expiry_timer is not None:
+            self._expiry_timer.cancel()
 
     # The way of a call: onto the wire at once, or among those that wait for one.
 
-    def _start(self, call: Call) -> None:
+    def _submit(self, call: Call) -> None:
         if call.ended:  # cancelled, before it could go out for the second time
             return
         if self._closed:
             self._fail_soon(call, Status.UNAVAILABLE, "the connection was closed")
             return
-        if call.deadline is not None and call.deadline < self._due:
-            self._look_at(call.deadline)
-        wire = self._wire
-        if wire is not None and not self._waiting and wire.connection.may_open():
-            self._go(call, wire)
-        elif wire is None and self._connecting is None and self._loop.time() < self._left_alone:
-            self._fail_soon(call, Status.UNAVAILABLE, self._why)
+        if call.deadline is not None and call.deadline < self._next_expiry:
+            self._schedule_expiry(call.deadline)
+        transport = self._transport
+        if (
+            transport is not None
+            and not self._queued_calls
+            and transport.connection.can_open_stream()
+        ):
+            self._send_call(call, transport)
+        elif transport is None and self._connecting is None and self._loop.time() < self._retry_at:
+            self._fail_soon(call, Status.UNAVAILABLE, self._failure_reason)
         else:
-            self._waiting[call] = None
-            self._want_wire()
+            self._queued_calls[call] = None
+            self._ensure_connecting()
 
-    def _go(self, call: Call, wire: Wire) -> None:
-        block = call.block
+    def _send_call(self, call: Call, transport: Http2Transport) -> None:
+        header_block = call.header_block
         if call.deadline is not None:
-            left = int((call.deadline - self._loop.time()) * 1000.0) + 1  # never less than is left
-            block += self._timeouts.get(left) or self._timeout(left)
-        wire.go(call, block)
+            remaining_ms = (
+                int((call.deadline - self._loop.time()) * 1000.0) + 1
+            )  # never less than is left
+            header_block += self._timeout_fields.get(remaining_ms) or self._cache_timeout_field(
+                remaining_ms
+            )
+        transport.start_call(call, header_block)
 
-    def _timeout(self, milliseconds: int) -> bytes:
-        if len(self._timeouts) >= _TIMEOUTS:
-            self._timeouts.clear()
-        field = self._timeouts[milliseconds] = timeout_field(milliseconds)
+    def _cache_timeout_field(self, milliseconds: int) -> bytes:
+        if len(self._timeout_fields) >= _MAX_CACHED_TIMEOUTS:
+            self._timeout_fields.clear()
+        field = self._timeout_fields[milliseconds] = encode_timeout_field(milliseconds)
         return field
 
-    def _over(self, call: Call) -> None:
+    def _on_call_end(self, call: Call) -> None:
         """Take in that a call has ended; one that the peer never looked at goes out again."""
-        if self._waiting or self._closed or self._wire is None or len(self._wires) > 1:
-            self._waiting.pop(call, None)
-            self._loop.call_soon(self._tidy)
+        if (
+            self._queued_calls
+            or self._closed
+            or self._transport is None
+            or len(self._transports) > 1
+        ):
+            self._queued_calls.pop(call, None)
+            self._loop.call_soon(self._refresh_transports)
         if call.error is not None:
             self.flush()  # the peer may have to hear that we gave the call up
         if call.refused and not self._closed and isinstance(call, UnaryCall):
-            call.renew()
-            self._loop.call_soon(self._start, call)
+            call.reset_for_retry()
+            self._loop.call_soon(self._submit, call)
             return
         try:
-            call.done(call)
+            call.on_done(call)
         except Exception as error:  # noqa: BLE001 (it must not end the connection of all others)
-            words = "what a call's end was told to failed"
-            self._loop.call_exception_handler({"message": words, "exception": error})
+            message = "what a call's end was told to failed"
+            self._loop.call_exception_handler({"message": message, "exception": error})
 
-    def _tidy(self) -> None:
+    def _refresh_transports(self) -> None:
         """Use what the end of a call has freed, though the peer may say nothing more."""
-        for wire in list(self._wires):
-            wire.tidy()
-            self._changed(wire)
+        for transport in list(self._transports):
+            transport.finish_if_drained()
+            self._on_transport_change(transport)
 
-    def _fail_soon(self, call: Call, status: Status, words: str) -> None:
-        self._loop.call_soon(partial(call.fail, status, words, sent=False))
+    def _fail_soon(self, call: Call, status: Status, details: str) -> None:
+        self._loop.call_soon(partial(call.fail, status, details, sent=False))
 
-    def _fail_waiting(self, status: Status, words: str) -> None:
-        waiting, self._waiting = self._waiting, {}
-        for call in waiting:
-            call.fail(status, words, sent=False)
+    def _fail_queued_calls(self, status: Status, details: str) -> None:
+        queued_calls, self._queued_calls = self._queued_calls, {}
+        for call in queued_calls:
+            call.fail(status, details, sent=False)
 
     def flush(self) -> None:
         """Send what calls have to say, before the loop waits again."""
-        for wire in self._wires:
-            if wire.connection.outbound.frames:
-                wire.flush_soon()
+        for transport in self._transports:
+            if transport.connection.outbound.frames:
+                transport.flush_soon()
 
     # Deadlines: one timer for all calls.
 
-    def _look_at(self, when: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._due = when
-        self._timer = self._loop.call_at(when, self._expire)
+    def _schedule_expiry(self, when: float) -> None:
+        if self._expiry_timer is not None:
+            self._expiry_timer.cancel()
+        self._next_expiry = when
+        self._expiry_timer = self._loop.call_at(when, self._expire_calls)
 
-    def _expire(self) -> None:
-        self._timer, self._due = None, inf
-        out = [call for wire in self._wires for call in wire.calls()]
-        expired, upcoming = due([*self._waiting, *out], self._loop.time())
-        if upcoming < inf:
-            self._look_at(upcoming)
+    def _expire_calls(self) -> None:
+        self._expiry_timer, self._next_expiry = None, inf
+        active_calls = [call for transport in self._transports for call in transport.active_calls()]
+        expired, next_expiry = find_expired([*self._queued_calls, *active_calls], self._loop.time())
+        if next_expiry < inf:
+            self._schedule_expiry(next_expiry)
         for call in expired:
             call.fail(Status.DEADLINE_EXCEEDED, "deadline exceeded", sent=call.id != 0)
 
     # The wire: made when it is wanted, left when it ends.
 
-    def _want_wire(self) -> None:
-        if self._wire is None and self._connecting is None and not self._closed:
+    def _ensure_connecting(self) -> None:
+        if self._transport is None and self._connecting is None and not self._closed:
             self._connecting = self._loop.create_task(self._connect())
 
     async def _connect(self) -> None:
-        wire = Wire(self._manner, self._changed)
+        transport = Http2Transport(self._keepalive_params, self._on_transport_change)
         try:
             async with asyncio.timeout(self._connect_timeout):
-                await self._dial(wire)
-                await wire.settled
+                await self._dial(transport)
+                await transport.ready
         except BaseException as error:
             self._connecting = None
-            wire.close(Status.UNAVAILABLE, "connection failed")
+            transport.close(Status.UNAVAILABLE, "connection failed")
             if not isinstance(error, OSError | TimeoutError | RpcError | ValueError):
                 raise
-            told = "timed out" if isinstance(error, TimeoutError) else f"failed: {error}"
-            self._leave_alone(f"connection to {self._addr} {told}")
+            outcome = "timed out" if isinstance(error, TimeoutError) else f"failed: {error}"
+            self._back_off(f"connection to {self._addr} {outcome}")
         else:
             self._connecting = None
-            self._wire = wire
-            self._wires.add(wire)
-            self._changed(wire)
+            self._transport = transport
+            self._transports.add(transport)
+            self._on_transport_change(transport)
 
-    def _leave_alone(self, why: str) -> None:
+    def _back_off(self, reason: str) -> None:
         """Make no attempt to connect for a while: the last one brought nothing."""
-        self._why = why
-        self._left_alone = self._loop.time() + self._backoff.failed()
-        self._fail_waiting(Status.UNAVAILABLE, why)
+        self._failure_reason = reason
+        self._retry_at = self._loop.time() + self._backoff.next_delay()
+        self._fail_queued_calls(Status.UNAVAILABLE, reason)
 
-    async def _dial(self, wire: Wire) -> None:
+    async def _dial(self, transport: Http2Transport) -> None:
         host, _, port = self._addr.rpartition(":")
         host = host.strip("[]")
-        await self._loop.create_connection(lambda: wire, host, int(port), ssl=self._tls)
-        if self._tls is not None and not wire.speaks_http2():
+        await self._loop.create_connection(lambda: transport, host, int(port), ssl=self._tls)
+        if self._tls is not None and not transport.has_negotiated_http2():
             raise RpcError(Status.UNAVAILABLE, "the peer does not offer HTTP/2", sent=False)
 
-    def _changed(self, wire: Wire) -> None:
+    def _on_transport_change(self, transport: Http2Transport) -> None:
         """Use the room that a wire has now, or leave it when it has none any more."""
-        if not wire.open:
-            self._wires.discard(wire)
-        if wire is not self._wire:
+        if not transport.is_open:
+            self._transports.discard(transport)
+        if transport is not self._transport:
             return
-        connection = wire.connection
-        if wire.open and not connection.away and not connection.outbound.spent():
-            while self._waiting and connection.may_open():
-                call = next(iter(self._waiting))
-                del self._waiting[call]
-                self._go(call, wire)
+        connection = transport.connection
+        if (
+            transport.is_open
+            and not connection.goaway_reason
+            and not connection.outbound.stream_ids_exhausted()
+        ):
+            while self._queued_calls and connection.can_open_stream():
+                call = next(iter(self._queued_calls))
+                del self._queued_calls[call]
+                self._send_call(call, transport)
             return
-        self._wire = None
-        if connection.useful or connection.outbound.streams:
-            self._backoff.worked()
+        self._transport = None
+        if connection.useful_frames or connection.outbound.streams:
+            self._backoff.reset()
         elif not self._closed:  # it was of no use: the next might not be, either
-            self._leave_alone(connection.away or f"connection to {self._addr} ended at once")
-        if self._waiting:
-            self._want_wire()
+            self._back_off(connection.goaway_reason or f"connection to {self._addr} ended at once")
+        if self._queued_calls:
+            self._ensure_connecting()
 
 
-def _nothing(_: Call) -> None:
+def _noop(_: Call) -> None:
     """Do nothing at the end of a call: whoever iterates over it sees it."""

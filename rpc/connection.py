@@ -13,15 +13,15 @@ from rpc.frames import (
     DATA,
     END_HEADERS,
     END_STREAM,
+    FRAME_HEADER_SIZE,
     GOAWAY,
-    HEAD,
     HEADERS,
     MAX_STREAM_ID,
     MAX_WINDOW,
     PADDED,
     PING,
-    PRIORITISED,
     PRIORITY,
+    PRIORITY_FLAG,
     PUSH_PROMISE,
     RST_STREAM,
     SETTINGS,
@@ -29,20 +29,20 @@ from rpc.frames import (
     ErrorCode,
     ProtocolError,
     Setting,
-    unpack_head,
+    unpack_frame_header,
 )
 from rpc.outbound import Outbound
-from rpc.streams import Stream
+from rpc.streams import Http2Stream
 
 # What a peer may send us unasked, on all streams together.
-ROOM: Final = 1 << 24
-FRAME: Final = 1 << 16
-MAX_BLOCK: Final = 1 << 16
+CONNECTION_RECV_WINDOW: Final = 1 << 24
+MAX_FRAME_SIZE: Final = 1 << 16
+MAX_HEADER_BLOCK_SIZE: Final = 1 << 16
 # Frames that bring nothing, in a row, before a peer is told to calm down.
-MAX_IDLE_FRAMES: Final = 10_000
+MAX_USELESS_FRAMES: Final = 10_000
 # Streams we gave up whose last frames may still be on their way.
-_GIVEN_UP: Final = 16_384
-_WHOLE: Final = END_HEADERS | PADDED | PRIORITISED
+_MAX_RESET_STREAMS: Final = 16_384
+_SIMPLE_HEADERS_MASK: Final = END_HEADERS | PADDED | PRIORITY_FLAG
 
 
 class Connection:
@@ -53,236 +53,254 @@ class Connection:
     `useful` counts the frames that show the peer at work; `pongs` are its answers to pings.
     """
 
-    def __init__(self, *, first: int = 1) -> None:
-        self.outbound = Outbound(first)
-        self.settled = False
-        self.away = ""
+    def __init__(self, *, first_stream_id: int = 1) -> None:
+        self.outbound = Outbound(first_stream_id)
+        self.settings_received = False
+        self.goaway_reason = ""
         self.pongs: list[bytes] = []
-        self.useful = 0
+        self.useful_frames = 0
         self._streams = self.outbound.streams
-        self._room = ROOM
-        self._given_up: dict[int, None] = {}
-        self._rest: list[bytes] = []
-        self._held = 0
-        self._need = HEAD
-        self._block: tuple[int, int, list[bytes]] | None = None
-        self._plain = False  # settled, and not within a header block
-        self._idle_frames = 0
-        self._others = {
-            PRIORITY: self._priority, RST_STREAM: self._rst_stream, SETTINGS: self._settings,
-            PUSH_PROMISE: self._push_promise, PING: self._ping, GOAWAY: self._goaway,
-            WINDOW_UPDATE: self._window_update, CONTINUATION: self._continuation,
+        self._recv_window = CONNECTION_RECV_WINDOW
+        self._reset_stream_ids: dict[int, None] = {}
+        self._chunks: list[bytes] = []
+        self._buffered_size = 0
+        self._needed_size = FRAME_HEADER_SIZE
+        self._partial_headers: tuple[int, int, list[bytes]] | None = None
+        self._fast_path = False  # settled, and not within a header block
+        self._useless_frames = 0
+        self._frame_handlers = {
+            PRIORITY: self._handle_priority, RST_STREAM: self._handle_rst_stream,
+            SETTINGS: self._handle_settings, PUSH_PROMISE: self._handle_push_promise,
+            PING: self._handle_ping, GOAWAY: self._handle_goaway,
+            WINDOW_UPDATE: self._handle_window_update, CONTINUATION: self._handle_continuation,
         }  # fmt: skip
 
-    def greet(self, preface: bytes = frames.PREFACE) -> None:
+    def initiate_connection(self, preface: bytes = frames.PREFACE) -> None:
         """Say who we are: a client's preface (a server has none), settings, and our room."""
-        ours = {
+        local_settings = {
             Setting.HEADER_TABLE_SIZE: 0,
             Setting.ENABLE_PUSH: 0,
-            Setting.INITIAL_WINDOW_SIZE: streams.ROOM,
-            Setting.MAX_FRAME_SIZE: FRAME,
-            Setting.MAX_HEADER_LIST_SIZE: MAX_BLOCK,
+            Setting.INITIAL_WINDOW_SIZE: streams.INITIAL_RECV_WINDOW,
+            Setting.MAX_FRAME_SIZE: MAX_FRAME_SIZE,
+            Setting.MAX_HEADER_LIST_SIZE: MAX_HEADER_BLOCK_SIZE,
         }
-        widened = frames.window_update(0, ROOM - frames.DEFAULT_WINDOW)
-        self.outbound.frames += (preface, frames.settings(ours), widened)
+        window_update = frames.window_update(0, CONNECTION_RECV_WINDOW - frames.DEFAULT_WINDOW)
+        self.outbound.frames += (preface, frames.settings(local_settings), window_update)
 
-    def may_open(self) -> bool:
+    def can_open_stream(self) -> bool:
         """Return whether the peer takes another stream now."""
-        limit = self.outbound.peer.streams
-        if limit is not None and len(self._streams) >= limit:
+        max_streams = self.outbound.peer_settings.max_concurrent_streams
+        if max_streams is not None and len(self._streams) >= max_streams:
             return False
-        return self.settled and not self.away and not self.outbound.spent()
+        return (
+            self.settings_received
+            and not self.goaway_reason
+            and not self.outbound.stream_ids_exhausted()
+        )
 
-    def reset(self, stream: Stream, code: ErrorCode) -> None:
+    def reset_stream(self, stream: Http2Stream, code: ErrorCode) -> None:
         """Give a stream up."""
         if stream.id not in self._streams:
             return
-        if stream.receiving:
-            self._given_up[stream.id] = None
-            if len(self._given_up) > _GIVEN_UP:
-                del self._given_up[next(iter(self._given_up))]
-        self.outbound.drop(stream)
+        if stream.recv_open:
+            self._reset_stream_ids[stream.id] = None
+            if len(self._reset_stream_ids) > _MAX_RESET_STREAMS:
+                del self._reset_stream_ids[next(iter(self._reset_stream_ids))]
+        self.outbound.drop_stream(stream)
         self.outbound.frames.append(frames.rst_stream(stream.id, code))
 
-    def use_up(self, stream: Stream, size: int) -> None:
+    def acknowledge_received_data(self, stream: Http2Stream, size: int) -> None:
         """Note that data of a stream was used up, so that the peer may send more."""
         stream.consumed += size
-        if stream.consumed >= streams.ROOM // 2 and stream.receiving:
+        if stream.consumed >= streams.INITIAL_RECV_WINDOW // 2 and stream.recv_open:
             self.outbound.frames.append(frames.window_update(stream.id, stream.consumed))
-            stream.room += stream.consumed
+            stream.recv_window += stream.consumed
             stream.consumed = 0
 
     def ping(self, payload: bytes) -> None:
         """Ask the peer for a sign of life of 8 bytes."""
         self.outbound.frames.append(frames.ping(payload))
 
-    def close(self, code: ErrorCode, reason: str = "") -> None:
+    def send_goaway(self, code: ErrorCode, reason: str = "") -> None:
         """Say goodbye. We have taken no streams of the peer: the last one is 0."""
         self.outbound.frames.append(frames.goaway(0, code, reason))
 
-    def receive(self, data: bytes) -> None:
+    def receive_data(self, data: bytes) -> None:
         """Take in what came. Raises ProtocolError: the connection is to be closed with its code."""
-        if self._rest:
-            self._rest.append(data)
-            self._held += len(data)
-            if self._held < self._need:
+        if self._chunks:
+            self._chunks.append(data)
+            self._buffered_size += len(data)
+            if self._buffered_size < self._needed_size:
                 return
-            data = b"".join(self._rest)
-            self._rest = []
-        at, end = 0, len(data)
-        self._need = HEAD
-        while end - at >= HEAD:
-            high, low, kind, flags, number = unpack_head(data, at)
+            data = b"".join(self._chunks)
+            self._chunks = []
+        offset, end = 0, len(data)
+        self._needed_size = FRAME_HEADER_SIZE
+        while end - offset >= FRAME_HEADER_SIZE:
+            high, low, frame_type, flags, stream_id = unpack_frame_header(data, offset)
             size = high << 8 | low
-            if size > FRAME:
+            if size > MAX_FRAME_SIZE:
                 raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {size} bytes")
-            start = at + HEAD
+            start = offset + FRAME_HEADER_SIZE
             if end - start < size:
-                self._need = HEAD + size
+                self._needed_size = FRAME_HEADER_SIZE + size
                 break
-            at = start + size
-            number &= MAX_STREAM_ID
-            if kind == HEADERS and flags & _WHOLE == END_HEADERS and self._plain:
-                self._headers(number, data[start:at], flags & END_STREAM != 0)
-            elif kind == DATA and self._plain:
-                self._data(number, flags, data[start:at])
+            offset = start + size
+            stream_id &= MAX_STREAM_ID
+            if (
+                frame_type == HEADERS
+                and flags & _SIMPLE_HEADERS_MASK == END_HEADERS
+                and self._fast_path
+            ):
+                self._handle_headers(stream_id, data[start:offset], flags & END_STREAM != 0)
+            elif frame_type == DATA and self._fast_path:
+                self._handle_data(stream_id, flags, data[start:offset])
             else:
-                self._frame(kind, flags, number, data[start:at])
-        self._held = end - at
-        if self._held:
-            self._rest.append(data[at:] if at else data)
+                self._handle_frame(frame_type, flags, stream_id, data[start:offset])
+        self._buffered_size = end - offset
+        if self._buffered_size:
+            self._chunks.append(data[offset:] if offset else data)
 
-    def _frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+    def _handle_frame(self, frame_type: int, flags: int, stream_id: int, payload: bytes) -> None:
         """Take in a frame in full; `receive` itself takes those that nearly all are."""
-        if self._block is not None and kind != CONTINUATION:
-            _refuse("a header block was interrupted")
-        if not self.settled and kind != SETTINGS:
-            _refuse("the first frame is not SETTINGS")
-        if kind == HEADERS:
-            if flags & (PADDED | PRIORITISED):
-                payload = frames.unpadded(payload, flags)
+        if self._partial_headers is not None and frame_type != CONTINUATION:
+            _raise_protocol_error("a header block was interrupted")
+        if not self.settings_received and frame_type != SETTINGS:
+            _raise_protocol_error("the first frame is not SETTINGS")
+        if frame_type == HEADERS:
+            if flags & (PADDED | PRIORITY_FLAG):
+                payload = frames.strip_padding(payload, flags)
             if flags & END_HEADERS:
-                self._headers(number, payload, flags & END_STREAM != 0)
+                self._handle_headers(stream_id, payload, flags & END_STREAM != 0)
             else:
-                self._block = (number, flags, [payload])
-                self._plain = False
-        elif kind == DATA:
-            self._data(number, flags, payload)
+                self._partial_headers = (stream_id, flags, [payload])
+                self._fast_path = False
+        elif frame_type == DATA:
+            self._handle_data(stream_id, flags, payload)
         else:
-            if kind != WINDOW_UPDATE:  # those are bounded by the window itself
-                self._idle()
-            other = self._others.get(kind)
-            if other is not None:
-                other(number, flags, payload)
+            if frame_type != WINDOW_UPDATE:  # those are bounded by the window itself
+                self._count_useless_frame()
+            handler = self._frame_handlers.get(frame_type)
+            if handler is not None:
+                handler(stream_id, flags, payload)
 
-    def _headers(self, number: int, block: bytes, ended: bool, /) -> None:
-        self.useful += 1
-        self._idle_frames = 0
-        stream = self._streams.get(number)
-        if stream is None or not stream.receiving:
-            self._let_pass(number, "HEADERS")
+    def _handle_headers(self, stream_id: int, header_block: bytes, end_stream: bool, /) -> None:
+        self.useful_frames += 1
+        self._useless_frames = 0
+        stream = self._streams.get(stream_id)
+        if stream is None or not stream.recv_open:
+            self._ignore_if_reset(stream_id, "HEADERS")
             return
-        if ended:
+        if end_stream:
             self._end_receiving(stream)
-        stream.on_headers(block, ended)
+        stream.on_headers(header_block, end_stream)
 
-    def _data(self, number: int, flags: int, payload: bytes) -> None:
+    def _handle_data(self, stream_id: int, flags: int, payload: bytes) -> None:
         size = len(payload)
-        self._room -= size
-        if self._room < ROOM // 2:
-            self._make_room()
-        stream = self._streams.get(number)
-        if stream is None or not stream.receiving:
-            self._let_pass(number, "DATA")
+        self._recv_window -= size
+        if self._recv_window < CONNECTION_RECV_WINDOW // 2:
+            self._replenish_recv_window()
+        stream = self._streams.get(stream_id)
+        if stream is None or not stream.recv_open:
+            self._ignore_if_reset(stream_id, "DATA")
             return
-        stream.room -= size
-        if stream.room < 0:
+        stream.recv_window -= size
+        if stream.recv_window < 0:
             raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "more data than a stream's window")
         if flags & PADDED:
-            payload = frames.unpadded(payload, PADDED)
-            self.use_up(stream, size - len(payload))
-        ended = flags & END_STREAM != 0
-        if payload or ended:
-            self.useful += 1
-            self._idle_frames = 0
+            payload = frames.strip_padding(payload, PADDED)
+            self.acknowledge_received_data(stream, size - len(payload))
+        end_stream = flags & END_STREAM != 0
+        if payload or end_stream:
+            self.useful_frames += 1
+            self._useless_frames = 0
         else:
-            self._idle()
-        if ended:
+            self._count_useless_frame()
+        if end_stream:
             self._end_receiving(stream)
-        stream.on_data(payload, ended)
+        stream.on_data(payload, end_stream)
 
-    def _make_room(self) -> None:
+    def _replenish_recv_window(self) -> None:
         """Let the peer send more, on whatever stream; how fast each is read is its own affair."""
-        if self._room < 0:
+        if self._recv_window < 0:
             raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "more data than our window")
-        self.outbound.frames.append(frames.window_update(0, ROOM - self._room))
-        self._room = ROOM
+        self.outbound.frames.append(
+            frames.window_update(0, CONNECTION_RECV_WINDOW - self._recv_window)
+        )
+        self._recv_window = CONNECTION_RECV_WINDOW
 
-    def _end_receiving(self, stream: Stream) -> None:
-        stream.receiving = False
-        if not stream.sending:
+    def _end_receiving(self, stream: Http2Stream) -> None:
+        stream.recv_open = False
+        if not stream.send_open:
             del self._streams[stream.id]
 
-    def _let_pass(self, number: int, what: str) -> None:
+    def _ignore_if_reset(self, stream_id: int, frame_name: str) -> None:
         """Let pass what a peer sent before it heard that we gave the stream up."""
-        if number in self._given_up:
+        if stream_id in self._reset_stream_ids:
             return
-        self._not_idle(number, what)
-        raise ProtocolError(ErrorCode.STREAM_CLOSED, f"{what} on stream {number}, which has ended")
+        self._reject_idle_stream(stream_id, frame_name)
+        raise ProtocolError(
+            ErrorCode.STREAM_CLOSED, f"{frame_name} on stream {stream_id}, which has ended"
+        )
 
-    def _continuation(self, number: int, flags: int, payload: bytes) -> None:
-        if self._block is None or self._block[0] != number:
-            _refuse("CONTINUATION without HEADERS")
-        _, first, pieces = self._block
-        pieces.append(payload)
-        if sum(map(len, pieces)) > MAX_BLOCK or len(pieces) > MAX_BLOCK // 64:
+    def _handle_continuation(self, stream_id: int, flags: int, payload: bytes) -> None:
+        if self._partial_headers is None or self._partial_headers[0] != stream_id:
+            _raise_protocol_error("CONTINUATION without HEADERS")
+        _, headers_flags, fragments = self._partial_headers
+        fragments.append(payload)
+        if (
+            sum(map(len, fragments)) > MAX_HEADER_BLOCK_SIZE
+            or len(fragments) > MAX_HEADER_BLOCK_SIZE // 64
+        ):
             raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, "a header block is too large")
         if flags & END_HEADERS:
-            self._block = None
-            self._plain = True
-            self._headers(number, b"".join(pieces), first & END_STREAM != 0)
+            self._partial_headers = None
+            self._fast_path = True
+            self._handle_headers(stream_id, b"".join(fragments), headers_flags & END_STREAM != 0)
 
-    def _settings(self, number: int, flags: int, payload: bytes) -> None:
-        _on_connection(number, "SETTINGS")
+    def _handle_settings(self, stream_id: int, flags: int, payload: bytes) -> None:
+        _require_stream_zero(stream_id, "SETTINGS")
         if flags & ACK:
             if payload:
                 raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS ACK with a payload")
-            if not self.settled:
-                _refuse("the first frame is not SETTINGS")
+            if not self.settings_received:
+                _raise_protocol_error("the first frame is not SETTINGS")
             return
-        peer = self.outbound.peer
-        before = peer.window
-        peer.take(payload)
-        self.settled = self._plain = True
+        peer_settings = self.outbound.peer_settings
+        old_window = peer_settings.initial_window_size
+        peer_settings.update_from_payload(payload)
+        self.settings_received = self._fast_path = True
         self.outbound.frames.append(frames.frame(SETTINGS, ACK, 0))
-        if peer.window != before:
+        if peer_settings.initial_window_size != old_window:
             for stream in list(self._streams.values()):
-                self.outbound.widen_stream(stream, peer.window - before)
+                self.outbound.adjust_stream_window(
+                    stream, peer_settings.initial_window_size - old_window
+                )
 
-    def _window_update(self, number: int, _flags: int, payload: bytes) -> None:
-        size = frames.read_long(payload, "WINDOW_UPDATE") & MAX_WINDOW
-        stream = self._streams.get(number)
-        if number and stream is None:
-            self._not_idle(number, "WINDOW_UPDATE")
-        elif size == 0:
-            _refuse("WINDOW_UPDATE of 0")
+    def _handle_window_update(self, stream_id: int, _flags: int, payload: bytes) -> None:
+        increment = frames.read_uint32(payload, "WINDOW_UPDATE") & MAX_WINDOW
+        stream = self._streams.get(stream_id)
+        if stream_id and stream is None:
+            self._reject_idle_stream(stream_id, "WINDOW_UPDATE")
+        elif increment == 0:
+            _raise_protocol_error("WINDOW_UPDATE of 0")
         elif stream is None:
-            self.outbound.widen(size)
+            self.outbound.increase_connection_window(increment)
         else:
-            self.outbound.widen_stream(stream, size)
+            self.outbound.adjust_stream_window(stream, increment)
 
-    def _rst_stream(self, number: int, _flags: int, payload: bytes) -> None:
-        code = frames.read_long(payload, "RST_STREAM")
-        stream = self._streams.get(number)
+    def _handle_rst_stream(self, stream_id: int, _flags: int, payload: bytes) -> None:
+        code = frames.read_uint32(payload, "RST_STREAM")
+        stream = self._streams.get(stream_id)
         if stream is None:
-            self._given_up.pop(number, None)
-            self._not_idle(number, "RST_STREAM")
+            self._reset_stream_ids.pop(stream_id, None)
+            self._reject_idle_stream(stream_id, "RST_STREAM")
             return
-        self.outbound.drop(stream)
+        self.outbound.drop_stream(stream)
         stream.on_reset(code)
 
-    def _ping(self, number: int, flags: int, payload: bytes) -> None:
-        _on_connection(number, "PING")
+    def _handle_ping(self, stream_id: int, flags: int, payload: bytes) -> None:
+        _require_stream_zero(stream_id, "PING")
         if len(payload) != 8:
             raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "PING of a broken size")
         if flags & ACK:
@@ -291,39 +309,39 @@ class Connection:
         else:
             self.outbound.frames.append(frames.ping(payload, ack=True))
 
-    def _goaway(self, number: int, _flags: int, payload: bytes) -> None:
-        _on_connection(number, "GOAWAY")
-        last, code, reason = frames.read_goaway(payload)
-        self.away = f"the peer goes away: {frames.code_name(code)} {reason}".rstrip()
-        for stream in [stream for stream in self._streams.values() if stream.id > last]:
-            self.outbound.drop(stream)
-            stream.on_refused(self.away)
+    def _handle_goaway(self, stream_id: int, _flags: int, payload: bytes) -> None:
+        _require_stream_zero(stream_id, "GOAWAY")
+        last_stream_id, code, reason = frames.read_goaway(payload)
+        self.goaway_reason = f"the peer goes away: {frames.code_name(code)} {reason}".rstrip()
+        for stream in [stream for stream in self._streams.values() if stream.id > last_stream_id]:
+            self.outbound.drop_stream(stream)
+            stream.on_refused(self.goaway_reason)
 
-    def _priority(self, number: int, _flags: int, payload: bytes) -> None:
-        if number == 0:
-            _refuse("PRIORITY on stream 0")
+    def _handle_priority(self, stream_id: int, _flags: int, payload: bytes) -> None:
+        if stream_id == 0:
+            _raise_protocol_error("PRIORITY on stream 0")
         if len(payload) != 5:
             raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY of a broken size")
 
-    def _push_promise(self, number: int, _flags: int, _payload: bytes) -> None:
-        _refuse(f"PUSH_PROMISE on stream {number}; we said that we take none")
+    def _handle_push_promise(self, stream_id: int, _flags: int, _payload: bytes) -> None:
+        _raise_protocol_error(f"PUSH_PROMISE on stream {stream_id}; we said that we take none")
 
-    def _not_idle(self, number: int, what: str) -> None:
-        upcoming = self.outbound.next
-        if number == 0 or number >= upcoming or number % 2 != upcoming % 2:
-            _refuse(f"{what} on stream {number}, which was never opened")
+    def _reject_idle_stream(self, stream_id: int, frame_name: str) -> None:
+        next_stream_id = self.outbound.next_stream_id
+        if stream_id == 0 or stream_id >= next_stream_id or stream_id % 2 != next_stream_id % 2:
+            _raise_protocol_error(f"{frame_name} on stream {stream_id}, which was never opened")
 
-    def _idle(self) -> None:
-        self._idle_frames += 1
-        if self._idle_frames > MAX_IDLE_FRAMES:
-            words = f"{MAX_IDLE_FRAMES} frames that bring nothing"
-            raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, words)
-
-
-def _on_connection(number: int, what: str) -> None:
-    if number != 0:
-        _refuse(f"{what} on stream {number}")
+    def _count_useless_frame(self) -> None:
+        self._useless_frames += 1
+        if self._useless_frames > MAX_USELESS_FRAMES:
+            reason = f"{MAX_USELESS_FRAMES} frames that bring nothing"
+            raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, reason)
 
 
-def _refuse(reason: str) -> NoReturn:
+def _require_stream_zero(stream_id: int, frame_name: str) -> None:
+    if stream_id != 0:
+        _raise_protocol_error(f"{frame_name} on stream {stream_id}")
+
+
+def _raise_protocol_error(reason: str) -> NoReturn:
     raise ProtocolError(ErrorCode.PROTOCOL_ERROR, reason)

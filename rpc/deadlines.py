@@ -6,10 +6,10 @@ from typing import Final, Protocol, TypeVar
 
 # A look is never sooner than this after the one before, in seconds: thousands of calls with
 # deadlines of their own must not be looked through thousands of times a second.
-TICK: Final = 0.01
+MIN_CHECK_INTERVAL_S: Final = 0.01
 
 
-class Due(Protocol):
+class HasDeadline(Protocol):
     """What has a deadline, in seconds of some clock; or none."""
 
     @property
@@ -17,21 +17,21 @@ class Due(Protocol):
         """Return it."""
 
 
-Item = TypeVar("Item", bound=Due)
+Item = TypeVar("Item", bound=HasDeadline)
 
 
-def due(items: Iterable[Item], now: float) -> tuple[list[Item], float]:
+def find_expired(items: Iterable[Item], now: float) -> tuple[list[Item], float]:
     """Return the items that are due, and when to look again; `inf` when there is no need.
 
     `now` is in seconds of the clock of their deadlines.
     """
-    found, upcoming = [], inf
+    expired, next_deadline = [], inf
     for item in items:
         deadline = item.deadline
         if deadline is None:
             continue
         if deadline <= now:
-            found.append(item)
-        elif deadline < upcoming:
-            upcoming = deadline
-    return found, max(upcoming, now + TICK)
+            expired.append(item)
+        elif deadline < next_deadline:
+            next_deadline = deadline
+    return expired, max(next_deadline, now + MIN_CHECK_INTERVAL_S)

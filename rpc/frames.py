@@ -10,11 +10,11 @@ from struct import Struct
 from typing import Final
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-HEAD: Final = 9
+FRAME_HEADER_SIZE: Final = 9
 MAX_WINDOW: Final = 2**31 - 1
 MAX_STREAM_ID: Final = 2**31 - 1
 DEFAULT_WINDOW: Final = 65_535
-DEFAULT_FRAME: Final = 16_384
+DEFAULT_MAX_FRAME_SIZE: Final = 16_384
 
 # Types and flags are plain integers: they are compared for every frame.
 DATA: Final = 0
@@ -31,17 +31,19 @@ END_STREAM: Final = 0x1
 ACK: Final = 0x1
 END_HEADERS: Final = 0x4
 PADDED: Final = 0x8
-PRIORITISED: Final = 0x20
+PRIORITY_FLAG: Final = 0x20
 
-_HEAD: Final = Struct(">HBBBL")
-_LONG: Final = Struct(">L")
-_PAIR: Final = Struct(">LL")
+_FRAME_HEADER: Final = Struct(">HBBBL")
+_UINT32: Final = Struct(">L")
+_UINT32_PAIR: Final = Struct(">LL")
 _SETTING: Final = Struct(">HL")
 
-unpack_head: Final[Callable[[bytes, int], tuple[int, int, int, int, int]]] = _HEAD.unpack_from
+unpack_frame_header: Final[Callable[[bytes, int], tuple[int, int, int, int, int]]] = (
+    _FRAME_HEADER.unpack_from
+)
 """Read a frame head at an offset: (length >> 8, length & 255, type, flags, stream)."""
 
-pack_head: Final[Callable[[int, int, int, int, int], bytes]] = _HEAD.pack
+pack_frame_header: Final[Callable[[int, int, int, int, int], bytes]] = _FRAME_HEADER.pack
 
 
 class ErrorCode(IntEnum):
@@ -90,28 +92,28 @@ class Settings:
     Sizes in bytes; `streams` None = no limit.
     """
 
-    streams: int | None = None
-    window: int = DEFAULT_WINDOW
-    frame: int = DEFAULT_FRAME
+    max_concurrent_streams: int | None = None
+    initial_window_size: int = DEFAULT_WINDOW
+    max_frame_size: int = DEFAULT_MAX_FRAME_SIZE
 
-    def take(self, payload: bytes) -> None:
+    def update_from_payload(self, payload: bytes) -> None:
         """Take in the payload of a SETTINGS frame. Raises ProtocolError for a value not allowed."""
         if len(payload) % 6:
             raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of a broken size")
-        for name, value in _SETTING.iter_unpack(payload):
-            match name:
+        for identifier, value in _SETTING.iter_unpack(payload):
+            match identifier:
                 case Setting.MAX_CONCURRENT_STREAMS:
-                    self.streams = value
+                    self.max_concurrent_streams = value
                 case Setting.INITIAL_WINDOW_SIZE:
                     if value > MAX_WINDOW:
-                        words = "INITIAL_WINDOW_SIZE above 2^31-1"
-                        raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, words)
-                    self.window = value
+                        reason = "INITIAL_WINDOW_SIZE above 2^31-1"
+                        raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, reason)
+                    self.initial_window_size = value
                 case Setting.MAX_FRAME_SIZE:
-                    if not DEFAULT_FRAME <= value < 2**24:
-                        words = "MAX_FRAME_SIZE out of range"
-                        raise ProtocolError(ErrorCode.PROTOCOL_ERROR, words)
-                    self.frame = value
+                    if not DEFAULT_MAX_FRAME_SIZE <= value < 2**24:
+                        reason = "MAX_FRAME_SIZE out of range"
+                        raise ProtocolError(ErrorCode.PROTOCOL_ERROR, reason)
+                    self.max_frame_size = value
                 case Setting.ENABLE_PUSH:
                     if value > 1:
                         raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH above 1")
@@ -119,25 +121,25 @@ class Settings:
                     pass  # an unknown setting means nothing (6.5.2)
 
 
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+def frame(frame_type: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
     """Return a whole frame."""
     size = len(payload)
-    return pack_head(size >> 8, size & 255, kind, flags, stream) + payload
+    return pack_frame_header(size >> 8, size & 255, frame_type, flags, stream_id) + payload
 
 
 def settings(values: dict[Setting, int]) -> bytes:
     """Return a SETTINGS frame."""
-    return frame(SETTINGS, 0, 0, b"".join(_SETTING.pack(*told) for told in values.items()))
+    return frame(SETTINGS, 0, 0, b"".join(_SETTING.pack(*setting) for setting in values.items()))
 
 
-def window_update(stream: int, size: int) -> bytes:
+def window_update(stream_id: int, increment: int) -> bytes:
     """Return a WINDOW_UPDATE frame for a stream, or for the connection (0)."""
-    return frame(WINDOW_UPDATE, 0, stream, _LONG.pack(size))
+    return frame(WINDOW_UPDATE, 0, stream_id, _UINT32.pack(increment))
 
 
-def rst_stream(stream: int, code: int) -> bytes:
+def rst_stream(stream_id: int, code: int) -> bytes:
     """Return an RST_STREAM frame."""
-    return frame(RST_STREAM, 0, stream, _LONG.pack(code))
+    return frame(RST_STREAM, 0, stream_id, _UINT32.pack(code))
 
 
 def ping(payload: bytes, *, ack: bool = False) -> bytes:
@@ -145,28 +147,28 @@ def ping(payload: bytes, *, ack: bool = False) -> bytes:
     return frame(PING, ACK if ack else 0, 0, payload)
 
 
-def goaway(last: int, code: int, reason: str = "") -> bytes:
+def goaway(last_stream_id: int, code: int, reason: str = "") -> bytes:
     """Return a GOAWAY frame; streams above `last` were not looked at."""
-    return frame(GOAWAY, 0, 0, _PAIR.pack(last, code) + reason.encode()[:256])
+    return frame(GOAWAY, 0, 0, _UINT32_PAIR.pack(last_stream_id, code) + reason.encode()[:256])
 
 
 def read_goaway(payload: bytes) -> tuple[int, int, str]:
     """Return (last stream, error code, reason) of a GOAWAY. Raises ProtocolError."""
     if len(payload) < 8:
         raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY of a broken size")
-    last, code = _PAIR.unpack_from(payload)
-    return last & MAX_STREAM_ID, code, payload[8:264].decode("utf-8", "replace")
+    last_stream_id, code = _UINT32_PAIR.unpack_from(payload)
+    return last_stream_id & MAX_STREAM_ID, code, payload[8:264].decode("utf-8", "replace")
 
 
-def read_long(payload: bytes, what: str) -> int:
+def read_uint32(payload: bytes, frame_name: str) -> int:
     """Return the one number of an RST_STREAM or WINDOW_UPDATE. Raises ProtocolError."""
     if len(payload) != 4:
-        raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, f"{what} of a broken size")
-    number: int = _LONG.unpack(payload)[0]
+        raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, f"{frame_name} of a broken size")
+    number: int = _UINT32.unpack(payload)[0]
     return number
 
 
-def unpadded(payload: bytes, flags: int) -> bytes:
+def strip_padding(payload: bytes, flags: int) -> bytes:
     """Return what is left of a DATA or HEADERS payload without padding and priority.
 
     Raises ProtocolError when the padding is as long as the frame, or longer.
@@ -176,7 +178,7 @@ def unpadded(payload: bytes, flags: int) -> bytes:
         if not payload:
             raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "a padded frame without its length")
         start, end = 1, end - payload[0]
-    if flags & PRIORITISED:
+    if flags & PRIORITY_FLAG:
         start += 5
     if start > end:
         raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "padding longer than its frame")

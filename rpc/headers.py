@@ -12,79 +12,79 @@ from hpack import Decoder, HPACKError
 
 from rpc.frames import ErrorCode, ProtocolError
 
-Fields = tuple[tuple[bytes, bytes], ...]
-Meaning = TypeVar("Meaning")
+HeaderFields = tuple[tuple[bytes, bytes], ...]
+Parsed = TypeVar("Parsed")
 
 # We keep no table: said once, at the head of the first block of a connection (RFC 7541, 4.2).
-NO_TABLE: Final = b"\x20"
+TABLE_SIZE_UPDATE: Final = b"\x20"
 
-MAX_LIST: Final = 32 * 1024
-_REMEMBERED: Final = 512
-_REMEMBERED_BYTES: Final = 1024
+MAX_HEADER_LIST_SIZE: Final = 32 * 1024
+_MAX_CACHED_BLOCKS: Final = 512
+_MAX_CACHED_BLOCK_SIZE: Final = 1024
 
 
-def literal(name: bytes, value: bytes) -> bytes:
+def encode_literal(name: bytes, value: bytes) -> bytes:
     """Return one header as a literal without indexing, not Huffman coded (RFC 7541, 6.2.2)."""
-    return b"\x00" + text(name) + text(value)
+    return b"\x00" + encode_string(name) + encode_string(value)
 
 
-def text(value: bytes) -> bytes:
+def encode_string(value: bytes) -> bytes:
     """Return a string literal, its length first (RFC 7541, 5.2)."""
     size = len(value)
     if size < 127:
         return bytes((size,)) + value
-    coded, size = bytearray(b"\x7f"), size - 127
+    encoded, size = bytearray(b"\x7f"), size - 127
     while size > 127:
-        coded.append(size & 127 | 128)
+        encoded.append(size & 127 | 128)
         size >>= 7
-    coded.append(size)
-    return bytes(coded) + value
+    encoded.append(size)
+    return bytes(encoded) + value
 
 
-def block(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+def encode_header_block(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Return a header block of literals."""
-    return b"".join(literal(name, value) for name, value in fields)
+    return b"".join(encode_literal(name, value) for name, value in fields)
 
 
 class TooLargeError(Exception):
     """A header list is over its limit; the connection may go on, since no table was touched."""
 
 
-class Blocks(Generic[Meaning]):
+class HeaderBlockCache(Generic[Parsed]):
     """Reads header blocks into what `read` makes of their fields, and remembers them.
 
     Servers repeat a handful of blocks for ever. Only short blocks are kept, and only so many, so a
     peer cannot make us grow.
     """
 
-    def __init__(self, read: Callable[[Fields], Meaning]) -> None:
-        self._read = read
-        self._known: dict[bytes, Meaning] = {}
+    def __init__(self, parse: Callable[[HeaderFields], Parsed]) -> None:
+        self._parse = parse
+        self._cache: dict[bytes, Parsed] = {}
 
-    def read(self, coded: bytes) -> Meaning:
+    def decode(self, header_block: bytes) -> Parsed:
         """Return the meaning of a block.
 
         Raises ProtocolError (COMPRESSION_ERROR) when it is not one, and TooLargeError.
         """
-        known = self._known.get(coded)
-        if known is None:
-            known = self._read(_decode(coded))
-            if len(coded) <= _REMEMBERED_BYTES:
-                if len(self._known) >= _REMEMBERED:
-                    del self._known[next(iter(self._known))]
-                self._known[coded] = known
-        return known
+        parsed = self._cache.get(header_block)
+        if parsed is None:
+            parsed = self._parse(_decode(header_block))
+            if len(header_block) <= _MAX_CACHED_BLOCK_SIZE:
+                if len(self._cache) >= _MAX_CACHED_BLOCKS:
+                    del self._cache[next(iter(self._cache))]
+                self._cache[header_block] = parsed
+        return parsed
 
 
-def _decode(coded: bytes) -> Fields:
+def _decode(header_block: bytes) -> HeaderFields:
     # A list is at most 8/5 of its Huffman code, plus 32 for each field of a byte or more.
-    decoder = Decoder(max_header_list_size=64 * len(coded) + 64)
+    decoder = Decoder(max_header_list_size=64 * len(header_block) + 64)
     decoder.max_allowed_table_size = decoder.header_table_size = 0
     try:
-        fields = tuple((bytes(n), bytes(v)) for n, v in decoder.decode(coded, raw=True))
+        fields = tuple((bytes(n), bytes(v)) for n, v in decoder.decode(header_block, raw=True))
     except (HPACKError, IndexError, ValueError) as error:
-        said = f"header block: {error}"
-        raise ProtocolError(ErrorCode.COMPRESSION_ERROR, said) from error
-    if sum(len(name) + len(value) + 32 for name, value in fields) > MAX_LIST:
+        reason = f"header block: {error}"
+        raise ProtocolError(ErrorCode.COMPRESSION_ERROR, reason) from error
+    if sum(len(name) + len(value) + 32 for name, value in fields) > MAX_HEADER_LIST_SIZE:
         raise TooLargeError
     return fields

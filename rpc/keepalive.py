@@ -11,20 +11,24 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class KeepaliveParams:
     """How a peer is asked.
 
     `silence`: seconds without a byte before a ping; `patience`: seconds a ping may go unanswered;
     `most`: pings between two frames that bring something, None = no limit.
     """
 
-    silence: float
-    patience: float
-    most: int | None
+    keepalive_time: float
+    keepalive_timeout: float
+    max_pings_without_data: int | None
 
 
-OFTEN: Final = Manner(silence=1.0, patience=1.5, most=None)
-SELDOM: Final = Manner(silence=5.0, patience=20.0, most=2)
+FREQUENT_KEEPALIVE: Final = KeepaliveParams(
+    keepalive_time=1.0, keepalive_timeout=1.5, max_pings_without_data=None
+)
+CONSERVATIVE_KEEPALIVE: Final = KeepaliveParams(
+    keepalive_time=5.0, keepalive_timeout=20.0, max_pings_without_data=2
+)
 
 
 class Verdict(Enum):
@@ -38,34 +42,36 @@ class Verdict(Enum):
 class Keepalive:
     """Looks after one connection while calls are under way on it."""
 
-    def __init__(self, manner: Manner) -> None:
-        self._manner = manner
-        self._heard = 0.0
-        self._useful = -1
-        self._pings = 0
-        self._asked: float | None = None
+    def __init__(self, params: KeepaliveParams) -> None:
+        self._params = params
+        self._last_received = 0.0
+        self._useful_frames = -1
+        self._pings_without_data = 0
+        self._ping_sent_at: float | None = None
 
     @property
-    def period(self) -> float:
+    def check_interval(self) -> float:
         """Return how often `look` wants to be called, in seconds."""
-        return min(self._manner.silence, self._manner.patience) / 4
+        return min(self._params.keepalive_time, self._params.keepalive_timeout) / 4
 
     def begin(self, now: float) -> None:
         """Start to look: before, nothing was under way, and silence meant nothing."""
-        self._heard, self._asked = now, None
+        self._last_received, self._ping_sent_at = now, None
 
-    def look(self, now: float, heard: float, useful: int) -> Verdict:
+    def check(self, now: float, last_received: float, useful_frames: int) -> Verdict:
         """Return what to do. `heard`: when a byte last came; `useful`: frames that brought much."""
-        if useful != self._useful:
-            self._useful, self._pings = useful, 0
-        if heard > self._heard:
-            self._heard, self._asked = heard, None
-        if self._asked is not None:
-            late = now - self._asked >= self._manner.patience
-            return Verdict.DEAD if late else Verdict.WAIT
-        most = self._manner.most
-        if now - self._heard < self._manner.silence or (most is not None and self._pings >= most):
+        if useful_frames != self._useful_frames:
+            self._useful_frames, self._pings_without_data = useful_frames, 0
+        if last_received > self._last_received:
+            self._last_received, self._ping_sent_at = last_received, None
+        if self._ping_sent_at is not None:
+            timed_out = now - self._ping_sent_at >= self._params.keepalive_timeout
+            return Verdict.DEAD if timed_out else Verdict.WAIT
+        max_pings = self._params.max_pings_without_data
+        if now - self._last_received < self._params.keepalive_time or (
+            max_pings is not None and self._pings_without_data >= max_pings
+        ):
             return Verdict.WAIT
-        self._pings += 1
-        self._asked = now
+        self._pings_without_data += 1
+        self._ping_sent_at = now
         return Verdict.PING

@@ -10,33 +10,33 @@ from typing import Final
 from rpc.status import RpcError, Status
 
 _PREFIX: Final = Struct(">BL")
-PREFIX: Final = 5
+PREFIX_SIZE: Final = 5
 
 
-def prefix(size: int) -> bytes:
+def length_prefix(size: int) -> bytes:
     """Return what goes before a message of that size, not compressed."""
     return _PREFIX.pack(0, size)
 
 
-class Messages:
+class MessageDeframer:
     """Cuts the data of a stream into messages, each at most `limit` bytes.
 
     `encoding` is what the peer's `grpc-encoding` said of compressed ones.
     """
 
-    __slots__ = ("_held", "_limit", "_need", "_pieces", "encoding")
+    __slots__ = ("_buffered_size", "_chunks", "_max_message_size", "_needed_size", "encoding")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, max_message_size: int) -> None:
         self.encoding = b"identity"
-        self._limit = limit
-        self._pieces: list[bytes] = []
-        self._held = 0
-        self._need = PREFIX
+        self._max_message_size = max_message_size
+        self._chunks: list[bytes] = []
+        self._buffered_size = 0
+        self._needed_size = PREFIX_SIZE
 
     @property
-    def held(self) -> int:
+    def buffered_size(self) -> int:
         """Return how many bytes are here of a message whose rest is not."""
-        return self._held
+        return self._buffered_size
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take in data, return the messages that are whole now.
@@ -44,40 +44,40 @@ class Messages:
         Raises RpcError: RESOURCE_EXHAUSTED above the limit, INTERNAL or UNIMPLEMENTED for a message
         that cannot be read.
         """
-        self._held += len(data)
-        self._pieces.append(data)
-        if self._held < self._need:
+        self._buffered_size += len(data)
+        self._chunks.append(data)
+        if self._buffered_size < self._needed_size:
             return []
-        data = data if len(self._pieces) == 1 else b"".join(self._pieces)
-        found, at, end = [], 0, len(data)
-        self._need = PREFIX
-        while end - at >= PREFIX:
-            flag, size = _PREFIX.unpack_from(data, at)
-            if size > self._limit:
-                words = f"a message of {size} bytes is larger than {self._limit}"
-                raise RpcError(Status.RESOURCE_EXHAUSTED, words)
-            if end - at < PREFIX + size:
-                self._need = PREFIX + size
+        data = data if len(self._chunks) == 1 else b"".join(self._chunks)
+        messages, offset, end = [], 0, len(data)
+        self._needed_size = PREFIX_SIZE
+        while end - offset >= PREFIX_SIZE:
+            flag, size = _PREFIX.unpack_from(data, offset)
+            if size > self._max_message_size:
+                details = f"a message of {size} bytes is larger than {self._max_message_size}"
+                raise RpcError(Status.RESOURCE_EXHAUSTED, details)
+            if end - offset < PREFIX_SIZE + size:
+                self._needed_size = PREFIX_SIZE + size
                 break
-            at += PREFIX + size
-            message = data[at - size : at]
-            found.append(self._plain(message) if flag else message)
-        self._held = end - at
-        self._pieces = [data[at:] if at else data] if self._held else []
-        return found
+            offset += PREFIX_SIZE + size
+            message = data[offset - size : offset]
+            messages.append(self._decompress(message) if flag else message)
+        self._buffered_size = end - offset
+        self._chunks = [data[offset:] if offset else data] if self._buffered_size else []
+        return messages
 
-    def _plain(self, message: bytes) -> bytes:
+    def _decompress(self, message: bytes) -> bytes:
         if self.encoding != b"gzip":
-            said = self.encoding.decode("ascii", "replace")
-            raise RpcError(Status.UNIMPLEMENTED, f"message encoding {said!r} is not known")
-        unzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+            encoding = self.encoding.decode("ascii", "replace")
+            raise RpcError(Status.UNIMPLEMENTED, f"message encoding {encoding!r} is not known")
+        decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
         try:
-            plain = unzip.decompress(message, self._limit + 1)
+            decompressed = decompressor.decompress(message, self._max_message_size + 1)
         except zlib.error as error:
             raise RpcError(Status.INTERNAL, f"message is not gzip: {error}") from error
-        if len(plain) > self._limit:
-            words = f"a message inflates to more than {self._limit} bytes"
-            raise RpcError(Status.RESOURCE_EXHAUSTED, words)
-        if not unzip.eof:
+        if len(decompressed) > self._max_message_size:
+            details = f"a message inflates to more than {self._max_message_size} bytes"
+            raise RpcError(Status.RESOURCE_EXHAUSTED, details)
+        if not decompressor.eof:
             raise RpcError(Status.INTERNAL, "a gzip message ends too early")
-        return plain
+        return decompressed

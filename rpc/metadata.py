@@ -8,71 +8,73 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from typing import Final
 
-from rpc.headers import Fields, block
+from rpc.headers import HeaderFields, encode_header_block
 from rpc.status import Status
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
-_BY_HTTP: Final = {
+_STATUS_BY_HTTP: Final = {
     400: Status.INTERNAL, 401: Status.UNAUTHENTICATED, 403: Status.PERMISSION_DENIED,
     404: Status.UNIMPLEMENTED, 429: Status.UNAVAILABLE, 502: Status.UNAVAILABLE,
     503: Status.UNAVAILABLE, 504: Status.UNAVAILABLE,
 }  # fmt: skip
-_RESERVED: Final = frozenset({
+_RESERVED_HEADERS: Final = frozenset({
     b"content-type", b"te", b"user-agent", b"grpc-encoding", b"grpc-accept-encoding",
     b"grpc-status", b"grpc-message", b"grpc-timeout", b"date", b"server",
 })  # fmt: skip
-_TIMEOUT: Final = b"\x00" + b"\x0cgrpc-timeout"
-_QUOTED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
-_MOST_MS: Final = 99_999_999  # eight digits, the most that a timeout may have
+_TIMEOUT_PREFIX: Final = b"\x00" + b"\x0cgrpc-timeout"
+_PERCENT_ENCODED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+_MAX_TIMEOUT_MS: Final = 99_999_999  # eight digits, the most that a timeout may have
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class ResponseHeaders:
     """A header block of a response: its initial or its trailing metadata.
 
     `http` is 0 in trailers; `status` None where there is no grpc-status. `opens`: it is the head of
     an answer of gRPC, and an answer follows.
     """
 
-    http: int
-    grpc: bool
-    opens: bool
+    http_status: int
+    is_grpc: bool
+    starts_response: bool
     encoding: bytes
     status: Status | None
     details: str
     metadata: tuple[tuple[str, str | bytes], ...]
 
-    def fault(self) -> tuple[Status, str] | None:
+    def http_error(self) -> tuple[Status, str] | None:
         """Return what is wrong with the head of a response that is no gRPC; None when it is one."""
-        if self.http == 200 and self.grpc:
+        if self.http_status == 200 and self.is_grpc:
             return None
-        if self.http == 200:
+        if self.http_status == 200:
             return Status.UNKNOWN, "the answer is not of content-type application/grpc"
-        return _BY_HTTP.get(self.http, Status.UNKNOWN), f"the peer answered HTTP {self.http}"
+        return _STATUS_BY_HTTP.get(
+            self.http_status, Status.UNKNOWN
+        ), f"the peer answered HTTP {self.http_status}"
 
 
-def read_head(fields: Fields) -> Head:
+def parse_response_headers(fields: HeaderFields) -> ResponseHeaders:
     """Return what a header block of a response says; a malformed part reads as if absent."""
-    told = dict(fields)
-    http, status = told.get(b":status", b"0"), told.get(b"grpc-status")
-    grpc = told.get(b"content-type", b"").startswith(b"application/grpc")
-    return Head(
-        http=int(http) if http.isdigit() and len(http) == 3 else 0,
-        grpc=grpc,
-        opens=grpc and http == b"200" and status is None,
-        encoding=told.get(b"grpc-encoding", b"identity"),
-        status=None if status is None else _status(status),
-        details=_unquoted(told.get(b"grpc-message", b"")).decode("utf-8", "replace"),
+    by_name = dict(fields)
+    http_status, grpc_status = by_name.get(b":status", b"0"), by_name.get(b"grpc-status")
+    is_grpc = by_name.get(b"content-type", b"").startswith(b"application/grpc")
+    return ResponseHeaders(
+        http_status=int(http_status) if http_status.isdigit() and len(http_status) == 3 else 0,
+        is_grpc=is_grpc,
+        starts_response=is_grpc and http_status == b"200" and grpc_status is None,
+        encoding=by_name.get(b"grpc-encoding", b"identity"),
+        status=None if grpc_status is None else _parse_status(grpc_status),
+        details=_percent_decode(by_name.get(b"grpc-message", b"")).decode("utf-8", "replace"),
         metadata=tuple(
-            (name.decode("ascii", "replace"), _read(name, value))
+            (name.decode("ascii", "replace"), _decode_value(name, value))
             for name, value in fields
-            if name not in _RESERVED and not name.startswith(b":")
+            if name not in _RESERVED_HEADERS and not name.startswith(b":")
         ),
     )
 
 
-def request_block(authority: str, scheme: str, method: str, metadata: Metadata) -> bytes:
+def encode_request_headers(authority: str, scheme: str, method: str, metadata: Metadata) -> bytes:
     """Return the header block of a request, all but its timeout.
 
     Raises ValueError for metadata that gRPC does not allow.
@@ -87,27 +89,27 @@ def request_block(authority: str, scheme: str, method: str, metadata: Metadata) 
         (b"user-agent", b"athena-serving"),
         (b"grpc-accept-encoding", b"identity,gzip"),
     ]
-    return block([*fields, *(_write(name, value) for name, value in metadata)])
+    return encode_header_block([*fields, *(_encode_field(name, value) for name, value in metadata)])
 
 
-def timeout_field(milliseconds: int) -> bytes:
+def encode_timeout_field(milliseconds: int) -> bytes:
     """Return the `grpc-timeout` of a request; it is of one millisecond at least."""
-    value = b"%dm" % min(max(1, milliseconds), _MOST_MS)
-    return b"%b%c%b" % (_TIMEOUT, len(value), value)
+    value = b"%dm" % min(max(1, milliseconds), _MAX_TIMEOUT_MS)
+    return b"%b%c%b" % (_TIMEOUT_PREFIX, len(value), value)
 
 
-def _status(value: bytes) -> Status:
+def _parse_status(value: bytes) -> Status:
     if value.isdigit() and len(value) <= 2 and int(value) <= max(Status):
         return Status(int(value))
     return Status.UNKNOWN
 
 
-def _unquoted(value: bytes) -> bytes:
+def _percent_decode(value: bytes) -> bytes:
     """Return a grpc-message without its percent-encoding; what is broken of it stays as it is."""
-    return _QUOTED.sub(lambda found: bytes.fromhex(found[1].decode()), value)
+    return _PERCENT_ENCODED.sub(lambda match: bytes.fromhex(match[1].decode()), value)
 
 
-def _read(name: bytes, value: bytes) -> str | bytes:
+def _decode_value(name: bytes, value: bytes) -> str | bytes:
     if not name.endswith(b"-bin"):
         return value.decode("utf-8", "replace")
     try:
@@ -116,13 +118,13 @@ def _read(name: bytes, value: bytes) -> str | bytes:
         return value
 
 
-def _write(name: str, value: str | bytes) -> tuple[bytes, bytes]:
+def _encode_field(name: str, value: str | bytes) -> tuple[bytes, bytes]:
     if not name or name.startswith((":", "grpc-")) or name != name.lower():
         raise ValueError(f"metadata name {name!r} is not allowed")
     if name.endswith("-bin"):
         data = value if isinstance(value, bytes) else value.encode()
         return name.encode("ascii"), b64encode(data).rstrip(b"=")
-    told = value.encode("ascii") if isinstance(value, str) else value
-    if not all(0x20 <= byte <= 0x7E for byte in told):
+    encoded = value.encode("ascii") if isinstance(value, str) else value
+    if not all(0x20 <= byte <= 0x7E for byte in encoded):
         raise ValueError(f"metadata {name!r} is not printable ASCII; its name must end in -bin")
-    return name.encode("ascii"), told
+    return name.encode("ascii"), encoded

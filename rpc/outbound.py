@@ -18,14 +18,14 @@ from rpc.frames import (
     ErrorCode,
     ProtocolError,
     Settings,
-    pack_head,
+    pack_frame_header,
 )
-from rpc.streams import Stream
+from rpc.streams import Http2Stream
 
 # What one stream may send before another has its turn.
 _QUANTUM: Final = 1 << 18
 # Bytes of data that may be ready and not yet written: only a write shows whether the peer takes it.
-_READY: Final = 1 << 18
+_MAX_UNWRITTEN: Final = 1 << 18
 
 
 class Outbound:
@@ -34,156 +34,177 @@ class Outbound:
     `first` is the number of the first stream opened here.
     """
 
-    def __init__(self, first: int) -> None:
-        self.streams: dict[int, Stream] = {}
-        self.peer = Settings()
-        self.next = first
+    def __init__(self, first_stream_id: int) -> None:
+        self.streams: dict[int, Http2Stream] = {}
+        self.peer_settings = Settings()
+        self.next_stream_id = first_stream_id
         self.blocked = False
         self.frames: list[bytes | memoryview] = []
-        self._window = frames.DEFAULT_WINDOW
-        self._stalled: dict[int, Stream] = {}
-        self._room = _READY
+        self._send_window = frames.DEFAULT_WINDOW
+        self._stalled_streams: dict[int, Http2Stream] = {}
+        self._write_budget = _MAX_UNWRITTEN
 
-    def take(self) -> list[bytes | memoryview]:
+    def take_frames(self) -> list[bytes | memoryview]:
         """Return what is to be written, and forget it; `go_on` when it was."""
-        out, self.frames = self.frames, []
-        self._room = _READY
-        return out
+        buffers, self.frames = self.frames, []
+        self._write_budget = _MAX_UNWRITTEN
+        return buffers
 
-    def spent(self) -> bool:
+    def stream_ids_exhausted(self) -> bool:
         """Return whether the numbers for streams are used up: another connection is needed."""
-        return self.next > frames.MAX_STREAM_ID
+        return self.next_stream_id > frames.MAX_STREAM_ID
 
-    def open(self, stream: Stream, block: bytes, data: bytes, ended: bool, /) -> None:
+    def open_stream(
+        self, stream: Http2Stream, header_block: bytes, data: bytes, end_stream: bool, /
+    ) -> None:
         """Open a stream with a header block and its first data, which may be empty."""
-        number = stream.id = self.next
-        self.next = number + 2
-        self.streams[number] = stream
-        peer = self.peer
-        stream.window = window = peer.window
-        size, room = len(block), peer.frame
-        if size > room:
-            self._long_block(number, block)
+        stream_id = stream.id = self.next_stream_id
+        self.next_stream_id = stream_id + 2
+        self.streams[stream_id] = stream
+        peer_settings = self.peer_settings
+        stream.send_window = send_window = peer_settings.initial_window_size
+        size, max_frame_size = len(header_block), peer_settings.max_frame_size
+        if size > max_frame_size:
+            self._emit_header_fragments(stream_id, header_block)
         else:
-            self.frames.append(pack_head(size >> 8, size & 255, HEADERS, END_HEADERS, number))
-            self.frames.append(block)
+            self.frames.append(
+                pack_frame_header(size >> 8, size & 255, HEADERS, END_HEADERS, stream_id)
+            )
+            self.frames.append(header_block)
         size = len(data)
         if (
-            size <= room
-            and size <= window
-            and size <= self._window
-            and size <= self._room
+            size <= max_frame_size
+            and size <= send_window
+            and size <= self._send_window
+            and size <= self._write_budget
             and not self.blocked
         ):
-            if size or ended:
-                flags = END_STREAM if ended else 0
-                self.frames.append(pack_head(size >> 8, size & 255, DATA, flags, number))
+            if size or end_stream:
+                flags = END_STREAM if end_stream else 0
+                self.frames.append(pack_frame_header(size >> 8, size & 255, DATA, flags, stream_id))
                 self.frames.append(data)
-                stream.window = window - size
-                self._window -= size
-                self._room -= size
-                stream.sending = not ended
+                stream.send_window = send_window - size
+                self._send_window -= size
+                self._write_budget -= size
+                stream.send_open = not end_stream
         else:
-            self.send(stream, data, ended=ended)
+            self.send_data(stream, data, end_stream=end_stream)
 
-    def send(self, stream: Stream, data: bytes, *, ended: bool) -> None:
+    def send_data(self, stream: Http2Stream, data: bytes, *, end_stream: bool) -> None:
         """Send data as far as the windows allow; the rest goes when they open."""
-        if not stream.sending:
+        if not stream.send_open:
             return
-        if stream.pending is None:
+        if stream.send_buffer is None:
             size = len(data)
-            room = min(self.peer.frame, stream.window, self._window, self._room)
-            if 0 < size <= room and not self.blocked:  # all of it at once, as nearly always
-                stream.ending = ended
-                self._emit(stream, memoryview(data), ended=ended)
+            sendable = min(
+                self.peer_settings.max_frame_size,
+                stream.send_window,
+                self._send_window,
+                self._write_budget,
+            )
+            if 0 < size <= sendable and not self.blocked:  # all of it at once, as nearly always
+                stream.end_stream_requested = end_stream
+                self._emit_data(stream, memoryview(data), end_stream=end_stream)
                 return
-            stream.pending = deque()
-        if data or ended:
-            stream.pending.append(memoryview(data))
-        stream.ending = ended
-        if self._push(stream):
-            self._push_stalled()
+            stream.send_buffer = deque()
+        if data or end_stream:
+            stream.send_buffer.append(memoryview(data))
+        stream.end_stream_requested = end_stream
+        if self._send_pending(stream):
+            self._send_stalled()
 
-    def drop(self, stream: Stream) -> None:
+    def drop_stream(self, stream: Http2Stream) -> None:
         """Forget a stream that ended, and what it had still to send."""
         self.streams.pop(stream.id, None)
-        self._stalled.pop(stream.id, None)
-        stream.sending = stream.receiving = False
-        stream.pending = None
+        self._stalled_streams.pop(stream.id, None)
+        stream.send_open = stream.recv_open = False
+        stream.send_buffer = None
 
     def unblock(self) -> None:
         """Go on sending after `blocked` was set."""
         self.blocked = False
-        self._push_stalled()
+        self._send_stalled()
 
-    def go_on(self) -> None:
+    def on_flushed(self) -> None:
         """Make ready what had to wait until the rest was written."""
-        if self._stalled and not self.blocked:
-            self._push_stalled()
+        if self._stalled_streams and not self.blocked:
+            self._send_stalled()
 
-    def widen(self, size: int) -> None:
+    def increase_connection_window(self, increment: int) -> None:
         """Take in that the peer has room for more on the connection."""
-        self._window += _sane(size, self._window)
-        self._push_stalled()
+        self._send_window += _check_increment(increment, self._send_window)
+        self._send_stalled()
 
-    def widen_stream(self, stream: Stream, size: int) -> None:
+    def adjust_stream_window(self, stream: Http2Stream, delta: int) -> None:
         """Take in that the peer has room for more on a stream; less, when `size` is negative."""
-        stream.window += _sane(size, stream.window)
-        if stream.pending and size > 0 and self._push(stream):
-            self._push_stalled()
+        stream.send_window += _check_increment(delta, stream.send_window)
+        if stream.send_buffer and delta > 0 and self._send_pending(stream):
+            self._send_stalled()
 
-    def _long_block(self, number: int, block: bytes) -> None:
-        room = self.peer.frame
-        self.frames.append(frames.frame(HEADERS, 0, number, block[:room]))
-        for at in range(room, len(block), room):
-            flags = END_HEADERS if at + room >= len(block) else 0
-            self.frames.append(frames.frame(CONTINUATION, flags, number, block[at : at + room]))
+    def _emit_header_fragments(self, stream_id: int, header_block: bytes) -> None:
+        max_frame_size = self.peer_settings.max_frame_size
+        self.frames.append(frames.frame(HEADERS, 0, stream_id, header_block[:max_frame_size]))
+        for offset in range(max_frame_size, len(header_block), max_frame_size):
+            flags = END_HEADERS if offset + max_frame_size >= len(header_block) else 0
+            self.frames.append(
+                frames.frame(
+                    CONTINUATION, flags, stream_id, header_block[offset : offset + max_frame_size]
+                )
+            )
 
-    def _push(self, stream: Stream) -> bool:
+    def _send_pending(self, stream: Http2Stream) -> bool:
         """Send what waits in a stream, a quantum at most; return whether it should have more."""
-        pending, budget = stream.pending, _QUANTUM
-        while pending:
-            data = pending[0]
-            most = min(self.peer.frame, budget, stream.window, self._window, self._room)
-            size = max(0, min(len(data), most))
+        send_buffer, budget = stream.send_buffer, _QUANTUM
+        while send_buffer:
+            data = send_buffer[0]
+            sendable = min(
+                self.peer_settings.max_frame_size,
+                budget,
+                stream.send_window,
+                self._send_window,
+                self._write_budget,
+            )
+            size = max(0, min(len(data), sendable))
             if self.blocked or (data and not size):
-                own = stream.window > 0 or not data
-                if own:  # it waits for the connection, not for its own window
+                connection_blocked = stream.send_window > 0 or not data
+                if connection_blocked:  # it waits for the connection, not for its own window
                     if budget < _QUANTUM:  # it had its turn: those behind it are before it now
-                        self._stalled.pop(stream.id, None)
-                    self._stalled[stream.id] = stream
-                return own and budget <= 0
+                        self._stalled_streams.pop(stream.id, None)
+                    self._stalled_streams[stream.id] = stream
+                return connection_blocked and budget <= 0
             if size == len(data):
-                pending.popleft()
+                send_buffer.popleft()
             else:
-                pending[0] = data[size:]
+                send_buffer[0] = data[size:]
             budget -= size
-            self._emit(stream, data[:size], ended=stream.ending and not pending)
-        self._stalled.pop(stream.id, None)
-        stream.pending = None
+            self._emit_data(
+                stream, data[:size], end_stream=stream.end_stream_requested and not send_buffer
+            )
+        self._stalled_streams.pop(stream.id, None)
+        stream.send_buffer = None
         stream.on_sent()
         return False
 
-    def _emit(self, stream: Stream, data: memoryview, *, ended: bool) -> None:
+    def _emit_data(self, stream: Http2Stream, data: memoryview, *, end_stream: bool) -> None:
         size = len(data)
-        flags = END_STREAM if ended else 0
-        self.frames += (pack_head(size >> 8, size & 255, DATA, flags, stream.id), data)
-        stream.window -= size
-        self._window -= size
-        self._room -= size
-        if ended:
-            stream.sending = False
-            if not stream.receiving:
+        flags = END_STREAM if end_stream else 0
+        self.frames += (pack_frame_header(size >> 8, size & 255, DATA, flags, stream.id), data)
+        stream.send_window -= size
+        self._send_window -= size
+        self._write_budget -= size
+        if end_stream:
+            stream.send_open = False
+            if not stream.recv_open:
                 self.streams.pop(stream.id, None)
 
-    def _push_stalled(self) -> None:
+    def _send_stalled(self) -> None:
         """Give every stream that waits for the connection a turn, while there is room."""
-        turn = list(self._stalled.values())
-        while turn:
-            turn = [stream for stream in turn if self._push(stream)]
+        stalled = list(self._stalled_streams.values())
+        while stalled:
+            stalled = [stream for stream in stalled if self._send_pending(stream)]
 
 
-def _sane(size: int, window: int) -> int:
-    if window + size > MAX_WINDOW:
+def _check_increment(increment: int, window: int) -> int:
+    if window + increment > MAX_WINDOW:
         raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "a window above 2^31-1")
-    return size
+    return increment

@@ -32,7 +32,7 @@ _OPTIONS = [
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CallContext:
     """What a method may know of the call it serves. `deadline`: seconds left, None = no limit.
 
     What it puts into `trailers` goes out behind the answer of a unary call.
@@ -40,7 +40,7 @@ class Call:
 
     metadata: Mapping[str, str]
     peer: str
-    deadline: float | None
+    time_remaining: float | None
     trailers: list[tuple[str, str | bytes]] = field(default_factory=list)
 
 
@@ -53,8 +53,8 @@ class Tls:
     ca: bytes = b""
 
 
-Unary = Callable[[bytes, Call], Awaitable[bytes]]
-Stream = Callable[[AsyncIterator[bytes], Call], AsyncIterator[bytes]]
+UnaryHandler = Callable[[bytes, CallContext], Awaitable[bytes]]
+StreamHandler = Callable[[AsyncIterator[bytes], CallContext], AsyncIterator[bytes]]
 
 
 class Server:
@@ -64,12 +64,15 @@ class Server:
     """
 
     def __init__(
-        self, *, unary: Mapping[str, Unary], stream: Mapping[str, Stream] | None = None
+        self,
+        *,
+        unary: Mapping[str, UnaryHandler],
+        stream: Mapping[str, StreamHandler] | None = None,
     ) -> None:
         self._server = aio.server(options=_OPTIONS)
-        handlers: dict[str, Any] = {path: _unary(method) for path, method in unary.items()}
-        handlers |= {path: _stream(method) for path, method in (stream or {}).items()}
-        self._server.add_generic_rpc_handlers((_Table(handlers),))
+        handlers: dict[str, Any] = {path: _unary_handler(method) for path, method in unary.items()}
+        handlers |= {path: _stream_handler(method) for path, method in (stream or {}).items()}
+        self._server.add_generic_rpc_handlers((_MethodTable(handlers),))
 
     async def start(self, host: str, port: int, tls: Tls | None = None) -> int:
         """Listen and serve; return the port, chosen by the system when `port` is 0.
@@ -78,21 +81,21 @@ class Server:
         """
         try:
             if tls is None:
-                chosen: int = self._server.add_insecure_port(f"{host}:{port}")
+                bound_port: int = self._server.add_insecure_port(f"{host}:{port}")
             else:
-                chosen = self._server.add_secure_port(f"{host}:{port}", _credentials(tls))
+                bound_port = self._server.add_secure_port(f"{host}:{port}", _credentials(tls))
         except RuntimeError as error:
-            words = f"cannot listen on {host}:{port}"
-            raise OSError(errno.EADDRINUSE, words, f"{host}:{port}") from error
+            message = f"cannot listen on {host}:{port}"
+            raise OSError(errno.EADDRINUSE, message, f"{host}:{port}") from error
         await self._server.start()
-        return chosen
+        return bound_port
 
     async def stop(self, grace: float) -> None:
         """Take no new calls; give those under way `grace` seconds, then cut them."""
         await self._server.stop(grace)
 
 
-class _Table(grpc.GenericRpcHandler):
+class _MethodTable(grpc.GenericRpcHandler):
     def __init__(self, handlers: Mapping[str, Any]) -> None:
         self._handlers = handlers
 
@@ -101,46 +104,48 @@ class _Table(grpc.GenericRpcHandler):
 
 
 def _credentials(tls: Tls) -> grpc.ServerCredentials:
-    pairs = [(tls.key, tls.cert)]
-    return grpc.ssl_server_credentials(pairs, tls.ca or None, require_client_auth=bool(tls.ca))
+    key_cert_pairs = [(tls.key, tls.cert)]
+    return grpc.ssl_server_credentials(
+        key_cert_pairs, tls.ca or None, require_client_auth=bool(tls.ca)
+    )
 
 
-def _call(context: Any) -> Call:
+def _call_context(context: Any) -> CallContext:
     metadata = {
         str(key): value if isinstance(value, str) else value.decode("latin-1")
         for key, value in context.invocation_metadata()
     }
-    return Call(metadata, context.peer(), context.time_remaining())
+    return CallContext(metadata, context.peer(), context.time_remaining())
 
 
-def _unary(method: Unary) -> Any:
+def _unary_handler(method: UnaryHandler) -> Any:
     async def handler(request: bytes, context: Any) -> bytes:
-        call = _call(context)
+        call_context = _call_context(context)
         try:
-            answer = await method(request, call)
+            response = await method(request, call_context)
         except RpcError as error:
-            await context.abort(_code(error.status), error.details)
+            await context.abort(_status_code(error.status), error.details)
             raise
-        if call.trailers:
-            context.set_trailing_metadata(tuple(call.trailers))
-        return answer
+        if call_context.trailers:
+            context.set_trailing_metadata(tuple(call_context.trailers))
+        return response
 
     return grpc.unary_unary_rpc_method_handler(handler)
 
 
-def _stream(method: Stream) -> Any:
+def _stream_handler(method: StreamHandler) -> Any:
     async def handler(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
         try:
-            async for answer in method(requests, _call(context)):
-                yield answer
+            async for response in method(requests, _call_context(context)):
+                yield response
         except RpcError as error:
-            await context.abort(_code(error.status), error.details)
+            await context.abort(_status_code(error.status), error.details)
 
     return grpc.stream_stream_rpc_method_handler(handler)
 
 
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
+_STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
-def _code(status: Status) -> grpc.StatusCode:
-    return _CODES[int(status)]
+def _status_code(status: Status) -> grpc.StatusCode:
+    return _STATUS_CODES[int(status)]

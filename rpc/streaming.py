@@ -8,16 +8,16 @@ from rpc.calls import StreamCall
 from rpc.status import RpcError, Status
 
 
-class Stream:
+class MessageStream:
     """One call: send with `send` and `finish`, receive by iterating; either may be slow.
 
     `limit`: the most bytes of a message. After the end, `call` has the metadata.
     """
 
-    def __init__(self, call: StreamCall, flush: Callable[[], None], limit: int) -> None:
+    def __init__(self, call: StreamCall, flush: Callable[[], None], max_message_size: int) -> None:
         self.call = call
         self._flush = flush
-        self._limit = limit
+        self._max_message_size = max_message_size
         self._changed = asyncio.Event()
         call.wake = self._changed.set
 
@@ -26,16 +26,16 @@ class Stream:
 
         Raises RpcError when the call has ended, or the message is too large.
         """
-        if len(message) > self._limit:
-            words = f"a message of {len(message)} bytes is larger than {self._limit}"
-            raise RpcError(Status.RESOURCE_EXHAUSTED, words)
-        await self._room()
+        if len(message) > self._max_message_size:
+            details = f"a message of {len(message)} bytes is larger than {self._max_message_size}"
+            raise RpcError(Status.RESOURCE_EXHAUSTED, details)
+        await self._wait_writable()
         self.call.send(message)
         self._flush()
 
-    async def finish(self) -> None:
+    async def finish_sending(self) -> None:
         """Say that nothing more will be sent. Raises RpcError when the call has ended."""
-        await self._room()
+        await self._wait_writable()
         self.call.finish_sending()
         self._flush()
 
@@ -44,12 +44,12 @@ class Stream:
         try:
             async for request in requests:
                 await self.send(request)
-            await self.finish()
+            await self.finish_sending()
         except RpcError:
             if not self.call.ended:
                 raise
         finally:
-            if not self.call.ended and self.call.sending and not self.call.ending:
+            if not self.call.ended and self.call.send_open and not self.call.end_stream_requested:
                 self.cancel()
 
     def cancel(self) -> None:
@@ -67,38 +67,40 @@ class Stream:
                 raise call.error
             if call.ended:
                 raise StopAsyncIteration
-            await self._change()
+            await self._wait_change()
         message = call.pop()
         self._flush()
         return message
 
-    async def _room(self) -> None:
+    async def _wait_writable(self) -> None:
         call = self.call
-        while not call.ended and (call.id == 0 or call.pending is not None):
-            await self._change()
-        if call.ended or not call.sending:
+        while not call.ended and (call.id == 0 or call.send_buffer is not None):
+            await self._wait_change()
+        if call.ended or not call.send_open:
             raise call.error or RpcError(Status.CANCELLED, "the peer ended the call")
 
-    async def _change(self) -> None:
+    async def _wait_change(self) -> None:
         self._changed.clear()
         await self._changed.wait()
 
 
-async def streamed(stream: Stream, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def stream_responses(
+    stream: MessageStream, requests: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
     """Send a stream of requests and yield the answers as they come.
 
     Ends when the peer ends the stream. Raises RpcError as the call ends with one, and what making a
     request raised.
     """
-    sending = asyncio.ensure_future(stream.send_all(requests))
+    send_task = asyncio.ensure_future(stream.send_all(requests))
     try:
-        async for answer in stream:
-            yield answer
+        async for response in stream:
+            yield response
     except RpcError:
-        if sending.done() and not sending.cancelled():
-            sending.result()
+        if send_task.done() and not send_task.cancelled():
+            send_task.result()
         raise
     finally:
         stream.cancel()
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
+        send_task.cancel()
+        await asyncio.gather(send_task, return_exceptions=True)

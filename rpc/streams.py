@@ -5,39 +5,48 @@ from collections import deque
 from typing import Final
 
 # What a peer may send on a stream before we used up some of it, in bytes.
-ROOM: Final = 1 << 20
+INITIAL_RECV_WINDOW: Final = 1 << 20
 
 
-class Stream(ABC):
+class Http2Stream(ABC):
     """One stream. Its owner derives from it; the `on_` methods are how it hears.
 
     `sending` and `receiving` tell which halves are open; `window` is what we may send, `room` what
     the peer may, in bytes.
     """
 
-    __slots__ = ("consumed", "ending", "id", "pending", "receiving", "room", "sending", "window")
+    __slots__ = (
+        "consumed",
+        "end_stream_requested",
+        "id",
+        "recv_open",
+        "recv_window",
+        "send_buffer",
+        "send_open",
+        "send_window",
+    )
 
     def __init__(self) -> None:
-        self.fresh()
+        self.reset_state()
 
-    def fresh(self) -> None:
+    def reset_state(self) -> None:
         """Be a stream that was not opened yet."""
         self.id = 0
-        self.sending = self.receiving = True
-        self.window = 0
-        self.room = ROOM
+        self.send_open = self.recv_open = True
+        self.send_window = 0
+        self.recv_window = INITIAL_RECV_WINDOW
         self.consumed = 0
-        self.pending: deque[memoryview] | None = None
-        self.ending = False
+        self.send_buffer: deque[memoryview] | None = None
+        self.end_stream_requested = False
 
     # Flags are positional where every frame passes: a keyword costs as much as the call itself.
 
     @abstractmethod
-    def on_headers(self, block: bytes, ended: bool, /) -> None:
+    def on_headers(self, header_block: bytes, end_stream: bool, /) -> None:
         """Take a header block; `ended`: nothing follows."""
 
     @abstractmethod
-    def on_data(self, data: bytes, ended: bool, /) -> None:
+    def on_data(self, data: bytes, end_stream: bool, /) -> None:
         """Take data; what has been used up is told with `Connection.use_up`."""
 
     @abstractmethod

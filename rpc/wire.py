@@ -8,71 +8,75 @@ from typing import Final, cast
 from rpc.calls import Call
 from rpc.connection import Connection
 from rpc.frames import ErrorCode, ProtocolError
-from rpc.headers import NO_TABLE, Blocks
-from rpc.keepalive import Keepalive, Manner, Verdict
-from rpc.metadata import Head, read_head
+from rpc.headers import TABLE_SIZE_UPDATE, HeaderBlockCache
+from rpc.keepalive import Keepalive, KeepaliveParams, Verdict
+from rpc.metadata import ResponseHeaders, parse_response_headers
 from rpc.status import RpcError, Status
 
 # Bytes the transport may hold before we hold the rest back ourselves, uncopied.
 _HIGH_WATER: Final = 1 << 18
-_DROWNED: Final = 1 << 25
-_DOUBT_S: Final = 0.05
+_MAX_WRITE_BUFFER: Final = 1 << 25
+_RECHECK_DELAY_S: Final = 0.05
 
 
-class Wire(asyncio.Protocol):
+class Http2Transport(asyncio.Protocol):
     """A client's connection. `changed` is called when more calls may be opened, or no more at all.
 
     `settled` is done when the peer's settings came, and fails when the connection ends before.
     """
 
-    def __init__(self, manner: Manner, changed: Callable[["Wire"], None]) -> None:
+    def __init__(
+        self, keepalive_params: KeepaliveParams, on_change: Callable[["Http2Transport"], None]
+    ) -> None:
         self.connection = Connection()
-        self.open = True
+        self.is_open = True
         self._loop = asyncio.get_running_loop()
-        self.settled: asyncio.Future[None] = self._loop.create_future()
-        self._changed = changed
-        self._blocks: Blocks[Head] = Blocks(read_head)
-        self._keepalive = Keepalive(manner)
+        self.ready: asyncio.Future[None] = self._loop.create_future()
+        self._on_change = on_change
+        self._header_cache: HeaderBlockCache[ResponseHeaders] = HeaderBlockCache(
+            parse_response_headers
+        )
+        self._keepalive = Keepalive(keepalive_params)
         self._transport: asyncio.Transport | None = None
-        self._heard = 0.0
-        self._prologue = NO_TABLE
-        self._flushing = False
-        self._doubted = False
-        self._looking: asyncio.TimerHandle | None = None
-        self._emptied: asyncio.Future[None] | None = None
-        self._gone = asyncio.Event()
+        self._last_received = 0.0
+        self._header_prefix = TABLE_SIZE_UPDATE
+        self._flush_scheduled = False
+        self._death_suspected = False
+        self._keepalive_timer: asyncio.TimerHandle | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._disconnected = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet the peer."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's derives from nothing
         self._transport.set_write_buffer_limits(high=_HIGH_WATER)
-        self.connection.greet()
+        self.connection.initiate_connection()
         self._flush()
 
     def data_received(self, data: bytes) -> None:
         """Take in what came; calls end on the way."""
-        self._heard = self._loop.time()
+        self._last_received = self._loop.time()
         connection = self.connection
         try:
-            connection.receive(data)
+            connection.receive_data(data)
         except ProtocolError as error:
-            connection.close(error.code, error.reason)
+            connection.send_goaway(error.code, error.reason)
             self._flush()
             self.close(Status.UNAVAILABLE, f"the peer broke HTTP/2: {error}")
             return
-        if connection.settled and not self.settled.done():
-            self.settled.set_result(None)
-        self._changed(self)
+        if connection.settings_received and not self.ready.done():
+            self.ready.set_result(None)
+        self._on_change(self)
         if connection.outbound.frames:
             self.flush_soon()
-            self._bound()
-        self.tidy()
+            self._abort_slow_reader()
+        self.finish_if_drained()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End every call."""
-        self._gone.set()
-        words = f"the connection was lost: {exc}" if exc else "the peer closed the connection"
-        self.close(Status.UNAVAILABLE, words)
+        self._disconnected.set()
+        details = f"the connection was lost: {exc}" if exc else "the peer closed the connection"
+        self.close(Status.UNAVAILABLE, details)
 
     def pause_writing(self) -> None:
         """Hold data back: the peer, or the way to it, takes no more."""
@@ -83,17 +87,17 @@ class Wire(asyncio.Protocol):
         self.connection.outbound.unblock()
         self.flush_soon()
 
-    def go(self, call: Call, block: bytes) -> None:
+    def start_call(self, call: Call, header_block: bytes) -> None:
         """Send a call; `block` is its whole header block."""
-        if self._prologue:
-            block, self._prologue = self._prologue + block, b""
-        call.start(self.connection, self._blocks, block)
+        if self._header_prefix:
+            header_block, self._header_prefix = self._header_prefix + header_block, b""
+        call.start(self.connection, self._header_cache, header_block)
         self.flush_soon()
-        if self._looking is None:
+        if self._keepalive_timer is None:
             self._keepalive.begin(self._loop.time())
-            self._look_later()
+            self._schedule_keepalive()
 
-    def calls(self) -> list[Call]:
+    def active_calls(self) -> list[Call]:
         """Return the calls under way."""
         return [
             call for call in self.connection.outbound.streams.values() if isinstance(call, Call)
@@ -101,82 +105,88 @@ class Wire(asyncio.Protocol):
 
     def flush_soon(self) -> None:
         """Write what there is to write at the end of this turn of the loop, in one piece."""
-        if not self._flushing:
-            self._flushing = True
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 
-    async def emptied(self) -> None:
+    async def wait_drained(self) -> None:
         """Wait until no call is under way."""
-        if self.open and self.connection.outbound.streams:
-            self._emptied = self._emptied or self._loop.create_future()
-            await asyncio.shield(self._emptied)
+        if self.is_open and self.connection.outbound.streams:
+            self._drained = self._drained or self._loop.create_future()
+            await asyncio.shield(self._drained)
 
-    def close(self, status: Status, words: str) -> None:
+    def close(self, status: Status, details: str) -> None:
         """Close the connection; calls under way end with that status."""
-        if not self.open:
+        if not self.is_open:
             return
-        self.open = False
-        if self._looking is not None:
-            self._looking.cancel()
-        if not self.settled.done():
-            self.settled.set_exception(RpcError(status, words, sent=False))
-            self.settled.exception()  # nobody may be waiting for it any more
-        for call in self.calls():
-            self.connection.outbound.drop(call)
-            call.fail(status, words)
+        self.is_open = False
+        if self._keepalive_timer is not None:
+            self._keepalive_timer.cancel()
+        if not self.ready.done():
+            self.ready.set_exception(RpcError(status, details, sent=False))
+            self.ready.exception()  # nobody may be waiting for it any more
+        for call in self.active_calls():
+            self.connection.outbound.drop_stream(call)
+            call.fail(status, details)
         if self._transport is not None:
             self._flush()
             if self._transport.get_write_buffer_size():
                 self._transport.abort()  # the peer takes nothing: it is not waited for
             else:
                 self._transport.close()
-        self.tidy()
-        self._changed(self)
+        self.finish_if_drained()
+        self._on_change(self)
 
-    def tidy(self) -> None:
+    def finish_if_drained(self) -> None:
         """When no call is under way any more: say so, and close what takes no other."""
         outbound = self.connection.outbound
         if outbound.streams:
             return
-        if self._emptied is not None and not self._emptied.done():
-            self._emptied.set_result(None)
-        self._emptied = None
-        if self.open and (self.connection.away or outbound.spent()):
-            self.close(Status.UNAVAILABLE, self.connection.away or "all stream numbers are used")
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self._drained = None
+        if self.is_open and (self.connection.goaway_reason or outbound.stream_ids_exhausted()):
+            self.close(
+                Status.UNAVAILABLE, self.connection.goaway_reason or "all stream numbers are used"
+            )
 
-    def _bound(self) -> None:
+    def _abort_slow_reader(self) -> None:
         """Give up a peer that makes us answer, and does not read what we answer."""
         transport = self._transport
-        if transport is not None and transport.get_write_buffer_size() > _DROWNED:
+        if transport is not None and transport.get_write_buffer_size() > _MAX_WRITE_BUFFER:
             transport.abort()
             self.close(Status.UNAVAILABLE, "the peer does not read")
 
     def _flush(self) -> None:
-        self._flushing = False
+        self._flush_scheduled = False
         outbound = self.connection.outbound
-        out = outbound.take()
-        if out and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(b"".join(out))
-            outbound.go_on()
+        chunks = outbound.take_frames()
+        if chunks and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(chunks))
+            outbound.on_flushed()
             if outbound.frames:
                 self.flush_soon()
 
-    def _look_later(self) -> None:
-        self._looking = self._loop.call_later(self._keepalive.period, self._look)
+    def _schedule_keepalive(self) -> None:
+        self._keepalive_timer = self._loop.call_later(
+            self._keepalive.check_interval, self._check_keepalive
+        )
 
-    def _look(self) -> None:
+    def _check_keepalive(self) -> None:
         """See whether the peer is alive, as long as there is a call that would want to know."""
-        self._looking = None
+        self._keepalive_timer = None
         connection = self.connection
         if not connection.outbound.streams:
             return
-        verdict = self._keepalive.look(self._loop.time(), self._heard, connection.useful)
-        if verdict is Verdict.DEAD and not self._doubted:
+        verdict = self._keepalive.check(
+            self._loop.time(), self._last_received, connection.useful_frames
+        )
+        if verdict is Verdict.DEAD and not self._death_suspected:
             # It may be we who were frozen: what the peer said meanwhile is heard first.
-            self._doubted = True
-            self._looking = self._loop.call_later(_DOUBT_S, self._look)
+            self._death_suspected = True
+            self._keepalive_timer = self._loop.call_later(_RECHECK_DELAY_S, self._check_keepalive)
             return
-        self._doubted = False
+        self._death_suspected = False
         if verdict is Verdict.DEAD:
             if self._transport is not None:
                 self._transport.abort()
@@ -185,19 +195,19 @@ class Wire(asyncio.Protocol):
         if verdict is Verdict.PING:
             connection.ping(b"aliveyet")
             self._flush()
-        self._look_later()
+        self._schedule_keepalive()
 
-    def speaks_http2(self) -> bool:
+    def has_negotiated_http2(self) -> bool:
         """Return whether TLS has settled on HTTP/2."""
-        shaken = self._transport.get_extra_info("ssl_object") if self._transport else None
-        return shaken is not None and shaken.selected_alpn_protocol() == "h2"
+        ssl_object = self._transport.get_extra_info("ssl_object") if self._transport else None
+        return ssl_object is not None and ssl_object.selected_alpn_protocol() == "h2"
 
-    async def leave(self, seconds: float) -> None:
+    async def shut_down(self, timeout: float) -> None:
         """Tell the peer that we leave, and do; TLS may take some seconds to part."""
-        self.connection.close(ErrorCode.NO_ERROR)
+        self.connection.send_goaway(ErrorCode.NO_ERROR)
         self.close(Status.CANCELLED, "the connection was closed")
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._gone.wait()
+            async with asyncio.timeout(timeout):
+                await self._disconnected.wait()
         if self._transport is not None:
             self._transport.abort()

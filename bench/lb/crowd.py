@@ -22,7 +22,7 @@ from lb.reporter import Reporter
 from lb.watch import METHOD
 from rpc.client import Channel
 from rpc.status import RpcError
-from rpc.streaming import streamed
+from rpc.streaming import stream_responses
 from schemas.wire import Frame, WatchRequest
 
 _SLOTS, _WORK_S = 4, 0.02
@@ -83,7 +83,9 @@ class Crowd:
         while True:
             channel = Channel(self._hub)
             try:
-                async for data in streamed(channel.open(METHOD), self._wish(f"g{number}")):
+                async for data in stream_responses(
+                    channel.stream(METHOD), self._wish(f"g{number}")
+                ):
                     self._told(data, reads=number % _READS == 0)
             except RpcError as error:
                 print(error, file=sys.stderr)

@@ -2,15 +2,15 @@
 
 from random import Random
 
-from rpc.backoff import MOST_S, Backoff
+from rpc.backoff import MAX_BACKOFF_S, Backoff
 
 
 def test_pauses() -> None:
     backoff = Backoff(Random(1))
-    pauses = [backoff.failed() for _ in range(30)]
+    pauses = [backoff.next_delay() for _ in range(30)]
     assert 0.08 <= pauses[0] <= 0.12
     assert 0.12 <= pauses[1] <= 0.20
-    assert all(MOST_S * 0.8 <= pause <= MOST_S * 1.2 for pause in pauses[10:])
+    assert all(MAX_BACKOFF_S * 0.8 <= pause <= MAX_BACKOFF_S * 1.2 for pause in pauses[10:])
     assert len(set(pauses)) == 30
-    backoff.worked()
-    assert backoff.failed() <= 0.12
+    backoff.reset()
+    assert backoff.next_delay() <= 0.12

@@ -14,7 +14,7 @@ import pytest
 
 from rpc.client import Channel
 from rpc.status import RpcError, Status
-from rpc.streaming import streamed
+from rpc.streaming import stream_responses
 from tests.rpc import peer as h2peer
 
 ECHO, FAIL, HOLD, MANY = "/t.T/Echo", "/t.T/Fail", "/t.T/Hold", "/t.T/Many"
@@ -168,7 +168,7 @@ def test_a_stream(peer: Peer, counts: list[int]) -> None:
 
     async def main() -> None:
         channel = Channel(peer.addr)
-        answers = [answer async for answer in streamed(channel.open(MANY), requests())]
+        answers = [answer async for answer in stream_responses(channel.stream(MANY), requests())]
         assert answers == [bytes([c]) for c in counts for _ in range(c)]
         await channel.close()
 
@@ -193,8 +193,8 @@ def test_a_call_that_waits_goes_out_when_the_one_before_is_cancelled_here() -> N
     async def main() -> bytes:
         async with h2peer.serving(script) as addr:
             channel = Channel(addr)
-            head = channel.head(ECHO)
-            first = channel.begin(head, b"first", 30, lambda _: None)
+            head = channel.header_block(ECHO)
+            first = channel.start_unary(head, b"first", 30, lambda _: None)
             second = asyncio.create_task(channel.unary(ECHO, b"", timeout=30))
             await asked.wait()
             first.cancel()
@@ -216,7 +216,7 @@ def test_a_call_that_waits_for_its_turn_has_its_deadline_all_the_same() -> None:
     async def main() -> RpcError:
         async with h2peer.serving(script) as addr:
             channel = Channel(addr)
-            first = channel.begin(channel.head(ECHO), b"", 30, lambda _: None)
+            first = channel.start_unary(channel.header_block(ECHO), b"", 30, lambda _: None)
             with pytest.raises(RpcError) as caught:
                 await channel.unary(ECHO, b"", timeout=0.3)
             first.cancel()
@@ -284,7 +284,7 @@ def test_a_stream_that_was_refused_is_not_sent_again() -> None:
         async with h2peer.serving(script) as addr:
             channel = Channel(addr)
             with pytest.raises(RpcError) as caught:
-                async for _ in streamed(channel.open(MANY), nothing()):
+                async for _ in stream_responses(channel.stream(MANY), nothing()):
                     pass
             await channel.close()
             return caught.value

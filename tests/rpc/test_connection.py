@@ -14,17 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rpc.connection import MAX_IDLE_FRAMES, Connection
+from rpc.connection import MAX_USELESS_FRAMES, Connection
 from rpc.frames import ErrorCode, ProtocolError, frame
-from rpc.headers import NO_TABLE, block
-from rpc.streams import Stream
+from rpc.headers import TABLE_SIZE_UPDATE, encode_header_block
+from rpc.streams import Http2Stream
 
-REQUEST = block(
+REQUEST = encode_header_block(
     [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/a"), (b":authority", b"h")]
 )
 
 
-class Told(Stream):
+class Told(Http2Stream):
     """A stream that keeps what it was told."""
 
     def __init__(self) -> None:
@@ -59,27 +59,27 @@ def server(**changed: int) -> h2.connection.H2Connection:
 def sent(connection: Connection) -> bytes:
     """Return all that it would write, piece by piece."""
     pieces = []
-    while piece := b"".join(connection.outbound.take()):
+    while piece := b"".join(connection.outbound.take_frames()):
         pieces.append(piece)
-        connection.outbound.go_on()
+        connection.outbound.on_flushed()
     return b"".join(pieces)
 
 
 def met(peer: h2.connection.H2Connection) -> Connection:
     """Return a connection that has shaken hands with a peer."""
     connection = Connection()
-    connection.greet()
+    connection.initiate_connection()
     peer.receive_data(sent(connection))
-    connection.receive(peer.data_to_send())
+    connection.receive_data(peer.data_to_send())
     peer.receive_data(sent(connection))
-    connection.receive(peer.data_to_send())
+    connection.receive_data(peer.data_to_send())
     return connection
 
 
 def opened(connection: Connection, data: bytes = b"", *, ended: bool = True) -> Told:
     stream = Told()
-    head = (NO_TABLE if connection.outbound.next == 1 else b"") + REQUEST
-    connection.outbound.open(stream, head, data, ended)
+    head = (TABLE_SIZE_UPDATE if connection.outbound.next_stream_id == 1 else b"") + REQUEST
+    connection.outbound.open_stream(stream, head, data, ended)
     return stream
 
 
@@ -114,9 +114,9 @@ def played(pieces: list[bytes]) -> list[Any]:
     connection = met(peer)
     streams = [opened(connection, b"x" * 10) for _ in range(5)]
     for piece in pieces:
-        connection.receive(piece)
+        connection.receive_data(piece)
     assert [stream.id for stream in connection.outbound.streams.values()] == [7]
-    assert connection.away
+    assert connection.goaway_reason
     return [stream.log for stream in streams]
 
 
@@ -152,7 +152,7 @@ def test_damaged_bytes_are_heard_or_a_protocol_error(place: int, damage: bytes) 
         opened(connection, b"x" * 10)
     damaged = RECORDED[:place] + damage + RECORDED[place + len(damage) :]
     try:
-        connection.receive(damaged)
+        connection.receive_data(damaged)
     except ProtocolError as error:
         assert error.reason
 
@@ -161,7 +161,7 @@ def test_damaged_bytes_are_heard_or_a_protocol_error(place: int, damage: bytes) 
 def test_any_bytes_at_all_are_heard_or_a_protocol_error(data: bytes) -> None:
     connection = Connection()
     try:
-        connection.receive(data)
+        connection.receive_data(data)
     except ProtocolError as error:
         assert error.code in ErrorCode
 
@@ -173,11 +173,11 @@ def test_a_stream_that_was_given_up_may_still_be_spoken_to_and_is_not_heard() ->
     peer.receive_data(sent(connection))
     peer.send_headers(1, [(":status", "200")])
     peer.send_data(1, b"x" * 100)
-    connection.reset(stream, ErrorCode.CANCEL)
+    connection.reset_stream(stream, ErrorCode.CANCEL)
     assert not connection.outbound.streams
-    connection.receive(peer.data_to_send())
+    connection.receive_data(peer.data_to_send())
     assert stream.log == []
-    connection.reset(stream, ErrorCode.CANCEL)
+    connection.reset_stream(stream, ErrorCode.CANCEL)
     assert sent(connection).count(b"\0\0\0\x08") == 1
 
 
@@ -187,9 +187,9 @@ def test_a_stream_that_ended_must_not_be_spoken_to() -> None:
     opened(connection)
     peer.receive_data(sent(connection))
     peer.send_headers(1, [(":status", "200")], end_stream=True)
-    connection.receive(peer.data_to_send())
+    connection.receive_data(peer.data_to_send())
     with pytest.raises(ProtocolError) as caught:
-        connection.receive(frame(0, 0, 1, b"x"))
+        connection.receive_data(frame(0, 0, 1, b"x"))
     assert caught.value.code is ErrorCode.STREAM_CLOSED
 
 
@@ -204,21 +204,21 @@ def test_what_was_used_up_may_be_sent_again() -> None:
         size = min(16_000, peer.local_flow_control_window(1))
         peer.send_data(1, b"x" * size)
         total += size
-        connection.receive(peer.data_to_send())
-        connection.use_up(stream, size)
+        connection.receive_data(peer.data_to_send())
+        connection.acknowledge_received_data(stream, size)
         peer.receive_data(sent(connection))
     assert total == 300 * 16_000
 
 
 def test_the_peer_says_how_many_streams_there_may_be() -> None:
     connection = met(server(max_concurrent_streams=1))
-    assert connection.may_open()
+    assert connection.can_open_stream()
     opened(connection)
-    assert not connection.may_open()
+    assert not connection.can_open_stream()
 
 
 def test_a_second_role_counts_even_numbers() -> None:
-    connection = Connection(first=2)
+    connection = Connection(first_stream_id=2)
     opened(connection)
     opened(connection)
     assert list(connection.outbound.streams) == [2, 4]
@@ -228,5 +228,5 @@ def test_idle_frames_are_counted_only_in_a_row() -> None:
     connection = met(server())
     for _ in range(3):
         opened(connection)
-        connection.receive(frame(6, 0, 0, b"x" * 8) * (MAX_IDLE_FRAMES - 10))
-        connection.receive(frame(1, 4, connection.outbound.next - 2, b"\x88"))
+        connection.receive_data(frame(6, 0, 0, b"x" * 8) * (MAX_USELESS_FRAMES - 10))
+        connection.receive_data(frame(1, 4, connection.outbound.next_stream_id - 2, b"\x88"))

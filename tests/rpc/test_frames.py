@@ -25,9 +25,15 @@ def test_our_frames_are_what_hyperframe_writes() -> None:
 
 def test_settings_are_taken_in_order_and_the_unknown_passed_over() -> None:
     told = Settings()
-    told.take(frames.settings({Setting.MAX_CONCURRENT_STREAMS: 3})[9:] + b"\x00\x99\0\0\0\1")
-    told.take(frames.settings({Setting.MAX_FRAME_SIZE: 20_000})[9:])
-    assert (told.streams, told.window, told.frame) == (3, 65_535, 20_000)
+    told.update_from_payload(
+        frames.settings({Setting.MAX_CONCURRENT_STREAMS: 3})[9:] + b"\x00\x99\0\0\0\1"
+    )
+    told.update_from_payload(frames.settings({Setting.MAX_FRAME_SIZE: 20_000})[9:])
+    assert (told.max_concurrent_streams, told.initial_window_size, told.max_frame_size) == (
+        3,
+        65_535,
+        20_000,
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,7 +49,7 @@ def test_settings_are_taken_in_order_and_the_unknown_passed_over() -> None:
 )
 def test_settings_that_are_not_allowed(payload: bytes, code: ErrorCode) -> None:
     with pytest.raises(ProtocolError) as caught:
-        Settings().take(payload)
+        Settings().update_from_payload(payload)
     assert caught.value.code is code
 
 
@@ -54,23 +60,23 @@ def test_settings_that_are_not_allowed(payload: bytes, code: ErrorCode) -> None:
         (b"\0abc", frames.PADDED, b"abc"),
         (b"\2abc\0\0", frames.PADDED, b"abc"),
         (b"\3\0\0\0", frames.PADDED, b""),
-        (b"PRIORabc", frames.PRIORITISED, b"abc"),
-        (b"\1PRIORabc\0", frames.PADDED | frames.PRIORITISED, b"abc"),
+        (b"PRIORabc", frames.PRIORITY_FLAG, b"abc"),
+        (b"\1PRIORabc\0", frames.PADDED | frames.PRIORITY_FLAG, b"abc"),
     ],
     ids=str,
 )
 def test_padding_and_priority_go(payload: bytes, flags: int, rest: bytes) -> None:
-    assert frames.unpadded(payload, flags) == rest
+    assert frames.strip_padding(payload, flags) == rest
 
 
 @pytest.mark.parametrize(
     ("payload", "flags"),
-    [(b"", frames.PADDED), (b"\4\0\0\0", frames.PADDED), (b"PRI", frames.PRIORITISED)],
+    [(b"", frames.PADDED), (b"\4\0\0\0", frames.PADDED), (b"PRI", frames.PRIORITY_FLAG)],
     ids=str,
 )
 def test_padding_longer_than_the_frame_is_an_error(payload: bytes, flags: int) -> None:
     with pytest.raises(ProtocolError):
-        frames.unpadded(payload, flags)
+        frames.strip_padding(payload, flags)
 
 
 def test_code_names() -> None:

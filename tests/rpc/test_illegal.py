@@ -8,7 +8,7 @@ import pytest
 
 from rpc.client import Channel
 from rpc.frames import ErrorCode, frame
-from rpc.headers import literal
+from rpc.headers import encode_literal
 from rpc.status import RpcError, Status
 from tests.rpc.peer import HEADERS, Peer, message, serving
 
@@ -92,7 +92,7 @@ def test_an_illegal_frame_is_a_connection_error_with_a_reason(sent: bytes, code:
             assert caught.value.status is Status.UNAVAILABLE
             assert f"broke HTTP/2: {code.name}: " in caught.value.details
             assert caught.value.sent
-            assert not channel._wires
+            assert not channel._transports
             await channel.close()
 
     asyncio.run(main())
@@ -112,10 +112,10 @@ def test_a_stream_s_window_is_held_when_nobody_reads() -> None:
     async def main() -> None:
         async with serving(script) as addr, asyncio.timeout(20):
             channel = Channel(addr)
-            stream = channel.open("/a.B/C")
+            stream = channel.stream("/a.B/C")
             with pytest.raises(RpcError, match="FLOW_CONTROL_ERROR"):
                 while not stream.call.ended:
-                    await stream._change()
+                    await stream._wait_change()
                 raise stream.call.error or AssertionError
             await channel.close()
 
@@ -150,7 +150,7 @@ def test_what_is_odd_and_legal_is_passed_over(sent: bytes) -> None:
             channel = Channel(addr)
             for _ in range(2):
                 assert await channel.unary("/a.B/C", b"x", timeout=10) == b"ok"
-            assert not next(iter(channel._wires)).connection.outbound.streams
+            assert not next(iter(channel._transports)).connection.outbound.streams
             await channel.close()
 
     asyncio.run(main())
@@ -170,7 +170,7 @@ BROKEN_CALLS: list[tuple[str, bytes, Status]] = [
      + frame(1, 5, 1, b"\0\x0bgrpc-status\x010"), Status.INTERNAL),
     ("a message of 4 GiB", frame(1, 4, 1, OK_BLOCK) + frame(0, 0, 1, b"\0\xff\xff\xff\xff"),
      Status.RESOURCE_EXHAUSTED),
-    ("huge headers", frame(1, 4, 1, OK_BLOCK + literal(b"x", b"y" * 32_768)),
+    ("huge headers", frame(1, 4, 1, OK_BLOCK + encode_literal(b"x", b"y" * 32_768)),
      Status.RESOURCE_EXHAUSTED),
     ("headers within the answer", frame(1, 4, 1, OK_BLOCK) * 2, Status.INTERNAL),
     ("RST_STREAM CANCEL", frame(3, 0, 1, b"\0\0\0\x08"), Status.CANCELLED),
@@ -203,8 +203,8 @@ def test_a_broken_answer_ends_its_call_and_no_other(sent: bytes, status: Status)
                 await channel.unary("/a.B/C", b"x", timeout=10)
             assert caught.value.status is status
             assert await channel.unary("/a.B/C", b"x", timeout=10) == b"ok"
-            assert len(channel._wires) == 1
-            assert not next(iter(channel._wires)).connection.outbound.streams
+            assert len(channel._transports) == 1
+            assert not next(iter(channel._transports)).connection.outbound.streams
             await channel.close()
 
     asyncio.run(main())

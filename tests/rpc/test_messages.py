@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpc.messages import Messages, prefix
+from rpc.messages import MessageDeframer, length_prefix
 from rpc.status import RpcError, Status
 
 
@@ -15,21 +15,21 @@ from rpc.status import RpcError, Status
 def test_messages_come_whole_wherever_the_data_is_cut(
     messages: list[bytes], cuts: list[int]
 ) -> None:
-    data = b"".join(prefix(len(message)) + message for message in messages)
+    data = b"".join(length_prefix(len(message)) + message for message in messages)
     places = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
-    cutter, found = Messages(100), []
+    cutter, found = MessageDeframer(100), []
     for start, end in itertools.pairwise(places):
         found += cutter.feed(data[start:end])
     assert found == messages
-    assert cutter.held == 0
+    assert cutter.buffered_size == 0
 
 
 def test_what_is_held_of_a_message() -> None:
-    cutter = Messages(100)
-    assert cutter.feed(prefix(3) + b"ab") == []
-    assert cutter.held == 7
-    assert cutter.feed(b"c" + prefix(1)) == [b"abc"]
-    assert cutter.held == 5
+    cutter = MessageDeframer(100)
+    assert cutter.feed(length_prefix(3) + b"ab") == []
+    assert cutter.buffered_size == 7
+    assert cutter.feed(b"c" + length_prefix(1)) == [b"abc"]
+    assert cutter.buffered_size == 5
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_what_is_held_of_a_message() -> None:
     ids=["too long", "not announced", "unknown", "no gzip", "cut gzip"],
 )
 def test_what_cannot_be_read(data: bytes, encoding: bytes, status: Status) -> None:
-    cutter = Messages(100)
+    cutter = MessageDeframer(100)
     cutter.encoding = encoding
     with pytest.raises(RpcError) as caught:
         cutter.feed(data)
@@ -52,7 +52,7 @@ def test_what_cannot_be_read(data: bytes, encoding: bytes, status: Status) -> No
 
 
 def test_gzip_is_unpacked_and_a_bomb_is_not() -> None:
-    cutter = Messages(1000)
+    cutter = MessageDeframer(1000)
     cutter.encoding = b"gzip"
     for size, fits in ((1000, True), (1001, False), (500_000, False)):
         coded = gzip.compress(b"x" * size)
@@ -61,10 +61,10 @@ def test_gzip_is_unpacked_and_a_bomb_is_not() -> None:
             assert cutter.feed(data) == [b"x" * size]
         else:
             with pytest.raises(RpcError, match="1000 bytes"):
-                Messages.feed(_fresh(), data)
+                MessageDeframer.feed(_fresh(), data)
 
 
-def _fresh() -> Messages:
-    cutter = Messages(1000)
+def _fresh() -> MessageDeframer:
+    cutter = MessageDeframer(1000)
     cutter.encoding = b"gzip"
     return cutter

@@ -3,12 +3,12 @@
 import pytest
 from hpack import Decoder
 
-from rpc.metadata import read_head, request_block, timeout_field
+from rpc.metadata import encode_request_headers, encode_timeout_field, parse_response_headers
 from rpc.status import Status
 
 
 def test_a_head_of_a_good_response() -> None:
-    head = read_head(
+    head = parse_response_headers(
         (
             (b":status", b"200"),
             (b"content-type", b"application/grpc+proto"),
@@ -18,7 +18,7 @@ def test_a_head_of_a_good_response() -> None:
             (b"x-b-bin", b"AAE"),
         )
     )
-    assert head.fault() is None
+    assert head.http_error() is None
     assert head.encoding == b"gzip"
     assert head.metadata == (("x-a", "1"), ("x-a", "2"), ("x-b-bin", b"\0\1"))
     assert head.status is None
@@ -30,7 +30,7 @@ def test_a_head_of_a_good_response() -> None:
      (b"x", Status.UNKNOWN), (b"", Status.UNKNOWN), (b"999", Status.UNKNOWN)],
 )  # fmt: skip
 def test_statuses(told: bytes, status: Status) -> None:
-    assert read_head(((b"grpc-status", told),)).status is status
+    assert parse_response_headers(((b"grpc-status", told),)).status is status
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,9 @@ def test_statuses(told: bytes, status: Status) -> None:
     [(b"no%20way%21", "no way!"), (b"100%", "100%"), (b"%e4%b8%ad", "中"), (b"%ff", "\ufffd")],
 )
 def test_details_are_unquoted_leniently(told: bytes, words: str) -> None:
-    assert read_head(((b"grpc-status", b"3"), (b"grpc-message", told))).details == words
+    assert (
+        parse_response_headers(((b"grpc-status", b"3"), (b"grpc-message", told))).details == words
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,14 +58,14 @@ def test_details_are_unquoted_leniently(told: bytes, words: str) -> None:
     ],
 )
 def test_an_answer_that_is_no_grpc(http: bytes, kind: bytes, status: Status) -> None:
-    fault = read_head(((b":status", http), (b"content-type", kind))).fault()
+    fault = parse_response_headers(((b":status", http), (b"content-type", kind))).http_error()
     assert fault is not None
     assert fault[0] is status
 
 
 def test_a_request_head_is_what_grpc_wants() -> None:
-    coded = request_block("h:1", "http", "/a.B/C", (("x-a", "1"), ("x-b-bin", b"\0\1")))
-    read = dict(Decoder().decode(coded + timeout_field(1500)))
+    coded = encode_request_headers("h:1", "http", "/a.B/C", (("x-a", "1"), ("x-b-bin", b"\0\1")))
+    read = dict(Decoder().decode(coded + encode_timeout_field(1500)))
     assert read[":method"] == "POST"
     assert read[":path"] == "/a.B/C"
     assert read[":authority"] == "h:1"
@@ -79,7 +81,7 @@ def test_a_request_head_is_what_grpc_wants() -> None:
     [(0, "1m"), (-5, "1m"), (2, "2m"), (3_600_000, "3600000m"), (10**12, "99999999m")],
 )
 def test_timeouts_stay_within_what_grpc_allows(milliseconds: int, told: str) -> None:
-    assert dict(Decoder().decode(timeout_field(milliseconds))) == {"grpc-timeout": told}
+    assert dict(Decoder().decode(encode_timeout_field(milliseconds))) == {"grpc-timeout": told}
 
 
 @pytest.mark.parametrize(
@@ -88,4 +90,4 @@ def test_timeouts_stay_within_what_grpc_allows(milliseconds: int, told: str) -> 
 )
 def test_metadata_that_is_not_allowed(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        request_block("h", "http", "/a/b", ((name, value),))
+        encode_request_headers("h", "http", "/a/b", ((name, value),))

@@ -16,7 +16,7 @@ from grpc import aio
 
 from rpc.client import Channel
 from rpc.status import RpcError, Status
-from rpc.streaming import streamed
+from rpc.streaming import stream_responses
 from tests.harness import ROOT
 
 BIG = 64 << 20
@@ -44,14 +44,14 @@ class Ours:
     """Our client."""
 
     def __init__(self, addr: str) -> None:
-        self.channel = Channel(addr, limit=BIG)
+        self.channel = Channel(addr, max_message_size=BIG)
 
     async def unary(
         self, method: str, data: bytes, *, timeout: float = 20, metadata: Told = ()
     ) -> dict[str, Any]:
         over = asyncio.Event()
-        head = self.channel.head(f"/t.T/{method}", metadata)
-        call = self.channel.begin(head, data, timeout, lambda _: over.set())
+        head = self.channel.header_block(f"/t.T/{method}", metadata)
+        call = self.channel.start_unary(head, data, timeout, lambda _: over.set())
         try:
             await over.wait()
         finally:
@@ -60,13 +60,13 @@ class Ours:
         return {
             "status": (error.status if error else Status.OK).name,
             "details": error.details if error else "",
-            "data": call.message,
-            "initial": told(call.initial.metadata if call.initial else ()),
-            "trailing": told(call.trailing.metadata if call.trailing else ()),
+            "data": call.response,
+            "initial": told(call.initial_headers.metadata if call.initial_headers else ()),
+            "trailing": told(call.trailers.metadata if call.trailers else ()),
         }
 
     async def stream(self, method: str, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for answer in streamed(self.channel.open(f"/t.T/{method}"), requests):
+        async for answer in stream_responses(self.channel.stream(f"/t.T/{method}"), requests):
             yield answer
 
     async def close(self) -> None:

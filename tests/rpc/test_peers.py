@@ -157,7 +157,7 @@ def test_a_server_that_is_not_of_grpc(tmp_path: Path) -> None:
                 with pytest.raises(RpcError) as caught:
                     await channel.unary(path, b"x", timeout=20)
                 assert caught.value.status is status
-        (wire,) = channel._wires
+        (wire,) = channel._transports
         assert not wire.connection.outbound.streams
         await channel.close()
 

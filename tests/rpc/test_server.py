@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import grpc
 import pytest
 
-from rpc.server import Call, Server
+from rpc.server import CallContext, Server
 from rpc.status import RpcError, Status
 
 
@@ -16,7 +16,7 @@ class Served:
     """A server in a loop of its own thread."""
 
     def __init__(self) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[CallContext] = []
         self.held, self.cancelled = threading.Event(), threading.Event()
         self._ready: threading.Event = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -40,14 +40,14 @@ class Served:
         self._thread.join(10)
         self._loop.close()
 
-    async def echo(self, data: bytes, call: Call) -> bytes:
+    async def echo(self, data: bytes, call: CallContext) -> bytes:
         self.calls.append(call)
         return data
 
-    async def refuse(self, data: bytes, call: Call) -> bytes:
+    async def refuse(self, data: bytes, call: CallContext) -> bytes:
         raise RpcError(Status(data[0]), "no")
 
-    async def hold(self, data: bytes, call: Call) -> bytes:
+    async def hold(self, data: bytes, call: CallContext) -> bytes:
         self.held.set()
         try:
             await asyncio.Event().wait()
@@ -55,7 +55,9 @@ class Served:
             self.cancelled.set()
         return b""
 
-    async def count(self, requests: AsyncIterator[bytes], call: Call) -> AsyncIterator[bytes]:
+    async def count(
+        self, requests: AsyncIterator[bytes], call: CallContext
+    ) -> AsyncIterator[bytes]:
         number = 0
         async for request in requests:
             number += 1
@@ -83,11 +85,11 @@ def test_a_call_is_told_of(served: Served, channel: grpc.Channel) -> None:
     (told,) = served.calls
     assert told.metadata["a"] == "b"
     assert told.metadata["c-bin"] == "\xff"
-    assert told.deadline is not None
-    assert 5 < told.deadline < 11
+    assert told.time_remaining is not None
+    assert 5 < told.time_remaining < 11
     assert told.peer.startswith("ipv4:127.0.0.1")
     call(b"")
-    assert served.calls[1].deadline is None
+    assert served.calls[1].time_remaining is None
 
 
 @pytest.mark.parametrize("status", [Status.INVALID_ARGUMENT, Status.RESOURCE_EXHAUSTED])

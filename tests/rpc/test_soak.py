@@ -42,9 +42,9 @@ def test_calls_and_cancels_leave_nothing() -> None:
         await many(CALLS)
         await channel.unary("/t.T/Echo", b"last", timeout=20)
         grown = held_kib() - before
-        (wire,) = channel._wires
+        (wire,) = channel._transports
         assert not wire.connection.outbound.streams
-        assert not channel._waiting
+        assert not channel._queued_calls
         await channel.close()
         return grown
 

@@ -65,12 +65,14 @@ def test_in_band_it_is_in_the_trailers_but_for_gateways_of_ours(
     async def main() -> dict[str, str | bytes]:
         channel = Channel(loader.addr)
         over = asyncio.Event()
-        call = channel.begin(channel.head(INFER, metadata), ASK, 10.0, lambda _: over.set())
+        call = channel.start_unary(
+            channel.header_block(INFER, metadata), ASK, 10.0, lambda _: over.set()
+        )
         await over.wait()
         await channel.close()
         assert call.error is None
-        assert call.trailing is not None
-        return dict(call.trailing.metadata)
+        assert call.trailers is not None
+        return dict(call.trailers.metadata)
 
     trailers = asyncio.run(main())
     assert ("endpoint-load-metrics-bin" in trailers) is not gateway
