@@ -70,7 +70,7 @@ def _learn(client: httpx.Client, service_id: str) -> Service:
     if answer.status_code != 200:
         known = [line["service"] for line in client.get("/v1/apis").json()["apis"]]
         raise Failure(f"no service {service_id!r}; there is: {', '.join(known) or 'none'}")
-    return document.read(answer.json())
+    return document.service_from_document(answer.json())
 
 
 def request(service: Service, told: argparse.Namespace) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from config.source import ConfigError, Fault, Place
+from config.source import ConfigError, Diagnostic, SourceLocation
 
 Found = list[tuple[Path, ConfigError]]
 
@@ -29,15 +29,15 @@ def told(found: Found, count: int, form: str) -> str:
 
 def _text(found: Found, count: int) -> str:
     lines = [str(error) for _, error in found]
-    faults = sum(len(error.faults) for _, error in found)
+    faults = sum(len(error.diagnostics) for _, error in found)
     lines.append(f"{faults} error{'s' * (faults != 1)} in {count} file{'s' * (count != 1)}")
     return "\n".join(lines)
 
 
-def _flat(found: Found) -> Iterator[tuple[Path, Fault, Place]]:
+def _flat(found: Found) -> Iterator[tuple[Path, Diagnostic, SourceLocation]]:
     for path, error in found:
-        for fault in error.faults:
-            yield path, fault, fault.place or Place(1, 1)
+        for fault in error.diagnostics:
+            yield path, fault, fault.location or SourceLocation(1, 1)
 
 
 def _json(found: Found, count: int) -> str:
@@ -59,7 +59,7 @@ def _github(found: Found, _: int) -> str:
     )
 
 
-def _escaped(fault: Fault) -> str:
+def _escaped(fault: Diagnostic) -> str:
     words = f"{fault.message}; {fault.hint}" if fault.hint else fault.message
     return words.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
@@ -83,7 +83,7 @@ def _sarif(found: Found, _: int) -> str:
     return json.dumps({"$schema": schema, "version": "2.1.0", "runs": [run]}, indent=2)
 
 
-def _location(path: Path, place: Place) -> dict[str, Any]:
+def _location(path: Path, place: SourceLocation) -> dict[str, Any]:
     region = {"startLine": place.line, "startColumn": place.column}
     return {"physicalLocation": {"artifactLocation": {"uri": path.as_posix()}, "region": region}}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from asectl.main import EXIT_CONFIG, Failure
 from config import resolve, source
-from config.options import SECTIONS, Config, meta_of, plain_fields
+from config.options import SECTIONS, Config, meta_of, option_fields
 
 DEFAULT_FILE = "ase.yaml"
 
@@ -23,10 +23,10 @@ def add_config(
         "-c", "--config", metavar="FILE", help=f"the config file (default: {DEFAULT_FILE}, if any)"
     )
     for section in sections:
-        for told in plain_fields(SECTIONS[section]):
+        for told in option_fields(SECTIONS[section]):
             if f"{section}.{told.name}" not in without:
                 _add(parser, f"{section}.{told.name}", told)
-    for told in plain_fields(Config):
+    for told in option_fields(Config):
         if told.name in ("schemas", "log_level") and told.name not in without:
             _add(parser, told.name, told)
 
@@ -89,6 +89,6 @@ def resolved(told: argparse.Namespace) -> tuple[Config, Path, dict[str, str]]:
     }
     parsed = None
     if told.config or path.is_file():
-        parsed = source.read(path.read_text(encoding="utf-8"), str(path))
-    config, origins = resolve.resolved(parsed, os.environ, flags)
+        parsed = source.parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    config, origins = resolve.resolve_with_origins(parsed, os.environ, flags)
     return config, Path() if "schemas" in flags else path.parent, origins

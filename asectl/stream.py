@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, Failure
-from schemas.service import DataType, Service, member
+from schemas.service import DataType, Service, member_schema
 
 _KEYS = [kind.key for kind in DataType]
 _LAST = 2  # header.status of the last result, and beyond
@@ -45,7 +45,7 @@ def run(
     """
     path = f"{told.url.rstrip('/')}/v1/private/{service.id}"
     cut = [(envelope, 0.0)]
-    if service.streams:
+    if service.streaming:
         cut = list(frames(envelope, service, whole=told.sse))
     with contextlib.ExitStack() as files:
         results = _Results(paths, files)
@@ -141,7 +141,7 @@ def frames(
     data, size, seconds, facts = _samples(base64.b64decode(payload[name][key]))
     pieces = [data] if whole else list(_cut(data, size, text=key == "text")) or [b""]
     if facts:
-        known = (member(service.input, "payload", name) or {}).get("properties", {})
+        known = (member_schema(service.input, "payload", name) or {}).get("properties", {})
         payload[name].pop("encoding", None)
         payload[name] |= {fact: value for fact, value in facts.items() if fact in known}
     for number, piece in enumerate(pieces):

@@ -7,7 +7,7 @@ from typing import Any
 from aseloader.declare import members
 from aseloader.fields import Input, Output, Parameter
 from aseloader.wrapper import Data, Outputs, Wrapper
-from schemas.errors import BAD_OUTPUT, REFUSED, AseError
+from schemas.errors import BAD_OUTPUT, INPUT_REFUSED, AseError
 from schemas.service import DataType
 from schemas.text import as_text
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
@@ -28,11 +28,11 @@ class Codec:
             text = frame.params.get(name)
             absent = text is None or (not text and not told.may_be_empty)
             if absent and told.required:
-                raise AseError(REFUSED, f"parameter {name!r} is missing")
+                raise AseError(INPUT_REFUSED, f"parameter {name!r} is missing")
             try:
                 params[name] = told.default if absent else told.read(text or "")
             except ValueError:
-                raise AseError(REFUSED, f"parameter {name!r} cannot be read") from None
+                raise AseError(INPUT_REFUSED, f"parameter {name!r} cannot be read") from None
         return params
 
     def inputs(self, frame: LoaderInput) -> dict[str, Data]:
@@ -42,7 +42,7 @@ class Codec:
             name = payload.meta.name
             declared = self._inputs.get(name)
             if declared is None or payload.meta.dataType != declared.kind:
-                raise AseError(REFUSED, f"input {name!r} is not declared")
+                raise AseError(INPUT_REFUSED, f"input {name!r} is not declared")
             inputs[name] = Data(payload.data, dict(payload.meta.attribute))
         return inputs
 
@@ -50,7 +50,7 @@ class Codec:
         """Raise AseError 10107 when an input is missing."""
         for name, needed in self._inputs.items():
             if needed.required and name not in inputs:
-                raise AseError(REFUSED, f"input {name!r} is missing")
+                raise AseError(INPUT_REFUSED, f"input {name!r} is missing")
 
     def payloads(
         self, outputs: Outputs, expected: Mapping[str, MetaDesc], seq: int, status: int

@@ -36,19 +36,19 @@ def declaration(wrapper: type[Wrapper]) -> declare.Declaration:
         description=inspect.cleandoc(wrapper.__doc__ or "").partition("\n\n")[0],
         deadline=wrapper.deadline,
         idempotent=wrapper.idempotent,
-        streams=wrapper.session is not Wrapper.session,
+        streaming=wrapper.session is not Wrapper.session,
         params=tuple(
             declare.Param(name, told.rules(), told.required)
             for name, told in members(wrapper, Parameter).items()
         ),
         inputs=tuple(
-            declare.Stream(
+            declare.PayloadStream(
                 name, told.kind, told.encodings, max_bytes=told.max_bytes, required=told.required
             )
             for name, told in members(wrapper, Input).items()
         ),
         outputs=tuple(
-            declare.Stream(name, told.kind, told.encodings, told.format)
+            declare.PayloadStream(name, told.kind, told.encodings, told.format)
             for name, told in members(wrapper, Output).items()
         ),
     )
@@ -56,7 +56,7 @@ def declaration(wrapper: type[Wrapper]) -> declare.Declaration:
 
 def schema(wrapper: type[Wrapper]) -> bytes:
     """Return the canonical schema document of a wrapper class. Raises DeclarationError."""
-    return document.canonical(declare.document(declaration(wrapper)))
+    return document.canonical(declare.declaration_to_document(declaration(wrapper)))
 
 
 def _check(wrapper: type[Wrapper]) -> None:

@@ -15,13 +15,13 @@ from lb.meter import Meter
 from schemas.errors import (
     BAD_MODE,
     BAD_OUTPUT,
-    FULL,
-    RAISED,
-    REFUSED,
-    TIMEOUT,
+    INPUT_REFUSED,
+    LOADER_FULL,
+    ONCE_TIMEOUT,
+    WRAPPER_RAISED,
     AseError,
-    Blame,
-    loader_fault,
+    ErrorSource,
+    loader_error_spec,
 )
 from schemas.wire import LoaderInput, LoaderOutput
 
@@ -33,7 +33,10 @@ def is_failure(code: int) -> bool:
 
     Good ones do not, nor does what the caller has to mend, nor that nobody waited any more.
     """
-    return code not in (0, TIMEOUT.code) and loader_fault(code).blame is not Blame.CALLER
+    return (
+        code not in (0, ONCE_TIMEOUT.code)
+        and loader_error_spec(code).source is not ErrorSource.CALLER
+    )
 
 
 class Engine:
@@ -65,7 +68,7 @@ class Engine:
         when all licences are taken; nothing ran then.
         """
         if not self._meter.take(gateway):
-            raise AseError(FULL, f"{FULL.code} all licences are taken")
+            raise AseError(LOADER_FULL, f"{LOADER_FULL.code} all licences are taken")
         began = time.monotonic()
         gone = threading.Event()
         deadline = None if seconds is None else began + seconds
@@ -97,7 +100,7 @@ class Engine:
         """Answer a frame when its turn has come; `turn` tells how long the work took."""
         async with self.turns:
             if context.cancelled:  # nobody waits for it any more
-                return failed(frame.serviceId, TIMEOUT.code, "it waited until its deadline")
+                return failed(frame.serviceId, ONCE_TIMEOUT.code, "it waited until its deadline")
             began = time.monotonic()
             try:
                 return await self._answered(frame, context)
@@ -107,7 +110,7 @@ class Engine:
     async def _answered(self, frame: LoaderInput, context: Context) -> LoaderOutput:
         try:
             if type(self._wrapper).once is Wrapper.once:
-                raise AseError(BAD_MODE, BAD_MODE.words)
+                raise AseError(BAD_MODE, BAD_MODE.message)
             params, inputs = self._read(frame)
             outputs = await self._run(params, inputs, context)
             expected = {told.name: told for told in frame.expect}
@@ -164,13 +167,13 @@ class Engine:
 def failure(error: BaseException, service: str, sid: str) -> LoaderOutput:
     """Return the answer that tells what a wrapper raised; what it did not mean to is logged."""
     if isinstance(error, Refused):
-        return failed(service, REFUSED.code, _said(error) or REFUSED.words)
+        return failed(service, INPUT_REFUSED.code, _said(error) or INPUT_REFUSED.message)
     if isinstance(error, AseError):
-        if error.fault is BAD_OUTPUT:  # its author has to mend it
+        if error.spec is BAD_OUTPUT:  # its author has to mend it
             _logger.error("wrapper output invalid", extra={"sid": sid, "reason": str(error)})
-        return failed(service, error.fault.code, str(error))
+        return failed(service, error.spec.code, str(error))
     _logger.error("wrapper raised", extra={"sid": sid}, exc_info=error)
-    return failed(service, RAISED.code, f"wrapper raised {type(error).__name__}")
+    return failed(service, WRAPPER_RAISED.code, f"wrapper raised {type(error).__name__}")
 
 
 class _Turn:
@@ -193,5 +196,5 @@ def _late(deadline: float | None) -> bool:
 
 def _code(done: "asyncio.Future[LoaderOutput]") -> int:
     if done.cancelled():
-        return TIMEOUT.code
-    return RAISED.code if done.exception() is not None else done.result().code
+        return ONCE_TIMEOUT.code
+    return WRAPPER_RAISED.code if done.exception() is not None else done.result().code

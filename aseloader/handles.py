@@ -13,8 +13,8 @@ from typing import Final
 
 from aseloader.sessions import Sessions
 from aseloader.xsf import Asked
-from schemas.errors import FULL, NO_HANDLE, RELEASED, AseError
-from schemas.session import Reorder
+from schemas.errors import HANDLE_RELEASED, LOADER_FULL, NO_HANDLE, AseError
+from schemas.session import ReorderBuffer
 from schemas.wire import LoaderInput, LoaderOutput
 
 _REMEMBERED: Final = 1000
@@ -44,10 +44,10 @@ class Handles:
         session = self._open.get(asked.handle)
         if asked.frame is not None and asked.first:
             if session is not None:
-                raise AseError(FULL, "the handle is in use")
+                raise AseError(LOADER_FULL, "the handle is in use")
             session = await self._begun(asked, gateway)
         if session is None:
-            raise AseError(RELEASED if asked.handle in self._released else NO_HANDLE)
+            raise AseError(HANDLE_RELEASED if asked.handle in self._released else NO_HANDLE)
         if asked.op == "AIExcp":
             self._release(session)
             return LoaderOutput(status=LoaderOutput.END)
@@ -101,7 +101,7 @@ class _Session:
         self._patience = _ABANDONED_S if asked.polls else _IDLE_S
         self._loop = asyncio.get_running_loop()
         self._forgotten = forgotten
-        self._order = Reorder(1)
+        self._order = ReorderBuffer(1)
         self._frames: deque[LoaderInput] = deque()
         self._pushed = asyncio.Event()
         self._drained = asyncio.Event()
@@ -188,7 +188,7 @@ class _Session:
 
     def _give_up(self) -> None:
         self._overdue = None
-        self._take(self._order.overdue())
+        self._take(self._order.skip_missing())
 
     async def _run(self, sessions: Sessions, gateway: str) -> None:
         answers = sessions.serve(self._told(), gateway=gateway, seconds=None)

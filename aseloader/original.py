@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aseloader.wrapper import Context, Data, Outputs, Wrapper
-from schemas.errors import BAD_OUTPUT, AseError, loader_fault
-from schemas.session import Status
+from schemas.errors import BAD_OUTPUT, AseError, loader_error_spec
+from schemas.session import FrameStatus
 
 _logger = logging.getLogger("ase.loader")
 
 _AGAIN_S: Final = 0.01
-_LAST: Final = (Status.END, Status.ONCE)
+_LAST: Final = (FrameStatus.END, FrameStatus.ONCE)
 _POSITIONAL: Final = (
     inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD,
 )  # fmt: skip
@@ -151,7 +151,7 @@ def _writes(inputs: Iterable[Mapping[str, Data]]) -> Iterator[list[RequestData]]
         ended = any(item.status in _LAST for item in items)
         yield items
     if not ended:
-        yield [RequestData(name, b"", 0, status=Status.END) for name in names]
+        yield [RequestData(name, b"", 0, status=FrameStatus.END) for name in names]
 
 
 def _called(method: Callable[..., Any], *arguments: Any) -> Any:
@@ -206,4 +206,4 @@ def _check(told: Any) -> None:
     """Raise the error that a method returned, with the wrapper's own code."""
     code = _code(told)
     if code:
-        raise AseError(loader_fault(code), f"the wrapper returned {code}")
+        raise AseError(loader_error_spec(code), f"the wrapper returned {code}")

@@ -16,7 +16,7 @@ from lb.meter import Meter
 from lb.orca import OrcaMeter
 from rpc.server import CallContext, Server, UnaryHandler
 from rpc.status import RpcError, Status
-from schemas.errors import FULL, AseError
+from schemas.errors import LOADER_FULL, AseError
 from schemas.wire import LoaderInput, ProbeReply
 
 # The original's handles have 26 characters.
@@ -100,7 +100,7 @@ class LoaderServer:
         try:
             asked = xsf.read(data, partial(secrets.token_hex, _HANDLE_BYTES))
         except AseError as error:
-            return xsf.refuse(error.fault, str(error))
+            return xsf.refuse(error.spec, str(error))
         gateway = call.metadata.get("ase-gateway", "")
         if not asked.op:
             return xsf.reply(None, asked.handle, self._addr)
@@ -112,8 +112,8 @@ class LoaderServer:
                 asked.frame, gateway=gateway, seconds=call.time_remaining
             )
         except AseError as error:
-            words = FULL.words if error.fault is FULL else str(error)
-            return xsf.refuse(error.fault, words, asked.handle)
+            words = LOADER_FULL.message if error.spec is LOADER_FULL else str(error)
+            return xsf.refuse(error.spec, words, asked.handle)
         return xsf.reply(output, asked.handle, self._addr)
 
 

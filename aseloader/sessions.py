@@ -22,14 +22,14 @@ from aseloader.declare import positional
 from aseloader.engine import Engine, failure, is_failure
 from aseloader.wrapper import Context, Data, Outputs, Wrapper
 from lb.meter import Meter
-from schemas.errors import BAD_OUTPUT, FULL, TIMEOUT, AseError
-from schemas.session import Status
+from schemas.errors import BAD_OUTPUT, LOADER_FULL, ONCE_TIMEOUT, AseError
+from schemas.session import FrameStatus
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
 _logger = logging.getLogger("ase.loader")
 
 Frames = AsyncIterator[LoaderInput]
-_LAST = (str(int(Status.END)), str(int(Status.ONCE)))
+_LAST = (str(int(FrameStatus.END)), str(int(FrameStatus.ONCE)))
 _DONE = object()
 
 
@@ -58,7 +58,7 @@ class Sessions:
         # One that is handed to `once` waits for its turn there.
         full = self._streams and self._engine.turns.locked()
         if full or not self._meter.take(gateway):
-            raise AseError(FULL, f"{FULL.code} all licences are taken")
+            raise AseError(LOADER_FULL, f"{LOADER_FULL.code} all licences are taken")
         if self._streams:
             await self._engine.turns.acquire()  # which is there
         licence = _Licence(self._meter, gateway, self._over)
@@ -106,7 +106,7 @@ class Sessions:
                     if not isinstance(outputs, Mapping):
                         raise AseError(BAD_OUTPUT, "session must yield mappings of outputs by name")
                     seq += 1
-                    payloads = self._codec.payloads(outputs, expected, seq, Status.CONTINUE)
+                    payloads = self._codec.payloads(outputs, expected, seq, FrameStatus.CONTINUE)
                     yield LoaderOutput(
                         serviceId=first.serviceId, status=LoaderOutput.CONTINUE, pl=payloads
                     )
@@ -188,7 +188,7 @@ class _Licence:
         self._gateway = gateway
         self._over = over
         self._holders = 1
-        self.code = TIMEOUT.code
+        self.code = ONCE_TIMEOUT.code
 
     def until(self, work: "asyncio.Future[Any]") -> None:
         """Hold it as long as some work runs."""

@@ -13,8 +13,8 @@ from aseloader.wrapper import Data, Wrapper
 from lb.meter import Meter
 from schemas import document
 from schemas.errors import BAD_REQUEST, AseError
-from schemas.judge import Judge
-from schemas.session import Status
+from schemas.judge import RequestValidator
+from schemas.session import FrameStatus
 from schemas.text import as_text
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
@@ -47,8 +47,8 @@ class LoaderFor:
         self._wrapper = wrapper
         self._config = config or {}
         self._declared = declare.declaration(type(wrapper))
-        schema = document.read(document.parse(declare.schema(type(wrapper)))).input
-        self._judge = Judge(schema)
+        schema = document.service_from_document(document.parse(declare.schema(type(wrapper)))).input
+        self._judge = RequestValidator(schema)
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
@@ -80,7 +80,7 @@ class LoaderFor:
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Data]:
         """Return the outputs of one request by name. Raises LoaderError for a code other than 0."""
-        frame = self._frame(params or {}, inputs or {}, headers or {}, Status.ONCE)
+        frame = self._frame(params or {}, inputs or {}, headers or {}, FrameStatus.ONCE)
         output = self._runner.run(self._engine.once(frame, gateway="test", seconds=None))
         return _outputs(output)
 
@@ -114,7 +114,7 @@ class LoaderFor:
                 if told:
                     yield told
         except AseError as error:
-            raise LoaderError(error.fault.code, str(error)) from None
+            raise LoaderError(error.spec.code, str(error)) from None
         finally:
             if answers in self._open:
                 self._open.remove(answers)
@@ -134,12 +134,12 @@ class LoaderFor:
         headers: Mapping[str, str],
         refused: list[LoaderError],
     ) -> AsyncIterator[LoaderInput]:
-        status = Status.BEGIN
+        status = FrameStatus.BEGIN
         try:
             for inputs in frames:
                 yield self._frame(params, inputs, headers, status)
-                status = Status.CONTINUE
-            yield self._frame(params, {}, headers, Status.END)
+                status = FrameStatus.CONTINUE
+            yield self._frame(params, {}, headers, FrameStatus.END)
         except LoaderError as error:
             refused.append(error)  # what the gateway refuses is not the wrapper's to catch
             raise
@@ -148,7 +148,7 @@ class LoaderFor:
         self, params: Mapping[str, Any], inputs: Mapping[str, Data], status: int
     ) -> dict[str, Any]:
         """Return the parameters as a gateway sends them on."""
-        keys = {stream.name: stream.kind.key for stream in self._declared.inputs}
+        keys = {stream.name: stream.data_type.key for stream in self._declared.inputs}
         payload = {
             name: {**told.attributes, keys.get(name, "other"): base64.b64encode(told.data).decode()}
             for name, told in inputs.items()
@@ -159,25 +159,31 @@ class LoaderFor:
             "parameter": {self._declared.id: judged},
             "payload": payload,
         }
-        violations = self._judge.judge(body)
+        violations = self._judge.validate_and_transform(body)
         if violations:
             raise LoaderError(BAD_REQUEST.code, "; ".join(map(str, violations)))
         return judged
 
     def _frame(
-        self, params: Mapping[str, Any], inputs: Inputs, headers: Mapping[str, str], status: Status
+        self,
+        params: Mapping[str, Any],
+        inputs: Inputs,
+        headers: Mapping[str, str],
+        status: FrameStatus,
     ) -> LoaderInput:
         """Return a frame as a gateway makes it. Raises LoaderError 10163."""
         given = {n: v if isinstance(v, Data) else Data(v) for n, v in inputs.items()}
         judged = self._judged(params, given, status)
-        kinds = {stream.name: stream.kind for stream in self._declared.inputs}
+        kinds = {stream.name: stream.data_type for stream in self._declared.inputs}
         return LoaderInput(
             serviceId=self._declared.id,
             serviceName=self._declared.id,
-            state=LoaderInput.ONCE if status is Status.ONCE else LoaderInput.STREAM,
+            state=LoaderInput.ONCE if status is FrameStatus.ONCE else LoaderInput.STREAM,
             headers={**headers, "status": str(int(status))},
             params={name: as_text(value) for name, value in judged.items()},
-            expect=[MetaDesc(name=s.name, dataType=int(s.kind)) for s in self._declared.outputs],
+            expect=[
+                MetaDesc(name=s.name, dataType=int(s.data_type)) for s in self._declared.outputs
+            ],
             pl=[
                 Payload(
                     meta=MetaDesc(name=name, dataType=int(kinds[name]), attribute=data.attributes),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from schemas.errors import BAD_FRAME as _BAD_FRAME
-from schemas.errors import INVALID_OP, AseError, Fault
+from schemas.errors import INVALID_OP, AseError, ErrorSpec
 from schemas.wire import LoaderInput, LoaderOutput, ReqData, ResData, XsfData, XsfSession
 
 # Accepted for the sake of callers that send them; this loader has nothing to do for them.
@@ -79,6 +79,6 @@ def reply(output: LoaderOutput | None, handle: str, addr: str) -> bytes:
     return answer.SerializeToString()
 
 
-def refuse(fault: Fault, words: str, handle: str = "") -> bytes:
+def refuse(fault: ErrorSpec, words: str, handle: str = "") -> bytes:
     """Return the ResData that refuses a request as a whole."""
     return ResData(code=fault.code, error_info=words, s=XsfSession(h=handle)).SerializeToString()

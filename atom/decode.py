@@ -18,7 +18,7 @@ import pybase64
 from google.protobuf.message import DecodeError
 
 from atom.wire import payloads, status
-from schemas.errors import BAD_OUTPUT, BAD_REPLY, AseError, loader_fault
+from schemas.errors import BAD_OUTPUT, BAD_REPLY, AseError, loader_error_spec
 from schemas.service import DataType, Service
 from schemas.wire import LoaderOutput, MetaDesc
 
@@ -86,7 +86,7 @@ class Decoder:
             told = MetaDesc.FromString(meta)
         except DecodeError as error:
             raise AseError(BAD_REPLY) from error
-        name, kind = told.name, DataType.of(told.dataType)
+        name, kind = told.name, DataType.from_number(told.dataType)
         if self._accepts.get(name) != kind:
             shown = name if len(name) <= 64 else name[:64] + "..."
             raise AseError(BAD_OUTPUT, f"output {shown!r} of type {kind.key} is not declared")
@@ -115,7 +115,7 @@ def _read(frame: bytes) -> list[tuple[bytes, bytes]]:
     except DecodeError as error:
         raise AseError(BAD_REPLY) from error
     if output.code != 0:
-        raise AseError(loader_fault(output.code), output.err)
+        raise AseError(loader_error_spec(output.code), output.err)
     return [(payload.meta.SerializeToString(), payload.data) for payload in output.pl]
 
 

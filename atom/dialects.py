@@ -10,7 +10,7 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from schemas.errors import BAD_REPLY, FULL, AseError, loader_fault
+from schemas.errors import BAD_REPLY, LOADER_FULL, AseError, loader_error_spec
 from schemas.wire import ReqData, ResData, XsfData, XsfSession
 
 
@@ -50,10 +50,10 @@ def _unwrap_xsf(answer: bytes) -> bytes:
         reply = ResData.FromString(answer)
     except DecodeError as error:
         raise AseError(BAD_REPLY) from error
-    if reply.code == FULL.code:
-        raise AseError(FULL, reply.error_info)
+    if reply.code == LOADER_FULL.code:
+        raise AseError(LOADER_FULL, reply.error_info)
     if reply.code != 0:
-        raise AseError(loader_fault(reply.code), reply.error_info)
+        raise AseError(loader_error_spec(reply.code), reply.error_info)
     if not reply.data:
         raise AseError(BAD_REPLY)
     return reply.data[0].data

@@ -4,10 +4,10 @@ import re
 from typing import Final
 
 from rpc.status import RpcError, Status
-from schemas.errors import DEADLINE, FULL, LOST, UNREACHABLE, AseError, Fault
+from schemas.errors import DEADLINE, LOADER_FULL, LOADER_LOST, UNREACHABLE, AseError, ErrorSpec
 
 # As a word of its own: a length in some other refusal may hold the digits too.
-_SAYS_FULL: Final = re.compile(rf"\b{FULL.code}\b")
+_SAYS_FULL: Final = re.compile(rf"\b{LOADER_FULL.code}\b")
 
 
 def fault_of(error: RpcError) -> AseError:
@@ -16,17 +16,17 @@ def fault_of(error: RpcError) -> AseError:
     return AseError(fault, _words(error, fault))
 
 
-def _fault(error: RpcError) -> Fault:
+def _fault(error: RpcError) -> ErrorSpec:
     if not error.sent:
         return UNREACHABLE
     if error.status is Status.DEADLINE_EXCEEDED:
         return DEADLINE
     if error.status is Status.RESOURCE_EXHAUSTED and _SAYS_FULL.search(error.details):
-        return FULL
-    return LOST
+        return LOADER_FULL
+    return LOADER_LOST
 
 
-def _words(error: RpcError, fault: Fault) -> str:
+def _words(error: RpcError, fault: ErrorSpec) -> str:
     """Say what happened in the table's words; details of the transport are not for the caller."""
-    plain = fault is not LOST or error.status is Status.UNAVAILABLE
+    plain = fault is not LOADER_LOST or error.status is Status.UNAVAILABLE
     return "" if plain else f"loader call ended with {error.status.name}"

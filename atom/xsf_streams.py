@@ -15,7 +15,14 @@ from google.protobuf.message import DecodeError
 from atom.faults import fault_of
 from rpc.calls import UnaryCall
 from rpc.client import Channel
-from schemas.errors import BAD_REPLY, FULL, LOST, RELEASED, AseError, loader_fault
+from schemas.errors import (
+    BAD_REPLY,
+    HANDLE_RELEASED,
+    LOADER_FULL,
+    LOADER_LOST,
+    AseError,
+    loader_error_spec,
+)
 from schemas.wire import LoaderOutput, ReqData, ResData, XsfData, XsfSession
 
 _WRITE_S: Final = 5.0
@@ -83,7 +90,7 @@ class XsfStream:
     def cancel(self) -> None:
         """Give it up; the loader is told, once."""
         if not self._ended:
-            self._end(AseError(LOST), tell=True)
+            self._end(AseError(LOADER_LOST), tell=True)
 
     def _write(self) -> None:
         if self._writing is None and self._frames and not self._is_ending():
@@ -120,12 +127,12 @@ class XsfStream:
         try:
             data, last = self._read(call)
         except AseError as error:
-            if error.fault is RELEASED and self._polling is not None:
+            if error.spec is HANDLE_RELEASED and self._polling is not None:
                 self._refusal = error
                 return
             if self._last is None:
                 # Who refuses has let the handle go, and who cannot be understood has not.
-                self._end(error, tell=call.error is not None or error.fault is BAD_REPLY)
+                self._end(error, tell=call.error is not None or error.spec is BAD_REPLY)
                 return
             data, last = None, False  # the handle is gone, as it is to be behind the last
         if last and data is not None and self._last is None:
@@ -158,7 +165,7 @@ class XsfStream:
         except DecodeError as error:
             raise AseError(BAD_REPLY) from error
         if reply.code:
-            fault = FULL if reply.code == FULL.code else loader_fault(reply.code)
+            fault = LOADER_FULL if reply.code == LOADER_FULL.code else loader_error_spec(reply.code)
             raise AseError(fault, reply.error_info)
         last = output.code != 0 or output.status in _LAST
         return (data if last or output.pl or not self._accepted else None), last

@@ -34,7 +34,7 @@ from rpc.messages import length_prefix
 from rpc.metadata import encode_request_headers, encode_timeout_field, parse_response_headers
 from schemas import declare, document
 from schemas.declare import Param
-from schemas.judge import Judge
+from schemas.judge import RequestValidator
 from schemas.wire import LoaderInput
 
 _HEAD = [
@@ -70,13 +70,17 @@ def _validators() -> tuple[Callable[[], Any], Callable[[], Any]]:
     """Return the judge's step, with an effect at work, and the same by the obvious library."""
     more = Param("top", {"type": "integer", "minimum": 1, "default": 3})
     api = replace(workload.API, params=(*workload.API.params, more))
-    judge = Judge(document.read(document.parse(document.canonical(declare.document(api)))).input)
+    judge = RequestValidator(
+        document.service_from_document(
+            document.parse(document.canonical(declare.declaration_to_document(api)))
+        ).input
+    )
     told = parse(workload.body(), 64, 100_000)
     params = told["parameter"]["bench"]
     naive = jsonschema.Draft202012Validator(judge.schema)
 
     def step() -> None:
-        if judge.judge(told, True):
+        if judge.validate_and_transform(told, True):
             raise ValueError("the body of the bench must be valid")
         del params["top"]  # the default is to be set anew
 
@@ -111,7 +115,7 @@ def _steps() -> dict[str, Callable[[], Any]]:
     return {
         "head": lambda: (head.check(_HEAD, "1.1"), head.canonical(b"/v1/private/bench")),
         "parse": lambda: parse(body, 64, 100_000),
-        "validate": lambda: contract.judge.judge(told, True),
+        "validate": lambda: contract.judge.validate_and_transform(told, True),
         "encode": lambda: contract.encoder.encode(told, _FACTS),
         "pick": picked,
         "call": _call(wire, reply),

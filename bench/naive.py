@@ -25,7 +25,9 @@ from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
 def build() -> Starlette:
     """Return the application."""
-    service = document.read(document.parse(Path(os.environ["BENCH_SCHEMA"]).read_bytes()))
+    service = document.service_from_document(
+        document.parse(Path(os.environ["BENCH_SCHEMA"]).read_bytes())
+    )
     validator = jsonschema.Draft202012Validator(compile_input(service.input))
     calls: list[Any] = []
 

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 
 from schemas import declare, document
-from schemas.declare import Declaration, Param, Stream
+from schemas.declare import Declaration, Param, PayloadStream
 from schemas.service import DataType
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
@@ -19,10 +19,10 @@ API = Declaration(
         Param("size", {"type": "integer", "minimum": 1, "maximum": 99}),
         Param("exact", {"type": "boolean"}),
     ),
-    inputs=(Stream("image", DataType.IMAGE, ("png", "jpg")),),
-    outputs=(Stream("said", DataType.TEXT),),
+    inputs=(PayloadStream("image", DataType.IMAGE, ("png", "jpg")),),
+    outputs=(PayloadStream("said", DataType.TEXT),),
 )
-SCHEMA = document.canonical(declare.document(API))
+SCHEMA = document.canonical(declare.declaration_to_document(API))
 PAYLOADS = {"small": 200, "64k": 65536, "1m": 1048576}
 SAID = b"y" * 210
 

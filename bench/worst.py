@@ -12,7 +12,7 @@ import hypothesis
 from hypothesis import strategies as st
 
 from schemas.document import DocumentError
-from schemas.judge import Judge
+from schemas.judge import RequestValidator
 
 MAX_VALUES: Final = 100_000  # the default of `gateway.max_nodes`
 _TURNS: Final = 5
@@ -78,7 +78,7 @@ def _filled(
     """Return an array of what fits, in arrays beside an empty one, and all the schema bears."""
     for _ in range(deep):
         tree = {"additionalProperties": tree} if named else {"items": tree}
-    most = min(MAX_VALUES, Judge(tree).max_values) - 2 * deep - _size(bad)
+    most = min(MAX_VALUES, RequestValidator(tree).max_values) - 2 * deep - _size(bad)
     many = most // _size(good)
     if named:
         body: Any = {f"k{n}": good for n in range(many)} | {"bad": bad}
@@ -97,12 +97,12 @@ def _size(value: Any) -> int:
 
 def cost_ms(tree: dict[str, Any], body: Any) -> float:
     """Return the processor time of judging a body, in ms: the least of five turns."""
-    judge = Judge(tree)
-    judge.check(body)
+    judge = RequestValidator(tree)
+    judge.validate(body)
     spent = []
     for _ in range(_TURNS):
         began = time.process_time()
-        judge.check(body)
+        judge.validate(body)
         spent.append(time.process_time() - began)
     return min(spent) * 1e3
 

@@ -9,18 +9,18 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Meta:
+class OptionMeta:
     """What is said of an option: help with its unit, least and greatest value, allowed words.
 
     `form` is a pattern that a text must have, `wish` what that means in words.
     """
 
     help: str
-    form: str = ""
-    wish: str = ""
-    least: float | None = None
-    most: float | None = None
-    words: tuple[str, ...] = ()
+    pattern: str = ""
+    pattern_description: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
     secret: bool = False
 
 
@@ -28,14 +28,14 @@ def option(
     default: Any,
     help: str,  # noqa: A002 (the word argparse and users know)
     *,
-    least: float | None = None,
-    most: float | None = None,
-    words: tuple[str, ...] = (),
-    form: tuple[str, str] = ("", ""),
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    pattern: tuple[str, str] = ("", ""),
     secret: bool = False,
 ) -> Any:
     """Declare one option of a section. The value of a `secret` one is never shown."""
-    meta = {"option": Meta(help, *form, least, most, words, secret)}
+    meta = {"option": OptionMeta(help, *pattern, minimum, maximum, choices, secret)}
     if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata=meta)
     return field(default=default, metadata=meta)
@@ -52,29 +52,33 @@ PATH = (r"[A-Za-z0-9_-]{1,64}(?:\.[A-Za-z0-9_-]{1,64}){0,7}", "names of members,
 SERVICE = (r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", "a service id (letters, digits, '_', '.', '-')")
 
 
-def meta_of(told: Field[Any]) -> Meta:
+def meta_of(option_field: Field[Any]) -> OptionMeta:
     """Return what was declared of a field."""
-    meta: Meta = told.metadata["option"]
+    meta: OptionMeta = option_field.metadata["option"]
     return meta
 
 
-def default_of(told: Field[Any]) -> Any:
+def default_of(option_field: Field[Any]) -> Any:
     """Return the default of an option, fresh."""
-    return told.default_factory() if callable(told.default_factory) else told.default
+    return (
+        option_field.default_factory()
+        if callable(option_field.default_factory)
+        else option_field.default
+    )
 
 
-def kind_of(told: Field[Any]) -> type[Any]:
+def value_type_of(option_field: Field[Any]) -> type[Any]:
     """Return what the value of an option must be: bool, int, float, str, or list, of texts.
 
     It is that of the default, where None is no number: annotations do not outlive compiling.
     """
-    default = default_of(told)
+    default = default_of(option_field)
     return float if default is None else type(default)
 
 
-def port_option(default: int, what: str) -> Any:
+def port_option(default: int, purpose: str) -> Any:
     """Declare a port; 0 lets the system choose, and the chosen one is printed."""
-    return option(default, f"port of {what}; 0 chooses a free one", least=0, most=65535)
+    return option(default, f"port of {purpose}; 0 chooses a free one", minimum=0, maximum=65535)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,36 +92,36 @@ class GatewayOptions:
     admin_hosts: list[str] = option(
         [],
         "host names by which the admin API may be asked, besides localhost and IP addresses",
-        form=(r"[A-Za-z0-9._-]{1,253}", "a host name, without a port"),
+        pattern=(r"[A-Za-z0-9._-]{1,253}", "a host name, without a port"),
     )
-    admin_connections: int = option(64, "connections to the admin API", least=1)
+    admin_connections: int = option(64, "connections to the admin API", minimum=1)
     deadline: float = option(
-        5.0, "seconds from the last byte of a request to its answer", least=0.001, most=3600
+        5.0, "seconds from the last byte of a request to its answer", minimum=0.001, maximum=3600
     )
-    max_body: int = option(16 * 1024 * 1024, "bytes of a request body", least=1)
-    body_timeout: float = option(30.0, "seconds to receive a request body", least=0.001)
-    min_body_rate: int = option(1024, "bytes a second that a body must come at", least=0)
-    write_timeout: float = option(30.0, "seconds a client may read nothing", least=0.1)
-    header_timeout: float = option(5.0, "seconds to receive a request's headers", least=0.001)
-    max_request_line: int = option(8192, "bytes of a request's target", least=64, most=65536)
-    max_header_bytes: int = option(32768, "bytes of all headers of a request", least=256)
-    max_headers: int = option(100, "headers of a request", least=1)
-    max_depth: int = option(64, "levels of a JSON body", least=4, most=200)
-    max_nodes: int = option(100_000, "values in a JSON body", least=16)
+    max_body: int = option(16 * 1024 * 1024, "bytes of a request body", minimum=1)
+    body_timeout: float = option(30.0, "seconds to receive a request body", minimum=0.001)
+    min_body_rate: int = option(1024, "bytes a second that a body must come at", minimum=0)
+    write_timeout: float = option(30.0, "seconds a client may read nothing", minimum=0.1)
+    header_timeout: float = option(5.0, "seconds to receive a request's headers", minimum=0.001)
+    max_request_line: int = option(8192, "bytes of a request's target", minimum=64, maximum=65536)
+    max_header_bytes: int = option(32768, "bytes of all headers of a request", minimum=256)
+    max_headers: int = option(100, "headers of a request", minimum=1)
+    max_depth: int = option(64, "levels of a JSON body", minimum=4, maximum=200)
+    max_nodes: int = option(100_000, "values in a JSON body", minimum=16)
     tls_cert: str = option("", "certificate file (PEM) for HTTPS, by this file; empty: HTTP")
     tls_key: str = option("", "key file (PEM) of the certificate, by this file")
     workers: int = option(
-        1, "processes that serve the one port; more than one need `lb.hub`", least=1, most=256
+        1, "processes that serve the one port; more than one need `lb.hub`", minimum=1, maximum=256
     )
     max_connections: int = option(
-        20_000, "connections of clients; fewer where the limit of open files asks for it", least=1
+        20_000, "connections of clients; fewer where the limit of open files asks for it", minimum=1
     )
     once_lane: bool = option(
         True, "serve requests to services without an ASGI cycle; false: through Starlette, slower"
     )
-    keep_alive: float = option(75.0, "seconds an idle connection is kept", least=0)
-    lame_duck: float = option(5.0, "seconds to go on accepting after SIGTERM", least=0)
-    drain: float = option(30.0, "seconds that running requests get to finish", least=0)
+    keep_alive: float = option(75.0, "seconds an idle connection is kept", minimum=0)
+    lame_duck: float = option(5.0, "seconds to go on accepting after SIGTERM", minimum=0)
+    drain: float = option(30.0, "seconds that running requests get to finish", minimum=0)
     consumer_header: str = option(
         "X-Consumer-Username",
         "header in which the proxy before us names the caller; app ids must equal it; empty: off",
@@ -129,21 +133,23 @@ class SessionOptions:
     """Section `session`: streams, by WebSocket and SSE."""
 
     read_timeout: float = option(
-        15.0, "seconds a client may send no frame, before its last", least=0.05, most=3600
+        15.0, "seconds a client may send no frame, before its last", minimum=0.05, maximum=3600
     )
-    lifetime: float = option(150.0, "seconds of a session", least=0.05, most=86_400)
-    max_frame: int = option(1024 * 1024, "bytes of a WebSocket message", least=125)
-    queue: int = option(32, "frames of a session that may wait for its loader", least=1)
-    most: int = option(15, "sessions at a time on one socket, multiplexed", least=1, most=1000)
-    ping: float = option(20.0, "seconds between pings to a client, and for its answer", least=0.05)
-    idle: float = option(60.0, "seconds of a multiplexed socket without a session", least=0.05)
-    max_fragments: int = option(1024, "fragments of a WebSocket message", least=1)
-    max_controls: int = option(100, "pings and pongs of a client in a second", least=1)
+    lifetime: float = option(150.0, "seconds of a session", minimum=0.05, maximum=86_400)
+    max_frame: int = option(1024 * 1024, "bytes of a WebSocket message", minimum=125)
+    queue: int = option(32, "frames of a session that may wait for its loader", minimum=1)
+    most: int = option(15, "sessions at a time on one socket, multiplexed", minimum=1, maximum=1000)
+    ping: float = option(
+        20.0, "seconds between pings to a client, and for its answer", minimum=0.05
+    )
+    idle: float = option(60.0, "seconds of a multiplexed socket without a session", minimum=0.05)
+    max_fragments: int = option(1024, "fragments of a WebSocket message", minimum=1)
+    max_controls: int = option(100, "pings and pongs of a client in a second", minimum=1)
     sequence: bool = option(True, "end a session whose payloads skip or repeat a `seq`")
     origins: list[str] = option(
         [], "origins of pages that may open sockets, as https://example.com; *: any; ours always"
     )
-    keep_alive: float = option(15.0, "seconds between comments on an event stream", least=0.05)
+    keep_alive: float = option(15.0, "seconds between comments on an event stream", minimum=0.05)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,30 +162,30 @@ class LbOptions:
     hub: str = option(
         "",
         "host:port of hubs in their own processes, with commas; empty: inside the gateway",
-        form=ADDRS,
+        pattern=ADDRS,
     )
     accept_schemas: bool = option(False, "let loaders bring the schemas of their services")
     silence: float = option(
-        0.15, "seconds without a report that make a loader suspect: three keep-alives", least=0.05
+        0.15, "seconds without a report that make a loader suspect: three keep-alives", minimum=0.05
     )
-    ttl: float = option(3.0, "seconds after which a suspect loader is forgotten", least=0.1)
-    ramp: float = option(10.0, "seconds in which a new loader comes to its full share", least=0)
+    ttl: float = option(3.0, "seconds after which a suspect loader is forgotten", minimum=0.1)
+    ramp: float = option(10.0, "seconds in which a new loader comes to its full share", minimum=0)
     wait: float = option(
-        1.0, "seconds a request may wait while every loader is full; 0: it is refused", least=0
+        1.0, "seconds a request may wait while every loader is full; 0: it is refused", minimum=0
     )
-    waiting: int = option(256, "requests that may wait at a time", least=0)
-    policy: str = option("ours", "how an instance is chosen", words=POLICIES)
+    waiting: int = option(256, "requests that may wait at a time", minimum=0)
+    policy: str = option("ours", "how an instance is chosen", choices=POLICIES)
     token: str = option(
         "", "secret that reports and gateways must have; empty: none is asked for", secret=True
     )
     allow: list[str] = option(
         ["127.0.0.0/8", "::1/128"],
         "networks (CIDR) whose loaders may report any address; others may report their own",
-        form=(r"[0-9A-Fa-f.:]+(?:/\d{1,3})?", "an address or a network, as 10.0.0.0/8"),
+        pattern=(r"[0-9A-Fa-f.:]+(?:/\d{1,3})?", "an address or a network, as 10.0.0.0/8"),
     )
-    max_total: int = option(10_000, "licences of one instance, at most", least=1, most=10_000)
-    max_instances: int = option(10_000, "instances that are known, at most", least=1)
-    max_rate: int = option(400, "reports a second of one instance, at most", least=1)
+    max_total: int = option(10_000, "licences of one instance, at most", minimum=1, maximum=10_000)
+    max_instances: int = option(10_000, "instances that are known, at most", minimum=1)
+    max_rate: int = option(400, "reports a second of one instance, at most", minimum=1)
     tls_cert: str = option("", "certificate file (PEM) of the lb port, by this file; empty: no TLS")
     tls_key: str = option("", "key file (PEM) of the certificate, by this file")
     tls_ca: str = option("", "CA file (PEM): who connects must have a certificate of it (mTLS)")
@@ -193,7 +199,10 @@ class ServiceOptions:
     """One entry of `services`: what differs for one service."""
 
     deadline: float | None = option(
-        None, "seconds from the last byte of a request of it to its answer", least=0.001, most=3600
+        None,
+        "seconds from the last byte of a request of it to its answer",
+        minimum=0.001,
+        maximum=3600,
     )
     token: str = option(
         "", "secret that reports of it must have, in the place of `lb.token`", secret=True
@@ -201,7 +210,7 @@ class ServiceOptions:
     affinity: str = option(
         "",
         "member of a request, as header.uid, that keeps those alike on few loaders; empty: off",
-        form=PATH,
+        pattern=PATH,
     )
 
 
@@ -209,11 +218,11 @@ class ServiceOptions:
 class InstanceOptions:
     """One entry of `instances`: a loader that does not report."""
 
-    service: str = option("", "service id", form=SERVICE)
-    addr: str = option("", "host:port to call", form=ADDR)
-    protocol: str = option("native", "how it is called", words=("native", "xsf"))
-    total: int = option(1, "requests it takes at a time", least=1, most=10_000)
-    orca: float = option(0.0, "seconds between its ORCA reports; 0: it is not asked", least=0)
+    service: str = option("", "service id", pattern=SERVICE)
+    addr: str = option("", "host:port to call", pattern=ADDR)
+    protocol: str = option("native", "how it is called", choices=("native", "xsf"))
+    total: int = option(1, "requests it takes at a time", minimum=1, maximum=10_000)
+    orca: float = option(0.0, "seconds between its ORCA reports; 0: it is not asked", minimum=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +246,7 @@ class Config:
     services: Mapping[str, ServiceOptions] = option({}, "options of single services, by id")
     instances: list[InstanceOptions] = option([], "loaders that do not report")
     log_level: str = option(
-        "info", "least level that is logged", words=("debug", "info", "warning", "error")
+        "info", "least level that is logged", choices=("debug", "info", "warning", "error")
     )
 
 
@@ -248,9 +257,9 @@ SECTIONS: dict[str, type[Any]] = {
     "kong": KongOptions,
 }
 
-ITEMS: dict[str, type[Any]] = {"services": ServiceOptions, "instances": InstanceOptions}
+ITEM_SECTIONS: dict[str, type[Any]] = {"services": ServiceOptions, "instances": InstanceOptions}
 
 
-def plain_fields(section: type[Any]) -> list[Field[Any]]:
+def option_fields(section: type[Any]) -> list[Field[Any]]:
     """Return the options of a section that hold a single value."""
-    return [told for told in fields(section) if "option" in told.metadata]
+    return [option_field for option_field in fields(section) if "option" in option_field.metadata]

@@ -6,33 +6,43 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from config.options import ITEMS, SECTIONS, SERVICE, Config, kind_of, meta_of, plain_fields
-from config.source import ConfigError, Fault, Path, Source
+from config.options import (
+    ITEM_SECTIONS,
+    SECTIONS,
+    SERVICE,
+    Config,
+    meta_of,
+    option_fields,
+    value_type_of,
+)
+from config.source import ConfigError, ConfigPath, Diagnostic, SourceFile
 
 PREFIX = "ASE_"
 
 
-def resolve(source: Source | None, environ: Mapping[str, str], flags: Mapping[str, str]) -> Config:
+def resolve(
+    source: SourceFile | None, environ: Mapping[str, str], flags: Mapping[str, str]
+) -> Config:
     """Return the configuration.
 
     `environ` holds ASE_GATEWAY_PORT and the like; `flags` are {"gateway.port": "0"}. Raises
     ConfigError naming every unknown key and every bad value, in the file with line and column.
     """
-    return resolved(source, environ, flags)[0]
+    return resolve_with_origins(source, environ, flags)[0]
 
 
-def resolved(
-    source: Source | None, environ: Mapping[str, str], flags: Mapping[str, str]
+def resolve_with_origins(
+    source: SourceFile | None, environ: Mapping[str, str], flags: Mapping[str, str]
 ) -> tuple[Config, dict[str, str]]:
     """Return the configuration, and where each option of it that was told comes from.
 
     An origin is a place in the file (`ase.yaml:3:9`), a variable or a flag. Raises as `resolve`.
     """
-    reader = _Reader(source or Source("flags and environment"))
-    config = reader.config(environ, flags)
-    reader.strangers(environ)
-    if reader.faults:
-        raise ConfigError(reader.source.name, reader.source.lines, reader.faults)
+    reader = _ConfigReader(source or SourceFile("flags and environment"))
+    config = reader.read_config(environ, flags)
+    reader.check_unknown_variables(environ)
+    if reader.diagnostics:
+        raise ConfigError(reader.source.name, reader.source.lines, reader.diagnostics)
     return config, reader.origins
 
 
@@ -46,204 +56,232 @@ def variable_name(dotted: str) -> str:
     return PREFIX + dotted.replace(".", "_").upper()
 
 
-class _Reader:
-    def __init__(self, source: Source) -> None:
+class _ConfigReader:
+    def __init__(self, source: SourceFile) -> None:
         self.source = source
-        self.faults: list[Fault] = []
+        self.diagnostics: list[Diagnostic] = []
         self.origins: dict[str, str] = {}
 
-    def config(self, environ: Mapping[str, str], flags: Mapping[str, str]) -> Config:
-        tree = self._mapping(self.source.tree, ())
-        self._unknown(tree, {told.name for told in fields(Config)}, ())
+    def read_config(self, environ: Mapping[str, str], flags: Mapping[str, str]) -> Config:
+        tree = self._read_mapping(self.source.tree, ())
+        self._check_unknown_keys(tree, {field.name for field in fields(Config)}, ())
         values: dict[str, Any] = {}
         for name, section in SECTIONS.items():
-            inner = self._mapping(tree.get(name), (name,))
-            values[name] = self._section(section, inner, (name,), environ, flags)
-        for told in plain_fields(Config):
-            if told.name in ITEMS:
-                values |= self._items(told.name, tree)
+            subtree = self._read_mapping(tree.get(name), (name,))
+            values[name] = self._read_section(section, subtree, (name,), environ, flags)
+        for field in option_fields(Config):
+            if field.name in ITEM_SECTIONS:
+                values |= self._read_items(field.name, tree)
             else:
-                values |= self._option(told, tree, (), environ, flags)
+                values |= self._read_option(field, tree, (), environ, flags)
         return Config(**values)
 
-    def strangers(self, environ: Mapping[str, str]) -> None:
+    def check_unknown_variables(self, environ: Mapping[str, str]) -> None:
         """Tell the variables that look like options of a section and are none."""
-        for section, kind in SECTIONS.items():
+        for section, section_type in SECTIONS.items():
             prefix = f"{PREFIX}{section.upper()}_"
-            known = {prefix + told.name.upper() for told in plain_fields(kind)}
+            known_variables = {prefix + field.name.upper() for field in option_fields(section_type)}
             for name in environ:
-                if name.startswith(prefix) and name not in known:
-                    near = difflib.get_close_matches(name, known, n=1)
-                    hint = f"did you mean {near[0]}?" if near else ""
-                    self.faults.append(Fault(f"unknown variable {name}", None, hint))
+                if name.startswith(prefix) and name not in known_variables:
+                    close_matches = difflib.get_close_matches(name, known_variables, n=1)
+                    hint = f"did you mean {close_matches[0]}?" if close_matches else ""
+                    self.diagnostics.append(Diagnostic(f"unknown variable {name}", None, hint))
 
-    def _section(
+    def _read_section(
         self,
         section: type[Any],
         tree: Mapping[str, Any],
-        path: Path,
+        path: ConfigPath,
         environ: Mapping[str, str],
         flags: Mapping[str, str],
     ) -> Any:
-        self._unknown(tree, {told.name for told in fields(section)}, path)
+        self._check_unknown_keys(tree, {field.name for field in fields(section)}, path)
         values: dict[str, Any] = {}
-        for told in plain_fields(section):
-            values |= self._option(told, tree, path, environ, flags)
+        for field in option_fields(section):
+            values |= self._read_option(field, tree, path, environ, flags)
         return section(**values)
 
-    def _option(
+    def _read_option(
         self,
-        told: Any,
+        field: Any,
         tree: Mapping[str, Any],
-        path: Path,
+        path: ConfigPath,
         environ: Mapping[str, str],
         flags: Mapping[str, str],
     ) -> dict[str, Any]:
         """Return {name: value} from the strongest origin that tells the option, {} when none."""
-        at = (*path, told.name)
-        dotted = ".".join(map(str, at))
-        kind = kind_of(told)
-        found: dict[str, Any] = {}
-        if told.name in tree:
-            value = tree[told.name]
-            wrong = _wrong(told, kind, value)
-            if wrong:
-                self.faults.append(Fault(f"{dotted} {wrong}", self.source.places.get(at)))
+        option_path = (*path, field.name)
+        dotted = ".".join(map(str, option_path))
+        value_type = value_type_of(field)
+        values: dict[str, Any] = {}
+        if field.name in tree:
+            value = tree[field.name]
+            error = _validation_error(field, value_type, value)
+            if error:
+                self.diagnostics.append(
+                    Diagnostic(f"{dotted} {error}", self.source.locations.get(option_path))
+                )
             else:
-                found[told.name] = float(value) if kind is float else value
-                self.origins[dotted] = self._origin(at)
+                values[field.name] = float(value) if value_type is float else value
+                self.origins[dotted] = self._file_origin(option_path)
         variable = variable_name(dotted)
         if variable in environ:
-            found |= self._text(told, kind, environ[variable], variable, dotted)
+            values |= self._read_text(field, value_type, environ[variable], variable, dotted)
         if dotted in flags:
-            found |= self._text(told, kind, flags[dotted], flag_name(dotted), dotted)
-        return found
+            values |= self._read_text(field, value_type, flags[dotted], flag_name(dotted), dotted)
+        return values
 
-    def _origin(self, at: Path) -> str:
-        place = self.source.places.get((*at, "")) or self.source.places.get(at)
-        return f"{self.source.name}:{place.line}:{place.column}" if place else self.source.name
+    def _file_origin(self, option_path: ConfigPath) -> str:
+        location = self.source.locations.get((*option_path, "")) or self.source.locations.get(
+            option_path
+        )
+        return (
+            f"{self.source.name}:{location.line}:{location.column}"
+            if location
+            else self.source.name
+        )
 
-    def _text(self, told: Any, kind: Any, text: str, origin: str, dotted: str) -> dict[str, Any]:
+    def _read_text(
+        self, field: Any, value_type: Any, text: str, origin: str, dotted: str
+    ) -> dict[str, Any]:
         """Read an option from a flag or a variable, whose values are texts."""
-        value = _parse(kind, text)
-        wrong = _wrong(told, kind, value)
-        if wrong:
-            self.faults.append(Fault(f"{origin} {wrong}"))
+        value = _parse_text(value_type, text)
+        error = _validation_error(field, value_type, value)
+        if error:
+            self.diagnostics.append(Diagnostic(f"{origin} {error}"))
             return {}
         self.origins[dotted] = origin
-        return {told.name: value}
+        return {field.name: value}
 
-    def _items(self, name: str, tree: Mapping[str, Any]) -> dict[str, Any]:
+    def _read_items(self, name: str, tree: Mapping[str, Any]) -> dict[str, Any]:
         """Read `services` (a mapping) or `instances` (a list)."""
-        given, section = tree.get(name), ITEMS[name]
-        if given is None:
+        raw_items, section = tree.get(name), ITEM_SECTIONS[name]
+        if raw_items is None:
             return {}
-        listed = name == "instances"
-        if not isinstance(given, list if listed else dict):
-            wish = "a list" if listed else "a mapping from service ids"
-            self.faults.append(Fault(f"{name} must be {wish}", self.source.places.get((name,))))
+        is_list = name == "instances"
+        if not isinstance(raw_items, list if is_list else dict):
+            expectation = "a list" if is_list else "a mapping from service ids"
+            self.diagnostics.append(
+                Diagnostic(f"{name} must be {expectation}", self.source.locations.get((name,)))
+            )
             return {}
-        pairs: dict[Any, Any] = dict(enumerate(given)) if isinstance(given, list) else given
-        read = {
-            key: self._section(section, self._mapping(item, (name, key)), (name, key), {}, {})
+        pairs: dict[Any, Any] = (
+            dict(enumerate(raw_items)) if isinstance(raw_items, list) else raw_items
+        )
+        items = {
+            key: self._read_section(
+                section, self._read_mapping(item, (name, key)), (name, key), {}, {}
+            )
             for key, item in pairs.items()
         }
-        for key, item in read.items():
-            if listed:
-                self._needs(item, ("service", "addr"), (name, key))
+        for key, item in items.items():
+            if is_list:
+                self._check_required(item, ("service", "addr"), (name, key))
             elif not re.fullmatch(SERVICE[0], key):
-                words = f"services.{key} must be {SERVICE[1]}"
-                self.faults.append(Fault(words, self.source.places.get((name, key, ""))))
-        if listed:
-            self._twins(list(read.values()))
-        return {name: list(read.values()) if listed else read}
+                message = f"services.{key} must be {SERVICE[1]}"
+                self.diagnostics.append(
+                    Diagnostic(message, self.source.locations.get((name, key, "")))
+                )
+        if is_list:
+            self._check_duplicates(list(items.values()))
+        return {name: list(items.values()) if is_list else items}
 
-    def _twins(self, instances: list[Any]) -> None:
+    def _check_duplicates(self, instances: list[Any]) -> None:
         seen = set()
         for index, item in enumerate(instances):
             if (item.service, item.addr) in seen:
-                place = self.source.places.get(("instances", index))
-                self.faults.append(Fault(f"instances.{index} stands here twice", place))
+                location = self.source.locations.get(("instances", index))
+                self.diagnostics.append(
+                    Diagnostic(f"instances.{index} stands here twice", location)
+                )
             seen.add((item.service, item.addr))
 
-    def _needs(self, item: Any, names: tuple[str, ...], path: Path) -> None:
+    def _check_required(self, item: Any, names: tuple[str, ...], path: ConfigPath) -> None:
         for name in names:
             if not getattr(item, name):
                 dotted = ".".join(map(str, (*path, name)))
-                self.faults.append(Fault(f"{dotted} is missing", self.source.places.get(path)))
+                self.diagnostics.append(
+                    Diagnostic(f"{dotted} is missing", self.source.locations.get(path))
+                )
 
-    def _mapping(self, tree: Any, path: Path) -> Mapping[str, Any]:
+    def _read_mapping(self, tree: Any, path: ConfigPath) -> Mapping[str, Any]:
         if tree is None:
             return {}
         if isinstance(tree, dict):
             return tree
         name = ".".join(map(str, path)) or "the file"
-        self.faults.append(Fault(f"{name} must be a mapping", self.source.places.get(path)))
+        self.diagnostics.append(
+            Diagnostic(f"{name} must be a mapping", self.source.locations.get(path))
+        )
         return {}
 
-    def _unknown(self, tree: Mapping[str, Any], known: set[str], path: Path) -> None:
+    def _check_unknown_keys(
+        self, tree: Mapping[str, Any], known_keys: set[str], path: ConfigPath
+    ) -> None:
         for key in tree:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
+            if key not in known_keys:
+                close_matches = difflib.get_close_matches(key, known_keys, n=1)
                 hint = (
-                    f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+                    f"did you mean {close_matches[0]!r}?"
+                    if close_matches
+                    else f"known: {', '.join(sorted(known_keys))}"
                 )
-                place = self.source.places.get((*path, key, ""))
-                self.faults.append(Fault(f"unknown key {key!r}", place, hint))
+                location = self.source.locations.get((*path, key, ""))
+                self.diagnostics.append(Diagnostic(f"unknown key {key!r}", location, hint))
 
 
-def _parse(kind: Any, text: str) -> Any:
+def _parse_text(value_type: Any, text: str) -> Any:
     """Return the value a text holds for an option of that type; the text itself when it is none."""
-    if kind is bool:
+    if value_type is bool:
         return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(
             text.lower(), text
         )
-    if kind is list:
+    if value_type is list:
         return [part for part in text.split(",") if part]
-    if kind in (int, float):
+    if value_type in (int, float):
         try:
-            return kind(text)
+            return value_type(text)
         except ValueError:
             return text
     return text
 
 
-def _wrong(told: Any, kind: Any, value: Any) -> str:
+def _validation_error(field: Any, value_type: Any, value: Any) -> str:
     """Say what is wrong with a value; empty when nothing is."""
-    meta = meta_of(told)
-    if not _fits(kind, value):
-        return f"must be {_name(kind)} (got {value!r})"
+    meta = meta_of(field)
+    if not _has_type(value_type, value):
+        return f"must be {_type_description(value_type)} (got {value!r})"
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if meta.least is not None and value < meta.least:
-            return f"must be at least {meta.least:g} (got {value})"
-        if meta.most is not None and value > meta.most:
-            return f"must be at most {meta.most:g} (got {value})"
+        if meta.minimum is not None and value < meta.minimum:
+            return f"must be at least {meta.minimum:g} (got {value})"
+        if meta.maximum is not None and value > meta.maximum:
+            return f"must be at most {meta.maximum:g} (got {value})"
     for item in value if isinstance(value, list) else [value]:
-        if meta.form and item and not re.fullmatch(meta.form, str(item)):
-            return f"must be {meta.wish} (got {item!r})"
-    if meta.words and value not in meta.words:
-        return f"must be one of {', '.join(meta.words)} (got {value!r})"
+        if meta.pattern and item and not re.fullmatch(meta.pattern, str(item)):
+            return f"must be {meta.pattern_description} (got {item!r})"
+    if meta.choices and value not in meta.choices:
+        return f"must be one of {', '.join(meta.choices)} (got {value!r})"
     return ""
 
 
-def _fits(kind: Any, value: Any) -> bool:
-    if kind is bool:
+def _has_type(value_type: Any, value: Any) -> bool:
+    if value_type is bool:
         return isinstance(value, bool)
-    if kind is int:
+    if value_type is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    if kind is float:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and abs(value) < 1e300  # neither NaN nor infinite
-    if kind is list:
+    if value_type is float:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and abs(value) < 1e300  # neither NaN nor infinite
+    if value_type is list:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     return isinstance(value, str)
 
 
-def _name(kind: Any) -> str:
+def _type_description(value_type: Any) -> str:
     names = {
         bool: "true or false",
         int: "a whole number",
         str: "a text",
         list: "a list of texts",
     }
-    return names.get(kind, "a number")
+    return names.get(value_type, "a number")

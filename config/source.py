@@ -6,19 +6,19 @@ from typing import Any
 
 import yaml
 
-Path = tuple[str | int, ...]
+ConfigPath = tuple[str | int, ...]
 
 _BRACKET = re.compile(r"[\[\]{}]")
 # The parser's time grows with the square of the depth.
-_MOST_DEPTH = 200
-_MOST_DIGITS = 400
-_FORMS = ("null", "bool", "int", "float", "str")
+_MAX_DEPTH = 200
+_MAX_DIGITS = 400
+_SCALAR_TAGS = ("null", "bool", "int", "float", "str")
 # Of a long line, so much is shown; of many faults, so many.
-_SHOWN, _MOST_FAULTS = 160, 50
+_MAX_LINE_WIDTH, _MAX_DIAGNOSTICS = 160, 50
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourceLocation:
     """Where a value stands: line and column count from 1, `width` in characters."""
 
     line: int
@@ -27,66 +27,70 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Diagnostic:
     """One thing wrong: what, where (None: not in a file), and the cure where there is one."""
 
     message: str
-    place: Place | None = None
+    location: SourceLocation | None = None
     hint: str = ""
 
 
 class ConfigError(Exception):
     """Everything that is wrong with a configuration, told at once; `str()` shows each in place."""
 
-    def __init__(self, name: str, lines: list[str], faults: list[Fault]) -> None:
-        ordered = sorted(faults, key=_order)
-        told = [_shown(name, lines, fault) for fault in ordered[:_MOST_FAULTS]]
-        if len(ordered) > _MOST_FAULTS:
-            told.append(f"{name}: and {len(ordered) - _MOST_FAULTS} more")
-        super().__init__("\n".join(told))
-        self.faults = tuple(ordered)
+    def __init__(self, name: str, lines: list[str], diagnostics: list[Diagnostic]) -> None:
+        ordered = sorted(diagnostics, key=_sort_key)
+        messages = [
+            _format_diagnostic(name, lines, diagnostic) for diagnostic in ordered[:_MAX_DIAGNOSTICS]
+        ]
+        if len(ordered) > _MAX_DIAGNOSTICS:
+            messages.append(f"{name}: and {len(ordered) - _MAX_DIAGNOSTICS} more")
+        super().__init__("\n".join(messages))
+        self.diagnostics = tuple(ordered)
 
 
 @dataclass(slots=True)
-class Source:
+class SourceFile:
     """A parsed file: its values, and the place of each by its path."""
 
     name: str
     lines: list[str] = field(default_factory=list)
     tree: Any = None
-    places: dict[Path, Place] = field(default_factory=dict)
+    locations: dict[ConfigPath, SourceLocation] = field(default_factory=dict)
 
 
-def read(text: str, name: str) -> Source:
+def parse_yaml(text: str, name: str) -> SourceFile:
     """Parse a YAML text; `name` is the file's, for messages.
 
     Raises ConfigError for what is not YAML, for duplicate keys and for aliases.
     """
-    source = Source(name, text.split("\n"))
-    if _depth(text) > _MOST_DEPTH:
-        raise ConfigError(name, source.lines, [Fault(f"nested more than {_MOST_DEPTH} deep")])
-    faults: list[Fault] = []
+    source = SourceFile(name, text.split("\n"))
+    if _bracket_depth(text) > _MAX_DEPTH:
+        raise ConfigError(name, source.lines, [Diagnostic(f"nested more than {_MAX_DEPTH} deep")])
+    diagnostics: list[Diagnostic] = []
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent):
-                where = _at(event.start_mark)
-                raise ConfigError(name, source.lines, [Fault("aliases are not allowed", where)])
+                location = _mark_location(event.start_mark)
+                raise ConfigError(
+                    name, source.lines, [Diagnostic("aliases are not allowed", location)]
+                )
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        fault = Fault(f"not YAML: {error.problem}", _at(error.problem_mark))
-        raise ConfigError(name, source.lines, [fault]) from None
+        diagnostic = Diagnostic(f"not YAML: {error.problem}", _mark_location(error.problem_mark))
+        raise ConfigError(name, source.lines, [diagnostic]) from None
     except RecursionError:
-        raise ConfigError(name, source.lines, [Fault("nested too deep")]) from None
+        raise ConfigError(name, source.lines, [Diagnostic("nested too deep")]) from None
     except yaml.YAMLError as error:
-        raise ConfigError(name, source.lines, [Fault(f"not YAML: {error}")]) from None
+        raise ConfigError(name, source.lines, [Diagnostic(f"not YAML: {error}")]) from None
     if node is not None:
-        source.tree = _value(node, (), source, faults)
-    if faults:
-        raise ConfigError(name, source.lines, faults)
+        source.tree = _construct_value(node, (), source, diagnostics)
+    if diagnostics:
+        raise ConfigError(name, source.lines, diagnostics)
     return source
 
 
-def _depth(text: str) -> int:
+def _bracket_depth(text: str) -> int:
     """Return how deep brackets stand within each other, those in texts counted too."""
     depth = deepest = 0
     for match in _BRACKET.finditer(text):
@@ -95,66 +99,77 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def _value(node: yaml.Node, path: Path, source: Source, faults: list[Fault]) -> Any:
-    source.places[path] = _place(node)
+def _construct_value(
+    node: yaml.Node, path: ConfigPath, source: SourceFile, diagnostics: list[Diagnostic]
+) -> Any:
+    source.locations[path] = _node_location(node)
     match node:
         case yaml.MappingNode():
-            return _mapping(node, path, source, faults)
+            return _construct_mapping(node, path, source, diagnostics)
         case yaml.SequenceNode():
-            return [_value(v, (*path, i), source, faults) for i, v in enumerate(node.value)]
+            return [
+                _construct_value(v, (*path, i), source, diagnostics)
+                for i, v in enumerate(node.value)
+            ]
         case _:
             # Dates and numbers to base 60 are texts; nobody writes a number of a thousand digits.
-            form = node.tag.rpartition(":")[2]
-            if form == "timestamp" or (form in ("int", "float") and ":" in node.value):
+            tag = node.tag.rpartition(":")[2]
+            if tag == "timestamp" or (tag in ("int", "float") and ":" in node.value):
                 return node.value
-            if form not in _FORMS or (form in ("int", "float") and len(node.value) > _MOST_DIGITS):
-                faults.append(Fault("cannot be read as a value", _place(node)))
+            if tag not in _SCALAR_TAGS or (
+                tag in ("int", "float") and len(node.value) > _MAX_DIGITS
+            ):
+                diagnostics.append(Diagnostic("cannot be read as a value", _node_location(node)))
                 return None
             try:
                 return yaml.SafeLoader("").construct_object(node)
             except (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError):
-                faults.append(Fault("cannot be read as a value", _place(node)))
+                diagnostics.append(Diagnostic("cannot be read as a value", _node_location(node)))
                 return None
 
 
-def _mapping(
-    node: yaml.MappingNode, path: Path, source: Source, faults: list[Fault]
+def _construct_mapping(
+    node: yaml.MappingNode, path: ConfigPath, source: SourceFile, diagnostics: list[Diagnostic]
 ) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key_node, value_node in node.value:
         key = str(key_node.value)
         if key in values:
-            faults.append(Fault(f"key {key!r} stands here twice", _place(key_node)))
-        values[key] = _value(value_node, (*path, key), source, faults)
-        source.places[(*path, key, "")] = _place(key_node)
+            diagnostics.append(
+                Diagnostic(f"key {key!r} stands here twice", _node_location(key_node))
+            )
+        values[key] = _construct_value(value_node, (*path, key), source, diagnostics)
+        source.locations[(*path, key, "")] = _node_location(key_node)
     return values
 
 
-def _order(fault: Fault) -> tuple[int, int]:
-    return (fault.place.line, fault.place.column) if fault.place else (0, 0)
+def _sort_key(diagnostic: Diagnostic) -> tuple[int, int]:
+    return (diagnostic.location.line, diagnostic.location.column) if diagnostic.location else (0, 0)
 
 
-def _at(mark: Any) -> Place | None:
-    return Place(mark.line + 1, mark.column + 1) if mark else None
+def _mark_location(mark: Any) -> SourceLocation | None:
+    return SourceLocation(mark.line + 1, mark.column + 1) if mark else None
 
 
-def _place(node: yaml.Node) -> Place:
+def _node_location(node: yaml.Node) -> SourceLocation:
     start, end = node.start_mark, node.end_mark
     width = end.column - start.column if end.line == start.line else 1
-    return Place(start.line + 1, start.column + 1, max(width, 1))
+    return SourceLocation(start.line + 1, start.column + 1, max(width, 1))
 
 
-def _shown(name: str, lines: list[str], fault: Fault) -> str:
-    hint = f"\n  hint: {fault.hint}" if fault.hint else ""
-    if fault.place is None:
-        return f"{name}: error: {fault.message}{hint}"
-    place = fault.place
-    head = f"{name}:{place.line}:{place.column}: error: {fault.message}"
-    if not 0 < place.line <= len(lines):
-        return head + hint
-    number = f"{place.line:5} | "
-    first = max(0, place.column - 1 - _SHOWN // 2)
-    line = lines[place.line - 1][first : first + _SHOWN]
-    width = max(1, min(place.width, _SHOWN - (place.column - 1 - first)))
-    caret = " " * (len(number) - 2) + "| " + " " * (place.column - 1 - first) + "^" * width
-    return f"{head}\n{number}{line}\n{caret}{hint}"
+def _format_diagnostic(name: str, lines: list[str], diagnostic: Diagnostic) -> str:
+    hint = f"\n  hint: {diagnostic.hint}" if diagnostic.hint else ""
+    if diagnostic.location is None:
+        return f"{name}: error: {diagnostic.message}{hint}"
+    location = diagnostic.location
+    headline = f"{name}:{location.line}:{location.column}: error: {diagnostic.message}"
+    if not 0 < location.line <= len(lines):
+        return headline + hint
+    gutter = f"{location.line:5} | "
+    first_column = max(0, location.column - 1 - _MAX_LINE_WIDTH // 2)
+    line = lines[location.line - 1][first_column : first_column + _MAX_LINE_WIDTH]
+    width = max(1, min(location.width, _MAX_LINE_WIDTH - (location.column - 1 - first_column)))
+    caret = (
+        " " * (len(gutter) - 2) + "| " + " " * (location.column - 1 - first_column) + "^" * width
+    )
+    return f"{headline}\n{gutter}{line}\n{caret}{hint}"

@@ -5,22 +5,22 @@ from dataclasses import Field, dataclass, fields
 from typing import Any
 
 from config.options import (
-    ITEMS,
+    ITEM_SECTIONS,
     SECTIONS,
     SERVICE,
     Config,
     default_of,
-    kind_of,
     meta_of,
-    plain_fields,
+    option_fields,
+    value_type_of,
 )
 
-DEFAULT = "default"
-HIDDEN = "********"
+DEFAULT_ORIGIN = "default"
+REDACTED = "********"
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class EffectiveOption:
     """One option: its dotted name, its value, and where that comes from."""
 
     name: str
@@ -28,99 +28,108 @@ class Told:
     origin: str
 
 
-def effective(config: Config, origins: Mapping[str, str]) -> list[Told]:
+def effective_options(config: Config, origins: Mapping[str, str]) -> list[EffectiveOption]:
     """Return every option of a config with its origin; secrets are not shown."""
-    found: list[Told] = []
-    for told in fields(Config):
-        value = getattr(config, told.name)
-        if told.name in SECTIONS:
-            found += _section(told.name, value, origins)
-        elif told.name in ITEMS:
+    options: list[EffectiveOption] = []
+    for field in fields(Config):
+        value = getattr(config, field.name)
+        if field.name in SECTIONS:
+            options += _section_options(field.name, value, origins)
+        elif field.name in ITEM_SECTIONS:
             pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
             for key, item in pairs:
-                found += _section(f"{told.name}.{key}", item, origins)
+                options += _section_options(f"{field.name}.{key}", item, origins)
         else:
-            found.append(Told(told.name, value, origins.get(told.name, DEFAULT)))
-    return found
+            options.append(
+                EffectiveOption(field.name, value, origins.get(field.name, DEFAULT_ORIGIN))
+            )
+    return options
 
 
-def _section(name: str, section: Any, origins: Mapping[str, str]) -> Iterator[Told]:
-    for told in plain_fields(type(section)):
-        dotted = f"{name}.{told.name}"
-        value = getattr(section, told.name)
-        hidden = meta_of(told).secret and value
-        yield Told(dotted, HIDDEN if hidden else value, origins.get(dotted, DEFAULT))
+def _section_options(
+    name: str, section: Any, origins: Mapping[str, str]
+) -> Iterator[EffectiveOption]:
+    for field in option_fields(type(section)):
+        dotted = f"{name}.{field.name}"
+        value = getattr(section, field.name)
+        is_hidden = meta_of(field).secret and value
+        yield EffectiveOption(
+            dotted, REDACTED if is_hidden else value, origins.get(dotted, DEFAULT_ORIGIN)
+        )
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema 2020-12 of `ase.yaml`, for editors."""
-    root = _object(Config)
+    root = _section_schema(Config)
     for name, section in SECTIONS.items():
-        root["properties"][name] = _object(section)
+        root["properties"][name] = _section_schema(section)
     root["properties"]["services"] = {
         "type": "object",
         "propertyNames": {"pattern": f"^{SERVICE[0]}$"},
-        "additionalProperties": _object(ITEMS["services"]),
+        "additionalProperties": _section_schema(ITEM_SECTIONS["services"]),
     }
-    item = {**_object(ITEMS["instances"]), "required": ["service", "addr"]}
+    item = {**_section_schema(ITEM_SECTIONS["instances"]), "required": ["service", "addr"]}
     root["properties"]["instances"] = {"type": "array", "items": item}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "ase.yaml", **root}
 
 
-def _object(section: type[Any]) -> dict[str, Any]:
-    properties = {told.name: _value(told) for told in plain_fields(section)}
+def _section_schema(section: type[Any]) -> dict[str, Any]:
+    properties = {field.name: _option_schema(field) for field in option_fields(section)}
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-def _value(told: Field[Any]) -> dict[str, Any]:
-    meta, kind = meta_of(told), kind_of(told)
+def _option_schema(field: Field[Any]) -> dict[str, Any]:
+    meta, value_type = meta_of(field), value_type_of(field)
     schema: dict[str, Any] = {"description": meta.help}
-    bounds = {"minimum": meta.least, "maximum": meta.most}
+    bounds = {"minimum": meta.minimum, "maximum": meta.maximum}
     rules: dict[str, Any] = {key: bound for key, bound in bounds.items() if bound is not None}
-    if meta.words:
-        rules["enum"] = list(meta.words)
-    if meta.form:
-        rules["pattern"] = f"^(?:{meta.form})?$"
-    if kind is list:
+    if meta.choices:
+        rules["enum"] = list(meta.choices)
+    if meta.pattern:
+        rules["pattern"] = f"^(?:{meta.pattern})?$"
+    if value_type is list:
         schema |= {"type": "array", "items": {"type": "string", **rules}}
     else:
-        schema |= {"type": _TYPES.get(kind, "number"), **rules}
-    default = default_of(told)
+        schema |= {"type": _TYPES.get(value_type, "number"), **rules}
+    default = default_of(field)
     return schema | ({"default": default} if default is not None else {})
 
 
 _TYPES: dict[Any, str] = {bool: "boolean", int: "integer", str: "string"}
 
 
-def table() -> str:
+def markdown_table() -> str:
     """Return every option as a Markdown table: name, default, variable, what it is."""
     lines = ["| option | default | variable | what |", "|---|---|---|---|"]
     sections: dict[str, type[Any]] = {**SECTIONS, "": Config}
-    for section, kind in sections.items():
-        for told in plain_fields(kind):
-            if told.name not in ITEMS:
-                dotted = f"{section}.{told.name}" if section else told.name
+    for section, section_type in sections.items():
+        for field in option_fields(section_type):
+            if field.name not in ITEM_SECTIONS:
+                dotted = f"{section}.{field.name}" if section else field.name
                 variable = f"ASE_{dotted.replace('.', '_').upper()}"
-                lines.append(_row(dotted, variable, told))
-    for section, kind in ITEMS.items():
-        lines += [_row(f"{section}.*.{told.name}", "", told) for told in plain_fields(kind)]
+                lines.append(_table_row(dotted, variable, field))
+    for section, section_type in ITEM_SECTIONS.items():
+        lines += [
+            _table_row(f"{section}.*.{field.name}", "", field)
+            for field in option_fields(section_type)
+        ]
     return "\n".join(lines) + "\n"
 
 
-def _row(dotted: str, variable: str, told: Field[Any]) -> str:
-    meta, default = meta_of(told), default_of(told)
-    shown = "" if default in ("", [], None) else f"`{shown_value(default)}`"
-    words = [meta.help.replace("|", "\\|")]
-    words += [f"one of {', '.join(meta.words)}"] if meta.words else []
-    if meta.least is not None or meta.most is not None:
-        low = f"{meta.least:g}" if meta.least is not None else ""
-        high = f"{meta.most:g}" if meta.most is not None else ""
-        words.append(f"{low}..{high}")
-    name = f"`{variable}`" if variable else ""
-    return f"| `{dotted}` | {shown} | {name} | {'; '.join(words)} |"
+def _table_row(dotted: str, variable: str, field: Field[Any]) -> str:
+    meta, default = meta_of(field), default_of(field)
+    default_text = "" if default in ("", [], None) else f"`{format_value(default)}`"
+    remarks = [meta.help.replace("|", "\\|")]
+    remarks += [f"one of {', '.join(meta.choices)}"] if meta.choices else []
+    if meta.minimum is not None or meta.maximum is not None:
+        low = f"{meta.minimum:g}" if meta.minimum is not None else ""
+        high = f"{meta.maximum:g}" if meta.maximum is not None else ""
+        remarks.append(f"{low}..{high}")
+    variable_text = f"`{variable}`" if variable else ""
+    return f"| `{dotted}` | {default_text} | {variable_text} | {'; '.join(remarks)} |"
 
 
-def shown_value(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a value as the file has it."""
     if isinstance(value, bool):
         return "true" if value else "false"

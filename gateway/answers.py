@@ -15,25 +15,30 @@ from schemas.errors import (
     DEADLINE,
     NO_SERVICE,
     NO_SUB_SERVICE,
-    TIMEOUT,
+    ONCE_TIMEOUT,
     UNREACHABLE,
     AseError,
-    Blame,
-    Fault,
+    ErrorSource,
+    ErrorSpec,
 )
 
 Headers = list[tuple[bytes, bytes]]
 
 _MESSAGE: Final = 2048  # a loader words some of them
 
-_BY_BLAME: Final = {Blame.CALLER: 400, Blame.LOADER: 502, Blame.OVERLOAD: 503, Blame.HOUSE: 500}
+_BY_BLAME: Final = {
+    ErrorSource.CALLER: 400,
+    ErrorSource.LOADER: 502,
+    ErrorSource.OVERLOAD: 503,
+    ErrorSource.INTERNAL: 500,
+}
 
 _BY_FAULT: Final = {
     NO_SERVICE: 404,
     NO_SUB_SERVICE: 404,
     UNREACHABLE: 503,
     DEADLINE: 504,
-    TIMEOUT: 504,
+    ONCE_TIMEOUT: 504,
     CLIENT_GONE: 499,
 }
 
@@ -61,7 +66,7 @@ class HttpError(AseError):
         self,
         status: int,
         detail: str,
-        fault: Fault = BAD_REQUEST,
+        fault: ErrorSpec = BAD_REQUEST,
         headers: Headers | None = None,
         logged: str = "",
     ) -> None:
@@ -96,12 +101,12 @@ def header_list(head: bytes) -> Headers:
 
 def status_of(error: AseError, code_map: Mapping[int, int]) -> int:
     """Return the HTTP status of an error; the service's `codeMap` stands over ours."""
-    mapped = code_map.get(error.fault.code)
+    mapped = code_map.get(error.spec.code)
     if mapped is not None:
         return mapped
     if isinstance(error, HttpError):
         return error.status
-    return _BY_FAULT.get(error.fault) or _BY_BLAME[error.fault.blame]
+    return _BY_FAULT.get(error.spec) or _BY_BLAME[error.spec.source]
 
 
 def success(payload: bytes, record: Record, now: float) -> Answer:
@@ -115,8 +120,8 @@ def success(payload: bytes, record: Record, now: float) -> Answer:
 
 def failure(error: AseError, record: Record, now: float) -> Answer:
     """Return the envelope of an error."""
-    record.close(status_of(error, record.code_map), error.fault.code, now)
-    record.fault, record.detail = error.fault.name, error.logged
+    record.close(status_of(error, record.code_map), error.spec.code, now)
+    record.fault, record.detail = error.spec.name, error.log_message
     header = {"code": record.code, "message": str(error)[:_MESSAGE], "sid": record.sid}
     body = json.dumps({"header": header}).encode()
     head = _head(record, len(body))

@@ -9,18 +9,18 @@ from typing import Final
 from schemas.errors import (
     BAD_REQUEST,
     DEADLINE,
-    FULL,
     INTERNAL,
-    LATE,
+    LOADER_FULL,
     NO_INSTANCE,
-    OVERFLOW,
-    SILENT,
-    TIMEOUT,
+    ONCE_TIMEOUT,
+    SESSION_OVERFLOW,
+    SESSION_READ_TIMEOUT,
+    SESSION_TIMEOUT,
     AseError,
-    Blame,
-    Fault,
+    ErrorSource,
+    ErrorSpec,
 )
-from schemas.session import Event
+from schemas.session import SessionEvent
 
 WELL: Final = 1000
 AWAY: Final = 1001
@@ -32,19 +32,20 @@ LATER: Final = 1013
 BAD_GATEWAY: Final = 1014
 TIME_OUT: Final = 3008
 
-_BY_FAULT: Final[dict[Fault, int]] = {
+_BY_FAULT: Final[dict[ErrorSpec, int]] = {
     BAD_REQUEST: POLICY,
-    SILENT: TIME_OUT,
-    LATE: TIME_OUT,
+    SESSION_READ_TIMEOUT: TIME_OUT,
+    SESSION_TIMEOUT: TIME_OUT,
     DEADLINE: TIME_OUT,
-    TIMEOUT: TIME_OUT,
-    FULL: LATER,
+    ONCE_TIMEOUT: TIME_OUT,
+    LOADER_FULL: LATER,
     NO_INSTANCE: LATER,
-    OVERFLOW: POLICY,
+    SESSION_OVERFLOW: POLICY,
     INTERNAL: OURS,
 }
 _BY_BLAME: Final = {
-    Blame.CALLER: POLICY, Blame.LOADER: BAD_GATEWAY, Blame.OVERLOAD: LATER, Blame.HOUSE: OURS,
+    ErrorSource.CALLER: POLICY, ErrorSource.LOADER: BAD_GATEWAY, ErrorSource.OVERLOAD: LATER,
+    ErrorSource.INTERNAL: OURS,
 }  # fmt: skip
 _REASON: Final = 120  # bytes; a close frame holds 123
 
@@ -59,12 +60,12 @@ def stopped() -> AseError:
     return AseError(DEADLINE, "the gateway stops: this session ends before its end")
 
 
-def close_of(event: Event, error: AseError | None) -> tuple[int, str]:
+def close_of(event: SessionEvent, error: AseError | None) -> tuple[int, str]:
     """Return the close code, and the reason, of a socket whose session was ended by an event.
 
     A result that is not the last ends it only where the gateway stops.
     """
-    if event in (Event.DRAIN, Event.CUT, Event.RESULT):
+    if event in (SessionEvent.DRAIN, SessionEvent.DRAIN_TIMEOUT, SessionEvent.RESULT):
         return AWAY, "the gateway stops"
     if error is not None:
         return code_of(error), reason(str(error))
@@ -73,7 +74,7 @@ def close_of(event: Event, error: AseError | None) -> tuple[int, str]:
 
 def code_of(error: AseError) -> int:
     """Return the close code of an error."""
-    return _BY_FAULT.get(error.fault) or _BY_BLAME[error.fault.blame]
+    return _BY_FAULT.get(error.spec) or _BY_BLAME[error.spec.source]
 
 
 def reason(words: str) -> str:

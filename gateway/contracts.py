@@ -12,7 +12,7 @@ from atom.encode import Encoder
 from config.options import ServiceOptions
 from gateway.routes import Routes
 from schemas import document
-from schemas.judge import Judge
+from schemas.judge import RequestValidator
 from schemas.service import Service
 
 MAX_SERVICES = 1000
@@ -32,7 +32,7 @@ class Contract:
     source: str
     deadline: float
     affinity: tuple[str, ...]
-    judge: Judge
+    judge: RequestValidator
     encoder: Encoder
     decoder: Decoder
 
@@ -63,7 +63,7 @@ def build(
     `services` is what the operator says of single ones. The deadline is the operator's, else the
     schema's, else `default` (seconds). Raises DocumentError.
     """
-    service = document.read(document.parse(text))
+    service = document.service_from_document(document.parse(text))
     told = services.get(service.id, ServiceOptions())
     return Contract(
         service=service,
@@ -72,7 +72,7 @@ def build(
         source=source,
         deadline=told.deadline or service.deadline or default,
         affinity=tuple(told.affinity.split(".")) if told.affinity else (),
-        judge=Judge(service.input),
+        judge=RequestValidator(service.input),
         encoder=Encoder(service),
         decoder=Decoder(service),
     )

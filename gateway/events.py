@@ -16,8 +16,8 @@ from gateway.record import Record
 from gateway.session import Session
 from gateway.sessions import Sessions
 from schemas.errors import CLIENT_GONE, AseError
-from schemas.service import Service, member
-from schemas.session import Event, Status
+from schemas.service import Service, member_schema
+from schemas.session import FrameStatus, SessionEvent
 
 _TYPE: Final = "text/event-stream"
 _OK: Final = 200
@@ -41,7 +41,7 @@ def take_flag(told: dict[str, Any], service: Service) -> bool:
     """
     header = told.get("header")
     if isinstance(header, dict) and type(header.get("stream")) is bool:
-        if member(service.input, "header", "stream") is not None:
+        if member_schema(service.input, "header", "stream") is not None:
             return False
         flag: bool = header.pop("stream")
         return flag
@@ -130,11 +130,11 @@ class Events:
 
     def cancel(self) -> None:
         """Take in that the client is gone."""
-        self._session.happen(Event.GONE)
+        self._session.happen(SessionEvent.CLIENT_GONE)
 
     def fail(self, error: AseError) -> None:
         """End with an error."""
-        if error.fault is CLIENT_GONE:
+        if error.spec is CLIENT_GONE:
             self.cancel()
         else:
             self._session.fail(error)
@@ -152,9 +152,9 @@ class Events:
     def tell(self, session: Session, payload: bytes, status: int) -> None:
         """Write a result, or the end, or both."""
         sid = session.record.sid
-        last = status >= Status.END
+        last = status >= FrameStatus.END
         if payload != b"{}":
-            told = messages.result(sid, "", payload, Status.CONTINUE if last else status)
+            told = messages.result(sid, "", payload, FrameStatus.CONTINUE if last else status)
             if b"\n" in told or b"\r" in told:  # of embedded JSON, where they are white space
                 told = told.translate(_ONE_LINE)
             self._number += 1
@@ -169,7 +169,7 @@ class Events:
             told = messages.failure(session.record.sid, "", error)
             self._write(b"event: error\ndata: %b\n\n" % told)
 
-    def over(self, session: Session, event: Event) -> None:
+    def over(self, session: Session, event: SessionEvent) -> None:
         """End the answer."""
         self._timer.cancel()
         self._sessions.ended(session, event, _OK, log=self.begun)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from config.options import ServiceOptions
-from config.source import ConfigError, Fault
+from config.source import ConfigError, Diagnostic
 from gateway import files
 from gateway.contracts import Contract, build
 from schemas.document import DocumentError
@@ -44,7 +44,7 @@ def load(
         other = contracts.get(contract.service.id)
         if other is not None:
             words = f"service {contract.service.id!r} is in {other[0]} too"
-            wrong.append(str(ConfigError(str(path), [], [Fault(words)])))
+            wrong.append(str(ConfigError(str(path), [], [Diagnostic(words)])))
         contracts[contract.service.id] = (path, contract)
     if wrong:
         raise FolderError("\n".join(wrong))

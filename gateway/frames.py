@@ -9,8 +9,8 @@ from typing import Any, Final
 from config.options import SessionOptions
 from gateway.contracts import Contract
 from schemas.errors import BAD_REQUEST, AseError
-from schemas.explain import invalid_body
-from schemas.session import Event, Sequence, Status, frame_event
+from schemas.explain import invalid_body_error
+from schemas.session import FrameStatus, SequenceChecker, SessionEvent, frame_event
 
 _NOT_KEPT: Final = ("status", "cid", "sid")
 _BRIEF: Final = frozenset({"status"})
@@ -38,7 +38,7 @@ class Frames:
     ) -> None:
         self._contract = contract
         self._facts = facts
-        self._sequence = Sequence() if options.sequence else None
+        self._sequence = SequenceChecker() if options.sequence else None
         self._header: dict[str, Any] = {}
         self._parameter: Any = None
         # By status, of frames that say nothing new but their payload: their header, and the head
@@ -48,7 +48,7 @@ class Frames:
         self._number = 0
         self._only = only
 
-    def event(self, told: dict[str, Any]) -> Event:
+    def event(self, told: dict[str, Any]) -> SessionEvent:
         """Return what a frame is. Raises AseError 10163 for a status that there is not."""
         header = told.get("header")
         if header is not None and not isinstance(header, dict):
@@ -56,9 +56,9 @@ class Frames:
         status = header.get("status") if header else None
         event = frame_event(status, first=not self._number)
         if self._only:
-            if status is not None and event not in (Event.BEGIN, Event.ONCE):
+            if status is not None and event not in (SessionEvent.BEGIN, SessionEvent.ONCE):
                 raise AseError(BAD_REQUEST, "$.header.status: must be 3: no other frame can follow")
-            return Event.ONCE
+            return SessionEvent.ONCE
         if event is None:
             if status is None:
                 words = "$.header.status: is required: a session begins with 0, or 3 for one frame"
@@ -66,7 +66,7 @@ class Frames:
             raise AseError(BAD_REQUEST, "$.header.status: must be 0, 1, 2 or 3")
         return event
 
-    def encode(self, told: dict[str, Any], event: Event, ascii_only: bool) -> bytes:
+    def encode(self, told: dict[str, Any], event: SessionEvent, ascii_only: bool) -> bytes:
         """Return the loader's frame of an envelope, which is changed as its schema says.
 
         Raises AseError 10163 with every violation.
@@ -74,7 +74,7 @@ class Frames:
         judge, encoder = self._contract.judge, self._contract.encoder
         header = told.get("header") or {}
         header.pop("cid", None)  # it is the socket's; a schema does not know it
-        status = int(Status.CONTINUE if event is Event.CONTINUE else Status.END)
+        status = int(FrameStatus.CONTINUE if event is SessionEvent.CONTINUE else FrameStatus.END)
         brief = self._number > 0 and "parameter" not in told and header.keys() <= _BRIEF
         known = self._known.get(status) if brief else None
         if known is not None:
@@ -89,17 +89,19 @@ class Frames:
             self._check_sequence(told, self._sequence)
         if not self._only:
             status = told["header"]["status"]  # before the schema may take it away
-        judged = judge.judge if known is None else judge.judge_payload
+        judged = (
+            judge.validate_and_transform if known is None else judge.validate_and_transform_payload
+        )
         violations = judged(told, ascii_only)
         if violations:
-            raise invalid_body(violations)
+            raise invalid_body_error(violations)
         if self._only:
-            status = int(Status.ONCE)
+            status = int(FrameStatus.ONCE)
             told["header"] = {**(told.get("header") or {}), "status": status}
         self._give_statuses(told, status)
         self._number += 1
         head = encoder.head(told, self._facts) if known is None else known[1]
-        if brief and known is None and judge.apart:
+        if brief and known is None and judge.has_independent_payload:
             self._known[status] = ({**self._header, "status": status}, head)
         return encoder.frame(head, self._number, told)
 
@@ -116,13 +118,13 @@ class Frames:
 
     def _fresh(self, value: Any) -> Any:
         """Return a value that its schema may change, where it changes any."""
-        return _copy(value) if self._contract.judge.changes else value
+        return _copy(value) if self._contract.judge.has_transforms else value
 
-    def _check_sequence(self, told: dict[str, Any], sequence: Sequence) -> None:
+    def _check_sequence(self, told: dict[str, Any], sequence: SequenceChecker) -> None:
         payload = told.get("payload")
         for name, stream in payload.items() if isinstance(payload, dict) else ():
             if isinstance(stream, dict):
-                wrong = sequence.broken(name, stream.get("seq"))
+                wrong = sequence.check_and_advance(name, stream.get("seq"))
                 if wrong:
                     raise AseError(BAD_REQUEST, wrong)
 
@@ -134,7 +136,7 @@ class Frames:
             self._inputs[name] = None
             if isinstance(stream, dict):
                 stream.setdefault("status", status)
-        if not streams and status == Status.END:
+        if not streams and status == FrameStatus.END:
             told["payload"] = {name: {"status": status} for name in self._inputs}
 
 

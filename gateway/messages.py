@@ -28,7 +28,7 @@ def result(sid: str, cid: str, payload: bytes, status: int) -> bytes:
 
 def failure(sid: str, cid: str, error: AseError) -> bytes:
     """Return an error."""
-    header = {"code": error.fault.code, "message": str(error)[:2048], "sid": sid, "status": 0}
+    header = {"code": error.spec.code, "message": str(error)[:2048], "sid": sid, "status": 0}
     return json.dumps({"header": header | ({"cid": cid} if cid else {})}).encode()
 
 

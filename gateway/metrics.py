@@ -21,7 +21,7 @@ from gateway.record import Record
 from lb.counts import HubCounts
 from lb.life import Change, State
 from lb.table import Table
-from schemas.errors import TABLE
+from schemas.errors import ERRORS_BY_CODE
 
 _SECONDS: tuple[float, ...] = (
     0.001,
@@ -40,7 +40,7 @@ _SECONDS: tuple[float, ...] = (
     30.0,
 )
 _OWN: tuple[float, ...] = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
-_CODES: Final = {0, *(code for _, code in TABLE)}
+_CODES: Final = {0, *(code for _, code in ERRORS_BY_CODE)}
 
 
 class _Durations:

@@ -17,15 +17,15 @@ from gateway.record import Record
 from schemas import category
 from schemas.errors import (
     DEADLINE,
-    FULL,
     INTERNAL,
-    LOST,
+    LOADER_FULL,
+    LOADER_LOST,
     NO_INSTANCE,
     NO_SERVICE,
     NO_SUB_SERVICE,
     AseError,
 )
-from schemas.explain import invalid_body
+from schemas.explain import invalid_body_error
 
 _ATTEMPTS: Final = 2
 
@@ -129,9 +129,9 @@ def _asked(
     key = identity.key(told, contract.affinity) if contract.affinity else ""
     if streams:
         return Told(contract, told, facts, key, body.is_ascii(text), record)
-    violations = contract.judge.judge(told, body.is_ascii(text))
+    violations = contract.judge.validate_and_transform(told, body.is_ascii(text))
     if violations:
-        raise invalid_body(violations)
+        raise invalid_body_error(violations)
     return Asked(contract, contract.encoder.encode(told, facts), key)
 
 
@@ -157,7 +157,7 @@ def served(
 def _sub_service(
     contract: Contract, told: Mapping[str, Any], record: Record, parts: Parts
 ) -> tuple[Contract, dict[str, str]]:
-    way = category.choose(contract.service, told)
+    way = category.choose_sub_service(contract.service, told)
     if way is None:
         raise AseError(NO_SUB_SERVICE, "no category route fits")
     chosen = parts.catalog.find(way.service_id)
@@ -181,10 +181,10 @@ def _called(asked: Asked, record: Record, parts: Parts) -> Generator[Turn | Atte
         try:
             place = yield from _placed(asked, tried, first, until, record, parts)
         except AseError as error:
-            told = error.fault is NO_INSTANCE or error.fault is FULL
+            told = error.spec is NO_INSTANCE or error.spec is LOADER_FULL
             raise (first if told and first is not None else error) from None
         if first is not None:
-            record.retried += (first.fault.name,)
+            record.retried += (first.spec.name,)
         if parts.clock() - record.received >= contract.deadline:
             place.unused()
             raise AseError(DEADLINE)
@@ -194,9 +194,11 @@ def _called(asked: Asked, record: Record, parts: Parts) -> Generator[Turn | Atte
                 record.over(parts.clock())
                 return contract.decoder.decode(call.outcome())
         except AseError as error:
-            again = error.fault.retry or (contract.service.idempotent and error.fault is LOST)
+            again = error.spec.retryable or (
+                contract.service.idempotent and error.spec is LOADER_LOST
+            )
             tried += (record.instance,)
-            waits = error.fault is FULL and parts.clock() < until
+            waits = error.spec is LOADER_FULL and parts.clock() < until
             if not again or not (waits or len(tried) < _ATTEMPTS) or not parts.picker.may_retry():
                 raise
             first = error
@@ -216,8 +218,8 @@ def _placed(
         return parts.picker.acquire(service, digest, tried, asked.key)
     except AseError as error:
         now = parts.clock()
-        refused = first is not None and first.fault is FULL
-        if until <= now or not (error.fault is FULL or refused):
+        refused = first is not None and first.spec is LOADER_FULL
+        if until <= now or not (error.spec is LOADER_FULL or refused):
             raise
     wait = yield Turn(service, digest, asked.key, until - now, ahead=refused)
     record.waited += parts.clock() - now

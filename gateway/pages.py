@@ -80,7 +80,7 @@ class Pages:
         key = (title, *(contract.digest for contract in contracts))
         text = self._told.get(key)
         if text is None:
-            told = openapi.document(
+            told = openapi.build_document(
                 map(_operation, contracts), title=title, version=version("athena-serving")
             )
             text = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
@@ -98,7 +98,7 @@ class Pages:
             "route": f"/v1/private/{service.id}",
             "schema": f"/v1/apis/{service.id}/schema",
             "openapi": f"/v1/apis/{service.id}/openapi.json",
-            "streams": service.streams,
+            "streams": service.streaming,
             "digest": contract.digest,
             "source": contract.source,
             "instances": self._instances(service.id),
@@ -110,7 +110,7 @@ _MOST = 64  # documents that are kept
 
 def _operation(contract: Contract) -> Operation:
     try:
-        made = example.request(contract.service, contract.judge)
+        made = example.example_request(contract.service, contract.judge)
     except example.NoExampleError:
         made = None
     return Operation(contract.service, contract.judge.schema, made)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from atom.streams import LoaderStream
 from config.options import GatewayOptions
 from gateway.contracts import Catalog
-from schemas.errors import Fault
+from schemas.errors import ErrorSpec
 
 
 class Place(Protocol):
@@ -22,7 +22,7 @@ class Place(Protocol):
         """Give the place back, when nothing was sent."""
 
     def release(
-        self, fault: Fault | None = None, *, given_up: bool = False, lasting: bool = False
+        self, fault: ErrorSpec | None = None, *, given_up: bool = False, lasting: bool = False
     ) -> None:
         """Give the place back after use; `fault` is how it ended, `lasting` that of a session."""
 

@@ -129,7 +129,7 @@ def _takes_effect(name: str) -> bool:
 
 
 def _values(config: Config) -> dict[str, object]:
-    return {line.name: line.value for line in tell.effective(config, {})}
+    return {line.name: line.value for line in tell.effective_options(config, {})}
 
 
 def _at_once(config: Config) -> dict[str, object]:

@@ -19,26 +19,33 @@ from schemas.errors import (
     BAD_REQUEST,
     CLIENT_GONE,
     DEADLINE,
-    FULL,
     INTERNAL,
-    LATE,
-    LOST,
+    LOADER_FULL,
+    LOADER_LOST,
     NO_INSTANCE,
-    OVERFLOW,
-    SILENT,
+    SESSION_OVERFLOW,
+    SESSION_READ_TIMEOUT,
+    SESSION_TIMEOUT,
     AseError,
-    Blame,
+    ErrorSource,
 )
-from schemas.session import RESULTS, TABLE, Effect, Event, State, refusal
+from schemas.session import (
+    RESULT_EVENTS,
+    TRANSITIONS,
+    SessionAction,
+    SessionEvent,
+    SessionState,
+    refusal_reason,
+)
 
 _ATTEMPTS: Final = 2
 _LINGER_S: Final = 1.0
 # What went wrong, by the event that ended a session; a result ends only one that has to leave.
-_ERRORS: Final[dict[Event, Callable[[], AseError]]] = {
-    Event.SILENT: lambda: AseError(SILENT),
-    Event.LATE: lambda: AseError(LATE),
-    Event.CUT: cut,
-    Event.RESULT: stopped,
+_ERRORS: Final[dict[SessionEvent, Callable[[], AseError]]] = {
+    SessionEvent.READ_TIMEOUT: lambda: AseError(SESSION_READ_TIMEOUT),
+    SessionEvent.LIFETIME_EXPIRED: lambda: AseError(SESSION_TIMEOUT),
+    SessionEvent.DRAIN_TIMEOUT: cut,
+    SessionEvent.RESULT: stopped,
 }
 
 
@@ -54,7 +61,7 @@ class Client(Protocol):
     def failed(self, session: "Session", error: AseError) -> None:
         """Take what went wrong; `over` follows."""
 
-    def over(self, session: "Session", event: Event) -> None:
+    def over(self, session: "Session", event: SessionEvent) -> None:
         """Take in that the session is over, by an event."""
 
     def hold(self, session: "Session") -> None:
@@ -94,7 +101,7 @@ class Session:
         queue: int,
         name: str = "",
     ) -> None:
-        self.state = State.NEW
+        self.state = SessionState.NEW
         self.name = name
         self.record = record
         self.queue = queue
@@ -129,8 +136,8 @@ class Session:
         """Take a frame of the client, a JSON object; `key` keeps the session with its like."""
         try:
             event = self._reader.event(told)
-            if (self.state, event) not in TABLE:
-                raise AseError(BAD_REQUEST, refusal(self.state))
+            if (self.state, event) not in TRANSITIONS:
+                raise AseError(BAD_REQUEST, refusal_reason(self.state))
             frame = self._reader.encode(told, event, ascii_only)
         except AseError as error:
             self.fail(error)
@@ -138,28 +145,28 @@ class Session:
         except Exception as fault:  # noqa: BLE001 (it is told, with its traceback)
             self._break(fault)
             return
-        if self.state is State.NEW:
+        if self.state is SessionState.NEW:
             self._key = key
         self._read_until = self._parts.clock() + self._silence
         self.happen(event, frame)
-        if self.full and not self._held and self.state is not State.OVER:
+        if self.full and not self._held and self.state is not SessionState.CLOSED:
             self._held = True
             self._client.hold(self)
 
     def fail(self, error: AseError) -> None:
         """End with an error, told to the client."""
         self.error = error
-        self.happen(Event.FAILED)
+        self.happen(SessionEvent.FAILED)
 
     def overflow(self) -> None:
         """End: more frames came than wait."""
-        self.fail(AseError(OVERFLOW))
+        self.fail(AseError(SESSION_OVERFLOW))
 
     def happen(
-        self, event: Event, frame: bytes = b"", payload: bytes = b"", status: int = 0
+        self, event: SessionEvent, frame: bytes = b"", payload: bytes = b"", status: int = 0
     ) -> None:
         """Do what an event leads to; one that leads to nothing is nothing."""
-        step = TABLE.get((self.state, event))
+        step = TRANSITIONS.get((self.state, event))
         if step is None:
             return
         try:
@@ -169,33 +176,33 @@ class Session:
 
     def _do(
         self,
-        step: tuple[State, tuple[Effect, ...]],
-        event: Event,
+        step: tuple[SessionState, tuple[SessionAction, ...]],
+        event: SessionEvent,
         frame: bytes,
         payload: bytes,
         status: int,
         /,
     ) -> None:
         self.state, effects = step
-        if self.state is State.OVER and event in _ERRORS:
+        if self.state is SessionState.CLOSED and event in _ERRORS:
             self.error = _ERRORS[event]()
         for effect in effects:
             match effect:
-                case Effect.OPEN:
+                case SessionAction.OPEN_LOADER:
                     self._find()
-                case Effect.SEND:
+                case SessionAction.SEND_FRAME:
                     self._frames.append(frame)
-                case Effect.FINISH:
+                case SessionAction.HALF_CLOSE:
                     self._finishing = True
-                case Effect.TELL:
+                case SessionAction.SEND_RESULT:
                     self._client.tell(self, payload, status)
-                case Effect.FAIL:
-                    self._client.failed(self, self.error or AseError(LOST))
-                case Effect.ABORT:
+                case SessionAction.SEND_ERROR:
+                    self._client.failed(self, self.error or AseError(LOADER_LOST))
+                case SessionAction.CANCEL_LOADER:
                     self._give_up()
-                case Effect.CLOSE:
+                case SessionAction.CLOSE:
                     self._close(event)
-        if self.state is not State.OVER:
+        if self.state is not SessionState.CLOSED:
             self.pump()
 
     def _break(self, fault: Exception) -> None:
@@ -203,13 +210,13 @@ class Session:
         self._parts.on_fault(self.record.sid, fault)
         if self._closed:
             return
-        self.state, self.error = State.OVER, AseError(INTERNAL)
+        self.state, self.error = SessionState.CLOSED, AseError(INTERNAL)
         try:
             self._client.failed(self, self.error)
         except Exception as more:  # noqa: BLE001 (what it held is given back all the same)
             self._parts.on_fault(self.record.sid, more)
         self._give_up()
-        self._close(Event.FAILED)
+        self._close(SessionEvent.FAILED)
 
     # The loader: found, asked, asked elsewhere when it is full.
 
@@ -219,21 +226,21 @@ class Session:
         try:
             place: Any = parts.picker.acquire(service, digest, self._tried, self._key)
         except AseError as error:
-            if error.fault is not FULL or parts.patience <= 0:
+            if error.spec is not LOADER_FULL or parts.patience <= 0:
                 # No other is left than the one that refused: what it said is what is wrong.
-                refused = self._refused if error.fault is NO_INSTANCE else None
+                refused = self._refused if error.spec is NO_INSTANCE else None
                 self._lost(refused or error)
                 return
             seconds, ahead = parts.patience, bool(self._tried)
             wait = parts.picker.wait(service, digest, self._key, seconds, ahead, self._found)
-            if self.state is not State.OVER and self._place is None:
+            if self.state is not SessionState.CLOSED and self._place is None:
                 self._pending = wait
             return
         self._begin(place)
 
     def _found(self, wait: Pending) -> None:
         self._pending = None
-        if self.state is State.OVER:
+        if self.state is SessionState.CLOSED:
             return
         try:
             place = wait.outcome()
@@ -252,7 +259,7 @@ class Session:
             self._stream = self._parts.caller.open(place.instance, handle, seconds, self.pump)
         except Exception as fault:  # noqa: BLE001 (it is told, with its traceback)
             self._parts.on_fault(self.record.sid, fault)
-            self._lost(AseError(LOST))
+            self._lost(AseError(LOADER_LOST))
             return
         self.pump()
 
@@ -260,15 +267,15 @@ class Session:
         """Take in that a loader has ended the session badly, or that there is none."""
         place, self._place, self._stream = self._place, None, None
         if place is not None:
-            place.release(error.fault, lasting=True)
+            place.release(error.spec, lasting=True)
             self._tried += (self.record.instance,)
-            again = error.fault.retry and not self._heard and self._sent is not None
+            again = error.spec.retryable and not self._heard and self._sent is not None
             if again and len(self._tried) < _ATTEMPTS and self._parts.picker.may_retry():
                 self._refused = error
-                self.record.retried += (error.fault.name,)
+                self.record.retried += (error.spec.name,)
                 self._frames.extendleft(reversed(self._sent or ()))
                 self._sent = []
-                self._finishing = self.state is State.HEARING
+                self._finishing = self.state is SessionState.HALF_CLOSED
                 self._find()
                 return
         self.fail(error)
@@ -325,7 +332,7 @@ class Session:
         except AseError as error:
             self.fail(error)
             return
-        self.happen(RESULTS[status], payload=payload, status=status)
+        self.happen(RESULT_EVENTS[status], payload=payload, status=status)
 
     # The end.
 
@@ -337,7 +344,7 @@ class Session:
         if stream is not None:
             stream.cancel()
 
-    def _close(self, event: Event) -> None:
+    def _close(self, event: SessionEvent) -> None:
         self._closed = True
         self._timer.cancel()
         stream, self._stream = self._stream, None
@@ -350,31 +357,31 @@ class Session:
             self._release(place, event)
         self._client.over(self, event)
 
-    def _release(self, place: Place, event: Event) -> None:
+    def _release(self, place: Place, event: SessionEvent) -> None:
         error = self.error
-        if event is Event.GONE:
+        if event is SessionEvent.CLIENT_GONE:
             place.release(CLIENT_GONE, given_up=True, lasting=True)
         elif error is None:
             place.release(lasting=True)
-        elif error.fault.blame is Blame.LOADER and error.fault is not DEADLINE:
-            place.release(error.fault, lasting=True)
+        elif error.spec.source is ErrorSource.LOADER and error.spec is not DEADLINE:
+            place.release(error.spec, lasting=True)
         else:  # it says nothing against the loader, which may still work on it
             place.release(None, given_up=True, lasting=True)
 
     def _tick(self) -> None:
         """See whether the client was silent for too long, or the session too old."""
         now = self._parts.clock()
-        if self.state is State.OVER:
+        if self.state is SessionState.CLOSED:
             return
         if now >= self._death:
-            self.happen(Event.LATE)
+            self.happen(SessionEvent.LIFETIME_EXPIRED)
             return
         if self.full or not self._client.ready():
             self._read_until = now + self._silence  # it is we who do not let it send
-        if now >= self._read_until and (self.state, Event.SILENT) in TABLE:
-            self.happen(Event.SILENT)
+        if now >= self._read_until and (self.state, SessionEvent.READ_TIMEOUT) in TRANSITIONS:
+            self.happen(SessionEvent.READ_TIMEOUT)
             return
         due = self._death
-        if (self.state, Event.SILENT) in TABLE:
+        if (self.state, SessionEvent.READ_TIMEOUT) in TRANSITIONS:
             due = min(due, self._read_until)
         self._timer = self._later(max(0.001, due - now), self._tick)

@@ -7,10 +7,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from gateway.access import AccessLog
 from gateway.session import Session
-from schemas.errors import CLIENT_GONE, TABLE
-from schemas.session import Event
+from schemas.errors import CLIENT_GONE, ERRORS_BY_CODE
+from schemas.session import SessionEvent
 
-_CODES = frozenset(code for _, code in TABLE)
+_CODES = frozenset(code for _, code in ERRORS_BY_CODE)
 _SWITCHED = 101
 
 
@@ -35,16 +35,22 @@ class Sessions:
         self._running[service] = self._running.get(service, 0) + 1
 
     def ended(
-        self, session: Session, event: Event, status: int = _SWITCHED, *, log: bool = True
+        self, session: Session, event: SessionEvent, status: int = _SWITCHED, *, log: bool = True
     ) -> None:
         """Count and log its end."""
         record, error = session.record, session.error
-        fault = error.fault if error is not None else CLIENT_GONE if event is Event.GONE else None
+        fault = (
+            error.spec
+            if error is not None
+            else CLIENT_GONE
+            if event is SessionEvent.CLIENT_GONE
+            else None
+        )
         record.close(status, fault.code if fault else 0, self._clock())
         if fault is not None:
             record.fault, record.detail = (
                 fault.name,
-                error.logged if error is not None else fault.words,
+                error.log_message if error is not None else fault.message,
             )
         left = self._running[record.service] - 1
         self._running[record.service] = left

@@ -12,8 +12,8 @@ from gateway.frames import Frames
 from gateway.lane import Lane
 from gateway.once import served
 from gateway.session import Session
-from schemas.errors import BAD_REQUEST, INTERNAL, SILENT, AseError
-from schemas.session import Event, State, frame_event
+from schemas.errors import BAD_REQUEST, INTERNAL, SESSION_READ_TIMEOUT, AseError
+from schemas.session import SessionEvent, SessionState, frame_event
 
 _CID: Final = 64
 _REMEMBERED: Final = 64
@@ -115,20 +115,20 @@ class Talk:
 
     def gone(self) -> None:
         """Take in that the client went away."""
-        self._all(Event.GONE)
+        self._all(SessionEvent.CLIENT_GONE)
         self._stop()
 
     def drain(self) -> None:
         """Leave, each session after its next result."""
         self._draining = True
-        self._all(Event.DRAIN)
+        self._all(SessionEvent.DRAIN)
         if not self._sessions:
             self.end(closing.AWAY, "the gateway stops")
 
     def cut(self) -> None:
         """Leave now."""
         self._draining = True
-        self._all(Event.CUT)
+        self._all(SessionEvent.DRAIN_TIMEOUT)
         self.end(closing.AWAY, "the gateway stops")
 
     def resumed(self) -> None:
@@ -160,7 +160,7 @@ class Talk:
         """Send an error."""
         self._send_error(session.record.sid, session.name, error)
 
-    def over(self, session: Session, event: Event) -> None:
+    def over(self, session: Session, event: SessionEvent) -> None:
         """Forget a session; a socket that was there for it alone closes."""
         if self._sessions.get(session.name) is session:
             del self._sessions[session.name]
@@ -227,7 +227,7 @@ class Talk:
                 self._refuse(cid, error)
             return cid
         affinity = session.contract.affinity
-        key = identity.key(told, affinity) if affinity and session.state is State.NEW else ""
+        key = identity.key(told, affinity) if affinity and session.state is SessionState.NEW else ""
         session.take(told, body.is_ascii(head), key)
         return cid
 
@@ -308,10 +308,10 @@ class Talk:
     def _lonely(self) -> None:
         """End a socket that has no session, and had none for too long."""
         if not self._sessions and not self._over:
-            self._refuse("", AseError(SILENT))
-            self.end(closing.TIME_OUT, SILENT.words)
+            self._refuse("", AseError(SESSION_READ_TIMEOUT))
+            self.end(closing.TIME_OUT, SESSION_READ_TIMEOUT.message)
 
-    def _all(self, event: Event) -> None:
+    def _all(self, event: SessionEvent) -> None:
         for session in list(self._sessions.values()):
             session.happen(event)
 
@@ -328,4 +328,4 @@ class Talk:
 def _begins(header: object) -> bool:
     """Return whether a frame begins a session."""
     status = header.get("status") if isinstance(header, dict) else None
-    return frame_event(status, first=True) in (Event.BEGIN, Event.ONCE)
+    return frame_event(status, first=True) in (SessionEvent.BEGIN, SessionEvent.ONCE)

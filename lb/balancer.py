@@ -18,12 +18,12 @@ from lb.table import Table
 from schemas.errors import (
     CLIENT_GONE,
     DEADLINE,
-    FULL,
+    LOADER_FULL,
     NO_INSTANCE,
     UNREACHABLE,
     AseError,
-    Blame,
-    Fault,
+    ErrorSource,
+    ErrorSpec,
 )
 
 # What was asked for is not waited for any more, yet may still run.
@@ -54,7 +54,7 @@ class Ticket:
         return self._entry.instance
 
     def release(
-        self, fault: Fault | None = None, *, given_up: bool = False, lasting: bool = False
+        self, fault: ErrorSpec | None = None, *, given_up: bool = False, lasting: bool = False
     ) -> None:
         """Give the place back; a second time does nothing.
 
@@ -101,7 +101,7 @@ class Ticket:
         if error is None:
             self.release()
         elif isinstance(error, AseError):
-            self.release(error.fault, given_up=error.fault in _GIVEN_UP)
+            self.release(error.spec, given_up=error.spec in _GIVEN_UP)
         else:
             self.release(given_up=True)
 
@@ -170,7 +170,7 @@ class Balancer:
             line = self._lines.get(service_id)
             if line is not None and len(line):  # others came before
                 line.room()
-                raise AseError(FULL)
+                raise AseError(LOADER_FULL)
         self._budget.request()
         counts = self.counts
         counts.picks += 1
@@ -234,18 +234,18 @@ class Balancer:
         if key and not tried:
             entry = keep(pool.members, entry, key, exclude, now)
         if not entry.has_room(now):
-            raise AseError(FULL)
+            raise AseError(LOADER_FULL)
         return Ticket(self, policy, entry, now)
 
-    def ended(self, entry: Entry, fault: Fault | None, given_up: bool, now: float, /) -> None:
+    def ended(self, entry: Entry, fault: ErrorSpec | None, given_up: bool, now: float, /) -> None:
         """Take in how a request ended: what it says of the instance's health."""
         good = fault is None and not given_up
         health = entry.health
-        if good or (fault is not None and fault.blame is Blame.CALLER and not given_up):
+        if good or (fault is not None and fault.source is ErrorSource.CALLER and not given_up):
             changed = health.good(now)
         elif fault is None or fault is CLIENT_GONE:
             changed = health.standing is Standing.TRIED  # it told nothing; another may try
-        elif fault is FULL:
+        elif fault is LOADER_FULL:
             entry.refused(now)
             changed = health.standing is Standing.TRIED
         elif fault is UNREACHABLE:

@@ -12,7 +12,7 @@ from lb.hub import Hub
 from lb.table import Table
 from lb.trust import RefusedError, Rules
 from rpc.server import CallContext, UnaryHandler
-from schemas.errors import BAD_OP, BLOCKED, NOT_ALLOWED, AseError
+from schemas.errors import ADDR_BLOCKED, BAD_OP, NOT_ALLOWED, AseError
 from schemas.wire import ReqData, ResData, ToolRequest, ToolResponse, XsfData, XsfSession
 
 _logger = logging.getLogger("ase.lb")
@@ -50,7 +50,7 @@ class Front:
         try:
             self._serve(request, call, reply)
         except AseError as error:
-            reply.code, reply.error_info = error.fault.code, str(error)
+            reply.code, reply.error_info = error.spec.code, str(error)
         return reply.SerializeToString()
 
     def _serve(self, request: ReqData, call: CallContext, reply: ResData) -> None:
@@ -78,7 +78,7 @@ class Front:
             instance = report.instance
             try:
                 if instance.addr in self._hub.blocked:
-                    raise AseError(BLOCKED)
+                    raise AseError(ADDR_BLOCKED)
                 self._hub.admit_once(report, call)
             except (AseError, RefusedError) as error:
                 failed.append((instance.service, error))
@@ -86,7 +86,7 @@ class Front:
             return
         if len(told) == 1:
             _, why = failed[0]
-            code = why.fault.code if isinstance(why, AseError) else NOT_ALLOWED.code
+            code = why.spec.code if isinstance(why, AseError) else NOT_ALLOWED.code
             reply.code, reply.error_info = code, str(why)
             return
         reply.code = -1

@@ -23,7 +23,7 @@ from rpc.status import RpcError, Status
 from schemas import document
 from schemas.document import DocumentError
 from schemas.errors import NO_INSTANCE
-from schemas.judge import Judge
+from schemas.judge import RequestValidator
 from schemas.wire import Candidate, LoadReport, PickReply, PickRequest, ReportControl, WatchRequest
 
 _logger = logging.getLogger("ase.lb")
@@ -260,7 +260,7 @@ class Hub:
             best = [first, *(entry for entry in best if entry is not first)]
         best = best[: wish.nbest or 1]
         if not best:
-            return PickReply(code=NO_INSTANCE.code, message=NO_INSTANCE.words).SerializeToString()
+            return PickReply(code=NO_INSTANCE.code, message=NO_INSTANCE.message).SerializeToString()
         return PickReply(
             candidates=[
                 Candidate(
@@ -329,8 +329,8 @@ class Hub:
         if len(text) + sum(map(len, self.documents.values())) > MAX_DOCUMENTS:
             raise RefusedError(Refusal.CAP, "the hub holds all the schemas it can")
         try:
-            service = document.read(document.parse(text))
-            Judge(service.input)
+            service = document.service_from_document(document.parse(text))
+            RequestValidator(service.input)
         except DocumentError as error:
             raise RefusedError(Refusal.SCHEMA, f"schema: {error}") from error
         if service.id != report.instance.service:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from schemas.errors import DEADLINE, FULL, AseError
+from schemas.errors import DEADLINE, LOADER_FULL, AseError
 
 # A request that waits looks for room by itself so often, in seconds.
 AGAIN_S: Final = 0.01
@@ -126,9 +126,11 @@ class Line:
                     raise AseError(DEADLINE)
                 result = self._acquire(first.digest, (), first.key)
             except AseError as error:
-                if error.fault is FULL:
+                if error.spec is LOADER_FULL:
                     return
-                result = error if error.fault is not DEADLINE else AseError(FULL, _ALL_THE_WHILE)
+                result = (
+                    error if error.spec is not DEADLINE else AseError(LOADER_FULL, _ALL_THE_WHILE)
+                )
             self._waiters.popleft()
             first.end(result)
 
@@ -138,7 +140,7 @@ class Line:
         def look() -> None:
             if waiter.until - self._clock() <= 0:
                 self.leave(waiter)
-                waiter.end(AseError(FULL, _ALL_THE_WHILE))
+                waiter.end(AseError(LOADER_FULL, _ALL_THE_WHILE))
                 return
             self._look_later(waiter)
             if self._waiters[0] is waiter:

@@ -27,7 +27,7 @@ from schemas.errors import (
     BAD_UID,
     NO_INSTANCE,
     AseError,
-    Fault,
+    ErrorSpec,
 )
 
 _MOST: Final = 10_000
@@ -161,7 +161,7 @@ def _figures(entry: Entry) -> str:
     return json.dumps(told, separators=(",", ":"))
 
 
-def _number(params: Mapping[str, str], name: str, fault: Fault) -> int:
+def _number(params: Mapping[str, str], name: str, fault: ErrorSpec) -> int:
     try:
         return int(params.get(name, ""))
     except ValueError:

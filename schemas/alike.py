@@ -5,24 +5,30 @@ from typing import Any
 
 from schemas.text import as_text
 
-_LONGEST = 100  # digits of a number, as a body may have them
+_MAX_NUMBER_LENGTH = 100  # digits of a number, as a body may have them
 
 
-def alike(values: list[Any]) -> list[Any]:
+def with_string_equivalents(values: list[Any]) -> list[Any]:
     """Return the values that, as strings, are one of those given: 3 and "3", true and "true"."""
-    return list({repr(told): told for value in values for told in _of(value)}.values())
+    return list(
+        {
+            repr(equivalent): equivalent
+            for value in values
+            for equivalent in _string_equivalents(value)
+        }.values()
+    )
 
 
-def _of(value: Any) -> list[Any]:
+def _string_equivalents(value: Any) -> list[Any]:
     if isinstance(value, int | float):
         return [value, as_text(value)]
-    if not isinstance(value, str) or len(value) > _LONGEST or value == "-0":
+    if not isinstance(value, str) or len(value) > _MAX_NUMBER_LENGTH or value == "-0":
         return [value]
     if value in ("true", "false"):
         return [value, value == "true"]
-    for kind in (int, float):
+    for number_type in (int, float):
         try:
-            number = kind(value)
+            number = number_type(value)
         except (ValueError, OverflowError):
             continue
         if isfinite(number) and as_text(number) == value:

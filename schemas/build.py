@@ -37,7 +37,7 @@ def compile_protos() -> bytes:
         return out.read_bytes()
 
 
-def write_stub() -> str:
+def render_wire_stub() -> str:
     """Return the text of `wire.pyi` for the classes that `wire.py` names."""
     from schemas import wire
 
@@ -47,13 +47,13 @@ def write_stub() -> str:
         if isinstance(value, type) and issubclass(value, Message) and hasattr(value, "DESCRIPTOR")
     }
     del classes["FileDescriptorSet"], classes["Message"]
-    return stubs.stub(classes)
+    return stubs.render_stub(classes)
 
 
 def main() -> int:
     """Write both files."""
     (HERE / "ase.desc").write_bytes(compile_protos())
-    (HERE / "wire.pyi").write_text(write_stub(), encoding="utf-8")
+    (HERE / "wire.pyi").write_text(render_wire_stub(), encoding="utf-8")
     return 0
 
 

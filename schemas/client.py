@@ -6,73 +6,103 @@ from typing import Any
 
 from schemas.declare import Declaration, Param
 
-_LOCALS = ("answer", "event", "line", "field", "value", "told", "header", "json", "base64", "Any")
+_RESERVED_NAMES = (
+    "answer",
+    "event",
+    "line",
+    "field",
+    "value",
+    "told",
+    "header",
+    "json",
+    "base64",
+    "Any",
+)
 _TYPES = {"integer": "int", "number": "float", "boolean": "bool", "string": "str"}
 
 
-def python(api: Declaration) -> str:
+def render_client(api: Declaration) -> str:
     """Return the module: a function `call`, its arguments the inputs and the parameters.
 
     Of a service that streams there is `stream` too: the same, and each result as it comes.
     """
-    names = _Names()
-    inputs = [(names.of(told.name), told) for told in api.inputs]
-    params = [(names.of(told.name), told) for told in api.params]
-    arguments = [f"{name}: bytes" for name, told in inputs if told.required]
+    argument_names = _IdentifierAllocator()
+    inputs = [(argument_names.allocate(member.name), member) for member in api.inputs]
+    params = [(argument_names.allocate(member.name), member) for member in api.params]
+    arguments = [f"{name}: bytes" for name, member in inputs if member.required]
     arguments += ["*", "url: str", "app_id: str"]
-    arguments += [f"{name}: {_type(told)}" for name, told in params if told.required]
-    arguments += [f"{name}: bytes | None = None" for name, told in inputs if not told.required]
     arguments += [
-        f"{name}: {_type(told)} | None = None" for name, told in params if not told.required
+        f"{name}: {_type_annotation(member)}" for name, member in params if member.required
     ]
-    members = _Names()
-    outputs = [(members.of(told.name), told) for told in api.outputs]
-    bytes_ = "bytes | None" if api.streams else "bytes"  # a result need not have every output
-    fields = [f"    {name}: {'Any' if told.format == 'json' else bytes_}" for name, told in outputs]
-    return (_SOURCE + (_STREAM if api.streams else "")).format(
+    arguments += [f"{name}: bytes | None = None" for name, member in inputs if not member.required]
+    arguments += [
+        f"{name}: {_type_annotation(member)} | None = None"
+        for name, member in params
+        if not member.required
+    ]
+    output_names = _IdentifierAllocator()
+    outputs = [(output_names.allocate(member.name), member) for member in api.outputs]
+    bytes_type = "bytes | None" if api.streaming else "bytes"  # a result need not have every output
+    fields = [
+        f"    {name}: {'Any' if member.format == 'json' else bytes_type}"
+        for name, member in outputs
+    ]
+    return (_MODULE_TEMPLATE + (_STREAM_TEMPLATE if api.streaming else "")).format(
         id=api.id,
         doc=(api.description.partition("\n")[0] or f"Call {api.id}.").replace('"""', "'''"),
-        imports="from collections.abc import Iterator\n" if api.streams else "",
+        imports="from collections.abc import Iterator\n" if api.streaming else "",
         fields="\n".join(fields) or "    pass",
         arguments="".join(
             f"    {argument},\n" for argument in [*arguments, "timeout: float = 30.0"]
         ),
-        params=", ".join(f"{told.name!r}: {name}" for name, told in params),
-        payload=", ".join(f"{told.name!r}: ({told.kind.key!r}, {name})" for name, told in inputs),
+        params=", ".join(f"{member.name!r}: {name}" for name, member in params),
+        payload=", ".join(
+            f"{member.name!r}: ({member.data_type.key!r}, {name})" for name, member in inputs
+        ),
         outputs=", ".join(
-            f"{name}=_output(payload, {told.name!r}, {told.kind.key!r})" for name, told in outputs
+            f"{name}=_output(payload, {member.name!r}, {member.data_type.key!r})"
+            for name, member in outputs
         ),
     )
 
 
-class _Names:
+class _IdentifierAllocator:
     """Names that are names in Python, each once, and none of the module's own."""
 
     def __init__(self) -> None:
-        self._taken = {"url", "app_id", "timeout", "payload", "self", "given", "params", *_LOCALS}
+        self._used = {
+            "url",
+            "app_id",
+            "timeout",
+            "payload",
+            "self",
+            "given",
+            "params",
+            *_RESERVED_NAMES,
+        }
 
-    def of(self, name: str) -> str:
+    def allocate(self, name: str) -> str:
         """Return a name for a name."""
-        told = re.sub(r"\W", "_", name)
-        told = f"_{told}" if told[:1].isdigit() else told
-        while not told or keyword.iskeyword(told) or told in self._taken:
-            told += "_"
-        self._taken.add(told)
-        return told
+        identifier = re.sub(r"\W", "_", name)
+        identifier = f"_{identifier}" if identifier[:1].isdigit() else identifier
+        while not identifier or keyword.iskeyword(identifier) or identifier in self._used:
+            identifier += "_"
+        self._used.add(identifier)
+        return identifier
 
 
-def _type(param: Param) -> str:
-    words: Any = param.rules.get("enum")
-    if words and all(isinstance(word, str) for word in words):
-        return f"Literal[{', '.join(map(repr, words))}]"
-    told: object = param.rules.get("type", "")
-    names = str(told).split("|")
-    if all(name in _TYPES for name in names):
-        return " | ".join(_TYPES[name] for name in names)
+def _type_annotation(param: Param) -> str:
+    choices: Any = param.rules.get("enum")
+    if choices and all(isinstance(choice, str) for choice in choices):
+        return f"Literal[{', '.join(map(repr, choices))}]"
+    declared_type: object = param.rules.get("type", "")
+    type_names = str(declared_type).split("|")
+    if all(name in _TYPES for name in type_names):
+        return " | ".join(_TYPES[name] for name in type_names)
     return "Any"
 
 
-_SOURCE = '''"""A client of the service {id}, made from its schema."""
+_MODULE_TEMPLATE = '''"""A client of the service {id}, made from its schema."""
 
 import base64
 import json
@@ -157,7 +187,7 @@ def _output(payload: dict[str, Any], name: str, key: str) -> Any:
     return told
 '''
 
-_STREAM = '''
+_STREAM_TEMPLATE = '''
 
 def stream(
 {arguments}) -> Iterator[Answer]:

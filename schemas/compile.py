@@ -13,35 +13,42 @@ from typing import Any
 import jsonschema_rs
 
 from schemas import cost
-from schemas.alike import alike
+from schemas.alike import with_string_equivalents
 from schemas.document import DocumentError, Problem
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MAX_DEPTH = 32
-MAX_PARTS = 10_000
-_MOST_COUNT = 2**53
-_MOST_FORMAT = 64 * 1024  # bytes of a text that has a format and no length of its own
-_MOST_NUMBER = 1e300
+MAX_SCHEMA_NODES = 10_000
+_MAX_COUNT = 2**53
+_DEFAULT_FORMAT_MAX_LENGTH = 64 * 1024  # bytes of a text that has a format and no length of its own
+_MAX_NUMBER = 1e300
 
 _Path = tuple[str | int, ...]
 
-_NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
-_COUNTS = ("minItems", "maxItems", "minProperties", "maxProperties", "maxB64DLen", "minB64DLen")
-_LENGTHS = {"maxLength": "maxItems", "minLength": "minItems"}
-_WORDS = ("title", "description", "$comment")
-_IGNORED = ("comment", "$schema")
-_BRANCHES = {"allOf": "allOf", "anyOf": "anyOf", "oneOf": "anyOf"}
+_NUMERIC_BOUND_KEYWORDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+_COUNT_KEYWORDS = (
+    "minItems",
+    "maxItems",
+    "minProperties",
+    "maxProperties",
+    "maxB64DLen",
+    "minB64DLen",
+)
+_LENGTH_KEYWORDS = {"maxLength": "maxItems", "minLength": "minItems"}
+_ANNOTATION_KEYWORDS = ("title", "description", "$comment")
+_IGNORED_KEYWORDS = ("comment", "$schema")
+_APPLICATORS = {"allOf": "allOf", "anyOf": "anyOf", "oneOf": "anyOf"}
 # What they do to a body is judged and done elsewhere; as a judgement they always hold.
-_EFFECTS = ("constVal", "replaceKey", "formatVal", "setVal", "delete")
+_TRANSFORM_KEYWORDS = ("constVal", "replaceKey", "formatVal", "setVal", "delete")
 _TYPES = {"string", "number", "integer", "boolean", "object", "array", "null"}
 _FORMATS = frozenset({
     "date-time", "date", "time", "duration", "email", "idn-email", "hostname", "idn-hostname",
     "ipv4", "ipv6", "uri", "uri-reference", "iri", "iri-reference", "uuid", "uri-template",
     "json-pointer", "relative-json-pointer", "regex",
 })  # fmt: skip
-_FORMATS_OF_TEXTS = tuple(_FORMATS)  # it is asked for what need not be a text
+_FORMAT_NAMES = tuple(_FORMATS)  # it is asked for what need not be a text
 # OpenAPI's own, of numbers and of how a text is shown: what can be judged of them.
-_HINTS: dict[str, dict[str, Any]] = {
+_OPENAPI_FORMATS: dict[str, dict[str, Any]] = {
     "int32": {"minimum": -(2**31), "maximum": 2**31 - 1},
     "int64": {"minimum": -(2**63), "maximum": 2**63 - 1},
     "float": {}, "double": {}, "password": {}, "byte": {}, "binary": {},
@@ -49,7 +56,7 @@ _HINTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def compile_input(tree: Mapping[str, Any], at: _Path = ("schemainput",)) -> dict[str, Any]:
+def compile_input(tree: Mapping[str, Any], path: _Path = ("schemainput",)) -> dict[str, Any]:
     """Return the JSON Schema 2020-12 of a schemainput.
 
     Raises DocumentError with every unknown keyword, wrong type and `required` member that is not
@@ -57,134 +64,138 @@ def compile_input(tree: Mapping[str, Any], at: _Path = ("schemainput",)) -> dict
     bytes: `validate.py` knows them.
     """
     problems: list[Problem] = []
-    if parts_of(tree) > MAX_PARTS:
-        raise DocumentError([Problem(at, f"has more than {MAX_PARTS} values")])
-    schema = _compile(tree, at, problems)
+    if count_nodes(tree) > MAX_SCHEMA_NODES:
+        raise DocumentError([Problem(path, f"has more than {MAX_SCHEMA_NODES} values")])
+    schema = _compile_schema(tree, path, problems)
     if problems:
         raise DocumentError(problems)
     return {"$schema": DIALECT, **schema}
 
 
-def parts_of(tree: object) -> int:
+def count_nodes(tree: object) -> int:
     """Return how many values a schema consists of, or a little more than there may be."""
     count, level = 0, [tree]
-    while level and count <= MAX_PARTS:
+    while level and count <= MAX_SCHEMA_NODES:
         count += len(level)
-        below: list[object] = []
-        for told in level:
-            if isinstance(told, Mapping):
-                below += told.values()
-            elif isinstance(told, list):
-                below += told
-        level = below
+        next_level: list[object] = []
+        for node in level:
+            if isinstance(node, Mapping):
+                next_level += node.values()
+            elif isinstance(node, list):
+                next_level += node
+        level = next_level
     return count
 
 
-def _compile(tree: object, at: _Path, problems: list[Problem]) -> dict[str, Any]:
+def _compile_schema(tree: object, path: _Path, problems: list[Problem]) -> dict[str, Any]:
     if isinstance(tree, list):  # the original reads a list as "any of these"
-        return _many("anyOf")(tree, at, problems)
+        return _subschema_list("anyOf")(tree, path, problems)
     if not isinstance(tree, Mapping):
-        problems.append(Problem(at, "must be an object (a schema)"))
+        problems.append(Problem(path, "must be an object (a schema)"))
         return {}
-    if len(at) > MAX_DEPTH * 2:
-        problems.append(Problem(at, f"schemas may be nested {MAX_DEPTH} deep"))
+    if len(path) > MAX_DEPTH * 2:
+        problems.append(Problem(path, f"schemas may be nested {MAX_DEPTH} deep"))
         return {}
     parts: list[dict[str, Any]] = []
     for keyword, value in tree.items():
-        if keyword in _IGNORED:
+        if keyword in _IGNORED_KEYWORDS:
             continue
-        compiler = _with_siblings(keyword, tree)
+        compiler = _compiler_for(keyword, tree)
         if compiler is None:
-            problems.append(_unknown(keyword, at))
+            problems.append(_unknown_keyword(keyword, path))
         else:
-            parts.append(compiler(value, (*at, keyword), problems))
-    if tree.get("format") in _FORMATS_OF_TEXTS and not {"maxLength", "pattern"} & tree.keys():
-        parts.append({"maxLength": _MOST_FORMAT})
+            parts.append(compiler(value, (*path, keyword), problems))
+    if tree.get("format") in _FORMAT_NAMES and not {"maxLength", "pattern"} & tree.keys():
+        parts.append({"maxLength": _DEFAULT_FORMAT_MAX_LENGTH})
     if "pattern" in tree and "maxLength" not in tree:
-        parts.append({"maxLength": cost.most_bytes(str(tree["pattern"]))})
+        parts.append({"maxLength": cost.max_pattern_text_bytes(str(tree["pattern"]))})
     if "properties" in tree and "additionalProperties" not in tree:
         parts.append({"additionalProperties": False})
-    problems += _undeclared(tree, at)
-    return _joined(parts)
+    problems += _undeclared_required(tree, path)
+    return _merge_parts(parts)
 
 
-def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
+def _merge_parts(parts: list[dict[str, Any]]) -> dict[str, Any]:
     """Return one schema; where two say the same keyword, both hold."""
     schema: dict[str, Any] = {}
-    more: list[dict[str, Any]] = []
+    conflicting: list[dict[str, Any]] = []
     for part in parts:
         if schema.keys() & part.keys():
-            more.append(part)
+            conflicting.append(part)
         else:
             schema |= part
-    if more:
-        schema["allOf"] = [*schema.get("allOf", []), *more]
+    if conflicting:
+        schema["allOf"] = [*schema.get("allOf", []), *conflicting]
     return schema
 
 
-def _unknown(keyword: str, at: _Path) -> Problem:
+def _unknown_keyword(keyword: str, path: _Path) -> Problem:
     if keyword in ("$ref", "$defs", "definitions", "$id", "$dynamicRef", "$anchor"):
-        return Problem((*at, keyword), f"keyword {keyword!r} is not supported: write it out here")
+        return Problem((*path, keyword), f"keyword {keyword!r} is not supported: write it out here")
     if keyword in ("case", "defaults"):
-        return Problem((*at, keyword), f"keyword {keyword!r} needs a `switch` beside it")
-    words = f"keyword {keyword!r} is not supported"
-    return Problem((*at, keyword), words, _near(keyword, _COMPILERS))
+        return Problem((*path, keyword), f"keyword {keyword!r} needs a `switch` beside it")
+    message = f"keyword {keyword!r} is not supported"
+    return Problem((*path, keyword), message, _suggestion(keyword, _COMPILERS))
 
 
-def _near(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else ""
+def _suggestion(word: str, candidates: Iterable[str]) -> str:
+    close_matches = difflib.get_close_matches(word, candidates, n=1)
+    return f"did you mean {close_matches[0]!r}?" if close_matches else ""
 
 
-def _undeclared(tree: Mapping[str, Any], at: _Path) -> Iterator[Problem]:
+def _undeclared_required(tree: Mapping[str, Any], path: _Path) -> Iterator[Problem]:
     required, declared = tree.get("required", ()), tree.get("properties")
-    open_to_all = tree.get("additionalProperties", False) is not False
-    if _is_names(required) and isinstance(declared, Mapping) and not open_to_all:
+    allows_additional = tree.get("additionalProperties", False) is not False
+    if _is_name_list(required) and isinstance(declared, Mapping) and not allows_additional:
         for name in required:
             if name not in declared:
-                yield Problem((*at, "required"), f"{name!r} is not in properties")
+                yield Problem((*path, "required"), f"{name!r} is not in properties")
 
 
-_Compiler = Callable[[Any, _Path, list[Problem]], dict[str, Any]]
+_KeywordCompiler = Callable[[Any, _Path, list[Problem]], dict[str, Any]]
 
 
-def _type(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
-    told = value.split("|") if isinstance(value, str) else value
-    names = [{"bool": "boolean"}.get(name, name) for name in told] if _is_names(told) else []
+def _compile_type(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+    raw_names = value.split("|") if isinstance(value, str) else value
+    names = (
+        [{"bool": "boolean"}.get(name, name) for name in raw_names]
+        if _is_name_list(raw_names)
+        else []
+    )
     if not names or not _TYPES.issuperset(names):
-        wrong = next((name for name in names if name not in _TYPES), "")
-        words = f"must be one of {', '.join(sorted(_TYPES))}"
-        problems.append(Problem(at, words, _near(wrong, _TYPES)))
+        unknown_name = next((name for name in names if name not in _TYPES), "")
+        message = f"must be one of {', '.join(sorted(_TYPES))}"
+        problems.append(Problem(path, message, _suggestion(unknown_name, _TYPES)))
     return {"type": sorted({*names, "null"})}
 
 
-def _enum(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
+def _compile_enum(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
     if not isinstance(value, list) or not value:
-        problems.append(Problem(at, "must be a list with at least one value"))
+        problems.append(Problem(path, "must be a list with at least one value"))
         return {}
-    return {"enum": [*alike(value), None]}
+    return {"enum": [*with_string_equivalents(value), None]}
 
 
-def _const(value: Any, _at: _Path, _problems: list[Problem]) -> dict[str, Any]:
-    return {"enum": alike([value])}
+def _compile_const(value: Any, _path: _Path, _problems: list[Problem]) -> dict[str, Any]:
+    return {"enum": with_string_equivalents([value])}
 
 
-def _check(keyword: str, good: Callable[[Any], bool], wish: str) -> _Compiler:
-    def compiler(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
-        if not good(value):
-            problems.append(Problem(at, f"must be {wish}"))
+def _verbatim(keyword: str, is_valid: Callable[[Any], bool], expectation: str) -> _KeywordCompiler:
+    def compiler(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+        if not is_valid(value):
+            problems.append(Problem(path, f"must be {expectation}"))
         return {keyword: value}
 
     return compiler
 
 
-def _nothing(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:  # noqa: ARG001
+def _omit(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:  # noqa: ARG001
     return {}
 
 
 def _is_number(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and abs(value) < _MOST_NUMBER
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) < _MAX_NUMBER
 
 
 def _is_positive(value: Any) -> bool:
@@ -192,113 +203,115 @@ def _is_positive(value: Any) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return whole and 0 <= value < _MOST_COUNT
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return is_integer and 0 <= value < _MAX_COUNT
 
 
-def _is_names(value: Any) -> bool:
+def _is_name_list(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
-def _length(keyword: str, of_items: str) -> _Compiler:
-    def compiler(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
+def _length_limit(keyword: str, items_keyword: str) -> _KeywordCompiler:
+    def compiler(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
         if not _is_count(value):
-            problems.append(Problem(at, "must be a whole number >= 0"))
-        return {keyword: value, of_items: value}
+            problems.append(Problem(path, "must be a whole number >= 0"))
+        return {keyword: value, items_keyword: value}
 
     return compiler
 
 
-def _pattern(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
+def _compile_pattern(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
     if not isinstance(value, str):
-        problems.append(Problem(at, "must be a text (a regular expression)"))
+        problems.append(Problem(path, "must be a text (a regular expression)"))
         return {}
     try:
         jsonschema_rs.Draft202012Validator(
             {"pattern": value}, pattern_options=jsonschema_rs.RegexOptions()
         )
     except ValueError:
-        words = "is no pattern that can be matched in linear time"
-        cure = "look-around and back-references are not supported, nor what is too large"
-        problems.append(Problem(at, words, cure))
+        message = "is no pattern that can be matched in linear time"
+        hint = "look-around and back-references are not supported, nor what is too large"
+        problems.append(Problem(path, message, hint))
     return {"pattern": value}
 
 
-def _format(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
+def _compile_format(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
     if isinstance(value, str) and value in _FORMATS:
         return {"format": value}
-    if isinstance(value, str) and value in _HINTS:
-        return {"format": value, **_HINTS[value]}
-    known = sorted({*_FORMATS, *_HINTS})
-    hint = _near(str(value), known) or f"known: {', '.join(known)}"
-    problems.append(Problem(at, f"format {str(value)[:64]!r} is not known", hint))
+    if isinstance(value, str) and value in _OPENAPI_FORMATS:
+        return {"format": value, **_OPENAPI_FORMATS[value]}
+    known_formats = sorted({*_FORMATS, *_OPENAPI_FORMATS})
+    hint = _suggestion(str(value), known_formats) or f"known: {', '.join(known_formats)}"
+    problems.append(Problem(path, f"format {str(value)[:64]!r} is not known", hint))
     return {}
 
 
-def _properties(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
+def _compile_properties(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        problems.append(Problem(at, "must be an object"))
+        problems.append(Problem(path, "must be an object"))
         return {}
-    return {"properties": {k: _compile(v, (*at, k), problems) for k, v in value.items()}}
+    return {"properties": {k: _compile_schema(v, (*path, k), problems) for k, v in value.items()}}
 
 
-def _children(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
+def _compile_children(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
     """As properties, without closing the object."""
-    return {"allOf": [_properties(value, at, problems)]}
+    return {"allOf": [_compile_properties(value, path, problems)]}
 
 
-def _additional(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
+def _compile_additional_properties(
+    value: Any, path: _Path, problems: list[Problem]
+) -> dict[str, Any]:
     if isinstance(value, bool):
         return {"additionalProperties": value}
-    return {"additionalProperties": _compile(value, at, problems)}
+    return {"additionalProperties": _compile_schema(value, path, problems)}
 
 
-def _required(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
-    if not _is_names(value):
-        problems.append(Problem(at, "must be a list of names"))
+def _compile_required(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+    if not _is_name_list(value):
+        problems.append(Problem(path, "must be a list of names"))
         return {}
     return {"required": list(dict.fromkeys(value))}
 
 
-def _dependencies(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
-    if not isinstance(value, Mapping) or not all(_is_names(names) for names in value.values()):
-        problems.append(Problem(at, "must map a member to a list of members"))
+def _compile_dependencies(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not all(_is_name_list(names) for names in value.values()):
+        problems.append(Problem(path, "must map a member to a list of members"))
         return {}
     return {"dependentRequired": {key: list(dict.fromkeys(v)) for key, v in value.items()}}
 
 
-def _key_match(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
+def _compile_key_match(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
     """Members that must have these very values; one that is not there is null."""
     if not isinstance(value, Mapping):
-        problems.append(Problem(at, "must be an object"))
+        problems.append(Problem(path, "must be an object"))
         return {}
     rule = {
-        "properties": {name: {"const": told} for name, told in value.items()},
-        "required": [name for name, told in value.items() if told is not None],
+        "properties": {name: {"const": expected} for name, expected in value.items()},
+        "required": [name for name, expected in value.items() if expected is not None],
     }
     return {"allOf": [rule]}
 
 
-def _error(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
+def _compile_error(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
     if not isinstance(value, str):
-        problems.append(Problem(at, "must be a text"))
+        problems.append(Problem(path, "must be a text"))
         return {}
     return {"error": value[:200]}
 
 
-def _one(keyword: str) -> _Compiler:
-    def compiler(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
-        return {keyword: _compile(value, at, problems)}
+def _subschema(keyword: str) -> _KeywordCompiler:
+    def compiler(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+        return {keyword: _compile_schema(value, path, problems)}
 
     return compiler
 
 
-def _many(keyword: str) -> _Compiler:
-    def compiler(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
+def _subschema_list(keyword: str) -> _KeywordCompiler:
+    def compiler(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
         if not isinstance(value, list) or not value:
-            problems.append(Problem(at, "must be a list with at least one schema"))
+            problems.append(Problem(path, "must be a list with at least one schema"))
             return {}
-        return {keyword: [_compile(v, (*at, i), problems) for i, v in enumerate(value)]}
+        return {keyword: [_compile_schema(v, (*path, i), problems) for i, v in enumerate(value)]}
 
     return compiler
 
@@ -307,82 +320,90 @@ def case_guard(member: str, values: list[str]) -> dict[str, Any]:
     """Return the JSON Schema of objects whose member is, as a string, one of the values."""
     return {
         "type": "object",
-        "properties": {member: {"enum": alike(values)}},
+        "properties": {member: {"enum": with_string_equivalents(values)}},
         "required": [member],
     }
 
 
-def _switch(tree: Mapping[str, Any]) -> _Compiler:
+def _switch_compiler(tree: Mapping[str, Any]) -> _KeywordCompiler:
     """Compile `switch` with its siblings `case` and `default` (in later versions `defaults`)."""
 
-    def compiler(value: Any, at: _Path, problems: list[Problem]) -> dict[str, Any]:
+    def compiler(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
         cases = tree.get("case", {})
         if not isinstance(value, str) or not isinstance(cases, Mapping):
-            words = "must name a member, with `case`: an object of schemas, beside it"
-            problems.append(Problem(at, words))
+            message = "must name a member, with `case`: an object of schemas, beside it"
+            problems.append(Problem(path, message))
             return {}
-        beside = at[:-1]
+        parent_path = path[:-1]
         rules = [
             {
                 "if": case_guard(value, [name]),
-                "then": _compile(schema, (*beside, "case", name), problems),
+                "then": _compile_schema(schema, (*parent_path, "case", name), problems),
             }
             for name, schema in cases.items()
         ]
-        keyword = switch_default(tree)
+        keyword = switch_default_keyword(tree)
         if keyword:
-            otherwise = _compile(tree[keyword], (*beside, keyword), problems)
-            rules.append({"if": case_guard(value, list(cases)), "else": otherwise})
+            else_schema = _compile_schema(tree[keyword], (*parent_path, keyword), problems)
+            rules.append({"if": case_guard(value, list(cases)), "else": else_schema})
         return {"allOf": rules} if rules else {}
 
     return compiler
 
 
-def switch_default(tree: Mapping[str, Any]) -> str:
+def switch_default_keyword(tree: Mapping[str, Any]) -> str:
     """Return the keyword that has the schema for when no case fits; "" when none has."""
     if "defaults" in tree:
         return "defaults"
     return "default" if isinstance(tree.get("default"), Mapping | list) else ""
 
 
-def _with_siblings(keyword: str, tree: Mapping[str, Any]) -> _Compiler | None:
+def _compiler_for(keyword: str, tree: Mapping[str, Any]) -> _KeywordCompiler | None:
     """Return the compiler of a keyword, where its siblings may change what it means."""
     if keyword == "switch":
-        return _switch(tree)
-    if keyword in _LENGTHS and "array" not in str(tree.get("type", "array")):
-        return _check(keyword, _is_count, "a whole number >= 0")
+        return _switch_compiler(tree)
+    if keyword in _LENGTH_KEYWORDS and "array" not in str(tree.get("type", "array")):
+        return _verbatim(keyword, _is_count, "a whole number >= 0")
     if keyword in ("case", "defaults") or (keyword == "default" and "switch" in tree):
-        return _nothing if "switch" in tree else None
+        return _omit if "switch" in tree else None
     return _COMPILERS.get(keyword)
 
 
-_COMPILERS: dict[str, _Compiler] = {
-    "type": _type,
-    "enum": _enum,
-    "enums": _enum,
-    "const": _const,
-    "required": _required,
-    "uniqueItems": _check("uniqueItems", lambda v: isinstance(v, bool), "true or false"),
-    "multipleOf": _check("multipleOf", _is_positive, "a number > 0"),
-    "pattern": _pattern,
-    "format": _format,
-    "properties": _properties,
-    "children": _children,
-    "additionalProperties": _additional,
-    "dependencies": _dependencies,
-    "keyMatch": _key_match,
-    "error": _error,
-    "switch": _nothing,
-    "case": _nothing,
-    "defaults": _nothing,
-    "default": _check("default", lambda _: True, ""),
-    "defaultVal": _check("default", lambda _: True, ""),
-    "examples": _check("examples", lambda v: isinstance(v, list), "a list"),
-    **dict.fromkeys(_EFFECTS, _nothing),
-    **{keyword: _check(keyword, _is_number, "a number") for keyword in _NUMBERS},
-    **{keyword: _check(keyword, _is_count, "a whole number >= 0") for keyword in _COUNTS},
-    **{keyword: _length(keyword, of_items) for keyword, of_items in _LENGTHS.items()},
-    **{keyword: _check(keyword, lambda v: isinstance(v, str), "a text") for keyword in _WORDS},
-    **{keyword: _one(keyword) for keyword in ("items", "not", "if", "then", "else")},
-    **{keyword: _many(standard) for keyword, standard in _BRANCHES.items()},
+_COMPILERS: dict[str, _KeywordCompiler] = {
+    "type": _compile_type,
+    "enum": _compile_enum,
+    "enums": _compile_enum,
+    "const": _compile_const,
+    "required": _compile_required,
+    "uniqueItems": _verbatim("uniqueItems", lambda v: isinstance(v, bool), "true or false"),
+    "multipleOf": _verbatim("multipleOf", _is_positive, "a number > 0"),
+    "pattern": _compile_pattern,
+    "format": _compile_format,
+    "properties": _compile_properties,
+    "children": _compile_children,
+    "additionalProperties": _compile_additional_properties,
+    "dependencies": _compile_dependencies,
+    "keyMatch": _compile_key_match,
+    "error": _compile_error,
+    "switch": _omit,
+    "case": _omit,
+    "defaults": _omit,
+    "default": _verbatim("default", lambda _: True, ""),
+    "defaultVal": _verbatim("default", lambda _: True, ""),
+    "examples": _verbatim("examples", lambda v: isinstance(v, list), "a list"),
+    **dict.fromkeys(_TRANSFORM_KEYWORDS, _omit),
+    **{keyword: _verbatim(keyword, _is_number, "a number") for keyword in _NUMERIC_BOUND_KEYWORDS},
+    **{
+        keyword: _verbatim(keyword, _is_count, "a whole number >= 0") for keyword in _COUNT_KEYWORDS
+    },
+    **{
+        keyword: _length_limit(keyword, items_keyword)
+        for keyword, items_keyword in _LENGTH_KEYWORDS.items()
+    },
+    **{
+        keyword: _verbatim(keyword, lambda v: isinstance(v, str), "a text")
+        for keyword in _ANNOTATION_KEYWORDS
+    },
+    **{keyword: _subschema(keyword) for keyword in ("items", "not", "if", "then", "else")},
+    **{keyword: _subschema_list(standard) for keyword, standard in _APPLICATORS.items()},
 }

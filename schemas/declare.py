@@ -12,8 +12,8 @@ from typing import Any
 from schemas.service import DataType
 
 MAX_BYTES = 10 * 1024 * 1024
-_TEXT = {"type": "string"}
-_HEADER: dict[str, Any] = {
+_STRING_SCHEMA = {"type": "string"}
+_HEADER_PROPERTIES: dict[str, Any] = {
     "app_id": {"type": "string", "maxLength": 64},
     "appid": {"type": "string", "maxLength": 64},
     **{name: {"type": "string", "maxLength": 64} for name in ("uid", "did", "imei", "imsi", "mac")},
@@ -35,14 +35,14 @@ class Param:
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class PayloadStream:
     """One payload, in or out.
 
     `encodings`, `formats` and `compress` are the values that its attribute may have (empty: any).
     """
 
     name: str
-    kind: DataType
+    data_type: DataType
     encodings: tuple[str, ...] = ()
     format: str = ""
     max_bytes: int = MAX_BYTES
@@ -67,22 +67,22 @@ class Declaration:
     description: str = ""
     deadline: float | None = None
     idempotent: bool = False
-    streams: bool = False
+    streaming: bool = False
     params: tuple[Param, ...] = ()
-    inputs: tuple[Stream, ...] = ()
-    outputs: tuple[Stream, ...] = field(default=())
-    about: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[PayloadStream, ...] = ()
+    outputs: tuple[PayloadStream, ...] = field(default=())
+    annotations: Mapping[str, Any] = field(default_factory=dict)
 
 
-def document(api: Declaration) -> dict[str, Any]:
+def declaration_to_document(api: Declaration) -> dict[str, Any]:
     """Return the schema document of a declared API; the one nick has the name of the service."""
     meta: dict[str, Any] = {
         "serviceId": api.id,
         "version": api.version,
         "service": [api.id],
         api.id: {
-            "input": {stream.name: {"dataType": stream.kind.key} for stream in api.inputs},
-            "accept": {stream.name: {"dataType": stream.kind.key} for stream in api.outputs},
+            "input": {stream.name: {"dataType": stream.data_type.key} for stream in api.inputs},
+            "accept": {stream.name: {"dataType": stream.data_type.key} for stream in api.outputs},
         },
         "route": f"/v1/private/{api.id}",
         "sub": api.sub,
@@ -93,24 +93,26 @@ def document(api: Declaration) -> dict[str, Any]:
         meta["session_timeout"] = api.deadline
     if api.idempotent:
         meta["idempotent"] = True
-    if api.about:
-        meta["about"] = dict(api.about)
-    return {"meta": meta, "schemainput": _input(api), "schemaoutput": _output(api)}
+    if api.annotations:
+        meta["about"] = dict(api.annotations)
+    return {"meta": meta, "schemainput": _input_schema(api), "schemaoutput": _output_schema(api)}
 
 
-def _input(api: Declaration) -> dict[str, Any]:
+def _input_schema(api: Declaration) -> dict[str, Any]:
     parameter = {param.name: dict(param.rules) for param in api.params}
-    parameter |= {stream.name: _accept(stream) for stream in api.outputs}
-    header = {name: dict(rules) for name, rules in _HEADER.items()}
-    header["status"] = _status(api)
-    needed = [stream.name for stream in api.inputs if stream.required and not api.streams]
-    nick: dict[str, Any] = {"type": "object", "properties": parameter}
-    required = [param.name for param in api.params if param.required]
-    if required:
-        nick["required"] = required
-    outer = ["header"]
-    outer += ["parameter"] if required else []
-    outer += ["payload"] if needed else []
+    parameter |= {stream.name: _accept_schema(stream) for stream in api.outputs}
+    header = {name: dict(rules) for name, rules in _HEADER_PROPERTIES.items()}
+    header["status"] = _status_schema(api)
+    required_inputs = [
+        stream.name for stream in api.inputs if stream.required and not api.streaming
+    ]
+    nick_schema: dict[str, Any] = {"type": "object", "properties": parameter}
+    required_params = [param.name for param in api.params if param.required]
+    if required_params:
+        nick_schema["required"] = required_params
+    required_sections = ["header"]
+    required_sections += ["parameter"] if required_params else []
+    required_sections += ["payload"] if required_inputs else []
     return {
         "type": "object",
         "properties": {
@@ -121,64 +123,74 @@ def _input(api: Declaration) -> dict[str, Any]:
             },
             "parameter": {
                 "type": "object",
-                "properties": {api.id: nick},
-                **({"required": [api.id]} if required else {}),
+                "properties": {api.id: nick_schema},
+                **({"required": [api.id]} if required_params else {}),
             },
             "payload": {
                 "type": "object",
-                "properties": {stream.name: _payload(stream, api) for stream in api.inputs},
-                "required": needed,
+                "properties": {stream.name: _payload_schema(stream, api) for stream in api.inputs},
+                "required": required_inputs,
             },
         },
-        "required": outer,
+        "required": required_sections,
     }
 
 
-def _status(api: Declaration) -> dict[str, Any]:
-    return {"type": "integer", "enum": [0, 1, 2, 3] if api.streams else [3]}
+def _status_schema(api: Declaration) -> dict[str, Any]:
+    return {"type": "integer", "enum": [0, 1, 2, 3] if api.streaming else [3]}
 
 
-def _payload(stream: Stream, api: Declaration) -> dict[str, Any]:
-    data = {"type": "string", "minLength": 0 if api.streams else 1}
+def _payload_schema(stream: PayloadStream, api: Declaration) -> dict[str, Any]:
+    data_schema = {"type": "string", "minLength": 0 if api.streaming else 1}
     properties: dict[str, Any] = {
-        **_attributes(stream),
-        "status": _status(api),
+        **_attribute_schemas(stream),
+        "status": _status_schema(api),
         "seq": {"type": "integer", "minimum": 0, "maximum": 9999999},
-        stream.kind.key: {**data, "maxB64DLen": stream.max_bytes},
+        stream.data_type.key: {**data_schema, "maxB64DLen": stream.max_bytes},
     }
-    told: dict[str, Any] = {"description": stream.description} if stream.description else {}
-    if stream.kind is DataType.AUDIO:
+    annotations: dict[str, Any] = {"description": stream.description} if stream.description else {}
+    if stream.data_type is DataType.AUDIO:
         properties |= {
             name: {"type": "integer", "minimum": 0}
             for name in ("sample_rate", "channels", "bit_depth", "frame_size")
         }
-    needed = [] if api.streams else [stream.kind.key]  # a last frame may bring nothing
-    return {**told, "type": "object", "properties": properties, "required": needed}
+    required = [] if api.streaming else [stream.data_type.key]  # a last frame may bring nothing
+    return {**annotations, "type": "object", "properties": properties, "required": required}
 
 
-def _accept(stream: Stream) -> dict[str, Any]:
-    told: dict[str, Any] = {"description": stream.description} if stream.description else {}
-    return {**told, "type": "object", "properties": _attributes(stream)}
+def _accept_schema(stream: PayloadStream) -> dict[str, Any]:
+    annotations: dict[str, Any] = {"description": stream.description} if stream.description else {}
+    return {**annotations, "type": "object", "properties": _attribute_schemas(stream)}
 
 
-def _attributes(stream: Stream) -> dict[str, Any]:
-    told = {"encoding": stream.encodings, "compress": stream.compress, "format": stream.formats}
+def _attribute_schemas(stream: PayloadStream) -> dict[str, Any]:
+    allowed_values = {
+        "encoding": stream.encodings,
+        "compress": stream.compress,
+        "format": stream.formats,
+    }
     return {
-        name: {**_TEXT, **({"enum": list(words)} if words else {})} for name, words in told.items()
+        name: {**_STRING_SCHEMA, **({"enum": list(values)} if values else {})}
+        for name, values in allowed_values.items()
     }
 
 
-def _output(api: Declaration) -> dict[str, Any]:
-    def stream(told: Stream) -> dict[str, Any]:
+def _output_schema(api: Declaration) -> dict[str, Any]:
+    def stream_schema(stream: PayloadStream) -> dict[str, Any]:
         return {
             "type": "object",
             "properties": {
-                "encoding": _TEXT,
-                "compress": _TEXT,
-                "format": {**_TEXT, **({"enum": [told.format]} if told.format else {})},
+                "encoding": _STRING_SCHEMA,
+                "compress": _STRING_SCHEMA,
+                "format": {
+                    **_STRING_SCHEMA,
+                    **({"enum": [stream.format]} if stream.format else {}),
+                },
                 "status": {"type": "integer"},
                 "seq": {"type": "integer"},
-                told.kind.key: _TEXT if told.format != "json" else {"description": "raw JSON"},
+                stream.data_type.key: _STRING_SCHEMA
+                if stream.format != "json"
+                else {"description": "raw JSON"},
             },
         }
 
@@ -187,11 +199,15 @@ def _output(api: Declaration) -> dict[str, Any]:
         "properties": {
             "header": {
                 "type": "object",
-                "properties": {"code": {"type": "integer"}, "message": _TEXT, "sid": _TEXT},
+                "properties": {
+                    "code": {"type": "integer"},
+                    "message": _STRING_SCHEMA,
+                    "sid": _STRING_SCHEMA,
+                },
             },
             "payload": {
                 "type": "object",
-                "properties": {told.name: stream(told) for told in api.outputs},
+                "properties": {stream.name: stream_schema(stream) for stream in api.outputs},
             },
         },
     }

@@ -8,156 +8,200 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.document import Path, read
+from schemas.document import DocumentPath, service_from_document
 
-_FLOORS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties", "minB64DLen")
-_CEILINGS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties", "maxB64DLen")
-_WORDS = ("title", "description", "comment", "$comment", "examples", "$schema")
-_EFFECTS = ("default", "defaultVal", "constVal", "replaceKey", "formatVal", "setVal", "delete")
+_LOWER_BOUND_KEYWORDS = (
+    "minimum",
+    "exclusiveMinimum",
+    "minLength",
+    "minItems",
+    "minProperties",
+    "minB64DLen",
+)
+_UPPER_BOUND_KEYWORDS = (
+    "maximum",
+    "exclusiveMaximum",
+    "maxLength",
+    "maxItems",
+    "maxProperties",
+    "maxB64DLen",
+)
+_ANNOTATION_KEYWORDS = ("title", "description", "comment", "$comment", "examples", "$schema")
+_TRANSFORM_KEYWORDS = (
+    "default",
+    "defaultVal",
+    "constVal",
+    "replaceKey",
+    "formatVal",
+    "setVal",
+    "delete",
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SchemaChange:
     """One difference: where, what, and whether it breaks a client of the old version."""
 
-    path: Path
+    path: DocumentPath
     message: str
-    breaks: bool
+    breaking: bool
 
     def __str__(self) -> str:
-        word = "breaking" if self.breaks else "compatible"
-        return f"{word:<10}  {'.'.join(map(str, self.path))}: {self.message}"
+        label = "breaking" if self.breaking else "compatible"
+        return f"{label:<10}  {'.'.join(map(str, self.path))}: {self.message}"
 
 
-def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
+def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[SchemaChange]:
     """Return the differences of two documents, breaking ones first.
 
     Raises DocumentError when one of them is none.
     """
-    before, after = read(old), read(new)
-    found = list(_meta(old["meta"], new["meta"]))
-    found += _streams(before.inputs, after.inputs, "input")
-    found += _streams(before.accepts, after.accepts, "accept")
-    found += _taken(before.input, after.input, ("schemainput",))
-    found += _given(before.output, after.output, ("schemaoutput",))
-    return sorted(found, key=lambda change: not change.breaks)
+    before, after = service_from_document(old), service_from_document(new)
+    changes = list(_compare_meta(old["meta"], new["meta"]))
+    changes += _compare_streams(before.inputs, after.inputs, "input")
+    changes += _compare_streams(before.accepts, after.accepts, "accept")
+    changes += _compare_input(before.input, after.input, ("schemainput",))
+    changes += _compare_output(before.output, after.output, ("schemaoutput",))
+    return sorted(changes, key=lambda change: not change.breaking)
 
 
-def _meta(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
-    nicks = {*_listed(old.get("service")), *_listed(new.get("service"))}
+def _compare_meta(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[SchemaChange]:
+    nicks = {*_as_list(old.get("service")), *_as_list(new.get("service"))}
     for key in sorted({*old, *new} - nicks):
         if old.get(key) == new.get(key):
             continue
         path = ("meta", key)
         match key:
             case "serviceId" | "service" | "route" | "hosts":
-                yield Change(path, f"{old.get(key)!r} became {new.get(key)!r}", breaks=True)
+                yield SchemaChange(path, f"{old.get(key)!r} became {new.get(key)!r}", breaking=True)
             case "codeMap":
-                yield Change(path, "codes have other statuses", breaks=True)
+                yield SchemaChange(path, "codes have other statuses", breaking=True)
             case _:
-                yield Change(path, f"{old.get(key)!r} became {new.get(key)!r}", breaks=False)
+                yield SchemaChange(
+                    path, f"{old.get(key)!r} became {new.get(key)!r}", breaking=False
+                )
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value] if value else []
 
 
-def _streams(old: Mapping[str, Any], new: Mapping[str, Any], word: str) -> Iterator[Change]:
+def _compare_streams(
+    old: Mapping[str, Any], new: Mapping[str, Any], direction: str
+) -> Iterator[SchemaChange]:
     for name in sorted({*old, *new}):
-        path = ("meta", word, name)
+        path = ("meta", direction, name)
         if name not in new:
-            yield Change(path, "is gone", breaks=True)
+            yield SchemaChange(path, "is gone", breaking=True)
         elif name not in old:
-            yield Change(path, "is new", breaks=False)
+            yield SchemaChange(path, "is new", breaking=False)
         elif old[name] != new[name]:
-            yield Change(path, f"{old[name].key} became {new[name].key}", breaks=True)
+            yield SchemaChange(path, f"{old[name].key} became {new[name].key}", breaking=True)
 
 
-def _types(told: Any) -> set[str]:
-    names = told.split("|") if isinstance(told, str) else _listed(told)
+def _type_names(type_value: Any) -> set[str]:
+    names = type_value.split("|") if isinstance(type_value, str) else _as_list(type_value)
     return {"boolean" if name == "bool" else str(name) for name in names}
 
 
-def _taken(old: Any, new: Any, path: Path) -> Iterator[Change]:
+def _compare_input(old: Any, new: Any, path: DocumentPath) -> Iterator[SchemaChange]:
     """Compare what is taken: whatever the new one refuses that the old one took breaks."""
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
         if old != new:
-            yield Change(path, "is another schema", breaks=True)
+            yield SchemaChange(path, "is another schema", breaking=True)
         return
-    yield from _members_taken(old, new, path)
+    yield from _compare_input_members(old, new, path)
     for keyword in sorted({*old, *new} - {"properties", "required", "additionalProperties"}):
-        one, other = old.get(keyword), new.get(keyword)
-        if one != other and keyword not in _WORDS:
-            yield from _keyword(keyword, one, other, (*path, keyword))
+        old_value, new_value = old.get(keyword), new.get(keyword)
+        if old_value != new_value and keyword not in _ANNOTATION_KEYWORDS:
+            yield from _compare_keyword(keyword, old_value, new_value, (*path, keyword))
     if "items" in old and "items" in new:
-        yield from _taken(old["items"], new["items"], (*path, "items"))
+        yield from _compare_input(old["items"], new["items"], (*path, "items"))
 
 
-def _members_taken(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> Iterator[Change]:
+def _compare_input_members(
+    old: Mapping[str, Any], new: Mapping[str, Any], path: DocumentPath
+) -> Iterator[SchemaChange]:
     before, after = old.get("properties", {}), new.get("properties", {})
-    needed, asked = set(old.get("required", ())), set(new.get("required", ()))
-    open_now = new.get("additionalProperties", "properties" not in new) is not False
+    old_required, new_required = set(old.get("required", ())), set(new.get("required", ()))
+    new_is_open = new.get("additionalProperties", "properties" not in new) is not False
     for name in sorted({*before, *after}):
-        here = (*path, "properties", name)
+        member_path = (*path, "properties", name)
         if name not in after:
-            yield Change(here, "is not known any more", breaks=not open_now)
+            yield SchemaChange(member_path, "is not known any more", breaking=not new_is_open)
         elif name not in before:
-            words = "is new and required" if name in asked else "is new"
-            yield Change(here, words, breaks=name in asked)
+            message = "is new and required" if name in new_required else "is new"
+            yield SchemaChange(member_path, message, breaking=name in new_required)
         else:
-            if (name in asked) != (name in needed):
-                words = "is required now" if name in asked else "is not required any more"
-                yield Change(here, words, breaks=name in asked)
-            yield from _taken(before[name], after[name], here)
-    was_open = old.get("additionalProperties", "properties" not in old) is not False
-    if was_open != open_now:
-        words = "members that are not declared are taken now"
-        yield Change(path, words if open_now else "only declared members now", breaks=not open_now)
+            if (name in new_required) != (name in old_required):
+                message = "is required now" if name in new_required else "is not required any more"
+                yield SchemaChange(member_path, message, breaking=name in new_required)
+            yield from _compare_input(before[name], after[name], member_path)
+    old_is_open = old.get("additionalProperties", "properties" not in old) is not False
+    if old_is_open != new_is_open:
+        message = "members that are not declared are taken now"
+        yield SchemaChange(
+            path, message if new_is_open else "only declared members now", breaking=not new_is_open
+        )
 
 
-def _keyword(keyword: str, old: Any, new: Any, path: Path) -> Iterator[Change]:
+def _compare_keyword(
+    keyword: str, old: Any, new: Any, path: DocumentPath
+) -> Iterator[SchemaChange]:
     if keyword == "items" and old is not None and new is not None:
         return
-    told = f"{old!r} became {new!r}"
-    if keyword in _EFFECTS:
-        words = f"{told}: a request goes on in another way" if new is not None else "is gone"
-        yield Change(path, words, breaks=keyword in ("replaceKey", "delete"))
+    summary = f"{old!r} became {new!r}"
+    if keyword in _TRANSFORM_KEYWORDS:
+        message = f"{summary}: a request goes on in another way" if new is not None else "is gone"
+        yield SchemaChange(path, message, breaking=keyword in ("replaceKey", "delete"))
     elif new is None:
-        yield Change(path, "is not asked any more", breaks=False)
+        yield SchemaChange(path, "is not asked any more", breaking=False)
     elif old is None:
-        yield Change(path, f"{new!r} is asked now", breaks=True)
+        yield SchemaChange(path, f"{new!r} is asked now", breaking=True)
     elif keyword == "type":
-        yield Change(path, told, breaks=not _types(old) <= _types(new) | _wider(new))
+        yield SchemaChange(
+            path, summary, breaking=not _type_names(old) <= _type_names(new) | _wider_types(new)
+        )
     elif keyword in ("enum", "enums"):
-        gone = [value for value in _listed(old) if str(value) not in map(str, _listed(new))]
-        words = f"{', '.join(map(str, gone))} is not among them any more" if gone else "has more"
-        yield Change(path, words, breaks=bool(gone))
-    elif keyword in _FLOORS:
-        yield Change(path, told, breaks=new > old)
-    elif keyword in _CEILINGS:
-        yield Change(path, told, breaks=new < old)
+        removed_values = [
+            value for value in _as_list(old) if str(value) not in map(str, _as_list(new))
+        ]
+        message = (
+            f"{', '.join(map(str, removed_values))} is not among them any more"
+            if removed_values
+            else "has more"
+        )
+        yield SchemaChange(path, message, breaking=bool(removed_values))
+    elif keyword in _LOWER_BOUND_KEYWORDS:
+        yield SchemaChange(path, summary, breaking=new > old)
+    elif keyword in _UPPER_BOUND_KEYWORDS:
+        yield SchemaChange(path, summary, breaking=new < old)
     else:
-        yield Change(path, f"{told}: whether it takes as much cannot be told", breaks=True)
+        yield SchemaChange(
+            path, f"{summary}: whether it takes as much cannot be told", breaking=True
+        )
 
 
-def _wider(told: Any) -> set[str]:
-    return {"integer"} if "number" in _types(told) else set()
+def _wider_types(type_value: Any) -> set[str]:
+    return {"integer"} if "number" in _type_names(type_value) else set()
 
 
-def _given(old: Any, new: Any, path: Path) -> Iterator[Change]:
+def _compare_output(old: Any, new: Any, path: DocumentPath) -> Iterator[SchemaChange]:
     """Compare what is given: what an answer had it must have still."""
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
         return
     before, after = old.get("properties", {}), new.get("properties", {})
     for name in sorted({*before, *after}):
-        here = (*path, "properties", name)
+        member_path = (*path, "properties", name)
         if name not in after:
-            yield Change(here, "is not given any more", breaks=True)
+            yield SchemaChange(member_path, "is not given any more", breaking=True)
         elif name not in before:
-            yield Change(here, "is new", breaks=False)
+            yield SchemaChange(member_path, "is new", breaking=False)
         else:
-            yield from _given(before[name], after[name], here)
-    if "type" in old and _types(old["type"]) != _types(new.get("type")):
-        told = f"{old['type']!r} became {new.get('type')!r}"
-        narrower = _types(new.get("type")) <= _types(old["type"]) | _wider(old["type"])
-        yield Change((*path, "type"), told, breaks=not narrower or "type" not in new)
+            yield from _compare_output(before[name], after[name], member_path)
+    if "type" in old and _type_names(old["type"]) != _type_names(new.get("type")):
+        summary = f"{old['type']!r} became {new.get('type')!r}"
+        is_narrower = _type_names(new.get("type")) <= _type_names(old["type"]) | _wider_types(
+            old["type"]
+        )
+        yield SchemaChange((*path, "type"), summary, breaking=not is_narrower or "type" not in new)

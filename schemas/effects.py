@@ -11,22 +11,22 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
-from schemas.changes import CASTS, ORDER, CastError, Effect
-from schemas.compile import case_guard, compile_input, parts_of, switch_default
-from schemas.cost import LEAST_VALUES, Cost, costs_of, most_values
+from schemas.changes import CASTS, TRANSFORM_ORDER, CastError, Transform
+from schemas.compile import case_guard, compile_input, count_nodes, switch_default_keyword
+from schemas.cost import MIN_BODY_VALUES, Cost, max_body_values, schema_costs
 from schemas.document import Problem
 from schemas.explain import Violation, json_path
 from schemas.validate import Validator
 
 _Path = tuple[str | int, ...]
-_Object = dict[str, Any]
+_JsonObject = dict[str, Any]
 
-_MOST = 1000  # effects of one schema
+_MAX_TRANSFORMS = 1000  # effects of one schema
 # What they can cost for one body, and what each costs, a part of a value that is copied, a guard.
-_MOST_NS = 50e6
-_NODE_NS, _EFFECT_NS, _PART_NS, _GUARD_NS = 300.0, 300.0, 100.0, 500.0
-_CHOOSING = frozenset({"if", "then", "else", "allOf", "anyOf", "oneOf", "switch"})
-_OF_MEMBERS = ("constVal", "defaultVal", "replaceKey", "formatVal")
+_BUDGET_NS = 50e6
+_NODE_NS, _TRANSFORM_NS, _COPIED_NODE_NS, _GUARD_NS = 300.0, 300.0, 100.0, 500.0
+_BRANCHING_KEYWORDS = frozenset({"if", "then", "else", "allOf", "anyOf", "oneOf", "switch"})
+_MEMBER_KEYWORDS = ("constVal", "defaultVal", "replaceKey", "formatVal")
 
 
 @dataclass(slots=True)
@@ -37,9 +37,9 @@ class _Branch:
     """
 
     guard: Validator | None
-    then: "_Node | None"
-    otherwise: "_Node | None" = None
-    first: bool = False
+    then_node: "_Node | None"
+    else_node: "_Node | None" = None
+    stop_on_match: bool = False
     guard_costs: tuple[Cost, ...] = ()
 
 
@@ -49,159 +49,180 @@ class _Node:
 
     members: dict[str, "_Node"] = field(default_factory=dict)
     items: "_Node | None" = None
-    many: float = inf  # items that there can be
-    choices: list[list[_Branch]] = field(default_factory=list)
-    own: list[Effect] = field(default_factory=list)
+    max_items: float = inf  # items that there can be
+    branch_groups: list[list[_Branch]] = field(default_factory=list)
+    own_transforms: list[Transform] = field(default_factory=list)
 
-    def works(self) -> bool:
+    def has_transforms(self) -> bool:
         """Return whether there is anything to do."""
-        return bool(self.members or self.items or self.choices or self.own)
+        return bool(self.members or self.items or self.branch_groups or self.own_transforms)
 
 
-_Planned = tuple[_Path, _Object, list[Effect]]
+_Step = tuple[_Path, _JsonObject, list[Transform]]
 
 
-class Effects:
+class TransformPlan:
     """The effects of one schema; false when it has none."""
 
     def __init__(self, root: _Node | None) -> None:
         self._root = root
         # Where nothing hangs on the body, the places are known: no need to look for them each time.
-        self._plan = _plan(root, ()) if root is not None and not _hangs(root) else None
+        self._static_plan = (
+            _static_steps(root, ()) if root is not None and not _depends_on_body(root) else None
+        )
 
     def __bool__(self) -> bool:
         return self._root is not None
 
-    def apply(self, body: _Object) -> tuple[Violation, ...]:
+    def apply_in_place(self, body: _JsonObject) -> tuple[Violation, ...]:
         """Change a valid body in place; return what could not be cast, and then it is half done."""
         if self._root is None:
             return ()
-        if self._plan is not None:
-            planned = _found(self._plan, body)
+        if self._static_plan is not None:
+            steps = _locate_steps(self._static_plan, body)
         else:
-            planned = list(_planned(self._root, body, ()))
+            steps = list(_dynamic_steps(self._root, body, ()))
         violations: list[Violation] = []
-        for path, value, effects in planned:
-            for effect in effects:
+        for path, target, transforms in steps:
+            for transform in transforms:
                 try:
-                    effect.do(value)
+                    transform.apply_in_place(target)
                 except CastError as error:
-                    where = json_path((*path, effect.member))
-                    violations.append(Violation(where, str(error)))
+                    member_path = json_path((*path, transform.member))
+                    violations.append(Violation(member_path, str(error)))
         return tuple(violations)
 
-    def most_values(self) -> int:
+    def max_body_values(self) -> int:
         """Return how many values a body may have to be changed in 50 ms at most."""
         if self._root is None:
-            return most_values(())
-        return most_values(list(_costs(self._root, 1.0)), _MOST_NS)
+            return max_body_values(())
+        return max_body_values(list(_node_costs(self._root, 1.0)), _BUDGET_NS)
 
-    def of(self, member: str) -> "Effects | None":
+    def for_member(self, member: str) -> "TransformPlan | None":
         """Return those on one member of the body; None where they hang on what is beside it."""
         root = self._root
         if root is None:
             return self
-        if root.own or root.choices or root.items:
+        if root.own_transforms or root.branch_groups or root.items:
             return None
-        told = root.members.get(member)
-        return Effects(_Node({member: told}) if told is not None else None)
+        node = root.members.get(member)
+        return TransformPlan(_Node({member: node}) if node is not None else None)
 
-    def listed(self) -> list[tuple[_Path, Effect]]:
+    def list_transforms(self) -> list[tuple[_Path, Transform]]:
         """Return every effect with where it works; branches among the others."""
-        return list(_all(self._root, ())) if self._root is not None else []
+        return list(_walk_transforms(self._root, ())) if self._root is not None else []
 
 
-def read(tree: Mapping[str, Any], at: _Path = ("schemainput",)) -> tuple[Effects, list[Problem]]:
+def compile_transforms(
+    tree: Mapping[str, Any], path: _Path = ("schemainput",)
+) -> tuple[TransformPlan, list[Problem]]:
     """Return the effects of a schema that `compile_input` takes, and what is wrong with them."""
     problems: list[Problem] = []
-    root = _node(tree, at, problems)
-    effects = Effects(root)
-    if len(effects.listed()) > _MOST:
-        problems.append(Problem(at, f"has more than {_MOST} effects"))
+    root = _compile_node(tree, path, problems)
+    plan = TransformPlan(root)
+    if len(plan.list_transforms()) > _MAX_TRANSFORMS:
+        problems.append(Problem(path, f"has more than {_MAX_TRANSFORMS} effects"))
     elif root is not None and not problems:
-        cost = sum(told.ns(LEAST_VALUES) for told in _costs(root, 1.0))
-        if cost > _MOST_NS:
-            words = f"its effects could cost {cost / 1e6:,.0f} ms for one body"
-            cure = "bound how many values they can meet: maxItems of the array around them"
-            problems.append(Problem(at, words, cure))
-    return effects, problems
+        total_ns = sum(
+            node_cost.worst_case_ns(MIN_BODY_VALUES) for node_cost in _node_costs(root, 1.0)
+        )
+        if total_ns > _BUDGET_NS:
+            message = f"its effects could cost {total_ns / 1e6:,.0f} ms for one body"
+            hint = "bound how many values they can meet: maxItems of the array around them"
+            problems.append(Problem(path, message, hint))
+    return plan, problems
 
 
-def _costs(node: _Node, meets: float) -> Iterator[Cost]:
+def _node_costs(node: _Node, value_count: float) -> Iterator[Cost]:
     """Yield what effects can cost where so many values can come."""
-    yield Cost((), _NODE_NS, meets)
-    for effect in node.own:
-        yield Cost((), _EFFECT_NS + _PART_NS * parts_of(effect.value), meets)
+    yield Cost((), _NODE_NS, value_count)
+    for transform in node.own_transforms:
+        yield Cost((), _TRANSFORM_NS + _COPIED_NODE_NS * count_nodes(transform.value), value_count)
     for member in node.members.values():
-        yield from _costs(member, meets)
+        yield from _node_costs(member, value_count)
     if node.items is not None:
-        yield from _costs(node.items, meets * node.many if meets and node.many else 0.0)
-    for branch in [branch for choice in node.choices for branch in choice]:
-        yield Cost((), _GUARD_NS, meets)
-        for told in branch.guard_costs:
-            yield replace(told, most=meets * told.most if meets and told.most else 0.0)
-        for way in (branch.then, branch.otherwise):
-            if way is not None:
-                yield from _costs(way, meets)
+        yield from _node_costs(
+            node.items, value_count * node.max_items if value_count and node.max_items else 0.0
+        )
+    for branch in [branch for group in node.branch_groups for branch in group]:
+        yield Cost((), _GUARD_NS, value_count)
+        for guard_cost in branch.guard_costs:
+            yield replace(
+                guard_cost,
+                max_values=value_count * guard_cost.max_values
+                if value_count and guard_cost.max_values
+                else 0.0,
+            )
+        for branch_node in (branch.then_node, branch.else_node):
+            if branch_node is not None:
+                yield from _node_costs(branch_node, value_count)
 
 
-def _hangs(node: _Node) -> bool:
+def _depends_on_body(node: _Node) -> bool:
     """Return whether it hangs on a body where a node's effects work."""
-    return bool(node.items or node.choices) or any(map(_hangs, node.members.values()))
+    return bool(node.items or node.branch_groups) or any(
+        map(_depends_on_body, node.members.values())
+    )
 
 
-def _plan(node: _Node, path: _Path) -> list[tuple[_Path, list[Effect]]]:
-    below = [step for name, told in node.members.items() for step in _plan(told, (*path, name))]
-    return [*below, (path, node.own)] if node.own else below
+def _static_steps(node: _Node, path: _Path) -> list[tuple[_Path, list[Transform]]]:
+    nested_steps = [
+        step
+        for name, member in node.members.items()
+        for step in _static_steps(member, (*path, name))
+    ]
+    return [*nested_steps, (path, node.own_transforms)] if node.own_transforms else nested_steps
 
 
-def _found(plan: list[tuple[_Path, list[Effect]]], body: _Object) -> list[_Planned]:
+def _locate_steps(plan: list[tuple[_Path, list[Transform]]], body: _JsonObject) -> list[_Step]:
     """Return what is to be done; nothing is changed meanwhile."""
-    found: list[_Planned] = []
-    for path, own in plan:
-        at: Any = body
+    steps: list[_Step] = []
+    for path, transforms in plan:
+        target: Any = body
         for name in path:
-            at = at.get(name) if type(at) is dict else None
-        if type(at) is dict:
-            found.append((path, at, own))
-    return found
+            target = target.get(name) if type(target) is dict else None
+        if type(target) is dict:
+            steps.append((path, target, transforms))
+    return steps
 
 
-def _planned(node: _Node, value: Any, path: _Path) -> Iterator[_Planned]:
+def _dynamic_steps(node: _Node, value: Any, path: _Path) -> Iterator[_Step]:
     """Yield what is to be done, in order; nothing is changed meanwhile."""
     if isinstance(value, dict):
         for name, member in node.members.items():
             if name in value:
-                yield from _planned(member, value[name], (*path, name))
+                yield from _dynamic_steps(member, value[name], (*path, name))
     elif isinstance(value, list) and node.items is not None:
         for index, item in enumerate(value):
-            yield from _planned(node.items, item, (*path, index))
-    for choice in node.choices:
-        for branch in choice:
-            holds = branch.guard is None or branch.guard.holds(value)
-            way = branch.then if holds else branch.otherwise
-            if way is not None:
-                yield from _planned(way, value, path)
-            if holds and branch.first:
+            yield from _dynamic_steps(node.items, item, (*path, index))
+    for group in node.branch_groups:
+        for branch in group:
+            holds = branch.guard is None or branch.guard.is_valid(value)
+            branch_node = branch.then_node if holds else branch.else_node
+            if branch_node is not None:
+                yield from _dynamic_steps(branch_node, value, path)
+            if holds and branch.stop_on_match:
                 break
-    if isinstance(value, dict) and node.own:
-        yield path, value, node.own
+    if isinstance(value, dict) and node.own_transforms:
+        yield path, value, node.own_transforms
 
 
-def _all(node: _Node, path: _Path) -> Iterator[tuple[_Path, Effect]]:
+def _walk_transforms(node: _Node, path: _Path) -> Iterator[tuple[_Path, Transform]]:
     for name, member in node.members.items():
-        yield from _all(member, (*path, name))
+        yield from _walk_transforms(member, (*path, name))
     if node.items is not None:
-        yield from _all(node.items, (*path, "*"))
-    for branch in [branch for choice in node.choices for branch in choice]:
-        for way in (branch.then, branch.otherwise):
-            if way is not None:
-                yield from _all(way, path)
-    for effect in node.own:
-        yield path, effect
+        yield from _walk_transforms(node.items, (*path, "*"))
+    for branch in [branch for group in node.branch_groups for branch in group]:
+        for branch_node in (branch.then_node, branch.else_node):
+            if branch_node is not None:
+                yield from _walk_transforms(branch_node, path)
+    for transform in node.own_transforms:
+        yield path, transform
 
 
-def _node(tree: Any, at: _Path, problems: list[Problem], *, member: bool = False) -> _Node | None:
+def _compile_node(
+    tree: Any, path: _Path, problems: list[Problem], *, is_member: bool = False
+) -> _Node | None:
     """Return what a schema does to a value, None for nothing.
 
     `member`: it is the schema of a member of an object, which alone can have some of them.
@@ -210,139 +231,157 @@ def _node(tree: Any, at: _Path, problems: list[Problem], *, member: bool = False
         tree = {"anyOf": tree}
     if not isinstance(tree, Mapping):
         return None
-    problems += _misplaced(tree, at, member=member)
+    problems += _misplaced_keywords(tree, path, is_member=is_member)
     node = _Node()
-    own: list[Effect] = []
+    own_transforms: list[Transform] = []
     for keyword in ("properties", "children"):
         members = tree.get(keyword)
-        for name, told in (members if isinstance(members, Mapping) else {}).items():
-            where = (*at, keyword, name)
-            below = _node(told, where, problems, member=True)
-            if below is not None:
-                node.members[name] = below
-            if isinstance(told, Mapping):
-                own += _of_member(name, told, where, problems)
+        for name, member_schema in (members if isinstance(members, Mapping) else {}).items():
+            member_path = (*path, keyword, name)
+            member_node = _compile_node(member_schema, member_path, problems, is_member=True)
+            if member_node is not None:
+                node.members[name] = member_node
+            if isinstance(member_schema, Mapping):
+                own_transforms += _member_transforms(name, member_schema, member_path, problems)
     if "items" in tree:
-        node.items = _node(tree["items"], (*at, "items"), problems)
-    most = tree.get("maxItems")
-    node.many = float(most) if isinstance(most, int) else inf
-    node.choices = list(_choices(tree, at, problems))
-    own += _of_object(tree, at, problems)
-    node.own = sorted(own, key=lambda effect: ORDER.index(effect.kind))
-    return node if node.works() else None
+        node.items = _compile_node(tree["items"], (*path, "items"), problems)
+    max_items = tree.get("maxItems")
+    node.max_items = float(max_items) if isinstance(max_items, int) else inf
+    node.branch_groups = list(_branch_groups(tree, path, problems))
+    own_transforms += _object_transforms(tree, path, problems)
+    node.own_transforms = sorted(
+        own_transforms, key=lambda transform: TRANSFORM_ORDER.index(transform.kind)
+    )
+    return node if node.has_transforms() else None
 
 
-def _misplaced(tree: Mapping[str, Any], at: _Path, *, member: bool) -> Iterator[Problem]:
+def _misplaced_keywords(
+    tree: Mapping[str, Any], path: _Path, *, is_member: bool
+) -> Iterator[Problem]:
     """Tell what would never work where it stands."""
-    for keyword in () if member else _OF_MEMBERS:
+    for keyword in () if is_member else _MEMBER_KEYWORDS:
         if keyword in tree:
-            words = "works for a member of `properties` or `children` alone"
-            yield Problem((*at, keyword), words)
-    others = tree.get("additionalProperties", False)
-    if others is not False and _node(others, at, []) is not None:
-        words = "what changes a body must stand under `properties` or `children`"
-        yield Problem((*at, "additionalProperties"), words)
+            message = "works for a member of `properties` or `children` alone"
+            yield Problem((*path, keyword), message)
+    additional = tree.get("additionalProperties", False)
+    if additional is not False and _compile_node(additional, path, []) is not None:
+        message = "what changes a body must stand under `properties` or `children`"
+        yield Problem((*path, "additionalProperties"), message)
     for keyword in ("not", "if"):
-        if keyword in tree and _node(tree[keyword], at, []) is not None:
-            words = "what changes a body must not stand where it only asks"
-            yield Problem((*at, keyword), words)
+        if keyword in tree and _compile_node(tree[keyword], path, []) is not None:
+            message = "what changes a body must not stand where it only asks"
+            yield Problem((*path, keyword), message)
 
 
-def _choices(
-    tree: Mapping[str, Any], at: _Path, problems: list[Problem]
+def _branch_groups(
+    tree: Mapping[str, Any], path: _Path, problems: list[Problem]
 ) -> Iterator[list[_Branch]]:
     """Yield branches, in lists of those of which the first that holds may be the last."""
-    if not _CHOOSING.isdisjoint(tree):
-        yield from _found_choices(tree, at, problems)
+    if not _BRANCHING_KEYWORDS.isdisjoint(tree):
+        yield from _compile_branch_groups(tree, path, problems)
 
 
-def _found_choices(
-    tree: Mapping[str, Any], at: _Path, problems: list[Problem]
+def _compile_branch_groups(
+    tree: Mapping[str, Any], path: _Path, problems: list[Problem]
 ) -> Iterator[list[_Branch]]:
-    then, otherwise = (_node(tree.get(k), (*at, k), problems) for k in ("then", "else"))
-    if "if" in tree and (then or otherwise):
-        yield [_branch(compile_input(tree["if"], (*at, "if")), then, otherwise)]
-    for index, told in enumerate(_listed(tree.get("allOf"))):
-        below = _node(told, (*at, "allOf", index), problems)
-        if below is not None:
-            yield [_Branch(None, below)]
+    then_node, else_node = (
+        _compile_node(tree.get(k), (*path, k), problems) for k in ("then", "else")
+    )
+    if "if" in tree and (then_node or else_node):
+        yield [_make_branch(compile_input(tree["if"], (*path, "if")), then_node, else_node)]
+    for index, subschema in enumerate(_as_list(tree.get("allOf"))):
+        node = _compile_node(subschema, (*path, "allOf", index), problems)
+        if node is not None:
+            yield [_Branch(None, node)]
     for keyword in ("anyOf", "oneOf"):
-        listed = _listed(tree.get(keyword))
-        below_each = [_node(v, (*at, keyword, i), problems) for i, v in enumerate(listed)]
-        if any(below_each):
+        subschemas = _as_list(tree.get(keyword))
+        nodes = [_compile_node(v, (*path, keyword, i), problems) for i, v in enumerate(subschemas)]
+        if any(nodes):
             yield [
-                _branch(compile_input(told, (*at, keyword, index)), below_each[index], first=True)
-                for index, told in enumerate(listed)
+                _make_branch(
+                    compile_input(subschema, (*path, keyword, index)),
+                    nodes[index],
+                    stop_on_match=True,
+                )
+                for index, subschema in enumerate(subschemas)
             ]
     cases = tree.get("case")
     if isinstance(tree.get("switch"), str):
-        yield list(_cases(tree, cases if isinstance(cases, Mapping) else {}, at, problems))
+        yield list(
+            _case_branches(tree, cases if isinstance(cases, Mapping) else {}, path, problems)
+        )
 
 
-def _cases(
-    tree: Mapping[str, Any], cases: Mapping[str, Any], at: _Path, problems: list[Problem]
+def _case_branches(
+    tree: Mapping[str, Any], cases: Mapping[str, Any], path: _Path, problems: list[Problem]
 ) -> Iterator[_Branch]:
-    for name, told in cases.items():
-        below = _node(told, (*at, "case", name), problems)
-        if below is not None:
-            yield _branch(case_guard(tree["switch"], [name]), below)
-    keyword = switch_default(tree)
-    below = _node(tree.get(keyword), (*at, keyword), problems) if keyword else None
-    if below is not None:
-        yield _branch(case_guard(tree["switch"], list(cases)), None, below)
+    for name, case_schema in cases.items():
+        node = _compile_node(case_schema, (*path, "case", name), problems)
+        if node is not None:
+            yield _make_branch(case_guard(tree["switch"], [name]), node)
+    keyword = switch_default_keyword(tree)
+    node = _compile_node(tree.get(keyword), (*path, keyword), problems) if keyword else None
+    if node is not None:
+        yield _make_branch(case_guard(tree["switch"], list(cases)), None, node)
 
 
-def _branch(
+def _make_branch(
     schema: dict[str, Any],
-    then: "_Node | None",
-    otherwise: "_Node | None" = None,
+    then_node: "_Node | None",
+    else_node: "_Node | None" = None,
     *,
-    first: bool = False,
+    stop_on_match: bool = False,
 ) -> _Branch:
-    return _Branch(Validator(schema), then, otherwise, first, tuple(costs_of(schema, ())))
+    return _Branch(
+        Validator(schema), then_node, else_node, stop_on_match, tuple(schema_costs(schema, ()))
+    )
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _of_member(
-    name: str, told: Mapping[str, Any], at: _Path, problems: list[Problem]
-) -> Iterator[Effect]:
+def _member_transforms(
+    name: str, member_schema: Mapping[str, Any], path: _Path, problems: list[Problem]
+) -> Iterator[Transform]:
     """Return the effects that a member's schema has on the object it stands in."""
     for keyword in ("defaultVal", "default"):
-        if keyword in told and not (keyword == "default" and "switch" in told):
-            yield Effect("default", name, told[keyword])
+        if keyword in member_schema and not (keyword == "default" and "switch" in member_schema):
+            yield Transform("default", name, member_schema[keyword])
             break
-    if "constVal" in told:
-        yield Effect("const", name, told["constVal"])
-    if "replaceKey" in told:
-        if isinstance(told["replaceKey"], str) and told["replaceKey"]:
-            yield Effect("rename", name, told["replaceKey"])
+    if "constVal" in member_schema:
+        yield Transform("const", name, member_schema["constVal"])
+    if "replaceKey" in member_schema:
+        if isinstance(member_schema["replaceKey"], str) and member_schema["replaceKey"]:
+            yield Transform("rename", name, member_schema["replaceKey"])
         else:
-            problems.append(Problem((*at, "replaceKey"), "must be a text: the new name"))
-    if "formatVal" in told:
-        if isinstance(told["formatVal"], str) and told["formatVal"] in CASTS:
-            renamed = told.get("replaceKey")
-            yield Effect("cast", renamed if isinstance(renamed, str) else name, told["formatVal"])
+            problems.append(Problem((*path, "replaceKey"), "must be a text: the new name"))
+    if "formatVal" in member_schema:
+        if isinstance(member_schema["formatVal"], str) and member_schema["formatVal"] in CASTS:
+            new_name = member_schema.get("replaceKey")
+            yield Transform(
+                "cast", new_name if isinstance(new_name, str) else name, member_schema["formatVal"]
+            )
         else:
-            words = f"must be one of {', '.join(CASTS)}"
-            problems.append(Problem((*at, "formatVal"), words))
+            message = f"must be one of {', '.join(CASTS)}"
+            problems.append(Problem((*path, "formatVal"), message))
 
 
-def _of_object(tree: Mapping[str, Any], at: _Path, problems: list[Problem]) -> Iterator[Effect]:
-    changes = tree.get("setVal", {})
-    if not isinstance(changes, Mapping):
-        problems.append(Problem((*at, "setVal"), "must be an object"))
-        changes = {}
-    for name, value in changes.items():
+def _object_transforms(
+    tree: Mapping[str, Any], path: _Path, problems: list[Problem]
+) -> Iterator[Transform]:
+    assignments = tree.get("setVal", {})
+    if not isinstance(assignments, Mapping):
+        problems.append(Problem((*path, "setVal"), "must be an object"))
+        assignments = {}
+    for name, value in assignments.items():
         if isinstance(value, Mapping) and "func" in value:
-            words = "functions are not supported: a value, or ${member}"
-            problems.append(Problem((*at, "setVal", name), words))
+            message = "functions are not supported: a value, or ${member}"
+            problems.append(Problem((*path, "setVal", name), message))
         else:
-            yield Effect("set", name, value)
+            yield Transform("set", name, value)
     names = tree.get("delete", [])
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
-        yield from (Effect("delete", name) for name in names)
+        yield from (Transform("delete", name) for name in names)
     else:
-        problems.append(Problem((*at, "delete"), "must be a list of names"))
+        problems.append(Problem((*path, "delete"), "must be a list of names"))

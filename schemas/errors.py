@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Origin(Enum):
+class ErrorDomain(Enum):
     """The part whose numbering a code belongs to."""
 
     GATEWAY = "gateway"
@@ -17,101 +17,189 @@ class Origin(Enum):
     LOADER = "loader"
 
 
-class Blame(Enum):
+class ErrorSource(Enum):
     """Who has to act for the error to go away."""
 
     CALLER = "caller"
     LOADER = "loader"
     OVERLOAD = "overload"
-    HOUSE = "house"
+    INTERNAL = "house"
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ErrorSpec:
     """One row. `retry`: nothing ran, so another instance may be tried without harm."""
 
-    origin: Origin
+    domain: ErrorDomain
     code: int
     name: str
-    blame: Blame
-    retry: bool
-    words: str
+    source: ErrorSource
+    retryable: bool
+    message: str
 
 
-BAD_REQUEST = Fault(Origin.GATEWAY, 10163, "bad_request", Blame.CALLER, False, "bad request")
-BAD_APP = Fault(Origin.GATEWAY, 10313, "bad_app", Blame.CALLER, False, "app id refused")
-NO_SERVICE = Fault(Origin.GATEWAY, 10225, "no_service", Blame.CALLER, False, "no such service")
-NO_SUB_SERVICE = Fault(
-    Origin.GATEWAY, 10404, "no_sub_service", Blame.CALLER, False, "no sub service matches"
+BAD_REQUEST = ErrorSpec(
+    ErrorDomain.GATEWAY, 10163, "bad_request", ErrorSource.CALLER, False, "bad request"
 )
-UNREACHABLE = Fault(
-    Origin.GATEWAY, 10222, "unreachable", Blame.LOADER, True, "no loader could be reached"
+BAD_APP = ErrorSpec(
+    ErrorDomain.GATEWAY, 10313, "bad_app", ErrorSource.CALLER, False, "app id refused"
 )
-BAD_REPLY = Fault(
-    Origin.GATEWAY, 10160, "bad_reply", Blame.LOADER, False, "the loader answered no readable frame"
+NO_SERVICE = ErrorSpec(
+    ErrorDomain.GATEWAY, 10225, "no_service", ErrorSource.CALLER, False, "no such service"
 )
-DEADLINE = Fault(Origin.GATEWAY, 10102, "deadline", Blame.LOADER, False, "deadline exceeded")
-LATE = Fault(Origin.GATEWAY, 10114, "late", Blame.CALLER, False, "session timeout")
-SILENT = Fault(Origin.GATEWAY, 10200, "silent", Blame.CALLER, False, "session read timeout")
-OVERFLOW = Fault(
-    Origin.GATEWAY, 10301, "overflow", Blame.OVERLOAD, False, "more frames than its loader takes"
+NO_SUB_SERVICE = ErrorSpec(
+    ErrorDomain.GATEWAY,
+    10404,
+    "no_sub_service",
+    ErrorSource.CALLER,
+    False,
+    "no sub service matches",
 )
-CLIENT_GONE = Fault(Origin.GATEWAY, 499, "client_gone", Blame.CALLER, False, "client went away")
-INTERNAL = Fault(Origin.GATEWAY, 11502, "internal", Blame.HOUSE, False, "unexpected error")
+UNREACHABLE = ErrorSpec(
+    ErrorDomain.GATEWAY,
+    10222,
+    "unreachable",
+    ErrorSource.LOADER,
+    True,
+    "no loader could be reached",
+)
+BAD_REPLY = ErrorSpec(
+    ErrorDomain.GATEWAY,
+    10160,
+    "bad_reply",
+    ErrorSource.LOADER,
+    False,
+    "the loader answered no readable frame",
+)
+DEADLINE = ErrorSpec(
+    ErrorDomain.GATEWAY, 10102, "deadline", ErrorSource.LOADER, False, "deadline exceeded"
+)
+SESSION_TIMEOUT = ErrorSpec(
+    ErrorDomain.GATEWAY, 10114, "late", ErrorSource.CALLER, False, "session timeout"
+)
+SESSION_READ_TIMEOUT = ErrorSpec(
+    ErrorDomain.GATEWAY, 10200, "silent", ErrorSource.CALLER, False, "session read timeout"
+)
+SESSION_OVERFLOW = ErrorSpec(
+    ErrorDomain.GATEWAY,
+    10301,
+    "overflow",
+    ErrorSource.OVERLOAD,
+    False,
+    "more frames than its loader takes",
+)
+CLIENT_GONE = ErrorSpec(
+    ErrorDomain.GATEWAY, 499, "client_gone", ErrorSource.CALLER, False, "client went away"
+)
+INTERNAL = ErrorSpec(
+    ErrorDomain.GATEWAY, 11502, "internal", ErrorSource.INTERNAL, False, "unexpected error"
+)
 
-NO_INSTANCE = Fault(Origin.LB, 20002, "no_instance", Blame.OVERLOAD, False, "no live instance")
+NO_INSTANCE = ErrorSpec(
+    ErrorDomain.LB, 20002, "no_instance", ErrorSource.OVERLOAD, False, "no live instance"
+)
 
 # What the original's interface answers (reference "ase-wire" 4.5).
-BAD_OP = Fault(Origin.LB, 2003, "bad_op", Blame.CALLER, False, "input is incorrect or is null")
-BAD_BEST = Fault(Origin.LB, 2005, "bad_best", Blame.CALLER, False, "input best is incorrect")
-BAD_NBEST = Fault(Origin.LB, 2006, "bad_nbest", Blame.CALLER, False, "input nbest is incorrect")
-BAD_ADDR = Fault(
-    Origin.LB, 2007, "bad_addr", Blame.CALLER, False, "input addr, svc or subsvc is null"
+BAD_OP = ErrorSpec(
+    ErrorDomain.LB, 2003, "bad_op", ErrorSource.CALLER, False, "input is incorrect or is null"
 )
-BAD_TOTAL = Fault(Origin.LB, 2008, "bad_total", Blame.CALLER, False, "input total is incorrect")
-BAD_IDLE = Fault(Origin.LB, 2009, "bad_idle", Blame.CALLER, False, "input idle is incorrect")
-BAD_SVC = Fault(Origin.LB, 2011, "bad_svc", Blame.CALLER, False, "input svc is unknown")
-BAD_SUBSVC = Fault(Origin.LB, 2012, "bad_subsvc", Blame.CALLER, False, "input subsvc is unknown")
-BAD_UID = Fault(Origin.LB, 2046, "bad_uid", Blame.CALLER, False, "input uid is incorrect")
-BAD_LIVE = Fault(Origin.LB, 20014, "bad_live", Blame.CALLER, False, "input live is incorrect")
-BAD_FORCE = Fault(
-    Origin.LB, 20016, "bad_force", Blame.CALLER, False, "input forceOffline is incorrect"
+BAD_BEST = ErrorSpec(
+    ErrorDomain.LB, 2005, "bad_best", ErrorSource.CALLER, False, "input best is incorrect"
 )
-NOT_ALLOWED = Fault(Origin.LB, 20017, "not_allowed", Blame.CALLER, False, "cmdServer refused")
-BLOCKED = Fault(Origin.LB, 20018, "blocked", Blame.CALLER, False, "addr in blacklist")
+BAD_NBEST = ErrorSpec(
+    ErrorDomain.LB, 2006, "bad_nbest", ErrorSource.CALLER, False, "input nbest is incorrect"
+)
+BAD_ADDR = ErrorSpec(
+    ErrorDomain.LB, 2007, "bad_addr", ErrorSource.CALLER, False, "input addr, svc or subsvc is null"
+)
+BAD_TOTAL = ErrorSpec(
+    ErrorDomain.LB, 2008, "bad_total", ErrorSource.CALLER, False, "input total is incorrect"
+)
+BAD_IDLE = ErrorSpec(
+    ErrorDomain.LB, 2009, "bad_idle", ErrorSource.CALLER, False, "input idle is incorrect"
+)
+BAD_SVC = ErrorSpec(
+    ErrorDomain.LB, 2011, "bad_svc", ErrorSource.CALLER, False, "input svc is unknown"
+)
+BAD_SUBSVC = ErrorSpec(
+    ErrorDomain.LB, 2012, "bad_subsvc", ErrorSource.CALLER, False, "input subsvc is unknown"
+)
+BAD_UID = ErrorSpec(
+    ErrorDomain.LB, 2046, "bad_uid", ErrorSource.CALLER, False, "input uid is incorrect"
+)
+BAD_LIVE = ErrorSpec(
+    ErrorDomain.LB, 20014, "bad_live", ErrorSource.CALLER, False, "input live is incorrect"
+)
+BAD_FORCE = ErrorSpec(
+    ErrorDomain.LB, 20016, "bad_force", ErrorSource.CALLER, False, "input forceOffline is incorrect"
+)
+NOT_ALLOWED = ErrorSpec(
+    ErrorDomain.LB, 20017, "not_allowed", ErrorSource.CALLER, False, "cmdServer refused"
+)
+ADDR_BLOCKED = ErrorSpec(
+    ErrorDomain.LB, 20018, "blocked", ErrorSource.CALLER, False, "addr in blacklist"
+)
 
-INVALID_OP = Fault(Origin.LOADER, 10003, "invalid_op", Blame.LOADER, False, "invalid operation")
-BAD_MODE = Fault(
-    Origin.LOADER,
+INVALID_OP = ErrorSpec(
+    ErrorDomain.LOADER, 10003, "invalid_op", ErrorSource.LOADER, False, "invalid operation"
+)
+BAD_MODE = ErrorSpec(
+    ErrorDomain.LOADER,
     10004,
     "bad_mode",
-    Blame.CALLER,
+    ErrorSource.CALLER,
     False,
     "this service streams: ask by WebSocket, or with Accept: text/event-stream",
 )
-TIMEOUT = Fault(Origin.LOADER, 10102, "timeout", Blame.LOADER, False, "once request timed out")
-NO_HANDLE = Fault(Origin.LOADER, 10008, "no_handle", Blame.LOADER, False, "invalid handle")
-RELEASED = Fault(Origin.LOADER, 10101, "released", Blame.LOADER, False, "handle was released")
-BAD_OUTPUT = Fault(
-    Origin.LOADER, 10106, "bad_output", Blame.LOADER, False, "wrapper output invalid (key or type)"
+ONCE_TIMEOUT = ErrorSpec(
+    ErrorDomain.LOADER, 10102, "timeout", ErrorSource.LOADER, False, "once request timed out"
 )
-REFUSED = Fault(Origin.LOADER, 10107, "refused", Blame.CALLER, False, "input refused")
-FULL = Fault(Origin.LOADER, 10110, "full", Blame.OVERLOAD, True, "every loader tried is full")
-LOST = Fault(
-    Origin.LOADER, 10222, "lost", Blame.LOADER, False, "the loader was lost while it worked"
+NO_HANDLE = ErrorSpec(
+    ErrorDomain.LOADER, 10008, "no_handle", ErrorSource.LOADER, False, "invalid handle"
 )
-BAD_FRAME = Fault(Origin.LOADER, 10401, "bad_frame", Blame.LOADER, False, "frame is not readable")
-RAISED = Fault(Origin.LOADER, 10908, "raised", Blame.LOADER, False, "wrapper raised an exception")
+HANDLE_RELEASED = ErrorSpec(
+    ErrorDomain.LOADER, 10101, "released", ErrorSource.LOADER, False, "handle was released"
+)
+BAD_OUTPUT = ErrorSpec(
+    ErrorDomain.LOADER,
+    10106,
+    "bad_output",
+    ErrorSource.LOADER,
+    False,
+    "wrapper output invalid (key or type)",
+)
+INPUT_REFUSED = ErrorSpec(
+    ErrorDomain.LOADER, 10107, "refused", ErrorSource.CALLER, False, "input refused"
+)
+LOADER_FULL = ErrorSpec(
+    ErrorDomain.LOADER, 10110, "full", ErrorSource.OVERLOAD, True, "every loader tried is full"
+)
+LOADER_LOST = ErrorSpec(
+    ErrorDomain.LOADER,
+    10222,
+    "lost",
+    ErrorSource.LOADER,
+    False,
+    "the loader was lost while it worked",
+)
+BAD_FRAME = ErrorSpec(
+    ErrorDomain.LOADER, 10401, "bad_frame", ErrorSource.LOADER, False, "frame is not readable"
+)
+WRAPPER_RAISED = ErrorSpec(
+    ErrorDomain.LOADER, 10908, "raised", ErrorSource.LOADER, False, "wrapper raised an exception"
+)
 
-TABLE: dict[tuple[Origin, int], Fault] = {
-    (fault.origin, fault.code): fault for fault in list(globals().values()) if type(fault) is Fault
+ERRORS_BY_CODE: dict[tuple[ErrorDomain, int], ErrorSpec] = {
+    (spec.domain, spec.code): spec for spec in list(globals().values()) if type(spec) is ErrorSpec
 }
 
 
-def loader_fault(code: int) -> Fault:
+def loader_error_spec(code: int) -> ErrorSpec:
     """Return the row of a LoaderOutput.code; an unknown one is the loader's own affair."""
-    known = TABLE.get((Origin.LOADER, code))
-    return known or Fault(Origin.LOADER, code, "other", Blame.LOADER, False, "loader error")
+    spec = ERRORS_BY_CODE.get((ErrorDomain.LOADER, code))
+    return spec or ErrorSpec(
+        ErrorDomain.LOADER, code, "other", ErrorSource.LOADER, False, "loader error"
+    )
 
 
 class AseError(Exception):
@@ -122,7 +210,7 @@ class AseError(Exception):
     without such names; it is the same sentence unless another is given.
     """
 
-    def __init__(self, fault: Fault, detail: str = "", logged: str = "") -> None:
-        super().__init__(detail or fault.words)
-        self.fault = fault
-        self.logged = logged or str(self)
+    def __init__(self, spec: ErrorSpec, detail: str = "", log_message: str = "") -> None:
+        super().__init__(detail or spec.message)
+        self.spec = spec
+        self.log_message = log_message or str(self)

@@ -11,20 +11,20 @@ from typing import Any, Final
 from schemas.errors import BAD_REQUEST, AseError
 from schemas.text import as_text
 
-MAX_NAME: Final = 64
+MAX_NAME_LENGTH: Final = 64
 # How deep arrays in arrays are asked through: each level may judge all below it once more.
-MAX_ASKED: Final = 3
-_WAYS: Final = 16
+MAX_SEARCH_DEPTH: Final = 3
+_SPLIT_FACTOR: Final = 16
 
 # What judges one value by itself, and looks no deeper.
-_ALONE: Final = frozenset({
+_ASSERTION_KEYWORDS: Final = frozenset({
     "type", "enum", "const", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
     "multipleOf", "minLength", "maxLength", "minItems", "maxItems", "minProperties",
     "maxProperties", "pattern", "format", "uniqueItems", "maxB64DLen", "minB64DLen", "error",
 })  # fmt: skip
-_MADE = Callable[[dict[str, Any]], Any]
+_MakeValidator = Callable[[dict[str, Any]], Any]
 # What is not looked at where these do not hold: it costs more than they do.
-_GATES: Final[dict[str, tuple[str, ...]]] = {
+_PRECONDITIONS: Final[dict[str, tuple[str, ...]]] = {
     "pattern": ("maxLength",),
     "format": ("maxLength",),
     "uniqueItems": ("maxItems",),
@@ -46,7 +46,7 @@ class Violation:
     declared_path: str = field(default="", compare=False)
 
     @property
-    def logged(self) -> str:
+    def log_message(self) -> str:
         """Return the sentence that a log may hold."""
         return f"{self.declared_path or self.path}: {self.rule}"
 
@@ -55,146 +55,177 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class InstanceLocation:
     """A place in a body: its path as the caller reads it, and as a log may hold it."""
 
     path: str
     declared_path: str
 
-    def member(self, name: str, *, declared: bool = True) -> "Place":
+    def member(self, name: str, *, declared: bool = True) -> "InstanceLocation":
         """Return the place of a member; a log shows no name that the schema does not declare."""
-        known = member_path(self.declared_path, name) if declared else f"{self.declared_path}.*"
-        return Place(member_path(self.path, name), known)
+        declared_path = (
+            member_path(self.declared_path, name) if declared else f"{self.declared_path}.*"
+        )
+        return InstanceLocation(member_path(self.path, name), declared_path)
 
-    def item(self, index: int) -> "Place":
+    def item(self, index: int) -> "InstanceLocation":
         """Return the place of an item of an array."""
-        return Place(f"{self.path}[{index}]", f"{self.declared_path}[{index}]")
+        return InstanceLocation(f"{self.path}[{index}]", f"{self.declared_path}[{index}]")
 
     def violation(self, rule: str) -> Violation:
         """Return the violation of a rule at this place."""
         return Violation(self.path, rule, self.declared_path)
 
 
-ROOT: Final = Place("$", "$")
+ROOT_LOCATION: Final = InstanceLocation("$", "$")
 
 
-class Part:
+class Subschema:
     """A subschema and what it consists of; validators are made when first needed, and kept.
 
     `make` returns a validator of the library for a schema.
     """
 
-    def __init__(self, schema: dict[str, Any], make: _MADE) -> None:
+    def __init__(self, schema: dict[str, Any], make_validator: _MakeValidator) -> None:
         self._schema = schema
-        self._make = make
-        self._whole: Any = None
-        self._parts: dict[Any, Part] = {}
+        self._make_validator = make_validator
+        self._validator: Any = None
+        self._subschemas: dict[Any, Subschema] = {}
 
-    def holds(self, value: object) -> bool:
+    def is_valid(self, value: object) -> bool:
         """Return whether a value is valid."""
-        if self._whole is None:
-            self._whole = self._make(self._schema)
-        valid: bool = self._whole.is_valid(value)
-        return valid
+        if self._validator is None:
+            self._validator = self._make_validator(self._schema)
+        result: bool = self._validator.is_valid(value)
+        return result
 
-    def violations(self, value: object, path: Place = ROOT, asked: int = 0) -> Iterator[Violation]:
+    def violations(
+        self, value: object, location: InstanceLocation = ROOT_LOCATION, depth: int = 0
+    ) -> Iterator[Violation]:
         """Yield what is wrong with a value, one by one.
 
         `asked`: how many arrays, and members without a name, around it were asked through.
         """
-        yield from self._of_this(value, path)
+        yield from self._own_violations(value, location)
         schema = self._schema
         if isinstance(value, dict):
-            yield from self._of_members(value, path, asked)
-        elif isinstance(value, list) and "items" in schema and self._gate("items", value):
-            yield from self._of_items(value, path, asked)
-        for index, told in enumerate(schema.get("allOf", ())):
-            yield from self._part(("allOf", index), told).violations(value, path, asked)
+            yield from self._member_violations(value, location, depth)
+        elif (
+            isinstance(value, list)
+            and "items" in schema
+            and self._preconditions_hold("items", value)
+        ):
+            yield from self._item_violations(value, location, depth)
+        for index, subschema in enumerate(schema.get("allOf", ())):
+            yield from self._subschema(("allOf", index), subschema).violations(
+                value, location, depth
+            )
         for keyword in ("anyOf", "not"):
-            if keyword in schema and not self._alone(keyword).holds(value):
-                yield path.violation(f"breaks {keyword}")
+            if keyword in schema and not self._single_keyword(keyword).is_valid(value):
+                yield location.violation(f"breaks {keyword}")
         if "if" in schema:
-            way = "then" if self._part("if", schema["if"]).holds(value) else "else"
-            if way in schema:
-                yield from self._part(way, schema[way]).violations(value, path, asked)
+            branch = "then" if self._subschema("if", schema["if"]).is_valid(value) else "else"
+            if branch in schema:
+                yield from self._subschema(branch, schema[branch]).violations(
+                    value, location, depth
+                )
 
-    def _of_items(self, value: list[Any], path: Place, asked: int) -> Iterator[Violation]:
-        listed, part = self._alone("items"), self._part("items", self._schema["items"])
-        if asked == MAX_ASKED:
-            if not listed.holds(value):
-                yield path.violation("has a wrong item")
+    def _item_violations(
+        self, value: list[Any], location: InstanceLocation, depth: int
+    ) -> Iterator[Violation]:
+        items_only, item_schema = (
+            self._single_keyword("items"),
+            self._subschema("items", self._schema["items"]),
+        )
+        if depth == MAX_SEARCH_DEPTH:
+            if not items_only.is_valid(value):
+                yield location.violation("has a wrong item")
             return
 
-        def holds(start: int, end: int) -> bool:
-            return listed.holds(value[start:end])
+        def all_valid(start: int, end: int) -> bool:
+            return items_only.is_valid(value[start:end])
 
-        for index in _wrong(0, len(value), holds):
-            yield from part.violations(value[index], path.item(index), asked + 1)
+        for index in _failing_indices(0, len(value), all_valid):
+            yield from item_schema.violations(value[index], location.item(index), depth + 1)
 
-    def _of_members(self, value: dict[str, Any], path: Place, asked: int) -> Iterator[Violation]:
+    def _member_violations(
+        self, value: dict[str, Any], location: InstanceLocation, depth: int
+    ) -> Iterator[Violation]:
         declared = self._schema.get("properties", {})
-        for name, told in declared.items():
+        for name, member_schema in declared.items():
             if name in value:
-                part = self._part(("properties", name), told)
-                yield from part.violations(value[name], path.member(name), asked)
-        others = self._schema.get("additionalProperties", True)
-        if not isinstance(others, dict) or not self._gate("additionalProperties", value):
+                subschema = self._subschema(("properties", name), member_schema)
+                yield from subschema.violations(value[name], location.member(name), depth)
+        additional = self._schema.get("additionalProperties", True)
+        if not isinstance(additional, dict) or not self._preconditions_hold(
+            "additionalProperties", value
+        ):
             return
-        named = self._part("named", {"additionalProperties": others})
-        part = self._part("additionalProperties", others)
-        rest = [(name, member) for name, member in value.items() if name not in declared]
-        if asked == MAX_ASKED:
-            if not named.holds(dict(rest)):
-                yield path.violation("has a wrong member")
+        additional_only = self._subschema("named", {"additionalProperties": additional})
+        subschema = self._subschema("additionalProperties", additional)
+        undeclared = [(name, member) for name, member in value.items() if name not in declared]
+        if depth == MAX_SEARCH_DEPTH:
+            if not additional_only.is_valid(dict(undeclared)):
+                yield location.violation("has a wrong member")
             return
 
-        def holds(start: int, end: int) -> bool:
-            return named.holds(dict(rest[start:end]))
+        def all_valid(start: int, end: int) -> bool:
+            return additional_only.is_valid(dict(undeclared[start:end]))
 
-        for index in _wrong(0, len(rest), holds):
-            name, member = rest[index]
-            yield from part.violations(member, path.member(name, declared=False), asked + 1)
+        for index in _failing_indices(0, len(undeclared), all_valid):
+            name, member = undeclared[index]
+            yield from subschema.violations(
+                member, location.member(name, declared=False), depth + 1
+            )
 
-    def _of_this(self, value: object, path: Place) -> Iterator[Violation]:
+    def _own_violations(self, value: object, location: InstanceLocation) -> Iterator[Violation]:
         """Tell what is wrong with the value itself, by the keywords that look no deeper.
 
         Each is asked for yes or no: to tell more, the library would write the whole value out.
         """
-        for keyword, told in self._schema.items():
-            if not self._gate(keyword, value):
+        for keyword, keyword_value in self._schema.items():
+            if not self._preconditions_hold(keyword, value):
                 continue
-            if keyword in _OF_MEMBERS:
+            if keyword in _OBJECT_KEYWORDS:
                 if isinstance(value, dict):
-                    yield from _OF_MEMBERS[keyword](told, value, path, self._schema)
-            elif keyword in _ALONE and not self._alone(keyword).holds(value):
-                yield path.violation(_said(keyword, told))
+                    yield from _OBJECT_KEYWORDS[keyword](
+                        keyword_value, value, location, self._schema
+                    )
+            elif keyword in _ASSERTION_KEYWORDS and not self._single_keyword(keyword).is_valid(
+                value
+            ):
+                yield location.violation(_rule_message(keyword, keyword_value))
 
-    def _gate(self, keyword: str, value: object) -> bool:
+    def _preconditions_hold(self, keyword: str, value: object) -> bool:
         """Return whether a value is worth being looked at by a keyword."""
-        first = {k: self._schema[k] for k in _GATES.get(keyword, ()) if k in self._schema}
+        preconditions = {
+            k: self._schema[k] for k in _PRECONDITIONS.get(keyword, ()) if k in self._schema
+        }
         if keyword == "uniqueItems" and "type" in self._schema.get("items", {}):
-            first["items"] = {"type": self._schema["items"]["type"]}
-        return not first or self._part(("gate", keyword), first).holds(value)
+            preconditions["items"] = {"type": self._schema["items"]["type"]}
+        return not preconditions or self._subschema(("gate", keyword), preconditions).is_valid(
+            value
+        )
 
-    def _part(self, key: Any, schema: dict[str, Any]) -> "Part":
-        part = self._parts.get(key)
-        if part is None:
-            part = self._parts[key] = Part(schema, self._make)
-        return part
+    def _subschema(self, key: Any, schema: dict[str, Any]) -> "Subschema":
+        subschema = self._subschemas.get(key)
+        if subschema is None:
+            subschema = self._subschemas[key] = Subschema(schema, self._make_validator)
+        return subschema
 
-    def _alone(self, keyword: str) -> "Part":
-        return self._part(("alone", keyword), {keyword: self._schema[keyword]})
+    def _single_keyword(self, keyword: str) -> "Subschema":
+        return self._subschema(("alone", keyword), {keyword: self._schema[keyword]})
 
 
-def invalid_body(violations: Iterable[Violation]) -> AseError:
+def invalid_body_error(violations: Iterable[Violation]) -> AseError:
     """Return the error (10163) of a body that breaks its schema, with every violation."""
-    told = list(violations)
+    violation_list = list(violations)
     title = "parameter schema validate error: "
-    logged = "; ".join(violation.logged for violation in told)
-    return AseError(BAD_REQUEST, title + "; ".join(map(str, told)), title + logged)
+    log_message = "; ".join(violation.log_message for violation in violation_list)
+    return AseError(BAD_REQUEST, title + "; ".join(map(str, violation_list)), title + log_message)
 
 
-def _wrong(start: int, end: int, holds: Callable[[int, int], bool]) -> Iterator[int]:
+def _failing_indices(start: int, end: int, all_valid: Callable[[int, int], bool]) -> Iterator[int]:
     """Yield which of so many do not hold, asking for a sixteenth at a time: most hold.
 
     One alone is not asked for: to go down and find nothing costs no more.
@@ -202,69 +233,72 @@ def _wrong(start: int, end: int, holds: Callable[[int, int], bool]) -> Iterator[
     if end - start == 1:
         yield start
         return
-    step = max(1, -(-(end - start) // _WAYS))
-    for at in range(start, end, step):
-        to = min(at + step, end)
-        if not holds(at, to):
-            yield from _wrong(at, to, holds)
+    step = max(1, -(-(end - start) // _SPLIT_FACTOR))
+    for chunk_start in range(start, end, step):
+        chunk_end = min(chunk_start + step, end)
+        if not all_valid(chunk_start, chunk_end):
+            yield from _failing_indices(chunk_start, chunk_end, all_valid)
 
 
-def _required(
-    names: list[str], value: dict[str, Any], path: Place, _: dict[str, Any]
+def _required_violations(
+    names: list[str], value: dict[str, Any], location: InstanceLocation, _: dict[str, Any]
 ) -> Iterator[Violation]:
     for name in names:
         if name not in value:
-            yield path.member(name).violation("is required")
+            yield location.member(name).violation("is required")
 
 
-def _closed(
-    told: object, value: dict[str, Any], path: Place, schema: dict[str, Any]
+def _additional_violations(
+    additional: object, value: dict[str, Any], location: InstanceLocation, schema: dict[str, Any]
 ) -> Iterator[Violation]:
-    if told is False:
+    if additional is False:
         declared = schema.get("properties", {})
         for name in value:
             if name not in declared:
-                yield path.member(name, declared=False).violation("is not known here")
+                yield location.member(name, declared=False).violation("is not known here")
 
 
-def _dependent(
-    told: dict[str, list[str]], value: dict[str, Any], path: Place, schema: dict[str, Any]
+def _dependent_violations(
+    dependencies: dict[str, list[str]],
+    value: dict[str, Any],
+    location: InstanceLocation,
+    schema: dict[str, Any],
 ) -> Iterator[Violation]:
-    for name, names in told.items():
+    for name, names in dependencies.items():
         if name in value:
-            yield from _required(names, value, path, schema)
+            yield from _required_violations(names, value, location, schema)
 
 
-_OF_MEMBERS: Final[dict[str, Any]] = {
-    "required": _required,
-    "additionalProperties": _closed,
-    "dependentRequired": _dependent,
+_OBJECT_KEYWORDS: Final[dict[str, Any]] = {
+    "required": _required_violations,
+    "additionalProperties": _additional_violations,
+    "dependentRequired": _dependent_violations,
 }
 
 
-def _said(keyword: str, told: Any) -> str:
+def _rule_message(keyword: str, keyword_value: Any) -> str:
     """Return the words for a rule that was broken."""
     match keyword:
         case "type":
-            return f"must be of type {_listed(told)}"
+            return f"must be of type {_format_values(keyword_value)}"
         case "enum":
-            return f"must be one of {_listed(told)}"
+            return f"must be one of {_format_values(keyword_value)}"
         case "maxB64DLen":
-            return f"must decode to at most {told} bytes"
+            return f"must decode to at most {keyword_value} bytes"
         case "minB64DLen":
-            return f"must decode to at least {told} bytes"
+            return f"must decode to at least {keyword_value} bytes"
         case "uniqueItems":
             return "breaks uniqueItems"
         case "error":
-            return str(told)
+            return str(keyword_value)
         case _:
-            return f"breaks {keyword} {told}"
+            return f"breaks {keyword} {keyword_value}"
 
 
-def _listed(values: Any) -> str:
+def _format_values(values: Any) -> str:
     """List a schema's own values; null is understood, and of "3" and 3 one is enough."""
-    told = [values] if isinstance(values, str) else values
-    texts = {as_text(value): None for value in told if value is not None and value != "null"}
+    items = [values] if isinstance(values, str) else values
+    texts = {as_text(value): None for value in items if value is not None and value != "null"}
     return ", ".join(texts) or "null"
 
 
@@ -278,5 +312,5 @@ def json_path(parts: Any) -> str:
 
 def member_path(path: str, name: str) -> str:
     """Return the path of a member."""
-    shown = name if len(name) <= MAX_NAME else name[:MAX_NAME] + "..."
-    return f"{path}.{shown}" if shown.isidentifier() else f"{path}[{shown!r}]"
+    shortened = name if len(name) <= MAX_NAME_LENGTH else name[:MAX_NAME_LENGTH] + "..."
+    return f"{path}.{shortened}" if shortened.isidentifier() else f"{path}[{shortened!r}]"

@@ -5,13 +5,13 @@ from typing import Any
 
 from schemas import effects
 from schemas.compile import compile_input
-from schemas.cost import check, costs_of, most_values
-from schemas.document import DocumentError, Path
+from schemas.cost import check_costs, max_body_values, schema_costs
+from schemas.document import DocumentError, DocumentPath
 from schemas.explain import Violation
 from schemas.validate import Validator
 
 
-class Judge:
+class RequestValidator:
     """The judge of one schemainput. Raises DocumentError with all that is wrong with it.
 
     `at` is where it stands, for messages. `schema` is what it compiles to: JSON Schema 2020-12, for
@@ -19,37 +19,39 @@ class Judge:
     `changes` whether a body may be changed, `apart` whether its payload is by `judge_payload`.
     """
 
-    def __init__(self, tree: Mapping[str, Any], at: Path = ("schemainput",)) -> None:
-        self.schema = compile_input(tree, at)
-        costs = costs_of(self.schema, at)
-        problems = check(costs)
+    def __init__(self, tree: Mapping[str, Any], path: DocumentPath = ("schemainput",)) -> None:
+        self.schema = compile_input(tree, path)
+        costs = schema_costs(self.schema, path)
+        problems = check_costs(costs)
         if problems:
             raise DocumentError(problems)
-        self._validator = Validator(self.schema, at)
-        changes, problems = effects.read(tree, at)
+        self._validator = Validator(self.schema, path)
+        plan, problems = effects.compile_transforms(tree, path)
         if problems:
             raise DocumentError(problems)
-        self._effects = changes or None
-        self._on_payload = changes.of("payload")
-        self.changes = bool(changes)
-        self.apart = self._on_payload is not None
-        self.max_values = min(most_values(costs), changes.most_values())
+        self._transforms = plan or None
+        self._payload_transforms = plan.for_member("payload")
+        self.has_transforms = bool(plan)
+        self.has_independent_payload = self._payload_transforms is not None
+        self.max_values = min(max_body_values(costs), plan.max_body_values())
 
-    def check(self, body: dict[str, Any]) -> tuple[Violation, ...]:
+    def validate(self, body: dict[str, Any]) -> tuple[Violation, ...]:
         """Return the first 20 violations of a body, which stays as it is."""
         return self._validator.violations(body)
 
-    def judge(self, body: dict[str, Any], ascii_only: bool = False, /) -> tuple[Violation, ...]:
+    def validate_and_transform(
+        self, body: dict[str, Any], ascii_only: bool = False, /
+    ) -> tuple[Violation, ...]:
         """Return the first 20 violations of a body; when there are none, it was changed in place.
 
         `ascii_only`: no text in it has a character beyond ASCII.
         """
-        found = self._validator.violations(body, ascii_only)
-        if found or self._effects is None:
-            return found
-        return self._effects.apply(body)
+        violations = self._validator.violations(body, ascii_only)
+        if violations or self._transforms is None:
+            return violations
+        return self._transforms.apply_in_place(body)
 
-    def judge_payload(
+    def validate_and_transform_payload(
         self, body: dict[str, Any], ascii_only: bool = False, /
     ) -> tuple[Violation, ...]:
         """Judge a body; when it is valid, only its payload was changed.
@@ -57,7 +59,7 @@ class Judge:
         It is for the frames of a session: the changes to a header and parameters that stay as they
         are were made with the first. Where the payload is not `apart` there is no telling them so.
         """
-        found = self._validator.violations(body, ascii_only)
-        if found or not self._on_payload:
-            return found
-        return self._on_payload.apply(body)
+        violations = self._validator.violations(body, ascii_only)
+        if violations or not self._payload_transforms:
+            return violations
+        return self._payload_transforms.apply_in_place(body)

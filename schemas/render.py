@@ -6,37 +6,46 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from schemas import declare, recall, scan
-from schemas.declare import MAX_BYTES, Declaration, Stream
+from schemas.declare import MAX_BYTES, Declaration, PayloadStream
 
-_FIELDS = {"integer": "Integer", "number": "Number", "boolean": "Boolean", "string": "String"}
-_WORDS = {
+_FIELD_CLASSES = {
+    "integer": "Integer",
+    "number": "Number",
+    "boolean": "Boolean",
+    "string": "String",
+}
+_ARGUMENT_NAMES = {
     "minimum": "minimum", "maximum": "maximum", "minLength": "min_length",
     "maxLength": "max_length", "pattern": "pattern", "default": "default", "description": "doc",
 }  # fmt: skip
 
 
-def python(api: Declaration) -> tuple[str, list[str]]:
+def render_wrapper(api: Declaration) -> tuple[str, list[str]]:
     """Return the source of a wrapper that declares an API, and each place of it that is lost."""
-    fields = [*_params(api), *_streams(api)]
-    used = {line.partition(" = ")[2].partition("(")[0] for line in fields}
-    name = "".join(part.title() for part in re.split(r"[^A-Za-z0-9]", api.id))
-    name = f"Service{name}" if not name[:1].isalpha() else name
-    source = _SOURCE.format(
-        abstract="AsyncIterator, Mapping" if api.streams else "Mapping",
-        imports=", ".join(sorted({*used, "Wrapper"})),
-        name=name,
+    fields = [*_param_lines(api), *_stream_lines(api)]
+    used_classes = {line.partition(" = ")[2].partition("(")[0] for line in fields}
+    class_name = "".join(part.title() for part in re.split(r"[^A-Za-z0-9]", api.id))
+    class_name = f"Service{class_name}" if not class_name[:1].isalpha() else class_name
+    source = _MODULE_TEMPLATE.format(
+        abstract="AsyncIterator, Mapping" if api.streaming else "Mapping",
+        imports=", ".join(sorted({*used_classes, "Wrapper"})),
+        name=class_name,
         doc=(api.description or f"The service {api.id}.").replace('"""', "'''"),
-        head="\n    ".join(_head(api)),
+        head="\n    ".join(_attribute_lines(api)),
         fields="\n    ".join(fields),
-        method=(_SESSION if api.streams else _ONCE).format(
-            outputs=", ".join(f'"{told.name}": b""' for told in api.outputs)
+        method=(_SESSION_TEMPLATE if api.streaming else _ONCE_TEMPLATE).format(
+            outputs=", ".join(
+                f'"{rendered_document.name}": b""' for rendered_document in api.outputs
+            )
         ),
     )
-    told = declare.document(scan.declaration(source))
-    return source, list(recall.differences(declare.document(api), told, ()))
+    rendered_document = declare.declaration_to_document(scan.declaration_from_source(source))
+    return source, list(
+        recall.differences(declare.declaration_to_document(api), rendered_document, ())
+    )
 
 
-_SOURCE = '''"""A loader."""
+_MODULE_TEMPLATE = '''"""A loader."""
 
 from collections.abc import {abstract}
 from typing import Any
@@ -53,13 +62,13 @@ class {name}(Wrapper):
 
 {method}'''
 
-_ONCE = '''\
+_ONCE_TEMPLATE = '''\
     def once(self, params: Any, inputs: Mapping[str, Any], context: Any) -> Mapping[str, Any]:
         """Serve one request."""
         return {{{outputs}}}
 '''
 
-_SESSION = '''\
+_SESSION_TEMPLATE = '''\
     async def session(self, params: Any, inputs: AsyncIterator[Mapping[str, Any]]) -> Any:
         """Serve a stream, frame by frame."""
         async for _ in inputs:
@@ -67,7 +76,7 @@ _SESSION = '''\
 '''
 
 
-def _head(api: Declaration) -> Iterator[str]:
+def _attribute_lines(api: Declaration) -> Iterator[str]:
     yield f"service = {api.id!r}"
     yield f"version = {api.version!r}"
     if api.deadline is not None:
@@ -76,36 +85,49 @@ def _head(api: Declaration) -> Iterator[str]:
         yield "idempotent = True"
 
 
-def _params(api: Declaration) -> Iterator[str]:
+def _param_lines(api: Declaration) -> Iterator[str]:
     for param in api.params:
         rules = dict(param.rules)
-        kind = _FIELDS.get(str(rules.pop("type", "")), "String")
-        words = rules.pop("enum", None)
-        arguments = [repr(word) for word in words] if words else []
-        field = "Choice" if words else kind
-        told = {_WORDS[key]: value for key, value in rules.items() if key in _WORDS}
-        arguments += [f"{key}={value!r}" for key, value in told.items()]
+        default_class = _FIELD_CLASSES.get(str(rules.pop("type", "")), "String")
+        choices = rules.pop("enum", None)
+        arguments = [repr(choice) for choice in choices] if choices else []
+        field_class = "Choice" if choices else default_class
+        keyword_arguments = {
+            _ARGUMENT_NAMES[key]: value for key, value in rules.items() if key in _ARGUMENT_NAMES
+        }
+        arguments += [f"{key}={value!r}" for key, value in keyword_arguments.items()]
         arguments += ["required=True"] if param.required else []
-        yield from _line(param.name, field, arguments)
+        yield from _field_line(param.name, field_class, arguments)
 
 
-def _streams(api: Declaration) -> Iterator[str]:
-    for told in api.inputs:
-        more = {"required": told.required} if not told.required else {}
-        bytes_ = {"max_bytes": told.max_bytes} if told.max_bytes != MAX_BYTES else {}
-        yield from _line(told.name, "Input", _stream(told, {**bytes_, **more}))
-    for told in api.outputs:
-        yield from _line(
-            told.name, "Output", _stream(told, {"format": told.format} if told.format else {})
+def _stream_lines(api: Declaration) -> Iterator[str]:
+    for stream in api.inputs:
+        required_argument = {"required": stream.required} if not stream.required else {}
+        max_bytes_argument = (
+            {"max_bytes": stream.max_bytes} if stream.max_bytes != MAX_BYTES else {}
+        )
+        yield from _field_line(
+            stream.name,
+            "Input",
+            _stream_arguments(stream, {**max_bytes_argument, **required_argument}),
+        )
+    for stream in api.outputs:
+        yield from _field_line(
+            stream.name,
+            "Output",
+            _stream_arguments(stream, {"format": stream.format} if stream.format else {}),
         )
 
 
-def _stream(told: Stream, more: Mapping[str, Any]) -> list[str]:
-    encodings = {"encodings": told.encodings} if told.encodings else {}
-    return [repr(told.kind.key), *(f"{key}={v!r}" for key, v in {**encodings, **more}.items())]
+def _stream_arguments(stream: PayloadStream, extra: Mapping[str, Any]) -> list[str]:
+    encodings = {"encodings": stream.encodings} if stream.encodings else {}
+    return [
+        repr(stream.data_type.key),
+        *(f"{key}={v!r}" for key, v in {**encodings, **extra}.items()),
+    ]
 
 
-def _line(name: str, field: str, arguments: list[str]) -> Iterator[str]:
+def _field_line(name: str, field_class: str, arguments: list[str]) -> Iterator[str]:
     """Yield a field's line; one whose name is none in Python is left out, and so told as lost."""
     if name.isidentifier() and not keyword.iskeyword(name):
-        yield f"{name} = {field}({', '.join(arguments)})"
+        yield f"{name} = {field_class}({', '.join(arguments)})"

@@ -21,7 +21,7 @@ class DataType(IntEnum):
         return self.name.lower()
 
     @classmethod
-    def of(cls, number: int) -> "DataType":
+    def from_number(cls, number: int) -> "DataType":
         """Return the type with that number; what is not in 0..4 is OTHER."""
         return cls(number) if number in range(5) else cls.OTHER
 
@@ -74,21 +74,21 @@ class Service:
     @property
     def inputs(self) -> dict[str, DataType]:
         """Return the payload streams of all nicks."""
-        return {name: kind for nick in self.nicks for name, kind in nick.inputs.items()}
+        return {name: data_type for nick in self.nicks for name, data_type in nick.inputs.items()}
 
     @property
     def accepts(self) -> dict[str, DataType]:
         """Return the expected outputs of all nicks."""
-        return {name: kind for nick in self.nicks for name, kind in nick.accepts.items()}
+        return {name: data_type for nick in self.nicks for name, data_type in nick.accepts.items()}
 
     @property
-    def streams(self) -> bool:
+    def streaming(self) -> bool:
         """Return whether its requests may come in many frames; one that does not say may."""
-        words = (member(self.input, "header", "status") or {}).get("enum")
-        return not isinstance(words, list) or 0 in words
+        statuses = (member_schema(self.input, "header", "status") or {}).get("enum")
+        return not isinstance(statuses, list) or 0 in statuses
 
 
-def member(schema: Any, *path: str) -> Mapping[str, Any] | None:
+def member_schema(schema: Any, *path: str) -> Mapping[str, Any] | None:
     """Return the schema of a member within a schema of objects; None where it says nothing."""
     for name in path:
         members = schema.get("properties") if isinstance(schema, Mapping) else None

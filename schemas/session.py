@@ -9,7 +9,7 @@ from enum import Enum, IntEnum, auto
 from typing import Any, Final
 
 
-class Status(IntEnum):
+class FrameStatus(IntEnum):
     """Of a frame, or of a result: the first, one in between, the last, the only one."""
 
     BEGIN = 0
@@ -18,7 +18,7 @@ class Status(IntEnum):
     ONCE = 3
 
 
-class State(IntEnum):
+class SessionState(IntEnum):
     """Of a session.
 
     NEW: nothing came. TALKING: the client may send more. HEARING: it said that it has no more.
@@ -26,13 +26,13 @@ class State(IntEnum):
     """
 
     NEW = auto()
-    TALKING = auto()
-    HEARING = auto()
-    LEAVING = auto()
-    OVER = auto()
+    OPEN = auto()
+    HALF_CLOSED = auto()
+    DRAINING = auto()
+    CLOSED = auto()
 
 
-class Event(IntEnum):
+class SessionEvent(IntEnum):
     """What happens to a session."""
 
     BEGIN = auto()  # a frame of the client, by its status
@@ -40,103 +40,108 @@ class Event(IntEnum):
     END = auto()
     ONCE = auto()
     RESULT = auto()  # of the loader
-    LAST = auto()
+    LAST_RESULT = auto()
     FAILED = auto()  # the loader's, or a frame that is not valid
-    SILENT = auto()  # no frame came in time
-    LATE = auto()  # its lifetime is over
-    GONE = auto()  # the client is
+    READ_TIMEOUT = auto()  # no frame came in time
+    LIFETIME_EXPIRED = auto()  # its lifetime is over
+    CLIENT_GONE = auto()  # the client is
     DRAIN = auto()  # the gateway wants to stop
-    CUT = auto()  # and waits no longer
+    DRAIN_TIMEOUT = auto()  # and waits no longer
 
 
-class Effect(Enum):
+class SessionAction(Enum):
     """What is to be done."""
 
-    OPEN = "open"  # find a loader, and begin
-    SEND = "send"  # the frame, to the loader
-    FINISH = "finish"  # say that no more comes
-    TELL = "tell"  # the result, to the client
-    FAIL = "fail"  # tell the client what went wrong
-    ABORT = "abort"  # give the loader's work up
+    OPEN_LOADER = "open"  # find a loader, and begin
+    SEND_FRAME = "send"  # the frame, to the loader
+    HALF_CLOSE = "finish"  # say that no more comes
+    SEND_RESULT = "tell"  # the result, to the client
+    SEND_ERROR = "fail"  # tell the client what went wrong
+    CANCEL_LOADER = "abort"  # give the loader's work up
     CLOSE = "close"  # the session is over: give back what it held
 
 
-_S, _E, _F = State, Event, Effect
-_END: Final = (_F.CLOSE,)
-_TOLD: Final = (_F.TELL, _F.CLOSE)
-_BROKEN: Final = (_F.FAIL, _F.ABORT, _F.CLOSE)
-_LEFT: Final = (_F.ABORT, _F.CLOSE)
+_S, _E, _A = SessionState, SessionEvent, SessionAction
+_CLOSE_ONLY: Final = (_A.CLOSE,)
+_SEND_AND_CLOSE: Final = (_A.SEND_RESULT, _A.CLOSE)
+_FAIL_AND_CLOSE: Final = (_A.SEND_ERROR, _A.CANCEL_LOADER, _A.CLOSE)
+_ABORT_AND_CLOSE: Final = (_A.CANCEL_LOADER, _A.CLOSE)
 
-TABLE: Final[Mapping[tuple[State, Event], tuple[State, tuple[Effect, ...]]]] = {
-    (_S.NEW, _E.BEGIN): (_S.TALKING, (_F.OPEN, _F.SEND)),
-    (_S.NEW, _E.ONCE): (_S.HEARING, (_F.OPEN, _F.SEND, _F.FINISH)),
-    (_S.NEW, _E.FAILED): (_S.OVER, (_F.FAIL, _F.CLOSE)),
-    (_S.NEW, _E.SILENT): (_S.OVER, (_F.FAIL, _F.CLOSE)),
-    (_S.NEW, _E.LATE): (_S.OVER, (_F.FAIL, _F.CLOSE)),
-    (_S.NEW, _E.GONE): (_S.OVER, _END),
-    (_S.NEW, _E.DRAIN): (_S.OVER, _END),
-    (_S.NEW, _E.CUT): (_S.OVER, _END),
-    (_S.TALKING, _E.CONTINUE): (_S.TALKING, (_F.SEND,)),
-    (_S.TALKING, _E.END): (_S.HEARING, (_F.SEND, _F.FINISH)),
-    (_S.TALKING, _E.RESULT): (_S.TALKING, (_F.TELL,)),
-    (_S.TALKING, _E.LAST): (_S.OVER, (_F.TELL, _F.ABORT, _F.CLOSE)),
-    (_S.TALKING, _E.FAILED): (_S.OVER, _BROKEN),
-    (_S.TALKING, _E.SILENT): (_S.OVER, _BROKEN),
-    (_S.TALKING, _E.LATE): (_S.OVER, _BROKEN),
-    (_S.TALKING, _E.GONE): (_S.OVER, _LEFT),
-    (_S.TALKING, _E.DRAIN): (_S.LEAVING, ()),
-    (_S.TALKING, _E.CUT): (_S.OVER, _BROKEN),
-    (_S.LEAVING, _E.CONTINUE): (_S.LEAVING, (_F.SEND,)),
-    (_S.LEAVING, _E.END): (_S.HEARING, (_F.SEND, _F.FINISH)),
-    (_S.LEAVING, _E.RESULT): (_S.OVER, (_F.TELL, _F.FAIL, _F.ABORT, _F.CLOSE)),
-    (_S.LEAVING, _E.LAST): (_S.OVER, (_F.TELL, _F.ABORT, _F.CLOSE)),
-    (_S.LEAVING, _E.FAILED): (_S.OVER, _BROKEN),
-    (_S.LEAVING, _E.SILENT): (_S.OVER, _BROKEN),
-    (_S.LEAVING, _E.LATE): (_S.OVER, _BROKEN),
-    (_S.LEAVING, _E.GONE): (_S.OVER, _LEFT),
-    (_S.LEAVING, _E.DRAIN): (_S.LEAVING, ()),
-    (_S.LEAVING, _E.CUT): (_S.OVER, _BROKEN),
-    (_S.HEARING, _E.RESULT): (_S.HEARING, (_F.TELL,)),
-    (_S.HEARING, _E.LAST): (_S.OVER, _TOLD),
-    (_S.HEARING, _E.FAILED): (_S.OVER, _BROKEN),
-    (_S.HEARING, _E.LATE): (_S.OVER, _BROKEN),
-    (_S.HEARING, _E.GONE): (_S.OVER, _LEFT),
-    (_S.HEARING, _E.DRAIN): (_S.HEARING, ()),
-    (_S.HEARING, _E.CUT): (_S.OVER, _BROKEN),
+TRANSITIONS: Final[
+    Mapping[tuple[SessionState, SessionEvent], tuple[SessionState, tuple[SessionAction, ...]]]
+] = {
+    (_S.NEW, _E.BEGIN): (_S.OPEN, (_A.OPEN_LOADER, _A.SEND_FRAME)),
+    (_S.NEW, _E.ONCE): (_S.HALF_CLOSED, (_A.OPEN_LOADER, _A.SEND_FRAME, _A.HALF_CLOSE)),
+    (_S.NEW, _E.FAILED): (_S.CLOSED, (_A.SEND_ERROR, _A.CLOSE)),
+    (_S.NEW, _E.READ_TIMEOUT): (_S.CLOSED, (_A.SEND_ERROR, _A.CLOSE)),
+    (_S.NEW, _E.LIFETIME_EXPIRED): (_S.CLOSED, (_A.SEND_ERROR, _A.CLOSE)),
+    (_S.NEW, _E.CLIENT_GONE): (_S.CLOSED, _CLOSE_ONLY),
+    (_S.NEW, _E.DRAIN): (_S.CLOSED, _CLOSE_ONLY),
+    (_S.NEW, _E.DRAIN_TIMEOUT): (_S.CLOSED, _CLOSE_ONLY),
+    (_S.OPEN, _E.CONTINUE): (_S.OPEN, (_A.SEND_FRAME,)),
+    (_S.OPEN, _E.END): (_S.HALF_CLOSED, (_A.SEND_FRAME, _A.HALF_CLOSE)),
+    (_S.OPEN, _E.RESULT): (_S.OPEN, (_A.SEND_RESULT,)),
+    (_S.OPEN, _E.LAST_RESULT): (_S.CLOSED, (_A.SEND_RESULT, _A.CANCEL_LOADER, _A.CLOSE)),
+    (_S.OPEN, _E.FAILED): (_S.CLOSED, _FAIL_AND_CLOSE),
+    (_S.OPEN, _E.READ_TIMEOUT): (_S.CLOSED, _FAIL_AND_CLOSE),
+    (_S.OPEN, _E.LIFETIME_EXPIRED): (_S.CLOSED, _FAIL_AND_CLOSE),
+    (_S.OPEN, _E.CLIENT_GONE): (_S.CLOSED, _ABORT_AND_CLOSE),
+    (_S.OPEN, _E.DRAIN): (_S.DRAINING, ()),
+    (_S.OPEN, _E.DRAIN_TIMEOUT): (_S.CLOSED, _FAIL_AND_CLOSE),
+    (_S.DRAINING, _E.CONTINUE): (_S.DRAINING, (_A.SEND_FRAME,)),
+    (_S.DRAINING, _E.END): (_S.HALF_CLOSED, (_A.SEND_FRAME, _A.HALF_CLOSE)),
+    (_S.DRAINING, _E.RESULT): (
+        _S.CLOSED,
+        (_A.SEND_RESULT, _A.SEND_ERROR, _A.CANCEL_LOADER, _A.CLOSE),
+    ),
+    (_S.DRAINING, _E.LAST_RESULT): (_S.CLOSED, (_A.SEND_RESULT, _A.CANCEL_LOADER, _A.CLOSE)),
+    (_S.DRAINING, _E.FAILED): (_S.CLOSED, _FAIL_AND_CLOSE),
+    (_S.DRAINING, _E.READ_TIMEOUT): (_S.CLOSED, _FAIL_AND_CLOSE),
+    (_S.DRAINING, _E.LIFETIME_EXPIRED): (_S.CLOSED, _FAIL_AND_CLOSE),
+    (_S.DRAINING, _E.CLIENT_GONE): (_S.CLOSED, _ABORT_AND_CLOSE),
+    (_S.DRAINING, _E.DRAIN): (_S.DRAINING, ()),
+    (_S.DRAINING, _E.DRAIN_TIMEOUT): (_S.CLOSED, _FAIL_AND_CLOSE),
+    (_S.HALF_CLOSED, _E.RESULT): (_S.HALF_CLOSED, (_A.SEND_RESULT,)),
+    (_S.HALF_CLOSED, _E.LAST_RESULT): (_S.CLOSED, _SEND_AND_CLOSE),
+    (_S.HALF_CLOSED, _E.FAILED): (_S.CLOSED, _FAIL_AND_CLOSE),
+    (_S.HALF_CLOSED, _E.LIFETIME_EXPIRED): (_S.CLOSED, _FAIL_AND_CLOSE),
+    (_S.HALF_CLOSED, _E.CLIENT_GONE): (_S.CLOSED, _ABORT_AND_CLOSE),
+    (_S.HALF_CLOSED, _E.DRAIN): (_S.HALF_CLOSED, ()),
+    (_S.HALF_CLOSED, _E.DRAIN_TIMEOUT): (_S.CLOSED, _FAIL_AND_CLOSE),
 }
 
 # What a result of that status is to a session, and a frame.
-RESULTS: Final = (_E.RESULT, _E.RESULT, _E.LAST, _E.LAST)
-FRAMES: Final = (_E.BEGIN, _E.CONTINUE, _E.END, _E.ONCE)
+RESULT_EVENTS: Final = (_E.RESULT, _E.RESULT, _E.LAST_RESULT, _E.LAST_RESULT)
+FRAME_EVENTS: Final = (_E.BEGIN, _E.CONTINUE, _E.END, _E.ONCE)
 
-_REFUSALS: Final[Mapping[State, str]] = {
+_REFUSAL_REASONS: Final[Mapping[SessionState, str]] = {
     _S.NEW: "a session begins with header.status 0, or 3 when it is one frame",
-    _S.TALKING: "the session has begun: header.status must be 1, or 2 at its end",
-    _S.LEAVING: "the session has begun: header.status must be 1, or 2 at its end",
-    _S.HEARING: "the session's last frame was sent: no other may follow",
-    _S.OVER: "the session is over",
+    _S.OPEN: "the session has begun: header.status must be 1, or 2 at its end",
+    _S.DRAINING: "the session has begun: header.status must be 1, or 2 at its end",
+    _S.HALF_CLOSED: "the session's last frame was sent: no other may follow",
+    _S.CLOSED: "the session is over",
 }
 
 
-def refusal(state: State) -> str:
+def refusal_reason(state: SessionState) -> str:
     """Return why a frame is refused in a state."""
-    return _REFUSALS[state]
+    return _REFUSAL_REASONS[state]
 
 
-def frame_event(status: object, *, first: bool) -> Event | None:
+def frame_event(status: object, *, first: bool) -> SessionEvent | None:
     """Return what a frame is, by its `header.status`; None for a status that there is not.
 
     One that is not there goes on (1); the first has to say how it begins.
     """
     if status is None and not first:
-        return Event.CONTINUE
+        return SessionEvent.CONTINUE
     number = int(status) if type(status) is float and status.is_integer() else status  # 3.0 is 3
-    if type(number) is int and 0 <= number < len(FRAMES):
-        return FRAMES[number]
+    if type(number) is int and 0 <= number < len(FRAME_EVENTS):
+        return FRAME_EVENTS[number]
     return None
 
 
-class Sequence:
+class SequenceChecker:
     """The numbers that a client gives its frames, stream by stream: none missing, none twice.
 
     A stream whose first frame has no `seq` has none to keep.
@@ -147,7 +152,7 @@ class Sequence:
     def __init__(self) -> None:
         self._last: dict[str, int | None] = {}
 
-    def broken(self, name: str, seq: Any) -> str:
+    def check_and_advance(self, name: str, seq: Any) -> str:
         """Take in the number of a stream's next frame; return what is wrong with it, or ""."""
         number = seq if type(seq) is int else None
         if name not in self._last:
@@ -162,40 +167,40 @@ class Sequence:
         return ""
 
 
-class Reorder:
+class ReorderBuffer:
     """Frames in the order of their numbers, wherever they were overtaken.
 
     What came before is dropped; what is ahead waits, up to `most` frames. `overdue` lets those go
     that waited too long for one that is lost.
     """
 
-    __slots__ = ("_ahead", "_most", "_next")
+    __slots__ = ("_buffered", "_max_buffered", "_next")
 
-    def __init__(self, first: int, most: int = 64) -> None:
+    def __init__(self, first: int, max_buffered: int = 64) -> None:
         self._next = first
-        self._most = most
-        self._ahead: dict[int, Any] = {}
+        self._max_buffered = max_buffered
+        self._buffered: dict[int, Any] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._ahead)
+        return bool(self._buffered)
 
     def push(self, number: int, frame: Any) -> list[Any]:
         """Take a frame; return those whose turn it is."""
         if number >= self._next:
-            self._ahead.setdefault(number, frame)
-        if len(self._ahead) > self._most:
-            return self.overdue()
-        return self._ready()
+            self._buffered.setdefault(number, frame)
+        if len(self._buffered) > self._max_buffered:
+            return self.skip_missing()
+        return self._pop_ready()
 
-    def overdue(self) -> list[Any]:
+    def skip_missing(self) -> list[Any]:
         """Give up what is missing; return what goes on from there."""
-        if self._ahead:
-            self._next = min(self._ahead)
-        return self._ready()
+        if self._buffered:
+            self._next = min(self._buffered)
+        return self._pop_ready()
 
-    def _ready(self) -> list[Any]:
+    def _pop_ready(self) -> list[Any]:
         ready = []
-        while self._next in self._ahead:
-            ready.append(self._ahead.pop(self._next))
+        while self._next in self._buffered:
+            ready.append(self._buffered.pop(self._next))
             self._next += 1
         return ready

@@ -30,46 +30,56 @@ _SCALARS = {
 }
 
 
-def stub(classes: Mapping[str, Descriptor]) -> str:
+def render_stub(classes: Mapping[str, Descriptor]) -> str:
     """Return the text of a `.pyi` for classes given as {Python name: descriptor}."""
     names = {descriptor.full_name: name for name, descriptor in classes.items()}
     parts = [_HEADER]
     for name, descriptor in classes.items():
-        parts.append(f"\nclass {name}(Message):\n{_body(descriptor, names)}")
+        parts.append(f"\nclass {name}(Message):\n{_class_body(descriptor, names)}")
     return "".join(parts)
 
 
-def _body(descriptor: Descriptor, names: Mapping[str, str]) -> str:
+def _class_body(descriptor: Descriptor, names: Mapping[str, str]) -> str:
     lines = [f"    {value.name}: int\n" for enum in descriptor.enum_types for value in enum.values]
     arguments = []
     for field in descriptor.fields:
-        held, given = _types(field, names)
+        attribute_type, argument_type = _field_types(field, names)
         if field.message_type is not None:
-            lines.append(f"    @property\n    def {field.name}(self) -> {held}: ...\n")
+            lines.append(f"    @property\n    def {field.name}(self) -> {attribute_type}: ...\n")
         else:
-            lines.append(f"    {field.name}: {held}\n")
-        arguments.append(f"        {field.name}: {given} = ...,\n")
+            lines.append(f"    {field.name}: {attribute_type}\n")
+        arguments.append(f"        {field.name}: {argument_type} = ...,\n")
     init = "".join(
         ["    def __init__(\n        self,\n        *,\n", *arguments, "    ) -> None: ...\n"]
     )
     return "".join(lines) + (init if arguments else "")
 
 
-def _types(field: FieldDescriptor, names: Mapping[str, str]) -> tuple[str, str]:
+def _field_types(field: FieldDescriptor, names: Mapping[str, str]) -> tuple[str, str]:
     """Return the type a field has when read, and the one its constructor argument takes."""
-    inner = field.message_type
-    if inner is not None and inner.GetOptions().map_entry:
-        key, value = (_scalar(inner.fields_by_name[part]) for part in ("key", "value"))
+    message_type = field.message_type
+    if message_type is not None and message_type.GetOptions().map_entry:
+        key, value = (
+            _scalar_type(message_type.fields_by_name[entry_field])
+            for entry_field in ("key", "value")
+        )
         return f"MutableMapping[{key}, {value}]", f"Mapping[{key}, {value}] | None"
-    single = names.get(inner.full_name, "Message") if inner is not None else _scalar(field)
+    item_type = (
+        names.get(message_type.full_name, "Message")
+        if message_type is not None
+        else _scalar_type(field)
+    )
     if field.is_repeated:
-        kind = "Composite" if inner is not None else "Scalar"
-        return f"Repeated{kind}FieldContainer[{single}]", f"Iterable[{single}] | None"
-    may_be_unset = inner is not None or field.has_presence
-    return single, f"{single} | None" if may_be_unset else single
+        container_kind = "Composite" if message_type is not None else "Scalar"
+        return (
+            f"Repeated{container_kind}FieldContainer[{item_type}]",
+            f"Iterable[{item_type}] | None",
+        )
+    may_be_unset = message_type is not None or field.has_presence
+    return item_type, f"{item_type} | None" if may_be_unset else item_type
 
 
-def _scalar(field: FieldDescriptor) -> str:
+def _scalar_type(field: FieldDescriptor) -> str:
     if field.type == FieldDescriptor.TYPE_BYTES:
         return "bytes"
     return _SCALARS.get(field.cpp_type, "int")

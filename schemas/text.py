@@ -11,29 +11,29 @@ from typing import Any
 
 def as_text(value: Any) -> str:
     """Return the string that stands for a JSON value in headers, params and attributes."""
-    kind = type(value)
-    if kind is str or kind is int:
+    value_type = type(value)
+    if value_type is str or value_type is int:
         return str(value)
-    if kind is bool:
+    if value_type is bool:
         return "true" if value else "false"
     if value is None:
         return ""
-    if kind is float:
-        return _number(value)
-    if kind is list:
-        return ";".join(_item(item) for item in value)
-    return _compact(value)
+    if value_type is float:
+        return _number_text(value)
+    if value_type is list:
+        return ";".join(_item_text(item) for item in value)
+    return _compact_json(value)
 
 
-def _item(value: Any) -> str:
-    return _compact(value) if isinstance(value, list | dict) else as_text(value)
+def _item_text(value: Any) -> str:
+    return _compact_json(value) if isinstance(value, list | dict) else as_text(value)
 
 
-def _compact(value: Any) -> str:
+def _compact_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _number(value: float) -> str:
+def _number_text(value: float) -> str:
     """Return the shortest digits that read back as this number: 1.0 is "1", 1e-7 is "0.0000001"."""
     text = repr(value)
     if "e" in text:

@@ -8,23 +8,26 @@ from typing import Any, Final
 import jsonschema_rs
 
 from schemas import cost, keywords
-from schemas.document import DocumentError, Path, Problem
-from schemas.explain import Part, Violation
+from schemas.document import DocumentError, DocumentPath, Problem
+from schemas.explain import Subschema, Violation
 
 MAX_VIOLATIONS: Final = 20
 
-_CALLS: Final[dict[str, Any]] = {
+_CALLBACK_KEYWORDS: Final[dict[str, Any]] = {
     "maxB64DLen": keywords.MaxBase64,
     "minB64DLen": keywords.MinBase64,
     "uniqueItems": keywords.UniqueItems,
     "multipleOf": keywords.MultipleOf,
-    "among": keywords.Among,
-    "error": keywords.Error,
+    "among": keywords.NumericEnum,
+    "error": keywords.ErrorKeyword,
 }
-_PARTS: Final = frozenset({
+_APPLICATOR_KEYWORDS: Final = frozenset({
     "properties", "items", "additionalProperties", "allOf", "anyOf", "not", "if", "then", "else",
 })  # fmt: skip
-_BYTES: Final[dict[str, Any]] = {"maxLength": keywords.MaxBytes, "minLength": keywords.MinBytes}
+_BYTE_LENGTH_KEYWORDS: Final[dict[str, Any]] = {
+    "maxLength": keywords.MaxBytes,
+    "minLength": keywords.MinBytes,
+}
 
 
 class Validator:
@@ -33,21 +36,25 @@ class Validator:
     Raises DocumentError when the schema itself is not one; `at` is where it stands.
     """
 
-    def __init__(self, schema: dict[str, Any], at: Path = ("schemainput",)) -> None:
+    def __init__(self, schema: dict[str, Any], path: DocumentPath = ("schemainput",)) -> None:
         # Of a body in ASCII, the usual one, characters are bytes. Limits on decoded sizes are asked
         # for as limits on lengths first: a call to Python costs as much as all the rest.
-        narrow = _narrowed(schema, ascii_only=True)
-        self._of_ascii = _compiled(narrow, {}, at)
-        wide = _narrowed(schema, ascii_only=False)
-        if _asks_lengths(schema):
-            self._of_any = _compiled(schema, _BYTES, at)
+        ascii_schema = _narrow_lengths(schema, ascii_only=True)
+        self._ascii_validator = _build_validator(ascii_schema, {}, path)
+        unicode_schema = _narrow_lengths(schema, ascii_only=False)
+        if _has_negated_length(schema):
+            self._unicode_validator = _build_validator(schema, _BYTE_LENGTH_KEYWORDS, path)
         else:
-            self._of_any = self._of_ascii if wide == narrow else _compiled(wide, {}, at)
-        self._exact = Part(schema, _exactly)
+            self._unicode_validator = (
+                self._ascii_validator
+                if unicode_schema == ascii_schema
+                else _build_validator(unicode_schema, {}, path)
+            )
+        self._exact_schema = Subschema(schema, _build_exact_validator)
 
-    def holds(self, body: object) -> bool:
+    def is_valid(self, body: object) -> bool:
         """Return whether a body is valid."""
-        return self._of_any.is_valid(body) or self._exact.holds(body)
+        return self._unicode_validator.is_valid(body) or self._exact_schema.is_valid(body)
 
     def violations(self, body: object, ascii_only: bool = False, /) -> tuple[Violation, ...]:
         """Return the first 20 violations of a body; empty when it is valid.
@@ -55,29 +62,31 @@ class Validator:
         `ascii_only`: no text in it has a character beyond ASCII. A violation tells the path and the
         rule, never the value.
         """
-        first = self._of_ascii if ascii_only else self._of_any
-        if first.is_valid(body) or self._exact.holds(body):
+        fast_validator = self._ascii_validator if ascii_only else self._unicode_validator
+        if fast_validator.is_valid(body) or self._exact_schema.is_valid(body):
             return ()
-        found = tuple(islice(self._exact.violations(body), MAX_VIOLATIONS))
-        return found or (Violation("$", "breaks the schema"),)
+        violations = tuple(islice(self._exact_schema.violations(body), MAX_VIOLATIONS))
+        return violations or (Violation("$", "breaks the schema"),)
 
 
-def _compiled(schema: dict[str, Any], more: dict[str, Any], at: Path) -> Any:
+def _build_validator(
+    schema: dict[str, Any], extra_keywords: dict[str, Any], path: DocumentPath
+) -> Any:
     try:
         return jsonschema_rs.Draft202012Validator(
-            _guarded(schema),
+            _add_guards(schema),
             validate_formats=True,
             offline=True,
             pattern_options=jsonschema_rs.RegexOptions(),
-            keywords=_CALLS | more,
+            keywords=_CALLBACK_KEYWORDS | extra_keywords,
         )
     except ValueError as error:
-        where = tuple(getattr(error, "instance_path", ()))
-        said = str(error).partition("\n")[0]
-        raise DocumentError([Problem((*at, *where), said)]) from error
+        error_path = tuple(getattr(error, "instance_path", ()))
+        message = str(error).partition("\n")[0]
+        raise DocumentError([Problem((*path, *error_path), message)]) from error
 
 
-def _guarded(schema: Any, many: bool = False) -> Any:
+def _add_guards(schema: Any, many_values: bool = False) -> Any:
     """Return a schema in which a text that is too long is not looked at by a pattern, or a format.
 
     The library asks each keyword, whatever another has found. `many`: it is asked of many values;
@@ -85,72 +94,84 @@ def _guarded(schema: Any, many: bool = False) -> Any:
     """
     if not isinstance(schema, dict):
         return schema
-    told = dict(schema)
-    if "properties" in told:
-        told["properties"] = {name: _guarded(v, many) for name, v in told["properties"].items()}
+    result = dict(schema)
+    if "properties" in result:
+        result["properties"] = {
+            name: _add_guards(v, many_values) for name, v in result["properties"].items()
+        }
     for name in ("items", "additionalProperties"):
-        if name in told:
-            told[name] = _guarded(told[name], many=True)
+        if name in result:
+            result[name] = _add_guards(result[name], many_values=True)
     for name in ("not", "if", "then", "else"):
-        if name in told:
-            told[name] = _guarded(told[name], many)
+        if name in result:
+            result[name] = _add_guards(result[name], many_values)
     for name in ("allOf", "anyOf"):
-        if name in told:
-            told[name] = [_guarded(part, many) for part in told[name]]
-    faster = list(_faster(told)) if many else []
-    if faster:
-        told["allOf"] = [*told.get("allOf", []), *faster]
-    slow = {key: told.pop(key) for key in ("pattern", "format") if key in told}
-    if slow and "maxLength" in told:
-        guard = {"if": {"maxLength": told["maxLength"]}, "then": slow}
-        told["allOf"] = [*told.get("allOf", []), guard]
+        if name in result:
+            result[name] = [_add_guards(part, many_values) for part in result[name]]
+    replacements = list(_pop_slow_keywords(result)) if many_values else []
+    if replacements:
+        result["allOf"] = [*result.get("allOf", []), *replacements]
+    slow_keywords = {key: result.pop(key) for key in ("pattern", "format") if key in result}
+    if slow_keywords and "maxLength" in result:
+        guard = {"if": {"maxLength": result["maxLength"]}, "then": slow_keywords}
+        result["allOf"] = [*result.get("allOf", []), guard]
     else:
-        told |= slow
-    return told
+        result |= slow_keywords
+    return result
 
 
-def _faster(told: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _pop_slow_keywords(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield what stands for the keywords that compare fractions; they are taken out."""
-    if cost.has_numbers(told.get("enum")):
-        yield _found_fast(told.pop("enum"))
-    for keyword in [name for name in cost.BOUNDS if name in told]:
-        value = told[keyword]
+    if cost.has_numbers(schema.get("enum")):
+        yield _fast_enum(schema.pop("enum"))
+    for keyword in [name for name in cost.BOUND_KEYWORDS if name in schema]:
+        value = schema[keyword]
         if isinstance(value, float) and value.is_integer():
-            told[keyword] = int(value)
+            schema[keyword] = int(value)
         elif isinstance(value, float):
-            least = keyword in ("minimum", "exclusiveMinimum")
-            whole = {"minimum": ceil(value)} if least else {"maximum": floor(value)}
-            yield {"if": {"type": "integer"}, "then": whole, "else": {keyword: told.pop(keyword)}}
+            is_lower = keyword in ("minimum", "exclusiveMinimum")
+            integer_bound = {"minimum": ceil(value)} if is_lower else {"maximum": floor(value)}
+            yield {
+                "if": {"type": "integer"},
+                "then": integer_bound,
+                "else": {keyword: schema.pop(keyword)},
+            }
 
 
-def _found_fast(values: list[Any]) -> dict[str, Any]:
+def _fast_enum(values: list[Any]) -> dict[str, Any]:
     """Return what holds of those values, numbers among them: each of a few is a range of one."""
-    numbers = [told for told in values if cost.has_numbers(told)]
-    if not cost.are_ranges(numbers):
+    numbers = [value for value in values if cost.has_numbers(value)]
+    if not cost.prefer_ranges(numbers):
         return {"among": values}
-    ways = [{"type": "number", "minimum": told, "maximum": told} for told in numbers]
-    return {"anyOf": [*ways, {"enum": [told for told in values if not cost.has_numbers(told)]}]}
+    ranges = [{"type": "number", "minimum": value, "maximum": value} for value in numbers]
+    return {
+        "anyOf": [*ranges, {"enum": [value for value in values if not cost.has_numbers(value)]}]
+    }
 
 
-def _exactly(schema: dict[str, Any]) -> Any:
-    return _compiled(schema, _BYTES, ())
+def _build_exact_validator(schema: dict[str, Any]) -> Any:
+    return _build_validator(schema, _BYTE_LENGTH_KEYWORDS, ())
 
 
-def _asks_lengths(schema: Any, asked: bool = False) -> bool:
+def _has_negated_length(schema: Any, negated: bool = False) -> bool:
     """Return whether a length stands where a value may be longer, or shorter, without harm."""
     if not isinstance(schema, dict):
-        return isinstance(schema, list) and any(_asks_lengths(part, asked) for part in schema)
-    if asked and ("maxLength" in schema or "minLength" in schema):
+        return isinstance(schema, list) and any(
+            _has_negated_length(part, negated) for part in schema
+        )
+    if negated and ("maxLength" in schema or "minLength" in schema):
         return True
     for keyword, value in schema.items():
-        parts = value.values() if keyword == "properties" else [value]
-        below = asked or keyword in ("not", "if")
-        if keyword in _PARTS and any(_asks_lengths(part, below) for part in parts):
+        subschemas = value.values() if keyword == "properties" else [value]
+        child_negated = negated or keyword in ("not", "if")
+        if keyword in _APPLICATOR_KEYWORDS and any(
+            _has_negated_length(part, child_negated) for part in subschemas
+        ):
             return True
     return False
 
 
-def _narrowed(schema: Any, ascii_only: bool) -> Any:
+def _narrow_lengths(schema: Any, ascii_only: bool) -> Any:
     """Return a schema that asks for lengths in characters where bytes are meant.
 
     What it finds valid is valid; what it does not may be. Only subschemas that must hold for their
@@ -159,23 +180,23 @@ def _narrowed(schema: Any, ascii_only: bool) -> Any:
     """
     if not isinstance(schema, dict):
         return schema
-    told = dict(schema)
-    if "properties" in told:
-        members = told["properties"].items()
-        told["properties"] = {name: _narrowed(value, ascii_only) for name, value in members}
+    result = dict(schema)
+    if "properties" in result:
+        members = result["properties"].items()
+        result["properties"] = {name: _narrow_lengths(value, ascii_only) for name, value in members}
     for name in ("items", "additionalProperties", "then", "else"):
-        if name in told:
-            told[name] = _narrowed(told[name], ascii_only)
+        if name in result:
+            result[name] = _narrow_lengths(result[name], ascii_only)
     for name in ("allOf", "anyOf"):
-        if name in told:
-            told[name] = [_narrowed(value, ascii_only) for value in told[name]]
-    if not ascii_only and "maxLength" in told:
-        told["maxLength"] //= 4  # a character has four bytes at most
+        if name in result:
+            result[name] = [_narrow_lengths(value, ascii_only) for value in result[name]]
+    if not ascii_only and "maxLength" in result:
+        result["maxLength"] //= 4  # a character has four bytes at most
     # A size is length * 3 // 4 - padding, and padding 0 to 2.
-    if "maxB64DLen" in told:
-        longest = (4 * (told.pop("maxB64DLen") + 1) - 1) // 3
-        told["maxLength"] = min(longest, told.get("maxLength", longest))
-    if "minB64DLen" in told:
-        shortest = -(-4 * (told.pop("minB64DLen") + 2) // 3)
-        told["minLength"] = max(shortest, told.get("minLength", 0))
-    return told
+    if "maxB64DLen" in result:
+        longest = (4 * (result.pop("maxB64DLen") + 1) - 1) // 3
+        result["maxLength"] = min(longest, result.get("maxLength", longest))
+    if "minB64DLen" in result:
+        shortest = -(-4 * (result.pop("minB64DLen") + 2) // 3)
+        result["minLength"] = max(shortest, result.get("minLength", 0))
+    return result

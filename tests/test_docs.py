@@ -27,7 +27,7 @@ def test_the_wrapper_of_the_guide_and_its_test_run() -> None:
 
 def test_the_config_of_the_guide_is_good() -> None:
     (text,) = blocks("docs/operate.md", "yaml")
-    config = resolve(source.read(text, "docs/operate.md"), {}, {})
+    config = resolve(source.parse_yaml(text, "docs/operate.md"), {}, {})
     assert config.services["ocr"].deadline == 30
 
 

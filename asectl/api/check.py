@@ -6,7 +6,7 @@ from pathlib import Path
 
 from asectl import faults
 from asectl.main import EXIT_CONFIG
-from config.source import ConfigError, Fault
+from config.source import ConfigError, Diagnostic
 from gateway import files, folder
 
 
@@ -39,5 +39,5 @@ def fault_of(path: Path) -> ConfigError | None:
     except ConfigError as error:
         return error
     except OSError as error:
-        return ConfigError(str(path), [], [Fault(error.strerror or str(error))])
+        return ConfigError(str(path), [], [Diagnostic(error.strerror or str(error))])
     return None

@@ -16,8 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(told: argparse.Namespace) -> int:
     """Print the module; what it cannot say is named on stderr."""
-    declared, lost = recall.declaration(sources.tree(told.schema, told.url))
-    print(client.python(declared), end="")
+    declared, lost = recall.declaration_from_document(sources.tree(told.schema, told.url))
+    print(client.render_client(declared), end="")
     for place in lost:
         if place.startswith("schemainput"):
             print(f"asectl: the client knows nothing of {place}", file=sys.stderr)

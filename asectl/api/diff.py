@@ -24,10 +24,10 @@ def run(told: argparse.Namespace) -> int:
     """Print the changes, breaking ones first."""
     old, new = sources.tree(told.old, told.url), sources.tree(told.new, told.url)
     changes = difference.compare(old, new)
-    breaking = sum(change.breaks for change in changes)
+    breaking = sum(change.breaking for change in changes)
     if told.json:
         lines = [
-            {"path": ".".join(map(str, c.path)), "message": c.message, "breaking": c.breaks}
+            {"path": ".".join(map(str, c.path)), "message": c.message, "breaking": c.breaking}
             for c in changes
         ]
         print(json.dumps({"breaking": breaking, "changes": lines}, indent=2))

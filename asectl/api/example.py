@@ -22,7 +22,7 @@ def run(told: argparse.Namespace) -> int:
     """Print the request, and the line."""
     contract = sources.contract(told.schema, told.url)
     try:
-        made = example.request(contract.service, contract.judge)
+        made = example.example_request(contract.service, contract.judge)
     except example.NoExampleError as error:
         cure = "`examples` or `default` beside the rule would tell one"
         raise Failure(f"no valid request could be made: {error}; {cure}") from None
@@ -36,5 +36,5 @@ def run(told: argparse.Namespace) -> int:
 def _curl(url: str, service: Service, made: dict[str, object]) -> str:
     data = shlex.quote(json.dumps(made, ensure_ascii=False))
     route = shlex.quote(f"{url.rstrip('/')}/v1/private/{service.id}")
-    way = "-N -H 'accept: text/event-stream' " if service.streams else ""
+    way = "-N -H 'accept: text/event-stream' " if service.streaming else ""
     return f"curl -sS {way}{route} -H 'content-type: application/json' -d {data}"

@@ -44,36 +44,38 @@ def _json(contract: Contract) -> _Form:
 
 
 def _yaml(contract: Contract) -> _Form:
-    declared, lost = recall.declaration(json.loads(contract.text))
-    told = yaml.safe_dump(api.write(declared), sort_keys=False, allow_unicode=True)
+    declared, lost = recall.declaration_from_document(json.loads(contract.text))
+    told = yaml.safe_dump(
+        api.declaration_to_api_schema(declared), sort_keys=False, allow_unicode=True
+    )
     return told.rstrip(), lost
 
 
 def _python(contract: Contract) -> _Form:
-    declared, lost = recall.declaration(json.loads(contract.text))
-    source, more = render.python(declared)
+    declared, lost = recall.declaration_from_document(json.loads(contract.text))
+    source, more = render.render_wrapper(declared)
     return source.rstrip(), [*lost, *more]
 
 
 def _jsonschema(contract: Contract) -> _Form:
-    told = openapi.public(contract.judge.schema, contract.service)
+    told = openapi.to_standard_schema(contract.judge.schema, contract.service)
     return json.dumps(told, ensure_ascii=False, indent=2), []
 
 
 def _openapi(contract: Contract) -> _Form:
     operation = Operation(contract.service, contract.judge.schema)
-    told = openapi.document([operation], title=contract.service.id, version="1")
+    told = openapi.build_document([operation], title=contract.service.id, version="1")
     return json.dumps(told, ensure_ascii=False, indent=2), []
 
 
 def _text(contract: Contract) -> _Form:
     service = contract.service
-    declared, _ = recall.declaration(json.loads(contract.text))
+    declared, _ = recall.declaration_from_document(json.loads(contract.text))
     lines = [
         f"{service.id} {service.version}  {service.description}".rstrip(),
         f"POST /v1/private/{service.id}   digest {contract.digest}",
     ]
-    if service.streams:
+    if service.streaming:
         lines.append("streams: by WebSocket (GET), or with Accept: text/event-stream")
     lines += [
         f"  param   {param.name:<16} {_rules(dict(param.rules), param.required)}"
@@ -81,10 +83,10 @@ def _text(contract: Contract) -> _Form:
     ]
     for stream in declared.inputs:
         most = f"at most {stream.max_bytes} bytes"
-        words = ", ".join([stream.kind.key, *stream.encodings, most])
+        words = ", ".join([stream.data_type.key, *stream.encodings, most])
         lines.append(f"  input   {stream.name:<16} {words}{' required' * stream.required}")
     lines += [
-        f"  output  {stream.name:<16} {stream.kind.key} {stream.format}".rstrip()
+        f"  output  {stream.name:<16} {stream.data_type.key} {stream.format}".rstrip()
         for stream in declared.outputs
     ]
     lines += [f"  way     {route.service_id}" for route in service.sub_routes]

@@ -8,7 +8,7 @@ from asectl import faults, options
 from asectl.api.check import fault_of, files_of
 from asectl.main import EXIT_CONFIG
 from config import resolve, source
-from config.source import ConfigError, Fault
+from config.source import ConfigError, Diagnostic
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,14 +32,14 @@ def run(told: argparse.Namespace) -> int:
         count += 1
         try:
             config = resolve.resolve(
-                source.read(path.read_text(encoding="utf-8"), name), os.environ, {}
+                source.parse_yaml(path.read_text(encoding="utf-8"), name), os.environ, {}
             )
         except ConfigError as error:
             found.append((path, error))
             continue
         except (OSError, UnicodeDecodeError) as error:
             words = getattr(error, "strerror", None) or str(error)
-            found.append((path, ConfigError(name, [], [Fault(words)])))
+            found.append((path, ConfigError(name, [], [Diagnostic(words)])))
             continue
         if config.schemas:
             folder = path.parent / config.schemas

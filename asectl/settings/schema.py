@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(told: argparse.Namespace) -> int:
     """Print it."""
-    print(tell.table() if told.table else json.dumps(tell.json_schema(), indent=2), end="")
+    print(tell.markdown_table() if told.table else json.dumps(tell.json_schema(), indent=2), end="")
     if not told.table:
         print()
     return 0

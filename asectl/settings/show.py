@@ -27,8 +27,8 @@ def run(told: argparse.Namespace) -> int:
         raise Failure(f"\n{error}", EXIT_CONFIG) from None
     lines = [
         line
-        for line in tell.effective(config, origins)
-        if told.effective or line.origin != tell.DEFAULT
+        for line in tell.effective_options(config, origins)
+        if told.effective or line.origin != tell.DEFAULT_ORIGIN
     ]
     if told.json:
         shown = [
@@ -36,7 +36,7 @@ def run(told: argparse.Namespace) -> int:
         ]
         print(json.dumps(shown, indent=2))
         return 0
-    rows = [(line.name, tell.shown_value(line.value), line.origin) for line in lines]
+    rows = [(line.name, tell.format_value(line.value), line.origin) for line in lines]
     widths = [max(map(len, column), default=0) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(map(str.ljust, row, widths)).rstrip())

@@ -26,7 +26,7 @@ from lb.view import View
 from lb.watch import Watch
 from rpc.client import Channel
 from rpc.status import RpcError
-from schemas.errors import FULL, UNREACHABLE, AseError
+from schemas.errors import LOADER_FULL, UNREACHABLE, AseError
 from schemas.wire import LoaderInput, MetaDesc
 
 _SERVICE = "bench"
@@ -87,8 +87,8 @@ class Picker:
             try:
                 call.outcome()
             except AseError as error:
-                ticket.release(error.fault)
-                if error.fault not in (FULL, UNREACHABLE):
+                ticket.release(error.spec)
+                if error.spec not in (LOADER_FULL, UNREACHABLE):
                     raise
                 self.refused += 1
                 ahead = True
@@ -184,8 +184,8 @@ async def play(cell: Cell, seed: int, requests: int, warm: int, hub: str, proxy:
     refused = sum(door.refused for door in doors)
     for door in doors:
         await door.close()
-    counts = {"refused_per_request": refused / (warm + requests), "errors": errors}
-    return _quantiles(responses, waits, lags) | counts
+    totals = {"refused_per_request": refused / (warm + requests), "errors": errors}
+    return _quantiles(responses, waits, lags) | totals
 
 
 def _quantiles(responses: list[float], waits: list[float], lags: list[float]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from lb.entry import Entry
 from lb.policy import Policy
 from lb.pool import Pool
 from lb.report import Report
-from schemas.errors import FULL, AseError
+from schemas.errors import LOADER_FULL, AseError
 
 WARM_S = 4.0
 # A58 knows nothing for its first ten seconds, and then has to work off what piled up.
@@ -171,7 +171,7 @@ class Simulation:
     def _refused(self, request: Request, gateway: SimGateway) -> None:
         """Take in, a round trip later, that a loader held all it takes."""
         if request.ticket is not None:
-            request.ticket.release(FULL)
+            request.ticket.release(LOADER_FULL)
         self._wait(request, gateway, True)
 
     def _serve_central(self) -> None:

@@ -19,7 +19,7 @@ from schemas import document
 from tests.harness import PATIENCE, ROOT, Gateway, Loader
 
 VAD = "examples/vad/wrapper.py"
-SERVICE = document.read(document.parse(declare.schema(load(str(ROOT / VAD)))))
+SERVICE = document.service_from_document(document.parse(declare.schema(load(str(ROOT / VAD)))))
 WAV = str(ROOT / "examples/vad/sample.wav")
 
 

@@ -11,7 +11,7 @@ import pytest
 from aseloader import Context, Data, Integer, Output, Outputs, Refused, Wrapper
 from aseloader.engine import Engine
 from lb.meter import Meter
-from schemas.errors import FULL, AseError
+from schemas.errors import LOADER_FULL, AseError
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
 ODD = [SystemExit(3), StopIteration(1), KeyboardInterrupt(), GeneratorExit(), ValueError("x"),
@@ -166,7 +166,7 @@ def test_beyond_total_is_refused_at_once_and_nothing_ran() -> None:
         await asyncio.to_thread(wrapper.begun.wait, 10)
         with pytest.raises(AseError) as caught:
             await engine.once(FRAME, gateway="g", seconds=None)
-        assert caught.value.fault is FULL
+        assert caught.value.spec is LOADER_FULL
         assert str(caught.value).startswith("10110 ")
         wrapper.let_go.set()
         assert (await first).code == 0

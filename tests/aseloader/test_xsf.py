@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from aseloader import xsf
-from schemas.errors import FULL, AseError
+from schemas.errors import LOADER_FULL, AseError
 from schemas.wire import LoaderInput, LoaderOutput, ReqData, ResData, XsfData, XsfSession
 
 
@@ -37,7 +37,7 @@ def test_ops_that_do_nothing(op: str) -> None:
 def test_what_cannot_be_served_has_its_code(data: bytes, code: int) -> None:
     with pytest.raises(AseError) as caught:
         read(data)
-    assert caught.value.fault.code == code
+    assert caught.value.spec.code == code
     assert len(str(caught.value)) < 100
 
 
@@ -48,7 +48,7 @@ def test_replies() -> None:
     assert LoaderOutput.FromString(answer.data[0].data) == output
     assert answer.s.sess["PeerAddr"] == "a:1"
     assert not ResData.FromString(xsf.reply(None, "h", "a:1")).data
-    refused = ResData.FromString(xsf.refuse(FULL, "full", "h"))
+    refused = ResData.FromString(xsf.refuse(LOADER_FULL, "full", "h"))
     assert (refused.code, refused.error_info, refused.s.h) == (10110, "full", "h")
 
 

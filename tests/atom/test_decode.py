@@ -10,11 +10,11 @@ from google.protobuf import json_format
 
 from atom.decode import Decoder
 from schemas import document
-from schemas.errors import BAD_OUTPUT, REFUSED, AseError, Blame
+from schemas.errors import BAD_OUTPUT, INPUT_REFUSED, AseError, ErrorSource
 from schemas.wire import LoaderOutput
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-SERVICE = document.read(json.loads((GOLDEN / "service.json").read_text()))
+SERVICE = document.service_from_document(json.loads((GOLDEN / "service.json").read_text()))
 FILES = sorted((GOLDEN / "decode").glob("*.txt"))
 
 
@@ -49,24 +49,24 @@ def test_there_are_files() -> None:
 def test_an_undeclared_output_is_10106(meta: dict[str, Any]) -> None:
     with pytest.raises(AseError) as caught:
         Decoder(SERVICE).decode(output({"pl": [{"meta": meta}]}))
-    assert caught.value.fault is BAD_OUTPUT
+    assert caught.value.spec is BAD_OUTPUT
     assert len(str(caught.value)) < 150
 
 
 def test_a_code_is_the_loader_s_own() -> None:
     with pytest.raises(AseError, match="too dark") as caught:
         Decoder(SERVICE).decode(LoaderOutput(code=10107, err="too dark").SerializeToString())
-    assert caught.value.fault is REFUSED
+    assert caught.value.spec is INPUT_REFUSED
     with pytest.raises(AseError, match="loader error") as caught:
         Decoder(SERVICE).decode(LoaderOutput(code=-3).SerializeToString())
-    assert (caught.value.fault.code, caught.value.fault.blame) == (-3, Blame.LOADER)
+    assert (caught.value.spec.code, caught.value.spec.source) == (-3, ErrorSource.LOADER)
 
 
 def test_an_output_given_twice_is_10106() -> None:
     twice = [{"meta": {"name": "words"}}, {"meta": {"name": "words"}}]
     with pytest.raises(AseError, match="twice") as caught:
         Decoder(SERVICE).decode(output({"pl": twice}))
-    assert caught.value.fault is BAD_OUTPUT
+    assert caught.value.spec is BAD_OUTPUT
 
 
 @pytest.mark.parametrize("text", ["9" * 400, "1_000", "\uff11\uff12", "1e999", "nan", " 5", "0x1"])

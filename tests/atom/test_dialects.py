@@ -3,7 +3,7 @@
 import pytest
 
 from atom.dialects import DIALECTS
-from schemas.errors import BAD_REPLY, FULL, AseError
+from schemas.errors import BAD_REPLY, LOADER_FULL, AseError
 from schemas.wire import LoaderInput, LoaderOutput, ReqData, ResData, XsfData
 
 FRAME = LoaderInput(serviceId="x", params={"a": "1"})
@@ -35,19 +35,19 @@ def test_xsf_errors_stand_outside_or_inside() -> None:
     assert unwrap(ResData(data=[XsfData(data=inner)]).SerializeToString()) == inner
     with pytest.raises(AseError, match="licence") as caught:
         unwrap(ResData(code=10110, error_info="licence").SerializeToString())
-    assert caught.value.fault is FULL
+    assert caught.value.spec is LOADER_FULL
     with pytest.raises(AseError) as caught:
         unwrap(ResData(code=10008).SerializeToString())
-    assert caught.value.fault.code == 10008
+    assert caught.value.spec.code == 10008
 
 
 def test_garbage_is_10160() -> None:
     with pytest.raises(AseError) as caught:
         DIALECTS["xsf"].unwrap(b"\xff\xff\xff")
-    assert caught.value.fault is BAD_REPLY
+    assert caught.value.spec is BAD_REPLY
 
 
 def test_an_xsf_answer_without_data_is_10160() -> None:
     with pytest.raises(AseError) as caught:
         DIALECTS["xsf"].unwrap(ResData().SerializeToString())
-    assert caught.value.fault is BAD_REPLY
+    assert caught.value.spec is BAD_REPLY

@@ -16,7 +16,7 @@ from schemas.errors import BAD_REQUEST, AseError
 from schemas.wire import LoaderInput
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-SERVICE = document.read(json.loads((GOLDEN / "service.json").read_text()))
+SERVICE = document.service_from_document(json.loads((GOLDEN / "service.json").read_text()))
 FILES = sorted((GOLDEN / "encode").glob("*.txt"))
 
 
@@ -56,7 +56,7 @@ def test_there_are_files() -> None:
 def test_what_cannot_be_a_frame_is_refused(payload: dict[str, Any], words: str) -> None:
     with pytest.raises(AseError) as caught:
         Encoder(SERVICE).encode({"payload": payload}, {})
-    assert caught.value.fault is BAD_REQUEST
+    assert caught.value.spec is BAD_REQUEST
     assert str(caught.value).startswith(words)
 
 

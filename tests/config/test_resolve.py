@@ -6,7 +6,7 @@ from dataclasses import fields
 import pytest
 
 from config import source
-from config.options import SECTIONS, Config, InstanceOptions, ServiceOptions, meta_of, plain_fields
+from config.options import SECTIONS, Config, InstanceOptions, ServiceOptions, meta_of, option_fields
 from config.resolve import flag_name, resolve
 from config.source import ConfigError
 
@@ -14,7 +14,7 @@ from config.source import ConfigError
 def read(
     text: str = "", environ: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None
 ) -> Config:
-    return resolve(source.read(text, "ase.yaml"), environ or {}, flags or {})
+    return resolve(source.parse_yaml(text, "ase.yaml"), environ or {}, flags or {})
 
 
 def faults(text: str = "", **more: Mapping[str, str]) -> str:
@@ -118,7 +118,7 @@ def test_a_bad_value_in_the_file_is_told_even_when_a_flag_stands_over_it() -> No
 
 def test_every_option_says_what_it_is() -> None:
     for section in (*SECTIONS.values(), Config, ServiceOptions, InstanceOptions):
-        for told in plain_fields(section):
+        for told in option_fields(section):
             assert len(meta_of(told).help) > 5, told.name
     assert {told.name for told in fields(Config)} >= set(SECTIONS)
 

@@ -3,25 +3,25 @@
 import pytest
 
 from config import source
-from config.source import ConfigError, Place
+from config.source import ConfigError, SourceLocation
 
 
 def shown(text: str) -> str:
     with pytest.raises(ConfigError) as caught:
-        source.read(text, "ase.yaml")
+        source.parse_yaml(text, "ase.yaml")
     return str(caught.value)
 
 
 def test_values_and_places() -> None:
-    read = source.read("gateway:\n  port: 8200\n  hosts: [a, 'b']\nx: null\n", "f")
+    read = source.parse_yaml("gateway:\n  port: 8200\n  hosts: [a, 'b']\nx: null\n", "f")
     assert read.tree == {"gateway": {"port": 8200, "hosts": ["a", "b"]}, "x": None}
-    assert read.places["gateway", "port"] == Place(2, 9, 4)
-    assert read.places["gateway", "hosts", 1] == Place(3, 14, 3)
-    assert read.places["gateway", "port", ""] == Place(2, 3, 4)
+    assert read.locations["gateway", "port"] == SourceLocation(2, 9, 4)
+    assert read.locations["gateway", "hosts", 1] == SourceLocation(3, 14, 3)
+    assert read.locations["gateway", "port", ""] == SourceLocation(2, 3, 4)
 
 
 def test_an_empty_file_is_nothing() -> None:
-    assert source.read("# a comment\n", "f").tree is None
+    assert source.parse_yaml("# a comment\n", "f").tree is None
 
 
 def test_a_duplicate_key_is_shown_in_place() -> None:
@@ -44,7 +44,7 @@ def test_a_duplicate_key_is_shown_in_place() -> None:
 )
 def test_what_is_not_good_yaml_is_refused(text: str, words: str) -> None:
     if text.startswith("a: !!python"):
-        assert source.read(text, "f").tree == {"a": ["x"]}, "tags build nothing"
+        assert source.parse_yaml(text, "f").tree == {"a": ["x"]}, "tags build nothing"
     else:
         assert words in shown(text)
 
@@ -54,7 +54,7 @@ def test_a_value_that_cannot_be_read_is_shown() -> None:
 
 
 def test_dates_and_clocks_are_texts() -> None:
-    told = source.read("{a: 2026-11-27, b: 12:30:45, c: 2026-99-99}", "f").tree
+    told = source.parse_yaml("{a: 2026-11-27, b: 12:30:45, c: 2026-99-99}", "f").tree
     assert told == {"a": "2026-11-27", "b": "12:30:45", "c": "2026-99-99"}
 
 

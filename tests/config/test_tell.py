@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 
 from config import source, tell
-from config.resolve import resolved
+from config.resolve import resolve_with_origins
 from config.source import ConfigError
 from tests.test_house import ROOT
 
@@ -22,10 +22,12 @@ instances:
 
 
 def told(text: str = TEXT, **more: dict[str, str]) -> dict[str, tuple[Any, str]]:
-    config, origins = resolved(
-        source.read(text, "ase.yaml"), more.get("environ", {}), more.get("flags", {})
+    config, origins = resolve_with_origins(
+        source.parse_yaml(text, "ase.yaml"), more.get("environ", {}), more.get("flags", {})
     )
-    return {line.name: (line.value, line.origin) for line in tell.effective(config, origins)}
+    return {
+        line.name: (line.value, line.origin) for line in tell.effective_options(config, origins)
+    }
 
 
 def test_every_value_has_its_origin() -> None:
@@ -40,8 +42,8 @@ def test_every_value_has_its_origin() -> None:
 
 def test_secrets_are_not_shown() -> None:
     found = told()
-    assert found["lb.token"] == (tell.HIDDEN, "ase.yaml:3:3")
-    assert found["services.ocr.token"][0] == tell.HIDDEN
+    assert found["lb.token"] == (tell.REDACTED, "ase.yaml:3:3")
+    assert found["services.ocr.token"][0] == tell.REDACTED
     assert "s3cret" not in str(found)
     assert told("{}")["lb.token"] == ("", "default")
 
@@ -61,9 +63,9 @@ def test_secrets_are_not_shown() -> None:
 def test_the_schema_for_editors_says_what_the_reader_says(text: str, good: bool) -> None:
     schema = tell.json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
-    parsed = source.read(text, "ase.yaml")
+    parsed = source.parse_yaml(text, "ase.yaml")
     try:
-        resolved(parsed, {}, {})
+        resolve_with_origins(parsed, {}, {})
         read = True
     except ConfigError:
         read = False
@@ -73,7 +75,7 @@ def test_the_schema_for_editors_says_what_the_reader_says(text: str, good: bool)
 
 def test_the_table_of_the_docs_is_fresh() -> None:
     """Renew it by `asectl config schema --table`, under the head of docs/options.md."""
-    assert (ROOT / "docs/options.md").read_text(encoding="utf-8").endswith(tell.table())
+    assert (ROOT / "docs/options.md").read_text(encoding="utf-8").endswith(tell.markdown_table())
 
 
 @pytest.mark.parametrize(
@@ -81,4 +83,4 @@ def test_the_table_of_the_docs_is_fresh() -> None:
     [(True, "true"), (False, "false"), (0.5, "0.5"), (3.0, "3"), (None, ""), (["a", "b"], "a, b")],
 )
 def test_a_value_is_shown_as_the_file_has_it(value: Any, shown: str) -> None:
-    assert tell.shown_value(value) == shown
+    assert tell.format_value(value) == shown

@@ -17,7 +17,7 @@ FILES = sorted(GOLDEN.glob("*.txt"))
 
 
 def config(text: str) -> Config:
-    return resolve(source.read(text, "ase.yaml"), {}, {})
+    return resolve(source.parse_yaml(text, "ase.yaml"), {}, {})
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

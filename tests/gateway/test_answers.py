@@ -7,24 +7,24 @@ import pytest
 from gateway.answers import Answer, HttpError, failure, status_of, success
 from gateway.record import Record
 from schemas import errors
-from schemas.errors import AseError, Fault
+from schemas.errors import AseError, ErrorSpec
 
-STATUSES: list[tuple[Fault, int]] = [
+STATUSES: list[tuple[ErrorSpec, int]] = [
     (errors.BAD_REQUEST, 400),
     (errors.BAD_APP, 400),
     (errors.NO_SERVICE, 404),
     (errors.NO_SUB_SERVICE, 404),
-    (errors.REFUSED, 400),
+    (errors.INPUT_REFUSED, 400),
     (errors.NO_INSTANCE, 503),
-    (errors.FULL, 503),
+    (errors.LOADER_FULL, 503),
     (errors.UNREACHABLE, 503),
-    (errors.LOST, 502),
+    (errors.LOADER_LOST, 502),
     (errors.DEADLINE, 504),
-    (errors.TIMEOUT, 504),
+    (errors.ONCE_TIMEOUT, 504),
     (errors.BAD_OUTPUT, 502),
-    (errors.RAISED, 502),
+    (errors.WRAPPER_RAISED, 502),
     (errors.BAD_REPLY, 502),
-    (errors.loader_fault(4242), 502),
+    (errors.loader_error_spec(4242), 502),
     (errors.INVALID_OP, 502),
     (errors.BAD_MODE, 400),
     (errors.BAD_FRAME, 502),
@@ -34,7 +34,7 @@ STATUSES: list[tuple[Fault, int]] = [
 
 
 @pytest.mark.parametrize(("fault", "status"), STATUSES, ids=lambda v: getattr(v, "name", str(v)))
-def test_status(fault: Fault, status: int) -> None:
+def test_status(fault: ErrorSpec, status: int) -> None:
     assert status_of(AseError(fault), {}) == status
     assert status_of(AseError(fault), {fault.code: 299}) == 299
 
@@ -92,7 +92,7 @@ def test_a_failure_is_the_envelope_and_is_noted() -> None:
 def test_a_mapped_429_says_when_to_come_back_too() -> None:
     noted = record()
     noted.code_map = {10110: 429}
-    answer = failure(AseError(errors.FULL), noted, 2.0)
+    answer = failure(AseError(errors.LOADER_FULL), noted, 2.0)
     assert answer.status == 429
     assert "retry-after" in headers(answer)
 

@@ -14,7 +14,7 @@ from schemas.errors import BAD_REQUEST, AseError
 def refused(body: bytes, **limits: int) -> str:
     with pytest.raises(AseError) as caught:
         parse(body, **{"max_depth": 64, "max_nodes": 100_000, **limits})
-    assert caught.value.fault is BAD_REQUEST
+    assert caught.value.spec is BAD_REQUEST
     return str(caught.value)
 
 

@@ -4,32 +4,37 @@ import pytest
 
 from gateway.closing import close_of, code_of, cut, reason, stopped
 from schemas import errors
-from schemas.errors import AseError, Fault
-from schemas.session import Event
+from schemas.errors import AseError, ErrorSpec
+from schemas.session import SessionEvent
 
 
 @pytest.mark.parametrize(
     ("fault", "code"),
     [
-        (errors.BAD_REQUEST, 1008), (errors.BAD_APP, 1008), (errors.REFUSED, 1008),
-        (errors.SILENT, 3008), (errors.LATE, 3008), (errors.DEADLINE, 3008),
-        (errors.FULL, 1013), (errors.NO_INSTANCE, 1013), (errors.OVERFLOW, 1008),
-        (errors.LOST, 1014), (errors.BAD_OUTPUT, 1014), (errors.RAISED, 1014),
-        (errors.UNREACHABLE, 1014), (errors.INTERNAL, 1011),
-        (errors.loader_fault(77), 1014),
+        (errors.BAD_REQUEST, 1008), (errors.BAD_APP, 1008), (errors.INPUT_REFUSED, 1008),
+        (errors.SESSION_READ_TIMEOUT, 3008), (errors.SESSION_TIMEOUT, 3008),
+        (errors.DEADLINE, 3008), (errors.LOADER_FULL, 1013), (errors.NO_INSTANCE, 1013),
+        (errors.SESSION_OVERFLOW, 1008), (errors.LOADER_LOST, 1014), (errors.BAD_OUTPUT, 1014),
+        (errors.WRAPPER_RAISED, 1014), (errors.UNREACHABLE, 1014), (errors.INTERNAL, 1011),
+        (errors.loader_error_spec(77), 1014),
     ],
 )  # fmt: skip
-def test_an_error_has_its_code(fault: Fault, code: int) -> None:
+def test_an_error_has_its_code(fault: ErrorSpec, code: int) -> None:
     assert code_of(AseError(fault)) == code
-    assert close_of(Event.FAILED, AseError(fault, "words"))[1] == "words"
+    assert close_of(SessionEvent.FAILED, AseError(fault, "words"))[1] == "words"
 
 
 @pytest.mark.parametrize(
     ("event", "code"),
-    [(Event.LAST, 1000), (Event.GONE, 1000), (Event.DRAIN, 1001), (Event.CUT, 1001),
-     (Event.RESULT, 1001)],
+    [
+        (SessionEvent.LAST_RESULT, 1000), (SessionEvent.CLIENT_GONE, 1000),
+        (SessionEvent.DRAIN, 1001), (SessionEvent.DRAIN_TIMEOUT, 1001),
+        (SessionEvent.RESULT, 1001),
+    ],
 )  # fmt: skip
-def test_without_an_error_it_ended_well_or_the_gateway_leaves(event: Event, code: int) -> None:
+def test_without_an_error_it_ended_well_or_the_gateway_leaves(
+    event: SessionEvent, code: int
+) -> None:
     assert close_of(event, None)[0] == code
     if code == 1001:
         assert close_of(event, cut())[0] == close_of(event, stopped())[0] == 1001

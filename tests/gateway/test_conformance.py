@@ -112,7 +112,7 @@ def asked(tree: Any, told: Any) -> LoaderInput:
     text = json.dumps(told).encode()
     parsed = body.parse(text, 64, 100_000)
     identity.check_app_id(parsed, {}, "")
-    found = contract.judge.judge(parsed, body.is_ascii(text))
+    found = contract.judge.validate_and_transform(parsed, body.is_ascii(text))
     if found:
         raise AssertionError("; ".join(map(str, found)))
     return LoaderInput.FromString(contract.encoder.encode(parsed, FACTS))
@@ -284,7 +284,7 @@ def test_category_routing() -> None:
     service = build(document.canonical({**DOCUMENT, "meta": meta}), "file", {}, 5.0).service
 
     def chosen(**header: str) -> Any:
-        way = category.choose(service, {"header": header})
+        way = category.choose_sub_service(service, {"header": header})
         return (way.service_id, way.route_key) if way else None
 
     assert chosen(uid="1", did="d") == ("b", "1_d")

@@ -7,14 +7,14 @@ import pytest
 from config.options import ServiceOptions
 from gateway.contracts import MAX_SERVICES, Capacity, Catalog, build
 from schemas import declare, document
-from schemas.declare import Declaration, Stream
+from schemas.declare import Declaration, PayloadStream
 from schemas.document import DocumentError
 from schemas.service import DataType
 
 
 def text(service: str = "ocr", version: str = "v1", **more: Any) -> bytes:
-    api = Declaration(service, version, outputs=(Stream("out", DataType.TEXT),), **more)
-    return document.canonical(declare.document(api))
+    api = Declaration(service, version, outputs=(PayloadStream("out", DataType.TEXT),), **more)
+    return document.canonical(declare.declaration_to_document(api))
 
 
 OLD, NEW = text(version="v1"), text(version="v2")

@@ -178,7 +178,7 @@ def test_a_bad_file_has_its_one_message(
     with pytest.raises(ConfigError) as caught:
         folder.read(Path(name), {}, 0.0)
     assert str(caught.value).splitlines()[0] == message
-    assert len(caught.value.faults) == 1
+    assert len(caught.value.diagnostics) == 1
 
 
 def test_two_files_of_one_service_are_told(tmp_path: Path) -> None:

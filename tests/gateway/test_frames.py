@@ -12,7 +12,7 @@ from gateway.contracts import build
 from gateway.frames import Frames
 from schemas.document import canonical
 from schemas.errors import AseError
-from schemas.session import Event
+from schemas.session import SessionEvent
 from schemas.wire import LoaderInput
 from tests.wrappers.talker import Talker
 
@@ -90,7 +90,7 @@ def test_those_that_say_nothing_new_are_as_if_they_did() -> None:
     }
     members["header"]["setVal"] = {"kept": "${status}"}
     contract = build(canonical(document), "file", {}, 5.0)
-    assert contract.judge.apart
+    assert contract.judge.has_independent_payload
     brief, whole = (Frames(contract, FACTS, SessionOptions()) for _ in range(2))
     begun = first(format="x")
     for reader in (brief, whole):
@@ -160,7 +160,7 @@ def test_numbers_are_kept() -> None:
 
 
 def test_statuses() -> None:
-    assert frames().event({"header": {"status": 3}}) is Event.ONCE
+    assert frames().event({"header": {"status": 3}}) is SessionEvent.ONCE
     for told, words in (
         ({}, "is required: a session begins with 0"),
         ({"header": {}}, "is required"),
@@ -175,7 +175,7 @@ def test_what_is_the_only_frame_may_call_itself_the_first() -> None:
     for status in (0, 3, None):
         reader = frames(only=True)
         told = {**first(), "header": {"app_id": "a", "status": status}}
-        assert reader.event(told) is Event.ONCE
+        assert reader.event(told) is SessionEvent.ONCE
         frame = take(reader, told)
         assert frame.headers["status"] == frame.pl[0].meta.attribute["status"] == "3"
     for header in ({"status": "3"}, {"status": 1}, {"status": 2}):

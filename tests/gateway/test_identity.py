@@ -60,7 +60,7 @@ def test_app_id(body: dict[str, Any], consumer: str, status: int) -> None:
         return
     with pytest.raises(AseError) as caught:
         check_app_id(body, headers, "X-Consumer-Username")
-    assert caught.value.fault is BAD_APP
+    assert caught.value.spec is BAD_APP
     assert getattr(caught.value, "status", 400) == status
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway import messages
-from schemas.errors import FULL, AseError
+from schemas.errors import LOADER_FULL, AseError
 from schemas.service import DataType, Nick, Service
 
 SERVICE = Service(
@@ -30,7 +30,7 @@ def test_a_result_and_an_error() -> None:
     header = {"code": 0, "message": "success", "sid": "s" * 32, "status": 1, "cid": 'c"'}
     assert told == {"header": header, "payload": {"a": 1}}
     assert "payload" not in json.loads(messages.result("s", "", b"{}", 0))
-    told = json.loads(messages.failure("s", "c", AseError(FULL, "no room")))
+    told = json.loads(messages.failure("s", "c", AseError(LOADER_FULL, "no room")))
     assert told["header"] == {
         "code": 10110,
         "message": "no room",

@@ -15,7 +15,7 @@ from gateway.once import Attempt, Body, Steps, Turn, serve_once
 from gateway.parts import Parts
 from gateway.record import Record
 from schemas.document import canonical
-from schemas.errors import CLIENT_GONE, FULL, LOST, NO_INSTANCE, UNREACHABLE, AseError
+from schemas.errors import CLIENT_GONE, LOADER_FULL, LOADER_LOST, NO_INSTANCE, UNREACHABLE, AseError
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 from tests.harness import body
 from tests.wrappers.probe import Probe
@@ -81,7 +81,7 @@ class World:
     def acquire(self, _: str, __: str, exclude: Any, key: str) -> Any:
         self.keys.append(key)
         if self.full:
-            raise AseError(FULL)
+            raise AseError(LOADER_FULL)
         for place in self.places:
             if place.addr not in exclude:
                 return place
@@ -169,11 +169,11 @@ def test_a_full_instance_is_left_for_one_other() -> None:
     steps = world.steps()
     next(steps)
     steps.send(told())
-    second = steps.throw(AseError(FULL))
+    second = steps.throw(AseError(LOADER_FULL))
     assert isinstance(second, Attempt)
     assert second.target.addr == "b:1"
     world.now = 1.0
-    answer = end(steps, AseError(FULL))
+    answer = end(steps, AseError(LOADER_FULL))
     assert answer.status == 503, "its patience is over"
     assert world.record.retried == ("full",)
     assert [place.held for place in world.places] == [0, 0, 0]
@@ -223,7 +223,7 @@ def test_a_wait_that_finds_no_room_is_10110() -> None:
     steps = world.steps()
     next(steps)
     steps.send(told())
-    answer = end(steps, Room(AseError(FULL)))
+    answer = end(steps, Room(AseError(LOADER_FULL)))
     assert (answer.status, world.record.code, world.record.attempts) == (503, 10110, 0)
 
 
@@ -234,7 +234,7 @@ def test_refused_by_all_it_waits_ahead_of_others() -> None:
     next(steps)
     steps.send(told())
     world.now = 0.25
-    turn = steps.throw(AseError(FULL))
+    turn = steps.throw(AseError(LOADER_FULL))
     assert isinstance(turn, Turn)
     assert (turn.seconds, turn.ahead) == (0.75, True)
     assert isinstance(steps.send(Room(world.places[0])), Attempt)
@@ -247,7 +247,7 @@ def test_without_a_budget_nothing_is_tried_again() -> None:
     steps = world.steps()
     next(steps)
     steps.send(told())
-    assert end(steps, AseError(FULL)).status == 503
+    assert end(steps, AseError(LOADER_FULL)).status == 503
     assert world.record.attempts == 1
 
 
@@ -273,7 +273,7 @@ def test_what_a_loader_says_is_wrong_counts_against_it() -> None:
 
     assert end(steps, Raised()).status == 502
     (error,) = world.places[0].errors
-    assert error.fault.code == 10908
+    assert error.spec.code == 10908
 
 
 def test_a_lost_request_is_not_sent_again() -> None:
@@ -281,7 +281,7 @@ def test_a_lost_request_is_not_sent_again() -> None:
     steps = world.steps()
     next(steps)
     steps.send(told())
-    assert end(steps, AseError(LOST)).status == 502
+    assert end(steps, AseError(LOADER_LOST)).status == 502
 
 
 def test_a_deadline_covers_both_attempts() -> None:
@@ -290,7 +290,7 @@ def test_a_deadline_covers_both_attempts() -> None:
     next(steps)
     steps.send(told())
     world.now = 6.0
-    assert end(steps, AseError(FULL)).status == 504
+    assert end(steps, AseError(LOADER_FULL)).status == 504
 
 
 @pytest.mark.parametrize("when", ["before the body", "during the call"])
@@ -346,7 +346,7 @@ def test_what_ends_the_wait_of_a_second_attempt_is_told() -> None:
     steps = world.steps()
     next(steps)
     steps.send(told())
-    assert isinstance(steps.throw(AseError(FULL)), Turn)
+    assert isinstance(steps.throw(AseError(LOADER_FULL)), Turn)
     assert end(steps, AseError(CLIENT_GONE)).status == 499
 
 

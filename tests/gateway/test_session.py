@@ -14,8 +14,8 @@ from gateway.frames import Frames
 from gateway.parts import Parts
 from gateway.record import Record
 from gateway.session import Session
-from schemas.errors import FULL, INTERNAL, AseError, Fault
-from schemas.session import Event, State
+from schemas.errors import INTERNAL, LOADER_FULL, AseError, ErrorSpec
+from schemas.session import SessionEvent, SessionState
 from schemas.wire import LoaderOutput
 from tests.wrappers.talker import Talker
 
@@ -70,13 +70,13 @@ class Instance:
 class Place:
     def __init__(self, addr: str) -> None:
         self.instance = Instance(addr)
-        self.released: list[tuple[Fault | None, bool]] = []
+        self.released: list[tuple[ErrorSpec | None, bool]] = []
 
     def unused(self) -> None:
         raise AssertionError
 
     def release(
-        self, fault: Fault | None = None, *, given_up: bool = False, lasting: bool = False
+        self, fault: ErrorSpec | None = None, *, given_up: bool = False, lasting: bool = False
     ) -> None:
         assert lasting
         self.released.append((fault, given_up))
@@ -93,7 +93,7 @@ class World:
     streams: list[Stream] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)
     told: list[Any] = field(default_factory=list)
-    ended: list[Event] = field(default_factory=list)
+    ended: list[SessionEvent] = field(default_factory=list)
     later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     now: float = 100.0
 
@@ -128,9 +128,9 @@ class World:
         self.told.append((payload, status))
 
     def failed(self, _session: Session, error: AseError) -> None:
-        self.told.append(error.fault)
+        self.told.append(error.spec)
 
-    def over(self, _session: Session, event: Event) -> None:
+    def over(self, _session: Session, event: SessionEvent) -> None:
         self.ended.append(event)
 
     def hold(self, _session: Session) -> None:
@@ -190,14 +190,14 @@ def test_another_loader_hears_all_that_the_first_one_did() -> None:
     told.take({"header": {"status": 2}}, True)
     first = world.streams[0]
     assert (len(first.sent), first.finished) == (3, True)
-    first.ends(AseError(FULL))
+    first.ends(AseError(LOADER_FULL))
     second = world.streams[1]
     assert second.sent == first.sent
     assert second.finished, "it would wait for more"
     assert world.keys == ["user-7", "user-7"]
     second.answers(LoaderOutput.END)
-    assert world.ended == [Event.LAST]
-    assert [place.released for place in world.places] == [[(FULL, False)], [(None, False)]]
+    assert world.ended == [SessionEvent.LAST_RESULT]
+    assert [place.released for place in world.places] == [[(LOADER_FULL, False)], [(None, False)]]
 
 
 def test_a_fault_of_ours_ends_this_session_alone_and_leaves_nothing() -> None:
@@ -208,10 +208,10 @@ def test_a_fault_of_ours_ends_this_session_alone_and_leaves_nothing() -> None:
         world.streams[0].answers(status)
         assert [str(fault) for fault in world.faults] == ["what no client should do"]
         assert world.told == [INTERNAL]
-        assert world.ended == [Event.FAILED]
+        assert world.ended == [SessionEvent.FAILED]
         assert world.streams[0].cancelled
         assert [len(place.released) for place in world.places] == [1]
-        assert told.state is State.OVER
+        assert told.state is SessionState.CLOSED
 
 
 def test_a_client_that_is_held_back_is_not_silent() -> None:
@@ -221,8 +221,8 @@ def test_a_client_that_is_held_back_is_not_silent() -> None:
     _, tick = world.later[0]
     world.now += 16.0
     tick()
-    assert told.state is State.TALKING
+    assert told.state is SessionState.OPEN
     world.reads = True
     world.now += 16.0
     world.later[-1][1]()
-    assert told.state is State.OVER
+    assert told.state is SessionState.CLOSED

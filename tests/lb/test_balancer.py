@@ -20,12 +20,12 @@ from lb.table import Table
 from schemas.errors import (
     CLIENT_GONE,
     DEADLINE,
-    FULL,
-    LOST,
+    INPUT_REFUSED,
+    LOADER_FULL,
+    LOADER_LOST,
     NO_INSTANCE,
-    RAISED,
-    REFUSED,
     UNREACHABLE,
+    WRAPPER_RAISED,
     AseError,
 )
 
@@ -97,8 +97,8 @@ def test_a_place_is_counted_and_given_back() -> None:
 @pytest.mark.parametrize(
     ("error", "ghosts"),
     [
-        (AseError(LOST), 0),
-        (AseError(FULL), 0),
+        (AseError(LOADER_LOST), 0),
+        (AseError(LOADER_FULL), 0),
         (AseError(UNREACHABLE), 0),
         (AseError(DEADLINE), 1),
         (AseError(CLIENT_GONE), 1),
@@ -150,7 +150,7 @@ def test_cancelled_tasks_give_it_back() -> None:
 
 def test_a_million_requests_of_which_a_tenth_is_cancelled_leave_nothing() -> None:
     fleet, rng = Fleet(8, total=1000), Random(3)
-    ends = [AseError(CLIENT_GONE), AseError(LOST), TimeoutError(), asyncio.CancelledError()]
+    ends = [AseError(CLIENT_GONE), AseError(LOADER_LOST), TimeoutError(), asyncio.CancelledError()]
     held: list[Any] = []
     for number in range(1_000_000):
         ticket = fleet.balancer.acquire("ocr", "d")
@@ -182,7 +182,7 @@ def test_only_the_active_schema_gets_traffic(told: str, active: str, found: int)
     else:
         with pytest.raises(AseError) as caught:
             fleet.balancer.acquire("ocr", active)
-        assert caught.value.fault is NO_INSTANCE
+        assert caught.value.spec is NO_INSTANCE
 
 
 def test_nobody_is_an_error() -> None:
@@ -191,7 +191,7 @@ def test_nobody_is_an_error() -> None:
         fleet.balancer.acquire("other", "d")
     with pytest.raises(AseError) as caught:
         fleet.balancer.acquire("ocr", "d", ["a:0"])
-    assert caught.value.fault is NO_INSTANCE
+    assert caught.value.spec is NO_INSTANCE
 
 
 def failing(error: AseError, times: int) -> Callable[[Fleet], None]:
@@ -205,12 +205,12 @@ def failing(error: AseError, times: int) -> Callable[[Fleet], None]:
 @pytest.mark.parametrize(
     ("act", "standing"),
     [
-        (failing(AseError(RAISED), 4), Standing.IN),
-        (failing(AseError(RAISED), 5), Standing.EJECTED),
+        (failing(AseError(WRAPPER_RAISED), 4), Standing.IN),
+        (failing(AseError(WRAPPER_RAISED), 5), Standing.EJECTED),
         (failing(AseError(DEADLINE), 5), Standing.EJECTED),
-        (failing(AseError(REFUSED), 9), Standing.IN),  # the caller's fault
+        (failing(AseError(INPUT_REFUSED), 9), Standing.IN),  # the caller's fault
         (failing(AseError(CLIENT_GONE), 9), Standing.IN),
-        (failing(AseError(FULL), 1), Standing.IN),
+        (failing(AseError(LOADER_FULL), 1), Standing.IN),
         (failing(AseError(UNREACHABLE), 1), Standing.EJECTED),
     ],
     ids=range(7),
@@ -292,10 +292,10 @@ def test_a_trial_that_told_nothing_is_had_again() -> None:
 
 def test_who_refused_is_full_until_it_reports() -> None:
     fleet = Fleet(total=4)
-    fleet.end(AseError(FULL))
+    fleet.end(AseError(LOADER_FULL))
     with pytest.raises(AseError) as caught:
         fleet.balancer.acquire("ocr", "d")
-    assert caught.value.fault is FULL
+    assert caught.value.spec is LOADER_FULL
     fleet.report(running=1, held={})
     fleet.end()
 
@@ -303,7 +303,7 @@ def test_who_refused_is_full_until_it_reports() -> None:
 def test_who_never_reports_is_asked_again() -> None:
     fleet = Fleet(0)
     fleet.table.place(Instance("ase", "ocr", "s:1", total=4, best=4), 0.0)
-    fleet.end(AseError(FULL))
+    fleet.end(AseError(LOADER_FULL))
     with pytest.raises(AseError):
         fleet.balancer.acquire("ocr", "d")
     fleet.go_on(0.02)
@@ -315,7 +315,7 @@ def test_all_full_waits_for_the_first_place_that_is_given_back() -> None:
     one, two = fleet.balancer.acquire("ocr", "d"), fleet.balancer.acquire("ocr", "d")
     with pytest.raises(AseError) as caught:
         fleet.balancer.acquire("ocr", "d")
-    assert caught.value.fault is FULL
+    assert caught.value.spec is LOADER_FULL
     over: list[Any] = []
     fleet.balancer.wait("ocr", "d", "", 1.0, False, over.append)
     fleet.world.at(0.3, one.release)
@@ -334,7 +334,7 @@ def test_who_comes_later_does_not_overtake() -> None:
     held.release()
     with pytest.raises(AseError) as caught:
         fleet.balancer.acquire("ocr", "d")
-    assert caught.value.fault is FULL
+    assert caught.value.spec is LOADER_FULL
     fleet.go_on(0.001)
     assert over[0].outcome().instance.addr == "a:0"
 
@@ -362,7 +362,7 @@ def test_no_more_than_so_many_wait() -> None:
     assert len(over) == 1, "the third is told at once"
     with pytest.raises(AseError) as caught:
         over[0].outcome()
-    assert caught.value.fault is FULL
+    assert caught.value.spec is LOADER_FULL
     held.release()
 
 
@@ -425,5 +425,5 @@ def test_answers_are_compared_with_what_was_expected_when_they_were_asked_for() 
     before.release()
     assert entry.compared == 1
     assert entry.excess == pytest.approx(log(20.0 / expected), abs=0.01)
-    fleet.end(AseError(LOST))
+    fleet.end(AseError(LOADER_LOST))
     assert entry.compared == 1, "failures are another matter"

@@ -6,7 +6,7 @@ import pytest
 
 from bench.lb.world import World
 from lb.line import AGAIN_S, Line, Waiter
-from schemas.errors import FULL, NO_INSTANCE, AseError
+from schemas.errors import LOADER_FULL, NO_INSTANCE, AseError
 
 
 class Places:
@@ -23,7 +23,7 @@ class Places:
         if self.error is not None:
             raise self.error
         if not self.free:
-            raise AseError(FULL)
+            raise AseError(LOADER_FULL)
         self.free -= 1
         return f"place for {digest}"
 
@@ -34,7 +34,7 @@ class Places:
         try:
             self.told.append(f"{self.world.now:.2f} {waiter.outcome()}")
         except AseError as error:
-            self.told.append(f"{self.world.now:.2f} {error.fault.name}")
+            self.told.append(f"{self.world.now:.2f} {error.spec.name}")
 
     def pass_until(self, time: float, then: Callable[[], None] = lambda: None) -> None:
         over: list[int] = []

@@ -18,7 +18,7 @@ def code(params: dict[str, str]) -> int:
     try:
         list(original.reports(params, 1))
     except AseError as error:
-        return error.fault.code
+        return error.spec.code
     return 0
 
 
@@ -119,7 +119,7 @@ def query(table: Table, policy: str = "load", turn: int = 0, **params: str) -> l
 def refused(table: Table, policy: str = "load", **params: str) -> int:
     with pytest.raises(AseError) as caught:
         query(table, policy, **params)
-    return caught.value.fault.code
+    return caught.value.spec.code
 
 
 def test_load_takes_the_most_idle_and_counts_the_first_alone() -> None:
@@ -216,7 +216,7 @@ def test_forcing_offline(params: dict[str, str], expected: Any) -> None:
     try:
         found: Any = original.offline(params, blocked)
     except AseError as error:
-        found = error.fault.code
+        found = error.spec.code
     assert found == expected
     assert blocked == ({"a:1", "b:1"} if expected == "offline" else {"b:1"})
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from schemas.alike import alike
+from schemas.alike import with_string_equivalents
 
 
 @pytest.mark.parametrize(
@@ -18,8 +18,10 @@ from schemas.alike import alike
     ],
 )  # fmt: skip
 def test_what_is_the_same(value: Any, told: list[Any]) -> None:
-    assert [repr(found) for found in alike([value])] == [repr(found) for found in told]
+    assert [repr(found) for found in with_string_equivalents([value])] == [
+        repr(found) for found in told
+    ]
 
 
 def test_each_once() -> None:
-    assert alike(["3", 3, "a", "a"]) == ["3", 3, "a"]
+    assert with_string_equivalents(["3", 3, "a", "a"]) == ["3", 3, "a"]

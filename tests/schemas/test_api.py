@@ -8,7 +8,7 @@ import yaml
 
 from schemas import api, declare, document
 from schemas.document import DocumentError
-from schemas.judge import Judge
+from schemas.judge import RequestValidator
 from schemas.service import DataType
 
 SEED = Path(__file__).parent.parent / "golden/schemas/seed.yml"
@@ -20,7 +20,7 @@ def seed() -> Any:
 
 def minimal(**request: Any) -> dict[str, Any]:
     return {
-        "apiVersion": api.VERSION,
+        "apiVersion": api.API_VERSION,
         "kind": "ApiSchema",
         "metadata": {"serviceName": "ocr"},
         "spec": {
@@ -31,11 +31,11 @@ def minimal(**request: Any) -> dict[str, Any]:
 
 
 def test_the_sample_of_the_design_document() -> None:
-    told = api.read(seed())
+    told = api.declaration_from_api_schema(seed())
     assert (told.id, told.version) == ("image-detect", "1.0.0")
-    assert told.about["group"] == "gas"
-    assert told.about["configFilename"] == "xxxx.json"
-    assert {s.name: s.kind for s in told.inputs} == {
+    assert told.annotations["group"] == "gas"
+    assert told.annotations["configFilename"] == "xxxx.json"
+    assert {s.name: s.data_type for s in told.inputs} == {
         "audio1": DataType.AUDIO,
         "text1": DataType.TEXT,
         "image1": DataType.IMAGE,
@@ -43,14 +43,14 @@ def test_the_sample_of_the_design_document() -> None:
     }
     assert [s.name for s in told.inputs if s.required] == ["image1"]
     assert [(s.name, s.encodings) for s in told.outputs] == [("audio1", ("speex-wb",))]
-    service = document.read(declare.document(told))
-    judge = Judge(service.input)
+    service = document.service_from_document(declare.declaration_to_document(told))
+    judge = RequestValidator(service.input)
     good = {
         "header": {"app_id": "a", "status": 3},
         "parameter": {"image-detect": {"vcn": "x", "speed": 50, "someother": '{"value1": "a"}'}},
         "payload": {"image1": {"compress": "raw", "format": "jpg", "image": "YWJj"}},
     }
-    assert judge.judge(good) == ()
+    assert judge.validate_and_transform(good) == ()
     for path, value, words in (
         (
             ("parameter", "image-detect", "speed"),
@@ -66,13 +66,13 @@ def test_the_sample_of_the_design_document() -> None:
         for name in path[:-1]:
             at = at[name]
         at[path[-1]] = value
-        assert words in "; ".join(map(str, judge.judge(bad)))
+        assert words in "; ".join(map(str, judge.validate_and_transform(bad)))
 
 
 def test_what_is_written_has_the_right_words_and_is_read_back() -> None:
-    told = api.read(seed())
-    written = api.write(told)
-    assert api.read(written) == told
+    told = api.declaration_from_api_schema(seed())
+    written = api.declaration_to_api_schema(told)
+    assert api.declaration_from_api_schema(written) == told
     text = yaml.safe_dump(written)
     assert not [word for word in ("paramters", "palyload", "vedio:", "Filname") if word in text]
     assert written["spec"]["request"]["parameters"]["properties"]["someother"]["type"] == "object"
@@ -90,12 +90,18 @@ def test_what_it_can_say_more() -> None:
         },
     )
     tree["metadata"] |= {"sub": "gas", "deadline": 9, "idempotent": True, "description": "d"}
-    told = api.read(tree)
+    told = api.declaration_from_api_schema(tree)
     assert (told.sub, told.deadline, told.idempotent, told.description) == ("gas", 9.0, True, "d")
-    assert [s.kind for s in told.inputs] == [DataType.AUDIO, DataType.OTHER, DataType.IMAGE]
+    assert [s.data_type for s in told.inputs] == [DataType.AUDIO, DataType.OTHER, DataType.IMAGE]
     assert told.inputs[0].max_bytes == 9
     assert told.inputs[2].encodings == ("jpg", "png")
-    assert api.read(api.write(told)) == api.read(api.write(api.read(api.write(told))))
+    assert api.declaration_from_api_schema(
+        api.declaration_to_api_schema(told)
+    ) == api.declaration_from_api_schema(
+        api.declaration_to_api_schema(
+            api.declaration_from_api_schema(api.declaration_to_api_schema(told))
+        )
+    )
 
 
 def broken(**changes: Any) -> Any:
@@ -158,12 +164,12 @@ def broken(**changes: Any) -> Any:
 )
 def test_every_fault_is_told_by_its_path(tree: Any, words: str) -> None:
     with pytest.raises(DocumentError) as caught:
-        api.read(tree)
+        api.declaration_from_api_schema(tree)
     assert words in str(caught.value)
 
 
 def test_all_faults_are_told_at_once() -> None:
     tree = broken(kind="x", metadata__deadline=-1, spec__request={"payload": {"required": "a"}})
     with pytest.raises(DocumentError) as caught:
-        api.read(tree)
+        api.declaration_from_api_schema(tree)
     assert len(caught.value.problems) == 3

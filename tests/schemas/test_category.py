@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from schemas import category, document
-from schemas.category import Way
+from schemas.category import RouteMatch
 
-SERVICE = document.read(
+SERVICE = document.service_from_document(
     {
         "meta": {
             "serviceId": "any",
@@ -29,10 +29,10 @@ SERVICE = document.read(
 @pytest.mark.parametrize(
     ("body", "way"),
     [
-        ({"parameter": {"iat": {"ent": "x", "vcn": 1}}}, Way("a", "x_1")),
-        ({"parameter": {"iat": {"ent": "y", "vcn": "1"}}}, Way("a", "y_1")),
-        ({"parameter": {"iat": {"ent": "x", "vcn": 2}}}, Way("b", "x")),
-        ({"parameter": {"iat": {"ent": "x"}}}, Way("b", "x")),
+        ({"parameter": {"iat": {"ent": "x", "vcn": 1}}}, RouteMatch("a", "x_1")),
+        ({"parameter": {"iat": {"ent": "y", "vcn": "1"}}}, RouteMatch("a", "y_1")),
+        ({"parameter": {"iat": {"ent": "x", "vcn": 2}}}, RouteMatch("b", "x")),
+        ({"parameter": {"iat": {"ent": "x"}}}, RouteMatch("b", "x")),
         ({"parameter": {"iat": {"ent": "z"}}}, None),
         ({"parameter": {"iat": None}}, None),
         ({"parameter": []}, None),
@@ -40,5 +40,5 @@ SERVICE = document.read(
     ],
     ids=str,
 )
-def test_choose(body: dict[str, Any], way: Way | None) -> None:
-    assert category.choose(SERVICE, body) == way
+def test_choose(body: dict[str, Any], way: RouteMatch | None) -> None:
+    assert category.choose_sub_service(SERVICE, body) == way

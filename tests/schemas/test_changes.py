@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from schemas.changes import CASTS, ORDER, CastError, Effect
+from schemas.changes import CASTS, TRANSFORM_ORDER, CastError, Transform
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,8 @@ from schemas.changes import CASTS, ORDER, CastError, Effect
     ],
 )
 def test_a_change(kind: str, value: Any, before: dict[str, Any], after: dict[str, Any]) -> None:
-    assert kind in ORDER
-    Effect(kind, "a", value).do(before)
+    assert kind in TRANSFORM_ORDER
+    Transform(kind, "a", value).apply_in_place(before)
     assert before == after
 
 
@@ -39,4 +39,4 @@ def test_what_cannot_be_cast(kind: str, value: Any) -> None:
 
 def test_an_unknown_kind_is_a_fault_of_ours() -> None:
     with pytest.raises(KeyError):
-        Effect("turn", "a")
+        Transform("turn", "a")

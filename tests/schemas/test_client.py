@@ -3,14 +3,14 @@
 import ast
 import dataclasses
 
-from schemas.client import python
-from schemas.declare import Declaration, Param, Stream
+from schemas.client import render_client
+from schemas.declare import Declaration, Param, PayloadStream
 from schemas.service import DataType
 from tests.schemas.test_declare import API
 
 
 def signature(api: Declaration, name: str = "call") -> str:
-    tree = ast.parse(python(api))
+    tree = ast.parse(render_client(api))
     (call,) = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == name]
     return ast.unparse(call.args)
 
@@ -24,9 +24,9 @@ def test_its_arguments_are_the_inputs_and_the_parameters() -> None:
 
 
 def test_a_service_that_streams_has_both() -> None:
-    api = dataclasses.replace(API, streams=True)
+    api = dataclasses.replace(API, streaming=True)
     assert signature(api, "stream") == signature(api) == signature(API)
-    assert "def stream" not in python(API)
+    assert "def stream" not in render_client(API)
 
 
 def test_names_that_are_none_in_python_or_taken() -> None:
@@ -38,12 +38,12 @@ def test_names_that_are_none_in_python_or_taken() -> None:
             Param("7", {"type": "array"}),
             Param("a-b", {}),
         ),
-        inputs=(Stream("a_b", DataType.TEXT),),
+        inputs=(PayloadStream("a_b", DataType.TEXT),),
         outputs=(
-            Stream("self", DataType.TEXT),
-            Stream("t", DataType.TEXT, format="json"),
-            Stream("o-1", DataType.TEXT),
-            Stream("o_1", DataType.TEXT),
+            PayloadStream("self", DataType.TEXT),
+            PayloadStream("t", DataType.TEXT, format="json"),
+            PayloadStream("o-1", DataType.TEXT),
+            PayloadStream("o_1", DataType.TEXT),
         ),
     )
     told = signature(api)
@@ -55,6 +55,6 @@ def test_names_that_are_none_in_python_or_taken() -> None:
         "a_b_: Any",
     ):
         assert argument in told
-    assert "self_: bytes" in python(api)
-    assert "t: Any" in python(api)
-    assert "o_1: bytes\n    o_1_: bytes" in python(api)
+    assert "self_: bytes" in render_client(api)
+    assert "t: Any" in render_client(api)
+    assert "o_1: bytes\n    o_1_: bytes" in render_client(api)

@@ -2,7 +2,7 @@
 
 from schemas import declare, document
 from schemas.compile import compile_input
-from schemas.declare import Declaration, Param, Stream
+from schemas.declare import Declaration, Param, PayloadStream
 from schemas.service import DataType
 from schemas.validate import Validator
 
@@ -16,16 +16,16 @@ API = Declaration(
         Param("size", {"type": "integer", "default": 3}),
     ),
     inputs=(
-        Stream("page", DataType.IMAGE, ("png", "jpg"), max_bytes=6),
-        Stream("hint", DataType.TEXT, required=False),
-        Stream("voice", DataType.AUDIO, required=False),
+        PayloadStream("page", DataType.IMAGE, ("png", "jpg"), max_bytes=6),
+        PayloadStream("hint", DataType.TEXT, required=False),
+        PayloadStream("voice", DataType.AUDIO, required=False),
     ),
-    outputs=(Stream("words", DataType.TEXT, format="json"),),
+    outputs=(PayloadStream("words", DataType.TEXT, format="json"),),
 )
 
 
 def test_it_reads_back() -> None:
-    service = document.read(declare.document(API))
+    service = document.service_from_document(declare.declaration_to_document(API))
     assert (service.id, service.sub, service.version) == ("ocr", "ase", "v1")
     assert service.inputs == {
         "page": DataType.IMAGE,
@@ -39,7 +39,9 @@ def test_it_reads_back() -> None:
 
 
 def test_its_schema_asks_for_what_is_required() -> None:
-    validator = Validator(compile_input(document.read(declare.document(API)).input))
+    validator = Validator(
+        compile_input(document.service_from_document(declare.declaration_to_document(API)).input)
+    )
     header = {"app_id": "a", "status": 3}
     good = {
         "header": header,
@@ -61,7 +63,9 @@ def test_its_schema_asks_for_what_is_required() -> None:
 
 def test_a_client_cannot_name_a_loader() -> None:
     """The original let `directEngIp` and `session` in the public JSON choose whom to call."""
-    validator = Validator(compile_input(document.read(declare.document(API)).input))
+    validator = Validator(
+        compile_input(document.service_from_document(declare.declaration_to_document(API)).input)
+    )
     body = {"header": {"app_id": "a", "status": 3, "directEngIp": "10.0.0.1:22", "session": "x"}}
     told = {str(violation) for violation in validator.violations(body)}
     assert "$.header.directEngIp: is not known here" in told

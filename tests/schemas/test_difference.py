@@ -12,7 +12,7 @@ from schemas.difference import compare
 from schemas.service import DataType
 from tests.schemas.test_declare import API
 
-OLD = declare.document(API)
+OLD = declare.declaration_to_document(API)
 Tree = dict[str, Any]
 
 
@@ -126,8 +126,8 @@ def test_a_change(change: Callable[[Tree], Any], said: list[str]) -> None:
 
 
 def test_streams() -> None:
-    inputs = (replace(API.inputs[0], kind=DataType.AUDIO), API.inputs[1])
-    new = declare.document(replace(API, inputs=inputs))
+    inputs = (replace(API.inputs[0], data_type=DataType.AUDIO), API.inputs[1])
+    new = declare.declaration_to_document(replace(API, inputs=inputs))
     said = [str(told) for told in compare(OLD, new)]
     assert "breaking    meta.input.page: image became audio" in said
     assert "breaking    meta.input.voice: is gone" in said

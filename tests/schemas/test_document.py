@@ -41,12 +41,12 @@ def changed(**meta: Any) -> dict[str, Any]:
 
 def problems(told: object) -> list[str]:
     with pytest.raises(DocumentError) as caught:
-        document.read(told)
+        document.service_from_document(told)
     return [str(problem) for problem in caught.value.problems]
 
 
 def test_a_stock_document_is_read() -> None:
-    service = document.read(OCR)
+    service = document.service_from_document(OCR)
     assert (service.id, service.version, service.sub) == ("s5ca83460", "v1.0", "ase")
     assert service.inputs == {"data1": DataType.IMAGE}
     assert service.accepts == {"boxes": DataType.TEXT}
@@ -57,11 +57,14 @@ def test_a_stock_document_is_read() -> None:
 
 def test_a_stream_may_be_told_in_short_and_an_unknown_type_is_audio() -> None:
     nick = {"input": {"a": "video", "b": {"dataType": "per"}}, "accept": {}}
-    assert document.read(changed(mmocr=nick)).inputs == {"a": DataType.VIDEO, "b": DataType.AUDIO}
+    assert document.service_from_document(changed(mmocr=nick)).inputs == {
+        "a": DataType.VIDEO,
+        "b": DataType.AUDIO,
+    }
 
 
 def test_sub_routes_come_by_priority_and_values_as_text() -> None:
-    service = document.read(
+    service = document.service_from_document(
         changed(
             subRoute=[
                 {"subServiceId": "low", "priority": 1, "rules": {"$.header.status": 3}},
@@ -142,4 +145,4 @@ STRANGE: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("tree", STRANGE, ids=str)
 def test_a_strange_schemainput_is_left_to_the_compiler(tree: dict[str, Any]) -> None:
-    assert document.read(OCR | {"schemainput": tree}).input == tree
+    assert document.service_from_document(OCR | {"schemainput": tree}).input == tree

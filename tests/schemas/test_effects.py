@@ -13,10 +13,10 @@ from schemas.validate import Validator
 def applied(tree: dict[str, Any], body: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Return a body as it is changed, and what could not be."""
     assert Validator(compile_input(tree)).violations(body) == ()
-    told, problems = effects.read(tree)
+    told, problems = effects.compile_transforms(tree)
     assert not problems
     body = copy.deepcopy(body)
-    violations = told.apply(body)
+    violations = told.apply_in_place(body)
     return body, [str(violation) for violation in violations]
 
 
@@ -124,11 +124,13 @@ def test_two_names_are_never_one_thing() -> None:
 
 
 def test_a_default_is_fresh_each_time() -> None:
-    told, _ = effects.read({**members(a={"defaultVal": {"b": []}}), "setVal": {"a.c": "${x}"}})
+    told, _ = effects.compile_transforms(
+        {**members(a={"defaultVal": {"b": []}}), "setVal": {"a.c": "${x}"}}
+    )
     one: dict[str, Any] = {"x": 1}
     other: dict[str, Any] = {"x": 2}
-    told.apply(one)
-    told.apply(other)
+    told.apply_in_place(one)
+    told.apply_in_place(other)
     assert (one["a"], other["a"]) == ({"b": [], "c": 1}, {"b": [], "c": 2})
 
 
@@ -138,11 +140,11 @@ def test_a_default_does_not_stand_for_what_is_required() -> None:
 
 
 def test_no_effects_are_false_and_do_nothing() -> None:
-    told, problems = effects.read(members(a={"type": "string"}))
+    told, problems = effects.compile_transforms(members(a={"type": "string"}))
     assert not told
     assert not problems
-    assert told.apply({}) == ()
-    assert told.listed() == []
+    assert told.apply_in_place({}) == ()
+    assert told.list_transforms() == []
 
 
 @pytest.mark.parametrize(
@@ -174,30 +176,32 @@ def test_no_effects_are_false_and_do_nothing() -> None:
     ids=str,
 )
 def test_what_no_body_can_be_done_to(tree: dict[str, Any], words: str) -> None:
-    _, problems = effects.read(tree)
+    _, problems = effects.compile_transforms(tree)
     assert words in "; ".join(map(str, problems))
 
 
 def test_those_of_one_member_stand_apart_where_nothing_beside_it_counts() -> None:
     both = members(a=members(x={"constVal": 1}), b=members(y={"constVal": 2}))
-    told, _ = effects.read(both)
-    of_a, of_c = told.of("a"), told.of("c")
+    told, _ = effects.compile_transforms(both)
+    of_a, of_c = told.for_member("a"), told.for_member("c")
     body: dict[str, Any] = {"a": {}, "b": {}}
     assert of_a is not None
-    assert of_a.apply(body) == ()
+    assert of_a.apply_in_place(body) == ()
     assert body == {"a": {"x": 1}, "b": {}}
     assert of_c is not None
     assert not of_c
     for more in ({"setVal": {"a": 1}}, {"allOf": [both]}):
-        hanging, _ = effects.read(both | more)
-        assert hanging.of("a") is None
-    none, _ = effects.read(members(a={"type": "string"}))
-    assert none.of("a") is none
+        hanging, _ = effects.compile_transforms(both | more)
+        assert hanging.for_member("a") is None
+    none, _ = effects.compile_transforms(members(a={"type": "string"}))
+    assert none.for_member("a") is none
 
 
 def test_effects_are_listed_with_their_places() -> None:
-    told, _ = effects.read(members(a=members(b={"defaultVal": 1}), c={"items": {"delete": ["x"]}}))
-    assert [(path, effect.kind, effect.member) for path, effect in told.listed()] == [
+    told, _ = effects.compile_transforms(
+        members(a=members(b={"defaultVal": 1}), c={"items": {"delete": ["x"]}})
+    )
+    assert [(path, effect.kind, effect.member) for path, effect in told.list_transforms()] == [
         (("a",), "default", "b"),
         (("c", "*"), "delete", "x"),
     ]

@@ -9,20 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import declare, document
-from schemas.declare import Declaration, Param, Stream
-from schemas.example import NoExampleError, matching, request
-from schemas.judge import Judge
+from schemas.declare import Declaration, Param, PayloadStream
+from schemas.example import NoExampleError, example_request, string_matching
+from schemas.judge import RequestValidator
 from schemas.service import DataType
 from tests.schemas.test_declare import API
 
 
 def made(api: Declaration) -> dict[str, Any]:
-    service = document.read(declare.document(api))
-    return request(service, Judge(service.input))
+    service = document.service_from_document(declare.declaration_to_document(api))
+    return example_request(service, RequestValidator(service.input))
 
 
 def one(rules: dict[str, Any]) -> Any:
-    api = Declaration("x", params=(Param("p", rules),), outputs=(Stream("t", DataType.TEXT),))
+    api = Declaration(
+        "x", params=(Param("p", rules),), outputs=(PayloadStream("t", DataType.TEXT),)
+    )
     return made(api)["parameter"]["x"]["p"]
 
 
@@ -76,10 +78,10 @@ def test_what_is_beyond_guessing_is_told_with_its_rule() -> None:
     ],
 )  # fmt: skip
 def test_a_text_for_a_pattern(pattern: str) -> None:
-    assert re.search(pattern, matching(pattern))
+    assert re.search(pattern, string_matching(pattern))
 
 
 @given(st.text(max_size=12))
 def test_any_pattern_gives_a_text_or_an_error(pattern: str) -> None:
     with contextlib.suppress(NoExampleError):
-        assert len(matching(pattern)) <= 4096
+        assert len(string_matching(pattern)) <= 4096

@@ -75,4 +75,4 @@ def test_limits_on_bytes(keyword: Any, limit: int, text: Any, good: bool) -> Non
 
 def test_an_error_says_its_words() -> None:
     with pytest.raises(ValueError, match="say vcn or voice"):
-        keywords.Error(None, "say vcn or voice", ()).validate(json.loads("{}"))
+        keywords.ErrorKeyword(None, "say vcn or voice", ()).validate(json.loads("{}"))

@@ -7,13 +7,13 @@ import jsonschema
 import pytest
 
 from schemas import declare, document, openapi
-from schemas.judge import Judge
-from schemas.openapi import BASE64, Operation
+from schemas.judge import RequestValidator
+from schemas.openapi import BASE64_PATTERN, Operation
 from tests.schemas.test_declare import API
 
-SERVICE = document.read(declare.document(API))
-TOLD = openapi.document(
-    [Operation(SERVICE, Judge(SERVICE.input).schema, {"a": 1})], title="t", version="1"
+SERVICE = document.service_from_document(declare.declaration_to_document(API))
+TOLD = openapi.build_document(
+    [Operation(SERVICE, RequestValidator(SERVICE.input).schema, {"a": 1})], title="t", version="1"
 )
 POST = TOLD["paths"]["/v1/private/ocr"]["post"]
 SCHEMA = POST["requestBody"]["content"]["application/json"]["schema"]
@@ -55,9 +55,11 @@ def test_a_request_is_told_in_standard_words(body: Any, valid: bool) -> None:
 def test_who_streams_says_how() -> None:
     assert "text/event-stream" in POST["responses"]["200"]["content"]
     assert "WebSocket" not in POST["description"]
-    streams = document.read(declare.document(dataclasses.replace(API, streams=True)))
-    judged = Operation(streams, Judge(streams.input).schema)
-    told = openapi.document([judged], title="t", version="1")
+    streams = document.service_from_document(
+        declare.declaration_to_document(dataclasses.replace(API, streaming=True))
+    )
+    judged = Operation(streams, RequestValidator(streams.input).schema)
+    told = openapi.build_document([judged], title="t", version="1")
     assert "WebSocket" in told["paths"]["/v1/private/ocr"]["post"]["description"]
 
 
@@ -69,14 +71,14 @@ def test_no_word_of_ours_is_left() -> None:
         "minLength": 1,
         "maxLength": 8,
         "contentEncoding": "base64",
-        "pattern": BASE64,
+        "pattern": BASE64_PATTERN,
     }
     assert POST["requestBody"]["content"]["application/json"]["example"] == {"a": 1}
     assert POST["summary"] == "Reads text."
 
 
 def test_an_error_is_a_schema_that_never_holds() -> None:
-    told = openapi.public({"if": {}, "then": {"error": "no"}}, SERVICE)
+    told = openapi.to_standard_schema({"if": {}, "then": {"error": "no"}}, SERVICE)
     assert told["then"] == {"not": {}, "description": "no"}
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from schemas import declare, document
-from schemas.declare import Declaration, Param, Stream
+from schemas.declare import Declaration, Param, PayloadStream
 from schemas.document import DocumentError
-from schemas.recall import declaration, differences, kind_of
+from schemas.recall import data_type_of, declaration_from_document, differences
 from schemas.service import DataType
 from tests.schemas.test_declare import API
 
@@ -18,25 +18,27 @@ FULL = Declaration(
     version="v2",
     sub="gas",
     params=(Param("lang", {"type": "string", "comment": {"JSON": {"type": "object"}}}, True),),
-    inputs=(Stream("a", DataType.AUDIO, ("pcm",), formats=("plain",), compress=("raw", "gzip")),),
-    outputs=(Stream("t", DataType.TEXT, ("utf8",), "json", description="what was said"),),
-    about={"group": "gas", "region": "dx"},
+    inputs=(
+        PayloadStream("a", DataType.AUDIO, ("pcm",), formats=("plain",), compress=("raw", "gzip")),
+    ),
+    outputs=(PayloadStream("t", DataType.TEXT, ("utf8",), "json", description="what was said"),),
+    annotations={"group": "gas", "region": "dx"},
 )
 
 
 @pytest.mark.parametrize("api", [API, FULL], ids=lambda api: api.id)
 def test_what_was_declared_comes_back(api: Declaration) -> None:
-    told, lost = declaration(declare.document(api))
+    told, lost = declaration_from_document(declare.declaration_to_document(api))
     assert lost == []
     assert told == api
 
 
 def test_what_cannot_be_held_is_named() -> None:
-    tree = declare.document(API)
+    tree = declare.declaration_to_document(API)
     tree["meta"]["hosts"] = ["a.example"]
     tree["meta"]["codeMap"] = {"10163": 422}
     tree["schemainput"]["properties"]["header"]["properties"]["x"] = {"type": "string"}
-    _, lost = declaration(tree)
+    _, lost = declaration_from_document(tree)
     assert lost == [
         "meta.codeMap",
         "meta.hosts",
@@ -46,15 +48,15 @@ def test_what_cannot_be_held_is_named() -> None:
 
 def test_an_original_document_keeps_its_parameters_and_payloads() -> None:
     golden = Path(__file__).parent.parent / "golden/service.json"
-    told, _ = declaration(json.loads(golden.read_text(encoding="utf-8")))
-    service = document.read(document.parse(golden.read_bytes()))
-    assert {s.name: s.kind for s in told.inputs} == service.inputs
-    assert {s.name: s.kind for s in told.outputs} == service.accepts
+    told, _ = declaration_from_document(json.loads(golden.read_text(encoding="utf-8")))
+    service = document.service_from_document(document.parse(golden.read_bytes()))
+    assert {s.name: s.data_type for s in told.inputs} == service.inputs
+    assert {s.name: s.data_type for s in told.outputs} == service.accepts
 
 
 def test_what_is_no_document_is_refused() -> None:
     with pytest.raises(DocumentError):
-        declaration({"meta": {}})
+        declaration_from_document({"meta": {}})
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,7 @@ def test_what_is_no_document_is_refused() -> None:
     ],
 )  # fmt: skip
 def test_the_kind_of_a_payload(word: str, shape: str, kind: Any) -> None:
-    assert kind_of(word, shape) is kind
+    assert data_type_of(word, shape) is kind
 
 
 def test_differences_stand_as_high_as_they_can() -> None:

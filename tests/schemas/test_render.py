@@ -6,8 +6,8 @@ import pytest
 
 from aseloader import declare as of_class
 from schemas import declare, recall, scan
-from schemas.declare import Declaration, Param, Stream
-from schemas.render import python
+from schemas.declare import Declaration, Param, PayloadStream
+from schemas.render import render_wrapper
 from schemas.service import DataType
 
 API = Declaration(
@@ -24,20 +24,20 @@ API = Declaration(
         Param("note", {"type": "string", "minLength": 0, "maxLength": 9, "pattern": "^a*$"}),
     ),
     inputs=(
-        Stream("page", DataType.IMAGE, ("png", "jpg"), max_bytes=6),
-        Stream("hint", DataType.TEXT, required=False),
+        PayloadStream("page", DataType.IMAGE, ("png", "jpg"), max_bytes=6),
+        PayloadStream("hint", DataType.TEXT, required=False),
     ),
     outputs=(
-        Stream("words", DataType.TEXT, format="json"),
-        Stream("voice", DataType.AUDIO, ("pcm",)),
+        PayloadStream("words", DataType.TEXT, format="json"),
+        PayloadStream("voice", DataType.AUDIO, ("pcm",)),
     ),
 )
 
 
 def test_the_source_runs_and_declares_the_same() -> None:
-    source, lost = python(API)
+    source, lost = render_wrapper(API)
     assert lost == []
-    assert scan.declaration(source) == API
+    assert scan.declaration_from_source(source) == API
     space: dict[str, Any] = {}
     exec(compile(source, "loader.py", "exec"), space)  # noqa: S102 (what a user would run)
     assert of_class.declaration(space["ImageDetect"]) == API
@@ -51,8 +51,10 @@ def test_the_source_runs_and_declares_the_same() -> None:
     ],
 )
 def test_what_it_cannot_say_is_named(change: dict[str, Any], lost: str) -> None:
-    api = Declaration("x", params=(Param("p", change),), outputs=(Stream("t", DataType.TEXT),))
-    _, places = python(api)
+    api = Declaration(
+        "x", params=(Param("p", change),), outputs=(PayloadStream("t", DataType.TEXT),)
+    )
+    _, places = render_wrapper(api)
     assert any(place.endswith(lost) for place in places), places
 
 
@@ -60,14 +62,14 @@ def test_names_that_are_none_in_python() -> None:
     api = Declaration(
         "7-up",
         params=(Param("class", {"type": "integer"}), Param("a-b", {"type": "integer"})),
-        outputs=(Stream("t", DataType.TEXT),),
+        outputs=(PayloadStream("t", DataType.TEXT),),
     )
-    source, places = python(api)
+    source, places = render_wrapper(api)
     assert "class Service7Up(Wrapper):" in source
     assert len([place for place in places if "schemainput.properties.parameter" in place]) == 2
 
 
 def test_the_differences_are_those_of_the_documents() -> None:
-    source, _ = python(API)
-    told = declare.document(scan.declaration(source))
-    assert list(recall.differences(declare.document(API), told, ())) == []
+    source, _ = render_wrapper(API)
+    told = declare.declaration_to_document(scan.declaration_from_source(source))
+    assert list(recall.differences(declare.declaration_to_document(API), told, ())) == []

@@ -7,8 +7,8 @@ import pytest
 
 import tests.wrappers.probe
 from aseloader import declare as of_class
-from schemas.declare import Param, Stream
-from schemas.scan import ScanError, declaration
+from schemas.declare import Param, PayloadStream
+from schemas.scan import ScanError, declaration_from_source
 from schemas.service import DataType
 from tests.wrappers.probe import Probe
 
@@ -46,11 +46,11 @@ class Wrapper(WrapperBase):
 
 def test_an_aseloader_wrapper_is_read_as_if_it_were_run() -> None:
     source = inspect.getsource(tests.wrappers.probe)
-    assert declaration(source, "Probe") == of_class.declaration(Probe)
+    assert declaration_from_source(source, "Probe") == of_class.declaration(Probe)
 
 
 def test_the_sample_of_the_design_document() -> None:
-    told = declaration(SEED)
+    told = declaration_from_source(SEED)
     assert told.id == "api"
     assert told.params == (
         Param(
@@ -66,16 +66,19 @@ def test_the_sample_of_the_design_document() -> None:
 
 def test_the_wrapper_beside_an_api_names_its_service() -> None:
     source = SEED + '\nclass Wrapper:\n    serviceId = "ocr"\n'
-    assert declaration(source).id == "ocr"
+    assert declaration_from_source(source).id == "ocr"
 
 
 def test_a_wrapper_of_aiges() -> None:
-    told = declaration(AIGES)
+    told = declaration_from_source(AIGES)
     assert (told.id, told.version, told.description) == ("mmocr", "v1", "Finds text.")
-    assert told.inputs == (Stream("image", DataType.IMAGE), Stream("hint", DataType.TEXT))
+    assert told.inputs == (
+        PayloadStream("image", DataType.IMAGE),
+        PayloadStream("hint", DataType.TEXT),
+    )
     assert told.outputs == (
-        Stream("boxes", DataType.TEXT, format="json"),
-        Stream("text", DataType.TEXT),
+        PayloadStream("boxes", DataType.TEXT, format="json"),
+        PayloadStream("text", DataType.TEXT),
     )
     assert told.params == (
         Param(
@@ -106,11 +109,11 @@ HEAD = "from aseloader import *\nclass A(Wrapper):\n    service = 'a'\n    out =
 )
 def test_what_cannot_be_read_is_told_by_its_line(source: str, words: str) -> None:
     with pytest.raises(ScanError) as caught:
-        declaration(source)
+        declaration_from_source(source)
     assert words in str(caught.value)
 
 
 def test_all_of_a_kind_are_told() -> None:
     with pytest.raises(ScanError) as caught:
-        declaration(HEAD + "    n = Integer(maximum=A)\n    m = Integer(maximum=B)\n")
+        declaration_from_source(HEAD + "    n = Integer(maximum=A)\n    m = Integer(maximum=B)\n")
     assert [found.line for found in caught.value.findings] == [5, 6]

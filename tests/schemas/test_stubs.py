@@ -4,7 +4,9 @@ from schemas import stubs, wire
 
 
 def test_each_kind_of_field_has_its_type() -> None:
-    text = stubs.stub({"Frame": wire.Frame.DESCRIPTOR, "LoadReport": wire.LoadReport.DESCRIPTOR})
+    text = stubs.render_stub(
+        {"Frame": wire.Frame.DESCRIPTOR, "LoadReport": wire.LoadReport.DESCRIPTOR}
+    )
     assert "class Frame(Message):" in text
     assert "    version: int\n" in text
     assert "    snapshot: bool\n" in text
@@ -18,12 +20,12 @@ def test_each_kind_of_field_has_its_type() -> None:
 
 def test_enum_values_are_attributes_and_known_messages_are_named() -> None:
     classes = {"Out": wire.LoaderOutput.DESCRIPTOR, "Payload": wire.Payload.DESCRIPTOR}
-    text = stubs.stub(classes)
+    text = stubs.render_stub(classes)
     assert "    BEGIN: int\n" in text
     assert "RepeatedCompositeFieldContainer[Payload]" in text
 
 
 def test_repeated_scalars() -> None:
-    text = stubs.stub({"PickRequest": wire.PickRequest.DESCRIPTOR})
+    text = stubs.render_stub({"PickRequest": wire.PickRequest.DESCRIPTOR})
     assert "def exclude(self)" not in text
     assert "    exclude: RepeatedScalarFieldContainer[str]\n" in text

@@ -74,7 +74,7 @@ def test_wherever_a_limit_on_sizes_stands_it_is_exact(
     text = "A" * max(0, size * 4 // 3 + near - padding) + "=" * padding
     validator = Validator(way(limit))
     for value in (text, {"a": text}, {"a": [text]}, {"a": text, "maxB64DLen": {"maxB64DLen": 3}}):
-        exact = validator._exact.holds(value)
+        exact = validator._exact_schema.is_valid(value)
         assert (validator.violations(value) == ()) is exact
         assert (validator.violations(value, True) == ()) is exact
 
@@ -90,7 +90,7 @@ def test_lengths_are_bytes_wherever_they_stand(
 ) -> None:
     validator = Validator(way(limit))
     for value in (text, {"a": text}, {"a": [text]}):
-        exact = validator._exact.holds(value)
+        exact = validator._exact_schema.is_valid(value)
         assert (validator.violations(value) == ()) is exact
         if text.isascii():
             assert (validator.violations(value, True) == ()) is exact

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.events import take_flag
 from schemas import declare, document
-from schemas.declare import Declaration, Stream
+from schemas.declare import Declaration, PayloadStream
 from schemas.service import DataType
 from tests.harness import PATIENCE, Gateway, Loader
 from tests.wire.test_sockets import TALKER, free
@@ -77,13 +77,15 @@ def test_results_and_the_end(gateway: Gateway) -> None:
 
 
 def test_a_header_stream_of_the_schema_is_the_services() -> None:
-    told = declare.document(Declaration("s", inputs=(Stream("t", DataType.TEXT),)))
+    told = declare.declaration_to_document(
+        Declaration("s", inputs=(PayloadStream("t", DataType.TEXT),))
+    )
     envelope = {"header": {"stream": True, "status": 3}}
-    assert take_flag(envelope, document.read(told))
+    assert take_flag(envelope, document.service_from_document(told))
     assert envelope == {"header": {"status": 3}}, "no schema knows it"
     told["schemainput"]["properties"]["header"]["properties"]["stream"] = {"type": "boolean"}
     envelope = {"header": {"stream": True, "status": 3}}
-    assert not take_flag(envelope, document.read(told))
+    assert not take_flag(envelope, document.service_from_document(told))
     assert envelope == {"header": {"stream": True, "status": 3}}
 
 

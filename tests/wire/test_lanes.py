@@ -36,12 +36,12 @@ from schemas import document
 from schemas.errors import (
     BAD_REPLY,
     DEADLINE,
-    FULL,
-    LOST,
+    LOADER_FULL,
+    LOADER_LOST,
     NO_INSTANCE,
     UNREACHABLE,
     AseError,
-    loader_fault,
+    loader_error_spec,
 )
 from schemas.wire import LoaderOutput
 from tests.harness import body
@@ -239,8 +239,8 @@ def test_other_refusals_and_ways(lanes: tuple[Laned, Laned], sent: bytes) -> Non
     [
         b"\xff\xff\xff",
         LoaderOutput(code=10107, err='no "such" thing\n').SerializeToString(),
-        AseError(FULL), AseError(UNREACHABLE), AseError(LOST), AseError(DEADLINE),
-        AseError(BAD_REPLY), AseError(loader_fault(4242), "odd"), KeyError("inside"),
+        AseError(LOADER_FULL), AseError(UNREACHABLE), AseError(LOADER_LOST), AseError(DEADLINE),
+        AseError(BAD_REPLY), AseError(loader_error_spec(4242), "odd"), KeyError("inside"),
     ],
     ids=str,
 )  # fmt: skip
