@@ -16,7 +16,7 @@ from asectl import logs, options, process
 from asectl.main import EXIT_CONFIG, Failure
 from config.options import Config
 from lb.access import server_tls
-from lb.trust import Rules
+from lb.trust import AdmissionPolicy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def run(told: argparse.Namespace) -> int:
 
     try:
         return process.serve(main, until_stdin_closes=told.until_stdin_closes)
-    except folder.FolderError as error:
+    except folder.SchemaFolderError as error:
         raise Failure(f"\n{error}", EXIT_CONFIG) from None
 
 
@@ -59,7 +59,7 @@ def _check(config: Config, base: Path) -> None:
     if bool(told.tls_cert) != bool(told.tls_key):
         raise Failure("gateway.tls_cert and gateway.tls_key: one needs the other", EXIT_CONFIG)
     try:
-        Rules.of(config.lb, config.services)
+        AdmissionPolicy.from_options(config.lb, config.services)
         server_tls(config.lb, base)
         if config.lb.hub_ca:
             ssl.create_default_context(cafile=base / config.lb.hub_ca)
@@ -81,13 +81,13 @@ async def _one(
     put: Callable[[logs.Line], None],
 ) -> None:
     from gateway import serve
-    from gateway.reload import Sources
+    from gateway.reload import ConfigSource
 
     inherited = told.worker_sockets
     asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
     file = Path(told.config or options.DEFAULT_FILE)
-    sources = Sources(lambda: options.resolved(told)[:2], file, asked)
+    sources = ConfigSource(lambda: options.resolved(told)[:2], file, asked)
 
     def ready(addresses: serve.Addresses) -> None:
         # What is here now stays: looked through with the rest, it held requests up for 15 ms.
@@ -105,16 +105,16 @@ async def _one(
 
 
 async def _several(config: Config, stop: "asyncio.Future[bool]") -> None:
-    from gateway.serve import bound
+    from gateway.serve import listen_urls
     from gateway.workers import Workers
 
     def ready(public: socket.socket, private: socket.socket) -> None:
-        facts = bound(config.gateway, public, private)
+        facts = listen_urls(config.gateway, public, private)
         workers = {"lb": "", "workers": config.gateway.workers}
         logging.getLogger("ase").info("listening", extra=facts | workers)
 
     workers = Workers(config.gateway, _start)
-    hang_up = partial(workers.send, signal.SIGHUP)
+    hang_up = partial(workers.send_signal, signal.SIGHUP)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
     await workers.run(ready, stop)
 

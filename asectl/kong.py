@@ -18,8 +18,8 @@ def run(told: argparse.Namespace) -> int:
 
     config, base = options.read(told)
     try:
-        schemas = folder.load(base / config.schemas, {}, 0.0) if config.schemas else []
+        schemas = folder.load_folder(base / config.schemas, {}, 0.0) if config.schemas else []
         print(kong.render(config, [contract.deadline for contract in schemas]), end="")
-    except (kong.KongError, folder.FolderError) as error:
+    except (kong.KongError, folder.SchemaFolderError) as error:
         raise Failure(str(error), EXIT_CONFIG) from None
     return 0

@@ -10,7 +10,7 @@ from asectl import logs, options, process
 from asectl.main import EXIT_CONFIG, Failure
 from config.options import Config
 from lb.access import server_tls
-from lb.trust import Rules
+from lb.trust import AdmissionPolicy
 from rpc.server import Tls
 
 # Options of picking, which gateways do.
@@ -32,7 +32,10 @@ def run(told: argparse.Namespace) -> int:
     """Serve until stopped."""
     config, base = options.read(told)
     try:
-        rules, tls = Rules.of(config.lb, config.services), server_tls(config.lb, base)
+        rules, tls = (
+            AdmissionPolicy.from_options(config.lb, config.services),
+            server_tls(config.lb, base),
+        )
     except (ValueError, OSError) as error:
         raise Failure(f"lb: {error}", EXIT_CONFIG) from None
     logs.setup(config.log_level)
@@ -44,41 +47,41 @@ def run(told: argparse.Namespace) -> int:
 
 
 async def _serve(
-    config: Config, rules: Rules, tls: Tls | None, stop: "asyncio.Future[bool]"
+    config: Config, rules: AdmissionPolicy, tls: Tls | None, stop: "asyncio.Future[bool]"
 ) -> None:
     from prometheus_client import CollectorRegistry
 
     from gateway import admin
-    from gateway.metrics import FleetMetrics
-    from gateway.serve import admin_server, dialled, listen
+    from gateway.metrics import UpstreamMetrics
+    from gateway.serve import admin_server, dial_host, listen
     from lb.counts import HubCounts
-    from lb.front import Front
+    from lb.front import AigesLbService
     from lb.hub import Hub
-    from lb.life import Change
-    from lb.table import Table
+    from lb.life import StateChange
+    from lb.table import EndpointTable
     from rpc.server import Server
 
-    table = Table(silence=config.lb.silence, ttl=config.lb.ttl, ramp=config.lb.ramp)
+    table = EndpointTable(silence_timeout=config.lb.silence, ttl=config.lb.ttl, ramp=config.lb.ramp)
     registry = CollectorRegistry()
     counts = HubCounts()
-    metrics = FleetMetrics(registry, counts)
+    metrics = UpstreamMetrics(registry, counts)
 
-    def on_change(change: Change) -> None:
-        _logger.info("instance %s", change.after.value, extra=change.facts())
-        metrics.changed(change, table)
+    def on_change(change: StateChange) -> None:
+        _logger.info("instance %s", change.after.value, extra=change.log_fields())
+        metrics.count_state_change(change, table)
 
     hub = Hub(
         table, rules, clock=time.monotonic, rng=SystemRandom(), on_change=on_change, counts=counts
     )
     private = listen("127.0.0.1", config.lb.admin_port)
-    front = Front(hub, table, rules, config.lb.policy, time.time_ns)
-    server = Server(unary=hub.unary() | front.unary(), stream=hub.stream())
+    front = AigesLbService(hub, table, rules, config.lb.policy, time.time_ns)
+    server = Server(unary=hub.unary_methods() | front.unary_methods(), stream=hub.stream_methods())
     port = await server.start(config.lb.host, config.lb.port, tls)
-    watching = admin_server(admin.build(registry, table, time.monotonic, None), config.gateway)
+    watching = admin_server(admin.build_app(registry, table, time.monotonic, None), config.gateway)
     running = asyncio.create_task(hub.run())
     serving = asyncio.create_task(watching.serve(sockets=[private]))
     facts = {
-        "lb": f"{dialled(config.lb.host)}:{port}",
+        "lb": f"{dial_host(config.lb.host)}:{port}",
         "admin": f"http://127.0.0.1:{private.getsockname()[1]}",
     }
     _logger.info("listening", extra=facts)

@@ -84,7 +84,7 @@ def run(told: argparse.Namespace) -> int:
     """Serve until stopped."""
     from aseloader import run as loader
     from aseloader.declare import DeclarationError
-    from lb.access import Access
+    from lb.access import HubCredentials
 
     flush = logs.setup(told.log_level).finish
     options = loader.LoaderOptions(
@@ -92,7 +92,7 @@ def run(told: argparse.Namespace) -> int:
         port=told.port,
         advertise=told.advertise,
         hubs=tuple(hub for hub in told.lb.split(",") if hub),
-        access=Access(_token(told.lb_token_file), told.lb_ca, told.lb_cert, told.lb_key),
+        access=HubCredentials(_token(told.lb_token_file), told.lb_ca, told.lb_cert, told.lb_key),
         total=told.total,
         queue=told.queue,
         drain=told.drain,

@@ -11,7 +11,7 @@ from typing import Any
 
 from aseloader.codec import Codec, failed
 from aseloader.wrapper import Context, Data, Outputs, Refused, Wrapper
-from lb.meter import Meter
+from lb.meter import ConcurrencyLimiter
 from schemas.errors import (
     BAD_MODE,
     BAD_OUTPUT,
@@ -47,7 +47,7 @@ class Engine:
     for who works, sessions among them.
     """
 
-    def __init__(self, wrapper: Wrapper, meter: Meter) -> None:
+    def __init__(self, wrapper: Wrapper, meter: ConcurrencyLimiter) -> None:
         self._wrapper = wrapper
         self._meter = meter
         self._codec = Codec(type(wrapper))
@@ -67,7 +67,7 @@ class Engine:
         `gateway` names the sender, `seconds` are left until its deadline. Raises AseError 10110
         when all licences are taken; nothing ran then.
         """
-        if not self._meter.take(gateway):
+        if not self._meter.try_acquire(gateway):
             raise AseError(LOADER_FULL, f"{LOADER_FULL.code} all licences are taken")
         began = time.monotonic()
         gone = threading.Event()
@@ -94,7 +94,7 @@ class Engine:
 
     def _free(self, done: "asyncio.Future[LoaderOutput]", gateway: str, turn: "_Turn") -> None:
         code = _code(done)
-        self._meter.free(gateway, turn.ms, good=code == 0, failed=is_failure(code))
+        self._meter.release(gateway, turn.ms, succeeded=code == 0, failed=is_failure(code))
 
     async def _worked(self, frame: LoaderInput, context: Context, turn: "_Turn") -> LoaderOutput:
         """Answer a frame when its turn has come; `turn` tells how long the work took."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 from google.protobuf.message import DecodeError
 
-from lb.orca import OrcaMeter
+from lb.orca import OrcaReportBuilder
 from rpc.server import CallContext, StreamHandler
 from rpc.status import RpcError, Status
 from schemas.wire import OrcaLoadReportRequest
@@ -19,7 +19,7 @@ _LEAST_S = 0.1
 class Orca:
     """Serves a loader's load to those who read ORCA; `clock` gives seconds."""
 
-    def __init__(self, meter: OrcaMeter, clock: Callable[[], float]) -> None:
+    def __init__(self, meter: OrcaReportBuilder, clock: Callable[[], float]) -> None:
         self._meter = meter
         self._clock = clock
 
@@ -30,7 +30,7 @@ class Orca:
     def trail(self, call: CallContext) -> None:
         """Attach the report to an answer, unless a gateway of ours asked: it has better."""
         if "ase-gateway" not in call.metadata:
-            report = self._meter.report(self._clock()).SerializeToString()
+            report = self._meter.build_report(self._clock()).SerializeToString()
             call.trailers.append((TRAILER, report))
 
     async def _core_metrics(
@@ -44,5 +44,5 @@ class Orca:
         interval = asked.report_interval
         seconds = max(_LEAST_S, interval.seconds + interval.nanos / 1e9)
         while True:
-            yield self._meter.report(self._clock()).SerializeToString()
+            yield self._meter.build_report(self._clock()).SerializeToString()
             await asyncio.sleep(seconds)

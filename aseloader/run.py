@@ -18,9 +18,9 @@ from aseloader.engine import Engine
 from aseloader.server import LoaderServer
 from aseloader.sessions import Sessions
 from aseloader.wrapper import Wrapper
-from lb.access import Access
-from lb.meter import Meter, usual_queue
-from lb.report import Instance, Live, Report
+from lb.access import HubCredentials
+from lb.meter import ConcurrencyLimiter, default_queue_size
+from lb.report import Instance, Report, ServingState
 from lb.reporter import Reporter
 from schemas import document
 
@@ -42,7 +42,7 @@ class LoaderOptions:
     port: int = 0
     advertise: str = ""
     hubs: tuple[str, ...] = ("127.0.0.1:8220",)
-    access: Access = Access()
+    access: HubCredentials = HubCredentials()
     total: int = 0
     queue: int = -1
     drain: float = 30.0
@@ -135,10 +135,10 @@ class _Loader:
         best = options.total or wrapper.total
         # Who streams holds its licence for minutes: nobody waits behind it.
         streams = type(wrapper).session is not Wrapper.session
-        usual = 0 if streams else usual_queue(best)
+        usual = 0 if streams else default_queue_size(best)
         declared = usual if wrapper.queue is None else wrapper.queue
         queue = declared if options.queue < 0 else options.queue
-        self._meter = Meter(best + queue, self._changed, best=best)
+        self._meter = ConcurrencyLimiter(best + queue, self._changed, best=best)
         self._engine = Engine(wrapper, self._meter)
         self._sessions = Sessions(wrapper, self._meter, self._engine)
         self._server = LoaderServer(self._engine, self._sessions, self._meter)
@@ -148,14 +148,14 @@ class _Loader:
             self._meter,
             clock=time.monotonic,
             rng=SystemRandom(),
-            access=options.access,
+            credentials=options.access,
         )
         self._idle = asyncio.Event()
 
     @property
     def idle(self) -> bool:
         """Return whether nothing of the wrapper runs."""
-        return not self._meter.used
+        return not self._meter.inflight
 
     async def start(self) -> str:
         """Open the port, begin to report; return the advertised address."""
@@ -166,8 +166,8 @@ class _Loader:
 
     async def drain(self) -> None:
         """Take nothing new, wait for what runs."""
-        _logger.info("draining", extra={"running": self._meter.used})
-        self._meter.turn(Live.DRAINING)
+        _logger.info("draining", extra={"running": self._meter.inflight})
+        self._meter.set_serving_state(ServingState.DRAINING)
         await self._server.stop_serving()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._options.drain):
@@ -175,15 +175,15 @@ class _Loader:
 
     async def leave(self) -> None:
         """Tell the hubs, close the port; answers on their way get out first."""
-        self._meter.turn(Live.DOWN)
-        await self._reporter.leave()
+        self._meter.set_serving_state(ServingState.DOWN)
+        await self._reporter.shutdown()
         await self._server.stop(_LAST_ANSWERS if self.idle else 0)
         self._engine.close()
         self._sessions.close()
 
     def _changed(self) -> None:
-        self._reporter.changed()
-        if self._meter.used:
+        self._reporter.notify_change()
+        if self._meter.inflight:
             self._idle.clear()
         else:
             self._idle.set()
@@ -198,4 +198,4 @@ class _Loader:
             total=self._meter.total,
             best=self._meter.best,
         )
-        return Report(instance, self._meter.load(), self._text if first else b"")
+        return Report(instance, self._meter.next_load(), self._text if first else b"")

@@ -12,8 +12,8 @@ from aseloader.engine import Engine
 from aseloader.handles import Handles
 from aseloader.health import Health
 from aseloader.sessions import Sessions
-from lb.meter import Meter
-from lb.orca import OrcaMeter
+from lb.meter import ConcurrencyLimiter
+from lb.orca import OrcaReportBuilder
 from rpc.server import CallContext, Server, UnaryHandler
 from rpc.status import RpcError, Status
 from schemas.errors import LOADER_FULL, AseError
@@ -28,12 +28,12 @@ SERVICES = ("ase.v1.Loader", "utils.XsfCall", "grpc.health.v1.Health", orca.SERV
 class LoaderServer:
     """Serves an engine on one port; `meter` is the engine's, whose load is told by ORCA."""
 
-    def __init__(self, engine: Engine, sessions: Sessions, meter: Meter) -> None:
+    def __init__(self, engine: Engine, sessions: Sessions, meter: ConcurrencyLimiter) -> None:
         self._engine = engine
         self._sessions = sessions
         self._handles = Handles(sessions)
         self._meter = meter
-        self._orca = orca.Orca(OrcaMeter(meter), time.monotonic)
+        self._orca = orca.Orca(OrcaReportBuilder(meter), time.monotonic)
         self._health = Health(SERVICES)
         self._addr = ""
         unary: dict[str, UnaryHandler] = {
@@ -92,9 +92,9 @@ class LoaderServer:
             await answers.aclose()
 
     async def _probe(self, _data: bytes, _call: CallContext) -> bytes:
-        rounds = max(1.0, (self._meter.used + 1) / self._meter.best)
+        rounds = max(1.0, (self._meter.inflight + 1) / self._meter.best)
         latency = int(self._meter.service_ms * rounds * 1000)
-        return ProbeReply(in_flight=self._meter.used, latency_us=latency).SerializeToString()
+        return ProbeReply(in_flight=self._meter.inflight, latency_us=latency).SerializeToString()
 
     async def _xsf(self, data: bytes, call: CallContext) -> bytes:
         try:

@@ -21,7 +21,7 @@ from aseloader.codec import Codec
 from aseloader.declare import positional
 from aseloader.engine import Engine, failure, is_failure
 from aseloader.wrapper import Context, Data, Outputs, Wrapper
-from lb.meter import Meter
+from lb.meter import ConcurrencyLimiter
 from schemas.errors import BAD_OUTPUT, LOADER_FULL, ONCE_TIMEOUT, AseError
 from schemas.session import FrameStatus
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
@@ -36,7 +36,7 @@ _DONE = object()
 class Sessions:
     """Drives the sessions of a wrapper, as many at a time as `meter.best`."""
 
-    def __init__(self, wrapper: Wrapper, meter: Meter, engine: Engine) -> None:
+    def __init__(self, wrapper: Wrapper, meter: ConcurrencyLimiter, engine: Engine) -> None:
         self._wrapper = wrapper
         self._meter = meter
         self._engine = engine
@@ -57,7 +57,7 @@ class Sessions:
         """
         # One that is handed to `once` waits for its turn there.
         full = self._streams and self._engine.turns.locked()
-        if full or not self._meter.take(gateway):
+        if full or not self._meter.try_acquire(gateway):
             raise AseError(LOADER_FULL, f"{LOADER_FULL.code} all licences are taken")
         if self._streams:
             await self._engine.turns.acquire()  # which is there
@@ -183,7 +183,7 @@ class Sessions:
 class _Licence:
     """A licence, given back once: when the session is over, and nothing of it runs any more."""
 
-    def __init__(self, meter: Meter, gateway: str, over: Callable[[], None]) -> None:
+    def __init__(self, meter: ConcurrencyLimiter, gateway: str, over: Callable[[], None]) -> None:
         self._meter = meter
         self._gateway = gateway
         self._over = over
@@ -200,7 +200,7 @@ class _Licence:
         self._holders -= 1
         if not self._holders:
             self._over()
-            self._meter.free(self._gateway, 0.0, good=False, failed=is_failure(self.code))
+            self._meter.release(self._gateway, 0.0, succeeded=False, failed=is_failure(self.code))
 
 
 class _Inputs:

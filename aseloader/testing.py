@@ -10,7 +10,7 @@ from aseloader import declare
 from aseloader.engine import Engine
 from aseloader.sessions import Sessions
 from aseloader.wrapper import Data, Wrapper
-from lb.meter import Meter
+from lb.meter import ConcurrencyLimiter
 from schemas import document
 from schemas.errors import BAD_REQUEST, AseError
 from schemas.judge import RequestValidator
@@ -54,7 +54,7 @@ class LoaderFor:
     def __enter__(self) -> Self:
         self._wrapper.init(self._config)
         self._changed = asyncio.Event()
-        meter = self._meter = Meter(self._wrapper.total, self._changed.set)
+        meter = self._meter = ConcurrencyLimiter(self._wrapper.total, self._changed.set)
         self._engine = Engine(self._wrapper, meter)
         self._sessions = Sessions(self._wrapper, meter, self._engine)
         self._open: list[AsyncGenerator[LoaderOutput, None]] = []
@@ -123,7 +123,7 @@ class LoaderFor:
     async def _settled(self, answers: AsyncGenerator[LoaderOutput, None]) -> None:
         """End a session; its thread gives the licence back when it has returned."""
         await answers.aclose()
-        while self._meter.used > len(self._open):  # others may go on
+        while self._meter.inflight > len(self._open):  # others may go on
             self._changed.clear()
             await self._changed.wait()
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol
 
-from atom.dialects import DIALECTS, Dialect
-from atom.faults import fault_of
+from atom.dialects import LOADER_PROTOCOLS, LoaderProtocol
+from atom.faults import to_ase_error
 from atom.streams import LoaderStream, NativeStream
 from atom.xsf_streams import XsfStream
 from rpc.calls import UnaryCall
@@ -14,9 +14,9 @@ from rpc.client import Channel
 from rpc.metadata import Metadata
 from schemas.wire import ProbeReply
 
-_SESSION: Final = "/ase.v1.Loader/Session"
-_PROBE: Final = "/ase.v1.Loader/Probe"
-_PROBE_S: Final = 0.1
+_SESSION_METHOD: Final = "/ase.v1.Loader/Session"
+_PROBE_METHOD: Final = "/ase.v1.Loader/Probe"
+_PROBE_TIMEOUT_S: Final = 0.1
 
 
 class Target(Protocol):
@@ -35,7 +35,7 @@ class Target(Protocol):
         """Return the boot number; a new one means a new process behind the address."""
 
 
-class Attempt(Protocol):
+class LoaderRequest(Protocol):
     """What is to be called: where, with which frame, how long."""
 
     @property
@@ -55,45 +55,65 @@ class Attempt(Protocol):
         """Return how many seconds the answer may take."""
 
 
-class _Line:
+class _LoaderConnection:
     """The way to one instance: its connection, how it is called, the heads of its calls.
 
     `open` are sessions that are made of calls, and `emptied` is called when the last one ends.
     """
 
-    __slots__ = ("channel", "dialect", "emptied", "head", "open", "session")
+    __slots__ = (
+        "channel",
+        "header_block",
+        "on_drained",
+        "open_streams",
+        "protocol",
+        "session_header_block",
+    )
 
-    def __init__(self, channel: Channel, dialect: Dialect, head: bytes, session: bytes) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        protocol: LoaderProtocol,
+        header_block: bytes,
+        session_header_block: bytes,
+    ) -> None:
         self.channel = channel
-        self.dialect = dialect
-        self.head = head
-        self.session = session
-        self.open: set[XsfStream] = set()
-        self.emptied: Callable[[], None] | None = None
+        self.protocol = protocol
+        self.header_block = header_block
+        self.session_header_block = session_header_block
+        self.open_streams: set[XsfStream] = set()
+        self.on_drained: Callable[[], None] | None = None
 
-    def converse(self, handle: str, wake: Callable[[], None]) -> XsfStream:
+    def open_xsf_stream(self, handle: str, wake: Callable[[], None]) -> XsfStream:
         """Begin a session of calls."""
-        stream = XsfStream(self.channel, self.head, handle, wake, self._over)
-        self.open.add(stream)
+        stream = XsfStream(self.channel, self.header_block, handle, wake, self._on_stream_closed)
+        self.open_streams.add(stream)
         return stream
 
-    def _over(self, stream: XsfStream) -> None:
-        self.open.discard(stream)
-        if not self.open and self.emptied is not None:
-            self.emptied()
+    def _on_stream_closed(self, stream: XsfStream) -> None:
+        self.open_streams.discard(stream)
+        if not self.open_streams and self.on_drained is not None:
+            self.on_drained()
 
 
 class LoaderCall:
     """A call under way; `outcome` tells what came of it, once it has ended."""
 
-    __slots__ = ("_call", "_dialect", "_done")
+    __slots__ = ("_call", "_on_done", "_protocol")
 
-    def __init__(self, line: _Line, attempt: Attempt, done: Callable[["LoaderCall"], None]) -> None:
-        self._dialect = dialect = line.dialect
-        self._done = done
-        timeout = attempt.timeout
-        request = dialect.wrap(attempt.frame, attempt.handle, int(timeout * 1000))
-        self._call = line.channel.start_unary(line.head, request, timeout, self._over)
+    def __init__(
+        self,
+        connection: _LoaderConnection,
+        loader_request: LoaderRequest,
+        on_done: Callable[["LoaderCall"], None],
+    ) -> None:
+        self._protocol = protocol = connection.protocol
+        self._on_done = on_done
+        timeout = loader_request.timeout
+        request = protocol.wrap(loader_request.frame, loader_request.handle, int(timeout * 1000))
+        self._call = connection.channel.start_unary(
+            connection.header_block, request, timeout, self._on_call_end
+        )
 
     def cancel(self) -> None:
         """End the call; `done` is told of it, too."""
@@ -108,11 +128,11 @@ class LoaderCall:
         call = self._call
         error = call.error
         if error is not None:
-            raise fault_of(error)
-        return self._dialect.unwrap(call.response or b"")
+            raise to_ase_error(error)
+        return self._protocol.unwrap(call.response or b"")
 
-    def _over(self, _: UnaryCall) -> None:
-        self._done(self)
+    def _on_call_end(self, _: UnaryCall) -> None:
+        self._on_done(self)
 
 
 class GrpcCaller:
@@ -120,71 +140,85 @@ class GrpcCaller:
 
     def __init__(self, gateway: str) -> None:
         self._metadata: Metadata = (("ase-gateway", gateway),)
-        self._lines: dict[tuple[str, int], _Line] = {}
+        self._connections: dict[tuple[str, int], _LoaderConnection] = {}
 
-    def begin(self, attempt: Attempt, done: Callable[[LoaderCall], None]) -> LoaderCall:
+    def start_call(
+        self, loader_request: LoaderRequest, on_done: Callable[[LoaderCall], None]
+    ) -> LoaderCall:
         """Begin a call; `done` is told of its end, once, after this has returned."""
-        target = attempt.target
-        line = self._lines.get((target.addr, target.epoch)) or self._line(target)
-        return LoaderCall(line, attempt, done)
+        target = loader_request.target
+        connection = self._connections.get((target.addr, target.epoch)) or self._add_connection(
+            target
+        )
+        return LoaderCall(connection, loader_request, on_done)
 
-    def probe(self, target: Target, answer: Callable[[int, float], None]) -> None:
+    def probe(self, target: Target, on_reply: Callable[[int, float], None]) -> None:
         """Ask an instance how loaded it is; `answer` is told requests in flight, and seconds.
 
         One that does not answer in time, or is not of ours, tells nothing.
         """
         if target.protocol != "native":
             return
-        line = self._lines.get((target.addr, target.epoch)) or self._line(target)
+        connection = self._connections.get((target.addr, target.epoch)) or self._add_connection(
+            target
+        )
 
-        def done(call: UnaryCall) -> None:
+        def on_done(call: UnaryCall) -> None:
             if call.error is None:
-                told = ProbeReply.FromString(call.response or b"")
-                answer(told.in_flight, told.latency_us / 1_000_000)
+                reply = ProbeReply.FromString(call.response or b"")
+                on_reply(reply.in_flight, reply.latency_us / 1_000_000)
 
-        channel = line.channel
-        channel.start_unary(channel.header_block(_PROBE, self._metadata), b"", _PROBE_S, done)
+        channel = connection.channel
+        channel.start_unary(
+            channel.header_block(_PROBE_METHOD, self._metadata), b"", _PROBE_TIMEOUT_S, on_done
+        )
 
-    def open(
-        self, target: Target, handle: str, seconds: float, wake: Callable[[], None]
+    def open_session(
+        self, target: Target, handle: str, timeout: float, wake: Callable[[], None]
     ) -> LoaderStream:
         """Begin a session of so many seconds at most; `handle` is a name that no other has.
 
         `wake` is called whenever there is something to see of it, even before this returns.
         """
-        line = self._lines.get((target.addr, target.epoch)) or self._line(target)
-        if target.protocol == "native":
-            return NativeStream(line.channel, line.session, seconds, wake)
-        return line.converse(handle, wake)
-
-    def _line(self, target: Target) -> _Line:
-        ours = target.epoch != 0 and target.protocol == "native"
-        channel, dialect = Channel(target.addr, frequent_keepalive=ours), DIALECTS[target.protocol]
-        heads = (
-            channel.header_block(method, self._metadata) for method in (dialect.method, _SESSION)
+        connection = self._connections.get((target.addr, target.epoch)) or self._add_connection(
+            target
         )
-        line = _Line(channel, dialect, *heads)
-        self._lines[target.addr, target.epoch] = line
-        return line
+        if target.protocol == "native":
+            return NativeStream(connection.channel, connection.session_header_block, timeout, wake)
+        return connection.open_xsf_stream(handle, wake)
 
-    async def forget(self, target: Target, grace: float) -> None:
+    def _add_connection(self, target: Target) -> _LoaderConnection:
+        is_own_loader = target.epoch != 0 and target.protocol == "native"
+        channel, protocol = (
+            Channel(target.addr, frequent_keepalive=is_own_loader),
+            LOADER_PROTOCOLS[target.protocol],
+        )
+        header_blocks = (
+            channel.header_block(method, self._metadata)
+            for method in (protocol.method, _SESSION_METHOD)
+        )
+        connection = _LoaderConnection(channel, protocol, *header_blocks)
+        self._connections[target.addr, target.epoch] = connection
+        return connection
+
+    async def disconnect(self, target: Target, grace: float) -> None:
         """Close the connection to an instance that is gone; its calls get `grace` seconds.
 
         So do sessions, whose next calls are still made.
         """
-        line = self._lines.pop((target.addr, target.epoch), None)
-        if line is None:
+        connection = self._connections.pop((target.addr, target.epoch), None)
+        if connection is None:
             return
-        if line.open:
-            emptied = asyncio.Event()
-            line.emptied = emptied.set
+        if connection.open_streams:
+            drained = asyncio.Event()
+            connection.on_drained = drained.set
             with suppress(TimeoutError):
                 async with asyncio.timeout(grace):
-                    await emptied.wait()
-        await line.channel.close(grace)
+                    await drained.wait()
+        await connection.channel.close(grace)
 
     async def close(self) -> None:
         """Close every connection."""
-        lines, self._lines = self._lines, {}
-        for line in lines.values():
-            await line.channel.close()
+        connections, self._connections = self._connections, {}
+        for connection in connections.values():
+            await connection.channel.close()

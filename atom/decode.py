@@ -17,42 +17,44 @@ import jiter
 import pybase64
 from google.protobuf.message import DecodeError
 
-from atom.wire import payloads, status
+from atom.wire import read_payloads, read_status
 from schemas.errors import BAD_OUTPUT, BAD_REPLY, AseError, loader_error_spec
 from schemas.service import DataType, Service
 from schemas.wire import LoaderOutput, MetaDesc
 
-_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,100}(?:\.[0-9]{1,100})?(?:[eE][+-]?[0-9]{1,3})?")
-_Retype = Callable[[str], str]
-_MOST: Final = 256  # metas that are remembered
-_LONGEST: Final = 1024  # bytes of one
+_NUMBER_PATTERN: Final = re.compile(r"[+-]?[0-9]{1,100}(?:\.[0-9]{1,100})?(?:[eE][+-]?[0-9]{1,3})?")
+_Retyper = Callable[[str], str]
+_MAX_CACHED_METAS: Final = 256  # metas that are remembered
+_MAX_CACHED_META_SIZE: Final = 1024  # bytes of one
 
 
 @dataclass(frozen=True, slots=True)
-class _Output:
+class _OutputTemplate:
     """What the meta of an output says: its name, and the JSON before and after its data.
 
     `embeds`: the data may be JSON that is embedded as it is.
     """
 
     name: str
-    begin: bytes
-    end: bytes
-    embeds: bool
+    prefix: bytes
+    suffix: bytes
+    embeds_json: bool
 
 
 class Decoder:
     """Decodes the answers of one service."""
 
     def __init__(self, service: Service) -> None:
-        self._accepts = {name: int(kind) for name, kind in service.accepts.items()}
-        outputs = _dig(service.output, "properties", "payload", "properties")
-        self._types = {
-            (name, attribute): str(_dig(told, "properties", attribute).get("type", "string"))
-            for name, told in outputs.items()
-            for attribute in _dig(told, "properties")
+        self._accepts = {name: int(data_type) for name, data_type in service.accepts.items()}
+        outputs = _get_path(service.output, "properties", "payload", "properties")
+        self._attribute_types = {
+            (name, attribute): str(
+                _get_path(output_schema, "properties", attribute).get("type", "string")
+            )
+            for name, output_schema in outputs.items()
+            for attribute in _get_path(output_schema, "properties")
         }
-        self._known: dict[bytes, _Output] = {}
+        self._templates: dict[bytes, _OutputTemplate] = {}
 
     def decode(self, frame: bytes) -> bytes:
         """Return the `payload` object of a serialised LoaderOutput as JSON text; b"{}" for none.
@@ -60,56 +62,60 @@ class Decoder:
         Raises AseError with the loader's own code when it is not 0, with 10106 for an output whose
         name or type the service does not declare, with 10160 for bytes that are no frame.
         """
-        told = payloads(frame)
-        if told is None:
-            told = _read(frame)
+        payloads = read_payloads(frame)
+        if payloads is None:
+            payloads = _parse_payloads(frame)
         members: dict[str, bytes] = {}
-        for meta, data in told:
-            output = self._known.get(meta) or self._output(meta)
-            if output.name in members:
+        for meta, data in payloads:
+            template = self._templates.get(meta) or self._add_template(meta)
+            if template.name in members:
                 raise AseError(BAD_OUTPUT, "an output was given twice")
-            if output.embeds and _is_json(data):
-                members[output.name] = output.begin + data + output.end
+            if template.embeds_json and _is_json(data):
+                members[template.name] = template.prefix + data + template.suffix
             else:
-                text = pybase64.b64encode(data)
-                members[output.name] = b'%b"%b"%b' % (output.begin, text, output.end)
+                encoded = pybase64.b64encode(data)
+                members[template.name] = b'%b"%b"%b' % (template.prefix, encoded, template.suffix)
         return b"{%b}" % b",".join(members.values())
 
-    def result(self, frame: bytes) -> tuple[bytes, int]:
+    def decode_result(self, frame: bytes) -> tuple[bytes, int]:
         """Return the payload of a session's result, as `decode` does, and its status, 0 to 3."""
         payload = self.decode(frame)
-        return payload, status(frame) & 3
+        return payload, read_status(frame) & 3
 
-    def _output(self, meta: bytes) -> _Output:
+    def _add_template(self, meta: bytes) -> _OutputTemplate:
         """Return what a meta says; a loader repeats its few, so they are remembered."""
         try:
-            told = MetaDesc.FromString(meta)
+            meta_desc = MetaDesc.FromString(meta)
         except DecodeError as error:
             raise AseError(BAD_REPLY) from error
-        name, kind = told.name, DataType.from_number(told.dataType)
-        if self._accepts.get(name) != kind:
-            shown = name if len(name) <= 64 else name[:64] + "..."
-            raise AseError(BAD_OUTPUT, f"output {shown!r} of type {kind.key} is not declared")
-        attributes = dict(told.attribute)
-        rest = "".join(
-            f",{_quote(key)}:{self._retyped(name, key, attributes[key])}"
+        name, data_type = meta_desc.name, DataType.from_number(meta_desc.dataType)
+        if self._accepts.get(name) != data_type:
+            short_name = name if len(name) <= 64 else name[:64] + "..."
+            raise AseError(
+                BAD_OUTPUT, f"output {short_name!r} of type {data_type.key} is not declared"
+            )
+        attributes = dict(meta_desc.attribute)
+        attributes_json = "".join(
+            f",{_quote(key)}:{self._retype_attribute(name, key, attributes[key])}"
             for key in sorted(attributes)
-            if key != kind.key
+            if key != data_type.key
         )
-        begin = f'{_quote(name)}:{{"{kind.key}":'.encode()
-        output = _Output(name, begin, f"{rest}}}".encode(), attributes.get("format") == "json")
-        if len(meta) <= _LONGEST:
-            if len(self._known) >= _MOST:
-                del self._known[next(iter(self._known))]
-            self._known[meta] = output
-        return output
+        prefix = f'{_quote(name)}:{{"{data_type.key}":'.encode()
+        template = _OutputTemplate(
+            name, prefix, f"{attributes_json}}}".encode(), attributes.get("format") == "json"
+        )
+        if len(meta) <= _MAX_CACHED_META_SIZE:
+            if len(self._templates) >= _MAX_CACHED_METAS:
+                del self._templates[next(iter(self._templates))]
+            self._templates[meta] = template
+        return template
 
-    def _retyped(self, name: str, key: str, value: str) -> str:
-        retype = _RETYPES.get(self._types.get((name, key), "string"), _quote)
-        return retype(value)
+    def _retype_attribute(self, name: str, key: str, value: str) -> str:
+        retyper = _RETYPERS.get(self._attribute_types.get((name, key), "string"), _quote)
+        return retyper(value)
 
 
-def _read(frame: bytes) -> list[tuple[bytes, bytes]]:
+def _parse_payloads(frame: bytes) -> list[tuple[bytes, bytes]]:
     try:
         output = LoaderOutput.FromString(frame)
     except DecodeError as error:
@@ -133,7 +139,7 @@ def _quote(text: str) -> str:
 
 def _as_number(text: str) -> str:
     """Return the number a text holds as JSON; a text that holds none stays a string."""
-    if not _NUMBER.fullmatch(text):
+    if not _NUMBER_PATTERN.fullmatch(text):
         return _quote(text)
     number = int(text) if text.lstrip("+-").isdigit() else float(text)
     return json.dumps(number) if isinstance(number, int) or math.isfinite(number) else _quote(text)
@@ -143,7 +149,7 @@ def _as_boolean(text: str) -> str:
     return text if text in ("true", "false") else _quote(text)
 
 
-_RETYPES: Final[dict[str, _Retype]] = {
+_RETYPERS: Final[dict[str, _Retyper]] = {
     "integer": _as_number,
     "number": _as_number,
     "boolean": _as_boolean,
@@ -151,8 +157,8 @@ _RETYPES: Final[dict[str, _Retype]] = {
 }
 
 
-def _dig(tree: Any, *path: str) -> Mapping[str, Any]:
+def _get_path(tree: Any, *path: str) -> Mapping[str, Any]:
     """Return the object at a path of a schema; an empty one where there is none."""
-    for member in path:
-        tree = tree.get(member) if isinstance(tree, Mapping) else None
+    for key in path:
+        tree = tree.get(key) if isinstance(tree, Mapping) else None
     return tree if isinstance(tree, Mapping) else {}

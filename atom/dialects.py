@@ -15,7 +15,7 @@ from schemas.wire import ReqData, ResData, XsfData, XsfSession
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class LoaderProtocol:
     """`wrap(frame, handle, wait)`: the request's bytes; `wait` in whole milliseconds.
 
     `frame` is a serialised LoaderInput.
@@ -28,26 +28,26 @@ class Dialect:
     unwrap: Callable[[bytes], bytes]
 
 
-def _wrap_native(frame: bytes, _handle: str, _wait: int) -> bytes:
+def _wrap_native(frame: bytes, _handle: str, _wait_ms: int) -> bytes:
     return frame
 
 
-def _unwrap_native(answer: bytes) -> bytes:
-    return answer
+def _unwrap_native(response: bytes) -> bytes:
+    return response
 
 
-def _wrap_xsf(frame: bytes, handle: str, wait: int) -> bytes:
+def _wrap_xsf(frame: bytes, handle: str, wait_ms: int) -> bytes:
     return ReqData(
         op="AIIn",
         s=XsfSession(h=handle),
-        param={"SeqNo": "1", "version": "v2", "waitTime": str(wait), "baseId": "0"},
+        param={"SeqNo": "1", "version": "v2", "waitTime": str(wait_ms), "baseId": "0"},
         data=[XsfData(data=frame)],
     ).SerializeToString()
 
 
-def _unwrap_xsf(answer: bytes) -> bytes:
+def _unwrap_xsf(response: bytes) -> bytes:
     try:
-        reply = ResData.FromString(answer)
+        reply = ResData.FromString(response)
     except DecodeError as error:
         raise AseError(BAD_REPLY) from error
     if reply.code == LOADER_FULL.code:
@@ -59,7 +59,7 @@ def _unwrap_xsf(answer: bytes) -> bytes:
     return reply.data[0].data
 
 
-DIALECTS: Final = {
-    "native": Dialect("/ase.v1.Loader/Infer", _wrap_native, _unwrap_native),
-    "xsf": Dialect("/utils.XsfCall/call", _wrap_xsf, _unwrap_xsf),
+LOADER_PROTOCOLS: Final = {
+    "native": LoaderProtocol("/ase.v1.Loader/Infer", _wrap_native, _unwrap_native),
+    "xsf": LoaderProtocol("/utils.XsfCall/call", _wrap_xsf, _unwrap_xsf),
 }

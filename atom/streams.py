@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from atom.faults import fault_of
+from atom.faults import to_ase_error
 from rpc.calls import StreamCall
 from rpc.client import Channel
 from schemas.errors import AseError
@@ -12,19 +12,19 @@ from schemas.errors import AseError
 class LoaderStream(Protocol):
     """A session at a loader. Frames are serialised LoaderInputs, results LoaderOutputs."""
 
-    def room(self) -> bool:
+    def can_send(self) -> bool:
         """Return whether a frame may be sent now."""
 
     def send(self, frame: bytes) -> None:
         """Send a frame, where there is room."""
 
-    def finish(self) -> None:
+    def finish_sending(self) -> None:
         """Say that no other frame comes, where there is room."""
 
-    def next(self) -> bytes | None:
+    def pop_result(self) -> bytes | None:
         """Return the next result, and let the loader send as much again; None: none is here."""
 
-    def over(self) -> bool:
+    def is_finished(self) -> bool:
         """Return whether the loader has ended it, and every result was taken."""
 
     def failure(self) -> AseError | None:
@@ -40,12 +40,12 @@ class NativeStream:
     __slots__ = ("_call", "_channel")
 
     def __init__(
-        self, channel: Channel, head: bytes, seconds: float, wake: Callable[[], None]
+        self, channel: Channel, header_block: bytes, timeout: float, wake: Callable[[], None]
     ) -> None:
         self._channel = channel
-        self._call: StreamCall = channel.start_stream(head, seconds, wake)
+        self._call: StreamCall = channel.start_stream(header_block, timeout, wake)
 
-    def room(self) -> bool:
+    def can_send(self) -> bool:
         """Return whether the frame before is on its way."""
         call = self._call
         return call.id != 0 and call.send_buffer is None and call.send_open and not call.ended
@@ -55,12 +55,12 @@ class NativeStream:
         self._call.send(frame)
         self._channel.flush()
 
-    def finish(self) -> None:
+    def finish_sending(self) -> None:
         """Close our half."""
         self._call.finish_sending()
         self._channel.flush()
 
-    def next(self) -> bytes | None:
+    def pop_result(self) -> bytes | None:
         """Return the next result."""
         call = self._call
         if not call.inbox:
@@ -70,14 +70,14 @@ class NativeStream:
             self._channel.flush()
         return message
 
-    def over(self) -> bool:
+    def is_finished(self) -> bool:
         """Return whether the call has ended."""
         return self._call.ended and not self._call.inbox
 
     def failure(self) -> AseError | None:
         """Return what the status of the call means."""
         error = self._call.error
-        return None if error is None else fault_of(error)
+        return None if error is None else to_ase_error(error)
 
     def cancel(self) -> None:
         """Reset the stream."""

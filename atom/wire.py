@@ -10,19 +10,19 @@ from typing import Final
 def varint(number: int) -> bytes:
     """Return a number that is not negative as a varint."""
     if number < 128:
-        return _SMALL[number]
+        return _LAST_BYTES[number]
     if number < 16384:
-        return _MORE[number & 127] + _SMALL[number >> 7]
-    coded = bytearray()
+        return _CONTINUED_BYTES[number & 127] + _LAST_BYTES[number >> 7]
+    encoded = bytearray()
     while number > 127:
-        coded.append(number & 127 | 128)
+        encoded.append(number & 127 | 128)
         number >>= 7
-    coded.append(number)
-    return bytes(coded)
+    encoded.append(number)
+    return bytes(encoded)
 
 
-_SMALL: Final = [bytes((number,)) for number in range(128)]
-_MORE: Final = [bytes((number | 128,)) for number in range(128)]
+_LAST_BYTES: Final = [bytes((number,)) for number in range(128)]
+_CONTINUED_BYTES: Final = [bytes((number | 128,)) for number in range(128)]
 
 
 def tag(field: int) -> bytes:
@@ -30,90 +30,90 @@ def tag(field: int) -> bytes:
     return varint(field << 3 | 2)
 
 
-def sized(key: bytes, value: bytes) -> bytes:
+def length_delimited(field_tag: bytes, value: bytes) -> bytes:
     """Return a field with its length; `key` is its tag."""
-    return key + varint(len(value)) + value
+    return field_tag + varint(len(value)) + value
 
 
-def entry(key: bytes, name: bytes, value: bytes) -> bytes:
+def map_entry(field_tag: bytes, key: bytes, value: bytes) -> bytes:
     """Return an entry of a map of strings; `key` is the map's tag."""
-    told = b"\x0a" + varint(len(name)) + name + b"\x12" + varint(len(value)) + value
-    return key + varint(len(told)) + told
+    message = b"\x0a" + varint(len(key)) + key + b"\x12" + varint(len(value)) + value
+    return field_tag + varint(len(message)) + message
 
 
-def status(frame: bytes) -> int:
+def read_status(frame: bytes) -> int:
     """Return the status of a serialised LoaderOutput; 0 for bytes that are none."""
-    at, end, told = 0, len(frame), 0
+    offset, end, status = 0, len(frame), 0
     try:
-        while at < end:
-            key = frame[at]
-            if key == _STATUS:
-                told, at = _length(frame, at + 1)
-            elif key & 7 == 2:
-                size, at = _length(frame, at + 1)
-                at += size
+        while offset < end:
+            field_tag = frame[offset]
+            if field_tag == _STATUS_TAG:
+                status, offset = _read_varint(frame, offset + 1)
+            elif field_tag & 7 == 2:
+                size, offset = _read_varint(frame, offset + 1)
+                offset += size
             else:
-                _, at = _length(frame, at + 1)
+                _, offset = _read_varint(frame, offset + 1)
     except IndexError:
         return 0
-    return told
+    return status
 
 
-def payloads(frame: bytes) -> list[tuple[bytes, bytes]] | None:
+def read_payloads(frame: bytes) -> list[tuple[bytes, bytes]] | None:
     """Return (meta, data) of each payload of a serialised LoaderOutput, both as they stand there.
 
     None for a frame with anything but a service id, a status and payloads in their plain order:
     the protobuf library is to read that one.
     """
-    found: list[tuple[bytes, bytes]] = []
-    at, end = 0, len(frame)
+    payloads: list[tuple[bytes, bytes]] = []
+    offset, end = 0, len(frame)
     try:
-        while at < end:
-            key = frame[at]
-            if key == _STATUS and frame[at + 1] < 128:
-                at += 2
+        while offset < end:
+            field_tag = frame[offset]
+            if field_tag == _STATUS_TAG and frame[offset + 1] < 128:
+                offset += 2
                 continue
-            if key not in (_OUTPUT_ID, _OUTPUT_PAYLOAD):
+            if field_tag not in (_SERVICE_ID_TAG, _PAYLOAD_TAG):
                 return None
-            size, at = _length(frame, at + 1)
-            after = at + size
-            if key == _OUTPUT_PAYLOAD:
-                if after > end or frame[at] != _META:
+            size, offset = _read_varint(frame, offset + 1)
+            payload_end = offset + size
+            if field_tag == _PAYLOAD_TAG:
+                if payload_end > end or frame[offset] != _META_TAG:
                     return None
-                size, begin = _length(frame, at + 1)
-                at = begin + size
-                if frame[at] != _DATA:
+                size, meta_start = _read_varint(frame, offset + 1)
+                offset = meta_start + size
+                if frame[offset] != _DATA_TAG:
                     return None
-                size, start = _length(frame, at + 1)
-                if start + size != after:
+                size, data_start = _read_varint(frame, offset + 1)
+                if data_start + size != payload_end:
                     return None
-                found.append((frame[begin:at], frame[start:after]))
-            at = after
+                payloads.append((frame[meta_start:offset], frame[data_start:payload_end]))
+            offset = payload_end
     except IndexError:
         return None
-    return found if at == end else None
+    return payloads if offset == end else None
 
 
-def _length(frame: bytes, at: int) -> tuple[int, int]:
+def _read_varint(frame: bytes, offset: int) -> tuple[int, int]:
     """Return a varint of at most four bytes, and where it ends."""
-    byte = frame[at]
+    byte = frame[offset]
     if byte < 128:
-        return byte, at + 1
-    size, shift = byte & 127, 7
+        return byte, offset + 1
+    value, shift = byte & 127, 7
     while True:
-        at += 1
-        byte = frame[at]
-        size |= (byte & 127) << shift
+        offset += 1
+        byte = frame[offset]
+        value |= (byte & 127) << shift
         if byte < 128:
-            return size, at + 1
+            return value, offset + 1
         shift += 7
         if shift > 21:
             raise IndexError
 
 
 # The tags of LoaderOutput and Payload; their numbers never change (reference "ase-wire" 3.2).
-_OUTPUT_ID: Final = 0x0A
-_STATUS: Final = 0x20
-_OUTPUT_PAYLOAD: Final = 0x2A
-_META: Final = 0x0A
-_DATA: Final = 0x12
+_SERVICE_ID_TAG: Final = 0x0A
+_STATUS_TAG: Final = 0x20
+_PAYLOAD_TAG: Final = 0x2A
+_META_TAG: Final = 0x0A
+_DATA_TAG: Final = 0x12

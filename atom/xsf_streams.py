@@ -12,7 +12,7 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from atom.faults import fault_of
+from atom.faults import to_ase_error
 from rpc.calls import UnaryCall
 from rpc.client import Channel
 from schemas.errors import (
@@ -25,12 +25,12 @@ from schemas.errors import (
 )
 from schemas.wire import LoaderOutput, ReqData, ResData, XsfData, XsfSession
 
-_WRITE_S: Final = 5.0
-_POLL_MS: Final = 3000
-_POLL_S: Final = 8.0
-_MOST: Final = 4  # frames that may wait for the one before
-_MOMENT_S: Final = 0.25
-_LAST: Final = (LoaderOutput.END, LoaderOutput.ONCE)
+_WRITE_TIMEOUT_S: Final = 5.0
+_POLL_WAIT_MS: Final = 3000
+_POLL_TIMEOUT_S: Final = 8.0
+_MAX_QUEUED_FRAMES: Final = 4  # frames that may wait for the one before
+_LAST_RESULT_DELAY_S: Final = 0.25
+_FINAL_STATUSES: Final = (LoaderOutput.END, LoaderOutput.ONCE)
 
 
 class XsfStream:
@@ -39,39 +39,39 @@ class XsfStream:
     def __init__(
         self,
         channel: Channel,
-        head: bytes,
+        header_block: bytes,
         handle: str,
         wake: Callable[[], None],
-        over: Callable[["XsfStream"], None],
+        on_closed: Callable[["XsfStream"], None],
     ) -> None:
         self._channel = channel
-        self._head = head
+        self._header_block = header_block
         self._handle = handle
         self._wake = wake
-        self._over = over
+        self._on_closed = on_closed
         self._frames: deque[bytes] = deque()
         self._results: deque[bytes] = deque()
         self._seq = 0
-        self._writing: UnaryCall | None = None
-        self._polling: UnaryCall | None = None
+        self._write_call: UnaryCall | None = None
+        self._poll_call: UnaryCall | None = None
         self._accepted = self._ended = False
-        self._last: bytes | None = None
+        self._last_result: bytes | None = None
         self._refusal: AseError | None = None  # of an AIIn, while AIOut may still bring the last
         self._error: AseError | None = None
 
-    def room(self) -> bool:
+    def can_send(self) -> bool:
         """Return whether few frames wait."""
-        return not self._ended and len(self._frames) < _MOST
+        return not self._ended and len(self._frames) < _MAX_QUEUED_FRAMES
 
     def send(self, frame: bytes) -> None:
         """Send a frame, when the one before was taken."""
         self._frames.append(frame)
         self._write()
 
-    def finish(self) -> None:
+    def finish_sending(self) -> None:
         """Do nothing: the status of the last frame has told it."""
 
-    def next(self) -> bytes | None:
+    def pop_result(self) -> bytes | None:
         """Return the next result; ask for more when there is no other."""
         if not self._results:
             return None
@@ -79,7 +79,7 @@ class XsfStream:
         self._poll()
         return result
 
-    def over(self) -> bool:
+    def is_finished(self) -> bool:
         """Return whether the loader has ended it."""
         return self._ended and not self._results
 
@@ -90,19 +90,21 @@ class XsfStream:
     def cancel(self) -> None:
         """Give it up; the loader is told, once."""
         if not self._ended:
-            self._end(AseError(LOADER_LOST), tell=True)
+            self._end(AseError(LOADER_LOST), release_handle=True)
 
     def _write(self) -> None:
-        if self._writing is None and self._frames and not self._is_ending():
+        if self._write_call is None and self._frames and not self._is_ending():
             self._seq += 1
             # A loader of ours heeds the last: two answers with results could overtake.
             param = {"SeqNo": str(self._seq), "waitTime": "0", "results": "AIOut"}
             frame = self._frames.popleft()
-            self._writing = self._call("AIIn", param, frame, _WRITE_S, self._written)
+            self._write_call = self._start_call(
+                "AIIn", param, frame, _WRITE_TIMEOUT_S, self._on_write_done
+            )
 
-    def _written(self, call: UnaryCall) -> None:
-        self._writing = None
-        self._take(call)
+    def _on_write_done(self, call: UnaryCall) -> None:
+        self._write_call = None
+        self._handle_reply(call)
         if not self._ended:
             self._accepted = True
             self._write()
@@ -110,54 +112,63 @@ class XsfStream:
         self._wake()
 
     def _poll(self) -> None:
-        if self._accepted and self._polling is None and not self._is_ending() and not self._results:
-            param = {"waitTime": str(_POLL_MS)}
-            self._polling = self._call("AIOut", param, b"", _POLL_S, self._polled)
+        if (
+            self._accepted
+            and self._poll_call is None
+            and not self._is_ending()
+            and not self._results
+        ):
+            param = {"waitTime": str(_POLL_WAIT_MS)}
+            self._poll_call = self._start_call(
+                "AIOut", param, b"", _POLL_TIMEOUT_S, self._on_poll_done
+            )
 
-    def _polled(self, call: UnaryCall) -> None:
-        self._polling = None
-        self._take(call)
+    def _on_poll_done(self, call: UnaryCall) -> None:
+        self._poll_call = None
+        self._handle_reply(call)
         self._poll()
         self._wake()
 
-    def _take(self, call: UnaryCall) -> None:
+    def _handle_reply(self, call: UnaryCall) -> None:
         """Take in an answer: a result, or an end."""
         if self._ended:
             return
         try:
-            data, last = self._read(call)
+            result, is_last = self._parse_reply(call)
         except AseError as error:
-            if error.spec is HANDLE_RELEASED and self._polling is not None:
+            if error.spec is HANDLE_RELEASED and self._poll_call is not None:
                 self._refusal = error
                 return
-            if self._last is None:
+            if self._last_result is None:
                 # Who refuses has let the handle go, and who cannot be understood has not.
-                self._end(error, tell=call.error is not None or error.spec is BAD_REPLY)
+                self._end(error, release_handle=call.error is not None or error.spec is BAD_REPLY)
                 return
-            data, last = None, False  # the handle is gone, as it is to be behind the last
-        if last and data is not None and self._last is None:
-            self._last = data
-        elif data is not None:
-            self._results.append(data)
-        if self._last is not None:
-            if self._writing is None and self._polling is None:
-                self._settle()
+            result, is_last = None, False  # the handle is gone, as it is to be behind the last
+        if is_last and result is not None and self._last_result is None:
+            self._last_result = result
+        elif result is not None:
+            self._results.append(result)
+        if self._last_result is not None:
+            if self._write_call is None and self._poll_call is None:
+                self._deliver_last_result()
             else:
-                asyncio.get_running_loop().call_later(_MOMENT_S, self._settle)
-        elif self._refusal is not None and self._polling is None and not last:
+                asyncio.get_running_loop().call_later(
+                    _LAST_RESULT_DELAY_S, self._deliver_last_result
+                )
+        elif self._refusal is not None and self._poll_call is None and not is_last:
             self._end(self._refusal)
 
-    def _settle(self) -> None:
+    def _deliver_last_result(self) -> None:
         """Tell the last result: the other call had its moment to bring one from before it."""
-        if not self._ended and self._last is not None:
-            self._results.append(self._last)
+        if not self._ended and self._last_result is not None:
+            self._results.append(self._last_result)
             self._end(None)
             self._wake()
 
-    def _read(self, call: UnaryCall) -> tuple[bytes | None, bool]:
+    def _parse_reply(self, call: UnaryCall) -> tuple[bytes | None, bool]:
         """Return a result, if there is one, and whether it is the last. Raises AseError."""
         if call.error is not None:
-            raise fault_of(call.error)
+            raise to_ase_error(call.error)
         try:
             reply = ResData.FromString(call.response or b"")
             data = reply.data[0].data if reply.data else b""
@@ -165,31 +176,33 @@ class XsfStream:
         except DecodeError as error:
             raise AseError(BAD_REPLY) from error
         if reply.code:
-            fault = LOADER_FULL if reply.code == LOADER_FULL.code else loader_error_spec(reply.code)
-            raise AseError(fault, reply.error_info)
-        last = output.code != 0 or output.status in _LAST
-        return (data if last or output.pl or not self._accepted else None), last
+            error_spec = (
+                LOADER_FULL if reply.code == LOADER_FULL.code else loader_error_spec(reply.code)
+            )
+            raise AseError(error_spec, reply.error_info)
+        is_last = output.code != 0 or output.status in _FINAL_STATUSES
+        return (data if is_last or output.pl or not self._accepted else None), is_last
 
     def _is_ending(self) -> bool:
-        return self._ended or self._last is not None or self._refusal is not None
+        return self._ended or self._last_result is not None or self._refusal is not None
 
-    def _end(self, error: AseError | None, *, tell: bool = False) -> None:
+    def _end(self, error: AseError | None, *, release_handle: bool = False) -> None:
         """End it; `tell`: the loader may still hold the handle, and hears that it is let go."""
         self._ended, self._error = True, error
-        for call in (self._writing, self._polling):
+        for call in (self._write_call, self._poll_call):
             if call is not None:
                 call.cancel()
-        if tell and self._seq:
-            self._call("AIExcp", {}, b"", _WRITE_S, _nothing)
-        self._over(self)
+        if release_handle and self._seq:
+            self._start_call("AIExcp", {}, b"", _WRITE_TIMEOUT_S, _ignore_reply)
+        self._on_closed(self)
 
-    def _call(
+    def _start_call(
         self,
         op: str,
         param: dict[str, str],
         frame: bytes,
-        seconds: float,
-        done: Callable[[UnaryCall], None],
+        timeout: float,
+        on_done: Callable[[UnaryCall], None],
     ) -> UnaryCall:
         request = ReqData(
             op=op,
@@ -197,8 +210,10 @@ class XsfStream:
             param={"version": "v2", "baseId": "0", **param},
             data=[XsfData(data=frame)] if frame else [],
         )
-        return self._channel.start_unary(self._head, request.SerializeToString(), seconds, done)
+        return self._channel.start_unary(
+            self._header_block, request.SerializeToString(), timeout, on_done
+        )
 
 
-def _nothing(_: UnaryCall) -> None:
+def _ignore_reply(_: UnaryCall) -> None:
     """Do nothing: nobody waits for the answer to a farewell."""

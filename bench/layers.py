@@ -17,14 +17,14 @@ import jsonschema
 
 from bench import workload
 from gateway import folder, head
-from gateway.answers import success, written
+from gateway.answers import finish_with_success, serialize_response
 from gateway.body import parse
-from gateway.contracts import build
-from gateway.record import Record
+from gateway.contracts import build_contract
+from gateway.record import RequestRecord
 from lb.balancer import Balancer
-from lb.pick import OwnFirst
+from lb.pick import LeastExpectedDelay
 from lb.report import Instance, Load, Report
-from lb.table import Table
+from lb.table import EndpointTable
 from rpc import frames
 from rpc.calls import UnaryCall
 from rpc.connection import Connection
@@ -62,7 +62,7 @@ def loading(count: int) -> float:
             path = Path(name) / f"schema_s{number}.json"
             path.write_text(json.dumps({**tree, "meta": meta}), encoding="utf-8")
         began = time.perf_counter()
-        folder.load(Path(name), {}, 5.0)
+        folder.load_folder(Path(name), {}, 5.0)
         return time.perf_counter() - began
 
 
@@ -100,28 +100,33 @@ def table(figures: dict[str, dict[str, float]]) -> str:
 
 
 def _steps() -> dict[str, Callable[[], Any]]:
-    contract = build(workload.SCHEMA, "file", {}, 5.0)
+    contract = build_contract(workload.SCHEMA, "file", {}, 5.0)
     body = workload.body()
     told = parse(body, 64, 100_000)
     wire = contract.encoder.encode(told, _FACTS)
     reply = workload.answer()
     balancer = _balancer(contract.digest)
-    record = Record("0" * 32, 0.0, "POST", "/v1/private/bench", "::1")
+    record = RequestRecord("0" * 32, 0.0, "POST", "/v1/private/bench", "::1")
 
     def picked() -> None:
         with balancer.acquire("bench", contract.digest):
             pass
 
     return {
-        "head": lambda: (head.check(_HEAD, "1.1"), head.canonical(b"/v1/private/bench")),
+        "head": lambda: (
+            head.validate_headers(_HEAD, "1.1"),
+            head.parse_origin_form(b"/v1/private/bench"),
+        ),
         "parse": lambda: parse(body, 64, 100_000),
-        "validate": lambda: contract.judge.validate_and_transform(told, True),
+        "validate": lambda: contract.validator.validate_and_transform(told, True),
         "encode": lambda: contract.encoder.encode(told, _FACTS),
         "pick": picked,
         "call": _call(wire, reply),
         "loader": lambda: LoaderInput.FromString(wire),
         "decode": lambda: contract.decoder.decode(reply),
-        "write": lambda: written(success(b'{"said":{}}', record, 0.0), _DATE, b""),
+        "write": lambda: serialize_response(
+            finish_with_success(b'{"said":{}}', record, 0.0), _DATE, b""
+        ),
     }
 
 
@@ -157,12 +162,14 @@ def _nothing(_: object) -> None:
 
 
 def _balancer(digest: str) -> Balancer:
-    table = Table()
+    table = EndpointTable()
     for number in range(1, 5):
         instance = Instance("ase", "bench", f"h:{number}", 7, digest=digest, total=8)
         table.apply(Report(instance, Load(1, service_ms=20.0, served=99)), 0.0)
     rng = Random(1)  # noqa: S311 (a bench)
-    return Balancer(table, lambda: OwnFirst(rng), clock=time.monotonic, rng=rng, later=_never)
+    return Balancer(
+        table, lambda: LeastExpectedDelay(rng), clock=time.monotonic, rng=rng, call_later=_never
+    )
 
 
 def _never(_seconds: float, _call: Callable[[], None]) -> Any:

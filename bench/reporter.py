@@ -10,8 +10,8 @@ from itertools import count
 from random import SystemRandom
 
 from bench.workload import SCHEMA
-from lb.access import Access
-from lb.meter import Meter
+from lb.access import HubCredentials
+from lb.meter import ConcurrencyLimiter
 from lb.report import Instance, Load, Report
 from lb.reporter import Reporter
 from schemas import document
@@ -29,12 +29,14 @@ async def main(addr: str, hub: str) -> None:
         best=10_000,
     )
     numbers = count(1)
-    idle = Meter(instance.total, lambda: None)
+    idle = ConcurrencyLimiter(instance.total, lambda: None)
 
     def report(first: bool) -> Report:
         return Report(instance, Load(next(numbers), service_ms=0.1), SCHEMA if first else b"")
 
-    Reporter([hub], report, idle, clock=time.monotonic, rng=SystemRandom(), access=Access()).start()
+    Reporter(
+        [hub], report, idle, clock=time.monotonic, rng=SystemRandom(), credentials=HubCredentials()
+    ).start()
     await asyncio.Event().wait()
 
 

@@ -6,17 +6,17 @@ from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
-from gateway.record import Record
+from gateway.record import RequestRecord
 
 # Characters of a path and of an error that a line holds at most.
-_PATH: Final = 256
-_DETAIL: Final = 512
+_MAX_PATH_CHARS: Final = 256
+_MAX_DETAIL_CHARS: Final = 512
 
 # Templates are filled in by one operation, compiled or not.
-_TIME: Final = (
+_PREFIX_TEMPLATE: Final = (
     '{"time": "%s.%03d+00:00", "level": "info", "logger": "ase.access", "message": "request", '
 )
-_GOOD: Final = (
+_SUCCESS_TEMPLATE: Final = (
     '%s"sid": "%s", "method": %s, "path": %s, "client": %s, "service": %s, '
     '"instance": %s, "status": %d, "code": 0, "attempts": %d, "total_ms": %.3f, '
     '"upstream_ms": %s, "overhead_ms": %s}'
@@ -29,69 +29,71 @@ class AccessLog:
     `put` takes a whole line; `wall` gives seconds since 1970. Times told are in milliseconds.
     """
 
-    def __init__(self, put: Callable[[str], None], wall: Callable[[], float]) -> None:
-        self._put = put
-        self._wall = wall
-        self._now = self._second = -1
-        self._head = self._told = ""
+    def __init__(self, write_line: Callable[[str], None], wall_clock: Callable[[], float]) -> None:
+        self._write_line = write_line
+        self._wall_clock = wall_clock
+        self._cached_ms = self._cached_second = -1
+        self._cached_prefix = self._cached_timestamp = ""
 
-    def write(self, record: Record) -> None:
+    def write(self, record: RequestRecord) -> None:
         """Write a line."""
-        total = (record.answered - record.accepted) * 1000.0
-        if record.code or record.waited:
-            self._put(self._line(record, total))
+        total_ms = (record.answered_at - record.accepted_at) * 1000.0
+        if record.code or record.waited_s:
+            self._write_line(self._format_line(record, total_ms))
             return
         # A path may hold a quote, and a loader chose the name of its instance: texts are encoded.
-        self._put(
-            _GOOD
+        self._write_line(
+            _SUCCESS_TEMPLATE
             % (
-                self._time(),
+                self._line_prefix(),
                 record.sid,
                 encode_basestring_ascii(record.method),
-                encode_basestring_ascii(record.path[:_PATH]),
-                encode_basestring_ascii(record.client),
+                encode_basestring_ascii(record.path[:_MAX_PATH_CHARS]),
+                encode_basestring_ascii(record.client_ip),
                 encode_basestring_ascii(record.service),
                 encode_basestring_ascii(record.instance),
                 record.status,
                 record.attempts,
-                total,
+                total_ms,
                 record.upstream_ms,
                 record.overhead_ms,
             )
         )
 
-    def _line(self, record: Record, total: float) -> str:
+    def _format_line(self, record: RequestRecord, total_ms: float) -> str:
         fields: dict[str, Any] = {
             "sid": record.sid,
             "method": record.method,
-            "path": record.path[:_PATH],
-            "client": record.client,
+            "path": record.path[:_MAX_PATH_CHARS],
+            "client": record.client_ip,
             "service": record.service,
             "instance": record.instance,
             "status": record.status,
             "code": record.code,
             "attempts": record.attempts,
-            "total_ms": round(total, 3),
-            "upstream_ms": round(record.upstream * 1000, 3),
-            "overhead_ms": round(record.overhead * 1000, 3),
+            "total_ms": round(total_ms, 3),
+            "upstream_ms": round(record.upstream_s * 1000, 3),
+            "overhead_ms": round(record.overhead_s * 1000, 3),
         }
-        if record.waited:
-            fields["wait_ms"] = round(record.waited * 1000, 3)
-        if record.fault:
-            fields |= {"fault": record.fault, "detail": record.detail[:_DETAIL]}
-        return self._time() + json.dumps(fields)[1:]
+        if record.waited_s:
+            fields["wait_ms"] = round(record.waited_s * 1000, 3)
+        if record.error_name:
+            fields |= {"fault": record.error_name, "detail": record.detail[:_MAX_DETAIL_CHARS]}
+        return self._line_prefix() + json.dumps(fields)[1:]
 
-    def _time(self) -> str:
+    def _line_prefix(self) -> str:
         """Return the head of a line; it is the same for all lines of a millisecond."""
-        now = int(self._wall() * 1000.0)
-        if now != self._now:
-            self._now = now
-            second, millisecond = divmod(now, 1000)
-            if second != self._second:
-                self._second = second
-                self._told = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-            self._head = _TIME % (self._told, millisecond)
-        return self._head
+        now_ms = int(self._wall_clock() * 1000.0)
+        if now_ms != self._cached_ms:
+            self._cached_ms = now_ms
+            second, millisecond = divmod(now_ms, 1000)
+            if second != self._cached_second:
+                self._cached_second = second
+                self._cached_timestamp = datetime.fromtimestamp(second, UTC).strftime(
+                    "%Y-%m-%dT%H:%M:%S"
+                )
+            self._cached_prefix = _PREFIX_TEMPLATE % (self._cached_timestamp, millisecond)
+        return self._cached_prefix
 
 
 def loggable_target(target: bytes) -> str:
@@ -101,7 +103,7 @@ def loggable_target(target: bytes) -> str:
     """
     path = target.partition(b"?")[0]
     if not path.startswith(b"/"):
-        scheme, separator, rest = path.rpartition(b"://")
-        authority, slash, tail = rest.partition(b"/")
+        scheme, separator, remainder = path.rpartition(b"://")
+        authority, slash, tail = remainder.partition(b"/")
         path = scheme + separator + authority.rpartition(b"@")[2] + slash + tail
     return path.decode("ascii", "backslashreplace")

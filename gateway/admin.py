@@ -13,9 +13,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lb.entry import Entry
-from lb.report import Feed
-from lb.table import Table
+from lb.entry import Endpoint
+from lb.report import ReportMode
+from lb.table import EndpointTable
 
 
 class HostGuard:
@@ -25,9 +25,9 @@ class HostGuard:
     its requests carry that name as Host. `names` are allowed besides localhost and IP addresses.
     """
 
-    def __init__(self, app: ASGIApp, names: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, allowed_names: Iterable[str]) -> None:
         self._app = app
-        self._names = frozenset({"localhost", *(name.lower() for name in names)})
+        self._allowed_names = frozenset({"localhost", *(name.lower() for name in allowed_names)})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer 421 (RFC 9110, 15.5.20)."""
@@ -35,27 +35,27 @@ class HostGuard:
         if self._allows(host):
             await self._app(scope, receive, send)
             return
-        cure = "add this name to gateway.admin_hosts, or ask by an IP address"
-        await JSONResponse({"error": "not a host of the admin API", "cure": cure}, 421)(
+        hint = "add this name to gateway.admin_hosts, or ask by an IP address"
+        await JSONResponse({"error": "not a host of the admin API", "cure": hint}, 421)(
             scope, receive, send
         )
 
     def _allows(self, host: str) -> bool:
-        name = host.rpartition(":")[0] if re.search(r":\d*\Z", host) else host
-        if name.lower() in self._names:
+        hostname = host.rpartition(":")[0] if re.search(r":\d*\Z", host) else host
+        if hostname.lower() in self._allowed_names:
             return True
         try:
-            ip_address(name.strip("[]"))
+            ip_address(hostname.strip("[]"))
         except ValueError:
             return False
         return True
 
 
-def build(
+def build_app(
     registry: CollectorRegistry,
-    table: Table,
+    table: EndpointTable,
     clock: Callable[[], float],
-    contracts: Callable[[], dict[str, str]] | None,
+    get_active_digests: Callable[[], dict[str, str]] | None,
 ) -> Starlette:
     """Return the admin application.
 
@@ -68,8 +68,10 @@ def build(
         )
 
     async def state(_: Request) -> Response:
-        now, active = clock(), contracts() if contracts else None
-        return JSONResponse({"instances": [_line(entry, active, now) for entry in table]})
+        now, active_digests = clock(), get_active_digests() if get_active_digests else None
+        return JSONResponse(
+            {"instances": [_endpoint_state(endpoint, active_digests, now) for endpoint in table]}
+        )
 
     async def livez(_: Request) -> Response:
         return JSONResponse({"status": "alive"})
@@ -83,34 +85,45 @@ def build(
     )
 
 
-def _line(entry: Entry, active: dict[str, str] | None, now: float) -> dict[str, Any]:
-    instance, load = entry.instance, entry.load
-    fits = None
-    if active is not None:
-        fits = instance.service in active and instance.digest in ("", active[instance.service])
+def _endpoint_state(
+    endpoint: Endpoint, active_digests: dict[str, str] | None, now: float
+) -> dict[str, Any]:
+    instance, load = endpoint.instance, endpoint.load
+    is_active_schema = None
+    if active_digests is not None:
+        is_active_schema = instance.service in active_digests and instance.digest in (
+            "",
+            active_digests[instance.service],
+        )
     return {
         "service": instance.service,
         "instance": instance.addr,
         "protocol": instance.protocol,
-        "state": entry.state.value,
-        "reason": entry.reason.value if instance.feed is not Feed.NONE else "static",
-        "for_s": round(now - entry.since, 3),
-        "report_age_s": round(now - entry.seen, 3) if instance.feed is not Feed.NONE else None,
+        "state": endpoint.state.value,
+        "reason": endpoint.reason.value
+        if instance.report_mode is not ReportMode.NONE
+        else "static",
+        "for_s": round(now - endpoint.state_since, 3),
+        "report_age_s": round(now - endpoint.last_report_at, 3)
+        if instance.report_mode is not ReportMode.NONE
+        else None,
         "schema": instance.digest,
-        "schema_active": fits,
+        "schema_active": is_active_schema,
         "total": instance.total,
         "running": load.running,
         "queued": load.queued,
         "service_ms": round(load.service_ms, 3),
-        "doubt": round(entry.doubt, 3),
-        "inflight": entry.inflight,
-        "foreign": entry.foreign,
-        "ghosts": entry.ghosts,
-        "slots": entry.slots,
-        "expected_ms": round(entry.expected_ms(), 3),
-        "health": entry.health.standing.value,
-        "health_reason": entry.health.reason.value,
-        "health_for_s": round(now - entry.health.since, 3) if entry.health.since else None,
+        "doubt": round(endpoint.slowdown_factor, 3),
+        "inflight": endpoint.inflight,
+        "foreign": endpoint.remote_load,
+        "ghosts": endpoint.abandoned,
+        "slots": endpoint.usable_slots,
+        "expected_ms": round(endpoint.expected_ms(), 3),
+        "health": endpoint.outlier_detector.state.value,
+        "health_reason": endpoint.outlier_detector.cause.value,
+        "health_for_s": round(now - endpoint.outlier_detector.since, 3)
+        if endpoint.outlier_detector.since
+        else None,
         "served": load.served,
         "errors": load.errors,
         "rejected": load.rejected,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
-from gateway.record import Record
+from gateway.record import RequestRecord
 from schemas.errors import (
     BAD_REQUEST,
     CLIENT_GONE,
@@ -24,16 +24,16 @@ from schemas.errors import (
 
 Headers = list[tuple[bytes, bytes]]
 
-_MESSAGE: Final = 2048  # a loader words some of them
+_MAX_MESSAGE_CHARS: Final = 2048  # a loader words some of them
 
-_BY_BLAME: Final = {
+_STATUS_BY_SOURCE: Final = {
     ErrorSource.CALLER: 400,
     ErrorSource.LOADER: 502,
     ErrorSource.OVERLOAD: 503,
     ErrorSource.INTERNAL: 500,
 }
 
-_BY_FAULT: Final = {
+_STATUS_BY_ERROR: Final = {
     NO_SERVICE: 404,
     NO_SUB_SERVICE: 404,
     UNREACHABLE: 503,
@@ -43,18 +43,18 @@ _BY_FAULT: Final = {
 }
 
 # The rest of such a message cannot be trusted, or is too much to read: the connection ends.
-_CLOSING: Final = frozenset({400, 408, 413, 414, 431})
+_CLOSING_STATUSES: Final = frozenset({400, 408, 413, 414, 431})
 
 
 # Templates are filled in by one operation, compiled or not.
-_HEAD: Final = (
+_HEAD_TEMPLATE: Final = (
     "content-type: application/json\r\ncontent-length: %d\r\nx-ase-request-id: %s\r\n"
     "x-ase-overhead-ms: %s\r\nx-ase-upstream-ms: %s\r\nx-ase-attempts: %d\r\n"
 )
 
-_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
+_REASON_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 _STATUS_LINES: Final = {
-    status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode()
+    status: f"HTTP/1.1 {status} {_REASON_PHRASES.get(status, '')}\r\n".encode()
     for status in range(100, 1000)
 }
 
@@ -66,18 +66,18 @@ class HttpError(AseError):
         self,
         status: int,
         detail: str,
-        fault: ErrorSpec = BAD_REQUEST,
+        spec: ErrorSpec = BAD_REQUEST,
         headers: Headers | None = None,
-        logged: str = "",
+        log_message: str = "",
     ) -> None:
-        super().__init__(fault, detail, logged)
+        super().__init__(spec, detail, log_message)
         self.status = status
         self.headers = list(headers or ())
-        if status in _CLOSING:
+        if status in _CLOSING_STATUSES:
             self.headers.append((b"connection", b"close"))
 
 
-class Answer:
+class HttpResponse:
     """A whole HTTP answer; `head` has its header lines, each with its end."""
 
     __slots__ = ("body", "head", "status")
@@ -106,54 +106,69 @@ def status_of(error: AseError, code_map: Mapping[int, int]) -> int:
         return mapped
     if isinstance(error, HttpError):
         return error.status
-    return _BY_FAULT.get(error.spec) or _BY_BLAME[error.spec.source]
+    return _STATUS_BY_ERROR.get(error.spec) or _STATUS_BY_SOURCE[error.spec.source]
 
 
-def success(payload: bytes, record: Record, now: float) -> Answer:
+def finish_with_success(payload: bytes, record: RequestRecord, now: float) -> HttpResponse:
     """Return 200 with the payload, a JSON object as bytes; {} is left out of the envelope."""
-    record.close(200, 0, now)
-    tail = b"" if payload == b"{}" else b',"payload":' + payload
+    record.finish(200, 0, now)
+    payload_member = b"" if payload == b"{}" else b',"payload":' + payload
     envelope = b'{"header":{"code":0,"message":"success","sid":"%s"}%s}'
-    body = envelope % (record.sid.encode(), tail)
-    return Answer(200, _head(record, len(body)), body)
+    body = envelope % (record.sid.encode(), payload_member)
+    return HttpResponse(200, _response_head(record, len(body)), body)
 
 
-def failure(error: AseError, record: Record, now: float) -> Answer:
+def finish_with_error(error: AseError, record: RequestRecord, now: float) -> HttpResponse:
     """Return the envelope of an error."""
-    record.close(status_of(error, record.code_map), error.spec.code, now)
-    record.fault, record.detail = error.spec.name, error.log_message
-    header = {"code": record.code, "message": str(error)[:_MESSAGE], "sid": record.sid}
+    record.finish(status_of(error, record.code_map), error.spec.code, now)
+    record.error_name, record.detail = error.spec.name, error.log_message
+    header = {"code": record.code, "message": str(error)[:_MAX_MESSAGE_CHARS], "sid": record.sid}
     body = json.dumps({"header": header}).encode()
-    head = _head(record, len(body))
+    head = _response_head(record, len(body))
     if record.status in (429, 503):
         head += b"retry-after: 1\r\n"
     if isinstance(error, HttpError):
         head += b"".join(b"%s: %s\r\n" % header for header in error.headers)
-    return Answer(record.status, head, body)
+    return HttpResponse(record.status, head, body)
 
 
-class Lines:
+class DefaultHeadersCache:
     """Headers as lines; those of a server stay the same for a second."""
 
     def __init__(self) -> None:
         self._headers: Headers = []
         self._lines = b""
 
-    def of(self, headers: Headers) -> bytes:
+    def encode(self, headers: Headers) -> bytes:
         """Return the lines of a list that does not change."""
         if headers is not self._headers:
             self._headers = headers
-            self._lines = b"".join([b"%b: %b\r\n" % told for told in headers])
+            self._lines = b"".join([b"%b: %b\r\n" % header for header in headers])
         return self._lines
 
 
-def written(answer: Answer, first: bytes, close: bytes) -> bytes:
+def serialize_response(response: HttpResponse, default_lines: bytes, close_line: bytes) -> bytes:
     """Return the bytes of an answer; `first` and `close` are lines before and after its own."""
-    return b"".join((_STATUS_LINES[answer.status], first, answer.head, close, b"\r\n", answer.body))
+    return b"".join(
+        (
+            _STATUS_LINES[response.status],
+            default_lines,
+            response.head,
+            close_line,
+            b"\r\n",
+            response.body,
+        )
+    )
 
 
-def _head(record: Record, size: int) -> bytes:
-    lines = _HEAD % (size, record.sid, record.overhead_ms, record.upstream_ms, record.attempts)
+def _response_head(record: RequestRecord, body_size: int) -> bytes:
+    lines = _HEAD_TEMPLATE % (
+        body_size,
+        record.sid,
+        record.overhead_ms,
+        record.upstream_ms,
+        record.attempts,
+    )
     if record.instance:
         lines = f"{lines}x-ase-instance: {record.instance}\r\n"
     return lines.encode()

@@ -13,15 +13,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.answers import Answer, HttpError, failure
-from gateway.closing import cut
-from gateway.course import Awaited
-from gateway.door import REFUSAL, WAKE
-from gateway.head import fold
-from gateway.lane import Lane
-from gateway.once import serve_once
+from gateway.answers import HttpError, HttpResponse, finish_with_error
+from gateway.closing import drain_timeout_error
+from gateway.course import AsgiRequestDriver
+from gateway.door import BODY_ERROR_KEY, WAKE_RECEIVE_KEY
+from gateway.head import combine_headers
+from gateway.lane import GatewayContext
+from gateway.once import serve_unary
 from gateway.pages import Pages
-from gateway.record import Record
+from gateway.record import RequestRecord
 from schemas.errors import (
     BAD_REQUEST,
     CLIENT_GONE,
@@ -30,61 +30,65 @@ from schemas.errors import (
     AseError,
 )
 
-_CLOSE = (b"connection", b"close")
+_CLOSE_HEADER = (b"connection", b"close")
 
 
 class Readiness:
     """Whether traffic is welcome: the lb view is synced and the gateway does not drain."""
 
-    def __init__(self, synced: Callable[[], bool]) -> None:
-        self._synced = synced
+    def __init__(self, is_synced: Callable[[], bool]) -> None:
+        self._is_synced = is_synced
         self.draining = False
 
-    def reason(self) -> str:
+    def not_ready_reason(self) -> str:
         """Return why not, or "" when ready."""
         if self.draining:
             return "draining"
-        return "" if self._synced() else "lb view is not synced"
+        return "" if self._is_synced() else "lb view is not synced"
 
 
-def build(lane: Lane, readiness: Readiness, instances: Callable[[str], int]) -> Starlette:
+def build_app(
+    context: GatewayContext, readiness: Readiness, count_live_instances: Callable[[str], int]
+) -> Starlette:
     """Return the public application, to be served by `gateway.protocol.DoorProtocol`.
 
     `instances` tells how many live ones a service has.
     """
-    pages = Pages(lane.parts.catalog, instances)
+    pages = Pages(context.dependencies.catalog, count_live_instances)
     health = _Health(readiness)
-    noted = partial(_Noted, lane=lane)
-    served = Starlette(
+    logged = partial(_LoggedPage, context=context)
+    application = Starlette(
         routes=[
             # The AI services, by id.
-            Route("/v1/private/{service_id}", _Once(lane), methods=["POST"]),
+            Route("/v1/private/{service_id}", _UnaryEndpoint(context), methods=["POST"]),
             # What services there are, and how each is asked.
-            Route("/v1/apis", noted(pages.apis), methods=["GET"]),
-            Route("/v1/apis/{service_id}/schema", noted(pages.schema), methods=["GET"]),
-            Route("/v1/apis/{service_id}/openapi.json", noted(pages.openapi_of), methods=["GET"]),
-            Route("/openapi.json", noted(pages.openapi), methods=["GET"]),
+            Route("/v1/apis", logged(pages.apis), methods=["GET"]),
+            Route("/v1/apis/{service_id}/schema", logged(pages.schema), methods=["GET"]),
+            Route(
+                "/v1/apis/{service_id}/openapi.json", logged(pages.service_openapi), methods=["GET"]
+            ),
+            Route("/openapi.json", logged(pages.openapi), methods=["GET"]),
             # A page to read it, and to try it.
-            Route("/docs", noted(pages.docs), methods=["GET"]),
-            Route("/docs/{name}", noted(pages.docs), methods=["GET"]),
+            Route("/docs", logged(pages.docs), methods=["GET"]),
+            Route("/docs/{name}", logged(pages.docs), methods=["GET"]),
             # Alive, and willing: for the proxy and the orchestrator before us.
             Route("/livez", health.livez, methods=["GET"]),
             Route("/readyz", health.readyz, methods=["GET"]),
         ],
         # What a client on a kept connection sends next would be lost with the listener.
-        middleware=[Middleware(_LastWords, readiness=readiness)],
+        middleware=[Middleware(_ConnectionCloseMiddleware, readiness=readiness)],
         # Whatever no route answered is an envelope too.
         exception_handlers={
-            HTTPException: _Refusals(lane),
-            500: _Refusals(lane),
+            HTTPException: _ErrorHandler(context),
+            500: _ErrorHandler(context),
         },
     )
-    served.router.redirect_slashes = False  # it would send clients to whatever Host they named
-    served.router.default = _Routed(lane)
-    return served
+    application.router.redirect_slashes = False  # it would send clients to whatever Host they named
+    application.router.default = _FallbackEndpoint(context)
+    return application
 
 
-class _LastWords:
+class _ConnectionCloseMiddleware:
     """While the gateway drains, every answer ends its connection."""
 
     def __init__(self, app: ASGIApp, readiness: Readiness) -> None:
@@ -92,110 +96,116 @@ class _LastWords:
         self._readiness = readiness
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, _closing(send) if self._readiness.draining else send)
+        await self._app(
+            scope, receive, _with_connection_close(send) if self._readiness.draining else send
+        )
 
 
-def _closing(send: Send) -> Send:
+def _with_connection_close(send: Send) -> Send:
     """Return a `send` whose answers end their connection."""
 
-    async def closing(message: Message) -> None:
+    async def send_closing(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", ()))
-            if _CLOSE not in headers:
-                message["headers"] = [*headers, _CLOSE]
+            if _CLOSE_HEADER not in headers:
+                message["headers"] = [*headers, _CLOSE_HEADER]
         await send(message)
 
-    return closing
+    return send_closing
 
 
-class _Once:
+class _UnaryEndpoint:
     """The ASGI side of `serve_once`: body in, answer out, a vanished client seen."""
 
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
+    def __init__(self, context: GatewayContext) -> None:
+        self._context = context
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.serve(scope["path_params"]["service_id"], scope, receive, send)
 
-    async def serve(self, service: str, scope: Scope, receive: Receive, send: Send) -> None:
-        lane, parts = self._lane, self._lane.parts
-        record, headers = _record(scope, lane), fold(scope["headers"])
-        course = Awaited(lane.events, scope[WAKE])
-        lane.metrics.inflight += 1
+    async def serve(self, service_id: str, scope: Scope, receive: Receive, send: Send) -> None:
+        context, dependencies = self._context, self._context.dependencies
+        record, headers = _new_record(scope, context), combine_headers(scope["headers"])
+        driver = AsgiRequestDriver(context.open_event_stream, scope[WAKE_RECEIVE_KEY])
+        context.metrics.inflight += 1
         try:
-            steps = serve_once(service, headers, record, parts)
-            course.begin(steps, parts)
-            await _listen(course, scope, receive, send)
+            steps = serve_unary(service_id, headers, record, dependencies)
+            driver.drive(steps, dependencies)
+            await _run_driver(driver, scope, receive, send)
         except asyncio.CancelledError:
             # The drain's time is over: the server cuts what still runs, and this is our last word.
-            course.fail(cut())
+            driver.fail(drain_timeout_error())
         finally:
-            lane.metrics.inflight -= 1
-            if course.events is None:
-                lane.note(record)
-        while course.parts:  # cut, with its last words
-            await send(course.parts.popleft())
-        if course.answer is not None:
+            context.metrics.inflight -= 1
+            if driver.event_stream is None:
+                context.count_and_log(record)
+        while driver.messages:  # cut, with its last words
+            await send(driver.messages.popleft())
+        if driver.response is not None:
             with contextlib.suppress(asyncio.CancelledError):  # cut, and the client does not read
-                await _send(course.answer, send)
+                await _send_response(driver.response, send)
 
 
-class _Routed:
+class _FallbackEndpoint:
     """What no route of ours answers: a service asked by another path, or nothing."""
 
-    def __init__(self, lane: Lane) -> None:
-        self._once = _Once(lane)
-        self._catalog = lane.parts.catalog
+    def __init__(self, context: GatewayContext) -> None:
+        self._unary_endpoint = _UnaryEndpoint(context)
+        self._catalog = context.dependencies.catalog
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        service = ""
+        service_id = ""
         if scope["type"] == "http" and scope["method"] == "POST":
-            headers = fold(scope["headers"])
-            service = self._catalog.routes().find(scope["path"], scope["query_string"], headers)
-        if not service:
+            headers = combine_headers(scope["headers"])
+            service_id = self._catalog.routes().find(scope["path"], scope["query_string"], headers)
+        if not service_id:
             raise HTTPException(404)
-        await self._once.serve(service, scope, receive, send)
+        await self._unary_endpoint.serve(service_id, scope, receive, send)
 
 
-async def _listen(course: Awaited, scope: Scope, receive: Receive, send: Send) -> None:
+async def _run_driver(
+    driver: AsgiRequestDriver, scope: Scope, receive: Receive, send: Send
+) -> None:
     """Take in the body, and after it that the client goes away, until the answer is there.
 
     One that comes in parts is sent meanwhile.
     """
-    pieces: list[bytes] = []
-    whole = False
-    while course.parts or not course.finished:
-        if course.parts:
-            await send(course.parts.popleft())
-            if not course.parts and course.events is not None:
-                course.events.resumed()
+    chunks: list[bytes] = []
+    is_body_complete = False
+    while driver.messages or not driver.finished:
+        if driver.messages:
+            await send(driver.messages.popleft())
+            if not driver.messages and driver.event_stream is not None:
+                driver.event_stream.resume_writing()
             continue
         message = await receive()
         if message["type"] == "http.disconnect":
-            course.fail(AseError(CLIENT_GONE))
-        elif not whole:
-            pieces.append(message.get("body", b""))
-            whole = not message.get("more_body", False)
-            if whole and REFUSAL in scope:
-                course.fail(scope[REFUSAL])
-            elif whole:
-                course.feed(b"".join(pieces))
+            driver.fail(AseError(CLIENT_GONE))
+        elif not is_body_complete:
+            chunks.append(message.get("body", b""))
+            is_body_complete = not message.get("more_body", False)
+            if is_body_complete and BODY_ERROR_KEY in scope:
+                driver.fail(scope[BODY_ERROR_KEY])
+            elif is_body_complete:
+                driver.feed(b"".join(chunks))
 
 
-class _Noted:
+class _LoggedPage:
     """A page whose requests are logged and counted as those of services are."""
 
-    def __init__(self, page: Callable[[Request], Awaitable[Response]], lane: Lane) -> None:
+    def __init__(
+        self, page: Callable[[Request], Awaitable[Response]], context: GatewayContext
+    ) -> None:
         self._page = page
-        self._lane = lane
+        self._context = context
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        record = _record(scope, self._lane)
+        record = _new_record(scope, self._context)
         response = await self._page(Request(scope, receive))
         response.headers["x-ase-request-id"] = record.sid
-        record.close(response.status_code, 0, self._lane.parts.clock())
+        record.finish(response.status_code, 0, self._context.dependencies.clock())
         await response(scope, receive, send)
-        self._lane.note(record)
+        self._context.count_and_log(record)
 
 
 class _Health:
@@ -208,43 +218,49 @@ class _Health:
         return JSONResponse({"status": "alive"})
 
     async def readyz(self, _: Request) -> Response:
-        reason = self._readiness.reason()
+        reason = self._readiness.not_ready_reason()
         if reason:
             return JSONResponse({"status": "not ready", "reason": reason}, 503)
         return JSONResponse({"status": "ready"})
 
 
-class _Refusals:
+class _ErrorHandler:
     """Answers what no route did: 404, 405, and the 500 that should never be."""
 
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
+    def __init__(self, context: GatewayContext) -> None:
+        self._context = context
 
     async def __call__(self, request: Request, error: Exception) -> Response:
-        record = _record(request.scope, self._lane)
-        answer = failure(_refusal(error), record, self._lane.parts.clock())
-        self._lane.note(record)
-        response = Response(answer.body, answer.status)
-        response.raw_headers = answer.headers
+        record = _new_record(request.scope, self._context)
+        http_response = finish_with_error(
+            _to_ase_error(error), record, self._context.dependencies.clock()
+        )
+        self._context.count_and_log(record)
+        response = Response(http_response.body, http_response.status)
+        response.raw_headers = http_response.headers
         return response
 
 
-def _refusal(error: Exception) -> AseError:
+def _to_ase_error(error: Exception) -> AseError:
     if not isinstance(error, HTTPException):
         return AseError(INTERNAL)
     if error.status_code == 404:
         detail = error.detail if error.detail != "Not Found" else "no such path"
         return AseError(NO_SERVICE, detail)
-    extra = [(k.lower().encode(), v.encode()) for k, v in (error.headers or {}).items()]
-    return HttpError(error.status_code, error.detail.lower(), BAD_REQUEST, extra)
+    headers = [(k.lower().encode(), v.encode()) for k, v in (error.headers or {}).items()]
+    return HttpError(error.status_code, error.detail.lower(), BAD_REQUEST, headers)
 
 
-def _record(scope: Scope, lane: Lane) -> Record:
+def _new_record(scope: Scope, context: GatewayContext) -> RequestRecord:
     client = scope.get("client")
-    return lane.record(scope["method"], scope["path"], client[0] if client else "")
+    return context.new_record(scope["method"], scope["path"], client[0] if client else "")
 
 
-async def _send(answer: Answer, send: Send) -> None:
-    start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
-    await send(start)
-    await send({"type": "http.response.body", "body": answer.body})
+async def _send_response(response: HttpResponse, send: Send) -> None:
+    start_message = {
+        "type": "http.response.start",
+        "status": response.status,
+        "headers": response.headers,
+    }
+    await send(start_message)
+    await send({"type": "http.response.body", "body": response.body})

@@ -14,13 +14,13 @@ import jiter
 
 from schemas.errors import BAD_REQUEST, AseError
 
-_FEW: Final = 256
-_MAX_DIGITS: Final = 10**100
-_DIGITS: Final = "request body: a number has more than 100 digits"
+_MAX_FINDS: Final = 256
+_MAX_INTEGER: Final = 10**100
+_TOO_MANY_DIGITS: Final = "request body: a number has more than 100 digits"
 # Integers beyond a machine's word are slow wherever they come: none has a use for many.
-_WORD: Final = 2**63
-_MOST_LONG: Final = 1000
-_LONG: Final = "request body: more than 1000 integers beyond 64 bits"
+_INT64_LIMIT: Final = 2**63
+_MAX_LONG_INTEGERS: Final = 1000
+_TOO_MANY_LONG_INTEGERS: Final = "request body: more than 1000 integers beyond 64 bits"
 # An unclosed string runs to the end: each byte is looked at once, whatever the body.
 _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 
@@ -31,26 +31,30 @@ def parse(body: bytes, max_depth: int, max_nodes: int) -> dict[str, Any]:
     Raises AseError (10163) for what is not one JSON object in UTF-8, or is deeper than `max_depth`
     levels or has more than `max_nodes` values. The message never holds a value of the body.
     """
-    count(body, max_nodes)
+    check_node_count(body, max_nodes)
     try:
         value = jiter.from_json(
             body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys"
         )
     except ValueError as error:
-        sentence, message = "request body must be json: ", _safe(str(error))
-        raise AseError(BAD_REQUEST, sentence + message, sentence + _unnamed(message)) from None
+        prefix, message = "request body must be json: ", _truncate_message(str(error))
+        raise AseError(BAD_REQUEST, prefix + message, prefix + _without_key(message)) from None
     if type(value) is not dict:
         raise AseError(BAD_REQUEST, "request body must be a json object")
     # A raw NUL is no JSON; an escaped one is looked for only where it can be.
     escape = body.find(b"\\")
-    _screen(value, max_depth, escape >= 0 and body.find(b"\\u0000", escape) >= 0)
+    _check_values(value, max_depth, escape >= 0 and body.find(b"\\u0000", escape) >= 0)
     return value
 
 
-def count(body: bytes, most: int) -> None:
+def check_node_count(body: bytes, max_nodes: int) -> None:
     """Raise AseError (10163) when a body has more than so many values; parsing it costs more."""
-    if len(body) > most and _nodes(body) > most and _exceeds(body, most):
-        raise AseError(BAD_REQUEST, f"request body: more than {most} values")
+    if (
+        len(body) > max_nodes
+        and _max_possible_nodes(body) > max_nodes
+        and _exceeds(body, max_nodes)
+    ):
+        raise AseError(BAD_REQUEST, f"request body: more than {max_nodes} values")
 
 
 def is_ascii(body: bytes) -> bool:
@@ -58,18 +62,18 @@ def is_ascii(body: bytes) -> bool:
     return body.isascii() and b"\\u" not in body
 
 
-def _nodes(body: bytes) -> int:
+def _max_possible_nodes(body: bytes) -> int:
     """Return a number that the count of values in the text does not exceed."""
-    return 1 + _count(body, b",") + _count(body, b"[") + _count(body, b"{")
+    return 1 + _count_char(body, b",") + _count_char(body, b"[") + _count_char(body, b"{")
 
 
-def _count(body: bytes, char: bytes) -> int:
+def _count_char(body: bytes, char: bytes) -> int:
     """Return how often a character is there; few in a large body are found ten times as fast."""
-    at = 0
-    for number in range(_FEW):
-        at = body.find(char, at) + 1
-        if not at:
-            return number
+    position = 0
+    for occurrences in range(_MAX_FINDS):
+        position = body.find(char, position) + 1
+        if not position:
+            return occurrences
     return body.count(char)
 
 
@@ -79,54 +83,57 @@ def _exceeds(body: bytes, max_nodes: int) -> bool:
     # A member has two strings at most, a string two quotes; beyond that they need no looking at.
     if quotes > 4 * max_nodes:
         return True
-    plain = _STRINGS.sub(b"0", body)
-    return 1 + plain.count(b",") + plain.count(b"[") + plain.count(b"{") > max_nodes
+    without_strings = _STRINGS.sub(b"0", body)
+    return (
+        1 + without_strings.count(b",") + without_strings.count(b"[") + without_strings.count(b"{")
+        > max_nodes
+    )
 
 
-def _screen(value: dict[str, Any], max_depth: int, texts: bool, /) -> None:
+def _check_values(value: dict[str, Any], max_depth: int, may_hold_nul: bool, /) -> None:
     """Refuse what parses but must not pass, level by level; `texts`: some string may hold NUL."""
     level: list[Any] = [value]
-    long = 0
+    long_integers = 0
     for _ in range(max_depth):
-        below: list[Any] = []
+        next_level: list[Any] = []
         for container in level:
             members: Iterable[Any] = container
             if type(container) is dict:
-                members = [*container, *container.values()] if texts else container.values()
+                members = [*container, *container.values()] if may_hold_nul else container.values()
             for member in members:
                 kind = type(member)
                 if kind is str:
-                    if texts and "\0" in member:
+                    if may_hold_nul and "\0" in member:
                         raise AseError(BAD_REQUEST, "request body: NUL in a string")
                 elif kind is dict or kind is list:
-                    below.append(member)
+                    next_level.append(member)
                 elif kind is int:
-                    if not -_WORD < member < _WORD:
-                        long = _one_more(member, long)
+                    if not -_INT64_LIMIT < member < _INT64_LIMIT:
+                        long_integers = _count_long_integer(member, long_integers)
                 elif kind is float and not isfinite(member):
                     raise AseError(BAD_REQUEST, "request body: a number is out of range")
-        if not below:
+        if not next_level:
             return
-        level = below
+        level = next_level
     raise AseError(BAD_REQUEST, "request body: nested too deep")
 
 
-def _one_more(number: int, long: int) -> int:
+def _count_long_integer(number: int, long_integers: int) -> int:
     """Count an integer beyond a machine's word."""
-    if not -_MAX_DIGITS < number < _MAX_DIGITS:
-        raise AseError(BAD_REQUEST, _DIGITS)
-    if long >= _MOST_LONG:
-        raise AseError(BAD_REQUEST, _LONG)
-    return long + 1
+    if not -_MAX_INTEGER < number < _MAX_INTEGER:
+        raise AseError(BAD_REQUEST, _TOO_MANY_DIGITS)
+    if long_integers >= _MAX_LONG_INTEGERS:
+        raise AseError(BAD_REQUEST, _TOO_MANY_LONG_INTEGERS)
+    return long_integers + 1
 
 
-def _unnamed(message: str) -> str:
+def _without_key(message: str) -> str:
     """Return the parser's message without the key it may quote, which is the caller's own."""
     if not message.startswith("Detected duplicate key"):
         return message
     return "duplicate key" + "".join(message.rpartition(" at line ")[1:])
 
 
-def _safe(message: str) -> str:
+def _truncate_message(message: str) -> str:
     """Return the parser's message without a key it may quote at length."""
     return message if len(message) <= 160 else message[:100] + " ... " + message[-40:]

@@ -16,72 +16,72 @@ class Wait(Enum):
     NOTHING = "nothing"
     HEAD = "head"
     BODY = "body"
-    REST = "rest"
+    DRAIN_BODY = "rest"
     IDLE = "idle"
 
 
-class Patience:
+class ConnectionTimer:
     """The time for whatever is awaited now; `late` is told of it when that time is over.
 
     One timer serves all that is ever awaited: when it comes too early, it looks again. So waiting
     costs a request no timer.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, late: Callable[[Wait], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_timeout: Callable[[Wait], None]) -> None:
         self._loop = loop
-        self._late = late
-        self._due = inf
+        self._on_timeout = on_timeout
+        self._deadline = inf
         self._timer: asyncio.TimerHandle | None = None
-        self.awaited = Wait.NOTHING
+        self.waiting_for = Wait.NOTHING
 
-    def wait(self, what: Wait, seconds: float) -> None:
+    def arm(self, waiting_for: Wait, seconds: float) -> None:
         """Give something its time."""
-        due = self._loop.time() + seconds
-        self.awaited, self._due = what, due
+        deadline = self._loop.time() + seconds
+        self.waiting_for, self._deadline = waiting_for, deadline
         if self._timer is None:
-            self._timer = self._loop.call_at(due, self._look)
-        elif self._timer.when() > due:
+            self._timer = self._loop.call_at(deadline, self._on_timer)
+        elif self._timer.when() > deadline:
             self._timer.cancel()
-            self._timer = self._loop.call_at(due, self._look)
+            self._timer = self._loop.call_at(deadline, self._on_timer)
 
-    def rest(self) -> None:
+    def disarm(self) -> None:
         """Wait for nothing: whatever takes time now is ours."""
-        self.awaited, self._due = Wait.NOTHING, inf
+        self.waiting_for, self._deadline = Wait.NOTHING, inf
 
     def stop(self) -> None:
         """End for good."""
-        self.rest()
+        self.disarm()
         if self._timer is not None:
             self._timer.cancel()
 
-    def _look(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
-        if self._loop.time() >= self._due:
-            awaited = self.awaited
-            self.rest()
-            self._late(awaited)
-        elif self._due < inf:
-            self._timer = self._loop.call_at(self._due, self._look)
+        if self._loop.time() >= self._deadline:
+            waiting_for = self.waiting_for
+            self.disarm()
+            self._on_timeout(waiting_for)
+        elif self._deadline < inf:
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
 
 
-class Reading:
+class WriteStallMonitor:
     """Watches a client that does not keep up; one that reads nothing for `seconds` is cut off.
 
     What the kernel still holds for it counts, too: our own buffer alone may stand still meanwhile.
     """
 
-    def __init__(self, transport: asyncio.Transport, seconds: float) -> None:
+    def __init__(self, transport: asyncio.Transport, timeout: float) -> None:
         self._transport = transport
-        self._seconds = seconds
-        self._unread = 0
+        self._timeout = timeout
+        self._last_unread_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Begin to watch, when more is written than the client has read."""
-        unread = self.unread()
+        unread = self.unread_bytes()
         if self._timer is None and unread:
-            self._unread = unread
-            self._again()
+            self._last_unread_bytes = unread
+            self._restart_timer()
 
     def stop(self) -> None:
         """End: the client keeps up."""
@@ -89,25 +89,25 @@ class Reading:
             self._timer.cancel()
             self._timer = None
 
-    def unread(self) -> int:
+    def unread_bytes(self) -> int:
         """Return the bytes that were written, and have not come to the client's side."""
         sock = self._transport.get_extra_info("socket")
-        held = 0
+        kernel_bytes = 0
         if sock is not None and not self._transport.is_closing():
             with suppress(OSError):  # a way that does not tell
-                told = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
-                held = int.from_bytes(told, sys.byteorder)
-        return self._transport.get_write_buffer_size() + held
+                raw_size = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+                kernel_bytes = int.from_bytes(raw_size, sys.byteorder)
+        return self._transport.get_write_buffer_size() + kernel_bytes
 
-    def _again(self) -> None:
+    def _restart_timer(self) -> None:
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._seconds, self._look)
+        self._timer = loop.call_later(self._timeout, self._check_progress)
 
-    def _look(self) -> None:
+    def _check_progress(self) -> None:
         self._timer = None
-        unread = self.unread()
-        if unread and unread >= self._unread:
+        unread = self.unread_bytes()
+        if unread and unread >= self._last_unread_bytes:
             self._transport.abort()
         elif unread:
-            self._unread = unread
-            self._again()
+            self._last_unread_bytes = unread
+            self._restart_timer()

@@ -22,61 +22,61 @@ from schemas.errors import (
 )
 from schemas.session import SessionEvent
 
-WELL: Final = 1000
-AWAY: Final = 1001
-UNSUPPORTED: Final = 1003
-NOT_UTF8: Final = 1007
-POLICY: Final = 1008
-OURS: Final = 1011
-LATER: Final = 1013
+NORMAL_CLOSURE: Final = 1000
+GOING_AWAY: Final = 1001
+UNSUPPORTED_DATA: Final = 1003
+INVALID_PAYLOAD: Final = 1007
+POLICY_VIOLATION: Final = 1008
+INTERNAL_ERROR: Final = 1011
+TRY_AGAIN_LATER: Final = 1013
 BAD_GATEWAY: Final = 1014
-TIME_OUT: Final = 3008
+TIMED_OUT: Final = 3008
 
-_BY_FAULT: Final[dict[ErrorSpec, int]] = {
-    BAD_REQUEST: POLICY,
-    SESSION_READ_TIMEOUT: TIME_OUT,
-    SESSION_TIMEOUT: TIME_OUT,
-    DEADLINE: TIME_OUT,
-    ONCE_TIMEOUT: TIME_OUT,
-    LOADER_FULL: LATER,
-    NO_INSTANCE: LATER,
-    SESSION_OVERFLOW: POLICY,
-    INTERNAL: OURS,
+_CODE_BY_SPEC: Final[dict[ErrorSpec, int]] = {
+    BAD_REQUEST: POLICY_VIOLATION,
+    SESSION_READ_TIMEOUT: TIMED_OUT,
+    SESSION_TIMEOUT: TIMED_OUT,
+    DEADLINE: TIMED_OUT,
+    ONCE_TIMEOUT: TIMED_OUT,
+    LOADER_FULL: TRY_AGAIN_LATER,
+    NO_INSTANCE: TRY_AGAIN_LATER,
+    SESSION_OVERFLOW: POLICY_VIOLATION,
+    INTERNAL: INTERNAL_ERROR,
 }
-_BY_BLAME: Final = {
-    ErrorSource.CALLER: POLICY, ErrorSource.LOADER: BAD_GATEWAY, ErrorSource.OVERLOAD: LATER,
-    ErrorSource.INTERNAL: OURS,
+_CODE_BY_SOURCE: Final = {
+    ErrorSource.CALLER: POLICY_VIOLATION, ErrorSource.LOADER: BAD_GATEWAY,
+    ErrorSource.OVERLOAD: TRY_AGAIN_LATER, ErrorSource.INTERNAL: INTERNAL_ERROR,
 }  # fmt: skip
-_REASON: Final = 120  # bytes; a close frame holds 123
+_MAX_REASON_BYTES: Final = 120  # bytes; a close frame holds 123
 
 
-def cut() -> AseError:
+def drain_timeout_error() -> AseError:
     """Return the last word to who is cut off because the gateway stops."""
     return AseError(DEADLINE, "the gateway stops, and could wait no longer")
 
 
-def stopped() -> AseError:
+def shutdown_error() -> AseError:
     """Return the last word to a session that had the result it was waited for."""
     return AseError(DEADLINE, "the gateway stops: this session ends before its end")
 
 
-def close_of(event: SessionEvent, error: AseError | None) -> tuple[int, str]:
+def close_code_and_reason(event: SessionEvent, error: AseError | None) -> tuple[int, str]:
     """Return the close code, and the reason, of a socket whose session was ended by an event.
 
     A result that is not the last ends it only where the gateway stops.
     """
     if event in (SessionEvent.DRAIN, SessionEvent.DRAIN_TIMEOUT, SessionEvent.RESULT):
-        return AWAY, "the gateway stops"
+        return GOING_AWAY, "the gateway stops"
     if error is not None:
-        return code_of(error), reason(str(error))
-    return WELL, ""
+        return close_code(error), truncate_reason(str(error))
+    return NORMAL_CLOSURE, ""
 
 
-def code_of(error: AseError) -> int:
+def close_code(error: AseError) -> int:
     """Return the close code of an error."""
-    return _BY_FAULT.get(error.spec) or _BY_BLAME[error.spec.source]
+    return _CODE_BY_SPEC.get(error.spec) or _CODE_BY_SOURCE[error.spec.source]
 
 
-def reason(words: str) -> str:
+def truncate_reason(text: str) -> str:
     """Return words cut to what a close frame holds."""
-    return words.encode()[:_REASON].decode("utf-8", "ignore")
+    return text.encode()[:_MAX_REASON_BYTES].decode("utf-8", "ignore")

@@ -28,22 +28,22 @@ class Contract:
 
     service: Service
     digest: str
-    text: bytes
+    schema_document: bytes
     source: str
     deadline: float
-    affinity: tuple[str, ...]
-    judge: RequestValidator
+    affinity_path: tuple[str, ...]
+    validator: RequestValidator
     encoder: Encoder
     decoder: Decoder
 
 
 @dataclass(frozen=True, slots=True)
-class Switch:
+class ContractChange:
     """A service got another contract; `before` is empty for its first, `after` for none."""
 
     service: str
-    before: str
-    after: str
+    old_digest: str
+    new_digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +55,29 @@ class Capacity:
     total: int
 
 
-def build(
-    text: bytes, source: str, services: Mapping[str, ServiceOptions], default: float
+def build_contract(
+    schema_document: bytes,
+    source: str,
+    services: Mapping[str, ServiceOptions],
+    default_deadline: float,
 ) -> Contract:
     """Make a canonical schema document ready to serve.
 
     `services` is what the operator says of single ones. The deadline is the operator's, else the
     schema's, else `default` (seconds). Raises DocumentError.
     """
-    service = document.service_from_document(document.parse(text))
-    told = services.get(service.id, ServiceOptions())
+    service = document.service_from_document(document.parse(schema_document))
+    service_options = services.get(service.id, ServiceOptions())
     return Contract(
         service=service,
-        digest=document.digest(text),
-        text=text,
+        digest=document.digest(schema_document),
+        schema_document=schema_document,
         source=source,
-        deadline=told.deadline or service.deadline or default,
-        affinity=tuple(told.affinity.split(".")) if told.affinity else (),
-        judge=RequestValidator(service.input),
+        deadline=service_options.deadline or service.deadline or default_deadline,
+        affinity_path=tuple(service_options.affinity.split("."))
+        if service_options.affinity
+        else (),
+        validator=RequestValidator(service.input),
         encoder=Encoder(service),
         decoder=Decoder(service),
     )
@@ -86,12 +91,15 @@ class Catalog:
     """
 
     def __init__(
-        self, files: Iterable[Contract], services: Mapping[str, ServiceOptions], default: float
+        self,
+        files: Iterable[Contract],
+        services: Mapping[str, ServiceOptions],
+        default_deadline: float,
     ) -> None:
         self._active = {contract.service.id: contract for contract in files}
         self._services = dict(services)
-        self._default = default
-        self._built: dict[str, Contract] = {c.digest: c for c in self._active.values()}
+        self._default_deadline = default_deadline
+        self._by_digest: dict[str, Contract] = {c.digest: c for c in self._active.values()}
         self._routes: Routes | None = None
 
     def __iter__(self) -> Iterator[Contract]:
@@ -107,66 +115,79 @@ class Catalog:
         """Return the active contract of a service, or None."""
         return self._active.get(service_id)
 
-    def renew(
-        self, files: Iterable[Contract], services: Mapping[str, ServiceOptions], default: float
-    ) -> list[Switch]:
+    def reload(
+        self,
+        files: Iterable[Contract],
+        services: Mapping[str, ServiceOptions],
+        default_deadline: float,
+    ) -> list[ContractChange]:
         """Let other files stand in the place of the operator's; return what that changed.
 
         What loaders brought of services without a file stays, under the new options.
         """
         active = {contract.service.id: contract for contract in files}
-        same = dict(services) == self._services and default == self._default
-        for service, old in self._active.items():
-            if service not in active and old.source == "report":
-                active[service] = old if same else build(old.text, "report", services, default)
-        before, self._active, self._routes = self._active, active, None
-        self._services, self._default = dict(services), default
-        self._built = {contract.digest: contract for contract in active.values()}
-        digests = [{k: v.digest for k, v in each.items()} for each in (before, active)]
+        options_unchanged = (
+            dict(services) == self._services and default_deadline == self._default_deadline
+        )
+        for service_id, old in self._active.items():
+            if service_id not in active and old.source == "report":
+                active[service_id] = (
+                    old
+                    if options_unchanged
+                    else build_contract(old.schema_document, "report", services, default_deadline)
+                )
+        previous, self._active, self._routes = self._active, active, None
+        self._services, self._default_deadline = dict(services), default_deadline
+        self._by_digest = {contract.digest: contract for contract in active.values()}
+        digests = [{k: v.digest for k, v in contracts.items()} for contracts in (previous, active)]
         return [
-            Switch(service, digests[0].get(service, ""), digests[1].get(service, ""))
-            for service in sorted({*before, *active})
-            if digests[0].get(service) != digests[1].get(service)
+            ContractChange(
+                service_id, digests[0].get(service_id, ""), digests[1].get(service_id, "")
+            )
+            for service_id in sorted({*previous, *active})
+            if digests[0].get(service_id) != digests[1].get(service_id)
         ]
 
-    def settle(
+    def reconcile(
         self, capacities: Iterable[Capacity], documents: Mapping[str, bytes]
-    ) -> list[Switch]:
+    ) -> list[ContractChange]:
         """Make the digest of most live capacity the active one, for every service without a file.
 
         Between equals the one that is active stays. A service whose instances all left keeps its
         contract: its requests are answered "no live instance", not "no such service".
         """
         best: dict[str, Capacity] = {}
-        for told in sorted(capacities, key=lambda told: told.digest):
-            if told.digest not in documents:
+        for capacity in sorted(capacities, key=lambda capacity: capacity.digest):
+            if capacity.digest not in documents:
                 continue
-            rival = best.get(told.service)
-            if rival is None or self._weight(told) > self._weight(rival):
-                best[told.service] = told
+            current_best = best.get(capacity.service)
+            if current_best is None or self._rank(capacity) > self._rank(current_best):
+                best[capacity.service] = capacity
         return [
-            switch
-            for told in best.values()
-            if (switch := self._switch(told, documents[told.digest])) is not None
+            change
+            for capacity in best.values()
+            if (change := self._activate(capacity, documents[capacity.digest])) is not None
         ]
 
-    def _weight(self, told: Capacity) -> tuple[int, bool]:
-        active = self._active.get(told.service)
-        return (told.total, active is not None and active.digest == told.digest)
+    def _rank(self, capacity: Capacity) -> tuple[int, bool]:
+        active = self._active.get(capacity.service)
+        return (capacity.total, active is not None and active.digest == capacity.digest)
 
-    def _switch(self, told: Capacity, text: bytes) -> Switch | None:
-        active = self._active.get(told.service)
-        if active is not None and (active.source == "file" or active.digest == told.digest):
+    def _activate(self, capacity: Capacity, schema_document: bytes) -> ContractChange | None:
+        active = self._active.get(capacity.service)
+        if active is not None and (active.source == "file" or active.digest == capacity.digest):
             return None
         if active is None and len(self._active) >= MAX_SERVICES:
             return None
-        contract = self._built.get(told.digest)
+        contract = self._by_digest.get(capacity.digest)
         if contract is None:
-            contract = build(text, "report", self._services, self._default)
+            contract = build_contract(
+                schema_document, "report", self._services, self._default_deadline
+            )
         # Only what may become active again is kept: the old one and the new one.
         if active is not None:
-            self._built = {c.digest: c for c in [*self._active.values(), active]}
-        self._built[told.digest] = contract
-        self._active[told.service] = contract
+            self._by_digest = {c.digest: c for c in [*self._active.values(), active]}
+        self._by_digest[capacity.digest] = contract
+        self._active[capacity.service] = contract
         self._routes = None
-        return Switch(told.service, active.digest if active else "", told.digest)
+        return ContractChange(capacity.service, active.digest if active else "", capacity.digest)

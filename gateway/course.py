@@ -5,43 +5,50 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from gateway.answers import Answer, header_list
-from gateway.events import Events, Sink, Told
-from gateway.once import Attempt, Body, Steps, Turn
-from gateway.parts import Parts, Pending
+from gateway.answers import HttpResponse, header_list
+from gateway.events import EventStream, EventStreamRequest, Sink
+from gateway.once import AcquireSlot, CallLoader, ReadBody, Steps
+from gateway.parts import Dependencies, PendingOperation
 from schemas.errors import AseError
 
-Streams = Callable[[Told, Sink], Events]
+EventStreamFactory = Callable[[EventStreamRequest, Sink], EventStream]
 
 
-class Course(ABC):
+class RequestDriver(ABC):
     """Drives one request; whoever derives from it gets the answer by `answered`, once."""
 
-    __slots__ = ("_parts", "_pending", "_steps", "_streams", "events", "finished")
+    __slots__ = (
+        "_dependencies",
+        "_open_event_stream",
+        "_pending",
+        "_steps",
+        "event_stream",
+        "finished",
+    )
 
-    def __init__(self, streams: Streams) -> None:
+    def __init__(self, open_event_stream: EventStreamFactory) -> None:
         self.finished = False
-        self.events: Events | None = None
-        self._streams = streams
-        self._pending: Pending | None = None
+        self.event_stream: EventStream | None = None
+        self._open_event_stream = open_event_stream
+        self._pending: PendingOperation | None = None
 
-    def begin(self, steps: Steps, parts: Parts) -> None:
+    def drive(self, steps: Steps, dependencies: Dependencies) -> None:
         """Take the first step: the request is refused by its head, or its body is awaited."""
         self._steps = steps
-        self._parts = parts
-        self._go(None)
+        self._dependencies = dependencies
+        self._advance(None)
 
     def feed(self, body: bytes) -> None:
         """Take in the whole body."""
         if not self.finished:
-            self._go(body)
+            self._advance(body)
 
     def fail(self, error: AseError) -> None:
         """Take in what makes the request end early; a call under way is cancelled."""
         if self.finished:
             return
-        if self.events is not None:
-            self.events.fail(error)
+        if self.event_stream is not None:
+            self.event_stream.fail(error)
             return
         pending, self._pending = self._pending, None
         if pending is not None:
@@ -49,80 +56,85 @@ class Course(ABC):
         self._throw(error)
 
     @abstractmethod
-    def answered(self, answer: Answer) -> None:
+    def on_response(self, response: HttpResponse) -> None:
         """Take the answer."""
 
     @abstractmethod
     def sink(self) -> Sink:
         """Return where the events of the request go; its `refused` and `end` come back here."""
 
-    def refused(self, error: AseError) -> None:
+    def send_error(self, error: AseError) -> None:
         """Answer with an error, in the place of events."""
-        self.events = None
+        self.event_stream = None
         self._throw(error)
 
-    def told(self) -> None:
+    def finish_event_stream(self) -> None:
         """Take in that all events were written; whoever derives from it does more."""
         self.finished = True
         self._steps.close()
 
-    def _go(self, came: bytes | Pending | None) -> None:
+    def _advance(self, result: bytes | PendingOperation | None) -> None:
         try:
-            step = self._steps.send(came)
-        except StopIteration as ended:
+            step = self._steps.send(result)
+        except StopIteration as stop:
             self.finished = True
-            self.answered(ended.value)
+            self.on_response(stop.value)
         else:
-            self._take(step)
+            self._execute(step)
 
     def _throw(self, error: Exception) -> None:
         try:
             step = self._steps.throw(error)
-        except StopIteration as ended:
+        except StopIteration as stop:
             self.finished = True
-            self.answered(ended.value)
+            self.on_response(stop.value)
         else:
-            self._take(step)
+            self._execute(step)
 
-    def _take(self, step: Body | Turn | Attempt | Told) -> None:
-        if isinstance(step, Told):
-            self.events = self._streams(step, self.sink())
-            self.events.start()
-        elif isinstance(step, Attempt):
+    def _execute(self, step: ReadBody | AcquireSlot | CallLoader | EventStreamRequest) -> None:
+        if isinstance(step, EventStreamRequest):
+            self.event_stream = self._open_event_stream(step, self.sink())
+            self.event_stream.start()
+        elif isinstance(step, CallLoader):
             try:
-                self._pending = self._parts.caller.begin(step, self._called)
+                self._pending = self._dependencies.caller.start_call(step, self._on_operation_done)
             except Exception as error:  # noqa: BLE001 (the steps tell what it means)
                 self._throw(error)
-        elif isinstance(step, Turn):
-            wait = self._parts.picker.wait
+        elif isinstance(step, AcquireSlot):
+            wait = self._dependencies.picker.wait
             self._pending = wait(
-                step.service, step.digest, step.key, step.seconds, step.ahead, self._called
+                step.service_id,
+                step.digest,
+                step.affinity_key,
+                step.timeout,
+                step.at_front,
+                self._on_operation_done,
             )
 
-    def _called(self, call: Pending) -> None:
+    def _on_operation_done(self, operation: PendingOperation) -> None:
         """Take in what ended, a call or a wait; of one cancelled nothing matters any more."""
         if self._pending is not None:
             self._pending = None
-            self._go(call)
+            self._advance(operation)
 
 
-class Awaited(Course):
+class AsgiRequestDriver(RequestDriver):
     """A request whose answer a task awaits; `wake` is called when there is something to send.
 
     `parts` are those of an answer that is a stream of events, each an ASGI message.
     """
 
-    __slots__ = ("_wake", "answer", "parts")
+    __slots__ = ("_wake", "messages", "response")
 
-    def __init__(self, streams: Streams, wake: Callable[[], None]) -> None:
-        super().__init__(streams)
+    def __init__(self, open_event_stream: EventStreamFactory, wake: Callable[[], None]) -> None:
+        super().__init__(open_event_stream)
         self._wake = wake
-        self.answer: Answer | None = None
-        self.parts: deque[dict[str, Any]] = deque()
+        self.response: HttpResponse | None = None
+        self.messages: deque[dict[str, Any]] = deque()
 
-    def answered(self, answer: Answer) -> None:
+    def on_response(self, response: HttpResponse) -> None:
         """Wake the task."""
-        self.answer = answer
+        self.response = response
         self._wake()
 
     def sink(self) -> Sink:
@@ -131,22 +143,22 @@ class Awaited(Course):
 
     def writable(self) -> bool:
         """Return whether what was written is sent."""
-        return not self.parts
+        return not self.messages
 
-    def begin_events(self, head: bytes) -> None:
+    def start_response(self, head: bytes) -> None:
         """Put the head."""
-        start = {"type": "http.response.start", "status": 200, "headers": header_list(head)}
-        self._put(start)
+        start_message = {"type": "http.response.start", "status": 200, "headers": header_list(head)}
+        self._enqueue(start_message)
 
     def write(self, data: bytes) -> None:
         """Put a part of the body."""
-        self._put({"type": "http.response.body", "body": data, "more_body": True})
+        self._enqueue({"type": "http.response.body", "body": data, "more_body": True})
 
     def end(self) -> None:
         """Put the end."""
-        self.told()
-        self._put({"type": "http.response.body", "body": b""})
+        self.finish_event_stream()
+        self._enqueue({"type": "http.response.body", "body": b""})
 
-    def _put(self, message: dict[str, Any]) -> None:
-        self.parts.append(message)
+    def _enqueue(self, message: dict[str, Any]) -> None:
+        self.messages.append(message)
         self._wake()

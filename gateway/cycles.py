@@ -5,43 +5,49 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from gateway.door import WAKE
-from gateway.outbox import Outbox
+from gateway.door import WAKE_RECEIVE_KEY
+from gateway.outbox import WriteBatcher
 
 
-class _Corked:
+class _BatchingTransport:
     """A transport as a cycle uses one; head and body of an answer are one write."""
 
-    def __init__(self, transport: asyncio.Transport, outbox: Outbox) -> None:
+    def __init__(self, transport: asyncio.Transport, write_batcher: WriteBatcher) -> None:
         self._transport = transport
-        self._outbox = outbox
+        self._write_batcher = write_batcher
         self._call_soon = asyncio.get_running_loop().call_soon
         self.is_closing = transport.is_closing
 
     def write(self, data: bytes) -> None:
-        self._outbox.put(self._transport, data, self._call_soon)
+        self._write_batcher.put(self._transport, data, self._call_soon)
 
     def close(self) -> None:
-        self._outbox.flush()
+        self._write_batcher.flush()
         self._transport.close()
 
 
-def asgi_cycle(
-    door: HttpToolsProtocol, outbox: Outbox, *, expects: bool, keep_alive: bool
+def create_asgi_cycle(
+    connection: HttpToolsProtocol,
+    write_batcher: WriteBatcher,
+    *,
+    expects_continue: bool,
+    keep_alive: bool,
 ) -> RequestResponseCycle:
     """Return the cycle of the request whose scope a connection has just made."""
-    event = asyncio.Event()
-    cast("dict[str, Any]", door.scope)[WAKE] = event.set
+    message_event = asyncio.Event()
+    cast("dict[str, Any]", connection.scope)[WAKE_RECEIVE_KEY] = message_event.set
     return RequestResponseCycle(
-        scope=door.scope,
-        transport=cast("asyncio.Transport", _Corked(door.transport, outbox)),
-        flow=door.flow,
-        logger=door.logger,
-        access_logger=door.access_logger,
+        scope=connection.scope,
+        transport=cast(
+            "asyncio.Transport", _BatchingTransport(connection.transport, write_batcher)
+        ),
+        flow=connection.flow,
+        logger=connection.logger,
+        access_logger=connection.access_logger,
         access_log=False,
-        default_headers=door.server_state.default_headers,
-        message_event=event,
-        expect_100_continue=expects,
+        default_headers=connection.server_state.default_headers,
+        message_event=message_event,
+        expect_100_continue=expects_continue,
         keep_alive=keep_alive,
-        on_response=door.on_response_complete,
+        on_response=connection.on_response_complete,
     )

@@ -3,18 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gateway.answers import Answer, HttpError, Lines
-from gateway.lane import Lane
-from gateway.outbox import Outbox
-from gateway.upgrade import Sockets
+from gateway.answers import DefaultHeadersCache, HttpError, HttpResponse
+from gateway.lane import GatewayContext
+from gateway.outbox import WriteBatcher
+from gateway.upgrade import WebSocketUpgrader
 from schemas.errors import AseError
 
 # Where an ASGI scope says that its body ends with an error.
-REFUSAL = "ase.refusal"
+BODY_ERROR_KEY = "ase.refusal"
 # A client may take its time at the start of a body; then it is held to the least rate.
-GRACE_S = 5.0
+BODY_GRACE_S = 5.0
 # And how a `receive` is ended that waits for more, since the answer is there.
-WAKE = "ase.wake"
+WAKE_RECEIVE_KEY = "ase.wake"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +25,29 @@ class Limits:
     there may be.
     """
 
-    target: int
-    header_bytes: int
-    headers: int
-    head: float
-    body: int
-    body_time: float
-    rate: int
-    stalled: float
-    idle: float
-    connections: int
+    max_target: int
+    max_header_bytes: int
+    max_headers: int
+    header_timeout: float
+    max_body: int
+    body_timeout: float
+    min_body_rate: int
+    stall_timeout: float
+    idle_timeout: float
+    max_connections: int
 
 
-def slow(limits: Limits, elapsed: float, received: int) -> HttpError | None:
+def slow_body_error(limits: Limits, elapsed: float, received_bytes: int) -> HttpError | None:
     """Return why a body comes too slowly, so many seconds after its head; None: it may go on."""
-    if elapsed >= limits.body_time:
-        return HttpError(408, f"request body took more than {limits.body_time:g} s")
-    if received < limits.rate * (elapsed - GRACE_S):
-        return HttpError(408, f"request body came at less than {limits.rate} B/s")
+    if elapsed >= limits.body_timeout:
+        return HttpError(408, f"request body took more than {limits.body_timeout:g} s")
+    if received_bytes < limits.min_body_rate * (elapsed - BODY_GRACE_S):
+        return HttpError(408, f"request body came at less than {limits.min_body_rate} B/s")
     return None
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class ServerContext:
     """What all connections share.
 
     `refuse` makes the answer to a bad head, from the error, the client and the target. `lane` is
@@ -58,9 +58,9 @@ class Door:
     """
 
     limits: Limits
-    refuse: Callable[[AseError, str, bytes], Answer]
-    lane: Lane | None
-    sockets: Sockets | None
-    draining: Callable[[], bool]
-    lines: Lines = field(default_factory=Lines)
-    outbox: Outbox = field(default_factory=Outbox)
+    reject_request: Callable[[AseError, str, bytes], HttpResponse]
+    gateway_context: GatewayContext | None
+    websocket_upgrader: WebSocketUpgrader | None
+    is_draining: Callable[[], bool]
+    default_headers: DefaultHeadersCache = field(default_factory=DefaultHeadersCache)
+    write_batcher: WriteBatcher = field(default_factory=WriteBatcher)

@@ -10,36 +10,36 @@ from typing import Any, Final, Protocol
 from config.options import SessionOptions
 from gateway import messages
 from gateway.contracts import Contract
-from gateway.frames import Frames
-from gateway.parts import Parts
-from gateway.record import Record
+from gateway.frames import EnvelopeReader
+from gateway.parts import Dependencies
+from gateway.record import RequestRecord
 from gateway.session import Session
-from gateway.sessions import Sessions
+from gateway.sessions import SessionMetrics
 from schemas.errors import CLIENT_GONE, AseError
 from schemas.service import Service, member_schema
 from schemas.session import FrameStatus, SessionEvent
 
-_TYPE: Final = "text/event-stream"
-_OK: Final = 200
-_HEAD: Final = (
+_MEDIA_TYPE: Final = "text/event-stream"
+_HTTP_OK: Final = 200
+_HEADERS_TEMPLATE: Final = (
     "content-type: text/event-stream\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n"
     "x-ase-request-id: %s\r\nx-ase-instance: %s\r\nx-ase-attempts: %d\r\n"
 )
-_ONE_LINE: Final = bytes.maketrans(b"\r\n", b"  ")
-_COMMENT: Final = b": still here\n\n"
+_NEWLINES_TO_SPACES: Final = bytes.maketrans(b"\r\n", b"  ")
+_KEEP_ALIVE_COMMENT: Final = b": still here\n\n"
 
 
-def wanted(headers: Mapping[bytes, bytes]) -> bool:
+def accepts_event_stream(headers: Mapping[bytes, bytes]) -> bool:
     """Return whether a request's head asks for events."""
-    return _TYPE in headers.get(b"accept", b"").decode("latin-1").lower()
+    return _MEDIA_TYPE in headers.get(b"accept", b"").decode("latin-1").lower()
 
 
-def take_flag(told: dict[str, Any], service: Service) -> bool:
+def pop_stream_flag(envelope: dict[str, Any], service: Service) -> bool:
     """Return whether an envelope asks for events by `header.stream`, which is taken out of it.
 
     Where the service's own schema has a `header.stream`, it is the service's.
     """
-    header = told.get("header")
+    header = envelope.get("header")
     if isinstance(header, dict) and type(header.get("stream")) is bool:
         if member_schema(service.input, "header", "stream") is not None:
             return False
@@ -54,10 +54,10 @@ class Sink(Protocol):
     def writable(self) -> bool:
         """Return whether the client keeps up; `Events.resumed` is called when it does again."""
 
-    def refused(self, error: AseError) -> None:
+    def send_error(self, error: AseError) -> None:
         """Answer with an error; nothing was written before."""
 
-    def begin_events(self, head: bytes) -> None:
+    def start_response(self, head: bytes) -> None:
         """Write the head of the answer."""
 
     def write(self, data: bytes) -> None:
@@ -67,70 +67,70 @@ class Sink(Protocol):
         """End its body."""
 
 
-class Told:
+class EventStreamRequest:
     """A request for events, read: of which contract, the envelope, what the gateway adds to it."""
 
-    __slots__ = ("ascii_only", "contract", "facts", "key", "record", "told")
+    __slots__ = ("affinity_key", "ascii_only", "contract", "envelope", "gateway_headers", "record")
 
     def __init__(
         self,
         contract: Contract,
-        told: dict[str, Any],
-        facts: dict[str, str],
-        key: str,
+        envelope: dict[str, Any],
+        gateway_headers: dict[str, str],
+        affinity_key: str,
         ascii_only: bool,
-        record: Record,
+        record: RequestRecord,
     ) -> None:
         self.contract = contract
-        self.told = told
-        self.facts = facts
-        self.key = key
+        self.envelope = envelope
+        self.gateway_headers = gateway_headers
+        self.affinity_key = affinity_key
         self.ascii_only = ascii_only
         self.record = record
 
 
-class Events:
+class EventStream:
     """The events of one request. `later(s, call)` calls after so many seconds."""
 
     def __init__(
         self,
-        asked: Told,
-        parts: Parts,
-        sessions: Sessions,
+        request: EventStreamRequest,
+        dependencies: Dependencies,
+        session_metrics: SessionMetrics,
         options: SessionOptions,
         sink: Sink,
-        later: Callable[[float, Callable[[], None]], Any],
+        call_later: Callable[[float, Callable[[], None]], Any],
     ) -> None:
-        self.begun = False
-        self._asked = asked
-        self._sessions = sessions
+        self.headers_sent = False
+        self._request = request
+        self._session_metrics = session_metrics
         self._options = options
         self._sink = sink
-        self._later = later
-        self._number = 0
-        service = asked.contract.service
+        self._call_later = call_later
+        self._last_event_id = 0
+        service = request.contract.service
         self._session = Session(
-            asked.contract,
-            asked.record,
-            parts,
+            request.contract,
+            request.record,
+            dependencies,
             self,
-            Frames(asked.contract, asked.facts, options, only=True),
-            later,
-            silence=options.lifetime,
+            EnvelopeReader(request.contract, request.gateway_headers, options, single_frame=True),
+            call_later,
+            read_timeout=options.lifetime,
             lifetime=service.deadline or options.lifetime,
-            queue=options.queue,
+            max_queued_frames=options.queue,
         )
-        self._timer = later(options.keep_alive, self._still)
+        self._timer = call_later(options.keep_alive, self._send_keep_alive)
 
     def start(self) -> None:
         """Begin: the request is its only frame."""
-        asked = self._asked
-        self._sessions.began(self._session)
-        self._session.take(asked.told, asked.ascii_only, asked.key)
+        request = self._request
+        self._session_metrics.session_started(self._session)
+        self._session.receive_envelope(request.envelope, request.ascii_only, request.affinity_key)
 
     def cancel(self) -> None:
         """Take in that the client is gone."""
-        self._session.happen(SessionEvent.CLIENT_GONE)
+        self._session.handle_event(SessionEvent.CLIENT_GONE)
 
     def fail(self, error: AseError) -> None:
         """End with an error."""
@@ -139,61 +139,63 @@ class Events:
         else:
             self._session.fail(error)
 
-    def resumed(self) -> None:
+    def resume_writing(self) -> None:
         """Go on: the client reads again."""
-        self._session.pump()
+        self._session.transfer()
 
     # What the session says (gateway.session.Client).
 
-    def ready(self) -> bool:
+    def writable(self) -> bool:
         """Return whether the client reads."""
         return self._sink.writable()
 
-    def tell(self, session: Session, payload: bytes, status: int) -> None:
+    def send_result(self, session: Session, payload: bytes, status: int) -> None:
         """Write a result, or the end, or both."""
         sid = session.record.sid
-        last = status >= FrameStatus.END
+        is_last = status >= FrameStatus.END
         if payload != b"{}":
-            told = messages.result(sid, "", payload, FrameStatus.CONTINUE if last else status)
-            if b"\n" in told or b"\r" in told:  # of embedded JSON, where they are white space
-                told = told.translate(_ONE_LINE)
-            self._number += 1
-            self._write(b"event: result\nid: %d\ndata: %b\n\n" % (self._number, told))
-        if last:
-            told = messages.result(sid, "", b"{}", status)
-            self._write(b"event: end\ndata: %b\n\n" % told)
+            message = messages.encode_result(
+                sid, "", payload, FrameStatus.CONTINUE if is_last else status
+            )
+            if b"\n" in message or b"\r" in message:  # of embedded JSON, where they are white space
+                message = message.translate(_NEWLINES_TO_SPACES)
+            self._last_event_id += 1
+            self._write(b"event: result\nid: %d\ndata: %b\n\n" % (self._last_event_id, message))
+        if is_last:
+            message = messages.encode_result(sid, "", b"{}", status)
+            self._write(b"event: end\ndata: %b\n\n" % message)
 
-    def failed(self, session: Session, error: AseError) -> None:
+    def send_error(self, session: Session, error: AseError) -> None:
         """Write an error, or answer with it."""
-        if self.begun:
-            told = messages.failure(session.record.sid, "", error)
-            self._write(b"event: error\ndata: %b\n\n" % told)
+        if self.headers_sent:
+            message = messages.encode_error(session.record.sid, "", error)
+            self._write(b"event: error\ndata: %b\n\n" % message)
 
-    def over(self, session: Session, event: SessionEvent) -> None:
+    def on_closed(self, session: Session, event: SessionEvent) -> None:
         """End the answer."""
         self._timer.cancel()
-        self._sessions.ended(session, event, _OK, log=self.begun)
-        if self.begun:
+        self._session_metrics.session_ended(session, event, _HTTP_OK, write_log=self.headers_sent)
+        if self.headers_sent:
             self._sink.end()
         else:
-            self._sink.refused(session.error or AseError(CLIENT_GONE))
+            self._sink.send_error(session.error or AseError(CLIENT_GONE))
 
-    def hold(self, session: Session) -> None:
+    def pause_reading(self, session: Session) -> None:
         """Do nothing: there is no other frame."""
 
-    def room(self, session: Session) -> None:
+    def resume_reading(self, session: Session) -> None:
         """Do nothing."""
 
     def _write(self, data: bytes) -> None:
-        if not self.begun:
-            self.begun = True
+        if not self.headers_sent:
+            self.headers_sent = True
             record = self._session.record
-            head = _HEAD % (record.sid, record.instance, record.attempts)
-            self._sink.begin_events(head.encode())
+            head = _HEADERS_TEMPLATE % (record.sid, record.instance, record.attempts)
+            self._sink.start_response(head.encode())
         self._sink.write(data)
 
-    def _still(self) -> None:
+    def _send_keep_alive(self) -> None:
         """Let the client, and proxies before us, see that it goes on."""
-        self._timer = self._later(self._options.keep_alive, self._still)
+        self._timer = self._call_later(self._options.keep_alive, self._send_keep_alive)
         if self._sink.writable():
-            self._write(_COMMENT)
+            self._write(_KEEP_ALIVE_COMMENT)

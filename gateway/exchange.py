@@ -4,26 +4,26 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from gateway.answers import Answer, written
-from gateway.clocks import Patience, Wait
-from gateway.door import Door
-from gateway.heads import Key
-from gateway.lane import Asked, Lane, OnceCycle, asked_service
-from gateway.turns import Turns
+from gateway.answers import HttpResponse, serialize_response
+from gateway.clocks import ConnectionTimer, Wait
+from gateway.door import ServerContext
+from gateway.heads import HeadKey
+from gateway.lane import GatewayContext, UnaryRequestCycle, UnaryRequestHead, requested_service
+from gateway.turns import PipelineQueue
 
-_SAID: Final = b"\r\nconnection: close\r\n"
-_CLOSE: Final = b"connection: close\r\n"
-_EVENTS: Final = b"HTTP/1.1 200 OK\r\n"
+_CLOSE_MARKER: Final = b"\r\nconnection: close\r\n"
+_CLOSE_LINE: Final = b"connection: close\r\n"
+_OK_STATUS_LINE: Final = b"HTTP/1.1 200 OK\r\n"
 
 
-class Server(Protocol):
+class ServerState(Protocol):
     """uvicorn's state of a server."""
 
     default_headers: list[tuple[bytes, bytes]]
     total_requests: int
 
 
-class Exchange:
+class FastPath:
     """The lane's side of a connection.
 
     `over` is called after each answer, `leave` after the last one; `running` holds the requests
@@ -31,114 +31,120 @@ class Exchange:
     """
 
     __slots__ = (
-        "_again", "_alone", "_call_soon", "_client", "_door", "_key", "_leave", "_may_write",
-        "_over", "_patience", "_running", "_server", "_transport", "_turns",
+        "_call_soon", "_client_ip", "_close_lingering", "_is_repeated_head", "_is_sole_request",
+        "_last_head_key", "_may_write", "_on_response_complete", "_pipeline", "_server_context",
+        "_server_state", "_tasks", "_timer", "_transport",
     )  # fmt: skip
 
     def __init__(
         self,
-        door: Door,
-        server: Server,
+        server_context: ServerContext,
+        server_state: ServerState,
         transport: asyncio.Transport,
-        turns: Turns,
-        patience: Patience,
-        running: set[Any],
-        client: str,
-        over: Callable[[], None],
-        leave: Callable[[], None],
+        pipeline: PipelineQueue,
+        timer: ConnectionTimer,
+        tasks: set[Any],
+        client_ip: str,
+        on_response_complete: Callable[[], None],
+        close_lingering: Callable[[], None],
         may_write: Callable[[], bool],
     ) -> None:
         self._may_write = may_write
-        self._door = door
-        self._server = server
+        self._server_context = server_context
+        self._server_state = server_state
         self._transport = transport
-        self._turns = turns
-        self._patience = patience
-        self._running = running
-        self._client = client
-        self._over = over
-        self._leave = leave
+        self._pipeline = pipeline
+        self._timer = timer
+        self._tasks = tasks
+        self._client_ip = client_ip
+        self._on_response_complete = on_response_complete
+        self._close_lingering = close_lingering
         self._call_soon = asyncio.get_running_loop().call_soon
-        self._key: Key = b""
-        self._again = self._alone = False
+        self._last_head_key: HeadKey = b""
+        self._is_repeated_head = self._is_sole_request = False
 
-    def serve(self, data: bytes) -> bool:
+    def try_serve(self, data: bytes) -> bool:
         """Serve a read that is one whole once-request, its head known; return whether it was."""
-        door, lane = self._door, self._door.lane
-        self._again = self._alone = False
-        if lane is None:
+        server_context, context = self._server_context, self._server_context.gateway_context
+        self._is_repeated_head = self._is_sole_request = False
+        if context is None:
             return False
-        read = lane.heads.find(data)
-        if read is None:
+        lookup = context.head_cache.find(data)
+        if lookup is None:
             return False
-        asked, limits = read.meaning, door.limits
-        if asked is None:
-            self._again, self._key = read.key == self._key, read.key
+        head, limits = lookup.value, server_context.limits
+        if head is None:
+            self._is_repeated_head, self._last_head_key = (
+                lookup.key == self._last_head_key,
+                lookup.key,
+            )
             return False
-        if read.begin + read.size != len(data):
+        if lookup.body_start + lookup.body_size != len(data):
             return False
-        if read.size > limits.body or read.begin > limits.header_bytes:
+        if lookup.body_size > limits.max_body or lookup.body_start > limits.max_header_bytes:
             return False
-        once = self.cycle(lane, asked)
-        if not self._turns.seize(once):
+        cycle = self.new_cycle(context, head)
+        if not self._pipeline.try_acquire(cycle):
             return False
-        self._alone = True
-        self._patience.rest()
-        once.start()
-        once.take(data[read.begin :])
-        once.end_body()
+        self._is_sole_request = True
+        self._timer.disarm()
+        cycle.start()
+        cycle.add_body_chunk(data[lookup.body_start :])
+        cycle.complete_body()
         return True
 
-    def once(
+    def accept_head(
         self,
         method: bytes,
         path: str,
         headers: Mapping[bytes, bytes],
         keep_alive: bool,
-        expects: bool,
+        expects_continue: bool,
         /,
-    ) -> OnceCycle | None:
+    ) -> UnaryRequestCycle | None:
         """Return the request that a head is, None when it is not the lane's."""
-        lane = self._door.lane
-        service = asked_service(method, path) if lane is not None else ""
-        if lane is None or not service:
-            self.learn(None)
+        context = self._server_context.gateway_context
+        service_id = requested_service(method, path) if context is not None else ""
+        if context is None or not service_id:
+            self.cache_head(None)
             return None
-        asked = Asked(service, path, headers, keep_alive, expects)
-        self.learn(asked)
-        return self.cycle(lane, asked)
+        head = UnaryRequestHead(service_id, path, headers, keep_alive, expects_continue)
+        self.cache_head(head)
+        return self.new_cycle(context, head)
 
-    def cycle(self, lane: Lane, asked: Asked) -> OnceCycle:
+    def new_cycle(self, context: GatewayContext, head: UnaryRequestHead) -> UnaryRequestCycle:
         """Return a request that has come, and is to be started when its turn comes."""
-        return OnceCycle(lane, self, self._running, asked, self._client)
+        return UnaryRequestCycle(context, self, self._tasks, head, self._client_ip)
 
-    def learn(self, asked: Asked | None) -> None:
+    def cache_head(self, head: UnaryRequestHead | None) -> None:
         """Take in what the parser made of a head; None: no once-request.
 
         Only the first head of a read is the one that `serve` saw. It is kept if it came before.
         """
-        lane, again = self._door.lane, self._again
-        self._again = False
-        if again and lane is not None and asked is not None:
-            lane.learn(self._key, asked)
+        context, is_repeated = self._server_context.gateway_context, self._is_repeated_head
+        self._is_repeated_head = False
+        if is_repeated and context is not None and head is not None:
+            context.cache_head(self._last_head_key, head)
 
     def send_continue(self) -> None:
         """Ask for a body that the client holds back."""
-        self._door.outbox.flush()
+        self._server_context.write_batcher.flush()
         self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def send_answer(self, cycle: OnceCycle, answer: Answer) -> None:
+    def send_response(self, cycle: UnaryRequestCycle, response: HttpResponse) -> None:
         """Write an answer of the lane."""
-        if self._turns.running is not cycle or self._transport.is_closing():
+        if self._pipeline.current is not cycle or self._transport.is_closing():
             return
-        if self.write(answer, not cycle.keep_alive or self._door.draining()):
-            self._leave()
-        elif self._alone:  # nothing came behind it
-            self._server.total_requests += 1
-            self._turns.over()
-            self._patience.wait(Wait.IDLE, self._door.limits.idle)
+        if self.write_response(
+            response, not cycle.keep_alive or self._server_context.is_draining()
+        ):
+            self._close_lingering()
+        elif self._is_sole_request:  # nothing came behind it
+            self._server_state.total_requests += 1
+            self._pipeline.finish_current()
+            self._timer.arm(Wait.IDLE, self._server_context.limits.idle_timeout)
         else:
-            self._over()
+            self._on_response_complete()
 
     # An answer in parts.
 
@@ -146,35 +152,48 @@ class Exchange:
         """Return whether the client keeps up."""
         return self._may_write()
 
-    def send_head(self, cycle: OnceCycle, head: bytes) -> None:
+    def send_head(self, cycle: UnaryRequestCycle, head: bytes) -> None:
         """Write the head of an answer."""
-        first = self._door.lines.of(self._server.default_headers)
-        last = not cycle.keep_alive or self._door.draining()
-        cycle.keep_alive = not last
-        end = _CLOSE if last else b""
-        self._door.outbox.flush()
-        head = b"".join((_EVENTS, first, head, b"transfer-encoding: chunked\r\n", end, b"\r\n"))
+        default_lines = self._server_context.default_headers.encode(
+            self._server_state.default_headers
+        )
+        is_last = not cycle.keep_alive or self._server_context.is_draining()
+        cycle.keep_alive = not is_last
+        close_line = _CLOSE_LINE if is_last else b""
+        self._server_context.write_batcher.flush()
+        head = b"".join(
+            (
+                _OK_STATUS_LINE,
+                default_lines,
+                head,
+                b"transfer-encoding: chunked\r\n",
+                close_line,
+                b"\r\n",
+            )
+        )
         self._transport.write(head)
 
-    def send_part(self, data: bytes) -> None:
+    def send_chunk(self, data: bytes) -> None:
         """Write a part."""
         if not self._transport.is_closing():
             self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
-    def send_end(self, cycle: OnceCycle) -> None:
+    def send_last_chunk(self, cycle: UnaryRequestCycle) -> None:
         """Write the end of an answer."""
-        if self._turns.running is not cycle or self._transport.is_closing():
+        if self._pipeline.current is not cycle or self._transport.is_closing():
             return
         self._transport.write(b"0\r\n\r\n")
         if not cycle.keep_alive:
-            self._leave()
+            self._close_lingering()
         else:
-            self._over()
+            self._on_response_complete()
 
-    def write(self, answer: Answer, last: bool, /) -> bool:
+    def write_response(self, response: HttpResponse, is_last: bool, /) -> bool:
         """Write an answer; return whether it says that it is the connection's last."""
-        door, said = self._door, _SAID in answer.head
-        first = door.lines.of(self._server.default_headers)
-        data = written(answer, first, _CLOSE if last and not said else b"")
-        door.outbox.put(self._transport, data, self._call_soon)
-        return last or said
+        server_context, says_close = self._server_context, _CLOSE_MARKER in response.head
+        default_lines = server_context.default_headers.encode(self._server_state.default_headers)
+        data = serialize_response(
+            response, default_lines, _CLOSE_LINE if is_last and not says_close else b""
+        )
+        server_context.write_batcher.put(self._transport, data, self._call_soon)
+        return is_last or says_close

@@ -12,21 +12,21 @@ from typing import Protocol
 from atom.caller import GrpcCaller
 from config.options import InstanceOptions, LbOptions, ServiceOptions
 from gateway.contracts import Capacity, Catalog
-from gateway.metrics import FleetMetrics, Metrics
-from lb.access import Access, server_tls
-from lb.arms import policies
+from gateway.metrics import Metrics, UpstreamMetrics
+from lb.access import HubCredentials, server_tls
+from lb.arms import policy_factories
 from lb.balancer import Balancer
 from lb.counts import HubCounts
-from lb.entry import Entry
-from lb.front import Front
-from lb.health import Standing
+from lb.entry import Endpoint
+from lb.front import AigesLbService
+from lb.health import EjectionState
 from lb.hub import Hub
-from lb.life import Change, State
+from lb.life import EndpointState, StateChange
 from lb.report import Instance
 from lb.subscriber import OrcaSubscriber
-from lb.table import Table
-from lb.trust import Rules
-from lb.view import View, Vouchers
+from lb.table import EndpointTable
+from lb.trust import AdmissionPolicy
+from lb.view import HubView, ReportingViews
 from lb.watch import Watch
 from rpc.server import Server, Tls
 from schemas.document import DocumentError
@@ -35,10 +35,10 @@ _logger = logging.getLogger("ase.lb")
 
 
 # What runs at an instance that is gone may still end well; no deadline is longer.
-GRACE_S = 3600.0
+DISCONNECT_GRACE_S = 3600.0
 
 
-class Fleet:
+class UpstreamCluster:
     """Every instance this gateway may call.
 
     Paths in options start from `base`. `name` tells this gateway from others; `clock` gives seconds
@@ -51,14 +51,14 @@ class Fleet:
         options: LbOptions,
         instances: list[InstanceOptions],
         services: Mapping[str, ServiceOptions],
-        base: Path,
+        base_dir: Path,
         *,
-        name: str,
+        gateway_name: str,
         catalog: Catalog,
         caller: GrpcCaller,
         metrics: Metrics,
-        fleet_metrics: FleetMetrics,
-        counts: HubCounts | None,
+        upstream_metrics: UpstreamMetrics,
+        hub_counts: HubCounts | None,
         clock: Callable[[], float],
         rng: Random,
     ) -> None:
@@ -66,37 +66,41 @@ class Fleet:
         self._catalog = catalog
         self._caller = caller
         self._metrics = metrics
-        self._fleet_metrics = fleet_metrics
-        self._closing: set[asyncio.Task[None]] = set()
+        self._upstream_metrics = upstream_metrics
+        self._disconnect_tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._subscribers: list[OrcaSubscriber] = []
-        self._subscribing: list[asyncio.Future[None]] = []
-        self._source: Source
-        if counts is None:
-            access = Access.of(options, base)
-            self._source = Outside(options, access, name, clock, rng, self._changed)
-        else:
-            rules, tls = Rules.of(options, services), server_tls(options, base)
-            self._source = Inside(options, rules, tls, counts, name, clock, rng, self._changed)
-        self.table = self._source.table
-        for told in instances:
-            instance = Instance(
-                "ase", told.service, told.addr, 0, told.protocol, "", told.total, told.total
+        self._subscriber_tasks: list[asyncio.Future[None]] = []
+        self._discovery: Discovery
+        if hub_counts is None:
+            credentials = HubCredentials.from_options(options, base_dir)
+            self._discovery = RemoteHubs(
+                options, credentials, gateway_name, clock, rng, self._on_instance_change
             )
-            self.table.place(instance, clock())
-            if told.orca:
-                self._subscribers.append(
-                    OrcaSubscriber(instance, told.orca, self.table, clock=clock, rng=rng)
-                )
-            self._warn(instance)
+        else:
+            admission_policy = AdmissionPolicy.from_options(options, services)
+            tls = server_tls(options, base_dir)
+            self._discovery = EmbeddedHub(
+                options,
+                admission_policy,
+                tls,
+                hub_counts,
+                gateway_name,
+                clock,
+                rng,
+                self._on_instance_change,
+            )
+        self.table = self._discovery.table
+        for static_instance in instances:
+            self._add_static(static_instance, clock, rng)
         self.picker = Balancer(
             self.table,
-            policies(rng, self._probe)[options.policy],
+            policy_factories(rng, self._probe)[options.policy],
             clock=clock,
             rng=rng,
-            later=asyncio.get_running_loop().call_later,
-            most=options.waiting,
-            on_health=_on_health,
+            call_later=asyncio.get_running_loop().call_later,
+            max_waiting=options.waiting,
+            on_ejection_change=_log_health_change,
         )
 
     async def start(self) -> int:
@@ -104,110 +108,136 @@ class Fleet:
 
         Raises OSError when the port cannot be had.
         """
-        self._subscribing = [asyncio.ensure_future(told.run()) for told in self._subscribers]
-        return await self._source.start()
+        self._subscriber_tasks = [
+            asyncio.ensure_future(subscriber.run()) for subscriber in self._subscribers
+        ]
+        return await self._discovery.start()
 
     async def stop(self) -> None:
         """Stop listening and close every connection to a loader."""
         self._stopping = True
-        await self._source.stop()
-        for task in (*self._closing, *self._subscribing):
+        await self._discovery.stop()
+        for task in (*self._disconnect_tasks, *self._subscriber_tasks):
             task.cancel()
         await self._caller.close()
 
-    def synced(self) -> bool:
+    def is_synced(self) -> bool:
         """Return whether the view can be trusted."""
-        return self._source.synced()
+        return self._discovery.is_synced()
 
-    def live(self, service_id: str) -> int:
+    def count_live_instances(self, service_id: str) -> int:
         """Return how many instances of a service take requests."""
         contract = self._catalog.find(service_id)
-        speaking = ("", contract.digest if contract else "")
-        entries = self.table.service(service_id)
-        return sum(e.state is State.UP and e.instance.digest in speaking for e in entries)
+        accepted_digests = ("", contract.digest if contract else "")
+        endpoints = self.table.endpoints_of(service_id)
+        return sum(
+            endpoint.state is EndpointState.UP and endpoint.instance.digest in accepted_digests
+            for endpoint in endpoints
+        )
 
-    def _probe(self, entry: Entry, answer: Callable[[int, float], None]) -> None:
-        self._caller.probe(entry.instance, answer)
+    def _add_static(
+        self, options: InstanceOptions, clock: Callable[[], float], rng: Random
+    ) -> None:
+        """Add a loader of the config, which does not report."""
+        total = options.total
+        address = (options.service, options.addr, 0, options.protocol)
+        instance = Instance("ase", *address, "", total, total)
+        self.table.add_static(instance, clock())
+        if options.orca:
+            subscriber = OrcaSubscriber(instance, options.orca, self.table, clock=clock, rng=rng)
+            self._subscribers.append(subscriber)
+        self._warn_if_unroutable(instance)
 
-    def _changed(self, change: Change) -> None:
+    def _probe(self, endpoint: Endpoint, on_reply: Callable[[int, float], None]) -> None:
+        self._caller.probe(endpoint.instance, on_reply)
+
+    def _on_instance_change(self, change: StateChange) -> None:
         if self._stopping:  # it is we who hang up
             return
-        _logger.info("instance %s", change.after.value, extra=change.facts())
-        self._fleet_metrics.changed(change, self.table)
-        if change.after is State.GONE:
-            closing = asyncio.ensure_future(self._caller.forget(change.instance, GRACE_S))
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+        _logger.info("instance %s", change.after.value, extra=change.log_fields())
+        self._upstream_metrics.count_state_change(change, self.table)
+        if change.after is EndpointState.GONE:
+            task = asyncio.ensure_future(
+                self._caller.disconnect(change.instance, DISCONNECT_GRACE_S)
+            )
+            self._disconnect_tasks.add(task)
+            task.add_done_callback(self._disconnect_tasks.discard)
         if self._accept_schemas:
-            self._settle(change.instance.service)
-        if change.before is State.GONE:
-            self._warn(change.instance)
+            self._reconcile_service(change.instance.service)
+        if change.before is EndpointState.GONE:
+            self._warn_if_unroutable(change.instance)
 
-    def settle(self) -> None:
+    def reconcile_contracts(self) -> None:
         """Let loaders bring the schemas of services that have no file any more."""
         if self._accept_schemas:
-            for service in {entry.instance.service for entry in self.table}:
-                self._settle(service)
+            for service_id in {endpoint.instance.service for endpoint in self.table}:
+                self._reconcile_service(service_id)
 
-    def _settle(self, service_id: str) -> None:
-        totals: dict[str, int] = {}
-        for entry in self.table.service(service_id):
-            if entry.state in (State.UP, State.SUSPECT) and entry.instance.digest:
-                digest = entry.instance.digest
-                totals[digest] = totals.get(digest, 0) + entry.instance.total
-        capacities = [Capacity(service_id, digest, total) for digest, total in totals.items()]
+    def _reconcile_service(self, service_id: str) -> None:
+        max_requests_by_digest: dict[str, int] = {}
+        for endpoint in self.table.endpoints_of(service_id):
+            if (
+                endpoint.state in (EndpointState.UP, EndpointState.SUSPECT)
+                and endpoint.instance.digest
+            ):
+                digest = endpoint.instance.digest
+                max_requests_by_digest[digest] = (
+                    max_requests_by_digest.get(digest, 0) + endpoint.instance.total
+                )
+        capacities = [
+            Capacity(service_id, digest, total) for digest, total in max_requests_by_digest.items()
+        ]
         try:
-            switches = self._catalog.settle(capacities, self._source.documents)
+            changes = self._catalog.reconcile(capacities, self._discovery.documents)
         except DocumentError as error:
             _logger.error("schema refused", extra={"reason": str(error)})  # noqa: TRY400
             return
-        for switch in switches:
+        for change in changes:
             _logger.info(
                 "contract switched",
                 extra={
-                    "service": switch.service,
-                    "before": switch.before[:12],
-                    "after": switch.after[:12],
+                    "service": change.service,
+                    "before": change.old_digest[:12],
+                    "after": change.new_digest[:12],
                 },
             )
-            self._metrics.switched(switch)
+            self._metrics.count_contract_change(change)
 
-    def _warn(self, instance: Instance) -> None:
+    def _warn_if_unroutable(self, instance: Instance) -> None:
         """Say why an instance that joined gets no traffic."""
         contract = self._catalog.find(instance.service)
-        facts = {"service": instance.service, "instance": instance.addr}
+        log_fields = {"service": instance.service, "instance": instance.addr}
         if contract is None:
-            cure = "put its schema into the folder of `schemas`, or use --lb-accept-schemas true"
-            _logger.warning("service has no schema", extra={**facts, "cure": cure})
+            hint = "put its schema into the folder of `schemas`, or use --lb-accept-schemas true"
+            _logger.warning("service has no schema", extra={**log_fields, "cure": hint})
         elif instance.digest not in ("", contract.digest):
-            active = f"{contract.digest[:12]}, from a {contract.source}"
-            cure = (
-                f"it gets no traffic while {active}, is active: start the same version, or switch"
-            )
-            _logger.warning("instance speaks another schema", extra={**facts, "cure": cure})
+            active_schema = f"{contract.digest[:12]}, from a {contract.source}"
+            hint = f"it gets no traffic while {active_schema}, is active"
+            hint = f"{hint}: start the same version, or switch"
+            _logger.warning("instance speaks another schema", extra={**log_fields, "cure": hint})
 
 
-def _on_health(entry: Entry) -> None:
+def _log_health_change(endpoint: Endpoint) -> None:
     """Tell that an instance was ejected, or is back."""
-    health = entry.health
-    facts = {
-        "service": entry.instance.service,
-        "instance": entry.instance.addr,
-        "reason": health.reason.value,
+    health = endpoint.outlier_detector
+    log_fields = {
+        "service": endpoint.instance.service,
+        "instance": endpoint.instance.addr,
+        "reason": health.cause.value,
     }
-    if health.standing is Standing.EJECTED:
-        _logger.warning("instance ejected", extra=facts)
-    elif health.standing is Standing.IN:
-        _logger.info("instance readmitted", extra=facts)
+    if health.state is EjectionState.EJECTED:
+        _logger.warning("instance ejected", extra=log_fields)
+    elif health.state is EjectionState.ADMITTED:
+        _logger.info("instance readmitted", extra=log_fields)
 
 
-OnChange = Callable[[Change], None]
+OnChange = Callable[[StateChange], None]
 
 
-class Source(Protocol):
+class Discovery(Protocol):
     """Where a fleet hears of its instances."""
 
-    table: Table
+    table: EndpointTable
     documents: Mapping[str, bytes]
 
     async def start(self) -> int:
@@ -216,77 +246,90 @@ class Source(Protocol):
     async def stop(self) -> None:
         """Hear no more."""
 
-    def synced(self) -> bool:
+    def is_synced(self) -> bool:
         """Return whether the table can be trusted."""
 
 
-class Inside:
+class EmbeddedHub:
     """A hub in this process: its table is the gateway's, and known from the start."""
 
     def __init__(
         self,
         options: LbOptions,
-        rules: Rules,
+        admission_policy: AdmissionPolicy,
         tls: Tls | None,
-        counts: HubCounts,
-        name: str,
+        hub_counts: HubCounts,
+        gateway_name: str,
         clock: Callable[[], float],
         rng: Random,
         on_change: OnChange,
     ) -> None:
         self._options = options
         self._tls = tls
-        self.table = Table(name, silence=options.silence, ttl=options.ttl, ramp=options.ramp)
-        self._hub = Hub(self.table, rules, clock=clock, rng=rng, on_change=on_change, counts=counts)
-        self._front = Front(self._hub, self.table, rules, options.policy, time.time_ns)
+        self.table = EndpointTable(
+            gateway_name, silence_timeout=options.silence, ttl=options.ttl, ramp=options.ramp
+        )
+        self._hub = Hub(
+            self.table,
+            admission_policy,
+            clock=clock,
+            rng=rng,
+            on_change=on_change,
+            counts=hub_counts,
+        )
+        self._aiges_service = AigesLbService(
+            self._hub, self.table, admission_policy, options.policy, time.time_ns
+        )
         self.documents: Mapping[str, bytes] = self._hub.documents
 
     async def start(self) -> int:
         """Open the lb port."""
-        unary = self._hub.unary() | self._front.unary()
-        self._server = Server(unary=unary, stream=self._hub.stream())
+        unary_handlers = self._hub.unary_methods() | self._aiges_service.unary_methods()
+        self._server = Server(unary=unary_handlers, stream=self._hub.stream_methods())
         port = await self._server.start(self._options.host, self._options.port, self._tls)
-        self._running = asyncio.ensure_future(self._hub.run())
+        self._hub_task = asyncio.ensure_future(self._hub.run())
         return port
 
     async def stop(self) -> None:
         """Close it."""
-        self._running.cancel()
+        self._hub_task.cancel()
         await self._server.stop(0)
 
-    def synced(self) -> bool:
+    def is_synced(self) -> bool:
         """Return True: there is nobody else who could know more."""
         return True
 
 
-class Outside:
+class RemoteHubs:
     """Hubs in other processes, followed by their frames; trusted after the first snapshot."""
 
     def __init__(
         self,
         options: LbOptions,
-        access: Access,
-        name: str,
+        credentials: HubCredentials,
+        gateway_name: str,
         clock: Callable[[], float],
         rng: Random,
         on_change: OnChange,
     ) -> None:
-        self.table = Table(name, silence=None, ttl=options.ttl, ramp=options.ramp)
-        vouchers: Vouchers = {}
+        self.table = EndpointTable(
+            gateway_name, silence_timeout=None, ttl=options.ttl, ramp=options.ramp
+        )
+        vouchers: ReportingViews = {}
         self._watches: list[Watch] = []
         documents: list[dict[str, bytes]] = []
-        for hub in options.hub.split(","):
-            view = View(self.table, name, vouchers)
+        for address in options.hub.split(","):
+            view = HubView(self.table, gateway_name, vouchers)
             documents.append(view.documents)
             self._watches.append(
                 Watch(
-                    hub,
+                    address,
                     view,
-                    gateway=name,
+                    gateway=gateway_name,
                     clock=clock,
                     rng=rng,
                     on_change=on_change,
-                    access=access,
+                    credentials=credentials,
                 )
             )
         self.documents: Mapping[str, bytes] = ChainMap(*documents)
@@ -302,6 +345,6 @@ class Outside:
         for task in self._tasks:
             task.cancel()
 
-    def synced(self) -> bool:
+    def is_synced(self) -> bool:
         """Return whether one of them told of the fleet."""
         return any(watch.synced for watch in self._watches)

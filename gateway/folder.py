@@ -6,24 +6,24 @@ from pathlib import Path
 from config.options import ServiceOptions
 from config.source import ConfigError, Diagnostic
 from gateway import files
-from gateway.contracts import Contract, build
+from gateway.contracts import Contract, build_contract
 from schemas.document import DocumentError
 
 
-class FolderError(Exception):
+class SchemaFolderError(Exception):
     """Schema files that cannot be served; `str()` names each file and each problem in it."""
 
 
-def files_of(folder: Path) -> list[Path]:
+def schema_files(folder: Path) -> list[Path]:
     """Return the schema files of a folder, by name. Raises OSError."""
     return sorted(path for path in folder.iterdir() if path.suffix in files.SUFFIXES)
 
 
-def load(
+def load_folder(
     folder: Path,
     services: Mapping[str, ServiceOptions],
-    default: float,
-    known: Iterable[Contract] = (),
+    default_deadline: float,
+    reusable: Iterable[Contract] = (),
 ) -> list[Contract]:
     """Return the contract of every schema file in a folder.
 
@@ -31,40 +31,42 @@ def load(
     FolderError when the folder is not there, a file is no schema, or two declare the same service.
     """
     if not folder.is_dir():
-        raise FolderError(f"{folder}: no such folder (option schemas)")
-    made = {contract.text: contract for contract in known if contract.source == "file"}
-    contracts: dict[str, tuple[Path, Contract]] = {}
-    wrong: list[str] = []
-    for path in files_of(folder):
+        raise SchemaFolderError(f"{folder}: no such folder (option schemas)")
+    by_document = {
+        contract.schema_document: contract for contract in reusable if contract.source == "file"
+    }
+    contracts_by_service: dict[str, tuple[Path, Contract]] = {}
+    errors: list[str] = []
+    for path in schema_files(folder):
         try:
-            contract = read(path, services, default, made)
+            contract = load_file(path, services, default_deadline, by_document)
         except (ConfigError, OSError) as error:
-            wrong.append(str(error))
+            errors.append(str(error))
             continue
-        other = contracts.get(contract.service.id)
-        if other is not None:
-            words = f"service {contract.service.id!r} is in {other[0]} too"
-            wrong.append(str(ConfigError(str(path), [], [Diagnostic(words)])))
-        contracts[contract.service.id] = (path, contract)
-    if wrong:
-        raise FolderError("\n".join(wrong))
-    return [contract for _, contract in contracts.values()]
+        earlier = contracts_by_service.get(contract.service.id)
+        if earlier is not None:
+            message = f"service {contract.service.id!r} is in {earlier[0]} too"
+            errors.append(str(ConfigError(str(path), [], [Diagnostic(message)])))
+        contracts_by_service[contract.service.id] = (path, contract)
+    if errors:
+        raise SchemaFolderError("\n".join(errors))
+    return [contract for _, contract in contracts_by_service.values()]
 
 
-def read(
+def load_file(
     path: Path,
     services: Mapping[str, ServiceOptions],
-    default: float,
-    known: Mapping[bytes, Contract] | None = None,
+    default_deadline: float,
+    reusable: Mapping[bytes, Contract] | None = None,
 ) -> Contract:
     """Return the contract of one file, one of `known` where that has the same document.
 
     Raises OSError, or ConfigError with every fault.
     """
-    text = files.read(path)
-    if known and text in known:
-        return known[text]
+    schema_document = files.read_schema(path)
+    if reusable and schema_document in reusable:
+        return reusable[schema_document]
     try:
-        return build(text, "file", services, default)
+        return build_contract(schema_document, "file", services, default_deadline)
     except DocumentError as error:
-        raise files.refused(path, error) from None
+        raise files.to_config_error(path, error) from None

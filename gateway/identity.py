@@ -9,14 +9,14 @@ from schemas.errors import BAD_APP, AseError
 _APP_IDS: Final = ("app_id", "appid")
 
 
-def check_content(headers: Mapping[bytes, bytes]) -> None:
+def check_content_headers(headers: Mapping[bytes, bytes]) -> None:
     """Refuse a body in another form than plain `application/json`.
 
     Raises HttpError 415.
     """
-    told = headers.get(b"content-type", b"")
-    if told != b"application/json":
-        _check_type(told.decode("latin-1"))
+    content_type = headers.get(b"content-type", b"")
+    if content_type != b"application/json":
+        _check_media_type(content_type.decode("latin-1"))
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise HttpError(415, "content-encoding is not accepted; send the body as it is")
 
@@ -28,11 +28,13 @@ def check_length(headers: Mapping[bytes, bytes], limit: int) -> None:
         raise HttpError(413, f"body is larger than {limit} bytes")
 
 
-def _check_type(told: str) -> None:
-    kind, *parameters = told.split(";")
-    named = dict(parameter.strip().lower().partition("=")[::2] for parameter in parameters)
-    charset = named.get("charset", "").strip('"')
-    if kind.strip().lower() != "application/json" or charset not in ("", "utf-8", "utf8"):
+def _check_media_type(content_type: str) -> None:
+    media_type, *parameters = content_type.split(";")
+    parameter_values = dict(
+        parameter.strip().lower().partition("=")[::2] for parameter in parameters
+    )
+    charset = parameter_values.get("charset", "").strip('"')
+    if media_type.strip().lower() != "application/json" or charset not in ("", "utf-8", "utf8"):
         raise HttpError(415, "content-type must be application/json, in UTF-8")
 
 
@@ -45,21 +47,23 @@ def check_app_id(
     caller in `consumer_header`.
     """
     header = body.get("header")
-    told: list[Any] = []
+    app_ids: list[Any] = []
     if isinstance(header, dict):
-        told = [header[name] for name in _APP_IDS if name in header]
-    if not told or not (type(told[0]) is str and told[0] and type(told[-1]) is str and told[-1]):
+        app_ids = [header[name] for name in _APP_IDS if name in header]
+    if not app_ids or not (
+        type(app_ids[0]) is str and app_ids[0] and type(app_ids[-1]) is str and app_ids[-1]
+    ):
         raise AseError(BAD_APP, "$.header.app_id: appid cannot be empty")
     if not consumer_header:
         return
     consumer = headers.get(consumer_header.lower().encode(), b"")
-    if consumer and any(app_id != consumer.decode("latin-1") for app_id in told):
+    if consumer and any(app_id != consumer.decode("latin-1") for app_id in app_ids):
         raise HttpError(403, "app_id and api_key does not match", BAD_APP)
 
 
-def key(body: dict[str, Any], path: tuple[str, ...]) -> str:
+def affinity_key(body: dict[str, Any], path: tuple[str, ...]) -> str:
     """Return the text or number at a path of members; "" where there is none."""
-    told: Any = body
+    value: Any = body
     for name in path:
-        told = told.get(name) if isinstance(told, dict) else None
-    return str(told) if isinstance(told, (str, int)) and not isinstance(told, bool) else ""
+        value = value.get(name) if isinstance(value, dict) else None
+    return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Final
 
-_ENTROPY: Final = 4096  # bytes drawn at once
+_BATCH_BYTES: Final = 4096  # bytes drawn at once
 
 
-class Ids:
+class RequestIdGenerator:
     """Request ids: 32 lower-case hex digits, random, with no address in them.
 
     `entropy` gives the hex digits of so many random bytes; it is asked for many ids at once.
@@ -14,13 +14,13 @@ class Ids:
 
     def __init__(self, entropy: Callable[[int], str]) -> None:
         self._entropy = entropy
-        self._digits = ""
-        self._at = 0
+        self._hex_digits = ""
+        self._position = 0
 
     def __call__(self) -> str:
         """Return an id that was never given before."""
-        at = self._at
-        if at == len(self._digits):
-            self._digits, at = self._entropy(_ENTROPY), 0
-        self._at = at + 32
-        return self._digits[at : at + 32]
+        position = self._position
+        if position == len(self._hex_digits):
+            self._hex_digits, position = self._entropy(_BATCH_BYTES), 0
+        self._position = position + 32
+        return self._hex_digits[position : position + 32]

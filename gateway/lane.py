@@ -9,202 +9,228 @@ from typing import Final, Protocol
 
 from config.options import SessionOptions
 from gateway.access import AccessLog
-from gateway.answers import Answer
-from gateway.closing import cut
-from gateway.course import Course
-from gateway.events import Events, Sink, Told
-from gateway.heads import Heads, Key
+from gateway.answers import HttpResponse
+from gateway.closing import drain_timeout_error
+from gateway.course import RequestDriver
+from gateway.events import EventStream, EventStreamRequest, Sink
+from gateway.heads import HeadCache, HeadKey
 from gateway.metrics import Metrics
-from gateway.once import serve_once
-from gateway.parts import Parts
-from gateway.record import Record
-from gateway.sessions import Sessions
+from gateway.once import serve_unary
+from gateway.parts import Dependencies
+from gateway.record import RequestRecord
+from gateway.sessions import SessionMetrics
 from schemas.errors import CLIENT_GONE, AseError
 
-PREFIX: Final = "/v1/private/"
+SERVICE_PATH_PREFIX: Final = "/v1/private/"
 
 
-class Asked:
+class UnaryRequestHead:
     """What the head of a once-request says; `headers` have lower-case names.
 
     `expects`: the client holds its body back until it is asked for.
     """
 
-    __slots__ = ("expects", "headers", "keep_alive", "path", "service")
+    __slots__ = ("expects_continue", "headers", "keep_alive", "path", "service_id")
 
     def __init__(
         self,
-        service: str,
+        service_id: str,
         path: str,
         headers: Mapping[bytes, bytes],
         keep_alive: bool,
-        expects: bool,
+        expects_continue: bool,
     ) -> None:
-        self.service = service
+        self.service_id = service_id
         self.path = path
         self.headers = headers
         self.keep_alive = keep_alive
-        self.expects = expects
+        self.expects_continue = expects_continue
 
-    def repeats(self) -> bool:
+    def is_cacheable(self) -> bool:
         """Return whether another request on the connection may say the same, but for its length."""
-        framed = b"content-length" in self.headers and b"transfer-encoding" not in self.headers
-        return framed and self.keep_alive and not self.expects
+        has_content_length = (
+            b"content-length" in self.headers and b"transfer-encoding" not in self.headers
+        )
+        return has_content_length and self.keep_alive and not self.expects_continue
 
-    def only(self, names: Collection[bytes]) -> "Asked":
+    def with_only_headers(self, names: Collection[bytes]) -> "UnaryRequestHead":
         """Return the same with the headers of those names alone."""
         headers = {name: self.headers[name] for name in names if name in self.headers}
-        return Asked(self.service, self.path, headers, self.keep_alive, self.expects)
+        return UnaryRequestHead(
+            self.service_id, self.path, headers, self.keep_alive, self.expects_continue
+        )
 
 
-class Lane:
+class GatewayContext:
     """What all requests of a gateway share; `heads` are those of once-requests that came again."""
 
-    __slots__ = ("_options", "_read", "heads", "log", "metrics", "parts", "sessions")
+    __slots__ = (
+        "_options",
+        "_used_headers",
+        "access_log",
+        "dependencies",
+        "head_cache",
+        "metrics",
+        "session_metrics",
+    )
 
     def __init__(
         self,
-        parts: Parts,
+        dependencies: Dependencies,
         metrics: Metrics,
-        log: AccessLog,
-        sessions: Sessions,
+        access_log: AccessLog,
+        session_metrics: SessionMetrics,
         options: SessionOptions,
     ) -> None:
         self._options = options
-        self.parts = parts
-        self.sessions = sessions
+        self.dependencies = dependencies
+        self.session_metrics = session_metrics
         self.metrics = metrics
-        self.log = log
-        consumer = parts.options.consumer_header
-        self.heads: Heads[Asked] = Heads(consumer)
+        self.access_log = access_log
+        consumer_header = dependencies.options.consumer_header
+        self.head_cache: HeadCache[UnaryRequestHead] = HeadCache(consumer_header)
         # What the steps read of a head, but for the length, which is judged where it comes again.
-        self._read = (b"content-type", b"content-encoding", b"accept", consumer.lower().encode())
+        self._used_headers = (
+            b"content-type",
+            b"content-encoding",
+            b"accept",
+            consumer_header.lower().encode(),
+        )
 
-    def learn(self, key: Key, asked: Asked) -> None:
+    def cache_head(self, key: HeadKey, head: UnaryRequestHead) -> None:
         """Remember what a head says."""
-        if asked.repeats():
-            self.heads.learn(key, asked.only(self._read))
+        if head.is_cacheable():
+            self.head_cache.add(key, head.with_only_headers(self._used_headers))
 
-    def events(self, asked: Told, sink: Sink) -> Events:
+    def open_event_stream(self, request: EventStreamRequest, sink: Sink) -> EventStream:
         """Return the events that answer a request."""
-        later = asyncio.get_running_loop().call_later
-        return Events(asked, self.parts, self.sessions, self._options, sink, later)
+        call_later = asyncio.get_running_loop().call_later
+        return EventStream(
+            request, self.dependencies, self.session_metrics, self._options, sink, call_later
+        )
 
-    def record(self, method: str, path: str, client: str) -> Record:
+    def new_record(self, method: str, path: str, client_ip: str) -> RequestRecord:
         """Return the record of a request that is accepted now."""
-        return Record(self.parts.new_id(), self.parts.clock(), method, path, client)
+        return RequestRecord(
+            self.dependencies.new_id(), self.dependencies.clock(), method, path, client_ip
+        )
 
-    def note(self, record: Record) -> None:
+    def count_and_log(self, record: RequestRecord) -> None:
         """Count and log a request that was answered."""
-        self.metrics.answered(record)
-        self.log.write(record)
+        self.metrics.count_request(record)
+        self.access_log.write(record)
 
 
-def asked_service(method: bytes, path: str) -> str:
+def requested_service(method: bytes, path: str) -> str:
     """Return the service that a once-request asks; "" for any other request."""
-    if method == b"POST" and path.startswith(PREFIX):
-        service = path[len(PREFIX) :]
-        return "" if "/" in service else service
+    if method == b"POST" and path.startswith(SERVICE_PATH_PREFIX):
+        service_id = path[len(SERVICE_PATH_PREFIX) :]
+        return "" if "/" in service_id else service_id
     return ""
 
 
-class Door(Protocol):
+class ResponseWriter(Protocol):
     """The connection that a request came on."""
 
     def send_continue(self) -> None:
         """Ask the client for the body it holds back."""
 
-    def send_answer(self, cycle: "OnceCycle", answer: Answer) -> None:
+    def send_response(self, cycle: "UnaryRequestCycle", response: HttpResponse) -> None:
         """Write the answer; the next request may have its turn."""
 
     def may_write(self) -> bool:
         """Return whether the client keeps up."""
 
-    def send_head(self, cycle: "OnceCycle", head: bytes) -> None:
+    def send_head(self, cycle: "UnaryRequestCycle", head: bytes) -> None:
         """Write the head of an answer that comes in parts."""
 
-    def send_part(self, data: bytes) -> None:
+    def send_chunk(self, data: bytes) -> None:
         """Write a part."""
 
-    def send_end(self, cycle: "OnceCycle") -> None:
+    def send_last_chunk(self, cycle: "UnaryRequestCycle") -> None:
         """Write its end; the next request may have its turn."""
 
 
-class OnceCycle(Course):
+class UnaryRequestCycle(RequestDriver):
     """One request of the lane and its answer. `running` holds those that the drain waits for."""
 
     __slots__ = (
-        "_asked", "_client", "_door", "_lane", "_pieces", "_record", "_running", "_whole",
-        "keep_alive", "refusal", "response_complete",
+        "_body_chunks", "_client_ip", "_context", "_head", "_is_body_complete", "_record",
+        "_tasks", "_writer", "body_error", "keep_alive", "response_complete",
     )  # fmt: skip
 
     def __init__(
-        self, lane: Lane, door: Door, running: set["OnceCycle"], asked: Asked, client: str
+        self,
+        context: GatewayContext,
+        writer: ResponseWriter,
+        tasks: set["UnaryRequestCycle"],
+        head: UnaryRequestHead,
+        client_ip: str,
     ) -> None:
-        super().__init__(lane.events)
-        self.response_complete = self._whole = False
-        self.refusal: AseError | None = None
-        self._lane = lane
-        self._door = door
-        self._running = running
-        self._asked = asked
-        self._client = client
-        self._pieces: list[bytes] = []
-        self.keep_alive = asked.keep_alive
+        super().__init__(context.open_event_stream)
+        self.response_complete = self._is_body_complete = False
+        self.body_error: AseError | None = None
+        self._context = context
+        self._writer = writer
+        self._tasks = tasks
+        self._head = head
+        self._client_ip = client_ip
+        self._body_chunks: list[bytes] = []
+        self.keep_alive = head.keep_alive
 
     def start(self) -> None:
         """Begin: its turn has come."""
-        lane, asked, parts = self._lane, self._asked, self._lane.parts
-        self._record = record = lane.record("POST", asked.path, self._client)
-        lane.metrics.inflight += 1
-        self._running.add(self)
-        self.begin(serve_once(asked.service, asked.headers, record, parts), parts)
-        if self.refusal is not None:
-            self.fail(self.refusal)
-        elif self._whole:
-            self.end_body()
-        elif asked.expects and not self.finished:
-            self._door.send_continue()
+        context, head, dependencies = self._context, self._head, self._context.dependencies
+        self._record = record = context.new_record("POST", head.path, self._client_ip)
+        context.metrics.inflight += 1
+        self._tasks.add(self)
+        self.drive(serve_unary(head.service_id, head.headers, record, dependencies), dependencies)
+        if self.body_error is not None:
+            self.fail(self.body_error)
+        elif self._is_body_complete:
+            self.complete_body()
+        elif head.expects_continue and not self.finished:
+            self._writer.send_continue()
 
-    def take(self, data: bytes) -> None:
+    def add_body_chunk(self, data: bytes) -> None:
         """Take in a piece of the body."""
         if not self.finished:
-            self._pieces.append(data)
+            self._body_chunks.append(data)
 
-    def end_body(self) -> None:
+    def complete_body(self) -> None:
         """Take in that the body is whole."""
-        self._whole = True
-        if self in self._running:
-            pieces, self._pieces = self._pieces, []
-            self.feed(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        self._is_body_complete = True
+        if self in self._tasks:
+            chunks, self._body_chunks = self._body_chunks, []
+            self.feed(chunks[0] if len(chunks) == 1 else b"".join(chunks))
 
-    def refuse(self, error: AseError) -> None:
+    def fail_body(self, error: AseError) -> None:
         """Take in that the rest of the body cannot be had; said when it is the request's turn."""
-        if self in self._running:
+        if self in self._tasks:
             self.fail(error)
         else:
-            self.refusal = error
+            self.body_error = error
 
-    def gone(self) -> None:
+    def on_disconnect(self) -> None:
         """Take in that the client went away."""
         self.fail(AseError(CLIENT_GONE))
 
     def cancel(self, msg: str = "") -> None:  # noqa: ARG002 (as of a task, which the drain cancels)
         """End now: the drain's time is over."""
-        asyncio.get_running_loop().call_soon(self._cut)
+        asyncio.get_running_loop().call_soon(self._on_drain_timeout)
 
-    def _cut(self) -> None:
-        self.fail(cut())
+    def _on_drain_timeout(self) -> None:
+        self.fail(drain_timeout_error())
 
-    def answered(self, answer: Answer) -> None:
+    def on_response(self, response: HttpResponse) -> None:
         """Send the answer, and note the request."""
-        self._done()
-        self._lane.note(self._record)
-        self._door.send_answer(self, answer)
+        self._finish()
+        self._context.count_and_log(self._record)
+        self._writer.send_response(self, response)
 
-    def _done(self) -> None:
-        self._running.discard(self)
-        self._lane.metrics.inflight -= 1
+    def _finish(self) -> None:
+        self._tasks.discard(self)
+        self._context.metrics.inflight -= 1
         self.response_complete = True
 
     # An answer in parts (gateway.events.Sink).
@@ -215,23 +241,23 @@ class OnceCycle(Course):
 
     def writable(self) -> bool:
         """Return whether the client keeps up."""
-        return self._door.may_write()
+        return self._writer.may_write()
 
-    def resumed(self) -> None:
+    def resume_writing(self) -> None:
         """Take in that the client reads again."""
-        if self.events is not None:
-            self.events.resumed()
+        if self.event_stream is not None:
+            self.event_stream.resume_writing()
 
-    def begin_events(self, head: bytes) -> None:
+    def start_response(self, head: bytes) -> None:
         """Write the head."""
-        self._door.send_head(self, head)
+        self._writer.send_head(self, head)
 
     def write(self, data: bytes) -> None:
         """Write a part."""
-        self._door.send_part(data)
+        self._writer.send_chunk(data)
 
     def end(self) -> None:
         """Write the end."""
-        self.told()
-        self._done()
-        self._door.send_end(self)
+        self.finish_event_stream()
+        self._finish()
+        self._writer.send_last_chunk(self)

@@ -16,14 +16,14 @@ from prometheus_client.core import (
     Metric,
 )
 
-from gateway.contracts import MAX_SERVICES, Switch
-from gateway.record import Record
+from gateway.contracts import MAX_SERVICES, ContractChange
+from gateway.record import RequestRecord
 from lb.counts import HubCounts
-from lb.life import Change, State
-from lb.table import Table
+from lb.life import EndpointState, StateChange
+from lb.table import EndpointTable
 from schemas.errors import ERRORS_BY_CODE
 
-_SECONDS: tuple[float, ...] = (
+_REQUEST_BUCKETS_S: tuple[float, ...] = (
     0.001,
     0.0025,
     0.005,
@@ -39,11 +39,22 @@ _SECONDS: tuple[float, ...] = (
     10.0,
     30.0,
 )
-_OWN: tuple[float, ...] = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
-_CODES: Final = {0, *(code for _, code in ERRORS_BY_CODE)}
+_OVERHEAD_BUCKETS_S: tuple[float, ...] = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.1,
+    1.0,
+)
+_KNOWN_CODES: Final = {0, *(code for _, code in ERRORS_BY_CODE)}
 
 
-class _Durations:
+class _Histogram:
     """A histogram of seconds."""
 
     __slots__ = ("bounds", "counts", "sum")
@@ -59,19 +70,19 @@ class _Durations:
 
     def buckets(self) -> list[tuple[str, float]]:
         """Return (upper bound, how many up to it), as Prometheus has them."""
-        names = [*map(str, self.bounds), "+Inf"]
-        return list(zip(names, map(float, accumulate(self.counts)), strict=True))
+        upper_bounds = [*map(str, self.bounds), "+Inf"]
+        return list(zip(upper_bounds, map(float, accumulate(self.counts)), strict=True))
 
 
-class _OfService:
+class _ServiceMetrics:
     """What is measured of one service."""
 
-    __slots__ = ("answers", "overhead", "seconds")
+    __slots__ = ("durations", "overhead", "responses")
 
     def __init__(self) -> None:
-        self.answers: dict[tuple[int, int], int] = {}
-        self.seconds = _Durations(_SECONDS)
-        self.overhead = _Durations(_OWN)
+        self.responses: dict[tuple[int, int], int] = {}
+        self.durations = _Histogram(_REQUEST_BUCKETS_S)
+        self.overhead = _Histogram(_OVERHEAD_BUCKETS_S)
 
 
 class Metrics:
@@ -82,36 +93,38 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.inflight = 0
-        self._services: dict[str, _OfService] = {}
+        self._services: dict[str, _ServiceMetrics] = {}
         self._retries: dict[str, int] = {}
-        self._switches: dict[str, int] = {}
+        self._config_changes: dict[str, int] = {}
         self._reloads: dict[str, int] = {"done": 0, "same": 0, "refused": 0}
         registry.register(self)
 
-    def answered(self, record: Record) -> None:
+    def count_request(self, record: RequestRecord) -> None:
         """Count a request that was answered."""
         service = record.service or "other"
-        told = self._services.get(service)
-        if told is None:
-            told = self._services[service] = _OfService()
-        kind = (record.code if record.code in _CODES else -1, record.status)
-        told.answers[kind] = told.answers.get(kind, 0) + 1
-        told.seconds.observe(record.answered - record.accepted)
-        told.overhead.observe(record.overhead)
-        for reason in record.retried:
+        service_metrics = self._services.get(service)
+        if service_metrics is None:
+            service_metrics = self._services[service] = _ServiceMetrics()
+        code_and_status = (record.code if record.code in _KNOWN_CODES else -1, record.status)
+        service_metrics.responses[code_and_status] = (
+            service_metrics.responses.get(code_and_status, 0) + 1
+        )
+        service_metrics.durations.observe(record.answered_at - record.accepted_at)
+        service_metrics.overhead.observe(record.overhead_s)
+        for reason in record.retry_reasons:
             self._retries[reason] = self._retries.get(reason, 0) + 1
 
-    def switched(self, switch: Switch) -> None:
+    def count_contract_change(self, change: ContractChange) -> None:
         """Count a service's change of contract."""
-        self._switches[switch.service] = self._switches.get(switch.service, 0) + 1
+        self._config_changes[change.service] = self._config_changes.get(change.service, 0) + 1
 
-    def reloaded(self, outcome: str) -> None:
+    def count_reload(self, outcome: str) -> None:
         """Count a reading of config and schemas: done, same or refused."""
         self._reloads[outcome] = self._reloads.get(outcome, 0) + 1
 
     def collect(self) -> Iterator[Metric]:
         """Return the figures of now, for a registry."""
-        yield _counts(
+        yield _counter_family(
             "ase_reloads", "Readings of config and schemas, by outcome.", "outcome", self._reloads
         )
         requests = CounterMetricFamily(
@@ -119,49 +132,53 @@ class Metrics:
             "Requests answered, by service, ASE code and HTTP status.",
             labels=("service", "code", "status"),
         )
-        seconds = HistogramMetricFamily(
+        durations = HistogramMetricFamily(
             "ase_request_seconds", "Time from acceptance to answer.", labels=("service",)
         )
         overhead = HistogramMetricFamily(
             "ase_overhead_seconds", "Time the gateway itself took.", labels=("service",)
         )
-        for service, told in list(self._services.items()):
-            for (code, status), count in list(told.answers.items()):
+        for service, service_metrics in list(self._services.items()):
+            for (code, status), count in list(service_metrics.responses.items()):
                 labels = (service, "other" if code < 0 else str(code), str(status))
                 requests.add_metric(labels, count)
-            seconds.add_metric((service,), told.seconds.buckets(), told.seconds.sum)
-            overhead.add_metric((service,), told.overhead.buckets(), told.overhead.sum)
-        yield from (requests, seconds, overhead)
+            durations.add_metric(
+                (service,), service_metrics.durations.buckets(), service_metrics.durations.sum
+            )
+            overhead.add_metric(
+                (service,), service_metrics.overhead.buckets(), service_metrics.overhead.sum
+            )
+        yield from (requests, durations, overhead)
         yield GaugeMetricFamily("ase_inflight", "Requests under way.", self.inflight)
-        yield _counts(
+        yield _counter_family(
             "ase_retries", "Second attempts, by what befell the first.", "reason", self._retries
         )
-        yield _counts(
+        yield _counter_family(
             "ase_contract_switches",
             "Services that got another contract.",
             "service",
-            self._switches,
+            self._config_changes,
         )
 
 
-def _counts(name: str, words: str, label: str, counts: dict[str, int]) -> Metric:
-    family = CounterMetricFamily(name, words, labels=(label,))
+def _counter_family(name: str, documentation: str, label: str, counts: dict[str, int]) -> Metric:
+    family = CounterMetricFamily(name, documentation, labels=(label,))
     for value, count in list(counts.items()):
         family.add_metric((value,), count)
     return family
 
 
-class FleetMetrics:
+class UpstreamMetrics:
     """The measurements of a view of loaders, at a gateway or at a hub of its own.
 
     `counts`: those of the hub in this process. Service names come from loaders: the first
     MAX_SERVICES have series, the others share one.
     """
 
-    def __init__(self, registry: CollectorRegistry, counts: HubCounts | None = None) -> None:
+    def __init__(self, registry: CollectorRegistry, hub_counts: HubCounts | None = None) -> None:
         self._services: set[str] = set()
-        self._counts = counts
-        if counts is not None:
+        self._hub_counts = hub_counts
+        if hub_counts is not None:
             registry.register(self)
         self._changes = Counter(
             "ase_lb_instance_changes",
@@ -178,27 +195,33 @@ class FleetMetrics:
 
     def collect(self) -> Iterator[Metric]:
         """Return the figures of the hub that is in this process, for a registry."""
-        counts = self._counts
-        if counts is not None:
-            yield CounterMetricFamily("ase_lb_reports", "Reports taken in.", counts.reports)
-            refusals = {refusal.value: count for refusal, count in counts.refusals.items()}
-            yield _counts(
-                "ase_lb_reports_refused", "Reports not taken in, by why.", "reason", refusals
+        hub_counts = self._hub_counts
+        if hub_counts is not None:
+            yield CounterMetricFamily("ase_lb_reports", "Reports taken in.", hub_counts.reports)
+            count_by_reason = {
+                reason.value: count for reason, count in hub_counts.rejections.items()
+            }
+            yield _counter_family(
+                "ase_lb_reports_refused", "Reports not taken in, by why.", "reason", count_by_reason
             )
-            yield CounterMetricFamily("ase_lb_frames", "Frames sent to gateways.", counts.frames)
+            yield CounterMetricFamily(
+                "ase_lb_frames", "Frames sent to gateways.", hub_counts.frames
+            )
             yield GaugeMetricFamily(
-                "ase_lb_strain", "0, or how often the hub halved what it tells.", counts.strain
+                "ase_lb_strain",
+                "0, or how often the hub halved what it tells.",
+                hub_counts.overload_level,
             )
 
-    def changed(self, change: Change, table: Table) -> None:
+    def count_state_change(self, change: StateChange, table: EndpointTable) -> None:
         """Count a change of an instance's state."""
-        service = self._label(change.instance.service)
+        service = self._service_label(change.instance.service)
         self._changes.labels(service, change.after.value, change.reason.value).inc()
-        states = [entry.state for entry in table.service(change.instance.service)]
-        for state in (State.UP, State.DRAINING, State.SUSPECT):
+        states = [endpoint.state for endpoint in table.endpoints_of(change.instance.service)]
+        for state in (EndpointState.UP, EndpointState.DRAINING, EndpointState.SUSPECT):
             self._instances.labels(service, state.value).set(states.count(state))
 
-    def _label(self, service: str) -> str:
+    def _service_label(self, service: str) -> str:
         if len(self._services) < MAX_SERVICES:
             self._services.add(service)
         return service if service in self._services else "other"

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway import body, events, identity
-from gateway.answers import Answer, failure, success
+from gateway.answers import HttpResponse, finish_with_error, finish_with_success
 from gateway.contracts import Contract
-from gateway.events import Told
-from gateway.parts import Parts
-from gateway.record import Record
+from gateway.events import EventStreamRequest
+from gateway.parts import Dependencies
+from gateway.record import RequestRecord
 from schemas import category
 from schemas.errors import (
     DEADLINE,
@@ -27,15 +27,15 @@ from schemas.errors import (
 )
 from schemas.explain import invalid_body_error
 
-_ATTEMPTS: Final = 2
+_MAX_ATTEMPTS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class ReadBody:
     """The request's body is needed: bytes are to be sent in."""
 
 
-class Attempt:
+class CallLoader:
     """A call is needed: it is to be sent in when it has ended; or what ends the request is thrown.
 
     `frame` is a serialised LoaderInput, `handle` fresh for each attempt, `timeout` in seconds.
@@ -50,185 +50,226 @@ class Attempt:
         self.timeout = timeout
 
 
-class Turn:
+class AcquireSlot:
     """A place is needed, and there is none yet: the wait for it is to be sent in when it is over.
 
     It may last so many seconds. `ahead`: it had its turn, and an instance refused it.
     """
 
-    __slots__ = ("ahead", "digest", "key", "seconds", "service")
+    __slots__ = ("affinity_key", "at_front", "digest", "service_id", "timeout")
 
-    def __init__(self, service: str, digest: str, key: str, seconds: float, *, ahead: bool) -> None:
-        self.service = service
+    def __init__(
+        self, service_id: str, digest: str, affinity_key: str, timeout: float, *, at_front: bool
+    ) -> None:
+        self.service_id = service_id
         self.digest = digest
-        self.key = key
-        self.seconds = seconds
-        self.ahead = ahead
+        self.affinity_key = affinity_key
+        self.timeout = timeout
+        self.at_front = at_front
 
 
-class Asked:
+class ValidatedRequest:
     """What is asked: of which contract, in which frame; `key` keeps it with its like, or is ""."""
 
-    __slots__ = ("contract", "frame", "key")
+    __slots__ = ("affinity_key", "contract", "frame")
 
-    def __init__(self, contract: Contract, frame: bytes, key: str) -> None:
+    def __init__(self, contract: Contract, frame: bytes, affinity_key: str) -> None:
         self.contract = contract
         self.frame = frame
-        self.key = key
+        self.affinity_key = affinity_key
 
 
-Steps = Generator[Body | Turn | Attempt | Told, Any, Answer]
-BODY: Final = Body()
+Steps = Generator[ReadBody | AcquireSlot | CallLoader | EventStreamRequest, Any, HttpResponse]
+READ_BODY: Final = ReadBody()
 
 
-def serve_once(
-    service_id: str, headers: Mapping[bytes, bytes], record: Record, parts: Parts
+def serve_unary(
+    service_id: str,
+    headers: Mapping[bytes, bytes],
+    record: RequestRecord,
+    dependencies: Dependencies,
 ) -> Steps:
     """Return the answer to a request, whatever befalls it; `record` tells what did.
 
     `headers` have lower-case names.
     """
     try:
-        contract = _found(service_id, record, parts)
-        identity.check_content(headers)
-        identity.check_length(headers, parts.options.max_body)
-        text = yield BODY
-        record.received = parts.clock()
-        asked = _asked(contract, text, headers, record, parts)
-        if isinstance(asked, Told):
-            yield asked  # it goes on there, and comes back only with what it fails with at once
+        contract = _find_contract(service_id, record, dependencies)
+        identity.check_content_headers(headers)
+        identity.check_length(headers, dependencies.options.max_body)
+        raw_body = yield READ_BODY
+        record.received_at = dependencies.clock()
+        request = _validate_request(contract, raw_body, headers, record, dependencies)
+        if isinstance(request, EventStreamRequest):
+            yield request  # it goes on there, and comes back only with what it fails with at once
             raise AseError(INTERNAL)
-        payload = yield from _called(asked, record, parts)
-        return success(payload, record, parts.clock())
+        payload = yield from _call_with_retries(request, record, dependencies)
+        return finish_with_success(payload, record, dependencies.clock())
     except AseError as error:
-        return failure(error, record, parts.clock())
-    except Exception as fault:  # noqa: BLE001 (it is told, with its traceback)
-        parts.on_fault(record.sid, fault)
-        return failure(AseError(INTERNAL), record, parts.clock())
+        return finish_with_error(error, record, dependencies.clock())
+    except Exception as exception:  # noqa: BLE001 (it is told, with its traceback)
+        dependencies.on_internal_error(record.sid, exception)
+        return finish_with_error(AseError(INTERNAL), record, dependencies.clock())
 
 
-def _found(service_id: str, record: Record, parts: Parts) -> Contract:
-    contract = parts.catalog.find(service_id)
+def _find_contract(service_id: str, record: RequestRecord, dependencies: Dependencies) -> Contract:
+    contract = dependencies.catalog.find(service_id)
     if contract is None:
         raise AseError(NO_SERVICE, "no such service")
     record.service, record.code_map = contract.service.id, contract.service.code_map
     return contract
 
 
-def _asked(
-    contract: Contract, text: bytes, headers: Mapping[bytes, bytes], record: Record, parts: Parts
-) -> Asked | Told:
+def _validate_request(
+    contract: Contract,
+    raw_body: bytes,
+    headers: Mapping[bytes, bytes],
+    record: RequestRecord,
+    dependencies: Dependencies,
+) -> ValidatedRequest | EventStreamRequest:
     """Return what a body asks, of the contract that serves it: an answer, or events."""
-    options = parts.options
-    told = body.parse(text, options.max_depth, options.max_nodes)
-    identity.check_app_id(told, headers, options.consumer_header)
-    contract, facts = served(contract, told, record, parts)
-    streams = events.take_flag(told, contract.service) or events.wanted(headers)
-    if contract.judge.max_values < options.max_nodes:
-        body.count(text, contract.judge.max_values)
-    key = identity.key(told, contract.affinity) if contract.affinity else ""
-    if streams:
-        return Told(contract, told, facts, key, body.is_ascii(text), record)
-    violations = contract.judge.validate_and_transform(told, body.is_ascii(text))
+    options = dependencies.options
+    envelope = body.parse(raw_body, options.max_depth, options.max_nodes)
+    identity.check_app_id(envelope, headers, options.consumer_header)
+    contract, gateway_headers = resolve_contract(contract, envelope, record, dependencies)
+    wants_events = events.pop_stream_flag(
+        envelope, contract.service
+    ) or events.accepts_event_stream(headers)
+    if contract.validator.max_values < options.max_nodes:
+        body.check_node_count(raw_body, contract.validator.max_values)
+    affinity_key = (
+        identity.affinity_key(envelope, contract.affinity_path) if contract.affinity_path else ""
+    )
+    if wants_events:
+        return EventStreamRequest(
+            contract, envelope, gateway_headers, affinity_key, body.is_ascii(raw_body), record
+        )
+    violations = contract.validator.validate_and_transform(envelope, body.is_ascii(raw_body))
     if violations:
         raise invalid_body_error(violations)
-    return Asked(contract, contract.encoder.encode(told, facts), key)
+    return ValidatedRequest(
+        contract, contract.encoder.encode(envelope, gateway_headers), affinity_key
+    )
 
 
-def served(
-    contract: Contract, told: Mapping[str, Any], record: Record, parts: Parts
+def resolve_contract(
+    contract: Contract,
+    envelope: Mapping[str, Any],
+    record: RequestRecord,
+    dependencies: Dependencies,
 ) -> tuple[Contract, dict[str, str]]:
     """Return the contract that serves an envelope, and what the gateway tells its loader.
 
     Of a category that is the sub service which the envelope's values choose. Raises AseError 10404.
     """
-    routed: dict[str, str] = {}
+    route_headers: dict[str, str] = {}
     if contract.service.sub_routes:
-        contract, routed = _sub_service(contract, told, record, parts)
+        contract, route_headers = _resolve_sub_service(contract, envelope, record, dependencies)
     return contract, {
-        **routed,
+        **route_headers,
         "sid": record.sid,
-        "client_ip": record.client,
+        "client_ip": record.client_ip,
         "service_id": contract.service.id,
         "route": record.path,
     }
 
 
-def _sub_service(
-    contract: Contract, told: Mapping[str, Any], record: Record, parts: Parts
+def _resolve_sub_service(
+    contract: Contract,
+    envelope: Mapping[str, Any],
+    record: RequestRecord,
+    dependencies: Dependencies,
 ) -> tuple[Contract, dict[str, str]]:
-    way = category.choose_sub_service(contract.service, told)
-    if way is None:
+    route = category.choose_sub_service(contract.service, envelope)
+    if route is None:
         raise AseError(NO_SUB_SERVICE, "no category route fits")
-    chosen = parts.catalog.find(way.service_id)
-    if chosen is None:
-        raise AseError(NO_SUB_SERVICE, f"sub service not found: {way.service_id}")
-    record.service, record.code_map = chosen.service.id, chosen.service.code_map
-    return chosen, {"route_param": way.route_key, "routekey": way.route_key}
+    sub_config = dependencies.catalog.find(route.service_id)
+    if sub_config is None:
+        raise AseError(NO_SUB_SERVICE, f"sub service not found: {route.service_id}")
+    record.service, record.code_map = sub_config.service.id, sub_config.service.code_map
+    return sub_config, {"route_param": route.route_key, "routekey": route.route_key}
 
 
-def _called(asked: Asked, record: Record, parts: Parts) -> Generator[Turn | Attempt, Any, Any]:
+def _call_with_retries(
+    request: ValidatedRequest, record: RequestRecord, dependencies: Dependencies
+) -> Generator[AcquireSlot | CallLoader, Any, Any]:
     """Call an instance, and one other where nothing ran (or where the service is idempotent).
 
     Where all are full it waits for its turn; being refused by one that seemed to have room is part
     of the wait.
     """
-    contract = asked.contract
-    tried: tuple[str, ...] = ()
-    first: AseError | None = None
-    until = min(parts.clock() + parts.patience, record.received + contract.deadline)
+    contract = request.contract
+    tried_addresses: tuple[str, ...] = ()
+    previous_error: AseError | None = None
+    wait_deadline = min(
+        dependencies.clock() + dependencies.slot_timeout, record.received_at + contract.deadline
+    )
     while True:
         try:
-            place = yield from _placed(asked, tried, first, until, record, parts)
+            slot = yield from _acquire_slot(
+                request, tried_addresses, previous_error, wait_deadline, record, dependencies
+            )
         except AseError as error:
-            told = error.spec is NO_INSTANCE or error.spec is LOADER_FULL
-            raise (first if told and first is not None else error) from None
-        if first is not None:
-            record.retried += (first.spec.name,)
-        if parts.clock() - record.received >= contract.deadline:
-            place.unused()
+            is_unavailable = error.spec is NO_INSTANCE or error.spec is LOADER_FULL
+            raise (
+                previous_error if is_unavailable and previous_error is not None else error
+            ) from None
+        if previous_error is not None:
+            record.retry_reasons += (previous_error.spec.name,)
+        if dependencies.clock() - record.received_at >= contract.deadline:
+            slot.release_unused()
             raise AseError(DEADLINE)
         try:
-            with place as held:
-                call = yield _attempt(asked, held.instance, record, parts)
-                record.over(parts.clock())
+            with slot as held_slot:
+                call = yield _start_attempt(request, held_slot.instance, record, dependencies)
+                record.attempt_finished(dependencies.clock())
                 return contract.decoder.decode(call.outcome())
         except AseError as error:
-            again = error.spec.retryable or (
+            retryable = error.spec.retryable or (
                 contract.service.idempotent and error.spec is LOADER_LOST
             )
-            tried += (record.instance,)
-            waits = error.spec is LOADER_FULL and parts.clock() < until
-            if not again or not (waits or len(tried) < _ATTEMPTS) or not parts.picker.may_retry():
+            tried_addresses += (record.instance,)
+            can_wait = error.spec is LOADER_FULL and dependencies.clock() < wait_deadline
+            if (
+                not retryable
+                or not (can_wait or len(tried_addresses) < _MAX_ATTEMPTS)
+                or not dependencies.picker.try_acquire_retry()
+            ):
                 raise
-            first = error
+            previous_error = error
 
 
-def _placed(
-    asked: Asked,
-    tried: tuple[str, ...],
-    first: AseError | None,
-    until: float,
-    record: Record,
-    parts: Parts,
-) -> Generator[Turn, Any, Any]:
+def _acquire_slot(
+    request: ValidatedRequest,
+    tried_addresses: tuple[str, ...],
+    previous_error: AseError | None,
+    wait_deadline: float,
+    record: RequestRecord,
+    dependencies: Dependencies,
+) -> Generator[AcquireSlot, Any, Any]:
     """Return a place, after a wait where every instance holds all it takes."""
-    service, digest = asked.contract.service.id, asked.contract.digest
+    service_id, digest = request.contract.service.id, request.contract.digest
     try:
-        return parts.picker.acquire(service, digest, tried, asked.key)
+        return dependencies.picker.acquire(
+            service_id, digest, tried_addresses, request.affinity_key
+        )
     except AseError as error:
-        now = parts.clock()
-        refused = first is not None and first.spec is LOADER_FULL
-        if until <= now or not (error.spec is LOADER_FULL or refused):
+        now = dependencies.clock()
+        was_refused = previous_error is not None and previous_error.spec is LOADER_FULL
+        if wait_deadline <= now or not (error.spec is LOADER_FULL or was_refused):
             raise
-    wait = yield Turn(service, digest, asked.key, until - now, ahead=refused)
-    record.waited += parts.clock() - now
-    return wait.outcome()
+    pending = yield AcquireSlot(
+        service_id, digest, request.affinity_key, wait_deadline - now, at_front=was_refused
+    )
+    record.waited_s += dependencies.clock() - now
+    return pending.outcome()
 
 
-def _attempt(asked: Asked, instance: Any, record: Record, parts: Parts) -> Attempt:
-    now = parts.clock()
-    record.began(instance.addr, now)
-    left = asked.contract.deadline - (now - record.received)
-    handle = record.sid if not record.retried else parts.new_id()
-    return Attempt(instance, asked.frame, handle, left)
+def _start_attempt(
+    request: ValidatedRequest, instance: Any, record: RequestRecord, dependencies: Dependencies
+) -> CallLoader:
+    now = dependencies.clock()
+    record.attempt_started(instance.addr, now)
+    timeout = request.contract.deadline - (now - record.received_at)
+    handle = record.sid if not record.retry_reasons else dependencies.new_id()
+    return CallLoader(instance, request.frame, handle, timeout)

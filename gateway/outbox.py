@@ -8,46 +8,46 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-_MOST: Final = 1 << 18
+_MAX_PENDING_BYTES: Final = 1 << 18
 
 
-class Outbox:
+class WriteBatcher:
     """What is to be written to all connections of a gateway when this turn of the loop is over.
 
     Order is kept, and no more than 256 KiB. `flush` before a connection is written to in another
     way, or closed.
     """
 
-    __slots__ = ("_size", "_waiting")
+    __slots__ = ("_pending", "_pending_bytes")
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[asyncio.Transport, bytes]] = []
-        self._size = 0
+        self._pending: list[tuple[asyncio.Transport, bytes]] = []
+        self._pending_bytes = 0
 
     def put(
         self, transport: asyncio.Transport, data: bytes, call_soon: Callable[..., object]
     ) -> None:
         """Take what is to be written; `call_soon` is the loop's."""
-        waiting = self._waiting
-        if not waiting:
+        pending = self._pending
+        if not pending:
             call_soon(self.flush)
-        waiting.append((transport, data))
-        self._size += len(data)
-        if self._size > _MOST:
+        pending.append((transport, data))
+        self._pending_bytes += len(data)
+        if self._pending_bytes > _MAX_PENDING_BYTES:
             self.flush()
 
     def flush(self) -> None:
         """Write what waits; what one connection was given in a row is one write."""
-        waiting, self._waiting, self._size = self._waiting, [], 0
-        at, end = 0, len(waiting)
-        while at < end:
-            transport, data = waiting[at]
-            at += 1
-            if at < end and waiting[at][0] is transport:
-                pieces = [data]
-                while at < end and waiting[at][0] is transport:
-                    pieces.append(waiting[at][1])
-                    at += 1
-                data = b"".join(pieces)
+        pending, self._pending, self._pending_bytes = self._pending, [], 0
+        index, count = 0, len(pending)
+        while index < count:
+            transport, data = pending[index]
+            index += 1
+            if index < count and pending[index][0] is transport:
+                chunks = [data]
+                while index < count and pending[index][0] is transport:
+                    chunks.append(pending[index][1])
+                    index += 1
+                data = b"".join(chunks)
             if not transport.is_closing():
                 transport.write(data)

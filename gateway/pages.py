@@ -15,10 +15,10 @@ from gateway.contracts import Catalog, Contract
 from schemas import document, example, openapi
 from schemas.openapi import Operation
 
-_FILES = Path(__file__).parent / "docs"
-_KINDS = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
+_DOCS_DIR = Path(__file__).parent / "docs"
+_MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
 # Nothing is loaded from elsewhere, and what a page asks goes to where it came from.
-_POLICY = (
+_CONTENT_SECURITY_POLICY = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
@@ -27,50 +27,53 @@ _POLICY = (
 class Pages:
     """What is told of the services of a catalog; `instances` returns how many one has."""
 
-    def __init__(self, catalog: Catalog, instances: Callable[[str], int]) -> None:
+    def __init__(self, catalog: Catalog, count_live_instances: Callable[[str], int]) -> None:
         self._catalog = catalog
-        self._instances = instances
-        self._told: dict[tuple[str, ...], bytes] = {}
+        self._count_live_instances = count_live_instances
+        self._openapi_cache: dict[tuple[str, ...], bytes] = {}
 
     async def apis(self, _: Request) -> Response:
         """List the services."""
-        return JSONResponse({"apis": [self._line(contract) for contract in self._catalog]})
+        return JSONResponse({"apis": [self._summary(contract) for contract in self._catalog]})
 
     async def schema(self, request: Request) -> Response:
         """Return the schema document of a service."""
-        contract = self._found(request)
-        return _tagged(request, contract.text, contract.digest)
+        contract = self._find_contract(request)
+        return _etag_response(request, contract.schema_document, contract.digest)
 
     async def openapi(self, request: Request) -> Response:
         """Return the OpenAPI document of all services."""
         return self._openapi(request, list(self._catalog), "Athena Serving")
 
-    async def openapi_of(self, request: Request) -> Response:
+    async def service_openapi(self, request: Request) -> Response:
         """Return the OpenAPI document of one service."""
-        contract = self._found(request)
+        contract = self._find_contract(request)
         return self._openapi(request, [contract], contract.service.id)
 
     async def docs(self, request: Request) -> Response:
         """Return a file of the page that shows the OpenAPI document, and tries it."""
         name = request.path_params.get("name", "index.html")
-        kind, known = _KINDS.get(Path(name).suffix), {path.name for path in _FILES.iterdir()}
-        if kind is None or not {name, f"{name}.gz"} & known:
+        media_type, file_names = (
+            _MEDIA_TYPES.get(Path(name).suffix),
+            {path.name for path in _DOCS_DIR.iterdir()},
+        )
+        if media_type is None or not {name, f"{name}.gz"} & file_names:
             raise HTTPException(404, "no such path")
         headers = {
-            "content-security-policy": _POLICY,
+            "content-security-policy": _CONTENT_SECURITY_POLICY,
             "x-content-type-options": "nosniff",
             "cache-control": "no-cache",
             "vary": "accept-encoding",
         }
-        if name in known:
-            return Response((_FILES / name).read_bytes(), media_type=kind, headers=headers)
-        packed = (_FILES / f"{name}.gz").read_bytes()
+        if name in file_names:
+            return Response((_DOCS_DIR / name).read_bytes(), media_type=media_type, headers=headers)
+        compressed = (_DOCS_DIR / f"{name}.gz").read_bytes()
         if "gzip" in request.headers.get("accept-encoding", ""):
             headers["content-encoding"] = "gzip"
-            return Response(packed, media_type=kind, headers=headers)
-        return Response(gzip.decompress(packed), media_type=kind, headers=headers)
+            return Response(compressed, media_type=media_type, headers=headers)
+        return Response(gzip.decompress(compressed), media_type=media_type, headers=headers)
 
-    def _found(self, request: Request) -> Contract:
+    def _find_contract(self, request: Request) -> Contract:
         contract = self._catalog.find(request.path_params["service_id"])
         if contract is None:
             raise HTTPException(404, "no such service")
@@ -78,18 +81,18 @@ class Pages:
 
     def _openapi(self, request: Request, contracts: Sequence[Contract], title: str) -> Response:
         key = (title, *(contract.digest for contract in contracts))
-        text = self._told.get(key)
+        text = self._openapi_cache.get(key)
         if text is None:
-            told = openapi.build_document(
-                map(_operation, contracts), title=title, version=version("athena-serving")
+            openapi_document = openapi.build_document(
+                map(_openapi_operation, contracts), title=title, version=version("athena-serving")
             )
-            text = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
-            if len(self._told) >= _MOST:
-                self._told.clear()
-            self._told[key] = text
-        return _tagged(request, text, document.digest(text))
+            text = json.dumps(openapi_document, ensure_ascii=False, separators=(",", ":")).encode()
+            if len(self._openapi_cache) >= _MAX_CACHED:
+                self._openapi_cache.clear()
+            self._openapi_cache[key] = text
+        return _etag_response(request, text, document.digest(text))
 
-    def _line(self, contract: Contract) -> dict[str, Any]:
+    def _summary(self, contract: Contract) -> dict[str, Any]:
         service = contract.service
         return {
             "service": service.id,
@@ -101,22 +104,22 @@ class Pages:
             "streams": service.streaming,
             "digest": contract.digest,
             "source": contract.source,
-            "instances": self._instances(service.id),
+            "instances": self._count_live_instances(service.id),
         }
 
 
-_MOST = 64  # documents that are kept
+_MAX_CACHED = 64  # documents that are kept
 
 
-def _operation(contract: Contract) -> Operation:
+def _openapi_operation(contract: Contract) -> Operation:
     try:
-        made = example.example_request(contract.service, contract.judge)
+        request_example = example.example_request(contract.service, contract.validator)
     except example.NoExampleError:
-        made = None
-    return Operation(contract.service, contract.judge.schema, made)
+        request_example = None
+    return Operation(contract.service, contract.validator.schema, request_example)
 
 
-def _tagged(request: Request, text: bytes, digest: str) -> Response:
+def _etag_response(request: Request, text: bytes, digest: str) -> Response:
     etag = f'"{digest}"'
     if request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers={"etag": etag})

@@ -11,23 +11,27 @@ from gateway.contracts import Catalog
 from schemas.errors import ErrorSpec
 
 
-class Place(Protocol):
+class Slot(Protocol):
     """Where a request may run: an instance, held while the block lasts."""
 
     @property
     def instance(self) -> Any:
         """Return the instance; `addr` names it."""
 
-    def unused(self) -> None:
+    def release_unused(self) -> None:
         """Give the place back, when nothing was sent."""
 
     def release(
-        self, fault: ErrorSpec | None = None, *, given_up: bool = False, lasting: bool = False
+        self,
+        error_spec: ErrorSpec | None = None,
+        *,
+        abandoned: bool = False,
+        is_session: bool = False,
     ) -> None:
         """Give the place back after use; `fault` is how it ended, `lasting` that of a session."""
 
 
-class Pending(Protocol):
+class PendingOperation(Protocol):
     """Something under way: a call, or the wait for a place."""
 
     def cancel(self) -> None:
@@ -41,8 +45,8 @@ class Picker(Protocol):
     """Chooses an instance and counts it."""
 
     def acquire(
-        self, service_id: str, digest: str, exclude: Collection[str], key: str, /
-    ) -> AbstractContextManager[Place]:
+        self, service_id: str, digest: str, exclude: Collection[str], affinity_key: str, /
+    ) -> AbstractContextManager[Slot]:
         """Return a place at an instance that speaks the schema with that digest.
 
         `exclude` are addresses; requests of one `key` go to few instances. Raises AseError 20002
@@ -53,35 +57,35 @@ class Picker(Protocol):
         self,
         service_id: str,
         digest: str,
-        key: str,
-        seconds: float,
-        ahead: bool,
-        done: Callable[[Any], None],
+        affinity_key: str,
+        timeout: float,
+        at_front: bool,
+        on_done: Callable[[Any], None],
         /,
-    ) -> Pending:
+    ) -> PendingOperation:
         """Wait for a place, `ahead` of others or not.
 
         `done` gets it when there is one, or will be none in time.
         """
 
-    def may_retry(self) -> bool:
+    def try_acquire_retry(self) -> bool:
         """Return whether a request may be tried at another instance, and count it."""
 
 
 class Caller(Protocol):
     """Carries a frame to an instance."""
 
-    def begin(self, attempt: Any, done: Callable[[Any], None]) -> Pending:
+    def start_call(self, request: Any, on_done: Callable[[Any], None]) -> PendingOperation:
         """Begin a call; `done` gets it when it has ended, after this returned."""
 
-    def open(
-        self, target: Any, handle: str, seconds: float, wake: Callable[[], None]
+    def open_session(
+        self, target: Any, handle: str, timeout: float, wake: Callable[[], None]
     ) -> LoaderStream:
         """Begin a session; `wake` is called whenever something of it changed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Dependencies:
     """The whole: options, contracts, picking, calling, and the two things that never repeat.
 
     `patience`: seconds that a request may wait for a place. `on_fault` is told the id of a request
@@ -91,8 +95,8 @@ class Parts:
     options: GatewayOptions
     catalog: Catalog
     picker: Picker
-    patience: float
+    slot_timeout: float
     caller: Caller
     clock: Callable[[], float]
     new_id: Callable[[], str]
-    on_fault: Callable[[str, Exception], None]
+    on_internal_error: Callable[[str, Exception], None]

@@ -11,16 +11,18 @@ from prometheus_client.core import (
 )
 
 from lb.balancer import Balancer
-from lb.table import Table
+from lb.table import EndpointTable
 
 # Of so many instances each has series of its own; a larger fleet is told by /lb/state.
-_MOST = 200
+_MAX_INSTANCES = 200
 
 
-class PickMetrics:
+class BalancerMetrics:
     """The measurements of one gateway's picker, in a registry that is handed in."""
 
-    def __init__(self, registry: CollectorRegistry, balancer: Balancer, table: Table) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, balancer: Balancer, table: EndpointTable
+    ) -> None:
         self._balancer = balancer
         self._table = table
         registry.register(self)
@@ -31,25 +33,25 @@ class PickMetrics:
         picks = CounterMetricFamily(
             "ase_pick", "Instances picked, by what the choice stood on.", labels=("by",)
         )
-        by_report, by_own = self._balancer.stood_on()
+        by_report, by_own_load = self._balancer.picks_by_basis()
         picks.add_metric(("report",), by_report)
-        picks.add_metric(("own",), by_own)
-        picks.add_metric(("other",), max(0, counts.picks - by_report - by_own))
+        picks.add_metric(("own",), by_own_load)
+        picks.add_metric(("other",), max(0, counts.picks - by_report - by_own_load))
         yield picks
-        yield _summary(
+        yield _summary_family(
             "ase_pick_seconds",
             "Time of a pick; one of 1,024 is timed.",
-            counts.timed,
+            counts.timed_picks,
             counts.timed_s,
         )
         yield CounterMetricFamily(
             "ase_pick_waits", "Requests that waited while all were full.", counts.waits
         )
         yield GaugeMetricFamily(
-            "ase_pick_waiting", "Requests that wait now.", self._balancer.waiting()
+            "ase_pick_waiting", "Requests that wait now.", self._balancer.waiting_count()
         )
         yield CounterMetricFamily(
-            "ase_pick_dropped", "Places that nobody gave back: faults of ours.", counts.dropped
+            "ase_pick_dropped", "Places that nobody gave back: faults of ours.", counts.leaked
         )
         ejections = CounterMetricFamily(
             "ase_pick_ejections", "Instances ejected, by why.", labels=("reason",)
@@ -57,34 +59,36 @@ class PickMetrics:
         for reason, count in list(counts.ejections.items()):
             ejections.add_metric((reason,), count)
         yield ejections
-        yield from self._of_reports()
-        yield from self._of_instances()
+        yield from self._report_metrics()
+        yield from self._instance_metrics()
 
-    def _of_reports(self) -> Iterator[Metric]:
-        told = self._table.told
-        yield _summary(
+    def _report_metrics(self) -> Iterator[Metric]:
+        report_stats = self._table.report_stats
+        yield _summary_family(
             "ase_pick_report_age_seconds",
             "Age of reports when they arrived.",
-            told.reports,
-            told.age_s,
+            report_stats.reports,
+            report_stats.age_sum_s,
         )
-        yield _summary(
+        yield _summary_family(
             "ase_pick_estimate_error",
             "Requests that an estimate was off its report.",
-            told.reports,
-            told.error,
+            report_stats.reports,
+            report_stats.estimate_error_sum,
         )
 
-    def _of_instances(self) -> Iterator[Metric]:
+    def _instance_metrics(self) -> Iterator[Metric]:
         inflight = GaugeMetricFamily(
             "ase_pick_inflight", "Own requests at an instance.", labels=("service", "instance")
         )
-        for number, entry in enumerate(self._table):
-            if number == _MOST:
+        for index, endpoint in enumerate(self._table):
+            if index == _MAX_INSTANCES:
                 break
-            inflight.add_metric((entry.instance.service, entry.instance.addr), entry.inflight)
+            inflight.add_metric(
+                (endpoint.instance.service, endpoint.instance.addr), endpoint.inflight
+            )
         yield inflight
 
 
-def _summary(name: str, words: str, count: int, total: float) -> Metric:
-    return SummaryMetricFamily(name, words, count_value=count, sum_value=total)
+def _summary_family(name: str, documentation: str, count: int, total: float) -> Metric:
+    return SummaryMetricFamily(name, documentation, count_value=count, sum_value=total)

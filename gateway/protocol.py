@@ -19,72 +19,74 @@ from uvicorn.protocols.http.httptools_impl import (
 from gateway import head
 from gateway.answers import HttpError
 from gateway.asgi import asgi_scope
-from gateway.clocks import Patience, Reading, Wait
-from gateway.cycles import asgi_cycle
-from gateway.door import GRACE_S, REFUSAL, Door, slow
-from gateway.exchange import Exchange
-from gateway.lane import OnceCycle
-from gateway.turns import Turns
+from gateway.clocks import ConnectionTimer, Wait, WriteStallMonitor
+from gateway.cycles import create_asgi_cycle
+from gateway.door import BODY_ERROR_KEY, BODY_GRACE_S, ServerContext, slow_body_error
+from gateway.exchange import FastPath
+from gateway.lane import UnaryRequestCycle
+from gateway.turns import PipelineQueue
 from schemas.errors import AseError
 
 # How long a client that sends on, after it was refused, may take to read why.
 _LINGER_S = 1.0
 _LINGER_BYTES = 1 << 20
 
-_LARGE = "headers are larger than %d bytes"
+_HEADERS_TOO_LARGE = "headers are larger than %d bytes"
 
 
-class DoorProtocol(HttpToolsProtocol):
+class HttpConnection(HttpToolsProtocol):
     """One connection."""
 
-    def __init__(self, *, door: Door, **uvicorns: Any) -> None:
-        super().__init__(**uvicorns)
-        self._door = door
-        self._limits = door.limits
-        self._refusal: HttpError | None = None
+    def __init__(self, *, server_context: ServerContext, **uvicorn_args: Any) -> None:
+        super().__init__(**uvicorn_args)
+        self._server_context = server_context
+        self._limits = server_context.limits
+        self._callback_error: HttpError | None = None
         self.url = b""
-        self._in_head = self._in_message = self._deaf = self._leaving = False
-        self._rewritten = b""
-        self._header_bytes = self._untold = self._body_bytes = self._blank = self._heard_out = 0
-        self._receiving: Any = None
-        self._turns = Turns(self.loop, self._may_run, self._begun)
-        self._began = 0.0
-        self._patience = Patience(self.loop, self._late)
+        self._in_head = self._in_message = self._ignoring_input = self._lingering = False
+        self._rewritten_head = b""
+        self._header_bytes = self._unreported_bytes = self._body_bytes = (
+            self._skipped_blank_bytes
+        ) = self._discarded_bytes = 0
+        self._receiving_cycle: Any = None
+        self._pipeline = PipelineQueue(self.loop, self._may_write, self._on_request_started)
+        self._body_started_at = 0.0
+        self._timer = ConnectionTimer(self.loop, self._on_timeout)
 
     # The connection.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first head; one connection too many is told so."""
         super().connection_made(transport)
-        self._reading = Reading(transport, self._limits.stalled)
-        self._who = self.client[0] if self.client else ""
-        self._exchange = Exchange(
-            self._door,
+        self._stall_monitor = WriteStallMonitor(transport, self._limits.stall_timeout)
+        self._client_ip = self.client[0] if self.client else ""
+        self._fast_path = FastPath(
+            self._server_context,
             self.server_state,
             transport,
-            self._turns,
-            self._patience,
+            self._pipeline,
+            self._timer,
             self.tasks,
-            self._who,
+            self._client_ip,
             self.on_response_complete,
-            self._leave,
-            self._may_run,
+            self._close_lingering,
+            self._may_write,
         )
-        if len(self.connections) > self._limits.connections:
-            self._deaf = True
-            self._send_refusal(HttpError(503, "too many connections"))
+        if len(self.connections) > self._limits.max_connections:
+            self._ignoring_input = True
+            self._send_error_response(HttpError(503, "too many connections"))
         else:
-            self._patience.wait(Wait.HEAD, self._limits.head)
+            self._timer.arm(Wait.HEAD, self._limits.header_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks; tell the request that runs."""
-        self._stop()
-        running = self._turns.drop()
-        if isinstance(running, OnceCycle):
-            running.gone()
-        elif isinstance(running, RequestResponseCycle):
-            running.disconnected = True
-            running.message_event.set()
+        self._detach()
+        current = self._pipeline.clear()
+        if isinstance(current, UnaryRequestCycle):
+            current.on_disconnect()
+        elif isinstance(current, RequestResponseCycle):
+            current.disconnected = True
+            current.message_event.set()
         self.flow.resume_writing()
         if exc is None:
             self.transport.close()
@@ -92,14 +94,14 @@ class DoorProtocol(HttpToolsProtocol):
 
     def eof_received(self) -> None:
         """Let the loop close a connection whose client sends no more, with what it is owed."""
-        self._door.outbox.flush()
+        self._server_context.write_batcher.flush()
 
     def shutdown(self) -> None:
         """Leave: at once where nothing runs, else with the answer."""
-        if not self._turns:
+        if not self._pipeline:
             self._close()
-        elif self._turns.running is not None:
-            self._turns.running.keep_alive = False
+        elif self._pipeline.current is not None:
+            self._pipeline.current.keep_alive = False
 
     def data_received(self, data: bytes) -> None:
         """Parse, and see afterwards what is awaited now.
@@ -107,97 +109,106 @@ class DoorProtocol(HttpToolsProtocol):
         The parser tells of a header, a chunk or a trailer when it is whole; until then it keeps
         the bytes, and joining them costs ever more. So what it has not told is bounded.
         """
-        if self._deaf:
-            self._heard_out += len(data)
-            if self._leaving and self._heard_out > _LINGER_BYTES:
+        if self._ignoring_input:
+            self._discarded_bytes += len(data)
+            if self._lingering and self._discarded_bytes > _LINGER_BYTES:
                 self.transport.abort()
             return
         try:
             if not self._in_message:
-                if self._exchange.serve(data):
-                    self._blank = 0
+                if self._fast_path.try_serve(data):
+                    self._skipped_blank_bytes = 0
                     return
-                data, self._blank = head.first_line(data, self._blank)
-            self._untold += len(data)
+                data, self._skipped_blank_bytes = head.skip_blank_line(
+                    data, self._skipped_blank_bytes
+                )
+            self._unreported_bytes += len(data)
             self._parse(data)
         except AseError as error:
-            self._broken(error)
+            self._reject_request(error)
         except httptools.HttpParserError:
-            self._broken()
-        if not self._deaf:
-            self._look()
+            self._reject_request()
+        if not self._ignoring_input:
+            self._update_timer()
 
     def _parse(self, data: bytes) -> None:
         while data:
             try:
                 self.parser.feed_data(data)
-            except httptools.HttpParserUpgrade as pause:
+            except httptools.HttpParserUpgrade as upgrade:
                 if self._should_upgrade():
-                    self._upgrade(data[pause.args[0] :])
+                    self._upgrade_to_websocket(data[upgrade.args[0] :])
                     return
                 # It is served in this protocol. The parser thinks that another one begins here, and
                 # would take the body for it: the request is read again, without its offer. A head
                 # that asks for an upgrade even then is refused, since reading it again never ends.
-                if not self._rewritten:
+                if not self._rewritten_head:
                     raise HttpError(400, "the request asks for a protocol that is not spoken")
-                data = self._rewritten + data[pause.args[0] :]
-                self._rewritten = b""
+                data = self._rewritten_head + data[upgrade.args[0] :]
+                self._rewritten_head = b""
                 self.parser = httptools.HttpRequestParser(self)
             else:
                 return
 
     def _should_upgrade(self) -> bool:
         """Return whether a WebSocket is asked for, with nothing before it to be answered."""
-        sockets = self._door.sockets
-        if sockets is None or self._turns:
+        upgrader = self._server_context.websocket_upgrader
+        if upgrader is None or self._pipeline:
             return False
-        return sockets.serves(self.parser.get_method(), self.url, self.headers)
+        return upgrader.can_upgrade(self.parser.get_method(), self.url, self.headers)
 
-    def _upgrade(self, rest: bytes) -> None:
+    def _upgrade_to_websocket(self, remaining_data: bytes) -> None:
         """Hand the connection over to a WebSocket; `rest` came behind the handshake."""
-        self._door.outbox.flush()
-        place = (self.transport, self._limits.stalled, self.server_state)
-        assert self._door.sockets is not None  # noqa: S101 (`_should_upgrade` saw to it)
-        self._door.sockets.open(self.scope, self.headers, self._who, rest, *place)
-        self._stop()
+        self._server_context.write_batcher.flush()
+        connection_args = (self.transport, self._limits.stall_timeout, self.server_state)
+        assert self._server_context.websocket_upgrader is not None  # noqa: S101 (`_should_upgrade` saw to it)
+        self._server_context.websocket_upgrader.upgrade(
+            self.scope, self.headers, self._client_ip, remaining_data, *connection_args
+        )
+        self._detach()
 
-    def _stop(self) -> None:
+    def _detach(self) -> None:
         self.connections.discard(self)
-        self._patience.stop()
-        self._reading.stop()
-        self._deaf = True
+        self._timer.stop()
+        self._stall_monitor.stop()
+        self._ignoring_input = True
 
-    def _look(self) -> None:
+    def _update_timer(self) -> None:
         """Give a time to what is missing."""
-        limits, awaited = self._limits, self._patience.awaited
+        limits, waiting_for = self._limits, self._timer.waiting_for
         if self._in_head:
-            if self._header_bytes + self._untold > limits.header_bytes + limits.target:
-                self._broken(HttpError(431, _LARGE % limits.header_bytes))
-            elif awaited is not Wait.HEAD:
-                self._patience.wait(Wait.HEAD, limits.head)
+            if (
+                self._header_bytes + self._unreported_bytes
+                > limits.max_header_bytes + limits.max_target
+            ):
+                self._reject_request(HttpError(431, _HEADERS_TOO_LARGE % limits.max_header_bytes))
+            elif waiting_for is not Wait.HEAD:
+                self._timer.arm(Wait.HEAD, limits.header_timeout)
         elif self._in_message:
-            if self._untold > limits.header_bytes + limits.target:
-                self._broken(HttpError(400, "a chunk's head or a trailer is too large"))
-            elif self._receiving is self._turns.running and awaited is Wait.NOTHING:
-                self._began = self.loop.time()
-                self._patience.wait(Wait.BODY, min(GRACE_S, limits.body_time))
+            if self._unreported_bytes > limits.max_header_bytes + limits.max_target:
+                self._reject_request(HttpError(400, "a chunk's head or a trailer is too large"))
+            elif self._receiving_cycle is self._pipeline.current and waiting_for is Wait.NOTHING:
+                self._body_started_at = self.loop.time()
+                self._timer.arm(Wait.BODY, min(BODY_GRACE_S, limits.body_timeout))
 
-    def _begun(self) -> None:
+    def _on_request_started(self) -> None:
         """Take in that a request which waited has its turn; its body may not be here yet."""
-        if not self._turns.many:
+        if not self._pipeline.is_full:
             self.flow.resume_reading()
-        if not self._deaf:
-            self._look()
+        if not self._ignoring_input:
+            self._update_timer()
 
     # The parser.
 
     def on_message_begin(self) -> None:
         """Begin to count; what follows the last request of a connection is not read."""
-        if self._deaf:
+        if self._ignoring_input:
             raise HttpError(400, "nothing may follow")
-        if self._turns.too_many:
-            self._break(HttpError(400, "too many requests at once on one connection"))
-        self._header_bytes = self._untold = self._body_bytes = self._blank = 0
+        if self._pipeline.is_over_limit:
+            self._abort_parsing(HttpError(400, "too many requests at once on one connection"))
+        self._header_bytes = self._unreported_bytes = self._body_bytes = (
+            self._skipped_blank_bytes
+        ) = 0
         self._in_head = self._in_message = True
         self.url = b""
         self.headers = []
@@ -205,40 +216,46 @@ class DoorProtocol(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         """Hold the target to its limit."""
         self.url += url
-        if len(self.url) > self._limits.target:
-            self._break(HttpError(414, f"target is longer than {self._limits.target} bytes"))
+        if len(self.url) > self._limits.max_target:
+            self._abort_parsing(
+                HttpError(414, f"target is longer than {self._limits.max_target} bytes")
+            )
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; a trailer is dropped, since it must not join them."""
-        self._untold = 0
+        self._unreported_bytes = 0
         if self._in_head:
             self.headers.append((name.lower(), value))
             self._header_bytes += len(name) + len(value) + 4
-            if self._header_bytes > self._limits.header_bytes:
-                self._break(HttpError(431, _LARGE % self._limits.header_bytes))
+            if self._header_bytes > self._limits.max_header_bytes:
+                self._abort_parsing(
+                    HttpError(431, _HEADERS_TOO_LARGE % self._limits.max_header_bytes)
+                )
 
     def on_headers_complete(self) -> None:
         """Read the head, in the one way there is, and give the request its turn."""
         self._in_head = False
-        self._patience.rest()
+        self._timer.disarm()
         parser = self.parser
         version = parser.get_http_version()
         try:
-            told = head.check(self.headers, version, self._limits.headers)
-            path, query = head.asked(parser.get_method(), self.url)
-            head.check_upgrade(told, offered=parser.should_upgrade())
+            headers_by_name = head.validate_headers(self.headers, version, self._limits.max_headers)
+            path, query = head.parse_target(parser.get_method(), self.url)
+            head.check_upgrade(headers_by_name, offered=parser.should_upgrade())
         except HttpError as error:
-            self._break(error)
+            self._abort_parsing(error)
         method = parser.get_method()
         if parser.should_upgrade() and not self._should_upgrade():
-            self._rewritten = head.without_offer(method, self.url, version, self.headers)
+            self._rewritten_head = head.without_upgrade(method, self.url, version, self.headers)
             return
         keep_alive = version != "1.0" and parser.should_keep_alive()
-        expects = version != "1.0" and b"expect" in told
-        once = self._exchange.once(method, path, told, keep_alive, expects)
-        if once is not None:
-            self._receiving = once
-            self._take_turn(once, once.start)
+        expects_continue = version != "1.0" and b"expect" in headers_by_name
+        unary_cycle = self._fast_path.accept_head(
+            method, path, headers_by_name, keep_alive, expects_continue
+        )
+        if unary_cycle is not None:
+            self._receiving_cycle = unary_cycle
+            self._submit(unary_cycle, unary_cycle.start)
             return
         self.scope = asgi_scope(
             method,
@@ -254,168 +271,176 @@ class DoorProtocol(HttpToolsProtocol):
         )
         if parser.should_upgrade():  # to a WebSocket, when the parser stops
             return
-        cycle = asgi_cycle(self, self._door.outbox, expects=expects, keep_alive=keep_alive)
-        self._receiving = self.cycle = cycle
-        self._take_turn(cycle, partial(self._start_asgi_task, cycle, self.app))
+        cycle = create_asgi_cycle(
+            self,
+            self._server_context.write_batcher,
+            expects_continue=expects_continue,
+            keep_alive=keep_alive,
+        )
+        self._receiving_cycle = self.cycle = cycle
+        self._submit(cycle, partial(self._start_asgi_task, cycle, self.app))
 
     def on_chunk_header(self) -> None:
         """Note that the parser told of something."""
-        self._untold = 0
+        self._unreported_bytes = 0
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body, up to the limit."""
-        self._untold = 0
+        self._unreported_bytes = 0
         self._body_bytes += len(body)
-        receiving = self._receiving
-        if self._deaf or receiving is None or receiving.response_complete:
+        cycle = self._receiving_cycle
+        if self._ignoring_input or cycle is None or cycle.response_complete:
             return
-        if self._body_bytes > self._limits.body:
-            self._refuse_body(HttpError(413, f"body is larger than {self._limits.body} bytes"))
-        elif isinstance(receiving, OnceCycle):
-            receiving.take(body)
-            if self._body_bytes > HIGH_WATER_LIMIT and receiving is not self._turns.running:
+        if self._body_bytes > self._limits.max_body:
+            self._reject_body(HttpError(413, f"body is larger than {self._limits.max_body} bytes"))
+        elif isinstance(cycle, UnaryRequestCycle):
+            cycle.add_body_chunk(body)
+            if self._body_bytes > HIGH_WATER_LIMIT and cycle is not self._pipeline.current:
                 self.flow.pause_reading()
         else:
-            receiving.body += body
-            if len(receiving.body) > HIGH_WATER_LIMIT:
+            cycle.body += body
+            if len(cycle.body) > HIGH_WATER_LIMIT:
                 self.flow.pause_reading()
-            receiving.message_event.set()
+            cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """Note that the request is whole."""
-        self._in_message = bool(self._rewritten)  # then it will be, when it is read again
-        if self._leaving:
+        self._in_message = bool(self._rewritten_head)  # then it will be, when it is read again
+        if self._lingering:
             self._close()
-        if self._deaf or self._in_message:
+        if self._ignoring_input or self._in_message:
             return
-        receiving, self._receiving = self._receiving, None
-        self._deaf = receiving is not None and not receiving.keep_alive
-        self._patience.rest()
-        if receiving is None or receiving.response_complete:
-            if not self._turns:
-                self._patience.wait(Wait.IDLE, self._limits.idle)
-        elif isinstance(receiving, OnceCycle):
-            receiving.end_body()
+        cycle, self._receiving_cycle = self._receiving_cycle, None
+        self._ignoring_input = cycle is not None and not cycle.keep_alive
+        self._timer.disarm()
+        if cycle is None or cycle.response_complete:
+            if not self._pipeline:
+                self._timer.arm(Wait.IDLE, self._limits.idle_timeout)
+        elif isinstance(cycle, UnaryRequestCycle):
+            cycle.complete_body()
         else:
-            receiving.more_body = False
-            receiving.message_event.set()
+            cycle.more_body = False
+            cycle.message_event.set()
 
     # Turns: one request at a time, in the order they came.
 
-    def _may_run(self) -> bool:
+    def _may_write(self) -> bool:
         return not self.flow.write_paused and not self.transport.is_closing()
 
-    def _take_turn(self, cycle: Any, start: Callable[[], None]) -> None:
-        self._turns.take(cycle, start)
-        if self._turns.many:
+    def _submit(self, cycle: Any, start: Callable[[], None]) -> None:
+        self._pipeline.submit(cycle, start)
+        if self._pipeline.is_full:
             self.flow.pause_reading()
 
     def on_response_complete(self) -> None:
         """Give the next request its turn; wait for one, or for the rest of this one."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
-            self._turns.drop()
-            self._reading.begin()
+            self._pipeline.clear()
+            self._stall_monitor.start()
             return
-        self._turns.over()
-        if self._turns:
+        self._pipeline.finish_current()
+        if self._pipeline:
             return
         if self.flow.read_paused:
             self.flow.resume_reading()
         if not self._in_message:
-            self._patience.wait(Wait.IDLE, self._limits.idle)
-        elif self._receiving is None:
-            self._patience.wait(Wait.HEAD, self._limits.head)
+            self._timer.arm(Wait.IDLE, self._limits.idle_timeout)
+        elif self._receiving_cycle is None:
+            self._timer.arm(Wait.HEAD, self._limits.header_timeout)
         elif b"expect" in dict(self.headers):
             self._close()  # whether its body comes now, nobody can know
         else:
-            self._patience.wait(Wait.REST, self._limits.head)
+            self._timer.arm(Wait.DRAIN_BODY, self._limits.header_timeout)
 
     # Refusals, and the end.
 
-    def _break(self, error: HttpError) -> NoReturn:
+    def _abort_parsing(self, error: HttpError) -> NoReturn:
         """Stop the parser; `_broken` is next."""
-        self._refusal = error
+        self._callback_error = error
         raise error
 
-    def _broken(self, refusal: AseError | None = None) -> None:
+    def _reject_request(self, cause: AseError | None = None) -> None:
         """Refuse what cannot be read on, in its turn; nothing after it is listened to."""
-        if self._deaf:
+        if self._ignoring_input:
             return
-        error = refusal or self._refusal or HttpError(400, "not a valid HTTP/1.1 request")
-        receiving = self._receiving
-        if receiving is None:
-            self._deaf = True
-            self._take_turn(error, partial(self._send_refusal, error))
+        error = cause or self._callback_error or HttpError(400, "not a valid HTTP/1.1 request")
+        cycle = self._receiving_cycle
+        if cycle is None:
+            self._ignoring_input = True
+            self._submit(error, partial(self._send_error_response, error))
         else:
-            self._refuse_body(error)
+            self._reject_body(error)
 
-    def _refuse_body(self, error: AseError) -> None:
+    def _reject_body(self, error: AseError) -> None:
         """Let the request whose body comes in end with an error; both lanes word it."""
-        self._deaf = True
-        self._patience.rest()
-        receiving = self._receiving
-        if receiving.response_complete:
-            self._leave()
-        elif isinstance(receiving, OnceCycle):
-            receiving.refuse(error)
+        self._ignoring_input = True
+        self._timer.disarm()
+        cycle = self._receiving_cycle
+        if cycle.response_complete:
+            self._close_lingering()
+        elif isinstance(cycle, UnaryRequestCycle):
+            cycle.fail_body(error)
         else:
-            receiving.keep_alive = False
-            receiving.scope[REFUSAL] = error
-            receiving.more_body = False
-            receiving.message_event.set()
+            cycle.keep_alive = False
+            cycle.scope[BODY_ERROR_KEY] = error
+            cycle.more_body = False
+            cycle.message_event.set()
 
-    def _send_refusal(self, error: AseError) -> None:
-        answer = self._door.refuse(error, self._who, self.url)
-        self._exchange.write(answer, True)
-        self._leave()
+    def _send_error_response(self, error: AseError) -> None:
+        response = self._server_context.reject_request(error, self._client_ip, self.url)
+        self._fast_path.write_response(response, True)
+        self._close_lingering()
 
-    def _leave(self) -> None:
+    def _close_lingering(self) -> None:
         """Close after the last answer; a client that still sends gets the time to read it."""
-        self._turns.drop()
-        self._deaf = True
-        self._door.outbox.flush()
+        self._pipeline.clear()
+        self._ignoring_input = True
+        self._server_context.write_batcher.flush()
         if not self._in_message:
             self._close()
             return
-        self._leaving = True
+        self._lingering = True
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._patience.wait(Wait.REST, _LINGER_S)
+        self._timer.arm(Wait.DRAIN_BODY, _LINGER_S)
 
     def _close(self) -> None:
-        self._door.outbox.flush()
+        self._server_context.write_batcher.flush()
         if self.transport.is_closing():
             return
         self.transport.close()
-        self._reading.begin()  # what is written is not kept for ever for one who does not read
+        # A client that reads nothing must not keep the written bytes in memory for ever.
+        self._stall_monitor.start()
 
     # Clocks.
 
-    def _late(self, awaited: Wait) -> None:
+    def _on_timeout(self, waiting_for: Wait) -> None:
         limits = self._limits
-        if self.flow.read_paused and not self._leaving:
-            self._patience.wait(awaited, limits.head)  # it is we who do not listen
-        elif awaited is Wait.HEAD:
-            self._broken(HttpError(408, f"headers took more than {limits.head:g} s"))
-        elif awaited is Wait.BODY:
-            elapsed = self.loop.time() - self._began
-            error = slow(limits, elapsed, self._body_bytes)
+        if self.flow.read_paused and not self._lingering:
+            self._timer.arm(waiting_for, limits.header_timeout)  # it is we who do not listen
+        elif waiting_for is Wait.HEAD:
+            self._reject_request(
+                HttpError(408, f"headers took more than {limits.header_timeout:g} s")
+            )
+        elif waiting_for is Wait.BODY:
+            elapsed = self.loop.time() - self._body_started_at
+            error = slow_body_error(limits, elapsed, self._body_bytes)
             if error is not None:
-                self._refuse_body(error)
+                self._reject_body(error)
             else:
-                self._patience.wait(Wait.BODY, min(1.0, limits.body_time - elapsed))
+                self._timer.arm(Wait.BODY, min(1.0, limits.body_timeout - elapsed))
         else:
             self._close()
 
     def pause_writing(self) -> None:
         """Watch a client that does not keep up with what is written to it."""
         super().pause_writing()
-        self._reading.begin()
+        self._stall_monitor.start()
 
     def resume_writing(self) -> None:
         """Go on with the requests that waited for the client to read."""
         super().resume_writing()
-        self._reading.stop()
-        self._turns.resumed()
+        self._stall_monitor.stop()
+        self._pipeline.resume_writing()

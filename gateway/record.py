@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Final
 
-_NONE: Final[Mapping[int, int]] = {}
+_NO_CODE_MAP: Final[Mapping[int, int]] = {}
 
 
-class Record:
+class RequestRecord:
     """One request.
 
     `accepted`, `received` (when the body was whole) and `answered` are seconds of the gateway's
@@ -17,44 +17,47 @@ class Record:
     """
 
     __slots__ = (
-        "_called", "accepted", "answered", "attempts", "client", "code", "code_map", "detail",
-        "fault", "instance", "method", "overhead", "overhead_ms", "path", "received", "retried",
-        "service", "sid", "status", "upstream", "upstream_ms", "waited",
+        "_attempt_started_at", "accepted_at", "answered_at", "attempts", "client_ip", "code",
+        "code_map", "detail", "error_name", "instance", "method", "overhead_ms", "overhead_s",
+        "path", "received_at", "retry_reasons", "service", "sid", "status", "upstream_ms",
+        "upstream_s", "waited_s",
     )  # fmt: skip
 
     def __init__(
-        self, sid: str, accepted: float, method: str = "", path: str = "", client: str = ""
+        self, sid: str, accepted_at: float, method: str = "", path: str = "", client_ip: str = ""
     ) -> None:
         self.sid = sid
-        self.accepted = accepted
+        self.accepted_at = accepted_at
         self.method = method
         self.path = path
-        self.client = client
-        self.service = self.instance = self.fault = self.detail = ""
+        self.client_ip = client_ip
+        self.service = self.instance = self.error_name = self.detail = ""
         self.upstream_ms = self.overhead_ms = "0.000"
-        self.code_map = _NONE
-        self.retried: tuple[str, ...] = ()
+        self.code_map = _NO_CODE_MAP
+        self.retry_reasons: tuple[str, ...] = ()
         self.attempts = self.code = self.status = 0
-        self.received = self.upstream = self.answered = self.overhead = self.waited = 0.0
-        self._called: float | None = None
+        self.received_at = self.upstream_s = self.answered_at = self.overhead_s = self.waited_s = (
+            0.0
+        )
+        self._attempt_started_at: float | None = None
 
-    def began(self, instance: str, now: float) -> None:
+    def attempt_started(self, instance: str, now: float) -> None:
         """Note that an instance is called."""
         self.instance = instance
         self.attempts += 1
-        self._called = now
+        self._attempt_started_at = now
 
-    def over(self, now: float) -> None:
+    def attempt_finished(self, now: float) -> None:
         """Note that the call is over, where there is one."""
-        if self._called is not None:
-            self.upstream += now - self._called
-            self._called = None
+        if self._attempt_started_at is not None:
+            self.upstream_s += now - self._attempt_started_at
+            self._attempt_started_at = None
 
-    def close(self, status: int, code: int, now: float) -> None:
+    def finish(self, status: int, code: int, now: float) -> None:
         """Note the answer."""
-        self.over(now)
-        self.status, self.code, self.answered = status, code, now
-        overhead = now - (self.received or self.accepted) - self.upstream - self.waited
-        self.overhead = overhead = max(0.0, overhead)
-        self.upstream_ms = "%.3f" % (self.upstream * 1000.0)
-        self.overhead_ms = "%.3f" % (overhead * 1000.0)
+        self.attempt_finished(now)
+        self.status, self.code, self.answered_at = status, code, now
+        overhead_s = now - (self.received_at or self.accepted_at) - self.upstream_s - self.waited_s
+        self.overhead_s = overhead_s = max(0.0, overhead_s)
+        self.upstream_ms = "%.3f" % (self.upstream_s * 1000.0)
+        self.overhead_ms = "%.3f" % (overhead_s * 1000.0)

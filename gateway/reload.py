@@ -15,27 +15,27 @@ from config import tell
 from config.options import Config
 from config.source import ConfigError
 from gateway import folder
-from gateway.contracts import Catalog, Contract, Switch
+from gateway.contracts import Catalog, Contract, ContractChange
 
 _logger = logging.getLogger("ase.gateway")
 
-PERIOD_S = 1.0
-Read = Callable[[], tuple[Config, Path]]
+POLL_INTERVAL_S = 1.0
+ReadConfig = Callable[[], tuple[Config, Path]]
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class ConfigSource:
     """Where a config is read from: `read` does it anew, `file` is the one to look at, if any.
 
     `asked` is set when somebody asks for it. `read` raises ConfigError or OSError.
     """
 
-    read: Read
-    file: Path | None
-    asked: asyncio.Event
+    read_config: ReadConfig
+    config_file: Path | None
+    reload_requested: asyncio.Event
 
 
-class Reload:
+class ConfigReloader:
     """Keeps a catalog as the files say, which at first are those of `config` and `base`.
 
     `told` hears of each outcome, "done", "same" or "refused", and of the services it changed.
@@ -43,102 +43,112 @@ class Reload:
 
     def __init__(
         self,
-        sources: Sources,
+        source: ConfigSource,
         config: Config,
-        base: Path,
+        base_dir: Path,
         catalog: Catalog,
-        told: Callable[[str, list[Switch]], None],
+        on_reload: Callable[[str, list[ContractChange]], None],
     ) -> None:
-        self._sources = sources
-        self._started = self._config = config
-        self._base = base
+        self._source = source
+        self._startup_config = self._config = config
+        self._base_dir = base_dir
         self._catalog = catalog
-        self._told = told
+        self._on_reload = on_reload
         self.generation = 1
-        self._seen = self._look()
+        self._fingerprint = self._take_fingerprint()
 
     async def run(self) -> None:
         """Look for changes each second, for ever."""
-        asked = self._sources.asked
+        reload_requested = self._source.reload_requested
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PERIOD_S):
-                    await asked.wait()
-            seen = await asyncio.to_thread(self._look)
-            if seen == self._seen and not asked.is_set():
+                async with asyncio.timeout(POLL_INTERVAL_S):
+                    await reload_requested.wait()
+            fingerprint = await asyncio.to_thread(self._take_fingerprint)
+            if fingerprint == self._fingerprint and not reload_requested.is_set():
                 continue
-            asked.clear()
-            self._seen = seen
+            reload_requested.clear()
+            self._fingerprint = fingerprint
             try:
-                await self._renew()
+                await self._reload()
             except Exception:
                 _logger.exception("reload failed by a fault of ours; all stays as it was")
 
-    async def _renew(self) -> None:
+    async def _reload(self) -> None:
         try:
-            config, base, contracts = await asyncio.to_thread(self._read)
-        except (ConfigError, folder.FolderError, OSError, UnicodeDecodeError) as error:
+            config, base_dir, contracts = await asyncio.to_thread(self._load)
+        except (ConfigError, folder.SchemaFolderError, OSError, UnicodeDecodeError) as error:
             _logger.error("reload refused; all stays as it was", extra={"reason": str(error)})  # noqa: TRY400
-            self._told("refused", [])
+            self._on_reload("refused", [])
             return
-        switches = self._catalog.renew(contracts, config.services, config.gateway.deadline)
-        changed = bool(switches) or _at_once(self._config) != _at_once(config)
-        self._config, self._base = config, base
-        waiting = _waiting(self._started, config)
-        if waiting:
-            late = {"options": ", ".join(waiting)}
-            _logger.warning("changed, and read at the next start alone", extra=late)
+        changes = self._catalog.reload(contracts, config.services, config.gateway.deadline)
+        changed = bool(changes) or _reloadable_values(self._config) != _reloadable_values(config)
+        self._config, self._base_dir = config, base_dir
+        restart_required = _restart_required(self._startup_config, config)
+        if restart_required:
+            restart_fields = {"options": ", ".join(restart_required)}
+            _logger.warning("changed, and read at the next start alone", extra=restart_fields)
         if changed:
             self.generation += 1
-        facts: dict[str, object] = {
+        log_fields: dict[str, object] = {
             "generation": self.generation,
-            "added": [s.service for s in switches if not s.before],
-            "changed": [s.service for s in switches if s.before and s.after],
-            "removed": [s.service for s in switches if not s.after],
+            "added": [s.service for s in changes if not s.old_digest],
+            "changed": [s.service for s in changes if s.old_digest and s.new_digest],
+            "removed": [s.service for s in changes if not s.new_digest],
         }  # fmt: skip
-        _logger.info("reloaded" if changed else "reloaded; nothing changed", extra=facts)
-        self._told("done" if changed else "same", switches)
+        _logger.info("reloaded" if changed else "reloaded; nothing changed", extra=log_fields)
+        self._on_reload("done" if changed else "same", changes)
 
-    def _read(self) -> tuple[Config, Path, list[Contract]]:
+    def _load(self) -> tuple[Config, Path, list[Contract]]:
         """Read everything; in a thread, for a thousand schemas take a second."""
-        config, base = self._sources.read()
+        config, base_dir = self._source.read_config()
         if not config.schemas:
-            return config, base, []
-        known = list(self._catalog) if _at_once(config) == _at_once(self._config) else []
-        default = config.gateway.deadline
-        return config, base, folder.load(base / config.schemas, config.services, default, known)
+            return config, base_dir, []
+        reusable = (
+            list(self._catalog)
+            if _reloadable_values(config) == _reloadable_values(self._config)
+            else []
+        )
+        default_deadline = config.gateway.deadline
+        return (
+            config,
+            base_dir,
+            folder.load_folder(
+                base_dir / config.schemas, config.services, default_deadline, reusable
+            ),
+        )
 
-    def _look(self) -> dict[Path, tuple[int, int]]:
+    def _take_fingerprint(self) -> dict[Path, tuple[int, int]]:
         """Return what can be seen of the files without reading them."""
-        seen: dict[Path, tuple[int, int]] = {}
-        paths = [self._sources.file] if self._sources.file else []
+        fingerprint: dict[Path, tuple[int, int]] = {}
+        paths = [self._source.config_file] if self._source.config_file else []
         if self._config.schemas:
             with contextlib.suppress(OSError):
-                paths += folder.files_of(self._base / self._config.schemas)
+                paths += folder.schema_files(self._base_dir / self._config.schemas)
         for path in paths:
             with contextlib.suppress(OSError):
-                told = path.stat()
-                seen[path] = (told.st_mtime_ns, told.st_size)
-        return seen
+                stat = path.stat()
+                fingerprint[path] = (stat.st_mtime_ns, stat.st_size)
+        return fingerprint
 
 
-def _takes_effect(name: str) -> bool:
+def _is_reloadable(name: str) -> bool:
     """Return whether an option takes effect at once; all others are read at the start alone."""
-    of_service = name.startswith("services.") and name.endswith((".deadline", ".affinity"))
-    return of_service or name in ("schemas", "gateway.deadline")
+    is_service_option = name.startswith("services.") and name.endswith((".deadline", ".affinity"))
+    return is_service_option or name in ("schemas", "gateway.deadline")
 
 
-def _values(config: Config) -> dict[str, object]:
-    return {line.name: line.value for line in tell.effective_options(config, {})}
+def _option_values(config: Config) -> dict[str, object]:
+    return {option.name: option.value for option in tell.effective_options(config, {})}
 
 
-def _at_once(config: Config) -> dict[str, object]:
-    return {name: value for name, value in _values(config).items() if _takes_effect(name)}
+def _reloadable_values(config: Config) -> dict[str, object]:
+    return {name: value for name, value in _option_values(config).items() if _is_reloadable(name)}
 
 
-def _waiting(old: Config, new: Config) -> list[str]:
+def _restart_required(old: Config, new: Config) -> list[str]:
     """Return the options that differ and are not read anew; what is not there is nothing."""
-    before, after = _values(old), _values(new)
-    names = sorted({*before, *after})
-    differ = [n for n in names if (before.get(n) or None) != (after.get(n) or None)]
-    return [name for name in differ if not _takes_effect(name)]
+    old_values, new_values = _option_values(old), _option_values(new)
+    names = sorted({*old_values, *new_values})
+    changed = [n for n in names if (old_values.get(n) or None) != (new_values.get(n) or None)]
+    return [name for name in changed if not _is_reloadable(name)]

@@ -13,25 +13,29 @@ class Routes:
     """The routes of some services."""
 
     def __init__(self, services: Iterable[Service]) -> None:
-        self._ids: set[str] = set()
-        self._paths: dict[tuple[str, str], str] = {}
+        self._service_ids: set[str] = set()
+        self._service_by_route: dict[tuple[str, str], str] = {}
         for service in services:
-            self._ids.add(service.id)
+            self._service_ids.add(service.id)
             for path in service.routes:
                 for host in service.hosts or ("",):
-                    self._paths.setdefault((host, path), service.id)
+                    self._service_by_route.setdefault((host, path), service.id)
 
     def find(self, path: str, query: bytes, headers: Mapping[bytes, bytes]) -> str:
         """Return the id of the service that is asked for; "" for none.
 
         `headers` have lower-case names. A proxy before us tells the host that its client named.
         """
-        parts = query.decode("latin-1").split("&")
-        named = next((p.partition("=")[2] for p in parts if p.startswith("serviceId=")), "")
-        for service in (named, path.rpartition("/")[2]):
-            if service in self._ids:
-                return service
+        query_params = query.decode("latin-1").split("&")
+        query_service = next(
+            (p.partition("=")[2] for p in query_params if p.startswith("serviceId=")), ""
+        )
+        for service_id in (query_service, path.rpartition("/")[2]):
+            if service_id in self._service_ids:
+                return service_id
         host = headers.get(b"x-forwarded-host") or headers.get(b"host", b"")
-        name = host.decode("latin-1").partition(",")[0].strip().lower()
-        name = name if name.endswith("]") else name.rpartition(":")[0] or name
-        return self._paths.get((name, path)) or self._paths.get(("", path), "")
+        hostname = host.decode("latin-1").partition(",")[0].strip().lower()
+        hostname = hostname if hostname.endswith("]") else hostname.rpartition(":")[0] or hostname
+        return self._service_by_route.get((hostname, path)) or self._service_by_route.get(
+            ("", path), ""
+        )

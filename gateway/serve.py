@@ -23,27 +23,27 @@ from atom.caller import GrpcCaller
 from config.options import Config, GatewayOptions
 from gateway import admin, app, folder
 from gateway.access import AccessLog, loggable_target
-from gateway.answers import Answer, failure
-from gateway.contracts import Catalog, Switch
-from gateway.door import Door, Limits
-from gateway.fleet import Fleet
-from gateway.ids import Ids
-from gateway.lane import Lane
-from gateway.metrics import FleetMetrics, Metrics
-from gateway.parts import Parts
-from gateway.picks import PickMetrics
-from gateway.protocol import DoorProtocol
-from gateway.record import Record
-from gateway.reload import Reload, Sources
-from gateway.sessions import Sessions
-from gateway.upgrade import Sockets
+from gateway.answers import HttpResponse, finish_with_error
+from gateway.contracts import Catalog, ContractChange
+from gateway.door import Limits, ServerContext
+from gateway.fleet import UpstreamCluster
+from gateway.ids import RequestIdGenerator
+from gateway.lane import GatewayContext
+from gateway.metrics import Metrics, UpstreamMetrics
+from gateway.parts import Dependencies
+from gateway.picks import BalancerMetrics
+from gateway.protocol import HttpConnection
+from gateway.record import RequestRecord
+from gateway.reload import ConfigReloader, ConfigSource
+from gateway.sessions import SessionMetrics
+from gateway.upgrade import WebSocketUpgrader
 from lb.counts import HubCounts
 from schemas.errors import AseError
 
 _logger = logging.getLogger("ase.gateway")
 
 # Descriptors that clients cannot take, of a large limit.
-_KEPT_FILES = 1024
+_RESERVED_FILES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +61,21 @@ def listen(host: str, port: int) -> socket.socket:
     Raises OSError whose `filename` is host:port when it cannot be had.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        return socket.create_server(found[0][4][:2], family=found[0][0], backlog=2048)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return socket.create_server(addresses[0][4][:2], family=addresses[0][0], backlog=2048)
     except OSError as error:
-        words = error.strerror or str(error)
-        raise OSError(error.errno or errno.EINVAL, words, f"{host}:{port}") from error
+        message = error.strerror or str(error)
+        raise OSError(error.errno or errno.EINVAL, message, f"{host}:{port}") from error
 
 
 async def run(
     config: Config,
-    base: Path,
-    ready: Callable[[Addresses], None],
+    base_dir: Path,
+    on_ready: Callable[[Addresses], None],
     stop: Awaitable[bool],
-    log_line: Callable[[str], None],
+    write_log_line: Callable[[str], None],
     sockets: tuple[socket.socket, socket.socket] | None = None,
-    sources: Sources | None = None,
+    config_source: ConfigSource | None = None,
 ) -> None:
     """Serve until `stop`, then drain; `base` is what paths in the config start from.
 
@@ -85,56 +85,97 @@ async def run(
     once, accept for `lame_duck` seconds more, and only then close the door. What runs gets `drain`
     seconds either way. Raises OSError for a port that cannot be had, FolderError for bad schemas.
     """
-    options, clock, rng = config.gateway, time.monotonic, SystemRandom()
-    catalog = _catalog(config, base)
-    registry = CollectorRegistry()
-    metrics = Metrics(registry)
-    name = f"{socket.gethostname()}-{rng.getrandbits(32):08x}"
-    caller = GrpcCaller(name)
-    public, private = sockets or _listened(options)
-    fleet = _fleet(config, base, name, catalog, caller, metrics, registry)
-    PickMetrics(registry, fleet.picker, fleet.table)
-    ids = Ids(secrets.token_hex)
-    parts = Parts(options, catalog, fleet.picker, config.lb.wait, caller, clock, ids, _on_fault)
-    log = AccessLog(log_line, time.time)
-    lane = Lane(parts, metrics, log, Sessions(registry, log, clock), config.session)
-    readiness = app.Readiness(fleet.synced)
-    door = Door(
-        limits=_public_limits(options),
-        refuse=partial(_refuse, lane=lane),
-        lane=lane if options.once_lane else None,
-        sockets=Sockets(lane, config.session),
-        draining=lambda: readiness.draining,
-    )
-    served = app.build(lane, readiness, fleet.live)
-    serving = http_server(served, options, partial(DoorProtocol, door=door), tls=base)
-    active = partial(_active, catalog)
-    watching = admin_server(admin.build(registry, fleet.table, clock, active), options)
-    lb_port = await fleet.start()
+    options = config.gateway
+    gateway = _build(config, base_dir, write_log_line)
+    public_socket, admin_socket = sockets or _open_sockets(options)
+    lb_port = await gateway.upstreams.start()
     tasks = [
-        asyncio.create_task(serving.serve(sockets=[public])),
-        asyncio.create_task(watching.serve(sockets=[private])),
+        asyncio.create_task(gateway.public_server.serve(sockets=[public_socket])),
+        asyncio.create_task(gateway.admin_server.serve(sockets=[admin_socket])),
     ]
-    if sources is not None:
-        renewed = partial(_renewed, metrics=metrics, fleet=fleet)
-        tasks.append(asyncio.create_task(Reload(sources, config, base, catalog, renewed).run()))
+    if config_source is not None:
+        reloader = ConfigReloader(
+            config_source, config, base_dir, gateway.catalog, gateway.apply_reload
+        )
+        tasks.append(asyncio.create_task(reloader.run()))
     try:
-        ready(_addresses(config, public, private, lb_port))
-        gently = await stop
-        readiness.draining = True
-        _logger.info("draining", extra={"lame_duck_s": options.lame_duck if gently else 0})
-        if gently:
+        on_ready(_addresses(config, public_socket, admin_socket, lb_port))
+        graceful = await stop
+        gateway.readiness.draining = True
+        _logger.info("draining", extra={"lame_duck_s": options.lame_duck if graceful else 0})
+        if graceful:
             await asyncio.sleep(options.lame_duck)
-        serving.should_exit = True
+        gateway.public_server.should_exit = True
         await tasks[0]
-        watching.should_exit = True
+        gateway.admin_server.should_exit = True
         await tasks[1]
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await fleet.stop()
+        await gateway.upstreams.stop()
     _logger.info("stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class _Gateway:
+    """The parts of a gateway process that are started, stopped or reloaded."""
+
+    catalog: Catalog
+    metrics: Metrics
+    upstreams: UpstreamCluster
+    readiness: app.Readiness
+    public_server: "HttpServer"
+    admin_server: "HttpServer"
+
+    def apply_reload(self, outcome: str, changes: list[ContractChange]) -> None:
+        """Count a reload, and look again at what its changes allow."""
+        self.metrics.count_reload(outcome)
+        for change in changes:
+            self.metrics.count_contract_change(change)
+        if any(not change.new_digest for change in changes):
+            self.upstreams.reconcile_contracts()
+
+
+def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]) -> _Gateway:
+    """Return a gateway, its parts wired. Raises SchemaFolderError for bad schemas."""
+    options, clock = config.gateway, time.monotonic
+    catalog = _load_catalog(config, base_dir)
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    gateway_name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+    caller = GrpcCaller(gateway_name)
+    upstreams = _create_upstreams(
+        config, base_dir, gateway_name, catalog, caller, metrics, registry
+    )
+    BalancerMetrics(registry, upstreams.picker, upstreams.table)
+    access_log = AccessLog(write_log_line, time.time)
+    ids = RequestIdGenerator(secrets.token_hex)
+    dependencies = Dependencies(
+        options, catalog, upstreams.picker, config.lb.wait, caller, clock, ids, _log_internal_error
+    )
+    session_metrics = SessionMetrics(registry, access_log, clock)
+    context = GatewayContext(dependencies, metrics, access_log, session_metrics, config.session)
+    readiness = app.Readiness(upstreams.is_synced)
+    server_context = ServerContext(
+        limits=_public_limits(options),
+        reject_request=partial(_reject_request, context=context),
+        gateway_context=context if options.once_lane else None,
+        websocket_upgrader=WebSocketUpgrader(context, config.session),
+        is_draining=lambda: readiness.draining,
+    )
+    application = app.build_app(context, readiness, upstreams.count_live_instances)
+    protocol = partial(HttpConnection, server_context=server_context)
+    digests = partial(_active_digests, catalog)
+    admin_application = admin.build_app(registry, upstreams.table, clock, digests)
+    return _Gateway(
+        catalog,
+        metrics,
+        upstreams,
+        readiness,
+        http_server(application, options, protocol, tls_base_dir=base_dir),
+        admin_server(admin_application, options),
+    )
 
 
 class HttpServer(uvicorn.Server):
@@ -147,23 +188,23 @@ class HttpServer(uvicorn.Server):
 
 
 def http_server(
-    served: ASGIApp,
+    application: ASGIApp,
     options: GatewayOptions,
     http: Any = "httptools",
-    tls: Path | None = None,
+    tls_base_dir: Path | None = None,
 ) -> HttpServer:
     """Return a server for an application.
 
     `http` is uvicorn's protocol class or its name. `tls` is what the paths of certificate and key
     start from; without it the server speaks plain HTTP, whatever the options.
     """
-    secure = tls is not None and bool(options.tls_cert)
+    use_tls = tls_base_dir is not None and bool(options.tls_cert)
     return HttpServer(
         uvicorn.Config(
-            served,
+            application,
             http=http,
-            ssl_certfile=tls / options.tls_cert if tls and secure else None,
-            ssl_keyfile=tls / options.tls_key if tls and secure else None,
+            ssl_certfile=tls_base_dir / options.tls_cert if tls_base_dir and use_tls else None,
+            ssl_keyfile=tls_base_dir / options.tls_key if tls_base_dir and use_tls else None,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -176,131 +217,141 @@ def http_server(
     )
 
 
-def admin_server(served: ASGIApp, options: GatewayOptions) -> HttpServer:
+def admin_server(application: ASGIApp, options: GatewayOptions) -> HttpServer:
     """Return the server of an admin application: its port has the limits of the public one."""
-    limits = replace(_limits(options), connections=options.admin_connections)
-    door = Door(limits, refuse=_refuse_admin, lane=None, sockets=None, draining=lambda: False)
-    guarded = admin.HostGuard(served, [options.admin_host, *options.admin_hosts])
-    return http_server(guarded, options, partial(DoorProtocol, door=door))
+    limits = replace(_limits(options), max_connections=options.admin_connections)
+    server_context = ServerContext(
+        limits,
+        reject_request=_reject_admin_request,
+        gateway_context=None,
+        websocket_upgrader=None,
+        is_draining=lambda: False,
+    )
+    guarded_application = admin.HostGuard(application, [options.admin_host, *options.admin_hosts])
+    return http_server(
+        guarded_application, options, partial(HttpConnection, server_context=server_context)
+    )
 
 
-def _refuse_admin(error: AseError, client: str, _: bytes) -> Answer:
+def _reject_admin_request(error: AseError, client_ip: str, _: bytes) -> HttpResponse:
     now = time.monotonic()
-    return failure(error, Record(secrets.token_hex(16), now, client=client), now)
+    return finish_with_error(
+        error, RequestRecord(secrets.token_hex(16), now, client_ip=client_ip), now
+    )
 
 
-def _listened(options: GatewayOptions) -> tuple[socket.socket, socket.socket]:
-    public = listen(options.host, options.port)
-    return public, listen(options.admin_host, options.admin_port)
+def _open_sockets(options: GatewayOptions) -> tuple[socket.socket, socket.socket]:
+    public_socket = listen(options.host, options.port)
+    return public_socket, listen(options.admin_host, options.admin_port)
 
 
-def _fleet(
+def _create_upstreams(
     config: Config,
-    base: Path,
-    name: str,
+    base_dir: Path,
+    gateway_name: str,
     catalog: Catalog,
     caller: GrpcCaller,
     metrics: Metrics,
     registry: CollectorRegistry,
-) -> Fleet:
+) -> UpstreamCluster:
     rng = Random(SystemRandom().getrandbits(64))  # noqa: S311 (draws and ties)
-    counts = HubCounts() if not config.lb.hub else None
-    return Fleet(
+    hub_counts = HubCounts() if not config.lb.hub else None
+    return UpstreamCluster(
         config.lb,
         config.instances,
         config.services,
-        base,
-        name=name,
+        base_dir,
+        gateway_name=gateway_name,
         catalog=catalog,
         caller=caller,
         metrics=metrics,
-        fleet_metrics=FleetMetrics(registry, counts),
-        counts=counts,
+        upstream_metrics=UpstreamMetrics(registry, hub_counts),
+        hub_counts=hub_counts,
         clock=time.monotonic,
         rng=rng,
     )
 
 
-def _catalog(config: Config, base: Path) -> Catalog:
-    services, default = config.services, config.gateway.deadline
-    files = folder.load(base / config.schemas, services, default) if config.schemas else []
-    return Catalog(files, services, default)
+def _load_catalog(config: Config, base_dir: Path) -> Catalog:
+    services, default_deadline = config.services, config.gateway.deadline
+    files = (
+        folder.load_folder(base_dir / config.schemas, services, default_deadline)
+        if config.schemas
+        else []
+    )
+    return Catalog(files, services, default_deadline)
 
 
-def _renewed(outcome: str, switches: list[Switch], *, metrics: Metrics, fleet: Fleet) -> None:
-    metrics.reloaded(outcome)
-    for switch in switches:
-        metrics.switched(switch)
-    if any(not switch.after for switch in switches):
-        fleet.settle()
-
-
-def _on_fault(sid: str, error: Exception) -> None:
+def _log_internal_error(sid: str, error: Exception) -> None:
     _logger.error("request failed by a fault of ours", extra={"sid": sid}, exc_info=error)
 
 
-def _active(catalog: Catalog) -> dict[str, str]:
+def _active_digests(catalog: Catalog) -> dict[str, str]:
     return {contract.service.id: contract.digest for contract in catalog}
 
 
 def _limits(options: GatewayOptions) -> Limits:
     return Limits(
-        target=options.max_request_line,
-        header_bytes=options.max_header_bytes,
-        headers=options.max_headers,
-        head=options.header_timeout,
-        body=options.max_body,
-        body_time=options.body_timeout,
-        rate=options.min_body_rate,
-        stalled=options.write_timeout,
-        idle=options.keep_alive,
-        connections=min(options.max_connections, _most_connections()),
+        max_target=options.max_request_line,
+        max_header_bytes=options.max_header_bytes,
+        max_headers=options.max_headers,
+        header_timeout=options.header_timeout,
+        max_body=options.max_body,
+        body_timeout=options.body_timeout,
+        min_body_rate=options.min_body_rate,
+        stall_timeout=options.write_timeout,
+        idle_timeout=options.keep_alive,
+        max_connections=min(options.max_connections, _max_connections()),
     )
 
 
 def _public_limits(options: GatewayOptions) -> Limits:
     limits = _limits(options)
-    if limits.connections < options.max_connections:
-        cure = "raise the limit of open files, as by ulimit -n"
-        facts = {"connections": limits.connections, "cure": cure}
-        _logger.info("max_connections lowered to the limit of open files", extra=facts)
+    if limits.max_connections < options.max_connections:
+        hint = "raise the limit of open files, as by ulimit -n"
+        log_fields = {"connections": limits.max_connections, "cure": hint}
+        _logger.info("max_connections lowered to the limit of open files", extra=log_fields)
     return limits
 
 
-def _most_connections() -> int:
+def _max_connections() -> int:
     """Return how many clients the limit of open files allows, with a share kept for all else.
 
     Loaders, hubs, logs and the admin API need descriptors when clients have taken all theirs.
     """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, files - min(_KEPT_FILES, max(files // 4, 16)))
+    return max(1, files - min(_RESERVED_FILES, max(files // 4, 16)))
 
 
-def _refuse(error: AseError, client: str, target: bytes, *, lane: Lane) -> Answer:
+def _reject_request(
+    error: AseError, client_ip: str, target: bytes, *, context: GatewayContext
+) -> HttpResponse:
     """Answer and note a request that was refused by its head; its path is told as it came."""
-    record = lane.record("", loggable_target(target), client)
-    answer = failure(error, record, lane.parts.clock())
-    lane.note(record)
-    return answer
+    record = context.new_record("", loggable_target(target), client_ip)
+    response = finish_with_error(error, record, context.dependencies.clock())
+    context.count_and_log(record)
+    return response
 
 
-def bound(options: GatewayOptions, public: socket.socket, private: socket.socket) -> dict[str, str]:
+def listen_urls(
+    options: GatewayOptions, public_socket: socket.socket, admin_socket: socket.socket
+) -> dict[str, str]:
     """Return the addresses of the public and the admin port, as a client of this machine asks."""
     scheme = "https" if options.tls_cert else "http"
     return {
-        "gateway": f"{scheme}://{dialled(options.host)}:{public.getsockname()[1]}",
-        "admin": f"http://{dialled(options.admin_host)}:{private.getsockname()[1]}",
+        "gateway": f"{scheme}://{dial_host(options.host)}:{public_socket.getsockname()[1]}",
+        "admin": f"http://{dial_host(options.admin_host)}:{admin_socket.getsockname()[1]}",
     }
 
 
 def _addresses(
-    config: Config, public: socket.socket, private: socket.socket, lb_port: int
+    config: Config, public_socket: socket.socket, admin_socket: socket.socket, lb_port: int
 ) -> Addresses:
-    told = bound(config.gateway, public, private)
-    lb = f"{dialled(config.lb.host)}:{lb_port}" if lb_port else ""
-    return Addresses(told["gateway"], told["admin"], lb)
+    urls = listen_urls(config.gateway, public_socket, admin_socket)
+    lb = f"{dial_host(config.lb.host)}:{lb_port}" if lb_port else ""
+    return Addresses(urls["gateway"], urls["admin"], lb)
 
 
-def dialled(host: str) -> str:
+def dial_host(host: str) -> str:
     """Return the host to dial, from this machine, for one that is listened on."""
     return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)

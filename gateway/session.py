@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from atom.streams import LoaderStream
-from gateway.closing import cut, stopped
+from gateway.closing import drain_timeout_error, shutdown_error
 from gateway.contracts import Contract
-from gateway.frames import Frames
-from gateway.parts import Parts, Pending, Place
-from gateway.record import Record
+from gateway.frames import EnvelopeReader
+from gateway.parts import Dependencies, PendingOperation, Slot
+from gateway.record import RequestRecord
 from schemas.errors import (
     BAD_REPLY,
     BAD_REQUEST,
@@ -38,36 +38,36 @@ from schemas.session import (
     refusal_reason,
 )
 
-_ATTEMPTS: Final = 2
+_MAX_ATTEMPTS: Final = 2
 _LINGER_S: Final = 1.0
 # What went wrong, by the event that ended a session; a result ends only one that has to leave.
-_ERRORS: Final[dict[SessionEvent, Callable[[], AseError]]] = {
+_ERROR_BY_EVENT: Final[dict[SessionEvent, Callable[[], AseError]]] = {
     SessionEvent.READ_TIMEOUT: lambda: AseError(SESSION_READ_TIMEOUT),
     SessionEvent.LIFETIME_EXPIRED: lambda: AseError(SESSION_TIMEOUT),
-    SessionEvent.DRAIN_TIMEOUT: cut,
-    SessionEvent.RESULT: stopped,
+    SessionEvent.DRAIN_TIMEOUT: drain_timeout_error,
+    SessionEvent.RESULT: shutdown_error,
 }
 
 
 class Client(Protocol):
     """Who a session talks to."""
 
-    def ready(self) -> bool:
+    def writable(self) -> bool:
         """Return whether it takes more now; it says so by `Session.pump` when it does again."""
 
-    def tell(self, session: "Session", payload: bytes, status: int) -> None:
+    def send_result(self, session: "Session", payload: bytes, status: int) -> None:
         """Take a result."""
 
-    def failed(self, session: "Session", error: AseError) -> None:
+    def send_error(self, session: "Session", error: AseError) -> None:
         """Take what went wrong; `over` follows."""
 
-    def over(self, session: "Session", event: SessionEvent) -> None:
+    def on_closed(self, session: "Session", event: SessionEvent) -> None:
         """Take in that the session is over, by an event."""
 
-    def hold(self, session: "Session") -> None:
+    def pause_reading(self, session: "Session") -> None:
         """Take in that the session's loader is behind: no more frames, where that can be had."""
 
-    def room(self, session: "Session") -> None:
+    def resume_reading(self, session: "Session") -> None:
         """Take in that it has caught up."""
 
 
@@ -79,265 +79,284 @@ class Session:
     """
 
     __slots__ = (
-        "_again", "_client", "_closed",
-        "_death", "_finishing", "_frames", "_heard", "_held", "_key",
-        "_later", "_parts", "_pending", "_place", "_pumping", "_read_until", "_reader", "_refused",
-        "_sent",
-        "_silence", "_stream", "_timer", "_tried", "contract", "error", "name", "queue", "record",
-        "state",
+        "_affinity_key", "_call_later", "_client", "_closed", "_dependencies", "_frame_queue",
+        "_half_close_pending", "_lifetime_deadline", "_pending_slot", "_previous_error",
+        "_read_deadline", "_read_timeout", "_reader", "_reading_paused", "_replay_buffer",
+        "_result_received", "_slot", "_stream", "_timer", "_transfer_requested", "_transferring",
+        "_tried_addrs", "cid", "contract", "error", "max_queued_frames", "record", "state",
     )  # fmt: skip
 
     def __init__(
         self,
         contract: Contract,
-        record: Record,
-        parts: Parts,
+        record: RequestRecord,
+        dependencies: Dependencies,
         client: Client,
-        reader: Frames,
-        later: Callable[[float, Callable[[], None]], Any],
+        reader: EnvelopeReader,
+        call_later: Callable[[float, Callable[[], None]], Any],
         *,
-        silence: float,
+        read_timeout: float,
         lifetime: float,
-        queue: int,
-        name: str = "",
+        max_queued_frames: int,
+        cid: str = "",
     ) -> None:
         self.state = SessionState.NEW
-        self.name = name
+        self.cid = cid
         self.record = record
-        self.queue = queue
+        self.max_queued_frames = max_queued_frames
         self.error: AseError | None = None
         self.contract = contract
-        self._parts = parts
+        self._dependencies = dependencies
         self._client = client
         self._reader = reader
-        self._later = later
-        self._silence = silence
-        now = parts.clock()
-        self._death = now + lifetime
-        self._read_until = now + silence
-        self._frames: deque[bytes] = deque()
-        self._sent: list[bytes] | None = []  # what another loader would have to be told
-        self._tried: tuple[str, ...] = ()
-        self._refused: AseError | None = None
-        self._key = ""
+        self._call_later = call_later
+        self._read_timeout = read_timeout
+        now = dependencies.clock()
+        self._lifetime_deadline = now + lifetime
+        self._read_deadline = now + read_timeout
+        self._frame_queue: deque[bytes] = deque()
+        self._replay_buffer: list[bytes] | None = []  # what another loader would have to be told
+        self._tried_addrs: tuple[str, ...] = ()
+        self._previous_error: AseError | None = None
+        self._affinity_key = ""
         self._stream: LoaderStream | None = None
-        self._place: Place | None = None
-        self._pending: Pending | None = None
-        self._finishing = self._heard = self._pumping = self._again = self._held = False
+        self._slot: Slot | None = None
+        self._pending_slot: PendingOperation | None = None
+        self._half_close_pending = self._result_received = self._transferring = (
+            self._transfer_requested
+        ) = self._reading_paused = False
         self._closed = False
-        self._timer = later(min(silence, lifetime), self._tick)
+        self._timer = call_later(min(read_timeout, lifetime), self._check_timeouts)
 
     @property
-    def full(self) -> bool:
+    def queue_full(self) -> bool:
         """Return whether as many frames wait for the loader as may."""
-        return len(self._frames) >= self.queue
+        return len(self._frame_queue) >= self.max_queued_frames
 
-    def take(self, told: dict[str, Any], ascii_only: bool, key: str = "") -> None:
+    def receive_envelope(
+        self, envelope: dict[str, Any], ascii_only: bool, affinity_key: str = ""
+    ) -> None:
         """Take a frame of the client, a JSON object; `key` keeps the session with its like."""
         try:
-            event = self._reader.event(told)
+            event = self._reader.classify(envelope)
             if (self.state, event) not in TRANSITIONS:
                 raise AseError(BAD_REQUEST, refusal_reason(self.state))
-            frame = self._reader.encode(told, event, ascii_only)
+            frame = self._reader.transform_and_encode(envelope, event, ascii_only)
         except AseError as error:
             self.fail(error)
             return
-        except Exception as fault:  # noqa: BLE001 (it is told, with its traceback)
-            self._break(fault)
+        except Exception as exception:  # noqa: BLE001 (it is told, with its traceback)
+            self._fail_internal(exception)
             return
         if self.state is SessionState.NEW:
-            self._key = key
-        self._read_until = self._parts.clock() + self._silence
-        self.happen(event, frame)
-        if self.full and not self._held and self.state is not SessionState.CLOSED:
-            self._held = True
-            self._client.hold(self)
+            self._affinity_key = affinity_key
+        self._read_deadline = self._dependencies.clock() + self._read_timeout
+        self.handle_event(event, frame)
+        if self.queue_full and not self._reading_paused and self.state is not SessionState.CLOSED:
+            self._reading_paused = True
+            self._client.pause_reading(self)
 
     def fail(self, error: AseError) -> None:
         """End with an error, told to the client."""
         self.error = error
-        self.happen(SessionEvent.FAILED)
+        self.handle_event(SessionEvent.FAILED)
 
-    def overflow(self) -> None:
+    def fail_overflow(self) -> None:
         """End: more frames came than wait."""
         self.fail(AseError(SESSION_OVERFLOW))
 
-    def happen(
+    def handle_event(
         self, event: SessionEvent, frame: bytes = b"", payload: bytes = b"", status: int = 0
     ) -> None:
         """Do what an event leads to; one that leads to nothing is nothing."""
-        step = TRANSITIONS.get((self.state, event))
-        if step is None:
+        transition = TRANSITIONS.get((self.state, event))
+        if transition is None:
             return
         try:
-            self._do(step, event, frame, payload, status)
-        except Exception as fault:  # noqa: BLE001 (others have the loader's connection, too)
-            self._break(fault)
+            self._apply_transition(transition, event, frame, payload, status)
+        except Exception as exception:  # noqa: BLE001 (others have the loader's connection, too)
+            self._fail_internal(exception)
 
-    def _do(
+    def _apply_transition(
         self,
-        step: tuple[SessionState, tuple[SessionAction, ...]],
+        transition: tuple[SessionState, tuple[SessionAction, ...]],
         event: SessionEvent,
         frame: bytes,
         payload: bytes,
         status: int,
         /,
     ) -> None:
-        self.state, effects = step
-        if self.state is SessionState.CLOSED and event in _ERRORS:
-            self.error = _ERRORS[event]()
-        for effect in effects:
-            match effect:
+        self.state, actions = transition
+        if self.state is SessionState.CLOSED and event in _ERROR_BY_EVENT:
+            self.error = _ERROR_BY_EVENT[event]()
+        for action in actions:
+            match action:
                 case SessionAction.OPEN_LOADER:
-                    self._find()
+                    self._acquire_slot()
                 case SessionAction.SEND_FRAME:
-                    self._frames.append(frame)
+                    self._frame_queue.append(frame)
                 case SessionAction.HALF_CLOSE:
-                    self._finishing = True
+                    self._half_close_pending = True
                 case SessionAction.SEND_RESULT:
-                    self._client.tell(self, payload, status)
+                    self._client.send_result(self, payload, status)
                 case SessionAction.SEND_ERROR:
-                    self._client.failed(self, self.error or AseError(LOADER_LOST))
+                    self._client.send_error(self, self.error or AseError(LOADER_LOST))
                 case SessionAction.CANCEL_LOADER:
-                    self._give_up()
+                    self._cancel_loader()
                 case SessionAction.CLOSE:
                     self._close(event)
         if self.state is not SessionState.CLOSED:
-            self.pump()
+            self.transfer()
 
-    def _break(self, fault: Exception) -> None:
+    def _fail_internal(self, exception: Exception) -> None:
         """End by a fault of ours, wherever it came from: nothing stays behind."""
-        self._parts.on_fault(self.record.sid, fault)
+        self._dependencies.on_internal_error(self.record.sid, exception)
         if self._closed:
             return
         self.state, self.error = SessionState.CLOSED, AseError(INTERNAL)
         try:
-            self._client.failed(self, self.error)
-        except Exception as more:  # noqa: BLE001 (what it held is given back all the same)
-            self._parts.on_fault(self.record.sid, more)
-        self._give_up()
+            self._client.send_error(self, self.error)
+        except Exception as client_exception:  # noqa: BLE001 (what it held is given back all the same)
+            self._dependencies.on_internal_error(self.record.sid, client_exception)
+        self._cancel_loader()
         self._close(SessionEvent.FAILED)
 
     # The loader: found, asked, asked elsewhere when it is full.
 
-    def _find(self) -> None:
-        parts, contract = self._parts, self.contract
-        service, digest = contract.service.id, contract.digest
+    def _acquire_slot(self) -> None:
+        dependencies, contract = self._dependencies, self.contract
+        service_id, digest = contract.service.id, contract.digest
         try:
-            place: Any = parts.picker.acquire(service, digest, self._tried, self._key)
+            slot: Any = dependencies.picker.acquire(
+                service_id, digest, self._tried_addrs, self._affinity_key
+            )
         except AseError as error:
-            if error.spec is not LOADER_FULL or parts.patience <= 0:
+            if error.spec is not LOADER_FULL or dependencies.slot_timeout <= 0:
                 # No other is left than the one that refused: what it said is what is wrong.
-                refused = self._refused if error.spec is NO_INSTANCE else None
-                self._lost(refused or error)
+                previous_error = self._previous_error if error.spec is NO_INSTANCE else None
+                self._retry_or_fail(previous_error or error)
                 return
-            seconds, ahead = parts.patience, bool(self._tried)
-            wait = parts.picker.wait(service, digest, self._key, seconds, ahead, self._found)
-            if self.state is not SessionState.CLOSED and self._place is None:
-                self._pending = wait
+            timeout, at_front = dependencies.slot_timeout, bool(self._tried_addrs)
+            pending = dependencies.picker.wait(
+                service_id, digest, self._affinity_key, timeout, at_front, self._on_slot_ready
+            )
+            if self.state is not SessionState.CLOSED and self._slot is None:
+                self._pending_slot = pending
             return
-        self._begin(place)
+        self._open_stream(slot)
 
-    def _found(self, wait: Pending) -> None:
-        self._pending = None
+    def _on_slot_ready(self, pending: PendingOperation) -> None:
+        self._pending_slot = None
         if self.state is SessionState.CLOSED:
             return
         try:
-            place = wait.outcome()
+            slot = pending.outcome()
         except AseError as error:
-            self._lost(error)
+            self._retry_or_fail(error)
         else:
-            self._begin(place)
+            self._open_stream(slot)
 
-    def _begin(self, place: Place) -> None:
-        self._place = place
-        now = self._parts.clock()
-        self.record.began(place.instance.addr, now)
-        handle = self.record.sid if not self._tried else self._parts.new_id()
-        seconds = max(0.001, self._death - now + 1.0)
+    def _open_stream(self, slot: Slot) -> None:
+        self._slot = slot
+        now = self._dependencies.clock()
+        self.record.attempt_started(slot.instance.addr, now)
+        handle = self.record.sid if not self._tried_addrs else self._dependencies.new_id()
+        timeout = max(0.001, self._lifetime_deadline - now + 1.0)
         try:
-            self._stream = self._parts.caller.open(place.instance, handle, seconds, self.pump)
-        except Exception as fault:  # noqa: BLE001 (it is told, with its traceback)
-            self._parts.on_fault(self.record.sid, fault)
-            self._lost(AseError(LOADER_LOST))
+            self._stream = self._dependencies.caller.open_session(
+                slot.instance, handle, timeout, self.transfer
+            )
+        except Exception as exception:  # noqa: BLE001 (it is told, with its traceback)
+            self._dependencies.on_internal_error(self.record.sid, exception)
+            self._retry_or_fail(AseError(LOADER_LOST))
             return
-        self.pump()
+        self.transfer()
 
-    def _lost(self, error: AseError) -> None:
+    def _retry_or_fail(self, error: AseError) -> None:
         """Take in that a loader has ended the session badly, or that there is none."""
-        place, self._place, self._stream = self._place, None, None
-        if place is not None:
-            place.release(error.spec, lasting=True)
-            self._tried += (self.record.instance,)
-            again = error.spec.retryable and not self._heard and self._sent is not None
-            if again and len(self._tried) < _ATTEMPTS and self._parts.picker.may_retry():
-                self._refused = error
-                self.record.retried += (error.spec.name,)
-                self._frames.extendleft(reversed(self._sent or ()))
-                self._sent = []
-                self._finishing = self.state is SessionState.HALF_CLOSED
-                self._find()
+        slot, self._slot, self._stream = self._slot, None, None
+        if slot is not None:
+            slot.release(error.spec, is_session=True)
+            self._tried_addrs += (self.record.instance,)
+            is_retryable = (
+                error.spec.retryable
+                and not self._result_received
+                and self._replay_buffer is not None
+            )
+            if (
+                is_retryable
+                and len(self._tried_addrs) < _MAX_ATTEMPTS
+                and self._dependencies.picker.try_acquire_retry()
+            ):
+                self._previous_error = error
+                self.record.retry_reasons += (error.spec.name,)
+                self._frame_queue.extendleft(reversed(self._replay_buffer or ()))
+                self._replay_buffer = []
+                self._half_close_pending = self.state is SessionState.HALF_CLOSED
+                self._acquire_slot()
                 return
         self.fail(error)
 
     # The stream: frames go while there is room, results come while the client takes them.
 
-    def pump(self) -> None:
+    def transfer(self) -> None:
         """Move what can be moved, either way."""
-        if self._pumping:
-            self._again = True
+        if self._transferring:
+            self._transfer_requested = True
             return
-        self._pumping = True
+        self._transferring = True
         try:
-            self._again = True
-            while self._again and self._stream is not None:
-                self._again = False
-                self._push(self._stream)
-                self._pull(self._stream)
-        except Exception as fault:  # noqa: BLE001
-            self._break(fault)
+            self._transfer_requested = True
+            while self._transfer_requested and self._stream is not None:
+                self._transfer_requested = False
+                self._send_frames(self._stream)
+                self._receive_results(self._stream)
+        except Exception as exception:  # noqa: BLE001
+            self._fail_internal(exception)
         finally:
-            self._pumping = False
-        if self._held and not self.full:
-            self._held = False
-            self._client.room(self)
+            self._transferring = False
+        if self._reading_paused and not self.queue_full:
+            self._reading_paused = False
+            self._client.resume_reading(self)
 
-    def _push(self, stream: LoaderStream) -> None:
-        frames, sent = self._frames, self._sent
-        while frames and stream.room():
+    def _send_frames(self, stream: LoaderStream) -> None:
+        frames, replay_buffer = self._frame_queue, self._replay_buffer
+        while frames and stream.can_send():
             frame = frames.popleft()
-            if sent is not None:
-                sent.append(frame)
-                if len(sent) > self.queue:
-                    self._sent = sent = None
+            if replay_buffer is not None:
+                replay_buffer.append(frame)
+                if len(replay_buffer) > self.max_queued_frames:
+                    self._replay_buffer = replay_buffer = None
             stream.send(frame)
-        if self._finishing and not frames and stream.room():
-            self._finishing = False
-            stream.finish()
+        if self._half_close_pending and not frames and stream.can_send():
+            self._half_close_pending = False
+            stream.finish_sending()
 
-    def _pull(self, stream: LoaderStream) -> None:
-        while self._stream is stream and self._client.ready():
-            result = stream.next()
+    def _receive_results(self, stream: LoaderStream) -> None:
+        while self._stream is stream and self._client.writable():
+            result = stream.pop_result()
             if result is None:
                 break
-            self._result(result)
-        if self._stream is stream and stream.over():
-            self._lost(stream.failure() or AseError(BAD_REPLY, "the loader ended it unfinished"))
+            self._handle_result(result)
+        if self._stream is stream and stream.is_finished():
+            self._retry_or_fail(
+                stream.failure() or AseError(BAD_REPLY, "the loader ended it unfinished")
+            )
 
-    def _result(self, result: bytes) -> None:
-        self._heard, self._sent = True, None
-        self._read_until = self._parts.clock() + self._silence
+    def _handle_result(self, result: bytes) -> None:
+        self._result_received, self._replay_buffer = True, None
+        self._read_deadline = self._dependencies.clock() + self._read_timeout
         try:
-            payload, status = self.contract.decoder.result(result)
+            payload, status = self.contract.decoder.decode_result(result)
         except AseError as error:
             self.fail(error)
             return
-        self.happen(RESULT_EVENTS[status], payload=payload, status=status)
+        self.handle_event(RESULT_EVENTS[status], payload=payload, status=status)
 
     # The end.
 
-    def _give_up(self) -> None:
-        pending, self._pending = self._pending, None
+    def _cancel_loader(self) -> None:
+        pending, self._pending_slot = self._pending_slot, None
         if pending is not None:
             pending.cancel()
         stream, self._stream = self._stream, None
@@ -348,40 +367,42 @@ class Session:
         self._closed = True
         self._timer.cancel()
         stream, self._stream = self._stream, None
-        if stream is not None and not stream.over():
-            self._later(_LINGER_S, stream.cancel)  # it has said its last, and should end itself
-        self._frames.clear()
-        self._sent = None
-        place, self._place = self._place, None
-        if place is not None:
-            self._release(place, event)
-        self._client.over(self, event)
+        if stream is not None and not stream.is_finished():
+            self._call_later(
+                _LINGER_S, stream.cancel
+            )  # it has said its last, and should end itself
+        self._frame_queue.clear()
+        self._replay_buffer = None
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            self._release_slot(slot, event)
+        self._client.on_closed(self, event)
 
-    def _release(self, place: Place, event: SessionEvent) -> None:
+    def _release_slot(self, slot: Slot, event: SessionEvent) -> None:
         error = self.error
         if event is SessionEvent.CLIENT_GONE:
-            place.release(CLIENT_GONE, given_up=True, lasting=True)
+            slot.release(CLIENT_GONE, abandoned=True, is_session=True)
         elif error is None:
-            place.release(lasting=True)
+            slot.release(is_session=True)
         elif error.spec.source is ErrorSource.LOADER and error.spec is not DEADLINE:
-            place.release(error.spec, lasting=True)
+            slot.release(error.spec, is_session=True)
         else:  # it says nothing against the loader, which may still work on it
-            place.release(None, given_up=True, lasting=True)
+            slot.release(None, abandoned=True, is_session=True)
 
-    def _tick(self) -> None:
+    def _check_timeouts(self) -> None:
         """See whether the client was silent for too long, or the session too old."""
-        now = self._parts.clock()
+        now = self._dependencies.clock()
         if self.state is SessionState.CLOSED:
             return
-        if now >= self._death:
-            self.happen(SessionEvent.LIFETIME_EXPIRED)
+        if now >= self._lifetime_deadline:
+            self.handle_event(SessionEvent.LIFETIME_EXPIRED)
             return
-        if self.full or not self._client.ready():
-            self._read_until = now + self._silence  # it is we who do not let it send
-        if now >= self._read_until and (self.state, SessionEvent.READ_TIMEOUT) in TRANSITIONS:
-            self.happen(SessionEvent.READ_TIMEOUT)
+        if self.queue_full or not self._client.writable():
+            self._read_deadline = now + self._read_timeout  # it is we who do not let it send
+        if now >= self._read_deadline and (self.state, SessionEvent.READ_TIMEOUT) in TRANSITIONS:
+            self.handle_event(SessionEvent.READ_TIMEOUT)
             return
-        due = self._death
+        next_deadline = self._lifetime_deadline
         if (self.state, SessionEvent.READ_TIMEOUT) in TRANSITIONS:
-            due = min(due, self._read_until)
-        self._timer = self._later(max(0.001, due - now), self._tick)
+            next_deadline = min(next_deadline, self._read_deadline)
+        self._timer = self._call_later(max(0.001, next_deadline - now), self._check_timeouts)

@@ -10,68 +10,73 @@ from gateway.session import Session
 from schemas.errors import CLIENT_GONE, ERRORS_BY_CODE
 from schemas.session import SessionEvent
 
-_CODES = frozenset(code for _, code in ERRORS_BY_CODE)
-_SWITCHED = 101
+_KNOWN_CODES = frozenset(code for _, code in ERRORS_BY_CODE)
+_SWITCHING_PROTOCOLS = 101
 
 
-class Sessions:
+class SessionMetrics:
     """The sessions of one gateway process, in a registry that is handed in."""
 
     def __init__(
-        self, registry: CollectorRegistry, log: AccessLog, clock: Callable[[], float]
+        self, registry: CollectorRegistry, access_log: AccessLog, clock: Callable[[], float]
     ) -> None:
-        self._log = log
+        self._access_log = access_log
         self._clock = clock
-        self._running: dict[str, int] = {}
-        self._ended: dict[tuple[str, str], int] = {}
+        self._active_counts: dict[str, int] = {}
+        self._ended_counts: dict[tuple[str, str], int] = {}
         registry.register(self)
 
     def __len__(self) -> int:
-        return sum(self._running.values())
+        return sum(self._active_counts.values())
 
-    def began(self, session: Session) -> None:
+    def session_started(self, session: Session) -> None:
         """Count a session."""
         service = session.record.service
-        self._running[service] = self._running.get(service, 0) + 1
+        self._active_counts[service] = self._active_counts.get(service, 0) + 1
 
-    def ended(
-        self, session: Session, event: SessionEvent, status: int = _SWITCHED, *, log: bool = True
+    def session_ended(
+        self,
+        session: Session,
+        event: SessionEvent,
+        status: int = _SWITCHING_PROTOCOLS,
+        *,
+        write_log: bool = True,
     ) -> None:
         """Count and log its end."""
         record, error = session.record, session.error
-        fault = (
+        error_spec = (
             error.spec
             if error is not None
             else CLIENT_GONE
             if event is SessionEvent.CLIENT_GONE
             else None
         )
-        record.close(status, fault.code if fault else 0, self._clock())
-        if fault is not None:
-            record.fault, record.detail = (
-                fault.name,
-                error.log_message if error is not None else fault.message,
+        record.finish(status, error_spec.code if error_spec else 0, self._clock())
+        if error_spec is not None:
+            record.error_name, record.detail = (
+                error_spec.name,
+                error.log_message if error is not None else error_spec.message,
             )
-        left = self._running[record.service] - 1
-        self._running[record.service] = left
-        code = str(record.code) if not record.code or record.code in _CODES else "other"
+        active = self._active_counts[record.service] - 1
+        self._active_counts[record.service] = active
+        code = str(record.code) if not record.code or record.code in _KNOWN_CODES else "other"
         key = (record.service, code)
-        self._ended[key] = self._ended.get(key, 0) + 1
-        if log:
-            self._log.write(record)
+        self._ended_counts[key] = self._ended_counts.get(key, 0) + 1
+        if write_log:
+            self._access_log.write(record)
 
     def collect(self) -> Iterator[Metric]:
         """Return the figures of now, for a registry."""
-        running = GaugeMetricFamily(
+        active_gauge = GaugeMetricFamily(
             "ase_sessions", "Streaming sessions under way.", labels=("service",)
         )
-        for service, count in list(self._running.items()):
-            running.add_metric((service,), count)
-        ended = CounterMetricFamily(
+        for service, count in list(self._active_counts.items()):
+            active_gauge.add_metric((service,), count)
+        ended_counter = CounterMetricFamily(
             "ase_sessions_ended",
             "Streaming sessions, by how they ended.",
             labels=("service", "code"),
         )
-        for key, count in list(self._ended.items()):
-            ended.add_metric(key, count)
-        yield from (running, ended)
+        for key, count in list(self._ended_counts.items()):
+            ended_counter.add_metric(key, count)
+        yield from (active_gauge, ended_counter)

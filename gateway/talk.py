@@ -8,19 +8,19 @@ from typing import Any, Final, Protocol
 from config.options import SessionOptions
 from gateway import body, closing, identity, messages
 from gateway.contracts import Contract
-from gateway.frames import Frames
-from gateway.lane import Lane
-from gateway.once import served
+from gateway.frames import EnvelopeReader
+from gateway.lane import GatewayContext
+from gateway.once import resolve_contract
 from gateway.session import Session
 from schemas.errors import BAD_REQUEST, INTERNAL, SESSION_READ_TIMEOUT, AseError
 from schemas.session import SessionEvent, SessionState, frame_event
 
-_CID: Final = 64
-_REMEMBERED: Final = 64
-_EACH: Final = 128  # bytes that a message takes beside its own
+_MAX_CID_LENGTH: Final = 64
+_MAX_CLOSED_CIDS: Final = 64
+_MESSAGE_OVERHEAD_BYTES: Final = 128  # bytes that a message takes beside its own
 
 
-class Socket(Protocol):
+class WebSocketTransport(Protocol):
     """The WebSocket itself."""
 
     def writable(self) -> bool:
@@ -32,26 +32,26 @@ class Socket(Protocol):
     def close(self, code: int, reason: str) -> None:
         """Close it; nothing is sent or taken any more."""
 
-    def pause(self) -> None:
+    def pause_reading(self) -> None:
         """Read no more."""
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         """Read on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class WebSocketHandshake:
     """What the handshake says; `contract` is of the service at its path."""
 
     contract: Contract
     path: str
-    client: str
+    client_ip: str
     headers: Mapping[bytes, bytes]
     multiplex: bool
     binary: bool
 
 
-class Talk:
+class SessionMultiplexer:
     """What passes on one socket. `later(s, call)` calls after so many seconds.
 
     A socket of one session holds its client back while the loader is behind, or while the client
@@ -61,190 +61,206 @@ class Talk:
 
     def __init__(
         self,
-        lane: Lane,
+        context: GatewayContext,
         options: SessionOptions,
-        asked: Asked,
-        socket: Socket,
-        later: Callable[[float, Callable[[], None]], Any],
+        handshake: WebSocketHandshake,
+        transport: WebSocketTransport,
+        call_later: Callable[[float, Callable[[], None]], Any],
     ) -> None:
-        self._lane = lane
+        self._context = context
         self._options = options
-        self._asked = asked
-        self._socket = socket
-        self._later = later
+        self._handshake = handshake
+        self._transport = transport
+        self._call_later = call_later
         self._sessions: dict[str, Session] = {}
-        self._ended: dict[str, None] = {}  # their clients were told, and may still send
+        self._closed_cids: dict[str, None] = {}  # their clients were told, and may still send
         self._backlog: deque[tuple[bytes, bool]] = deque()
-        self._behind = 0  # bytes of it
-        self._held = self._draining = self._over = False
-        first = asked.contract.service.read_timeout or options.read_timeout
-        self._idle = options.idle if asked.multiplex else first
-        self._timer = later(self._idle, self._lonely)
+        self._backlog_bytes = 0  # bytes of it
+        self._reading_paused = self._draining = self._closed = False
+        first_frame_timeout = handshake.contract.service.read_timeout or options.read_timeout
+        self._idle_timeout = options.idle if handshake.multiplex else first_frame_timeout
+        self._timer = call_later(self._idle_timeout, self._on_idle_timeout)
 
-    def message(self, message: bytes, binary: bool, /) -> None:
+    def receive_message(self, message: bytes, binary: bool, /) -> None:
         """Take a message of the client."""
-        if self._over:
+        if self._closed:
             return
-        if self._held or self._backlog or not (self._asked.multiplex or self._socket.writable()):
+        if (
+            self._reading_paused
+            or self._backlog
+            or not (self._handshake.multiplex or self._transport.writable())
+        ):
             self._backlog.append((message, binary))
-            self._behind += len(message) + _EACH
-            if self._behind > self._options.max_frame:
-                self._socket.pause()
+            self._backlog_bytes += len(message) + _MESSAGE_OVERHEAD_BYTES
+            if self._backlog_bytes > self._options.max_frame:
+                self._transport.pause_reading()
         else:
-            self._hear(message, binary)
+            self._handle_message(message, binary)
 
-    def _hear(self, message: bytes, binary: bool, /) -> None:
+    def _handle_message(self, message: bytes, binary: bool, /) -> None:
         cid = ""
         try:
-            if binary and not self._asked.binary:
-                self.end(closing.UNSUPPORTED, f"binary messages need {messages.BINARY}")
+            if binary and not self._handshake.binary:
+                self.close(
+                    closing.UNSUPPORTED_DATA, f"binary messages need {messages.BINARY_SUBPROTOCOL}"
+                )
                 return
-            if not (binary or message.isascii() or messages.is_text(message)):
-                self.end(closing.NOT_UTF8, "a text message is UTF-8")
+            if not (binary or message.isascii() or messages.is_utf8(message)):
+                self.close(closing.INVALID_PAYLOAD, "a text message is UTF-8")
                 return
-            cid = self._take(message, binary)
+            cid = self._dispatch(message, binary)
         except AseError as error:
-            self._refuse(cid, error)
-        except Exception as fault:  # noqa: BLE001 (it is told, with its traceback)
-            self._lane.parts.on_fault(self._asked.path, fault)
-            self._refuse(cid, AseError(INTERNAL))
+            self._reject(cid, error)
+        except Exception as exception:  # noqa: BLE001 (it is told, with its traceback)
+            self._context.dependencies.on_internal_error(self._handshake.path, exception)
+            self._reject(cid, AseError(INTERNAL))
 
-    def broken(self, reason: str) -> None:
+    def on_protocol_error(self, reason: str) -> None:
         """Take in that the client does not speak WebSocket as it should; it was told so."""
-        self._fail_all(AseError(BAD_REQUEST, reason))
+        self._fail_sessions(AseError(BAD_REQUEST, reason))
 
-    def gone(self) -> None:
+    def on_disconnect(self) -> None:
         """Take in that the client went away."""
-        self._all(SessionEvent.CLIENT_GONE)
+        self._notify_sessions(SessionEvent.CLIENT_GONE)
         self._stop()
 
     def drain(self) -> None:
         """Leave, each session after its next result."""
         self._draining = True
-        self._all(SessionEvent.DRAIN)
+        self._notify_sessions(SessionEvent.DRAIN)
         if not self._sessions:
-            self.end(closing.AWAY, "the gateway stops")
+            self.close(closing.GOING_AWAY, "the gateway stops")
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """Leave now."""
         self._draining = True
-        self._all(SessionEvent.DRAIN_TIMEOUT)
-        self.end(closing.AWAY, "the gateway stops")
+        self._notify_sessions(SessionEvent.DRAIN_TIMEOUT)
+        self.close(closing.GOING_AWAY, "the gateway stops")
 
-    def resumed(self) -> None:
+    def resume_writing(self) -> None:
         """Go on: the client reads again."""
         for session in list(self._sessions.values()):
-            session.pump()
-        self._catch_up()
+            session.transfer()
+        self._process_backlog()
 
-    def end(self, code: int, reason: str) -> None:
+    def close(self, code: int, reason: str) -> None:
         """Close the socket."""
-        if not self._over:
+        if not self._closed:
             self._stop()
-            self._fail_all(AseError(BAD_REQUEST, reason))
-            self._socket.close(code, reason)
+            self._fail_sessions(AseError(BAD_REQUEST, reason))
+            self._transport.close(code, reason)
 
     # What the sessions say (gateway.session.Client).
 
-    def ready(self) -> bool:
+    def writable(self) -> bool:
         """Return whether the client reads."""
-        return self._socket.writable()
+        return self._transport.writable()
 
-    def tell(self, session: Session, payload: bytes, status: int) -> None:
+    def send_result(self, session: Session, payload: bytes, status: int) -> None:
         """Send a result."""
-        message = messages.result(session.record.sid, session.name, payload, status)
-        binary = self._asked.binary
-        self._socket.send(messages.binary(message) if binary else message, binary=binary)
+        message = messages.encode_result(session.record.sid, session.cid, payload, status)
+        binary = self._handshake.binary
+        self._transport.send(messages.to_binary(message) if binary else message, binary=binary)
 
-    def failed(self, session: Session, error: AseError) -> None:
+    def send_error(self, session: Session, error: AseError) -> None:
         """Send an error."""
-        self._send_error(session.record.sid, session.name, error)
+        self._send_error_message(session.record.sid, session.cid, error)
 
-    def over(self, session: Session, event: SessionEvent) -> None:
+    def on_closed(self, session: Session, event: SessionEvent) -> None:
         """Forget a session; a socket that was there for it alone closes."""
-        if self._sessions.get(session.name) is session:
-            del self._sessions[session.name]
-            self._remember(session.name)
-        self._lane.sessions.ended(session, event)
-        if self._over:
+        if self._sessions.get(session.cid) is session:
+            del self._sessions[session.cid]
+            self._remember_closed(session.cid)
+        self._context.session_metrics.session_ended(session, event)
+        if self._closed:
             return
-        if not self._asked.multiplex:
-            self.end(*closing.close_of(event, session.error))
+        if not self._handshake.multiplex:
+            self.close(*closing.close_code_and_reason(event, session.error))
         elif not self._sessions:
             if self._draining:
-                self.end(closing.AWAY, "the gateway stops")
+                self.close(closing.GOING_AWAY, "the gateway stops")
             else:
                 self._timer.cancel()
-                self._timer = self._later(self._idle, self._lonely)
+                self._timer = self._call_later(self._idle_timeout, self._on_idle_timeout)
 
-    def hold(self, session: Session) -> None:  # noqa: ARG002 (a socket of one session has that one)
+    def pause_reading(self, session: Session) -> None:  # noqa: ARG002 (a socket of one session has that one)
         """Hold the client back, where it is alone on the socket."""
-        self._held = not self._asked.multiplex
+        self._reading_paused = not self._handshake.multiplex
 
-    def room(self, session: Session) -> None:  # noqa: ARG002
+    def resume_reading(self, session: Session) -> None:  # noqa: ARG002
         """Go on with what was held back."""
-        if self._held:
-            self._held = False
-            self._catch_up()
+        if self._reading_paused:
+            self._reading_paused = False
+            self._process_backlog()
 
-    def _catch_up(self) -> None:
+    def _process_backlog(self) -> None:
         """Take what had to wait, and read on."""
-        while self._backlog and not self._held and not self._over and self._socket.writable():
+        while (
+            self._backlog
+            and not self._reading_paused
+            and not self._closed
+            and self._transport.writable()
+        ):
             message, binary = self._backlog.popleft()
-            self._behind -= len(message) + _EACH
-            self._hear(message, binary)
-        if not self._backlog and not self._held and not self._over:
-            self._behind = 0
-            self._socket.resume()
+            self._backlog_bytes -= len(message) + _MESSAGE_OVERHEAD_BYTES
+            self._handle_message(message, binary)
+        if not self._backlog and not self._reading_paused and not self._closed:
+            self._backlog_bytes = 0
+            self._transport.resume_reading()
 
     # A message.
 
-    def _take(self, message: bytes, binary: bool, /) -> str:
-        options = self._lane.parts.options
-        head, tail = messages.split(message) if binary else (message, b"")
-        told = body.parse(head, options.max_depth, options.max_nodes)
-        header = told.get("header")
-        cid = self._cid(header)
+    def _dispatch(self, message: bytes, binary: bool, /) -> str:
+        options = self._context.dependencies.options
+        head, tail = messages.split_binary(message) if binary else (message, b"")
+        envelope = body.parse(head, options.max_depth, options.max_nodes)
+        header = envelope.get("header")
+        cid = self._parse_cid(header)
         session = self._sessions.get(cid)
         try:
             if session is None:
-                if cid in self._ended and not _begins(header):
+                if cid in self._closed_cids and not _starts_session(header):
                     return cid
-                session = self._begin(cid, told, header)
-            elif session.full:
-                session.overflow()
+                session = self._start_session(cid, envelope, header)
+            elif session.queue_full:
+                session.fail_overflow()
                 return cid
             elif isinstance(header, dict) and ("app_id" in header or "appid" in header):
-                identity.check_app_id(told, self._asked.headers, options.consumer_header)
-            if session.contract.judge.max_values < options.max_nodes:
-                body.count(head, session.contract.judge.max_values)
+                identity.check_app_id(envelope, self._handshake.headers, options.consumer_header)
+            if session.contract.validator.max_values < options.max_nodes:
+                body.check_node_count(head, session.contract.validator.max_values)
             if binary:
-                messages.join(told, tail, session.contract.service)
+                messages.attach_tail(envelope, tail, session.contract.service)
         except AseError as error:
             if session is not None:
                 session.fail(error)
             else:
-                self._refuse(cid, error)
+                self._reject(cid, error)
             return cid
-        affinity = session.contract.affinity
-        key = identity.key(told, affinity) if affinity and session.state is SessionState.NEW else ""
-        session.take(told, body.is_ascii(head), key)
+        affinity_path = session.contract.affinity_path
+        affinity_key = (
+            identity.affinity_key(envelope, affinity_path)
+            if affinity_path and session.state is SessionState.NEW
+            else ""
+        )
+        session.receive_envelope(envelope, body.is_ascii(head), affinity_key)
         return cid
 
-    def _cid(self, header: object) -> str:
-        if not self._asked.multiplex:
+    def _parse_cid(self, header: object) -> str:
+        if not self._handshake.multiplex:
             return ""
         cid = header.get("cid") if isinstance(header, dict) else None
-        if type(cid) is not str or not 0 < len(cid) <= _CID:
-            words = f"$.header.cid: must be a text of 1 to {_CID} characters, the session's own"
-            raise AseError(BAD_REQUEST, words)
+        if type(cid) is not str or not 0 < len(cid) <= _MAX_CID_LENGTH:
+            rule = f"must be a text of 1 to {_MAX_CID_LENGTH} characters, the session's own"
+            message = f"$.header.cid: {rule}"
+            raise AseError(BAD_REQUEST, message)
         return cid
 
-    def _begin(self, cid: str, told: dict[str, Any], header: object) -> Session:
+    def _start_session(self, cid: str, envelope: dict[str, Any], header: object) -> Session:
         """Return a new session for a first frame. Raises AseError."""
-        lane, options, asked = self._lane, self._options, self._asked
-        if asked.multiplex:
-            if not _begins(header):
+        context, options, handshake = self._context, self._options, self._handshake
+        if handshake.multiplex:
+            if not _starts_session(header):
                 raise AseError(
                     BAD_REQUEST, "$.header.cid: no such session; it begins with status 0"
                 )
@@ -252,80 +268,82 @@ class Talk:
                 raise AseError(BAD_REQUEST, f"more than {options.most} sessions on one socket")
             if self._draining:
                 raise AseError(BAD_REQUEST, "the gateway stops; begin it elsewhere")
-        self._ended.pop(cid, None)
-        parts = lane.parts
-        identity.check_app_id(told, asked.headers, parts.options.consumer_header)
-        record = lane.record("GET", asked.path, asked.client)
-        record.service = asked.contract.service.id
+        self._closed_cids.pop(cid, None)
+        dependencies = context.dependencies
+        identity.check_app_id(envelope, handshake.headers, dependencies.options.consumer_header)
+        record = context.new_record("GET", handshake.path, handshake.client_ip)
+        record.service = handshake.contract.service.id
         # The socket may be older than the contract.
-        found = parts.catalog.find(asked.contract.service.id) or asked.contract
-        contract, facts = served(found, told, record, parts)
+        current_config = (
+            dependencies.catalog.find(handshake.contract.service.id) or handshake.contract
+        )
+        contract, gateway_headers = resolve_contract(current_config, envelope, record, dependencies)
         service = contract.service
         self._timer.cancel()
         session = self._sessions[cid] = Session(
             contract,
             record,
-            parts,
+            dependencies,
             self,
-            Frames(contract, facts, options),
-            self._later,
-            silence=service.read_timeout or options.read_timeout,
+            EnvelopeReader(contract, gateway_headers, options),
+            self._call_later,
+            read_timeout=service.read_timeout or options.read_timeout,
             lifetime=service.deadline or options.lifetime,
-            queue=options.queue,
-            name=cid,
+            max_queued_frames=options.queue,
+            cid=cid,
         )
-        lane.sessions.began(session)
+        context.session_metrics.session_started(session)
         return session
 
     # The end, and errors that are no session's.
 
-    def _refuse(self, cid: str, error: AseError) -> None:
+    def _reject(self, cid: str, error: AseError) -> None:
         """Tell an error of a message that found no session; alone on the socket, it ends it."""
         session = self._sessions.get(cid)
         if session is not None:
             session.fail(error)
             return
-        self._send_error(self._lane.parts.new_id(), cid, error)
-        self._remember(cid)
-        if not self._asked.multiplex:
-            self.end(closing.code_of(error), closing.reason(str(error)))
+        self._send_error_message(self._context.dependencies.new_id(), cid, error)
+        self._remember_closed(cid)
+        if not self._handshake.multiplex:
+            self.close(closing.close_code(error), closing.truncate_reason(str(error)))
 
-    def _remember(self, cid: str) -> None:
+    def _remember_closed(self, cid: str) -> None:
         """Note a session that ended, or was refused: what was sent for it meanwhile is dropped."""
-        self._ended[cid] = None
-        if len(self._ended) > _REMEMBERED:
-            del self._ended[next(iter(self._ended))]
+        self._closed_cids[cid] = None
+        if len(self._closed_cids) > _MAX_CLOSED_CIDS:
+            del self._closed_cids[next(iter(self._closed_cids))]
 
-    def _send_error(self, sid: str, cid: str, error: AseError) -> None:
-        message = messages.failure(sid, cid, error)
-        binary = self._asked.binary
-        self._socket.send(messages.binary(message) if binary else message, binary=binary)
-        if self._asked.multiplex and not self._socket.writable():
-            self._behind += len(message) + _EACH
-            if self._behind > self._options.max_frame:
-                self._socket.pause()
+    def _send_error_message(self, sid: str, cid: str, error: AseError) -> None:
+        message = messages.encode_error(sid, cid, error)
+        binary = self._handshake.binary
+        self._transport.send(messages.to_binary(message) if binary else message, binary=binary)
+        if self._handshake.multiplex and not self._transport.writable():
+            self._backlog_bytes += len(message) + _MESSAGE_OVERHEAD_BYTES
+            if self._backlog_bytes > self._options.max_frame:
+                self._transport.pause_reading()
 
-    def _lonely(self) -> None:
+    def _on_idle_timeout(self) -> None:
         """End a socket that has no session, and had none for too long."""
-        if not self._sessions and not self._over:
-            self._refuse("", AseError(SESSION_READ_TIMEOUT))
-            self.end(closing.TIME_OUT, SESSION_READ_TIMEOUT.message)
+        if not self._sessions and not self._closed:
+            self._reject("", AseError(SESSION_READ_TIMEOUT))
+            self.close(closing.TIMED_OUT, SESSION_READ_TIMEOUT.message)
 
-    def _all(self, event: SessionEvent) -> None:
+    def _notify_sessions(self, event: SessionEvent) -> None:
         for session in list(self._sessions.values()):
-            session.happen(event)
+            session.handle_event(event)
 
-    def _fail_all(self, error: AseError) -> None:
+    def _fail_sessions(self, error: AseError) -> None:
         for session in list(self._sessions.values()):
             session.fail(error)
 
     def _stop(self) -> None:
-        self._over = True
+        self._closed = True
         self._timer.cancel()
         self._backlog.clear()
 
 
-def _begins(header: object) -> bool:
+def _starts_session(header: object) -> bool:
     """Return whether a frame begins a session."""
     status = header.get("status") if isinstance(header, dict) else None
     return frame_event(status, first=True) in (SessionEvent.BEGIN, SessionEvent.ONCE)

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 # Requests that may wait behind the one that runs, before we read no further: up to then we do, to
 # see a client that goes away.
-_MOST: Final = 8
+_MAX_WAITING: Final = 8
 # And of one read, which may hold thousands.
-_FAR_TOO_MANY: Final = 512
+_HARD_MAX_WAITING: Final = 512
 
 
-class Turns:
+class PipelineQueue:
     """The requests of a connection.
 
     `may_run` tells whether one may begin at all; `begun` is called when one that waited has.
@@ -21,68 +21,68 @@ class Turns:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        may_run: Callable[[], bool],
-        begun: Callable[[], None],
+        may_start: Callable[[], bool],
+        on_started: Callable[[], None],
     ) -> None:
-        self.running: Any = None
+        self.current: Any = None
         self._loop = loop
-        self._may_run = may_run
-        self._begun = begun
+        self._may_start = may_start
+        self._on_started = on_started
         self._waiting: deque[tuple[Any, Callable[[], None]]] = deque()
 
     def __bool__(self) -> bool:
-        return self.running is not None or bool(self._waiting)
+        return self.current is not None or bool(self._waiting)
 
     @property
-    def many(self) -> bool:
+    def is_full(self) -> bool:
         """Return whether so many wait that no more should be read."""
-        return len(self._waiting) >= _MOST
+        return len(self._waiting) >= _MAX_WAITING
 
     @property
-    def too_many(self) -> bool:
+    def is_over_limit(self) -> bool:
         """Return whether more wait than any client has a use for."""
-        return len(self._waiting) >= _FAR_TOO_MANY
+        return len(self._waiting) >= _HARD_MAX_WAITING
 
-    def take(self, request: Any, start: Callable[[], None]) -> None:
+    def submit(self, request: Any, start: Callable[[], None]) -> None:
         """Start a request when it is its turn, now or later."""
-        if self.seize(request):
+        if self.try_acquire(request):
             start()
         else:
             self._waiting.append((request, start))
 
-    def seize(self, request: Any) -> bool:
+    def try_acquire(self, request: Any) -> bool:
         """Give a request its turn, if it can be had now; return whether it can."""
-        if self.running is not None or self._waiting or not self._may_run():
+        if self.current is not None or self._waiting or not self._may_start():
             return False
-        self.running = request
+        self.current = request
         return True
 
-    def over(self) -> None:
+    def finish_current(self) -> None:
         """Take in that the one that ran is answered."""
-        self.running = None
-        self.go_on()
+        self.current = None
+        self.schedule_next()
 
-    def go_on(self) -> None:
+    def schedule_next(self) -> None:
         """Start the next in the loop's next turn: a long line must not grow the stack."""
         if self._waiting:
-            self._loop.call_soon(self._next)
+            self._loop.call_soon(self._start_next)
 
-    def resumed(self) -> None:
+    def resume_writing(self) -> None:
         """Take in that the client reads again: an answer in parts goes on, or the next begins."""
-        resumed = getattr(self.running, "resumed", None)
-        if resumed is None:
-            self.go_on()
+        resume_cycle = getattr(self.current, "resume_writing", None)
+        if resume_cycle is None:
+            self.schedule_next()
         else:
-            resumed()
+            resume_cycle()
 
-    def drop(self) -> Any:
+    def clear(self) -> Any:
         """Forget all; return the one that ran."""
-        running, self.running = self.running, None
+        current, self.current = self.current, None
         self._waiting.clear()
-        return running
+        return current
 
-    def _next(self) -> None:
-        if self._waiting and self.running is None and self._may_run():
-            self.running, start = self._waiting.popleft()
+    def _start_next(self) -> None:
+        if self._waiting and self.current is None and self._may_start():
+            self.current, start = self._waiting.popleft()
             start()
-            self._begun()
+            self._on_started()

@@ -7,79 +7,87 @@ from urllib.parse import parse_qs
 
 from config.options import SessionOptions
 from gateway.answers import Headers
-from gateway.head import fold
-from gateway.lane import PREFIX, Lane
-from gateway.messages import BINARY
-from gateway.socket import SocketProtocol, check_origin, handshake
-from gateway.talk import Asked, Talk
+from gateway.head import combine_headers
+from gateway.lane import SERVICE_PATH_PREFIX, GatewayContext
+from gateway.messages import BINARY_SUBPROTOCOL
+from gateway.socket import WebSocketConnection, accept_handshake, check_origin
+from gateway.talk import SessionMultiplexer, WebSocketHandshake
 from schemas.errors import NO_SERVICE, AseError
 
-_PREFIX: Final = PREFIX.encode()
+_SERVICE_PATH_PREFIX: Final = SERVICE_PATH_PREFIX.encode()
 
 
-class Sockets:
+class WebSocketUpgrader:
     """Opens the WebSockets of a gateway."""
 
-    def __init__(self, lane: Lane, options: SessionOptions) -> None:
-        self._lane = lane
+    def __init__(self, context: GatewayContext, options: SessionOptions) -> None:
+        self._context = context
         self._options = options
 
-    def serves(self, method: bytes, url: bytes, headers: Headers) -> bool:
+    def can_upgrade(self, method: bytes, url: bytes, headers: Headers) -> bool:
         """Return whether a head asks for a WebSocket that there is."""
-        told = fold(headers)
-        if method != b"GET" or told.get(b"upgrade", b"").lower() != b"websocket":
+        headers_by_name = combine_headers(headers)
+        if method != b"GET" or headers_by_name.get(b"upgrade", b"").lower() != b"websocket":
             return False
         path, _, query = url.partition(b"?")
-        return url.startswith(_PREFIX) or bool(self._routed(path.decode("latin-1"), query, told))
+        return url.startswith(_SERVICE_PATH_PREFIX) or bool(
+            self._find_service(path.decode("latin-1"), query, headers_by_name)
+        )
 
-    def _routed(self, path: str, query: bytes, headers: Mapping[bytes, bytes]) -> str:
-        return self._lane.parts.catalog.routes().find(path, query, headers)
+    def _find_service(self, path: str, query: bytes, headers: Mapping[bytes, bytes]) -> str:
+        return self._context.dependencies.catalog.routes().find(path, query, headers)
 
-    def open(
+    def upgrade(
         self,
         scope: Mapping[str, Any],
         headers: Headers,
-        client: str,
-        rest: bytes,
+        client_ip: str,
+        trailing_data: bytes,
         transport: asyncio.Transport,
-        stalled: float,
-        server: Any,
+        write_timeout: float,
+        server_state: Any,
     ) -> None:
         """Answer a handshake, and let the connection be a WebSocket's from there.
 
         `rest` came behind it; `stalled`: seconds that a client may read nothing. Raises AseError:
         404 for a service that there is not, 403, 400, 426.
         """
-        lane, options = self._lane, self._options
-        told = fold(headers)
+        context, options = self._context, self._options
+        headers_by_name = combine_headers(headers)
         path = scope["path"]
-        plain = path.startswith(PREFIX)
-        service = path[len(PREFIX) :] if plain else self._routed(path, scope["query_string"], told)
-        contract = lane.parts.catalog.find(service)
+        has_service_prefix = path.startswith(SERVICE_PATH_PREFIX)
+        service_id = (
+            path[len(SERVICE_PATH_PREFIX) :]
+            if has_service_prefix
+            else self._find_service(path, scope["query_string"], headers_by_name)
+        )
+        contract = context.dependencies.catalog.find(service_id)
         if contract is None:
             raise AseError(NO_SERVICE, "no such service")
-        check_origin(told, options.origins)
-        protocol, answer = handshake(scope["raw_path"], headers, options.max_frame)
+        check_origin(headers_by_name, options.origins)
+        protocol, response = accept_handshake(scope["raw_path"], headers, options.max_frame)
         query = parse_qs(scope["query_string"].decode("latin-1"))
-        asked = Asked(
+        websocket_handshake = WebSocketHandshake(
             contract,
             path=path,
-            client=client,
-            headers=told,
+            client_ip=client_ip,
+            headers=headers_by_name,
             multiplex=query.get("stream_mode") == ["multiplex"],
-            binary=protocol.subprotocol == BINARY,
+            binary=protocol.subprotocol == BINARY_SUBPROTOCOL,
         )
-        transport.write(answer)
-        later = asyncio.get_running_loop().call_later
-        opened = SocketProtocol(
+        transport.write(response)
+        call_later = asyncio.get_running_loop().call_later
+        connection = WebSocketConnection(
             transport,
             protocol,
             options,
-            stalled,
-            server.connections,
-            server.tasks,
-            lambda socket: Talk(lane, options, asked, socket, later),
+            write_timeout,
+            server_state.connections,
+            server_state.tasks,
+            lambda websocket: SessionMultiplexer(
+                context, options, websocket_handshake, websocket, call_later
+            ),
         )
-        transport.set_protocol(opened)
-        if rest:
-            opened.data_received(rest)
+        transport.set_protocol(connection)
+        if trailing_data:
+            connection.data_received(trailing_data)

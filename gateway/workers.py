@@ -22,17 +22,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from config.options import GatewayOptions
-from gateway.merge import merged, merged_state
+from gateway.merge import merge_metrics, merge_states
 from gateway.serve import admin_server, listen
 
 _logger = logging.getLogger("ase.gateway")
 
-_PAUSE_S, _MOST_S = 0.2, 5.0
-_LOOK_S = 1.0
-_PATIENCE_S = 2.0
+_MIN_BACKOFF_S, _MAX_BACKOFF_S = 0.2, 5.0
+_SCRAPE_INTERVAL_S = 1.0
+_REQUEST_TIMEOUT_S = 2.0
 
 # Starts a worker on (the shared public socket, its own admin socket).
-Start = Callable[[socket.socket, socket.socket], Awaitable[asyncio.subprocess.Process]]
+StartWorker = Callable[[socket.socket, socket.socket], Awaitable[asyncio.subprocess.Process]]
 
 
 @dataclass(slots=True)
@@ -41,46 +41,48 @@ class _Worker:
 
     process: asyncio.subprocess.Process
     url: str
-    told: str = ""
+    metrics_text: str = ""
 
 
-class _Merged:
+class _MergedCollector:
     """A collector over texts."""
 
     def __init__(self, texts: list[str]) -> None:
         self._texts = texts
 
     def collect(self) -> Iterator[Metric]:
-        yield from merged(self._texts)
+        yield from merge_metrics(self._texts)
 
 
 class Workers:
     """Keeps `options.workers` processes serving one port."""
 
-    def __init__(self, options: GatewayOptions, start: Start) -> None:
+    def __init__(self, options: GatewayOptions, start_worker: StartWorker) -> None:
         self._options = options
-        self._start = start
+        self._start_worker = start_worker
         self._workers: dict[int, _Worker] = {}
-        self._past: list[str] = []  # what workers that ended had counted
+        self._ended_metrics: list[str] = []  # what workers that ended had counted
         self._stopping = False
-        self._http = httpx.AsyncClient(trust_env=False, timeout=_PATIENCE_S)
+        self._http_client = httpx.AsyncClient(trust_env=False, timeout=_REQUEST_TIMEOUT_S)
 
     async def run(
-        self, ready: Callable[[socket.socket, socket.socket], None], stop: Awaitable[bool]
+        self, on_ready: Callable[[socket.socket, socket.socket], None], stop: Awaitable[bool]
     ) -> None:
         """Serve until `stop`, as `gateway.serve.run` does. Raises OSError for a port not had."""
         options = self._options
-        public = listen(options.host, options.port)
-        private = listen(options.admin_host, options.admin_port)
-        watching = admin_server(self._admin(), options)
-        tasks = [asyncio.create_task(self._keep(n, public)) for n in range(options.workers)]
-        tasks.append(asyncio.create_task(self._look_on()))
-        serving = asyncio.create_task(watching.serve(sockets=[private]))
+        public_socket = listen(options.host, options.port)
+        admin_socket = listen(options.admin_host, options.admin_port)
+        admin_http_server = admin_server(self._admin_app(), options)
+        tasks = [
+            asyncio.create_task(self._supervise(n, public_socket)) for n in range(options.workers)
+        ]
+        tasks.append(asyncio.create_task(self._scrape_periodically()))
+        admin_task = asyncio.create_task(admin_http_server.serve(sockets=[admin_socket]))
         try:
-            await self._all_alive()
-            ready(public, private)
-            gently = await stop
-            await self._end(signal.SIGTERM if gently else signal.SIGINT)
+            await self._wait_until_alive()
+            on_ready(public_socket, admin_socket)
+            graceful = await stop
+            await self._terminate(signal.SIGTERM if graceful else signal.SIGINT)
         finally:
             self._stopping = True
             for task in tasks:
@@ -88,88 +90,92 @@ class Workers:
             for worker in self._workers.values():
                 with contextlib.suppress(ProcessLookupError):
                     worker.process.kill()
-            watching.should_exit = True
-            await asyncio.gather(*tasks, serving, return_exceptions=True)
-            await self._http.aclose()
-            public.close()
+            admin_http_server.should_exit = True
+            await asyncio.gather(*tasks, admin_task, return_exceptions=True)
+            await self._http_client.aclose()
+            public_socket.close()
 
-    async def _keep(self, number: int, public: socket.socket) -> None:
+    async def _supervise(self, number: int, public_socket: socket.socket) -> None:
         """Keep one worker alive, for ever."""
-        pause = _PAUSE_S
+        backoff = _MIN_BACKOFF_S
         while True:
-            with listen("127.0.0.1", 0) as private:
-                url = f"http://127.0.0.1:{private.getsockname()[1]}"
-                process = await self._start(public, private)
+            with listen("127.0.0.1", 0) as admin_socket:
+                url = f"http://127.0.0.1:{admin_socket.getsockname()[1]}"
+                process = await self._start_worker(public_socket, admin_socket)
             worker = self._workers[number] = _Worker(process, url)
             _logger.info("worker started", extra={"worker": number, "worker_pid": process.pid})
-            began = asyncio.get_running_loop().time()
-            code = await process.wait()
+            started_at = asyncio.get_running_loop().time()
+            exit_code = await process.wait()
             if self._stopping:
                 return
-            self._past = [generate_latest(_registry([*self._past, worker.told])).decode()]
+            self._ended_metrics = [
+                generate_latest(_registry([*self._ended_metrics, worker.metrics_text])).decode()
+            ]
             del self._workers[number]
-            facts = {"worker": number, "worker_pid": process.pid, "code": code}
-            _logger.error("worker ended; another takes its place", extra=facts)
-            lasted = asyncio.get_running_loop().time() - began
-            pause = _PAUSE_S if lasted > _MOST_S else min(pause * 2, _MOST_S)
-            await asyncio.sleep(pause)
+            log_fields = {"worker": number, "worker_pid": process.pid, "code": exit_code}
+            _logger.error("worker ended; another takes its place", extra=log_fields)
+            uptime = asyncio.get_running_loop().time() - started_at
+            backoff = (
+                _MIN_BACKOFF_S if uptime > _MAX_BACKOFF_S else min(backoff * 2, _MAX_BACKOFF_S)
+            )
+            await asyncio.sleep(backoff)
 
-    async def _all_alive(self) -> None:
+    async def _wait_until_alive(self) -> None:
         """Wait until every worker answers: its port is open before it is."""
         while True:
-            alive = await self._asked("/livez")
+            alive = await self._get_from_all("/livez")
             if len(alive) == self._options.workers:
                 return
             await asyncio.sleep(0.05)
 
-    def send(self, number: signal.Signals) -> None:
+    def send_signal(self, signum: signal.Signals) -> None:
         """Send a signal to every worker."""
         for worker in self._workers.values():
             with contextlib.suppress(ProcessLookupError):
-                worker.process.send_signal(number)
+                worker.process.send_signal(signum)
 
-    async def _end(self, number: signal.Signals) -> None:
+    async def _terminate(self, signum: signal.Signals) -> None:
         self._stopping = True
         processes = [worker.process for worker in self._workers.values()]
-        self.send(number)
-        most = self._options.lame_duck + self._options.drain + _MOST_S
+        self.send_signal(signum)
+        timeout = self._options.lame_duck + self._options.drain + _MAX_BACKOFF_S
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(most):
+            async with asyncio.timeout(timeout):
                 await asyncio.gather(*(process.wait() for process in processes))
 
-    async def _asked(self, path: str) -> dict[int, httpx.Response]:
+    async def _get_from_all(self, path: str) -> dict[int, httpx.Response]:
         """Return what each worker answers; one that cannot is left out."""
 
-        async def ask(number: int, worker: _Worker) -> tuple[int, httpx.Response | None]:
+        async def get_one(number: int, worker: _Worker) -> tuple[int, httpx.Response | None]:
             try:
-                return number, await self._http.get(worker.url + path)
+                return number, await self._http_client.get(worker.url + path)
             except httpx.HTTPError:
                 return number, None
 
-        told = await asyncio.gather(*(ask(n, w) for n, w in list(self._workers.items())))
-        return {number: answer for number, answer in told if answer is not None}
+        results = await asyncio.gather(*(get_one(n, w) for n, w in list(self._workers.items())))
+        return {number: response for number, response in results if response is not None}
 
-    async def _counted(self) -> list[str]:
+    async def _scrape_all(self) -> list[str]:
         """Return the metrics of every worker there ever was; ask those that are there."""
-        for number, answer in (await self._asked("/metrics")).items():
+        for number, response in (await self._get_from_all("/metrics")).items():
             if number in self._workers:
-                self._workers[number].told = answer.text
-        return [*self._past, *(worker.told for worker in self._workers.values())]
+                self._workers[number].metrics_text = response.text
+        return [*self._ended_metrics, *(worker.metrics_text for worker in self._workers.values())]
 
-    async def _look_on(self) -> None:
+    async def _scrape_periodically(self) -> None:
         """Note what each has counted, for when it ends."""
         while True:
-            await asyncio.sleep(_LOOK_S)
-            await self._counted()
+            await asyncio.sleep(_SCRAPE_INTERVAL_S)
+            await self._scrape_all()
 
-    def _admin(self) -> Starlette:
+    def _admin_app(self) -> Starlette:
         async def metrics(_: Request) -> Response:
-            text = generate_latest(_registry(await self._counted()))
+            text = generate_latest(_registry(await self._scrape_all()))
             return Response(text, headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
 
         async def state(_: Request) -> Response:
-            answers = await self._asked("/lb/state")
-            return JSONResponse(merged_state([a.json() for _, a in sorted(answers.items())]))
+            responses = await self._get_from_all("/lb/state")
+            return JSONResponse(merge_states([a.json() for _, a in sorted(responses.items())]))
 
         async def livez(_: Request) -> Response:
             return JSONResponse({"status": "alive", "workers": len(self._workers)})
@@ -180,5 +186,5 @@ class Workers:
 
 def _registry(texts: list[str]) -> CollectorRegistry:
     registry = CollectorRegistry()
-    registry.register(_Merged(texts))
+    registry.register(_MergedCollector(texts))
     return registry

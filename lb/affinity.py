@@ -9,58 +9,60 @@ longer, or a millisecond, than where it would go without a key.
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from lb.entry import MASK, Entry, mark
+from lb.entry import HASH_MASK, Endpoint, stable_hash
 
-_NEAREST: Final = 3
-_BOUND: Final = 1.25
+_MAX_CANDIDATES: Final = 3
+_MAX_DELAY_RATIO: Final = 1.25
 _SLACK_MS: Final = 1.0
 
 
-def keep(
-    entries: Iterable[Entry], picked: Entry, key: str, exclude: Collection[str], now: float
-) -> Entry:
+def prefer_affine(
+    endpoints: Iterable[Endpoint], picked: Endpoint, key: str, exclude: Collection[str], now: float
+) -> Endpoint:
     """Return the instance for a request of a key that would go to `picked` without one.
 
     `exclude` are addresses tried before.
     """
-    expected = picked.expected_ms()
-    most = max(expected * _BOUND, expected + _SLACK_MS)
-    for entry in nearest(entries, key, exclude):
-        if entry is picked or (entry.expected_ms() <= most and entry.has_room(now)):
-            return entry
+    expected_ms = picked.expected_ms()
+    max_ms = max(expected_ms * _MAX_DELAY_RATIO, expected_ms + _SLACK_MS)
+    for endpoint in rendezvous_candidates(endpoints, key, exclude):
+        if endpoint is picked or (endpoint.expected_ms() <= max_ms and endpoint.has_capacity(now)):
+            return endpoint
     return picked
 
 
-def nearest(entries: Iterable[Entry], key: str, exclude: Collection[str]) -> list[Entry]:
+def rendezvous_candidates(
+    endpoints: Iterable[Endpoint], key: str, exclude: Collection[str]
+) -> list[Endpoint]:
     """Return the first three in the key's order, without those excluded."""
-    told = mark(key)
-    best: list[Entry] = []
+    key_hash = stable_hash(key)
+    best: list[Endpoint] = []
     scores: list[int] = []
-    for entry in entries:
-        score = _mixed(entry.mark ^ told)
-        if len(best) == _NEAREST and score <= scores[-1]:
+    for endpoint in endpoints:
+        score = _mix_bits(endpoint.addr_hash ^ key_hash)
+        if len(best) == _MAX_CANDIDATES and score <= scores[-1]:
             continue
-        if entry.instance.addr in exclude:
+        if endpoint.instance.addr in exclude:
             continue
-        spot = len(best)
-        while spot and score > scores[spot - 1]:
-            spot -= 1
-        best.insert(spot, entry)
-        scores.insert(spot, score)
-        if len(best) > _NEAREST:
+        index = len(best)
+        while index and score > scores[index - 1]:
+            index -= 1
+        best.insert(index, endpoint)
+        scores.insert(index, score)
+        if len(best) > _MAX_CANDIDATES:
             best.pop()
             scores.pop()
     return best
 
 
-def _mixed(number: int) -> int:
+def _mix_bits(number: int) -> int:
     """Return a number of 31 bits, each bit of which hangs on all of the one given.
 
     A multiply-xorshift mix (Ettinger's "hash-prospector" has the like); products stay below 2^62,
     where integers of compiled Python are machine words.
     """
     number ^= number >> 16
-    number = number * 0x2C1B3C6D & MASK
+    number = number * 0x2C1B3C6D & HASH_MASK
     number ^= number >> 12
-    number = number * 0x297A2D39 & MASK
+    number = number * 0x297A2D39 & HASH_MASK
     return number ^ number >> 15

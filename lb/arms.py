@@ -11,84 +11,84 @@ from math import exp, inf
 from random import Random
 from typing import Final
 
-from lb.entry import Entry
-from lb.pick import OwnFirst
-from lb.policy import Policy, Unlearned
+from lb.entry import Endpoint
+from lb.pick import LeastExpectedDelay
+from lb.policy import Policy, StatelessPolicy
 from lb.pool import Pool
 
 
-def _left(pool: Pool, exclude: Collection[str]) -> list[Entry]:
+def _eligible_members(pool: Pool, exclude: Collection[str]) -> list[Endpoint]:
     """Return the members that were not tried before."""
     if not exclude:
         return pool.members
-    return [entry for entry in pool.members if entry.instance.addr not in exclude]
+    return [endpoint for endpoint in pool.members if endpoint.instance.addr not in exclude]
 
 
-class Chance(Unlearned):
+class RandomChoice(StatelessPolicy):
     """Any of them."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
 
-    def choose(self, pool: Pool, _now: float, exclude: Collection[str], /) -> Entry | None:
+    def choose(self, pool: Pool, _now: float, exclude: Collection[str], /) -> Endpoint | None:
         """Return a random member."""
-        left = _left(pool, exclude)
-        return self._rng.choice(left) if left else None
+        eligible = _eligible_members(pool, exclude)
+        return self._rng.choice(eligible) if eligible else None
 
 
-class RoundRobin(Unlearned):
+class RoundRobin(StatelessPolicy):
     """One after the other, from a random start."""
 
     def __init__(self, rng: Random) -> None:
-        self._next = rng.randrange(1 << 16)
+        self._next_index = rng.randrange(1 << 16)
 
-    def choose(self, pool: Pool, _now: float, exclude: Collection[str], /) -> Entry | None:
+    def choose(self, pool: Pool, _now: float, exclude: Collection[str], /) -> Endpoint | None:
         """Return the next member."""
-        left = _left(pool, exclude)
-        if not left:
+        eligible = _eligible_members(pool, exclude)
+        if not eligible:
             return None
-        self._next += 1
-        return left[self._next % len(left)]
+        self._next_index += 1
+        return eligible[self._next_index % len(eligible)]
 
 
-class LeastRequest(Unlearned):
+class LeastRequest(StatelessPolicy):
     """The fewest own requests under way, of all; chance decides between equals."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
 
-    def choose(self, pool: Pool, _now: float, exclude: Collection[str], /) -> Entry | None:
+    def choose(self, pool: Pool, _now: float, exclude: Collection[str], /) -> Endpoint | None:
         """Return the member with the fewest own requests."""
-        left = _left(pool, exclude)
-        if not left:
+        eligible = _eligible_members(pool, exclude)
+        if not eligible:
             return None
-        least = min([entry.inflight for entry in left])
-        return self._rng.choice([entry for entry in left if entry.inflight == least])
+        fewest = min([endpoint.inflight for endpoint in eligible])
+        return self._rng.choice([endpoint for endpoint in eligible if endpoint.inflight == fewest])
 
 
-class TwoChoices(Unlearned):
+class PowerOfTwoChoices(StatelessPolicy):
     """The fewer own requests of two drawn (Envoy's least request, gRPC A48)."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
 
-    def choose(self, pool: Pool, _now: float, exclude: Collection[str], /) -> Entry | None:
+    def choose(self, pool: Pool, _now: float, exclude: Collection[str], /) -> Endpoint | None:
         """Return the better of two."""
-        left = _left(pool, exclude)
-        if not left:
+        eligible = _eligible_members(pool, exclude)
+        if not eligible:
             return None
-        one, two = self._rng.choice(left), self._rng.choice(left)
-        return two if two.inflight < one.inflight else one
+        first, second = self._rng.choice(eligible), self._rng.choice(eligible)
+        return second if second.inflight < first.inflight else first
 
 
-class _Peak:
+class _PeakLatency:
     """The peak-sensitive mean of an instance's times, in seconds, and when it was taken."""
 
-    __slots__ = ("at", "seconds")
+    __slots__ = ("seconds", "updated_at")
 
-    def __init__(self, seconds: float, at: float) -> None:
+    def __init__(self, seconds: float, updated_at: float) -> None:
         self.seconds = seconds
-        self.at = at
+        self.updated_at = updated_at
 
 
 class PeakEwma:
@@ -98,55 +98,64 @@ class PeakEwma:
     """
 
     _DECAY_S: Final = 10.0
-    _FIRST_S: Final = 0.03
+    _INITIAL_S: Final = 0.03
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
 
-    def choose(self, pool: Pool, _now: float, exclude: Collection[str], /) -> Entry | None:
+    def choose(self, pool: Pool, _now: float, exclude: Collection[str], /) -> Endpoint | None:
         """Return the better of two."""
-        left = _left(pool, exclude)
-        if not left:
+        eligible = _eligible_members(pool, exclude)
+        if not eligible:
             return None
-        one, two = self._rng.choice(left), self._rng.choice(left)
-        return two if self._cost(two) < self._cost(one) else one
+        first, second = self._rng.choice(eligible), self._rng.choice(eligible)
+        return second if self._cost(second) < self._cost(first) else first
 
-    def ended(self, entry: Entry, seconds: float, now: float, _good: bool, /) -> None:
+    def record_result(
+        self, endpoint: Endpoint, seconds: float, now: float, _succeeded: bool, /
+    ) -> None:
         """Take in a response time."""
-        peak = self._peak(entry)
+        peak = self._peak(endpoint)
         if seconds > peak.seconds:
             peak.seconds = seconds
         else:
-            kept = exp(-(now - peak.at) / self._DECAY_S)
-            peak.seconds = peak.seconds * kept + seconds * (1 - kept)
-        peak.at = now
+            decay = exp(-(now - peak.updated_at) / self._DECAY_S)
+            peak.seconds = peak.seconds * decay + seconds * (1 - decay)
+        peak.updated_at = now
 
-    def _cost(self, entry: Entry) -> float:
-        return self._peak(entry).seconds * (entry.inflight + 1)
+    def _cost(self, endpoint: Endpoint) -> float:
+        return self._peak(endpoint).seconds * (endpoint.inflight + 1)
 
-    def _peak(self, entry: Entry) -> _Peak:
-        peak = entry.note
-        if not isinstance(peak, _Peak):
-            peak = entry.note = _Peak(self._FIRST_S, 0.0)
+    def _peak(self, endpoint: Endpoint) -> _PeakLatency:
+        peak = endpoint.policy_state
+        if not isinstance(peak, _PeakLatency):
+            peak = endpoint.policy_state = _PeakLatency(self._INITIAL_S, 0.0)
         return peak
 
 
-class _Weight:
+class _WeightState:
     """The weight of an instance by A58: what its last reports said, and since when they come.
 
     `used` adds up the utilisation that was told with each of `looks` answers.
     """
 
-    __slots__ = ("at", "began", "looks", "served", "used", "weight")
+    __slots__ = (
+        "first_report_at",
+        "sample_count",
+        "served",
+        "updated_at",
+        "utilization_sum",
+        "weight",
+    )
 
-    def __init__(self, served: int, at: float) -> None:
+    def __init__(self, served: int, now: float) -> None:
         self.served = served
-        self.began = self.at = at
-        self.weight = self.used = 0.0
-        self.looks = 0
+        self.first_report_at = self.updated_at = now
+        self.weight = self.utilization_sum = 0.0
+        self.sample_count = 0
 
 
-class OrcaWeighted:
+class OrcaWeightedRoundRobin:
     """Weighted round robin, weight = requests per second / (utilisation + errors): gRPC A58.
 
     Weights are brought up to date each second, begin after 10 s of reports, expire after 3 min;
@@ -159,60 +168,62 @@ class OrcaWeighted:
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
-        self._plain = RoundRobin(rng)
-        self._updated = -inf
-        self._queue: list[tuple[float, int, Entry, float]] = []
+        self._round_robin = RoundRobin(rng)
+        self._updated_at = -inf
+        self._queue: list[tuple[float, int, Endpoint, float]] = []
         self._pool: Pool | None = None
 
-    def choose(self, pool: Pool, now: float, exclude: Collection[str], /) -> Entry | None:
+    def choose(self, pool: Pool, now: float, exclude: Collection[str], /) -> Endpoint | None:
         """Return the member whose turn it is."""
-        if pool is not self._pool or now - self._updated >= self._UPDATE_S:
-            self._update(pool, now)
+        if pool is not self._pool or now - self._updated_at >= self._UPDATE_S:
+            self._update_weights(pool, now)
         if exclude or not self._queue:
-            return self._plain.choose(pool, now, exclude)
-        due, number, entry, period = heappop(self._queue)
-        heappush(self._queue, (due + period, number, entry, period))
-        return entry
+            return self._round_robin.choose(pool, now, exclude)
+        due, index, endpoint, period = heappop(self._queue)
+        heappush(self._queue, (due + period, index, endpoint, period))
+        return endpoint
 
-    def ended(self, entry: Entry, _seconds: float, now: float, _good: bool, /) -> None:
+    def record_result(
+        self, endpoint: Endpoint, _seconds: float, now: float, _succeeded: bool, /
+    ) -> None:
         """Take in the utilisation that goes with an answer."""
-        told = self._told(entry, now)
-        told.used += min(1.0, entry.load.running / entry.instance.best)
-        told.looks += 1
+        state = self._weight_state(endpoint, now)
+        state.utilization_sum += min(1.0, endpoint.load.running / endpoint.instance.best)
+        state.sample_count += 1
 
-    def _update(self, pool: Pool, now: float) -> None:
-        self._pool, self._updated = pool, now
-        weights = [self._weight(entry, now) for entry in pool.members]
-        known = [weight for weight in weights if weight > 0]
+    def _update_weights(self, pool: Pool, now: float) -> None:
+        self._pool, self._updated_at = pool, now
+        weights = [self._update_weight(endpoint, now) for endpoint in pool.members]
+        positive = [weight for weight in weights if weight > 0]
         self._queue = []
-        if len(known) < 2:
+        if len(positive) < 2:
             return
-        mean = sum(known) / len(known)
-        for number, (entry, weight) in enumerate(zip(pool.members, weights, strict=True)):
+        mean = sum(positive) / len(positive)
+        for index, (endpoint, weight) in enumerate(zip(pool.members, weights, strict=True)):
             period = 1 / (weight or mean)
-            heappush(self._queue, (self._rng.random() * period, number, entry, period))
+            heappush(self._queue, (self._rng.random() * period, index, endpoint, period))
 
-    def _weight(self, entry: Entry, now: float) -> float:
-        told = self._told(entry, now)
-        if now - entry.seen > self._EXPIRES_S:
+    def _update_weight(self, endpoint: Endpoint, now: float) -> float:
+        state = self._weight_state(endpoint, now)
+        if now - endpoint.last_report_at > self._EXPIRES_S:
             return 0.0
-        seconds = now - told.at
+        seconds = now - state.updated_at
         if seconds >= self._UPDATE_S / 2:
-            rate = (entry.load.served - told.served) / seconds
-            used = told.used / told.looks if told.looks else 0.0
-            told.weight = rate / used if used > 0 and rate > 0 else told.weight
-            told.served, told.at = entry.load.served, now
-            told.used, told.looks = 0.0, 0
-        return told.weight if now - told.began >= self._BLACKOUT_S else 0.0
+            rate = (endpoint.load.served - state.served) / seconds
+            utilization = state.utilization_sum / state.sample_count if state.sample_count else 0.0
+            state.weight = rate / utilization if utilization > 0 and rate > 0 else state.weight
+            state.served, state.updated_at = endpoint.load.served, now
+            state.utilization_sum, state.sample_count = 0.0, 0
+        return state.weight if now - state.first_report_at >= self._BLACKOUT_S else 0.0
 
-    def _told(self, entry: Entry, now: float) -> _Weight:
-        told = entry.note
-        if not isinstance(told, _Weight):
-            told = entry.note = _Weight(entry.load.served, now)
-        return told
+    def _weight_state(self, endpoint: Endpoint, now: float) -> _WeightState:
+        state = endpoint.policy_state
+        if not isinstance(state, _WeightState):
+            state = endpoint.policy_state = _WeightState(endpoint.load.served, now)
+        return state
 
 
-class _Idle:
+class _IdleSlots:
     """An instance's idle licences as the original keeps them: a report overwrites the count."""
 
     __slots__ = ("idle", "seq")
@@ -222,52 +233,54 @@ class _Idle:
         self.seq = -1
 
 
-class MostIdle(Unlearned):
+class MostIdle(StatelessPolicy):
     """The most idle licences, of all, the first of equals; one less until the next report.
 
     The original's strategies `load` and `loadMini`, which differ in what they answer to a query for
     many, not in whom they choose. An instance with none idle is chosen all the same.
     """
 
-    def choose(self, pool: Pool, _now: float, exclude: Collection[str], /) -> Entry | None:
+    def choose(self, pool: Pool, _now: float, exclude: Collection[str], /) -> Endpoint | None:
         """Return the member with the most idle licences."""
-        best: Entry | None = None
-        most = -inf
-        for entry in _left(pool, exclude):
-            idle = float(self._idle(entry).idle)
-            if idle > most:
-                best, most = entry, idle
+        best: Endpoint | None = None
+        most_idle = -inf
+        for endpoint in _eligible_members(pool, exclude):
+            idle = float(self._refresh_idle(endpoint).idle)
+            if idle > most_idle:
+                best, most_idle = endpoint, idle
         if best is not None:
-            self._idle(best).idle -= 1
+            self._refresh_idle(best).idle -= 1
         return best
 
-    def _idle(self, entry: Entry) -> _Idle:
-        told = entry.note
-        if not isinstance(told, _Idle):
-            told = entry.note = _Idle()
-        if told.seq != entry.load.seq:
-            told.seq = entry.load.seq
-            told.idle = entry.instance.best - entry.load.running - entry.load.queued
-        return told
+    def _refresh_idle(self, endpoint: Endpoint) -> _IdleSlots:
+        slots = endpoint.policy_state
+        if not isinstance(slots, _IdleSlots):
+            slots = endpoint.policy_state = _IdleSlots()
+        if slots.seq != endpoint.load.seq:
+            slots.seq = endpoint.load.seq
+            slots.idle = endpoint.instance.best - endpoint.load.running - endpoint.load.queued
+        return slots
 
 
-Probe = Callable[[Entry, Callable[[int, float], None]], None]
+Probe = Callable[[Endpoint, Callable[[int, float], None]], None]
 
 
-class _Probed:
+class _ProbeResult:
     """What a probe told: requests in flight, latency in seconds; how often it may be used still."""
 
-    __slots__ = ("at", "entry", "latency", "rif", "uses")
+    __slots__ = ("endpoint", "latency", "received_at", "rif", "uses_left")
 
-    def __init__(self, entry: Entry, rif: int, latency: float, at: float, uses: int) -> None:
-        self.entry = entry
+    def __init__(
+        self, endpoint: Endpoint, rif: int, latency: float, received_at: float, uses_left: int
+    ) -> None:
+        self.endpoint = endpoint
         self.rif = rif
         self.latency = latency
-        self.at = at
-        self.uses = uses
+        self.received_at = received_at
+        self.uses_left = uses_left
 
 
-class Prequal(Unlearned):
+class Prequal(StatelessPolicy):
     """Probing to reduce queuing and latency: asynchronous mode, as the paper has it (NSDI'24).
 
     Each request sends `rate` probes to random instances; a pool of 16 answers, at most 1 s old,
@@ -278,113 +291,123 @@ class Prequal(Unlearned):
     called with its requests in flight and its latency.
     """
 
-    _POOL: Final = 16
-    _AGE_S: Final = 1.0
-    _HOT: Final = 0.84
-    _REMOVE: Final = 1.0
+    _MAX_POOL_SIZE: Final = 16
+    _MAX_AGE_S: Final = 1.0
+    _HOT_QUANTILE: Final = 0.84
+    _REMOVED_PER_REQUEST: Final = 1.0
     _DELTA: Final = 1.0
-    _SEEN: Final = 256
+    _MAX_RIF_SAMPLES: Final = 256
 
-    def __init__(self, rng: Random, probe: Probe, *, rate: int = 3) -> None:
+    def __init__(self, rng: Random, probe: Probe, *, probes_per_request: int = 3) -> None:
         self._rng = rng
         self._probe = probe
-        self._rate = rate
-        self._pool: list[_Probed] = []
-        self._seen: list[int] = []
+        self._probes_per_request = probes_per_request
+        self._results: list[_ProbeResult] = []
+        self._rif_samples: list[int] = []
         self._now = 0.0
-        self._size = 1
-        self._oldest = True
+        self._fleet_size = 1
+        self._remove_oldest_next = True
 
-    def choose(self, pool: Pool, now: float, exclude: Collection[str], /) -> Entry | None:
+    def choose(self, pool: Pool, now: float, exclude: Collection[str], /) -> Endpoint | None:
         """Return who is best by the probes at hand, and send new ones."""
-        members = _left(pool, exclude)
+        members = _eligible_members(pool, exclude)
         if not members:
             return None
-        self._now, self._size = now, len(pool.members)
-        here = [
-            probed for probed in self._pool
-            if now - probed.at <= self._AGE_S and probed.entry.pool is pool
-            and probed.entry.instance.addr not in exclude
+        self._now, self._fleet_size = now, len(pool.members)
+        usable = [
+            result for result in self._results
+            if now - result.received_at <= self._MAX_AGE_S and result.endpoint.pool is pool
+            and result.endpoint.instance.addr not in exclude
         ]  # fmt: skip
-        self._pool = here
-        chosen = self._select(here) if len(here) >= 2 else None
-        for entry in self._rng.sample(pool.members, min(self._rate, len(pool.members))):
-            self._probe(entry, partial(self._answer, entry))
+        self._results = usable
+        chosen = self._select(usable) if len(usable) >= 2 else None
+        for endpoint in self._rng.sample(
+            pool.members, min(self._probes_per_request, len(pool.members))
+        ):
+            self._probe(endpoint, partial(self._add_result, endpoint))
         if chosen is None:
             return self._rng.choice(members)
-        chosen.uses -= 1
+        chosen.uses_left -= 1
         chosen.rif += 1
-        if chosen.uses <= 0:
-            self._pool.remove(chosen)
-        self._remove()
-        return chosen.entry
+        if chosen.uses_left <= 0:
+            self._results.remove(chosen)
+        self._remove_one()
+        return chosen.endpoint
 
-    def _select(self, here: list[_Probed]) -> _Probed:
-        hot = self._quantile()
-        cold = [probed for probed in here if probed.rif <= hot]
+    def _select(self, usable: list[_ProbeResult]) -> _ProbeResult:
+        threshold = self._hot_threshold()
+        cold = [result for result in usable if result.rif <= threshold]
         if cold:
-            return min(cold, key=_latency)
-        return min(here, key=_in_flight)
+            return min(cold, key=_latency_of)
+        return min(usable, key=_inflight_of)
 
-    def _quantile(self) -> float:
-        if not self._seen:
+    def _hot_threshold(self) -> float:
+        if not self._rif_samples:
             return inf
-        ordered = sorted(self._seen)
-        return ordered[min(len(ordered) - 1, int(self._HOT * len(ordered)))]
+        ordered = sorted(self._rif_samples)
+        return ordered[min(len(ordered) - 1, int(self._HOT_QUANTILE * len(ordered)))]
 
-    def _answer(self, entry: Entry, rif: int, latency: float) -> None:
-        self._seen.append(rif)
-        if len(self._seen) > self._SEEN:
-            del self._seen[0]
-        if len(self._pool) >= self._most():
-            del self._pool[0]
-        self._pool.append(_Probed(entry, rif, latency, self._now, self._uses()))
+    def _add_result(self, endpoint: Endpoint, rif: int, latency: float) -> None:
+        self._rif_samples.append(rif)
+        if len(self._rif_samples) > self._MAX_RIF_SAMPLES:
+            del self._rif_samples[0]
+        if len(self._results) >= self._max_results():
+            del self._results[0]
+        self._results.append(_ProbeResult(endpoint, rif, latency, self._now, self._draw_max_uses()))
 
-    def _most(self) -> int:
+    def _max_results(self) -> int:
         """Return the size of the pool: half a small fleet, or its answers would be everyone's."""
-        return max(2, min(self._POOL, self._size // 2))
+        return max(2, min(self._MAX_POOL_SIZE, self._fleet_size // 2))
 
-    def _uses(self) -> int:
+    def _draw_max_uses(self) -> int:
         """Return how often a probe may be used, rounded by chance (the paper's equation 1)."""
-        kept = (1 - self._most() / self._size) * self._rate - self._REMOVE
-        uses = max(1.0, (1 + self._DELTA) / kept) if kept > 0 else float(self._POOL)
-        whole = int(uses)
-        return whole + (self._rng.random() < uses - whole)
+        net_probes = (
+            1 - self._max_results() / self._fleet_size
+        ) * self._probes_per_request - self._REMOVED_PER_REQUEST
+        uses = (
+            max(1.0, (1 + self._DELTA) / net_probes)
+            if net_probes > 0
+            else float(self._MAX_POOL_SIZE)
+        )
+        whole_uses = int(uses)
+        return whole_uses + (self._rng.random() < uses - whole_uses)
 
-    def _remove(self) -> None:
+    def _remove_one(self) -> None:
         """Take one out: the oldest and the worst by turns."""
-        if not self._pool:
+        if not self._results:
             return
-        if self._oldest:
-            del self._pool[0]
+        if self._remove_oldest_next:
+            del self._results[0]
         else:
-            hot = self._quantile()
-            hottest = [probed for probed in self._pool if probed.rif > hot]
-            worst = max(hottest, key=_in_flight) if hottest else max(self._pool, key=_latency)
-            self._pool.remove(worst)
-        self._oldest = not self._oldest
+            threshold = self._hot_threshold()
+            hottest = [result for result in self._results if result.rif > threshold]
+            worst = (
+                max(hottest, key=_inflight_of) if hottest else max(self._results, key=_latency_of)
+            )
+            self._results.remove(worst)
+        self._remove_oldest_next = not self._remove_oldest_next
 
 
-def _latency(probed: _Probed) -> float:
-    return probed.latency
+def _latency_of(result: _ProbeResult) -> float:
+    return result.latency
 
 
-def _in_flight(probed: _Probed) -> int:
-    return probed.rif
+def _inflight_of(result: _ProbeResult) -> int:
+    return result.rif
 
 
-def policies(rng: Random, probe: Probe) -> dict[str, Callable[[], Policy]]:
+def policy_factories(rng: Random, probe: Probe) -> dict[str, Callable[[], Policy]]:
     """Return every policy by its name in `lb.policy`; the first is the default."""
     return {
-        "ours": lambda: OwnFirst(rng),
+        "ours": lambda: LeastExpectedDelay(rng),
         "least_request": lambda: LeastRequest(rng),
-        "p2c": lambda: TwoChoices(rng),
+        "p2c": lambda: PowerOfTwoChoices(rng),
         "peak_ewma": lambda: PeakEwma(rng),
-        "orca_wrr": lambda: OrcaWeighted(rng),
+        "orca_wrr": lambda: OrcaWeightedRoundRobin(rng),
         "prequal": lambda: Prequal(rng, probe),
         "load": MostIdle,
         "loadMini": MostIdle,
         "poll": lambda: RoundRobin(rng),
         "round_robin": lambda: RoundRobin(rng),
-        "random": lambda: Chance(rng),
+        "random": lambda: RandomChoice(rng),
     }

@@ -1,15 +1,15 @@
 """What a hub counts since it began."""
 
-from lb.trust import Refusal
+from lb.trust import RejectReason
 
 
 class HubCounts:
     """Reports taken in, refused by reason; frames sent; the level of strain (`lb/strain.py`)."""
 
     def __init__(self) -> None:
-        self.reports = self.frames = self.strain = 0
-        self.refusals = dict.fromkeys(Refusal, 0)
+        self.reports = self.frames = self.overload_level = 0
+        self.rejections = dict.fromkeys(RejectReason, 0)
 
-    def refused(self, refusal: Refusal) -> None:
+    def count_rejection(self, reason: RejectReason) -> None:
         """Count a report that was not taken in."""
-        self.refusals[refusal] += 1
+        self.rejections[reason] += 1

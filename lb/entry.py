@@ -11,27 +11,27 @@ from math import exp, log, sqrt
 from typing import Any, Final, Protocol
 from zlib import crc32
 
-from lb.health import Health
-from lb.life import Event, State
-from lb.report import Feed, Instance, Load
+from lb.health import OutlierDetector
+from lb.life import EndpointEvent, EndpointState
+from lb.report import Instance, Load, ReportMode
 
 # A slot time is believed when this many requests told it, the last one so many seconds ago. A cold
 # start, or a bad moment, must not mark a loader as slow for ever: nothing would be sent there to
 # prove it wrong.
-_ENOUGH: Final = 20
-_FRESH_S: Final = 5.0
+_MIN_SERVED: Final = 20
+_MAX_SAMPLE_AGE_S: Final = 5.0
 # Slot times this close to the fleet's are the fleet's: what is left is noise, and of a tenth of a
 # millisecond it is the machine's.
-_ALIKE: Final = 0.15
-_ALIKE_MS: Final = 0.1
+_SIMILAR_SHARE: Final = 0.15
+_SIMILAR_MS: Final = 0.1
 # One request at an instance of the fleet's pace raises its level by so much.
-_STEP: Final = 8
-_MAX_STEP: Final = 64
+_BASE_WEIGHT: Final = 8
+_MAX_WEIGHT: Final = 64
 _MAX_LEVEL: Final = 4095
 # With this part of its licences a newcomer begins.
-_RAMP_FROM: Final = 0.1
+_RAMP_START_SHARE: Final = 0.1
 # One that refused a request is left alone for so long at least, where no report tells of room.
-_LEAST_FULL_S: Final = 0.01
+_MIN_FULL_S: Final = 0.01
 # Of the durations of an instance that does not report, the last counts for so much.
 _SMOOTHING: Final = 1 / 16
 # What was expected is compared with what came, as a mean of logarithms over about so many answers.
@@ -39,45 +39,45 @@ _SMOOTHING: Final = 1 / 16
 # that mean, for exponential times), what the instance reports is not so.
 # A millisecond is allowed to all for the way there and back. One answer, however late, moves the
 # mean by so much at most: a hiccup tells nothing. And doubt, like belief, wants fresh answers.
-_COMPARED: Final = 32
-_MOST_OFF: Final = 2.0
-_WAY_MS: Final = 1.0
-_DOUBT: Final = log(2)
-_CHANCE: Final = 2.6
+_LATENCY_WINDOW: Final = 32
+_MAX_LOG_DEVIATION: Final = 2.0
+_NETWORK_MS: Final = 1.0
+_MIN_LOG_RATIO: Final = log(2)
+_NOISE_MARGIN: Final = 2.6
 
 
 # Numbers of 31 bits: products of two are machine words where this is compiled.
-MASK: Final = 0x7FFFFFFF
+HASH_MASK: Final = 0x7FFFFFFF
 
 
-def mark(text: str) -> int:
+def stable_hash(text: str) -> int:
     """Return a number that stands for an address, or a key, in every process alike."""
-    return crc32(text.encode("utf-8", "surrogatepass")) & MASK
+    return crc32(text.encode("utf-8", "surrogatepass")) & HASH_MASK
 
 
-class Usual:
+class FleetMedians:
     """What is usual among the instances of a service: medians.
 
     `slot_ms`, `slots` (licences), and `excess`: how much longer answers take than was expected, as
     a logarithm.
     """
 
-    __slots__ = ("excess", "slot_ms", "slots")
+    __slots__ = ("latency_log_ratio", "service_ms", "slots")
 
     def __init__(self) -> None:
-        self.slot_ms = 1.0
+        self.service_ms = 1.0
         self.slots = 1
-        self.excess = 0.0
+        self.latency_log_ratio = 0.0
 
 
-class Levels(Protocol):
+class LoadLevels(Protocol):
     """The pool that an instance is a member of, where it stands by its own load."""
 
-    def move(self, entry: "Entry", level: int) -> None:
+    def move(self, endpoint: "Endpoint", level: int) -> None:
         """Put a member on another level."""
 
 
-class Entry:
+class Endpoint:
     """One instance, its figures and its counts.
 
     `foreign`: requests of others there, running or queued, by the last report. `inflight`: this
@@ -93,56 +93,58 @@ class Entry:
     """
 
     __slots__ = (
-        "asked", "born", "cold", "compared", "compared_at", "doubt", "excess", "feed", "foreign",
-        "full_until", "ghosts", "health", "inflight", "instance", "level", "limit", "load", "mark",
-        "note", "pool", "promised", "reason", "seen", "since", "slot_ms", "slots", "spot", "state",
-        "step", "worked",
+        "abandoned", "addr_hash", "first_seen_at", "full_until", "handed_out", "inflight",
+        "instance", "is_ramping", "last_report_at", "last_served_at", "latency_log_ratio",
+        "latency_sampled_at", "latency_samples", "level_index", "limit", "load", "load_level",
+        "load_weight", "outlier_detector", "picks", "policy_state", "pool", "reason",
+        "remote_load", "report_mode", "service_ms", "slowdown_factor", "state", "state_since",
+        "usable_slots",
     )  # fmt: skip
 
-    def __init__(self, instance: Instance, load: Load, state: State, now: float) -> None:
+    def __init__(self, instance: Instance, load: Load, state: EndpointState, now: float) -> None:
         self.instance = instance
         self.load = load
-        self.mark = mark(instance.addr)
+        self.addr_hash = stable_hash(instance.addr)
         self.state = state
-        self.reason = Event.REPORTED_UP
-        self.seen = self.since = self.born = now
-        self.worked = self.full_until = self.compared_at = 0.0
-        self.feed = instance.feed
-        self.cold = instance.feed is not Feed.NONE and load.served == 0
-        self.foreign = self.inflight = self.ghosts = self.asked = self.promised = 0
-        self.compared = 0
-        self.excess = 0.0
-        self.doubt = 1.0
-        self.health = Health()
-        self.slot_ms = load.service_ms
-        self.slots = instance.best
+        self.reason = EndpointEvent.REPORTED_UP
+        self.last_report_at = self.state_since = self.first_seen_at = now
+        self.last_served_at = self.full_until = self.latency_sampled_at = 0.0
+        self.report_mode = instance.report_mode
+        self.is_ramping = instance.report_mode is not ReportMode.NONE and load.served == 0
+        self.remote_load = self.inflight = self.abandoned = self.picks = self.handed_out = 0
+        self.latency_samples = 0
+        self.latency_log_ratio = 0.0
+        self.slowdown_factor = 1.0
+        self.outlier_detector = OutlierDetector()
+        self.service_ms = load.service_ms
+        self.usable_slots = instance.best
         self.limit = instance.total
-        self.step = _STEP
-        self.level = 0
-        self.pool: Levels | None = None
-        self.note: Any = None
-        self.spot = 0  # in its level
+        self.load_weight = _BASE_WEIGHT
+        self.load_level = 0
+        self.pool: LoadLevels | None = None
+        self.policy_state: Any = None
+        self.level_index = 0  # in its level
 
-    def queue(self) -> int:
+    def outstanding(self) -> int:
         """Return the requests this instance holds, queued ones too, as far as can be known."""
-        return self.foreign + self.inflight + self.ghosts
+        return self.remote_load + self.inflight + self.abandoned
 
-    def has_room(self, now: float) -> bool:
+    def has_capacity(self, now: float) -> bool:
         """Return whether a request may be sent here.
 
         What was reported counts as long as changes are: by an old report an instance would be full
         for ever.
         """
-        if self.feed is Feed.LIVE:
-            return self.foreign + self.inflight + self.ghosts < self.limit
-        return self.inflight + self.ghosts < self.limit and now >= self.full_until
+        if self.report_mode is ReportMode.ON_CHANGE:
+            return self.remote_load + self.inflight + self.abandoned < self.limit
+        return self.inflight + self.abandoned < self.limit and now >= self.full_until
 
-    def refused(self, now: float) -> None:
+    def mark_full(self, now: float) -> None:
         """Take in that it holds all it takes: until it reports, or for the time of a slot."""
-        if self.feed is Feed.LIVE:
-            self.foreign = max(self.foreign, self.limit - self.inflight)
+        if self.report_mode is ReportMode.ON_CHANGE:
+            self.remote_load = max(self.remote_load, self.limit - self.inflight)
         else:
-            self.full_until = now + max(_LEAST_FULL_S, self.slot_ms / 1000)
+            self.full_until = now + max(_MIN_FULL_S, self.service_ms / 1000)
 
     def expected_ms(self) -> float:
         """Return the delay a request would meet here, in milliseconds.
@@ -150,23 +152,23 @@ class Entry:
         Slot time times (1 + rounds to wait): reference "load-balancing" 6.5.2. Of instances
         without a queue, the less occupied one is better by a thousandth.
         """
-        slots = self.slots
-        queue = self.foreign + self.inflight + self.ghosts
-        ahead = queue - slots + 1
+        slots = self.usable_slots
+        outstanding = self.remote_load + self.inflight + self.abandoned
+        ahead = outstanding - slots + 1
         if ahead < 0:
             ahead = 0
-        return self.slot_ms * (1.0 + (ahead + queue / 1000) / slots)
+        return self.service_ms * (1.0 + (ahead + outstanding / 1000) / slots)
 
-    def is_only_silent(self) -> bool:
+    def is_presumed_alive(self) -> bool:
         """Return whether a suspect may still be picked: nothing says that it is gone."""
-        return self.reason is Event.SILENT or self.reason is Event.HUB_FORGOT
+        return self.reason is EndpointEvent.SILENT or self.reason is EndpointEvent.HUB_FORGOT
 
     def is_untried(self) -> bool:
         """Return whether nobody has asked this instance anything yet, as far as can be known."""
-        untried = not self.asked and not self.load.served and not self.queue()
-        return untried and self.instance.feed is not Feed.NONE
+        is_idle = not self.picks and not self.load.served and not self.outstanding()
+        return is_idle and self.instance.report_mode is not ReportMode.NONE
 
-    def take_in(self, instance: Instance, load: Load, held: int, now: float) -> None:
+    def apply_report(self, instance: Instance, load: Load, own_requests: int, now: float) -> None:
         """Take in a newer report.
 
         `held` of its requests are this gateway's; -1 when it does not tell: then all that this
@@ -174,28 +176,34 @@ class Entry:
         than it has beyond the unanswered ones.
         """
         if load.served != self.load.served:
-            self.worked = now
+            self.last_served_at = now
         if instance != self.instance:  # else the same object, by which who follows knows it
             self.instance = instance
-        self.load, self.seen, self.feed = load, now, instance.feed
-        self.promised = 0
-        self.foreign = max(0, load.running + load.queued - (self.inflight if held < 0 else held))
-        if self.ghosts:
-            self.ghosts = min(self.ghosts, max(0, held - self.inflight))
+        self.load, self.last_report_at, self.report_mode = load, now, instance.report_mode
+        self.handed_out = 0
+        self.remote_load = max(
+            0, load.running + load.queued - (self.inflight if own_requests < 0 else own_requests)
+        )
+        if self.abandoned:
+            self.abandoned = min(self.abandoned, max(0, own_requests - self.inflight))
 
-    def fade(self) -> None:
+    def discard_reported_load(self) -> None:
         """Stand on own counts alone until it is heard of again."""
-        self.feed = Feed.NONE
-        self.foreign = self.ghosts = 0
+        self.report_mode = ReportMode.NONE
+        self.remote_load = self.abandoned = 0
 
-    def compare(self, took_ms: float, expected_ms: float, now: float) -> None:
+    def record_latency(self, latency_ms: float, expected_ms: float, now: float) -> None:
         """Compare how long an answer took with what was expected when it was asked for."""
-        off = log((took_ms + _WAY_MS) / (expected_ms / self.doubt + _WAY_MS))
-        self.compared += 1
-        self.compared_at = now
-        self.excess += min(off - self.excess, _MOST_OFF) / min(self.compared, _COMPARED)
+        log_ratio = log(
+            (latency_ms + _NETWORK_MS) / (expected_ms / self.slowdown_factor + _NETWORK_MS)
+        )
+        self.latency_samples += 1
+        self.latency_sampled_at = now
+        self.latency_log_ratio += min(log_ratio - self.latency_log_ratio, _MAX_LOG_DEVIATION) / min(
+            self.latency_samples, _LATENCY_WINDOW
+        )
 
-    def judge(self, usual: Usual, ramp: float, now: float) -> None:
+    def update_estimates(self, medians: FleetMedians, ramp: float, now: float) -> None:
         """Bring what the pick reads up to date.
 
         The usual slot time stands for an instance's own where that is told by few requests, or by
@@ -203,44 +211,52 @@ class Entry:
         not elsewhere, the reports are doubted: it counts as slower by as much. A newcomer is
         counted on for a part of its licences, that grows for `ramp` seconds.
         """
-        instance, load, fleet_ms = self.instance, self.load, usual.slot_ms
-        beyond = self.excess - usual.excess
-        chance = _CHANCE / sqrt(min(self.compared, _COMPARED) or 1)
-        fresh = now - self.compared_at <= _FRESH_S
-        doubted = self.compared and fresh and beyond > _DOUBT + chance
-        told = load.service_ms
-        believed = told > 0 and load.served >= _ENOUGH and now - self.worked <= _FRESH_S
-        alike = abs(told - fleet_ms) <= fleet_ms * _ALIKE + _ALIKE_MS
-        slot_ms = told if believed and not alike else fleet_ms
-        self.doubt = ((slot_ms + _WAY_MS) * exp(beyond) - _WAY_MS) / slot_ms if doubted else 1.0
-        self.slot_ms = slot_ms = slot_ms * self.doubt
+        instance, load, fleet_ms = self.instance, self.load, medians.service_ms
+        excess = self.latency_log_ratio - medians.latency_log_ratio
+        noise = _NOISE_MARGIN / sqrt(min(self.latency_samples, _LATENCY_WINDOW) or 1)
+        is_fresh = now - self.latency_sampled_at <= _MAX_SAMPLE_AGE_S
+        is_distrusted = self.latency_samples and is_fresh and excess > _MIN_LOG_RATIO + noise
+        reported_ms = load.service_ms
+        is_believed = (
+            reported_ms > 0
+            and load.served >= _MIN_SERVED
+            and now - self.last_served_at <= _MAX_SAMPLE_AGE_S
+        )
+        is_similar = abs(reported_ms - fleet_ms) <= fleet_ms * _SIMILAR_SHARE + _SIMILAR_MS
+        service_ms = reported_ms if is_believed and not is_similar else fleet_ms
+        self.slowdown_factor = (
+            ((service_ms + _NETWORK_MS) * exp(excess) - _NETWORK_MS) / service_ms
+            if is_distrusted
+            else 1.0
+        )
+        self.service_ms = service_ms = service_ms * self.slowdown_factor
         self.limit = instance.total
-        self.slots = instance.best
-        if self.cold:
-            age = now - self.born
+        self.usable_slots = instance.best
+        if self.is_ramping:
+            age = now - self.first_seen_at
             if age >= ramp:
-                self.cold = False
+                self.is_ramping = False
             else:
-                part = _RAMP_FROM + (1 - _RAMP_FROM) * age / ramp
-                self.slots = max(1, int(instance.best * part))
-        pace = _STEP * slot_ms * usual.slots / (fleet_ms * self.slots)
-        self.step = max(1, round(pace)) if pace < _MAX_STEP else _MAX_STEP
-        self.settle()
+                share = _RAMP_START_SHARE + (1 - _RAMP_START_SHARE) * age / ramp
+                self.usable_slots = max(1, int(instance.best * share))
+        weight = _BASE_WEIGHT * service_ms * medians.slots / (fleet_ms * self.usable_slots)
+        self.load_weight = max(1, round(weight)) if weight < _MAX_WEIGHT else _MAX_WEIGHT
+        self.update_load_level()
 
-    def settle(self) -> None:
+    def update_load_level(self) -> None:
         """Let the pool know that the own load may have changed."""
-        level = min(self.inflight * self.step, _MAX_LEVEL)
-        if level != self.level:
+        level = min(self.inflight * self.load_weight, _MAX_LEVEL)
+        if level != self.load_level:
             pool = self.pool
             if pool is None:
-                self.level = level
+                self.load_level = level
             else:
                 pool.move(self, level)
 
-    def learn(self, seconds: float, now: float) -> None:
+    def learn_service_time(self, seconds: float, now: float) -> None:
         """Learn from an answer how long an instance takes that does not tell it itself."""
-        self.worked = now
-        told = seconds * 1000
-        old = self.load.service_ms or told
-        smooth = old + (told - old) * _SMOOTHING
-        self.load = Load(service_ms=smooth, served=self.load.served + 1)
+        self.last_served_at = now
+        latency_ms = seconds * 1000
+        previous_ms = self.load.service_ms or latency_ms
+        smoothed_ms = previous_ms + (latency_ms - previous_ms) * _SMOOTHING
+        self.load = Load(service_ms=smoothed_ms, served=self.load.served + 1)

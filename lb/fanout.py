@@ -9,23 +9,23 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from lb.counts import HubCounts
-from lb.follower import Figures, Follower
-from lb.life import Change
-from lb.report import Feed, Instance, Key
-from lb.strain import Strain
-from lb.table import Table
+from lb.follower import EncodedLoadCache, Subscriber
+from lb.life import StateChange
+from lb.report import Instance, InstanceKey, ReportMode
+from lb.strain import OverloadLevel
+from lb.table import EndpointTable
 from schemas.wire import WatchRequest
 
 _logger = logging.getLogger("ase.lb")
 
 # Frames to all gateways together are no more than so many a second, none sooner than the gap.
-_FRAMES = 6400
-_LONGEST_GAP = 0.01
+_MAX_FRAMES_PER_S = 6400
+_MAX_GAP_S = 0.01
 # Nobody goes without a frame for longer.
-_QUIET_S = 1.0
+_HEARTBEAT_S = 1.0
 
 
-class Fanout:
+class Broadcaster:
     """Those who follow a hub, and what they are still to be told.
 
     `documents` are the schemas of the instances. `clock` gives seconds that never step back.
@@ -34,7 +34,7 @@ class Fanout:
 
     def __init__(
         self,
-        table: Table,
+        table: EndpointTable,
         documents: Mapping[str, bytes],
         *,
         epoch: int,
@@ -47,75 +47,75 @@ class Fanout:
         self._epoch = epoch
         self._clock = clock
         self._gap = gap
-        self._figures = Figures()
-        self._followers: dict[Follower, asyncio.Event] = {}
-        self._dirty: dict[Key, Instance] = {}
-        self._changed = asyncio.Event()
-        self._all_told = 0.0
-        self.strain = Strain()
+        self._load_cache = EncodedLoadCache()
+        self._subscribers: dict[Subscriber, asyncio.Event] = {}
+        self._dirty: dict[InstanceKey, Instance] = {}
+        self._change_event = asyncio.Event()
+        self._heartbeat_at = 0.0
+        self.overload = OverloadLevel()
         self._counts = counts
 
     async def run(self) -> None:
         """Tell what changes, for ever."""
         while True:
-            rest = max(0.0, self._all_told + _QUIET_S - self._clock())
+            timeout = max(0.0, self._heartbeat_at + _HEARTBEAT_S - self._clock())
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(rest):
-                    await self._changed.wait()
+                async with asyncio.timeout(timeout):
+                    await self._change_event.wait()
             try:
-                self._beat(self._clock())
+                self._notify_subscribers(self._clock())
             except Exception:
                 _logger.exception("a beat failed by a fault of ours; the next one comes")
             gap = self._next_gap()
             due = self._clock() + gap
             await asyncio.sleep(gap)
             now = self._clock()
-            self.strain.beat(now - due, gap, now)
-            self._counts.strain = self.strain.level
+            self.overload.tick(now - due, gap, now)
+            self._counts.overload_level = self.overload.level
 
-    def touched(self, instance: Instance) -> None:
+    def mark_changed(self, instance: Instance) -> None:
         """Note that an instance or its figures changed; who was placed here is nobody else's."""
-        if instance.feed is not Feed.NONE:
-            self._figures.stale(instance.key)
+        if instance.report_mode is not ReportMode.NONE:
+            self._load_cache.invalidate(instance.key)
             self._dirty[instance.key] = instance
-            self._changed.set()
+            self._change_event.set()
 
-    def left(self, change: Change) -> None:
+    def mark_removed(self, change: StateChange) -> None:
         """Note that an instance is gone."""
-        number = self._figures.left(change.instance.key)
+        instance_id = self._load_cache.remove(change.instance.key)
         self._dirty.pop(change.instance.key, None)
-        for follower in self._followers:
-            follower.left(change, number)
-        self._changed.set()
+        for subscriber in self._subscribers:
+            subscriber.mark_removed(change, instance_id)
+        self._change_event.set()
 
-    async def follow(self, wish: WatchRequest) -> AsyncIterator[bytes]:
+    async def subscribe(self, request: WatchRequest) -> AsyncIterator[bytes]:
         """Yield frames: a snapshot, then one whenever something changed, else each second."""
-        follower = Follower(wish.gateway, tuple(wish.subsvc), self._table)
-        news = self._followers[follower] = asyncio.Event()
+        subscriber = Subscriber(request.gateway, tuple(request.subsvc), self._table)
+        update_event = self._subscribers[subscriber] = asyncio.Event()
         try:
             while True:
-                news.clear()
+                update_event.clear()
                 self._counts.frames += 1
-                yield follower.take(
-                    self._table, self._figures, self._documents, self._epoch, self._clock()
+                yield subscriber.next_frame(
+                    self._table, self._load_cache, self._documents, self._epoch, self._clock()
                 )
-                await news.wait()
+                await update_event.wait()
         finally:
-            del self._followers[follower]
+            del self._subscribers[subscriber]
 
-    def _beat(self, now: float) -> None:
+    def _notify_subscribers(self, now: float) -> None:
         """Let all know what changed since the last beat; now and then, that nothing did."""
-        self._changed.clear()
+        self._change_event.clear()
         changed, self._dirty = self._dirty, {}
-        quiet = now - self._all_told >= _QUIET_S
-        if quiet:
-            self._all_told = now
-        for follower, news in self._followers.items():
-            follower.touched(changed.values())
-            if quiet or follower.has_news():
-                news.set()
+        is_heartbeat = now - self._heartbeat_at >= _HEARTBEAT_S
+        if is_heartbeat:
+            self._heartbeat_at = now
+        for subscriber, update_event in self._subscribers.items():
+            subscriber.mark_changed(changed.values())
+            if is_heartbeat or subscriber.has_updates():
+                update_event.set()
 
     def _next_gap(self) -> float:
         """Return the time to the next beat: the more there are to tell, the longer."""
-        gap = max(self._gap, min(_LONGEST_GAP, len(self._followers) / _FRAMES))
-        return self.strain.stretched(gap)
+        gap = max(self._gap, min(_MAX_GAP_S, len(self._subscribers) / _MAX_FRAMES_PER_S))
+        return self.overload.scale_interval(gap)

@@ -3,111 +3,115 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from lb.entry import Entry
-from lb.life import Change, Event, State
-from lb.report import PROTOCOLS, Feed, Instance, Key
-from lb.table import Table
+from lb.entry import Endpoint
+from lb.life import EndpointEvent, EndpointState, StateChange
+from lb.report import PROTOCOLS, Instance, InstanceKey, ReportMode
+from lb.table import EndpointTable
 from schemas import wire
 
-_MOST_MS: Final = 2**32 - 1
+_MAX_UINT32: Final = 2**32 - 1
 # What was made for one frame does for others that leave within so many seconds.
-_SAME_AGE_S: Final = 0.005
+_MAX_CACHE_AGE_S: Final = 0.005
 
 
-class Piece:
+class EncodedLoad:
     """What a frame says of the load of one instance, serialised at the time `at`.
 
     `own` is for the gateways that have requests there, `common` for all others.
     """
 
-    __slots__ = ("at", "common", "own")
+    __slots__ = ("by_gateway", "default", "encoded_at")
 
-    def __init__(self, entry: Entry, number: int, now: float) -> None:
-        load = _load(entry, number, now)
-        held = entry.load.held
-        self.at = now
-        self.own: dict[str, bytes] = {}
-        if held is not None:
-            for gateway, count in held.items():
-                load.held = count
-                self.own[gateway] = wire.Frame(loads=[load]).SerializeToString()
-            load.held = 0
-        self.common = wire.Frame(loads=[load]).SerializeToString()
+    def __init__(self, endpoint: Endpoint, instance_id: int, now: float) -> None:
+        message = _load_message(endpoint, instance_id, now)
+        requests_by_gateway = endpoint.load.requests_by_gateway
+        self.encoded_at = now
+        self.by_gateway: dict[str, bytes] = {}
+        if requests_by_gateway is not None:
+            for gateway, count in requests_by_gateway.items():
+                message.held = count
+                self.by_gateway[gateway] = wire.Frame(loads=[message]).SerializeToString()
+            message.held = 0
+        self.default = wire.Frame(loads=[message]).SerializeToString()
 
 
-class Figures:
+class EncodedLoadCache:
     """The hub's numbers for instances, and what frames say of their load: made once for all."""
 
     def __init__(self) -> None:
-        self._made: dict[Key, Piece] = {}
-        self._numbers: dict[Key, int] = {}
-        self._next = 1
+        self._encoded: dict[InstanceKey, EncodedLoad] = {}
+        self._instance_ids: dict[InstanceKey, int] = {}
+        self._next_id = 1
 
-    def stale(self, key: Key) -> None:
+    def invalidate(self, key: InstanceKey) -> None:
         """Note that the figures of an instance changed."""
-        self._made.pop(key, None)
+        self._encoded.pop(key, None)
 
-    def left(self, key: Key) -> int:
+    def remove(self, key: InstanceKey) -> int:
         """Return the number of an instance that is gone; if it comes back, it has another."""
-        self.stale(key)
-        return self._numbers.pop(key, 0)
+        self.invalidate(key)
+        return self._instance_ids.pop(key, 0)
 
-    def number(self, key: Key) -> int:
+    def instance_id(self, key: InstanceKey) -> int:
         """Return the number of an instance."""
-        if key not in self._numbers:
-            self._numbers[key] = self._next
-            self._next += 1
-        return self._numbers[key]
+        if key not in self._instance_ids:
+            self._instance_ids[key] = self._next_id
+            self._next_id += 1
+        return self._instance_ids[key]
 
-    def piece(self, entry: Entry, now: float) -> Piece:
+    def get(self, endpoint: Endpoint, now: float) -> EncodedLoad:
         """Return what is to be said of an entry."""
-        key = entry.instance.key
-        made = self._made.get(key)
-        if made is None or now - made.at > _SAME_AGE_S:
-            made = self._made[key] = Piece(entry, self.number(key), now)
-        return made
+        key = endpoint.instance.key
+        encoded = self._encoded.get(key)
+        if encoded is None or now - encoded.encoded_at > _MAX_CACHE_AGE_S:
+            encoded = self._encoded[key] = EncodedLoad(endpoint, self.instance_id(key), now)
+        return encoded
 
 
-class Follower:
+class Subscriber:
     """One gateway that follows the hub. Latest wins: nothing queues for a slow one.
 
     `services` empty means all. It is to be told of every entry that is there already.
     """
 
-    def __init__(self, gateway: str, services: tuple[str, ...], entries: Iterable[Entry]) -> None:
+    def __init__(
+        self, gateway: str, services: tuple[str, ...], endpoints: Iterable[Endpoint]
+    ) -> None:
         self._gateway = gateway
         self._version = 0
         self._services = services
-        self._told: dict[Key, Instance] = {}
-        self._documents: set[str] = set()
-        self._dirty: set[Key] = set()
-        self._gone: dict[int, str] = {}
-        self.touched([entry.instance for entry in entries])
+        self._sent_instances: dict[InstanceKey, Instance] = {}
+        self._sent_digests: set[str] = set()
+        self._dirty: set[InstanceKey] = set()
+        self._removed_reasons: dict[int, str] = {}
+        self.mark_changed([endpoint.instance for endpoint in endpoints])
 
-    def touched(self, instances: Iterable[Instance]) -> None:
+    def mark_changed(self, instances: Iterable[Instance]) -> None:
         """Note that instances or their figures changed; who was placed here is nobody else's."""
         services = self._services
         for instance in instances:
-            if instance.feed is not Feed.NONE and (not services or instance.service in services):
+            if instance.report_mode is not ReportMode.NONE and (
+                not services or instance.service in services
+            ):
                 self._dirty.add(instance.key)
 
-    def has_news(self) -> bool:
+    def has_updates(self) -> bool:
         """Return whether there is something to tell."""
-        return bool(self._dirty or self._gone)
+        return bool(self._dirty or self._removed_reasons)
 
-    def left(self, change: Change, number: int) -> None:
+    def mark_removed(self, change: StateChange, instance_id: int) -> None:
         """Note that the instance of that number is gone."""
         key, digest = change.instance.key, change.instance.digest
         self._dirty.discard(key)
-        if self._told.pop(key, None) is not None:
-            self._gone[number] = change.reason.value
-        if all(told.digest != digest for told in self._told.values()):
-            self._documents.discard(digest)  # the other end forgets it too
+        if self._sent_instances.pop(key, None) is not None:
+            self._removed_reasons[instance_id] = change.reason.value
+        if all(instance.digest != digest for instance in self._sent_instances.values()):
+            self._sent_digests.discard(digest)  # the other end forgets it too
 
-    def take(
+    def next_frame(
         self,
-        table: Table,
-        figures: Figures,
+        table: EndpointTable,
+        load_cache: EncodedLoadCache,
         documents: Mapping[str, bytes],
         epoch: int,
         now: float,
@@ -115,34 +119,34 @@ class Follower:
         """Return the next frame, serialised; the first is a snapshot. `epoch` is the hub's."""
         self._version += 1
         frame = wire.Frame(hub_epoch=epoch, version=self._version, snapshot=self._version == 1)
-        pieces: list[bytes] = []
+        encoded_loads: list[bytes] = []
         for key in self._dirty:
-            entry = table.get(key)
-            if entry is None:
+            endpoint = table.get(key)
+            if endpoint is None:
                 continue
-            instance = entry.instance
-            if self._told.get(key) is not instance:
-                self._told[key] = instance
-                frame.instances.append(_instance(instance, figures.number(key)))
-                self._document(instance.digest, documents, frame)
-            piece = figures.piece(entry, now)
-            pieces.append(piece.own.get(self._gateway, piece.common))
-        for number, reason in self._gone.items():
-            frame.gone.append(wire.Gone(id=number, reason=reason))
-        self._dirty, self._gone = set(), {}
+            instance = endpoint.instance
+            if self._sent_instances.get(key) is not instance:
+                self._sent_instances[key] = instance
+                frame.instances.append(_instance_message(instance, load_cache.instance_id(key)))
+                self._add_document(instance.digest, documents, frame)
+            encoded = load_cache.get(endpoint, now)
+            encoded_loads.append(encoded.by_gateway.get(self._gateway, encoded.default))
+        for instance_id, reason in self._removed_reasons.items():
+            frame.gone.append(wire.Gone(id=instance_id, reason=reason))
+        self._dirty, self._removed_reasons = set(), {}
         # Serialised messages that stand behind each other are one message.
-        return b"".join([frame.SerializeToString(), *pieces])
+        return b"".join([frame.SerializeToString(), *encoded_loads])
 
-    def _document(self, digest: str, documents: Mapping[str, bytes], frame: wire.Frame) -> None:
-        if digest in documents and digest not in self._documents:
-            self._documents.add(digest)
-            text = documents[digest]
-            frame.schemas.append(wire.SchemaDocument(digest=digest, document=text))
+    def _add_document(self, digest: str, documents: Mapping[str, bytes], frame: wire.Frame) -> None:
+        if digest in documents and digest not in self._sent_digests:
+            self._sent_digests.add(digest)
+            document = documents[digest]
+            frame.schemas.append(wire.SchemaDocument(digest=digest, document=document))
 
 
-def _instance(instance: Instance, number: int) -> wire.Instance:
+def _instance_message(instance: Instance, instance_id: int) -> wire.Instance:
     return wire.Instance(
-        id=number,
+        id=instance_id,
         svc=instance.svc,
         subsvc=instance.service,
         addr=instance.addr,
@@ -151,25 +155,25 @@ def _instance(instance: Instance, number: int) -> wire.Instance:
         schema_digest=instance.digest,
         total=instance.total,
         best=instance.best,
-        feed=int(instance.feed),
+        feed=int(instance.report_mode),
     )
 
 
-def _load(entry: Entry, number: int, now: float) -> wire.Load:
-    load = entry.load
-    suspect = entry.state is State.SUSPECT
+def _load_message(endpoint: Endpoint, instance_id: int, now: float) -> wire.Load:
+    load = endpoint.load
+    is_suspect = endpoint.state is EndpointState.SUSPECT
     return wire.Load(
-        id=number,
+        id=instance_id,
         seq=load.seq,
-        live=int(load.live),
-        suspect=suspect,
-        silent=suspect and entry.reason is Event.SILENT,
-        idle=entry.instance.best - load.running - load.queued,
+        live=int(load.serving_state),
+        suspect=is_suspect,
+        silent=is_suspect and endpoint.reason is EndpointEvent.SILENT,
+        idle=endpoint.instance.best - load.running - load.queued,
         running=load.running,
         queued=load.queued,
         service_us=int(load.service_ms * 1000),
         served_total=load.served,
         error_total=load.errors,
         rejected_total=load.rejected,
-        age_ms=min(int(max(0.0, now - entry.seen) * 1000), _MOST_MS),
+        age_ms=min(int(max(0.0, now - endpoint.last_report_at) * 1000), _MAX_UINT32),
     )

@@ -10,135 +10,150 @@ from enum import Enum
 from random import Random
 from typing import Final
 
-ROW: Final = 5
-_LEAST: Final = 20
-_GOOD_SHARE: Final = 0.8
+CONSECUTIVE_FAILURES: Final = 5
+_MIN_RESPONSES: Final = 20
+_MIN_SUCCESS_RATE: Final = 0.8
 _BUCKETS: Final = 10
-_FIRST_S: Final = 1.0
-_LONGEST_S: Final = 30.0
+_BASE_EJECTION_S: Final = 1.0
+_MAX_EJECTION_S: Final = 30.0
 _JITTER: Final = 0.2
 
 
-class Standing(Enum):
+class EjectionState(Enum):
     """What an instance may get by its health."""
 
-    IN = "in"
+    ADMITTED = "in"
     EJECTED = "ejected"
-    TRIED = "tried"
+    PROBING = "tried"
 
 
-class Sign(Enum):
+class EjectionCause(Enum):
     """What is learnt of an instance; the value is the reason told in logs and metrics."""
 
     RECOVERED = "recovered"
-    FAILED_IN_ROW = "failed_in_row"
-    FAILED_OFTEN = "failed_often"
+    CONSECUTIVE_FAILURES = "failed_in_row"
+    LOW_SUCCESS_RATE = "failed_often"
     REPORTED_FAILURES = "reported_failures"
     UNREACHABLE = "unreachable"
-    SERVED_TIME = "served_time"
-    FAILED_AGAIN = "failed_again"
+    EJECTION_ELAPSED = "served_time"
+    PROBE_FAILED = "failed_again"
 
 
-_IN: Final = Standing.IN
-_EJECTED: Final = Standing.EJECTED
-_TRIED: Final = Standing.TRIED
+_ADMITTED: Final = EjectionState.ADMITTED
+_EJECTED: Final = EjectionState.EJECTED
+_PROBING: Final = EjectionState.PROBING
 
-TRANSITIONS: Final[dict[tuple[Standing, Sign], Standing]] = {
-    (_IN, Sign.FAILED_IN_ROW): _EJECTED,
-    (_IN, Sign.FAILED_OFTEN): _EJECTED,
-    (_IN, Sign.REPORTED_FAILURES): _EJECTED,
-    (_IN, Sign.UNREACHABLE): _EJECTED,
-    (_EJECTED, Sign.SERVED_TIME): _TRIED,
-    (_TRIED, Sign.RECOVERED): _IN,
-    (_TRIED, Sign.FAILED_AGAIN): _EJECTED,
-    (_TRIED, Sign.UNREACHABLE): _EJECTED,
+TRANSITIONS: Final[dict[tuple[EjectionState, EjectionCause], EjectionState]] = {
+    (_ADMITTED, EjectionCause.CONSECUTIVE_FAILURES): _EJECTED,
+    (_ADMITTED, EjectionCause.LOW_SUCCESS_RATE): _EJECTED,
+    (_ADMITTED, EjectionCause.REPORTED_FAILURES): _EJECTED,
+    (_ADMITTED, EjectionCause.UNREACHABLE): _EJECTED,
+    (_EJECTED, EjectionCause.EJECTION_ELAPSED): _PROBING,
+    (_PROBING, EjectionCause.RECOVERED): _ADMITTED,
+    (_PROBING, EjectionCause.PROBE_FAILED): _EJECTED,
+    (_PROBING, EjectionCause.UNREACHABLE): _EJECTED,
 }
 
 
-class Health:
+class OutlierDetector:
     """The health of one instance, by the answers that one gateway had, and by what it reports.
 
     `until`: while ejected, when it may be tried. `reason` of the last move, `since` its time.
     """
 
-    __slots__ = ("_bad", "_errors", "_good", "_row", "_second", "_served", "_times", "_told_row",
-                 "reason", "since", "standing", "until")  # fmt: skip
+    __slots__ = (
+        "_consecutive_failures", "_current_second", "_ejection_count", "_failures",
+        "_reported_consecutive_failures", "_reported_errors", "_reported_served", "_successes",
+        "cause", "ejected_until", "since", "state",
+    )  # fmt: skip
 
     def __init__(self) -> None:
-        self.standing = _IN
-        self.reason = Sign.RECOVERED
+        self.state = _ADMITTED
+        self.cause = EjectionCause.RECOVERED
         self.since = 0.0
-        self.until = 0.0
-        self._row = 0
-        self._times = 0
-        self._second = 0
-        self._served = self._errors = -1  # nothing was told yet
-        self._told_row = 0
-        self._good = [0] * _BUCKETS
-        self._bad = [0] * _BUCKETS
+        self.ejected_until = 0.0
+        self._consecutive_failures = 0
+        self._ejection_count = 0
+        self._current_second = 0
+        self._reported_served = self._reported_errors = -1  # nothing was told yet
+        self._reported_consecutive_failures = 0
+        self._successes = [0] * _BUCKETS
+        self._failures = [0] * _BUCKETS
 
-    def good(self, now: float) -> bool:
+    def record_success(self, now: float) -> bool:
         """Take in an answer; return whether the standing changed."""
-        self._row = 0
-        self._good[self._bucket(now)] += 1
-        if self.standing is _IN:
+        self._consecutive_failures = 0
+        self._successes[self._advance_to_bucket(now)] += 1
+        if self.state is _ADMITTED:
             return False
-        return self._take(Sign.RECOVERED, now, None)
+        return self._transition(EjectionCause.RECOVERED, now, None)
 
-    def bad(self, now: float, rng: Random) -> bool:
+    def record_failure(self, now: float, rng: Random) -> bool:
         """Take in a failure; return whether the standing changed."""
-        self._row += 1
-        self._bad[self._bucket(now)] += 1
-        if self.standing is _TRIED:
-            return self._take(Sign.FAILED_AGAIN, now, rng)
-        if self._row >= ROW:
-            return self._take(Sign.FAILED_IN_ROW, now, rng)
-        bad, good = sum(self._bad), sum(self._good)
-        if bad + good >= _LEAST and good < _GOOD_SHARE * (bad + good):
-            return self._take(Sign.FAILED_OFTEN, now, rng)
+        self._consecutive_failures += 1
+        self._failures[self._advance_to_bucket(now)] += 1
+        if self.state is _PROBING:
+            return self._transition(EjectionCause.PROBE_FAILED, now, rng)
+        if self._consecutive_failures >= CONSECUTIVE_FAILURES:
+            return self._transition(EjectionCause.CONSECUTIVE_FAILURES, now, rng)
+        failures, successes = sum(self._failures), sum(self._successes)
+        if failures + successes >= _MIN_RESPONSES and successes < _MIN_SUCCESS_RATE * (
+            failures + successes
+        ):
+            return self._transition(EjectionCause.LOW_SUCCESS_RATE, now, rng)
         return False
 
-    def told(self, served: int, errors: int, now: float, rng: Random) -> bool:
+    def record_report(self, served: int, errors: int, now: float, rng: Random) -> bool:
         """Take in how many it served in all, and failed of them; return whether it is ejected."""
-        ended, failed = served - self._served, errors - self._errors
-        first = self._served < 0
-        self._served, self._errors = served, errors
-        if first or ended <= 0:
+        responses, failures = served - self._reported_served, errors - self._reported_errors
+        is_first = self._reported_served < 0
+        self._reported_served, self._reported_errors = served, errors
+        if is_first or responses <= 0:
             return False
-        self._told_row = self._told_row + failed if failed >= ended else 0
-        return self._told_row >= ROW and self._take(Sign.REPORTED_FAILURES, now, rng)
+        self._reported_consecutive_failures = (
+            self._reported_consecutive_failures + failures if failures >= responses else 0
+        )
+        return self._reported_consecutive_failures >= CONSECUTIVE_FAILURES and self._transition(
+            EjectionCause.REPORTED_FAILURES, now, rng
+        )
 
-    def unreachable(self, now: float, rng: Random) -> bool:
+    def record_unreachable(self, now: float, rng: Random) -> bool:
         """Take in that it could not be reached; return whether the standing changed."""
-        return self._take(Sign.UNREACHABLE, now, rng)
+        return self._transition(EjectionCause.UNREACHABLE, now, rng)
 
-    def wait_over(self, now: float) -> bool:
+    def try_start_probing(self, now: float) -> bool:
         """Let an ejected one be tried when its time has come; return whether it is."""
-        return now >= self.until and self._take(Sign.SERVED_TIME, now, None)
+        return now >= self.ejected_until and self._transition(
+            EjectionCause.EJECTION_ELAPSED, now, None
+        )
 
-    def _take(self, sign: Sign, now: float, rng: Random | None) -> bool:
-        after = TRANSITIONS.get((self.standing, sign))
+    def _transition(self, cause: EjectionCause, now: float, rng: Random | None) -> bool:
+        after = TRANSITIONS.get((self.state, cause))
         if after is None:
             return False
-        self.standing, self.reason, self.since = after, sign, now
-        if after is _IN:
-            self._times = self._row = self._told_row = 0
-            self._good, self._bad = [0] * _BUCKETS, [0] * _BUCKETS
+        self.state, self.cause, self.since = after, cause, now
+        if after is _ADMITTED:
+            self._ejection_count = self._consecutive_failures = (
+                self._reported_consecutive_failures
+            ) = 0
+            self._successes, self._failures = [0] * _BUCKETS, [0] * _BUCKETS
         elif after is _EJECTED:
-            pause = min(_LONGEST_S, _FIRST_S * 2.0 ** min(self._times, 10))
-            self._times += 1
+            ejection_s = min(
+                _MAX_EJECTION_S, _BASE_EJECTION_S * 2.0 ** min(self._ejection_count, 10)
+            )
+            self._ejection_count += 1
             if rng is not None:
-                pause *= rng.uniform(1 - _JITTER, 1 + _JITTER)
-            self.until = now + pause
+                ejection_s *= rng.uniform(1 - _JITTER, 1 + _JITTER)
+            self.ejected_until = now + ejection_s
         return True
 
-    def _bucket(self, now: float) -> int:
+    def _advance_to_bucket(self, now: float) -> int:
         """Return the bucket of this second; those of seconds that have gone are emptied."""
         second = int(now)
-        gone = second - self._second
-        if gone > 0:
-            for step in range(min(gone, _BUCKETS)):
-                spot = (second - step) % _BUCKETS
-                self._good[spot] = self._bad[spot] = 0
-            self._second = second
+        elapsed = second - self._current_second
+        if elapsed > 0:
+            for step in range(min(elapsed, _BUCKETS)):
+                index = (second - step) % _BUCKETS
+                self._successes[index] = self._failures[index] = 0
+            self._current_second = second
         return second % _BUCKETS

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from lb.report import Instance, Live
+from lb.report import Instance, ServingState
 
 
-class State(Enum):
+class EndpointState(Enum):
     """Where an instance stands."""
 
     UP = "up"
@@ -19,7 +19,7 @@ class State(Enum):
     GONE = "gone"
 
 
-class Event(Enum):
+class EndpointEvent(Enum):
     """What can befall an instance; the value is the reason told in logs and metrics."""
 
     REPORTED_UP = "reported"
@@ -32,47 +32,47 @@ class Event(Enum):
     EXPIRED = "expired"
 
 
-_UP: Final = State.UP
-_DRAINING: Final = State.DRAINING
-_SUSPECT: Final = State.SUSPECT
-_GONE: Final = State.GONE
+_UP: Final = EndpointState.UP
+_DRAINING: Final = EndpointState.DRAINING
+_SUSPECT: Final = EndpointState.SUSPECT
+_GONE: Final = EndpointState.GONE
 
-TRANSITIONS: Final[dict[tuple[State, Event], State]] = {
-    (_GONE, Event.REPORTED_UP): _UP,
-    (_GONE, Event.REPORTED_DRAINING): _DRAINING,
-    (_UP, Event.REPORTED_DRAINING): _DRAINING,
-    (_UP, Event.REPORTED_DOWN): _GONE,
-    (_UP, Event.STREAM_LOST): _SUSPECT,
-    (_UP, Event.SILENT): _SUSPECT,
-    (_UP, Event.HUB_FORGOT): _SUSPECT,
-    (_DRAINING, Event.REPORTED_UP): _UP,
-    (_DRAINING, Event.REPORTED_DOWN): _GONE,
-    (_DRAINING, Event.STREAM_LOST): _GONE,
-    (_DRAINING, Event.SILENT): _GONE,
-    (_DRAINING, Event.HUB_FORGOT): _GONE,
-    (_SUSPECT, Event.REPORTED_UP): _UP,
-    (_SUSPECT, Event.REPORTED_DRAINING): _DRAINING,
-    (_SUSPECT, Event.REPORTED_DOWN): _GONE,
-    (_SUSPECT, Event.EXPIRED): _GONE,
+TRANSITIONS: Final[dict[tuple[EndpointState, EndpointEvent], EndpointState]] = {
+    (_GONE, EndpointEvent.REPORTED_UP): _UP,
+    (_GONE, EndpointEvent.REPORTED_DRAINING): _DRAINING,
+    (_UP, EndpointEvent.REPORTED_DRAINING): _DRAINING,
+    (_UP, EndpointEvent.REPORTED_DOWN): _GONE,
+    (_UP, EndpointEvent.STREAM_LOST): _SUSPECT,
+    (_UP, EndpointEvent.SILENT): _SUSPECT,
+    (_UP, EndpointEvent.HUB_FORGOT): _SUSPECT,
+    (_DRAINING, EndpointEvent.REPORTED_UP): _UP,
+    (_DRAINING, EndpointEvent.REPORTED_DOWN): _GONE,
+    (_DRAINING, EndpointEvent.STREAM_LOST): _GONE,
+    (_DRAINING, EndpointEvent.SILENT): _GONE,
+    (_DRAINING, EndpointEvent.HUB_FORGOT): _GONE,
+    (_SUSPECT, EndpointEvent.REPORTED_UP): _UP,
+    (_SUSPECT, EndpointEvent.REPORTED_DRAINING): _DRAINING,
+    (_SUSPECT, EndpointEvent.REPORTED_DOWN): _GONE,
+    (_SUSPECT, EndpointEvent.EXPIRED): _GONE,
 }
 
-BY_LIVE: Final = {
-    Live.UP: Event.REPORTED_UP,
-    Live.DRAINING: Event.REPORTED_DRAINING,
-    Live.DOWN: Event.REPORTED_DOWN,
+EVENT_BY_SERVING_STATE: Final = {
+    ServingState.UP: EndpointEvent.REPORTED_UP,
+    ServingState.DRAINING: EndpointEvent.REPORTED_DRAINING,
+    ServingState.DOWN: EndpointEvent.REPORTED_DOWN,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class StateChange:
     """An instance moved from one state to another, and why."""
 
     instance: Instance
-    before: State
-    after: State
-    reason: Event
+    before: EndpointState
+    after: EndpointState
+    reason: EndpointEvent
 
-    def facts(self) -> dict[str, str]:
+    def log_fields(self) -> dict[str, str]:
         """Return the change as the fields of a log line."""
         return {
             "service": self.instance.service,

@@ -13,8 +13,8 @@ from typing import Any, Final, Protocol
 from schemas.errors import DEADLINE, LOADER_FULL, AseError
 
 # A request that waits looks for room by itself so often, in seconds.
-AGAIN_S: Final = 0.01
-_ALL_THE_WHILE: Final = "every instance is full, and was all the while"
+POLL_INTERVAL_S: Final = 0.01
+_FULL_MESSAGE: Final = "every instance is full, and was all the while"
 
 
 class Timer(Protocol):
@@ -24,29 +24,34 @@ class Timer(Protocol):
         """Do not call."""
 
 
-Later = Callable[[float, Callable[[], None]], Timer]
+CallLater = Callable[[float, Callable[[], None]], Timer]
 
 
-class Waiter:
+class PendingRequest:
     """A request that waits for a place; `done` is told when it has one, or will have none."""
 
-    __slots__ = ("_done", "_line", "_result", "_timer", "digest", "key", "until")
+    __slots__ = ("_on_done", "_queue", "_result", "_timer", "deadline", "digest", "key")
 
     def __init__(
-        self, line: "Line", digest: str, key: str, until: float, done: Callable[["Waiter"], None]
+        self,
+        queue: "PendingQueue",
+        digest: str,
+        key: str,
+        deadline: float,
+        on_done: Callable[["PendingRequest"], None],
     ) -> None:
-        self._line = line
-        self._done = done
+        self._queue = queue
+        self._on_done = on_done
         self._result: Any = None
         self._timer: Timer | None = None
         self.digest = digest
         self.key = key
-        self.until = until
+        self.deadline = deadline
 
     def cancel(self) -> None:
         """Wait no more; `done` is not told."""
-        self._line.leave(self)
-        self._stop()
+        self._queue.remove(self)
+        self._cancel_timer()
 
     def outcome(self) -> Any:
         """Return the ticket. Raises AseError 10110 when there was no room in time."""
@@ -54,96 +59,104 @@ class Waiter:
             raise self._result
         return self._result
 
-    def arm(self, later: Later, seconds: float, call: Callable[[], None]) -> None:
+    def start_timer(
+        self, call_later: CallLater, seconds: float, callback: Callable[[], None]
+    ) -> None:
         """Let `call` be called after so many seconds, unless it ends before."""
-        self._timer = later(seconds, call)
+        self._timer = call_later(seconds, callback)
 
-    def end(self, result: Any) -> None:
+    def finish(self, result: Any) -> None:
         """Give it a ticket, or an error."""
         self._result = result
-        self._stop()
-        self._done(self)
+        self._cancel_timer()
+        self._on_done(self)
 
-    def _stop(self) -> None:
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
 
-class Line:
+class PendingQueue:
     """The requests of one service that wait.
 
     `acquire(digest, exclude, key)` gives a ticket or raises AseError; `clock` gives seconds,
     `later(s, call)` calls after so many.
     """
 
-    __slots__ = ("_acquire", "_clock", "_later", "_serving", "_waiters")
+    __slots__ = ("_acquire", "_call_later", "_clock", "_is_serve_scheduled", "_requests")
 
     def __init__(
         self,
         acquire: Callable[[str, tuple[str, ...], str], Any],
         clock: Callable[[], float],
-        later: Later,
+        call_later: CallLater,
     ) -> None:
         self._acquire = acquire
         self._clock = clock
-        self._later = later
-        self._waiters: deque[Waiter] = deque()
-        self._serving = False
+        self._call_later = call_later
+        self._requests: deque[PendingRequest] = deque()
+        self._is_serve_scheduled = False
 
     def __len__(self) -> int:
-        return len(self._waiters)
+        return len(self._requests)
 
-    def join(
-        self, digest: str, key: str, seconds: float, done: Callable[[Waiter], None], *, ahead: bool
-    ) -> Waiter:
+    def enqueue(
+        self,
+        digest: str,
+        key: str,
+        timeout: float,
+        on_done: Callable[[PendingRequest], None],
+        *,
+        at_front: bool,
+    ) -> PendingRequest:
         """Let a request wait for so many seconds at most; `ahead` of others if it had its turn."""
-        waiter = Waiter(self, digest, key, self._clock() + seconds, done)
-        if ahead:
-            self._waiters.appendleft(waiter)
+        request = PendingRequest(self, digest, key, self._clock() + timeout, on_done)
+        if at_front:
+            self._requests.appendleft(request)
         else:
-            self._waiters.append(waiter)
-        self._look_later(waiter)
-        return waiter
+            self._requests.append(request)
+        self._schedule_poll(request)
+        return request
 
-    def leave(self, waiter: Waiter) -> None:
+    def remove(self, request: PendingRequest) -> None:
         """Take one out that waits no more."""
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)
+        if request in self._requests:
+            self._requests.remove(request)
 
-    def room(self) -> None:
+    def notify_capacity(self) -> None:
         """Take in that there may be room: soon, the first in line look for it."""
-        if self._waiters and not self._serving:
-            self._serving = True
-            self._later(0.0, self._serve)
+        if self._requests and not self._is_serve_scheduled:
+            self._is_serve_scheduled = True
+            self._call_later(0.0, self._serve_waiting)
 
-    def _serve(self) -> None:
-        self._serving = False
-        while self._waiters:
-            first = self._waiters[0]
+    def _serve_waiting(self) -> None:
+        self._is_serve_scheduled = False
+        while self._requests:
+            first = self._requests[0]
             try:
-                if first.until <= self._clock():
+                if first.deadline <= self._clock():
                     raise AseError(DEADLINE)
                 result = self._acquire(first.digest, (), first.key)
             except AseError as error:
                 if error.spec is LOADER_FULL:
                     return
                 result = (
-                    error if error.spec is not DEADLINE else AseError(LOADER_FULL, _ALL_THE_WHILE)
+                    error if error.spec is not DEADLINE else AseError(LOADER_FULL, _FULL_MESSAGE)
                 )
-            self._waiters.popleft()
-            first.end(result)
+            self._requests.popleft()
+            first.finish(result)
 
-    def _look_later(self, waiter: Waiter) -> None:
-        left = waiter.until - self._clock()
+    def _schedule_poll(self, request: PendingRequest) -> None:
+        remaining = request.deadline - self._clock()
 
         def look() -> None:
-            if waiter.until - self._clock() <= 0:
-                self.leave(waiter)
-                waiter.end(AseError(LOADER_FULL, _ALL_THE_WHILE))
+            if request.deadline - self._clock() <= 0:
+                self.remove(request)
+                request.finish(AseError(LOADER_FULL, _FULL_MESSAGE))
                 return
-            self._look_later(waiter)
-            if self._waiters[0] is waiter:
-                self.room()
+            self._schedule_poll(request)
+            if self._requests[0] is request:
+                self.notify_capacity()
 
-        waiter.arm(self._later, max(0.0, min(left, AGAIN_S)), look)
+        request.start_timer(self._call_later, max(0.0, min(remaining, POLL_INTERVAL_S)), look)

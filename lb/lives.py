@@ -3,29 +3,29 @@
 from collections import deque
 from typing import Final
 
-from lb.report import Key
+from lb.report import InstanceKey
 
-_LIVES: Final = 8
+_MAX_EPOCHS: Final = 8
 
 
-class Lives:
+class EpochHistory:
     """Remembers the last lives of so many addresses that had more than one."""
 
-    def __init__(self, most: int = 10_000) -> None:
-        self._most = most
-        self._ended: dict[Key, deque[int]] = {}
+    def __init__(self, max_instances: int = 10_000) -> None:
+        self._max_instances = max_instances
+        self._past_epochs: dict[InstanceKey, deque[int]] = {}
 
-    def end(self, key: Key, epoch: int) -> None:
+    def add(self, key: InstanceKey, epoch: int) -> None:
         """Take in that a life was followed by another."""
-        ended = self._ended.pop(key, None)
-        if ended is None:
-            ended = deque(maxlen=_LIVES)
-        ended.append(epoch)
-        self._ended[key] = ended
-        if len(self._ended) > self._most:
-            del self._ended[next(iter(self._ended))]
+        past_epochs = self._past_epochs.pop(key, None)
+        if past_epochs is None:
+            past_epochs = deque(maxlen=_MAX_EPOCHS)
+        past_epochs.append(epoch)
+        self._past_epochs[key] = past_epochs
+        if len(self._past_epochs) > self._max_instances:
+            del self._past_epochs[next(iter(self._past_epochs))]
 
-    def is_over(self, key: Key, epoch: int) -> bool:
+    def contains(self, key: InstanceKey, epoch: int) -> bool:
         """Return whether a life was followed by another."""
-        ended = self._ended.get(key)
-        return ended is not None and epoch in ended
+        past_epochs = self._past_epochs.get(key)
+        return past_epochs is not None and epoch in past_epochs

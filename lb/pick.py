@@ -11,98 +11,112 @@ from math import exp
 from random import Random
 from typing import Final
 
-from lb.entry import Entry
-from lb.policy import Unlearned
+from lb.entry import Endpoint
+from lb.policy import StatelessPolicy
 from lb.pool import Pool
-from lb.report import Feed
+from lb.report import ReportMode
 
 # How many more are looked at when the best of the draw holds all it takes.
-_FURTHER: Final = 16
+_EXTRA_DRAWS: Final = 16
 
 
-class OwnFirst(Unlearned):
+class LeastExpectedDelay(StatelessPolicy):
     """Our default.
 
     `by_report` and `by_own` count what picks stood on: fresh reports, or own load alone.
     """
 
-    __slots__ = ("_rng", "by_own", "by_report")
+    __slots__ = ("_rng", "picks_by_own_load", "picks_by_report")
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
-        self.by_report = self.by_own = 0
+        self.picks_by_report = self.picks_by_own_load = 0
 
-    def choose(self, pool: Pool, now: float, exclude: Collection[str], /) -> Entry | None:
+    def choose(self, pool: Pool, now: float, exclude: Collection[str], /) -> Endpoint | None:
         """Return the least expected delay of four drawn."""
         if exclude:
-            return self._another(pool, now, exclude)
+            return self._choose_excluding(pool, now, exclude)
         members = pool.members
         size = len(members)
         if size < 2:
             return members[0] if size else None
-        peers = pool.levels[pool.lowest]
-        few = len(peers)
-        chance = self._rng.random() * few
-        spot = int(chance)
-        best = peers[spot]
-        if best.feed is not Feed.LIVE and best.has_room(now) and not self._trusted(best, now):
-            self.by_own += 1
+        peers = pool.levels[pool.lowest_level]
+        peer_count = len(peers)
+        draw = self._rng.random() * peer_count
+        index = int(draw)
+        best = peers[index]
+        if (
+            best.report_mode is not ReportMode.ON_CHANGE
+            and best.has_capacity(now)
+            and not self._trusts_report(best, now)
+        ):
+            self.picks_by_own_load += 1
             return best
-        self.by_report += 1
-        least = best.expected_ms()
-        chance = (chance - spot) * few
-        spot = int(chance)
-        entry = peers[spot]
-        if entry is not best:
-            score = entry.expected_ms()
-            if score < least:
-                least, best = score, entry
+        self.picks_by_report += 1
+        best_ms = best.expected_ms()
+        draw = (draw - index) * peer_count
+        index = int(draw)
+        endpoint = peers[index]
+        if endpoint is not best:
+            expected_ms = endpoint.expected_ms()
+            if expected_ms < best_ms:
+                best_ms, best = expected_ms, endpoint
         for _ in range(2):
-            chance = (chance - spot) * size
-            spot = int(chance)
-            entry = members[spot]
-            score = entry.expected_ms()
-            if score < least:
-                least, best = score, entry
-        return best if best.has_room(now) else self._further(pool, best, least, now)
+            draw = (draw - index) * size
+            index = int(draw)
+            endpoint = members[index]
+            expected_ms = endpoint.expected_ms()
+            if expected_ms < best_ms:
+                best_ms, best = expected_ms, endpoint
+        return (
+            best if best.has_capacity(now) else self._choose_with_capacity(pool, best, best_ms, now)
+        )
 
-    def _trusted(self, entry: Entry, now: float) -> bool:
+    def _trusts_report(self, endpoint: Endpoint, now: float) -> bool:
         """Return whether to stand on the report of an instance that reports at times.
 
         It is used with probability exp(-age/slot time): an old one ever more seldom (reference
         "load-balancing" 5.3).
         """
-        if entry.feed is Feed.NONE:
+        if endpoint.report_mode is ReportMode.NONE:
             return False
-        age = (now - entry.seen) * 1000
-        return self._rng.random() < exp(-age / max(entry.slot_ms, 0.001))
+        age = (now - endpoint.last_report_at) * 1000
+        return self._rng.random() < exp(-age / max(endpoint.service_ms, 0.001))
 
-    def _further(self, pool: Pool, best: Entry, least: float, now: float) -> Entry:
+    def _choose_with_capacity(
+        self, pool: Pool, best: Endpoint, best_ms: float, now: float
+    ) -> Endpoint:
         """Return one with room, of a few more; or the best of those that have none."""
         members = pool.members
         size = len(members)
-        spot = int(self._rng.random() * size)
-        for _ in range(min(size, _FURTHER)):
-            spot = spot + 1 if spot + 1 < size else 0
-            entry = members[spot]
-            if entry.has_room(now):
-                return entry
-            score = entry.expected_ms()
-            if score < least:
-                least, best = score, entry
+        index = int(self._rng.random() * size)
+        for _ in range(min(size, _EXTRA_DRAWS)):
+            index = index + 1 if index + 1 < size else 0
+            endpoint = members[index]
+            if endpoint.has_capacity(now):
+                return endpoint
+            expected_ms = endpoint.expected_ms()
+            if expected_ms < best_ms:
+                best_ms, best = expected_ms, endpoint
         return best
 
-    def _another(self, pool: Pool, now: float, exclude: Collection[str]) -> Entry | None:
+    def _choose_excluding(
+        self, pool: Pool, now: float, exclude: Collection[str]
+    ) -> Endpoint | None:
         """Return the best of two that were not tried before."""
-        others = [entry for entry in pool.members if entry.instance.addr not in exclude]
-        if not others:
+        eligible = [endpoint for endpoint in pool.members if endpoint.instance.addr not in exclude]
+        if not eligible:
             return None
-        one, two = self._rng.choice(others), self._rng.choice(others)
-        if not one.has_room(now):
-            one = next((entry for entry in others if entry.has_room(now)), one)
-        return two if two.has_room(now) and two.expected_ms() < one.expected_ms() else one
+        first, second = self._rng.choice(eligible), self._rng.choice(eligible)
+        if not first.has_capacity(now):
+            first = next((endpoint for endpoint in eligible if endpoint.has_capacity(now)), first)
+        return (
+            second
+            if second.has_capacity(now) and second.expected_ms() < first.expected_ms()
+            else first
+        )
 
 
-def rank(entries: Iterable[Entry]) -> list[Entry]:
+def rank_by_delay(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
     """Return instances, the least expected delay first; equals keep their order."""
-    return sorted(entries, key=Entry.expected_ms)
+    return sorted(endpoints, key=Endpoint.expected_ms)

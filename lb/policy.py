@@ -7,26 +7,30 @@ One signature for all, none awaits: ours (`lb/pick.py`), the rivals' and the ori
 from collections.abc import Collection
 from typing import Protocol
 
-from lb.entry import Entry
+from lb.entry import Endpoint
 from lb.pool import Pool
 
 
 class Policy(Protocol):
     """Chooses the instance of the next request."""
 
-    def choose(self, pool: Pool, now: float, exclude: Collection[str], /) -> Entry | None:
+    def choose(self, pool: Pool, now: float, exclude: Collection[str], /) -> Endpoint | None:
         """Return the instance to send to, None when there is none.
 
         `exclude` are addresses tried before. An instance that holds all it takes may be returned
         when there is no better one: whoever asks, looks.
         """
 
-    def ended(self, entry: Entry, seconds: float, now: float, good: bool, /) -> None:
+    def record_result(
+        self, endpoint: Endpoint, seconds: float, now: float, succeeded: bool, /
+    ) -> None:
         """Learn from a request that ended after so many seconds."""
 
 
-class Unlearned:
+class StatelessPolicy:
     """The part of a policy that learns nothing from how requests end."""
 
-    def ended(self, entry: Entry, seconds: float, now: float, good: bool, /) -> None:
+    def record_result(
+        self, endpoint: Endpoint, seconds: float, now: float, succeeded: bool, /
+    ) -> None:
         """Learn nothing."""

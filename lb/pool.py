@@ -7,9 +7,9 @@ holds an instance of that pace. A level is a list; who moves takes the last one'
 from collections.abc import Iterable
 from math import inf
 
-from lb.entry import Entry
-from lb.health import Sign, Standing
-from lb.life import State
+from lb.entry import Endpoint
+from lb.health import EjectionCause, EjectionState
+from lb.life import EndpointState
 
 
 class Pool:
@@ -21,104 +21,119 @@ class Pool:
     `panic`: so many are ejected that ejections are ignored.
     """
 
-    __slots__ = ("digest", "levels", "lowest", "members", "panic", "trials", "until")
+    __slots__ = (
+        "digest",
+        "expires_at",
+        "is_panicking",
+        "levels",
+        "lowest_level",
+        "members",
+        "trials",
+    )
 
     def __init__(self, digest: str) -> None:
         self.digest = digest
-        self.members: list[Entry] = []
-        self.levels: list[list[Entry]] = [[]]
-        self.lowest = 0
-        self.trials: list[Entry] = []
-        self.until = inf
-        self.panic = False
+        self.members: list[Endpoint] = []
+        self.levels: list[list[Endpoint]] = [[]]
+        self.lowest_level = 0
+        self.trials: list[Endpoint] = []
+        self.expires_at = inf
+        self.is_panicking = False
 
-    def fill(self, entries: Iterable[Entry], now: float) -> None:
+    def fill(self, endpoints: Iterable[Endpoint], now: float) -> None:
         """Take in the instances of a service, each in its place by its state and its health.
 
         Those that drain get nothing. Those that could not be reached, or whose report stream broke,
         get something only while nobody else is there: neither need be a dead loader. Those ejected
         for their answers, or with a broken stream, stand aside, unless they are more than the rest.
         """
-        good: list[Entry] = []
-        out: list[Entry] = []
-        lost: list[Entry] = []
-        cut: list[Entry] = []
-        for entry in entries:
-            if entry.instance.digest not in ("", self.digest) or entry.state is State.DRAINING:
+        healthy: list[Endpoint] = []
+        ejected: list[Endpoint] = []
+        unreachable: list[Endpoint] = []
+        disconnected: list[Endpoint] = []
+        for endpoint in endpoints:
+            if (
+                endpoint.instance.digest not in ("", self.digest)
+                or endpoint.state is EndpointState.DRAINING
+            ):
                 continue
-            health = entry.health
-            if health.standing is Standing.EJECTED:
-                health.wait_over(now)
-            if health.standing is Standing.EJECTED:
-                self.until = min(self.until, health.until)
-            if entry.state is State.SUSPECT and not entry.is_only_silent():
-                cut.append(entry)
-            elif health.standing is Standing.IN:
-                good.append(entry)
-            elif health.standing is Standing.TRIED:
-                if not entry.inflight:  # one is under way
-                    self.trials.append(entry)
+            detector = endpoint.outlier_detector
+            if detector.state is EjectionState.EJECTED:
+                detector.try_start_probing(now)
+            if detector.state is EjectionState.EJECTED:
+                self.expires_at = min(self.expires_at, detector.ejected_until)
+            if endpoint.state is EndpointState.SUSPECT and not endpoint.is_presumed_alive():
+                disconnected.append(endpoint)
+            elif detector.state is EjectionState.ADMITTED:
+                healthy.append(endpoint)
+            elif detector.state is EjectionState.PROBING:
+                if not endpoint.inflight:  # one is under way
+                    self.trials.append(endpoint)
             else:
-                (lost if health.reason is Sign.UNREACHABLE else out).append(entry)
-        self.panic = len(out) > len(good)
-        if self.panic:
-            good += out
-        if len(cut) > len(good) + len(self.trials):  # more likely a hub's fault than theirs
-            good += cut
+                (unreachable if detector.cause is EjectionCause.UNREACHABLE else ejected).append(
+                    endpoint
+                )
+        self.is_panicking = len(ejected) > len(healthy)
+        if self.is_panicking:
+            healthy += ejected
+        if len(disconnected) > len(healthy) + len(
+            self.trials
+        ):  # more likely a hub's fault than theirs
+            healthy += disconnected
         else:
-            lost += cut
-        for entry in good or self.trials or lost:
-            self._add(entry)
-        self.trials += [entry for entry in good if entry.is_untried()]
+            unreachable += disconnected
+        for endpoint in healthy or self.trials or unreachable:
+            self._add(endpoint)
+        self.trials += [endpoint for endpoint in healthy if endpoint.is_untried()]
 
-    def trial(self, now: float) -> Entry | None:
+    def take_trial(self, now: float) -> Endpoint | None:
         """Return who gets this request whatever the policy says: it is to be tried, once.
 
         One without room waits for its turn; a newcomer that others asked meanwhile is not new.
         """
-        for number, entry in enumerate(self.trials):
-            if entry.health.standing is Standing.TRIED:
-                if entry.has_room(now):
-                    return self.trials.pop(number)
-            elif entry.is_untried():
-                return self.trials.pop(number)
+        for index, endpoint in enumerate(self.trials):
+            if endpoint.outlier_detector.state is EjectionState.PROBING:
+                if endpoint.has_capacity(now):
+                    return self.trials.pop(index)
+            elif endpoint.is_untried():
+                return self.trials.pop(index)
         return None
 
     def clear(self) -> None:
         """Let go of everyone."""
-        for entry in self.members:
-            entry.pool = None
-        self.members, self.trials, self.levels, self.lowest = [], [], [[]], 0
+        for endpoint in self.members:
+            endpoint.pool = None
+        self.members, self.trials, self.levels, self.lowest_level = [], [], [[]], 0
 
-    def move(self, entry: Entry, level: int) -> None:
+    def move(self, endpoint: Endpoint, level: int) -> None:
         """Put a member on another level."""
         levels = self.levels
-        peers = levels[entry.level]
+        peers = levels[endpoint.load_level]
         last = peers.pop()
-        if last is not entry:
-            peers[entry.spot] = last
-            last.spot = entry.spot
+        if last is not endpoint:
+            peers[endpoint.level_index] = last
+            last.level_index = endpoint.level_index
         while len(levels) <= level:
             levels.append([])
-        self._stand(entry, level)
-        lowest = self.lowest
-        if level < lowest:
-            self.lowest = level
-        elif not levels[lowest]:
-            while not levels[lowest]:
-                lowest += 1
-            self.lowest = lowest
+        self._append_to_level(endpoint, level)
+        lowest_level = self.lowest_level
+        if level < lowest_level:
+            self.lowest_level = level
+        elif not levels[lowest_level]:
+            while not levels[lowest_level]:
+                lowest_level += 1
+            self.lowest_level = lowest_level
 
-    def _add(self, entry: Entry) -> None:
-        entry.pool = self
-        self.members.append(entry)
-        while len(self.levels) <= entry.level:
+    def _add(self, endpoint: Endpoint) -> None:
+        endpoint.pool = self
+        self.members.append(endpoint)
+        while len(self.levels) <= endpoint.load_level:
             self.levels.append([])
-        if len(self.members) == 1 or entry.level < self.lowest:
-            self.lowest = entry.level
-        self._stand(entry, entry.level)
+        if len(self.members) == 1 or endpoint.load_level < self.lowest_level:
+            self.lowest_level = endpoint.load_level
+        self._append_to_level(endpoint, endpoint.load_level)
 
-    def _stand(self, entry: Entry, level: int) -> None:
+    def _append_to_level(self, endpoint: Endpoint, level: int) -> None:
         peers = self.levels[level]
-        entry.level, entry.spot = level, len(peers)
-        peers.append(entry)
+        endpoint.load_level, endpoint.level_index = level, len(peers)
+        peers.append(endpoint)

@@ -11,23 +11,23 @@ from enum import IntEnum
 
 from schemas.wire import LoadReport
 
-MAX_TOTAL = 10_000
+MAX_REQUESTS = 10_000
 MAX_QUEUE = 1_000_000
 MAX_SERVICE_MS = 3_600_000
-MAX_HOLDERS = 1_024
-_LEAST_MS = 0.001
+MAX_GATEWAYS = 1_024
+_MIN_SERVICE_MS = 0.001
 _ADDR = re.compile(
     r"(?:\[[0-9a-fA-F:.%]{2,64}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?):([1-9]\d{0,4})"
 )
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"(?:[0-9a-f]{64})?")
 
-Key = tuple[str, str, str]
+InstanceKey = tuple[str, str, str]
 
 PROTOCOLS = {"native": 1, "xsf": 2}  # enum ase.v1.Protocol
 
 
-class Live(IntEnum):
+class ServingState(IntEnum):
     """What a loader says of its own future; the numbers are the wire's."""
 
     DOWN = 0
@@ -35,19 +35,19 @@ class Live(IntEnum):
     DRAINING = 2
 
 
-class Feed(IntEnum):
+class ReportMode(IntEnum):
     """How the reports of an instance come; the numbers are the wire's.
 
     LIVE: when something changed, so silence says that nothing did. AT_TIMES: now and then, so that
     each fades. NONE: never.
     """
 
-    LIVE = 0
-    AT_TIMES = 1
+    ON_CHANGE = 0
+    PERIODIC = 1
     NONE = 2
 
 
-class ReportError(Exception):
+class InvalidReportError(Exception):
     """A report that cannot be believed; `str()` names the field and the cure."""
 
 
@@ -67,10 +67,10 @@ class Instance:
     digest: str = ""
     total: int = 1
     best: int = 1
-    feed: Feed = Feed.LIVE
+    report_mode: ReportMode = ReportMode.ON_CHANGE
 
     @property
-    def key(self) -> Key:
+    def key(self) -> InstanceKey:
         """Return what stays the same over restarts."""
         return (self.svc, self.service, self.addr)
 
@@ -83,14 +83,14 @@ class Load:
     """
 
     seq: int = 0
-    live: Live = Live.UP
+    serving_state: ServingState = ServingState.UP
     running: int = 0
     queued: int = 0
     service_ms: float = 0.0
     served: int = 0
     errors: int = 0
     rejected: int = 0
-    held: Mapping[str, int] | None = None
+    requests_by_gateway: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,43 +107,43 @@ def protocol_name(number: int) -> str:
     return "xsf" if number == PROTOCOLS["xsf"] else "native"
 
 
-def read(wire: LoadReport) -> Report:
+def decode_report(message: LoadReport) -> Report:
     """Return the values of a report. Raises ReportError for what is out of bounds."""
-    _check(wire)
+    _check(message)
     instance = Instance(
-        svc=wire.svc or "ase",
-        service=wire.subsvc,
-        addr=wire.addr,
-        epoch=wire.instance_epoch,
-        protocol=protocol_name(wire.protocol),
-        digest=wire.schema_digest,
-        total=wire.total,
-        best=wire.best or wire.total,
+        svc=message.svc or "ase",
+        service=message.subsvc,
+        addr=message.addr,
+        epoch=message.instance_epoch,
+        protocol=protocol_name(message.protocol),
+        digest=message.schema_digest,
+        total=message.total,
+        best=message.best or message.total,
     )
     load = Load(
-        seq=wire.seq,
-        live=Live(wire.live),
-        running=wire.running,
-        queued=wire.queued,
-        service_ms=max(wire.service_ms, _LEAST_MS) if wire.service_ms else 0.0,
-        served=wire.served_total,
-        errors=wire.error_total,
-        rejected=wire.rejected_total,
-        held=dict(wire.held) if wire.tells_held else None,
+        seq=message.seq,
+        serving_state=ServingState(message.live),
+        running=message.running,
+        queued=message.queued,
+        service_ms=max(message.service_ms, _MIN_SERVICE_MS) if message.service_ms else 0.0,
+        served=message.served_total,
+        errors=message.error_total,
+        rejected=message.rejected_total,
+        requests_by_gateway=dict(message.held) if message.tells_held else None,
     )
-    return Report(instance, load, wire.schema.document)
+    return Report(instance, load, message.schema.document)
 
 
-def write(report: Report) -> LoadReport:
+def encode_report(report: Report) -> LoadReport:
     """Return the wire form of a report."""
     instance, load = report.instance, report.load
-    wire = LoadReport(
+    message = LoadReport(
         svc=instance.svc,
         subsvc=instance.service,
         addr=instance.addr,
         instance_epoch=instance.epoch,
         seq=load.seq,
-        live=int(load.live),
+        live=int(load.serving_state),
         total=instance.total,
         best=instance.best,
         idle=instance.best - load.running - load.queued,
@@ -153,41 +153,43 @@ def write(report: Report) -> LoadReport:
         served_total=load.served,
         error_total=load.errors,
         rejected_total=load.rejected,
-        held=load.held,
-        tells_held=load.held is not None,
+        held=load.requests_by_gateway,
+        tells_held=load.requests_by_gateway is not None,
         protocol=PROTOCOLS[instance.protocol],
         schema_digest=instance.digest,
     )
     if report.document:
-        wire.schema.digest = instance.digest
-        wire.schema.document = report.document
-    return wire
+        message.schema.digest = instance.digest
+        message.schema.document = report.document
+    return message
 
 
 def check_names(svc: str, service: str, addr: str) -> None:
     """Raise ReportError unless these can be names of an instance; `svc` may be empty."""
     if not _ID.fullmatch(service):
-        raise ReportError("subsvc: must be a service id of letters, digits, '_', '.' and '-'")
+        raise InvalidReportError(
+            "subsvc: must be a service id of letters, digits, '_', '.' and '-'"
+        )
     if svc and not _ID.fullmatch(svc):
-        raise ReportError("svc: must be a name of letters, digits, '_', '.' and '-'")
-    found = _ADDR.fullmatch(addr)
-    if not found or not 0 < int(found[1]) < 65536:
-        raise ReportError("addr: must be host:port that gateways can dial")
+        raise InvalidReportError("svc: must be a name of letters, digits, '_', '.' and '-'")
+    match = _ADDR.fullmatch(addr)
+    if not match or not 0 < int(match[1]) < 65536:
+        raise InvalidReportError("addr: must be host:port that gateways can dial")
 
 
-def _check(wire: LoadReport) -> None:
-    check_names(wire.svc, wire.subsvc, wire.addr)
-    if wire.instance_epoch == 0:
-        raise ReportError("instance_epoch: must be a random number other than 0")
-    if wire.live not in (0, 1, 2):
-        raise ReportError("live: must be 0, 1 or 2")
-    if not 1 <= wire.total <= MAX_TOTAL or wire.best > wire.total:
-        raise ReportError(f"total: must be 1..{MAX_TOTAL}, and best no more than total")
-    if max(wire.running, wire.queued) > MAX_QUEUE:
-        raise ReportError(f"running, queued: must be at most {MAX_QUEUE}")
-    if not 0 <= wire.service_ms <= MAX_SERVICE_MS:
-        raise ReportError(f"service_ms: must be milliseconds, 0 to {MAX_SERVICE_MS}")
-    if len(wire.held) > MAX_HOLDERS:
-        raise ReportError(f"held: must name at most {MAX_HOLDERS} gateways")
-    if not _DIGEST.fullmatch(wire.schema_digest):
-        raise ReportError("schema_digest: must be a sha256 in lower-case hex, or empty")
+def _check(message: LoadReport) -> None:
+    check_names(message.svc, message.subsvc, message.addr)
+    if message.instance_epoch == 0:
+        raise InvalidReportError("instance_epoch: must be a random number other than 0")
+    if message.live not in (0, 1, 2):
+        raise InvalidReportError("live: must be 0, 1 or 2")
+    if not 1 <= message.total <= MAX_REQUESTS or message.best > message.total:
+        raise InvalidReportError(f"total: must be 1..{MAX_REQUESTS}, and best no more than total")
+    if max(message.running, message.queued) > MAX_QUEUE:
+        raise InvalidReportError(f"running, queued: must be at most {MAX_QUEUE}")
+    if not 0 <= message.service_ms <= MAX_SERVICE_MS:
+        raise InvalidReportError(f"service_ms: must be milliseconds, 0 to {MAX_SERVICE_MS}")
+    if len(message.held) > MAX_GATEWAYS:
+        raise InvalidReportError(f"held: must name at most {MAX_GATEWAYS} gateways")
+    if not _DIGEST.fullmatch(message.schema_digest):
+        raise InvalidReportError("schema_digest: must be a sha256 in lower-case hex, or empty")

@@ -8,10 +8,10 @@ from random import Random
 
 from google.protobuf.message import DecodeError
 
-from lb.access import Access
-from lb.meter import Meter
-from lb.report import Live, Report, write
-from lb.trigger import Trigger
+from lb.access import HubCredentials
+from lb.meter import ConcurrencyLimiter
+from lb.report import Report, ServingState, encode_report
+from lb.trigger import ReportSchedule
 from rpc.status import RpcError, Status
 from rpc.streaming import stream_responses
 from schemas.wire import ReportControl
@@ -20,9 +20,9 @@ METHOD = "/ase.v1.LoadBalancer/Report"
 
 _logger = logging.getLogger("ase.reporter")
 # A lost hub is asked again after so many seconds, each time twice as many, at the most so many.
-_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 1.0
-_REFUSALS = (Status.INVALID_ARGUMENT, Status.PERMISSION_DENIED, Status.UNAUTHENTICATED)
+_RETRY_DELAY_S = 0.1
+_MAX_RETRY_DELAY_S = 1.0
+_REJECTION_STATUSES = (Status.INVALID_ARGUMENT, Status.PERMISSION_DENIED, Status.UNAUTHENTICATED)
 
 
 class Reporter:
@@ -35,28 +35,30 @@ class Reporter:
     def __init__(
         self,
         hubs: list[str],
-        report: Callable[[bool], Report],
-        meter: Meter,
+        make_report: Callable[[bool], Report],
+        limiter: ConcurrencyLimiter,
         *,
         clock: Callable[[], float],
         rng: Random,
-        access: Access,
+        credentials: HubCredentials,
     ) -> None:
-        self._streams = [_Stream(hub, report, meter, clock, rng, access) for hub in hubs]
+        self._streams = [
+            _ReportStream(hub, make_report, limiter, clock, rng, credentials) for hub in hubs
+        ]
         self._tasks: list[asyncio.Task[None]] = []
 
-    def changed(self) -> None:
+    def notify_change(self) -> None:
         """Note that the figures changed."""
         for stream in self._streams:
-            stream.look()
+            stream.notify_change()
 
     def start(self) -> None:
         """Begin to report."""
         self._tasks = [asyncio.create_task(stream.run()) for stream in self._streams]
 
-    async def leave(self, timeout: float = 1.0) -> None:
+    async def shutdown(self, timeout: float = 1.0) -> None:
         """Let the last report (live = 0) go out, then stop. Waits `timeout` seconds at most."""
-        self.changed()
+        self.notify_change()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout)
         for task in self._tasks:
@@ -64,80 +66,80 @@ class Reporter:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-class _Stream:
+class _ReportStream:
     """The stream to one hub."""
 
     def __init__(
         self,
         hub: str,
-        report: Callable[[bool], Report],
-        meter: Meter,
+        make_report: Callable[[bool], Report],
+        limiter: ConcurrencyLimiter,
         clock: Callable[[], float],
         rng: Random,
-        access: Access,
+        credentials: HubCredentials,
     ) -> None:
         self._hub = hub
-        self._report = report
-        self._meter = meter
+        self._make_report = make_report
+        self._limiter = limiter
         self._clock = clock
         self._rng = rng
-        self._access = access
-        self._trigger = Trigger()
-        self._matters = asyncio.Event()
-        self._left = False
+        self._credentials = credentials
+        self._schedule = ReportSchedule()
+        self._report_wanted = asyncio.Event()
+        self._is_finished = False
 
-    def look(self) -> None:
+    def notify_change(self) -> None:
         """Note that the figures changed; most changes do not matter to anybody."""
-        if not self._matters.is_set() and self._trigger.matters(self._meter):
-            self._matters.set()
+        if not self._report_wanted.is_set() and self._schedule.should_report(self._limiter):
+            self._report_wanted.set()
 
     async def run(self) -> None:
         """Report until the loader has left; a broken stream is made anew, ever more patiently."""
-        pause, lost = _PAUSE_S, False
-        while not self._left:
-            channel = self._access.channel(self._hub)
+        retry_delay, is_disconnected = _RETRY_DELAY_S, False
+        while not self._is_finished:
+            channel = self._credentials.open_channel(self._hub)
             try:
                 async for data in stream_responses(
-                    channel.stream(METHOD, metadata=self._access.metadata), self._reports()
+                    channel.stream(METHOD, metadata=self._credentials.metadata), self._requests()
                 ):
-                    self._trigger.tune(ReportControl.FromString(data))
-                    if lost:
+                    self._schedule.configure(ReportControl.FromString(data))
+                    if is_disconnected:
                         _logger.info("reporting again", extra={"hub": self._hub})
-                    pause, lost = _PAUSE_S, False
+                    retry_delay, is_disconnected = _RETRY_DELAY_S, False
             except (RpcError, DecodeError) as error:
-                facts = {"hub": self._hub, "reason": str(error)}
-                if isinstance(error, RpcError) and error.status in _REFUSALS:
-                    _logger.error("report refused", extra=facts)  # noqa: TRY400
-                elif not lost:
-                    _logger.warning("hub lost; trying on", extra=facts)
-                lost = True
+                log_fields = {"hub": self._hub, "reason": str(error)}
+                if isinstance(error, RpcError) and error.status in _REJECTION_STATUSES:
+                    _logger.error("report refused", extra=log_fields)  # noqa: TRY400
+                elif not is_disconnected:
+                    _logger.warning("hub lost; trying on", extra=log_fields)
+                is_disconnected = True
             finally:
                 await channel.close()
-            if not self._left:
-                await asyncio.sleep(pause * self._rng.uniform(0.8, 1.2))
-                pause = min(pause * 2, _LONGEST_PAUSE_S)
+            if not self._is_finished:
+                await asyncio.sleep(retry_delay * self._rng.uniform(0.8, 1.2))
+                retry_delay = min(retry_delay * 2, _MAX_RETRY_DELAY_S)
 
-    async def _reports(self) -> AsyncIterator[bytes]:
-        first = True
-        while not self._left:
-            self._matters.clear()
-            report = self._report(first)
-            self._trigger.sent(self._meter, self._clock())
-            self._left = report.load.live is Live.DOWN
-            yield write(report).SerializeToString()
-            first = False
-            await self._due()
+    async def _requests(self) -> AsyncIterator[bytes]:
+        is_first = True
+        while not self._is_finished:
+            self._report_wanted.clear()
+            report = self._make_report(is_first)
+            self._schedule.mark_sent(self._limiter, self._clock())
+            self._is_finished = report.load.serving_state is ServingState.DOWN
+            yield encode_report(report).SerializeToString()
+            is_first = False
+            await self._wait_until_due()
 
-    async def _due(self) -> None:
+    async def _wait_until_due(self) -> None:
         """Return when the next report is to go out."""
         while True:
-            wait = self._trigger.due(self._meter) - self._clock()
-            if wait <= 0:
+            wait_s = self._schedule.next_report_at(self._limiter) - self._clock()
+            if wait_s <= 0:
                 return
-            if self._matters.is_set() and self._trigger.matters(self._meter):
-                await asyncio.sleep(wait)  # the gap
+            if self._report_wanted.is_set() and self._schedule.should_report(self._limiter):
+                await asyncio.sleep(wait_s)  # the gap
                 return
-            self._matters.clear()  # what had changed has changed back
+            self._report_wanted.clear()  # what had changed has changed back
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._matters.wait()
+                async with asyncio.timeout(wait_s):
+                    await self._report_wanted.wait()

@@ -6,35 +6,43 @@ that a hub with too much to do tells older figures, and never none.
 
 from typing import Final
 
-MOST: Final = 6
+MAX_LEVEL: Final = 6
 # The mean lateness is over about so many beats. A level is left upwards when it is more than half
 # a gap, downwards when it is less than an eighth; no sooner than so many seconds after it began.
-_BEATS: Final = 16
-_MUCH, _LITTLE = 1 / 2, 1 / 8
-_UP_S: Final = 0.2
-_DOWN_S: Final = 3.0
+_SMOOTHING_TICKS: Final = 16
+_HIGH_LATENESS, _LOW_LATENESS = 1 / 2, 1 / 8
+_RAISE_AFTER_S: Final = 0.2
+_LOWER_AFTER_S: Final = 3.0
 
 
-class Strain:
+class OverloadLevel:
     """The level of strain, from 0 to MOST; each level stands for twice the time between beats."""
 
     def __init__(self) -> None:
         self.level = 0
-        self._late = 0.0
-        self._since = 0.0
+        self._mean_lateness = 0.0
+        self._level_since = 0.0
 
-    def stretched(self, seconds: float) -> float:
+    def scale_interval(self, seconds: float) -> float:
         """Return a time between beats under the present strain."""
         return seconds * (1 << self.level)
 
-    def beat(self, late: float, gap: float, now: float) -> None:
+    def tick(self, lateness: float, interval: float, now: float) -> None:
         """Take in a beat that came `late` seconds after it was due, `gap` after the last one."""
-        self._late += (late - self._late) / _BEATS
-        stood = now - self._since
-        if self._late > gap * _MUCH and stood >= _UP_S and self.level < MOST:
-            self._turn(self.level + 1, now)
-        elif self._late < gap * _LITTLE and stood >= _DOWN_S and self.level:
-            self._turn(self.level - 1, now)
+        self._mean_lateness += (lateness - self._mean_lateness) / _SMOOTHING_TICKS
+        level_age = now - self._level_since
+        if (
+            self._mean_lateness > interval * _HIGH_LATENESS
+            and level_age >= _RAISE_AFTER_S
+            and self.level < MAX_LEVEL
+        ):
+            self._set_level(self.level + 1, now)
+        elif (
+            self._mean_lateness < interval * _LOW_LATENESS
+            and level_age >= _LOWER_AFTER_S
+            and self.level
+        ):
+            self._set_level(self.level - 1, now)
 
-    def _turn(self, level: int, now: float) -> None:
-        self.level, self._since, self._late = level, now, 0.0
+    def _set_level(self, level: int, now: float) -> None:
+        self.level, self._level_since, self._mean_lateness = level, now, 0.0

@@ -8,16 +8,16 @@ from random import Random
 
 from google.protobuf.message import DecodeError
 
-from lb.orca import load_of
+from lb.orca import load_from_orca
 from lb.report import Instance
-from lb.table import Table
+from lb.table import EndpointTable
 from rpc.client import Channel
 from rpc.status import RpcError, Status
 from rpc.streaming import stream_responses
 from schemas.wire import Duration, OrcaLoadReport, OrcaLoadReportRequest
 
 METHOD = "/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics"
-_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+_RETRY_DELAY_S, _MAX_RETRY_DELAY_S = 0.5, 30.0
 
 _logger = logging.getLogger("ase.lb")
 
@@ -33,7 +33,7 @@ class OrcaSubscriber:
         self,
         instance: Instance,
         interval: float,
-        table: Table,
+        table: EndpointTable,
         *,
         clock: Callable[[], float],
         rng: Random,
@@ -43,31 +43,31 @@ class OrcaSubscriber:
         self._table = table
         self._clock = clock
         self._rng = rng
-        self._numbers = count(1)
+        self._seq = count(1)
 
     async def run(self) -> None:
         """Follow the stream, for ever."""
-        pause = _PAUSE_S
+        retry_delay = _RETRY_DELAY_S
         while True:
             channel = Channel(self._instance.addr, frequent_keepalive=False)
             try:
-                async for data in stream_responses(channel.stream(METHOD), self._wish()):
+                async for data in stream_responses(channel.stream(METHOD), self._requests()):
                     report = OrcaLoadReport.FromString(data)
-                    load = load_of(report, self._instance.total, next(self._numbers))
-                    self._table.tell(self._instance, load, self._clock())
-                    pause = _PAUSE_S
+                    load = load_from_orca(report, self._instance.total, next(self._seq))
+                    self._table.apply_static_load(self._instance, load, self._clock())
+                    retry_delay = _RETRY_DELAY_S
             except (RpcError, DecodeError) as error:
-                facts = {"instance": self._instance.addr, "reason": str(error)}
-                _logger.warning("orca stream lost", extra=facts)
+                log_fields = {"instance": self._instance.addr, "reason": str(error)}
+                _logger.warning("orca stream lost", extra=log_fields)
                 if isinstance(error, RpcError) and error.status is Status.UNIMPLEMENTED:
                     return
             finally:
-                self._table.fade(self._instance.key)
+                self._table.discard_reported_load(self._instance.key)
                 await channel.close()
-            await asyncio.sleep(pause * self._rng.uniform(0.8, 1.2))
-            pause = min(pause * 2, _LONGEST_PAUSE_S)
+            await asyncio.sleep(retry_delay * self._rng.uniform(0.8, 1.2))
+            retry_delay = min(retry_delay * 2, _MAX_RETRY_DELAY_S)
 
-    async def _wish(self) -> AsyncIterator[bytes]:
-        seconds, rest = divmod(self._interval, 1.0)
-        interval = Duration(seconds=int(seconds), nanos=int(rest * 1e9))
+    async def _requests(self) -> AsyncIterator[bytes]:
+        seconds, fraction = divmod(self._interval, 1.0)
+        interval = Duration(seconds=int(seconds), nanos=int(fraction * 1e9))
         yield OrcaLoadReportRequest(report_interval=interval).SerializeToString()

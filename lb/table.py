@@ -5,56 +5,61 @@ from dataclasses import replace
 from statistics import median_low
 from typing import Final
 
-from lb.entry import Entry, Usual
-from lb.life import BY_LIVE, TRANSITIONS, Change, Event, State
-from lb.lives import Lives
+from lb.entry import Endpoint, FleetMedians
+from lb.life import EVENT_BY_SERVING_STATE, TRANSITIONS, EndpointEvent, EndpointState, StateChange
+from lb.lives import EpochHistory
 from lb.pool import Pool
-from lb.report import Feed, Instance, Key, Load, Report
+from lb.report import Instance, InstanceKey, Load, Report, ReportMode
 
 # Medians are found anew so often (seconds), and whenever one of a few instances joins.
-_LOOK_S: Final = 0.25
-_FEW: Final = 16
+_MEDIANS_INTERVAL_S: Final = 0.25
+_SMALL_SERVICE: Final = 16
 # And with each report, until so many requests were served by each of the few: a slot time that one
 # request told is no measure for the others.
-_SETTLED: Final = 100
+_MIN_SERVED_EACH: Final = 100
 # Who sweeps later than this was held up itself.
-_STALL_S: Final = 0.5
+_MIN_STALL_S: Final = 0.5
 
 
-class _Service:
+class _ServiceEndpoints:
     """The instances of one service, what is usual among them, and the pool that picks are from."""
 
-    __slots__ = ("entries", "pool", "settled", "usual")
+    __slots__ = ("endpoints", "has_stable_medians", "medians", "pool")
 
     def __init__(self) -> None:
-        self.entries: dict[Key, Entry] = {}
-        self.settled = False  # whether enough was served to know what is usual
-        self.usual = Usual()
+        self.endpoints: dict[InstanceKey, Endpoint] = {}
+        self.has_stable_medians = False  # whether enough was served to know what is usual
+        self.medians = FleetMedians()
         self.pool: Pool | None = None
 
-    def look(self) -> None:
+    def update_medians(self) -> None:
         """Find what is usual now."""
-        entries, usual = self.entries.values(), self.usual
-        usual.slot_ms = median_low(
-            [e.load.service_ms for e in entries if e.load.service_ms] or [1.0]
+        endpoints, medians = self.endpoints.values(), self.medians
+        medians.service_ms = median_low(
+            [e.load.service_ms for e in endpoints if e.load.service_ms] or [1.0]
         )
-        served = sum([entry.load.served for entry in entries])
-        self.settled = len(entries) > _FEW or served >= _SETTLED * len(entries)
-        usual.slots = median_low([entry.instance.best for entry in entries] or [1])
-        usual.excess = median_low([entry.excess for entry in entries if entry.compared] or [0.0])
+        served = sum([endpoint.load.served for endpoint in endpoints])
+        self.has_stable_medians = len(
+            endpoints
+        ) > _SMALL_SERVICE or served >= _MIN_SERVED_EACH * len(endpoints)
+        medians.slots = median_low([endpoint.instance.best for endpoint in endpoints] or [1])
+        medians.latency_log_ratio = median_low(
+            [endpoint.latency_log_ratio for endpoint in endpoints if endpoint.latency_samples]
+            or [0.0]
+        )
 
 
-class Told:
+class ReportStats:
     """What reports told, added up: how many, how old they were, how far estimates were off."""
 
-    __slots__ = ("age_s", "error", "reports")
+    __slots__ = ("age_sum_s", "estimate_error_sum", "reports")
 
     def __init__(self) -> None:
         self.reports = 0
-        self.age_s = self.error = 0.0
+        self.age_sum_s = self.estimate_error_sum = 0.0
 
 
-class Table:
+class EndpointTable:
     """Every instance known, by service. What changes is returned, in order.
 
     `gateway` is the name under which loaders count this gateway's requests. Seconds: `silence`
@@ -67,62 +72,66 @@ class Table:
         self,
         gateway: str = "",
         *,
-        silence: float | None = 1.5,
+        silence_timeout: float | None = 1.5,
         ttl: float = 3.0,
         ramp: float = 10.0,
     ) -> None:
         self._gateway = gateway
-        self._silence = silence
+        self._silence_timeout = silence_timeout
         self._ttl = ttl
         self._ramp = ramp
-        self._entries: dict[Key, Entry] = {}
-        self._services: dict[str, _Service] = {}
-        self._looked = 0.0
-        self.told = Told()
-        self._lives = Lives()
-        self._heard: Callable[[Entry], None] | None = None
+        self._endpoints: dict[InstanceKey, Endpoint] = {}
+        self._services: dict[str, _ServiceEndpoints] = {}
+        self._medians_updated_at = 0.0
+        self.report_stats = ReportStats()
+        self._epoch_history = EpochHistory()
+        self._on_report: Callable[[Endpoint], None] | None = None
 
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(list(self._entries.values()))
+    def __iter__(self) -> Iterator[Endpoint]:
+        return iter(list(self._endpoints.values()))
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._endpoints)
 
-    def expect(self, keepalive: float) -> None:
+    def raise_timeouts(self, keepalive: float) -> None:
         """Take in how often reports are asked for: who is silent for three times that is suspect.
 
         It never judges sooner than before all loaders can have heard that they may be slower.
         """
-        if self._silence is not None:
-            self._silence = max(self._silence, 3 * keepalive)
-            self._ttl = max(self._ttl, 2 * self._silence)
+        if self._silence_timeout is not None:
+            self._silence_timeout = max(self._silence_timeout, 3 * keepalive)
+            self._ttl = max(self._ttl, 2 * self._silence_timeout)
 
-    def is_over(self, key: Key, epoch: int) -> bool:
+    def is_past_epoch(self, key: InstanceKey, epoch: int) -> bool:
         """Return whether an instance lives in another epoch now, that followed this one.
 
         One of which nobody knows anything better may come back.
         """
-        entry = self._entries.get(key)
-        return entry is not None and entry.state is State.UP and self._lives.is_over(key, epoch)
+        endpoint = self._endpoints.get(key)
+        return (
+            endpoint is not None
+            and endpoint.state is EndpointState.UP
+            and self._epoch_history.contains(key, epoch)
+        )
 
-    def excuse(self, late: float) -> None:
+    def compensate_stall(self, stall_s: float) -> None:
         """Take in that we stood still for so many seconds: nobody's silence was theirs."""
-        if late > _STALL_S:
-            for entry in self._entries.values():
-                entry.seen += late
+        if stall_s > _MIN_STALL_S:
+            for endpoint in self._endpoints.values():
+                endpoint.last_report_at += stall_s
 
-    def listen(self, heard: Callable[[Entry], None]) -> None:
+    def set_report_listener(self, on_report: Callable[[Endpoint], None]) -> None:
         """Let `heard` be told of each entry that joined or took in a report."""
-        self._heard = heard
+        self._on_report = on_report
 
-    def get(self, key: Key) -> Entry | None:
+    def get(self, key: InstanceKey) -> Endpoint | None:
         """Return the entry of an instance, or None."""
-        return self._entries.get(key)
+        return self._endpoints.get(key)
 
-    def service(self, service_id: str) -> list[Entry]:
+    def endpoints_of(self, service_id: str) -> list[Endpoint]:
         """Return the entries of one service, in the order they joined."""
         service = self._services.get(service_id)
-        return list(service.entries.values()) if service is not None else []
+        return list(service.endpoints.values()) if service is not None else []
 
     def pool(self, service_id: str, digest: str, now: float) -> Pool:
         """Return those of a service that may be picked and speak the schema of that digest.
@@ -134,167 +143,182 @@ class Table:
         if service is None:
             return Pool(digest)
         pool = service.pool
-        if pool is None or now >= pool.until or pool.digest != digest:
+        if pool is None or now >= pool.expires_at or pool.digest != digest:
             if pool is not None:
                 pool.clear()
             service.pool = pool = Pool(digest)
-            pool.fill(service.entries.values(), now)
+            pool.fill(service.endpoints.values(), now)
         return pool
 
-    def renew(self, service_id: str) -> None:
+    def invalidate_pool(self, service_id: str) -> None:
         """Let the pool of a service be made anew at the next pick: somebody's health changed."""
         service = self._services.get(service_id)
         if service is not None and service.pool is not None:
-            service.pool.until = 0.0
+            service.pool.expires_at = 0.0
 
-    def place(self, instance: Instance, now: float) -> None:
+    def add_static(self, instance: Instance, now: float) -> None:
         """Put an instance that does not report; it stays."""
-        self._put(Entry(replace(instance, feed=Feed.NONE), Load(), State.UP, now), now)
+        self._add(
+            Endpoint(replace(instance, report_mode=ReportMode.NONE), Load(), EndpointState.UP, now),
+            now,
+        )
 
-    def tell(self, instance: Instance, load: Load, now: float) -> None:
+    def apply_static_load(self, instance: Instance, load: Load, now: float) -> None:
         """Take in the load of an instance that was placed, told now and then by other means."""
-        entry = self._entries.get(instance.key)
-        if entry is not None and load.seq > entry.load.seq:
-            entry.take_in(entry.instance, load, -1, now)
-            entry.feed = Feed.AT_TIMES
+        endpoint = self._endpoints.get(instance.key)
+        if endpoint is not None and load.seq > endpoint.load.seq:
+            endpoint.apply_report(endpoint.instance, load, -1, now)
+            endpoint.report_mode = ReportMode.PERIODIC
             service = self._services[instance.service]
-            entry.judge(service.usual, self._ramp, now)
-            if self._heard is not None:
-                self._heard(entry)
+            endpoint.update_estimates(service.medians, self._ramp, now)
+            if self._on_report is not None:
+                self._on_report(endpoint)
 
-    def apply(self, report: Report, now: float) -> list[Change]:
+    def apply(self, report: Report, now: float) -> list[StateChange]:
         """Take in a report. A stale one (same epoch, `seq` not higher) is dropped.
 
         A new epoch is a new process: the old one is gone, the new one starts with fresh counts.
         """
         instance, load = report.instance, report.load
         key = instance.key
-        entry = self._entries.get(key)
-        event = BY_LIVE[load.live]
-        held = load.held.get(self._gateway, 0) if load.held is not None else -1
-        if entry is not None and entry.instance.feed is Feed.NONE:
+        endpoint = self._endpoints.get(key)
+        event = EVENT_BY_SERVING_STATE[load.serving_state]
+        own_requests = (
+            load.requests_by_gateway.get(self._gateway, 0)
+            if load.requests_by_gateway is not None
+            else -1
+        )
+        if endpoint is not None and endpoint.instance.report_mode is ReportMode.NONE:
             return []  # the operator placed it, and it stays
-        if entry is not None and entry.instance.epoch == instance.epoch:
-            if load.seq <= entry.load.seq:
+        if endpoint is not None and endpoint.instance.epoch == instance.epoch:
+            if load.seq <= endpoint.load.seq:
                 return []
-            same = entry.instance.digest == instance.digest
-            before = entry.queue()
-            entry.take_in(instance, load, held, now)
-            self.told.reports += 1
-            self.told.error += abs(entry.queue() - before)
+            is_same_schema = endpoint.instance.digest == instance.digest
+            expected = endpoint.outstanding()
+            endpoint.apply_report(instance, load, own_requests, now)
+            self.report_stats.reports += 1
+            self.report_stats.estimate_error_sum += abs(endpoint.outstanding() - expected)
             service = self._services[instance.service]
-            if not service.settled:
-                self._look(service, now)
-            entry.judge(service.usual, self._ramp, now)
-            if not same:
-                self.renew(instance.service)
-            moved = self._move(entry, event, now)
-            if self._heard is not None:
-                self._heard(entry)
-            return moved
-        after = TRANSITIONS.get((State.GONE, event))
-        if after is None or self.is_over(key, instance.epoch):
+            if not service.has_stable_medians:
+                self._update_medians(service, now)
+            endpoint.update_estimates(service.medians, self._ramp, now)
+            if not is_same_schema:
+                self.invalidate_pool(instance.service)
+            state_changes = self._transition(endpoint, event, now)
+            if self._on_report is not None:
+                self._on_report(endpoint)
+            return state_changes
+        new_state = TRANSITIONS.get((EndpointState.GONE, event))
+        if new_state is None or self.is_past_epoch(key, instance.epoch):
             return []
-        changes: list[Change] = []
-        if entry is not None:
-            self._lives.end(key, entry.instance.epoch)
-            changes = self._drop(entry, Event.REPLACED)
-        fresh = Entry(instance, load, after, now)
-        fresh.reason = event
-        fresh.ghosts = max(0, held)  # it was here before: what is ours there runs on
-        fresh.take_in(instance, load, held, now)
-        self._put(fresh, now)
-        if self._heard is not None:
-            self._heard(fresh)
-        return [*changes, Change(instance, State.GONE, after, event)]
+        changes: list[StateChange] = []
+        if endpoint is not None:
+            self._epoch_history.add(key, endpoint.instance.epoch)
+            changes = self._remove(endpoint, EndpointEvent.REPLACED)
+        new_endpoint = Endpoint(instance, load, new_state, now)
+        new_endpoint.reason = event
+        new_endpoint.abandoned = max(
+            0, own_requests
+        )  # it was here before: what is ours there runs on
+        new_endpoint.apply_report(instance, load, own_requests, now)
+        self._add(new_endpoint, now)
+        if self._on_report is not None:
+            self._on_report(new_endpoint)
+        return [*changes, StateChange(instance, EndpointState.GONE, new_state, event)]
 
-    def lose(self, key: Key, epoch: int, event: Event, now: float) -> list[Change]:
+    def mark_lost(
+        self, key: InstanceKey, epoch: int, event: EndpointEvent, now: float
+    ) -> list[StateChange]:
         """Take in that an instance's reports stopped coming; of an older epoch it means nothing."""
-        entry = self._entries.get(key)
-        if entry is None or entry.instance.epoch != epoch:
+        endpoint = self._endpoints.get(key)
+        if endpoint is None or endpoint.instance.epoch != epoch:
             return []
-        return self._move(entry, event, now)
+        return self._transition(endpoint, event, now)
 
-    def fade(self, key: Key) -> None:
+    def discard_reported_load(self, key: InstanceKey) -> None:
         """Take in that nobody tells of an instance any more: what was told grows old."""
-        entry = self._entries.get(key)
-        if entry is not None:
-            entry.fade()
+        endpoint = self._endpoints.get(key)
+        if endpoint is not None:
+            endpoint.discard_reported_load()
 
-    def forget(self, key: Key, epoch: int, reason: Event) -> list[Change]:
+    def remove(self, key: InstanceKey, epoch: int, reason: EndpointEvent) -> list[StateChange]:
         """Take in from a hub that an instance is gone, whatever was thought of it here."""
-        entry = self._entries.get(key)
-        if entry is None or entry.instance.epoch != epoch:
+        endpoint = self._endpoints.get(key)
+        if endpoint is None or endpoint.instance.epoch != epoch:
             return []
-        return self._drop(entry, reason)
+        return self._remove(endpoint, reason)
 
-    def expire(self, now: float) -> list[Change]:
+    def expire(self, now: float) -> list[StateChange]:
         """Let time pass: the silent turn suspect, suspects are forgotten, newcomers grow."""
         changes = []
-        for entry in self:
-            feed = entry.instance.feed
-            if feed is Feed.NONE:
+        for endpoint in self:
+            report_mode = endpoint.instance.report_mode
+            if report_mode is ReportMode.NONE:
                 continue
-            age = now - entry.seen
-            if self._silence is not None:
-                quiet = self._silence if feed is Feed.LIVE else self._ttl / 2
-                if age > quiet and entry.state is not State.SUSPECT:
-                    changes += self._move(entry, Event.SILENT, now)
+            age = now - endpoint.last_report_at
+            if self._silence_timeout is not None:
+                silence_timeout = (
+                    self._silence_timeout if report_mode is ReportMode.ON_CHANGE else self._ttl / 2
+                )
+                if age > silence_timeout and endpoint.state is not EndpointState.SUSPECT:
+                    changes += self._transition(endpoint, EndpointEvent.SILENT, now)
                     continue
-            silent = entry.reason is Event.SILENT
-            if (age if silent else now - entry.since) > self._ttl:
-                changes += self._move(entry, Event.EXPIRED, now)
-        if now - self._looked >= _LOOK_S:
-            self._looked = now
+            is_silent = endpoint.reason is EndpointEvent.SILENT
+            if (age if is_silent else now - endpoint.state_since) > self._ttl:
+                changes += self._transition(endpoint, EndpointEvent.EXPIRED, now)
+        if now - self._medians_updated_at >= _MEDIANS_INTERVAL_S:
+            self._medians_updated_at = now
             for service in self._services.values():
-                self._look(service, now)
+                self._update_medians(service, now)
         return changes
 
-    def _look(self, service: _Service, now: float) -> None:
+    def _update_medians(self, service: _ServiceEndpoints, now: float) -> None:
         """Find what is usual, and judge all by it: equals must stay equal."""
-        service.look()
-        for entry in service.entries.values():
-            entry.judge(service.usual, self._ramp, now)
+        service.update_medians()
+        for endpoint in service.endpoints.values():
+            endpoint.update_estimates(service.medians, self._ramp, now)
 
-    def _put(self, entry: Entry, now: float) -> None:
-        instance = entry.instance
-        self._entries[instance.key] = entry
+    def _add(self, endpoint: Endpoint, now: float) -> None:
+        instance = endpoint.instance
+        self._endpoints[instance.key] = endpoint
         service = self._services.get(instance.service)
         if service is None:
-            service = self._services[instance.service] = _Service()
-        service.entries[instance.key] = entry
-        if len(service.entries) <= _FEW:
-            service.look()
-        entry.judge(service.usual, self._ramp, now)
-        self.renew(instance.service)
+            service = self._services[instance.service] = _ServiceEndpoints()
+        service.endpoints[instance.key] = endpoint
+        if len(service.endpoints) <= _SMALL_SERVICE:
+            service.update_medians()
+        endpoint.update_estimates(service.medians, self._ramp, now)
+        self.invalidate_pool(instance.service)
 
-    def _move(self, entry: Entry, event: Event, now: float) -> list[Change]:
-        before, after = entry.state, TRANSITIONS.get((entry.state, event))
+    def _transition(
+        self, endpoint: Endpoint, event: EndpointEvent, now: float
+    ) -> list[StateChange]:
+        before, after = endpoint.state, TRANSITIONS.get((endpoint.state, event))
         if after is None or after is before:
             return []
-        if after is State.GONE:
-            return self._drop(entry, event)
-        entry.state, entry.since, entry.reason = after, now, event
-        if event is Event.HUB_FORGOT:
-            entry.fade()
-        if event is Event.SILENT:
+        if after is EndpointState.GONE:
+            return self._remove(endpoint, event)
+        endpoint.state, endpoint.state_since, endpoint.reason = after, now, event
+        if event is EndpointEvent.HUB_FORGOT:
+            endpoint.discard_reported_load()
+        if event is EndpointEvent.SILENT:
             # What it holds is not known any more: it is no better than most.
-            peers = self._services[entry.instance.service].entries.values()
-            usual = median_low([peer.foreign for peer in peers])
-            entry.foreign = max(entry.foreign, usual)
-        self.renew(entry.instance.service)
-        return [Change(entry.instance, before, after, event)]
+            peers = self._services[endpoint.instance.service].endpoints.values()
+            median_load = median_low([peer.remote_load for peer in peers])
+            endpoint.remote_load = max(endpoint.remote_load, median_load)
+        self.invalidate_pool(endpoint.instance.service)
+        return [StateChange(endpoint.instance, before, after, event)]
 
-    def _drop(self, entry: Entry, reason: Event) -> list[Change]:
-        instance, before = entry.instance, entry.state
-        entry.state, entry.reason = State.GONE, reason
-        del self._entries[instance.key]
+    def _remove(self, endpoint: Endpoint, reason: EndpointEvent) -> list[StateChange]:
+        instance, before = endpoint.instance, endpoint.state
+        endpoint.state, endpoint.reason = EndpointState.GONE, reason
+        del self._endpoints[instance.key]
         service = self._services[instance.service]
-        del service.entries[instance.key]
-        if not service.entries:
+        del service.endpoints[instance.key]
+        if not service.endpoints:
             if service.pool is not None:
                 service.pool.clear()
             del self._services[instance.service]
         else:
-            self.renew(instance.service)
-        return [Change(instance, before, State.GONE, reason)]
+            self.invalidate_pool(instance.service)
+        return [StateChange(instance, before, EndpointState.GONE, reason)]

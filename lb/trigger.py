@@ -5,19 +5,19 @@ Design: reference "load-balancing" 6.3; what each threshold costs: `docs/load-ba
 
 from typing import Final
 
-from lb.meter import Meter
-from lb.report import Live
+from lb.meter import ConcurrencyLimiter
+from lb.report import ServingState
 from schemas.wire import ReportControl
 
-KEEPALIVE: Final = 0.05
-GAP: Final = 0.005
-_LEAST_GAP: Final = 0.001
-_SLOWER: Final = 0.15
-_MOST: Final = 4
-_ERRORS: Final = 3
+KEEPALIVE_S: Final = 0.05
+REPORT_GAP_S: Final = 0.005
+_MIN_GAP_S: Final = 0.001
+_SERVICE_TIME_CHANGE: Final = 0.15
+_MAX_THRESHOLD: Final = 4
+_MIN_NEW_ERRORS: Final = 3
 
 
-class Trigger:
+class ReportSchedule:
     """Decides when the figures of a meter are worth a report, for one hub.
 
     `gap`: least seconds between two reports, less for who works in less than four times that;
@@ -26,61 +26,78 @@ class Trigger:
     `paused` by it, only the keep-alives go out.
     """
 
-    def __init__(self, gap: float = GAP, keepalive: float = KEEPALIVE, threshold: int = 0) -> None:
+    def __init__(
+        self, gap: float = REPORT_GAP_S, keepalive: float = KEEPALIVE_S, threshold: int = 0
+    ) -> None:
         self.gap = gap
         self.keepalive = keepalive
         self.threshold = threshold
-        self.paused = False
-        self._told_gap = False
+        self.is_paused = False
+        self._has_hub_gap = False
         self._sent_at = 0.0
-        self._used = 0
-        self._best = 0
-        self._errors = 0
-        self._service_ms = 0.0
-        self._live: Live | None = None
+        self._sent_inflight = 0
+        self._sent_slots = 0
+        self._sent_errors = 0
+        self._sent_service_ms = 0.0
+        self._sent_serving_state: ServingState | None = None
 
-    def matters(self, meter: Meter) -> bool:
+    def should_report(self, limiter: ConcurrencyLimiter) -> bool:
         """Return whether something changed that pickers should know soon.
 
         That is: so many requests more or fewer; a free licence where there was none, or room where
         there was none; another slot time; errors; a turn of its life.
         """
-        used, before = meter.used, self._used
-        if meter.live is not self._live:
+        inflight, sent_inflight = limiter.inflight, self._sent_inflight
+        if limiter.serving_state is not self._sent_serving_state:
             return True
-        if self.paused:
+        if self.is_paused:
             return False
-        if abs(used - before) >= (self.threshold or min(_MOST, max(2, meter.best // 2))):
+        if abs(inflight - sent_inflight) >= (
+            self.threshold or min(_MAX_THRESHOLD, max(2, limiter.best // 2))
+        ):
             return True
-        if used < meter.best <= before or used < meter.total <= before or meter.best != self._best:
+        if (
+            inflight < limiter.best <= sent_inflight
+            or inflight < limiter.total <= sent_inflight
+            or limiter.best != self._sent_slots
+        ):
             return True
-        if abs(meter.service_ms - self._service_ms) > _SLOWER * self._service_ms:
+        if (
+            abs(limiter.service_ms - self._sent_service_ms)
+            > _SERVICE_TIME_CHANGE * self._sent_service_ms
+        ):
             return True
-        return meter.errors - self._errors >= _ERRORS
+        return limiter.errors - self._sent_errors >= _MIN_NEW_ERRORS
 
-    def due(self, meter: Meter) -> float:
+    def next_report_at(self, limiter: ConcurrencyLimiter) -> float:
         """Return when the next report is to go out, in seconds; what is past means at once."""
-        return self._sent_at + (self._gap(meter) if self.matters(meter) else self.keepalive)
+        return self._sent_at + (
+            self._effective_gap(limiter) if self.should_report(limiter) else self.keepalive
+        )
 
-    def tune(self, control: ReportControl) -> None:
+    def configure(self, control: ReportControl) -> None:
         """Take in a hub's wishes; zero means "as you were"."""
         if control.gap_ms:
             self.gap = control.gap_ms / 1000
-            self._told_gap = self.gap > GAP
+            self._has_hub_gap = self.gap > REPORT_GAP_S
         if control.keepalive_ms:
             self.keepalive = control.keepalive_ms / 1000
         if control.threshold:
             self.threshold = control.threshold
-        self.paused = control.pause
+        self.is_paused = control.pause
 
-    def _gap(self, meter: Meter) -> float:
+    def _effective_gap(self, limiter: ConcurrencyLimiter) -> float:
         """Return the gap: a report must not be older than what it tells of lasts."""
-        if self._told_gap or meter.service_ms <= 0:
+        if self._has_hub_gap or limiter.service_ms <= 0:
             return self.gap
-        return min(self.gap, max(_LEAST_GAP, meter.service_ms / 4000))
+        return min(self.gap, max(_MIN_GAP_S, limiter.service_ms / 4000))
 
-    def sent(self, meter: Meter, now: float) -> None:
+    def mark_sent(self, limiter: ConcurrencyLimiter, now: float) -> None:
         """Take in that the meter's figures of now were reported."""
         self._sent_at = now
-        self._used, self._best, self._live = meter.used, meter.best, meter.live
-        self._service_ms, self._errors = meter.service_ms, meter.errors
+        self._sent_inflight, self._sent_slots, self._sent_serving_state = (
+            limiter.inflight,
+            limiter.best,
+            limiter.serving_state,
+        )
+        self._sent_service_ms, self._sent_errors = limiter.service_ms, limiter.errors

@@ -21,7 +21,7 @@ from config.options import LbOptions, ServiceOptions
 from lb.report import Report
 
 
-class Refusal(Enum):
+class RejectReason(Enum):
     """Why a report is not taken in; the value is the reason told in metrics."""
 
     UNAUTHENTICATED = "unauthenticated"
@@ -31,27 +31,27 @@ class Refusal(Enum):
     CAP = "cap"
     RATE = "rate"
     STALE = "stale"
-    EARLIER_LIFE = "earlier_life"
+    PAST_EPOCH = "earlier_life"
 
 
-class RefusedError(Exception):
+class ReportRejectedError(Exception):
     """A report that is not taken in; `str()` says what is wrong and what to do."""
 
-    def __init__(self, refusal: Refusal, words: str) -> None:
-        super().__init__(words)
-        self.refusal = refusal
+    def __init__(self, reason: RejectReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
-Network = IPv4Network | IPv6Network
+IpNetwork = IPv4Network | IPv6Network
 
 
-def networks(told: list[str]) -> tuple[Network, ...]:
+def parse_networks(texts: list[str]) -> tuple[IpNetwork, ...]:
     """Return networks from their texts. Raises ValueError that names the one that is none."""
-    return tuple(ip_network(text, strict=False) for text in told)
+    return tuple(ip_network(text, strict=False) for text in texts)
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class AdmissionPolicy:
     """What an operator allows. `token` empty: anybody may report and watch.
 
     `tokens`: of single services, in the place of `token`. Peers in `allow` may report any address,
@@ -60,31 +60,39 @@ class Rules:
     """
 
     token: str = ""
-    tokens: Mapping[str, str] = field(default_factory=dict)
-    allow: tuple[Network, ...] = ()
-    most_total: int = 10_000
-    most_instances: int = 10_000
-    most_rate: int = 400
+    service_tokens: Mapping[str, str] = field(default_factory=dict)
+    allowed_networks: tuple[IpNetwork, ...] = ()
+    max_requests: int = 10_000
+    max_instances: int = 10_000
+    max_rate: int = 400
 
     @staticmethod
-    def of(options: LbOptions, services: Mapping[str, ServiceOptions]) -> "Rules":
+    def from_options(
+        options: LbOptions, services: Mapping[str, ServiceOptions]
+    ) -> "AdmissionPolicy":
         """Return the rules that options say. Raises ValueError for a network that is none."""
-        return Rules(
+        return AdmissionPolicy(
             token=options.token,
-            tokens={name: told.token for name, told in services.items() if told.token},
-            allow=networks(options.allow),
-            most_total=options.max_total,
-            most_instances=options.max_instances,
-            most_rate=options.max_rate,
+            service_tokens={
+                name: service_options.token
+                for name, service_options in services.items()
+                if service_options.token
+            },
+            allowed_networks=parse_networks(options.allow),
+            max_requests=options.max_total,
+            max_instances=options.max_instances,
+            max_rate=options.max_rate,
         )
 
     def check_token(self, metadata: Mapping[str, str], service: str = "") -> None:
         """Raise RefusedError unless the call's metadata has the token of a service."""
-        wanted = self.tokens.get(service, self.token)
-        given = metadata.get("authorization", "")
-        if wanted and not compare_digest(given.encode(), f"Bearer {wanted}".encode()):
-            words = "token missing or wrong: give loaders and gateways the hub's `lb.token`"
-            raise RefusedError(Refusal.UNAUTHENTICATED, words)
+        expected_token = self.service_tokens.get(service, self.token)
+        authorization = metadata.get("authorization", "")
+        if expected_token and not compare_digest(
+            authorization.encode(), f"Bearer {expected_token}".encode()
+        ):
+            message = "token missing or wrong: give loaders and gateways the hub's `lb.token`"
+            raise ReportRejectedError(RejectReason.UNAUTHENTICATED, message)
 
     def check_admin(self, metadata: Mapping[str, str], peer: str) -> None:
         """Raise RefusedError unless a caller may take instances out: by the token, or from here."""
@@ -93,8 +101,8 @@ class Rules:
             return
         ip = _peer_ip(peer)
         if ip is not None and not ip.is_loopback:
-            words = "only callers from this machine may do that, unless `lb.token` is set"
-            raise RefusedError(Refusal.UNAUTHENTICATED, words)
+            message = "only callers from this machine may do that, unless `lb.token` is set"
+            raise ReportRejectedError(RejectReason.UNAUTHENTICATED, message)
 
     def check_address(self, addr: str, peer: str) -> None:
         """Raise RefusedError unless a peer may report an address.
@@ -102,53 +110,55 @@ class Rules:
         `peer` is gRPC's, as in "ipv4:10.0.0.7:5123"; one that has no IP (a socket file) may.
         """
         ip = _peer_ip(peer)
-        if ip is None or any(ip in network for network in self.allow):
+        if ip is None or any(ip in network for network in self.allowed_networks):
             return
         host = addr.rpartition(":")[0].strip("[]")
         try:
-            same = ip_address(host) == ip
+            is_same_host = ip_address(host) == ip
         except ValueError:
-            same = False
-        if not same:
-            words = f"addr: {addr} is not at {ip}, which reports it; let {ip} in by `lb.allow`"
-            raise RefusedError(Refusal.ADDRESS, words)
+            is_same_host = False
+        if not is_same_host:
+            message = f"addr: {addr} is not at {ip}, which reports it; let {ip} in by `lb.allow`"
+            raise ReportRejectedError(RejectReason.ADDRESS, message)
 
-    def capped(self, report: Report) -> Report:
+    def with_capped_requests(self, report: Report) -> Report:
         """Return a report with no more licences than an instance may have."""
         instance = report.instance
-        if instance.total <= self.most_total:
+        if instance.total <= self.max_requests:
             return report
-        total = self.most_total
+        total = self.max_requests
         return replace(
             report, instance=replace(instance, total=total, best=min(total, instance.best))
         )
 
 
-class Rate:
+class RateLimiter:
     """Reports of one instance: no more than so many a second, and a few at once."""
 
-    __slots__ = ("_left", "_most", "_then")
+    __slots__ = ("_max_per_second", "_tokens", "_updated_at")
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._left = float(most)
-        self._then = 0.0
+    def __init__(self, max_per_second: int) -> None:
+        self._max_per_second = max_per_second
+        self._tokens = float(max_per_second)
+        self._updated_at = 0.0
 
-    def take(self, now: float) -> bool:
+    def try_acquire(self, now: float) -> bool:
         """Return whether one more may be taken in."""
-        self._left = min(self._most, self._left + (now - self._then) * self._most)
-        self._then = now
-        if self._left < 1:
+        self._tokens = min(
+            self._max_per_second, self._tokens + (now - self._updated_at) * self._max_per_second
+        )
+        self._updated_at = now
+        if self._tokens < 1:
             return False
-        self._left -= 1
+        self._tokens -= 1
         return True
 
 
 def _peer_ip(peer: str) -> IPv4Address | IPv6Address | None:
-    kind, _, rest = peer.partition(":")
-    if kind not in ("ipv4", "ipv6"):
+    scheme, _, address = peer.partition(":")
+    if scheme not in ("ipv4", "ipv6"):
         return None
-    host = rest.rpartition(":")[0].replace("%5B", "[").replace("%5D", "]").strip("[]")
-    found = ip_address(host.partition("%")[0])
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    return mapped or found
+    host = address.rpartition(":")[0].replace("%5B", "[").replace("%5D", "]").strip("[]")
+    ip = ip_address(host.partition("%")[0])
+    ipv4 = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+    return ipv4 or ip

@@ -7,9 +7,9 @@ from random import Random
 
 from google.protobuf.message import DecodeError
 
-from lb.access import Access
-from lb.life import Change
-from lb.view import GapError, View
+from lb.access import HubCredentials
+from lb.life import StateChange
+from lb.view import FrameGapError, HubView
 from rpc.status import RpcError
 from rpc.streaming import stream_responses
 from schemas.wire import Frame, WatchRequest
@@ -25,13 +25,13 @@ class Watch:
     def __init__(
         self,
         hub: str,
-        view: View,
+        view: HubView,
         *,
         gateway: str,
         clock: Callable[[], float],
         rng: Random,
-        on_change: Callable[[Change], None],
-        access: Access,
+        on_change: Callable[[StateChange], None],
+        credentials: HubCredentials,
     ) -> None:
         self._hub = hub
         self._view = view
@@ -39,50 +39,50 @@ class Watch:
         self._clock = clock
         self._rng = rng
         self._on_change = on_change
-        self._access = access
+        self._credentials = credentials
         self.synced = False
 
     async def run(self) -> None:
         """Follow the hub, for ever."""
-        pause, lost, told = 0.1, True, False
+        retry_delay, is_disconnected, is_loss_logged = 0.1, True, False
         while True:
-            channel = self._access.channel(self._hub)
-            self._view.begin()
+            channel = self._credentials.open_channel(self._hub)
+            self._view.expect_snapshot()
             try:
                 async for data in stream_responses(
-                    channel.stream(METHOD, metadata=self._access.metadata), self._wish()
+                    channel.stream(METHOD, metadata=self._credentials.metadata), self._requests()
                 ):
                     for change in self._view.apply(Frame.FromString(data), self._clock()):
                         self._on_change(change)
-                    if lost:
+                    if is_disconnected:
                         _logger.info("hub followed", extra={"hub": self._hub})
-                    self.synced, pause, lost = True, 0.1, False
-            except (RpcError, GapError, DecodeError) as error:
-                if not lost or not told:
-                    facts = {"hub": self._hub, "reason": str(error)}
-                    _logger.warning("hub lost; trying on", extra=facts)
-                lost = told = True
+                    self.synced, retry_delay, is_disconnected = True, 0.1, False
+            except (RpcError, FrameGapError, DecodeError) as error:
+                if not is_disconnected or not is_loss_logged:
+                    log_fields = {"hub": self._hub, "reason": str(error)}
+                    _logger.warning("hub lost; trying on", extra=log_fields)
+                is_disconnected = is_loss_logged = True
             except Exception:
                 _logger.exception("watch failed by a fault of ours; it begins anew")
             finally:
-                self._view.lost()
+                self._view.mark_hub_lost()
                 await channel.close()
-            pause = min(pause * 2, 1.0)
-            await asyncio.sleep(pause * self._rng.uniform(0.5, 1.0))
+            retry_delay = min(retry_delay * 2, 1.0)
+            await asyncio.sleep(retry_delay * self._rng.uniform(0.5, 1.0))
 
     async def sweep(self, period: float = 0.02) -> None:
         """Let time pass over the view: suspects of a hub that was lost are forgotten, for ever."""
-        then = self._clock()
+        previous = self._clock()
         while True:
             await asyncio.sleep(period)
             now = self._clock()
-            self._view.excuse(now - then - period)
-            then = now
+            self._view.compensate_stall(now - previous - period)
+            previous = now
             try:
                 for change in self._view.expire(now):
                     self._on_change(change)
             except Exception:
                 _logger.exception("sweep failed by a fault of ours; it goes on")
 
-    async def _wish(self) -> AsyncIterator[bytes]:
+    async def _requests(self) -> AsyncIterator[bytes]:
         yield WatchRequest(gateway=self._gateway).SerializeToString()

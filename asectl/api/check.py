@@ -35,7 +35,7 @@ def files_of(path: Path) -> Iterator[Path]:
 def fault_of(path: Path) -> ConfigError | None:
     """Return the faults of a schema file, None for none."""
     try:
-        folder.read(path, {}, 0.0)
+        folder.load_file(path, {}, 0.0)
     except ConfigError as error:
         return error
     except OSError as error:

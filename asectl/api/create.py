@@ -24,7 +24,7 @@ def run(told: argparse.Namespace) -> int:
     contract = sources.contract(told.file)
     service = contract.service.id
     path = Path(told.output) / f"schema_{service}.json"
-    text = json.dumps(json.loads(contract.text), ensure_ascii=False, indent=2) + "\n"
+    text = json.dumps(json.loads(contract.schema_document), ensure_ascii=False, indent=2) + "\n"
     if path.exists() and path.read_text(encoding="utf-8") == text:
         print(f"{path} is as it should be")
         return 0

@@ -22,7 +22,7 @@ def run(told: argparse.Namespace) -> int:
     """Print the request, and the line."""
     contract = sources.contract(told.schema, told.url)
     try:
-        made = example.example_request(contract.service, contract.judge)
+        made = example.example_request(contract.service, contract.validator)
     except example.NoExampleError as error:
         cure = "`examples` or `default` beside the rule would tell one"
         raise Failure(f"no valid request could be made: {error}; {cure}") from None

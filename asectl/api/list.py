@@ -44,8 +44,8 @@ def _cell(key: str, value: Any) -> str:
 
 def _of_folder(path: Path) -> list[dict[str, Any]]:
     try:
-        contracts = folder.load(path, {}, 0.0)
-    except folder.FolderError as error:
+        contracts = folder.load_folder(path, {}, 0.0)
+    except folder.SchemaFolderError as error:
         raise Failure(f"\n{error}", EXIT_CONFIG) from None
     return [
         {

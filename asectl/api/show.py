@@ -40,11 +40,11 @@ _Form = tuple[str, list[str]]
 
 
 def _json(contract: Contract) -> _Form:
-    return json.dumps(json.loads(contract.text), ensure_ascii=False, indent=2), []
+    return json.dumps(json.loads(contract.schema_document), ensure_ascii=False, indent=2), []
 
 
 def _yaml(contract: Contract) -> _Form:
-    declared, lost = recall.declaration_from_document(json.loads(contract.text))
+    declared, lost = recall.declaration_from_document(json.loads(contract.schema_document))
     told = yaml.safe_dump(
         api.declaration_to_api_schema(declared), sort_keys=False, allow_unicode=True
     )
@@ -52,25 +52,25 @@ def _yaml(contract: Contract) -> _Form:
 
 
 def _python(contract: Contract) -> _Form:
-    declared, lost = recall.declaration_from_document(json.loads(contract.text))
+    declared, lost = recall.declaration_from_document(json.loads(contract.schema_document))
     source, more = render.render_wrapper(declared)
     return source.rstrip(), [*lost, *more]
 
 
 def _jsonschema(contract: Contract) -> _Form:
-    told = openapi.to_standard_schema(contract.judge.schema, contract.service)
+    told = openapi.to_standard_schema(contract.validator.schema, contract.service)
     return json.dumps(told, ensure_ascii=False, indent=2), []
 
 
 def _openapi(contract: Contract) -> _Form:
-    operation = Operation(contract.service, contract.judge.schema)
+    operation = Operation(contract.service, contract.validator.schema)
     told = openapi.build_document([operation], title=contract.service.id, version="1")
     return json.dumps(told, ensure_ascii=False, indent=2), []
 
 
 def _text(contract: Contract) -> _Form:
     service = contract.service
-    declared, _ = recall.declaration_from_document(json.loads(contract.text))
+    declared, _ = recall.declaration_from_document(json.loads(contract.schema_document))
     lines = [
         f"{service.id} {service.version}  {service.description}".rstrip(),
         f"POST /v1/private/{service.id}   digest {contract.digest}",

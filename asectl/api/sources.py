@@ -10,7 +10,7 @@ import httpx
 from asectl.main import EXIT_CONFIG, EXIT_UNREACHABLE, Failure
 from config.source import ConfigError
 from gateway import files, folder
-from gateway.contracts import Contract, build
+from gateway.contracts import Contract, build_contract
 from schemas import document
 
 
@@ -34,15 +34,15 @@ def contract(told: str, url: str = "") -> Contract:
     path = _path(told)
     try:
         if path is not None:
-            return folder.read(path, {}, 0.0)
-        return build(_fetched(told, url), "file", {}, 0.0)
+            return folder.load_file(path, {}, 0.0)
+        return build_contract(_fetched(told, url), "file", {}, 0.0)
     except ConfigError as error:
         raise Failure(f"\n{error}", EXIT_CONFIG) from None
 
 
 def tree(told: str, url: str = "") -> dict[str, Any]:
     """Return the document of a schema. Raises Failure."""
-    found: dict[str, Any] = json.loads(contract(told, url).text)
+    found: dict[str, Any] = json.loads(contract(told, url).schema_document)
     return found
 
 

@@ -11,12 +11,12 @@ from random import Random
 
 from bench.lb.cell import Cell
 from bench.lb.world import World
-from lb.balancer import Balancer, Ticket
-from lb.meter import Meter
+from lb.balancer import Balancer, Lease
+from lb.meter import ConcurrencyLimiter
 from lb.policy import Policy
-from lb.report import Feed, Instance, Report
-from lb.table import Table
-from lb.trigger import Trigger
+from lb.report import Instance, Report, ReportMode
+from lb.table import EndpointTable
+from lb.trigger import ReportSchedule
 
 SERVICE = "bench"
 _SWEEP_S = 0.05
@@ -38,7 +38,7 @@ class Request:
         self.counts = counts
         self.began = self.since = 0.0
         self.turn = 0
-        self.ticket: Ticket | None = None
+        self.ticket: Lease | None = None
 
 
 class SimLoader:
@@ -59,7 +59,7 @@ class SimLoader:
         self.speed = cell.speed(number)
         self._lies = cell.lies and not number
         limit = 10_000 if self._lies else max(cell.limit, cell.slots)
-        self.meter = Meter(limit, self._changed, best=cell.slots)
+        self.meter = ConcurrencyLimiter(limit, self._changed, best=cell.slots)
         self.instance = Instance(
             "ase",
             SERVICE,
@@ -67,7 +67,7 @@ class SimLoader:
             7,
             total=self.meter.total,
             best=cell.slots,
-            feed=Feed.AT_TIMES if cell.report else Feed.LIVE,
+            report_mode=ReportMode.PERIODIC if cell.report else ReportMode.ON_CHANGE,
         )
         self.running: list[Request] = []
         self._queue: deque[Request] = deque()
@@ -78,7 +78,7 @@ class SimLoader:
         self._rng = rng
         self._ended = ended
         self._emit = emit
-        self._trigger = Trigger()
+        self._trigger = ReportSchedule()
         self._waits = False
         if self._lies:
             total, best = 2 * max(cell.limit, cell.slots), 2 * cell.slots
@@ -96,7 +96,7 @@ class SimLoader:
 
     def take(self, request: Request) -> bool:
         """Take a request on; False when it holds all it takes."""
-        if not self.meter.take(request.gateway):
+        if not self.meter.try_acquire(request.gateway):
             return False
         if len(self.running) < self._slots:
             self._begin(request)
@@ -120,7 +120,7 @@ class SimLoader:
             return  # the speed changed meanwhile
         self.running.remove(request)
         worked = self._world.now - request.began
-        self.meter.free(request.gateway, worked * 1000, good=True)
+        self.meter.release(request.gateway, worked * 1000, succeeded=True)
         if self._queue:
             self._begin(self._queue.popleft())
         self._ended(request)
@@ -137,9 +137,9 @@ class SimLoader:
         self._world.at(now + self._rng.expovariate(1 / lasts), self._turn, 1 / factor)
 
     def _changed(self) -> None:
-        if self._period or self._waits or not self._trigger.matters(self.meter):
+        if self._period or self._waits or not self._trigger.should_report(self.meter):
             return
-        due = self._trigger.due(self.meter)
+        due = self._trigger.next_report_at(self.meter)
         if due <= self._world.now:
             self._report()
         else:
@@ -148,25 +148,25 @@ class SimLoader:
 
     def _due(self) -> None:
         self._waits = False
-        if self._trigger.matters(self.meter):
+        if self._trigger.should_report(self.meter):
             self._report()
 
     def _keep_alive(self) -> None:
-        if self._trigger.due(self.meter) <= self._world.now:
+        if self._trigger.next_report_at(self.meter) <= self._world.now:
             self._report()
         soon = self._world.now + self._trigger.gap
-        self._world.at(max(soon, self._trigger.due(self.meter)), self._keep_alive)
+        self._world.at(max(soon, self._trigger.next_report_at(self.meter)), self._keep_alive)
 
     def _periodic(self) -> None:
         self._report()
         self._world.at(self._world.now + self._period, self._periodic)
 
     def _report(self) -> None:
-        self._trigger.sent(self.meter, self._world.now)
-        load = self.meter.load()
+        self._trigger.mark_sent(self.meter, self._world.now)
+        load = self.meter.next_load()
         if self._lies:
             told_ms = load.service_ms / 1000
-            load = replace(load, running=0, queued=0, service_ms=told_ms, held={})
+            load = replace(load, running=0, queued=0, service_ms=told_ms, requests_by_gateway={})
         self._emit(Report(self.instance, load))
 
 
@@ -177,9 +177,14 @@ class SimGateway:
         self, name: str, world: World, rng: Random, policy: Callable[[], Policy], ramp: float
     ) -> None:
         self.name = name
-        self.table = Table(name, silence=None, ramp=ramp)
+        self.table = EndpointTable(name, silence_timeout=None, ramp=ramp)
         self.balancer = Balancer(
-            self.table, policy, clock=world.clock, rng=rng, later=world.later, most=1_000_000
+            self.table,
+            policy,
+            clock=world.clock,
+            rng=rng,
+            call_later=world.later,
+            max_waiting=1_000_000,
         )
         self._world = world
         world.at(rng.random() * _SWEEP_S, self._sweep)

@@ -6,7 +6,7 @@ from math import log, log1p, sqrt
 from random import Random
 from typing import Any
 
-from lb.meter import usual_queue
+from lb.meter import default_queue_size
 
 HALF_2X = (4 / 3,) * 8 + (2 / 3,) * 8
 PUBLIC = (2.0, 2.0, 1.5, 1.5, 1.0, 1.0, 0.5, 0.5)
@@ -85,7 +85,11 @@ def cell(scenario: str, policy: str, gateways: int, **more: Any) -> Cell:
     """
     told = {**SCENARIOS[scenario], **more}
     made = Cell(scenario=scenario, policy=policy, gateways=gateways, **told)
-    return replace(made, limit=made.slots + usual_queue(made.slots)) if policy == "ours" else made
+    return (
+        replace(made, limit=made.slots + default_queue_size(made.slots))
+        if policy == "ours"
+        else made
+    )
 
 
 def work_of(service: str, mean: float, rng: Random) -> Callable[[], float]:

@@ -15,8 +15,8 @@ from random import Random
 from typing import Any
 
 from bench.lb.stats import quantile
-from lb.access import Access
-from lb.meter import Meter
+from lb.access import HubCredentials
+from lb.meter import ConcurrencyLimiter
 from lb.report import Instance, Report
 from lb.reporter import Reporter
 from lb.watch import METHOD
@@ -37,7 +37,7 @@ class Crowd:
         self._hub = hub
         self._rng = rng
         self._tasks: list[asyncio.Task[None]] = []
-        self._meters: list[Meter] = []
+        self._meters: list[ConcurrencyLimiter] = []
         self.counts = False
         self.reports = self.frames = 0
         self.ages: list[float] = []
@@ -50,11 +50,16 @@ class Crowd:
         def report(_first: bool) -> Report:
             self.reports += self.counts
             meter.served = int(time.monotonic() * 1e6)
-            return Report(instance, meter.load())
+            return Report(instance, meter.next_load())
 
-        meter = Meter(2 * _SLOTS, lambda: reporter.changed(), best=_SLOTS)  # noqa: PLW0108
+        meter = ConcurrencyLimiter(2 * _SLOTS, lambda: reporter.notify_change(), best=_SLOTS)  # noqa: PLW0108
         reporter = Reporter(
-            [self._hub], report, meter, clock=time.monotonic, rng=self._rng, access=Access()
+            [self._hub],
+            report,
+            meter,
+            clock=time.monotonic,
+            rng=self._rng,
+            credentials=HubCredentials(),
         )
         reporter.start()
         self._meters.append(meter)
@@ -73,9 +78,9 @@ class Crowd:
                 number = int(self._rng.random() * 64)
                 meter = self._meters[int(self._rng.random() * len(self._meters))]
                 gateway = f"g{number}"
-                if meter.take(gateway):
+                if meter.try_acquire(gateway):
                     took = self._rng.expovariate(1 / _WORK_S)
-                    end = partial(meter.free, gateway, took * 1000, good=True)
+                    end = partial(meter.release, gateway, took * 1000, succeeded=True)
                     loop.call_later(took, end)
             await asyncio.sleep(due - now)
 

@@ -18,14 +18,14 @@ from typing import Any
 from bench.lb import grid, hubload
 from bench.lb.stats import quantile
 from bench.machine import pin
-from lb.arms import policies
+from lb.arms import policy_factories
 from lb.balancer import Balancer
-from lb.follower import Figures, Follower
-from lb.meter import Meter
-from lb.report import Instance, Load, Report, read, write
-from lb.table import Table
-from lb.trigger import Trigger
-from lb.view import View
+from lb.follower import EncodedLoadCache, Subscriber
+from lb.meter import ConcurrencyLimiter
+from lb.report import Instance, Load, Report, decode_report, encode_report
+from lb.table import EndpointTable
+from lb.trigger import ReportSchedule
+from lb.view import HubView
 from schemas.wire import Frame, LoadReport
 
 SIZES = (8, 16, 64, 256, 1024, 4096)
@@ -52,7 +52,8 @@ def measured(*, quick: bool) -> dict[str, Any]:
         result["pick_ns"][str(size)] = pick
         result["release_ns"][str(size)] = release
     result["picks_per_second"] = _rate(64, picks * 2)
-    names = [name for name in policies(Random(1), _no_probe) if name not in ("ours", "prequal")]  # noqa: S311
+    policies = policy_factories(Random(1), _no_probe)  # noqa: S311
+    names = [name for name in policies if name not in ("ours", "prequal")]
     result["pick_ns_16"] = {name: _picks(16, picks // 10, name)[0] for name in names}
     result["report_hook_ns"] = _hook(picks)
     result["apply_ns"] = _apply(64, picks)
@@ -61,24 +62,26 @@ def measured(*, quick: bool) -> dict[str, Any]:
     return result
 
 
-def fleet(size: int) -> tuple[Table, list[Instance]]:
+def fleet(size: int) -> tuple[EndpointTable, list[Instance]]:
     """Return a gateway's table of so many loaders."""
-    table = Table("g", silence=None)
+    table = EndpointTable("g", silence_timeout=None)
     instances = [
         Instance("ase", _SERVICE, f"10.0.{n // 250}.{n % 250}:8240", 7, total=10_000, best=4)
         for n in range(size)
     ]
     for instance in instances:
-        table.apply(Report(instance, Load(1, service_ms=20.0, served=99, held={})), 0.0)
+        table.apply(
+            Report(instance, Load(1, service_ms=20.0, served=99, requests_by_gateway={})), 0.0
+        )
     table.expire(1.0)
     return table, instances
 
 
 def _balancer(size: int, policy: str) -> Balancer:
     rng = Random(1)  # noqa: S311 (draws)
-    made = policies(rng, _no_probe)[policy]
+    made = policy_factories(rng, _no_probe)[policy]
     table, _ = fleet(size)
-    return Balancer(table, made, clock=time.monotonic, rng=rng, later=_never)
+    return Balancer(table, made, clock=time.monotonic, rng=rng, call_later=_never)
 
 
 def _picks(size: int, count: int, policy: str) -> tuple[dict[str, int], dict[str, int]]:
@@ -125,25 +128,25 @@ def _hook(count: int) -> int:
     It is the difference of two loops, so they take turns and the quickest round of each counts:
     timed once each, whatever else the machine did would be told as the hook's.
     """
-    trigger = Trigger()
+    trigger = ReportSchedule()
 
     def look() -> None:
-        trigger.matters(meter)
+        trigger.should_report(meter)
 
-    idle, meter = Meter(100, _nothing, best=64), Meter(100, look, best=64)
+    idle, meter = ConcurrencyLimiter(100, _nothing, best=64), ConcurrencyLimiter(100, look, best=64)
     for told in (idle, meter):
-        told.take("g")
-        told.free("g", 10.0, good=True)
-    trigger.sent(meter, 0.0)
+        told.try_acquire("g")
+        told.release("g", 10.0, succeeded=True)
+    trigger.mark_sent(meter, 0.0)
     rounds = [(_each(meter, count // 5), _each(idle, count // 5)) for _ in range(20)]
     return min(took for took, _ in rounds) - min(took for _, took in rounds)
 
 
-def _each(meter: Meter, count: int) -> int:
+def _each(meter: ConcurrencyLimiter, count: int) -> int:
     began = time.perf_counter_ns()
     for _ in range(count):
-        meter.take("g")
-        meter.free("g", 10.0, good=True)
+        meter.try_acquire("g")
+        meter.release("g", 10.0, succeeded=True)
     return (time.perf_counter_ns() - began) // (2 * count)
 
 
@@ -151,17 +154,30 @@ def _apply(size: int, count: int) -> dict[str, int]:
     """Return what a report costs at the hub (read and applied), and at a gateway (applied)."""
     table, instances = fleet(size)
     wires = [
-        write(Report(i, Load(2, running=3, service_ms=20.0, held={f"g{n}": 1 for n in range(3)})))
+        encode_report(
+            Report(
+                i,
+                Load(
+                    2,
+                    running=3,
+                    service_ms=20.0,
+                    requests_by_gateway={f"g{n}": 1 for n in range(3)},
+                ),
+            )
+        )
         for i in instances
     ]
     data = [wire.SerializeToString() for wire in wires]
     read_ns, applied_ns, rounds = 0, 0, max(1, count // size // 10)
     for seq in range(3, rounds + 3):
         began = time.perf_counter_ns()
-        reports = [read(LoadReport.FromString(one)) for one in data]
+        reports = [decode_report(LoadReport.FromString(one)) for one in data]
         middle = time.perf_counter_ns()
         fresh = [
-            Report(told.instance, Load(seq, running=3, service_ms=20.0, served=99, held={"g": 1}))
+            Report(
+                told.instance,
+                Load(seq, running=3, service_ms=20.0, served=99, requests_by_gateway={"g": 1}),
+            )
             for told in reports
         ]
         later = time.perf_counter_ns()
@@ -175,19 +191,19 @@ def _apply(size: int, count: int) -> dict[str, int]:
 def _frame(changed: int, *, quick: bool) -> dict[str, float]:
     """Return what a frame of so many changed loaders costs: made at the hub, read and applied."""
     hub, instances = fleet(changed)
-    view = View(Table("g", silence=None), "g")
-    follower = Follower("g", (), hub)
-    figures = Figures()
-    view.apply(Frame.FromString(follower.take(hub, figures, {}, 1, 0.0)), 0.0)
+    view = HubView(EndpointTable("g", silence_timeout=None), "g")
+    follower = Subscriber("g", (), hub)
+    figures = EncodedLoadCache()
+    view.apply(Frame.FromString(follower.next_frame(hub, figures, {}, 1, 0.0)), 0.0)
     made = applied = 0
     rounds = 3 if quick else 100
     for seq in range(2, rounds + 2):
         for instance in instances:
-            hub.apply(Report(instance, Load(seq, running=2, held={"g": 1})), 1.0)
-            figures.stale(instance.key)
-        follower.touched(instances)
+            hub.apply(Report(instance, Load(seq, running=2, requests_by_gateway={"g": 1})), 1.0)
+            figures.invalidate(instance.key)
+        follower.mark_changed(instances)
         began = time.perf_counter_ns()
-        data = follower.take(hub, figures, {}, 1, 1.0)
+        data = follower.next_frame(hub, figures, {}, 1, 1.0)
         middle = time.perf_counter_ns()
         view.apply(Frame.FromString(data), 1.0)
         applied += time.perf_counter_ns() - middle

@@ -17,12 +17,12 @@ from typing import Any
 from atom.caller import GrpcCaller
 from bench.lb.cell import Cell, arrivals
 from bench.lb.stats import quantile
-from lb.access import Access
-from lb.arms import policies
+from lb.access import HubCredentials
+from lb.arms import policy_factories
 from lb.balancer import Balancer
-from lb.entry import Entry
-from lb.table import Table
-from lb.view import View
+from lb.entry import Endpoint
+from lb.table import EndpointTable
+from lb.view import HubView
 from lb.watch import Watch
 from rpc.client import Channel
 from rpc.status import RpcError
@@ -48,22 +48,27 @@ class Picker:
 
     def __init__(self, name: str, hub: str, policy: str, rng: Random) -> None:
         loop = asyncio.get_running_loop()
-        self.table = Table(name, silence=None, ramp=0.0)
-        made = policies(rng, _no_probe)[policy]
+        self.table = EndpointTable(name, silence_timeout=None, ramp=0.0)
+        made = policy_factories(rng, _no_probe)[policy]
         self.balancer = Balancer(
-            self.table, made, clock=time.monotonic, rng=rng, later=loop.call_later, most=100_000
+            self.table,
+            made,
+            clock=time.monotonic,
+            rng=rng,
+            call_later=loop.call_later,
+            max_waiting=100_000,
         )
         self.caller = GrpcCaller(name)
         self.refused = 0
         self._digest = ""
         self._watch = Watch(
             hub,
-            View(self.table, name),
+            HubView(self.table, name),
             gateway=name,
             clock=time.monotonic,
             rng=rng,
             on_change=_nothing,
-            access=Access(),
+            credentials=HubCredentials(),
         )
         self._tasks = [
             asyncio.ensure_future(self._watch.run()),
@@ -82,7 +87,7 @@ class Picker:
         while True:
             ticket = await self._ticket(ahead)
             done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            call = self.caller.begin(Attempt(ticket.instance, frame), _set(done))
+            call = self.caller.start_call(Attempt(ticket.instance, frame), _set(done))
             await done
             try:
                 call.outcome()
@@ -219,7 +224,7 @@ def _nothing(_: Any) -> None:
     """Take in a change."""
 
 
-def _no_probe(_entry: Entry, _answer: Any) -> None:
+def _no_probe(_entry: Endpoint, _answer: Any) -> None:
     """Ask nobody."""
 
 

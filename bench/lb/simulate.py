@@ -10,9 +10,9 @@ from typing import Any
 from bench.lb.actors import SERVICE, Request, SimGateway, SimLoader
 from bench.lb.cell import Cell, arrivals
 from bench.lb.world import World
-from lb.affinity import nearest
-from lb.arms import policies
-from lb.entry import Entry
+from lb.affinity import rendezvous_candidates
+from lb.arms import policy_factories
+from lb.entry import Endpoint
 from lb.policy import Policy
 from lb.pool import Pool
 from lb.report import Report
@@ -49,20 +49,20 @@ class _Oracle:
         self._loaders = loaders
         self._mean_s = mean_s
 
-    def choose(self, pool: Pool, _now: float, _exclude: Any, /) -> Entry | None:
+    def choose(self, pool: Pool, _now: float, _exclude: Any, /) -> Endpoint | None:
         """Return the least expected delay of all."""
         members = pool.members
         start = int(self._rng.random() * len(members))
         return min(members[start:] + members[:start], key=self._expected)
 
-    def ended(self, entry: Entry, seconds: float, now: float, good: bool, /) -> None:
+    def record_result(self, entry: Endpoint, seconds: float, now: float, good: bool, /) -> None:
         """Learn nothing: it knows."""
 
-    def _expected(self, entry: Entry) -> float:
+    def _expected(self, entry: Endpoint) -> float:
         loader = self._loaders[entry.instance.addr]
         best = loader.meter.best
-        ahead = max(0, loader.meter.used - best + 1)
-        return self._mean_s / loader.speed * (1 + (ahead + loader.meter.used / 1000) / best)
+        ahead = max(0, loader.meter.inflight - best + 1)
+        return self._mean_s / loader.speed * (1 + (ahead + loader.meter.inflight / 1000) / best)
 
 
 class Simulation:
@@ -107,12 +107,12 @@ class Simulation:
         if self._cell.policy in ("oracle", "central"):
             return partial(_Oracle, rng, self._by_addr, self._cell.mean_s)
         name = self._cell.policy.removesuffix("_unbounded")
-        return policies(rng, self._probe)[name]
+        return policy_factories(rng, self._probe)[name]
 
-    def _probe(self, entry: Entry, answer: Callable[[int, float], None]) -> None:
+    def _probe(self, entry: Endpoint, answer: Callable[[int, float], None]) -> None:
         meter = self._by_addr[entry.instance.addr].meter
-        latency = meter.service_ms / 1000 * max(1.0, meter.used / meter.best)
-        self._world.at(self._world.now + _PROBE_S, answer, meter.used, latency)
+        latency = meter.service_ms / 1000 * max(1.0, meter.inflight / meter.best)
+        self._world.at(self._world.now + _PROBE_S, answer, meter.inflight, latency)
 
     def _next(self) -> None:
         """Let the next request come."""
@@ -199,7 +199,7 @@ class Simulation:
     def _place_told(self, addr: str, key: str) -> None:
         self._measured.first += addr == self._loaders[0].instance.addr
         if key:
-            home = nearest(self._gateways[0].table, key, ())[0]
+            home = rendezvous_candidates(self._gateways[0].table, key, ())[0]
             self._measured.kept += home.instance.addr == addr
 
     def _report(self, report: Report) -> None:

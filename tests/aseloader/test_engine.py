@@ -10,7 +10,7 @@ import pytest
 
 from aseloader import Context, Data, Integer, Output, Outputs, Refused, Wrapper
 from aseloader.engine import Engine
-from lb.meter import Meter
+from lb.meter import ConcurrencyLimiter
 from schemas.errors import LOADER_FULL, AseError
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
@@ -64,11 +64,11 @@ def ask(engine: Engine, frame: LoaderInput = FRAME) -> LoaderOutput:
 def test_whatever_a_wrapper_raises_is_10908_and_frees_its_licence(
     kind: type[Sync], error: BaseException
 ) -> None:
-    wrapper, meter = kind(), Meter(1, lambda: None)
+    wrapper, meter = kind(), ConcurrencyLimiter(1, lambda: None)
     engine = Engine(wrapper, meter)
     wrapper.error = error
     assert ask(engine).code == 10908
-    assert meter.used == 0
+    assert meter.inflight == 0
     wrapper.error = None
     assert ask(engine).code == 0
     engine.close()
@@ -82,7 +82,7 @@ def test_whatever_a_wrapper_raises_is_10908_and_frees_its_licence(
 def test_only_what_is_its_own_fault_counts_against_a_loader(
     error: BaseException | None, errors: int
 ) -> None:
-    wrapper, meter = Sync(), Meter(1, lambda: None)
+    wrapper, meter = Sync(), ConcurrencyLimiter(1, lambda: None)
     engine = Engine(wrapper, meter)
     wrapper.error = error
     ask(engine)
@@ -108,19 +108,19 @@ def test_only_what_is_its_own_fault_counts_against_a_loader(
     ids=itertools.count(),
 )
 def test_whatever_a_wrapper_returns_is_an_answer(made: Any, code: int) -> None:
-    wrapper, meter = Sync(), Meter(1, lambda: None)
+    wrapper, meter = Sync(), ConcurrencyLimiter(1, lambda: None)
     engine = Engine(wrapper, meter)
     wrapper.made = made
     output = ask(engine)
     assert output.code == code
-    assert meter.used == 0
+    assert meter.inflight == 0
     engine.close()
 
 
 def test_attributes_of_data_become_texts() -> None:
     wrapper = Sync()
     wrapper.made = {"out": Data(b"", {"rate": 16000, "on": True})}  # type: ignore[dict-item]
-    engine = Engine(wrapper, Meter(1, lambda: None))
+    engine = Engine(wrapper, ConcurrencyLimiter(1, lambda: None))
     assert dict(ask(engine).pl[0].meta.attribute) == {
         "rate": "16000",
         "on": "true",
@@ -139,7 +139,7 @@ def test_attributes_of_data_become_texts() -> None:
     ids=["parameter", "input"],
 )
 def test_a_frame_that_no_gateway_of_ours_sends_is_10107(frame: LoaderInput, words: str) -> None:
-    engine = Engine(Sync(), Meter(1, lambda: None))
+    engine = Engine(Sync(), ConcurrencyLimiter(1, lambda: None))
     output = ask(engine, frame)
     assert output.code == 10107
     assert words in output.err
@@ -147,17 +147,17 @@ def test_a_frame_that_no_gateway_of_ours_sends_is_10107(frame: LoaderInput, word
 
 
 def test_words_that_are_no_text_are_mended() -> None:
-    wrapper, meter = Sync(), Meter(1, lambda: None)
+    wrapper, meter = Sync(), ConcurrencyLimiter(1, lambda: None)
     engine = Engine(wrapper, meter)
     wrapper.error = Refused("\ud800 broken")
     output = ask(engine)
     assert (output.code, output.err) == (10107, "? broken")
-    assert meter.used == 0
+    assert meter.inflight == 0
     engine.close()
 
 
 def test_beyond_total_is_refused_at_once_and_nothing_ran() -> None:
-    wrapper, meter = Sync(), Meter(1, lambda: None)
+    wrapper, meter = Sync(), ConcurrencyLimiter(1, lambda: None)
     engine = Engine(wrapper, meter)
     wrapper.let_go.clear()
 
@@ -172,16 +172,16 @@ def test_beyond_total_is_refused_at_once_and_nothing_ran() -> None:
         assert (await first).code == 0
 
     asyncio.run(main())
-    assert (meter.used, meter.load().rejected) == (0, 1)
+    assert (meter.inflight, meter.next_load().rejected) == (0, 1)
     engine.close()
 
 
 def test_a_cancelled_thread_keeps_its_licence_until_it_returns() -> None:
-    wrapper, meter = Sync(), Meter(1, lambda: None)
+    wrapper, meter = Sync(), ConcurrencyLimiter(1, lambda: None)
     engine = Engine(wrapper, meter)
     wrapper.let_go.clear()
     freed = threading.Event()
-    meter._changed = lambda: freed.set() if not meter.used else None
+    meter._on_change = lambda: freed.set() if not meter.inflight else None
 
     async def main() -> None:
         task = asyncio.create_task(engine.once(FRAME, gateway="g", seconds=60.0))
@@ -191,18 +191,18 @@ def test_a_cancelled_thread_keeps_its_licence_until_it_returns() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert wrapper.context.cancelled
-        assert meter.used == 1
+        assert meter.inflight == 1
         wrapper.let_go.set()
         assert await asyncio.to_thread(freed.wait, 10)
 
     asyncio.run(main())
-    assert meter.used == 0
+    assert meter.inflight == 0
     engine.close()
 
 
 def test_a_passed_deadline_is_cancelled_too() -> None:
     wrapper = Sync()
-    engine = Engine(wrapper, Meter(1, lambda: None))
+    engine = Engine(wrapper, ConcurrencyLimiter(1, lambda: None))
     wrapper.let_go.clear()
 
     async def main() -> None:
@@ -219,11 +219,11 @@ def test_a_passed_deadline_is_cancelled_too() -> None:
 
 
 def test_one_that_waited_until_its_deadline_does_not_run() -> None:
-    wrapper, meter = Sync(), Meter(2, lambda: None, best=1)
+    wrapper, meter = Sync(), ConcurrencyLimiter(2, lambda: None, best=1)
     engine = Engine(wrapper, meter)
     assert asyncio.run(engine.once(FRAME, gateway="g", seconds=-1.0)).code == 10102
     assert not wrapper.begun.is_set()
-    assert (meter.used, meter.load().errors) == (0, 0), "that is no fault of the loader"
+    assert (meter.inflight, meter.next_load().errors) == (0, 0), "that is no fault of the loader"
     engine.close()
 
 
@@ -240,7 +240,7 @@ def test_of_async_ones_no_more_than_best_run_at_a_time() -> None:
             self.running -= 1
             return {"out": b""}
 
-    wrapper, meter = Counting(), Meter(20, lambda: None, best=2)
+    wrapper, meter = Counting(), ConcurrencyLimiter(20, lambda: None, best=2)
     engine = Engine(wrapper, meter)
 
     async def main() -> None:
@@ -248,12 +248,12 @@ def test_of_async_ones_no_more_than_best_run_at_a_time() -> None:
         assert [output.code for output in await asyncio.gather(*asked)] == [0] * 10
 
     asyncio.run(main())
-    assert (wrapper.most, meter.used) == (2, 0)
+    assert (wrapper.most, meter.inflight) == (2, 0)
     engine.close()
 
 
 def test_beyond_best_they_wait_for_their_turn() -> None:
-    wrapper, meter = Sync(), Meter(3, lambda: None, best=1)
+    wrapper, meter = Sync(), ConcurrencyLimiter(3, lambda: None, best=1)
     engine = Engine(wrapper, meter)
     wrapper.let_go.clear()
 
@@ -262,7 +262,7 @@ def test_beyond_best_they_wait_for_their_turn() -> None:
             asyncio.create_task(engine.once(FRAME, gateway=name, seconds=None)) for name in "abc"
         ]
         await asyncio.to_thread(wrapper.begun.wait, 10)
-        load = meter.load()
+        load = meter.next_load()
         assert (load.running, load.queued) == (1, 2)
         tasks[2].cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -271,5 +271,5 @@ def test_beyond_best_they_wait_for_their_turn() -> None:
         assert [(await task).code for task in tasks[:2]] == [0, 0]
 
     asyncio.run(main())
-    assert meter.used == 0
+    assert meter.inflight == 0
     engine.close()

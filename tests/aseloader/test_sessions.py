@@ -16,7 +16,7 @@ from aseloader import Input, Integer, Output, Refused, Wrapper
 from aseloader.engine import Engine
 from aseloader.original import OriginalWrapper, Request, RequestData
 from aseloader.sessions import Sessions
-from lb.meter import Meter
+from lb.meter import ConcurrencyLimiter
 from schemas.errors import AseError
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
@@ -169,12 +169,12 @@ class Driven:
     def __init__(self, wrapper: Wrapper) -> None:
         self.wrapper = wrapper
         self._changed = asyncio.Event()
-        self.meter = Meter(wrapper.total, self._changed.set)
+        self.meter = ConcurrencyLimiter(wrapper.total, self._changed.set)
         self.sessions = Sessions(wrapper, self.meter, Engine(wrapper, self.meter))
 
     async def idle(self) -> None:
         """Wait until no licence is held: a thread gives its own back when it has returned."""
-        while self.meter.used:
+        while self.meter.inflight:
             self._changed.clear()
             await self._changed.wait()
 
@@ -336,7 +336,7 @@ def test_no_more_than_there_are_licences() -> None:
             await driven.outputs(frame(b"a", 0))
         for answers in running:
             await answers.aclose()
-        assert driven.meter.used == 0
+        assert driven.meter.inflight == 0
         assert len(await driven.outputs(frame(b"a", 2))) == 3
 
     asyncio.run(main())
@@ -372,11 +372,11 @@ def test_a_licence_is_held_until_the_wrapper_has_ended() -> None:
         closing = asyncio.ensure_future(answers.aclose())
         for _ in range(10):
             await asyncio.sleep(0)
-        assert driven.meter.used == 1
+        assert driven.meter.inflight == 1
         wrapper.may_end.set()
         await closing
         assert wrapper.ended
-        assert driven.meter.used == 0
+        assert driven.meter.inflight == 0
 
     asyncio.run(main())
 
@@ -386,7 +386,7 @@ def test_sessions_do_not_wait_for_a_turn() -> None:
 
     async def main() -> None:
         wrapper = Async()
-        meter = Meter(10, lambda: None, best=1)
+        meter = ConcurrencyLimiter(10, lambda: None, best=1)
         sessions = Sessions(wrapper, meter, Engine(wrapper, meter))
 
         async def one() -> AsyncIterator[LoaderInput]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from atom.dialects import DIALECTS
+from atom.dialects import LOADER_PROTOCOLS
 from schemas.errors import BAD_REPLY, LOADER_FULL, AseError
 from schemas.wire import LoaderInput, LoaderOutput, ReqData, ResData, XsfData
 
@@ -11,13 +11,13 @@ WIRE = FRAME.SerializeToString()
 
 
 def test_native_is_the_frame_itself() -> None:
-    native = DIALECTS["native"]
+    native = LOADER_PROTOCOLS["native"]
     assert LoaderInput.FromString(native.wrap(WIRE, "handle", 5)) == FRAME
     assert native.unwrap(b"answer") == b"answer"
 
 
 def test_xsf_wraps_the_frame_in_an_op() -> None:
-    request = ReqData.FromString(DIALECTS["xsf"].wrap(WIRE, "h" * 32, 4999))
+    request = ReqData.FromString(LOADER_PROTOCOLS["xsf"].wrap(WIRE, "h" * 32, 4999))
     assert request.op == "AIIn"
     assert request.s.h == "h" * 32
     assert dict(request.param) == {
@@ -30,7 +30,7 @@ def test_xsf_wraps_the_frame_in_an_op() -> None:
 
 
 def test_xsf_errors_stand_outside_or_inside() -> None:
-    unwrap = DIALECTS["xsf"].unwrap
+    unwrap = LOADER_PROTOCOLS["xsf"].unwrap
     inner = LoaderOutput(code=10107).SerializeToString()
     assert unwrap(ResData(data=[XsfData(data=inner)]).SerializeToString()) == inner
     with pytest.raises(AseError, match="licence") as caught:
@@ -43,11 +43,11 @@ def test_xsf_errors_stand_outside_or_inside() -> None:
 
 def test_garbage_is_10160() -> None:
     with pytest.raises(AseError) as caught:
-        DIALECTS["xsf"].unwrap(b"\xff\xff\xff")
+        LOADER_PROTOCOLS["xsf"].unwrap(b"\xff\xff\xff")
     assert caught.value.spec is BAD_REPLY
 
 
 def test_an_xsf_answer_without_data_is_10160() -> None:
     with pytest.raises(AseError) as caught:
-        DIALECTS["xsf"].unwrap(ResData().SerializeToString())
+        LOADER_PROTOCOLS["xsf"].unwrap(ResData().SerializeToString())
     assert caught.value.spec is BAD_REPLY

@@ -2,7 +2,7 @@
 
 import pytest
 
-from atom.faults import fault_of
+from atom.faults import to_ase_error
 from rpc.status import RpcError, Status
 from schemas.errors import DEADLINE, LOADER_FULL, LOADER_LOST, UNREACHABLE, ErrorSpec
 
@@ -27,7 +27,7 @@ from schemas.errors import DEADLINE, LOADER_FULL, LOADER_LOST, UNREACHABLE, Erro
 def test_each_end_has_its_row(
     status: Status, details: str, sent: bool, fault: ErrorSpec, words: str
 ) -> None:
-    told = fault_of(RpcError(status, details, sent=sent))
+    told = to_ase_error(RpcError(status, details, sent=sent))
     assert told.spec is fault
     assert words in str(told)
     assert "secret" not in str(told)

@@ -13,7 +13,8 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 @given(st.dictionaries(TEXT, TEXT, max_size=5))
 def test_entries_of_a_map(members: dict[str, str]) -> None:
     written = b"".join(
-        wire.entry(wire.tag(4), name.encode(), value.encode()) for name, value in members.items()
+        wire.map_entry(wire.tag(4), name.encode(), value.encode())
+        for name, value in members.items()
     )
     assert dict(LoaderInput.FromString(written).headers) == members
 
@@ -42,7 +43,7 @@ def output(payloads: list[tuple[str, dict[str, str], bytes]], status: int, ident
 def test_payloads_of_a_plain_output(
     payloads: list[tuple[str, dict[str, str], bytes]], status: int, ident: str
 ) -> None:
-    told = wire.payloads(output(payloads, status, ident))
+    told = wire.read_payloads(output(payloads, status, ident))
     if told is None:  # an empty meta, or no data: the library reads that
         assert any(not data or not (name or attributes) for name, attributes, data in payloads)
         return
@@ -52,7 +53,7 @@ def test_payloads_of_a_plain_output(
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_as_protobuf_reads_them_or_left_to_it(frame: bytes) -> None:
-    told = wire.payloads(frame)
+    told = wire.read_payloads(frame)
     if told is None:
         return
     try:
@@ -71,5 +72,5 @@ def test_a_cut_output_is_left_to_protobuf(data: bytes, at: int) -> None:
     whole = output([("name", {"a": "b"}, data + b"!")], 3, "x")
     if at < len(whole):
         cut = whole[:at]
-        told = wire.payloads(cut)
+        told = wire.read_payloads(cut)
         assert told is None or told == []

@@ -7,15 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.access import AccessLog, loggable_target
-from gateway.record import Record
+from gateway.record import RequestRecord
+
+# Names of the line that differ from those of the record.
+ATTRIBUTES = {"client": "client_ip"}
 
 
 def logged(code: int = 0, **fields: str) -> tuple[str, dict[str, object]]:
     lines: list[str] = []
-    record = Record("s" * 32, 1.0, fields.pop("method", "POST"), fields.pop("path", "/"), "::1")
+    record = RequestRecord(
+        "s" * 32, 1.0, fields.pop("method", "POST"), fields.pop("path", "/"), "::1"
+    )
     for name, value in fields.items():
-        setattr(record, name, value)
-    record.close(200, code, 2.0)
+        setattr(record, ATTRIBUTES.get(name, name), value)
+    record.finish(200, code, 2.0)
     AccessLog(lines.append, lambda: 0.0).write(record)
     (line,) = lines
     return line, json.loads(line)

@@ -4,8 +4,14 @@ import json
 
 import pytest
 
-from gateway.answers import Answer, HttpError, failure, status_of, success
-from gateway.record import Record
+from gateway.answers import (
+    HttpError,
+    HttpResponse,
+    finish_with_error,
+    finish_with_success,
+    status_of,
+)
+from gateway.record import RequestRecord
 from schemas import errors
 from schemas.errors import AseError, ErrorSpec
 
@@ -44,21 +50,21 @@ def test_http_has_statuses_of_its_own(status: int) -> None:
     assert status_of(HttpError(status, "x"), {}) == status
 
 
-def record() -> Record:
-    told = Record("s" * 32, 1.0)
-    told.received = 1.5
+def record() -> RequestRecord:
+    told = RequestRecord("s" * 32, 1.0)
+    told.received_at = 1.5
     for _ in range(2):
-        told.began("a:1", 1.5)
-        told.over(1.625)
+        told.attempt_started("a:1", 1.5)
+        told.attempt_finished(1.625)
     return told
 
 
-def headers(answer: Answer) -> dict[str, str]:
+def headers(answer: HttpResponse) -> dict[str, str]:
     return {name.decode(): value.decode() for name, value in answer.headers}
 
 
 def test_a_success() -> None:
-    answer = success(b'{"x":{"text":""}}', record(), 2.0)
+    answer = finish_with_success(b'{"x":{"text":""}}', record(), 2.0)
     assert json.loads(answer.body) == {
         "header": {"code": 0, "message": "success", "sid": "s" * 32},
         "payload": {"x": {"text": ""}},
@@ -75,24 +81,24 @@ def test_a_success() -> None:
 
 
 def test_an_empty_payload_is_left_out() -> None:
-    assert b"payload" not in success(b"{}", record(), 2.0).body
+    assert b"payload" not in finish_with_success(b"{}", record(), 2.0).body
 
 
 def test_a_failure_is_the_envelope_and_is_noted() -> None:
     noted = record()
-    answer = failure(AseError(errors.NO_INSTANCE, 'of "x"\n'), noted, 2.0)
+    answer = finish_with_error(AseError(errors.NO_INSTANCE, 'of "x"\n'), noted, 2.0)
     assert answer.status == 503
     assert json.loads(answer.body) == {
         "header": {"code": 20002, "message": 'of "x"\n', "sid": "s" * 32}
     }
     assert headers(answer)["retry-after"] == "1"
-    assert (noted.status, noted.code, noted.fault) == (503, 20002, "no_instance")
+    assert (noted.status, noted.code, noted.error_name) == (503, 20002, "no_instance")
 
 
 def test_a_mapped_429_says_when_to_come_back_too() -> None:
     noted = record()
     noted.code_map = {10110: 429}
-    answer = failure(AseError(errors.LOADER_FULL), noted, 2.0)
+    answer = finish_with_error(AseError(errors.LOADER_FULL), noted, 2.0)
     assert answer.status == 429
     assert "retry-after" in headers(answer)
 
@@ -101,5 +107,5 @@ def test_a_mapped_429_says_when_to_come_back_too() -> None:
     ("status", "closes"), [(413, True), (408, True), (415, False), (405, False)]
 )
 def test_a_connection_ends_where_the_rest_cannot_be_read(status: int, closes: bool) -> None:
-    answer = failure(HttpError(status, "x"), record(), 2.0)
+    answer = finish_with_error(HttpError(status, "x"), record(), 2.0)
     assert (headers(answer).get("connection") == "close") is closes

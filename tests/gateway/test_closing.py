@@ -2,7 +2,13 @@
 
 import pytest
 
-from gateway.closing import close_of, code_of, cut, reason, stopped
+from gateway.closing import (
+    close_code,
+    close_code_and_reason,
+    drain_timeout_error,
+    shutdown_error,
+    truncate_reason,
+)
 from schemas import errors
 from schemas.errors import AseError, ErrorSpec
 from schemas.session import SessionEvent
@@ -20,8 +26,8 @@ from schemas.session import SessionEvent
     ],
 )  # fmt: skip
 def test_an_error_has_its_code(fault: ErrorSpec, code: int) -> None:
-    assert code_of(AseError(fault)) == code
-    assert close_of(SessionEvent.FAILED, AseError(fault, "words"))[1] == "words"
+    assert close_code(AseError(fault)) == code
+    assert close_code_and_reason(SessionEvent.FAILED, AseError(fault, "words"))[1] == "words"
 
 
 @pytest.mark.parametrize(
@@ -35,11 +41,15 @@ def test_an_error_has_its_code(fault: ErrorSpec, code: int) -> None:
 def test_without_an_error_it_ended_well_or_the_gateway_leaves(
     event: SessionEvent, code: int
 ) -> None:
-    assert close_of(event, None)[0] == code
+    assert close_code_and_reason(event, None)[0] == code
     if code == 1001:
-        assert close_of(event, cut())[0] == close_of(event, stopped())[0] == 1001
+        assert (
+            close_code_and_reason(event, drain_timeout_error())[0]
+            == close_code_and_reason(event, shutdown_error())[0]
+            == 1001
+        )
 
 
 def test_a_reason_fits_and_stays_text() -> None:
-    assert len(reason("é" * 200).encode()) <= 123
-    assert set(reason("é" * 200)) == {"é"}
+    assert len(truncate_reason("é" * 200).encode()) <= 123
+    assert set(truncate_reason("é" * 200)) == {"é"}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway import body, identity
-from gateway.contracts import build
+from gateway.contracts import build_contract
 from schemas import category, document
 from schemas.document import DocumentError
 from schemas.errors import AseError
@@ -108,11 +108,11 @@ def put(tree: Any, path: str, value: Any) -> Any:
 
 def asked(tree: Any, told: Any) -> LoaderInput:
     """Return the frame that a body becomes. Raises AseError when it is refused."""
-    contract = build(document.canonical(tree), "file", {}, 5.0)
+    contract = build_contract(document.canonical(tree), "file", {}, 5.0)
     text = json.dumps(told).encode()
     parsed = body.parse(text, 64, 100_000)
     identity.check_app_id(parsed, {}, "")
-    found = contract.judge.validate_and_transform(parsed, body.is_ascii(text))
+    found = contract.validator.validate_and_transform(parsed, body.is_ascii(text))
     if found:
         raise AssertionError("; ".join(map(str, found)))
     return LoaderInput.FromString(contract.encoder.encode(parsed, FACTS))
@@ -259,18 +259,18 @@ def test_what_reaches_the_loader(
 )
 def test_a_document_that_cannot_be_served(row: str, path: str, value: Any, words: str) -> None:
     with pytest.raises(DocumentError) as caught:
-        build(document.canonical(put(DOCUMENT, path, value)), "file", {}, 5.0)
+        build_contract(document.canonical(put(DOCUMENT, path, value)), "file", {}, 5.0)
     assert words in str(caught.value)
 
 
 def test_the_rest_of_meta() -> None:
     """2.1: hosts, route, call and the like are read by nobody; types, maps and times are."""
     tree = put(put(DOCUMENT, "meta.session_timeout", 9), "meta.codeMap", {"10163": "422"})
-    contract = build(document.canonical(tree), "file", {}, 5.0)
+    contract = build_contract(document.canonical(tree), "file", {}, 5.0)
     assert contract.deadline == 9.0
     assert contract.service.code_map == {10163: 422}
     unknown = put(DOCUMENT, "meta.svc.input.page.dataType", "hologram")
-    service = build(document.canonical(unknown), "file", {}, 5.0).service
+    service = build_contract(document.canonical(unknown), "file", {}, 5.0).service
     assert service.inputs["page"].key == "audio"  # 2.1: an unknown type is audio
 
 
@@ -281,7 +281,9 @@ def test_category_routing() -> None:
         {"subServiceId": "b", "priority": 2, "rules": {"header.uid": 1, "$.header.did": "d"}},
     ]
     meta = {**DOCUMENT["meta"], "type": "category", "subRoute": ways, "routeKey": ["uid", "did"]}
-    service = build(document.canonical({**DOCUMENT, "meta": meta}), "file", {}, 5.0).service
+    service = build_contract(
+        document.canonical({**DOCUMENT, "meta": meta}), "file", {}, 5.0
+    ).service
 
     def chosen(**header: str) -> Any:
         way = category.choose_sub_service(service, {"header": header})

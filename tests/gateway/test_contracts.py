@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from config.options import ServiceOptions
-from gateway.contracts import MAX_SERVICES, Capacity, Catalog, build
+from gateway.contracts import MAX_SERVICES, Capacity, Catalog, build_contract
 from schemas import declare, document
 from schemas.declare import Declaration, PayloadStream
 from schemas.document import DocumentError
@@ -29,8 +29,8 @@ def version(catalog: Catalog) -> str:
 
 def settle(catalog: Catalog, old: int, new: int) -> list[tuple[str, str]]:
     capacities = [Capacity("ocr", D_OLD, old), Capacity("ocr", D_NEW, new)]
-    switches = catalog.settle([c for c in capacities if c.total], DOCUMENTS)
-    return [(s.before, s.after) for s in switches]
+    switches = catalog.reconcile([c for c in capacities if c.total], DOCUMENTS)
+    return [(s.old_digest, s.new_digest) for s in switches]
 
 
 def test_a_rolling_upgrade() -> None:
@@ -52,14 +52,14 @@ def test_everybody_left_is_not_the_end_of_a_contract() -> None:
 
 
 def test_the_operator_s_file_stands() -> None:
-    catalog = Catalog([build(OLD, "file", {}, 5.0)], {}, 5.0)
+    catalog = Catalog([build_contract(OLD, "file", {}, 5.0)], {}, 5.0)
     assert settle(catalog, 0, 99) == []
     assert version(catalog) == "v1"
 
 
 def test_a_digest_without_its_document_is_nobody() -> None:
     catalog = Catalog([], {}, 5.0)
-    assert catalog.settle([Capacity("ocr", "f" * 64, 9)], {}) == []
+    assert catalog.reconcile([Capacity("ocr", "f" * 64, 9)], {}) == []
 
 
 @pytest.mark.parametrize(
@@ -69,13 +69,13 @@ def test_deadline_of_operator_over_schema_over_default(
     ours: dict[str, float], told: float | None, seconds: float
 ) -> None:
     services = {name: ServiceOptions(deadline=limit) for name, limit in ours.items()}
-    assert build(text(deadline=told), "file", services, 5.0).deadline == seconds
+    assert build_contract(text(deadline=told), "file", services, 5.0).deadline == seconds
 
 
 def test_a_bad_document_is_not_built() -> None:
     bad = OLD.replace(b'"minLength"', b'"minLenght"').replace(b'"enum"', b'"enumm"')
     with pytest.raises(DocumentError):
-        build(bad, "file", {}, 5.0)
+        build_contract(bad, "file", {}, 5.0)
 
 
 def test_services_are_capped() -> None:
@@ -83,15 +83,17 @@ def test_services_are_capped() -> None:
     texts = [text(f"s{number}") for number in range(3)]
     documents = {document.digest(t): t for t in texts}
     known = Capacity("s0", document.digest(texts[0]), 1)
-    catalog.settle([known], documents)
+    catalog.reconcile([known], documents)
     catalog._active |= {f"x{n}": catalog._active["s0"] for n in range(MAX_SERVICES)}
     rest = [Capacity(f"s{n}", document.digest(texts[n]), 1) for n in (1, 2)]
-    assert catalog.settle(rest, documents) == []
+    assert catalog.reconcile(rest, documents) == []
 
 
 def test_old_contracts_are_not_kept_for_ever() -> None:
     catalog = Catalog([], {}, 5.0)
     for number in range(50):
         told = text(version=f"v{number}")
-        catalog.settle([Capacity("ocr", document.digest(told), 1)], {document.digest(told): told})
-    assert len(catalog._built) <= 3
+        catalog.reconcile(
+            [Capacity("ocr", document.digest(told), 1)], {document.digest(told): told}
+        )
+    assert len(catalog._by_digest) <= 3

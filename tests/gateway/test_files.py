@@ -21,7 +21,7 @@ SEED = (ROOT / "tests/golden/schemas/seed.yml").read_text(encoding="utf-8")
 def fault(path: Path, text: str) -> str:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
-        folder.read(path, {}, 0.0)
+        folder.load_file(path, {}, 0.0)
     return str(caught.value)
 
 
@@ -74,19 +74,19 @@ def test_yaml(tmp_path: Path, old: str, new: str, words: str) -> None:
         assert words in fault(path, head + new + tail)
     else:
         path.write_text(head + new + tail, encoding="utf-8")
-        assert b"2026-11-27" in files.read(path)
+        assert b"2026-11-27" in files.read_schema(path)
 
 
 def test_what_is_no_text_or_too_large(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_bytes(b"\xff")
     with pytest.raises(ConfigError, match="is not UTF-8"):
-        files.read(path)
-    path.write_bytes(b" " * (files.MAX_FILE + 1))
+        files.read_schema(path)
+    path.write_bytes(b" " * (files.MAX_FILE_BYTES + 1))
     with pytest.raises(ConfigError, match="is larger than 1024 KiB"):
-        files.read(path)
+        files.read_schema(path)
     with pytest.raises(OSError, match="No such file"):
-        files.read(tmp_path / "y.json")
+        files.read_schema(tmp_path / "y.json")
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_document_with_anything_anywhere_is_read_or_refused(
     file = tmp_path / "x.json"
     file.write_text(json.dumps(changed(GOOD, path, value)))
     with contextlib.suppress(ConfigError):
-        folder.read(file, {}, 0.0)
+        folder.load_file(file, {}, 0.0)
 
 
 @settings(
@@ -152,7 +152,7 @@ def test_a_declaration_with_anything_anywhere_is_read_or_refused(
     file = tmp_path / "x.yml"
     file.write_text(yaml.safe_dump(changed(YAML, path, value)))
     with contextlib.suppress(ConfigError):
-        folder.read(file, {}, 0.0)
+        folder.load_file(file, {}, 0.0)
 
 
 def bad_files() -> list[Any]:
@@ -176,7 +176,7 @@ def test_a_bad_file_has_its_one_message(
     monkeypatch.chdir(tmp_path)
     Path(name).write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
-        folder.read(Path(name), {}, 0.0)
+        folder.load_file(Path(name), {}, 0.0)
     assert str(caught.value).splitlines()[0] == message
     assert len(caught.value.diagnostics) == 1
 
@@ -185,6 +185,6 @@ def test_two_files_of_one_service_are_told(tmp_path: Path) -> None:
     for name in ("a.json", "b.json"):
         (tmp_path / name).write_text('{"meta": {"serviceId": "x"}, "schemainput": {}}')
     with pytest.raises(
-        folder.FolderError, match=r"b\.json: error: service 'x' is in .*a\.json too"
+        folder.SchemaFolderError, match=r"b\.json: error: service 'x' is in .*a\.json too"
     ):
-        folder.load(tmp_path, {}, 0.0)
+        folder.load_folder(tmp_path, {}, 0.0)

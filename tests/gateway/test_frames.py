@@ -8,8 +8,8 @@ import pytest
 
 from aseloader import declare
 from config.options import SessionOptions
-from gateway.contracts import build
-from gateway.frames import Frames
+from gateway.contracts import build_contract
+from gateway.frames import EnvelopeReader
 from schemas.document import canonical
 from schemas.errors import AseError
 from schemas.session import SessionEvent
@@ -20,17 +20,17 @@ OPEN = {"additionalProperties": True}
 FACTS = {"sid": "s" * 32}
 
 
-def frames(*, only: bool = False, **meta: Any) -> Frames:
+def frames(*, only: bool = False, **meta: Any) -> EnvelopeReader:
     document = json.loads(declare.schema(Talker))
     document["schemainput"]["properties"]["parameter"]["properties"]["talker"]["properties"][
         "many"
     ] |= meta
-    contract = build(canonical(document), "file", {}, 5.0)
-    return Frames(contract, FACTS, SessionOptions(), only=only)
+    contract = build_contract(canonical(document), "file", {}, 5.0)
+    return EnvelopeReader(contract, FACTS, SessionOptions(), single_frame=only)
 
 
-def take(reader: Frames, told: dict[str, Any]) -> LoaderInput:
-    return LoaderInput.FromString(reader.encode(told, reader.event(told), False))
+def take(reader: EnvelopeReader, told: dict[str, Any]) -> LoaderInput:
+    return LoaderInput.FromString(reader.transform_and_encode(told, reader.classify(told), False))
 
 
 def first(**stream: Any) -> dict[str, Any]:
@@ -89,9 +89,9 @@ def test_those_that_say_nothing_new_are_as_if_they_did() -> None:
         "compress": {"type": "string", "defaultVal": "raw"},
     }
     members["header"]["setVal"] = {"kept": "${status}"}
-    contract = build(canonical(document), "file", {}, 5.0)
-    assert contract.judge.has_independent_payload
-    brief, whole = (Frames(contract, FACTS, SessionOptions()) for _ in range(2))
+    contract = build_contract(canonical(document), "file", {}, 5.0)
+    assert contract.validator.has_independent_payload
+    brief, whole = (EnvelopeReader(contract, FACTS, SessionOptions()) for _ in range(2))
     begun = first(format="x")
     for reader in (brief, whole):
         take(reader, json.loads(json.dumps(begun)))
@@ -113,7 +113,9 @@ def test_what_is_kept_of_a_header_is_as_it_was_sent() -> None:
     document = json.loads(declare.schema(Talker))
     extra = {"type": "object", "properties": {"a": {"type": "string", "replaceKey": "b"}}}
     document["schemainput"]["properties"]["header"]["properties"]["extra"] = extra
-    reader = Frames(build(canonical(document), "file", {}, 5.0), FACTS, SessionOptions())
+    reader = EnvelopeReader(
+        build_contract(canonical(document), "file", {}, 5.0), FACTS, SessionOptions()
+    )
     begun = first()
     begun["header"]["extra"] = {"a": "x"}
     told = [take(reader, begun), *(take(reader, {"payload": {}}) for _ in range(4))]
@@ -126,7 +128,9 @@ def test_a_payload_that_changes_the_rest_is_never_brief() -> None:
         "if": {"properties": {"payload": {"required": ["text"], **OPEN}}, **OPEN},
         "then": {"properties": {"header": {"setVal": {"uid": "with"}, **OPEN}}, **OPEN},
     }
-    reader = Frames(build(canonical(document), "file", {}, 5.0), FACTS, SessionOptions())
+    reader = EnvelopeReader(
+        build_contract(canonical(document), "file", {}, 5.0), FACTS, SessionOptions()
+    )
     with_text = {"payload": {"text": {"text": "aGk="}}}
     take(reader, first())
     for told, uid in ((with_text, "with"), ({"payload": {}}, "u"), (with_text, "with")):
@@ -160,7 +164,7 @@ def test_numbers_are_kept() -> None:
 
 
 def test_statuses() -> None:
-    assert frames().event({"header": {"status": 3}}) is SessionEvent.ONCE
+    assert frames().classify({"header": {"status": 3}}) is SessionEvent.ONCE
     for told, words in (
         ({}, "is required: a session begins with 0"),
         ({"header": {}}, "is required"),
@@ -168,24 +172,26 @@ def test_statuses() -> None:
         ({"header": {"status": 4}}, "must be 0, 1, 2 or 3"),
     ):
         with pytest.raises(AseError, match=words):
-            frames().event(told)
+            frames().classify(told)
 
 
 def test_what_is_the_only_frame_may_call_itself_the_first() -> None:
     for status in (0, 3, None):
         reader = frames(only=True)
         told = {**first(), "header": {"app_id": "a", "status": status}}
-        assert reader.event(told) is SessionEvent.ONCE
+        assert reader.classify(told) is SessionEvent.ONCE
         frame = take(reader, told)
         assert frame.headers["status"] == frame.pl[0].meta.attribute["status"] == "3"
     for header in ({"status": "3"}, {"status": 1}, {"status": 2}):
         with pytest.raises(AseError, match="must be 3: no other frame can follow"):
-            frames(only=True).event({"header": header})
+            frames(only=True).classify({"header": header})
 
 
 def test_a_schema_that_takes_the_status_away_does_not_hide_it() -> None:
     document = json.loads(declare.schema(Talker))
     document["schemainput"]["properties"]["header"]["delete"] = ["status"]
-    reader = Frames(build(canonical(document), "file", {}, 5.0), FACTS, SessionOptions())
+    reader = EnvelopeReader(
+        build_contract(canonical(document), "file", {}, 5.0), FACTS, SessionOptions()
+    )
     assert take(reader, first()).pl[0].meta.attribute["status"] == "0"
     assert take(reader, {"header": {"status": 2}}).pl[0].meta.attribute["status"] == "2"

@@ -3,7 +3,13 @@
 import pytest
 
 from gateway.answers import HttpError
-from gateway.head import canonical, check, check_upgrade, first_line, fold
+from gateway.head import (
+    check_upgrade,
+    combine_headers,
+    parse_origin_form,
+    skip_blank_line,
+    validate_headers,
+)
 
 HOST = (b"host", b"a.example:80")
 
@@ -23,7 +29,7 @@ HOST = (b"host", b"a.example:80")
     ids=str,
 )
 def test_a_good_head(headers: list[tuple[bytes, bytes]]) -> None:
-    assert check(headers, "1.1") == fold(headers)
+    assert validate_headers(headers, "1.1") == combine_headers(headers)
 
 
 @pytest.mark.parametrize(
@@ -55,16 +61,19 @@ def test_a_good_head(headers: list[tuple[bytes, bytes]]) -> None:
 )
 def test_a_bad_head(headers: list[tuple[bytes, bytes]], version: str, status: int) -> None:
     with pytest.raises(HttpError) as caught:
-        check(headers, version)
+        validate_headers(headers, version)
     assert caught.value.status == status
 
 
 def test_an_old_client_may_name_no_host() -> None:
-    assert check([], "1.0") == {}
+    assert validate_headers([], "1.0") == {}
 
 
 def test_two_of_a_header_are_one_list() -> None:
-    assert fold([(b"x", b"1"), (b"y", b"2"), (b"x", b"3")]) == {b"x": b"1, 3", b"y": b"2"}
+    assert combine_headers([(b"x", b"1"), (b"y", b"2"), (b"x", b"3")]) == {
+        b"x": b"1, 3",
+        b"y": b"2",
+    }
 
 
 @pytest.mark.parametrize("length", [b"3", b"00"])
@@ -91,7 +100,7 @@ def test_a_handshake_has_no_body(length: bytes) -> None:
     ],
 )
 def test_canonical(target: bytes, path: str, query: bytes) -> None:
-    assert canonical(target) == (path, query)
+    assert parse_origin_form(target) == (path, query)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +115,7 @@ def test_canonical(target: bytes, path: str, query: bytes) -> None:
 )  # fmt: skip
 def test_what_could_be_read_in_two_ways_is_refused(target: bytes) -> None:
     with pytest.raises(HttpError) as caught:
-        canonical(target)
+        parse_origin_form(target)
     assert caught.value.status == 400
 
 
@@ -120,7 +129,7 @@ def test_what_could_be_read_in_two_ways_is_refused(target: bytes) -> None:
 def test_one_blank_line_is_passed_over_however_it_comes(reads: list[bytes]) -> None:
     rest, blank = b"", 0
     for data in reads:
-        rest, blank = first_line(data, blank)
+        rest, blank = skip_blank_line(data, blank)
     assert rest.startswith(b"GET")
 
 
@@ -135,4 +144,4 @@ def test_more_is_not(reads: list[bytes]) -> None:
     blank = 0
     with pytest.raises(HttpError, match="blank lines"):
         for data in reads:
-            _, blank = first_line(data, blank)
+            _, blank = skip_blank_line(data, blank)

@@ -9,19 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.answers import HttpError
-from gateway.head import asked, check, first_line
-from gateway.heads import Heads, Read
+from gateway.head import parse_target, skip_blank_line, validate_headers
+from gateway.heads import HeadCache, HeadLookup
 
 
-def cut(data: bytes) -> Read[int] | None:
-    return Heads[int]().find(data)
+def cut(data: bytes) -> HeadLookup[int] | None:
+    return HeadCache[int]().find(data)
 
 
 def repeatable(key: bytes) -> bool:
-    heads: Heads[int] = Heads()
-    heads.learn(key, 1)
+    heads: HeadCache[int] = HeadCache()
+    heads.add(key, 1)
     found = heads.find(key + b"12\r\n\r\n") if key.endswith(b": ") else None
-    return bool(heads._known) and (found is None or found.meaning == 1)
+    return bool(heads._values) and (found is None or found.value == 1)
 
 
 def head(*lines: str, length: int = 12) -> bytes:
@@ -33,7 +33,7 @@ def test_a_head_is_cut_at_its_length_and_its_end() -> None:
     told = cut(head("x-a: 1") + b"{}")
     assert told is not None
     assert told.key == b"POST /v1/private/a HTTP/1.1\r\nhost: a\r\nContent-Length: \r\nx-a: 1"
-    assert (told.begin, told.size) == (len(head("x-a: 1")), 12)
+    assert (told.body_start, told.body_size) == (len(head("x-a: 1")), 12)
 
 
 @given(st.integers(1, 999_999_999), st.integers(1, 999_999_999))
@@ -42,7 +42,7 @@ def test_heads_that_differ_in_their_length_alone_have_one_key(one: int, other: i
     assert first is not None
     assert second is not None
     assert first.key == second.key
-    assert (first.size, second.size) == (one, other)
+    assert (first.body_size, second.body_size) == (one, other)
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))
@@ -53,7 +53,9 @@ def test_one_key_is_one_head_but_for_the_digits(one: bytes, other: bytes) -> Non
     told = [cut(data) for data in sent]
     if told[0] is not None and told[1] is not None and told[0].key == told[1].key:
         heads = [
-            data[len(start) : read.begin] for data, read in zip(sent, told, strict=True) if read
+            data[len(start) : read.body_start]
+            for data, read in zip(sent, told, strict=True)
+            if read
         ]
         assert heads[0].lstrip(b"0123456789") == heads[1].lstrip(b"0123456789")
 
@@ -74,11 +76,11 @@ def test_lines_for_tracing_do_not_tell_heads_apart(
     other = cut(head("accept: */*", *["traceparent: 0"] * len(free)))
     assert other is not None
     assert told == {other.key}
-    heads: Heads[int] = Heads()
-    heads.learn(other.key, 1)
+    heads: HeadCache[int] = HeadCache()
+    heads.add(other.key, 1)
     again = heads.find(head("accept: */*", *free))
     assert again is not None
-    assert again.meaning == 1
+    assert again.value == 1
     more = cut(head("accept: */*", *free, "x-request-id: 1"))
     assert more is not None
     assert more.key != other.key  # their number is limited too
@@ -87,22 +89,22 @@ def test_lines_for_tracing_do_not_tell_heads_apart(
 @pytest.mark.parametrize("text", ["ength: 7", "content-length: 7", "-ength: 77777777", "ength: 0"])
 @pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
 def test_the_length_is_content_length_s_whatever_a_free_line_holds(text: str, first: bool) -> None:
-    heads: Heads[int] = Heads()
+    heads: HeadCache[int] = HeadCache()
     plain = heads.find(head("x-request-id: 1"))
     assert plain is not None
-    heads.learn(plain.key, 1)
+    heads.add(plain.key, 1)
     data = head("x-request-id: 1", length=12)
     line = f"x-request-id: {text}\r\n".encode()
     at = data.index(b"host") if first else data.index(b"x-req")
     data = data.replace(b"x-request-id: 1\r\n", b"")
     read = heads.find(data[:at] + line + data[at:])
-    assert read is None or read.meaning is None or read.size == 12
-    assert first or (read is not None and read.meaning == 1)
+    assert read is None or read.value is None or read.body_size == 12
+    assert first or (read is not None and read.value == 1)
 
 
 def test_a_header_that_names_the_caller_is_not_free() -> None:
     told = [
-        Heads[int]("X-Real-IP").find(head(f"x-real-ip: {caller}", f"x-request-id: {caller}"))
+        HeadCache[int]("X-Real-IP").find(head(f"x-real-ip: {caller}", f"x-request-id: {caller}"))
         for caller in ("a", "b")
     ]
     assert told[0] is not None
@@ -152,10 +154,10 @@ def parsed(data: bytes) -> tuple[Any, int] | None:
     told = Parsed()
     parser = httptools.HttpRequestParser(told)
     try:
-        data, _ = first_line(data, 0)
+        data, _ = skip_blank_line(data, 0)
         parser.feed_data(data)
-        headers = check(told.headers, parser.get_http_version())
-        path = asked(parser.get_method(), told.url)
+        headers = validate_headers(told.headers, parser.get_http_version())
+        path = parse_target(parser.get_method(), told.url)
     except (HttpError, httptools.HttpParserError, httptools.HttpParserUpgrade):
         return None
     plain = b"transfer-encoding" not in headers and b"expect" not in headers
@@ -182,11 +184,11 @@ def test_what_is_known_is_what_the_parser_says(lines: list[bytes], data: st.Data
     told = [b"POST /v1/private/a HTTP/1.1", b"host: a", *lines]
     told.insert(2 + at, b"Content-Length: 2")
     first = b"\r\n".join([*told, b"", b"{}"])
-    heads: Heads[Any] = Heads("x-consumer")
+    heads: HeadCache[Any] = HeadCache("x-consumer")
     read, meaning = heads.find(first), parsed(first)
     assert read is not None
     assert meaning is not None
-    heads.learn(read.key, meaning[0])
+    heads.add(read.key, meaning[0])
     changed = bytearray(first)
     for _ in range(data.draw(st.integers(0, 3))):
         ends = [at for at in range(len(changed) - 2) if changed[at : at + 2] == b"\r\n"]
@@ -195,9 +197,9 @@ def test_what_is_known_is_what_the_parser_says(lines: list[bytes], data: st.Data
         cut = data.draw(st.sampled_from([0, 0, 0, 1, 5, 12]))
         changed[place : place + cut] = data.draw(st.sampled_from(PIECES))
     found = heads.find(bytes(changed))
-    if found is not None and found.meaning is not None and found.size < 1000:
-        sent = bytes(changed[: found.begin]) + b"{" * found.size
-        assert parsed(sent) == (found.meaning, found.size)
+    if found is not None and found.value is not None and found.body_size < 1000:
+        sent = bytes(changed[: found.body_start]) + b"{" * found.body_size
+        assert parsed(sent) == (found.value, found.body_size)
 
 
 def test_what_is_not_plain_is_left_to_the_parser() -> None:
@@ -225,8 +227,8 @@ def test_only_the_value_of_content_length_may_be_left_out() -> None:
 
 
 def test_only_so_many_are_kept() -> None:
-    heads: Heads[int] = Heads()
+    heads: HeadCache[int] = HeadCache()
     keys = [b"POST /%d HTTP/1.1\r\ncontent-length: " % number for number in range(600)]
     for number, key in enumerate(keys):
-        heads.learn(key, number)
-    assert list(heads._known.values()) == list(range(88, 600))
+        heads.add(key, number)
+    assert list(heads._values.values()) == list(range(88, 600))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.answers import HttpError
-from gateway.identity import check_app_id, check_content, key
+from gateway.identity import affinity_key, check_app_id, check_content_headers
 from schemas.errors import BAD_APP, AseError
 
 
@@ -27,10 +27,10 @@ def test_content(kind: str, encoding: str, good: bool) -> None:
     headers = {b"content-type": kind.encode()}
     headers |= {b"content-encoding": encoding.encode()} if encoding else {}
     if good:
-        check_content(headers)
+        check_content_headers(headers)
     else:
         with pytest.raises(HttpError) as caught:
-            check_content(headers)
+            check_content_headers(headers)
         assert caught.value.status == 415
 
 
@@ -85,4 +85,4 @@ def test_a_key_is_a_text_or_a_number_at_a_path(path: str, told: str) -> None:
         "header": {"uid": "u-1"},
         "parameter": {"ocr": {"page": 7, "fast": True, "nothing": None}},
     }
-    assert key(body, tuple(path.split("."))) == told
+    assert affinity_key(body, tuple(path.split("."))) == told

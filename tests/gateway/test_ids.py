@@ -2,7 +2,7 @@
 
 from random import Random
 
-from gateway.ids import Ids
+from gateway.ids import RequestIdGenerator
 
 
 def test_ids_are_cut_from_what_is_random() -> None:
@@ -12,7 +12,7 @@ def test_ids_are_cut_from_what_is_random() -> None:
         asked.append(size)
         return rng.randbytes(size).hex()
 
-    ids = Ids(entropy)
+    ids = RequestIdGenerator(entropy)
     told = [ids() for _ in range(1000)]
     assert len(set(told)) == 1000
     assert all(len(one) == 32 and set(one) <= set("0123456789abcdef") for one in told)

@@ -26,11 +26,11 @@ def message(head: Any, tail: bytes = b"") -> bytes:
 
 
 def test_a_result_and_an_error() -> None:
-    told = json.loads(messages.result("s" * 32, 'c"', b'{"a":1}', 1))
+    told = json.loads(messages.encode_result("s" * 32, 'c"', b'{"a":1}', 1))
     header = {"code": 0, "message": "success", "sid": "s" * 32, "status": 1, "cid": 'c"'}
     assert told == {"header": header, "payload": {"a": 1}}
-    assert "payload" not in json.loads(messages.result("s", "", b"{}", 0))
-    told = json.loads(messages.failure("s", "c", AseError(LOADER_FULL, "no room")))
+    assert "payload" not in json.loads(messages.encode_result("s", "", b"{}", 0))
+    told = json.loads(messages.encode_error("s", "c", AseError(LOADER_FULL, "no room")))
     assert told["header"] == {
         "code": 10110,
         "message": "no room",
@@ -41,26 +41,26 @@ def test_a_result_and_an_error() -> None:
 
 
 def test_a_text_is_utf_8() -> None:
-    assert messages.is_text("é".encode())
-    assert not messages.is_text(b"\xff")
+    assert messages.is_utf8("é".encode())
+    assert not messages.is_utf8(b"\xff")
 
 
 def test_head_and_tail() -> None:
-    assert messages.split(message({"a": 1}, b"tail")) == (b'{"a": 1}', b"tail")
+    assert messages.split_binary(message({"a": 1}, b"tail")) == (b'{"a": 1}', b"tail")
 
 
 @pytest.mark.parametrize("data", [b"", b"\0\0\0", b"\0\0\0\0", b"\0\0\0\5{}", b"\xff" * 9])
 def test_what_is_no_binary_message(data: bytes) -> None:
     with pytest.raises(AseError, match="a binary message is"):
-        messages.split(data)
+        messages.split_binary(data)
 
 
 def test_the_tail_is_of_the_payload_without_data() -> None:
     told: dict[str, Any] = {"payload": {"voice": {"status": 0}, "text": {"text": "aGk="}}}
-    messages.join(told, b"\0\1", SERVICE)
+    messages.attach_tail(told, b"\0\1", SERVICE)
     assert told["payload"]["voice"]["audio"] == base64.b64encode(b"\0\1").decode()
     nothing: dict[str, Any] = {"header": {"status": 2}}
-    messages.join(nothing, b"", SERVICE)
+    messages.attach_tail(nothing, b"", SERVICE)
     assert nothing == {"header": {"status": 2}}
 
 
@@ -70,16 +70,20 @@ def test_the_tail_is_of_the_payload_without_data() -> None:
 )
 def test_a_tail_that_is_nobodys(payload: Any) -> None:
     with pytest.raises(AseError, match="one payload is without data"):
-        messages.join({"payload": payload}, b"x", SERVICE)
+        messages.attach_tail({"payload": payload}, b"x", SERVICE)
 
 
 def test_a_result_as_bytes() -> None:
     payload = {"voice": {"audio": "AAE=", "seq": 1}, "text": {"text": "aGk="}}
-    told = messages.binary(json.dumps({"header": {}, "payload": payload}).encode())
-    head, tail = messages.split(told)
+    told = messages.to_binary(json.dumps({"header": {}, "payload": payload}).encode())
+    head, tail = messages.split_binary(told)
     assert tail == b"\0\1"
     assert json.loads(head)["payload"] == {"voice": {"seq": 1}, "text": {"text": "aGk="}}
     as_it_is = b'{"header":{},"payload":{"a":{"text":"abcd","format":"json"}}}'
-    assert messages.split(messages.binary(as_it_is)) == (as_it_is, b""), "JSON that is a text"
-    head, tail = messages.split(messages.binary(b'{"header":{},"payload":{"a":{"text":{"b":1}}}}'))
+    assert messages.split_binary(messages.to_binary(as_it_is)) == (as_it_is, b""), (
+        "JSON that is a text"
+    )
+    head, tail = messages.split_binary(
+        messages.to_binary(b'{"header":{},"payload":{"a":{"text":{"b":1}}}}')
+    )
     assert tail == b""

@@ -9,11 +9,11 @@ import pytest
 
 from aseloader import declare
 from config.options import GatewayOptions, ServiceOptions
-from gateway.answers import Answer, HttpError
-from gateway.contracts import Catalog, build
-from gateway.once import Attempt, Body, Steps, Turn, serve_once
-from gateway.parts import Parts
-from gateway.record import Record
+from gateway.answers import HttpError, HttpResponse
+from gateway.contracts import Catalog, build_contract
+from gateway.once import AcquireSlot, CallLoader, ReadBody, Steps, serve_unary
+from gateway.parts import Dependencies
+from gateway.record import RequestRecord
 from schemas.document import canonical
 from schemas.errors import CLIENT_GONE, LOADER_FULL, LOADER_LOST, NO_INSTANCE, UNREACHABLE, AseError
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
@@ -43,7 +43,7 @@ class Place:
         self.held -= 1
         self.errors.append(error)
 
-    def unused(self) -> None:
+    def release_unused(self) -> None:
         self.errors.append("unused")
 
 
@@ -65,8 +65,8 @@ class World:
         self.keys: list[str] = []
         self.retries = 99
         self.faults: list[str] = []
-        contract = build(schema, "file", {}, 5.0)
-        self.parts = Parts(
+        contract = build_contract(schema, "file", {}, 5.0)
+        self.parts = Dependencies(
             GatewayOptions(),
             Catalog([contract], {}, 5.0),
             self,
@@ -74,9 +74,9 @@ class World:
             None,  # type: ignore[arg-type]
             clock=lambda: self.now,
             new_id=lambda: "i" * 32,
-            on_fault=lambda sid, _: self.faults.append(sid),
+            on_internal_error=lambda sid, _: self.faults.append(sid),
         )
-        self.record = Record("s" * 32, 0.0, "POST", "/v1/private/probe", "9.9.9.9")
+        self.record = RequestRecord("s" * 32, 0.0, "POST", "/v1/private/probe", "9.9.9.9")
 
     def acquire(self, _: str, __: str, exclude: Any, key: str) -> Any:
         self.keys.append(key)
@@ -87,19 +87,19 @@ class World:
                 return place
         raise AseError(NO_INSTANCE)
 
-    def may_retry(self) -> bool:
+    def try_acquire_retry(self) -> bool:
         self.retries -= 1
         return self.retries >= 0
 
     def steps(self, service: str = "probe", headers: dict[bytes, bytes] = JSON) -> Steps:
-        return serve_once(service, headers, self.record, self.parts)
+        return serve_unary(service, headers, self.record, self.parts)
 
 
-def end(steps: Steps, sent: Any) -> Answer:
+def end(steps: Steps, sent: Any) -> HttpResponse:
     """Send in the last thing; return the answer."""
     with pytest.raises(StopIteration) as stopped:
         steps.throw(sent) if isinstance(sent, Exception) else steps.send(sent)
-    answer: Answer = stopped.value.value
+    answer: HttpResponse = stopped.value.value
     return answer
 
 
@@ -110,10 +110,10 @@ def told() -> bytes:
 def test_body_then_a_call_then_the_answer() -> None:
     world = World(Place("a:1"))
     steps = world.steps()
-    assert isinstance(next(steps), Body)
+    assert isinstance(next(steps), ReadBody)
     world.now = 1.0
     attempt = steps.send(told())
-    assert isinstance(attempt, Attempt)
+    assert isinstance(attempt, CallLoader)
     assert attempt.target.addr == "a:1"
     assert attempt.timeout == 5.0
     frame = LoaderInput.FromString(attempt.frame)
@@ -126,7 +126,7 @@ def test_body_then_a_call_then_the_answer() -> None:
     payload = json.loads(answer.body)["payload"]
     assert base64.b64encode(b"hi").decode() in json.dumps(payload)
     assert world.places[0].held == 0
-    assert (world.record.upstream, world.record.attempts) == (0.5, 1)
+    assert (world.record.upstream_s, world.record.attempts) == (0.5, 1)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_schema_whose_values_are_dear_takes_fewer_of_them() -> None:
     numbers = {"type": "array", "items": {"type": "number", "multipleOf": 0.5}}
     document["schemainput"]["properties"]["numbers"] = numbers
     world = World(Place("a:1"), schema=canonical(document))
-    most = world.parts.catalog.find("probe").judge.max_values  # type: ignore[union-attr]
+    most = world.parts.catalog.find("probe").validator.max_values  # type: ignore[union-attr]
     assert most < world.parts.options.max_nodes
     for many, status in ((most // 2, 200), (most, 400)):
         steps = world.steps()
@@ -170,12 +170,12 @@ def test_a_full_instance_is_left_for_one_other() -> None:
     next(steps)
     steps.send(told())
     second = steps.throw(AseError(LOADER_FULL))
-    assert isinstance(second, Attempt)
+    assert isinstance(second, CallLoader)
     assert second.target.addr == "b:1"
     world.now = 1.0
     answer = end(steps, AseError(LOADER_FULL))
     assert answer.status == 503, "its patience is over"
-    assert world.record.retried == ("full",)
+    assert world.record.retry_reasons == ("full",)
     assert [place.held for place in world.places] == [0, 0, 0]
 
 
@@ -184,7 +184,7 @@ def test_an_unreachable_instance_is_left_for_one_other_and_no_more() -> None:
     steps = world.steps()
     next(steps)
     steps.send(told())
-    assert isinstance(steps.throw(AseError(UNREACHABLE)), Attempt)
+    assert isinstance(steps.throw(AseError(UNREACHABLE)), CallLoader)
     assert end(steps, AseError(UNREACHABLE)).status == 503
 
 
@@ -206,15 +206,15 @@ def test_where_all_are_full_it_waits_its_turn() -> None:
     steps = world.steps()
     next(steps)
     turn = steps.send(told())
-    assert isinstance(turn, Turn)
-    assert (turn.service, turn.seconds, turn.ahead) == ("probe", 1.0, False)
+    assert isinstance(turn, AcquireSlot)
+    assert (turn.service_id, turn.timeout, turn.at_front) == ("probe", 1.0, False)
     world.now = 0.4
     attempt = steps.send(Room(world.places[0]))
-    assert isinstance(attempt, Attempt)
+    assert isinstance(attempt, CallLoader)
     assert attempt.timeout == 4.6
     answer = end(steps, Over())
     assert answer.status == 200
-    assert (world.record.waited, world.record.overhead) == (0.4, 0.0)
+    assert (world.record.waited_s, world.record.overhead_s) == (0.4, 0.0)
 
 
 def test_a_wait_that_finds_no_room_is_10110() -> None:
@@ -235,9 +235,9 @@ def test_refused_by_all_it_waits_ahead_of_others() -> None:
     steps.send(told())
     world.now = 0.25
     turn = steps.throw(AseError(LOADER_FULL))
-    assert isinstance(turn, Turn)
-    assert (turn.seconds, turn.ahead) == (0.75, True)
-    assert isinstance(steps.send(Room(world.places[0])), Attempt)
+    assert isinstance(turn, AcquireSlot)
+    assert (turn.timeout, turn.at_front) == (0.75, True)
+    assert isinstance(steps.send(Room(world.places[0])), CallLoader)
     assert end(steps, Over()).status == 200
 
 
@@ -346,18 +346,18 @@ def test_what_ends_the_wait_of_a_second_attempt_is_told() -> None:
     steps = world.steps()
     next(steps)
     steps.send(told())
-    assert isinstance(steps.throw(AseError(LOADER_FULL)), Turn)
+    assert isinstance(steps.throw(AseError(LOADER_FULL)), AcquireSlot)
     assert end(steps, AseError(CLIENT_GONE)).status == 499
 
 
 def test_a_key_goes_with_every_look_for_a_place() -> None:
     services = {"probe": ServiceOptions(affinity="header.app_id")}
-    contract = build(declare.schema(Probe), "file", services, 5.0)
+    contract = build_contract(declare.schema(Probe), "file", services, 5.0)
     world = World()
     world.full = True
     world.parts = replace(world.parts, catalog=Catalog([contract], services, 5.0))
     steps = world.steps()
     next(steps)
     turn = steps.send(told())
-    assert isinstance(turn, Turn)
-    assert (world.keys, turn.key) == (["tests"], "tests")
+    assert isinstance(turn, AcquireSlot)
+    assert (world.keys, turn.affinity_key) == (["tests"], "tests")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from gateway.outbox import Outbox
+from gateway.outbox import WriteBatcher
 
 
 class Wire:
@@ -21,7 +21,7 @@ class Wire:
 
 
 def test_what_is_put_is_written_when_the_turn_is_over_each_connection_s_in_one() -> None:
-    outbox, soon = Outbox(), []
+    outbox, soon = WriteBatcher(), []
     first, second = Wire(), Wire()
     call_soon: Callable[..., Any] = soon.append
     for wire, data in ((first, b"a"), (first, b"b"), (second, b"c"), (first, b"d")):
@@ -37,14 +37,14 @@ def test_what_is_put_is_written_when_the_turn_is_over_each_connection_s_in_one()
 
 
 def test_a_connection_that_closes_gets_nothing() -> None:
-    outbox, wire = Outbox(), Wire(closing=True)
+    outbox, wire = WriteBatcher(), Wire(closing=True)
     outbox.put(wire, b"a", print)  # type: ignore[arg-type]
     outbox.flush()
     assert wire.written == []
 
 
 def test_much_is_not_kept() -> None:
-    outbox, wire = Outbox(), Wire()
+    outbox, wire = WriteBatcher(), Wire()
     for _ in range(5):
         outbox.put(wire, b"x" * 65536, lambda _: None)  # type: ignore[arg-type]
     assert sum(map(len, wire.written)) == 5 * 65536

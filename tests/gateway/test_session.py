@@ -9,17 +9,17 @@ from typing import Any
 
 from aseloader import declare
 from config.options import GatewayOptions, SessionOptions
-from gateway.contracts import Catalog, build
-from gateway.frames import Frames
-from gateway.parts import Parts
-from gateway.record import Record
+from gateway.contracts import Catalog, build_contract
+from gateway.frames import EnvelopeReader
+from gateway.parts import Dependencies
+from gateway.record import RequestRecord
 from gateway.session import Session
 from schemas.errors import INTERNAL, LOADER_FULL, AseError, ErrorSpec
 from schemas.session import SessionEvent, SessionState
 from schemas.wire import LoaderOutput
 from tests.wrappers.talker import Talker
 
-CONTRACT = build(declare.schema(Talker), "file", {}, 5.0)
+CONTRACT = build_contract(declare.schema(Talker), "file", {}, 5.0)
 
 
 class Stream:
@@ -32,19 +32,19 @@ class Stream:
         self.finished = self.cancelled = False
         self.error: AseError | None = None
 
-    def room(self) -> bool:
+    def can_send(self) -> bool:
         return True
 
     def send(self, frame: bytes) -> None:
         self.sent.append(frame)
 
-    def finish(self) -> None:
+    def finish_sending(self) -> None:
         self.finished = True
 
-    def next(self) -> bytes | None:
+    def pop_result(self) -> bytes | None:
         return self.inbox.popleft() if self.inbox else None
 
-    def over(self) -> bool:
+    def is_finished(self) -> bool:
         return self.error is not None
 
     def failure(self) -> AseError | None:
@@ -72,14 +72,18 @@ class Place:
         self.instance = Instance(addr)
         self.released: list[tuple[ErrorSpec | None, bool]] = []
 
-    def unused(self) -> None:
+    def release_unused(self) -> None:
         raise AssertionError
 
     def release(
-        self, fault: ErrorSpec | None = None, *, given_up: bool = False, lasting: bool = False
+        self,
+        error_spec: ErrorSpec | None = None,
+        *,
+        abandoned: bool = False,
+        is_session: bool = False,
     ) -> None:
-        assert lasting
-        self.released.append((fault, given_up))
+        assert is_session
+        self.released.append((error_spec, abandoned))
 
 
 @dataclass
@@ -107,36 +111,38 @@ class World:
     def wait(self, *_: Any) -> Any:
         raise AssertionError
 
-    def may_retry(self) -> bool:
+    def try_acquire_retry(self) -> bool:
         return True
 
-    def open(self, _target: Any, _handle: str, _seconds: float, wake: Callable[[], None]) -> Stream:
+    def open_session(
+        self, _target: Any, _handle: str, _seconds: float, wake: Callable[[], None]
+    ) -> Stream:
         self.streams.append(Stream(wake))
         return self.streams[-1]
 
-    def begin(self, *_: Any) -> Any:
+    def start_call(self, *_: Any) -> Any:
         raise AssertionError
 
     # The client.
 
-    def ready(self) -> bool:
+    def writable(self) -> bool:
         return self.reads
 
-    def tell(self, _session: Session, payload: bytes, status: int) -> None:
+    def send_result(self, _session: Session, payload: bytes, status: int) -> None:
         if self.broken:
             raise ValueError("what no client should do")
         self.told.append((payload, status))
 
-    def failed(self, _session: Session, error: AseError) -> None:
+    def send_error(self, _session: Session, error: AseError) -> None:
         self.told.append(error.spec)
 
-    def over(self, _session: Session, event: SessionEvent) -> None:
+    def on_closed(self, _session: Session, event: SessionEvent) -> None:
         self.ended.append(event)
 
-    def hold(self, _session: Session) -> None:
+    def pause_reading(self, _session: Session) -> None:
         pass
 
-    def room(self, _session: Session) -> None:
+    def resume_reading(self, _session: Session) -> None:
         pass
 
 
@@ -150,7 +156,7 @@ def session(world: World) -> Session:
         world.later.append((seconds, call))
         return Timer()
 
-    parts = Parts(
+    parts = Dependencies(
         GatewayOptions(),
         Catalog([CONTRACT], {}, 5.0),
         world,
@@ -160,17 +166,17 @@ def session(world: World) -> Session:
         lambda: "b" * 32,
         lambda _sid, fault: world.faults.append(fault),
     )
-    record = Record("a" * 32, time.monotonic())
+    record = RequestRecord("a" * 32, time.monotonic())
     return Session(
         CONTRACT,
         record,
         parts,
         world,
-        Frames(CONTRACT, {}, SessionOptions()),
+        EnvelopeReader(CONTRACT, {}, SessionOptions()),
         later,
-        silence=15.0,
+        read_timeout=15.0,
         lifetime=150.0,
-        queue=8,
+        max_queued_frames=8,
     )
 
 
@@ -185,9 +191,9 @@ def frame(status: int) -> dict[str, Any]:
 def test_another_loader_hears_all_that_the_first_one_did() -> None:
     world = World()
     told = session(world)
-    told.take(frame(0), True, "user-7")
-    told.take(frame(1), True)
-    told.take({"header": {"status": 2}}, True)
+    told.receive_envelope(frame(0), True, "user-7")
+    told.receive_envelope(frame(1), True)
+    told.receive_envelope({"header": {"status": 2}}, True)
     first = world.streams[0]
     assert (len(first.sent), first.finished) == (3, True)
     first.ends(AseError(LOADER_FULL))
@@ -204,7 +210,7 @@ def test_a_fault_of_ours_ends_this_session_alone_and_leaves_nothing() -> None:
     for status in (LoaderOutput.CONTINUE, LoaderOutput.END):
         world = World(broken=True)
         told = session(world)
-        told.take(frame(0), True)
+        told.receive_envelope(frame(0), True)
         world.streams[0].answers(status)
         assert [str(fault) for fault in world.faults] == ["what no client should do"]
         assert world.told == [INTERNAL]
@@ -217,7 +223,7 @@ def test_a_fault_of_ours_ends_this_session_alone_and_leaves_nothing() -> None:
 def test_a_client_that_is_held_back_is_not_silent() -> None:
     world = World(reads=False)
     told = session(world)
-    told.take(frame(0), True)
+    told.receive_envelope(frame(0), True)
     _, tick = world.later[0]
     world.now += 16.0
     tick()

@@ -5,26 +5,29 @@ from random import Random
 
 import pytest
 
-from lb.affinity import keep, nearest
-from lb.entry import Entry
-from lb.life import State
+from lb.affinity import prefer_affine, rendezvous_candidates
+from lb.entry import Endpoint
+from lb.life import EndpointState
 from lb.report import Instance, Load
 from tests.lb.test_balancer import Fleet
 
 KEYS = [f"user-{n}" for n in range(4000)]
 
 
-def entries(count: int = 16) -> list[Entry]:
+def entries(count: int = 16) -> list[Endpoint]:
     return [
-        Entry(
-            Instance("ase", "ocr", f"10.0.0.{n}:8240", 7, total=12, best=8), Load(), State.UP, 0.0
+        Endpoint(
+            Instance("ase", "ocr", f"10.0.0.{n}:8240", 7, total=12, best=8),
+            Load(),
+            EndpointState.UP,
+            0.0,
         )
         for n in range(count)
     ]
 
 
-def order(fleet: list[Entry], key: str, exclude: tuple[str, ...] = ()) -> list[str]:
-    return [entry.instance.addr for entry in nearest(fleet, key, exclude)]
+def order(fleet: list[Endpoint], key: str, exclude: tuple[str, ...] = ()) -> list[str]:
+    return [entry.instance.addr for entry in rendezvous_candidates(fleet, key, exclude)]
 
 
 def test_the_order_of_a_key_does_not_hang_on_who_was_heard_of_first() -> None:
@@ -74,33 +77,33 @@ def test_of_few_instances_all_are_looked_at(count: int, many: int) -> None:
 )
 def test_a_delay_of_a_quarter_more_is_the_bound(queues: tuple[int, ...], chosen: int) -> None:
     fleet = entries()
-    home = nearest(fleet, "k", ())
+    home = rendezvous_candidates(fleet, "k", ())
     for entry, queue in zip(home, queues, strict=True):
-        entry.slot_ms, entry.foreign = 20.0, queue
+        entry.service_ms, entry.remote_load = 20.0, queue
     picked = next(entry for entry in fleet if entry not in home)
-    picked.slot_ms = 20.0
-    assert keep(fleet, picked, "k", (), 0.0) is [*home, picked][chosen]
+    picked.service_ms = 20.0
+    assert prefer_affine(fleet, picked, "k", (), 0.0) is [*home, picked][chosen]
 
 
 @pytest.mark.parametrize(("told_ms", "home"), [(0.2, True), (1.1, True), (1.3, False)])
 def test_a_millisecond_is_nothing(told_ms: float, home: bool) -> None:
     fleet = entries()
-    first = nearest(fleet, "k", ())[0]
+    first = rendezvous_candidates(fleet, "k", ())[0]
     for entry in fleet:
-        entry.slot_ms = 0.2
-    first.slot_ms = told_ms
-    picked = next(entry for entry in fleet if entry not in nearest(fleet, "k", ()))
-    assert (keep(fleet, picked, "k", (), 0.0) is first) is home
+        entry.service_ms = 0.2
+    first.service_ms = told_ms
+    picked = next(entry for entry in fleet if entry not in rendezvous_candidates(fleet, "k", ()))
+    assert (prefer_affine(fleet, picked, "k", (), 0.0) is first) is home
 
 
 def test_one_without_room_is_passed_over() -> None:
     fleet = entries()
-    home = nearest(fleet, "k", ())
+    home = rendezvous_candidates(fleet, "k", ())
     for entry in fleet:
-        entry.slot_ms, entry.foreign = 20.0, 7
+        entry.service_ms, entry.remote_load = 20.0, 7
     home[0].limit = 7
     picked = next(entry for entry in fleet if entry not in home)
-    assert keep(fleet, picked, "k", (), 0.0) is home[1]
+    assert prefer_affine(fleet, picked, "k", (), 0.0) is home[1]
 
 
 def test_a_balancer_keeps_a_key_at_home_and_lets_the_rest_go_round() -> None:

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from bench.lb.world import World
-from lb.arms import policies
+from lb.arms import policy_factories
 from lb.balancer import Balancer
-from lb.entry import Entry
-from lb.health import Standing
-from lb.pick import OwnFirst
-from lb.report import Feed, Instance, Load, Report
-from lb.table import Table
+from lb.entry import Endpoint
+from lb.health import EjectionState
+from lb.pick import LeastExpectedDelay
+from lb.report import Instance, Load, Report, ReportMode
+from lb.table import EndpointTable
 from schemas.errors import (
     CLIENT_GONE,
     DEADLINE,
@@ -35,7 +35,7 @@ class Fleet:
 
     def __init__(self, count: int = 1, *, total: int = 4, digest: str = "d", **more: Any) -> None:
         self.world = World()
-        self.table = Table("g", silence=None)
+        self.table = EndpointTable("g", silence_timeout=None)
         self.seq = 1
         self.instances = [
             Instance("ase", "ocr", f"a:{n}", 7, digest=digest, total=total, best=total)
@@ -45,17 +45,17 @@ class Fleet:
         rng = Random(1)
         self.balancer = Balancer(
             self.table,
-            lambda: OwnFirst(rng),
+            lambda: LeastExpectedDelay(rng),
             clock=self.world.clock,
             rng=rng,
-            later=self.world.later,
-            on_health=self.told,
+            call_later=self.world.later,
+            on_ejection_change=self.told,
             **more,
         )
         self.report()
 
-    def told(self, entry: Entry) -> None:
-        self.health.append(f"{entry.instance.addr} {entry.health.standing.value}")
+    def told(self, entry: Endpoint) -> None:
+        self.health.append(f"{entry.instance.addr} {entry.outlier_detector.state.value}")
 
     def report(self, **figures: Any) -> None:
         self.seq += 1
@@ -63,7 +63,7 @@ class Fleet:
             load = Load(self.seq, served=99, **figures)
             self.table.apply(Report(instance, load), self.world.now)
 
-    def entry(self, number: int = 0) -> Entry:
+    def entry(self, number: int = 0) -> Endpoint:
         found = self.table.get(self.instances[number].key)
         assert found is not None
         return found
@@ -112,9 +112,9 @@ def test_a_place_is_counted_and_given_back() -> None:
 def test_every_end_gives_it_back(error: BaseException, ghosts: int) -> None:
     fleet = Fleet()
     fleet.end(error)
-    assert (fleet.entry().inflight, fleet.entry().ghosts) == (0, ghosts)
-    fleet.report(held={})
-    assert fleet.entry().queue() == 0
+    assert (fleet.entry().inflight, fleet.entry().abandoned) == (0, ghosts)
+    fleet.report(requests_by_gateway={})
+    assert fleet.entry().outstanding() == 0
 
 
 def test_a_dropped_ticket_gives_back_and_is_told() -> None:
@@ -124,9 +124,9 @@ def test_a_dropped_ticket_gives_back_and_is_told() -> None:
     del ticket
     gc.collect()
     assert fleet.entry().inflight == 0
-    assert fleet.balancer.counts.dropped == 1
+    assert fleet.balancer.counts.leaked == 1
     fleet.end()
-    assert fleet.balancer.counts.dropped == 1, "one that was given back is not dropped"
+    assert fleet.balancer.counts.leaked == 1, "one that was given back is not dropped"
 
 
 def test_cancelled_tasks_give_it_back() -> None:
@@ -160,7 +160,7 @@ def test_a_million_requests_of_which_a_tenth_is_cancelled_leave_nothing() -> Non
             error = ends[number // 10 % 4]
             ticket.__exit__(type(error), error, None)
         if number % 100 == 0:
-            fleet.report(held={})
+            fleet.report(requests_by_gateway={})
         if len(held) > 500:
             held[rng.randrange(500)].release()
             held[rng.randrange(500)] = held.pop()
@@ -168,9 +168,9 @@ def test_a_million_requests_of_which_a_tenth_is_cancelled_leave_nothing() -> Non
         ticket.release()
     held.clear()
     del ticket
-    fleet.report(held={})
+    fleet.report(requests_by_gateway={})
     assert [entry.inflight for entry in fleet.table] == [0] * 8
-    assert [entry.queue() for entry in fleet.table] == [0] * 8
+    assert [entry.outstanding() for entry in fleet.table] == [0] * 8
 
 
 @pytest.mark.parametrize(("told", "active", "found"), [("d", "d", 1), ("d", "e", 0), ("", "e", 1)])
@@ -205,28 +205,30 @@ def failing(error: AseError, times: int) -> Callable[[Fleet], None]:
 @pytest.mark.parametrize(
     ("act", "standing"),
     [
-        (failing(AseError(WRAPPER_RAISED), 4), Standing.IN),
-        (failing(AseError(WRAPPER_RAISED), 5), Standing.EJECTED),
-        (failing(AseError(DEADLINE), 5), Standing.EJECTED),
-        (failing(AseError(INPUT_REFUSED), 9), Standing.IN),  # the caller's fault
-        (failing(AseError(CLIENT_GONE), 9), Standing.IN),
-        (failing(AseError(LOADER_FULL), 1), Standing.IN),
-        (failing(AseError(UNREACHABLE), 1), Standing.EJECTED),
+        (failing(AseError(WRAPPER_RAISED), 4), EjectionState.ADMITTED),
+        (failing(AseError(WRAPPER_RAISED), 5), EjectionState.EJECTED),
+        (failing(AseError(DEADLINE), 5), EjectionState.EJECTED),
+        (failing(AseError(INPUT_REFUSED), 9), EjectionState.ADMITTED),  # the caller's fault
+        (failing(AseError(CLIENT_GONE), 9), EjectionState.ADMITTED),
+        (failing(AseError(LOADER_FULL), 1), EjectionState.ADMITTED),
+        (failing(AseError(UNREACHABLE), 1), EjectionState.EJECTED),
     ],
     ids=range(7),
 )
-def test_failures_of_the_loader_eject_it(act: Callable[[Fleet], None], standing: Standing) -> None:
+def test_failures_of_the_loader_eject_it(
+    act: Callable[[Fleet], None], standing: EjectionState
+) -> None:
     fleet = Fleet(total=100)
     act(fleet)
-    assert fleet.entry().health.standing is standing
-    assert fleet.health == (["a:0 ejected"] if standing is Standing.EJECTED else [])
+    assert fleet.entry().outlier_detector.state is standing
+    assert fleet.health == (["a:0 ejected"] if standing is EjectionState.EJECTED else [])
 
 
 def test_an_ejected_one_is_tried_by_one_request_and_comes_back() -> None:
     fleet = Fleet(3, total=100)
     bad = fleet.entry(0)
-    bad.health.unreachable(0.0, Random(1))
-    fleet.table.renew("ocr")
+    bad.outlier_detector.record_unreachable(0.0, Random(1))
+    fleet.table.invalidate_pool("ocr")
     for _ in range(50):
         with fleet.balancer.acquire("ocr", "d") as ticket:
             assert ticket.instance.addr != "a:0"
@@ -245,16 +247,16 @@ def test_an_ejected_one_is_tried_by_one_request_and_comes_back() -> None:
     assert "a:0" in chosen
 
 
-@pytest.mark.parametrize("name", list(policies(Random(1), lambda *_: None)))
+@pytest.mark.parametrize("name", list(policy_factories(Random(1), lambda *_: None)))
 def test_with_any_policy_an_ejected_one_comes_back(name: str) -> None:
     fleet = Fleet(3, total=100)
     rng = Random(2)
-    made = policies(rng, lambda *_: None)[name]
+    made = policy_factories(rng, lambda *_: None)[name]
     balancer = Balancer(
-        fleet.table, made, clock=fleet.world.clock, rng=rng, later=fleet.world.later
+        fleet.table, made, clock=fleet.world.clock, rng=rng, call_later=fleet.world.later
     )
-    fleet.entry(0).health.unreachable(0.0, rng)
-    fleet.table.renew("ocr")
+    fleet.entry(0).outlier_detector.record_unreachable(0.0, rng)
+    fleet.table.invalidate_pool("ocr")
     fleet.go_on(2.0)
     chosen = []
     for _ in range(60):
@@ -268,17 +270,21 @@ def test_a_place_that_was_not_used_tells_nothing() -> None:
     fleet = Fleet(1, total=1)
     for _ in range(10):
         ticket = fleet.balancer.acquire("ocr", "d")
-        ticket.unused()
-        ticket.unused()
+        ticket.release_unused()
+        ticket.release_unused()
     entry = fleet.entry()
-    assert (entry.inflight, entry.ghosts, entry.health.standing) == (0, 0, Standing.IN)
-    assert fleet.balancer.counts.dropped == 0
+    assert (entry.inflight, entry.abandoned, entry.outlier_detector.state) == (
+        0,
+        0,
+        EjectionState.ADMITTED,
+    )
+    assert fleet.balancer.counts.leaked == 0
 
 
 def test_a_trial_that_told_nothing_is_had_again() -> None:
     fleet = Fleet(3, total=100)
-    fleet.entry(0).health.unreachable(0.0, Random(1))
-    fleet.table.renew("ocr")
+    fleet.entry(0).outlier_detector.record_unreachable(0.0, Random(1))
+    fleet.table.invalidate_pool("ocr")
     fleet.go_on(2.0)
     with (
         pytest.raises(asyncio.CancelledError),
@@ -296,13 +302,13 @@ def test_who_refused_is_full_until_it_reports() -> None:
     with pytest.raises(AseError) as caught:
         fleet.balancer.acquire("ocr", "d")
     assert caught.value.spec is LOADER_FULL
-    fleet.report(running=1, held={})
+    fleet.report(running=1, requests_by_gateway={})
     fleet.end()
 
 
 def test_who_never_reports_is_asked_again() -> None:
     fleet = Fleet(0)
-    fleet.table.place(Instance("ase", "ocr", "s:1", total=4, best=4), 0.0)
+    fleet.table.add_static(Instance("ase", "ocr", "s:1", total=4, best=4), 0.0)
     fleet.end(AseError(LOADER_FULL))
     with pytest.raises(AseError):
         fleet.balancer.acquire("ocr", "d")
@@ -341,19 +347,19 @@ def test_who_comes_later_does_not_overtake() -> None:
 
 def test_a_report_of_room_wakes_and_a_newcomer_too() -> None:
     fleet = Fleet(1, total=4)
-    fleet.report(running=4, held={})
+    fleet.report(running=4, requests_by_gateway={})
     over: list[Any] = []
     fleet.balancer.wait("ocr", "d", "", 1.0, False, over.append)
     fleet.go_on(0.1)
     assert not over
     for _ in range(50):  # each report with the probability of our share
-        fleet.report(running=3, held={})
+        fleet.report(running=3, requests_by_gateway={})
     fleet.go_on(0.1001)
     assert len(over) == 1
 
 
 def test_no_more_than_so_many_wait() -> None:
-    fleet = Fleet(1, total=1, most=2)
+    fleet = Fleet(1, total=1, max_waiting=2)
     held = fleet.balancer.acquire("ocr", "d")
     over: list[Any] = []
     for _ in range(3):
@@ -368,37 +374,37 @@ def test_no_more_than_so_many_wait() -> None:
 
 def test_retries_have_a_budget() -> None:
     fleet = Fleet()
-    assert sum(fleet.balancer.may_retry() for _ in range(50)) == 10
+    assert sum(fleet.balancer.try_acquire_retry() for _ in range(50)) == 10
     for _ in range(51):
         fleet.end()
-    assert sum(fleet.balancer.may_retry() for _ in range(50)) == 10
+    assert sum(fleet.balancer.try_acquire_retry() for _ in range(50)) == 10
 
 
 def test_of_static_instances_the_slower_gets_less() -> None:
     fleet = Fleet(0)
     for name in ("slow", "fast"):
-        fleet.table.place(Instance("ase", "ocr", f"{name}:1", total=100, best=4), 0.0)
+        fleet.table.add_static(Instance("ase", "ocr", f"{name}:1", total=100, best=4), 0.0)
     for _ in range(400):
         ticket = fleet.balancer.acquire("ocr", "")
         fleet.world.now += 0.1 if ticket.instance.addr == "slow:1" else 0.01
         ticket.release()
         fleet.table.expire(fleet.world.now)
-    told = {entry.instance.addr: entry.step for entry in fleet.table}
+    told = {entry.instance.addr: entry.load_weight for entry in fleet.table}
     assert told["slow:1"] > 5 * told["fast:1"]
 
 
 def test_a_static_instance_counts_by_what_is_unanswered() -> None:
     fleet = Fleet(0)
-    fleet.table.place(Instance("ase", "ocr", "s:1", total=2, best=2), 0.0)
+    fleet.table.add_static(Instance("ase", "ocr", "s:1", total=2, best=2), 0.0)
     (entry,) = fleet.table
-    assert entry.feed is Feed.NONE
+    assert entry.report_mode is ReportMode.NONE
     one, two = fleet.balancer.acquire("ocr", ""), fleet.balancer.acquire("ocr", "")
-    assert entry.queue() == 2
+    assert entry.outstanding() == 2
     with pytest.raises(AseError):
         fleet.balancer.acquire("ocr", "")
-    one.release(CLIENT_GONE, given_up=True)
+    one.release(CLIENT_GONE, abandoned=True)
     two.release()
-    assert entry.queue() == 0, "nobody would tell when a ghost is gone"
+    assert entry.outstanding() == 0, "nobody would tell when a ghost is gone"
 
 
 def test_five_failures_of_the_whole_fleet_eject() -> None:
@@ -423,7 +429,7 @@ def test_answers_are_compared_with_what_was_expected_when_they_were_asked_for() 
     fleet.report(service_ms=80.0)
     fleet.go_on(0.02)
     before.release()
-    assert entry.compared == 1
-    assert entry.excess == pytest.approx(log(20.0 / expected), abs=0.01)
+    assert entry.latency_samples == 1
+    assert entry.latency_log_ratio == pytest.approx(log(20.0 / expected), abs=0.01)
     fleet.end(AseError(LOADER_LOST))
-    assert entry.compared == 1, "failures are another matter"
+    assert entry.latency_samples == 1, "failures are another matter"

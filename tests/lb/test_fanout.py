@@ -5,10 +5,10 @@ import time
 from collections.abc import AsyncIterator
 
 from lb.counts import HubCounts
-from lb.fanout import Fanout
-from lb.life import Event
+from lb.fanout import Broadcaster
+from lb.life import EndpointEvent
 from lb.report import Instance, Load, Report
-from lb.table import Table
+from lb.table import EndpointTable
 from schemas.wire import Frame, WatchRequest
 
 ONE = Instance("ase", "ocr", "a:1", 7, total=4)
@@ -19,19 +19,19 @@ class Told:
     """A hub's table whose changes are told."""
 
     def __init__(self, gap: float) -> None:
-        self.table = Table()
+        self.table = EndpointTable()
         self.counts = HubCounts()
-        self.fanout = Fanout(
+        self.fanout = Broadcaster(
             self.table, {}, epoch=9, clock=time.monotonic, gap=gap, counts=self.counts
         )
         self._running = asyncio.ensure_future(self.fanout.run())
 
     def report(self, instance: Instance, seq: int) -> None:
         self.table.apply(Report(instance, Load(seq)), time.monotonic())
-        self.fanout.touched(instance)
+        self.fanout.mark_changed(instance)
 
     def watch(self, *services: str) -> AsyncIterator[bytes]:
-        return self.fanout.follow(WatchRequest(gateway="g", subsvc=services))
+        return self.fanout.subscribe(WatchRequest(gateway="g", subsvc=services))
 
     def end(self) -> None:
         self._running.cancel()
@@ -69,8 +69,8 @@ def test_a_departure_goes_out_and_a_quiet_hub_tells_that_it_lives() -> None:
         told.report(ONE, 1)
         frames = told.watch()
         await _next(frames)
-        for change in told.table.forget(ONE.key, 7, Event.REPORTED_DOWN):
-            told.fanout.left(change)
+        for change in told.table.remove(ONE.key, 7, EndpointEvent.REPORTED_DOWN):
+            told.fanout.mark_removed(change)
         frame = await _next(frames)
         while not frame.gone:
             frame = await _next(frames)

@@ -50,7 +50,7 @@ class Feeder:
 
 def told(addr: str = "a:1", seq: int = 1, **changes: Any) -> LoadReport:
     instance = Instance("ase", "probe", addr, 7, digest=DIGEST, total=4, best=4)
-    wire = report.write(Report(instance, Load(seq, service_ms=10.0), TEXT))
+    wire = report.encode_report(Report(instance, Load(seq, service_ms=10.0), TEXT))
     for name, value in changes.items():
         setattr(wire, name, value)
     return wire

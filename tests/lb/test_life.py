@@ -1,26 +1,28 @@
 """The table of lives: who can go where (how events are applied: test_table.py)."""
 
-from lb.life import BY_LIVE, TRANSITIONS, Change, Event, State
-from lb.report import Instance, Live
+from lb.life import EVENT_BY_SERVING_STATE, TRANSITIONS, EndpointEvent, EndpointState, StateChange
+from lb.report import Instance, ServingState
 
 
 def test_from_gone_only_a_report_leads_back() -> None:
-    ways = {event for (state, event) in TRANSITIONS if state is State.GONE}
-    assert ways == {Event.REPORTED_UP, Event.REPORTED_DRAINING}
+    ways = {event for (state, event) in TRANSITIONS if state is EndpointState.GONE}
+    assert ways == {EndpointEvent.REPORTED_UP, EndpointEvent.REPORTED_DRAINING}
 
 
 def test_every_state_can_be_left_and_reached() -> None:
-    assert {state for state, _ in TRANSITIONS} == set(State)
-    assert set(TRANSITIONS.values()) == set(State)
+    assert {state for state, _ in TRANSITIONS} == set(EndpointState)
+    assert set(TRANSITIONS.values()) == set(EndpointState)
 
 
 def test_every_word_of_a_loader_is_an_event() -> None:
-    assert set(BY_LIVE) == set(Live)
+    assert set(EVENT_BY_SERVING_STATE) == set(ServingState)
 
 
 def test_a_change_tells_its_facts() -> None:
-    change = Change(Instance("ase", "ocr", "a:1"), State.UP, State.GONE, Event.EXPIRED)
-    assert change.facts() == {
+    change = StateChange(
+        Instance("ase", "ocr", "a:1"), EndpointState.UP, EndpointState.GONE, EndpointEvent.EXPIRED
+    )
+    assert change.log_fields() == {
         "service": "ocr",
         "instance": "a:1",
         "before": "up",

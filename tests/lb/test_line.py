@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from bench.lb.world import World
-from lb.line import AGAIN_S, Line, Waiter
+from lb.line import POLL_INTERVAL_S, PendingQueue, PendingRequest
 from schemas.errors import LOADER_FULL, NO_INSTANCE, AseError
 
 
@@ -16,7 +16,7 @@ class Places:
         self.free = free
         self.error: AseError | None = None
         self.world = World()
-        self.line = Line(self.acquire, self.world.clock, self.world.later)
+        self.line = PendingQueue(self.acquire, self.world.clock, self.world.later)
         self.told: list[str] = []
 
     def acquire(self, digest: str, _exclude: tuple[str, ...], _key: str) -> str:
@@ -27,10 +27,10 @@ class Places:
         self.free -= 1
         return f"place for {digest}"
 
-    def wait(self, name: str, seconds: float = 1.0, *, ahead: bool = False) -> Waiter:
-        return self.line.join(name, "", seconds, self.done, ahead=ahead)
+    def wait(self, name: str, seconds: float = 1.0, *, ahead: bool = False) -> PendingRequest:
+        return self.line.enqueue(name, "", seconds, self.done, at_front=ahead)
 
-    def done(self, waiter: Waiter) -> None:
+    def done(self, waiter: PendingRequest) -> None:
         try:
             self.told.append(f"{self.world.now:.2f} {waiter.outcome()}")
         except AseError as error:
@@ -50,7 +50,7 @@ def test_first_come_first_served_when_there_is_room() -> None:
 
     def room() -> None:
         places.free = 2
-        places.line.room()
+        places.line.notify_capacity()
 
     places.pass_until(0.5, room)
     places.pass_until(0.5)
@@ -62,7 +62,7 @@ def test_it_looks_by_itself_too() -> None:
     places = Places()
     places.wait("a")
     places.pass_until(0.1, lambda: setattr(places, "free", 1))
-    places.pass_until(0.1 + 2 * AGAIN_S)
+    places.pass_until(0.1 + 2 * POLL_INTERVAL_S)
     assert [line.partition(" ")[2] for line in places.told] == ["place for a"]
 
 
@@ -71,7 +71,7 @@ def test_who_had_its_turn_goes_ahead() -> None:
     places.wait("a")
     places.wait("refused", ahead=True)
     places.free = 1
-    places.line.room()
+    places.line.notify_capacity()
     places.pass_until(0.001)
     assert places.told == ["0.00 place for refused"]
 
@@ -90,7 +90,7 @@ def test_another_error_ends_the_wait_of_all() -> None:
     places.wait("a")
     places.wait("b")
     places.error = AseError(NO_INSTANCE)
-    places.line.room()
+    places.line.notify_capacity()
     places.pass_until(0.001)
     assert places.told == ["0.00 no_instance"] * 2
 
@@ -102,7 +102,7 @@ def test_who_went_away_is_not_told_and_takes_no_place() -> None:
     first.cancel()
     first.cancel()
     places.free = 1
-    places.line.room()
+    places.line.notify_capacity()
     places.pass_until(3.0)
     assert places.told == ["0.00 place for b"]
 
@@ -112,7 +112,7 @@ def test_a_place_is_given_after_room_returned() -> None:
     places = Places()
     places.wait("a")
     places.free = 1
-    places.line.room()
+    places.line.notify_capacity()
     assert places.told == []
 
 
@@ -123,5 +123,5 @@ def test_whose_time_is_over_gets_no_place() -> None:
     places.wait("b", 9.0)
     places.free = 1
     places.world.now = 0.5
-    places.line._serve()
+    places.line._serve_waiting()
     assert [line.partition(" ")[2] for line in places.told] == ["full", "place for b"]

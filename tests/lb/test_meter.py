@@ -4,52 +4,57 @@ from math import sqrt
 
 import pytest
 
-from lb.meter import Meter, usual_queue
-from lb.report import Live
+from lb.meter import ConcurrencyLimiter, default_queue_size
+from lb.report import ServingState
 
 
 def test_no_more_than_total_are_taken() -> None:
     heard: list[int] = []
-    meter = Meter(2, lambda: heard.append(1))
-    assert [meter.take("g") for _ in range(3)] == [True, True, False]
-    assert meter.used == 2
-    load = meter.load()
-    assert (load.running, load.queued, load.rejected, load.held) == (2, 0, 1, {"g": 2})
-    meter.free("g", 10.0, good=True)
-    assert meter.take("h")
-    assert meter.load().held == {"g": 1, "h": 1}
+    meter = ConcurrencyLimiter(2, lambda: heard.append(1))
+    assert [meter.try_acquire("g") for _ in range(3)] == [True, True, False]
+    assert meter.inflight == 2
+    load = meter.next_load()
+    assert (load.running, load.queued, load.rejected, load.requests_by_gateway) == (
+        2,
+        0,
+        1,
+        {"g": 2},
+    )
+    meter.release("g", 10.0, succeeded=True)
+    assert meter.try_acquire("h")
+    assert meter.next_load().requests_by_gateway == {"g": 1, "h": 1}
     assert len(heard) == 5, "every change is told"
 
 
 def test_beyond_best_they_wait() -> None:
-    meter = Meter(3, lambda: None, best=1)
-    assert [meter.take(name) for name in "abcd"] == [True, True, True, False]
-    load = meter.load()
-    assert (load.running, load.queued, load.held) == (1, 2, {"a": 1, "b": 1, "c": 1})
-    meter.free("a", 1.0, good=True)
-    assert (meter.load().running, meter.load().queued) == (1, 1)
-    meter.free("b", 1.0, good=True)
-    meter.free("c", 1.0, good=True)
-    assert meter.load().held == {}
+    meter = ConcurrencyLimiter(3, lambda: None, best=1)
+    assert [meter.try_acquire(name) for name in "abcd"] == [True, True, True, False]
+    load = meter.next_load()
+    assert (load.running, load.queued, load.requests_by_gateway) == (1, 2, {"a": 1, "b": 1, "c": 1})
+    meter.release("a", 1.0, succeeded=True)
+    assert (meter.next_load().running, meter.next_load().queued) == (1, 1)
+    meter.release("b", 1.0, succeeded=True)
+    meter.release("c", 1.0, succeeded=True)
+    assert meter.next_load().requests_by_gateway == {}
 
 
 def test_only_good_requests_tell_how_long_work_takes() -> None:
-    meter = Meter(1, lambda: None)
+    meter = ConcurrencyLimiter(1, lambda: None)
     for worked, good in ((10.0, True), (0.1, False), (40.0, True)):
-        assert meter.take("g")
-        meter.free("g", worked, good=good, failed=not good)
-    load = meter.load()
+        assert meter.try_acquire("g")
+        meter.release("g", worked, succeeded=good, failed=not good)
+    load = meter.next_load()
     assert load.service_ms == pytest.approx(sqrt(10.0 * 40.0)), "the first ones count alike"
     assert (load.served, load.errors) == (3, 1)
 
 
 def test_one_long_request_does_not_make_a_loader_slow_and_many_do() -> None:
-    meter = Meter(1, lambda: None)
+    meter = ConcurrencyLimiter(1, lambda: None)
 
     def serve(worked: float, times: int) -> float:
         for _ in range(times):
-            assert meter.take("g")
-            meter.free("g", worked, good=True)
+            assert meter.try_acquire("g")
+            meter.release("g", worked, succeeded=True)
         return meter.service_ms
 
     assert serve(10.0, 500) == pytest.approx(10.0)
@@ -58,24 +63,24 @@ def test_one_long_request_does_not_make_a_loader_slow_and_many_do() -> None:
 
 
 def test_a_draining_loader_takes_nothing() -> None:
-    meter = Meter(1, lambda: None)
-    meter.turn(Live.DRAINING)
-    assert not meter.take("g")
-    assert meter.load().live is Live.DRAINING
+    meter = ConcurrencyLimiter(1, lambda: None)
+    meter.set_serving_state(ServingState.DRAINING)
+    assert not meter.try_acquire("g")
+    assert meter.next_load().serving_state is ServingState.DRAINING
 
 
 def test_reports_are_numbered() -> None:
-    meter = Meter(1, lambda: None)
-    assert [meter.load().seq for _ in range(3)] == [1, 2, 3]
+    meter = ConcurrencyLimiter(1, lambda: None)
+    assert [meter.next_load().seq for _ in range(3)] == [1, 2, 3]
 
 
 def test_a_report_is_of_its_moment() -> None:
-    meter = Meter(2, lambda: None)
-    meter.take("g")
-    load = meter.load()
-    meter.take("g")
-    assert (load.running, load.held) == (1, {"g": 1})
+    meter = ConcurrencyLimiter(2, lambda: None)
+    meter.try_acquire("g")
+    load = meter.next_load()
+    meter.try_acquire("g")
+    assert (load.running, load.requests_by_gateway) == (1, {"g": 1})
 
 
 def test_as_many_wait_as_are_worked_on_and_at_least_a_few() -> None:
-    assert [usual_queue(best) for best in (1, 2, 3, 4, 8, 100)] == [16, 8, 5, 4, 8, 100]
+    assert [default_queue_size(best) for best in (1, 2, 3, 4, 8, 100)] == [16, 8, 5, 4, 8, 100]

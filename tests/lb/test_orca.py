@@ -2,16 +2,16 @@
 
 import pytest
 
-from lb.meter import Meter
-from lb.orca import OrcaMeter, load_of
+from lb.meter import ConcurrencyLimiter
+from lb.orca import OrcaReportBuilder, load_from_orca
 from schemas.wire import OrcaLoadReport
 
 
 def test_utilisation_and_licences() -> None:
-    meter = Meter(8, lambda: None, best=4)
+    meter = ConcurrencyLimiter(8, lambda: None, best=4)
     for _ in range(6):
-        meter.take("g")
-    told = OrcaMeter(meter).report(1.0)
+        meter.try_acquire("g")
+    told = OrcaReportBuilder(meter).build_report(1.0)
     assert told.application_utilization == 1.5
     named = told.named_metrics
     assert (named["ase.total"], named["ase.best"], named["ase.idle"]) == (8, 4, -2)
@@ -20,16 +20,16 @@ def test_utilisation_and_licences() -> None:
 
 
 def test_rates_are_of_the_time_between_two_looks() -> None:
-    meter = Meter(8, lambda: None)
-    orca = OrcaMeter(meter)
-    orca.report(10.0)
+    meter = ConcurrencyLimiter(8, lambda: None)
+    orca = OrcaReportBuilder(meter)
+    orca.build_report(10.0)
     for number in range(30):
-        meter.take("g")
-        meter.free("g", 5.0, good=number % 3 > 0, failed=not number % 3)
-    told = orca.report(12.0)
+        meter.try_acquire("g")
+        meter.release("g", 5.0, succeeded=number % 3 > 0, failed=not number % 3)
+    told = orca.build_report(12.0)
     assert (told.rps_fractional, told.eps) == (15.0, 5.0)
-    assert orca.report(12.1).rps_fractional == 15.0, "too soon to say anew"
-    assert orca.report(13.0).rps_fractional == 0.0
+    assert orca.build_report(12.1).rps_fractional == 15.0, "too soon to say anew"
+    assert orca.build_report(13.0).rps_fractional == 0.0
     assert told.named_metrics["ase.service_ms"] == pytest.approx(5.0)
 
 
@@ -53,13 +53,13 @@ def test_rates_are_of_the_time_between_two_looks() -> None:
     ids=range(9),
 )
 def test_others_reports_are_read(report: OrcaLoadReport, running: int, queued: int) -> None:
-    told = load_of(report, 8, 1)
-    assert (told.running, told.queued, told.held) == (running, queued, None)
+    told = load_from_orca(report, 8, 1)
+    assert (told.running, told.queued, told.requests_by_gateway) == (running, queued, None)
 
 
 def test_ours_read_back() -> None:
-    meter = Meter(8, lambda: None, best=4)
+    meter = ConcurrencyLimiter(8, lambda: None, best=4)
     for _ in range(6):
-        meter.take("g")
-    told = load_of(OrcaMeter(meter).report(1.0), 8, 1)
+        meter.try_acquire("g")
+    told = load_from_orca(OrcaReportBuilder(meter).build_report(1.0), 8, 1)
     assert (told.running, told.queued) == (4, 2)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from lb import original
-from lb.report import Feed, Instance, Live, Load, Report
-from lb.table import Table
+from lb.report import Instance, Load, Report, ReportMode, ServingState
+from lb.table import EndpointTable
 from schemas.errors import AseError
 
 GOOD = {"svc": "ase", "subsvc": "ocr", "addr": "10.0.0.1:5090", "live": "1", "total": "8",
@@ -16,7 +16,7 @@ GOOD = {"svc": "ase", "subsvc": "ocr", "addr": "10.0.0.1:5090", "live": "1", "to
 
 def code(params: dict[str, str]) -> int:
     try:
-        list(original.reports(params, 1))
+        list(original.parse_reports(params, 1))
     except AseError as error:
         return error.spec.code
     return 0
@@ -69,54 +69,54 @@ def test_an_absent_parameter_is_as_an_empty_one() -> None:
 
 
 def test_licences_become_what_runs_and_what_waits() -> None:
-    (told,) = original.reports(GOOD | {"idle": "-2"}, 99)
+    (told,) = original.parse_reports(GOOD | {"idle": "-2"}, 99)
     assert (told.instance.total, told.instance.best, told.instance.protocol) == (8, 6, "xsf")
-    assert (told.instance.feed, told.load.held) == (Feed.AT_TIMES, None)
+    assert (told.instance.report_mode, told.load.requests_by_gateway) == (ReportMode.PERIODIC, None)
     assert (told.load.running, told.load.queued, told.load.seq) == (6, 4, 99)
 
 
 def test_each_service_of_a_list_is_reported() -> None:
-    told = list(original.reports(GOOD | {"subsvc": "ocr,asr"}, 1))
+    told = list(original.parse_reports(GOOD | {"subsvc": "ocr,asr"}, 1))
     assert [one.instance.service for one in told] == ["ocr", "asr"]
 
 
 @pytest.mark.parametrize(
     ("change", "live"),
     [
-        ({}, Live.UP),
-        ({"live": "0"}, Live.DOWN),
-        ({"live": "0", "total": "0", "best": "0", "idle": "0"}, Live.DOWN),
-        ({"total": "0", "best": "0", "idle": "0"}, Live.DRAINING),
-        ({"best": "0"}, Live.DRAINING),
+        ({}, ServingState.UP),
+        ({"live": "0"}, ServingState.DOWN),
+        ({"live": "0", "total": "0", "best": "0", "idle": "0"}, ServingState.DOWN),
+        ({"total": "0", "best": "0", "idle": "0"}, ServingState.DRAINING),
+        ({"best": "0"}, ServingState.DRAINING),
     ],
     ids=str,
 )
-def test_what_it_says_of_its_life(change: dict[str, str], live: Live) -> None:
-    (told,) = original.reports(GOOD | change, 1)
-    assert told.load.live is live
+def test_what_it_says_of_its_life(change: dict[str, str], live: ServingState) -> None:
+    (told,) = original.parse_reports(GOOD | change, 1)
+    assert told.load.serving_state is live
 
 
 def test_a_farewell_as_the_first_word_adds_nothing() -> None:
-    table = Table()
-    (told,) = original.reports(GOOD | {"live": "0"}, 1)
+    table = EndpointTable()
+    (told,) = original.parse_reports(GOOD | {"live": "0"}, 1)
     table.apply(told, 0.0)
     assert len(table) == 0
 
 
-def fleet(**idle: int) -> Table:
-    table = Table()
+def fleet(**idle: int) -> EndpointTable:
+    table = EndpointTable()
     for name, left in idle.items():
-        instance = Instance("ase", "ocr", f"{name}:1", 1, "xsf", "", 8, 6, Feed.AT_TIMES)
+        instance = Instance("ase", "ocr", f"{name}:1", 1, "xsf", "", 8, 6, ReportMode.PERIODIC)
         table.apply(Report(instance, Load(1, running=8 - left, served=99)), 0.0)
     return table
 
 
-def query(table: Table, policy: str = "load", turn: int = 0, **params: str) -> list[str]:
+def query(table: EndpointTable, policy: str = "load", turn: int = 0, **params: str) -> list[str]:
     wish = {"svc": "ase", "subsvc": "ocr", "nbest": "1"} | params
-    return [one.decode() for one in original.servers(wish, table, policy, turn)]
+    return [one.decode() for one in original.pick_servers(wish, table, policy, turn)]
 
 
-def refused(table: Table, policy: str = "load", **params: str) -> int:
+def refused(table: EndpointTable, policy: str = "load", **params: str) -> int:
     with pytest.raises(AseError) as caught:
         query(table, policy, **params)
     return caught.value.spec.code
@@ -196,7 +196,7 @@ def test_uid_may_be_a_number() -> None:
 def test_who_drains_is_not_answered() -> None:
     table = fleet(a=3)
     (entry,) = table
-    table.apply(Report(entry.instance, Load(2, Live.DRAINING)), 1.0)
+    table.apply(Report(entry.instance, Load(2, ServingState.DRAINING)), 1.0)
     assert refused(table) == 20002
 
 
@@ -214,7 +214,7 @@ def test_who_drains_is_not_answered() -> None:
 def test_forcing_offline(params: dict[str, str], expected: Any) -> None:
     blocked = {"b:1"}
     try:
-        found: Any = original.offline(params, blocked)
+        found: Any = original.set_offline(params, blocked)
     except AseError as error:
         found = error.spec.code
     assert found == expected
@@ -222,7 +222,7 @@ def test_forcing_offline(params: dict[str, str], expected: Any) -> None:
 
 
 def test_the_monitor_has_its_form() -> None:
-    told = json.loads(original.monitor({"subsvc": "ocr"}, fleet(a=3)))
+    told = json.loads(original.monitor_json({"subsvc": "ocr"}, fleet(a=3)))
     assert told == {
         "SubSvcMap": {
             "ocr": {
@@ -238,4 +238,4 @@ def test_the_monitor_has_its_form() -> None:
             }
         }
     }
-    assert json.loads(original.monitor({"svc": "x"}, fleet(a=3))) == {"SubSvcMap": {}}
+    assert json.loads(original.monitor_json({"svc": "x"}, fleet(a=3))) == {"SubSvcMap": {}}

@@ -5,11 +5,11 @@ from random import Random
 
 import pytest
 
-from lb.entry import Entry
-from lb.life import State
-from lb.pick import OwnFirst, rank
+from lb.entry import Endpoint
+from lb.life import EndpointState
+from lb.pick import LeastExpectedDelay, rank_by_delay
 from lb.pool import Pool
-from lb.report import Feed, Instance, Load
+from lb.report import Instance, Load, ReportMode
 
 
 def entry(
@@ -19,24 +19,24 @@ def entry(
     inflight: int = 0,
     slot: float = 20.0,
     served: int = 1000,
-    feed: Feed = Feed.LIVE,
+    feed: ReportMode = ReportMode.ON_CHANGE,
     limit: int = 1000,
-) -> Entry:
-    instance = Instance("ase", "ocr", addr, 7, total=limit, best=4, feed=feed)
-    made = Entry(instance, Load(1, served=served, service_ms=slot), State.UP, 0.0)
-    made.foreign, made.inflight = foreign, inflight
-    made.settle()
+) -> Endpoint:
+    instance = Instance("ase", "ocr", addr, 7, total=limit, best=4, report_mode=feed)
+    made = Endpoint(instance, Load(1, served=served, service_ms=slot), EndpointState.UP, 0.0)
+    made.remote_load, made.inflight = foreign, inflight
+    made.update_load_level()
     return made
 
 
-def filled(*entries: Entry) -> Pool:
+def filled(*entries: Endpoint) -> Pool:
     pool = Pool("")
     pool.fill(entries, 0.0)
     return pool
 
 
-def picks(*entries: Entry, now: float = 0.0, times: int = 400) -> Counter[str]:
-    pool, policy = filled(*entries), OwnFirst(Random(1))
+def picks(*entries: Endpoint, now: float = 0.0, times: int = 400) -> Counter[str]:
+    pool, policy = filled(*entries), LeastExpectedDelay(Random(1))
     chosen = [policy.choose(pool, now, ()) for _ in range(times)]
     return Counter(found.instance.addr if found else "none" for found in chosen)
 
@@ -54,7 +54,7 @@ def picks(*entries: Entry, now: float = 0.0, times: int = 400) -> Counter[str]:
     ids=range(6),
 )
 def test_the_better_of_two_wins_all_but_where_the_other_is_drawn_four_times(
-    entries: list[Entry], addr: str
+    entries: list[Endpoint], addr: str
 ) -> None:
     assert picks(*entries)[addr] > 400 * (1 - 1 / 16) - 30
 
@@ -76,10 +76,10 @@ def test_one_with_room_is_found_where_the_draw_found_none() -> None:
     full = [entry(f"full:{n}", foreign=4, limit=4) for n in range(10)]
     room = entry("room", foreign=3, limit=4, inflight=0)
     assert picks(*full, room)["room"] == 400
-    pool, policy = filled(*full), OwnFirst(Random(1))
+    pool, policy = filled(*full), LeastExpectedDelay(Random(1))
     chosen = policy.choose(pool, 0.0, ())
     assert chosen is not None
-    assert chosen.queue() >= chosen.limit, "whoever asks, looks"
+    assert chosen.outstanding() >= chosen.limit, "whoever asks, looks"
     assert policy.choose(filled(*full, room), 0.0, ("full:1",)) is room
 
 
@@ -89,16 +89,16 @@ def test_one_with_room_is_found_where_the_draw_found_none() -> None:
 def test_a_report_that_came_at_times_fades_with_the_slot_time(
     age: float, least: int, most: int
 ) -> None:
-    told = [entry("a", foreign=9, feed=Feed.AT_TIMES), entry("b", feed=Feed.AT_TIMES)]
+    told = [entry("a", foreign=9, feed=ReportMode.PERIODIC), entry("b", feed=ReportMode.PERIODIC)]
     assert least <= picks(*told, now=age)["b"] <= most
 
 
 def test_without_reports_own_load_decides_alone() -> None:
-    told = [entry("a", inflight=1, feed=Feed.NONE), entry("b", feed=Feed.NONE)]
+    told = [entry("a", inflight=1, feed=ReportMode.NONE), entry("b", feed=ReportMode.NONE)]
     assert picks(*told) == {"b": 400}
-    policy = OwnFirst(Random(1))
+    policy = LeastExpectedDelay(Random(1))
     policy.choose(filled(*told), 0.0, ())
-    assert (policy.by_report, policy.by_own) == (0, 1)
+    assert (policy.picks_by_report, policy.picks_by_own_load) == (0, 1)
 
 
 @pytest.mark.parametrize("size", [2, 64, 4096])
@@ -113,7 +113,7 @@ def test_a_pick_looks_at_no_more_than_a_few(size: int) -> None:
             return super().random()
 
     rng = Counting(1)
-    pool, policy = filled(*[entry(f"a:{n}") for n in range(size)]), OwnFirst(rng)
+    pool, policy = filled(*[entry(f"a:{n}") for n in range(size)]), LeastExpectedDelay(rng)
     for _ in range(100):
         policy.choose(pool, 0.0, ())
     assert rng.calls == 100
@@ -121,4 +121,4 @@ def test_a_pick_looks_at_no_more_than_a_few(size: int) -> None:
 
 def test_rank_is_by_expected_delay() -> None:
     a, b, c = entry("a", foreign=9), entry("b"), entry("c", slot=10)
-    assert rank([a, b, c]) == [c, b, a]
+    assert rank_by_delay([a, b, c]) == [c, b, a]

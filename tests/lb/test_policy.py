@@ -5,25 +5,25 @@ from random import Random
 
 import pytest
 
-from lb.arms import policies
-from lb.entry import Entry
-from lb.life import State
+from lb.arms import policy_factories
+from lb.entry import Endpoint
+from lb.life import EndpointState
 from lb.policy import Policy
 from lb.pool import Pool
 from lb.report import Instance, Load
 
-NAMES = list(policies(Random(1), lambda *_: None))
+NAMES = list(policy_factories(Random(1), lambda *_: None))
 
 
-def fleet(count: int) -> list[Entry]:
+def fleet(count: int) -> list[Endpoint]:
     made = []
     for number in range(count):
         instance = Instance("ase", "ocr", f"a:{number}", 7, total=4, best=4)
-        made.append(Entry(instance, Load(1, served=1), State.UP, 0.0))
+        made.append(Endpoint(instance, Load(1, served=1), EndpointState.UP, 0.0))
     return made
 
 
-def filled(entries: list[Entry]) -> Pool:
+def filled(entries: list[Endpoint]) -> Pool:
     pool = Pool("")
     pool.fill(entries, 0.0)
     return pool
@@ -31,10 +31,10 @@ def filled(entries: list[Entry]) -> Pool:
 
 @pytest.fixture(params=NAMES)
 def policy(request: pytest.FixtureRequest) -> Policy:
-    def probe(entry: Entry, answer: Callable[[int, float], None]) -> None:
-        answer(entry.queue(), 0.01)
+    def probe(entry: Endpoint, answer: Callable[[int, float], None]) -> None:
+        answer(entry.outstanding(), 0.01)
 
-    return policies(Random(3), probe)[request.param]()
+    return policy_factories(Random(3), probe)[request.param]()
 
 
 def test_of_nobody_nobody_is_chosen(policy: Policy) -> None:
@@ -63,7 +63,7 @@ def test_everybody_gets_something_and_nobody_most(policy: Policy) -> None:
         chosen = policy.choose(pool, number / 1000, ())
         assert chosen is not None
         counts[chosen] += 1
-        policy.ended(chosen, 0.01, number / 1000, True)
+        policy.record_result(chosen, 0.01, number / 1000, True)
     assert min(counts.values()) > 100
     assert max(counts.values()) < 300
 

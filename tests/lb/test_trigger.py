@@ -4,30 +4,34 @@ from collections.abc import Callable
 
 import pytest
 
-from lb.meter import Meter
-from lb.report import Live
-from lb.trigger import Trigger
+from lb.meter import ConcurrencyLimiter
+from lb.report import ServingState
+from lb.trigger import ReportSchedule
 from schemas.wire import ReportControl
 
 
-def take(times: int) -> Callable[[Meter], None]:
-    def change(meter: Meter) -> None:
+def take(times: int) -> Callable[[ConcurrencyLimiter], None]:
+    def change(meter: ConcurrencyLimiter) -> None:
         for _ in range(times):
-            meter.take("g")
+            meter.try_acquire("g")
 
     return change
 
 
-def free(times: int, *, good: bool = True, ms: float = 10.0) -> Callable[[Meter], None]:
-    def change(meter: Meter) -> None:
+def free(
+    times: int, *, good: bool = True, ms: float = 10.0
+) -> Callable[[ConcurrencyLimiter], None]:
+    def change(meter: ConcurrencyLimiter) -> None:
         for _ in range(times):
-            meter.free("g", ms, good=good, failed=not good)
+            meter.release("g", ms, succeeded=good, failed=not good)
 
     return change
 
 
-def again(times: int, *, good: bool = True, ms: float = 10.0) -> Callable[[Meter], None]:
-    def change(meter: Meter) -> None:
+def again(
+    times: int, *, good: bool = True, ms: float = 10.0
+) -> Callable[[ConcurrencyLimiter], None]:
+    def change(meter: ConcurrencyLimiter) -> None:
         for _ in range(times):
             take(1)(meter)
             free(1, good=good, ms=ms)(meter)
@@ -55,60 +59,64 @@ def again(times: int, *, good: bool = True, ms: float = 10.0) -> Callable[[Meter
         (4, 0, again(3, good=False), True),  # errors
         (4, 0, again(99, ms=11.0), False),
         (4, 0, again(99, ms=20.0), True),  # it got slower
-        (4, 0, lambda meter: meter.turn(Live.DRAINING), True),
+        (4, 0, lambda meter: meter.set_serving_state(ServingState.DRAINING), True),
     ],
     ids=range(18),
 )
-def test_what_matters(best: int, held: int, change: Callable[[Meter], None], matters: bool) -> None:
-    meter = Meter(1000, lambda: None, best=best)
+def test_what_matters(
+    best: int, held: int, change: Callable[[ConcurrencyLimiter], None], matters: bool
+) -> None:
+    meter = ConcurrencyLimiter(1000, lambda: None, best=best)
     again(20)(meter)
     take(held)(meter)
-    trigger = Trigger()
-    trigger.sent(meter, 0.0)
-    assert not trigger.matters(meter)
+    trigger = ReportSchedule()
+    trigger.mark_sent(meter, 0.0)
+    assert not trigger.should_report(meter)
     change(meter)
-    assert trigger.matters(meter) is matters
-    trigger.sent(meter, 1.0)
-    assert not trigger.matters(meter), "it was told"
+    assert trigger.should_report(meter) is matters
+    trigger.mark_sent(meter, 1.0)
+    assert not trigger.should_report(meter), "it was told"
 
 
 def test_the_first_report_is_due_at_once() -> None:
-    assert Trigger().matters(Meter(1, lambda: None))
+    assert ReportSchedule().should_report(ConcurrencyLimiter(1, lambda: None))
 
 
 def test_after_the_gap_when_it_matters_else_to_show_that_it_lives() -> None:
-    meter = Meter(4, lambda: None)
-    trigger = Trigger(gap=0.005, keepalive=0.05)
-    trigger.sent(meter, 10.0)
-    assert trigger.due(meter) == pytest.approx(10.05)
+    meter = ConcurrencyLimiter(4, lambda: None)
+    trigger = ReportSchedule(gap=0.005, keepalive=0.05)
+    trigger.mark_sent(meter, 10.0)
+    assert trigger.next_report_at(meter) == pytest.approx(10.05)
     take(2)(meter)
-    assert trigger.due(meter) == pytest.approx(10.005)
+    assert trigger.next_report_at(meter) == pytest.approx(10.005)
 
 
 @pytest.mark.parametrize(("ms", "gap"), [(100.0, 0.005), (12.0, 0.003), (1.0, 0.001)])
 def test_who_works_fast_reports_sooner(ms: float, gap: float) -> None:
-    meter = Meter(4, lambda: None)
+    meter = ConcurrencyLimiter(4, lambda: None)
     again(1, ms=ms)(meter)
-    trigger = Trigger()
-    trigger.sent(meter, 0.0)
+    trigger = ReportSchedule()
+    trigger.mark_sent(meter, 0.0)
     take(2)(meter)
-    assert trigger.due(meter) == pytest.approx(gap)
-    trigger.tune(ReportControl(gap_ms=8))
-    assert trigger.due(meter) == pytest.approx(0.008), "the hub's wish stands above it"
+    assert trigger.next_report_at(meter) == pytest.approx(gap)
+    trigger.configure(ReportControl(gap_ms=8))
+    assert trigger.next_report_at(meter) == pytest.approx(0.008), "the hub's wish stands above it"
 
 
 def test_a_hub_tunes_it() -> None:
-    meter = Meter(100, lambda: None)
-    trigger = Trigger()
-    trigger.sent(meter, 0.0)
-    trigger.tune(ReportControl(gap_ms=20, keepalive_ms=500, threshold=10))
+    meter = ConcurrencyLimiter(100, lambda: None)
+    trigger = ReportSchedule()
+    trigger.mark_sent(meter, 0.0)
+    trigger.configure(ReportControl(gap_ms=20, keepalive_ms=500, threshold=10))
     take(9)(meter)
-    assert trigger.due(meter) == pytest.approx(0.5)
+    assert trigger.next_report_at(meter) == pytest.approx(0.5)
     take(1)(meter)
-    assert trigger.due(meter) == pytest.approx(0.02)
-    trigger.tune(ReportControl(pause=True))
-    assert trigger.due(meter) == pytest.approx(0.5), "zero: as it was; and only keep-alives go"
-    meter.turn(Live.DOWN)
-    assert trigger.due(meter) == pytest.approx(0.02), "but a farewell is always told"
-    trigger.tune(ReportControl())
-    assert not trigger.paused
+    assert trigger.next_report_at(meter) == pytest.approx(0.02)
+    trigger.configure(ReportControl(pause=True))
+    assert trigger.next_report_at(meter) == pytest.approx(0.5), (
+        "zero: as it was; and only keep-alives go"
+    )
+    meter.set_serving_state(ServingState.DOWN)
+    assert trigger.next_report_at(meter) == pytest.approx(0.02), "but a farewell is always told"
+    trigger.configure(ReportControl())
+    assert not trigger.is_paused

@@ -4,15 +4,15 @@ import pytest
 
 from config.options import LbOptions, ServiceOptions
 from lb.report import Instance, Load, Report
-from lb.trust import Rate, Refusal, RefusedError, Rules, networks
+from lb.trust import AdmissionPolicy, RateLimiter, RejectReason, ReportRejectedError, parse_networks
 
 
-def refusal(rules: Rules, check: str, *told: object) -> Refusal | None:
+def refusal(rules: AdmissionPolicy, check: str, *told: object) -> RejectReason | None:
     try:
         getattr(rules, check)(*told)
-    except RefusedError as error:
+    except ReportRejectedError as error:
         assert str(error), "it says what to do"
-        return error.refusal
+        return error.reason
     return None
 
 
@@ -35,9 +35,9 @@ def refusal(rules: Rules, check: str, *told: object) -> Refusal | None:
 def test_a_token(
     token: str, tokens: dict[str, str], given: str | None, service: str, fits: bool
 ) -> None:
-    rules = Rules(token=token, tokens=tokens)
+    rules = AdmissionPolicy(token=token, service_tokens=tokens)
     metadata = {} if given is None else {"authorization": given}
-    wanted = None if fits else Refusal.UNAUTHENTICATED
+    wanted = None if fits else RejectReason.UNAUTHENTICATED
     assert refusal(rules, "check_token", metadata, service) is wanted
 
 
@@ -59,8 +59,8 @@ def test_a_token(
     ],
 )
 def test_an_address_is_the_peer_s_own(addr: str, peer: str, allow: list[str], fits: bool) -> None:
-    rules = Rules(allow=networks(allow))
-    assert refusal(rules, "check_address", addr, peer) is (None if fits else Refusal.ADDRESS)
+    rules = AdmissionPolicy(allowed_networks=parse_networks(allow))
+    assert refusal(rules, "check_address", addr, peer) is (None if fits else RejectReason.ADDRESS)
 
 
 @pytest.mark.parametrize(
@@ -68,22 +68,24 @@ def test_an_address_is_the_peer_s_own(addr: str, peer: str, allow: list[str], fi
 )
 def test_licences_are_capped(total: int, best: int, kept: tuple[int, int]) -> None:
     told = Report(Instance("ase", "ocr", "a:1", 7, total=total, best=best), Load(1))
-    instance = Rules(most_total=10).capped(told).instance
+    instance = AdmissionPolicy(max_requests=10).with_capped_requests(told).instance
     assert (instance.total, instance.best) == kept
 
 
 def test_reports_have_a_rate() -> None:
-    rate = Rate(100)
-    assert sum(rate.take(0.0) for _ in range(500)) == 100
-    assert sum(rate.take(0.5) for _ in range(500)) == 50
-    assert sum(rate.take(99.0) for _ in range(500)) == 100
+    rate = RateLimiter(100)
+    assert sum(rate.try_acquire(0.0) for _ in range(500)) == 100
+    assert sum(rate.try_acquire(0.5) for _ in range(500)) == 50
+    assert sum(rate.try_acquire(99.0) for _ in range(500)) == 100
 
 
 def test_rules_come_from_options() -> None:
     options = LbOptions(token="t", allow=["10.0.0.0/8"], max_total=5, max_rate=6, max_instances=7)
-    rules = Rules.of(options, {"ocr": ServiceOptions(token="own"), "asr": ServiceOptions()})
-    assert (rules.token, dict(rules.tokens)) == ("t", {"ocr": "own"})
-    assert (rules.most_total, rules.most_rate, rules.most_instances) == (5, 6, 7)
+    rules = AdmissionPolicy.from_options(
+        options, {"ocr": ServiceOptions(token="own"), "asr": ServiceOptions()}
+    )
+    assert (rules.token, dict(rules.service_tokens)) == ("t", {"ocr": "own"})
+    assert (rules.max_requests, rules.max_rate, rules.max_instances) == (5, 6, 7)
     assert refusal(rules, "check_address", "x:1", "ipv4:10.9.9.9:1") is None
     with pytest.raises(ValueError, match=r"10\.0\.0\.0/99"):
-        networks(["10.0.0.0/99"])
+        parse_networks(["10.0.0.0/99"])

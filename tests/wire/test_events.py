@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from gateway.events import take_flag
+from gateway.events import pop_stream_flag
 from schemas import declare, document
 from schemas.declare import Declaration, PayloadStream
 from schemas.service import DataType
@@ -81,11 +81,11 @@ def test_a_header_stream_of_the_schema_is_the_services() -> None:
         Declaration("s", inputs=(PayloadStream("t", DataType.TEXT),))
     )
     envelope = {"header": {"stream": True, "status": 3}}
-    assert take_flag(envelope, document.service_from_document(told))
+    assert pop_stream_flag(envelope, document.service_from_document(told))
     assert envelope == {"header": {"status": 3}}, "no schema knows it"
     told["schemainput"]["properties"]["header"]["properties"]["stream"] = {"type": "boolean"}
     envelope = {"header": {"stream": True, "status": 3}}
-    assert not take_flag(envelope, document.service_from_document(told))
+    assert not pop_stream_flag(envelope, document.service_from_document(told))
     assert envelope == {"header": {"stream": True, "status": 3}}
 
 

@@ -21,15 +21,15 @@ from aseloader import declare
 from config.options import GatewayOptions, SessionOptions
 from gateway import app, serve
 from gateway.access import AccessLog
-from gateway.contracts import Catalog, build
-from gateway.door import Door
-from gateway.lane import Lane
+from gateway.contracts import Catalog, build_contract
+from gateway.door import ServerContext
+from gateway.lane import GatewayContext
 from gateway.metrics import Metrics
-from gateway.parts import Parts
-from gateway.protocol import DoorProtocol
+from gateway.parts import Dependencies
+from gateway.protocol import HttpConnection
 from gateway.serve import HttpServer
-from gateway.sessions import Sessions
-from gateway.upgrade import Sockets
+from gateway.sessions import SessionMetrics
+from gateway.upgrade import WebSocketUpgrader
 from schemas.wire import LoaderOutput, ReqData, ResData, XsfData
 from tests.harness import Gateway, Loader, Process, body, held
 from tests.wire.test_statuses import envelope
@@ -254,7 +254,7 @@ def test_a_fault_of_ours_is_500_11502_and_tells_nothing() -> None:
     class Caller:
         """A part that breaks."""
 
-        def begin(self, attempt: Any, done: Any) -> Any:
+        def start_call(self, attempt: Any, done: Any) -> Any:
             raise KeyError("inside secret")
 
     class Place:
@@ -270,8 +270,8 @@ def test_a_fault_of_ours_is_500_11502_and_tells_nothing() -> None:
             return Place()
 
     told: list[str] = []
-    contract = build(declare.schema(Probe), "file", {}, 5.0)
-    parts = Parts(
+    contract = build_contract(declare.schema(Probe), "file", {}, 5.0)
+    parts = Dependencies(
         GatewayOptions(),
         Catalog([contract], {}, 5.0),
         Picker(),
@@ -279,20 +279,20 @@ def test_a_fault_of_ours_is_500_11502_and_tells_nothing() -> None:
         Caller(),
         clock=lambda: 1.0,
         new_id=lambda: "0" * 32,
-        on_fault=lambda sid, _: told.append(sid),
+        on_internal_error=lambda sid, _: told.append(sid),
     )
     log = AccessLog(lambda _: None, lambda: 0.0)
-    sessions = Sessions(CollectorRegistry(), log, lambda: 0.0)
-    lane = Lane(parts, Metrics(CollectorRegistry()), log, sessions, SessionOptions())
-    served = app.build(lane, app.Readiness(lambda: True), lambda _: 0)
-    door = Door(
+    sessions = SessionMetrics(CollectorRegistry(), log, lambda: 0.0)
+    lane = GatewayContext(parts, Metrics(CollectorRegistry()), log, sessions, SessionOptions())
+    served = app.build_app(lane, app.Readiness(lambda: True), lambda _: 0)
+    door = ServerContext(
         limits=serve._limits(GatewayOptions()),
-        refuse=partial(serve._refuse, lane=lane),
-        lane=None,
-        sockets=Sockets(lane, SessionOptions()),
-        draining=lambda: False,
+        reject_request=partial(serve._reject_request, context=lane),
+        gateway_context=None,
+        websocket_upgrader=WebSocketUpgrader(lane, SessionOptions()),
+        is_draining=lambda: False,
     )
-    http: Any = partial(DoorProtocol, door=door)
+    http: Any = partial(HttpConnection, server_context=door)
     server = HttpServer(uvicorn.Config(served, http=http, log_config=None, lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as sock:
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"

@@ -24,14 +24,14 @@ from aseloader import declare
 from config.options import GatewayOptions, SessionOptions
 from gateway import app, serve
 from gateway.access import AccessLog
-from gateway.contracts import Catalog, build
-from gateway.door import Door
-from gateway.lane import Lane
+from gateway.contracts import Catalog, build_contract
+from gateway.door import ServerContext
+from gateway.lane import GatewayContext
 from gateway.metrics import Metrics
-from gateway.parts import Parts
-from gateway.protocol import DoorProtocol
-from gateway.sessions import Sessions
-from gateway.upgrade import Sockets
+from gateway.parts import Dependencies
+from gateway.protocol import HttpConnection
+from gateway.sessions import SessionMetrics
+from gateway.upgrade import WebSocketUpgrader
 from schemas import document
 from schemas.errors import (
     BAD_REPLY,
@@ -70,7 +70,7 @@ class Caller:
 
     came: bytes | Exception = NOTHING
 
-    def begin(self, attempt: Any, done: Callable[[Any], None]) -> Any:
+    def start_call(self, attempt: Any, done: Callable[[Any], None]) -> Any:
         asyncio.get_running_loop().call_soon(done, self)
         return self
 
@@ -90,11 +90,11 @@ class Laned:
             document.canonical(json.loads((GOLDEN / "service.json").read_text())),
             declare.schema(Probe),
         ]
-        contracts = [build(text, "file", {}, 5.0) for text in texts]
+        contracts = [build_contract(text, "file", {}, 5.0) for text in texts]
         self.caller, self.lines = Caller(), []
         self.pick: Any = lambda *_: Place()
         options = GatewayOptions()
-        parts = Parts(
+        parts = Dependencies(
             options,
             Catalog(contracts, {}, 5.0),
             self,
@@ -102,23 +102,23 @@ class Laned:
             self.caller,
             clock=lambda: 1.0,
             new_id=lambda: "5" * 32,
-            on_fault=lambda *_: None,
+            on_internal_error=lambda *_: None,
         )
         log = AccessLog(self.lines.append, lambda: 0.0)
         self.metrics = Metrics(CollectorRegistry())
-        sessions = Sessions(CollectorRegistry(), log, lambda: 0.0)
-        self.lane = lane = Lane(parts, self.metrics, log, sessions, SessionOptions())
-        door = Door(
+        sessions = SessionMetrics(CollectorRegistry(), log, lambda: 0.0)
+        self.lane = lane = GatewayContext(parts, self.metrics, log, sessions, SessionOptions())
+        door = ServerContext(
             limits=serve._limits(options),
-            refuse=partial(serve._refuse, lane=lane),
-            lane=lane if once_lane else None,
-            draining=lambda: False,
-            sockets=Sockets(lane, SessionOptions()),
+            reject_request=partial(serve._reject_request, context=lane),
+            gateway_context=lane if once_lane else None,
+            is_draining=lambda: False,
+            websocket_upgrader=WebSocketUpgrader(lane, SessionOptions()),
         )
-        served = app.build(lane, app.Readiness(lambda: True), lambda _: 1)
+        served = app.build_app(lane, app.Readiness(lambda: True), lambda _: 1)
         config = uvicorn.Config(
             served,
-            http=partial(DoorProtocol, door=door),
+            http=partial(HttpConnection, server_context=door),
             log_config=None,  # type: ignore[arg-type]
             lifespan="off",
             ws="none",
@@ -134,7 +134,7 @@ class Laned:
     def acquire(self, *told: Any) -> Any:
         return self.pick(*told)
 
-    def may_retry(self) -> bool:
+    def try_acquire_retry(self) -> bool:
         return True
 
     def stop(self) -> None:
@@ -302,9 +302,9 @@ def test_whatever_follows_a_head_that_came_again(lanes: tuple[Laned, Laned], las
         lines.append(list(lane.lines))
     assert answers[0] == answers[1]
     assert lines[0] == lines[1]
-    read = lanes[0].lane.heads.find(KEPT[0])
+    read = lanes[0].lane.head_cache.find(KEPT[0])
     assert read is not None
-    assert read.meaning is not None
+    assert read.value is not None
 
 
 def test_a_line_for_tracing_tells_no_length(lanes: tuple[Laned, Laned]) -> None:
@@ -350,9 +350,9 @@ def test_a_head_is_not_taken_for_one_that_came_behind_it(lanes: tuple[Laned, Lan
                     told += sock.recv(65536)
             sock.sendall(page.replace(b"a\r\n", b"a\r\nconnection: close\r\n", 1))
             assert b'"apis"' in rest(sock)
-            read = lane.lane.heads.find(page)
+            read = lane.lane.head_cache.find(page)
             assert read is not None
-            assert read.meaning is None
+            assert read.value is None
 
 
 def test_nobody_is_there(lanes: tuple[Laned, Laned]) -> None:

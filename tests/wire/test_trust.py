@@ -19,7 +19,9 @@ REPORT = "/ase.v1.LoadBalancer/Report"
 
 
 def told(addr: str = "127.0.0.1:9", seq: int = 1, epoch: int = 7, **changes: Any) -> LoadReport:
-    wire = report.write(Report(Instance("ase", "probe", addr, epoch, total=4, best=4), Load(seq)))
+    wire = report.encode_report(
+        Report(Instance("ase", "probe", addr, epoch, total=4, best=4), Load(seq))
+    )
     for name, value in changes.items():
         setattr(wire, name, value)
     return wire

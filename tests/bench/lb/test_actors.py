@@ -45,7 +45,7 @@ def test_two_at_a_time_the_others_in_order() -> None:
         assert stage.take(name, 0.1)
     stage.until(1.0)
     assert stage.ended == [(0.1, "a"), (0.1, "b"), (0.2, "c"), (0.2, "d")]
-    assert stage.loader.meter.used == 0
+    assert stage.loader.meter.inflight == 0
 
 
 def test_beyond_its_limit_it_refuses() -> None:
@@ -71,7 +71,7 @@ def test_it_reports_at_once_when_it_matters_else_to_show_that_it_lives() -> None
     stage.take("b", 9.0)
     stage.until(0.2102)
     assert stage.reports[-1].load.running == 2
-    assert stage.reports[-1].load.held == {"a": 1, "b": 1}
+    assert stage.reports[-1].load.requests_by_gateway == {"a": 1, "b": 1}
 
 
 def test_or_each_so_many_seconds_alone() -> None:
