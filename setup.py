@@ -34,7 +34,7 @@ COMPILED = [
 ]  # fmt: skip
 
 # `make check` holds the types to account, with every stub there is; here they only have to be read.
-_LENIENT = ["--config-file=", "--ignore-missing-imports"]
+_MYPY_ARGS = ["--config-file=", "--ignore-missing-imports"]
 
 
 def _extensions() -> list[object]:
@@ -46,8 +46,8 @@ def _extensions() -> list[object]:
         if "egg_info" in sys.argv:  # the installer is still asking what the build needs
             return []
         sys.exit("ASE_COMPILE=1 needs mypy, and a C compiler: pip install 'mypy>=2.3,<3'")
-    found: list[object] = mypycify([*_LENIENT, *COMPILED], opt_level="3", debug_level="0")
-    return found
+    extensions: list[object] = mypycify([*_MYPY_ARGS, *COMPILED], opt_level="3", debug_level="0")
+    return extensions
 
 
 setup(

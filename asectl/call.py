@@ -38,69 +38,71 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stream.add_arguments(parser)
 
 
-def run(told: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Call, print what came as JSON, write what did not."""
     paths: dict[str, str] = {}
-    if told.realtime and not told.ws:
+    if args.realtime and not args.ws:
         raise Failure("--realtime goes with --ws", 2)
     try:
-        with httpx.Client(base_url=told.url, timeout=told.timeout, trust_env=False) as client:
-            service = _learn(client, told.service)
-            paths = _paths(service, told.o)
-            if told.ws or told.sse:
-                return stream.run(service, request(service, told), told, paths)
-            answer = client.post(f"/v1/private/{service.id}", json=request(service, told))
-            envelope: dict[str, Any] = answer.json()
+        with httpx.Client(base_url=args.url, timeout=args.timeout, trust_env=False) as client:
+            service = _fetch_service(client, args.service)
+            paths = _output_paths(service, args.o)
+            if args.ws or args.sse:
+                return stream.run(service, build_envelope(service, args), args, paths)
+            response = client.post(f"/v1/private/{service.id}", json=build_envelope(service, args))
+            envelope: dict[str, Any] = response.json()
             envelope["header"]["code"], envelope["header"]["message"]
     except httpx.HTTPError as error:
-        raise Failure(f"{told.url}: {error}", EXIT_UNREACHABLE) from None
+        raise Failure(f"{args.url}: {error}", EXIT_UNREACHABLE) from None
     except (ValueError, KeyError, TypeError, DocumentError):
-        raise Failure(f"{told.url}: no gateway answers there", EXIT_UNREACHABLE) from None
+        raise Failure(f"{args.url}: no gateway answers there", EXIT_UNREACHABLE) from None
     header = envelope["header"]
     if header["code"] != 0:
-        words = f"{header['message']} (code {header['code']}, HTTP {answer.status_code})"
-        words += "\n  by this command: --ws, or --sse" if header["code"] == BAD_MODE.code else ""
-        raise Failure(f"{words}\n  sid {header['sid']}", EXIT_FAILED)
-    _show(service, envelope.get("payload", {}), paths)
+        message = f"{header['message']} (code {header['code']}, HTTP {response.status_code})"
+        message += "\n  by this command: --ws, or --sse" if header["code"] == BAD_MODE.code else ""
+        raise Failure(f"{message}\n  sid {header['sid']}", EXIT_FAILED)
+    _print_outputs(service, envelope.get("payload", {}), paths)
     return 0
 
 
-def _learn(client: httpx.Client, service_id: str) -> Service:
-    answer = client.get(f"/v1/apis/{service_id}/schema")
-    if answer.status_code != 200:
-        known = [line["service"] for line in client.get("/v1/apis").json()["apis"]]
-        raise Failure(f"no service {service_id!r}; there is: {', '.join(known) or 'none'}")
-    return document.service_from_document(answer.json())
+def _fetch_service(client: httpx.Client, service_id: str) -> Service:
+    response = client.get(f"/v1/apis/{service_id}/schema")
+    if response.status_code != 200:
+        service_ids = [api["service"] for api in client.get("/v1/apis").json()["apis"]]
+        raise Failure(f"no service {service_id!r}; there is: {', '.join(service_ids) or 'none'}")
+    return document.service_from_document(response.json())
 
 
-def request(service: Service, told: argparse.Namespace) -> dict[str, Any]:
+def build_envelope(service: Service, args: argparse.Namespace) -> dict[str, Any]:
     """Return the envelope for the command's files and parameters. Raises Failure."""
     return {
-        "header": {"app_id": told.app_id, "status": 3},
-        "parameter": _parameters(service, told.p),
-        "payload": _payload(service, told.file),
+        "header": {"app_id": args.app_id, "status": 3},
+        "parameter": _parameters(service, args.p),
+        "payload": _payload(service, args.file),
     }
 
 
-def _parameters(service: Service, given: list[str]) -> dict[str, dict[str, Any]]:
+def _parameters(service: Service, entries: list[str]) -> dict[str, dict[str, Any]]:
     rules = {
         (nick.name, name): rule
         for nick in service.nicks
         for name, rule in _properties(service.input, "parameter", nick.name).items()
     }
-    owner = {name: nick for nick, name in rules}
+    nick_by_parameter = {name: nick for nick, name in rules}
     parameters: dict[str, dict[str, Any]] = {}
-    for entry in given:
+    for entry in entries:
         name, _, text = entry.partition("=")
-        if name not in owner:
-            known = ", ".join(each for each in owner if each not in service.accepts)
-            raise Failure(f"no parameter {name!r}; there is: {known}", 2)
-        value = _typed(rules[owner[name], name].get("type", "string"), text)
-        parameters.setdefault(owner[name], {})[name] = value
+        if name not in nick_by_parameter:
+            names = ", ".join(
+                parameter for parameter in nick_by_parameter if parameter not in service.accepts
+            )
+            raise Failure(f"no parameter {name!r}; there is: {names}", 2)
+        value = _parse_value(rules[nick_by_parameter[name], name].get("type", "string"), text)
+        parameters.setdefault(nick_by_parameter[name], {})[name] = value
     return parameters
 
 
-def _typed(kind: str, text: str) -> Any:
+def _parse_value(kind: str, text: str) -> Any:
     """Return a parameter's value; what does not fit its type goes as it is: the gateway tells."""
     if kind in ("integer", "number", "boolean", "object", "array"):
         try:
@@ -110,67 +112,70 @@ def _typed(kind: str, text: str) -> Any:
     return text
 
 
-def _payload(service: Service, given: list[str]) -> dict[str, dict[str, Any]]:
+def _payload(service: Service, entries: list[str]) -> dict[str, dict[str, Any]]:
     names = list(service.inputs)
     payload: dict[str, dict[str, Any]] = {}
-    for entry in given:
-        name, path = _named(entry, names, "input")
+    for entry in entries:
+        name, path = _split_entry(entry, names, "input")
         try:
             data = Path(path).read_bytes()
         except OSError as error:
             raise Failure(f"{path}: {error.strerror}") from None
-        payload[name] = _stream(service, name, Path(path).suffix.lstrip(".").lower(), data)
+        payload[name] = _payload_part(service, name, Path(path).suffix.lstrip(".").lower(), data)
     return payload
 
 
-def _named(entry: str, names: list[str], what: str) -> tuple[str, str]:
+def _split_entry(entry: str, names: list[str], label: str) -> tuple[str, str]:
     """Read NAME=PATH, or PATH alone where there is one name. Raises Failure."""
-    head, equals, tail = entry.partition("=")
-    if equals and head in names:
+    head, separator, tail = entry.partition("=")
+    if separator and head in names:
         return head, tail
-    if not equals and len(names) == 1:
+    if not separator and len(names) == 1:
         return names[0], entry
-    raise Failure(f"{entry}: no {what} of that name; write NAME=PATH, of {', '.join(names)}", 2)
+    raise Failure(f"{entry}: no {label} of that name; write NAME=PATH, of {', '.join(names)}", 2)
 
 
-def _stream(service: Service, name: str, suffix: str, data: bytes) -> dict[str, Any]:
+def _payload_part(service: Service, name: str, suffix: str, data: bytes) -> dict[str, Any]:
     """Return a payload member; its `encoding` is the file's ending where the schema knows it."""
     rules = _properties(service.input, "payload", name)
-    known = rules.get("encoding", {}).get("enum", ())
-    told: dict[str, Any] = {"encoding": suffix} if suffix in known else {}
+    encodings = rules.get("encoding", {}).get("enum", ())
+    part: dict[str, Any] = {"encoding": suffix} if suffix in encodings else {}
     if "status" in rules:
-        told["status"] = 3
-    return told | {service.inputs[name].key: base64.b64encode(data).decode()}
+        part["status"] = 3
+    return part | {service.inputs[name].key: base64.b64encode(data).decode()}
 
 
 def _properties(tree: Mapping[str, Any], *path: str) -> dict[str, Any]:
-    for member in path:
-        tree = tree.get("properties", {}).get(member, {})
-    found: dict[str, Any] = tree.get("properties", {})
-    return found
+    for key in path:
+        tree = tree.get("properties", {}).get(key, {})
+    properties: dict[str, Any] = tree.get("properties", {})
+    return properties
 
 
-def _paths(service: Service, given: list[str]) -> dict[str, str]:
+def _output_paths(service: Service, entries: list[str]) -> dict[str, str]:
     """Return where each output goes; PATH alone is for the one that is not text."""
-    pictures = [name for name, kind in service.accepts.items() if kind is not DataType.TEXT]
+    binary_names = [name for name, kind in service.accepts.items() if kind is not DataType.TEXT]
     names = list(service.accepts)
-    return dict(_named(e, names if "=" in e else pictures or names, "output") for e in given)
+    return dict(
+        _split_entry(entry, names if "=" in entry else binary_names or names, "output")
+        for entry in entries
+    )
 
 
-def _show(service: Service, payload: Mapping[str, Any], paths: dict[str, str]) -> None:
+def _print_outputs(service: Service, payload: Mapping[str, Any], paths: dict[str, str]) -> None:
     """Write outputs to their paths; print the others, or say how large they are."""
-    shown = {}
-    for name, told in payload.items():
+    text_outputs = {}
+    for name, part in payload.items():
         kind = service.accepts.get(name, DataType.OTHER)
-        value = told.get(kind.key)
-        embedded = not isinstance(value, str)
-        data = json.dumps(value, indent=2).encode() if embedded else base64.b64decode(value)
+        value = part.get(kind.key)
+        is_embedded = not isinstance(value, str)
+        data = json.dumps(value, indent=2).encode() if is_embedded else base64.b64decode(value)
         if name in paths:
             Path(paths[name]).write_bytes(data)
             print(f"{name}: wrote {len(data)} bytes to {paths[name]}", file=sys.stderr)
-        elif embedded or kind is DataType.TEXT:
-            shown[name] = value if embedded else data.decode("utf-8", "replace")
+        elif is_embedded or kind is DataType.TEXT:
+            text_outputs[name] = value if is_embedded else data.decode("utf-8", "replace")
         else:
             print(f"{name}: {len(data)} bytes of {kind.key}; -o FILE keeps them", file=sys.stderr)
-    if shown:
-        print(json.dumps(shown, indent=2, ensure_ascii=False))
+    if text_outputs:
+        print(json.dumps(text_outputs, indent=2, ensure_ascii=False))

@@ -9,10 +9,10 @@ from typing import Any
 
 from config.source import ConfigError, Diagnostic, SourceLocation
 
-Found = list[tuple[Path, ConfigError]]
+FileErrors = list[tuple[Path, ConfigError]]
 
 
-def add_format(parser: argparse.ArgumentParser) -> None:
+def add_format_argument(parser: argparse.ArgumentParser) -> None:
     """Declare the flag for how faults are told."""
     parser.add_argument(
         "--format",
@@ -22,49 +22,52 @@ def add_format(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def told(found: Found, count: int, form: str) -> str:
+def format_errors(file_errors: FileErrors, file_count: int, format_name: str) -> str:
     """Return the faults of some of `count` files, in a form."""
-    return _FORMATS[form](found, count)
+    return _FORMATS[format_name](file_errors, file_count)
 
 
-def _text(found: Found, count: int) -> str:
-    lines = [str(error) for _, error in found]
-    faults = sum(len(error.diagnostics) for _, error in found)
-    lines.append(f"{faults} error{'s' * (faults != 1)} in {count} file{'s' * (count != 1)}")
+def _text(file_errors: FileErrors, file_count: int) -> str:
+    lines = [str(error) for _, error in file_errors]
+    error_count = sum(len(error.diagnostics) for _, error in file_errors)
+    lines.append(
+        f"{error_count} error{'s' * (error_count != 1)} in "
+        f"{file_count} file{'s' * (file_count != 1)}"
+    )
     return "\n".join(lines)
 
 
-def _flat(found: Found) -> Iterator[tuple[Path, Diagnostic, SourceLocation]]:
-    for path, error in found:
+def _flatten(file_errors: FileErrors) -> Iterator[tuple[Path, Diagnostic, SourceLocation]]:
+    for path, error in file_errors:
         for fault in error.diagnostics:
             yield path, fault, fault.location or SourceLocation(1, 1)
 
 
-def _json(found: Found, count: int) -> str:
-    told = [
+def _json(file_errors: FileErrors, file_count: int) -> str:
+    errors = [
         {
             "file": str(path), "line": place.line, "column": place.column,
             "message": fault.message, "hint": fault.hint,
         }
-        for path, fault, place in _flat(found)
+        for path, fault, place in _flatten(file_errors)
     ]  # fmt: skip
-    return json.dumps({"files": count, "errors": told}, indent=2)
+    return json.dumps({"files": file_count, "errors": errors}, indent=2)
 
 
-def _github(found: Found, _: int) -> str:
+def _github(file_errors: FileErrors, _: int) -> str:
     """As GitHub's workflow commands: a fault becomes a note in the change."""
     return "\n".join(
-        f"::error file={path},line={place.line},col={place.column}::{_escaped(fault)}"
-        for path, fault, place in _flat(found)
+        f"::error file={path},line={place.line},col={place.column}::{_escape_message(fault)}"
+        for path, fault, place in _flatten(file_errors)
     )
 
 
-def _escaped(fault: Diagnostic) -> str:
-    words = f"{fault.message}; {fault.hint}" if fault.hint else fault.message
-    return words.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+def _escape_message(fault: Diagnostic) -> str:
+    message = f"{fault.message}; {fault.hint}" if fault.hint else fault.message
+    return message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _sarif(found: Found, _: int) -> str:
+def _sarif(file_errors: FileErrors, _: int) -> str:
     results = [
         {
             "ruleId": "file",
@@ -72,7 +75,7 @@ def _sarif(found: Found, _: int) -> str:
             "message": {"text": f"{fault.message}; {fault.hint}" if fault.hint else fault.message},
             "locations": [_location(path, place)],
         }
-        for path, fault, place in _flat(found)
+        for path, fault, place in _flatten(file_errors)
     ]
     rules = [{"id": "file", "shortDescription": {"text": "what a file must not say"}}]
     driver: dict[str, Any] = {

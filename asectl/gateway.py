@@ -21,42 +21,44 @@ from lb.trust import AdmissionPolicy
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
-    options.add_config(parser, ("gateway", "session", "lb"), without=("lb.admin_port",))
+    options.add_config_arguments(parser, ("gateway", "session", "lb"), exclude=("lb.admin_port",))
     parser.add_argument("--workers", dest="gateway.workers", help="short for --gateway-workers")
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
     # A worker's inherited sockets: PUBLIC,ADMIN.
     parser.add_argument("--worker-sockets", default="", help=argparse.SUPPRESS)
 
 
-def run(told: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Serve until stopped."""
     from gateway import folder
 
-    config, base = options.read(told)
-    _check(config, base)
+    config, base = options.load_config(args)
+    _check_options(config, base)
     log = logs.setup(config.log_level)
     level = logging.getLogger("ase.access").getEffectiveLevel()
-    put = log.put if level <= logging.INFO else _nothing
+    write_line = log.put if level <= logging.INFO else _discard_line
 
     async def main(stop: "asyncio.Future[bool]") -> None:
-        if config.gateway.workers > 1 and not told.worker_sockets:
-            await _several(config, stop)
+        if config.gateway.workers > 1 and not args.worker_sockets:
+            await _serve_with_workers(config, stop)
         else:
-            await _one(config, base, told, stop, put)
+            await _serve_in_process(config, base, args, stop, write_line)
 
     try:
-        return process.serve(main, until_stdin_closes=told.until_stdin_closes)
+        return process.serve(main, until_stdin_closes=args.until_stdin_closes)
     except folder.SchemaFolderError as error:
         raise Failure(f"\n{error}", EXIT_CONFIG) from None
 
 
-def _check(config: Config, base: Path) -> None:
+def _check_options(config: Config, base: Path) -> None:
     """Refuse what no single option shows. Raises Failure."""
-    told = config.gateway
-    if told.workers > 1 and not config.lb.hub:
-        words = f"gateway.workers: {told.workers} workers need a hub in its own process"
-        raise Failure(f"{words}: start `asectl lb`, and give its address as lb.hub", EXIT_CONFIG)
-    if bool(told.tls_cert) != bool(told.tls_key):
+    gateway_options = config.gateway
+    if gateway_options.workers > 1 and not config.lb.hub:
+        message = (
+            f"gateway.workers: {gateway_options.workers} workers need a hub in its own process"
+        )
+        raise Failure(f"{message}: start `asectl lb`, and give its address as lb.hub", EXIT_CONFIG)
+    if bool(gateway_options.tls_cert) != bool(gateway_options.tls_key):
         raise Failure("gateway.tls_cert and gateway.tls_key: one needs the other", EXIT_CONFIG)
     try:
         AdmissionPolicy.from_options(config.lb, config.services)
@@ -65,68 +67,85 @@ def _check(config: Config, base: Path) -> None:
             ssl.create_default_context(cafile=base / config.lb.hub_ca)
     except (ValueError, OSError) as error:
         raise Failure(f"lb: {error}", EXIT_CONFIG) from None
-    if told.tls_cert:
+    if gateway_options.tls_cert:
         try:
-            ssl.create_default_context().load_cert_chain(base / told.tls_cert, base / told.tls_key)
+            ssl.create_default_context().load_cert_chain(
+                base / gateway_options.tls_cert, base / gateway_options.tls_key
+            )
         except (OSError, ssl.SSLError) as error:
-            words = f"gateway.tls_cert {told.tls_cert} with {told.tls_key}: {error}"
-            raise Failure(words, EXIT_CONFIG) from None
+            pair = f"{gateway_options.tls_cert} with {gateway_options.tls_key}"
+            message = f"gateway.tls_cert {pair}: {error}"
+            raise Failure(message, EXIT_CONFIG) from None
 
 
-async def _one(
+async def _serve_in_process(
     config: Config,
     base: Path,
-    told: argparse.Namespace,
+    args: argparse.Namespace,
     stop: "asyncio.Future[bool]",
-    put: Callable[[logs.Line], None],
+    write_line: Callable[[logs.LogLine], None],
 ) -> None:
     from gateway import serve
     from gateway.reload import ConfigSource
 
-    inherited = told.worker_sockets
-    asked = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
-    file = Path(told.config or options.DEFAULT_FILE)
-    sources = ConfigSource(lambda: options.resolved(told)[:2], file, asked)
+    inherited_sockets = args.worker_sockets
+    reload_requested = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_requested.set)
+    config_file = Path(args.config or options.DEFAULT_FILE)
+    sources = ConfigSource(lambda: options.resolve_config(args)[:2], config_file, reload_requested)
 
-    def ready(addresses: serve.Addresses) -> None:
+    def on_ready(addresses: serve.Addresses) -> None:
         # What is here now stays: looked through with the rest, it held requests up for 15 ms.
         gc.collect()
         gc.freeze()
-        facts = {"gateway": addresses.public, "admin": addresses.admin, "lb": addresses.lb}
-        kind = "worker listening" if inherited else "listening"
-        logging.getLogger("ase").info(kind, extra=facts)
+        fields = {"gateway": addresses.public, "admin": addresses.admin, "lb": addresses.lb}
+        message = "worker listening" if inherited_sockets else "listening"
+        logging.getLogger("ase").info(message, extra=fields)
 
     sockets = None
-    if inherited:
-        public, private = (socket.socket(fileno=int(number)) for number in inherited.split(","))
-        sockets = (public, private)
-    await serve.run(config, base, ready, stop, put, sockets, sources)
+    if inherited_sockets:
+        public_socket, admin_socket = (
+            socket.socket(fileno=int(number)) for number in inherited_sockets.split(",")
+        )
+        sockets = (public_socket, admin_socket)
+    await serve.run(config, base, on_ready, stop, write_line, sockets, sources)
 
 
-async def _several(config: Config, stop: "asyncio.Future[bool]") -> None:
+async def _serve_with_workers(config: Config, stop: "asyncio.Future[bool]") -> None:
     from gateway.serve import listen_urls
     from gateway.workers import Workers
 
-    def ready(public: socket.socket, private: socket.socket) -> None:
-        facts = listen_urls(config.gateway, public, private)
-        workers = {"lb": "", "workers": config.gateway.workers}
-        logging.getLogger("ase").info("listening", extra=facts | workers)
+    def on_ready(public_socket: socket.socket, admin_socket: socket.socket) -> None:
+        fields = listen_urls(config.gateway, public_socket, admin_socket)
+        worker_fields = {"lb": "", "workers": config.gateway.workers}
+        logging.getLogger("ase").info("listening", extra=fields | worker_fields)
 
-    workers = Workers(config.gateway, _start)
-    hang_up = partial(workers.send_signal, signal.SIGHUP)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
-    await workers.run(ready, stop)
+    workers = Workers(config.gateway, _start_worker)
+    forward_sighup = partial(workers.send_signal, signal.SIGHUP)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, forward_sighup)
+    await workers.run(on_ready, stop)
 
 
-async def _start(public: socket.socket, private: socket.socket) -> asyncio.subprocess.Process:
+async def _start_worker(
+    public_socket: socket.socket, admin_socket: socket.socket
+) -> asyncio.subprocess.Process:
     """Start a worker with the words of this command; it ends with this process."""
-    numbers = (public.fileno(), private.fileno())
-    words = [*sys.argv[1:], "--until-stdin-closes", "--worker-sockets", "{},{}".format(*numbers)]
+    descriptors = (public_socket.fileno(), admin_socket.fileno())
+    arguments = [
+        *sys.argv[1:],
+        "--until-stdin-closes",
+        "--worker-sockets",
+        "{},{}".format(*descriptors),
+    ]
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "asectl", *words, stdin=asyncio.subprocess.PIPE, pass_fds=numbers
+        sys.executable,
+        "-m",
+        "asectl",
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        pass_fds=descriptors,
     )
 
 
-def _nothing(_: logs.Line) -> None:
+def _discard_line(_: logs.LogLine) -> None:
     """Drop a line: the level is above that of requests."""

@@ -15,35 +15,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=float, default=2.0, help="seconds to wait (2)")
 
 
-def run(told: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Return 0 when `/readyz` says so; of a loader, when it is serving."""
-    if told.loader:
-        return asyncio.run(_ask(told.loader, told.timeout))
-    url = told.url.rstrip("/") + "/readyz"
+    if args.loader:
+        return asyncio.run(_check_loader(args.loader, args.timeout))
+    url = args.url.rstrip("/") + "/readyz"
     if not url.startswith(("http://", "https://")):
-        raise Failure(f"{told.url}: must begin with http:// or https://", 2)
+        raise Failure(f"{args.url}: must begin with http:// or https://", 2)
     try:
-        with urllib.request.urlopen(url, timeout=told.timeout) as answer:  # noqa: S310 (checked)
-            print(answer.read().decode())
+        with urllib.request.urlopen(url, timeout=args.timeout) as response:  # noqa: S310 (checked)
+            print(response.read().decode())
     except urllib.error.URLError as error:
         raise Failure(f"{url}: {error}") from None
     return 0
 
 
-async def _ask(addr: str, timeout: float) -> int:
+async def _check_loader(addr: str, timeout: float) -> int:
     from rpc.client import Channel
     from rpc.status import RpcError
     from schemas.wire import HealthCheckRequest, HealthCheckResponse
 
     channel = Channel(addr)
-    asked = HealthCheckRequest().SerializeToString()
+    request = HealthCheckRequest().SerializeToString()
     try:
-        answer = await channel.unary("/grpc.health.v1.Health/Check", asked, timeout=timeout)
+        response = await channel.unary("/grpc.health.v1.Health/Check", request, timeout=timeout)
     except RpcError as error:
         raise Failure(f"{addr}: {error}") from None
     finally:
         await channel.close()
-    if HealthCheckResponse.FromString(answer).status != HealthCheckResponse.SERVING:
+    if HealthCheckResponse.FromString(response).status != HealthCheckResponse.SERVING:
         raise Failure(f"{addr}: not serving")
     print("serving")
     return 0

@@ -8,18 +8,18 @@ from asectl.main import EXIT_CONFIG, Failure
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
-    options.add_config(parser, ("kong",))
+    options.add_config_arguments(parser, ("kong",))
 
 
-def run(told: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Print the file."""
     from deploy import kong
     from gateway import folder
 
-    config, base = options.read(told)
+    config, base = options.load_config(args)
     try:
-        schemas = folder.load_folder(base / config.schemas, {}, 0.0) if config.schemas else []
-        print(kong.render(config, [contract.deadline for contract in schemas]), end="")
+        contracts = folder.load_folder(base / config.schemas, {}, 0.0) if config.schemas else []
+        print(kong.render(config, [contract.deadline for contract in contracts]), end="")
     except (kong.KongError, folder.SchemaFolderError) as error:
         raise Failure(str(error), EXIT_CONFIG) from None
     return 0

@@ -5,6 +5,7 @@ import asyncio
 import logging
 import time
 from random import SystemRandom
+from typing import TYPE_CHECKING
 
 from asectl import logs, options, process
 from asectl.main import EXIT_CONFIG, Failure
@@ -13,8 +14,15 @@ from lb.access import server_tls
 from lb.trust import AdmissionPolicy
 from rpc.server import Tls
 
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from lb.hub import Hub
+    from lb.life import StateChange
+    from lb.table import EndpointTable
+
 # Options of picking, which gateways do.
-_GATEWAYS_OWN = (
+_GATEWAY_ONLY_OPTIONS = (
     "lb.hub", "lb.accept_schemas", "lb.wait", "lb.waiting", "lb.hub_ca",
     "lb.hub_cert", "lb.hub_key", "schemas",
 )  # fmt: skip
@@ -24,15 +32,15 @@ _logger = logging.getLogger("ase.lb")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
-    options.add_config(parser, ("lb",), without=_GATEWAYS_OWN)
+    options.add_config_arguments(parser, ("lb",), exclude=_GATEWAY_ONLY_OPTIONS)
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
 
 
-def run(told: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Serve until stopped."""
-    config, base = options.read(told)
+    config, base = options.load_config(args)
     try:
-        rules, tls = (
+        admission_policy, tls = (
             AdmissionPolicy.from_options(config.lb, config.services),
             server_tls(config.lb, base),
         )
@@ -41,55 +49,72 @@ def run(told: argparse.Namespace) -> int:
     logs.setup(config.log_level)
 
     async def main(stop: "asyncio.Future[bool]") -> None:
-        await _serve(config, rules, tls, stop)
+        await _serve(config, admission_policy, tls, stop)
 
-    return process.serve(main, until_stdin_closes=told.until_stdin_closes)
+    return process.serve(main, until_stdin_closes=args.until_stdin_closes)
 
 
 async def _serve(
-    config: Config, rules: AdmissionPolicy, tls: Tls | None, stop: "asyncio.Future[bool]"
+    config: Config, admission_policy: AdmissionPolicy, tls: Tls | None, stop: "asyncio.Future[bool]"
 ) -> None:
     from prometheus_client import CollectorRegistry
 
     from gateway import admin
-    from gateway.metrics import UpstreamMetrics
     from gateway.serve import admin_server, dial_host, listen
-    from lb.counts import HubCounts
     from lb.front import AigesLbService
-    from lb.hub import Hub
-    from lb.life import StateChange
-    from lb.table import EndpointTable
     from rpc.server import Server
 
-    table = EndpointTable(silence_timeout=config.lb.silence, ttl=config.lb.ttl, ramp=config.lb.ramp)
     registry = CollectorRegistry()
+    hub, table = _build_hub(config, admission_policy, registry)
+    admin_socket = listen("127.0.0.1", config.lb.admin_port)
+    aiges_service = AigesLbService(hub, table, admission_policy, config.lb.policy, time.time_ns)
+    server = Server(
+        unary=hub.unary_methods() | aiges_service.unary_methods(), stream=hub.stream_methods()
+    )
+    port = await server.start(config.lb.host, config.lb.port, tls)
+    admin_http_server = admin_server(
+        admin.build_app(registry, table, time.monotonic, None), config.gateway
+    )
+    hub_task = asyncio.create_task(hub.run())
+    admin_task = asyncio.create_task(admin_http_server.serve(sockets=[admin_socket]))
+    fields = {
+        "lb": f"{dial_host(config.lb.host)}:{port}",
+        "admin": f"http://127.0.0.1:{admin_socket.getsockname()[1]}",
+    }
+    _logger.info("listening", extra=fields)
+    try:
+        await stop
+    finally:
+        hub_task.cancel()
+        admin_http_server.should_exit = True
+        await server.stop(0)
+        await admin_task
+    _logger.info("stopped")
+
+
+def _build_hub(
+    config: Config, admission_policy: AdmissionPolicy, registry: "CollectorRegistry"
+) -> "tuple[Hub, EndpointTable]":
+    """Return a hub and its table; its metrics are in `registry`."""
+    from gateway.metrics import UpstreamMetrics
+    from lb.counts import HubCounts
+    from lb.hub import Hub
+    from lb.table import EndpointTable
+
+    table = EndpointTable(silence_timeout=config.lb.silence, ttl=config.lb.ttl, ramp=config.lb.ramp)
     counts = HubCounts()
     metrics = UpstreamMetrics(registry, counts)
 
-    def on_change(change: StateChange) -> None:
+    def on_change(change: "StateChange") -> None:
         _logger.info("instance %s", change.after.value, extra=change.log_fields())
         metrics.count_state_change(change, table)
 
     hub = Hub(
-        table, rules, clock=time.monotonic, rng=SystemRandom(), on_change=on_change, counts=counts
+        table,
+        admission_policy,
+        clock=time.monotonic,
+        rng=SystemRandom(),
+        on_change=on_change,
+        counts=counts,
     )
-    private = listen("127.0.0.1", config.lb.admin_port)
-    front = AigesLbService(hub, table, rules, config.lb.policy, time.time_ns)
-    server = Server(unary=hub.unary_methods() | front.unary_methods(), stream=hub.stream_methods())
-    port = await server.start(config.lb.host, config.lb.port, tls)
-    watching = admin_server(admin.build_app(registry, table, time.monotonic, None), config.gateway)
-    running = asyncio.create_task(hub.run())
-    serving = asyncio.create_task(watching.serve(sockets=[private]))
-    facts = {
-        "lb": f"{dial_host(config.lb.host)}:{port}",
-        "admin": f"http://127.0.0.1:{private.getsockname()[1]}",
-    }
-    _logger.info("listening", extra=facts)
-    try:
-        await stop
-    finally:
-        running.cancel()
-        watching.should_exit = True
-        await server.stop(0)
-        await serving
-    _logger.info("stopped")
+    return hub, table

@@ -11,7 +11,7 @@ from asectl import logs, process
 from asectl.main import EXIT_CONFIG, EXIT_FAILED, Failure
 from asectl.options import refuse_secret
 
-_TOKEN = "ASE_LB_TOKEN"  # noqa: S105 (the name of a variable)
+_TOKEN_VARIABLE = "ASE_LB_TOKEN"  # noqa: S105 (the name of a variable)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("wrapper", metavar="FILE:Class", help="the Wrapper to serve")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument(
-        "--port", type=_port, default=0, help="port; 0 (the default) takes a free one"
+        "--port", type=_parse_port, default=0, help="port; 0 (the default) takes a free one"
     )
     parser.add_argument(
         "--advertise",
@@ -29,11 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_hub_arguments(parser)
     parser.add_argument(
-        "--total", type=_count, default=0, metavar="N", help="requests at a time (the Wrapper's)"
+        "--total",
+        type=_positive_int,
+        default=0,
+        metavar="N",
+        help="requests at a time (the Wrapper's)",
     )
     parser.add_argument(
         "--queue",
-        type=_number,
+        type=_non_negative_int,
         default=-1,
         metavar="N",
         help="requests that may wait for their turn (the Wrapper's)",
@@ -41,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set",
         action="append",
-        type=_entry,
+        type=_key_value,
         default=[],
         metavar="KEY=VALUE",
         help="an entry of init's config",
@@ -68,9 +72,9 @@ def _add_hub_arguments(parser: argparse.ArgumentParser) -> None:
         "--lb-token-file",
         default="",
         metavar="FILE",
-        help=f"file of the hubs' `lb.token`; else it is in the environment, as {_TOKEN}",
+        help=f"file of the hubs' `lb.token`; else it is in the environment, as {_TOKEN_VARIABLE}",
     )
-    refuse_secret(parser, "--lb-token", f"{_TOKEN}, or --lb-token-file FILE")
+    refuse_secret(parser, "--lb-token", f"{_TOKEN_VARIABLE}, or --lb-token-file FILE")
     for name, what in (
         ("ca", "CA of the hubs' certificates: they speak TLS"),
         ("cert", "our certificate, for hubs that ask for one"),
@@ -80,44 +84,46 @@ def _add_hub_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--lb-{name}", default="", metavar="FILE", help=words)
 
 
-def run(told: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Serve until stopped."""
     from aseloader import run as loader
     from aseloader.declare import DeclarationError
     from lb.access import HubCredentials
 
-    flush = logs.setup(told.log_level).finish
+    flush = logs.setup(args.log_level).finish
     options = loader.LoaderOptions(
-        host=told.host,
-        port=told.port,
-        advertise=told.advertise,
-        hubs=tuple(hub for hub in told.lb.split(",") if hub),
-        access=HubCredentials(_token(told.lb_token_file), told.lb_ca, told.lb_cert, told.lb_key),
-        total=told.total,
-        queue=told.queue,
-        drain=told.drain,
-        config=dict(told.set),
+        host=args.host,
+        port=args.port,
+        advertise=args.advertise,
+        hubs=tuple(hub for hub in args.lb.split(",") if hub),
+        credentials=HubCredentials(
+            _read_token(args.lb_token_file), args.lb_ca, args.lb_cert, args.lb_key
+        ),
+        total=args.total,
+        queue=args.queue,
+        drain=args.drain,
+        config=dict(args.set),
     )
     try:
-        kind = loader.load(told.wrapper)
+        wrapper_class = loader.load(args.wrapper)
 
-        def ready(addr: str) -> None:
-            facts = {"service": kind.service, "addr": addr, "lb": told.lb}
-            logging.getLogger("ase.loader").info("listening", extra=facts)
+        def on_ready(addr: str) -> None:
+            fields = {"service": wrapper_class.service, "addr": addr, "lb": args.lb}
+            logging.getLogger("ase.loader").info("listening", extra=fields)
 
         async def main(stop: "asyncio.Future[bool]") -> None:
-            if not await loader.run(kind, options, ready, stop):
-                _leave_threads(flush)
+            if not await loader.run(wrapper_class, options, on_ready, stop):
+                _exit_leaving_threads(flush)
 
-        return process.serve(main, until_stdin_closes=told.until_stdin_closes)
+        return process.serve(main, until_stdin_closes=args.until_stdin_closes)
     except (loader.LoadError, DeclarationError) as error:
         raise Failure(str(error)) from None
 
 
-def _token(file: str) -> str:
+def _read_token(file: str) -> str:
     """Return the token of the hubs: the text of a file, else of the environment. Raises Failure."""
     if not file:
-        return os.environ.get(_TOKEN, "")
+        return os.environ.get(_TOKEN_VARIABLE, "")
     try:
         token = Path(file).read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -127,32 +133,32 @@ def _token(file: str) -> str:
     return token
 
 
-def _port(text: str) -> int:
+def _parse_port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError("must be 0 to 65535")
     return int(text)
 
 
-def _number(text: str) -> int:
+def _non_negative_int(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError("must be 0 or more")
     return int(text)
 
 
-def _count(text: str) -> int:
+def _positive_int(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
     return int(text)
 
 
-def _entry(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not key or not equals:
+def _key_value(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not key or not separator:
         raise argparse.ArgumentTypeError("must be KEY=VALUE")
     return key, value
 
 
-def _leave_threads(flush: Callable[[], None]) -> None:
+def _exit_leaving_threads(flush: Callable[[], None]) -> None:
     """End the process though a thread of the wrapper still runs; nothing else would."""
     logging.getLogger("ase.loader").error("a thread of the wrapper still runs; leaving it")
     flush()

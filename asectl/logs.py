@@ -12,12 +12,12 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import Any
 
-_CAPACITY = 10_000
-_FINISH_S = 2.0
+_MAX_QUEUED_LINES = 10_000
+_FINISH_TIMEOUT_S = 2.0
 # Lines of so many seconds are written at once.
-_GATHER_S = 0.02
+_BATCH_INTERVAL_S = 0.02
 _NEWLINE = ord("\n")
-_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class JsonFormatter(logging.Formatter):
@@ -31,70 +31,70 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        fields |= {key: value for key, value in vars(record).items() if key not in _PLAIN}
+        fields |= {key: value for key, value in vars(record).items() if key not in _STANDARD_FIELDS}
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
         return json.dumps(fields, default=str)
 
 
-Line = logging.LogRecord | str
+LogLine = logging.LogRecord | str
 
 
-class Writer:
+class LogWriter:
     """Writes lines to a file descriptor in a thread of its own, many at once; nobody waits for it.
 
     A line that finds no room in the queue, or that the system does not take (a full disk, a closed
     pipe), is dropped and counted; the count is a line of its own as soon as one can be written.
     """
 
-    def __init__(self, descriptor: int, form: logging.Formatter) -> None:
+    def __init__(self, descriptor: int, formatter: logging.Formatter) -> None:
         self._descriptor = descriptor
-        self._form = form
-        self._waiting: deque[Line] = deque()
+        self._formatter = formatter
+        self._queue: deque[LogLine] = deque()
         # `_dropped` only grows, by `put`; all else that counts belongs to the thread.
         self._dropped = self._reported = self._unwritten = 0
         self._mid_line = False
-        self._awake = threading.Event()
-        self._ending = False
+        self._wakeup = threading.Event()
+        self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
-    def put(self, line: Line) -> None:
+    def put(self, line: LogLine) -> None:
         """Hand over a record, or a line that is ready."""
-        if len(self._waiting) >= _CAPACITY:
+        if len(self._queue) >= _MAX_QUEUED_LINES:
             self._dropped += 1
             return
-        self._waiting.append(line)
-        if not self._awake.is_set():
-            self._awake.set()
+        self._queue.append(line)
+        if not self._wakeup.is_set():
+            self._wakeup.set()
 
     def finish(self) -> None:
         """Write what waits, and end; a reader of the pipe that is stuck is not waited for."""
-        self._ending = True
-        self._awake.set()
-        self._thread.join(_FINISH_S)
+        self._is_stopping = True
+        self._wakeup.set()
+        self._thread.join(_FINISH_TIMEOUT_S)
 
     def _run(self) -> None:
-        while not self._ending:
-            self._awake.wait()
-            self._awake.clear()
-            self._write_waiting()
-            if not self._ending:
-                time.sleep(_GATHER_S)
-        self._write_waiting()
+        while not self._is_stopping:
+            self._wakeup.wait()
+            self._wakeup.clear()
+            self._write_queued()
+            if not self._is_stopping:
+                time.sleep(_BATCH_INTERVAL_S)
+        self._write_queued()
 
-    def _write_waiting(self) -> None:
+    def _write_queued(self) -> None:
         """Write the lines that wait, then how many were lost before them."""
-        lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        lines = [self._queue.popleft() for _ in range(len(self._queue))]
         dropped = self._dropped
         lost = dropped - self._reported + self._unwritten
-        texts = [line if isinstance(line, str) else self._form.format(line) for line in lines]
+        texts = [line if isinstance(line, str) else self._formatter.format(line) for line in lines]
         if lost:
-            texts.append(self._form.format(_lost_lines(lost)))
-        whole = self._write(texts)
+            texts.append(self._formatter.format(_dropped_lines_record(lost)))
+        texts_written = self._write(texts)
         self._reported = dropped
-        reported = lost if whole == len(texts) else 0
-        self._unwritten = lost - reported + max(0, len(lines) - whole)
+        reported = lost if texts_written == len(texts) else 0
+        self._unwritten = lost - reported + max(0, len(lines) - texts_written)
 
     def _write(self, texts: list[str]) -> int:
         """Write texts, a line each; return how many the system took to their end."""
@@ -109,13 +109,13 @@ class Writer:
         return data.count(b"\n", len(head), written) if written else 0
 
 
-def _lost_lines(count: int) -> logging.LogRecord:
-    note = {"name": "ase.log", "levelno": logging.WARNING, "levelname": "WARNING"}
-    return logging.makeLogRecord(note | {"msg": "log lines dropped", "count": count})
+def _dropped_lines_record(count: int) -> logging.LogRecord:
+    record_fields = {"name": "ase.log", "levelno": logging.WARNING, "levelname": "WARNING"}
+    return logging.makeLogRecord(record_fields | {"msg": "log lines dropped", "count": count})
 
 
 class _Handler(logging.Handler):
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: LogWriter) -> None:
         super().__init__()
         self._writer = writer
 
@@ -123,13 +123,13 @@ class _Handler(logging.Handler):
         self._writer.put(record)
 
 
-def setup(level: str) -> Writer:
+def setup(level: str) -> LogWriter:
     """Send every logger's records of at least `level` to stderr. A command calls it once.
 
     Returns what writes: it takes lines that are ready, too, and writes out all that waits for a
     process that must end without ceremony.
     """
-    writer = Writer(sys.stderr.fileno(), JsonFormatter())
+    writer = LogWriter(sys.stderr.fileno(), JsonFormatter())
     atexit.register(writer.finish)
     root = logging.getLogger()
     root.addHandler(_Handler(writer))

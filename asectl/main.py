@@ -39,8 +39,8 @@ EXIT_INTERRUPTED = 130
 class Failure(Exception):  # noqa: N818 (a command's end, not a fault of the program)
     """A command that ends badly: the words for the user, and the exit code."""
 
-    def __init__(self, words: str, code: int = EXIT_FAILED) -> None:
-        super().__init__(words)
+    def __init__(self, message: str, code: int = EXIT_FAILED) -> None:
+        super().__init__(message)
         self.code = code
 
 
@@ -48,21 +48,21 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; return 0 well, 1 failed, 2 usage, 3 config, 4 unreachable."""
     # Read when grpc is first imported: its lines are no JSON, and we tell what matters.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    words = sys.argv[1:] if arguments is None else arguments
-    if words[:1] in (["--version"], ["version"]):
+    argv = sys.argv[1:] if arguments is None else arguments
+    if argv[:1] in (["--version"], ["version"]):
         print(f"asectl {version('athena-serving')}")
         return 0
-    name = _name(words)
+    name = _command_name(argv)
     if name is None:
-        print(_help())
-        asked = not words or words[0] in ("-h", "--help", "help")
-        return 0 if asked else 2
+        print(_usage())
+        is_help = not argv or argv[0] in ("-h", "--help", "help")
+        return 0 if is_help else 2
     module = importlib.import_module(COMMANDS[name][0])
     parser = argparse.ArgumentParser(f"asectl {name}", description=COMMANDS[name][1])
     module.add_arguments(parser)
-    told = parser.parse_args(words[len(name.split()) :])
+    args = parser.parse_args(argv[len(name.split()) :])
     try:
-        code: int = module.run(told)
+        code: int = module.run(args)
         sys.stdout.flush()
     except Failure as failure:
         print(f"asectl: {failure}", file=sys.stderr)
@@ -71,32 +71,33 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except OSError as error:
-        print(f"asectl: {_explained(error)}", file=sys.stderr)
+        print(f"asectl: {_describe_os_error(error)}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return code
 
 
-def _name(words: list[str]) -> str | None:
-    for length in (2, 1):
-        name = " ".join(words[:length])
+def _command_name(argv: list[str]) -> str | None:
+    for word_count in (2, 1):
+        name = " ".join(argv[:word_count])
         if name in COMMANDS:
             return name
     return None
 
 
-def _help() -> str:
+def _usage() -> str:
     lines = ["usage: asectl COMMAND [options]   (asectl COMMAND --help tells them)", ""]
-    lines += [f"  {name:<13} {words}" for name, (_, words) in COMMANDS.items()]
+    lines += [f"  {name:<13} {description}" for name, (_, description) in COMMANDS.items()]
     return "\n".join(lines)
 
 
-def _explained(error: OSError) -> str:
+def _describe_os_error(error: OSError) -> str:
     """Say which port is busy, and who holds it; other errors as they are."""
     if error.errno != errno.EADDRINUSE or not error.filename:
         return str(error)
-    from asectl.ports import holder
+    from asectl.ports import describe_holder
 
     port = int(str(error.filename).rpartition(":")[2])
-    return f"{error.filename} is in use{holder(port)}; choose another port, or 0 for a free one"
+    cure = "choose another port, or 0 for a free one"
+    return f"{error.filename} is in use{describe_holder(port)}; {cure}"

@@ -12,8 +12,8 @@ from config.options import SECTIONS, Config, meta_of, option_fields
 DEFAULT_FILE = "ase.yaml"
 
 
-def add_config(
-    parser: argparse.ArgumentParser, sections: tuple[str, ...], *, without: tuple[str, ...] = ()
+def add_config_arguments(
+    parser: argparse.ArgumentParser, sections: tuple[str, ...], *, exclude: tuple[str, ...] = ()
 ) -> None:
     """Add `--config`, a flag for every option of the sections, `schemas` and the log level.
 
@@ -23,24 +23,24 @@ def add_config(
         "-c", "--config", metavar="FILE", help=f"the config file (default: {DEFAULT_FILE}, if any)"
     )
     for section in sections:
-        for told in option_fields(SECTIONS[section]):
-            if f"{section}.{told.name}" not in without:
-                _add(parser, f"{section}.{told.name}", told)
-    for told in option_fields(Config):
-        if told.name in ("schemas", "log_level") and told.name not in without:
-            _add(parser, told.name, told)
+        for option in option_fields(SECTIONS[section]):
+            if f"{section}.{option.name}" not in exclude:
+                _add_option(parser, f"{section}.{option.name}", option)
+    for option in option_fields(Config):
+        if option.name in ("schemas", "log_level") and option.name not in exclude:
+            _add_option(parser, option.name, option)
 
 
-def _add(parser: argparse.ArgumentParser, dotted: str, told: Any) -> None:
-    if meta_of(told).secret:
-        place = f"{resolve.variable_name(dotted)}, or {dotted} in the config file"
-        refuse_secret(parser, resolve.flag_name(dotted), place)
+def _add_option(parser: argparse.ArgumentParser, option_name: str, option: Any) -> None:
+    if meta_of(option).secret:
+        place = f"{resolve.variable_name(option_name)}, or {option_name} in the config file"
+        refuse_secret(parser, resolve.flag_name(option_name), place)
         return
     parser.add_argument(
-        resolve.flag_name(dotted),
-        dest=dotted,
-        metavar=dotted.rpartition(".")[2].upper(),
-        help=f"{meta_of(told).help.replace('%', '%%')} ({_default(told)})",
+        resolve.flag_name(option_name),
+        dest=option_name,
+        metavar=option_name.rpartition(".")[2].upper(),
+        help=f"{meta_of(option).help.replace('%', '%%')} ({_describe_default(option)})",
     )
 
 
@@ -58,37 +58,37 @@ def refuse_secret(parser: argparse.ArgumentParser, flag: str, place: str) -> Non
     parser.add_argument(flag, type=refuse, help=argparse.SUPPRESS)
 
 
-def _default(told: Any) -> str:
-    default = told.default_factory() if callable(told.default_factory) else told.default
+def _describe_default(option: Any) -> str:
+    default = option.default_factory() if callable(option.default_factory) else option.default
     return "default: none" if default in ("", [], None) else f"default: {default}"
 
 
-def read(told: argparse.Namespace) -> tuple[Config, Path]:
+def load_config(args: argparse.Namespace) -> tuple[Config, Path]:
     """Return the config, and the folder that its paths start from.
 
     Raises Failure (exit code 3) with every fault of the file in its place.
     """
     try:
-        config, base, _ = resolved(told)
+        config, base, _ = resolve_config(args)
     except (source.ConfigError, OSError, UnicodeDecodeError) as error:
-        words = f"config: {error}" if isinstance(error, OSError) else f"\n{error}"
-        raise Failure(words, EXIT_CONFIG) from None
+        message = f"config: {error}" if isinstance(error, OSError) else f"\n{error}"
+        raise Failure(message, EXIT_CONFIG) from None
     return config, base
 
 
-def resolved(told: argparse.Namespace) -> tuple[Config, Path, dict[str, str]]:
+def resolve_config(args: argparse.Namespace) -> tuple[Config, Path, dict[str, str]]:
     """Return the config, the folder that its paths start from, and the origin of what was told.
 
     Raises ConfigError, OSError or UnicodeDecodeError.
     """
-    path = Path(told.config or DEFAULT_FILE)
+    path = Path(args.config or DEFAULT_FILE)
     flags = {
         name: value
-        for name, value in vars(told).items()
+        for name, value in vars(args).items()
         if value is not None and ("." in name or name in ("schemas", "log_level"))
     }
     parsed = None
-    if told.config or path.is_file():
+    if args.config or path.is_file():
         parsed = source.parse_yaml(path.read_text(encoding="utf-8"), str(path))
     config, origins = resolve.resolve_with_origins(parsed, os.environ, flags)
     return config, Path() if "schemas" in flags else path.parent, origins

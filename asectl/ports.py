@@ -5,9 +5,9 @@ from pathlib import Path
 _LISTEN = "0A"
 
 
-def holder(port: int) -> str:
+def describe_holder(port: int) -> str:
     """Return " by NAME (pid N)" for the process that listens on a TCP port, "" when unknown."""
-    sockets = {f"socket:[{inode}]" for inode in _listening(port)}
+    sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             for link in (process / "fd").iterdir():
@@ -19,11 +19,11 @@ def holder(port: int) -> str:
     return ""
 
 
-def _listening(port: int) -> list[str]:
+def _listening_inodes(port: int) -> list[str]:
     inodes = []
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
-            lines = Path(table).read_text().splitlines()[1:]
+            lines = Path(path).read_text().splitlines()[1:]
         except OSError:
             continue
         for line in lines:

@@ -23,34 +23,34 @@ def serve(main: Main, *, until_stdin_closes: bool) -> int:
     second signal cancels it: exit code 130. With `until_stdin_closes` the end of stdin counts as
     SIGINT, so that no process outlives the one that started it, whatever befell that one.
     """
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # one for each connection
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))  # one for each connection
     try:
-        uvloop.run(_served(main, until_stdin_closes))
+        uvloop.run(_run_until_stopped(main, until_stdin_closes))
     except asyncio.CancelledError:
         return EXIT_INTERRUPTED
     return 0
 
 
-async def _served(main: Main, until_stdin_closes: bool) -> None:
-    loop, me = asyncio.get_running_loop(), asyncio.current_task()
+async def _run_until_stopped(main: Main, until_stdin_closes: bool) -> None:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
     stop: asyncio.Future[bool] = loop.create_future()
 
-    def take(number: int) -> None:
+    def on_signal(number: int) -> None:
         if not stop.done():
             stop.set_result(number == signal.SIGTERM)
-        elif me is not None:
-            me.cancel()
+        elif task is not None:
+            task.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, take, number)
+        loop.add_signal_handler(number, on_signal, number)
     if until_stdin_closes:
-        loop.add_reader(sys.stdin.fileno(), _read_stdin, loop, lambda: take(signal.SIGINT))
+        loop.add_reader(sys.stdin.fileno(), _read_stdin, loop, lambda: on_signal(signal.SIGINT))
     with watch(loop):
         await main(stop)
 
 
-def _read_stdin(loop: asyncio.AbstractEventLoop, closed: Callable[[], None]) -> None:
+def _read_stdin(loop: asyncio.AbstractEventLoop, on_closed: Callable[[], None]) -> None:
     if not os.read(sys.stdin.fileno(), 4096):
         loop.remove_reader(sys.stdin.fileno())
-        closed()
+        on_closed()

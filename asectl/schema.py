@@ -10,13 +10,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("wrapper", metavar="FILE:Class", help="the Wrapper to read")
 
 
-def run(told: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Print the document."""
     from aseloader.declare import DeclarationError, schema
     from aseloader.run import LoadError, load
 
     try:
-        print(schema(load(told.wrapper)).decode())
+        print(schema(load(args.wrapper)).decode())
     except (LoadError, DeclarationError) as error:
         raise Failure(str(error)) from None
     return 0

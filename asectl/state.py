@@ -29,55 +29,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
-def run(told: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Print the table once."""
-    instances = read(told.url, told.service)
-    print(json.dumps(instances, indent=2) if told.json else "\n".join(table(instances)))
+    instances = fetch_instances(args.url, args.service)
+    print(json.dumps(instances, indent=2) if args.json else "\n".join(format_table(instances)))
     return 0
 
 
-def read(url: str, service: str) -> list[dict[str, Any]]:
+def fetch_instances(url: str, service: str) -> list[dict[str, Any]]:
     """Return the instances that an admin port tells of. Raises Failure when it tells nothing."""
     if not url.startswith(("http://", "https://")):
         raise Failure(f"{url}: must begin with http:// or https://", 2)
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/lb/state", timeout=5.0, trust_env=False)
-        answer.raise_for_status()
-        instances: list[dict[str, Any]] = answer.json()["instances"]
+        response = httpx.get(f"{url.rstrip('/')}/lb/state", timeout=5.0, trust_env=False)
+        response.raise_for_status()
+        instances: list[dict[str, Any]] = response.json()["instances"]
     except (httpx.HTTPError, ValueError, KeyError) as error:
-        words = f"{url}: no state to be had ({error}); is it the admin port?"
-        raise Failure(words, EXIT_UNREACHABLE) from None
-    found = [line for line in instances if service in ("", line["service"])]
-    return sorted(found, key=lambda line: (line["service"], line["instance"]))
+        message = f"{url}: no state to be had ({error}); is it the admin port?"
+        raise Failure(message, EXIT_UNREACHABLE) from None
+    selected = [instance for instance in instances if service in ("", instance["service"])]
+    return sorted(selected, key=lambda instance: (instance["service"], instance["instance"]))
 
 
-def table(instances: Sequence[dict[str, Any]]) -> list[str]:
+def format_table(instances: Sequence[dict[str, Any]]) -> list[str]:
     """Return instances as aligned lines, under a head."""
     if not instances:
         return ["no instance is known"]
-    rows = [[head for _, head in _COLUMNS]]
-    rows += [[_cell(name, line) for name, _ in _COLUMNS] for line in instances]
+    rows = [[title for _, title in _COLUMNS]]
+    rows += [[_cell(name, instance) for name, _ in _COLUMNS] for instance in instances]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
-def _cell(name: str, line: dict[str, Any]) -> str:
-    value = line.get(name)
-    if name == "state" and line.get("schema_active") is False:
+def _cell(column: str, instance: dict[str, Any]) -> str:
+    value = instance.get(column)
+    if column == "state" and instance.get("schema_active") is False:
         return f"{value} (other schema)"
-    if name == "health":
-        why = line.get("health_reason", "")
-        return str(value) if value == "in" else f"{value}: {why}"
+    if column == "health":
+        reason = instance.get("health_reason", "")
+        return str(value) if value == "in" else f"{value}: {reason}"
     if value is None:
         return "-"
-    if name == "service_ms" and line.get("doubt", 1.0) > 1.0:
-        return f"{value:.1f} x{line['doubt']:.1f}?"
-    if name in ("for_s", "report_age_s"):
-        return _age(value)
+    if column == "service_ms" and instance.get("doubt", 1.0) > 1.0:
+        return f"{value:.1f} x{instance['doubt']:.1f}?"
+    if column in ("for_s", "report_age_s"):
+        return _format_age(value)
     return f"{value:.1f}" if isinstance(value, float) else str(value)
 
 
-def _age(seconds: float) -> str:
+def _format_age(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1000:.0f}ms"
     if seconds < 120:

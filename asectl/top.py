@@ -18,39 +18,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--times", type=int, default=0, metavar="N", help="looks; 0: until Ctrl-C")
 
 
-def run(told: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Show the table until stopped."""
-    live = sys.stdout.isatty()
+    is_terminal = sys.stdout.isatty()
     served: dict[str, int] = {}
-    then, looks = time.monotonic(), 0
-    if live:
+    last_read_at, refresh_count = time.monotonic(), 0
+    if is_terminal:
         print(_CLEAR, end="")
     while True:
-        instances = state.read(told.url, told.service)
+        instances = state.fetch_instances(args.url, args.service)
         now = time.monotonic()
-        _show(summary(instances, served, now - then) + state.table(instances), live=live)
-        served, then = {line["instance"]: line["served"] for line in instances}, now
-        looks += 1
-        if looks == told.times:
+        _show(
+            summary_lines(instances, served, now - last_read_at) + state.format_table(instances),
+            is_terminal=is_terminal,
+        )
+        served, last_read_at = (
+            {instance["instance"]: instance["served"] for instance in instances},
+            now,
+        )
+        refresh_count += 1
+        if refresh_count == args.times:
             return 0
-        time.sleep(max(0.05, told.every))
+        time.sleep(max(0.05, args.every))
 
 
-def summary(instances: list[dict[str, Any]], served: dict[str, int], seconds: float) -> list[str]:
+def summary_lines(
+    instances: list[dict[str, Any]], served: dict[str, int], seconds: float
+) -> list[str]:
     """Return the head of the table: how many are in, what they do; `served` is of the last look."""
-    up = sum(line["state"] == "up" and line["health"] == "in" for line in instances)
-    running = sum(line["running"] for line in instances)
-    slots = sum(line["slots"] for line in instances)
-    queued = sum(line["queued"] for line in instances)
-    new = sum(line["served"] - served.get(line["instance"], line["served"]) for line in instances)
-    rate = max(0, new) / seconds if served and seconds > 0 else 0.0
-    share = f"{running / slots:.0%}" if slots else "-"
-    head = f"{len(instances)} instances, {up} in; {rate:.0f} requests/s"
-    return [f"{head}; {running} of {slots} slots ({share}), {queued} queued", ""]
+    healthy_count = sum(
+        instance["state"] == "up" and instance["health"] == "in" for instance in instances
+    )
+    running = sum(instance["running"] for instance in instances)
+    slots = sum(instance["slots"] for instance in instances)
+    queued = sum(instance["queued"] for instance in instances)
+    newly_served = sum(
+        instance["served"] - served.get(instance["instance"], instance["served"])
+        for instance in instances
+    )
+    rate = max(0, newly_served) / seconds if served and seconds > 0 else 0.0
+    utilization = f"{running / slots:.0%}" if slots else "-"
+    head = f"{len(instances)} instances, {healthy_count} in; {rate:.0f} requests/s"
+    return [f"{head}; {running} of {slots} slots ({utilization}), {queued} queued", ""]
 
 
-def _show(lines: list[str], *, live: bool) -> None:
-    if live:
+def _show(lines: list[str], *, is_terminal: bool) -> None:
+    if is_terminal:
         print(_HOME + "\n".join(line + _CLEAR_LINE for line in lines) + _CLEAR_REST, flush=True)
     else:
         print("\n".join(lines), flush=True)

@@ -17,10 +17,10 @@ from asectl import process
 from asectl.main import EXIT_FAILED, Failure
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-_SESSION = re.compile(r"^\s+(?:async )?def (?:session|wrapperRead)\(", re.MULTILINE)
-_DEMO = ("image", "audio", "vad")
-_PATIENCE = 40.0
-_LONG = 1024 * 1024
+_SESSION_METHOD = re.compile(r"^\s+(?:async )?def (?:session|wrapperRead)\(", re.MULTILINE)
+_DEMO_SERVICES = ("image", "audio", "vad")
+_STOP_TIMEOUT_S = 40.0
+_MAX_LINE_BYTES = 1024 * 1024
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,21 +42,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(told: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Run until Ctrl-C; every process that was started ends with this one."""
-    if told.each < 1:
+    if args.each < 1:
         raise Failure("--each must be 1 or more", 2)
-    if not 0 <= told.port <= 65535 - 200:
+    if not 0 <= args.port <= 65535 - 200:
         raise Failure(f"--port must be 0 or 1 to {65535 - 200}: others are counted from it", 2)
-    wrappers = [*told.wrappers]
-    if told.demo:
-        wrappers += [str(EXAMPLES / name / "wrapper.py") for name in _DEMO]
+    wrappers = [*args.wrappers]
+    if args.demo:
+        wrappers += [str(EXAMPLES / name / "wrapper.py") for name in _DEMO_SERVICES]
     if not wrappers:
         raise Failure("nothing to serve: give --demo, or FILE:Class of a Wrapper", 2)
-    supervisor = _Supervisor(told.port, [f"--set={entry}" for entry in told.set])
+    supervisor = _Supervisor(args.port, [f"--set={entry}" for entry in args.set])
 
     async def main(stop: "asyncio.Future[bool]") -> None:
-        await supervisor.run(wrappers, told.each, stop)
+        await supervisor.run(wrappers, args.each, stop)
 
     code = process.serve(main, until_stdin_closes=False)
     return code or supervisor.code
@@ -78,72 +78,74 @@ class _Child:
 class _Supervisor:
     """The children, and what they say."""
 
-    def __init__(self, port: int, settings: list[str]) -> None:
+    def __init__(self, port: int, config_flags: list[str]) -> None:
         self._port = port
-        self._settings = settings
+        self._config_flags = config_flags
         self._gateway: _Child | None = None
         self._loaders: list[_Child] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._addresses: dict[str, str] = {}
-        self._up: set[str] = set()
+        self._up_addrs: set[str] = set()
         self._changed = asyncio.Event()
         self._stopping = False
         self.code = 0
 
-    async def run(self, wrappers: list[str], each: int, stop: "asyncio.Future[bool]") -> None:
+    async def run(
+        self, wrappers: list[str], per_wrapper: int, stop: "asyncio.Future[bool]"
+    ) -> None:
         """Start everything, tell what happens, end everything."""
-        working = asyncio.create_task(self._work(wrappers, each))
+        supervise_task = asyncio.create_task(self._supervise(wrappers, per_wrapper))
         try:
-            await asyncio.wait((working, stop), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((supervise_task, stop), return_when=asyncio.FIRST_COMPLETED)
             self.code = 0 if stop.done() else EXIT_FAILED
         finally:
-            working.cancel()
-            await self._end()
+            supervise_task.cancel()
+            await self._stop_all()
 
-    async def _work(self, wrappers: list[str], each: int) -> None:
+    async def _supervise(self, wrappers: list[str], per_wrapper: int) -> None:
         """Start the gateway, then the loaders; return when one of them is missing for good."""
         self._gateway = await self._spawn("gateway", self._gateway_command())
-        await self._until(lambda: bool(self._addresses) or self._is_over())
-        if self._is_over():
+        await self._wait_until(lambda: bool(self._addresses) or self._is_finished())
+        if self._is_finished():
             return
-        for word, key in (("gateway", "gateway"), ("lb", "lb"), ("admin", "admin")):
-            _say(f"{word:<8} {self._addresses[key]}")
-        for number, wrapper in enumerate(w for w in wrappers for _ in range(each)):
+        for label, key in (("gateway", "gateway"), ("lb", "lb"), ("admin", "admin")):
+            _print_line(f"{label:<8} {self._addresses[key]}")
+        for number, wrapper in enumerate(w for w in wrappers for _ in range(per_wrapper)):
             port = self._port + 40 + number if self._port else 0
-            flags = ["--lb", self._addresses["lb"], "--port", str(port), *self._settings]
-            name = f"{_short_name(wrapper)}-{number % each + 1}"
+            flags = ["--lb", self._addresses["lb"], "--port", str(port), *self._config_flags]
+            name = f"{_short_name(wrapper)}-{number % per_wrapper + 1}"
             child = await self._spawn(name, ["loader", "run", wrapper, *flags])
             child.wrapper = wrapper
             self._loaders.append(child)
-        await self._until(lambda: all(c.joined or c.ended for c in self._loaders))
-        if not self._is_over():
-            self._say_ready()
-        await self._until(self._is_over)
+        await self._wait_until(lambda: all(c.joined or c.ended for c in self._loaders))
+        if not self._is_finished():
+            self._print_ready()
+        await self._wait_until(self._is_finished)
         if all(child.ended for child in self._loaders):
-            _say("no loader is left")
+            _print_line("no loader is left")
 
-    def _is_over(self) -> bool:
+    def _is_finished(self) -> bool:
         """Return whether there is nothing left to run for."""
         gateway_ended = self._gateway is not None and self._gateway.ended
         return gateway_ended or (
             bool(self._loaders) and all(child.ended for child in self._loaders)
         )
 
-    async def _until(self, holds: Callable[[], bool]) -> None:
-        while not holds():
+    async def _wait_until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
             self._changed.clear()
             await self._changed.wait()
 
-    def _say_ready(self) -> None:
+    def _print_ready(self) -> None:
         missing = ", ".join(child.name for child in self._loaders if child.ended)
-        _say(f"\nready{' without ' + missing if missing else ''}; try, in another terminal:")
+        _print_line(f"\nready{' without ' + missing if missing else ''}; try, in another terminal:")
         seen: set[str] = set()
         for child in self._loaders:
             if child.joined and child.wrapper not in seen:
                 seen.add(child.wrapper)
-                for line in _examples(child, self._addresses["gateway"]):
-                    _say(f"  {line}")
-        _say("Ctrl-C ends everything.\n")
+                for line in _example_commands(child, self._addresses["gateway"]):
+                    _print_line(f"  {line}")
+        _print_line("Ctrl-C ends everything.\n")
 
     async def _spawn(self, name: str, command: list[str]) -> _Child:
         process = await asyncio.create_subprocess_exec(
@@ -157,7 +159,7 @@ class _Supervisor:
             start_new_session=True,  # Ctrl-C reaches us alone; we end them in order
         )
         child = _Child(name, process)
-        self._tasks.append(asyncio.create_task(self._listen(child)))
+        self._tasks.append(asyncio.create_task(self._read_output(child)))
         return child
 
     def _gateway_command(self) -> list[str]:
@@ -169,93 +171,93 @@ class _Supervisor:
         ]
         return ["gateway", "--lb-accept-schemas", "true", *flags]
 
-    async def _listen(self, child: _Child) -> None:
+    async def _read_output(self, child: _Child) -> None:
         stderr = child.process.stderr
         assert stderr is not None  # noqa: S101 (it is a pipe)
-        async for line in _lines(stderr):
-            told = _log_line(line)
-            if told is None:
+        async for line in _read_lines(stderr):
+            record = _parse_log_line(line)
+            if record is None:
                 print(line, file=sys.stderr, flush=True)
             else:
-                self._tell(child, told)
+                self._handle_record(child, record)
         code = await child.process.wait()
         child.ended = True
         if not self._stopping:
-            _say(f"{child.name:<8} ended (pid {child.process.pid}), {_ending(code)}")
+            _print_line(f"{child.name:<8} ended (pid {child.process.pid}), {_describe_exit(code)}")
         self._changed.set()
 
-    def _tell(self, child: _Child, told: dict[str, Any]) -> None:
-        message = told["message"]
+    def _handle_record(self, child: _Child, record: dict[str, Any]) -> None:
+        message = record["message"]
         if message == "listening" and child is self._gateway:
-            self._addresses = told
-        elif message == "listening" and "addr" in told:
-            child.addr, child.service = told["addr"], told["service"]
-            if child.addr in self._up:
-                self._say_joined(child)
-        elif message.startswith("instance ") and "after" in told and child is self._gateway:
-            self._moved(told)
+            self._addresses = record
+        elif message == "listening" and "addr" in record:
+            child.addr, child.service = record["addr"], record["service"]
+            if child.addr in self._up_addrs:
+                self._mark_joined(child)
+        elif message.startswith("instance ") and "after" in record and child is self._gateway:
+            self._handle_instance_change(record)
         elif message == "request" and child is self._gateway:
-            _say(_request_line(told))
-        elif told["level"] in ("warning", "error") and not self._stopping:
-            more = told.get("traceback") or told.get("reason") or told.get("cure") or ""
-            more = f"{told['instance']} {more}" if "instance" in told else more
-            sid = f" (sid {told['sid']})" if "sid" in told else ""
-            line = f"{child.name:<8} {message}{sid} {more}".rstrip()
-            _say(line.replace("\n", "\n    "))  # a line of its own begins at the margin
+            _print_line(_describe_request(record))
+        elif record["level"] in ("warning", "error") and not self._stopping:
+            detail = record.get("traceback") or record.get("reason") or record.get("cure") or ""
+            detail = f"{record['instance']} {detail}" if "instance" in record else detail
+            sid = f" (sid {record['sid']})" if "sid" in record else ""
+            line = f"{child.name:<8} {message}{sid} {detail}".rstrip()
+            _print_line(line.replace("\n", "\n    "))  # a line of its own begins at the margin
         self._changed.set()
 
-    def _moved(self, told: dict[str, Any]) -> None:
+    def _handle_instance_change(self, record: dict[str, Any]) -> None:
         """Take in a change of an instance; whose it is may be told only later, by another pipe."""
-        addr, after = told["instance"], told["after"]
+        addr, after = record["instance"], record["after"]
         child = next((child for child in self._loaders if child.addr == addr), None)
         if after == "up":
-            self._up.add(addr)
+            self._up_addrs.add(addr)
             if child is not None:
-                self._say_joined(child)
+                self._mark_joined(child)
         elif not self._stopping:
-            name = child.name if child else told["service"]
+            name = child.name if child else record["service"]
             verb = "left" if after == "gone" else after
-            _say(f"{name:<8} {addr} {verb} ({told['reason']})")
+            _print_line(f"{name:<8} {addr} {verb} ({record['reason']})")
 
-    def _say_joined(self, child: _Child) -> None:
+    def _mark_joined(self, child: _Child) -> None:
         child.joined = True
         if not self._stopping:
-            _say(f"{child.name:<8} {child.addr} joined (pid {child.process.pid})")
+            _print_line(f"{child.name:<8} {child.addr} joined (pid {child.process.pid})")
 
-    async def _end(self) -> None:
+    async def _stop_all(self) -> None:
         """End the gateway, then the loaders, each by closing its stdin; what lingers is killed."""
         self._stopping = True
-        _say("ending: what runs is finished first")
+        _print_line("ending: what runs is finished first")
         gateway = [self._gateway] if self._gateway else []
         for group in (gateway, self._loaders):
             for child in group:
                 if child.process.stdin is not None:
                     child.process.stdin.close()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_PATIENCE):
+                async with asyncio.timeout(_STOP_TIMEOUT_S):
                     await asyncio.gather(*(child.process.wait() for child in group))
             for child in group:
                 if child.process.returncode is None:
-                    _say(f"{child.name:<8} did not end in {_PATIENCE:g} s; killed")
+                    _print_line(f"{child.name:<8} did not end in {_STOP_TIMEOUT_S:g} s; killed")
                     child.process.kill()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _log_line(line: str) -> dict[str, Any] | None:
+def _parse_log_line(line: str) -> dict[str, Any] | None:
     """Return the fields of one of our log lines; None for what a wrapper printed."""
     with contextlib.suppress(ValueError):
-        told = json.loads(line)
-        if isinstance(told, dict) and {"time", "level", "logger", "message"} <= told.keys():
-            return told
+        record = json.loads(line)
+        if isinstance(record, dict) and {"time", "level", "logger", "message"} <= record.keys():
+            return record
     return None
 
 
-async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
+async def _read_lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
     """Yield lines, ended by newline or carriage return (progress bars); long ones are cut."""
     rest = b""
-    while piece := await stream.read(65536):
-        *lines, rest = (rest + piece).replace(b"\r", b"\n").split(b"\n")
-        lines, rest = ([*lines, rest], b"") if len(rest) > _LONG else (lines, rest)
+    while chunk := await stream.read(65536):
+        *lines, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
+        lines, rest = ([*lines, rest], b"") if len(rest) > _MAX_LINE_BYTES else (lines, rest)
         for line in lines:
             if line.strip():
                 yield line.decode("utf-8", "replace")
@@ -268,7 +270,7 @@ def _short_name(wrapper: str) -> str:
     return name.lower() or Path(file).parent.name
 
 
-def _examples(child: _Child, gateway: str) -> list[str]:
+def _example_commands(child: _Child, gateway: str) -> list[str]:
     """Return the lines to paste for a Wrapper: with what lies beside it, where something does."""
     folder = Path(child.wrapper.partition(":")[0]).parent
     body = folder / "request.json"
@@ -278,32 +280,33 @@ def _examples(child: _Child, gateway: str) -> list[str]:
         url = f"{gateway}/v1/private/{child.service}"
         data = shlex.quote(os.path.relpath(body))
         lines.append(f"curl -sS {url} -H 'Content-Type: application/json' -d @{data}")
-    where = "" if gateway == "http://127.0.0.1:8200" else f" --url {gateway}"
+    url_flag = "" if gateway == "http://127.0.0.1:8200" else f" --url {gateway}"
     file = shlex.quote(os.path.relpath(sample)) if sample else "PATH"
     source = Path(child.wrapper.partition(":")[0]).read_text(encoding="utf-8", errors="replace")
-    way = " --ws --realtime" if _SESSION.search(source) else ""
-    lines.append(f"{_asectl()} call {child.service}{where} --file {file}{way}")
+    session_flags = " --ws --realtime" if _SESSION_METHOD.search(source) else ""
+    lines.append(f"{_asectl_command()} call {child.service}{url_flag} --file {file}{session_flags}")
     return lines
 
 
-def _asectl() -> str:
+def _asectl_command() -> str:
     """Return how this command was called, as one would type it."""
-    called = Path(sys.argv[0])
-    return shlex.quote(os.path.relpath(called)) if called.name == "asectl" else "asectl"
+    command_path = Path(sys.argv[0])
+    return shlex.quote(os.path.relpath(command_path)) if command_path.name == "asectl" else "asectl"
 
 
-def _request_line(told: dict[str, Any]) -> str:
-    where = f"{told['method']} {told['path']}" if told["path"] else "a request"
-    fault = f"  {told['fault']}: {told['detail'][:120]}" if told.get("fault") else ""
-    at = f" at {told['instance']}" if told["instance"] else ""
-    line = f"{told['status']} {where} code {told['code']} {told['total_ms']:.1f} ms{at}{fault}"
+def _describe_request(record: dict[str, Any]) -> str:
+    target = f"{record['method']} {record['path']}" if record["path"] else "a request"
+    fault = f"  {record['fault']}: {record['detail'][:120]}" if record.get("fault") else ""
+    location = f" at {record['instance']}" if record["instance"] else ""
+    result = f"{record['status']} {target} code {record['code']}"
+    line = f"{result} {record['total_ms']:.1f} ms{location}{fault}"
     return line.replace("\n", " ")
 
 
-def _ending(code: int) -> str:
+def _describe_exit(code: int) -> str:
     return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     """Print a line; what a model or a client wrote into it cannot steer the terminal."""
     print("".join(c if c.isprintable() or c == "\n" else "?" for c in line), flush=True)

@@ -65,5 +65,5 @@ def _check_descriptors() -> None:
     except OSError as error:
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         cure = "raise the limit of open files, as by ulimit -n, or lower gateway.max_connections"
-        facts = {"limit": limit, "reason": error.strerror, "cure": cure}
-        _logger.error("file descriptors used up", extra=facts)  # noqa: TRY400 (it is no fault)
+        fields = {"limit": limit, "reason": error.strerror, "cure": cure}
+        _logger.error("file descriptors used up", extra=fields)  # noqa: TRY400 (it is no fault)

@@ -21,21 +21,21 @@ class Codec:
         self._inputs: dict[str, Input] = members(wrapper, Input)
         self._outputs: dict[str, Output] = members(wrapper, Output)
 
-    def params(self, frame: LoaderInput) -> dict[str, Any]:
+    def decode_params(self, frame: LoaderInput) -> dict[str, Any]:
         """Return every parameter; AseError 10107 names the one that is wrong."""
         params: dict[str, Any] = {}
-        for name, told in self._params.items():
+        for name, parameter in self._params.items():
             text = frame.params.get(name)
-            absent = text is None or (not text and not told.may_be_empty)
-            if absent and told.required:
+            is_absent = text is None or (not text and not parameter.may_be_empty)
+            if is_absent and parameter.required:
                 raise AseError(INPUT_REFUSED, f"parameter {name!r} is missing")
             try:
-                params[name] = told.default if absent else told.read(text or "")
+                params[name] = parameter.default if is_absent else parameter.parse(text or "")
             except ValueError:
                 raise AseError(INPUT_REFUSED, f"parameter {name!r} cannot be read") from None
         return params
 
-    def inputs(self, frame: LoaderInput) -> dict[str, Data]:
+    def decode_inputs(self, frame: LoaderInput) -> dict[str, Data]:
         """Return the inputs of a frame; AseError 10107 names one that is not declared."""
         inputs: dict[str, Data] = {}
         for payload in frame.pl:
@@ -46,49 +46,49 @@ class Codec:
             inputs[name] = Data(payload.data, dict(payload.meta.attribute))
         return inputs
 
-    def check(self, inputs: Mapping[str, Data]) -> None:
+    def check_required_inputs(self, inputs: Mapping[str, Data]) -> None:
         """Raise AseError 10107 when an input is missing."""
-        for name, needed in self._inputs.items():
-            if needed.required and name not in inputs:
+        for name, declared in self._inputs.items():
+            if declared.required and name not in inputs:
                 raise AseError(INPUT_REFUSED, f"input {name!r} is missing")
 
-    def payloads(
+    def encode_outputs(
         self, outputs: Outputs, expected: Mapping[str, MetaDesc], seq: int, status: int
     ) -> list[Payload]:
         """Return the payloads; AseError 10106 for one that was not declared or not expected."""
         payloads = []
         for name, value in outputs.items():
-            declared, told = self._outputs.get(name), expected.get(name)
-            if declared is None or told is None or told.dataType != declared.kind:
-                known = ", ".join(self._outputs)
-                words = f"output {name!r} is not declared, or not of its type"
-                raise AseError(BAD_OUTPUT, f"{words}; there is: {known}")
-            data, attributes = _encoded(name, value, declared)
-            numbers = {"seq": str(seq), "status": str(status)}
-            attributes = {**told.attribute, **attributes, **numbers}
+            declared, expected_meta = self._outputs.get(name), expected.get(name)
+            if declared is None or expected_meta is None or expected_meta.dataType != declared.kind:
+                declared_names = ", ".join(self._outputs)
+                problem = f"output {name!r} is not declared, or not of its type"
+                raise AseError(BAD_OUTPUT, f"{problem}; there is: {declared_names}")
+            data, attributes = _encode_value(name, value, declared)
+            stream_attributes = {"seq": str(seq), "status": str(status)}
+            attributes = {**expected_meta.attribute, **attributes, **stream_attributes}
             meta = MetaDesc(name=name, dataType=int(declared.kind), attribute=attributes)
             payloads.append(Payload(meta=meta, data=data))
         return payloads
 
 
-def failed(service: str, code: int, words: str) -> LoaderOutput:
+def error_output(service: str, code: int, message: str) -> LoaderOutput:
     """Return the answer that tells a fault."""
-    words = words.encode("utf-8", "replace").decode()  # a lone surrogate is no text for a frame
-    return LoaderOutput(serviceId=service, code=code, err=words, status=LoaderOutput.END)
+    message = message.encode("utf-8", "replace").decode()  # a lone surrogate is no text for a frame
+    return LoaderOutput(serviceId=service, code=code, err=message, status=LoaderOutput.END)
 
 
-def _encoded(name: str, value: Any, declared: Output) -> tuple[bytes, dict[str, str]]:
+def _encode_value(name: str, value: Any, declared: Output) -> tuple[bytes, dict[str, str]]:
     attributes = {"format": declared.format} if declared.format else {}
     match value:
         case Data():
-            told = {key: as_text(text) for key, text in value.attributes.items()}
-            return value.data, attributes | told
+            value_attributes = {key: as_text(text) for key, text in value.attributes.items()}
+            return value.data, attributes | value_attributes
         case bytes() | bytearray() | memoryview():
             return bytes(value), attributes
         case str():
             return value.encode(), attributes
         case dict() | list():
             text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-            kind = {} if declared.kind is not DataType.TEXT else {"encoding": "utf8"}
-            return text.encode(), {**kind, **attributes}
+            default_attributes = {} if declared.kind is not DataType.TEXT else {"encoding": "utf8"}
+            return text.encode(), {**default_attributes, **attributes}
     raise AseError(BAD_OUTPUT, f"output {name!r} must be bytes, text, Data, a dict or a list")

@@ -21,15 +21,15 @@ class DeclarationError(Exception):
 
 def members(wrapper: type[Wrapper], kind: type[Any]) -> dict[str, Any]:
     """Return the class attributes of a kind, by name, in the order they were declared."""
-    found: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     for owner in reversed(wrapper.__mro__):
-        found |= {name: value for name, value in vars(owner).items() if isinstance(value, kind)}
-    return found
+        by_name |= {name: value for name, value in vars(owner).items() if isinstance(value, kind)}
+    return by_name
 
 
 def declaration(wrapper: type[Wrapper]) -> declare.Declaration:
     """Return what a wrapper class declares. Raises DeclarationError."""
-    _check(wrapper)
+    _check_class(wrapper)
     return declare.Declaration(
         id=wrapper.service,
         version=wrapper.version,
@@ -38,18 +38,22 @@ def declaration(wrapper: type[Wrapper]) -> declare.Declaration:
         idempotent=wrapper.idempotent,
         streaming=wrapper.session is not Wrapper.session,
         params=tuple(
-            declare.Param(name, told.rules(), told.required)
-            for name, told in members(wrapper, Parameter).items()
+            declare.Param(name, member.rules(), member.required)
+            for name, member in members(wrapper, Parameter).items()
         ),
         inputs=tuple(
             declare.PayloadStream(
-                name, told.kind, told.encodings, max_bytes=told.max_bytes, required=told.required
+                name,
+                member.kind,
+                member.encodings,
+                max_bytes=member.max_bytes,
+                required=member.required,
             )
-            for name, told in members(wrapper, Input).items()
+            for name, member in members(wrapper, Input).items()
         ),
         outputs=tuple(
-            declare.PayloadStream(name, told.kind, told.encodings, told.format)
-            for name, told in members(wrapper, Output).items()
+            declare.PayloadStream(name, member.kind, member.encodings, member.format)
+            for name, member in members(wrapper, Output).items()
         ),
     )
 
@@ -59,48 +63,50 @@ def schema(wrapper: type[Wrapper]) -> bytes:
     return document.canonical(declare.declaration_to_document(declaration(wrapper)))
 
 
-def _check(wrapper: type[Wrapper]) -> None:
-    where = wrapper.__name__
+def _check_class(wrapper: type[Wrapper]) -> None:
+    class_name = wrapper.__name__
     if not _ID.fullmatch(wrapper.service):
-        words = "the id clients put into the URL: letters, digits, '_', '.', '-'"
-        raise DeclarationError(f"{where}: set `service`, {words}")
+        hint = "the id clients put into the URL: letters, digits, '_', '.', '-'"
+        raise DeclarationError(f"{class_name}: set `service`, {hint}")
     if wrapper.total < 1:
-        raise DeclarationError(f"{where}: `total` must be 1 or more requests at a time")
+        raise DeclarationError(f"{class_name}: `total` must be 1 or more requests at a time")
     if wrapper.queue is not None and wrapper.queue < 0:
-        raise DeclarationError(f"{where}: `queue` must be 0 or more requests that may wait")
+        raise DeclarationError(f"{class_name}: `queue` must be 0 or more requests that may wait")
     if not members(wrapper, Output):
-        raise DeclarationError(f"{where}: declare at least one Output")
-    _check_methods(wrapper, where)
+        raise DeclarationError(f"{class_name}: declare at least one Output")
+    _check_methods(wrapper, class_name)
     for name in (*members(wrapper, Parameter), *members(wrapper, Input), *members(wrapper, Output)):
         if name in vars(Wrapper):
-            raise DeclarationError(f"{where}.{name}: this name is the Wrapper's own; take another")
-    for name, told in members(wrapper, Parameter).items():
-        _check_default(f"{where}.{name}", told)
+            raise DeclarationError(
+                f"{class_name}.{name}: this name is the Wrapper's own; take another"
+            )
+    for name, parameter in members(wrapper, Parameter).items():
+        _check_default(f"{class_name}.{name}", parameter)
 
 
-def _check_methods(wrapper: type[Wrapper], where: str) -> None:
+def _check_methods(wrapper: type[Wrapper], class_name: str) -> None:
     if wrapper.once is Wrapper.once and wrapper.session is Wrapper.session:
-        words = "write `once(self, params, inputs, context)` or `session(self, params, inputs)`"
-        raise DeclarationError(f"{where}: {words}")
+        hint = "write `once(self, params, inputs, context)` or `session(self, params, inputs)`"
+        raise DeclarationError(f"{class_name}: {hint}")
     if inspect.iscoroutinefunction(wrapper.session):
-        words = "`async def session` without `yield` gives nothing: yield its outputs as they come"
-        raise DeclarationError(f"{_place(wrapper.session, where)}: {words}")
-    if wrapper.session is not Wrapper.session and not _takes(wrapper.session, 3):
-        words = "write `session(self, params, inputs)`, or `session(self, params, inputs, context)`"
-        raise DeclarationError(f"{_place(wrapper.session, where)}: {words}")
+        hint = "`async def session` without `yield` gives nothing: yield its outputs as they come"
+        raise DeclarationError(f"{_source_location(wrapper.session, class_name)}: {hint}")
+    if wrapper.session is not Wrapper.session and not _accepts_positional(wrapper.session, 3):
+        hint = "write `session(self, params, inputs)`, or `session(self, params, inputs, context)`"
+        raise DeclarationError(f"{_source_location(wrapper.session, class_name)}: {hint}")
     missing = sorted(getattr(wrapper, "__abstractmethods__", ()))
     if missing:
         names = ", ".join(f"`{name}`" for name in missing)
-        raise DeclarationError(f"{where}: write {names}, as the package aiges has it")
+        raise DeclarationError(f"{class_name}: write {names}, as the package aiges has it")
 
 
-def _takes(method: Any, least: int) -> bool:
+def _accepts_positional(method: Any, min_count: int) -> bool:
     """Return whether a method can be called with as many arguments as it takes by position.
 
     That is so many, or one more.
     """
-    count = len(positional(method))
-    if count not in (least, least + 1):
+    count = len(positional_params(method))
+    if count not in (min_count, min_count + 1):
         return False
     with contextlib.suppress(TypeError):
         inspect.signature(method).bind(*range(count))
@@ -108,28 +114,30 @@ def _takes(method: Any, least: int) -> bool:
     return False
 
 
-def positional(method: Any) -> list[str]:
+def positional_params(method: Any) -> list[str]:
     """Return the parameters that can be given by position."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    told = inspect.signature(method).parameters.items()
-    return [name for name, parameter in told if parameter.kind in kinds]
+    parameters = inspect.signature(method).parameters.items()
+    return [name for name, parameter in parameters if parameter.kind in kinds]
 
 
-def _place(method: Any, where: str) -> str:
+def _source_location(method: Any, class_name: str) -> str:
     """Return where a method is written, as an editor has it."""
     with contextlib.suppress(OSError, TypeError):
-        return f"{inspect.getsourcefile(method)}:{inspect.getsourcelines(method)[1]}: {where}"
-    return where
+        return f"{inspect.getsourcefile(method)}:{inspect.getsourcelines(method)[1]}: {class_name}"
+    return class_name
 
 
-def _check_default(where: str, told: Parameter) -> None:
-    rules = told.rules()
+def _check_default(qualified_name: str, parameter: Parameter) -> None:
+    rules = parameter.rules()
     low, high = rules.get("minimum"), rules.get("maximum")
     if low is not None and high is not None and low > high:
-        raise DeclarationError(f"{where}: minimum {low} is more than maximum {high}")
+        raise DeclarationError(f"{qualified_name}: minimum {low} is more than maximum {high}")
     try:
-        broken = Validator(compile_input(rules)).violations(told.default)
+        violations = Validator(compile_input(rules)).violations(parameter.default)
     except DocumentError as error:
-        raise DeclarationError(f"{where}: {error}") from error
-    if broken:
-        raise DeclarationError(f"{where}: its default {told.default!r} {broken[0].rule}")
+        raise DeclarationError(f"{qualified_name}: {error}") from error
+    if violations:
+        raise DeclarationError(
+            f"{qualified_name}: its default {parameter.default!r} {violations[0].rule}"
+        )

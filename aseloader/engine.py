@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aseloader.codec import Codec, failed
+from aseloader.codec import Codec, error_output
 from aseloader.wrapper import Context, Data, Outputs, Refused, Wrapper
 from lb.meter import ConcurrencyLimiter
 from schemas.errors import (
@@ -28,7 +28,7 @@ from schemas.wire import LoaderInput, LoaderOutput
 _logger = logging.getLogger("ase.loader")
 
 
-def is_failure(code: int) -> bool:
+def is_loader_failure(code: int) -> bool:
     """Return whether an answer's code says something against this loader.
 
     Good ones do not, nor does what the caller has to mend, nor that nobody waited any more.
@@ -47,108 +47,118 @@ class Engine:
     for who works, sessions among them.
     """
 
-    def __init__(self, wrapper: Wrapper, meter: ConcurrencyLimiter) -> None:
+    def __init__(self, wrapper: Wrapper, limiter: ConcurrencyLimiter) -> None:
         self._wrapper = wrapper
-        self._meter = meter
+        self._limiter = limiter
         self._codec = Codec(type(wrapper))
         self._is_async = inspect.iscoroutinefunction(wrapper.once)
-        self._threads = ThreadPoolExecutor(meter.best, thread_name_prefix="once")
-        self.turns = asyncio.Semaphore(meter.best)
+        self._thread_pool = ThreadPoolExecutor(limiter.best, thread_name_prefix="once")
+        self.work_slots = asyncio.Semaphore(limiter.best)
 
-    async def answer(self, frame: LoaderInput, context: Context) -> LoaderOutput:
+    async def process(self, frame: LoaderInput, context: Context) -> LoaderOutput:
         """Return the answer to a frame when its turn has come, the caller holding a licence."""
-        return await self._worked(frame, context, _Turn())
+        return await self._process_in_slot(frame, context, _WorkTime())
 
     async def once(
-        self, frame: LoaderInput, *, gateway: str, seconds: float | None
+        self, frame: LoaderInput, *, gateway: str, timeout: float | None
     ) -> LoaderOutput:
         """Return the answer to a frame; faults are told inside it.
 
         `gateway` names the sender, `seconds` are left until its deadline. Raises AseError 10110
         when all licences are taken; nothing ran then.
         """
-        if not self._meter.try_acquire(gateway):
+        if not self._limiter.try_acquire(gateway):
             raise AseError(LOADER_FULL, f"{LOADER_FULL.code} all licences are taken")
-        began = time.monotonic()
-        gone = threading.Event()
-        deadline = None if seconds is None else began + seconds
-        context = Context(dict(frame.headers), deadline, lambda: gone.is_set() or _late(deadline))
-        turn = _Turn()
-        work = asyncio.ensure_future(self._worked(frame, context, turn))
-        work.add_done_callback(lambda done: self._free(done, gateway, turn))
+        started_at = time.monotonic()
+        cancel_event = threading.Event()
+        deadline = None if timeout is None else started_at + timeout
+        context = Context(
+            dict(frame.headers), deadline, lambda: cancel_event.is_set() or _is_past(deadline)
+        )
+        work_time = _WorkTime()
+        task = asyncio.ensure_future(self._process_in_slot(frame, context, work_time))
+        task.add_done_callback(lambda finished: self._release_permit(finished, gateway, work_time))
         try:
-            return await asyncio.shield(work)
+            return await asyncio.shield(task)
         except asyncio.CancelledError:
-            gone.set()
-            self.let_go(work)
+            cancel_event.set()
+            self.abandon(task)
             raise
 
-    def let_go(self, work: "asyncio.Future[LoaderOutput]") -> None:
+    def abandon(self, task: "asyncio.Future[LoaderOutput]") -> None:
         """Take in that nobody waits for an answer: an async wrapper is cancelled, a thread runs."""
         if self._is_async:
-            work.cancel()
+            task.cancel()
 
     def close(self) -> None:
         """Let the threads go."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._thread_pool.shutdown(wait=False, cancel_futures=True)
 
-    def _free(self, done: "asyncio.Future[LoaderOutput]", gateway: str, turn: "_Turn") -> None:
-        code = _code(done)
-        self._meter.release(gateway, turn.ms, succeeded=code == 0, failed=is_failure(code))
+    def _release_permit(
+        self, task: "asyncio.Future[LoaderOutput]", gateway: str, work_time: "_WorkTime"
+    ) -> None:
+        code = _result_code(task)
+        self._limiter.release(
+            gateway, work_time.ms, succeeded=code == 0, failed=is_loader_failure(code)
+        )
 
-    async def _worked(self, frame: LoaderInput, context: Context, turn: "_Turn") -> LoaderOutput:
+    async def _process_in_slot(
+        self, frame: LoaderInput, context: Context, work_time: "_WorkTime"
+    ) -> LoaderOutput:
         """Answer a frame when its turn has come; `turn` tells how long the work took."""
-        async with self.turns:
+        async with self.work_slots:
             if context.cancelled:  # nobody waits for it any more
-                return failed(frame.serviceId, ONCE_TIMEOUT.code, "it waited until its deadline")
-            began = time.monotonic()
+                return error_output(
+                    frame.serviceId, ONCE_TIMEOUT.code, "it waited until its deadline"
+                )
+            started_at = time.monotonic()
             try:
-                return await self._answered(frame, context)
+                return await self._compute_output(frame, context)
             finally:
-                turn.ms = (time.monotonic() - began) * 1000
+                work_time.ms = (time.monotonic() - started_at) * 1000
 
-    async def _answered(self, frame: LoaderInput, context: Context) -> LoaderOutput:
+    async def _compute_output(self, frame: LoaderInput, context: Context) -> LoaderOutput:
         try:
             if type(self._wrapper).once is Wrapper.once:
                 raise AseError(BAD_MODE, BAD_MODE.message)
-            params, inputs = self._read(frame)
-            outputs = await self._run(params, inputs, context)
-            expected = {told.name: told for told in frame.expect}
-            payloads = self._codec.payloads(outputs, expected, 0, LoaderOutput.ONCE)
+            params, inputs = self._decode_inputs(frame)
+            outputs = await self._call_wrapper(params, inputs, context)
+            expected = {meta.name: meta for meta in frame.expect}
+            payloads = self._codec.encode_outputs(outputs, expected, 0, LoaderOutput.ONCE)
             return LoaderOutput(serviceId=frame.serviceId, status=LoaderOutput.ONCE, pl=payloads)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001
-            return failure(error, frame.serviceId, context.sid)
+            return exception_output(error, frame.serviceId, context.sid)
 
-    async def _run(
+    async def _call_wrapper(
         self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
     ) -> Outputs:
         if self._is_async:
-            made, error = await self._awaited(params, inputs, context)
+            outputs, error = await self._call_async(params, inputs, context)
         else:
             loop = asyncio.get_running_loop()
-            made, error = await loop.run_in_executor(
-                self._threads, self._called, params, inputs, context
+            outputs, error = await loop.run_in_executor(
+                self._thread_pool, self._call_sync, params, inputs, context
             )
         if isinstance(error, Exception):
             raise error
         if error is not None:
             raise RuntimeError(f"once raised {type(error).__name__}") from error
-        if not isinstance(made, Mapping):
+        if not isinstance(outputs, Mapping):
             raise AseError(BAD_OUTPUT, "once must return a mapping of outputs by name")
-        return made
+        return outputs
 
     # What a wrapper raises comes back as a value: SystemExit would end the loop, StopIteration
     # would be lost in a future, and the licence with it.
 
-    def _called(self, *arguments: Any) -> tuple[Any, BaseException | None]:
+    def _call_sync(self, *arguments: Any) -> tuple[Any, BaseException | None]:
         try:
             return self._wrapper.once(*arguments), None
         except BaseException as error:  # noqa: BLE001
             return None, error
 
-    async def _awaited(
+    async def _call_async(
         self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
     ) -> tuple[Any, BaseException | None]:
         try:
@@ -158,31 +168,33 @@ class Engine:
                 raise
             return None, error
 
-    def _read(self, frame: LoaderInput) -> tuple[dict[str, Any], dict[str, Data]]:
-        params, inputs = self._codec.params(frame), self._codec.inputs(frame)
-        self._codec.check(inputs)
+    def _decode_inputs(self, frame: LoaderInput) -> tuple[dict[str, Any], dict[str, Data]]:
+        params, inputs = self._codec.decode_params(frame), self._codec.decode_inputs(frame)
+        self._codec.check_required_inputs(inputs)
         return params, inputs
 
 
-def failure(error: BaseException, service: str, sid: str) -> LoaderOutput:
+def exception_output(error: BaseException, service: str, sid: str) -> LoaderOutput:
     """Return the answer that tells what a wrapper raised; what it did not mean to is logged."""
     if isinstance(error, Refused):
-        return failed(service, INPUT_REFUSED.code, _said(error) or INPUT_REFUSED.message)
+        return error_output(
+            service, INPUT_REFUSED.code, _refusal_message(error) or INPUT_REFUSED.message
+        )
     if isinstance(error, AseError):
         if error.spec is BAD_OUTPUT:  # its author has to mend it
             _logger.error("wrapper output invalid", extra={"sid": sid, "reason": str(error)})
-        return failed(service, error.spec.code, str(error))
+        return error_output(service, error.spec.code, str(error))
     _logger.error("wrapper raised", extra={"sid": sid}, exc_info=error)
-    return failed(service, WRAPPER_RAISED.code, f"wrapper raised {type(error).__name__}")
+    return error_output(service, WRAPPER_RAISED.code, f"wrapper raised {type(error).__name__}")
 
 
-class _Turn:
+class _WorkTime:
     """How long the work on a request took, in milliseconds; 0: it never began."""
 
     ms = 0.0
 
 
-def _said(error: Refused) -> str:
+def _refusal_message(error: Refused) -> str:
     """Return the words of a refusal, cut; none when they cannot be had."""
     try:
         return str(error)[:2048]
@@ -190,11 +202,11 @@ def _said(error: Refused) -> str:
         return ""
 
 
-def _late(deadline: float | None) -> bool:
+def _is_past(deadline: float | None) -> bool:
     return deadline is not None and time.monotonic() > deadline
 
 
-def _code(done: "asyncio.Future[LoaderOutput]") -> int:
-    if done.cancelled():
+def _result_code(task: "asyncio.Future[LoaderOutput]") -> int:
+    if task.cancelled():
         return ONCE_TIMEOUT.code
-    return WRAPPER_RAISED.code if done.exception() is not None else done.result().code
+    return WRAPPER_RAISED.code if task.exception() is not None else task.result().code

@@ -28,7 +28,7 @@ class Parameter:
             rules["description"] = self.doc
         return rules
 
-    def read(self, text: str) -> Any:
+    def parse(self, text: str) -> Any:
         """Return the value that a frame's text stands for. Raises ValueError when it is none."""
         return text
 
@@ -39,11 +39,13 @@ class Parameter:
 class Integer(Parameter):
     """A whole number, within `minimum` and `maximum` where they are given."""
 
-    def __init__(self, minimum: int | None = None, maximum: int | None = None, **more: Any) -> None:
-        super().__init__(**more)
+    def __init__(
+        self, minimum: int | None = None, maximum: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
         self._bounds = {"minimum": minimum, "maximum": maximum}
 
-    def read(self, text: str) -> int:
+    def parse(self, text: str) -> int:
         """Return the number; "200" and "200.0" are the same."""
         number = float(text) if "." in text else int(text)
         if number != int(number):
@@ -51,32 +53,32 @@ class Integer(Parameter):
         return int(number)
 
     def _rules(self) -> Mapping[str, Any]:
-        told = {name: bound for name, bound in self._bounds.items() if bound is not None}
-        return {"type": "integer", **told}
+        bounds = {name: bound for name, bound in self._bounds.items() if bound is not None}
+        return {"type": "integer", **bounds}
 
 
 class Number(Parameter):
     """A number, within `minimum` and `maximum` where they are given."""
 
     def __init__(
-        self, minimum: float | None = None, maximum: float | None = None, **more: Any
+        self, minimum: float | None = None, maximum: float | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(**more)
+        super().__init__(**kwargs)
         self._bounds = {"minimum": minimum, "maximum": maximum}
 
-    def read(self, text: str) -> float:
+    def parse(self, text: str) -> float:
         """Return the number."""
         return float(text)
 
     def _rules(self) -> Mapping[str, Any]:
-        told = {name: bound for name, bound in self._bounds.items() if bound is not None}
-        return {"type": "number", **told}
+        bounds = {name: bound for name, bound in self._bounds.items() if bound is not None}
+        return {"type": "number", **bounds}
 
 
 class Boolean(Parameter):
     """True or false."""
 
-    def read(self, text: str) -> bool:
+    def parse(self, text: str) -> bool:
         """Return the truth; on the wire it is the word."""
         if text not in ("true", "false"):
             raise ValueError("must be true or false")
@@ -92,33 +94,33 @@ class String(Parameter):
     may_be_empty = True
 
     def __init__(
-        self, *, min_length: int = 0, max_length: int = 1024, pattern: str = "", **more: Any
+        self, *, min_length: int = 0, max_length: int = 1024, pattern: str = "", **kwargs: Any
     ) -> None:
-        super().__init__(**more)
-        self._told = {"minLength": min_length, "maxLength": max_length}
+        super().__init__(**kwargs)
+        self._constraints = {"minLength": min_length, "maxLength": max_length}
         if pattern:
-            self._told["pattern"] = pattern  # type: ignore[assignment]
+            self._constraints["pattern"] = pattern  # type: ignore[assignment]
 
     def _rules(self) -> Mapping[str, Any]:
-        return {"type": "string", **self._told}
+        return {"type": "string", **self._constraints}
 
 
 class Choice(Parameter):
     """One of the given words."""
 
-    def __init__(self, *words: str, **more: Any) -> None:
-        super().__init__(**more)
-        self._words = list(words)
+    def __init__(self, *choices: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._choices = list(choices)
 
     def _rules(self) -> Mapping[str, Any]:
-        return {"type": "string", "enum": self._words}
+        return {"type": "string", "enum": self._choices}
 
 
-def _kind(word: str) -> DataType:
-    known = {kind.key: kind for kind in DataType}
-    if word not in known:
-        raise ValueError(f"{word!r} is no kind of payload; there is: {', '.join(known)}")
-    return known[word]
+def _payload_kind(name: str) -> DataType:
+    kinds = {kind.key: kind for kind in DataType}
+    if name not in kinds:
+        raise ValueError(f"{name!r} is no kind of payload; there is: {', '.join(kinds)}")
+    return kinds[name]
 
 
 class Input:
@@ -136,7 +138,7 @@ class Input:
         max_bytes: int = 10 * 1024 * 1024,
         required: bool = True,
     ) -> None:
-        self.kind = _kind(kind)
+        self.kind = _payload_kind(kind)
         self.encodings = encodings
         self.max_bytes = max_bytes
         self.required = required
@@ -146,6 +148,6 @@ class Output:
     """A payload that goes out. With `format="json"` clients see the JSON itself, not base64."""
 
     def __init__(self, kind: str, *, encodings: tuple[str, ...] = (), format: str = "") -> None:  # noqa: A002 (the envelope's own word)
-        self.kind = _kind(kind)
+        self.kind = _payload_kind(kind)
         self.encodings = encodings
         self.format = format

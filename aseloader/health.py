@@ -8,40 +8,44 @@ from rpc.status import RpcError, Status
 from schemas.wire import HealthCheckRequest, HealthCheckResponse
 
 
-class Health:
+class HealthService:
     """Answers for the named services, and for "" (the server as a whole)."""
 
     def __init__(self, services: Collection[str]) -> None:
-        self._known = {"", *services}
-        self._serving = True
-        self._changed = asyncio.Condition()
+        self._services = {"", *services}
+        self._is_serving = True
+        self._status_changed = asyncio.Condition()
 
     async def check(self, data: bytes, _call: CallContext) -> bytes:
         """Serve `Check`. Raises RpcError NOT_FOUND for a service that is not known."""
-        if HealthCheckRequest.FromString(data).service not in self._known:
+        if HealthCheckRequest.FromString(data).service not in self._services:
             raise RpcError(Status.NOT_FOUND, "unknown service")
-        return self._answer(known=True)
+        return self._response(is_known=True)
 
     async def watch(
         self, requests: AsyncIterator[bytes], _call: CallContext
     ) -> AsyncIterator[bytes]:
         """Serve `Watch`: the status now, and again at each change."""
-        known = HealthCheckRequest.FromString(await anext(aiter(requests))).service in self._known
+        is_known = (
+            HealthCheckRequest.FromString(await anext(aiter(requests))).service in self._services
+        )
         while True:
-            told = self._serving
-            yield self._answer(known=known)
-            async with self._changed:
+            reported = self._is_serving
+            yield self._response(is_known=is_known)
+            async with self._status_changed:
                 # Not a bare wait: the change may have come while the answer was on its way.
-                while self._serving is told:
-                    await self._changed.wait()
+                while self._is_serving is reported:
+                    await self._status_changed.wait()
 
     async def stop_serving(self) -> None:
         """Say NOT_SERVING from now on."""
-        self._serving = False
-        async with self._changed:
-            self._changed.notify_all()
+        self._is_serving = False
+        async with self._status_changed:
+            self._status_changed.notify_all()
 
-    def _answer(self, *, known: bool) -> bytes:
-        reply = HealthCheckResponse
-        serving = reply.SERVING if self._serving else reply.NOT_SERVING
-        return reply(status=serving if known else reply.SERVICE_UNKNOWN).SerializeToString()
+    def _response(self, *, is_known: bool) -> bytes:
+        response_type = HealthCheckResponse
+        status = response_type.SERVING if self._is_serving else response_type.NOT_SERVING
+        return response_type(
+            status=status if is_known else response_type.SERVICE_UNKNOWN
+        ).SerializeToString()

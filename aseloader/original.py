@@ -17,8 +17,8 @@ from schemas.session import FrameStatus
 
 _logger = logging.getLogger("ase.loader")
 
-_AGAIN_S: Final = 0.01
-_LAST: Final = (FrameStatus.END, FrameStatus.ONCE)
+_REREAD_DELAY_S: Final = 0.01
+_FINAL_STATUSES: Final = (FrameStatus.END, FrameStatus.ONCE)
 _POSITIONAL: Final = (
     inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD,
 )  # fmt: skip
@@ -45,7 +45,7 @@ class Request:
 
     def get(self, key: str) -> RequestData | None:
         """Return the input of that name, None where it did not come."""
-        return next((told for told in self.list if told.key == key), None)
+        return next((item for item in self.list if item.key == key), None)
 
 
 class OriginalWrapper(Wrapper, ABC):
@@ -89,7 +89,7 @@ class OriginalWrapper(Wrapper, ABC):
 
     def init(self, config: Mapping[str, str]) -> None:
         """Call `wrapperInit`. Raises RuntimeError when it does not return 0."""
-        code = _code(self.wrapperInit(config))
+        code = _error_code(self.wrapperInit(config))
         if code:
             raise RuntimeError(f"wrapperInit returned {code}")
 
@@ -102,91 +102,93 @@ class OriginalWrapper(Wrapper, ABC):
     ) -> Iterator[Outputs]:
         """Drive a session: a write for each frame, and reads until nothing is ready."""
         sid = context.sid
-        created = _called(self.wrapperCreate, params, sid, "", 0)
-        _check(created)
-        handle = created if isinstance(created, str) else getattr(created, "handle", created)
+        response = _call_with_accepted_args(self.wrapperCreate, params, sid, "", 0)
+        _raise_on_error(response)
+        handle = response if isinstance(response, str) else getattr(response, "handle", response)
         try:
-            outputs: dict[str, bool] = {}  # those that began, and whether they ended
-            for items in _writes(inputs):
-                _check(_called(self.wrapperWrite, handle, Request(items, params), sid))
-                ended, _ = yield from self._read(handle, sid, outputs)
+            ended_by_output: dict[str, bool] = {}  # those that began, and whether they ended
+            for items in _write_items(inputs):
+                _raise_on_error(
+                    _call_with_accepted_args(self.wrapperWrite, handle, Request(items, params), sid)
+                )
+                ended, _ = yield from self._read_outputs(handle, sid, ended_by_output)
                 if ended:
                     return
-            ended, later = yield from self._read(handle, sid, outputs)
-            while later and not ended and not context.cancelled:
-                time.sleep(_AGAIN_S)  # its own thread is at work
-                ended, later = yield from self._read(handle, sid, outputs)
+            ended, may_continue = yield from self._read_outputs(handle, sid, ended_by_output)
+            while may_continue and not ended and not context.cancelled:
+                time.sleep(_REREAD_DELAY_S)  # its own thread is at work
+                ended, may_continue = yield from self._read_outputs(handle, sid, ended_by_output)
         finally:
             try:
-                _called(self.wrapperDestroy, handle)
+                _call_with_accepted_args(self.wrapperDestroy, handle)
             except Exception:
                 _logger.exception("wrapperDestroy raised", extra={"sid": sid})
 
-    def _read(
-        self, handle: str, sid: str, outputs: dict[str, bool]
+    def _read_outputs(
+        self, handle: str, sid: str, ended_by_output: dict[str, bool]
     ) -> Generator[Outputs, None, tuple[bool, bool]]:
         """Yield what is ready; return whether that was the last, and whether more may come."""
         while True:
-            response = _called(self.wrapperRead, handle, sid)
-            _check(response)
-            items = _items(response)
-            yield from _outputs(items)
-            for told in items:
-                ends = getattr(told, "status", 0) in _LAST
-                if ends or told.data:
-                    outputs[told.key] = ends
-            if outputs and all(outputs.values()):
+            response = _call_with_accepted_args(self.wrapperRead, handle, sid)
+            _raise_on_error(response)
+            items = _response_items(response)
+            yield from _group_outputs(items)
+            for item in items:
+                is_final = getattr(item, "status", 0) in _FINAL_STATUSES
+                if is_final or item.data:
+                    ended_by_output[item.key] = is_final
+            if ended_by_output and all(ended_by_output.values()):
                 return True, False
-            if not any(told.data for told in items):
+            if not any(item.data for item in items):
                 return False, bool(items)
 
 
-def _writes(inputs: Iterable[Mapping[str, Data]]) -> Iterator[list[RequestData]]:
+def _write_items(inputs: Iterable[Mapping[str, Data]]) -> Iterator[list[RequestData]]:
     """Yield the items of each write; the last one says that it is, with or without data."""
     names: dict[str, None] = {}
     ended = False
-    for told in inputs:
-        items = [_request(name, data) for name, data in told.items()]
-        names |= dict.fromkeys(told)
-        ended = any(item.status in _LAST for item in items)
+    for frame in inputs:
+        items = [_request_item(name, data) for name, data in frame.items()]
+        names |= dict.fromkeys(frame)
+        ended = any(item.status in _FINAL_STATUSES for item in items)
         yield items
     if not ended:
         yield [RequestData(name, b"", 0, status=FrameStatus.END) for name in names]
 
 
-def _called(method: Callable[..., Any], *arguments: Any) -> Any:
+def _call_with_accepted_args(method: Callable[..., Any], *arguments: Any) -> Any:
     """Call a method with as many of the arguments as it takes."""
-    kinds = [told.kind for told in inspect.signature(method).parameters.values()]
+    kinds = [parameter.kind for parameter in inspect.signature(method).parameters.values()]
     if inspect.Parameter.VAR_POSITIONAL in kinds:
         return method(*arguments)
-    taken = sum(kind in _POSITIONAL for kind in kinds)
-    return method(*arguments[:taken])
+    accepted = sum(kind in _POSITIONAL for kind in kinds)
+    return method(*arguments[:accepted])
 
 
-def _items(response: Any) -> list[Any]:
+def _response_items(response: Any) -> list[Any]:
     """Return the items of a response. Raises AseError 10106 for what is none."""
     items = [] if response is None or response == 0 else getattr(response, "list", None)
-    if not isinstance(items, list | tuple) or not all(hasattr(told, "data") for told in items):
-        words = "wrapperRead must return None, or an object with `list` of items (`key`, `data`)"
-        raise AseError(BAD_OUTPUT, words)
+    if not isinstance(items, list | tuple) or not all(hasattr(item, "data") for item in items):
+        message = "wrapperRead must return None, or an object with `list` of items (`key`, `data`)"
+        raise AseError(BAD_OUTPUT, message)
     return list(items)
 
 
-def _outputs(items: list[Any]) -> Iterator[Outputs]:
+def _group_outputs(items: list[Any]) -> Iterator[Outputs]:
     """Yield the outputs of some items; a key that comes again is the next result's."""
     outputs: dict[str, Any] = {}
-    for told in items:
-        if not told.data:
+    for item in items:
+        if not item.data:
             continue
-        if told.key in outputs:
+        if item.key in outputs:
             yield outputs
             outputs = {}
-        outputs[told.key] = told.data
+        outputs[item.key] = item.data
     if outputs:
         yield outputs
 
 
-def _request(name: str, data: Data) -> RequestData:
+def _request_item(name: str, data: Data) -> RequestData:
     status = data.attributes.get("status", "1")
     return RequestData(
         name,
@@ -197,13 +199,13 @@ def _request(name: str, data: Data) -> RequestData:
     )
 
 
-def _code(told: Any) -> int:
-    code = told if isinstance(told, int) else getattr(told, "error_code", 0)
+def _error_code(result: Any) -> int:
+    code = result if isinstance(result, int) else getattr(result, "error_code", 0)
     return int(code or 0)
 
 
-def _check(told: Any) -> None:
+def _raise_on_error(result: Any) -> None:
     """Raise the error that a method returned, with the wrapper's own code."""
-    code = _code(told)
+    code = _error_code(result)
     if code:
         raise AseError(loader_error_spec(code), f"the wrapper returned {code}")

@@ -23,47 +23,49 @@ def methods(services: Sequence[str]) -> dict[str, StreamHandler]:
 
 
 class _Reflection:
-    def __init__(self, request: Any, response: Any, services: Sequence[str]) -> None:
-        self._request = request
-        self._response = response
+    def __init__(self, request_type: Any, response_type: Any, services: Sequence[str]) -> None:
+        self._request_type = request_type
+        self._response_type = response_type
         self._services = services
 
     async def info(
         self, requests: AsyncIterator[bytes], _call: CallContext
     ) -> AsyncIterator[bytes]:
         async for data in requests:
-            asked = self._request.FromString(data)
-            answer = self._response(valid_host=asked.host, original_request=asked)
+            request = self._request_type.FromString(data)
+            response = self._response_type(valid_host=request.host, original_request=request)
             try:
-                self._fill(answer, asked)
+                self._fill_response(response, request)
             except KeyError:
-                answer.error_response.error_code = int(Status.NOT_FOUND)
-                answer.error_response.error_message = "not found"
-            yield answer.SerializeToString()
+                response.error_response.error_code = int(Status.NOT_FOUND)
+                response.error_response.error_message = "not found"
+            yield response.SerializeToString()
 
-    def _fill(self, answer: Any, asked: Any) -> None:
-        match asked.WhichOneof("message_request"):
+    def _fill_response(self, response: Any, request: Any) -> None:
+        match request.WhichOneof("message_request"):
             case "list_services":
                 for name in self._services:
-                    answer.list_services_response.service.add(name=name)
+                    response.list_services_response.service.add(name=name)
             case "file_by_filename":
-                _files(answer, wire.POOL.FindFileByName(asked.file_by_filename))
+                _add_files(response, wire.POOL.FindFileByName(request.file_by_filename))
             case "file_containing_symbol":
-                _files(answer, wire.POOL.FindFileContainingSymbol(asked.file_containing_symbol))
+                _add_files(
+                    response, wire.POOL.FindFileContainingSymbol(request.file_containing_symbol)
+                )
             case "all_extension_numbers_of_type":
-                name = asked.all_extension_numbers_of_type
+                name = request.all_extension_numbers_of_type
                 wire.POOL.FindMessageTypeByName(name)
-                answer.all_extension_numbers_response.base_type_name = name
+                response.all_extension_numbers_response.base_type_name = name
             case _:
                 raise KeyError
 
 
-def _files(answer: Any, file: FileDescriptor) -> None:
+def _add_files(response: Any, file: FileDescriptor) -> None:
     """Add a file and all it imports, each once."""
     pending, seen = [file], set()
     while pending:
         current = pending.pop()
         if current.name not in seen:
             seen.add(current.name)
-            answer.file_descriptor_response.file_descriptor_proto.append(current.serialized_pb)
+            response.file_descriptor_response.file_descriptor_proto.append(current.serialized_pb)
             pending.extend(current.dependencies)

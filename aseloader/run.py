@@ -16,7 +16,7 @@ from random import SystemRandom
 from aseloader import declare
 from aseloader.engine import Engine
 from aseloader.server import LoaderServer
-from aseloader.sessions import Sessions
+from aseloader.sessions import SessionEngine
 from aseloader.wrapper import Wrapper
 from lb.access import HubCredentials
 from lb.meter import ConcurrencyLimiter, default_queue_size
@@ -27,7 +27,7 @@ from schemas import document
 _logger = logging.getLogger("ase.loader")
 
 
-_LAST_ANSWERS = 5.0  # seconds
+_STOP_GRACE_S = 5.0  # seconds
 
 
 class LoadError(Exception):
@@ -42,7 +42,7 @@ class LoaderOptions:
     port: int = 0
     advertise: str = ""
     hubs: tuple[str, ...] = ("127.0.0.1:8220",)
-    access: HubCredentials = HubCredentials()
+    credentials: HubCredentials = HubCredentials()
     total: int = 0
     queue: int = -1
     drain: float = 30.0
@@ -58,16 +58,16 @@ def load(spec: str) -> type[Wrapper]:
     path = Path(file).resolve()
     if not path.is_file():
         raise LoadError(f"{file}: no such file; give FILE:Class")
-    found = importlib.util.spec_from_file_location(f"wrapper_{path.parent.name}", path)
-    if found is None or found.loader is None:
+    module_spec = importlib.util.spec_from_file_location(f"wrapper_{path.parent.name}", path)
+    if module_spec is None or module_spec.loader is None:
         raise LoadError(f"{file}: not a Python file")
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_spec.name] = module
     sys.path.insert(0, str(path.parent))
     try:
-        found.loader.exec_module(module)
+        module_spec.loader.exec_module(module)
     except Exception as error:
-        raise LoadError(_told(error, path)) from error
+        raise LoadError(_describe_load_error(error, path)) from error
     wrappers = {
         key: value
         for key, value in vars(module).items()
@@ -77,14 +77,14 @@ def load(spec: str) -> type[Wrapper]:
         return wrappers[name]
     if not name and len(wrappers) == 1:
         return next(iter(wrappers.values()))
-    known = ", ".join(wrappers) or "none"
-    raise LoadError(f"{spec}: no such Wrapper; in {file} there is: {known}")
+    available = ", ".join(wrappers) or "none"
+    raise LoadError(f"{spec}: no such Wrapper; in {file} there is: {available}")
 
 
 async def run(
-    kind: type[Wrapper],
+    wrapper_class: type[Wrapper],
     options: LoaderOptions,
-    ready: Callable[[str], None],
+    on_ready: Callable[[str], None],
     stop: "asyncio.Future[bool]",
 ) -> bool:
     """Serve a wrapper until `stop`, then drain and leave.
@@ -95,67 +95,71 @@ async def run(
     `fini` was not called. Raises OSError for a port that cannot be had, DeclarationError, and
     LoadError for what `init` raises.
     """
-    text = declare.schema(kind)
-    wrapper = kind()
-    starting = asyncio.ensure_future(asyncio.to_thread(wrapper.init, options.config))
-    await asyncio.wait((starting, stop), return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():
+    schema = declare.schema(wrapper_class)
+    wrapper = wrapper_class()
+    init_task = asyncio.ensure_future(asyncio.to_thread(wrapper.init, options.config))
+    await asyncio.wait((init_task, stop), return_when=asyncio.FIRST_COMPLETED)
+    if not init_task.done():
         return False
-    if starting.exception() is not None:
-        raise LoadError(_told(starting.exception(), Path(inspect.getfile(kind))))
-    loader = _Loader(wrapper, text, options)
+    if init_task.exception() is not None:
+        raise LoadError(
+            _describe_load_error(init_task.exception(), Path(inspect.getfile(wrapper_class)))
+        )
+    loader = _Loader(wrapper, schema, options)
     try:
-        ready(await loader.start())
+        on_ready(await loader.start())
         await stop
         await loader.drain()
     finally:
-        await loader.leave()
+        await loader.shut_down()
         if loader.idle:
             await asyncio.to_thread(wrapper.fini)
             _logger.info("stopped")
     return loader.idle
 
 
-def _told(error: BaseException | None, path: Path) -> str:
+def _describe_load_error(error: BaseException | None, path: Path) -> str:
     """Tell an error of the author's file: the frames from there on, and the error itself."""
     frames = traceback.extract_tb(error.__traceback__ if error else None)
-    own = next((i for i, f in enumerate(frames) if Path(f.filename) == path), 0)
-    lines = traceback.format_list(frames[own:]) + traceback.format_exception_only(error)
+    first_own_frame = next((i for i, f in enumerate(frames) if Path(f.filename) == path), 0)
+    lines = traceback.format_list(frames[first_own_frame:]) + traceback.format_exception_only(error)
     return f"{path.name} does not load\n{''.join(lines)}".rstrip()
 
 
 class _Loader:
     """The parts of a running loader, wired."""
 
-    def __init__(self, wrapper: Wrapper, text: bytes, options: LoaderOptions) -> None:
+    def __init__(self, wrapper: Wrapper, schema: bytes, options: LoaderOptions) -> None:
         self._wrapper = wrapper
-        self._text = text
+        self._schema = schema
         self._options = options
         self._epoch = SystemRandom().getrandbits(63) | 1
-        best = options.total or wrapper.total
+        concurrency = options.total or wrapper.total
         # Who streams holds its licence for minutes: nobody waits behind it.
-        streams = type(wrapper).session is not Wrapper.session
-        usual = 0 if streams else default_queue_size(best)
-        declared = usual if wrapper.queue is None else wrapper.queue
-        queue = declared if options.queue < 0 else options.queue
-        self._meter = ConcurrencyLimiter(best + queue, self._changed, best=best)
-        self._engine = Engine(wrapper, self._meter)
-        self._sessions = Sessions(wrapper, self._meter, self._engine)
-        self._server = LoaderServer(self._engine, self._sessions, self._meter)
+        is_streaming = type(wrapper).session is not Wrapper.session
+        default_queue = 0 if is_streaming else default_queue_size(concurrency)
+        declared_queue = default_queue if wrapper.queue is None else wrapper.queue
+        queue = declared_queue if options.queue < 0 else options.queue
+        self._limiter = ConcurrencyLimiter(
+            concurrency + queue, self._on_load_change, best=concurrency
+        )
+        self._engine = Engine(wrapper, self._limiter)
+        self._session_engine = SessionEngine(wrapper, self._limiter, self._engine)
+        self._server = LoaderServer(self._engine, self._session_engine, self._limiter)
         self._reporter = Reporter(
             list(options.hubs),
-            self._report,
-            self._meter,
+            self._build_report,
+            self._limiter,
             clock=time.monotonic,
             rng=SystemRandom(),
-            credentials=options.access,
+            credentials=options.credentials,
         )
         self._idle = asyncio.Event()
 
     @property
     def idle(self) -> bool:
         """Return whether nothing of the wrapper runs."""
-        return not self._meter.inflight
+        return not self._limiter.inflight
 
     async def start(self) -> str:
         """Open the port, begin to report; return the advertised address."""
@@ -166,36 +170,36 @@ class _Loader:
 
     async def drain(self) -> None:
         """Take nothing new, wait for what runs."""
-        _logger.info("draining", extra={"running": self._meter.inflight})
-        self._meter.set_serving_state(ServingState.DRAINING)
+        _logger.info("draining", extra={"running": self._limiter.inflight})
+        self._limiter.set_serving_state(ServingState.DRAINING)
         await self._server.stop_serving()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._options.drain):
                 await self._idle.wait()
 
-    async def leave(self) -> None:
+    async def shut_down(self) -> None:
         """Tell the hubs, close the port; answers on their way get out first."""
-        self._meter.set_serving_state(ServingState.DOWN)
+        self._limiter.set_serving_state(ServingState.DOWN)
         await self._reporter.shutdown()
-        await self._server.stop(_LAST_ANSWERS if self.idle else 0)
+        await self._server.stop(_STOP_GRACE_S if self.idle else 0)
         self._engine.close()
-        self._sessions.close()
+        self._session_engine.close()
 
-    def _changed(self) -> None:
+    def _on_load_change(self) -> None:
         self._reporter.notify_change()
-        if self._meter.inflight:
+        if self._limiter.inflight:
             self._idle.clear()
         else:
             self._idle.set()
 
-    def _report(self, first: bool) -> Report:
+    def _build_report(self, include_schema: bool) -> Report:
         instance = Instance(
             svc=declare.declaration(type(self._wrapper)).sub,
             service=self._wrapper.service,
             addr=self._addr,
             epoch=self._epoch,
-            digest=document.digest(self._text),
-            total=self._meter.total,
-            best=self._meter.best,
+            digest=document.digest(self._schema),
+            total=self._limiter.total,
+            best=self._limiter.best,
         )
-        return Report(instance, self._meter.next_load(), self._text if first else b"")
+        return Report(instance, self._limiter.next_load(), self._schema if include_schema else b"")

@@ -9,9 +9,9 @@ from google.protobuf.message import DecodeError
 
 from aseloader import orca, reflection, xsf
 from aseloader.engine import Engine
-from aseloader.handles import Handles
-from aseloader.health import Health
-from aseloader.sessions import Sessions
+from aseloader.handles import XsfSessions
+from aseloader.health import HealthService
+from aseloader.sessions import SessionEngine
 from lb.meter import ConcurrencyLimiter
 from lb.orca import OrcaReportBuilder
 from rpc.server import CallContext, Server, UnaryHandler
@@ -28,13 +28,15 @@ SERVICES = ("ase.v1.Loader", "utils.XsfCall", "grpc.health.v1.Health", orca.SERV
 class LoaderServer:
     """Serves an engine on one port; `meter` is the engine's, whose load is told by ORCA."""
 
-    def __init__(self, engine: Engine, sessions: Sessions, meter: ConcurrencyLimiter) -> None:
+    def __init__(
+        self, engine: Engine, session_engine: SessionEngine, limiter: ConcurrencyLimiter
+    ) -> None:
         self._engine = engine
-        self._sessions = sessions
-        self._handles = Handles(sessions)
-        self._meter = meter
-        self._orca = orca.Orca(OrcaReportBuilder(meter), time.monotonic)
-        self._health = Health(SERVICES)
+        self._session_engine = session_engine
+        self._xsf_sessions = XsfSessions(session_engine)
+        self._limiter = limiter
+        self._orca = orca.OrcaService(OrcaReportBuilder(limiter), time.monotonic)
+        self._health = HealthService(SERVICES)
         self._addr = ""
         unary: dict[str, UnaryHandler] = {
             "/ase.v1.Loader/Infer": self._infer,
@@ -43,7 +45,7 @@ class LoaderServer:
             "/grpc.health.v1.Health/Check": self._health.check,
         }
         stream = reflection.methods(SERVICES) | {"/grpc.health.v1.Health/Watch": self._health.watch}
-        stream |= self._orca.stream() | {"/ase.v1.Loader/Session": self._session}
+        stream |= self._orca.stream_methods() | {"/ase.v1.Loader/Session": self._session}
         self._server = Server(unary=unary, stream=stream)
 
     async def start(self, host: str, port: int, advertise: str = "") -> str:
@@ -51,9 +53,13 @@ class LoaderServer:
 
         A port of 0 in either takes the one the system chose. Raises OSError.
         """
-        chosen = await self._server.start(host, port)
-        name, _, told = advertise.rpartition(":") if advertise else (host, "", "0")
-        self._addr = f"{name}:{told if told != '0' else chosen}"
+        bound_port = await self._server.start(host, port)
+        advertised_host, _, advertised_port = (
+            advertise.rpartition(":") if advertise else (host, "", "0")
+        )
+        self._addr = (
+            f"{advertised_host}:{advertised_port if advertised_port != '0' else bound_port}"
+        )
         return self._addr
 
     async def stop_serving(self) -> None:
@@ -71,52 +77,58 @@ class LoaderServer:
             raise RpcError(Status.INVALID_ARGUMENT, "not a LoaderInput") from error
         try:
             output = await self._engine.once(
-                frame, gateway=call.metadata.get("ase-gateway", ""), seconds=call.time_remaining
+                frame, gateway=call.metadata.get("ase-gateway", ""), timeout=call.time_remaining
             )
         except AseError as error:
             raise RpcError(Status.RESOURCE_EXHAUSTED, str(error)) from error
-        self._orca.trail(call)
+        self._orca.attach_report(call)
         return output.SerializeToString()
 
-    async def _session(self, data: AsyncIterator[bytes], call: CallContext) -> AsyncIterator[bytes]:
+    async def _session(
+        self, messages: AsyncIterator[bytes], call: CallContext
+    ) -> AsyncIterator[bytes]:
         gateway = call.metadata.get("ase-gateway", "")
-        answers = self._sessions.serve(_frames(data), gateway=gateway, seconds=call.time_remaining)
+        outputs = self._session_engine.serve(
+            _parse_frames(messages), gateway=gateway, timeout=call.time_remaining
+        )
         try:
-            async for output in answers:
+            async for output in outputs:
                 yield output.SerializeToString()
         except AseError as error:
             raise RpcError(Status.RESOURCE_EXHAUSTED, str(error)) from error
         except DecodeError as error:
             raise RpcError(Status.INVALID_ARGUMENT, "not a LoaderInput") from error
         finally:
-            await answers.aclose()
+            await outputs.aclose()
 
     async def _probe(self, _data: bytes, _call: CallContext) -> bytes:
-        rounds = max(1.0, (self._meter.inflight + 1) / self._meter.best)
-        latency = int(self._meter.service_ms * rounds * 1000)
-        return ProbeReply(in_flight=self._meter.inflight, latency_us=latency).SerializeToString()
+        rounds = max(1.0, (self._limiter.inflight + 1) / self._limiter.best)
+        latency_us = int(self._limiter.service_ms * rounds * 1000)
+        return ProbeReply(
+            in_flight=self._limiter.inflight, latency_us=latency_us
+        ).SerializeToString()
 
     async def _xsf(self, data: bytes, call: CallContext) -> bytes:
         try:
-            asked = xsf.read(data, partial(secrets.token_hex, _HANDLE_BYTES))
+            request = xsf.parse_request(data, partial(secrets.token_hex, _HANDLE_BYTES))
         except AseError as error:
-            return xsf.refuse(error.spec, str(error))
+            return xsf.build_refusal(error.spec, str(error))
         gateway = call.metadata.get("ase-gateway", "")
-        if not asked.op:
-            return xsf.reply(None, asked.handle, self._addr)
+        if not request.op:
+            return xsf.build_reply(None, request.handle, self._addr)
         try:
-            if asked.frame is None or asked.frame.state != LoaderInput.ONCE:
-                told = await self._handles.serve(asked, gateway)
-                return xsf.reply(told, asked.handle, self._addr)
+            if request.frame is None or request.frame.state != LoaderInput.ONCE:
+                session_output = await self._xsf_sessions.serve(request, gateway)
+                return xsf.build_reply(session_output, request.handle, self._addr)
             output = await self._engine.once(
-                asked.frame, gateway=gateway, seconds=call.time_remaining
+                request.frame, gateway=gateway, timeout=call.time_remaining
             )
         except AseError as error:
-            words = LOADER_FULL.message if error.spec is LOADER_FULL else str(error)
-            return xsf.refuse(error.spec, words, asked.handle)
-        return xsf.reply(output, asked.handle, self._addr)
+            message = LOADER_FULL.message if error.spec is LOADER_FULL else str(error)
+            return xsf.build_refusal(error.spec, message, request.handle)
+        return xsf.build_reply(output, request.handle, self._addr)
 
 
-async def _frames(data: AsyncIterator[bytes]) -> AsyncIterator[LoaderInput]:
-    async for frame in data:
-        yield LoaderInput.FromString(frame)
+async def _parse_frames(messages: AsyncIterator[bytes]) -> AsyncIterator[LoaderInput]:
+    async for message in messages:
+        yield LoaderInput.FromString(message)

@@ -18,8 +18,8 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any
 
 from aseloader.codec import Codec
-from aseloader.declare import positional
-from aseloader.engine import Engine, failure, is_failure
+from aseloader.declare import positional_params
+from aseloader.engine import Engine, exception_output, is_loader_failure
 from aseloader.wrapper import Context, Data, Outputs, Wrapper
 from lb.meter import ConcurrencyLimiter
 from schemas.errors import BAD_OUTPUT, LOADER_FULL, ONCE_TIMEOUT, AseError
@@ -29,26 +29,26 @@ from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 _logger = logging.getLogger("ase.loader")
 
 Frames = AsyncIterator[LoaderInput]
-_LAST = (str(int(FrameStatus.END)), str(int(FrameStatus.ONCE)))
+_FINAL_STATUSES = (str(int(FrameStatus.END)), str(int(FrameStatus.ONCE)))
 _DONE = object()
 
 
-class Sessions:
+class SessionEngine:
     """Drives the sessions of a wrapper, as many at a time as `meter.best`."""
 
-    def __init__(self, wrapper: Wrapper, meter: ConcurrencyLimiter, engine: Engine) -> None:
+    def __init__(self, wrapper: Wrapper, limiter: ConcurrencyLimiter, engine: Engine) -> None:
         self._wrapper = wrapper
-        self._meter = meter
+        self._limiter = limiter
         self._engine = engine
         self._codec = Codec(type(wrapper))
         method = type(wrapper).session
-        self._streams = method is not Wrapper.session
+        self._is_streaming = method is not Wrapper.session
         self._is_async = inspect.isasyncgenfunction(inspect.unwrap(method))
-        self._wants_context = len(positional(method)) > 3  # self is one of them
-        self._threads = ThreadPoolExecutor(meter.total, thread_name_prefix="session")
+        self._wants_context = len(positional_params(method)) > 3  # self is one of them
+        self._thread_pool = ThreadPoolExecutor(limiter.total, thread_name_prefix="session")
 
     async def serve(
-        self, frames: Frames, *, gateway: str, seconds: float | None
+        self, frames: Frames, *, gateway: str, timeout: float | None
     ) -> AsyncGenerator[LoaderOutput, None]:
         """Yield what a session answers: BEGIN once it has its licence, results, the last with END.
 
@@ -56,162 +56,176 @@ class Sessions:
         AseError 10110 when all licences are taken; nothing ran then. None waits for its turn.
         """
         # One that is handed to `once` waits for its turn there.
-        full = self._streams and self._engine.turns.locked()
-        if full or not self._meter.try_acquire(gateway):
+        is_full = self._is_streaming and self._engine.work_slots.locked()
+        if is_full or not self._limiter.try_acquire(gateway):
             raise AseError(LOADER_FULL, f"{LOADER_FULL.code} all licences are taken")
-        if self._streams:
-            await self._engine.turns.acquire()  # which is there
-        licence = _Licence(self._meter, gateway, self._over)
-        gone = threading.Event()
-        answers = self._answers(frames, licence, gone, seconds)
+        if self._is_streaming:
+            await self._engine.work_slots.acquire()  # which is there
+        permit = _Permit(self._limiter, gateway, self._release_work_slot)
+        cancel_event = threading.Event()
+        outputs = self._run_session(frames, permit, cancel_event, timeout)
         try:
             yield LoaderOutput(status=LoaderOutput.BEGIN)
-            async for output in answers:
-                licence.code = output.code
+            async for output in outputs:
+                permit.code = output.code
                 yield output
         finally:
-            gone.set()
+            cancel_event.set()
             try:
-                await answers.aclose()  # the wrapper's own end is a part of it
+                await outputs.aclose()  # the wrapper's own end is a part of it
             finally:
-                licence.done()
+                permit.release_hold()
 
     def close(self) -> None:
         """Let the threads go."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._thread_pool.shutdown(wait=False, cancel_futures=True)
 
-    def _over(self) -> None:
-        if self._streams:
-            self._engine.turns.release()
+    def _release_work_slot(self) -> None:
+        if self._is_streaming:
+            self._engine.work_slots.release()
 
-    async def _answers(
-        self, frames: Frames, licence: "_Licence", gone: threading.Event, seconds: float | None
+    async def _run_session(
+        self,
+        frames: Frames,
+        permit: "_Permit",
+        cancel_event: threading.Event,
+        timeout: float | None,
     ) -> AsyncGenerator[LoaderOutput, None]:
-        first = await anext(frames, None)
-        if first is None:
+        first_frame = await anext(frames, None)
+        if first_frame is None:
             return
-        deadline = None if seconds is None else time.monotonic() + seconds
-        context = Context(dict(first.headers), deadline, gone.is_set)
-        expected = {told.name: told for told in first.expect}
+        deadline = None if timeout is None else time.monotonic() + timeout
+        context = Context(dict(first_frame.headers), deadline, cancel_event.is_set)
+        expected = {meta.name: meta for meta in first_frame.expect}
         try:
-            params = self._codec.params(first)
-            inputs = _Inputs(first, frames, self._codec)
-            if not self._streams:
-                yield await self._once(inputs, context, licence)
+            params = self._codec.decode_params(first_frame)
+            inputs = _Inputs(first_frame, frames, self._codec)
+            if not self._is_streaming:
+                yield await self._join_and_run_once(inputs, context, permit)
                 return
             seq = 0
-            made = self._made(params, inputs, context, licence)
+            results = self._start_session(params, inputs, context, permit)
             try:
-                async for outputs in made:
+                async for outputs in results:
                     if not isinstance(outputs, Mapping):
                         raise AseError(BAD_OUTPUT, "session must yield mappings of outputs by name")
                     seq += 1
-                    payloads = self._codec.payloads(outputs, expected, seq, FrameStatus.CONTINUE)
+                    payloads = self._codec.encode_outputs(
+                        outputs, expected, seq, FrameStatus.CONTINUE
+                    )
                     yield LoaderOutput(
-                        serviceId=first.serviceId, status=LoaderOutput.CONTINUE, pl=payloads
+                        serviceId=first_frame.serviceId, status=LoaderOutput.CONTINUE, pl=payloads
                     )
             finally:
-                await _closed(made, context.sid)
-            yield LoaderOutput(serviceId=first.serviceId, status=LoaderOutput.END)
+                await _close_results(results, context.sid)
+            yield LoaderOutput(serviceId=first_frame.serviceId, status=LoaderOutput.END)
         except GeneratorExit:
             raise
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            if isinstance(error, asyncio.CancelledError) and _is_task_cancelled():
                 raise
-            yield failure(error, first.serviceId, context.sid)
+            yield exception_output(error, first_frame.serviceId, context.sid)
 
-    def _made(
-        self, params: Mapping[str, Any], inputs: "_Inputs", context: Context, licence: "_Licence"
+    def _start_session(
+        self, params: Mapping[str, Any], inputs: "_Inputs", context: Context, permit: "_Permit"
     ) -> AsyncIterator[Outputs]:
-        more = (context,) if self._wants_context else ()
+        extra_args = (context,) if self._wants_context else ()
         if self._is_async:
-            made: Any = self._wrapper.session(params, inputs, *more)
-            return aiter(made)
-        return self._of_thread(params, inputs, more, licence)
+            results: Any = self._wrapper.session(params, inputs, *extra_args)
+            return aiter(results)
+        return self._run_in_thread(params, inputs, extra_args, permit)
 
-    async def _once(self, inputs: "_Inputs", context: Context, licence: "_Licence") -> LoaderOutput:
+    async def _join_and_run_once(
+        self, inputs: "_Inputs", context: Context, permit: "_Permit"
+    ) -> LoaderOutput:
         """Join the frames to one, and answer that."""
         frame = LoaderInput()
-        frame.CopyFrom(inputs.first)
+        frame.CopyFrom(inputs.first_frame)
         frame.state = LoaderInput.ONCE
         joined: dict[str, Data] = {}
-        async for told in inputs:
-            for name, part in told.items():
-                before = joined.get(name)
-                whole = part.data if before is None else before.data + part.data
-                joined[name] = Data(whole, {**part.attributes, **(before or part).attributes})
+        async for frame_inputs in inputs:
+            for name, part in frame_inputs.items():
+                previous = joined.get(name)
+                joined_data = part.data if previous is None else previous.data + part.data
+                joined[name] = Data(
+                    joined_data, {**part.attributes, **(previous or part).attributes}
+                )
         del frame.pl[:]
         for name, data in joined.items():
-            frame.pl.append(Payload(meta=inputs.metas[name], data=data.data))
-        work = asyncio.ensure_future(self._engine.answer(frame, context))
-        licence.until(work)
+            frame.pl.append(Payload(meta=inputs.meta_by_name[name], data=data.data))
+        task = asyncio.ensure_future(self._engine.process(frame, context))
+        permit.hold_during(task)
         try:
-            output = await asyncio.shield(work)
+            output = await asyncio.shield(task)
         except asyncio.CancelledError:
-            self._engine.let_go(work)
+            self._engine.abandon(task)
             raise
         output.status = LoaderOutput.END
         return output
 
-    async def _of_thread(
+    async def _run_in_thread(
         self,
         params: Mapping[str, Any],
         inputs: "_Inputs",
-        more: tuple[Any, ...],
-        licence: "_Licence",
+        extra_args: tuple[Any, ...],
+        permit: "_Permit",
     ) -> AsyncIterator[Outputs]:
         """Run a plain generator in a thread; it waits for inputs, and for who takes its outputs."""
-        thread, method = _Thread(asyncio.get_running_loop()), self._wrapper.session
+        thread, method = _SessionThread(asyncio.get_running_loop()), self._wrapper.session
 
-        def session(told: Any) -> Any:
-            return method(params, told, *more)
+        def call_session(sync_inputs: Any) -> Any:
+            return method(params, sync_inputs, *extra_args)
 
-        work = thread.start(self._threads, session, inputs)
-        licence.until(work)
+        task = thread.start(self._thread_pool, call_session, inputs)
+        permit.hold_during(task)
         try:
             while True:
-                made, error = await thread.outputs.get()
+                item, error = await thread.outputs.get()
                 if error is not None:
                     raise error
-                if made is _DONE:
+                if item is _DONE:
                     return
-                yield made
+                yield item
         finally:
-            thread.leave()
+            thread.abandon()
 
 
-class _Licence:
+class _Permit:
     """A licence, given back once: when the session is over, and nothing of it runs any more."""
 
-    def __init__(self, meter: ConcurrencyLimiter, gateway: str, over: Callable[[], None]) -> None:
-        self._meter = meter
+    def __init__(
+        self, limiter: ConcurrencyLimiter, gateway: str, on_release: Callable[[], None]
+    ) -> None:
+        self._limiter = limiter
         self._gateway = gateway
-        self._over = over
+        self._on_release = on_release
         self._holders = 1
         self.code = ONCE_TIMEOUT.code
 
-    def until(self, work: "asyncio.Future[Any]") -> None:
+    def hold_during(self, task: "asyncio.Future[Any]") -> None:
         """Hold it as long as some work runs."""
         self._holders += 1
-        work.add_done_callback(lambda _: self.done())
+        task.add_done_callback(lambda _: self.release_hold())
 
-    def done(self) -> None:
+    def release_hold(self) -> None:
         """Take in that one holder is through."""
         self._holders -= 1
         if not self._holders:
-            self._over()
-            self._meter.release(self._gateway, 0.0, succeeded=False, failed=is_failure(self.code))
+            self._on_release()
+            self._limiter.release(
+                self._gateway, 0.0, succeeded=False, failed=is_loader_failure(self.code)
+            )
 
 
 class _Inputs:
     """The inputs of a session, frame by frame, the first one at hand; it ends with its last."""
 
-    def __init__(self, first: LoaderInput, frames: Frames, codec: Codec) -> None:
-        self.first = first
-        self.metas: dict[str, MetaDesc] = {}
+    def __init__(self, first_frame: LoaderInput, frames: Frames, codec: Codec) -> None:
+        self.first_frame = first_frame
+        self.meta_by_name: dict[str, MetaDesc] = {}
         self._frames = frames
         self._codec = codec
-        self._frame: LoaderInput | None = first
+        self._next_frame: LoaderInput | None = first_frame
         self._ended = False
 
     def __iter__(self) -> Iterator[Mapping[str, Data]]:
@@ -222,78 +236,82 @@ class _Inputs:
 
     async def __anext__(self) -> Mapping[str, Data]:
         while True:
-            frame, self._frame = self._frame, None
+            frame, self._next_frame = self._next_frame, None
             if frame is None:
                 frame = None if self._ended else await anext(self._frames, None)
             if frame is None:
                 raise StopAsyncIteration
-            self._ended = _ends(frame)
+            self._ended = _is_final(frame)
             for payload in frame.pl:
-                if payload.meta.name not in self.metas:  # a copy: a part keeps its whole alive
-                    self.metas[payload.meta.name] = meta = MetaDesc()
+                if (
+                    payload.meta.name not in self.meta_by_name
+                ):  # a copy: a part keeps its whole alive
+                    self.meta_by_name[payload.meta.name] = meta = MetaDesc()
                     meta.CopyFrom(payload.meta)
             if frame.pl and not (self._ended and not any(payload.data for payload in frame.pl)):
-                return self._codec.inputs(frame)  # a last frame that brings nothing only ends it
+                return self._codec.decode_inputs(
+                    frame
+                )  # a last frame that brings nothing only ends it
 
 
-async def _closed(made: AsyncIterator[Outputs], sid: str) -> None:
+async def _close_results(results: AsyncIterator[Outputs], sid: str) -> None:
     """End what a wrapper makes; what it raises meanwhile is for its author alone."""
-    if not isinstance(made, AsyncGenerator):
+    if not isinstance(results, AsyncGenerator):
         return
     try:
-        await made.aclose()
+        await results.aclose()
     except Exception:
         _logger.exception("session raised at its end", extra={"sid": sid})
 
 
-def _is_cancelled() -> bool:
+def _is_task_cancelled() -> bool:
     """Return whether it is we who are to end, and not something that the wrapper waited for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
-def _ends(frame: LoaderInput) -> bool:
+def _is_final(frame: LoaderInput) -> bool:
     """Return whether a frame says that it is the last.
 
     Its header does; where it has no status, who sent it tells it with the payloads alone.
     """
     status = frame.headers.get("status")
     if status:
-        return status in _LAST
-    return any(payload.meta.attribute.get("status") in _LAST for payload in frame.pl)
+        return status in _FINAL_STATUSES
+    return any(payload.meta.attribute.get("status") in _FINAL_STATUSES for payload in frame.pl)
 
 
-class _Thread:
+class _SessionThread:
     """A plain generator at work in a thread, and the loop that it asks."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._gone = False
-        self._asked: Future[Any] | None = None
+        self._is_abandoned = False
+        self._pending_call: Future[Any] | None = None
         self.outputs: asyncio.Queue[tuple[Any, BaseException | None]] = asyncio.Queue(1)
 
     def start(
         self,
-        threads: ThreadPoolExecutor,
+        thread_pool: ThreadPoolExecutor,
         session: Callable[[Iterator[Mapping[str, Data]]], Any],
         inputs: _Inputs,
     ) -> "asyncio.Future[None]":
         """Begin the work; what it yields comes by `outputs`; `_DONE` at its end, or an error."""
-        return self._loop.run_in_executor(threads, self._run, session, inputs)
+        return self._loop.run_in_executor(thread_pool, self._run, session, inputs)
 
-    def leave(self) -> None:
+    def abandon(self) -> None:
         """Let it go: what it waits for will not come."""
-        self._gone = True
-        if self._asked is not None:
-            self._asked.cancel()
+        self._is_abandoned = True
+        if self._pending_call is not None:
+            self._pending_call.cancel()
 
     def _run(self, session: Callable[[Iterator[Mapping[str, Data]]], Any], inputs: _Inputs) -> None:
         error: BaseException | None = None
         outputs: Any = ()
         try:
-            outputs = session(self._told(inputs))
-            for made in outputs:
-                self._ask(self.outputs.put((made, None)))
+            outputs = session(self._iterate_inputs(inputs))
+            for item in outputs:
+                self._run_in_loop(self.outputs.put((item, None)))
         except BaseException as raised:  # noqa: BLE001
             error = raised
         try:
@@ -301,21 +319,23 @@ class _Thread:
                 outputs.close()
         except Exception:
             _logger.exception("session raised at its end")
-        if not self._gone:
+        if not self._is_abandoned:
             with contextlib.suppress(CancelledError):  # it was let go meanwhile
-                self._ask(self.outputs.put((_DONE, error)))
+                self._run_in_loop(self.outputs.put((_DONE, error)))
 
-    def _told(self, inputs: _Inputs) -> Iterator[Mapping[str, Data]]:
-        while (told := self._ask(anext(inputs, None))) is not None:
-            yield told
+    def _iterate_inputs(self, inputs: _Inputs) -> Iterator[Mapping[str, Data]]:
+        while (frame_inputs := self._run_in_loop(anext(inputs, None))) is not None:
+            yield frame_inputs
 
-    def _ask(self, question: Any) -> Any:
+    def _run_in_loop(self, awaitable: Any) -> Any:
         """Wait in the thread for what the loop has to say."""
-        self._asked = asked = asyncio.run_coroutine_threadsafe(_awaited(question), self._loop)
-        if self._gone:
-            asked.cancel()
-        return asked.result()
+        self._pending_call = future = asyncio.run_coroutine_threadsafe(
+            _as_coroutine(awaitable), self._loop
+        )
+        if self._is_abandoned:
+            future.cancel()
+        return future.result()
 
 
-async def _awaited(question: Any) -> Any:
-    return await question
+async def _as_coroutine(awaitable: Any) -> Any:
+    return await awaitable

@@ -14,16 +14,16 @@ from schemas.errors import INVALID_OP, AseError, ErrorSpec
 from schemas.wire import LoaderInput, LoaderOutput, ReqData, ResData, XsfData, XsfSession
 
 # Accepted for the sake of callers that send them; this loader has nothing to do for them.
-_NO_OPS = frozenset({"ping", "AIHotword", "AIDetect", "AILoad", "AIUnLoad"})
+_IGNORED_OPS = frozenset({"ping", "AIHotword", "AIDetect", "AILoad", "AIUnLoad"})
 
 
-_WAIT_MS, _MOST_MS = 500, 60_000
-_FRAMED = "AIIn"
-_ASKING = frozenset({"AIOut", "AIExcp"})
+_DEFAULT_WAIT_MS, _MAX_WAIT_MS = 500, 60_000
+_WRITE_OP = "AIIn"
+_FRAMELESS_OPS = frozenset({"AIOut", "AIExcp"})
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class XsfRequest:
     """A request read: its op ("" for one that needs nothing), frame, and handle for the reply.
 
     `first`: it begins what its handle names. `wait`: seconds that it may wait for a result.
@@ -33,12 +33,12 @@ class Asked:
     op: str
     handle: str
     frame: LoaderInput | None = None
-    first: bool = False
-    wait: float = 0.0
-    polls: bool = False
+    is_first: bool = False
+    timeout: float = 0.0
+    results_by_poll: bool = False
 
 
-def read(data: bytes, new_handle: Callable[[], str]) -> Asked:
+def parse_request(data: bytes, new_handle: Callable[[], str]) -> XsfRequest:
     """Return what a ReqData asks for.
 
     A first frame without a handle begins a session of its own: `new_handle` names it, and the reply
@@ -47,38 +47,40 @@ def read(data: bytes, new_handle: Callable[[], str]) -> Asked:
     """
     try:
         request = ReqData.FromString(data)
-        if request.op in _NO_OPS:
-            return Asked("", request.s.h)
-        wait = min(_wait_ms(request.param.get("waitTime", "")), _MOST_MS) / 1000
-        if request.op in _ASKING:
-            return Asked(request.op, request.s.h, wait=wait)
-        if request.op != _FRAMED:
+        if request.op in _IGNORED_OPS:
+            return XsfRequest("", request.s.h)
+        timeout = min(_parse_wait_ms(request.param.get("waitTime", "")), _MAX_WAIT_MS) / 1000
+        if request.op in _FRAMELESS_OPS:
+            return XsfRequest(request.op, request.s.h, timeout=timeout)
+        if request.op != _WRITE_OP:
             raise AseError(INVALID_OP, f"op {request.op[:32]!r} is not served")
         if not request.data:
             raise AseError(_BAD_FRAME, "no frame in data[0]")
         frame = LoaderInput.FromString(request.data[0].data)
-        first = request.param.get("SeqNo", "1") == "1"
-        polls = request.param.get("results") == "AIOut"
+        is_first = request.param.get("SeqNo", "1") == "1"
+        results_by_poll = request.param.get("results") == "AIOut"
         handle = request.s.h
-        if not handle and (first or frame.state == LoaderInput.ONCE):
+        if not handle and (is_first or frame.state == LoaderInput.ONCE):
             handle = new_handle()
-        return Asked(request.op, handle, frame, first, wait, polls)
+        return XsfRequest(request.op, handle, frame, is_first, timeout, results_by_poll)
     except DecodeError as error:
         raise AseError(_BAD_FRAME) from error
 
 
-def _wait_ms(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() else _WAIT_MS
+def _parse_wait_ms(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() else _DEFAULT_WAIT_MS
 
 
-def reply(output: LoaderOutput | None, handle: str, addr: str) -> bytes:
+def build_reply(output: LoaderOutput | None, handle: str, addr: str) -> bytes:
     """Return the ResData that carries an output; `addr` tells the caller where it was answered."""
-    answer = ResData(s=XsfSession(h=handle, sess={"PeerAddr": addr}))
+    response = ResData(s=XsfSession(h=handle, sess={"PeerAddr": addr}))
     if output is not None:
-        answer.data.append(XsfData(data=output.SerializeToString()))
-    return answer.SerializeToString()
+        response.data.append(XsfData(data=output.SerializeToString()))
+    return response.SerializeToString()
 
 
-def refuse(fault: ErrorSpec, words: str, handle: str = "") -> bytes:
+def build_refusal(error_spec: ErrorSpec, message: str, handle: str = "") -> bytes:
     """Return the ResData that refuses a request as a whole."""
-    return ResData(code=fault.code, error_info=words, s=XsfSession(h=handle)).SerializeToString()
+    return ResData(
+        code=error_spec.code, error_info=message, s=XsfSession(h=handle)
+    ).SerializeToString()

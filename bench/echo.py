@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.asyncio.server import ServerConnection, serve
 
 
-async def _bare(port: int) -> None:
+async def _serve_websockets(port: int) -> None:
     async def echo(ws: ServerConnection) -> None:
         async for message in ws:
             await ws.send(message)
@@ -23,7 +23,7 @@ async def _bare(port: int) -> None:
         await asyncio.Event().wait()
 
 
-async def _echo(ws: WebSocket) -> None:
+async def _echo_starlette(ws: WebSocket) -> None:
     await ws.accept()
     try:
         while True:
@@ -35,9 +35,9 @@ async def _echo(ws: WebSocket) -> None:
 def main(name: str, port: int) -> None:
     """Serve, for ever."""
     if name == "bare":
-        uvloop.run(_bare(port))
+        uvloop.run(_serve_websockets(port))
         return
-    app = Starlette(routes=[WebSocketRoute("/{rest:path}", _echo)])
+    app = Starlette(routes=[WebSocketRoute("/{rest:path}", _echo_starlette)])
     uvicorn.run(
         app,
         port=port,

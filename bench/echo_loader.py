@@ -19,21 +19,21 @@ from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 # A session in this language takes so long to its first result, as a model does.
 SLOW, SLOW_S = "slow", 0.02
 _WINDOW = 1 << 30
-_HEAD = bytes([0x88]) + b"\x0f\x10\x10application/grpc"  # :status 200, content-type
-_TRAIL = b"\x00\x0bgrpc-status\x010"
+_RESPONSE_HEADERS = bytes([0x88]) + b"\x0f\x10\x10application/grpc"  # :status 200, content-type
+_RESPONSE_TRAILERS = b"\x00\x0bgrpc-status\x010"
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
-class Echo(asyncio.Protocol):
+class EchoConnection(asyncio.Protocol):
     """One connection of a gateway."""
 
     def __init__(self) -> None:
-        self._data = b""
-        self._greeted = False
-        self._out: list[bytes] = []
-        self._owed = 0
-        self._messages: dict[int, bytes] = {}
-        self._slow: set[int] = set()
+        self._buffer = b""
+        self._preface_received = False
+        self._outgoing: list[bytes] = []
+        self._unacknowledged = 0
+        self._partial_messages: dict[int, bytes] = {}
+        self._slow_streams: set[int] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say how much may come: all."""
@@ -45,82 +45,88 @@ class Echo(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Answer every frame that is whole."""
-        self._data += data
-        if not self._greeted:
-            if len(self._data) < len(_PREFACE):
+        self._buffer += data
+        if not self._preface_received:
+            if len(self._buffer) < len(_PREFACE):
                 return
-            self._greeted, self._data = True, self._data[len(_PREFACE) :]
-        at, told = 0, self._data
-        while len(told) - at >= 9:
-            size = int.from_bytes(told[at : at + 3], "big")
-            if len(told) - at < 9 + size:
+            self._preface_received, self._buffer = True, self._buffer[len(_PREFACE) :]
+        offset, buffer = 0, self._buffer
+        while len(buffer) - offset >= 9:
+            size = int.from_bytes(buffer[offset : offset + 3], "big")
+            if len(buffer) - offset < 9 + size:
                 break
-            kind, flags = told[at + 3], told[at + 4]
-            number = int.from_bytes(told[at + 5 : at + 9], "big")
-            self._frame(kind, flags, number, told[at + 9 : at + 9 + size])
-            at += 9 + size
-        self._data = told[at:]
-        if self._out:
-            out, self._out = self._out, []
-            self._transport.write(b"".join(out))
+            frame_type, flags = buffer[offset + 3], buffer[offset + 4]
+            stream_id = int.from_bytes(buffer[offset + 5 : offset + 9], "big")
+            self._handle_frame(frame_type, flags, stream_id, buffer[offset + 9 : offset + 9 + size])
+            offset += 9 + size
+        self._buffer = buffer[offset:]
+        if self._outgoing:
+            outgoing, self._outgoing = self._outgoing, []
+            self._transport.write(b"".join(outgoing))
 
-    def _frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        if kind == HEADERS:
-            self._out.append(frames.frame(HEADERS, END_HEADERS, number, _HEAD))
-            self._say(number, LoaderOutput(status=LoaderOutput.BEGIN))
-        elif kind == DATA:
-            self._owed += len(payload)
-            if self._owed > _WINDOW // 2:
-                self._out.append(frames.window_update(0, self._owed))
-                self._owed = 0
-            self._take(number, payload)
-            if flags & END_STREAM and number not in self._slow:
-                self._end(number)
-        elif kind in (SETTINGS, PING) and not flags & ACK:
-            self._out.append(frames.frame(kind, ACK, 0, payload if kind == PING else b""))
+    def _handle_frame(self, frame_type: int, flags: int, stream_id: int, payload: bytes) -> None:
+        if frame_type == HEADERS:
+            self._outgoing.append(frames.frame(HEADERS, END_HEADERS, stream_id, _RESPONSE_HEADERS))
+            self._send_output(stream_id, LoaderOutput(status=LoaderOutput.BEGIN))
+        elif frame_type == DATA:
+            self._unacknowledged += len(payload)
+            if self._unacknowledged > _WINDOW // 2:
+                self._outgoing.append(frames.window_update(0, self._unacknowledged))
+                self._unacknowledged = 0
+            self._receive_data(stream_id, payload)
+            if flags & END_STREAM and stream_id not in self._slow_streams:
+                self._end_stream(stream_id)
+        elif frame_type in (SETTINGS, PING) and not flags & ACK:
+            self._outgoing.append(
+                frames.frame(frame_type, ACK, 0, payload if frame_type == PING else b"")
+            )
 
-    def _take(self, number: int, payload: bytes) -> None:
-        data = self._messages.get(number, b"") + payload
-        while len(data) >= 5 and len(data) >= 5 + (size := int.from_bytes(data[1:5], "big")):
-            told = LoaderInput.FromString(data[5 : 5 + size])
-            data = data[5 + size :]
-            if not told.pl:
+    def _receive_data(self, stream_id: int, payload: bytes) -> None:
+        buffer = self._partial_messages.get(stream_id, b"") + payload
+        while len(buffer) >= 5 and len(buffer) >= 5 + (size := int.from_bytes(buffer[1:5], "big")):
+            loader_input = LoaderInput.FromString(buffer[5 : 5 + size])
+            buffer = buffer[5 + size :]
+            if not loader_input.pl:
                 continue
-            if told.params.get("lang") == SLOW:
-                self._slow.add(number)
-                asyncio.get_running_loop().call_later(SLOW_S, self._later, number, told)
+            if loader_input.params.get("lang") == SLOW:
+                self._slow_streams.add(stream_id)
+                asyncio.get_running_loop().call_later(
+                    SLOW_S, self._finish_slow_session, stream_id, loader_input
+                )
             else:
-                self._answer(number, told)
-        self._messages[number] = data
+                self._send_result(stream_id, loader_input)
+        self._partial_messages[stream_id] = buffer
 
-    def _later(self, number: int, told: LoaderInput) -> None:
+    def _finish_slow_session(self, stream_id: int, loader_input: LoaderInput) -> None:
         """Give the one answer of a session that takes its time, and its end."""
-        self._slow.discard(number)
-        self._answer(number, told)
-        self._end(number)
-        out, self._out = self._out, []
-        self._transport.write(b"".join(out))
+        self._slow_streams.discard(stream_id)
+        self._send_result(stream_id, loader_input)
+        self._end_stream(stream_id)
+        outgoing, self._outgoing = self._outgoing, []
+        self._transport.write(b"".join(outgoing))
 
-    def _answer(self, number: int, told: LoaderInput) -> None:
-        meta = MetaDesc(name="said", dataType=told.pl[0].meta.dataType)
-        said = Payload(meta=meta, data=told.pl[0].data)
-        self._say(number, LoaderOutput(status=LoaderOutput.CONTINUE, pl=[said]))
+    def _send_result(self, stream_id: int, loader_input: LoaderInput) -> None:
+        meta = MetaDesc(name="said", dataType=loader_input.pl[0].meta.dataType)
+        payload = Payload(meta=meta, data=loader_input.pl[0].data)
+        self._send_output(stream_id, LoaderOutput(status=LoaderOutput.CONTINUE, pl=[payload]))
 
-    def _end(self, number: int) -> None:
-        self._say(number, LoaderOutput(status=LoaderOutput.END))
-        self._out.append(frames.frame(HEADERS, END_HEADERS | END_STREAM, number, _TRAIL))
-        self._messages.pop(number, None)
+    def _end_stream(self, stream_id: int) -> None:
+        self._send_output(stream_id, LoaderOutput(status=LoaderOutput.END))
+        self._outgoing.append(
+            frames.frame(HEADERS, END_HEADERS | END_STREAM, stream_id, _RESPONSE_TRAILERS)
+        )
+        self._partial_messages.pop(stream_id, None)
 
-    def _say(self, number: int, output: LoaderOutput) -> None:
+    def _send_output(self, stream_id: int, output: LoaderOutput) -> None:
         message = output.SerializeToString()
-        self._out.append(
-            frames.frame(DATA, 0, number, b"\0" + len(message).to_bytes(4, "big") + message)
+        self._outgoing.append(
+            frames.frame(DATA, 0, stream_id, b"\0" + len(message).to_bytes(4, "big") + message)
         )
 
 
 async def main(port: int) -> None:
     """Serve, for ever."""
-    server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", port)
+    server = await asyncio.get_running_loop().create_server(EchoConnection, "127.0.0.1", port)
     await server.serve_forever()
 
 

@@ -23,5 +23,5 @@ class Echo(Wrapper):
         inputs: AsyncIterator[Mapping[str, Data]],
     ) -> AsyncIterator[dict[str, Any]]:
         """Say each frame back."""
-        async for told in inputs:
-            yield {"said": told["audio"].data}
+        async for frame in inputs:
+            yield {"said": frame["audio"].data}

@@ -14,15 +14,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.arms import LOAD_CORE, PEERS, Arm, backend, started
+from bench.arms import LOAD_CORE, PEERS, Arm, start_arms, start_backend
 from bench.machine import rss_bytes
 
-_TICK = os.sysconf("SC_CLK_TCK")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _OURS = ("ours", "ours-python", "ours-asgi")
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class ArmResult:
     """One arm's turn."""
 
     rps: float
@@ -30,11 +30,16 @@ class Round:
     p99_ms: float
     errors: int
     cpu_us: float
-    load_busy: float
+    load_core_busy: float
 
 
 def run(
-    peers: list[str], payload: str, rounds: int, seconds: int, connections: int, fresh: str = ""
+    peers: list[str],
+    payload: str,
+    rounds: int,
+    seconds: int,
+    connections: int,
+    unique_header: str = "",
 ) -> dict[str, Any]:
     """Return {"payload", "arms": {name: figures or {"not_run": why}}, "ratios": {...}}.
 
@@ -43,108 +48,116 @@ def run(
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        ground = backend(folder, stack)
-        arms, absent = started(ground, ["ours", *peers], payload)
+        context = start_backend(folder, stack)
+        arms, unavailable = start_arms(context, ["ours", *peers], payload)
         for arm in arms:
-            (folder / f"{arm.name}.body").write_bytes(arm.ask.body)
-            turn(arm, folder, 1, connections, fresh)  # warm up
-        turns: dict[str, list[Round]] = {arm.name: [] for arm in arms}
+            (folder / f"{arm.name}.body").write_bytes(arm.request.body)
+            measure_arm(arm, folder, 1, connections, unique_header)  # warm up
+        results: dict[str, list[ArmResult]] = {arm.name: [] for arm in arms}
         for _ in range(rounds):
             for arm in arms:
-                turns[arm.name].append(turn(arm, folder, seconds, connections, fresh))
-        figures = {arm.name: _figures(turns[arm.name], _rss_mib(arm.pid)) for arm in arms}
+                results[arm.name].append(
+                    measure_arm(arm, folder, seconds, connections, unique_header)
+                )
+        figures = {arm.name: _summarize(results[arm.name], _rss_mib(arm.pid)) for arm in arms}
     return {
         "payload": payload,
-        "fresh": fresh,
+        "fresh": unique_header,
         "connections": connections,
-        "arms": {**figures, **absent},
+        "arms": {**figures, **unavailable},
         "ratios": {
             f"{ours}/{name}": round(
-                median(a.rps / b.rps for a, b in zip(turns[ours], theirs, strict=True)), 3
+                median(a.rps / b.rps for a, b in zip(results[ours], theirs, strict=True)), 3
             )
             for ours in ("ours", "ours-asgi")
-            for name, theirs in turns.items()
-            if ours in turns and name != ours and (ours == "ours" or name not in _OURS)
+            for name, theirs in results.items()
+            if ours in results and name != ours and (ours == "ours" or name not in _OURS)
         },
     }
 
 
-def table(result: dict[str, Any]) -> str:
+def format_table(result: dict[str, Any]) -> str:
     """Return the figures as lines."""
     lines = [
         f"payload {result['payload']}, {result['connections']} connections, one core for each arm"
         + (f", {result['fresh']} never twice the same" if result["fresh"] else ""),
         "arm         requests/s   p50 ms   p99 ms   CPU us    MiB  errors",
     ]
-    for name, told in result["arms"].items():
-        if "not_run" in told:
-            lines.append(f"{name:<10}{told['not_run']}")
+    for name, figures in result["arms"].items():
+        if "not_run" in figures:
+            lines.append(f"{name:<10}{figures['not_run']}")
             continue
-        mark = "  load-limited" if told["load_limited"] else ""
+        mark = "  load-limited" if figures["load_limited"] else ""
         lines.append(
-            f"{name:<10}{told['rps']:>12,.0f}{told['p50_ms']:>9.3f}{told['p99_ms']:>9.3f}"
-            f"{told['cpu_us_per_request']:>9.1f}{told['rss_mib']:>7.1f}{told['errors']:>8}{mark}"
+            f"{name:<10}{figures['rps']:>12,.0f}{figures['p50_ms']:>9.3f}{figures['p99_ms']:>9.3f}"
+            f"{figures['cpu_us_per_request']:>9.1f}{figures['rss_mib']:>7.1f}{figures['errors']:>8}{mark}"
         )
     lines += [f"{name}: {ratio}" for name, ratio in result["ratios"].items()]
     return "\n".join(lines)
 
 
-def turn(arm: Arm, folder: Path, seconds: int, connections: int, fresh: str = "") -> Round:
+def measure_arm(
+    arm: Arm, folder: Path, seconds: int, connections: int, unique_header: str = ""
+) -> ArmResult:
     """Load an arm for so many seconds; `folder` has its body. Return its figures."""
     env = {
         **os.environ,
         "BENCH_BODY": str(folder / f"{arm.name}.body"),
-        "BENCH_TYPE": arm.ask.kind,
-        "BENCH_FRESH": fresh,
+        "BENCH_TYPE": arm.request.content_type,
+        "BENCH_FRESH": unique_header,
     }
-    words = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
-    words += ["--latency", "-s", str(PEERS / "wrk.lua"), arm.url + arm.ask.path]
-    cpu, load = _cpu_seconds(arm.pid), _core(LOAD_CORE)
-    said = subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout
-    told = json.loads(said.splitlines()[-1])
-    used, after = _cpu_seconds(arm.pid) - cpu, _core(LOAD_CORE)
-    busy = 1 - (after[0] - load[0]) / max(1, after[1] - load[1])
-    return Round(
-        rps=told["requests"] / told["seconds"],
-        p50_ms=told["p50_ms"],
-        p99_ms=told["p99_ms"],
-        errors=told["errors"],
-        cpu_us=used / max(1, told["requests"]) * 1e6,
-        load_busy=busy,
+    command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
+    command += ["--latency", "-s", str(PEERS / "wrk.lua"), arm.url + arm.request.path]
+    cpu_before, load_core_before = _cpu_seconds(arm.pid), _core_ticks(LOAD_CORE)
+    output = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+    summary = json.loads(output.splitlines()[-1])
+    cpu_used, load_core_after = _cpu_seconds(arm.pid) - cpu_before, _core_ticks(LOAD_CORE)
+    busy = 1 - (load_core_after[0] - load_core_before[0]) / max(
+        1, load_core_after[1] - load_core_before[1]
+    )
+    return ArmResult(
+        rps=summary["requests"] / summary["seconds"],
+        p50_ms=summary["p50_ms"],
+        p99_ms=summary["p99_ms"],
+        errors=summary["errors"],
+        cpu_us=cpu_used / max(1, summary["requests"]) * 1e6,
+        load_core_busy=busy,
     )
 
 
-def _figures(turns: list[Round], rss_mib: float) -> dict[str, Any]:
+def _summarize(results: list[ArmResult], rss_mib: float) -> dict[str, Any]:
     return {
-        "rps": round(median(turn.rps for turn in turns), 1),
-        "p50_ms": round(median(turn.p50_ms for turn in turns), 4),
-        "p99_ms": round(median(turn.p99_ms for turn in turns), 4),
-        "cpu_us_per_request": round(median(turn.cpu_us for turn in turns), 2),
+        "rps": round(median(result.rps for result in results), 1),
+        "p50_ms": round(median(result.p50_ms for result in results), 4),
+        "p99_ms": round(median(result.p99_ms for result in results), 4),
+        "cpu_us_per_request": round(median(result.cpu_us for result in results), 2),
         "rss_mib": round(rss_mib, 1),
-        "errors": sum(turn.errors for turn in turns),
-        "load_limited": median(turn.load_busy for turn in turns) > 0.9,
+        "errors": sum(result.errors for result in results),
+        "load_limited": median(result.load_core_busy for result in results) > 0.9,
     }
 
 
-def _family(pid: int) -> list[int]:
+def _process_tree(pid: int) -> list[int]:
     """Return a process and its children (nginx works in one)."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
-    return [pid, *(grandchild for child in children for grandchild in _family(int(child)))]
+    return [pid, *(grandchild for child in children for grandchild in _process_tree(int(child)))]
 
 
 def _cpu_seconds(pid: int) -> float:
     ticks = 0
-    for member in _family(pid):
-        told = Path(f"/proc/{member}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        ticks += int(told[11]) + int(told[12])
-    return ticks / _TICK
+    for member in _process_tree(pid):
+        stat_fields = (
+            Path(f"/proc/{member}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        )
+        ticks += int(stat_fields[11]) + int(stat_fields[12])
+    return ticks / _TICKS_PER_S
 
 
 def _rss_mib(pid: int) -> float:
-    return sum(rss_bytes(member) for member in _family(pid)) / 2**20
+    return sum(rss_bytes(member) for member in _process_tree(pid)) / 2**20
 
 
-def _core(core: str) -> tuple[int, int]:
+def _core_ticks(core: str) -> tuple[int, int]:
     """Return (idle, all) ticks of a core so far."""
     for line in Path("/proc/stat").read_text(encoding="utf-8").splitlines():
         if line.startswith(f"cpu{core} "):

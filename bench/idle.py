@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.arms import ARMS, answers, backend
+from bench.arms import ARMS, start_backend, wait_until_ready
 from bench.machine import rss_bytes
 
-_ASK = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"
+_REQUEST = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 def run(connections: int) -> dict[str, Any]:
@@ -19,38 +19,40 @@ def run(connections: int) -> dict[str, Any]:
 
     Raises RuntimeError when the gateway does not keep them.
     """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        arm = ARMS["ours"](backend(folder, stack), "small")
-        answers(arm)
-        where = urlsplit(arm.url)
-        before = rss_bytes(arm.pid)
-        served = range(connections)
-        socks = [stack.enter_context(_served(where.hostname, where.port)) for _ in served]
-        used = rss_bytes(arm.pid) - before
-        for sock in socks[:: max(1, connections // 100)]:  # they are still there
-            _ask(sock)
-    return {"connections": connections, "rss_kib_each": round(used / connections / 1024, 2)}
+        arm = ARMS["ours"](start_backend(folder, stack), "small")
+        wait_until_ready(arm)
+        url = urlsplit(arm.url)
+        rss_before = rss_bytes(arm.pid)
+        indexes = range(connections)
+        sockets = [
+            stack.enter_context(_connect_and_request(url.hostname, url.port)) for _ in indexes
+        ]
+        rss_growth = rss_bytes(arm.pid) - rss_before
+        for sock in sockets[:: max(1, connections // 100)]:  # they are still there
+            _request_liveness(sock)
+    return {"connections": connections, "rss_kib_each": round(rss_growth / connections / 1024, 2)}
 
 
-def table(result: dict[str, Any]) -> str:
+def format_table(result: dict[str, Any]) -> str:
     """Return the figures as a line."""
     return f"{result['connections']} idle connections: {result['rss_kib_each']} KiB each"
 
 
-def _served(host: str | None, port: int | None) -> socket.socket:
+def _connect_and_request(host: str | None, port: int | None) -> socket.socket:
     sock = socket.create_connection((host or "", port or 0), timeout=30)
-    _ask(sock)
+    _request_liveness(sock)
     return sock
 
 
-def _ask(sock: socket.socket) -> None:
-    sock.sendall(_ASK)
-    answer = b""
-    while not answer.endswith(b'"alive"}'):
-        piece = sock.recv(4096)
-        if not piece:
+def _request_liveness(sock: socket.socket) -> None:
+    sock.sendall(_REQUEST)
+    response = b""
+    while not response.endswith(b'"alive"}'):
+        chunk = sock.recv(4096)
+        if not chunk:
             raise RuntimeError("the gateway did not answer on a connection")
-        answer += piece
+        response += chunk

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import uvloop
 
 from bench import workload
-from bench.arms import LOAD_CORE, Arm, backend, started
+from bench.arms import LOAD_CORE, Arm, start_arms, start_backend
 from bench.machine import pin
 from rpc.client import Channel
 
@@ -33,71 +33,75 @@ def run(peers: list[str], rate: int, rounds: int, seconds: int) -> dict[str, Any
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        ground = backend(folder, stack)
-        arms, absent = started(ground, ["ours", *peers], "small")
+        context = start_backend(folder, stack)
+        arms, unavailable = start_arms(context, ["ours", *peers], "small")
         pin(LOAD_CORE)
-        told = uvloop.run(_rounds(arms, f"127.0.0.1:{ground.backend}", rate, rounds, seconds))
-    figures: dict[str, Any] = {"direct": _figures(told["direct"], None)}
-    figures |= {arm.name: _figures(told[arm.name], told["direct"]) for arm in arms}
-    return {"rate": rate, "arms": {**figures, **absent}, "ratios": _ratios(told, arms)}
+        percentiles = uvloop.run(
+            _run_rounds(arms, f"127.0.0.1:{context.backend_port}", rate, rounds, seconds)
+        )
+    figures: dict[str, Any] = {"direct": _summarize(percentiles["direct"], None)}
+    figures |= {arm.name: _summarize(percentiles[arm.name], percentiles["direct"]) for arm in arms}
+    return {"rate": rate, "arms": {**figures, **unavailable}, "ratios": _ratios(percentiles, arms)}
 
 
-def table(result: dict[str, Any]) -> str:
+def format_table(result: dict[str, Any]) -> str:
     """Return the figures as lines."""
     lines = [f"{result['rate']} requests/s, open-loop, {_CONNECTIONS} connections",
              "arm          p50 ms   p99 ms  added p50  added p99"]  # fmt: skip
-    for name, told in result["arms"].items():
-        if "not_run" in told:
-            lines.append(f"{name:<10}{told['not_run']}")
+    for name, figures in result["arms"].items():
+        if "not_run" in figures:
+            lines.append(f"{name:<10}{figures['not_run']}")
             continue
-        added = [told.get(key) for key in ("added_p50_ms", "added_p99_ms")]
-        shown = "".join("          -" if value is None else f"{value:>11.3f}" for value in added)
-        lines.append(f"{name:<10}{told['p50_ms']:>9.3f}{told['p99_ms']:>9.3f}{shown}")
+        added = [figures.get(key) for key in ("added_p50_ms", "added_p99_ms")]
+        added_columns = "".join(
+            "          -" if value is None else f"{value:>11.3f}" for value in added
+        )
+        lines.append(f"{name:<10}{figures['p50_ms']:>9.3f}{figures['p99_ms']:>9.3f}{added_columns}")
     lines += [f"{name}: {ratio}" for name, ratio in result["ratios"].items()]
     return "\n".join(lines)
 
 
-async def _rounds(
+async def _run_rounds(
     arms: list[Arm], addr: str, rate: int, rounds: int, seconds: int
 ) -> dict[str, list[tuple[float, float]]]:
     """Return (p50, p99) in milliseconds of each round of each arm and of the direct call."""
-    ways: dict[str, Callable[[], Awaitable[Send]]] = {"direct": lambda: _direct(addr)}
-    ways |= {arm.name: over_http(arm) for arm in arms}
-    told: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    for turn in range(rounds + 1):  # the first is to warm up
-        for name, way in ways.items():
-            send = await way()
-            figures = await _turn(send, rate, seconds if turn else 1)
-            if turn:
-                told[name].append(figures)
-    return told
+    connectors: dict[str, Callable[[], Awaitable[Send]]] = {"direct": lambda: _connect_direct(addr)}
+    connectors |= {arm.name: http_connector(arm) for arm in arms}
+    percentiles: dict[str, list[tuple[float, float]]] = {name: [] for name in connectors}
+    for round_number in range(rounds + 1):  # the first is to warm up
+        for name, connect in connectors.items():
+            send = await connect()
+            figures = await _measure_percentiles(send, rate, seconds if round_number else 1)
+            if round_number:
+                percentiles[name].append(figures)
+    return percentiles
 
 
 async def open_loop(send: Send, rate: int, seconds: int) -> list[float]:
     """Return how long each of so many requests a second took, in ms, from when it was due."""
     times: list[float] = []
-    began = time.perf_counter() + 0.05
+    started_at = time.perf_counter() + 0.05
 
-    async def one(meant: float) -> None:
+    async def send_one(due: float) -> None:
         await send()
-        times.append((time.perf_counter() - meant) * 1000)
+        times.append((time.perf_counter() - due) * 1000)
 
     tasks = []
     for number in range(rate * seconds):
-        meant = began + number / rate
-        await asyncio.sleep(max(0.0, meant - time.perf_counter()))
-        tasks.append(asyncio.ensure_future(one(meant)))
+        due = started_at + number / rate
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        tasks.append(asyncio.ensure_future(send_one(due)))
     await asyncio.gather(*tasks)
     return times
 
 
-async def _turn(send: Send, rate: int, seconds: int) -> tuple[float, float]:
+async def _measure_percentiles(send: Send, rate: int, seconds: int) -> tuple[float, float]:
     times = sorted(await open_loop(send, rate, seconds))
     return times[len(times) // 2], times[len(times) * 99 // 100]
 
 
-async def _direct(addr: str) -> Send:
-    channel, frame = Channel(addr), workload.framed("small").body[5:]
+async def _connect_direct(addr: str) -> Send:
+    channel, frame = Channel(addr), workload.grpc_request("small").body[5:]
 
     async def send() -> None:
         await channel.unary("/ase.v1.Loader/Infer", frame, timeout=10)
@@ -106,52 +110,59 @@ async def _direct(addr: str) -> Send:
     return send
 
 
-def over_http(arm: Arm) -> Callable[[], Awaitable[Send]]:
+def http_connector(arm: Arm) -> Callable[[], Awaitable[Send]]:
     """Return what connects to an arm, and then what sends one request and reads its answer."""
-    where = urlsplit(arm.url)
-    head = f"POST {arm.ask.path} HTTP/1.1\r\nHost: {where.netloc}\r\n"
-    head += f"Content-Type: {arm.ask.kind}\r\nContent-Length: {len(arm.ask.body)}\r\n\r\n"
-    request = head.encode() + arm.ask.body
+    url = urlsplit(arm.url)
+    head = f"POST {arm.request.path} HTTP/1.1\r\nHost: {url.netloc}\r\n"
+    head += f"Content-Type: {arm.request.content_type}\r\n"
+    head += f"Content-Length: {len(arm.request.body)}\r\n\r\n"
+    request = head.encode() + arm.request.body
 
-    async def connected() -> Send:
-        free: asyncio.Queue[Any] = asyncio.Queue()
+    async def connect() -> Send:
+        idle_connections: asyncio.Queue[Any] = asyncio.Queue()
         for _ in range(_CONNECTIONS):
-            free.put_nowait(await asyncio.open_connection(where.hostname, where.port))
+            idle_connections.put_nowait(await asyncio.open_connection(url.hostname, url.port))
 
         async def send() -> None:
-            reader, writer = await free.get()
+            reader, writer = await idle_connections.get()
             writer.write(request)
-            answer = await reader.readuntil(b"\r\n\r\n")
-            if not answer.startswith(b"HTTP/1.1 200"):
-                raise RuntimeError(f"{arm.name}: {answer[:100]!r}")
-            size = answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-            await reader.readexactly(int(size))
-            free.put_nowait((reader, writer))
+            response_head = await reader.readuntil(b"\r\n\r\n")
+            if not response_head.startswith(b"HTTP/1.1 200"):
+                raise RuntimeError(f"{arm.name}: {response_head[:100]!r}")
+            content_length = (
+                response_head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+            )
+            await reader.readexactly(int(content_length))
+            idle_connections.put_nowait((reader, writer))
 
         return send
 
-    return connected
+    return connect
 
 
-def _figures(
-    turns: list[tuple[float, float]], direct: list[tuple[float, float]] | None
+def _summarize(
+    percentiles: list[tuple[float, float]], direct_percentiles: list[tuple[float, float]] | None
 ) -> dict[str, float]:
-    p50, p99 = (median(turn[i] for turn in turns) for i in (0, 1))
+    p50, p99 = (median(pair[i] for pair in percentiles) for i in (0, 1))
     figures = {"p50_ms": round(p50, 4), "p99_ms": round(p99, 4)}
-    if direct is not None:
+    if direct_percentiles is not None:
         figures["added_p50_ms"], figures["added_p99_ms"] = (
-            round(median(a[i] - b[i] for a, b in zip(turns, direct, strict=True)), 4)
+            round(
+                median(a[i] - b[i] for a, b in zip(percentiles, direct_percentiles, strict=True)), 4
+            )
             for i in (0, 1)
         )
     return figures
 
 
-def _ratios(told: dict[str, list[tuple[float, float]]], arms: list[Arm]) -> dict[str, float]:
+def _ratios(percentiles: dict[str, list[tuple[float, float]]], arms: list[Arm]) -> dict[str, float]:
     """Return ours / arm of the added latencies, medians over the rounds."""
     ratios = {}
     for arm in arms[1:]:
         for i, name in ((0, "p50"), (1, "p99")):
-            rows = zip(told["ours"], told[arm.name], told["direct"], strict=True)
-            ratio = median((a[i] - d[i]) / max(1e-6, b[i] - d[i]) for a, b, d in rows)
+            rounds = zip(
+                percentiles["ours"], percentiles[arm.name], percentiles["direct"], strict=True
+            )
+            ratio = median((a[i] - d[i]) / max(1e-6, b[i] - d[i]) for a, b, d in rounds)
             ratios[f"ours/{arm.name} added {name}"] = round(ratio, 3)
     return ratios

@@ -42,73 +42,80 @@ _HEAD = [
     (b"content-length", b"400"),
 ]  # fmt: skip
 _DATE = b"date: Sat, 21 Nov 2026 12:00:00 GMT\r\n"
-_FACTS = {"sid": "0" * 32, "client_ip": "::1", "service_id": "bench", "route": "/v1/private/bench"}
+_REQUEST_INFO = {
+    "sid": "0" * 32,
+    "client_ip": "::1",
+    "service_id": "bench",
+    "route": "/v1/private/bench",
+}
 
 
 def run(rounds: int) -> dict[str, dict[str, float]]:
     """Return {step: {"ns": median}}; `validate` has the time of `jsonschema` too, `naive_ns`."""
-    told = {name: {"ns": _timed(step, rounds)} for name, step in _steps().items()}
-    judge, naive = _validators()
-    told["validate"] = {"ns": _timed(judge, rounds), "naive_ns": _timed(naive, rounds)}
-    return told
+    timings = {name: {"ns": _time_step_ns(step, rounds)} for name, step in _steps().items()}
+    validate, validate_naively = _validation_steps()
+    timings["validate"] = {
+        "ns": _time_step_ns(validate, rounds),
+        "naive_ns": _time_step_ns(validate_naively, rounds),
+    }
+    return timings
 
 
-def loading(count: int) -> float:
+def time_schema_loading(count: int) -> float:
     """Return how long a start takes to read so many schema files, in seconds."""
-    tree = json.loads(workload.SCHEMA)
+    schema = json.loads(workload.SCHEMA)
     with tempfile.TemporaryDirectory() as name:
         for number in range(count):
-            meta = {**tree["meta"], "serviceId": f"s{number}"}
+            meta = {**schema["meta"], "serviceId": f"s{number}"}
             path = Path(name) / f"schema_s{number}.json"
-            path.write_text(json.dumps({**tree, "meta": meta}), encoding="utf-8")
-        began = time.perf_counter()
+            path.write_text(json.dumps({**schema, "meta": meta}), encoding="utf-8")
+        started_at = time.perf_counter()
         folder.load_folder(Path(name), {}, 5.0)
-        return time.perf_counter() - began
+        return time.perf_counter() - started_at
 
 
-def _validators() -> tuple[Callable[[], Any], Callable[[], Any]]:
+def _validation_steps() -> tuple[Callable[[], Any], Callable[[], Any]]:
     """Return the judge's step, with an effect at work, and the same by the obvious library."""
-    more = Param("top", {"type": "integer", "minimum": 1, "default": 3})
-    api = replace(workload.API, params=(*workload.API.params, more))
-    judge = RequestValidator(
+    extra_param = Param("top", {"type": "integer", "minimum": 1, "default": 3})
+    api = replace(workload.API, params=(*workload.API.params, extra_param))
+    validator = RequestValidator(
         document.service_from_document(
             document.parse(document.canonical(declare.declaration_to_document(api)))
         ).input
     )
-    told = parse(workload.body(), 64, 100_000)
-    params = told["parameter"]["bench"]
-    naive = jsonschema.Draft202012Validator(judge.schema)
+    envelope = parse(workload.request_body(), 64, 100_000)
+    params = envelope["parameter"]["bench"]
+    naive_validator = jsonschema.Draft202012Validator(validator.schema)
 
     def step() -> None:
-        if judge.validate_and_transform(told, True):
+        if validator.validate_and_transform(envelope, True):
             raise ValueError("the body of the bench must be valid")
         del params["top"]  # the default is to be set anew
 
-    return step, lambda: naive.is_valid(told)
+    return step, lambda: naive_validator.is_valid(envelope)
 
 
-def table(figures: dict[str, dict[str, float]]) -> str:
+def format_table(figures: dict[str, dict[str, float]]) -> str:
     """Return the figures as lines."""
     lines = ["a request of 400 bytes, step by step, without sockets; medians"]
-    lines += [f"{name:<10} {told['ns']:>10,.0f} ns" for name, told in figures.items()]
-    judged = figures["validate"]
-    lines.append(
-        f"jsonschema takes {judged['naive_ns'] / judged['ns']:.0f} times as long to validate"
-    )
-    total = sum(told["ns"] for told in figures.values())
+    lines += [f"{name:<10} {timing['ns']:>10,.0f} ns" for name, timing in figures.items()]
+    validation = figures["validate"]
+    ratio = validation["naive_ns"] / validation["ns"]
+    lines.append(f"jsonschema takes {ratio:.0f} times as long to validate")
+    total = sum(timing["ns"] for timing in figures.values())
     return "\n".join([*lines, f"{'sum':<10} {total:>10,.0f} ns"])
 
 
 def _steps() -> dict[str, Callable[[], Any]]:
     contract = build_contract(workload.SCHEMA, "file", {}, 5.0)
-    body = workload.body()
-    told = parse(body, 64, 100_000)
-    wire = contract.encoder.encode(told, _FACTS)
-    reply = workload.answer()
-    balancer = _balancer(contract.digest)
+    body = workload.request_body()
+    envelope = parse(body, 64, 100_000)
+    encoded_request = contract.encoder.encode(envelope, _REQUEST_INFO)
+    reply = workload.loader_output()
+    balancer = _make_balancer(contract.digest)
     record = RequestRecord("0" * 32, 0.0, "POST", "/v1/private/bench", "::1")
 
-    def picked() -> None:
+    def pick() -> None:
         with balancer.acquire("bench", contract.digest):
             pass
 
@@ -118,11 +125,11 @@ def _steps() -> dict[str, Callable[[], Any]]:
             head.parse_origin_form(b"/v1/private/bench"),
         ),
         "parse": lambda: parse(body, 64, 100_000),
-        "validate": lambda: contract.validator.validate_and_transform(told, True),
-        "encode": lambda: contract.encoder.encode(told, _FACTS),
-        "pick": picked,
-        "call": _call(wire, reply),
-        "loader": lambda: LoaderInput.FromString(wire),
+        "validate": lambda: contract.validator.validate_and_transform(envelope, True),
+        "encode": lambda: contract.encoder.encode(envelope, _REQUEST_INFO),
+        "pick": pick,
+        "call": _call_step(encoded_request, reply),
+        "loader": lambda: LoaderInput.FromString(encoded_request),
         "decode": lambda: contract.decoder.decode(reply),
         "write": lambda: serialize_response(
             finish_with_success(b'{"said":{}}', record, 0.0), _DATE, b""
@@ -130,62 +137,70 @@ def _steps() -> dict[str, Callable[[], Any]]:
     }
 
 
-def _call(request: bytes, reply: bytes) -> Callable[[], None]:
+def _call_step(request: bytes, reply: bytes) -> Callable[[], None]:
     """Return a call: its frames made, and those of its answer read; no socket."""
     connection = Connection()
     connection.receive_data(frames.settings({Setting.INITIAL_WINDOW_SIZE: 1 << 30}))
-    blocks = HeaderBlockCache(parse_response_headers)
-    head_block = encode_request_headers(
+    block_cache = HeaderBlockCache(parse_response_headers)
+    request_headers = encode_request_headers(
         "h:1", "http", "/ase.v1.Loader/Infer", (("ase-gateway", "g"),)
     )
-    begin = encode_header_block([(b":status", b"200"), (b"content-type", b"application/grpc")])
-    end = encode_header_block([(b"grpc-status", b"0")])
+    response_headers = encode_header_block(
+        [(b":status", b"200"), (b"content-type", b"application/grpc")]
+    )
+    response_trailers = encode_header_block([(b"grpc-status", b"0")])
     message = length_prefix(len(reply)) + reply
 
     def step() -> None:
         outbound = connection.outbound
-        call = UnaryCall(head_block, 1 << 24, None, _nothing, _nothing, request)
-        call.start(connection, blocks, head_block + encode_timeout_field(5000))
+        call = UnaryCall(request_headers, 1 << 24, None, _ignore, _ignore, request)
+        call.start(connection, block_cache, request_headers + encode_timeout_field(5000))
         outbound.take_frames()
         outbound.increase_connection_window(len(request) + 5)
         connection.receive_data(
-            frames.frame(frames.HEADERS, frames.END_HEADERS, call.id, begin)
+            frames.frame(frames.HEADERS, frames.END_HEADERS, call.id, response_headers)
             + frames.frame(frames.DATA, 0, call.id, message)
-            + frames.frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, call.id, end)
+            + frames.frame(
+                frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, call.id, response_trailers
+            )
         )
 
     return step
 
 
-def _nothing(_: object) -> None:
+def _ignore(_: object) -> None:
     """Take in that a call has ended."""
 
 
-def _balancer(digest: str) -> Balancer:
+def _make_balancer(digest: str) -> Balancer:
     table = EndpointTable()
     for number in range(1, 5):
         instance = Instance("ase", "bench", f"h:{number}", 7, digest=digest, total=8)
         table.apply(Report(instance, Load(1, service_ms=20.0, served=99)), 0.0)
     rng = Random(1)  # noqa: S311 (a bench)
     return Balancer(
-        table, lambda: LeastExpectedDelay(rng), clock=time.monotonic, rng=rng, call_later=_never
+        table,
+        lambda: LeastExpectedDelay(rng),
+        clock=time.monotonic,
+        rng=rng,
+        call_later=_ignore_timer,
     )
 
 
-def _never(_seconds: float, _call: Callable[[], None]) -> Any:
+def _ignore_timer(_seconds: float, _callback: Callable[[], None]) -> Any:
     """Take in what is to be called later: nothing waits here."""
 
 
-def _timed(step: Callable[[], Any], rounds: int, seconds: float = 0.1) -> float:
+def _time_step_ns(step: Callable[[], Any], rounds: int, seconds: float = 0.1) -> float:
     """Return the median over rounds of the mean time of a step, in nanoseconds."""
     calls = 200
-    while _elapsed(step, calls) < seconds / 4:
+    while _time_calls_s(step, calls) < seconds / 4:
         calls *= 2
-    return median(_elapsed(step, calls) / calls * 1e9 for _ in range(rounds))
+    return median(_time_calls_s(step, calls) / calls * 1e9 for _ in range(rounds))
 
 
-def _elapsed(step: Callable[[], Any], calls: int) -> float:
-    began = time.perf_counter()
+def _time_calls_s(step: Callable[[], Any], calls: int) -> float:
+    started_at = time.perf_counter()
     for _ in range(calls):
         step()
-    return time.perf_counter() - began
+    return time.perf_counter() - started_at

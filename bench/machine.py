@@ -10,7 +10,7 @@ from pathlib import Path
 _PACKAGES = ("starlette", "uvicorn", "grpcio", "protobuf", "jsonschema-rs", "jiter")
 
 
-def describe() -> dict[str, object]:
+def describe_machine() -> dict[str, object]:
     """Return the facts that stand beside every figure."""
     return {
         "cpu": _cpu(),
@@ -30,10 +30,10 @@ def _cpu() -> str:
 
 
 def _revision() -> str:
-    told = subprocess.run(
+    completed = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     )
-    return told.stdout.strip()
+    return completed.stdout.strip()
 
 
 def pin(core: str) -> None:

@@ -23,36 +23,36 @@ from schemas.compile import compile_input
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
 
-def build() -> Starlette:
+def build_app() -> Starlette:
     """Return the application."""
     service = document.service_from_document(
         document.parse(Path(os.environ["BENCH_SCHEMA"]).read_bytes())
     )
     validator = jsonschema.Draft202012Validator(compile_input(service.input))
-    calls: list[Any] = []
+    infer_calls: list[Any] = []
 
     async def once(request: Request) -> JSONResponse:
-        if not calls:
+        if not infer_calls:
             channel = grpc.aio.insecure_channel(os.environ["BENCH_BACKEND"])
-            calls.append(channel.unary_unary("/ase.v1.Loader/Infer"))
+            infer_calls.append(channel.unary_unary("/ase.v1.Loader/Infer"))
         body = json.loads(await request.body())
         validator.validate(body)
-        frame = LoaderInput(serviceId=service.id, state=LoaderInput.ONCE)
+        loader_input = LoaderInput(serviceId=service.id, state=LoaderInput.ONCE)
         for name, value in body["header"].items():
-            frame.headers[name] = str(value)
+            loader_input.headers[name] = str(value)
         for name, value in body["parameter"][service.id].items():
-            frame.params[name] = str(value)
-        for name, told in body["payload"].items():
-            kind = service.inputs[name]
-            meta = MetaDesc(name=name, dataType=int(kind))
-            frame.pl.append(Payload(meta=meta, data=base64.b64decode(told[kind.key])))
-        answer = await calls[0](frame.SerializeToString(), timeout=5)
-        output = LoaderOutput.FromString(answer)
+            loader_input.params[name] = str(value)
+        for name, part in body["payload"].items():
+            data_type = service.inputs[name]
+            meta = MetaDesc(name=name, dataType=int(data_type))
+            loader_input.pl.append(Payload(meta=meta, data=base64.b64decode(part[data_type.key])))
+        reply = await infer_calls[0](loader_input.SerializeToString(), timeout=5)
+        output = LoaderOutput.FromString(reply)
         payload = {
-            told.meta.name: {
-                service.accepts[told.meta.name].key: base64.b64encode(told.data).decode()
+            part.meta.name: {
+                service.accepts[part.meta.name].key: base64.b64encode(part.data).decode()
             }
-            for told in output.pl
+            for part in output.pl
         }
         header = {"code": 0, "message": "success", "sid": uuid.uuid4().hex}
         return JSONResponse({"header": header, "payload": payload})
@@ -61,4 +61,6 @@ def build() -> Starlette:
 
 
 if __name__ == "__main__":
-    uvicorn.run(build(), port=int(os.environ["BENCH_PORT"]), access_log=False, log_level="error")
+    uvicorn.run(
+        build_app(), port=int(os.environ["BENCH_PORT"]), access_log=False, log_level="error"
+    )

@@ -28,14 +28,19 @@ async def main(addr: str, hub: str) -> None:
         total=10_000,
         best=10_000,
     )
-    numbers = count(1)
-    idle = ConcurrencyLimiter(instance.total, lambda: None)
+    sequence = count(1)
+    idle_limiter = ConcurrencyLimiter(instance.total, lambda: None)
 
-    def report(first: bool) -> Report:
-        return Report(instance, Load(next(numbers), service_ms=0.1), SCHEMA if first else b"")
+    def report(is_first: bool) -> Report:
+        return Report(instance, Load(next(sequence), service_ms=0.1), SCHEMA if is_first else b"")
 
     Reporter(
-        [hub], report, idle, clock=time.monotonic, rng=SystemRandom(), credentials=HubCredentials()
+        [hub],
+        report,
+        idle_limiter,
+        clock=time.monotonic,
+        rng=SystemRandom(),
+        credentials=HubCredentials(),
     ).start()
     await asyncio.Event().wait()
 

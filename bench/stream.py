@@ -26,14 +26,14 @@ import uvloop
 from aseloader import declare
 from aseloader.run import load
 from bench import arms, product
-from bench.arms import Ground
+from bench.arms import BenchContext
 from bench.echo_loader import SLOW
 from bench.machine import pin, rss_bytes
 from rpc.client import Channel
 from schemas.wire import LoaderInput, MetaDesc, Payload
 
-_KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
-_DATA = base64.b64encode(b"y" * 210).decode()
+_WEBSOCKET_KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
+_AUDIO_BASE64 = base64.b64encode(b"y" * 210).decode()
 WRAPPER = "bench/echo_wrapper.py:Echo"
 
 
@@ -44,43 +44,43 @@ def run(rounds: int, seconds: float, connections: int, sessions: int) -> dict[st
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        ground = Ground(folder, 0, stack)
-        ours_url, ours_pid, loader = ours(ground)
-        told = {name: _peer(ground, name) for name in ("bare", "starlette")}
-        told = {"ours": (ours_url, ours_pid), **told}
+        context = BenchContext(folder, 0, stack)
+        ours_url, ours_pid, loader_addr = start_ours(context)
+        servers = {name: _start_peer(context, name) for name in ("bare", "starlette")}
+        servers = {"ours": (ours_url, ours_pid), **servers}
         pin(arms.LOAD_CORE)
-        turns: dict[str, list[dict[str, float]]] = {name: [] for name in told}
-        for turn in range(rounds + 1):  # the first is to warm up
-            for name, (url, pid) in told.items():
-                one = uvloop.run(_turn(url, pid, name == "ours", seconds, connections))
-                if turn:
-                    turns[name].append(one)
-        crowd = uvloop.run(_many(ours_url, ours_pid, sessions, 12.0))
-        first = uvloop.run(_first(ours_url, loader, 100))
-    figures: dict[str, Any] = {name: _medians(all_) for name, all_ in turns.items()}
+        results: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
+        for round_number in range(rounds + 1):  # the first is to warm up
+            for name, (url, pid) in servers.items():
+                result = uvloop.run(_measure_server(url, pid, name == "ours", seconds, connections))
+                if round_number:
+                    results[name].append(result)
+        many_sessions = uvloop.run(_measure_many_sessions(ours_url, ours_pid, sessions, 12.0))
+        first_results = uvloop.run(_measure_first_result(ours_url, loader_addr, 100))
+    figures: dict[str, Any] = {name: _medians(arm_results) for name, arm_results in results.items()}
     ratios = {
         f"ours/{name}": round(median(
             a["frames_per_second"] / b["frames_per_second"]
-            for a, b in zip(turns["ours"], turns[name], strict=True)
+            for a, b in zip(results["ours"], results[name], strict=True)
         ), 3)
         for name in ("bare", "starlette")
     }  # fmt: skip
-    slow = first[f"sse_{SLOW}_ms"] / first[f"direct_{SLOW}_ms"]
-    ratios["first result after 20 ms, sse/direct"] = round(slow, 3)
-    return {"arms": figures, "ratios": ratios, "many": crowd, "first": first}
+    slow_ratio = first_results[f"sse_{SLOW}_ms"] / first_results[f"direct_{SLOW}_ms"]
+    ratios["first result after 20 ms, sse/direct"] = round(slow_ratio, 3)
+    return {"arms": figures, "ratios": ratios, "many": many_sessions, "first": first_results}
 
 
-def _medians(turns: list[dict[str, float]]) -> dict[str, float]:
-    return {key: round(median(turn[key] for turn in turns), 1) for key in turns[0]}
+def _medians(results: list[dict[str, float]]) -> dict[str, float]:
+    return {key: round(median(result[key] for result in results), 1) for key in results[0]}
 
 
-def table(result: dict[str, Any]) -> str:
+def format_table(result: dict[str, Any]) -> str:
     """Return the figures as lines."""
     lines = ["arm         frames/s of a core   us a frame   frames/s   errors"]
-    for name, told in result["arms"].items():
+    for name, figures in result["arms"].items():
         lines.append(
-            f"{name:<12}{told['frames_per_second']:>18,.0f}{told['cpu_us_per_frame']:>13.1f}"
-            f"{told['wall_per_second']:>11,.0f}{told['errors']:>9.0f}"
+            f"{name:<12}{figures['frames_per_second']:>18,.0f}{figures['cpu_us_per_frame']:>13.1f}"
+            f"{figures['wall_per_second']:>11,.0f}{figures['errors']:>9.0f}"
         )
     many, first = result["many"], result["first"]
     lines.append(
@@ -91,28 +91,30 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join([*lines, *(f"{name}: {ratio}" for name, ratio in result["ratios"].items())])
 
 
-def ours(ground: Ground) -> tuple[str, int, str]:
+def start_ours(context: BenchContext) -> tuple[str, int, str]:
     """Start the product, compiled, and its loader; return the URL, the process, the loader."""
-    port, schemas = arms.free_port(), ground.folder / "schemas"
+    port, schemas = arms.free_port(), context.folder / "schemas"
     schemas.mkdir()
     schema = declare.schema(load(WRAPPER))
     (schemas / "schema_echo.json").write_bytes(schema)
     instance = f"{{service: echo, addr: '127.0.0.1:{port}', total: 10000}}"
-    config = ground.folder / "ase.yaml"
+    config = context.folder / "ase.yaml"
     config.write_text(f"schemas: schemas\ninstances: [{instance}]\n", encoding="utf-8")
-    arms.start(ground, arms.LOAD_CORE, [sys.executable, "-m", "bench.echo_loader", str(port)])
-    words = ["gateway", "--config", str(config), "--gateway-port", "0", "--lb-port", "0"]
-    words += ["--gateway-admin-port", "0", "--gateway-lame-duck", "0"]
-    log, env = ground.folder / "ours.log", product.environment(product.installed())
-    process = arms.asectl(ground, arms.ARM_CORE, words, log, env)
-    told = arms.said(log, "listening")
-    return told["gateway"] + "/v1/private/echo", process.pid, f"127.0.0.1:{port}"
+    arms.start_pinned(
+        context, arms.LOAD_CORE, [sys.executable, "-m", "bench.echo_loader", str(port)]
+    )
+    args = ["gateway", "--config", str(config), "--gateway-port", "0", "--lb-port", "0"]
+    args += ["--gateway-admin-port", "0", "--gateway-lame-duck", "0"]
+    log, env = context.folder / "ours.log", product.import_environment(product.ensure_installed())
+    process = arms.start_asectl(context, arms.ARM_CORE, args, log, env)
+    endpoints = arms.wait_for_log_record(log, "listening")
+    return endpoints["gateway"] + "/v1/private/echo", process.pid, f"127.0.0.1:{port}"
 
 
-def _peer(ground: Ground, name: str) -> tuple[str, int]:
+def _start_peer(context: BenchContext, name: str) -> tuple[str, int]:
     port = arms.free_port()
-    words = [sys.executable, "-m", "bench.echo", name, str(port)]
-    process = arms.start(ground, arms.ARM_CORE, words)
+    command = [sys.executable, "-m", "bench.echo", name, str(port)]
+    process = arms.start_pinned(context, arms.ARM_CORE, command)
     url = f"http://127.0.0.1:{port}"
     for _ in range(200):
         with contextlib.suppress(httpx.HTTPError):
@@ -124,15 +126,15 @@ def _peer(ground: Ground, name: str) -> tuple[str, int]:
 
 def envelope(status: int, lang: str = "en") -> bytes:
     """Return a frame of about 400 bytes."""
-    told: dict[str, Any] = {"header": {"status": status}}
-    told["payload"] = {"audio": {"encoding": "raw", "status": status, "audio": _DATA}}
+    message: dict[str, Any] = {"header": {"status": status}}
+    message["payload"] = {"audio": {"encoding": "raw", "status": status, "audio": _AUDIO_BASE64}}
     if status in (0, 3):
-        told["header"] |= {"app_id": "bench", "uid": "u-1"}
-        told["parameter"] = {"echo": {"lang": lang, "size": 12}}
-    return json.dumps(told).encode()
+        message["header"] |= {"app_id": "bench", "uid": "u-1"}
+        message["parameter"] = {"echo": {"lang": lang, "size": 12}}
+    return json.dumps(message).encode()
 
 
-def framed(message: bytes) -> bytes:
+def websocket_frame(message: bytes) -> bytes:
     """Return a message as a masked frame; the mask is zeros, so it is as it was."""
     return b"\x81\xfe" + len(message).to_bytes(2, "big") + b"\0\0\0\0" + message
 
@@ -140,13 +142,15 @@ def framed(message: bytes) -> bytes:
 class Client(asyncio.Protocol):
     """One connection: a handshake, then a frame at a time; `answered` is called for each answer."""
 
-    def __init__(self, url: str, first: bytes, answered: Callable[["Client", bytes], None]) -> None:
+    def __init__(
+        self, url: str, first_frame: bytes, on_message: Callable[["Client", bytes], None]
+    ) -> None:
         self._url = urlsplit(url)
-        self._first = first
-        self._answered = answered
-        self._data = b""
-        self.open = False
-        self.sent = 0.0
+        self._first_frame = first_frame
+        self._on_message = on_message
+        self._buffer = b""
+        self.is_open = False
+        self.sent_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for the socket."""
@@ -154,172 +158,187 @@ class Client(asyncio.Protocol):
         head = (
             f"GET {self._url.path} HTTP/1.1\r\nHost: {self._url.netloc}\r\nUpgrade: websocket\r\n"
         )
-        head += f"Connection: Upgrade\r\nSec-WebSocket-Key: {_KEY}\r\nSec-WebSocket-Version: 13\r\n"
+        head += f"Connection: Upgrade\r\nSec-WebSocket-Key: {_WEBSOCKET_KEY}\r\n"
+        head += "Sec-WebSocket-Version: 13\r\n"
         transport.write(head.encode() + b"\r\n")  # type: ignore[attr-defined]
 
     def send(self, frame: bytes) -> None:
         """Send a frame."""
-        self.sent = time.perf_counter()
+        self.sent_at = time.perf_counter()
         self.transport.write(frame)
 
     def data_received(self, data: bytes) -> None:
         """Take answers."""
-        self._data += data
-        if not self.open:
-            head, found, self._data = self._data.partition(b"\r\n\r\n")
-            if not found:
-                self._data = head
+        self._buffer += data
+        if not self.is_open:
+            head, separator, self._buffer = self._buffer.partition(b"\r\n\r\n")
+            if not separator:
+                self._buffer = head
                 return
-            self.open = b" 101 " in head
-            self.send(self._first)
-        while len(self._data) >= 4:
-            size, at = self._data[1], 2
+            self.is_open = b" 101 " in head
+            self.send(self._first_frame)
+        while len(self._buffer) >= 4:
+            size, offset = self._buffer[1], 2
             if size == 126:
-                size, at = int.from_bytes(self._data[2:4], "big"), 4
-            if len(self._data) < at + size:
+                size, offset = int.from_bytes(self._buffer[2:4], "big"), 4
+            if len(self._buffer) < offset + size:
                 return
-            message, self._data = self._data[at : at + size], self._data[at + size :]
-            self._answered(self, message)
+            message, self._buffer = (
+                self._buffer[offset : offset + size],
+                self._buffer[offset + size :],
+            )
+            self._on_message(self, message)
 
 
-async def _turn(
-    url: str, pid: int, begins: bool, seconds: float, connections: int
+async def _measure_server(
+    url: str, pid: int, sends_begin: bool, seconds: float, connections: int
 ) -> dict[str, float]:
-    first, again = framed(envelope(0)), framed(envelope(1))
-    told = {"frames": 0, "errors": 0}
+    first_frame, next_frame = websocket_frame(envelope(0)), websocket_frame(envelope(1))
+    counters = {"frames": 0, "errors": 0}
     running = [True]
 
-    def answered(client: Client, message: bytes) -> None:
-        if begins and message.endswith(b'"status":0}}'):
+    def on_message(client: Client, message: bytes) -> None:
+        if sends_begin and message.endswith(b'"status":0}}'):
             return  # the session's beginning
-        if _DATA.encode() not in message:
-            told["errors"] += 1
-        told["frames"] += 1
+        if _AUDIO_BASE64.encode() not in message:
+            counters["errors"] += 1
+        counters["frames"] += 1
         if running[0]:
-            client.send(again)
+            client.send(next_frame)
 
-    loop, where = asyncio.get_running_loop(), urlsplit(url)
+    loop, parsed_url = asyncio.get_running_loop(), urlsplit(url)
     clients = []
     for _ in range(connections):
         _, client = await loop.create_connection(
-            lambda: Client(url, first, answered), where.hostname or "", where.port or 80
+            lambda: Client(url, first_frame, on_message),
+            parsed_url.hostname or "",
+            parsed_url.port or 80,
         )
         clients.append(client)
     await asyncio.sleep(0.5)
-    before, used, began = told["frames"], _cpu_seconds(pid), time.perf_counter()
+    frames_before, cpu_before, started_at = (
+        counters["frames"],
+        _cpu_seconds(pid),
+        time.perf_counter(),
+    )
     await asyncio.sleep(seconds)
-    frames = told["frames"] - before
-    cpu, wall = _cpu_seconds(pid) - used, time.perf_counter() - began
+    frames = counters["frames"] - frames_before
+    cpu_used, wall = _cpu_seconds(pid) - cpu_before, time.perf_counter() - started_at
     running[0] = False
     for client in clients:
         client.transport.abort()
     return {
-        "frames_per_second": frames / max(cpu, 0.01),
-        "cpu_us_per_frame": cpu / max(frames, 1) * 1e6,
+        "frames_per_second": frames / max(cpu_used, 0.01),
+        "cpu_us_per_frame": cpu_used / max(frames, 1) * 1e6,
         "wall_per_second": frames / wall,
-        "errors": float(told["errors"]),
+        "errors": float(counters["errors"]),
         "rss_mib": rss_bytes(pid) / 2**20,
     }
 
 
-async def _many(url: str, pid: int, sessions: int, seconds: float) -> dict[str, Any]:
+async def _measure_many_sessions(
+    url: str, pid: int, sessions: int, seconds: float
+) -> dict[str, Any]:
     """Open so many sessions and send a frame on each every second; time the answers."""
-    first, again = framed(envelope(0)), framed(envelope(1))
-    times: list[float] = []
+    first_frame, next_frame = websocket_frame(envelope(0)), websocket_frame(envelope(1))
+    latencies: list[float] = []
     errors = 0
 
-    def answered(client: Client, message: bytes) -> None:
+    def on_message(client: Client, message: bytes) -> None:
         nonlocal errors
         if message.endswith(b'"status":0}}'):
             return
-        if _DATA.encode() not in message:
+        if _AUDIO_BASE64.encode() not in message:
             errors += 1
-        times.append(time.perf_counter() - client.sent)
+        latencies.append(time.perf_counter() - client.sent_at)
 
-    loop, where = asyncio.get_running_loop(), urlsplit(url)
-    before = rss_bytes(pid)
+    loop, parsed_url = asyncio.get_running_loop(), urlsplit(url)
+    rss_before = rss_bytes(pid)
     clients: list[Client] = []
     for _ in range(sessions):
         _, client = await loop.create_connection(
-            lambda: Client(url, first, answered), where.hostname or "", where.port or 80
+            lambda: Client(url, first_frame, on_message),
+            parsed_url.hostname or "",
+            parsed_url.port or 80,
         )
         clients.append(client)
-    while len(times) < sessions:  # each has its first answer  # noqa: ASYNC110
+    while len(latencies) < sessions:  # each has its first answer  # noqa: ASYNC110
         await asyncio.sleep(0.1)
-    held = rss_bytes(pid) - before
-    times.clear()
-    began = time.perf_counter()
+    rss_growth = rss_bytes(pid) - rss_before
+    latencies.clear()
+    started_at = time.perf_counter()
     for number in range(int(sessions * seconds)):
-        await asyncio.sleep(max(0.0, began + number / sessions - time.perf_counter()))
-        clients[number % sessions].send(again)
+        await asyncio.sleep(max(0.0, started_at + number / sessions - time.perf_counter()))
+        clients[number % sessions].send(next_frame)
     await asyncio.sleep(1)
-    errors += int(sessions * seconds) - len(times)
+    errors += int(sessions * seconds) - len(latencies)
     for client in clients:
         client.transport.abort()
-    times.sort()
+    latencies.sort()
     return {
         "sessions": sessions,
-        "p50_ms": round(times[len(times) // 2] * 1e3, 2),
-        "p99_ms": round(times[len(times) * 99 // 100] * 1e3, 2),
-        "rss_kib": round(held / sessions / 1024, 1),
+        "p50_ms": round(latencies[len(latencies) // 2] * 1e3, 2),
+        "p99_ms": round(latencies[len(latencies) * 99 // 100] * 1e3, 2),
+        "rss_kib": round(rss_growth / sessions / 1024, 1),
         "errors": errors,
     }
 
 
-async def _first(url: str, loader: str, times: int) -> dict[str, float]:
+async def _measure_first_result(url: str, loader_addr: str, repetitions: int) -> dict[str, float]:
     """Return the median ms to a first result, by SSE and on the loader's own stream.
 
     Of a loader that takes 20 ms to it, as a model might, and of one that takes no time at all.
     """
-    told: dict[str, list[float]] = {}
+    latencies: dict[str, list[float]] = {}
     reader, writer = await asyncio.open_connection(urlsplit(url).hostname, urlsplit(url).port)
-    channel = Channel(loader)
-    for turn in range(times):
+    channel = Channel(loader_addr)
+    for repetition in range(repetitions):
         for lang in ("en", SLOW):
-            by_sse = await _by_sse(reader, writer, url, lang)
-            direct = await _direct(channel, lang)
-            if turn > times // 10:
-                told.setdefault(f"sse_{lang}", []).append(by_sse)
-                told.setdefault(f"direct_{lang}", []).append(direct)
+            sse_s = await _first_result_by_sse(reader, writer, url, lang)
+            direct_s = await _first_result_direct(channel, lang)
+            if repetition > repetitions // 10:
+                latencies.setdefault(f"sse_{lang}", []).append(sse_s)
+                latencies.setdefault(f"direct_{lang}", []).append(direct_s)
     writer.close()
     await channel.close()
-    return {f"{name}_ms": round(median(all_) * 1e3, 3) for name, all_ in told.items()}
+    return {f"{name}_ms": round(median(values) * 1e3, 3) for name, values in latencies.items()}
 
 
-async def _by_sse(
+async def _first_result_by_sse(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, url: str, lang: str
 ) -> float:
-    body, where = envelope(3, lang), urlsplit(url)
-    head = f"POST {where.path} HTTP/1.1\r\nHost: {where.netloc}\r\nAccept: text/event-stream\r\n"
-    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    began = time.perf_counter()
-    writer.write(head.encode() + body)
-    told = await reader.readuntil(b"\r\n\r\n")
-    if b" 200 " not in told:
-        raise RuntimeError(f"{told!r}")
+    body, parsed_url = envelope(3, lang), urlsplit(url)
+    request_head = f"POST {parsed_url.path} HTTP/1.1\r\nHost: {parsed_url.netloc}\r\n"
+    request_head += "Accept: text/event-stream\r\n"
+    request_head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    started_at = time.perf_counter()
+    writer.write(request_head.encode() + body)
+    response_head = await reader.readuntil(b"\r\n\r\n")
+    if b" 200 " not in response_head:
+        raise RuntimeError(f"{response_head!r}")
     await reader.readuntil(b"event: result")
-    spent = time.perf_counter() - began
+    elapsed = time.perf_counter() - started_at
     await reader.readuntil(b"\r\n0\r\n\r\n")
-    return spent
+    return elapsed
 
 
-async def _direct(channel: Channel, lang: str) -> float:
+async def _first_result_direct(channel: Channel, lang: str) -> float:
     meta = MetaDesc(name="audio", dataType=MetaDesc.AUDIO, attribute={"status": "3"})
-    data = Payload(meta=meta, data=base64.b64decode(_DATA))
-    frame = LoaderInput(serviceId="echo", params={"lang": lang}, pl=[data]).SerializeToString()
-    began = time.perf_counter()
+    payload = Payload(meta=meta, data=base64.b64decode(_AUDIO_BASE64))
+    frame = LoaderInput(serviceId="echo", params={"lang": lang}, pl=[payload]).SerializeToString()
+    started_at = time.perf_counter()
     stream = channel.stream("/ase.v1.Loader/Session", timeout=10)
     await stream.send(frame)
     await stream.finish_sending()
     results = aiter(stream)
     await anext(results)  # it begins
     await anext(results)
-    spent = time.perf_counter() - began
+    elapsed = time.perf_counter() - started_at
     async for _ in results:
         pass
-    return spent
+    return elapsed
 
 
 def _cpu_seconds(pid: int) -> float:
-    told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
+    stat_fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(stat_fields[11]) + int(stat_fields[12])) / os.sysconf("SC_CLK_TCK")

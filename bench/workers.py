@@ -12,9 +12,19 @@ from statistics import median
 from typing import Any
 
 from bench import product
-from bench.arms import ARM_CORE, LOAD_CORE, Arm, Ground, answers, asectl, backend, said, start
-from bench.gateway import turn
-from bench.workload import SCHEMA, envelope
+from bench.arms import (
+    ARM_CORE,
+    LOAD_CORE,
+    Arm,
+    BenchContext,
+    start_asectl,
+    start_backend,
+    start_pinned,
+    wait_for_log_record,
+    wait_until_ready,
+)
+from bench.gateway import measure_arm
+from bench.workload import SCHEMA, envelope_request
 
 
 def run(rounds: int, seconds: int, connections: int = 0) -> dict[str, Any]:
@@ -26,33 +36,35 @@ def run(rounds: int, seconds: int, connections: int = 0) -> dict[str, Any]:
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        ground = backend(folder, stack)
-        lb = _hub(ground)
-        arms = [_arm(ground, lb, number) for number in (1, 2)]
-        start(
-            ground,
+        context = start_backend(folder, stack)
+        hub = _start_hub(context)
+        arms = [_start_gateway(context, hub, worker_count) for worker_count in (1, 2)]
+        start_pinned(
+            context,
             LOAD_CORE,
-            [sys.executable, "-m", "bench.reporter", f"127.0.0.1:{ground.backend}", lb],
+            [sys.executable, "-m", "bench.reporter", f"127.0.0.1:{context.backend_port}", hub],
         )
-        loads = {arm.name: connections or 32 * int(arm.name) for arm in arms}
+        connections_by_arm = {arm.name: connections or 32 * int(arm.name) for arm in arms}
         for arm in arms:
-            answers(arm)
-            (folder / f"{arm.name}.body").write_bytes(arm.ask.body)
-            turn(arm, folder, 1, loads[arm.name])
-        told: dict[str, list[Any]] = {arm.name: [] for arm in arms}
+            wait_until_ready(arm)
+            (folder / f"{arm.name}.body").write_bytes(arm.request.body)
+            measure_arm(arm, folder, 1, connections_by_arm[arm.name])
+        results_by_arm: dict[str, list[Any]] = {arm.name: [] for arm in arms}
         for _ in range(rounds):
             for arm in arms:
-                told[arm.name].append(turn(arm, folder, seconds, loads[arm.name]))
-    pairs = list(zip(told["1"], told["2"], strict=True))
+                results_by_arm[arm.name].append(
+                    measure_arm(arm, folder, seconds, connections_by_arm[arm.name])
+                )
+    pairs = list(zip(results_by_arm["1"], results_by_arm["2"], strict=True))
     return {
         "arms": {
             name: {
-                "connections": loads[name],
-                "rps": round(median(t.rps for t in turns), 1),
-                "cpu_us_per_request": round(median(t.cpu_us for t in turns), 2),
-                "errors": sum(t.errors for t in turns),
+                "connections": connections_by_arm[name],
+                "rps": round(median(t.rps for t in results), 1),
+                "cpu_us_per_request": round(median(t.cpu_us for t in results), 2),
+                "errors": sum(t.errors for t in results),
             }
-            for name, turns in told.items()
+            for name, results in results_by_arm.items()
         },
         "ratios": {
             "cpu 2/1": round(median(two.cpu_us / one.cpu_us for one, two in pairs), 3),
@@ -61,30 +73,44 @@ def run(rounds: int, seconds: int, connections: int = 0) -> dict[str, Any]:
     }
 
 
-def table(result: dict[str, Any]) -> str:
+def format_table(result: dict[str, Any]) -> str:
     """Return the figures as lines."""
     lines = ["workers  connections  requests/s   CPU us  errors   (all on one core)"]
     lines += [
-        f"{name:<8}{told['connections']:>12}{told['rps']:>12,.0f}{told['cpu_us_per_request']:>9.1f}{told['errors']:>8}"
-        for name, told in result["arms"].items()
+        f"{name:<8}{figures['connections']:>12}{figures['rps']:>12,.0f}{figures['cpu_us_per_request']:>9.1f}{figures['errors']:>8}"
+        for name, figures in result["arms"].items()
     ]
     return "\n".join([*lines, *(f"{name}: {ratio}" for name, ratio in result["ratios"].items())])
 
 
-def _hub(ground: Ground) -> str:
-    log = ground.folder / "hub.log"
-    words = ["lb", "--lb-port", "0", "--lb-admin-port", "0"]
-    asectl(ground, LOAD_CORE, words, log, product.environment(product.installed()))
-    return said(log, "listening")["lb"]
+def _start_hub(context: BenchContext) -> str:
+    log = context.folder / "hub.log"
+    args = ["lb", "--lb-port", "0", "--lb-admin-port", "0"]
+    start_asectl(
+        context, LOAD_CORE, args, log, product.import_environment(product.ensure_installed())
+    )
+    return wait_for_log_record(log, "listening")["lb"]
 
 
-def _arm(ground: Ground, lb: str, number: int) -> Arm:
-    schemas = ground.folder / f"workers-{number}"
+def _start_gateway(context: BenchContext, hub: str, worker_count: int) -> Arm:
+    schemas = context.folder / f"workers-{worker_count}"
     schemas.mkdir()
     (schemas / "schema_bench.json").write_bytes(SCHEMA)
-    log = ground.folder / f"workers-{number}.log"
-    words = ["gateway", "--schemas", str(schemas), "--gateway-port", "0", "--lb-hub", lb]
-    words += ["--gateway-admin-port", "0", "--gateway-lame-duck", "0", "--workers", str(number)]
-    env = product.environment(product.installed())
-    process = asectl(ground, ARM_CORE, words, log, env)
-    return Arm(str(number), process.pid, said(log, "listening")["gateway"], envelope("small"))
+    log = context.folder / f"workers-{worker_count}.log"
+    args = ["gateway", "--schemas", str(schemas), "--gateway-port", "0", "--lb-hub", hub]
+    args += [
+        "--gateway-admin-port",
+        "0",
+        "--gateway-lame-duck",
+        "0",
+        "--workers",
+        str(worker_count),
+    ]
+    env = product.import_environment(product.ensure_installed())
+    process = start_asectl(context, ARM_CORE, args, log, env)
+    return Arm(
+        str(worker_count),
+        process.pid,
+        wait_for_log_record(log, "listening")["gateway"],
+        envelope_request("small"),
+    )

@@ -24,44 +24,49 @@ API = Declaration(
 )
 SCHEMA = document.canonical(declare.declaration_to_document(API))
 PAYLOADS = {"small": 200, "64k": 65536, "1m": 1048576}
-SAID = b"y" * 210
+OUTPUT_DATA = b"y" * 210
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class RequestSpec:
     """One way to ask: the path, the body, its type, and bytes that a good answer holds."""
 
     path: str
     body: bytes
-    kind: str
-    holds: bytes
+    content_type: str
+    expected: bytes
 
 
-def body(payload: str = "small") -> bytes:
+def request_body(payload: str = "small") -> bytes:
     """Return the envelope, as a client of ours sends it."""
-    told = {
+    envelope = {
         "header": {"app_id": "bench", "uid": "u-1", "status": 3},
         "parameter": {"bench": {"lang": "en", "size": 12, "exact": True}},
-        "payload": {"image": {"encoding": "png", "status": 3, "image": _text(payload)}},
+        "payload": {"image": {"encoding": "png", "status": 3, "image": _payload_base64(payload)}},
     }
-    return json.dumps(told).encode()
+    return json.dumps(envelope).encode()
 
 
-def answer() -> bytes:
+def loader_output() -> bytes:
     """Return the one LoaderOutput of the backend, serialised."""
     meta = MetaDesc(name="said", attribute={"encoding": "utf8"})
-    output = LoaderOutput(status=LoaderOutput.ONCE, pl=[Payload(meta=meta, data=SAID)])
+    output = LoaderOutput(status=LoaderOutput.ONCE, pl=[Payload(meta=meta, data=OUTPUT_DATA)])
     return output.SerializeToString()
 
 
-def envelope(payload: str) -> Ask:
+def envelope_request(payload: str) -> RequestSpec:
     """Ask as a client of ours does; the answer holds the output in base64."""
-    return Ask("/v1/private/bench", body(payload), "application/json", base64.b64encode(SAID))
+    return RequestSpec(
+        "/v1/private/bench",
+        request_body(payload),
+        "application/json",
+        base64.b64encode(OUTPUT_DATA),
+    )
 
 
-def transcoded(payload: str) -> Ask:
+def transcoded_request(payload: str) -> RequestSpec:
     """Ask a transcoder: the same message as proto3 JSON, made up to the same size."""
-    told = {
+    message = {
         "serviceId": "bench",
         "state": "ONCE",
         "headers": {"app_id": "bench", "uid": "u-1", "status": "3"},
@@ -69,29 +74,31 @@ def transcoded(payload: str) -> Ask:
         "pl": [
             {
                 "meta": {"name": "image", "dataType": "IMAGE", "attribute": {"encoding": "png"}},
-                "data": _text(payload),
+                "data": _payload_base64(payload),
             }
         ],
     }
-    text = json.dumps(told).encode()
-    filled = text + b" " * max(0, len(body(payload)) - len(text))
-    return Ask("/ase.v1.Loader/Infer", filled, "application/json", base64.b64encode(SAID))
+    encoded = json.dumps(message).encode()
+    padded = encoded + b" " * max(0, len(request_body(payload)) - len(encoded))
+    return RequestSpec(
+        "/ase.v1.Loader/Infer", padded, "application/json", base64.b64encode(OUTPUT_DATA)
+    )
 
 
-def framed(payload: str) -> Ask:
+def grpc_request(payload: str) -> RequestSpec:
     """Ask a proxy that converts nothing: the gRPC message itself."""
-    data = base64.b64decode(_text(payload))
+    data = base64.b64decode(_payload_base64(payload))
     meta = MetaDesc(name="image", dataType=int(DataType.IMAGE), attribute={"encoding": "png"})
-    frame = LoaderInput(
+    message = LoaderInput(
         serviceId="bench",
         state=LoaderInput.ONCE,
         headers={"app_id": "bench", "uid": "u-1", "status": "3"},
         params={"lang": "en", "size": "12", "exact": "true"},
         pl=[Payload(meta=meta, data=data)],
     ).SerializeToString()
-    text = b"\0" + len(frame).to_bytes(4, "big") + frame
-    return Ask("/ase.v1.Loader/Infer", text, "application/grpc", SAID)
+    grpc_frame = b"\0" + len(message).to_bytes(4, "big") + message
+    return RequestSpec("/ase.v1.Loader/Infer", grpc_frame, "application/grpc", OUTPUT_DATA)
 
 
-def _text(payload: str) -> str:
+def _payload_base64(payload: str) -> str:
     return base64.b64encode(b"x" * (PAYLOADS[payload] * 3 // 4)).decode()

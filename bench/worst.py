@@ -15,9 +15,9 @@ from schemas.document import DocumentError
 from schemas.judge import RequestValidator
 
 MAX_VALUES: Final = 100_000  # the default of `gateway.max_nodes`
-_TURNS: Final = 5
+_REPETITIONS: Final = 5
 
-_FLAT: Final[list[tuple[dict[str, Any], Any, Any]]] = [
+_ELEMENT_CASES: Final[list[tuple[dict[str, Any], Any, Any]]] = [
     # A keyword, what it is asked of again and again, and what it refuses at last.
     ({"type": "string", "maxLength": 9}, "é", "é" * 9),
     ({"multipleOf": 0.01}, 12.34, "x"),
@@ -44,7 +44,7 @@ _FLAT: Final[list[tuple[dict[str, Any], Any, Any]]] = [
     ({"uniqueItems": True}, [1, 2], [1, 1]),
 ]
 
-_WHOLE: Final[list[tuple[dict[str, Any], Any]]] = [
+_BODY_CASES: Final[list[tuple[dict[str, Any], Any]]] = [
     ({"uniqueItems": True}, [(2**61 - 1) * n for n in range(1, 1000)] * 2),
     ({"uniqueItems": True}, [{"a": n} for n in range(15_000)]),
     ({"uniqueItems": True}, [[[[[[[[[n]]]]]]]] for n in range(3_000)]),
@@ -62,49 +62,51 @@ _WHOLE: Final[list[tuple[dict[str, Any], Any]]] = [
 ]
 
 
-def rows(depths: tuple[int, ...] = (1, 2, 3, 5)) -> list[tuple[dict[str, Any], Any]]:
+def handmade_cases(depths: tuple[int, ...] = (1, 2, 3, 5)) -> list[tuple[dict[str, Any], Any]]:
     """Return schemas and their bodies, found by hand; what can stand in an array that deep."""
-    made = list(_WHOLE)
-    for tree, good, bad in _FLAT:
-        for deep in depths:
+    cases = list(_BODY_CASES)
+    for schema, good, bad in _ELEMENT_CASES:
+        for depth in depths:
             with suppress(DocumentError):  # what does not load costs nothing
-                made.append(_filled(tree, good, bad, deep))
-    return made
+                cases.append(_expand_case(schema, good, bad, depth))
+    return cases
 
 
-def _filled(
-    tree: dict[str, Any], good: Any, bad: Any, deep: int, named: bool = False
+def _expand_case(
+    schema: dict[str, Any], good: Any, bad: Any, depth: int, as_object: bool = False
 ) -> tuple[dict[str, Any], Any]:
     """Return an array of what fits, in arrays beside an empty one, and all the schema bears."""
-    for _ in range(deep):
-        tree = {"additionalProperties": tree} if named else {"items": tree}
-    most = min(MAX_VALUES, RequestValidator(tree).max_values) - 2 * deep - _size(bad)
-    many = most // _size(good)
-    if named:
-        body: Any = {f"k{n}": good for n in range(many)} | {"bad": bad}
+    for _ in range(depth):
+        schema = {"additionalProperties": schema} if as_object else {"items": schema}
+    max_elements = (
+        min(MAX_VALUES, RequestValidator(schema).max_values) - 2 * depth - _count_values(bad)
+    )
+    element_count = max_elements // _count_values(good)
+    if as_object:
+        body: Any = {f"k{n}": good for n in range(element_count)} | {"bad": bad}
     else:
-        body = [good] * many + [bad]
-    for _ in range(deep - 1):
-        body = {"a": body, "b": {}} if named else [body, []]
-    return tree, body
+        body = [good] * element_count + [bad]
+    for _ in range(depth - 1):
+        body = {"a": body, "b": {}} if as_object else [body, []]
+    return schema, body
 
 
-def _size(value: Any) -> int:
+def _count_values(value: Any) -> int:
     if isinstance(value, dict):
         value = list(value.values())
-    return 1 + sum(map(_size, value)) if isinstance(value, list) else 1
+    return 1 + sum(map(_count_values, value)) if isinstance(value, list) else 1
 
 
-def cost_ms(tree: dict[str, Any], body: Any) -> float:
+def cost_ms(schema: dict[str, Any], body: Any) -> float:
     """Return the processor time of judging a body, in ms: the least of five turns."""
-    judge = RequestValidator(tree)
-    judge.validate(body)
-    spent = []
-    for _ in range(_TURNS):
-        began = time.process_time()
-        judge.validate(body)
-        spent.append(time.process_time() - began)
-    return min(spent) * 1e3
+    validator = RequestValidator(schema)
+    validator.validate(body)
+    times = []
+    for _ in range(_REPETITIONS):
+        started_at = time.process_time()
+        validator.validate(body)
+        times.append(time.process_time() - started_at)
+    return min(times) * 1e3
 
 
 _NUMBERS = st.sampled_from([0, 1, 2, 3, -1, 0.5, 1.5, 0.1, 2**31, 2**53 + 1, 2**62, 1e90])
@@ -117,7 +119,7 @@ _VALUES = st.recursive(
     ),
     max_leaves=6,
 )
-_LEAVES = st.fixed_dictionaries(
+_LEAF_SCHEMAS = st.fixed_dictionaries(
     {},
     optional={
         "type": st.sampled_from(["string", "integer", "number", "object", "array"]),
@@ -128,7 +130,7 @@ _LEAVES = st.fixed_dictionaries(
         "maxLength": st.integers(1, 9),
         "minB64DLen": st.integers(0, 3),
         "maxB64DLen": st.integers(1, 9),
-        "multipleOf": _NUMBERS.filter(lambda told: told > 0),
+        "multipleOf": _NUMBERS.filter(lambda value: value > 0),
         "uniqueItems": st.just(True),
         "minProperties": st.integers(0, 2),
         "pattern": st.sampled_from(["^a", "b$", "[0-9]", "^[a-z]{1,20}$", r"\bé"]),
@@ -139,13 +141,13 @@ _LEAVES = st.fixed_dictionaries(
 )
 
 
-def _parts(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    many = st.lists(inner, min_size=1, max_size=6)
+def _combinators(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    subschemas = st.lists(inner, min_size=1, max_size=6)
     return st.fixed_dictionaries(
         {},
         optional={
-            "anyOf": many,
-            "allOf": many,
+            "anyOf": subschemas,
+            "allOf": subschemas,
             "not": inner,
             "if": inner,
             "then": inner,
@@ -157,10 +159,10 @@ def _parts(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
-_TREES = st.recursive(_LEAVES, _parts, max_leaves=8)
+_SCHEMAS = st.recursive(_LEAF_SCHEMAS, _combinators, max_leaves=8)
 
 
-def search(examples: int) -> tuple[float, dict[str, Any], Any]:
+def search_worst(examples: int) -> tuple[float, dict[str, Any], Any]:
     """Return the dearest that hypothesis finds: milliseconds, the schema, how its body is made."""
     worst: tuple[float, dict[str, Any], Any] = (0.0, {}, None)
 
@@ -168,38 +170,47 @@ def search(examples: int) -> tuple[float, dict[str, Any], Any]:
         max_examples=examples, deadline=None, database=None,
         suppress_health_check=list(hypothesis.HealthCheck),
     )  # fmt: skip
-    @hypothesis.given(_TREES, _VALUES, _VALUES, st.sampled_from([1, 1, 2, 3, 4]), st.booleans())
-    def attack(tree: dict[str, Any], good: Any, bad: Any, deep: int, named: bool) -> None:
+    @hypothesis.given(_SCHEMAS, _VALUES, _VALUES, st.sampled_from([1, 1, 2, 3, 4]), st.booleans())
+    def attack(schema: dict[str, Any], good: Any, bad: Any, depth: int, as_object: bool) -> None:
         nonlocal worst
         try:
-            tree, body = _filled(tree, good, bad, deep, named)
+            schema, body = _expand_case(schema, good, bad, depth, as_object)
         except DocumentError:
             return
-        ms = cost_ms(tree, body)
+        ms = cost_ms(schema, body)
         hypothesis.target(ms)
         if ms > worst[0]:
-            worst = (ms, tree, {"again and again": good, "at last": bad, "body": body})
+            worst = (ms, schema, {"again and again": good, "at last": bad, "body": body})
 
     attack()
     # What chance made dear once is not: it is judged again.
-    ms, tree, how = worst
-    return min(ms, cost_ms(tree, how.pop("body"))), tree, how
+    ms, schema, recipe = worst
+    return min(ms, cost_ms(schema, recipe.pop("body"))), schema, recipe
 
 
 def run(examples: int) -> dict[str, Any]:
     """Return the cost of every row by hand, and of the dearest of so many that were searched."""
-    costs = [(tree, _size(body), round(cost_ms(tree, body), 1)) for tree, body in rows()]
-    told = [{"schema": tree, "values": size, "cpu_ms": ms} for tree, size, ms in costs]
-    found, schema, body = search(examples)
-    searched = {"schema": schema, "body": body, "cpu_ms": round(found, 1), "examples": examples}
-    worst = max(found, *(ms for _, _, ms in costs))
-    return {"worst_ms": round(worst, 1), "by_hand": told, "searched": searched}
+    costs = [
+        (case_schema, _count_values(body), round(cost_ms(case_schema, body), 1))
+        for case_schema, body in handmade_cases()
+    ]
+    value = [
+        {"schema": case_schema, "values": size, "cpu_ms": ms} for case_schema, size, ms in costs
+    ]
+    found_ms, schema, body = search_worst(examples)
+    searched = {"schema": schema, "body": body, "cpu_ms": round(found_ms, 1), "examples": examples}
+    worst = max(found_ms, *(ms for _, _, ms in costs))
+    return {"worst_ms": round(worst, 1), "by_hand": value, "searched": searched}
 
 
-def table(result: dict[str, Any]) -> str:
+def format_table(result: dict[str, Any]) -> str:
     """Return the dearest rows, for eyes."""
     rows = sorted(result["by_hand"], key=lambda row: -row["cpu_ms"])[:12]
     lines = [f"{row['cpu_ms']:7.1f} ms {row['values']:>7,} {row['schema']}"[:110] for row in rows]
-    found = result["searched"]
-    last = f"{found['cpu_ms']:7.1f} ms searched {found['examples']:,}: {found['schema']}"[:110]
-    return "\n".join(["cpu of one body, values, schema", *lines, last])
+    searched = result["searched"]
+    searched_line = (
+        f"{searched['cpu_ms']:7.1f} ms searched {searched['examples']:,}: {searched['schema']}"[
+            :110
+        ]
+    )
+    return "\n".join(["cpu of one body, values, schema", *lines, searched_line])

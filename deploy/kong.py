@@ -127,9 +127,9 @@ def _read_timeout(config: Config, deadlines: Iterable[float]) -> int:
 
     Of a request that is its deadline; of a session it is until the next ping, or the next comment.
     """
-    told = [service.deadline or 0.0 for service in config.services.values()]
-    session = [config.session.ping, config.session.keep_alive]
-    longest = max([config.gateway.deadline, *told, *deadlines, *session])
+    service_deadlines = [service.deadline or 0.0 for service in config.services.values()]
+    session_intervals = [config.session.ping, config.session.keep_alive]
+    longest = max([config.gateway.deadline, *service_deadlines, *deadlines, *session_intervals])
     return math.ceil(longest + 5) * 1000
 
 
@@ -140,8 +140,8 @@ def _check(config: Config) -> None:
     if not _NAME.fullmatch(kong.name):
         raise KongError(f"kong.name {kong.name!r}: Kong wants a host name (a-z, 0-9, '-', '.')")
     for addr in kong.gateways:
-        found = _TARGET.fullmatch(addr)
-        if not found or not 0 < int(found["port"]) < 65536:
+        match = _TARGET.fullmatch(addr)
+        if not match or not 0 < int(match["port"]) < 65536:
             raise KongError(f"kong.gateways {addr!r}: must be host:port, without a scheme")
     if len(set(kong.gateways)) != len(kong.gateways):
         raise KongError("kong.gateways names an address twice")

@@ -13,26 +13,28 @@ from gateway import files, folder
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="schema files, or folders of them")
-    faults.add_format(parser)
+    faults.add_format_argument(parser)
 
 
-def run(told: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Print the faults; return 3 when there are any."""
-    paths = [path for name in told.files for path in files_of(Path(name))]
-    found = [(path, error) for path in paths if (error := fault_of(path)) is not None]
-    print(faults.told(found, len(paths), told.format))
-    return EXIT_CONFIG if found else 0
+    paths = [path for name in args.files for path in schema_files(Path(name))]
+    file_errors = [
+        (path, error) for path in paths if (error := find_schema_error(path)) is not None
+    ]
+    print(faults.format_errors(file_errors, len(paths), args.format))
+    return EXIT_CONFIG if file_errors else 0
 
 
-def files_of(path: Path) -> Iterator[Path]:
+def schema_files(path: Path) -> Iterator[Path]:
     """Yield a file, or the schema files of a folder."""
     if path.is_dir():
-        yield from sorted(one for one in path.iterdir() if one.suffix in files.SUFFIXES)
+        yield from sorted(entry for entry in path.iterdir() if entry.suffix in files.SUFFIXES)
     else:
         yield path
 
 
-def fault_of(path: Path) -> ConfigError | None:
+def find_schema_error(path: Path) -> ConfigError | None:
     """Return the faults of a schema file, None for none."""
     try:
         folder.load_file(path, {}, 0.0)

@@ -12,29 +12,29 @@ from schemas.service import Service
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
-    sources.add_source(parser, "schema", "a schema file, or a service")
-    sources.add_url(parser)
+    sources.add_source_argument(parser, "schema", "a schema file, or a service")
+    sources.add_url_argument(parser)
     parser.add_argument("--curl", action="store_true", help="the curl line alone")
     parser.add_argument("--json", action="store_true", help="the request alone")
 
 
-def run(told: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Print the request, and the line."""
-    contract = sources.contract(told.schema, told.url)
+    contract = sources.load_contract(args.schema, args.url)
     try:
-        made = example.example_request(contract.service, contract.validator)
+        request = example.example_request(contract.service, contract.validator)
     except example.NoExampleError as error:
-        cure = "`examples` or `default` beside the rule would tell one"
-        raise Failure(f"no valid request could be made: {error}; {cure}") from None
-    if not told.curl:
-        print(json.dumps(made, ensure_ascii=False, indent=2))
-    if not told.json:
-        print(_curl(told.url, contract.service, made))
+        hint = "`examples` or `default` beside the rule would tell one"
+        raise Failure(f"no valid request could be made: {error}; {hint}") from None
+    if not args.curl:
+        print(json.dumps(request, ensure_ascii=False, indent=2))
+    if not args.json:
+        print(_curl_command(args.url, contract.service, request))
     return 0
 
 
-def _curl(url: str, service: Service, made: dict[str, object]) -> str:
-    data = shlex.quote(json.dumps(made, ensure_ascii=False))
-    route = shlex.quote(f"{url.rstrip('/')}/v1/private/{service.id}")
-    way = "-N -H 'accept: text/event-stream' " if service.streaming else ""
-    return f"curl -sS {way}{route} -H 'content-type: application/json' -d {data}"
+def _curl_command(url: str, service: Service, request: dict[str, object]) -> str:
+    data = shlex.quote(json.dumps(request, ensure_ascii=False))
+    quoted_url = shlex.quote(f"{url.rstrip('/')}/v1/private/{service.id}")
+    sse_flags = "-N -H 'accept: text/event-stream' " if service.streaming else ""
+    return f"curl -sS {sse_flags}{quoted_url} -H 'content-type: application/json' -d {data}"

@@ -20,16 +20,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
-def run(told: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Print a line for each."""
-    lines = _of_folder(Path(told.folder)) if told.folder else _of_gateway(told.url)
-    if told.json:
-        print(json.dumps(lines, indent=2))
+    services = _folder_services(Path(args.folder)) if args.folder else _gateway_services(args.url)
+    if args.json:
+        print(json.dumps(services, indent=2))
         return 0
-    heads = {"service": "SERVICE", "version": "VERSION", "digest": "DIGEST", "source": "SOURCE",
+    titles = {"service": "SERVICE", "version": "VERSION", "digest": "DIGEST", "source": "SOURCE",
              "instances": "INSTANCES", "description": "DESCRIPTION"}  # fmt: skip
-    rows = [list(heads.values())]
-    rows += [[_cell(key, line.get(key)) for key in heads] for line in lines]
+    rows = [list(titles.values())]
+    rows += [[_cell(key, service.get(key)) for key in titles] for service in services]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(map(str.ljust, row, widths)).rstrip())
@@ -42,28 +42,28 @@ def _cell(key: str, value: Any) -> str:
     return str(value)[:12] if key == "digest" else str(value)
 
 
-def _of_folder(path: Path) -> list[dict[str, Any]]:
+def _folder_services(path: Path) -> list[dict[str, Any]]:
     try:
         contracts = folder.load_folder(path, {}, 0.0)
     except folder.SchemaFolderError as error:
         raise Failure(f"\n{error}", EXIT_CONFIG) from None
     return [
         {
-            "service": told.service.id,
-            "version": told.service.version,
-            "digest": told.digest,
-            "source": told.source,
-            "description": told.service.description,
+            "service": contract.service.id,
+            "version": contract.service.version,
+            "digest": contract.digest,
+            "source": contract.source,
+            "description": contract.service.description,
         }
-        for told in contracts
+        for contract in contracts
     ]
 
 
-def _of_gateway(url: str) -> list[dict[str, Any]]:
+def _gateway_services(url: str) -> list[dict[str, Any]]:
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/v1/apis", timeout=5.0, trust_env=False)
-        answer.raise_for_status()
-        found: list[dict[str, Any]] = answer.json()["apis"]
+        response = httpx.get(f"{url.rstrip('/')}/v1/apis", timeout=5.0, trust_env=False)
+        response.raise_for_status()
+        services: list[dict[str, Any]] = response.json()["apis"]
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError) as error:
         raise Failure(f"{url}: no services to be had ({error})", EXIT_UNREACHABLE) from None
-    return found
+    return services

@@ -14,58 +14,58 @@ from gateway.contracts import Contract, build_contract
 from schemas import document
 
 
-def add_source(parser: argparse.ArgumentParser, name: str, what: str) -> None:
+def add_source_argument(parser: argparse.ArgumentParser, name: str, help_text: str) -> None:
     """Declare an argument that names a schema."""
-    parser.add_argument(name, metavar="FILE|SERVICE", help=what)
+    parser.add_argument(name, metavar="FILE|SERVICE", help=help_text)
 
 
-def add_url(parser: argparse.ArgumentParser) -> None:
+def add_url_argument(parser: argparse.ArgumentParser) -> None:
     """Declare where a service is asked for that is no file here."""
     parser.add_argument(
         "--url", default="http://127.0.0.1:8200", help="the gateway that has it (%(default)s)"
     )
 
 
-def contract(told: str, url: str = "") -> Contract:
+def load_contract(source: str, url: str = "") -> Contract:
     """Return the contract of a file, or of a service: of the folder `schemas`, or of a gateway.
 
     Raises Failure with everything that is wrong.
     """
-    path = _path(told)
+    path = _schema_path(source)
     try:
         if path is not None:
             return folder.load_file(path, {}, 0.0)
-        return build_contract(_fetched(told, url), "file", {}, 0.0)
+        return build_contract(_fetch_schema(source, url), "file", {}, 0.0)
     except ConfigError as error:
         raise Failure(f"\n{error}", EXIT_CONFIG) from None
 
 
-def tree(told: str, url: str = "") -> dict[str, Any]:
+def load_document(source: str, url: str = "") -> dict[str, Any]:
     """Return the document of a schema. Raises Failure."""
-    found: dict[str, Any] = json.loads(contract(told, url).schema_document)
-    return found
+    schema: dict[str, Any] = json.loads(load_contract(source, url).schema_document)
+    return schema
 
 
-def _path(told: str) -> Path | None:
-    for path in (Path(told), Path("schemas") / f"schema_{told}.json"):
+def _schema_path(source: str) -> Path | None:
+    for path in (Path(source), Path("schemas") / f"schema_{source}.json"):
         if path.is_file():
             return path
-    if Path(told).suffix in (*files.SUFFIXES, ".py") or "/" in told:
-        raise Failure(f"{told}: no such file", EXIT_CONFIG)
+    if Path(source).suffix in (*files.SUFFIXES, ".py") or "/" in source:
+        raise Failure(f"{source}: no such file", EXIT_CONFIG)
     return None
 
 
-def _fetched(service: str, url: str) -> bytes:
+def _fetch_schema(service: str, url: str) -> bytes:
     if not url:
         raise Failure(f"{service}: no such file, nor schemas/schema_{service}.json", EXIT_CONFIG)
     try:
-        answer = httpx.get(
+        response = httpx.get(
             f"{url.rstrip('/')}/v1/apis/{service}/schema", timeout=5.0, trust_env=False
         )
-        if answer.status_code == 404:
+        if response.status_code == 404:
             raise Failure(f"{service}: {url} has no such service, and there is no such file")
-        answer.raise_for_status()
+        response.raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        words = f"{service}: no such file, and {url} cannot be asked ({error})"
-        raise Failure(words, EXIT_UNREACHABLE) from None
-    return document.canonical(document.parse(answer.content))
+        message = f"{service}: no such file, and {url} cannot be asked ({error})"
+        raise Failure(message, EXIT_UNREACHABLE) from None
+    return document.canonical(document.parse(response.content))

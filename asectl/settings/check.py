@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from asectl import faults, options
-from asectl.api.check import fault_of, files_of
+from asectl.api.check import find_schema_error, schema_files
 from asectl.main import EXIT_CONFIG
 from config import resolve, source
 from config.source import ConfigError, Diagnostic
@@ -20,33 +20,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"config files ({options.DEFAULT_FILE})",
     )
-    faults.add_format(parser)
+    faults.add_format_argument(parser)
 
 
-def run(told: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Print the faults; return 3 when there are any."""
-    found: faults.Found = []
-    count = 0
-    for name in told.files:
+    file_errors: faults.FileErrors = []
+    file_count = 0
+    for name in args.files:
         path = Path(name)
-        count += 1
+        file_count += 1
         try:
             config = resolve.resolve(
                 source.parse_yaml(path.read_text(encoding="utf-8"), name), os.environ, {}
             )
         except ConfigError as error:
-            found.append((path, error))
+            file_errors.append((path, error))
             continue
         except (OSError, UnicodeDecodeError) as error:
-            words = getattr(error, "strerror", None) or str(error)
-            found.append((path, ConfigError(name, [], [Diagnostic(words)])))
+            message = getattr(error, "strerror", None) or str(error)
+            file_errors.append((path, ConfigError(name, [], [Diagnostic(message)])))
             continue
         if config.schemas:
             folder = path.parent / config.schemas
-            for schema in files_of(folder):
-                count += 1
-                fault = fault_of(schema)
-                if fault is not None:
-                    found.append((schema, fault))
-    print(faults.told(found, count, told.format))
-    return EXIT_CONFIG if found else 0
+            for schema_path in schema_files(folder):
+                file_count += 1
+                schema_error = find_schema_error(schema_path)
+                if schema_error is not None:
+                    file_errors.append((schema_path, schema_error))
+    print(faults.format_errors(file_errors, file_count, args.format))
+    return EXIT_CONFIG if file_errors else 0

@@ -11,9 +11,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", action="store_true", help="a Markdown table in its place")
 
 
-def run(told: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Print it."""
-    print(tell.markdown_table() if told.table else json.dumps(tell.json_schema(), indent=2), end="")
-    if not told.table:
+    print(tell.markdown_table() if args.table else json.dumps(tell.json_schema(), indent=2), end="")
+    if not args.table:
         print()
     return 0

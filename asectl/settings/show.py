@@ -16,27 +16,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--effective", action="store_true", help="those that are left at their defaults too"
     )
     parser.add_argument("--json", action="store_true", help="as JSON")
-    options.add_config(parser, tuple(SECTIONS))
+    options.add_config_arguments(parser, tuple(SECTIONS))
 
 
-def run(told: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Print a line for each."""
     try:
-        config, _, origins = options.resolved(told)
+        config, _, origins = options.resolve_config(args)
     except (ConfigError, OSError, UnicodeDecodeError) as error:
         raise Failure(f"\n{error}", EXIT_CONFIG) from None
-    lines = [
-        line
-        for line in tell.effective_options(config, origins)
-        if told.effective or line.origin != tell.DEFAULT_ORIGIN
+    effective_options = [
+        option
+        for option in tell.effective_options(config, origins)
+        if args.effective or option.origin != tell.DEFAULT_ORIGIN
     ]
-    if told.json:
-        shown = [
-            {"option": line.name, "value": line.value, "origin": line.origin} for line in lines
+    if args.json:
+        entries = [
+            {"option": option.name, "value": option.value, "origin": option.origin}
+            for option in effective_options
         ]
-        print(json.dumps(shown, indent=2))
+        print(json.dumps(entries, indent=2))
         return 0
-    rows = [(line.name, tell.format_value(line.value), line.origin) for line in lines]
+    rows = [
+        (option.name, tell.format_value(option.value), option.origin)
+        for option in effective_options
+    ]
     widths = [max(map(len, column), default=0) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(map(str.ljust, row, widths)).rstrip())

@@ -10,7 +10,7 @@ from dataclasses import replace
 from random import Random
 
 from bench.lb.cell import Cell
-from bench.lb.world import World
+from bench.lb.world import VirtualTimeLoop
 from lb.balancer import Balancer, Lease
 from lb.meter import ConcurrencyLimiter
 from lb.policy import Policy
@@ -26,19 +26,35 @@ _CALM_S, _DISTURBED_S = 6.0, 2.0
 class Request:
     """A request on its way; `left` are seconds of work at a loader of speed 1, at time `since`."""
 
-    __slots__ = ("arrived", "began", "counts", "gateway", "key", "left", "since", "ticket", "turn")
+    __slots__ = (
+        "affinity_key",
+        "arrived_at",
+        "gateway",
+        "generation",
+        "is_measured",
+        "lease",
+        "remaining_work_s",
+        "started_at",
+        "updated_at",
+    )
 
     def __init__(
-        self, arrived: float, work: float, gateway: str, key: str, *, counts: bool
+        self,
+        arrived_at: float,
+        work_s: float,
+        gateway: str,
+        affinity_key: str,
+        *,
+        is_measured: bool,
     ) -> None:
-        self.arrived = arrived
-        self.left = work
+        self.arrived_at = arrived_at
+        self.remaining_work_s = work_s
         self.gateway = gateway
-        self.key = key
-        self.counts = counts
-        self.began = self.since = 0.0
-        self.turn = 0
-        self.ticket: Lease | None = None
+        self.affinity_key = affinity_key
+        self.is_measured = is_measured
+        self.started_at = self.updated_at = 0.0
+        self.generation = 0
+        self.lease: Lease | None = None
 
 
 class SimLoader:
@@ -51,144 +67,169 @@ class SimLoader:
         self,
         number: int,
         cell: Cell,
-        world: World,
+        loop: VirtualTimeLoop,
         rng: Random,
-        ended: Callable[[Request], None],
-        emit: Callable[[Report], None],
+        record_result: Callable[[Request], None],
+        emit_report: Callable[[Report], None],
     ) -> None:
         self.speed = cell.speed(number)
-        self._lies = cell.lies and not number
-        limit = 10_000 if self._lies else max(cell.limit, cell.slots)
-        self.meter = ConcurrencyLimiter(limit, self._changed, best=cell.slots)
+        self._is_liar = cell.lies and not number
+        limit = 10_000 if self._is_liar else max(cell.limit, cell.slots)
+        self.limiter = ConcurrencyLimiter(limit, self._on_load_change, best=cell.slots)
         self.instance = Instance(
             "ase",
             SERVICE,
             f"loader-{number}:1",
             7,
-            total=self.meter.total,
+            total=self.limiter.total,
             best=cell.slots,
             report_mode=ReportMode.PERIODIC if cell.report else ReportMode.ON_CHANGE,
         )
         self.running: list[Request] = []
         self._queue: deque[Request] = deque()
         self._slots = cell.slots
-        self._period = cell.report
-        self._antagonist = cell.antagonist
-        self._world = world
+        self._report_period_s = cell.report
+        self._has_antagonist = cell.antagonist
+        self._loop = loop
         self._rng = rng
-        self._ended = ended
-        self._emit = emit
-        self._trigger = ReportSchedule()
-        self._waits = False
-        if self._lies:
+        self._on_finished = record_result
+        self._emit_report = emit_report
+        self._report_schedule = ReportSchedule()
+        self._report_pending = False
+        if self._is_liar:
             total, best = 2 * max(cell.limit, cell.slots), 2 * cell.slots
             self.instance = replace(self.instance, total=total, best=best)
 
     def start(self) -> None:
         """Report at once; then by the trigger, or each so many seconds."""
-        self._report()
-        if self._period:
-            self._world.at(self._rng.random() * self._period, self._periodic)
+        self._send_report()
+        if self._report_period_s:
+            self._loop.call_at(
+                self._rng.random() * self._report_period_s, self._report_periodically
+            )
         else:
-            self._keep_alive()
-        if self._antagonist:
-            self._world.at(self._rng.expovariate(1 / _CALM_S), self._turn, 0.5)
+            self._report_keepalive()
+        if self._has_antagonist:
+            self._loop.call_at(self._rng.expovariate(1 / _CALM_S), self._change_speed, 0.5)
 
-    def take(self, request: Request) -> bool:
+    def try_accept(self, request: Request) -> bool:
         """Take a request on; False when it holds all it takes."""
-        if not self.meter.try_acquire(request.gateway):
+        if not self.limiter.try_acquire(request.gateway):
             return False
         if len(self.running) < self._slots:
-            self._begin(request)
+            self._start_request(request)
         else:
             self._queue.append(request)
         return True
 
-    def _begin(self, request: Request) -> None:
-        request.began = self._world.now
+    def _start_request(self, request: Request) -> None:
+        request.started_at = self._loop.now
         self.running.append(request)
-        self._go_on(request)
+        self._schedule_finish(request)
 
-    def _go_on(self, request: Request) -> None:
-        now = self._world.now
-        request.turn += 1
-        request.since = now
-        self._world.at(now + request.left / self.speed, self._end, request, request.turn)
+    def _schedule_finish(self, request: Request) -> None:
+        now = self._loop.now
+        request.generation += 1
+        request.updated_at = now
+        self._loop.call_at(
+            now + request.remaining_work_s / self.speed,
+            self._finish_request,
+            request,
+            request.generation,
+        )
 
-    def _end(self, request: Request, turn: int) -> None:
-        if turn != request.turn:
+    def _finish_request(self, request: Request, generation: int) -> None:
+        if generation != request.generation:
             return  # the speed changed meanwhile
         self.running.remove(request)
-        worked = self._world.now - request.began
-        self.meter.release(request.gateway, worked * 1000, succeeded=True)
+        worked_s = self._loop.now - request.started_at
+        self.limiter.release(request.gateway, worked_s * 1000, succeeded=True)
         if self._queue:
-            self._begin(self._queue.popleft())
-        self._ended(request)
+            self._start_request(self._queue.popleft())
+        self._on_finished(request)
 
-    def _turn(self, factor: float) -> None:
+    def _change_speed(self, factor: float) -> None:
         """Let an antagonist come or go: what runs goes on at another speed."""
-        now = self._world.now
+        now = self._loop.now
         for request in self.running:
-            request.left = max(0.0, request.left - (now - request.since) * self.speed)
+            request.remaining_work_s = max(
+                0.0, request.remaining_work_s - (now - request.updated_at) * self.speed
+            )
         self.speed *= factor
         for request in self.running:
-            self._go_on(request)
-        lasts = _DISTURBED_S if factor < 1 else _CALM_S
-        self._world.at(now + self._rng.expovariate(1 / lasts), self._turn, 1 / factor)
+            self._schedule_finish(request)
+        mean_duration_s = _DISTURBED_S if factor < 1 else _CALM_S
+        self._loop.call_at(
+            now + self._rng.expovariate(1 / mean_duration_s), self._change_speed, 1 / factor
+        )
 
-    def _changed(self) -> None:
-        if self._period or self._waits or not self._trigger.should_report(self.meter):
+    def _on_load_change(self) -> None:
+        if (
+            self._report_period_s
+            or self._report_pending
+            or not self._report_schedule.should_report(self.limiter)
+        ):
             return
-        due = self._trigger.next_report_at(self.meter)
-        if due <= self._world.now:
-            self._report()
+        due = self._report_schedule.next_report_at(self.limiter)
+        if due <= self._loop.now:
+            self._send_report()
         else:
-            self._waits = True
-            self._world.at(due, self._due)
+            self._report_pending = True
+            self._loop.call_at(due, self._on_report_due)
 
-    def _due(self) -> None:
-        self._waits = False
-        if self._trigger.should_report(self.meter):
-            self._report()
+    def _on_report_due(self) -> None:
+        self._report_pending = False
+        if self._report_schedule.should_report(self.limiter):
+            self._send_report()
 
-    def _keep_alive(self) -> None:
-        if self._trigger.next_report_at(self.meter) <= self._world.now:
-            self._report()
-        soon = self._world.now + self._trigger.gap
-        self._world.at(max(soon, self._trigger.next_report_at(self.meter)), self._keep_alive)
+    def _report_keepalive(self) -> None:
+        if self._report_schedule.next_report_at(self.limiter) <= self._loop.now:
+            self._send_report()
+        next_keepalive = self._loop.now + self._report_schedule.gap
+        self._loop.call_at(
+            max(next_keepalive, self._report_schedule.next_report_at(self.limiter)),
+            self._report_keepalive,
+        )
 
-    def _periodic(self) -> None:
-        self._report()
-        self._world.at(self._world.now + self._period, self._periodic)
+    def _report_periodically(self) -> None:
+        self._send_report()
+        self._loop.call_at(self._loop.now + self._report_period_s, self._report_periodically)
 
-    def _report(self) -> None:
-        self._trigger.mark_sent(self.meter, self._world.now)
-        load = self.meter.next_load()
-        if self._lies:
-            told_ms = load.service_ms / 1000
-            load = replace(load, running=0, queued=0, service_ms=told_ms, requests_by_gateway={})
-        self._emit(Report(self.instance, load))
+    def _send_report(self) -> None:
+        self._report_schedule.mark_sent(self.limiter, self._loop.now)
+        load = self.limiter.next_load()
+        if self._is_liar:
+            reported_ms = load.service_ms / 1000
+            load = replace(
+                load, running=0, queued=0, service_ms=reported_ms, requests_by_gateway={}
+            )
+        self._emit_report(Report(self.instance, load))
 
 
 class SimGateway:
     """A gateway: the product's table, balancer and policy."""
 
     def __init__(
-        self, name: str, world: World, rng: Random, policy: Callable[[], Policy], ramp: float
+        self,
+        name: str,
+        loop: VirtualTimeLoop,
+        rng: Random,
+        make_policy: Callable[[], Policy],
+        ramp: float,
     ) -> None:
         self.name = name
         self.table = EndpointTable(name, silence_timeout=None, ramp=ramp)
         self.balancer = Balancer(
             self.table,
-            policy,
-            clock=world.clock,
+            make_policy,
+            clock=loop.clock,
             rng=rng,
-            call_later=world.later,
+            call_later=loop.call_later,
             max_waiting=1_000_000,
         )
-        self._world = world
-        world.at(rng.random() * _SWEEP_S, self._sweep)
+        self._loop = loop
+        loop.call_at(rng.random() * _SWEEP_S, self._sweep)
 
     def _sweep(self) -> None:
-        self.table.expire(self._world.now)
-        self._world.at(self._world.now + _SWEEP_S, self._sweep)
+        self.table.expire(self._loop.now)
+        self._loop.call_at(self._loop.now + _SWEEP_S, self._sweep)

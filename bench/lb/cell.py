@@ -8,8 +8,8 @@ from typing import Any
 
 from lb.meter import default_queue_size
 
-HALF_2X = (4 / 3,) * 8 + (2 / 3,) * 8
-PUBLIC = (2.0, 2.0, 1.5, 1.5, 1.0, 1.0, 0.5, 0.5)
+HALF_2X_SPEEDS = (4 / 3,) * 8 + (2 / 3,) * 8
+PUBLIC_GRID_SPEEDS = (2.0, 2.0, 1.5, 1.5, 1.0, 1.0, 0.5, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Cell:
         speeds = sum(self.speeds) if self.speeds else float(self.loaders)
         return self.rho * speeds * self.slots / self.mean_s
 
-    def facts(self) -> dict[str, Any]:
+    def labels(self) -> dict[str, Any]:
         """Return what a row of results says of its cell."""
         return {
             "scenario": self.scenario,
@@ -65,52 +65,56 @@ class Cell:
 
 SCENARIOS: dict[str, dict[str, Any]] = {
     "homogeneous": {},
-    "half_2x": {"speeds": HALF_2X},
+    "half_2x": {"speeds": HALF_2X_SPEEDS},
     "antagonist": {"antagonist": True, "rho": 0.75},
     "cv4": {"service": "cv4", "rho": 0.8},
     "stale_1s": {"report": 1.0},
-    "public_grid": {"loaders": 8, "slots": 1, "mean_s": 0.01, "speeds": PUBLIC},
+    "public_grid": {"loaders": 8, "slots": 1, "mean_s": 0.01, "speeds": PUBLIC_GRID_SPEEDS},
     "many_single": {"loaders": 100, "slots": 1},
     "affinity": {"keys": 1000},
     "liar": {"lies": True, "rho": 0.7},
 }
 
 
-def cell(scenario: str, policy: str, gateways: int, **more: Any) -> Cell:
+def make_cell(scenario: str, policy: str, gateways: int, **overrides: Any) -> Cell:
     """Return a cell of a scenario.
 
     `ours` is the product as it comes: its loaders let few requests wait (`usual_queue`) and refuse
     what is more, which then waits at a gateway. With `ours_unbounded`, and with all other
     policies, loaders take whatever comes. Raises KeyError for an unknown scenario.
     """
-    told = {**SCENARIOS[scenario], **more}
-    made = Cell(scenario=scenario, policy=policy, gateways=gateways, **told)
+    fields = {**SCENARIOS[scenario], **overrides}
+    result = Cell(scenario=scenario, policy=policy, gateways=gateways, **fields)
     return (
-        replace(made, limit=made.slots + default_queue_size(made.slots))
+        replace(result, limit=result.slots + default_queue_size(result.slots))
         if policy == "ours"
-        else made
+        else result
     )
 
 
-def work_of(service: str, mean: float, rng: Random) -> Callable[[], float]:
+def service_time_sampler(distribution: str, mean: float, rng: Random) -> Callable[[], float]:
     """Return a source of service times. Raises ValueError for an unknown name."""
-    if service == "exp":
+    if distribution == "exp":
         return lambda: rng.expovariate(1 / mean)
-    if service == "const":
+    if distribution == "const":
         return lambda: mean
-    if service == "cv4":
-        spread = sqrt(log1p(16.0))
-        return lambda: rng.lognormvariate(log(mean) - spread * spread / 2, spread)
-    if service == "bimodal":  # of a hundred, five are twenty times as long
+    if distribution == "cv4":
+        sigma = sqrt(log1p(16.0))
+        return lambda: rng.lognormvariate(log(mean) - sigma * sigma / 2, sigma)
+    if distribution == "bimodal":  # of a hundred, five are twenty times as long
         short = mean / (0.95 + 0.05 * 20)
         return lambda: short if rng.random() < 0.95 else short * 20
-    raise ValueError(f"service {service!r}: must be exp, const, cv4 or bimodal")
+    raise ValueError(f"service {distribution!r}: must be exp, const, cv4 or bimodal")
 
 
-def arrivals(cell: Cell, seed: int) -> Iterator[tuple[float, float, int]]:
+def iter_arrivals(cell: Cell, seed: int) -> Iterator[tuple[float, float, int]]:
     """Yield (time, work, gateway) of each request: the same for every policy of a seed."""
-    times, works, doors = (Random(seed * 7919 + n) for n in (1, 2, 3))  # noqa: S311 (a simulation)
-    rate, work, now = cell.rate(), work_of(cell.service, cell.mean_s, works), 0.0
+    arrival_rng, work_rng, gateway_rng = (Random(seed * 7919 + n) for n in (1, 2, 3))  # noqa: S311 (a simulation)
+    rate, sample_work, now = (
+        cell.rate(),
+        service_time_sampler(cell.service, cell.mean_s, work_rng),
+        0.0,
+    )
     while True:
-        now += times.expovariate(rate)
-        yield now, work(), int(doors.random() * cell.gateways)
+        now += arrival_rng.expovariate(rate)
+        yield now, sample_work(), int(gateway_rng.random() * cell.gateways)

@@ -27,10 +27,10 @@ from schemas.wire import Frame, WatchRequest
 
 _SLOTS, _WORK_S = 4, 0.02
 # One gateway of so many reads what its frames tell; all take them in.
-_READS = 16
+_DECODE_EVERY = 16
 
 
-class Crowd:
+class HubClients:
     """Loaders, gateways, and what they counted since `count` was set."""
 
     def __init__(self, hub: str, rng: Random) -> None:
@@ -38,104 +38,104 @@ class Crowd:
         self._rng = rng
         self._tasks: list[asyncio.Task[None]] = []
         self._meters: list[ConcurrencyLimiter] = []
-        self.counts = False
+        self.is_counting = False
         self.reports = self.frames = 0
         self.ages: list[float] = []
 
-    def join(self, number: int) -> None:
+    def add_loader(self, number: int) -> None:
         """Let a loader report; `served` tells the time, in microseconds, in this bench alone."""
         addr = f"127.0.{number // 250}.{number % 250 + 1}:8240"
         instance = Instance("ase", "bench", addr, 7, total=2 * _SLOTS, best=_SLOTS)
 
-        def report(_first: bool) -> Report:
-            self.reports += self.counts
-            meter.served = int(time.monotonic() * 1e6)
-            return Report(instance, meter.next_load())
+        def report(_is_first: bool) -> Report:
+            self.reports += self.is_counting
+            limiter.served = int(time.monotonic() * 1e6)
+            return Report(instance, limiter.next_load())
 
-        meter = ConcurrencyLimiter(2 * _SLOTS, lambda: reporter.notify_change(), best=_SLOTS)  # noqa: PLW0108
+        limiter = ConcurrencyLimiter(2 * _SLOTS, lambda: reporter.notify_change(), best=_SLOTS)  # noqa: PLW0108
         reporter = Reporter(
             [self._hub],
             report,
-            meter,
+            limiter,
             clock=time.monotonic,
             rng=self._rng,
             credentials=HubCredentials(),
         )
         reporter.start()
-        self._meters.append(meter)
+        self._meters.append(limiter)
 
-    def watch(self, number: int) -> None:
+    def add_gateway(self, number: int) -> None:
         """Let a gateway follow the hub."""
-        self._tasks.append(asyncio.create_task(self._watched(number)))
+        self._tasks.append(asyncio.create_task(self._watch_hub(number)))
 
-    async def work(self, rate: float) -> None:
+    async def generate_load(self, rate: float) -> None:
         """Let requests come to loaders by chance, so many a second, and end after a while."""
-        loop, due = asyncio.get_running_loop(), time.monotonic()
+        loop, next_arrival = asyncio.get_running_loop(), time.monotonic()
         while True:
             now = time.monotonic()
-            while due <= now:
-                due += self._rng.expovariate(rate)
+            while next_arrival <= now:
+                next_arrival += self._rng.expovariate(rate)
                 number = int(self._rng.random() * 64)
-                meter = self._meters[int(self._rng.random() * len(self._meters))]
+                limiter = self._meters[int(self._rng.random() * len(self._meters))]
                 gateway = f"g{number}"
-                if meter.try_acquire(gateway):
-                    took = self._rng.expovariate(1 / _WORK_S)
-                    end = partial(meter.release, gateway, took * 1000, succeeded=True)
-                    loop.call_later(took, end)
-            await asyncio.sleep(due - now)
+                if limiter.try_acquire(gateway):
+                    duration_s = self._rng.expovariate(1 / _WORK_S)
+                    release = partial(limiter.release, gateway, duration_s * 1000, succeeded=True)
+                    loop.call_later(duration_s, release)
+            await asyncio.sleep(next_arrival - now)
 
-    async def _watched(self, number: int) -> None:
+    async def _watch_hub(self, number: int) -> None:
         while True:
             channel = Channel(self._hub)
             try:
                 async for data in stream_responses(
-                    channel.stream(METHOD), self._wish(f"g{number}")
+                    channel.stream(METHOD), self._watch_requests(f"g{number}")
                 ):
-                    self._told(data, reads=number % _READS == 0)
+                    self._on_frame(data, decode=number % _DECODE_EVERY == 0)
             except RpcError as error:
                 print(error, file=sys.stderr)
             await channel.close()
             await asyncio.sleep(0.1)
 
-    def _told(self, data: bytes, *, reads: bool) -> None:
+    def _on_frame(self, data: bytes, *, decode: bool) -> None:
         now = time.monotonic()
-        if self.counts:
+        if self.is_counting:
             self.frames += 1
-            if reads:
+            if decode:
                 loads = Frame.FromString(data).loads
                 self.ages += [now - load.served_total / 1e6 for load in loads]
 
-    async def _wish(self, name: str) -> AsyncIterator[bytes]:
+    async def _watch_requests(self, name: str) -> AsyncIterator[bytes]:
         yield WatchRequest(gateway=name).SerializeToString()
 
 
-async def crowded(told: dict[str, Any]) -> dict[str, float]:
+async def measure_hub_clients(spec: dict[str, Any]) -> dict[str, float]:
     """Return what came of it."""
-    crowd = Crowd(told["hub"], Random(1))  # noqa: S311 (a bench)
-    for number in range(told["loaders"]):
-        crowd.join(number)
+    clients = HubClients(spec["hub"], Random(1))  # noqa: S311 (a bench)
+    for number in range(spec["loaders"]):
+        clients.add_loader(number)
         await asyncio.sleep(0)
     await asyncio.sleep(1.0)
-    for number in range(told["gateways"]):
-        crowd.watch(number)
-    work = asyncio.create_task(crowd.work(told["rate"]))
-    await asyncio.sleep(2.0 + told["loaders"] / 100)
-    crowd.counts = True
+    for number in range(spec["gateways"]):
+        clients.add_gateway(number)
+    load_task = asyncio.create_task(clients.generate_load(spec["rate"]))
+    await asyncio.sleep(2.0 + spec["loaders"] / 100)
+    clients.is_counting = True
     print("counts", flush=True)
-    before, busy = time.monotonic(), time.process_time()
-    await asyncio.sleep(told["seconds"])
-    crowd.counts = False
-    took, busy = time.monotonic() - before, time.process_time() - busy
+    started_at, cpu_s = time.monotonic(), time.process_time()
+    await asyncio.sleep(spec["seconds"])
+    clients.is_counting = False
+    elapsed, cpu_s = time.monotonic() - started_at, time.process_time() - cpu_s
     print("over", flush=True)
-    work.cancel()
-    ages = sorted(crowd.ages)
+    load_task.cancel()
+    ages = sorted(clients.ages)
     return {
-        "reports_per_second": crowd.reports / took,
-        "frames_per_second": crowd.frames / took,
-        "loads_told_per_second": len(ages) / took * min(_READS, told["gateways"]),
+        "reports_per_second": clients.reports / elapsed,
+        "frames_per_second": clients.frames / elapsed,
+        "loads_told_per_second": len(ages) / elapsed * min(_DECODE_EVERY, spec["gateways"]),
         "age_p50_ms": quantile(ages, 0.5) * 1000,
         "age_p99_ms": quantile(ages, 0.99) * 1000,
-        "crowd_cpu": busy / took,
+        "crowd_cpu": cpu_s / elapsed,
     }
 
 
@@ -147,7 +147,7 @@ def main() -> None:
         runner: Any = uvloop.run
     except ImportError:
         runner = asyncio.run
-    print(json.dumps(runner(crowded(json.loads(sys.stdin.readline())))), flush=True)
+    print(json.dumps(runner(measure_hub_clients(json.loads(sys.stdin.readline())))), flush=True)
 
 
 if __name__ == "__main__":

@@ -13,33 +13,33 @@ from random import Random
 from typing import Any
 
 from bench import product
-from bench.lb.cell import Cell, cell
-from bench.lb.stats import interval, mean
+from bench.lb.cell import Cell, make_cell
+from bench.lb.stats import bootstrap_interval, mean
 
 HERE = Path(__file__).parent
-_VARIED = ("loss", "report")
+_OPTIONAL_KEYS = ("loss", "report")
 
 
-def read(name: str) -> tuple[list[Cell], int, int]:
+def read_grid(name: str) -> tuple[list[Cell], int, int]:
     """Return the cells of a grid, its seeds and requests. Raises KeyError for an unknown one."""
-    known: dict[str, Any] = {}
+    grids: dict[str, Any] = {}
     for file in ("cells.json", "holdout.json"):
-        known |= json.loads((HERE / file).read_text(encoding="utf-8"))
-    told = known[name]
-    cells = [made for group in told["groups"] for made in _expanded(group)]
-    return cells, told["seeds"], told["requests"]
+        grids |= json.loads((HERE / file).read_text(encoding="utf-8"))
+    grid_spec = grids[name]
+    cells = [cell for group in grid_spec["groups"] for cell in _expand_group(group)]
+    return cells, grid_spec["seeds"], grid_spec["requests"]
 
 
-def _expanded(group: dict[str, Any]) -> Iterator[Cell]:
-    fixed = {
+def _expand_group(group: dict[str, Any]) -> Iterator[Cell]:
+    fixed_fields = {
         key: tuple(v) if isinstance(v, list) else v for key, v in group.get("with", {}).items()
     }
     ((name, values),) = group.get("each", {"": [None]}).items()
     for value in values:
-        more = {**fixed, **({name: value} if name else {})}
+        overrides = {**fixed_fields, **({name: value} if name else {})}
         for policy in group["policies"]:
             for gateways in group["gateways"]:
-                yield cell(group["scenario"], policy, gateways, **more)
+                yield make_cell(group["scenario"], policy, gateways, **overrides)
 
 
 def environment(*, compiled: bool) -> dict[str, str]:
@@ -47,75 +47,84 @@ def environment(*, compiled: bool) -> dict[str, str]:
     root = str(HERE.parent.parent)
     if not compiled:
         return {**os.environ, "PYTHONPATH": root}
-    told = product.environment(product.installed())
-    return {**os.environ, **told, "PYTHONPATH": f"{told['PYTHONPATH']}:{root}"}
+    import_path = product.import_environment(product.ensure_installed())
+    return {**os.environ, **import_path, "PYTHONPATH": f"{import_path['PYTHONPATH']}:{root}"}
 
 
-def run(cells: list[Cell], seeds: list[int], requests: int, *, compiled: bool = True) -> "Grid":
+def run_grid(
+    cells: list[Cell], seeds: list[int], requests: int, *, compiled: bool = True
+) -> "GridResults":
     """Return what came of every cell under every seed."""
     env = environment(compiled=compiled)
     count = os.cpu_count() or 1
-    workers: SimpleQueue[subprocess.Popen[str]] = SimpleQueue()
-    started = [
+    idle_workers: SimpleQueue[subprocess.Popen[str]] = SimpleQueue()
+    processes = [
         subprocess.Popen(
             [sys.executable, "-m", "bench.lb.worker"], env=env, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )
         for _ in range(count)
     ]  # fmt: skip
-    for worker in started:
-        workers.put(worker)
+    for worker in processes:
+        idle_workers.put(worker)
 
-    def work(job: tuple[Cell, int]) -> dict[str, float]:
-        worker = workers.get()
+    def run_job(job: tuple[Cell, int]) -> dict[str, float]:
+        worker = idle_workers.get()
         try:
-            return _asked(worker, {"cell": asdict(job[0]), "seed": job[1], "requests": requests})
+            return _request_simulation(
+                worker, {"cell": asdict(job[0]), "seed": job[1], "requests": requests}
+            )
         finally:
-            workers.put(worker)
+            idle_workers.put(worker)
 
-    jobs = [(made, seed) for made in cells for seed in seeds]
+    jobs = [(cell, seed) for cell in cells for seed in seeds]
     try:
         with ThreadPoolExecutor(count) as pool:
-            came = list(pool.map(work, jobs))
+            results = list(pool.map(run_job, jobs))
     finally:
-        for worker in started:
+        for worker in processes:
             worker.kill()
             worker.communicate()
     grouped: dict[Cell, list[dict[str, float]]] = {}
-    for (made, _), figures in zip(jobs, came, strict=True):
-        grouped.setdefault(made, []).append(figures)
-    return Grid(grouped)
+    for (cell, _), figures in zip(jobs, results, strict=True):
+        grouped.setdefault(cell, []).append(figures)
+    return GridResults(grouped)
 
 
-def _asked(worker: subprocess.Popen[str], told: dict[str, Any]) -> dict[str, float]:
+def _request_simulation(worker: subprocess.Popen[str], job: dict[str, Any]) -> dict[str, float]:
     if worker.stdin is None or worker.stdout is None:
         raise RuntimeError("a worker without pipes")
-    worker.stdin.write(json.dumps(told) + "\n")
+    worker.stdin.write(json.dumps(job) + "\n")
     worker.stdin.flush()
     figures: dict[str, float] = json.loads(worker.stdout.readline())
     return figures
 
 
-class Grid:
+class GridResults:
     """The figures of each cell, one per seed."""
 
     def __init__(self, figures: dict[Cell, list[dict[str, float]]]) -> None:
         self.figures = figures
 
-    def of(self, scenario: str, policy: str, gateways: int, metric: str) -> list[float]:
+    def values_of(self, scenario: str, policy: str, gateways: int, metric: str) -> list[float]:
         """Return a figure of the cell of that name, one per seed; none where it was not run."""
-        wanted = cell(scenario, policy, gateways)
-        return [told[metric] for told in self.figures.get(wanted, [])]
+        key = make_cell(scenario, policy, gateways)
+        return [seed_figures[metric] for seed_figures in self.figures.get(key, [])]
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row per cell: means over the seeds, and the interval of the p99."""
         rng = Random(1)  # noqa: S311 (resampling)
         rows = []
-        for made, told in self.figures.items():
-            row = made.facts() | {key: getattr(made, key) for key in _VARIED if getattr(made, key)}
-            row |= {key: round(mean([seed[key] for seed in told]), 4) for key in told[0]}
+        for cell, figures_by_seed in self.figures.items():
+            row = cell.labels() | {
+                key: getattr(cell, key) for key in _OPTIONAL_KEYS if getattr(cell, key)
+            }
+            row |= {
+                key: round(mean([figures[key] for figures in figures_by_seed]), 4)
+                for key in figures_by_seed[0]
+            }
             for key, name in (("p99_ms", "ci95"), ("wait_p99_ms", "wait_ci95")):
-                low, high = interval([seed[key] for seed in told], rng)
+                low, high = bootstrap_interval([figures[key] for figures in figures_by_seed], rng)
                 row[name] = [round(low, 2), round(high, 2)]
-            rows.append(row | {"seeds": len(told)})
+            rows.append(row | {"seeds": len(figures_by_seed)})
         return rows

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.arms import Ground, asectl, said
+from bench.arms import BenchContext, start_asectl, wait_for_log_record
 from bench.lb import grid
 
 _GATEWAYS = 64
@@ -20,19 +20,19 @@ _GATEWAYS = 64
 _RATE = 2880.0
 
 
-def measured(loaders: int, seconds: float, *, compiled: bool) -> dict[str, float]:
+def measure_hub(loaders: int, seconds: float, *, compiled: bool) -> dict[str, float]:
     """Return the figures of one crowd; `cpu` is in cores."""
     env = grid.environment(compiled=compiled)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         log = folder / "hub.log"
-        words = ["lb", "--lb-port", "0", "--lb-admin-port", "0"]
-        hub = asectl(Ground(folder, 0, stack), "0", words, log, env)
-        told = {
-            "hub": said(log, "listening")["lb"], "loaders": loaders, "gateways": _GATEWAYS,
-            "rate": _RATE, "seconds": seconds,
+        args = ["lb", "--lb-port", "0", "--lb-admin-port", "0"]
+        hub = start_asectl(BenchContext(folder, 0, stack), "0", args, log, env)
+        spec = {
+            "hub": wait_for_log_record(log, "listening")["lb"], "loaders": loaders,
+            "gateways": _GATEWAYS, "rate": _RATE, "seconds": seconds,
         }  # fmt: skip
-        crowd = subprocess.Popen(
+        client_process = subprocess.Popen(
             [
                 "taskset",
                 "-c",
@@ -46,20 +46,20 @@ def measured(loaders: int, seconds: float, *, compiled: bool) -> dict[str, float
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        stack.callback(crowd.kill)
-        if crowd.stdin is None or crowd.stdout is None:
+        stack.callback(client_process.kill)
+        if client_process.stdin is None or client_process.stdout is None:
             raise RuntimeError("a crowd without pipes")
-        crowd.stdin.write(json.dumps(told) + "\n")
-        crowd.stdin.flush()
-        crowd.stdout.readline()
-        before = _spent(hub.pid)
-        crowd.stdout.readline()
-        spent = _spent(hub.pid) - before
-        figures: dict[str, Any] = json.loads(crowd.stdout.readline())
-    return {"cpu": round(spent / seconds, 3)} | {key: round(v, 3) for key, v in figures.items()}
+        client_process.stdin.write(json.dumps(spec) + "\n")
+        client_process.stdin.flush()
+        client_process.stdout.readline()
+        cpu_before = _cpu_seconds(hub.pid)
+        client_process.stdout.readline()
+        cpu_used = _cpu_seconds(hub.pid) - cpu_before
+        figures: dict[str, Any] = json.loads(client_process.stdout.readline())
+    return {"cpu": round(cpu_used / seconds, 3)} | {key: round(v, 3) for key, v in figures.items()}
 
 
-def _spent(pid: int) -> float:
+def _cpu_seconds(pid: int) -> float:
     """Return the processor time of a process, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

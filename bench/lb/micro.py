@@ -34,35 +34,37 @@ _SERVICE = "bench"
 
 def run(*, quick: bool, compiled: bool) -> dict[str, Any]:
     """Return the figures, in nanoseconds unless they say otherwise."""
-    words = [sys.executable, "-m", "bench.lb.micro", "quick" if quick else "whole"]
+    command = [sys.executable, "-m", "bench.lb.micro", "quick" if quick else "whole"]
     env = grid.environment(compiled=compiled)
-    told = subprocess.run(words, env=env, check=True, capture_output=True, text=True)
-    loaders, seconds = ((20,), 1.0) if quick else ((100, 1000), 10.0)
-    crowds = {n: hubload.measured(n, seconds, compiled=compiled) for n in loaders}
-    hubs = {str(n): figures for n, figures in crowds.items()}
-    return {"compiled": compiled, **json.loads(told.stdout), "hub": hubs}
+    completed = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
+    loader_counts, seconds = ((20,), 1.0) if quick else ((100, 1000), 10.0)
+    hub_figures = {n: hubload.measure_hub(n, seconds, compiled=compiled) for n in loader_counts}
+    hub_rows = {str(n): figures for n, figures in hub_figures.items()}
+    return {"compiled": compiled, **json.loads(completed.stdout), "hub": hub_rows}
 
 
-def measured(*, quick: bool) -> dict[str, Any]:
+def measure(*, quick: bool) -> dict[str, Any]:
     """Return the figures of this process's product."""
-    sizes, picks = ((8, 64), 2_000) if quick else (SIZES, 100_000)
-    result: dict[str, Any] = {"pick_ns": {}, "release_ns": {}, "timer_ns": _timer()}
+    sizes, pick_count = ((8, 64), 2_000) if quick else (SIZES, 100_000)
+    result: dict[str, Any] = {"pick_ns": {}, "release_ns": {}, "timer_ns": _clock_overhead_ns()}
     for size in sizes:
-        pick, release = _picks(size, picks, "ours")
+        pick, release = _time_picks(size, pick_count, "ours")
         result["pick_ns"][str(size)] = pick
         result["release_ns"][str(size)] = release
-    result["picks_per_second"] = _rate(64, picks * 2)
+    result["picks_per_second"] = _picks_per_second(64, pick_count * 2)
     policies = policy_factories(Random(1), _no_probe)  # noqa: S311
     names = [name for name in policies if name not in ("ours", "prequal")]
-    result["pick_ns_16"] = {name: _picks(16, picks // 10, name)[0] for name in names}
-    result["report_hook_ns"] = _hook(picks)
-    result["apply_ns"] = _apply(64, picks)
-    result["frame_us"] = {str(count): _frame(count, quick=quick) for count in (16, 100, 1000)}
-    result["bytes_per_loader"] = _memory(1000)
+    result["pick_ns_16"] = {name: _time_picks(16, pick_count // 10, name)[0] for name in names}
+    result["report_hook_ns"] = _time_report_hook_ns(pick_count)
+    result["apply_ns"] = _time_report_ns(64, pick_count)
+    result["frame_us"] = {
+        str(count): _time_frame_us(count, quick=quick) for count in (16, 100, 1000)
+    }
+    result["bytes_per_loader"] = _bytes_per_loader(1000)
     return result
 
 
-def fleet(size: int) -> tuple[EndpointTable, list[Instance]]:
+def make_fleet(size: int) -> tuple[EndpointTable, list[Instance]]:
     """Return a gateway's table of so many loaders."""
     table = EndpointTable("g", silence_timeout=None)
     instances = [
@@ -77,83 +79,94 @@ def fleet(size: int) -> tuple[EndpointTable, list[Instance]]:
     return table, instances
 
 
-def _balancer(size: int, policy: str) -> Balancer:
+def _make_balancer(size: int, policy: str) -> Balancer:
     rng = Random(1)  # noqa: S311 (draws)
-    made = policy_factories(rng, _no_probe)[policy]
-    table, _ = fleet(size)
-    return Balancer(table, made, clock=time.monotonic, rng=rng, call_later=_never)
+    policy_factory = policy_factories(rng, _no_probe)[policy]
+    table, _ = make_fleet(size)
+    return Balancer(table, policy_factory, clock=time.monotonic, rng=rng, call_later=_ignore_timer)
 
 
-def _picks(size: int, count: int, policy: str) -> tuple[dict[str, int], dict[str, int]]:
+def _time_picks(size: int, count: int, policy: str) -> tuple[dict[str, int], dict[str, int]]:
     """Time picks and releases one by one, with two requests per loader under way."""
-    acquire, clock = _balancer(size, policy).acquire, time.perf_counter_ns
-    held = deque(acquire(_SERVICE, "") for _ in range(2 * size))
+    acquire, clock = _make_balancer(size, policy).acquire, time.perf_counter_ns
+    leases = deque(acquire(_SERVICE, "") for _ in range(2 * size))
     picks, releases = [], []
     gc.disable()
     for _ in range(count + 1000):
-        began = clock()
-        ticket = acquire(_SERVICE, "", ())
-        ended = clock()
-        held.append(ticket)
-        oldest = held.popleft()
-        back = clock()
+        pick_start = clock()
+        lease = acquire(_SERVICE, "", ())
+        pick_end = clock()
+        leases.append(lease)
+        oldest = leases.popleft()
+        release_start = clock()
         oldest.release()
-        over = clock()
-        picks.append(ended - began)
-        releases.append(over - back)
+        release_end = clock()
+        picks.append(pick_end - pick_start)
+        releases.append(release_end - release_start)
     gc.enable()
-    return _summary(picks[1000:]), _summary(releases[1000:])
+    return _percentiles(picks[1000:]), _percentiles(releases[1000:])
 
 
-def _rate(size: int, count: int) -> int:
+def _picks_per_second(size: int, count: int) -> int:
     """Return the picks per second of a loop that only picks; the releases are not timed."""
-    acquire = _balancer(size, "ours").acquire
+    acquire = _make_balancer(size, "ours").acquire
     rates = []
     for _ in range(5):
-        spent, done = 0, 0
-        while done < count:
-            began = time.perf_counter_ns()
-            tickets = [acquire(_SERVICE, "", ()) for _ in range(500)]
-            spent += time.perf_counter_ns() - began
-            done += 500
-            for ticket in tickets:
-                ticket.release()
-        rates.append(done / spent * 1e9)
+        elapsed_ns, pick_count = 0, 0
+        while pick_count < count:
+            started_at = time.perf_counter_ns()
+            leases = [acquire(_SERVICE, "", ()) for _ in range(500)]
+            elapsed_ns += time.perf_counter_ns() - started_at
+            pick_count += 500
+            for lease in leases:
+                lease.release()
+        rates.append(pick_count / elapsed_ns * 1e9)
     return int(sorted(rates)[2])
 
 
-def _hook(count: int) -> int:
+def _time_report_hook_ns(count: int) -> int:
     """Return what a loader spends on a change that is not worth a report.
 
     It is the difference of two loops, so they take turns and the quickest round of each counts:
     timed once each, whatever else the machine did would be told as the hook's.
     """
-    trigger = ReportSchedule()
+    schedule = ReportSchedule()
 
-    def look() -> None:
-        trigger.should_report(meter)
+    def on_change() -> None:
+        schedule.should_report(limiter)
 
-    idle, meter = ConcurrencyLimiter(100, _nothing, best=64), ConcurrencyLimiter(100, look, best=64)
-    for told in (idle, meter):
-        told.try_acquire("g")
-        told.release("g", 10.0, succeeded=True)
-    trigger.mark_sent(meter, 0.0)
-    rounds = [(_each(meter, count // 5), _each(idle, count // 5)) for _ in range(20)]
-    return min(took for took, _ in rounds) - min(took for _, took in rounds)
+    idle_limiter, limiter = (
+        ConcurrencyLimiter(100, _do_nothing, best=64),
+        ConcurrencyLimiter(100, on_change, best=64),
+    )
+    for warmed_limiter in (idle_limiter, limiter):
+        warmed_limiter.try_acquire("g")
+        warmed_limiter.release("g", 10.0, succeeded=True)
+    schedule.mark_sent(limiter, 0.0)
+    rounds = [
+        (
+            _time_acquire_release_ns(limiter, count // 5),
+            _time_acquire_release_ns(idle_limiter, count // 5),
+        )
+        for _ in range(20)
+    ]
+    return min(duration_ns for duration_ns, _ in rounds) - min(
+        duration_ns for _, duration_ns in rounds
+    )
 
 
-def _each(meter: ConcurrencyLimiter, count: int) -> int:
-    began = time.perf_counter_ns()
+def _time_acquire_release_ns(limiter: ConcurrencyLimiter, count: int) -> int:
+    started_at = time.perf_counter_ns()
     for _ in range(count):
-        meter.try_acquire("g")
-        meter.release("g", 10.0, succeeded=True)
-    return (time.perf_counter_ns() - began) // (2 * count)
+        limiter.try_acquire("g")
+        limiter.release("g", 10.0, succeeded=True)
+    return (time.perf_counter_ns() - started_at) // (2 * count)
 
 
-def _apply(size: int, count: int) -> dict[str, int]:
+def _time_report_ns(size: int, count: int) -> dict[str, int]:
     """Return what a report costs at the hub (read and applied), and at a gateway (applied)."""
-    table, instances = fleet(size)
-    wires = [
+    table, instances = make_fleet(size)
+    messages = [
         encode_report(
             Report(
                 i,
@@ -167,105 +180,109 @@ def _apply(size: int, count: int) -> dict[str, int]:
         )
         for i in instances
     ]
-    data = [wire.SerializeToString() for wire in wires]
-    read_ns, applied_ns, rounds = 0, 0, max(1, count // size // 10)
+    encoded_reports = [message.SerializeToString() for message in messages]
+    read_ns, apply_ns, rounds = 0, 0, max(1, count // size // 10)
     for seq in range(3, rounds + 3):
-        began = time.perf_counter_ns()
-        reports = [decode_report(LoadReport.FromString(one)) for one in data]
-        middle = time.perf_counter_ns()
-        fresh = [
+        read_start = time.perf_counter_ns()
+        reports = [decode_report(LoadReport.FromString(encoded)) for encoded in encoded_reports]
+        read_end = time.perf_counter_ns()
+        fresh_reports = [
             Report(
-                told.instance,
+                report.instance,
                 Load(seq, running=3, service_ms=20.0, served=99, requests_by_gateway={"g": 1}),
             )
-            for told in reports
+            for report in reports
         ]
-        later = time.perf_counter_ns()
-        for told in fresh:
-            table.apply(told, 1.0)
-        applied_ns += time.perf_counter_ns() - later
-        read_ns += middle - began
-    return {"read": read_ns // (rounds * size), "apply": applied_ns // (rounds * size)}
+        apply_start = time.perf_counter_ns()
+        for report in fresh_reports:
+            table.apply(report, 1.0)
+        apply_ns += time.perf_counter_ns() - apply_start
+        read_ns += read_end - read_start
+    return {"read": read_ns // (rounds * size), "apply": apply_ns // (rounds * size)}
 
 
-def _frame(changed: int, *, quick: bool) -> dict[str, float]:
+def _time_frame_us(changed_count: int, *, quick: bool) -> dict[str, float]:
     """Return what a frame of so many changed loaders costs: made at the hub, read and applied."""
-    hub, instances = fleet(changed)
+    hub_table, instances = make_fleet(changed_count)
     view = HubView(EndpointTable("g", silence_timeout=None), "g")
-    follower = Subscriber("g", (), hub)
-    figures = EncodedLoadCache()
-    view.apply(Frame.FromString(follower.next_frame(hub, figures, {}, 1, 0.0)), 0.0)
-    made = applied = 0
+    subscriber = Subscriber("g", (), hub_table)
+    load_cache = EncodedLoadCache()
+    view.apply(Frame.FromString(subscriber.next_frame(hub_table, load_cache, {}, 1, 0.0)), 0.0)
+    encode_ns = apply_ns = 0
     rounds = 3 if quick else 100
     for seq in range(2, rounds + 2):
         for instance in instances:
-            hub.apply(Report(instance, Load(seq, running=2, requests_by_gateway={"g": 1})), 1.0)
-            figures.invalidate(instance.key)
-        follower.mark_changed(instances)
-        began = time.perf_counter_ns()
-        data = follower.next_frame(hub, figures, {}, 1, 1.0)
-        middle = time.perf_counter_ns()
+            hub_table.apply(
+                Report(instance, Load(seq, running=2, requests_by_gateway={"g": 1})), 1.0
+            )
+            load_cache.invalidate(instance.key)
+        subscriber.mark_changed(instances)
+        encode_start = time.perf_counter_ns()
+        data = subscriber.next_frame(hub_table, load_cache, {}, 1, 1.0)
+        encode_end = time.perf_counter_ns()
         view.apply(Frame.FromString(data), 1.0)
-        applied += time.perf_counter_ns() - middle
-        made += middle - began
+        apply_ns += time.perf_counter_ns() - encode_end
+        encode_ns += encode_end - encode_start
     size = len(data)
     return {
-        "made": round(made / rounds / 1000, 1),
-        "applied": round(applied / rounds / 1000, 1),
+        "made": round(encode_ns / rounds / 1000, 1),
+        "applied": round(apply_ns / rounds / 1000, 1),
         "bytes": size,
     }
 
 
-def _memory(size: int) -> int:
+def _bytes_per_loader(size: int) -> int:
     """Return the bytes that a loader takes in a gateway's table, its pool and its levels."""
     gc.collect()
     tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    table, _ = fleet(size)
+    bytes_before = tracemalloc.get_traced_memory()[0]
+    table, _ = make_fleet(size)
     table.pool(_SERVICE, "", 0.0)
     gc.collect()
-    used = tracemalloc.get_traced_memory()[0] - before
+    bytes_used = tracemalloc.get_traced_memory()[0] - bytes_before
     tracemalloc.stop()
-    return used // size
+    return bytes_used // size
 
 
-def _timer() -> int:
+def _clock_overhead_ns() -> int:
     """Return what reading the clock adds to every single time."""
     times = []
     for _ in range(10_000):
-        began = time.perf_counter_ns()
-        times.append(time.perf_counter_ns() - began)
+        started_at = time.perf_counter_ns()
+        times.append(time.perf_counter_ns() - started_at)
     return int(quantile(sorted(times), 0.5))
 
 
-def _summary(times: list[int]) -> dict[str, int]:
+def _percentiles(times: list[int]) -> dict[str, int]:
     times.sort()
     return {"p50": int(quantile(times, 0.5)), "p99": int(quantile(times, 0.99))}
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     """Do nothing."""
 
 
-def _never(_seconds: float, _call: Callable[[], None]) -> Any:
+def _ignore_timer(_seconds: float, _callback: Callable[[], None]) -> Any:
     """Take in what is to be called later: nothing waits here."""
 
 
-def _no_probe(_entry: Any, _answer: Any) -> None:
+def _no_probe(_endpoint: Any, _on_answer: Any) -> None:
     """Ask nobody."""
 
 
-def table(result: dict[str, Any]) -> str:
+def format_table(result: dict[str, Any]) -> str:
     """Return the figures as text."""
     lines = [f"compiled: {result['compiled']}; reading the clock adds {result['timer_ns']} ns"]
-    for size, told in result["pick_ns"].items():
-        back = result["release_ns"][size]
+    for size, percentiles in result["pick_ns"].items():
+        release_percentiles = result["release_ns"][size]
         lines.append(
-            f"pick of {size:>4}: p50 {told['p50']:>5} ns, p99 {told['p99']:>5} ns; "
-            f"release p50 {back['p50']} ns"
+            f"pick of {size:>4}: p50 {percentiles['p50']:>5} ns, p99 {percentiles['p99']:>5} ns; "
+            f"release p50 {release_percentiles['p50']} ns"
         )
     lines.append(f"picks per second: {result['picks_per_second']:,}")
-    others = ", ".join(f"{name} {told['p50']}" for name, told in result["pick_ns_16"].items())
+    others = ", ".join(
+        f"{name} {percentiles['p50']}" for name, percentiles in result["pick_ns_16"].items()
+    )
     lines.append(f"others of 16, p50 ns: {others}")
     lines.append(f"report hook: {result['report_hook_ns']} ns; apply: {result['apply_ns']}")
     lines.append(f"frames, us: {result['frame_us']}")
@@ -281,4 +298,4 @@ def table(result: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     pin("1")
-    print(json.dumps(measured(quick=sys.argv[1] == "quick")))
+    print(json.dumps(measure(quick=sys.argv[1] == "quick")))

@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from atom.caller import GrpcCaller
-from bench.lb.cell import Cell, arrivals
+from bench.lb.cell import Cell, iter_arrivals
 from bench.lb.stats import quantile
 from lb.access import HubCredentials
 from lb.arms import policy_factories
@@ -43,23 +43,23 @@ class Attempt:
         self.timeout = _PATIENCE_S
 
 
-class Picker:
+class GatewayPicker:
     """One gateway's picker, and its connections to the loaders."""
 
     def __init__(self, name: str, hub: str, policy: str, rng: Random) -> None:
         loop = asyncio.get_running_loop()
         self.table = EndpointTable(name, silence_timeout=None, ramp=0.0)
-        made = policy_factories(rng, _no_probe)[policy]
+        policy_factory = policy_factories(rng, _no_probe)[policy]
         self.balancer = Balancer(
             self.table,
-            made,
+            policy_factory,
             clock=time.monotonic,
             rng=rng,
             call_later=loop.call_later,
             max_waiting=100_000,
         )
         self.caller = GrpcCaller(name)
-        self.refused = 0
+        self.refusals = 0
         self._digest = ""
         self._watch = Watch(
             hub,
@@ -67,7 +67,7 @@ class Picker:
             gateway=name,
             clock=time.monotonic,
             rng=rng,
-            on_change=_nothing,
+            on_change=_ignore_change,
             credentials=HubCredentials(),
         )
         self._tasks = [
@@ -75,40 +75,44 @@ class Picker:
             asyncio.ensure_future(self._watch.sweep()),
         ]
 
-    async def ready(self, loaders: int) -> None:
+    async def wait_until_ready(self, loaders: int) -> None:
         """Return when every loader is known."""
         while len(self.table) < loaders:  # noqa: ASYNC110 (a bench that waits to begin)
             await asyncio.sleep(0.05)
         self._digest = next(iter(self.table)).instance.digest
 
-    async def serve(self, frame: bytes) -> None:
+    async def send(self, frame: bytes) -> None:
         """Send a request, as often as it is refused."""
-        ahead = False
+        at_front = False
         while True:
-            ticket = await self._ticket(ahead)
-            done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            call = self.caller.start_call(Attempt(ticket.instance, frame), _set(done))
-            await done
+            lease = await self._acquire_lease(at_front)
+            future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            call = self.caller.start_call(
+                Attempt(lease.instance, frame), _set_result_callback(future)
+            )
+            await future
             try:
                 call.outcome()
             except AseError as error:
-                ticket.release(error.spec)
+                lease.release(error.spec)
                 if error.spec not in (LOADER_FULL, UNREACHABLE):
                     raise
-                self.refused += 1
-                ahead = True
+                self.refusals += 1
+                at_front = True
             else:
-                ticket.release()
+                lease.release()
                 return
 
-    async def _ticket(self, ahead: bool) -> Any:
-        if not ahead:
+    async def _acquire_lease(self, at_front: bool) -> Any:
+        if not at_front:
             with suppress(AseError):
                 return self.balancer.acquire(_SERVICE, self._digest, ())
-        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        waiter = self.balancer.wait(_SERVICE, self._digest, "", _PATIENCE_S, ahead, _set(done))
-        await done
-        return waiter.outcome()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        pending = self.balancer.wait(
+            _SERVICE, self._digest, "", _PATIENCE_S, at_front, _set_result_callback(future)
+        )
+        await future
+        return pending.outcome()
 
     async def close(self) -> None:
         """Let everything go."""
@@ -117,25 +121,25 @@ class Picker:
         await self.caller.close()
 
 
-class Proxy:
+class ProxyClient:
     """A proxy that balances: one connection to it, nothing to pick."""
 
     def __init__(self, addr: str) -> None:
         self._channel = Channel(addr)
-        self.refused = 0
+        self.refusals = 0
 
-    async def ready(self, _loaders: int) -> None:
+    async def wait_until_ready(self, _loaders: int) -> None:
         """Return when the proxy answers."""
-        frame = _frame(0.0)
+        frame = _encode_request(0.0)
         while True:
             try:
-                await self.serve(frame)
+                await self.send(frame)
             except RpcError:
                 await asyncio.sleep(0.1)
             else:
                 return
 
-    async def serve(self, frame: bytes) -> None:
+    async def send(self, frame: bytes) -> None:
         """Send a request."""
         await self._channel.unary("/ase.v1.Loader/Infer", frame, timeout=_PATIENCE_S)
 
@@ -144,18 +148,12 @@ class Proxy:
         await self._channel.close()
 
 
-async def play(cell: Cell, seed: int, requests: int, warm: int, hub: str, proxy: str) -> Any:
+async def play_schedule(
+    cell: Cell, seed: int, requests: int, warmup_requests: int, hub: str, proxy: str
+) -> Any:
     """Play a schedule; return times in milliseconds, and how late the player was."""
-    rngs = [Random(seed * 7919 + 2000 + n) for n in range(cell.gateways)]  # noqa: S311
-    doors: list[Any] = (
-        [Proxy(proxy)]
-        if proxy
-        else [
-            Picker(f"g{n}", hub, cell.policy.removesuffix("_unbounded"), rng)
-            for n, rng in enumerate(rngs)
-        ]
-    )
-    await asyncio.gather(*(door.ready(cell.loaders) for door in doors))
+    clients: list[Any] = [ProxyClient(proxy)] if proxy else _gateway_pickers(cell, seed, hub)
+    await asyncio.gather(*(client.wait_until_ready(cell.loaders) for client in clients))
     responses: list[float] = []
     waits: list[float] = []
     lags: list[float] = []
@@ -163,34 +161,48 @@ async def play(cell: Cell, seed: int, requests: int, warm: int, hub: str, proxy:
     tasks = set()
     start = time.monotonic() + 0.1
 
-    async def one(due: float, work: float, speed_free: float, door: Any, *, counts: bool) -> None:
+    async def send_one(
+        due: float, work: float, ideal_s: float, client: Any, *, is_measured: bool
+    ) -> None:
         nonlocal errors
         try:
-            await door.serve(_frame(work * 1000))
+            await client.send(_encode_request(work * 1000))
         except (AseError, RpcError):
             errors += 1
             return
-        if counts:
-            took = time.monotonic() - due
-            responses.append(took)
-            waits.append(max(0.0, took - speed_free))
+        if is_measured:
+            latency_s = time.monotonic() - due
+            responses.append(latency_s)
+            waits.append(max(0.0, latency_s - ideal_s))
 
-    for number, (at, work, door) in enumerate(islice(arrivals(cell, seed), warm + requests)):
-        due = start + at
-        pause = due - time.monotonic()
-        if pause > 0:
-            await asyncio.sleep(pause)
+    for index, (arrival, work, gateway_index) in enumerate(
+        islice(iter_arrivals(cell, seed), warmup_requests + requests)
+    ):
+        due = start + arrival
+        delay = due - time.monotonic()
+        if delay > 0:
+            await asyncio.sleep(delay)
         lags.append(max(0.0, time.monotonic() - due))
-        counts = number >= warm
-        task = asyncio.ensure_future(one(due, work, work, doors[door % len(doors)], counts=counts))
+        is_measured = index >= warmup_requests
+        task = asyncio.ensure_future(
+            send_one(
+                due, work, work, clients[gateway_index % len(clients)], is_measured=is_measured
+            )
+        )
         tasks.add(task)
         task.add_done_callback(tasks.discard)
     await asyncio.gather(*tasks)
-    refused = sum(door.refused for door in doors)
-    for door in doors:
-        await door.close()
-    totals = {"refused_per_request": refused / (warm + requests), "errors": errors}
+    refusals = sum(client.refusals for client in clients)
+    for client in clients:
+        await client.close()
+    totals = {"refused_per_request": refusals / (warmup_requests + requests), "errors": errors}
     return _quantiles(responses, waits, lags) | totals
+
+
+def _gateway_pickers(cell: Cell, seed: int, hub: str) -> list[Any]:
+    policy = cell.policy.removesuffix("_unbounded")
+    rngs = [Random(seed * 7919 + 2000 + n) for n in range(cell.gateways)]  # noqa: S311
+    return [GatewayPicker(f"g{n}", hub, policy, rng) for n, rng in enumerate(rngs)]
 
 
 def _quantiles(responses: list[float], waits: list[float], lags: list[float]) -> dict[str, Any]:
@@ -206,32 +218,34 @@ def _quantiles(responses: list[float], waits: list[float], lags: list[float]) ->
     }
 
 
-def _frame(milliseconds: float) -> bytes:
+def _encode_request(milliseconds: float) -> bytes:
     expect = [MetaDesc(name="done", dataType=0)]
     params = {"ms": f"{milliseconds:.4f}"}
     return LoaderInput(state=LoaderInput.ONCE, params=params, expect=expect).SerializeToString()
 
 
-def _set(done: "asyncio.Future[Any]") -> Callable[[Any], None]:
-    def call(told: Any) -> None:
-        if not done.done():
-            done.set_result(told)
+def _set_result_callback(future: "asyncio.Future[Any]") -> Callable[[Any], None]:
+    def set_result(value: Any) -> None:
+        if not future.done():
+            future.set_result(value)
 
-    return call
+    return set_result
 
 
-def _nothing(_: Any) -> None:
+def _ignore_change(_: Any) -> None:
     """Take in a change."""
 
 
-def _no_probe(_entry: Endpoint, _answer: Any) -> None:
+def _no_probe(_endpoint: Endpoint, _on_answer: Any) -> None:
     """Ask nobody."""
 
 
 if __name__ == "__main__":
-    told = json.loads(sys.stdin.readline())
-    made = Cell(speeds=tuple(told["cell"].pop("speeds")), **told["cell"])
-    came = asyncio.run(
-        play(made, told["seed"], told["requests"], told["warm"], told["hub"], told["proxy"])
+    spec = json.loads(sys.stdin.readline())
+    cell = Cell(speeds=tuple(spec["cell"].pop("speeds")), **spec["cell"])
+    result = asyncio.run(
+        play_schedule(
+            cell, spec["seed"], spec["requests"], spec["warm"], spec["hub"], spec["proxy"]
+        )
     )
-    print(json.dumps(came))
+    print(json.dumps(result))

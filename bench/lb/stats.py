@@ -6,11 +6,11 @@ from random import Random
 _RESAMPLES = 2000
 
 
-def quantile(ordered: Sequence[float], share: float) -> float:
+def quantile(ordered: Sequence[float], fraction: float) -> float:
     """Return the value that `share` of an ordered sample do not exceed; 0 for an empty one."""
     if not ordered:
         return 0.0
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    return ordered[min(len(ordered) - 1, int(fraction * len(ordered)))]
 
 
 def mean(values: Sequence[float]) -> float:
@@ -18,7 +18,7 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def interval(values: Sequence[float], rng: Random) -> tuple[float, float]:
+def bootstrap_interval(values: Sequence[float], rng: Random) -> tuple[float, float]:
     """Return the 95 % interval of the mean of one value per seed, by bootstrap."""
     if len(values) < 2:
         return (values[0], values[0]) if values else (0.0, 0.0)
@@ -27,16 +27,16 @@ def interval(values: Sequence[float], rng: Random) -> tuple[float, float]:
 
 
 def ratio_interval(
-    above: Sequence[float], below: Sequence[float], rng: Random
+    numerators: Sequence[float], denominators: Sequence[float], rng: Random
 ) -> tuple[float, float, float]:
     """Return the ratio of two means over the same seeds, and its 95 % interval, paired."""
-    pairs = list(zip(above, below, strict=True))
-    ratio = mean(above) / mean(below)
+    pairs = list(zip(numerators, denominators, strict=True))
+    ratio = mean(numerators) / mean(denominators)
     if len(pairs) < 2:
         return ratio, ratio, ratio
-    drawn = []
+    ratios = []
     for _ in range(_RESAMPLES):
-        chosen = rng.choices(pairs, k=len(pairs))
-        drawn.append(sum(a for a, _ in chosen) / sum(b for _, b in chosen))
-    drawn.sort()
-    return ratio, quantile(drawn, 0.025), quantile(drawn, 0.975)
+        sample = rng.choices(pairs, k=len(pairs))
+        ratios.append(sum(a for a, _ in sample) / sum(b for _, b in sample))
+    ratios.sort()
+    return ratio, quantile(ratios, 0.025), quantile(ratios, 0.975)

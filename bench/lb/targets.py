@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from bench.lb.grid import Grid
-from bench.lb.stats import interval, mean, ratio_interval
+from bench.lb.grid import GridResults
+from bench.lb.stats import bootstrap_interval, mean, ratio_interval
 
-Named = tuple[str, str, int]
+CellName = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,66 +20,66 @@ class Target:
 
     name: str
     metric: str
-    cell: Named
-    most: float
-    beside: Named | None = None
+    cell: CellName
+    limit: float
+    baseline: CellName | None = None
 
 
-def _ours(scenario: str, gateways: int) -> Named:
+def _our_cell(scenario: str, gateways: int) -> CellName:
     return (scenario, "ours", gateways)
 
 
 TARGETS = (
-    Target("p99, 64 gateways / 1", "p99_ms", _ours("homogeneous", 64), 1.12,
-           _ours("homogeneous", 1)),
-    Target("p99, homogeneous, 16", "p99_ms", _ours("homogeneous", 16), 104.0),
-    Target("wait p99, homogeneous, 16", "wait_p99_ms", _ours("homogeneous", 16), 45.0),
-    Target("p99.9, homogeneous, 16", "p999_ms", _ours("homogeneous", 16), 152.0),
-    Target("p99, half 2x, 16", "p99_ms", _ours("half_2x", 16), 115.0),
-    Target("p99, antagonists, 16", "p99_ms", _ours("antagonist", 16), 126.0),
-    Target("p99, antagonists, 16 / Prequal", "p99_ms", _ours("antagonist", 16), 126 / 167,
+    Target("p99, 64 gateways / 1", "p99_ms", _our_cell("homogeneous", 64), 1.12,
+           _our_cell("homogeneous", 1)),
+    Target("p99, homogeneous, 16", "p99_ms", _our_cell("homogeneous", 16), 104.0),
+    Target("wait p99, homogeneous, 16", "wait_p99_ms", _our_cell("homogeneous", 16), 45.0),
+    Target("p99.9, homogeneous, 16", "p999_ms", _our_cell("homogeneous", 16), 152.0),
+    Target("p99, half 2x, 16", "p99_ms", _our_cell("half_2x", 16), 115.0),
+    Target("p99, antagonists, 16", "p99_ms", _our_cell("antagonist", 16), 126.0),
+    Target("p99, antagonists, 16 / Prequal", "p99_ms", _our_cell("antagonist", 16), 126 / 167,
            ("antagonist", "prequal", 16)),
-    Target("wait p99, CV 4, 16", "wait_p99_ms", _ours("cv4", 16), 55.0),
-    Target("p99, reports 1 s old, 16 / least request", "p99_ms", _ours("stale_1s", 16), 1.03,
+    Target("wait p99, CV 4, 16", "wait_p99_ms", _our_cell("cv4", 16), 55.0),
+    Target("p99, reports 1 s old, 16 / least request", "p99_ms", _our_cell("stale_1s", 16), 1.03,
            ("stale_1s", "least_request", 16)),
-    Target("p99, reports 1 s old, 64 / least request", "p99_ms", _ours("stale_1s", 64), 1.03,
+    Target("p99, reports 1 s old, 64 / least request", "p99_ms", _our_cell("stale_1s", 64), 1.03,
            ("stale_1s", "least_request", 64)),
-    Target("p99, public grid, 16", "p99_ms", _ours("public_grid", 16), 105.0),
-    Target("p99, public grid, 64", "p99_ms", _ours("public_grid", 64), 106.0),
-    Target("p99, 100 single slots, 64", "p99_ms", _ours("many_single", 64), 175.0),
+    Target("p99, public grid, 16", "p99_ms", _our_cell("public_grid", 16), 105.0),
+    Target("p99, public grid, 64", "p99_ms", _our_cell("public_grid", 64), 106.0),
+    Target("p99, 100 single slots, 64", "p99_ms", _our_cell("many_single", 64), 175.0),
     Target("reports per request, homogeneous, 64", "reports_per_request",
-           _ours("homogeneous", 64), 0.6),
+           _our_cell("homogeneous", 64), 0.6),
     Target("reports per request, public grid, 64", "reports_per_request",
-           _ours("public_grid", 64), 0.65),
-    Target("in flight after the last answer, 64", "leaked", _ours("homogeneous", 64), 0.0),
-    Target("wait p99, 16 / Prequal", "wait_p99_ms", _ours("homogeneous", 16), 0.6,
+           _our_cell("public_grid", 64), 0.65),
+    Target("in flight after the last answer, 64", "leaked", _our_cell("homogeneous", 64), 0.0),
+    Target("wait p99, 16 / Prequal", "wait_p99_ms", _our_cell("homogeneous", 16), 0.6,
            ("homogeneous", "prequal", 16)),
 )  # fmt: skip
 
 
-def judged(grid: Grid) -> list[dict[str, Any]]:
+def evaluate_targets(results: GridResults) -> list[dict[str, Any]]:
     """Return each target whose cells were run: value, interval, whether it holds."""
     rng = Random(2)  # noqa: S311 (resampling)
-    found = []
+    rows = []
     for target in TARGETS:
-        values = grid.of(*target.cell, target.metric)
+        values = results.values_of(*target.cell, target.metric)
         if not values:
             continue
-        if target.beside is None:
-            value, (low, high) = mean(values), interval(values, rng)
+        if target.baseline is None:
+            value, (low, high) = mean(values), bootstrap_interval(values, rng)
         else:
-            beside = grid.of(*target.beside, target.metric)
-            if not beside:
+            baseline_values = results.values_of(*target.baseline, target.metric)
+            if not baseline_values:
                 continue
-            value, low, high = ratio_interval(values, beside, rng)
-        found.append(
+            value, low, high = ratio_interval(values, baseline_values, rng)
+        rows.append(
             {
                 "target": target.name,
                 "value": round(value, 3),
                 "ci95": [round(low, 3), round(high, 3)],
-                "most": round(target.most, 3),
-                "holds": value <= target.most,
-                "sure": high <= target.most,
+                "most": round(target.limit, 3),
+                "holds": value <= target.limit,
+                "sure": high <= target.limit,
             }
         )
-    return found
+    return rows

@@ -18,29 +18,31 @@ def mm_wait_mean(servers: int, rho: float, mean: float) -> float:
     return erlang_c(servers, rho * servers) * mean / (servers * (1 - rho))
 
 
-def mm_wait_quantile(servers: int, rho: float, mean: float, share: float) -> float:
+def mm_wait_quantile(servers: int, rho: float, mean: float, fraction: float) -> float:
     """Return the wait that `share` of the requests of M/M/k do not exceed."""
-    waiting = erlang_c(servers, rho * servers)
-    if waiting <= 1 - share:
+    wait_probability = erlang_c(servers, rho * servers)
+    if wait_probability <= 1 - fraction:
         return 0.0
-    return mean / (servers * (1 - rho)) * log(waiting / (1 - share))
+    return mean / (servers * (1 - rho)) * log(wait_probability / (1 - fraction))
 
 
-def mm_response_quantile(servers: int, rho: float, mean: float, share: float) -> float:
+def mm_response_quantile(servers: int, rho: float, mean: float, fraction: float) -> float:
     """Return the response time that `share` of the requests of M/M/k do not exceed."""
-    waiting, rate = erlang_c(servers, rho * servers), 1 / mean
-    drain = servers * rate * (1 - rho)
+    wait_probability, service_rate = erlang_c(servers, rho * servers), 1 / mean
+    drain_rate = servers * service_rate * (1 - rho)
 
-    def beyond(time: float) -> float:
-        if abs(drain - rate) < 1e-12:
-            return exp(-rate * time) * (1 + waiting * rate * time)
-        mixed = (drain * exp(-rate * time) - rate * exp(-drain * time)) / (drain - rate)
-        return (1 - waiting) * exp(-rate * time) + waiting * mixed
+    def tail_probability(time: float) -> float:
+        if abs(drain_rate - service_rate) < 1e-12:
+            return exp(-service_rate * time) * (1 + wait_probability * service_rate * time)
+        delayed_tail = (
+            drain_rate * exp(-service_rate * time) - service_rate * exp(-drain_rate * time)
+        ) / (drain_rate - service_rate)
+        return (1 - wait_probability) * exp(-service_rate * time) + wait_probability * delayed_tail
 
     low, high = 0.0, 1000 * mean
     for _ in range(100):
         middle = (low + high) / 2
-        low, high = (middle, high) if beyond(middle) > 1 - share else (low, middle)
+        low, high = (middle, high) if tail_probability(middle) > 1 - fraction else (low, middle)
     return high
 
 

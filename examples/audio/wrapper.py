@@ -21,26 +21,26 @@ class Speech(Wrapper):
 
     def once(self, params, inputs, context):
         try:
-            with wave.open(io.BytesIO(inputs["audio"].data)) as told:
+            with wave.open(io.BytesIO(inputs["audio"].data)) as wav:
                 rate, width, channels = (
-                    told.getframerate(),
-                    told.getsampwidth(),
-                    told.getnchannels(),
+                    wav.getframerate(),
+                    wav.getsampwidth(),
+                    wav.getnchannels(),
                 )
-                pcm = told.readframes(told.getnframes())
+                pcm = wav.readframes(wav.getnframes())
         except (wave.Error, EOFError, RuntimeError):
             raise Refused("not a readable WAV file")
         if width != 2 or not 0 < rate <= 192_000 or len(pcm) < 2 * channels:
             raise Refused("the WAV must hold 16-bit PCM of at most 192 kHz, and some of it")
-        whole = len(pcm) // (2 * channels) * channels
-        mono = np.frombuffer(pcm, "<i2", whole).reshape(-1, channels).mean(axis=1) / 32768
-        size = max(1, rate // 50)  # frames of 20 ms
-        frames = np.pad(mono, (0, -len(mono) % size)).reshape(-1, size)
+        sample_count = len(pcm) // (2 * channels) * channels
+        mono = np.frombuffer(pcm, "<i2", sample_count).reshape(-1, channels).mean(axis=1) / 32768
+        frame_size = max(1, rate // 50)  # frames of 20 ms
+        frames = np.pad(mono, (0, -len(mono) % frame_size)).reshape(-1, frame_size)
         loud = np.flatnonzero(decibels(frames) > params["threshold"])
         pauses = np.flatnonzero(np.diff(loud) > 10) + 1  # more than 0.2 s
         runs = [run for run in np.split(loud, pauses) if len(run)]
-        seconds = size / rate
-        speech = [(float(run[0] * seconds), float((run[-1] + 1) * seconds)) for run in runs]
+        frame_s = frame_size / rate
+        speech = [(float(run[0] * frame_s), float((run[-1] + 1) * frame_s)) for run in runs]
         return {
             "segments": {
                 "duration_s": round(len(mono) / rate, 3),

@@ -34,11 +34,17 @@ class Thumbnail(Wrapper):
         height = max(1, round(picture.height * params["width"] / picture.width))
         if height > 8192:
             raise Refused("the thumbnail would be more than 8192 pixels high; ask for less width")
-        small = picture.convert("RGB").resize((params["width"], height))
-        five = small.quantize(5)
-        colours = [five.getpalette()[3 * i : 3 * i + 3] for _, i in sorted(five.getcolors())]
-        out = io.BytesIO()
-        small.save(out, params["format"], quality=params["quality"])
+        resized = picture.convert("RGB").resize((params["width"], height))
+        palette_image = resized.quantize(5)
+        colours = [
+            palette_image.getpalette()[3 * i : 3 * i + 3]
+            for _, i in sorted(palette_image.getcolors())
+        ]
+        buffer = io.BytesIO()
+        resized.save(buffer, params["format"], quality=params["quality"])
         facts = {"width": picture.width, "height": picture.height, "mode": picture.mode}
         facts["colours"] = ["#" + bytes(colour).hex() for colour in reversed(colours)]
-        return {"thumbnail": Data(out.getvalue(), {"encoding": params["format"]}), "facts": facts}
+        return {
+            "thumbnail": Data(buffer.getvalue(), {"encoding": params["format"]}),
+            "facts": facts,
+        }

@@ -19,22 +19,25 @@ class Vad(Wrapper):
 
     async def session(self, params, inputs):
         finder = None
-        async for told in inputs:
-            audio, about = told["audio"].data, told["audio"].attributes
+        async for frame_inputs in inputs:
+            audio, attributes = frame_inputs["audio"].data, frame_inputs["audio"].attributes
             if len(audio) % 2:
                 raise Refused("16-bit samples are two bytes each")
             if finder is None:
-                if (about.get("channels", "1"), about.get("bit_depth", "16")) != ("1", "16"):
+                if (attributes.get("channels", "1"), attributes.get("bit_depth", "16")) != (
+                    "1",
+                    "16",
+                ):
                     raise Refused("one channel of 16-bit samples is what it takes")
-                rate = int(about.get("sample_rate", params["rate"]))
+                rate = int(attributes.get("sample_rate", params["rate"]))
                 if not 8000 <= rate <= 48_000:
                     raise Refused("sample_rate must be 8,000 to 48,000")
                 finder = Finder(rate, params["threshold"], params["pause"] / 1000)
-            for segment in finder.take(audio):
+            for segment in finder.feed(audio):
                 yield {"segment": segment}
         if finder is None:
             raise Refused("no audio came")
-        for segment in finder.end():
+        for segment in finder.finish():
             yield {"segment": segment}
 
 
@@ -42,40 +45,47 @@ class Finder:
     """Finds segments in samples that come in pieces of any size, in frames of 20 ms."""
 
     def __init__(self, rate: int, threshold: float, pause: float) -> None:
-        self._size = rate // 50
+        self._frame_size = rate // 50
         self._threshold = threshold
         self._pause = pause
-        self._rest = np.zeros(0)
-        self._now = 0.0
-        self._began = self._spoke = None
-        self._told = 0
+        self._remainder = np.zeros(0)
+        self._now_s = 0.0
+        self._segment_start_s = self._speech_end_s = None
+        self._segment_count = 0
 
-    def take(self, data: bytes):
+    def feed(self, data: bytes):
         """Return the segments that began or ended with these samples."""
-        samples = np.concatenate([self._rest, np.frombuffer(data, "<i2") / 32768])
-        whole = len(samples) // self._size * self._size
-        self._rest = samples[whole:]
-        found = []
-        for frame in samples[:whole].reshape(-1, self._size):
+        samples = np.concatenate([self._remainder, np.frombuffer(data, "<i2") / 32768])
+        usable_count = len(samples) // self._frame_size * self._frame_size
+        self._remainder = samples[usable_count:]
+        segments = []
+        for frame in samples[:usable_count].reshape(-1, self._frame_size):
             level = 20 * np.log10(max(np.sqrt((frame**2).mean()), 1e-9))
-            start, self._now = self._now, self._now + 0.02
+            frame_start_s, self._now_s = self._now_s, self._now_s + 0.02
             if level > self._threshold:
-                if self._began is None:
-                    self._began = start
-                    found.append(self._segment("began"))
-                self._spoke = self._now
-            elif self._began is not None and self._now - self._spoke >= self._pause - 1e-9:
-                found += self.end()
-        return found
+                if self._segment_start_s is None:
+                    self._segment_start_s = frame_start_s
+                    segments.append(self._segment_event("began"))
+                self._speech_end_s = self._now_s
+            elif (
+                self._segment_start_s is not None
+                and self._now_s - self._speech_end_s >= self._pause - 1e-9
+            ):
+                segments += self.finish()
+        return segments
 
-    def end(self):
+    def finish(self):
         """Return the segment that was open."""
-        if self._began is None:
+        if self._segment_start_s is None:
             return []
-        told = self._segment("ended")
-        self._began, self._told = None, self._told + 1
-        return [told]
+        segment = self._segment_event("ended")
+        self._segment_start_s, self._segment_count = None, self._segment_count + 1
+        return [segment]
 
-    def _segment(self, event: str):
-        told = {"number": self._told, "event": event, "start_s": round(self._began, 2)}
-        return told | ({"end_s": round(self._spoke, 2)} if event == "ended" else {})
+    def _segment_event(self, event: str):
+        segment = {
+            "number": self._segment_count,
+            "event": event,
+            "start_s": round(self._segment_start_s, 2),
+        }
+        return segment | ({"end_s": round(self._speech_end_s, 2)} if event == "ended" else {})

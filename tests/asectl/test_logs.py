@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from asectl.logs import JsonFormatter, Writer
+from asectl.logs import JsonFormatter, LogWriter
 
 
 def record(message: str, **extra: Any) -> logging.LogRecord:
@@ -30,7 +30,7 @@ def read_all(descriptor: int) -> bytes:
 
 def test_lines_come_in_order_and_control_characters_are_escaped() -> None:
     out, into = os.pipe()
-    writer = Writer(into, JsonFormatter())
+    writer = LogWriter(into, JsonFormatter())
     writer.put(record("a\nb", path='x" , "level": "error'))
     writer.put('{"message": "ready"}')
     writer.finish()
@@ -52,7 +52,7 @@ def test_lines_that_a_full_disk_does_not_take_are_counted_and_the_count_is_logge
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
         os.write(full, b"x")
     target = os.dup(full)
-    writer = Writer(target, JsonFormatter())
+    writer = LogWriter(target, JsonFormatter())
     for _ in range(3):
         writer.put(record("lost"))
     while writer._unwritten < 3:  # the thread has tried
@@ -74,7 +74,7 @@ def test_a_line_that_was_cut_does_not_spoil_the_next(tmp_path: Path) -> None:
     os.set_blocking(into, False)
     room = os.write(into, b"x" * (1 << 20))  # the pipe is full now
     os.read(out, 4096)  # and has one page left
-    writer = Writer(into, JsonFormatter())
+    writer = LogWriter(into, JsonFormatter())
     writer.put(record("y" * 9000))
     while not writer._unwritten:
         threading.Event().wait(0.001)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from asectl.stream import frames
+from asectl.stream import split_envelope
 from aseloader import declare
 from aseloader.run import load
 from schemas import document
@@ -186,22 +186,22 @@ def test_a_session_that_the_gateway_cuts_off_did_not_end_well() -> None:
 def test_no_character_is_cut() -> None:
     text = base64.b64encode("漢字".encode() * 500).decode()
     envelope = {"header": {"status": 3}, "payload": {"words": {"text": text}}}
-    told = [frame["payload"]["words"]["text"] for frame, _ in frames(envelope, SERVICE)]
+    told = [frame["payload"]["words"]["text"] for frame, _ in split_envelope(envelope, SERVICE)]
     assert len(told) == 3
     assert "".join(base64.b64decode(piece).decode() for piece in told) == "漢字" * 500
     odd = base64.b64encode(b"\x80" * 4000).decode()  # no text, and it ends all the same
     envelope["payload"] = {"words": {"text": odd}}
-    assert sum(1 for _ in frames(envelope, SERVICE)) == 4
+    assert sum(1 for _ in split_envelope(envelope, SERVICE)) == 4
 
 
 def test_of_a_sound_is_told_what_the_schema_has_a_word_for(tmp_path: Path) -> None:
     sound = base64.b64encode((ROOT / "examples/vad/sample.wav").read_bytes()).decode()
     envelope = {"header": {"status": 3}, "payload": {"audio": {"audio": sound}}}
-    frame, _ = next(frames(envelope, SERVICE))
+    frame, _ = next(split_envelope(envelope, SERVICE))
     told = {name: frame["payload"]["audio"].get(name) for name in ("sample_rate", "channels")}
     assert told == {"sample_rate": 8000, "channels": 1}
     envelope["payload"] = {"voice": {"audio": sound}}
-    frame, _ = next(frames(envelope, SERVICE))
+    frame, _ = next(split_envelope(envelope, SERVICE))
     assert "sample_rate" not in frame["payload"]["voice"]
 
 
@@ -211,14 +211,14 @@ def test_an_envelope_is_cut() -> None:
         "header": {"app_id": "a", "status": 3}, "parameter": {"s": {"n": 1}},
         "payload": {"voice": {"audio": audio, "status": 3}},
     }  # fmt: skip
-    told = [frame for frame, _ in frames(envelope, SERVICE)]
+    told = [frame for frame, _ in split_envelope(envelope, SERVICE)]
     assert [frame["header"]["status"] for frame in told] == [0, 1, 2]
     assert [frame["payload"]["voice"]["seq"] for frame in told] == [0, 1, 2]
     assert told[0]["parameter"] == {"s": {"n": 1}}
     assert "parameter" not in told[1]
     data = [base64.b64decode(frame["payload"]["voice"]["audio"]) for frame in told]
     assert b"".join(data) == b"x" * 3000
-    ((whole, _),) = frames(envelope, SERVICE, whole=True)
+    ((whole, _),) = split_envelope(envelope, SERVICE, single_frame=True)
     assert whole["header"]["status"] == 3
-    ((bare, _),) = frames({"header": {"status": 3}}, SERVICE)
+    ((bare, _),) = split_envelope({"header": {"status": 3}}, SERVICE)
     assert bare == {"header": {"status": 3}}

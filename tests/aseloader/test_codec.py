@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from aseloader import Data, Input, Integer, Output, String, Wrapper
-from aseloader.codec import Codec, failed
+from aseloader.codec import Codec, error_output
 from schemas.errors import AseError
 from schemas.wire import LoaderInput, MetaDesc, Payload
 
@@ -24,28 +24,28 @@ EXPECTED = {"said": MetaDesc(name="said", attribute={"a": "b"}), "facts": MetaDe
 
 
 def test_parameters_are_read_with_their_defaults() -> None:
-    assert CODEC.params(LoaderInput(params={"count": "3"})) == {"count": 3, "name": "x"}
+    assert CODEC.decode_params(LoaderInput(params={"count": "3"})) == {"count": 3, "name": "x"}
     for params, words in (({}, "'count' is missing"), ({"count": "x"}, "'count' cannot be read")):
         with pytest.raises(AseError, match=words):
-            CODEC.params(LoaderInput(params=params))
+            CODEC.decode_params(LoaderInput(params=params))
 
 
 def test_inputs_are_those_declared() -> None:
     meta = MetaDesc(name="text", attribute={"seq": "1"})
-    assert CODEC.inputs(LoaderInput(pl=[Payload(meta=meta, data=b"hi")])) == {
+    assert CODEC.decode_inputs(LoaderInput(pl=[Payload(meta=meta, data=b"hi")])) == {
         "text": Data(b"hi", {"seq": "1"})
     }
     with pytest.raises(AseError, match="'other' is not declared"):
-        CODEC.inputs(LoaderInput(pl=[Payload(meta=MetaDesc(name="other"))]))
+        CODEC.decode_inputs(LoaderInput(pl=[Payload(meta=MetaDesc(name="other"))]))
     with pytest.raises(AseError, match="'text' is missing"):
-        CODEC.check({})
+        CODEC.check_required_inputs({})
 
 
 def test_outputs_have_their_number_status_and_what_was_expected() -> None:
-    (said,) = CODEC.payloads({"said": "é"}, EXPECTED, 4, 1)
+    (said,) = CODEC.encode_outputs({"said": "é"}, EXPECTED, 4, 1)
     assert said.data == "é".encode()
     assert dict(said.meta.attribute) == {"a": "b", "seq": "4", "status": "1"}
-    (facts,) = CODEC.payloads({"facts": {"a": 1}}, EXPECTED, 1, 3)
+    (facts,) = CODEC.encode_outputs({"facts": {"a": 1}}, EXPECTED, 1, 3)
     assert facts.data == b'{"a":1}'
     assert facts.meta.attribute["format"] == "json"
 
@@ -53,12 +53,12 @@ def test_outputs_have_their_number_status_and_what_was_expected() -> None:
 @pytest.mark.parametrize("outputs", [{"other": b""}, {"said": 3}, {"said": None}])
 def test_what_is_no_output_is_refused(outputs: dict[str, Any]) -> None:
     with pytest.raises(AseError, match="output"):
-        CODEC.payloads(outputs, EXPECTED, 1, 1)
+        CODEC.encode_outputs(outputs, EXPECTED, 1, 1)
     with pytest.raises(AseError, match="not declared"):
-        CODEC.payloads({"said": b""}, {}, 1, 1)
+        CODEC.encode_outputs({"said": b""}, {}, 1, 1)
 
 
 def test_a_fault_can_always_be_told() -> None:
-    told = failed("made", 10107, "half \ud800 a character")
+    told = error_output("made", 10107, "half \ud800 a character")
     assert (told.code, told.serviceId, told.status) == (10107, "made", told.END)
     assert told.err == "half ? a character"

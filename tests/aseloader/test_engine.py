@@ -56,7 +56,7 @@ FRAME = LoaderInput(state=LoaderInput.ONCE, expect=[MetaDesc(name="out")])
 
 
 def ask(engine: Engine, frame: LoaderInput = FRAME) -> LoaderOutput:
-    return asyncio.run(engine.once(frame, gateway="g", seconds=None))
+    return asyncio.run(engine.once(frame, gateway="g", timeout=None))
 
 
 @pytest.mark.parametrize("kind", [Sync, Async])
@@ -162,10 +162,10 @@ def test_beyond_total_is_refused_at_once_and_nothing_ran() -> None:
     wrapper.let_go.clear()
 
     async def main() -> None:
-        first = asyncio.create_task(engine.once(FRAME, gateway="g", seconds=None))
+        first = asyncio.create_task(engine.once(FRAME, gateway="g", timeout=None))
         await asyncio.to_thread(wrapper.begun.wait, 10)
         with pytest.raises(AseError) as caught:
-            await engine.once(FRAME, gateway="g", seconds=None)
+            await engine.once(FRAME, gateway="g", timeout=None)
         assert caught.value.spec is LOADER_FULL
         assert str(caught.value).startswith("10110 ")
         wrapper.let_go.set()
@@ -184,7 +184,7 @@ def test_a_cancelled_thread_keeps_its_licence_until_it_returns() -> None:
     meter._on_change = lambda: freed.set() if not meter.inflight else None
 
     async def main() -> None:
-        task = asyncio.create_task(engine.once(FRAME, gateway="g", seconds=60.0))
+        task = asyncio.create_task(engine.once(FRAME, gateway="g", timeout=60.0))
         await asyncio.to_thread(wrapper.begun.wait, 10)
         assert not wrapper.context.cancelled
         task.cancel()
@@ -206,7 +206,7 @@ def test_a_passed_deadline_is_cancelled_too() -> None:
     wrapper.let_go.clear()
 
     async def main() -> None:
-        task = asyncio.create_task(engine.once(FRAME, gateway="g", seconds=0.01))
+        task = asyncio.create_task(engine.once(FRAME, gateway="g", timeout=0.01))
         await asyncio.to_thread(wrapper.begun.wait, 10)
         assert wrapper.context.deadline is not None
         while not wrapper.context.cancelled:
@@ -221,7 +221,7 @@ def test_a_passed_deadline_is_cancelled_too() -> None:
 def test_one_that_waited_until_its_deadline_does_not_run() -> None:
     wrapper, meter = Sync(), ConcurrencyLimiter(2, lambda: None, best=1)
     engine = Engine(wrapper, meter)
-    assert asyncio.run(engine.once(FRAME, gateway="g", seconds=-1.0)).code == 10102
+    assert asyncio.run(engine.once(FRAME, gateway="g", timeout=-1.0)).code == 10102
     assert not wrapper.begun.is_set()
     assert (meter.inflight, meter.next_load().errors) == (0, 0), "that is no fault of the loader"
     engine.close()
@@ -244,7 +244,7 @@ def test_of_async_ones_no_more_than_best_run_at_a_time() -> None:
     engine = Engine(wrapper, meter)
 
     async def main() -> None:
-        asked = [engine.once(FRAME, gateway="g", seconds=None) for _ in range(10)]
+        asked = [engine.once(FRAME, gateway="g", timeout=None) for _ in range(10)]
         assert [output.code for output in await asyncio.gather(*asked)] == [0] * 10
 
     asyncio.run(main())
@@ -259,7 +259,7 @@ def test_beyond_best_they_wait_for_their_turn() -> None:
 
     async def main() -> None:
         tasks = [
-            asyncio.create_task(engine.once(FRAME, gateway=name, seconds=None)) for name in "abc"
+            asyncio.create_task(engine.once(FRAME, gateway=name, timeout=None)) for name in "abc"
         ]
         await asyncio.to_thread(wrapper.begun.wait, 10)
         load = meter.next_load()

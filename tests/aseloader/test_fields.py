@@ -41,7 +41,7 @@ def test_rules(field: Parameter, rules: dict[str, Any]) -> None:
     ],
 )
 def test_read(field: Parameter, text: str, value: Any) -> None:
-    read = field.read(text)
+    read = field.parse(text)
     assert read == value
     assert type(read) is type(value)
 
@@ -51,7 +51,7 @@ def test_read(field: Parameter, text: str, value: Any) -> None:
 )
 def test_what_is_no_value(field: Parameter, text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        field.read(text)
+        field.parse(text)
 
 
 def test_an_unknown_kind_of_payload_is_told_with_those_there_are() -> None:

@@ -15,7 +15,7 @@ import pytest
 from aseloader import Input, Integer, Output, Refused, Wrapper
 from aseloader.engine import Engine
 from aseloader.original import OriginalWrapper, Request, RequestData
-from aseloader.sessions import Sessions
+from aseloader.sessions import SessionEngine
 from lb.meter import ConcurrencyLimiter
 from schemas.errors import AseError
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
@@ -170,7 +170,7 @@ class Driven:
         self.wrapper = wrapper
         self._changed = asyncio.Event()
         self.meter = ConcurrencyLimiter(wrapper.total, self._changed.set)
-        self.sessions = Sessions(wrapper, self.meter, Engine(wrapper, self.meter))
+        self.sessions = SessionEngine(wrapper, self.meter, Engine(wrapper, self.meter))
 
     async def idle(self) -> None:
         """Wait until no licence is held: a thread gives its own back when it has returned."""
@@ -183,7 +183,7 @@ class Driven:
             for one in frames:
                 yield one
 
-        answers = self.sessions.serve(told(), gateway="g", seconds=None)
+        answers = self.sessions.serve(told(), gateway="g", timeout=None)
         return [output async for output in answers]
 
 
@@ -329,7 +329,7 @@ def test_no_more_than_there_are_licences() -> None:
 
         running = []
         for event in held:
-            answers = driven.sessions.serve(waits(event), gateway="g", seconds=None)
+            answers = driven.sessions.serve(waits(event), gateway="g", timeout=None)
             assert (await anext(answers)).status == LoaderOutput.BEGIN
             running.append(answers)
         with pytest.raises(AseError, match="10110"):
@@ -367,7 +367,7 @@ def test_a_licence_is_held_until_the_wrapper_has_ended() -> None:
             yield frame(b"a", 0)
             await asyncio.Event().wait()
 
-        answers = driven.sessions.serve(never(), gateway="g", seconds=None)
+        answers = driven.sessions.serve(never(), gateway="g", timeout=None)
         assert [(await anext(answers)).status for _ in range(2)] == [0, 1]
         closing = asyncio.ensure_future(answers.aclose())
         for _ in range(10):
@@ -387,18 +387,18 @@ def test_sessions_do_not_wait_for_a_turn() -> None:
     async def main() -> None:
         wrapper = Async()
         meter = ConcurrencyLimiter(10, lambda: None, best=1)
-        sessions = Sessions(wrapper, meter, Engine(wrapper, meter))
+        sessions = SessionEngine(wrapper, meter, Engine(wrapper, meter))
 
         async def one() -> AsyncIterator[LoaderInput]:
             yield frame(b"a", 0)
             await asyncio.Event().wait()
 
-        first = sessions.serve(one(), gateway="g", seconds=None)
+        first = sessions.serve(one(), gateway="g", timeout=None)
         assert (await anext(first)).status == LoaderOutput.BEGIN
         with pytest.raises(AseError, match="10110"):
-            await anext(sessions.serve(one(), gateway="g", seconds=None))
+            await anext(sessions.serve(one(), gateway="g", timeout=None))
         await first.aclose()
-        again = sessions.serve(one(), gateway="g", seconds=None)
+        again = sessions.serve(one(), gateway="g", timeout=None)
         assert (await anext(again)).status == LoaderOutput.BEGIN
         await again.aclose()
 
@@ -445,7 +445,7 @@ def test_a_thread_that_waits_is_let_go_with_its_session() -> None:
             yield frame(b"a", 0)
             await asyncio.Event().wait()
 
-        answers = driven.sessions.serve(never(), gateway="g", seconds=None)
+        answers = driven.sessions.serve(never(), gateway="g", timeout=None)
         assert (await anext(answers)).status == LoaderOutput.BEGIN
         assert (await anext(answers)).pl[0].data == b"A"
         await answers.aclose()

@@ -99,7 +99,7 @@ def test_outputs_of_no_form_are_10106(act: str, code: int) -> None:
     with LoaderFor(Odd()) as call, pytest.raises(LoaderError) as caught:
         call({"act": act})
     assert caught.value.code == code
-    assert caught.value.words
+    assert caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_what_the_gateway_would_refuse_is_refused_here(
     ):
         call(params, inputs)
     assert caught.value.code == 10163
-    assert words in caught.value.words
+    assert words in caught.value.message
 
 
 SPEECH = (EXAMPLES / "vad/sample.wav").read_bytes()[44:]
@@ -164,7 +164,7 @@ def test_a_session_that_fails(
     ):
         list(call.session(params, frames))
     assert caught.value.code == code
-    assert words in caught.value.words
+    assert words in caught.value.message
 
 
 def test_one_session_after_another() -> None:

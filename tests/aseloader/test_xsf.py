@@ -14,8 +14,8 @@ def request(op: str = "AIIn", *data: bytes) -> bytes:
     return ReqData(op=op, s=XsfSession(h="h" * 26), data=frames).SerializeToString()
 
 
-def read(data: bytes) -> xsf.Asked:
-    return xsf.read(data, lambda: "fresh")
+def read(data: bytes) -> xsf.XsfRequest:
+    return xsf.parse_request(data, lambda: "fresh")
 
 
 def test_a_frame_is_read_with_its_handle() -> None:
@@ -43,23 +43,23 @@ def test_what_cannot_be_served_has_its_code(data: bytes, code: int) -> None:
 
 def test_replies() -> None:
     output = LoaderOutput(code=10107)
-    answer = ResData.FromString(xsf.reply(output, "h", "a:1"))
+    answer = ResData.FromString(xsf.build_reply(output, "h", "a:1"))
     assert answer.code == 0, "errors of the work travel inside"
     assert LoaderOutput.FromString(answer.data[0].data) == output
     assert answer.s.sess["PeerAddr"] == "a:1"
-    assert not ResData.FromString(xsf.reply(None, "h", "a:1")).data
-    refused = ResData.FromString(xsf.refuse(LOADER_FULL, "full", "h"))
+    assert not ResData.FromString(xsf.build_reply(None, "h", "a:1")).data
+    refused = ResData.FromString(xsf.build_refusal(LOADER_FULL, "full", "h"))
     assert (refused.code, refused.error_info, refused.s.h) == (10110, "full", "h")
 
 
 def test_sessions_are_asked_by_their_handle() -> None:
     for op in ("AIOut", "AIExcp"):
-        assert read(request(op)) == xsf.Asked(op, "h" * 26, wait=0.5)
+        assert read(request(op)) == xsf.XsfRequest(op, "h" * 26, timeout=0.5)
     frame = LoaderInput(serviceId="x")
     data = [XsfData(data=frame.SerializeToString())]
     param = {"SeqNo": "2", "waitTime": "1500"}
     told = ReqData(op="AIIn", s=XsfSession(h="h"), data=data, param=param)
-    assert read(told.SerializeToString()) == xsf.Asked("AIIn", "h", frame, False, 1.5)
+    assert read(told.SerializeToString()) == xsf.XsfRequest("AIIn", "h", frame, False, 1.5)
 
 
 @pytest.mark.parametrize(

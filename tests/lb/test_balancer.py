@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.lb.world import World
+from bench.lb.world import VirtualTimeLoop
 from lb.arms import policy_factories
 from lb.balancer import Balancer
 from lb.entry import Endpoint
@@ -34,7 +34,7 @@ class Fleet:
     """Instances, a balancer over them, a virtual clock; what was told of health."""
 
     def __init__(self, count: int = 1, *, total: int = 4, digest: str = "d", **more: Any) -> None:
-        self.world = World()
+        self.world = VirtualTimeLoop()
         self.table = EndpointTable("g", silence_timeout=None)
         self.seq = 1
         self.instances = [
@@ -48,7 +48,7 @@ class Fleet:
             lambda: LeastExpectedDelay(rng),
             clock=self.world.clock,
             rng=rng,
-            call_later=self.world.later,
+            call_later=self.world.call_later,
             on_ejection_change=self.told,
             **more,
         )
@@ -80,7 +80,7 @@ class Fleet:
 
     def go_on(self, until: float) -> None:
         over: list[int] = []
-        self.world.at(until, lambda: over.append(1))
+        self.world.call_at(until, lambda: over.append(1))
         self.world.run(lambda: not over)
 
 
@@ -253,7 +253,7 @@ def test_with_any_policy_an_ejected_one_comes_back(name: str) -> None:
     rng = Random(2)
     made = policy_factories(rng, lambda *_: None)[name]
     balancer = Balancer(
-        fleet.table, made, clock=fleet.world.clock, rng=rng, call_later=fleet.world.later
+        fleet.table, made, clock=fleet.world.clock, rng=rng, call_later=fleet.world.call_later
     )
     fleet.entry(0).outlier_detector.record_unreachable(0.0, rng)
     fleet.table.invalidate_pool("ocr")
@@ -324,7 +324,7 @@ def test_all_full_waits_for_the_first_place_that_is_given_back() -> None:
     assert caught.value.spec is LOADER_FULL
     over: list[Any] = []
     fleet.balancer.wait("ocr", "d", "", 1.0, False, over.append)
-    fleet.world.at(0.3, one.release)
+    fleet.world.call_at(0.3, one.release)
     fleet.go_on(0.301)
     assert over[0].outcome().instance.addr == "a:0"
     two.release()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.lb.world import World
+from bench.lb.world import VirtualTimeLoop
 from lb.line import POLL_INTERVAL_S, PendingQueue, PendingRequest
 from schemas.errors import LOADER_FULL, NO_INSTANCE, AseError
 
@@ -15,8 +15,8 @@ class Places:
     def __init__(self, free: int = 0) -> None:
         self.free = free
         self.error: AseError | None = None
-        self.world = World()
-        self.line = PendingQueue(self.acquire, self.world.clock, self.world.later)
+        self.world = VirtualTimeLoop()
+        self.line = PendingQueue(self.acquire, self.world.clock, self.world.call_later)
         self.told: list[str] = []
 
     def acquire(self, digest: str, _exclude: tuple[str, ...], _key: str) -> str:
@@ -38,8 +38,8 @@ class Places:
 
     def pass_until(self, time: float, then: Callable[[], None] = lambda: None) -> None:
         over: list[int] = []
-        self.world.at(time, then)
-        self.world.at(time, lambda: over.append(1))
+        self.world.call_at(time, then)
+        self.world.call_at(time, lambda: over.append(1))
         self.world.run(lambda: not over)
 
 

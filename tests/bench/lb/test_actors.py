@@ -6,7 +6,7 @@ import pytest
 
 from bench.lb.actors import Request, SimLoader
 from bench.lb.cell import Cell
-from bench.lb.world import World
+from bench.lb.world import VirtualTimeLoop
 from lb.report import Report
 
 
@@ -14,7 +14,7 @@ class Stage:
     """One loader, and what came of it."""
 
     def __init__(self, **cell: float | bool) -> None:
-        self.world = World()
+        self.world = VirtualTimeLoop()
         self.ended: list[tuple[float, str]] = []
         self.reports: list[Report] = []
         made = Cell(loaders=1, slots=2, **cell)  # type: ignore[arg-type]
@@ -31,11 +31,11 @@ class Stage:
         self.ended.append((round(self.world.now, 6), request.gateway))
 
     def take(self, name: str, work: float) -> bool:
-        return self.loader.take(Request(self.world.now, work, name, "", counts=True))
+        return self.loader.try_accept(Request(self.world.now, work, name, "", is_measured=True))
 
     def until(self, time: float) -> None:
         over: list[int] = []
-        self.world.at(time, lambda: over.append(1))
+        self.world.call_at(time, lambda: over.append(1))
         self.world.run(lambda: not over)
 
 
@@ -45,7 +45,7 @@ def test_two_at_a_time_the_others_in_order() -> None:
         assert stage.take(name, 0.1)
     stage.until(1.0)
     assert stage.ended == [(0.1, "a"), (0.1, "b"), (0.2, "c"), (0.2, "d")]
-    assert stage.loader.meter.inflight == 0
+    assert stage.loader.limiter.inflight == 0
 
 
 def test_beyond_its_limit_it_refuses() -> None:
@@ -56,7 +56,7 @@ def test_beyond_its_limit_it_refuses() -> None:
 def test_what_runs_goes_on_at_the_new_speed() -> None:
     stage = Stage()
     stage.take("a", 0.1)
-    stage.world.at(0.05, stage.loader._turn, 0.5)
+    stage.world.call_at(0.05, stage.loader._change_speed, 0.5)
     stage.until(0.5)
     assert stage.ended[0] == (0.15, "a"), "half of the work took twice as long"
 

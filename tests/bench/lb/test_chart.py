@@ -3,21 +3,21 @@
 import re
 from xml.etree import ElementTree
 
-from bench.lb.chart import chart
-from bench.lb.charts import pictures
+from bench.lb.chart import render_chart
+from bench.lb.charts import render_charts
 
 SERIES = {"ours": [(1.0, 95.0), (64.0, 103.0)], "a & b": [(1.0, 110.0), (64.0, 400.0)]}
 
 
 def test_it_is_well_formed_and_names_everything() -> None:
-    text = chart("p99 <against> K", "gateways", "ms", SERIES, most=180)
+    text = render_chart("p99 <against> K", "gateways", "ms", SERIES, y_max=180)
     root = ElementTree.fromstring(text)  # noqa: S314 (our own)
     words = {node.text for node in root.iter() if node.tag.endswith("text")}
     assert {"p99 <against> K", "gateways", "ms", "ours", "a & b", "1", "64", "0", "200"} <= words
 
 
 def test_more_is_higher_and_what_is_beyond_is_cut() -> None:
-    text = chart("t", "x", "y", SERIES, most=180)
+    text = render_chart("t", "x", "y", SERIES, y_max=180)
     one, two = (
         [tuple(map(float, point.split(","))) for point in points.split()]
         for points in re.findall(r'<polyline points="([^"]+)"', text)
@@ -37,7 +37,7 @@ def test_every_picture_of_a_grid() -> None:
         for gateways in (1, 16, 64)
         for rho, delay in ((0.9, 5.0), (0.5, 5.0), (0.9, 50.0))
     ]  # fmt: skip
-    made = pictures(rows)
+    made = render_charts(rows)
     assert len(made) == 10
     for text in made.values():
         assert text.count("<polyline") == 2

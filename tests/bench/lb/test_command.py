@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.lb import grid
-from bench.lb.targets import TARGETS, judged
+from bench.lb.targets import TARGETS, evaluate_targets
 
 ROOT = Path(__file__).parent.parent.parent.parent
 
@@ -25,8 +25,8 @@ def bench(*words: str) -> dict[str, Any]:
 
 
 def test_a_grid_in_other_processes_says_what_it_says_here() -> None:
-    cells = [grid.cell("homogeneous", policy, 4) for policy in ("ours", "poll")]
-    done = grid.run(cells, [1, 2], 1000, compiled=False)
+    cells = [grid.make_cell("homogeneous", policy, 4) for policy in ("ours", "poll")]
+    done = grid.run_grid(cells, [1, 2], 1000, compiled=False)
     rows = done.rows()
     assert [row["policy"] for row in rows] == ["ours", "poll"]
     for row in rows:
@@ -44,25 +44,27 @@ def test_a_grid_in_other_processes_says_what_it_says_here() -> None:
             "ci95",
         }
         assert row["ci95"][0] <= row["p99_ms"] <= row["ci95"][1]
-    assert done.of("homogeneous", "poll", 4, "leaked") == [0, 0]
+    assert done.values_of("homogeneous", "poll", 4, "leaked") == [0, 0]
 
 
 def test_every_grid_can_be_read_and_has_what_targets_ask_for() -> None:
-    full, _, _ = grid.read("full")
+    full, _, _ = grid.read_grid("full")
     named = {(made.scenario, made.policy, made.gateways) for made in full}
     for target in TARGETS:
         assert target.cell in named
-        assert target.beside is None or target.beside in named
+        assert target.baseline is None or target.baseline in named
     for name in ("ci", "holdout"):
-        cells, seeds, requests = grid.read(name)
+        cells, seeds, requests = grid.read_grid(name)
         assert cells
         assert seeds >= 3
         assert requests >= 20_000
 
 
 def test_targets_are_judged_by_mean_and_interval() -> None:
-    made = grid.cell("homogeneous", "ours", 16)
-    rows = judged(grid.Grid({made: [{"p99_ms": 100.0, "wait_p99_ms": 46.0, "p999_ms": 100.0}] * 3}))
+    made = grid.make_cell("homogeneous", "ours", 16)
+    rows = evaluate_targets(
+        grid.GridResults({made: [{"p99_ms": 100.0, "wait_p99_ms": 46.0, "p999_ms": 100.0}] * 3})
+    )
     told = {row["target"]: (row["holds"], row["sure"]) for row in rows}
     assert told["p99, homogeneous, 16"] == (True, True)
     assert told["wait p99, homogeneous, 16"] == (False, False)

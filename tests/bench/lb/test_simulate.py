@@ -3,7 +3,7 @@
 import pytest
 
 from bench.lb import theory
-from bench.lb.cell import Cell, cell
+from bench.lb.cell import Cell, make_cell
 from bench.lb.simulate import simulate
 from bench.lb.stats import mean, quantile
 
@@ -19,7 +19,7 @@ def test_one_queue_for_all_is_m_m_k() -> None:
 def test_little_s_law() -> None:
     made = Cell(policy="poll", rho=0.5)
     came = simulate(made, 1, 20_000)
-    assert came.present == pytest.approx(made.rate() * mean(came.responses), rel=0.03)
+    assert came.mean_in_system == pytest.approx(made.rate() * mean(came.responses), rel=0.03)
 
 
 @pytest.mark.parametrize(
@@ -28,29 +28,29 @@ def test_little_s_law() -> None:
      "loadMini", "poll", "random", "oracle", "central"],
 )  # fmt: skip
 def test_every_request_is_answered_once_and_no_place_is_kept(policy: str) -> None:
-    came = simulate(cell("half_2x", policy, 4), 2, 3000)
+    came = simulate(make_cell("half_2x", policy, 4), 2, 3000)
     assert len(came.responses) == came.requests == 3000
     assert came.leaked == 0
     assert min(came.waits) >= 0
 
 
 def test_a_seed_says_the_same_twice() -> None:
-    one, two = (simulate(cell("homogeneous", "ours", 4), 5, 3000) for _ in range(2))
+    one, two = (simulate(make_cell("homogeneous", "ours", 4), 5, 3000) for _ in range(2))
     assert one.responses == two.responses
 
 
 def test_who_knows_more_waits_less() -> None:
     """Not a proof of anything but that arms are what they are called."""
     waits = {
-        policy: mean(simulate(cell("homogeneous", policy, 16), 1, 5000).waits)
+        policy: mean(simulate(make_cell("homogeneous", policy, 16), 1, 5000).waits)
         for policy in ("central", "oracle", "ours", "least_request", "random")
     }
     assert sorted(waits, key=waits.__getitem__) == list(waits)
 
 
 def test_lost_reports_are_lost() -> None:
-    full = simulate(cell("homogeneous", "ours", 4), 1, 3000)
-    half = simulate(cell("homogeneous", "ours", 4, loss=0.5), 1, 3000)
+    full = simulate(make_cell("homogeneous", "ours", 4), 1, 3000)
+    half = simulate(make_cell("homogeneous", "ours", 4, loss=0.5), 1, 3000)
     assert full.responses != half.responses
     assert len(half.responses) == 3000
 
@@ -58,15 +58,15 @@ def test_lost_reports_are_lost() -> None:
 @pytest.mark.parametrize("gateways", [4, 16])
 def test_a_loader_that_lies_is_found_out(gateways: int) -> None:
     """It claims twice its licences, a thousandth of its slot time, no work, and takes all."""
-    came = simulate(cell("liar", "ours", gateways), 1, 8000)
-    truth = simulate(cell("homogeneous", "ours", gateways, rho=0.7), 1, 8000)
-    assert came.first / came.requests < 2 * 2 / 17
+    came = simulate(make_cell("liar", "ours", gateways), 1, 8000)
+    truth = simulate(make_cell("homogeneous", "ours", gateways, rho=0.7), 1, 8000)
+    assert came.served_by_first / came.requests < 2 * 2 / 17
     assert quantile(sorted(came.responses), 0.999) < 1.2 * quantile(sorted(truth.responses), 0.999)
 
 
 def test_keys_stay_where_they_are_at_home_and_nobody_waits_longer() -> None:
-    came = simulate(cell("affinity", "ours", 16, rho=0.7), 1, 8000)
-    free = simulate(cell("homogeneous", "ours", 16, rho=0.7), 1, 8000)
-    assert came.kept > 0.6 * came.requests
-    assert free.kept == 0
+    came = simulate(make_cell("affinity", "ours", 16, rho=0.7), 1, 8000)
+    free = simulate(make_cell("homogeneous", "ours", 16, rho=0.7), 1, 8000)
+    assert came.served_at_home > 0.6 * came.requests
+    assert free.served_at_home == 0
     assert mean(came.waits) < 1.3 * mean(free.waits)

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from bench.lb.stats import interval, mean, quantile, ratio_interval
+from bench.lb.stats import bootstrap_interval, mean, quantile, ratio_interval
 
 
 def test_a_quantile_is_a_value_of_the_sample() -> None:
@@ -23,14 +23,14 @@ def test_an_interval_holds_the_mean_as_often_as_it_says() -> None:
     rng, held = Random(1), 0
     for _ in range(200):
         values = [rng.gauss(10, 1) for _ in range(10)]
-        low, high = interval(values, rng)
+        low, high = bootstrap_interval(values, rng)
         held += low <= 10 <= high
     assert 165 <= held <= 199
 
 
 def test_one_seed_has_no_spread() -> None:
-    assert interval([5.0], Random(1)) == (5.0, 5.0)
-    assert interval([], Random(1)) == (0.0, 0.0)
+    assert bootstrap_interval([5.0], Random(1)) == (5.0, 5.0)
+    assert bootstrap_interval([], Random(1)) == (0.0, 0.0)
     assert mean([]) == 0.0
 
 
