@@ -14,14 +14,14 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.answers import HttpError, HttpResponse, finish_with_error
-from gateway.closing import drain_timeout_error
+from gateway.context import GatewayContext
 from gateway.course import AsgiRequestDriver
 from gateway.door import BODY_ERROR_KEY, WAKE_RECEIVE_KEY
 from gateway.head import combine_headers
-from gateway.lane import GatewayContext
 from gateway.once import serve_unary
 from gateway.pages import Pages
 from gateway.record import RequestRecord
+from gateway.shutdown import drain_timeout_error
 from schemas.errors import (
     BAD_REQUEST,
     CLIENT_GONE,
@@ -129,8 +129,8 @@ class _UnaryEndpoint:
         driver = AsgiRequestDriver(context.open_event_stream, scope[WAKE_RECEIVE_KEY])
         context.metrics.inflight += 1
         try:
-            steps = serve_unary(service_id, headers, record, dependencies)
-            driver.drive(steps, dependencies)
+            steps = serve_unary(service_id, headers, None, record, dependencies)
+            driver.drive(steps, record, dependencies)
             await _run_driver(driver, scope, receive, send)
         except asyncio.CancelledError:
             # The drain's time is over: the server cuts what still runs, and this is our last word.

@@ -50,16 +50,6 @@ _CODE_BY_SOURCE: Final = {
 _MAX_REASON_BYTES: Final = 120  # bytes; a close frame holds 123
 
 
-def drain_timeout_error() -> AseError:
-    """Return the last word to who is cut off because the gateway stops."""
-    return AseError(DEADLINE, "the gateway stops, and could wait no longer")
-
-
-def shutdown_error() -> AseError:
-    """Return the last word to a session that had the result it was waited for."""
-    return AseError(DEADLINE, "the gateway stops: this session ends before its end")
-
-
 def close_code_and_reason(event: SessionEvent, error: AseError | None) -> tuple[int, str]:
     """Return the close code, and the reason, of a socket whose session was ended by an event.
 

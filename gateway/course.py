@@ -5,13 +5,17 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from gateway.answers import HttpResponse, header_list
-from gateway.events import EventStream, EventStreamRequest, Sink
+from gateway.answers import HttpResponse, finish_with_error, header_list
+from gateway.event_stream import (
+    EventStreamFactory,
+    EventStreamHandle,
+    EventStreamRequest,
+    Sink,
+)
 from gateway.once import AcquireSlot, CallLoader, ReadBody, Steps
 from gateway.parts import Dependencies, PendingOperation
+from gateway.record import RequestRecord
 from schemas.errors import AseError
-
-EventStreamFactory = Callable[[EventStreamRequest, Sink], EventStream]
 
 
 class RequestDriver(ABC):
@@ -21,6 +25,7 @@ class RequestDriver(ABC):
         "_dependencies",
         "_open_event_stream",
         "_pending",
+        "_record",
         "_steps",
         "event_stream",
         "finished",
@@ -28,13 +33,14 @@ class RequestDriver(ABC):
 
     def __init__(self, open_event_stream: EventStreamFactory) -> None:
         self.finished = False
-        self.event_stream: EventStream | None = None
+        self.event_stream: EventStreamHandle | None = None
         self._open_event_stream = open_event_stream
         self._pending: PendingOperation | None = None
 
-    def drive(self, steps: Steps, dependencies: Dependencies) -> None:
-        """Take the first step: the request is refused by its head, or its body is awaited."""
+    def drive(self, steps: Steps, record: RequestRecord, dependencies: Dependencies) -> None:
+        """Run the steps until they wait: for the body, for a slot or for a call."""
         self._steps = steps
+        self._record = record
         self._dependencies = dependencies
         self._advance(None)
 
@@ -64,21 +70,19 @@ class RequestDriver(ABC):
         """Return where the events of the request go; its `refused` and `end` come back here."""
 
     def send_error(self, error: AseError) -> None:
-        """Answer with an error, in the place of events."""
+        """Answer with an error in place of events."""
         self.event_stream = None
-        self._throw(error)
+        self._finish(finish_with_error(error, self._record, self._dependencies.clock()))
 
     def finish_event_stream(self) -> None:
-        """Take in that all events were written; whoever derives from it does more."""
+        """Note that all events are written."""
         self.finished = True
-        self._steps.close()
 
     def _advance(self, result: bytes | PendingOperation | None) -> None:
         try:
             step = self._steps.send(result)
         except StopIteration as stop:
-            self.finished = True
-            self.on_response(stop.value)
+            self._finish(stop.value)
         else:
             self._execute(step)
 
@@ -86,19 +90,23 @@ class RequestDriver(ABC):
         try:
             step = self._steps.throw(error)
         except StopIteration as stop:
-            self.finished = True
-            self.on_response(stop.value)
+            self._finish(stop.value)
         else:
             self._execute(step)
 
-    def _execute(self, step: ReadBody | AcquireSlot | CallLoader | EventStreamRequest) -> None:
-        if isinstance(step, EventStreamRequest):
-            self.event_stream = self._open_event_stream(step, self.sink())
+    def _finish(self, result: HttpResponse | EventStreamRequest) -> None:
+        if isinstance(result, EventStreamRequest):
+            self.event_stream = self._open_event_stream(result, self.sink())
             self.event_stream.start()
-        elif isinstance(step, CallLoader):
+        else:
+            self.finished = True
+            self.on_response(result)
+
+    def _execute(self, step: ReadBody | AcquireSlot | CallLoader) -> None:
+        if isinstance(step, CallLoader):
             try:
                 self._pending = self._dependencies.caller.start_call(step, self._on_operation_done)
-            except Exception as error:  # noqa: BLE001 (the steps tell what it means)
+            except Exception as error:  # noqa: BLE001 (the steps map it to a response)
                 self._throw(error)
         elif isinstance(step, AcquireSlot):
             wait = self._dependencies.picker.wait

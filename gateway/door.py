@@ -1,12 +1,14 @@
 """What all connections of a gateway share: limits, refusals, the lane. Values only."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-from gateway.answers import DefaultHeadersCache, HttpError, HttpResponse
-from gateway.lane import GatewayContext
+from gateway.answers import DefaultHeadersCache, Headers, HttpError, HttpResponse
+from gateway.context import GatewayContext
 from gateway.outbox import WriteBatcher
-from gateway.upgrade import WebSocketUpgrader
+from gateway.unary_head import UnaryHeadCache
 from schemas.errors import AseError
 
 # Where an ASGI scope says that its body ends with an error.
@@ -46,21 +48,47 @@ def slow_body_error(limits: Limits, elapsed: float, received_bytes: int) -> Http
     return None
 
 
+class Upgrader(Protocol):
+    """Turns a connection into a WebSocket."""
+
+    def can_upgrade(self, method: bytes, url: bytes, headers: Headers, /) -> bool:
+        """Return whether a request asks for a WebSocket that exists."""
+
+    def upgrade(
+        self,
+        scope: Mapping[str, Any],
+        headers: Headers,
+        client_ip: str,
+        trailing_data: bytes,
+        transport: asyncio.Transport,
+        write_timeout: float,
+        server_state: Any,
+        /,
+    ) -> None:
+        """Answer the handshake and give the transport another protocol. Raises AseError."""
+
+
+@dataclass(frozen=True, slots=True)
+class FastPathContext:
+    """What unary requests need that are served without an ASGI cycle."""
+
+    context: GatewayContext
+    head_cache: UnaryHeadCache
+
+
 @dataclass(frozen=True, slots=True)
 class ServerContext:
-    """What all connections share.
+    """What all connections of a server share.
 
-    `refuse` makes the answer to a bad head, from the error, the client and the target. `lane` is
-    None where Starlette serves once-routes too; `sockets` opens WebSockets, where there are any.
-    `draining` tells
-    whether every answer is to end its connection. `lines` are those that the server adds to every
-    answer, `outbox` what is written when the turn of the loop is over.
+    `reject_request(error, client_ip, target)` makes the response to a request that is refused by
+    its head. `fast_path` is None if every request goes through ASGI, `upgrader` if there are no
+    WebSockets. `is_draining` returns whether each response ends its connection.
     """
 
     limits: Limits
     reject_request: Callable[[AseError, str, bytes], HttpResponse]
-    gateway_context: GatewayContext | None
-    websocket_upgrader: WebSocketUpgrader | None
+    fast_path: FastPathContext | None
+    upgrader: Upgrader | None
     is_draining: Callable[[], bool]
     default_headers: DefaultHeadersCache = field(default_factory=DefaultHeadersCache)
     write_batcher: WriteBatcher = field(default_factory=WriteBatcher)

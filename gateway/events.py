@@ -4,22 +4,19 @@
 error is an HTTP answer as any other. Source: WHATWG HTML, "Server-sent events".
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from typing import Any, Final
 
 from config.options import SessionOptions
 from gateway import messages
-from gateway.contracts import Contract
+from gateway.event_stream import EventStreamRequest, Sink
 from gateway.frames import EnvelopeReader
 from gateway.parts import Dependencies
-from gateway.record import RequestRecord
 from gateway.session import Session
 from gateway.sessions import SessionMetrics
 from schemas.errors import CLIENT_GONE, AseError
-from schemas.service import Service, member_schema
 from schemas.session import FrameStatus, SessionEvent
 
-_MEDIA_TYPE: Final = "text/event-stream"
 _HTTP_OK: Final = 200
 _HEADERS_TEMPLATE: Final = (
     "content-type: text/event-stream\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n"
@@ -29,76 +26,17 @@ _NEWLINES_TO_SPACES: Final = bytes.maketrans(b"\r\n", b"  ")
 _KEEP_ALIVE_COMMENT: Final = b": still here\n\n"
 
 
-def accepts_event_stream(headers: Mapping[bytes, bytes]) -> bool:
-    """Return whether a request's head asks for events."""
-    return _MEDIA_TYPE in headers.get(b"accept", b"").decode("latin-1").lower()
-
-
-def pop_stream_flag(envelope: dict[str, Any], service: Service) -> bool:
-    """Return whether an envelope asks for events by `header.stream`, which is taken out of it.
-
-    Where the service's own schema has a `header.stream`, it is the service's.
-    """
-    header = envelope.get("header")
-    if isinstance(header, dict) and type(header.get("stream")) is bool:
-        if member_schema(service.input, "header", "stream") is not None:
-            return False
-        flag: bool = header.pop("stream")
-        return flag
-    return False
-
-
-class Sink(Protocol):
-    """Where the events go: an HTTP answer."""
-
-    def writable(self) -> bool:
-        """Return whether the client keeps up; `Events.resumed` is called when it does again."""
-
-    def send_error(self, error: AseError) -> None:
-        """Answer with an error; nothing was written before."""
-
-    def start_response(self, head: bytes) -> None:
-        """Write the head of the answer."""
-
-    def write(self, data: bytes) -> None:
-        """Write a part of its body."""
-
-    def end(self) -> None:
-        """End its body."""
-
-
-class EventStreamRequest:
-    """A request for events, read: of which contract, the envelope, what the gateway adds to it."""
-
-    __slots__ = ("affinity_key", "ascii_only", "contract", "envelope", "gateway_headers", "record")
-
-    def __init__(
-        self,
-        contract: Contract,
-        envelope: dict[str, Any],
-        gateway_headers: dict[str, str],
-        affinity_key: str,
-        ascii_only: bool,
-        record: RequestRecord,
-    ) -> None:
-        self.contract = contract
-        self.envelope = envelope
-        self.gateway_headers = gateway_headers
-        self.affinity_key = affinity_key
-        self.ascii_only = ascii_only
-        self.record = record
-
-
 class EventStream:
     """The events of one request. `later(s, call)` calls after so many seconds."""
 
     def __init__(
         self,
         request: EventStreamRequest,
+        sink: Sink,
+        *,
         dependencies: Dependencies,
         session_metrics: SessionMetrics,
         options: SessionOptions,
-        sink: Sink,
         call_later: Callable[[float, Callable[[], None]], Any],
     ) -> None:
         self.headers_sent = False

@@ -1,15 +1,18 @@
 """What passes on one connection: once-requests in, in turn, and the answers out."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from gateway.answers import HttpResponse, serialize_response
 from gateway.clocks import ConnectionTimer, Wait
+from gateway.context import GatewayContext
 from gateway.door import ServerContext
 from gateway.heads import HeadKey
-from gateway.lane import GatewayContext, UnaryRequestCycle, UnaryRequestHead, requested_service
+from gateway.lane import UnaryRequestCycle
+from gateway.routes import requested_service
 from gateway.turns import PipelineQueue
+from gateway.unary_head import UnaryRequestHead
 
 _CLOSE_MARKER: Final = b"\r\nconnection: close\r\n"
 _CLOSE_LINE: Final = b"connection: close\r\n"
@@ -21,76 +24,80 @@ class ServerState(Protocol):
 
     default_headers: list[tuple[bytes, bytes]]
     total_requests: int
+    tasks: set[Any]
+
+
+class Connection(Protocol):
+    """The connection that a fast path belongs to."""
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request; called after each response but the last."""
+
+    def close_after_response(self) -> None:
+        """Close; called after the last response."""
+
+    def may_write(self) -> bool:
+        """Return whether the client reads what is written to it."""
 
 
 class FastPath:
-    """The lane's side of a connection.
+    """Unary requests in, responses out, on one connection and without an ASGI cycle.
 
-    `over` is called after each answer, `leave` after the last one; `running` holds the requests
-    that a drain waits for. `may_write`: the client keeps up.
+    `server_state.tasks` holds the requests that a drain waits for. `_last_head_key` is the key of
+    the latest head that the cache did not know: a head is cached when it comes a second time.
     """
 
     __slots__ = (
-        "_call_soon", "_client_ip", "_close_lingering", "_is_repeated_head", "_is_sole_request",
-        "_last_head_key", "_may_write", "_on_response_complete", "_pipeline", "_server_context",
-        "_server_state", "_tasks", "_timer", "_transport",
+        "_call_soon", "_client_ip", "_connection", "_is_repeated_head", "_is_sole_request",
+        "_last_head_key", "_pipeline", "_server_context", "_server_state", "_timer", "_transport",
     )  # fmt: skip
 
     def __init__(
         self,
-        server_context: ServerContext,
-        server_state: ServerState,
+        connection: Connection,
         transport: asyncio.Transport,
         pipeline: PipelineQueue,
         timer: ConnectionTimer,
-        tasks: set[Any],
+        *,
+        server_context: ServerContext,
+        server_state: ServerState,
         client_ip: str,
-        on_response_complete: Callable[[], None],
-        close_lingering: Callable[[], None],
-        may_write: Callable[[], bool],
     ) -> None:
-        self._may_write = may_write
-        self._server_context = server_context
-        self._server_state = server_state
+        self._connection = connection
         self._transport = transport
         self._pipeline = pipeline
         self._timer = timer
-        self._tasks = tasks
+        self._server_context = server_context
+        self._server_state = server_state
         self._client_ip = client_ip
-        self._on_response_complete = on_response_complete
-        self._close_lingering = close_lingering
         self._call_soon = asyncio.get_running_loop().call_soon
         self._last_head_key: HeadKey = b""
         self._is_repeated_head = self._is_sole_request = False
 
     def try_serve(self, data: bytes) -> bool:
-        """Serve a read that is one whole once-request, its head known; return whether it was."""
-        server_context, context = self._server_context, self._server_context.gateway_context
+        """Serve `data` if it is one whole unary request with a known head; return whether it is."""
+        fast_path, limits = self._server_context.fast_path, self._server_context.limits
         self._is_repeated_head = self._is_sole_request = False
-        if context is None:
+        if fast_path is None:
             return False
-        lookup = context.head_cache.find(data)
+        lookup = fast_path.head_cache.find(data)
         if lookup is None:
             return False
-        head, limits = lookup.value, server_context.limits
+        head = lookup.value
         if head is None:
-            self._is_repeated_head, self._last_head_key = (
-                lookup.key == self._last_head_key,
-                lookup.key,
-            )
+            self._is_repeated_head = lookup.key == self._last_head_key
+            self._last_head_key = lookup.key
             return False
         if lookup.body_start + lookup.body_size != len(data):
             return False
         if lookup.body_size > limits.max_body or lookup.body_start > limits.max_header_bytes:
             return False
-        cycle = self.new_cycle(context, head)
+        cycle = self._new_cycle(fast_path.context, head)
         if not self._pipeline.try_acquire(cycle):
             return False
         self._is_sole_request = True
         self._timer.disarm()
-        cycle.start()
-        cycle.add_body_chunk(data[lookup.body_start :])
-        cycle.complete_body()
+        cycle.serve(data[lookup.body_start :])
         return True
 
     def accept_head(
@@ -102,29 +109,23 @@ class FastPath:
         expects_continue: bool,
         /,
     ) -> UnaryRequestCycle | None:
-        """Return the request that a head is, None when it is not the lane's."""
-        context = self._server_context.gateway_context
-        service_id = requested_service(method, path) if context is not None else ""
-        if context is None or not service_id:
-            self.cache_head(None)
+        """Return the request of a head that the parser read; None for one that ASGI serves.
+
+        Only the first head of a read is the one that `try_serve` looked up. It is cached if it
+        came before.
+        """
+        fast_path, is_repeated = self._server_context.fast_path, self._is_repeated_head
+        self._is_repeated_head = False
+        service_id = requested_service(method, path) if fast_path is not None else ""
+        if fast_path is None or not service_id:
             return None
         head = UnaryRequestHead(service_id, path, headers, keep_alive, expects_continue)
-        self.cache_head(head)
-        return self.new_cycle(context, head)
+        if is_repeated:
+            fast_path.head_cache.add(self._last_head_key, head)
+        return self._new_cycle(fast_path.context, head)
 
-    def new_cycle(self, context: GatewayContext, head: UnaryRequestHead) -> UnaryRequestCycle:
-        """Return a request that has come, and is to be started when its turn comes."""
-        return UnaryRequestCycle(context, self, self._tasks, head, self._client_ip)
-
-    def cache_head(self, head: UnaryRequestHead | None) -> None:
-        """Take in what the parser made of a head; None: no once-request.
-
-        Only the first head of a read is the one that `serve` saw. It is kept if it came before.
-        """
-        context, is_repeated = self._server_context.gateway_context, self._is_repeated_head
-        self._is_repeated_head = False
-        if is_repeated and context is not None and head is not None:
-            context.cache_head(self._last_head_key, head)
+    def _new_cycle(self, context: GatewayContext, head: UnaryRequestHead) -> UnaryRequestCycle:
+        return UnaryRequestCycle(context, self, self._server_state.tasks, head, self._client_ip)
 
     def send_continue(self) -> None:
         """Ask for a body that the client holds back."""
@@ -138,19 +139,19 @@ class FastPath:
         if self.write_response(
             response, not cycle.keep_alive or self._server_context.is_draining()
         ):
-            self._close_lingering()
+            self._connection.close_after_response()
         elif self._is_sole_request:  # nothing came behind it
             self._server_state.total_requests += 1
             self._pipeline.finish_current()
             self._timer.arm(Wait.IDLE, self._server_context.limits.idle_timeout)
         else:
-            self._on_response_complete()
+            self._connection.on_response_complete()
 
     # An answer in parts.
 
     def may_write(self) -> bool:
         """Return whether the client keeps up."""
-        return self._may_write()
+        return self._connection.may_write()
 
     def send_head(self, cycle: UnaryRequestCycle, head: bytes) -> None:
         """Write the head of an answer."""
@@ -184,9 +185,9 @@ class FastPath:
             return
         self._transport.write(b"0\r\n\r\n")
         if not cycle.keep_alive:
-            self._close_lingering()
+            self._connection.close_after_response()
         else:
-            self._on_response_complete()
+            self._connection.on_response_complete()
 
     def write_response(self, response: HttpResponse, is_last: bool, /) -> bool:
         """Write an answer; return whether it says that it is the connection's last."""

@@ -8,21 +8,19 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway import body, events, identity
+from gateway import body, identity
 from gateway.answers import HttpResponse, finish_with_error, finish_with_success
 from gateway.contracts import Contract
-from gateway.events import EventStreamRequest
+from gateway.event_stream import EventStreamRequest, accepts_event_stream, pop_stream_flag
 from gateway.parts import Dependencies
 from gateway.record import RequestRecord
-from schemas import category
+from gateway.resolve import find_contract, resolve_contract
 from schemas.errors import (
     DEADLINE,
     INTERNAL,
     LOADER_FULL,
     LOADER_LOST,
     NO_INSTANCE,
-    NO_SERVICE,
-    NO_SUB_SERVICE,
     AseError,
 )
 from schemas.explain import invalid_body_error
@@ -79,30 +77,32 @@ class ValidatedRequest:
         self.affinity_key = affinity_key
 
 
-Steps = Generator[ReadBody | AcquireSlot | CallLoader | EventStreamRequest, Any, HttpResponse]
+Steps = Generator[ReadBody | AcquireSlot | CallLoader, Any, HttpResponse | EventStreamRequest]
 READ_BODY: Final = ReadBody()
 
 
 def serve_unary(
     service_id: str,
     headers: Mapping[bytes, bytes],
+    raw_body: bytes | None,
     record: RequestRecord,
     dependencies: Dependencies,
 ) -> Steps:
-    """Return the answer to a request, whatever befalls it; `record` tells what did.
+    """Return the response to a request, or the request that events are to answer.
 
-    `headers` have lower-case names.
+    `headers` have lower-case names. `raw_body` is None while the body is still arriving: then the
+    first step is `ReadBody`, unless the head alone is refused. `record` is filled in on the way.
     """
     try:
-        contract = _find_contract(service_id, record, dependencies)
+        contract = find_contract(dependencies.catalog, service_id, record)
         identity.check_content_headers(headers)
         identity.check_length(headers, dependencies.options.max_body)
-        raw_body = yield READ_BODY
+        if raw_body is None:
+            raw_body = yield READ_BODY
         record.received_at = dependencies.clock()
         request = _validate_request(contract, raw_body, headers, record, dependencies)
         if isinstance(request, EventStreamRequest):
-            yield request  # it goes on there, and comes back only with what it fails with at once
-            raise AseError(INTERNAL)
+            return request
         payload = yield from _call_with_retries(request, record, dependencies)
         return finish_with_success(payload, record, dependencies.clock())
     except AseError as error:
@@ -110,14 +110,6 @@ def serve_unary(
     except Exception as exception:  # noqa: BLE001 (it is told, with its traceback)
         dependencies.on_internal_error(record.sid, exception)
         return finish_with_error(AseError(INTERNAL), record, dependencies.clock())
-
-
-def _find_contract(service_id: str, record: RequestRecord, dependencies: Dependencies) -> Contract:
-    contract = dependencies.catalog.find(service_id)
-    if contract is None:
-        raise AseError(NO_SERVICE, "no such service")
-    record.service, record.code_map = contract.service.id, contract.service.code_map
-    return contract
 
 
 def _validate_request(
@@ -131,10 +123,8 @@ def _validate_request(
     options = dependencies.options
     envelope = body.parse(raw_body, options.max_depth, options.max_nodes)
     identity.check_app_id(envelope, headers, options.consumer_header)
-    contract, gateway_headers = resolve_contract(contract, envelope, record, dependencies)
-    wants_events = events.pop_stream_flag(
-        envelope, contract.service
-    ) or events.accepts_event_stream(headers)
+    contract, gateway_headers = resolve_contract(contract, envelope, record, dependencies.catalog)
+    wants_events = pop_stream_flag(envelope, contract.service) or accepts_event_stream(headers)
     if contract.validator.max_values < options.max_nodes:
         body.check_node_count(raw_body, contract.validator.max_values)
     affinity_key = (
@@ -150,44 +140,6 @@ def _validate_request(
     return ValidatedRequest(
         contract, contract.encoder.encode(envelope, gateway_headers), affinity_key
     )
-
-
-def resolve_contract(
-    contract: Contract,
-    envelope: Mapping[str, Any],
-    record: RequestRecord,
-    dependencies: Dependencies,
-) -> tuple[Contract, dict[str, str]]:
-    """Return the contract that serves an envelope, and what the gateway tells its loader.
-
-    Of a category that is the sub service which the envelope's values choose. Raises AseError 10404.
-    """
-    route_headers: dict[str, str] = {}
-    if contract.service.sub_routes:
-        contract, route_headers = _resolve_sub_service(contract, envelope, record, dependencies)
-    return contract, {
-        **route_headers,
-        "sid": record.sid,
-        "client_ip": record.client_ip,
-        "service_id": contract.service.id,
-        "route": record.path,
-    }
-
-
-def _resolve_sub_service(
-    contract: Contract,
-    envelope: Mapping[str, Any],
-    record: RequestRecord,
-    dependencies: Dependencies,
-) -> tuple[Contract, dict[str, str]]:
-    route = category.choose_sub_service(contract.service, envelope)
-    if route is None:
-        raise AseError(NO_SUB_SERVICE, "no category route fits")
-    sub_config = dependencies.catalog.find(route.service_id)
-    if sub_config is None:
-        raise AseError(NO_SUB_SERVICE, f"sub service not found: {route.service_id}")
-    record.service, record.code_map = sub_config.service.id, sub_config.service.code_map
-    return sub_config, {"route_param": route.route_key, "routekey": route.route_key}
 
 
 def _call_with_retries(

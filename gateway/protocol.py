@@ -11,20 +11,16 @@ from typing import Any, NoReturn
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import (
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway import head
 from gateway.answers import HttpError
 from gateway.asgi import asgi_scope
 from gateway.clocks import ConnectionTimer, Wait, WriteStallMonitor
-from gateway.cycles import create_asgi_cycle
-from gateway.door import BODY_ERROR_KEY, BODY_GRACE_S, ServerContext, slow_body_error
+from gateway.cycles import AsgiCycle
+from gateway.door import BODY_GRACE_S, ServerContext, slow_body_error
 from gateway.exchange import FastPath
-from gateway.lane import UnaryRequestCycle
-from gateway.turns import PipelineQueue
+from gateway.turns import Cycle, PipelineQueue
 from schemas.errors import AseError
 
 # How long a client that sends on, after it was refused, may take to read why.
@@ -48,8 +44,9 @@ class HttpConnection(HttpToolsProtocol):
         self._header_bytes = self._unreported_bytes = self._body_bytes = (
             self._skipped_blank_bytes
         ) = self._discarded_bytes = 0
-        self._receiving_cycle: Any = None
-        self._pipeline = PipelineQueue(self.loop, self._may_write, self._on_request_started)
+        # The cycle whose body is arriving; it may be current or wait in the pipeline.
+        self._receiving_cycle: Cycle | None = None
+        self._pipeline = PipelineQueue(self.loop, self.may_write, self._on_request_started)
         self._body_started_at = 0.0
         self._timer = ConnectionTimer(self.loop, self._on_timeout)
 
@@ -61,16 +58,13 @@ class HttpConnection(HttpToolsProtocol):
         self._stall_monitor = WriteStallMonitor(transport, self._limits.stall_timeout)
         self._client_ip = self.client[0] if self.client else ""
         self._fast_path = FastPath(
-            self._server_context,
-            self.server_state,
+            self,
             transport,
             self._pipeline,
             self._timer,
-            self.tasks,
-            self._client_ip,
-            self.on_response_complete,
-            self._close_lingering,
-            self._may_write,
+            server_context=self._server_context,
+            server_state=self.server_state,
+            client_ip=self._client_ip,
         )
         if len(self.connections) > self._limits.max_connections:
             self._ignoring_input = True
@@ -82,11 +76,8 @@ class HttpConnection(HttpToolsProtocol):
         """Stop the clocks; tell the request that runs."""
         self._detach()
         current = self._pipeline.clear()
-        if isinstance(current, UnaryRequestCycle):
+        if current is not None:
             current.on_disconnect()
-        elif isinstance(current, RequestResponseCycle):
-            current.disconnected = True
-            current.message_event.set()
         self.flow.resume_writing()
         if exc is None:
             self.transport.close()
@@ -152,17 +143,18 @@ class HttpConnection(HttpToolsProtocol):
 
     def _should_upgrade(self) -> bool:
         """Return whether a WebSocket is asked for, with nothing before it to be answered."""
-        upgrader = self._server_context.websocket_upgrader
+        upgrader = self._server_context.upgrader
         if upgrader is None or self._pipeline:
             return False
         return upgrader.can_upgrade(self.parser.get_method(), self.url, self.headers)
 
     def _upgrade_to_websocket(self, remaining_data: bytes) -> None:
         """Hand the connection over to a WebSocket; `rest` came behind the handshake."""
+        upgrader = self._server_context.upgrader
+        assert upgrader is not None  # noqa: S101 (`_should_upgrade` checked it)
         self._server_context.write_batcher.flush()
         connection_args = (self.transport, self._limits.stall_timeout, self.server_state)
-        assert self._server_context.websocket_upgrader is not None  # noqa: S101 (`_should_upgrade` saw to it)
-        self._server_context.websocket_upgrader.upgrade(
+        upgrader.upgrade(
             self.scope, self.headers, self._client_ip, remaining_data, *connection_args
         )
         self._detach()
@@ -250,13 +242,24 @@ class HttpConnection(HttpToolsProtocol):
             return
         keep_alive = version != "1.0" and parser.should_keep_alive()
         expects_continue = version != "1.0" and b"expect" in headers_by_name
-        unary_cycle = self._fast_path.accept_head(
+        cycle: Cycle | None = self._fast_path.accept_head(
             method, path, headers_by_name, keep_alive, expects_continue
         )
-        if unary_cycle is not None:
-            self._receiving_cycle = unary_cycle
-            self._submit(unary_cycle, unary_cycle.start)
-            return
+        if cycle is None:
+            self._set_scope(method, path, query, version)
+            if parser.should_upgrade():  # to a WebSocket, when the parser stops
+                return
+            cycle = AsgiCycle(
+                self,
+                self._server_context.write_batcher,
+                partial(self._start_asgi_task, app=self.app),
+                expects_continue=expects_continue,
+                keep_alive=keep_alive,
+            )
+        self._receiving_cycle = cycle
+        self._submit(cycle)
+
+    def _set_scope(self, method: bytes, path: str, query: bytes, version: str) -> None:
         self.scope = asgi_scope(
             method,
             path,
@@ -269,16 +272,6 @@ class HttpConnection(HttpToolsProtocol):
             scheme=self.scheme or "http",
             state=self.app_state.copy(),
         )
-        if parser.should_upgrade():  # to a WebSocket, when the parser stops
-            return
-        cycle = create_asgi_cycle(
-            self,
-            self._server_context.write_batcher,
-            expects_continue=expects_continue,
-            keep_alive=keep_alive,
-        )
-        self._receiving_cycle = self.cycle = cycle
-        self._submit(cycle, partial(self._start_asgi_task, cycle, self.app))
 
     def on_chunk_header(self) -> None:
         """Note that the parser told of something."""
@@ -292,16 +285,11 @@ class HttpConnection(HttpToolsProtocol):
         if self._ignoring_input or cycle is None or cycle.response_complete:
             return
         if self._body_bytes > self._limits.max_body:
-            self._reject_body(HttpError(413, f"body is larger than {self._limits.max_body} bytes"))
-        elif isinstance(cycle, UnaryRequestCycle):
-            cycle.add_body_chunk(body)
-            if self._body_bytes > HIGH_WATER_LIMIT and cycle is not self._pipeline.current:
-                self.flow.pause_reading()
-        else:
-            cycle.body += body
-            if len(cycle.body) > HIGH_WATER_LIMIT:
-                self.flow.pause_reading()
-            cycle.message_event.set()
+            self._reject_body(
+                cycle, HttpError(413, f"body is larger than {self._limits.max_body} bytes")
+            )
+        elif cycle.add_body_chunk(body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
         """Note that the request is whole."""
@@ -316,19 +304,17 @@ class HttpConnection(HttpToolsProtocol):
         if cycle is None or cycle.response_complete:
             if not self._pipeline:
                 self._timer.arm(Wait.IDLE, self._limits.idle_timeout)
-        elif isinstance(cycle, UnaryRequestCycle):
-            cycle.complete_body()
         else:
-            cycle.more_body = False
-            cycle.message_event.set()
+            cycle.complete_body()
 
     # Turns: one request at a time, in the order they came.
 
-    def _may_write(self) -> bool:
+    def may_write(self) -> bool:
+        """Return whether the client reads what is written to it."""
         return not self.flow.write_paused and not self.transport.is_closing()
 
-    def _submit(self, cycle: Any, start: Callable[[], None]) -> None:
-        self._pipeline.submit(cycle, start)
+    def _submit(self, cycle: Cycle) -> None:
+        self._pipeline.submit(cycle)
         if self._pipeline.is_full:
             self.flow.pause_reading()
 
@@ -368,31 +354,25 @@ class HttpConnection(HttpToolsProtocol):
         cycle = self._receiving_cycle
         if cycle is None:
             self._ignoring_input = True
-            self._submit(error, partial(self._send_error_response, error))
+            self._submit(_RejectedRequest(partial(self._send_error_response, error)))
         else:
-            self._reject_body(error)
+            self._reject_body(cycle, error)
 
-    def _reject_body(self, error: AseError) -> None:
-        """Let the request whose body comes in end with an error; both lanes word it."""
+    def _reject_body(self, cycle: Cycle, error: AseError) -> None:
+        """End the request whose body is arriving with an error; its cycle words the response."""
         self._ignoring_input = True
         self._timer.disarm()
-        cycle = self._receiving_cycle
         if cycle.response_complete:
-            self._close_lingering()
-        elif isinstance(cycle, UnaryRequestCycle):
-            cycle.fail_body(error)
+            self.close_after_response()
         else:
-            cycle.keep_alive = False
-            cycle.scope[BODY_ERROR_KEY] = error
-            cycle.more_body = False
-            cycle.message_event.set()
+            cycle.fail_body(error)
 
     def _send_error_response(self, error: AseError) -> None:
         response = self._server_context.reject_request(error, self._client_ip, self.url)
         self._fast_path.write_response(response, True)
-        self._close_lingering()
+        self.close_after_response()
 
-    def _close_lingering(self) -> None:
+    def close_after_response(self) -> None:
         """Close after the last answer; a client that still sends gets the time to read it."""
         self._pipeline.clear()
         self._ignoring_input = True
@@ -428,7 +408,7 @@ class HttpConnection(HttpToolsProtocol):
             elapsed = self.loop.time() - self._body_started_at
             error = slow_body_error(limits, elapsed, self._body_bytes)
             if error is not None:
-                self._reject_body(error)
+                self._reject_request(error)
             else:
                 self._timer.arm(Wait.BODY, min(1.0, limits.body_timeout - elapsed))
         else:
@@ -444,3 +424,31 @@ class HttpConnection(HttpToolsProtocol):
         super().resume_writing()
         self._stall_monitor.stop()
         self._pipeline.resume_writing()
+
+
+class _RejectedRequest:
+    """A request whose head is refused: its response is sent in its order, as any other."""
+
+    keep_alive = False
+    response_complete = False
+
+    def __init__(self, send_response: Callable[[], None]) -> None:
+        self._send_response = send_response
+
+    def start(self) -> None:
+        self._send_response()
+
+    def add_body_chunk(self, data: bytes) -> int:  # noqa: ARG002 (nothing is read any more)
+        return 0
+
+    def complete_body(self) -> None:
+        pass
+
+    def fail_body(self, error: AseError) -> None:
+        pass
+
+    def on_disconnect(self) -> None:
+        pass
+
+    def resume_writing(self) -> None:
+        pass

@@ -5,8 +5,19 @@ the path, a service's route at its host, a service's route at any host.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from schemas.service import Service
+
+SERVICE_PATH_PREFIX: Final = "/v1/private/"
+
+
+def requested_service(method: bytes, path: str) -> str:
+    """Return the id of the service whose canonical path is requested; "" for any other request."""
+    if method == b"POST" and path.startswith(SERVICE_PATH_PREFIX):
+        service_id = path[len(SERVICE_PATH_PREFIX) :]
+        return "" if "/" in service_id else service_id
+    return ""
 
 
 class Routes:

@@ -24,11 +24,12 @@ from config.options import Config, GatewayOptions
 from gateway import admin, app, folder
 from gateway.access import AccessLog, loggable_target
 from gateway.answers import HttpResponse, finish_with_error
+from gateway.context import GatewayContext
 from gateway.contracts import Catalog, ContractChange
-from gateway.door import Limits, ServerContext
+from gateway.door import FastPathContext, Limits, ServerContext
+from gateway.events import EventStream
 from gateway.fleet import UpstreamCluster
 from gateway.ids import RequestIdGenerator
-from gateway.lane import GatewayContext
 from gateway.metrics import Metrics, UpstreamMetrics
 from gateway.parts import Dependencies
 from gateway.picks import BalancerMetrics
@@ -36,6 +37,7 @@ from gateway.protocol import HttpConnection
 from gateway.record import RequestRecord
 from gateway.reload import ConfigReloader, ConfigSource
 from gateway.sessions import SessionMetrics
+from gateway.unary_head import UnaryHeadCache
 from gateway.upgrade import WebSocketUpgrader
 from lb.counts import HubCounts
 from schemas.errors import AseError
@@ -155,13 +157,20 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
         options, catalog, upstreams.picker, config.lb.wait, caller, clock, ids, _log_internal_error
     )
     session_metrics = SessionMetrics(registry, access_log, clock)
-    context = GatewayContext(dependencies, metrics, access_log, session_metrics, config.session)
+    open_event_stream = partial(
+        EventStream,
+        dependencies=dependencies,
+        session_metrics=session_metrics,
+        options=config.session,
+        call_later=asyncio.get_running_loop().call_later,
+    )
+    context = GatewayContext(dependencies, metrics, access_log, open_event_stream)
     readiness = app.Readiness(upstreams.is_synced)
     server_context = ServerContext(
         limits=_public_limits(options),
         reject_request=partial(_reject_request, context=context),
-        gateway_context=context if options.once_lane else None,
-        websocket_upgrader=WebSocketUpgrader(context, config.session),
+        fast_path=_fast_path(context) if options.once_lane else None,
+        upgrader=WebSocketUpgrader(context, session_metrics, config.session),
         is_draining=lambda: readiness.draining,
     )
     application = app.build_app(context, readiness, upstreams.count_live_instances)
@@ -223,8 +232,8 @@ def admin_server(application: ASGIApp, options: GatewayOptions) -> HttpServer:
     server_context = ServerContext(
         limits,
         reject_request=_reject_admin_request,
-        gateway_context=None,
-        websocket_upgrader=None,
+        fast_path=None,
+        upgrader=None,
         is_draining=lambda: False,
     )
     guarded_application = admin.HostGuard(application, [options.admin_host, *options.admin_hosts])
@@ -270,6 +279,11 @@ def _create_upstreams(
         clock=time.monotonic,
         rng=rng,
     )
+
+
+def _fast_path(context: GatewayContext) -> FastPathContext:
+    consumer_header = context.dependencies.options.consumer_header
+    return FastPathContext(context, UnaryHeadCache(consumer_header))
 
 
 def _load_catalog(config: Config, base_dir: Path) -> Catalog:

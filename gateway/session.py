@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from atom.streams import LoaderStream
-from gateway.closing import drain_timeout_error, shutdown_error
 from gateway.contracts import Contract
 from gateway.frames import EnvelopeReader
 from gateway.parts import Dependencies, PendingOperation, Slot
 from gateway.record import RequestRecord
+from gateway.shutdown import drain_timeout_error, shutdown_error
 from schemas.errors import (
     BAD_REPLY,
     BAD_REQUEST,

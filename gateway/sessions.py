@@ -1,17 +1,30 @@
 """What is measured and logged of sessions, over all of a gateway."""
 
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from gateway.access import AccessLog
-from gateway.session import Session
-from schemas.errors import CLIENT_GONE, ERRORS_BY_CODE
+from gateway.record import RequestRecord
+from schemas.errors import CLIENT_GONE, ERRORS_BY_CODE, AseError
 from schemas.session import SessionEvent
 
 _KNOWN_CODES = frozenset(code for _, code in ERRORS_BY_CODE)
 _SWITCHING_PROTOCOLS = 101
+
+
+class Session(Protocol):
+    """What is counted and logged of a session."""
+
+    @property
+    def record(self) -> RequestRecord:
+        """Return the record of the request that began the session."""
+
+    @property
+    def error(self) -> AseError | None:
+        """Return the error that ended it, if any."""
 
 
 class SessionMetrics:

@@ -7,11 +7,12 @@ from typing import Any, Final, Protocol
 
 from config.options import SessionOptions
 from gateway import body, closing, identity, messages
+from gateway.context import GatewayContext
 from gateway.contracts import Contract
 from gateway.frames import EnvelopeReader
-from gateway.lane import GatewayContext
-from gateway.once import resolve_contract
+from gateway.resolve import resolve_contract
 from gateway.session import Session
+from gateway.sessions import SessionMetrics
 from schemas.errors import BAD_REQUEST, INTERNAL, SESSION_READ_TIMEOUT, AseError
 from schemas.session import SessionEvent, SessionState, frame_event
 
@@ -62,12 +63,14 @@ class SessionMultiplexer:
     def __init__(
         self,
         context: GatewayContext,
+        session_metrics: SessionMetrics,
         options: SessionOptions,
         handshake: WebSocketHandshake,
         transport: WebSocketTransport,
         call_later: Callable[[float, Callable[[], None]], Any],
     ) -> None:
         self._context = context
+        self._session_metrics = session_metrics
         self._options = options
         self._handshake = handshake
         self._transport = transport
@@ -171,7 +174,7 @@ class SessionMultiplexer:
         if self._sessions.get(session.cid) is session:
             del self._sessions[session.cid]
             self._remember_closed(session.cid)
-        self._context.session_metrics.session_ended(session, event)
+        self._session_metrics.session_ended(session, event)
         if self._closed:
             return
         if not self._handshake.multiplex:
@@ -277,7 +280,9 @@ class SessionMultiplexer:
         current_config = (
             dependencies.catalog.find(handshake.contract.service.id) or handshake.contract
         )
-        contract, gateway_headers = resolve_contract(current_config, envelope, record, dependencies)
+        contract, gateway_headers = resolve_contract(
+            current_config, envelope, record, dependencies.catalog
+        )
         service = contract.service
         self._timer.cancel()
         session = self._sessions[cid] = Session(
@@ -292,7 +297,7 @@ class SessionMultiplexer:
             max_queued_frames=options.queue,
             cid=cid,
         )
-        context.session_metrics.session_started(session)
+        self._session_metrics.session_started(session)
         return session
 
     # The end, and errors that are no session's.

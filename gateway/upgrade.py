@@ -7,9 +7,11 @@ from urllib.parse import parse_qs
 
 from config.options import SessionOptions
 from gateway.answers import Headers
+from gateway.context import GatewayContext
 from gateway.head import combine_headers
-from gateway.lane import SERVICE_PATH_PREFIX, GatewayContext
 from gateway.messages import BINARY_SUBPROTOCOL
+from gateway.routes import SERVICE_PATH_PREFIX
+from gateway.sessions import SessionMetrics
 from gateway.socket import WebSocketConnection, accept_handshake, check_origin
 from gateway.talk import SessionMultiplexer, WebSocketHandshake
 from schemas.errors import NO_SERVICE, AseError
@@ -20,8 +22,11 @@ _SERVICE_PATH_PREFIX: Final = SERVICE_PATH_PREFIX.encode()
 class WebSocketUpgrader:
     """Opens the WebSockets of a gateway."""
 
-    def __init__(self, context: GatewayContext, options: SessionOptions) -> None:
+    def __init__(
+        self, context: GatewayContext, session_metrics: SessionMetrics, options: SessionOptions
+    ) -> None:
         self._context = context
+        self._session_metrics = session_metrics
         self._options = options
 
     def can_upgrade(self, method: bytes, url: bytes, headers: Headers) -> bool:
@@ -85,7 +90,12 @@ class WebSocketUpgrader:
             server_state.connections,
             server_state.tasks,
             lambda websocket: SessionMultiplexer(
-                context, options, websocket_handshake, websocket, call_later
+                context,
+                self._session_metrics,
+                options,
+                websocket_handshake,
+                websocket,
+                call_later,
             ),
         )
         transport.set_protocol(connection)

@@ -5,10 +5,9 @@ import pytest
 from gateway.closing import (
     close_code,
     close_code_and_reason,
-    drain_timeout_error,
-    shutdown_error,
     truncate_reason,
 )
+from gateway.shutdown import drain_timeout_error, shutdown_error
 from schemas import errors
 from schemas.errors import AseError, ErrorSpec
 from schemas.session import SessionEvent

@@ -92,7 +92,7 @@ class World:
         return self.retries >= 0
 
     def steps(self, service: str = "probe", headers: dict[bytes, bytes] = JSON) -> Steps:
-        return serve_unary(service, headers, self.record, self.parts)
+        return serve_unary(service, headers, None, self.record, self.parts)
 
 
 def end(steps: Steps, sent: Any) -> HttpResponse:

@@ -10,10 +10,6 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from gateway.events import pop_stream_flag
-from schemas import declare, document
-from schemas.declare import Declaration, PayloadStream
-from schemas.service import DataType
 from tests.harness import PATIENCE, Gateway, Loader
 from tests.wire.test_sockets import TALKER, free
 
@@ -74,19 +70,6 @@ def test_results_and_the_end(gateway: Gateway) -> None:
     assert {data["header"]["sid"] for _, _, data in told} == {answer.headers["x-ase-request-id"]}
     assert [data["header"]["status"] for _, _, data in told] == [1, 1, 1, 1, 2]
     free(gateway)
-
-
-def test_a_header_stream_of_the_schema_is_the_services() -> None:
-    told = declare.declaration_to_document(
-        Declaration("s", inputs=(PayloadStream("t", DataType.TEXT),))
-    )
-    envelope = {"header": {"stream": True, "status": 3}}
-    assert pop_stream_flag(envelope, document.service_from_document(told))
-    assert envelope == {"header": {"status": 3}}, "no schema knows it"
-    told["schemainput"]["properties"]["header"]["properties"]["stream"] = {"type": "boolean"}
-    envelope = {"header": {"stream": True, "status": 3}}
-    assert not pop_stream_flag(envelope, document.service_from_document(told))
-    assert envelope == {"header": {"stream": True, "status": 3}}
 
 
 def test_a_post_is_the_only_frame_whatever_it_calls_itself(gateway: Gateway) -> None:

@@ -23,14 +23,13 @@ from gateway import app, serve
 from gateway.access import AccessLog
 from gateway.contracts import Catalog, build_contract
 from gateway.door import ServerContext
-from gateway.lane import GatewayContext
 from gateway.metrics import Metrics
 from gateway.parts import Dependencies
 from gateway.protocol import HttpConnection
 from gateway.serve import HttpServer
-from gateway.sessions import SessionMetrics
 from gateway.upgrade import WebSocketUpgrader
 from schemas.wire import LoaderOutput, ReqData, ResData, XsfData
+from tests.fakes import gateway_context
 from tests.harness import Gateway, Loader, Process, body, held
 from tests.wire.test_statuses import envelope
 from tests.wrappers.probe import Idempotent, Probe
@@ -282,14 +281,13 @@ def test_a_fault_of_ours_is_500_11502_and_tells_nothing() -> None:
         on_internal_error=lambda sid, _: told.append(sid),
     )
     log = AccessLog(lambda _: None, lambda: 0.0)
-    sessions = SessionMetrics(CollectorRegistry(), log, lambda: 0.0)
-    lane = GatewayContext(parts, Metrics(CollectorRegistry()), log, sessions, SessionOptions())
-    served = app.build_app(lane, app.Readiness(lambda: True), lambda _: 0)
+    context, session_metrics = gateway_context(parts, Metrics(CollectorRegistry()), log)
+    served = app.build_app(context, app.Readiness(lambda: True), lambda _: 0)
     door = ServerContext(
         limits=serve._limits(GatewayOptions()),
-        reject_request=partial(serve._reject_request, context=lane),
-        gateway_context=None,
-        websocket_upgrader=WebSocketUpgrader(lane, SessionOptions()),
+        reject_request=partial(serve._reject_request, context=context),
+        fast_path=None,
+        upgrader=WebSocketUpgrader(context, session_metrics, SessionOptions()),
         is_draining=lambda: False,
     )
     http: Any = partial(HttpConnection, server_context=door)

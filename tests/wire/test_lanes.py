@@ -26,11 +26,9 @@ from gateway import app, serve
 from gateway.access import AccessLog
 from gateway.contracts import Catalog, build_contract
 from gateway.door import ServerContext
-from gateway.lane import GatewayContext
 from gateway.metrics import Metrics
 from gateway.parts import Dependencies
 from gateway.protocol import HttpConnection
-from gateway.sessions import SessionMetrics
 from gateway.upgrade import WebSocketUpgrader
 from schemas import document
 from schemas.errors import (
@@ -44,6 +42,7 @@ from schemas.errors import (
     loader_error_spec,
 )
 from schemas.wire import LoaderOutput
+from tests.fakes import gateway_context
 from tests.harness import body
 from tests.wire.test_framing import ROWS, rest
 from tests.wire.test_statuses import CASES, VIOLATIONS
@@ -106,16 +105,17 @@ class Laned:
         )
         log = AccessLog(self.lines.append, lambda: 0.0)
         self.metrics = Metrics(CollectorRegistry())
-        sessions = SessionMetrics(CollectorRegistry(), log, lambda: 0.0)
-        self.lane = lane = GatewayContext(parts, self.metrics, log, sessions, SessionOptions())
+        context, session_metrics = gateway_context(parts, self.metrics, log)
+        self.context = context
         door = ServerContext(
             limits=serve._limits(options),
-            reject_request=partial(serve._reject_request, context=lane),
-            gateway_context=lane if once_lane else None,
+            reject_request=partial(serve._reject_request, context=context),
+            fast_path=serve._fast_path(context) if once_lane else None,
             is_draining=lambda: False,
-            websocket_upgrader=WebSocketUpgrader(lane, SessionOptions()),
+            upgrader=WebSocketUpgrader(context, session_metrics, SessionOptions()),
         )
-        served = app.build_app(lane, app.Readiness(lambda: True), lambda _: 1)
+        self.fast_path = door.fast_path
+        served = app.build_app(context, app.Readiness(lambda: True), lambda _: 1)
         config = uvicorn.Config(
             served,
             http=partial(HttpConnection, server_context=door),
@@ -302,7 +302,7 @@ def test_whatever_follows_a_head_that_came_again(lanes: tuple[Laned, Laned], las
         lines.append(list(lane.lines))
     assert answers[0] == answers[1]
     assert lines[0] == lines[1]
-    read = lanes[0].lane.head_cache.find(KEPT[0])
+    read = lanes[0].fast_path.head_cache.find(KEPT[0])
     assert read is not None
     assert read.value is not None
 
@@ -350,9 +350,10 @@ def test_a_head_is_not_taken_for_one_that_came_behind_it(lanes: tuple[Laned, Lan
                     told += sock.recv(65536)
             sock.sendall(page.replace(b"a\r\n", b"a\r\nconnection: close\r\n", 1))
             assert b'"apis"' in rest(sock)
-            read = lane.lane.head_cache.find(page)
-            assert read is not None
-            assert read.value is None
+            if lane.fast_path is not None:
+                read = lane.fast_path.head_cache.find(page)
+                assert read is not None
+                assert read.value is None
 
 
 def test_nobody_is_there(lanes: tuple[Laned, Laned]) -> None:
