@@ -12,10 +12,10 @@ import httpx
 
 from asectl import stream
 from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, Failure
-from schemas import document
-from schemas.document import DocumentError
-from schemas.errors import BAD_MODE
-from schemas.service import DataType, Service
+from schemas.model import document
+from schemas.model.document import DocumentError
+from schemas.model.errors import BAD_MODE
+from schemas.model.service import DataType, Service
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 from asectl import logs, options, process
 from asectl.main import EXIT_CONFIG, Failure
 from config.options import Config
-from lb.access import server_tls
-from lb.trust import AdmissionPolicy
+from lb.credentials import server_tls
+from lb.hub.admission import AdmissionPolicy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until stopped."""
-    from gateway import folder
+    from gateway.services import schema_folder
 
     config, base = options.load_config(args)
     _check_options(config, base)
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         return process.serve(main, until_stdin_closes=args.until_stdin_closes)
-    except folder.SchemaFolderError as error:
+    except schema_folder.SchemaFolderError as error:
         raise Failure(f"\n{error}", EXIT_CONFIG) from None
 
 
@@ -85,8 +85,8 @@ async def _serve_in_process(
     stop: "asyncio.Future[bool]",
     write_line: Callable[[logs.LogLine], None],
 ) -> None:
-    from gateway import serve
-    from gateway.reload import ConfigSource
+    from gateway import server
+    from gateway.services.reload import ConfigSource
 
     inherited_sockets = args.worker_sockets
     reload_requested = asyncio.Event()
@@ -94,7 +94,7 @@ async def _serve_in_process(
     config_file = Path(args.config or options.DEFAULT_FILE)
     sources = ConfigSource(lambda: options.resolve_config(args)[:2], config_file, reload_requested)
 
-    def on_ready(addresses: serve.Addresses) -> None:
+    def on_ready(addresses: server.Addresses) -> None:
         # What is here now stays: looked through with the rest, it held requests up for 15 ms.
         gc.collect()
         gc.freeze()
@@ -108,11 +108,11 @@ async def _serve_in_process(
             socket.socket(fileno=int(number)) for number in inherited_sockets.split(",")
         )
         sockets = (public_socket, admin_socket)
-    await serve.run(config, base, on_ready, stop, write_line, sockets, sources)
+    await server.run(config, base, on_ready, stop, write_line, sockets, sources)
 
 
 async def _serve_with_workers(config: Config, stop: "asyncio.Future[bool]") -> None:
-    from gateway.serve import listen_urls
+    from gateway.server import listen_urls
     from gateway.workers import Workers
 
     def on_ready(public_socket: socket.socket, admin_socket: socket.socket) -> None:

@@ -14,12 +14,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the file."""
     from deploy import kong
-    from gateway import folder
+    from gateway.services import schema_folder
 
     config, base = options.load_config(args)
     try:
-        contracts = folder.load_folder(base / config.schemas, {}, 0.0) if config.schemas else []
+        contracts = (
+            schema_folder.load_folder(base / config.schemas, {}, 0.0) if config.schemas else []
+        )
         print(kong.render(config, [contract.deadline for contract in contracts]), end="")
-    except (kong.KongError, folder.SchemaFolderError) as error:
+    except (kong.KongError, schema_folder.SchemaFolderError) as error:
         raise Failure(str(error), EXIT_CONFIG) from None
     return 0

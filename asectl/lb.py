@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 from asectl import logs, options, process
 from asectl.main import EXIT_CONFIG, Failure
 from config.options import Config
-from lb.access import server_tls
-from lb.trust import AdmissionPolicy
+from lb.credentials import server_tls
+from lb.hub.admission import AdmissionPolicy
 from rpc.server import Tls
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from lb.hub import Hub
-    from lb.life import StateChange
-    from lb.table import EndpointTable
+    from lb.endpoints.lifecycle import StateChange
+    from lb.endpoints.table import EndpointTable
+    from lb.hub.service import Hub
 
 # Options of picking, which gateways do.
 _GATEWAY_ONLY_OPTIONS = (
@@ -59,9 +59,9 @@ async def _serve(
 ) -> None:
     from prometheus_client import CollectorRegistry
 
-    from gateway import admin
-    from gateway.serve import admin_server, dial_host, listen
-    from lb.front import AigesLbService
+    from gateway.server import admin_server, dial_host, listen
+    from gateway.telemetry import admin
+    from lb.aiges.service import AigesLbService
     from rpc.server import Server
 
     registry = CollectorRegistry()
@@ -96,10 +96,10 @@ def _build_hub(
     config: Config, admission_policy: AdmissionPolicy, registry: "CollectorRegistry"
 ) -> "tuple[Hub, EndpointTable]":
     """Return a hub and its table; its metrics are in `registry`."""
-    from gateway.metrics import UpstreamMetrics
-    from lb.counts import HubCounts
-    from lb.hub import Hub
-    from lb.table import EndpointTable
+    from gateway.telemetry.metrics import UpstreamMetrics
+    from lb.endpoints.table import EndpointTable
+    from lb.hub.counters import HubCounts
+    from lb.hub.service import Hub
 
     table = EndpointTable(silence_timeout=config.lb.silence, ttl=config.lb.ttl, ramp=config.lb.ramp)
     counts = HubCounts()

@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve until stopped."""
     from aseloader import run as loader
     from aseloader.declare import DeclarationError
-    from lb.access import HubCredentials
+    from lb.credentials import HubCredentials
 
     flush = logs.setup(args.log_level).finish
     options = loader.LoaderOptions(

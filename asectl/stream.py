@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, Failure
-from schemas.service import DataType, Service, member_schema
+from schemas.model.service import DataType, Service, member_schema
 
 _KEYS = [kind.key for kind in DataType]
 _LAST_STATUS = 2  # header.status of the last result, and beyond

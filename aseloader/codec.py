@@ -7,9 +7,9 @@ from typing import Any
 from aseloader.declare import members
 from aseloader.fields import Input, Output, Parameter
 from aseloader.wrapper import Data, Outputs, Wrapper
-from schemas.errors import BAD_OUTPUT, INPUT_REFUSED, AseError
-from schemas.service import DataType
-from schemas.text import as_text
+from schemas.model.errors import BAD_OUTPUT, INPUT_REFUSED, AseError
+from schemas.model.service import DataType
+from schemas.model.text import as_text
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from aseloader.fields import Input, Output, Parameter
 from aseloader.wrapper import Wrapper
-from schemas import declare, document
-from schemas.compile import compile_input
-from schemas.document import DocumentError
-from schemas.validate import Validator
+from schemas.model import document
+from schemas.model.document import DocumentError
+from schemas.sources import declare
+from schemas.validation.compile import compile_input
+from schemas.validation.validate import Validator
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 

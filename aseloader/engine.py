@@ -11,8 +11,8 @@ from typing import Any
 
 from aseloader.codec import Codec, error_output
 from aseloader.wrapper import Context, Data, Outputs, Refused, Wrapper
-from lb.meter import ConcurrencyLimiter
-from schemas.errors import (
+from lb.reporter.limiter import ConcurrencyLimiter
+from schemas.model.errors import (
     BAD_MODE,
     BAD_OUTPUT,
     INPUT_REFUSED,

@@ -6,7 +6,7 @@ Each parameter knows its rules in the schema, and how to read its value from a f
 from collections.abc import Mapping
 from typing import Any
 
-from schemas.service import DataType
+from schemas.model.service import DataType
 
 
 class Parameter:

@@ -13,8 +13,8 @@ from typing import Final
 
 from aseloader.sessions import SessionEngine
 from aseloader.xsf import XsfRequest
-from schemas.errors import HANDLE_RELEASED, LOADER_FULL, NO_HANDLE, AseError
-from schemas.session import ReorderBuffer
+from schemas.model.errors import HANDLE_RELEASED, LOADER_FULL, NO_HANDLE, AseError
+from schemas.model.session import ReorderBuffer
 from schemas.wire import LoaderInput, LoaderOutput
 
 _MAX_RELEASED: Final = 1000

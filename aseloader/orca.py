@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 from google.protobuf.message import DecodeError
 
-from lb.orca import OrcaReportBuilder
+from lb.reporter.orca_report import OrcaReportBuilder
 from rpc.server import CallContext, StreamHandler
 from rpc.status import RpcError, Status
 from schemas.wire import OrcaLoadReportRequest

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aseloader.wrapper import Context, Data, Outputs, Wrapper
-from schemas.errors import BAD_OUTPUT, AseError, loader_error_spec
-from schemas.session import FrameStatus
+from schemas.model.errors import BAD_OUTPUT, AseError, loader_error_spec
+from schemas.model.session import FrameStatus
 
 _logger = logging.getLogger("ase.loader")
 

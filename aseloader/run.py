@@ -18,11 +18,11 @@ from aseloader.engine import Engine
 from aseloader.server import LoaderServer
 from aseloader.sessions import SessionEngine
 from aseloader.wrapper import Wrapper
-from lb.access import HubCredentials
-from lb.meter import ConcurrencyLimiter, default_queue_size
-from lb.report import Instance, Report, ServingState
-from lb.reporter import Reporter
-from schemas import document
+from lb.credentials import HubCredentials
+from lb.endpoints.report import Instance, Report, ServingState
+from lb.reporter.limiter import ConcurrencyLimiter, default_queue_size
+from lb.reporter.reporter import Reporter
+from schemas.model import document
 
 _logger = logging.getLogger("ase.loader")
 

@@ -12,11 +12,11 @@ from aseloader.engine import Engine
 from aseloader.handles import XsfSessions
 from aseloader.health import HealthService
 from aseloader.sessions import SessionEngine
-from lb.meter import ConcurrencyLimiter
-from lb.orca import OrcaReportBuilder
+from lb.reporter.limiter import ConcurrencyLimiter
+from lb.reporter.orca_report import OrcaReportBuilder
 from rpc.server import CallContext, Server, UnaryHandler
 from rpc.status import RpcError, Status
-from schemas.errors import LOADER_FULL, AseError
+from schemas.model.errors import LOADER_FULL, AseError
 from schemas.wire import LoaderInput, ProbeReply
 
 # The original's handles have 26 characters.

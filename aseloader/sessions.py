@@ -21,9 +21,9 @@ from aseloader.codec import Codec
 from aseloader.declare import positional_params
 from aseloader.engine import Engine, exception_output, is_loader_failure
 from aseloader.wrapper import Context, Data, Outputs, Wrapper
-from lb.meter import ConcurrencyLimiter
-from schemas.errors import BAD_OUTPUT, LOADER_FULL, ONCE_TIMEOUT, AseError
-from schemas.session import FrameStatus
+from lb.reporter.limiter import ConcurrencyLimiter
+from schemas.model.errors import BAD_OUTPUT, LOADER_FULL, ONCE_TIMEOUT, AseError
+from schemas.model.session import FrameStatus
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
 _logger = logging.getLogger("ase.loader")

@@ -10,12 +10,12 @@ from aseloader import declare
 from aseloader.engine import Engine
 from aseloader.sessions import SessionEngine
 from aseloader.wrapper import Data, Wrapper
-from lb.meter import ConcurrencyLimiter
-from schemas import document
-from schemas.errors import BAD_REQUEST, AseError
-from schemas.judge import RequestValidator
-from schemas.session import FrameStatus
-from schemas.text import as_text
+from lb.reporter.limiter import ConcurrencyLimiter
+from schemas.model import document
+from schemas.model.errors import BAD_REQUEST, AseError
+from schemas.model.session import FrameStatus
+from schemas.model.text import as_text
+from schemas.validation.request_validator import RequestValidator
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
 Inputs = Mapping[str, bytes | Data]

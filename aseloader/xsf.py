@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
-from schemas.errors import BAD_FRAME as _BAD_FRAME
-from schemas.errors import INVALID_OP, AseError, ErrorSpec
+from schemas.model.errors import BAD_FRAME as _BAD_FRAME
+from schemas.model.errors import INVALID_OP, AseError, ErrorSpec
 from schemas.wire import LoaderInput, LoaderOutput, ReqData, ResData, XsfData, XsfSession
 
 # Accepted for the sake of callers that send them; this loader has nothing to do for them.

@@ -18,8 +18,8 @@ import pybase64
 from google.protobuf.message import DecodeError
 
 from atom.wire import read_payloads, read_status
-from schemas.errors import BAD_OUTPUT, BAD_REPLY, AseError, loader_error_spec
-from schemas.service import DataType, Service
+from schemas.model.errors import BAD_OUTPUT, BAD_REPLY, AseError, loader_error_spec
+from schemas.model.service import DataType, Service
 from schemas.wire import LoaderOutput, MetaDesc
 
 _NUMBER_PATTERN: Final = re.compile(r"[+-]?[0-9]{1,100}(?:\.[0-9]{1,100})?(?:[eE][+-]?[0-9]{1,3})?")

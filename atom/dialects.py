@@ -10,7 +10,7 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from schemas.errors import BAD_REPLY, LOADER_FULL, AseError, loader_error_spec
+from schemas.model.errors import BAD_REPLY, LOADER_FULL, AseError, loader_error_spec
 from schemas.wire import ReqData, ResData, XsfData, XsfSession
 
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 import pybase64
 
 from atom.wire import length_delimited, map_entry, tag, varint
-from schemas.errors import BAD_REQUEST, AseError
-from schemas.service import DataType, Service
-from schemas.text import as_text
+from schemas.model.errors import BAD_REQUEST, AseError
+from schemas.model.service import DataType, Service
+from schemas.model.text import as_text
 from schemas.wire import LoaderInput, MetaDesc
 
 _FIELD_NUMBERS: Final = {field.name: field.number for field in LoaderInput.DESCRIPTOR.fields}

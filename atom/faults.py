@@ -4,7 +4,14 @@ import re
 from typing import Final
 
 from rpc.status import RpcError, Status
-from schemas.errors import DEADLINE, LOADER_FULL, LOADER_LOST, UNREACHABLE, AseError, ErrorSpec
+from schemas.model.errors import (
+    DEADLINE,
+    LOADER_FULL,
+    LOADER_LOST,
+    UNREACHABLE,
+    AseError,
+    ErrorSpec,
+)
 
 # As a word of its own: a length in some other refusal may hold the digits too.
 _FULL_PATTERN: Final = re.compile(rf"\b{LOADER_FULL.code}\b")

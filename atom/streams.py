@@ -6,7 +6,7 @@ from typing import Protocol
 from atom.faults import to_ase_error
 from rpc.calls import StreamCall
 from rpc.client import Channel
-from schemas.errors import AseError
+from schemas.model.errors import AseError
 
 
 class LoaderStream(Protocol):

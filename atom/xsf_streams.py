@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from atom.faults import to_ase_error
 from rpc.calls import UnaryCall
 from rpc.client import Channel
-from schemas.errors import (
+from schemas.model.errors import (
     BAD_REPLY,
     HANDLE_RELEASED,
     LOADER_FULL,

@@ -16,15 +16,16 @@ from typing import Any
 import jsonschema
 
 from bench import workload
-from gateway import folder, head
-from gateway.answers import finish_with_success, serialize_response
-from gateway.body import parse
-from gateway.contracts import build_contract
-from gateway.record import RequestRecord
-from lb.balancer import Balancer
-from lb.pick import LeastExpectedDelay
-from lb.report import Instance, Load, Report
-from lb.table import EndpointTable
+from gateway.http import head_validation
+from gateway.request.json_body import parse
+from gateway.request.record import RequestRecord
+from gateway.request.response import finish_with_success, serialize_response
+from gateway.services import schema_folder
+from gateway.services.catalog import build_contract
+from lb.balancer.balancer import Balancer
+from lb.balancer.least_expected_delay import LeastExpectedDelay
+from lb.endpoints.report import Instance, Load, Report
+from lb.endpoints.table import EndpointTable
 from rpc import frames
 from rpc.calls import UnaryCall
 from rpc.connection import Connection
@@ -32,9 +33,10 @@ from rpc.frames import Setting
 from rpc.headers import HeaderBlockCache, encode_header_block
 from rpc.messages import length_prefix
 from rpc.metadata import encode_request_headers, encode_timeout_field, parse_response_headers
-from schemas import declare, document
-from schemas.declare import Param
-from schemas.judge import RequestValidator
+from schemas.model import document
+from schemas.sources import declare
+from schemas.sources.declare import Param
+from schemas.validation.request_validator import RequestValidator
 from schemas.wire import LoaderInput
 
 _HEAD = [
@@ -70,7 +72,7 @@ def time_schema_loading(count: int) -> float:
             path = Path(name) / f"schema_s{number}.json"
             path.write_text(json.dumps({**schema, "meta": meta}), encoding="utf-8")
         started_at = time.perf_counter()
-        folder.load_folder(Path(name), {}, 5.0)
+        schema_folder.load_folder(Path(name), {}, 5.0)
         return time.perf_counter() - started_at
 
 
@@ -121,8 +123,8 @@ def _steps() -> dict[str, Callable[[], Any]]:
 
     return {
         "head": lambda: (
-            head.validate_headers(_HEAD, "1.1"),
-            head.parse_origin_form(b"/v1/private/bench"),
+            head_validation.validate_headers(_HEAD, "1.1"),
+            head_validation.parse_origin_form(b"/v1/private/bench"),
         ),
         "parse": lambda: parse(body, 64, 100_000),
         "validate": lambda: contract.validator.validate_and_transform(envelope, True),

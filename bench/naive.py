@@ -18,8 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from schemas import document
-from schemas.compile import compile_input
+from schemas.model import document
+from schemas.validation.compile import compile_input
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
 

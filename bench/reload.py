@@ -21,7 +21,7 @@ from bench import arms, product, workload
 from bench.arms import Arm, BenchContext
 from bench.latency import Send, http_connector, open_loop
 from bench.machine import pin
-from schemas import document
+from schemas.model import document
 
 
 def run(rate: int, rounds: int, seconds: int) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from itertools import count
 from random import SystemRandom
 
 from bench.workload import SCHEMA
-from lb.access import HubCredentials
-from lb.meter import ConcurrencyLimiter
-from lb.report import Instance, Load, Report
-from lb.reporter import Reporter
-from schemas import document
+from lb.credentials import HubCredentials
+from lb.endpoints.report import Instance, Load, Report
+from lb.reporter.limiter import ConcurrencyLimiter
+from lb.reporter.reporter import Reporter
+from schemas.model import document
 
 
 async def main(addr: str, hub: str) -> None:

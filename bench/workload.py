@@ -7,9 +7,10 @@ import base64
 import json
 from dataclasses import dataclass
 
-from schemas import declare, document
-from schemas.declare import Declaration, Param, PayloadStream
-from schemas.service import DataType
+from schemas.model import document
+from schemas.model.service import DataType
+from schemas.sources import declare
+from schemas.sources.declare import Declaration, Param, PayloadStream
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
 API = Declaration(

@@ -11,8 +11,8 @@ from typing import Any, Final
 import hypothesis
 from hypothesis import strategies as st
 
-from schemas.document import DocumentError
-from schemas.judge import RequestValidator
+from schemas.model.document import DocumentError
+from schemas.validation.request_validator import RequestValidator
 
 MAX_VALUES: Final = 100_000  # the default of `gateway.max_nodes`
 _REPETITIONS: Final = 5

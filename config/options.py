@@ -111,7 +111,10 @@ class GatewayOptions:
     tls_cert: str = option("", "certificate file (PEM) for HTTPS, by this file; empty: HTTP")
     tls_key: str = option("", "key file (PEM) of the certificate, by this file")
     workers: int = option(
-        1, "processes that serve the one port; more than one need `lb.hub`", minimum=1, maximum=256
+        1,
+        "processes that serve the one port; more than one need `lb.hub`",
+        minimum=1,
+        maximum=256,
     )
     max_connections: int = option(
         20_000, "connections of clients; fewer where the limit of open files asks for it", minimum=1

@@ -1,10 +1,10 @@
 """What all requests of a gateway share, whichever way they came in."""
 
-from gateway.access import AccessLog
-from gateway.event_stream import EventStreamFactory
-from gateway.metrics import Metrics
-from gateway.parts import Dependencies
-from gateway.record import RequestRecord
+from gateway.request.event_stream import EventStreamFactory
+from gateway.request.interfaces import Dependencies
+from gateway.request.record import RequestRecord
+from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.metrics import Metrics
 
 
 class GatewayContext:

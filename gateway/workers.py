@@ -22,8 +22,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from config.options import GatewayOptions
-from gateway.merge import merge_metrics, merge_states
-from gateway.serve import admin_server, listen
+from gateway.server import admin_server, listen
+from gateway.telemetry.multiprocess import merge_metrics, merge_states
 
 _logger = logging.getLogger("ase.gateway")
 

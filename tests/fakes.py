@@ -7,12 +7,12 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from config.options import SessionOptions
-from gateway.access import AccessLog
 from gateway.context import GatewayContext
-from gateway.events import EventStream
-from gateway.metrics import Metrics
-from gateway.parts import Dependencies
-from gateway.sessions import SessionMetrics
+from gateway.request.interfaces import Dependencies
+from gateway.streaming.sse import EventStream
+from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.session_metrics import SessionMetrics
 
 
 def gateway_context(

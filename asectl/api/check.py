@@ -7,7 +7,7 @@ from pathlib import Path
 from asectl import faults
 from asectl.main import EXIT_CONFIG
 from config.source import ConfigError, Diagnostic
-from gateway import files, folder
+from gateway.services import schema_file, schema_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
 def schema_files(path: Path) -> Iterator[Path]:
     """Yield a file, or the schema files of a folder."""
     if path.is_dir():
-        yield from sorted(entry for entry in path.iterdir() if entry.suffix in files.SUFFIXES)
+        yield from sorted(entry for entry in path.iterdir() if entry.suffix in schema_file.SUFFIXES)
     else:
         yield path
 
@@ -37,7 +37,7 @@ def schema_files(path: Path) -> Iterator[Path]:
 def find_schema_error(path: Path) -> ConfigError | None:
     """Return the faults of a schema file, None for none."""
     try:
-        folder.load_file(path, {}, 0.0)
+        schema_folder.load_file(path, {}, 0.0)
     except ConfigError as error:
         return error
     except OSError as error:

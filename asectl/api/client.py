@@ -4,7 +4,8 @@ import argparse
 import sys
 
 from asectl.api import sources
-from schemas import client, recall
+from schemas.output import client
+from schemas.sources import from_document
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the module; what it cannot say is named on stderr."""
-    declaration, unsupported = recall.declaration_from_document(
+    declaration, unsupported = from_document.declaration_from_document(
         sources.load_document(args.schema, args.url)
     )
     print(client.render_client(declaration), end="")

@@ -4,7 +4,7 @@ import argparse
 import json
 
 from asectl.api import sources
-from schemas import difference
+from schemas.output import diff
 
 EXIT_DIFFERS = 6
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the changes, breaking ones first."""
     old, new = sources.load_document(args.old, args.url), sources.load_document(args.new, args.url)
-    changes = difference.compare(old, new)
+    changes = diff.compare(old, new)
     breaking = sum(change.breaking for change in changes)
     if args.json:
         entries = [

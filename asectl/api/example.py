@@ -6,8 +6,8 @@ import shlex
 
 from asectl.api import sources
 from asectl.main import Failure
-from schemas import example
-from schemas.service import Service
+from schemas.model.service import Service
+from schemas.output import example
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

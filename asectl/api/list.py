@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from asectl.main import EXIT_CONFIG, EXIT_UNREACHABLE, Failure
-from gateway import folder
+from gateway.services import schema_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,8 +44,8 @@ def _cell(key: str, value: Any) -> str:
 
 def _folder_services(path: Path) -> list[dict[str, Any]]:
     try:
-        contracts = folder.load_folder(path, {}, 0.0)
-    except folder.SchemaFolderError as error:
+        contracts = schema_folder.load_folder(path, {}, 0.0)
+    except schema_folder.SchemaFolderError as error:
         raise Failure(f"\n{error}", EXIT_CONFIG) from None
     return [
         {

@@ -8,9 +8,10 @@ from typing import Any
 import yaml
 
 from asectl.api import sources
-from gateway.contracts import Contract
-from schemas import api, openapi, recall, render
-from schemas.openapi import Operation
+from gateway.services.catalog import Contract
+from schemas.output import openapi, render
+from schemas.output.openapi import Operation
+from schemas.sources import api_schema, from_document
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,17 +45,17 @@ def _json(contract: Contract) -> _Rendering:
 
 
 def _yaml(contract: Contract) -> _Rendering:
-    declaration, unsupported = recall.declaration_from_document(
+    declaration, unsupported = from_document.declaration_from_document(
         json.loads(contract.schema_document)
     )
     text = yaml.safe_dump(
-        api.declaration_to_api_schema(declaration), sort_keys=False, allow_unicode=True
+        api_schema.declaration_to_api_schema(declaration), sort_keys=False, allow_unicode=True
     )
     return text.rstrip(), unsupported
 
 
 def _python(contract: Contract) -> _Rendering:
-    declaration, unsupported = recall.declaration_from_document(
+    declaration, unsupported = from_document.declaration_from_document(
         json.loads(contract.schema_document)
     )
     source, also_unsupported = render.render_wrapper(declaration)
@@ -74,7 +75,7 @@ def _openapi(contract: Contract) -> _Rendering:
 
 def _text(contract: Contract) -> _Rendering:
     service = contract.service
-    declaration, _ = recall.declaration_from_document(json.loads(contract.schema_document))
+    declaration, _ = from_document.declaration_from_document(json.loads(contract.schema_document))
     lines = [
         f"{service.id} {service.version}  {service.description}".rstrip(),
         f"POST /v1/private/{service.id}   digest {contract.digest}",

@@ -9,9 +9,9 @@ import httpx
 
 from asectl.main import EXIT_CONFIG, EXIT_UNREACHABLE, Failure
 from config.source import ConfigError
-from gateway import files, folder
-from gateway.contracts import Contract, build_contract
-from schemas import document
+from gateway.services import schema_file, schema_folder
+from gateway.services.catalog import Contract, build_contract
+from schemas.model import document
 
 
 def add_source_argument(parser: argparse.ArgumentParser, name: str, help_text: str) -> None:
@@ -34,7 +34,7 @@ def load_contract(source: str, url: str = "") -> Contract:
     path = _schema_path(source)
     try:
         if path is not None:
-            return folder.load_file(path, {}, 0.0)
+            return schema_folder.load_file(path, {}, 0.0)
         return build_contract(_fetch_schema(source, url), "file", {}, 0.0)
     except ConfigError as error:
         raise Failure(f"\n{error}", EXIT_CONFIG) from None
@@ -50,7 +50,7 @@ def _schema_path(source: str) -> Path | None:
     for path in (Path(source), Path("schemas") / f"schema_{source}.json"):
         if path.is_file():
             return path
-    if Path(source).suffix in (*files.SUFFIXES, ".py") or "/" in source:
+    if Path(source).suffix in (*schema_file.SUFFIXES, ".py") or "/" in source:
         raise Failure(f"{source}: no such file", EXIT_CONFIG)
     return None
 

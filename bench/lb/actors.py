@@ -11,12 +11,12 @@ from random import Random
 
 from bench.lb.cell import Cell
 from bench.lb.world import VirtualTimeLoop
-from lb.balancer import Balancer, Lease
-from lb.meter import ConcurrencyLimiter
-from lb.policy import Policy
-from lb.report import Instance, Report, ReportMode
-from lb.table import EndpointTable
-from lb.trigger import ReportSchedule
+from lb.balancer.balancer import Balancer, Lease
+from lb.balancer.policy import Policy
+from lb.endpoints.report import Instance, Report, ReportMode
+from lb.endpoints.table import EndpointTable
+from lb.reporter.limiter import ConcurrencyLimiter
+from lb.reporter.schedule import ReportSchedule
 
 SERVICE = "bench"
 _SWEEP_S = 0.05

@@ -6,7 +6,7 @@ from math import log, log1p, sqrt
 from random import Random
 from typing import Any
 
-from lb.meter import default_queue_size
+from lb.reporter.limiter import default_queue_size
 
 HALF_2X_SPEEDS = (4 / 3,) * 8 + (2 / 3,) * 8
 PUBLIC_GRID_SPEEDS = (2.0, 2.0, 1.5, 1.5, 1.0, 1.0, 0.5, 0.5)

@@ -15,11 +15,11 @@ from random import Random
 from typing import Any
 
 from bench.lb.stats import quantile
-from lb.access import HubCredentials
-from lb.meter import ConcurrencyLimiter
-from lb.report import Instance, Report
-from lb.reporter import Reporter
-from lb.watch import METHOD
+from lb.client.watch import METHOD
+from lb.credentials import HubCredentials
+from lb.endpoints.report import Instance, Report
+from lb.reporter.limiter import ConcurrencyLimiter
+from lb.reporter.reporter import Reporter
 from rpc.client import Channel
 from rpc.status import RpcError
 from rpc.streaming import stream_responses

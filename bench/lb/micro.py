@@ -18,14 +18,14 @@ from typing import Any
 from bench.lb import grid, hubload
 from bench.lb.stats import quantile
 from bench.machine import pin
-from lb.arms import policy_factories
-from lb.balancer import Balancer
-from lb.follower import EncodedLoadCache, Subscriber
-from lb.meter import ConcurrencyLimiter
-from lb.report import Instance, Load, Report, decode_report, encode_report
-from lb.table import EndpointTable
-from lb.trigger import ReportSchedule
-from lb.view import HubView
+from lb.balancer.balancer import Balancer
+from lb.balancer.policies import policy_factories
+from lb.client.view import HubView
+from lb.endpoints.report import Instance, Load, Report, decode_report, encode_report
+from lb.endpoints.table import EndpointTable
+from lb.hub.subscriber import EncodedLoadCache, Subscriber
+from lb.reporter.limiter import ConcurrencyLimiter
+from lb.reporter.schedule import ReportSchedule
 from schemas.wire import Frame, LoadReport
 
 SIZES = (8, 16, 64, 256, 1024, 4096)

@@ -17,16 +17,16 @@ from typing import Any
 from atom.caller import GrpcCaller
 from bench.lb.cell import Cell, iter_arrivals
 from bench.lb.stats import quantile
-from lb.access import HubCredentials
-from lb.arms import policy_factories
-from lb.balancer import Balancer
-from lb.entry import Endpoint
-from lb.table import EndpointTable
-from lb.view import HubView
-from lb.watch import Watch
+from lb.balancer.balancer import Balancer
+from lb.balancer.policies import policy_factories
+from lb.client.view import HubView
+from lb.client.watch import Watch
+from lb.credentials import HubCredentials
+from lb.endpoints.endpoint import Endpoint
+from lb.endpoints.table import EndpointTable
 from rpc.client import Channel
 from rpc.status import RpcError
-from schemas.errors import LOADER_FULL, UNREACHABLE, AseError
+from schemas.model.errors import LOADER_FULL, UNREACHABLE, AseError
 from schemas.wire import LoaderInput, MetaDesc
 
 _SERVICE = "bench"

@@ -10,13 +10,13 @@ from typing import Any
 from bench.lb.actors import SERVICE, Request, SimGateway, SimLoader
 from bench.lb.cell import Cell, iter_arrivals
 from bench.lb.world import VirtualTimeLoop
-from lb.affinity import rendezvous_candidates
-from lb.arms import policy_factories
-from lb.entry import Endpoint
-from lb.policy import Policy
-from lb.pool import Pool
-from lb.report import Report
-from schemas.errors import LOADER_FULL, AseError
+from lb.balancer.affinity import rendezvous_candidates
+from lb.balancer.policies import policy_factories
+from lb.balancer.policy import Policy
+from lb.endpoints.candidates import Pool
+from lb.endpoints.endpoint import Endpoint
+from lb.endpoints.report import Report
+from schemas.model.errors import LOADER_FULL, AseError
 
 WARMUP_S = 4.0
 # A58 knows nothing for its first ten seconds, and then has to work off what piled up.

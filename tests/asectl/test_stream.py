@@ -15,7 +15,7 @@ import pytest
 from asectl.stream import split_envelope
 from aseloader import declare
 from aseloader.run import load
-from schemas import document
+from schemas.model import document
 from tests.harness import PATIENCE, ROOT, Gateway, Loader
 
 VAD = "examples/vad/wrapper.py"

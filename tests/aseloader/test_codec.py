@@ -6,7 +6,7 @@ import pytest
 
 from aseloader import Data, Input, Integer, Output, String, Wrapper
 from aseloader.codec import Codec, error_output
-from schemas.errors import AseError
+from schemas.model.errors import AseError
 from schemas.wire import LoaderInput, MetaDesc, Payload
 
 

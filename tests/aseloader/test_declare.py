@@ -19,7 +19,7 @@ from aseloader import (
 )
 from aseloader.declare import DeclarationError, declaration, schema
 from aseloader.original import OriginalWrapper
-from schemas import document
+from schemas.model import document
 
 
 class Base(Wrapper):

@@ -10,8 +10,8 @@ import pytest
 
 from aseloader import Context, Data, Integer, Output, Outputs, Refused, Wrapper
 from aseloader.engine import Engine
-from lb.meter import ConcurrencyLimiter
-from schemas.errors import LOADER_FULL, AseError
+from lb.reporter.limiter import ConcurrencyLimiter
+from schemas.model.errors import LOADER_FULL, AseError
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
 ODD = [SystemExit(3), StopIteration(1), KeyboardInterrupt(), GeneratorExit(), ValueError("x"),

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from aseloader.fields import Boolean, Choice, Input, Integer, Number, Output, Parameter, String
-from schemas.compile import compile_input
-from schemas.validate import Validator
+from schemas.validation.compile import compile_input
+from schemas.validation.validate import Validator
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from aseloader import Input, Integer, Output, Refused, Wrapper
 from aseloader.engine import Engine
 from aseloader.original import OriginalWrapper, Request, RequestData
 from aseloader.sessions import SessionEngine
-from lb.meter import ConcurrencyLimiter
-from schemas.errors import AseError
+from lb.reporter.limiter import ConcurrencyLimiter
+from schemas.model.errors import AseError
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from aseloader import xsf
-from schemas.errors import LOADER_FULL, AseError
+from schemas.model.errors import LOADER_FULL, AseError
 from schemas.wire import LoaderInput, LoaderOutput, ReqData, ResData, XsfData, XsfSession
 
 

@@ -9,8 +9,8 @@ import pytest
 from google.protobuf import json_format
 
 from atom.decode import Decoder
-from schemas import document
-from schemas.errors import BAD_OUTPUT, INPUT_REFUSED, AseError, ErrorSource
+from schemas.model import document
+from schemas.model.errors import BAD_OUTPUT, INPUT_REFUSED, AseError, ErrorSource
 from schemas.wire import LoaderOutput
 
 GOLDEN = Path(__file__).parent.parent / "golden"

@@ -3,7 +3,7 @@
 import pytest
 
 from atom.dialects import LOADER_PROTOCOLS
-from schemas.errors import BAD_REPLY, LOADER_FULL, AseError
+from schemas.model.errors import BAD_REPLY, LOADER_FULL, AseError
 from schemas.wire import LoaderInput, LoaderOutput, ReqData, ResData, XsfData
 
 FRAME = LoaderInput(serviceId="x", params={"a": "1"})

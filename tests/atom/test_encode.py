@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atom.encode import Encoder
-from schemas import document
-from schemas.errors import BAD_REQUEST, AseError
+from schemas.model import document
+from schemas.model.errors import BAD_REQUEST, AseError
 from schemas.wire import LoaderInput
 
 GOLDEN = Path(__file__).parent.parent / "golden"

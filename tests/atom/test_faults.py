@@ -4,7 +4,7 @@ import pytest
 
 from atom.faults import to_ase_error
 from rpc.status import RpcError, Status
-from schemas.errors import DEADLINE, LOADER_FULL, LOADER_LOST, UNREACHABLE, ErrorSpec
+from schemas.model.errors import DEADLINE, LOADER_FULL, LOADER_LOST, UNREACHABLE, ErrorSpec
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from gateway import body, identity
-from gateway.contracts import build_contract
-from schemas import category, document
-from schemas.document import DocumentError
-from schemas.errors import AseError
+from gateway.request import checks, json_body
+from gateway.services.catalog import build_contract
+from schemas.model import category, document
+from schemas.model.document import DocumentError
+from schemas.model.errors import AseError
 from schemas.wire import LoaderInput
 
 STATUS = {"type": "integer", "enum": [3]}
@@ -110,9 +110,9 @@ def asked(tree: Any, told: Any) -> LoaderInput:
     """Return the frame that a body becomes. Raises AseError when it is refused."""
     contract = build_contract(document.canonical(tree), "file", {}, 5.0)
     text = json.dumps(told).encode()
-    parsed = body.parse(text, 64, 100_000)
-    identity.check_app_id(parsed, {}, "")
-    found = contract.validator.validate_and_transform(parsed, body.is_ascii(text))
+    parsed = json_body.parse(text, 64, 100_000)
+    checks.check_app_id(parsed, {}, "")
+    found = contract.validator.validate_and_transform(parsed, json_body.is_ascii(text))
     if found:
         raise AssertionError("; ".join(map(str, found)))
     return LoaderInput.FromString(contract.encoder.encode(parsed, FACTS))

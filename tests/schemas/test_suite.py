@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.compile import compile_input
-from schemas.document import DocumentError
-from schemas.validate import Validator
+from schemas.model.document import DocumentError
+from schemas.validation.compile import compile_input
+from schemas.validation.validate import Validator
 
 SUITE = Path(__file__).parent.parent / "golden/json-schema"
 

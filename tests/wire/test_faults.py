@@ -19,15 +19,16 @@ from prometheus_client import CollectorRegistry
 
 from aseloader import declare
 from config.options import GatewayOptions, SessionOptions
-from gateway import app, serve
-from gateway.access import AccessLog
-from gateway.contracts import Catalog, build_contract
-from gateway.door import ServerContext
-from gateway.metrics import Metrics
-from gateway.parts import Dependencies
-from gateway.protocol import HttpConnection
-from gateway.serve import HttpServer
-from gateway.upgrade import WebSocketUpgrader
+from gateway import server
+from gateway.http import app
+from gateway.http.connection import HttpConnection
+from gateway.http.server_context import ServerContext
+from gateway.request.interfaces import Dependencies
+from gateway.server import HttpServer
+from gateway.services.catalog import Catalog, build_contract
+from gateway.streaming.upgrade import WebSocketUpgrader
+from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.metrics import Metrics
 from schemas.wire import LoaderOutput, ReqData, ResData, XsfData
 from tests.fakes import gateway_context
 from tests.harness import Gateway, Loader, Process, body, held
@@ -284,22 +285,22 @@ def test_a_fault_of_ours_is_500_11502_and_tells_nothing() -> None:
     context, session_metrics = gateway_context(parts, Metrics(CollectorRegistry()), log)
     served = app.build_app(context, app.Readiness(lambda: True), lambda _: 0)
     door = ServerContext(
-        limits=serve._limits(GatewayOptions()),
-        reject_request=partial(serve._reject_request, context=context),
+        limits=server._limits(GatewayOptions()),
+        reject_request=partial(server._reject_request, context=context),
         fast_path=None,
         upgrader=WebSocketUpgrader(context, session_metrics, SessionOptions()),
         is_draining=lambda: False,
     )
     http: Any = partial(HttpConnection, server_context=door)
-    server = HttpServer(uvicorn.Config(served, http=http, log_config=None, lifespan="off"))
+    http_server = HttpServer(uvicorn.Config(served, http=http, log_config=None, lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as sock:
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-        thread = threading.Thread(target=lambda: asyncio.run(server.serve([sock])))
+        thread = threading.Thread(target=lambda: asyncio.run(http_server.serve([sock])))
         thread.start()
         try:
             answer = httpx.post(f"{url}/v1/private/probe", json=body(), trust_env=False)
         finally:
-            server.should_exit = True
+            http_server.should_exit = True
             thread.join(30)
     assert envelope(answer, 500, 11502) == "unexpected error"
     assert "secret" not in answer.text

@@ -22,16 +22,17 @@ from prometheus_client import CollectorRegistry
 
 from aseloader import declare
 from config.options import GatewayOptions, SessionOptions
-from gateway import app, serve
-from gateway.access import AccessLog
-from gateway.contracts import Catalog, build_contract
-from gateway.door import ServerContext
-from gateway.metrics import Metrics
-from gateway.parts import Dependencies
-from gateway.protocol import HttpConnection
-from gateway.upgrade import WebSocketUpgrader
-from schemas import document
-from schemas.errors import (
+from gateway import server
+from gateway.http import app
+from gateway.http.connection import HttpConnection
+from gateway.http.server_context import ServerContext
+from gateway.request.interfaces import Dependencies
+from gateway.services.catalog import Catalog, build_contract
+from gateway.streaming.upgrade import WebSocketUpgrader
+from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.metrics import Metrics
+from schemas.model import document
+from schemas.model.errors import (
     BAD_REPLY,
     DEADLINE,
     LOADER_FULL,
@@ -108,9 +109,9 @@ class Laned:
         context, session_metrics = gateway_context(parts, self.metrics, log)
         self.context = context
         door = ServerContext(
-            limits=serve._limits(options),
-            reject_request=partial(serve._reject_request, context=context),
-            fast_path=serve._fast_path(context) if once_lane else None,
+            limits=server._limits(options),
+            reject_request=partial(server._reject_request, context=context),
+            fast_path=server._fast_path(context) if once_lane else None,
             is_draining=lambda: False,
             upgrader=WebSocketUpgrader(context, session_metrics, SessionOptions()),
         )
@@ -124,7 +125,7 @@ class Laned:
             ws="none",
             server_header=False,
         )
-        self.server = serve.HttpServer(config)
+        self.server = server.HttpServer(config)
         self.sock = socket.create_server(("127.0.0.1", 0))
         self.thread = threading.Thread(
             target=lambda: asyncio.run(self.server.serve([self.sock])), daemon=True

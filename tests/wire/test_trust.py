@@ -10,8 +10,8 @@ import grpc
 import httpx
 import pytest
 
-from lb import report
-from lb.report import Instance, Load, Report
+from lb.endpoints import report
+from lb.endpoints.report import Instance, Load, Report
 from schemas.wire import Frame, LoadReport, ReportControl, ReqData, ResData, WatchRequest
 from tests.harness import Gateway, Hub, Loader, Process
 

@@ -7,7 +7,7 @@ import pytest
 from bench.lb.actors import Request, SimLoader
 from bench.lb.cell import Cell
 from bench.lb.world import VirtualTimeLoop
-from lb.report import Report
+from lb.endpoints.report import Report
 
 
 class Stage:

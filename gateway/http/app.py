@@ -1,0 +1,266 @@
+"""The public application: every route, in one list, and the road from ASGI to the once path."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.context import GatewayContext
+from gateway.http.head_validation import combine_headers
+from gateway.http.pages import Pages
+from gateway.http.server_context import BODY_ERROR_KEY, WAKE_RECEIVE_KEY
+from gateway.request.record import RequestRecord
+from gateway.request.response import HttpError, HttpResponse, finish_with_error
+from gateway.request.shutdown import drain_timeout_error
+from gateway.unary.driver import AsgiRequestDriver
+from gateway.unary.handler import serve_unary
+from schemas.model.errors import (
+    BAD_REQUEST,
+    CLIENT_GONE,
+    INTERNAL,
+    NO_SERVICE,
+    AseError,
+)
+
+_CLOSE_HEADER = (b"connection", b"close")
+
+
+class Readiness:
+    """Whether traffic is welcome: the lb view is synced and the gateway does not drain."""
+
+    def __init__(self, is_synced: Callable[[], bool]) -> None:
+        self._is_synced = is_synced
+        self.draining = False
+
+    def not_ready_reason(self) -> str:
+        """Return why not, or "" when ready."""
+        if self.draining:
+            return "draining"
+        return "" if self._is_synced() else "lb view is not synced"
+
+
+def build_app(
+    context: GatewayContext, readiness: Readiness, count_live_instances: Callable[[str], int]
+) -> Starlette:
+    """Return the public application, to be served by `gateway.http.connection.DoorProtocol`.
+
+    `instances` tells how many live ones a service has.
+    """
+    pages = Pages(context.dependencies.catalog, count_live_instances)
+    health = _Health(readiness)
+    logged = partial(_LoggedPage, context=context)
+    application = Starlette(
+        routes=[
+            # The AI services, by id.
+            Route("/v1/private/{service_id}", _UnaryEndpoint(context), methods=["POST"]),
+            # What services there are, and how each is asked.
+            Route("/v1/apis", logged(pages.apis), methods=["GET"]),
+            Route("/v1/apis/{service_id}/schema", logged(pages.schema), methods=["GET"]),
+            Route(
+                "/v1/apis/{service_id}/openapi.json", logged(pages.service_openapi), methods=["GET"]
+            ),
+            Route("/openapi.json", logged(pages.openapi), methods=["GET"]),
+            # A page to read it, and to try it.
+            Route("/docs", logged(pages.docs), methods=["GET"]),
+            Route("/docs/{name}", logged(pages.docs), methods=["GET"]),
+            # Alive, and willing: for the proxy and the orchestrator before us.
+            Route("/livez", health.livez, methods=["GET"]),
+            Route("/readyz", health.readyz, methods=["GET"]),
+        ],
+        # What a client on a kept connection sends next would be lost with the listener.
+        middleware=[Middleware(_ConnectionCloseMiddleware, readiness=readiness)],
+        # Whatever no route answered is an envelope too.
+        exception_handlers={
+            HTTPException: _ErrorHandler(context),
+            500: _ErrorHandler(context),
+        },
+    )
+    application.router.redirect_slashes = False  # it would send clients to whatever Host they named
+    application.router.default = _FallbackEndpoint(context)
+    return application
+
+
+class _ConnectionCloseMiddleware:
+    """While the gateway drains, every answer ends its connection."""
+
+    def __init__(self, app: ASGIApp, readiness: Readiness) -> None:
+        self._app = app
+        self._readiness = readiness
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(
+            scope, receive, _with_connection_close(send) if self._readiness.draining else send
+        )
+
+
+def _with_connection_close(send: Send) -> Send:
+    """Return a `send` whose answers end their connection."""
+
+    async def send_closing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", ()))
+            if _CLOSE_HEADER not in headers:
+                message["headers"] = [*headers, _CLOSE_HEADER]
+        await send(message)
+
+    return send_closing
+
+
+class _UnaryEndpoint:
+    """The ASGI side of `serve_once`: body in, answer out, a vanished client seen."""
+
+    def __init__(self, context: GatewayContext) -> None:
+        self._context = context
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.serve(scope["path_params"]["service_id"], scope, receive, send)
+
+    async def serve(self, service_id: str, scope: Scope, receive: Receive, send: Send) -> None:
+        context, dependencies = self._context, self._context.dependencies
+        record, headers = _new_record(scope, context), combine_headers(scope["headers"])
+        driver = AsgiRequestDriver(context.open_event_stream, scope[WAKE_RECEIVE_KEY])
+        context.metrics.inflight += 1
+        try:
+            steps = serve_unary(service_id, headers, None, record, dependencies)
+            driver.drive(steps, record, dependencies)
+            await _run_driver(driver, scope, receive, send)
+        except asyncio.CancelledError:
+            # The drain's time is over: the server cuts what still runs, and this is our last word.
+            driver.fail(drain_timeout_error())
+        finally:
+            context.metrics.inflight -= 1
+            if driver.event_stream is None:
+                context.count_and_log(record)
+        while driver.messages:  # cut, with its last words
+            await send(driver.messages.popleft())
+        if driver.response is not None:
+            with contextlib.suppress(asyncio.CancelledError):  # cut, and the client does not read
+                await _send_response(driver.response, send)
+
+
+class _FallbackEndpoint:
+    """What no route of ours answers: a service asked by another path, or nothing."""
+
+    def __init__(self, context: GatewayContext) -> None:
+        self._unary_endpoint = _UnaryEndpoint(context)
+        self._catalog = context.dependencies.catalog
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        service_id = ""
+        if scope["type"] == "http" and scope["method"] == "POST":
+            headers = combine_headers(scope["headers"])
+            service_id = self._catalog.routes().find(scope["path"], scope["query_string"], headers)
+        if not service_id:
+            raise HTTPException(404)
+        await self._unary_endpoint.serve(service_id, scope, receive, send)
+
+
+async def _run_driver(
+    driver: AsgiRequestDriver, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Take in the body, and after it that the client goes away, until the answer is there.
+
+    One that comes in parts is sent meanwhile.
+    """
+    chunks: list[bytes] = []
+    is_body_complete = False
+    while driver.messages or not driver.finished:
+        if driver.messages:
+            await send(driver.messages.popleft())
+            if not driver.messages and driver.event_stream is not None:
+                driver.event_stream.resume_writing()
+            continue
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            driver.fail(AseError(CLIENT_GONE))
+        elif not is_body_complete:
+            chunks.append(message.get("body", b""))
+            is_body_complete = not message.get("more_body", False)
+            if is_body_complete and BODY_ERROR_KEY in scope:
+                driver.fail(scope[BODY_ERROR_KEY])
+            elif is_body_complete:
+                driver.feed(b"".join(chunks))
+
+
+class _LoggedPage:
+    """A page whose requests are logged and counted as those of services are."""
+
+    def __init__(
+        self, page: Callable[[Request], Awaitable[Response]], context: GatewayContext
+    ) -> None:
+        self._page = page
+        self._context = context
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record = _new_record(scope, self._context)
+        response = await self._page(Request(scope, receive))
+        response.headers["x-ase-request-id"] = record.sid
+        record.finish(response.status_code, 0, self._context.dependencies.clock())
+        await response(scope, receive, send)
+        self._context.count_and_log(record)
+
+
+class _Health:
+    """Whether the gateway lives, and whether traffic is welcome."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+
+    async def livez(self, _: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def readyz(self, _: Request) -> Response:
+        reason = self._readiness.not_ready_reason()
+        if reason:
+            return JSONResponse({"status": "not ready", "reason": reason}, 503)
+        return JSONResponse({"status": "ready"})
+
+
+class _ErrorHandler:
+    """Answers what no route did: 404, 405, and the 500 that should never be."""
+
+    def __init__(self, context: GatewayContext) -> None:
+        self._context = context
+
+    async def __call__(self, request: Request, error: Exception) -> Response:
+        record = _new_record(request.scope, self._context)
+        http_response = finish_with_error(
+            _to_ase_error(error), record, self._context.dependencies.clock()
+        )
+        self._context.count_and_log(record)
+        response = Response(http_response.body, http_response.status)
+        response.raw_headers = http_response.headers
+        return response
+
+
+def _to_ase_error(error: Exception) -> AseError:
+    if not isinstance(error, HTTPException):
+        return AseError(INTERNAL)
+    if error.status_code == 404:
+        detail = error.detail if error.detail != "Not Found" else "no such path"
+        return AseError(NO_SERVICE, detail)
+    headers = [(k.lower().encode(), v.encode()) for k, v in (error.headers or {}).items()]
+    return HttpError(error.status_code, error.detail.lower(), BAD_REQUEST, headers)
+
+
+def _new_record(scope: Scope, context: GatewayContext) -> RequestRecord:
+    client = scope.get("client")
+    return context.new_record(scope["method"], scope["path"], client[0] if client else "")
+
+
+async def _send_response(response: HttpResponse, send: Send) -> None:
+    start_message = {
+        "type": "http.response.start",
+        "status": response.status,
+        "headers": response.headers,
+    }
+    await send(start_message)
+    await send({"type": "http.response.body", "body": response.body})

@@ -1,0 +1,106 @@
+"""uvicorn's cycle of a request that goes to Starlette; what it writes goes by the outbox."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from gateway.http.server_context import BODY_ERROR_KEY, WAKE_RECEIVE_KEY
+from gateway.http.write_batch import WriteBatcher
+from schemas.model.errors import AseError
+
+
+class _BatchingTransport:
+    """A transport as a cycle uses one; head and body of an answer are one write."""
+
+    def __init__(self, transport: asyncio.Transport, write_batcher: WriteBatcher) -> None:
+        self._transport = transport
+        self._write_batcher = write_batcher
+        self._call_soon = asyncio.get_running_loop().call_soon
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        self._write_batcher.put(self._transport, data, self._call_soon)
+
+    def close(self) -> None:
+        self._write_batcher.flush()
+        self._transport.close()
+
+
+class AsgiCycle:
+    """A request that the ASGI application serves, as a `Cycle`; uvicorn's own cycle does the rest.
+
+    `start_task` runs the application for uvicorn's cycle.
+    """
+
+    def __init__(
+        self,
+        connection: HttpToolsProtocol,
+        write_batcher: WriteBatcher,
+        start_task: Callable[[RequestResponseCycle], None],
+        *,
+        expects_continue: bool,
+        keep_alive: bool,
+    ) -> None:
+        message_event = asyncio.Event()
+        scope = cast("dict[str, Any]", connection.scope)
+        scope[WAKE_RECEIVE_KEY] = message_event.set
+        transport = _BatchingTransport(connection.transport, write_batcher)
+        self._start_task = start_task
+        self._cycle = RequestResponseCycle(
+            scope=connection.scope,
+            transport=cast("asyncio.Transport", transport),
+            flow=connection.flow,
+            logger=connection.logger,
+            access_logger=connection.access_logger,
+            access_log=False,
+            default_headers=connection.server_state.default_headers,
+            message_event=message_event,
+            expect_100_continue=expects_continue,
+            keep_alive=keep_alive,
+            on_response=connection.on_response_complete,
+        )
+
+    @property
+    def keep_alive(self) -> bool:
+        """Return whether the connection is kept after the response."""
+        return self._cycle.keep_alive
+
+    @keep_alive.setter
+    def keep_alive(self, keep: bool) -> None:
+        self._cycle.keep_alive = keep
+
+    @property
+    def response_complete(self) -> bool:
+        """Return whether the response is written."""
+        return self._cycle.response_complete
+
+    def start(self) -> None:
+        """Run the application."""
+        self._start_task(self._cycle)
+
+    def add_body_chunk(self, data: bytes) -> int:
+        """Hand a chunk to `receive`; return the bytes that it has not read yet."""
+        self._cycle.body += data
+        self._cycle.message_event.set()
+        return len(self._cycle.body)
+
+    def complete_body(self) -> None:
+        """Let `receive` return the end of the body."""
+        self._cycle.more_body = False
+        self._cycle.message_event.set()
+
+    def fail_body(self, error: AseError) -> None:
+        """End the body with an error, which the application finds in its scope."""
+        self._cycle.keep_alive = False
+        cast("dict[str, Any]", self._cycle.scope)[BODY_ERROR_KEY] = error
+        self.complete_body()
+
+    def on_disconnect(self) -> None:
+        """Let `receive` return the disconnect."""
+        self._cycle.disconnected = True
+        self._cycle.message_event.set()
+
+    def resume_writing(self) -> None:
+        """Do nothing: `send` waits for the flow control of the connection."""

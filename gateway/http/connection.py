@@ -1,0 +1,458 @@
+"""The HTTP/1.1 door: uvicorn's protocol, with what no ASGI application can do.
+
+Limits on what comes, by size and by time; one reading of every head; a pipeline answered in order,
+one at a time; the once-lane. A refusal has the envelope that every other has.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NoReturn
+
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from gateway.http import head_validation
+from gateway.http.asgi_cycle import AsgiCycle
+from gateway.http.asgi_scope import asgi_scope
+from gateway.http.fast_path import FastPath
+from gateway.http.pipeline import Cycle, PipelineQueue
+from gateway.http.server_context import BODY_GRACE_S, ServerContext, slow_body_error
+from gateway.http.timeouts import ConnectionTimer, Wait, WriteStallMonitor
+from gateway.request.response import HttpError
+from schemas.model.errors import AseError
+
+# How long a client that sends on, after it was refused, may take to read why.
+_LINGER_S = 1.0
+_LINGER_BYTES = 1 << 20
+
+_HEADERS_TOO_LARGE = "headers are larger than %d bytes"
+
+
+class HttpConnection(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *, server_context: ServerContext, **uvicorn_args: Any) -> None:
+        super().__init__(**uvicorn_args)
+        self._server_context = server_context
+        self._limits = server_context.limits
+        self._callback_error: HttpError | None = None
+        self.url = b""
+        self._in_head = self._in_message = self._ignoring_input = self._lingering = False
+        self._rewritten_head = b""
+        self._header_bytes = self._unreported_bytes = self._body_bytes = (
+            self._skipped_blank_bytes
+        ) = self._discarded_bytes = 0
+        # The cycle whose body is arriving; it may be current or wait in the pipeline.
+        self._receiving_cycle: Cycle | None = None
+        self._pipeline = PipelineQueue(self.loop, self.may_write, self._on_request_started)
+        self._body_started_at = 0.0
+        self._timer = ConnectionTimer(self.loop, self._on_timeout)
+
+    # The connection.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock for the first head; one connection too many is told so."""
+        super().connection_made(transport)
+        self._stall_monitor = WriteStallMonitor(transport, self._limits.stall_timeout)
+        self._client_ip = self.client[0] if self.client else ""
+        self._fast_path = FastPath(
+            self,
+            transport,
+            self._pipeline,
+            self._timer,
+            server_context=self._server_context,
+            server_state=self.server_state,
+            client_ip=self._client_ip,
+        )
+        if len(self.connections) > self._limits.max_connections:
+            self._ignoring_input = True
+            self._send_error_response(HttpError(503, "too many connections"))
+        else:
+            self._timer.arm(Wait.HEAD, self._limits.header_timeout)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clocks; tell the request that runs."""
+        self._detach()
+        current = self._pipeline.clear()
+        if current is not None:
+            current.on_disconnect()
+        self.flow.resume_writing()
+        if exc is None:
+            self.transport.close()
+        self.parser = None  # type: ignore[assignment]  # as uvicorn does: it refers to us
+
+    def eof_received(self) -> None:
+        """Let the loop close a connection whose client sends no more, with what it is owed."""
+        self._server_context.write_batcher.flush()
+
+    def shutdown(self) -> None:
+        """Leave: at once where nothing runs, else with the answer."""
+        if not self._pipeline:
+            self._close()
+        elif self._pipeline.current is not None:
+            self._pipeline.current.keep_alive = False
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and see afterwards what is awaited now.
+
+        The parser tells of a header, a chunk or a trailer when it is whole; until then it keeps
+        the bytes, and joining them costs ever more. So what it has not told is bounded.
+        """
+        if self._ignoring_input:
+            self._discarded_bytes += len(data)
+            if self._lingering and self._discarded_bytes > _LINGER_BYTES:
+                self.transport.abort()
+            return
+        try:
+            if not self._in_message:
+                if self._fast_path.try_serve(data):
+                    self._skipped_blank_bytes = 0
+                    return
+                data, self._skipped_blank_bytes = head_validation.skip_blank_line(
+                    data, self._skipped_blank_bytes
+                )
+            self._unreported_bytes += len(data)
+            self._parse(data)
+        except AseError as error:
+            self._reject_request(error)
+        except httptools.HttpParserError:
+            self._reject_request()
+        if not self._ignoring_input:
+            self._update_timer()
+
+    def _parse(self, data: bytes) -> None:
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                if self._should_upgrade():
+                    self._upgrade_to_websocket(data[upgrade.args[0] :])
+                    return
+                # It is served in this protocol. The parser thinks that another one begins here, and
+                # would take the body for it: the request is read again, without its offer. A head
+                # that asks for an upgrade even then is refused, since reading it again never ends.
+                if not self._rewritten_head:
+                    raise HttpError(400, "the request asks for a protocol that is not spoken")
+                data = self._rewritten_head + data[upgrade.args[0] :]
+                self._rewritten_head = b""
+                self.parser = httptools.HttpRequestParser(self)
+            else:
+                return
+
+    def _should_upgrade(self) -> bool:
+        """Return whether a WebSocket is asked for, with nothing before it to be answered."""
+        upgrader = self._server_context.upgrader
+        if upgrader is None or self._pipeline:
+            return False
+        return upgrader.can_upgrade(self.parser.get_method(), self.url, self.headers)
+
+    def _upgrade_to_websocket(self, remaining_data: bytes) -> None:
+        """Hand the connection over to a WebSocket; `rest` came behind the handshake."""
+        upgrader = self._server_context.upgrader
+        assert upgrader is not None  # noqa: S101 (`_should_upgrade` checked it)
+        self._server_context.write_batcher.flush()
+        connection_args = (self.transport, self._limits.stall_timeout, self.server_state)
+        upgrader.upgrade(
+            self.scope, self.headers, self._client_ip, remaining_data, *connection_args
+        )
+        self._detach()
+
+    def _detach(self) -> None:
+        self.connections.discard(self)
+        self._timer.stop()
+        self._stall_monitor.stop()
+        self._ignoring_input = True
+
+    def _update_timer(self) -> None:
+        """Give a time to what is missing."""
+        limits, waiting_for = self._limits, self._timer.waiting_for
+        if self._in_head:
+            if (
+                self._header_bytes + self._unreported_bytes
+                > limits.max_header_bytes + limits.max_target
+            ):
+                self._reject_request(HttpError(431, _HEADERS_TOO_LARGE % limits.max_header_bytes))
+            elif waiting_for is not Wait.HEAD:
+                self._timer.arm(Wait.HEAD, limits.header_timeout)
+        elif self._in_message:
+            if self._unreported_bytes > limits.max_header_bytes + limits.max_target:
+                self._reject_request(HttpError(400, "a chunk's head or a trailer is too large"))
+            elif self._receiving_cycle is self._pipeline.current and waiting_for is Wait.NOTHING:
+                self._body_started_at = self.loop.time()
+                self._timer.arm(Wait.BODY, min(BODY_GRACE_S, limits.body_timeout))
+
+    def _on_request_started(self) -> None:
+        """Take in that a request which waited has its turn; its body may not be here yet."""
+        if not self._pipeline.is_full:
+            self.flow.resume_reading()
+        if not self._ignoring_input:
+            self._update_timer()
+
+    # The parser.
+
+    def on_message_begin(self) -> None:
+        """Begin to count; what follows the last request of a connection is not read."""
+        if self._ignoring_input:
+            raise HttpError(400, "nothing may follow")
+        if self._pipeline.is_over_limit:
+            self._abort_parsing(HttpError(400, "too many requests at once on one connection"))
+        self._header_bytes = self._unreported_bytes = self._body_bytes = (
+            self._skipped_blank_bytes
+        ) = 0
+        self._in_head = self._in_message = True
+        self.url = b""
+        self.headers = []
+
+    def on_url(self, url: bytes) -> None:
+        """Hold the target to its limit."""
+        self.url += url
+        if len(self.url) > self._limits.max_target:
+            self._abort_parsing(
+                HttpError(414, f"target is longer than {self._limits.max_target} bytes")
+            )
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; a trailer is dropped, since it must not join them."""
+        self._unreported_bytes = 0
+        if self._in_head:
+            self.headers.append((name.lower(), value))
+            self._header_bytes += len(name) + len(value) + 4
+            if self._header_bytes > self._limits.max_header_bytes:
+                self._abort_parsing(
+                    HttpError(431, _HEADERS_TOO_LARGE % self._limits.max_header_bytes)
+                )
+
+    def on_headers_complete(self) -> None:
+        """Read the head, in the one way there is, and give the request its turn."""
+        self._in_head = False
+        self._timer.disarm()
+        parser = self.parser
+        version = parser.get_http_version()
+        try:
+            headers_by_name = head_validation.validate_headers(
+                self.headers, version, self._limits.max_headers
+            )
+            path, query = head_validation.parse_target(parser.get_method(), self.url)
+            head_validation.check_upgrade(headers_by_name, offered=parser.should_upgrade())
+        except HttpError as error:
+            self._abort_parsing(error)
+        method = parser.get_method()
+        if parser.should_upgrade() and not self._should_upgrade():
+            self._rewritten_head = head_validation.without_upgrade(
+                method, self.url, version, self.headers
+            )
+            return
+        keep_alive = version != "1.0" and parser.should_keep_alive()
+        expects_continue = version != "1.0" and b"expect" in headers_by_name
+        cycle: Cycle | None = self._fast_path.accept_head(
+            method, path, headers_by_name, keep_alive, expects_continue
+        )
+        if cycle is None:
+            self._set_scope(method, path, query, version)
+            if parser.should_upgrade():  # to a WebSocket, when the parser stops
+                return
+            cycle = AsgiCycle(
+                self,
+                self._server_context.write_batcher,
+                partial(self._start_asgi_task, app=self.app),
+                expects_continue=expects_continue,
+                keep_alive=keep_alive,
+            )
+        self._receiving_cycle = cycle
+        self._submit(cycle)
+
+    def _set_scope(self, method: bytes, path: str, query: bytes, version: str) -> None:
+        self.scope = asgi_scope(
+            method,
+            path,
+            query,
+            version=version,
+            raw_path=self.url.partition(b"?")[0],
+            headers=self.headers,
+            client=self.client,
+            server=self.server,
+            scheme=self.scheme or "http",
+            state=self.app_state.copy(),
+        )
+
+    def on_chunk_header(self) -> None:
+        """Note that the parser told of something."""
+        self._unreported_bytes = 0
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body, up to the limit."""
+        self._unreported_bytes = 0
+        self._body_bytes += len(body)
+        cycle = self._receiving_cycle
+        if self._ignoring_input or cycle is None or cycle.response_complete:
+            return
+        if self._body_bytes > self._limits.max_body:
+            self._reject_body(
+                cycle, HttpError(413, f"body is larger than {self._limits.max_body} bytes")
+            )
+        elif cycle.add_body_chunk(body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+
+    def on_message_complete(self) -> None:
+        """Note that the request is whole."""
+        self._in_message = bool(self._rewritten_head)  # then it will be, when it is read again
+        if self._lingering:
+            self._close()
+        if self._ignoring_input or self._in_message:
+            return
+        cycle, self._receiving_cycle = self._receiving_cycle, None
+        self._ignoring_input = cycle is not None and not cycle.keep_alive
+        self._timer.disarm()
+        if cycle is None or cycle.response_complete:
+            if not self._pipeline:
+                self._timer.arm(Wait.IDLE, self._limits.idle_timeout)
+        else:
+            cycle.complete_body()
+
+    # Turns: one request at a time, in the order they came.
+
+    def may_write(self) -> bool:
+        """Return whether the client reads what is written to it."""
+        return not self.flow.write_paused and not self.transport.is_closing()
+
+    def _submit(self, cycle: Cycle) -> None:
+        self._pipeline.submit(cycle)
+        if self._pipeline.is_full:
+            self.flow.pause_reading()
+
+    def on_response_complete(self) -> None:
+        """Give the next request its turn; wait for one, or for the rest of this one."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            self._pipeline.clear()
+            self._stall_monitor.start()
+            return
+        self._pipeline.finish_current()
+        if self._pipeline:
+            return
+        if self.flow.read_paused:
+            self.flow.resume_reading()
+        if not self._in_message:
+            self._timer.arm(Wait.IDLE, self._limits.idle_timeout)
+        elif self._receiving_cycle is None:
+            self._timer.arm(Wait.HEAD, self._limits.header_timeout)
+        elif b"expect" in dict(self.headers):
+            self._close()  # whether its body comes now, nobody can know
+        else:
+            self._timer.arm(Wait.DRAIN_BODY, self._limits.header_timeout)
+
+    # Refusals, and the end.
+
+    def _abort_parsing(self, error: HttpError) -> NoReturn:
+        """Stop the parser; `_broken` is next."""
+        self._callback_error = error
+        raise error
+
+    def _reject_request(self, cause: AseError | None = None) -> None:
+        """Refuse what cannot be read on, in its turn; nothing after it is listened to."""
+        if self._ignoring_input:
+            return
+        error = cause or self._callback_error or HttpError(400, "not a valid HTTP/1.1 request")
+        cycle = self._receiving_cycle
+        if cycle is None:
+            self._ignoring_input = True
+            self._submit(_RejectedRequest(partial(self._send_error_response, error)))
+        else:
+            self._reject_body(cycle, error)
+
+    def _reject_body(self, cycle: Cycle, error: AseError) -> None:
+        """End the request whose body is arriving with an error; its cycle words the response."""
+        self._ignoring_input = True
+        self._timer.disarm()
+        if cycle.response_complete:
+            self.close_after_response()
+        else:
+            cycle.fail_body(error)
+
+    def _send_error_response(self, error: AseError) -> None:
+        response = self._server_context.reject_request(error, self._client_ip, self.url)
+        self._fast_path.write_response(response, True)
+        self.close_after_response()
+
+    def close_after_response(self) -> None:
+        """Close after the last answer; a client that still sends gets the time to read it."""
+        self._pipeline.clear()
+        self._ignoring_input = True
+        self._server_context.write_batcher.flush()
+        if not self._in_message:
+            self._close()
+            return
+        self._lingering = True
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._timer.arm(Wait.DRAIN_BODY, _LINGER_S)
+
+    def _close(self) -> None:
+        self._server_context.write_batcher.flush()
+        if self.transport.is_closing():
+            return
+        self.transport.close()
+        # A client that reads nothing must not keep the written bytes in memory for ever.
+        self._stall_monitor.start()
+
+    # Clocks.
+
+    def _on_timeout(self, waiting_for: Wait) -> None:
+        limits = self._limits
+        if self.flow.read_paused and not self._lingering:
+            self._timer.arm(waiting_for, limits.header_timeout)  # it is we who do not listen
+        elif waiting_for is Wait.HEAD:
+            self._reject_request(
+                HttpError(408, f"headers took more than {limits.header_timeout:g} s")
+            )
+        elif waiting_for is Wait.BODY:
+            elapsed = self.loop.time() - self._body_started_at
+            error = slow_body_error(limits, elapsed, self._body_bytes)
+            if error is not None:
+                self._reject_request(error)
+            else:
+                self._timer.arm(Wait.BODY, min(1.0, limits.body_timeout - elapsed))
+        else:
+            self._close()
+
+    def pause_writing(self) -> None:
+        """Watch a client that does not keep up with what is written to it."""
+        super().pause_writing()
+        self._stall_monitor.start()
+
+    def resume_writing(self) -> None:
+        """Go on with the requests that waited for the client to read."""
+        super().resume_writing()
+        self._stall_monitor.stop()
+        self._pipeline.resume_writing()
+
+
+class _RejectedRequest:
+    """A request whose head is refused: its response is sent in its order, as any other."""
+
+    keep_alive = False
+    response_complete = False
+
+    def __init__(self, send_response: Callable[[], None]) -> None:
+        self._send_response = send_response
+
+    def start(self) -> None:
+        self._send_response()
+
+    def add_body_chunk(self, data: bytes) -> int:  # noqa: ARG002 (nothing is read any more)
+        return 0
+
+    def complete_body(self) -> None:
+        pass
+
+    def fail_body(self, error: AseError) -> None:
+        pass
+
+    def on_disconnect(self) -> None:
+        pass
+
+    def resume_writing(self) -> None:
+        pass

@@ -1,0 +1,127 @@
+"""The pages about the services: which there are, how each is asked, and a place to try them."""
+
+import gzip
+import json
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from gateway.services.catalog import Catalog, Contract
+from schemas.model import document
+from schemas.output import example, openapi
+from schemas.output.openapi import Operation
+
+_DOCS_DIR = Path(__file__).parent / "docs"
+_MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
+# Nothing is loaded from elsewhere, and what a page asks goes to where it came from.
+_CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+
+
+class Pages:
+    """What is told of the services of a catalog; `instances` returns how many one has."""
+
+    def __init__(self, catalog: Catalog, count_live_instances: Callable[[str], int]) -> None:
+        self._catalog = catalog
+        self._count_live_instances = count_live_instances
+        self._openapi_cache: dict[tuple[str, ...], bytes] = {}
+
+    async def apis(self, _: Request) -> Response:
+        """List the services."""
+        return JSONResponse({"apis": [self._summary(contract) for contract in self._catalog]})
+
+    async def schema(self, request: Request) -> Response:
+        """Return the schema document of a service."""
+        contract = self._find_contract(request)
+        return _etag_response(request, contract.schema_document, contract.digest)
+
+    async def openapi(self, request: Request) -> Response:
+        """Return the OpenAPI document of all services."""
+        return self._openapi(request, list(self._catalog), "Athena Serving")
+
+    async def service_openapi(self, request: Request) -> Response:
+        """Return the OpenAPI document of one service."""
+        contract = self._find_contract(request)
+        return self._openapi(request, [contract], contract.service.id)
+
+    async def docs(self, request: Request) -> Response:
+        """Return a file of the page that shows the OpenAPI document, and tries it."""
+        name = request.path_params.get("name", "index.html")
+        media_type, file_names = (
+            _MEDIA_TYPES.get(Path(name).suffix),
+            {path.name for path in _DOCS_DIR.iterdir()},
+        )
+        if media_type is None or not {name, f"{name}.gz"} & file_names:
+            raise HTTPException(404, "no such path")
+        headers = {
+            "content-security-policy": _CONTENT_SECURITY_POLICY,
+            "x-content-type-options": "nosniff",
+            "cache-control": "no-cache",
+            "vary": "accept-encoding",
+        }
+        if name in file_names:
+            return Response((_DOCS_DIR / name).read_bytes(), media_type=media_type, headers=headers)
+        compressed = (_DOCS_DIR / f"{name}.gz").read_bytes()
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            headers["content-encoding"] = "gzip"
+            return Response(compressed, media_type=media_type, headers=headers)
+        return Response(gzip.decompress(compressed), media_type=media_type, headers=headers)
+
+    def _find_contract(self, request: Request) -> Contract:
+        contract = self._catalog.find(request.path_params["service_id"])
+        if contract is None:
+            raise HTTPException(404, "no such service")
+        return contract
+
+    def _openapi(self, request: Request, contracts: Sequence[Contract], title: str) -> Response:
+        key = (title, *(contract.digest for contract in contracts))
+        text = self._openapi_cache.get(key)
+        if text is None:
+            openapi_document = openapi.build_document(
+                map(_openapi_operation, contracts), title=title, version=version("athena-serving")
+            )
+            text = json.dumps(openapi_document, ensure_ascii=False, separators=(",", ":")).encode()
+            if len(self._openapi_cache) >= _MAX_CACHED:
+                self._openapi_cache.clear()
+            self._openapi_cache[key] = text
+        return _etag_response(request, text, document.digest(text))
+
+    def _summary(self, contract: Contract) -> dict[str, Any]:
+        service = contract.service
+        return {
+            "service": service.id,
+            "version": service.version,
+            "description": service.description,
+            "route": f"/v1/private/{service.id}",
+            "schema": f"/v1/apis/{service.id}/schema",
+            "openapi": f"/v1/apis/{service.id}/openapi.json",
+            "streams": service.streaming,
+            "digest": contract.digest,
+            "source": contract.source,
+            "instances": self._count_live_instances(service.id),
+        }
+
+
+_MAX_CACHED = 64  # documents that are kept
+
+
+def _openapi_operation(contract: Contract) -> Operation:
+    try:
+        request_example = example.example_request(contract.service, contract.validator)
+    except example.NoExampleError:
+        request_example = None
+    return Operation(contract.service, contract.validator.schema, request_example)
+
+
+def _etag_response(request: Request, text: bytes, digest: str) -> Response:
+    etag = f'"{digest}"'
+    if request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers={"etag": etag})
+    return Response(text, media_type="application/json", headers={"etag": etag})

@@ -1,0 +1,1 @@
+"""What unary and streaming requests share: responses, records, checks, interfaces."""

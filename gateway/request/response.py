@@ -1,0 +1,174 @@
+"""Errors become statuses, and results become envelopes: the one place for either. Pure.
+
+The table is DESIGN's section 3. Every answer of the gateway has the envelope, refusals included.
+"""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+from gateway.request.record import RequestRecord
+from schemas.model.errors import (
+    BAD_REQUEST,
+    CLIENT_GONE,
+    DEADLINE,
+    NO_SERVICE,
+    NO_SUB_SERVICE,
+    ONCE_TIMEOUT,
+    UNREACHABLE,
+    AseError,
+    ErrorSource,
+    ErrorSpec,
+)
+
+Headers = list[tuple[bytes, bytes]]
+
+_MAX_MESSAGE_CHARS: Final = 2048  # a loader words some of them
+
+_STATUS_BY_SOURCE: Final = {
+    ErrorSource.CALLER: 400,
+    ErrorSource.LOADER: 502,
+    ErrorSource.OVERLOAD: 503,
+    ErrorSource.INTERNAL: 500,
+}
+
+_STATUS_BY_ERROR: Final = {
+    NO_SERVICE: 404,
+    NO_SUB_SERVICE: 404,
+    UNREACHABLE: 503,
+    DEADLINE: 504,
+    ONCE_TIMEOUT: 504,
+    CLIENT_GONE: 499,
+}
+
+# The rest of such a message cannot be trusted, or is too much to read: the connection ends.
+_CLOSING_STATUSES: Final = frozenset({400, 408, 413, 414, 431})
+
+
+# Templates are filled in by one operation, compiled or not.
+_HEAD_TEMPLATE: Final = (
+    "content-type: application/json\r\ncontent-length: %d\r\nx-ase-request-id: %s\r\n"
+    "x-ase-overhead-ms: %s\r\nx-ase-upstream-ms: %s\r\nx-ase-attempts: %d\r\n"
+)
+
+_REASON_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
+_STATUS_LINES: Final = {
+    status: f"HTTP/1.1 {status} {_REASON_PHRASES.get(status, '')}\r\n".encode()
+    for status in range(100, 1000)
+}
+
+
+class HttpError(AseError):
+    """A fault of the HTTP message itself, with the status and headers that HTTP has for it."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        spec: ErrorSpec = BAD_REQUEST,
+        headers: Headers | None = None,
+        log_message: str = "",
+    ) -> None:
+        super().__init__(spec, detail, log_message)
+        self.status = status
+        self.headers = list(headers or ())
+        if status in _CLOSING_STATUSES:
+            self.headers.append((b"connection", b"close"))
+
+
+class HttpResponse:
+    """A whole HTTP answer; `head` has its header lines, each with its end."""
+
+    __slots__ = ("body", "head", "status")
+
+    def __init__(self, status: int, head: bytes, body: bytes) -> None:
+        self.status = status
+        self.head = head
+        self.body = body
+
+    @property
+    def headers(self) -> Headers:
+        """Return names and values."""
+        return header_list(self.head)
+
+
+def header_list(head: bytes) -> Headers:
+    """Return names and values of header lines, each with its end."""
+    lines = head.split(b"\r\n")[:-1]
+    return [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
+
+
+def status_of(error: AseError, code_map: Mapping[int, int]) -> int:
+    """Return the HTTP status of an error; the service's `codeMap` stands over ours."""
+    mapped = code_map.get(error.spec.code)
+    if mapped is not None:
+        return mapped
+    if isinstance(error, HttpError):
+        return error.status
+    return _STATUS_BY_ERROR.get(error.spec) or _STATUS_BY_SOURCE[error.spec.source]
+
+
+def finish_with_success(payload: bytes, record: RequestRecord, now: float) -> HttpResponse:
+    """Return 200 with the payload, a JSON object as bytes; {} is left out of the envelope."""
+    record.finish(200, 0, now)
+    payload_member = b"" if payload == b"{}" else b',"payload":' + payload
+    envelope = b'{"header":{"code":0,"message":"success","sid":"%s"}%s}'
+    body = envelope % (record.sid.encode(), payload_member)
+    return HttpResponse(200, _response_head(record, len(body)), body)
+
+
+def finish_with_error(error: AseError, record: RequestRecord, now: float) -> HttpResponse:
+    """Return the envelope of an error."""
+    record.finish(status_of(error, record.code_map), error.spec.code, now)
+    record.error_name, record.detail = error.spec.name, error.log_message
+    header = {"code": record.code, "message": str(error)[:_MAX_MESSAGE_CHARS], "sid": record.sid}
+    body = json.dumps({"header": header}).encode()
+    head = _response_head(record, len(body))
+    if record.status in (429, 503):
+        head += b"retry-after: 1\r\n"
+    if isinstance(error, HttpError):
+        head += b"".join(b"%s: %s\r\n" % header for header in error.headers)
+    return HttpResponse(record.status, head, body)
+
+
+class DefaultHeadersCache:
+    """Headers as lines; those of a server stay the same for a second."""
+
+    def __init__(self) -> None:
+        self._headers: Headers = []
+        self._lines = b""
+
+    def encode(self, headers: Headers) -> bytes:
+        """Return the lines of a list that does not change."""
+        if headers is not self._headers:
+            self._headers = headers
+            self._lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+        return self._lines
+
+
+def serialize_response(response: HttpResponse, default_lines: bytes, close_line: bytes) -> bytes:
+    """Return the bytes of an answer; `first` and `close` are lines before and after its own."""
+    return b"".join(
+        (
+            _STATUS_LINES[response.status],
+            default_lines,
+            response.head,
+            close_line,
+            b"\r\n",
+            response.body,
+        )
+    )
+
+
+def _response_head(record: RequestRecord, body_size: int) -> bytes:
+    lines = _HEAD_TEMPLATE % (
+        body_size,
+        record.sid,
+        record.overhead_ms,
+        record.upstream_ms,
+        record.attempts,
+    )
+    if record.instance:
+        lines = f"{lines}x-ase-instance: {record.instance}\r\n"
+    return lines.encode()

@@ -1,0 +1,13 @@
+"""The errors of requests and sessions that a stopping gateway ends. Pure."""
+
+from schemas.model.errors import DEADLINE, AseError
+
+
+def drain_timeout_error() -> AseError:
+    """Return the error of a request that is still running when the drain time is over."""
+    return AseError(DEADLINE, "the gateway stops, and could wait no longer")
+
+
+def shutdown_error() -> AseError:
+    """Return the error of a session that a stopping gateway ends after its next result."""
+    return AseError(DEADLINE, "the gateway stops: this session ends before its end")

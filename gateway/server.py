@@ -1,0 +1,373 @@
+"""A whole gateway in one process: open its parts, serve, and leave without losing a request."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import resource
+import secrets
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from random import Random, SystemRandom
+from typing import Any
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
+
+from atom.caller import GrpcCaller
+from config.options import Config, GatewayOptions
+from gateway.context import GatewayContext
+from gateway.http import app
+from gateway.http.connection import HttpConnection
+from gateway.http.server_context import FastPathContext, Limits, ServerContext
+from gateway.request.ids import RequestIdGenerator
+from gateway.request.interfaces import Dependencies
+from gateway.request.record import RequestRecord
+from gateway.request.response import HttpResponse, finish_with_error
+from gateway.services import schema_folder
+from gateway.services.catalog import Catalog, ContractChange
+from gateway.services.reload import ConfigReloader, ConfigSource
+from gateway.streaming.sse import EventStream
+from gateway.streaming.upgrade import WebSocketUpgrader
+from gateway.telemetry import admin
+from gateway.telemetry.access_log import AccessLog, loggable_target
+from gateway.telemetry.balancer_metrics import BalancerMetrics
+from gateway.telemetry.metrics import Metrics, UpstreamMetrics
+from gateway.telemetry.session_metrics import SessionMetrics
+from gateway.unary.request_head import UnaryHeadCache
+from gateway.upstreams import UpstreamCluster
+from lb.hub.counters import HubCounts
+from schemas.model.errors import AseError
+
+_logger = logging.getLogger("ase.gateway")
+
+# Descriptors that clients cannot take, of a large limit.
+_RESERVED_FILES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a running gateway listens; `lb` is empty when its hub is in another process."""
+
+    public: str
+    admin: str
+    lb: str
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes a free one.
+
+    Raises OSError whose `filename` is host:port when it cannot be had.
+    """
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return socket.create_server(addresses[0][4][:2], family=addresses[0][0], backlog=2048)
+    except OSError as error:
+        message = error.strerror or str(error)
+        raise OSError(error.errno or errno.EINVAL, message, f"{host}:{port}") from error
+
+
+async def run(
+    config: Config,
+    base_dir: Path,
+    on_ready: Callable[[Addresses], None],
+    stop: Awaitable[bool],
+    write_log_line: Callable[[str], None],
+    sockets: tuple[socket.socket, socket.socket] | None = None,
+    config_source: ConfigSource | None = None,
+) -> None:
+    """Serve until `stop`, then drain; `base` is what paths in the config start from.
+
+    `sockets` are those of the public and the admin port, where they were opened by another process.
+    `sources` are where config and schemas are read anew from, while it serves.
+    `log_line` takes each line of the access log. `stop` tells whether to leave gently: unready at
+    once, accept for `lame_duck` seconds more, and only then close the door. What runs gets `drain`
+    seconds either way. Raises OSError for a port that cannot be had, FolderError for bad schemas.
+    """
+    options = config.gateway
+    gateway = _build(config, base_dir, write_log_line)
+    public_socket, admin_socket = sockets or _open_sockets(options)
+    lb_port = await gateway.upstreams.start()
+    tasks = [
+        asyncio.create_task(gateway.public_server.serve(sockets=[public_socket])),
+        asyncio.create_task(gateway.admin_server.serve(sockets=[admin_socket])),
+    ]
+    if config_source is not None:
+        reloader = ConfigReloader(
+            config_source, config, base_dir, gateway.catalog, gateway.apply_reload
+        )
+        tasks.append(asyncio.create_task(reloader.run()))
+    try:
+        on_ready(_addresses(config, public_socket, admin_socket, lb_port))
+        graceful = await stop
+        gateway.readiness.draining = True
+        _logger.info("draining", extra={"lame_duck_s": options.lame_duck if graceful else 0})
+        if graceful:
+            await asyncio.sleep(options.lame_duck)
+        gateway.public_server.should_exit = True
+        await tasks[0]
+        gateway.admin_server.should_exit = True
+        await tasks[1]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await gateway.upstreams.stop()
+    _logger.info("stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class _Gateway:
+    """The parts of a gateway process that are started, stopped or reloaded."""
+
+    catalog: Catalog
+    metrics: Metrics
+    upstreams: UpstreamCluster
+    readiness: app.Readiness
+    public_server: "HttpServer"
+    admin_server: "HttpServer"
+
+    def apply_reload(self, outcome: str, changes: list[ContractChange]) -> None:
+        """Count a reload, and look again at what its changes allow."""
+        self.metrics.count_reload(outcome)
+        for change in changes:
+            self.metrics.count_contract_change(change)
+        if any(not change.new_digest for change in changes):
+            self.upstreams.reconcile_contracts()
+
+
+def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]) -> _Gateway:
+    """Return a gateway, its parts wired. Raises SchemaFolderError for bad schemas."""
+    options, clock = config.gateway, time.monotonic
+    catalog = _load_catalog(config, base_dir)
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    gateway_name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+    caller = GrpcCaller(gateway_name)
+    upstreams = _create_upstreams(
+        config, base_dir, gateway_name, catalog, caller, metrics, registry
+    )
+    BalancerMetrics(registry, upstreams.picker, upstreams.table)
+    access_log = AccessLog(write_log_line, time.time)
+    ids = RequestIdGenerator(secrets.token_hex)
+    dependencies = Dependencies(
+        options, catalog, upstreams.picker, config.lb.wait, caller, clock, ids, _log_internal_error
+    )
+    session_metrics = SessionMetrics(registry, access_log, clock)
+    open_event_stream = partial(
+        EventStream,
+        dependencies=dependencies,
+        session_metrics=session_metrics,
+        options=config.session,
+        call_later=asyncio.get_running_loop().call_later,
+    )
+    context = GatewayContext(dependencies, metrics, access_log, open_event_stream)
+    readiness = app.Readiness(upstreams.is_synced)
+    server_context = ServerContext(
+        limits=_public_limits(options),
+        reject_request=partial(_reject_request, context=context),
+        fast_path=_fast_path(context) if options.once_lane else None,
+        upgrader=WebSocketUpgrader(context, session_metrics, config.session),
+        is_draining=lambda: readiness.draining,
+    )
+    application = app.build_app(context, readiness, upstreams.count_live_instances)
+    protocol = partial(HttpConnection, server_context=server_context)
+    digests = partial(_active_digests, catalog)
+    admin_application = admin.build_app(registry, upstreams.table, clock, digests)
+    return _Gateway(
+        catalog,
+        metrics,
+        upstreams,
+        readiness,
+        http_server(application, options, protocol, tls_base_dir=base_dir),
+        admin_server(admin_application, options),
+    )
+
+
+class HttpServer(uvicorn.Server):
+    """A uvicorn server that leaves signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Do nothing: whoever runs the process handles its signals."""
+        yield
+
+
+def http_server(
+    application: ASGIApp,
+    options: GatewayOptions,
+    http: Any = "httptools",
+    tls_base_dir: Path | None = None,
+) -> HttpServer:
+    """Return a server for an application.
+
+    `http` is uvicorn's protocol class or its name. `tls` is what the paths of certificate and key
+    start from; without it the server speaks plain HTTP, whatever the options.
+    """
+    use_tls = tls_base_dir is not None and bool(options.tls_cert)
+    return HttpServer(
+        uvicorn.Config(
+            application,
+            http=http,
+            ssl_certfile=tls_base_dir / options.tls_cert if tls_base_dir and use_tls else None,
+            ssl_keyfile=tls_base_dir / options.tls_key if tls_base_dir and use_tls else None,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=int(options.keep_alive),
+            timeout_graceful_shutdown=max(1, int(options.drain)),
+        )
+    )
+
+
+def admin_server(application: ASGIApp, options: GatewayOptions) -> HttpServer:
+    """Return the server of an admin application: its port has the limits of the public one."""
+    limits = replace(_limits(options), max_connections=options.admin_connections)
+    server_context = ServerContext(
+        limits,
+        reject_request=_reject_admin_request,
+        fast_path=None,
+        upgrader=None,
+        is_draining=lambda: False,
+    )
+    guarded_application = admin.HostGuard(application, [options.admin_host, *options.admin_hosts])
+    return http_server(
+        guarded_application, options, partial(HttpConnection, server_context=server_context)
+    )
+
+
+def _reject_admin_request(error: AseError, client_ip: str, _: bytes) -> HttpResponse:
+    now = time.monotonic()
+    return finish_with_error(
+        error, RequestRecord(secrets.token_hex(16), now, client_ip=client_ip), now
+    )
+
+
+def _open_sockets(options: GatewayOptions) -> tuple[socket.socket, socket.socket]:
+    public_socket = listen(options.host, options.port)
+    return public_socket, listen(options.admin_host, options.admin_port)
+
+
+def _create_upstreams(
+    config: Config,
+    base_dir: Path,
+    gateway_name: str,
+    catalog: Catalog,
+    caller: GrpcCaller,
+    metrics: Metrics,
+    registry: CollectorRegistry,
+) -> UpstreamCluster:
+    rng = Random(SystemRandom().getrandbits(64))  # noqa: S311 (draws and ties)
+    hub_counts = HubCounts() if not config.lb.hub else None
+    return UpstreamCluster(
+        config.lb,
+        config.instances,
+        config.services,
+        base_dir,
+        gateway_name=gateway_name,
+        catalog=catalog,
+        caller=caller,
+        metrics=metrics,
+        upstream_metrics=UpstreamMetrics(registry, hub_counts),
+        hub_counts=hub_counts,
+        clock=time.monotonic,
+        rng=rng,
+    )
+
+
+def _fast_path(context: GatewayContext) -> FastPathContext:
+    consumer_header = context.dependencies.options.consumer_header
+    return FastPathContext(context, UnaryHeadCache(consumer_header))
+
+
+def _load_catalog(config: Config, base_dir: Path) -> Catalog:
+    services, default_deadline = config.services, config.gateway.deadline
+    files = (
+        schema_folder.load_folder(base_dir / config.schemas, services, default_deadline)
+        if config.schemas
+        else []
+    )
+    return Catalog(files, services, default_deadline)
+
+
+def _log_internal_error(sid: str, error: Exception) -> None:
+    _logger.error("request failed by a fault of ours", extra={"sid": sid}, exc_info=error)
+
+
+def _active_digests(catalog: Catalog) -> dict[str, str]:
+    return {contract.service.id: contract.digest for contract in catalog}
+
+
+def _limits(options: GatewayOptions) -> Limits:
+    return Limits(
+        max_target=options.max_request_line,
+        max_header_bytes=options.max_header_bytes,
+        max_headers=options.max_headers,
+        header_timeout=options.header_timeout,
+        max_body=options.max_body,
+        body_timeout=options.body_timeout,
+        min_body_rate=options.min_body_rate,
+        stall_timeout=options.write_timeout,
+        idle_timeout=options.keep_alive,
+        max_connections=min(options.max_connections, _max_connections()),
+    )
+
+
+def _public_limits(options: GatewayOptions) -> Limits:
+    limits = _limits(options)
+    if limits.max_connections < options.max_connections:
+        hint = "raise the limit of open files, as by ulimit -n"
+        log_fields = {"connections": limits.max_connections, "cure": hint}
+        _logger.info("max_connections lowered to the limit of open files", extra=log_fields)
+    return limits
+
+
+def _max_connections() -> int:
+    """Return how many clients the limit of open files allows, with a share kept for all else.
+
+    Loaders, hubs, logs and the admin API need descriptors when clients have taken all theirs.
+    """
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, files - min(_RESERVED_FILES, max(files // 4, 16)))
+
+
+def _reject_request(
+    error: AseError, client_ip: str, target: bytes, *, context: GatewayContext
+) -> HttpResponse:
+    """Answer and note a request that was refused by its head; its path is told as it came."""
+    record = context.new_record("", loggable_target(target), client_ip)
+    response = finish_with_error(error, record, context.dependencies.clock())
+    context.count_and_log(record)
+    return response
+
+
+def listen_urls(
+    options: GatewayOptions, public_socket: socket.socket, admin_socket: socket.socket
+) -> dict[str, str]:
+    """Return the addresses of the public and the admin port, as a client of this machine asks."""
+    scheme = "https" if options.tls_cert else "http"
+    return {
+        "gateway": f"{scheme}://{dial_host(options.host)}:{public_socket.getsockname()[1]}",
+        "admin": f"http://{dial_host(options.admin_host)}:{admin_socket.getsockname()[1]}",
+    }
+
+
+def _addresses(
+    config: Config, public_socket: socket.socket, admin_socket: socket.socket, lb_port: int
+) -> Addresses:
+    urls = listen_urls(config.gateway, public_socket, admin_socket)
+    lb = f"{dial_host(config.lb.host)}:{lb_port}" if lb_port else ""
+    return Addresses(urls["gateway"], urls["admin"], lb)
+
+
+def dial_host(host: str) -> str:
+    """Return the host to dial, from this machine, for one that is listened on."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)

@@ -1,0 +1,1 @@
+"""The services of a gateway: contracts, routes, schema files, reload."""

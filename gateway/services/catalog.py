@@ -1,0 +1,193 @@
+"""Which contract each service has: the operator's file, else what most live capacity speaks. Pure.
+
+A contract is a schema made ready. Exactly one is active per service, and switching is one
+assignment, so that no request ever meets two (DESIGN 3, "Schemas reach the gateway").
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from atom.decode import Decoder
+from atom.encode import Encoder
+from config.options import ServiceOptions
+from gateway.services.routes import Routes
+from schemas.model import document
+from schemas.model.service import Service
+from schemas.validation.request_validator import RequestValidator
+
+MAX_SERVICES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """A service ready to be served.
+
+    `source` is "file" or "report"; `deadline` in seconds. `affinity`: where in a request its key
+    stands.
+    """
+
+    service: Service
+    digest: str
+    schema_document: bytes
+    source: str
+    deadline: float
+    affinity_path: tuple[str, ...]
+    validator: RequestValidator
+    encoder: Encoder
+    decoder: Decoder
+
+
+@dataclass(frozen=True, slots=True)
+class ContractChange:
+    """A service got another contract; `before` is empty for its first, `after` for none."""
+
+    service: str
+    old_digest: str
+    new_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """The licences of the live instances of a service that speak one digest."""
+
+    service: str
+    digest: str
+    total: int
+
+
+def build_contract(
+    schema_document: bytes,
+    source: str,
+    services: Mapping[str, ServiceOptions],
+    default_deadline: float,
+) -> Contract:
+    """Make a canonical schema document ready to serve.
+
+    `services` is what the operator says of single ones. The deadline is the operator's, else the
+    schema's, else `default` (seconds). Raises DocumentError.
+    """
+    service = document.service_from_document(document.parse(schema_document))
+    service_options = services.get(service.id, ServiceOptions())
+    return Contract(
+        service=service,
+        digest=document.digest(schema_document),
+        schema_document=schema_document,
+        source=source,
+        deadline=service_options.deadline or service.deadline or default_deadline,
+        affinity_path=tuple(service_options.affinity.split("."))
+        if service_options.affinity
+        else (),
+        validator=RequestValidator(service.input),
+        encoder=Encoder(service),
+        decoder=Decoder(service),
+    )
+
+
+class Catalog:
+    """The active contract of every service.
+
+    `files` are the operator's contracts: they have authority. `services` and `default` as in
+    `build`.
+    """
+
+    def __init__(
+        self,
+        files: Iterable[Contract],
+        services: Mapping[str, ServiceOptions],
+        default_deadline: float,
+    ) -> None:
+        self._active = {contract.service.id: contract for contract in files}
+        self._services = dict(services)
+        self._default_deadline = default_deadline
+        self._by_digest: dict[str, Contract] = {c.digest: c for c in self._active.values()}
+        self._routes: Routes | None = None
+
+    def __iter__(self) -> Iterator[Contract]:
+        return iter(sorted(self._active.values(), key=lambda contract: contract.service.id))
+
+    def routes(self) -> Routes:
+        """Return the routes of the services that are active now."""
+        if self._routes is None:
+            self._routes = Routes(contract.service for contract in self)
+        return self._routes
+
+    def find(self, service_id: str) -> Contract | None:
+        """Return the active contract of a service, or None."""
+        return self._active.get(service_id)
+
+    def reload(
+        self,
+        files: Iterable[Contract],
+        services: Mapping[str, ServiceOptions],
+        default_deadline: float,
+    ) -> list[ContractChange]:
+        """Let other files stand in the place of the operator's; return what that changed.
+
+        What loaders brought of services without a file stays, under the new options.
+        """
+        active = {contract.service.id: contract for contract in files}
+        options_unchanged = (
+            dict(services) == self._services and default_deadline == self._default_deadline
+        )
+        for service_id, old in self._active.items():
+            if service_id not in active and old.source == "report":
+                active[service_id] = (
+                    old
+                    if options_unchanged
+                    else build_contract(old.schema_document, "report", services, default_deadline)
+                )
+        previous, self._active, self._routes = self._active, active, None
+        self._services, self._default_deadline = dict(services), default_deadline
+        self._by_digest = {contract.digest: contract for contract in active.values()}
+        digests = [{k: v.digest for k, v in contracts.items()} for contracts in (previous, active)]
+        return [
+            ContractChange(
+                service_id, digests[0].get(service_id, ""), digests[1].get(service_id, "")
+            )
+            for service_id in sorted({*previous, *active})
+            if digests[0].get(service_id) != digests[1].get(service_id)
+        ]
+
+    def reconcile(
+        self, capacities: Iterable[Capacity], documents: Mapping[str, bytes]
+    ) -> list[ContractChange]:
+        """Make the digest of most live capacity the active one, for every service without a file.
+
+        Between equals the one that is active stays. A service whose instances all left keeps its
+        contract: its requests are answered "no live instance", not "no such service".
+        """
+        best: dict[str, Capacity] = {}
+        for capacity in sorted(capacities, key=lambda capacity: capacity.digest):
+            if capacity.digest not in documents:
+                continue
+            current_best = best.get(capacity.service)
+            if current_best is None or self._rank(capacity) > self._rank(current_best):
+                best[capacity.service] = capacity
+        return [
+            change
+            for capacity in best.values()
+            if (change := self._activate(capacity, documents[capacity.digest])) is not None
+        ]
+
+    def _rank(self, capacity: Capacity) -> tuple[int, bool]:
+        active = self._active.get(capacity.service)
+        return (capacity.total, active is not None and active.digest == capacity.digest)
+
+    def _activate(self, capacity: Capacity, schema_document: bytes) -> ContractChange | None:
+        active = self._active.get(capacity.service)
+        if active is not None and (active.source == "file" or active.digest == capacity.digest):
+            return None
+        if active is None and len(self._active) >= MAX_SERVICES:
+            return None
+        contract = self._by_digest.get(capacity.digest)
+        if contract is None:
+            contract = build_contract(
+                schema_document, "report", self._services, self._default_deadline
+            )
+        # Only what may become active again is kept: the old one and the new one.
+        if active is not None:
+            self._by_digest = {c.digest: c for c in [*self._active.values(), active]}
+        self._by_digest[capacity.digest] = contract
+        self._active[capacity.service] = contract
+        self._routes = None
+        return ContractChange(capacity.service, active.digest if active else "", capacity.digest)

@@ -1,0 +1,154 @@
+"""Config and schemas read anew: when a file of theirs changed, or on a signal.
+
+What is wrong leaves everything as it was, and is told. What is good takes the place of the old in
+one step, between two requests: none is ever judged by halves of two.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from config import tell
+from config.options import Config
+from config.source import ConfigError
+from gateway.services import schema_folder
+from gateway.services.catalog import Catalog, Contract, ContractChange
+
+_logger = logging.getLogger("ase.gateway")
+
+POLL_INTERVAL_S = 1.0
+ReadConfig = Callable[[], tuple[Config, Path]]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigSource:
+    """Where a config is read from: `read` does it anew, `file` is the one to look at, if any.
+
+    `asked` is set when somebody asks for it. `read` raises ConfigError or OSError.
+    """
+
+    read_config: ReadConfig
+    config_file: Path | None
+    reload_requested: asyncio.Event
+
+
+class ConfigReloader:
+    """Keeps a catalog as the files say, which at first are those of `config` and `base`.
+
+    `told` hears of each outcome, "done", "same" or "refused", and of the services it changed.
+    """
+
+    def __init__(
+        self,
+        source: ConfigSource,
+        config: Config,
+        base_dir: Path,
+        catalog: Catalog,
+        on_reload: Callable[[str, list[ContractChange]], None],
+    ) -> None:
+        self._source = source
+        self._startup_config = self._config = config
+        self._base_dir = base_dir
+        self._catalog = catalog
+        self._on_reload = on_reload
+        self.generation = 1
+        self._fingerprint = self._take_fingerprint()
+
+    async def run(self) -> None:
+        """Look for changes each second, for ever."""
+        reload_requested = self._source.reload_requested
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_INTERVAL_S):
+                    await reload_requested.wait()
+            fingerprint = await asyncio.to_thread(self._take_fingerprint)
+            if fingerprint == self._fingerprint and not reload_requested.is_set():
+                continue
+            reload_requested.clear()
+            self._fingerprint = fingerprint
+            try:
+                await self._reload()
+            except Exception:
+                _logger.exception("reload failed by a fault of ours; all stays as it was")
+
+    async def _reload(self) -> None:
+        try:
+            config, base_dir, contracts = await asyncio.to_thread(self._load)
+        except (ConfigError, schema_folder.SchemaFolderError, OSError, UnicodeDecodeError) as error:
+            _logger.error("reload refused; all stays as it was", extra={"reason": str(error)})  # noqa: TRY400
+            self._on_reload("refused", [])
+            return
+        changes = self._catalog.reload(contracts, config.services, config.gateway.deadline)
+        changed = bool(changes) or _reloadable_values(self._config) != _reloadable_values(config)
+        self._config, self._base_dir = config, base_dir
+        restart_required = _restart_required(self._startup_config, config)
+        if restart_required:
+            restart_fields = {"options": ", ".join(restart_required)}
+            _logger.warning("changed, and read at the next start alone", extra=restart_fields)
+        if changed:
+            self.generation += 1
+        log_fields: dict[str, object] = {
+            "generation": self.generation,
+            "added": [s.service for s in changes if not s.old_digest],
+            "changed": [s.service for s in changes if s.old_digest and s.new_digest],
+            "removed": [s.service for s in changes if not s.new_digest],
+        }  # fmt: skip
+        _logger.info("reloaded" if changed else "reloaded; nothing changed", extra=log_fields)
+        self._on_reload("done" if changed else "same", changes)
+
+    def _load(self) -> tuple[Config, Path, list[Contract]]:
+        """Read everything; in a thread, for a thousand schemas take a second."""
+        config, base_dir = self._source.read_config()
+        if not config.schemas:
+            return config, base_dir, []
+        reusable = (
+            list(self._catalog)
+            if _reloadable_values(config) == _reloadable_values(self._config)
+            else []
+        )
+        default_deadline = config.gateway.deadline
+        return (
+            config,
+            base_dir,
+            schema_folder.load_folder(
+                base_dir / config.schemas, config.services, default_deadline, reusable
+            ),
+        )
+
+    def _take_fingerprint(self) -> dict[Path, tuple[int, int]]:
+        """Return what can be seen of the files without reading them."""
+        fingerprint: dict[Path, tuple[int, int]] = {}
+        paths = [self._source.config_file] if self._source.config_file else []
+        if self._config.schemas:
+            with contextlib.suppress(OSError):
+                paths += schema_folder.schema_files(self._base_dir / self._config.schemas)
+        for path in paths:
+            with contextlib.suppress(OSError):
+                stat = path.stat()
+                fingerprint[path] = (stat.st_mtime_ns, stat.st_size)
+        return fingerprint
+
+
+def _is_reloadable(name: str) -> bool:
+    """Return whether an option takes effect at once; all others are read at the start alone."""
+    is_service_option = name.startswith("services.") and name.endswith((".deadline", ".affinity"))
+    return is_service_option or name in ("schemas", "gateway.deadline")
+
+
+def _option_values(config: Config) -> dict[str, object]:
+    return {option.name: option.value for option in tell.effective_options(config, {})}
+
+
+def _reloadable_values(config: Config) -> dict[str, object]:
+    return {name: value for name, value in _option_values(config).items() if _is_reloadable(name)}
+
+
+def _restart_required(old: Config, new: Config) -> list[str]:
+    """Return the options that differ and are not read anew; what is not there is nothing."""
+    old_values, new_values = _option_values(old), _option_values(new)
+    names = sorted({*old_values, *new_values})
+    changed = [n for n in names if (old_values.get(n) or None) != (new_values.get(n) or None)]
+    return [name for name in changed if not _is_reloadable(name)]

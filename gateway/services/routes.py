@@ -1,0 +1,52 @@
+"""Which service a path asks for, where it is not the canonical one: as the original finds it. Pure.
+
+Source: reference "ase-wire" 1.2. The first that fits: the query's `serviceId`, the last segment of
+the path, a service's route at its host, a service's route at any host.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from schemas.model.service import Service
+
+SERVICE_PATH_PREFIX: Final = "/v1/private/"
+
+
+def requested_service(method: bytes, path: str) -> str:
+    """Return the id of the service whose canonical path is requested; "" for any other request."""
+    if method == b"POST" and path.startswith(SERVICE_PATH_PREFIX):
+        service_id = path[len(SERVICE_PATH_PREFIX) :]
+        return "" if "/" in service_id else service_id
+    return ""
+
+
+class Routes:
+    """The routes of some services."""
+
+    def __init__(self, services: Iterable[Service]) -> None:
+        self._service_ids: set[str] = set()
+        self._service_by_route: dict[tuple[str, str], str] = {}
+        for service in services:
+            self._service_ids.add(service.id)
+            for path in service.routes:
+                for host in service.hosts or ("",):
+                    self._service_by_route.setdefault((host, path), service.id)
+
+    def find(self, path: str, query: bytes, headers: Mapping[bytes, bytes]) -> str:
+        """Return the id of the service that is asked for; "" for none.
+
+        `headers` have lower-case names. A proxy before us tells the host that its client named.
+        """
+        query_params = query.decode("latin-1").split("&")
+        query_service = next(
+            (p.partition("=")[2] for p in query_params if p.startswith("serviceId=")), ""
+        )
+        for service_id in (query_service, path.rpartition("/")[2]):
+            if service_id in self._service_ids:
+                return service_id
+        host = headers.get(b"x-forwarded-host") or headers.get(b"host", b"")
+        hostname = host.decode("latin-1").partition(",")[0].strip().lower()
+        hostname = hostname if hostname.endswith("]") else hostname.rpartition(":")[0] or hostname
+        return self._service_by_route.get((hostname, path)) or self._service_by_route.get(
+            ("", path), ""
+        )

@@ -1,0 +1,1 @@
+"""Sessions: the state machine, WebSocket, multiplexing, server-sent events."""

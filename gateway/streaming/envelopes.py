@@ -1,0 +1,167 @@
+"""The envelopes of a session: each is judged as if it stood alone, with what the first one said.
+
+The first frame's header is under those of later ones, but for its status; parameters that a later
+frame leaves out are those of the first (reference "ase-wire" 1.6). Pure.
+"""
+
+from typing import Any, Final
+
+from config.options import SessionOptions
+from gateway.services.catalog import Contract
+from schemas.model.errors import BAD_REQUEST, AseError
+from schemas.model.session import FrameStatus, SequenceChecker, SessionEvent, frame_event
+from schemas.validation.explain import invalid_body_error
+
+_NOT_INHERITED: Final = ("status", "cid", "sid")
+_STATUS_ONLY: Final = frozenset({"status"})
+
+
+class EnvelopeReader:
+    """Reads the frames of one session into those of its loader.
+
+    `facts` are the gateway's own headers; `only`: no frame can follow the first, which may call
+    itself the beginning (0) or the only one (3), or nothing.
+    """
+
+    __slots__ = (
+        "_contract", "_first_header", "_first_parameter", "_frame_count", "_gateway_headers",
+        "_header_cache", "_sequence_checker", "_single_frame", "_stream_names",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        contract: Contract,
+        gateway_headers: dict[str, str],
+        options: SessionOptions,
+        *,
+        single_frame: bool = False,
+    ) -> None:
+        self._contract = contract
+        self._gateway_headers = gateway_headers
+        self._sequence_checker = SequenceChecker() if options.sequence else None
+        self._first_header: dict[str, Any] = {}
+        self._first_parameter: Any = None
+        # By status, of frames that say nothing new but their payload: their header, and the head
+        # that it leads to.
+        self._header_cache: dict[int, tuple[dict[str, Any], bytes]] = {}
+        self._stream_names: dict[str, None] = {}
+        self._frame_count = 0
+        self._single_frame = single_frame
+
+    def classify(self, envelope: dict[str, Any]) -> SessionEvent:
+        """Return what a frame is. Raises AseError 10163 for a status that there is not."""
+        header = envelope.get("header")
+        if header is not None and not isinstance(header, dict):
+            raise AseError(BAD_REQUEST, "$.header: must be of type object")
+        status = header.get("status") if header else None
+        event = frame_event(status, first=not self._frame_count)
+        if self._single_frame:
+            if status is not None and event not in (SessionEvent.BEGIN, SessionEvent.ONCE):
+                raise AseError(BAD_REQUEST, "$.header.status: must be 3: no other frame can follow")
+            return SessionEvent.ONCE
+        if event is None:
+            if status is None:
+                message = (
+                    "$.header.status: is required: a session begins with 0, or 3 for one frame"
+                )
+                raise AseError(BAD_REQUEST, message)
+            raise AseError(BAD_REQUEST, "$.header.status: must be 0, 1, 2 or 3")
+        return event
+
+    def transform_and_encode(
+        self, envelope: dict[str, Any], event: SessionEvent, ascii_only: bool
+    ) -> bytes:
+        """Return the loader's frame of an envelope, which is changed as its schema says.
+
+        Raises AseError 10163 with every violation.
+        """
+        validator, encoder = self._contract.validator, self._contract.encoder
+        header = envelope.get("header") or {}
+        header.pop("cid", None)  # it is the socket's; a schema does not know it
+        status = int(FrameStatus.CONTINUE if event is SessionEvent.CONTINUE else FrameStatus.END)
+        status_only = (
+            self._frame_count > 0 and "parameter" not in envelope and header.keys() <= _STATUS_ONLY
+        )
+        cached = self._header_cache.get(status) if status_only else None
+        if cached is not None:
+            envelope["header"] = cached[0]
+            if self._first_parameter is not None:
+                envelope["parameter"] = self._first_parameter
+        elif self._frame_count:
+            self._fill_from_first(envelope, header, status)
+        else:
+            self._remember_first(envelope, header)
+        if self._sequence_checker is not None:
+            self._check_sequence(envelope, self._sequence_checker)
+        if not self._single_frame:
+            status = envelope["header"]["status"]  # before the schema may take it away
+        validate = (
+            validator.validate_and_transform
+            if cached is None
+            else validator.validate_and_transform_payload
+        )
+        violations = validate(envelope, ascii_only)
+        if violations:
+            raise invalid_body_error(violations)
+        if self._single_frame:
+            status = int(FrameStatus.ONCE)
+            envelope["header"] = {**(envelope.get("header") or {}), "status": status}
+        self._fill_statuses(envelope, status)
+        self._frame_count += 1
+        prefix = (
+            encoder.encode_frame_prefix(envelope, self._gateway_headers)
+            if cached is None
+            else cached[1]
+        )
+        if status_only and cached is None and validator.has_independent_payload:
+            self._header_cache[status] = ({**self._first_header, "status": status}, prefix)
+        return encoder.encode_frame(prefix, self._frame_count, envelope)
+
+    def _remember_first(self, envelope: dict[str, Any], header: dict[str, Any]) -> None:
+        """Keep what the first frame says for those that follow."""
+        inherited = {k: v for k, v in header.items() if k not in _NOT_INHERITED}
+        self._first_header, self._first_parameter = (
+            self._copy_for_transform(inherited),
+            self._copy_for_transform(envelope.get("parameter")),
+        )
+
+    def _fill_from_first(
+        self, envelope: dict[str, Any], header: dict[str, Any], status: int
+    ) -> None:
+        """Give a frame what the first one said, where it does not say it itself."""
+        envelope["header"] = {
+            **self._copy_for_transform(self._first_header),
+            **header,
+            "status": status,
+        }
+        if "parameter" not in envelope and self._first_parameter is not None:
+            envelope["parameter"] = self._copy_for_transform(self._first_parameter)
+
+    def _copy_for_transform(self, value: Any) -> Any:
+        """Return a value that its schema may change, where it changes any."""
+        return _deep_copy(value) if self._contract.validator.has_transforms else value
+
+    def _check_sequence(self, envelope: dict[str, Any], sequence_checker: SequenceChecker) -> None:
+        payload = envelope.get("payload")
+        for name, stream in payload.items() if isinstance(payload, dict) else ():
+            if isinstance(stream, dict):
+                problem = sequence_checker.check_and_advance(name, stream.get("seq"))
+                if problem:
+                    raise AseError(BAD_REQUEST, problem)
+
+    def _fill_statuses(self, envelope: dict[str, Any], status: int) -> None:
+        """See that each payload has a status: a loader knows the end of a stream by it alone."""
+        payload = envelope.get("payload")
+        streams = payload if isinstance(payload, dict) else {}
+        for name, stream in streams.items():
+            self._stream_names[name] = None
+            if isinstance(stream, dict):
+                stream.setdefault("status", status)
+        if not streams and status == FrameStatus.END:
+            envelope["payload"] = {name: {"status": status} for name in self._stream_names}
+
+
+def _deep_copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _deep_copy(item) for name, item in value.items()}
+    return [_deep_copy(item) for item in value] if isinstance(value, list) else value

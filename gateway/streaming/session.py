@@ -1,0 +1,409 @@
+"""One session: frames of the client in, results of its loader out, one place, one call.
+
+`schemas/model/session.py` says what each event leads to; here it is done. Nothing waits in a task:
+a
+change of the loader's stream wakes it, and so does a client that has room again.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from atom.streams import LoaderStream
+from gateway.request.interfaces import Dependencies, PendingOperation, Slot
+from gateway.request.record import RequestRecord
+from gateway.request.shutdown import drain_timeout_error, shutdown_error
+from gateway.services.catalog import Contract
+from gateway.streaming.envelopes import EnvelopeReader
+from schemas.model.errors import (
+    BAD_REPLY,
+    BAD_REQUEST,
+    CLIENT_GONE,
+    DEADLINE,
+    INTERNAL,
+    LOADER_FULL,
+    LOADER_LOST,
+    NO_INSTANCE,
+    SESSION_OVERFLOW,
+    SESSION_READ_TIMEOUT,
+    SESSION_TIMEOUT,
+    AseError,
+    ErrorSource,
+)
+from schemas.model.session import (
+    RESULT_EVENTS,
+    TRANSITIONS,
+    SessionAction,
+    SessionEvent,
+    SessionState,
+    refusal_reason,
+)
+
+_MAX_ATTEMPTS: Final = 2
+_LINGER_S: Final = 1.0
+# What went wrong, by the event that ended a session; a result ends only one that has to leave.
+_ERROR_BY_EVENT: Final[dict[SessionEvent, Callable[[], AseError]]] = {
+    SessionEvent.READ_TIMEOUT: lambda: AseError(SESSION_READ_TIMEOUT),
+    SessionEvent.LIFETIME_EXPIRED: lambda: AseError(SESSION_TIMEOUT),
+    SessionEvent.DRAIN_TIMEOUT: drain_timeout_error,
+    SessionEvent.RESULT: shutdown_error,
+}
+
+
+class Client(Protocol):
+    """Who a session talks to."""
+
+    def writable(self) -> bool:
+        """Return whether it takes more now; it says so by `Session.pump` when it does again."""
+
+    def send_result(self, session: "Session", payload: bytes, status: int) -> None:
+        """Take a result."""
+
+    def send_error(self, session: "Session", error: AseError) -> None:
+        """Take what went wrong; `over` follows."""
+
+    def on_closed(self, session: "Session", event: SessionEvent) -> None:
+        """Take in that the session is over, by an event."""
+
+    def pause_reading(self, session: "Session") -> None:
+        """Take in that the session's loader is behind: no more frames, where that can be had."""
+
+    def resume_reading(self, session: "Session") -> None:
+        """Take in that it has caught up."""
+
+
+class Session:
+    """One session of a contract; `name` is its client's own for it.
+
+    `queue`: frames that may wait for the loader. `silence` is how long the client may send nothing,
+    `lifetime` how long it all may take, in seconds; `later(s, call)` calls after so many.
+    """
+
+    __slots__ = (
+        "_affinity_key", "_call_later", "_client", "_closed", "_dependencies", "_frame_queue",
+        "_half_close_pending", "_lifetime_deadline", "_pending_slot", "_previous_error",
+        "_read_deadline", "_read_timeout", "_reader", "_reading_paused", "_replay_buffer",
+        "_result_received", "_slot", "_stream", "_timer", "_transfer_requested", "_transferring",
+        "_tried_addrs", "cid", "contract", "error", "max_queued_frames", "record", "state",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        contract: Contract,
+        record: RequestRecord,
+        dependencies: Dependencies,
+        client: Client,
+        reader: EnvelopeReader,
+        call_later: Callable[[float, Callable[[], None]], Any],
+        *,
+        read_timeout: float,
+        lifetime: float,
+        max_queued_frames: int,
+        cid: str = "",
+    ) -> None:
+        self.state = SessionState.NEW
+        self.cid = cid
+        self.record = record
+        self.max_queued_frames = max_queued_frames
+        self.error: AseError | None = None
+        self.contract = contract
+        self._dependencies = dependencies
+        self._client = client
+        self._reader = reader
+        self._call_later = call_later
+        self._read_timeout = read_timeout
+        now = dependencies.clock()
+        self._lifetime_deadline = now + lifetime
+        self._read_deadline = now + read_timeout
+        self._frame_queue: deque[bytes] = deque()
+        self._replay_buffer: list[bytes] | None = []  # what another loader would have to be told
+        self._tried_addrs: tuple[str, ...] = ()
+        self._previous_error: AseError | None = None
+        self._affinity_key = ""
+        self._stream: LoaderStream | None = None
+        self._slot: Slot | None = None
+        self._pending_slot: PendingOperation | None = None
+        self._half_close_pending = self._result_received = self._transferring = (
+            self._transfer_requested
+        ) = self._reading_paused = False
+        self._closed = False
+        self._timer = call_later(min(read_timeout, lifetime), self._check_timeouts)
+
+    @property
+    def queue_full(self) -> bool:
+        """Return whether as many frames wait for the loader as may."""
+        return len(self._frame_queue) >= self.max_queued_frames
+
+    def receive_envelope(
+        self, envelope: dict[str, Any], ascii_only: bool, affinity_key: str = ""
+    ) -> None:
+        """Take a frame of the client, a JSON object; `key` keeps the session with its like."""
+        try:
+            event = self._reader.classify(envelope)
+            if (self.state, event) not in TRANSITIONS:
+                raise AseError(BAD_REQUEST, refusal_reason(self.state))
+            frame = self._reader.transform_and_encode(envelope, event, ascii_only)
+        except AseError as error:
+            self.fail(error)
+            return
+        except Exception as exception:  # noqa: BLE001 (it is told, with its traceback)
+            self._fail_internal(exception)
+            return
+        if self.state is SessionState.NEW:
+            self._affinity_key = affinity_key
+        self._read_deadline = self._dependencies.clock() + self._read_timeout
+        self.handle_event(event, frame)
+        if self.queue_full and not self._reading_paused and self.state is not SessionState.CLOSED:
+            self._reading_paused = True
+            self._client.pause_reading(self)
+
+    def fail(self, error: AseError) -> None:
+        """End with an error, told to the client."""
+        self.error = error
+        self.handle_event(SessionEvent.FAILED)
+
+    def fail_overflow(self) -> None:
+        """End: more frames came than wait."""
+        self.fail(AseError(SESSION_OVERFLOW))
+
+    def handle_event(
+        self, event: SessionEvent, frame: bytes = b"", payload: bytes = b"", status: int = 0
+    ) -> None:
+        """Do what an event leads to; one that leads to nothing is nothing."""
+        transition = TRANSITIONS.get((self.state, event))
+        if transition is None:
+            return
+        try:
+            self._apply_transition(transition, event, frame, payload, status)
+        except Exception as exception:  # noqa: BLE001 (others have the loader's connection, too)
+            self._fail_internal(exception)
+
+    def _apply_transition(
+        self,
+        transition: tuple[SessionState, tuple[SessionAction, ...]],
+        event: SessionEvent,
+        frame: bytes,
+        payload: bytes,
+        status: int,
+        /,
+    ) -> None:
+        self.state, actions = transition
+        if self.state is SessionState.CLOSED and event in _ERROR_BY_EVENT:
+            self.error = _ERROR_BY_EVENT[event]()
+        for action in actions:
+            match action:
+                case SessionAction.OPEN_LOADER:
+                    self._acquire_slot()
+                case SessionAction.SEND_FRAME:
+                    self._frame_queue.append(frame)
+                case SessionAction.HALF_CLOSE:
+                    self._half_close_pending = True
+                case SessionAction.SEND_RESULT:
+                    self._client.send_result(self, payload, status)
+                case SessionAction.SEND_ERROR:
+                    self._client.send_error(self, self.error or AseError(LOADER_LOST))
+                case SessionAction.CANCEL_LOADER:
+                    self._cancel_loader()
+                case SessionAction.CLOSE:
+                    self._close(event)
+        if self.state is not SessionState.CLOSED:
+            self.transfer()
+
+    def _fail_internal(self, exception: Exception) -> None:
+        """End by a fault of ours, wherever it came from: nothing stays behind."""
+        self._dependencies.on_internal_error(self.record.sid, exception)
+        if self._closed:
+            return
+        self.state, self.error = SessionState.CLOSED, AseError(INTERNAL)
+        try:
+            self._client.send_error(self, self.error)
+        except Exception as client_exception:  # noqa: BLE001 (what it held is given back all the same)
+            self._dependencies.on_internal_error(self.record.sid, client_exception)
+        self._cancel_loader()
+        self._close(SessionEvent.FAILED)
+
+    # The loader: found, asked, asked elsewhere when it is full.
+
+    def _acquire_slot(self) -> None:
+        dependencies, contract = self._dependencies, self.contract
+        service_id, digest = contract.service.id, contract.digest
+        try:
+            slot: Any = dependencies.picker.acquire(
+                service_id, digest, self._tried_addrs, self._affinity_key
+            )
+        except AseError as error:
+            if error.spec is not LOADER_FULL or dependencies.slot_timeout <= 0:
+                # No other is left than the one that refused: what it said is what is wrong.
+                previous_error = self._previous_error if error.spec is NO_INSTANCE else None
+                self._retry_or_fail(previous_error or error)
+                return
+            timeout, at_front = dependencies.slot_timeout, bool(self._tried_addrs)
+            pending = dependencies.picker.wait(
+                service_id, digest, self._affinity_key, timeout, at_front, self._on_slot_ready
+            )
+            if self.state is not SessionState.CLOSED and self._slot is None:
+                self._pending_slot = pending
+            return
+        self._open_stream(slot)
+
+    def _on_slot_ready(self, pending: PendingOperation) -> None:
+        self._pending_slot = None
+        if self.state is SessionState.CLOSED:
+            return
+        try:
+            slot = pending.outcome()
+        except AseError as error:
+            self._retry_or_fail(error)
+        else:
+            self._open_stream(slot)
+
+    def _open_stream(self, slot: Slot) -> None:
+        self._slot = slot
+        now = self._dependencies.clock()
+        self.record.attempt_started(slot.instance.addr, now)
+        handle = self.record.sid if not self._tried_addrs else self._dependencies.new_id()
+        timeout = max(0.001, self._lifetime_deadline - now + 1.0)
+        try:
+            self._stream = self._dependencies.caller.open_session(
+                slot.instance, handle, timeout, self.transfer
+            )
+        except Exception as exception:  # noqa: BLE001 (it is told, with its traceback)
+            self._dependencies.on_internal_error(self.record.sid, exception)
+            self._retry_or_fail(AseError(LOADER_LOST))
+            return
+        self.transfer()
+
+    def _retry_or_fail(self, error: AseError) -> None:
+        """Take in that a loader has ended the session badly, or that there is none."""
+        slot, self._slot, self._stream = self._slot, None, None
+        if slot is not None:
+            slot.release(error.spec, is_session=True)
+            self._tried_addrs += (self.record.instance,)
+            is_retryable = (
+                error.spec.retryable
+                and not self._result_received
+                and self._replay_buffer is not None
+            )
+            if (
+                is_retryable
+                and len(self._tried_addrs) < _MAX_ATTEMPTS
+                and self._dependencies.picker.try_acquire_retry()
+            ):
+                self._previous_error = error
+                self.record.retry_reasons += (error.spec.name,)
+                self._frame_queue.extendleft(reversed(self._replay_buffer or ()))
+                self._replay_buffer = []
+                self._half_close_pending = self.state is SessionState.HALF_CLOSED
+                self._acquire_slot()
+                return
+        self.fail(error)
+
+    # The stream: frames go while there is room, results come while the client takes them.
+
+    def transfer(self) -> None:
+        """Move what can be moved, either way."""
+        if self._transferring:
+            self._transfer_requested = True
+            return
+        self._transferring = True
+        try:
+            self._transfer_requested = True
+            while self._transfer_requested and self._stream is not None:
+                self._transfer_requested = False
+                self._send_frames(self._stream)
+                self._receive_results(self._stream)
+        except Exception as exception:  # noqa: BLE001
+            self._fail_internal(exception)
+        finally:
+            self._transferring = False
+        if self._reading_paused and not self.queue_full:
+            self._reading_paused = False
+            self._client.resume_reading(self)
+
+    def _send_frames(self, stream: LoaderStream) -> None:
+        frames, replay_buffer = self._frame_queue, self._replay_buffer
+        while frames and stream.can_send():
+            frame = frames.popleft()
+            if replay_buffer is not None:
+                replay_buffer.append(frame)
+                if len(replay_buffer) > self.max_queued_frames:
+                    self._replay_buffer = replay_buffer = None
+            stream.send(frame)
+        if self._half_close_pending and not frames and stream.can_send():
+            self._half_close_pending = False
+            stream.finish_sending()
+
+    def _receive_results(self, stream: LoaderStream) -> None:
+        while self._stream is stream and self._client.writable():
+            result = stream.pop_result()
+            if result is None:
+                break
+            self._handle_result(result)
+        if self._stream is stream and stream.is_finished():
+            self._retry_or_fail(
+                stream.failure() or AseError(BAD_REPLY, "the loader ended it unfinished")
+            )
+
+    def _handle_result(self, result: bytes) -> None:
+        self._result_received, self._replay_buffer = True, None
+        self._read_deadline = self._dependencies.clock() + self._read_timeout
+        try:
+            payload, status = self.contract.decoder.decode_result(result)
+        except AseError as error:
+            self.fail(error)
+            return
+        self.handle_event(RESULT_EVENTS[status], payload=payload, status=status)
+
+    # The end.
+
+    def _cancel_loader(self) -> None:
+        pending, self._pending_slot = self._pending_slot, None
+        if pending is not None:
+            pending.cancel()
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.cancel()
+
+    def _close(self, event: SessionEvent) -> None:
+        self._closed = True
+        self._timer.cancel()
+        stream, self._stream = self._stream, None
+        if stream is not None and not stream.is_finished():
+            self._call_later(
+                _LINGER_S, stream.cancel
+            )  # it has said its last, and should end itself
+        self._frame_queue.clear()
+        self._replay_buffer = None
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            self._release_slot(slot, event)
+        self._client.on_closed(self, event)
+
+    def _release_slot(self, slot: Slot, event: SessionEvent) -> None:
+        error = self.error
+        if event is SessionEvent.CLIENT_GONE:
+            slot.release(CLIENT_GONE, abandoned=True, is_session=True)
+        elif error is None:
+            slot.release(is_session=True)
+        elif error.spec.source is ErrorSource.LOADER and error.spec is not DEADLINE:
+            slot.release(error.spec, is_session=True)
+        else:  # it says nothing against the loader, which may still work on it
+            slot.release(None, abandoned=True, is_session=True)
+
+    def _check_timeouts(self) -> None:
+        """See whether the client was silent for too long, or the session too old."""
+        now = self._dependencies.clock()
+        if self.state is SessionState.CLOSED:
+            return
+        if now >= self._lifetime_deadline:
+            self.handle_event(SessionEvent.LIFETIME_EXPIRED)
+            return
+        if self.queue_full or not self._client.writable():
+            self._read_deadline = now + self._read_timeout  # it is we who do not let it send
+        if now >= self._read_deadline and (self.state, SessionEvent.READ_TIMEOUT) in TRANSITIONS:
+            self.handle_event(SessionEvent.READ_TIMEOUT)
+            return
+        next_deadline = self._lifetime_deadline
+        if (self.state, SessionEvent.READ_TIMEOUT) in TRANSITIONS:
+            next_deadline = min(next_deadline, self._read_deadline)
+        self._timer = self._call_later(max(0.001, next_deadline - now), self._check_timeouts)

@@ -1,0 +1,103 @@
+"""From an HTTP request to a WebSocket: who may have one, at which service, in which manner."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from config.options import SessionOptions
+from gateway.context import GatewayContext
+from gateway.http.head_validation import combine_headers
+from gateway.request.response import Headers
+from gateway.services.routes import SERVICE_PATH_PREFIX
+from gateway.streaming.messages import BINARY_SUBPROTOCOL
+from gateway.streaming.multiplexer import SessionMultiplexer, WebSocketHandshake
+from gateway.streaming.websocket import WebSocketConnection, accept_handshake, check_origin
+from gateway.telemetry.session_metrics import SessionMetrics
+from schemas.model.errors import NO_SERVICE, AseError
+
+_SERVICE_PATH_PREFIX: Final = SERVICE_PATH_PREFIX.encode()
+
+
+class WebSocketUpgrader:
+    """Opens the WebSockets of a gateway."""
+
+    def __init__(
+        self, context: GatewayContext, session_metrics: SessionMetrics, options: SessionOptions
+    ) -> None:
+        self._context = context
+        self._session_metrics = session_metrics
+        self._options = options
+
+    def can_upgrade(self, method: bytes, url: bytes, headers: Headers) -> bool:
+        """Return whether a head asks for a WebSocket that there is."""
+        headers_by_name = combine_headers(headers)
+        if method != b"GET" or headers_by_name.get(b"upgrade", b"").lower() != b"websocket":
+            return False
+        path, _, query = url.partition(b"?")
+        return url.startswith(_SERVICE_PATH_PREFIX) or bool(
+            self._find_service(path.decode("latin-1"), query, headers_by_name)
+        )
+
+    def _find_service(self, path: str, query: bytes, headers: Mapping[bytes, bytes]) -> str:
+        return self._context.dependencies.catalog.routes().find(path, query, headers)
+
+    def upgrade(
+        self,
+        scope: Mapping[str, Any],
+        headers: Headers,
+        client_ip: str,
+        trailing_data: bytes,
+        transport: asyncio.Transport,
+        write_timeout: float,
+        server_state: Any,
+    ) -> None:
+        """Answer a handshake, and let the connection be a WebSocket's from there.
+
+        `rest` came behind it; `stalled`: seconds that a client may read nothing. Raises AseError:
+        404 for a service that there is not, 403, 400, 426.
+        """
+        context, options = self._context, self._options
+        headers_by_name = combine_headers(headers)
+        path = scope["path"]
+        has_service_prefix = path.startswith(SERVICE_PATH_PREFIX)
+        service_id = (
+            path[len(SERVICE_PATH_PREFIX) :]
+            if has_service_prefix
+            else self._find_service(path, scope["query_string"], headers_by_name)
+        )
+        contract = context.dependencies.catalog.find(service_id)
+        if contract is None:
+            raise AseError(NO_SERVICE, "no such service")
+        check_origin(headers_by_name, options.origins)
+        protocol, response = accept_handshake(scope["raw_path"], headers, options.max_frame)
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        websocket_handshake = WebSocketHandshake(
+            contract,
+            path=path,
+            client_ip=client_ip,
+            headers=headers_by_name,
+            multiplex=query.get("stream_mode") == ["multiplex"],
+            binary=protocol.subprotocol == BINARY_SUBPROTOCOL,
+        )
+        transport.write(response)
+        call_later = asyncio.get_running_loop().call_later
+        connection = WebSocketConnection(
+            transport,
+            protocol,
+            options,
+            write_timeout,
+            server_state.connections,
+            server_state.tasks,
+            lambda websocket: SessionMultiplexer(
+                context,
+                self._session_metrics,
+                options,
+                websocket_handshake,
+                websocket,
+                call_later,
+            ),
+        )
+        transport.set_protocol(connection)
+        if trailing_data:
+            connection.data_received(trailing_data)

@@ -1,0 +1,130 @@
+"""The admin application, on a port of its own: metrics, and why each instance is in or out."""
+
+import re
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lb.endpoints.endpoint import Endpoint
+from lb.endpoints.report import ReportMode
+from lb.endpoints.table import EndpointTable
+
+
+class HostGuard:
+    """Answers only requests that name the admin API by an address or a name that is its own.
+
+    A page that a browser shows can ask a local address by a name that it controls (DNS rebinding);
+    its requests carry that name as Host. `names` are allowed besides localhost and IP addresses.
+    """
+
+    def __init__(self, app: ASGIApp, allowed_names: Iterable[str]) -> None:
+        self._app = app
+        self._allowed_names = frozenset({"localhost", *(name.lower() for name in allowed_names)})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer 421 (RFC 9110, 15.5.20)."""
+        host = dict(scope["headers"]).get(b"host", b"127.0.0.1").decode("latin-1")
+        if self._allows(host):
+            await self._app(scope, receive, send)
+            return
+        hint = "add this name to gateway.admin_hosts, or ask by an IP address"
+        await JSONResponse({"error": "not a host of the admin API", "cure": hint}, 421)(
+            scope, receive, send
+        )
+
+    def _allows(self, host: str) -> bool:
+        hostname = host.rpartition(":")[0] if re.search(r":\d*\Z", host) else host
+        if hostname.lower() in self._allowed_names:
+            return True
+        try:
+            ip_address(hostname.strip("[]"))
+        except ValueError:
+            return False
+        return True
+
+
+def build_app(
+    registry: CollectorRegistry,
+    table: EndpointTable,
+    clock: Callable[[], float],
+    get_active_digests: Callable[[], dict[str, str]] | None,
+) -> Starlette:
+    """Return the admin application.
+
+    `contracts` gives the active digest of each service; None where nobody knows, as at a hub.
+    """
+
+    async def metrics(_: Request) -> Response:
+        return Response(
+            generate_latest(registry), headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4}
+        )
+
+    async def state(_: Request) -> Response:
+        now, active_digests = clock(), get_active_digests() if get_active_digests else None
+        return JSONResponse(
+            {"instances": [_endpoint_state(endpoint, active_digests, now) for endpoint in table]}
+        )
+
+    async def livez(_: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    return Starlette(
+        routes=[
+            Route("/metrics", metrics),
+            Route("/lb/state", state),
+            Route("/livez", livez),
+        ]
+    )
+
+
+def _endpoint_state(
+    endpoint: Endpoint, active_digests: dict[str, str] | None, now: float
+) -> dict[str, Any]:
+    instance, load = endpoint.instance, endpoint.load
+    is_active_schema = None
+    if active_digests is not None:
+        is_active_schema = instance.service in active_digests and instance.digest in (
+            "",
+            active_digests[instance.service],
+        )
+    return {
+        "service": instance.service,
+        "instance": instance.addr,
+        "protocol": instance.protocol,
+        "state": endpoint.state.value,
+        "reason": endpoint.reason.value
+        if instance.report_mode is not ReportMode.NONE
+        else "static",
+        "for_s": round(now - endpoint.state_since, 3),
+        "report_age_s": round(now - endpoint.last_report_at, 3)
+        if instance.report_mode is not ReportMode.NONE
+        else None,
+        "schema": instance.digest,
+        "schema_active": is_active_schema,
+        "total": instance.total,
+        "running": load.running,
+        "queued": load.queued,
+        "service_ms": round(load.service_ms, 3),
+        "doubt": round(endpoint.slowdown_factor, 3),
+        "inflight": endpoint.inflight,
+        "foreign": endpoint.remote_load,
+        "ghosts": endpoint.abandoned,
+        "slots": endpoint.usable_slots,
+        "expected_ms": round(endpoint.expected_ms(), 3),
+        "health": endpoint.outlier_detector.state.value,
+        "health_reason": endpoint.outlier_detector.cause.value,
+        "health_for_s": round(now - endpoint.outlier_detector.since, 3)
+        if endpoint.outlier_detector.since
+        else None,
+        "served": load.served,
+        "errors": load.errors,
+        "rejected": load.rejected,
+    }

@@ -1,0 +1,227 @@
+"""Every metric of the gateway, declared once. Labels come from closed sets, so series stay few.
+
+Those of requests are plain numbers, read out when they are scraped: counting one costs nothing.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+
+from gateway.request.record import RequestRecord
+from gateway.services.catalog import MAX_SERVICES, ContractChange
+from lb.endpoints.lifecycle import EndpointState, StateChange
+from lb.endpoints.table import EndpointTable
+from lb.hub.counters import HubCounts
+from schemas.model.errors import ERRORS_BY_CODE
+
+_REQUEST_BUCKETS_S: tuple[float, ...] = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+)
+_OVERHEAD_BUCKETS_S: tuple[float, ...] = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.1,
+    1.0,
+)
+_KNOWN_CODES: Final = {0, *(code for _, code in ERRORS_BY_CODE)}
+
+
+class _Histogram:
+    """A histogram of seconds."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.sum += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Return (upper bound, how many up to it), as Prometheus has them."""
+        upper_bounds = [*map(str, self.bounds), "+Inf"]
+        return list(zip(upper_bounds, map(float, accumulate(self.counts)), strict=True))
+
+
+class _ServiceMetrics:
+    """What is measured of one service."""
+
+    __slots__ = ("durations", "overhead", "responses")
+
+    def __init__(self) -> None:
+        self.responses: dict[tuple[int, int], int] = {}
+        self.durations = _Histogram(_REQUEST_BUCKETS_S)
+        self.overhead = _Histogram(_OVERHEAD_BUCKETS_S)
+
+
+class Metrics:
+    """The measurements of one gateway process, in a registry that is handed in.
+
+    `inflight` is how many once-requests are under way.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.inflight = 0
+        self._services: dict[str, _ServiceMetrics] = {}
+        self._retries: dict[str, int] = {}
+        self._config_changes: dict[str, int] = {}
+        self._reloads: dict[str, int] = {"done": 0, "same": 0, "refused": 0}
+        registry.register(self)
+
+    def count_request(self, record: RequestRecord) -> None:
+        """Count a request that was answered."""
+        service = record.service or "other"
+        service_metrics = self._services.get(service)
+        if service_metrics is None:
+            service_metrics = self._services[service] = _ServiceMetrics()
+        code_and_status = (record.code if record.code in _KNOWN_CODES else -1, record.status)
+        service_metrics.responses[code_and_status] = (
+            service_metrics.responses.get(code_and_status, 0) + 1
+        )
+        service_metrics.durations.observe(record.answered_at - record.accepted_at)
+        service_metrics.overhead.observe(record.overhead_s)
+        for reason in record.retry_reasons:
+            self._retries[reason] = self._retries.get(reason, 0) + 1
+
+    def count_contract_change(self, change: ContractChange) -> None:
+        """Count a service's change of contract."""
+        self._config_changes[change.service] = self._config_changes.get(change.service, 0) + 1
+
+    def count_reload(self, outcome: str) -> None:
+        """Count a reading of config and schemas: done, same or refused."""
+        self._reloads[outcome] = self._reloads.get(outcome, 0) + 1
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the figures of now, for a registry."""
+        yield _counter_family(
+            "ase_reloads", "Readings of config and schemas, by outcome.", "outcome", self._reloads
+        )
+        requests = CounterMetricFamily(
+            "ase_requests",
+            "Requests answered, by service, ASE code and HTTP status.",
+            labels=("service", "code", "status"),
+        )
+        durations = HistogramMetricFamily(
+            "ase_request_seconds", "Time from acceptance to answer.", labels=("service",)
+        )
+        overhead = HistogramMetricFamily(
+            "ase_overhead_seconds", "Time the gateway itself took.", labels=("service",)
+        )
+        for service, service_metrics in list(self._services.items()):
+            for (code, status), count in list(service_metrics.responses.items()):
+                labels = (service, "other" if code < 0 else str(code), str(status))
+                requests.add_metric(labels, count)
+            durations.add_metric(
+                (service,), service_metrics.durations.buckets(), service_metrics.durations.sum
+            )
+            overhead.add_metric(
+                (service,), service_metrics.overhead.buckets(), service_metrics.overhead.sum
+            )
+        yield from (requests, durations, overhead)
+        yield GaugeMetricFamily("ase_inflight", "Requests under way.", self.inflight)
+        yield _counter_family(
+            "ase_retries", "Second attempts, by what befell the first.", "reason", self._retries
+        )
+        yield _counter_family(
+            "ase_contract_switches",
+            "Services that got another contract.",
+            "service",
+            self._config_changes,
+        )
+
+
+def _counter_family(name: str, documentation: str, label: str, counts: dict[str, int]) -> Metric:
+    family = CounterMetricFamily(name, documentation, labels=(label,))
+    for value, count in list(counts.items()):
+        family.add_metric((value,), count)
+    return family
+
+
+class UpstreamMetrics:
+    """The measurements of a view of loaders, at a gateway or at a hub of its own.
+
+    `counts`: those of the hub in this process. Service names come from loaders: the first
+    MAX_SERVICES have series, the others share one.
+    """
+
+    def __init__(self, registry: CollectorRegistry, hub_counts: HubCounts | None = None) -> None:
+        self._services: set[str] = set()
+        self._hub_counts = hub_counts
+        if hub_counts is not None:
+            registry.register(self)
+        self._changes = Counter(
+            "ase_lb_instance_changes",
+            "Instances that changed state, by the new state and the reason.",
+            ("service", "state", "reason"),
+            registry=registry,
+        )
+        self._instances = Gauge(
+            "ase_lb_instances",
+            "Instances known, by state.",
+            ("service", "state"),
+            registry=registry,
+        )
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the figures of the hub that is in this process, for a registry."""
+        hub_counts = self._hub_counts
+        if hub_counts is not None:
+            yield CounterMetricFamily("ase_lb_reports", "Reports taken in.", hub_counts.reports)
+            count_by_reason = {
+                reason.value: count for reason, count in hub_counts.rejections.items()
+            }
+            yield _counter_family(
+                "ase_lb_reports_refused", "Reports not taken in, by why.", "reason", count_by_reason
+            )
+            yield CounterMetricFamily(
+                "ase_lb_frames", "Frames sent to gateways.", hub_counts.frames
+            )
+            yield GaugeMetricFamily(
+                "ase_lb_strain",
+                "0, or how often the hub halved what it tells.",
+                hub_counts.overload_level,
+            )
+
+    def count_state_change(self, change: StateChange, table: EndpointTable) -> None:
+        """Count a change of an instance's state."""
+        service = self._service_label(change.instance.service)
+        self._changes.labels(service, change.after.value, change.reason.value).inc()
+        states = [endpoint.state for endpoint in table.endpoints_of(change.instance.service)]
+        for state in (EndpointState.UP, EndpointState.DRAINING, EndpointState.SUSPECT):
+            self._instances.labels(service, state.value).set(states.count(state))
+
+    def _service_label(self, service: str) -> str:
+        if len(self._services) < MAX_SERVICES:
+            self._services.add(service)
+        return service if service in self._services else "other"

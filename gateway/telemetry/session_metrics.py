@@ -1,0 +1,95 @@
+"""What is measured and logged of sessions, over all of a gateway."""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from gateway.request.record import RequestRecord
+from gateway.telemetry.access_log import AccessLog
+from schemas.model.errors import CLIENT_GONE, ERRORS_BY_CODE, AseError
+from schemas.model.session import SessionEvent
+
+_KNOWN_CODES = frozenset(code for _, code in ERRORS_BY_CODE)
+_SWITCHING_PROTOCOLS = 101
+
+
+class Session(Protocol):
+    """What is counted and logged of a session."""
+
+    @property
+    def record(self) -> RequestRecord:
+        """Return the record of the request that began the session."""
+
+    @property
+    def error(self) -> AseError | None:
+        """Return the error that ended it, if any."""
+
+
+class SessionMetrics:
+    """The sessions of one gateway process, in a registry that is handed in."""
+
+    def __init__(
+        self, registry: CollectorRegistry, access_log: AccessLog, clock: Callable[[], float]
+    ) -> None:
+        self._access_log = access_log
+        self._clock = clock
+        self._active_counts: dict[str, int] = {}
+        self._ended_counts: dict[tuple[str, str], int] = {}
+        registry.register(self)
+
+    def __len__(self) -> int:
+        return sum(self._active_counts.values())
+
+    def session_started(self, session: Session) -> None:
+        """Count a session."""
+        service = session.record.service
+        self._active_counts[service] = self._active_counts.get(service, 0) + 1
+
+    def session_ended(
+        self,
+        session: Session,
+        event: SessionEvent,
+        status: int = _SWITCHING_PROTOCOLS,
+        *,
+        write_log: bool = True,
+    ) -> None:
+        """Count and log its end."""
+        record, error = session.record, session.error
+        error_spec = (
+            error.spec
+            if error is not None
+            else CLIENT_GONE
+            if event is SessionEvent.CLIENT_GONE
+            else None
+        )
+        record.finish(status, error_spec.code if error_spec else 0, self._clock())
+        if error_spec is not None:
+            record.error_name, record.detail = (
+                error_spec.name,
+                error.log_message if error is not None else error_spec.message,
+            )
+        active = self._active_counts[record.service] - 1
+        self._active_counts[record.service] = active
+        code = str(record.code) if not record.code or record.code in _KNOWN_CODES else "other"
+        key = (record.service, code)
+        self._ended_counts[key] = self._ended_counts.get(key, 0) + 1
+        if write_log:
+            self._access_log.write(record)
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the figures of now, for a registry."""
+        active_gauge = GaugeMetricFamily(
+            "ase_sessions", "Streaming sessions under way.", labels=("service",)
+        )
+        for service, count in list(self._active_counts.items()):
+            active_gauge.add_metric((service,), count)
+        ended_counter = CounterMetricFamily(
+            "ase_sessions_ended",
+            "Streaming sessions, by how they ended.",
+            labels=("service", "code"),
+        )
+        for key, count in list(self._ended_counts.items()):
+            ended_counter.add_metric(key, count)
+        yield from (active_gauge, ended_counter)

@@ -1,0 +1,1 @@
+"""One request, one response: the handler, its driver, the cycle on a connection."""

@@ -1,0 +1,227 @@
+"""One request, one answer: the whole path on one page, without I/O. Pure.
+
+It yields what it needs, its body, a place, a call to a loader, and is sent each when it is there;
+or an AseError is thrown into it. Whoever drives it does the I/O (`gateway/unary/driver.py`).
+"""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.request import checks, json_body
+from gateway.request.event_stream import EventStreamRequest, accepts_event_stream, pop_stream_flag
+from gateway.request.interfaces import Dependencies
+from gateway.request.record import RequestRecord
+from gateway.request.resolve import find_contract, resolve_contract
+from gateway.request.response import HttpResponse, finish_with_error, finish_with_success
+from gateway.services.catalog import Contract
+from schemas.model.errors import (
+    DEADLINE,
+    INTERNAL,
+    LOADER_FULL,
+    LOADER_LOST,
+    NO_INSTANCE,
+    AseError,
+)
+from schemas.validation.explain import invalid_body_error
+
+_MAX_ATTEMPTS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBody:
+    """The request's body is needed: bytes are to be sent in."""
+
+
+class CallLoader:
+    """A call is needed: it is to be sent in when it has ended; or what ends the request is thrown.
+
+    `frame` is a serialised LoaderInput, `handle` fresh for each attempt, `timeout` in seconds.
+    """
+
+    __slots__ = ("frame", "handle", "target", "timeout")
+
+    def __init__(self, target: Any, frame: bytes, handle: str, timeout: float) -> None:
+        self.target = target
+        self.frame = frame
+        self.handle = handle
+        self.timeout = timeout
+
+
+class AcquireSlot:
+    """A place is needed, and there is none yet: the wait for it is to be sent in when it is over.
+
+    It may last so many seconds. `ahead`: it had its turn, and an instance refused it.
+    """
+
+    __slots__ = ("affinity_key", "at_front", "digest", "service_id", "timeout")
+
+    def __init__(
+        self, service_id: str, digest: str, affinity_key: str, timeout: float, *, at_front: bool
+    ) -> None:
+        self.service_id = service_id
+        self.digest = digest
+        self.affinity_key = affinity_key
+        self.timeout = timeout
+        self.at_front = at_front
+
+
+class ValidatedRequest:
+    """What is asked: of which contract, in which frame; `key` keeps it with its like, or is ""."""
+
+    __slots__ = ("affinity_key", "contract", "frame")
+
+    def __init__(self, contract: Contract, frame: bytes, affinity_key: str) -> None:
+        self.contract = contract
+        self.frame = frame
+        self.affinity_key = affinity_key
+
+
+Steps = Generator[ReadBody | AcquireSlot | CallLoader, Any, HttpResponse | EventStreamRequest]
+READ_BODY: Final = ReadBody()
+
+
+def serve_unary(
+    service_id: str,
+    headers: Mapping[bytes, bytes],
+    raw_body: bytes | None,
+    record: RequestRecord,
+    dependencies: Dependencies,
+) -> Steps:
+    """Return the response to a request, or the request that events are to answer.
+
+    `headers` have lower-case names. `raw_body` is None while the body is still arriving: then the
+    first step is `ReadBody`, unless the head alone is refused. `record` is filled in on the way.
+    """
+    try:
+        contract = find_contract(dependencies.catalog, service_id, record)
+        checks.check_content_headers(headers)
+        checks.check_length(headers, dependencies.options.max_body)
+        if raw_body is None:
+            raw_body = yield READ_BODY
+        record.received_at = dependencies.clock()
+        request = _validate_request(contract, raw_body, headers, record, dependencies)
+        if isinstance(request, EventStreamRequest):
+            return request
+        payload = yield from _call_with_retries(request, record, dependencies)
+        return finish_with_success(payload, record, dependencies.clock())
+    except AseError as error:
+        return finish_with_error(error, record, dependencies.clock())
+    except Exception as exception:  # noqa: BLE001 (it is told, with its traceback)
+        dependencies.on_internal_error(record.sid, exception)
+        return finish_with_error(AseError(INTERNAL), record, dependencies.clock())
+
+
+def _validate_request(
+    contract: Contract,
+    raw_body: bytes,
+    headers: Mapping[bytes, bytes],
+    record: RequestRecord,
+    dependencies: Dependencies,
+) -> ValidatedRequest | EventStreamRequest:
+    """Return what a body asks, of the contract that serves it: an answer, or events."""
+    options = dependencies.options
+    envelope = json_body.parse(raw_body, options.max_depth, options.max_nodes)
+    checks.check_app_id(envelope, headers, options.consumer_header)
+    contract, gateway_headers = resolve_contract(contract, envelope, record, dependencies.catalog)
+    wants_events = pop_stream_flag(envelope, contract.service) or accepts_event_stream(headers)
+    if contract.validator.max_values < options.max_nodes:
+        json_body.check_node_count(raw_body, contract.validator.max_values)
+    affinity_key = (
+        checks.affinity_key(envelope, contract.affinity_path) if contract.affinity_path else ""
+    )
+    if wants_events:
+        return EventStreamRequest(
+            contract, envelope, gateway_headers, affinity_key, json_body.is_ascii(raw_body), record
+        )
+    violations = contract.validator.validate_and_transform(envelope, json_body.is_ascii(raw_body))
+    if violations:
+        raise invalid_body_error(violations)
+    return ValidatedRequest(
+        contract, contract.encoder.encode(envelope, gateway_headers), affinity_key
+    )
+
+
+def _call_with_retries(
+    request: ValidatedRequest, record: RequestRecord, dependencies: Dependencies
+) -> Generator[AcquireSlot | CallLoader, Any, Any]:
+    """Call an instance, and one other where nothing ran (or where the service is idempotent).
+
+    Where all are full it waits for its turn; being refused by one that seemed to have room is part
+    of the wait.
+    """
+    contract = request.contract
+    tried_addresses: tuple[str, ...] = ()
+    previous_error: AseError | None = None
+    wait_deadline = min(
+        dependencies.clock() + dependencies.slot_timeout, record.received_at + contract.deadline
+    )
+    while True:
+        try:
+            slot = yield from _acquire_slot(
+                request, tried_addresses, previous_error, wait_deadline, record, dependencies
+            )
+        except AseError as error:
+            is_unavailable = error.spec is NO_INSTANCE or error.spec is LOADER_FULL
+            raise (
+                previous_error if is_unavailable and previous_error is not None else error
+            ) from None
+        if previous_error is not None:
+            record.retry_reasons += (previous_error.spec.name,)
+        if dependencies.clock() - record.received_at >= contract.deadline:
+            slot.release_unused()
+            raise AseError(DEADLINE)
+        try:
+            with slot as held_slot:
+                call = yield _start_attempt(request, held_slot.instance, record, dependencies)
+                record.attempt_finished(dependencies.clock())
+                return contract.decoder.decode(call.outcome())
+        except AseError as error:
+            retryable = error.spec.retryable or (
+                contract.service.idempotent and error.spec is LOADER_LOST
+            )
+            tried_addresses += (record.instance,)
+            can_wait = error.spec is LOADER_FULL and dependencies.clock() < wait_deadline
+            if (
+                not retryable
+                or not (can_wait or len(tried_addresses) < _MAX_ATTEMPTS)
+                or not dependencies.picker.try_acquire_retry()
+            ):
+                raise
+            previous_error = error
+
+
+def _acquire_slot(
+    request: ValidatedRequest,
+    tried_addresses: tuple[str, ...],
+    previous_error: AseError | None,
+    wait_deadline: float,
+    record: RequestRecord,
+    dependencies: Dependencies,
+) -> Generator[AcquireSlot, Any, Any]:
+    """Return a place, after a wait where every instance holds all it takes."""
+    service_id, digest = request.contract.service.id, request.contract.digest
+    try:
+        return dependencies.picker.acquire(
+            service_id, digest, tried_addresses, request.affinity_key
+        )
+    except AseError as error:
+        now = dependencies.clock()
+        was_refused = previous_error is not None and previous_error.spec is LOADER_FULL
+        if wait_deadline <= now or not (error.spec is LOADER_FULL or was_refused):
+            raise
+    pending = yield AcquireSlot(
+        service_id, digest, request.affinity_key, wait_deadline - now, at_front=was_refused
+    )
+    record.waited_s += dependencies.clock() - now
+    return pending.outcome()
+
+
+def _start_attempt(
+    request: ValidatedRequest, instance: Any, record: RequestRecord, dependencies: Dependencies
+) -> CallLoader:
+    now = dependencies.clock()
+    record.attempt_started(instance.addr, now)
+    timeout = request.contract.deadline - (now - record.received_at)
+    handle = record.sid if not record.retry_reasons else dependencies.new_id()
+    return CallLoader(instance, request.frame, handle, timeout)

@@ -1,0 +1,66 @@
+"""The head of a unary request, and the cache of heads that clients repeat. Pure."""
+
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from gateway.http.head_cache import HeadCache, HeadKey, HeadLookup
+
+# Headers that the unary path reads, besides the consumer header. Content-Length is not among them:
+# its digits are read anew from each head.
+_USED_HEADERS: Final = (b"content-type", b"content-encoding", b"accept")
+
+
+class UnaryRequestHead:
+    """The head of a request to a service route; `headers` have lower-case names.
+
+    `expects_continue`: the client sends its body only after a 100 response.
+    """
+
+    __slots__ = ("expects_continue", "headers", "keep_alive", "path", "service_id")
+
+    def __init__(
+        self,
+        service_id: str,
+        path: str,
+        headers: Mapping[bytes, bytes],
+        keep_alive: bool,
+        expects_continue: bool,
+    ) -> None:
+        self.service_id = service_id
+        self.path = path
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.expects_continue = expects_continue
+
+    def is_cacheable(self) -> bool:
+        """Return whether later requests can have the same head but for the length."""
+        has_content_length = (
+            b"content-length" in self.headers and b"transfer-encoding" not in self.headers
+        )
+        return has_content_length and self.keep_alive and not self.expects_continue
+
+    def with_only_headers(self, names: Collection[bytes]) -> "UnaryRequestHead":
+        """Return a head that has the headers of those names alone."""
+        headers = {name: self.headers[name] for name in names if name in self.headers}
+        return UnaryRequestHead(
+            self.service_id, self.path, headers, self.keep_alive, self.expects_continue
+        )
+
+
+class UnaryHeadCache:
+    """Heads of unary requests by their bytes; one per process, shared by all connections."""
+
+    __slots__ = ("_cache", "_used_headers")
+
+    def __init__(self, consumer_header: str) -> None:
+        self._cache: HeadCache[UnaryRequestHead] = HeadCache(consumer_header)
+        self._used_headers = (*_USED_HEADERS, consumer_header.lower().encode())
+
+    def find(self, data: bytes) -> HeadLookup[UnaryRequestHead] | None:
+        """Return what is known of the head that `data` begins with; None for no complete head."""
+        return self._cache.find(data)
+
+    def add(self, key: HeadKey, head: UnaryRequestHead) -> None:
+        """Keep a head, if requests can repeat it, with the headers that the unary path reads."""
+        if head.is_cacheable():
+            self._cache.add(key, head.with_only_headers(self._used_headers))

@@ -1,0 +1,350 @@
+"""The gateway's view of its loaders: a hub inside this process, or the frames of one outside."""
+
+import asyncio
+import logging
+import time
+from collections import ChainMap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from random import Random
+from typing import Protocol
+
+from atom.caller import GrpcCaller
+from config.options import InstanceOptions, LbOptions, ServiceOptions
+from gateway.services.catalog import Capacity, Catalog
+from gateway.telemetry.metrics import Metrics, UpstreamMetrics
+from lb.aiges.service import AigesLbService
+from lb.balancer.balancer import Balancer
+from lb.balancer.policies import policy_factories
+from lb.client.orca_subscriber import OrcaSubscriber
+from lb.client.view import HubView, ReportingViews
+from lb.client.watch import Watch
+from lb.credentials import HubCredentials, server_tls
+from lb.endpoints.endpoint import Endpoint
+from lb.endpoints.lifecycle import EndpointState, StateChange
+from lb.endpoints.outlier import EjectionState
+from lb.endpoints.report import Instance
+from lb.endpoints.table import EndpointTable
+from lb.hub.admission import AdmissionPolicy
+from lb.hub.counters import HubCounts
+from lb.hub.service import Hub
+from rpc.server import Server, Tls
+from schemas.model.document import DocumentError
+
+_logger = logging.getLogger("ase.lb")
+
+
+# What runs at an instance that is gone may still end well; no deadline is longer.
+DISCONNECT_GRACE_S = 3600.0
+
+
+class UpstreamCluster:
+    """Every instance this gateway may call.
+
+    Paths in options start from `base`. `name` tells this gateway from others; `clock` gives seconds
+    that never step back. `counts`: of the hub in this process, None where hubs are followed.
+    `picker` gives places to requests, as `gateway/request/interfaces.py` wants it.
+    """
+
+    def __init__(
+        self,
+        options: LbOptions,
+        instances: list[InstanceOptions],
+        services: Mapping[str, ServiceOptions],
+        base_dir: Path,
+        *,
+        gateway_name: str,
+        catalog: Catalog,
+        caller: GrpcCaller,
+        metrics: Metrics,
+        upstream_metrics: UpstreamMetrics,
+        hub_counts: HubCounts | None,
+        clock: Callable[[], float],
+        rng: Random,
+    ) -> None:
+        self._accept_schemas = options.accept_schemas
+        self._catalog = catalog
+        self._caller = caller
+        self._metrics = metrics
+        self._upstream_metrics = upstream_metrics
+        self._disconnect_tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._subscribers: list[OrcaSubscriber] = []
+        self._subscriber_tasks: list[asyncio.Future[None]] = []
+        self._discovery: Discovery
+        if hub_counts is None:
+            credentials = HubCredentials.from_options(options, base_dir)
+            self._discovery = RemoteHubs(
+                options, credentials, gateway_name, clock, rng, self._on_instance_change
+            )
+        else:
+            admission_policy = AdmissionPolicy.from_options(options, services)
+            tls = server_tls(options, base_dir)
+            self._discovery = EmbeddedHub(
+                options,
+                admission_policy,
+                tls,
+                hub_counts,
+                gateway_name,
+                clock,
+                rng,
+                self._on_instance_change,
+            )
+        self.table = self._discovery.table
+        for static_instance in instances:
+            self._add_static(static_instance, clock, rng)
+        self.picker = Balancer(
+            self.table,
+            policy_factories(rng, self._probe)[options.policy],
+            clock=clock,
+            rng=rng,
+            call_later=asyncio.get_running_loop().call_later,
+            max_waiting=options.waiting,
+            on_ejection_change=_log_health_change,
+        )
+
+    async def start(self) -> int:
+        """Begin to listen to loaders, or to follow the hub; return the lb port (0: none of ours).
+
+        Raises OSError when the port cannot be had.
+        """
+        self._subscriber_tasks = [
+            asyncio.ensure_future(subscriber.run()) for subscriber in self._subscribers
+        ]
+        return await self._discovery.start()
+
+    async def stop(self) -> None:
+        """Stop listening and close every connection to a loader."""
+        self._stopping = True
+        await self._discovery.stop()
+        for task in (*self._disconnect_tasks, *self._subscriber_tasks):
+            task.cancel()
+        await self._caller.close()
+
+    def is_synced(self) -> bool:
+        """Return whether the view can be trusted."""
+        return self._discovery.is_synced()
+
+    def count_live_instances(self, service_id: str) -> int:
+        """Return how many instances of a service take requests."""
+        contract = self._catalog.find(service_id)
+        accepted_digests = ("", contract.digest if contract else "")
+        endpoints = self.table.endpoints_of(service_id)
+        return sum(
+            endpoint.state is EndpointState.UP and endpoint.instance.digest in accepted_digests
+            for endpoint in endpoints
+        )
+
+    def _add_static(
+        self, options: InstanceOptions, clock: Callable[[], float], rng: Random
+    ) -> None:
+        """Add a loader of the config, which does not report."""
+        total = options.total
+        address = (options.service, options.addr, 0, options.protocol)
+        instance = Instance("ase", *address, "", total, total)
+        self.table.add_static(instance, clock())
+        if options.orca:
+            subscriber = OrcaSubscriber(instance, options.orca, self.table, clock=clock, rng=rng)
+            self._subscribers.append(subscriber)
+        self._warn_if_unroutable(instance)
+
+    def _probe(self, endpoint: Endpoint, on_reply: Callable[[int, float], None]) -> None:
+        self._caller.probe(endpoint.instance, on_reply)
+
+    def _on_instance_change(self, change: StateChange) -> None:
+        if self._stopping:  # it is we who hang up
+            return
+        _logger.info("instance %s", change.after.value, extra=change.log_fields())
+        self._upstream_metrics.count_state_change(change, self.table)
+        if change.after is EndpointState.GONE:
+            task = asyncio.ensure_future(
+                self._caller.disconnect(change.instance, DISCONNECT_GRACE_S)
+            )
+            self._disconnect_tasks.add(task)
+            task.add_done_callback(self._disconnect_tasks.discard)
+        if self._accept_schemas:
+            self._reconcile_service(change.instance.service)
+        if change.before is EndpointState.GONE:
+            self._warn_if_unroutable(change.instance)
+
+    def reconcile_contracts(self) -> None:
+        """Let loaders bring the schemas of services that have no file any more."""
+        if self._accept_schemas:
+            for service_id in {endpoint.instance.service for endpoint in self.table}:
+                self._reconcile_service(service_id)
+
+    def _reconcile_service(self, service_id: str) -> None:
+        max_requests_by_digest: dict[str, int] = {}
+        for endpoint in self.table.endpoints_of(service_id):
+            if (
+                endpoint.state in (EndpointState.UP, EndpointState.SUSPECT)
+                and endpoint.instance.digest
+            ):
+                digest = endpoint.instance.digest
+                max_requests_by_digest[digest] = (
+                    max_requests_by_digest.get(digest, 0) + endpoint.instance.total
+                )
+        capacities = [
+            Capacity(service_id, digest, total) for digest, total in max_requests_by_digest.items()
+        ]
+        try:
+            changes = self._catalog.reconcile(capacities, self._discovery.documents)
+        except DocumentError as error:
+            _logger.error("schema refused", extra={"reason": str(error)})  # noqa: TRY400
+            return
+        for change in changes:
+            _logger.info(
+                "contract switched",
+                extra={
+                    "service": change.service,
+                    "before": change.old_digest[:12],
+                    "after": change.new_digest[:12],
+                },
+            )
+            self._metrics.count_contract_change(change)
+
+    def _warn_if_unroutable(self, instance: Instance) -> None:
+        """Say why an instance that joined gets no traffic."""
+        contract = self._catalog.find(instance.service)
+        log_fields = {"service": instance.service, "instance": instance.addr}
+        if contract is None:
+            hint = "put its schema into the folder of `schemas`, or use --lb-accept-schemas true"
+            _logger.warning("service has no schema", extra={**log_fields, "cure": hint})
+        elif instance.digest not in ("", contract.digest):
+            active_schema = f"{contract.digest[:12]}, from a {contract.source}"
+            hint = f"it gets no traffic while {active_schema}, is active"
+            hint = f"{hint}: start the same version, or switch"
+            _logger.warning("instance speaks another schema", extra={**log_fields, "cure": hint})
+
+
+def _log_health_change(endpoint: Endpoint) -> None:
+    """Tell that an instance was ejected, or is back."""
+    health = endpoint.outlier_detector
+    log_fields = {
+        "service": endpoint.instance.service,
+        "instance": endpoint.instance.addr,
+        "reason": health.cause.value,
+    }
+    if health.state is EjectionState.EJECTED:
+        _logger.warning("instance ejected", extra=log_fields)
+    elif health.state is EjectionState.ADMITTED:
+        _logger.info("instance readmitted", extra=log_fields)
+
+
+OnChange = Callable[[StateChange], None]
+
+
+class Discovery(Protocol):
+    """Where a fleet hears of its instances."""
+
+    table: EndpointTable
+    documents: Mapping[str, bytes]
+
+    async def start(self) -> int:
+        """Begin to listen; return the lb port (0: none of ours)."""
+
+    async def stop(self) -> None:
+        """Hear no more."""
+
+    def is_synced(self) -> bool:
+        """Return whether the table can be trusted."""
+
+
+class EmbeddedHub:
+    """A hub in this process: its table is the gateway's, and known from the start."""
+
+    def __init__(
+        self,
+        options: LbOptions,
+        admission_policy: AdmissionPolicy,
+        tls: Tls | None,
+        hub_counts: HubCounts,
+        gateway_name: str,
+        clock: Callable[[], float],
+        rng: Random,
+        on_change: OnChange,
+    ) -> None:
+        self._options = options
+        self._tls = tls
+        self.table = EndpointTable(
+            gateway_name, silence_timeout=options.silence, ttl=options.ttl, ramp=options.ramp
+        )
+        self._hub = Hub(
+            self.table,
+            admission_policy,
+            clock=clock,
+            rng=rng,
+            on_change=on_change,
+            counts=hub_counts,
+        )
+        self._aiges_service = AigesLbService(
+            self._hub, self.table, admission_policy, options.policy, time.time_ns
+        )
+        self.documents: Mapping[str, bytes] = self._hub.documents
+
+    async def start(self) -> int:
+        """Open the lb port."""
+        unary_handlers = self._hub.unary_methods() | self._aiges_service.unary_methods()
+        self._server = Server(unary=unary_handlers, stream=self._hub.stream_methods())
+        port = await self._server.start(self._options.host, self._options.port, self._tls)
+        self._hub_task = asyncio.ensure_future(self._hub.run())
+        return port
+
+    async def stop(self) -> None:
+        """Close it."""
+        self._hub_task.cancel()
+        await self._server.stop(0)
+
+    def is_synced(self) -> bool:
+        """Return True: there is nobody else who could know more."""
+        return True
+
+
+class RemoteHubs:
+    """Hubs in other processes, followed by their frames; trusted after the first snapshot."""
+
+    def __init__(
+        self,
+        options: LbOptions,
+        credentials: HubCredentials,
+        gateway_name: str,
+        clock: Callable[[], float],
+        rng: Random,
+        on_change: OnChange,
+    ) -> None:
+        self.table = EndpointTable(
+            gateway_name, silence_timeout=None, ttl=options.ttl, ramp=options.ramp
+        )
+        vouchers: ReportingViews = {}
+        self._watches: list[Watch] = []
+        documents: list[dict[str, bytes]] = []
+        for address in options.hub.split(","):
+            view = HubView(self.table, gateway_name, vouchers)
+            documents.append(view.documents)
+            self._watches.append(
+                Watch(
+                    address,
+                    view,
+                    gateway=gateway_name,
+                    clock=clock,
+                    rng=rng,
+                    on_change=on_change,
+                    credentials=credentials,
+                )
+            )
+        self.documents: Mapping[str, bytes] = ChainMap(*documents)
+
+    async def start(self) -> int:
+        """Follow them."""
+        self._tasks = [asyncio.ensure_future(watch.run()) for watch in self._watches]
+        self._tasks.append(asyncio.ensure_future(self._watches[0].sweep()))
+        return 0
+
+    async def stop(self) -> None:
+        """Follow them no more."""
+        for task in self._tasks:
+            task.cancel()
+
+    def is_synced(self) -> bool:
+        """Return whether one of them told of the fleet."""
+        return any(watch.synced for watch in self._watches)

@@ -1,0 +1,1 @@
+"""Picking an endpoint: policies, affinity, the pending queue, the retry budget."""

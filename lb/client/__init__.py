@@ -1,0 +1,1 @@
+"""The gateway side: following a hub, asking ORCA."""

@@ -1,0 +1,169 @@
+"""A gateway's end of a watch: frames in, a table kept true, changes and documents out. Pure."""
+
+from lb.endpoints.lifecycle import EndpointEvent, StateChange
+from lb.endpoints.report import (
+    Instance,
+    InstanceKey,
+    Load,
+    Report,
+    ReportMode,
+    ServingState,
+    protocol_name,
+)
+from lb.endpoints.table import EndpointTable
+from schemas import wire
+
+
+class FrameGapError(Exception):
+    """A frame is missing: the watch has to begin anew."""
+
+
+ReportingViews = dict[InstanceKey, set["HubView"]]
+
+
+class HubView:
+    """Keeps a table as a hub's frames tell it.
+
+    Where several hubs are followed, their views share the table and `vouchers`: who tells of an
+    instance. What the last one says of its end counts; of figures, those with the higher `seq`.
+    """
+
+    def __init__(
+        self, table: EndpointTable, gateway: str, reporting_views: ReportingViews | None = None
+    ) -> None:
+        self._table = table
+        self._gateway = gateway
+        self._reporting_views: ReportingViews = {} if reporting_views is None else reporting_views
+        self._version = 0
+        self._instances: dict[int, Instance] = {}
+        self.documents: dict[str, bytes] = {}
+
+    def expire(self, now: float) -> list[StateChange]:
+        """Return what changes by the mere passing of time."""
+        return self._table.expire(now)
+
+    def compensate_stall(self, stall_s: float) -> None:
+        """Take in that we ourselves stood still for so many seconds."""
+        self._table.compensate_stall(stall_s)
+
+    def expect_snapshot(self) -> None:
+        """Expect a snapshot next."""
+        self._version = 0
+
+    def mark_hub_lost(self) -> None:
+        """Take in that the hub is away: instances stay, what they reported does not count.
+
+        Those that another hub tells of go on as they are.
+        """
+        for instance in self._instances.values():
+            if self._withdraw(instance.key):
+                self._table.discard_reported_load(instance.key)
+
+    def apply(self, frame: wire.Frame, now: float) -> list[StateChange]:
+        """Take in a frame. Raises GapError when one before it is missing.
+
+        What a snapshot does not name turns suspect, not gone: a hub that has just started knows
+        few loaders, and those it will not hear of again expire.
+        """
+        if frame.version != self._version + 1 or frame.snapshot != (self._version == 0):
+            raise FrameGapError
+        self._version = frame.version
+        if frame.snapshot:
+            for previous in self._instances.values():
+                self._withdraw(previous.key)
+            self._instances = {}
+        changes: list[StateChange] = []
+        for gone in frame.gone:  # first: one that came back has a new number
+            changes += self._apply_gone(gone)
+        for schema in frame.schemas:
+            self.documents[schema.digest] = schema.document
+        for instance in frame.instances:
+            self._instances[instance.id] = _read_instance(instance)
+        for load in frame.loads:
+            changes += self._apply_load(load, now)
+        if frame.snapshot:
+            changes += self._mark_unlisted(now)
+        return changes
+
+    def _apply_load(self, message: wire.Load, now: float) -> list[StateChange]:
+        instance = self._instances.get(message.id)
+        if instance is None:
+            raise FrameGapError
+        load = Load(
+            seq=message.seq,
+            serving_state=ServingState(message.live),
+            running=message.running,
+            queued=message.queued,
+            service_ms=message.service_us / 1000,
+            served=message.served_total,
+            errors=message.error_total,
+            rejected=message.rejected_total,
+            requests_by_gateway={self._gateway: message.held} if message.HasField("held") else None,
+        )
+        self._table.report_stats.age_sum_s += message.age_ms / 1000
+        changes = self._table.apply(Report(instance, load), now - message.age_ms / 1000)
+        if message.suspect:
+            key, epoch = instance.key, instance.epoch
+            if self._withdraw(key):
+                event = EndpointEvent.SILENT if message.silent else EndpointEvent.STREAM_LOST
+                changes += self._table.mark_lost(key, epoch, event, now)
+        elif load.serving_state is not ServingState.DOWN:
+            self._reporting_views.setdefault(instance.key, set()).add(self)
+        return changes
+
+    def _withdraw(self, key: InstanceKey) -> bool:
+        """Withdraw our word for an instance; return whether nobody else tells of it."""
+        views = self._reporting_views.get(key)
+        if views is None:
+            return True
+        views.discard(self)
+        if views:
+            return False
+        del self._reporting_views[key]
+        return True
+
+    def _apply_gone(self, gone: wire.Gone) -> list[StateChange]:
+        instance = self._instances.pop(gone.id, None)
+        if instance is None:
+            return []
+        if all(other.digest != instance.digest for other in self._instances.values()):
+            self.documents.pop(instance.digest, None)
+        reason = _event_of_reason(gone.reason)
+        if not self._withdraw(instance.key) and reason is not EndpointEvent.REPORTED_DOWN:
+            return []
+        return self._table.remove(instance.key, instance.epoch, reason)
+
+    def _mark_unlisted(self, now: float) -> list[StateChange]:
+        listed_keys = {instance.key for instance in self._instances.values()}
+        changes: list[StateChange] = []
+        for endpoint in self._table:
+            candidate = endpoint.instance
+            if (
+                candidate.epoch
+                and candidate.key not in listed_keys
+                and candidate.key not in self._reporting_views
+            ):
+                changes += self._table.mark_lost(
+                    candidate.key, candidate.epoch, EndpointEvent.HUB_FORGOT, now
+                )
+        return changes
+
+
+def _event_of_reason(reason: str) -> EndpointEvent:
+    """Return the event of a reason; one that a newer hub may have is "left"."""
+    event_by_value = {event.value: event for event in EndpointEvent}
+    return event_by_value.get(reason, EndpointEvent.REPORTED_DOWN)
+
+
+def _read_instance(message: wire.Instance) -> Instance:
+    return Instance(
+        svc=message.svc,
+        service=message.subsvc,
+        addr=message.addr,
+        epoch=message.instance_epoch,
+        protocol=protocol_name(message.protocol),
+        digest=message.schema_digest,
+        total=message.total,
+        best=message.best,
+        report_mode=ReportMode(message.feed),
+    )

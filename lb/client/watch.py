@@ -1,0 +1,88 @@
+"""A gateway's side of a hub in another process: follow its frames, through every reconnect."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from random import Random
+
+from google.protobuf.message import DecodeError
+
+from lb.client.view import FrameGapError, HubView
+from lb.credentials import HubCredentials
+from lb.endpoints.lifecycle import StateChange
+from rpc.status import RpcError
+from rpc.streaming import stream_responses
+from schemas.wire import Frame, WatchRequest
+
+METHOD = "/ase.v1.LoadBalancer/Watch"
+
+_logger = logging.getLogger("ase.lb")
+
+
+class Watch:
+    """Follows one hub. While the hub is away, the view stays as it was: last known good."""
+
+    def __init__(
+        self,
+        hub: str,
+        view: HubView,
+        *,
+        gateway: str,
+        clock: Callable[[], float],
+        rng: Random,
+        on_change: Callable[[StateChange], None],
+        credentials: HubCredentials,
+    ) -> None:
+        self._hub = hub
+        self._view = view
+        self._gateway = gateway
+        self._clock = clock
+        self._rng = rng
+        self._on_change = on_change
+        self._credentials = credentials
+        self.synced = False
+
+    async def run(self) -> None:
+        """Follow the hub, for ever."""
+        retry_delay, is_disconnected, is_loss_logged = 0.1, True, False
+        while True:
+            channel = self._credentials.open_channel(self._hub)
+            self._view.expect_snapshot()
+            try:
+                async for data in stream_responses(
+                    channel.stream(METHOD, metadata=self._credentials.metadata), self._requests()
+                ):
+                    for change in self._view.apply(Frame.FromString(data), self._clock()):
+                        self._on_change(change)
+                    if is_disconnected:
+                        _logger.info("hub followed", extra={"hub": self._hub})
+                    self.synced, retry_delay, is_disconnected = True, 0.1, False
+            except (RpcError, FrameGapError, DecodeError) as error:
+                if not is_disconnected or not is_loss_logged:
+                    log_fields = {"hub": self._hub, "reason": str(error)}
+                    _logger.warning("hub lost; trying on", extra=log_fields)
+                is_disconnected = is_loss_logged = True
+            except Exception:
+                _logger.exception("watch failed by a fault of ours; it begins anew")
+            finally:
+                self._view.mark_hub_lost()
+                await channel.close()
+            retry_delay = min(retry_delay * 2, 1.0)
+            await asyncio.sleep(retry_delay * self._rng.uniform(0.5, 1.0))
+
+    async def sweep(self, period: float = 0.02) -> None:
+        """Let time pass over the view: suspects of a hub that was lost are forgotten, for ever."""
+        previous = self._clock()
+        while True:
+            await asyncio.sleep(period)
+            now = self._clock()
+            self._view.compensate_stall(now - previous - period)
+            previous = now
+            try:
+                for change in self._view.expire(now):
+                    self._on_change(change)
+            except Exception:
+                _logger.exception("sweep failed by a fault of ours; it goes on")
+
+    async def _requests(self) -> AsyncIterator[bytes]:
+        yield WatchRequest(gateway=self._gateway).SerializeToString()

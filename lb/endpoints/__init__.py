@@ -1,0 +1,1 @@
+"""The loaders that are known: reports, states, load, ejection."""

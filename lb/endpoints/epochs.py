@@ -1,0 +1,31 @@
+"""The epochs that addresses had before: who reports from one of them is late, or a replay. Pure."""
+
+from collections import deque
+from typing import Final
+
+from lb.endpoints.report import InstanceKey
+
+_MAX_EPOCHS: Final = 8
+
+
+class EpochHistory:
+    """Remembers the last lives of so many addresses that had more than one."""
+
+    def __init__(self, max_instances: int = 10_000) -> None:
+        self._max_instances = max_instances
+        self._past_epochs: dict[InstanceKey, deque[int]] = {}
+
+    def add(self, key: InstanceKey, epoch: int) -> None:
+        """Take in that a life was followed by another."""
+        past_epochs = self._past_epochs.pop(key, None)
+        if past_epochs is None:
+            past_epochs = deque(maxlen=_MAX_EPOCHS)
+        past_epochs.append(epoch)
+        self._past_epochs[key] = past_epochs
+        if len(self._past_epochs) > self._max_instances:
+            del self._past_epochs[next(iter(self._past_epochs))]
+
+    def contains(self, key: InstanceKey, epoch: int) -> bool:
+        """Return whether a life was followed by another."""
+        past_epochs = self._past_epochs.get(key)
+        return past_epochs is not None and epoch in past_epochs

@@ -1,0 +1,330 @@
+"""Every instance that is known: reports in, states and changes out. Pure; `now` is a parameter."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from statistics import median_low
+from typing import Final
+
+from lb.endpoints.candidates import Pool
+from lb.endpoints.endpoint import Endpoint, FleetMedians
+from lb.endpoints.epochs import EpochHistory
+from lb.endpoints.lifecycle import (
+    EVENT_BY_SERVING_STATE,
+    TRANSITIONS,
+    EndpointEvent,
+    EndpointState,
+    StateChange,
+)
+from lb.endpoints.report import Instance, InstanceKey, Load, Report, ReportMode
+
+# Medians are found anew so often (seconds), and whenever one of a few instances joins.
+_MEDIANS_INTERVAL_S: Final = 0.25
+_SMALL_SERVICE: Final = 16
+# And with each report, until so many requests were served by each of the few: a slot time that one
+# request told is no measure for the others.
+_MIN_SERVED_EACH: Final = 100
+# Who sweeps later than this was held up itself.
+_MIN_STALL_S: Final = 0.5
+
+
+class _ServiceEndpoints:
+    """The instances of one service, what is usual among them, and the pool that picks are from."""
+
+    __slots__ = ("endpoints", "has_stable_medians", "medians", "pool")
+
+    def __init__(self) -> None:
+        self.endpoints: dict[InstanceKey, Endpoint] = {}
+        self.has_stable_medians = False  # whether enough was served to know what is usual
+        self.medians = FleetMedians()
+        self.pool: Pool | None = None
+
+    def update_medians(self) -> None:
+        """Find what is usual now."""
+        endpoints, medians = self.endpoints.values(), self.medians
+        medians.service_ms = median_low(
+            [e.load.service_ms for e in endpoints if e.load.service_ms] or [1.0]
+        )
+        served = sum([endpoint.load.served for endpoint in endpoints])
+        self.has_stable_medians = len(
+            endpoints
+        ) > _SMALL_SERVICE or served >= _MIN_SERVED_EACH * len(endpoints)
+        medians.slots = median_low([endpoint.instance.best for endpoint in endpoints] or [1])
+        medians.latency_log_ratio = median_low(
+            [endpoint.latency_log_ratio for endpoint in endpoints if endpoint.latency_samples]
+            or [0.0]
+        )
+
+
+class ReportStats:
+    """What reports told, added up: how many, how old they were, how far estimates were off."""
+
+    __slots__ = ("age_sum_s", "estimate_error_sum", "reports")
+
+    def __init__(self) -> None:
+        self.reports = 0
+        self.age_sum_s = self.estimate_error_sum = 0.0
+
+
+class EndpointTable:
+    """Every instance known, by service. What changes is returned, in order.
+
+    `gateway` is the name under which loaders count this gateway's requests. Seconds: `silence`
+    without a report make an instance suspect (one that reports at times: half of `ttl`); after
+    `ttl` a suspect is forgotten; a newcomer gets its full share after `ramp`. A table that follows
+    a hub does not judge silence itself: `silence` None. `told` is for those who watch us.
+    """
+
+    def __init__(
+        self,
+        gateway: str = "",
+        *,
+        silence_timeout: float | None = 1.5,
+        ttl: float = 3.0,
+        ramp: float = 10.0,
+    ) -> None:
+        self._gateway = gateway
+        self._silence_timeout = silence_timeout
+        self._ttl = ttl
+        self._ramp = ramp
+        self._endpoints: dict[InstanceKey, Endpoint] = {}
+        self._services: dict[str, _ServiceEndpoints] = {}
+        self._medians_updated_at = 0.0
+        self.report_stats = ReportStats()
+        self._epoch_history = EpochHistory()
+        self._on_report: Callable[[Endpoint], None] | None = None
+
+    def __iter__(self) -> Iterator[Endpoint]:
+        return iter(list(self._endpoints.values()))
+
+    def __len__(self) -> int:
+        return len(self._endpoints)
+
+    def raise_timeouts(self, keepalive: float) -> None:
+        """Take in how often reports are asked for: who is silent for three times that is suspect.
+
+        It never judges sooner than before all loaders can have heard that they may be slower.
+        """
+        if self._silence_timeout is not None:
+            self._silence_timeout = max(self._silence_timeout, 3 * keepalive)
+            self._ttl = max(self._ttl, 2 * self._silence_timeout)
+
+    def is_past_epoch(self, key: InstanceKey, epoch: int) -> bool:
+        """Return whether an instance lives in another epoch now, that followed this one.
+
+        One of which nobody knows anything better may come back.
+        """
+        endpoint = self._endpoints.get(key)
+        return (
+            endpoint is not None
+            and endpoint.state is EndpointState.UP
+            and self._epoch_history.contains(key, epoch)
+        )
+
+    def compensate_stall(self, stall_s: float) -> None:
+        """Take in that we stood still for so many seconds: nobody's silence was theirs."""
+        if stall_s > _MIN_STALL_S:
+            for endpoint in self._endpoints.values():
+                endpoint.last_report_at += stall_s
+
+    def set_report_listener(self, on_report: Callable[[Endpoint], None]) -> None:
+        """Let `heard` be told of each entry that joined or took in a report."""
+        self._on_report = on_report
+
+    def get(self, key: InstanceKey) -> Endpoint | None:
+        """Return the entry of an instance, or None."""
+        return self._endpoints.get(key)
+
+    def endpoints_of(self, service_id: str) -> list[Endpoint]:
+        """Return the entries of one service, in the order they joined."""
+        service = self._services.get(service_id)
+        return list(service.endpoints.values()) if service is not None else []
+
+    def pool(self, service_id: str, digest: str, now: float) -> Pool:
+        """Return those of a service that may be picked and speak the schema of that digest.
+
+        An instance that tells no digest speaks any. The pool stays the same until an instance
+        comes, goes, or changes its state.
+        """
+        service = self._services.get(service_id)
+        if service is None:
+            return Pool(digest)
+        pool = service.pool
+        if pool is None or now >= pool.expires_at or pool.digest != digest:
+            if pool is not None:
+                pool.clear()
+            service.pool = pool = Pool(digest)
+            pool.fill(service.endpoints.values(), now)
+        return pool
+
+    def invalidate_pool(self, service_id: str) -> None:
+        """Let the pool of a service be made anew at the next pick: somebody's health changed."""
+        service = self._services.get(service_id)
+        if service is not None and service.pool is not None:
+            service.pool.expires_at = 0.0
+
+    def add_static(self, instance: Instance, now: float) -> None:
+        """Put an instance that does not report; it stays."""
+        self._add(
+            Endpoint(replace(instance, report_mode=ReportMode.NONE), Load(), EndpointState.UP, now),
+            now,
+        )
+
+    def apply_static_load(self, instance: Instance, load: Load, now: float) -> None:
+        """Take in the load of an instance that was placed, told now and then by other means."""
+        endpoint = self._endpoints.get(instance.key)
+        if endpoint is not None and load.seq > endpoint.load.seq:
+            endpoint.apply_report(endpoint.instance, load, -1, now)
+            endpoint.report_mode = ReportMode.PERIODIC
+            service = self._services[instance.service]
+            endpoint.update_estimates(service.medians, self._ramp, now)
+            if self._on_report is not None:
+                self._on_report(endpoint)
+
+    def apply(self, report: Report, now: float) -> list[StateChange]:
+        """Take in a report. A stale one (same epoch, `seq` not higher) is dropped.
+
+        A new epoch is a new process: the old one is gone, the new one starts with fresh counts.
+        """
+        instance, load = report.instance, report.load
+        key = instance.key
+        endpoint = self._endpoints.get(key)
+        event = EVENT_BY_SERVING_STATE[load.serving_state]
+        own_requests = (
+            load.requests_by_gateway.get(self._gateway, 0)
+            if load.requests_by_gateway is not None
+            else -1
+        )
+        if endpoint is not None and endpoint.instance.report_mode is ReportMode.NONE:
+            return []  # the operator placed it, and it stays
+        if endpoint is not None and endpoint.instance.epoch == instance.epoch:
+            if load.seq <= endpoint.load.seq:
+                return []
+            is_same_schema = endpoint.instance.digest == instance.digest
+            expected = endpoint.outstanding()
+            endpoint.apply_report(instance, load, own_requests, now)
+            self.report_stats.reports += 1
+            self.report_stats.estimate_error_sum += abs(endpoint.outstanding() - expected)
+            service = self._services[instance.service]
+            if not service.has_stable_medians:
+                self._update_medians(service, now)
+            endpoint.update_estimates(service.medians, self._ramp, now)
+            if not is_same_schema:
+                self.invalidate_pool(instance.service)
+            state_changes = self._transition(endpoint, event, now)
+            if self._on_report is not None:
+                self._on_report(endpoint)
+            return state_changes
+        new_state = TRANSITIONS.get((EndpointState.GONE, event))
+        if new_state is None or self.is_past_epoch(key, instance.epoch):
+            return []
+        changes: list[StateChange] = []
+        if endpoint is not None:
+            self._epoch_history.add(key, endpoint.instance.epoch)
+            changes = self._remove(endpoint, EndpointEvent.REPLACED)
+        new_endpoint = Endpoint(instance, load, new_state, now)
+        new_endpoint.reason = event
+        new_endpoint.abandoned = max(
+            0, own_requests
+        )  # it was here before: what is ours there runs on
+        new_endpoint.apply_report(instance, load, own_requests, now)
+        self._add(new_endpoint, now)
+        if self._on_report is not None:
+            self._on_report(new_endpoint)
+        return [*changes, StateChange(instance, EndpointState.GONE, new_state, event)]
+
+    def mark_lost(
+        self, key: InstanceKey, epoch: int, event: EndpointEvent, now: float
+    ) -> list[StateChange]:
+        """Take in that an instance's reports stopped coming; of an older epoch it means nothing."""
+        endpoint = self._endpoints.get(key)
+        if endpoint is None or endpoint.instance.epoch != epoch:
+            return []
+        return self._transition(endpoint, event, now)
+
+    def discard_reported_load(self, key: InstanceKey) -> None:
+        """Take in that nobody tells of an instance any more: what was told grows old."""
+        endpoint = self._endpoints.get(key)
+        if endpoint is not None:
+            endpoint.discard_reported_load()
+
+    def remove(self, key: InstanceKey, epoch: int, reason: EndpointEvent) -> list[StateChange]:
+        """Take in from a hub that an instance is gone, whatever was thought of it here."""
+        endpoint = self._endpoints.get(key)
+        if endpoint is None or endpoint.instance.epoch != epoch:
+            return []
+        return self._remove(endpoint, reason)
+
+    def expire(self, now: float) -> list[StateChange]:
+        """Let time pass: the silent turn suspect, suspects are forgotten, newcomers grow."""
+        changes = []
+        for endpoint in self:
+            report_mode = endpoint.instance.report_mode
+            if report_mode is ReportMode.NONE:
+                continue
+            age = now - endpoint.last_report_at
+            if self._silence_timeout is not None:
+                silence_timeout = (
+                    self._silence_timeout if report_mode is ReportMode.ON_CHANGE else self._ttl / 2
+                )
+                if age > silence_timeout and endpoint.state is not EndpointState.SUSPECT:
+                    changes += self._transition(endpoint, EndpointEvent.SILENT, now)
+                    continue
+            is_silent = endpoint.reason is EndpointEvent.SILENT
+            if (age if is_silent else now - endpoint.state_since) > self._ttl:
+                changes += self._transition(endpoint, EndpointEvent.EXPIRED, now)
+        if now - self._medians_updated_at >= _MEDIANS_INTERVAL_S:
+            self._medians_updated_at = now
+            for service in self._services.values():
+                self._update_medians(service, now)
+        return changes
+
+    def _update_medians(self, service: _ServiceEndpoints, now: float) -> None:
+        """Find what is usual, and judge all by it: equals must stay equal."""
+        service.update_medians()
+        for endpoint in service.endpoints.values():
+            endpoint.update_estimates(service.medians, self._ramp, now)
+
+    def _add(self, endpoint: Endpoint, now: float) -> None:
+        instance = endpoint.instance
+        self._endpoints[instance.key] = endpoint
+        service = self._services.get(instance.service)
+        if service is None:
+            service = self._services[instance.service] = _ServiceEndpoints()
+        service.endpoints[instance.key] = endpoint
+        if len(service.endpoints) <= _SMALL_SERVICE:
+            service.update_medians()
+        endpoint.update_estimates(service.medians, self._ramp, now)
+        self.invalidate_pool(instance.service)
+
+    def _transition(
+        self, endpoint: Endpoint, event: EndpointEvent, now: float
+    ) -> list[StateChange]:
+        before, after = endpoint.state, TRANSITIONS.get((endpoint.state, event))
+        if after is None or after is before:
+            return []
+        if after is EndpointState.GONE:
+            return self._remove(endpoint, event)
+        endpoint.state, endpoint.state_since, endpoint.reason = after, now, event
+        if event is EndpointEvent.HUB_FORGOT:
+            endpoint.discard_reported_load()
+        if event is EndpointEvent.SILENT:
+            # What it holds is not known any more: it is no better than most.
+            peers = self._services[endpoint.instance.service].endpoints.values()
+            median_load = median_low([peer.remote_load for peer in peers])
+            endpoint.remote_load = max(endpoint.remote_load, median_load)
+        self.invalidate_pool(endpoint.instance.service)
+        return [StateChange(endpoint.instance, before, after, event)]
+
+    def _remove(self, endpoint: Endpoint, reason: EndpointEvent) -> list[StateChange]:
+        instance, before = endpoint.instance, endpoint.state
+        endpoint.state, endpoint.reason = EndpointState.GONE, reason
+        del self._endpoints[instance.key]
+        service = self._services[instance.service]
+        del service.endpoints[instance.key]
+        if not service.endpoints:
+            if service.pool is not None:
+                service.pool.clear()
+            del self._services[instance.service]
+        else:
+            self.invalidate_pool(instance.service)
+        return [StateChange(instance, before, EndpointState.GONE, reason)]

@@ -1,0 +1,1 @@
+"""The server side: reports in, frames of changes out."""

@@ -1,0 +1,401 @@
+"""The hub: takes the reports of loaders, tells gateways what changed. State lives in its table."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from random import Random
+
+from google.protobuf.message import DecodeError
+
+from lb.balancer.affinity import prefer_affine
+from lb.balancer.least_expected_delay import rank_by_delay
+from lb.endpoints.lifecycle import EndpointEvent, EndpointState, StateChange
+from lb.endpoints.report import (
+    PROTOCOLS,
+    Instance,
+    InstanceKey,
+    InvalidReportError,
+    Report,
+    ServingState,
+    decode_report,
+)
+from lb.endpoints.table import EndpointTable
+from lb.hub.admission import AdmissionPolicy, RateLimiter, RejectReason, ReportRejectedError
+from lb.hub.broadcast import Broadcaster
+from lb.hub.counters import HubCounts
+from lb.reporter.schedule import KEEPALIVE_S, REPORT_GAP_S
+from rpc.server import CallContext, StreamHandler, UnaryHandler
+from rpc.status import RpcError, Status
+from schemas.model import document
+from schemas.model.document import DocumentError
+from schemas.model.errors import NO_INSTANCE
+from schemas.validation.request_validator import RequestValidator
+from schemas.wire import Candidate, LoadReport, PickReply, PickRequest, ReportControl, WatchRequest
+
+_logger = logging.getLogger("ase.lb")
+
+MAX_DOCUMENT_BYTES = 256 * 1024
+MAX_DOCUMENTS_BYTES = 8 * 1024 * 1024  # all of them travel in one snapshot
+
+# Keep-alives of all instances together are no more than so many a second.
+_MAX_KEEPALIVES_PER_S = 1000
+_MAX_KEEPALIVE_S = 1.0
+# The original's monitor asks for who went without a farewell: the last of so many seconds.
+_MAX_LOST_RECORDS, _LOST_RECORD_S = 256, 300.0
+
+_STATUS_BY_REASON = {
+    RejectReason.UNAUTHENTICATED: Status.UNAUTHENTICATED,
+    RejectReason.ADDRESS: Status.PERMISSION_DENIED,
+    RejectReason.PAST_EPOCH: Status.PERMISSION_DENIED,
+    RejectReason.CAP: Status.RESOURCE_EXHAUSTED,
+    RejectReason.RATE: Status.RESOURCE_EXHAUSTED,
+}
+
+OnChange = Callable[[StateChange], None]
+
+
+class Hub:
+    """Serves `ase.v1.LoadBalancer` over a table.
+
+    `rules` say who may report what. `clock` gives seconds that never step back. `on_change` is told
+    every change of state; by then `documents` has the schema of the instance that brought one.
+    `frame_gap` is the least time between two frames to one gateway, in seconds.
+    """
+
+    def __init__(
+        self,
+        table: EndpointTable,
+        admission_policy: AdmissionPolicy,
+        *,
+        clock: Callable[[], float],
+        rng: Random,
+        on_change: OnChange,
+        counts: HubCounts,
+        keepalive: float = KEEPALIVE_S,
+        frame_gap: float = 0.002,
+    ) -> None:
+        self._table = table
+        self._admission_policy = admission_policy
+        self._clock = clock
+        self._rng = rng
+        self._on_change = on_change
+        self._counts = counts
+        self._keepalive = keepalive
+        # Whose reports count: after a reconnect, the end of the old stream says nothing.
+        self._stream_owners: dict[InstanceKey, object] = {}
+        self._rate_limiters: dict[InstanceKey, RateLimiter] = {}
+        self._lost_records: deque[tuple[float, str, str]] = deque(maxlen=_MAX_LOST_RECORDS)
+        self.blocked_addresses: set[str] = set()
+        self.documents: dict[str, bytes] = {}
+        epoch = rng.getrandbits(63) | 1
+        self._broadcaster = Broadcaster(
+            table, self.documents, epoch=epoch, clock=clock, gap=frame_gap, counts=counts
+        )
+
+    def unary_methods(self) -> dict[str, UnaryHandler]:
+        """Return the unary methods, by path."""
+        return {"/ase.v1.LoadBalancer/Pick": self.pick}
+
+    def stream_methods(self) -> dict[str, StreamHandler]:
+        """Return the streaming methods, by path."""
+        return {
+            "/ase.v1.LoadBalancer/Report": self.report,
+            "/ase.v1.LoadBalancer/Watch": self.watch,
+        }
+
+    async def run(self) -> None:
+        """Let time pass over the table, and tell what changes, for ever."""
+        await asyncio.gather(self._sweep(), self._broadcaster.run())
+
+    async def _sweep(self, period: float = 0.02) -> None:
+        previous = self._clock()
+        while True:
+            await asyncio.sleep(period)
+            now = self._clock()
+            self._table.compensate_stall(now - previous - period)
+            previous = now
+            try:
+                self._publish(self._table.expire(now))
+            except Exception:
+                _logger.exception("sweep failed by a fault of ours; it goes on")
+
+    async def report(
+        self, requests: AsyncIterator[bytes], call: CallContext
+    ) -> AsyncIterator[bytes]:
+        """Serve `Report`: one loader, from its first report until its stream ends.
+
+        Raises RpcError: UNAUTHENTICATED or PERMISSION_DENIED for who may not report so,
+        INVALID_ARGUMENT for a report or schema that cannot be read, RESOURCE_EXHAUSTED at a cap.
+        """
+        last_report: Report | None = None
+        stream_token = object()
+        rejection: tuple[RejectReason, str] | None = None
+        rate_limiter, sent_control = RateLimiter(self._admission_policy.max_rate), ReportControl()
+        try:
+            async for data in requests:
+                report = self._admit(data, last_report, call)
+                is_allowed = (
+                    rate_limiter.try_acquire(self._clock())
+                    or report.load.serving_state is not ServingState.UP
+                )
+                if last_report is not None and not is_allowed:
+                    self._counts.count_rejection(RejectReason.RATE)
+                    yield self._slow_down_control(report).SerializeToString()
+                    continue
+                is_first = last_report is None
+                self._claim_stream(report, stream_token, is_first=is_first)
+                last_report = report  # whatever comes now, the end of the stream counts
+                self._apply_report(report)
+                control = self._next_control()
+                if is_first or control != sent_control:
+                    sent_control = control
+                    reply = ReportControl(seq=report.load.seq)
+                    reply.MergeFrom(control)
+                    yield reply.SerializeToString()
+        except InvalidReportError as error:
+            rejection = (RejectReason.BOUNDS, str(error))
+        except ReportRejectedError as error:
+            rejection = (error.reason, str(error))
+        finally:
+            if (
+                last_report is not None
+                and self._stream_owners.get(last_report.instance.key) is stream_token
+            ):
+                del self._stream_owners[last_report.instance.key]
+                self._mark_lost(last_report.instance)
+        if rejection is not None:
+            # Raised here, not in the handler: its frames would keep the report until a collection.
+            reason, message = rejection
+            self._counts.count_rejection(reason)
+            log_fields = {"peer": call.peer, "kind": reason.value, "reason": message}
+            _logger.warning("report refused", extra=log_fields)
+            raise RpcError(_STATUS_BY_REASON.get(reason, Status.INVALID_ARGUMENT), message)
+
+    def apply_single_report(self, report: Report, call: CallContext) -> None:
+        """Take in a report that came by itself, not in a stream. Raises RefusedError."""
+        try:
+            key = report.instance.key
+            self._admission_policy.check_token(call.metadata, report.instance.service)
+            self._admission_policy.check_address(report.instance.addr, call.peer)
+            current = self._table.get(key)
+            if current is None:
+                if report.load.serving_state is ServingState.DOWN:
+                    return
+                self._check_capacity()
+            elif key in self._stream_owners:
+                raise ReportRejectedError(
+                    RejectReason.ADDRESS, "addr: a loader reports it by a stream"
+                )
+            else:  # a clock that was set back must not make a report look old
+                seq = max(report.load.seq, current.load.seq + 1)
+                report = replace(report, load=replace(report.load, seq=seq))
+            if not self._rate_limiters.setdefault(
+                key, RateLimiter(self._admission_policy.max_rate)
+            ).try_acquire(self._clock()):
+                raise ReportRejectedError(RejectReason.RATE, "too many reports")
+        except ReportRejectedError as error:
+            self._counts.count_rejection(error.reason)
+            raise
+        self._apply_report(self._admission_policy.with_capped_requests(report))
+
+    def remove_address(self, addr: str) -> None:
+        """Let go of every instance at an address."""
+        for endpoint in self._table:
+            if endpoint.instance.addr == addr:
+                epoch = endpoint.instance.epoch
+                self._publish(
+                    self._table.remove(endpoint.instance.key, epoch, EndpointEvent.REPORTED_DOWN)
+                )
+
+    def lost_instances(self) -> list[tuple[float, str, str]]:
+        """Return (age in seconds, service, address) of who went without a farewell of late."""
+        now = self._clock()
+        records = [(now - lost_at, service, addr) for lost_at, service, addr in self._lost_records]
+        return [record for record in records if record[0] <= _LOST_RECORD_S]
+
+    def _apply_report(self, report: Report) -> None:
+        current = self._table.get(report.instance.key)
+        epoch, seq = report.instance.epoch, report.load.seq
+        if current is not None and current.instance.epoch == epoch and seq <= current.load.seq:
+            self._counts.count_rejection(RejectReason.STALE)
+            return
+        self._counts.reports += 1
+        self._publish(self._table.apply(report, self._clock()))
+        self._broadcaster.mark_changed(report.instance)
+        if report.document:
+            self._prune_document(report.instance.digest)
+
+    def _next_control(self) -> ReportControl:
+        """Return how a loader is to report.
+
+        The more there are, the seldomer it shows its life; under strain, the seldomer its changes.
+        """
+        keepalive = min(
+            _MAX_KEEPALIVE_S, max(self._keepalive, len(self._table) / _MAX_KEEPALIVES_PER_S)
+        )
+        self._table.raise_timeouts(keepalive)
+        gap = self._broadcaster.overload.scale_interval(REPORT_GAP_S)
+        return ReportControl(keepalive_ms=round(keepalive * 1000), gap_ms=round(gap * 1000))
+
+    def _slow_down_control(self, report: Report) -> ReportControl:
+        """Return what a loader is told that reports too often."""
+        gap = max(round(REPORT_GAP_S * 1000) + 1, round(2000 / self._admission_policy.max_rate))
+        return ReportControl(seq=report.load.seq, gap_ms=gap, code=1, message="too many reports")
+
+    async def watch(
+        self, requests: AsyncIterator[bytes], call: CallContext
+    ) -> AsyncIterator[bytes]:
+        """Serve `Watch`: a snapshot, then a frame whenever something changed, else each second.
+
+        Raises RpcError UNAUTHENTICATED for who may not watch.
+        """
+        self._check_token(call)
+        request = WatchRequest.FromString(await anext(aiter(requests)))
+        async for frame in self._broadcaster.subscribe(request):
+            yield frame
+
+    def _check_token(self, call: CallContext) -> None:
+        try:
+            self._admission_policy.check_token(call.metadata)
+        except ReportRejectedError as error:
+            self._counts.count_rejection(error.reason)
+            raise RpcError(Status.UNAUTHENTICATED, str(error)) from None
+
+    async def pick(self, data: bytes, call: CallContext) -> bytes:
+        """Serve `Pick`: addresses of a service, best first, for clients without a picker."""
+        self._check_token(call)
+        try:
+            request = PickRequest.FromString(data)
+        except DecodeError as error:
+            raise RpcError(Status.INVALID_ARGUMENT, "not a PickRequest") from error
+        available = [
+            endpoint
+            for endpoint in self._table.endpoints_of(request.subsvc)
+            if endpoint.state is EndpointState.UP and endpoint.instance.addr not in request.exclude
+        ]
+        self._rng.shuffle(available)
+        ranked = rank_by_delay(available)
+        if ranked and request.key:
+            preferred = prefer_affine(available, ranked[0], request.key, (), self._clock())
+            ranked = [preferred, *(endpoint for endpoint in ranked if endpoint is not preferred)]
+        ranked = ranked[: request.nbest or 1]
+        if not ranked:
+            return PickReply(code=NO_INSTANCE.code, message=NO_INSTANCE.message).SerializeToString()
+        return PickReply(
+            candidates=[
+                Candidate(
+                    addr=endpoint.instance.addr,
+                    protocol=PROTOCOLS[endpoint.instance.protocol],
+                    expected_ms=endpoint.expected_ms(),
+                    schema_digest=endpoint.instance.digest,
+                )
+                for endpoint in ranked
+            ]
+        ).SerializeToString()
+
+    def _claim_stream(self, report: Report, stream_token: object, *, is_first: bool) -> None:
+        """Let one stream speak for an address: the one that began last."""
+        key = report.instance.key
+        if is_first:
+            self._stream_owners[key] = stream_token
+        elif self._stream_owners.get(key) is not stream_token:
+            raise InvalidReportError(
+                "addr: another loader reports it too; each needs its own --advertise"
+            )
+        elif self._table.get(key) is None:
+            # It was forgotten meanwhile, and its schema with it: that is in a first report alone.
+            raise RpcError(Status.ABORTED, "forgotten; report anew")
+
+    def _mark_lost(self, instance: Instance) -> None:
+        now = self._clock()
+        self._publish(
+            self._table.mark_lost(instance.key, instance.epoch, EndpointEvent.STREAM_LOST, now)
+        )
+
+    def _admit(self, data: bytes, last_report: Report | None, call: CallContext) -> Report:
+        try:
+            report = self._admission_policy.with_capped_requests(
+                decode_report(LoadReport.FromString(data))
+            )
+        except DecodeError as error:
+            raise InvalidReportError("not a LoadReport") from error
+        instance = report.instance
+        if last_report is None:
+            self._admission_policy.check_token(call.metadata, instance.service)
+            self._admission_policy.check_address(instance.addr, call.peer)
+            if self._table.is_past_epoch(instance.key, instance.epoch):
+                message = "instance_epoch: of an earlier life; choose a new one at each start"
+                raise ReportRejectedError(RejectReason.PAST_EPOCH, message)
+        elif (instance.key, instance.epoch) != (
+            last_report.instance.key,
+            last_report.instance.epoch,
+        ):
+            raise InvalidReportError("svc, subsvc, addr, epoch: must stay the same within a stream")
+        elif instance.digest != last_report.instance.digest:
+            raise InvalidReportError("schema_digest: must stay the same within a stream")
+        if instance.addr in self.blocked_addresses:
+            raise ReportRejectedError(
+                RejectReason.ADDRESS, f"addr: {instance.addr} was forced offline"
+            )
+        if self._table.get(instance.key) is None:
+            self._check_capacity()
+        if report.document and last_report is None:
+            self._store_document(report)
+        return report
+
+    def _check_capacity(self) -> None:
+        max_instances = self._admission_policy.max_instances
+        if len(self._table) >= max_instances:
+            raise ReportRejectedError(
+                RejectReason.CAP, f"{max_instances} instances are known: `lb.max_instances`"
+            )
+
+    def _store_document(self, report: Report) -> None:
+        """Keep a schema document, if it is one and is what its digest says."""
+        text, digest = report.document, report.instance.digest
+        if len(text) > MAX_DOCUMENT_BYTES or document.digest(text) != digest:
+            limit_kib = MAX_DOCUMENT_BYTES // 1024
+            message = f"schema: must match its digest and be at most {limit_kib} KiB"
+            raise ReportRejectedError(RejectReason.SCHEMA, message)
+        if digest in self.documents:
+            return
+        if len(text) + sum(map(len, self.documents.values())) > MAX_DOCUMENTS_BYTES:
+            raise ReportRejectedError(RejectReason.CAP, "the hub holds all the schemas it can")
+        try:
+            service = document.service_from_document(document.parse(text))
+            RequestValidator(service.input)
+        except DocumentError as error:
+            raise ReportRejectedError(RejectReason.SCHEMA, f"schema: {error}") from error
+        if service.id != report.instance.service:
+            raise ReportRejectedError(
+                RejectReason.SCHEMA, f"subsvc: schema is of service {service.id!r}"
+            )
+        self.documents[digest] = text
+
+    def _publish(self, changes: list[StateChange]) -> None:
+        for change in changes:
+            if change.after is EndpointState.GONE:
+                self._prune_document(change.instance.digest)
+                self._rate_limiters.pop(change.instance.key, None)
+                self._record_lost(change)
+            if change.after is EndpointState.GONE:
+                self._broadcaster.mark_removed(change)
+            else:
+                self._broadcaster.mark_changed(change.instance)
+            try:
+                self._on_change(change)
+            except Exception:
+                _logger.exception("a change was not taken in by a fault of ours; it goes on")
+
+    def _record_lost(self, change: StateChange) -> None:
+        """Note who went without a farewell, as the original's monitor tells it."""
+        if change.reason is not EndpointEvent.REPORTED_DOWN:
+            instance = change.instance
+            self._lost_records.append((self._clock(), instance.service, instance.addr))
+
+    def _prune_document(self, digest: str) -> None:
+        """Drop a schema document that no instance speaks."""
+        if all(endpoint.instance.digest != digest for endpoint in self._table):
+            self.documents.pop(digest, None)

@@ -1,0 +1,179 @@
+"""The hub's end of a watch: what a gateway was told, and what the next frame must say. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from lb.endpoints.endpoint import Endpoint
+from lb.endpoints.lifecycle import EndpointEvent, EndpointState, StateChange
+from lb.endpoints.report import PROTOCOLS, Instance, InstanceKey, ReportMode
+from lb.endpoints.table import EndpointTable
+from schemas import wire
+
+_MAX_UINT32: Final = 2**32 - 1
+# What was made for one frame does for others that leave within so many seconds.
+_MAX_CACHE_AGE_S: Final = 0.005
+
+
+class EncodedLoad:
+    """What a frame says of the load of one instance, serialised at the time `at`.
+
+    `own` is for the gateways that have requests there, `common` for all others.
+    """
+
+    __slots__ = ("by_gateway", "default", "encoded_at")
+
+    def __init__(self, endpoint: Endpoint, instance_id: int, now: float) -> None:
+        message = _load_message(endpoint, instance_id, now)
+        requests_by_gateway = endpoint.load.requests_by_gateway
+        self.encoded_at = now
+        self.by_gateway: dict[str, bytes] = {}
+        if requests_by_gateway is not None:
+            for gateway, count in requests_by_gateway.items():
+                message.held = count
+                self.by_gateway[gateway] = wire.Frame(loads=[message]).SerializeToString()
+            message.held = 0
+        self.default = wire.Frame(loads=[message]).SerializeToString()
+
+
+class EncodedLoadCache:
+    """The hub's numbers for instances, and what frames say of their load: made once for all."""
+
+    def __init__(self) -> None:
+        self._encoded: dict[InstanceKey, EncodedLoad] = {}
+        self._instance_ids: dict[InstanceKey, int] = {}
+        self._next_id = 1
+
+    def invalidate(self, key: InstanceKey) -> None:
+        """Note that the figures of an instance changed."""
+        self._encoded.pop(key, None)
+
+    def remove(self, key: InstanceKey) -> int:
+        """Return the number of an instance that is gone; if it comes back, it has another."""
+        self.invalidate(key)
+        return self._instance_ids.pop(key, 0)
+
+    def instance_id(self, key: InstanceKey) -> int:
+        """Return the number of an instance."""
+        if key not in self._instance_ids:
+            self._instance_ids[key] = self._next_id
+            self._next_id += 1
+        return self._instance_ids[key]
+
+    def get(self, endpoint: Endpoint, now: float) -> EncodedLoad:
+        """Return what is to be said of an entry."""
+        key = endpoint.instance.key
+        encoded = self._encoded.get(key)
+        if encoded is None or now - encoded.encoded_at > _MAX_CACHE_AGE_S:
+            encoded = self._encoded[key] = EncodedLoad(endpoint, self.instance_id(key), now)
+        return encoded
+
+
+class Subscriber:
+    """One gateway that follows the hub. Latest wins: nothing queues for a slow one.
+
+    `services` empty means all. It is to be told of every entry that is there already.
+    """
+
+    def __init__(
+        self, gateway: str, services: tuple[str, ...], endpoints: Iterable[Endpoint]
+    ) -> None:
+        self._gateway = gateway
+        self._version = 0
+        self._services = services
+        self._sent_instances: dict[InstanceKey, Instance] = {}
+        self._sent_digests: set[str] = set()
+        self._dirty: set[InstanceKey] = set()
+        self._removed_reasons: dict[int, str] = {}
+        self.mark_changed([endpoint.instance for endpoint in endpoints])
+
+    def mark_changed(self, instances: Iterable[Instance]) -> None:
+        """Note that instances or their figures changed; who was placed here is nobody else's."""
+        services = self._services
+        for instance in instances:
+            if instance.report_mode is not ReportMode.NONE and (
+                not services or instance.service in services
+            ):
+                self._dirty.add(instance.key)
+
+    def has_updates(self) -> bool:
+        """Return whether there is something to tell."""
+        return bool(self._dirty or self._removed_reasons)
+
+    def mark_removed(self, change: StateChange, instance_id: int) -> None:
+        """Note that the instance of that number is gone."""
+        key, digest = change.instance.key, change.instance.digest
+        self._dirty.discard(key)
+        if self._sent_instances.pop(key, None) is not None:
+            self._removed_reasons[instance_id] = change.reason.value
+        if all(instance.digest != digest for instance in self._sent_instances.values()):
+            self._sent_digests.discard(digest)  # the other end forgets it too
+
+    def next_frame(
+        self,
+        table: EndpointTable,
+        load_cache: EncodedLoadCache,
+        documents: Mapping[str, bytes],
+        epoch: int,
+        now: float,
+    ) -> bytes:
+        """Return the next frame, serialised; the first is a snapshot. `epoch` is the hub's."""
+        self._version += 1
+        frame = wire.Frame(hub_epoch=epoch, version=self._version, snapshot=self._version == 1)
+        encoded_loads: list[bytes] = []
+        for key in self._dirty:
+            endpoint = table.get(key)
+            if endpoint is None:
+                continue
+            instance = endpoint.instance
+            if self._sent_instances.get(key) is not instance:
+                self._sent_instances[key] = instance
+                frame.instances.append(_instance_message(instance, load_cache.instance_id(key)))
+                self._add_document(instance.digest, documents, frame)
+            encoded = load_cache.get(endpoint, now)
+            encoded_loads.append(encoded.by_gateway.get(self._gateway, encoded.default))
+        for instance_id, reason in self._removed_reasons.items():
+            frame.gone.append(wire.Gone(id=instance_id, reason=reason))
+        self._dirty, self._removed_reasons = set(), {}
+        # Serialised messages that stand behind each other are one message.
+        return b"".join([frame.SerializeToString(), *encoded_loads])
+
+    def _add_document(self, digest: str, documents: Mapping[str, bytes], frame: wire.Frame) -> None:
+        if digest in documents and digest not in self._sent_digests:
+            self._sent_digests.add(digest)
+            document = documents[digest]
+            frame.schemas.append(wire.SchemaDocument(digest=digest, document=document))
+
+
+def _instance_message(instance: Instance, instance_id: int) -> wire.Instance:
+    return wire.Instance(
+        id=instance_id,
+        svc=instance.svc,
+        subsvc=instance.service,
+        addr=instance.addr,
+        instance_epoch=instance.epoch,
+        protocol=PROTOCOLS[instance.protocol],
+        schema_digest=instance.digest,
+        total=instance.total,
+        best=instance.best,
+        feed=int(instance.report_mode),
+    )
+
+
+def _load_message(endpoint: Endpoint, instance_id: int, now: float) -> wire.Load:
+    load = endpoint.load
+    is_suspect = endpoint.state is EndpointState.SUSPECT
+    return wire.Load(
+        id=instance_id,
+        seq=load.seq,
+        live=int(load.serving_state),
+        suspect=is_suspect,
+        silent=is_suspect and endpoint.reason is EndpointEvent.SILENT,
+        idle=endpoint.instance.best - load.running - load.queued,
+        running=load.running,
+        queued=load.queued,
+        service_us=int(load.service_ms * 1000),
+        served_total=load.served,
+        error_total=load.errors,
+        rejected_total=load.rejected,
+        age_ms=min(int(max(0.0, now - endpoint.last_report_at) * 1000), _MAX_UINT32),
+    )

@@ -1,0 +1,1 @@
+"""The loader side: counting, deciding when to report, reporting."""

@@ -1,0 +1,145 @@
+"""A loader's side of the report: one stream to each hub, kept up as long as the loader lives."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from random import Random
+
+from google.protobuf.message import DecodeError
+
+from lb.credentials import HubCredentials
+from lb.endpoints.report import Report, ServingState, encode_report
+from lb.reporter.limiter import ConcurrencyLimiter
+from lb.reporter.schedule import ReportSchedule
+from rpc.status import RpcError, Status
+from rpc.streaming import stream_responses
+from schemas.wire import ReportControl
+
+METHOD = "/ase.v1.LoadBalancer/Report"
+
+_logger = logging.getLogger("ase.reporter")
+# A lost hub is asked again after so many seconds, each time twice as many, at the most so many.
+_RETRY_DELAY_S = 0.1
+_MAX_RETRY_DELAY_S = 1.0
+_REJECTION_STATUSES = (Status.INVALID_ARGUMENT, Status.PERMISSION_DENIED, Status.UNAUTHENTICATED)
+
+
+class Reporter:
+    """Reports the figures of a meter to every hub, when `lb/reporter/schedule.py` says so.
+
+    `report(first)` makes the next report; `changed()` is what the meter calls. `clock` gives
+    seconds that never step back.
+    """
+
+    def __init__(
+        self,
+        hubs: list[str],
+        make_report: Callable[[bool], Report],
+        limiter: ConcurrencyLimiter,
+        *,
+        clock: Callable[[], float],
+        rng: Random,
+        credentials: HubCredentials,
+    ) -> None:
+        self._streams = [
+            _ReportStream(hub, make_report, limiter, clock, rng, credentials) for hub in hubs
+        ]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def notify_change(self) -> None:
+        """Note that the figures changed."""
+        for stream in self._streams:
+            stream.notify_change()
+
+    def start(self) -> None:
+        """Begin to report."""
+        self._tasks = [asyncio.create_task(stream.run()) for stream in self._streams]
+
+    async def shutdown(self, timeout: float = 1.0) -> None:
+        """Let the last report (live = 0) go out, then stop. Waits `timeout` seconds at most."""
+        self.notify_change()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class _ReportStream:
+    """The stream to one hub."""
+
+    def __init__(
+        self,
+        hub: str,
+        make_report: Callable[[bool], Report],
+        limiter: ConcurrencyLimiter,
+        clock: Callable[[], float],
+        rng: Random,
+        credentials: HubCredentials,
+    ) -> None:
+        self._hub = hub
+        self._make_report = make_report
+        self._limiter = limiter
+        self._clock = clock
+        self._rng = rng
+        self._credentials = credentials
+        self._schedule = ReportSchedule()
+        self._report_wanted = asyncio.Event()
+        self._is_finished = False
+
+    def notify_change(self) -> None:
+        """Note that the figures changed; most changes do not matter to anybody."""
+        if not self._report_wanted.is_set() and self._schedule.should_report(self._limiter):
+            self._report_wanted.set()
+
+    async def run(self) -> None:
+        """Report until the loader has left; a broken stream is made anew, ever more patiently."""
+        retry_delay, is_disconnected = _RETRY_DELAY_S, False
+        while not self._is_finished:
+            channel = self._credentials.open_channel(self._hub)
+            try:
+                async for data in stream_responses(
+                    channel.stream(METHOD, metadata=self._credentials.metadata), self._requests()
+                ):
+                    self._schedule.configure(ReportControl.FromString(data))
+                    if is_disconnected:
+                        _logger.info("reporting again", extra={"hub": self._hub})
+                    retry_delay, is_disconnected = _RETRY_DELAY_S, False
+            except (RpcError, DecodeError) as error:
+                log_fields = {"hub": self._hub, "reason": str(error)}
+                if isinstance(error, RpcError) and error.status in _REJECTION_STATUSES:
+                    _logger.error("report refused", extra=log_fields)  # noqa: TRY400
+                elif not is_disconnected:
+                    _logger.warning("hub lost; trying on", extra=log_fields)
+                is_disconnected = True
+            finally:
+                await channel.close()
+            if not self._is_finished:
+                await asyncio.sleep(retry_delay * self._rng.uniform(0.8, 1.2))
+                retry_delay = min(retry_delay * 2, _MAX_RETRY_DELAY_S)
+
+    async def _requests(self) -> AsyncIterator[bytes]:
+        is_first = True
+        while not self._is_finished:
+            self._report_wanted.clear()
+            report = self._make_report(is_first)
+            self._schedule.mark_sent(self._limiter, self._clock())
+            self._is_finished = report.load.serving_state is ServingState.DOWN
+            yield encode_report(report).SerializeToString()
+            is_first = False
+            await self._wait_until_due()
+
+    async def _wait_until_due(self) -> None:
+        """Return when the next report is to go out."""
+        while True:
+            wait_s = self._schedule.next_report_at(self._limiter) - self._clock()
+            if wait_s <= 0:
+                return
+            if self._report_wanted.is_set() and self._schedule.should_report(self._limiter):
+                await asyncio.sleep(wait_s)  # the gap
+                return
+            self._report_wanted.clear()  # what had changed has changed back
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._report_wanted.wait()

@@ -1,0 +1,1 @@
+"""Values: services, errors, sessions, documents, data types."""

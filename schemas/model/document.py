@@ -1,0 +1,292 @@
+"""The schema document, `schema_<id>.json` of the original: read into the model, its digest. Pure.
+
+Format: reference "ase-wire" section 2. Every fault of a document is told, each with its path.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.model.service import DataType, Nick, Service, SubRoute
+
+_CODE = re.compile(r"-?\d{1,9}")
+_STATUS = re.compile(r"[0-9]{3}")
+_BODYLESS_STATUSES = frozenset({204, 205, 304})
+_MAX_SHOWN = 160
+_MAX_LISTED_PROBLEMS = 10  # the words travel in the metadata of a call
+_INPUT_TYPES = {data_type.key: data_type for data_type in DataType}
+
+
+DocumentPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault: where (a path of members from the root), what, and the cure where there is one."""
+
+    path: DocumentPath
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        path = ".".join(map(str, self.path)) or "document"
+        shortened = path if len(path) <= _MAX_SHOWN else f"{path[:_MAX_SHOWN]}..."
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"{shortened}: {self.message[:_MAX_SHOWN]}{hint[:_MAX_SHOWN]}"
+
+
+class DocumentError(Exception):
+    """A schema document that cannot be served, with all its problems."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        omitted = (
+            f"; and {len(problems) - _MAX_LISTED_PROBLEMS} more"
+            if len(problems) > _MAX_LISTED_PROBLEMS
+            else ""
+        )
+        super().__init__(
+            "; ".join(str(problem) for problem in problems[:_MAX_LISTED_PROBLEMS]) + omitted
+        )
+        self.problems = tuple(problems)
+
+
+def canonical(document: Mapping[str, Any]) -> bytes:
+    """Return the one JSON text of a document: UTF-8, sorted members, no spaces."""
+    return json.dumps(
+        document, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
+    ).encode()
+
+
+def digest(canonical_document: bytes) -> str:
+    """Return the sha256 of a canonical document, in lower-case hex."""
+    return hashlib.sha256(canonical_document).hexdigest()
+
+
+def parse(text: bytes) -> dict[str, Any]:
+    """Return the JSON object of a document's text. Raises DocumentError when it is not one."""
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_object_without_duplicates, parse_constant=_reject_constant
+        )
+    except (ValueError, RecursionError) as error:
+        raise DocumentError([Problem((), f"is not JSON: {error}")]) from error
+    if not isinstance(value, dict):
+        raise DocumentError([Problem((), "must be a JSON object")])
+    try:
+        canonical(value)
+    except (ValueError, RecursionError) as error:
+        raise DocumentError([Problem((), f"cannot be written as JSON: {error}"[:200])]) from error
+    return value
+
+
+def _reject_constant(constant: str) -> float:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object. Raises ValueError for a member that stands there twice."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        duplicate, seen = "", set[str]()
+        for name, _ in pairs:
+            duplicate = name if name in seen and not duplicate else duplicate
+            seen.add(name)
+        raise ValueError(f"member {duplicate[:64]!r} stands there twice")
+    return members
+
+
+def service_from_document(document: object) -> Service:
+    """Return the model of a document.
+
+    Raises DocumentError naming every member that is missing or wrong.
+    """
+    problems: list[Problem] = []
+    root = _read_object(document, (), problems)
+    if problems or "meta" not in root:
+        raise DocumentError(problems or [Problem(("meta",), "is missing")])
+    meta = _read_object(root.get("meta"), ("meta",), problems)
+    service = Service(
+        id=_read_string(meta, "serviceId", problems, required=True),
+        version=_read_string(meta, "version", problems) or "v1",
+        sub=_read_string(meta, "sub", problems) or "ase",
+        nicks=tuple(_read_nicks(meta, problems)),
+        input=_read_schema(root, "schemainput", problems),
+        output=_read_schema(root, "schemaoutput", problems),
+        description=_read_string(meta, "description", problems),
+        deadline=_read_seconds(meta, "session_timeout", problems),
+        read_timeout=_read_seconds(meta, "read_timeout", problems),
+        idempotent=meta.get("idempotent") is True,
+        code_map=_read_code_map(meta.get("codeMap"), problems),
+        hosts=tuple(map(str.lower, _read_strings(meta.get("hosts"), ("meta", "hosts"), problems))),
+        routes=tuple(_read_strings(meta.get("route"), ("meta", "route"), problems)),
+        sub_routes=tuple(_read_sub_routes(meta.get("subRoute"), problems)),
+        route_key=tuple(_read_strings(meta.get("routeKey"), ("meta", "routeKey"), problems)),
+    )
+    if not service.sub_routes and "schemainput" not in root:
+        problems.append(Problem(("schemainput",), "is missing"))
+    problems += _name_clashes(service)
+    if problems:
+        raise DocumentError(problems)
+    return service
+
+
+def _read_object(
+    value: object, path: tuple[str | int, ...], problems: list[Problem]
+) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    problems.append(Problem(path, "must be an object" if value is not None else "is missing"))
+    return {}
+
+
+def _read_schema(root: Mapping[str, Any], key: str, problems: list[Problem]) -> dict[str, Any]:
+    return _read_object(root[key], (key,), problems) if key in root else {}
+
+
+def _read_string(
+    meta: Mapping[str, Any], key: str, problems: list[Problem], *, required: bool = False
+) -> str:
+    value: object = meta.get(key, "")
+    if not isinstance(value, str):
+        problems.append(Problem(("meta", key), "must be a string"))
+        return ""
+    if required and not value:
+        problems.append(Problem(("meta", key), "is missing or empty"))
+    return value
+
+
+def _read_seconds(meta: Mapping[str, Any], key: str, problems: list[Problem]) -> float | None:
+    if key not in meta:
+        return None
+    try:
+        value = float(meta[key])
+    except (TypeError, ValueError, OverflowError):
+        value = -1.0
+    if not 0 < value < 86400:
+        message = "must be a number of seconds, more than 0 and less than a day"
+        problems.append(Problem(("meta", key), message))
+    return value
+
+
+def _read_strings(
+    value: object, path: tuple[str | int, ...], problems: list[Problem]
+) -> Iterator[str]:
+    if value is None:
+        return
+    items = value if isinstance(value, list) else [value]
+    for item in items:
+        if isinstance(item, str):
+            yield item
+        else:
+            problems.append(Problem(path, "must be a string or a list of strings"))
+
+
+def _read_nicks(meta: Mapping[str, Any], problems: list[Problem]) -> Iterator[Nick]:
+    for name in _read_strings(meta.get("service"), ("meta", "service"), problems):
+        if name not in meta:
+            problems.append(Problem(("meta", "service"), f"nick {name!r} has no member in meta"))
+            continue
+        nick = _read_object(meta[name], ("meta", name), problems)
+        yield Nick(
+            name,
+            _read_streams(nick.get("input", {}), ("meta", name, "input"), problems),
+            _read_streams(nick.get("accept", {}), ("meta", name, "accept"), problems),
+        )
+
+
+def _read_streams(
+    value: object, path: tuple[str | int, ...], problems: list[Problem]
+) -> dict[str, DataType]:
+    """Read {name: {dataType: t}} or {name: t}; the original reads an unknown type as audio."""
+    streams = {}
+    for name, entry in _read_object(value, path, problems).items():
+        data_type = entry.get("dataType") if isinstance(entry, dict) else entry
+        if isinstance(data_type, str):
+            streams[name] = _INPUT_TYPES.get(data_type, DataType.AUDIO)
+        else:
+            problems.append(Problem((*path, name), "needs a dataType"))
+    return streams
+
+
+def _read_code_map(value: object, problems: list[Problem]) -> dict[int, int]:
+    if value is None:
+        return {}
+    path = ("meta", "codeMap")
+    statuses = {}
+    for code, status in _read_object(value, path, problems).items():
+        number = int(status) if _STATUS.fullmatch(str(status)) else 0
+        if not _CODE.fullmatch(code) or not 200 <= number <= 599 or number in _BODYLESS_STATUSES:
+            problems.append(
+                Problem((*path, code), "must map a code to an HTTP status 200..599 that has a body")
+            )
+        else:
+            statuses[int(code)] = number
+    return statuses
+
+
+def _read_sub_routes(value: object, problems: list[Problem]) -> list[SubRoute]:
+    """Return the ways of a category service, highest priority first."""
+    routes = []
+    if not isinstance(value, list | None):
+        problems.append(Problem(("meta", "subRoute"), "must be a list"))
+        return []
+    for index, item in enumerate(value or ()):
+        path = ("meta", "subRoute", index)
+        route_object = _read_object(item, path, problems)
+        target, priority = route_object.get("subServiceId"), route_object.get("priority", 0)
+        if not isinstance(target, str) or not isinstance(priority, int):
+            problems.append(Problem(path, "needs a subServiceId and an integer priority"))
+            continue
+        rules = _read_object(route_object.get("rules", {}), (*path, "rules"), problems)
+        routes.append(
+            SubRoute(
+                target,
+                priority,
+                tuple(
+                    (_parse_member_path(key), frozenset(map(_as_text, _as_list(values))))
+                    for key, values in rules.items()
+                ),
+            )
+        )
+    return sorted(routes, key=lambda route: -route.priority)
+
+
+def _as_list(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _parse_member_path(text: str) -> tuple[str, ...]:
+    """Read `$.header.app_id` (or without the `$.`) as a tuple of members."""
+    return tuple(part for part in text.removeprefix("$").split(".") if part)
+
+
+def _name_clashes(service: Service) -> Iterator[Problem]:
+    """Tell the names that two nicks share: on the wire they would fall into one map."""
+    parameters = _properties(_properties(service.input).get("parameter"))
+    owner_by_name: dict[tuple[str, str], str] = {}
+    for nick in service.nicks:
+        members = _properties(parameters.get(nick.name))
+        declared_names = [("parameter", name) for name in members if name not in nick.accepts]
+        declared_names += [("input", name) for name in nick.inputs]
+        declared_names += [("accept", name) for name in nick.accepts]
+        for key in declared_names:
+            if key in owner_by_name:
+                data_type, name = key
+                yield Problem(
+                    ("meta", nick.name),
+                    f"{data_type} {name!r} is declared by {owner_by_name[key]!r} too",
+                )
+            owner_by_name[key] = nick.name
+
+
+def _properties(tree: object) -> Mapping[str, Any]:
+    """Return the properties of a schema; none of what is not one, which the compiler will tell."""
+    properties = tree.get("properties") if isinstance(tree, Mapping) else None
+    return properties if isinstance(properties, Mapping) else {}

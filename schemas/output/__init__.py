@@ -1,0 +1,1 @@
+"""What schemas become: OpenAPI, examples, sources, clients, differences."""

@@ -1,0 +1,210 @@
+"""A typed client of one service, as Python source that needs the standard library alone. Pure."""
+
+import keyword
+import re
+from typing import Any
+
+from schemas.sources.declare import Declaration, Param
+
+_RESERVED_NAMES = (
+    "answer",
+    "event",
+    "line",
+    "field",
+    "value",
+    "told",
+    "header",
+    "json",
+    "base64",
+    "Any",
+)
+_TYPES = {"integer": "int", "number": "float", "boolean": "bool", "string": "str"}
+
+
+def render_client(api: Declaration) -> str:
+    """Return the module: a function `call`, its arguments the inputs and the parameters.
+
+    Of a service that streams there is `stream` too: the same, and each result as it comes.
+    """
+    argument_names = _IdentifierAllocator()
+    inputs = [(argument_names.allocate(member.name), member) for member in api.inputs]
+    params = [(argument_names.allocate(member.name), member) for member in api.params]
+    arguments = [f"{name}: bytes" for name, member in inputs if member.required]
+    arguments += ["*", "url: str", "app_id: str"]
+    arguments += [
+        f"{name}: {_type_annotation(member)}" for name, member in params if member.required
+    ]
+    arguments += [f"{name}: bytes | None = None" for name, member in inputs if not member.required]
+    arguments += [
+        f"{name}: {_type_annotation(member)} | None = None"
+        for name, member in params
+        if not member.required
+    ]
+    output_names = _IdentifierAllocator()
+    outputs = [(output_names.allocate(member.name), member) for member in api.outputs]
+    bytes_type = "bytes | None" if api.streaming else "bytes"  # a result need not have every output
+    fields = [
+        f"    {name}: {'Any' if member.format == 'json' else bytes_type}"
+        for name, member in outputs
+    ]
+    return (_MODULE_TEMPLATE + (_STREAM_TEMPLATE if api.streaming else "")).format(
+        id=api.id,
+        doc=(api.description.partition("\n")[0] or f"Call {api.id}.").replace('"""', "'''"),
+        imports="from collections.abc import Iterator\n" if api.streaming else "",
+        fields="\n".join(fields) or "    pass",
+        arguments="".join(
+            f"    {argument},\n" for argument in [*arguments, "timeout: float = 30.0"]
+        ),
+        params=", ".join(f"{member.name!r}: {name}" for name, member in params),
+        payload=", ".join(
+            f"{member.name!r}: ({member.data_type.key!r}, {name})" for name, member in inputs
+        ),
+        outputs=", ".join(
+            f"{name}=_output(payload, {member.name!r}, {member.data_type.key!r})"
+            for name, member in outputs
+        ),
+    )
+
+
+class _IdentifierAllocator:
+    """Names that are names in Python, each once, and none of the module's own."""
+
+    def __init__(self) -> None:
+        self._used = {
+            "url",
+            "app_id",
+            "timeout",
+            "payload",
+            "self",
+            "given",
+            "params",
+            *_RESERVED_NAMES,
+        }
+
+    def allocate(self, name: str) -> str:
+        """Return a name for a name."""
+        identifier = re.sub(r"\W", "_", name)
+        identifier = f"_{identifier}" if identifier[:1].isdigit() else identifier
+        while not identifier or keyword.iskeyword(identifier) or identifier in self._used:
+            identifier += "_"
+        self._used.add(identifier)
+        return identifier
+
+
+def _type_annotation(param: Param) -> str:
+    choices: Any = param.rules.get("enum")
+    if choices and all(isinstance(choice, str) for choice in choices):
+        return f"Literal[{', '.join(map(repr, choices))}]"
+    declared_type: object = param.rules.get("type", "")
+    type_names = str(declared_type).split("|")
+    if all(name in _TYPES for name in type_names):
+        return " | ".join(_TYPES[name] for name in type_names)
+    return "Any"
+
+
+_MODULE_TEMPLATE = '''"""A client of the service {id}, made from its schema."""
+
+import base64
+import json
+import urllib.error
+import urllib.request
+{imports}from dataclasses import dataclass
+from typing import Any, Literal  # noqa: F401
+
+
+class ServiceError(Exception):
+    """The service refused or failed: `status` of HTTP, `code`, `sid` of the request."""
+
+    def __init__(self, status: int, code: int, message: str, sid: str) -> None:
+        super().__init__(f"{{code}}: {{message}} (sid {{sid}})")
+        self.status = status
+        self.code = code
+        self.sid = sid
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the service gave."""
+
+{fields}
+
+
+def call(
+{arguments}) -> Answer:
+    """{doc}"""
+    given: dict[str, tuple[str, bytes | None]] = {{{payload}}}
+    params: dict[str, Any] = {{{params}}}
+    with _ask(url, app_id, params, given, "application/json", timeout) as answer:
+        return _answer(json.load(answer))
+
+
+def _ask(
+    url: str,
+    app_id: str,
+    params: dict[str, Any],
+    given: dict[str, tuple[str, bytes | None]],
+    accept: str,
+    timeout: float,
+) -> Any:
+    body = {{
+        "header": {{"app_id": app_id, "status": 3}},
+        "parameter": {{{id!r}: {{k: v for k, v in params.items() if v is not None}}}},
+        "payload": {{
+            name: {{key: base64.b64encode(data).decode()}}
+            for name, (key, data) in given.items()
+            if data is not None
+        }},
+    }}
+    request = urllib.request.Request(
+        url.rstrip("/") + "/v1/private/" + {id!r},
+        data=json.dumps(body).encode(),
+        headers={{"content-type": "application/json", "accept": accept}},
+    )
+    try:
+        return urllib.request.urlopen(request, timeout=timeout)
+    except urllib.error.HTTPError as error:
+        raise _refused(error) from None
+
+
+def _answer(told: dict[str, Any]) -> Answer:
+    payload: dict[str, Any] = told.get("payload", {{}})
+    return Answer({outputs})
+
+
+def _refused(error: urllib.error.HTTPError) -> ServiceError:
+    try:
+        header: dict[str, Any] = json.load(error)["header"]
+    except (ValueError, KeyError, TypeError):
+        header = {{}}
+    words = str(header.get("message", error.reason))
+    return ServiceError(error.code, int(header.get("code", 0)), words, str(header.get("sid", "")))
+
+
+def _output(payload: dict[str, Any], name: str, key: str) -> Any:
+    told = payload.get(name, {{}}).get(key)
+    if isinstance(told, str) and payload[name].get("format") != "json":
+        return base64.b64decode(told)
+    return told
+'''
+
+_STREAM_TEMPLATE = '''
+
+def stream(
+{arguments}) -> Iterator[Answer]:
+    """Call it, and yield each result as it comes."""
+    given: dict[str, tuple[str, bytes | None]] = {{{payload}}}
+    params: dict[str, Any] = {{{params}}}
+    event = ""
+    with _ask(url, app_id, params, given, "text/event-stream", timeout) as answer:
+        for line in answer:
+            field, _, value = line.decode().rstrip().partition(": ")
+            event = value if field == "event" else event
+            if field == "data" and event != "end":
+                told: dict[str, Any] = json.loads(value)
+                header = told["header"]
+                if header["code"]:
+                    raise ServiceError(200, header["code"], header["message"], header["sid"])
+                yield _answer(told)
+    if event != "end":
+        raise ConnectionError("the events broke off before their end")
+'''

@@ -1,0 +1,207 @@
+"""Two versions of a schema document compared: what changed, and whether it breaks a client. Pure.
+
+A change of what is taken breaks when a request that was valid may be refused; one of what is given
+breaks when an answer may lack what it had.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.model.document import DocumentPath, service_from_document
+
+_LOWER_BOUND_KEYWORDS = (
+    "minimum",
+    "exclusiveMinimum",
+    "minLength",
+    "minItems",
+    "minProperties",
+    "minB64DLen",
+)
+_UPPER_BOUND_KEYWORDS = (
+    "maximum",
+    "exclusiveMaximum",
+    "maxLength",
+    "maxItems",
+    "maxProperties",
+    "maxB64DLen",
+)
+_ANNOTATION_KEYWORDS = ("title", "description", "comment", "$comment", "examples", "$schema")
+_TRANSFORM_KEYWORDS = (
+    "default",
+    "defaultVal",
+    "constVal",
+    "replaceKey",
+    "formatVal",
+    "setVal",
+    "delete",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaChange:
+    """One difference: where, what, and whether it breaks a client of the old version."""
+
+    path: DocumentPath
+    message: str
+    breaking: bool
+
+    def __str__(self) -> str:
+        label = "breaking" if self.breaking else "compatible"
+        return f"{label:<10}  {'.'.join(map(str, self.path))}: {self.message}"
+
+
+def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[SchemaChange]:
+    """Return the differences of two documents, breaking ones first.
+
+    Raises DocumentError when one of them is none.
+    """
+    before, after = service_from_document(old), service_from_document(new)
+    changes = list(_compare_meta(old["meta"], new["meta"]))
+    changes += _compare_streams(before.inputs, after.inputs, "input")
+    changes += _compare_streams(before.accepts, after.accepts, "accept")
+    changes += _compare_input(before.input, after.input, ("schemainput",))
+    changes += _compare_output(before.output, after.output, ("schemaoutput",))
+    return sorted(changes, key=lambda change: not change.breaking)
+
+
+def _compare_meta(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[SchemaChange]:
+    nicks = {*_as_list(old.get("service")), *_as_list(new.get("service"))}
+    for key in sorted({*old, *new} - nicks):
+        if old.get(key) == new.get(key):
+            continue
+        path = ("meta", key)
+        match key:
+            case "serviceId" | "service" | "route" | "hosts":
+                yield SchemaChange(path, f"{old.get(key)!r} became {new.get(key)!r}", breaking=True)
+            case "codeMap":
+                yield SchemaChange(path, "codes have other statuses", breaking=True)
+            case _:
+                yield SchemaChange(
+                    path, f"{old.get(key)!r} became {new.get(key)!r}", breaking=False
+                )
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def _compare_streams(
+    old: Mapping[str, Any], new: Mapping[str, Any], direction: str
+) -> Iterator[SchemaChange]:
+    for name in sorted({*old, *new}):
+        path = ("meta", direction, name)
+        if name not in new:
+            yield SchemaChange(path, "is gone", breaking=True)
+        elif name not in old:
+            yield SchemaChange(path, "is new", breaking=False)
+        elif old[name] != new[name]:
+            yield SchemaChange(path, f"{old[name].key} became {new[name].key}", breaking=True)
+
+
+def _type_names(type_value: Any) -> set[str]:
+    names = type_value.split("|") if isinstance(type_value, str) else _as_list(type_value)
+    return {"boolean" if name == "bool" else str(name) for name in names}
+
+
+def _compare_input(old: Any, new: Any, path: DocumentPath) -> Iterator[SchemaChange]:
+    """Compare what is taken: whatever the new one refuses that the old one took breaks."""
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        if old != new:
+            yield SchemaChange(path, "is another schema", breaking=True)
+        return
+    yield from _compare_input_members(old, new, path)
+    for keyword in sorted({*old, *new} - {"properties", "required", "additionalProperties"}):
+        old_value, new_value = old.get(keyword), new.get(keyword)
+        if old_value != new_value and keyword not in _ANNOTATION_KEYWORDS:
+            yield from _compare_keyword(keyword, old_value, new_value, (*path, keyword))
+    if "items" in old and "items" in new:
+        yield from _compare_input(old["items"], new["items"], (*path, "items"))
+
+
+def _compare_input_members(
+    old: Mapping[str, Any], new: Mapping[str, Any], path: DocumentPath
+) -> Iterator[SchemaChange]:
+    before, after = old.get("properties", {}), new.get("properties", {})
+    old_required, new_required = set(old.get("required", ())), set(new.get("required", ()))
+    new_is_open = new.get("additionalProperties", "properties" not in new) is not False
+    for name in sorted({*before, *after}):
+        member_path = (*path, "properties", name)
+        if name not in after:
+            yield SchemaChange(member_path, "is not known any more", breaking=not new_is_open)
+        elif name not in before:
+            message = "is new and required" if name in new_required else "is new"
+            yield SchemaChange(member_path, message, breaking=name in new_required)
+        else:
+            if (name in new_required) != (name in old_required):
+                message = "is required now" if name in new_required else "is not required any more"
+                yield SchemaChange(member_path, message, breaking=name in new_required)
+            yield from _compare_input(before[name], after[name], member_path)
+    old_is_open = old.get("additionalProperties", "properties" not in old) is not False
+    if old_is_open != new_is_open:
+        message = "members that are not declared are taken now"
+        yield SchemaChange(
+            path, message if new_is_open else "only declared members now", breaking=not new_is_open
+        )
+
+
+def _compare_keyword(
+    keyword: str, old: Any, new: Any, path: DocumentPath
+) -> Iterator[SchemaChange]:
+    if keyword == "items" and old is not None and new is not None:
+        return
+    summary = f"{old!r} became {new!r}"
+    if keyword in _TRANSFORM_KEYWORDS:
+        message = f"{summary}: a request goes on in another way" if new is not None else "is gone"
+        yield SchemaChange(path, message, breaking=keyword in ("replaceKey", "delete"))
+    elif new is None:
+        yield SchemaChange(path, "is not asked any more", breaking=False)
+    elif old is None:
+        yield SchemaChange(path, f"{new!r} is asked now", breaking=True)
+    elif keyword == "type":
+        yield SchemaChange(
+            path, summary, breaking=not _type_names(old) <= _type_names(new) | _wider_types(new)
+        )
+    elif keyword in ("enum", "enums"):
+        removed_values = [
+            value for value in _as_list(old) if str(value) not in map(str, _as_list(new))
+        ]
+        message = (
+            f"{', '.join(map(str, removed_values))} is not among them any more"
+            if removed_values
+            else "has more"
+        )
+        yield SchemaChange(path, message, breaking=bool(removed_values))
+    elif keyword in _LOWER_BOUND_KEYWORDS:
+        yield SchemaChange(path, summary, breaking=new > old)
+    elif keyword in _UPPER_BOUND_KEYWORDS:
+        yield SchemaChange(path, summary, breaking=new < old)
+    else:
+        yield SchemaChange(
+            path, f"{summary}: whether it takes as much cannot be told", breaking=True
+        )
+
+
+def _wider_types(type_value: Any) -> set[str]:
+    return {"integer"} if "number" in _type_names(type_value) else set()
+
+
+def _compare_output(old: Any, new: Any, path: DocumentPath) -> Iterator[SchemaChange]:
+    """Compare what is given: what an answer had it must have still."""
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return
+    before, after = old.get("properties", {}), new.get("properties", {})
+    for name in sorted({*before, *after}):
+        member_path = (*path, "properties", name)
+        if name not in after:
+            yield SchemaChange(member_path, "is not given any more", breaking=True)
+        elif name not in before:
+            yield SchemaChange(member_path, "is new", breaking=False)
+        else:
+            yield from _compare_output(before[name], after[name], member_path)
+    if "type" in old and _type_names(old["type"]) != _type_names(new.get("type")):
+        summary = f"{old['type']!r} became {new.get('type')!r}"
+        is_narrower = _type_names(new.get("type")) <= _type_names(old["type"]) | _wider_types(
+            old["type"]
+        )
+        yield SchemaChange((*path, "type"), summary, breaking=not is_narrower or "type" not in new)

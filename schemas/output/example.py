@@ -1,0 +1,219 @@
+"""A valid request, made from a schema: what its author gave as an example, else the least. Pure."""
+
+import base64
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from schemas.model.service import DataType, Service
+from schemas.validation.request_validator import RequestValidator
+
+# `re`'s own reading of a pattern: it has no other name for it.
+_parser: Any = re._parser  # type: ignore[attr-defined] # noqa: SLF001
+_SAMPLE_DATA = {
+    DataType.TEXT: b"hello",
+    DataType.IMAGE: base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+    ),
+    DataType.AUDIO: b"RIFF$\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00@\x1f\x00\x00"
+    b"\x80>\x00\x00\x02\x00\x10\x00data\x00\x00\x00\x00",
+    DataType.VIDEO: b"\x00\x00\x00\x18ftypmp42",
+    DataType.OTHER: b"\x00",
+}
+_FORMAT_SAMPLES = {
+    "date-time": "2026-01-01T00:00:00Z", "date": "2026-01-01", "time": "00:00:00Z",
+    "email": "a@example.org", "hostname": "example.org", "ipv4": "192.0.2.1", "ipv6": "2001:db8::1",
+    "uri": "https://example.org/", "uuid": "00000000-0000-4000-8000-000000000000",
+    "duration": "P1D", "regex": "a", "json-pointer": "/a", "phone": "+8613800000000",
+}  # fmt: skip
+_STATUS_ONCE = 3  # header.status of a request that is one frame
+_MAX_TEXT_LENGTH = 4096  # characters of a made text
+
+
+class NoExampleError(Exception):
+    """A schema that no request could be made for; `str()` says at which rule."""
+
+
+def example_request(service: Service, validator: RequestValidator) -> dict[str, Any]:
+    """Return a request that the judge finds valid: all that is required, and every parameter.
+
+    Raises NoExampleError where a rule is beyond guessing: an example in the schema is the cure.
+    """
+    envelope = _example_value(validator.schema, service, ("$",))
+    if not isinstance(envelope, dict):
+        raise NoExampleError("the schema wants something else than an object")
+    for name, data_type in service.inputs.items():
+        stream = envelope.get("payload", {}).get(name)
+        if isinstance(stream, dict):
+            rules = _member_schema(validator.schema, "payload", name, data_type.key)
+            stream[data_type.key] = base64.b64encode(_sample_bytes(data_type, rules)).decode()
+    statuses = _member_schema(validator.schema, "header", "status").get("enum", ())
+    if "status" in envelope.get("header", {}) and _STATUS_ONCE in statuses:
+        envelope["header"]["status"] = _STATUS_ONCE
+    violations = validator.validate(envelope)
+    if violations:
+        raise NoExampleError("; ".join(map(str, violations)))
+    return envelope
+
+
+def _member_schema(schema: Any, *names: str) -> Mapping[str, Any]:
+    """Return the schema of a member within members."""
+    for name in names:
+        schema = schema.get("properties", {}).get(name, {})
+    member_schema: Mapping[str, Any] = schema
+    return member_schema
+
+
+def _sample_bytes(data_type: DataType, rules: Mapping[str, Any]) -> bytes:
+    """Return a small thing of a kind, or as many bytes as may be."""
+    data = _SAMPLE_DATA[data_type]
+    max_length, min_length = rules.get("maxB64DLen", len(data)), rules.get("minB64DLen", 0)
+    return (
+        data
+        if min_length <= len(data) <= max_length
+        else bytes(min(max(min_length, 1), max_length))
+    )
+
+
+def _example_value(schema: Mapping[str, Any], service: Service, path: tuple[str, ...]) -> Any:
+    for keyword in ("examples", "default", "enum"):
+        if keyword in schema:
+            value = schema[keyword]
+            return value if keyword == "default" else value[0]
+    merged = _merge_all_of(schema)
+    types = [name for name in merged.get("type", ()) if name != "null"]
+    type_name = types[0] if types else "object" if "properties" in merged else "string"
+    match type_name:
+        case "object":
+            return dict(_example_members(merged, service, path))
+        case "array":
+            return [_example_value(merged.get("items", {}), service, path)] * max(
+                1, merged.get("minItems", 1)
+            )
+        case "integer" | "number":
+            return _example_number(merged, is_integer=type_name == "integer")
+        case "boolean":
+            return True
+        case _:
+            return _example_string(merged)
+
+
+def _merge_all_of(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema with what stands under its `allOf`; of two bounds, the one that holds."""
+    merged = dict(schema)
+    for part in map(_merge_all_of, merged.pop("allOf", ())):
+        for keyword, value in part.items():
+            if keyword == "properties":
+                merged[keyword] = value | _properties(merged)
+            elif keyword.startswith("min") and keyword in merged:
+                merged[keyword] = max(value, merged[keyword])
+            elif keyword.startswith("max") and keyword in merged:
+                merged[keyword] = min(value, merged[keyword])
+            else:
+                merged.setdefault(keyword, value)
+    return merged
+
+
+def _properties(schema: Mapping[str, Any]) -> dict[str, Any]:
+    properties: dict[str, Any] = schema.get("properties", {})
+    return properties
+
+
+def _example_members(
+    schema: Mapping[str, Any], service: Service, path: tuple[str, ...]
+) -> Iterator[tuple[str, Any]]:
+    names = _members_to_generate(schema, service, path)
+    for name, subschema in _properties(schema).items():
+        if name in names:
+            yield name, _example_value(subschema, service, (*path, name))
+
+
+def _members_to_generate(
+    schema: Mapping[str, Any], service: Service, path: tuple[str, ...]
+) -> set[str]:
+    """Return the members to make: the required ones, and every parameter that is no output."""
+    required, declared = set(schema.get("required", ())), set(_properties(schema))
+    match path:
+        case ("$",):
+            return required | {"parameter"} | ({"payload"} if service.inputs else set())
+        case ("$", "parameter"):
+            return declared
+        case ("$", "payload"):
+            return required or declared  # of a service that streams none is, and one is sent
+        case ("$", "parameter", _):
+            return required | (declared - set(service.accepts))
+        case _:
+            return required
+
+
+def _example_number(schema: Mapping[str, Any], *, is_integer: bool) -> float:
+    low = schema.get("minimum", schema.get("exclusiveMinimum", 0))
+    step = schema.get("multipleOf", 1 if is_integer else 0)
+    if "exclusiveMinimum" in schema:
+        low += step or (1 if is_integer else 1e-6 * max(1.0, abs(low)))
+    if step:
+        low = -(-low // step) * step
+    high = schema.get("maximum", low)
+    value = min(low, high) if "minimum" not in schema and "exclusiveMinimum" not in schema else low
+    return int(value) if is_integer or float(value).is_integer() else value
+
+
+def _example_string(schema: Mapping[str, Any]) -> str:
+    if schema.get("format") in _FORMAT_SAMPLES:
+        return _FORMAT_SAMPLES[schema["format"]]
+    if "pattern" in schema:
+        return string_matching(schema["pattern"])
+    min_length = min(schema.get("minLength", 0), _MAX_TEXT_LENGTH)
+    return "text" if min_length <= 4 <= schema.get("maxLength", 4) else "a" * max(min_length, 1)
+
+
+def string_matching(pattern: str) -> str:
+    """Return a short text that fits a pattern. Raises NoExampleError for one beyond guessing."""
+    try:
+        text = "".join(_matching_pieces(_parser.parse(pattern)))
+    except (re.error, KeyError, IndexError, OverflowError, RecursionError) as error:
+        raise NoExampleError(f"no text could be made for the pattern {pattern[:64]!r}") from error
+    return text[:_MAX_TEXT_LENGTH]
+
+
+def _matching_pieces(tree: Any) -> Iterator[str]:
+    for operator, argument in tree:
+        match str(operator):
+            case "LITERAL":
+                yield chr(argument)
+            case "NOT_LITERAL":
+                yield "b" if argument == ord("a") else "a"
+            case "ANY":
+                yield "a"
+            case "IN":
+                yield _character_in_class(argument)
+            case "MAX_REPEAT" | "MIN_REPEAT":
+                low, high, inner = argument
+                yield "".join(_matching_pieces(inner)) * min(max(low, 1), int(high), 64)
+            case "SUBPATTERN":
+                yield from _matching_pieces(argument[-1])
+            case "BRANCH":
+                yield from _matching_pieces(argument[1][0])
+            case "AT":
+                pass
+            case unknown:
+                raise KeyError(unknown)
+
+
+_CATEGORIES = {"CATEGORY_DIGIT": "0", "CATEGORY_WORD": "a", "CATEGORY_SPACE": " "}
+
+
+def _character_in_class(members: Any) -> str:
+    if str(members[0][0]) == "NEGATE":
+        excluded = {chr(a) for op, a in members[1:] if str(op) == "LITERAL"}
+        excluded_ranges = [a for op, a in members[1:] if str(op) == "RANGE"]
+        candidates = (chr(n) for n in range(33, 127))
+        return next(
+            c
+            for c in candidates
+            if c not in excluded and not any(lo <= ord(c) <= hi for lo, hi in excluded_ranges)
+        )
+    operator, argument = members[0]
+    if str(operator) == "RANGE":
+        return chr(argument[0])
+    return chr(argument) if str(operator) == "LITERAL" else _CATEGORIES[str(argument)]

@@ -1,0 +1,305 @@
+"""OpenAPI 3.1 of the services: what a client may send, and what comes back. Pure.
+
+The schema of a request is what its judge asks for, in standard words: limits of decoded sizes as
+lengths, base64 as the one text it is; and what the gateway asks for beside it: an app id.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.model.service import DataType, Service, member_schema
+
+OPENAPI_VERSION = "3.1.0"
+# The one base64 text of some bytes: the bits that a last group does not use are zero.
+BASE64_PATTERN = (
+    "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$"
+)
+_SID_SCHEMA = {"type": "string", "pattern": "^[0-9a-f]{32}$", "description": "id of this request"}
+_ERROR_HEADER_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "code": {"type": "integer", "description": "what went wrong: the table of codes"},
+        "message": {"type": "string"},
+        "sid": _SID_SCHEMA,
+    },
+    "required": ["code", "message", "sid"],
+}
+_STREAMING_DESCRIPTION = (
+    "Streams: by WebSocket at this path (GET), a frame a message (header.status 0 begins, 1 goes "
+    "on, 2 ends), its results come as they are made; or by POST with Accept: text/event-stream."
+)
+_STREAM_FLAG_DESCRIPTION = "true: the answer is server-sent events"
+# As OpenAPI 3.2 has it, and tools read 3.1: the schema of each event.
+_EVENT_SCHEMA = {
+    "type": "object",
+    "description": "`result` with its id, an answer as data; then `end` with header.status, or "
+    "`error` with the header of an error; a comment now and then",
+    "properties": {
+        "event": {"enum": ["result", "end", "error"]},
+        "id": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A service and the JSON Schema its judge holds requests to; an example of a request."""
+
+    service: Service
+    schema: Mapping[str, Any]
+    example: Mapping[str, Any] | None = None
+
+
+def build_document(operations: Iterable[Operation], *, title: str, version: str) -> dict[str, Any]:
+    """Return the OpenAPI document of some services, and of the gateway's own pages."""
+    operation_list = list(operations)
+    paths: dict[str, Any] = {
+        f"/v1/private/{operation.service.id}": {"post": _operation_object(operation)}
+        for operation in operation_list
+    }
+    return {
+        "openapi": OPENAPI_VERSION,
+        "info": {
+            "title": title,
+            "version": version,
+            "description": "Lengths of texts are bytes in UTF-8. No text may have a NUL.",
+        },
+        "servers": [{"url": "./"}],
+        "paths": paths | _GATEWAY_PATHS,
+        "components": {
+            "schemas": {
+                "Error": {
+                    "type": "object",
+                    "properties": {"header": _ERROR_HEADER_SCHEMA},
+                    "required": ["header"],
+                }
+            },
+            "responses": {
+                "Error": _json_response(
+                    "refused, or failed", {"$ref": "#/components/schemas/Error"}
+                )
+            },
+        },
+    }
+
+
+def _json_response(description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": dict(schema)}}}
+
+
+def _operation_object(operation: Operation) -> dict[str, Any]:
+    service = operation.service
+    media_type: dict[str, Any] = {"schema": to_standard_schema(operation.schema, service)}
+    if operation.example is not None:
+        media_type["example"] = operation.example
+    summary = service.description.partition("\n")[0] or f"Call {service.id}"
+    streaming = _STREAMING_DESCRIPTION if service.streaming else ""
+    return {
+        "operationId": f"call_{service.id}",
+        "summary": summary,
+        "description": f"{service.description}\n\n{streaming}".strip(),
+        "tags": [service.id],
+        "requestBody": {"required": True, "content": {"application/json": media_type}},
+        "responses": {
+            "200": {
+                "description": "the service's answer, or with Accept: text/event-stream its events",
+                "content": {
+                    "application/json": {"schema": _response_schema(service)},
+                    "text/event-stream": {"schema": _EVENT_SCHEMA},
+                },
+            },
+            "default": {"$ref": "#/components/responses/Error"},
+        },
+    }
+
+
+def to_standard_schema(schema: Mapping[str, Any], service: Service) -> dict[str, Any]:
+    """Return a compiled schema in standard words."""
+    standard: dict[str, Any] = _standardize(schema)
+    standard.pop("$schema", None)
+    members = standard.get("properties", {})
+    payload = members.get("payload", {}).get("properties", {})
+    for name, data_type in service.inputs.items():
+        stream_schema = payload.get(name, {})
+        data_schema = stream_schema.get("properties", {}).get(data_type.key)
+        if isinstance(data_schema, dict):
+            data_schema |= {"contentEncoding": "base64", "pattern": BASE64_PATTERN}
+            _remove_null(stream_schema, data_schema)
+    required_members = _required_members(standard)
+    parameter = members.get("parameter", {})
+    required_members += _required_members(parameter)
+    for nick_schema in parameter.get("properties", {}).values():
+        required_members += _required_members(nick_schema)
+    header = members.get("header", {})
+    app_id_schemas = [header.get("properties", {}).get(name) for name in ("app_id", "appid")]
+    if "properties" in header:
+        header["properties"].setdefault(
+            "stream", {"type": "boolean", "description": _STREAM_FLAG_DESCRIPTION}
+        )
+    _remove_null(
+        standard,
+        header,
+        *required_members,
+        *(standard for standard in app_id_schemas if isinstance(standard, dict)),
+    )
+    for app_id_schema in app_id_schemas:
+        if isinstance(app_id_schema, dict):
+            app_id_schema["minLength"] = max(1, app_id_schema.get("minLength", 1))
+    return standard
+
+
+def _required_members(schema: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the required members of an object: a loader takes a null for nothing."""
+    members = schema.get("properties", {})
+    return [members[name] for name in schema.get("required", ()) if name in members]
+
+
+def _remove_null(*schemas: dict[str, Any]) -> None:
+    for schema in schemas:
+        if isinstance(schema.get("type"), list):
+            names = [name for name in schema["type"] if name != "null"]
+            schema["type"] = names[0] if len(names) == 1 else names
+        if None in schema.get("enum", ()):
+            schema["enum"] = [value for value in schema["enum"] if value is not None]
+
+
+def _standardize(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_standardize(part) for part in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    result: dict[str, Any] = {}
+    for keyword, value in schema.items():
+        rewrite = _KEYWORD_REWRITES.get(keyword)
+        if rewrite is not None:
+            result |= rewrite(value, result)
+        elif keyword == "properties":
+            result[keyword] = {name: _standardize(subschema) for name, subschema in value.items()}
+        elif keyword in ("default", "examples", "const", "enum"):
+            result[keyword] = value
+        else:
+            result[keyword] = _standardize(value)
+    return result
+
+
+def _base64_max_length(value: int, siblings: Mapping[str, Any]) -> dict[str, Any]:
+    longest = (value + 2) // 3 * 4
+    return {"maxLength": min(longest, siblings.get("maxLength", longest))}
+
+
+def _base64_min_length(value: int, siblings: Mapping[str, Any]) -> dict[str, Any]:
+    shortest = (value + 2) // 3 * 4
+    return {"minLength": max(shortest, siblings.get("minLength", 0))}
+
+
+_KEYWORD_REWRITES: dict[str, Callable[[Any, Mapping[str, Any]], dict[str, Any]]] = {
+    "maxB64DLen": _base64_max_length,
+    "minB64DLen": _base64_min_length,
+    "error": lambda value, _: {"not": {}, "description": value},
+}
+
+
+def _response_schema(service: Service) -> dict[str, Any]:
+    """Return the schema of a good answer: open, for a loader may tell more than it declares."""
+    header = {
+        "type": "object",
+        "properties": {"code": {"const": 0}, "message": {"type": "string"}, "sid": _SID_SCHEMA},
+        "required": ["code", "message", "sid"],
+    }
+    outputs = {
+        name: _output_schema(service, name, data_type)
+        for name, data_type in service.accepts.items()
+    }
+    return {
+        "type": "object",
+        "properties": {"header": header, "payload": {"type": "object", "properties": outputs}},
+        "required": ["header"],
+    }
+
+
+def _output_schema(service: Service, name: str, data_type: DataType) -> dict[str, Any]:
+    formats = (member_schema(service.output, "payload", name, "format") or {}).get("enum")
+    if formats == ["json"]:
+        data_schema: dict[str, Any] = {"description": "JSON, as it is"}
+    else:
+        data_schema = {
+            "type": "string",
+            "contentEncoding": "base64",
+            "description": "the bytes in base64",
+        }
+        if not formats:  # told with each answer: JSON is embedded
+            data_schema = {
+                "description": "the bytes in base64; JSON as it is, where `format` is json"
+            }
+    return {
+        "type": "object",
+        "properties": {
+            data_type.key: data_schema,
+            "format": {"type": "string"},
+            "encoding": {"type": "string"},
+        },
+    }
+
+
+def _path_item(summary: str, schema: Mapping[str, Any], **extra: Any) -> dict[str, Any]:
+    responses = {
+        "200": _json_response(summary, schema),
+        "default": {"$ref": "#/components/responses/Error"},
+    }
+    return {"get": {"summary": summary, "tags": ["gateway"], "responses": responses, **extra}}
+
+
+_STATUS_SCHEMA = {
+    "type": "object", "properties": {"status": {"type": "string"}}, "required": ["status"],
+}  # fmt: skip
+_SERVICE_ID_PARAMETER = {
+    "name": "service_id", "in": "path", "required": True,
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"},
+}  # fmt: skip
+_API_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "service": {"type": "string"}, "version": {"type": "string"}, "route": {"type": "string"},
+        "streams": {"type": "boolean"},
+        "digest": {"type": "string"}, "source": {"enum": ["file", "report"]},
+        "instances": {"type": "integer", "minimum": 0},
+    },
+    "required": ["service", "route", "digest", "instances"],
+}  # fmt: skip
+_READYZ_PATH_ITEM = _path_item("whether traffic is welcome", _STATUS_SCHEMA)
+_READYZ_PATH_ITEM["get"]["responses"]["503"] = _json_response("not now", _STATUS_SCHEMA)
+_GATEWAY_PATHS: dict[str, Any] = {
+    "/v1/apis": _path_item(
+        "what services there are",
+        {
+            "type": "object",
+            "properties": {"apis": {"type": "array", "items": _API_SCHEMA}},
+            "required": ["apis"],
+        },
+    ),
+    "/v1/apis/{service_id}/schema": _path_item(
+        "the schema document of a service", {"type": "object"}, parameters=[_SERVICE_ID_PARAMETER]
+    ),
+    "/v1/apis/{service_id}/openapi.json": _path_item(
+        "the OpenAPI document of a service", {"type": "object"}, parameters=[_SERVICE_ID_PARAMETER]
+    ),
+    "/openapi.json": _path_item("this document", {"type": "object"}),
+    "/docs": {
+        "get": {
+            "summary": "a page to read this document and to try it",
+            "tags": ["gateway"],
+            "responses": {
+                "200": {
+                    "description": "the page",
+                    "content": {"text/html": {"schema": {"type": "string"}}},
+                },
+                "default": {"$ref": "#/components/responses/Error"},
+            },
+        }
+    },
+    "/livez": _path_item("whether the gateway lives", _STATUS_SCHEMA),
+    "/readyz": _READYZ_PATH_ITEM,
+}

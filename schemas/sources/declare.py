@@ -1,0 +1,216 @@
+"""A declared API, as its schema document: the stock structure of the original. Pure.
+
+What a model author declares, in Python (`aseloader.fields`, `schemas/sources/python_source.py`) or
+in YAML
+(`schemas/sources/api_schema.py`), becomes one `Declaration`; this module writes it as {meta,
+schemainput,
+schemaoutput} (reference "ase-wire" 1.3 and 2), and `schemas/sources/from_document.py` reads it
+back.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas.model.service import DataType
+
+MAX_BYTES = 10 * 1024 * 1024
+_STRING_SCHEMA = {"type": "string"}
+_HEADER_PROPERTIES: dict[str, Any] = {
+    "app_id": {"type": "string", "maxLength": 64},
+    "appid": {"type": "string", "maxLength": 64},
+    **{name: {"type": "string", "maxLength": 64} for name in ("uid", "did", "imei", "imsi", "mac")},
+    "net_type": {"type": "string", "enum": ["wifi", "2G", "3G", "4G", "5G"]},
+    "net_isp": {"type": "string", "enum": ["CMCC", "CUCC", "CTCC", "other"]},
+    "status": {"type": "integer", "enum": [3]},
+    "request_id": {"type": "string", "maxLength": 64},
+    "res_id": {"type": "string", "maxLength": 1024},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One parameter: its name, the rules of its value in the dialect, whether it must be there."""
+
+    name: str
+    rules: Mapping[str, Any]
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadStream:
+    """One payload, in or out.
+
+    `encodings`, `formats` and `compress` are the values that its attribute may have (empty: any).
+    """
+
+    name: str
+    data_type: DataType
+    encodings: tuple[str, ...] = ()
+    format: str = ""
+    max_bytes: int = MAX_BYTES
+    required: bool = True
+    formats: tuple[str, ...] = ()
+    compress: tuple[str, ...] = ()
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """A whole API. `deadline` in seconds, None = the gateway's default.
+
+    `streams`: its requests may come in many frames.
+
+    `about`: what a YAML declaration says of itself and no gateway reads (group, region, ...).
+    """
+
+    id: str
+    version: str = "v1"
+    sub: str = "ase"
+    description: str = ""
+    deadline: float | None = None
+    idempotent: bool = False
+    streaming: bool = False
+    params: tuple[Param, ...] = ()
+    inputs: tuple[PayloadStream, ...] = ()
+    outputs: tuple[PayloadStream, ...] = field(default=())
+    annotations: Mapping[str, Any] = field(default_factory=dict)
+
+
+def declaration_to_document(api: Declaration) -> dict[str, Any]:
+    """Return the schema document of a declared API; the one nick has the name of the service."""
+    meta: dict[str, Any] = {
+        "serviceId": api.id,
+        "version": api.version,
+        "service": [api.id],
+        api.id: {
+            "input": {stream.name: {"dataType": stream.data_type.key} for stream in api.inputs},
+            "accept": {stream.name: {"dataType": stream.data_type.key} for stream in api.outputs},
+        },
+        "route": f"/v1/private/{api.id}",
+        "sub": api.sub,
+    }
+    if api.description:
+        meta["description"] = api.description
+    if api.deadline is not None:
+        meta["session_timeout"] = api.deadline
+    if api.idempotent:
+        meta["idempotent"] = True
+    if api.annotations:
+        meta["about"] = dict(api.annotations)
+    return {"meta": meta, "schemainput": _input_schema(api), "schemaoutput": _output_schema(api)}
+
+
+def _input_schema(api: Declaration) -> dict[str, Any]:
+    parameter = {param.name: dict(param.rules) for param in api.params}
+    parameter |= {stream.name: _accept_schema(stream) for stream in api.outputs}
+    header = {name: dict(rules) for name, rules in _HEADER_PROPERTIES.items()}
+    header["status"] = _status_schema(api)
+    required_inputs = [
+        stream.name for stream in api.inputs if stream.required and not api.streaming
+    ]
+    nick_schema: dict[str, Any] = {"type": "object", "properties": parameter}
+    required_params = [param.name for param in api.params if param.required]
+    if required_params:
+        nick_schema["required"] = required_params
+    required_sections = ["header"]
+    required_sections += ["parameter"] if required_params else []
+    required_sections += ["payload"] if required_inputs else []
+    return {
+        "type": "object",
+        "properties": {
+            "header": {
+                "type": "object",
+                "properties": header,
+                "required": ["app_id", "status"],
+            },
+            "parameter": {
+                "type": "object",
+                "properties": {api.id: nick_schema},
+                **({"required": [api.id]} if required_params else {}),
+            },
+            "payload": {
+                "type": "object",
+                "properties": {stream.name: _payload_schema(stream, api) for stream in api.inputs},
+                "required": required_inputs,
+            },
+        },
+        "required": required_sections,
+    }
+
+
+def _status_schema(api: Declaration) -> dict[str, Any]:
+    return {"type": "integer", "enum": [0, 1, 2, 3] if api.streaming else [3]}
+
+
+def _payload_schema(stream: PayloadStream, api: Declaration) -> dict[str, Any]:
+    data_schema = {"type": "string", "minLength": 0 if api.streaming else 1}
+    properties: dict[str, Any] = {
+        **_attribute_schemas(stream),
+        "status": _status_schema(api),
+        "seq": {"type": "integer", "minimum": 0, "maximum": 9999999},
+        stream.data_type.key: {**data_schema, "maxB64DLen": stream.max_bytes},
+    }
+    annotations: dict[str, Any] = {"description": stream.description} if stream.description else {}
+    if stream.data_type is DataType.AUDIO:
+        properties |= {
+            name: {"type": "integer", "minimum": 0}
+            for name in ("sample_rate", "channels", "bit_depth", "frame_size")
+        }
+    required = [] if api.streaming else [stream.data_type.key]  # a last frame may bring nothing
+    return {**annotations, "type": "object", "properties": properties, "required": required}
+
+
+def _accept_schema(stream: PayloadStream) -> dict[str, Any]:
+    annotations: dict[str, Any] = {"description": stream.description} if stream.description else {}
+    return {**annotations, "type": "object", "properties": _attribute_schemas(stream)}
+
+
+def _attribute_schemas(stream: PayloadStream) -> dict[str, Any]:
+    allowed_values = {
+        "encoding": stream.encodings,
+        "compress": stream.compress,
+        "format": stream.formats,
+    }
+    return {
+        name: {**_STRING_SCHEMA, **({"enum": list(values)} if values else {})}
+        for name, values in allowed_values.items()
+    }
+
+
+def _output_schema(api: Declaration) -> dict[str, Any]:
+    def stream_schema(stream: PayloadStream) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "properties": {
+                "encoding": _STRING_SCHEMA,
+                "compress": _STRING_SCHEMA,
+                "format": {
+                    **_STRING_SCHEMA,
+                    **({"enum": [stream.format]} if stream.format else {}),
+                },
+                "status": {"type": "integer"},
+                "seq": {"type": "integer"},
+                stream.data_type.key: _STRING_SCHEMA
+                if stream.format != "json"
+                else {"description": "raw JSON"},
+            },
+        }
+
+    return {
+        "type": "object",
+        "properties": {
+            "header": {
+                "type": "object",
+                "properties": {
+                    "code": {"type": "integer"},
+                    "message": _STRING_SCHEMA,
+                    "sid": _STRING_SCHEMA,
+                },
+            },
+            "payload": {
+                "type": "object",
+                "properties": {stream.name: stream_schema(stream) for stream in api.outputs},
+            },
+        },
+    }

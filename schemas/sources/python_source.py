@@ -1,0 +1,436 @@
+"""An API declared in Python, read from the source without running it. Pure.
+
+Understood are `aseloader` wrappers (typed class attributes), the `BaseASEApi` and `Arg` of the
+design document (seed 001), and wrappers of the PyPI package `aiges` (reference "ase-wire" 5.2):
+UserRequest, UserResponse, and their fields. Values must be written out as literals; what is not is
+told with its line.
+"""
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.model.service import DataType
+from schemas.sources.declare import MAX_BYTES, Declaration, Param, PayloadStream
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What cannot be read: line and column count from 1."""
+
+    line: int
+    column: int
+    message: str
+    hint: str = ""
+
+
+class ScanError(Exception):
+    """A source that declares no API, or one that cannot be read without running it."""
+
+    def __init__(self, findings: list[Finding]) -> None:
+        super().__init__("; ".join(f"line {f.line}: {f.message}" for f in findings))
+        self.findings = tuple(findings)
+
+
+class _UnreadableError(Exception):
+    """A value that is no literal."""
+
+    def __init__(self, node: ast.expr, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.finding = Finding(node.lineno, node.col_offset + 1, message, hint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """One declared name: its constructor and what that was called with."""
+
+    name: str
+    constructor: str
+    call: ast.Call
+
+    def argument(self, key: str, position: int | None = None, default: Any = None) -> Any:
+        """Return an argument by its name, or by its place. Raises _UnreadableError."""
+        nodes = [keyword.value for keyword in self.call.keywords if keyword.arg == key]
+        if not nodes and position is not None and position < len(self.call.args):
+            nodes = [self.call.args[position]]
+        return _literal_value(nodes[0]) if nodes else default
+
+    def given_arguments(self, *keys: str) -> dict[str, Any]:
+        """Return those of the arguments that were given."""
+        arguments = {key: self.argument(key) for key in keys}
+        return {key: value for key, value in arguments.items() if value is not None}
+
+
+def declaration_from_source(source: str, name: str = "") -> Declaration:
+    """Return the API that a Python source declares; `name` is the class, where there are several.
+
+    Raises ScanError with everything that cannot be read.
+    """
+    tree = _parse_source(source)
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    candidates = [
+        (node, reader) for node in classes if (reader := _select_reader(node, classes)) is not None
+    ]
+    matching = [pair for pair in candidates if pair[0].name == name] if name else candidates
+    if len(matching) != 1:
+        class_names = ", ".join(node.name for node, _ in candidates) or "none"
+        message = f"one class that declares an API is needed, not {len(matching)}"
+        raise ScanError([Finding(1, 1, message, f"classes that do: {class_names}")])
+    ((node, reader),) = matching
+    try:
+        return reader(node, classes)
+    except _UnreadableError as error:
+        raise ScanError([error.finding]) from None
+    except (TypeError, ValueError, AttributeError) as error:
+        message = f"declares what no field takes: {error}"
+        raise ScanError([Finding(node.lineno, node.col_offset + 1, message)]) from None
+
+
+def _parse_source(source: str) -> ast.Module:
+    for text in (source, source.expandtabs(4)):  # the design document has tabs among its spaces
+        try:
+            return ast.parse(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            syntax_error = error
+    line, column = (
+        getattr(syntax_error, "lineno", None) or 1,
+        getattr(syntax_error, "offset", None) or 1,
+    )
+    raise ScanError(
+        [Finding(line, column, f"not Python: {getattr(syntax_error, 'msg', syntax_error)}")]
+    )
+
+
+_ClassReader = Callable[[ast.ClassDef, list[ast.ClassDef]], Declaration]
+
+
+def _select_reader(node: ast.ClassDef, classes: list[ast.ClassDef]) -> _ClassReader | None:
+    bases = {_last_name(base) for base in node.bases}
+    if "BaseASEApi" in bases:
+        return _read_base_api
+    if bases & {"WrapperBase", "Wrapper"}:
+        fields = list(_fields(node))
+        has_request_class = any(
+            {"UserRequest", "UserResponse"} & {_last_name(b) for b in c.bases} for c in classes
+        )
+        is_aiges = (
+            "WrapperBase" in bases
+            or any(_find_attribute(node, n) for n in _AIGES_NAMES)
+            or has_request_class
+        )
+        if is_aiges:
+            return _read_aiges_wrapper
+        return (
+            _read_aseloader_wrapper
+            if any(field.constructor in _PARAMETER_FIELDS for field in fields)
+            or any(field.constructor in ("Input", "Output") for field in fields)
+            else None
+        )
+    return None
+
+
+_AIGES_NAMES = ("requestCls", "responseCls", "serviceId")
+
+
+def _last_name(node: ast.expr) -> str:
+    """Return the last name of a dotted one."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _assignments(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
+    for node in body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            yield node.targets[0].id, node.value
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+            yield node.target.id, node.value
+
+
+def _fields(node: ast.ClassDef | ast.FunctionDef) -> Iterator[_Field]:
+    for name, value in _assignments(node.body):
+        if isinstance(value, ast.Call):
+            yield _Field(name, _last_name(value.func), value)
+
+
+def _find_attribute(node: ast.ClassDef, name: str) -> ast.expr | None:
+    return dict(_assignments(node.body)).get(name)
+
+
+def _literal_value(node: ast.expr) -> Any:
+    if isinstance(node, ast.Name) and node.id in ("int", "float", "str", "bool", "dict", "list"):
+        return node.id
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        message = "cannot be read without running the file"
+        raise _UnreadableError(node, message, "write the value out as a literal") from None
+
+
+def _attribute_value(node: ast.ClassDef, name: str, default: Any = None) -> Any:
+    value = _find_attribute(node, name)
+    return _literal_value(value) if value is not None else default
+
+
+def _collect(steps: list[Callable[[], Any]]) -> list[Any]:
+    """Return what each step gives. Raises ScanError with all that could not be read."""
+    results, findings = [], []
+    for step in steps:
+        try:
+            results.append(step())
+        except _UnreadableError as error:
+            findings.append(error.finding)
+    if findings:
+        raise ScanError(findings)
+    return results
+
+
+def _check_service_id(node: ast.ClassDef, service_id: Any) -> str:
+    if isinstance(service_id, str) and _ID.fullmatch(service_id):
+        return service_id
+    message = "needs the id of its service: letters, digits, '_', '.', '-'"
+    raise ScanError([Finding(node.lineno, node.col_offset + 1, message)])
+
+
+# aseloader
+
+_PARAMETER_FIELDS: dict[str, tuple[str, tuple[tuple[str, str, int | None], ...]]] = {
+    "Integer": ("integer", (("minimum", "minimum", 0), ("maximum", "maximum", 1))),
+    "Number": ("number", (("minimum", "minimum", 0), ("maximum", "maximum", 1))),
+    "Boolean": ("boolean", ()),
+    "String": ("string", (
+        ("min_length", "minLength", None), ("max_length", "maxLength", None),
+        ("pattern", "pattern", None),
+    )),
+    "Choice": ("string", ()),
+}  # fmt: skip
+_COMMON_ARGUMENTS = (("default", "default", None), ("doc", "description", None))
+_TEXT_BOUNDS = {"minLength": 0, "maxLength": 1024}
+
+
+def _read_aseloader_wrapper(node: ast.ClassDef, _: list[ast.ClassDef]) -> Declaration:
+    fields = list(_fields(node))
+    attribute_readers = {
+        "id": lambda: _attribute_value(node, "service", ""),
+        "version": lambda: _attribute_value(node, "version", "v1"),
+        "deadline": lambda: _attribute_value(node, "deadline"),
+        "idempotent": lambda: _attribute_value(node, "idempotent", False),
+    }
+    attributes = dict(
+        zip(attribute_readers, _collect(list(attribute_readers.values())), strict=True)
+    )
+    attributes["id"] = _check_service_id(node, attributes["id"])
+    methods = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return Declaration(
+        **attributes,
+        streaming=any(
+            isinstance(statement, methods) and statement.name == "session"
+            for statement in node.body
+        ),
+        description=(ast.get_docstring(node) or "").partition("\n\n")[0],
+        params=tuple(
+            _collect([_defer(_read_param, f) for f in fields if f.constructor in _PARAMETER_FIELDS])
+        ),
+        inputs=tuple(
+            _collect([_defer(_read_input, f) for f in fields if f.constructor == "Input"])
+        ),
+        outputs=tuple(
+            _collect([_defer(_read_output, f) for f in fields if f.constructor == "Output"])
+        ),
+    )
+
+
+def _defer(reader: Callable[[_Field], Any], field: _Field) -> Callable[[], Any]:
+    return lambda: reader(field)
+
+
+def _read_param(field: _Field) -> Param:
+    type_name, arguments = _PARAMETER_FIELDS[field.constructor]
+    rules: dict[str, Any] = {"type": type_name}
+    rules |= _TEXT_BOUNDS if field.constructor == "String" else {}
+    if field.constructor == "Choice":
+        rules["enum"] = [_literal_value(choice) for choice in field.call.args]
+    for key, keyword, position in (*arguments, *_COMMON_ARGUMENTS):
+        value = field.argument(key, position)
+        if value not in (None, ""):
+            rules[keyword] = value
+    return Param(field.name, rules, field.argument("required", default=False) is True)
+
+
+def _read_data_type(field: _Field) -> DataType:
+    type_name = field.argument("kind", 0, "")
+    data_types = {data_type.key: data_type for data_type in DataType}
+    if not isinstance(type_name, str) or type_name not in data_types:
+        raise _UnreadableError(
+            field.call, f"{type_name!r} is no kind of payload", ", ".join(data_types)
+        )
+    return data_types[type_name]
+
+
+def _read_input(field: _Field) -> PayloadStream:
+    return PayloadStream(
+        field.name,
+        _read_data_type(field),
+        _read_encodings(field),
+        max_bytes=field.argument("max_bytes", default=MAX_BYTES),
+        required=field.argument("required", default=True),
+    )
+
+
+def _read_output(field: _Field) -> PayloadStream:
+    return PayloadStream(
+        field.name,
+        _read_data_type(field),
+        _read_encodings(field),
+        field.argument("format", default=""),
+    )
+
+
+def _read_encodings(field: _Field) -> tuple[str, ...]:
+    encodings = field.argument("encodings", default=())
+    if not isinstance(encodings, tuple | list) or not all(
+        isinstance(encoding, str) for encoding in encodings
+    ):
+        raise _UnreadableError(field.call, "encodings must be a tuple of words", '("jpg",)')
+    return tuple(encodings)
+
+
+# BaseASEApi and Arg
+
+_ARG_TYPES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean"}
+
+
+def _read_base_api(node: ast.ClassDef, classes: list[ast.ClassDef]) -> Declaration:
+    """Read `request` and `response`; the wrapper beside it names the service, or the class does."""
+    methods = {f.name: f for f in node.body if isinstance(f, ast.FunctionDef)}
+    candidates = [_attribute_value(c, key) for c in classes for key in ("serviceId", "service")]
+    service_ids = [
+        candidate for candidate in candidates if isinstance(candidate, str) and candidate
+    ]
+    request = list(_fields(methods["request"])) if "request" in methods else []
+    response = list(_fields(methods["response"])) if "response" in methods else []
+    return Declaration(
+        id=_check_service_id(node, service_ids[0] if service_ids else node.name.lower()),
+        description=ast.get_docstring(node) or "",
+        params=tuple(_collect([_defer(_read_arg, f) for f in request if f.constructor == "Arg"])),
+        outputs=tuple(
+            _collect([_defer(_read_arg_output, f) for f in response if f.constructor == "Arg"])
+        ),
+    )
+
+
+def _read_arg(field: _Field) -> Param:
+    name = field.argument("key", 0, field.name)
+    type_name = field.argument("type", 1, "str")
+    if type_name in ("dict", "list"):
+        rules: dict[str, Any] = {"type": "string", "comment": {"JSON": {"type": "object"}}}
+    else:
+        rules = {"type": _ARG_TYPES.get(type_name, "string")}
+    rules |= {"description": description} if (description := field.argument("desc", 2)) else {}
+    low, high = field.argument("min"), field.argument("max")
+    if low is not None and high is not None and low > high:
+        low, high = high, low  # the design document has them so itself
+    bound_keywords = (
+        ("minLength", "maxLength") if rules["type"] == "string" else ("minimum", "maximum")
+    )
+    rules |= {bound_keywords[0]: low} if low is not None else {}
+    rules |= {bound_keywords[1]: high} if high is not None else {}
+    rules |= field.given_arguments("default", "enum")
+    return Param(name, rules, field.argument("required", default=False) is True)
+
+
+def _read_arg_output(field: _Field) -> PayloadStream:
+    return PayloadStream(
+        field.argument("key", 0, field.name),
+        DataType.TEXT,
+        description=field.argument("desc", 2, ""),
+    )
+
+
+# aiges
+
+_BODY_FIELDS = {
+    "ImageBodyField": DataType.IMAGE, "AudioBodyField": DataType.AUDIO,
+    "StringBodyField": DataType.TEXT, "JsonBodyField": DataType.TEXT,
+    "VideoBodyField": DataType.VIDEO,
+}  # fmt: skip
+_PARAM_FIELDS = {
+    "StringParamField": "string", "NumberParamField": "number", "IntegerParamField": "integer",
+    "BooleanParamField": "boolean",
+}  # fmt: skip
+
+
+def _read_aiges_wrapper(node: ast.ClassDef, classes: list[ast.ClassDef]) -> Declaration:
+    """Read the request and response classes of a wrapper, or the wrapper's own attributes."""
+
+    def message_fields(attribute: str, base: str) -> list[_Field]:
+        attribute_node = _find_attribute(node, attribute)
+        class_node = attribute_node.func if isinstance(attribute_node, ast.Call) else attribute_node
+        class_name = _last_name(class_node) if class_node is not None else ""
+        for candidate in classes:
+            if candidate.name == class_name or (
+                not class_name and base in {_last_name(b) for b in candidate.bases}
+            ):
+                return list(_fields(candidate))
+        return []
+
+    own_fields = list(_fields(node))
+    request_fields, response_fields = (
+        message_fields("requestCls", "UserRequest") or own_fields,
+        message_fields("responseCls", "UserResponse"),
+    )
+    identity = _collect(
+        [
+            lambda: _attribute_value(node, "serviceId", "") or node.name.lower(),
+            lambda: str(_attribute_value(node, "version", "v1")),
+        ]
+    )
+    input_fields = [
+        f
+        for f in request_fields
+        if f.constructor in _BODY_FIELDS and not f.name.startswith("accept")
+    ]
+    output_fields = [
+        f
+        for f in response_fields or request_fields
+        if f.constructor in _BODY_FIELDS and f not in input_fields
+    ]
+    return Declaration(
+        id=_check_service_id(node, identity[0]),
+        version=identity[1],
+        description=(ast.get_docstring(node) or "").partition("\n\n")[0],
+        params=tuple(
+            _collect(
+                [
+                    _defer(_read_aiges_param, f)
+                    for f in request_fields
+                    if f.constructor in _PARAM_FIELDS
+                ]
+            )
+        ),
+        inputs=tuple(_collect([_defer(_read_aiges_input, f) for f in input_fields])),
+        outputs=tuple(_collect([_defer(_read_aiges_output, f) for f in output_fields])),
+    )
+
+
+def _read_aiges_param(field: _Field) -> Param:
+    rules: dict[str, Any] = {"type": _PARAM_FIELDS[field.constructor]}
+    rules |= field.given_arguments("minLength", "maxLength", "minimum", "maximum", "default")
+    choices = field.argument("enums") or field.argument("enum")
+    rules |= {"enum": list(choices)} if choices else {}
+    return Param(field.argument("key", 0, field.name), rules, field.argument("required") is True)
+
+
+def _read_aiges_input(field: _Field) -> PayloadStream:
+    return PayloadStream(field.argument("key", 0, field.name), _BODY_FIELDS[field.constructor])
+
+
+def _read_aiges_output(field: _Field) -> PayloadStream:
+    format_name = "json" if field.constructor == "JsonBodyField" else ""
+    return PayloadStream(
+        field.argument("key", 0, field.name), _BODY_FIELDS[field.constructor], format=format_name
+    )

@@ -1,0 +1,1 @@
+"""Changes that a schema asks for, applied to valid bodies."""

@@ -1,0 +1,1 @@
+"""A schema becomes a validator: compilation, cost bounds, violations."""

@@ -1,0 +1,410 @@
+"""The original's schema dialect, compiled to JSON Schema 2020-12. Pure.
+
+The dialect (reference "ase-wire" 2.2) is not JSON Schema: objects are closed unless they say
+otherwise, null passes `type` and `enum`, values compare as strings, `oneOf` means `anyOf`, lengths
+are bytes. What changes a body instead of judging it is in `schemas/transforms/plan.py`. A keyword
+that is
+not in the tables below is an error that names it, never ignored; `docs/schemas.md` has them all.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import jsonschema_rs
+
+from schemas.model.document import DocumentError, Problem
+from schemas.model.string_equality import with_string_equivalents
+from schemas.validation import cost
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+MAX_DEPTH = 32
+MAX_SCHEMA_NODES = 10_000
+_MAX_COUNT = 2**53
+_DEFAULT_FORMAT_MAX_LENGTH = 64 * 1024  # bytes of a text that has a format and no length of its own
+_MAX_NUMBER = 1e300
+
+_Path = tuple[str | int, ...]
+
+_NUMERIC_BOUND_KEYWORDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+_COUNT_KEYWORDS = (
+    "minItems",
+    "maxItems",
+    "minProperties",
+    "maxProperties",
+    "maxB64DLen",
+    "minB64DLen",
+)
+_LENGTH_KEYWORDS = {"maxLength": "maxItems", "minLength": "minItems"}
+_ANNOTATION_KEYWORDS = ("title", "description", "$comment")
+_IGNORED_KEYWORDS = ("comment", "$schema")
+_APPLICATORS = {"allOf": "allOf", "anyOf": "anyOf", "oneOf": "anyOf"}
+# What they do to a body is judged and done elsewhere; as a judgement they always hold.
+_TRANSFORM_KEYWORDS = ("constVal", "replaceKey", "formatVal", "setVal", "delete")
+_TYPES = {"string", "number", "integer", "boolean", "object", "array", "null"}
+_FORMATS = frozenset({
+    "date-time", "date", "time", "duration", "email", "idn-email", "hostname", "idn-hostname",
+    "ipv4", "ipv6", "uri", "uri-reference", "iri", "iri-reference", "uuid", "uri-template",
+    "json-pointer", "relative-json-pointer", "regex",
+})  # fmt: skip
+_FORMAT_NAMES = tuple(_FORMATS)  # it is asked for what need not be a text
+# OpenAPI's own, of numbers and of how a text is shown: what can be judged of them.
+_OPENAPI_FORMATS: dict[str, dict[str, Any]] = {
+    "int32": {"minimum": -(2**31), "maximum": 2**31 - 1},
+    "int64": {"minimum": -(2**63), "maximum": 2**63 - 1},
+    "float": {}, "double": {}, "password": {}, "byte": {}, "binary": {},
+    "phone": {"pattern": r"^\+?[0-9][0-9 -]{4,18}[0-9]$", "maxLength": 32},
+}  # fmt: skip
+
+
+def compile_input(tree: Mapping[str, Any], path: _Path = ("schemainput",)) -> dict[str, Any]:
+    """Return the JSON Schema 2020-12 of a schemainput.
+
+    Raises DocumentError with every unknown keyword, wrong type and `required` member that is not
+    declared. Keywords `maxB64DLen`, `minB64DLen` and `error` stay as they are, and lengths are
+    bytes: `validate.py` knows them.
+    """
+    problems: list[Problem] = []
+    if count_nodes(tree) > MAX_SCHEMA_NODES:
+        raise DocumentError([Problem(path, f"has more than {MAX_SCHEMA_NODES} values")])
+    schema = _compile_schema(tree, path, problems)
+    if problems:
+        raise DocumentError(problems)
+    return {"$schema": DIALECT, **schema}
+
+
+def count_nodes(tree: object) -> int:
+    """Return how many values a schema consists of, or a little more than there may be."""
+    count, level = 0, [tree]
+    while level and count <= MAX_SCHEMA_NODES:
+        count += len(level)
+        next_level: list[object] = []
+        for node in level:
+            if isinstance(node, Mapping):
+                next_level += node.values()
+            elif isinstance(node, list):
+                next_level += node
+        level = next_level
+    return count
+
+
+def _compile_schema(tree: object, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+    if isinstance(tree, list):  # the original reads a list as "any of these"
+        return _subschema_list("anyOf")(tree, path, problems)
+    if not isinstance(tree, Mapping):
+        problems.append(Problem(path, "must be an object (a schema)"))
+        return {}
+    if len(path) > MAX_DEPTH * 2:
+        problems.append(Problem(path, f"schemas may be nested {MAX_DEPTH} deep"))
+        return {}
+    parts: list[dict[str, Any]] = []
+    for keyword, value in tree.items():
+        if keyword in _IGNORED_KEYWORDS:
+            continue
+        compiler = _compiler_for(keyword, tree)
+        if compiler is None:
+            problems.append(_unknown_keyword(keyword, path))
+        else:
+            parts.append(compiler(value, (*path, keyword), problems))
+    if tree.get("format") in _FORMAT_NAMES and not {"maxLength", "pattern"} & tree.keys():
+        parts.append({"maxLength": _DEFAULT_FORMAT_MAX_LENGTH})
+    if "pattern" in tree and "maxLength" not in tree:
+        parts.append({"maxLength": cost.max_pattern_text_bytes(str(tree["pattern"]))})
+    if "properties" in tree and "additionalProperties" not in tree:
+        parts.append({"additionalProperties": False})
+    problems += _undeclared_required(tree, path)
+    return _merge_parts(parts)
+
+
+def _merge_parts(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return one schema; where two say the same keyword, both hold."""
+    schema: dict[str, Any] = {}
+    conflicting: list[dict[str, Any]] = []
+    for part in parts:
+        if schema.keys() & part.keys():
+            conflicting.append(part)
+        else:
+            schema |= part
+    if conflicting:
+        schema["allOf"] = [*schema.get("allOf", []), *conflicting]
+    return schema
+
+
+def _unknown_keyword(keyword: str, path: _Path) -> Problem:
+    if keyword in ("$ref", "$defs", "definitions", "$id", "$dynamicRef", "$anchor"):
+        return Problem((*path, keyword), f"keyword {keyword!r} is not supported: write it out here")
+    if keyword in ("case", "defaults"):
+        return Problem((*path, keyword), f"keyword {keyword!r} needs a `switch` beside it")
+    message = f"keyword {keyword!r} is not supported"
+    return Problem((*path, keyword), message, _suggestion(keyword, _COMPILERS))
+
+
+def _suggestion(word: str, candidates: Iterable[str]) -> str:
+    close_matches = difflib.get_close_matches(word, candidates, n=1)
+    return f"did you mean {close_matches[0]!r}?" if close_matches else ""
+
+
+def _undeclared_required(tree: Mapping[str, Any], path: _Path) -> Iterator[Problem]:
+    required, declared = tree.get("required", ()), tree.get("properties")
+    allows_additional = tree.get("additionalProperties", False) is not False
+    if _is_name_list(required) and isinstance(declared, Mapping) and not allows_additional:
+        for name in required:
+            if name not in declared:
+                yield Problem((*path, "required"), f"{name!r} is not in properties")
+
+
+_KeywordCompiler = Callable[[Any, _Path, list[Problem]], dict[str, Any]]
+
+
+def _compile_type(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+    raw_names = value.split("|") if isinstance(value, str) else value
+    names = (
+        [{"bool": "boolean"}.get(name, name) for name in raw_names]
+        if _is_name_list(raw_names)
+        else []
+    )
+    if not names or not _TYPES.issuperset(names):
+        unknown_name = next((name for name in names if name not in _TYPES), "")
+        message = f"must be one of {', '.join(sorted(_TYPES))}"
+        problems.append(Problem(path, message, _suggestion(unknown_name, _TYPES)))
+    return {"type": sorted({*names, "null"})}
+
+
+def _compile_enum(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+    if not isinstance(value, list) or not value:
+        problems.append(Problem(path, "must be a list with at least one value"))
+        return {}
+    return {"enum": [*with_string_equivalents(value), None]}
+
+
+def _compile_const(value: Any, _path: _Path, _problems: list[Problem]) -> dict[str, Any]:
+    return {"enum": with_string_equivalents([value])}
+
+
+def _verbatim(keyword: str, is_valid: Callable[[Any], bool], expectation: str) -> _KeywordCompiler:
+    def compiler(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+        if not is_valid(value):
+            problems.append(Problem(path, f"must be {expectation}"))
+        return {keyword: value}
+
+    return compiler
+
+
+def _omit(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:  # noqa: ARG001
+    return {}
+
+
+def _is_number(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) < _MAX_NUMBER
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_number(value) and value > 0
+
+
+def _is_count(value: Any) -> bool:
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return is_integer and 0 <= value < _MAX_COUNT
+
+
+def _is_name_list(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _length_limit(keyword: str, items_keyword: str) -> _KeywordCompiler:
+    def compiler(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+        if not _is_count(value):
+            problems.append(Problem(path, "must be a whole number >= 0"))
+        return {keyword: value, items_keyword: value}
+
+    return compiler
+
+
+def _compile_pattern(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+    if not isinstance(value, str):
+        problems.append(Problem(path, "must be a text (a regular expression)"))
+        return {}
+    try:
+        jsonschema_rs.Draft202012Validator(
+            {"pattern": value}, pattern_options=jsonschema_rs.RegexOptions()
+        )
+    except ValueError:
+        message = "is no pattern that can be matched in linear time"
+        hint = "look-around and back-references are not supported, nor what is too large"
+        problems.append(Problem(path, message, hint))
+    return {"pattern": value}
+
+
+def _compile_format(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+    if isinstance(value, str) and value in _FORMATS:
+        return {"format": value}
+    if isinstance(value, str) and value in _OPENAPI_FORMATS:
+        return {"format": value, **_OPENAPI_FORMATS[value]}
+    known_formats = sorted({*_FORMATS, *_OPENAPI_FORMATS})
+    hint = _suggestion(str(value), known_formats) or f"known: {', '.join(known_formats)}"
+    problems.append(Problem(path, f"format {str(value)[:64]!r} is not known", hint))
+    return {}
+
+
+def _compile_properties(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        problems.append(Problem(path, "must be an object"))
+        return {}
+    return {"properties": {k: _compile_schema(v, (*path, k), problems) for k, v in value.items()}}
+
+
+def _compile_children(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+    """As properties, without closing the object."""
+    return {"allOf": [_compile_properties(value, path, problems)]}
+
+
+def _compile_additional_properties(
+    value: Any, path: _Path, problems: list[Problem]
+) -> dict[str, Any]:
+    if isinstance(value, bool):
+        return {"additionalProperties": value}
+    return {"additionalProperties": _compile_schema(value, path, problems)}
+
+
+def _compile_required(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+    if not _is_name_list(value):
+        problems.append(Problem(path, "must be a list of names"))
+        return {}
+    return {"required": list(dict.fromkeys(value))}
+
+
+def _compile_dependencies(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not all(_is_name_list(names) for names in value.values()):
+        problems.append(Problem(path, "must map a member to a list of members"))
+        return {}
+    return {"dependentRequired": {key: list(dict.fromkeys(v)) for key, v in value.items()}}
+
+
+def _compile_key_match(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+    """Members that must have these very values; one that is not there is null."""
+    if not isinstance(value, Mapping):
+        problems.append(Problem(path, "must be an object"))
+        return {}
+    rule = {
+        "properties": {name: {"const": expected} for name, expected in value.items()},
+        "required": [name for name, expected in value.items() if expected is not None],
+    }
+    return {"allOf": [rule]}
+
+
+def _compile_error(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+    if not isinstance(value, str):
+        problems.append(Problem(path, "must be a text"))
+        return {}
+    return {"error": value[:200]}
+
+
+def _subschema(keyword: str) -> _KeywordCompiler:
+    def compiler(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+        return {keyword: _compile_schema(value, path, problems)}
+
+    return compiler
+
+
+def _subschema_list(keyword: str) -> _KeywordCompiler:
+    def compiler(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+        if not isinstance(value, list) or not value:
+            problems.append(Problem(path, "must be a list with at least one schema"))
+            return {}
+        return {keyword: [_compile_schema(v, (*path, i), problems) for i, v in enumerate(value)]}
+
+    return compiler
+
+
+def case_guard(member: str, values: list[str]) -> dict[str, Any]:
+    """Return the JSON Schema of objects whose member is, as a string, one of the values."""
+    return {
+        "type": "object",
+        "properties": {member: {"enum": with_string_equivalents(values)}},
+        "required": [member],
+    }
+
+
+def _switch_compiler(tree: Mapping[str, Any]) -> _KeywordCompiler:
+    """Compile `switch` with its siblings `case` and `default` (in later versions `defaults`)."""
+
+    def compiler(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+        cases = tree.get("case", {})
+        if not isinstance(value, str) or not isinstance(cases, Mapping):
+            message = "must name a member, with `case`: an object of schemas, beside it"
+            problems.append(Problem(path, message))
+            return {}
+        parent_path = path[:-1]
+        rules = [
+            {
+                "if": case_guard(value, [name]),
+                "then": _compile_schema(schema, (*parent_path, "case", name), problems),
+            }
+            for name, schema in cases.items()
+        ]
+        keyword = switch_default_keyword(tree)
+        if keyword:
+            else_schema = _compile_schema(tree[keyword], (*parent_path, keyword), problems)
+            rules.append({"if": case_guard(value, list(cases)), "else": else_schema})
+        return {"allOf": rules} if rules else {}
+
+    return compiler
+
+
+def switch_default_keyword(tree: Mapping[str, Any]) -> str:
+    """Return the keyword that has the schema for when no case fits; "" when none has."""
+    if "defaults" in tree:
+        return "defaults"
+    return "default" if isinstance(tree.get("default"), Mapping | list) else ""
+
+
+def _compiler_for(keyword: str, tree: Mapping[str, Any]) -> _KeywordCompiler | None:
+    """Return the compiler of a keyword, where its siblings may change what it means."""
+    if keyword == "switch":
+        return _switch_compiler(tree)
+    if keyword in _LENGTH_KEYWORDS and "array" not in str(tree.get("type", "array")):
+        return _verbatim(keyword, _is_count, "a whole number >= 0")
+    if keyword in ("case", "defaults") or (keyword == "default" and "switch" in tree):
+        return _omit if "switch" in tree else None
+    return _COMPILERS.get(keyword)
+
+
+_COMPILERS: dict[str, _KeywordCompiler] = {
+    "type": _compile_type,
+    "enum": _compile_enum,
+    "enums": _compile_enum,
+    "const": _compile_const,
+    "required": _compile_required,
+    "uniqueItems": _verbatim("uniqueItems", lambda v: isinstance(v, bool), "true or false"),
+    "multipleOf": _verbatim("multipleOf", _is_positive, "a number > 0"),
+    "pattern": _compile_pattern,
+    "format": _compile_format,
+    "properties": _compile_properties,
+    "children": _compile_children,
+    "additionalProperties": _compile_additional_properties,
+    "dependencies": _compile_dependencies,
+    "keyMatch": _compile_key_match,
+    "error": _compile_error,
+    "switch": _omit,
+    "case": _omit,
+    "defaults": _omit,
+    "default": _verbatim("default", lambda _: True, ""),
+    "defaultVal": _verbatim("default", lambda _: True, ""),
+    "examples": _verbatim("examples", lambda v: isinstance(v, list), "a list"),
+    **dict.fromkeys(_TRANSFORM_KEYWORDS, _omit),
+    **{keyword: _verbatim(keyword, _is_number, "a number") for keyword in _NUMERIC_BOUND_KEYWORDS},
+    **{
+        keyword: _verbatim(keyword, _is_count, "a whole number >= 0") for keyword in _COUNT_KEYWORDS
+    },
+    **{
+        keyword: _length_limit(keyword, items_keyword)
+        for keyword, items_keyword in _LENGTH_KEYWORDS.items()
+    },
+    **{
+        keyword: _verbatim(keyword, lambda v: isinstance(v, str), "a text")
+        for keyword in _ANNOTATION_KEYWORDS
+    },
+    **{keyword: _subschema(keyword) for keyword in ("items", "not", "if", "then", "else")},
+    **{keyword: _subschema_list(standard) for keyword, standard in _APPLICATORS.items()},
+}

@@ -1,0 +1,316 @@
+"""Why a body is not valid: the first violations, found by going down only where something is wrong.
+
+The validator's library tells all errors of a body at once, each with the whole value it is of: for
+a hundred thousand wrong items it takes minutes. Here each place is asked for yes or no. Pure.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from schemas.model.errors import BAD_REQUEST, AseError
+from schemas.model.text import as_text
+
+MAX_NAME_LENGTH: Final = 64
+# How deep arrays in arrays are asked through: each level may judge all below it once more.
+MAX_SEARCH_DEPTH: Final = 3
+_SPLIT_FACTOR: Final = 16
+
+# What judges one value by itself, and looks no deeper.
+_ASSERTION_KEYWORDS: Final = frozenset({
+    "type", "enum", "const", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
+    "multipleOf", "minLength", "maxLength", "minItems", "maxItems", "minProperties",
+    "maxProperties", "pattern", "format", "uniqueItems", "maxB64DLen", "minB64DLen", "error",
+})  # fmt: skip
+_MakeValidator = Callable[[dict[str, Any]], Any]
+# What is not looked at where these do not hold: it costs more than they do.
+_PRECONDITIONS: Final[dict[str, tuple[str, ...]]] = {
+    "pattern": ("maxLength",),
+    "format": ("maxLength",),
+    "uniqueItems": ("maxItems",),
+    "items": ("maxItems",),
+    "additionalProperties": ("maxProperties",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken rule: where in the body (`$.parameter.ocr.width`) and which rule.
+
+    `declared_path` is the path with `*` for a member that the schema does not declare; "" where it
+    equals `path`. A caller's own names may be secrets, so a log holds this one.
+    """
+
+    path: str
+    rule: str
+    declared_path: str = field(default="", compare=False)
+
+    @property
+    def log_message(self) -> str:
+        """Return the sentence that a log may hold."""
+        return f"{self.declared_path or self.path}: {self.rule}"
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.rule}"
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceLocation:
+    """A place in a body: its path as the caller reads it, and as a log may hold it."""
+
+    path: str
+    declared_path: str
+
+    def member(self, name: str, *, declared: bool = True) -> "InstanceLocation":
+        """Return the place of a member; a log shows no name that the schema does not declare."""
+        declared_path = (
+            member_path(self.declared_path, name) if declared else f"{self.declared_path}.*"
+        )
+        return InstanceLocation(member_path(self.path, name), declared_path)
+
+    def item(self, index: int) -> "InstanceLocation":
+        """Return the place of an item of an array."""
+        return InstanceLocation(f"{self.path}[{index}]", f"{self.declared_path}[{index}]")
+
+    def violation(self, rule: str) -> Violation:
+        """Return the violation of a rule at this place."""
+        return Violation(self.path, rule, self.declared_path)
+
+
+ROOT_LOCATION: Final = InstanceLocation("$", "$")
+
+
+class Subschema:
+    """A subschema and what it consists of; validators are made when first needed, and kept.
+
+    `make` returns a validator of the library for a schema.
+    """
+
+    def __init__(self, schema: dict[str, Any], make_validator: _MakeValidator) -> None:
+        self._schema = schema
+        self._make_validator = make_validator
+        self._validator: Any = None
+        self._subschemas: dict[Any, Subschema] = {}
+
+    def is_valid(self, value: object) -> bool:
+        """Return whether a value is valid."""
+        if self._validator is None:
+            self._validator = self._make_validator(self._schema)
+        result: bool = self._validator.is_valid(value)
+        return result
+
+    def violations(
+        self, value: object, location: InstanceLocation = ROOT_LOCATION, depth: int = 0
+    ) -> Iterator[Violation]:
+        """Yield what is wrong with a value, one by one.
+
+        `asked`: how many arrays, and members without a name, around it were asked through.
+        """
+        yield from self._own_violations(value, location)
+        schema = self._schema
+        if isinstance(value, dict):
+            yield from self._member_violations(value, location, depth)
+        elif (
+            isinstance(value, list)
+            and "items" in schema
+            and self._preconditions_hold("items", value)
+        ):
+            yield from self._item_violations(value, location, depth)
+        for index, subschema in enumerate(schema.get("allOf", ())):
+            yield from self._subschema(("allOf", index), subschema).violations(
+                value, location, depth
+            )
+        for keyword in ("anyOf", "not"):
+            if keyword in schema and not self._single_keyword(keyword).is_valid(value):
+                yield location.violation(f"breaks {keyword}")
+        if "if" in schema:
+            branch = "then" if self._subschema("if", schema["if"]).is_valid(value) else "else"
+            if branch in schema:
+                yield from self._subschema(branch, schema[branch]).violations(
+                    value, location, depth
+                )
+
+    def _item_violations(
+        self, value: list[Any], location: InstanceLocation, depth: int
+    ) -> Iterator[Violation]:
+        items_only, item_schema = (
+            self._single_keyword("items"),
+            self._subschema("items", self._schema["items"]),
+        )
+        if depth == MAX_SEARCH_DEPTH:
+            if not items_only.is_valid(value):
+                yield location.violation("has a wrong item")
+            return
+
+        def all_valid(start: int, end: int) -> bool:
+            return items_only.is_valid(value[start:end])
+
+        for index in _failing_indices(0, len(value), all_valid):
+            yield from item_schema.violations(value[index], location.item(index), depth + 1)
+
+    def _member_violations(
+        self, value: dict[str, Any], location: InstanceLocation, depth: int
+    ) -> Iterator[Violation]:
+        declared = self._schema.get("properties", {})
+        for name, member_schema in declared.items():
+            if name in value:
+                subschema = self._subschema(("properties", name), member_schema)
+                yield from subschema.violations(value[name], location.member(name), depth)
+        additional = self._schema.get("additionalProperties", True)
+        if not isinstance(additional, dict) or not self._preconditions_hold(
+            "additionalProperties", value
+        ):
+            return
+        additional_only = self._subschema("named", {"additionalProperties": additional})
+        subschema = self._subschema("additionalProperties", additional)
+        undeclared = [(name, member) for name, member in value.items() if name not in declared]
+        if depth == MAX_SEARCH_DEPTH:
+            if not additional_only.is_valid(dict(undeclared)):
+                yield location.violation("has a wrong member")
+            return
+
+        def all_valid(start: int, end: int) -> bool:
+            return additional_only.is_valid(dict(undeclared[start:end]))
+
+        for index in _failing_indices(0, len(undeclared), all_valid):
+            name, member = undeclared[index]
+            yield from subschema.violations(
+                member, location.member(name, declared=False), depth + 1
+            )
+
+    def _own_violations(self, value: object, location: InstanceLocation) -> Iterator[Violation]:
+        """Tell what is wrong with the value itself, by the keywords that look no deeper.
+
+        Each is asked for yes or no: to tell more, the library would write the whole value out.
+        """
+        for keyword, keyword_value in self._schema.items():
+            if not self._preconditions_hold(keyword, value):
+                continue
+            if keyword in _OBJECT_KEYWORDS:
+                if isinstance(value, dict):
+                    yield from _OBJECT_KEYWORDS[keyword](
+                        keyword_value, value, location, self._schema
+                    )
+            elif keyword in _ASSERTION_KEYWORDS and not self._single_keyword(keyword).is_valid(
+                value
+            ):
+                yield location.violation(_rule_message(keyword, keyword_value))
+
+    def _preconditions_hold(self, keyword: str, value: object) -> bool:
+        """Return whether a value is worth being looked at by a keyword."""
+        preconditions = {
+            k: self._schema[k] for k in _PRECONDITIONS.get(keyword, ()) if k in self._schema
+        }
+        if keyword == "uniqueItems" and "type" in self._schema.get("items", {}):
+            preconditions["items"] = {"type": self._schema["items"]["type"]}
+        return not preconditions or self._subschema(("gate", keyword), preconditions).is_valid(
+            value
+        )
+
+    def _subschema(self, key: Any, schema: dict[str, Any]) -> "Subschema":
+        subschema = self._subschemas.get(key)
+        if subschema is None:
+            subschema = self._subschemas[key] = Subschema(schema, self._make_validator)
+        return subschema
+
+    def _single_keyword(self, keyword: str) -> "Subschema":
+        return self._subschema(("alone", keyword), {keyword: self._schema[keyword]})
+
+
+def invalid_body_error(violations: Iterable[Violation]) -> AseError:
+    """Return the error (10163) of a body that breaks its schema, with every violation."""
+    violation_list = list(violations)
+    title = "parameter schema validate error: "
+    log_message = "; ".join(violation.log_message for violation in violation_list)
+    return AseError(BAD_REQUEST, title + "; ".join(map(str, violation_list)), title + log_message)
+
+
+def _failing_indices(start: int, end: int, all_valid: Callable[[int, int], bool]) -> Iterator[int]:
+    """Yield which of so many do not hold, asking for a sixteenth at a time: most hold.
+
+    One alone is not asked for: to go down and find nothing costs no more.
+    """
+    if end - start == 1:
+        yield start
+        return
+    step = max(1, -(-(end - start) // _SPLIT_FACTOR))
+    for chunk_start in range(start, end, step):
+        chunk_end = min(chunk_start + step, end)
+        if not all_valid(chunk_start, chunk_end):
+            yield from _failing_indices(chunk_start, chunk_end, all_valid)
+
+
+def _required_violations(
+    names: list[str], value: dict[str, Any], location: InstanceLocation, _: dict[str, Any]
+) -> Iterator[Violation]:
+    for name in names:
+        if name not in value:
+            yield location.member(name).violation("is required")
+
+
+def _additional_violations(
+    additional: object, value: dict[str, Any], location: InstanceLocation, schema: dict[str, Any]
+) -> Iterator[Violation]:
+    if additional is False:
+        declared = schema.get("properties", {})
+        for name in value:
+            if name not in declared:
+                yield location.member(name, declared=False).violation("is not known here")
+
+
+def _dependent_violations(
+    dependencies: dict[str, list[str]],
+    value: dict[str, Any],
+    location: InstanceLocation,
+    schema: dict[str, Any],
+) -> Iterator[Violation]:
+    for name, names in dependencies.items():
+        if name in value:
+            yield from _required_violations(names, value, location, schema)
+
+
+_OBJECT_KEYWORDS: Final[dict[str, Any]] = {
+    "required": _required_violations,
+    "additionalProperties": _additional_violations,
+    "dependentRequired": _dependent_violations,
+}
+
+
+def _rule_message(keyword: str, keyword_value: Any) -> str:
+    """Return the words for a rule that was broken."""
+    match keyword:
+        case "type":
+            return f"must be of type {_format_values(keyword_value)}"
+        case "enum":
+            return f"must be one of {_format_values(keyword_value)}"
+        case "maxB64DLen":
+            return f"must decode to at most {keyword_value} bytes"
+        case "minB64DLen":
+            return f"must decode to at least {keyword_value} bytes"
+        case "uniqueItems":
+            return "breaks uniqueItems"
+        case "error":
+            return str(keyword_value)
+        case _:
+            return f"breaks {keyword} {keyword_value}"
+
+
+def _format_values(values: Any) -> str:
+    """List a schema's own values; null is understood, and of "3" and 3 one is enough."""
+    items = [values] if isinstance(values, str) else values
+    texts = {as_text(value): None for value in items if value is not None and value != "null"}
+    return ", ".join(texts) or "null"
+
+
+def json_path(parts: Any) -> str:
+    """Return `$.a.b[0]` for the members and indices of a path; long names are cut."""
+    path = "$"
+    for part in parts:
+        path = f"{path}[{part}]" if isinstance(part, int) else member_path(path, part)
+    return path
+
+
+def member_path(path: str, name: str) -> str:
+    """Return the path of a member."""
+    shortened = name if len(name) <= MAX_NAME_LENGTH else name[:MAX_NAME_LENGTH] + "..."
+    return f"{path}.{shortened}" if shortened.isidentifier() else f"{path}[{shortened!r}]"

@@ -1,0 +1,119 @@
+"""Bodies: what parses, what must not pass, and that the count can be trusted. Byte for byte."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.request.json_body import is_ascii, parse
+from schemas.model.errors import BAD_REQUEST, AseError
+
+
+def refused(body: bytes, **limits: int) -> str:
+    with pytest.raises(AseError) as caught:
+        parse(body, **{"max_depth": 64, "max_nodes": 100_000, **limits})
+    assert caught.value.spec is BAD_REQUEST
+    return str(caught.value)
+
+
+def test_a_good_body() -> None:
+    text = b' {"a": [1, 2.5, -0, true, null, "\\u00e9\\ud83d\\ude00"], "b": {"c": ""}} \n'
+    told = parse(text, 64, 100)
+    assert told == {"a": [1, 2.5, 0, True, None, "é😀"], "b": {"c": ""}}
+
+
+@pytest.mark.parametrize("levels", [1, 2, 63, 64])
+def test_depth_up_to_the_limit(levels: int) -> None:
+    body = b'{"a":' * levels + b"1" + b"}" * levels
+    parse(body, levels, 1000)
+    assert "deep" in refused(body, max_depth=levels - 1)
+
+
+def test_values_up_to_the_limit() -> None:
+    body = b'{"a":[1,2,3]}'  # an object, a list, three numbers: at most 5 by the count
+    parse(body, 9, 5)
+    assert "more than 4 values" in refused(body, max_nodes=4)
+
+
+def test_commas_in_a_text_are_no_values() -> None:
+    told = {"a": ",[{" * 1000, 'b"\\': "\\"}
+    assert parse(json.dumps(told).encode(), 9, 10) == told
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1" + "0" * 101, "-1" + "0" * 101])
+def test_numbers_that_are_too_large(number: str) -> None:
+    refused(f'{{"a":{number}}}'.encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("abc", True), ("é", False), ("\\u00e9", False), ("a\\nb", True)],
+)
+def test_a_body_in_ascii_has_no_other_characters(text: str, told: bool) -> None:
+    assert is_ascii(f'{{"a": "{text}"}}'.encode()) is told
+
+
+def test_many_integers_beyond_a_word() -> None:
+    thousand = b",".join([b"12345678901234567890"] * 1000)
+    parse(b'{"a":[%s]}' % thousand, 9, 9999)
+    assert "integers beyond 64 bits" in refused(b'{"a":[%s,-12345678901234567890]}' % thousand)
+
+
+def test_nul_in_a_key_too() -> None:
+    assert "NUL" in refused(b'{"\\u0000": 1}')
+    assert parse(b'{"a": "\\\\u0000"}', 9, 9) == {"a": "\\u0000"}
+
+
+def test_a_long_key_is_not_repeated_in_full() -> None:
+    key = b"k" * 10_000
+    assert len(refused(b'{"%s":1,"%s":2}' % (key, key))) < 250
+
+
+TEXT = st.text().filter(lambda text: "\0" not in text)
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def count(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(count, inner))
+
+
+@given(st.dictionaries(TEXT, JSON, max_size=4))
+def test_what_json_writes_is_read_back_and_counted(told: dict[str, Any]) -> None:
+    text = json.dumps(told)
+    assert parse(text.encode(), 64, 100_000) == told
+    with pytest.raises(AseError, match="values"):
+        parse(text.encode(), 64, count(told) - 1)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_value_or_our_error(body: bytes) -> None:
+    try:
+        parse(body, 64, 100)
+    except AseError as error:
+        assert len(str(error)) < 300
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":"' + b'\\"' * 8000 + b"," * 100_001,
+        b'{"a":"' + b'"\\' * 8000 + b"," * 100_001,
+        b"[" + b'"",' * 500_000 + b'""]',
+        b'{"a":"' + b"," * 100_001 + b"\\",
+    ],
+    ids=["escaped quotes", "quotes", "many strings", "unclosed"],
+)
+def test_counting_is_linear_whatever_the_strings(body: bytes) -> None:
+    """A quadratic count would take minutes here."""
+    refused(body)

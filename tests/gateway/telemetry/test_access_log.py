@@ -1,0 +1,79 @@
+"""The access log: one JSON object a line, whatever a client or a loader put into it."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.request.record import RequestRecord
+from gateway.telemetry.access_log import AccessLog, loggable_target
+
+# Names of the line that differ from those of the record.
+ATTRIBUTES = {"client": "client_ip"}
+
+
+def logged(code: int = 0, **fields: str) -> tuple[str, dict[str, object]]:
+    lines: list[str] = []
+    record = RequestRecord(
+        "s" * 32, 1.0, fields.pop("method", "POST"), fields.pop("path", "/"), "::1"
+    )
+    for name, value in fields.items():
+        setattr(record, ATTRIBUTES.get(name, name), value)
+    record.finish(200, code, 2.0)
+    AccessLog(lines.append, lambda: 0.0).write(record)
+    (line,) = lines
+    return line, json.loads(line)
+
+
+FORGED = '/v1/private/a", "status": 200, "level": "error", "x": "'
+
+
+@pytest.mark.parametrize("code", [0, 10163])
+def test_a_quote_in_a_path_forges_no_field(code: int) -> None:
+    line, fields = logged(code, path=FORGED)
+    assert fields["path"] == FORGED
+    assert (fields["level"], "x" in fields) == ("info", False)
+    assert line.count("\n") == 0
+
+
+@given(
+    code=st.sampled_from([0, 10163]),
+    texts=st.fixed_dictionaries({
+        name: st.text(max_size=40) for name in ("method", "path", "client", "service", "instance")
+    }),
+)  # fmt: skip
+def test_every_field_reads_back_as_the_text_that_was_written(
+    code: int, texts: dict[str, str]
+) -> None:
+    line, fields = logged(code, **texts)
+    assert {name: fields[name] for name in texts} == texts
+    assert line.isascii()
+    assert line.isprintable()
+
+
+def test_a_good_and_a_bad_request_have_the_same_fields_in_the_same_order() -> None:
+    assert list(logged(0)[1]) == list(logged(10163)[1])
+
+
+@pytest.mark.parametrize("code", [0, 10163])
+def test_a_path_is_bounded(code: int) -> None:
+    assert len(str(logged(code, path="/" + "a" * 8000)[1]["path"])) == 256
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        (b"/a?token=1", "/a"),
+        (b"/a@b", "/a@b"),
+        (b"http://user:secret@host:80/a@b?c", "http://host:80/a@b"),
+        (b"http://user:secret@host", "http://host"),
+        (b"user:secret@host:80", "host:80"),
+        (b"a://b://user:p@host/", "a://b://host/"),
+        (b"*", "*"),
+        (b"/\xff\n", "/\\xff\n"),
+        (b"", ""),
+    ],
+)
+def test_a_refused_target_is_logged_without_query_and_user(target: bytes, path: str) -> None:
+    assert loggable_target(target) == path

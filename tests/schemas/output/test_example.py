@@ -1,0 +1,88 @@
+"""A request made from a schema is valid; where none can be made, it is said at which rule."""
+
+import contextlib
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.model import document
+from schemas.model.service import DataType
+from schemas.output.example import NoExampleError, example_request, string_matching
+from schemas.sources import declare
+from schemas.sources.declare import Declaration, Param, PayloadStream
+from schemas.validation.request_validator import RequestValidator
+from tests.schemas.sources.test_declare import API
+
+
+def made(api: Declaration) -> dict[str, Any]:
+    service = document.service_from_document(declare.declaration_to_document(api))
+    return example_request(service, RequestValidator(service.input))
+
+
+def one(rules: dict[str, Any]) -> Any:
+    api = Declaration(
+        "x", params=(Param("p", rules),), outputs=(PayloadStream("t", DataType.TEXT),)
+    )
+    return made(api)["parameter"]["x"]["p"]
+
+
+def test_a_request_has_what_is_required_and_every_parameter() -> None:
+    told = made(API)
+    assert told["header"] == {"app_id": "text", "status": 3}
+    assert told["parameter"] == {"ocr": {"lang": "en", "size": 3}}
+    assert list(told["payload"]) == ["page"]
+    assert set(told["payload"]["page"]) == {"image"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "value"),
+    [
+        ({"type": "integer", "minimum": 5}, 5),
+        ({"type": "integer", "maximum": -5}, -5),
+        ({"type": "integer", "exclusiveMinimum": 5}, 6),
+        ({"type": "integer", "minimum": 5, "multipleOf": 4}, 8),
+        ({"type": "number", "minimum": 0.5, "maximum": 1}, 0.5),
+        ({"type": "boolean"}, True),
+        ({"type": "string"}, "text"),
+        ({"type": "string", "maxLength": 2}, "a"),
+        ({"type": "string", "minLength": 6}, "aaaaaa"),
+        ({"type": "string", "enum": ["b", "c"]}, "b"),
+        ({"type": "string", "default": "d"}, "d"),
+        ({"type": "string", "examples": ["e"], "pattern": "^e$"}, "e"),
+        ({"type": "string", "format": "ipv4"}, "192.0.2.1"),
+        ({"type": "string", "format": "phone"}, "+8613800000000"),
+        ({"type": "array", "items": {"type": "integer"}, "minItems": 2}, [0, 0]),
+        ({"allOf": [{"type": "integer"}, {"minimum": 3}]}, 3),
+        ({"type": "integer", "format": "int32", "minimum": 50, "maximum": 60}, 50),
+    ],
+    ids=str,
+)
+def test_a_value(rules: dict[str, Any], value: Any) -> None:
+    assert one(rules) == value
+
+
+def test_what_is_beyond_guessing_is_told_with_its_rule() -> None:
+    with pytest.raises(NoExampleError, match=r"parameter.x.p: breaks not"):
+        one({"type": "string", "not": {"enum": ["text"]}})
+    with pytest.raises(NoExampleError, match="no text could be made for the pattern"):
+        one({"type": "string", "pattern": r"^\p{Han}+$"})
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "^a+$", "[a-z]{2,5}", "^(ab|cd)x?$", r"^\d{3}-\d{4}$", "[^a-c]", "^[^ ]+$", ".", r"\w+@\w+",
+        r"^\s$", "[A-Z0-9]{8}", "(?:x){3}", "^$", r"\.", "a|b", "[^!-y]",
+    ],
+)  # fmt: skip
+def test_a_text_for_a_pattern(pattern: str) -> None:
+    assert re.search(pattern, string_matching(pattern))
+
+
+@given(st.text(max_size=12))
+def test_any_pattern_gives_a_text_or_an_error(pattern: str) -> None:
+    with contextlib.suppress(NoExampleError):
+        assert len(string_matching(pattern)) <= 4096

@@ -1,0 +1,121 @@
+"""APIs found in Python sources that are never run: three styles, and what cannot be read."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+import tests.wrappers.probe
+from aseloader import declare as of_class
+from schemas.model.service import DataType
+from schemas.sources.declare import Param, PayloadStream
+from schemas.sources.python_source import ScanError, declaration_from_source
+from tests.wrappers.probe import Probe
+
+SEED = (Path(__file__).parent.parent.parent / "golden/schemas/seed_api.py.txt").read_text(
+    encoding="utf-8"
+)
+
+AIGES = '''
+from aiges.sdk import WrapperBase, ImageBodyField, StringBodyField, StringParamField
+from aiges.sdk import IntegerParamField, BooleanParamField, JsonBodyField
+from aiges.dto import Response
+
+class UserRequest(object):
+    """Old style."""
+    input1 = ImageBodyField(key="image", path="test_data/0.png")
+    input2 = StringBodyField(key="hint", value=b"x")
+    param1 = StringParamField(key="lang", minLength=2, maxLength=5, enums=["en", "zh"],
+                              required=True)
+    param2 = IntegerParamField(key="top", minimum=1, maximum=9, required=False)
+    param3 = BooleanParamField(key="exact", default=True)
+
+class UserResponse(object):
+    accept1 = JsonBodyField(key="boxes")
+    accept2 = StringBodyField(key="text")
+
+class Wrapper(WrapperBase):
+    """Finds text."""
+    serviceId = "mmocr"
+    version = "v1"
+    requestCls = UserRequest()
+    responseCls = UserResponse()
+
+    def wrapperOnceExec(self, params, reqData):
+        raise SystemExit("never run")
+'''
+
+
+def test_an_aseloader_wrapper_is_read_as_if_it_were_run() -> None:
+    source = inspect.getsource(tests.wrappers.probe)
+    assert declaration_from_source(source, "Probe") == of_class.declaration(Probe)
+
+
+def test_the_sample_of_the_design_document() -> None:
+    told = declaration_from_source(SEED)
+    assert told.id == "api"
+    assert told.params == (
+        Param(
+            "param1",
+            {"type": "integer", "description": "user param1", "minimum": 10, "maximum": 11},
+            True,
+        ),
+        Param("param2", {"type": "string", "description": "user param2"}, True),
+        Param("param3", {"type": "string", "description": "user param3"}, False),
+    )
+    assert [out.name for out in told.outputs] == ["param1", "param2", "param3"]
+
+
+def test_the_wrapper_beside_an_api_names_its_service() -> None:
+    source = SEED + '\nclass Wrapper:\n    serviceId = "ocr"\n'
+    assert declaration_from_source(source).id == "ocr"
+
+
+def test_a_wrapper_of_aiges() -> None:
+    told = declaration_from_source(AIGES)
+    assert (told.id, told.version, told.description) == ("mmocr", "v1", "Finds text.")
+    assert told.inputs == (
+        PayloadStream("image", DataType.IMAGE),
+        PayloadStream("hint", DataType.TEXT),
+    )
+    assert told.outputs == (
+        PayloadStream("boxes", DataType.TEXT, format="json"),
+        PayloadStream("text", DataType.TEXT),
+    )
+    assert told.params == (
+        Param(
+            "lang", {"type": "string", "minLength": 2, "maxLength": 5, "enum": ["en", "zh"]}, True
+        ),
+        Param("top", {"type": "integer", "minimum": 1, "maximum": 9}, False),
+        Param("exact", {"type": "boolean", "default": True}, False),
+    )
+
+
+HEAD = "from aseloader import *\nclass A(Wrapper):\n    service = 'a'\n    out = Output('text')\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("def f(:\n", "line 1: not Python: "),
+        ("x = 1\n", "line 1: one class that declares an API is needed, not 0"),
+        (HEAD + "class B(A): pass\nclass C(Wrapper):\n    o = Output('text')\n", "not 2"),
+        (
+            HEAD + "    n = Integer(maximum=LIMIT)\n",
+            "line 5: cannot be read without running the file",
+        ),
+        (HEAD + "    i = Input('imgae')\n", "line 5: 'imgae' is no kind of payload"),
+        (HEAD.replace("'a'", "'a b'"), "line 2: needs the id of its service"),
+        (HEAD.replace("'a'", "NAME"), "line 3: cannot be read without running the file"),
+    ],
+)
+def test_what_cannot_be_read_is_told_by_its_line(source: str, words: str) -> None:
+    with pytest.raises(ScanError) as caught:
+        declaration_from_source(source)
+    assert words in str(caught.value)
+
+
+def test_all_of_a_kind_are_told() -> None:
+    with pytest.raises(ScanError) as caught:
+        declaration_from_source(HEAD + "    n = Integer(maximum=A)\n    m = Integer(maximum=B)\n")
+    assert [found.line for found in caught.value.findings] == [5, 6]

@@ -1,0 +1,134 @@
+"""The dialect against JSON Schema: what it changes, what it refuses; `jsonschema` is the oracle."""
+
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.model.document import DocumentError
+from schemas.validation.compile import MAX_DEPTH, compile_input
+from schemas.validation.validate import Validator
+
+CASES: list[tuple[dict[str, Any], Any, bool]] = [
+    # schema, value, accepted
+    ({"type": "object", "properties": {"a": {}}}, {"a": 1}, True),
+    ({"type": "object", "properties": {"a": {}}}, {"b": 1}, False),
+    ({"type": "object", "properties": {"a": {}}, "additionalProperties": True}, {"b": 1}, True),
+    ({"type": "object", "additionalProperties": {"type": "integer"}}, {"b": 1}, True),
+    ({"type": "object", "additionalProperties": {"type": "integer"}}, {"b": "x"}, False),
+    ({"type": "string"}, None, True),
+    ({"type": "string"}, 1, False),
+    ({"type": "string|number"}, 1.5, True),
+    ({"type": "string|number"}, True, False),
+    ({"type": "bool"}, True, True),
+    ({"type": ["integer", "boolean"]}, False, True),
+    ({"enum": ["a", "3"]}, 3, True),
+    ({"enum": [3]}, "3", True),
+    ({"enum": [3]}, None, True),
+    ({"enum": [3]}, 4, False),
+    ({"enum": [True]}, "true", True),
+    ({"enum": ["false"]}, False, True),
+    ({"enum": [1.5]}, "1.5", True),
+    ({"type": "integer", "minimum": 1, "maximum": 3}, 3, True),
+    ({"type": "integer", "minimum": 1, "maximum": 3}, 4, False),
+    ({"type": "integer", "exclusiveMaximum": 3}, 3, False),
+    ({"type": "number", "multipleOf": 0.5}, 1.5, True),
+    ({"type": "string", "maxLength": 2}, "abc", False),
+    ({"type": "string", "minLength": 2}, "ab", True),
+    ({"type": "string", "pattern": "^a+$"}, "aaa", True),
+    ({"type": "string", "pattern": "^a+$"}, "ab", False),
+    ({"type": "string", "format": "ipv4"}, "1.2.3.4", True),
+    ({"type": "array", "items": {"type": "integer"}, "maxItems": 2}, [1, 2], True),
+    ({"type": "array", "items": {"type": "integer"}}, ["a"], False),
+    ({"type": "array", "uniqueItems": True}, [1, 1], False),
+    ({"oneOf": [{"type": "string"}, {"enum": ["a"]}]}, "a", True),
+    ({"allOf": [{"type": "integer"}, {"minimum": 3}]}, 2, False),
+    ({"not": {"type": "string"}}, 1, True),
+    ({"if": {"type": "integer"}, "then": {"minimum": 3}, "else": {"maxLength": 1}}, 2, False),
+    ({"const": "a"}, "b", False),
+    ({"enum": ["1.5"]}, 1.5, True),
+    ({"enum": ["007"]}, 7, False),
+    ({"enum": ["-0"]}, 0, False),
+    ({"enum": ["100000000000000000000"]}, 10**20, True),
+    ({"enum": [1000000.5]}, "1000000.5", True),
+    ({"enum": [16777216.0]}, "16777216", True),
+    ({"required": ["a", "a"], "properties": {"a": {}}}, {"a": 1}, True),
+    ({"switch": "t", "case": {"1.5": {"required": ["x"]}}}, {"t": 1.5}, False),
+    ({"switch": "t", "case": {}, "default": [{"required": ["x"]}]}, {"t": 1}, False),
+    ({"properties": {"a": {}}, "required": ["a"]}, {}, False),
+    ({"title": "t", "description": "d", "comment": "c", "$comment": "e", "default": 1}, 5, True),
+]
+
+
+@pytest.mark.parametrize(("tree", "value", "accepted"), CASES, ids=str)
+def test_a_value_is_accepted_or_not(tree: dict[str, Any], value: Any, accepted: bool) -> None:
+    schema = compile_input(tree)
+    assert (Validator(schema).violations(value) == ()) is accepted
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert jsonschema.Draft202012Validator(schema).is_valid(value) == accepted
+
+
+@pytest.mark.parametrize(
+    ("tree", "words"),
+    [
+        ({"maxLenght": 3}, "schemainput.maxLenght: keyword 'maxLenght' is not supported"),
+        ({"$ref": "http://127.0.0.1/x"}, "schemainput.$ref: keyword '$ref' is not supported"),
+        ({"properties": {"a": {"defaultval": 1}}}, "not supported; did you mean 'defaultVal'?"),
+        ({"properties": {}, "required": ["a"]}, "schemainput.required: 'a' is not in properties"),
+        ({"type": "text"}, "schemainput.type: must be one of array, boolean, integer"),
+        ({"type": []}, "schemainput.type: must be one of"),
+        ({"type": 5}, "schemainput.type: must be one of"),
+        ({"required": [[]]}, "schemainput.required: must be a list of names"),
+        ({"enum": []}, "schemainput.enum: must be a list with at least one value"),
+        ({"minimum": "1"}, "schemainput.minimum: must be a number"),
+        ({"maxLength": -1}, "schemainput.maxLength: must be a whole number >= 0"),
+        ({"properties": []}, "schemainput.properties: must be an object"),
+        ({"items": 3}, "schemainput.items: must be an object (a schema)"),
+        ({"anyOf": []}, "schemainput.anyOf: must be a list with at least one schema"),
+        ({"required": "a"}, "schemainput.required: must be a list of names"),
+        ({"format": []}, "format '[]' is not known"),
+        ({"maxLength": 10**400}, "schemainput.maxLength: must be a whole number >= 0"),
+        ({"multipleOf": 10**400}, "schemainput.multipleOf: must be a number > 0"),
+        (
+            {"type": "strng"},
+            "number, object, string; did you mean 'string'?",
+        ),
+        ({"case": {}}, "keyword 'case' needs a `switch` beside it"),
+        ({"enum": [*range(10_000)]}, "schemainput: has more than 10000 values"),
+    ],
+    ids=str,
+)
+def test_what_is_not_the_dialect_is_refused(tree: dict[str, Any], words: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        compile_input(tree)
+    assert words in str(caught.value)
+
+
+def test_all_faults_are_told() -> None:
+    with pytest.raises(DocumentError) as caught:
+        compile_input({"a": 1, "b": 2, "properties": {"c": {"d": 3}}})
+    assert len(caught.value.problems) == 3
+
+
+def test_a_bottomless_schema_is_refused() -> None:
+    tree: dict[str, Any] = {}
+    for _ in range(MAX_DEPTH * 3):
+        tree = {"items": tree}
+    with pytest.raises(DocumentError, match="deep"):
+        compile_input(tree)
+
+
+@given(
+    st.lists(st.integers(-5, 5) | st.sampled_from(["a", "1", "true"]) | st.booleans(), min_size=1),
+    st.integers(-5, 5) | st.sampled_from(["a", "1", "true", "b"]) | st.booleans() | st.none(),
+)
+def test_an_enum_compares_as_strings(values: list[Any], told: Any) -> None:
+    def text(value: Any) -> str:
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
+    accepted = told is None or text(told) in {text(value) for value in values}
+    # JSON Schema has no way to tell 1 from 1.0 or true; Python's 1 == True must not leak in.
+    violations = Validator(compile_input({"enum": values})).violations(told)
+    assert (violations == ()) is accepted
