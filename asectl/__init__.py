@@ -1,1 +1,1 @@
-"""The command line: the only place that knows every part."""
+"""The command line: the only package that depends on every other package of the product."""

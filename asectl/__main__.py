@@ -1,4 +1,4 @@
-"""`python -m asectl` is `asectl`."""
+"""Run `asectl` as `python -m asectl`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`asectl call`: one request to a service, its fields and types learnt from its schema."""
+"""`asectl call`: send one request to a service, with the fields and types of its schema."""
 
 import argparse
 import base64
@@ -39,7 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Call, print what came as JSON, write what did not."""
+    """Call the service; write outputs to their `-o` paths, print the other text and JSON outputs.
+
+    Return 0. Raises Failure: exit code 1 if the gateway reports an error, 2 for wrong arguments,
+    4 if no gateway answers.
+    """
     paths: dict[str, str] = {}
     if args.realtime and not args.ws:
         raise Failure("--realtime goes with --ws", 2)
@@ -51,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
                 return stream.run(service, build_envelope(service, args), args, paths)
             response = client.post(f"/v1/private/{service.id}", json=build_envelope(service, args))
             envelope: dict[str, Any] = response.json()
+            # KeyError or TypeError: the response is no envelope, so no gateway has sent it.
             envelope["header"]["code"], envelope["header"]["message"]
     except httpx.HTTPError as error:
         raise Failure(f"{args.url}: {error}", EXIT_UNREACHABLE) from None
@@ -74,7 +79,7 @@ def _fetch_service(client: httpx.Client, service_id: str) -> Service:
 
 
 def build_envelope(service: Service, args: argparse.Namespace) -> dict[str, Any]:
-    """Return the envelope for the command's files and parameters. Raises Failure."""
+    """Return the request envelope for the command's files and parameters. Raises Failure."""
     return {
         "header": {"app_id": args.app_id, "status": 3},
         "parameter": _parameters(service, args.p),
@@ -103,7 +108,10 @@ def _parameters(service: Service, entries: list[str]) -> dict[str, dict[str, Any
 
 
 def _parse_value(kind: str, text: str) -> Any:
-    """Return a parameter's value; what does not fit its type goes as it is: the gateway tells."""
+    """Return the value of a parameter: its text parsed as JSON, or the text if `kind` is a string.
+
+    Text that is not valid JSON is sent unchanged, so that the gateway reports the error.
+    """
     if kind in ("integer", "number", "boolean", "object", "array"):
         try:
             return json.loads(text)
@@ -126,7 +134,7 @@ def _payload(service: Service, entries: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def _split_entry(entry: str, names: list[str], label: str) -> tuple[str, str]:
-    """Read NAME=PATH, or PATH alone where there is one name. Raises Failure."""
+    """Split NAME=PATH. PATH alone is allowed if `names` holds exactly one name. Raises Failure."""
     head, separator, tail = entry.partition("=")
     if separator and head in names:
         return head, tail
@@ -136,7 +144,11 @@ def _split_entry(entry: str, names: list[str], label: str) -> tuple[str, str]:
 
 
 def _payload_part(service: Service, name: str, suffix: str, data: bytes) -> dict[str, Any]:
-    """Return a payload member; its `encoding` is the file's ending where the schema knows it."""
+    """Return a payload member with `data` in base64.
+
+    If the schema allows `suffix`, the file name's suffix, as an encoding, it is the `encoding`. If
+    the schema has a `status`, it is 3: the only frame.
+    """
     rules = _properties(service.input, "payload", name)
     encodings = rules.get("encoding", {}).get("enum", ())
     part: dict[str, Any] = {"encoding": suffix} if suffix in encodings else {}
@@ -153,7 +165,10 @@ def _properties(tree: Mapping[str, Any], *path: str) -> dict[str, Any]:
 
 
 def _output_paths(service: Service, entries: list[str]) -> dict[str, str]:
-    """Return where each output goes; PATH alone is for the one that is not text."""
+    """Return the file path of each output.
+
+    PATH alone means the only output that is not text; if all are text, the only output.
+    """
     binary_names = [name for name, kind in service.accepts.items() if kind is not DataType.TEXT]
     names = list(service.accepts)
     return dict(
@@ -163,7 +178,11 @@ def _output_paths(service: Service, entries: list[str]) -> dict[str, str]:
 
 
 def _print_outputs(service: Service, payload: Mapping[str, Any], paths: dict[str, str]) -> None:
-    """Write outputs to their paths; print the others, or say how large they are."""
+    """Write the outputs that have a path to it and print the others.
+
+    Text and JSON outputs are printed to stdout as one JSON object. Of binary outputs, the size in
+    bytes is printed to stderr.
+    """
     text_outputs = {}
     for name, part in payload.items():
         kind = service.accepts.get(name, DataType.OTHER)

@@ -1,4 +1,4 @@
-"""Faults of files, told to people and to machines."""
+"""Format the errors found in files as text, JSON, SARIF or GitHub workflow commands."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ FileErrors = list[tuple[Path, ConfigError]]
 
 
 def add_format_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare the flag for how faults are told."""
+    """Declare `--format`, the output format of errors."""
     parser.add_argument(
         "--format",
         default="text",
@@ -23,7 +23,10 @@ def add_format_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def format_errors(file_errors: FileErrors, file_count: int, format_name: str) -> str:
-    """Return the faults of some of `count` files, in a form."""
+    """Return the errors found in `file_count` checked files, in the format `format_name`.
+
+    `file_errors` holds only the files that have errors.
+    """
     return _FORMATS[format_name](file_errors, file_count)
 
 
@@ -55,7 +58,7 @@ def _json(file_errors: FileErrors, file_count: int) -> str:
 
 
 def _github(file_errors: FileErrors, _: int) -> str:
-    """As GitHub's workflow commands: a fault becomes a note in the change."""
+    """Return GitHub workflow commands: GitHub shows each error as an annotation of its line."""
     return "\n".join(
         f"::error file={path},line={place.line},col={place.column}::{_escape_message(fault)}"
         for path, fault, place in _flatten(file_errors)

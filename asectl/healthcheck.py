@@ -1,4 +1,4 @@
-"""`asectl healthcheck`: is a gateway ready, does a loader serve? For a container's HEALTHCHECK."""
+"""`asectl healthcheck`: check that a gateway or a loader is ready (container HEALTHCHECK)."""
 
 import argparse
 import asyncio
@@ -16,7 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Return 0 when `/readyz` says so; of a loader, when it is serving."""
+    """Return 0 if the gateway's `/readyz` succeeds or, with `--loader`, if the loader is SERVING.
+
+    The loader is asked by the gRPC health checking protocol. Raises Failure otherwise.
+    """
     if args.loader:
         return asyncio.run(_check_loader(args.loader, args.timeout))
     url = args.url.rstrip("/") + "/readyz"

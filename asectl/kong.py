@@ -1,4 +1,4 @@
-"""`asectl kong render`: the declarative file for a Kong before our gateways."""
+"""`asectl kong render`: print the declarative file for a Kong in front of the gateways."""
 
 import argparse
 
@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the file."""
+    """Print the file. Raises Failure (exit code 3) if the config cannot be rendered."""
     from deploy import kong
     from gateway.services import schema_folder
 

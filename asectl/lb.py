@@ -1,4 +1,4 @@
-"""`asectl lb`: a hub in its own process, for more than one gateway."""
+"""`asectl lb`: run a hub in its own process, shared by several gateways."""
 
 import argparse
 import asyncio
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lb.endpoints.table import EndpointTable
     from lb.hub.service import Hub
 
-# Options of picking, which gateways do.
+# Options that have no effect in a hub: the gateways read them.
 _GATEWAY_ONLY_OPTIONS = (
     "lb.hub", "lb.accept_schemas", "lb.wait", "lb.waiting", "lb.hub_ca",
     "lb.hub_cert", "lb.hub_key", "schemas",
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until stopped."""
+    """Run the hub until it is stopped. Raises Failure (exit code 3) if the config is invalid."""
     config, base = options.load_config(args)
     try:
         admission_policy, tls = (
@@ -95,7 +95,7 @@ async def _serve(
 def _build_hub(
     config: Config, admission_policy: AdmissionPolicy, registry: "CollectorRegistry"
 ) -> "tuple[Hub, EndpointTable]":
-    """Return a hub and its table; its metrics are in `registry`."""
+    """Return a hub and its endpoint table; register the metrics of the hub in `registry`."""
     from gateway.telemetry.metrics import UpstreamMetrics
     from lb.endpoints.table import EndpointTable
     from lb.hub.counters import HubCounts

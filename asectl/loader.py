@@ -1,4 +1,4 @@
-"""`asectl loader run`: a Wrapper as a loader process."""
+"""`asectl loader run`: serve a Wrapper as a loader process."""
 
 import argparse
 import asyncio
@@ -11,7 +11,7 @@ from asectl import logs, process
 from asectl.main import EXIT_CONFIG, EXIT_FAILED, Failure
 from asectl.options import refuse_secret
 
-_TOKEN_VARIABLE = "ASE_LB_TOKEN"  # noqa: S105 (the name of a variable)
+_TOKEN_VARIABLE = "ASE_LB_TOKEN"  # noqa: S105 (the name of an environment variable)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_hub_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags about the hubs that the loader reports to."""
+    """Declare the flags for the hubs that the loader reports to."""
     parser.add_argument(
         "--lb",
         default="127.0.0.1:8220",
@@ -85,7 +85,10 @@ def _add_hub_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until stopped."""
+    """Run the loader until it is stopped; return the exit code.
+
+    Raises Failure if the Wrapper cannot be loaded or its declaration is invalid.
+    """
     from aseloader import run as loader
     from aseloader.declare import DeclarationError
     from lb.credentials import HubCredentials
@@ -121,7 +124,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _read_token(file: str) -> str:
-    """Return the token of the hubs: the text of a file, else of the environment. Raises Failure."""
+    """Return the hubs' token: the text of `file`, or if "" the environment variable's value.
+
+    Raises Failure (exit code 3) if the file is unreadable, not ASCII or empty.
+    """
     if not file:
         return os.environ.get(_TOKEN_VARIABLE, "")
     try:
@@ -159,7 +165,11 @@ def _key_value(text: str) -> tuple[str, str]:
 
 
 def _exit_leaving_threads(flush: Callable[[], None]) -> None:
-    """End the process though a thread of the wrapper still runs; nothing else would."""
+    """Exit at once although a thread of the wrapper still runs.
+
+    A normal exit would wait for that thread forever. `os._exit` skips the atexit handlers, so
+    `flush` writes the queued log lines first.
+    """
     logging.getLogger("ase.loader").error("a thread of the wrapper still runs; leaving it")
     flush()
     os._exit(EXIT_FAILED)

@@ -1,4 +1,4 @@
-"""Logging: one JSON object a line on stderr, written by a thread so that nobody waits."""
+"""Logging: one JSON object per line on stderr, written by a thread so that no caller blocks."""
 
 import atexit
 import contextlib
@@ -14,17 +14,17 @@ from typing import Any
 
 _MAX_QUEUED_LINES = 10_000
 _FINISH_TIMEOUT_S = 2.0
-# Lines of so many seconds are written at once.
+# Seconds between two writes; the lines that arrive in between are written together.
 _BATCH_INTERVAL_S = 0.02
 _NEWLINE = ord("\n")
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes a record, its `extra` fields among the others; control characters are escaped."""
+    """Formats a record as a JSON object with its `extra` fields; control characters are escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
+        """Return the record as one line, without the newline."""
         fields: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -41,17 +41,24 @@ LogLine = logging.LogRecord | str
 
 
 class LogWriter:
-    """Writes lines to a file descriptor in a thread of its own, many at once; nobody waits for it.
+    """Writes log lines to a file descriptor in batches, in its own thread; `put` never blocks.
 
-    A line that finds no room in the queue, or that the system does not take (a full disk, a closed
-    pipe), is dropped and counted; the count is a line of its own as soon as one can be written.
+    A line is dropped and counted if the queue is full (10,000 lines) or if the system does not
+    accept it (full disk, closed pipe). The count is logged as soon as a line can be written again.
+
+    Callers only append to `_queue` and increment `_dropped`. The thread pops from `_queue`, and it
+    alone uses `_reported`, `_unwritten` and `_mid_line`:
+
+    - `_reported` is the part of `_dropped` that `_write_queued` has accounted for;
+    - `_unwritten` counts the lines lost so far whose count is not logged yet;
+    - `_mid_line` is true if the last write ended within a line: the next begins with a newline.
     """
 
     def __init__(self, descriptor: int, formatter: logging.Formatter) -> None:
         self._descriptor = descriptor
         self._formatter = formatter
         self._queue: deque[LogLine] = deque()
-        # `_dropped` only grows, by `put`; all else that counts belongs to the thread.
+        # `_dropped` only grows, in `put`. The thread owns the other counters, so no lock is needed.
         self._dropped = self._reported = self._unwritten = 0
         self._mid_line = False
         self._wakeup = threading.Event()
@@ -60,7 +67,7 @@ class LogWriter:
         self._thread.start()
 
     def put(self, line: LogLine) -> None:
-        """Hand over a record, or a line that is ready."""
+        """Queue a record, or a formatted line without its newline; drop it if the queue is full."""
         if len(self._queue) >= _MAX_QUEUED_LINES:
             self._dropped += 1
             return
@@ -69,7 +76,10 @@ class LogWriter:
             self._wakeup.set()
 
     def finish(self) -> None:
-        """Write what waits, and end; a reader of the pipe that is stuck is not waited for."""
+        """Write the queued lines and stop the thread.
+
+        Waits at most 2 s, since the reader of a pipe may be stuck.
+        """
         self._is_stopping = True
         self._wakeup.set()
         self._thread.join(_FINISH_TIMEOUT_S)
@@ -84,7 +94,7 @@ class LogWriter:
         self._write_queued()
 
     def _write_queued(self) -> None:
-        """Write the lines that wait, then how many were lost before them."""
+        """Write the queued lines, then a record with the number of lines lost before."""
         lines = [self._queue.popleft() for _ in range(len(self._queue))]
         dropped = self._dropped
         lost = dropped - self._reported + self._unwritten
@@ -97,7 +107,7 @@ class LogWriter:
         self._unwritten = lost - reported + max(0, len(lines) - texts_written)
 
     def _write(self, texts: list[str]) -> int:
-        """Write texts, a line each; return how many the system took to their end."""
+        """Write each text as one line; return the number of lines written completely."""
         head = "\n" if self._mid_line else ""
         data = (head + "".join(f"{text}\n" for text in texts)).encode("utf-8", "backslashreplace")
         written = 0
@@ -124,10 +134,10 @@ class _Handler(logging.Handler):
 
 
 def setup(level: str) -> LogWriter:
-    """Send every logger's records of at least `level` to stderr. A command calls it once.
+    """Send the records of every logger at or above `level` to stderr. Call once per process.
 
-    Returns what writes: it takes lines that are ready, too, and writes out all that waits for a
-    process that must end without ceremony.
+    Return the writer. It also accepts formatted lines. Its `finish` runs at exit; a process that
+    skips the atexit handlers must call it to write the queued lines.
     """
     writer = LogWriter(sys.stderr.fileno(), JsonFormatter())
     atexit.register(writer.finish)

@@ -1,4 +1,7 @@
-"""The table of commands. A command's module is loaded when it is called, so that help is quick."""
+"""Table of the commands, and their dispatch.
+
+The module of a command is imported only when the command runs, so that help is fast.
+"""
 
 import argparse
 import errno
@@ -36,8 +39,8 @@ EXIT_UNREACHABLE = 4
 EXIT_INTERRUPTED = 130
 
 
-class Failure(Exception):  # noqa: N818 (a command's end, not a fault of the program)
-    """A command that ends badly: the words for the user, and the exit code."""
+class Failure(Exception):  # noqa: N818 (ends a command; not a program error)
+    """A command has failed: the message for the user, and the exit code `code`."""
 
     def __init__(self, message: str, code: int = EXIT_FAILED) -> None:
         super().__init__(message)
@@ -45,8 +48,13 @@ class Failure(Exception):  # noqa: N818 (a command's end, not a fault of the pro
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return 0 well, 1 failed, 2 usage, 3 config, 4 unreachable."""
-    # Read when grpc is first imported: its lines are no JSON, and we tell what matters.
+    """Run one command and return its exit code.
+
+    0: success, 1: failed, 2: usage, 3: configuration, 4: unreachable, 130: interrupted. A command
+    may add its own (`api diff`: 6). Usage errors that argparse finds raise SystemExit(2).
+    """
+    # grpc reads this when it is first imported. Its log lines are not JSON, and this product logs
+    # the errors that matter itself.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     argv = sys.argv[1:] if arguments is None else arguments
     if argv[:1] in (["--version"], ["version"]):
@@ -67,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Failure as failure:
         print(f"asectl: {failure}", file=sys.stderr)
         return failure.code
-    except BrokenPipeError:  # whoever read our lines has enough of them
+    except BrokenPipeError:  # the reader of stdout has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except OSError as error:
@@ -93,7 +101,7 @@ def _usage() -> str:
 
 
 def _describe_os_error(error: OSError) -> str:
-    """Say which port is busy, and who holds it; other errors as they are."""
+    """Return which port is in use and by which process; for other errors, their own text."""
     if error.errno != errno.EADDRINUSE or not error.filename:
         return str(error)
     from asectl.ports import describe_holder

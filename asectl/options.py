@@ -1,4 +1,4 @@
-"""The product's options as flags of a command, and the config they lead to."""
+"""Declare the product's options as flags of a command, and load the config they result in."""
 
 import argparse
 import os
@@ -17,7 +17,7 @@ def add_config_arguments(
 ) -> None:
     """Add `--config`, a flag for every option of the sections, `schemas` and the log level.
 
-    `without` names options that mean nothing to the command.
+    `exclude` holds the dotted names of options that have no effect in the command.
     """
     parser.add_argument(
         "-c", "--config", metavar="FILE", help=f"the config file (default: {DEFAULT_FILE}, if any)"
@@ -45,9 +45,9 @@ def _add_option(parser: argparse.ArgumentParser, option_name: str, option: Any) 
 
 
 def refuse_secret(parser: argparse.ArgumentParser, flag: str, place: str) -> None:
-    """Declare a flag that only says where its secret belongs: `place`.
+    """Declare a hidden flag that is always rejected; the error says to set the secret in `place`.
 
-    The words of a command line are shown to every user of the machine.
+    The arguments of a process are visible to every user of the machine.
     """
 
     def refuse(_: str) -> str:
@@ -64,9 +64,9 @@ def _describe_default(option: Any) -> str:
 
 
 def load_config(args: argparse.Namespace) -> tuple[Config, Path]:
-    """Return the config, and the folder that its paths start from.
+    """Return the config, and the folder that its relative paths start from.
 
-    Raises Failure (exit code 3) with every fault of the file in its place.
+    Raises Failure (exit code 3) with every error in the config and its location.
     """
     try:
         config, base, _ = resolve_config(args)
@@ -77,9 +77,11 @@ def load_config(args: argparse.Namespace) -> tuple[Config, Path]:
 
 
 def resolve_config(args: argparse.Namespace) -> tuple[Config, Path, dict[str, str]]:
-    """Return the config, the folder that its paths start from, and the origin of what was told.
+    """Return the config, the folder that its relative paths start from, and the options' origins.
 
-    Raises ConfigError, OSError or UnicodeDecodeError.
+    The folder is that of the config file, or the working directory if the flag `--schemas` is set.
+    Origins are those of `config.resolve.resolve_with_origins`. Raises ConfigError, OSError or
+    UnicodeDecodeError.
     """
     path = Path(args.config or DEFAULT_FILE)
     flags = {

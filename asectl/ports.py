@@ -1,4 +1,4 @@
-"""Who holds a port, where the system tells (Linux's /proc)."""
+"""Find the process that listens on a port, on systems with /proc (Linux)."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ _LISTEN = "0A"
 
 
 def describe_holder(port: int) -> str:
-    """Return " by NAME (pid N)" for the process that listens on a TCP port, "" when unknown."""
+    """Return " by NAME (pid N)" for the process that listens on a TCP port, "" if unknown."""
     sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     for process in Path("/proc").glob("[0-9]*"):
         try:

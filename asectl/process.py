@@ -1,4 +1,4 @@
-"""How a long-running command lives: on uvloop, until a signal, or until its parent ends."""
+"""Run a long-running command: on uvloop, until a signal arrives or its parent ends."""
 
 import asyncio
 import os
@@ -17,14 +17,15 @@ Main = Callable[["asyncio.Future[bool]"], Coroutine[Any, Any, None]]
 
 
 def serve(main: Main, *, until_stdin_closes: bool) -> int:
-    """Run a service until it has stopped; return the exit code.
+    """Run `main` until it returns; return the exit code.
 
-    `main` is handed a future that SIGTERM resolves with True (gently) and SIGINT with False. A
-    second signal cancels it: exit code 130. With `until_stdin_closes` the end of stdin counts as
-    SIGINT, so that no process outlives the one that started it, whatever befell that one.
+    `main` receives a future. SIGTERM resolves it with True (graceful stop), SIGINT with False. A
+    second signal cancels `main`; the exit code is then 130. With `until_stdin_closes`, the end of
+    stdin counts as SIGINT: the process then never outlives its parent, even if that was killed.
+    The limit of open files is raised to its hard limit.
     """
     _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))  # one for each connection
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))  # one per connection
     try:
         uvloop.run(_run_until_stopped(main, until_stdin_closes))
     except asyncio.CancelledError:

@@ -1,4 +1,4 @@
-"""`asectl loader schema`: the schema document of a Wrapper, for the operator's folder."""
+"""`asectl loader schema`: print the schema document of a Wrapper, for the operator's folder."""
 
 import argparse
 
@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the document."""
+    """Print the document. Raises Failure if the Wrapper is invalid or cannot be loaded."""
     from aseloader.declare import DeclarationError, schema
     from aseloader.run import LoadError, load
 

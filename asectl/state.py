@@ -1,4 +1,4 @@
-"""`asectl lb state`: what a gateway or a hub knows of its instances, as a table."""
+"""`asectl lb state`: print the instances known to a gateway or a hub, as a table."""
 
 import argparse
 import json
@@ -30,14 +30,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table once."""
+    """Print the table once; with `--json` the instances as JSON."""
     instances = fetch_instances(args.url, args.service)
     print(json.dumps(instances, indent=2) if args.json else "\n".join(format_table(instances)))
     return 0
 
 
 def fetch_instances(url: str, service: str) -> list[dict[str, Any]]:
-    """Return the instances that an admin port tells of. Raises Failure when it tells nothing."""
+    """Return the instances that an admin port reports, ordered by service and instance.
+
+    `service` selects one service, "" all. Raises Failure: exit code 2 if `url` is no HTTP URL, 4
+    if the port does not answer with a state.
+    """
     if not url.startswith(("http://", "https://")):
         raise Failure(f"{url}: must begin with http:// or https://", 2)
     try:
@@ -52,7 +56,7 @@ def fetch_instances(url: str, service: str) -> list[dict[str, Any]]:
 
 
 def format_table(instances: Sequence[dict[str, Any]]) -> list[str]:
-    """Return instances as aligned lines, under a head."""
+    """Return the instances as aligned lines below a header line."""
     if not instances:
         return ["no instance is known"]
     rows = [[title for _, title in _COLUMNS]]

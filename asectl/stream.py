@@ -1,4 +1,4 @@
-"""`asectl call --ws` and `--sse`: a session, its results printed as they come."""
+"""`asectl call --ws` and `--sse`: run a session and print its results as they arrive."""
 
 import argparse
 import asyncio
@@ -19,14 +19,14 @@ from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, Failure
 from schemas.model.service import DataType, Service, member_schema
 
 _KEYS = [kind.key for kind in DataType]
-_LAST_STATUS = 2  # header.status of the last result, and beyond
-_MAX_CHARACTER_BYTES = 4  # bytes of a character in UTF-8
+_LAST_STATUS = 2  # `header.status` of the last result; 3: the only one
+_MAX_CHARACTER_BYTES = 4  # the longest character in UTF-8
 _CHUNK_S = 0.04
-_CHUNK_BYTES = 1280  # of what is no WAV: 40 ms of 16-bit samples, 16,000 a second
+_CHUNK_BYTES = 1280  # if the file is no WAV: 40 ms of 16-bit samples at 16 kHz
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags of sessions."""
+    """Declare the session flags."""
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--ws", action="store_true", help="by WebSocket, the file in frames")
     mode.add_argument("--sse", action="store_true", help="as server-sent events")
@@ -38,10 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(
     service: Service, envelope: dict[str, Any], args: argparse.Namespace, paths: Mapping[str, str]
 ) -> int:
-    """Ask for a session with an envelope of one frame; print each result. Raises Failure.
+    """Run a session with the request in `envelope`, a single frame; print each result. Return 0.
 
-    To a service that streams, its longest payload goes in pieces; of a WAV the samples. Outputs
-    with a path are written there, one result behind the other.
+    For a service that streams, the longest payload is sent as WAV samples if it is a WAV file, and
+    with `--ws` it is split into frames. An output that has a path is written there, result after
+    result. Raises Failure: exit code 1 if the session fails or ends early, 4 if the gateway cannot
+    be reached or sends no result for `--timeout` seconds.
     """
     url = f"{args.url.rstrip('/')}/v1/private/{service.id}"
     timed_frames = [(envelope, 0.0)]
@@ -54,7 +56,7 @@ def run(
             return 0
         try:
             asyncio.run(_run_websocket(url, timed_frames, args, printer))
-        except BrokenPipeError:  # our own lines, which nobody reads
+        except BrokenPipeError:  # the reader of stdout has closed it; not a network error
             raise
         except TimeoutError:
             message = f"{args.url}: no result for {args.timeout:g} s; --timeout waits longer"
@@ -102,7 +104,7 @@ async def _run_websocket(
                 if send_task.done():
                     result_timeout.reschedule(loop.time() + args.timeout)
         except ConnectionClosed:
-            pass  # by which code is told below
+            pass  # the close code is reported below
         finally:
             send_task.cancel()
             with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
@@ -115,7 +117,7 @@ async def _run_websocket(
 async def _send_frames(
     ws: ClientConnection, timed_frames: list[tuple[dict[str, Any], float]], realtime: bool
 ) -> None:
-    """Send the frames, each when it is due."""
+    """Send the frames; with `realtime`, each after the duration of the frames before it."""
     loop = asyncio.get_running_loop()
     started_at, sent_s = loop.time(), 0.0
     for frame, seconds in timed_frames:
@@ -128,10 +130,15 @@ async def _send_frames(
 def split_envelope(
     envelope: dict[str, Any], service: Service, *, single_frame: bool = False
 ) -> Iterator[tuple[dict[str, Any], float]]:
-    """Yield an envelope of one frame as many, and how many seconds of sound each one holds.
+    """Split a single-frame envelope into frames; yield each with its duration in seconds.
 
-    Its longest payload is cut (`whole`: not); of a WAV the samples are sent, and what they are
-    where the schema of the service has a word for it.
+    The longest payload is cut into pieces of 40 ms (of 1280 bytes if it is no WAV file), or left
+    whole if `single_frame`. `status` is 0 in the first frame, 1 in the next ones, 2 in the last, 3
+    in an only one; `seq` counts from 0. The first frame carries all other members of the envelope.
+    An envelope without a payload is yielded as it is, with 0 seconds.
+
+    Of a WAV file only the samples are sent. `encoding` is dropped, and `sample_rate`, `channels`
+    and `bit_depth` are set if the service's schema has them.
     """
     payload = {name: dict(part) for name, part in envelope.get("payload", {}).items()}
     name, key = _longest_part(payload)
@@ -170,7 +177,10 @@ def split_envelope(
 
 
 def _split_data(data: bytes, size: int, *, text: bool) -> Iterator[bytes]:
-    """Yield pieces of at most so many bytes; no character of a text is cut."""
+    """Yield pieces of at most `size` bytes (at least 4); with `text`, cut between characters only.
+
+    A UTF-8 character has at most 4 bytes, so each piece holds one and the loop makes progress.
+    """
     start, size = 0, max(size, _MAX_CHARACTER_BYTES)
     while start < len(data):
         end = start + size
@@ -191,7 +201,10 @@ def _longest_part(payload: dict[str, dict[str, Any]]) -> tuple[str, str]:
 
 
 def _extract_samples(data: bytes) -> tuple[bytes, int, float, dict[str, int]]:
-    """Return what is sent of a file, the bytes of each frame, their seconds, and a WAV's facts."""
+    """Return the bytes to send of a file, bytes per frame, seconds per frame, and WAV attributes.
+
+    If the file is no WAV, the bytes are `data` and the attributes are empty.
+    """
     with contextlib.suppress(wave.Error, EOFError), wave.open(io.BytesIO(data)) as wav:
         width, rate = wav.getsampwidth() * wav.getnchannels(), wav.getframerate()
         audio_attributes = {"sample_rate": rate, "channels": wav.getnchannels()}
@@ -206,7 +219,10 @@ def _extract_samples(data: bytes) -> tuple[bytes, int, float, dict[str, int]]:
 
 
 class _ResultPrinter:
-    """Prints each result; what is to be written goes to its file, a result behind the other."""
+    """Prints each result. An output in `paths` is appended to its file instead.
+
+    `ended` is true once the last result has been shown. `files` closes the open files.
+    """
 
     def __init__(self, paths: Mapping[str, str], files: contextlib.ExitStack) -> None:
         self._files: dict[str, BinaryIO] = {}
@@ -216,7 +232,7 @@ class _ResultPrinter:
         self.ended = False
 
     def show(self, envelope: dict[str, Any]) -> None:
-        """Take an envelope. Raises Failure for an error."""
+        """Print or write the outputs of a response envelope. Raises Failure for an error code."""
         header = envelope["header"]
         if header["code"]:
             _raise_failure(header)

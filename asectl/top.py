@@ -1,4 +1,4 @@
-"""`asectl top`: the table of `asectl lb state`, again and again, with rates between two looks."""
+"""`asectl top`: refresh the table of `asectl lb state`, with the request rate between refreshes."""
 
 import argparse
 import sys
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show the table until stopped."""
+    """Show the table until stopped, or `--times` times."""
     is_terminal = sys.stdout.isatty()
     served: dict[str, int] = {}
     last_read_at, refresh_count = time.monotonic(), 0
@@ -45,7 +45,11 @@ def run(args: argparse.Namespace) -> int:
 def summary_lines(
     instances: list[dict[str, Any]], served: dict[str, int], seconds: float
 ) -> list[str]:
-    """Return the head of the table: how many are in, what they do; `served` is of the last look."""
+    """Return the summary above the table: healthy instances, request rate, used slots, queue.
+
+    `served` maps each instance to its `served` count at the previous refresh, `seconds` ago. If it
+    is empty, the rate is 0.
+    """
     healthy_count = sum(
         instance["state"] == "up" and instance["health"] == "in" for instance in instances
     )

@@ -1,4 +1,4 @@
-"""`asectl up`: a gateway and its loaders as child processes, told about in plain words."""
+"""`asectl up`: run a gateway and loaders as child processes, and print their events as text."""
 
 import argparse
 import asyncio
@@ -43,7 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run until Ctrl-C; every process that was started ends with this one."""
+    """Run until Ctrl-C, or until the gateway or all loaders have ended; then stop every child.
+
+    Return 0 after Ctrl-C or SIGTERM, 1 if the children ended by themselves. Raises Failure (exit
+    code 2) for wrong arguments.
+    """
     if args.each < 1:
         raise Failure("--each must be 1 or more", 2)
     if not 0 <= args.port <= 65535 - 200:
@@ -64,7 +68,12 @@ def run(args: argparse.Namespace) -> int:
 
 @dataclass(slots=True)
 class _Child:
-    """A process we started: what it is called, where it listens, whether it takes part."""
+    """A child process. Of the gateway, `wrapper`, `service` and `addr` stay empty.
+
+    `wrapper` is the FILE:Class of a loader; `service` and `addr` come from its `listening` line.
+    `joined` is true once the gateway has reported `addr` as up, `ended` once the process has
+    exited and all its output has been read.
+    """
 
     name: str
     process: asyncio.subprocess.Process
@@ -76,7 +85,14 @@ class _Child:
 
 
 class _Supervisor:
-    """The children, and what they say."""
+    """Starts the child processes, follows their logs on stderr and stops them in order.
+
+    Each child has a task in `_tasks` that reads its output. A change of state sets `_changed`,
+    which makes `_wait_until` check its condition again. `_addresses` is the gateway's `listening`
+    record, empty until it arrives. `_up_addrs` holds the addresses that the gateway has reported
+    as up: the report can arrive before the loader's own `listening` line. From `_stopping` on,
+    ends and state changes are expected and not printed. `code` is the exit code.
+    """
 
     def __init__(self, port: int, config_flags: list[str]) -> None:
         self._port = port
@@ -93,7 +109,10 @@ class _Supervisor:
     async def run(
         self, wrappers: list[str], per_wrapper: int, stop: "asyncio.Future[bool]"
     ) -> None:
-        """Start everything, tell what happens, end everything."""
+        """Start all children and print their events.
+
+        Stop them when `stop` is done, or when the gateway or every loader has ended.
+        """
         supervise_task = asyncio.create_task(self._supervise(wrappers, per_wrapper))
         try:
             await asyncio.wait((supervise_task, stop), return_when=asyncio.FIRST_COMPLETED)
@@ -103,7 +122,7 @@ class _Supervisor:
             await self._stop_all()
 
     async def _supervise(self, wrappers: list[str], per_wrapper: int) -> None:
-        """Start the gateway, then the loaders; return when one of them is missing for good."""
+        """Start the gateway, then the loaders; return when `_is_finished` is true."""
         self._gateway = await self._spawn("gateway", self._gateway_command())
         await self._wait_until(lambda: bool(self._addresses) or self._is_finished())
         if self._is_finished():
@@ -125,7 +144,7 @@ class _Supervisor:
             _print_line("no loader is left")
 
     def _is_finished(self) -> bool:
-        """Return whether there is nothing left to run for."""
+        """Return whether the gateway or every loader has ended."""
         gateway_ended = self._gateway is not None and self._gateway.ended
         return gateway_ended or (
             bool(self._loaders) and all(child.ended for child in self._loaders)
@@ -156,7 +175,7 @@ class _Supervisor:
             "--until-stdin-closes",
             stdin=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C reaches us alone; we end them in order
+            start_new_session=True,  # Ctrl-C signals this process alone, which stops them in order
         )
         child = _Child(name, process)
         self._tasks.append(asyncio.create_task(self._read_output(child)))
@@ -203,11 +222,15 @@ class _Supervisor:
             detail = f"{record['instance']} {detail}" if "instance" in record else detail
             sid = f" (sid {record['sid']})" if "sid" in record else ""
             line = f"{child.name:<8} {message}{sid} {detail}".rstrip()
-            _print_line(line.replace("\n", "\n    "))  # a line of its own begins at the margin
+            _print_line(line.replace("\n", "\n    "))  # indented: not events of their own
         self._changed.set()
 
     def _handle_instance_change(self, record: dict[str, Any]) -> None:
-        """Take in a change of an instance; whose it is may be told only later, by another pipe."""
+        """Handle the gateway's report that an instance has changed its state.
+
+        The loader with that address may still be unknown: its `listening` line comes by another
+        pipe and may be read later.
+        """
         addr, after = record["instance"], record["after"]
         child = next((child for child in self._loaders if child.addr == addr), None)
         if after == "up":
@@ -225,7 +248,10 @@ class _Supervisor:
             _print_line(f"{child.name:<8} {child.addr} joined (pid {child.process.pid})")
 
     async def _stop_all(self) -> None:
-        """End the gateway, then the loaders, each by closing its stdin; what lingers is killed."""
+        """Stop the gateway, then the loaders, by closing their stdin.
+
+        A child that has not ended after 40 s is killed.
+        """
         self._stopping = True
         _print_line("ending: what runs is finished first")
         gateway = [self._gateway] if self._gateway else []
@@ -244,7 +270,7 @@ class _Supervisor:
 
 
 def _parse_log_line(line: str) -> dict[str, Any] | None:
-    """Return the fields of one of our log lines; None for what a wrapper printed."""
+    """Return the fields of a JSON log line; None for other output, such as a wrapper prints."""
     with contextlib.suppress(ValueError):
         record = json.loads(line)
         if isinstance(record, dict) and {"time", "level", "logger", "message"} <= record.keys():
@@ -253,7 +279,10 @@ def _parse_log_line(line: str) -> dict[str, Any] | None:
 
 
 async def _read_lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
-    """Yield lines, ended by newline or carriage return (progress bars); long ones are cut."""
+    """Yield the lines that are not blank.
+
+    A carriage return ends a line too (progress bars). A line longer than 1 MiB is split.
+    """
     rest = b""
     while chunk := await stream.read(65536):
         *lines, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
@@ -271,7 +300,10 @@ def _short_name(wrapper: str) -> str:
 
 
 def _example_commands(child: _Child, gateway: str) -> list[str]:
-    """Return the lines to paste for a Wrapper: with what lies beside it, where something does."""
+    """Return example commands for a Wrapper, for the user to paste.
+
+    They use `request.json` and the first `sample.*` in the Wrapper's folder, if it has them.
+    """
     folder = Path(child.wrapper.partition(":")[0]).parent
     body = folder / "request.json"
     sample = next(iter(sorted(folder.glob("sample.*"))), None)
@@ -289,7 +321,7 @@ def _example_commands(child: _Child, gateway: str) -> list[str]:
 
 
 def _asectl_command() -> str:
-    """Return how this command was called, as one would type it."""
+    """Return the command to type for `asectl`: the relative path of the script, if it is known."""
     command_path = Path(sys.argv[0])
     return shlex.quote(os.path.relpath(command_path)) if command_path.name == "asectl" else "asectl"
 
@@ -308,5 +340,8 @@ def _describe_exit(code: int) -> str:
 
 
 def _print_line(line: str) -> None:
-    """Print a line; what a model or a client wrote into it cannot steer the terminal."""
+    """Print a line with "?" for each unprintable character other than newline.
+
+    Text from a model or a client could otherwise send control sequences to the terminal.
+    """
     print("".join(c if c.isprintable() or c == "\n" else "?" for c in line), flush=True)

@@ -1,8 +1,8 @@
-"""Reports what hangs a process and is logged by nothing else: a stalled loop, no descriptors.
+"""Log two failures that nothing else logs: a stalled event loop, and no free file descriptors.
 
-A thread asks the event loop for an answer once in each period. While the loop runs a callback that
-does not return, every connection just hangs. When the last file descriptor is used up, libuv
-closes each new connection at once, without a word.
+Once per period, a thread schedules a callback on the event loop and waits until it has run. While
+the loop is stuck in another callback, every connection hangs. When the last file descriptor is
+used up, libuv closes each new connection at once and reports nothing.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ _logger = logging.getLogger("ase.loop")
 
 @contextlib.contextmanager
 def watch(loop: asyncio.AbstractEventLoop, limit: float = 1.0) -> Iterator[None]:
-    """Watch a loop that runs in the calling thread until the context ends.
+    """Watch the event loop of the calling thread until the context ends.
 
-    Logs an error in each period of `limit` seconds in which no file could be opened. When the loop
-    has not answered for `limit` seconds, logs an error with the stack that it stands in, and when
-    it answers again a warning with the whole duration.
+    Every `limit` seconds, log an error if no file can be opened. If the loop has not run a callback
+    for `limit` seconds, log an error with the current stack of its thread. When the loop runs
+    again, log a warning with the duration of the stall in seconds.
     """
     stop = threading.Event()
     arguments = (loop, threading.get_ident(), limit, stop)
@@ -51,7 +51,7 @@ def _run(
             return
         if answered.wait(limit) or stop.is_set():
             continue
-        frame = sys._current_frames().get(loop_thread)  # noqa: SLF001 (its only address)
+        frame = sys._current_frames().get(loop_thread)  # noqa: SLF001 (there is no public API)
         stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
         _logger.error("event loop stands still", extra={"seconds": limit, "stack": stack})
         answered.wait()
@@ -66,4 +66,4 @@ def _check_descriptors() -> None:
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         cure = "raise the limit of open files, as by ulimit -n, or lower gateway.max_connections"
         fields = {"limit": limit, "reason": error.strerror, "cure": cure}
-        _logger.error("file descriptors used up", extra=fields)  # noqa: TRY400 (it is no fault)
+        _logger.error("file descriptors used up", extra=fields)  # noqa: TRY400 (needs no traceback)

@@ -1,4 +1,19 @@
-"""The loader SDK: declare an API, write `once`, and it is served, balanced and called over HTTP."""
+"""Loader SDK: declare an API and write `once`; the loader serves it behind the gateway.
+
+    from aseloader import Input, Output, Wrapper
+
+
+    class Upper(Wrapper):
+        service = "upper"
+        text = Input("text")
+        result = Output("text")
+
+        def once(self, params, inputs, context):
+            return {"result": inputs["text"].data.upper()}
+
+Start it with `asectl up upper.py:Upper`. Guides: `docs/loader.md` for single requests,
+`docs/streaming.md` for sessions. Test helpers: `aseloader.testing`.
+"""
 
 from aseloader.fields import Boolean, Choice, Input, Integer, Number, Output, String
 from aseloader.wrapper import Context, Data, Outputs, Refused, Wrapper

@@ -1,4 +1,7 @@
-"""Frames read as a wrapper wants them, and what it made written as frames. Pure."""
+"""Conversion between the loader's frames and the values that a wrapper receives and returns.
+
+Pure: no I/O, no clock.
+"""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +17,7 @@ from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
 
 class Codec:
-    """Reads and writes the frames of one wrapper class."""
+    """Decoder and encoder of frames for the declarations of one wrapper class."""
 
     def __init__(self, wrapper: type[Wrapper]) -> None:
         self._params: dict[str, Parameter] = members(wrapper, Parameter)
@@ -22,7 +25,11 @@ class Codec:
         self._outputs: dict[str, Output] = members(wrapper, Output)
 
     def decode_params(self, frame: LoaderInput) -> dict[str, Any]:
-        """Return every parameter; AseError 10107 names the one that is wrong."""
+        """Return every declared parameter by name; an absent one has its default.
+
+        Raises AseError 10107, naming the parameter, if a required one is missing or if the text of
+        one cannot be parsed.
+        """
         params: dict[str, Any] = {}
         for name, parameter in self._params.items():
             text = frame.params.get(name)
@@ -36,7 +43,10 @@ class Codec:
         return params
 
     def decode_inputs(self, frame: LoaderInput) -> dict[str, Data]:
-        """Return the inputs of a frame; AseError 10107 names one that is not declared."""
+        """Return the inputs of a frame by name.
+
+        Raises AseError 10107 if an input is not declared or has another kind than declared.
+        """
         inputs: dict[str, Data] = {}
         for payload in frame.pl:
             name = payload.meta.name
@@ -47,7 +57,7 @@ class Codec:
         return inputs
 
     def check_required_inputs(self, inputs: Mapping[str, Data]) -> None:
-        """Raise AseError 10107 when an input is missing."""
+        """Raise AseError 10107 if a required input is missing."""
         for name, declared in self._inputs.items():
             if declared.required and name not in inputs:
                 raise AseError(INPUT_REFUSED, f"input {name!r} is missing")
@@ -55,7 +65,13 @@ class Codec:
     def encode_outputs(
         self, outputs: Outputs, expected: Mapping[str, MetaDesc], seq: int, status: int
     ) -> list[Payload]:
-        """Return the payloads; AseError 10106 for one that was not declared or not expected."""
+        """Return the outputs as payloads of a frame.
+
+        `expected` holds the request's own description of each output; its attributes are sent
+        unless the output overrides them. `seq` and `status` become attributes of every payload.
+        Raises AseError 10106 if an output is not declared, is not in `expected`, differs from it in
+        kind, or has a value of another type than `Outputs` allows.
+        """
         payloads = []
         for name, value in outputs.items():
             declared, expected_meta = self._outputs.get(name), expected.get(name)
@@ -72,8 +88,8 @@ class Codec:
 
 
 def error_output(service: str, code: int, message: str) -> LoaderOutput:
-    """Return the answer that tells a fault."""
-    message = message.encode("utf-8", "replace").decode()  # a lone surrogate is no text for a frame
+    """Return the final LoaderOutput that reports an error: `code` and `message`, status END."""
+    message = message.encode("utf-8", "replace").decode()  # protobuf rejects lone surrogates
     return LoaderOutput(serviceId=service, code=code, err=message, status=LoaderOutput.END)
 
 

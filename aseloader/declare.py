@@ -1,4 +1,7 @@
-"""A wrapper class read: its attributes as a declaration, and as its schema document. Pure."""
+"""Validation of a wrapper class, and its conversion to a declaration and a schema document.
+
+Pure: no I/O, no clock.
+"""
 
 import contextlib
 import inspect
@@ -17,11 +20,15 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
 class DeclarationError(Exception):
-    """A wrapper class that declares something impossible; `str()` says what to write instead."""
+    """An invalid declaration in a wrapper class. `str()` says what to write instead."""
 
 
 def members(wrapper: type[Wrapper], kind: type[Any]) -> dict[str, Any]:
-    """Return the class attributes of a kind, by name, in the order they were declared."""
+    """Return the class attributes that are instances of `kind`, by name.
+
+    They come in the order of their declaration, those of base classes first. A subclass overrides
+    an attribute of the same name.
+    """
     by_name: dict[str, Any] = {}
     for owner in reversed(wrapper.__mro__):
         by_name |= {name: value for name, value in vars(owner).items() if isinstance(value, kind)}
@@ -29,7 +36,10 @@ def members(wrapper: type[Wrapper], kind: type[Any]) -> dict[str, Any]:
 
 
 def declaration(wrapper: type[Wrapper]) -> declare.Declaration:
-    """Return what a wrapper class declares. Raises DeclarationError."""
+    """Return the declaration of a wrapper class. Raises DeclarationError if it is invalid.
+
+    The first paragraph of the class docstring is the description.
+    """
     _check_class(wrapper)
     return declare.Declaration(
         id=wrapper.service,
@@ -60,7 +70,10 @@ def declaration(wrapper: type[Wrapper]) -> declare.Declaration:
 
 
 def schema(wrapper: type[Wrapper]) -> bytes:
-    """Return the canonical schema document of a wrapper class. Raises DeclarationError."""
+    """Return the canonical schema document of a wrapper class, as bytes of JSON.
+
+    Raises DeclarationError if the declaration is invalid.
+    """
     return document.canonical(declare.declaration_to_document(declaration(wrapper)))
 
 
@@ -102,9 +115,9 @@ def _check_methods(wrapper: type[Wrapper], class_name: str) -> None:
 
 
 def _accepts_positional(method: Any, min_count: int) -> bool:
-    """Return whether a method can be called with as many arguments as it takes by position.
+    """Return whether `method` can be called with `min_count` or `min_count` + 1 arguments.
 
-    That is so many, or one more.
+    It must have exactly that number of positional parameters, and no required keyword-only one.
     """
     count = len(positional_params(method))
     if count not in (min_count, min_count + 1):
@@ -116,14 +129,14 @@ def _accepts_positional(method: Any, min_count: int) -> bool:
 
 
 def positional_params(method: Any) -> list[str]:
-    """Return the parameters that can be given by position."""
+    """Return the names of the parameters that can be given by position, `self` among them."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = inspect.signature(method).parameters.items()
     return [name for name, parameter in parameters if parameter.kind in kinds]
 
 
 def _source_location(method: Any, class_name: str) -> str:
-    """Return where a method is written, as an editor has it."""
+    """Return "FILE:LINE: class name" of a method, or the class name if there is no source."""
     with contextlib.suppress(OSError, TypeError):
         return f"{inspect.getsourcefile(method)}:{inspect.getsourcelines(method)[1]}: {class_name}"
     return class_name

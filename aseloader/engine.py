@@ -1,4 +1,4 @@
-"""One request at the loader: a licence, the wrapper's work, the answer's frame."""
+"""Execution of single requests: acquire a permit, call the wrapper, encode the response frame."""
 
 import asyncio
 import inspect
@@ -29,9 +29,9 @@ _logger = logging.getLogger("ase.loader")
 
 
 def is_loader_failure(code: int) -> bool:
-    """Return whether an answer's code says something against this loader.
+    """Return whether a response code counts as a failure of this loader.
 
-    Good ones do not, nor does what the caller has to mend, nor that nobody waited any more.
+    It does not if it is 0, an error of the caller, or 10102 (the caller stopped waiting).
     """
     return (
         code not in (0, ONCE_TIMEOUT.code)
@@ -40,11 +40,16 @@ def is_loader_failure(code: int) -> bool:
 
 
 class Engine:
-    """Drives a wrapper: at most `meter.best` requests at a time, others wait for their turn.
+    """Runs the requests of one wrapper, at most `limiter.best` at a time.
 
-    A sync `once` runs in a thread; its licence is taken until the thread has returned, even when
-    the caller has gone. An async one runs in the loop and is cancelled with its caller. `turns` are
-    for who works, sessions among them.
+    Two limits apply. A permit of `limiter` admits a request to the process: there are
+    `limiter.total`, and a request without one fails with 10110. A work slot lets it run: there are
+    `limiter.best`, and a request with a permit waits in FIFO order for a slot. A streaming session
+    holds one of each. There is one thread per work slot, so the thread pool never queues.
+
+    A sync `once` runs in a thread. Its permit and its slot are held until the thread has returned,
+    even if the caller has gone, since a thread cannot be stopped. An async `once` runs in the event
+    loop and is cancelled with its caller.
     """
 
     def __init__(self, wrapper: Wrapper, limiter: ConcurrencyLimiter) -> None:
@@ -56,16 +61,21 @@ class Engine:
         self.work_slots = asyncio.Semaphore(limiter.best)
 
     async def process(self, frame: LoaderInput, context: Context) -> LoaderOutput:
-        """Return the answer to a frame when its turn has come, the caller holding a licence."""
+        """Wait for a work slot, process `frame` and return the response.
+
+        The caller must hold a permit. Errors of the wrapper are reported in the response.
+        """
         return await self._process_in_slot(frame, context, _WorkTime())
 
     async def once(
         self, frame: LoaderInput, *, gateway: str, timeout: float | None
     ) -> LoaderOutput:
-        """Return the answer to a frame; faults are told inside it.
+        """Process one request and return its response. Errors are reported in the response.
 
-        `gateway` names the sender, `seconds` are left until its deadline. Raises AseError 10110
-        when all licences are taken; nothing ran then.
+        `gateway` names the sender; permits are counted by it. `timeout` is the number of seconds
+        left until the deadline, None without one. Raises AseError 10110 if no permit is free;
+        nothing has run then. If this coroutine is cancelled, the permit is still held until the
+        work has ended.
         """
         if not self._limiter.try_acquire(gateway):
             raise AseError(LOADER_FULL, f"{LOADER_FULL.code} all licences are taken")
@@ -86,12 +96,12 @@ class Engine:
             raise
 
     def abandon(self, task: "asyncio.Future[LoaderOutput]") -> None:
-        """Take in that nobody waits for an answer: an async wrapper is cancelled, a thread runs."""
+        """Give up the response of `task`: cancel an async `once`; a thread runs to its end."""
         if self._is_async:
             task.cancel()
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Shut down the thread pool without waiting. Work that has not started is dropped."""
         self._thread_pool.shutdown(wait=False, cancel_futures=True)
 
     def _release_permit(
@@ -105,9 +115,9 @@ class Engine:
     async def _process_in_slot(
         self, frame: LoaderInput, context: Context, work_time: "_WorkTime"
     ) -> LoaderOutput:
-        """Answer a frame when its turn has come; `turn` tells how long the work took."""
+        """Wait for a work slot, process `frame`, and set `work_time.ms` to the time it took."""
         async with self.work_slots:
-            if context.cancelled:  # nobody waits for it any more
+            if context.cancelled:  # the caller has gone, or the deadline passed in the queue
                 return error_output(
                     frame.serviceId, ONCE_TIMEOUT.code, "it waited until its deadline"
                 )
@@ -149,8 +159,8 @@ class Engine:
             raise AseError(BAD_OUTPUT, "once must return a mapping of outputs by name")
         return outputs
 
-    # What a wrapper raises comes back as a value: SystemExit would end the loop, StopIteration
-    # would be lost in a future, and the licence with it.
+    # What a wrapper raises is returned as a value. Raised, SystemExit would end the event loop, and
+    # a future cannot carry StopIteration, so the permit would never be released.
 
     def _call_sync(self, *arguments: Any) -> tuple[Any, BaseException | None]:
         try:
@@ -175,13 +185,17 @@ class Engine:
 
 
 def exception_output(error: BaseException, service: str, sid: str) -> LoaderOutput:
-    """Return the answer that tells what a wrapper raised; what it did not mean to is logged."""
+    """Return the response that reports what a wrapper raised.
+
+    `Refused` becomes 10107 with its message, AseError its own code, anything else 10908 with the
+    name of the exception's class. The loader logs 10908 with the traceback, and 10106.
+    """
     if isinstance(error, Refused):
         return error_output(
             service, INPUT_REFUSED.code, _refusal_message(error) or INPUT_REFUSED.message
         )
     if isinstance(error, AseError):
-        if error.spec is BAD_OUTPUT:  # its author has to mend it
+        if error.spec is BAD_OUTPUT:  # the author of the wrapper has to correct it
             _logger.error("wrapper output invalid", extra={"sid": sid, "reason": str(error)})
         return error_output(service, error.spec.code, str(error))
     _logger.error("wrapper raised", extra={"sid": sid}, exc_info=error)
@@ -189,16 +203,16 @@ def exception_output(error: BaseException, service: str, sid: str) -> LoaderOutp
 
 
 class _WorkTime:
-    """How long the work on a request took, in milliseconds; 0: it never began."""
+    """The time that the work on a request took, in milliseconds; 0 if it never began."""
 
     ms = 0.0
 
 
 def _refusal_message(error: Refused) -> str:
-    """Return the words of a refusal, cut; none when they cannot be had."""
+    """Return the message of a refusal, cut to 2048 characters; "" if `str()` of it raises."""
     try:
         return str(error)[:2048]
-    except Exception:  # noqa: BLE001 (an argument of the wrapper's own kind)
+    except Exception:  # noqa: BLE001 (the wrapper's own `__str__`)
         return ""
 
 

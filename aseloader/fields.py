@@ -1,6 +1,7 @@
-"""What a wrapper declares as class attributes: parameters, inputs and outputs. Pure.
+"""Class attributes that declare an API: parameters, inputs and outputs.
 
-Each parameter knows its rules in the schema, and how to read its value from a frame's text.
+Each parameter has the JSON Schema of its value, and parses its value from the text in a frame.
+Pure: no I/O, no clock.
 """
 
 from collections.abc import Mapping
@@ -10,9 +11,18 @@ from schemas.model.service import DataType
 
 
 class Parameter:
-    """A parameter of a service. Without `default` and not `required`, an absent one is None."""
+    """Base class of the parameters of a service. Declare one of its subclasses.
 
-    may_be_empty = False  # a frame's "" is null or left out, but for a text
+        class Resize(Wrapper):
+            width = Integer(16, 4096, default=256, doc="width in pixels")
+            format = Choice("png", "jpeg", required=True)
+
+    The wrapper reads the value as `params["width"]`. If a parameter is absent, its value is
+    `default`; if it is `required`, the request is rejected. `doc` is its description in the schema.
+    """
+
+    # A frame's "" means null or absent, except for a String, which may have that value.
+    may_be_empty = False
 
     def __init__(self, *, default: Any = None, required: bool = False, doc: str = "") -> None:
         self.default = default
@@ -20,7 +30,7 @@ class Parameter:
         self.doc = doc
 
     def rules(self) -> dict[str, Any]:
-        """Return the schema of the value."""
+        """Return the JSON Schema of the value, with its default and description."""
         rules = dict(self._rules())
         if self.default is not None:
             rules["default"] = self.default
@@ -29,7 +39,7 @@ class Parameter:
         return rules
 
     def parse(self, text: str) -> Any:
-        """Return the value that a frame's text stands for. Raises ValueError when it is none."""
+        """Parse the text of the parameter in a frame. Raises ValueError if it is not a value."""
         return text
 
     def _rules(self) -> Mapping[str, Any]:
@@ -37,7 +47,12 @@ class Parameter:
 
 
 class Integer(Parameter):
-    """A whole number, within `minimum` and `maximum` where they are given."""
+    """A parameter that is an integer.
+
+        width = Integer(16, 4096, default=256)
+
+    It is at least `minimum` and at most `maximum`, if they are given.
+    """
 
     def __init__(
         self, minimum: int | None = None, maximum: int | None = None, **kwargs: Any
@@ -46,7 +61,7 @@ class Integer(Parameter):
         self._bounds = {"minimum": minimum, "maximum": maximum}
 
     def parse(self, text: str) -> int:
-        """Return the number; "200" and "200.0" are the same."""
+        """Parse an integer. "200" and "200.0" are the same. Raises ValueError."""
         number = float(text) if "." in text else int(text)
         if number != int(number):
             raise ValueError("must be a whole number")
@@ -58,7 +73,12 @@ class Integer(Parameter):
 
 
 class Number(Parameter):
-    """A number, within `minimum` and `maximum` where they are given."""
+    """A parameter that is a number.
+
+        threshold = Number(-90, 0, default=-35)
+
+    It is at least `minimum` and at most `maximum`, if they are given.
+    """
 
     def __init__(
         self, minimum: float | None = None, maximum: float | None = None, **kwargs: Any
@@ -67,7 +87,7 @@ class Number(Parameter):
         self._bounds = {"minimum": minimum, "maximum": maximum}
 
     def parse(self, text: str) -> float:
-        """Return the number."""
+        """Parse a number. Raises ValueError."""
         return float(text)
 
     def _rules(self) -> Mapping[str, Any]:
@@ -76,10 +96,15 @@ class Number(Parameter):
 
 
 class Boolean(Parameter):
-    """True or false."""
+    """A parameter that is true or false.
+
+        punctuate = Boolean(default=True)
+
+    The wrapper reads it as a `bool`.
+    """
 
     def parse(self, text: str) -> bool:
-        """Return the truth; on the wire it is the word."""
+        """Parse "true" or "false". Raises ValueError for any other text."""
         if text not in ("true", "false"):
             raise ValueError("must be true or false")
         return text == "true"
@@ -89,7 +114,13 @@ class Boolean(Parameter):
 
 
 class String(Parameter):
-    """A text of `min_length` to `max_length` characters that fits `pattern`, if one is given."""
+    """A parameter that is a text.
+
+        language = String(max_length=5, pattern="^[a-z]{2}(-[A-Z]{2})?$", default="en")
+
+    It has `min_length` to `max_length` characters, and matches `pattern` if one is given (the
+    keyword `pattern` of JSON Schema, a regular expression).
+    """
 
     may_be_empty = True
 
@@ -106,7 +137,12 @@ class String(Parameter):
 
 
 class Choice(Parameter):
-    """One of the given words."""
+    """A parameter that is one of some texts.
+
+        format = Choice("png", "jpeg", "webp", default="png")
+
+    The allowed values are `choices`.
+    """
 
     def __init__(self, *choices: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -124,10 +160,14 @@ def _payload_kind(name: str) -> DataType:
 
 
 class Input:
-    """A payload that comes in: `kind` is text, audio, image, video or other.
+    """A payload of the request.
 
-    `encodings` are the values that its `encoding` may have (none: any); `max_bytes` bounds it.
-    The bytes are the caller's as they are: a text need not be UTF-8. Raises ValueError.
+        audio = Input("audio", encodings=("wav",), max_bytes=1_048_576)
+
+    The wrapper reads it as `inputs["audio"]`, a `Data`. The bytes are as the client sent them: a
+    text need not be UTF-8. `kind` is text, audio, image, video or other. `encodings` are the values
+    that its attribute `encoding` may have; empty means any. `max_bytes` limits its size, 10 MiB by
+    default. Raises ValueError for an unknown `kind`.
     """
 
     def __init__(
@@ -145,9 +185,21 @@ class Input:
 
 
 class Output:
-    """A payload that goes out. With `format="json"` clients see the JSON itself, not base64."""
+    """A payload of the response.
 
-    def __init__(self, kind: str, *, encodings: tuple[str, ...] = (), format: str = "") -> None:  # noqa: A002 (the envelope's own word)
+        facts = Output("text", format="json")
+
+    `kind` and `encodings` are as for `Input`. With `format="json"` the client gets the JSON value
+    itself, not base64. Raises ValueError for an unknown `kind`.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        encodings: tuple[str, ...] = (),
+        format: str = "",  # noqa: A002 (the name of the field in the envelope)
+    ) -> None:
         self.kind = _payload_kind(kind)
         self.encodings = encodings
         self.format = format

@@ -1,8 +1,11 @@
-"""Sessions as the original's callers have them: one handle, AIIn writes, AIOut reads, AIExcp ends.
+"""Sessions of the xsf protocol: AIIn writes a frame, AIOut reads a result, AIExcp aborts.
 
-Source: reference "ase-wire" 3.6. Frames are put in the order of their `sync_id`; one that is lost
-is waited for no longer than `_OVERDUE_S`. A handle that nobody asks for is let go. An AIIn is
-answered when its frame has room, or after `_ROOM_S`: who writes faster than is read waits.
+Source: `docs/wire.md`. A handle names the session in all its calls. Frames are delivered in the
+order of their `sync_id`; a missing one is skipped after `_REORDER_TIMEOUT_S`. A session without
+calls is released after `_IDLE_TIMEOUT_S`, or `_POLLED_IDLE_TIMEOUT_S` if its caller polls.
+
+Back-pressure: the loader replies to an AIIn when the queue has room for another frame, or after
+`_WRITE_TIMEOUT_S`. So a caller that sends one AIIn at a time is slowed down to the wrapper's pace.
 """
 
 import asyncio
@@ -19,16 +22,21 @@ from schemas.wire import LoaderInput, LoaderOutput
 
 _MAX_RELEASED: Final = 1000
 _REORDER_TIMEOUT_S: Final = 5.0
-_IDLE_TIMEOUT_S: Final = 90.0  # an AIOut may wait for 60
-# Our gateways do not ask while their client takes its time, and end what they begin.
+_IDLE_TIMEOUT_S: Final = 90.0  # longer than the 60 s that an AIOut may wait
+# An Athena gateway does not poll while its client reads slowly, and ends each session it starts.
 _POLLED_IDLE_TIMEOUT_S: Final = 300.0
-_WRITE_TIMEOUT_S: Final = 3.0  # callers wait five
+_WRITE_TIMEOUT_S: Final = 3.0  # less than the 5 s that callers wait for the reply
 _MAX_QUEUED_FRAMES: Final = 8
 _FINAL_STATUSES: Final = (LoaderOutput.END, LoaderOutput.ONCE)
 
 
 class XsfSessions:
-    """The sessions of a loader by handle."""
+    """The xsf sessions of a loader, by handle.
+
+    A handle is in at most one of `_open_sessions` and, once released, `_released`, unless it is
+    used again for a new session. `_released` keeps the last 1000 handles in the order of their
+    release, to distinguish a released handle (10101) from an unknown one (10008).
+    """
 
     def __init__(self, session_engine: SessionEngine) -> None:
         self._session_engine = session_engine
@@ -36,10 +44,11 @@ class XsfSessions:
         self._released: dict[str, None] = {}
 
     async def serve(self, request: XsfRequest, gateway: str) -> LoaderOutput:
-        """Return what an op is answered with; an output without data when nothing is there yet.
+        """Run one operation and return its output, without data if no result is ready.
 
-        Raises AseError 10110 when all licences are taken, 10008 for a handle that was never there,
-        10101 for one that is over.
+        A final output, an error code or AIExcp releases the session. Raises AseError 10110 if the
+        loader is full or if a first frame names an open session, 10008 for an unknown handle, 10101
+        for a released one.
         """
         session = self._open_sessions.get(request.handle)
         if request.frame is not None and request.is_first:
@@ -87,9 +96,19 @@ class XsfSessions:
 
 
 class _HandleSession:
-    """One session: frames in order to the wrapper, its outputs until they are asked for.
+    """One xsf session: frames in order to the wrapper, outputs kept until they are read.
 
-    `forgotten` is called with it when nobody asks for too long.
+    - `_frames`: frames in order that the wrapper has not read. The reply to an AIIn waits while it
+      has `_MAX_QUEUED_FRAMES` or more.
+    - `_reorder_buffer`: frames after a missing one, at most 64. `_reorder_timer` runs while the
+      buffer is not empty.
+    - `_results`: outputs that the caller has not read, at most two: `_run` reads one ahead.
+    - `_error`: why the session could not start; set before any output.
+    - `_is_closed`: `_run` has ended, or the session was released. Waiting calls then return.
+    - `_frame_ready` wakes the wrapper, `_frame_consumed` a waiting AIIn, `_changed` a waiting AIOut
+      or `wait_started`, `_result_taken` wakes `_run`.
+
+    `on_idle` is called with the session if no call has come for the idle timeout.
     """
 
     def __init__(
@@ -119,21 +138,25 @@ class _HandleSession:
         self._task = asyncio.ensure_future(self._run(session_engine, gateway))
 
     def push(self, frame: LoaderInput) -> None:
-        """Take a frame; one that overtook another waits for it."""
+        """Queue a frame. A frame that arrives before its predecessors waits for them.
+
+        A frame without `sync_id` is queued at once.
+        """
         in_order = self._reorder_buffer.push(frame.sync_id, frame) if frame.sync_id else [frame]
         self._enqueue(in_order)
 
     async def wait_started(self) -> None:
-        """Wait for the licence. Raises AseError 10110."""
+        """Wait until the session has its permit. Raises AseError 10110 if there is none."""
         while not self._results and self._error is None and not self._is_closed:
             await self._wait_for_change()
         if self._error is not None:
             raise self._error
 
     async def acknowledge_frame(self, *, results_by_poll: bool) -> LoaderOutput:
-        """Wait until there is room for another frame; return an output that is here.
+        """Wait until there is room for another frame; return an output if one is ready.
 
-        Who asks for results (`polls`) is given them there: two answers on their way could overtake.
+        If `results_by_poll`, the output never has data: AIOut alone returns results, since two
+        replies with results could overtake each other.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_WRITE_TIMEOUT_S):
@@ -148,7 +171,7 @@ class _HandleSession:
         return len(self._frames) >= _MAX_QUEUED_FRAMES and not self._is_closed
 
     async def next_result(self, timeout: float) -> LoaderOutput:
-        """Return the next output, one without data when none came in so many seconds."""
+        """Return the next output, or one without data if none comes within `timeout` seconds."""
         self._reset_idle_timer()
         if not self._results and timeout:
             with contextlib.suppress(TimeoutError):
@@ -166,12 +189,12 @@ class _HandleSession:
         self._result_taken.set()
         if self._results:
             return self._results.popleft()
-        if self._is_closed:  # it has ended without a word, and there is nothing to wait for
+        if self._is_closed:  # it ended without a final output: none will come
             return LoaderOutput(status=LoaderOutput.END)
         return LoaderOutput(status=LoaderOutput.CONTINUE)
 
     def close(self) -> None:
-        """Let it go."""
+        """Cancel the session and its timers, and wake all waiting calls."""
         self._is_closed = True
         self._changed.set()
         self._frame_consumed.set()
@@ -181,7 +204,7 @@ class _HandleSession:
         self._task.cancel()
 
     def _enqueue(self, frames: list[LoaderInput]) -> None:
-        """Take frames in order; what then waits for one that is missing has its own time."""
+        """Pass on frames that are in order, and restart the timer of the gap after them, if any."""
         self._frames.extend(frames)
         self._frame_ready.set()
         if self._reorder_timer is not None and (frames or not self._reorder_buffer):
@@ -202,7 +225,7 @@ class _HandleSession:
             async for output in outputs:
                 self._results.append(output)
                 self._changed.set()
-                while len(self._results) > 1:  # it waits for its caller, after one ahead
+                while len(self._results) > 1:  # back-pressure: one output ahead of the caller
                     self._result_taken.clear()
                     await self._result_taken.wait()
         except AseError as error:

@@ -1,4 +1,4 @@
-"""grpc.health.v1 for a loader: serving from its start until it drains."""
+"""Health service of a loader (grpc.health.v1): SERVING from its start until it drains."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -9,7 +9,11 @@ from schemas.wire import HealthCheckRequest, HealthCheckResponse
 
 
 class HealthService:
-    """Answers for the named services, and for "" (the server as a whole)."""
+    """Reports the health of the named services, and of "", the server as a whole.
+
+    All have the same status: SERVING until `stop_serving`, then NOT_SERVING for good. Every `watch`
+    waits on `_status_changed` for that change.
+    """
 
     def __init__(self, services: Collection[str]) -> None:
         self._services = {"", *services}
@@ -17,7 +21,7 @@ class HealthService:
         self._status_changed = asyncio.Condition()
 
     async def check(self, data: bytes, _call: CallContext) -> bytes:
-        """Serve `Check`. Raises RpcError NOT_FOUND for a service that is not known."""
+        """Serve `Check`. Raises RpcError NOT_FOUND for an unknown service."""
         if HealthCheckRequest.FromString(data).service not in self._services:
             raise RpcError(Status.NOT_FOUND, "unknown service")
         return self._response(is_known=True)
@@ -25,7 +29,10 @@ class HealthService:
     async def watch(
         self, requests: AsyncIterator[bytes], _call: CallContext
     ) -> AsyncIterator[bytes]:
-        """Serve `Watch`: the status now, and again at each change."""
+        """Serve `Watch`: send the status now, and again at each change.
+
+        An unknown service has the status SERVICE_UNKNOWN.
+        """
         is_known = (
             HealthCheckRequest.FromString(await anext(aiter(requests))).service in self._services
         )
@@ -33,12 +40,12 @@ class HealthService:
             reported = self._is_serving
             yield self._response(is_known=is_known)
             async with self._status_changed:
-                # Not a bare wait: the change may have come while the answer was on its way.
+                # A loop, not a bare wait: the status may have changed while the response was sent.
                 while self._is_serving is reported:
                     await self._status_changed.wait()
 
     async def stop_serving(self) -> None:
-        """Say NOT_SERVING from now on."""
+        """Report NOT_SERVING from now on, to every watcher at once."""
         self._is_serving = False
         async with self._status_changed:
             self._status_changed.notify_all()

@@ -1,4 +1,7 @@
-"""A loader's load by ORCA: out of band as a stream, and in the trailers of its answers."""
+"""ORCA load reports of a loader: out of band as a stream, and in the trailers of responses.
+
+Source: gRFC A51 (xds.data.orca.v3).
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -12,23 +15,29 @@ from schemas.wire import OrcaLoadReportRequest
 
 SERVICE = "xds.service.orca.v3.OpenRcaService"
 TRAILER = "endpoint-load-metrics-bin"
-# What a client asks for that is shorter, or nothing, is raised to it.
+# A shorter interval, or none, in a client's request is raised to this.
 _MIN_INTERVAL_S = 0.1
 
 
 class OrcaService:
-    """Serves a loader's load to those who read ORCA; `clock` gives seconds."""
+    """Serves the load of this loader to ORCA clients such as Envoy and gRPC.
+
+    `meter` builds the reports. `clock` returns seconds and never steps back.
+    """
 
     def __init__(self, meter: OrcaReportBuilder, clock: Callable[[], float]) -> None:
         self._meter = meter
         self._clock = clock
 
     def stream_methods(self) -> dict[str, StreamHandler]:
-        """Return the streaming method, by path."""
+        """Return the handler of `StreamCoreMetrics`, by its full path."""
         return {f"/{SERVICE}/StreamCoreMetrics": self._stream_core_metrics}
 
     def attach_report(self, call: CallContext) -> None:
-        """Attach the report to an answer, unless a gateway of ours asked: it has better."""
+        """Add the report to the trailers of a call, unless it comes from an Athena gateway.
+
+        Such a gateway sends the metadata `ase-gateway`. It gets fresher load reports from the hubs.
+        """
         if "ase-gateway" not in call.metadata:
             report = self._meter.build_report(self._clock()).SerializeToString()
             call.trailers.append((TRAILER, report))
@@ -36,7 +45,10 @@ class OrcaService:
     async def _stream_core_metrics(
         self, requests: AsyncIterator[bytes], _call: CallContext
     ) -> AsyncIterator[bytes]:
-        """Report at once, and then as often as was asked for."""
+        """Report at once, then at the requested interval.
+
+        Raises RpcError INVALID_ARGUMENT if there is no readable request.
+        """
         try:
             request = OrcaLoadReportRequest.FromString(await anext(aiter(requests)))
         except (DecodeError, StopAsyncIteration):

@@ -1,6 +1,8 @@
-"""Wrappers with the methods of the PyPI package `aiges`: create, write, read and destroy.
+"""Base class for streaming wrappers written for the PyPI package `aiges` of the original.
 
-Change the base class and the declarations; the methods stay (reference "ase-wire" 5.2, 0.5.0).
+Such a wrapper keeps its methods `wrapperCreate`, `wrapperWrite`, `wrapperRead` and
+`wrapperDestroy`. Only its base class and its declarations change. The methods are those of `aiges`
+0.5.0 (`docs/wire.md`).
 """
 
 import inspect
@@ -26,7 +28,12 @@ _POSITIONAL: Final = (
 
 @dataclass
 class RequestData:
-    """One input of a write, as the package has it; `status` as in a frame."""
+    """One input of a `wrapperWrite` call, with the fields of `aiges`.
+
+    `key` is the name of the input, `len` the number of bytes in `data`, `desc` its attributes.
+    `status` is 0 for the first frame, 1 for one in between, 2 for the last, 3 for the only one.
+    `type` is always 0 here.
+    """
 
     key: str
     data: bytes
@@ -38,20 +45,38 @@ class RequestData:
 
 @dataclass
 class Request:
-    """What `wrapperWrite` gets."""
+    """The argument `req` of `wrapperWrite`.
+
+        audio = req.get("audio")
+        if audio is not None:
+            self.recognizers[handle].feed(audio.data, final=audio.status == 2)
+
+    `list` has the inputs of one frame, `params` the parameters of the session.
+    """
 
     list: list[RequestData]
     params: Mapping[str, Any] = field(default_factory=dict)
 
     def get(self, key: str) -> RequestData | None:
-        """Return the input of that name, None where it did not come."""
+        """Return the input named `key`, or None if the frame does not have it."""
         return next((item for item in self.list if item.key == key), None)
 
 
 class OriginalWrapper(Wrapper, ABC):
-    """A streaming wrapper by the original's methods; subclass it and write the abstract ones.
+    """A streaming wrapper with the methods of the original. Subclass it, write the abstract ones.
 
-    They may leave out what they do not use of the arguments' end, as versions of the package do.
+        class Recognizer(OriginalWrapper):
+            service = "asr"
+            audio = Input("audio")
+            text = Output("text")
+
+            def wrapperCreate(self, params, sid): ...
+            def wrapperWrite(self, handle, req, sid): ...
+            def wrapperRead(self, handle, sid): ...
+            def wrapperDestroy(self, handle): ...
+
+    A method may omit trailing parameters that it does not use, as the versions of `aiges` do. A
+    session calls them in one thread. A nonzero `error_code` ends the session with that code.
     """
 
     def wrapperInit(self, config: Mapping[str, str]) -> int:  # noqa: N802, ARG002
@@ -59,36 +84,41 @@ class OriginalWrapper(Wrapper, ABC):
         return 0
 
     def wrapperFini(self) -> int:  # noqa: N802
-        """Let it go; return 0."""
+        """Release the model; the result is ignored."""
         return 0
 
-    # The author's to write: a class without one is refused before it is served (declare.py).
+    # The loader rejects a class that lacks one of these before it serves (declare.py).
 
     @abstractmethod
     def wrapperCreate(self, params: Mapping[str, Any], sid: str, *more: Any) -> Any:  # noqa: N802
-        """Begin a session; return its handle, or an object with `handle` and `error_code`.
+        """Start a session; return its handle, or an object with `handle` and `error_code`.
 
-        `more`: the package's `userTag` and `persId`, which nobody gives here.
+        `more` are `userTag` and `persId` of `aiges`; here they are always "" and 0.
         """
 
     @abstractmethod
     def wrapperWrite(self, handle: str, req: Request, sid: str) -> Any:  # noqa: N802
-        """Take a frame; return 0, or an object with `error_code`."""
+        """Process a frame; return 0, another code, or an object with `error_code`.
+
+        The items of the last write have status 2, with or without data.
+        """
 
     @abstractmethod
     def wrapperRead(self, handle: str, sid: str) -> Any:  # noqa: N802
-        """Return what is ready: an object with `list`, whose items have `key`, `data`, `status`.
+        """Return the results that are ready: an object whose `list` has the items.
 
-        None, or an empty list: there is nothing. An item without data: nothing yet; behind the last
-        write it is asked for again. An item of status 2 is the session's last.
+        An item has `key`, `data` and `status`. None or an empty list means that there are none. An
+        item without data means that there are none yet; after the last write, `wrapperRead` is then
+        called again every 10 ms. Status 2 (or 3) marks the last item of its key. The session ends
+        when every key that has appeared has had its last item.
         """
 
     @abstractmethod
     def wrapperDestroy(self, handle: str) -> Any:  # noqa: N802
-        """End a session."""
+        """End a session and release its handle. An exception is only logged."""
 
     def init(self, config: Mapping[str, str]) -> None:
-        """Call `wrapperInit`. Raises RuntimeError when it does not return 0."""
+        """Call `wrapperInit`. Raises RuntimeError if it returns a code other than 0."""
         code = _error_code(self.wrapperInit(config))
         if code:
             raise RuntimeError(f"wrapperInit returned {code}")
@@ -100,13 +130,17 @@ class OriginalWrapper(Wrapper, ABC):
     def session(  # type: ignore[override]
         self, params: Mapping[str, Any], inputs: Iterable[Mapping[str, Data]], context: Context
     ) -> Iterator[Outputs]:
-        """Drive a session: a write for each frame, and reads until nothing is ready."""
+        """Run a session: one write per frame, and after each one reads until nothing is ready.
+
+        After the last write, reads go on while the wrapper says that results are still to come.
+        Raises AseError with the code that a method returned, and 10106 for an invalid result.
+        """
         sid = context.sid
         response = _call_with_accepted_args(self.wrapperCreate, params, sid, "", 0)
         _raise_on_error(response)
         handle = response if isinstance(response, str) else getattr(response, "handle", response)
         try:
-            ended_by_output: dict[str, bool] = {}  # those that began, and whether they ended
+            ended_by_output: dict[str, bool] = {}  # by key, once it has appeared
             for items in _write_items(inputs):
                 _raise_on_error(
                     _call_with_accepted_args(self.wrapperWrite, handle, Request(items, params), sid)
@@ -116,7 +150,7 @@ class OriginalWrapper(Wrapper, ABC):
                     return
             ended, may_continue = yield from self._read_outputs(handle, sid, ended_by_output)
             while may_continue and not ended and not context.cancelled:
-                time.sleep(_REREAD_DELAY_S)  # its own thread is at work
+                time.sleep(_REREAD_DELAY_S)  # the wrapper computes in its own thread meanwhile
                 ended, may_continue = yield from self._read_outputs(handle, sid, ended_by_output)
         finally:
             try:
@@ -127,7 +161,10 @@ class OriginalWrapper(Wrapper, ABC):
     def _read_outputs(
         self, handle: str, sid: str, ended_by_output: dict[str, bool]
     ) -> Generator[Outputs, None, tuple[bool, bool]]:
-        """Yield what is ready; return whether that was the last, and whether more may come."""
+        """Yield the outputs that are ready; return whether they ended, and whether more may come.
+
+        Updates `ended_by_output`: for each key that has appeared, whether its last item was seen.
+        """
         while True:
             response = _call_with_accepted_args(self.wrapperRead, handle, sid)
             _raise_on_error(response)
@@ -144,7 +181,11 @@ class OriginalWrapper(Wrapper, ABC):
 
 
 def _write_items(inputs: Iterable[Mapping[str, Data]]) -> Iterator[list[RequestData]]:
-    """Yield the items of each write; the last one says that it is, with or without data."""
+    """Yield the items of each write.
+
+    If the last frame has no item with status 2 or 3, a further write without data follows, with
+    status 2 for every input that has appeared.
+    """
     names: dict[str, None] = {}
     ended = False
     for frame in inputs:
@@ -157,7 +198,7 @@ def _write_items(inputs: Iterable[Mapping[str, Data]]) -> Iterator[list[RequestD
 
 
 def _call_with_accepted_args(method: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a method with as many of the arguments as it takes."""
+    """Call `method` with the first of `arguments`, as many as it has positional parameters."""
     kinds = [parameter.kind for parameter in inspect.signature(method).parameters.values()]
     if inspect.Parameter.VAR_POSITIONAL in kinds:
         return method(*arguments)
@@ -166,7 +207,7 @@ def _call_with_accepted_args(method: Callable[..., Any], *arguments: Any) -> Any
 
 
 def _response_items(response: Any) -> list[Any]:
-    """Return the items of a response. Raises AseError 10106 for what is none."""
+    """Return the items of a `wrapperRead` response. Raises AseError 10106 if it has none."""
     items = [] if response is None or response == 0 else getattr(response, "list", None)
     if not isinstance(items, list | tuple) or not all(hasattr(item, "data") for item in items):
         message = "wrapperRead must return None, or an object with `list` of items (`key`, `data`)"
@@ -175,7 +216,7 @@ def _response_items(response: Any) -> list[Any]:
 
 
 def _group_outputs(items: list[Any]) -> Iterator[Outputs]:
-    """Yield the outputs of some items; a key that comes again is the next result's."""
+    """Group items with data to results. An item whose key is already there starts the next one."""
     outputs: dict[str, Any] = {}
     for item in items:
         if not item.data:
@@ -205,7 +246,7 @@ def _error_code(result: Any) -> int:
 
 
 def _raise_on_error(result: Any) -> None:
-    """Raise the error that a method returned, with the wrapper's own code."""
+    """Raise AseError with the wrapper's own code if a method returned one other than 0."""
     code = _error_code(result)
     if code:
         raise AseError(loader_error_spec(code), f"the wrapper returned {code}")

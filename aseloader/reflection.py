@@ -1,4 +1,7 @@
-"""gRPC server reflection, v1 and v1alpha: tells any client the messages this loader speaks."""
+"""gRPC server reflection, v1 and v1alpha: describes the services and messages of this loader.
+
+Source: grpc.reflection.v1. A client such as grpcurl then needs no proto files.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -11,7 +14,10 @@ from schemas import wire
 
 
 def methods(services: Sequence[str]) -> dict[str, StreamHandler]:
-    """Return the reflection methods, by path, that tell of the named services."""
+    """Return the handlers of the reflection methods, by full path.
+
+    They list the services named in `services`, and describe every message of `schemas.wire`.
+    """
     return {
         f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo": _Reflection(
             wire.message(f"grpc.reflection.{version}.ServerReflectionRequest"),
@@ -61,7 +67,7 @@ class _Reflection:
 
 
 def _add_files(response: Any, file: FileDescriptor) -> None:
-    """Add a file and all it imports, each once."""
+    """Add the descriptor of `file` and of all that it imports, each once."""
     pending, seen = [file], set()
     while pending:
         current = pending.pop()

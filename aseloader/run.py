@@ -1,4 +1,4 @@
-"""A loader process from start to end: load the class, init, listen, report, drain, leave."""
+"""Life of a loader process: load the class, init, listen, report, drain, shut down."""
 
 import asyncio
 import contextlib
@@ -27,16 +27,25 @@ from schemas.model import document
 _logger = logging.getLogger("ase.loader")
 
 
-_STOP_GRACE_S = 5.0  # seconds
+_STOP_GRACE_S = 5.0  # for responses that are still being sent
 
 
 class LoadError(Exception):
-    """A wrapper that cannot be found or made; `str()` says why."""
+    """A wrapper class that cannot be found or loaded, or whose `init` failed. `str()` says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoaderOptions:
-    """How a loader runs. `total` 0, `queue` -1: what the wrapper declares. `drain` in seconds."""
+    """Options of a loader process.
+
+    - `host`, `port`: the address to listen on; port 0 means one chosen by the system.
+    - `advertise`: the HOST:PORT that gateways dial, if it differs from the address listened on.
+    - `hubs`: the HOST:PORT of each load-balancer hub to report to.
+    - `total`: requests at a time; 0 means what the wrapper declares.
+    - `queue`: requests that may wait; -1 means what the wrapper declares.
+    - `drain`: seconds that running requests get to finish after the stop.
+    - `config`: the argument of the wrapper's `init`.
+    """
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -50,9 +59,10 @@ class LoaderOptions:
 
 
 def load(spec: str) -> type[Wrapper]:
-    """Return the class that `FILE:Class` names (`FILE` alone: the one Wrapper in it).
+    """Return the wrapper class that `spec` names: `FILE:Class`, or `FILE` if it has only one.
 
-    Raises LoadError.
+    A Wrapper subclass that the file imports counts, too. The file's directory is put first on
+    `sys.path`. Raises LoadError if there is no such file or class, or if the file does not load.
     """
     file, _, name = spec.partition(":")
     path = Path(file).resolve()
@@ -87,13 +97,13 @@ async def run(
     on_ready: Callable[[str], None],
     stop: "asyncio.Future[bool]",
 ) -> bool:
-    """Serve a wrapper until `stop`, then drain and leave.
+    """Serve a wrapper until `stop` is done, then drain and shut down.
 
-    `ready` is told the advertised address once the port is open; the first report follows it, so
-    nothing is reported before `init` has succeeded. Returns False when a thread of the wrapper
-    still runs, in `init` or after the drain: the process can then only be ended from outside, and
-    `fini` was not called. Raises OSError for a port that cannot be had, DeclarationError, and
-    LoadError for what `init` raises.
+    `on_ready` is called with the advertised address once the port is open; the first report
+    follows it. So nothing is reported before `init` has succeeded. Returns False if a thread of the
+    wrapper still runs, in `init` or after the drain. Then `fini` was not called, and since Python
+    cannot stop the thread, the caller has to end the process. Raises OSError if the port cannot be
+    bound, DeclarationError for an invalid class, LoadError if `init` raises.
     """
     schema = declare.schema(wrapper_class)
     wrapper = wrapper_class()
@@ -119,7 +129,7 @@ async def run(
 
 
 def _describe_load_error(error: BaseException | None, path: Path) -> str:
-    """Tell an error of the author's file: the frames from there on, and the error itself."""
+    """Return a message with the error and its traceback, from the author's file on."""
     frames = traceback.extract_tb(error.__traceback__ if error else None)
     first_own_frame = next((i for i, f in enumerate(frames) if Path(f.filename) == path), 0)
     lines = traceback.format_list(frames[first_own_frame:]) + traceback.format_exception_only(error)
@@ -127,7 +137,13 @@ def _describe_load_error(error: BaseException | None, path: Path) -> str:
 
 
 class _Loader:
-    """The parts of a running loader, wired."""
+    """The parts of a running loader, and the order in which they start and stop.
+
+    `_limiter` is shared by the engines, the server and the reporter. It calls `_on_load_change`
+    after each change, which notifies the reporter and keeps `_idle` set while no permit is held.
+    `_epoch` is a random 63-bit number, never 0, that identifies this run of the process, so that
+    hubs recognise the reports of an earlier process on the same address.
+    """
 
     def __init__(self, wrapper: Wrapper, schema: bytes, options: LoaderOptions) -> None:
         self._wrapper = wrapper
@@ -135,7 +151,7 @@ class _Loader:
         self._options = options
         self._epoch = SystemRandom().getrandbits(63) | 1
         concurrency = options.total or wrapper.total
-        # Who streams holds its licence for minutes: nobody waits behind it.
+        # A session may hold its work slot for minutes, so by default no request waits for one.
         is_streaming = type(wrapper).session is not Wrapper.session
         default_queue = 0 if is_streaming else default_queue_size(concurrency)
         declared_queue = default_queue if wrapper.queue is None else wrapper.queue
@@ -158,18 +174,21 @@ class _Loader:
 
     @property
     def idle(self) -> bool:
-        """Return whether nothing of the wrapper runs."""
+        """Return whether no request or session holds a permit, so that the wrapper is idle."""
         return not self._limiter.inflight
 
     async def start(self) -> str:
-        """Open the port, begin to report; return the advertised address."""
+        """Open the port and start to report; return the advertised address. Raises OSError."""
         options = self._options
         self._addr = await self._server.start(options.host, options.port, options.advertise)
         self._reporter.start()
         return self._addr
 
     async def drain(self) -> None:
-        """Take nothing new, wait for what runs."""
+        """Reject new requests, and wait up to `drain` seconds for running ones.
+
+        Reports and health checks announce it first, so gateways choose other loaders.
+        """
         _logger.info("draining", extra={"running": self._limiter.inflight})
         self._limiter.set_serving_state(ServingState.DRAINING)
         await self._server.stop_serving()
@@ -178,7 +197,11 @@ class _Loader:
                 await self._idle.wait()
 
     async def shut_down(self) -> None:
-        """Tell the hubs, close the port; answers on their way get out first."""
+        """Report the end to the hubs, then close the port and the thread pools.
+
+        If the wrapper is idle, responses that are still being sent get `_STOP_GRACE_S` seconds. If
+        not, the drain has expired, and calls are cut at once.
+        """
         self._limiter.set_serving_state(ServingState.DOWN)
         await self._reporter.shutdown()
         await self._server.stop(_STOP_GRACE_S if self.idle else 0)

@@ -1,4 +1,4 @@
-"""The port of a loader: native and xsf calls, health, reflection and ORCA, side by side."""
+"""gRPC server of a loader: native and xsf calls, health, reflection and ORCA on one port."""
 
 import secrets
 import time
@@ -19,14 +19,23 @@ from rpc.status import RpcError, Status
 from schemas.model.errors import LOADER_FULL, AseError
 from schemas.wire import LoaderInput, ProbeReply
 
-# The original's handles have 26 characters.
+# In hex these are 26 characters, the length of the original's handles.
 _HANDLE_BYTES = 13
 
 SERVICES = ("ase.v1.Loader", "utils.XsfCall", "grpc.health.v1.Health", orca.SERVICE)
 
 
 class LoaderServer:
-    """Serves an engine on one port; `meter` is the engine's, whose load is told by ORCA."""
+    """Serves one wrapper's engines on one port.
+
+    `limiter` is that of the engines. ORCA reports and `Probe` read the load from it. The services:
+
+    - `ase.v1.Loader`: `Infer` for single requests, `Session` for streams, `Probe` for the load.
+    - `utils.XsfCall`: the protocol of the original, for both.
+    - `grpc.health.v1.Health`, server reflection and `xds.service.orca.v3.OpenRcaService`.
+
+    `_addr` is the advertised address; xsf replies carry it. It is empty until `start` has returned.
+    """
 
     def __init__(
         self, engine: Engine, session_engine: SessionEngine, limiter: ConcurrencyLimiter
@@ -49,9 +58,10 @@ class LoaderServer:
         self._server = Server(unary=unary, stream=stream)
 
     async def start(self, host: str, port: int, advertise: str = "") -> str:
-        """Listen, and return the address that gateways dial: `advertise`, else host and port.
+        """Listen, and return the address that gateways dial: `advertise`, or else host and port.
 
-        A port of 0 in either takes the one the system chose. Raises OSError.
+        Port 0 in `port` means one chosen by the system; in `advertise` it means the port listened
+        on. Raises OSError if the address cannot be bound.
         """
         bound_port = await self._server.start(host, port)
         advertised_host, _, advertised_port = (
@@ -63,11 +73,11 @@ class LoaderServer:
         return self._addr
 
     async def stop_serving(self) -> None:
-        """Tell health checks that no more is taken."""
+        """Report NOT_SERVING to health checks. The server still accepts calls."""
         await self._health.stop_serving()
 
     async def stop(self, grace: float) -> None:
-        """Stop; what runs gets `grace` seconds."""
+        """Stop accepting calls. Running ones get `grace` seconds, then they are cancelled."""
         await self._server.stop(grace)
 
     async def _infer(self, data: bytes, call: CallContext) -> bytes:

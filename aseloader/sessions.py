@@ -1,4 +1,4 @@
-"""A session at the loader: a licence for its life, frames in, outputs out as they come."""
+"""Streaming sessions at the loader: one permit per session, frames in, outputs as they come."""
 
 import asyncio
 import contextlib
@@ -34,7 +34,17 @@ _DONE = object()
 
 
 class SessionEngine:
-    """Drives the sessions of a wrapper, as many at a time as `meter.best`."""
+    """Runs the sessions of one wrapper.
+
+    Every session holds a permit of `limiter` from its start until nothing of it runs any more. If
+    the wrapper has `session`, each session also holds one of the `limiter.best` work slots of
+    `engine`, and is rejected when none is free: a session may last for minutes, so it does not
+    queue. Otherwise the frames are joined and `engine` processes them as one request, which waits
+    for a work slot there.
+
+    A plain generator runs in a thread of `_thread_pool`, which has `limiter.total` threads, so a
+    session with a permit always gets one.
+    """
 
     def __init__(self, wrapper: Wrapper, limiter: ConcurrencyLimiter, engine: Engine) -> None:
         self._wrapper = wrapper
@@ -50,17 +60,20 @@ class SessionEngine:
     async def serve(
         self, frames: Frames, *, gateway: str, timeout: float | None
     ) -> AsyncGenerator[LoaderOutput, None]:
-        """Yield what a session answers: BEGIN once it has its licence, results, the last with END.
+        """Run a session and yield its outputs: BEGIN, then results, the last one with status END.
 
-        Faults are told inside an output. `gateway` names the sender, `seconds` are left. Raises
-        AseError 10110 when all licences are taken; nothing ran then. None waits for its turn.
+        BEGIN means that the session has its permit. Errors of the wrapper are reported in the last
+        output. `gateway` names the sender; permits are counted by it. `timeout` is the number of
+        seconds left for the session, None without a limit. Raises AseError 10110 if no permit, or
+        for a streaming wrapper no work slot, is free; nothing has run then. Closing this generator
+        ends the session.
         """
-        # One that is handed to `once` waits for its turn there.
+        # A session that is passed to `once` waits for its work slot in `Engine.process`.
         is_full = self._is_streaming and self._engine.work_slots.locked()
         if is_full or not self._limiter.try_acquire(gateway):
             raise AseError(LOADER_FULL, f"{LOADER_FULL.code} all licences are taken")
         if self._is_streaming:
-            await self._engine.work_slots.acquire()  # which is there
+            await self._engine.work_slots.acquire()  # does not block: checked above
         permit = _Permit(self._limiter, gateway, self._release_work_slot)
         cancel_event = threading.Event()
         outputs = self._run_session(frames, permit, cancel_event, timeout)
@@ -72,12 +85,12 @@ class SessionEngine:
         finally:
             cancel_event.set()
             try:
-                await outputs.aclose()  # the wrapper's own end is a part of it
+                await outputs.aclose()  # runs the wrapper's own cleanup
             finally:
                 permit.release_hold()
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Shut down the thread pool without waiting. Work that has not started is dropped."""
         self._thread_pool.shutdown(wait=False, cancel_futures=True)
 
     def _release_work_slot(self) -> None:
@@ -138,7 +151,10 @@ class SessionEngine:
     async def _join_and_run_once(
         self, inputs: "_Inputs", context: Context, permit: "_Permit"
     ) -> LoaderOutput:
-        """Join the frames to one, and answer that."""
+        """Join the frames of a session to one request, and process it by `Engine.process`.
+
+        The data of an input are concatenated. If frames differ in an attribute, the first wins.
+        """
         frame = LoaderInput()
         frame.CopyFrom(inputs.first_frame)
         frame.state = LoaderInput.ONCE
@@ -170,7 +186,10 @@ class SessionEngine:
         extra_args: tuple[Any, ...],
         permit: "_Permit",
     ) -> AsyncIterator[Outputs]:
-        """Run a plain generator in a thread; it waits for inputs, and for who takes its outputs."""
+        """Run a plain generator in a thread and yield its outputs.
+
+        The thread blocks until a frame arrives, and until its previous output has been taken.
+        """
         thread, method = _SessionThread(asyncio.get_running_loop()), self._wrapper.session
 
         def call_session(sync_inputs: Any) -> Any:
@@ -191,7 +210,13 @@ class SessionEngine:
 
 
 class _Permit:
-    """A licence, given back once: when the session is over, and nothing of it runs any more."""
+    """The permit of one session, released once, when nothing of the session runs any more.
+
+    `_holders` counts what holds it: the session itself, and each task that may outlive the session,
+    such as a thread that cannot be stopped. At zero the work slot and the permit are released.
+    `code` is that of the last output. The initial 10102 stands for a session that had no output,
+    and is not counted as a failure of the loader.
+    """
 
     def __init__(
         self, limiter: ConcurrencyLimiter, gateway: str, on_release: Callable[[], None]
@@ -203,12 +228,12 @@ class _Permit:
         self.code = ONCE_TIMEOUT.code
 
     def hold_during(self, task: "asyncio.Future[Any]") -> None:
-        """Hold it as long as some work runs."""
+        """Hold the permit until `task` is done."""
         self._holders += 1
         task.add_done_callback(lambda _: self.release_hold())
 
     def release_hold(self) -> None:
-        """Take in that one holder is through."""
+        """Drop one holder. The last one releases the work slot and the permit."""
         self._holders -= 1
         if not self._holders:
             self._on_release()
@@ -218,7 +243,12 @@ class _Permit:
 
 
 class _Inputs:
-    """The inputs of a session, frame by frame, the first one at hand; it ends with its last."""
+    """The inputs of a session: an async iterator over the decoded payloads of its frames.
+
+    `_next_frame` is the first frame until it has been read. The iterator ends after the last frame
+    (`_is_final`) or when `frames` ends. It skips a frame without payloads, and a last frame whose
+    payloads have no data. `meta_by_name` has the description of each input as it first came.
+    """
 
     def __init__(self, first_frame: LoaderInput, frames: Frames, codec: Codec) -> None:
         self.first_frame = first_frame
@@ -243,19 +273,17 @@ class _Inputs:
                 raise StopAsyncIteration
             self._ended = _is_final(frame)
             for payload in frame.pl:
-                if (
-                    payload.meta.name not in self.meta_by_name
-                ):  # a copy: a part keeps its whole alive
+                if payload.meta.name not in self.meta_by_name:
+                    # A copy: a reference to the submessage would keep its whole frame alive.
                     self.meta_by_name[payload.meta.name] = meta = MetaDesc()
                     meta.CopyFrom(payload.meta)
+            # A last frame without data only ends the iterator.
             if frame.pl and not (self._ended and not any(payload.data for payload in frame.pl)):
-                return self._codec.decode_inputs(
-                    frame
-                )  # a last frame that brings nothing only ends it
+                return self._codec.decode_inputs(frame)
 
 
 async def _close_results(results: AsyncIterator[Outputs], sid: str) -> None:
-    """End what a wrapper makes; what it raises meanwhile is for its author alone."""
+    """Close the generator of a wrapper. An exception in its cleanup is only logged."""
     if not isinstance(results, AsyncGenerator):
         return
     try:
@@ -265,15 +293,19 @@ async def _close_results(results: AsyncIterator[Outputs], sid: str) -> None:
 
 
 def _is_task_cancelled() -> bool:
-    """Return whether it is we who are to end, and not something that the wrapper waited for."""
+    """Return whether the current task is being cancelled.
+
+    If not, a CancelledError came from something that the wrapper awaited, and is its error.
+    """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 def _is_final(frame: LoaderInput) -> bool:
-    """Return whether a frame says that it is the last.
+    """Return whether a frame is the last one of its session.
 
-    Its header does; where it has no status, who sent it tells it with the payloads alone.
+    The header field `status` decides. If a frame has none, the attribute `status` of any of its
+    payloads does: some senders set only that.
     """
     status = frame.headers.get("status")
     if status:
@@ -282,7 +314,16 @@ def _is_final(frame: LoaderInput) -> bool:
 
 
 class _SessionThread:
-    """A plain generator at work in a thread, and the loop that it asks."""
+    """A plain generator that runs in a thread, and its link to the event loop.
+
+    `start` and `abandon` are called in the event loop, `_run` and what it calls in the thread. The
+    thread blocks in `_pending_call`, which waits either for the next frame or for room in
+    `outputs`. `outputs` holds one (item, error) pair, which is the back-pressure on the generator;
+    the last pair is (`_DONE`, error or None).
+
+    A thread cannot be stopped. `abandon` cancels the pending call, and each later one fails at
+    once, so the generator ends at its next `yield` or read.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -296,11 +337,11 @@ class _SessionThread:
         session: Callable[[Iterator[Mapping[str, Data]]], Any],
         inputs: _Inputs,
     ) -> "asyncio.Future[None]":
-        """Begin the work; what it yields comes by `outputs`; `_DONE` at its end, or an error."""
+        """Start the thread and return a future that is done when the thread has returned."""
         return self._loop.run_in_executor(thread_pool, self._run, session, inputs)
 
     def abandon(self) -> None:
-        """Let it go: what it waits for will not come."""
+        """Cancel what the thread waits for, now and from here on."""
         self._is_abandoned = True
         if self._pending_call is not None:
             self._pending_call.cancel()
@@ -320,7 +361,7 @@ class _SessionThread:
         except Exception:
             _logger.exception("session raised at its end")
         if not self._is_abandoned:
-            with contextlib.suppress(CancelledError):  # it was let go meanwhile
+            with contextlib.suppress(CancelledError):  # abandoned meanwhile
                 self._run_in_loop(self.outputs.put((_DONE, error)))
 
     def _iterate_inputs(self, inputs: _Inputs) -> Iterator[Mapping[str, Data]]:
@@ -328,7 +369,12 @@ class _SessionThread:
             yield frame_inputs
 
     def _run_in_loop(self, awaitable: Any) -> Any:
-        """Wait in the thread for what the loop has to say."""
+        """Run `awaitable` in the event loop, and block this thread until it is done.
+
+        Raises CancelledError if the session is abandoned.
+        """
+        # `abandon` sets its flag before it cancels `_pending_call`, and this reads the flag after
+        # setting it: one of the two always cancels the call.
         self._pending_call = future = asyncio.run_coroutine_threadsafe(
             _as_coroutine(awaitable), self._loop
         )

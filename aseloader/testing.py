@@ -1,4 +1,19 @@
-"""Calling a wrapper in a test, without ports: validated and run as it will be served."""
+"""Test helpers: call a wrapper without ports, validated and run as the loader serves it.
+
+    import pytest
+
+    from aseloader.testing import LoaderError, LoaderFor
+
+
+    def test_words():
+        with LoaderFor(Words(), {"stop": "the"}) as call:
+            outputs = call({"top": 1}, {"text": b"the cat the cat"})
+            assert outputs["counts"].data == b'{"cat":2}'
+            with pytest.raises(LoaderError, match="10107"):
+                call({}, {"text": bytes([255])})
+
+`Words` is the wrapper of `docs/loader.md`.
+"""
 
 import asyncio
 import base64
@@ -22,9 +37,14 @@ Inputs = Mapping[str, bytes | Data]
 
 
 class LoaderError(Exception):
-    """The call was answered with a code.
+    """Error response to a call, with `code` and `message`.
 
-    10163: the gateway would not let it pass; 10107: `Refused`; 10106, 10908: the wrapper's faults.
+    10163: the gateway would reject the request. 10107: the wrapper raised `Refused`. 10106: it
+    returned an invalid output. 10908: it raised another exception.
+
+        with pytest.raises(LoaderError) as caught:
+            call({"width": 64}, {"image": b"no picture"})
+        assert caught.value.code == 10107
     """
 
     def __init__(self, code: int, message: str) -> None:
@@ -34,13 +54,18 @@ class LoaderError(Exception):
 
 
 class LoaderFor:
-    """A wrapper made ready for a `with` block; call it with parameters and inputs.
+    """Context manager that runs a wrapper for a test. Call it with parameters and inputs.
 
-    with LoaderFor(Thumbnail()) as call:
-        outputs = call({"width": 64}, {"image": png})
+        with LoaderFor(Thumbnail()) as call:
+            outputs = call({"width": 64}, {"image": png})
 
-    with LoaderFor(Vad()) as call:
-        results = list(call.session({}, [{"audio": pcm}, {"audio": more}]))
+        with LoaderFor(Vad()) as call:
+            results = list(call.session({}, [{"audio": pcm}, {"audio": more}]))
+
+    Entering calls `init` with `config`; leaving closes open sessions and calls `fini`. An input is
+    bytes, or `Data` if it has attributes. Requests are validated and changed by the schema as the
+    gateway does it. Raises DeclarationError for an invalid wrapper class. It runs an event loop of
+    its own, so it cannot be used inside another one.
     """
 
     def __init__(self, wrapper: Wrapper, config: Mapping[str, str] | None = None) -> None:
@@ -79,7 +104,10 @@ class LoaderFor:
         inputs: Inputs | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Data]:
-        """Return the outputs of one request by name. Raises LoaderError for a code other than 0."""
+        """Run one request and return its outputs by name.
+
+        `headers` are those of `Context.headers`. Raises LoaderError if the code is not 0.
+        """
         frame = self._build_frame(params or {}, inputs or {}, headers or {}, FrameStatus.ONCE)
         output = self._runner.run(self._engine.once(frame, gateway="test", timeout=None))
         return _decode_outputs(output)
@@ -90,10 +118,11 @@ class LoaderFor:
         frames: Iterable[Inputs],
         headers: Mapping[str, str] | None = None,
     ) -> Iterator[dict[str, Data]]:
-        """Yield the outputs of each result of a session. Raises LoaderError as a call does.
+        """Run a session and yield the outputs of each result by name.
 
-        `frames` are the inputs of each frame; one is taken whenever the wrapper asks for the next,
-        and the session's last frame, which brings nothing, comes when there is no other.
+        `frames` has the inputs of each frame. It is advanced whenever the wrapper reads the next
+        frame. When it is exhausted, a last frame without inputs ends the session. Raises
+        LoaderError if the session ends with a code other than 0.
         """
         errors: list[LoaderError] = []
         request_frames = self._request_frames(params or {}, frames, headers or {}, errors)
@@ -104,7 +133,7 @@ class LoaderFor:
 
         self._open_sessions.append(outputs)
         try:
-            while outputs in self._open_sessions:  # and the `with` block lasts
+            while outputs in self._open_sessions:  # until `__exit__` closes the session
                 output = self._runner.run(next_output())
                 if output is None:
                     return
@@ -121,9 +150,9 @@ class LoaderFor:
                 self._runner.run(self._close_session(outputs))
 
     async def _close_session(self, outputs: AsyncGenerator[LoaderOutput, None]) -> None:
-        """End a session; its thread gives the licence back when it has returned."""
+        """Close a session, and wait until its thread has returned and its permit is released."""
         await outputs.aclose()
-        while self._limiter.inflight > len(self._open_sessions):  # others may go on
+        while self._limiter.inflight > len(self._open_sessions):  # other sessions keep theirs
             self._limiter_changed.clear()
             await self._limiter_changed.wait()
 
@@ -141,13 +170,16 @@ class LoaderFor:
                 status = FrameStatus.CONTINUE
             yield self._build_frame(params, {}, headers, FrameStatus.END)
         except LoaderError as error:
-            errors.append(error)  # what the gateway refuses is not the wrapper's to catch
+            errors.append(error)  # kept, since the wrapper could catch it
             raise
 
     def _validate_and_transform(
         self, params: Mapping[str, Any], inputs: Mapping[str, Data], status: int
     ) -> dict[str, Any]:
-        """Return the parameters as a gateway sends them on."""
+        """Validate a request; return its parameters as the gateway forwards them.
+
+        Raises LoaderError 10163 if the request violates the schema.
+        """
         keys = {stream.name: stream.data_type.key for stream in self._declaration.inputs}
         payload = {
             name: {**data.attributes, keys.get(name, "other"): base64.b64encode(data.data).decode()}
@@ -171,7 +203,7 @@ class LoaderFor:
         headers: Mapping[str, str],
         status: FrameStatus,
     ) -> LoaderInput:
-        """Return a frame as a gateway makes it. Raises LoaderError 10163."""
+        """Return the frame that the gateway would send. Raises LoaderError 10163."""
         data_by_name = {n: v if isinstance(v, Data) else Data(v) for n, v in inputs.items()}
         transformed_params = self._validate_and_transform(params, data_by_name, status)
         kinds = {stream.name: stream.data_type for stream in self._declaration.inputs}

@@ -1,7 +1,8 @@
-"""The xsf side of a loader: ReqData in, what is to be done; a result, ResData out. Pure.
+"""The xsf protocol of a loader: parse a ReqData into a request, build the ResData of the reply.
 
-Ops and rules: reference "ase-wire" 3.5 and 3.6. Errors of the work travel inside LoaderOutput.
-In ResData.code stands 10110, so that the caller tries elsewhere, and what is wrong with the call.
+Operations and rules: `docs/wire.md`. Errors of the wrapper are reported inside the LoaderOutput.
+ResData.code is 10110 if the loader is full, so that the caller tries another one, or the code of an
+error in the call itself. Pure: no I/O, no clock.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from schemas.model.errors import BAD_FRAME as _BAD_FRAME
 from schemas.model.errors import INVALID_OP, AseError, ErrorSpec
 from schemas.wire import LoaderInput, LoaderOutput, ReqData, ResData, XsfData, XsfSession
 
-# Accepted for the sake of callers that send them; this loader has nothing to do for them.
+# The original's callers send these operations. The loader acknowledges them and does nothing.
 _IGNORED_OPS = frozenset({"ping", "AIHotword", "AIDetect", "AILoad", "AIUnLoad"})
 
 
@@ -24,10 +25,14 @@ _FRAMELESS_OPS = frozenset({"AIOut", "AIExcp"})
 
 @dataclass(frozen=True, slots=True)
 class XsfRequest:
-    """A request read: its op ("" for one that needs nothing), frame, and handle for the reply.
+    """A parsed xsf request.
 
-    `first`: it begins what its handle names. `wait`: seconds that it may wait for a result.
-    `polls`: results are to be had by AIOut alone.
+    - `op`: the operation; "" if it only has to be acknowledged.
+    - `handle`: the session's handle, repeated in the reply.
+    - `frame`: the frame of an AIIn; None for AIOut and AIExcp.
+    - `is_first`: the frame starts the session that `handle` names.
+    - `timeout`: how long an AIOut may wait for a result, in seconds.
+    - `results_by_poll`: the caller reads results by AIOut only, never from the reply to an AIIn.
     """
 
     op: str
@@ -39,11 +44,12 @@ class XsfRequest:
 
 
 def parse_request(data: bytes, new_handle: Callable[[], str]) -> XsfRequest:
-    """Return what a ReqData asks for.
+    """Parse a serialised ReqData.
 
-    A first frame without a handle begins a session of its own: `new_handle` names it, and the reply
-    tells the caller. No other request may go without: one handle for all callers would mix them.
-    Raises AseError 10003 for an op that is not served, 10401 for what is not readable.
+    A first frame, or a single request, without a handle gets a new one from `new_handle`, which the
+    reply returns to the caller. Any other request keeps its empty handle, which names no session:
+    if "" were a session, all callers without a handle would share it. Raises AseError 10003 for an
+    unknown operation, 10401 for an unreadable request or frame.
     """
     try:
         request = ReqData.FromString(data)
@@ -72,7 +78,11 @@ def _parse_wait_ms(text: str) -> int:
 
 
 def build_reply(output: LoaderOutput | None, handle: str, addr: str) -> bytes:
-    """Return the ResData that carries an output; `addr` tells the caller where it was answered."""
+    """Return the serialised ResData that carries `output`, or no data if it is None.
+
+    `addr` is the address of this loader (`PeerAddr`), by which the original's callers send the rest
+    of a session to the same loader.
+    """
     response = ResData(s=XsfSession(h=handle, sess={"PeerAddr": addr}))
     if output is not None:
         response.data.append(XsfData(data=output.SerializeToString()))
@@ -80,7 +90,7 @@ def build_reply(output: LoaderOutput | None, handle: str, addr: str) -> bytes:
 
 
 def build_refusal(error_spec: ErrorSpec, message: str, handle: str = "") -> bytes:
-    """Return the ResData that refuses a request as a whole."""
+    """Return the serialised ResData that rejects a request, with the code in ResData itself."""
     return ResData(
         code=error_spec.code, error_info=message, s=XsfSession(h=handle)
     ).SerializeToString()

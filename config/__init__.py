@@ -1,1 +1,1 @@
-"""Every option of the product, declared once; read from file, environment and flags."""
+"""Options of the product: declared once, read from a file, the environment and flags."""

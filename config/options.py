@@ -1,6 +1,7 @@
-"""The options: names, defaults, bounds and help, each written once. Values only.
+"""Declare every option once: its name, default, bounds and help text. Values only.
 
-From these fields come the file `ase.yaml`, the environment `ASE_*`, the flags and their help.
+The keys of `ase.yaml`, the environment variables `ASE_*`, the command-line flags and their help
+texts are all derived from these dataclass fields.
 """
 
 from collections.abc import Mapping
@@ -10,9 +11,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class OptionMeta:
-    """What is said of an option: help with its unit, least and greatest value, allowed words.
+    """Metadata of one option: help text with the unit, bounds and allowed values.
 
-    `form` is a pattern that a text must have, `wish` what that means in words.
+    `pattern` is a regular expression that every non-empty text value must match in full;
+    `pattern_description` says in error messages what the pattern means. `minimum` and `maximum`
+    are inclusive, None: no bound. `choices` are the allowed values, empty: any. The value of a
+    `secret` option is never shown.
     """
 
     help: str
@@ -26,7 +30,7 @@ class OptionMeta:
 
 def option(
     default: Any,
-    help: str,  # noqa: A002 (the word argparse and users know)
+    help: str,  # noqa: A002 (the name that argparse uses)
     *,
     minimum: float | None = None,
     maximum: float | None = None,
@@ -34,7 +38,11 @@ def option(
     pattern: tuple[str, str] = ("", ""),
     secret: bool = False,
 ) -> Any:
-    """Declare one option of a section. The value of a `secret` one is never shown."""
+    """Declare one option of a section: return a dataclass field that carries its `OptionMeta`.
+
+    `pattern` is a pair: the regular expression and its description. A `default` that is a list or
+    a dict is copied for each instance of the section.
+    """
     meta = {"option": OptionMeta(help, *pattern, minimum, maximum, choices, secret)}
     if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata=meta)
@@ -53,13 +61,13 @@ SERVICE = (r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", "a service id (letters, digits, 
 
 
 def meta_of(option_field: Field[Any]) -> OptionMeta:
-    """Return what was declared of a field."""
+    """Return the metadata that `option` attached to a field."""
     meta: OptionMeta = option_field.metadata["option"]
     return meta
 
 
 def default_of(option_field: Field[Any]) -> Any:
-    """Return the default of an option, fresh."""
+    """Return the default of an option; a list or a dict is a new copy."""
     return (
         option_field.default_factory()
         if callable(option_field.default_factory)
@@ -68,22 +76,23 @@ def default_of(option_field: Field[Any]) -> Any:
 
 
 def value_type_of(option_field: Field[Any]) -> type[Any]:
-    """Return what the value of an option must be: bool, int, float, str, or list, of texts.
+    """Return the type that a value of an option must have: bool, int, float, str or list (of str).
 
-    It is that of the default, where None is no number: annotations do not outlive compiling.
+    It is the type of the default. A default of None marks an optional float. The annotations
+    cannot be used: they are lost when this module is compiled (mypyc).
     """
     default = default_of(option_field)
     return float if default is None else type(default)
 
 
 def port_option(default: int, purpose: str) -> Any:
-    """Declare a port; 0 lets the system choose, and the chosen one is printed."""
+    """Declare a port option. With 0 the system chooses a free port, which the process reports."""
     return option(default, f"port of {purpose}; 0 chooses a free one", minimum=0, maximum=65535)
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayOptions:
-    """Section `gateway`: the door."""
+    """Section `gateway`: the HTTP server, its limits, timeouts and shutdown."""
 
     host: str = option("127.0.0.1", "address to listen on")
     port: int = port_option(8200, "the public API")
@@ -133,7 +142,7 @@ class GatewayOptions:
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """Section `session`: streams, by WebSocket and SSE."""
+    """Section `session`: streaming sessions over WebSocket and server-sent events."""
 
     read_timeout: float = option(
         15.0, "seconds a client may send no frame, before its last", minimum=0.05, maximum=3600
@@ -157,7 +166,7 @@ class SessionOptions:
 
 @dataclass(frozen=True, slots=True)
 class LbOptions:
-    """Section `lb`: load reports and picking."""
+    """Section `lb`: load reports, hubs and the choice of an instance."""
 
     host: str = option("127.0.0.1", "address to listen on")
     port: int = port_option(8220, "load reports (gRPC)")
@@ -199,7 +208,7 @@ class LbOptions:
 
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
-    """One entry of `services`: what differs for one service."""
+    """One entry of `services`: settings for one service that differ from the defaults."""
 
     deadline: float | None = option(
         None,
@@ -219,7 +228,7 @@ class ServiceOptions:
 
 @dataclass(frozen=True, slots=True)
 class InstanceOptions:
-    """One entry of `instances`: a loader that does not report."""
+    """One entry of `instances`: a static loader, which sends no load reports."""
 
     service: str = option("", "service id", pattern=SERVICE)
     addr: str = option("", "host:port to call", pattern=ADDR)
@@ -230,7 +239,7 @@ class InstanceOptions:
 
 @dataclass(frozen=True, slots=True)
 class KongOptions:
-    """Section `kong`: what `asectl kong render` prints."""
+    """Section `kong`: settings of the file that `asectl kong render` prints."""
 
     gateways: list[str] = option([], "host:port of every gateway")
     hosts: list[str] = option([], "host names that Kong routes here; empty: all")
@@ -239,7 +248,7 @@ class KongOptions:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole of `ase.yaml`."""
+    """The whole configuration: the root of `ase.yaml`."""
 
     gateway: GatewayOptions = field(default_factory=GatewayOptions)
     session: SessionOptions = field(default_factory=SessionOptions)
@@ -264,5 +273,8 @@ ITEM_SECTIONS: dict[str, type[Any]] = {"services": ServiceOptions, "instances": 
 
 
 def option_fields(section: type[Any]) -> list[Field[Any]]:
-    """Return the options of a section that hold a single value."""
+    """Return the fields of a section that `option` declared.
+
+    Of `Config` these include `services` and `instances`, but not the nested sections.
+    """
     return [option_field for option_field in fields(section) if "option" in option_field.metadata]

@@ -1,4 +1,7 @@
-"""File, environment and flags become one Config, the later over the earlier. Pure."""
+"""Merge file, environment and flags into one `Config`. Pure.
+
+A flag overrides an environment variable, which overrides the file, which overrides the default.
+"""
 
 import difflib
 import re
@@ -23,10 +26,12 @@ PREFIX = "ASE_"
 def resolve(
     source: SourceFile | None, environ: Mapping[str, str], flags: Mapping[str, str]
 ) -> Config:
-    """Return the configuration.
+    """Return the configuration merged from the file, the environment and the flags.
 
-    `environ` holds ASE_GATEWAY_PORT and the like; `flags` are {"gateway.port": "0"}. Raises
-    ConfigError naming every unknown key and every bad value, in the file with line and column.
+    `source` is the parsed file, None if there is none. `environ` maps variables such as
+    ASE_GATEWAY_PORT to their text. `flags` maps dotted option names to text, such as
+    {"gateway.port": "0"}. Raises ConfigError that lists every unknown key, unknown variable and
+    invalid value; errors in the file carry line and column.
     """
     return resolve_with_origins(source, environ, flags)[0]
 
@@ -34,9 +39,11 @@ def resolve(
 def resolve_with_origins(
     source: SourceFile | None, environ: Mapping[str, str], flags: Mapping[str, str]
 ) -> tuple[Config, dict[str, str]]:
-    """Return the configuration, and where each option of it that was told comes from.
+    """Return the configuration, and the origin of each option that is set explicitly.
 
-    An origin is a place in the file (`ase.yaml:3:9`), a variable or a flag. Raises as `resolve`.
+    Origins are keyed by dotted option name. An origin is a location in the file (`ase.yaml:3:9`),
+    an environment variable or a flag; an option left at its default has none. Raises ConfigError
+    like `resolve`.
     """
     reader = _ConfigReader(source or SourceFile("flags and environment"))
     config = reader.read_config(environ, flags)
@@ -57,6 +64,13 @@ def variable_name(dotted: str) -> str:
 
 
 class _ConfigReader:
+    """Reads one configuration and collects all its errors instead of stopping at the first.
+
+    `diagnostics` holds the errors found so far. An invalid value is left out of the result, so the
+    config is usable only if `diagnostics` is empty. `origins` maps the dotted name of each option
+    that is set to the origin with the highest precedence.
+    """
+
     def __init__(self, source: SourceFile) -> None:
         self.source = source
         self.diagnostics: list[Diagnostic] = []
@@ -77,7 +91,10 @@ class _ConfigReader:
         return Config(**values)
 
     def check_unknown_variables(self, environ: Mapping[str, str]) -> None:
-        """Tell the variables that look like options of a section and are none."""
+        """Report each variable that has the prefix of a section but names no option of it.
+
+        Variables without such a prefix (`ASE_GATEWAY_`, `ASE_LB_`, ...) are not checked.
+        """
         for section, section_type in SECTIONS.items():
             prefix = f"{PREFIX}{section.upper()}_"
             known_variables = {prefix + field.name.upper() for field in option_fields(section_type)}
@@ -109,7 +126,10 @@ class _ConfigReader:
         environ: Mapping[str, str],
         flags: Mapping[str, str],
     ) -> dict[str, Any]:
-        """Return {name: value} from the strongest origin that tells the option, {} when none."""
+        """Return {name: value} from the origin of highest precedence, {} if none sets the option.
+
+        Every origin is validated, even if another one overrides it.
+        """
         option_path = (*path, field.name)
         dotted = ".".join(map(str, option_path))
         value_type = value_type_of(field)
@@ -144,7 +164,7 @@ class _ConfigReader:
     def _read_text(
         self, field: Any, value_type: Any, text: str, origin: str, dotted: str
     ) -> dict[str, Any]:
-        """Read an option from a flag or a variable, whose values are texts."""
+        """Return {name: value} from the text of a flag or a variable, {} if the text is invalid."""
         value = _parse_text(value_type, text)
         error = _validation_error(field, value_type, value)
         if error:
@@ -154,7 +174,10 @@ class _ConfigReader:
         return {field.name: value}
 
     def _read_items(self, name: str, tree: Mapping[str, Any]) -> dict[str, Any]:
-        """Read `services` (a mapping) or `instances` (a list)."""
+        """Read `services` (a mapping by service id) or `instances` (a list).
+
+        Only the file can set their entries; variables and flags cannot.
+        """
         raw_items, section = tree.get(name), ITEM_SECTIONS[name]
         if raw_items is None:
             return {}
@@ -231,7 +254,10 @@ class _ConfigReader:
 
 
 def _parse_text(value_type: Any, text: str) -> Any:
-    """Return the value a text holds for an option of that type; the text itself when it is none."""
+    """Return `text` converted to `value_type`; the text itself if it cannot be converted.
+
+    The validation that follows then reports the wrong type.
+    """
     if value_type is bool:
         return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(
             text.lower(), text
@@ -247,7 +273,7 @@ def _parse_text(value_type: Any, text: str) -> Any:
 
 
 def _validation_error(field: Any, value_type: Any, value: Any) -> str:
-    """Say what is wrong with a value; empty when nothing is."""
+    """Return what is wrong with a value, as text that follows the option's name; "" if valid."""
     meta = meta_of(field)
     if not _has_type(value_type, value):
         return f"must be {_type_description(value_type)} (got {value!r})"

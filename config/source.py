@@ -1,4 +1,4 @@
-"""A YAML text with its places: every value knows its line and column. Pure."""
+"""Parse YAML and record the line and column of every key and value. Pure."""
 
 import re
 from dataclasses import dataclass, field
@@ -9,17 +9,20 @@ import yaml
 ConfigPath = tuple[str | int, ...]
 
 _BRACKET = re.compile(r"[\[\]{}]")
-# The parser's time grows with the square of the depth.
+# The YAML parser's time grows with the square of the nesting depth.
 _MAX_DEPTH = 200
 _MAX_DIGITS = 400
 _SCALAR_TAGS = ("null", "bool", "int", "float", "str")
-# Of a long line, so much is shown; of many faults, so many.
+# Limits of an error message: characters quoted from a line, and number of diagnostics.
 _MAX_LINE_WIDTH, _MAX_DIAGNOSTICS = 160, 50
 
 
 @dataclass(frozen=True, slots=True)
 class SourceLocation:
-    """Where a value stands: line and column count from 1, `width` in characters."""
+    """Location of a key or a value: `line` and `column` count from 1, `width` is in characters.
+
+    `width` is 1 if the value spans several lines.
+    """
 
     line: int
     column: int
@@ -28,7 +31,7 @@ class SourceLocation:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One thing wrong: what, where (None: not in a file), and the cure where there is one."""
+    """One error: message, location (None: not in a file) and hint on the cure ("" if none)."""
 
     message: str
     location: SourceLocation | None = None
@@ -36,7 +39,11 @@ class Diagnostic:
 
 
 class ConfigError(Exception):
-    """Everything that is wrong with a configuration, told at once; `str()` shows each in place."""
+    """All errors of a configuration; `str()` quotes the source line of each with a caret below.
+
+    `diagnostics` is ordered by location; errors without a location come first. `str()` shows at
+    most 50 of them and the number of the others.
+    """
 
     def __init__(self, name: str, lines: list[str], diagnostics: list[Diagnostic]) -> None:
         ordered = sorted(diagnostics, key=_sort_key)
@@ -51,7 +58,11 @@ class ConfigError(Exception):
 
 @dataclass(slots=True)
 class SourceFile:
-    """A parsed file: its values, and the place of each by its path."""
+    """A parsed file: `tree` holds its values, `locations` the location of each by its path.
+
+    A path consists of the mapping keys and list indexes from the root. The path of a value with ""
+    appended is the location of the mapping key in front of it. `tree` is None for an empty file.
+    """
 
     name: str
     lines: list[str] = field(default_factory=list)
@@ -60,9 +71,11 @@ class SourceFile:
 
 
 def parse_yaml(text: str, name: str) -> SourceFile:
-    """Parse a YAML text; `name` is the file's, for messages.
+    """Parse a YAML text; `name` is the name of the file in error messages.
 
-    Raises ConfigError for what is not YAML, for duplicate keys and for aliases.
+    Raises ConfigError if the text is not YAML, nests too deep or contains an alias, a duplicate
+    key or a value that cannot be read. Duplicate keys and unreadable values are all reported at
+    once.
     """
     source = SourceFile(name, text.split("\n"))
     if _bracket_depth(text) > _MAX_DEPTH:
@@ -91,7 +104,10 @@ def parse_yaml(text: str, name: str) -> SourceFile:
 
 
 def _bracket_depth(text: str) -> int:
-    """Return how deep brackets stand within each other, those in texts counted too."""
+    """Return the nesting depth of brackets and braces, including those within strings.
+
+    This scan of the characters runs before the parser, whose time it bounds.
+    """
     depth = deepest = 0
     for match in _BRACKET.finditer(text):
         depth += 1 if match[0] in "[{" else -1
@@ -112,7 +128,8 @@ def _construct_value(
                 for i, v in enumerate(node.value)
             ]
         case _:
-            # Dates and numbers to base 60 are texts; nobody writes a number of a thousand digits.
+            # Dates and base-60 numbers (YAML 1.1 reads 12:30 as 750) stay text. A number longer
+            # than `_MAX_DIGITS` characters is an error: no option needs one.
             tag = node.tag.rpartition(":")[2]
             if tag == "timestamp" or (tag in ("int", "float") and ":" in node.value):
                 return node.value

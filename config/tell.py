@@ -1,4 +1,4 @@
-"""The options told: with value and origin, as JSON Schema for editors, as a table. Pure."""
+"""Describe the options: value and origin, JSON Schema for editors, Markdown table. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, fields
@@ -21,7 +21,10 @@ REDACTED = "********"
 
 @dataclass(frozen=True, slots=True)
 class EffectiveOption:
-    """One option: its dotted name, its value, and where that comes from."""
+    """One option: its dotted `name`, its `value` and its `origin`.
+
+    `origin` is a location in the file, an environment variable, a flag or `DEFAULT_ORIGIN`.
+    """
 
     name: str
     value: Any
@@ -29,7 +32,11 @@ class EffectiveOption:
 
 
 def effective_options(config: Config, origins: Mapping[str, str]) -> list[EffectiveOption]:
-    """Return every option of a config with its origin; secrets are not shown."""
+    """Return every option of `config` with its origin; the value of a secret is redacted.
+
+    `origins` maps dotted option names to origins, as `config.resolve` returns them. An option
+    without an entry has `DEFAULT_ORIGIN`.
+    """
     options: list[EffectiveOption] = []
     for field in fields(Config):
         value = getattr(config, field.name)
@@ -59,7 +66,7 @@ def _section_options(
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema 2020-12 of `ase.yaml`, for editors."""
+    """Return the JSON Schema (draft 2020-12) of `ase.yaml`, for editors."""
     root = _section_schema(Config)
     for name, section in SECTIONS.items():
         root["properties"][name] = _section_schema(section)
@@ -99,7 +106,7 @@ _TYPES: dict[Any, str] = {bool: "boolean", int: "integer", str: "string"}
 
 
 def markdown_table() -> str:
-    """Return every option as a Markdown table: name, default, variable, what it is."""
+    """Return all options as a Markdown table: name, default, environment variable, description."""
     lines = ["| option | default | variable | what |", "|---|---|---|---|"]
     sections: dict[str, type[Any]] = {**SECTIONS, "": Config}
     for section, section_type in sections.items():
@@ -130,7 +137,10 @@ def _table_row(dotted: str, variable: str, field: Field[Any]) -> str:
 
 
 def format_value(value: Any) -> str:
-    """Return a value as the file has it."""
+    """Return a value as display text.
+
+    A boolean is `true` or `false`, the items of a list are joined with ", ", None is "".
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):

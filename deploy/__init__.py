@@ -1,1 +1,1 @@
-"""Running the product elsewhere: files for other programs, rendered from ours."""
+"""Deployment files for other programs, rendered from the product's configuration."""

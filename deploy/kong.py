@@ -1,9 +1,10 @@
-"""A declarative Kong file (OSS 3.9, `_format_version` 3.0) from an `ase.yaml`. Pure.
+"""Render a declarative Kong file (OSS 3.9, `_format_version` 3.0) from an `ase.yaml`. Pure.
 
-Every default of Kong that would hurt is set outright (reference "ecosystem" 3.1): health checks are
-off there, retries are 5, timeouts are a minute. Our 429 and 503 speak of a caller's quota and of
-loaders, not of the gateway that says so; they never count against a target. Only the probe of
-`/readyz` reads 503, where it means that this gateway is leaving.
+The file overrides every harmful default of Kong: health checks are off, retries are 5, timeouts
+are one minute. A 429 of a gateway reports a caller's quota and a 503 the state of the loaders, not
+the health of the gateway that sends it. Passive health checks therefore never count 429 or 503
+against a target. Only the active probe of `/readyz` treats 503 as unhealthy: there it means that
+this gateway is draining, or that its view of the loaders is not synchronized yet.
 """
 
 import math
@@ -20,19 +21,19 @@ _TARGET = re.compile(r"(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>\d{1,
 
 
 class KongError(Exception):
-    """An `ase.yaml` that no Kong file can be made of; `str()` names the option and the cure."""
+    """The config cannot be rendered as a Kong file; `str()` names the option and the cure."""
 
 
 def render(config: Config, deadlines: Iterable[float] = ()) -> str:
-    """Return the file as YAML text. Raises KongError.
+    """Return the Kong file as YAML text. Raises KongError.
 
-    `deadlines` are those that the operator's schema documents tell, in seconds.
+    `deadlines` are the deadlines in the operator's schema documents, in seconds.
     """
     return yaml.safe_dump(document(config, deadlines), sort_keys=False, width=100)
 
 
 def document(config: Config, deadlines: Iterable[float] = ()) -> dict[str, Any]:
-    """Return the file as plain values. Raises KongError."""
+    """Return the Kong file as dicts, lists and scalars; arguments and errors as for `render`."""
     _check(config)
     kong = config.kong
     upstream = f"{kong.name}-gateways"
@@ -68,7 +69,10 @@ def document(config: Config, deadlines: Iterable[float] = ()) -> dict[str, Any]:
 
 
 def _tags() -> list[str]:
-    """Return what marks an entity as ours; anew each time, since YAML would write an alias."""
+    """Return the tags that mark an entity of Kong as rendered by this product.
+
+    Each call returns a new list: YAML would write a shared list as an alias.
+    """
     return ["ase"]
 
 
@@ -123,9 +127,10 @@ def _healthchecks() -> dict[str, Any]:
 
 
 def _read_timeout(config: Config, deadlines: Iterable[float]) -> int:
-    """Return milliseconds: the longest silence that is ours to make, and five seconds to spare.
+    """Return Kong's read timeout in milliseconds: the longest silence of a gateway plus 5 s.
 
-    Of a request that is its deadline; of a session it is until the next ping, or the next comment.
+    A gateway is silent until the deadline of a request, until the next ping of a WebSocket session
+    or until the next comment on an event stream.
     """
     service_deadlines = [service.deadline or 0.0 for service in config.services.values()]
     session_intervals = [config.session.ping, config.session.keep_alive]

@@ -1,4 +1,4 @@
-"""A whole gateway in one process: open its parts, serve, and leave without losing a request."""
+"""A gateway in one process: it creates the parts, serves, and stops without losing a request."""
 
 import asyncio
 import contextlib
@@ -46,13 +46,16 @@ from schemas.model.errors import AseError
 
 _logger = logging.getLogger("ase.gateway")
 
-# Descriptors that clients cannot take, of a large limit.
+# File descriptors that are not available to clients, if the limit of open files is large.
 _RESERVED_FILES = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where a running gateway listens; `lb` is empty when its hub is in another process."""
+    """The addresses of a running gateway: two URLs, and host:port of its hub.
+
+    `lb` is empty if the hub is in another process.
+    """
 
     public: str
     admin: str
@@ -60,9 +63,9 @@ class Addresses:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes a free one.
+    """Return a listening socket; port 0 selects a free port.
 
-    Raises OSError whose `filename` is host:port when it cannot be had.
+    Raises OSError whose `filename` is host:port if the address cannot be bound.
     """
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -81,13 +84,16 @@ async def run(
     sockets: tuple[socket.socket, socket.socket] | None = None,
     config_source: ConfigSource | None = None,
 ) -> None:
-    """Serve until `stop`, then drain; `base` is what paths in the config start from.
+    """Serve until `stop` completes, then drain.
 
-    `sockets` are those of the public and the admin port, where they were opened by another process.
-    `sources` are where config and schemas are read anew from, while it serves.
-    `log_line` takes each line of the access log. `stop` tells whether to leave gently: unready at
-    once, accept for `lame_duck` seconds more, and only then close the door. What runs gets `drain`
-    seconds either way. Raises OSError for a port that cannot be had, FolderError for bad schemas.
+    Paths in the config are relative to `base_dir`. `sockets` are the public and the admin socket if
+    another process opened them. `config_source` is where config and schemas are reloaded from while
+    the gateway serves. `write_log_line` is called with each line of the access log.
+
+    `stop` returns whether to stop gracefully: the gateway is unready at once, accepts connections
+    for `lame_duck` seconds more, and only then closes the listening socket. Running requests get
+    `drain` seconds in either case. Raises OSError if a port cannot be opened, SchemaFolderError if
+    the schemas are invalid.
     """
     options = config.gateway
     gateway = _build(config, base_dir, write_log_line)
@@ -133,7 +139,7 @@ class _Gateway:
     admin_server: "HttpServer"
 
     def apply_reload(self, outcome: str, changes: list[ContractChange]) -> None:
-        """Count a reload, and look again at what its changes allow."""
+        """Count a reload and its changes; reconcile contracts if a service lost its schema file."""
         self.metrics.count_reload(outcome)
         for change in changes:
             self.metrics.count_contract_change(change)
@@ -142,7 +148,10 @@ class _Gateway:
 
 
 def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]) -> _Gateway:
-    """Return a gateway, its parts wired. Raises SchemaFolderError for bad schemas."""
+    """Create the parts of a gateway and connect them.
+
+    Raises SchemaFolderError if the schemas are invalid.
+    """
     options, clock = config.gateway, time.monotonic
     catalog = _load_catalog(config, base_dir)
     registry = CollectorRegistry()
@@ -190,11 +199,11 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
 
 
 class HttpServer(uvicorn.Server):
-    """A uvicorn server that leaves signals to us."""
+    """A uvicorn server that does not handle signals."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Do nothing: whoever runs the process handles its signals."""
+        """Do nothing: the command that runs the process handles its signals."""
         yield
 
 
@@ -206,8 +215,8 @@ def http_server(
 ) -> HttpServer:
     """Return a server for an application.
 
-    `http` is uvicorn's protocol class or its name. `tls` is what the paths of certificate and key
-    start from; without it the server speaks plain HTTP, whatever the options.
+    `http` is uvicorn's protocol class or its name. Paths of certificate and key are relative to
+    `tls_base_dir`; if it is None, the server uses plain HTTP, whatever the options.
     """
     use_tls = tls_base_dir is not None and bool(options.tls_cert)
     return HttpServer(
@@ -229,7 +238,10 @@ def http_server(
 
 
 def admin_server(application: ASGIApp, options: GatewayOptions) -> HttpServer:
-    """Return the server of an admin application: its port has the limits of the public one."""
+    """Return the server of an admin application.
+
+    Its port has the limits of the public port, except for the number of connections.
+    """
     limits = replace(_limits(options), max_connections=options.admin_connections)
     server_context = ServerContext(
         limits,
@@ -265,7 +277,7 @@ def _create_upstreams(
     metrics: Metrics,
     registry: CollectorRegistry,
 ) -> UpstreamCluster:
-    rng = Random(SystemRandom().getrandbits(64))  # noqa: S311 (draws and ties)
+    rng = Random(SystemRandom().getrandbits(64))  # noqa: S311 (for load balancing only)
     hub_counts = HubCounts() if not config.lb.hub else None
     return UpstreamCluster(
         config.lb,
@@ -331,9 +343,10 @@ def _public_limits(options: GatewayOptions) -> Limits:
 
 
 def _max_connections() -> int:
-    """Return how many clients the limit of open files allows, with a share kept for all else.
+    """Return the number of client connections that the limit of open files allows.
 
-    Loaders, hubs, logs and the admin API need descriptors when clients have taken all theirs.
+    A quarter of the limit, but at least 16 and at most 1024 descriptors, is reserved: loaders,
+    hubs, logs and the admin API need descriptors when clients use all of theirs.
     """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, files - min(_RESERVED_FILES, max(files // 4, 16)))
@@ -342,7 +355,10 @@ def _max_connections() -> int:
 def _reject_request(
     error: AseError, client_ip: str, target: bytes, *, context: GatewayContext
 ) -> HttpResponse:
-    """Answer and note a request that was refused by its head; its path is told as it came."""
+    """Answer, count and log a request that was rejected by its head.
+
+    The log has its target as received, without the query and user information.
+    """
     record = context.new_record("", loggable_target(target), client_ip)
     response = finish_with_error(error, record, context.dependencies.clock())
     context.count_and_log(record)
@@ -352,7 +368,7 @@ def _reject_request(
 def listen_urls(
     options: GatewayOptions, public_socket: socket.socket, admin_socket: socket.socket
 ) -> dict[str, str]:
-    """Return the addresses of the public and the admin port, as a client of this machine asks."""
+    """Return the URLs of the public and the admin port, for clients on this machine."""
     scheme = "https" if options.tls_cert else "http"
     return {
         "gateway": f"{scheme}://{dial_host(options.host)}:{public_socket.getsockname()[1]}",
@@ -369,5 +385,5 @@ def _addresses(
 
 
 def dial_host(host: str) -> str:
-    """Return the host to dial, from this machine, for one that is listened on."""
+    """Return the host by which this machine connects to a socket that listens on `host`."""
     return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)

@@ -1,7 +1,8 @@
-"""Several gateway processes behind one port: kept alive, and seen from outside as one.
+"""Several gateway processes that share one port, restarted when they exit.
 
-The port is opened once and inherited. Each worker has an admin port that only this process knows;
-the public one is served here, from all of them.
+The public socket is opened once and inherited by the workers. Each worker has an admin port that
+only this process knows. This process serves the configured admin port with the merged data of all
+workers, so that from outside they look like one gateway.
 """
 
 import asyncio
@@ -37,7 +38,11 @@ StartWorker = Callable[[socket.socket, socket.socket], Awaitable[asyncio.subproc
 
 @dataclass(slots=True)
 class _Worker:
-    """One process; `told` is the text of its metrics when it was last asked."""
+    """One worker process.
+
+    `url` is the base URL of its admin port, `metrics_text` the text of its metrics at the latest
+    scrape.
+    """
 
     process: asyncio.subprocess.Process
     url: str
@@ -45,7 +50,7 @@ class _Worker:
 
 
 class _MergedCollector:
-    """A collector over texts."""
+    """A Prometheus collector of the merged metrics of several text expositions."""
 
     def __init__(self, texts: list[str]) -> None:
         self._texts = texts
@@ -55,20 +60,29 @@ class _MergedCollector:
 
 
 class Workers:
-    """Keeps `options.workers` processes serving one port."""
+    """Keeps `options.workers` processes serving one port.
+
+    `_workers` holds the running processes by number. A worker that exits is removed, and its latest
+    metrics are merged into `_ended_metrics`, so that counters never decrease.
+    """
 
     def __init__(self, options: GatewayOptions, start_worker: StartWorker) -> None:
         self._options = options
         self._start_worker = start_worker
         self._workers: dict[int, _Worker] = {}
-        self._ended_metrics: list[str] = []  # what workers that ended had counted
+        self._ended_metrics: list[str] = []  # one merged text, once a worker has exited
         self._stopping = False
         self._http_client = httpx.AsyncClient(trust_env=False, timeout=_REQUEST_TIMEOUT_S)
 
     async def run(
         self, on_ready: Callable[[socket.socket, socket.socket], None], stop: Awaitable[bool]
     ) -> None:
-        """Serve until `stop`, as `gateway.serve.run` does. Raises OSError for a port not had."""
+        """Serve until `stop` completes, then stop the workers: gracefully if it returns True.
+
+        `on_ready` is called with the public and the admin socket once all workers answer. Workers
+        that still run after the lame-duck and the drain time, and 5 s more, are killed. Raises
+        OSError if a port cannot be opened.
+        """
         options = self._options
         public_socket = listen(options.host, options.port)
         admin_socket = listen(options.admin_host, options.admin_port)
@@ -96,7 +110,11 @@ class Workers:
             public_socket.close()
 
     async def _supervise(self, number: int, public_socket: socket.socket) -> None:
-        """Keep one worker alive, for ever."""
+        """Run one worker and restart it when it exits, until this process stops.
+
+        The delay before a restart doubles from 0.2 s up to 5 s. It starts again at 0.2 s after a
+        worker ran for more than 5 s.
+        """
         backoff = _MIN_BACKOFF_S
         while True:
             with listen("127.0.0.1", 0) as admin_socket:
@@ -121,7 +139,7 @@ class Workers:
             await asyncio.sleep(backoff)
 
     async def _wait_until_alive(self) -> None:
-        """Wait until every worker answers: its port is open before it is."""
+        """Wait until every worker answers; its admin port is open before it serves."""
         while True:
             alive = await self._get_from_all("/livez")
             if len(alive) == self._options.workers:
@@ -144,7 +162,7 @@ class Workers:
                 await asyncio.gather(*(process.wait() for process in processes))
 
     async def _get_from_all(self, path: str) -> dict[int, httpx.Response]:
-        """Return what each worker answers; one that cannot is left out."""
+        """Return the response of each worker to a GET by number, without workers that failed."""
 
         async def get_one(number: int, worker: _Worker) -> tuple[int, httpx.Response | None]:
             try:
@@ -156,14 +174,14 @@ class Workers:
         return {number: response for number, response in results if response is not None}
 
     async def _scrape_all(self) -> list[str]:
-        """Return the metrics of every worker there ever was; ask those that are there."""
+        """Return the metrics of all workers, past and running; the running ones are scraped."""
         for number, response in (await self._get_from_all("/metrics")).items():
             if number in self._workers:
                 self._workers[number].metrics_text = response.text
         return [*self._ended_metrics, *(worker.metrics_text for worker in self._workers.values())]
 
     async def _scrape_periodically(self) -> None:
-        """Note what each has counted, for when it ends."""
+        """Scrape all workers each second: the metrics of a worker cannot be read after it exits."""
         while True:
             await asyncio.sleep(_SCRAPE_INTERVAL_S)
             await self._scrape_all()

@@ -1,1 +1,1 @@
-"""Live load reports in, the next instance out: hub, table, picker, and the loader's reporter."""
+"""Load reports and endpoint selection: hub, endpoint table, picker and the loader's reporter."""

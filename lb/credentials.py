@@ -1,4 +1,4 @@
-"""How a hub is reached by those who report to it and those who follow it: token and TLS."""
+"""Credentials and TLS of the connections between a hub and its loaders and gateways."""
 
 import ssl
 from dataclasses import dataclass
@@ -12,9 +12,11 @@ from rpc.server import Tls
 
 @dataclass(frozen=True, slots=True)
 class HubCredentials:
-    """A token, empty for none; the CA that signed the hub's certificate, empty for no TLS.
+    """Bearer token and TLS files of a client of a hub.
 
-    `cert` and `key` are our own certificate, for a hub that asks for one. All are PEM files.
+    `token` is empty if none is sent. `ca` is the CA that signed the hub's certificate; if it is
+    empty, the client does not use TLS. `cert` and `key` are the client certificate and its key, for
+    a hub that requires one. All three are paths of PEM files.
     """
 
     token: str = ""
@@ -24,7 +26,7 @@ class HubCredentials:
 
     @staticmethod
     def from_options(options: LbOptions, base_dir: Path) -> "HubCredentials":
-        """Return what options say of the hubs that are followed; paths start from `base`."""
+        """Return the credentials of `options`, with file paths relative to `base_dir`."""
         ca, cert, key = (
             str(base_dir / path) if path else ""
             for path in (options.hub_ca, options.hub_cert, options.hub_key)
@@ -33,11 +35,14 @@ class HubCredentials:
 
     @property
     def metadata(self) -> Metadata:
-        """Return what each call carries."""
+        """Return the metadata of every call to the hub."""
         return (("authorization", f"Bearer {self.token}"),) if self.token else ()
 
     def open_channel(self, hub: str) -> Channel:
-        """Return a channel to a hub. Raises OSError or ssl.SSLError for files that do not do."""
+        """Return a channel to the hub at `hub` (host:port).
+
+        Raises OSError or ssl.SSLError if a certificate file is missing or invalid.
+        """
         return Channel(hub, tls=self._ssl_context() if self.ca else None)
 
     def _ssl_context(self) -> ssl.SSLContext:
@@ -48,7 +53,10 @@ class HubCredentials:
 
 
 def server_tls(options: LbOptions, base_dir: Path) -> Tls | None:
-    """Return the certificate of the lb port, None for no TLS. Raises OSError for a file."""
+    """Return the TLS configuration of the lb port, None if no certificate is configured.
+
+    Raises OSError if a file cannot be read.
+    """
     if not options.tls_cert:
         return None
     ca = (base_dir / options.tls_ca).read_bytes() if options.tls_ca else b""

@@ -1,1 +1,4 @@
-"""The contracts: protos, errors, the service model and its compilation. Knows nobody."""
+"""Service contracts: protos, errors, the service model and its compilation.
+
+Imports no other package of the project.
+"""

@@ -1,4 +1,4 @@
-"""`make proto`: compile `schemas/proto` to `ase.desc` and write `wire.pyi`. Needs grpcio-tools."""
+"""Compile `schemas/proto` to `ase.desc` and write `wire.pyi` (`make proto`). Needs grpcio-tools."""
 
 import sys
 import tempfile
@@ -14,9 +14,9 @@ HERE = Path(__file__).parent
 
 
 def compile_protos() -> bytes:
-    """Return the serialised FileDescriptorSet of every `.proto` below `schemas/proto`.
+    """Return the serialized FileDescriptorSet of every `.proto` file below `schemas/proto`.
 
-    Raises RuntimeError when protoc refuses a file; its own message is on stderr.
+    Raises RuntimeError if protoc rejects a file; protoc writes its own message to stderr.
     """
     from grpc_tools import protoc
 
@@ -38,7 +38,7 @@ def compile_protos() -> bytes:
 
 
 def render_wire_stub() -> str:
-    """Return the text of `wire.pyi` for the classes that `wire.py` names."""
+    """Return the text of `wire.pyi` for the message classes that `wire.py` defines."""
     from schemas import wire
 
     classes: dict[str, Any] = {
@@ -51,7 +51,7 @@ def render_wire_stub() -> str:
 
 
 def main() -> int:
-    """Write both files."""
+    """Write `ase.desc` and `wire.pyi` next to this module and return exit status 0."""
     (HERE / "ase.desc").write_bytes(compile_protos())
     (HERE / "wire.pyi").write_text(render_wire_stub(), encoding="utf-8")
     return 0

@@ -1,4 +1,4 @@
-"""Type stubs for the message classes of `wire`, written from their descriptors. Pure text."""
+"""Type stubs for the message classes of `wire`, rendered from their descriptors. Pure text."""
 
 from collections.abc import Mapping
 
@@ -31,7 +31,7 @@ _SCALARS = {
 
 
 def render_stub(classes: Mapping[str, Descriptor]) -> str:
-    """Return the text of a `.pyi` for classes given as {Python name: descriptor}."""
+    """Return the text of a `.pyi` file for `classes`, a mapping of Python name to descriptor."""
     names = {descriptor.full_name: name for name, descriptor in classes.items()}
     parts = [_HEADER]
     for name, descriptor in classes.items():
@@ -56,7 +56,7 @@ def _class_body(descriptor: Descriptor, names: Mapping[str, str]) -> str:
 
 
 def _field_types(field: FieldDescriptor, names: Mapping[str, str]) -> tuple[str, str]:
-    """Return the type a field has when read, and the one its constructor argument takes."""
+    """Return the type of a field's attribute and the type of its constructor argument."""
     message_type = field.message_type
     if message_type is not None and message_type.GetOptions().map_entry:
         key, value = (

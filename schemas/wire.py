@@ -1,9 +1,9 @@
-"""The messages on the wire, as classes made from `ase.desc`.
+"""The protobuf messages on the wire, as classes built from `ase.desc` at import.
 
-The descriptor set is read once, into a pool of our own: a user's model may load other copies
-of the same messages in the same process, and the two never meet. There is no generated `_pb2`,
-so the protobuf runtime is the user's choice. `wire.pyi` beside this file tells types; both are
-rebuilt by `make proto`.
+The descriptor set is loaded into a private pool. A user's model may therefore load other copies of
+the same messages in the same process without a conflict. There is no generated `_pb2` module, so
+the user may choose the protobuf runtime. `wire.pyi` declares the types. `make proto` rebuilds
+`ase.desc` and `wire.pyi`.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ DESCRIPTOR_SET = Path(__file__).with_name("ase.desc").read_bytes()
 
 
 def load_pool(descriptor_set: bytes) -> DescriptorPool:
-    """Return a private pool holding every file of a serialised FileDescriptorSet."""
+    """Return a new descriptor pool with every file of a serialized FileDescriptorSet."""
     pool = DescriptorPool()
     for file in FileDescriptorSet.FromString(descriptor_set).file:
         pool.AddSerializedFile(file.SerializeToString())
@@ -28,9 +28,9 @@ POOL = load_pool(DESCRIPTOR_SET)
 
 
 def message(full_name: str) -> type[Message]:
-    """Return the class of a message by its full name, for example `protocol.LoaderInput`.
+    """Return the message class with the full name `full_name`, such as `protocol.LoaderInput`.
 
-    Raises KeyError for a name that is not in the descriptor set.
+    Raises KeyError if the descriptor set has no such message.
     """
     return GetMessageClass(POOL.FindMessageTypeByName(full_name))
 

@@ -1,1 +1,1 @@
-"""`asectl api`: schemas, from a declaration to a client."""
+"""`asectl api`: create, check, compare and show schemas, and generate clients from them."""

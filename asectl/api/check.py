@@ -1,4 +1,4 @@
-"""`asectl api check`: every fault of schema files, where it stands, for people and for machines."""
+"""`asectl api check`: report every error in schema files with its location, in several formats."""
 
 import argparse
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the faults; return 3 when there are any."""
+    """Print the errors; return 3 if there are any, else 0."""
     paths = [path for name in args.files for path in schema_files(Path(name))]
     file_errors = [
         (path, error) for path in paths if (error := find_schema_error(path)) is not None
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def schema_files(path: Path) -> Iterator[Path]:
-    """Yield a file, or the schema files of a folder."""
+    """Yield `path` itself if it is a file, or the schema files of a folder, ordered by name."""
     if path.is_dir():
         yield from sorted(entry for entry in path.iterdir() if entry.suffix in schema_file.SUFFIXES)
     else:
@@ -35,7 +35,7 @@ def schema_files(path: Path) -> Iterator[Path]:
 
 
 def find_schema_error(path: Path) -> ConfigError | None:
-    """Return the faults of a schema file, None for none."""
+    """Return the errors in a schema file, or why it cannot be read; None if there are none."""
     try:
         schema_folder.load_file(path, {}, 0.0)
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""`asectl api client`: a typed client of a service, as one module."""
+"""`asectl api client`: print a typed client of a service, as one module."""
 
 import argparse
 import sys
@@ -16,7 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the module; what it cannot say is named on stderr."""
+    """Print the module.
+
+    Each part of the request schema that the client does not support is listed on stderr.
+    """
     declaration, unsupported = from_document.declaration_from_document(
         sources.load_document(args.schema, args.url)
     )

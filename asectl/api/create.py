@@ -1,4 +1,4 @@
-"""`asectl api create`: a declaration in YAML or Python becomes `schemas/schema_<id>.json`."""
+"""`asectl api create`: write `schemas/schema_<id>.json` from a declaration in YAML or Python."""
 
 import argparse
 import json
@@ -18,7 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the document; say where."""
+    """Write the schema document and print its path.
+
+    The file is replaced atomically. Raises Failure if it exists with other content and `--force`
+    is not set.
+    """
     if not Path(args.file).is_file():
         raise Failure(f"{args.file}: no such file", EXIT_FAILED)
     contract = sources.load_contract(args.file)

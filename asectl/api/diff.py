@@ -1,4 +1,4 @@
-"""`asectl api diff OLD NEW`: what changed between two schemas, and whether it breaks a client."""
+"""`asectl api diff OLD NEW`: list the changes between two schemas, and which break a client."""
 
 import argparse
 import json
@@ -21,7 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the changes, breaking ones first."""
+    """Print the changes, breaking ones first.
+
+    Return 6 if `--exit-code` is set and a change breaks a client, else 0.
+    """
     old, new = sources.load_document(args.old, args.url), sources.load_document(args.new, args.url)
     changes = diff.compare(old, new)
     breaking = sum(change.breaking for change in changes)

@@ -1,4 +1,4 @@
-"""`asectl api example`: a valid request made from a schema, and the curl line that sends it."""
+"""`asectl api example`: print a valid request for a schema, and the curl line that sends it."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the request, and the line."""
+    """Print the request and the curl line. Raises Failure if no valid request can be made."""
     contract = sources.load_contract(args.schema, args.url)
     try:
         request = example.example_request(contract.service, contract.validator)

@@ -1,4 +1,4 @@
-"""`asectl api list`: the services of a gateway, or the schemas of a folder."""
+"""`asectl api list`: list the services of a gateway, or the schemas in a folder."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line for each."""
+    """Print one line per service below a header; with `--json`, JSON."""
     services = _folder_services(Path(args.folder)) if args.folder else _gateway_services(args.url)
     if args.json:
         print(json.dumps(services, indent=2))

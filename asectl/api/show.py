@@ -1,4 +1,4 @@
-"""`asectl api show`: a schema in any of its forms."""
+"""`asectl api show`: print a schema in one of several formats."""
 
 import argparse
 import json
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print it; what the form cannot hold is named on stderr."""
+    """Print the schema; list on stderr each part of it that the format cannot represent."""
     contract = sources.load_contract(args.schema, args.url)
     text, unsupported = _RENDERERS[args.form](contract)
     print(text)

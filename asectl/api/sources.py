@@ -1,4 +1,4 @@
-"""Where a schema comes from: a file of any kind, the folder of schemas, or a gateway."""
+"""Load a schema from a file of any kind, from the folder `schemas`, or from a gateway."""
 
 import argparse
 import json
@@ -15,21 +15,22 @@ from schemas.model import document
 
 
 def add_source_argument(parser: argparse.ArgumentParser, name: str, help_text: str) -> None:
-    """Declare an argument that names a schema."""
+    """Declare a positional argument that names a schema: a file or a service id."""
     parser.add_argument(name, metavar="FILE|SERVICE", help=help_text)
 
 
 def add_url_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare where a service is asked for that is no file here."""
+    """Declare `--url`, the gateway that is asked for a service without a local file."""
     parser.add_argument(
         "--url", default="http://127.0.0.1:8200", help="the gateway that has it (%(default)s)"
     )
 
 
 def load_contract(source: str, url: str = "") -> Contract:
-    """Return the contract of a file, or of a service: of the folder `schemas`, or of a gateway.
+    """Return the contract of a file or of a service id.
 
-    Raises Failure with everything that is wrong.
+    The schema of a service is `schemas/schema_<id>.json` if that exists, else that of the gateway
+    at `url` ("": none). Raises Failure with every error in the file, or if there is no such schema.
     """
     path = _schema_path(source)
     try:
@@ -41,7 +42,7 @@ def load_contract(source: str, url: str = "") -> Contract:
 
 
 def load_document(source: str, url: str = "") -> dict[str, Any]:
-    """Return the document of a schema. Raises Failure."""
+    """Return the schema document of a file or of a service id. Raises Failure."""
     schema: dict[str, Any] = json.loads(load_contract(source, url).schema_document)
     return schema
 

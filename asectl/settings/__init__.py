@@ -1,1 +1,1 @@
-"""`asectl config`: what the options are, and what they are here."""
+"""`asectl config`: show and check the options, and document them."""

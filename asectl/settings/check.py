@@ -1,4 +1,4 @@
-"""`asectl config check`: every fault of a config file and of the schemas it names."""
+"""`asectl config check`: report every error in config files and in the schemas they name."""
 
 import argparse
 import os
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the faults; return 3 when there are any."""
+    """Print the errors; return 3 if there are any, else 0."""
     file_errors: faults.FileErrors = []
     file_count = 0
     for name in args.files:

@@ -1,4 +1,4 @@
-"""`asectl config schema`: the JSON Schema of `ase.yaml`, for editors; or the table of the docs."""
+"""`asectl config schema`: print the JSON Schema of `ase.yaml`, or the options table of the docs."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print it."""
+    """Print the JSON Schema; with `--table`, the Markdown table."""
     print(tell.markdown_table() if args.table else json.dumps(tell.json_schema(), indent=2), end="")
     if not args.table:
         print()

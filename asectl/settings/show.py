@@ -1,4 +1,4 @@
-"""`asectl config show`: every option of a config, its value, and where that comes from."""
+"""`asectl config show`: print the options of a config with their values and origins."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line for each."""
+    """Print one line per option; options left at their defaults only with `--effective`."""
     try:
         config, _, origins = options.resolve_config(args)
     except (ConfigError, OSError, UnicodeDecodeError) as error:

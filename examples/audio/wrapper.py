@@ -1,4 +1,4 @@
-"""Demo service `audio`: a WAV in; its duration, its level, and where somebody speaks, out."""
+"""Demo service `audio`: return the duration, the level and the spoken segments of a WAV."""
 
 import io
 import wave
@@ -9,7 +9,7 @@ from aseloader import Input, Number, Output, Refused, Wrapper
 
 
 class Speech(Wrapper):
-    """Measures a 16-bit PCM WAV and finds its spoken segments by their energy."""
+    """Measure a 16-bit PCM WAV and find its spoken segments by their energy."""
 
     service = "audio"
     total = 4
@@ -52,5 +52,5 @@ class Speech(Wrapper):
 
 
 def decibels(frames):
-    """Return the level of each row of samples, in dB of full scale."""
+    """Return the RMS level of each row of `frames`, in dB of full scale, at least -180."""
     return 20 * np.log10(np.maximum(np.sqrt((frames**2).mean(axis=1)), 1e-9))

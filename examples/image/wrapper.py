@@ -1,4 +1,4 @@
-"""Demo service `image`: a picture in; a thumbnail, and facts about the picture, out."""
+"""Demo service `image`: return a thumbnail of a picture, and facts about the picture."""
 
 import io
 
@@ -6,13 +6,13 @@ from PIL import Image, UnidentifiedImageError
 
 from aseloader import Choice, Data, Input, Integer, Output, Refused, Wrapper
 
-# A small file may hold a very large picture.
+# A small file may decode to a very large picture.
 Image.MAX_IMAGE_PIXELS = 20_000_000
 TooLarge = Image.DecompressionBombError
 
 
 class Thumbnail(Wrapper):
-    """Makes a thumbnail of a PNG or JPEG, and tells its size, mode and dominant colours."""
+    """Make a thumbnail of a PNG or JPEG, and return its size, mode and dominant colours."""
 
     service = "image"
     total = 4

@@ -1,4 +1,4 @@
-"""Demo service `vad`: PCM in, frame by frame; where somebody speaks, out, while it still comes."""
+"""Demo service `vad`: find spoken segments in PCM audio while it is still arriving."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from aseloader import Input, Integer, Number, Output, Refused, Wrapper
 
 
 class Vad(Wrapper):
-    """Finds spoken segments in 16-bit mono PCM by their energy, as the audio arrives."""
+    """Find spoken segments in 16-bit mono PCM by their energy, as the audio arrives."""
 
     service = "vad"
     total = 16
@@ -42,7 +42,13 @@ class Vad(Wrapper):
 
 
 class Finder:
-    """Finds segments in samples that come in pieces of any size, in frames of 20 ms."""
+    """Finds spoken segments in a stream of samples, frame by frame of 20 ms.
+
+    Pieces may have any even number of bytes: `_remainder` keeps the samples after the last whole
+    frame. `_now_s` is the end of the frames seen so far. `_segment_start_s` and `_speech_end_s` are
+    the bounds of the open segment; the first is None if there is none. `pause` is the silence that
+    ends a segment. All are in seconds.
+    """
 
     def __init__(self, rate: int, threshold: float, pause: float) -> None:
         self._frame_size = rate // 50
@@ -54,7 +60,7 @@ class Finder:
         self._segment_count = 0
 
     def feed(self, data: bytes):
-        """Return the segments that began or ended with these samples."""
+        """Return an event for each segment that began or ended with these samples."""
         samples = np.concatenate([self._remainder, np.frombuffer(data, "<i2") / 32768])
         usable_count = len(samples) // self._frame_size * self._frame_size
         self._remainder = samples[usable_count:]
@@ -75,7 +81,7 @@ class Finder:
         return segments
 
     def finish(self):
-        """Return the segment that was open."""
+        """End the open segment and return its event in a list, empty if there was none."""
         if self._segment_start_s is None:
             return []
         segment = self._segment_event("ended")

@@ -1,4 +1,4 @@
-"""The public application: every route, in one list, and the road from ASGI to the once path."""
+"""The public ASGI application: the list of all routes, and the ASGI endpoint of unary requests."""
 
 import asyncio
 import contextlib
@@ -34,14 +34,14 @@ _CLOSE_HEADER = (b"connection", b"close")
 
 
 class Readiness:
-    """Whether traffic is welcome: the lb view is synced and the gateway does not drain."""
+    """The readiness of a gateway: the lb view is synced and the gateway is not draining."""
 
     def __init__(self, is_synced: Callable[[], bool]) -> None:
         self._is_synced = is_synced
         self.draining = False
 
     def not_ready_reason(self) -> str:
-        """Return why not, or "" when ready."""
+        """Return why the gateway is not ready, or "" if it is."""
         if self.draining:
             return "draining"
         return "" if self._is_synced() else "lb view is not synced"
@@ -50,9 +50,9 @@ class Readiness:
 def build_app(
     context: GatewayContext, readiness: Readiness, count_live_instances: Callable[[str], int]
 ) -> Starlette:
-    """Return the public application, to be served by `gateway.http.connection.DoorProtocol`.
+    """Return the public application, to be served by `HttpConnection`.
 
-    `instances` tells how many live ones a service has.
+    `count_live_instances` returns the number of live instances of a service id.
     """
     pages = Pages(context.dependencies.catalog, count_live_instances)
     health = _Health(readiness)
@@ -61,35 +61,36 @@ def build_app(
         routes=[
             # The AI services, by id.
             Route("/v1/private/{service_id}", _UnaryEndpoint(context), methods=["POST"]),
-            # What services there are, and how each is asked.
+            # The list of services, and their schemas.
             Route("/v1/apis", logged(pages.apis), methods=["GET"]),
             Route("/v1/apis/{service_id}/schema", logged(pages.schema), methods=["GET"]),
             Route(
                 "/v1/apis/{service_id}/openapi.json", logged(pages.service_openapi), methods=["GET"]
             ),
             Route("/openapi.json", logged(pages.openapi), methods=["GET"]),
-            # A page to read it, and to try it.
+            # A page that shows the OpenAPI document and sends trial requests.
             Route("/docs", logged(pages.docs), methods=["GET"]),
             Route("/docs/{name}", logged(pages.docs), methods=["GET"]),
-            # Alive, and willing: for the proxy and the orchestrator before us.
+            # Liveness and readiness, for the proxy and the orchestrator.
             Route("/livez", health.livez, methods=["GET"]),
             Route("/readyz", health.readyz, methods=["GET"]),
         ],
-        # What a client on a kept connection sends next would be lost with the listener.
+        # While draining, a further request on a persistent connection could be lost.
         middleware=[Middleware(_ConnectionCloseMiddleware, readiness=readiness)],
-        # Whatever no route answered is an envelope too.
+        # Errors outside of the routes have the envelope too.
         exception_handlers={
             HTTPException: _ErrorHandler(context),
             500: _ErrorHandler(context),
         },
     )
-    application.router.redirect_slashes = False  # it would send clients to whatever Host they named
+    # A redirect would send the client to any host that its Host header names.
+    application.router.redirect_slashes = False
     application.router.default = _FallbackEndpoint(context)
     return application
 
 
 class _ConnectionCloseMiddleware:
-    """While the gateway drains, every answer ends its connection."""
+    """Adds `connection: close` to every response while the gateway drains."""
 
     def __init__(self, app: ASGIApp, readiness: Readiness) -> None:
         self._app = app
@@ -102,7 +103,7 @@ class _ConnectionCloseMiddleware:
 
 
 def _with_connection_close(send: Send) -> Send:
-    """Return a `send` whose answers end their connection."""
+    """Return a `send` that adds `connection: close` to responses."""
 
     async def send_closing(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -115,7 +116,11 @@ def _with_connection_close(send: Send) -> Send:
 
 
 class _UnaryEndpoint:
-    """The ASGI side of `serve_once`: body in, answer out, a vanished client seen."""
+    """The ASGI endpoint of `serve_unary`.
+
+    It receives the body, sends the response, and ends the request early if the client disconnects
+    or the server cancels the task.
+    """
 
     def __init__(self, context: GatewayContext) -> None:
         self._context = context
@@ -133,21 +138,22 @@ class _UnaryEndpoint:
             driver.drive(steps, record, dependencies)
             await _run_driver(driver, scope, receive, send)
         except asyncio.CancelledError:
-            # The drain's time is over: the server cuts what still runs, and this is our last word.
+            # The drain timeout has expired and the server cancels this task: answer with an error.
             driver.fail(drain_timeout_error())
         finally:
             context.metrics.inflight -= 1
             if driver.event_stream is None:
                 context.count_and_log(record)
-        while driver.messages:  # cut, with its last words
+        while driver.messages:  # of an event stream that was cancelled: its error
             await send(driver.messages.popleft())
         if driver.response is not None:
-            with contextlib.suppress(asyncio.CancelledError):  # cut, and the client does not read
+            # `send` is cancelled if the client does not read.
+            with contextlib.suppress(asyncio.CancelledError):
                 await _send_response(driver.response, send)
 
 
 class _FallbackEndpoint:
-    """What no route of ours answers: a service asked by another path, or nothing."""
+    """The endpoint of all other paths: a service by one of its own routes, else 404."""
 
     def __init__(self, context: GatewayContext) -> None:
         self._unary_endpoint = _UnaryEndpoint(context)
@@ -166,9 +172,9 @@ class _FallbackEndpoint:
 async def _run_driver(
     driver: AsgiRequestDriver, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Take in the body, and after it that the client goes away, until the answer is there.
+    """Receive the body, then wait for a disconnect, until the request is answered.
 
-    One that comes in parts is sent meanwhile.
+    Messages of an event stream are sent in the meantime.
     """
     chunks: list[bytes] = []
     is_body_complete = False
@@ -191,7 +197,7 @@ async def _run_driver(
 
 
 class _LoggedPage:
-    """A page whose requests are logged and counted as those of services are."""
+    """A page whose requests are logged and counted like those of services."""
 
     def __init__(
         self, page: Callable[[Request], Awaitable[Response]], context: GatewayContext
@@ -209,7 +215,7 @@ class _LoggedPage:
 
 
 class _Health:
-    """Whether the gateway lives, and whether traffic is welcome."""
+    """The liveness and readiness endpoints."""
 
     def __init__(self, readiness: Readiness) -> None:
         self._readiness = readiness
@@ -225,7 +231,7 @@ class _Health:
 
 
 class _ErrorHandler:
-    """Answers what no route did: 404, 405, and the 500 that should never be."""
+    """Answers requests that no route answered: 404, 405, and 500 for an internal error."""
 
     def __init__(self, context: GatewayContext) -> None:
         self._context = context

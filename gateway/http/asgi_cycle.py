@@ -1,4 +1,4 @@
-"""uvicorn's cycle of a request that goes to Starlette; what it writes goes by the outbox."""
+"""uvicorn's cycle of a request that Starlette serves; it writes through the `WriteBatcher`."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from schemas.model.errors import AseError
 
 
 class _BatchingTransport:
-    """A transport as a cycle uses one; head and body of an answer are one write."""
+    """The part of a transport that a cycle uses; head and body of a response become one write."""
 
     def __init__(self, transport: asyncio.Transport, write_batcher: WriteBatcher) -> None:
         self._transport = transport

@@ -1,4 +1,4 @@
-"""The scope of an ASGI request, as the door read its head. Pure.
+"""The ASGI scope of a request whose head is validated. Pure: no I/O, no clock.
 
 Source: ASGI, "HTTP & WebSocket ASGI Message Format".
 """
@@ -19,7 +19,7 @@ def asgi_scope(
     scheme: str,
     state: dict[str, Any],
 ) -> Any:
-    """Return the scope; `path` is canonical, `headers` have lower-case names."""
+    """Return the ASGI scope; `path` is canonical and decoded, `headers` have lower-case names."""
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},

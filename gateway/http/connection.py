@@ -1,7 +1,8 @@
-"""The HTTP/1.1 door: uvicorn's protocol, with what no ASGI application can do.
+"""The HTTP/1.1 connection: uvicorn's httptools protocol, with what no ASGI application can do.
 
-Limits on what comes, by size and by time; one reading of every head; a pipeline answered in order,
-one at a time; the once-lane. A refusal has the envelope that every other has.
+It limits requests in size and in time, validates each head in one place, answers pipelined requests
+one at a time in the order received, and serves unary requests without an ASGI cycle (`FastPath`).
+Rejections have the same envelope as all other errors.
 """
 
 import asyncio
@@ -23,7 +24,8 @@ from gateway.http.timeouts import ConnectionTimer, Wait, WriteStallMonitor
 from gateway.request.response import HttpError
 from schemas.model.errors import AseError
 
-# How long a client that sends on, after it was refused, may take to read why.
+# A client that still sends after its last response gets this time, and may send this number of
+# bytes, before the connection is closed (RFC 9112, 9.6).
 _LINGER_S = 1.0
 _LINGER_BYTES = 1 << 20
 
@@ -31,7 +33,25 @@ _HEADERS_TOO_LARGE = "headers are larger than %d bytes"
 
 
 class HttpConnection(HttpToolsProtocol):
-    """One connection."""
+    """One HTTP/1.1 connection of a client.
+
+    Input: `_in_message` is True from the first byte of a request to its last one, `_in_head` until
+    its head is complete. `_receiving_cycle` is the request whose body is being received, else None.
+    With `_ignoring_input` all further input is discarded, because the last request of the
+    connection is complete, a request was rejected, or the connection is lost or handed over.
+    `_lingering` implies `_ignoring_input`: the last response is written, and the client still gets
+    time to read it. `_rewritten_head` is a head without its Upgrade header, to be parsed again.
+    `_callback_error` is the error that a parser callback raised; the parser hides it.
+
+    Counters, in bytes: `_header_bytes` of the header fields of the current head, `_body_bytes` of
+    the current body, `_skipped_blank_bytes` of the blank line before the current request,
+    `_unreported_bytes` read since the parser last reported a header, a chunk or a part of a body,
+    `_discarded_bytes` discarded as ignored input.
+
+    Timers: `_timer` is armed only while the connection waits for the client to send something.
+    `_stall_monitor` aborts the connection of a client that does not read. `_body_started_at` is the
+    time of the event loop, in seconds, at which the wait for the current body began.
+    """
 
     def __init__(self, *, server_context: ServerContext, **uvicorn_args: Any) -> None:
         super().__init__(**uvicorn_args)
@@ -53,7 +73,7 @@ class HttpConnection(HttpToolsProtocol):
     # The connection.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock for the first head; one connection too many is told so."""
+        """Start the timer for the first head; answer 503 if there are too many connections."""
         super().connection_made(transport)
         self._stall_monitor = WriteStallMonitor(transport, self._limits.stall_timeout)
         self._client_ip = self.client[0] if self.client else ""
@@ -73,7 +93,7 @@ class HttpConnection(HttpToolsProtocol):
             self._timer.arm(Wait.HEAD, self._limits.header_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clocks; tell the request that runs."""
+        """Stop the timers and notify the running request."""
         self._detach()
         current = self._pipeline.clear()
         if current is not None:
@@ -81,24 +101,30 @@ class HttpConnection(HttpToolsProtocol):
         self.flow.resume_writing()
         if exc is None:
             self.transport.close()
-        self.parser = None  # type: ignore[assignment]  # as uvicorn does: it refers to us
+        self.parser = None  # type: ignore[assignment]  # breaks the reference cycle, as in uvicorn
 
     def eof_received(self) -> None:
-        """Let the loop close a connection whose client sends no more, with what it is owed."""
+        """Write the batched responses when the client has sent its last byte.
+
+        Returning None lets asyncio close the transport after its buffer is written.
+        """
         self._server_context.write_batcher.flush()
 
     def shutdown(self) -> None:
-        """Leave: at once where nothing runs, else with the answer."""
+        """Close the connection: at once if no request is pending, else after the current one."""
         if not self._pipeline:
             self._close()
         elif self._pipeline.current is not None:
             self._pipeline.current.keep_alive = False
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and see afterwards what is awaited now.
+        """Parse received data, then update the timer for what is still missing.
 
-        The parser tells of a header, a chunk or a trailer when it is whole; until then it keeps
-        the bytes, and joining them costs ever more. So what it has not told is bounded.
+        A read that is one complete unary request with a cached head bypasses the parser.
+
+        The parser reports a header, a chunk header or a trailer when it is complete. Until then it
+        buffers the bytes, and each read makes joining them more expensive. `_update_timer`
+        therefore limits the bytes that were not reported.
         """
         if self._ignoring_input:
             self._discarded_bytes += len(data)
@@ -130,9 +156,10 @@ class HttpConnection(HttpToolsProtocol):
                 if self._should_upgrade():
                     self._upgrade_to_websocket(data[upgrade.args[0] :])
                     return
-                # It is served in this protocol. The parser thinks that another one begins here, and
-                # would take the body for it: the request is read again, without its offer. A head
-                # that asks for an upgrade even then is refused, since reading it again never ends.
+                # The request is served over HTTP/1.1. The parser assumes that another protocol
+                # starts after the head and does not parse the body. So the head is parsed again
+                # without its Upgrade header. A head that requests an upgrade even then is rejected,
+                # because parsing it again would never end.
                 if not self._rewritten_head:
                     raise HttpError(400, "the request asks for a protocol that is not spoken")
                 data = self._rewritten_head + data[upgrade.args[0] :]
@@ -142,14 +169,18 @@ class HttpConnection(HttpToolsProtocol):
                 return
 
     def _should_upgrade(self) -> bool:
-        """Return whether a WebSocket is asked for, with nothing before it to be answered."""
+        """Return whether the head requests a WebSocket and no earlier request is pending."""
         upgrader = self._server_context.upgrader
         if upgrader is None or self._pipeline:
             return False
         return upgrader.can_upgrade(self.parser.get_method(), self.url, self.headers)
 
     def _upgrade_to_websocket(self, remaining_data: bytes) -> None:
-        """Hand the connection over to a WebSocket; `rest` came behind the handshake."""
+        """Hand the connection over to a WebSocket.
+
+        `remaining_data` are the bytes received after the handshake. Raises AseError if the
+        handshake is rejected.
+        """
         upgrader = self._server_context.upgrader
         assert upgrader is not None  # noqa: S101 (`_should_upgrade` checked it)
         self._server_context.write_batcher.flush()
@@ -166,7 +197,10 @@ class HttpConnection(HttpToolsProtocol):
         self._ignoring_input = True
 
     def _update_timer(self) -> None:
-        """Give a time to what is missing."""
+        """Arm the timer for the missing part of a request, or reject a part that is too large.
+
+        The body of a queued request has no deadline until the request is started.
+        """
         limits, waiting_for = self._limits, self._timer.waiting_for
         if self._in_head:
             if (
@@ -184,7 +218,10 @@ class HttpConnection(HttpToolsProtocol):
                 self._timer.arm(Wait.BODY, min(BODY_GRACE_S, limits.body_timeout))
 
     def _on_request_started(self) -> None:
-        """Take in that a request which waited has its turn; its body may not be here yet."""
+        """Resume reading, if the queue has room, after a queued request has started.
+
+        The timer is updated too, because the body of that request may be incomplete.
+        """
         if not self._pipeline.is_full:
             self.flow.resume_reading()
         if not self._ignoring_input:
@@ -193,7 +230,11 @@ class HttpConnection(HttpToolsProtocol):
     # The parser.
 
     def on_message_begin(self) -> None:
-        """Begin to count; what follows the last request of a connection is not read."""
+        """Reset the state for a new request.
+
+        Parsing stops at data after the last request of the connection, and at a request that
+        arrives when 512 are queued (400).
+        """
         if self._ignoring_input:
             raise HttpError(400, "nothing may follow")
         if self._pipeline.is_over_limit:
@@ -206,7 +247,7 @@ class HttpConnection(HttpToolsProtocol):
         self.headers = []
 
     def on_url(self, url: bytes) -> None:
-        """Hold the target to its limit."""
+        """Append a part of the request target; reject a target that is too long (414)."""
         self.url += url
         if len(self.url) > self._limits.max_target:
             self._abort_parsing(
@@ -214,7 +255,10 @@ class HttpConnection(HttpToolsProtocol):
             )
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; a trailer is dropped, since it must not join them."""
+        """Store a header field; reject headers that are too large (431).
+
+        Trailer fields are dropped: they must not be merged into the headers (RFC 9110, 6.5.1).
+        """
         self._unreported_bytes = 0
         if self._in_head:
             self.headers.append((name.lower(), value))
@@ -225,7 +269,10 @@ class HttpConnection(HttpToolsProtocol):
                 )
 
     def on_headers_complete(self) -> None:
-        """Read the head, in the one way there is, and give the request its turn."""
+        """Validate the head, then submit the request to the pipeline.
+
+        A request to upgrade to WebSocket is not submitted: `_parse` hands the connection over.
+        """
         self._in_head = False
         self._timer.disarm()
         parser = self.parser
@@ -278,11 +325,15 @@ class HttpConnection(HttpToolsProtocol):
         )
 
     def on_chunk_header(self) -> None:
-        """Note that the parser told of something."""
+        """Reset the count of unreported bytes: the parser has completed a chunk header."""
         self._unreported_bytes = 0
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of the body, up to the limit."""
+        """Pass a part of the body to its request; reject a body that is too large (413).
+
+        Reading is paused above uvicorn's high-water mark: for a queued unary request, and for an
+        ASGI request that does not consume its body.
+        """
         self._unreported_bytes = 0
         self._body_bytes += len(body)
         cycle = self._receiving_cycle
@@ -296,8 +347,11 @@ class HttpConnection(HttpToolsProtocol):
             self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
-        """Note that the request is whole."""
-        self._in_message = bool(self._rewritten_head)  # then it will be, when it is read again
+        """Finish the body of the request; arm the idle timer if no request is pending.
+
+        After the last request of the connection all further input is ignored.
+        """
+        self._in_message = bool(self._rewritten_head)  # if set, the request is parsed again
         if self._lingering:
             self._close()
         if self._ignoring_input or self._in_message:
@@ -311,7 +365,7 @@ class HttpConnection(HttpToolsProtocol):
         else:
             cycle.complete_body()
 
-    # Turns: one request at a time, in the order they came.
+    # The pipeline: one request at a time, in the order received.
 
     def may_write(self) -> bool:
         """Return whether the client reads what is written to it."""
@@ -323,7 +377,11 @@ class HttpConnection(HttpToolsProtocol):
             self.flow.pause_reading()
 
     def on_response_complete(self) -> None:
-        """Give the next request its turn; wait for one, or for the rest of this one."""
+        """Start the next request, or arm the timer for what the client has to send next.
+
+        The client has to send the next request, the rest of its head, or the rest of a body whose
+        response is already written.
+        """
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             self._pipeline.clear()
@@ -339,19 +397,22 @@ class HttpConnection(HttpToolsProtocol):
         elif self._receiving_cycle is None:
             self._timer.arm(Wait.HEAD, self._limits.header_timeout)
         elif b"expect" in dict(self.headers):
-            self._close()  # whether its body comes now, nobody can know
+            self._close()  # the client may or may not send the body now
         else:
             self._timer.arm(Wait.DRAIN_BODY, self._limits.header_timeout)
 
-    # Refusals, and the end.
+    # Rejections and closing.
 
     def _abort_parsing(self, error: HttpError) -> NoReturn:
-        """Stop the parser; `_broken` is next."""
+        """Stop the parser from a callback; `data_received` then calls `_reject_request`."""
         self._callback_error = error
         raise error
 
     def _reject_request(self, cause: AseError | None = None) -> None:
-        """Refuse what cannot be read on, in its turn; nothing after it is listened to."""
+        """Answer a request that cannot be parsed further with an error, in pipeline order.
+
+        All input after it is ignored. `cause` defaults to the error of a parser callback, else 400.
+        """
         if self._ignoring_input:
             return
         error = cause or self._callback_error or HttpError(400, "not a valid HTTP/1.1 request")
@@ -363,7 +424,7 @@ class HttpConnection(HttpToolsProtocol):
             self._reject_body(cycle, error)
 
     def _reject_body(self, cycle: Cycle, error: AseError) -> None:
-        """End the request whose body is arriving with an error; its cycle words the response."""
+        """End the request whose body is being received with an error; its cycle answers it."""
         self._ignoring_input = True
         self._timer.disarm()
         if cycle.response_complete:
@@ -377,7 +438,11 @@ class HttpConnection(HttpToolsProtocol):
         self.close_after_response()
 
     def close_after_response(self) -> None:
-        """Close after the last answer; a client that still sends gets the time to read it."""
+        """Close the connection after its last response.
+
+        A client that is still sending a request gets `_LINGER_S` seconds to read the response.
+        Closing at once could reset the connection and lose the response (RFC 9112, 9.6).
+        """
         self._pipeline.clear()
         self._ignoring_input = True
         self._server_context.write_batcher.flush()
@@ -395,15 +460,16 @@ class HttpConnection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self.transport.close()
-        # A client that reads nothing must not keep the written bytes in memory for ever.
+        # The transport keeps unsent bytes until the client reads them: the monitor bounds the time.
         self._stall_monitor.start()
 
-    # Clocks.
+    # Timers and flow control.
 
     def _on_timeout(self, waiting_for: Wait) -> None:
         limits = self._limits
         if self.flow.read_paused and not self._lingering:
-            self._timer.arm(waiting_for, limits.header_timeout)  # it is we who do not listen
+            # The gateway has paused reading, so the client is not late.
+            self._timer.arm(waiting_for, limits.header_timeout)
         elif waiting_for is Wait.HEAD:
             self._reject_request(
                 HttpError(408, f"headers took more than {limits.header_timeout:g} s")
@@ -419,12 +485,12 @@ class HttpConnection(HttpToolsProtocol):
             self._close()
 
     def pause_writing(self) -> None:
-        """Watch a client that does not keep up with what is written to it."""
+        """Monitor a client that does not read what is written to it."""
         super().pause_writing()
         self._stall_monitor.start()
 
     def resume_writing(self) -> None:
-        """Go on with the requests that waited for the client to read."""
+        """Continue the requests that waited for the client to read."""
         super().resume_writing()
         self._stall_monitor.stop()
         self._pipeline.resume_writing()

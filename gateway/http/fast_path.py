@@ -1,4 +1,4 @@
-"""What passes on one connection: once-requests in, in turn, and the answers out."""
+"""The fast path of one connection: it accepts unary requests and writes their responses."""
 
 import asyncio
 from collections.abc import Mapping
@@ -20,7 +20,10 @@ _OK_STATUS_LINE: Final = b"HTTP/1.1 200 OK\r\n"
 
 
 class ServerState(Protocol):
-    """uvicorn's state of a server."""
+    """The part of uvicorn's server state that a connection uses.
+
+    `default_headers` is replaced once per second. `total_requests` counts answered requests.
+    """
 
     default_headers: list[tuple[bytes, bytes]]
     total_requests: int
@@ -41,10 +44,14 @@ class Connection(Protocol):
 
 
 class FastPath:
-    """Unary requests in, responses out, on one connection and without an ASGI cycle.
+    """The unary requests of one connection that are served without ASGI, and their responses.
 
-    `server_state.tasks` holds the requests that a drain waits for. `_last_head_key` is the key of
-    the latest head that the cache did not know: a head is cached when it comes a second time.
+    `server_state.tasks` holds the running requests that a drain waits for.
+
+    A head is cached when it recurs. `_last_head_key` is the key of the latest head at the start of
+    a read that was not in the cache. `_is_repeated_head`: the current read starts with that head
+    again. `_is_sole_request`: the latest read was exactly one request, which bypassed the parser;
+    so no other request is queued or partly received when it is answered.
     """
 
     __slots__ = (
@@ -75,7 +82,11 @@ class FastPath:
         self._is_repeated_head = self._is_sole_request = False
 
     def try_serve(self, data: bytes) -> bool:
-        """Serve `data` if it is one whole unary request with a known head; return whether it is."""
+        """Serve a read that is exactly one unary request with a cached head.
+
+        Returns False if it is anything else, or if an earlier request is pending: the parser then
+        handles the data.
+        """
         fast_path, limits = self._server_context.fast_path, self._server_context.limits
         self._is_repeated_head = self._is_sole_request = False
         if fast_path is None:
@@ -109,10 +120,10 @@ class FastPath:
         expects_continue: bool,
         /,
     ) -> UnaryRequestCycle | None:
-        """Return the request of a head that the parser read; None for one that ASGI serves.
+        """Return the cycle of a parsed head, or None if ASGI serves it.
 
-        Only the first head of a read is the one that `try_serve` looked up. It is cached if it
-        came before.
+        `headers` have lower-case names. The head is cached if it is a repeated one; `try_serve`
+        looks up only the first head of a read, so later heads of the same read are not cached.
         """
         fast_path, is_repeated = self._server_context.fast_path, self._is_repeated_head
         self._is_repeated_head = False
@@ -128,33 +139,36 @@ class FastPath:
         return UnaryRequestCycle(context, self, self._server_state.tasks, head, self._client_ip)
 
     def send_continue(self) -> None:
-        """Ask for a body that the client holds back."""
+        """Write `100 Continue`: the client waits for it before it sends the body."""
         self._server_context.write_batcher.flush()
         self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def send_response(self, cycle: UnaryRequestCycle, response: HttpResponse) -> None:
-        """Write an answer of the lane."""
+        """Write a complete response and finish its request."""
         if self._pipeline.current is not cycle or self._transport.is_closing():
             return
         if self.write_response(
             response, not cycle.keep_alive or self._server_context.is_draining()
         ):
             self._connection.close_after_response()
-        elif self._is_sole_request:  # nothing came behind it
+        elif self._is_sole_request:  # no data followed the request
             self._server_state.total_requests += 1
             self._pipeline.finish_current()
             self._timer.arm(Wait.IDLE, self._server_context.limits.idle_timeout)
         else:
             self._connection.on_response_complete()
 
-    # An answer in parts.
+    # Streamed responses, in chunked transfer coding.
 
     def may_write(self) -> bool:
-        """Return whether the client keeps up."""
+        """Return whether the client keeps up with what is written to it."""
         return self._connection.may_write()
 
     def send_head(self, cycle: UnaryRequestCycle, head: bytes) -> None:
-        """Write the head of an answer."""
+        """Write the head of a 200 response; `head` are its own header lines.
+
+        The response closes the connection if the request does not keep it, or while draining.
+        """
         default_lines = self._server_context.default_headers.encode(
             self._server_state.default_headers
         )
@@ -175,12 +189,12 @@ class FastPath:
         self._transport.write(head)
 
     def send_chunk(self, data: bytes) -> None:
-        """Write a part."""
+        """Write a part of the body as one chunk."""
         if not self._transport.is_closing():
             self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
     def send_last_chunk(self, cycle: UnaryRequestCycle) -> None:
-        """Write the end of an answer."""
+        """Write the last chunk and finish the request."""
         if self._pipeline.current is not cycle or self._transport.is_closing():
             return
         self._transport.write(b"0\r\n\r\n")
@@ -190,7 +204,7 @@ class FastPath:
             self._connection.on_response_complete()
 
     def write_response(self, response: HttpResponse, is_last: bool, /) -> bool:
-        """Write an answer; return whether it says that it is the connection's last."""
+        """Write a complete response; return whether it has `connection: close`."""
         server_context, says_close = self._server_context, _CLOSE_MARKER in response.head
         default_lines = server_context.default_headers.encode(self._server_state.default_headers)
         data = serialize_response(

@@ -1,19 +1,21 @@
-"""Heads that come again: what one said is remembered by its bytes. Pure.
+"""A cache of parsed request heads, keyed by their bytes. Pure: no I/O, no clock.
 
-A client that keeps its connection sends one head over and over. Only the length of its bodies
-changes, and what it, or a proxy before us, adds for tracing. What the parser made of such a head,
-and every check it passed, holds for the same bytes whenever they come; so it is read once.
+A client with a persistent connection sends the same head again and again. Only Content-Length
+changes, and the tracing headers that the client or a proxy adds. The result of parsing and
+validating a head depends on its bytes alone, so a head that recurs is parsed only until it is
+cached.
 """
 
 import re
 from typing import Final, Generic, TypeVar
 
-_MAX_HEADS: Final = 512  # heads that are remembered
-_MAX_HEAD_BYTES: Final = 2048  # bytes of one
-_MAX_LENGTH_DIGITS: Final = 9  # of a length
+_MAX_HEADS: Final = 512  # in the cache
+_MAX_HEAD_BYTES: Final = 2048  # of one cached head
+_MAX_LENGTH_DIGITS: Final = 9  # of Content-Length
 
-# Lines that mean nothing to us, wherever they stand: names of tracing, and texts that any parser
-# takes. Whoever begins to read one of these headers takes it out.
+# Headers that the gateway does not read, mostly for tracing. A line of one is ignored only if its
+# value is printable ASCII, which every parser accepts. A header that the gateway begins to read
+# must be removed from this list.
 _IGNORED_HEADERS: Final = (
     "x-request-id", "x-correlation-id", "x-kong-request-id", "kong-request-id", "traceparent",
     "tracestate", "baggage", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid",
@@ -24,15 +26,18 @@ _IGNORED_HEADERS: Final = (
 Value = TypeVar("Value")
 
 
-# A head without the digits of its length; or without its free lines too, and how many they were.
+# A head without the digits of its Content-Length; or such a head without its ignored lines too, and
+# the number of those lines.
 HeadKey = bytes | tuple[bytes, int]
 
 
 class HeadLookup(Generic[Value]):
-    """A read that begins with a whole head: its key, where its body begins, and the body's size.
+    """The lookup of a complete head at the start of a read.
 
-    Two heads with one key differ in digits and in free lines alone: the digits stand behind the
-    first "ength: ", which is the same place in both. `meaning` is None where it is not known.
+    `key` is the key of the head in the cache, `value` the cached value or None. The body starts at
+    the offset `body_start` of the read and has `body_size` bytes. Two heads with the same key
+    differ only in the digits of Content-Length and in ignored lines: the digits follow the first
+    "ength: ", which is at the same position in both.
     """
 
     __slots__ = ("body_size", "body_start", "key", "value")
@@ -45,9 +50,10 @@ class HeadLookup(Generic[Value]):
 
 
 class HeadCache(Generic[Value]):
-    """What heads meant, by their keys: the latest few hundred, each of at most 2 KiB.
+    """Values of parsed heads by key: at most 512 heads, each of at most 2 KiB.
 
-    `kept` names a header that means something here, whatever its name is elsewhere.
+    When the cache is full, the head that was added first is evicted. `significant_header` is the
+    name of a header that the gateway reads by configuration: its lines are never ignored.
     """
 
     def __init__(self, significant_header: str = "") -> None:
@@ -57,7 +63,11 @@ class HeadCache(Generic[Value]):
         self._ignored_lines = re.compile(line.encode(), re.IGNORECASE)
 
     def find(self, data: bytes) -> HeadLookup[Value] | None:
-        """Return what a read begins with; None where no head with a plain length is whole."""
+        """Look up the head at the start of a read.
+
+        Returns None if the head is incomplete or has no plain Content-Length: 1 to 9 digits without
+        a leading zero.
+        """
         head_end = data.find(b"\r\n\r\n")
         if head_end < 0:
             return None
@@ -73,10 +83,10 @@ class HeadCache(Generic[Value]):
             if stripped_split is not None:
                 split, key = stripped_split, (stripped_split[0], ignored_count)
                 value = self._values.get(key)
-        return HeadLookup(key, head_end + 4, split[1], value)  # key and size of one cut
+        return HeadLookup(key, head_end + 4, split[1], value)  # key and size are of one split
 
     def add(self, key: HeadKey, value: Value) -> None:
-        """Remember a head that was read, and served as one with a plain Content-Length."""
+        """Cache the value of a head that was parsed and accepted with a plain Content-Length."""
         if not _is_cacheable(key if isinstance(key, bytes) else key[0]):
             return
         if len(self._values) >= _MAX_HEADS:
@@ -85,7 +95,11 @@ class HeadCache(Generic[Value]):
 
 
 def _split_content_length(head: bytes) -> tuple[bytes, int] | None:
-    """Return a head without the digits of its length, and the length; None for no plain one."""
+    """Return a head without the digits of its Content-Length, and the length in bytes.
+
+    Returns None if the length is not plain. The first "ength: " may belong to another header:
+    `_is_cacheable` excludes this before a key enters the cache.
+    """
     start = head.find(b"ength: ") + 7
     if start < 7:
         return None
@@ -99,9 +113,9 @@ def _split_content_length(head: bytes) -> tuple[bytes, int] | None:
 
 
 def _is_cacheable(head: bytes) -> bool:
-    """Return whether the digits that were left out were the value of Content-Length.
+    """Return whether the digits removed from a head were the value of Content-Length.
 
-    So it is when they stood in a line of that name, and every line ends as a line must.
+    They were if they followed that name at the start of a line and every line ends with CRLF.
     """
     line = head[: head.find(b"ength: ") + 7].rpartition(b"\n")[2]
     line_ends = head.count(b"\r\n")

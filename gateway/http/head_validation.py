@@ -1,8 +1,8 @@
-"""Which heads of requests are served: framing, host, names, target. Pure.
+"""Validation of request heads: framing, Host, header names, target. Pure: no I/O, no clock.
 
-One request must read the same to us and to every proxy before us, so what another might read
-differently is refused (reference "reliability" 4.1 and 4.4). The path is made canonical here, once;
-routing, checks, logs and metrics use that one.
+The gateway and every proxy in front of it must interpret a request in the same way. A head that
+another implementation might interpret differently is rejected (docs/architecture.md; RFC 9112). The
+path is made canonical here, once; routing, checks, logs and metrics use the canonical path.
 """
 
 import re
@@ -12,7 +12,7 @@ from gateway.request.response import HttpError
 
 Headers = Sequence[tuple[bytes, bytes]]
 
-# What a second one of must not stand beside the first.
+# Header fields that may occur only once.
 _SINGLETON_HEADERS = frozenset({
     b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding",
     b"authorization", b"expect", b"upgrade",
@@ -27,14 +27,16 @@ _PERCENT_ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 def skip_blank_line(data: bytes, blank_bytes: int) -> tuple[bytes, int]:
-    """Return the data that begins a request, without a blank line before it.
+    """Return the data without the blank line that may precede a request, and the bytes skipped.
 
-    `blank` counts what was passed over before; it is returned anew. The parser would pass over
-    more than one blank line, and over more than one space. Raises HttpError.
+    `blank_bytes` is the number of bytes of that blank line skipped in earlier reads; the returned
+    number includes it. The parser accepts several blank lines, and several spaces in a request
+    line. This function rejects both (RFC 9112, 2.2 and 3); it checks the request line if `data`
+    contains all of it. Raises HttpError 400.
     """
     rest = data.lstrip(b"\r\n") if data[:1] in (b"\r", b"\n") else data
     stripped = len(data) - len(rest)
-    total_blank = blank_bytes + stripped  # a read may have half of it
+    total_blank = blank_bytes + stripped  # a read may end between CR and LF
     if data[:stripped] != b"\r\n"[blank_bytes:total_blank] or (rest and total_blank not in (0, 2)):
         raise HttpError(400, "blank lines before a request")
     line_end = rest.find(b"\r\n")
@@ -44,10 +46,10 @@ def skip_blank_line(data: bytes, blank_bytes: int) -> tuple[bytes, int]:
 
 
 def validate_headers(headers: Headers, version: str, max_headers: int = 100) -> dict[bytes, bytes]:
-    """Return the headers by name; what stands there twice is one list (RFC 9110, 5.3).
+    """Validate header fields and return them by name; repeated ones are joined (RFC 9110, 5.3).
 
-    `headers` have lower-case names, `most` is how many there may be, `version` the one of HTTP, for
-    example "1.1". Raises HttpError.
+    `headers` have lower-case names, `max_headers` is the maximum number of fields, `version` is the
+    HTTP version, for example "1.1". Raises HttpError 400, 417 or 431.
     """
     if len(headers) > max_headers:
         raise HttpError(431, f"more than {max_headers} headers")
@@ -76,7 +78,10 @@ def validate_headers(headers: Headers, version: str, max_headers: int = 100) -> 
 
 
 def combine_headers(headers: Headers) -> dict[bytes, bytes]:
-    """Return the headers by name; raises HttpError for two where there may be one."""
+    """Return header fields by name; repeated ones are joined with a comma.
+
+    Raises HttpError 400 if a field that may occur only once is repeated.
+    """
     combined = dict(headers)
     if len(combined) == len(headers):
         return combined
@@ -94,7 +99,10 @@ def combine_headers(headers: Headers) -> dict[bytes, bytes]:
 
 
 def check_upgrade(headers: Mapping[bytes, bytes], *, offered: bool) -> None:
-    """Refuse a WebSocket handshake that has a body. Raises HttpError."""
+    """Reject a WebSocket handshake that has a body.
+
+    `offered`: the parser found a request to upgrade. Raises HttpError 400.
+    """
     if not offered or headers.get(b"upgrade", b"").lower() != b"websocket":
         return
     if b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0":
@@ -102,7 +110,10 @@ def check_upgrade(headers: Mapping[bytes, bytes], *, offered: bool) -> None:
 
 
 def without_upgrade(method: bytes, target: bytes, version: str, headers: Headers) -> bytes:
-    """Return the bytes of a head that was checked, without its offer of another protocol."""
+    """Return the bytes of a validated head without its request to upgrade.
+
+    The Upgrade header and the `upgrade` option of the Connection header are removed.
+    """
     lines = [b"%b %b HTTP/%b" % (method, target, version.encode())]
     for name, value in headers:
         if name == b"connection":
@@ -114,10 +125,10 @@ def without_upgrade(method: bytes, target: bytes, version: str, headers: Headers
 
 
 def parse_target(method: bytes, target: bytes) -> tuple[str, bytes]:
-    """Return path and query of what is asked for: a path, or with OPTIONS the server, "*".
+    """Return the path and the query of a request target.
 
-    Raises HttpError: 400 for a target that is neither, 405 for CONNECT, which asks for a tunnel
-    (RFC 9110, 9.3.6).
+    The target is in origin form or, with OPTIONS, in asterisk form ("*"). Raises HttpError: 400 for
+    any other form, 405 for CONNECT, which requests a tunnel (RFC 9110, 9.3.6).
     """
     if method == b"CONNECT":
         raise HttpError(405, "CONNECT is not served", headers=[(b"allow", b"GET, HEAD, POST")])
@@ -125,10 +136,10 @@ def parse_target(method: bytes, target: bytes) -> tuple[str, bytes]:
 
 
 def parse_origin_form(target: bytes) -> tuple[str, bytes]:
-    """Return path and query of a request's target; the path is decoded, and reads in one way only.
+    """Return the decoded path and the query of a target in origin form.
 
-    Raises HttpError for what is not in origin form, and for a path in which a proxy might see
-    another: encoded delimiters, dot segments, empty segments, what is not UTF-8.
+    Raises HttpError 400 if the target is in another form, or if a proxy might interpret the path
+    differently: encoded delimiters, dot segments, empty segments, bytes that are not UTF-8.
     """
     match = _TARGET.fullmatch(target)
     if match is None:

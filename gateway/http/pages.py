@@ -1,4 +1,4 @@
-"""The pages about the services: which there are, how each is asked, and a place to try them."""
+"""The pages about the services: the list, schema and OpenAPI documents, a page to try them."""
 
 import gzip
 import json
@@ -18,7 +18,7 @@ from schemas.output.openapi import Operation
 
 _DOCS_DIR = Path(__file__).parent / "docs"
 _MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
-# Nothing is loaded from elsewhere, and what a page asks goes to where it came from.
+# Pages load nothing from other origins, and send their requests only to their own.
 _CONTENT_SECURITY_POLICY = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -26,7 +26,11 @@ _CONTENT_SECURITY_POLICY = (
 
 
 class Pages:
-    """What is told of the services of a catalog; `instances` returns how many one has."""
+    """The pages about the services of a catalog.
+
+    `count_live_instances` returns the number of live instances of a service id. `_openapi_cache`
+    holds serialised OpenAPI documents by title and contract digests, at most 64.
+    """
 
     def __init__(self, catalog: Catalog, count_live_instances: Callable[[str], int]) -> None:
         self._catalog = catalog
@@ -34,7 +38,7 @@ class Pages:
         self._openapi_cache: dict[tuple[str, ...], bytes] = {}
 
     async def apis(self, _: Request) -> Response:
-        """List the services."""
+        """Return the list of services."""
         return JSONResponse({"apis": [self._summary(contract) for contract in self._catalog]})
 
     async def schema(self, request: Request) -> Response:
@@ -52,7 +56,10 @@ class Pages:
         return self._openapi(request, [contract], contract.service.id)
 
     async def docs(self, request: Request) -> Response:
-        """Return a file of the page that shows the OpenAPI document, and tries it."""
+        """Return a file of the page that shows the OpenAPI document and sends trial requests.
+
+        Raises HTTPException 404 if there is no such file.
+        """
         name = request.path_params.get("name", "index.html")
         media_type, file_names = (
             _MEDIA_TYPES.get(Path(name).suffix),
@@ -109,7 +116,7 @@ class Pages:
         }
 
 
-_MAX_CACHED = 64  # documents that are kept
+_MAX_CACHED = 64  # OpenAPI documents; a full cache is cleared
 
 
 def _openapi_operation(contract: Contract) -> Operation:

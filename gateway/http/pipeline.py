@@ -1,4 +1,4 @@
-"""Pipelined requests: answered in the order they came, one at a time."""
+"""The queue of pipelined requests: they are answered one at a time, in the order received."""
 
 import asyncio
 from collections import deque
@@ -7,10 +7,10 @@ from typing import Final, Protocol
 
 from schemas.model.errors import AseError
 
-# Requests that may wait behind the one that runs, before we read no further: up to then we do, to
-# see a client that goes away.
+# With this number of queued requests the connection stops reading. With fewer it reads on while a
+# request runs, to notice a client that disconnects.
 _MAX_WAITING: Final = 8
-# And of one read, which may hold thousands.
+# With this number of queued requests another one is an error: one read can hold thousands.
 _HARD_MAX_WAITING: Final = 512
 
 
@@ -43,10 +43,11 @@ class Cycle(Protocol):
 
 
 class PipelineQueue:
-    """The requests of one connection: at most one is current, the others wait in order.
+    """The requests of one connection: the running one, and those queued after it in order.
 
-    `may_start` returns whether a request may start at all; `on_started` is called when a request
-    that waited has started.
+    A request starts only if none runs, none was queued earlier, and `may_start` returns True.
+    `current` is the running request or None. `on_started` is called after a queued request was
+    started; it is not called for a request that starts at once.
     """
 
     def __init__(
@@ -66,35 +67,38 @@ class PipelineQueue:
 
     @property
     def is_full(self) -> bool:
-        """Return whether so many wait that no more should be read."""
+        """Return whether the queue is long enough to stop reading from the connection."""
         return len(self._waiting) >= _MAX_WAITING
 
     @property
     def is_over_limit(self) -> bool:
-        """Return whether more wait than any client has a use for."""
+        """Return whether the queue is too long to accept another request."""
         return len(self._waiting) >= _HARD_MAX_WAITING
 
     def submit(self, cycle: Cycle) -> None:
-        """Start a request now if no other is current or waits, else in its order."""
+        """Start a request now, or queue it: `start` is called when it becomes the current one."""
         if self.try_acquire(cycle):
             cycle.start()
         else:
             self._waiting.append(cycle)
 
     def try_acquire(self, cycle: Cycle) -> bool:
-        """Make a request the current one if it can start now; return whether it is."""
+        """Make a request the current one if it may start now; return whether it may."""
         if self.current is not None or self._waiting or not self._may_start():
             return False
         self.current = cycle
         return True
 
     def finish_current(self) -> None:
-        """Take in that the one that ran is answered."""
+        """Finish the current request after its response; schedule the next one."""
         self.current = None
         self.schedule_next()
 
     def schedule_next(self) -> None:
-        """Start the next in the loop's next turn: a long line must not grow the stack."""
+        """Start the next request in the next event-loop iteration.
+
+        Starting it here would deepen the stack with each queued request.
+        """
         if self._waiting:
             self._loop.call_soon(self._start_next)
 
@@ -106,7 +110,7 @@ class PipelineQueue:
             self.current.resume_writing()
 
     def clear(self) -> Cycle | None:
-        """Forget all; return the one that ran."""
+        """Remove all requests; return the running request, or None."""
         current, self.current = self.current, None
         self._waiting.clear()
         return current

@@ -1,4 +1,4 @@
-"""What all connections of a gateway share: limits, refusals, the lane. Values only."""
+"""What all connections of a server share: limits, rejections, the fast path. Values only."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -11,20 +11,22 @@ from gateway.request.response import DefaultHeadersCache, Headers, HttpError, Ht
 from gateway.unary.request_head import UnaryHeadCache
 from schemas.model.errors import AseError
 
-# Where an ASGI scope says that its body ends with an error.
+# The key in an ASGI scope of the error with which the request body ended.
 BODY_ERROR_KEY = "ase.refusal"
-# A client may take its time at the start of a body; then it is held to the least rate.
+# Seconds at the start of a body in which no minimum rate is enforced.
 BODY_GRACE_S = 5.0
-# And how a `receive` is ended that waits for more, since the answer is there.
+# The key of the callback that wakes a pending `receive()` when there is something to send.
 WAKE_RECEIVE_KEY = "ase.wake"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a client may take. Sizes in bytes, `rate` in bytes per second, all else in seconds.
+    """The limits of a server for its clients.
 
-    `stalled` is how long it may read nothing of what is written to it; `connections` is how many
-    there may be.
+    `max_target`, `max_header_bytes` and `max_body` are bytes, `min_body_rate` is bytes per second,
+    timeouts are seconds. `max_headers` is the number of header fields of a request,
+    `max_connections` the number of connections of all clients. `stall_timeout` is how long a client
+    may read nothing of what is written to it.
     """
 
     max_target: int
@@ -40,7 +42,10 @@ class Limits:
 
 
 def slow_body_error(limits: Limits, elapsed: float, received_bytes: int) -> HttpError | None:
-    """Return why a body comes too slowly, so many seconds after its head; None: it may go on."""
+    """Return the error of a body that arrives too slowly, None if it may continue.
+
+    `elapsed` are the seconds since the gateway began to wait for the body.
+    """
     if elapsed >= limits.body_timeout:
         return HttpError(408, f"request body took more than {limits.body_timeout:g} s")
     if received_bytes < limits.min_body_rate * (elapsed - BODY_GRACE_S):
@@ -82,7 +87,9 @@ class ServerContext:
 
     `reject_request(error, client_ip, target)` makes the response to a request that is refused by
     its head. `fast_path` is None if every request goes through ASGI, `upgrader` if there are no
-    WebSockets. `is_draining` returns whether each response ends its connection.
+    WebSockets. `is_draining` returns whether each response ends its connection. `default_headers`
+    caches the header lines that the server adds to every response. `write_batcher` holds what is
+    written at the end of an event-loop iteration.
     """
 
     limits: Limits

@@ -1,4 +1,4 @@
-"""The clocks of a connection: what it is given time for, and whether the client reads."""
+"""The timers of a connection: the deadline for what the client has to send, and write stalls."""
 
 import asyncio
 import fcntl
@@ -11,7 +11,10 @@ from math import inf
 
 
 class Wait(Enum):
-    """What a connection waits for, and is given a time for."""
+    """What a connection waits for the client to send.
+
+    DRAIN_BODY is the rest of a body whose response is already written.
+    """
 
     NOTHING = "nothing"
     HEAD = "head"
@@ -21,10 +24,12 @@ class Wait(Enum):
 
 
 class ConnectionTimer:
-    """The time for whatever is awaited now; `late` is told of it when that time is over.
+    """The deadline for what a connection waits for; `on_timeout` is called when it has passed.
 
-    One timer serves all that is ever awaited: when it comes too early, it looks again. So waiting
-    costs a request no timer.
+    `_deadline` is in seconds of the event loop; it is infinite exactly when `waiting_for` is
+    NOTHING. One loop timer serves all waits. Setting a later deadline or disarming leaves it as it
+    is: a timer that fires too early is set again for the deadline. So most requests create no loop
+    timer.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_timeout: Callable[[Wait], None]) -> None:
@@ -35,7 +40,7 @@ class ConnectionTimer:
         self.waiting_for = Wait.NOTHING
 
     def arm(self, waiting_for: Wait, seconds: float) -> None:
-        """Give something its time."""
+        """Wait for `waiting_for` for at most `seconds`; this replaces the current wait."""
         deadline = self._loop.time() + seconds
         self.waiting_for, self._deadline = waiting_for, deadline
         if self._timer is None:
@@ -45,11 +50,11 @@ class ConnectionTimer:
             self._timer = self._loop.call_at(deadline, self._on_timer)
 
     def disarm(self) -> None:
-        """Wait for nothing: whatever takes time now is ours."""
+        """Disarm the timer: from here on the gateway, not the client, is working."""
         self.waiting_for, self._deadline = Wait.NOTHING, inf
 
     def stop(self) -> None:
-        """End for good."""
+        """Disarm the timer and cancel the loop timer, when the connection ends."""
         self.disarm()
         if self._timer is not None:
             self._timer.cancel()
@@ -65,9 +70,11 @@ class ConnectionTimer:
 
 
 class WriteStallMonitor:
-    """Watches a client that does not keep up; one that reads nothing for `seconds` is cut off.
+    """Monitors a client that does not keep up; aborts the connection if it reads nothing in time.
 
-    What the kernel still holds for it counts, too: our own buffer alone may stand still meanwhile.
+    Every `timeout` seconds it compares the unread bytes with those of the previous check. If they
+    did not decrease, the connection is aborted. Bytes in the kernel's send buffer count too: while
+    the client reads those, the transport's own buffer may not change.
     """
 
     def __init__(self, transport: asyncio.Transport, timeout: float) -> None:
@@ -77,24 +84,24 @@ class WriteStallMonitor:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin to watch, when more is written than the client has read."""
+        """Start monitoring, if there are unread bytes and it is not started yet."""
         unread = self.unread_bytes()
         if self._timer is None and unread:
             self._last_unread_bytes = unread
             self._restart_timer()
 
     def stop(self) -> None:
-        """End: the client keeps up."""
+        """Stop monitoring: the client keeps up, or the connection has ended."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def unread_bytes(self) -> int:
-        """Return the bytes that were written, and have not come to the client's side."""
+        """Return the number of bytes that were written and did not reach the client's host."""
         sock = self._transport.get_extra_info("socket")
         kernel_bytes = 0
         if sock is not None and not self._transport.is_closing():
-            with suppress(OSError):  # a way that does not tell
+            with suppress(OSError):  # a socket that does not support this
                 raw_size = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
                 kernel_bytes = int.from_bytes(raw_size, sys.byteorder)
         return self._transport.get_write_buffer_size() + kernel_bytes

@@ -1,7 +1,7 @@
-"""Answers of one turn of the loop, written one behind the other.
+"""Batching of writes: the responses of one event-loop iteration are written together.
 
-Between two answers there is all the work of the second. Whoever reads them would be woken for each,
-and the processor's caches turned over twice; written together they cost a third less.
+Writing each response separately wakes the peer once per response, and the processor's caches are
+displaced by the work between two writes. Batching the writes costs a third less.
 """
 
 import asyncio
@@ -12,10 +12,11 @@ _MAX_PENDING_BYTES: Final = 1 << 18
 
 
 class WriteBatcher:
-    """What is to be written to all connections of a gateway when this turn of the loop is over.
+    """The pending writes of all connections of a gateway.
 
-    Order is kept, and no more than 256 KiB. `flush` before a connection is written to in another
-    way, or closed.
+    They are written at the end of the event-loop iteration in the order of `put`, or at once when
+    they exceed 256 KiB. Call `flush` before a connection is closed or written to in another way.
+    `_pending_bytes` is the size of `_pending`. While it is not empty, a `flush` is scheduled.
     """
 
     __slots__ = ("_pending", "_pending_bytes")
@@ -27,7 +28,7 @@ class WriteBatcher:
     def put(
         self, transport: asyncio.Transport, data: bytes, call_soon: Callable[..., object]
     ) -> None:
-        """Take what is to be written; `call_soon` is the loop's."""
+        """Queue data to be written to a transport; `call_soon` is that of the event loop."""
         pending = self._pending
         if not pending:
             call_soon(self.flush)
@@ -37,7 +38,10 @@ class WriteBatcher:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits; what one connection was given in a row is one write."""
+        """Write everything pending; consecutive data for one transport become one write.
+
+        Data for a transport that is closing are dropped.
+        """
         pending, self._pending, self._pending_bytes = self._pending, [], 0
         index, count = 0, len(pending)
         while index < count:

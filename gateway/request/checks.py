@@ -1,4 +1,4 @@
-"""Who asks, and in which form: content type, app id, key of affinity. Pure."""
+"""The form and the caller of a request: content type, app id, affinity key. Pure: no I/O."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,9 +10,9 @@ _APP_IDS: Final = ("app_id", "appid")
 
 
 def check_content_headers(headers: Mapping[bytes, bytes]) -> None:
-    """Refuse a body in another form than plain `application/json`.
+    """Reject a body that is not plain `application/json` in UTF-8.
 
-    Raises HttpError 415.
+    `headers` have lower-case names. Raises HttpError 415.
     """
     content_type = headers.get(b"content-type", b"")
     if content_type != b"application/json":
@@ -22,7 +22,10 @@ def check_content_headers(headers: Mapping[bytes, bytes]) -> None:
 
 
 def check_length(headers: Mapping[bytes, bytes], limit: int) -> None:
-    """Refuse a body of more than `limit` bytes before it is read. Raises HttpError 413."""
+    """Reject a Content-Length of more than `limit` bytes before the body is read.
+
+    Raises HttpError 413.
+    """
     length = headers.get(b"content-length")
     if length is not None and int(length) > limit:
         raise HttpError(413, f"body is larger than {limit} bytes")
@@ -41,10 +44,11 @@ def _check_media_type(content_type: str) -> None:
 def check_app_id(
     body: dict[str, Any], headers: Mapping[bytes, bytes], consumer_header: str
 ) -> None:
-    """Refuse an envelope without an app id (`app_id`, or the older `appid`), or with another's.
+    """Reject an envelope without an app id (`app_id`, or the older `appid`) or with a wrong one.
 
-    Raises AseError 10313: 400 when there is none, 403 when the proxy before us named another
-    caller in `consumer_header`.
+    Raises AseError 10313: status 400 if there is no app id, 403 if it differs from the caller that
+    the proxy in front of the gateway names in `consumer_header`. An empty `consumer_header` turns
+    the second check off.
     """
     header = body.get("header")
     app_ids: list[Any] = []
@@ -62,7 +66,7 @@ def check_app_id(
 
 
 def affinity_key(body: dict[str, Any], path: tuple[str, ...]) -> str:
-    """Return the text or number at a path of members; "" where there is none."""
+    """Return the string or integer at a path of object members, as text; "" if there is none."""
     value: Any = body
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None

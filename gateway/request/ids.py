@@ -1,15 +1,16 @@
-"""Request ids. Pure; what is random is handed in."""
+"""Generation of request ids. Pure: the source of randomness is passed in."""
 
 from collections.abc import Callable
 from typing import Final
 
-_BATCH_BYTES: Final = 4096  # bytes drawn at once
+_BATCH_BYTES: Final = 4096  # random bytes drawn at a time, for 256 ids
 
 
 class RequestIdGenerator:
-    """Request ids: 32 lower-case hex digits, random, with no address in them.
+    """Generates request ids: 32 random lower-case hexadecimal digits, with no address in them.
 
-    `entropy` gives the hex digits of so many random bytes; it is asked for many ids at once.
+    `entropy(n)` returns the hexadecimal digits of `n` random bytes; one call serves 256 ids. The
+    next id is the 32 digits of `_hex_digits` from `_position`.
     """
 
     def __init__(self, entropy: Callable[[int], str]) -> None:
@@ -18,7 +19,7 @@ class RequestIdGenerator:
         self._position = 0
 
     def __call__(self) -> str:
-        """Return an id that was never given before."""
+        """Return an id that was not returned before."""
         position = self._position
         if position == len(self._hex_digits):
             self._hex_digits, position = self._entropy(_BATCH_BYTES), 0

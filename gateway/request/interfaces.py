@@ -1,4 +1,4 @@
-"""What a gateway is made of, as narrow protocols: each request function asks for these alone."""
+"""The dependencies of request handling, as narrow protocols: request functions need only these."""
 
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
@@ -12,14 +12,14 @@ from schemas.model.errors import ErrorSpec
 
 
 class Slot(Protocol):
-    """Where a request may run: an instance, held while the block lasts."""
+    """The lease of a request slot at an instance, held for the duration of a `with` block."""
 
     @property
     def instance(self) -> Any:
-        """Return the instance; `addr` names it."""
+        """Return the instance; its `addr` is host:port."""
 
     def release_unused(self) -> None:
-        """Give the place back, when nothing was sent."""
+        """Release the slot when nothing was sent to the instance."""
 
     def release(
         self,
@@ -28,29 +28,38 @@ class Slot(Protocol):
         abandoned: bool = False,
         is_session: bool = False,
     ) -> None:
-        """Give the place back after use; `fault` is how it ended, `lasting` that of a session."""
+        """Release the slot after use.
+
+        `error_spec` is the error that the request ended with, None for success. `abandoned`: the
+        request is not waited for any more, but may still run at the instance. `is_session`: the
+        slot was used by a session, whose duration says nothing about the instance's speed.
+        """
 
 
 class PendingOperation(Protocol):
-    """Something under way: a call, or the wait for a place."""
+    """An operation in progress: a call to a loader, or the wait for a slot."""
 
     def cancel(self) -> None:
-        """End it; what it was to tell may still be told, and is not waited for."""
+        """Cancel the operation; its callback may still be called and must then be ignored."""
 
     def outcome(self) -> Any:
-        """Return what came of it, when it has ended: an output, or a place. Raises AseError."""
+        """Return the result of a finished operation: a loader's output, or a slot.
+
+        Raises AseError if the operation failed.
+        """
 
 
 class Picker(Protocol):
-    """Chooses an instance and counts it."""
+    """Chooses an instance for a request and counts the request as in flight there."""
 
     def acquire(
         self, service_id: str, digest: str, exclude: Collection[str], affinity_key: str, /
     ) -> AbstractContextManager[Slot]:
-        """Return a place at an instance that speaks the schema with that digest.
+        """Return a slot at an instance that serves the schema with the digest `digest`.
 
-        `exclude` are addresses; requests of one `key` go to few instances. Raises AseError 20002
-        when no live instance is left, 10110 when each holds all it takes.
+        `exclude` are addresses of instances not to choose. Requests with the same `affinity_key` go
+        to few instances; "" means no affinity. Raises AseError 20002 if no live instance is left,
+        10110 if all instances are full.
         """
 
     def wait(
@@ -63,33 +72,37 @@ class Picker(Protocol):
         on_done: Callable[[Any], None],
         /,
     ) -> PendingOperation:
-        """Wait for a place, `ahead` of others or not.
+        """Wait for a slot for at most `timeout` seconds, at the front of the queue if `at_front`.
 
-        `done` gets it when there is one, or will be none in time.
+        `on_done` is called with the operation when it has a slot, or has failed to get one in time.
         """
 
     def try_acquire_retry(self) -> bool:
-        """Return whether a request may be tried at another instance, and count it."""
+        """Return whether the retry budget allows a retry at another instance, and consume it."""
 
 
 class Caller(Protocol):
-    """Carries a frame to an instance."""
+    """Sends frames to instances."""
 
     def start_call(self, request: Any, on_done: Callable[[Any], None]) -> PendingOperation:
-        """Begin a call; `done` gets it when it has ended, after this returned."""
+        """Start a call; `on_done` is called with it when it has ended, after this has returned."""
 
     def open_session(
         self, target: Any, handle: str, timeout: float, wake: Callable[[], None]
     ) -> LoaderStream:
-        """Begin a session; `wake` is called whenever something of it changed."""
+        """Open a session of at most `timeout` seconds; `handle` is unique to it.
+
+        `wake` is called whenever the state of the stream changes.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """The whole: options, contracts, picking, calling, and the two things that never repeat.
+    """The dependencies of a gateway's request handling.
 
-    `patience`: seconds that a request may wait for a place. `on_fault` is told the id of a request
-    that failed by a fault of ours, and what was raised.
+    `slot_timeout`: seconds that a request may wait for a slot. `clock` returns monotonic seconds,
+    `new_id` a unique request id. `on_internal_error` is called with the id of a request that failed
+    with an internal error, and the exception.
     """
 
     options: GatewayOptions

@@ -1,8 +1,8 @@
-"""The bytes of a request body become a JSON value, or an error that says where. Pure.
+"""Parsing of request bodies: bytes to a JSON object, or an error. Pure: no I/O, no clock.
 
-What the standard library lets pass is refused here: duplicate keys, NaN and Infinity, numbers too
-large, NUL, other encodings than UTF-8 (reference "reliability" 4.3). The cost of a body is bounded
-before it is parsed, by a count that cannot be too low.
+It rejects what Python's standard library accepts: duplicate keys, NaN and Infinity, numbers that
+are too large, NUL, encodings other than UTF-8 (docs/architecture.md). An upper bound of the number
+of values is checked before parsing, to bound its cost.
 """
 
 import re
@@ -17,19 +17,20 @@ from schemas.model.errors import BAD_REQUEST, AseError
 _MAX_FINDS: Final = 256
 _MAX_INTEGER: Final = 10**100
 _TOO_MANY_DIGITS: Final = "request body: a number has more than 100 digits"
-# Integers beyond a machine's word are slow wherever they come: none has a use for many.
+# Integers beyond 64 bits are slow to process, and no request needs many of them.
 _INT64_LIMIT: Final = 2**63
 _MAX_LONG_INTEGERS: Final = 1000
 _TOO_MANY_LONG_INTEGERS: Final = "request body: more than 1000 integers beyond 64 bits"
-# An unclosed string runs to the end: each byte is looked at once, whatever the body.
+# An unclosed string matches to the end of the body, so any body is scanned in linear time.
 _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 
 
 def parse(body: bytes, max_depth: int, max_nodes: int) -> dict[str, Any]:
-    """Return the JSON object of a body.
+    """Parse a body that is one JSON object in UTF-8.
 
-    Raises AseError (10163) for what is not one JSON object in UTF-8, or is deeper than `max_depth`
-    levels or has more than `max_nodes` values. The message never holds a value of the body.
+    Raises AseError 10163 if it is anything else, is nested deeper than `max_depth` levels or has
+    more than `max_nodes` values. The message never contains a value of the body; the message for
+    the log does not contain a key either.
     """
     check_node_count(body, max_nodes)
     try:
@@ -41,14 +42,17 @@ def parse(body: bytes, max_depth: int, max_nodes: int) -> dict[str, Any]:
         raise AseError(BAD_REQUEST, prefix + message, prefix + _without_key(message)) from None
     if type(value) is not dict:
         raise AseError(BAD_REQUEST, "request body must be a json object")
-    # A raw NUL is no JSON; an escaped one is looked for only where it can be.
+    # A raw NUL is not JSON. An escaped NUL is searched for from the first backslash on.
     escape = body.find(b"\\")
     _check_values(value, max_depth, escape >= 0 and body.find(b"\\u0000", escape) >= 0)
     return value
 
 
 def check_node_count(body: bytes, max_nodes: int) -> None:
-    """Raise AseError (10163) when a body has more than so many values; parsing it costs more."""
+    """Raise AseError 10163 if a body has more than `max_nodes` values.
+
+    Counting costs less than parsing: a cheap upper bound is enough for most bodies.
+    """
     if (
         len(body) > max_nodes
         and _max_possible_nodes(body) > max_nodes
@@ -58,17 +62,20 @@ def check_node_count(body: bytes, max_nodes: int) -> None:
 
 
 def is_ascii(body: bytes) -> bool:
-    """Return whether no text in a body can have a character beyond ASCII, escaped or not."""
+    """Return whether no string in a body can contain a non-ASCII character, escaped or not."""
     return body.isascii() and b"\\u" not in body
 
 
 def _max_possible_nodes(body: bytes) -> int:
-    """Return a number that the count of values in the text does not exceed."""
+    """Return an upper bound of the number of values in a body."""
     return 1 + _count_char(body, b",") + _count_char(body, b"[") + _count_char(body, b"{")
 
 
 def _count_char(body: bytes, char: bytes) -> int:
-    """Return how often a character is there; few in a large body are found ten times as fast."""
+    """Return the number of occurrences of a character.
+
+    A few occurrences in a large body are counted ten times as fast by `find` as by `count`.
+    """
     position = 0
     for occurrences in range(_MAX_FINDS):
         position = body.find(char, position) + 1
@@ -78,9 +85,9 @@ def _count_char(body: bytes, char: bytes) -> int:
 
 
 def _exceeds(body: bytes, max_nodes: int) -> bool:
-    """Return whether there are more values than that, what stands inside strings not counted."""
+    """Return whether a body has more than `max_nodes` values, not counting text inside strings."""
     quotes = body.count(b'"') - body.count(b'\\"')
-    # A member has two strings at most, a string two quotes; beyond that they need no looking at.
+    # A member has at most two strings, a string two quotes. More quotes need no further check.
     if quotes > 4 * max_nodes:
         return True
     without_strings = _STRINGS.sub(b"0", body)
@@ -91,7 +98,11 @@ def _exceeds(body: bytes, max_nodes: int) -> bool:
 
 
 def _check_values(value: dict[str, Any], max_depth: int, may_hold_nul: bool, /) -> None:
-    """Refuse what parses but must not pass, level by level; `texts`: some string may hold NUL."""
+    """Reject values that parse but are not accepted, level by level of nesting.
+
+    These are NUL in strings, numbers out of range, too many integers beyond 64 bits, and more than
+    `max_depth` levels. `may_hold_nul`: some string may contain NUL. Raises AseError 10163.
+    """
     level: list[Any] = [value]
     long_integers = 0
     for _ in range(max_depth):
@@ -119,7 +130,7 @@ def _check_values(value: dict[str, Any], max_depth: int, may_hold_nul: bool, /) 
 
 
 def _count_long_integer(number: int, long_integers: int) -> int:
-    """Count an integer beyond a machine's word."""
+    """Return `long_integers` plus one, for an integer beyond 64 bits. Raises AseError 10163."""
     if not -_MAX_INTEGER < number < _MAX_INTEGER:
         raise AseError(BAD_REQUEST, _TOO_MANY_DIGITS)
     if long_integers >= _MAX_LONG_INTEGERS:
@@ -128,12 +139,12 @@ def _count_long_integer(number: int, long_integers: int) -> int:
 
 
 def _without_key(message: str) -> str:
-    """Return the parser's message without the key it may quote, which is the caller's own."""
+    """Return the parser's message without the duplicate key that it may quote: the key is data."""
     if not message.startswith("Detected duplicate key"):
         return message
     return "duplicate key" + "".join(message.rpartition(" at line ")[1:])
 
 
 def _truncate_message(message: str) -> str:
-    """Return the parser's message without a key it may quote at length."""
+    """Return the parser's message; one of more than 160 characters is shortened in the middle."""
     return message if len(message) <= 160 else message[:100] + " ... " + message[-40:]

@@ -1,4 +1,4 @@
-"""What is noted of one request on its way, for its headers, its log line and its metrics."""
+"""The record of one request, for its response headers, its log line and its metrics."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -7,13 +7,18 @@ _NO_CODE_MAP: Final[Mapping[int, int]] = {}
 
 
 class RequestRecord:
-    """One request.
+    """What the gateway records of one request.
 
-    `accepted`, `received` (when the body was whole) and `answered` are seconds of the gateway's
-    clock; `upstream` are those spent on calls to loaders, `waited` those for a place at one,
-    `overhead` those that the gateway itself
-    took, receiving the body not counted; the two in milliseconds, as texts, are what is told of
-    them. `service` is empty until one was found; `code` and `status` stand once it was answered.
+    `accepted_at`, `received_at` (the body is complete) and `answered_at` are seconds of the
+    gateway's clock. `upstream_s` is the time spent on calls to loaders, `waited_s` the time spent
+    waiting for a slot, `overhead_s` the time the gateway itself needed, without receiving the body.
+    `upstream_ms` and `overhead_ms` are the same in milliseconds, formatted as text for headers and
+    log. They, `status`, `code` and `answered_at` are set when the request is answered; `code` 0
+    means success.
+
+    `service` is empty until the service is found; `code_map` then maps error codes to HTTP
+    statuses. `attempts` counts the calls, `instance` is the address of the latest one,
+    `retry_reasons` are the names of the errors that led to retries.
     """
 
     __slots__ = (
@@ -42,19 +47,19 @@ class RequestRecord:
         self._attempt_started_at: float | None = None
 
     def attempt_started(self, instance: str, now: float) -> None:
-        """Note that an instance is called."""
+        """Record the start of a call to an instance."""
         self.instance = instance
         self.attempts += 1
         self._attempt_started_at = now
 
     def attempt_finished(self, now: float) -> None:
-        """Note that the call is over, where there is one."""
+        """Record the end of the current call, if there is one."""
         if self._attempt_started_at is not None:
             self.upstream_s += now - self._attempt_started_at
             self._attempt_started_at = None
 
     def finish(self, status: int, code: int, now: float) -> None:
-        """Note the answer."""
+        """Record the response: its HTTP status, its error code (0: success) and the times."""
         self.attempt_finished(now)
         self.status, self.code, self.answered_at = status, code, now
         overhead_s = now - (self.received_at or self.accepted_at) - self.upstream_s - self.waited_s

@@ -1,6 +1,7 @@
-"""Errors become statuses, and results become envelopes: the one place for either. Pure.
+"""HTTP responses: the only place that turns errors into statuses and results into envelopes.
 
-The table is DESIGN's section 3. Every answer of the gateway has the envelope, refusals included.
+The table of errors is in docs/architecture.md. Unary responses of services and all errors have the
+envelope, rejections included. Pure: no I/O, no clock.
 """
 
 import json
@@ -24,7 +25,7 @@ from schemas.model.errors import (
 
 Headers = list[tuple[bytes, bytes]]
 
-_MAX_MESSAGE_CHARS: Final = 2048  # a loader words some of them
+_MAX_MESSAGE_CHARS: Final = 2048  # some messages come from loaders
 
 _STATUS_BY_SOURCE: Final = {
     ErrorSource.CALLER: 400,
@@ -42,11 +43,12 @@ _STATUS_BY_ERROR: Final = {
     CLIENT_GONE: 499,
 }
 
-# The rest of such a message cannot be trusted, or is too much to read: the connection ends.
+# After these, the rest of the request cannot be trusted or is too large to read: the connection is
+# closed.
 _CLOSING_STATUSES: Final = frozenset({400, 408, 413, 414, 431})
 
 
-# Templates are filled in by one operation, compiled or not.
+# %-formatting fills a template in one operation, compiled by mypyc or not.
 _HEAD_TEMPLATE: Final = (
     "content-type: application/json\r\ncontent-length: %d\r\nx-ase-request-id: %s\r\n"
     "x-ase-overhead-ms: %s\r\nx-ase-upstream-ms: %s\r\nx-ase-attempts: %d\r\n"
@@ -60,7 +62,10 @@ _STATUS_LINES: Final = {
 
 
 class HttpError(AseError):
-    """A fault of the HTTP message itself, with the status and headers that HTTP has for it."""
+    """An error of the HTTP message itself, with its HTTP status and response headers.
+
+    Statuses in `_CLOSING_STATUSES` add `connection: close`.
+    """
 
     def __init__(
         self,
@@ -78,7 +83,7 @@ class HttpError(AseError):
 
 
 class HttpResponse:
-    """A whole HTTP answer; `head` has its header lines, each with its end."""
+    """A complete HTTP response; `head` are its header lines, each with its CRLF."""
 
     __slots__ = ("body", "head", "status")
 
@@ -89,18 +94,18 @@ class HttpResponse:
 
     @property
     def headers(self) -> Headers:
-        """Return names and values."""
+        """Return the header fields as names and values."""
         return header_list(self.head)
 
 
 def header_list(head: bytes) -> Headers:
-    """Return names and values of header lines, each with its end."""
+    """Return the names and values of header lines, each of which ends with CRLF."""
     lines = head.split(b"\r\n")[:-1]
     return [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
 
 
 def status_of(error: AseError, code_map: Mapping[int, int]) -> int:
-    """Return the HTTP status of an error; the service's `codeMap` stands over ours."""
+    """Return the HTTP status of an error; the service's `codeMap` overrides the default."""
     mapped = code_map.get(error.spec.code)
     if mapped is not None:
         return mapped
@@ -110,7 +115,10 @@ def status_of(error: AseError, code_map: Mapping[int, int]) -> int:
 
 
 def finish_with_success(payload: bytes, record: RequestRecord, now: float) -> HttpResponse:
-    """Return 200 with the payload, a JSON object as bytes; {} is left out of the envelope."""
+    """Finish the record and return a 200 response with the payload, a serialised JSON object.
+
+    An empty payload, `{}`, is omitted from the envelope.
+    """
     record.finish(200, 0, now)
     payload_member = b"" if payload == b"{}" else b',"payload":' + payload
     envelope = b'{"header":{"code":0,"message":"success","sid":"%s"}%s}'
@@ -119,7 +127,7 @@ def finish_with_success(payload: bytes, record: RequestRecord, now: float) -> Ht
 
 
 def finish_with_error(error: AseError, record: RequestRecord, now: float) -> HttpResponse:
-    """Return the envelope of an error."""
+    """Finish the record and return the response of an error; 429 and 503 get `retry-after: 1`."""
     record.finish(status_of(error, record.code_map), error.spec.code, now)
     record.error_name, record.detail = error.spec.name, error.log_message
     header = {"code": record.code, "message": str(error)[:_MAX_MESSAGE_CHARS], "sid": record.sid}
@@ -133,14 +141,17 @@ def finish_with_error(error: AseError, record: RequestRecord, now: float) -> Htt
 
 
 class DefaultHeadersCache:
-    """Headers as lines; those of a server stay the same for a second."""
+    """The serialised default headers of a server, cached while the list is the same object.
+
+    uvicorn replaces the list once per second, for the Date header.
+    """
 
     def __init__(self) -> None:
         self._headers: Headers = []
         self._lines = b""
 
     def encode(self, headers: Headers) -> bytes:
-        """Return the lines of a list that does not change."""
+        """Return the header lines of a list that is never changed in place."""
         if headers is not self._headers:
             self._headers = headers
             self._lines = b"".join([b"%b: %b\r\n" % header for header in headers])
@@ -148,7 +159,11 @@ class DefaultHeadersCache:
 
 
 def serialize_response(response: HttpResponse, default_lines: bytes, close_line: bytes) -> bytes:
-    """Return the bytes of an answer; `first` and `close` are lines before and after its own."""
+    """Return the bytes of a response.
+
+    `default_lines` and `close_line` are header lines that precede and follow its own; each line
+    ends with CRLF.
+    """
     return b"".join(
         (
             _STATUS_LINES[response.status],

@@ -17,29 +17,35 @@ from schemas.model.errors import CLIENT_GONE, AseError
 
 
 class ResponseWriter(Protocol):
-    """The connection that a request came on."""
+    """The connection that a request arrived on, as its cycle uses it."""
 
     def send_continue(self) -> None:
-        """Ask the client for the body it holds back."""
+        """Write `100 Continue`: the client waits for it before it sends the body."""
 
     def send_response(self, cycle: "UnaryRequestCycle", response: HttpResponse) -> None:
-        """Write the answer; the next request may have its turn."""
+        """Write a complete response; the next request may start."""
 
     def may_write(self) -> bool:
-        """Return whether the client keeps up."""
+        """Return whether the client keeps up with what is written to it."""
 
     def send_head(self, cycle: "UnaryRequestCycle", head: bytes) -> None:
-        """Write the head of an answer that comes in parts."""
+        """Write the head of a streamed response; `head` are its header lines."""
 
     def send_chunk(self, data: bytes) -> None:
-        """Write a part."""
+        """Write a part of the body of a streamed response."""
 
     def send_last_chunk(self, cycle: "UnaryRequestCycle") -> None:
-        """Write its end; the next request may have its turn."""
+        """Write the end of a streamed response; the next request may start."""
 
 
 class UnaryRequestCycle(RequestDriver):
-    """One request of the lane and its answer. `running` holds those that the drain waits for."""
+    """One request of the fast path and its response.
+
+    A cycle is queued until `start`, then in `tasks` until it is answered. `tasks` is uvicorn's set
+    of tasks, which a shutdown waits for and cancels; so a cycle has the `cancel` of a task. While a
+    cycle is queued, its body is buffered in `_body_chunks`, and `body_error` holds an error that
+    ended the body. `response_complete` is True once the request is answered, as in uvicorn's cycle.
+    """
 
     __slots__ = (
         "_body_bytes", "_body_chunks", "_client_ip", "_context", "_head", "_is_body_complete",
@@ -67,7 +73,7 @@ class UnaryRequestCycle(RequestDriver):
         self.keep_alive = head.keep_alive
 
     def start(self) -> None:
-        """Start the request: it is the connection's current one."""
+        """Start the request: it is the current one of its connection."""
         self.serve(self._take_body() if self._is_body_complete else None)
         if self.body_error is not None:
             self.fail(self.body_error)
@@ -95,7 +101,7 @@ class UnaryRequestCycle(RequestDriver):
         return 0 if self in self._tasks else self._body_bytes
 
     def complete_body(self) -> None:
-        """Note that the body is whole; a request that has started goes on with it."""
+        """Pass the complete body to the steps; if it is queued, `start` does."""
         self._is_body_complete = True
         if self in self._tasks:
             self.feed(self._take_body())
@@ -105,25 +111,28 @@ class UnaryRequestCycle(RequestDriver):
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def fail_body(self, error: AseError) -> None:
-        """End the request with an error of its body, now or as soon as it starts."""
+        """End the request because its body cannot be received; a queued one ends at `start`."""
         if self in self._tasks:
             self.fail(error)
         else:
             self.body_error = error
 
     def on_disconnect(self) -> None:
-        """Take in that the client went away."""
+        """End the request because the client closed the connection."""
         self.fail(AseError(CLIENT_GONE))
 
-    def cancel(self, msg: str = "") -> None:  # noqa: ARG002 (as of a task, which the drain cancels)
-        """End now: the drain's time is over."""
+    def cancel(self, msg: str = "") -> None:  # noqa: ARG002 (the signature of Task.cancel)
+        """End the request because the drain timeout has expired.
+
+        The end is scheduled, because uvicorn cancels while it iterates over `tasks`.
+        """
         asyncio.get_running_loop().call_soon(self._on_drain_timeout)
 
     def _on_drain_timeout(self) -> None:
         self.fail(drain_timeout_error())
 
     def on_response(self, response: HttpResponse) -> None:
-        """Send the answer, and note the request."""
+        """Send the response; count and log the request."""
         self._leave()
         self._context.count_and_log(self._record)
         self._writer.send_response(self, response)
@@ -133,31 +142,31 @@ class UnaryRequestCycle(RequestDriver):
         self._context.metrics.inflight -= 1
         self.response_complete = True
 
-    # An answer in parts (gateway.streaming.sse.Sink).
+    # A streamed response (gateway.request.event_stream.Sink).
 
     def sink(self) -> Sink:
-        """Return itself: what is written goes out by the connection."""
+        """Return this cycle: the connection writes its events."""
         return self
 
     def writable(self) -> bool:
-        """Return whether the client keeps up."""
+        """Return whether the client keeps up with what is written to it."""
         return self._writer.may_write()
 
     def resume_writing(self) -> None:
-        """Take in that the client reads again."""
+        """Continue the event stream, if there is one: the client reads again."""
         if self.event_stream is not None:
             self.event_stream.resume_writing()
 
     def start_response(self, head: bytes) -> None:
-        """Write the head."""
+        """Write the head of the response; `head` are its header lines."""
         self._writer.send_head(self, head)
 
     def write(self, data: bytes) -> None:
-        """Write a part."""
+        """Write a part of the body."""
         self._writer.send_chunk(data)
 
     def end(self) -> None:
-        """Write the end."""
+        """Write the end of the response; the request is finished."""
         self.finish_event_stream()
         self._leave()
         self._writer.send_last_chunk(self)

@@ -1,4 +1,8 @@
-"""A request on its course: the steps of `serve_once`, driven by what comes. Both lanes use it."""
+"""Drivers of unary requests: they execute the steps of `serve_unary` as results arrive.
+
+`RequestDriver` is the base of the fast path (`UnaryRequestCycle`) and of the ASGI path
+(`AsgiRequestDriver`).
+"""
 
 from abc import ABC, abstractmethod
 from collections import deque
@@ -19,7 +23,13 @@ from schemas.model.errors import AseError
 
 
 class RequestDriver(ABC):
-    """Drives one request; whoever derives from it gets the answer by `answered`, once."""
+    """Executes the steps of one request.
+
+    A subclass receives the response once, by `on_response`, unless the request is answered by an
+    event stream. `_pending` is the call or the wait for a slot that is in progress, `event_stream`
+    the event stream; at most one of the two is set. When `finished` is True, the request is
+    answered, and further input and errors are ignored.
+    """
 
     __slots__ = (
         "_dependencies",
@@ -45,12 +55,12 @@ class RequestDriver(ABC):
         self._advance(None)
 
     def feed(self, body: bytes) -> None:
-        """Take in the whole body."""
+        """Pass the complete body to the steps."""
         if not self.finished:
             self._advance(body)
 
     def fail(self, error: AseError) -> None:
-        """Take in what makes the request end early; a call under way is cancelled."""
+        """End the request early with an error; a call or a wait in progress is cancelled."""
         if self.finished:
             return
         if self.event_stream is not None:
@@ -63,19 +73,22 @@ class RequestDriver(ABC):
 
     @abstractmethod
     def on_response(self, response: HttpResponse) -> None:
-        """Take the answer."""
+        """Send the response."""
 
     @abstractmethod
     def sink(self) -> Sink:
-        """Return where the events of the request go; its `refused` and `end` come back here."""
+        """Return the sink to which the events of the request are written.
+
+        Its `send_error` and `end` call `send_error` and `finish_event_stream` of this driver.
+        """
 
     def send_error(self, error: AseError) -> None:
-        """Answer with an error in place of events."""
+        """Answer with an error instead of events; no event was written before."""
         self.event_stream = None
         self._finish(finish_with_error(error, self._record, self._dependencies.clock()))
 
     def finish_event_stream(self) -> None:
-        """Note that all events are written."""
+        """Finish the request after all events were written; a subclass calls it from `end`."""
         self.finished = True
 
     def _advance(self, result: bytes | PendingOperation | None) -> None:
@@ -120,16 +133,17 @@ class RequestDriver(ABC):
             )
 
     def _on_operation_done(self, operation: PendingOperation) -> None:
-        """Take in what ended, a call or a wait; of one cancelled nothing matters any more."""
+        """Resume the steps after a call or a wait has ended; ignore a cancelled one."""
         if self._pending is not None:
             self._pending = None
             self._advance(operation)
 
 
 class AsgiRequestDriver(RequestDriver):
-    """A request whose answer a task awaits; `wake` is called when there is something to send.
+    """The driver of a request whose response is sent by a task.
 
-    `parts` are those of an answer that is a stream of events, each an ASGI message.
+    `wake` is called when there is something to send. `response` is a complete response. `messages`
+    are the ASGI messages of an event stream that the task has not sent yet.
     """
 
     __slots__ = ("_wake", "messages", "response")
@@ -141,29 +155,29 @@ class AsgiRequestDriver(RequestDriver):
         self.messages: deque[dict[str, Any]] = deque()
 
     def on_response(self, response: HttpResponse) -> None:
-        """Wake the task."""
+        """Store the response and wake the task."""
         self.response = response
         self._wake()
 
     def sink(self) -> Sink:
-        """Return itself: what is written is sent by the task."""
+        """Return this driver: the task sends what is written to it."""
         return self
 
     def writable(self) -> bool:
-        """Return whether what was written is sent."""
+        """Return whether the task has sent everything written so far."""
         return not self.messages
 
     def start_response(self, head: bytes) -> None:
-        """Put the head."""
+        """Queue the start of a 200 response; `head` are its header lines."""
         start_message = {"type": "http.response.start", "status": 200, "headers": header_list(head)}
         self._enqueue(start_message)
 
     def write(self, data: bytes) -> None:
-        """Put a part of the body."""
+        """Queue a part of the body."""
         self._enqueue({"type": "http.response.body", "body": data, "more_body": True})
 
     def end(self) -> None:
-        """Put the end."""
+        """Queue the end of the body; the request is finished."""
         self.finish_event_stream()
         self._enqueue({"type": "http.response.body", "body": b""})
 

@@ -1,7 +1,7 @@
-"""One request, one answer: the whole path on one page, without I/O. Pure.
+"""The handling of one unary request, as a generator of steps. Pure: no I/O; the clock is passed in.
 
-It yields what it needs, its body, a place, a call to a loader, and is sent each when it is there;
-or an AseError is thrown into it. Whoever drives it does the I/O (`gateway/unary/driver.py`).
+The generator yields what it needs: the body, a slot, a call to a loader. A `RequestDriver` does the
+I/O. It sends each result back, or throws an AseError into the generator.
 """
 
 from collections.abc import Generator, Mapping
@@ -30,13 +30,14 @@ _MAX_ATTEMPTS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class ReadBody:
-    """The request's body is needed: bytes are to be sent in."""
+    """Step: receive the request body. The driver sends its bytes."""
 
 
 class CallLoader:
-    """A call is needed: it is to be sent in when it has ended; or what ends the request is thrown.
+    """Step: call a loader. The driver sends the call when it has ended.
 
-    `frame` is a serialised LoaderInput, `handle` fresh for each attempt, `timeout` in seconds.
+    `frame` is a serialised LoaderInput, `handle` is unique to each attempt, `timeout` is in
+    seconds.
     """
 
     __slots__ = ("frame", "handle", "target", "timeout")
@@ -49,9 +50,10 @@ class CallLoader:
 
 
 class AcquireSlot:
-    """A place is needed, and there is none yet: the wait for it is to be sent in when it is over.
+    """Step: wait for a slot, because all instances are full. The driver sends the finished wait.
 
-    It may last so many seconds. `ahead`: it had its turn, and an instance refused it.
+    The wait lasts at most `timeout` seconds. `at_front`: the request goes to the front of the
+    queue, because an instance rejected it after it already had a slot.
     """
 
     __slots__ = ("affinity_key", "at_front", "digest", "service_id", "timeout")
@@ -67,7 +69,10 @@ class AcquireSlot:
 
 
 class ValidatedRequest:
-    """What is asked: of which contract, in which frame; `key` keeps it with its like, or is ""."""
+    """A validated request: its contract and its frame, a serialised LoaderInput.
+
+    Requests with the same `affinity_key` go to few instances; "" means no affinity.
+    """
 
     __slots__ = ("affinity_key", "contract", "frame")
 
@@ -88,10 +93,11 @@ def serve_unary(
     record: RequestRecord,
     dependencies: Dependencies,
 ) -> Steps:
-    """Return the response to a request, or the request that events are to answer.
+    """Serve a unary request; return its response, or the request if an event stream answers it.
 
     `headers` have lower-case names. `raw_body` is None while the body is still arriving: then the
-    first step is `ReadBody`, unless the head alone is refused. `record` is filled in on the way.
+    first step is `ReadBody`, unless the head alone is rejected. The response describes an error if
+    there was one. `record` is filled in on the way.
     """
     try:
         contract = find_contract(dependencies.catalog, service_id, record)
@@ -107,7 +113,7 @@ def serve_unary(
         return finish_with_success(payload, record, dependencies.clock())
     except AseError as error:
         return finish_with_error(error, record, dependencies.clock())
-    except Exception as exception:  # noqa: BLE001 (it is told, with its traceback)
+    except Exception as exception:  # noqa: BLE001 (it is logged, with its traceback)
         dependencies.on_internal_error(record.sid, exception)
         return finish_with_error(AseError(INTERNAL), record, dependencies.clock())
 
@@ -119,7 +125,11 @@ def _validate_request(
     record: RequestRecord,
     dependencies: Dependencies,
 ) -> ValidatedRequest | EventStreamRequest:
-    """Return what a body asks, of the contract that serves it: an answer, or events."""
+    """Parse and validate a body; encode it for the contract that serves it.
+
+    If the client requests an event stream, the envelope is returned as it is: the session of the
+    stream validates and encodes it.
+    """
     options = dependencies.options
     envelope = json_body.parse(raw_body, options.max_depth, options.max_nodes)
     checks.check_app_id(envelope, headers, options.consumer_header)
@@ -145,10 +155,12 @@ def _validate_request(
 def _call_with_retries(
     request: ValidatedRequest, record: RequestRecord, dependencies: Dependencies
 ) -> Generator[AcquireSlot | CallLoader, Any, Any]:
-    """Call an instance, and one other where nothing ran (or where the service is idempotent).
+    """Call an instance and return its decoded output; retry once at another instance.
 
-    Where all are full it waits for its turn; being refused by one that seemed to have room is part
-    of the wait.
+    A call is retried only if nothing ran at the instance, or if the connection was lost and the
+    service is idempotent. A rejection by a full instance is part of the wait for a slot: until
+    `wait_deadline` it is retried without counting attempts. Every retry needs the retry budget. If
+    no other instance has a slot, the error of the previous attempt is raised.
     """
     contract = request.contract
     tried_addresses: tuple[str, ...] = ()
@@ -199,7 +211,7 @@ def _acquire_slot(
     record: RequestRecord,
     dependencies: Dependencies,
 ) -> Generator[AcquireSlot, Any, Any]:
-    """Return a place, after a wait where every instance holds all it takes."""
+    """Return a slot; wait for it if all instances are full."""
     service_id, digest = request.contract.service.id, request.contract.digest
     try:
         return dependencies.picker.acquire(

@@ -1,8 +1,8 @@
-"""The original's interface to an LB: what its parameters mean, what it is answered. Pure.
+"""The original's LB interface: the meaning of its parameters, and its replies. Pure.
 
-Parameters, codes and formats: reference "ase-wire" 4.1 to 4.6; they are kept to the letter, its
-faults (7, 13 to 20) are not: an absent `svc` is refused, `live=0` never adds a node, an address
-that was forced offline leaves at once, `all=1` tells `totalInst`.
+Parameters, codes and formats follow the original exactly (`docs/wire.md`). Its defects are not
+reproduced: an absent `svc` is rejected, `live=0` never adds a node, an address that is forced
+offline leaves at once, and `all=1` returns `totalInst`.
 """
 
 import json
@@ -39,14 +39,15 @@ from schemas.model.errors import (
 )
 
 _MAX_REQUESTS: Final = 10_000
-# All that report in this way are of one life: there is no epoch, and `seq` is the time of receipt.
+# All reports of this interface have one epoch, because it has no such field. `seq` is the time of
+# receipt.
 _EPOCH: Final = 1
 
 
 def parse_reports(params: Mapping[str, str], seq: int) -> Iterator[Report]:
-    """Yield the report of each service that a `setServer` names.
+    """Yield the report of each service that a `setServer` call names.
 
-    `seq`: when it was received, in nanoseconds. Raises AseError 2007, 2008, 2005, 2009, 20014.
+    `seq` is the time of receipt in nanoseconds. Raises AseError 2007, 2008, 2005, 2009, 20014.
     """
     addr, svc, service_list = (params.get(name, "") for name in ("addr", "svc", "subsvc"))
     services = [name for name in service_list.split(",") if name]
@@ -86,10 +87,11 @@ def parse_reports(params: Mapping[str, str], seq: int) -> Iterator[Report]:
 def pick_servers(
     params: Mapping[str, str], table: EndpointTable, policy: str, query_count: int
 ) -> list[bytes]:
-    """Return what `getServer` answers: one item per address, best first; or all in one.
+    """Return the items of a `getServer` reply: one address each, best first.
 
-    `policy` is load, loadMini, poll, or any other for the least expected delay; `turn` counts the
-    queries (poll). Raises AseError 2006, 2046, 2011, 2012, 20002.
+    With `all=1` the reply is one item with the figures of all instances. `policy` is load, loadMini
+    or poll; any other value means the least expected delay. `query_count` rotates the addresses of
+    poll. Raises AseError 2006, 2046, 2011, 2012, 20002.
     """
     nbest = _parse_int(params, "nbest", BAD_NBEST) if policy != "loadMini" else 1
     if nbest < 1:
@@ -108,14 +110,14 @@ def pick_servers(
     else:
         chosen = rank_by_delay(endpoints)[:nbest]
     if policy != "poll" and chosen[0].report_mode is not ReportMode.NONE:
-        chosen[0].handed_out += 1  # until its next report, which tells of the request
+        chosen[0].handed_out += 1  # until its next report, which includes the request
     return [endpoint.instance.addr.encode() for endpoint in chosen]
 
 
 def set_offline(params: Mapping[str, str], blocked_addresses: set[str]) -> str:
-    """Take an address out (forceOffline=1) or let it back (0); return the `status` to answer.
+    """Block an address (forceOffline=1) or unblock it (0); return the `status` of the reply.
 
-    Raises AseError 2007 or 20016.
+    Changes `blocked_addresses`. Raises AseError 2007 or 20016.
     """
     addr, flag = params.get("addr", ""), params.get("forceOffline", "")
     if not addr:
@@ -130,7 +132,7 @@ def set_offline(params: Mapping[str, str], blocked_addresses: set[str]) -> str:
 
 
 def monitor_json(query: Mapping[str, Any], table: EndpointTable) -> str:
-    """Return the JSON that `query` of the ToolBox answers: the nodes of a service, or of all."""
+    """Return the JSON reply to the ToolBox command `query`: the nodes of one service or of all."""
     svc, subsvc = str(query.get("svc", "")), str(query.get("subsvc", ""))
     services: dict[str, Any] = {}
     for endpoint in table:

@@ -1,4 +1,4 @@
-"""The original's interface on the lb port: `utils.XsfCall/call` and `utils.ToolBox/cmdserver`."""
+"""The original's LB service on the lb port: `utils.XsfCall/call`, `utils.ToolBox/cmdserver`."""
 
 import json
 import logging
@@ -19,9 +19,10 @@ _logger = logging.getLogger("ase.lb")
 
 
 class AigesLbService:
-    """Answers as the original's LB did, from the hub's table.
+    """Serves the LB interface of the original from the hub's table.
 
-    `policy` is how `getServer` chooses; `wall_ns` gives nanoseconds since 1970.
+    `policy` is the policy of `getServer` (`lb/aiges/protocol.py`). `wall_ns` returns nanoseconds
+    since 1970. `_query_count` counts `getServer` calls; the policy "poll" rotates by it.
     """
 
     def __init__(
@@ -40,14 +41,17 @@ class AigesLbService:
         self._query_count = 0
 
     def unary_methods(self) -> dict[str, UnaryHandler]:
-        """Return the methods, by path."""
+        """Return the unary methods by path."""
         return {
             "/utils.XsfCall/call": self.xsf_call,
             "/utils.ToolBox/cmdserver": self.toolbox_command,
         }
 
     async def xsf_call(self, data: bytes, call: CallContext) -> bytes:
-        """Serve an xsf call; what is wrong is told in the reply."""
+        """Serve an xsf call; errors are returned as `code` and `error_info` of the reply.
+
+        A message that cannot be parsed counts as one without an `op`.
+        """
         reply = ResData()
         try:
             request = ReqData.FromString(data)
@@ -81,7 +85,11 @@ class AigesLbService:
                 raise AseError(BAD_OP)
 
     def _handle_report(self, params: Mapping[str, str], call: CallContext, reply: ResData) -> None:
-        """Take in a report of several services; what fails of them is told together, code -1."""
+        """Apply the reports of a `setServer` call, one for each service that it names.
+
+        A failed report does not stop the others. If the call names one service, the reply has the
+        code of its error. If it names several, the reply has code -1 and all messages.
+        """
         failures: list[tuple[str, AseError | ReportRejectedError]] = []
         reports = list(protocol.parse_reports(params, self._wall_ns()))
         for report in reports:
@@ -103,7 +111,7 @@ class AigesLbService:
         reply.error_info = ";".join(f"{service}: {failure}" for service, failure in failures)
 
     def _check_token(self, call: CallContext) -> None:
-        """Let only those ask who may watch."""
+        """Raise AseError 20017 unless the caller has the token that `Watch` requires."""
         try:
             self._admission_policy.check_token(call.metadata)
         except ReportRejectedError as error:
@@ -122,7 +130,7 @@ class AigesLbService:
         return status
 
     async def toolbox_command(self, data: bytes, call: CallContext) -> bytes:
-        """Serve a command of the ToolBox: health, status, query."""
+        """Serve a ToolBox command: health, status or query; errors are returned as JSON."""
         try:
             query = json.loads(ToolRequest.FromString(data).query or "{}")
         except (DecodeError, ValueError):

@@ -1,9 +1,10 @@
-"""Affinity: requests of one key go to few instances, as long as that delays them little. Pure.
+"""Affinity: requests of one key go to few instances, as long as that costs little delay. Pure.
 
-By rendezvous (Thaler and Ravishankar, 1998) each key has an order of the instances that every
-gateway finds by itself, and that changes only where an instance came or went. The first three are
-looked at in that order; each is good enough while a request would take there at most a quarter
-longer, or a millisecond, than where it would go without a key.
+Rendezvous hashing (Thaler and Ravishankar, 1998) gives each key an order of the instances. Every
+gateway computes the same order, and an instance that joins or leaves does not change the order of
+the others. The first three instances are candidates, in that order. A candidate is chosen if its
+expected delay is at most a quarter, or one millisecond, longer than that of the instance that would
+be picked without a key; the larger limit counts.
 """
 
 from collections.abc import Collection, Iterable
@@ -19,9 +20,9 @@ _SLACK_MS: Final = 1.0
 def prefer_affine(
     endpoints: Iterable[Endpoint], picked: Endpoint, key: str, exclude: Collection[str], now: float
 ) -> Endpoint:
-    """Return the instance for a request of a key that would go to `picked` without one.
+    """Return the endpoint for a request with `key` that would go to `picked` without a key.
 
-    `exclude` are addresses tried before.
+    `exclude` are addresses tried before. A candidate other than `picked` must have capacity.
     """
     expected_ms = picked.expected_ms()
     max_ms = max(expected_ms * _MAX_DELAY_RATIO, expected_ms + _SLACK_MS)
@@ -34,7 +35,7 @@ def prefer_affine(
 def rendezvous_candidates(
     endpoints: Iterable[Endpoint], key: str, exclude: Collection[str]
 ) -> list[Endpoint]:
-    """Return the first three in the key's order, without those excluded."""
+    """Return the first three endpoints in the order of `key` whose address is not in `exclude`."""
     key_hash = stable_hash(key)
     best: list[Endpoint] = []
     scores: list[int] = []
@@ -56,10 +57,10 @@ def rendezvous_candidates(
 
 
 def _mix_bits(number: int) -> int:
-    """Return a number of 31 bits, each bit of which hangs on all of the one given.
+    """Return a 31-bit hash of `number`; each bit of it depends on all bits of `number`.
 
-    A multiply-xorshift mix (Ettinger's "hash-prospector" has the like); products stay below 2^62,
-    where integers of compiled Python are machine words.
+    This is a multiply-xorshift mix, as in Ettinger's "hash-prospector". Products stay below 2^62,
+    so that they are machine words in compiled Python.
     """
     number ^= number >> 16
     number = number * 0x2C1B3C6D & HASH_MASK

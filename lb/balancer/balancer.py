@@ -1,4 +1,4 @@
-"""The picker a gateway asks: a table, a policy, tickets that count. No await, no RPC. Pure."""
+"""The picker of a gateway: a table, a policy and leases. No await, no RPC. Pure."""
 
 from collections.abc import Callable, Collection
 from functools import partial
@@ -26,14 +26,19 @@ from schemas.model.errors import (
     ErrorSpec,
 )
 
-# What was asked for is not waited for any more, yet may still run.
+# After these errors the gateway does not wait for the request any more, but it may still run.
 _ABANDONED_ERRORS: Final = (CLIENT_GONE, DEADLINE)
 # One pick of 1,024 is timed.
 _TIMING_MASK: Final = 1023
 
 
 class Lease:
-    """A place at an instance: counted when given, given back exactly once, whatever happens."""
+    """A slot at an endpoint: counted in `inflight` when created, and released exactly once.
+
+    As a context manager it is released on exit, with the error that left the block. A lease that is
+    collected without a release is released then and counted as leaked. `_expected_ms` is the delay
+    that was expected when the lease was created; `_started_at` is in seconds.
+    """
 
     __slots__ = ("_balancer", "_entry", "_expected_ms", "_is_released", "_policy", "_started_at")
 
@@ -52,7 +57,7 @@ class Lease:
 
     @property
     def instance(self) -> Instance:
-        """Return the instance that the place is at."""
+        """Return the instance of the slot."""
         return self._entry.instance
 
     def release(
@@ -62,10 +67,11 @@ class Lease:
         abandoned: bool = False,
         is_session: bool = False,
     ) -> None:
-        """Give the place back; a second time does nothing.
+        """Release the slot; a second call does nothing.
 
-        `fault` tells how the request ended, None: well. `given_up`: nobody waited for its end.
-        `lasting`: it was a session, whose length says nothing of the instance's speed.
+        `error_spec` is the error of the request, None if it succeeded. `abandoned` means that the
+        gateway did not wait for its end, so that it may still run. `is_session` means that its
+        duration says nothing about the speed of the endpoint.
         """
         if self._is_released:
             return
@@ -89,7 +95,7 @@ class Lease:
         balancer.on_request_end(endpoint, error_spec, abandoned, now)
 
     def release_unused(self) -> None:
-        """Give the place back: nothing was sent, so it tells nothing of the instance."""
+        """Release the slot without a result, because nothing was sent to the endpoint."""
         if self._is_released:
             return
         self._is_released = True
@@ -120,9 +126,11 @@ class Lease:
 
 
 class PickCounts:
-    """What a balancer counted since it began.
+    """Counters of a balancer since its start.
 
-    `dropped`: tickets that nobody gave back, each a fault of ours. `timed` picks took `timed_s`.
+    `leaked` counts leases that were never released; each is an internal error. `timed_picks` picks
+    took `timed_s` seconds in total. `waits` counts requests that were queued. `ejections` is by
+    cause.
     """
 
     __slots__ = ("ejections", "leaked", "picks", "timed_picks", "timed_s", "waits")
@@ -134,11 +142,12 @@ class PickCounts:
 
 
 class Balancer:
-    """Picks among the instances of a table by a policy.
+    """Picks endpoints of a table for requests, with one policy per service.
 
-    `policy` makes one for each service. `clock` gives seconds that never step back,
-    `later(s, call)` calls after so many. `most` may wait for room at a time, of all services.
-    `on_health` is told when an instance's standing changed.
+    `new_policy` creates the policy of a service. `clock` returns monotonic seconds,
+    `call_later(seconds, callback)` schedules a callback. At most `max_waiting` requests of all
+    services wait for capacity at a time. `on_ejection_change` is called with an endpoint whose
+    ejection state changed. Policies and queues are created at the first request of a service.
     """
 
     def __init__(
@@ -168,16 +177,16 @@ class Balancer:
     def acquire(
         self, service_id: str, digest: str, exclude: Collection[str] = (), key: str = "", /
     ) -> Lease:
-        """Return a ticket for the best instance of a service whose schema is the active one.
+        """Return a lease at the best endpoint of a service that has the active schema, `digest`.
 
-        An instance that tells no digest follows the gateway's own schema. `exclude` are addresses
+        An instance without a digest counts as having the active schema. `exclude` are addresses
         tried before. Requests of one `key` go to few instances (`lb/balancer/affinity.py`). Raises
-        AseError
-        20002 when no live instance is left, 10110 when each holds all it takes.
+        AseError 20002 if no live instance is left, 10110 if every instance is full or if other
+        requests of the service are queued already.
         """
         if self._pending_queues:
             queue = self._pending_queues.get(service_id)
-            if queue is not None and len(queue):  # others came before
+            if queue is not None and len(queue):  # earlier requests go first
                 queue.notify_capacity()
                 raise AseError(LOADER_FULL)
         self._retry_budget.add_request()
@@ -192,11 +201,11 @@ class Balancer:
         return lease
 
     def waiting_count(self) -> int:
-        """Return how many requests wait for room."""
+        """Return the number of requests of all services that wait for capacity."""
         return sum(map(len, self._pending_queues.values()))
 
     def picks_by_basis(self) -> tuple[int, int]:
-        """Return how many picks stood on reports, and on own load alone, where a policy tells."""
+        """Return the number of picks by report and by own load alone; 0 for other policies."""
         delay_policies = [
             policy for policy in self._policies.values() if isinstance(policy, LeastExpectedDelay)
         ]
@@ -214,10 +223,11 @@ class Balancer:
         on_done: Callable[[PendingRequest], None],
         /,
     ) -> PendingRequest:
-        """Wait for a place for so many seconds at most; `done` is told when it is over.
+        """Queue a request for a lease for at most `timeout` seconds, and return it.
 
-        One that had its turn, and was refused by an instance that seemed to have room, waits
-        `ahead` of the others.
+        `on_done` is called when it has a lease or an error. `at_front` places it before the others:
+        for a request that had a lease and was rejected by an instance that seemed to have capacity.
+        If `max_waiting` requests wait already, the timeout is 0.
         """
         queue = self._pending_queues.get(service_id)
         if queue is None:
@@ -230,7 +240,7 @@ class Balancer:
         return queue.enqueue(digest, key, allowed_s, on_done, at_front=at_front)
 
     def try_acquire_retry(self) -> bool:
-        """Return whether a request may be tried elsewhere, and count it."""
+        """Return whether the retry budget allows a retry, and charge it."""
         return self._retry_budget.try_acquire(self.clock())
 
     def _acquire(self, service_id: str, digest: str, exclude: Collection[str], key: str) -> Lease:
@@ -257,7 +267,10 @@ class Balancer:
     def on_request_end(
         self, endpoint: Endpoint, error_spec: ErrorSpec | None, abandoned: bool, now: float, /
     ) -> None:
-        """Take in how a request ended: what it says of the instance's health."""
+        """Update the ejection state after a request, and serve waiting requests.
+
+        An error that the caller caused counts as a success of the endpoint.
+        """
         succeeded = error_spec is None and not abandoned
         detector = endpoint.outlier_detector
         if succeeded or (
@@ -265,7 +278,7 @@ class Balancer:
         ):
             changed = detector.record_success(now)
         elif error_spec is None or error_spec is CLIENT_GONE:
-            changed = detector.state is EjectionState.PROBING  # it told nothing; another may try
+            changed = detector.state is EjectionState.PROBING  # no result: probe again
         elif error_spec is LOADER_FULL:
             endpoint.mark_full(now)
             changed = detector.state is EjectionState.PROBING
@@ -281,7 +294,7 @@ class Balancer:
                 queue.notify_capacity()
 
     def on_lease_unused(self, endpoint: Endpoint, /) -> None:
-        """Take in that a place was given back that nothing was sent to."""
+        """Probe again if this was a probe, and serve waiting requests."""
         if endpoint.outlier_detector.state is EjectionState.PROBING:
             self._table.invalidate_pool(endpoint.instance.service)
         queue = self._pending_queues.get(endpoint.instance.service)
@@ -289,7 +302,7 @@ class Balancer:
             queue.notify_capacity()
 
     def _publish_ejection_change(self, endpoint: Endpoint) -> None:
-        """Take in that an instance's standing changed."""
+        """Rebuild the pool, count an ejection, and call `on_ejection_change`."""
         detector = endpoint.outlier_detector
         self._table.invalidate_pool(endpoint.instance.service)
         if detector.state is EjectionState.EJECTED:
@@ -299,9 +312,10 @@ class Balancer:
             self._on_ejection_change(endpoint)
 
     def _on_report(self, endpoint: Endpoint) -> None:
-        """Take in that an instance joined or reported: how it fares, and room for who waits.
+        """Update the ejection state after a report, and serve waiting requests if capacity is free.
 
-        All gateways hear of the same room at the same time: each takes its share.
+        All gateways see the same free capacity at the same time, so each uses it only with the
+        probability that it is this gateway's share.
         """
         load, now = endpoint.load, self.clock()
         if endpoint.outlier_detector.record_report(load.served, load.errors, now, self._rng):

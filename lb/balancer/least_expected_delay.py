@@ -1,9 +1,10 @@
-"""Our policy: the least expected delay of four, two of them with the least own load. Pure.
+"""Our policy: the least expected delay of four draws, two of them by least own load. Pure.
 
-Own counts never go stale and differ from gateway to gateway, so gateways that act on the same
-reports do not run to the same instance; reports tell what others have there. Two draws among the
-members with the least own load follow the one, two among all the other (reference "load-balancing"
-5.5 "mix"; figures in `docs/load-balancing.md`). It costs the same for any number of instances.
+The counts of a gateway's own requests are never stale and differ between gateways, so gateways that
+read the same reports do not all choose the same instance. Reports show the requests of other
+gateways. Two draws among the members with the least own load use the counts, two draws among all
+members use the reports (figures in `docs/load-balancing.md`). The cost of a pick does not depend on
+the number of instances.
 """
 
 from collections.abc import Collection, Iterable
@@ -16,14 +17,15 @@ from lb.endpoints.candidates import Pool
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.report import ReportMode
 
-# How many more are looked at when the best of the draw holds all it takes.
+# Members examined in addition if the best of the draw is full.
 _EXTRA_DRAWS: Final = 16
 
 
 class LeastExpectedDelay(StatelessPolicy):
-    """Our default.
+    """The default policy.
 
-    `by_report` and `by_own` count what picks stood on: fresh reports, or own load alone.
+    `picks_by_report` and `picks_by_own_load` count picks by their basis: reports, or own load alone
+    because the report was too old or missing.
     """
 
     __slots__ = ("_rng", "picks_by_own_load", "picks_by_report")
@@ -33,7 +35,12 @@ class LeastExpectedDelay(StatelessPolicy):
         self.picks_by_report = self.picks_by_own_load = 0
 
     def choose(self, pool: Pool, now: float, exclude: Collection[str], /) -> Endpoint | None:
-        """Return the least expected delay of four drawn."""
+        """Return the endpoint with the least expected delay of four draws.
+
+        The fraction that remains of one random number gives the next index, so that four draws cost
+        one call of the generator. If the first draw has capacity, but does not report every change
+        and its report is not trusted, it is returned without a comparison.
+        """
         if exclude:
             return self._choose_excluding(pool, now, exclude)
         members = pool.members
@@ -73,10 +80,10 @@ class LeastExpectedDelay(StatelessPolicy):
         )
 
     def _trusts_report(self, endpoint: Endpoint, now: float) -> bool:
-        """Return whether to stand on the report of an instance that reports at times.
+        """Return whether to use the report of an endpoint that does not report every change.
 
-        It is used with probability exp(-age/slot time): an old one ever more seldom (reference
-        "load-balancing" 5.3).
+        A report is used with probability exp(-age / service time), so that an older report is used
+        less frequently (`docs/load-balancing.md`).
         """
         if endpoint.report_mode is ReportMode.NONE:
             return False
@@ -86,7 +93,7 @@ class LeastExpectedDelay(StatelessPolicy):
     def _choose_with_capacity(
         self, pool: Pool, best: Endpoint, best_ms: float, now: float
     ) -> Endpoint:
-        """Return one with room, of a few more; or the best of those that have none."""
+        """Return the first with capacity of at most 16 members, or the best of the full ones."""
         members = pool.members
         size = len(members)
         index = int(self._rng.random() * size)
@@ -103,7 +110,10 @@ class LeastExpectedDelay(StatelessPolicy):
     def _choose_excluding(
         self, pool: Pool, now: float, exclude: Collection[str]
     ) -> Endpoint | None:
-        """Return the best of two that were not tried before."""
+        """Return the better of two random members that are not in `exclude`.
+
+        If the first has no capacity, the first member with capacity replaces it.
+        """
         eligible = [endpoint for endpoint in pool.members if endpoint.instance.addr not in exclude]
         if not eligible:
             return None
@@ -118,5 +128,5 @@ class LeastExpectedDelay(StatelessPolicy):
 
 
 def rank_by_delay(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
-    """Return instances, the least expected delay first; equals keep their order."""
+    """Return the endpoints, the least expected delay first; equal ones keep their order."""
     return sorted(endpoints, key=Endpoint.expected_ms)

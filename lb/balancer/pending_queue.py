@@ -1,9 +1,10 @@
-"""Requests that wait at the gateway while every instance holds all it takes. Pure.
+"""Requests that wait at the gateway while every instance of a service is full. Pure.
 
-First come, first served, for a bounded time: one gets a place when this gateway gives one back,
-when a report tells of room, or when it looks again by itself. A report is seen by every gateway at
-once, so each follows it with the probability that the room is its share (figures in
-`docs/load-balancing.md`); looking again at times of its own it need not share with anybody.
+Requests are served first come, first served, and wait for a bounded time. The first request tries
+to get a lease when this gateway releases one, when a report shows free capacity, or when its poll
+timer fires. Every gateway sees a report at the same time, so each tries only with the probability
+that the free capacity is its share (figures in `docs/load-balancing.md`). Poll timers of different
+gateways fire at different times, so a poll always tries.
 """
 
 from collections import deque
@@ -12,23 +13,28 @@ from typing import Any, Final, Protocol
 
 from schemas.model.errors import DEADLINE, LOADER_FULL, AseError
 
-# A request that waits looks for room by itself so often, in seconds.
+# Interval in seconds at which a pending request looks for free capacity by itself.
 POLL_INTERVAL_S: Final = 0.01
 _FULL_MESSAGE: Final = "every instance is full, and was all the while"
 
 
 class Timer(Protocol):
-    """What `later` returns."""
+    """The handle that `call_later` returns."""
 
     def cancel(self) -> Any:
-        """Do not call."""
+        """Cancel the callback."""
 
 
 CallLater = Callable[[float, Callable[[], None]], Timer]
 
 
 class PendingRequest:
-    """A request that waits for a place; `done` is told when it has one, or will have none."""
+    """A request that waits for a lease.
+
+    `on_done` is called once with the request, when it has a lease or an error; it is not called
+    after `cancel`. `deadline` is in seconds of the queue's clock. `_timer` runs while the request
+    waits.
+    """
 
     __slots__ = ("_on_done", "_queue", "_result", "_timer", "deadline", "digest", "key")
 
@@ -49,12 +55,16 @@ class PendingRequest:
         self.deadline = deadline
 
     def cancel(self) -> None:
-        """Wait no more; `done` is not told."""
+        """Stop waiting; `on_done` is not called."""
         self._queue.remove(self)
         self._cancel_timer()
 
     def outcome(self) -> Any:
-        """Return the ticket. Raises AseError 10110 when there was no room in time."""
+        """Return the lease.
+
+        Raises AseError 10110 if no instance had capacity in time, 20002 if no live instance was
+        left.
+        """
         if isinstance(self._result, AseError):
             raise self._result
         return self._result
@@ -62,11 +72,11 @@ class PendingRequest:
     def start_timer(
         self, call_later: CallLater, seconds: float, callback: Callable[[], None]
     ) -> None:
-        """Let `call` be called after so many seconds, unless it ends before."""
+        """Call `callback` after `seconds`, unless the request finishes or is cancelled first."""
         self._timer = call_later(seconds, callback)
 
     def finish(self, result: Any) -> None:
-        """Give it a ticket, or an error."""
+        """Set the result, a lease or an AseError, and call `on_done`."""
         self._result = result
         self._cancel_timer()
         self._on_done(self)
@@ -78,10 +88,12 @@ class PendingRequest:
 
 
 class PendingQueue:
-    """The requests of one service that wait.
+    """The pending requests of one service, in the order in which they are served.
 
-    `acquire(digest, exclude, key)` gives a ticket or raises AseError; `clock` gives seconds,
-    `later(s, call)` calls after so many.
+    `acquire(digest, exclude, key)` returns a lease or raises AseError. `clock` returns seconds,
+    `call_later(seconds, callback)` schedules a callback. Every queued request has one poll timer.
+    At most one call of `_serve_waiting` is scheduled at a time; `_is_serve_scheduled` is True until
+    it runs.
     """
 
     __slots__ = ("_acquire", "_call_later", "_clock", "_is_serve_scheduled", "_requests")
@@ -110,7 +122,11 @@ class PendingQueue:
         *,
         at_front: bool,
     ) -> PendingRequest:
-        """Let a request wait for so many seconds at most; `ahead` of others if it had its turn."""
+        """Add a request that waits for at most `timeout` seconds, and return it.
+
+        `at_front` places it first: for a request that had a lease before and was rejected by the
+        instance.
+        """
         request = PendingRequest(self, digest, key, self._clock() + timeout, on_done)
         if at_front:
             self._requests.appendleft(request)
@@ -120,12 +136,12 @@ class PendingQueue:
         return request
 
     def remove(self, request: PendingRequest) -> None:
-        """Take one out that waits no more."""
+        """Remove the request if it is still queued."""
         if request in self._requests:
             self._requests.remove(request)
 
     def notify_capacity(self) -> None:
-        """Take in that there may be room: soon, the first in line look for it."""
+        """Schedule an attempt to serve the first requests, because capacity may be free."""
         if self._requests and not self._is_serve_scheduled:
             self._is_serve_scheduled = True
             self._call_later(0.0, self._serve_waiting)

@@ -1,7 +1,7 @@
-"""The policies of others, to compare with and to come from: by the same signature as ours. Pure.
+"""Policies of other products, for comparison and for migration, with our signature. Pure.
 
-Each as its source has it; reference "load-balancing" 1.2, 1.3, 2.1 to 2.3. All look at every
-member, as the originals do, so a pick costs what it costs there.
+Each policy follows its source (`docs/load-balancing.md`), and a pick costs what it costs there:
+LeastRequest and MostIdle scan every member.
 """
 
 from collections.abc import Callable, Collection
@@ -18,14 +18,14 @@ from lb.endpoints.endpoint import Endpoint
 
 
 def _eligible_members(pool: Pool, exclude: Collection[str]) -> list[Endpoint]:
-    """Return the members that were not tried before."""
+    """Return the members whose address is not in `exclude`."""
     if not exclude:
         return pool.members
     return [endpoint for endpoint in pool.members if endpoint.instance.addr not in exclude]
 
 
 class RandomChoice(StatelessPolicy):
-    """Any of them."""
+    """A random member."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
@@ -37,13 +37,13 @@ class RandomChoice(StatelessPolicy):
 
 
 class RoundRobin(StatelessPolicy):
-    """One after the other, from a random start."""
+    """Each member in turn, from a random start."""
 
     def __init__(self, rng: Random) -> None:
         self._next_index = rng.randrange(1 << 16)
 
     def choose(self, pool: Pool, _now: float, exclude: Collection[str], /) -> Endpoint | None:
-        """Return the next member."""
+        """Return the next member in rotation that is not in `exclude`."""
         eligible = _eligible_members(pool, exclude)
         if not eligible:
             return None
@@ -52,13 +52,13 @@ class RoundRobin(StatelessPolicy):
 
 
 class LeastRequest(StatelessPolicy):
-    """The fewest own requests under way, of all; chance decides between equals."""
+    """The member with the fewest own requests in flight, of all; ties are broken at random."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
 
     def choose(self, pool: Pool, _now: float, exclude: Collection[str], /) -> Endpoint | None:
-        """Return the member with the fewest own requests."""
+        """Return a random member of those with the fewest own requests in flight."""
         eligible = _eligible_members(pool, exclude)
         if not eligible:
             return None
@@ -67,13 +67,13 @@ class LeastRequest(StatelessPolicy):
 
 
 class PowerOfTwoChoices(StatelessPolicy):
-    """The fewer own requests of two drawn (Envoy's least request, gRPC A48)."""
+    """The member with fewer own requests in flight, of two drawn (Envoy, gRFC A48)."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
 
     def choose(self, pool: Pool, _now: float, exclude: Collection[str], /) -> Endpoint | None:
-        """Return the better of two."""
+        """Return the member with fewer own requests in flight, of two random ones."""
         eligible = _eligible_members(pool, exclude)
         if not eligible:
             return None
@@ -82,7 +82,7 @@ class PowerOfTwoChoices(StatelessPolicy):
 
 
 class _PeakLatency:
-    """The peak-sensitive mean of an instance's times, in seconds, and when it was taken."""
+    """The peak-sensitive mean of response times in seconds, and the time of its last update."""
 
     __slots__ = ("seconds", "updated_at")
 
@@ -92,9 +92,10 @@ class _PeakLatency:
 
 
 class PeakEwma:
-    """The lesser of two by (peak mean of response times) x (own requests + 1): linkerd, tower.
+    """The lower cost of two drawn: peak mean of response times x (own requests + 1).
 
-    A slower response counts at once, faster ones with a decay of 10 s; before the first, 30 ms.
+    As in linkerd and tower. A slower response replaces the mean at once; faster ones lower it with
+    a decay time of 10 s. Before the first response the mean is 30 ms.
     """
 
     _DECAY_S: Final = 10.0
@@ -104,7 +105,7 @@ class PeakEwma:
         self._rng = rng
 
     def choose(self, pool: Pool, _now: float, exclude: Collection[str], /) -> Endpoint | None:
-        """Return the better of two."""
+        """Return the member with the lower cost, of two random ones."""
         eligible = _eligible_members(pool, exclude)
         if not eligible:
             return None
@@ -114,7 +115,7 @@ class PeakEwma:
     def record_result(
         self, endpoint: Endpoint, seconds: float, now: float, _succeeded: bool, /
     ) -> None:
-        """Take in a response time."""
+        """Update the peak mean with a response time; failures count as well."""
         peak = self._peak(endpoint)
         if seconds > peak.seconds:
             peak.seconds = seconds
@@ -134,9 +135,11 @@ class PeakEwma:
 
 
 class _WeightState:
-    """The weight of an instance by A58: what its last reports said, and since when they come.
+    """The state of an endpoint's weight by gRFC A58.
 
-    `used` adds up the utilisation that was told with each of `looks` answers.
+    `utilization_sum` adds the reported utilization at each of `sample_count` responses since
+    `updated_at`; `served` is the reported total at that time. `first_report_at` is when this state
+    was created. Times are in seconds.
     """
 
     __slots__ = (
@@ -156,10 +159,14 @@ class _WeightState:
 
 
 class OrcaWeightedRoundRobin:
-    """Weighted round robin, weight = requests per second / (utilisation + errors): gRPC A58.
+    """Weighted round robin by gRFC A58: weight = requests per second / utilization.
 
-    Weights are brought up to date each second, begin after 10 s of reports, expire after 3 min;
-    with fewer than two it is plain round robin. Earliest deadline first, random phases.
+    The penalty for errors of A58 is left out. Weights are updated each second. A weight is used
+    10 s after its state was created, and expires 3 min after the last report; members without a
+    weight get the mean. With fewer than two weights it is plain round robin. Members are scheduled
+    by earliest deadline first, with random phases.
+
+    `_queue` is a heap of (due, index, endpoint, period); the period is 1 / weight.
     """
 
     _UPDATE_S: Final = 1.0
@@ -174,7 +181,7 @@ class OrcaWeightedRoundRobin:
         self._pool: Pool | None = None
 
     def choose(self, pool: Pool, now: float, exclude: Collection[str], /) -> Endpoint | None:
-        """Return the member whose turn it is."""
+        """Return the member with the earliest deadline."""
         if pool is not self._pool or now - self._updated_at >= self._UPDATE_S:
             self._update_weights(pool, now)
         if exclude or not self._queue:
@@ -186,7 +193,7 @@ class OrcaWeightedRoundRobin:
     def record_result(
         self, endpoint: Endpoint, _seconds: float, now: float, _succeeded: bool, /
     ) -> None:
-        """Take in the utilisation that goes with an answer."""
+        """Add the reported utilization at the time of a response."""
         state = self._weight_state(endpoint, now)
         state.utilization_sum += min(1.0, endpoint.load.running / endpoint.instance.best)
         state.sample_count += 1
@@ -224,7 +231,10 @@ class OrcaWeightedRoundRobin:
 
 
 class _IdleSlots:
-    """An instance's idle licences as the original keeps them: a report overwrites the count."""
+    """The idle slots of an endpoint as the original counts them: a new report replaces the count.
+
+    `seq` is that of the report.
+    """
 
     __slots__ = ("idle", "seq")
 
@@ -234,14 +244,15 @@ class _IdleSlots:
 
 
 class MostIdle(StatelessPolicy):
-    """The most idle licences, of all, the first of equals; one less until the next report.
+    """The member with the most idle slots, the first of equals; a pick counts one slot less.
 
-    The original's strategies `load` and `loadMini`, which differ in what they answer to a query for
-    many, not in whom they choose. An instance with none idle is chosen all the same.
+    The count is corrected by the next report. These are the original's strategies `load` and
+    `loadMini`. They choose the same instance and differ only in their replies to a query for
+    several. An instance without idle slots may be chosen.
     """
 
     def choose(self, pool: Pool, _now: float, exclude: Collection[str], /) -> Endpoint | None:
-        """Return the member with the most idle licences."""
+        """Return the member with the most idle slots."""
         best: Endpoint | None = None
         most_idle = -inf
         for endpoint in _eligible_members(pool, exclude):
@@ -266,7 +277,7 @@ Probe = Callable[[Endpoint, Callable[[int, float], None]], None]
 
 
 class _ProbeResult:
-    """What a probe told: requests in flight, latency in seconds; how often it may be used still."""
+    """The result of a probe: `rif` requests in flight, `latency` in seconds, and its uses left."""
 
     __slots__ = ("endpoint", "latency", "received_at", "rif", "uses_left")
 
@@ -281,14 +292,15 @@ class _ProbeResult:
 
 
 class Prequal(StatelessPolicy):
-    """Probing to reduce queuing and latency: asynchronous mode, as the paper has it (NSDI'24).
+    """Prequal, probing to reduce queuing and latency: the asynchronous mode of the paper (NSDI'24).
 
-    Each request sends `rate` probes to random instances; a pool of 16 answers, at most 1 s old,
-    each used a bounded number of times, one removed per request, the oldest and the worst by turns.
-    Of
-    the cold (in flight up to the 0.84 quantile) the one with the least latency; all hot: the fewest
-    in flight; fewer than two: chance. `probe(entry, answer)` asks an instance, later `answer` is
-    called with its requests in flight and its latency.
+    Each request sends `probes_per_request` probes to random instances. Their results, at most 16
+    and at most 1 s old, are each used a bounded number of times. One is removed per request,
+    alternately the oldest and the worst. A result is cold if its requests in flight are at most the
+    0.84 quantile of recent ones. The cold result with the least latency is chosen; if all are hot,
+    the one with the fewest requests in flight; with fewer than two results, a random member.
+    `probe(endpoint, callback)` probes an instance; `callback` is called later with its requests in
+    flight and its latency in seconds.
     """
 
     _MAX_POOL_SIZE: Final = 16
@@ -309,7 +321,7 @@ class Prequal(StatelessPolicy):
         self._remove_oldest_next = True
 
     def choose(self, pool: Pool, now: float, exclude: Collection[str], /) -> Endpoint | None:
-        """Return who is best by the probes at hand, and send new ones."""
+        """Return the best member by the results at hand, and send new probes."""
         members = _eligible_members(pool, exclude)
         if not members:
             return None
@@ -356,11 +368,14 @@ class Prequal(StatelessPolicy):
         self._results.append(_ProbeResult(endpoint, rif, latency, self._now, self._draw_max_uses()))
 
     def _max_results(self) -> int:
-        """Return the size of the pool: half a small fleet, or its answers would be everyone's."""
+        """Return the most results to keep: 16, but at most half of the fleet and at least 2.
+
+        In a small fleet, 16 results would cover every instance.
+        """
         return max(2, min(self._MAX_POOL_SIZE, self._fleet_size // 2))
 
     def _draw_max_uses(self) -> int:
-        """Return how often a probe may be used, rounded by chance (the paper's equation 1)."""
+        """Return how many times a result may be used, rounded at random (paper, equation 1)."""
         net_probes = (
             1 - self._max_results() / self._fleet_size
         ) * self._probes_per_request - self._REMOVED_PER_REQUEST
@@ -373,7 +388,7 @@ class Prequal(StatelessPolicy):
         return whole_uses + (self._rng.random() < uses - whole_uses)
 
     def _remove_one(self) -> None:
-        """Take one out: the oldest and the worst by turns."""
+        """Remove one result: the oldest and the worst alternately."""
         if not self._results:
             return
         if self._remove_oldest_next:
@@ -397,7 +412,7 @@ def _inflight_of(result: _ProbeResult) -> int:
 
 
 def policy_factories(rng: Random, probe: Probe) -> dict[str, Callable[[], Policy]]:
-    """Return every policy by its name in `lb.policy`; the first is the default."""
+    """Return a factory for each policy by its name in `lb.policy`; the first is the default."""
     return {
         "ours": lambda: LeastExpectedDelay(rng),
         "least_request": lambda: LeastRequest(rng),

@@ -1,7 +1,7 @@
-"""What every policy is: a choice among the members of a pool, and what it may learn from. Pure.
+"""The interface of a policy: choose a member of a pool and learn from results. Pure.
 
-One signature for all, none awaits: ours (`lb/balancer/least_expected_delay.py`), the rivals' and
-the original's
+All policies have the same signature and none awaits: the default policy
+(`lb/balancer/least_expected_delay.py`), and the policies of other products and of the original
 (`lb/balancer/policies.py`).
 """
 
@@ -16,22 +16,22 @@ class Policy(Protocol):
     """Chooses the instance of the next request."""
 
     def choose(self, pool: Pool, now: float, exclude: Collection[str], /) -> Endpoint | None:
-        """Return the instance to send to, None when there is none.
+        """Return the endpoint for the next request, None if there is none.
 
-        `exclude` are addresses tried before. An instance that holds all it takes may be returned
-        when there is no better one: whoever asks, looks.
+        `exclude` are addresses tried before. A full endpoint may be returned if there is no better
+        one, so the caller must check `has_capacity`.
         """
 
     def record_result(
         self, endpoint: Endpoint, seconds: float, now: float, succeeded: bool, /
     ) -> None:
-        """Learn from a request that ended after so many seconds."""
+        """Learn from a request that ended after `seconds`."""
 
 
 class StatelessPolicy:
-    """The part of a policy that learns nothing from how requests end."""
+    """Base class of policies that learn nothing from results."""
 
     def record_result(
         self, endpoint: Endpoint, seconds: float, now: float, succeeded: bool, /
     ) -> None:
-        """Learn nothing."""
+        """Ignore the result."""

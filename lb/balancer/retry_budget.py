@@ -1,7 +1,7 @@
-"""How many second attempts there may be: a share of the requests, and a few each second. Pure.
+"""Retry budget: a share of the requests, plus a few retries per second. Pure.
 
-Without it, retries of all would double the load of a fleet that is failing (reference
-"load-balancing" 6.6, "reliability" 6 L6).
+Without a budget, retries of all requests would double the load of a failing fleet
+(`docs/load-balancing.md`, `docs/architecture.md`).
 """
 
 from typing import Final
@@ -12,7 +12,11 @@ _MAX_TOKENS: Final = 100.0
 
 
 class RetryBudget:
-    """A bucket of second attempts. Each request puts `share` in, each second `per_second`."""
+    """Token bucket for retries, of at most 100 tokens.
+
+    Each request adds `share` tokens and each second `per_second` tokens. The time since the last
+    retry counts for at most 1 s.
+    """
 
     __slots__ = ("_per_second", "_share", "_tokens", "_updated_at")
 
@@ -23,12 +27,12 @@ class RetryBudget:
         self._updated_at = 0.0
 
     def add_request(self) -> None:
-        """Take in that a request is served."""
+        """Add the tokens of one request."""
         tokens = self._tokens + self._share
         self._tokens = min(_MAX_TOKENS, tokens)
 
     def try_acquire(self, now: float) -> bool:
-        """Return whether there may be a second attempt, and count it."""
+        """Return whether a retry is allowed at `now` seconds, and remove its token."""
         elapsed = max(0.0, now - self._updated_at)
         self._updated_at = now
         self._tokens = min(_MAX_TOKENS, self._tokens + min(1.0, elapsed) * self._per_second)

@@ -1,4 +1,4 @@
-"""Subscribes to the ORCA stream of an instance that does not report to a hub."""
+"""Subscriber to the ORCA stream of an instance that does not report to a hub."""
 
 import asyncio
 import logging
@@ -23,10 +23,11 @@ _logger = logging.getLogger("ase.lb")
 
 
 class OrcaSubscriber:
-    """Tells a table what an instance streams, each `interval` seconds.
+    """Applies the ORCA reports of an instance to a table, one each `interval` seconds.
 
-    A server that has no such method is not asked again (gRFC A51); after other ends it is, ever
-    more patiently. `clock` gives seconds that never step back.
+    If the server does not implement the method, the subscriber stops (gRFC A51). After any other
+    end of the stream it reconnects with exponential back-off from 0.5 s to 30 s. `clock` returns
+    monotonic seconds.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class OrcaSubscriber:
         self._seq = count(1)
 
     async def run(self) -> None:
-        """Follow the stream, for ever."""
+        """Follow the stream until the server replies UNIMPLEMENTED."""
         retry_delay = _RETRY_DELAY_S
         while True:
             channel = Channel(self._instance.addr, frequent_keepalive=False)

@@ -1,4 +1,4 @@
-"""A gateway's end of a watch: frames in, a table kept true, changes and documents out. Pure."""
+"""A gateway's side of a watch: applies frames to a table, returns changes and documents. Pure."""
 
 from lb.endpoints.lifecycle import EndpointEvent, StateChange
 from lb.endpoints.report import (
@@ -15,17 +15,22 @@ from schemas import wire
 
 
 class FrameGapError(Exception):
-    """A frame is missing: the watch has to begin anew."""
+    """A frame is missing: the watch must start again with a snapshot."""
 
 
 ReportingViews = dict[InstanceKey, set["HubView"]]
 
 
 class HubView:
-    """Keeps a table as a hub's frames tell it.
+    """Applies the frames of one hub to a table.
 
-    Where several hubs are followed, their views share the table and `vouchers`: who tells of an
-    instance. What the last one says of its end counts; of figures, those with the higher `seq`.
+    If a gateway follows several hubs, their views share the table and `reporting_views`: for each
+    instance, the views whose hub reports it. An instance is lost only when the last of these hubs
+    has lost it; if a hub reports that the loader left, it is removed at once. The load figures with
+    the higher `seq` count.
+
+    `_version` is the version of the last frame; at 0 the next frame must be a snapshot.
+    `_instances` maps the hub's ids to instances. `documents` has the schema documents by digest.
     """
 
     def __init__(
@@ -39,31 +44,31 @@ class HubView:
         self.documents: dict[str, bytes] = {}
 
     def expire(self, now: float) -> list[StateChange]:
-        """Return what changes by the mere passing of time."""
+        """Apply the passing of time and return the state changes."""
         return self._table.expire(now)
 
     def compensate_stall(self, stall_s: float) -> None:
-        """Take in that we ourselves stood still for so many seconds."""
+        """Compensate for an event-loop stall of `stall_s` seconds."""
         self._table.compensate_stall(stall_s)
 
     def expect_snapshot(self) -> None:
-        """Expect a snapshot next."""
+        """Expect a snapshot as the next frame: a new stream starts."""
         self._version = 0
 
     def mark_hub_lost(self) -> None:
-        """Take in that the hub is away: instances stay, what they reported does not count.
+        """Keep the instances of the lost hub, but ignore their reported load from now on.
 
-        Those that another hub tells of go on as they are.
+        Instances that another hub reports stay as they are.
         """
         for instance in self._instances.values():
             if self._withdraw(instance.key):
                 self._table.discard_reported_load(instance.key)
 
     def apply(self, frame: wire.Frame, now: float) -> list[StateChange]:
-        """Take in a frame. Raises GapError when one before it is missing.
+        """Apply a frame and return the state changes. Raises FrameGapError if a frame is missing.
 
-        What a snapshot does not name turns suspect, not gone: a hub that has just started knows
-        few loaders, and those it will not hear of again expire.
+        Instances that a snapshot does not list become suspect, not gone: a hub that has just
+        started knows few loaders. Instances that no hub reports again expire.
         """
         if frame.version != self._version + 1 or frame.snapshot != (self._version == 0):
             raise FrameGapError
@@ -73,7 +78,7 @@ class HubView:
                 self._withdraw(previous.key)
             self._instances = {}
         changes: list[StateChange] = []
-        for gone in frame.gone:  # first: one that came back has a new number
+        for gone in frame.gone:  # first: an instance that came back has a new id
             changes += self._apply_gone(gone)
         for schema in frame.schemas:
             self.documents[schema.digest] = schema.document
@@ -112,7 +117,7 @@ class HubView:
         return changes
 
     def _withdraw(self, key: InstanceKey) -> bool:
-        """Withdraw our word for an instance; return whether nobody else tells of it."""
+        """Note that this hub does not report the instance; return whether no other hub does."""
         views = self._reporting_views.get(key)
         if views is None:
             return True
@@ -150,7 +155,7 @@ class HubView:
 
 
 def _event_of_reason(reason: str) -> EndpointEvent:
-    """Return the event of a reason; one that a newer hub may have is "left"."""
+    """Return the event of a reason; an unknown reason, from a newer hub, counts as "left"."""
     event_by_value = {event.value: event for event in EndpointEvent}
     return event_by_value.get(reason, EndpointEvent.REPORTED_DOWN)
 

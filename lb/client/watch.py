@@ -1,4 +1,4 @@
-"""A gateway's side of a hub in another process: follow its frames, through every reconnect."""
+"""A gateway's client of a hub in another process: applies its frames and reconnects."""
 
 import asyncio
 import logging
@@ -20,7 +20,11 @@ _logger = logging.getLogger("ase.lb")
 
 
 class Watch:
-    """Follows one hub. While the hub is away, the view stays as it was: last known good."""
+    """Follows one hub and applies its frames to a view.
+
+    While the hub is unreachable, the view keeps the last known instances. `synced` is True as soon
+    as one frame was applied, and stays True after that. `clock` returns monotonic seconds.
+    """
 
     def __init__(
         self,
@@ -43,7 +47,10 @@ class Watch:
         self.synced = False
 
     async def run(self) -> None:
-        """Follow the hub, for ever."""
+        """Follow the hub forever; reconnect with exponential back-off, after at most 1 s.
+
+        Every new stream starts with a snapshot.
+        """
         retry_delay, is_disconnected, is_loss_logged = 0.1, True, False
         while True:
             channel = self._credentials.open_channel(self._hub)
@@ -71,7 +78,11 @@ class Watch:
             await asyncio.sleep(retry_delay * self._rng.uniform(0.5, 1.0))
 
     async def sweep(self, period: float = 0.02) -> None:
-        """Let time pass over the view: suspects of a hub that was lost are forgotten, for ever."""
+        """Expire suspect endpoints every `period` seconds, forever.
+
+        While the hub is lost, only this removes its suspect endpoints. A sweep that runs late means
+        that the event loop was stalled; the view compensates for the stall.
+        """
         previous = self._clock()
         while True:
             await asyncio.sleep(period)

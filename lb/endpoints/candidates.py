@@ -1,7 +1,8 @@
-"""The instances of one service that may be picked, arranged so that a pick costs no scan. Pure.
+"""The endpoints of one service that may be picked, arranged so that a pick needs no scan. Pure.
 
-They stand in levels by own load: requests of this gateway there, weighed by how long such a request
-holds an instance of that pace. A level is a list; who moves takes the last one's place.
+They are grouped in levels by own load: the requests of this gateway there, weighted by how long a
+request occupies an endpoint of that speed. Each level is an unordered list: removal swaps with the
+last element.
 """
 
 from collections.abc import Iterable
@@ -13,12 +14,15 @@ from lb.endpoints.outlier import EjectionCause, EjectionState
 
 
 class Pool:
-    """What a policy chooses from.
+    """The endpoints that a policy chooses from.
 
-    `members` may be picked; `levels[lowest]` are those with the least own load, never empty while
-    there are members. `trials` get the next request, once: newcomers, and those whose ejection is
-    over. `until` is when the pool has to be made anew (seconds of `now`), 0 at once.
-    `panic`: so many are ejected that ejections are ignored.
+    `members` may be picked. Each member is at `levels[load_level][level_index]` and has this pool
+    as `pool`. `levels[lowest_level]` holds the members with the least own load and is not empty
+    while there are members. `trials` get the next requests, one each: endpoints without any request
+    so far, and endpoints to probe after an ejection. The latter are members only if no endpoint is
+    healthy. `expires_at` is when the table must rebuild the pool, in seconds of `now`; 0 means at
+    the next pick. `is_panicking`: more endpoints are ejected than healthy, so ejections are
+    ignored.
     """
 
     __slots__ = (
@@ -41,11 +45,13 @@ class Pool:
         self.is_panicking = False
 
     def fill(self, endpoints: Iterable[Endpoint], now: float) -> None:
-        """Take in the instances of a service, each in its place by its state and its health.
+        """Fill an empty pool with the endpoints of a service, by their state and ejection state.
 
-        Those that drain get nothing. Those that could not be reached, or whose report stream broke,
-        get something only while nobody else is there: neither need be a dead loader. Those ejected
-        for their answers, or with a broken stream, stand aside, unless they are more than the rest.
+        Draining endpoints and endpoints with another schema are left out. Unreachable endpoints and
+        endpoints with a broken report stream become members only if there is no other endpoint:
+        neither proves that the loader is dead. Endpoints ejected for failures are left out unless
+        they outnumber the healthy ones. Endpoints with a broken stream count as healthy if they
+        outnumber the healthy ones and the trials.
         """
         healthy: list[Endpoint] = []
         ejected: list[Endpoint] = []
@@ -67,7 +73,7 @@ class Pool:
             elif detector.state is EjectionState.ADMITTED:
                 healthy.append(endpoint)
             elif detector.state is EjectionState.PROBING:
-                if not endpoint.inflight:  # one is under way
+                if not endpoint.inflight:  # otherwise a probe is in flight
                     self.trials.append(endpoint)
             else:
                 (unreachable if detector.cause is EjectionCause.UNREACHABLE else ejected).append(
@@ -78,7 +84,7 @@ class Pool:
             healthy += ejected
         if len(disconnected) > len(healthy) + len(
             self.trials
-        ):  # more likely a hub's fault than theirs
+        ):  # more likely the hub failed than the loaders
             healthy += disconnected
         else:
             unreachable += disconnected
@@ -87,9 +93,10 @@ class Pool:
         self.trials += [endpoint for endpoint in healthy if endpoint.is_untried()]
 
     def take_trial(self, now: float) -> Endpoint | None:
-        """Return who gets this request whatever the policy says: it is to be tried, once.
+        """Return the endpoint that gets this request regardless of the policy, None if none.
 
-        One without room waits for its turn; a newcomer that others asked meanwhile is not new.
+        A probed endpoint that is full stays in `trials`. An endpoint that got a request from
+        another pick or another gateway in the meantime is not tried any more.
         """
         for index, endpoint in enumerate(self.trials):
             if endpoint.outlier_detector.state is EjectionState.PROBING:
@@ -100,13 +107,13 @@ class Pool:
         return None
 
     def clear(self) -> None:
-        """Let go of everyone."""
+        """Remove all endpoints."""
         for endpoint in self.members:
             endpoint.pool = None
         self.members, self.trials, self.levels, self.lowest_level = [], [], [[]], 0
 
     def move(self, endpoint: Endpoint, level: int) -> None:
-        """Put a member on another level."""
+        """Move a member to `level` and update `lowest_level`."""
         levels = self.levels
         peers = levels[endpoint.load_level]
         last = peers.pop()

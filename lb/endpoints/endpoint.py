@@ -1,10 +1,10 @@
-"""One instance as a gateway sees it: what it reported, what this gateway has there. Pure.
+"""One instance as a gateway sees it: its reported figures and this gateway's requests there. Pure.
 
-The queue of an instance is what others have there, by its last report, and what this gateway has
-there, which it knows exactly: `foreign + inflight`. A report tells how many of its requests are
-this gateway's (`held`), so that nothing is counted twice, nothing that ended is waited for, and no
-counter can drift (reference "load-balancing" 6.5.1 corrects by `sent - acc`, which cannot see what
-has ended since).
+The load of an instance is the number of requests of other clients there, by its last report, plus
+this gateway's own requests, which the gateway knows exactly: `remote_load + inflight`. A report
+states how many of its requests are this gateway's (`requests_by_gateway`). So no request is counted
+twice, no request that ended is still counted, and no counter can drift. A correction of the report
+by `sent - accepted` would miss the requests that ended since (`docs/load-balancing.md`).
 """
 
 from math import exp, log, sqrt
@@ -15,30 +15,33 @@ from lb.endpoints.lifecycle import EndpointEvent, EndpointState
 from lb.endpoints.outlier import OutlierDetector
 from lb.endpoints.report import Instance, Load, ReportMode
 
-# A slot time is believed when this many requests told it, the last one so many seconds ago. A cold
-# start, or a bad moment, must not mark a loader as slow for ever: nothing would be sent there to
-# prove it wrong.
+# A reported service time is trusted if it rests on at least _MIN_SERVED requests, the last of them
+# at most _MAX_SAMPLE_AGE_S seconds ago. A cold start or a slow moment must not mark a loader as
+# slow forever: it would get no requests that could correct the figure.
 _MIN_SERVED: Final = 20
 _MAX_SAMPLE_AGE_S: Final = 5.0
-# Slot times this close to the fleet's are the fleet's: what is left is noise, and of a tenth of a
-# millisecond it is the machine's.
+# A service time this close to the fleet's median counts as the median: the difference is noise. Up
+# to 0.1 ms it is noise of the machine.
 _SIMILAR_SHARE: Final = 0.15
 _SIMILAR_MS: Final = 0.1
-# One request at an instance of the fleet's pace raises its level by so much.
+# Level increase per request at an instance with the fleet's median speed and slots.
 _BASE_WEIGHT: Final = 8
 _MAX_WEIGHT: Final = 64
 _MAX_LEVEL: Final = 4095
-# With this part of its licences a newcomer begins.
+# Share of its slots that a new instance starts with.
 _RAMP_START_SHARE: Final = 0.1
-# One that refused a request is left alone for so long at least, where no report tells of room.
+# Least time in seconds without requests after a rejection, if the instance does not report every
+# change.
 _MIN_FULL_S: Final = 0.01
-# Of the durations of an instance that does not report, the last counts for so much.
+# Weight of the last duration in the mean of an instance that does not report.
 _SMOOTHING: Final = 1 / 16
-# What was expected is compared with what came, as a mean of logarithms over about so many answers.
-# Where they took twice as long as elsewhere, and more than chance would have it (two deviations of
-# that mean, for exponential times), what the instance reports is not so.
-# A millisecond is allowed to all for the way there and back. One answer, however late, moves the
-# mean by so much at most: a hiccup tells nothing. And doubt, like belief, wants fresh answers.
+# Actual latencies are compared with expected ones, as a mean of logarithms over about
+# _LATENCY_WINDOW responses. The reports of an instance are distrusted if its responses took twice
+# as long as at the other instances, compared with the expected time, and the difference is not
+# chance: 2.6 / sqrt(n) is two standard deviations of the mean of n, for exponential times.
+# _NETWORK_MS is allowed for the round trip. One response counts for a deviation of at most
+# _MAX_LOG_DEVIATION upwards, because one late response proves nothing. Distrust, like trust, needs
+# recent responses (_MAX_SAMPLE_AGE_S).
 _LATENCY_WINDOW: Final = 32
 _MAX_LOG_DEVIATION: Final = 2.0
 _NETWORK_MS: Final = 1.0
@@ -46,20 +49,20 @@ _MIN_LOG_RATIO: Final = log(2)
 _NOISE_MARGIN: Final = 2.6
 
 
-# Numbers of 31 bits: products of two are machine words where this is compiled.
+# 31 bits: the product of two such numbers is a machine word in compiled Python.
 HASH_MASK: Final = 0x7FFFFFFF
 
 
 def stable_hash(text: str) -> int:
-    """Return a number that stands for an address, or a key, in every process alike."""
+    """Return a 31-bit hash of an address or a key that is the same in every process."""
     return crc32(text.encode("utf-8", "surrogatepass")) & HASH_MASK
 
 
 class FleetMedians:
-    """What is usual among the instances of a service: medians.
+    """Medians over the instances of a service.
 
-    `slot_ms`, `slots` (licences), and `excess`: how much longer answers take than was expected, as
-    a logarithm.
+    `service_ms` is the reported service time in milliseconds and `slots` the number of slots of an
+    instance. `latency_log_ratio` is the natural logarithm of actual / expected latency.
     """
 
     __slots__ = ("latency_log_ratio", "service_ms", "slots")
@@ -71,26 +74,40 @@ class FleetMedians:
 
 
 class LoadLevels(Protocol):
-    """The pool that an instance is a member of, where it stands by its own load."""
+    """The pool of an endpoint, as far as the endpoint uses it."""
 
     def move(self, endpoint: "Endpoint", level: int) -> None:
-        """Put a member on another level."""
+        """Move a member to `level`."""
 
 
 class Endpoint:
-    """One instance, its figures and its counts.
+    """One instance with its reported figures and this gateway's counts.
 
-    `foreign`: requests of others there, running or queued, by the last report. `inflight`: this
-    gateway's unanswered ones. `ghosts`: those it gave up, which may still run there. `asked`:
-    tickets ever. `feed` is how reports come at present: NONE while the hub is away. In `now`'s
-    seconds: `seen` is when it last reported, `since` when its state last changed, `born` when it
-    was first heard of, `worked` when it last was told to have served, `full_until` until when a
-    refusal counts. What the pick reads: `slot_ms` (how long a licence is held there), `slots`
-    (licences that are counted on), `limit` (requests it takes at most), `step` and `level` (of own
-    load). `doubt`: its slot time is so many times what it reports (`compare`). `note` is the
-    policy's. `mark` stands for its address in a key's order (`lb/balancer/affinity.py`).
-    `promised`: times
-    it was told to who asks for addresses, since it last reported.
+    Counts of requests: `remote_load` are the requests of other clients there, running or queued, by
+    the last report. `inflight` are this gateway's requests without a response yet. `abandoned` are
+    this gateway's requests that it does not wait for any more and that may still run there; the
+    next report corrects it. `picks` are all leases so far. `handed_out` is how many times the
+    original's LB interface returned the address as the best since the last report.
+
+    `state` is the lifecycle state and `reason` the event of its last change. `report_mode` is how
+    reports arrive at present: NONE while no hub reports the instance. `instance.report_mode` is the
+    configured mode.
+
+    Times in seconds of `now`: `last_report_at`; `state_since`, the last change of `state`;
+    `first_seen_at`; `last_served_at`, the last report with another number of served requests;
+    `full_until`, until when a rejection counts as full.
+
+    Estimates that the pick reads, set by `update_estimates`: `service_ms` is how long a request
+    occupies a slot in milliseconds. `usable_slots` is the number of slots to count on: fewer than
+    the instance has while `is_ramping`. `limit` is the most requests it accepts. `load_weight` is
+    how much one own request adds to the level, and `load_level` is `inflight` x `load_weight`, at
+    most 4095. `level_index` is the position in that level of `pool`; `pool` is None if the endpoint
+    is not a member of one.
+
+    `latency_log_ratio` is the mean logarithm of actual / expected latency over `latency_samples`
+    responses, the last at `latency_sampled_at`. `slowdown_factor` is 1 if the reports are trusted;
+    otherwise `service_ms` is this many times what it would be by the reports. `policy_state`
+    belongs to the policy. `addr_hash` is for rendezvous hashing (`lb/balancer/affinity.py`).
     """
 
     __slots__ = (
@@ -124,34 +141,37 @@ class Endpoint:
         self.load_level = 0
         self.pool: LoadLevels | None = None
         self.policy_state: Any = None
-        self.level_index = 0  # in its level
+        self.level_index = 0  # position in `pool.levels[load_level]`
 
     def outstanding(self) -> int:
-        """Return the requests this instance holds, queued ones too, as far as can be known."""
+        """Return the estimated number of requests at this instance, running and queued."""
         return self.remote_load + self.inflight + self.abandoned
 
     def has_capacity(self, now: float) -> bool:
         """Return whether a request may be sent here.
 
-        What was reported counts as long as changes are: by an old report an instance would be full
-        for ever.
+        The reported load counts only if every change is reported: by an old report the instance
+        would stay full forever.
         """
         if self.report_mode is ReportMode.ON_CHANGE:
             return self.remote_load + self.inflight + self.abandoned < self.limit
         return self.inflight + self.abandoned < self.limit and now >= self.full_until
 
     def mark_full(self, now: float) -> None:
-        """Take in that it holds all it takes: until it reports, or for the time of a slot."""
+        """Treat the instance as full until its next report.
+
+        If it does not report every change, treat it as full for one service time, at least 10 ms.
+        """
         if self.report_mode is ReportMode.ON_CHANGE:
             self.remote_load = max(self.remote_load, self.limit - self.inflight)
         else:
             self.full_until = now + max(_MIN_FULL_S, self.service_ms / 1000)
 
     def expected_ms(self) -> float:
-        """Return the delay a request would meet here, in milliseconds.
+        """Return the delay that a request would have here, in milliseconds.
 
-        Slot time times (1 + rounds to wait): reference "load-balancing" 6.5.2. Of instances
-        without a queue, the less occupied one is better by a thousandth.
+        It is the service time x (1 + rounds to wait); see `docs/load-balancing.md`. A term of a
+        thousandth prefers the less occupied of two instances without a queue.
         """
         slots = self.usable_slots
         outstanding = self.remote_load + self.inflight + self.abandoned
@@ -161,24 +181,30 @@ class Endpoint:
         return self.service_ms * (1.0 + (ahead + outstanding / 1000) / slots)
 
     def is_presumed_alive(self) -> bool:
-        """Return whether a suspect may still be picked: nothing says that it is gone."""
+        """Return whether a suspect endpoint may still be picked, because nothing shows it is gone.
+
+        That is: it is silent, or a hub does not list it; its report stream did not break.
+        """
         return self.reason is EndpointEvent.SILENT or self.reason is EndpointEvent.HUB_FORGOT
 
     def is_untried(self) -> bool:
-        """Return whether nobody has asked this instance anything yet, as far as can be known."""
+        """Return whether the instance has had no request from any gateway, as far as is known.
+
+        An instance that does not report counts as tried.
+        """
         is_idle = not self.picks and not self.load.served and not self.outstanding()
         return is_idle and self.instance.report_mode is not ReportMode.NONE
 
     def apply_report(self, instance: Instance, load: Load, own_requests: int, now: float) -> None:
-        """Take in a newer report.
+        """Apply a newer report.
 
-        `held` of its requests are this gateway's; -1 when it does not tell: then all that this
-        gateway has there are thought to be among them. Of those given up, no more can still run
-        than it has beyond the unanswered ones.
+        `own_requests` of its requests are this gateway's. -1 means that the loader does not report
+        it; then all requests in flight are assumed to be among them. At most `own_requests` -
+        `inflight` of the abandoned requests can still run.
         """
         if load.served != self.load.served:
             self.last_served_at = now
-        if instance != self.instance:  # else the same object, by which who follows knows it
+        if instance != self.instance:  # otherwise keep the object: subscribers compare identity
             self.instance = instance
         self.load, self.last_report_at, self.report_mode = load, now, instance.report_mode
         self.handed_out = 0
@@ -189,12 +215,15 @@ class Endpoint:
             self.abandoned = min(self.abandoned, max(0, own_requests - self.inflight))
 
     def discard_reported_load(self) -> None:
-        """Stand on own counts alone until it is heard of again."""
+        """Use own counts alone until the next report."""
         self.report_mode = ReportMode.NONE
         self.remote_load = self.abandoned = 0
 
     def record_latency(self, latency_ms: float, expected_ms: float, now: float) -> None:
-        """Compare how long an answer took with what was expected when it was asked for."""
+        """Update `latency_log_ratio` with a response: its latency, and that expected at its pick.
+
+        `expected_ms` is divided by `slowdown_factor`, so that it is what the reports suggest.
+        """
         log_ratio = log(
             (latency_ms + _NETWORK_MS) / (expected_ms / self.slowdown_factor + _NETWORK_MS)
         )
@@ -205,12 +234,13 @@ class Endpoint:
         )
 
     def update_estimates(self, medians: FleetMedians, ramp: float, now: float) -> None:
-        """Bring what the pick reads up to date.
+        """Update the estimates that the pick reads.
 
-        The usual slot time stands for an instance's own where that is told by few requests, or by
-        none of late, or is much the same. Where answers take longer than reports make expect, and
-        not elsewhere, the reports are doubted: it counts as slower by as much. A newcomer is
-        counted on for a part of its licences, that grows for `ramp` seconds.
+        The fleet's median service time replaces the instance's own if that rests on few requests,
+        if none was served recently, or if both are similar. If responses take longer than the
+        reports suggest, and those of other instances do not, the reports are distrusted: the
+        instance counts as slower by that ratio. A new instance counts with a share of its slots
+        that grows during `ramp` seconds.
         """
         instance, load, fleet_ms = self.instance, self.load, medians.service_ms
         excess = self.latency_log_ratio - medians.latency_log_ratio
@@ -245,7 +275,10 @@ class Endpoint:
         self.update_load_level()
 
     def update_load_level(self) -> None:
-        """Let the pool know that the own load may have changed."""
+        """Recompute `load_level` after a change of `inflight` or `load_weight`.
+
+        A member of a pool moves to the new level there.
+        """
         level = min(self.inflight * self.load_weight, _MAX_LEVEL)
         if level != self.load_level:
             pool = self.pool
@@ -255,7 +288,10 @@ class Endpoint:
                 pool.move(self, level)
 
     def learn_service_time(self, seconds: float, now: float) -> None:
-        """Learn from an answer how long an instance takes that does not tell it itself."""
+        """Update the service time of an instance that does not report, from one response.
+
+        Replaces `load`. The response took `seconds`.
+        """
         self.last_served_at = now
         latency_ms = seconds * 1000
         previous_ms = self.load.service_ms or latency_ms

@@ -1,4 +1,4 @@
-"""The epochs that addresses had before: who reports from one of them is late, or a replay. Pure."""
+"""The past epochs of instances: a report from one of them is late or a replay. Pure."""
 
 from collections import deque
 from typing import Final
@@ -9,14 +9,18 @@ _MAX_EPOCHS: Final = 8
 
 
 class EpochHistory:
-    """Remembers the last lives of so many addresses that had more than one."""
+    """Remembers the last 8 past epochs of at most `max_instances` instances.
+
+    Only instances whose epoch was replaced at least once are recorded. `_past_epochs` is ordered by
+    the last `add`, so the first key is the one to evict.
+    """
 
     def __init__(self, max_instances: int = 10_000) -> None:
         self._max_instances = max_instances
         self._past_epochs: dict[InstanceKey, deque[int]] = {}
 
     def add(self, key: InstanceKey, epoch: int) -> None:
-        """Take in that a life was followed by another."""
+        """Record that a later epoch replaced `epoch` of the instance."""
         past_epochs = self._past_epochs.pop(key, None)
         if past_epochs is None:
             past_epochs = deque(maxlen=_MAX_EPOCHS)
@@ -26,6 +30,6 @@ class EpochHistory:
             del self._past_epochs[next(iter(self._past_epochs))]
 
     def contains(self, key: InstanceKey, epoch: int) -> bool:
-        """Return whether a life was followed by another."""
+        """Return whether a later epoch replaced `epoch` of the instance."""
         past_epochs = self._past_epochs.get(key)
         return past_epochs is not None and epoch in past_epochs

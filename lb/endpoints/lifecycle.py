@@ -1,6 +1,6 @@
-"""The life of an instance as a table: what can befall it, and where it stands then. Pure.
+"""The lifecycle of an instance as a table of states and events. Pure.
 
-An event that has no row in TRANSITIONS changes nothing.
+An event that has no row in TRANSITIONS for the current state changes nothing.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,11 @@ from lb.endpoints.report import Instance, ServingState
 
 
 class EndpointState(Enum):
-    """Where an instance stands."""
+    """State of an instance.
+
+    UP: it gets requests. DRAINING: it finishes its requests and gets no new ones. SUSPECT: its
+    reports stopped. GONE: it is removed from the table.
+    """
 
     UP = "up"
     DRAINING = "draining"
@@ -20,7 +24,12 @@ class EndpointState(Enum):
 
 
 class EndpointEvent(Enum):
-    """What can befall an instance; the value is the reason told in logs and metrics."""
+    """Event in the life of an instance; the value is the reason in logs and metrics.
+
+    STREAM_LOST: the report stream broke. SILENT: no report within the silence timeout. HUB_FORGOT:
+    a snapshot of the hub does not list the instance. REPLACED: a new epoch reported at the same
+    address. EXPIRED: the instance was suspect for longer than the ttl.
+    """
 
     REPORTED_UP = "reported"
     REPORTED_DRAINING = "draining"
@@ -65,7 +74,7 @@ EVENT_BY_SERVING_STATE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """An instance moved from one state to another, and why."""
+    """A state change of an instance and its reason."""
 
     instance: Instance
     before: EndpointState
@@ -73,7 +82,7 @@ class StateChange:
     reason: EndpointEvent
 
     def log_fields(self) -> dict[str, str]:
-        """Return the change as the fields of a log line."""
+        """Return the fields of a log record about the change."""
         return {
             "service": self.instance.service,
             "instance": self.instance.addr,

@@ -1,9 +1,11 @@
-"""Whether an instance's answers can be relied on: ejected by its failures, tried again later. Pure.
+"""Outlier detection: ejects an endpoint after failures and probes it later. Pure.
 
-Rules: reference "load-balancing" 6.6. Five failures in a row, or of at least 20 answers in ten
-seconds less than 80 % good, eject an instance for a second, twice as long each time, up to 30 s.
-Then one request may try it. One that could not be reached is ejected at once, for a second. Reports
-tell of failures that others met: five of the whole fleet are enough, not five of each gateway.
+Rules: `docs/load-balancing.md`. An endpoint is ejected after five failures in a row, or if less
+than 80 % of at least 20 responses in ten seconds were successful. The ejection lasts one second the
+first time and twice as long each following time, up to 30 s, with a jitter of 20 %. Then one
+request may probe the endpoint. An unreachable endpoint is ejected at once, by the same schedule.
+Reports include the failures that other gateways met: five failures in the whole fleet are enough,
+instead of five at each gateway.
 """
 
 from enum import Enum
@@ -20,7 +22,10 @@ _JITTER: Final = 0.2
 
 
 class EjectionState(Enum):
-    """What an instance may get by its health."""
+    """Whether an endpoint may get requests.
+
+    ADMITTED: it may. EJECTED: it may not before `ejected_until`. PROBING: it may get one request.
+    """
 
     ADMITTED = "in"
     EJECTED = "ejected"
@@ -28,7 +33,7 @@ class EjectionState(Enum):
 
 
 class EjectionCause(Enum):
-    """What is learnt of an instance; the value is the reason told in logs and metrics."""
+    """Cause of a transition of the ejection state; the value is the reason in logs and metrics."""
 
     RECOVERED = "recovered"
     CONSECUTIVE_FAILURES = "failed_in_row"
@@ -56,9 +61,14 @@ TRANSITIONS: Final[dict[tuple[EjectionState, EjectionCause], EjectionState]] = {
 
 
 class OutlierDetector:
-    """The health of one instance, by the answers that one gateway had, and by what it reports.
+    """Ejection state of one endpoint, by the responses this gateway got and by the reports.
 
-    `until`: while ejected, when it may be tried. `reason` of the last move, `since` its time.
+    `cause` and `since` are the cause and the time of the last transition. While the endpoint is
+    ejected, `ejected_until` is when it may be probed. Times are in seconds. `_successes` and
+    `_failures` are rings of one bucket per second for the last 10 s; `_current_second` is the
+    newest. `_ejection_count` counts ejections since the endpoint was last admitted and sets the
+    duration of the next. `_reported_*` are for failures in reports: the totals of the last report,
+    -1 before the first, and the failures in a row.
     """
 
     __slots__ = (
@@ -75,13 +85,13 @@ class OutlierDetector:
         self._consecutive_failures = 0
         self._ejection_count = 0
         self._current_second = 0
-        self._reported_served = self._reported_errors = -1  # nothing was told yet
+        self._reported_served = self._reported_errors = -1  # no report yet
         self._reported_consecutive_failures = 0
         self._successes = [0] * _BUCKETS
         self._failures = [0] * _BUCKETS
 
     def record_success(self, now: float) -> bool:
-        """Take in an answer; return whether the standing changed."""
+        """Record a success; return whether the state changed."""
         self._consecutive_failures = 0
         self._successes[self._advance_to_bucket(now)] += 1
         if self.state is _ADMITTED:
@@ -89,7 +99,7 @@ class OutlierDetector:
         return self._transition(EjectionCause.RECOVERED, now, None)
 
     def record_failure(self, now: float, rng: Random) -> bool:
-        """Take in a failure; return whether the standing changed."""
+        """Record a failure; return whether the state changed."""
         self._consecutive_failures += 1
         self._failures[self._advance_to_bucket(now)] += 1
         if self.state is _PROBING:
@@ -104,7 +114,10 @@ class OutlierDetector:
         return False
 
     def record_report(self, served: int, errors: int, now: float, rng: Random) -> bool:
-        """Take in how many it served in all, and failed of them; return whether it is ejected."""
+        """Record the totals of a report; return whether the endpoint was ejected by it.
+
+        Failures count as consecutive if every response since the last report was a failure.
+        """
         responses, failures = served - self._reported_served, errors - self._reported_errors
         is_first = self._reported_served < 0
         self._reported_served, self._reported_errors = served, errors
@@ -118,11 +131,11 @@ class OutlierDetector:
         )
 
     def record_unreachable(self, now: float, rng: Random) -> bool:
-        """Take in that it could not be reached; return whether the standing changed."""
+        """Record that the endpoint was unreachable; return whether the state changed."""
         return self._transition(EjectionCause.UNREACHABLE, now, rng)
 
     def try_start_probing(self, now: float) -> bool:
-        """Let an ejected one be tried when its time has come; return whether it is."""
+        """Start to probe an ejected endpoint if its ejection has elapsed; return whether it has."""
         return now >= self.ejected_until and self._transition(
             EjectionCause.EJECTION_ELAPSED, now, None
         )
@@ -148,7 +161,7 @@ class OutlierDetector:
         return True
 
     def _advance_to_bucket(self, now: float) -> int:
-        """Return the bucket of this second; those of seconds that have gone are emptied."""
+        """Return the bucket of the current second, after clearing the buckets that have expired."""
         second = int(now)
         elapsed = second - self._current_second
         if elapsed > 0:

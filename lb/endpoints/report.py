@@ -1,7 +1,7 @@
-"""What a loader tells of itself, as values, to and from the wire: who it is, how it fares. Pure.
+"""Load reports as values, and their conversion from and to the wire. Pure.
 
-Design: reference "load-balancing" 6.2. Counters are cumulative since the epoch began, so that a
-lost or reordered report does no harm.
+Design: `docs/load-balancing.md`. Counters are cumulative since the epoch began, so that a lost or
+reordered report does no harm.
 """
 
 import re
@@ -28,7 +28,10 @@ PROTOCOLS = {"native": 1, "xsf": 2}  # enum ase.v1.Protocol
 
 
 class ServingState(IntEnum):
-    """What a loader says of its own future; the numbers are the wire's."""
+    """Serving state that a loader reports; the numbers are those of the wire.
+
+    DRAINING: the loader finishes its requests and accepts no new ones. DOWN: it leaves.
+    """
 
     DOWN = 0
     UP = 1
@@ -36,10 +39,10 @@ class ServingState(IntEnum):
 
 
 class ReportMode(IntEnum):
-    """How the reports of an instance come; the numbers are the wire's.
+    """How the reports of an instance arrive; the numbers are those of the wire.
 
-    LIVE: when something changed, so silence says that nothing did. AT_TIMES: now and then, so that
-    each fades. NONE: never.
+    ON_CHANGE: when something changed, so silence means that nothing did. PERIODIC: at intervals, so
+    each report becomes stale. NONE: never.
     """
 
     ON_CHANGE = 0
@@ -48,15 +51,16 @@ class ReportMode(IntEnum):
 
 
 class InvalidReportError(Exception):
-    """A report that cannot be believed; `str()` names the field and the cure."""
+    """An invalid report; `str()` names the field and what it must be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One loader process behind one address, serving one service. `epoch` 0: it tells none.
+    """One loader process at one address, serving one service.
 
-    `total` and `best` are licences: the most requests it takes, and how many it works on at a time;
-    what is beyond `best` waits there.
+    `epoch` is a random number that identifies the process; 0 if it reports none. The loader accepts
+    at most `total` requests at a time and runs `best` of them; the others are queued there.
+    `digest` is the sha256 of its schema document in hex; empty if it reports none.
     """
 
     svc: str
@@ -71,15 +75,18 @@ class Instance:
 
     @property
     def key(self) -> InstanceKey:
-        """Return what stays the same over restarts."""
+        """Return (svc, service, addr), which stays the same when the loader restarts."""
         return (self.svc, self.service, self.addr)
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The moving figures. `service_ms` 0: not known yet.
+    """The figures of a load report.
 
-    `held`: of `running` and `queued`, by gateway; None where that is not told.
+    `seq` increases within an epoch. `service_ms` is the mean time that a request occupies a slot in
+    milliseconds; 0 means that it is not known yet. `served`, `errors` and `rejected` count since
+    the epoch began. `requests_by_gateway` splits `running` + `queued` by gateway; None if the
+    loader does not report it.
     """
 
     seq: int = 0
@@ -95,7 +102,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One report; `document` holds the canonical schema document in a stream's first one."""
+    """One report; `document` is the canonical schema document in the first report of a stream."""
 
     instance: Instance
     load: Load
@@ -103,12 +110,15 @@ class Report:
 
 
 def protocol_name(number: int) -> str:
-    """Return "xsf" or "native" for a number of the enum `ase.v1.Protocol`."""
+    """Return "xsf" or "native" for a number of the enum `ase.v1.Protocol`.
+
+    Any number other than that of xsf means native.
+    """
     return "xsf" if number == PROTOCOLS["xsf"] else "native"
 
 
 def decode_report(message: LoadReport) -> Report:
-    """Return the values of a report. Raises ReportError for what is out of bounds."""
+    """Return the values of a report. Raises InvalidReportError if a field is out of bounds."""
     _check(message)
     instance = Instance(
         svc=message.svc or "ase",
@@ -135,7 +145,7 @@ def decode_report(message: LoadReport) -> Report:
 
 
 def encode_report(report: Report) -> LoadReport:
-    """Return the wire form of a report."""
+    """Return the `LoadReport` message of a report."""
     instance, load = report.instance, report.load
     message = LoadReport(
         svc=instance.svc,
@@ -165,7 +175,7 @@ def encode_report(report: Report) -> LoadReport:
 
 
 def check_names(svc: str, service: str, addr: str) -> None:
-    """Raise ReportError unless these can be names of an instance; `svc` may be empty."""
+    """Raise InvalidReportError unless the names of an instance are valid; `svc` may be empty."""
     if not _ID.fullmatch(service):
         raise InvalidReportError(
             "subsvc: must be a service id of letters, digits, '_', '.' and '-'"

@@ -1,4 +1,4 @@
-"""Every instance that is known: reports in, states and changes out. Pure; `now` is a parameter."""
+"""Table of all known endpoints: reports in, state changes out. Pure; `now` is a parameter."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,29 +17,34 @@ from lb.endpoints.lifecycle import (
 )
 from lb.endpoints.report import Instance, InstanceKey, Load, Report, ReportMode
 
-# Medians are found anew so often (seconds), and whenever one of a few instances joins.
+# Interval in seconds at which medians are recomputed. In a service of at most _SMALL_SERVICE
+# instances they are also recomputed when an instance joins.
 _MEDIANS_INTERVAL_S: Final = 0.25
 _SMALL_SERVICE: Final = 16
-# And with each report, until so many requests were served by each of the few: a slot time that one
-# request told is no measure for the others.
+# And with each report, until the instances have served this many requests each on average: a
+# service time measured by one request is no reference for the others.
 _MIN_SERVED_EACH: Final = 100
-# Who sweeps later than this was held up itself.
+# If a sweep runs later than this, in seconds, this process was stalled.
 _MIN_STALL_S: Final = 0.5
 
 
 class _ServiceEndpoints:
-    """The instances of one service, what is usual among them, and the pool that picks are from."""
+    """The endpoints of one service, their medians and their pool.
+
+    `pool` is None before the first pick. It is replaced after an endpoint joins, leaves or changes
+    its state, and if a pick has another schema digest.
+    """
 
     __slots__ = ("endpoints", "has_stable_medians", "medians", "pool")
 
     def __init__(self) -> None:
         self.endpoints: dict[InstanceKey, Endpoint] = {}
-        self.has_stable_medians = False  # whether enough was served to know what is usual
+        self.has_stable_medians = False  # whether the medians rest on enough requests
         self.medians = FleetMedians()
         self.pool: Pool | None = None
 
     def update_medians(self) -> None:
-        """Find what is usual now."""
+        """Recompute the medians."""
         endpoints, medians = self.endpoints.values(), self.medians
         medians.service_ms = median_low(
             [e.load.service_ms for e in endpoints if e.load.service_ms] or [1.0]
@@ -56,7 +61,12 @@ class _ServiceEndpoints:
 
 
 class ReportStats:
-    """What reports told, added up: how many, how old they were, how far estimates were off."""
+    """Sums over reports, for the metrics.
+
+    `reports` is their number, `age_sum_s` the sum of their ages in seconds, and
+    `estimate_error_sum` the sum of the differences between the estimated and the reported load, in
+    requests.
+    """
 
     __slots__ = ("age_sum_s", "estimate_error_sum", "reports")
 
@@ -66,12 +76,16 @@ class ReportStats:
 
 
 class EndpointTable:
-    """Every instance known, by service. What changes is returned, in order.
+    """All known endpoints, by service. Methods return the state changes they cause, in order.
 
-    `gateway` is the name under which loaders count this gateway's requests. Seconds: `silence`
-    without a report make an instance suspect (one that reports at times: half of `ttl`); after
-    `ttl` a suspect is forgotten; a newcomer gets its full share after `ramp`. A table that follows
-    a hub does not judge silence itself: `silence` None. `told` is for those who watch us.
+    `gateway` is the name under which loaders count this gateway's requests. All times are in
+    seconds. An endpoint becomes suspect after `silence_timeout` without a report; a PERIODIC one
+    after half of `ttl`. A suspect endpoint is removed after `ttl`. A new endpoint gets its full
+    share after `ramp`. A table that follows a hub does not detect silence itself; its
+    `silence_timeout` is None. `report_stats` is for the metrics.
+
+    Every endpoint is in `_endpoints` and in `_services[service].endpoints`, under the same key. A
+    service without endpoints has no entry.
     """
 
     def __init__(
@@ -100,18 +114,20 @@ class EndpointTable:
         return len(self._endpoints)
 
     def raise_timeouts(self, keepalive: float) -> None:
-        """Take in how often reports are asked for: who is silent for three times that is suspect.
+        """Raise the silence timeout to at least three times `keepalive` seconds, and the ttl.
 
-        It never judges sooner than before all loaders can have heard that they may be slower.
+        The timeouts never shrink. They grow before any loader is asked for the longer interval, and
+        some loaders may still use it after the hub asks for a shorter one.
         """
         if self._silence_timeout is not None:
             self._silence_timeout = max(self._silence_timeout, 3 * keepalive)
             self._ttl = max(self._ttl, 2 * self._silence_timeout)
 
     def is_past_epoch(self, key: InstanceKey, epoch: int) -> bool:
-        """Return whether an instance lives in another epoch now, that followed this one.
+        """Return whether the instance is UP and a later epoch has replaced `epoch`.
 
-        One of which nobody knows anything better may come back.
+        If the instance is unknown or not UP, the past epoch may come back, because there is no
+        better information.
         """
         endpoint = self._endpoints.get(key)
         return (
@@ -121,29 +137,32 @@ class EndpointTable:
         )
 
     def compensate_stall(self, stall_s: float) -> None:
-        """Take in that we stood still for so many seconds: nobody's silence was theirs."""
+        """Compensate for an event-loop stall of `stall_s` seconds, if it is longer than 0.5 s.
+
+        No endpoint may be declared silent because this process was blocked.
+        """
         if stall_s > _MIN_STALL_S:
             for endpoint in self._endpoints.values():
                 endpoint.last_report_at += stall_s
 
     def set_report_listener(self, on_report: Callable[[Endpoint], None]) -> None:
-        """Let `heard` be told of each entry that joined or took in a report."""
+        """Call `on_report` with the endpoint after each report that is applied."""
         self._on_report = on_report
 
     def get(self, key: InstanceKey) -> Endpoint | None:
-        """Return the entry of an instance, or None."""
+        """Return the endpoint of an instance, or None."""
         return self._endpoints.get(key)
 
     def endpoints_of(self, service_id: str) -> list[Endpoint]:
-        """Return the entries of one service, in the order they joined."""
+        """Return the endpoints of one service, in the order they joined."""
         service = self._services.get(service_id)
         return list(service.endpoints.values()) if service is not None else []
 
     def pool(self, service_id: str, digest: str, now: float) -> Pool:
-        """Return those of a service that may be picked and speak the schema of that digest.
+        """Return the pool of a service: the endpoints to pick from that have the schema `digest`.
 
-        An instance that tells no digest speaks any. The pool stays the same until an instance
-        comes, goes, or changes its state.
+        An instance without a digest counts as having any schema. The pool stays the same until an
+        endpoint joins, leaves or changes its state, or an ejection ends.
         """
         service = self._services.get(service_id)
         if service is None:
@@ -157,20 +176,20 @@ class EndpointTable:
         return pool
 
     def invalidate_pool(self, service_id: str) -> None:
-        """Let the pool of a service be made anew at the next pick: somebody's health changed."""
+        """Rebuild the pool of a service at the next pick, because an endpoint changed."""
         service = self._services.get(service_id)
         if service is not None and service.pool is not None:
             service.pool.expires_at = 0.0
 
     def add_static(self, instance: Instance, now: float) -> None:
-        """Put an instance that does not report; it stays."""
+        """Add an instance that does not report; it never expires."""
         self._add(
             Endpoint(replace(instance, report_mode=ReportMode.NONE), Load(), EndpointState.UP, now),
             now,
         )
 
     def apply_static_load(self, instance: Instance, load: Load, now: float) -> None:
-        """Take in the load of an instance that was placed, told now and then by other means."""
+        """Apply the load of a static instance, received at intervals by other means (ORCA)."""
         endpoint = self._endpoints.get(instance.key)
         if endpoint is not None and load.seq > endpoint.load.seq:
             endpoint.apply_report(endpoint.instance, load, -1, now)
@@ -181,9 +200,11 @@ class EndpointTable:
                 self._on_report(endpoint)
 
     def apply(self, report: Report, now: float) -> list[StateChange]:
-        """Take in a report. A stale one (same epoch, `seq` not higher) is dropped.
+        """Apply a report and return the state changes.
 
-        A new epoch is a new process: the old one is gone, the new one starts with fresh counts.
+        A stale report (same epoch, `seq` not higher), a report from a past epoch and a report of a
+        static instance are dropped. A new epoch is a new process: the old endpoint is removed, and
+        the new one starts with fresh counts.
         """
         instance, load = report.instance, report.load
         key = instance.key
@@ -195,7 +216,7 @@ class EndpointTable:
             else -1
         )
         if endpoint is not None and endpoint.instance.report_mode is ReportMode.NONE:
-            return []  # the operator placed it, and it stays
+            return []  # static: the operator configured it
         if endpoint is not None and endpoint.instance.epoch == instance.epoch:
             if load.seq <= endpoint.load.seq:
                 return []
@@ -225,7 +246,7 @@ class EndpointTable:
         new_endpoint.reason = event
         new_endpoint.abandoned = max(
             0, own_requests
-        )  # it was here before: what is ours there runs on
+        )  # if it was known before, this gateway's requests there still run
         new_endpoint.apply_report(instance, load, own_requests, now)
         self._add(new_endpoint, now)
         if self._on_report is not None:
@@ -235,27 +256,31 @@ class EndpointTable:
     def mark_lost(
         self, key: InstanceKey, epoch: int, event: EndpointEvent, now: float
     ) -> list[StateChange]:
-        """Take in that an instance's reports stopped coming; of an older epoch it means nothing."""
+        """Apply `event` to an instance whose reports stopped; ignored for another epoch."""
         endpoint = self._endpoints.get(key)
         if endpoint is None or endpoint.instance.epoch != epoch:
             return []
         return self._transition(endpoint, event, now)
 
     def discard_reported_load(self, key: InstanceKey) -> None:
-        """Take in that nobody tells of an instance any more: what was told grows old."""
+        """Ignore the reported load of an instance that no hub reports any more: it is stale."""
         endpoint = self._endpoints.get(key)
         if endpoint is not None:
             endpoint.discard_reported_load()
 
     def remove(self, key: InstanceKey, epoch: int, reason: EndpointEvent) -> list[StateChange]:
-        """Take in from a hub that an instance is gone, whatever was thought of it here."""
+        """Remove an instance, whatever its state here; ignored for another epoch."""
         endpoint = self._endpoints.get(key)
         if endpoint is None or endpoint.instance.epoch != epoch:
             return []
         return self._remove(endpoint, reason)
 
     def expire(self, now: float) -> list[StateChange]:
-        """Let time pass: the silent turn suspect, suspects are forgotten, newcomers grow."""
+        """Apply the passing of time and return the state changes.
+
+        Silent endpoints become suspect, suspect ones expire, and the estimates of all endpoints are
+        updated at intervals, which lets new ones ramp up.
+        """
         changes = []
         for endpoint in self:
             report_mode = endpoint.instance.report_mode
@@ -279,7 +304,7 @@ class EndpointTable:
         return changes
 
     def _update_medians(self, service: _ServiceEndpoints, now: float) -> None:
-        """Find what is usual, and judge all by it: equals must stay equal."""
+        """Recompute the medians and update all endpoints by them, so that equal ones stay equal."""
         service.update_medians()
         for endpoint in service.endpoints.values():
             endpoint.update_estimates(service.medians, self._ramp, now)
@@ -308,7 +333,7 @@ class EndpointTable:
         if event is EndpointEvent.HUB_FORGOT:
             endpoint.discard_reported_load()
         if event is EndpointEvent.SILENT:
-            # What it holds is not known any more: it is no better than most.
+            # Its load is not known any more: assume at least the median.
             peers = self._services[endpoint.instance.service].endpoints.values()
             median_load = median_low([peer.remote_load for peer in peers])
             endpoint.remote_load = max(endpoint.remote_load, median_load)

@@ -1,7 +1,7 @@
-"""Who may report what: tokens, addresses, bounds, rates. Pure.
+"""Admission of reports: tokens, addresses, bounds and rates. Pure.
 
-Loaders are half trusted: they may lie about their load, not about who they are. Rules: reference
-"reliability" 4.6.
+Loaders are partly trusted: the hub accepts false load figures, but not a false identity. Rules:
+`docs/architecture.md`.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from lb.endpoints.report import Report
 
 
 class RejectReason(Enum):
-    """Why a report is not taken in; the value is the reason told in metrics."""
+    """Why a report is rejected; the value is the reason in logs and metrics."""
 
     UNAUTHENTICATED = "unauthenticated"
     ADDRESS = "address"
@@ -35,7 +35,7 @@ class RejectReason(Enum):
 
 
 class ReportRejectedError(Exception):
-    """A report that is not taken in; `str()` says what is wrong and what to do."""
+    """A rejected report; `str()` says what is wrong and how to correct it."""
 
     def __init__(self, reason: RejectReason, message: str) -> None:
         super().__init__(message)
@@ -46,17 +46,18 @@ IpNetwork = IPv4Network | IPv6Network
 
 
 def parse_networks(texts: list[str]) -> tuple[IpNetwork, ...]:
-    """Return networks from their texts. Raises ValueError that names the one that is none."""
+    """Return the networks of CIDR texts. Raises ValueError that names an invalid text."""
     return tuple(ip_network(text, strict=False) for text in texts)
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionPolicy:
-    """What an operator allows. `token` empty: anybody may report and watch.
+    """What the operator allows loaders and gateways to do.
 
-    `tokens`: of single services, in the place of `token`. Peers in `allow` may report any address,
-    others only their own. `most_total` caps licences, `most_instances` those known, `most_rate`
-    reports a second of one instance.
+    If `token` is empty, any client may report and watch. `service_tokens` replace `token` for
+    single services. Peers in `allowed_networks` may report any address, other peers only their own.
+    `max_requests` caps `total` of one instance, `max_instances` the number of known instances, and
+    `max_rate` the reports per second of one instance.
     """
 
     token: str = ""
@@ -70,7 +71,7 @@ class AdmissionPolicy:
     def from_options(
         options: LbOptions, services: Mapping[str, ServiceOptions]
     ) -> "AdmissionPolicy":
-        """Return the rules that options say. Raises ValueError for a network that is none."""
+        """Return the policy of `options`. Raises ValueError for an invalid network."""
         return AdmissionPolicy(
             token=options.token,
             service_tokens={
@@ -85,7 +86,7 @@ class AdmissionPolicy:
         )
 
     def check_token(self, metadata: Mapping[str, str], service: str = "") -> None:
-        """Raise RefusedError unless the call's metadata has the token of a service."""
+        """Raise ReportRejectedError unless the call metadata has the token of `service`."""
         expected_token = self.service_tokens.get(service, self.token)
         authorization = metadata.get("authorization", "")
         if expected_token and not compare_digest(
@@ -95,7 +96,11 @@ class AdmissionPolicy:
             raise ReportRejectedError(RejectReason.UNAUTHENTICATED, message)
 
     def check_admin(self, metadata: Mapping[str, str], peer: str) -> None:
-        """Raise RefusedError unless a caller may take instances out: by the token, or from here."""
+        """Raise ReportRejectedError unless the caller may force instances offline.
+
+        If `token` is set, the caller must have it. Otherwise the caller must be local: a loopback
+        address or a Unix socket.
+        """
         if self.token:
             self.check_token(metadata)
             return
@@ -105,9 +110,10 @@ class AdmissionPolicy:
             raise ReportRejectedError(RejectReason.UNAUTHENTICATED, message)
 
     def check_address(self, addr: str, peer: str) -> None:
-        """Raise RefusedError unless a peer may report an address.
+        """Raise ReportRejectedError unless `peer` may report `addr`.
 
-        `peer` is gRPC's, as in "ipv4:10.0.0.7:5123"; one that has no IP (a socket file) may.
+        `peer` is in gRPC's form, as in "ipv4:10.0.0.7:5123". A peer without an IP address (a Unix
+        socket) may report any address.
         """
         ip = _peer_ip(peer)
         if ip is None or any(ip in network for network in self.allowed_networks):
@@ -122,7 +128,7 @@ class AdmissionPolicy:
             raise ReportRejectedError(RejectReason.ADDRESS, message)
 
     def with_capped_requests(self, report: Report) -> Report:
-        """Return a report with no more licences than an instance may have."""
+        """Return the report with `total` and `best` capped at `max_requests`."""
         instance = report.instance
         if instance.total <= self.max_requests:
             return report
@@ -133,7 +139,10 @@ class AdmissionPolicy:
 
 
 class RateLimiter:
-    """Reports of one instance: no more than so many a second, and a few at once."""
+    """Token bucket for the reports of one instance.
+
+    It allows `max_per_second` reports per second on average, and as many at once.
+    """
 
     __slots__ = ("_max_per_second", "_tokens", "_updated_at")
 
@@ -143,7 +152,7 @@ class RateLimiter:
         self._updated_at = 0.0
 
     def try_acquire(self, now: float) -> bool:
-        """Return whether one more may be taken in."""
+        """Return whether one more report is allowed at `now` seconds, and count it."""
         self._tokens = min(
             self._max_per_second, self._tokens + (now - self._updated_at) * self._max_per_second
         )

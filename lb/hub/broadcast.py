@@ -1,6 +1,7 @@
-"""What changed at a hub, told to all who follow it: in beats, each a frame to everyone.
+"""Sends the changes of a hub's table to its subscribers, in ticks of at most one frame each.
 
-A change goes out at once when the last beat is a gap ago, else with all that comes until then.
+A change is sent at once if the last tick was at least one gap ago. Otherwise it is sent at the next
+tick, together with all other changes until then.
 """
 
 import asyncio
@@ -18,18 +19,21 @@ from schemas.wire import WatchRequest
 
 _logger = logging.getLogger("ase.lb")
 
-# Frames to all gateways together are no more than so many a second, none sooner than the gap.
+# Limit of the frames per second to all gateways together. The gap grows with the number of gateways
+# to keep it, up to _MAX_GAP_S (64 gateways).
 _MAX_FRAMES_PER_S = 6400
 _MAX_GAP_S = 0.01
-# Nobody goes without a frame for longer.
+# Interval in seconds at which every subscriber gets a frame even if nothing changed.
 _HEARTBEAT_S = 1.0
 
 
 class Broadcaster:
-    """Those who follow a hub, and what they are still to be told.
+    """The subscribers of a hub and the changes that are not sent yet.
 
-    `documents` are the schemas of the instances. `clock` gives seconds that never step back.
-    `gap` is the least time between two frames to one of them, in seconds, without strain.
+    `documents` are the schemas of the instances, by digest. `clock` returns monotonic seconds.
+    `gap` is the least time between two frames to one subscriber in seconds, at overload level 0.
+    `_dirty` holds the instances that changed since the last tick. `_change_event` is set if there
+    is something for the next tick. The event of a subscriber is set if it has a frame to send.
     """
 
     def __init__(
@@ -56,7 +60,10 @@ class Broadcaster:
         self._counts = counts
 
     async def run(self) -> None:
-        """Tell what changes, for ever."""
+        """Send changes, forever: one tick, then a sleep of one gap.
+
+        The lateness of the sleep sets the overload level.
+        """
         while True:
             timeout = max(0.0, self._heartbeat_at + _HEARTBEAT_S - self._clock())
             with contextlib.suppress(TimeoutError):
@@ -74,14 +81,14 @@ class Broadcaster:
             self._counts.overload_level = self.overload.level
 
     def mark_changed(self, instance: Instance) -> None:
-        """Note that an instance or its figures changed; who was placed here is nobody else's."""
+        """Mark an instance or its figures as changed. Static instances are local and not sent."""
         if instance.report_mode is not ReportMode.NONE:
             self._load_cache.invalidate(instance.key)
             self._dirty[instance.key] = instance
             self._change_event.set()
 
     def mark_removed(self, change: StateChange) -> None:
-        """Note that an instance is gone."""
+        """Mark an instance as gone."""
         instance_id = self._load_cache.remove(change.instance.key)
         self._dirty.pop(change.instance.key, None)
         for subscriber in self._subscribers:
@@ -89,7 +96,7 @@ class Broadcaster:
         self._change_event.set()
 
     async def subscribe(self, request: WatchRequest) -> AsyncIterator[bytes]:
-        """Yield frames: a snapshot, then one whenever something changed, else each second."""
+        """Yield frames: a snapshot, then one after each change, or each second without changes."""
         subscriber = Subscriber(request.gateway, tuple(request.subsvc), self._table)
         update_event = self._subscribers[subscriber] = asyncio.Event()
         try:
@@ -104,7 +111,10 @@ class Broadcaster:
             del self._subscribers[subscriber]
 
     def _notify_subscribers(self, now: float) -> None:
-        """Let all know what changed since the last beat; now and then, that nothing did."""
+        """Pass the changes since the last tick to all subscribers and wake them.
+
+        A heartbeat also wakes the subscribers without changes.
+        """
         self._change_event.clear()
         changed, self._dirty = self._dirty, {}
         is_heartbeat = now - self._heartbeat_at >= _HEARTBEAT_S
@@ -116,6 +126,6 @@ class Broadcaster:
                 update_event.set()
 
     def _next_gap(self) -> float:
-        """Return the time to the next beat: the more there are to tell, the longer."""
+        """Return the seconds to the next tick; they grow with the subscribers and the overload."""
         gap = max(self._gap, min(_MAX_GAP_S, len(self._subscribers) / _MAX_FRAMES_PER_S))
         return self.overload.scale_interval(gap)

@@ -1,14 +1,15 @@
-"""How hard a hub is pressed, told by how late it gets to what was due. Pure.
+"""Overload level of a hub, derived from the lateness of its ticks. Pure.
 
-What is pressed does less of the same: frames and reports come seldomer, twice at each level, so
-that a hub with too much to do tells older figures, and never none.
+Each level doubles the interval between frames and between reports. An overloaded hub thus sends
+older figures instead of none.
 """
 
 from typing import Final
 
 MAX_LEVEL: Final = 6
-# The mean lateness is over about so many beats. A level is left upwards when it is more than half
-# a gap, downwards when it is less than an eighth; no sooner than so many seconds after it began.
+# The mean lateness covers about 16 ticks. The level rises if the mean exceeds half of the interval,
+# at the earliest 0.2 s after the level began. It falls if the mean is below an eighth of the
+# interval, at the earliest 3 s after the level began.
 _SMOOTHING_TICKS: Final = 16
 _HIGH_LATENESS, _LOW_LATENESS = 1 / 2, 1 / 8
 _RAISE_AFTER_S: Final = 0.2
@@ -16,7 +17,11 @@ _LOWER_AFTER_S: Final = 3.0
 
 
 class OverloadLevel:
-    """The level of strain, from 0 to MOST; each level stands for twice the time between beats."""
+    """Overload level from 0 to MAX_LEVEL; each level doubles the interval between ticks.
+
+    `_level_since` is the time of the last change in seconds. `_mean_lateness`, in seconds, restarts
+    at 0 with each change.
+    """
 
     def __init__(self) -> None:
         self.level = 0
@@ -24,11 +29,15 @@ class OverloadLevel:
         self._level_since = 0.0
 
     def scale_interval(self, seconds: float) -> float:
-        """Return a time between beats under the present strain."""
+        """Return the interval at the current level; `seconds` is the interval at level 0."""
         return seconds * (1 << self.level)
 
     def tick(self, lateness: float, interval: float, now: float) -> None:
-        """Take in a beat that came `late` seconds after it was due, `gap` after the last one."""
+        """Record a tick and change the level by at most one step.
+
+        The tick ran `lateness` seconds after it was due. `interval` is the scheduled time since the
+        previous tick in seconds, at the current level.
+        """
         self._mean_lateness += (lateness - self._mean_lateness) / _SMOOTHING_TICKS
         level_age = now - self._level_since
         if (

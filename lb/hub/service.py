@@ -1,4 +1,4 @@
-"""The hub: takes the reports of loaders, tells gateways what changed. State lives in its table."""
+"""The hub: receives reports of loaders and sends changes to gateways. Its table has the state."""
 
 import asyncio
 import logging
@@ -39,10 +39,11 @@ _logger = logging.getLogger("ase.lb")
 MAX_DOCUMENT_BYTES = 256 * 1024
 MAX_DOCUMENTS_BYTES = 8 * 1024 * 1024  # all of them travel in one snapshot
 
-# Keep-alives of all instances together are no more than so many a second.
+# Limit of the keep-alives per second of all instances together. The keep-alive interval grows with
+# the instances to keep it, up to _MAX_KEEPALIVE_S (1,000 instances).
 _MAX_KEEPALIVES_PER_S = 1000
 _MAX_KEEPALIVE_S = 1.0
-# The original's monitor asks for who went without a farewell: the last of so many seconds.
+# Instances that went without a DOWN report, for the original's monitor: at most 256, for 300 s.
 _MAX_LOST_RECORDS, _LOST_RECORD_S = 256, 300.0
 
 _STATUS_BY_REASON = {
@@ -59,9 +60,15 @@ OnChange = Callable[[StateChange], None]
 class Hub:
     """Serves `ase.v1.LoadBalancer` over a table.
 
-    `rules` say who may report what. `clock` gives seconds that never step back. `on_change` is told
-    every change of state; by then `documents` has the schema of the instance that brought one.
-    `frame_gap` is the least time between two frames to one gateway, in seconds.
+    `admission_policy` decides which reports are accepted. `clock` returns monotonic seconds.
+    `on_change` is called with every state change; at that time `documents` has the schema document
+    that came with the instance. `keepalive` is the least interval between keep-alives and
+    `frame_gap` the least time between two frames to one gateway, both in seconds.
+
+    `documents` has the schema documents by digest. A document that no instance uses is dropped.
+    `blocked_addresses` are forced offline: their reports are rejected. `_stream_owners` maps each
+    instance to the token of the stream that reports it. `_rate_limiters` is for instances that
+    report without a stream.
     """
 
     def __init__(
@@ -83,7 +90,7 @@ class Hub:
         self._on_change = on_change
         self._counts = counts
         self._keepalive = keepalive
-        # Whose reports count: after a reconnect, the end of the old stream says nothing.
+        # Only the owner's reports count: after a reconnect, the end of the old stream is ignored.
         self._stream_owners: dict[InstanceKey, object] = {}
         self._rate_limiters: dict[InstanceKey, RateLimiter] = {}
         self._lost_records: deque[tuple[float, str, str]] = deque(maxlen=_MAX_LOST_RECORDS)
@@ -95,18 +102,18 @@ class Hub:
         )
 
     def unary_methods(self) -> dict[str, UnaryHandler]:
-        """Return the unary methods, by path."""
+        """Return the unary methods by path."""
         return {"/ase.v1.LoadBalancer/Pick": self.pick}
 
     def stream_methods(self) -> dict[str, StreamHandler]:
-        """Return the streaming methods, by path."""
+        """Return the streaming methods by path."""
         return {
             "/ase.v1.LoadBalancer/Report": self.report,
             "/ase.v1.LoadBalancer/Watch": self.watch,
         }
 
     async def run(self) -> None:
-        """Let time pass over the table, and tell what changes, for ever."""
+        """Expire endpoints of the table and send changes to gateways, forever."""
         await asyncio.gather(self._sweep(), self._broadcaster.run())
 
     async def _sweep(self, period: float = 0.02) -> None:
@@ -126,8 +133,11 @@ class Hub:
     ) -> AsyncIterator[bytes]:
         """Serve `Report`: one loader, from its first report until its stream ends.
 
-        Raises RpcError: UNAUTHENTICATED or PERMISSION_DENIED for who may not report so,
-        INVALID_ARGUMENT for a report or schema that cannot be read, RESOURCE_EXHAUSTED at a cap.
+        Reports beyond the rate limit are dropped and answered with a longer gap; the first report
+        of a stream and reports of a state other than UP are always applied. Raises RpcError:
+        UNAUTHENTICATED or PERMISSION_DENIED if the loader may not report this, INVALID_ARGUMENT for
+        an invalid report or schema, RESOURCE_EXHAUSTED at a cap, ABORTED if the instance was
+        removed while its stream was open.
         """
         last_report: Report | None = None
         stream_token = object()
@@ -146,7 +156,7 @@ class Hub:
                     continue
                 is_first = last_report is None
                 self._claim_stream(report, stream_token, is_first=is_first)
-                last_report = report  # whatever comes now, the end of the stream counts
+                last_report = report  # from here on, the end of the stream means a lost instance
                 self._apply_report(report)
                 control = self._next_control()
                 if is_first or control != sent_control:
@@ -166,7 +176,8 @@ class Hub:
                 del self._stream_owners[last_report.instance.key]
                 self._mark_lost(last_report.instance)
         if rejection is not None:
-            # Raised here, not in the handler: its frames would keep the report until a collection.
+            # Raised outside the `except` block: there, the traceback of the caught exception would
+            # keep the report alive until a garbage collection.
             reason, message = rejection
             self._counts.count_rejection(reason)
             log_fields = {"peer": call.peer, "kind": reason.value, "reason": message}
@@ -174,7 +185,7 @@ class Hub:
             raise RpcError(_STATUS_BY_REASON.get(reason, Status.INVALID_ARGUMENT), message)
 
     def apply_single_report(self, report: Report, call: CallContext) -> None:
-        """Take in a report that came by itself, not in a stream. Raises RefusedError."""
+        """Apply a report that arrived outside a stream. Raises ReportRejectedError."""
         try:
             key = report.instance.key
             self._admission_policy.check_token(call.metadata, report.instance.service)
@@ -188,7 +199,7 @@ class Hub:
                 raise ReportRejectedError(
                     RejectReason.ADDRESS, "addr: a loader reports it by a stream"
                 )
-            else:  # a clock that was set back must not make a report look old
+            else:  # `seq` is wall time: a clock set back must not make a report look stale
                 seq = max(report.load.seq, current.load.seq + 1)
                 report = replace(report, load=replace(report.load, seq=seq))
             if not self._rate_limiters.setdefault(
@@ -201,7 +212,7 @@ class Hub:
         self._apply_report(self._admission_policy.with_capped_requests(report))
 
     def remove_address(self, addr: str) -> None:
-        """Let go of every instance at an address."""
+        """Remove every instance at an address."""
         for endpoint in self._table:
             if endpoint.instance.addr == addr:
                 epoch = endpoint.instance.epoch
@@ -210,7 +221,7 @@ class Hub:
                 )
 
     def lost_instances(self) -> list[tuple[float, str, str]]:
-        """Return (age in seconds, service, address) of who went without a farewell of late."""
+        """Return (age in seconds, service, address) of instances lost in the last 300 s."""
         now = self._clock()
         records = [(now - lost_at, service, addr) for lost_at, service, addr in self._lost_records]
         return [record for record in records if record[0] <= _LOST_RECORD_S]
@@ -228,9 +239,10 @@ class Hub:
             self._prune_document(report.instance.digest)
 
     def _next_control(self) -> ReportControl:
-        """Return how a loader is to report.
+        """Return the report settings for a loader.
 
-        The more there are, the seldomer it shows its life; under strain, the seldomer its changes.
+        The keep-alive interval grows with the number of instances, the gap between two reports with
+        the overload level.
         """
         keepalive = min(
             _MAX_KEEPALIVE_S, max(self._keepalive, len(self._table) / _MAX_KEEPALIVES_PER_S)
@@ -240,16 +252,16 @@ class Hub:
         return ReportControl(keepalive_ms=round(keepalive * 1000), gap_ms=round(gap * 1000))
 
     def _slow_down_control(self, report: Report) -> ReportControl:
-        """Return what a loader is told that reports too often."""
+        """Return the control message for a loader whose report exceeded the rate limit."""
         gap = max(round(REPORT_GAP_S * 1000) + 1, round(2000 / self._admission_policy.max_rate))
         return ReportControl(seq=report.load.seq, gap_ms=gap, code=1, message="too many reports")
 
     async def watch(
         self, requests: AsyncIterator[bytes], call: CallContext
     ) -> AsyncIterator[bytes]:
-        """Serve `Watch`: a snapshot, then a frame whenever something changed, else each second.
+        """Serve `Watch`: a snapshot, then a frame after each change, or each second without one.
 
-        Raises RpcError UNAUTHENTICATED for who may not watch.
+        Raises RpcError UNAUTHENTICATED if the token is missing or wrong.
         """
         self._check_token(call)
         request = WatchRequest.FromString(await anext(aiter(requests)))
@@ -264,7 +276,11 @@ class Hub:
             raise RpcError(Status.UNAUTHENTICATED, str(error)) from None
 
     async def pick(self, data: bytes, call: CallContext) -> bytes:
-        """Serve `Pick`: addresses of a service, best first, for clients without a picker."""
+        """Serve `Pick`: addresses of a service, best first, for clients without a picker.
+
+        The reply has code 20002 if no instance is UP. Raises RpcError UNAUTHENTICATED or
+        INVALID_ARGUMENT.
+        """
         self._check_token(call)
         try:
             request = PickRequest.FromString(data)
@@ -296,7 +312,10 @@ class Hub:
         ).SerializeToString()
 
     def _claim_stream(self, report: Report, stream_token: object, *, is_first: bool) -> None:
-        """Let one stream speak for an address: the one that began last."""
+        """Check that the stream may report the instance: only the newest stream of each may.
+
+        Raises InvalidReportError if a newer stream reports it, RpcError ABORTED if it is unknown.
+        """
         key = report.instance.key
         if is_first:
             self._stream_owners[key] = stream_token
@@ -305,7 +324,8 @@ class Hub:
                 "addr: another loader reports it too; each needs its own --advertise"
             )
         elif self._table.get(key) is None:
-            # It was forgotten meanwhile, and its schema with it: that is in a first report alone.
+            # The instance and its schema were removed in the meantime. Only the first report of a
+            # stream has the schema, so the loader must open a new stream.
             raise RpcError(Status.ABORTED, "forgotten; report anew")
 
     def _mark_lost(self, instance: Instance) -> None:
@@ -353,7 +373,10 @@ class Hub:
             )
 
     def _store_document(self, report: Report) -> None:
-        """Keep a schema document, if it is one and is what its digest says."""
+        """Validate the schema document of a report and store it in `documents`.
+
+        Raises ReportRejectedError SCHEMA if it is invalid, CAP if the documents exceed 8 MiB.
+        """
         text, digest = report.document, report.instance.digest
         if len(text) > MAX_DOCUMENT_BYTES or document.digest(text) != digest:
             limit_kib = MAX_DOCUMENT_BYTES // 1024
@@ -390,12 +413,12 @@ class Hub:
                 _logger.exception("a change was not taken in by a fault of ours; it goes on")
 
     def _record_lost(self, change: StateChange) -> None:
-        """Note who went without a farewell, as the original's monitor tells it."""
+        """Record an instance that is gone without a DOWN report, for the original's monitor."""
         if change.reason is not EndpointEvent.REPORTED_DOWN:
             instance = change.instance
             self._lost_records.append((self._clock(), instance.service, instance.addr))
 
     def _prune_document(self, digest: str) -> None:
-        """Drop a schema document that no instance speaks."""
+        """Drop a schema document that no instance uses."""
         if all(endpoint.instance.digest != digest for endpoint in self._table):
             self.documents.pop(digest, None)

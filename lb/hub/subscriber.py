@@ -1,4 +1,4 @@
-"""The hub's end of a watch: what a gateway was told, and what the next frame must say. Pure."""
+"""The hub's side of a watch: what a gateway has been sent, and its next frame. Pure."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -10,14 +10,15 @@ from lb.endpoints.table import EndpointTable
 from schemas import wire
 
 _MAX_UINT32: Final = 2**32 - 1
-# What was made for one frame does for others that leave within so many seconds.
+# An encoded load is reused for the frames of this many seconds, although `age_ms` grows meanwhile.
 _MAX_CACHE_AGE_S: Final = 0.005
 
 
 class EncodedLoad:
-    """What a frame says of the load of one instance, serialised at the time `at`.
+    """The load of one instance as part of a frame, serialized at `encoded_at` seconds.
 
-    `own` is for the gateways that have requests there, `common` for all others.
+    `by_gateway` has the bytes for the gateways with requests there, because each gets its own
+    `held`. `default` is for all other gateways.
     """
 
     __slots__ = ("by_gateway", "default", "encoded_at")
@@ -36,7 +37,10 @@ class EncodedLoad:
 
 
 class EncodedLoadCache:
-    """The hub's numbers for instances, and what frames say of their load: made once for all."""
+    """The hub's instance ids, and the encoded load of each instance, shared by all subscribers.
+
+    An id is never used again after its instance is removed.
+    """
 
     def __init__(self) -> None:
         self._encoded: dict[InstanceKey, EncodedLoad] = {}
@@ -44,23 +48,23 @@ class EncodedLoadCache:
         self._next_id = 1
 
     def invalidate(self, key: InstanceKey) -> None:
-        """Note that the figures of an instance changed."""
+        """Drop the encoded load of an instance whose figures changed."""
         self._encoded.pop(key, None)
 
     def remove(self, key: InstanceKey) -> int:
-        """Return the number of an instance that is gone; if it comes back, it has another."""
+        """Remove an instance and return its id, 0 if it had none; it never gets this id again."""
         self.invalidate(key)
         return self._instance_ids.pop(key, 0)
 
     def instance_id(self, key: InstanceKey) -> int:
-        """Return the number of an instance."""
+        """Return the id of an instance; assign one if it has none."""
         if key not in self._instance_ids:
             self._instance_ids[key] = self._next_id
             self._next_id += 1
         return self._instance_ids[key]
 
     def get(self, endpoint: Endpoint, now: float) -> EncodedLoad:
-        """Return what is to be said of an entry."""
+        """Return the encoded load of an endpoint, at most 5 ms old."""
         key = endpoint.instance.key
         encoded = self._encoded.get(key)
         if encoded is None or now - encoded.encoded_at > _MAX_CACHE_AGE_S:
@@ -69,9 +73,13 @@ class EncodedLoadCache:
 
 
 class Subscriber:
-    """One gateway that follows the hub. Latest wins: nothing queues for a slow one.
+    """One gateway that watches the hub.
 
-    `services` empty means all. It is to be told of every entry that is there already.
+    Changes are kept as a set of dirty instances, so that nothing queues for a slow gateway: its
+    next frame has the latest figures. `services` are the services it watches; empty means all. The
+    first frame contains all `endpoints`. `_sent_instances` and `_sent_digests` mirror what the
+    gateway knows. An instance is sent again only if its object was replaced in the table.
+    `_removed_reasons` maps the ids of removed instances to reasons until the next frame.
     """
 
     def __init__(
@@ -87,7 +95,7 @@ class Subscriber:
         self.mark_changed([endpoint.instance for endpoint in endpoints])
 
     def mark_changed(self, instances: Iterable[Instance]) -> None:
-        """Note that instances or their figures changed; who was placed here is nobody else's."""
+        """Mark instances or their figures as changed. Static instances are local and not sent."""
         services = self._services
         for instance in instances:
             if instance.report_mode is not ReportMode.NONE and (
@@ -96,17 +104,17 @@ class Subscriber:
                 self._dirty.add(instance.key)
 
     def has_updates(self) -> bool:
-        """Return whether there is something to tell."""
+        """Return whether there is something to send."""
         return bool(self._dirty or self._removed_reasons)
 
     def mark_removed(self, change: StateChange, instance_id: int) -> None:
-        """Note that the instance of that number is gone."""
+        """Mark the instance with the id `instance_id` as gone."""
         key, digest = change.instance.key, change.instance.digest
         self._dirty.discard(key)
         if self._sent_instances.pop(key, None) is not None:
             self._removed_reasons[instance_id] = change.reason.value
         if all(instance.digest != digest for instance in self._sent_instances.values()):
-            self._sent_digests.discard(digest)  # the other end forgets it too
+            self._sent_digests.discard(digest)  # the gateway drops the document too
 
     def next_frame(
         self,
@@ -116,7 +124,7 @@ class Subscriber:
         epoch: int,
         now: float,
     ) -> bytes:
-        """Return the next frame, serialised; the first is a snapshot. `epoch` is the hub's."""
+        """Return the next frame, serialized; the first is a snapshot. `epoch` is the hub's."""
         self._version += 1
         frame = wire.Frame(hub_epoch=epoch, version=self._version, snapshot=self._version == 1)
         encoded_loads: list[bytes] = []
@@ -134,7 +142,7 @@ class Subscriber:
         for instance_id, reason in self._removed_reasons.items():
             frame.gone.append(wire.Gone(id=instance_id, reason=reason))
         self._dirty, self._removed_reasons = set(), {}
-        # Serialised messages that stand behind each other are one message.
+        # Protobuf merges concatenated messages, so the encoded loads can be appended.
         return b"".join([frame.SerializeToString(), *encoded_loads])
 
     def _add_document(self, digest: str, documents: Mapping[str, bytes], frame: wire.Frame) -> None:

@@ -1,4 +1,4 @@
-"""The licences of one loader: taken and freed, counted, measured. Pure."""
+"""Concurrency limiter of one loader: acquires, releases, counts and measures requests. Pure."""
 
 from collections.abc import Callable
 from math import exp, log
@@ -6,26 +6,30 @@ from typing import Final
 
 from lb.endpoints.report import Load, ServingState
 
-# The last request counts for so much in the slot time, and the first ones for more.
+# Least weight of the last request in the mean service time; request n of the first 128 weighs 1/n.
 _SMOOTHING: Final = 1 / 128
 _MIN_SERVICE_MS: Final = 0.001
 _MIN_QUEUE: Final = 16
 
 
 def default_queue_size(best: int) -> int:
-    """Return how many requests may wait where nobody says: as many as are worked on, at least some.
+    """Return the default queue size of a loader with `best` slots: `best`, at least 16 // `best`.
 
-    A short queue lets the others wait at the gateways, for whoever is free first; too short a one
-    refuses so often that slots stand empty meanwhile (figures in `docs/load-balancing.md`).
+    With a short queue, the other requests wait at the gateways and go to the first loader that is
+    free. With too short a queue, the loader rejects requests so frequently that slots stay empty in
+    the meantime (figures in `docs/load-balancing.md`).
     """
     return max(best, _MIN_QUEUE // best)
 
 
 class ConcurrencyLimiter:
-    """Counts the licences of a loader process.
+    """Counts and measures the requests that a loader process holds.
 
-    `total`: how many requests it takes; `best`: how many it works on at a time, the others wait.
-    `changed` is called after every change that a hub may have to hear of.
+    The loader accepts at most `total` requests at a time and runs `best` of them; the others are
+    queued. `inflight` is the number of requests held: at most `total`, and the sum of
+    `_requests_by_gateway`, which has no zero entries. `served`, `errors` and `_rejected` only grow.
+    `service_ms` is the mean time that a request occupies a slot, 0 before the first success.
+    `on_change` is called after every change that may need a report to the hub.
     """
 
     def __init__(self, total: int, on_change: Callable[[], None], *, best: int = 0) -> None:
@@ -43,7 +47,10 @@ class ConcurrencyLimiter:
         self.served = self._rejected = 0
 
     def try_acquire(self, gateway: str) -> bool:
-        """Take a licence for a request of that gateway; False when none is to be had."""
+        """Acquire a slot for a request of `gateway`; return False if it is rejected.
+
+        A loader rejects requests while it holds `total` requests or is not UP.
+        """
         acquired = self.inflight < self.total and self.serving_state is ServingState.UP
         if acquired:
             self.inflight += 1
@@ -56,11 +63,11 @@ class ConcurrencyLimiter:
     def release(
         self, gateway: str, worked_ms: float, *, succeeded: bool, failed: bool = False
     ) -> None:
-        """Give a licence back that the gateway's request had, after `worked_ms` of work.
+        """Release the slot of a request of `gateway` that ran for `worked_ms` milliseconds.
 
-        `failed`: by this loader's fault. Only good ones tell how long work takes. The slot time is
-        a mean of logarithms: one request that took a hundred times as long must not make a loader
-        look slow.
+        `failed` means that the loader caused the failure. Only requests that `succeeded` count for
+        `service_ms`. It is computed from a mean of logarithms, because one request that took a
+        hundred times as long must not make the loader look slow.
         """
         self.inflight -= 1
         self.served += 1
@@ -78,12 +85,12 @@ class ConcurrencyLimiter:
         self._on_change()
 
     def set_serving_state(self, serving_state: ServingState) -> None:
-        """Say that the loader is up, drains, or goes down."""
+        """Set whether the loader is up, drains or goes down."""
         self.serving_state = serving_state
         self._on_change()
 
     def next_load(self) -> Load:
-        """Return the figures for the next report; each call is one report."""
+        """Return the figures for the next report; each call increments `seq`."""
         self._seq += 1
         running = min(self.inflight, self.best)
         return Load(

@@ -1,6 +1,6 @@
-"""ORCA, the load report that gRPC and Envoy read: ours written as one, others' read. Pure.
+"""ORCA load reports, as used by gRPC and Envoy: writes our own, reads those of others. Pure.
 
-Source: xds.data.orca.v3, gRFC A51; reference "load-balancing" 1.1.
+Source: xds.data.orca.v3, gRFC A51; `docs/load-balancing.md`.
 """
 
 from typing import Final
@@ -9,15 +9,16 @@ from lb.endpoints.report import MAX_QUEUE, MAX_SERVICE_MS, Load
 from lb.reporter.limiter import ConcurrencyLimiter
 from schemas.wire import OrcaLoadReport
 
-# A rate over less time says nothing.
+# Least time in seconds over which a rate is meaningful.
 _MIN_RATE_WINDOW_S: Final = 0.2
 
 
 def load_from_orca(report: OrcaLoadReport, total: int, seq: int) -> Load:
-    """Return an ORCA report as the load of an instance with so many licences.
+    """Return an ORCA report as the load of an instance with `total` slots.
 
-    A loader of ours tells its licences; of others the utilisation of the application, or of the
-    processor where that is not told, stands for the share that is taken. Nonsense reads as idle.
+    Our loaders report their running and queued requests as named metrics. For other servers, the
+    application utilization stands for the share of slots in use, or the CPU utilization if the
+    former is missing. An invalid value counts as idle. `served` is set to `seq`.
     """
     metrics = report.named_metrics
     service_ms = metrics.get("ase.service_ms", 0.0)
@@ -45,9 +46,12 @@ def _bounded_count(value: float) -> int:
 
 
 class OrcaReportBuilder:
-    """Writes the figures of a meter as ORCA reports; rates are of the time between two looks.
+    """Builds ORCA reports from the figures of a limiter.
 
-    `application_utilization` is requests held by licences, above 1 while some wait.
+    `application_utilization` is `inflight` / `best`, above 1 while requests are queued. The rates,
+    per second, are those between the last two measurements, which are at least 0.2 s apart.
+    `_measured_at` is the time of the last one in seconds, with the counters `_last_served` and
+    `_last_errors`.
     """
 
     def __init__(self, limiter: ConcurrencyLimiter) -> None:
@@ -57,7 +61,7 @@ class OrcaReportBuilder:
         self._rate = self._error_rate = 0.0
 
     def build_report(self, now: float) -> OrcaLoadReport:
-        """Return the report of now, in seconds that never step back."""
+        """Return the report at `now`, in monotonic seconds."""
         limiter = self._limiter
         seconds = now - self._measured_at
         if seconds >= _MIN_RATE_WINDOW_S:

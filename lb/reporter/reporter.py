@@ -1,4 +1,4 @@
-"""A loader's side of the report: one stream to each hub, kept up as long as the loader lives."""
+"""A loader's reporter: one report stream to each hub, kept open as long as the loader runs."""
 
 import asyncio
 import contextlib
@@ -19,17 +19,18 @@ from schemas.wire import ReportControl
 METHOD = "/ase.v1.LoadBalancer/Report"
 
 _logger = logging.getLogger("ase.reporter")
-# A lost hub is asked again after so many seconds, each time twice as many, at the most so many.
+# Delay in seconds before reconnecting to a lost hub; it doubles each time, up to the maximum.
 _RETRY_DELAY_S = 0.1
 _MAX_RETRY_DELAY_S = 1.0
 _REJECTION_STATUSES = (Status.INVALID_ARGUMENT, Status.PERMISSION_DENIED, Status.UNAUTHENTICATED)
 
 
 class Reporter:
-    """Reports the figures of a meter to every hub, when `lb/reporter/schedule.py` says so.
+    """Reports the figures of a limiter to every hub, as `lb/reporter/schedule.py` decides.
 
-    `report(first)` makes the next report; `changed()` is what the meter calls. `clock` gives
-    seconds that never step back.
+    `make_report(is_first)` returns the next report; the first report of a stream includes the
+    schema document. The limiter calls `notify_change` after each change. `clock` returns monotonic
+    seconds.
     """
 
     def __init__(
@@ -48,16 +49,19 @@ class Reporter:
         self._tasks: list[asyncio.Task[None]] = []
 
     def notify_change(self) -> None:
-        """Note that the figures changed."""
+        """Note that the figures of the limiter changed; wakes the streams that must report it."""
         for stream in self._streams:
             stream.notify_change()
 
     def start(self) -> None:
-        """Begin to report."""
+        """Start the streams as tasks of the running event loop."""
         self._tasks = [asyncio.create_task(stream.run()) for stream in self._streams]
 
     async def shutdown(self, timeout: float = 1.0) -> None:
-        """Let the last report (live = 0) go out, then stop. Waits `timeout` seconds at most."""
+        """Send the last report (live = 0), then stop; wait at most `timeout` seconds.
+
+        The limiter must be DOWN already, otherwise the streams do not end by themselves.
+        """
         self.notify_change()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout)
@@ -67,7 +71,11 @@ class Reporter:
 
 
 class _ReportStream:
-    """The stream to one hub."""
+    """The report stream to one hub.
+
+    `_report_wanted` is set while a change waits to be reported. `_is_finished` is True after the
+    report that the loader is DOWN; the stream then ends.
+    """
 
     def __init__(
         self,
@@ -89,12 +97,12 @@ class _ReportStream:
         self._is_finished = False
 
     def notify_change(self) -> None:
-        """Note that the figures changed; most changes do not matter to anybody."""
+        """Wake the stream if the schedule wants a report; most changes need none."""
         if not self._report_wanted.is_set() and self._schedule.should_report(self._limiter):
             self._report_wanted.set()
 
     async def run(self) -> None:
-        """Report until the loader has left; a broken stream is made anew, ever more patiently."""
+        """Report until the loader has left; reconnect a broken stream with exponential back-off."""
         retry_delay, is_disconnected = _RETRY_DELAY_S, False
         while not self._is_finished:
             channel = self._credentials.open_channel(self._hub)
@@ -131,15 +139,15 @@ class _ReportStream:
             await self._wait_until_due()
 
     async def _wait_until_due(self) -> None:
-        """Return when the next report is to go out."""
+        """Wait until the next report is due."""
         while True:
             wait_s = self._schedule.next_report_at(self._limiter) - self._clock()
             if wait_s <= 0:
                 return
             if self._report_wanted.is_set() and self._schedule.should_report(self._limiter):
-                await asyncio.sleep(wait_s)  # the gap
+                await asyncio.sleep(wait_s)  # the least gap between two reports
                 return
-            self._report_wanted.clear()  # what had changed has changed back
+            self._report_wanted.clear()  # the change was undone in the meantime
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._report_wanted.wait()

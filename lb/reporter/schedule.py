@@ -1,6 +1,6 @@
-"""When a loader reports: soon when it matters, else now and then to show that it lives. Pure.
+"""When a loader reports: soon after a relevant change, otherwise as a keep-alive. Pure.
 
-Design: reference "load-balancing" 6.3; what each threshold costs: `docs/load-balancing.md`.
+The design and the cost of each threshold: `docs/load-balancing.md`.
 """
 
 from typing import Final
@@ -18,12 +18,15 @@ _MIN_NEW_ERRORS: Final = 3
 
 
 class ReportSchedule:
-    """Decides when the figures of a meter are worth a report, for one hub.
+    """Decides when the figures of a limiter are worth a report to one hub.
 
-    `gap`: least seconds between two reports, less for who works in less than four times that;
-    `keepalive`: longest silence; `threshold`: least change in requests held, 0: half of the
-    licences, from 2 to 4. A hub may set them anew: a gap longer than usual holds for everyone.
-    `paused` by it, only the keep-alives go out.
+    `gap` is the least time between two reports in seconds. A loader whose service time is shorter
+    than 4 x `gap` uses a quarter of its service time instead, at least 1 ms. `keepalive` is the
+    longest time without a report in seconds. `threshold` is the least change of `inflight` that is
+    reported; 0 means half of the slots, limited to 2..4. A hub may change all three. If its gap is
+    longer than REPORT_GAP_S, the gap applies to every loader, fast ones too. While `is_paused`,
+    only keep-alives and changes of the serving state are sent. `_sent_*` are the figures of the
+    last report; `should_report` compares the current ones with them.
     """
 
     def __init__(
@@ -42,10 +45,11 @@ class ReportSchedule:
         self._sent_serving_state: ServingState | None = None
 
     def should_report(self, limiter: ConcurrencyLimiter) -> bool:
-        """Return whether something changed that pickers should know soon.
+        """Return whether something changed that gateways should know soon.
 
-        That is: so many requests more or fewer; a free licence where there was none, or room where
-        there was none; another slot time; errors; a turn of its life.
+        That is: another serving state; `threshold` requests more or fewer; a free slot or a free
+        place in the queue when there was none; another number of slots; a service time that differs
+        by more than 15 %; at least 3 new errors.
         """
         inflight, sent_inflight = limiter.inflight, self._sent_inflight
         if limiter.serving_state is not self._sent_serving_state:
@@ -70,13 +74,13 @@ class ReportSchedule:
         return limiter.errors - self._sent_errors >= _MIN_NEW_ERRORS
 
     def next_report_at(self, limiter: ConcurrencyLimiter) -> float:
-        """Return when the next report is to go out, in seconds; what is past means at once."""
+        """Return when the next report is due, in seconds; a time in the past means now."""
         return self._sent_at + (
             self._effective_gap(limiter) if self.should_report(limiter) else self.keepalive
         )
 
     def configure(self, control: ReportControl) -> None:
-        """Take in a hub's wishes; zero means "as you were"."""
+        """Apply the settings that a hub sent; a field that is zero keeps the current setting."""
         if control.gap_ms:
             self.gap = control.gap_ms / 1000
             self._has_hub_gap = self.gap > REPORT_GAP_S
@@ -87,13 +91,16 @@ class ReportSchedule:
         self.is_paused = control.pause
 
     def _effective_gap(self, limiter: ConcurrencyLimiter) -> float:
-        """Return the gap: a report must not be older than what it tells of lasts."""
+        """Return the least time between two reports in seconds.
+
+        Short requests need a short gap: the reported load must not be older than a request lasts.
+        """
         if self._has_hub_gap or limiter.service_ms <= 0:
             return self.gap
         return min(self.gap, max(_MIN_GAP_S, limiter.service_ms / 4000))
 
     def mark_sent(self, limiter: ConcurrencyLimiter, now: float) -> None:
-        """Take in that the meter's figures of now were reported."""
+        """Record that the current figures of the limiter were reported at `now` seconds."""
         self._sent_at = now
         self._sent_inflight, self._sent_slots, self._sent_serving_state = (
             limiter.inflight,

@@ -1,4 +1,4 @@
-"""Category services: which sub service a request goes to, by the values in its body. Pure."""
+"""Category services: selection of a sub service by the values in a request body. Pure."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,16 +10,17 @@ from schemas.model.service import Service
 
 @dataclass(frozen=True, slots=True)
 class RouteMatch:
-    """Where a request goes: the sub service, and the routing key made of the values that led."""
+    """The selected sub service, and the routing key built from the values that matched."""
 
     service_id: str
     route_key: str
 
 
 def choose_sub_service(service: Service, body: Mapping[str, Any]) -> RouteMatch | None:
-    """Return the first way whose rules all hold, in order of priority; None when none does.
+    """Return the match of the first sub route whose rules all hold; None if there is none.
 
-    Values are compared as strings (reference "ase-wire" 2.1, subRoute and routeKey).
+    Sub routes are tried by descending priority. Values are compared as strings (`docs/wire.md`,
+    subRoute and routeKey); a value that is not a string is compared by its JSON text.
     """
     for route in service.sub_routes:
         value_by_path = {path: _lookup(body, path) for path, _ in route.rules}

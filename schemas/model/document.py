@@ -1,6 +1,6 @@
-"""The schema document, `schema_<id>.json` of the original: read into the model, its digest. Pure.
+"""The schema document, `schema_<id>.json` of the original: parsing, model and digest. Pure.
 
-Format: reference "ase-wire" section 2. Every fault of a document is told, each with its path.
+`docs/wire.md` describes the format. Every problem of a document is reported with its path.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ _CODE = re.compile(r"-?\d{1,9}")
 _STATUS = re.compile(r"[0-9]{3}")
 _BODYLESS_STATUSES = frozenset({204, 205, 304})
 _MAX_SHOWN = 160
-_MAX_LISTED_PROBLEMS = 10  # the words travel in the metadata of a call
+_MAX_LISTED_PROBLEMS = 10  # the message is sent in the metadata of a gRPC call
 _INPUT_TYPES = {data_type.key: data_type for data_type in DataType}
 
 
@@ -25,7 +25,11 @@ DocumentPath = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault: where (a path of members from the root), what, and the cure where there is one."""
+    """One problem of a document.
+
+    `path` is its location (members and indices from the root), `message` describes it, and `hint`
+    suggests a fix or is empty. `str()` cuts each of them to 160 characters.
+    """
 
     path: DocumentPath
     message: str
@@ -39,7 +43,10 @@ class Problem:
 
 
 class DocumentError(Exception):
-    """A schema document that cannot be served, with all its problems."""
+    """A schema document that cannot be served.
+
+    `problems` has all problems; `str()` lists the first 10.
+    """
 
     def __init__(self, problems: list[Problem]) -> None:
         omitted = (
@@ -54,19 +61,26 @@ class DocumentError(Exception):
 
 
 def canonical(document: Mapping[str, Any]) -> bytes:
-    """Return the one JSON text of a document: UTF-8, sorted members, no spaces."""
+    """Return the canonical JSON text of `document`: UTF-8, sorted members, no spaces.
+
+    Raises ValueError for NaN, infinity and text with lone surrogates.
+    """
     return json.dumps(
         document, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
     ).encode()
 
 
 def digest(canonical_document: bytes) -> str:
-    """Return the sha256 of a canonical document, in lower-case hex."""
+    """Return the SHA-256 of a canonical document, in lower-case hex."""
     return hashlib.sha256(canonical_document).hexdigest()
 
 
 def parse(text: bytes) -> dict[str, Any]:
-    """Return the JSON object of a document's text. Raises DocumentError when it is not one."""
+    """Parse `text` as a JSON object.
+
+    Raises DocumentError if it is not valid JSON, has a duplicate member, a NaN or an infinity, is
+    not an object, or cannot be written as canonical JSON.
+    """
     try:
         value = json.loads(
             text, object_pairs_hook=_object_without_duplicates, parse_constant=_reject_constant
@@ -87,7 +101,7 @@ def _reject_constant(constant: str) -> float:
 
 
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object. Raises ValueError for a member that stands there twice."""
+    """Return `pairs` as an object. Raises ValueError for a duplicate member."""
     members = dict(pairs)
     if len(members) != len(pairs):
         duplicate, seen = "", set[str]()
@@ -99,9 +113,9 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def service_from_document(document: object) -> Service:
-    """Return the model of a document.
+    """Return the service that `document` describes.
 
-    Raises DocumentError naming every member that is missing or wrong.
+    Raises DocumentError with every member that is missing or invalid.
     """
     problems: list[Problem] = []
     root = _read_object(document, (), problems)
@@ -200,7 +214,10 @@ def _read_nicks(meta: Mapping[str, Any], problems: list[Problem]) -> Iterator[Ni
 def _read_streams(
     value: object, path: tuple[str | int, ...], problems: list[Problem]
 ) -> dict[str, DataType]:
-    """Read {name: {dataType: t}} or {name: t}; the original reads an unknown type as audio."""
+    """Read {name: {dataType: t}} or {name: t}.
+
+    An unknown data type becomes AUDIO, as in the original.
+    """
     streams = {}
     for name, entry in _read_object(value, path, problems).items():
         data_type = entry.get("dataType") if isinstance(entry, dict) else entry
@@ -228,7 +245,7 @@ def _read_code_map(value: object, problems: list[Problem]) -> dict[int, int]:
 
 
 def _read_sub_routes(value: object, problems: list[Problem]) -> list[SubRoute]:
-    """Return the ways of a category service, highest priority first."""
+    """Return the sub routes of a category service, highest priority first."""
     routes = []
     if not isinstance(value, list | None):
         problems.append(Problem(("meta", "subRoute"), "must be a list"))
@@ -263,12 +280,15 @@ def _as_text(value: object) -> str:
 
 
 def _parse_member_path(text: str) -> tuple[str, ...]:
-    """Read `$.header.app_id` (or without the `$.`) as a tuple of members."""
+    """Return the member names in a path such as `$.header.app_id` or `header.app_id`."""
     return tuple(part for part in text.removeprefix("$").split(".") if part)
 
 
 def _name_clashes(service: Service) -> Iterator[Problem]:
-    """Tell the names that two nicks share: on the wire they would fall into one map."""
+    """Yield a problem for each name that two nicks declare.
+
+    The nicks of a service share one map for parameters, one for inputs and one for accepts.
+    """
     parameters = _properties(_properties(service.input).get("parameter"))
     owner_by_name: dict[tuple[str, str], str] = {}
     for nick in service.nicks:
@@ -287,6 +307,6 @@ def _name_clashes(service: Service) -> Iterator[Problem]:
 
 
 def _properties(tree: object) -> Mapping[str, Any]:
-    """Return the properties of a schema; none of what is not one, which the compiler will tell."""
+    """Return the properties of a schema, or {} if it is malformed, which the compiler reports."""
     properties = tree.get("properties") if isinstance(tree, Mapping) else None
     return properties if isinstance(properties, Mapping) else {}

@@ -1,8 +1,8 @@
-"""The one error table: whose fault, may another instance be tried, the words. Pure.
+"""The error table: for each code its source, whether a retry is safe, and the message. Pure.
 
-The original's numbers collide between its parts, so a row is keyed by (origin, code). HTTP and
-gRPC statuses are not here: each edge derives its own from a row (`gateway/request/response.py`).
-Numbers: reference "ase-wire" 1.7 and 4.5.
+The codes of the original collide between its parts, so (domain, code) identifies a row. HTTP and
+gRPC statuses are not in the table: each edge derives its own from a row. `docs/wire.md` lists the
+codes.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from enum import Enum
 
 
 class ErrorDomain(Enum):
-    """The part whose numbering a code belongs to."""
+    """The component in whose numbering a code is defined."""
 
     GATEWAY = "gateway"
     LB = "lb"
@@ -18,7 +18,10 @@ class ErrorDomain(Enum):
 
 
 class ErrorSource(Enum):
-    """Who has to act for the error to go away."""
+    """The party that has to act to resolve an error.
+
+    INTERNAL stands for an internal error of this code base.
+    """
 
     CALLER = "caller"
     LOADER = "loader"
@@ -28,7 +31,10 @@ class ErrorSource(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ErrorSpec:
-    """One row. `retry`: nothing ran, so another instance may be tried without harm."""
+    """One row of the error table.
+
+    `retryable` states that no work was done, so that another instance may be tried safely.
+    """
 
     domain: ErrorDomain
     code: int
@@ -99,7 +105,7 @@ NO_INSTANCE = ErrorSpec(
     ErrorDomain.LB, 20002, "no_instance", ErrorSource.OVERLOAD, False, "no live instance"
 )
 
-# What the original's interface answers (reference "ase-wire" 4.5).
+# Error codes of the original's load balancer interface (`docs/wire.md`).
 BAD_OP = ErrorSpec(
     ErrorDomain.LB, 2003, "bad_op", ErrorSource.CALLER, False, "input is incorrect or is null"
 )
@@ -195,7 +201,11 @@ ERRORS_BY_CODE: dict[tuple[ErrorDomain, int], ErrorSpec] = {
 
 
 def loader_error_spec(code: int) -> ErrorSpec:
-    """Return the row of a LoaderOutput.code; an unknown one is the loader's own affair."""
+    """Return the row of a LoaderOutput.code.
+
+    An unknown code belongs to the loader's model: the row has that code, the source LOADER and is
+    not retryable.
+    """
     spec = ERRORS_BY_CODE.get((ErrorDomain.LOADER, code))
     return spec or ErrorSpec(
         ErrorDomain.LOADER, code, "other", ErrorSource.LOADER, False, "loader error"
@@ -203,11 +213,11 @@ def loader_error_spec(code: int) -> ErrorSpec:
 
 
 class AseError(Exception):
-    """A request that ended badly: a row of the table and a sentence for the caller.
+    """The failure of a request: a row of the error table and a message for the caller.
 
-    The sentence never holds a value of the request; it may hold a name that the caller chose.
-    `str()` returns it; without one, the row's words. `logged` is the sentence that a log may hold,
-    without such names; it is the same sentence unless another is given.
+    `str()` returns the message: `detail`, or the message of the row if `detail` is empty. It never
+    contains a value of the request, but may contain a name that the caller chose. `log_message` is
+    the message for logs, without such names; by default it is the same as `str()`.
     """
 
     def __init__(self, spec: ErrorSpec, detail: str = "", log_message: str = "") -> None:

@@ -1,4 +1,4 @@
-"""The model of a service: what it takes, what it gives, how it is called. Values only."""
+"""The model of a service: its inputs, its outputs and how it is called. Values only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class DataType(IntEnum):
-    """The kind of a payload; the numbers are those of `protocol.MetaDesc.DataType`."""
+    """The data type of a payload. The numbers are those of `protocol.MetaDesc.DataType`."""
 
     TEXT = 0
     AUDIO = 1
@@ -17,18 +17,21 @@ class DataType(IntEnum):
 
     @property
     def key(self) -> str:
-        """The member that holds the base64 text in an envelope, for example `image`."""
+        """Return the name of the envelope member with the base64 text, for example `image`."""
         return self.name.lower()
 
     @classmethod
     def from_number(cls, number: int) -> "DataType":
-        """Return the type with that number; what is not in 0..4 is OTHER."""
+        """Return the data type with `number`; OTHER if it is not in 0..4."""
         return cls(number) if number in range(5) else cls.OTHER
 
 
 @dataclass(frozen=True, slots=True)
 class Nick:
-    """One service nick of `meta.service`: its payload streams and its expected outputs."""
+    """One service nick of `meta.service`.
+
+    `inputs` are its payload streams and `accepts` its expected outputs, by name.
+    """
 
     name: str
     inputs: Mapping[str, DataType]
@@ -37,7 +40,11 @@ class Nick:
 
 @dataclass(frozen=True, slots=True)
 class SubRoute:
-    """One way of a category service. Every rule must hold; a rule holds for any of its values."""
+    """One sub route of a category service.
+
+    `rules` are pairs of a member path and the accepted values, as strings. The route matches if
+    every rule holds. A rule holds if the member has any of its values.
+    """
 
     service_id: str
     priority: int
@@ -46,13 +53,21 @@ class SubRoute:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service as its schema document tells it.
+    """A service as its schema document describes it.
 
-    `input` and `output` are the document's schemainput and schemaoutput, in the dialect of the
-    original; `compile.py` turns the first into JSON Schema. `deadline` is in seconds, None = the
-    gateway's default, which is that of a session, too; `read_timeout` is the longest between two
-    frames of one. `routes` are paths that it is asked by beside its own, at one of `hosts`
-    (none: at any). `code_map` maps a code to the HTTP status that replaces ours.
+    Attributes:
+        input: the document's schemainput, in the dialect of the original; `compile_input` turns it
+            into JSON Schema.
+        output: the document's schemaoutput, in the dialect of the original.
+        deadline: seconds for a request, and the lifetime of a session; None means the gateway's
+            defaults.
+        read_timeout: the longest time in seconds between two frames of a session; None means the
+            gateway's default.
+        code_map: maps an error code to the HTTP status that replaces the gateway's own.
+        hosts: the hosts, in lower case, at which `routes` are served; empty means any host.
+        routes: paths that serve requests in addition to the canonical path of the service.
+        sub_routes: the sub routes of a category service, highest priority first; empty for others.
+        route_key: suffixes of the member paths whose values form the routing key of a category.
     """
 
     id: str
@@ -73,23 +88,26 @@ class Service:
 
     @property
     def inputs(self) -> dict[str, DataType]:
-        """Return the payload streams of all nicks."""
+        """Return the payload streams of all nicks, by name."""
         return {name: data_type for nick in self.nicks for name, data_type in nick.inputs.items()}
 
     @property
     def accepts(self) -> dict[str, DataType]:
-        """Return the expected outputs of all nicks."""
+        """Return the expected outputs of all nicks, by name."""
         return {name: data_type for nick in self.nicks for name, data_type in nick.accepts.items()}
 
     @property
     def streaming(self) -> bool:
-        """Return whether its requests may come in many frames; one that does not say may."""
+        """Return whether a request may consist of several frames.
+
+        True if the enum of `header.status` contains 0, or if the schema declares no such enum.
+        """
         statuses = (member_schema(self.input, "header", "status") or {}).get("enum")
         return not isinstance(statuses, list) or 0 in statuses
 
 
 def member_schema(schema: Any, *path: str) -> Mapping[str, Any] | None:
-    """Return the schema of a member within a schema of objects; None where it says nothing."""
+    """Return the schema of the member at `path` below `schema`; None if it is not declared."""
     for name in path:
         members = schema.get("properties") if isinstance(schema, Mapping) else None
         schema = members.get(name) if isinstance(members, Mapping) else None

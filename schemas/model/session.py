@@ -1,7 +1,8 @@
-"""A streaming session as a table: what a frame, a result, a silence or an end leads to. Pure.
+"""The state machine of a streaming session, as a transition table. Pure.
 
-WebSocket, SSE, a multiplexed socket and a loader all follow it. Statuses: reference "ase-wire" 1.3
-and 1.6. What is not in the table is refused, and the session ends with the words of `refusal`.
+WebSocket, multiplexed WebSocket and SSE sessions follow it. `docs/wire.md` describes the statuses.
+A client frame without a transition in the current state is rejected: the session fails with the
+message of `refusal_reason`. Any other event without a transition is ignored.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any, Final
 
 
 class FrameStatus(IntEnum):
-    """Of a frame, or of a result: the first, one in between, the last, the only one."""
+    """The `header.status` of a frame or a result: first, intermediate, last, or the only one."""
 
     BEGIN = 0
     CONTINUE = 1
@@ -19,10 +20,12 @@ class FrameStatus(IntEnum):
 
 
 class SessionState(IntEnum):
-    """Of a session.
+    """The state of a session, named after the stream states of RFC 9113.
 
-    NEW: nothing came. TALKING: the client may send more. HEARING: it said that it has no more.
-    LEAVING: as TALKING, and the next result is the last. OVER: nothing is to come, either way.
+    NEW: no frame has been received. OPEN: the client may send more frames. HALF_CLOSED: the client
+    has sent its last frame. DRAINING: as OPEN, but the session ends with an error after the next
+    result; if the client ends first, it becomes HALF_CLOSED. CLOSED: nothing more is sent in either
+    direction.
     """
 
     NEW = auto()
@@ -33,32 +36,32 @@ class SessionState(IntEnum):
 
 
 class SessionEvent(IntEnum):
-    """What happens to a session."""
+    """An event of a session: from the client, the loader, a timer or the gateway."""
 
-    BEGIN = auto()  # a frame of the client, by its status
+    BEGIN = auto()  # BEGIN to ONCE: a client frame, by its status
     CONTINUE = auto()
     END = auto()
     ONCE = auto()
-    RESULT = auto()  # of the loader
+    RESULT = auto()  # a result of the loader, with more to follow
     LAST_RESULT = auto()
-    FAILED = auto()  # the loader's, or a frame that is not valid
-    READ_TIMEOUT = auto()  # no frame came in time
-    LIFETIME_EXPIRED = auto()  # its lifetime is over
-    CLIENT_GONE = auto()  # the client is
-    DRAIN = auto()  # the gateway wants to stop
-    DRAIN_TIMEOUT = auto()  # and waits no longer
+    FAILED = auto()  # the loader failed, or the client sent an invalid frame
+    READ_TIMEOUT = auto()  # the client sent no frame within the read timeout
+    LIFETIME_EXPIRED = auto()
+    CLIENT_GONE = auto()  # the client closed its connection
+    DRAIN = auto()  # the gateway starts to shut down
+    DRAIN_TIMEOUT = auto()  # the gateway ends the sessions that remain
 
 
 class SessionAction(Enum):
-    """What is to be done."""
+    """An action that the owner of the session performs for a transition."""
 
-    OPEN_LOADER = "open"  # find a loader, and begin
-    SEND_FRAME = "send"  # the frame, to the loader
-    HALF_CLOSE = "finish"  # say that no more comes
-    SEND_RESULT = "tell"  # the result, to the client
-    SEND_ERROR = "fail"  # tell the client what went wrong
-    CANCEL_LOADER = "abort"  # give the loader's work up
-    CLOSE = "close"  # the session is over: give back what it held
+    OPEN_LOADER = "open"  # acquire a slot and open the stream to a loader
+    SEND_FRAME = "send"  # send the frame to the loader
+    HALF_CLOSE = "finish"  # end the request direction of the loader's stream
+    SEND_RESULT = "tell"  # send the result to the client
+    SEND_ERROR = "fail"  # send the error to the client
+    CANCEL_LOADER = "abort"  # cancel the loader's stream
+    CLOSE = "close"  # release the slot and everything else that the session holds
 
 
 _S, _E, _A = SessionState, SessionEvent, SessionAction
@@ -110,7 +113,7 @@ TRANSITIONS: Final[
     (_S.HALF_CLOSED, _E.DRAIN_TIMEOUT): (_S.CLOSED, _FAIL_AND_CLOSE),
 }
 
-# What a result of that status is to a session, and a frame.
+# The event of a result, and of a client frame, by its status (the index).
 RESULT_EVENTS: Final = (_E.RESULT, _E.RESULT, _E.LAST_RESULT, _E.LAST_RESULT)
 FRAME_EVENTS: Final = (_E.BEGIN, _E.CONTINUE, _E.END, _E.ONCE)
 
@@ -124,14 +127,14 @@ _REFUSAL_REASONS: Final[Mapping[SessionState, str]] = {
 
 
 def refusal_reason(state: SessionState) -> str:
-    """Return why a frame is refused in a state."""
+    """Return the message that explains why a frame is rejected in `state`."""
     return _REFUSAL_REASONS[state]
 
 
 def frame_event(status: object, *, first: bool) -> SessionEvent | None:
-    """Return what a frame is, by its `header.status`; None for a status that there is not.
+    """Return the event of a frame with `header.status` `status`; None if the status is invalid.
 
-    One that is not there goes on (1); the first has to say how it begins.
+    A missing status means CONTINUE (1), except in the first frame, which must have one.
     """
     if status is None and not first:
         return SessionEvent.CONTINUE
@@ -142,9 +145,10 @@ def frame_event(status: object, *, first: bool) -> SessionEvent | None:
 
 
 class SequenceChecker:
-    """The numbers that a client gives its frames, stream by stream: none missing, none twice.
+    """Checks that the `seq` numbers of a client's frames are consecutive in each payload stream.
 
-    A stream whose first frame has no `seq` has none to keep.
+    `_last` maps a stream to its last accepted number. A stream whose first frame has no integer
+    `seq` maps to None and is not checked.
     """
 
     __slots__ = ("_last",)
@@ -153,7 +157,10 @@ class SequenceChecker:
         self._last: dict[str, int | None] = {}
 
     def check_and_advance(self, name: str, seq: Any) -> str:
-        """Take in the number of a stream's next frame; return what is wrong with it, or ""."""
+        """Check the number of the next frame of stream `name` and store it if it is correct.
+
+        Returns the problem, or "" if there is none.
+        """
         number = seq if type(seq) is int else None
         if name not in self._last:
             self._last[name] = number
@@ -168,10 +175,12 @@ class SequenceChecker:
 
 
 class ReorderBuffer:
-    """Frames in the order of their numbers, wherever they were overtaken.
+    """Restores the order of numbered frames that arrive out of order.
 
-    What came before is dropped; what is ahead waits, up to `most` frames. `overdue` lets those go
-    that waited too long for one that is lost.
+    `_next` is the number of the next frame to release; every buffered number is higher, and at most
+    `max_buffered` frames stay buffered. A frame with a lower number, or a number that is buffered
+    already, is a duplicate and is dropped. The owner calls `skip_missing` when the buffered frames
+    have waited too long. The buffer is true while frames wait for a missing one.
     """
 
     __slots__ = ("_buffered", "_max_buffered", "_next")
@@ -185,7 +194,10 @@ class ReorderBuffer:
         return bool(self._buffered)
 
     def push(self, number: int, frame: Any) -> list[Any]:
-        """Take a frame; return those whose turn it is."""
+        """Add a frame and return the frames that are now in order.
+
+        If more than `max_buffered` frames are buffered, the missing ones are skipped.
+        """
         if number >= self._next:
             self._buffered.setdefault(number, frame)
         if len(self._buffered) > self._max_buffered:
@@ -193,7 +205,7 @@ class ReorderBuffer:
         return self._pop_ready()
 
     def skip_missing(self) -> list[Any]:
-        """Give up what is missing; return what goes on from there."""
+        """Give up the missing frames and return the consecutive frames after the gap."""
         if self._buffered:
             self._next = min(self._buffered)
         return self._pop_ready()

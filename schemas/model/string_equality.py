@@ -1,15 +1,18 @@
-"""Which JSON values are the same as a string, as the dialect compares them. Pure."""
+"""String equivalents of JSON values: the schema dialect compares values as strings. Pure."""
 
 from math import isfinite
 from typing import Any
 
 from schemas.model.text import as_text
 
-_MAX_NUMBER_LENGTH = 100  # digits of a number, as a body may have them
+_MAX_NUMBER_LENGTH = 100  # characters; a request body may not have a longer number either
 
 
 def with_string_equivalents(values: list[Any]) -> list[Any]:
-    """Return the values that, as strings, are one of those given: 3 and "3", true and "true"."""
+    """Return `values` and every JSON value with the same string form.
+
+    The number 3 and the string "3" are equivalent, as are true and "true". Duplicates are removed.
+    """
     return list(
         {
             repr(equivalent): equivalent

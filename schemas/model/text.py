@@ -1,7 +1,7 @@
-"""How JSON values become the strings of a frame: the original's rules, faults mended. Pure.
+"""Conversion of JSON values to the strings of a frame: the original's rules, corrected. Pure.
 
-A frame's maps hold strings only (reference "ase-wire" 2.3): true/false, null as "", numbers in
-their shortest form without exponent, arrays joined by ";", objects as compact JSON.
+The maps of a frame hold only strings (`docs/wire.md`): booleans as true or false, null as "",
+numbers in their shortest form without exponent, arrays joined by ";", objects as compact JSON.
 """
 
 import json
@@ -10,7 +10,10 @@ from typing import Any
 
 
 def as_text(value: Any) -> str:
-    """Return the string that stands for a JSON value in headers, params and attributes."""
+    """Return the string form of a JSON value in headers, params and attributes.
+
+    An array or object inside an array becomes compact JSON.
+    """
     value_type = type(value)
     if value_type is str or value_type is int:
         return str(value)
@@ -34,7 +37,7 @@ def _compact_json(value: Any) -> str:
 
 
 def _number_text(value: float) -> str:
-    """Return the shortest digits that read back as this number: 1.0 is "1", 1e-7 is "0.0000001"."""
+    """Return the shortest digits that parse to `value`: "1" for 1.0, "0.0000001" for 1e-7."""
     text = repr(value)
     if "e" in text:
         text = format(Decimal(text), "f")

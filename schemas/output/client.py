@@ -1,4 +1,7 @@
-"""A typed client of one service, as Python source that needs the standard library alone. Pure."""
+"""Rendering of a typed client for one service, as Python source without dependencies. Pure.
+
+The client needs only the standard library.
+"""
 
 import keyword
 import re
@@ -22,9 +25,10 @@ _TYPES = {"integer": "int", "number": "float", "boolean": "bool", "string": "str
 
 
 def render_client(api: Declaration) -> str:
-    """Return the module: a function `call`, its arguments the inputs and the parameters.
+    """Return the source of the client module.
 
-    Of a service that streams there is `stream` too: the same, and each result as it comes.
+    It has a function `call`, whose arguments are the inputs and parameters of `api`. For a
+    streaming service it also has `stream`, with the same arguments, which yields each result.
     """
     argument_names = _IdentifierAllocator()
     inputs = [(argument_names.allocate(member.name), member) for member in api.inputs]
@@ -42,7 +46,7 @@ def render_client(api: Declaration) -> str:
     ]
     output_names = _IdentifierAllocator()
     outputs = [(output_names.allocate(member.name), member) for member in api.outputs]
-    bytes_type = "bytes | None" if api.streaming else "bytes"  # a result need not have every output
+    bytes_type = "bytes | None" if api.streaming else "bytes"  # a result may lack some outputs
     fields = [
         f"    {name}: {'Any' if member.format == 'json' else bytes_type}"
         for name, member in outputs
@@ -67,7 +71,7 @@ def render_client(api: Declaration) -> str:
 
 
 class _IdentifierAllocator:
-    """Names that are names in Python, each once, and none of the module's own."""
+    """Allocates unique Python identifiers that do not clash with names of the client module."""
 
     def __init__(self) -> None:
         self._used = {
@@ -82,7 +86,10 @@ class _IdentifierAllocator:
         }
 
     def allocate(self, name: str) -> str:
-        """Return a name for a name."""
+        """Return an unused identifier derived from `name`, and reserve it.
+
+        Other characters become "_"; "_" is appended until the result is unused and not a keyword.
+        """
         identifier = re.sub(r"\W", "_", name)
         identifier = f"_{identifier}" if identifier[:1].isdigit() else identifier
         while not identifier or keyword.iskeyword(identifier) or identifier in self._used:

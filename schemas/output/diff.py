@@ -1,7 +1,7 @@
-"""Two versions of a schema document compared: what changed, and whether it breaks a client. Pure.
+"""Comparison of two versions of a schema document: changes, and whether they break clients. Pure.
 
-A change of what is taken breaks when a request that was valid may be refused; one of what is given
-breaks when an answer may lack what it had.
+A change of the input is breaking if a request that was valid may be rejected. A change of the
+output is breaking if a response may lack something that it had.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,7 +40,11 @@ _TRANSFORM_KEYWORDS = (
 
 @dataclass(frozen=True, slots=True)
 class SchemaChange:
-    """One difference: where, what, and whether it breaks a client of the old version."""
+    """One difference between two documents.
+
+    `path` is its location, `message` describes it, and `breaking` states whether it may break a
+    client of the old version.
+    """
 
     path: DocumentPath
     message: str
@@ -52,9 +56,9 @@ class SchemaChange:
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[SchemaChange]:
-    """Return the differences of two documents, breaking ones first.
+    """Return the differences between the documents `old` and `new`, breaking ones first.
 
-    Raises DocumentError when one of them is none.
+    Raises DocumentError if one of them is not a valid schema document.
     """
     before, after = service_from_document(old), service_from_document(new)
     changes = list(_compare_meta(old["meta"], new["meta"]))
@@ -105,7 +109,7 @@ def _type_names(type_value: Any) -> set[str]:
 
 
 def _compare_input(old: Any, new: Any, path: DocumentPath) -> Iterator[SchemaChange]:
-    """Compare what is taken: whatever the new one refuses that the old one took breaks."""
+    """Compare input schemas: a change is breaking if `new` may reject what `old` accepts."""
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
         if old != new:
             yield SchemaChange(path, "is another schema", breaking=True)
@@ -187,7 +191,7 @@ def _wider_types(type_value: Any) -> set[str]:
 
 
 def _compare_output(old: Any, new: Any, path: DocumentPath) -> Iterator[SchemaChange]:
-    """Compare what is given: what an answer had it must have still."""
+    """Compare output schemas: a change is breaking if a response may lack what it had."""
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
         return
     before, after = old.get("properties", {}), new.get("properties", {})

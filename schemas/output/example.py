@@ -1,4 +1,8 @@
-"""A valid request, made from a schema: what its author gave as an example, else the least. Pure."""
+"""Generation of a valid example request from a schema. Pure.
+
+A value that the schema gives as an example, default or enum is used; otherwise a minimal value is
+generated.
+"""
 
 import base64
 import re
@@ -8,7 +12,7 @@ from typing import Any
 from schemas.model.service import DataType, Service
 from schemas.validation.request_validator import RequestValidator
 
-# `re`'s own reading of a pattern: it has no other name for it.
+# The pattern parser of `re`, which has no public name.
 _parser: Any = re._parser  # type: ignore[attr-defined] # noqa: SLF001
 _SAMPLE_DATA = {
     DataType.TEXT: b"hello",
@@ -26,18 +30,19 @@ _FORMAT_SAMPLES = {
     "uri": "https://example.org/", "uuid": "00000000-0000-4000-8000-000000000000",
     "duration": "P1D", "regex": "a", "json-pointer": "/a", "phone": "+8613800000000",
 }  # fmt: skip
-_STATUS_ONCE = 3  # header.status of a request that is one frame
-_MAX_TEXT_LENGTH = 4096  # characters of a made text
+_STATUS_ONCE = 3  # header.status of a request in one frame
+_MAX_TEXT_LENGTH = 4096  # characters of a generated string
 
 
 class NoExampleError(Exception):
-    """A schema that no request could be made for; `str()` says at which rule."""
+    """No valid request could be generated for a schema; `str()` names the rule."""
 
 
 def example_request(service: Service, validator: RequestValidator) -> dict[str, Any]:
-    """Return a request that the judge finds valid: all that is required, and every parameter.
+    """Return a request that `validator` accepts, with the required members and every parameter.
 
-    Raises NoExampleError where a rule is beyond guessing: an example in the schema is the cure.
+    Raises NoExampleError if no value can be generated for a rule. The author can then add an
+    example to the schema.
     """
     envelope = _example_value(validator.schema, service, ("$",))
     if not isinstance(envelope, dict):
@@ -57,7 +62,7 @@ def example_request(service: Service, validator: RequestValidator) -> dict[str, 
 
 
 def _member_schema(schema: Any, *names: str) -> Mapping[str, Any]:
-    """Return the schema of a member within members."""
+    """Return the schema of the member at the path `names`; an empty one if it is not declared."""
     for name in names:
         schema = schema.get("properties", {}).get(name, {})
     member_schema: Mapping[str, Any] = schema
@@ -65,7 +70,11 @@ def _member_schema(schema: Any, *names: str) -> Mapping[str, Any]:
 
 
 def _sample_bytes(data_type: DataType, rules: Mapping[str, Any]) -> bytes:
-    """Return a small thing of a kind, or as many bytes as may be."""
+    """Return a small sample of `data_type`.
+
+    If the sample's size is outside the limits in `rules`, return the smallest allowed number of
+    zero bytes, at least one if the limits permit it.
+    """
     data = _SAMPLE_DATA[data_type]
     max_length, min_length = rules.get("maxB64DLen", len(data)), rules.get("minB64DLen", 0)
     return (
@@ -99,7 +108,7 @@ def _example_value(schema: Mapping[str, Any], service: Service, path: tuple[str,
 
 
 def _merge_all_of(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema with what stands under its `allOf`; of two bounds, the one that holds."""
+    """Return a schema with its `allOf` merged into it; of two bounds the stricter one is kept."""
     merged = dict(schema)
     for part in map(_merge_all_of, merged.pop("allOf", ())):
         for keyword, value in part.items():
@@ -131,7 +140,10 @@ def _example_members(
 def _members_to_generate(
     schema: Mapping[str, Any], service: Service, path: tuple[str, ...]
 ) -> set[str]:
-    """Return the members to make: the required ones, and every parameter that is no output."""
+    """Return the members to generate: the required ones and every parameter.
+
+    The expected outputs among the parameters are generated only if they are required.
+    """
     required, declared = set(schema.get("required", ())), set(_properties(schema))
     match path:
         case ("$",):
@@ -139,7 +151,7 @@ def _members_to_generate(
         case ("$", "parameter"):
             return declared
         case ("$", "payload"):
-            return required or declared  # of a service that streams none is, and one is sent
+            return required or declared  # a streaming service requires none: send all
         case ("$", "parameter", _):
             return required | (declared - set(service.accepts))
         case _:
@@ -168,7 +180,10 @@ def _example_string(schema: Mapping[str, Any]) -> str:
 
 
 def string_matching(pattern: str) -> str:
-    """Return a short text that fits a pattern. Raises NoExampleError for one beyond guessing."""
+    """Return a short string that matches `pattern`, of at most 4096 characters.
+
+    Raises NoExampleError if the pattern uses a construct that is not supported.
+    """
     try:
         text = "".join(_matching_pieces(_parser.parse(pattern)))
     except (re.error, KeyError, IndexError, OverflowError, RecursionError) as error:

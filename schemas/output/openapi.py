@@ -1,7 +1,8 @@
-"""OpenAPI 3.1 of the services: what a client may send, and what comes back. Pure.
+"""OpenAPI 3.1 description of the services: requests, responses and the gateway's own pages. Pure.
 
-The schema of a request is what its judge asks for, in standard words: limits of decoded sizes as
-lengths, base64 as the one text it is; and what the gateway asks for beside it: an app id.
+The request schema of a service is its compiled schema in standard JSON Schema: limits of decoded
+sizes become lengths, base64 becomes a pattern for its canonical text. It also requires what the
+gateway requires beyond the schema: a non-empty app id.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 from schemas.model.service import DataType, Service, member_schema
 
 OPENAPI_VERSION = "3.1.0"
-# The one base64 text of some bytes: the bits that a last group does not use are zero.
+# Canonical base64 (RFC 4648, section 3.5): the unused bits of the last group are zero.
 BASE64_PATTERN = (
     "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$"
 )
@@ -30,7 +31,8 @@ _STREAMING_DESCRIPTION = (
     "on, 2 ends), its results come as they are made; or by POST with Accept: text/event-stream."
 )
 _STREAM_FLAG_DESCRIPTION = "true: the answer is server-sent events"
-# As OpenAPI 3.2 has it, and tools read 3.1: the schema of each event.
+# The schema of one event, as OpenAPI 3.2 describes event streams. The document declares 3.1, the
+# version that tools support.
 _EVENT_SCHEMA = {
     "type": "object",
     "description": "`result` with its id, an answer as data; then `end` with header.status, or "
@@ -46,7 +48,7 @@ _EVENT_SCHEMA = {
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A service and the JSON Schema its judge holds requests to; an example of a request."""
+    """A service with the compiled JSON Schema of its requests and an optional example request."""
 
     service: Service
     schema: Mapping[str, Any]
@@ -54,7 +56,10 @@ class Operation:
 
 
 def build_document(operations: Iterable[Operation], *, title: str, version: str) -> dict[str, Any]:
-    """Return the OpenAPI document of some services, and of the gateway's own pages."""
+    """Return the OpenAPI document of `operations` and of the gateway's own pages.
+
+    `title` and `version` become members of its `info` object.
+    """
     operation_list = list(operations)
     paths: dict[str, Any] = {
         f"/v1/private/{operation.service.id}": {"post": _operation_object(operation)}
@@ -117,7 +122,12 @@ def _operation_object(operation: Operation) -> dict[str, Any]:
 
 
 def to_standard_schema(schema: Mapping[str, Any], service: Service) -> dict[str, Any]:
-    """Return a compiled schema in standard words."""
+    """Return the compiled `schema` of a service's requests as standard JSON Schema 2020-12.
+
+    Custom keywords are replaced by standard ones. Payload data is marked as base64. Null, which the
+    dialect lets pass, is removed from the body, the header, the app id, the payload streams and all
+    required members. `header` gets the member `stream`, and the app id must not be empty.
+    """
     standard: dict[str, Any] = _standardize(schema)
     standard.pop("$schema", None)
     members = standard.get("properties", {})
@@ -152,7 +162,10 @@ def to_standard_schema(schema: Mapping[str, Any], service: Service) -> dict[str,
 
 
 def _required_members(schema: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the required members of an object: a loader takes a null for nothing."""
+    """Return the schemas of the required members of an object schema.
+
+    They must not be null, because a loader treats a null member as absent.
+    """
     members = schema.get("properties", {})
     return [members[name] for name in schema.get("required", ()) if name in members]
 
@@ -203,7 +216,10 @@ _KEYWORD_REWRITES: dict[str, Callable[[Any, Mapping[str, Any]], dict[str, Any]]]
 
 
 def _response_schema(service: Service) -> dict[str, Any]:
-    """Return the schema of a good answer: open, for a loader may tell more than it declares."""
+    """Return the schema of a successful response.
+
+    Its objects are open, because a loader may return more members than it declares.
+    """
     header = {
         "type": "object",
         "properties": {"code": {"const": 0}, "message": {"type": "string"}, "sid": _SID_SCHEMA},
@@ -230,7 +246,7 @@ def _output_schema(service: Service, name: str, data_type: DataType) -> dict[str
             "contentEncoding": "base64",
             "description": "the bytes in base64",
         }
-        if not formats:  # told with each answer: JSON is embedded
+        if not formats:  # each response has its own `format`: JSON is embedded
             data_schema = {
                 "description": "the bytes in base64; JSON as it is, where `format` is json"
             }

@@ -1,4 +1,4 @@
-"""A declaration, as the Python source of an `aseloader` wrapper, ready to be filled in. Pure."""
+"""Rendering of a declaration as Python source: an `aseloader` wrapper to be completed. Pure."""
 
 import keyword
 import re
@@ -21,7 +21,10 @@ _ARGUMENT_NAMES = {
 
 
 def render_wrapper(api: Declaration) -> tuple[str, list[str]]:
-    """Return the source of a wrapper that declares an API, and each place of it that is lost."""
+    """Return the source of a wrapper that declares `api`, and the document paths that it loses.
+
+    The losses are found by reading the source again and comparing the two schema documents.
+    """
     fields = [*_param_lines(api), *_stream_lines(api)]
     used_classes = {line.partition(" = ")[2].partition("(")[0] for line in fields}
     class_name = "".join(part.title() for part in re.split(r"[^A-Za-z0-9]", api.id))
@@ -130,6 +133,9 @@ def _stream_arguments(stream: PayloadStream, extra: Mapping[str, Any]) -> list[s
 
 
 def _field_line(name: str, field_class: str, arguments: list[str]) -> Iterator[str]:
-    """Yield a field's line; one whose name is none in Python is left out, and so told as lost."""
+    """Yield the source line of a field.
+
+    A field whose name is not a Python identifier is omitted; `render_wrapper` reports it as lost.
+    """
     if name.isidentifier() and not keyword.iskeyword(name):
         yield f"{name} = {field_class}({', '.join(arguments)})"

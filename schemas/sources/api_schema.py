@@ -1,8 +1,9 @@
-"""`kind: ApiSchema`, the YAML form of an API: read into a declaration, and written. Pure.
+"""Conversion between `kind: ApiSchema`, the YAML form of an API, and a declaration. Pure.
 
-Source: the design document of asectl (seed 001), whose `paramters`, `palyload`, `vedio` and
-`configFilname` are read too; what is written has the right words. A parameter of type object is a
-text that holds JSON: an object under `parameter` means an expected output on the wire.
+The form comes from the design document of asectl. Its misspelled keys `paramters`, `palyload`,
+`vedio` and `configFilname` are accepted as input; the output has the correct spelling. A parameter
+of type object becomes a string that contains JSON, because on the wire an object under `parameter`
+declares an expected output.
 """
 
 import difflib
@@ -19,13 +20,13 @@ API_VERSION, KIND = "iflytek.com/v1alpha1", "ApiSchema"
 
 _Path = tuple[str | int, ...]
 
-# The right words, each with those that are read as it.
+# Canonical keys, each with the aliases that are accepted for it.
 _ALIASES = {
     "parameters": ("paramters",),
     "payload": ("palyload",),
     "configFilename": ("configFilname",),
 }
-# What metadata says of itself, and is kept as it stands.
+# Keys of `metadata` that are kept unchanged as annotations.
 _ANNOTATION_KEYS = ("name", "group", "region", "projectName", "configFilename", "creationTimestamp")
 _METADATA_KEYS = (
     *_ANNOTATION_KEYS, "serviceName", "version", "sub", "description", "deadline", "idempotent",
@@ -35,7 +36,7 @@ _STREAM_KEYS = (
     "type", "encoding", "compress", "format", "raw", "description", "maxBytes", "contentFormat",
 )  # fmt: skip
 _JSON_COMMENT_KEY = "JSON"
-# Members of a document's meta that a nick must not stand on.
+# Members of a document's `meta` that the nick, named after the service id, must not overwrite.
 _RESERVED_SERVICE_IDS = frozenset({
     "serviceId", "version", "service", "route", "sub", "description", "session_timeout",
     "idempotent", "about", "hosts", "call", "codeMap", "subRoute", "routeKey", "type",
@@ -43,11 +44,16 @@ _RESERVED_SERVICE_IDS = frozenset({
 
 
 def declaration_from_api_schema(tree: object) -> Declaration:
-    """Return the declaration of an ApiSchema. Raises DocumentError with every fault, by path."""
+    """Return the declaration that the ApiSchema `tree` describes.
+
+    Raises DocumentError with every problem and its path.
+    """
     return _ApiSchemaReader().read_declaration(tree)
 
 
 class _ApiSchemaReader:
+    """Reads one ApiSchema and collects its problems, so that one error reports all of them."""
+
     def __init__(self) -> None:
         self._problems: list[Problem] = []
 
@@ -115,7 +121,10 @@ class _ApiSchemaReader:
     def _read_object(
         self, value: object, path: _Path, allowed_keys: tuple[str, ...], *, optional: bool = False
     ) -> dict[str, Any]:
-        """Return an object by its right words; `known` empty: any."""
+        """Return the object `value` with its aliases replaced by canonical keys.
+
+        Keys that are not in `allowed_keys` are problems; an empty `allowed_keys` permits any key.
+        """
         if value is None and optional:
             return {}
         if not isinstance(value, Mapping):
@@ -149,7 +158,7 @@ class _ApiSchemaReader:
         return result
 
     def _find_spelling(self, tree: object, path: tuple[str, ...], canonical: str) -> str:
-        """Return how a file spells a word: that is where its faults stand."""
+        """Return the spelling of the key `canonical` in the object at `path`, for problem paths."""
         for name in path:
             tree = tree.get(name) if isinstance(tree, Mapping) else None
         spellings = [
@@ -189,7 +198,10 @@ class _ApiSchemaReader:
     def _read_properties(
         self, parent: Mapping[str, Any], path: _Path
     ) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Return the properties and the required names of `{properties, required}`."""
+        """Return the `properties` and the `required` names of a section of `parent`.
+
+        The last name in `path` selects the section: payload or parameters.
+        """
         section_name = "payload" if path[-1] in ("payload", *_ALIASES["payload"]) else "parameters"
         section = self._read_object(
             parent.get(section_name), path, ("properties", "required"), optional=True
@@ -262,7 +274,7 @@ class _ApiSchemaReader:
 
 
 def _json_string_rules(rules: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the rules of a text that holds JSON; what the JSON is like is kept as a comment."""
+    """Return the rules of a string that contains JSON, with its own rules kept as a comment."""
     string_rules = {"type": "string", "comment": {_JSON_COMMENT_KEY: dict(rules)}}
     if "description" in rules:
         string_rules["description"] = rules["description"]
@@ -276,7 +288,10 @@ def _as_string_tuple(value: object) -> tuple[str, ...]:
 
 
 def declaration_to_api_schema(api: Declaration) -> dict[str, Any]:
-    """Return the ApiSchema of a declaration, by the right words; `read` gives the same back."""
+    """Return the ApiSchema of `api`, with canonical keys.
+
+    `declaration_from_api_schema` converts the result back to an equal declaration.
+    """
     annotations = dict(api.annotations)
     metadata = {
         "name": annotations.pop("name", api.id),

@@ -1,11 +1,9 @@
-"""A declared API, as its schema document: the stock structure of the original. Pure.
+"""The declaration of an API, and its conversion to a schema document. Pure.
 
-What a model author declares, in Python (`aseloader.fields`, `schemas/sources/python_source.py`) or
-in YAML
-(`schemas/sources/api_schema.py`), becomes one `Declaration`; this module writes it as {meta,
-schemainput,
-schemaoutput} (reference "ase-wire" 1.3 and 2), and `schemas/sources/from_document.py` reads it
-back.
+A model author declares an API in Python (`aseloader.fields`, `declaration_from_source`) or in YAML
+(`declaration_from_api_schema`). Both become a `Declaration`. This module converts it to the
+standard document structure of the original, {meta, schemainput, schemaoutput} (`docs/wire.md`);
+`declaration_from_document` converts it back.
 """
 
 from collections.abc import Mapping
@@ -30,7 +28,7 @@ _HEADER_PROPERTIES: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """One parameter: its name, the rules of its value in the dialect, whether it must be there."""
+    """One parameter: its name, the schema of its value in the dialect, whether it is required."""
 
     name: str
     rules: Mapping[str, Any]
@@ -39,9 +37,11 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class PayloadStream:
-    """One payload, in or out.
+    """One payload stream, an input or an output.
 
-    `encodings`, `formats` and `compress` are the values that its attribute may have (empty: any).
+    `encodings`, `formats` and `compress` are the allowed values of the attributes `encoding`,
+    `format` and `compress`; empty means any. `format` is the format of an output; "json" embeds it
+    as JSON in the response. `max_bytes` limits the decoded size of an input.
     """
 
     name: str
@@ -57,11 +57,11 @@ class PayloadStream:
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """A whole API. `deadline` in seconds, None = the gateway's default.
+    """The declaration of an API.
 
-    `streams`: its requests may come in many frames.
-
-    `about`: what a YAML declaration says of itself and no gateway reads (group, region, ...).
+    `deadline` is in seconds; None means the gateway's default. `streaming` states whether a request
+    may consist of several frames. `annotations` is metadata of a YAML declaration that no gateway
+    reads (group, region, ...).
     """
 
     id: str
@@ -78,7 +78,7 @@ class Declaration:
 
 
 def declaration_to_document(api: Declaration) -> dict[str, Any]:
-    """Return the schema document of a declared API; the one nick has the name of the service."""
+    """Return the schema document of `api`. Its only nick has the id of the service as its name."""
     meta: dict[str, Any] = {
         "serviceId": api.id,
         "version": api.version,
@@ -157,7 +157,7 @@ def _payload_schema(stream: PayloadStream, api: Declaration) -> dict[str, Any]:
             name: {"type": "integer", "minimum": 0}
             for name in ("sample_rate", "channels", "bit_depth", "frame_size")
         }
-    required = [] if api.streaming else [stream.data_type.key]  # a last frame may bring nothing
+    required = [] if api.streaming else [stream.data_type.key]  # a last frame may have no data
     return {**annotations, "type": "object", "properties": properties, "required": required}
 
 

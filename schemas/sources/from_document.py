@@ -1,7 +1,7 @@
-"""A schema document, as a declaration: the way back, and what is lost on it. Pure.
+"""Conversion of a schema document back to a declaration, with a report of the losses. Pure.
 
-A document can say more than a declaration holds. What cannot be held is found by writing the
-declaration again and comparing, so nothing is ever dropped without being named.
+A document can express more than a declaration. The losses are found by writing the declaration as a
+document again and comparing the two, so that every lost member is reported.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,9 +16,9 @@ _ATTRIBUTE_FIELDS = {"encoding": "encodings", "format": "formats", "compress": "
 
 
 def declaration_from_document(schema_document: Mapping[str, Any]) -> tuple[Declaration, list[str]]:
-    """Return the declaration of a schema document, and each place of the document that it loses.
+    """Return the declaration of `schema_document`, and the document paths that it loses.
 
-    Raises DocumentError for what is no schema document.
+    Raises DocumentError if `schema_document` is not a valid schema document.
     """
     service = document.service_from_document(schema_document)
     meta = schema_document["meta"]
@@ -40,7 +40,7 @@ def declaration_from_document(schema_document: Mapping[str, Any]) -> tuple[Decla
 
 
 def _object_at(tree: Any, *path: str) -> dict[str, Any]:
-    """Return an object within objects; an empty one when it is not there."""
+    """Return a copy of the object at `path` below `tree`; an empty one if there is none."""
     for name in path:
         tree = tree.get(name) if isinstance(tree, Mapping) else None
     return dict(tree) if isinstance(tree, Mapping) else {}
@@ -99,7 +99,11 @@ def _attributes(stream_schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differences(left: Any, right: Any, path: tuple[str, ...]) -> Iterator[str]:
-    """Yield the places where two documents differ, each as high as it can stand."""
+    """Yield the dotted path of every difference between two documents.
+
+    A member that only one side has is reported by its own path; arrays are compared as a whole.
+    `path` is the location of `left` and `right` in the documents.
+    """
     if isinstance(left, dict) and isinstance(right, dict):
         for name in sorted({*left, *right}):
             if name not in left or name not in right:
@@ -111,15 +115,15 @@ def differences(left: Any, right: Any, path: tuple[str, ...]) -> Iterator[str]:
 
 
 def _same_required(path: tuple[str, ...], left: Any, right: Any) -> bool:
-    """Return whether two lists of required members name the same, in whatever order."""
+    """Return whether `path` is a `required` keyword and both lists have the same names."""
     are_lists = isinstance(left, list) and isinstance(right, list)
     return are_lists and path[-1:] == ("required",) and set(map(str, left)) == set(map(str, right))
 
 
 def data_type_of(type_name: str, format_name: str) -> DataType | None:
-    """Return the kind of a payload that a YAML calls `type: word`; None for what is no kind.
+    """Return the data type that an ApiSchema calls `type: type_name`; None if it is unknown.
 
-    `base64` is told by its format (`shape`): the bytes of a jpg are an image.
+    `base64` does not name a data type; `format_name` decides: the bytes of a jpg are an image.
     """
     data_types = {data_type.key: data_type for data_type in DataType} | {
         "vedio": DataType.VIDEO,

@@ -1,9 +1,9 @@
-"""An API declared in Python, read from the source without running it. Pure.
+"""Extraction of an API declaration from Python source, without running it. Pure.
 
-Understood are `aseloader` wrappers (typed class attributes), the `BaseASEApi` and `Arg` of the
-design document (seed 001), and wrappers of the PyPI package `aiges` (reference "ase-wire" 5.2):
-UserRequest, UserResponse, and their fields. Values must be written out as literals; what is not is
-told with its line.
+Three forms are supported: `aseloader` wrappers with typed class attributes, the `BaseASEApi` and
+`Arg` of asectl's design document, and wrappers of the PyPI package `aiges` with the fields of their
+UserRequest and UserResponse classes (`docs/wire.md`). Values must be literals; any other value is
+reported with its line.
 """
 
 import ast
@@ -20,7 +20,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What cannot be read: line and column count from 1."""
+    """One problem in a source; `line` and `column` count from 1."""
 
     line: int
     column: int
@@ -29,7 +29,10 @@ class Finding:
 
 
 class ScanError(Exception):
-    """A source that declares no API, or one that cannot be read without running it."""
+    """A source that declares no API, or has values that are not literals.
+
+    `findings` has every problem.
+    """
 
     def __init__(self, findings: list[Finding]) -> None:
         super().__init__("; ".join(f"line {f.line}: {f.message}" for f in findings))
@@ -37,7 +40,7 @@ class ScanError(Exception):
 
 
 class _UnreadableError(Exception):
-    """A value that is no literal."""
+    """A value in the source that cannot be read, with its location as a Finding."""
 
     def __init__(self, node: ast.expr, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -46,29 +49,32 @@ class _UnreadableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """One declared name: its constructor and what that was called with."""
+    """One declared name, the last name of the constructor, and the call to it."""
 
     name: str
     constructor: str
     call: ast.Call
 
     def argument(self, key: str, position: int | None = None, default: Any = None) -> Any:
-        """Return an argument by its name, or by its place. Raises _UnreadableError."""
+        """Return the argument with the keyword `key`, or else the one at `position`.
+
+        Returns `default` if there is neither. Raises _UnreadableError if the value is no literal.
+        """
         nodes = [keyword.value for keyword in self.call.keywords if keyword.arg == key]
         if not nodes and position is not None and position < len(self.call.args):
             nodes = [self.call.args[position]]
         return _literal_value(nodes[0]) if nodes else default
 
     def given_arguments(self, *keys: str) -> dict[str, Any]:
-        """Return those of the arguments that were given."""
+        """Return the keyword arguments among `keys` that are present and not None."""
         arguments = {key: self.argument(key) for key in keys}
         return {key: value for key, value in arguments.items() if value is not None}
 
 
 def declaration_from_source(source: str, name: str = "") -> Declaration:
-    """Return the API that a Python source declares; `name` is the class, where there are several.
+    """Return the API that the Python `source` declares.
 
-    Raises ScanError with everything that cannot be read.
+    `name` selects the class if several declare an API. Raises ScanError with the problems found.
     """
     tree = _parse_source(source)
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
@@ -91,7 +97,7 @@ def declaration_from_source(source: str, name: str = "") -> Declaration:
 
 
 def _parse_source(source: str) -> ast.Module:
-    for text in (source, source.expandtabs(4)):  # the design document has tabs among its spaces
+    for text in (source, source.expandtabs(4)):  # the design document mixes tabs and spaces
         try:
             return ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -137,7 +143,7 @@ _AIGES_NAMES = ("requestCls", "responseCls", "serviceId")
 
 
 def _last_name(node: ast.expr) -> str:
-    """Return the last name of a dotted one."""
+    """Return the last part of a dotted name; "" for any other expression."""
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ""
@@ -177,7 +183,7 @@ def _attribute_value(node: ast.ClassDef, name: str, default: Any = None) -> Any:
 
 
 def _collect(steps: list[Callable[[], Any]]) -> list[Any]:
-    """Return what each step gives. Raises ScanError with all that could not be read."""
+    """Return the result of each step. Raises ScanError with the findings of all failed steps."""
     results, findings = [], []
     for step in steps:
         try:
@@ -305,7 +311,11 @@ _ARG_TYPES = {"int": "integer", "float": "number", "str": "string", "bool": "boo
 
 
 def _read_base_api(node: ast.ClassDef, classes: list[ast.ClassDef]) -> Declaration:
-    """Read `request` and `response`; the wrapper beside it names the service, or the class does."""
+    """Read the methods `request` and `response` of a `BaseASEApi` class.
+
+    The service id is the attribute `serviceId` or `service` of a class in the same source, or else
+    the name of the class in lower case.
+    """
     methods = {f.name: f for f in node.body if isinstance(f, ast.FunctionDef)}
     candidates = [_attribute_value(c, key) for c in classes for key in ("serviceId", "service")]
     service_ids = [
@@ -333,7 +343,7 @@ def _read_arg(field: _Field) -> Param:
     rules |= {"description": description} if (description := field.argument("desc", 2)) else {}
     low, high = field.argument("min"), field.argument("max")
     if low is not None and high is not None and low > high:
-        low, high = high, low  # the design document has them so itself
+        low, high = high, low  # the design document has them in the wrong order
     bound_keywords = (
         ("minLength", "maxLength") if rules["type"] == "string" else ("minimum", "maximum")
     )
@@ -365,7 +375,7 @@ _PARAM_FIELDS = {
 
 
 def _read_aiges_wrapper(node: ast.ClassDef, classes: list[ast.ClassDef]) -> Declaration:
-    """Read the request and response classes of a wrapper, or the wrapper's own attributes."""
+    """Read an `aiges` wrapper: its request and response classes, or else its own attributes."""
 
     def message_fields(attribute: str, base: str) -> list[_Field]:
         attribute_node = _find_attribute(node, attribute)

@@ -1,9 +1,10 @@
-"""What a schema does to a body that it found valid: defaults, constants, names, types. Pure.
+"""The transforms that a schema applies to a valid body: defaults, constants, names, types. Pure.
 
-The original changes a body while it judges it (reference "ase-wire" 2.2: `defaultVal`, `constVal`,
-`replaceKey`, `formatVal`, `setVal`, `delete`); here it is judged first, as the client sent it, and
-then changed: members before what holds them, and in one object in the order of `ORDER`. What
-stands under `then`, `else`, a `case` or an `anyOf` is done where that branch held of what was sent.
+The keywords are `defaultVal`, `constVal`, `replaceKey`, `formatVal`, `setVal` and `delete`
+(`docs/wire.md`). The original changes a body while it validates it. Here the body is validated
+first, as the client sent it, and then changed: members before the object that contains them, and
+within one object in the order of `TRANSFORM_ORDER`. Transforms under `then`, `else`, a `case` or an
+`anyOf` are applied if that branch matches the body as it was sent.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,8 +27,9 @@ from schemas.validation.validate import Validator
 _Path = tuple[str | int, ...]
 _JsonObject = dict[str, Any]
 
-_MAX_TRANSFORMS = 1000  # effects of one schema
-# What they can cost for one body, and what each costs, a part of a value that is copied, a guard.
+_MAX_TRANSFORMS = 1000  # transforms of one schema
+# The budget of all transforms for one body, and the cost of a visited value, a transform, each node
+# of a value that a transform copies, and the evaluation of a branch guard.
 _BUDGET_NS = 50e6
 _NODE_NS, _TRANSFORM_NS, _COPIED_NODE_NS, _GUARD_NS = 300.0, 300.0, 100.0, 500.0
 _BRANCHING_KEYWORDS = frozenset({"if", "then", "else", "allOf", "anyOf", "oneOf", "switch"})
@@ -36,9 +38,10 @@ _MEMBER_KEYWORDS = ("constVal", "defaultVal", "replaceKey", "formatVal")
 
 @dataclass(slots=True)
 class _Branch:
-    """What is done where a schema (None: any) holds, and where it does not.
+    """A branch: `then_node` applies if `guard` accepts a value, `else_node` if it does not.
 
-    `first`: where it holds, no branch behind it is looked at.
+    A `guard` of None accepts every value. If `stop_on_match` is true and the guard accepts, the
+    later branches of the group are skipped. `guard_costs` are the costs of the guard's schema.
     """
 
     guard: Validator | None
@@ -50,16 +53,19 @@ class _Branch:
 
 @dataclass(slots=True)
 class _Node:
-    """What is done to a value: to its members, by branches, and to itself."""
+    """The transforms of a value: of its members or items, of its branches, and its own.
+
+    `own_transforms` are sorted by `TRANSFORM_ORDER` and apply only if the value is an object.
+    """
 
     members: dict[str, "_Node"] = field(default_factory=dict)
     items: "_Node | None" = None
-    max_items: float = inf  # items that there can be
+    max_items: float = inf  # maximum length of an array here, for the cost
     branch_groups: list[list[_Branch]] = field(default_factory=list)
     own_transforms: list[Transform] = field(default_factory=list)
 
     def has_transforms(self) -> bool:
-        """Return whether there is anything to do."""
+        """Return whether the node has anything to apply."""
         return bool(self.members or self.items or self.branch_groups or self.own_transforms)
 
 
@@ -67,11 +73,15 @@ _Step = tuple[_Path, _JsonObject, list[Transform]]
 
 
 class TransformPlan:
-    """The effects of one schema; false when it has none."""
+    """The transforms of one schema; false if it has none.
+
+    `_root` is None for a schema without transforms. If no transform is inside an array or a branch,
+    their locations do not depend on the body, and `_static_plan` lists them in the order of
+    application. Otherwise it is None, and `apply_in_place` walks each body.
+    """
 
     def __init__(self, root: _Node | None) -> None:
         self._root = root
-        # Where nothing hangs on the body, the places are known: no need to look for them each time.
         self._static_plan = (
             _static_steps(root, ()) if root is not None and not _depends_on_body(root) else None
         )
@@ -80,7 +90,11 @@ class TransformPlan:
         return self._root is not None
 
     def apply_in_place(self, body: _JsonObject) -> tuple[Violation, ...]:
-        """Change a valid body in place; return what could not be cast, and then it is half done."""
+        """Apply the transforms to the valid `body` in place.
+
+        Returns a violation for each value that a transform could not convert; the other transforms
+        have been applied then. All branches are selected before the first change.
+        """
         if self._root is None:
             return ()
         if self._static_plan is not None:
@@ -98,13 +112,17 @@ class TransformPlan:
         return tuple(violations)
 
     def max_body_values(self) -> int:
-        """Return how many values a body may have to be changed in 50 ms at most."""
+        """Return the number of values a body may have so that its transforms take at most 50 ms."""
         if self._root is None:
             return max_body_values(())
         return max_body_values(list(_node_costs(self._root, 1.0)), _BUDGET_NS)
 
     def for_member(self, member: str) -> "TransformPlan | None":
-        """Return those on one member of the body; None where they hang on what is beside it."""
+        """Return the plan of the transforms within one member of the body.
+
+        The plan is empty if there are none. Returns None if the body has transforms of its own or
+        branches at its root: those may depend on other members.
+        """
         root = self._root
         if root is None:
             return self
@@ -114,14 +132,20 @@ class TransformPlan:
         return TransformPlan(_Node({member: node}) if node is not None else None)
 
     def list_transforms(self) -> list[tuple[_Path, Transform]]:
-        """Return every effect with where it works; branches among the others."""
+        """Return every transform with the path of the object it applies to.
+
+        Transforms of all branches are included. A "*" in a path stands for the index of an item.
+        """
         return list(_walk_transforms(self._root, ())) if self._root is not None else []
 
 
 def compile_transforms(
     tree: Mapping[str, Any], path: _Path = ("schemainput",)
 ) -> tuple[TransformPlan, list[Problem]]:
-    """Return the effects of a schema that `compile_input` takes, and what is wrong with them."""
+    """Return the transforms of a schema and their problems.
+
+    `tree` must be a schema that `compile_input` accepts, and `path` is its location.
+    """
     problems: list[Problem] = []
     root = _compile_node(tree, path, problems)
     plan = TransformPlan(root)
@@ -139,7 +163,7 @@ def compile_transforms(
 
 
 def _node_costs(node: _Node, value_count: float) -> Iterator[Cost]:
-    """Yield what effects can cost where so many values can come."""
+    """Yield the costs of the transforms of a node that can meet `value_count` values."""
     yield Cost((), _NODE_NS, value_count)
     for transform in node.own_transforms:
         yield Cost((), _TRANSFORM_NS + _COPIED_NODE_NS * count_nodes(transform.value), value_count)
@@ -164,7 +188,7 @@ def _node_costs(node: _Node, value_count: float) -> Iterator[Cost]:
 
 
 def _depends_on_body(node: _Node) -> bool:
-    """Return whether it hangs on a body where a node's effects work."""
+    """Return whether the locations of a node's transforms depend on the body."""
     return bool(node.items or node.branch_groups) or any(
         map(_depends_on_body, node.members.values())
     )
@@ -180,7 +204,10 @@ def _static_steps(node: _Node, path: _Path) -> list[tuple[_Path, list[Transform]
 
 
 def _locate_steps(plan: list[tuple[_Path, list[Transform]]], body: _JsonObject) -> list[_Step]:
-    """Return what is to be done; nothing is changed meanwhile."""
+    """Return the steps of a static plan whose target is an object in `body`.
+
+    All targets are located before the first change.
+    """
     steps: list[_Step] = []
     for path, transforms in plan:
         target: Any = body
@@ -192,7 +219,7 @@ def _locate_steps(plan: list[tuple[_Path, list[Transform]]], body: _JsonObject) 
 
 
 def _dynamic_steps(node: _Node, value: Any, path: _Path) -> Iterator[_Step]:
-    """Yield what is to be done, in order; nothing is changed meanwhile."""
+    """Yield the steps for `value` in order. The caller must not change it before the last step."""
     if isinstance(value, dict):
         for name, member in node.members.items():
             if name in value:
@@ -228,9 +255,10 @@ def _walk_transforms(node: _Node, path: _Path) -> Iterator[tuple[_Path, Transfor
 def _compile_node(
     tree: Any, path: _Path, problems: list[Problem], *, is_member: bool = False
 ) -> _Node | None:
-    """Return what a schema does to a value, None for nothing.
+    """Return the transforms of a schema, None if it has none, and append problems to `problems`.
 
-    `member`: it is the schema of a member of an object, which alone can have some of them.
+    `is_member` states that it is the schema of an object member. Some keywords are allowed only
+    there.
     """
     if isinstance(tree, list):
         tree = {"anyOf": tree}
@@ -263,7 +291,7 @@ def _compile_node(
 def _misplaced_keywords(
     tree: Mapping[str, Any], path: _Path, *, is_member: bool
 ) -> Iterator[Problem]:
-    """Tell what would never work where it stands."""
+    """Yield a problem for each transform keyword in a location where it would have no effect."""
     for keyword in () if is_member else _MEMBER_KEYWORDS:
         if keyword in tree:
             message = "works for a member of `properties` or `children` alone"
@@ -281,7 +309,10 @@ def _misplaced_keywords(
 def _branch_groups(
     tree: Mapping[str, Any], path: _Path, problems: list[Problem]
 ) -> Iterator[list[_Branch]]:
-    """Yield branches, in lists of those of which the first that holds may be the last."""
+    """Yield the groups of branches of a schema, each in the order of evaluation.
+
+    A branch with `stop_on_match` ends the evaluation of its own group only.
+    """
     if not _BRANCHING_KEYWORDS.isdisjoint(tree):
         yield from _compile_branch_groups(tree, path, problems)
 
@@ -349,7 +380,7 @@ def _as_list(value: Any) -> list[Any]:
 def _member_transforms(
     name: str, member_schema: Mapping[str, Any], path: _Path, problems: list[Problem]
 ) -> Iterator[Transform]:
-    """Return the effects that a member's schema has on the object it stands in."""
+    """Yield the transforms that a member's schema applies to the object that contains it."""
     for keyword in ("defaultVal", "default"):
         if keyword in member_schema and not (keyword == "default" and "switch" in member_schema):
             yield Transform("default", name, member_schema[keyword])

@@ -1,4 +1,7 @@
-"""The changes that a schema makes to an object: what each kind does, and the casts. Pure."""
+"""The transforms that a schema applies to an object: the effect of each kind, and the casts. Pure.
+
+Transforms of one object are applied in the order of the kinds in `TRANSFORM_ORDER`.
+"""
 
 import re
 from collections.abc import Callable
@@ -18,14 +21,16 @@ _BOOLEAN_WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": Fal
 
 
 class CastError(Exception):
-    """A value that cannot be made another type; `str()` says what it must be."""
+    """A value that a transform cannot convert or copy; `str()` gives the rule that it breaks."""
 
 
 class Transform:
-    """One change of an object: `kind` is a word of `ORDER`, `member` what is changed.
+    """One transform of an object.
 
-    `value` is what it is changed to or by: a value, another name, a type, the path of a value. `do`
-    changes an object in place. Raises KeyError for an unknown kind or type.
+    `kind` is an item of `TRANSFORM_ORDER` and `member` the member that changes. The meaning of
+    `value` depends on the kind: the new value, the new name, the name of a cast, or a reference
+    `${path}` to a value. `apply_in_place(obj)` changes an object and raises CastError if it cannot
+    convert the value. The constructor raises KeyError for an unknown kind or cast.
     """
 
     __slots__ = ("apply_in_place", "kind", "member", "value")
@@ -38,7 +43,7 @@ class Transform:
 
 
 def _copy_literal(value: Any) -> Any:
-    """Return a value of the schema's that no other request has."""
+    """Return a value of the schema that the request may own: a container is copied."""
     return deepcopy(value) if isinstance(value, dict | list) else value
 
 
@@ -58,7 +63,7 @@ def _make_const(member: str, const: Any) -> _InPlaceTransform:
 
 
 def _make_rename(member: str, new_name: str) -> _InPlaceTransform:
-    """Give a member its other name; one that is there already stays."""
+    """Rename a member. If `new_name` exists, its value stays and the renamed value is dropped."""
 
     def apply(obj: _JsonObject) -> None:
         if member in obj:
@@ -69,7 +74,7 @@ def _make_rename(member: str, new_name: str) -> _InPlaceTransform:
 
 
 def _make_cast(member: str, type_name: str) -> _InPlaceTransform:
-    """Make a member another type; null stays null."""
+    """Convert a member to another type; null stays null."""
     cast = CASTS[type_name]
 
     def apply(obj: _JsonObject) -> None:
@@ -81,7 +86,7 @@ def _make_cast(member: str, type_name: str) -> _InPlaceTransform:
 
 
 def _make_set(member: str, value: Any) -> _InPlaceTransform:
-    """Set a member, by its path; on the way there, what is no object becomes one."""
+    """Set a member by its dotted path; a value on the way that is no object becomes one."""
     *parent_names, leaf_name = member.removeprefix("$.").split(".")
 
     def apply(obj: _JsonObject) -> None:
@@ -97,7 +102,11 @@ def _make_set(member: str, value: Any) -> _InPlaceTransform:
 
 
 def _resolve_reference(root: _JsonObject, value: Any) -> Any:
-    """Return the value that `${a.b}` names, null for none; any other stands for itself."""
+    """Return the value that `${a.b}` refers to in `root`, null if it is absent.
+
+    Any other `value` is returned itself, copied if it is a container. Raises CastError if the
+    reference names an object or an array.
+    """
     if not (isinstance(value, str) and value.startswith("${") and value.endswith("}")):
         return _copy_literal(value)
     referenced_value: Any = root
@@ -107,7 +116,7 @@ def _resolve_reference(root: _JsonObject, value: Any) -> Any:
         )
     if isinstance(
         referenced_value, dict | list
-    ):  # two names for one thing would be changed by each other
+    ):  # an alias would let a later transform of one member change the other
         raise CastError(f"cannot be set to {value}: that is no text, number, true or false")
     return referenced_value
 

@@ -1,10 +1,10 @@
-"""The original's schema dialect, compiled to JSON Schema 2020-12. Pure.
+"""Compilation of the original's schema dialect to JSON Schema 2020-12. Pure.
 
-The dialect (reference "ase-wire" 2.2) is not JSON Schema: objects are closed unless they say
-otherwise, null passes `type` and `enum`, values compare as strings, `oneOf` means `anyOf`, lengths
-are bytes. What changes a body instead of judging it is in `schemas/transforms/plan.py`. A keyword
-that is
-not in the tables below is an error that names it, never ignored; `docs/schemas.md` has them all.
+The dialect (`docs/wire.md`) differs from JSON Schema: an object with `properties` is closed unless
+it sets `additionalProperties`, null passes `type` and `enum`, values compare as strings, `oneOf`
+means `anyOf`, and lengths are bytes. Keywords that change a body are compiled by
+`compile_transforms`. A keyword that is not in the tables below is reported as an error, never
+ignored; `docs/schemas.md` lists all keywords.
 """
 
 import difflib
@@ -21,7 +21,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MAX_DEPTH = 32
 MAX_SCHEMA_NODES = 10_000
 _MAX_COUNT = 2**53
-_DEFAULT_FORMAT_MAX_LENGTH = 64 * 1024  # bytes of a text that has a format and no length of its own
+_DEFAULT_FORMAT_MAX_LENGTH = 64 * 1024  # bytes of a string with `format` and no `maxLength`
 _MAX_NUMBER = 1e300
 
 _Path = tuple[str | int, ...]
@@ -39,7 +39,7 @@ _LENGTH_KEYWORDS = {"maxLength": "maxItems", "minLength": "minItems"}
 _ANNOTATION_KEYWORDS = ("title", "description", "$comment")
 _IGNORED_KEYWORDS = ("comment", "$schema")
 _APPLICATORS = {"allOf": "allOf", "anyOf": "anyOf", "oneOf": "anyOf"}
-# What they do to a body is judged and done elsewhere; as a judgement they always hold.
+# They change a body: `compile_transforms` checks them. As assertions they always hold.
 _TRANSFORM_KEYWORDS = ("constVal", "replaceKey", "formatVal", "setVal", "delete")
 _TYPES = {"string", "number", "integer", "boolean", "object", "array", "null"}
 _FORMATS = frozenset({
@@ -47,8 +47,8 @@ _FORMATS = frozenset({
     "ipv4", "ipv6", "uri", "uri-reference", "iri", "iri-reference", "uuid", "uri-template",
     "json-pointer", "relative-json-pointer", "regex",
 })  # fmt: skip
-_FORMAT_NAMES = tuple(_FORMATS)  # it is asked for what need not be a text
-# OpenAPI's own, of numbers and of how a text is shown: what can be judged of them.
+_FORMAT_NAMES = tuple(_FORMATS)  # for `in` with a value that may not be hashable
+# Formats of OpenAPI, and `phone`: the assertions that can be made for each.
 _OPENAPI_FORMATS: dict[str, dict[str, Any]] = {
     "int32": {"minimum": -(2**31), "maximum": 2**31 - 1},
     "int64": {"minimum": -(2**63), "maximum": 2**63 - 1},
@@ -58,11 +58,11 @@ _OPENAPI_FORMATS: dict[str, dict[str, Any]] = {
 
 
 def compile_input(tree: Mapping[str, Any], path: _Path = ("schemainput",)) -> dict[str, Any]:
-    """Return the JSON Schema 2020-12 of a schemainput.
+    """Return the JSON Schema 2020-12 of the schemainput `tree`, whose location is `path`.
 
-    Raises DocumentError with every unknown keyword, wrong type and `required` member that is not
-    declared. Keywords `maxB64DLen`, `minB64DLen` and `error` stay as they are, and lengths are
-    bytes: `validate.py` knows them.
+    The result has the custom keywords `maxB64DLen`, `minB64DLen` and `error`, and its `maxLength`
+    and `minLength` count bytes; `Validator` implements them. Raises DocumentError with every
+    unknown keyword, keyword value of a wrong type, and `required` member that is not declared.
     """
     problems: list[Problem] = []
     if count_nodes(tree) > MAX_SCHEMA_NODES:
@@ -74,7 +74,11 @@ def compile_input(tree: Mapping[str, Any], path: _Path = ("schemainput",)) -> di
 
 
 def count_nodes(tree: object) -> int:
-    """Return how many values a schema consists of, or a little more than there may be."""
+    """Return the number of values in `tree`.
+
+    Counting stops at the first level that exceeds MAX_SCHEMA_NODES; the result is then only known
+    to be greater than that.
+    """
     count, level = 0, [tree]
     while level and count <= MAX_SCHEMA_NODES:
         count += len(level)
@@ -117,7 +121,7 @@ def _compile_schema(tree: object, path: _Path, problems: list[Problem]) -> dict[
 
 
 def _merge_parts(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return one schema; where two say the same keyword, both hold."""
+    """Return one schema that requires all `parts`; parts with equal keywords go into `allOf`."""
     schema: dict[str, Any] = {}
     conflicting: list[dict[str, Any]] = []
     for part in parts:
@@ -255,7 +259,7 @@ def _compile_properties(value: Any, path: _Path, problems: list[Problem]) -> dic
 
 
 def _compile_children(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
-    """As properties, without closing the object."""
+    """Compile `children`: as `properties`, but the object stays open."""
     return {"allOf": [_compile_properties(value, path, problems)]}
 
 
@@ -282,7 +286,10 @@ def _compile_dependencies(value: Any, path: _Path, problems: list[Problem]) -> d
 
 
 def _compile_key_match(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
-    """Members that must have these very values; one that is not there is null."""
+    """Compile `keyMatch`: members that must have exactly these values.
+
+    An absent member counts as null.
+    """
     if not isinstance(value, Mapping):
         problems.append(Problem(path, "must be an object"))
         return {}
@@ -318,7 +325,7 @@ def _subschema_list(keyword: str) -> _KeywordCompiler:
 
 
 def case_guard(member: str, values: list[str]) -> dict[str, Any]:
-    """Return the JSON Schema of objects whose member is, as a string, one of the values."""
+    """Return the JSON Schema of objects with a `member` whose string form is in `values`."""
     return {
         "type": "object",
         "properties": {member: {"enum": with_string_equivalents(values)}},
@@ -327,7 +334,10 @@ def case_guard(member: str, values: list[str]) -> dict[str, Any]:
 
 
 def _switch_compiler(tree: Mapping[str, Any]) -> _KeywordCompiler:
-    """Compile `switch` with its siblings `case` and `default` (in later versions `defaults`)."""
+    """Return the compiler of `switch` and its siblings `case` and `default`.
+
+    Later versions of the dialect call the latter `defaults`.
+    """
 
     def compiler(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
         cases = tree.get("case", {})
@@ -353,14 +363,17 @@ def _switch_compiler(tree: Mapping[str, Any]) -> _KeywordCompiler:
 
 
 def switch_default_keyword(tree: Mapping[str, Any]) -> str:
-    """Return the keyword that has the schema for when no case fits; "" when none has."""
+    """Return the keyword with the schema that applies if no case matches; "" if there is none."""
     if "defaults" in tree:
         return "defaults"
     return "default" if isinstance(tree.get("default"), Mapping | list) else ""
 
 
 def _compiler_for(keyword: str, tree: Mapping[str, Any]) -> _KeywordCompiler | None:
-    """Return the compiler of a keyword, where its siblings may change what it means."""
+    """Return the compiler of a keyword, or None if it is unknown.
+
+    The meaning of some keywords depends on their siblings in `tree`.
+    """
     if keyword == "switch":
         return _switch_compiler(tree)
     if keyword in _LENGTH_KEYWORDS and "array" not in str(tree.get("type", "array")):

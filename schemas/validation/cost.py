@@ -1,9 +1,9 @@
-"""What judging the worst body can cost: a schema that could hold a gateway up does not load. Pure.
+"""Upper bound of the time to validate a body; a schema above the budget does not load. Pure.
 
-A schema is a tree and so is a body: each pair of a subschema and a value meets once at most. So the
-cost is bounded by a sum: how many values a subschema can meet, times what its keywords cost each,
-in nanoseconds, as measured (`docs/schemas.md`), and per byte of what their patterns can read. How
-many values a body may have follows from it, schema by schema.
+A schema and a body are trees, so each pair of a subschema and a value meets at most once. The cost
+is therefore bounded by a sum over the keywords: the number of values that a keyword can meet, times
+its measured cost in nanoseconds (`docs/schemas.md`), plus the bytes that a pattern can read, times
+its cost per byte. The maximum number of values in a body follows from that sum for each schema.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,23 +17,23 @@ from schemas.validation.explain import MAX_SEARCH_DEPTH
 
 _Path = tuple[str | int, ...]
 
-# Who cannot take a body of so many values does not load.
+# A schema that cannot validate a body of this many values within the budget does not load.
 MIN_BODY_VALUES: Final = 10_000
 _MAX_BODY_VALUES: Final = 10_000_000
-_MAX_BODY_BYTES: Final = 16 * 1024 * 1024  # of a body: the default of `gateway.max_body`
-# A body that is refused is judged in characters, in bytes, and once more for each level of arrays
-# that is asked through for what is wrong.
+_MAX_BODY_BYTES: Final = 16 * 1024 * 1024  # default of `gateway.max_body`
+# A body that is rejected is validated with limits in characters, with limits in bytes, and once
+# more for each level of arrays that is searched for violations.
 _BUDGET_NS: Final = 80e6
 _MIN_PASSES, _PASSES_PER_DEPTH = 3.0, 1.1
-# A text that has a pattern and no length of its own may be as long as is read in a third of that,
-# and no longer than this.
+# A string with a `pattern` and no `maxLength` may be as long as one pass reads in this time, and at
+# most this many bytes.
 _PATTERN_BUDGET_NS, _MAX_PATTERN_TEXT_BYTES = 10e6, 1024 * 1024
 
 _KEYWORD_NS: Final = 30.0
-_MEMBER_NS: Final = 150.0  # one without a name of its own
+_MEMBER_NS: Final = 150.0  # an undeclared member
 _CALLBACK_NS, _FAILED_CALLBACK_NS = 650.0, 2200.0
 _CALLBACK_KEYWORDS: Final = frozenset({"maxB64DLen", "minB64DLen", "multipleOf", "error"})
-_LENGTH_NS, _FAILED_LENGTH_NS = 330.0, 1500.0  # nothing of it for a body in ASCII
+_LENGTH_NS, _FAILED_LENGTH_NS = 330.0, 1500.0  # zero for an ASCII body
 BOUND_KEYWORDS: Final = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
 _MAX_SAFE_INT, _INEXACT_BOUND_NS = 2**53, 800.0
 _MAX_RANGES: Final = 8
@@ -42,9 +42,9 @@ _ITEM_NS, _NESTED_ITEM_NS = 250.0, 1000.0
 _SCALARS: Final = frozenset({"string", "integer", "number", "boolean", "null"})
 _PATTERN_CALL_NS = 150.0
 _FORMAT_NS, _FORMAT_BYTE_NS = 600.0, 0.7
-_REGEX_FORMAT_NS: Final = 1e6  # one that compiles another's pattern
-# A pattern whose automaton is small reads a byte in a nanosecond; one of many states in as many
-# steps, each of so many nanoseconds. A boundary between words is looked for by steps as well.
+_REGEX_FORMAT_NS: Final = 1e6  # the format `regex` compiles a pattern of the sender
+# A pattern of few atoms has a small automaton and reads a byte in _BYTE_NS. Any other pattern takes
+# one step per atom for each byte, of _STEP_NS each; a word boundary adds 10 steps.
 _SMALL_PATTERN_ATOMS: Final = 10
 _BYTE_NS, _STEP_NS = 1.5, 20.0
 _MAX_ATOMS: Final = 1_000_000
@@ -52,9 +52,10 @@ _MAX_ATOMS: Final = 1_000_000
 
 @dataclass(slots=True)
 class Cost:
-    """What something costs in nanoseconds: `each` of the `most` values that it can meet.
+    """The cost of one keyword: `ns_per_value` for each of the `max_values` values it can meet.
 
-    `path` is where it stands; `ceiling` is what all the bytes of a body can cost there.
+    `path` is the location of the keyword in the schema. `max_ns` limits the total: it is what all
+    bytes of a body can cost there.
     """
 
     path: _Path
@@ -63,12 +64,16 @@ class Cost:
     max_ns: float = inf
 
     def worst_case_ns(self, value_count: float) -> float:
-        """Return what it costs at most for a body of so many values."""
+        """Return the maximum cost in nanoseconds for a body of `value_count` values."""
         return min(self.ns_per_value * min(self.max_values, value_count), self.max_ns)
 
 
 def check_costs(costs: Sequence[Cost]) -> list[Problem]:
-    """Return what makes a compiled schema too dear; nothing when no body can hold a gateway up."""
+    """Return the problem of a compiled schema that exceeds the budget, or an empty list.
+
+    The budget of 80 ms applies to a body of 10,000 values. The problem names the most expensive
+    keyword.
+    """
     total_ns = sum(cost.worst_case_ns(MIN_BODY_VALUES) for cost in costs)
     if total_ns <= _BUDGET_NS:
         return []
@@ -79,7 +84,10 @@ def check_costs(costs: Sequence[Cost]) -> list[Problem]:
 
 
 def max_body_values(costs: Sequence[Cost], budget_ns: float = _BUDGET_NS) -> int:
-    """Return how many values a body may have for all that to cost no more than so many ns."""
+    """Return the number of values a body may have so that `costs` stay within `budget_ns`.
+
+    The result is at most 10,000,000. It may be up to 1/128 too low, where the search stops.
+    """
     if sum(cost.worst_case_ns(_MAX_BODY_VALUES) for cost in costs) <= budget_ns:
         return _MAX_BODY_VALUES
     low, high = 0, _MAX_BODY_VALUES
@@ -93,7 +101,7 @@ def max_body_values(costs: Sequence[Cost], budget_ns: float = _BUDGET_NS) -> int
 
 
 def schema_costs(schema: Mapping[str, Any], path: _Path) -> list[Cost]:
-    """Return the cost of each keyword of a compiled schema that stands there."""
+    """Return the cost of each keyword of the compiled `schema`, whose location is `path`."""
     costs: list[Cost] = []
     _append_costs(costs, schema, path, 1.0, 0, may_fail_often=False)
     return costs
@@ -108,10 +116,11 @@ def _append_costs(
     *,
     may_fail_often: bool,
 ) -> None:
-    """Add the cost of each keyword of a schema that can meet so many values.
+    """Append to `costs` the cost of each keyword of a schema that can meet `value_count` values.
 
-    `depth`: how many arrays, and objects of members without a name, are around it. `often`: it may
-    refuse every value, and not only the first of them that ends the judging.
+    `depth` is the number of arrays, and of objects with undeclared members, around the schema.
+    `may_fail_often` states that the schema is below `anyOf`, `if` or `not`, where it may reject
+    every value; elsewhere the first rejection ends the validation.
     """
     if not isinstance(schema, dict):
         return
@@ -163,7 +172,7 @@ def _keyword_costs(
     *,
     may_fail_often: bool,
 ) -> Iterator[Cost]:
-    """Yield what a keyword costs, judged once, that looks no deeper."""
+    """Yield the cost of one pass over a keyword that has no subschemas."""
     value = schema[keyword]
     callback_ns = _FAILED_CALLBACK_NS if may_fail_often else _CALLBACK_NS
     if keyword in ("pattern", "format"):
@@ -203,9 +212,10 @@ def _keyword_costs(
 
 
 def prefer_ranges(numbers: list[Any]) -> bool:
-    """Return whether values with numbers are best asked for as ranges from each to itself.
+    """Return whether an `enum` with these numbers is best expressed as ranges of one value each.
 
-    Fractions are compared slowly.
+    That holds for at most 8 integers of less than 2**53; the library compares other numbers as
+    fractions, which is slow.
     """
     are_safe_ints = all(
         isinstance(number, int) and abs(number) < _MAX_SAFE_INT for number in numbers
@@ -214,7 +224,7 @@ def prefer_ranges(numbers: list[Any]) -> bool:
 
 
 def has_numbers(value: object) -> bool:
-    """Return whether there is a number in a value."""
+    """Return whether `value` is a number or contains one; a boolean is not a number."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):
@@ -223,7 +233,11 @@ def has_numbers(value: object) -> bool:
 
 
 def _enum_ns(values: Any, value_count: float, callback_ns: float) -> float:
-    """Texts are looked up; numbers are where there are many, else compared one by one."""
+    """Return the cost of an `enum` for one value.
+
+    Strings are looked up. Numbers become ranges or are looked up by a custom keyword if the schema
+    meets several values; otherwise the library compares them one by one.
+    """
     numbers = [value for value in values if has_numbers(value)]
     if numbers and value_count > 1 and prefer_ranges(numbers):
         return 3 * _KEYWORD_NS * (1 + len(numbers))
@@ -233,7 +247,7 @@ def _enum_ns(values: Any, value_count: float, callback_ns: float) -> float:
 
 
 def pattern_byte_ns(pattern: str) -> float:
-    """Return what a pattern can cost for each byte that it reads."""
+    """Return the maximum cost of a pattern in nanoseconds per byte that it reads."""
     atom_count = count_atoms(pattern)
     has_word_boundary = "\\b" in pattern or "\\B" in pattern
     return (
@@ -244,19 +258,23 @@ def pattern_byte_ns(pattern: str) -> float:
 
 
 def max_pattern_text_bytes(pattern: str) -> int:
-    """Return how many bytes a text may have that has a pattern and no length of its own."""
+    """Return the maximum size in bytes of a string with `pattern` and no `maxLength`.
+
+    It is what one pass reads in 10 ms, from 1 byte to 1 MiB.
+    """
     return max(1, min(_MAX_PATTERN_TEXT_BYTES, int(_PATTERN_BUDGET_NS / pattern_byte_ns(pattern))))
 
 
 def count_atoms(pattern: str) -> int:
-    """Return how many characters and classes a pattern is, its counted repetitions written out.
+    """Return the number of atoms in `pattern`, with counted repetitions expanded.
 
-    What is not well formed counts as it stands: the validator's library will refuse it.
+    An atom is a character, an escape or a character class. A malformed pattern is counted by the
+    same rules; the library rejects it later.
     """
     group_sizes, last_atom_sizes = (
         [0],
         [0],
-    )  # of each open group: all so far, and of it the last atom
+    )  # for each open group: its atoms so far, and those of its last element
     position, end = 0, len(pattern)
     while position < end:
         char = pattern[position]
@@ -281,7 +299,10 @@ def count_atoms(pattern: str) -> int:
 
 
 def _parse_repetition(pattern: str, start: int) -> tuple[int, int] | None:
-    """Return the count of `{n}`, `{n,}` or `{n,m}` whose inside begins there, and where it ends."""
+    """Parse `{n}`, `{n,}` or `{n,m}`, whose first character after `{` is at `start`.
+
+    Returns the larger count, at least 1, and the position after `}`; None if it is no repetition.
+    """
     end = pattern.find("}", start)
     low, _, high = pattern[start:end].partition(",")
     counts = [low.strip(), high.strip() or "0"]
@@ -291,7 +312,7 @@ def _parse_repetition(pattern: str, start: int) -> tuple[int, int] | None:
 
 
 def _atom_end(pattern: str, position: int) -> int:
-    """Return where the atom that begins there ends: a class, an escape or one character."""
+    """Return the end of the atom at `position`: a class, an escape or one character."""
     if pattern[position] == "\\":
         has_braces = pattern[position + 1 : position + 3] in ("p{", "P{", "x{", "u{")
         return (

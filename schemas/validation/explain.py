@@ -1,7 +1,8 @@
-"""Why a body is not valid: the first violations, found by going down only where something is wrong.
+"""Search for the first violations of an invalid body, descending only into invalid parts. Pure.
 
-The validator's library tells all errors of a body at once, each with the whole value it is of: for
-a hundred thousand wrong items it takes minutes. Here each place is asked for yes or no. Pure.
+The library reports all errors of a body at once, each with a copy of the invalid value, which takes
+minutes for 100,000 invalid items. Here the library only decides whether a value is valid, and the
+search locates the violations.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -12,18 +13,19 @@ from schemas.model.errors import BAD_REQUEST, AseError
 from schemas.model.text import as_text
 
 MAX_NAME_LENGTH: Final = 64
-# How deep arrays in arrays are asked through: each level may judge all below it once more.
+# How many nested levels of arrays, or of objects with undeclared members, are searched. Each level
+# may validate everything below it once more.
 MAX_SEARCH_DEPTH: Final = 3
 _SPLIT_FACTOR: Final = 16
 
-# What judges one value by itself, and looks no deeper.
+# Keywords that check one value and do not apply subschemas.
 _ASSERTION_KEYWORDS: Final = frozenset({
     "type", "enum", "const", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
     "multipleOf", "minLength", "maxLength", "minItems", "maxItems", "minProperties",
     "maxProperties", "pattern", "format", "uniqueItems", "maxB64DLen", "minB64DLen", "error",
 })  # fmt: skip
 _MakeValidator = Callable[[dict[str, Any]], Any]
-# What is not looked at where these do not hold: it costs more than they do.
+# A keyword is not evaluated if one of its preconditions fails: it costs more than they do.
 _PRECONDITIONS: Final[dict[str, tuple[str, ...]]] = {
     "pattern": ("maxLength",),
     "format": ("maxLength",),
@@ -35,10 +37,10 @@ _PRECONDITIONS: Final[dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One broken rule: where in the body (`$.parameter.ocr.width`) and which rule.
+    """One broken rule: `path` in the body (such as `$.parameter.ocr.width`), and the `rule`.
 
-    `declared_path` is the path with `*` for a member that the schema does not declare; "" where it
-    equals `path`. A caller's own names may be secrets, so a log holds this one.
+    `declared_path` is the path with `*` for each member that the schema does not declare; "" means
+    the same as `path`. Logs use it, because the names that a caller chooses may be secrets.
     """
 
     path: str
@@ -47,7 +49,7 @@ class Violation:
 
     @property
     def log_message(self) -> str:
-        """Return the sentence that a log may hold."""
+        """Return the message for logs, without undeclared member names."""
         return f"{self.declared_path or self.path}: {self.rule}"
 
     def __str__(self) -> str:
@@ -56,24 +58,24 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class InstanceLocation:
-    """A place in a body: its path as the caller reads it, and as a log may hold it."""
+    """A location in a body: `path` for the caller, and `declared_path` for logs."""
 
     path: str
     declared_path: str
 
     def member(self, name: str, *, declared: bool = True) -> "InstanceLocation":
-        """Return the place of a member; a log shows no name that the schema does not declare."""
+        """Return the location of a member; `declared_path` has `*` if it is not declared."""
         declared_path = (
             member_path(self.declared_path, name) if declared else f"{self.declared_path}.*"
         )
         return InstanceLocation(member_path(self.path, name), declared_path)
 
     def item(self, index: int) -> "InstanceLocation":
-        """Return the place of an item of an array."""
+        """Return the location of an array item."""
         return InstanceLocation(f"{self.path}[{index}]", f"{self.declared_path}[{index}]")
 
     def violation(self, rule: str) -> Violation:
-        """Return the violation of a rule at this place."""
+        """Return the violation of `rule` at this location."""
         return Violation(self.path, rule, self.declared_path)
 
 
@@ -81,9 +83,11 @@ ROOT_LOCATION: Final = InstanceLocation("$", "$")
 
 
 class Subschema:
-    """A subschema and what it consists of; validators are made when first needed, and kept.
+    """A subschema with the validators of its parts, which are built on first use and kept.
 
-    `make` returns a validator of the library for a schema.
+    `make_validator` builds a validator of the library for a schema. `_subschemas` caches the parts:
+    true subschemas, schemas of a single keyword, and the preconditions of a keyword. Their number
+    depends on the schema, not on the bodies.
     """
 
     def __init__(self, schema: dict[str, Any], make_validator: _MakeValidator) -> None:
@@ -93,7 +97,7 @@ class Subschema:
         self._subschemas: dict[Any, Subschema] = {}
 
     def is_valid(self, value: object) -> bool:
-        """Return whether a value is valid."""
+        """Return whether `value` is valid."""
         if self._validator is None:
             self._validator = self._make_validator(self._schema)
         result: bool = self._validator.is_valid(value)
@@ -102,9 +106,11 @@ class Subschema:
     def violations(
         self, value: object, location: InstanceLocation = ROOT_LOCATION, depth: int = 0
     ) -> Iterator[Violation]:
-        """Yield what is wrong with a value, one by one.
+        """Yield the violations of `value` lazily; none if it is valid.
 
-        `asked`: how many arrays, and members without a name, around it were asked through.
+        `location` is that of `value`. `depth` is how many arrays, and objects by their undeclared
+        members, the search has descended through; at MAX_SEARCH_DEPTH it reports the array or
+        object as a whole.
         """
         yield from self._own_violations(value, location)
         schema = self._schema
@@ -179,9 +185,10 @@ class Subschema:
             )
 
     def _own_violations(self, value: object, location: InstanceLocation) -> Iterator[Violation]:
-        """Tell what is wrong with the value itself, by the keywords that look no deeper.
+        """Yield the violations of the keywords that do not apply subschemas.
 
-        Each is asked for yes or no: to tell more, the library would write the whole value out.
+        Each keyword is checked alone with `is_valid`: an error of the library would contain the
+        whole value as text.
         """
         for keyword, keyword_value in self._schema.items():
             if not self._preconditions_hold(keyword, value):
@@ -197,7 +204,7 @@ class Subschema:
                 yield location.violation(_rule_message(keyword, keyword_value))
 
     def _preconditions_hold(self, keyword: str, value: object) -> bool:
-        """Return whether a value is worth being looked at by a keyword."""
+        """Return whether `value` meets the preconditions of `keyword`."""
         preconditions = {
             k: self._schema[k] for k in _PRECONDITIONS.get(keyword, ()) if k in self._schema
         }
@@ -218,7 +225,7 @@ class Subschema:
 
 
 def invalid_body_error(violations: Iterable[Violation]) -> AseError:
-    """Return the error (10163) of a body that breaks its schema, with every violation."""
+    """Return the error of an invalid body (code 10163) with all of `violations`."""
     violation_list = list(violations)
     title = "parameter schema validate error: "
     log_message = "; ".join(violation.log_message for violation in violation_list)
@@ -226,9 +233,11 @@ def invalid_body_error(violations: Iterable[Violation]) -> AseError:
 
 
 def _failing_indices(start: int, end: int, all_valid: Callable[[int, int], bool]) -> Iterator[int]:
-    """Yield which of so many do not hold, asking for a sixteenth at a time: most hold.
+    """Yield the indices from `start` up to `end` whose elements are invalid.
 
-    One alone is not asked for: to go down and find nothing costs no more.
+    `all_valid(start, end)` checks a range. Each range is split into 16 parts and only the invalid
+    parts are searched, because most elements are valid. A range of one element is yielded without a
+    check: the caller then finds no violation in a valid element, which costs no more.
     """
     if end - start == 1:
         yield start
@@ -277,7 +286,7 @@ _OBJECT_KEYWORDS: Final[dict[str, Any]] = {
 
 
 def _rule_message(keyword: str, keyword_value: Any) -> str:
-    """Return the words for a rule that was broken."""
+    """Return the message for a broken rule."""
     match keyword:
         case "type":
             return f"must be of type {_format_values(keyword_value)}"
@@ -296,14 +305,20 @@ def _rule_message(keyword: str, keyword_value: Any) -> str:
 
 
 def _format_values(values: Any) -> str:
-    """List a schema's own values; null is understood, and of "3" and 3 one is enough."""
+    """Return the values of `type` or `enum` as a list for a message.
+
+    Null is omitted, since it always passes, and equal string forms such as "3" and 3 appear once.
+    """
     items = [values] if isinstance(values, str) else values
     texts = {as_text(value): None for value in items if value is not None and value != "null"}
     return ", ".join(texts) or "null"
 
 
 def json_path(parts: Any) -> str:
-    """Return `$.a.b[0]` for the members and indices of a path; long names are cut."""
+    """Return the path of members and indices `parts` as text, such as `$.a.b[0]`.
+
+    A name of more than 64 characters is cut.
+    """
     path = "$"
     for part in parts:
         path = f"{path}[{part}]" if isinstance(part, int) else member_path(path, part)
@@ -311,6 +326,9 @@ def json_path(parts: Any) -> str:
 
 
 def member_path(path: str, name: str) -> str:
-    """Return the path of a member."""
+    """Return the path of the member `name` of the object at `path`.
+
+    A name that is not an identifier is quoted in brackets; one of more than 64 characters is cut.
+    """
     shortened = name if len(name) <= MAX_NAME_LENGTH else name[:MAX_NAME_LENGTH] + "..."
     return f"{path}.{shortened}" if shortened.isidentifier() else f"{path}[{shortened!r}]"

@@ -1,73 +1,75 @@
-"""Keywords that the validator's library has not, or has at a cost that a body could choose. Pure.
+"""Custom keywords of the validator: missing in jsonschema-rs, or too slow there. Pure.
 
-Its `uniqueItems` compares huge integers pairwise, its `multipleOf` works in fractions: a body of
-100,000 numbers held a gateway for seconds. It takes microseconds to compare two fractions. Lengths
-are bytes in the dialect, characters there.
+The library's `uniqueItems` compares huge integers pairwise and its `multipleOf` computes with
+fractions, where a single comparison takes microseconds: a body of 100,000 numbers blocked a gateway
+for seconds. The dialect counts lengths in bytes, the library in characters.
+
+The library constructs each class with (parent schema, keyword value, path) and calls `validate`.
 """
 
 from math import inf
 from typing import Any, Final
 
 _MAX_SAFE_INT: Final = 2**53
-_TOLERANCE: Final = 2.0**-50  # of a quotient: what rounding may have done to it
+_TOLERANCE: Final = 2.0**-50  # relative rounding error that a quotient may have
 
 
 class MaxBase64:
-    """`maxB64DLen`: the most bytes a base64 text may decode to."""
+    """Keyword `maxB64DLen`: the maximum number of bytes that a base64 text decodes to."""
 
     def __init__(self, _parent: Any, value: int, _path: Any) -> None:
         self._max_bytes = value
 
     def validate(self, instance: Any) -> None:
-        """Raise ValueError, whose text is the rule."""
+        """Raise ValueError, with the broken rule as its message, if `instance` is invalid."""
         if isinstance(instance, str) and decoded_length(instance) > self._max_bytes:
             raise ValueError(f"must decode to at most {self._max_bytes} bytes")
 
 
 class MinBase64:
-    """`minB64DLen`: the fewest bytes a base64 text may decode to."""
+    """Keyword `minB64DLen`: the minimum number of bytes that a base64 text decodes to."""
 
     def __init__(self, _parent: Any, value: int, _path: Any) -> None:
         self._min_bytes = value
 
     def validate(self, instance: Any) -> None:
-        """Raise ValueError, whose text is the rule."""
+        """Raise ValueError, with the broken rule as its message, if `instance` is invalid."""
         if isinstance(instance, str) and decoded_length(instance) < self._min_bytes:
             raise ValueError(f"must decode to at least {self._min_bytes} bytes")
 
 
 class MaxBytes:
-    """`maxLength` of the dialect: the most bytes of a text in UTF-8."""
+    """Keyword `maxLength` of the dialect: the maximum length of a string in UTF-8 bytes."""
 
     def __init__(self, _parent: Any, value: int, _path: Any) -> None:
         self._max_bytes = value
 
     def validate(self, instance: Any) -> None:
-        """Raise ValueError, whose text is the rule."""
+        """Raise ValueError, with the broken rule as its message, if `instance` is invalid."""
         if isinstance(instance, str) and _utf8_size(instance) > self._max_bytes:
             raise ValueError(f"breaks maxLength {self._max_bytes}")
 
 
 class MinBytes:
-    """`minLength` of the dialect: the fewest bytes of a text in UTF-8."""
+    """Keyword `minLength` of the dialect: the minimum length of a string in UTF-8 bytes."""
 
     def __init__(self, _parent: Any, value: int, _path: Any) -> None:
         self._min_bytes = value
 
     def validate(self, instance: Any) -> None:
-        """Raise ValueError, whose text is the rule."""
+        """Raise ValueError, with the broken rule as its message, if `instance` is invalid."""
         if isinstance(instance, str) and _utf8_size(instance) < self._min_bytes:
             raise ValueError(f"breaks minLength {self._min_bytes}")
 
 
 class UniqueItems:
-    """`uniqueItems`, in time that grows with the array, whatever stands in it."""
+    """Keyword `uniqueItems`, in time linear in the size of the array, whatever its items are."""
 
     def __init__(self, _parent: Any, value: bool, _path: Any) -> None:
         self._enabled = value
 
     def validate(self, instance: Any) -> None:
-        """Raise ValueError, whose text is the rule."""
+        """Raise ValueError, with the broken rule as its message, if `instance` is invalid."""
         if not self._enabled or not isinstance(instance, list):
             return
         item_types = set(map(type, instance))
@@ -81,27 +83,27 @@ class UniqueItems:
 
 
 class NumericEnum:
-    """`enum` where there are numbers in it: found by looking up, however many there are."""
+    """Keyword `enum` with numbers among its values: one hash lookup, however many values."""
 
     def __init__(self, _parent: Any, value: list[Any], _path: Any) -> None:
         self._keys = {_equality_key(item) for item in value}
         self._only_scalars = not any(isinstance(item, dict | list) for item in value)
 
     def validate(self, instance: Any) -> None:
-        """Raise ValueError, whose text is the rule."""
+        """Raise ValueError, with the broken rule as its message, if `instance` is invalid."""
         is_container = isinstance(instance, dict | list)
         if (is_container and self._only_scalars) or _equality_key(instance) not in self._keys:
             raise ValueError("is not among those of enum")
 
 
 class MultipleOf:
-    """`multipleOf`: exact for integers, but for what rounding does for other numbers."""
+    """Keyword `multipleOf`: exact for integers, within rounding error for other numbers."""
 
     def __init__(self, _parent: Any, value: float, _path: Any) -> None:
         self._value = value
 
     def validate(self, instance: Any) -> None:
-        """Raise ValueError, whose text is the rule."""
+        """Raise ValueError, with the broken rule as its message, if `instance` is invalid."""
         if isinstance(instance, bool) or not isinstance(instance, int | float):
             return
         if not _is_multiple(instance, self._value):
@@ -109,18 +111,18 @@ class MultipleOf:
 
 
 class ErrorKeyword:
-    """`error`: never holds, and says why in the schema's own words."""
+    """Keyword `error`: always fails, with the message that the schema gives."""
 
     def __init__(self, _parent: Any, value: str, _path: Any) -> None:
         self._message = value
 
     def validate(self, instance: Any) -> None:  # noqa: ARG002
-        """Raise ValueError, whose text is the rule."""
+        """Raise ValueError with the message of the schema, whatever `instance` is."""
         raise ValueError(self._message)
 
 
 def decoded_length(text: str) -> int:
-    """Return how many bytes a base64 text decodes to."""
+    """Return the number of bytes that the base64 text `text` decodes to."""
     return len(text) * 3 // 4 - text[-2:].count("=")
 
 
@@ -129,9 +131,10 @@ def _utf8_size(text: str) -> int:
 
 
 def _equality_key(item: Any) -> Any:
-    """Return what two equal JSON values have in common, and no others.
+    """Return a hashable key that is the same for equal JSON values and differs for others.
 
-    Huge integers by their digits: the hash of an integer can be chosen, that of a text cannot.
+    Integers of 2**53 and more are keyed by their digits: a sender can choose integers whose hashes
+    collide, but not strings, whose hash is randomized.
     """
     item_type = type(item)
     if item_type is str:
@@ -152,8 +155,8 @@ def _is_multiple(number: float, divisor: float) -> bool:
         return number % divisor == 0
     try:
         quotient = number / divisor
-    except OverflowError:  # an integer beyond what a float holds
+    except OverflowError:  # the integer does not fit in a float
         quotient = inf
-    if quotient in (inf, -inf):  # as far as anyone can tell, it is one
+    if quotient in (inf, -inf):  # undecidable if the divisor is a fraction: accept
         return not float(divisor).is_integer() or number % int(divisor) == 0
     return abs(quotient - round(quotient)) <= _TOLERANCE * abs(quotient)

@@ -1,4 +1,4 @@
-"""A schema made ready to judge bodies, and to change those that are valid as it says. Pure."""
+"""Validation of request bodies, and the transforms that a schema applies to valid ones. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +12,18 @@ from schemas.validation.validate import Validator
 
 
 class RequestValidator:
-    """The judge of one schemainput. Raises DocumentError with all that is wrong with it.
+    """The compiled validator and transforms of one schemainput.
 
-    `at` is where it stands, for messages. `schema` is what it compiles to: JSON Schema 2020-12, for
-    who has to read it. `max_values` is how many values a body may have to be judged in 100 ms,
-    `changes` whether a body may be changed, `apart` whether its payload is by `judge_payload`.
+    `path` is the location of the schemainput `tree` in its document, for messages. Raises
+    DocumentError with every problem of the schema.
+
+    Attributes:
+        schema: the JSON Schema 2020-12 that `tree` compiles to.
+        max_values: the number of JSON values a body may have so that validation stays within its
+            budget of 80 ms and the transforms within theirs of 50 ms.
+        has_transforms: whether the schema can change a body.
+        has_independent_payload: whether the transforms of the payload do not depend on the rest
+            of the body, so that `validate_and_transform_payload` may be used.
     """
 
     def __init__(self, tree: Mapping[str, Any], path: DocumentPath = ("schemainput",)) -> None:
@@ -36,15 +43,17 @@ class RequestValidator:
         self.max_values = min(max_body_values(costs), transform_plan.max_body_values())
 
     def validate(self, body: dict[str, Any]) -> tuple[Violation, ...]:
-        """Return the first 20 violations of a body, which stays as it is."""
+        """Return the first 20 violations of `body`, without changing it."""
         return self._validator.violations(body)
 
     def validate_and_transform(
         self, body: dict[str, Any], ascii_only: bool = False, /
     ) -> tuple[Violation, ...]:
-        """Return the first 20 violations of a body; when there are none, it was changed in place.
+        """Validate `body` and, if it is valid, apply the transforms in place.
 
-        `ascii_only`: no text in it has a character beyond ASCII.
+        Returns the first 20 violations; an invalid body is not changed. If a valid body has values
+        that a transform cannot convert, the violations name them and the body is partly changed.
+        `ascii_only` states that every string in `body` is ASCII.
         """
         violations = self._validator.violations(body, ascii_only)
         if violations or self._transforms is None:
@@ -54,10 +63,11 @@ class RequestValidator:
     def validate_and_transform_payload(
         self, body: dict[str, Any], ascii_only: bool = False, /
     ) -> tuple[Violation, ...]:
-        """Judge a body; when it is valid, only its payload was changed.
+        """Validate `body` and, if it is valid, apply only the transforms of its payload in place.
 
-        It is for the frames of a session: the changes to a header and parameters that stay as they
-        are were made with the first. Where the payload is not `apart` there is no telling them so.
+        Meant for session frames whose header and parameters repeat those of an earlier frame, which
+        was transformed as a whole. If `has_independent_payload` is false, this method only
+        validates: the payload cannot then be transformed separately.
         """
         violations = self._validator.violations(body, ascii_only)
         if violations or not self._payload_transforms:

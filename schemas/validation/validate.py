@@ -1,4 +1,4 @@
-"""A compiled schema at work: a body in, the violations out. Pure and linear in the body."""
+"""Validation of a body against a compiled schema. Pure, in time linear in the body."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -31,14 +31,28 @@ _BYTE_LENGTH_KEYWORDS: Final[dict[str, Any]] = {
 
 
 class Validator:
-    """A schema of `compile_input` made ready: patterns in linear time, nothing fetched.
+    """The validators of one schema from `compile_input`.
 
-    Raises DocumentError when the schema itself is not one; `at` is where it stands.
+    Patterns run in linear time and no reference is fetched. The dialect limits bytes and decoded
+    base64 sizes, which needs a keyword in Python, and a call to Python costs as much as all other
+    keywords together. So a body is first checked by a fast validator that limits characters:
+
+    - `_ascii_validator` is for bodies in which every string is ASCII: characters are bytes.
+    - `_unicode_validator` is for all bodies. It divides each `maxLength` by 4, the maximum number
+      of bytes of a character. If a length occurs below `not` or `if`, where a stricter limit would
+      accept more, it uses the exact keywords instead.
+    - `_exact_schema` decides what a fast validator rejects, and finds the violations. It is
+      compiled on first use.
+
+    A fast validator is at least as strict as the schema: a body that it accepts is valid, a body
+    that it rejects may be valid.
+
+    `path` is the location of the schema in its document. Raises DocumentError if the library
+    rejects the schema.
     """
 
     def __init__(self, schema: dict[str, Any], path: DocumentPath = ("schemainput",)) -> None:
-        # Of a body in ASCII, the usual one, characters are bytes. Limits on decoded sizes are asked
-        # for as limits on lengths first: a call to Python costs as much as all the rest.
+        # Most bodies are ASCII. Narrowing turns limits on decoded sizes into limits on lengths.
         ascii_schema = _narrow_lengths(schema, ascii_only=True)
         self._ascii_validator = _build_validator(ascii_schema, {}, path)
         unicode_schema = _narrow_lengths(schema, ascii_only=False)
@@ -53,13 +67,13 @@ class Validator:
         self._exact_schema = Subschema(schema, _build_exact_validator)
 
     def is_valid(self, body: object) -> bool:
-        """Return whether a body is valid."""
+        """Return whether `body` is valid."""
         return self._unicode_validator.is_valid(body) or self._exact_schema.is_valid(body)
 
     def violations(self, body: object, ascii_only: bool = False, /) -> tuple[Violation, ...]:
-        """Return the first 20 violations of a body; empty when it is valid.
+        """Return the first 20 violations of `body`; empty if it is valid.
 
-        `ascii_only`: no text in it has a character beyond ASCII. A violation tells the path and the
+        `ascii_only` states that every string in `body` is ASCII. A violation names the path and the
         rule, never the value.
         """
         fast_validator = self._ascii_validator if ascii_only else self._unicode_validator
@@ -87,10 +101,11 @@ def _build_validator(
 
 
 def _add_guards(schema: Any, many_values: bool = False) -> Any:
-    """Return a schema in which a text that is too long is not looked at by a pattern, or a format.
+    """Return an equivalent schema that applies `pattern` and `format` only within `maxLength`.
 
-    The library asks each keyword, whatever another has found. `many`: it is asked of many values;
-    then numbers are looked up, as one by one it compares them slowly.
+    The library evaluates every keyword of a schema, even if another has failed, so a guard keeps a
+    too long string from a costly keyword. `many_values` states that the schema applies to the
+    items of an array or to undeclared members. Then the slow numeric keywords are replaced, too.
     """
     if not isinstance(schema, dict):
         return schema
@@ -121,7 +136,10 @@ def _add_guards(schema: Any, many_values: bool = False) -> Any:
 
 
 def _pop_slow_keywords(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield what stands for the keywords that compare fractions; they are taken out."""
+    """Remove the keywords that the library evaluates with fractions and yield replacements.
+
+    A bound that is a whole float becomes an integer in place.
+    """
     if cost.has_numbers(schema.get("enum")):
         yield _fast_enum(schema.pop("enum"))
     for keyword in [name for name in cost.BOUND_KEYWORDS if name in schema]:
@@ -139,7 +157,11 @@ def _pop_slow_keywords(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _fast_enum(values: list[Any]) -> dict[str, Any]:
-    """Return what holds of those values, numbers among them: each of a few is a range of one."""
+    """Return a schema equivalent to an `enum` of `values` that include numbers.
+
+    A few small integers become ranges of one value each; otherwise the keyword `among` looks the
+    value up.
+    """
     numbers = [value for value in values if cost.has_numbers(value)]
     if not cost.prefer_ranges(numbers):
         return {"among": values}
@@ -154,7 +176,7 @@ def _build_exact_validator(schema: dict[str, Any]) -> Any:
 
 
 def _has_negated_length(schema: Any, negated: bool = False) -> bool:
-    """Return whether a length stands where a value may be longer, or shorter, without harm."""
+    """Return whether `maxLength` or `minLength` occurs below a `not` or `if`."""
     if not isinstance(schema, dict):
         return isinstance(schema, list) and any(
             _has_negated_length(part, negated) for part in schema
@@ -172,11 +194,11 @@ def _has_negated_length(schema: Any, negated: bool = False) -> bool:
 
 
 def _narrow_lengths(schema: Any, ascii_only: bool) -> Any:
-    """Return a schema that asks for lengths in characters where bytes are meant.
+    """Return a schema, at least as strict as `schema`, that limits characters instead of bytes.
 
-    What it finds valid is valid; what it does not may be. Only subschemas that must hold for their
-    parent to hold can be narrowed: under a "not" it would be the other way round, so there the
-    exact keywords stay.
+    A value that the result accepts is valid; a value that it rejects may be valid. Only subschemas
+    whose success can make the parent succeed are narrowed. Below `not` and `if` a stricter
+    subschema could make the parent accept more, so the exact keywords stay there.
     """
     if not isinstance(schema, dict):
         return schema
@@ -191,8 +213,8 @@ def _narrow_lengths(schema: Any, ascii_only: bool) -> Any:
         if name in result:
             result[name] = [_narrow_lengths(value, ascii_only) for value in result[name]]
     if not ascii_only and "maxLength" in result:
-        result["maxLength"] //= 4  # a character has four bytes at most
-    # A size is length * 3 // 4 - padding, and padding 0 to 2.
+        result["maxLength"] //= 4  # a character has at most four bytes in UTF-8
+    # The decoded size is length * 3 // 4 - padding, where padding is 0 to 2.
     if "maxB64DLen" in result:
         longest = (4 * (result.pop("maxB64DLen") + 1) - 1) // 3
         result["maxLength"] = min(longest, result.get("maxLength", longest))
