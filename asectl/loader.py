@@ -75,13 +75,13 @@ def _add_hub_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"file of the hubs' `lb.token`; else it is in the environment, as {_TOKEN_VARIABLE}",
     )
     refuse_secret(parser, "--lb-token", f"{_TOKEN_VARIABLE}, or --lb-token-file FILE")
-    for name, what in (
+    for name, description in (
         ("ca", "CA of the hubs' certificates: they speak TLS"),
         ("cert", "our certificate, for hubs that ask for one"),
         ("key", "the key of that certificate"),
     ):
-        words = f"{what} (PEM file)"
-        parser.add_argument(f"--lb-{name}", default="", metavar="FILE", help=words)
+        help_text = f"{description} (PEM file)"
+        parser.add_argument(f"--lb-{name}", default="", metavar="FILE", help=help_text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -77,7 +77,7 @@ def _run_sse(url: str, envelope: dict[str, Any], timeout: float, printer: "_Resu
         for line in response.iter_lines():
             if line.startswith("data: "):
                 printer.show(json.loads(line.removeprefix("data: ")))
-    if not printer.ended:
+    if not printer.is_finished:
         raise Failure("the events ended before the last one", EXIT_FAILED)
 
 
@@ -109,7 +109,7 @@ async def _run_websocket(
             send_task.cancel()
             with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
                 await send_task
-    if not printer.ended:
+    if not printer.is_finished:
         reason = f"the session ended before its last result: close code {ws.close_code}"
         raise Failure(f"{reason} {ws.close_reason}".rstrip(), EXIT_FAILED)
 
@@ -229,14 +229,14 @@ class _ResultPrinter:
         for name, path in paths.items():
             file = Path(path).open("wb")  # noqa: SIM115 (`files` closes it)
             self._files[name] = files.enter_context(file)
-        self.ended = False
+        self.is_finished = False
 
     def show(self, envelope: dict[str, Any]) -> None:
         """Print or write the outputs of a response envelope. Raises Failure for an error code."""
         header = envelope["header"]
         if header["code"]:
             _raise_failure(header)
-        self.ended = header["status"] >= _LAST_STATUS
+        self.is_finished = header["status"] >= _LAST_STATUS
         for name, part in envelope.get("payload", {}).items():
             key = next((key for key in _KEYS if key in part), "")
             value = part.get(key)

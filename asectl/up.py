@@ -81,7 +81,7 @@ class _Child:
     service: str = ""
     addr: str = ""
     joined: bool = False
-    ended: bool = False
+    has_exited: bool = False
 
 
 class _Supervisor:
@@ -136,18 +136,18 @@ class _Supervisor:
             child = await self._spawn(name, ["loader", "run", wrapper, *flags])
             child.wrapper = wrapper
             self._loaders.append(child)
-        await self._wait_until(lambda: all(c.joined or c.ended for c in self._loaders))
+        await self._wait_until(lambda: all(c.joined or c.has_exited for c in self._loaders))
         if not self._is_finished():
             self._print_ready()
         await self._wait_until(self._is_finished)
-        if all(child.ended for child in self._loaders):
+        if all(child.has_exited for child in self._loaders):
             _print_line("no loader is left")
 
     def _is_finished(self) -> bool:
         """Return whether the gateway or every loader has ended."""
-        gateway_ended = self._gateway is not None and self._gateway.ended
+        gateway_ended = self._gateway is not None and self._gateway.has_exited
         return gateway_ended or (
-            bool(self._loaders) and all(child.ended for child in self._loaders)
+            bool(self._loaders) and all(child.has_exited for child in self._loaders)
         )
 
     async def _wait_until(self, condition: Callable[[], bool]) -> None:
@@ -156,7 +156,7 @@ class _Supervisor:
             await self._changed.wait()
 
     def _print_ready(self) -> None:
-        missing = ", ".join(child.name for child in self._loaders if child.ended)
+        missing = ", ".join(child.name for child in self._loaders if child.has_exited)
         _print_line(f"\nready{' without ' + missing if missing else ''}; try, in another terminal:")
         seen: set[str] = set()
         for child in self._loaders:
@@ -200,7 +200,7 @@ class _Supervisor:
             else:
                 self._handle_record(child, record)
         code = await child.process.wait()
-        child.ended = True
+        child.has_exited = True
         if not self._stopping:
             _print_line(f"{child.name:<8} ended (pid {child.process.pid}), {_describe_exit(code)}")
         self._changed.set()

@@ -145,13 +145,15 @@ class OriginalWrapper(Wrapper, ABC):
                 _raise_on_error(
                     _call_with_accepted_args(self.wrapperWrite, handle, Request(items, params), sid)
                 )
-                ended, _ = yield from self._read_outputs(handle, sid, ended_by_output)
-                if ended:
+                is_finished, _ = yield from self._read_outputs(handle, sid, ended_by_output)
+                if is_finished:
                     return
-            ended, may_continue = yield from self._read_outputs(handle, sid, ended_by_output)
-            while may_continue and not ended and not context.cancelled:
+            is_finished, may_continue = yield from self._read_outputs(handle, sid, ended_by_output)
+            while may_continue and not is_finished and not context.cancelled:
                 time.sleep(_REREAD_DELAY_S)  # the wrapper computes in its own thread meanwhile
-                ended, may_continue = yield from self._read_outputs(handle, sid, ended_by_output)
+                is_finished, may_continue = yield from self._read_outputs(
+                    handle, sid, ended_by_output
+                )
         finally:
             try:
                 _call_with_accepted_args(self.wrapperDestroy, handle)
@@ -161,7 +163,7 @@ class OriginalWrapper(Wrapper, ABC):
     def _read_outputs(
         self, handle: str, sid: str, ended_by_output: dict[str, bool]
     ) -> Generator[Outputs, None, tuple[bool, bool]]:
-        """Yield the outputs that are ready; return whether they ended, and whether more may come.
+        """Yield the outputs that are ready; return whether all are finished and more may come.
 
         Updates `ended_by_output`: for each key that has appeared, whether its last item was seen.
         """
@@ -187,13 +189,13 @@ def _write_items(inputs: Iterable[Mapping[str, Data]]) -> Iterator[list[RequestD
     status 2 for every input that has appeared.
     """
     names: dict[str, None] = {}
-    ended = False
+    has_final_status = False
     for frame in inputs:
         items = [_request_item(name, data) for name, data in frame.items()]
         names |= dict.fromkeys(frame)
-        ended = any(item.status in _FINAL_STATUSES for item in items)
+        has_final_status = any(item.status in _FINAL_STATUSES for item in items)
         yield items
-    if not ended:
+    if not has_final_status:
         yield [RequestData(name, b"", 0, status=FrameStatus.END) for name in names]
 
 

@@ -256,7 +256,7 @@ class _Inputs:
         self._frames = frames
         self._codec = codec
         self._next_frame: LoaderInput | None = first_frame
-        self._ended = False
+        self._is_finished = False
 
     def __iter__(self) -> Iterator[Mapping[str, Data]]:
         raise TypeError("in an async session it is `async for ... in inputs`")
@@ -268,17 +268,19 @@ class _Inputs:
         while True:
             frame, self._next_frame = self._next_frame, None
             if frame is None:
-                frame = None if self._ended else await anext(self._frames, None)
+                frame = None if self._is_finished else await anext(self._frames, None)
             if frame is None:
                 raise StopAsyncIteration
-            self._ended = _is_final(frame)
+            self._is_finished = _is_final(frame)
             for payload in frame.pl:
                 if payload.meta.name not in self.meta_by_name:
                     # A copy: a reference to the submessage would keep its whole frame alive.
                     self.meta_by_name[payload.meta.name] = meta = MetaDesc()
                     meta.CopyFrom(payload.meta)
             # A last frame without data only ends the iterator.
-            if frame.pl and not (self._ended and not any(payload.data for payload in frame.pl)):
+            if frame.pl and not (
+                self._is_finished and not any(payload.data for payload in frame.pl)
+            ):
                 return self._codec.decode_inputs(frame)
 
 

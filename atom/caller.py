@@ -19,7 +19,7 @@ _PROBE_METHOD: Final = "/ase.v1.Loader/Probe"
 _PROBE_TIMEOUT_S: Final = 0.1
 
 
-class Target(Protocol):
+class CallTarget(Protocol):
     """What a caller needs to know of an instance: where it is, how it is called, which life."""
 
     @property
@@ -39,7 +39,7 @@ class LoaderRequest(Protocol):
     """What is to be called: where, with which frame, how long."""
 
     @property
-    def target(self) -> Target:
+    def target(self) -> CallTarget:
         """Return the instance."""
 
     @property
@@ -152,7 +152,7 @@ class GrpcCaller:
         )
         return LoaderCall(connection, loader_request, on_done)
 
-    def probe(self, target: Target, on_reply: Callable[[int, float], None]) -> None:
+    def probe(self, target: CallTarget, on_reply: Callable[[int, float], None]) -> None:
         """Ask an instance how loaded it is; `answer` is told requests in flight, and seconds.
 
         One that does not answer in time, or is not of ours, tells nothing.
@@ -174,7 +174,7 @@ class GrpcCaller:
         )
 
     def open_session(
-        self, target: Target, handle: str, timeout: float, wake: Callable[[], None]
+        self, target: CallTarget, handle: str, timeout: float, wake: Callable[[], None]
     ) -> LoaderStream:
         """Begin a session of so many seconds at most; `handle` is a name that no other has.
 
@@ -187,7 +187,7 @@ class GrpcCaller:
             return NativeStream(connection.channel, connection.session_header_block, timeout, wake)
         return connection.open_xsf_stream(handle, wake)
 
-    def _add_connection(self, target: Target) -> _LoaderConnection:
+    def _add_connection(self, target: CallTarget) -> _LoaderConnection:
         is_own_loader = target.epoch != 0 and target.protocol == "native"
         channel, protocol = (
             Channel(target.addr, frequent_keepalive=is_own_loader),
@@ -201,7 +201,7 @@ class GrpcCaller:
         self._connections[target.addr, target.epoch] = connection
         return connection
 
-    async def disconnect(self, target: Target, grace: float) -> None:
+    async def disconnect(self, target: CallTarget, grace: float) -> None:
         """Close the connection to an instance that is gone; its calls get `grace` seconds.
 
         So do sessions, whose next calls are still made.

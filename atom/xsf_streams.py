@@ -54,14 +54,14 @@ class XsfStream:
         self._seq = 0
         self._write_call: UnaryCall | None = None
         self._poll_call: UnaryCall | None = None
-        self._accepted = self._ended = False
+        self._accepted = self._is_finished = False
         self._last_result: bytes | None = None
         self._refusal: AseError | None = None  # of an AIIn, while AIOut may still bring the last
         self._error: AseError | None = None
 
     def can_send(self) -> bool:
         """Return whether few frames wait."""
-        return not self._ended and len(self._frames) < _MAX_QUEUED_FRAMES
+        return not self._is_finished and len(self._frames) < _MAX_QUEUED_FRAMES
 
     def send(self, frame: bytes) -> None:
         """Send a frame, when the one before was taken."""
@@ -81,7 +81,7 @@ class XsfStream:
 
     def is_finished(self) -> bool:
         """Return whether the loader has ended it."""
-        return self._ended and not self._results
+        return self._is_finished and not self._results
 
     def failure(self) -> AseError | None:
         """Return what it ended with."""
@@ -89,7 +89,7 @@ class XsfStream:
 
     def cancel(self) -> None:
         """Give it up; the loader is told, once."""
-        if not self._ended:
+        if not self._is_finished:
             self._end(AseError(LOADER_LOST), release_handle=True)
 
     def _write(self) -> None:
@@ -105,7 +105,7 @@ class XsfStream:
     def _on_write_done(self, call: UnaryCall) -> None:
         self._write_call = None
         self._handle_reply(call)
-        if not self._ended:
+        if not self._is_finished:
             self._accepted = True
             self._write()
             self._poll()
@@ -131,7 +131,7 @@ class XsfStream:
 
     def _handle_reply(self, call: UnaryCall) -> None:
         """Take in an answer: a result, or an end."""
-        if self._ended:
+        if self._is_finished:
             return
         try:
             result, is_last = self._parse_reply(call)
@@ -160,7 +160,7 @@ class XsfStream:
 
     def _deliver_last_result(self) -> None:
         """Tell the last result: the other call had its moment to bring one from before it."""
-        if not self._ended and self._last_result is not None:
+        if not self._is_finished and self._last_result is not None:
             self._results.append(self._last_result)
             self._end(None)
             self._wake()
@@ -184,11 +184,11 @@ class XsfStream:
         return (data if is_last or output.pl or not self._accepted else None), is_last
 
     def _is_ending(self) -> bool:
-        return self._ended or self._last_result is not None or self._refusal is not None
+        return self._is_finished or self._last_result is not None or self._refusal is not None
 
     def _end(self, error: AseError | None, *, release_handle: bool = False) -> None:
         """End it; `tell`: the loader may still hold the handle, and hears that it is let go."""
-        self._ended, self._error = True, error
+        self._is_finished, self._error = True, error
         for call in (self._write_call, self._poll_call):
             if call is not None:
                 call.cancel()

@@ -139,11 +139,11 @@ def websocket_frame(message: bytes) -> bytes:
     return b"\x81\xfe" + len(message).to_bytes(2, "big") + b"\0\0\0\0" + message
 
 
-class Client(asyncio.Protocol):
+class StreamClient(asyncio.Protocol):
     """One connection: a handshake, then a frame at a time; `answered` is called for each answer."""
 
     def __init__(
-        self, url: str, first_frame: bytes, on_message: Callable[["Client", bytes], None]
+        self, url: str, first_frame: bytes, on_message: Callable[["StreamClient", bytes], None]
     ) -> None:
         self._url = urlsplit(url)
         self._first_frame = first_frame
@@ -197,7 +197,7 @@ async def _measure_server(
     counters = {"frames": 0, "errors": 0}
     running = [True]
 
-    def on_message(client: Client, message: bytes) -> None:
+    def on_message(client: StreamClient, message: bytes) -> None:
         if sends_begin and message.endswith(b'"status":0}}'):
             return  # the session's beginning
         if _AUDIO_BASE64.encode() not in message:
@@ -210,7 +210,7 @@ async def _measure_server(
     clients = []
     for _ in range(connections):
         _, client = await loop.create_connection(
-            lambda: Client(url, first_frame, on_message),
+            lambda: StreamClient(url, first_frame, on_message),
             parsed_url.hostname or "",
             parsed_url.port or 80,
         )
@@ -244,7 +244,7 @@ async def _measure_many_sessions(
     latencies: list[float] = []
     errors = 0
 
-    def on_message(client: Client, message: bytes) -> None:
+    def on_message(client: StreamClient, message: bytes) -> None:
         nonlocal errors
         if message.endswith(b'"status":0}}'):
             return
@@ -254,10 +254,10 @@ async def _measure_many_sessions(
 
     loop, parsed_url = asyncio.get_running_loop(), urlsplit(url)
     rss_before = rss_bytes(pid)
-    clients: list[Client] = []
+    clients: list[StreamClient] = []
     for _ in range(sessions):
         _, client = await loop.create_connection(
-            lambda: Client(url, first_frame, on_message),
+            lambda: StreamClient(url, first_frame, on_message),
             parsed_url.hostname or "",
             parsed_url.port or 80,
         )

@@ -23,7 +23,7 @@ _SWEEP_S = 0.05
 _CALM_S, _DISTURBED_S = 6.0, 2.0
 
 
-class Request:
+class SimRequest:
     """A request on its way; `left` are seconds of work at a loader of speed 1, at time `since`."""
 
     __slots__ = (
@@ -69,7 +69,7 @@ class SimLoader:
         cell: Cell,
         loop: VirtualTimeLoop,
         rng: Random,
-        record_result: Callable[[Request], None],
+        record_result: Callable[[SimRequest], None],
         emit_report: Callable[[Report], None],
     ) -> None:
         self.speed = cell.speed(number)
@@ -85,8 +85,8 @@ class SimLoader:
             best=cell.slots,
             report_mode=ReportMode.PERIODIC if cell.report else ReportMode.ON_CHANGE,
         )
-        self.running: list[Request] = []
-        self._queue: deque[Request] = deque()
+        self.running: list[SimRequest] = []
+        self._queue: deque[SimRequest] = deque()
         self._slots = cell.slots
         self._report_period_s = cell.report
         self._has_antagonist = cell.antagonist
@@ -112,7 +112,7 @@ class SimLoader:
         if self._has_antagonist:
             self._loop.call_at(self._rng.expovariate(1 / _CALM_S), self._change_speed, 0.5)
 
-    def try_accept(self, request: Request) -> bool:
+    def try_accept(self, request: SimRequest) -> bool:
         """Take a request on; False when it holds all it takes."""
         if not self.limiter.try_acquire(request.gateway):
             return False
@@ -122,12 +122,12 @@ class SimLoader:
             self._queue.append(request)
         return True
 
-    def _start_request(self, request: Request) -> None:
+    def _start_request(self, request: SimRequest) -> None:
         request.started_at = self._loop.now
         self.running.append(request)
         self._schedule_finish(request)
 
-    def _schedule_finish(self, request: Request) -> None:
+    def _schedule_finish(self, request: SimRequest) -> None:
         now = self._loop.now
         request.generation += 1
         request.updated_at = now
@@ -138,7 +138,7 @@ class SimLoader:
             request.generation,
         )
 
-    def _finish_request(self, request: Request, generation: int) -> None:
+    def _finish_request(self, request: SimRequest, generation: int) -> None:
         if generation != request.generation:
             return  # the speed changed meanwhile
         self.running.remove(request)

@@ -7,7 +7,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from bench.lb.actors import SERVICE, Request, SimGateway, SimLoader
+from bench.lb.actors import SERVICE, SimGateway, SimLoader, SimRequest
 from bench.lb.cell import Cell, iter_arrivals
 from bench.lb.world import VirtualTimeLoop
 from lb.balancer.affinity import rendezvous_candidates
@@ -93,7 +93,7 @@ class Simulation:
             for n in range(cell.gateways)
             for rng in [Random(seed * 7919 + 2000 + n)]  # noqa: S311
         ]
-        self._central_queue: deque[Request] = deque()
+        self._central_queue: deque[SimRequest] = deque()
         self._in_system = self._in_system_integral = self._changed_at = self._measured_from = 0.0
 
     def run(self) -> SimulationResult:
@@ -127,7 +127,9 @@ class Simulation:
         is_measured = self._arrived_count > self._warmup_requests
         gateway = self._gateways[gateway_index]
         affinity_key = str(int(self._key_rng.random() * self._cell.keys)) if self._cell.keys else ""
-        request = Request(arrived_at, work_s, gateway.name, affinity_key, is_measured=is_measured)
+        request = SimRequest(
+            arrived_at, work_s, gateway.name, affinity_key, is_measured=is_measured
+        )
         self._loop.call_at(arrived_at, self._on_arrival, request, gateway)
 
     def _change_in_system(self, change: int) -> None:
@@ -143,7 +145,7 @@ class Simulation:
         self._changed_at = now
         self._in_system += change
 
-    def _on_arrival(self, request: Request, gateway: SimGateway) -> None:
+    def _on_arrival(self, request: SimRequest, gateway: SimGateway) -> None:
         self._schedule_arrival()
         self._change_in_system(1)
         if request.is_measured:
@@ -156,7 +158,7 @@ class Simulation:
         else:
             self._dispatch(request, gateway)
 
-    def _dispatch(self, request: Request, gateway: SimGateway) -> None:
+    def _dispatch(self, request: SimRequest, gateway: SimGateway) -> None:
         try:
             lease = gateway.balancer.acquire(SERVICE, "", (), request.affinity_key)
         except AseError:
@@ -164,19 +166,19 @@ class Simulation:
         else:
             self._send(request, gateway, lease)
 
-    def _enqueue(self, request: Request, gateway: SimGateway, at_front: bool) -> None:
+    def _enqueue(self, request: SimRequest, gateway: SimGateway, at_front: bool) -> None:
         def on_acquired(pending: Any) -> None:
             self._send(request, gateway, pending.outcome())
 
         gateway.balancer.wait(SERVICE, "", request.affinity_key, _PATIENCE_S, at_front, on_acquired)
 
-    def _send(self, request: Request, gateway: SimGateway, lease: Any) -> None:
+    def _send(self, request: SimRequest, gateway: SimGateway, lease: Any) -> None:
         request.lease = lease
         if not self._by_addr[lease.instance.addr].try_accept(request):
             self._result.refusals += 1
             self._loop.call_at(self._loop.now + _REFUSAL_S, self._on_refusal, request, gateway)
 
-    def _on_refusal(self, request: Request, gateway: SimGateway) -> None:
+    def _on_refusal(self, request: SimRequest, gateway: SimGateway) -> None:
         """Take in, a round trip later, that a loader held all it takes."""
         if request.lease is not None:
             request.lease.release(LOADER_FULL)
@@ -195,7 +197,7 @@ class Simulation:
                 self._central_queue.popleft()
             )
 
-    def _on_finished(self, request: Request) -> None:
+    def _on_finished(self, request: SimRequest) -> None:
         self._finished_count += 1
         self._change_in_system(-1)
         if request.lease is not None:

@@ -15,7 +15,7 @@ CellName = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Goal:
     """A figure of a cell, or its ratio to another's, and the most that it may be."""
 
     name: str
@@ -30,29 +30,29 @@ def _our_cell(scenario: str, gateways: int) -> CellName:
 
 
 TARGETS = (
-    Target("p99, 64 gateways / 1", "p99_ms", _our_cell("homogeneous", 64), 1.12,
+    Goal("p99, 64 gateways / 1", "p99_ms", _our_cell("homogeneous", 64), 1.12,
            _our_cell("homogeneous", 1)),
-    Target("p99, homogeneous, 16", "p99_ms", _our_cell("homogeneous", 16), 104.0),
-    Target("wait p99, homogeneous, 16", "wait_p99_ms", _our_cell("homogeneous", 16), 45.0),
-    Target("p99.9, homogeneous, 16", "p999_ms", _our_cell("homogeneous", 16), 152.0),
-    Target("p99, half 2x, 16", "p99_ms", _our_cell("half_2x", 16), 115.0),
-    Target("p99, antagonists, 16", "p99_ms", _our_cell("antagonist", 16), 126.0),
-    Target("p99, antagonists, 16 / Prequal", "p99_ms", _our_cell("antagonist", 16), 126 / 167,
+    Goal("p99, homogeneous, 16", "p99_ms", _our_cell("homogeneous", 16), 104.0),
+    Goal("wait p99, homogeneous, 16", "wait_p99_ms", _our_cell("homogeneous", 16), 45.0),
+    Goal("p99.9, homogeneous, 16", "p999_ms", _our_cell("homogeneous", 16), 152.0),
+    Goal("p99, half 2x, 16", "p99_ms", _our_cell("half_2x", 16), 115.0),
+    Goal("p99, antagonists, 16", "p99_ms", _our_cell("antagonist", 16), 126.0),
+    Goal("p99, antagonists, 16 / Prequal", "p99_ms", _our_cell("antagonist", 16), 126 / 167,
            ("antagonist", "prequal", 16)),
-    Target("wait p99, CV 4, 16", "wait_p99_ms", _our_cell("cv4", 16), 55.0),
-    Target("p99, reports 1 s old, 16 / least request", "p99_ms", _our_cell("stale_1s", 16), 1.03,
+    Goal("wait p99, CV 4, 16", "wait_p99_ms", _our_cell("cv4", 16), 55.0),
+    Goal("p99, reports 1 s old, 16 / least request", "p99_ms", _our_cell("stale_1s", 16), 1.03,
            ("stale_1s", "least_request", 16)),
-    Target("p99, reports 1 s old, 64 / least request", "p99_ms", _our_cell("stale_1s", 64), 1.03,
+    Goal("p99, reports 1 s old, 64 / least request", "p99_ms", _our_cell("stale_1s", 64), 1.03,
            ("stale_1s", "least_request", 64)),
-    Target("p99, public grid, 16", "p99_ms", _our_cell("public_grid", 16), 105.0),
-    Target("p99, public grid, 64", "p99_ms", _our_cell("public_grid", 64), 106.0),
-    Target("p99, 100 single slots, 64", "p99_ms", _our_cell("many_single", 64), 175.0),
-    Target("reports per request, homogeneous, 64", "reports_per_request",
+    Goal("p99, public grid, 16", "p99_ms", _our_cell("public_grid", 16), 105.0),
+    Goal("p99, public grid, 64", "p99_ms", _our_cell("public_grid", 64), 106.0),
+    Goal("p99, 100 single slots, 64", "p99_ms", _our_cell("many_single", 64), 175.0),
+    Goal("reports per request, homogeneous, 64", "reports_per_request",
            _our_cell("homogeneous", 64), 0.6),
-    Target("reports per request, public grid, 64", "reports_per_request",
+    Goal("reports per request, public grid, 64", "reports_per_request",
            _our_cell("public_grid", 64), 0.65),
-    Target("in flight after the last answer, 64", "leaked", _our_cell("homogeneous", 64), 0.0),
-    Target("wait p99, 16 / Prequal", "wait_p99_ms", _our_cell("homogeneous", 16), 0.6,
+    Goal("in flight after the last answer, 64", "leaked", _our_cell("homogeneous", 64), 0.0),
+    Goal("wait p99, 16 / Prequal", "wait_p99_ms", _our_cell("homogeneous", 16), 0.6,
            ("homogeneous", "prequal", 16)),
 )  # fmt: skip
 

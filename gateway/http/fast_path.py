@@ -30,7 +30,7 @@ class ServerState(Protocol):
     tasks: set[Any]
 
 
-class Connection(Protocol):
+class FastPathOwner(Protocol):
     """The connection that a fast path belongs to."""
 
     def on_response_complete(self) -> None:
@@ -61,7 +61,7 @@ class FastPath:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: FastPathOwner,
         transport: asyncio.Transport,
         pipeline: PipelineQueue,
         timer: ConnectionTimer,

@@ -50,7 +50,7 @@ _ERROR_BY_EVENT: Final[dict[SessionEvent, Callable[[], AseError]]] = {
 }
 
 
-class Client(Protocol):
+class SessionClient(Protocol):
     """Who a session talks to."""
 
     def writable(self) -> bool:
@@ -92,7 +92,7 @@ class Session:
         contract: Contract,
         record: RequestRecord,
         dependencies: Dependencies,
-        client: Client,
+        client: SessionClient,
         reader: EnvelopeReader,
         call_later: Callable[[float, Callable[[], None]], Any],
         *,

@@ -15,7 +15,7 @@ _KNOWN_CODES = frozenset(code for _, code in ERRORS_BY_CODE)
 _SWITCHING_PROTOCOLS = 101
 
 
-class Session(Protocol):
+class ObservedSession(Protocol):
     """What is counted and logged of a session."""
 
     @property
@@ -42,14 +42,14 @@ class SessionMetrics:
     def __len__(self) -> int:
         return sum(self._active_counts.values())
 
-    def session_started(self, session: Session) -> None:
+    def session_started(self, session: ObservedSession) -> None:
         """Count a session."""
         service = session.record.service
         self._active_counts[service] = self._active_counts.get(service, 0) + 1
 
     def session_ended(
         self,
-        session: Session,
+        session: ObservedSession,
         event: SessionEvent,
         status: int = _SWITCHING_PROTOCOLS,
         *,

@@ -78,8 +78,8 @@ class HubView:
                 self._withdraw(previous.key)
             self._instances = {}
         changes: list[StateChange] = []
-        for gone in frame.gone:  # first: an instance that came back has a new id
-            changes += self._apply_gone(gone)
+        for removal in frame.gone:  # first: an instance that came back has a new id
+            changes += self._apply_removal(removal)
         for schema in frame.schemas:
             self.documents[schema.digest] = schema.document
         for instance in frame.instances:
@@ -127,13 +127,13 @@ class HubView:
         del self._reporting_views[key]
         return True
 
-    def _apply_gone(self, gone: wire.Gone) -> list[StateChange]:
-        instance = self._instances.pop(gone.id, None)
+    def _apply_removal(self, removal: wire.Gone) -> list[StateChange]:
+        instance = self._instances.pop(removal.id, None)
         if instance is None:
             return []
         if all(other.digest != instance.digest for other in self._instances.values()):
             self.documents.pop(instance.digest, None)
-        reason = _event_of_reason(gone.reason)
+        reason = _event_of_reason(removal.reason)
         if not self._withdraw(instance.key) and reason is not EndpointEvent.REPORTED_DOWN:
             return []
         return self._table.remove(instance.key, instance.epoch, reason)

@@ -98,19 +98,19 @@ def _attributes(stream_schema: Mapping[str, Any]) -> dict[str, Any]:
     return {**attributes, "description": str(stream_schema.get("description", ""))}
 
 
-def differences(left: Any, right: Any, path: tuple[str, ...]) -> Iterator[str]:
+def differences(first: Any, second: Any, path: tuple[str, ...]) -> Iterator[str]:
     """Yield the dotted path of every difference between two documents.
 
     A member that only one side has is reported by its own path; arrays are compared as a whole.
     `path` is the location of `left` and `right` in the documents.
     """
-    if isinstance(left, dict) and isinstance(right, dict):
-        for name in sorted({*left, *right}):
-            if name not in left or name not in right:
+    if isinstance(first, dict) and isinstance(second, dict):
+        for name in sorted({*first, *second}):
+            if name not in first or name not in second:
                 yield ".".join((*path, name))
             else:
-                yield from differences(left[name], right[name], (*path, name))
-    elif left != right and not _same_required(path, left, right):
+                yield from differences(first[name], second[name], (*path, name))
+    elif first != second and not _same_required(path, first, second):
         yield ".".join(path) or "document"
 
 

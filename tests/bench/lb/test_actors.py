@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from bench.lb.actors import Request, SimLoader
+from bench.lb.actors import SimLoader, SimRequest
 from bench.lb.cell import Cell
 from bench.lb.world import VirtualTimeLoop
 from lb.endpoints.report import Report
@@ -27,11 +27,11 @@ class Stage:
             self.reports.append,
         )
 
-    def over(self, request: Request) -> None:
+    def over(self, request: SimRequest) -> None:
         self.ended.append((round(self.world.now, 6), request.gateway))
 
     def take(self, name: str, work: float) -> bool:
-        return self.loader.try_accept(Request(self.world.now, work, name, "", is_measured=True))
+        return self.loader.try_accept(SimRequest(self.world.now, work, name, "", is_measured=True))
 
     def until(self, time: float) -> None:
         over: list[int] = []
