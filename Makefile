@@ -28,25 +28,19 @@ demo: install
 test: dev
 	$(BIN)/pytest $(PARALLEL)
 
-# The same on the product as the bench and the image have it: its hot modules compiled. What derives
-# from a class of theirs, as four files of tests of the core do, cannot run there; what tests parts
-# that are not compiled need not.
+# The same on the product as the bench and the image have it: its hot modules compiled. Files marked
+# `sources_only` say why they are left out.
 test-compiled: dev
 	folder=$$($(BIN)/python -m bench.product) && \
 	ASE_COMPILED=1 PYTHONSAFEPATH=1 PYTHONPATH="$$folder:$(CURDIR)" $(BIN)/pytest $(PARALLEL) \
-		tests/test_compiled.py tests/atom tests/config tests/gateway tests/lb tests/rpc tests/wire \
-		--ignore=tests/rpc/test_calls.py --ignore=tests/rpc/test_connection.py \
-		--ignore=tests/rpc/test_outbound.py --ignore=tests/rpc/test_streams.py \
-		--ignore=tests/wire/test_trust.py --ignore=tests/wire/test_original.py \
-		--ignore=tests/wire/test_orca.py --ignore=tests/wire/test_openapi.py \
-		--ignore=tests/wire/test_clocks.py --ignore=tests/wire/test_session_soak.py \
-		--ignore=tests/wire/test_proxies.py \
-		--ignore=tests/gateway/test_files.py
+		tests/test_compiled.py tests/atom tests/config tests/gateway tests/lb tests/rpc tests/wire
 
 check: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file= --explicit-package-bases --check-untyped-defs --ignore-missing-imports \
+		examples
 
 bench: dev
 	$(BIN)/python -m bench

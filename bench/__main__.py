@@ -43,7 +43,10 @@ def main() -> int:
     )
     args = parser.parse_args()
     machine = describe_machine()
-    result = {"machine": machine, **args.run(args)}
+    try:
+        result = {"machine": machine, **args.run(args)}
+    except ModuleNotFoundError as error:
+        parser.error(f"this bench needs {error.name}: pip install -e '.[bench]'")
     text = json.dumps(result, indent=2) + "\n"
     if args.json == "-":
         print(text, end="")

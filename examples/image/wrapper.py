@@ -1,6 +1,7 @@
 """Demo service `image`: return a thumbnail of a picture, and facts about the picture."""
 
 import io
+from collections import Counter
 
 from PIL import Image, UnidentifiedImageError
 
@@ -35,11 +36,11 @@ class Thumbnail(Wrapper):
         if height > 8192:
             raise Refused("the thumbnail would be more than 8192 pixels high; ask for less width")
         resized = picture.convert("RGB").resize((params["width"], height))
-        palette_image = resized.quantize(5)
-        colours = [
-            palette_image.getpalette()[3 * i : 3 * i + 3]
-            for _, i in sorted(palette_image.getcolors())
-        ]
+        quantized = resized.quantize(5)
+        palette = quantized.getpalette() or []
+        pixel_counts = Counter(quantized.tobytes())  # by the index of the colour
+        indices = sorted(pixel_counts, key=lambda index: (pixel_counts[index], index))
+        colours = [palette[3 * i : 3 * i + 3] for i in indices]
         buffer = io.BytesIO()
         resized.save(buffer, params["format"], quality=params["quality"])
         facts = {"width": picture.width, "height": picture.height, "mode": picture.mode}

@@ -56,7 +56,8 @@ class Finder:
         self._pause = pause
         self._remainder = np.zeros(0)
         self._now_s = 0.0
-        self._segment_start_s = self._speech_end_s = None
+        self._segment_start_s: float | None = None
+        self._speech_end_s = 0.0
         self._segment_count = 0
 
     def feed(self, data: bytes):
@@ -71,7 +72,7 @@ class Finder:
             if level > self._threshold:
                 if self._segment_start_s is None:
                     self._segment_start_s = frame_start_s
-                    segments.append(self._segment_event("began"))
+                    segments.append(self._segment_event("began", frame_start_s))
                 self._speech_end_s = self._now_s
             elif (
                 self._segment_start_s is not None
@@ -84,14 +85,14 @@ class Finder:
         """End the open segment and return its event in a list, empty if there was none."""
         if self._segment_start_s is None:
             return []
-        segment = self._segment_event("ended")
+        segment = self._segment_event("ended", self._segment_start_s)
         self._segment_start_s, self._segment_count = None, self._segment_count + 1
         return [segment]
 
-    def _segment_event(self, event: str):
+    def _segment_event(self, event: str, start_s: float):
         segment = {
             "number": self._segment_count,
             "event": event,
-            "start_s": round(self._segment_start_s, 2),
+            "start_s": round(start_s, 2),
         }
         return segment | ({"end_s": round(self._speech_end_s, 2)} if event == "ended" else {})

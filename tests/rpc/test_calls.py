@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from rpc.metadata import parse_response_headers
 from rpc.status import Status
 from rpc.streams import INITIAL_RECV_WINDOW
 from tests.rpc.test_connection import REQUEST, met, sent, server
+
+pytestmark = pytest.mark.sources_only  # it derives from compiled classes
 
 HEAD = encode_header_block(
     [(b":status", b"200"), (b"content-type", b"application/grpc"), (b"x-a", b"1")]

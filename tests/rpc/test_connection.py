@@ -19,6 +19,8 @@ from rpc.frames import ErrorCode, ProtocolError, frame
 from rpc.headers import TABLE_SIZE_UPDATE, encode_header_block
 from rpc.streams import Http2Stream
 
+pytestmark = pytest.mark.sources_only  # it derives from compiled classes
+
 REQUEST = encode_header_block(
     [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/a"), (b":authority", b"h")]
 )

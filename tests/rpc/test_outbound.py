@@ -6,6 +6,8 @@ import pytest
 from rpc.frames import ErrorCode, ProtocolError
 from tests.rpc.test_connection import met, opened, sent, server
 
+pytestmark = pytest.mark.sources_only  # it derives from compiled classes
+
 
 def test_data_waits_for_the_windows_and_all_of_it_arrives() -> None:
     peer = server(initial_window_size=100)

@@ -5,6 +5,8 @@ import pytest
 from rpc.streams import INITIAL_RECV_WINDOW, Http2Stream
 from tests.rpc.test_connection import Told
 
+pytestmark = pytest.mark.sources_only  # it derives from compiled classes
+
 
 def test_a_fresh_stream_is_open_both_ways() -> None:
     stream = Told()

@@ -9,6 +9,8 @@ import pytest
 from tests.harness import Gateway, Loader
 from tests.wire.test_framing import GET, POST, connect, good, rest, statuses_of
 
+pytestmark = pytest.mark.sources_only  # its waits are the same
+
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 
 

@@ -12,6 +12,8 @@ import pytest
 from tests.browser import Browser
 from tests.harness import ROOT, Gateway, Loader
 
+pytestmark = pytest.mark.sources_only  # it tests parts that are not compiled
+
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Gateway]:

@@ -29,6 +29,8 @@ from tests.harness import PATIENCE, Gateway, Loader
 from tests.wire.test_faults import dead_address
 from tests.wrappers.probe import Probe
 
+pytestmark = pytest.mark.sources_only  # it tests parts that are not compiled
+
 INFER = "/ase.v1.Loader/Infer"
 STREAM = "/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics"
 ASK = LoaderInput(

@@ -23,6 +23,8 @@ from schemas.wire import (
 from tests.harness import Gateway, Hub
 from tests.wrappers.probe import Probe
 
+pytestmark = pytest.mark.sources_only  # it tests parts that are not compiled
+
 CALL = "/utils.XsfCall/call"
 
 

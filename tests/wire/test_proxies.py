@@ -17,6 +17,8 @@ from tests.rpc.test_peers import ENVOY, FRONTS, HAPROXY, free_port, running
 from tests.wire.test_events import EVENTS, asked, events
 from tests.wire.test_sockets import TALKER, closed, frame, free, heard, reset, said, send
 
+pytestmark = pytest.mark.sources_only  # it tests the proxies, compiled or not
+
 NGINX = """
 daemon off; worker_processes 1; pid {folder}/pid; error_log stderr error;
 events {{}}

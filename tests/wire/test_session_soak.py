@@ -11,8 +11,12 @@ from pathlib import Path
 from random import Random
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests.harness import Gateway, Loader
 from tests.wire.test_sockets import TALKER, frame, free
+
+pytestmark = pytest.mark.sources_only  # it counts what is left, compiled or not
 
 MANY = int(os.environ.get("ASE_SOAK", "1000"))
 AT_ONCE = 50

@@ -15,6 +15,8 @@ from lb.endpoints.report import Instance, Load, Report
 from schemas.wire import Frame, LoadReport, ReportControl, ReqData, ResData, WatchRequest
 from tests.harness import Gateway, Hub, Loader, Process
 
+pytestmark = pytest.mark.sources_only  # it tests parts that are not compiled
+
 REPORT = "/ase.v1.LoadBalancer/Report"
 
 

