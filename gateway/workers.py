@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from random import SystemRandom
 
 import httpx
 from prometheus_client import CollectorRegistry, generate_latest
@@ -25,6 +26,7 @@ from starlette.routing import Route
 from config.options import GatewayOptions
 from gateway.server import admin_server, listen
 from gateway.telemetry.multiprocess import merge_metrics, merge_states
+from rpc.backoff import Backoff
 
 _logger = logging.getLogger("ase.gateway")
 
@@ -112,10 +114,10 @@ class Workers:
     async def _supervise(self, number: int, public_socket: socket.socket) -> None:
         """Run one worker and restart it when it exits, until this process stops.
 
-        The delay before a restart doubles from 0.2 s up to 5 s. It starts again at 0.2 s after a
+        The delay before a restart grows from 0.2 s up to 5 s. It starts again at 0.2 s after a
         worker ran for more than 5 s.
         """
-        backoff = _MIN_BACKOFF_S
+        backoff = Backoff(SystemRandom(), _MIN_BACKOFF_S, _MAX_BACKOFF_S)
         while True:
             with listen("127.0.0.1", 0) as admin_socket:
                 url = f"http://127.0.0.1:{admin_socket.getsockname()[1]}"
@@ -133,10 +135,9 @@ class Workers:
             log_fields = {"worker": number, "worker_pid": process.pid, "code": exit_code}
             _logger.error("worker ended; another takes its place", extra=log_fields)
             uptime = asyncio.get_running_loop().time() - started_at
-            backoff = (
-                _MIN_BACKOFF_S if uptime > _MAX_BACKOFF_S else min(backoff * 2, _MAX_BACKOFF_S)
-            )
-            await asyncio.sleep(backoff)
+            if uptime > _MAX_BACKOFF_S:
+                backoff.reset()
+            await asyncio.sleep(backoff.next_delay())
 
     async def _wait_until_alive(self) -> None:
         """Wait until every worker answers; its admin port is open before it serves."""

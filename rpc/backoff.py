@@ -12,18 +12,26 @@ _JITTER = 0.2
 
 
 class Backoff:
-    """Grows with each failure, and begins anew after a success."""
+    """The delay before the next attempt: grows with each failure, shrinks with a success.
 
-    def __init__(self, rng: Random) -> None:
+    `initial` and `maximum` are seconds, before a jitter of 20 % to either side, so that peers that
+    failed together do not come back together.
+    """
+
+    def __init__(
+        self, rng: Random, initial: float = INITIAL_BACKOFF_S, maximum: float = MAX_BACKOFF_S
+    ) -> None:
         self._rng = rng
-        self._delay = INITIAL_BACKOFF_S
+        self._initial = initial
+        self._maximum = maximum
+        self._delay = initial
 
     def next_delay(self) -> float:
-        """Take in a failure; return how many seconds to leave the peer alone."""
+        """Note a failure; return the seconds to wait before the next attempt."""
         delay = self._delay
-        self._delay = min(delay * _MULTIPLIER, MAX_BACKOFF_S)
+        self._delay = min(delay * _MULTIPLIER, self._maximum)
         return delay * self._rng.uniform(1 - _JITTER, 1 + _JITTER)
 
     def reset(self) -> None:
-        """Take in a success."""
-        self._delay = INITIAL_BACKOFF_S
+        """Note a success."""
+        self._delay = self._initial

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from lb.endpoints.report import Instance
 from lb.endpoints.table import EndpointTable
 from lb.reporter.orca_report import load_from_orca
+from rpc.backoff import Backoff
 from rpc.client import Channel
 from rpc.status import RpcError, Status
 from rpc.streaming import stream_responses
@@ -48,7 +49,7 @@ class OrcaSubscriber:
 
     async def run(self) -> None:
         """Follow the stream until the server replies UNIMPLEMENTED."""
-        retry_delay = _RETRY_DELAY_S
+        backoff = Backoff(self._rng, _RETRY_DELAY_S, _MAX_RETRY_DELAY_S)
         while True:
             channel = Channel(self._instance.addr, frequent_keepalive=False)
             try:
@@ -56,7 +57,7 @@ class OrcaSubscriber:
                     report = OrcaLoadReport.FromString(data)
                     load = load_from_orca(report, self._instance.total, next(self._seq))
                     self._table.apply_static_load(self._instance, load, self._clock())
-                    retry_delay = _RETRY_DELAY_S
+                    backoff.reset()
             except (RpcError, DecodeError) as error:
                 log_fields = {"instance": self._instance.addr, "reason": str(error)}
                 _logger.warning("orca stream lost", extra=log_fields)
@@ -65,8 +66,7 @@ class OrcaSubscriber:
             finally:
                 self._table.discard_reported_load(self._instance.key)
                 await channel.close()
-            await asyncio.sleep(retry_delay * self._rng.uniform(0.8, 1.2))
-            retry_delay = min(retry_delay * 2, _MAX_RETRY_DELAY_S)
+            await asyncio.sleep(backoff.next_delay())
 
     async def _requests(self) -> AsyncIterator[bytes]:
         seconds, fraction = divmod(self._interval, 1.0)

@@ -10,6 +10,8 @@ from google.protobuf.message import DecodeError
 from lb.client.view import FrameGapError, HubView
 from lb.credentials import HubCredentials
 from lb.endpoints.lifecycle import StateChange
+from lb.endpoints.sweep import sweep
+from rpc.backoff import Backoff
 from rpc.status import RpcError
 from rpc.streaming import stream_responses
 from schemas.wire import Frame, WatchRequest
@@ -17,6 +19,9 @@ from schemas.wire import Frame, WatchRequest
 METHOD = "/ase.v1.LoadBalancer/Watch"
 
 _logger = logging.getLogger("ase.lb")
+
+
+_RETRY_DELAY_S, _MAX_RETRY_DELAY_S = 0.15, 0.8
 
 
 class Watch:
@@ -51,7 +56,8 @@ class Watch:
 
         Every new stream starts with a snapshot.
         """
-        retry_delay, is_disconnected, is_loss_logged = 0.1, True, False
+        backoff = Backoff(self._rng, _RETRY_DELAY_S, _MAX_RETRY_DELAY_S)
+        is_disconnected, is_loss_logged = True, False
         while True:
             channel = self._credentials.open_channel(self._hub)
             self._view.expect_snapshot()
@@ -59,11 +65,11 @@ class Watch:
                 async for data in stream_responses(
                     channel.stream(METHOD, metadata=self._credentials.metadata), self._requests()
                 ):
-                    for change in self._view.apply(Frame.FromString(data), self._clock()):
-                        self._on_change(change)
+                    self._publish(self._view.apply(Frame.FromString(data), self._clock()))
                     if is_disconnected:
                         _logger.info("hub followed", extra={"hub": self._hub})
-                    self.synced, retry_delay, is_disconnected = True, 0.1, False
+                    backoff.reset()
+                    self.synced, is_disconnected = True, False
             except (RpcError, FrameGapError, DecodeError) as error:
                 if not is_disconnected or not is_loss_logged:
                     log_fields = {"hub": self._hub, "reason": str(error)}
@@ -74,26 +80,15 @@ class Watch:
             finally:
                 self._view.mark_hub_lost()
                 await channel.close()
-            retry_delay = min(retry_delay * 2, 1.0)
-            await asyncio.sleep(retry_delay * self._rng.uniform(0.5, 1.0))
+            await asyncio.sleep(backoff.next_delay())
 
-    async def sweep(self, period: float = 0.02) -> None:
-        """Expire suspect endpoints every `period` seconds, forever.
+    async def sweep(self) -> None:
+        """Expire suspect endpoints, forever: while the hub is lost, only this removes them."""
+        await sweep(self._view, self._clock, self._publish)
 
-        While the hub is lost, only this removes its suspect endpoints. A sweep that runs late means
-        that the event loop was stalled; the view compensates for the stall.
-        """
-        previous = self._clock()
-        while True:
-            await asyncio.sleep(period)
-            now = self._clock()
-            self._view.compensate_stall(now - previous - period)
-            previous = now
-            try:
-                for change in self._view.expire(now):
-                    self._on_change(change)
-            except Exception:
-                _logger.exception("sweep failed by a fault of ours; it goes on")
+    def _publish(self, changes: list[StateChange]) -> None:
+        for change in changes:
+            self._on_change(change)
 
     async def _requests(self) -> AsyncIterator[bytes]:
         yield WatchRequest(gateway=self._gateway).SerializeToString()

@@ -21,6 +21,7 @@ from lb.endpoints.report import (
     ServingState,
     decode_report,
 )
+from lb.endpoints.sweep import sweep
 from lb.endpoints.table import EndpointTable
 from lb.hub.admission import AdmissionPolicy, RateLimiter, RejectReason, ReportRejectedError
 from lb.hub.broadcast import Broadcaster
@@ -114,19 +115,9 @@ class Hub:
 
     async def run(self) -> None:
         """Expire endpoints of the table and send changes to gateways, forever."""
-        await asyncio.gather(self._sweep(), self._broadcaster.run())
-
-    async def _sweep(self, period: float = 0.02) -> None:
-        previous = self._clock()
-        while True:
-            await asyncio.sleep(period)
-            now = self._clock()
-            self._table.compensate_stall(now - previous - period)
-            previous = now
-            try:
-                self._publish(self._table.expire(now))
-            except Exception:
-                _logger.exception("sweep failed by a fault of ours; it goes on")
+        await asyncio.gather(
+            sweep(self._table, self._clock, self._publish), self._broadcaster.run()
+        )
 
     async def report(
         self, requests: AsyncIterator[bytes], call: CallContext

@@ -12,6 +12,7 @@ from lb.credentials import HubCredentials
 from lb.endpoints.report import Report, ServingState, encode_report
 from lb.reporter.limiter import ConcurrencyLimiter
 from lb.reporter.schedule import ReportSchedule
+from rpc.backoff import Backoff
 from rpc.status import RpcError, Status
 from rpc.streaming import stream_responses
 from schemas.wire import ReportControl
@@ -103,7 +104,7 @@ class _ReportStream:
 
     async def run(self) -> None:
         """Report until the loader has left; reconnect a broken stream with exponential back-off."""
-        retry_delay, is_disconnected = _RETRY_DELAY_S, False
+        backoff, is_disconnected = Backoff(self._rng, _RETRY_DELAY_S, _MAX_RETRY_DELAY_S), False
         while not self._is_finished:
             channel = self._credentials.open_channel(self._hub)
             try:
@@ -113,7 +114,8 @@ class _ReportStream:
                     self._schedule.configure(ReportControl.FromString(data))
                     if is_disconnected:
                         _logger.info("reporting again", extra={"hub": self._hub})
-                    retry_delay, is_disconnected = _RETRY_DELAY_S, False
+                    backoff.reset()
+                    is_disconnected = False
             except (RpcError, DecodeError) as error:
                 log_fields = {"hub": self._hub, "reason": str(error)}
                 if isinstance(error, RpcError) and error.status in _REJECTION_STATUSES:
@@ -124,8 +126,7 @@ class _ReportStream:
             finally:
                 await channel.close()
             if not self._is_finished:
-                await asyncio.sleep(retry_delay * self._rng.uniform(0.8, 1.2))
-                retry_delay = min(retry_delay * 2, _MAX_RETRY_DELAY_S)
+                await asyncio.sleep(backoff.next_delay())
 
     async def _requests(self) -> AsyncIterator[bytes]:
         is_first = True

@@ -14,3 +14,12 @@ def test_pauses() -> None:
     assert len(set(pauses)) == 30
     backoff.reset()
     assert backoff.next_delay() <= 0.12
+
+
+def test_other_bounds() -> None:
+    backoff = Backoff(Random(1), 1.0, 3.0)
+    pauses = [backoff.next_delay() for _ in range(10)]
+    assert 0.8 <= pauses[0] <= 1.2
+    assert all(3.0 * 0.8 <= pause <= 3.0 * 1.2 for pause in pauses[4:])
+    backoff.reset()
+    assert backoff.next_delay() <= 1.2
