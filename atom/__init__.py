@@ -1,1 +1,1 @@
-"""HTTP/JSON to ASE frames and back, and the carrying of frames to loaders."""
+"""Conversion between JSON envelopes and ASE frames, and calls that carry frames to loaders."""

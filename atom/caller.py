@@ -1,4 +1,4 @@
-"""Carries frames to loaders: one connection per instance, kept as long as the instance lives."""
+"""Calls to loaders over gRPC, on one connection per instance and epoch."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,45 +20,47 @@ _PROBE_TIMEOUT_S: Final = 0.1
 
 
 class CallTarget(Protocol):
-    """What a caller needs to know of an instance: where it is, how it is called, which life."""
+    """The properties of an instance that a caller needs."""
 
     @property
     def addr(self) -> str:
-        """Return host:port."""
+        """Return the address, as host:port."""
 
     @property
     def protocol(self) -> str:
-        """Return a key of DIALECTS."""
+        """Return a key of LOADER_PROTOCOLS."""
 
     @property
     def epoch(self) -> int:
-        """Return the boot number; a new one means a new process behind the address."""
+        """Return the number that identifies the process at the address; 0 if it reports none."""
 
 
 class LoaderRequest(Protocol):
-    """What is to be called: where, with which frame, how long."""
+    """One attempt of a unary request: its instance, frame and timeout."""
 
     @property
     def target(self) -> CallTarget:
-        """Return the instance."""
+        """Return the instance to call."""
 
     @property
     def frame(self) -> bytes:
-        """Return a serialised LoaderInput."""
+        """Return the frame, a serialized LoaderInput."""
 
     @property
     def handle(self) -> str:
-        """Return a name that no other attempt has (xsf keys its sessions by it)."""
+        """Return a name unique to this attempt: xsf identifies sessions by it."""
 
     @property
     def timeout(self) -> float:
-        """Return how many seconds the answer may take."""
+        """Return the timeout in seconds."""
 
 
 class _LoaderConnection:
-    """The way to one instance: its connection, how it is called, the heads of its calls.
+    """The channel to one instance, its protocol and the header blocks of its calls.
 
-    `open` are sessions that are made of calls, and `emptied` is called when the last one ends.
+    `session_header_block` is used for native sessions only. `open_streams` are the open xsf
+    sessions: each consists of separate calls, so the channel cannot see that it is active.
+    `on_drained`, if set, is called when the last of them closes.
     """
 
     __slots__ = (
@@ -85,7 +87,7 @@ class _LoaderConnection:
         self.on_drained: Callable[[], None] | None = None
 
     def open_xsf_stream(self, handle: str, wake: Callable[[], None]) -> XsfStream:
-        """Begin a session of calls."""
+        """Start an xsf session, and keep it in `open_streams` until it closes."""
         stream = XsfStream(self.channel, self.header_block, handle, wake, self._on_stream_closed)
         self.open_streams.add(stream)
         return stream
@@ -97,7 +99,7 @@ class _LoaderConnection:
 
 
 class LoaderCall:
-    """A call under way; `outcome` tells what came of it, once it has ended."""
+    """A unary call to a loader. Call `outcome` once it has ended."""
 
     __slots__ = ("_call", "_on_done", "_protocol")
 
@@ -116,14 +118,15 @@ class LoaderCall:
         )
 
     def cancel(self) -> None:
-        """End the call; `done` is told of it, too."""
+        """Cancel the call; `on_done` is called for it too."""
         self._call.cancel()
 
     def outcome(self) -> bytes:
-        """Return the serialised LoaderOutput.
+        """Return the serialized LoaderOutput.
 
-        Raises AseError: 10110 and 10222-never-sent when nothing ran there, 10222-lost, 10102,
-        10160, and what the dialect says.
+        Raises AseError. If the loader certainly did not run the request: 10110 (full) or 10222
+        (unreachable). Otherwise 10222 (lost), 10102 (deadline), 10160 (malformed response) or
+        another code that `LoaderProtocol.unwrap` raises.
         """
         call = self._call
         error = call.error
@@ -136,7 +139,12 @@ class LoaderCall:
 
 
 class GrpcCaller:
-    """Calls loaders over gRPC. `gateway` names this process to them."""
+    """Calls loaders over gRPC.
+
+    Every call carries the name `gateway` of this process, as the metadata `ase-gateway`.
+    Connections are keyed by address and epoch, so that a restarted loader gets a new one. They are
+    kept until `disconnect` or `close`.
+    """
 
     def __init__(self, gateway: str) -> None:
         self._metadata: Metadata = (("ase-gateway", gateway),)
@@ -145,7 +153,7 @@ class GrpcCaller:
     def start_call(
         self, loader_request: LoaderRequest, on_done: Callable[[LoaderCall], None]
     ) -> LoaderCall:
-        """Begin a call; `done` is told of its end, once, after this has returned."""
+        """Start a call. `on_done` is called once when it ends, after this has returned."""
         target = loader_request.target
         connection = self._connections.get((target.addr, target.epoch)) or self._add_connection(
             target
@@ -153,9 +161,10 @@ class GrpcCaller:
         return LoaderCall(connection, loader_request, on_done)
 
     def probe(self, target: CallTarget, on_reply: Callable[[int, float], None]) -> None:
-        """Ask an instance how loaded it is; `answer` is told requests in flight, and seconds.
+        """Probe the load of an instance: `on_reply(requests in flight, latency in seconds)`.
 
-        One that does not answer in time, or is not of ours, tells nothing.
+        `on_reply` is not called if the instance does not reply within 0.1 s or does not speak the
+        native protocol.
         """
         if target.protocol != "native":
             return
@@ -176,9 +185,10 @@ class GrpcCaller:
     def open_session(
         self, target: CallTarget, handle: str, timeout: float, wake: Callable[[], None]
     ) -> LoaderStream:
-        """Begin a session of so many seconds at most; `handle` is a name that no other has.
+        """Start a session. `wake` is called after each change, perhaps before this returns.
 
-        `wake` is called whenever there is something to see of it, even before this returns.
+        `timeout` is the deadline of a native session in seconds; an xsf session has timeouts per
+        call. `handle` is a unique name, which identifies an xsf session.
         """
         connection = self._connections.get((target.addr, target.epoch)) or self._add_connection(
             target
@@ -202,9 +212,10 @@ class GrpcCaller:
         return connection
 
     async def disconnect(self, target: CallTarget, grace: float) -> None:
-        """Close the connection to an instance that is gone; its calls get `grace` seconds.
+        """Close the connection to an instance that is gone.
 
-        So do sessions, whose next calls are still made.
+        Open xsf sessions may continue, with new calls, for `grace` seconds. After that, active
+        calls get `grace` seconds.
         """
         connection = self._connections.pop((target.addr, target.epoch), None)
         if connection is None:
@@ -218,7 +229,7 @@ class GrpcCaller:
         await connection.channel.close(grace)
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close all connections at once."""
         connections, self._connections = self._connections, {}
         for connection in connections.values():
             await connection.channel.close()

@@ -1,8 +1,8 @@
-"""A LoaderOutput becomes the payload of an answer, as JSON bytes. Pure; ready once per service.
+"""Decoding of a LoaderOutput to the payload of a response, as JSON bytes. Pure.
 
-Rules: reference "ase-wire" 1.4. Data is base64 under the key of its type, unless `format` is "json"
-and the bytes are JSON: then they are embedded as they are. Attributes are re-typed by the
-service's schemaoutput.
+A decoder is prepared once per service. Rules: `docs/wire.md`. Data is base64 under the key of its
+type. If the attribute `format` is "json" and the data is valid JSON, it is embedded unchanged.
+Attributes are strings on the wire; the service's `schemaoutput` gives their JSON types.
 """
 
 import json
@@ -24,15 +24,16 @@ from schemas.wire import LoaderOutput, MetaDesc
 
 _NUMBER_PATTERN: Final = re.compile(r"[+-]?[0-9]{1,100}(?:\.[0-9]{1,100})?(?:[eE][+-]?[0-9]{1,3})?")
 _Retyper = Callable[[str], str]
-_MAX_CACHED_METAS: Final = 256  # metas that are remembered
-_MAX_CACHED_META_SIZE: Final = 1024  # bytes of one
+_MAX_CACHED_METAS: Final = 256  # entries
+_MAX_CACHED_META_SIZE: Final = 1024  # bytes of a key
 
 
 @dataclass(frozen=True, slots=True)
 class _OutputTemplate:
-    """What the meta of an output says: its name, and the JSON before and after its data.
+    """The JSON around the data of an output, from its meta.
 
-    `embeds`: the data may be JSON that is embedded as it is.
+    `prefix` and `suffix` enclose the data. If `embeds_json`, data that is valid JSON is embedded
+    unchanged, not as base64.
     """
 
     name: str
@@ -42,7 +43,12 @@ class _OutputTemplate:
 
 
 class Decoder:
-    """Decodes the answers of one service."""
+    """Decodes the outputs of one service.
+
+    `_accepts` maps the declared outputs to their data types, `_attribute_types` maps (output,
+    attribute) to a JSON type. `_templates` caches at most 256 templates by their serialized meta,
+    if that has at most 1024 bytes, and evicts the oldest.
+    """
 
     def __init__(self, service: Service) -> None:
         self._accepts = {name: int(data_type) for name, data_type in service.accepts.items()}
@@ -57,10 +63,10 @@ class Decoder:
         self._templates: dict[bytes, _OutputTemplate] = {}
 
     def decode(self, frame: bytes) -> bytes:
-        """Return the `payload` object of a serialised LoaderOutput as JSON text; b"{}" for none.
+        """Return the `payload` object of a serialized LoaderOutput as JSON; b"{}" if it has none.
 
-        Raises AseError with the loader's own code when it is not 0, with 10106 for an output whose
-        name or type the service does not declare, with 10160 for bytes that are no frame.
+        Raises AseError: the loader's own code if that is not 0, 10106 for an output that is
+        repeated or whose name or type the service does not declare, 10160 for a malformed frame.
         """
         payloads = read_payloads(frame)
         if payloads is None:
@@ -78,12 +84,15 @@ class Decoder:
         return b"{%b}" % b",".join(members.values())
 
     def decode_result(self, frame: bytes) -> tuple[bytes, int]:
-        """Return the payload of a session's result, as `decode` does, and its status, 0 to 3."""
+        """Return the payload of a session's result, as `decode` does, and its status, 0..3."""
         payload = self.decode(frame)
         return payload, read_status(frame) & 3
 
     def _add_template(self, meta: bytes) -> _OutputTemplate:
-        """Return what a meta says; a loader repeats its few, so they are remembered."""
+        """Create the template for a serialized meta and cache it: a loader repeats few metas.
+
+        Raises AseError, see `decode`.
+        """
         try:
             meta_desc = MetaDesc.FromString(meta)
         except DecodeError as error:
@@ -138,7 +147,7 @@ def _quote(text: str) -> str:
 
 
 def _as_number(text: str) -> str:
-    """Return the number a text holds as JSON; a text that holds none stays a string."""
+    """Return the JSON number that a text represents; a text that is no number stays a string."""
     if not _NUMBER_PATTERN.fullmatch(text):
         return _quote(text)
     number = int(text) if text.lstrip("+-").isdigit() else float(text)
@@ -158,7 +167,7 @@ _RETYPERS: Final[dict[str, _Retyper]] = {
 
 
 def _get_path(tree: Any, *path: str) -> Mapping[str, Any]:
-    """Return the object at a path of a schema; an empty one where there is none."""
+    """Return the object at a path of a schema, or an empty one if there is none."""
     for key in path:
         tree = tree.get(key) if isinstance(tree, Mapping) else None
     return tree if isinstance(tree, Mapping) else {}

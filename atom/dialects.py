@@ -1,7 +1,7 @@
-"""The two ways to call a loader, as a table: how a frame is wrapped, an answer read. Pure.
+"""The two protocols of loaders, as a table: how to wrap a frame and unwrap a response. Pure.
 
-`native` is `ase.v1.Loader/Infer`; `xsf` is what the original AIGes loader speaks, op AIIn of
-`utils.XsfCall/call` (reference "ase-wire" 3.5 and 3.6).
+`native` is `ase.v1.Loader/Infer`. `xsf` is the protocol of the original AIGes loader: operation
+AIIn of `utils.XsfCall/call` (`docs/wire.md`).
 """
 
 from collections.abc import Callable
@@ -16,11 +16,14 @@ from schemas.wire import ReqData, ResData, XsfData, XsfSession
 
 @dataclass(frozen=True, slots=True)
 class LoaderProtocol:
-    """`wrap(frame, handle, wait)`: the request's bytes; `wait` in whole milliseconds.
+    """How to make a unary call to a loader.
 
-    `frame` is a serialised LoaderInput.
-    `unwrap(answer)`: the serialised LoaderOutput; raises AseError (10110, another xsf code, 10160
-    for garbage).
+    - `method`: the full path of the gRPC method.
+    - `wrap(frame, handle, wait_ms)`: return the request message for `frame`, a serialized
+      LoaderInput. `wait_ms` is the time that the loader may take, in whole milliseconds.
+    - `unwrap(response)`: return the serialized LoaderOutput of a response message. The xsf one
+      raises AseError: 10110 if the loader is full, another code of the loader, 10160 if the
+      response is malformed or has no data.
     """
 
     method: str

@@ -1,7 +1,8 @@
-"""A validated envelope becomes a LoaderInput. Pure; made ready once per service.
+"""Encoding of a validated envelope to a LoaderInput. Pure.
 
-The mapping is DESIGN's (section 3, "JSON -> LoaderInput"): `params` are the scalars of all nicks,
-`expect` every declared accept whether asked for or not, `headers` the envelope's and the gateway's.
+An encoder is prepared once per service. The mapping (`docs/architecture.md`): `params` has the
+scalar parameters of all nicks. `expect` has every declared accept, also if the request does not
+name it. `headers` has the headers of the envelope and of the gateway.
 """
 
 from typing import Any, Final
@@ -23,13 +24,19 @@ _SYNC_ID_TAG: Final = varint(_FIELD_NUMBERS["sync_id"] << 3)
 _META_TAG: Final = tag(1)
 _DATA_TAG: Final = tag(2)
 _ATTRIBUTE_TAG: Final = tag(MetaDesc.DESCRIPTOR.fields_by_name["attribute"].number)
-_MAX_CACHED_ENTRIES: Final = 512  # entries of a map that are remembered
-_MAX_CACHED_ENTRY_SIZE: Final = 128  # bytes of one
-_EMPTY: Final[dict[str, Any]] = {}  # nobody writes to it
+_MAX_CACHED_ENTRIES: Final = 512  # per map field
+_MAX_CACHED_ENTRY_SIZE: Final = 128  # bytes of an encoded entry
+_EMPTY: Final[dict[str, Any]] = {}  # shared; never written
 
 
 class Encoder:
-    """Encodes the requests of one service."""
+    """Encodes the requests of one service.
+
+    The parts of a frame that depend on the service alone are encoded at construction:
+    `_once_prefix` and `_stream_prefix` (service id, name and state), `_accept_metas`,
+    `_default_expect` (all accepts without options) and `_inputs`. Map entries that requests repeat
+    are cached, see `_EntryCache`.
+    """
 
     def __init__(self, service: Service) -> None:
         self._accepts_by_nick = {nick.name: nick.accepts for nick in service.nicks}
@@ -54,11 +61,11 @@ class Encoder:
         self._attribute_entries = _EntryCache(_ATTRIBUTE_TAG)
 
     def encode(self, body: dict[str, Any], gateway_headers: dict[str, str]) -> bytes:
-        """Return the serialised frame of a request that its schema has found valid.
+        """Return the serialized frame of a request whose envelope is valid by its schema.
 
-        `facts` are the gateway's own headers (sid, client_ip, service_id, route); they stand over
-        members of the envelope's header with the same name. Raises AseError (10163) for payload
-        data that is not canonical base64 and for members that the service does not declare.
+        `gateway_headers` are the gateway's own headers (sid, client_ip, service_id, route). They
+        override members of the envelope's header with the same name. Raises AseError (10163) for
+        payload data that is not canonical base64 and for members that the service does not declare.
         """
         pieces = [self._once_prefix]
         self._append_prefix(pieces, body, gateway_headers)
@@ -67,17 +74,19 @@ class Encoder:
         return b"".join(pieces)
 
     def encode_frame_prefix(self, body: dict[str, Any], gateway_headers: dict[str, str]) -> bytes:
-        """Return what a session's frame has beside its payload and its number.
+        """Return the fields of a session's frame without its payload and its sequence number.
 
-        Of one header and one parameter it is always the same. Raises AseError (10163).
+        They depend only on `gateway_headers` and on the header and parameter of `body`, so the
+        caller may reuse them while those are equal. Raises AseError (10163).
         """
         pieces = [self._stream_prefix]
         self._append_prefix(pieces, body, gateway_headers)
         return b"".join(pieces)
 
     def encode_frame(self, prefix: bytes, sync_id: int, body: dict[str, Any]) -> bytes:
-        """Return a session's serialised frame: its head, its number from 1, a body's payload.
+        """Return a serialized frame of a session: `prefix`, number and the payload of `body`.
 
+        `prefix` is from `encode_frame_prefix`; `sync_id` numbers the frames of a session from 1.
         Raises AseError (10163).
         """
         pieces = [prefix, _SYNC_ID_TAG, varint(sync_id)]
@@ -130,7 +139,7 @@ class Encoder:
     def _encode_meta_desc(
         self, meta: bytes, members: dict[str, Any], excluded: dict[str, Any], /
     ) -> bytes:
-        """Return a MetaDesc; all members but those in `without` are its attributes."""
+        """Return a MetaDesc: `meta`, and as attributes all members that are not in `excluded`."""
         pieces = [meta]
         self._append_entries(pieces, self._attribute_entries, members, excluded)
         return b"".join(pieces)
@@ -143,7 +152,7 @@ class Encoder:
         excluded: dict[str, Any],
         /,
     ) -> None:
-        """Add the entries of a map, all members but those in `without`."""
+        """Append the entries of a map field: all members that are not in `excluded`."""
         cache = entries.cache
         for name, value in members.items():
             if name in excluded:
@@ -155,9 +164,11 @@ class Encoder:
 
 
 class _EntryCache:
-    """The entries of one map of a frame; those that requests repeat are remembered.
+    """A cache of the encoded entries of one map field.
 
-    They are kept by name and value, a string or an integer: True would find the entry of 1.
+    Keys are (name, value). Values are strings or integers, never booleans, since True would find
+    the entry of 1. Entries longer than 128 bytes are not cached; at 512 entries the cache is
+    cleared.
     """
 
     __slots__ = ("_field_tag", "cache")
@@ -167,11 +178,11 @@ class _EntryCache:
         self.cache: dict[tuple[str, str | int], bytes] = {}
 
     def encode(self, name: str, value: str | int) -> bytes:
-        """Return an entry."""
+        """Return an encoded entry, from the cache if possible."""
         encoded = self.cache.get((name, value))
         if encoded is None:
             encoded = map_entry(self._field_tag, name.encode(), str(value).encode())
-            if len(encoded) <= _MAX_CACHED_ENTRY_SIZE and name != "sid":  # no two have one sid
+            if len(encoded) <= _MAX_CACHED_ENTRY_SIZE and name != "sid":  # unique per request
                 if len(self.cache) >= _MAX_CACHED_ENTRIES:
                     self.cache.clear()
                 self.cache[name, value] = encoded
@@ -179,7 +190,10 @@ class _EntryCache:
 
 
 class _DeclaredInput:
-    """A declared input: the member that has its data, and its MetaDesc."""
+    """A declared input: `key` names the member with its data, `meta` is its encoded MetaDesc.
+
+    `excluded` has `key` alone: the data is no attribute.
+    """
 
     __slots__ = ("excluded", "key", "meta")
 
@@ -198,13 +212,16 @@ def _object_member(body: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _unknown_member_error(path: str, name: str) -> AseError:
-    """Return the error of a member that is not declared; a log does not hold its name."""
+    """Return the error for an undeclared member. Its message for the log omits the name."""
     rule = "is not known here"
     return AseError(BAD_REQUEST, f"{path}.{name[:64]}: {rule}", f"{path}.*: {rule}")
 
 
 def _as_object(value: Any, path: str) -> dict[str, Any]:
-    """Return the members of an object; null has none. An open schema lets other types come here."""
+    """Return an object's members; null has none.
+
+    Raises AseError for another type, which an open schema lets pass.
+    """
     if isinstance(value, dict):
         return value
     if value is not None:
@@ -213,7 +230,10 @@ def _as_object(value: Any, path: str) -> dict[str, Any]:
 
 
 def _decode_base64(name: str, key: str, text: Any) -> bytes:
-    """Decode strict base64: the one canonical text of the bytes and nothing else."""
+    """Decode strict base64: accept only the canonical encoding of the bytes (RFC 4648, 3.5).
+
+    `name` and `key` give the path in the message. Raises AseError (10163).
+    """
     try:
         data = pybase64.b64decode(text, None, True) if type(text) is str else None
     except ValueError:
@@ -223,7 +243,7 @@ def _decode_base64(name: str, key: str, text: Any) -> bytes:
     size = len(data)
     canonical = len(text) == (size + 2) // 3 * 4
     if canonical and size % 3:
-        # Decoders pass bits of the last group that are not zero; the group told again shows them.
+        # Decoders ignore non-zero pad bits in the last group. Encoding it again reveals them.
         canonical = text.endswith(pybase64.b64encode(data[size - size % 3 :]).decode())
     if not canonical:
         message = f"$.payload.{name}.{key}: must be canonical base64 with its padding"

@@ -1,4 +1,4 @@
-"""How a gRPC call ended, in the words of the error table. Pure."""
+"""The mapping from gRPC errors of loader calls to rows of the error table. Pure."""
 
 import re
 from typing import Final
@@ -13,12 +13,18 @@ from schemas.model.errors import (
     ErrorSpec,
 )
 
-# As a word of its own: a length in some other refusal may hold the digits too.
+# A whole word: another message of RESOURCE_EXHAUSTED may have a length with these digits.
 _FULL_PATTERN: Final = re.compile(rf"\b{LOADER_FULL.code}\b")
 
 
 def to_ase_error(error: RpcError) -> AseError:
-    """Return what the end of a call to a loader means: 10110, 10222 or 10102."""
+    """Return the error for a failed call to a loader.
+
+    - 10222 (unreachable) if the loader did not process the call.
+    - 10102 if the deadline passed.
+    - 10110 if the loader reported with RESOURCE_EXHAUSTED that it is full.
+    - 10222 (lost) otherwise.
+    """
     error_spec = _error_spec(error)
     return AseError(error_spec, _message(error, error_spec))
 
@@ -34,6 +40,6 @@ def _error_spec(error: RpcError) -> ErrorSpec:
 
 
 def _message(error: RpcError, error_spec: ErrorSpec) -> str:
-    """Say what happened in the table's words; details of the transport are not for the caller."""
+    """Return the message, "" for the default of the table. Transport details are not exposed."""
     use_default = error_spec is not LOADER_LOST or error.status is Status.UNAVAILABLE
     return "" if use_default else f"loader call ended with {error.status.name}"

@@ -1,4 +1,8 @@
-"""A session at a loader, for one who is woken when something changed: what may go, what came."""
+"""A session at a loader, as a non-blocking stream with a wake callback.
+
+The owner is woken after each change and then polls: frames may be sent, results have arrived, the
+session has ended.
+"""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -10,32 +14,39 @@ from schemas.model.errors import AseError
 
 
 class LoaderStream(Protocol):
-    """A session at a loader. Frames are serialised LoaderInputs, results LoaderOutputs."""
+    """A session at a loader.
+
+    Frames are serialized LoaderInputs, results are serialized LoaderOutputs.
+    """
 
     def can_send(self) -> bool:
         """Return whether a frame may be sent now."""
 
     def send(self, frame: bytes) -> None:
-        """Send a frame, where there is room."""
+        """Send a frame. Call it only if `can_send`."""
 
     def finish_sending(self) -> None:
-        """Say that no other frame comes, where there is room."""
+        """Close the sending half. Call it only if `can_send`."""
 
     def pop_result(self) -> bytes | None:
-        """Return the next result, and let the loader send as much again; None: none is here."""
+        """Return the next result, or None; the loader may then send further results."""
 
     def is_finished(self) -> bool:
-        """Return whether the loader has ended it, and every result was taken."""
+        """Return whether the session has ended and all results have been popped."""
 
     def failure(self) -> AseError | None:
-        """Return what it ended with, None where it ended well."""
+        """Return the error that the session ended with, or None."""
 
     def cancel(self) -> None:
-        """Give it up; the loader is told."""
+        """Cancel the session, also at the loader."""
 
 
 class NativeStream:
-    """A session by `ase.v1.Loader/Session`: one HTTP/2 stream."""
+    """A session over `ase.v1.Loader/Session`: one gRPC stream.
+
+    HTTP/2 flow control gives back-pressure in both directions. `timeout` is the deadline of the
+    session in seconds.
+    """
 
     __slots__ = ("_call", "_channel")
 
@@ -46,22 +57,22 @@ class NativeStream:
         self._call: StreamCall = channel.start_stream(header_block, timeout, wake)
 
     def can_send(self) -> bool:
-        """Return whether the frame before is on its way."""
+        """Return whether the stream is open and the previous frame has been handed to HTTP/2."""
         call = self._call
         return call.id != 0 and call.send_buffer is None and call.send_open and not call.ended
 
     def send(self, frame: bytes) -> None:
-        """Send a frame."""
+        """Send a frame as one gRPC message."""
         self._call.send(frame)
         self._channel.flush()
 
     def finish_sending(self) -> None:
-        """Close our half."""
+        """Close the sending half of the stream."""
         self._call.finish_sending()
         self._channel.flush()
 
     def pop_result(self) -> bytes | None:
-        """Return the next result."""
+        """Return the next result and acknowledge its bytes, or None."""
         call = self._call
         if not call.inbox:
             return None
@@ -71,15 +82,15 @@ class NativeStream:
         return message
 
     def is_finished(self) -> bool:
-        """Return whether the call has ended."""
+        """Return whether the call has ended and all results have been popped."""
         return self._call.ended and not self._call.inbox
 
     def failure(self) -> AseError | None:
-        """Return what the status of the call means."""
+        """Return the error for the status of the call, or None."""
         error = self._call.error
         return None if error is None else to_ase_error(error)
 
     def cancel(self) -> None:
-        """Reset the stream."""
+        """Reset the stream and discard the results that were not popped."""
         self._call.cancel()
         self._call.inbox.clear()

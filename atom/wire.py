@@ -1,14 +1,14 @@
-"""Protobuf's wire format for the few kinds of fields a frame has: strings, bytes, maps. Pure.
+"""Protobuf's wire format for the kinds of fields in a frame: strings, bytes, maps. Pure.
 
-A frame is written once per request, from parts of which most are known when a service is loaded;
-put together by hand it costs a fraction of building messages. Source: protobuf "Encoding".
+Most parts of a frame are known when its service is loaded. Joining encoded parts costs a fraction
+of building message objects for each request. Source: protobuf "Encoding".
 """
 
 from typing import Final
 
 
 def varint(number: int) -> bytes:
-    """Return a number that is not negative as a varint."""
+    """Encode a non-negative integer as a varint."""
     if number < 128:
         return _LAST_BYTES[number]
     if number < 16384:
@@ -26,23 +26,23 @@ _CONTINUED_BYTES: Final = [bytes((number | 128,)) for number in range(128)]
 
 
 def tag(field: int) -> bytes:
-    """Return the tag of a field that has a length: a string, bytes, a message, a map's entry."""
+    """Return the tag of a length-delimited field: a string, bytes, a message or a map entry."""
     return varint(field << 3 | 2)
 
 
 def length_delimited(field_tag: bytes, value: bytes) -> bytes:
-    """Return a field with its length; `key` is its tag."""
+    """Encode a length-delimited field."""
     return field_tag + varint(len(value)) + value
 
 
 def map_entry(field_tag: bytes, key: bytes, value: bytes) -> bytes:
-    """Return an entry of a map of strings; `key` is the map's tag."""
+    """Encode an entry of a `map<string, string>` field. `field_tag` is the tag of the map."""
     message = b"\x0a" + varint(len(key)) + key + b"\x12" + varint(len(value)) + value
     return field_tag + varint(len(message)) + message
 
 
 def read_status(frame: bytes) -> int:
-    """Return the status of a serialised LoaderOutput; 0 for bytes that are none."""
+    """Return the status of a serialized LoaderOutput; 0 if the bytes are malformed."""
     offset, end, status = 0, len(frame), 0
     try:
         while offset < end:
@@ -60,10 +60,10 @@ def read_status(frame: bytes) -> int:
 
 
 def read_payloads(frame: bytes) -> list[tuple[bytes, bytes]] | None:
-    """Return (meta, data) of each payload of a serialised LoaderOutput, both as they stand there.
+    """Return (serialized meta, data) of each payload of a serialized LoaderOutput.
 
-    None for a frame with anything but a service id, a status and payloads in their plain order:
-    the protobuf library is to read that one.
+    Return None if the frame has other fields than a service id, a status and payloads, or if a
+    payload is not a meta followed by data. The caller then parses it with the protobuf library.
     """
     payloads: list[tuple[bytes, bytes]] = []
     offset, end = 0, len(frame)
@@ -95,7 +95,7 @@ def read_payloads(frame: bytes) -> list[tuple[bytes, bytes]] | None:
 
 
 def _read_varint(frame: bytes, offset: int) -> tuple[int, int]:
-    """Return a varint of at most four bytes, and where it ends."""
+    """Return a varint and the offset after it. Raises IndexError for more than four bytes."""
     byte = frame[offset]
     if byte < 128:
         return byte, offset + 1
@@ -111,7 +111,7 @@ def _read_varint(frame: bytes, offset: int) -> tuple[int, int]:
             raise IndexError
 
 
-# The tags of LoaderOutput and Payload; their numbers never change (reference "ase-wire" 3.2).
+# Tags of LoaderOutput and Payload. Their field numbers never change (`docs/wire.md`).
 _SERVICE_ID_TAG: Final = 0x0A
 _STATUS_TAG: Final = 0x20
 _PAYLOAD_TAG: Final = 0x2A

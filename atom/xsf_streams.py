@@ -1,8 +1,9 @@
-"""A session as the original loader has it: AIIn, AIOut and AIExcp on one handle.
+"""A session of the original loader: AIIn, AIOut and AIExcp calls on one handle.
 
-One AIIn at a time carries the frames, in order; from the first that is accepted, one AIOut waits
-for results (reference "ase-wire" 3.6). The loader is the one that the first AIIn went to. Either
-may bring results: the last one is told when the other has been heard, too.
+One AIIn at a time carries the frames, in order. After the first one is accepted, one AIOut polls
+for results (`docs/wire.md`). All calls go to the loader of the first AIIn. The replies to both can
+carry results, and they may arrive out of order: the last result is delivered when the other
+outstanding call has ended too, or after 0.25 s.
 """
 
 import asyncio
@@ -28,13 +29,24 @@ from schemas.wire import LoaderOutput, ReqData, ResData, XsfData, XsfSession
 _WRITE_TIMEOUT_S: Final = 5.0
 _POLL_WAIT_MS: Final = 3000
 _POLL_TIMEOUT_S: Final = 8.0
-_MAX_QUEUED_FRAMES: Final = 4  # frames that may wait for the one before
+_MAX_QUEUED_FRAMES: Final = 4  # frames that may wait for the AIIn of an earlier one
 _LAST_RESULT_DELAY_S: Final = 0.25
 _FINAL_STATUSES: Final = (LoaderOutput.END, LoaderOutput.ONCE)
 
 
 class XsfStream:
-    """A session by `utils.XsfCall/call`; `over` is told its end."""
+    """A session over `utils.XsfCall/call`. `on_closed` is called when it ends.
+
+    - `_frames`, `_results`: frames to send and results to pop. No AIOut is sent while a result is
+      not popped, so a slow reader applies back-pressure to the loader.
+    - `_seq`: number of AIIn calls so far; 0 means that the loader does not know the handle.
+    - `_write_call`, `_poll_call`: the outstanding AIIn and AIOut, or None.
+    - `_accepted`: a reply to an AIIn has arrived without an error.
+    - `_last_result`: the final result, while the other call may still return an earlier one.
+    - `_refusal`: the error of an AIIn with 10101 (released), while AIOut may still return the last
+      result.
+    - `_is_finished`, `_error`: the session has ended, and its error or None.
+    """
 
     def __init__(
         self,
@@ -56,23 +68,23 @@ class XsfStream:
         self._poll_call: UnaryCall | None = None
         self._accepted = self._is_finished = False
         self._last_result: bytes | None = None
-        self._refusal: AseError | None = None  # of an AIIn, while AIOut may still bring the last
+        self._refusal: AseError | None = None
         self._error: AseError | None = None
 
     def can_send(self) -> bool:
-        """Return whether few frames wait."""
+        """Return whether fewer than four frames wait."""
         return not self._is_finished and len(self._frames) < _MAX_QUEUED_FRAMES
 
     def send(self, frame: bytes) -> None:
-        """Send a frame, when the one before was taken."""
+        """Queue a frame. It is sent when the previous AIIn has been replied to."""
         self._frames.append(frame)
         self._write()
 
     def finish_sending(self) -> None:
-        """Do nothing: the status of the last frame has told it."""
+        """Do nothing: the status of the last frame marks the end."""
 
     def pop_result(self) -> bytes | None:
-        """Return the next result; ask for more when there is no other."""
+        """Return the next result, or None. Poll for more after the last buffered one."""
         if not self._results:
             return None
         result = self._results.popleft()
@@ -80,22 +92,26 @@ class XsfStream:
         return result
 
     def is_finished(self) -> bool:
-        """Return whether the loader has ended it."""
+        """Return whether the session has ended and all results have been popped."""
         return self._is_finished and not self._results
 
     def failure(self) -> AseError | None:
-        """Return what it ended with."""
+        """Return the error that the session ended with, or None."""
         return self._error
 
     def cancel(self) -> None:
-        """Give it up; the loader is told, once."""
+        """End the session with 10222 (lost), and release its handle by one AIExcp.
+
+        Do nothing if it has ended.
+        """
         if not self._is_finished:
             self._end(AseError(LOADER_LOST), release_handle=True)
 
     def _write(self) -> None:
         if self._write_call is None and self._frames and not self._is_ending():
             self._seq += 1
-            # A loader of ours heeds the last: two answers with results could overtake.
+            # An Athena loader honours `results`: it returns results by AIOut alone, since two
+            # concurrent replies with results could overtake each other.
             param = {"SeqNo": str(self._seq), "waitTime": "0", "results": "AIOut"}
             frame = self._frames.popleft()
             self._write_call = self._start_call(
@@ -130,7 +146,7 @@ class XsfStream:
         self._wake()
 
     def _handle_reply(self, call: UnaryCall) -> None:
-        """Take in an answer: a result, or an end."""
+        """Handle the reply to an AIIn or AIOut: a result, the last result or an error."""
         if self._is_finished:
             return
         try:
@@ -140,10 +156,11 @@ class XsfStream:
                 self._refusal = error
                 return
             if self._last_result is None:
-                # Who refuses has let the handle go, and who cannot be understood has not.
+                # A loader that refused has released the handle. After a failed call or an
+                # unreadable reply it may still hold it.
                 self._end(error, release_handle=call.error is not None or error.spec is BAD_REPLY)
                 return
-            result, is_last = None, False  # the handle is gone, as it is to be behind the last
+            result, is_last = None, False  # expected: the last result releases the handle
         if is_last and result is not None and self._last_result is None:
             self._last_result = result
         elif result is not None:
@@ -159,14 +176,21 @@ class XsfStream:
             self._end(self._refusal)
 
     def _deliver_last_result(self) -> None:
-        """Tell the last result: the other call had its moment to bring one from before it."""
+        """Deliver the last result and end the session, if that has not happened.
+
+        Earlier results come first: the other call has ended, or has had 0.25 s to return one.
+        """
         if not self._is_finished and self._last_result is not None:
             self._results.append(self._last_result)
             self._end(None)
             self._wake()
 
     def _parse_reply(self, call: UnaryCall) -> tuple[bytes | None, bool]:
-        """Return a result, if there is one, and whether it is the last. Raises AseError."""
+        """Return the result in a reply, or None, and whether it is the last.
+
+        An output without payload is a result only if it is the last one or replies to the first
+        AIIn. Raises AseError.
+        """
         if call.error is not None:
             raise to_ase_error(call.error)
         try:
@@ -187,7 +211,10 @@ class XsfStream:
         return self._is_finished or self._last_result is not None or self._refusal is not None
 
     def _end(self, error: AseError | None, *, release_handle: bool = False) -> None:
-        """End it; `tell`: the loader may still hold the handle, and hears that it is let go."""
+        """End the session and cancel its calls.
+
+        If `release_handle`, the loader may still hold the handle, and AIExcp releases it.
+        """
         self._is_finished, self._error = True, error
         for call in (self._write_call, self._poll_call):
             if call is not None:
@@ -216,4 +243,4 @@ class XsfStream:
 
 
 def _ignore_reply(_: UnaryCall) -> None:
-    """Do nothing: nobody waits for the answer to a farewell."""
+    """Ignore the reply to AIExcp."""

@@ -1,1 +1,1 @@
-"""gRPC over HTTP/2: calling and serving. Knows bytes and statuses, no messages."""
+"""gRPC over HTTP/2: client and server. Messages are opaque bytes; nothing here parses them."""

@@ -1,6 +1,6 @@
-"""How long to wait before the next attempt to connect. Pure; chance is handed in.
+"""Exponential backoff between attempts to connect. Pure; randomness is a parameter.
 
-Source: gRPC "Connection Backoff Protocol", with shorter times: loaders are near.
+Source: gRPC "Connection Backoff Protocol", with shorter delays, since loaders are close by.
 """
 
 from random import Random
@@ -12,10 +12,11 @@ _JITTER = 0.2
 
 
 class Backoff:
-    """The delay before the next attempt: grows with each failure, shrinks with a success.
+    """The delay before the next attempt, from `initial` to `maximum` seconds.
 
-    `initial` and `maximum` are seconds, before a jitter of 20 % to either side, so that peers that
-    failed together do not come back together.
+    It grows by a factor of 1.6 with each failure; `reset` returns to `initial`. A jitter of 20 %
+    either way is applied to the returned delay, so that peers that failed together do not reconnect
+    together.
     """
 
     def __init__(
@@ -27,11 +28,11 @@ class Backoff:
         self._delay = initial
 
     def next_delay(self) -> float:
-        """Note a failure; return the seconds to wait before the next attempt."""
+        """Record a failure and return the delay before the next attempt, in seconds."""
         delay = self._delay
         self._delay = min(delay * _MULTIPLIER, self._maximum)
         return delay * self._rng.uniform(1 - _JITTER, 1 + _JITTER)
 
     def reset(self) -> None:
-        """Note a success."""
+        """Record a success: the next delay is `initial` again."""
         self._delay = self._initial

@@ -1,6 +1,6 @@
-"""A gRPC call as a stream of a connection: answers in, one end, whatever befalls it. Pure.
+"""A gRPC call as an HTTP/2 stream: receives the response and ends exactly once. Pure.
 
-Source: gRPC over HTTP/2, "Responses"; codes of RST_STREAM by its section "Errors".
+Source: gRPC over HTTP/2, "Responses"; for the codes of RST_STREAM, its section "Errors".
 """
 
 from abc import abstractmethod
@@ -26,11 +26,19 @@ _STATUS_BY_ERROR_CODE: Final[dict[int, Status]] = {
 
 
 class Call(Http2Stream):
-    """One call. `over` is called with it once, at its end; then `error` is None or says why.
+    """One call: the parts that unary and streaming calls share.
 
-    `block` is its header block but for the timeout, `deadline` when it is due, `done` what its
-    maker wants to be called with it. `initial` and `trailing` are the metadata that came.
-    `refused`: the peer never looked at it; `again`: it has been out before.
+    `on_end` is called with the call once, when it ends.
+
+    - `header_block`: the header block of the request without `grpc-timeout`.
+    - `deadline`: loop time in seconds, or None.
+    - `on_done`: the callback of the caller. The channel calls it, unless it retries the call.
+    - `ended`: the call has ended. `error` is then None or the reason for the failure.
+    - `initial_headers`, `trailers`: the received header blocks, None until they arrive.
+    - `refused`: the peer did not process the call.
+    - `is_retry`: the call was refused once and is sent again.
+    - `_deframer`: None until the first message that needs one.
+    - `_connection`: None until the call is started.
     """
 
     __slots__ = (
@@ -77,26 +85,26 @@ class Call(Http2Stream):
         header_cache: HeaderBlockCache[ResponseHeaders],
         header_block: bytes,
     ) -> None:
-        """Go out on a connection, with a header block that is complete."""
+        """Open the stream of the call on a connection, with its complete header block."""
         self._connection, self._header_cache = connection, header_cache
         self._open_stream(connection, header_block)
 
     def reset_for_retry(self) -> None:
-        """Be as before the start: the peer never looked at the call."""
+        """Return to the state before `start`, for a retry of a call that the peer refused."""
         self.reset_state()
         self.is_retry, self.refused, self.ended = True, False, False
         self.error = self._connection = None
 
     @abstractmethod
     def _open_stream(self, connection: Connection, header_block: bytes) -> None:
-        """Open the stream, with what is sent at once."""
+        """Open the stream with the data that is sent at once."""
 
     @abstractmethod
     def _receive_data(self, data: bytes) -> None:
-        """Take in data of the answer. Raises RpcError for messages that cannot be read."""
+        """Handle message data. Raises RpcError for an invalid message."""
 
     def end(self, error: RpcError | None) -> None:
-        """End the call, once; what is still open of its stream is given up."""
+        """End the call, at most once, and reset its stream if a half is still open."""
         if self.ended:
             return
         self.ended, self.error = True, error
@@ -106,15 +114,15 @@ class Call(Http2Stream):
         self._on_end(self)
 
     def cancel(self) -> None:
-        """End the call; one that has ended stays as it is."""
+        """End the call with CANCELLED, unless it has ended."""
         self.fail(Status.CANCELLED, "cancelled here")
 
     def fail(self, status: Status, details: str, *, sent: bool = True) -> None:
-        """End the call with an error."""
+        """End the call with an error, unless it has ended. `sent` as in RpcError."""
         self.end(RpcError(status, details, sent=sent))
 
     def on_headers(self, header_block: bytes, end_stream: bool, /) -> None:
-        """Take the head of the response, or its trailers."""
+        """Handle the initial headers or the trailers of the response."""
         if self.ended:
             return
         try:
@@ -133,7 +141,10 @@ class Call(Http2Stream):
             self.fail(Status.INTERNAL, "the peer sent headers within its answer")
 
     def _handle_initial_headers(self, headers: ResponseHeaders, end_stream: bool, /) -> None:
-        """Take a first head that is not the plain head of an answer."""
+        """Handle a first header block other than plain initial headers.
+
+        It is an interim response (1xx), a response that is not gRPC, or Trailers-Only.
+        """
         if 100 <= headers.http_status < 200 and not end_stream:
             return
         http_error = headers.http_error()
@@ -160,7 +171,7 @@ class Call(Http2Stream):
             self.end(None)
 
     def on_data(self, data: bytes, end_stream: bool, /) -> None:
-        """Take data of messages."""
+        """Handle message data."""
         if self.ended:
             return
         if self.initial_headers is None:
@@ -175,7 +186,7 @@ class Call(Http2Stream):
             self.fail(Status.UNKNOWN, "the peer ended the call without a status")
 
     def _deframe(self, data: bytes) -> list[bytes]:
-        """Return the messages that are whole with this data."""
+        """Return the messages that `data` completes."""
         if self._deframer is None:
             self._deframer = MessageDeframer(self._max_message_size)
             if self.initial_headers is not None:
@@ -183,23 +194,32 @@ class Call(Http2Stream):
         return self._deframer.feed(data)
 
     def on_reset(self, code: int) -> None:
-        """End: the peer gave the call up."""
+        """End the call: the peer reset its stream.
+
+        A first REFUSED_STREAM marks the call as `refused`.
+        """
         details = f"the peer reset the call: {code_name(code)}"
         if code != ErrorCode.REFUSED_STREAM:
             self.fail(_STATUS_BY_ERROR_CODE.get(code, Status.INTERNAL), details)
-        elif self.is_retry:  # it has too much to do, and asking on would not help it
+        elif self.is_retry:  # the peer is overloaded: do not retry again
             self.fail(Status.UNAVAILABLE, details, sent=False)
         else:
             self.on_refused(details)
 
     def on_refused(self, reason: str) -> None:
-        """End: the peer never looked at the call, or says so."""
+        """End the call with UNAVAILABLE: the peer states that it did not process it.
+
+        A call whose response has begun was processed, and is not marked as `refused`.
+        """
         self.refused = self.initial_headers is None
         self.fail(Status.UNAVAILABLE, reason, sent=not self.refused)
 
 
 class UnaryCall(Call):
-    """A call with one request and one answer, which is `message` at its good end."""
+    """A call with one request and one response.
+
+    `response` is the response message if the call ended without an error.
+    """
 
     __slots__ = ("request", "response")
 
@@ -234,7 +254,7 @@ class UnaryCall(Call):
             == size - PREFIX_SIZE
             <= self._max_message_size
         ):
-            self._set_response(data[PREFIX_SIZE:])  # the whole answer at once, as nearly always
+            self._set_response(data[PREFIX_SIZE:])  # one frame, the common case
             return
         for message in self._deframe(data):
             self._set_response(message)
@@ -254,9 +274,13 @@ class UnaryCall(Call):
 
 
 class StreamCall(Call):
-    """A call with a stream of messages either way; `wake` is called whenever something changed.
+    """A call with a stream of messages in both directions.
 
-    Messages wait in `inbox` until they are popped, and as long the peer may send so many less.
+    `wake` is called when the stream opens, when messages arrive, when buffered data has been sent
+    and when the call ends. `inbox` buffers received messages, each with the number of bytes to
+    acknowledge when it is popped: until then they count against the receive window, so a slow
+    reader slows the peer down. `_unacked_size` is the number of unacknowledged bytes of the
+    incomplete message at the end.
     """
 
     __slots__ = ("_unacked_size", "inbox", "wake")
@@ -272,27 +296,25 @@ class StreamCall(Call):
         super().__init__(header_block, max_message_size, deadline, on_end, on_done)
         self.inbox: deque[tuple[bytes, int]] = deque()
         self.wake: Callable[[], None] = _noop
-        self._unacked_size = (
-            0  # bytes of a message that is not whole, and that the peer may not send again
-        )
+        self._unacked_size = 0
 
     def _open_stream(self, connection: Connection, header_block: bytes) -> None:
         connection.outbound.open_stream(self, header_block, b"", False)
         self.wake()
 
     def send(self, message: bytes) -> None:
-        """Send a message; `pending` is None again when all of it is on its way."""
+        """Send a message. `send_buffer` is None again when all of it has been framed."""
         if self._connection is not None:
             data = length_prefix(len(message)) + message
             self._connection.outbound.send_data(self, data, end_stream=False)
 
     def finish_sending(self) -> None:
-        """Say that no more messages come from here."""
+        """Close the sending half after the buffered messages."""
         if self._connection is not None:
             self._connection.outbound.send_data(self, b"", end_stream=True)
 
     def pop(self) -> bytes:
-        """Return the next message, and let the peer send as much again."""
+        """Return the next message and acknowledge its bytes. Raises IndexError if there is none."""
         message, size = self.inbox.popleft()
         self._acknowledge(size)
         return message
@@ -309,10 +331,10 @@ class StreamCall(Call):
         self.wake()
 
     def _acknowledge(self, size: int) -> None:
-        """Let the peer send so many bytes again.
+        """Acknowledge `size` bytes, so that the peer may send as many again.
 
-        When nothing whole is left to read, what is here of the next message is let go too: the
-        rest of it could not come otherwise.
+        If `inbox` is empty, acknowledge the bytes of the incomplete message too: a message larger
+        than the window could not arrive otherwise.
         """
         if not self.inbox:
             size, self._unacked_size = size + self._unacked_size, 0
@@ -320,12 +342,12 @@ class StreamCall(Call):
             self._connection.acknowledge_received_data(self, size)
 
     def end(self, error: RpcError | None) -> None:
-        """End the call, and wake who waits for it."""
+        """End the call and call `wake`."""
         super().end(error)
         self.wake()
 
     def on_sent(self) -> None:
-        """Wake who waits to send more."""
+        """Call `wake`: the next message can be sent."""
         self.wake()
 
 

@@ -1,7 +1,7 @@
-"""A gRPC client: calls to one server, over one HTTP/2 connection that is made anew when it ends.
+"""A gRPC client: calls to one server over one HTTP/2 connection, which is replaced when it ends.
 
-The protocol is in `connection` and `calls`, the socket in `wire`; here are connecting, waiting and
-deadlines.
+The protocol is in `connection` and `calls`, the socket in `wire`. This module connects, queues
+calls and enforces deadlines.
 """
 
 import asyncio
@@ -23,18 +23,29 @@ from rpc.streaming import MessageStream
 from rpc.wire import Http2Transport
 
 MAX_MESSAGE_SIZE: Final = 16 * 1024 * 1024
-_MAX_CACHED_HEADER_BLOCKS: Final = 256  # request heads kept ready
-_MAX_CACHED_TIMEOUTS: Final = 4096  # and fields of timeouts, by milliseconds
+_MAX_CACHED_HEADER_BLOCKS: Final = 256  # of requests
+_MAX_CACHED_TIMEOUTS: Final = 4096  # encoded `grpc-timeout` fields, by milliseconds
 _SHUTDOWN_TIMEOUT_S: Final = 0.5
 
 
 class Channel:
-    """Calls to the server at `addr` (host:port). It connects when first called, and again after.
+    """A client for the server at `addr` (host:port). It connects on the first call.
 
-    `connect_timeout` in seconds. `pings` asks a silent peer for signs of life as often as our own
-    servers allow; others are asked seldom. `tls` makes the connection one of TLS (its ALPN is set
-    to HTTP/2). `limit` is the most bytes of a message, either way. `rng` spreads attempts to
-    connect. To be made where a loop runs.
+    When the connection ends, it connects again for a queued call or the next call. After a failed
+    attempt, calls fail at once with UNAVAILABLE until the backoff delay has passed. Create it while
+    an event loop runs.
+
+    - `connect_timeout`: seconds, until the peer's SETTINGS frame.
+    - `frequent_keepalive`: ping a silent peer every second, which Athena servers allow. If False,
+      ping rarely, as other servers demand.
+    - `tls`: use TLS; the ALPN of the context is set to `h2`.
+    - `max_message_size`: bytes of a message, in either direction.
+    - `rng`: random numbers for the jitter of the backoff.
+
+    State: `_transport` is the connection for new calls, or None. `_transports` are all open ones;
+    after a GOAWAY, a connection stays there until its calls have ended. `_queued_calls` are the
+    calls that wait for a connection or for a free stream, in order. A call is never both queued and
+    on a connection.
     """
 
     def __init__(
@@ -58,23 +69,23 @@ class Channel:
         self._max_message_size = max_message_size
         self._loop = asyncio.get_running_loop()
         self._backoff = Backoff(rng or SystemRandom())
-        self._retry_at = 0.0  # until when no attempt to connect is made
+        self._retry_at = 0.0  # loop time of the earliest next attempt to connect
         self._failure_reason = ""
         self._transport: Http2Transport | None = None
         self._transports: set[Http2Transport] = set()
         self._connecting: asyncio.Task[None] | None = None
         self._queued_calls: dict[Call, None] = {}
-        self._next_expiry = inf  # when deadlines are looked at
+        self._next_expiry = inf  # loop time of the next check of deadlines
         self._expiry_timer: asyncio.TimerHandle | None = None
         self._timeout_fields: dict[int, bytes] = {}
         self._header_blocks: dict[tuple[str, Metadata], bytes] = {}
         self._closed = False
 
     def header_block(self, method: str, metadata: Metadata = ()) -> bytes:
-        """Return the head of calls, which `begin` takes.
+        """Return the header block of a request, for `start_unary` and `start_stream`. It is cached.
 
-        `method` is a full path, `/package.Service/Method`. Raises ValueError for metadata that gRPC
-        does not allow.
+        `method` is the full path, `/package.Service/Method`. Raises ValueError for metadata that
+        gRPC does not allow.
         """
         key = (method, metadata)
         header_block = self._header_blocks.get(key)
@@ -94,10 +105,10 @@ class Channel:
         timeout: float,
         on_done: Callable[[UnaryCall], None],
     ) -> UnaryCall:
-        """Begin a call with one request; `done` is called at its end, never before this returns.
+        """Start a call with one request. `on_done` is called when it ends, after this returns.
 
-        `timeout` is in seconds and travels to the peer as its deadline; the call's `cancel` ends it
-        sooner.
+        `timeout` is in seconds and is sent to the peer as `grpc-timeout`. The call's `cancel` ends
+        it earlier. A call that the peer refused without processing it is retried.
         """
         deadline = self._loop.time() + timeout
         call = UnaryCall(
@@ -113,10 +124,10 @@ class Channel:
     async def unary(
         self, method: str, request: bytes, *, timeout: float, metadata: Metadata = ()
     ) -> bytes:
-        """Send one request and return its one answer.
+        """Send a request and return its response.
 
-        Parameters as for `head` and `begin`. Cancelling the task cancels the call at the peer.
-        Raises RpcError; its `sent` is False when the peer looked at nothing of it.
+        Parameters are those of `header_block` and `start_unary`. Cancelling the task cancels the
+        call at the peer. Raises RpcError; its `sent` is False if the peer did not process the call.
         """
         finished: asyncio.Future[None] = self._loop.create_future()
 
@@ -131,13 +142,16 @@ class Channel:
             call.cancel()
         if call.error is not None:
             raise call.error
-        assert call.response is not None  # noqa: S101 (a call without an error has one)
+        assert call.response is not None  # noqa: S101 (without an error there is a response)
         return call.response
 
     def stream(
         self, method: str, *, timeout: float | None = None, metadata: Metadata = ()
     ) -> MessageStream:
-        """Begin a call with a stream of messages either way; `timeout` None sets no deadline."""
+        """Start a call with a stream of messages in both directions.
+
+        `timeout` is in seconds; None sets no deadline.
+        """
         call = self._new_stream_call(self.header_block(method, metadata), timeout)
         stream = MessageStream(call, self.flush, self._max_message_size)
         self._submit(call)
@@ -146,9 +160,10 @@ class Channel:
     def start_stream(
         self, header_block: bytes, timeout: float, wake: Callable[[], None]
     ) -> StreamCall:
-        """Begin a call with a stream of messages either way, for one who is woken by each change.
+        """Start a call with a stream of messages in both directions, with a callback interface.
 
-        What it sends or pops goes out with `flush`. `wake` may be called before this returns.
+        `wake` is called after each change, perhaps before this returns. Call `flush` after sending
+        or popping messages. `timeout` is in seconds.
         """
         call = self._new_stream_call(header_block, timeout)
         call.wake = wake
@@ -160,7 +175,10 @@ class Channel:
         return StreamCall(header_block, self._max_message_size, deadline, self._on_call_end, _noop)
 
     async def close(self, grace: float = 0.0) -> None:
-        """Take no more calls; those under way get `grace` seconds, then end with CANCELLED."""
+        """Reject new calls and close all connections.
+
+        Active calls get `grace` seconds and then fail with CANCELLED; queued calls fail at once.
+        """
         self._closed = True
         if self._connecting is not None:
             self._connecting.cancel()
@@ -175,10 +193,10 @@ class Channel:
         if self._expiry_timer is not None:
             self._expiry_timer.cancel()
 
-    # The way of a call: onto the wire at once, or among those that wait for one.
+    # Calls: sent at once, or queued for a connection or a free stream.
 
     def _submit(self, call: Call) -> None:
-        if call.ended:  # cancelled, before it could go out for the second time
+        if call.ended:  # cancelled before its retry
             return
         if self._closed:
             self._fail_soon(call, Status.UNAVAILABLE, "the connection was closed")
@@ -203,7 +221,7 @@ class Channel:
         if call.deadline is not None:
             remaining_ms = (
                 int((call.deadline - self._loop.time()) * 1000.0) + 1
-            )  # never less than is left
+            )  # rounded up: the peer must not expire the call first
             header_block += self._timeout_fields.get(remaining_ms) or self._cache_timeout_field(
                 remaining_ms
             )
@@ -216,7 +234,7 @@ class Channel:
         return field
 
     def _on_call_end(self, call: Call) -> None:
-        """Take in that a call has ended; one that the peer never looked at goes out again."""
+        """Retry a call that ended, if it is unary and was refused; else call its `on_done`."""
         if (
             self._queued_calls
             or self._closed
@@ -226,19 +244,22 @@ class Channel:
             self._queued_calls.pop(call, None)
             self._loop.call_soon(self._refresh_transports)
         if call.error is not None:
-            self.flush()  # the peer may have to hear that we gave the call up
+            self.flush()  # its stream may have been reset
         if call.refused and not self._closed and isinstance(call, UnaryCall):
             call.reset_for_retry()
             self._loop.call_soon(self._submit, call)
             return
         try:
             call.on_done(call)
-        except Exception as error:  # noqa: BLE001 (it must not end the connection of all others)
+        except Exception as error:  # noqa: BLE001 (the connection serves other calls)
             message = "what a call's end was told to failed"
             self._loop.call_exception_handler({"message": message, "exception": error})
 
     def _refresh_transports(self) -> None:
-        """Use what the end of a call has freed, though the peer may say nothing more."""
+        """Use the streams that ended calls have freed.
+
+        Otherwise a queued call would wait for the next frame of the peer, also after a cancel.
+        """
         for transport in list(self._transports):
             transport.finish_if_drained()
             self._on_transport_change(transport)
@@ -252,7 +273,7 @@ class Channel:
             call.fail(status, details, sent=False)
 
     def flush(self) -> None:
-        """Send what calls have to say, before the loop waits again."""
+        """Schedule a write of all frames for the end of this event-loop iteration."""
         for transport in self._transports:
             if transport.connection.outbound.frames:
                 transport.flush_soon()
@@ -274,7 +295,7 @@ class Channel:
         for call in expired:
             call.fail(Status.DEADLINE_EXCEEDED, "deadline exceeded", sent=call.id != 0)
 
-    # The wire: made when it is wanted, left when it ends.
+    # The connection: opened on demand, dropped when it ends.
 
     def _ensure_connecting(self) -> None:
         if self._transport is None and self._connecting is None and not self._closed:
@@ -300,7 +321,7 @@ class Channel:
             self._on_transport_change(transport)
 
     def _back_off(self, reason: str) -> None:
-        """Make no attempt to connect for a while: the last one brought nothing."""
+        """Fail the queued calls and start the delay before the next attempt to connect."""
         self._failure_reason = reason
         self._retry_at = self._loop.time() + self._backoff.next_delay()
         self._fail_queued_calls(Status.UNAVAILABLE, reason)
@@ -313,7 +334,7 @@ class Channel:
             raise RpcError(Status.UNAVAILABLE, "the peer does not offer HTTP/2", sent=False)
 
     def _on_transport_change(self, transport: Http2Transport) -> None:
-        """Use the room that a wire has now, or leave it when it has none any more."""
+        """Start queued calls on the current connection, or drop it if it accepts no more calls."""
         if not transport.is_open:
             self._transports.discard(transport)
         if transport is not self._transport:
@@ -332,11 +353,11 @@ class Channel:
         self._transport = None
         if connection.useful_frames or connection.outbound.streams:
             self._backoff.reset()
-        elif not self._closed:  # it was of no use: the next might not be, either
+        elif not self._closed:  # it served no call: treat it as a failed attempt
             self._back_off(connection.goaway_reason or f"connection to {self._addr} ended at once")
         if self._queued_calls:
             self._ensure_connecting()
 
 
 def _noop(_: Call) -> None:
-    """Do nothing at the end of a call: whoever iterates over it sees it."""
+    """Ignore the end of a call: its MessageStream or `wake` callback notices it."""

@@ -1,7 +1,7 @@
-"""One HTTP/2 connection without a role: bytes in, bytes out, streams between. Pure.
+"""One HTTP/2 connection without I/O: bytes in, frames out, streams in between. Pure.
 
-A client opens streams with odd numbers; a server would take those of its peer. Header blocks pass
-through unread: what they mean is for whoever owns the stream. Source: RFC 9113.
+Only this side opens streams; a stream opened by the peer is a connection error. Header blocks are
+passed to the stream undecoded. Source: RFC 9113.
 """
 
 from typing import Final, NoReturn
@@ -34,23 +34,39 @@ from rpc.frames import (
 from rpc.outbound import Outbound
 from rpc.streams import Http2Stream
 
-# What a peer may send us unasked, on all streams together.
+# Receive window of the connection, in bytes: shared by all streams.
 CONNECTION_RECV_WINDOW: Final = 1 << 24
 MAX_FRAME_SIZE: Final = 1 << 16
 MAX_HEADER_BLOCK_SIZE: Final = 1 << 16
-# Frames that bring nothing, in a row, before a peer is told to calm down.
+# Consecutive useless frames (control frames, empty DATA) before the connection is closed with
+# ENHANCE_YOUR_CALM.
 MAX_USELESS_FRAMES: Final = 10_000
-# Streams we gave up whose last frames may still be on their way.
+# Streams reset by this side that are remembered, since frames of theirs may still be in flight.
 _MAX_RESET_STREAMS: Final = 16_384
 _SIMPLE_HEADERS_MASK: Final = END_HEADERS | PADDED | PRIORITY_FLAG
 
 
 class Connection:
-    """The state of a connection. Call `receive` with what came; write what `outbound` has.
+    """The protocol state of one connection.
 
-    `first` is the number of the first stream opened here (1 for a client, 2 for a server).
-    `settled`: the peer's settings came. `away`: it will take no more streams, and says why.
-    `useful` counts the frames that show the peer at work; `pongs` are its answers to pings.
+    Pass received bytes to `receive_data`, and write the frames of `outbound`.
+
+    - `first_stream_id`: id of the first stream opened by this side, 1 for a client.
+    - `settings_received`: the peer's first SETTINGS frame has arrived.
+    - `goaway_reason`: why the peer accepts no more streams; empty until it sends GOAWAY.
+    - `pongs`: payloads of the peer's last acknowledgements of pings, at most 4.
+    - `useful_frames`: number of HEADERS frames and of DATA frames that are not empty or end a
+      stream. It grows only if the peer does work.
+    - `_streams`: the open streams by id, the same dict as `outbound.streams`.
+    - `_recv_window`: bytes that the peer may send on the connection. It is replenished when it
+      falls below half, no matter which data was processed; a stream's own window limits the stream.
+    - `_reset_stream_ids`: ids of streams reset by this side, at most 16,384, the oldest first.
+      Frames on them are ignored.
+    - `_chunks`: the `_buffered_size` bytes of an incomplete frame, joined when `_needed_size` bytes
+      are there.
+    - `_partial_headers`: stream id, flags and fragments of a header block that CONTINUATION frames
+      continue; None outside of one.
+    - `_fast_path`: True if `settings_received` and `_partial_headers` is None.
     """
 
     def __init__(self, *, first_stream_id: int = 1) -> None:
@@ -66,7 +82,7 @@ class Connection:
         self._buffered_size = 0
         self._needed_size = FRAME_HEADER_SIZE
         self._partial_headers: tuple[int, int, list[bytes]] | None = None
-        self._fast_path = False  # settled, and not within a header block
+        self._fast_path = False
         self._useless_frames = 0
         self._frame_handlers = {
             PRIORITY: self._handle_priority, RST_STREAM: self._handle_rst_stream,
@@ -76,7 +92,10 @@ class Connection:
         }  # fmt: skip
 
     def initiate_connection(self, preface: bytes = frames.PREFACE) -> None:
-        """Say who we are: a client's preface (a server has none), settings, and our room."""
+        """Emit the connection preface: `preface`, SETTINGS and the connection's window.
+
+        A server has no preface string; it passes b"".
+        """
         local_settings = {
             Setting.HEADER_TABLE_SIZE: 0,
             Setting.ENABLE_PUSH: 0,
@@ -88,7 +107,7 @@ class Connection:
         self.outbound.frames += (preface, frames.settings(local_settings), window_update)
 
     def can_open_stream(self) -> bool:
-        """Return whether the peer takes another stream now."""
+        """Return whether the peer accepts another stream now."""
         max_streams = self.outbound.peer_settings.max_concurrent_streams
         if max_streams is not None and len(self._streams) >= max_streams:
             return False
@@ -99,7 +118,7 @@ class Connection:
         )
 
     def reset_stream(self, stream: Http2Stream, code: ErrorCode) -> None:
-        """Give a stream up."""
+        """Reset a stream with an error code, unless it has ended."""
         if stream.id not in self._streams:
             return
         if stream.recv_open:
@@ -110,7 +129,10 @@ class Connection:
         self.outbound.frames.append(frames.rst_stream(stream.id, code))
 
     def acknowledge_received_data(self, stream: Http2Stream, size: int) -> None:
-        """Note that data of a stream was used up, so that the peer may send more."""
+        """Record that `size` bytes of a stream's data were processed.
+
+        A WINDOW_UPDATE returns them to the peer when they amount to half of the initial window.
+        """
         stream.consumed += size
         if stream.consumed >= streams.INITIAL_RECV_WINDOW // 2 and stream.recv_open:
             self.outbound.frames.append(frames.window_update(stream.id, stream.consumed))
@@ -118,15 +140,19 @@ class Connection:
             stream.consumed = 0
 
     def ping(self, payload: bytes) -> None:
-        """Ask the peer for a sign of life of 8 bytes."""
+        """Emit a PING. `payload` is 8 bytes."""
         self.outbound.frames.append(frames.ping(payload))
 
     def send_goaway(self, code: ErrorCode, reason: str = "") -> None:
-        """Say goodbye. We have taken no streams of the peer: the last one is 0."""
+        """Emit a GOAWAY. Its last stream id is 0, since the peer opens no streams."""
         self.outbound.frames.append(frames.goaway(0, code, reason))
 
     def receive_data(self, data: bytes) -> None:
-        """Take in what came. Raises ProtocolError: the connection is to be closed with its code."""
+        """Process received bytes and call the methods of the streams concerned.
+
+        Raises ProtocolError if the peer violates the protocol; the connection must then be closed
+        with its error code.
+        """
         if self._chunks:
             self._chunks.append(data)
             self._buffered_size += len(data)
@@ -162,7 +188,7 @@ class Connection:
             self._chunks.append(data[offset:] if offset else data)
 
     def _handle_frame(self, frame_type: int, flags: int, stream_id: int, payload: bytes) -> None:
-        """Take in a frame in full; `receive` itself takes those that nearly all are."""
+        """Handle a frame with all checks. `receive_data` handles the common frames itself."""
         if self._partial_headers is not None and frame_type != CONTINUATION:
             _raise_protocol_error("a header block was interrupted")
         if not self.settings_received and frame_type != SETTINGS:
@@ -178,7 +204,7 @@ class Connection:
         elif frame_type == DATA:
             self._handle_data(stream_id, flags, payload)
         else:
-            if frame_type != WINDOW_UPDATE:  # those are bounded by the window itself
+            if frame_type != WINDOW_UPDATE:  # each must raise a window, which is limited to 2^31-1
                 self._count_useless_frame()
             handler = self._frame_handlers.get(frame_type)
             if handler is not None:
@@ -221,7 +247,7 @@ class Connection:
         stream.on_data(payload, end_stream)
 
     def _replenish_recv_window(self) -> None:
-        """Let the peer send more, on whatever stream; how fast each is read is its own affair."""
+        """Restore the connection's window. Back-pressure is applied by the stream windows alone."""
         if self._recv_window < 0:
             raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "more data than our window")
         self.outbound.frames.append(
@@ -235,7 +261,10 @@ class Connection:
             del self._streams[stream.id]
 
     def _ignore_if_reset(self, stream_id: int, frame_name: str) -> None:
-        """Let pass what a peer sent before it heard that we gave the stream up."""
+        """Ignore a frame that the peer sent before it received the RST_STREAM of this side.
+
+        Raises ProtocolError for a frame on any other stream that is not open.
+        """
         if stream_id in self._reset_stream_ids:
             return
         self._reject_idle_stream(stream_id, frame_name)

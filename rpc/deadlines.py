@@ -1,29 +1,33 @@
-"""Which calls are due, looked for when the first of them is: all others cost nothing. Pure."""
+"""Expiry of many deadlines with one timer, set to the earliest. Pure; `now` is a parameter.
+
+A call that ends before its deadline costs no timer.
+"""
 
 from collections.abc import Iterable
 from math import inf
 from typing import Final, Protocol, TypeVar
 
-# A look is never sooner than this after the one before, in seconds: thousands of calls with
-# deadlines of their own must not be looked through thousands of times a second.
+# The least time between two checks, in seconds. A check scans all calls; without this limit,
+# thousands of calls with distinct deadlines would cause thousands of scans per second.
 MIN_CHECK_INTERVAL_S: Final = 0.01
 
 
 class HasDeadline(Protocol):
-    """What has a deadline, in seconds of some clock; or none."""
+    """An item with an optional deadline."""
 
     @property
     def deadline(self) -> float | None:
-        """Return it."""
+        """Return the deadline in seconds of the clock of `now`, or None."""
 
 
 Item = TypeVar("Item", bound=HasDeadline)
 
 
 def find_expired(items: Iterable[Item], now: float) -> tuple[list[Item], float]:
-    """Return the items that are due, and when to look again; `inf` when there is no need.
+    """Return the items whose deadline has passed, and the time of the next check.
 
-    `now` is in seconds of the clock of their deadlines.
+    `now` and the time are in seconds of the clock of the deadlines. The time is `inf` if no
+    deadline is left.
     """
     expired, next_deadline = [], inf
     for item in items:

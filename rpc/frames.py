@@ -1,4 +1,4 @@
-"""HTTP/2 frames as bytes: numbers, heads, the small frames, settings. Pure.
+"""HTTP/2 frames as bytes: constants, frame headers, control frames, settings. Pure: no I/O.
 
 Source: RFC 9113, sections 4, 6 and 7.
 """
@@ -16,7 +16,7 @@ MAX_STREAM_ID: Final = 2**31 - 1
 DEFAULT_WINDOW: Final = 65_535
 DEFAULT_MAX_FRAME_SIZE: Final = 16_384
 
-# Types and flags are plain integers: they are compared for every frame.
+# Types and flags are plain integers, not enum members: every frame compares them.
 DATA: Final = 0
 HEADERS: Final = 1
 PRIORITY: Final = 2
@@ -66,7 +66,10 @@ class ErrorCode(IntEnum):
 
 
 class ProtocolError(Exception):
-    """The peer broke HTTP/2: the connection cannot go on. `code` is what a GOAWAY tells it."""
+    """A connection error (RFC 9113, 5.4.1): the peer violated HTTP/2.
+
+    The connection must be closed with a GOAWAY frame that carries `code`.
+    """
 
     def __init__(self, code: ErrorCode, reason: str) -> None:
         super().__init__(f"{code.name}: {reason}")
@@ -87,9 +90,9 @@ class Setting(IntEnum):
 
 @dataclass(slots=True)
 class Settings:
-    """What one side lets the other do, as far as this implementation heeds it.
+    """The settings of one side that this implementation honours, at first with their defaults.
 
-    Sizes in bytes; `streams` None = no limit.
+    Sizes are in bytes. `max_concurrent_streams` None means no limit.
     """
 
     max_concurrent_streams: int | None = None
@@ -97,7 +100,10 @@ class Settings:
     max_frame_size: int = DEFAULT_MAX_FRAME_SIZE
 
     def update_from_payload(self, payload: bytes) -> None:
-        """Take in the payload of a SETTINGS frame. Raises ProtocolError for a value not allowed."""
+        """Apply the payload of a SETTINGS frame.
+
+        Raises ProtocolError if the size of the payload or a value is invalid.
+        """
         if len(payload) % 6:
             raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of a broken size")
         for identifier, value in _SETTING.iter_unpack(payload):
@@ -118,42 +124,48 @@ class Settings:
                     if value > 1:
                         raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH above 1")
                 case _:
-                    pass  # an unknown setting means nothing (6.5.2)
+                    pass  # unknown settings are ignored (RFC 9113, 6.5.2)
 
 
 def frame(frame_type: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
-    """Return a whole frame."""
+    """Return a frame: its header and `payload`, which must be shorter than 2^24 bytes."""
     size = len(payload)
     return pack_frame_header(size >> 8, size & 255, frame_type, flags, stream_id) + payload
 
 
 def settings(values: dict[Setting, int]) -> bytes:
-    """Return a SETTINGS frame."""
+    """Return a SETTINGS frame with `values`."""
     return frame(SETTINGS, 0, 0, b"".join(_SETTING.pack(*setting) for setting in values.items()))
 
 
 def window_update(stream_id: int, increment: int) -> bytes:
-    """Return a WINDOW_UPDATE frame for a stream, or for the connection (0)."""
+    """Return a WINDOW_UPDATE frame for a stream, or for the connection if `stream_id` is 0."""
     return frame(WINDOW_UPDATE, 0, stream_id, _UINT32.pack(increment))
 
 
 def rst_stream(stream_id: int, code: int) -> bytes:
-    """Return an RST_STREAM frame."""
+    """Return an RST_STREAM frame with an error code."""
     return frame(RST_STREAM, 0, stream_id, _UINT32.pack(code))
 
 
 def ping(payload: bytes, *, ack: bool = False) -> bytes:
-    """Return a PING frame; `payload` has 8 bytes."""
+    """Return a PING frame, or its acknowledgement. `payload` is 8 bytes."""
     return frame(PING, ACK if ack else 0, 0, payload)
 
 
 def goaway(last_stream_id: int, code: int, reason: str = "") -> bytes:
-    """Return a GOAWAY frame; streams above `last` were not looked at."""
+    """Return a GOAWAY frame. Streams above `last_stream_id` were not processed.
+
+    `reason` is cut to 256 bytes.
+    """
     return frame(GOAWAY, 0, 0, _UINT32_PAIR.pack(last_stream_id, code) + reason.encode()[:256])
 
 
 def read_goaway(payload: bytes) -> tuple[int, int, str]:
-    """Return (last stream, error code, reason) of a GOAWAY. Raises ProtocolError."""
+    """Return (last stream id, error code, reason) of a GOAWAY payload.
+
+    At most 256 bytes of the reason are read. Raises ProtocolError if the payload is too short.
+    """
     if len(payload) < 8:
         raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY of a broken size")
     last_stream_id, code = _UINT32_PAIR.unpack_from(payload)
@@ -161,7 +173,10 @@ def read_goaway(payload: bytes) -> tuple[int, int, str]:
 
 
 def read_uint32(payload: bytes, frame_name: str) -> int:
-    """Return the one number of an RST_STREAM or WINDOW_UPDATE. Raises ProtocolError."""
+    """Return the 32-bit integer that is the payload of an RST_STREAM or WINDOW_UPDATE frame.
+
+    Raises ProtocolError if the payload is not 4 bytes.
+    """
     if len(payload) != 4:
         raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, f"{frame_name} of a broken size")
     number: int = _UINT32.unpack(payload)[0]
@@ -169,9 +184,10 @@ def read_uint32(payload: bytes, frame_name: str) -> int:
 
 
 def strip_padding(payload: bytes, flags: int) -> bytes:
-    """Return what is left of a DATA or HEADERS payload without padding and priority.
+    """Return a DATA or HEADERS payload without padding and priority fields.
 
-    Raises ProtocolError when the padding is as long as the frame, or longer.
+    Pass PRIORITY_FLAG in `flags` for HEADERS only. Raises ProtocolError if the padding does not fit
+    into the frame.
     """
     start, end = 0, len(payload)
     if flags & PADDED:
@@ -186,5 +202,5 @@ def strip_padding(payload: bytes, flags: int) -> bytes:
 
 
 def code_name(code: int) -> str:
-    """Return the name of an error code, or its number."""
+    """Return the name of an error code, or its number in hexadecimal if it is unknown."""
     return ErrorCode(code).name if code in ErrorCode._value2member_map_ else hex(code)

@@ -1,8 +1,9 @@
-"""Header blocks: literals out, remembered blocks in. Pure.
+"""Header blocks: encoded as literals, decoded through a cache. Pure.
 
-Neither side keeps a table. We say SETTINGS_HEADER_TABLE_SIZE 0 and send literals only, so a block
-means the same whenever it comes: what one means is looked up by its bytes, and `hpack` reads those
-seen for the first time. Source: RFC 7541, sections 4.2 and 6.
+Neither side keeps a dynamic table: this side sends SETTINGS_HEADER_TABLE_SIZE 0 and encodes
+literals only. A header block therefore has the same meaning every time, and its parsed form is
+looked up by its bytes. `hpack` decodes the blocks that are not in the cache. Source: RFC 7541,
+sections 4.2 and 6.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +16,8 @@ from rpc.frames import ErrorCode, ProtocolError
 HeaderFields = tuple[tuple[bytes, bytes], ...]
 Parsed = TypeVar("Parsed")
 
-# We keep no table: said once, at the head of the first block of a connection (RFC 7541, 4.2).
+# Dynamic table size update to 0, sent once at the start of the first header block of a connection
+# (RFC 7541, 4.2).
 TABLE_SIZE_UPDATE: Final = b"\x20"
 
 MAX_HEADER_LIST_SIZE: Final = 32 * 1024
@@ -24,12 +26,12 @@ _MAX_CACHED_BLOCK_SIZE: Final = 1024
 
 
 def encode_literal(name: bytes, value: bytes) -> bytes:
-    """Return one header as a literal without indexing, not Huffman coded (RFC 7541, 6.2.2)."""
+    """Return a header field as a literal without indexing, not Huffman-coded (RFC 7541, 6.2.2)."""
     return b"\x00" + encode_string(name) + encode_string(value)
 
 
 def encode_string(value: bytes) -> bytes:
-    """Return a string literal, its length first (RFC 7541, 5.2)."""
+    """Return a string literal, not Huffman-coded, after its length (RFC 7541, 5.2)."""
     size = len(value)
     if size < 127:
         return bytes((size,)) + value
@@ -42,19 +44,23 @@ def encode_string(value: bytes) -> bytes:
 
 
 def encode_header_block(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return a header block of literals."""
+    """Return a header block that encodes each field as a literal."""
     return b"".join(encode_literal(name, value) for name, value in fields)
 
 
 class TooLargeError(Exception):
-    """A header list is over its limit; the connection may go on, since no table was touched."""
+    """A decoded header list exceeds MAX_HEADER_LIST_SIZE.
+
+    Only the stream fails. The connection stays usable, since there is no table to go out of step.
+    """
 
 
 class HeaderBlockCache(Generic[Parsed]):
-    """Reads header blocks into what `read` makes of their fields, and remembers them.
+    """Decodes header blocks, parses their fields with `parse` and caches the results.
 
-    Servers repeat a handful of blocks for ever. Only short blocks are kept, and only so many, so a
-    peer cannot make us grow.
+    A server repeats a handful of blocks, so nearly every block is found in the cache. The cache
+    keeps at most 512 blocks of at most 1024 bytes each and evicts the oldest, so that a peer cannot
+    exhaust memory.
     """
 
     def __init__(self, parse: Callable[[HeaderFields], Parsed]) -> None:
@@ -62,9 +68,10 @@ class HeaderBlockCache(Generic[Parsed]):
         self._cache: dict[bytes, Parsed] = {}
 
     def decode(self, header_block: bytes) -> Parsed:
-        """Return the meaning of a block.
+        """Return the parsed form of a header block.
 
-        Raises ProtocolError (COMPRESSION_ERROR) when it is not one, and TooLargeError.
+        Raises ProtocolError (COMPRESSION_ERROR) if the block is invalid, and TooLargeError if its
+        header list exceeds MAX_HEADER_LIST_SIZE.
         """
         parsed = self._cache.get(header_block)
         if parsed is None:
@@ -77,7 +84,9 @@ class HeaderBlockCache(Generic[Parsed]):
 
 
 def _decode(header_block: bytes) -> HeaderFields:
-    # A list is at most 8/5 of its Huffman code, plus 32 for each field of a byte or more.
+    # An upper bound that no valid block exceeds, so that only the check below rejects a large list.
+    # Huffman-coded text is at most 8/5 of its code. A field takes at least one byte, and its size
+    # counts 32 bytes more (RFC 7541, 4.1).
     decoder = Decoder(max_header_list_size=64 * len(header_block) + 64)
     decoder.max_allowed_table_size = decoder.header_table_size = 0
     try:

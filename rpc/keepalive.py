@@ -1,8 +1,8 @@
-"""Whether a silent peer is asked for a sign of life, or given up. Pure; `now` in seconds.
+"""Keepalive: whether to ping a silent peer or to declare it dead. Pure; `now` is in seconds.
 
-A peer that allows it is asked as often as need be, so that a frozen one is found in 3 s. Another
-ends a connection that asks too often (gRPC A8: two pings between two frames that bring something),
-so it is asked twice in one silence and has long to answer.
+A peer that allows frequent pings is pinged without limit, so that a frozen one is detected within
+3 s. Other peers close a connection that pings too often (gRFC A8: two pings between two HEADERS or
+DATA frames are allowed). They get at most two pings per silence, and a long timeout.
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,11 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class KeepaliveParams:
-    """How a peer is asked.
+    """When a peer is pinged, in the terms of gRPC.
 
-    `silence`: seconds without a byte before a ping; `patience`: seconds a ping may go unanswered;
-    `most`: pings between two frames that bring something, None = no limit.
+    - `keepalive_time`: seconds without a received byte before a ping.
+    - `keepalive_timeout`: seconds to wait for a byte after a ping.
+    - `max_pings_without_data`: pings between two useful frames; None means no limit.
     """
 
     keepalive_time: float
@@ -32,7 +33,7 @@ CONSERVATIVE_KEEPALIVE: Final = KeepaliveParams(
 
 
 class Verdict(Enum):
-    """What is to be done now."""
+    """What to do after a check: nothing, send a PING, or close the connection."""
 
     WAIT = "wait"
     PING = "ping"
@@ -40,7 +41,13 @@ class Verdict(Enum):
 
 
 class Keepalive:
-    """Looks after one connection while calls are under way on it."""
+    """The keepalive state of one connection, while calls are active on it.
+
+    Any received byte proves that the peer is alive and settles the outstanding ping.
+    `_ping_sent_at` is None if no ping is outstanding. `_pings_without_data` is reset only by a
+    HEADERS or DATA frame of the peer, since the peer counts pings between those. All times are
+    readings of one clock, in seconds.
+    """
 
     def __init__(self, params: KeepaliveParams) -> None:
         self._params = params
@@ -51,15 +58,19 @@ class Keepalive:
 
     @property
     def check_interval(self) -> float:
-        """Return how often `look` wants to be called, in seconds."""
+        """Return the interval at which to call `check`, in seconds."""
         return min(self._params.keepalive_time, self._params.keepalive_timeout) / 4
 
     def begin(self, now: float) -> None:
-        """Start to look: before, nothing was under way, and silence meant nothing."""
+        """Start the silence at `now`: without an active call, silence does not count."""
         self._last_received, self._ping_sent_at = now, None
 
     def check(self, now: float, last_received: float, useful_frames: int) -> Verdict:
-        """Return what to do. `heard`: when a byte last came; `useful`: frames that brought much."""
+        """Return what to do now.
+
+        `last_received` is the time of the last received byte, in the clock of `now`.
+        `useful_frames` is the running total of `Connection.useful_frames`.
+        """
         if useful_frames != self._useful_frames:
             self._useful_frames, self._pings_without_data = useful_frames, 0
         if last_received > self._last_received:

@@ -1,4 +1,4 @@
-"""gRPC messages in a stream of bytes: a flag, a length, the message. Pure.
+"""gRPC message framing: compressed flag, 32-bit length, message. Pure.
 
 Source: gRPC over HTTP/2, "Length-Prefixed-Message".
 """
@@ -14,14 +14,16 @@ PREFIX_SIZE: Final = 5
 
 
 def length_prefix(size: int) -> bytes:
-    """Return what goes before a message of that size, not compressed."""
+    """Return the 5-byte prefix of an uncompressed message of `size` bytes."""
     return _PREFIX.pack(0, size)
 
 
 class MessageDeframer:
-    """Cuts the data of a stream into messages, each at most `limit` bytes.
+    """Splits the data of a stream into messages of at most `max_message_size` bytes each.
 
-    `encoding` is what the peer's `grpc-encoding` said of compressed ones.
+    `encoding` is the peer's `grpc-encoding`; it applies to messages with the compressed flag.
+    `_chunks` holds the `_buffered_size` bytes of the incomplete message. They are joined only when
+    `_needed_size` bytes are there, so a large message is copied once and not once per DATA frame.
     """
 
     __slots__ = ("_buffered_size", "_chunks", "_max_message_size", "_needed_size", "encoding")
@@ -35,14 +37,14 @@ class MessageDeframer:
 
     @property
     def buffered_size(self) -> int:
-        """Return how many bytes are here of a message whose rest is not."""
+        """Return the number of buffered bytes of an incomplete message."""
         return self._buffered_size
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take in data, return the messages that are whole now.
+        """Add data and return the messages that it completes.
 
-        Raises RpcError: RESOURCE_EXHAUSTED above the limit, INTERNAL or UNIMPLEMENTED for a message
-        that cannot be read.
+        Raises RpcError: RESOURCE_EXHAUSTED if a message, or its decompressed form, exceeds the
+        limit; INTERNAL for invalid gzip; UNIMPLEMENTED for another encoding than gzip.
         """
         self._buffered_size += len(data)
         self._chunks.append(data)

@@ -1,6 +1,7 @@
-"""What the header blocks of gRPC say: requests written, responses read. Pure.
+"""Header fields of gRPC: encoding of requests, parsing of responses. Pure.
 
-Source: gRPC over HTTP/2; statuses for HTTP ones: "HTTP to gRPC Status Code Mapping".
+Source: gRPC over HTTP/2; for the status of a non-gRPC response, gRPC's "HTTP to gRPC Status Code
+Mapping".
 """
 
 import re
@@ -24,15 +25,16 @@ _RESERVED_HEADERS: Final = frozenset({
 })  # fmt: skip
 _TIMEOUT_PREFIX: Final = b"\x00" + b"\x0cgrpc-timeout"
 _PERCENT_ENCODED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
-_MAX_TIMEOUT_MS: Final = 99_999_999  # eight digits, the most that a timeout may have
+_MAX_TIMEOUT_MS: Final = 99_999_999  # gRPC limits a timeout to eight digits
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseHeaders:
-    """A header block of a response: its initial or its trailing metadata.
+    """A parsed header block of a response: its initial headers or its trailers.
 
-    `http` is 0 in trailers; `status` None where there is no grpc-status. `opens`: it is the head of
-    an answer of gRPC, and an answer follows.
+    `http_status` is 0 in trailers. `status` is None if there is no `grpc-status`. `starts_response`
+    is True for the initial headers of a gRPC response that messages may follow. `details` is the
+    decoded `grpc-message`. `metadata` has the fields that HTTP and gRPC do not reserve.
     """
 
     http_status: int
@@ -44,7 +46,7 @@ class ResponseHeaders:
     metadata: tuple[tuple[str, str | bytes], ...]
 
     def http_error(self) -> tuple[Status, str] | None:
-        """Return what is wrong with the head of a response that is no gRPC; None when it is one."""
+        """Return the status and message for a response that is not gRPC; None if it is gRPC."""
         if self.http_status == 200 and self.is_grpc:
             return None
         if self.http_status == 200:
@@ -55,7 +57,11 @@ class ResponseHeaders:
 
 
 def parse_response_headers(fields: HeaderFields) -> ResponseHeaders:
-    """Return what a header block of a response says; a malformed part reads as if absent."""
+    """Parse the fields of a response header block.
+
+    A malformed `:status` counts as absent, a malformed `grpc-status` as UNKNOWN. A malformed
+    `grpc-message` or binary metadata value is kept as it is.
+    """
     by_name = dict(fields)
     http_status, grpc_status = by_name.get(b":status", b"0"), by_name.get(b"grpc-status")
     is_grpc = by_name.get(b"content-type", b"").startswith(b"application/grpc")
@@ -75,9 +81,10 @@ def parse_response_headers(fields: HeaderFields) -> ResponseHeaders:
 
 
 def encode_request_headers(authority: str, scheme: str, method: str, metadata: Metadata) -> bytes:
-    """Return the header block of a request, all but its timeout.
+    """Return the header block of a request without `grpc-timeout`.
 
-    Raises ValueError for metadata that gRPC does not allow.
+    `method` is the path, `/package.Service/Method`. Raises ValueError for metadata that gRPC does
+    not allow.
     """
     fields = [
         (b":method", b"POST"),
@@ -93,7 +100,7 @@ def encode_request_headers(authority: str, scheme: str, method: str, metadata: M
 
 
 def encode_timeout_field(milliseconds: int) -> bytes:
-    """Return the `grpc-timeout` of a request; it is of one millisecond at least."""
+    """Return the encoded `grpc-timeout` field, clamped to 1..99,999,999 ms."""
     value = b"%dm" % min(max(1, milliseconds), _MAX_TIMEOUT_MS)
     return b"%b%c%b" % (_TIMEOUT_PREFIX, len(value), value)
 
@@ -105,7 +112,7 @@ def _parse_status(value: bytes) -> Status:
 
 
 def _percent_decode(value: bytes) -> bytes:
-    """Return a grpc-message without its percent-encoding; what is broken of it stays as it is."""
+    """Decode the percent-encoding of a `grpc-message`; an invalid escape stays as it is."""
     return _PERCENT_ENCODED.sub(lambda match: bytes.fromhex(match[1].decode()), value)
 
 

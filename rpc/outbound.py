@@ -1,7 +1,7 @@
-"""What we send on a connection: streams opened, data cut to frames, held to the windows. Pure.
+"""The sending side of a connection: opens streams, splits data into frames, flow control. Pure.
 
-Data that finds no window waits with its stream, uncopied. Source: RFC 9113, sections 4.2, 5.1.1
-and 5.2.
+Data that exceeds a window is buffered with its stream, without a copy. Source: RFC 9113, sections
+4.2, 5.1.1 and 5.2.
 """
 
 from collections import deque
@@ -22,16 +22,27 @@ from rpc.frames import (
 )
 from rpc.streams import Http2Stream
 
-# What one stream may send before another has its turn.
+# Bytes that one stream may send before the next stream is scheduled.
 _QUANTUM: Final = 1 << 18
-# Bytes of data that may be ready and not yet written: only a write shows whether the peer takes it.
+# Bytes of data that may be framed and not yet written. Only a write to the transport shows whether
+# the peer reads, so a larger backlog of frames would evade back-pressure.
 _MAX_UNWRITTEN: Final = 1 << 18
 
 
 class Outbound:
-    """The sending side. `peer` is what the other side lets us do; `blocked` holds all data back.
+    """The sending side of one connection.
 
-    `first` is the number of the first stream opened here.
+    - `streams`: the streams with an open half, by id.
+    - `peer_settings`: the settings of the peer.
+    - `next_stream_id`: id of the next stream opened by this side, from `first_stream_id` in steps
+      of 2.
+    - `blocked`: if True, no DATA frame is emitted. The transport sets it when its buffer is full.
+    - `frames`: the frames to write, in order.
+    - `_send_window`: bytes that the connection's window allows.
+    - `_write_budget`: bytes of data that may be framed until the next `take_frames`.
+    - `_stalled_streams`: streams with buffered data that waits for the connection (its window, the
+      write budget or `blocked`), in the order in which they are scheduled. A stream that waits for
+      its own window alone is not added.
     """
 
     def __init__(self, first_stream_id: int) -> None:
@@ -45,19 +56,25 @@ class Outbound:
         self._write_budget = _MAX_UNWRITTEN
 
     def take_frames(self) -> list[bytes | memoryview]:
-        """Return what is to be written, and forget it; `go_on` when it was."""
+        """Return and remove the frames to write, and renew the write budget.
+
+        Call `on_flushed` after they have been written.
+        """
         buffers, self.frames = self.frames, []
         self._write_budget = _MAX_UNWRITTEN
         return buffers
 
     def stream_ids_exhausted(self) -> bool:
-        """Return whether the numbers for streams are used up: another connection is needed."""
+        """Return whether no stream id is left, so that a new connection is needed."""
         return self.next_stream_id > frames.MAX_STREAM_ID
 
     def open_stream(
         self, stream: Http2Stream, header_block: bytes, data: bytes, end_stream: bool, /
     ) -> None:
-        """Open a stream with a header block and its first data, which may be empty."""
+        """Open a stream: emit its header block and its first data, which may be empty.
+
+        Data that exceeds a window is buffered.
+        """
         stream_id = stream.id = self.next_stream_id
         self.next_stream_id = stream_id + 2
         self.streams[stream_id] = stream
@@ -91,7 +108,10 @@ class Outbound:
             self.send_data(stream, data, end_stream=end_stream)
 
     def send_data(self, stream: Http2Stream, data: bytes, *, end_stream: bool) -> None:
-        """Send data as far as the windows allow; the rest goes when they open."""
+        """Emit data as far as the windows allow, and buffer the rest.
+
+        If this side has already closed its half, the data is dropped.
+        """
         if not stream.send_open:
             return
         if stream.send_buffer is None:
@@ -102,7 +122,7 @@ class Outbound:
                 self._send_window,
                 self._write_budget,
             )
-            if 0 < size <= sendable and not self.blocked:  # all of it at once, as nearly always
+            if 0 < size <= sendable and not self.blocked:  # the common case
                 stream.end_stream_requested = end_stream
                 self._emit_data(stream, memoryview(data), end_stream=end_stream)
                 return
@@ -114,29 +134,36 @@ class Outbound:
             self._send_stalled()
 
     def drop_stream(self, stream: Http2Stream) -> None:
-        """Forget a stream that ended, and what it had still to send."""
+        """Close both halves of a stream and discard its buffered data."""
         self.streams.pop(stream.id, None)
         self._stalled_streams.pop(stream.id, None)
         stream.send_open = stream.recv_open = False
         stream.send_buffer = None
 
     def unblock(self) -> None:
-        """Go on sending after `blocked` was set."""
+        """Clear `blocked` and emit buffered data."""
         self.blocked = False
         self._send_stalled()
 
     def on_flushed(self) -> None:
-        """Make ready what had to wait until the rest was written."""
+        """Emit data that waited for the write budget, after the frames have been written."""
         if self._stalled_streams and not self.blocked:
             self._send_stalled()
 
     def increase_connection_window(self, increment: int) -> None:
-        """Take in that the peer has room for more on the connection."""
+        """Increase the connection's send window by `increment` bytes and emit buffered data.
+
+        Raises ProtocolError if the window exceeds 2^31-1.
+        """
         self._send_window += _check_increment(increment, self._send_window)
         self._send_stalled()
 
     def adjust_stream_window(self, stream: Http2Stream, delta: int) -> None:
-        """Take in that the peer has room for more on a stream; less, when `size` is negative."""
+        """Change a stream's send window by `delta` bytes and emit buffered data.
+
+        `delta` is negative if the peer reduced its initial window (RFC 9113, 6.9.2). Raises
+        ProtocolError if the window exceeds 2^31-1.
+        """
         stream.send_window += _check_increment(delta, stream.send_window)
         if stream.send_buffer and delta > 0 and self._send_pending(stream):
             self._send_stalled()
@@ -153,7 +180,10 @@ class Outbound:
             )
 
     def _send_pending(self, stream: Http2Stream) -> bool:
-        """Send what waits in a stream, a quantum at most; return whether it should have more."""
+        """Emit buffered data of a stream, at most one quantum.
+
+        Return whether it stopped at the quantum while its own window allows more.
+        """
         send_buffer, budget = stream.send_buffer, _QUANTUM
         while send_buffer:
             data = send_buffer[0]
@@ -167,8 +197,8 @@ class Outbound:
             size = max(0, min(len(data), sendable))
             if self.blocked or (data and not size):
                 connection_blocked = stream.send_window > 0 or not data
-                if connection_blocked:  # it waits for the connection, not for its own window
-                    if budget < _QUANTUM:  # it had its turn: those behind it are before it now
+                if connection_blocked:  # it does not wait for its own window
+                    if budget < _QUANTUM:  # it sent data: move it to the end
                         self._stalled_streams.pop(stream.id, None)
                     self._stalled_streams[stream.id] = stream
                 return connection_blocked and budget <= 0
@@ -198,7 +228,7 @@ class Outbound:
                 self.streams.pop(stream.id, None)
 
     def _send_stalled(self) -> None:
-        """Give every stream that waits for the connection a turn, while there is room."""
+        """Emit data of the stalled streams round-robin, as far as the connection allows."""
         stalled = list(self._stalled_streams.values())
         while stalled:
             stalled = [stream for stream in stalled if self._send_pending(stream)]

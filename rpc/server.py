@@ -1,4 +1,4 @@
-"""A gRPC server over grpc.aio: a table of methods, each a coroutine over bytes."""
+"""A gRPC server on grpc.aio: a table of methods, each an async function of bytes."""
 
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -11,20 +11,22 @@ from grpc import aio
 from rpc.status import RpcError, Status
 
 _OPTIONS = [
-    ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a silent rival
+    ("grpc.so_reuseport", 0),  # a second server on the port must fail to bind
     ("grpc.max_concurrent_streams", 10_000),
     ("grpc.max_metadata_size", 8_192),
-    # Beyond it core cancels calls that nobody has seen; a loader refuses by its licences instead.
+    # Above this limit gRPC core cancels calls that no handler has seen. A loader rejects calls by
+    # its own concurrency limit instead.
     ("grpc.server.max_pending_requests", 100_000),
     ("grpc.server.max_pending_requests_hard_limit", 100_000),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ("grpc.max_send_message_length", 16 * 1024 * 1024),
-    # Our gateways and reporters ask a silent peer each second, to find a frozen one in three.
-    # Where we are behind, a second's pings come in one read: no reason to hang up on them.
+    # Athena gateways and reporters ping a silent peer every second, to detect a frozen one within
+    # 3 s. If this process is late, several pings arrive in one read; 0 strikes means that core does
+    # not close the connection for that.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 500),
     ("grpc.http2.max_ping_strikes", 0),
     ("grpc.keepalive_permit_without_calls", 1),
-    # The server's own pings find a peer that froze or was cut off.
+    # The server's own pings detect a peer that is frozen or disconnected.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 3_000),
     ("grpc.http2.ping_timeout_ms", 3_000),
@@ -33,9 +35,10 @@ _OPTIONS = [
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """What a method may know of the call it serves. `deadline`: seconds left, None = no limit.
+    """The context of a call, for its handler.
 
-    What it puts into `trailers` goes out behind the answer of a unary call.
+    `time_remaining` is in seconds, None if there is no deadline. `trailers` are sent after the
+    response of a unary call; streaming calls do not send them.
     """
 
     metadata: Mapping[str, str]
@@ -46,7 +49,10 @@ class CallContext:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Certificate and key of a server, as PEM; with `ca`, clients must have certificates of it."""
+    """Certificate and key of a server, in PEM.
+
+    If `ca` is given, clients must present a certificate signed by it.
+    """
 
     cert: bytes
     key: bytes
@@ -58,9 +64,10 @@ StreamHandler = Callable[[AsyncIterator[bytes], CallContext], AsyncIterator[byte
 
 
 class Server:
-    """Serves `unary` and `stream` methods, given by full path. A method raises RpcError to refuse.
+    """Serves the `unary` and `stream` handlers, which are given by full method path.
 
-    Cancelling a call cancels the coroutine that serves it.
+    A handler raises RpcError to end the call with that status. A cancelled call cancels the task of
+    its handler.
     """
 
     def __init__(
@@ -75,9 +82,9 @@ class Server:
         self._server.add_generic_rpc_handlers((_MethodTable(handlers),))
 
     async def start(self, host: str, port: int, tls: Tls | None = None) -> int:
-        """Listen and serve; return the port, chosen by the system when `port` is 0.
+        """Listen and serve. Return the port, which the system chooses if `port` is 0.
 
-        Raises OSError, whose `filename` is host:port, when the address cannot be had.
+        Raises OSError, with `filename` host:port, if the address cannot be bound.
         """
         try:
             if tls is None:
@@ -91,7 +98,7 @@ class Server:
         return bound_port
 
     async def stop(self, grace: float) -> None:
-        """Take no new calls; give those under way `grace` seconds, then cut them."""
+        """Reject new calls, give active ones `grace` seconds, then cancel them."""
         await self._server.stop(grace)
 
 

@@ -1,10 +1,10 @@
-"""gRPC statuses and the one error that a call ends with. Values only."""
+"""gRPC status codes and the error of a failed call. Values only."""
 
 from enum import IntEnum
 
 
 class Status(IntEnum):
-    """The status codes of gRPC, by their numbers on the wire."""
+    """The gRPC status codes, with their numbers on the wire."""
 
     OK = 0
     CANCELLED = 1
@@ -26,10 +26,10 @@ class Status(IntEnum):
 
 
 class RpcError(Exception):
-    """A call that ended with a status other than OK.
+    """The error of a call that ended with a status other than OK.
 
-    `sent` tells whether a byte of the request may have reached the peer: False means that nothing
-    ran, so the call may be made again elsewhere.
+    `sent` is False if the peer certainly did not process the request: it was not sent, or the peer
+    refused the stream unprocessed. The call may then be retried at another server.
     """
 
     def __init__(self, status: Status, details: str = "", *, sent: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""A stream of messages either way, for one task that sends and one that receives."""
+"""A bidirectional message stream for asyncio: one task may send while another receives."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -9,9 +9,13 @@ from rpc.status import RpcError, Status
 
 
 class MessageStream:
-    """One call: send with `send` and `finish`, receive by iterating; either may be slow.
+    """A streaming call with back-pressure in both directions.
 
-    `limit`: the most bytes of a message. After the end, `call` has the metadata.
+    Send with `send` and `finish_sending`; receive by iterating. `send` waits while the peer does
+    not read. A reader that does not iterate closes the receive window, which stops the peer.
+    `max_message_size` limits a sent message, in bytes. After the end, `call` has the headers and
+    trailers. `_changed` is set by every change of the call; both tasks wait for it, and each
+    checks its own condition again.
     """
 
     def __init__(self, call: StreamCall, flush: Callable[[], None], max_message_size: int) -> None:
@@ -22,9 +26,9 @@ class MessageStream:
         call.wake = self._changed.set
 
     async def send(self, message: bytes) -> None:
-        """Send a message; waits while the peer has no room for the one before.
+        """Send a message, after waiting until the previous one has been framed.
 
-        Raises RpcError when the call has ended, or the message is too large.
+        Raises RpcError if the call has ended or the message is too large.
         """
         if len(message) > self._max_message_size:
             details = f"a message of {len(message)} bytes is larger than {self._max_message_size}"
@@ -34,13 +38,17 @@ class MessageStream:
         self._flush()
 
     async def finish_sending(self) -> None:
-        """Say that nothing more will be sent. Raises RpcError when the call has ended."""
+        """Close the sending half. Raises RpcError if the call has ended."""
         await self._wait_writable()
         self.call.finish_sending()
         self._flush()
 
     async def send_all(self, requests: AsyncIterator[bytes]) -> None:
-        """Send every request, then finish; when making one fails, the call is cancelled."""
+        """Send every request, then close the sending half.
+
+        If `requests` raises, the call is cancelled and the exception propagates. If the call ends
+        first, this returns.
+        """
         try:
             async for request in requests:
                 await self.send(request)
@@ -53,7 +61,7 @@ class MessageStream:
                 self.cancel()
 
     def cancel(self) -> None:
-        """End the call; the peer is told."""
+        """Cancel the call, with an RST_STREAM if its stream is open."""
         self.call.fail(Status.CANCELLED, "cancelled here")
         self._flush()
 
@@ -87,10 +95,10 @@ class MessageStream:
 async def stream_responses(
     stream: MessageStream, requests: AsyncIterator[bytes]
 ) -> AsyncIterator[bytes]:
-    """Send a stream of requests and yield the answers as they come.
+    """Send a stream of requests and yield the responses as they arrive.
 
-    Ends when the peer ends the stream. Raises RpcError as the call ends with one, and what making a
-    request raised.
+    Ends when the peer ends the stream. Raises RpcError if the call fails, or the exception that
+    `requests` raised.
     """
     send_task = asyncio.ensure_future(stream.send_all(requests))
     try:

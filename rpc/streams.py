@@ -1,18 +1,25 @@
-"""A stream of a connection, without a role: two halves, two windows, and an owner. Pure."""
+"""An HTTP/2 stream without a role: its two halves, its two windows, its callbacks. Pure."""
 
 from abc import ABC, abstractmethod
 from collections import deque
 from typing import Final
 
-# What a peer may send on a stream before we used up some of it, in bytes.
+# Receive window of a new stream, in bytes: SETTINGS_INITIAL_WINDOW_SIZE of this side.
 INITIAL_RECV_WINDOW: Final = 1 << 20
 
 
 class Http2Stream(ABC):
-    """One stream. Its owner derives from it; the `on_` methods are how it hears.
+    """One stream. The code that uses it subclasses it; the connection calls the `on_` methods.
 
-    `sending` and `receiving` tell which halves are open; `window` is what we may send, `room` what
-    the peer may, in bytes.
+    - `id`: the stream id; 0 until the stream is opened.
+    - `send_open`, `recv_open`: whether each half is open. The connection forgets the stream when
+      both are closed.
+    - `send_window`: bytes that this side may send. It may be negative (RFC 9113, 6.9.2).
+    - `recv_window`: bytes that the peer may send.
+    - `consumed`: bytes that were received and processed, and that no WINDOW_UPDATE has returned to
+      the peer yet.
+    - `send_buffer`: data that waits for a window; None if nothing waits.
+    - `end_stream_requested`: END_STREAM goes out with the last buffered data.
     """
 
     __slots__ = (
@@ -30,7 +37,7 @@ class Http2Stream(ABC):
         self.reset_state()
 
     def reset_state(self) -> None:
-        """Be a stream that was not opened yet."""
+        """Set the state of a stream that has not been opened."""
         self.id = 0
         self.send_open = self.recv_open = True
         self.send_window = 0
@@ -39,23 +46,28 @@ class Http2Stream(ABC):
         self.send_buffer: deque[memoryview] | None = None
         self.end_stream_requested = False
 
-    # Flags are positional where every frame passes: a keyword costs as much as the call itself.
+    # Flags are positional in the methods that run for every frame: a keyword argument costs as much
+    # as the call itself.
 
     @abstractmethod
     def on_headers(self, header_block: bytes, end_stream: bool, /) -> None:
-        """Take a header block; `ended`: nothing follows."""
+        """Handle a header block. If `end_stream`, the peer has closed its half."""
 
     @abstractmethod
     def on_data(self, data: bytes, end_stream: bool, /) -> None:
-        """Take data; what has been used up is told with `Connection.use_up`."""
+        """Handle data, without padding.
+
+        The subclass passes the size of the processed data to
+        `Connection.acknowledge_received_data`. If `end_stream`, the peer has closed its half.
+        """
 
     @abstractmethod
     def on_reset(self, code: int) -> None:
-        """Take in that the peer gave the stream up."""
+        """Handle an RST_STREAM of the peer with error code `code`."""
 
     @abstractmethod
     def on_refused(self, reason: str) -> None:
-        """Take in that the peer never looked at the stream, and never will."""
+        """Handle a GOAWAY by which the peer did not and will not process the stream."""
 
-    def on_sent(self) -> None:  # noqa: B027 (only one who waits to send more need hear it)
-        """Take in that all that was given to `send` is on its way."""
+    def on_sent(self) -> None:  # noqa: B027 (optional: for a sender that waits)
+        """Handle that `send_buffer` has been emptied: all of its data is in frames."""

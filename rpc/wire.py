@@ -1,4 +1,4 @@
-"""One connection on its socket: bytes between a transport and the protocol, and its timers."""
+"""The asyncio protocol of a client connection: socket I/O, write batching and keepalive."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,16 +13,27 @@ from rpc.keepalive import Keepalive, KeepaliveParams, Verdict
 from rpc.metadata import ResponseHeaders, parse_response_headers
 from rpc.status import RpcError, Status
 
-# Bytes the transport may hold before we hold the rest back ourselves, uncopied.
+# Bytes in the transport's write buffer above which data stays with the streams, without a copy.
 _HIGH_WATER: Final = 1 << 18
 _MAX_WRITE_BUFFER: Final = 1 << 25
 _RECHECK_DELAY_S: Final = 0.05
 
 
 class Http2Transport(asyncio.Protocol):
-    """A client's connection. `changed` is called when more calls may be opened, or no more at all.
+    """A client's HTTP/2 connection on an asyncio transport.
 
-    `settled` is done when the peer's settings came, and fails when the connection ends before.
+    - `on_change`: called with this object when more calls can be started, or none any more.
+    - `ready`: done when the peer's SETTINGS frame arrives. It fails with RpcError if the connection
+      closes before.
+    - `is_open`: False after `close`.
+    - `_last_received`: loop time of the last received byte, in seconds.
+    - `_header_prefix`: the table size update for the first header block, then empty.
+    - `_flush_scheduled`: a call of `_flush` is scheduled on the event loop.
+    - `_keepalive_timer`: the timer of the next keepalive check, or None. It stops at the first
+      check without an active call.
+    - `_death_suspected`: the last check found the peer dead, and one more check is due.
+    - `_drained`: done when no call is active; None if nothing waits for that.
+    - `_disconnected`: set when the transport has closed.
     """
 
     def __init__(
@@ -47,14 +58,17 @@ class Http2Transport(asyncio.Protocol):
         self._disconnected = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet the peer."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's derives from nothing
+        """Send the connection preface."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport is no subclass
         self._transport.set_write_buffer_limits(high=_HIGH_WATER)
         self.connection.initiate_connection()
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        """Take in what came; calls end on the way."""
+        """Process received bytes; calls may end in the course.
+
+        A protocol error closes the connection: its calls fail with UNAVAILABLE.
+        """
         self._last_received = self._loop.time()
         connection = self.connection
         try:
@@ -73,22 +87,22 @@ class Http2Transport(asyncio.Protocol):
         self.finish_if_drained()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End every call."""
+        """Fail every active call with UNAVAILABLE."""
         self._disconnected.set()
         details = f"the connection was lost: {exc}" if exc else "the peer closed the connection"
         self.close(Status.UNAVAILABLE, details)
 
     def pause_writing(self) -> None:
-        """Hold data back: the peer, or the way to it, takes no more."""
+        """Hold data back: the transport's write buffer is full."""
         self.connection.outbound.blocked = True
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Send the data that was held back."""
         self.connection.outbound.unblock()
         self.flush_soon()
 
     def start_call(self, call: Call, header_block: bytes) -> None:
-        """Send a call; `block` is its whole header block."""
+        """Start a call with its complete header block, and the keepalive timer if it is idle."""
         if self._header_prefix:
             header_block, self._header_prefix = self._header_prefix + header_block, b""
         call.start(self.connection, self._header_cache, header_block)
@@ -98,25 +112,25 @@ class Http2Transport(asyncio.Protocol):
             self._schedule_keepalive()
 
     def active_calls(self) -> list[Call]:
-        """Return the calls under way."""
+        """Return the calls whose stream is open."""
         return [
             call for call in self.connection.outbound.streams.values() if isinstance(call, Call)
         ]
 
     def flush_soon(self) -> None:
-        """Write what there is to write at the end of this turn of the loop, in one piece."""
+        """Schedule one write of all frames for the end of this event-loop iteration."""
         if not self._flush_scheduled:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 
     async def wait_drained(self) -> None:
-        """Wait until no call is under way."""
+        """Wait until no call is active."""
         if self.is_open and self.connection.outbound.streams:
             self._drained = self._drained or self._loop.create_future()
             await asyncio.shield(self._drained)
 
     def close(self, status: Status, details: str) -> None:
-        """Close the connection; calls under way end with that status."""
+        """Close the connection. Active calls fail with `status`."""
         if not self.is_open:
             return
         self.is_open = False
@@ -124,21 +138,25 @@ class Http2Transport(asyncio.Protocol):
             self._keepalive_timer.cancel()
         if not self.ready.done():
             self.ready.set_exception(RpcError(status, details, sent=False))
-            self.ready.exception()  # nobody may be waiting for it any more
+            self.ready.exception()  # mark as retrieved: there may be no waiter any more
         for call in self.active_calls():
             self.connection.outbound.drop_stream(call)
             call.fail(status, details)
         if self._transport is not None:
             self._flush()
             if self._transport.get_write_buffer_size():
-                self._transport.abort()  # the peer takes nothing: it is not waited for
+                self._transport.abort()  # do not wait for a peer that does not read
             else:
                 self._transport.close()
         self.finish_if_drained()
         self._on_change(self)
 
     def finish_if_drained(self) -> None:
-        """When no call is under way any more: say so, and close what takes no other."""
+        """If no call is active, wake `wait_drained`.
+
+        Also close the connection if the peer sent GOAWAY or the stream ids are exhausted, since no
+        new call can use it.
+        """
         outbound = self.connection.outbound
         if outbound.streams:
             return
@@ -151,7 +169,7 @@ class Http2Transport(asyncio.Protocol):
             )
 
     def _abort_slow_reader(self) -> None:
-        """Give up a peer that makes us answer, and does not read what we answer."""
+        """Abort the connection if the peer causes replies and does not read them."""
         transport = self._transport
         if transport is not None and transport.get_write_buffer_size() > _MAX_WRITE_BUFFER:
             transport.abort()
@@ -173,7 +191,7 @@ class Http2Transport(asyncio.Protocol):
         )
 
     def _check_keepalive(self) -> None:
-        """See whether the peer is alive, as long as there is a call that would want to know."""
+        """Check whether the peer is alive. Stop if no call is active."""
         self._keepalive_timer = None
         connection = self.connection
         if not connection.outbound.streams:
@@ -182,7 +200,8 @@ class Http2Transport(asyncio.Protocol):
             self._loop.time(), self._last_received, connection.useful_frames
         )
         if verdict is Verdict.DEAD and not self._death_suspected:
-            # It may be we who were frozen: what the peer said meanwhile is heard first.
+            # This process may have been stalled, with bytes of the peer unread. They are read
+            # before the second check.
             self._death_suspected = True
             self._keepalive_timer = self._loop.call_later(_RECHECK_DELAY_S, self._check_keepalive)
             return
@@ -198,12 +217,16 @@ class Http2Transport(asyncio.Protocol):
         self._schedule_keepalive()
 
     def has_negotiated_http2(self) -> bool:
-        """Return whether TLS has settled on HTTP/2."""
+        """Return whether TLS has selected HTTP/2 by ALPN (`h2`)."""
         ssl_object = self._transport.get_extra_info("ssl_object") if self._transport else None
         return ssl_object is not None and ssl_object.selected_alpn_protocol() == "h2"
 
     async def shut_down(self, timeout: float) -> None:
-        """Tell the peer that we leave, and do; TLS may take some seconds to part."""
+        """Send GOAWAY, close the connection and wait for the transport to close.
+
+        Active calls fail with CANCELLED. A TLS close may take seconds; after `timeout` seconds the
+        transport is aborted.
+        """
         self.connection.send_goaway(ErrorCode.NO_ERROR)
         self.close(Status.CANCELLED, "the connection was closed")
         with suppress(TimeoutError):
