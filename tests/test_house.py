@@ -1,6 +1,6 @@
 """The law of the house, as a test. It needs nothing but the standard library's `ast`.
 
-Layers and purity are DESIGN's section 2. A module whose docstring says "Pure." is held to it.
+Layers and purity are in docs/architecture.md. A module whose docstring says "Pure" is held to it.
 """
 
 import ast

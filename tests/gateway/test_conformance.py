@@ -1,6 +1,6 @@
 """Requests that the original's rules allow are taken, and those that they forbid refused.
 
-Each row names where the rule stands in the reference "ase-wire": section, then the row.
+Each row names the section of the original's contract, then the rule (docs/wire.md).
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""HTTP framing on the default engine: each row of reference "reliability" 4.1, through a socket.
+"""HTTP framing on the default engine: RFC 9112 row by row, through a socket.
 
 A refusal is one answer, and nothing of what follows it runs.
 """

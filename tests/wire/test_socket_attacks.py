@@ -1,6 +1,6 @@
 """WebSockets of clients that mean ill: each is closed with its code, and others are served on.
 
-Source: reference "reliability" 4.5; RFC 6455, section 5.
+Source: RFC 6455, section 5.
 """
 
 import contextlib

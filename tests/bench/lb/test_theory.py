@@ -19,7 +19,7 @@ def test_one_server_is_m_m_1() -> None:
 
 
 def test_the_limits_of_the_design() -> None:
-    """16 loaders of 4 slots, 20 ms, load 0.9: reference "load-balancing" 2.10."""
+    """An M/M/64 queue: 16 loaders of 4 slots, 20 ms service time, load 0.9."""
     assert theory.mm_response_quantile(64, 0.9, 20.0, 0.99) == pytest.approx(93.2, abs=0.1)
     assert theory.mm_response_quantile(64, 0.9, 20.0, 0.999) == pytest.approx(139.3, abs=0.1)
     assert theory.mm_wait_quantile(64, 0.9, 20.0, 0.99) == pytest.approx(10.7, abs=0.1)

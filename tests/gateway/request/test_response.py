@@ -1,4 +1,4 @@
-"""Statuses and envelopes: the table of DESIGN 3, row by row, and the headers."""
+"""Statuses and envelopes: the table of docs/wire.md, row by row, and the headers."""
 
 import json
 

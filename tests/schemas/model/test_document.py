@@ -9,7 +9,7 @@ from schemas.model import document
 from schemas.model.document import DocumentError
 from schemas.model.service import DataType
 
-# The shape of a stock document of the original (reference "ase-wire" section 2).
+# The shape of a stock document of the original (docs/wire.md).
 OCR: dict[str, Any] = {
     "meta": {
         "serviceId": "s5ca83460",
