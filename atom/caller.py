@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final
 
 from atom.dialects import LOADER_PROTOCOLS, LoaderProtocol
 from atom.faults import to_ase_error
+from atom.interfaces import CallTarget, LoaderRequest
 from atom.streams import LoaderStream, NativeStream
 from atom.xsf_streams import XsfStream
 from rpc.calls import UnaryCall
@@ -17,42 +18,6 @@ from schemas.wire import ProbeReply
 _SESSION_METHOD: Final = "/ase.v1.Loader/Session"
 _PROBE_METHOD: Final = "/ase.v1.Loader/Probe"
 _PROBE_TIMEOUT_S: Final = 0.1
-
-
-class CallTarget(Protocol):
-    """The properties of an instance that a caller needs."""
-
-    @property
-    def addr(self) -> str:
-        """Return the address, as host:port."""
-
-    @property
-    def protocol(self) -> str:
-        """Return a key of LOADER_PROTOCOLS."""
-
-    @property
-    def epoch(self) -> int:
-        """Return the number that identifies the process at the address; 0 if it reports none."""
-
-
-class LoaderRequest(Protocol):
-    """One attempt of a unary request: its instance, frame and timeout."""
-
-    @property
-    def target(self) -> CallTarget:
-        """Return the instance to call."""
-
-    @property
-    def frame(self) -> bytes:
-        """Return the frame, a serialized LoaderInput."""
-
-    @property
-    def handle(self) -> str:
-        """Return a name unique to this attempt: xsf identifies sessions by it."""
-
-    @property
-    def timeout(self) -> float:
-        """Return the timeout in seconds."""
 
 
 class _LoaderConnection:

@@ -10,9 +10,7 @@ from config import source
 from config.resolve import resolve
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "bench" / "README.md"]
-)
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "bench" / "README.md"])
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -41,5 +39,7 @@ def test_commands_links_and_files_exist(page: Path) -> None:
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
     for command in re.findall(r"\basectl ((?:loader |kong |api |config )?[a-z]+)", text):
         assert command in COMMANDS, f"{page.name} tells of asectl {command}"
-    for path in re.findall(r"`((?:gateway|lb|atom|rpc|schemas|aseloader|asectl)/[\w/]+\.py)`", text):
+    for path in re.findall(
+        r"`((?:gateway|lb|atom|rpc|schemas|aseloader|asectl)/[\w/]+\.py)`", text
+    ):
         assert (ROOT / path).exists(), f"{page.name} names {path}"

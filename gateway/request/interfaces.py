@@ -1,22 +1,37 @@
 """The dependencies of request handling, as narrow protocols: request functions need only these."""
 
 from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Protocol, TypeVar
 
+from atom.interfaces import CallTarget, LoaderRequest
 from atom.streams import LoaderStream
 from config.options import GatewayOptions
 from gateway.services.catalog import Catalog
 from schemas.model.errors import ErrorSpec
+
+Result_co = TypeVar("Result_co", covariant=True)
 
 
 class Slot(Protocol):
     """The lease of a request slot at an instance, held for the duration of a `with` block."""
 
     @property
-    def instance(self) -> Any:
-        """Return the instance; its `addr` is host:port."""
+    def instance(self) -> CallTarget:
+        """Return the instance."""
+
+    def __enter__(self) -> "Slot":
+        """Return the slot itself."""
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        """Release the slot with the error that left the block."""
 
     def release_unused(self) -> None:
         """Release the slot when nothing was sent to the instance."""
@@ -36,13 +51,13 @@ class Slot(Protocol):
         """
 
 
-class PendingOperation(Protocol):
+class PendingOperation(Protocol[Result_co]):
     """An operation in progress: a call to a loader, or the wait for a slot."""
 
     def cancel(self) -> None:
         """Cancel the operation; its callback may still be called and must then be ignored."""
 
-    def outcome(self) -> Any:
+    def outcome(self) -> Result_co:
         """Return the result of a finished operation: a loader's output, or a slot.
 
         Raises AseError if the operation failed.
@@ -54,7 +69,7 @@ class Picker(Protocol):
 
     def acquire(
         self, service_id: str, digest: str, exclude: Collection[str], affinity_key: str, /
-    ) -> AbstractContextManager[Slot]:
+    ) -> Slot:
         """Return a slot at an instance that serves the schema with the digest `digest`.
 
         `exclude` are addresses of instances not to choose. Requests with the same `affinity_key` go
@@ -69,9 +84,9 @@ class Picker(Protocol):
         affinity_key: str,
         timeout: float,
         at_front: bool,
-        on_done: Callable[[Any], None],
+        on_done: Callable[[PendingOperation[Slot]], None],
         /,
-    ) -> PendingOperation:
+    ) -> PendingOperation[Slot]:
         """Wait for a slot for at most `timeout` seconds, at the front of the queue if `at_front`.
 
         `on_done` is called with the operation when it has a slot, or has failed to get one in time.
@@ -84,11 +99,13 @@ class Picker(Protocol):
 class Caller(Protocol):
     """Sends frames to instances."""
 
-    def start_call(self, request: Any, on_done: Callable[[Any], None]) -> PendingOperation:
+    def start_call(
+        self, request: LoaderRequest, on_done: Callable[[PendingOperation[bytes]], None]
+    ) -> PendingOperation[bytes]:
         """Start a call; `on_done` is called with it when it has ended, after this has returned."""
 
     def open_session(
-        self, target: Any, handle: str, timeout: float, wake: Callable[[], None]
+        self, target: CallTarget, handle: str, timeout: float, wake: Callable[[], None]
     ) -> LoaderStream:
         """Open a session of at most `timeout` seconds; `handle` is unique to it.
 

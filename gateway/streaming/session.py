@@ -122,7 +122,7 @@ class Session:
         self._affinity_key = ""
         self._stream: LoaderStream | None = None
         self._slot: Slot | None = None
-        self._pending_slot: PendingOperation | None = None
+        self._pending_slot: PendingOperation[Slot] | None = None
         self._half_close_pending = self._result_received = self._transferring = (
             self._transfer_requested
         ) = self._reading_paused = False
@@ -228,7 +228,7 @@ class Session:
         dependencies, contract = self._dependencies, self.contract
         service_id, digest = contract.service.id, contract.digest
         try:
-            slot: Any = dependencies.picker.acquire(
+            slot: Slot = dependencies.picker.acquire(
                 service_id, digest, self._tried_addrs, self._affinity_key
             )
         except AseError as error:
@@ -246,7 +246,7 @@ class Session:
             return
         self._open_stream(slot)
 
-    def _on_slot_ready(self, pending: PendingOperation) -> None:
+    def _on_slot_ready(self, pending: PendingOperation[Slot]) -> None:
         self._pending_slot = None
         if self.state is SessionState.CLOSED:
             return

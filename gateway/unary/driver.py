@@ -45,7 +45,7 @@ class RequestDriver(ABC):
         self.finished = False
         self.event_stream: EventStreamHandle | None = None
         self._open_event_stream = open_event_stream
-        self._pending: PendingOperation | None = None
+        self._pending: PendingOperation[Any] | None = None
 
     def drive(self, steps: Steps, record: RequestRecord, dependencies: Dependencies) -> None:
         """Run the steps until they wait: for the body, for a slot or for a call."""
@@ -91,7 +91,7 @@ class RequestDriver(ABC):
         """Finish the request after all events were written; a subclass calls it from `end`."""
         self.finished = True
 
-    def _advance(self, result: bytes | PendingOperation | None) -> None:
+    def _advance(self, result: bytes | PendingOperation[Any] | None) -> None:
         try:
             step = self._steps.send(result)
         except StopIteration as stop:
@@ -132,7 +132,7 @@ class RequestDriver(ABC):
                 self._on_operation_done,
             )
 
-    def _on_operation_done(self, operation: PendingOperation) -> None:
+    def _on_operation_done(self, operation: PendingOperation[Any]) -> None:
         """Resume the steps after a call or a wait has ended; ignore a cancelled one."""
         if self._pending is not None:
             self._pending = None

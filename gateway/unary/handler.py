@@ -8,9 +8,10 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from atom.interfaces import CallTarget
 from gateway.request import checks, json_body
 from gateway.request.event_stream import EventStreamRequest, accepts_event_stream, pop_stream_flag
-from gateway.request.interfaces import Dependencies
+from gateway.request.interfaces import Dependencies, PendingOperation, Slot
 from gateway.request.record import RequestRecord
 from gateway.request.resolve import find_contract, resolve_contract
 from gateway.request.response import HttpResponse, finish_with_error, finish_with_success
@@ -42,7 +43,7 @@ class CallLoader:
 
     __slots__ = ("frame", "handle", "target", "timeout")
 
-    def __init__(self, target: Any, frame: bytes, handle: str, timeout: float) -> None:
+    def __init__(self, target: CallTarget, frame: bytes, handle: str, timeout: float) -> None:
         self.target = target
         self.frame = frame
         self.handle = handle
@@ -154,7 +155,7 @@ def _validate_request(
 
 def _call_with_retries(
     request: ValidatedRequest, record: RequestRecord, dependencies: Dependencies
-) -> Generator[AcquireSlot | CallLoader, Any, Any]:
+) -> Generator[AcquireSlot | CallLoader, Any, bytes]:
     """Call an instance and return its decoded output; retry once at another instance.
 
     A call is retried only if nothing ran at the instance, or if the connection was lost and the
@@ -210,7 +211,7 @@ def _acquire_slot(
     wait_deadline: float,
     record: RequestRecord,
     dependencies: Dependencies,
-) -> Generator[AcquireSlot, Any, Any]:
+) -> Generator[AcquireSlot, PendingOperation[Slot], Slot]:
     """Return a slot; wait for it if all instances are full."""
     service_id, digest = request.contract.service.id, request.contract.digest
     try:
@@ -230,7 +231,10 @@ def _acquire_slot(
 
 
 def _start_attempt(
-    request: ValidatedRequest, instance: Any, record: RequestRecord, dependencies: Dependencies
+    request: ValidatedRequest,
+    instance: CallTarget,
+    record: RequestRecord,
+    dependencies: Dependencies,
 ) -> CallLoader:
     now = dependencies.clock()
     record.attempt_started(instance.addr, now)
