@@ -1,1 +1,4 @@
-"""WebGate, the door: routes, validates, answers. It never learns what a frame looks like."""
+"""The gateway (WebGate): it routes, validates and answers requests.
+
+Loader frames are opaque bytes to it: `atom` encodes and decodes them.
+"""

@@ -1,4 +1,4 @@
-"""The gateway's view of its loaders: a hub inside this process, or the frames of one outside."""
+"""The instances that a gateway may call: from a hub in this process, or from remote hubs."""
 
 import asyncio
 import logging
@@ -34,16 +34,21 @@ from schemas.model.document import DocumentError
 _logger = logging.getLogger("ase.lb")
 
 
-# What runs at an instance that is gone may still end well; no deadline is longer.
+# Requests that still run at a removed instance get this time to complete. It is the maximum of
+# the option `gateway.deadline`.
 DISCONNECT_GRACE_S = 3600.0
 
 
 class UpstreamCluster:
-    """Every instance this gateway may call.
+    """All instances that this gateway may call, and the picker that chooses among them.
 
-    Paths in options start from `base`. `name` tells this gateway from others; `clock` gives seconds
-    that never step back. `counts`: of the hub in this process, None where hubs are followed.
-    `picker` gives places to requests, as `gateway/request/interfaces.py` wants it.
+    Paths in `options` are relative to `base_dir`. `gateway_name` identifies this gateway at hubs
+    and loaders. `hub_counts` are the counters of the hub in this process; None if remote hubs are
+    followed. `clock` returns monotonic seconds. `table` has all known instances; `picker` gives
+    requests a slot at one of them.
+
+    `_disconnect_tasks` close connections to removed instances. With `_stopping` set, state changes
+    are ignored: the shutdown itself causes them.
     """
 
     def __init__(
@@ -104,9 +109,9 @@ class UpstreamCluster:
         )
 
     async def start(self) -> int:
-        """Begin to listen to loaders, or to follow the hub; return the lb port (0: none of ours).
+        """Open the hub's port, or start to follow the remote hubs.
 
-        Raises OSError when the port cannot be had.
+        Returns the port; 0 without a hub in this process. Raises OSError if it cannot be opened.
         """
         self._subscriber_tasks = [
             asyncio.ensure_future(subscriber.run()) for subscriber in self._subscribers
@@ -114,7 +119,7 @@ class UpstreamCluster:
         return await self._discovery.start()
 
     async def stop(self) -> None:
-        """Stop listening and close every connection to a loader."""
+        """Stop the hub or following the hubs, and close every connection to a loader."""
         self._stopping = True
         await self._discovery.stop()
         for task in (*self._disconnect_tasks, *self._subscriber_tasks):
@@ -122,11 +127,14 @@ class UpstreamCluster:
         await self._caller.close()
 
     def is_synced(self) -> bool:
-        """Return whether the view can be trusted."""
+        """Return whether the table can be trusted: with remote hubs, after a snapshot."""
         return self._discovery.is_synced()
 
     def count_live_instances(self, service_id: str) -> int:
-        """Return how many instances of a service take requests."""
+        """Return the number of instances of a service that are up and have the active schema.
+
+        An instance without a digest counts as having the active schema.
+        """
         contract = self._catalog.find(service_id)
         accepted_digests = ("", contract.digest if contract else "")
         endpoints = self.table.endpoints_of(service_id)
@@ -138,7 +146,7 @@ class UpstreamCluster:
     def _add_static(
         self, options: InstanceOptions, clock: Callable[[], float], rng: Random
     ) -> None:
-        """Add a loader of the config, which does not report."""
+        """Add an instance of the config, which does not report to a hub."""
         total = options.total
         address = (options.service, options.addr, 0, options.protocol)
         instance = Instance("ase", *address, "", total, total)
@@ -152,7 +160,11 @@ class UpstreamCluster:
         self._caller.probe(endpoint.instance, on_reply)
 
     def _on_instance_change(self, change: StateChange) -> None:
-        if self._stopping:  # it is we who hang up
+        """Log and count a state change, and update the contract of the service.
+
+        The connection to an instance that is gone is closed in the background.
+        """
+        if self._stopping:  # the gateway itself ends the reports
             return
         _logger.info("instance %s", change.after.value, extra=change.log_fields())
         self._upstream_metrics.count_state_change(change, self.table)
@@ -168,7 +180,7 @@ class UpstreamCluster:
             self._warn_if_unroutable(change.instance)
 
     def reconcile_contracts(self) -> None:
-        """Let loaders bring the schemas of services that have no file any more."""
+        """Activate schemas from loaders for services without a schema file, if enabled."""
         if self._accept_schemas:
             for service_id in {endpoint.instance.service for endpoint in self.table}:
                 self._reconcile_service(service_id)
@@ -204,7 +216,7 @@ class UpstreamCluster:
             self._metrics.count_contract_change(change)
 
     def _warn_if_unroutable(self, instance: Instance) -> None:
-        """Say why an instance that joined gets no traffic."""
+        """Log why an instance that joined gets no requests, if so."""
         contract = self._catalog.find(instance.service)
         log_fields = {"service": instance.service, "instance": instance.addr}
         if contract is None:
@@ -218,7 +230,7 @@ class UpstreamCluster:
 
 
 def _log_health_change(endpoint: Endpoint) -> None:
-    """Tell that an instance was ejected, or is back."""
+    """Log that an instance was ejected or readmitted."""
     health = endpoint.outlier_detector
     log_fields = {
         "service": endpoint.instance.service,
@@ -235,23 +247,26 @@ OnChange = Callable[[StateChange], None]
 
 
 class Discovery(Protocol):
-    """Where a fleet hears of its instances."""
+    """A source of instances.
+
+    `table` has the instances; `documents` are schema documents of loaders by digest.
+    """
 
     table: EndpointTable
     documents: Mapping[str, bytes]
 
     async def start(self) -> int:
-        """Begin to listen; return the lb port (0: none of ours)."""
+        """Start to update the table; return the hub's port, 0 without one in this process."""
 
     async def stop(self) -> None:
-        """Hear no more."""
+        """Stop updating the table."""
 
     def is_synced(self) -> bool:
         """Return whether the table can be trusted."""
 
 
 class EmbeddedHub:
-    """A hub in this process: its table is the gateway's, and known from the start."""
+    """A hub in this process. The gateway uses the hub's table itself, so it is always synced."""
 
     def __init__(
         self,
@@ -283,7 +298,7 @@ class EmbeddedHub:
         self.documents: Mapping[str, bytes] = self._hub.documents
 
     async def start(self) -> int:
-        """Open the lb port."""
+        """Open the hub's port and return it. Raises OSError."""
         unary_handlers = self._hub.unary_methods() | self._aiges_service.unary_methods()
         self._server = Server(unary=unary_handlers, stream=self._hub.stream_methods())
         port = await self._server.start(self._options.host, self._options.port, self._tls)
@@ -291,17 +306,21 @@ class EmbeddedHub:
         return port
 
     async def stop(self) -> None:
-        """Close it."""
+        """Stop the hub and close its port."""
         self._hub_task.cancel()
         await self._server.stop(0)
 
     def is_synced(self) -> bool:
-        """Return True: there is nobody else who could know more."""
+        """Return True: no other process knows more."""
         return True
 
 
 class RemoteHubs:
-    """Hubs in other processes, followed by their frames; trusted after the first snapshot."""
+    """Hubs in other processes, which are followed by their frames.
+
+    All of them update one table, each through a view of its own. The table is trusted as soon as
+    one hub has sent a snapshot.
+    """
 
     def __init__(
         self,
@@ -335,16 +354,19 @@ class RemoteHubs:
         self.documents: Mapping[str, bytes] = ChainMap(*documents)
 
     async def start(self) -> int:
-        """Follow them."""
+        """Start to follow the hubs; return 0.
+
+        Only the first watch sweeps the table, because all of them share it.
+        """
         self._tasks = [asyncio.ensure_future(watch.run()) for watch in self._watches]
         self._tasks.append(asyncio.ensure_future(self._watches[0].sweep()))
         return 0
 
     async def stop(self) -> None:
-        """Follow them no more."""
+        """Stop following the hubs."""
         for task in self._tasks:
             task.cancel()
 
     def is_synced(self) -> bool:
-        """Return whether one of them told of the fleet."""
+        """Return whether at least one hub has sent a snapshot."""
         return any(watch.synced for watch in self._watches)

@@ -1,7 +1,8 @@
-"""Which contract each service has: the operator's file, else what most live capacity speaks. Pure.
+"""The catalog: the active contract of each service. Pure.
 
-A contract is a schema made ready. Exactly one is active per service, and switching is one
-assignment, so that no request ever meets two (DESIGN 3, "Schemas reach the gateway").
+A contract is a compiled schema document. The operator's schema files have priority. For a service
+without a file, the schema with the most live capacity is active. Exactly one contract is active per
+service and it is replaced in one assignment, so that no request uses two (docs/architecture.md).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,10 +21,11 @@ MAX_SERVICES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """A service ready to be served.
+    """A schema document, compiled to serve requests.
 
-    `source` is "file" or "report"; `deadline` in seconds. `affinity`: where in a request its key
-    stands.
+    `digest` is the sha256 of the canonical `schema_document`, in hex. `source` is "file" or
+    "report". `deadline` is in seconds. `affinity_path` are the members that lead from a request's
+    root to its affinity key; empty: no affinity.
     """
 
     service: Service
@@ -39,7 +41,10 @@ class Contract:
 
 @dataclass(frozen=True, slots=True)
 class ContractChange:
-    """A service got another contract; `before` is empty for its first, `after` for none."""
+    """A change of the active contract of a service.
+
+    `old_digest` is empty if the service had no contract, `new_digest` if it has none any more.
+    """
 
     service: str
     old_digest: str
@@ -48,7 +53,10 @@ class ContractChange:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """The licences of the live instances of a service that speak one digest."""
+    """The live capacity of a service for one schema.
+
+    `total` is the number of slots of all live instances that have the schema `digest`.
+    """
 
     service: str
     digest: str
@@ -61,10 +69,10 @@ def build_contract(
     services: Mapping[str, ServiceOptions],
     default_deadline: float,
 ) -> Contract:
-    """Make a canonical schema document ready to serve.
+    """Compile a canonical schema document into a contract.
 
-    `services` is what the operator says of single ones. The deadline is the operator's, else the
-    schema's, else `default` (seconds). Raises DocumentError.
+    `services` are the operator's options by service id. The deadline is the operator's, else that
+    of the schema, else `default_deadline` (seconds). Raises DocumentError.
     """
     service = document.service_from_document(document.parse(schema_document))
     service_options = services.get(service.id, ServiceOptions())
@@ -84,10 +92,14 @@ def build_contract(
 
 
 class Catalog:
-    """The active contract of every service.
+    """The active contract of every service. Iteration is in the order of service ids.
 
-    `files` are the operator's contracts: they have authority. `services` and `default` as in
-    `build`.
+    `files` are the contracts of the operator's schema files; reports cannot replace them.
+    `services` and `default_deadline` are as in `build_contract`.
+
+    `_active` maps service ids to active contracts. `_by_digest` has the active contracts by digest,
+    and of the service that changed last also the previous one: if loaders switch back, it is not
+    compiled again. `_routes` is built from `_active` at first use; None after a change.
     """
 
     def __init__(
@@ -106,7 +118,7 @@ class Catalog:
         return iter(sorted(self._active.values(), key=lambda contract: contract.service.id))
 
     def routes(self) -> Routes:
-        """Return the routes of the services that are active now."""
+        """Return the routes of the active services."""
         if self._routes is None:
             self._routes = Routes(contract.service for contract in self)
         return self._routes
@@ -121,9 +133,10 @@ class Catalog:
         services: Mapping[str, ServiceOptions],
         default_deadline: float,
     ) -> list[ContractChange]:
-        """Let other files stand in the place of the operator's; return what that changed.
+        """Replace the operator's contracts by those in `files` and return the changes.
 
-        What loaders brought of services without a file stays, under the new options.
+        A contract from reports stays active if its service has no file. It is compiled again if the
+        options have changed.
         """
         active = {contract.service.id: contract for contract in files}
         options_unchanged = (
@@ -151,10 +164,12 @@ class Catalog:
     def reconcile(
         self, capacities: Iterable[Capacity], documents: Mapping[str, bytes]
     ) -> list[ContractChange]:
-        """Make the digest of most live capacity the active one, for every service without a file.
+        """Activate the schema with the most live capacity, for every service without a file.
 
-        Between equals the one that is active stays. A service whose instances all left keeps its
-        contract: its requests are answered "no live instance", not "no such service".
+        `documents` are the schema documents by digest; capacity without a document is ignored. If
+        two schemas have equal capacity, the active one stays. A service without instances keeps its
+        contract: its requests fail with "no live instance", not with "no such service". A new
+        service is ignored if MAX_SERVICES are active. Returns the changes. Raises DocumentError.
         """
         best: dict[str, Capacity] = {}
         for capacity in sorted(capacities, key=lambda capacity: capacity.digest):
@@ -184,7 +199,7 @@ class Catalog:
             contract = build_contract(
                 schema_document, "report", self._services, self._default_deadline
             )
-        # Only what may become active again is kept: the old one and the new one.
+        # Keep what may become active again: the active contracts, the old one and the new one.
         if active is not None:
             self._by_digest = {c.digest: c for c in [*self._active.values(), active]}
         self._by_digest[capacity.digest] = contract

@@ -1,7 +1,7 @@
-"""Config and schemas read anew: when a file of theirs changed, or on a signal.
+"""Reloads config and schemas when one of their files changes, or on request.
 
-What is wrong leaves everything as it was, and is told. What is good takes the place of the old in
-one step, between two requests: none is ever judged by halves of two.
+An invalid config or schema is logged and changes nothing. Valid ones replace the current ones in
+one step, between two requests: no request is validated partly by old and partly by new schemas.
 """
 
 import asyncio
@@ -25,9 +25,11 @@ ReadConfig = Callable[[], tuple[Config, Path]]
 
 @dataclass(frozen=True, slots=True)
 class ConfigSource:
-    """Where a config is read from: `read` does it anew, `file` is the one to look at, if any.
+    """Where a config is read from.
 
-    `asked` is set when somebody asks for it. `read` raises ConfigError or OSError.
+    `read_config` reads it, and returns it with the directory that its relative paths start from. It
+    raises ConfigError or OSError. `config_file` is watched for changes; None if there is no file.
+    `reload_requested` is set to request a reload.
     """
 
     read_config: ReadConfig
@@ -36,9 +38,15 @@ class ConfigSource:
 
 
 class ConfigReloader:
-    """Keeps a catalog as the files say, which at first are those of `config` and `base`.
+    """Keeps a catalog up to date with the files of config and schemas.
 
-    `told` hears of each outcome, "done", "same" or "refused", and of the services it changed.
+    The catalog is initially that of `config` and `base_dir`. `on_reload` is called after each
+    reload with its outcome, "done", "same" or "refused", and the changes of contracts.
+
+    `generation` is 1 plus the number of reloads that changed something. `_startup_config` is the
+    config at the start, whose values still apply to options that are not reloadable; `_config` is
+    the config of the last successful reload. `_fingerprint` is that of the files when they were
+    last read.
     """
 
     def __init__(
@@ -58,7 +66,7 @@ class ConfigReloader:
         self._fingerprint = self._take_fingerprint()
 
     async def run(self) -> None:
-        """Look for changes each second, for ever."""
+        """Check for changes every second, forever; reload after a change or on request."""
         reload_requested = self._source.reload_requested
         while True:
             with contextlib.suppress(TimeoutError):
@@ -100,7 +108,10 @@ class ConfigReloader:
         self._on_reload("done" if changed else "same", changes)
 
     def _load(self) -> tuple[Config, Path, list[Contract]]:
-        """Read everything; in a thread, for a thousand schemas take a second."""
+        """Read config and schemas; runs in a thread, because a thousand schemas take a second.
+
+        Contracts whose document and options did not change are used again.
+        """
         config, base_dir = self._source.read_config()
         if not config.schemas:
             return config, base_dir, []
@@ -119,7 +130,7 @@ class ConfigReloader:
         )
 
     def _take_fingerprint(self) -> dict[Path, tuple[int, int]]:
-        """Return what can be seen of the files without reading them."""
+        """Return the modification time (ns) and the size (bytes) of each file that exists."""
         fingerprint: dict[Path, tuple[int, int]] = {}
         paths = [self._source.config_file] if self._source.config_file else []
         if self._config.schemas:
@@ -133,7 +144,7 @@ class ConfigReloader:
 
 
 def _is_reloadable(name: str) -> bool:
-    """Return whether an option takes effect at once; all others are read at the start alone."""
+    """Return whether an option takes effect on reload; the others need a restart."""
     is_service_option = name.startswith("services.") and name.endswith((".deadline", ".affinity"))
     return is_service_option or name in ("schemas", "gateway.deadline")
 
@@ -147,7 +158,7 @@ def _reloadable_values(config: Config) -> dict[str, object]:
 
 
 def _restart_required(old: Config, new: Config) -> list[str]:
-    """Return the options that differ and are not read anew; what is not there is nothing."""
+    """Return the options that differ and need a restart; a missing option equals an empty one."""
     old_values, new_values = _option_values(old), _option_values(new)
     names = sorted({*old_values, *new_values})
     changed = [n for n in names if (old_values.get(n) or None) != (new_values.get(n) or None)]

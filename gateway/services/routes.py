@@ -1,7 +1,7 @@
-"""Which service a path asks for, where it is not the canonical one: as the original finds it. Pure.
+"""Which service a path selects if it is not the canonical one, as in the original. Pure.
 
-Source: reference "ase-wire" 1.2. The first that fits: the query's `serviceId`, the last segment of
-the path, a service's route at its host, a service's route at any host.
+The first match counts: `serviceId` of the query, the last segment of the path, a route of a service
+at the host, a route of a service at any host (docs/wire.md).
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,11 @@ def requested_service(method: bytes, path: str) -> str:
 
 
 class Routes:
-    """The routes of some services."""
+    """The routes of a set of services.
+
+    `_service_by_route` maps host and path to a service id; the host "" stands for any host. If
+    several services have a route, the first service gets it.
+    """
 
     def __init__(self, services: Iterable[Service]) -> None:
         self._service_ids: set[str] = set()
@@ -33,9 +37,10 @@ class Routes:
                     self._service_by_route.setdefault((host, path), service.id)
 
     def find(self, path: str, query: bytes, headers: Mapping[bytes, bytes]) -> str:
-        """Return the id of the service that is asked for; "" for none.
+        """Return the id of the service that a request selects; "" if there is none.
 
-        `headers` have lower-case names. A proxy before us tells the host that its client named.
+        `headers` have lower-case names. `X-Forwarded-Host`, set by a proxy in front of the gateway,
+        takes precedence over `Host`. The port of a host is ignored.
         """
         query_params = query.decode("latin-1").split("&")
         query_service = next(

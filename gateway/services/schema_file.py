@@ -1,4 +1,4 @@
-"""A schema file of any kind: its canonical document, or all its faults, each where it stands."""
+"""Schema files of any format: their canonical documents, or all their errors with locations."""
 
 import json
 from pathlib import Path as File
@@ -9,15 +9,16 @@ from schemas.model import document
 from schemas.model.document import DocumentError, DocumentPath
 from schemas.sources import api_schema, declare, python_source
 
-# A file is read whole; nobody's schema is larger.
+# A larger file is not parsed; no schema needs more.
 MAX_FILE_BYTES = 1024 * 1024
 SUFFIXES = (".json", ".yaml", ".yml")
 
 
 def read_schema(file: File) -> bytes:
-    """Return the canonical document that a file declares: JSON, YAML (`kind: ApiSchema`) or Python.
+    """Return the canonical document of a schema file: JSON, YAML (`kind: ApiSchema`) or Python.
 
-    Raises OSError, or ConfigError with every fault of the file.
+    A file is Python with the suffix `.py`, JSON with `.json`, otherwise YAML. Raises OSError, or
+    ConfigError with all errors of the file.
     """
     raw = file.read_bytes()
     name = str(file)
@@ -34,7 +35,10 @@ def read_schema(file: File) -> bytes:
 
 
 def to_config_error(file: File, error: DocumentError) -> ConfigError:
-    """Return the faults of a file whose document cannot be served, each where it stands."""
+    """Return the problems of a file's document as a ConfigError with their locations in the file.
+
+    The file is read again. Raises OSError.
+    """
     text = file.read_text(encoding="utf-8", errors="replace")
     return _to_config_error(_parse_json_source(text, str(file)), error)
 
@@ -62,7 +66,7 @@ def _parse_yaml(text: str, name: str) -> bytes:
         )
     except DocumentError as error:
         raise _to_config_error(source_file, error) from None
-    except (TypeError, ValueError) as error:  # a number that is none, half a character
+    except (TypeError, ValueError) as error:  # NaN, an unpaired surrogate
         raise ConfigError(name, [], [Diagnostic(f"cannot be written as JSON: {error}")]) from None
 
 
@@ -81,7 +85,10 @@ def _parse_python(text: str, name: str) -> bytes:
 
 
 def _parse_json_source(text: str, name: str) -> SourceFile:
-    """Return a JSON text with its places: it is YAML but for tabs, which stand between values."""
+    """Return a JSON text with the locations of its values; without any if it is not YAML.
+
+    JSON is YAML, except that YAML does not allow tabs between values. They are replaced by spaces.
+    """
     try:
         return source.parse_yaml(text.replace("\t", " "), name)
     except ConfigError:
@@ -97,13 +104,13 @@ def _to_config_error(source_file: SourceFile, error: DocumentError) -> ConfigErr
 
 
 def _format_message(path: DocumentPath, message: str) -> str:
-    """Say what is wrong, after the last names of the way there."""
+    """Return a message with the last two names of its path in front."""
     path_tail = ".".join(str(part) for part in path[-2:])
     return f"{path_tail}: {message}" if path_tail else message
 
 
 def _find_location(source_file: SourceFile, path: DocumentPath) -> SourceLocation | None:
-    """Return where a path stands: its key, or what is nearest to it."""
+    """Return the location of a path: of its key, else of the nearest enclosing value."""
     for length in range(len(path), -1, -1):
         prefix = path[:length]
         location = source_file.locations.get((*prefix, "")) or (

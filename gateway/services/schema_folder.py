@@ -1,4 +1,4 @@
-"""The operator's schema files: all of a folder, read anew at each start and each reload."""
+"""The operator's schema files: all of one folder, read at each start and each reload."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,11 +11,11 @@ from schemas.model.document import DocumentError
 
 
 class SchemaFolderError(Exception):
-    """Schema files that cannot be served; `str()` names each file and each problem in it."""
+    """Invalid schema files; `str()` names each file and each of its errors."""
 
 
 def schema_files(folder: Path) -> list[Path]:
-    """Return the schema files of a folder, by name. Raises OSError."""
+    """Return the schema files (JSON, YAML) of a folder, ordered by name. Raises OSError."""
     return sorted(path for path in folder.iterdir() if path.suffix in schema_file.SUFFIXES)
 
 
@@ -27,8 +27,9 @@ def load_folder(
 ) -> list[Contract]:
     """Return the contract of every schema file in a folder.
 
-    One of `known`, made by the same options, stands for a file that says the same. Raises
-    FolderError when the folder is not there, a file is no schema, or two declare the same service.
+    `reusable` are contracts that were built with the same options; one of them is used for a file
+    with the same document. Raises SchemaFolderError if the folder does not exist, a file is not a
+    valid schema, or two files declare the same service.
     """
     if not folder.is_dir():
         raise SchemaFolderError(f"{folder}: no such folder (option schemas)")
@@ -59,9 +60,10 @@ def load_file(
     default_deadline: float,
     reusable: Mapping[bytes, Contract] | None = None,
 ) -> Contract:
-    """Return the contract of one file, one of `known` where that has the same document.
+    """Return the contract of one file; that in `reusable` if its document is the same.
 
-    Raises OSError, or ConfigError with every fault.
+    `reusable` has contracts by document. Raises OSError, or ConfigError with all errors of the
+    file.
     """
     schema_document = schema_file.read_schema(path)
     if reusable and schema_document in reusable:

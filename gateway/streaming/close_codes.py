@@ -1,7 +1,7 @@
-"""With which code a WebSocket is closed, by what ended its session: a table. Pure.
+"""The close codes of a WebSocket, by what ended its session. Pure.
 
-RFC 6455, section 7.4, and the IANA registry: 3008 is "Timeout", 1013 "Try Again Later", 1014 "Bad
-Gateway".
+Sources: RFC 6455, section 7.4, and the IANA registry: 3008 is "Timeout", 1013 "Try Again Later",
+1014 "Bad Gateway".
 """
 
 from typing import Final
@@ -47,13 +47,14 @@ _CODE_BY_SOURCE: Final = {
     ErrorSource.CALLER: POLICY_VIOLATION, ErrorSource.LOADER: BAD_GATEWAY,
     ErrorSource.OVERLOAD: TRY_AGAIN_LATER, ErrorSource.INTERNAL: INTERNAL_ERROR,
 }  # fmt: skip
-_MAX_REASON_BYTES: Final = 120  # bytes; a close frame holds 123
+_MAX_REASON_BYTES: Final = 120  # a close frame holds 123 bytes (RFC 6455, 5.5)
 
 
 def close_code_and_reason(event: SessionEvent, error: AseError | None) -> tuple[int, str]:
-    """Return the close code, and the reason, of a socket whose session was ended by an event.
+    """Return the close code and the reason for a WebSocket whose session was ended by `event`.
 
-    A result that is not the last ends it only where the gateway stops.
+    `error` is the error of the session, None if it has none. The event RESULT ends a session only
+    if the gateway drains.
     """
     if event in (SessionEvent.DRAIN, SessionEvent.DRAIN_TIMEOUT, SessionEvent.RESULT):
         return GOING_AWAY, "the gateway stops"
@@ -63,10 +64,10 @@ def close_code_and_reason(event: SessionEvent, error: AseError | None) -> tuple[
 
 
 def close_code(error: AseError) -> int:
-    """Return the close code of an error."""
+    """Return the close code of an error: by its row of the error table, else by its source."""
     return _CODE_BY_SPEC.get(error.spec) or _CODE_BY_SOURCE[error.spec.source]
 
 
 def truncate_reason(text: str) -> str:
-    """Return words cut to what a close frame holds."""
+    """Return a text cut to 120 bytes of UTF-8, so that it fits into a close frame."""
     return text.encode()[:_MAX_REASON_BYTES].decode("utf-8", "ignore")

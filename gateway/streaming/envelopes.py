@@ -1,7 +1,7 @@
-"""The envelopes of a session: each is judged as if it stood alone, with what the first one said.
+"""The envelopes of a session: each is validated as a request of its own. Pure.
 
-The first frame's header is under those of later ones, but for its status; parameters that a later
-frame leaves out are those of the first (reference "ase-wire" 1.6). Pure.
+A later frame inherits from the first one: the members of the header, except those it has itself and
+except `status`, `cid` and `sid`; and the parameters, if it has none (docs/wire.md).
 """
 
 from typing import Any, Final
@@ -17,10 +17,19 @@ _STATUS_ONLY: Final = frozenset({"status"})
 
 
 class EnvelopeReader:
-    """Reads the frames of one session into those of its loader.
+    """Converts the envelopes of one session into frames for its loader.
 
-    `facts` are the gateway's own headers; `only`: no frame can follow the first, which may call
-    itself the beginning (0) or the only one (3), or nothing.
+    `gateway_headers` are the headers that the gateway adds. `single_frame`: the first frame is the
+    only one; its status may be 0, 3 or missing.
+
+    `_frame_count` is the number of frames converted so far. `_first_header` and `_first_parameter`
+    are what later frames inherit, as sent. `_stream_names` are the names of all payload streams so
+    far, in order of appearance (a dict as an ordered set).
+
+    `_header_cache` is for frames that have only a status and a payload. By status it has their
+    complete header, and the encoded prefix that follows from it: such a frame needs no merging, and
+    only its payload is transformed and encoded. It is used only if the transforms of the payload do
+    not depend on the rest of the envelope.
     """
 
     __slots__ = (
@@ -41,15 +50,16 @@ class EnvelopeReader:
         self._sequence_checker = SequenceChecker() if options.sequence else None
         self._first_header: dict[str, Any] = {}
         self._first_parameter: Any = None
-        # By status, of frames that say nothing new but their payload: their header, and the head
-        # that it leads to.
         self._header_cache: dict[int, tuple[dict[str, Any], bytes]] = {}
         self._stream_names: dict[str, None] = {}
         self._frame_count = 0
         self._single_frame = single_frame
 
     def classify(self, envelope: dict[str, Any]) -> SessionEvent:
-        """Return what a frame is. Raises AseError 10163 for a status that there is not."""
+        """Return the event of a frame by its status.
+
+        Raises AseError 10163 if the status is invalid or the header is not an object.
+        """
         header = envelope.get("header")
         if header is not None and not isinstance(header, dict):
             raise AseError(BAD_REQUEST, "$.header: must be of type object")
@@ -71,13 +81,15 @@ class EnvelopeReader:
     def transform_and_encode(
         self, envelope: dict[str, Any], event: SessionEvent, ascii_only: bool
     ) -> bytes:
-        """Return the loader's frame of an envelope, which is changed as its schema says.
+        """Validate an envelope, apply the transforms of its schema and return the loader's frame.
 
-        Raises AseError 10163 with every violation.
+        The envelope is changed in place. `event` is the result of `classify`. `ascii_only`: all its
+        strings are ASCII. Raises AseError 10163, for an invalid envelope with its first 20
+        violations.
         """
         validator, encoder = self._contract.validator, self._contract.encoder
         header = envelope.get("header") or {}
-        header.pop("cid", None)  # it is the socket's; a schema does not know it
+        header.pop("cid", None)  # it is the multiplexer's; schemas do not declare it
         status = int(FrameStatus.CONTINUE if event is SessionEvent.CONTINUE else FrameStatus.END)
         status_only = (
             self._frame_count > 0 and "parameter" not in envelope and header.keys() <= _STATUS_ONLY
@@ -94,7 +106,7 @@ class EnvelopeReader:
         if self._sequence_checker is not None:
             self._check_sequence(envelope, self._sequence_checker)
         if not self._single_frame:
-            status = envelope["header"]["status"]  # before the schema may take it away
+            status = envelope["header"]["status"]  # a transform may remove it
         validate = (
             validator.validate_and_transform
             if cached is None
@@ -118,7 +130,7 @@ class EnvelopeReader:
         return encoder.encode_frame(prefix, self._frame_count, envelope)
 
     def _remember_first(self, envelope: dict[str, Any], header: dict[str, Any]) -> None:
-        """Keep what the first frame says for those that follow."""
+        """Store what later frames inherit from the first one."""
         inherited = {k: v for k, v in header.items() if k not in _NOT_INHERITED}
         self._first_header, self._first_parameter = (
             self._copy_for_transform(inherited),
@@ -128,7 +140,7 @@ class EnvelopeReader:
     def _fill_from_first(
         self, envelope: dict[str, Any], header: dict[str, Any], status: int
     ) -> None:
-        """Give a frame what the first one said, where it does not say it itself."""
+        """Add to a frame what it inherits from the first one."""
         envelope["header"] = {
             **self._copy_for_transform(self._first_header),
             **header,
@@ -138,7 +150,7 @@ class EnvelopeReader:
             envelope["parameter"] = self._copy_for_transform(self._first_parameter)
 
     def _copy_for_transform(self, value: Any) -> Any:
-        """Return a value that its schema may change, where it changes any."""
+        """Return a copy of `value` if the schema has transforms, which change it; else `value`."""
         return _deep_copy(value) if self._contract.validator.has_transforms else value
 
     def _check_sequence(self, envelope: dict[str, Any], sequence_checker: SequenceChecker) -> None:
@@ -150,7 +162,10 @@ class EnvelopeReader:
                     raise AseError(BAD_REQUEST, problem)
 
     def _fill_statuses(self, envelope: dict[str, Any], status: int) -> None:
-        """See that each payload has a status: a loader knows the end of a stream by it alone."""
+        """Set the status of each payload that has none: only it shows a loader the end of a stream.
+
+        A last frame (2) without a payload ends every stream of the session.
+        """
         payload = envelope.get("payload")
         streams = payload if isinstance(payload, dict) else {}
         for name, stream in streams.items():

@@ -1,7 +1,8 @@
-"""The messages of a WebSocket: envelopes as text, or as `ase.binary.v1`. Pure.
+"""WebSocket messages: envelopes as text, or in the subprotocol `ase.binary.v1`. Pure.
 
-A binary message is the length of a head, four bytes, big-endian; the head, an envelope whose one
-payload without data is the tail's; and the tail, raw bytes.
+A binary message consists of the length of its head (4 bytes, big-endian), the head and a tail. The
+head is an envelope, in which one payload may lack its data. The tail is the raw data of that
+payload.
 """
 
 import json
@@ -20,20 +21,27 @@ _RESULT_TEMPLATE: Final = b'{"header":{"code":0,"message":"success","sid":"%b","
 
 
 def encode_result(sid: str, cid: str, payload: bytes, status: int) -> bytes:
-    """Return a result; `payload` is a JSON object, {} is left out."""
+    """Return a result message, an envelope in JSON with code 0.
+
+    `payload` is a serialised JSON object; `{}` is omitted. An empty `cid` is omitted. `status` is
+    the `header.status`.
+    """
     cid_member = b',"cid":' + json.dumps(cid).encode() if cid else b""
     payload_member = b"" if payload == b"{}" else b',"payload":' + payload
     return _RESULT_TEMPLATE % (sid.encode(), status, cid_member, payload_member)
 
 
 def encode_error(sid: str, cid: str, error: AseError) -> bytes:
-    """Return an error."""
+    """Return an error message, an envelope in JSON with status 0.
+
+    The error's message is cut to 2048 characters. An empty `cid` is omitted.
+    """
     header = {"code": error.spec.code, "message": str(error)[:2048], "sid": sid, "status": 0}
     return json.dumps({"header": header | ({"cid": cid} if cid else {})}).encode()
 
 
 def is_utf8(message: bytes) -> bool:
-    """Return whether a message is UTF-8."""
+    """Return whether a message is valid UTF-8."""
     try:
         message.decode()
     except UnicodeDecodeError:
@@ -42,7 +50,10 @@ def is_utf8(message: bytes) -> bool:
 
 
 def split_binary(message: bytes) -> tuple[bytes, bytes]:
-    """Return head and tail of a binary message. Raises AseError 10163."""
+    """Return the head and the tail of a binary message.
+
+    Raises AseError 10163 if the head is empty, or longer than the rest of the message.
+    """
     head_size = int.from_bytes(message[:_LENGTH_PREFIX_BYTES], "big")
     if len(message) < _LENGTH_PREFIX_BYTES + head_size or not head_size:
         raise AseError(BAD_REQUEST, "a binary message is a length (4 bytes), a head, and a tail")
@@ -52,9 +63,10 @@ def split_binary(message: bytes) -> tuple[bytes, bytes]:
 
 
 def attach_tail(envelope: dict[str, Any], tail: bytes, service: Service) -> None:
-    """Put a tail where its head wants it: into the one payload that has no data.
+    """Insert `tail`, in base64, as the data of the one payload of `envelope` that has none.
 
-    Raises AseError 10163 when there is none, or more than one.
+    Only payloads that `service` declares count. Raises AseError 10163 if several of them have no
+    data, or if all have data and `tail` is not empty.
     """
     payload = envelope.get("payload")
     streams = payload if isinstance(payload, dict) else {}
@@ -73,12 +85,15 @@ def attach_tail(envelope: dict[str, Any], tail: bytes, service: Service) -> None
 
 
 def to_binary(message: bytes) -> bytes:
-    """Return an envelope as a binary message, the data of its first base64 payload as its tail."""
+    """Return an envelope as a binary message whose tail is the data of the first base64 payload.
+
+    The data of further payloads stay in the head, in base64.
+    """
     envelope = jiter.from_json(message)
     tail = b""
     for stream in envelope.get("payload", {}).values():
         key = next((key for key in _DATA_KEYS & stream.keys() if isinstance(stream[key], str)), "")
-        if key and stream.get("format") != "json":  # which may be a text, as it is
+        if key and stream.get("format") != "json":  # embedded json may be a plain string
             tail = pybase64.b64decode(stream.pop(key))
             break
     head = json.dumps(envelope, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,4 +1,7 @@
-"""The sessions of one WebSocket: one, or with `stream_mode=multiplex` several, told by `cid`."""
+"""The sessions of one WebSocket.
+
+It has one session, or with `stream_mode=multiplex` several, which `header.cid` identifies.
+"""
 
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -19,31 +22,39 @@ from schemas.model.session import SessionEvent, SessionState, frame_event
 
 _MAX_CID_LENGTH: Final = 64
 _MAX_CLOSED_CIDS: Final = 64
-_MESSAGE_OVERHEAD_BYTES: Final = 128  # bytes that a message takes beside its own
+_MESSAGE_OVERHEAD_BYTES: Final = 128  # memory of a queued message beside its content
 
 
 class WebSocketTransport(Protocol):
-    """The WebSocket itself."""
+    """The WebSocket connection, as far as the multiplexer uses it."""
 
     def writable(self) -> bool:
-        """Return whether the client keeps up with what is written to it."""
+        """Return whether the client keeps up with the messages sent to it."""
 
     def send(self, message: bytes, *, binary: bool) -> None:
-        """Send a message."""
+        """Send a message; it is dropped if the connection is closing."""
 
     def close(self, code: int, reason: str) -> None:
-        """Close it; nothing is sent or taken any more."""
+        """Start the closing handshake with a close code and a reason (RFC 6455, 7.1.2).
+
+        No message is sent or delivered after that.
+        """
 
     def pause_reading(self) -> None:
-        """Read no more."""
+        """Stop reading from the client."""
 
     def resume_reading(self) -> None:
-        """Read on."""
+        """Continue to read from the client."""
 
 
 @dataclass(frozen=True, slots=True)
 class WebSocketHandshake:
-    """What the handshake says; `contract` is of the service at its path."""
+    """The facts of a handshake.
+
+    `contract` is the contract of the service at `path`, at the time of the handshake. `headers`
+    have lower-case names. `multiplex`: the WebSocket may have several sessions. `binary`: the
+    subprotocol `ase.binary.v1` was selected.
+    """
 
     contract: Contract
     path: str
@@ -54,11 +65,29 @@ class WebSocketHandshake:
 
 
 class SessionMultiplexer:
-    """What passes on one socket. `later(s, call)` calls after so many seconds.
+    """Dispatches the messages of one WebSocket to its sessions, and sends their results.
 
-    A socket of one session holds its client back while the loader is behind, or while the client
-    itself reads nothing: a few bytes are still read, so that pings and a close are seen. Of
-    several, the session whose loader is behind ends; errors that nobody reads stop the reading.
+    Without `multiplex` there is one session, with the cid "", and back-pressure on it reaches the
+    client: while the session's queue is full, or the client does not read its results, messages
+    wait in `_backlog`. The transport reads on until the backlog exceeds `max_frame` bytes, so that
+    pings and a close frame are still processed. With `multiplex`, back-pressure on one session
+    would stall the others. So a session whose queue is full fails (10301), and nothing waits in
+    `_backlog`.
+
+    `_sessions` are the open sessions by cid. `_closed_cids` are the last 64 cids whose session
+    ended or was rejected, oldest first (a dict as an ordered set). The client may have sent frames
+    before it knew; they are dropped until a first frame uses the cid again.
+
+    `_backlog_bytes` is the size of the messages in `_backlog`. With `multiplex` it is the size of
+    the error messages that were sent while the client did not read: beyond `max_frame` bytes
+    reading stops, because each further message could cause another error. Both count 128 bytes of
+    overhead per message.
+
+    `_reading_paused`: the queue of the one session is full; never set with `multiplex`.
+    `_draining`: no session may start on a multiplexed WebSocket. `_closed`: the WebSocket is closed
+    or lost, and messages are ignored. `_timer` runs while there is no session, for `_idle_timeout`
+    seconds: `idle` with `multiplex`, otherwise the read timeout, for the first frame.
+    `call_later(seconds, callback)` schedules a callback.
     """
 
     def __init__(
@@ -77,16 +106,16 @@ class SessionMultiplexer:
         self._transport = transport
         self._call_later = call_later
         self._sessions: dict[str, Session] = {}
-        self._closed_cids: dict[str, None] = {}  # their clients were told, and may still send
+        self._closed_cids: dict[str, None] = {}  # an ordered set
         self._backlog: deque[tuple[bytes, bool]] = deque()
-        self._backlog_bytes = 0  # bytes of it
+        self._backlog_bytes = 0
         self._reading_paused = self._draining = self._closed = False
         first_frame_timeout = handshake.contract.service.read_timeout or options.read_timeout
         self._idle_timeout = options.idle if handshake.multiplex else first_frame_timeout
         self._timer = call_later(self._idle_timeout, self._on_idle_timeout)
 
     def receive_message(self, message: bytes, binary: bool, /) -> None:
-        """Take a message of the client."""
+        """Dispatch a message of the client, or queue it while back-pressure applies."""
         if self._closed:
             return
         if (
@@ -102,6 +131,7 @@ class SessionMultiplexer:
             self._handle_message(message, binary)
 
     def _handle_message(self, message: bytes, binary: bool, /) -> None:
+        """Check the message type, dispatch the message, report errors."""
         cid = ""
         try:
             if binary and not self._handshake.binary:
@@ -116,63 +146,74 @@ class SessionMultiplexer:
             cid = self._dispatch(message, binary)
         except AseError as error:
             self._reject(cid, error)
-        except Exception as exception:  # noqa: BLE001 (it is told, with its traceback)
+        except Exception as exception:  # noqa: BLE001 (it is logged with its traceback)
             self._context.dependencies.on_internal_error(self._handshake.path, exception)
             self._reject(cid, AseError(INTERNAL))
 
     def on_protocol_error(self, reason: str) -> None:
-        """Take in that the client does not speak WebSocket as it should; it was told so."""
+        """Fail all sessions (10163) because the client violated the WebSocket protocol.
+
+        The close frame with `reason` was sent before.
+        """
         self._fail_sessions(AseError(BAD_REQUEST, reason))
 
     def on_disconnect(self) -> None:
-        """Take in that the client went away."""
+        """End all sessions: the connection is lost, or the client has closed it."""
         self._notify_sessions(SessionEvent.CLIENT_GONE)
         self._stop()
 
     def drain(self) -> None:
-        """Leave, each session after its next result."""
+        """Start to drain: a session that is still open for frames ends after its next result.
+
+        A session whose client has sent its last frame may complete. The WebSocket is closed (1001)
+        when it has no session.
+        """
         self._draining = True
         self._notify_sessions(SessionEvent.DRAIN)
         if not self._sessions:
             self.close(close_codes.GOING_AWAY, "the gateway stops")
 
     def abort(self) -> None:
-        """Leave now."""
+        """End all sessions with an error (10102) and close the WebSocket (1001)."""
         self._draining = True
         self._notify_sessions(SessionEvent.DRAIN_TIMEOUT)
         self.close(close_codes.GOING_AWAY, "the gateway stops")
 
     def resume_writing(self) -> None:
-        """Go on: the client reads again."""
+        """Continue to send results: the client reads again."""
         for session in list(self._sessions.values()):
             session.transfer()
         self._process_backlog()
 
     def close(self, code: int, reason: str) -> None:
-        """Close the socket."""
+        """Fail the open sessions (10163) and close the WebSocket; ignored if it is closed."""
         if not self._closed:
             self._stop()
             self._fail_sessions(AseError(BAD_REQUEST, reason))
             self._transport.close(code, reason)
 
-    # What the sessions say (gateway.streaming.session.Client).
+    # Called by the sessions.
 
     def writable(self) -> bool:
-        """Return whether the client reads."""
+        """Return whether the client keeps up with the messages sent to it."""
         return self._transport.writable()
 
     def send_result(self, session: Session, payload: bytes, status: int) -> None:
-        """Send a result."""
+        """Send a result of a session."""
         message = messages.encode_result(session.record.sid, session.cid, payload, status)
         binary = self._handshake.binary
         self._transport.send(messages.to_binary(message) if binary else message, binary=binary)
 
     def send_error(self, session: Session, error: AseError) -> None:
-        """Send an error."""
+        """Send the error that ends a session."""
         self._send_error_message(session.record.sid, session.cid, error)
 
     def on_closed(self, session: Session, event: SessionEvent) -> None:
-        """Forget a session; a socket that was there for it alone closes."""
+        """Remove a session that ended, and log it.
+
+        Without `multiplex` the WebSocket is closed. With `multiplex` and no session left, it is
+        closed if the gateway drains; otherwise the idle timer is started.
+        """
         if self._sessions.get(session.cid) is session:
             del self._sessions[session.cid]
             self._remember_closed(session.cid)
@@ -188,18 +229,18 @@ class SessionMultiplexer:
                 self._timer.cancel()
                 self._timer = self._call_later(self._idle_timeout, self._on_idle_timeout)
 
-    def pause_reading(self, session: Session) -> None:  # noqa: ARG002 (a socket of one session has that one)
-        """Hold the client back, where it is alone on the socket."""
+    def pause_reading(self, session: Session) -> None:  # noqa: ARG002 (there is only one session)
+        """Apply back-pressure to the client, unless the socket is multiplexed."""
         self._reading_paused = not self._handshake.multiplex
 
     def resume_reading(self, session: Session) -> None:  # noqa: ARG002
-        """Go on with what was held back."""
+        """Release the back-pressure and process the queued messages."""
         if self._reading_paused:
             self._reading_paused = False
             self._process_backlog()
 
     def _process_backlog(self) -> None:
-        """Take what had to wait, and read on."""
+        """Process queued messages while no back-pressure applies; then resume reading."""
         while (
             self._backlog
             and not self._reading_paused
@@ -213,9 +254,14 @@ class SessionMultiplexer:
             self._backlog_bytes = 0
             self._transport.resume_reading()
 
-    # A message.
+    # Incoming messages.
 
     def _dispatch(self, message: bytes, binary: bool, /) -> str:
+        """Pass a message to its session, which a first frame starts; return the cid.
+
+        Raises AseError 10163 for a message without a valid head, envelope or cid. A later AseError
+        fails the session, or is reported for the cid if there is no session.
+        """
         options = self._context.dependencies.options
         head, tail = messages.split_binary(message) if binary else (message, b"")
         envelope = json_body.parse(head, options.max_depth, options.max_nodes)
@@ -252,6 +298,7 @@ class SessionMultiplexer:
         return cid
 
     def _parse_cid(self, header: object) -> str:
+        """Return `header.cid`, "" without `multiplex`. Raises AseError 10163."""
         if not self._handshake.multiplex:
             return ""
         cid = header.get("cid") if isinstance(header, dict) else None
@@ -262,7 +309,11 @@ class SessionMultiplexer:
         return cid
 
     def _start_session(self, cid: str, envelope: dict[str, Any], header: object) -> Session:
-        """Return a new session for a first frame. Raises AseError."""
+        """Create the session of a first frame.
+
+        Raises AseError 10163 if a multiplexed frame is not a first one, if there are too many
+        sessions or if the gateway drains; 10313 for the app id; 10404 if no sub service matches.
+        """
         context, options, handshake = self._context, self._options, self._handshake
         if handshake.multiplex:
             if not _starts_session(header):
@@ -278,7 +329,7 @@ class SessionMultiplexer:
         checks.check_app_id(envelope, handshake.headers, dependencies.options.consumer_header)
         record = context.new_record("GET", handshake.path, handshake.client_ip)
         record.service = handshake.contract.service.id
-        # The socket may be older than the contract.
+        # The contract may have changed since the handshake.
         current_config = (
             dependencies.catalog.find(handshake.contract.service.id) or handshake.contract
         )
@@ -302,10 +353,13 @@ class SessionMultiplexer:
         self._session_metrics.session_started(session)
         return session
 
-    # The end, and errors that are no session's.
+    # The end, and errors without a session.
 
     def _reject(self, cid: str, error: AseError) -> None:
-        """Tell an error of a message that found no session; alone on the socket, it ends it."""
+        """Report the error of a message: fail its session, or send the error if it has none.
+
+        In the second case a WebSocket that is not multiplexed is closed.
+        """
         session = self._sessions.get(cid)
         if session is not None:
             session.fail(error)
@@ -316,12 +370,13 @@ class SessionMultiplexer:
             self.close(close_codes.close_code(error), close_codes.truncate_reason(str(error)))
 
     def _remember_closed(self, cid: str) -> None:
-        """Note a session that ended, or was refused: what was sent for it meanwhile is dropped."""
+        """Remember a cid whose session ended, to drop late frames for it."""
         self._closed_cids[cid] = None
         if len(self._closed_cids) > _MAX_CLOSED_CIDS:
             del self._closed_cids[next(iter(self._closed_cids))]
 
     def _send_error_message(self, sid: str, cid: str, error: AseError) -> None:
+        """Send an error; stop reading if a multiplexed client leaves too many errors unread."""
         message = messages.encode_error(sid, cid, error)
         binary = self._handshake.binary
         self._transport.send(messages.to_binary(message) if binary else message, binary=binary)
@@ -331,7 +386,7 @@ class SessionMultiplexer:
                 self._transport.pause_reading()
 
     def _on_idle_timeout(self) -> None:
-        """End a socket that has no session, and had none for too long."""
+        """Close a WebSocket that had no session for `_idle_timeout` seconds."""
         if not self._sessions and not self._closed:
             self._reject("", AseError(SESSION_READ_TIMEOUT))
             self.close(close_codes.TIMED_OUT, SESSION_READ_TIMEOUT.message)
@@ -351,6 +406,6 @@ class SessionMultiplexer:
 
 
 def _starts_session(header: object) -> bool:
-    """Return whether a frame begins a session."""
+    """Return whether the status of a frame is that of a first frame (0 or 3)."""
     status = header.get("status") if isinstance(header, dict) else None
     return frame_event(status, first=True) in (SessionEvent.BEGIN, SessionEvent.ONCE)

@@ -1,8 +1,7 @@
-"""One session: frames of the client in, results of its loader out, one place, one call.
+"""One session: the client's frames to a loader, its results back, with one slot and one stream.
 
-`schemas/model/session.py` says what each event leads to; here it is done. Nothing waits in a task:
-a
-change of the loader's stream wakes it, and so does a client that has room again.
+`TRANSITIONS` decides what each event leads to; `Session` performs it. No task waits for anything:
+`transfer` is called when the loader's stream changes, and when the client can be written to again.
 """
 
 from collections import deque
@@ -41,7 +40,7 @@ from schemas.model.session import (
 
 _MAX_ATTEMPTS: Final = 2
 _LINGER_S: Final = 1.0
-# What went wrong, by the event that ended a session; a result ends only one that has to leave.
+# The error of a session, by the event that ended it. RESULT ends only a draining session.
 _ERROR_BY_EVENT: Final[dict[SessionEvent, Callable[[], AseError]]] = {
     SessionEvent.READ_TIMEOUT: lambda: AseError(SESSION_READ_TIMEOUT),
     SessionEvent.LIFETIME_EXPIRED: lambda: AseError(SESSION_TIMEOUT),
@@ -51,32 +50,55 @@ _ERROR_BY_EVENT: Final[dict[SessionEvent, Callable[[], AseError]]] = {
 
 
 class SessionClient(Protocol):
-    """Who a session talks to."""
+    """The client's side of a session: a WebSocket or an event stream."""
 
     def writable(self) -> bool:
-        """Return whether it takes more now; it says so by `Session.pump` when it does again."""
+        """Return whether results may be sent now.
+
+        If not, the client calls `Session.transfer` when they may be sent again.
+        """
 
     def send_result(self, session: "Session", payload: bytes, status: int) -> None:
-        """Take a result."""
+        """Send a result; `payload` is a serialised JSON object."""
 
     def send_error(self, session: "Session", error: AseError) -> None:
-        """Take what went wrong; `over` follows."""
+        """Send the error that ends the session; `on_closed` follows."""
 
     def on_closed(self, session: "Session", event: SessionEvent) -> None:
-        """Take in that the session is over, by an event."""
+        """Handle the end of the session; `event` is the event that ended it."""
 
     def pause_reading(self, session: "Session") -> None:
-        """Take in that the session's loader is behind: no more frames, where that can be had."""
+        """Stop delivering frames, if possible: the session's queue is full."""
 
     def resume_reading(self, session: "Session") -> None:
-        """Take in that it has caught up."""
+        """Continue to deliver frames: the session's queue has room again."""
 
 
 class Session:
-    """One session of a contract; `name` is its client's own for it.
+    """One session of a service, from its first frame to the release of its slot.
 
-    `queue`: frames that may wait for the loader. `silence` is how long the client may send nothing,
-    `lifetime` how long it all may take, in seconds; `later(s, call)` calls after so many.
+    `client` gets the results and the end. `read_timeout` is the longest silence in seconds: the
+    time without a frame from the client and without a result, until the client's last frame.
+    `lifetime` is the longest duration of the session in seconds. `call_later(seconds, callback)`
+    schedules a callback. `cid` is the client's own id of the session, on a multiplexed WebSocket.
+
+    `state` is changed only by `TRANSITIONS`, and by an internal error. `_closed`: everything is
+    released and the client is notified. `error` is the error that ended the session.
+
+    The loader: `_pending_slot` is the wait for a slot, `_slot` the slot; at most one of the two is
+    set. `_stream` is open only while `_slot` is held. The slot is released exactly once: when the
+    attempt fails, or when the session ends. `_tried_addrs` are the addresses of failed attempts and
+    `_previous_error` is the error of the last of them.
+
+    Frames: `_frame_queue` are frames that wait for the loader. If `max_queued_frames` wait, the
+    queue is full and the client is paused (`_reading_paused`). `_replay_buffer` are the frames that
+    were sent in this attempt; a retry sends them again. It is None if a retry is impossible: a
+    result was received, or more than `max_queued_frames` frames were sent. `_half_close_pending`:
+    the stream's request direction ends after the queued frames.
+
+    `_transferring`: `transfer` is running. It may be called again from within, by the stream or for
+    an event; this only sets `_transfer_requested`, for another round. `_read_deadline` and
+    `_lifetime_deadline` are in seconds of the dependencies' clock; `_timer` checks both.
     """
 
     __slots__ = (
@@ -116,7 +138,7 @@ class Session:
         self._lifetime_deadline = now + lifetime
         self._read_deadline = now + read_timeout
         self._frame_queue: deque[bytes] = deque()
-        self._replay_buffer: list[bytes] | None = []  # what another loader would have to be told
+        self._replay_buffer: list[bytes] | None = []  # None: no retry is possible
         self._tried_addrs: tuple[str, ...] = ()
         self._previous_error: AseError | None = None
         self._affinity_key = ""
@@ -131,13 +153,18 @@ class Session:
 
     @property
     def queue_full(self) -> bool:
-        """Return whether as many frames wait for the loader as may."""
+        """Return whether `max_queued_frames` frames or more wait for the loader."""
         return len(self._frame_queue) >= self.max_queued_frames
 
     def receive_envelope(
         self, envelope: dict[str, Any], ascii_only: bool, affinity_key: str = ""
     ) -> None:
-        """Take a frame of the client, a JSON object; `key` keeps the session with its like."""
+        """Validate a frame of the client, a JSON object, and apply its event.
+
+        `ascii_only`: all its strings are ASCII. `affinity_key` counts in the first frame only:
+        sessions with equal keys go to few instances. A frame that is invalid, or not allowed in the
+        current state, fails the session.
+        """
         try:
             event = self._reader.classify(envelope)
             if (self.state, event) not in TRANSITIONS:
@@ -146,7 +173,7 @@ class Session:
         except AseError as error:
             self.fail(error)
             return
-        except Exception as exception:  # noqa: BLE001 (it is told, with its traceback)
+        except Exception as exception:  # noqa: BLE001 (it is logged with its traceback)
             self._fail_internal(exception)
             return
         if self.state is SessionState.NEW:
@@ -158,24 +185,28 @@ class Session:
             self._client.pause_reading(self)
 
     def fail(self, error: AseError) -> None:
-        """End with an error, told to the client."""
+        """End the session with an error, which the client gets."""
         self.error = error
         self.handle_event(SessionEvent.FAILED)
 
     def fail_overflow(self) -> None:
-        """End: more frames came than wait."""
+        """End the session: a frame came while the queue was full (10301)."""
         self.fail(AseError(SESSION_OVERFLOW))
 
     def handle_event(
         self, event: SessionEvent, frame: bytes = b"", payload: bytes = b"", status: int = 0
     ) -> None:
-        """Do what an event leads to; one that leads to nothing is nothing."""
+        """Apply an event: change the state and perform the actions.
+
+        An event without a transition in the current state is ignored. `frame` is the encoded frame
+        of a client event; `payload` and `status` are those of a result.
+        """
         transition = TRANSITIONS.get((self.state, event))
         if transition is None:
             return
         try:
             self._apply_transition(transition, event, frame, payload, status)
-        except Exception as exception:  # noqa: BLE001 (others have the loader's connection, too)
+        except Exception as exception:  # noqa: BLE001 (others share the loader's connection)
             self._fail_internal(exception)
 
     def _apply_transition(
@@ -210,21 +241,22 @@ class Session:
             self.transfer()
 
     def _fail_internal(self, exception: Exception) -> None:
-        """End by a fault of ours, wherever it came from: nothing stays behind."""
+        """End the session after an internal error and release everything it holds."""
         self._dependencies.on_internal_error(self.record.sid, exception)
         if self._closed:
             return
         self.state, self.error = SessionState.CLOSED, AseError(INTERNAL)
         try:
             self._client.send_error(self, self.error)
-        except Exception as client_exception:  # noqa: BLE001 (what it held is given back all the same)
+        except Exception as client_exception:  # noqa: BLE001 (the slot is released all the same)
             self._dependencies.on_internal_error(self.record.sid, client_exception)
         self._cancel_loader()
         self._close(SessionEvent.FAILED)
 
-    # The loader: found, asked, asked elsewhere when it is full.
+    # The loader: slot, stream and retry.
 
     def _acquire_slot(self) -> None:
+        """Acquire a slot and open the stream; if all instances are full, wait for a slot."""
         dependencies, contract = self._dependencies, self.contract
         service_id, digest = contract.service.id, contract.digest
         try:
@@ -233,7 +265,7 @@ class Session:
             )
         except AseError as error:
             if error.spec is not LOADER_FULL or dependencies.slot_timeout <= 0:
-                # No other is left than the one that refused: what it said is what is wrong.
+                # Only the instance that failed before is left: report its error.
                 previous_error = self._previous_error if error.spec is NO_INSTANCE else None
                 self._retry_or_fail(previous_error or error)
                 return
@@ -267,14 +299,19 @@ class Session:
             self._stream = self._dependencies.caller.open_session(
                 slot.instance, handle, timeout, self.transfer
             )
-        except Exception as exception:  # noqa: BLE001 (it is told, with its traceback)
+        except Exception as exception:  # noqa: BLE001 (it is logged with its traceback)
             self._dependencies.on_internal_error(self.record.sid, exception)
             self._retry_or_fail(AseError(LOADER_LOST))
             return
         self.transfer()
 
     def _retry_or_fail(self, error: AseError) -> None:
-        """Take in that a loader has ended the session badly, or that there is none."""
+        """Release the slot of a failed attempt; retry at another instance if possible, else fail.
+
+        A retry is possible if the error says that no work was done, there was no result, the replay
+        buffer has all frames that were sent, and the retry budget allows it. A session has at most
+        two attempts. Without a slot there was no attempt, and the session fails.
+        """
         slot, self._slot, self._stream = self._slot, None, None
         if slot is not None:
             slot.release(error.spec, is_session=True)
@@ -298,10 +335,13 @@ class Session:
                 return
         self.fail(error)
 
-    # The stream: frames go while there is room, results come while the client takes them.
+    # The stream: frames are sent while it has room, results are read while the client keeps up.
 
     def transfer(self) -> None:
-        """Move what can be moved, either way."""
+        """Send frames to the loader and results to the client, as far as both keep up.
+
+        Then let the client continue if it is paused and the queue has room.
+        """
         if self._transferring:
             self._transfer_requested = True
             return
@@ -371,7 +411,7 @@ class Session:
         if stream is not None and not stream.is_finished():
             self._call_later(
                 _LINGER_S, stream.cancel
-            )  # it has said its last, and should end itself
+            )  # the loader should have ended the stream by then
         self._frame_queue.clear()
         self._replay_buffer = None
         slot, self._slot = self._slot, None
@@ -387,11 +427,11 @@ class Session:
             slot.release(is_session=True)
         elif error.spec.source is ErrorSource.LOADER and error.spec is not DEADLINE:
             slot.release(error.spec, is_session=True)
-        else:  # it says nothing against the loader, which may still work on it
+        else:  # not the loader's failure; the loader may still be working
             slot.release(None, abandoned=True, is_session=True)
 
     def _check_timeouts(self) -> None:
-        """See whether the client was silent for too long, or the session too old."""
+        """End the session if its lifetime is over or the client was silent for too long."""
         now = self._dependencies.clock()
         if self.state is SessionState.CLOSED:
             return
@@ -399,7 +439,7 @@ class Session:
             self.handle_event(SessionEvent.LIFETIME_EXPIRED)
             return
         if self.queue_full or not self._client.writable():
-            self._read_deadline = now + self._read_timeout  # it is we who do not let it send
+            self._read_deadline = now + self._read_timeout  # back-pressure on the client
         if now >= self._read_deadline and (self.state, SessionEvent.READ_TIMEOUT) in TRANSITIONS:
             self.handle_event(SessionEvent.READ_TIMEOUT)
             return

@@ -1,7 +1,8 @@
-"""A session of one request whose results are server-sent events.
+"""A session of one request whose results are sent as server-sent events.
 
-`result` with its number, then `end` with the status, or `error` once it has begun; before that an
-error is an HTTP answer as any other. Source: WHATWG HTML, "Server-sent events".
+Each result with a payload is an event `result` with an increasing id; the event `end` with the last
+status follows. An error is an event `error` if the response has started, otherwise an ordinary
+error response. Source: WHATWG HTML, "Server-sent events".
 """
 
 from collections.abc import Callable
@@ -27,7 +28,13 @@ _KEEP_ALIVE_COMMENT: Final = b": still here\n\n"
 
 
 class EventStream:
-    """The events of one request. `later(s, call)` calls after so many seconds."""
+    """The response by events to one request, and the client's side of its session.
+
+    `headers_sent`: the response has started, with a result or a keep-alive comment; it has status
+    200. `_last_event_id` is the id of the last event `result`; ids start at 1. `_timer` sends the
+    keep-alive comments until the session ends. `call_later(seconds, callback)` schedules a
+    callback.
+    """
 
     def __init__(
         self,
@@ -61,41 +68,44 @@ class EventStream:
         self._timer = call_later(options.keep_alive, self._send_keep_alive)
 
     def start(self) -> None:
-        """Begin: the request is its only frame."""
+        """Start the session; the request is its only frame."""
         request = self._request
         self._session_metrics.session_started(self._session)
         self._session.receive_envelope(request.envelope, request.ascii_only, request.affinity_key)
 
     def cancel(self) -> None:
-        """Take in that the client is gone."""
+        """End the session: the client is gone."""
         self._session.handle_event(SessionEvent.CLIENT_GONE)
 
     def fail(self, error: AseError) -> None:
-        """End with an error."""
+        """End the session with an error; CLIENT_GONE means that the client is gone."""
         if error.spec is CLIENT_GONE:
             self.cancel()
         else:
             self._session.fail(error)
 
     def resume_writing(self) -> None:
-        """Go on: the client reads again."""
+        """Continue to send results: the client reads again."""
         self._session.transfer()
 
-    # What the session says (gateway.streaming.session.Client).
+    # Called by the session.
 
     def writable(self) -> bool:
-        """Return whether the client reads."""
+        """Return whether the client keeps up."""
         return self._sink.writable()
 
     def send_result(self, session: Session, payload: bytes, status: int) -> None:
-        """Write a result, or the end, or both."""
+        """Write a result as an event `result`, and after the last one the event `end`.
+
+        A result without a payload has no event `result`.
+        """
         sid = session.record.sid
         is_last = status >= FrameStatus.END
         if payload != b"{}":
             message = messages.encode_result(
                 sid, "", payload, FrameStatus.CONTINUE if is_last else status
             )
-            if b"\n" in message or b"\r" in message:  # of embedded JSON, where they are white space
+            if b"\n" in message or b"\r" in message:  # white space in embedded JSON
                 message = message.translate(_NEWLINES_TO_SPACES)
             self._last_event_id += 1
             self._write(b"event: result\nid: %d\ndata: %b\n\n" % (self._last_event_id, message))
@@ -104,13 +114,20 @@ class EventStream:
             self._write(b"event: end\ndata: %b\n\n" % message)
 
     def send_error(self, session: Session, error: AseError) -> None:
-        """Write an error, or answer with it."""
+        """Write an event `error`, if the response has started.
+
+        Otherwise `on_closed`, which follows, answers with the error.
+        """
         if self.headers_sent:
             message = messages.encode_error(session.record.sid, "", error)
             self._write(b"event: error\ndata: %b\n\n" % message)
 
     def on_closed(self, session: Session, event: SessionEvent) -> None:
-        """End the answer."""
+        """End the response; answer with the error if it has not started.
+
+        The session is counted in both cases. It is not logged in the second, because the error
+        response is.
+        """
         self._timer.cancel()
         self._session_metrics.session_ended(session, event, _HTTP_OK, write_log=self.headers_sent)
         if self.headers_sent:
@@ -119,7 +136,7 @@ class EventStream:
             self._sink.send_error(session.error or AseError(CLIENT_GONE))
 
     def pause_reading(self, session: Session) -> None:
-        """Do nothing: there is no other frame."""
+        """Do nothing: no other frame follows."""
 
     def resume_reading(self, session: Session) -> None:
         """Do nothing."""
@@ -133,7 +150,11 @@ class EventStream:
         self._sink.write(data)
 
     def _send_keep_alive(self) -> None:
-        """Let the client, and proxies before us, see that it goes on."""
+        """Write a comment, and schedule the next one in `keep_alive` seconds.
+
+        It shows the client, and proxies in between, that the request is still in progress. The
+        first comment starts the response. A client that does not keep up gets none.
+        """
         self._timer = self._call_later(self._options.keep_alive, self._send_keep_alive)
         if self._sink.writable():
             self._write(_KEEP_ALIVE_COMMENT)

@@ -1,4 +1,4 @@
-"""From an HTTP request to a WebSocket: who may have one, at which service, in which manner."""
+"""The upgrade of an HTTP request to a WebSocket (RFC 6455, 4.2): service, origin and mode."""
 
 import asyncio
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _SERVICE_PATH_PREFIX: Final = SERVICE_PATH_PREFIX.encode()
 
 
 class WebSocketUpgrader:
-    """Opens the WebSockets of a gateway."""
+    """Upgrades HTTP connections of a gateway to WebSockets."""
 
     def __init__(
         self, context: GatewayContext, session_metrics: SessionMetrics, options: SessionOptions
@@ -30,7 +30,10 @@ class WebSocketUpgrader:
         self._options = options
 
     def can_upgrade(self, method: bytes, url: bytes, headers: Headers) -> bool:
-        """Return whether a head asks for a WebSocket that there is."""
+        """Return whether a request is a WebSocket handshake at the path of a service.
+
+        Every path with the canonical prefix counts; `upgrade` rejects an unknown service there.
+        """
         headers_by_name = combine_headers(headers)
         if method != b"GET" or headers_by_name.get(b"upgrade", b"").lower() != b"websocket":
             return False
@@ -52,10 +55,12 @@ class WebSocketUpgrader:
         write_timeout: float,
         server_state: Any,
     ) -> None:
-        """Answer a handshake, and let the connection be a WebSocket's from there.
+        """Accept a handshake and hand the connection over to a WebSocket.
 
-        `rest` came behind it; `stalled`: seconds that a client may read nothing. Raises AseError:
-        404 for a service that there is not, 403, 400, 426.
+        `scope` is the ASGI scope of the request, `trailing_data` the bytes received after its head.
+        `write_timeout`: seconds that the client may read nothing. `server_state` is that of
+        uvicorn. Raises AseError 10225 (status 404) for an unknown service, and HttpError 403 for an
+        origin that is not allowed, 400 or 426 for an invalid handshake.
         """
         context, options = self._context, self._options
         headers_by_name = combine_headers(headers)

@@ -1,7 +1,8 @@
-"""A WebSocket: the library's protocol without I/O, on a connection that the door has opened.
+"""A WebSocket connection: the sans-I/O protocol of `websockets` on an asyncio transport.
 
-Limits: the size of a message, its fragments, control frames in a second; a client that does not
-answer pings is gone, and so is one that does not read what is written to it.
+The HTTP server has accepted the TCP connection and parsed the handshake. Limits: bytes of a
+message, fragments of a message, control frames per second. A client is disconnected if it does not
+answer pings, or does not read what is written to it. Source: RFC 6455.
 """
 
 import asyncio
@@ -24,16 +25,17 @@ from gateway.streaming.multiplexer import SessionMultiplexer
 
 _CLOSE_LINGER_S: Final = 1.0
 _POLL_INTERVAL_S: Final = 0.5
-_TCP_ESTABLISHED: Final = 1  # of Linux's tcp_info, its first byte
+_TCP_ESTABLISHED: Final = 1  # the first byte of Linux's tcp_info
 _DATA_OPCODES: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 
 def accept_handshake(
     target: bytes, headers: list[tuple[bytes, bytes]], max_message_bytes: int
 ) -> tuple[ServerProtocol, bytes]:
-    """Return the protocol of a handshake that is accepted, and the bytes that say so.
+    """Return the protocol of an accepted handshake, and the bytes of its 101 response.
 
-    `limit`: the most bytes of a message. Raises HttpError 400 or 426.
+    `max_message_bytes` is the limit of a message. Raises HttpError 400 or 426 for an invalid
+    handshake.
     """
     protocol = ServerProtocol(
         max_size=max_message_bytes,
@@ -57,14 +59,19 @@ def accept_handshake(
 
 
 def _disabled_logger() -> logging.Logger:
-    """Return a logger that says nothing: how a socket ended, its sessions tell."""
+    """Return a disabled logger: the end of a connection is logged with its sessions."""
     logger = logging.getLogger("ase.websocket")
     logger.disabled = True
     return logger
 
 
 def check_origin(headers: Mapping[bytes, bytes], allowed: list[str]) -> None:
-    """Refuse a page of another origin that is not allowed. Raises HttpError 403."""
+    """Reject the handshake of a web page whose origin is not allowed. Raises HttpError 403.
+
+    The gateway's own host is allowed, the origins in `allowed`, and any origin if `*` is in
+    `allowed`. A request without Origin is accepted: it does not come from a browser (RFC 6455,
+    4.1).
+    """
     origin = headers.get(b"origin", b"").decode("latin-1")
     host = headers.get(b"host", b"").decode("latin-1")
     accepted_origins = [f"http://{host}", f"https://{host}", *map(str.lower, allowed)]
@@ -74,9 +81,23 @@ def check_origin(headers: Mapping[bytes, bytes], allowed: list[str]) -> None:
 
 
 class WebSocketConnection(asyncio.Protocol):
-    """One WebSocket. `talk` is made with it; `connections` and `tasks` are the server's.
+    """One WebSocket connection, after its handshake.
 
-    The server asks every connection to shut down, and cancels every task when it waits no longer.
+    `make_multiplexer` creates the multiplexer of the connection. `write_timeout`: seconds that the
+    client may read nothing. `connections` and `tasks` are sets of uvicorn's server state; the
+    connection is in both until it is lost. When the server stops, it calls `shutdown` of each
+    connection, and after the drain time `cancel` of each task.
+
+    `_open` is False after a close frame was sent or received. `_closing`: the gateway has started
+    to close the connection, and waits until the client has read everything. `_write_paused`: the
+    write buffer is above its high-water mark. `_read_paused`: reading is stopped by back-pressure;
+    `_liveness_timer` then polls the TCP state. `_reply_due`: a control frame was received, so the
+    protocol may have a reply to send.
+
+    `_fragments` are the fragments of an incomplete message and `_message_opcode` is its type.
+    `_control_count` is the number of control frames in `_control_second`, a second of the event
+    loop's clock. `_alive_since_ping`: bytes were received since the last ping. `_timer` is the ping
+    timer; once `_closing` is set, it is the timer of the wait for the client.
     """
 
     def __init__(
@@ -97,7 +118,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._stall_monitor = WriteStallMonitor(transport, write_timeout)
         self._write_paused = self._read_paused = self._closing = self._reply_due = False
-        self._open = True  # as the protocol has it, which is slow to say so
+        self._open = True  # a copy: the protocol's property is slow
         self._fragments: list[bytes] = []
         self._message_opcode = Opcode.TEXT
         self._control_count = 0
@@ -112,21 +133,21 @@ class WebSocketConnection(asyncio.Protocol):
     # The connection.
 
     def data_received(self, data: bytes) -> None:
-        """Take what came."""
+        """Parse received bytes and handle the frames; ignored once closed."""
         protocol = self._protocol
         if not self._open and protocol.state is not State.CLOSING:
             return
-        self._alive_since_ping = True  # whatever it says, it is there
+        self._alive_since_ping = True  # any bytes show that the client is connected
         protocol.receive_data(data)
         self._process_events()
 
     def eof_received(self) -> None:
-        """Take in that the client sends no more; the loop closes the connection."""
+        """Handle the end of the client's data; the event loop then closes the transport."""
         self._protocol.receive_eof()
         self._process_events()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Take in that the client is gone."""
+        """Stop the timers and end the sessions."""
         self._connections.discard(self)
         self._tasks.discard(self)
         self._timer.cancel()
@@ -134,40 +155,46 @@ class WebSocketConnection(asyncio.Protocol):
         self._multiplexer.on_disconnect()
 
     def pause_writing(self) -> None:
-        """Take no more results, and watch whether the client reads."""
+        """Stop sending results, and monitor whether the client reads."""
         self._write_paused = True
         self._stall_monitor.start()
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Continue to send results: the client has read enough.
+
+        While the connection closes, `_linger_then_close` stops the monitor.
+        """
         self._write_paused = False
         if not self._closing:
             self._stall_monitor.stop()
             self._multiplexer.resume_writing()
 
     def shutdown(self) -> None:
-        """Leave, gently (the server drains)."""
+        """Start to drain: the server stops."""
         self._multiplexer.drain()
 
-    def cancel(self, msg: str = "") -> None:  # noqa: ARG002 (as of a task, which the drain cancels)
-        """Leave now: the drain's time is over."""
+    def cancel(self, msg: str = "") -> None:  # noqa: ARG002 (as `asyncio.Task.cancel`)
+        """End all sessions: the server's drain time is over."""
         self._multiplexer.abort()
 
-    # What the talk says (gateway.streaming.multiplexer.Socket).
+    # Called by the multiplexer.
 
     def writable(self) -> bool:
-        """Return whether the client keeps up."""
+        """Return whether the write buffer is below its high-water mark."""
         return not self._write_paused
 
     def send(self, message: bytes, *, binary: bool) -> None:
-        """Send a message."""
+        """Send a message; it is dropped if the connection is closing."""
         if self._open:
             protocol = self._protocol
             (protocol.send_binary if binary else protocol.send_text)(message)
             self._flush()
 
     def close(self, code: int, reason: str) -> None:
-        """Send a close frame; the client gets a moment to answer it."""
+        """Send a close frame, and close the connection when the client has read everything.
+
+        Reading resumes, to receive the client's close frame.
+        """
         if self._open:
             self._open = False
             self._protocol.send_close(code, reason)
@@ -176,14 +203,14 @@ class WebSocketConnection(asyncio.Protocol):
         self.resume_reading()
 
     def pause_reading(self) -> None:
-        """Read no more."""
+        """Stop reading, and poll whether the client is still connected."""
         if not self._read_paused and not self._transport.is_closing():
             self._read_paused = True
             self._transport.pause_reading()
             self._schedule_liveness_check()
 
     def resume_reading(self) -> None:
-        """Read on."""
+        """Continue to read."""
         if self._read_paused and not self._transport.is_closing():
             self._read_paused = False
             self._transport.resume_reading()
@@ -194,7 +221,10 @@ class WebSocketConnection(asyncio.Protocol):
         self._liveness_timer = self._loop.call_later(_POLL_INTERVAL_S, self._check_liveness)
 
     def _check_liveness(self) -> None:
-        """See whether a client that is not read is still there: its end would not be heard."""
+        """Abort a paused connection that the client has closed.
+
+        Without reading, the event loop does not notice the end of the connection.
+        """
         if not self._read_paused or self._transport.is_closing():
             return
         sock = self._transport.get_extra_info("socket")
@@ -206,7 +236,12 @@ class WebSocketConnection(asyncio.Protocol):
     # Frames.
 
     def _process_events(self) -> None:
-        """Hand on what the protocol has read, and send what it wants to say."""
+        """Handle the frames that the protocol has parsed, and send its replies.
+
+        If the WebSocket is not open any more, end the sessions and close the connection. If a close
+        frame was sent and none received, the client has violated the protocol, or the multiplexer
+        has closed the WebSocket and has no session left.
+        """
         self._open = self._open and self._protocol.state is State.OPEN
         for event in self._protocol.events_received():
             if isinstance(event, Frame):
@@ -214,7 +249,7 @@ class WebSocketConnection(asyncio.Protocol):
         if self._reply_due or not self._open:
             self._reply_due = False
             if self._closing:
-                self._protocol.data_to_send()  # it has our last word: its pings get no answer
+                self._protocol.data_to_send()  # no replies after the gateway's close frame
             else:
                 self._flush()
         if not self._open:
@@ -225,10 +260,11 @@ class WebSocketConnection(asyncio.Protocol):
             self._close_connection()
 
     def _handle_frame(self, frame: Frame) -> None:
+        """Pass on a complete message; limit the fragments and the control frames."""
         opcode = frame.opcode
         if opcode in _DATA_OPCODES:
             if opcode is not Opcode.CONT:
-                if frame.fin:  # whole, as nearly always
+                if frame.fin:  # not fragmented, as nearly always
                     self._multiplexer.receive_message(bytes(frame.data), opcode is Opcode.BINARY)
                     return
                 self._message_opcode, self._fragments = opcode, []
@@ -242,7 +278,7 @@ class WebSocketConnection(asyncio.Protocol):
                 reason = f"a message in more than {self._options.max_fragments} fragments"
                 self._multiplexer.close(close_codes.POLICY_VIOLATION, reason)
             return
-        self._reply_due = True  # an answer to it
+        self._reply_due = True  # a pong or a close frame
         second = int(self._loop.time())
         self._control_count = self._control_count + 1 if second == self._control_second else 1
         self._control_second = second
@@ -252,12 +288,16 @@ class WebSocketConnection(asyncio.Protocol):
             self._multiplexer.close(close_codes.POLICY_VIOLATION, "too many pings")
 
     def _ping(self) -> None:
-        """Ask for a sign of life; one who gave none since the last time is gone."""
+        """Send a ping; abort the connection if nothing was received since the previous one.
+
+        Silence proves nothing while reading is paused or the client has unread data. Then only the
+        stall monitor aborts the connection.
+        """
         if not self._alive_since_ping:
             if not self._read_paused and not self._stall_monitor.unread_bytes():
                 self._transport.abort()
                 return
-            # The ping is still queued behind unread data, or its pong is still unread by us.
+            # The client has not read the ping yet, or the gateway has not read the pong.
             self._stall_monitor.start()
         self._alive_since_ping = False
         if self._open:
@@ -266,9 +306,10 @@ class WebSocketConnection(asyncio.Protocol):
         self._timer = self._loop.call_later(self._options.ping, self._ping)
 
     def _close_connection(self) -> None:
-        """Go when both have said goodbye; who has not yet may read why we did.
+        """Close the transport after a complete closing handshake; otherwise wait for the client.
 
-        To close before would take from it what it has not read.
+        Closing earlier would discard what the client has not read, such as the reason for the
+        close.
         """
         if self._protocol.close_rcvd is not None or self._protocol.state is State.CLOSED:
             self._transport.close()
@@ -278,7 +319,10 @@ class WebSocketConnection(asyncio.Protocol):
             self._linger_then_close()
 
     def _linger_then_close(self) -> None:
-        """Go a moment after the client has taken all; one that takes nothing is cut off."""
+        """Close the transport 1 s after the client has read everything.
+
+        The stall monitor aborts the connection of a client that reads nothing.
+        """
         if self._transport.is_closing():
             return
         if self._stall_monitor.unread_bytes():

@@ -1,4 +1,4 @@
-"""One log line per request: JSON, without the query string, every field bounded."""
+"""The access log: one JSON line per request, without the query string, every field bounded."""
 
 import json
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from gateway.request.record import RequestRecord
 
-# Characters of a path and of an error that a line holds at most.
+# Limits of a line, in characters of its path and of its error detail.
 _MAX_PATH_CHARS: Final = 256
 _MAX_DETAIL_CHARS: Final = 512
 
-# Templates are filled in by one operation, compiled or not.
+# %-formatting fills a template in one operation, compiled by mypyc or not.
 _PREFIX_TEMPLATE: Final = (
     '{"time": "%s.%03d+00:00", "level": "info", "logger": "ase.access", "message": "request", '
 )
@@ -24,9 +24,13 @@ _SUCCESS_TEMPLATE: Final = (
 
 
 class AccessLog:
-    """Writes the line of each request that was answered.
+    """Writes one line for each request that was answered.
 
-    `put` takes a whole line; `wall` gives seconds since 1970. Times told are in milliseconds.
+    `write_line` is called with a line, without a newline. `wall_clock` returns seconds since 1970.
+    Durations in a line are in milliseconds.
+
+    `_cached_prefix` is the start of a line for the time `_cached_ms`, in milliseconds since 1970.
+    `_cached_timestamp` is the date and time of `_cached_second`, in seconds since 1970.
     """
 
     def __init__(self, write_line: Callable[[str], None], wall_clock: Callable[[], float]) -> None:
@@ -36,12 +40,16 @@ class AccessLog:
         self._cached_prefix = self._cached_timestamp = ""
 
     def write(self, record: RequestRecord) -> None:
-        """Write a line."""
+        """Write the line of a finished request.
+
+        The line of a request that succeeded without waiting for a slot has a fixed set of fields
+        and is formatted by a template.
+        """
         total_ms = (record.answered_at - record.accepted_at) * 1000.0
         if record.code or record.waited_s:
             self._write_line(self._format_line(record, total_ms))
             return
-        # A path may hold a quote, and a loader chose the name of its instance: texts are encoded.
+        # A path may contain a quote, and a loader chooses its address: all texts are JSON-encoded.
         self._write_line(
             _SUCCESS_TEMPLATE
             % (
@@ -82,7 +90,7 @@ class AccessLog:
         return self._line_prefix() + json.dumps(fields)[1:]
 
     def _line_prefix(self) -> str:
-        """Return the head of a line; it is the same for all lines of a millisecond."""
+        """Return the start of a line, which all lines of one millisecond share."""
         now_ms = int(self._wall_clock() * 1000.0)
         if now_ms != self._cached_ms:
             self._cached_ms = now_ms
@@ -97,9 +105,9 @@ class AccessLog:
 
 
 def loggable_target(target: bytes) -> str:
-    """Return what a log may hold of a request's target: no query, and no user of an authority.
+    """Return the part of a request target that may be logged: no query, no user information.
 
-    A target that was refused may have any form of RFC 9112, 3.2: `http://user:password@host/path`.
+    A rejected target may have any form of RFC 9112, 3.2, such as `http://user:password@host/path`.
     """
     path = target.partition(b"?")[0]
     if not path.startswith(b"/"):

@@ -1,4 +1,4 @@
-"""The admin application, on a port of its own: metrics, and why each instance is in or out."""
+"""The admin application, on its own port: metrics, and why each instance gets requests or not."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -19,10 +19,11 @@ from lb.endpoints.table import EndpointTable
 
 
 class HostGuard:
-    """Answers only requests that name the admin API by an address or a name that is its own.
+    """ASGI middleware that rejects a request whose Host is not a name of the admin API.
 
-    A page that a browser shows can ask a local address by a name that it controls (DNS rebinding);
-    its requests carry that name as Host. `names` are allowed besides localhost and IP addresses.
+    A web page in a browser can send requests to a local address by a name that the page's author
+    controls (DNS rebinding). Such requests have that name as Host. Accepted are localhost, IP
+    addresses and `allowed_names`.
     """
 
     def __init__(self, app: ASGIApp, allowed_names: Iterable[str]) -> None:
@@ -30,7 +31,7 @@ class HostGuard:
         self._allowed_names = frozenset({"localhost", *(name.lower() for name in allowed_names)})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer 421 (RFC 9110, 15.5.20)."""
+        """Forward a request, or answer 421 (RFC 9110, 15.5.20)."""
         host = dict(scope["headers"]).get(b"host", b"127.0.0.1").decode("latin-1")
         if self._allows(host):
             await self._app(scope, receive, send)
@@ -57,9 +58,11 @@ def build_app(
     clock: Callable[[], float],
     get_active_digests: Callable[[], dict[str, str]] | None,
 ) -> Starlette:
-    """Return the admin application.
+    """Return the admin application: `/metrics`, `/lb/state` and `/livez`.
 
-    `contracts` gives the active digest of each service; None where nobody knows, as at a hub.
+    `clock` returns the seconds that `table` uses. `get_active_digests` returns the digest of the
+    active contract by service id; it is None at a hub in a process of its own, which has no
+    contracts.
     """
 
     async def metrics(_: Request) -> Response:

@@ -1,4 +1,4 @@
-"""What is measured of picking, read out of the balancer and its table when it is scraped."""
+"""Metrics of instance selection, read from the balancer and its table at each scrape."""
 
 from collections.abc import Iterator
 
@@ -13,12 +13,15 @@ from prometheus_client.core import (
 from lb.balancer.balancer import Balancer
 from lb.endpoints.table import EndpointTable
 
-# Of so many instances each has series of its own; a larger fleet is told by /lb/state.
+# At most this number of instances have time series of their own; /lb/state lists all instances.
 _MAX_INSTANCES = 200
 
 
 class BalancerMetrics:
-    """The measurements of one gateway's picker, in a registry that is handed in."""
+    """Collector of the metrics of one gateway's balancer and endpoint table.
+
+    It registers itself in `registry`. It has no counters of its own.
+    """
 
     def __init__(
         self, registry: CollectorRegistry, balancer: Balancer, table: EndpointTable
@@ -28,7 +31,7 @@ class BalancerMetrics:
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
-        """Return the figures of now, for a registry."""
+        """Yield the metrics with their current values, for a scrape."""
         counts = self._balancer.counts
         picks = CounterMetricFamily(
             "ase_pick", "Instances picked, by what the choice stood on.", labels=("by",)

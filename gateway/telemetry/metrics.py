@@ -1,6 +1,7 @@
-"""Every metric of the gateway, declared once. Labels come from closed sets, so series stay few.
+"""Metrics of requests, reloads and instances.
 
-Those of requests are plain numbers, read out when they are scraped: counting one costs nothing.
+Label values come from closed sets, so that the number of time series is bounded. Request metrics
+are plain numbers that are read at a scrape, so that counting a request costs next to nothing.
 """
 
 from bisect import bisect_left
@@ -55,7 +56,11 @@ _KNOWN_CODES: Final = {0, *(code for _, code in ERRORS_BY_CODE)}
 
 
 class _Histogram:
-    """A histogram of seconds."""
+    """A histogram of durations in seconds.
+
+    `bounds` are inclusive upper bounds in ascending order. `counts` has one count per bucket, and a
+    last one for values above all bounds. The counts are not cumulative.
+    """
 
     __slots__ = ("bounds", "counts", "sum")
 
@@ -69,13 +74,17 @@ class _Histogram:
         self.sum += seconds
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Return (upper bound, how many up to it), as Prometheus has them."""
+        """Return the upper bounds and the cumulative counts, as Prometheus expects them."""
         upper_bounds = [*map(str, self.bounds), "+Inf"]
         return list(zip(upper_bounds, map(float, accumulate(self.counts)), strict=True))
 
 
 class _ServiceMetrics:
-    """What is measured of one service."""
+    """The metrics of one service.
+
+    `responses` counts by ASE code and HTTP status; the code -1 stands for codes that are not in the
+    error table.
+    """
 
     __slots__ = ("durations", "overhead", "responses")
 
@@ -86,9 +95,10 @@ class _ServiceMetrics:
 
 
 class Metrics:
-    """The measurements of one gateway process, in a registry that is handed in.
+    """Collector of one gateway process for requests, retries, contract changes and reloads.
 
-    `inflight` is how many once-requests are under way.
+    It registers itself in `registry`. `inflight` is the number of unary requests in progress; the
+    request handling updates it.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -100,7 +110,10 @@ class Metrics:
         registry.register(self)
 
     def count_request(self, record: RequestRecord) -> None:
-        """Count a request that was answered."""
+        """Count a request that was answered; its record must be finished.
+
+        Requests without a known service count as the service "other".
+        """
         service = record.service or "other"
         service_metrics = self._services.get(service)
         if service_metrics is None:
@@ -115,15 +128,15 @@ class Metrics:
             self._retries[reason] = self._retries.get(reason, 0) + 1
 
     def count_contract_change(self, change: ContractChange) -> None:
-        """Count a service's change of contract."""
+        """Count a change of a service's active contract."""
         self._config_changes[change.service] = self._config_changes.get(change.service, 0) + 1
 
     def count_reload(self, outcome: str) -> None:
-        """Count a reading of config and schemas: done, same or refused."""
+        """Count a reload of config and schemas: `outcome` is "done", "same" or "refused"."""
         self._reloads[outcome] = self._reloads.get(outcome, 0) + 1
 
     def collect(self) -> Iterator[Metric]:
-        """Return the figures of now, for a registry."""
+        """Yield the metrics with their current values, for a scrape."""
         yield _counter_family(
             "ase_reloads", "Readings of config and schemas, by outcome.", "outcome", self._reloads
         )
@@ -169,10 +182,11 @@ def _counter_family(name: str, documentation: str, label: str, counts: dict[str,
 
 
 class UpstreamMetrics:
-    """The measurements of a view of loaders, at a gateway or at a hub of its own.
+    """Metrics of the known instances, at a gateway or at a hub in a process of its own.
 
-    `counts`: those of the hub in this process. Service names come from loaders: the first
-    MAX_SERVICES have series, the others share one.
+    `hub_counts` are the counters of the hub in this process, None if there is none. Loaders choose
+    the names of services: the first MAX_SERVICES have time series of their own, all others share
+    "other".
     """
 
     def __init__(self, registry: CollectorRegistry, hub_counts: HubCounts | None = None) -> None:
@@ -194,7 +208,7 @@ class UpstreamMetrics:
         )
 
     def collect(self) -> Iterator[Metric]:
-        """Return the figures of the hub that is in this process, for a registry."""
+        """Yield the metrics of the hub in this process, for a scrape."""
         hub_counts = self._hub_counts
         if hub_counts is not None:
             yield CounterMetricFamily("ase_lb_reports", "Reports taken in.", hub_counts.reports)
@@ -214,7 +228,7 @@ class UpstreamMetrics:
             )
 
     def count_state_change(self, change: StateChange, table: EndpointTable) -> None:
-        """Count a change of an instance's state."""
+        """Count a state change of an instance, and update the number of instances by state."""
         service = self._service_label(change.instance.service)
         self._changes.labels(service, change.after.value, change.reason.value).inc()
         states = [endpoint.state for endpoint in table.endpoints_of(change.instance.service)]

@@ -1,6 +1,7 @@
-"""The figures of several workers as those of one gateway.
+"""Merges the metrics and the state of several workers into those of one gateway.
 
-What each worker counts is added up. What all of them see of one fleet of loaders is told once.
+The values of all workers are added. Metrics named `ase_lb_...` describe the loaders, which every
+worker sees alike: of these the highest value counts.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +15,10 @@ _SHARED_PREFIX = "ase_lb_"
 
 
 def merge_metrics(texts: Iterable[str]) -> list[Metric]:
-    """Return the metrics of all workers, from the text that each serves."""
+    """Return the metrics of all workers as one set.
+
+    `texts` are their metrics in Prometheus' text format.
+    """
     families: dict[str, Metric] = {}
     values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
     for text in texts:
@@ -38,7 +42,10 @@ def merge_metrics(texts: Iterable[str]) -> list[Metric]:
 
 
 def merge_states(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the first worker's view of the instances, with what all have under way there."""
+    """Return the first worker's view of the instances, with `inflight` summed over all workers.
+
+    `states` are the workers' responses to `/lb/state`.
+    """
     if not states:
         return {"instances": []}
     inflight: dict[tuple[str, str], int] = {}

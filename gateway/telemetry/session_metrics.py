@@ -1,4 +1,4 @@
-"""What is measured and logged of sessions, over all of a gateway."""
+"""Metrics and access-log lines of the streaming sessions of one gateway process."""
 
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -28,7 +28,15 @@ class ObservedSession(Protocol):
 
 
 class SessionMetrics:
-    """The sessions of one gateway process, in a registry that is handed in."""
+    """Counts the sessions of one gateway process, and logs each of them when it ends.
+
+    It registers itself as a collector in `registry`. `clock` returns the seconds that the records
+    of requests use.
+
+    `_active_counts` is the number of open sessions by service; `len()` is their sum.
+    `_ended_counts` is the number of ended sessions by service and error code, as text. Codes that
+    are not in the error table count as "other", so that the number of time series is bounded.
+    """
 
     def __init__(
         self, registry: CollectorRegistry, access_log: AccessLog, clock: Callable[[], float]
@@ -43,7 +51,7 @@ class SessionMetrics:
         return sum(self._active_counts.values())
 
     def session_started(self, session: ObservedSession) -> None:
-        """Count a session."""
+        """Count a session as open; `session_ended` must follow exactly once."""
         service = session.record.service
         self._active_counts[service] = self._active_counts.get(service, 0) + 1
 
@@ -55,7 +63,12 @@ class SessionMetrics:
         *,
         write_log: bool = True,
     ) -> None:
-        """Count and log its end."""
+        """Finish the record of a session, count the session as ended, and log it if `write_log`.
+
+        `event` is the event that ended it, `status` the HTTP status of its response. The code of
+        the record is that of the session's error. Without an error it is 499 if the client is gone,
+        else 0.
+        """
         record, error = session.record, session.error
         error_spec = (
             error.spec
@@ -79,7 +92,7 @@ class SessionMetrics:
             self._access_log.write(record)
 
     def collect(self) -> Iterator[Metric]:
-        """Return the figures of now, for a registry."""
+        """Yield the metrics with their current values, for a scrape."""
         active_gauge = GaugeMetricFamily(
             "ase_sessions", "Streaming sessions under way.", labels=("service",)
         )
