@@ -47,7 +47,7 @@ class LogWriter:
     accept it (full disk, closed pipe). The count is logged as soon as a line can be written again.
 
     Callers only append to `_queue` and increment `_dropped`. The thread pops from `_queue`, and it
-    alone uses `_reported`, `_unwritten` and `_mid_line`:
+    alone uses `_dropped_seen`, `_unreported` and `_mid_line`:
 
     - `_reported` is the part of `_dropped` that `_write_queued` has accounted for;
     - `_unwritten` counts the lines lost so far whose count is not logged yet;
@@ -59,7 +59,7 @@ class LogWriter:
         self._formatter = formatter
         self._queue: deque[LogLine] = deque()
         # `_dropped` only grows, in `put`. The thread owns the other counters, so no lock is needed.
-        self._dropped = self._reported = self._unwritten = 0
+        self._dropped = self._dropped_seen = self._unreported = 0
         self._mid_line = False
         self._wakeup = threading.Event()
         self._is_stopping = False
@@ -97,14 +97,14 @@ class LogWriter:
         """Write the queued lines, then a record with the number of lines lost before."""
         lines = [self._queue.popleft() for _ in range(len(self._queue))]
         dropped = self._dropped
-        lost = dropped - self._reported + self._unwritten
+        lost = dropped - self._dropped_seen + self._unreported
         texts = [line if isinstance(line, str) else self._formatter.format(line) for line in lines]
         if lost:
             texts.append(self._formatter.format(_dropped_lines_record(lost)))
         texts_written = self._write(texts)
-        self._reported = dropped
+        self._dropped_seen = dropped
         reported = lost if texts_written == len(texts) else 0
-        self._unwritten = lost - reported + max(0, len(lines) - texts_written)
+        self._unreported = lost - reported + max(0, len(lines) - texts_written)
 
     def _write(self, texts: list[str]) -> int:
         """Write each text as one line; return the number of lines written completely."""

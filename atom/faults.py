@@ -30,7 +30,7 @@ def to_ase_error(error: RpcError) -> AseError:
 
 
 def _error_spec(error: RpcError) -> ErrorSpec:
-    if not error.sent:
+    if not error.may_have_run:
         return UNREACHABLE
     if error.status is Status.DEADLINE_EXCEEDED:
         return DEADLINE

@@ -45,7 +45,7 @@ class XsfStream:
     - `_last_result`: the final result, while the other call may still return an earlier one.
     - `_refusal`: the error of an AIIn with 10101 (released), while AIOut may still return the last
       result.
-    - `_is_finished`, `_error`: the session has ended, and its error or None.
+    - `_is_closed`, `_error`: the session has ended, and its error or None.
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class XsfStream:
         self._seq = 0
         self._write_call: UnaryCall | None = None
         self._poll_call: UnaryCall | None = None
-        self._accepted = self._is_finished = False
+        self._accepted = self._is_closed = False
         self._last_result: bytes | None = None
         self._refusal: AseError | None = None
         self._error: AseError | None = None
 
     def can_send(self) -> bool:
         """Return whether fewer than four frames wait."""
-        return not self._is_finished and len(self._frames) < _MAX_QUEUED_FRAMES
+        return not self._is_closed and len(self._frames) < _MAX_QUEUED_FRAMES
 
     def send(self, frame: bytes) -> None:
         """Queue a frame. It is sent when the previous AIIn has been replied to."""
@@ -93,7 +93,7 @@ class XsfStream:
 
     def is_finished(self) -> bool:
         """Return whether the session has ended and all results have been popped."""
-        return self._is_finished and not self._results
+        return self._is_closed and not self._results
 
     def failure(self) -> AseError | None:
         """Return the error that the session ended with, or None."""
@@ -104,7 +104,7 @@ class XsfStream:
 
         Do nothing if it has ended.
         """
-        if not self._is_finished:
+        if not self._is_closed:
             self._end(AseError(LOADER_LOST), release_handle=True)
 
     def _write(self) -> None:
@@ -121,7 +121,7 @@ class XsfStream:
     def _on_write_done(self, call: UnaryCall) -> None:
         self._write_call = None
         self._handle_reply(call)
-        if not self._is_finished:
+        if not self._is_closed:
             self._accepted = True
             self._write()
             self._poll()
@@ -147,7 +147,7 @@ class XsfStream:
 
     def _handle_reply(self, call: UnaryCall) -> None:
         """Handle the reply to an AIIn or AIOut: a result, the last result or an error."""
-        if self._is_finished:
+        if self._is_closed:
             return
         try:
             result, is_last = self._parse_reply(call)
@@ -180,7 +180,7 @@ class XsfStream:
 
         Earlier results come first: the other call has ended, or has had 0.25 s to return one.
         """
-        if not self._is_finished and self._last_result is not None:
+        if not self._is_closed and self._last_result is not None:
             self._results.append(self._last_result)
             self._end(None)
             self._wake()
@@ -208,14 +208,14 @@ class XsfStream:
         return (data if is_last or output.pl or not self._accepted else None), is_last
 
     def _is_ending(self) -> bool:
-        return self._is_finished or self._last_result is not None or self._refusal is not None
+        return self._is_closed or self._last_result is not None or self._refusal is not None
 
     def _end(self, error: AseError | None, *, release_handle: bool = False) -> None:
         """End the session and cancel its calls.
 
         If `release_handle`, the loader may still hold the handle, and AIExcp releases it.
         """
-        self._is_finished, self._error = True, error
+        self._is_closed, self._error = True, error
         for call in (self._write_call, self._poll_call):
             if call is not None:
                 call.cancel()

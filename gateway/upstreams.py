@@ -186,18 +186,16 @@ class UpstreamCluster:
                 self._reconcile_service(service_id)
 
     def _reconcile_service(self, service_id: str) -> None:
-        max_requests_by_digest: dict[str, int] = {}
+        slots_by_digest: dict[str, int] = {}
         for endpoint in self.table.endpoints_of(service_id):
             if (
                 endpoint.state in (EndpointState.UP, EndpointState.SUSPECT)
                 and endpoint.instance.digest
             ):
                 digest = endpoint.instance.digest
-                max_requests_by_digest[digest] = (
-                    max_requests_by_digest.get(digest, 0) + endpoint.instance.total
-                )
+                slots_by_digest[digest] = slots_by_digest.get(digest, 0) + endpoint.instance.total
         capacities = [
-            Capacity(service_id, digest, total) for digest, total in max_requests_by_digest.items()
+            Capacity(service_id, digest, total) for digest, total in slots_by_digest.items()
         ]
         try:
             changes = self._catalog.reconcile(capacities, self._discovery.documents)
@@ -369,4 +367,4 @@ class RemoteHubs:
 
     def is_synced(self) -> bool:
         """Return whether at least one hub has sent a snapshot."""
-        return any(watch.synced for watch in self._watches)
+        return any(watch.has_synced for watch in self._watches)

@@ -118,8 +118,8 @@ class Call(Http2Stream):
         self.fail(Status.CANCELLED, "cancelled here")
 
     def fail(self, status: Status, details: str, *, sent: bool = True) -> None:
-        """End the call with an error, unless it has ended. `sent` as in RpcError."""
-        self.end(RpcError(status, details, sent=sent))
+        """End the call with an error, unless it has ended. `sent`: see `RpcError.may_have_run`."""
+        self.end(RpcError(status, details, may_have_run=sent))
 
     def on_headers(self, header_block: bytes, end_stream: bool, /) -> None:
         """Handle the initial headers or the trailers of the response."""

@@ -127,7 +127,7 @@ class Channel:
         """Send a request and return its response.
 
         Parameters are those of `header_block` and `start_unary`. Cancelling the task cancels the
-        call at the peer. Raises RpcError; its `sent` is False if the peer did not process the call.
+        call at the peer. Raises RpcError; its `may_have_run` is False if the peer did not process the call.
         """
         finished: asyncio.Future[None] = self._loop.create_future()
 
@@ -331,7 +331,7 @@ class Channel:
         host = host.strip("[]")
         await self._loop.create_connection(lambda: transport, host, int(port), ssl=self._tls)
         if self._tls is not None and not transport.has_negotiated_http2():
-            raise RpcError(Status.UNAVAILABLE, "the peer does not offer HTTP/2", sent=False)
+            raise RpcError(Status.UNAVAILABLE, "the peer does not offer HTTP/2", may_have_run=False)
 
     def _on_transport_change(self, transport: Http2Transport) -> None:
         """Start queued calls on the current connection, or drop it if it accepts no more calls."""

@@ -143,7 +143,7 @@ class Connection:
         """Emit a PING. `payload` is 8 bytes."""
         self.outbound.frames.append(frames.ping(payload))
 
-    def send_goaway(self, code: ErrorCode, reason: str = "") -> None:
+    def queue_goaway(self, code: ErrorCode, reason: str = "") -> None:
         """Emit a GOAWAY. Its last stream id is 0, since the peer opens no streams."""
         self.outbound.frames.append(frames.goaway(0, code, reason))
 

@@ -32,7 +32,7 @@ CONSERVATIVE_KEEPALIVE: Final = KeepaliveParams(
 )
 
 
-class Verdict(Enum):
+class KeepaliveAction(Enum):
     """What to do after a check: nothing, send a PING, or close the connection."""
 
     WAIT = "wait"
@@ -65,7 +65,7 @@ class Keepalive:
         """Start the silence at `now`: without an active call, silence does not count."""
         self._last_received, self._ping_sent_at = now, None
 
-    def check(self, now: float, last_received: float, useful_frames: int) -> Verdict:
+    def check(self, now: float, last_received: float, useful_frames: int) -> KeepaliveAction:
         """Return what to do now.
 
         `last_received` is the time of the last received byte, in the clock of `now`.
@@ -77,12 +77,12 @@ class Keepalive:
             self._last_received, self._ping_sent_at = last_received, None
         if self._ping_sent_at is not None:
             timed_out = now - self._ping_sent_at >= self._params.keepalive_timeout
-            return Verdict.DEAD if timed_out else Verdict.WAIT
+            return KeepaliveAction.DEAD if timed_out else KeepaliveAction.WAIT
         max_pings = self._params.max_pings_without_data
         if now - self._last_received < self._params.keepalive_time or (
             max_pings is not None and self._pings_without_data >= max_pings
         ):
-            return Verdict.WAIT
+            return KeepaliveAction.WAIT
         self._pings_without_data += 1
         self._ping_sent_at = now
-        return Verdict.PING
+        return KeepaliveAction.PING

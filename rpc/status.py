@@ -28,12 +28,12 @@ class Status(IntEnum):
 class RpcError(Exception):
     """The error of a call that ended with a status other than OK.
 
-    `sent` is False if the peer certainly did not process the request: it was not sent, or the peer
+    `may_have_run` is False if the peer certainly did not process the request: it was not sent, or the peer
     refused the stream unprocessed. The call may then be retried at another server.
     """
 
-    def __init__(self, status: Status, details: str = "", *, sent: bool = True) -> None:
+    def __init__(self, status: Status, details: str = "", *, may_have_run: bool = True) -> None:
         super().__init__(f"{status.name}: {details}" if details else status.name)
         self.status = status
         self.details = details
-        self.sent = sent
+        self.may_have_run = may_have_run

@@ -9,7 +9,7 @@ from rpc.calls import Call
 from rpc.connection import Connection
 from rpc.frames import ErrorCode, ProtocolError
 from rpc.headers import TABLE_SIZE_UPDATE, HeaderBlockCache
-from rpc.keepalive import Keepalive, KeepaliveParams, Verdict
+from rpc.keepalive import Keepalive, KeepaliveAction, KeepaliveParams
 from rpc.metadata import ResponseHeaders, parse_response_headers
 from rpc.status import RpcError, Status
 
@@ -74,7 +74,7 @@ class Http2Transport(asyncio.Protocol):
         try:
             connection.receive_data(data)
         except ProtocolError as error:
-            connection.send_goaway(error.code, error.reason)
+            connection.queue_goaway(error.code, error.reason)
             self._flush()
             self.close(Status.UNAVAILABLE, f"the peer broke HTTP/2: {error}")
             return
@@ -137,7 +137,7 @@ class Http2Transport(asyncio.Protocol):
         if self._keepalive_timer is not None:
             self._keepalive_timer.cancel()
         if not self.ready.done():
-            self.ready.set_exception(RpcError(status, details, sent=False))
+            self.ready.set_exception(RpcError(status, details, may_have_run=False))
             self.ready.exception()  # mark as retrieved: there may be no waiter any more
         for call in self.active_calls():
             self.connection.outbound.drop_stream(call)
@@ -199,19 +199,19 @@ class Http2Transport(asyncio.Protocol):
         verdict = self._keepalive.check(
             self._loop.time(), self._last_received, connection.useful_frames
         )
-        if verdict is Verdict.DEAD and not self._death_suspected:
+        if verdict is KeepaliveAction.DEAD and not self._death_suspected:
             # This process may have been stalled, with bytes of the peer unread. They are read
             # before the second check.
             self._death_suspected = True
             self._keepalive_timer = self._loop.call_later(_RECHECK_DELAY_S, self._check_keepalive)
             return
         self._death_suspected = False
-        if verdict is Verdict.DEAD:
+        if verdict is KeepaliveAction.DEAD:
             if self._transport is not None:
                 self._transport.abort()
             self.close(Status.UNAVAILABLE, "the peer gives no sign of life")
             return
-        if verdict is Verdict.PING:
+        if verdict is KeepaliveAction.PING:
             connection.ping(b"aliveyet")
             self._flush()
         self._schedule_keepalive()
@@ -227,7 +227,7 @@ class Http2Transport(asyncio.Protocol):
         Active calls fail with CANCELLED. A TLS close may take seconds; after `timeout` seconds the
         transport is aborted.
         """
-        self.connection.send_goaway(ErrorCode.NO_ERROR)
+        self.connection.queue_goaway(ErrorCode.NO_ERROR)
         self.close(Status.CANCELLED, "the connection was closed")
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):

@@ -60,7 +60,7 @@ def build_app(
     application = Starlette(
         routes=[
             # The AI services, by id.
-            Route("/v1/private/{service_id}", _UnaryEndpoint(context), methods=["POST"]),
+            Route("/v1/private/{service_id}", _ServiceEndpoint(context), methods=["POST"]),
             # The list of services, and their schemas.
             Route("/v1/apis", logged(pages.apis), methods=["GET"]),
             Route("/v1/apis/{service_id}/schema", logged(pages.schema), methods=["GET"]),
@@ -115,7 +115,7 @@ def _with_connection_close(send: Send) -> Send:
     return send_closing
 
 
-class _UnaryEndpoint:
+class _ServiceEndpoint:
     """The ASGI endpoint of `serve_unary`.
 
     It receives the body, sends the response, and ends the request early if the client disconnects
@@ -156,7 +156,7 @@ class _FallbackEndpoint:
     """The endpoint of all other paths: a service by one of its own routes, else 404."""
 
     def __init__(self, context: GatewayContext) -> None:
-        self._unary_endpoint = _UnaryEndpoint(context)
+        self._unary_endpoint = _ServiceEndpoint(context)
         self._catalog = context.dependencies.catalog
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -61,7 +61,7 @@ def check_node_count(body: bytes, max_nodes: int) -> None:
         raise AseError(BAD_REQUEST, f"request body: more than {max_nodes} values")
 
 
-def is_ascii(body: bytes) -> bool:
+def has_only_ascii_text(body: bytes) -> bool:
     """Return whether no string in a body can contain a non-ASCII character, escaped or not."""
     return body.isascii() and b"\\u" not in body
 

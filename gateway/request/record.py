@@ -9,7 +9,7 @@ _NO_CODE_MAP: Final[Mapping[int, int]] = {}
 class RequestRecord:
     """What the gateway records of one request.
 
-    `accepted_at`, `received_at` (the body is complete) and `answered_at` are seconds of the
+    `accepted_at`, `body_received_at` (the body is complete) and `answered_at` are seconds of the
     gateway's clock. `upstream_s` is the time spent on calls to loaders, `waited_s` the time spent
     waiting for a slot, `overhead_s` the time the gateway itself needed, without receiving the body.
     `upstream_ms` and `overhead_ms` are the same in milliseconds, formatted as text for headers and
@@ -22,10 +22,10 @@ class RequestRecord:
     """
 
     __slots__ = (
-        "_attempt_started_at", "accepted_at", "answered_at", "attempts", "client_ip", "code",
-        "code_map", "detail", "error_name", "instance", "method", "overhead_ms", "overhead_s",
-        "path", "received_at", "retry_reasons", "service", "sid", "status", "upstream_ms",
-        "upstream_s", "waited_s",
+        "_attempt_started_at", "accepted_at", "answered_at", "attempts", "body_received_at",
+        "client_ip", "code", "code_map", "detail", "error_name", "instance", "method",
+        "overhead_ms", "overhead_s", "path", "retry_reasons", "service", "sid", "status",
+        "upstream_ms", "upstream_s", "waited_s",
     )  # fmt: skip
 
     def __init__(
@@ -41,9 +41,9 @@ class RequestRecord:
         self.code_map = _NO_CODE_MAP
         self.retry_reasons: tuple[str, ...] = ()
         self.attempts = self.code = self.status = 0
-        self.received_at = self.upstream_s = self.answered_at = self.overhead_s = self.waited_s = (
-            0.0
-        )
+        self.body_received_at = self.upstream_s = self.answered_at = self.overhead_s = (
+            self.waited_s
+        ) = 0.0
         self._attempt_started_at: float | None = None
 
     def attempt_started(self, instance: str, now: float) -> None:
@@ -62,7 +62,9 @@ class RequestRecord:
         """Record the response: its HTTP status, its error code (0: success) and the times."""
         self.attempt_finished(now)
         self.status, self.code, self.answered_at = status, code, now
-        overhead_s = now - (self.received_at or self.accepted_at) - self.upstream_s - self.waited_s
+        overhead_s = (
+            now - (self.body_received_at or self.accepted_at) - self.upstream_s - self.waited_s
+        )
         self.overhead_s = overhead_s = max(0.0, overhead_s)
         self.upstream_ms = "%.3f" % (self.upstream_s * 1000.0)
         self.overhead_ms = "%.3f" % (overhead_s * 1000.0)

@@ -20,7 +20,7 @@ _DATA_KEYS: Final = frozenset(kind.key for kind in DataType)
 _RESULT_TEMPLATE: Final = b'{"header":{"code":0,"message":"success","sid":"%b","status":%d%b}%b}'
 
 
-def encode_result(sid: str, cid: str, payload: bytes, status: int) -> bytes:
+def encode_result_envelope(sid: str, cid: str, payload: bytes, status: int) -> bytes:
     """Return a result message, an envelope in JSON with code 0.
 
     `payload` is a serialised JSON object; `{}` is omitted. An empty `cid` is omitted. `status` is
@@ -31,7 +31,7 @@ def encode_result(sid: str, cid: str, payload: bytes, status: int) -> bytes:
     return _RESULT_TEMPLATE % (sid.encode(), status, cid_member, payload_member)
 
 
-def encode_error(sid: str, cid: str, error: AseError) -> bytes:
+def encode_error_envelope(sid: str, cid: str, error: AseError) -> bytes:
     """Return an error message, an envelope in JSON with status 0.
 
     The error's message is cut to 2048 characters. An empty `cid` is omitted.

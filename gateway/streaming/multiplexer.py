@@ -83,7 +83,7 @@ class SessionMultiplexer:
     reading stops, because each further message could cause another error. Both count 128 bytes of
     overhead per message.
 
-    `_reading_paused`: the queue of the one session is full; never set with `multiplex`.
+    `_session_queue_full`: the queue of the one session is full; never set with `multiplex`.
     `_draining`: no session may start on a multiplexed WebSocket. `_closed`: the WebSocket is closed
     or lost, and messages are ignored. `_timer` runs while there is no session, for `_idle_timeout`
     seconds: `idle` with `multiplex`, otherwise the read timeout, for the first frame.
@@ -109,7 +109,7 @@ class SessionMultiplexer:
         self._closed_cids: dict[str, None] = {}  # an ordered set
         self._backlog: deque[tuple[bytes, bool]] = deque()
         self._backlog_bytes = 0
-        self._reading_paused = self._draining = self._closed = False
+        self._session_queue_full = self._draining = self._closed = False
         first_frame_timeout = handshake.contract.service.read_timeout or options.read_timeout
         self._idle_timeout = options.idle if handshake.multiplex else first_frame_timeout
         self._timer = call_later(self._idle_timeout, self._on_idle_timeout)
@@ -119,7 +119,7 @@ class SessionMultiplexer:
         if self._closed:
             return
         if (
-            self._reading_paused
+            self._session_queue_full
             or self._backlog
             or not (self._handshake.multiplex or self._transport.writable())
         ):
@@ -200,7 +200,7 @@ class SessionMultiplexer:
 
     def send_result(self, session: Session, payload: bytes, status: int) -> None:
         """Send a result of a session."""
-        message = messages.encode_result(session.record.sid, session.cid, payload, status)
+        message = messages.encode_result_envelope(session.record.sid, session.cid, payload, status)
         binary = self._handshake.binary
         self._transport.send(messages.to_binary(message) if binary else message, binary=binary)
 
@@ -231,26 +231,26 @@ class SessionMultiplexer:
 
     def pause_reading(self, session: Session) -> None:  # noqa: ARG002 (there is only one session)
         """Apply back-pressure to the client, unless the socket is multiplexed."""
-        self._reading_paused = not self._handshake.multiplex
+        self._session_queue_full = not self._handshake.multiplex
 
     def resume_reading(self, session: Session) -> None:  # noqa: ARG002
         """Release the back-pressure and process the queued messages."""
-        if self._reading_paused:
-            self._reading_paused = False
+        if self._session_queue_full:
+            self._session_queue_full = False
             self._process_backlog()
 
     def _process_backlog(self) -> None:
         """Process queued messages while no back-pressure applies; then resume reading."""
         while (
             self._backlog
-            and not self._reading_paused
+            and not self._session_queue_full
             and not self._closed
             and self._transport.writable()
         ):
             message, binary = self._backlog.popleft()
             self._backlog_bytes -= len(message) + _MESSAGE_OVERHEAD_BYTES
             self._handle_message(message, binary)
-        if not self._backlog and not self._reading_paused and not self._closed:
+        if not self._backlog and not self._session_queue_full and not self._closed:
             self._backlog_bytes = 0
             self._transport.resume_reading()
 
@@ -294,7 +294,7 @@ class SessionMultiplexer:
             if affinity_path and session.state is SessionState.NEW
             else ""
         )
-        session.receive_envelope(envelope, json_body.is_ascii(head), affinity_key)
+        session.receive_envelope(envelope, json_body.has_only_ascii_text(head), affinity_key)
         return cid
 
     def _parse_cid(self, header: object) -> str:
@@ -330,11 +330,11 @@ class SessionMultiplexer:
         record = context.new_record("GET", handshake.path, handshake.client_ip)
         record.service = handshake.contract.service.id
         # The contract may have changed since the handshake.
-        current_config = (
+        current_contract = (
             dependencies.catalog.find(handshake.contract.service.id) or handshake.contract
         )
         contract, gateway_headers = resolve_contract(
-            current_config, envelope, record, dependencies.catalog
+            current_contract, envelope, record, dependencies.catalog
         )
         service = contract.service
         self._timer.cancel()
@@ -377,7 +377,7 @@ class SessionMultiplexer:
 
     def _send_error_message(self, sid: str, cid: str, error: AseError) -> None:
         """Send an error; stop reading if a multiplexed client leaves too many errors unread."""
-        message = messages.encode_error(sid, cid, error)
+        message = messages.encode_error_envelope(sid, cid, error)
         binary = self._handshake.binary
         self._transport.send(messages.to_binary(message) if binary else message, binary=binary)
         if self._handshake.multiplex and not self._transport.writable():

@@ -102,7 +102,7 @@ class EventStream:
         sid = session.record.sid
         is_last = status >= FrameStatus.END
         if payload != b"{}":
-            message = messages.encode_result(
+            message = messages.encode_result_envelope(
                 sid, "", payload, FrameStatus.CONTINUE if is_last else status
             )
             if b"\n" in message or b"\r" in message:  # white space in embedded JSON
@@ -110,7 +110,7 @@ class EventStream:
             self._last_event_id += 1
             self._write(b"event: result\nid: %d\ndata: %b\n\n" % (self._last_event_id, message))
         if is_last:
-            message = messages.encode_result(sid, "", b"{}", status)
+            message = messages.encode_result_envelope(sid, "", b"{}", status)
             self._write(b"event: end\ndata: %b\n\n" % message)
 
     def send_error(self, session: Session, error: AseError) -> None:
@@ -119,7 +119,7 @@ class EventStream:
         Otherwise `on_closed`, which follows, answers with the error.
         """
         if self.headers_sent:
-            message = messages.encode_error(session.record.sid, "", error)
+            message = messages.encode_error_envelope(session.record.sid, "", error)
             self._write(b"event: error\ndata: %b\n\n" % message)
 
     def on_closed(self, session: Session, event: SessionEvent) -> None:

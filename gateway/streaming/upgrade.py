@@ -65,10 +65,10 @@ class WebSocketUpgrader:
         context, options = self._context, self._options
         headers_by_name = combine_headers(headers)
         path = scope["path"]
-        has_service_prefix = path.startswith(SERVICE_PATH_PREFIX)
+        is_canonical_path = path.startswith(SERVICE_PATH_PREFIX)
         service_id = (
             path[len(SERVICE_PATH_PREFIX) :]
-            if has_service_prefix
+            if is_canonical_path
             else self._find_service(path, scope["query_string"], headers_by_name)
         )
         contract = context.dependencies.catalog.find(service_id)

@@ -88,7 +88,7 @@ class WebSocketConnection(asyncio.Protocol):
     connection is in both until it is lost. When the server stops, it calls `shutdown` of each
     connection, and after the drain time `cancel` of each task.
 
-    `_open` is False after a close frame was sent or received. `_closing`: the gateway has started
+    `_open` is False after a close frame was sent or received. `_lingering`: the gateway has started
     to close the connection, and waits until the client has read everything. `_write_paused`: the
     write buffer is above its high-water mark. `_read_paused`: reading is stopped by back-pressure;
     `_liveness_timer` then polls the TCP state. `_reply_due`: a control frame was received, so the
@@ -97,7 +97,7 @@ class WebSocketConnection(asyncio.Protocol):
     `_fragments` are the fragments of an incomplete message and `_message_opcode` is its type.
     `_control_count` is the number of control frames in `_control_second`, a second of the event
     loop's clock. `_alive_since_ping`: bytes were received since the last ping. `_timer` is the ping
-    timer; once `_closing` is set, it is the timer of the wait for the client.
+    timer; once `_lingering` is set, it is the timer of the wait for the client.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._stall_monitor = WriteStallMonitor(transport, write_timeout)
-        self._write_paused = self._read_paused = self._closing = self._reply_due = False
+        self._write_paused = self._read_paused = self._lingering = self._reply_due = False
         self._open = True  # a copy: the protocol's property is slow
         self._fragments: list[bytes] = []
         self._message_opcode = Opcode.TEXT
@@ -165,7 +165,7 @@ class WebSocketConnection(asyncio.Protocol):
         While the connection closes, `_linger_then_close` stops the monitor.
         """
         self._write_paused = False
-        if not self._closing:
+        if not self._lingering:
             self._stall_monitor.stop()
             self._multiplexer.resume_writing()
 
@@ -248,7 +248,7 @@ class WebSocketConnection(asyncio.Protocol):
                 self._handle_frame(event)
         if self._reply_due or not self._open:
             self._reply_due = False
-            if self._closing:
+            if self._lingering:
                 self._protocol.data_to_send()  # no replies after the gateway's close frame
             else:
                 self._flush()
@@ -282,7 +282,7 @@ class WebSocketConnection(asyncio.Protocol):
         second = int(self._loop.time())
         self._control_count = self._control_count + 1 if second == self._control_second else 1
         self._control_second = second
-        if self._control_count > self._options.max_controls and self._closing:
+        if self._control_count > self._options.max_controls and self._lingering:
             self._transport.abort()
         elif self._control_count > self._options.max_controls:
             self._multiplexer.close(close_codes.POLICY_VIOLATION, "too many pings")
@@ -313,8 +313,8 @@ class WebSocketConnection(asyncio.Protocol):
         """
         if self._protocol.close_rcvd is not None or self._protocol.state is State.CLOSED:
             self._transport.close()
-        elif not self._closing:
-            self._closing = True
+        elif not self._lingering:
+            self._lingering = True
             self._timer.cancel()
             self._linger_then_close()
 

@@ -33,7 +33,7 @@ class HostGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward a request, or answer 421 (RFC 9110, 15.5.20)."""
         host = dict(scope["headers"]).get(b"host", b"127.0.0.1").decode("latin-1")
-        if self._allows(host):
+        if self._is_allowed_host(host):
             await self._app(scope, receive, send)
             return
         hint = "add this name to gateway.admin_hosts, or ask by an IP address"
@@ -41,7 +41,7 @@ class HostGuard:
             scope, receive, send
         )
 
-    def _allows(self, host: str) -> bool:
+    def _is_allowed_host(self, host: str) -> bool:
         hostname = host.rpartition(":")[0] if re.search(r":\d*\Z", host) else host
         if hostname.lower() in self._allowed_names:
             return True

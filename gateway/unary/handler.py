@@ -106,7 +106,7 @@ def serve_unary(
         checks.check_length(headers, dependencies.options.max_body)
         if raw_body is None:
             raw_body = yield READ_BODY
-        record.received_at = dependencies.clock()
+        record.body_received_at = dependencies.clock()
         request = _validate_request(contract, raw_body, headers, record, dependencies)
         if isinstance(request, EventStreamRequest):
             return request
@@ -143,9 +143,16 @@ def _validate_request(
     )
     if wants_events:
         return EventStreamRequest(
-            contract, envelope, gateway_headers, affinity_key, json_body.is_ascii(raw_body), record
+            contract,
+            envelope,
+            gateway_headers,
+            affinity_key,
+            json_body.has_only_ascii_text(raw_body),
+            record,
         )
-    violations = contract.validator.validate_and_transform(envelope, json_body.is_ascii(raw_body))
+    violations = contract.validator.validate_and_transform(
+        envelope, json_body.has_only_ascii_text(raw_body)
+    )
     if violations:
         raise invalid_body_error(violations)
     return ValidatedRequest(
@@ -167,7 +174,8 @@ def _call_with_retries(
     tried_addresses: tuple[str, ...] = ()
     previous_error: AseError | None = None
     wait_deadline = min(
-        dependencies.clock() + dependencies.slot_timeout, record.received_at + contract.deadline
+        dependencies.clock() + dependencies.slot_timeout,
+        record.body_received_at + contract.deadline,
     )
     while True:
         try:
@@ -181,7 +189,7 @@ def _call_with_retries(
             ) from None
         if previous_error is not None:
             record.retry_reasons += (previous_error.spec.name,)
-        if dependencies.clock() - record.received_at >= contract.deadline:
+        if dependencies.clock() - record.body_received_at >= contract.deadline:
             slot.release_unused()
             raise AseError(DEADLINE)
         try:
@@ -238,6 +246,6 @@ def _start_attempt(
 ) -> CallLoader:
     now = dependencies.clock()
     record.attempt_started(instance.addr, now)
-    timeout = request.contract.deadline - (now - record.received_at)
+    timeout = request.contract.deadline - (now - record.body_received_at)
     handle = record.sid if not record.retry_reasons else dependencies.new_id()
     return CallLoader(instance, request.frame, handle, timeout)

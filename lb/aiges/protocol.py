@@ -110,7 +110,7 @@ def pick_servers(
     else:
         chosen = rank_by_delay(endpoints)[:nbest]
     if policy != "poll" and chosen[0].report_mode is not ReportMode.NONE:
-        chosen[0].handed_out += 1  # until its next report, which includes the request
+        chosen[0].advertised_count += 1  # until its next report, which includes the request
     return [endpoint.instance.addr.encode() for endpoint in chosen]
 
 
@@ -172,7 +172,7 @@ def _available_endpoints(params: Mapping[str, str], table: EndpointTable) -> lis
 
 
 def _idle_count(endpoint: Endpoint) -> int:
-    return endpoint.instance.total - endpoint.outstanding() - endpoint.handed_out
+    return endpoint.instance.total - endpoint.outstanding() - endpoint.advertised_count
 
 
 def _figures_json(endpoint: Endpoint) -> str:

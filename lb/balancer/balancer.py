@@ -40,14 +40,14 @@ class Lease:
     that was expected when the lease was created; `_started_at` is in seconds.
     """
 
-    __slots__ = ("_balancer", "_entry", "_expected_ms", "_is_released", "_policy", "_started_at")
+    __slots__ = ("_balancer", "_endpoint", "_expected_ms", "_is_released", "_policy", "_started_at")
 
     def __init__(
         self, balancer: "Balancer", policy: Policy, endpoint: Endpoint, now: float
     ) -> None:
         self._balancer = balancer
         self._policy = policy
-        self._entry = endpoint
+        self._endpoint = endpoint
         self._started_at = now
         self._is_released = False
         self._expected_ms = endpoint.expected_ms()
@@ -58,7 +58,7 @@ class Lease:
     @property
     def instance(self) -> Instance:
         """Return the instance of the slot."""
-        return self._entry.instance
+        return self._endpoint.instance
 
     def release(
         self,
@@ -76,7 +76,7 @@ class Lease:
         if self._is_released:
             return
         self._is_released = True
-        endpoint = self._entry
+        endpoint = self._endpoint
         endpoint.inflight -= 1
         if abandoned and endpoint.report_mode is not ReportMode.NONE:
             endpoint.abandoned += 1
@@ -99,9 +99,9 @@ class Lease:
         if self._is_released:
             return
         self._is_released = True
-        self._entry.inflight -= 1
-        self._entry.update_load_level()
-        self._balancer.on_lease_unused(self._entry)
+        self._endpoint.inflight -= 1
+        self._endpoint.update_load_level()
+        self._balancer.on_lease_unused(self._endpoint)
 
     def __enter__(self) -> Self:
         return self
@@ -249,7 +249,7 @@ class Balancer:
         policy = self._policies.get(service_id)
         if policy is None:
             policy = self._policies[service_id] = self._new_policy()
-        endpoint = pool.take_trial(now) if pool.trials and not exclude else None
+        endpoint = pool.pop_trial(now) if pool.trials and not exclude else None
         is_trial = endpoint is not None
         if endpoint is None:
             endpoint = policy.choose(pool, now, exclude)

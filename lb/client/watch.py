@@ -27,7 +27,7 @@ _RETRY_DELAY_S, _MAX_RETRY_DELAY_S = 0.15, 0.8
 class Watch:
     """Follows one hub and applies its frames to a view.
 
-    While the hub is unreachable, the view keeps the last known instances. `synced` is True as soon
+    While the hub is unreachable, the view keeps the last known instances. `has_synced` is True as soon
     as one frame was applied, and stays True after that. `clock` returns monotonic seconds.
     """
 
@@ -49,7 +49,7 @@ class Watch:
         self._rng = rng
         self._on_change = on_change
         self._credentials = credentials
-        self.synced = False
+        self.has_synced = False
 
     async def run(self) -> None:
         """Follow the hub forever; reconnect with exponential back-off, after at most 1 s.
@@ -69,7 +69,7 @@ class Watch:
                     if is_disconnected:
                         _logger.info("hub followed", extra={"hub": self._hub})
                     backoff.reset()
-                    self.synced, is_disconnected = True, False
+                    self.has_synced, is_disconnected = True, False
             except (RpcError, FrameGapError, DecodeError) as error:
                 if not is_disconnected or not is_loss_logged:
                     log_fields = {"hub": self._hub, "reason": str(error)}

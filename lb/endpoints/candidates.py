@@ -92,7 +92,7 @@ class Pool:
             self._add(endpoint)
         self.trials += [endpoint for endpoint in healthy if endpoint.is_untried()]
 
-    def take_trial(self, now: float) -> Endpoint | None:
+    def pop_trial(self, now: float) -> Endpoint | None:
         """Return the endpoint that gets this request regardless of the policy, None if none.
 
         A probed endpoint that is full stays in `trials`. An endpoint that got a request from

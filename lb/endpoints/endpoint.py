@@ -86,7 +86,7 @@ class Endpoint:
     Counts of requests: `remote_load` are the requests of other clients there, running or queued, by
     the last report. `inflight` are this gateway's requests without a response yet. `abandoned` are
     this gateway's requests that it does not wait for any more and that may still run there; the
-    next report corrects it. `picks` are all leases so far. `handed_out` is how many times the
+    next report corrects it. `picks` are all leases so far. `advertised_count` is how many times the
     original's LB interface returned the address as the best since the last report.
 
     `state` is the lifecycle state and `reason` the event of its last change. `report_mode` is how
@@ -111,7 +111,7 @@ class Endpoint:
     """
 
     __slots__ = (
-        "abandoned", "addr_hash", "first_seen_at", "full_until", "handed_out", "inflight",
+        "abandoned", "addr_hash", "advertised_count", "first_seen_at", "full_until", "inflight",
         "instance", "is_ramping", "last_report_at", "last_served_at", "latency_log_ratio",
         "latency_sampled_at", "latency_samples", "level_index", "limit", "load", "load_level",
         "load_weight", "outlier_detector", "picks", "policy_state", "pool", "reason",
@@ -129,7 +129,7 @@ class Endpoint:
         self.last_served_at = self.full_until = self.latency_sampled_at = 0.0
         self.report_mode = instance.report_mode
         self.is_ramping = instance.report_mode is not ReportMode.NONE and load.served == 0
-        self.remote_load = self.inflight = self.abandoned = self.picks = self.handed_out = 0
+        self.remote_load = self.inflight = self.abandoned = self.picks = self.advertised_count = 0
         self.latency_samples = 0
         self.latency_log_ratio = 0.0
         self.slowdown_factor = 1.0
@@ -207,7 +207,7 @@ class Endpoint:
         if instance != self.instance:  # otherwise keep the object: subscribers compare identity
             self.instance = instance
         self.load, self.last_report_at, self.report_mode = load, now, instance.report_mode
-        self.handed_out = 0
+        self.advertised_count = 0
         self.remote_load = max(
             0, load.running + load.queued - (self.inflight if own_requests < 0 else own_requests)
         )

@@ -55,7 +55,7 @@ def test_lines_that_a_full_disk_does_not_take_are_counted_and_the_count_is_logge
     writer = LogWriter(target, JsonFormatter())
     for _ in range(3):
         writer.put(record("lost"))
-    while writer._unwritten < 3:  # the thread has tried
+    while writer._unreported < 3:  # the thread has tried
         threading.Event().wait(0.001)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT)
     os.dup2(descriptor, target)  # there is room again
@@ -76,7 +76,7 @@ def test_a_line_that_was_cut_does_not_spoil_the_next(tmp_path: Path) -> None:
     os.read(out, 4096)  # and has one page left
     writer = LogWriter(into, JsonFormatter())
     writer.put(record("y" * 9000))
-    while not writer._unwritten:
+    while not writer._unreported:
         threading.Event().wait(0.001)
     drained = b""
     while len(drained) < room:

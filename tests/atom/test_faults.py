@@ -27,7 +27,7 @@ from schemas.model.errors import DEADLINE, LOADER_FULL, LOADER_LOST, UNREACHABLE
 def test_each_end_has_its_row(
     status: Status, details: str, sent: bool, fault: ErrorSpec, words: str
 ) -> None:
-    told = to_ase_error(RpcError(status, details, sent=sent))
+    told = to_ase_error(RpcError(status, details, may_have_run=sent))
     assert told.spec is fault
     assert words in str(told)
     assert "secret" not in str(told)

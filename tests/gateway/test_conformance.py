@@ -112,7 +112,7 @@ def asked(tree: Any, told: Any) -> LoaderInput:
     text = json.dumps(told).encode()
     parsed = json_body.parse(text, 64, 100_000)
     checks.check_app_id(parsed, {}, "")
-    found = contract.validator.validate_and_transform(parsed, json_body.is_ascii(text))
+    found = contract.validator.validate_and_transform(parsed, json_body.has_only_ascii_text(text))
     if found:
         raise AssertionError("; ".join(map(str, found)))
     return LoaderInput.FromString(contract.encoder.encode(parsed, FACTS))

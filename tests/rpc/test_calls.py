@@ -96,7 +96,7 @@ def test_a_refused_call_can_go_out_again() -> None:
     connection, call, ended = begun()
     connection.receive_data(frame(3, 0, 1, b"\0\0\0\x07"))
     assert call.refused
-    assert not call.error.sent
+    assert not call.error.may_have_run
     call.reset_for_retry()
     call.start(connection, HeaderBlockCache(parse_response_headers), REQUEST)
     connection.receive_data(

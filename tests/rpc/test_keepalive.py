@@ -1,11 +1,11 @@
 """When a silent peer is pinged, and when it is given up: a story each, with times."""
 
-from rpc.keepalive import CONSERVATIVE_KEEPALIVE, FREQUENT_KEEPALIVE, Keepalive, Verdict
+from rpc.keepalive import CONSERVATIVE_KEEPALIVE, FREQUENT_KEEPALIVE, Keepalive, KeepaliveAction
 
-WAIT, PING, DEAD = Verdict.WAIT, Verdict.PING, Verdict.DEAD
+WAIT, PING, DEAD = KeepaliveAction.WAIT, KeepaliveAction.PING, KeepaliveAction.DEAD
 
 
-def watched(manner: object, steps: list[tuple[float, float, int]]) -> list[Verdict]:
+def watched(manner: object, steps: list[tuple[float, float, int]]) -> list[KeepaliveAction]:
     keepalive = Keepalive(manner)  # type: ignore[arg-type]
     keepalive.begin(0.0)
     return [keepalive.check(now, heard, useful) for now, heard, useful in steps]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.request.json_body import is_ascii, parse
+from gateway.request.json_body import has_only_ascii_text, parse
 from schemas.model.errors import BAD_REQUEST, AseError
 
 
@@ -52,7 +52,7 @@ def test_numbers_that_are_too_large(number: str) -> None:
     [("abc", True), ("é", False), ("\\u00e9", False), ("a\\nb", True)],
 )
 def test_a_body_in_ascii_has_no_other_characters(text: str, told: bool) -> None:
-    assert is_ascii(f'{{"a": "{text}"}}'.encode()) is told
+    assert has_only_ascii_text(f'{{"a": "{text}"}}'.encode()) is told
 
 
 def test_many_integers_beyond_a_word() -> None:

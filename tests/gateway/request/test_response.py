@@ -52,7 +52,7 @@ def test_http_has_statuses_of_its_own(status: int) -> None:
 
 def record() -> RequestRecord:
     told = RequestRecord("s" * 32, 1.0)
-    told.received_at = 1.5
+    told.body_received_at = 1.5
     for _ in range(2):
         told.attempt_started("a:1", 1.5)
         told.attempt_finished(1.625)

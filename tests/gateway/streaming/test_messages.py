@@ -26,11 +26,11 @@ def message(head: Any, tail: bytes = b"") -> bytes:
 
 
 def test_a_result_and_an_error() -> None:
-    told = json.loads(messages.encode_result("s" * 32, 'c"', b'{"a":1}', 1))
+    told = json.loads(messages.encode_result_envelope("s" * 32, 'c"', b'{"a":1}', 1))
     header = {"code": 0, "message": "success", "sid": "s" * 32, "status": 1, "cid": 'c"'}
     assert told == {"header": header, "payload": {"a": 1}}
-    assert "payload" not in json.loads(messages.encode_result("s", "", b"{}", 0))
-    told = json.loads(messages.encode_error("s", "c", AseError(LOADER_FULL, "no room")))
+    assert "payload" not in json.loads(messages.encode_result_envelope("s", "", b"{}", 0))
+    told = json.loads(messages.encode_error_envelope("s", "c", AseError(LOADER_FULL, "no room")))
     assert told["header"] == {
         "code": 10110,
         "message": "no room",

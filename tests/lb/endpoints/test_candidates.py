@@ -121,24 +121,24 @@ def test_levels_are_what_a_scan_finds() -> None:
 def test_a_newcomer_gets_the_next_request_once() -> None:
     new = entry("new", served=0)
     made = pool(new, entry("old"))
-    assert made.take_trial(1.0) is new
-    assert made.take_trial(1.0) is None
+    assert made.pop_trial(1.0) is new
+    assert made.pop_trial(1.0) is None
 
 
 def test_a_newcomer_that_others_asked_meanwhile_is_not_new() -> None:
     new = entry("new", served=0)
     made = pool(new, entry("old"))
     new.remote_load = 1
-    assert made.take_trial(1.0) is None
+    assert made.pop_trial(1.0) is None
 
 
 def test_one_without_room_waits_for_its_trial() -> None:
     full = ejected("full", until=0.0)
     full.remote_load = 4
     made = pool(entry("a"), full, now=1.0)
-    assert made.take_trial(1.0) is None
+    assert made.pop_trial(1.0) is None
     full.remote_load = 0
-    assert made.take_trial(1.0) is full
+    assert made.pop_trial(1.0) is full
 
 
 def test_while_a_trial_is_under_way_there_is_no_other() -> None:
