@@ -127,7 +127,8 @@ class Channel:
         """Send a request and return its response.
 
         Parameters are those of `header_block` and `start_unary`. Cancelling the task cancels the
-        call at the peer. Raises RpcError; its `may_have_run` is False if the peer did not process the call.
+        call at the peer. Raises RpcError; its `may_have_run` is False if the peer did not process
+        the call.
         """
         finished: asyncio.Future[None] = self._loop.create_future()
 

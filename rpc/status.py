@@ -28,7 +28,8 @@ class Status(IntEnum):
 class RpcError(Exception):
     """The error of a call that ended with a status other than OK.
 
-    `may_have_run` is False if the peer certainly did not process the request: it was not sent, or the peer
+    `may_have_run` is False if the peer certainly did not process the request: it was not sent, or
+    the peer
     refused the stream unprocessed. The call may then be retried at another server.
     """
 

@@ -1,8 +1,8 @@
 """The original's LB interface: the meaning of its parameters, and its replies. Pure.
 
-Parameters, codes and formats follow the original exactly (`docs/wire.md`). Its defects are not
-reproduced: an absent `svc` is rejected, `live=0` never adds a node, an address that is forced
-offline leaves at once, and `all=1` returns `totalInst`.
+Parameters, codes and formats follow the original (`docs/wire.md` names the differences). Its
+defects are not reproduced: an absent `svc` is rejected, `live=0` never adds a node, an address
+that is forced offline leaves at once, and `all=1` returns `totalInst`.
 """
 
 import json

@@ -27,7 +27,8 @@ _RETRY_DELAY_S, _MAX_RETRY_DELAY_S = 0.15, 0.8
 class Watch:
     """Follows one hub and applies its frames to a view.
 
-    While the hub is unreachable, the view keeps the last known instances. `has_synced` is True as soon
+    While the hub is unreachable, the view keeps the last known instances. `has_synced` is True as
+    soon
     as one frame was applied, and stays True after that. `clock` returns monotonic seconds.
     """
 
