@@ -1,1 +1,1 @@
-"""Sessions: the state machine, WebSocket, multiplexing, server-sent events."""
+"""Streaming sessions: over a WebSocket, multiplexed or not, and by server-sent events."""

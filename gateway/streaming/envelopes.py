@@ -90,6 +90,7 @@ class EnvelopeReader:
         validator, encoder = self._contract.validator, self._contract.encoder
         header = envelope.get("header") or {}
         header.pop("cid", None)  # it is the multiplexer's; schemas do not declare it
+        # The status of a later frame; that of a first frame is read from its header below.
         status = int(FrameStatus.CONTINUE if event is SessionEvent.CONTINUE else FrameStatus.END)
         status_only = (
             self._frame_count > 0 and "parameter" not in envelope and header.keys() <= _STATUS_ONLY

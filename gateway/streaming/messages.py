@@ -23,7 +23,7 @@ _RESULT_TEMPLATE: Final = b'{"header":{"code":0,"message":"success","sid":"%b","
 def encode_result_envelope(sid: str, cid: str, payload: bytes, status: int) -> bytes:
     """Return a result message, an envelope in JSON with code 0.
 
-    `payload` is a serialised JSON object; `{}` is omitted. An empty `cid` is omitted. `status` is
+    `payload` is a serialized JSON object; `{}` is omitted. An empty `cid` is omitted. `status` is
     the `header.status`.
     """
     cid_member = b',"cid":' + json.dumps(cid).encode() if cid else b""

@@ -22,7 +22,7 @@ from schemas.model.session import SessionEvent, SessionState, frame_event
 
 _MAX_CID_LENGTH: Final = 64
 _MAX_CLOSED_CIDS: Final = 64
-_MESSAGE_OVERHEAD_BYTES: Final = 128  # memory of a queued message beside its content
+_MESSAGE_OVERHEAD_BYTES: Final = 128  # memory of a queued message besides its content, estimated
 
 
 class WebSocketTransport(Protocol):
@@ -37,7 +37,8 @@ class WebSocketTransport(Protocol):
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake with a close code and a reason (RFC 6455, 7.1.2).
 
-        No message is sent or delivered after that.
+        No message is sent after that. Messages that still arrive are delivered; the multiplexer
+        ignores them.
         """
 
     def pause_reading(self) -> None:
@@ -49,7 +50,7 @@ class WebSocketTransport(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WebSocketHandshake:
-    """The facts of a handshake.
+    """An accepted handshake.
 
     `contract` is the contract of the service at `path`, at the time of the handshake. `headers`
     have lower-case names. `multiplex`: the WebSocket may have several sessions. `binary`: the
@@ -69,14 +70,15 @@ class SessionMultiplexer:
 
     Without `multiplex` there is one session, with the cid "", and back-pressure on it reaches the
     client: while the session's queue is full, or the client does not read its results, messages
-    wait in `_backlog`. The transport reads on until the backlog exceeds `max_frame` bytes, so that
-    pings and a close frame are still processed. With `multiplex`, back-pressure on one session
-    would stall the others. So a session whose queue is full fails (10301), and nothing waits in
-    `_backlog`.
+    wait in `_backlog`. The transport continues to read until the backlog exceeds `max_frame` bytes,
+    so that pings and a close frame are still processed. With `multiplex`, back-pressure on one
+    session would stall the others. So a session whose queue is full fails with the next frame
+    (10301), and nothing waits in `_backlog`.
 
-    `_sessions` are the open sessions by cid. `_closed_cids` are the last 64 cids whose session
-    ended or was rejected, oldest first (a dict as an ordered set). The client may have sent frames
-    before it knew; they are dropped until a first frame uses the cid again.
+    `_sessions` are the open sessions by cid. `_closed_cids` are cids whose session ended or was
+    rejected (a dict as an ordered set; the oldest of more than 64 is evicted). The client may have
+    sent frames before it learned of the end; they are dropped until a first frame uses the cid
+    again.
 
     `_backlog_bytes` is the size of the messages in `_backlog`. With `multiplex` it is the size of
     the error messages that were sent while the client did not read: beyond `max_frame` bytes
@@ -153,7 +155,7 @@ class SessionMultiplexer:
     def on_protocol_error(self, reason: str) -> None:
         """Fail all sessions (10163) because the client violated the WebSocket protocol.
 
-        The close frame with `reason` was sent before.
+        The close frame with `reason` is already sent, so the client gets no error message.
         """
         self._fail_sessions(AseError(BAD_REQUEST, reason))
 
@@ -165,8 +167,8 @@ class SessionMultiplexer:
     def drain(self) -> None:
         """Start to drain: a session that is still open for frames ends after its next result.
 
-        A session whose client has sent its last frame may complete. The WebSocket is closed (1001)
-        when it has no session.
+        A session whose client has sent its last frame may complete. A WebSocket without sessions is
+        closed now (1001); `on_closed` closes the others when their last session ends.
         """
         self._draining = True
         self._notify_sessions(SessionEvent.DRAIN)
@@ -186,7 +188,10 @@ class SessionMultiplexer:
         self._process_backlog()
 
     def close(self, code: int, reason: str) -> None:
-        """Fail the open sessions (10163) and close the WebSocket; ignored if it is closed."""
+        """Fail the open sessions (10163) and close the WebSocket; ignored if it is closed.
+
+        The error messages of the sessions precede the close frame.
+        """
         if not self._closed:
             self._stop()
             self._fail_sessions(AseError(BAD_REQUEST, reason))
@@ -230,7 +235,10 @@ class SessionMultiplexer:
                 self._timer = self._call_later(self._idle_timeout, self._on_idle_timeout)
 
     def pause_reading(self, session: Session) -> None:  # noqa: ARG002 (there is only one session)
-        """Apply back-pressure to the client, unless the socket is multiplexed."""
+        """Queue further messages of the client, unless the socket is multiplexed.
+
+        The transport itself stops reading only when the backlog exceeds `max_frame` bytes.
+        """
         self._session_queue_full = not self._handshake.multiplex
 
     def resume_reading(self, session: Session) -> None:  # noqa: ARG002
@@ -257,10 +265,11 @@ class SessionMultiplexer:
     # Incoming messages.
 
     def _dispatch(self, message: bytes, binary: bool, /) -> str:
-        """Pass a message to its session, which a first frame starts; return the cid.
+        """Pass a message to its session and return the cid; a first frame starts the session.
 
-        Raises AseError 10163 for a message without a valid head, envelope or cid. A later AseError
-        fails the session, or is reported for the cid if there is no session.
+        Raises AseError 10163 for a message without a valid binary head, envelope or cid. An
+        AseError after that is handled here: it fails the session, or is reported for the cid if
+        there is no session.
         """
         options = self._context.dependencies.options
         head, tail = messages.split_binary(message) if binary else (message, b"")
@@ -358,7 +367,8 @@ class SessionMultiplexer:
     def _reject(self, cid: str, error: AseError) -> None:
         """Report the error of a message: fail its session, or send the error if it has none.
 
-        In the second case a WebSocket that is not multiplexed is closed.
+        In the second case late frames for `cid` are dropped, and a WebSocket that is not
+        multiplexed is closed.
         """
         session = self._sessions.get(cid)
         if session is not None:
@@ -370,7 +380,7 @@ class SessionMultiplexer:
             self.close(close_codes.close_code(error), close_codes.truncate_reason(str(error)))
 
     def _remember_closed(self, cid: str) -> None:
-        """Remember a cid whose session ended, to drop late frames for it."""
+        """Remember a cid whose session ended or was rejected, to drop late frames for it."""
         self._closed_cids[cid] = None
         if len(self._closed_cids) > _MAX_CLOSED_CIDS:
             del self._closed_cids[next(iter(self._closed_cids))]

@@ -59,7 +59,7 @@ class SessionClient(Protocol):
         """
 
     def send_result(self, session: "Session", payload: bytes, status: int) -> None:
-        """Send a result; `payload` is a serialised JSON object."""
+        """Send a result; `payload` is a serialized JSON object."""
 
     def send_error(self, session: "Session", error: AseError) -> None:
         """Send the error that ends the session; `on_closed` follows."""
@@ -82,13 +82,14 @@ class Session:
     `lifetime` is the longest duration of the session in seconds. `call_later(seconds, callback)`
     schedules a callback. `cid` is the client's own id of the session, on a multiplexed WebSocket.
 
-    `state` is changed only by `TRANSITIONS`, and by an internal error. `_closed`: everything is
-    released and the client is notified. `error` is the error that ended the session.
+    `state` is changed only by `TRANSITIONS`, and by an internal error. `_closed`: `_close`
+    has run, which releases everything and notifies the client. `error` is the error that ended the
+    session, None without one.
 
     The loader: `_pending_slot` is the wait for a slot, `_slot` the slot; at most one of the two is
-    set. `_stream` is open only while `_slot` is held. The slot is released exactly once: when the
-    attempt fails, or when the session ends. `_tried_addrs` are the addresses of failed attempts and
-    `_previous_error` is the error of the last of them.
+    set. `_stream` is set only while `_slot` is held. The slot is released exactly once: when the
+    attempt fails, or when the session ends. `_tried_addrs` are the addresses of failed attempts.
+    `_previous_error` is the error of the attempt that was retried.
 
     Frames: `_frame_queue` are frames that wait for the loader. If `max_queued_frames` wait, the
     queue is full and the client is paused (`_reading_paused`). `_replay_buffer` are the frames that
@@ -153,7 +154,10 @@ class Session:
 
     @property
     def queue_full(self) -> bool:
-        """Return whether `max_queued_frames` frames or more wait for the loader."""
+        """Return whether `max_queued_frames` frames wait for the loader.
+
+        More can wait after a retry, which queues the sent frames again.
+        """
         return len(self._frame_queue) >= self.max_queued_frames
 
     def receive_envelope(
@@ -294,6 +298,7 @@ class Session:
         now = self._dependencies.clock()
         self.record.attempt_started(slot.instance.addr, now)
         handle = self.record.sid if not self._tried_addrs else self._dependencies.new_id()
+        # One second more than is left of the lifetime, which `_check_timeouts` ends first.
         timeout = max(0.001, self._lifetime_deadline - now + 1.0)
         try:
             self._stream = self._dependencies.caller.open_session(
@@ -431,7 +436,11 @@ class Session:
             slot.release(None, abandoned=True, is_session=True)
 
     def _check_timeouts(self) -> None:
-        """End the session if its lifetime is over or the client was silent for too long."""
+        """End the session if its lifetime is over or the client was silent for too long.
+
+        Frames and results only move `_read_deadline`. The timer is not set again until it fires, so
+        that a frame costs no timer.
+        """
         now = self._dependencies.clock()
         if self.state is SessionState.CLOSED:
             return

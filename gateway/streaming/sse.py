@@ -139,7 +139,7 @@ class EventStream:
         """Do nothing: no other frame follows."""
 
     def resume_reading(self, session: Session) -> None:
-        """Do nothing."""
+        """Do nothing: `pause_reading` has no effect."""
 
     def _write(self, data: bytes) -> None:
         if not self.headers_sent:

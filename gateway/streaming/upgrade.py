@@ -32,7 +32,8 @@ class WebSocketUpgrader:
     def can_upgrade(self, method: bytes, url: bytes, headers: Headers) -> bool:
         """Return whether a request is a WebSocket handshake at the path of a service.
 
-        Every path with the canonical prefix counts; `upgrade` rejects an unknown service there.
+        Every path with the canonical prefix counts; `upgrade` rejects an unknown service there
+        (10225).
         """
         headers_by_name = combine_headers(headers)
         if method != b"GET" or headers_by_name.get(b"upgrade", b"").lower() != b"websocket":

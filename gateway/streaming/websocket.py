@@ -25,7 +25,7 @@ from gateway.streaming.multiplexer import SessionMultiplexer
 
 _CLOSE_LINGER_S: Final = 1.0
 _POLL_INTERVAL_S: Final = 0.5
-_TCP_ESTABLISHED: Final = 1  # the first byte of Linux's tcp_info
+_TCP_ESTABLISHED: Final = 1  # `tcpi_state`, the first byte of Linux's tcp_info
 _DATA_OPCODES: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 
@@ -88,11 +88,12 @@ class WebSocketConnection(asyncio.Protocol):
     connection is in both until it is lost. When the server stops, it calls `shutdown` of each
     connection, and after the drain time `cancel` of each task.
 
-    `_open` is False after a close frame was sent or received. `_lingering`: the gateway has started
-    to close the connection, and waits until the client has read everything. `_write_paused`: the
-    write buffer is above its high-water mark. `_read_paused`: reading is stopped by back-pressure;
-    `_liveness_timer` then polls the TCP state. `_reply_due`: a control frame was received, so the
-    protocol may have a reply to send.
+    `_open` is False after a close frame was sent or received, or after the end of the client's
+    data. `_lingering`: the gateway has sent its close frame and waits for the client's, or until
+    the client has read everything. `_write_paused`: the transport has paused writing, because its
+    buffer exceeded the high-water mark and has not shrunk to the low-water mark. `_read_paused`:
+    reading is stopped by back-pressure; `_liveness_timer` then polls the TCP state. `_reply_due`: a
+    control frame was received, so the protocol may have a reply to send.
 
     `_fragments` are the fragments of an incomplete message and `_message_opcode` is its type.
     `_control_count` is the number of control frames in `_control_second`, a second of the event
@@ -180,7 +181,7 @@ class WebSocketConnection(asyncio.Protocol):
     # Called by the multiplexer.
 
     def writable(self) -> bool:
-        """Return whether the write buffer is below its high-water mark."""
+        """Return whether the client keeps up: the transport has not paused writing."""
         return not self._write_paused
 
     def send(self, message: bytes, *, binary: bool) -> None:
@@ -290,8 +291,9 @@ class WebSocketConnection(asyncio.Protocol):
     def _ping(self) -> None:
         """Send a ping; abort the connection if nothing was received since the previous one.
 
-        Silence proves nothing while reading is paused or the client has unread data. Then only the
-        stall monitor aborts the connection.
+        `options.ping` seconds are both the interval and the time for an answer. Silence proves
+        nothing while reading is paused or the client has unread data. Then the connection is
+        aborted only by the stall monitor, or by the liveness check of a paused connection.
         """
         if not self._alive_since_ping:
             if not self._read_paused and not self._stall_monitor.unread_bytes():
@@ -319,9 +321,10 @@ class WebSocketConnection(asyncio.Protocol):
             self._linger_then_close()
 
     def _linger_then_close(self) -> None:
-        """Close the transport 1 s after the client has read everything.
+        """Close the transport 1 s after all written bytes have reached the client's host.
 
-        The stall monitor aborts the connection of a client that reads nothing.
+        This is checked every 0.5 s. Until then the stall monitor aborts the connection of a client
+        that reads nothing.
         """
         if self._transport.is_closing():
             return
