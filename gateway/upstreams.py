@@ -1,4 +1,4 @@
-"""The instances that a gateway may call: from a hub in this process, or from remote hubs."""
+"""The instances that a gateway may call: of the config, of its own hub, or of remote hubs."""
 
 import asyncio
 import logging
@@ -34,8 +34,8 @@ from schemas.model.document import DocumentError
 _logger = logging.getLogger("ase.lb")
 
 
-# Requests that still run at a removed instance get this time to complete. It is the maximum of
-# the option `gateway.deadline`.
+# Requests that still run at a removed instance get this time to complete. It is the maximum of the
+# deadlines in the config; only the `session_timeout` of a schema can be longer.
 DISCONNECT_GRACE_S = 3600.0
 
 
@@ -44,11 +44,12 @@ class UpstreamCluster:
 
     Paths in `options` are relative to `base_dir`. `gateway_name` identifies this gateway at hubs
     and loaders. `hub_counts` are the counters of the hub in this process; None if remote hubs are
-    followed. `clock` returns monotonic seconds. `table` has all known instances; `picker` gives
-    requests a slot at one of them.
+    followed. `clock` returns monotonic seconds. Must be created in a running event loop.
 
-    `_disconnect_tasks` close connections to removed instances. With `_stopping` set, state changes
-    are ignored: the shutdown itself causes them.
+    `table` has all known instances: those of the config, which do not expire, and those of
+    the hubs. `picker` gives requests a slot at one of them. `_disconnect_tasks` close connections
+    to removed instances. If `_stopping` is set, state changes are ignored, because the shutdown
+    itself causes them.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class UpstreamCluster:
         )
 
     async def start(self) -> int:
-        """Open the hub's port, or start to follow the remote hubs.
+        """Open the hub's port, or start to follow the remote hubs; subscribe to ORCA reports.
 
         Returns the port; 0 without a hub in this process. Raises OSError if it cannot be opened.
         """
@@ -119,7 +120,10 @@ class UpstreamCluster:
         return await self._discovery.start()
 
     async def stop(self) -> None:
-        """Stop the hub or following the hubs, and close every connection to a loader."""
+        """Stop the hub, or following remote hubs, and close every connection to a loader at once.
+
+        Requires that `start` has completed.
+        """
         self._stopping = True
         await self._discovery.stop()
         for task in (*self._disconnect_tasks, *self._subscriber_tasks):
@@ -127,7 +131,7 @@ class UpstreamCluster:
         await self._caller.close()
 
     def is_synced(self) -> bool:
-        """Return whether the table can be trusted: with remote hubs, after a snapshot."""
+        """Return whether the instances are known: with remote hubs, after the first snapshot."""
         return self._discovery.is_synced()
 
     def count_live_instances(self, service_id: str) -> int:
@@ -146,7 +150,10 @@ class UpstreamCluster:
     def _add_static(
         self, options: InstanceOptions, clock: Callable[[], float], rng: Random
     ) -> None:
-        """Add an instance of the config, which does not report to a hub."""
+        """Add an instance of the config, which does not report to a hub.
+
+        It has no digest: it gets requests whichever schema of its service is active.
+        """
         total = options.total
         address = (options.service, options.addr, 0, options.protocol)
         instance = Instance("ase", *address, "", total, total)
@@ -160,9 +167,11 @@ class UpstreamCluster:
         self._caller.probe(endpoint.instance, on_reply)
 
     def _on_instance_change(self, change: StateChange) -> None:
-        """Log and count a state change, and update the contract of the service.
+        """Log and count a state change.
 
-        The connection to an instance that is gone is closed in the background.
+        If schemas of loaders are accepted, reconcile the contract of the service. Close the
+        connection to an instance that is gone, in the background. Warn if an instance that joined
+        gets no requests.
         """
         if self._stopping:  # the gateway itself ends the reports
             return
@@ -186,6 +195,10 @@ class UpstreamCluster:
                 self._reconcile_service(service_id)
 
     def _reconcile_service(self, service_id: str) -> None:
+        """Activate the schema with the most slots at instances that are UP or SUSPECT.
+
+        An invalid document is logged and the active contract stays.
+        """
         slots_by_digest: dict[str, int] = {}
         for endpoint in self.table.endpoints_of(service_id):
             if (
@@ -214,7 +227,7 @@ class UpstreamCluster:
             self._metrics.count_contract_change(change)
 
     def _warn_if_unroutable(self, instance: Instance) -> None:
-        """Log why an instance that joined gets no requests, if so."""
+        """Log a warning if an instance gets no requests because of its schema, with the cure."""
         contract = self._catalog.find(instance.service)
         log_fields = {"service": instance.service, "instance": instance.addr}
         if contract is None:
@@ -247,24 +260,28 @@ OnChange = Callable[[StateChange], None]
 class Discovery(Protocol):
     """A source of instances.
 
-    `table` has the instances; `documents` are schema documents of loaders by digest.
+    It updates `table`. `documents` maps digests to the schema documents of loaders; it is updated
+    in place.
     """
 
     table: EndpointTable
     documents: Mapping[str, bytes]
 
     async def start(self) -> int:
-        """Start to update the table; return the hub's port, 0 without one in this process."""
+        """Start to update the table; return the port of the hub, 0 if it is not in this process."""
 
     async def stop(self) -> None:
-        """Stop updating the table."""
+        """Stop updating the table. Requires that `start` has completed."""
 
     def is_synced(self) -> bool:
-        """Return whether the table can be trusted."""
+        """Return whether the table has had the instances of a hub; once True, it stays True."""
 
 
 class EmbeddedHub:
-    """A hub in this process. The gateway uses the hub's table itself, so it is always synced."""
+    """A hub in this process, with the interface of the original's load balancer on the same port.
+
+    The gateway picks from the hub's own table, so that it is always synced.
+    """
 
     def __init__(
         self,
@@ -309,15 +326,17 @@ class EmbeddedHub:
         await self._server.stop(0)
 
     def is_synced(self) -> bool:
-        """Return True: no other process knows more."""
+        """Return True: the table is the hub's own."""
         return True
 
 
 class RemoteHubs:
-    """Hubs in other processes, which are followed by their frames.
+    """Hubs in other processes, followed by their frames; `options.hub` is a comma-separated list.
 
-    All of them update one table, each through a view of its own. The table is trusted as soon as
-    one hub has sent a snapshot.
+    All of them update one table, each through a view of its own. The views share `vouchers`: for
+    each instance, the views whose hub reports it. An instance is lost only when the last of these
+    hubs has lost it. The hubs detect silent loaders, so that the table has no silence timeout. It
+    counts as synced as soon as one hub has sent a snapshot.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 A contract is a compiled schema document. The operator's schema files have priority. For a service
 without a file, the schema with the most live capacity is active. Exactly one contract is active per
-service and it is replaced in one assignment, so that no request uses two (docs/architecture.md).
+service. It is replaced in one assignment, so that no request uses two (docs/architecture.md).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -92,7 +92,7 @@ def build_contract(
 
 
 class Catalog:
-    """The active contract of every service. Iteration is in the order of service ids.
+    """The active contract of every service; iterates over them in the order of service ids.
 
     `files` are the contracts of the operator's schema files; reports cannot replace them.
     `services` and `default_deadline` are as in `build_contract`.
@@ -135,8 +135,8 @@ class Catalog:
     ) -> list[ContractChange]:
         """Replace the operator's contracts by those in `files` and return the changes.
 
-        A contract from reports stays active if its service has no file. It is compiled again if the
-        options have changed.
+        A contract from reports stays active if its service has none in `files`. It is compiled
+        again if the options have changed. A change of options alone is no ContractChange.
         """
         active = {contract.service.id: contract for contract in files}
         options_unchanged = (
@@ -164,12 +164,13 @@ class Catalog:
     def reconcile(
         self, capacities: Iterable[Capacity], documents: Mapping[str, bytes]
     ) -> list[ContractChange]:
-        """Activate the schema with the most live capacity, for every service without a file.
+        """Activate the schema with the most live capacity, for each service without a file.
 
-        `documents` are the schema documents by digest; capacity without a document is ignored. If
+        `documents` has the schema documents by digest. Capacity without a document is ignored. If
         two schemas have equal capacity, the active one stays. A service without instances keeps its
-        contract: its requests fail with "no live instance", not with "no such service". A new
-        service is ignored if MAX_SERVICES are active. Returns the changes. Raises DocumentError.
+        contract, so that its requests fail with "no live instance", not with "no such service". A
+        new service is ignored if MAX_SERVICES are active. Returns the changes. Raises
+        DocumentError if a document is invalid; changes made before it stay.
         """
         best: dict[str, Capacity] = {}
         for capacity in sorted(capacities, key=lambda capacity: capacity.digest):
@@ -185,10 +186,12 @@ class Catalog:
         ]
 
     def _rank(self, capacity: Capacity) -> tuple[int, bool]:
+        """Return the sort key of a schema: its capacity, then whether it is active."""
         active = self._active.get(capacity.service)
         return (capacity.total, active is not None and active.digest == capacity.digest)
 
     def _activate(self, capacity: Capacity, schema_document: bytes) -> ContractChange | None:
+        """Make a schema active; return None if it is already, or may not be."""
         active = self._active.get(capacity.service)
         if active is not None and (active.source == "file" or active.digest == capacity.digest):
             return None
@@ -199,7 +202,7 @@ class Catalog:
             contract = build_contract(
                 schema_document, "report", self._services, self._default_deadline
             )
-        # Keep what may become active again: the active contracts, the old one and the new one.
+        # Bounded: one contract per service, and the old one of the service that changes now.
         if active is not None:
             self._by_digest = {c.digest: c for c in [*self._active.values(), active]}
         self._by_digest[capacity.digest] = contract

@@ -1,7 +1,8 @@
-"""Reloads config and schemas when one of their files changes, or on request.
+"""Reload config and schemas when one of their files changes, or on request.
 
-An invalid config or schema is logged and changes nothing. Valid ones replace the current ones in
-one step, between two requests: no request is validated partly by old and partly by new schemas.
+If a file is invalid, the reload is logged as refused and changes nothing. Otherwise the new options
+and contracts replace the old ones in one step, between two requests: no request is validated partly
+by old and partly by new schemas.
 """
 
 import asyncio
@@ -25,11 +26,11 @@ ReadConfig = Callable[[], tuple[Config, Path]]
 
 @dataclass(frozen=True, slots=True)
 class ConfigSource:
-    """Where a config is read from.
+    """Where the config is read from.
 
-    `read_config` reads it, and returns it with the directory that its relative paths start from. It
+    `read_config` reads it and returns it with the directory that its relative paths start from. It
     raises ConfigError or OSError. `config_file` is watched for changes; None if there is no file.
-    `reload_requested` is set to request a reload.
+    Setting `reload_requested` requests a reload; the reloader clears it.
     """
 
     read_config: ReadConfig
@@ -44,9 +45,9 @@ class ConfigReloader:
     reload with its outcome, "done", "same" or "refused", and the changes of contracts.
 
     `generation` is 1 plus the number of reloads that changed something. `_startup_config` is the
-    config at the start, whose values still apply to options that are not reloadable; `_config` is
-    the config of the last successful reload. `_fingerprint` is that of the files when they were
-    last read.
+    config at the start: its values stay in effect for options that are not reloadable. `_config` is
+    the config of the last successful reload. `_fingerprint` is that of the files at the last
+    attempt to reload, so that a refused file is not read again until it changes.
     """
 
     def __init__(
@@ -83,6 +84,11 @@ class ConfigReloader:
                 _logger.exception("reload failed by a fault of ours; all stays as it was")
 
     async def _reload(self) -> None:
+        """Reload once, log the outcome and call `on_reload`.
+
+        "done": contracts or reloadable options changed. "same": nothing changed. "refused": a file
+        is invalid or cannot be read.
+        """
         try:
             config, base_dir, contracts = await asyncio.to_thread(self._load)
         except (ConfigError, schema_folder.SchemaFolderError, OSError, UnicodeDecodeError) as error:
@@ -110,7 +116,9 @@ class ConfigReloader:
     def _load(self) -> tuple[Config, Path, list[Contract]]:
         """Read config and schemas; runs in a thread, because a thousand schemas take a second.
 
-        Contracts whose document and options did not change are used again.
+        If no reloadable option changed, the contracts of unchanged documents are used again. The
+        contracts are those of schema files alone. Raises ConfigError, SchemaFolderError, OSError or
+        UnicodeDecodeError.
         """
         config, base_dir = self._source.read_config()
         if not config.schemas:
@@ -150,6 +158,7 @@ def _is_reloadable(name: str) -> bool:
 
 
 def _option_values(config: Config) -> dict[str, object]:
+    """Return the value of every option by dotted name; secrets are redacted."""
     return {option.name: option.value for option in tell.effective_options(config, {})}
 
 
@@ -158,7 +167,11 @@ def _reloadable_values(config: Config) -> dict[str, object]:
 
 
 def _restart_required(old: Config, new: Config) -> list[str]:
-    """Return the options that differ and need a restart; a missing option equals an empty one."""
+    """Return the names of changed options that need a restart.
+
+    A missing option equals an empty one. Secrets are compared in redacted form, so that the change
+    from one secret to another is not noticed.
+    """
     old_values, new_values = _option_values(old), _option_values(new)
     names = sorted({*old_values, *new_values})
     changed = [n for n in names if (old_values.get(n) or None) != (new_values.get(n) or None)]

@@ -1,7 +1,7 @@
-"""Which service a path selects if it is not the canonical one, as in the original. Pure.
+"""Select the service of a request, by its canonical path or by the rules of the original. Pure.
 
-The first match counts: `serviceId` of the query, the last segment of the path, a route of a service
-at the host, a route of a service at any host (docs/wire.md).
+For a path that is not canonical, the first match counts: `serviceId` of the query, the last segment
+of the path, a route of a service at the host, a route of a service at any host (docs/wire.md).
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,8 +23,8 @@ def requested_service(method: bytes, path: str) -> str:
 class Routes:
     """The routes of a set of services.
 
-    `_service_by_route` maps host and path to a service id; the host "" stands for any host. If
-    several services have a route, the first service gets it.
+    `_service_by_route` maps (host, path) to a service id; the host "" stands for any host. If
+    several services declare the same host and path, the first of `services` gets it.
     """
 
     def __init__(self, services: Iterable[Service]) -> None:
@@ -40,7 +40,8 @@ class Routes:
         """Return the id of the service that a request selects; "" if there is none.
 
         `headers` have lower-case names. `X-Forwarded-Host`, set by a proxy in front of the gateway,
-        takes precedence over `Host`. The port of a host is ignored.
+        takes precedence over `Host`; the first host of a list counts, and its port is ignored.
+        `serviceId` is not percent-decoded. If it is the id of no service, the next rule applies.
         """
         query_params = query.decode("latin-1").split("&")
         query_service = next(

@@ -1,4 +1,4 @@
-"""Schema files of any format: their canonical documents, or all their errors with locations."""
+"""Read schema files of any format into canonical documents, or report all their errors."""
 
 import json
 from pathlib import Path as File
@@ -9,8 +9,9 @@ from schemas.model import document
 from schemas.model.document import DocumentError, DocumentPath
 from schemas.sources import api_schema, declare, python_source
 
-# A larger file is not parsed; no schema needs more.
+# A larger file is rejected; no schema needs more.
 MAX_FILE_BYTES = 1024 * 1024
+# Suffixes of the schema files of a folder. A Python file is read only if it is named.
 SUFFIXES = (".json", ".yaml", ".yml")
 
 
@@ -104,13 +105,17 @@ def _to_config_error(source_file: SourceFile, error: DocumentError) -> ConfigErr
 
 
 def _format_message(path: DocumentPath, message: str) -> str:
-    """Return a message with the last two names of its path in front."""
+    """Return `message` with the last two parts of `path` in front."""
     path_tail = ".".join(str(part) for part in path[-2:])
     return f"{path_tail}: {message}" if path_tail else message
 
 
 def _find_location(source_file: SourceFile, path: DocumentPath) -> SourceLocation | None:
-    """Return the location of a path: of its key, else of the nearest enclosing value."""
+    """Return the location of a path in a file.
+
+    It is that of the key, else of the value, else of the nearest enclosing one; None if there is
+    none. `locations` has the location of a key under the path of its value and "".
+    """
     for length in range(len(path), -1, -1):
         prefix = path[:length]
         location = source_file.locations.get((*prefix, "")) or (

@@ -29,7 +29,8 @@ def load_folder(
 
     `reusable` are contracts that were built with the same options; one of them is used for a file
     with the same document. Raises SchemaFolderError if the folder does not exist, a file is not a
-    valid schema, or two files declare the same service.
+    valid schema, or two files declare the same service; it lists all of these errors. Raises
+    OSError if the folder cannot be read.
     """
     if not folder.is_dir():
         raise SchemaFolderError(f"{folder}: no such folder (option schemas)")
@@ -60,10 +61,10 @@ def load_file(
     default_deadline: float,
     reusable: Mapping[bytes, Contract] | None = None,
 ) -> Contract:
-    """Return the contract of one file; that in `reusable` if its document is the same.
+    """Return the contract of one file, from `reusable` if its document is there.
 
-    `reusable` has contracts by document. Raises OSError, or ConfigError with all errors of the
-    file.
+    `reusable` maps canonical documents to contracts. Raises OSError, or ConfigError with all errors
+    of the file.
     """
     schema_document = schema_file.read_schema(path)
     if reusable and schema_document in reusable:

@@ -23,7 +23,7 @@ class HostGuard:
 
     A web page in a browser can send requests to a local address by a name that the page's author
     controls (DNS rebinding). Such requests have that name as Host. Accepted are localhost, IP
-    addresses and `allowed_names`.
+    addresses, `allowed_names` in any case of letters, and requests without Host.
     """
 
     def __init__(self, app: ASGIApp, allowed_names: Iterable[str]) -> None:
@@ -91,6 +91,11 @@ def build_app(
 def _endpoint_state(
     endpoint: Endpoint, active_digests: dict[str, str] | None, now: float
 ) -> dict[str, Any]:
+    """Return the row of an endpoint in `/lb/state`; `now` is the time of the table's clock.
+
+    `schema_active` is None if the contracts are not known. An instance without a digest has the
+    active schema of its service, if there is one.
+    """
     instance, load = endpoint.instance, endpoint.load
     is_active_schema = None
     if active_digests is not None:

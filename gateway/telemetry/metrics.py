@@ -175,6 +175,7 @@ class Metrics:
 
 
 def _counter_family(name: str, documentation: str, label: str, counts: dict[str, int]) -> Metric:
+    """Return a counter with one sample for each key of `counts`, as the value of `label`."""
     family = CounterMetricFamily(name, documentation, labels=(label,))
     for value, count in list(counts.items()):
         family.add_metric((value,), count)
@@ -186,7 +187,7 @@ class UpstreamMetrics:
 
     `hub_counts` are the counters of the hub in this process, None if there is none. Loaders choose
     the names of services: the first MAX_SERVICES have time series of their own, all others share
-    "other".
+    "other". The gauge of "other" is not a sum: it has the value of the service that changed last.
     """
 
     def __init__(self, registry: CollectorRegistry, hub_counts: HubCounts | None = None) -> None:

@@ -1,7 +1,7 @@
 """Merges the metrics and the state of several workers into those of one gateway.
 
-The values of all workers are added. Metrics named `ase_lb_...` describe the loaders, which every
-worker sees alike: of these the highest value counts.
+Counters and gauges of all workers are summed. Metrics named `ase_lb_...` describe the loaders,
+which every worker sees alike: the merged value is the maximum.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,13 +11,15 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+# Prefix of the metrics whose maximum is taken instead of the sum.
 _SHARED_PREFIX = "ase_lb_"
 
 
 def merge_metrics(texts: Iterable[str]) -> list[Metric]:
     """Return the metrics of all workers as one set.
 
-    `texts` are their metrics in Prometheus' text format.
+    `texts` are their metrics in Prometheus' text format. Samples with the same name and labels are
+    merged.
     """
     families: dict[str, Metric] = {}
     values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
@@ -44,7 +46,8 @@ def merge_metrics(texts: Iterable[str]) -> list[Metric]:
 def merge_states(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the first worker's view of the instances, with `inflight` summed over all workers.
 
-    `states` are the workers' responses to `/lb/state`.
+    `states` are the workers' responses to `/lb/state`. Instances that the first worker does not
+    know are omitted.
     """
     if not states:
         return {"instances": []}

@@ -16,7 +16,7 @@ _SWITCHING_PROTOCOLS = 101
 
 
 class ObservedSession(Protocol):
-    """What is counted and logged of a session."""
+    """The part of a session that is counted and logged."""
 
     @property
     def record(self) -> RequestRecord:
@@ -24,7 +24,7 @@ class ObservedSession(Protocol):
 
     @property
     def error(self) -> AseError | None:
-        """Return the error that ended it, if any."""
+        """Return the error that ended the session; None if it ended without one."""
 
 
 class SessionMetrics:
@@ -66,8 +66,8 @@ class SessionMetrics:
         """Finish the record of a session, count the session as ended, and log it if `write_log`.
 
         `event` is the event that ended it, `status` the HTTP status of its response. The code of
-        the record is that of the session's error. Without an error it is 499 if the client is gone,
-        else 0.
+        the record is that of the session's error. Without an error it is 499 if the client closed
+        the connection, else 0 (success).
         """
         record, error = session.record, session.error
         error_spec = (
