@@ -1,6 +1,7 @@
-"""Builds the wheel; with ASE_COMPILE=1 the modules that every request passes are compiled by mypyc.
+"""Builds the wheel; with ASE_COMPILE=1, mypyc compiles the modules on the path of every request.
 
-They stay the same modules: the .py files are in the wheel too, and tests run on either.
+Compiled or not, they are the same modules: the wheel contains the .py files too, and the tests run
+with either.
 """
 
 import os
@@ -37,7 +38,7 @@ COMPILED = [
     "schemas/validation/request_validator.py", "schemas/validation/validate.py",
 ]  # fmt: skip
 
-# `make check` holds the types to account, with every stub there is; here they only have to be read.
+# `make check` does the strict type check with all stubs installed. Here mypy only supplies types.
 _MYPY_ARGS = ["--config-file=", "--ignore-missing-imports"]
 
 
@@ -47,7 +48,7 @@ def _extensions() -> list[object]:
     try:
         from mypyc.build import mypycify
     except ImportError:
-        if "egg_info" in sys.argv:  # the installer is still asking what the build needs
+        if "egg_info" in sys.argv:  # the installer is still querying the build requirements
             return []
         sys.exit("ASE_COMPILE=1 needs mypy, and a C compiler: pip install 'mypy>=2.3,<3'")
     extensions: list[object] = mypycify([*_MYPY_ARGS, *COMPILED], opt_level="3", debug_level="0")

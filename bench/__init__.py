@@ -1,1 +1,1 @@
-"""The proof: what a step costs, and what that is worth beside others. See README.md."""
+"""Benchmarks: the cost of each step of a request, and the comparison with peers. See README.md."""

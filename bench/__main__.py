@@ -1,4 +1,4 @@
-"""`python -m bench NAME`: run a bench, keep its figures; without a NAME, layers."""
+"""Run a benchmark with `python -m bench NAME`; without a NAME, run `layers`."""
 
 import argparse
 import json
@@ -17,7 +17,10 @@ _PEERS = [name for name in ARMS if name != "ours"]
 
 
 def main() -> int:
-    """Run one bench."""
+    """Run one benchmark and print its figures; return the exit status.
+
+    With `--json FILE`, write the figures to FILE as JSON too; `--json -` prints only the JSON.
+    """
     parser = argparse.ArgumentParser("python -m bench", description=__doc__)
     parser.set_defaults(run=lambda _: _run_layers(7), table=_format_layers, json=None)
     commands = parser.add_subparsers()

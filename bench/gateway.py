@@ -1,7 +1,7 @@
-"""Requests per second through one worker on one core, ours and its peers', in turn, in one run.
+"""Requests per second of one gateway worker on one core, and of its peers, alternating in one run.
 
-The load and the backend share the other core; an arm during which that core was more than 90 % busy
-is marked load-limited: its figure is a lower bound.
+The load and the backend share the other core. If that core was more than 90 % busy during an arm,
+the arm is marked load-limited: its figure is a lower bound.
 """
 
 import contextlib
@@ -23,7 +23,12 @@ _OURS = ("ours", "ours-python", "ours-asgi")
 
 @dataclass(frozen=True, slots=True)
 class ArmResult:
-    """One arm's turn."""
+    """The figures of one round of one arm.
+
+    `p50_ms` and `p99_ms` are response times. `errors` counts failed requests and responses with an
+    error status. `cpu_us` is the processor time of the arm per request, in microseconds.
+    `load_core_busy` is the busy share of the load's core, 0 to 1.
+    """
 
     rps: float
     p50_ms: float
@@ -41,10 +46,12 @@ def run(
     connections: int,
     unique_header: str = "",
 ) -> dict[str, Any]:
-    """Return {"payload", "arms": {name: figures or {"not_run": why}}, "ratios": {...}}.
+    """Return {"payload", "arms": {name: figures or {"not_run": reason}}, "ratios": {...}}.
 
-    `fresh` names a header of which no two requests have the same value; "" for none. Ratios are
-    medians of the ratios of one round. Raises RuntimeError when an arm answers wrong.
+    `payload` is a key of `workload.PAYLOADS`. Each arm runs for `seconds` in each of `rounds`
+    rounds. `unique_header` names a header with another value in each request; "" for none. Figures
+    are medians over the rounds, and ratios are medians of the ratios of one round. Raises
+    RuntimeError if an arm does not respond correctly.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -77,7 +84,7 @@ def run(
 
 
 def format_table(result: dict[str, Any]) -> str:
-    """Return the figures as lines."""
+    """Return the figures as text, one line per arm and ratio."""
     lines = [
         f"payload {result['payload']}, {result['connections']} connections, one core for each arm"
         + (f", {result['fresh']} never twice the same" if result["fresh"] else ""),
@@ -99,7 +106,11 @@ def format_table(result: dict[str, Any]) -> str:
 def measure_arm(
     arm: Arm, folder: Path, seconds: int, connections: int, unique_header: str = ""
 ) -> ArmResult:
-    """Load an arm for so many seconds; `folder` has its body. Return its figures."""
+    """Load an arm with wrk for `seconds` and return its figures.
+
+    `folder` must have the request body in the file `NAME.body`. `connections` is the number of
+    keep-alive connections of the load.
+    """
     env = {
         **os.environ,
         "BENCH_BODY": str(folder / f"{arm.name}.body"),
@@ -138,7 +149,7 @@ def _summarize(results: list[ArmResult], rss_mib: float) -> dict[str, Any]:
 
 
 def _process_tree(pid: int) -> list[int]:
-    """Return a process and its children (nginx works in one)."""
+    """Return a process and its descendants; nginx serves in a child process."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
     return [pid, *(grandchild for child in children for grandchild in _process_tree(int(child)))]
 
@@ -158,7 +169,7 @@ def _rss_mib(pid: int) -> float:
 
 
 def _core_ticks(core: str) -> tuple[int, int]:
-    """Return (idle, all) ticks of a core so far."""
+    """Return (idle, total) clock ticks of a core since boot; waiting for I/O counts as idle."""
     for line in Path("/proc/stat").read_text(encoding="utf-8").splitlines():
         if line.startswith(f"cpu{core} "):
             ticks = [int(word) for word in line.split()[1:9]]

@@ -1,4 +1,4 @@
-"""What an idle keep-alive connection costs: memory of the gateway, for each of thousands."""
+"""Memory of the gateway per idle keep-alive connection, with thousands of connections open."""
 
 import contextlib
 import resource
@@ -15,9 +15,11 @@ _REQUEST = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 def run(connections: int) -> dict[str, Any]:
-    """Return {"connections", "rss_kib_each"}: each connection has served one request and is idle.
+    """Return {"connections", "rss_kib_each"}; each connection has served one request and is idle.
 
-    Raises RuntimeError when the gateway does not keep them.
+    About a hundred of the connections then send another request, to check that the gateway kept
+    them. Raises RuntimeError if it did not. The open-file limit of this process is set to its hard
+    limit.
     """
     _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
@@ -32,13 +34,13 @@ def run(connections: int) -> dict[str, Any]:
             stack.enter_context(_connect_and_request(url.hostname, url.port)) for _ in indexes
         ]
         rss_growth = rss_bytes(arm.pid) - rss_before
-        for sock in sockets[:: max(1, connections // 100)]:  # they are still there
+        for sock in sockets[:: max(1, connections // 100)]:  # check that they are still open
             _request_liveness(sock)
     return {"connections": connections, "rss_kib_each": round(rss_growth / connections / 1024, 2)}
 
 
 def format_table(result: dict[str, Any]) -> str:
-    """Return the figures as a line."""
+    """Return the figures as one line of text."""
     return f"{result['connections']} idle connections: {result['rss_kib_each']} KiB each"
 
 

@@ -1,7 +1,8 @@
-"""Latency added by an arm at a fixed rate, open-loop.
+"""Latency added by an arm at a fixed request rate, open-loop.
 
-Each request is timed from when it was meant to be sent, so that a stall counts for all that wait
-behind it. The direct call is made by our gRPC client to the backend, at the same rate.
+The latency of a request starts at the time when it was due, not when it was sent. So a stall counts
+for every request that it delays. The baseline `direct` calls the backend with our gRPC client at
+the same rate.
 """
 
 import asyncio
@@ -29,7 +30,8 @@ Send = Callable[[], Awaitable[None]]
 def run(peers: list[str], rate: int, rounds: int, seconds: int) -> dict[str, Any]:
     """Return {"rate", "arms": {name: {"p50_ms", "p99_ms", "added_..."}}, "ratios": {...}}.
 
-    Raises RuntimeError when an arm answers wrong.
+    `rate` is in requests per second. Each arm runs for `seconds` in each of `rounds` rounds. Raises
+    RuntimeError if an arm does not respond correctly.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -45,7 +47,7 @@ def run(peers: list[str], rate: int, rounds: int, seconds: int) -> dict[str, Any
 
 
 def format_table(result: dict[str, Any]) -> str:
-    """Return the figures as lines."""
+    """Return the figures as text, one line per arm and ratio."""
     lines = [f"{result['rate']} requests/s, open-loop, {_CONNECTIONS} connections",
              "arm          p50 ms   p99 ms  added p50  added p99"]  # fmt: skip
     for name, figures in result["arms"].items():
@@ -64,11 +66,11 @@ def format_table(result: dict[str, Any]) -> str:
 async def _run_rounds(
     arms: list[Arm], addr: str, rate: int, rounds: int, seconds: int
 ) -> dict[str, list[tuple[float, float]]]:
-    """Return (p50, p99) in milliseconds of each round of each arm and of the direct call."""
+    """Return (p50, p99) in milliseconds of each round, by the name of the arm or `direct`."""
     connectors: dict[str, Callable[[], Awaitable[Send]]] = {"direct": lambda: _connect_direct(addr)}
     connectors |= {arm.name: http_connector(arm) for arm in arms}
     percentiles: dict[str, list[tuple[float, float]]] = {name: [] for name in connectors}
-    for round_number in range(rounds + 1):  # the first is to warm up
+    for round_number in range(rounds + 1):  # the first round is a warm-up
         for name, connect in connectors.items():
             send = await connect()
             figures = await _measure_percentiles(send, rate, seconds if round_number else 1)
@@ -78,7 +80,11 @@ async def _run_rounds(
 
 
 async def open_loop(send: Send, rate: int, seconds: int) -> list[float]:
-    """Return how long each of so many requests a second took, in ms, from when it was due."""
+    """Send `rate` requests per second for `seconds`; return their latencies in milliseconds.
+
+    The latency of a request starts at the time when it was due. Latencies are in the order in which
+    the requests ended. If `send` raises for a request, the exception is raised here.
+    """
     times: list[float] = []
     started_at = time.perf_counter() + 0.05
 
@@ -111,7 +117,12 @@ async def _connect_direct(addr: str) -> Send:
 
 
 def http_connector(arm: Arm) -> Callable[[], Awaitable[Send]]:
-    """Return what connects to an arm, and then what sends one request and reads its answer."""
+    """Return a function that opens 64 connections to an arm and returns its `send`.
+
+    `send` sends one request on an idle connection, waiting for one if there is none, and reads the
+    response. It raises RuntimeError if the status is not 200, and then does not reuse the
+    connection.
+    """
     url = urlsplit(arm.url)
     head = f"POST {arm.request.path} HTTP/1.1\r\nHost: {url.netloc}\r\n"
     head += f"Content-Type: {arm.request.content_type}\r\n"
@@ -156,7 +167,10 @@ def _summarize(
 
 
 def _ratios(percentiles: dict[str, list[tuple[float, float]]], arms: list[Arm]) -> dict[str, float]:
-    """Return ours / arm of the added latencies, medians over the rounds."""
+    """Return the added latency of `ours` divided by that of each other arm, as medians over rounds.
+
+    The first of `arms` is `ours`. Added latencies of the other arms are at least 1 ns.
+    """
     ratios = {}
     for arm in arms[1:]:
         for i, name in ((0, "p50"), (1, "p99")):

@@ -1,6 +1,6 @@
-"""What each step of a request costs in one process, in nanoseconds: parse to decode, no sockets.
+"""The cost of each step of a request in nanoseconds, in one process and without sockets.
 
-The request is a JSON body of 400 bytes for a service with three parameters and one picture.
+The request is a JSON body of 400 bytes for a service with three parameters and one image.
 """
 
 import json
@@ -51,7 +51,10 @@ _REQUEST_INFO = {
 
 
 def run(rounds: int) -> dict[str, dict[str, float]]:
-    """Return {step: {"ns": median}}; `validate` has the time of `jsonschema` too, `naive_ns`."""
+    """Return {step: {"ns": median over `rounds`}}.
+
+    `validate` also has `naive_ns`, the time that the library `jsonschema` needs for the same body.
+    """
     timings = {name: {"ns": _time_step_ns(step, rounds)} for name, step in _steps().items()}
     validate, validate_naively = _validation_steps()
     timings["validate"] = {
@@ -62,7 +65,7 @@ def run(rounds: int) -> dict[str, dict[str, float]]:
 
 
 def time_schema_loading(count: int) -> float:
-    """Return how long a start takes to read so many schema files, in seconds."""
+    """Return the time that a starting gateway needs to load `count` schema files, in seconds."""
     schema = json.loads(workload.SCHEMA)
     with tempfile.TemporaryDirectory() as name:
         for number in range(count):
@@ -75,7 +78,10 @@ def time_schema_loading(count: int) -> float:
 
 
 def _validation_steps() -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """Return the judge's step, with an effect at work, and the same by the obvious library."""
+    """Return the step of our validator, which also applies a default, and that of `jsonschema`.
+
+    `jsonschema` only validates.
+    """
     extra_param = Param("top", {"type": "integer", "minimum": 1, "default": 3})
     api = replace(workload.API, params=(*workload.API.params, extra_param))
     validator = RequestValidator(
@@ -92,13 +98,13 @@ def _validation_steps() -> tuple[Callable[[], Any], Callable[[], Any]]:
     def step() -> None:
         if validator.validate_and_transform(envelope, True):
             raise ValueError("the body of the bench must be valid")
-        del params["top"]  # the default is to be set anew
+        del params["top"]  # so that the next call sets the default again
 
     return step, lambda: naive_validator.is_valid(envelope)
 
 
 def format_table(figures: dict[str, dict[str, float]]) -> str:
-    """Return the figures as lines."""
+    """Return the figures as text, one line per step."""
     lines = ["a request of 400 bytes, step by step, without sockets; medians"]
     lines += [f"{name:<10} {timing['ns']:>10,.0f} ns" for name, timing in figures.items()]
     validation = figures["validate"]
@@ -140,7 +146,7 @@ def _steps() -> dict[str, Callable[[], Any]]:
 
 
 def _call_step(request: bytes, reply: bytes) -> Callable[[], None]:
-    """Return a call: its frames made, and those of its answer read; no socket."""
+    """Return the step of a unary call: write its frames and parse those of its response."""
     connection = Connection()
     connection.receive_data(frames.settings({Setting.INITIAL_WINDOW_SIZE: 1 << 30}))
     block_cache = HeaderBlockCache(parse_response_headers)
@@ -171,7 +177,7 @@ def _call_step(request: bytes, reply: bytes) -> Callable[[], None]:
 
 
 def _ignore(_: object) -> None:
-    """Take in that a call has ended."""
+    """Ignore the end of a call."""
 
 
 def _make_balancer(digest: str) -> Balancer:
@@ -190,11 +196,14 @@ def _make_balancer(digest: str) -> Balancer:
 
 
 def _ignore_timer(_seconds: float, _callback: Callable[[], None]) -> Any:
-    """Take in what is to be called later: nothing waits here."""
+    """Ignore a timer; no request of this bench waits."""
 
 
 def _time_step_ns(step: Callable[[], Any], rounds: int, seconds: float = 0.1) -> float:
-    """Return the median over rounds of the mean time of a step, in nanoseconds."""
+    """Return the time of one call of `step` in nanoseconds: the median of the means of the rounds.
+
+    The number of calls in a round is doubled until a round takes at least `seconds` / 4.
+    """
     calls = 200
     while _time_calls_s(step, calls) < seconds / 4:
         calls *= 2

@@ -1,4 +1,4 @@
-"""What a figure was measured on: machine, versions, date and revision."""
+"""The machine and the versions of a run, and helpers for cores and memory (Linux only)."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ _PACKAGES = ("starlette", "uvicorn", "grpcio", "protobuf", "jsonschema-rs", "jit
 
 
 def describe_machine() -> dict[str, object]:
-    """Return the facts that stand beside every figure."""
+    """Return processor, cores, versions, date and git revision, for the result of a run."""
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
@@ -37,11 +37,11 @@ def _revision() -> str:
 
 
 def pin(core: str) -> None:
-    """Keep this process on one core."""
+    """Pin this process to the core with the number `core`."""
     os.sched_setaffinity(0, {int(core)})
 
 
 def rss_bytes(pid: int) -> int:
-    """Return the memory a process holds."""
+    """Return the resident memory of a process in bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,6 +1,8 @@
-"""The obvious way, kept as the honest before: Starlette, grpc.aio and jsonschema in one file.
+"""The straightforward implementation: Starlette, grpc.aio and jsonschema in one file.
 
-It is given the service's document, the backend's address and a port by environment variables.
+It is the baseline that the product is compared with. The environment variable BENCH_SCHEMA is the
+path of the service's schema document, BENCH_BACKEND the address of the backend, and BENCH_PORT the
+port to listen on.
 """
 
 import base64
@@ -24,7 +26,7 @@ from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
 
 def build_app() -> Starlette:
-    """Return the application."""
+    """Return the application; its only route is the unary path of the service in BENCH_SCHEMA."""
     service = document.service_from_document(
         document.parse(Path(os.environ["BENCH_SCHEMA"]).read_bytes())
     )

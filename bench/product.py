@@ -1,6 +1,6 @@
-"""The product as it is installed where it has to be fast: a wheel of this checkout, compiled.
+"""The product as installed in production: a compiled wheel of this checkout.
 
-`python -m bench.product` builds it where it is not built yet, and prints the folder.
+`python -m bench.product` builds it if necessary and prints the folder.
 """
 
 import fcntl
@@ -16,13 +16,15 @@ _PACKAGES = ("aseloader", "asectl", "atom", "config", "deploy", "gateway", "lb",
 
 
 def ensure_installed() -> Path:
-    """Return the folder to put first on PYTHONPATH; building takes a minute, and a C compiler.
+    """Return the folder with the compiled product, to be put first on PYTHONPATH.
 
-    A folder is kept for each state of the sources. Raises CalledProcessError with what was said.
+    The folder is named by a digest of the sources. If it is missing, the product is built there;
+    this takes a minute, needs a C compiler and deletes the earlier builds. Raises
+    CalledProcessError if the build fails; the output of pip goes to stderr.
     """
     folder = ROOT / "build" / "compiled" / _digest()
     with (ROOT / "setup.py").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes second waits for the first
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a concurrent caller waits for this build
         _build_if_missing(folder)
     return folder
 
@@ -30,7 +32,7 @@ def ensure_installed() -> Path:
 def _build_if_missing(folder: Path) -> None:
     if not folder.exists():
         print("compiling the product; this takes a minute, once", file=sys.stderr)
-        # A wheel would take in what is left there.
+        # setuptools would add leftovers of build/ to the wheel.
         shutil.rmtree(ROOT / "build", ignore_errors=True)
         partial_folder = folder.with_name("part")
         args = [
@@ -49,7 +51,10 @@ def _build_if_missing(folder: Path) -> None:
 
 
 def import_environment(folder: Path) -> dict[str, str]:
-    """Return what makes Python import from a folder, and not from the checkout it runs in."""
+    """Return environment variables that make Python import the product from `folder`.
+
+    PYTHONSAFEPATH keeps the current directory, which is the checkout, out of `sys.path`.
+    """
     return {"PYTHONPATH": str(folder), "PYTHONSAFEPATH": "1"}
 
 

@@ -1,6 +1,7 @@
-"""Schemas that change under load: a new generation each second, open-loop.
+"""Schema reloads under open-loop load: a new generation of the schema every second.
 
-What is lost is counted, and how long requests take, in turns with as many seconds without a change.
+Counts lost requests and measures latencies. Phases with changes alternate with phases of the same
+length without.
 """
 
 import asyncio
@@ -25,9 +26,12 @@ from schemas.model import document
 
 
 def run(rate: int, rounds: int, seconds: int) -> dict[str, Any]:
-    """Return what came of so many requests a second: `lost`, `generations`, medians in ms.
+    """Return {"rate", "generations", "still": {...}, "changing": {...}}.
 
-    Raises RuntimeError when the gateway does not take a generation up.
+    `rate` is in requests per second; each of `rounds` has two phases of `seconds`. `generations` is
+    the number of reloads that the gateway logged. A phase has the sums `requests` and `lost`
+    (responses with a status other than 200), and medians of latencies in milliseconds. Raises
+    RuntimeError if the gateway does not start.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -41,7 +45,7 @@ def run(rate: int, rounds: int, seconds: int) -> dict[str, Any]:
 
 
 def format_table(result: dict[str, Any]) -> str:
-    """Return the figures as lines."""
+    """Return the figures as text, one line per phase."""
     lines = [f"{result['rate']} requests/s, open-loop; {result['generations']} generations"]
     for name in ("still", "changing"):
         figures = result[name]
@@ -54,7 +58,11 @@ def format_table(result: dict[str, Any]) -> str:
 
 
 def _start_gateway(context: BenchContext) -> tuple[Arm, Path]:
-    """Start the product with an instance by config, which speaks any generation."""
+    """Start the product and return it with its log.
+
+    The backend is an instance in the configuration file. Such an instance has no digest, so it
+    serves every generation of the schema.
+    """
     instance = f"{{service: bench, addr: '127.0.0.1:{context.backend_port}', total: 10000}}"
     config = context.folder / "ase.yaml"
     config.write_text(f"schemas: schemas\ninstances: [{instance}]\n", encoding="utf-8")
@@ -90,7 +98,7 @@ async def _run_rounds(
 
     rounds_by_phase: dict[str, list[dict[str, float]]] = {"still": [], "changing": []}
     generations = itertools.count(2)
-    await open_loop(send_counting_losses, rate, 2)  # warm
+    await open_loop(send_counting_losses, rate, 2)  # warm-up
     for _ in range(rounds):
         rounds_by_phase["still"].append(
             await _measure_load(send_counting_losses, lost_count, rate, seconds)
@@ -119,7 +127,7 @@ async def _measure_load(
 
 
 def _aggregate(rounds: list[dict[str, float]]) -> dict[str, float]:
-    """Return the sums of what is counted, the medians of what is timed."""
+    """Return the sums of the counts and the medians of the times of all rounds of a phase."""
     sums = {
         name: sum(round_figures[name] for round_figures in rounds) for name in ("requests", "lost")
     }
@@ -128,7 +136,7 @@ def _aggregate(rounds: list[dict[str, float]]) -> dict[str, float]:
 
 
 async def _change_schemas(arm: Arm, folder: Path, generations: Iterator[int]) -> None:
-    """Write a generation each second, for ever."""
+    """Write a new generation and send SIGHUP every second, until cancelled."""
     for generation in generations:
         _write_schema(folder, generation)
         os.kill(arm.pid, signal.SIGHUP)

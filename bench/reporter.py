@@ -1,4 +1,4 @@
-"""Reports for the bench's backend, which does not: so that the gateway picks from live state.
+"""Reports to a hub for the backend of the bench, which cannot, so that the gateway has live state.
 
 Usage: python -m bench.reporter ADDR HUB
 """
@@ -18,7 +18,7 @@ from schemas.model import document
 
 
 async def main(addr: str, hub: str) -> None:
-    """Report an idle loader, for ever."""
+    """Report an idle loader at `addr` to `hub` until the process is stopped."""
     instance = Instance(
         "ase",
         "bench",

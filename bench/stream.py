@@ -1,9 +1,10 @@
-"""Frames by WebSocket: ours, beside servers that echo and do nothing else.
+"""WebSocket messages through the gateway, and through servers that only echo.
 
-Ours are validated, and converted both ways, to a loader in another process.
+The gateway validates each message, converts it in both directions and calls a loader in another
+process.
 
-Each connection sends a frame and awaits its answer. What counts is frames for each second of the
-server's own processor time: the load has the other core, and is slower than the fastest of them.
+Each connection sends a message and waits for the response. The figure is messages per second of the
+server's processor time, because the load on the other core is slower than the fastest server.
 """
 
 import asyncio
@@ -38,9 +39,11 @@ WRAPPER = "bench/echo_wrapper.py:Echo"
 
 
 def run(rounds: int, seconds: float, connections: int, sessions: int) -> dict[str, Any]:
-    """Return {"arms": {name: {"frames_per_second", "errors", ...}}, "ratios": {...}, ...}.
+    """Return {"arms": {name: {"frames_per_second", "errors", ...}}, "ratios", "many", "first"}.
 
-    `many` sessions at a frame a second; `first` results by SSE, beside the loader's own stream.
+    Each arm runs for `seconds` in each of `rounds` rounds, with `connections` connections. `many`
+    has the latencies of `sessions` sessions that each send one message per second for 12 s. `first`
+    has the times to the first result by SSE and by gRPC directly from the loader.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -50,7 +53,7 @@ def run(rounds: int, seconds: float, connections: int, sessions: int) -> dict[st
         servers = {"ours": (ours_url, ours_pid), **servers}
         pin(arms.LOAD_CORE)
         results: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
-        for round_number in range(rounds + 1):  # the first is to warm up
+        for round_number in range(rounds + 1):  # the first round is a warm-up
             for name, (url, pid) in servers.items():
                 result = uvloop.run(_measure_server(url, pid, name == "ours", seconds, connections))
                 if round_number:
@@ -75,7 +78,7 @@ def _medians(results: list[dict[str, float]]) -> dict[str, float]:
 
 
 def format_table(result: dict[str, Any]) -> str:
-    """Return the figures as lines."""
+    """Return the figures as text, one line per arm, measurement and ratio."""
     lines = ["arm         frames/s of a core   us a frame   frames/s   errors"]
     for name, figures in result["arms"].items():
         lines.append(
@@ -92,7 +95,10 @@ def format_table(result: dict[str, Any]) -> str:
 
 
 def start_ours(context: BenchContext) -> tuple[str, int, str]:
-    """Start the product, compiled, and its loader; return the URL, the process, the loader."""
+    """Start the compiled product and its loader.
+
+    Returns the URL of the service, the process id of the gateway and the address of the loader.
+    """
     port, schemas = arms.free_port(), context.folder / "schemas"
     schemas.mkdir()
     schema = declare.schema(load(WRAPPER))
@@ -125,7 +131,10 @@ def _start_peer(context: BenchContext, name: str) -> tuple[str, int]:
 
 
 def envelope(status: int, lang: str = "en") -> bytes:
-    """Return a frame of about 400 bytes."""
+    """Return a JSON message of a session, about 400 bytes.
+
+    `status` is 0 for the first message, 1 for the following ones, and 3 for a single one.
+    """
     message: dict[str, Any] = {"header": {"status": status}}
     message["payload"] = {"audio": {"encoding": "raw", "status": status, "audio": _AUDIO_BASE64}}
     if status in (0, 3):
@@ -135,12 +144,20 @@ def envelope(status: int, lang: str = "en") -> bytes:
 
 
 def websocket_frame(message: bytes) -> bytes:
-    """Return a message as a masked frame; the mask is zeros, so it is as it was."""
+    """Return a text message as a masked frame (RFC 6455, section 5.2).
+
+    The masking key is zero, so the payload is unchanged. A message must have 126 to 65,535 bytes.
+    """
     return b"\x81\xfe" + len(message).to_bytes(2, "big") + b"\0\0\0\0" + message
 
 
 class StreamClient(asyncio.Protocol):
-    """One connection: a handshake, then a frame at a time; `answered` is called for each answer."""
+    """One WebSocket connection: the handshake, then one message at a time.
+
+    Sends `first_frame` after the handshake. `on_message` is called with this client and the payload
+    of every received frame. `sent_at` is the time of the last `send` (`time.perf_counter`). The
+    server's frames must be unmasked and shorter than 64 KiB.
+    """
 
     def __init__(
         self, url: str, first_frame: bytes, on_message: Callable[["StreamClient", bytes], None]
@@ -153,7 +170,7 @@ class StreamClient(asyncio.Protocol):
         self.sent_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask for the socket."""
+        """Send the handshake request."""
         self.transport: Any = transport
         head = (
             f"GET {self._url.path} HTTP/1.1\r\nHost: {self._url.netloc}\r\nUpgrade: websocket\r\n"
@@ -163,12 +180,12 @@ class StreamClient(asyncio.Protocol):
         transport.write(head.encode() + b"\r\n")  # type: ignore[attr-defined]
 
     def send(self, frame: bytes) -> None:
-        """Send a frame."""
+        """Write an encoded frame and record the time."""
         self.sent_at = time.perf_counter()
         self.transport.write(frame)
 
     def data_received(self, data: bytes) -> None:
-        """Take answers."""
+        """Handle the handshake response, then every complete frame."""
         self._buffer += data
         if not self.is_open:
             head, separator, self._buffer = self._buffer.partition(b"\r\n\r\n")
@@ -199,7 +216,7 @@ async def _measure_server(
 
     def on_message(client: StreamClient, message: bytes) -> None:
         if sends_begin and message.endswith(b'"status":0}}'):
-            return  # the session's beginning
+            return  # the gateway acknowledges the start of the session
         if _AUDIO_BASE64.encode() not in message:
             counters["errors"] += 1
         counters["frames"] += 1
@@ -239,7 +256,11 @@ async def _measure_server(
 async def _measure_many_sessions(
     url: str, pid: int, sessions: int, seconds: float
 ) -> dict[str, Any]:
-    """Open so many sessions and send a frame on each every second; time the answers."""
+    """Open `sessions` sessions and send one message per second on each, for `seconds`.
+
+    Returns latencies in milliseconds, and the memory of the gateway per session. Counts messages
+    without a response as errors.
+    """
     first_frame, next_frame = websocket_frame(envelope(0)), websocket_frame(envelope(1))
     latencies: list[float] = []
     errors = 0
@@ -262,7 +283,7 @@ async def _measure_many_sessions(
             parsed_url.port or 80,
         )
         clients.append(client)
-    while len(latencies) < sessions:  # each has its first answer  # noqa: ASYNC110
+    while len(latencies) < sessions:  # until each has its first result  # noqa: ASYNC110
         await asyncio.sleep(0.1)
     rss_growth = rss_bytes(pid) - rss_before
     latencies.clear()
@@ -285,9 +306,10 @@ async def _measure_many_sessions(
 
 
 async def _measure_first_result(url: str, loader_addr: str, repetitions: int) -> dict[str, float]:
-    """Return the median ms to a first result, by SSE and on the loader's own stream.
+    """Return the median times to the first result in ms, by SSE and directly from the loader.
 
-    Of a loader that takes 20 ms to it, as a model might, and of one that takes no time at all.
+    Each is measured for a loader that needs 20 ms to its first result, as a model may, and for one
+    that responds at once.
     """
     latencies: dict[str, list[float]] = {}
     reader, writer = await asyncio.open_connection(urlsplit(url).hostname, urlsplit(url).port)
@@ -331,7 +353,7 @@ async def _first_result_direct(channel: Channel, lang: str) -> float:
     await stream.send(frame)
     await stream.finish_sending()
     results = aiter(stream)
-    await anext(results)  # it begins
+    await anext(results)  # the BEGIN message without a result
     await anext(results)
     elapsed = time.perf_counter() - started_at
     async for _ in results:

@@ -1,7 +1,7 @@
-"""One worker against two, on one core: what a request costs must not grow with their number.
+"""One worker and two workers on one core: a request must not cost more if there are more workers.
 
-With enough cores two workers would be pinned to two; where the load needs the other core, CPU time
-per request is what can be told.
+With more cores, each worker would be pinned to a core of its own. With two cores, the load needs
+the second one, so only the processor time per request can be compared.
 """
 
 import contextlib
@@ -30,9 +30,11 @@ from bench.workload import SCHEMA, envelope_request
 def run(rounds: int, seconds: int, connections: int = 0) -> dict[str, Any]:
     """Return {"arms": {"1": {...}, "2": {...}}, "ratios": {"cpu 2/1", "rps 2/1"}}.
 
-    `connections` are those of the load; 0 means 32 for each worker: one that is added for more load
-    gets it. With the same load on both, two find half as much to do in each turn of their loops,
-    and less of the work is shared. Raises RuntimeError when a gateway answers wrong.
+    `connections` is the number of connections of the load. 0 means 32 per worker, because workers
+    are added to serve more load. With the same load on both arms, each of the two workers finds
+    half as much work in an iteration of its event loop, and fewer requests share the cost of the
+    iteration. Ratios are medians of the ratios of one round. Raises RuntimeError if a gateway does
+    not respond correctly.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -74,7 +76,7 @@ def run(rounds: int, seconds: int, connections: int = 0) -> dict[str, Any]:
 
 
 def format_table(result: dict[str, Any]) -> str:
-    """Return the figures as lines."""
+    """Return the figures as text, one line per arm and ratio."""
     lines = ["workers  connections  requests/s   CPU us  errors   (all on one core)"]
     lines += [
         f"{name:<8}{figures['connections']:>12}{figures['rps']:>12,.0f}{figures['cpu_us_per_request']:>9.1f}{figures['errors']:>8}"

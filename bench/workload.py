@@ -1,6 +1,7 @@
-"""What every arm is asked, and what it must answer: one service, one body per payload size.
+"""The request of every arm and the expected response: one service, one body per payload size.
 
-Sizes are those of the payload's base64 text; `small` makes a body of about 400 bytes.
+The sizes in `PAYLOADS` are bytes of the payload's base64 text; `small` gives a body of about 400
+bytes.
 """
 
 import base64
@@ -30,7 +31,7 @@ OUTPUT_DATA = b"y" * 210
 
 @dataclass(frozen=True, slots=True)
 class RequestSpec:
-    """One way to ask: the path, the body, its type, and bytes that a good answer holds."""
+    """A request of the bench; a correct response has the status 200 and contains `expected`."""
 
     path: str
     body: bytes
@@ -39,7 +40,7 @@ class RequestSpec:
 
 
 def request_body(payload: str = "small") -> bytes:
-    """Return the envelope, as a client of ours sends it."""
+    """Return the JSON envelope that a client of the gateway sends; `payload` is a size's name."""
     envelope = {
         "header": {"app_id": "bench", "uid": "u-1", "status": 3},
         "parameter": {"bench": {"lang": "en", "size": 12, "exact": True}},
@@ -49,14 +50,14 @@ def request_body(payload: str = "small") -> bytes:
 
 
 def loader_output() -> bytes:
-    """Return the one LoaderOutput of the backend, serialised."""
+    """Return the serialized LoaderOutput that the backend sends for every request."""
     meta = MetaDesc(name="said", attribute={"encoding": "utf8"})
     output = LoaderOutput(status=LoaderOutput.ONCE, pl=[Payload(meta=meta, data=OUTPUT_DATA)])
     return output.SerializeToString()
 
 
 def envelope_request(payload: str) -> RequestSpec:
-    """Ask as a client of ours does; the answer holds the output in base64."""
+    """Return the request to the gateway; the response contains the output as base64."""
     return RequestSpec(
         "/v1/private/bench",
         request_body(payload),
@@ -66,7 +67,10 @@ def envelope_request(payload: str) -> RequestSpec:
 
 
 def transcoded_request(payload: str) -> RequestSpec:
-    """Ask a transcoder: the same message as proto3 JSON, made up to the same size."""
+    """Return the request to a gRPC-JSON transcoder: the same message as proto3 JSON.
+
+    The body is padded with spaces to the size of the envelope.
+    """
     message = {
         "serviceId": "bench",
         "state": "ONCE",
@@ -87,7 +91,7 @@ def transcoded_request(payload: str) -> RequestSpec:
 
 
 def grpc_request(payload: str) -> RequestSpec:
-    """Ask a proxy that converts nothing: the gRPC message itself."""
+    """Return the request to a proxy that converts nothing: the gRPC message with its prefix."""
     data = base64.b64decode(_payload_base64(payload))
     meta = MetaDesc(name="image", dataType=int(DataType.IMAGE), attribute={"encoding": "png"})
     message = LoaderInput(

@@ -1,7 +1,7 @@
-"""The worst body: what judging one can cost, whatever the schema that loads and the body it takes.
+"""The most expensive body: the processor time that validation can cost for any schema that loads.
 
-Rows found by hand, and a search by hypothesis that is told the milliseconds of each body it made.
-Every body has as many values as the gateway lets it have under its schema.
+There are cases found by hand, and a search by Hypothesis that maximizes the milliseconds of a body.
+Every generated body has as many values as the gateway allows for its schema.
 """
 
 import time
@@ -18,7 +18,7 @@ MAX_VALUES: Final = 100_000  # the default of `gateway.max_nodes`
 _REPETITIONS: Final = 5
 
 _ELEMENT_CASES: Final[list[tuple[dict[str, Any], Any, Any]]] = [
-    # A keyword, what it is asked of again and again, and what it refuses at last.
+    # A schema, a valid value that is repeated, and an invalid value at the end.
     ({"type": "string", "maxLength": 9}, "é", "é" * 9),
     ({"multipleOf": 0.01}, 12.34, "x"),
     ({"multipleOf": 1e-300}, 1e300, 1),
@@ -63,11 +63,15 @@ _BODY_CASES: Final[list[tuple[dict[str, Any], Any]]] = [
 
 
 def handmade_cases(depths: tuple[int, ...] = (1, 2, 3, 5)) -> list[tuple[dict[str, Any], Any]]:
-    """Return schemas and their bodies, found by hand; what can stand in an array that deep."""
+    """Return the schemas and bodies that were found by hand.
+
+    Each element case is expanded into arrays of each of `depths`, unless such a schema does not
+    load.
+    """
     cases = list(_BODY_CASES)
     for schema, good, bad in _ELEMENT_CASES:
         for depth in depths:
-            with suppress(DocumentError):  # what does not load costs nothing
+            with suppress(DocumentError):  # a schema that does not load is never used
                 cases.append(_expand_case(schema, good, bad, depth))
     return cases
 
@@ -75,7 +79,12 @@ def handmade_cases(depths: tuple[int, ...] = (1, 2, 3, 5)) -> list[tuple[dict[st
 def _expand_case(
     schema: dict[str, Any], good: Any, bad: Any, depth: int, as_object: bool = False
 ) -> tuple[dict[str, Any], Any]:
-    """Return an array of what fits, in arrays beside an empty one, and all the schema bears."""
+    """Return a schema of nested arrays around `schema`, and the largest body that it allows.
+
+    The innermost array has as many copies of `good` as the limits on values permit, then `bad`. It
+    is nested `depth` deep, and each outer array has an empty array as its second element. With
+    `as_object`, objects replace the arrays. Raises DocumentError if the schema does not load.
+    """
     for _ in range(depth):
         schema = {"additionalProperties": schema} if as_object else {"items": schema}
     max_elements = (
@@ -98,7 +107,7 @@ def _count_values(value: Any) -> int:
 
 
 def cost_ms(schema: dict[str, Any], body: Any) -> float:
-    """Return the processor time of judging a body, in ms: the least of five turns."""
+    """Return the processor time to validate a body in milliseconds: the least of five runs."""
     validator = RequestValidator(schema)
     validator.validate(body)
     times = []
@@ -163,7 +172,10 @@ _SCHEMAS = st.recursive(_LEAF_SCHEMAS, _combinators, max_leaves=8)
 
 
 def search_worst(examples: int) -> tuple[float, dict[str, Any], Any]:
-    """Return the dearest that hypothesis finds: milliseconds, the schema, how its body is made."""
+    """Return the most expensive case that Hypothesis finds in `examples` examples.
+
+    That is: milliseconds, the schema, and the values from which the body is built.
+    """
     worst: tuple[float, dict[str, Any], Any] = (0.0, {}, None)
 
     @hypothesis.settings(
@@ -183,13 +195,16 @@ def search_worst(examples: int) -> tuple[float, dict[str, Any], Any]:
             worst = (ms, schema, {"again and again": good, "at last": bad, "body": body})
 
     attack()
-    # What chance made dear once is not: it is judged again.
+    # Measure it again: its first time may include a disturbance by another process.
     ms, schema, recipe = worst
     return min(ms, cost_ms(schema, recipe.pop("body"))), schema, recipe
 
 
 def run(examples: int) -> dict[str, Any]:
-    """Return the cost of every row by hand, and of the dearest of so many that were searched."""
+    """Return the cost of every case found by hand, and the worst of `examples` searched ones.
+
+    `worst_ms` is the maximum of all, in milliseconds of processor time.
+    """
     costs = [
         (case_schema, _count_values(body), round(cost_ms(case_schema, body), 1))
         for case_schema, body in handmade_cases()
@@ -204,7 +219,7 @@ def run(examples: int) -> dict[str, Any]:
 
 
 def format_table(result: dict[str, Any]) -> str:
-    """Return the dearest rows, for eyes."""
+    """Return the twelve most expensive cases and the searched one as text."""
     rows = sorted(result["by_hand"], key=lambda row: -row["cpu_ms"])[:12]
     lines = [f"{row['cpu_ms']:7.1f} ms {row['values']:>7,} {row['schema']}"[:110] for row in rows]
     searched = result["searched"]

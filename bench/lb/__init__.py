@@ -1,1 +1,1 @@
-"""The load balancing bench: the simulator, the real processes, the cost of a pick."""
+"""The load-balancing benches: the simulator, real processes, and the cost of a pick."""

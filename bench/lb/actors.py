@@ -1,7 +1,7 @@
-"""Loaders and gateways of the simulated world. Pure.
+"""Loaders and gateways of the simulator. Pure.
 
-What decides in them is the product's own: `Meter` and `Trigger` at the loader, `Table`, `Balancer`
-and a policy at the gateway.
+All decisions are made by classes of the product: `ConcurrencyLimiter` and `ReportSchedule` in the
+loader, `EndpointTable`, `Balancer` and a policy in the gateway.
 """
 
 from collections import deque
@@ -24,7 +24,14 @@ _CALM_S, _DISTURBED_S = 6.0, 2.0
 
 
 class SimRequest:
-    """A request on its way; `left` are seconds of work at a loader of speed 1, at time `since`."""
+    """A simulated request. All times are in seconds of virtual time.
+
+    `remaining_work_s` is the work left at time `updated_at`, in seconds at a loader of speed 1.
+    `arrived_at` is when it arrived at the gateway, `started_at` when a loader began to work on it.
+    `generation` is incremented whenever its end is scheduled, so that an end that was scheduled
+    earlier is ignored. `lease` is set from the pick until the request has finished. `is_measured`
+    is False during the warm-up.
+    """
 
     __slots__ = (
         "affinity_key",
@@ -58,9 +65,16 @@ class SimRequest:
 
 
 class SimLoader:
-    """A loader: slots, a queue, the product's meter and trigger.
+    """A loader with slots and a queue, and the product's limiter and report schedule.
 
-    `ended` is told of each request that was served, `emit` of each report.
+    `record_result` is called with each request that has finished, `emit_report` with each report.
+
+    `running` has at most `cell.slots` requests, and `_queue` is empty while a slot is free.
+    `limiter.inflight` is the number of requests in both. `speed` divides the work of a request into
+    its duration; an antagonist changes it. `_report_pending` is True while a report after a change
+    is scheduled, so that there is at most one. If `cell.lies`, the loader number 0 accepts 10,000
+    requests but reports twice the normal `total` and `best`, no load, and a thousandth of its
+    service time.
     """
 
     def __init__(
@@ -101,7 +115,11 @@ class SimLoader:
             self.instance = replace(self.instance, total=total, best=best)
 
     def start(self) -> None:
-        """Report at once; then by the trigger, or each so many seconds."""
+        """Report at once, then by the report schedule, or periodically if `cell.report` is set.
+
+        The first periodic report has a random phase. If the cell has antagonists, schedule the
+        first one.
+        """
         self._send_report()
         if self._report_period_s:
             self._loop.call_at(
@@ -113,7 +131,7 @@ class SimLoader:
             self._loop.call_at(self._rng.expovariate(1 / _CALM_S), self._change_speed, 0.5)
 
     def try_accept(self, request: SimRequest) -> bool:
-        """Take a request on; False when it holds all it takes."""
+        """Run or queue a request; return False if the loader is full."""
         if not self.limiter.try_acquire(request.gateway):
             return False
         if len(self.running) < self._slots:
@@ -140,7 +158,7 @@ class SimLoader:
 
     def _finish_request(self, request: SimRequest, generation: int) -> None:
         if generation != request.generation:
-            return  # the speed changed meanwhile
+            return  # the speed changed, so the end was scheduled again
         self.running.remove(request)
         worked_s = self._loop.now - request.started_at
         self.limiter.release(request.gateway, worked_s * 1000, succeeded=True)
@@ -149,7 +167,11 @@ class SimLoader:
         self._on_finished(request)
 
     def _change_speed(self, factor: float) -> None:
-        """Let an antagonist come or go: what runs goes on at another speed."""
+        """Multiply the speed by `factor` and reschedule the running requests.
+
+        An antagonist arrives with the factor 0.5 and leaves with 2. Its stays and the times between
+        them are exponential, with means of 2 s and 6 s.
+        """
         now = self._loop.now
         for request in self.running:
             request.remaining_work_s = max(
@@ -207,7 +229,11 @@ class SimLoader:
 
 
 class SimGateway:
-    """A gateway: the product's table, balancer and policy."""
+    """A gateway: the product's table, balancer and policy, without a network.
+
+    Silence of loaders is not detected. `ramp` is the time in seconds until a new endpoint gets its
+    full share. The table is swept every 50 ms, with a random phase.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""An experiment as values: who serves, what comes, how much is known, who picks. Pure."""
+"""The parameters of an experiment: loaders, requests, reports and policy. Pure."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,16 +14,22 @@ PUBLIC_GRID_SPEEDS = (2.0, 2.0, 1.5, 1.5, 1.0, 1.0, 0.5, 0.5)
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One experiment.
+    """The parameters of one experiment.
 
-    `loaders` and `slots`: how many, and requests each works on at a time; `speeds` relative to
-    `mean_s`, the mean service time; `rho`: offered load by capacity. `service`: exp, const, cv4 or
-    bimodal. `antagonist`: each loader at half speed for 2 s after each 6 s (means). `delay_ms`: a
-    report's way; `report`: 0 when something changed, or so many seconds between two. `loss`: share
-    of reports that do not arrive. `limit`: requests a loader takes at most. `keys`:
-    requests are of so many keys, each of which is to stay on few loaders. `lies`: the
-    first loader takes all that comes, tells of twice its licences, of no work, and of a thousandth
-    of its slot time.
+    - `loaders`, `slots`: the number of loaders, and of requests that each runs at a time.
+    - `mean_s`: the mean service time in seconds at speed 1.
+    - `speeds`: the speed of each loader; empty means 1.0 for all.
+    - `rho`: the offered load divided by the capacity.
+    - `service`: the distribution of service times: exp, const, cv4 or bimodal.
+    - `antagonist`: each loader alternates between full speed for 6 s and half speed for 2 s
+      (exponential, means).
+    - `delay_ms`: the time from sending a report until the gateways have it.
+    - `report`: seconds between two reports; 0 means reports after changes and keep-alives.
+    - `loss`: the share of reports that are lost.
+    - `limit`: the most requests that a loader accepts; at least `slots` apply.
+    - `keys`: the number of affinity keys, 0 for none. Each key should stay on few loaders.
+    - `lies`: the first loader accepts 10,000 requests, reports twice its slots and its limit, no
+      running or queued requests, and a thousandth of its service time.
     """
 
     scenario: str = "homogeneous"
@@ -44,16 +50,16 @@ class Cell:
     lies: bool = False
 
     def speed(self, number: int) -> float:
-        """Return the speed of a loader."""
+        """Return the speed of the loader `number`; 1.0 is the normal speed."""
         return self.speeds[number] if self.speeds else 1.0
 
     def rate(self) -> float:
-        """Return the requests that come in a second."""
+        """Return the arrival rate in requests per second, for all gateways together."""
         speeds = sum(self.speeds) if self.speeds else float(self.loaders)
         return self.rho * speeds * self.slots / self.mean_s
 
     def labels(self) -> dict[str, Any]:
-        """Return what a row of results says of its cell."""
+        """Return the parameters that identify this cell in a row of results."""
         return {
             "scenario": self.scenario,
             "gateways": self.gateways,
@@ -79,9 +85,10 @@ SCENARIOS: dict[str, dict[str, Any]] = {
 def make_cell(scenario: str, policy: str, gateways: int, **overrides: Any) -> Cell:
     """Return a cell of a scenario.
 
-    `ours` is the product as it comes: its loaders let few requests wait (`usual_queue`) and refuse
-    what is more, which then waits at a gateway. With `ours_unbounded`, and with all other
-    policies, loaders take whatever comes. Raises KeyError for an unknown scenario.
+    The policy `ours` is the product with its defaults: loaders queue few requests
+    (`default_queue_size`) and reject the others, which then wait at a gateway. With
+    `ours_unbounded` and all other policies, loaders accept up to the default `limit` of 10,000
+    requests. Raises KeyError for an unknown scenario.
     """
     fields = {**SCENARIOS[scenario], **overrides}
     result = Cell(scenario=scenario, policy=policy, gateways=gateways, **fields)
@@ -93,7 +100,10 @@ def make_cell(scenario: str, policy: str, gateways: int, **overrides: Any) -> Ce
 
 
 def service_time_sampler(distribution: str, mean: float, rng: Random) -> Callable[[], float]:
-    """Return a source of service times. Raises ValueError for an unknown name."""
+    """Return a function that draws service times with the mean `mean`, in its unit.
+
+    Raises ValueError for an unknown distribution.
+    """
     if distribution == "exp":
         return lambda: rng.expovariate(1 / mean)
     if distribution == "const":
@@ -101,15 +111,18 @@ def service_time_sampler(distribution: str, mean: float, rng: Random) -> Callabl
     if distribution == "cv4":
         sigma = sqrt(log1p(16.0))
         return lambda: rng.lognormvariate(log(mean) - sigma * sigma / 2, sigma)
-    if distribution == "bimodal":  # of a hundred, five are twenty times as long
+    if distribution == "bimodal":  # 5 % of the requests take 20 times as long
         short = mean / (0.95 + 0.05 * 20)
         return lambda: short if rng.random() < 0.95 else short * 20
     raise ValueError(f"service {distribution!r}: must be exp, const, cv4 or bimodal")
 
 
 def iter_arrivals(cell: Cell, seed: int) -> Iterator[tuple[float, float, int]]:
-    """Yield (time, work, gateway) of each request: the same for every policy of a seed."""
-    arrival_rng, work_rng, gateway_rng = (Random(seed * 7919 + n) for n in (1, 2, 3))  # noqa: S311 (a simulation)
+    """Yield (time, work, gateway index) of each request, in seconds and without end.
+
+    They depend only on the seed and on the load of the cell, so all policies get the same requests.
+    """
+    arrival_rng, work_rng, gateway_rng = (Random(seed * 7919 + n) for n in (1, 2, 3))  # noqa: S311
     rate, sample_work, now = (
         cell.rate(),
         service_time_sampler(cell.service, cell.mean_s, work_rng),

@@ -1,4 +1,4 @@
-"""Lines over a few values of x, as SVG text: readable in a browser and on paper. Pure."""
+"""Line charts over a few values of x, as SVG text for a browser or for print. Pure."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -13,7 +13,11 @@ _COLOURS = ("#0b6e4f", "#c8553d", "#2f5d8a", "#8e6c8a", "#b08900", "#555555", "#
 
 
 def render_chart(title: str, x_label: str, y_label: str, series: Series, *, y_max: float) -> str:
-    """Return a picture of series of (x, y); x stand evenly, y from 0 to `most`, cut beyond."""
+    """Return a line chart of `series` as SVG text; the first series is drawn thicker.
+
+    The values of x are spaced evenly, regardless of their distances. The y axis runs from 0 to
+    `y_max`, rounded up to a grid line; points above it are cut off.
+    """
     xs = sorted({x for points in series.values() for x, _ in points})
     step = _grid_step(y_max)
     axis_max = ceil(y_max / step) * step
@@ -79,7 +83,10 @@ def _line(
 
 
 def _grid_step(y_max: float) -> float:
-    """Return a round distance of grid lines: 1, 2 or 5 times a power of ten, some five lines."""
+    """Return a distance of grid lines that gives at most five lines above 0.
+
+    It is 1, 2 or 5 times a power of ten, and at least 1.
+    """
     rough = y_max / 5
     power = 10.0 ** int(log10(rough)) if rough >= 1 else 1.0
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)

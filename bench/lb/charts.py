@@ -1,4 +1,4 @@
-"""`python -m bench lb charts FILE`: the pictures of a grid's figures, into `bench/results`."""
+"""`python -m bench lb charts FILE` draws charts of a grid's results into `bench/results`."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 
 def run(file: str) -> dict[str, Any]:
-    """Draw every picture of a grid's JSON; return the files."""
+    """Draw all charts of the results in `file`, the JSON of `lb sim`; return {"drawn": paths}."""
     rows: list[Row] = json.loads(Path(file).read_text(encoding="utf-8"))["cells"]
     paths = []
     for name, text in render_charts(rows).items():
@@ -30,7 +30,7 @@ def run(file: str) -> dict[str, Any]:
 
 
 def render_charts(rows: list[Row]) -> dict[str, str]:
-    """Return the pictures of rows, by name."""
+    """Return the charts of the rows of a grid as {name: SVG text}."""
     charts: dict[str, str] = {}
     for metric, label in (("p99_ms", "p99"), ("wait_p99_ms", "wait p99")):
         slug = label.replace(" ", "-")
@@ -99,5 +99,5 @@ def _is_load_case(row: Row) -> bool:
 
 
 def format_table(result: dict[str, Any]) -> str:
-    """Return the files as text."""
+    """Return the paths as text, one per line."""
     return "\n".join(result["drawn"])

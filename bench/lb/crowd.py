@@ -1,8 +1,8 @@
-"""A crowd around one hub: loaders that report by the product's own trigger, gateways that watch.
+"""The clients of one hub in one process: loaders with the product's reporter, and gateways.
 
-All in one process, told by one line of JSON on stdin: {"hub", "loaders", "gateways", "rate",
-"seconds"}. It answers by one: reports and frames a second, and how old figures were when a gateway
-had them, in milliseconds.
+It reads one line of JSON from stdin: {"hub", "loaders", "gateways", "rate", "seconds"}. It prints
+the line `counts` when it begins to measure and `over` when it ends. The last line is JSON: reports
+and frames per second, and the age of the loads in milliseconds when a gateway received them.
 """
 
 import asyncio
@@ -26,12 +26,16 @@ from rpc.streaming import stream_responses
 from schemas.wire import Frame, WatchRequest
 
 _SLOTS, _WORK_S = 4, 0.02
-# One gateway of so many reads what its frames tell; all take them in.
+# All gateways receive frames; one in _DECODE_EVERY also decodes them, to save processor time.
 _DECODE_EVERY = 16
 
 
 class HubClients:
-    """Loaders, gateways, and what they counted since `count` was set."""
+    """The loaders and gateways, and their counters.
+
+    `reports`, `frames` and `ages` count only while `is_counting`. `ages` are in seconds, from the
+    gateways that decode frames. `_meters` are the limiters of the loaders.
+    """
 
     def __init__(self, hub: str, rng: Random) -> None:
         self._hub = hub
@@ -43,7 +47,11 @@ class HubClients:
         self.ages: list[float] = []
 
     def add_loader(self, number: int) -> None:
-        """Let a loader report; `served` tells the time, in microseconds, in this bench alone."""
+        """Start the reporter of one loader.
+
+        Its reports carry the time of sending in `served`, in microseconds of the monotonic clock,
+        so that a gateway can compute their age.
+        """
         addr = f"127.0.{number // 250}.{number % 250 + 1}:8240"
         instance = Instance("ase", "bench", addr, 7, total=2 * _SLOTS, best=_SLOTS)
 
@@ -65,11 +73,15 @@ class HubClients:
         self._meters.append(limiter)
 
     def add_gateway(self, number: int) -> None:
-        """Let a gateway follow the hub."""
+        """Start a gateway that watches the hub."""
         self._tasks.append(asyncio.create_task(self._watch_hub(number)))
 
     async def generate_load(self, rate: float) -> None:
-        """Let requests come to loaders by chance, so many a second, and end after a while."""
+        """Generate `rate` requests per second at random loaders, until cancelled.
+
+        Arrivals are Poisson, from 64 gateways. A request ends after an exponential time with a mean
+        of 20 ms. A loader that is full drops it.
+        """
         loop, next_arrival = asyncio.get_running_loop(), time.monotonic()
         while True:
             now = time.monotonic()
@@ -110,7 +122,11 @@ class HubClients:
 
 
 async def measure_hub_clients(spec: dict[str, Any]) -> dict[str, float]:
-    """Return what came of it."""
+    """Start the clients, warm them up, measure for `seconds` and return the figures.
+
+    The keys of `spec` are documented in this module. `crowd_cpu` is the processor time of this
+    process, in cores.
+    """
     clients = HubClients(spec["hub"], Random(1))  # noqa: S311 (a bench)
     for number in range(spec["loaders"]):
         clients.add_loader(number)
@@ -140,7 +156,7 @@ async def measure_hub_clients(spec: dict[str, Any]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Do what one line tells."""
+    """Measure as the line on stdin specifies, on uvloop if it is installed."""
     try:
         import uvloop
 

@@ -1,7 +1,8 @@
-"""`python -m bench lb faults`: how soon a gateway knows that a loader died, froze, a hub is back.
+"""`python -m bench lb faults`: the time until a gateway detects a fault.
 
-Real processes: a hub, a gateway that follows it, loaders; times are from the signal to the line in
-the gateway's log. Requests go on all the while; only what ran on the killed loader may fail.
+The faults are a killed loader, a stopped loader and a restarted hub. All are real processes: a hub,
+a gateway that follows it, and loaders. Times are from the signal to the record in the gateway's
+log. A client sends requests throughout; only those on the killed loader may fail.
 """
 
 import contextlib
@@ -29,7 +30,10 @@ _PATIENCE_S = 15.0
 
 
 def run(rounds: int) -> dict[str, Any]:
-    """Return the median and the longest of each time, in milliseconds."""
+    """Return the median and the longest of each time in milliseconds, over `rounds` rounds.
+
+    `requests` and `failed` count the requests of the client and those without status 200.
+    """
     samples: dict[str, list[float]] = {}
     failed = requests = 0
     for _ in range(rounds):
@@ -48,7 +52,11 @@ def run(rounds: int) -> dict[str, Any]:
 
 
 class _Cluster:
-    """The processes of one round."""
+    """The processes of one round: a hub, four loaders of four slots, and a gateway.
+
+    `requests` and `failed` are written by the thread of the client. `__init__` returns when the
+    gateway has logged every loader as up.
+    """
 
     def __init__(self, context: BenchContext) -> None:
         self._context = context
@@ -80,7 +88,7 @@ class _Cluster:
             self._wait_for_log_record("instance up", instance=loader_endpoints["addr"])
 
     def measure_faults(self) -> dict[str, float]:
-        """Return how long each took, in seconds."""
+        """Cause each fault while a client sends requests; return the times in seconds, by name."""
         stop_event = threading.Event()
         client = threading.Thread(target=self._send_requests, args=(stop_event,))
         client.start()
@@ -107,7 +115,11 @@ class _Cluster:
         return {"hang suspected": suspected_at - stopped_at, "hang out": removed_at - stopped_at}
 
     def _measure_hub_restart(self) -> dict[str, float]:
-        """Kill the hub, and start it anew on its port; live reports are those of all who live."""
+        """Kill the hub, restart it on its port, and wait until the gateway follows it.
+
+        The new hub starts with an empty table, which the reports of the running loaders fill.
+        Returns the times from when it listens and from its start.
+        """
         self._hub.kill()
         self._hub.wait()
         self._wait_for_log_record("hub lost; trying on")
@@ -126,7 +138,7 @@ class _Cluster:
             while not stop_event.is_set():
                 response = client.post(self._url, json=_BODY)
                 self.requests += 1
-                # What ran on the killed loader is lost; nothing else may be.
+                # Only the requests on the killed loader may fail.
                 self.failed += response.status_code != 200
                 time.sleep(0.002)
 
@@ -139,7 +151,11 @@ class _Cluster:
         return process, wait_for_log_record(log, "listening")
 
     def _wait_for_log_record(self, message: str, after: float = 0.0, **fields: str) -> float:
-        """Return when the gateway logged such a line, in seconds since 1970; wait for it."""
+        """Wait for a matching record in the gateway's log; return its time in Unix seconds.
+
+        A record matches if it has the message and the fields, and is not older than `after`. Raises
+        RuntimeError after 15 s.
+        """
 
         def matches(record: dict[str, Any]) -> bool:
             fields_match = all(record.get(key) == value for key, value in fields.items())
@@ -172,7 +188,7 @@ def _resume_process(process: subprocess.Popen[bytes]) -> None:
 
 
 def format_table(result: dict[str, Any]) -> str:
-    """Return the figures as text."""
+    """Return the figures as text, one line per fault."""
     lines = [f"{result['requests']} requests, {result['failed']} failed"]
     lines += [
         f"{name:<26} median {figures['median_ms']:>8.1f} ms, "

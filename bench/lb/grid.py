@@ -1,4 +1,4 @@
-"""A grid: cells from a file, each under several seeds, in as many processes as there are cores."""
+"""A grid of cells from a JSON file, each simulated with several seeds, on all cores."""
 
 import json
 import os
@@ -21,7 +21,10 @@ _OPTIONAL_KEYS = ("loss", "report")
 
 
 def read_grid(name: str) -> tuple[list[Cell], int, int]:
-    """Return the cells of a grid, its seeds and requests. Raises KeyError for an unknown one."""
+    """Return the cells of a grid, its number of seeds, and the requests to measure per seed.
+
+    Raises KeyError for an unknown name.
+    """
     grids: dict[str, Any] = {}
     for file in ("cells.json", "holdout.json"):
         grids |= json.loads((HERE / file).read_text(encoding="utf-8"))
@@ -43,7 +46,10 @@ def _expand_group(group: dict[str, Any]) -> Iterator[Cell]:
 
 
 def environment(*, compiled: bool) -> dict[str, str]:
-    """Return the environment of a process of this bench: with the compiled product, or not."""
+    """Return the environment for a bench process that imports the product, compiled or not.
+
+    Builds the compiled product if necessary. The package `bench` always comes from this checkout.
+    """
     root = str(HERE.parent.parent)
     if not compiled:
         return {**os.environ, "PYTHONPATH": root}
@@ -54,7 +60,7 @@ def environment(*, compiled: bool) -> dict[str, str]:
 def run_grid(
     cells: list[Cell], seeds: list[int], requests: int, *, compiled: bool = True
 ) -> "GridResults":
-    """Return what came of every cell under every seed."""
+    """Simulate every cell with every seed, in one worker process per core."""
     env = environment(compiled=compiled)
     count = os.cpu_count() or 1
     idle_workers: SimpleQueue[subprocess.Popen[str]] = SimpleQueue()
@@ -101,18 +107,24 @@ def _request_simulation(worker: subprocess.Popen[str], job: dict[str, Any]) -> d
 
 
 class GridResults:
-    """The figures of each cell, one per seed."""
+    """The results of a grid: `figures` has one dictionary of figures per seed for each cell."""
 
     def __init__(self, figures: dict[Cell, list[dict[str, float]]]) -> None:
         self.figures = figures
 
     def values_of(self, scenario: str, policy: str, gateways: int, metric: str) -> list[float]:
-        """Return a figure of the cell of that name, one per seed; none where it was not run."""
+        """Return the values of `metric`, one per seed; an empty list if the cell was not run.
+
+        The cell is the one with the default parameters of the scenario.
+        """
         key = make_cell(scenario, policy, gateways)
         return [seed_figures[metric] for seed_figures in self.figures.get(key, [])]
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row per cell: means over the seeds, and the interval of the p99."""
+        """Return one row per cell: means over the seeds, and 95 % intervals of the two p99.
+
+        `ci95` is the interval of `p99_ms`, `wait_ci95` that of `wait_p99_ms`.
+        """
         rng = Random(1)  # noqa: S311 (resampling)
         rows = []
         for cell, figures_by_seed in self.figures.items():

@@ -1,6 +1,6 @@
-"""What a hub costs: its processor time, and how old its figures are, in a crowd of a given size.
+"""The cost of a hub: its processor time, and the age of its loads at the gateways.
 
-The hub is `asectl lb`, on a core of its own; the crowd (`bench/lb/crowd.py`) is on the other.
+The hub is `asectl lb` on core 0. Its clients (`bench/lb/crowd.py`) run on the last core.
 """
 
 import contextlib
@@ -16,12 +16,15 @@ from bench.arms import BenchContext, start_asectl, wait_for_log_record
 from bench.lb import grid
 
 _GATEWAYS = 64
-# What a fleet of 16 loaders of 4 slots is asked at a load of 0.9.
+# Requests per second of 16 loaders with 4 slots and 20 ms at a load of 0.9.
 _RATE = 2880.0
 
 
 def measure_hub(loaders: int, seconds: float, *, compiled: bool) -> dict[str, float]:
-    """Return the figures of one crowd; `cpu` is in cores."""
+    """Return the figures of a hub with `loaders` loaders and 64 gateways, over `seconds`.
+
+    `cpu` is the processor time of the hub in cores; for the others see `bench/lb/crowd.py`.
+    """
     env = grid.environment(compiled=compiled)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -60,6 +63,6 @@ def measure_hub(loaders: int, seconds: float, *, compiled: bool) -> dict[str, fl
 
 
 def _cpu_seconds(pid: int) -> float:
-    """Return the processor time of a process, in seconds."""
+    """Return the processor time of a process in seconds, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,7 +1,7 @@
-"""`python -m bench lb micro`: what a pick, a release, a report, a frame and a hub cost.
+"""`python -m bench lb micro`: the cost of a pick, a release, a report, a frame and a hub.
 
-A pick is the product's `acquire`: the choice, the ticket, the counts. Run in a process of its own,
-`python -m bench.lb.micro` prints the figures as JSON.
+A pick is a call of `Balancer.acquire`: the choice, the lease and the counters. It is measured in a
+process of its own: `python -m bench.lb.micro quick|whole` prints the figures as JSON.
 """
 
 import gc
@@ -33,7 +33,11 @@ _SERVICE = "bench"
 
 
 def run(*, quick: bool, compiled: bool) -> dict[str, Any]:
-    """Return the figures, in nanoseconds unless they say otherwise."""
+    """Return all figures, in nanoseconds unless the key names another unit.
+
+    `quick` measures fewer sizes, with fewer picks. The hub is measured here, all else in a child
+    process with the product compiled or not.
+    """
     command = [sys.executable, "-m", "bench.lb.micro", "quick" if quick else "whole"]
     env = grid.environment(compiled=compiled)
     completed = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
@@ -44,7 +48,7 @@ def run(*, quick: bool, compiled: bool) -> dict[str, Any]:
 
 
 def measure(*, quick: bool) -> dict[str, Any]:
-    """Return the figures of this process's product."""
+    """Return the figures of the product as this process imports it, without the hub."""
     sizes, pick_count = ((8, 64), 2_000) if quick else (SIZES, 100_000)
     result: dict[str, Any] = {"pick_ns": {}, "release_ns": {}, "timer_ns": _clock_overhead_ns()}
     for size in sizes:
@@ -65,7 +69,7 @@ def measure(*, quick: bool) -> dict[str, Any]:
 
 
 def make_fleet(size: int) -> tuple[EndpointTable, list[Instance]]:
-    """Return a gateway's table of so many loaders."""
+    """Return a gateway's table with `size` loaders that have reported, and their instances."""
     table = EndpointTable("g", silence_timeout=None)
     instances = [
         Instance("ase", _SERVICE, f"10.0.{n // 250}.{n % 250}:8240", 7, total=10_000, best=4)
@@ -87,7 +91,10 @@ def _make_balancer(size: int, policy: str) -> Balancer:
 
 
 def _time_picks(size: int, count: int, policy: str) -> tuple[dict[str, int], dict[str, int]]:
-    """Time picks and releases one by one, with two requests per loader under way."""
+    """Return the percentiles of single picks and releases in ns, two requests per loader in flight.
+
+    The first 1,000 are dropped. The cost of reading the clock (`timer_ns`) is included.
+    """
     acquire, clock = _make_balancer(size, policy).acquire, time.perf_counter_ns
     leases = deque(acquire(_SERVICE, "") for _ in range(2 * size))
     picks, releases = [], []
@@ -108,7 +115,10 @@ def _time_picks(size: int, count: int, policy: str) -> tuple[dict[str, int], dic
 
 
 def _picks_per_second(size: int, count: int) -> int:
-    """Return the picks per second of a loop that only picks; the releases are not timed."""
+    """Return the picks per second of a loop that only picks: the median of five runs.
+
+    The releases are not timed.
+    """
     acquire = _make_balancer(size, "ours").acquire
     rates = []
     for _ in range(5):
@@ -125,10 +135,11 @@ def _picks_per_second(size: int, count: int) -> int:
 
 
 def _time_report_hook_ns(count: int) -> int:
-    """Return what a loader spends on a change that is not worth a report.
+    """Return the time in ns that a loader needs to find that a change needs no report.
 
-    It is the difference of two loops, so they take turns and the quickest round of each counts:
-    timed once each, whatever else the machine did would be told as the hook's.
+    It is the difference between two loops, with and without `should_report`. The loops alternate,
+    and the fastest round of each counts. Otherwise a disturbance by another process would be
+    attributed to the hook.
     """
     schedule = ReportSchedule()
 
@@ -164,7 +175,10 @@ def _time_acquire_release_ns(limiter: ConcurrencyLimiter, count: int) -> int:
 
 
 def _time_report_ns(size: int, count: int) -> dict[str, int]:
-    """Return what a report costs at the hub (read and applied), and at a gateway (applied)."""
+    """Return the mean time in ns to read a report and to apply one to a table of `size` loaders.
+
+    A hub reads and applies each report; a gateway only applies it.
+    """
     table, instances = make_fleet(size)
     messages = [
         encode_report(
@@ -202,7 +216,11 @@ def _time_report_ns(size: int, count: int) -> dict[str, int]:
 
 
 def _time_frame_us(changed_count: int, *, quick: bool) -> dict[str, float]:
-    """Return what a frame of so many changed loaders costs: made at the hub, read and applied."""
+    """Return the mean cost of a frame with `changed_count` changed loaders.
+
+    `made` is the time of the hub to encode it and `applied` the time of a gateway to decode and
+    apply it, both in microseconds. `bytes` is its size.
+    """
     hub_table, instances = make_fleet(changed_count)
     view = HubView(EndpointTable("g", silence_timeout=None), "g")
     subscriber = Subscriber("g", (), hub_table)
@@ -232,7 +250,7 @@ def _time_frame_us(changed_count: int, *, quick: bool) -> dict[str, float]:
 
 
 def _bytes_per_loader(size: int) -> int:
-    """Return the bytes that a loader takes in a gateway's table, its pool and its levels."""
+    """Return the bytes of memory per loader in a gateway's table, with its pool and its levels."""
     gc.collect()
     tracemalloc.start()
     bytes_before = tracemalloc.get_traced_memory()[0]
@@ -245,7 +263,7 @@ def _bytes_per_loader(size: int) -> int:
 
 
 def _clock_overhead_ns() -> int:
-    """Return what reading the clock adds to every single time."""
+    """Return the median time in ns that reading the clock adds to each measurement."""
     times = []
     for _ in range(10_000):
         started_at = time.perf_counter_ns()
@@ -259,19 +277,19 @@ def _percentiles(times: list[int]) -> dict[str, int]:
 
 
 def _do_nothing() -> None:
-    """Do nothing."""
+    """Ignore a change of a limiter."""
 
 
 def _ignore_timer(_seconds: float, _callback: Callable[[], None]) -> Any:
-    """Take in what is to be called later: nothing waits here."""
+    """Ignore a timer; no request of this bench waits."""
 
 
 def _no_probe(_endpoint: Any, _on_answer: Any) -> None:
-    """Ask nobody."""
+    """Send no probe."""
 
 
 def format_table(result: dict[str, Any]) -> str:
-    """Return the figures as text."""
+    """Return the figures as lines of text."""
     lines = [f"compiled: {result['compiled']}; reading the clock adds {result['timer_ns']} ns"]
     for size, percentiles in result["pick_ns"].items():
         release_percentiles = result["release_ns"][size]

@@ -1,7 +1,8 @@
-"""Gateways' pickers in one process, each with its own hub stream, table, balancer and name.
+"""The pickers of several gateways in one process, each with a hub stream, a table and a balancer.
 
-They play the schedule of a cell, open-loop: each request has its time, and its latency counts from
-that time, whatever the process does meanwhile. Told by one line of JSON on stdin, answers by one.
+They play the schedule of a cell, open-loop: the latency of a request starts at its scheduled time,
+even if this process is late. It reads one line of JSON from stdin and prints the figures as one
+line of JSON.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ _PATIENCE_S = 60.0
 
 
 class Attempt:
-    """A call to a loader."""
+    """A call to a loader, with the attributes that `GrpcCaller` needs; `timeout` is in seconds."""
 
     def __init__(self, target: Any, frame: bytes) -> None:
         self.target = target
@@ -44,7 +45,12 @@ class Attempt:
 
 
 class GatewayPicker:
-    """One gateway's picker, and its connections to the loaders."""
+    """The picker of one gateway, with its connections to the loaders.
+
+    A watch of `hub` fills the table; it runs until `close`. `refusals` counts the attempts that
+    ended with LOADER_FULL or UNREACHABLE. `_digest` is the schema digest of the loaders, set by
+    `wait_until_ready`, which must be called before `send`.
+    """
 
     def __init__(self, name: str, hub: str, policy: str, rng: Random) -> None:
         loop = asyncio.get_running_loop()
@@ -76,13 +82,17 @@ class GatewayPicker:
         ]
 
     async def wait_until_ready(self, loaders: int) -> None:
-        """Return when every loader is known."""
-        while len(self.table) < loaders:  # noqa: ASYNC110 (a bench that waits to begin)
+        """Wait until the table has `loaders` instances."""
+        while len(self.table) < loaders:  # noqa: ASYNC110 (a bench may poll)
             await asyncio.sleep(0.05)
         self._digest = next(iter(self.table)).instance.digest
 
     async def send(self, frame: bytes) -> None:
-        """Send a request, as often as it is refused."""
+        """Send a request, and send it again as long as a loader is full or unreachable.
+
+        A request that is sent again waits at the front of the queue. Raises AseError for any other
+        error, and if no loader has capacity within 60 s.
+        """
         at_front = False
         while True:
             lease = await self._acquire_lease(at_front)
@@ -115,21 +125,21 @@ class GatewayPicker:
         return pending.outcome()
 
     async def close(self) -> None:
-        """Let everything go."""
+        """Stop the watch and close the connections."""
         for task in self._tasks:
             task.cancel()
         await self.caller.close()
 
 
 class ProxyClient:
-    """A proxy that balances: one connection to it, nothing to pick."""
+    """The client of a load-balancing proxy: one connection, no pick. `refusals` is always 0."""
 
     def __init__(self, addr: str) -> None:
         self._channel = Channel(addr)
         self.refusals = 0
 
     async def wait_until_ready(self, _loaders: int) -> None:
-        """Return when the proxy answers."""
+        """Wait until the proxy responds without an error."""
         frame = _encode_request(0.0)
         while True:
             try:
@@ -140,18 +150,23 @@ class ProxyClient:
                 return
 
     async def send(self, frame: bytes) -> None:
-        """Send a request."""
+        """Send a request and wait for the response. Raises RpcError."""
         await self._channel.unary("/ase.v1.Loader/Infer", frame, timeout=_PATIENCE_S)
 
     async def close(self) -> None:
-        """Let it go."""
+        """Close the connection."""
         await self._channel.close()
 
 
 async def play_schedule(
     cell: Cell, seed: int, requests: int, warmup_requests: int, hub: str, proxy: str
 ) -> Any:
-    """Play a schedule; return times in milliseconds, and how late the player was."""
+    """Play the schedule of a cell with a seed and return quantiles in milliseconds.
+
+    The first `warmup_requests` requests are not measured. A wait is the latency without the work of
+    the request. `lag_p99_ms` shows how late this process sent the requests. `errors` counts failed
+    requests. With `proxy`, all requests go to that address instead of the loaders of `hub`.
+    """
     clients: list[Any] = [ProxyClient(proxy)] if proxy else _gateway_pickers(cell, seed, hub)
     await asyncio.gather(*(client.wait_until_ready(cell.loaders) for client in clients))
     responses: list[float] = []
@@ -206,7 +221,7 @@ def _gateway_pickers(cell: Cell, seed: int, hub: str) -> list[Any]:
 
 
 def _quantiles(responses: list[float], waits: list[float], lags: list[float]) -> dict[str, Any]:
-    """Return quantiles in milliseconds of lists in seconds, which are sorted in place."""
+    """Return quantiles in milliseconds of lists in seconds; sorts the lists in place."""
     for times in (responses, waits, lags):
         times.sort()
     return {
@@ -233,11 +248,11 @@ def _set_result_callback(future: "asyncio.Future[Any]") -> Callable[[Any], None]
 
 
 def _ignore_change(_: Any) -> None:
-    """Take in a change."""
+    """Ignore a state change of an endpoint."""
 
 
 def _no_probe(_endpoint: Endpoint, _on_answer: Any) -> None:
-    """Ask nobody."""
+    """Send no probe."""
 
 
 if __name__ == "__main__":

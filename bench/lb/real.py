@@ -1,7 +1,8 @@
-"""`python -m bench lb real`: the same trace through real processes, beside the simulator.
+"""`python -m bench lb real`: the same trace through real processes and through the simulator.
 
-A hub, loaders with a capacity of their own, and the pickers of so many gateways; Envoy and HAProxy
-in their place. A service time of 100 ms lets the machine be idle, so that it is not measured.
+The processes are a hub, loaders that sleep, and the pickers of several gateways. In the arms
+`envoy` and `haproxy`, a proxy replaces the pickers. With a mean service time of 100 ms the machine
+is mostly idle, so its own speed does not affect the figures.
 """
 
 import contextlib
@@ -34,7 +35,12 @@ _WRAPPER_SPEC = str(Path(__file__).with_name("sleeper.py")) + ":Sleeper"
 
 
 def run(arms: list[str], gateways: int, rounds: int, seconds: int) -> dict[str, Any]:
-    """Return what each arm came to, in turns, and what the simulator says of the same trace."""
+    """Return {"cells": rows, "absent": {arm: reason}, "simulated": rows}.
+
+    Each arm runs once per round for `seconds`, in alternating order; a row has the medians over the
+    rounds. Here `ci95` is not a confidence interval, but the least and the greatest p99 of the
+    rounds. `simulated` has the results of the simulator for the same traces.
+    """
     results_by_arm: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
     unavailable: dict[str, str] = {}
     for round_number in range(rounds):
@@ -68,12 +74,15 @@ def _cell_for_arm(arm: str, gateways: int) -> Cell:
     return replace(cell_of_arm, delay_ms=_DELAY_MS)
 
 
-# What a report takes from a loader to a picker on one machine: two hops, and a frame of the hub.
+# The time of a report from a loader to a picker on one machine: two hops and the hub's batching.
 _DELAY_MS = 5.0
 
 
 def _play_once(arm: str, gateways: int, seed: int, seconds: int) -> dict[str, Any]:
-    """Play one turn of one arm, on fresh processes."""
+    """Run one arm once, with new processes, and return its figures.
+
+    The first 5 s are a warm-up. Reports are counted from the start of the warm-up.
+    """
     cell = _cell_for_arm(arm, gateways)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -118,7 +127,7 @@ def _play_once(arm: str, gateways: int, seed: int, seconds: int) -> dict[str, An
 def _start_command(
     context: BenchContext, name: str, args: list[str], env: dict[str, str]
 ) -> dict[str, str]:
-    """Start a command of ours; return what it says when it listens."""
+    """Start an `asectl` command and return its log record `listening`."""
     log = context.folder / f"{name}.log"
     start_asectl(context, "0,1", args, log, env)
     return wait_for_log_record(log, "listening")
@@ -134,7 +143,10 @@ def _report_count(admin_url: str) -> float:
 
 
 def _start_proxy(arm: str, addrs: list[str], folder: Path, stack: contextlib.ExitStack) -> str:
-    """Start the proxy that an arm is; return its address, "" for none."""
+    """Start the proxy of an arm and return its address; "" if the arm has no proxy.
+
+    Raises PeerUnavailableError if the proxy is not installed.
+    """
     if arm not in ("envoy", "haproxy"):
         return ""
     port = free_port()
@@ -174,14 +186,14 @@ def _envoy_endpoint(addr: str) -> str:
 def _simulate_arms(
     arms: list[str], gateways: int, rounds: int, seconds: int
 ) -> list[dict[str, Any]]:
-    """Return what the simulator says of the same traces."""
+    """Return the results of the simulator for the same traces, one row per arm with a policy."""
     cells = [_cell_for_arm(arm, gateways) for arm in arms if arm not in ("envoy", "haproxy")]
     requests = int(cells[0].rate() * seconds) if cells else 0
     return grid.run_grid(cells, list(range(1, rounds + 1)), requests).rows() if cells else []
 
 
 def format_table(result: dict[str, Any]) -> str:
-    """Return the result as text."""
+    """Return the result as text, one line per arm."""
     simulated = {row["policy"]: row for row in result["simulated"]}
     names = ("p50", "p99", "wait p99", "reports", "refused", "lag p99", "simulated p99")
     lines = [f"{'policy':<16}{'K':>3}" + "".join(f"{name:>14}" for name in names)]

@@ -1,4 +1,4 @@
-"""`python -m bench lb sim`: the grid of policies, in virtual time, by the product's own classes."""
+"""`python -m bench lb sim`: a grid of policies in virtual time, with the product's classes."""
 
 import json
 import subprocess
@@ -13,9 +13,11 @@ _VALIDATION = {"ci": ("60000", "1"), "full": ("250000", "4"), "holdout": ("60000
 
 
 def run(name: str, tuned_revision: str, *, compiled: bool) -> dict[str, Any]:
-    """Return the figures of a grid, and of the simulator's own validation.
+    """Return the results of the grid `name`, its targets, and the validation of the simulator.
 
-    The seeds of the grid `holdout` come from `tuned`, the revision that was tuned last.
+    The first seed is the first six hexadecimal digits of `tuned_revision`, 1 if that is empty. For
+    the grid `holdout`, `tuned_revision` is the hash of the last revision that was tuned. `seconds`
+    is the run time.
     """
     cells, seed_count, requests = grid.read_grid(name)
     first_seed = int(tuned_revision[:6], 16) if tuned_revision else 1
@@ -44,7 +46,7 @@ def _run_validation(requests: str, seeds: str, *, compiled: bool) -> list[dict[s
 
 
 def format_table(result: dict[str, Any]) -> str:
-    """Return the result as text."""
+    """Return the result as text, one line per check, cell and target."""
     target = f"{len(result['seeds'])} seeds of {result['requests']} requests"
     lines = [f"grid {result['grid']}, {target}, {result['seconds']:g} s"]
     for check in result["validation"]:

@@ -1,4 +1,4 @@
-"""One cell, one seed: the requests of a schedule through gateways and loaders. Pure."""
+"""Simulates one cell with one seed: requests go through gateways to loaders. Pure."""
 
 from collections import deque
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from lb.endpoints.report import Report
 from schemas.model.errors import LOADER_FULL, AseError
 
 WARMUP_S = 4.0
-# A58 knows nothing for its first ten seconds, and then has to work off what piled up.
+# gRFC A58 has no weights for the first 10 s and must then drain the queues of that time.
 _WARMUP_BY_POLICY_S = {"orca_wrr": 40.0}
 _PROBE_S = 0.0005
 _REFUSAL_S = 0.0005
@@ -28,7 +28,12 @@ _PATIENCE_S = 60.0
 
 @dataclass(slots=True)
 class SimulationResult:
-    """What came of it: times in seconds of the requests after the warm-up, in their order."""
+    """The results of one simulation, for the requests after the warm-up.
+
+    `responses` and `waits` are in seconds, in the order in which the requests ended. `reports`
+    counts after the warm-up too, but `refusals` counts from the start. `leaked` is the number of
+    slots that are still held after the last response.
+    """
 
     responses: list[float] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
@@ -36,13 +41,16 @@ class SimulationResult:
     reports: int = 0
     leaked: int = 0
     refusals: int = 0
-    served_at_home: int = 0  # requests that ran where their key is at home
-    served_by_first: int = 0  # requests that the first loader answered
-    mean_in_system: float = 0.0  # requests in the system, in the mean over the time they came in
+    served_at_home: int = 0  # requests that ran on the first candidate of their key
+    served_by_first: int = 0  # requests that ran on the first loader
+    mean_in_system: float = 0.0  # mean requests in the system while measured requests arrive
 
 
 class _Oracle:
-    """The limit of any policy that sends at once: it sees every loader as it is now."""
+    """A policy that knows the current state of every loader.
+
+    It is the limit of any policy that sends each request at once.
+    """
 
     def __init__(self, rng: Random, loaders: dict[str, SimLoader], mean_s: float) -> None:
         self._rng = rng
@@ -50,13 +58,13 @@ class _Oracle:
         self._mean_s = mean_s
 
     def choose(self, pool: Pool, _now: float, _exclude: Any, /) -> Endpoint | None:
-        """Return the least expected delay of all."""
+        """Return the member with the least expected delay; the scan starts at a random member."""
         members = pool.members
         start = int(self._rng.random() * len(members))
         return min(members[start:] + members[:start], key=self._expected_delay)
 
     def record_result(self, entry: Endpoint, seconds: float, now: float, good: bool, /) -> None:
-        """Learn nothing: it knows."""
+        """Ignore the result; the state of the loaders is known."""
 
     def _expected_delay(self, endpoint: Endpoint) -> float:
         loader = self._loaders[endpoint.instance.addr]
@@ -70,7 +78,17 @@ class _Oracle:
 
 
 class Simulation:
-    """A cell under one seed, for so many requests after the warm-up."""
+    """One cell with one seed, for `requests` requests after the warm-up.
+
+    The schedule, the keys, the losses, each loader and each gateway have random generators of their
+    own, derived from the seed. So all policies see the same arrivals, work, gateways and keys. With
+    the policy `central`, requests wait in `_central_queue` and go to the fastest loader with a free
+    slot; there are no leases.
+
+    `_arrived_count` includes the request whose arrival is scheduled. `_in_system` is the number of
+    requests that have arrived and not finished. `_in_system_integral` is its integral since
+    `_measured_from`, the arrival of the first measured request, up to `_changed_at`.
+    """
 
     def __init__(self, cell: Cell, seed: int, requests: int) -> None:
         self._cell = cell
@@ -97,7 +115,7 @@ class Simulation:
         self._in_system = self._in_system_integral = self._changed_at = self._measured_from = 0.0
 
     def run(self) -> SimulationResult:
-        """Run it to the end."""
+        """Run until the last request has finished and return the results."""
         for loader in self._loaders:
             loader.start()
         self._loop.call_at(0.0, self._schedule_arrival)
@@ -119,7 +137,7 @@ class Simulation:
         self._loop.call_at(self._loop.now + _PROBE_S, on_answer, limiter.inflight, latency)
 
     def _schedule_arrival(self) -> None:
-        """Let the next request come."""
+        """Schedule the arrival of the next request, if there is one."""
         if self._arrived_count >= self._total_requests:
             return
         arrived_at, work_s, gateway_index = next(self._schedule)
@@ -133,7 +151,10 @@ class Simulation:
         self._loop.call_at(arrived_at, self._on_arrival, request, gateway)
 
     def _change_in_system(self, change: int) -> None:
-        """Count who is in the system, as long as requests that count come."""
+        """Add `change` to the requests in the system.
+
+        The mean is updated only while measured requests arrive.
+        """
         now, result = self._loop.now, self._result
         if result.requests > 0 and self._arrived_count < self._total_requests:
             self._in_system_integral += self._in_system * (now - self._changed_at)
@@ -179,7 +200,7 @@ class Simulation:
             self._loop.call_at(self._loop.now + _REFUSAL_S, self._on_refusal, request, gateway)
 
     def _on_refusal(self, request: SimRequest, gateway: SimGateway) -> None:
-        """Take in, a round trip later, that a loader held all it takes."""
+        """Handle the rejection by a full loader, a round trip after the request was sent."""
         if request.lease is not None:
             request.lease.release(LOADER_FULL)
         self._enqueue(request, gateway, True)
@@ -224,7 +245,7 @@ class Simulation:
         if self._cell.loss and self._loss_rng.random() < self._cell.loss:
             return
         now = self._loop.now
-        # The first ones are there from the start: nobody picks from an empty fleet.
+        # The first reports arrive at once, so that no pick finds an empty table.
         arrives_at = now if now == 0.0 else now + self._cell.delay_ms / 1000
         self._loop.call_at(arrives_at, self._deliver_report, report, now)
 
@@ -234,5 +255,5 @@ class Simulation:
 
 
 def simulate(cell: Cell, seed: int, requests: int) -> SimulationResult:
-    """Return what comes of a cell under one seed."""
+    """Simulate a cell with one seed, for `requests` requests after the warm-up."""
     return Simulation(cell, seed, requests).run()

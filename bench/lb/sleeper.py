@@ -1,4 +1,4 @@
-"""A loader with a capacity of its own: it works by sleeping as long as it is told."""
+"""A loader whose work is to sleep, so that its capacity does not depend on the processor."""
 
 import asyncio
 from collections.abc import Mapping
@@ -8,19 +8,19 @@ from aseloader import Context, Data, Number, Output, Outputs, Wrapper
 
 
 class Sleeper(Wrapper):
-    """Sleeps `ms` milliseconds by its `speed` (init's config)."""
+    """Sleeps for `ms` milliseconds divided by `speed`, a key of the configuration of `init`."""
 
     service = "bench"
     ms = Number(0.0, 3_600_000.0, default=0.0)
     done = Output("text")
 
     def init(self, config: Mapping[str, str]) -> None:
-        """Take the speed."""
+        """Read `speed` from the configuration; the default is 1."""
         self.speed = float(config.get("speed", "1"))
 
     async def once(
         self, params: Mapping[str, Any], _inputs: Mapping[str, Data], _context: Context
     ) -> Outputs:
-        """Sleep."""
+        """Sleep for `ms` / `speed` milliseconds and return an empty output `done`."""
         await asyncio.sleep(params["ms"] / 1000 / self.speed)
         return {"done": b""}

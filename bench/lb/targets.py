@@ -1,7 +1,7 @@
-"""What we want to reach, as data, and whether a grid reached it: judged by the interval.
+"""The targets of the load-balancing grid, and whether the results of a grid reach them.
 
-Numbers: reference "load-balancing" 8. A target holds when the mean does, and is sure when the whole
-interval does.
+The limits are documented in `docs/load-balancing.md`. A target holds if its value is at most the
+limit. It is sure if the upper end of its 95 % interval is at most the limit.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,10 @@ CellName = tuple[str, str, int]
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A figure of a cell, or its ratio to another's, and the most that it may be."""
+    """A limit for the mean of `metric` in `cell`, or for its ratio to the mean in `baseline`.
+
+    Cells are (scenario, policy, gateways).
+    """
 
     name: str
     metric: str
@@ -58,7 +61,10 @@ TARGETS = (
 
 
 def evaluate_targets(results: GridResults) -> list[dict[str, Any]]:
-    """Return each target whose cells were run: value, interval, whether it holds."""
+    """Return a row for each target whose cells were run.
+
+    A row has the value, its 95 % interval, the limit (`most`), and whether it holds and is sure.
+    """
     rng = Random(2)  # noqa: S311 (resampling)
     rows = []
     for target in TARGETS:

@@ -1,4 +1,4 @@
-"""The simulator held to closed forms, before anything it says is believed.
+"""Validates the simulator against closed forms of queueing theory.
 
 `python -m bench.lb.validate REQUESTS SEEDS` prints the checks as JSON.
 """
@@ -15,7 +15,7 @@ from bench.lb.stats import mean, quantile
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One figure that is known: what the simulator says, and how far it may be off."""
+    """A figure with a known value: `within` is the relative error that the simulator may have."""
 
     name: str
     simulated: float
@@ -23,12 +23,15 @@ class Check:
     within: float
 
     def is_within_tolerance(self) -> bool:
-        """Return whether the simulator is near enough."""
+        """Return whether the relative error of the simulator is at most `within`."""
         return abs(self.simulated - self.known) <= self.within * self.known
 
 
 def run_checks(requests: int, seeds: int) -> list[Check]:
-    """Return every check: M/M/1, M/M/k, M/G/1, Little's law, and that nothing is lost."""
+    """Return all checks: M/M/1, M/M/k, M/G/1, Little's law, and that no request is lost.
+
+    `requests` is the number of measured requests per seed.
+    """
     results = []
     single_server = {"policy": "central", "gateways": 1, "loaders": 1, "slots": 1}
     for rho in (0.5, 0.8):

@@ -1,6 +1,7 @@
-"""Simulates what it is told, line by line: {"cell", "seed", "requests"} in, what came of it out.
+"""Simulates one job per line of stdin and prints its figures; both are lines of JSON.
 
-A process of its own, so that it can run the compiled product.
+A job is {"cell", "seed", "requests"}. The worker is a process of its own, so that it can import the
+compiled product.
 """
 
 import json
@@ -13,7 +14,11 @@ from bench.lb.stats import mean, quantile
 
 
 def simulate_job(job: dict[str, Any]) -> dict[str, float]:
-    """Return the figures of one cell under one seed, times in milliseconds."""
+    """Return the figures of one cell with one seed; times are in milliseconds.
+
+    Removes `speeds` from the cell of `job`. `kept` is the share of requests that ran on the first
+    candidate of their affinity key, `first` the share that ran on the first loader.
+    """
     speeds = tuple(job["cell"].pop("speeds"))
     result = simulate(Cell(speeds=speeds, **job["cell"]), job["seed"], job["requests"])
     responses, waits = sorted(result.responses), sorted(result.waits)
@@ -32,7 +37,7 @@ def simulate_job(job: dict[str, Any]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Work until nothing more is told."""
+    """Process jobs until the end of stdin."""
     for line in sys.stdin:
         print(json.dumps(simulate_job(json.loads(line))), flush=True)
 

@@ -1,4 +1,4 @@
-"""Virtual time: what is to happen, and when. Pure."""
+"""Virtual time: a clock and an event queue without waiting. Pure."""
 
 from collections.abc import Callable
 from heapq import heappop, heappush
@@ -6,23 +6,27 @@ from typing import Any
 
 
 class TimerHandle:
-    """Something that will happen, unless it is cancelled."""
+    """A scheduled callback that can be cancelled."""
 
     def __init__(self, callback: Callable[[], None]) -> None:
         self._callback: Callable[[], None] | None = callback
 
     def cancel(self) -> None:
-        """Let it not happen."""
+        """Drop the callback, so that `fire` does nothing."""
         self._callback = None
 
     def fire(self) -> None:
-        """Let it happen."""
+        """Call the callback, unless it was cancelled."""
         if self._callback is not None:
             self._callback()
 
 
 class VirtualTimeLoop:
-    """A clock that jumps from one thing that happens to the next. `now` in seconds."""
+    """An event loop whose clock jumps to the time of the next callback; `now` is in seconds.
+
+    `_scheduled` is a heap of (time, sequence number, callback, arguments). The sequence number
+    keeps callbacks with the same time in the order in which they were scheduled.
+    """
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -30,22 +34,25 @@ class VirtualTimeLoop:
         self._sequence = 0
 
     def clock(self) -> float:
-        """Return the time."""
+        """Return `now`, the virtual time in seconds."""
         return self.now
 
     def call_at(self, when: float, callback: Callable[..., None], *args: Any) -> None:
-        """Let something happen at a time; of one time, in the order they were told."""
+        """Schedule a callback at the time `when`; callbacks with the same time run in order."""
         self._sequence += 1
         heappush(self._scheduled, (when, self._sequence, callback, args))
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> TimerHandle:
-        """Let something happen after so many seconds, unless it is cancelled."""
+        """Schedule a callback after `seconds`; return a handle that can cancel it."""
         timer = TimerHandle(callback)
         self.call_at(self.now + seconds, timer.fire)
         return timer
 
     def run(self, should_continue: Callable[[], bool]) -> None:
-        """Let time pass while `goes_on`, and something is to happen."""
+        """Run the scheduled callbacks in order while `should_continue` returns True.
+
+        Returns early if no callback is left.
+        """
         scheduled = self._scheduled
         while scheduled and should_continue():
             self.now, _, callback, args = heappop(scheduled)
