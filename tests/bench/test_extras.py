@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 # An interpreter in which the packages of the extra `bench` cannot be imported.
-WITHOUT = """
+RUN_WITHOUT_EXTRAS = """
 import runpy, sys
 class Missing:
     def find_spec(self, name, path=None, target=None):
@@ -20,20 +20,20 @@ runpy.run_module("bench", run_name="__main__")
 """
 
 
-def bench(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", WITHOUT, *words]
+def run_bench(*args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", RUN_WITHOUT_EXTRAS, *args]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("words", [["--help"], ["gateway", "--help"], ["lb", "sim", "--help"]])
-def test_help_needs_no_extra(words: list[str]) -> None:
-    result = bench(*words)
+@pytest.mark.parametrize("args", [["--help"], ["gateway", "--help"], ["lb", "sim", "--help"]])
+def test_help_needs_no_extra(args: list[str]) -> None:
+    result = run_bench(*args)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("usage: ")
 
 
-def test_a_bench_whose_packages_are_missing_names_the_extra() -> None:
-    result = bench("layers", "--rounds", "1")
+def test_missing_packages_name_the_extra() -> None:
+    result = run_bench("layers", "--rounds", "1")
     assert result.returncode == 2
     assert "needs jsonschema: pip install -e '.[bench]'" in result.stderr
     assert "Traceback" not in result.stderr

@@ -13,16 +13,16 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.mark.peer("wrk")
 @pytest.mark.peer("cc")
-def test_the_gateway_bench_measures_ours_beside_a_peer() -> None:
-    words = ["gateway", "--peer", "naive", "--rounds", "1", "--seconds", "1", "--json", "-"]
-    told = subprocess.run(
-        [sys.executable, "-m", "bench", *words],
+def test_gateway_bench_measures_gateway_and_peer() -> None:
+    args = ["gateway", "--peer", "naive", "--rounds", "1", "--seconds", "1", "--json", "-"]
+    completed = subprocess.run(
+        [sys.executable, "-m", "bench", *args],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    result = json.loads(told.stdout)
+    result = json.loads(completed.stdout)
     assert set(result["machine"]) >= {"cpu", "cores", "python", "versions", "date", "revision"}
     assert set(result["arms"]) == {"ours", "naive"}
     for arm in result["arms"].values():
@@ -32,15 +32,15 @@ def test_the_gateway_bench_measures_ours_beside_a_peer() -> None:
     assert result["ratios"]["ours/naive"] > 0
 
 
-def test_the_layers_bench_tells_every_step() -> None:
-    told = subprocess.run(
+def test_layers_bench_measures_every_step() -> None:
+    completed = subprocess.run(
         [sys.executable, "-m", "bench", "layers", "--rounds", "1", "--json", "-"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    layers = json.loads(told.stdout)["layers"]
+    layers = json.loads(completed.stdout)["layers"]
     assert list(layers) == [
         "head",
         "parse",
@@ -54,34 +54,34 @@ def test_the_layers_bench_tells_every_step() -> None:
     ]
     assert all(step["ns"] > 0 for step in layers.values())
     assert layers["validate"]["naive_ns"] > layers["validate"]["ns"]
-    assert json.loads(told.stdout)["load_1000_schemas_s"] > 0
+    assert json.loads(completed.stdout)["load_1000_schemas_s"] > 0
 
 
-def bench(*words: str) -> dict[str, Any]:
-    told = subprocess.run(
-        [sys.executable, "-m", "bench", *words, "--json", "-"],
+def run_bench(*args: str) -> dict[str, Any]:
+    completed = subprocess.run(
+        [sys.executable, "-m", "bench", *args, "--json", "-"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    result: dict[str, Any] = json.loads(told.stdout)
+    result: dict[str, Any] = json.loads(completed.stdout)
     return result
 
 
 @pytest.mark.peer("cc")
-def test_the_other_benches_have_their_shapes() -> None:
-    quick = ("--rounds", "1", "--seconds", "1")
-    latency = bench("latency", "--peer", "ours-asgi", "--rate", "50", *quick)
+def test_result_shapes_of_other_benches() -> None:
+    quick_args = ("--rounds", "1", "--seconds", "1")
+    latency = run_bench("latency", "--peer", "ours-asgi", "--rate", "50", *quick_args)
     assert set(latency["arms"]) == {"direct", "ours", "ours-asgi"}
     assert set(latency["ratios"]) == {f"ours/ours-asgi added {p}" for p in ("p50", "p99")}
-    assert bench("idle", "--connections", "20")["rss_kib_each"] >= 0
-    assert bench("calls", *quick)["ratios"]["ours/grpc.aio"] > 0
+    assert run_bench("idle", "--connections", "20")["rss_kib_each"] >= 0
+    assert run_bench("calls", *quick_args)["ratios"]["ours/grpc.aio"] > 0
 
 
 @pytest.mark.peer("wrk")
 @pytest.mark.peer("cc")
-def test_the_bench_of_workers() -> None:
-    told = bench("workers", "--rounds", "1", "--seconds", "1")
-    assert {name: arm["errors"] for name, arm in told["arms"].items()} == {"1": 0, "2": 0}
-    assert told["ratios"]["cpu 2/1"] > 0
+def test_workers_bench() -> None:
+    result = run_bench("workers", "--rounds", "1", "--seconds", "1")
+    assert {name: arm["errors"] for name, arm in result["arms"].items()} == {"1": 0, "2": 0}
+    assert result["ratios"]["cpu 2/1"] > 0

@@ -9,26 +9,26 @@ from bench.lb.charts import render_charts
 SERIES = {"ours": [(1.0, 95.0), (64.0, 103.0)], "a & b": [(1.0, 110.0), (64.0, 400.0)]}
 
 
-def test_it_is_well_formed_and_names_everything() -> None:
+def test_chart_is_well_formed_and_labelled() -> None:
     text = render_chart("p99 <against> K", "gateways", "ms", SERIES, y_max=180)
     root = ElementTree.fromstring(text)  # noqa: S314 (our own)
-    words = {node.text for node in root.iter() if node.tag.endswith("text")}
-    assert {"p99 <against> K", "gateways", "ms", "ours", "a & b", "1", "64", "0", "200"} <= words
+    labels = {node.text for node in root.iter() if node.tag.endswith("text")}
+    assert {"p99 <against> K", "gateways", "ms", "ours", "a & b", "1", "64", "0", "200"} <= labels
 
 
-def test_more_is_higher_and_what_is_beyond_is_cut() -> None:
+def test_larger_values_are_higher_and_clipped_at_the_edge() -> None:
     text = render_chart("t", "x", "y", SERIES, y_max=180)
-    one, two = (
+    first, second = (
         [tuple(map(float, point.split(","))) for point in points.split()]
         for points in re.findall(r'<polyline points="([^"]+)"', text)
     )
-    assert one[0][0] < one[1][0]
-    assert one[0][1] > one[1][1] > two[1][1], "y grows downwards"
-    assert two[1][1] == 44, "at the top edge"
+    assert first[0][0] < first[1][0]
+    assert first[0][1] > first[1][1] > second[1][1], "y grows downwards"
+    assert second[1][1] == 44, "at the top edge"
     assert text.count("<circle") == 3, "no dot where it was cut"
 
 
-def test_every_picture_of_a_grid() -> None:
+def test_all_charts_of_a_grid() -> None:
     rows = [
         {"scenario": scenario, "policy": policy, "gateways": gateways, "rho": rho,
          "delay_ms": delay, "p99_ms": 100.0, "wait_p99_ms": 40.0}
@@ -37,7 +37,7 @@ def test_every_picture_of_a_grid() -> None:
         for gateways in (1, 16, 64)
         for rho, delay in ((0.9, 5.0), (0.5, 5.0), (0.9, 50.0))
     ]  # fmt: skip
-    made = render_charts(rows)
-    assert len(made) == 10
-    for text in made.values():
+    charts = render_charts(rows)
+    assert len(charts) == 10
+    for text in charts.values():
         assert text.count("<polyline") == 2

@@ -12,22 +12,22 @@ from bench.lb.targets import TARGETS, evaluate_targets
 ROOT = Path(__file__).parent.parent.parent.parent
 
 
-def bench(*words: str) -> dict[str, Any]:
-    told = subprocess.run(
-        [sys.executable, "-m", "bench", "lb", *words, "--json", "-"],
+def run_bench(*args: str) -> dict[str, Any]:
+    completed = subprocess.run(
+        [sys.executable, "-m", "bench", "lb", *args, "--json", "-"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    result: dict[str, Any] = json.loads(told.stdout)
+    result: dict[str, Any] = json.loads(completed.stdout)
     return result
 
 
-def test_a_grid_in_other_processes_says_what_it_says_here() -> None:
+def test_grid_runs_in_worker_processes() -> None:
     cells = [grid.make_cell("homogeneous", policy, 4) for policy in ("ours", "poll")]
-    done = grid.run_grid(cells, [1, 2], 1000, compiled=False)
-    rows = done.rows()
+    results = grid.run_grid(cells, [1, 2], 1000, compiled=False)
+    rows = results.rows()
     assert [row["policy"] for row in rows] == ["ours", "poll"]
     for row in rows:
         assert set(row) >= {
@@ -44,15 +44,15 @@ def test_a_grid_in_other_processes_says_what_it_says_here() -> None:
             "ci95",
         }
         assert row["ci95"][0] <= row["p99_ms"] <= row["ci95"][1]
-    assert done.values_of("homogeneous", "poll", 4, "leaked") == [0, 0]
+    assert results.values_of("homogeneous", "poll", 4, "leaked") == [0, 0]
 
 
-def test_every_grid_can_be_read_and_has_what_targets_ask_for() -> None:
-    full, _, _ = grid.read_grid("full")
-    named = {(made.scenario, made.policy, made.gateways) for made in full}
+def test_grids_are_readable_and_cover_all_targets() -> None:
+    full_cells, _, _ = grid.read_grid("full")
+    grid_cells = {(cell.scenario, cell.policy, cell.gateways) for cell in full_cells}
     for target in TARGETS:
-        assert target.cell in named
-        assert target.baseline is None or target.baseline in named
+        assert target.cell in grid_cells
+        assert target.baseline is None or target.baseline in grid_cells
     for name in ("ci", "holdout"):
         cells, seeds, requests = grid.read_grid(name)
         assert cells
@@ -60,21 +60,21 @@ def test_every_grid_can_be_read_and_has_what_targets_ask_for() -> None:
         assert requests >= 20_000
 
 
-def test_targets_are_judged_by_mean_and_interval() -> None:
-    made = grid.make_cell("homogeneous", "ours", 16)
+def test_targets_are_evaluated_by_mean_and_interval() -> None:
+    cell = grid.make_cell("homogeneous", "ours", 16)
     rows = evaluate_targets(
-        grid.GridResults({made: [{"p99_ms": 100.0, "wait_p99_ms": 46.0, "p999_ms": 100.0}] * 3})
+        grid.GridResults({cell: [{"p99_ms": 100.0, "wait_p99_ms": 46.0, "p999_ms": 100.0}] * 3})
     )
-    told = {row["target"]: (row["holds"], row["sure"]) for row in rows}
-    assert told["p99, homogeneous, 16"] == (True, True)
-    assert told["wait p99, homogeneous, 16"] == (False, False)
+    verdicts = {row["target"]: (row["holds"], row["sure"]) for row in rows}
+    assert verdicts["p99, homogeneous, 16"] == (True, True)
+    assert verdicts["wait p99, homogeneous, 16"] == (False, False)
 
 
-def test_the_micro_bench_tells_what_a_pick_costs() -> None:
-    result = bench("micro", "--quick", "--sources")
+def test_micro_bench_measures_pick_cost() -> None:
+    result = run_bench("micro", "--quick", "--sources")
     assert set(result["pick_ns"]) == {"8", "64"}
-    for told in result["pick_ns"].values():
-        assert 0 < told["p50"] <= told["p99"]
+    for pick_ns in result["pick_ns"].values():
+        assert 0 < pick_ns["p50"] <= pick_ns["p99"]
     for key in ("picks_per_second", "release_ns", "report_hook_ns", "apply_ns", "frame_us"):
         assert result[key]
     hub = result["hub"]["20"]

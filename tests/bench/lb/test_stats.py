@@ -19,13 +19,13 @@ def test_a_quantile_is_a_value_of_the_sample() -> None:
     assert quantile([], 0.5) == 0.0
 
 
-def test_an_interval_holds_the_mean_as_often_as_it_says() -> None:
-    rng, held = Random(1), 0
+def test_interval_coverage() -> None:
+    rng, covered = Random(1), 0
     for _ in range(200):
         values = [rng.gauss(10, 1) for _ in range(10)]
         low, high = bootstrap_interval(values, rng)
-        held += low <= 10 <= high
-    assert 165 <= held <= 199
+        covered += low <= 10 <= high
+    assert 165 <= covered <= 199
 
 
 def test_one_seed_has_no_spread() -> None:
@@ -34,9 +34,9 @@ def test_one_seed_has_no_spread() -> None:
     assert mean([]) == 0.0
 
 
-def test_pairs_of_one_seed_belong_together() -> None:
+def test_ratio_interval_pairs_values_by_seed() -> None:
     """What is common to both of a seed does not widen the interval of their ratio."""
     rng = Random(2)
-    below = [rng.uniform(50, 150) for _ in range(10)]
-    ratio, low, high = ratio_interval([value * 1.1 for value in below], below, rng)
+    baseline = [rng.uniform(50, 150) for _ in range(10)]
+    ratio, low, high = ratio_interval([value * 1.1 for value in baseline], baseline, rng)
     assert (ratio, low, high) == pytest.approx((1.1, 1.1, 1.1))

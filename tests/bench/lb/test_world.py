@@ -3,25 +3,25 @@
 from bench.lb.world import VirtualTimeLoop
 
 
-def test_things_happen_in_order_and_time_jumps() -> None:
-    world, seen = VirtualTimeLoop(), list[tuple[float, str]]()
+def test_callbacks_run_in_order_and_time_jumps() -> None:
+    loop, events = VirtualTimeLoop(), list[tuple[float, str]]()
 
-    def see(name: str) -> None:
-        seen.append((world.now, name))
+    def record(name: str) -> None:
+        events.append((loop.now, name))
 
-    world.call_at(2.0, see, "late")
-    world.call_at(1.0, see, "first")
-    world.call_at(1.0, see, "second")
-    world.call_later(0.5, lambda: see("soon"))
-    world.call_later(1.5, lambda: see("never")).cancel()
-    world.run(lambda: True)
-    assert seen == [(0.5, "soon"), (1.0, "first"), (1.0, "second"), (2.0, "late")]
+    loop.call_at(2.0, record, "late")
+    loop.call_at(1.0, record, "first")
+    loop.call_at(1.0, record, "second")
+    loop.call_later(0.5, lambda: record("soon"))
+    loop.call_later(1.5, lambda: record("never")).cancel()
+    loop.run(lambda: True)
+    assert events == [(0.5, "soon"), (1.0, "first"), (1.0, "second"), (2.0, "late")]
 
 
-def test_it_stops_when_told() -> None:
-    world, seen = VirtualTimeLoop(), list[float]()
+def test_run_stops_when_condition_is_false() -> None:
+    loop, events = VirtualTimeLoop(), list[float]()
     for time in range(10):
-        world.call_at(float(time), lambda: seen.append(world.now))
-    world.run(lambda: len(seen) < 3)
-    assert seen == [0.0, 1.0, 2.0]
-    assert world.clock() == 2.0
+        loop.call_at(float(time), lambda: events.append(loop.now))
+    loop.run(lambda: len(events) < 3)
+    assert events == [0.0, 1.0, 2.0]
+    assert loop.clock() == 2.0

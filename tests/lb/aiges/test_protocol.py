@@ -10,11 +10,11 @@ from lb.endpoints.report import Instance, Load, Report, ReportMode, ServingState
 from lb.endpoints.table import EndpointTable
 from schemas.model.errors import AseError
 
-GOOD = {"svc": "ase", "subsvc": "ocr", "addr": "10.0.0.1:5090", "live": "1", "total": "8",
+VALID_PARAMS = {"svc": "ase", "subsvc": "ocr", "addr": "10.0.0.1:5090", "live": "1", "total": "8",
         "best": "6", "idle": "5"}  # fmt: skip
 
 
-def code(params: dict[str, str]) -> int:
+def error_code(params: dict[str, str]) -> int:
     try:
         list(protocol.parse_reports(params, 1))
     except AseError as error:
@@ -51,11 +51,11 @@ def code(params: dict[str, str]) -> int:
     ],
     ids=str,
 )
-def test_a_report_s_parameters(change: dict[str, str], expected: int) -> None:
-    assert code(GOOD | change) == expected
+def test_report_parameters(change: dict[str, str], expected: int) -> None:
+    assert error_code(VALID_PARAMS | change) == expected
 
 
-def test_an_absent_parameter_is_as_an_empty_one() -> None:
+def test_absent_parameter_equals_empty() -> None:
     for name, expected in (
         ("svc", 2007),
         ("subsvc", 2007),
@@ -65,23 +65,29 @@ def test_an_absent_parameter_is_as_an_empty_one() -> None:
         ("best", 2005),
         ("idle", 2009),
     ):
-        assert code({key: value for key, value in GOOD.items() if key != name}) == expected
+        assert (
+            error_code({key: value for key, value in VALID_PARAMS.items() if key != name})
+            == expected
+        )
 
 
-def test_licences_become_what_runs_and_what_waits() -> None:
-    (told,) = protocol.parse_reports(GOOD | {"idle": "-2"}, 99)
-    assert (told.instance.total, told.instance.best, told.instance.protocol) == (8, 6, "xsf")
-    assert (told.instance.report_mode, told.load.requests_by_gateway) == (ReportMode.PERIODIC, None)
-    assert (told.load.running, told.load.queued, told.load.seq) == (6, 4, 99)
+def test_slots_become_running_and_queued() -> None:
+    (report,) = protocol.parse_reports(VALID_PARAMS | {"idle": "-2"}, 99)
+    assert (report.instance.total, report.instance.best, report.instance.protocol) == (8, 6, "xsf")
+    assert (report.instance.report_mode, report.load.requests_by_gateway) == (
+        ReportMode.PERIODIC,
+        None,
+    )
+    assert (report.load.running, report.load.queued, report.load.seq) == (6, 4, 99)
 
 
-def test_each_service_of_a_list_is_reported() -> None:
-    told = list(protocol.parse_reports(GOOD | {"subsvc": "ocr,asr"}, 1))
-    assert [one.instance.service for one in told] == ["ocr", "asr"]
+def test_each_listed_service_gets_a_report() -> None:
+    reports = list(protocol.parse_reports(VALID_PARAMS | {"subsvc": "ocr,asr"}, 1))
+    assert [report.instance.service for report in reports] == ["ocr", "asr"]
 
 
 @pytest.mark.parametrize(
-    ("change", "live"),
+    ("change", "serving_state"),
     [
         ({}, ServingState.UP),
         ({"live": "0"}, ServingState.DOWN),
@@ -91,80 +97,80 @@ def test_each_service_of_a_list_is_reported() -> None:
     ],
     ids=str,
 )
-def test_what_it_says_of_its_life(change: dict[str, str], live: ServingState) -> None:
-    (told,) = protocol.parse_reports(GOOD | change, 1)
-    assert told.load.serving_state is live
+def test_serving_state_of_a_report(change: dict[str, str], serving_state: ServingState) -> None:
+    (report,) = protocol.parse_reports(VALID_PARAMS | change, 1)
+    assert report.load.serving_state is serving_state
 
 
-def test_a_farewell_as_the_first_word_adds_nothing() -> None:
+def test_first_report_of_down_adds_nothing() -> None:
     table = EndpointTable()
-    (told,) = protocol.parse_reports(GOOD | {"live": "0"}, 1)
-    table.apply(told, 0.0)
+    (report,) = protocol.parse_reports(VALID_PARAMS | {"live": "0"}, 1)
+    table.apply(report, 0.0)
     assert len(table) == 0
 
 
-def fleet(**idle: int) -> EndpointTable:
+def make_table(**idle_by_name: int) -> EndpointTable:
     table = EndpointTable()
-    for name, left in idle.items():
+    for name, idle_slots in idle_by_name.items():
         instance = Instance("ase", "ocr", f"{name}:1", 1, "xsf", "", 8, 6, ReportMode.PERIODIC)
-        table.apply(Report(instance, Load(1, running=8 - left, served=99)), 0.0)
+        table.apply(Report(instance, Load(1, running=8 - idle_slots, served=99)), 0.0)
     return table
 
 
-def query(table: EndpointTable, policy: str = "load", turn: int = 0, **params: str) -> list[str]:
-    wish = {"svc": "ase", "subsvc": "ocr", "nbest": "1"} | params
-    return [one.decode() for one in protocol.pick_servers(wish, table, policy, turn)]
+def query(table: EndpointTable, policy: str = "load", start: int = 0, **params: str) -> list[str]:
+    query_params = {"svc": "ase", "subsvc": "ocr", "nbest": "1"} | params
+    return [addr.decode() for addr in protocol.pick_servers(query_params, table, policy, start)]
 
 
-def refused(table: EndpointTable, policy: str = "load", **params: str) -> int:
-    with pytest.raises(AseError) as caught:
+def query_error_code(table: EndpointTable, policy: str = "load", **params: str) -> int:
+    with pytest.raises(AseError) as error_info:
         query(table, policy, **params)
-    return caught.value.spec.code
+    return error_info.value.spec.code
 
 
-def test_load_takes_the_most_idle_and_counts_the_first_alone() -> None:
-    table = fleet(a=3, b=5, c=4)
+def test_load_picks_most_idle_and_counts_only_the_first() -> None:
+    table = make_table(a=3, b=5, c=4)
     assert query(table, nbest="2") == ["b:1", "c:1"]
     assert query(table) == ["b:1"], "four are left there, and it comes first"
     assert query(table) == ["c:1"]
     assert query(table, nbest="9") == ["a:1", "b:1", "c:1"], "all have three left"
 
 
-def test_a_report_takes_the_count_s_place() -> None:
-    table = fleet(a=4, b=4)
+def test_report_overwrites_the_local_count() -> None:
+    table = make_table(a=4, b=4)
     assert [query(table)[0] for _ in range(4)] == ["a:1", "b:1", "a:1", "b:1"]
-    (entry, _) = table
-    table.apply(Report(entry.instance, Load(2, running=0, served=99)), 1.0)
+    (endpoint, _) = table
+    table.apply(Report(endpoint.instance, Load(2, running=0, served=99)), 1.0)
     assert query(table) == ["a:1"]
 
 
-def test_none_idle_is_answered_all_the_same() -> None:
-    table = fleet(a=-3, b=0)
+def test_query_without_idle_slots_still_returns_a_server() -> None:
+    table = make_table(a=-3, b=0)
     assert query(table) == ["b:1"]
 
 
-def test_load_mini_answers_one() -> None:
-    table = fleet(a=3, b=5)
+def test_load_mini_returns_one_server() -> None:
+    table = make_table(a=3, b=5)
     assert query(table, "loadMini", nbest="2") == ["b:1"]
     assert query(table, "loadMini", nbest="x", all="1") == ["b:1"], "it ignores both"
 
 
-def test_poll_goes_round() -> None:
-    table = fleet(a=1, b=1, c=1)
+def test_poll_is_round_robin() -> None:
+    table = make_table(a=1, b=1, c=1)
     assert query(table, "poll", 0, nbest="2") == ["a:1", "b:1"]
     assert query(table, "poll", 2, nbest="2") == ["c:1", "a:1"]
     assert query(table, "poll", 5, nbest="9") == ["c:1", "a:1", "b:1"]
 
 
-def test_ours_is_by_expected_delay() -> None:
-    table = fleet(a=-3, b=5)
+def test_ours_orders_by_expected_delay() -> None:
+    table = make_table(a=-3, b=5)
     assert query(table, "ours", nbest="2") == ["b:1", "a:1"]
 
 
-def test_all_is_one_item_with_every_figure() -> None:
-    table = fleet(a=3, b=5)
-    (told,) = query(table, all="1")
-    assert [json.loads(one) for one in told.split(";")] == [
+def test_all_returns_one_item_with_all_counts() -> None:
+    table = make_table(a=3, b=5)
+    (item,) = query(table, all="1")
+    assert [json.loads(part) for part in item.split(";")] == [
         {"addr": "a:1", "idleInst": 3, "bestInst": 6, "totalInst": 8},
         {"addr": "b:1", "idleInst": 5, "bestInst": 6, "totalInst": 8},
     ]
@@ -185,19 +191,19 @@ def test_all_is_one_item_with_every_figure() -> None:
     ],
     ids=str,
 )
-def test_a_query_s_parameters(params: dict[str, str], expected: int) -> None:
-    assert refused(fleet(a=3), **params) == expected
+def test_query_parameters(params: dict[str, str], expected: int) -> None:
+    assert query_error_code(make_table(a=3), **params) == expected
 
 
 def test_uid_may_be_a_number() -> None:
-    assert query(fleet(a=3), uid="12345") == ["a:1"]
+    assert query(make_table(a=3), uid="12345") == ["a:1"]
 
 
-def test_who_drains_is_not_answered() -> None:
-    table = fleet(a=3)
-    (entry,) = table
-    table.apply(Report(entry.instance, Load(2, ServingState.DRAINING)), 1.0)
-    assert refused(table) == 20002
+def test_draining_server_is_not_returned() -> None:
+    table = make_table(a=3)
+    (endpoint,) = table
+    table.apply(Report(endpoint.instance, Load(2, ServingState.DRAINING)), 1.0)
+    assert query_error_code(table) == 20002
 
 
 @pytest.mark.parametrize(
@@ -211,19 +217,19 @@ def test_who_drains_is_not_answered() -> None:
     ],
     ids=str,
 )
-def test_forcing_offline(params: dict[str, str], expected: Any) -> None:
+def test_force_offline(params: dict[str, str], expected: Any) -> None:
     blocked = {"b:1"}
     try:
-        found: Any = protocol.set_offline(params, blocked)
+        result: Any = protocol.set_offline(params, blocked)
     except AseError as error:
-        found = error.spec.code
-    assert found == expected
+        result = error.spec.code
+    assert result == expected
     assert blocked == ({"a:1", "b:1"} if expected == "offline" else {"b:1"})
 
 
-def test_the_monitor_has_its_form() -> None:
-    told = json.loads(protocol.monitor_json({"subsvc": "ocr"}, fleet(a=3)))
-    assert told == {
+def test_monitor_json_format() -> None:
+    monitor = json.loads(protocol.monitor_json({"subsvc": "ocr"}, make_table(a=3)))
+    assert monitor == {
         "SubSvcMap": {
             "ocr": {
                 "AddrMap": {
@@ -238,4 +244,4 @@ def test_the_monitor_has_its_form() -> None:
             }
         }
     }
-    assert json.loads(protocol.monitor_json({"svc": "x"}, fleet(a=3))) == {"SubSvcMap": {}}
+    assert json.loads(protocol.monitor_json({"svc": "x"}, make_table(a=3))) == {"SubSvcMap": {}}

@@ -33,42 +33,46 @@ from schemas.model.errors import (
 class Fleet:
     """Instances, a balancer over them, a virtual clock; what was told of health."""
 
-    def __init__(self, count: int = 1, *, total: int = 4, digest: str = "d", **more: Any) -> None:
-        self.world = VirtualTimeLoop()
+    def __init__(
+        self, count: int = 1, *, total: int = 4, digest: str = "d", **options: Any
+    ) -> None:
+        self.loop = VirtualTimeLoop()
         self.table = EndpointTable("g", silence_timeout=None)
         self.seq = 1
         self.instances = [
             Instance("ase", "ocr", f"a:{n}", 7, digest=digest, total=total, best=total)
             for n in range(count)
         ]
-        self.health: list[str] = []
+        self.ejection_changes: list[str] = []
         rng = Random(1)
         self.balancer = Balancer(
             self.table,
             lambda: LeastExpectedDelay(rng),
-            clock=self.world.clock,
+            clock=self.loop.clock,
             rng=rng,
-            call_later=self.world.call_later,
-            on_ejection_change=self.told,
-            **more,
+            call_later=self.loop.call_later,
+            on_ejection_change=self.record_ejection_change,
+            **options,
         )
         self.report()
 
-    def told(self, entry: Endpoint) -> None:
-        self.health.append(f"{entry.instance.addr} {entry.outlier_detector.state.value}")
+    def record_ejection_change(self, endpoint: Endpoint) -> None:
+        self.ejection_changes.append(
+            f"{endpoint.instance.addr} {endpoint.outlier_detector.state.value}"
+        )
 
-    def report(self, **figures: Any) -> None:
+    def report(self, **load_fields: Any) -> None:
         self.seq += 1
         for instance in self.instances:
-            load = Load(self.seq, served=99, **figures)
-            self.table.apply(Report(instance, load), self.world.now)
+            load = Load(self.seq, served=99, **load_fields)
+            self.table.apply(Report(instance, load), self.loop.now)
 
-    def entry(self, number: int = 0) -> Endpoint:
-        found = self.table.get(self.instances[number].key)
-        assert found is not None
-        return found
+    def endpoint(self, index: int = 0) -> Endpoint:
+        endpoint = self.table.get(self.instances[index].key)
+        assert endpoint is not None
+        return endpoint
 
-    def end(self, error: BaseException | None = None) -> None:
+    def run_request(self, error: BaseException | None = None) -> None:
         """Let a request end."""
         try:
             with self.balancer.acquire("ocr", "d"):
@@ -78,24 +82,24 @@ class Fleet:
             if raised is not error:
                 raise
 
-    def go_on(self, until: float) -> None:
-        over: list[int] = []
-        self.world.call_at(until, lambda: over.append(1))
-        self.world.run(lambda: not over)
+    def advance_to(self, until: float) -> None:
+        fired: list[int] = []
+        self.loop.call_at(until, lambda: fired.append(1))
+        self.loop.run(lambda: not fired)
 
 
-def test_a_place_is_counted_and_given_back() -> None:
+def test_lease_is_counted_and_released() -> None:
     fleet = Fleet()
-    with fleet.balancer.acquire("ocr", "d") as ticket:
-        assert ticket.instance.addr == "a:0"
-        assert fleet.entry().inflight == 1
-    assert fleet.entry().inflight == 0
-    ticket.release()
-    assert fleet.entry().inflight == 0, "a second release does nothing"
+    with fleet.balancer.acquire("ocr", "d") as lease:
+        assert lease.instance.addr == "a:0"
+        assert fleet.endpoint().inflight == 1
+    assert fleet.endpoint().inflight == 0
+    lease.release()
+    assert fleet.endpoint().inflight == 0, "a second release does nothing"
 
 
 @pytest.mark.parametrize(
-    ("error", "ghosts"),
+    ("error", "abandoned"),
     [
         (AseError(LOADER_LOST), 0),
         (AseError(LOADER_FULL), 0),
@@ -109,27 +113,27 @@ def test_a_place_is_counted_and_given_back() -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_every_end_gives_it_back(error: BaseException, ghosts: int) -> None:
+def test_every_error_releases_the_lease(error: BaseException, abandoned: int) -> None:
     fleet = Fleet()
-    fleet.end(error)
-    assert (fleet.entry().inflight, fleet.entry().abandoned) == (0, ghosts)
+    fleet.run_request(error)
+    assert (fleet.endpoint().inflight, fleet.endpoint().abandoned) == (0, abandoned)
     fleet.report(requests_by_gateway={})
-    assert fleet.entry().outstanding() == 0
+    assert fleet.endpoint().outstanding() == 0
 
 
-def test_a_dropped_ticket_gives_back_and_is_told() -> None:
+def test_leaked_lease_is_released_and_counted() -> None:
     fleet = Fleet()
-    ticket: Any = fleet.balancer.acquire("ocr", "d")
-    assert fleet.entry().inflight == 1
-    del ticket
+    lease: Any = fleet.balancer.acquire("ocr", "d")
+    assert fleet.endpoint().inflight == 1
+    del lease
     gc.collect()
-    assert fleet.entry().inflight == 0
+    assert fleet.endpoint().inflight == 0
     assert fleet.balancer.counts.leaked == 1
-    fleet.end()
+    fleet.run_request()
     assert fleet.balancer.counts.leaked == 1, "one that was given back is not dropped"
 
 
-def test_cancelled_tasks_give_it_back() -> None:
+def test_cancelled_tasks_release_their_leases() -> None:
     fleet = Fleet(total=100)
 
     async def hold() -> None:
@@ -139,141 +143,154 @@ def test_cancelled_tasks_give_it_back() -> None:
     async def main() -> None:
         tasks = [asyncio.create_task(hold()) for _ in range(100)]
         await asyncio.sleep(0)
-        assert fleet.entry().inflight == 100
+        assert fleet.endpoint().inflight == 100
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     asyncio.run(main())
-    assert fleet.entry().inflight == 0
+    assert fleet.endpoint().inflight == 0
 
 
-def test_a_million_requests_of_which_a_tenth_is_cancelled_leave_nothing() -> None:
+def test_million_requests_with_failures_leave_no_inflight() -> None:
     fleet, rng = Fleet(8, total=1000), Random(3)
-    ends = [AseError(CLIENT_GONE), AseError(LOADER_LOST), TimeoutError(), asyncio.CancelledError()]
-    held: list[Any] = []
-    for number in range(1_000_000):
-        ticket = fleet.balancer.acquire("ocr", "d")
-        if number % 10:
-            held.append(ticket)
+    errors = [
+        AseError(CLIENT_GONE),
+        AseError(LOADER_LOST),
+        TimeoutError(),
+        asyncio.CancelledError(),
+    ]
+    leases: list[Any] = []
+    for index in range(1_000_000):
+        lease = fleet.balancer.acquire("ocr", "d")
+        if index % 10:
+            leases.append(lease)
         else:
-            error = ends[number // 10 % 4]
-            ticket.__exit__(type(error), error, None)
-        if number % 100 == 0:
+            error = errors[index // 10 % 4]
+            lease.__exit__(type(error), error, None)
+        if index % 100 == 0:
             fleet.report(requests_by_gateway={})
-        if len(held) > 500:
-            held[rng.randrange(500)].release()
-            held[rng.randrange(500)] = held.pop()
-    for ticket in held:
-        ticket.release()
-    held.clear()
-    del ticket
+        if len(leases) > 500:
+            leases[rng.randrange(500)].release()
+            leases[rng.randrange(500)] = leases.pop()
+    for lease in leases:
+        lease.release()
+    leases.clear()
+    del lease
     fleet.report(requests_by_gateway={})
-    assert [entry.inflight for entry in fleet.table] == [0] * 8
-    assert [entry.outstanding() for entry in fleet.table] == [0] * 8
-
-
-@pytest.mark.parametrize(("told", "active", "found"), [("d", "d", 1), ("d", "e", 0), ("", "e", 1)])
-def test_only_the_active_schema_gets_traffic(told: str, active: str, found: int) -> None:
-    fleet = Fleet(digest=told)
-    if found:
-        with fleet.balancer.acquire("ocr", active):
-            assert fleet.entry().inflight == 1
-    else:
-        with pytest.raises(AseError) as caught:
-            fleet.balancer.acquire("ocr", active)
-        assert caught.value.spec is NO_INSTANCE
-
-
-def test_nobody_is_an_error() -> None:
-    fleet = Fleet()
-    with pytest.raises(AseError, match="'other'"):
-        fleet.balancer.acquire("other", "d")
-    with pytest.raises(AseError) as caught:
-        fleet.balancer.acquire("ocr", "d", ["a:0"])
-    assert caught.value.spec is NO_INSTANCE
-
-
-def failing(error: AseError, times: int) -> Callable[[Fleet], None]:
-    def act(fleet: Fleet) -> None:
-        for _ in range(times):
-            fleet.end(error)
-
-    return act
+    assert [endpoint.inflight for endpoint in fleet.table] == [0] * 8
+    assert [endpoint.outstanding() for endpoint in fleet.table] == [0] * 8
 
 
 @pytest.mark.parametrize(
-    ("act", "standing"),
+    ("digest", "active_digest", "is_found"), [("d", "d", 1), ("d", "e", 0), ("", "e", 1)]
+)
+def test_only_the_active_schema_gets_traffic(
+    digest: str, active_digest: str, is_found: int
+) -> None:
+    fleet = Fleet(digest=digest)
+    if is_found:
+        with fleet.balancer.acquire("ocr", active_digest):
+            assert fleet.endpoint().inflight == 1
+    else:
+        with pytest.raises(AseError) as error_info:
+            fleet.balancer.acquire("ocr", active_digest)
+        assert error_info.value.spec is NO_INSTANCE
+
+
+def test_no_instance_is_an_error() -> None:
+    fleet = Fleet()
+    with pytest.raises(AseError, match="'other'"):
+        fleet.balancer.acquire("other", "d")
+    with pytest.raises(AseError) as error_info:
+        fleet.balancer.acquire("ocr", "d", ["a:0"])
+    assert error_info.value.spec is NO_INSTANCE
+
+
+def fail_requests(error: AseError, times: int) -> Callable[[Fleet], None]:
+    def run_failures(fleet: Fleet) -> None:
+        for _ in range(times):
+            fleet.run_request(error)
+
+    return run_failures
+
+
+@pytest.mark.parametrize(
+    ("run_failures", "state"),
     [
-        (failing(AseError(WRAPPER_RAISED), 4), EjectionState.ADMITTED),
-        (failing(AseError(WRAPPER_RAISED), 5), EjectionState.EJECTED),
-        (failing(AseError(DEADLINE), 5), EjectionState.EJECTED),
-        (failing(AseError(INPUT_REFUSED), 9), EjectionState.ADMITTED),  # the caller's fault
-        (failing(AseError(CLIENT_GONE), 9), EjectionState.ADMITTED),
-        (failing(AseError(LOADER_FULL), 1), EjectionState.ADMITTED),
-        (failing(AseError(UNREACHABLE), 1), EjectionState.EJECTED),
+        (fail_requests(AseError(WRAPPER_RAISED), 4), EjectionState.ADMITTED),
+        (fail_requests(AseError(WRAPPER_RAISED), 5), EjectionState.EJECTED),
+        (fail_requests(AseError(DEADLINE), 5), EjectionState.EJECTED),
+        (fail_requests(AseError(INPUT_REFUSED), 9), EjectionState.ADMITTED),  # the caller's fault
+        (fail_requests(AseError(CLIENT_GONE), 9), EjectionState.ADMITTED),
+        (fail_requests(AseError(LOADER_FULL), 1), EjectionState.ADMITTED),
+        (fail_requests(AseError(UNREACHABLE), 1), EjectionState.EJECTED),
     ],
     ids=range(7),
 )
-def test_failures_of_the_loader_eject_it(
-    act: Callable[[Fleet], None], standing: EjectionState
+def test_loader_failures_eject_the_endpoint(
+    run_failures: Callable[[Fleet], None], state: EjectionState
 ) -> None:
     fleet = Fleet(total=100)
-    act(fleet)
-    assert fleet.entry().outlier_detector.state is standing
-    assert fleet.health == (["a:0 ejected"] if standing is EjectionState.EJECTED else [])
+    run_failures(fleet)
+    assert fleet.endpoint().outlier_detector.state is state
+    assert fleet.ejection_changes == (["a:0 ejected"] if state is EjectionState.EJECTED else [])
 
 
-def test_an_ejected_one_is_tried_by_one_request_and_comes_back() -> None:
+def test_ejected_endpoint_returns_after_one_trial_request() -> None:
     fleet = Fleet(3, total=100)
-    bad = fleet.entry(0)
-    bad.outlier_detector.record_unreachable(0.0, Random(1))
+    ejected = fleet.endpoint(0)
+    ejected.outlier_detector.record_unreachable(0.0, Random(1))
     fleet.table.invalidate_pool("ocr")
     for _ in range(50):
-        with fleet.balancer.acquire("ocr", "d") as ticket:
-            assert ticket.instance.addr != "a:0"
-    fleet.go_on(2.0)
-    first = fleet.balancer.acquire("ocr", "d")
-    assert first.instance.addr == "a:0", "its trial"
+        with fleet.balancer.acquire("ocr", "d") as lease:
+            assert lease.instance.addr != "a:0"
+    fleet.advance_to(2.0)
+    trial = fleet.balancer.acquire("ocr", "d")
+    assert trial.instance.addr == "a:0", "its trial"
     for _ in range(50):
-        with fleet.balancer.acquire("ocr", "d") as ticket:
-            assert ticket.instance.addr != "a:0", "one alone"
-    first.release()
-    assert fleet.health[-1] == "a:0 in"
-    chosen = set()
+        with fleet.balancer.acquire("ocr", "d") as lease:
+            assert lease.instance.addr != "a:0", "one alone"
+    trial.release()
+    assert fleet.ejection_changes[-1] == "a:0 in"
+    chosen_addrs = set()
     for _ in range(50):
-        with fleet.balancer.acquire("ocr", "d") as ticket:
-            chosen.add(ticket.instance.addr)
-    assert "a:0" in chosen
+        with fleet.balancer.acquire("ocr", "d") as lease:
+            chosen_addrs.add(lease.instance.addr)
+    assert "a:0" in chosen_addrs
 
 
 @pytest.mark.parametrize("name", list(policy_factories(Random(1), lambda *_: None)))
-def test_with_any_policy_an_ejected_one_comes_back(name: str) -> None:
+def test_ejected_endpoint_returns_with_any_policy(name: str) -> None:
     fleet = Fleet(3, total=100)
     rng = Random(2)
-    made = policy_factories(rng, lambda *_: None)[name]
+    policy_factory = policy_factories(rng, lambda *_: None)[name]
     balancer = Balancer(
-        fleet.table, made, clock=fleet.world.clock, rng=rng, call_later=fleet.world.call_later
+        fleet.table,
+        policy_factory,
+        clock=fleet.loop.clock,
+        rng=rng,
+        call_later=fleet.loop.call_later,
     )
-    fleet.entry(0).outlier_detector.record_unreachable(0.0, rng)
+    fleet.endpoint(0).outlier_detector.record_unreachable(0.0, rng)
     fleet.table.invalidate_pool("ocr")
-    fleet.go_on(2.0)
-    chosen = []
+    fleet.advance_to(2.0)
+    chosen_addrs = []
     for _ in range(60):
-        with balancer.acquire("ocr", "d") as ticket:
-            chosen.append(ticket.instance.addr)
-    assert chosen[0] == "a:0", "its trial"
-    assert "a:0" in chosen[1:], "and then its share"
+        with balancer.acquire("ocr", "d") as lease:
+            chosen_addrs.append(lease.instance.addr)
+    assert chosen_addrs[0] == "a:0", "its trial"
+    assert "a:0" in chosen_addrs[1:], "and then its share"
 
 
-def test_a_place_that_was_not_used_tells_nothing() -> None:
+def test_unused_lease_records_no_result() -> None:
     fleet = Fleet(1, total=1)
     for _ in range(10):
-        ticket = fleet.balancer.acquire("ocr", "d")
-        ticket.release_unused()
-        ticket.release_unused()
-    entry = fleet.entry()
-    assert (entry.inflight, entry.abandoned, entry.outlier_detector.state) == (
+        lease = fleet.balancer.acquire("ocr", "d")
+        lease.release_unused()
+        lease.release_unused()
+    endpoint = fleet.endpoint()
+    assert (endpoint.inflight, endpoint.abandoned, endpoint.outlier_detector.state) == (
         0,
         0,
         EjectionState.ADMITTED,
@@ -281,155 +298,158 @@ def test_a_place_that_was_not_used_tells_nothing() -> None:
     assert fleet.balancer.counts.leaked == 0
 
 
-def test_a_trial_that_told_nothing_is_had_again() -> None:
+def test_trial_without_result_is_repeated() -> None:
     fleet = Fleet(3, total=100)
-    fleet.entry(0).outlier_detector.record_unreachable(0.0, Random(1))
+    fleet.endpoint(0).outlier_detector.record_unreachable(0.0, Random(1))
     fleet.table.invalidate_pool("ocr")
-    fleet.go_on(2.0)
+    fleet.advance_to(2.0)
     with (
         pytest.raises(asyncio.CancelledError),
-        fleet.balancer.acquire("ocr", "d") as ticket,
+        fleet.balancer.acquire("ocr", "d") as lease,
     ):
-        assert ticket.instance.addr == "a:0"
+        assert lease.instance.addr == "a:0"
         raise asyncio.CancelledError
-    with fleet.balancer.acquire("ocr", "d") as ticket:
-        assert ticket.instance.addr == "a:0"
+    with fleet.balancer.acquire("ocr", "d") as lease:
+        assert lease.instance.addr == "a:0"
 
 
-def test_who_refused_is_full_until_it_reports() -> None:
+def test_rejecting_endpoint_is_full_until_its_next_report() -> None:
     fleet = Fleet(total=4)
-    fleet.end(AseError(LOADER_FULL))
-    with pytest.raises(AseError) as caught:
+    fleet.run_request(AseError(LOADER_FULL))
+    with pytest.raises(AseError) as error_info:
         fleet.balancer.acquire("ocr", "d")
-    assert caught.value.spec is LOADER_FULL
+    assert error_info.value.spec is LOADER_FULL
     fleet.report(running=1, requests_by_gateway={})
-    fleet.end()
+    fleet.run_request()
 
 
-def test_who_never_reports_is_asked_again() -> None:
+def test_non_reporting_endpoint_is_retried_after_rejection() -> None:
     fleet = Fleet(0)
     fleet.table.add_static(Instance("ase", "ocr", "s:1", total=4, best=4), 0.0)
-    fleet.end(AseError(LOADER_FULL))
+    fleet.run_request(AseError(LOADER_FULL))
     with pytest.raises(AseError):
         fleet.balancer.acquire("ocr", "d")
-    fleet.go_on(0.02)
-    fleet.end()
+    fleet.advance_to(0.02)
+    fleet.run_request()
 
 
-def test_all_full_waits_for_the_first_place_that_is_given_back() -> None:
+def test_waiting_request_gets_the_first_released_slot() -> None:
     fleet = Fleet(2, total=1)
-    one, two = fleet.balancer.acquire("ocr", "d"), fleet.balancer.acquire("ocr", "d")
-    with pytest.raises(AseError) as caught:
+    first_lease, second_lease = (
+        fleet.balancer.acquire("ocr", "d"),
+        fleet.balancer.acquire("ocr", "d"),
+    )
+    with pytest.raises(AseError) as error_info:
         fleet.balancer.acquire("ocr", "d")
-    assert caught.value.spec is LOADER_FULL
-    over: list[Any] = []
-    fleet.balancer.wait("ocr", "d", "", 1.0, False, over.append)
-    fleet.world.call_at(0.3, one.release)
-    fleet.go_on(0.301)
-    assert over[0].outcome().instance.addr == "a:0"
-    two.release()
+    assert error_info.value.spec is LOADER_FULL
+    done_requests: list[Any] = []
+    fleet.balancer.wait("ocr", "d", "", 1.0, False, done_requests.append)
+    fleet.loop.call_at(0.3, first_lease.release)
+    fleet.advance_to(0.301)
+    assert done_requests[0].outcome().instance.addr == "a:0"
+    second_lease.release()
     with fleet.balancer.acquire("ocr", "d"):
-        assert fleet.entry(1).inflight == 1
+        assert fleet.endpoint(1).inflight == 1
 
 
-def test_who_comes_later_does_not_overtake() -> None:
+def test_later_request_does_not_overtake_waiting_ones() -> None:
     fleet = Fleet(1, total=1)
-    held = fleet.balancer.acquire("ocr", "d")
-    over: list[Any] = []
-    fleet.balancer.wait("ocr", "d", "", 1.0, False, over.append)
-    held.release()
-    with pytest.raises(AseError) as caught:
+    lease = fleet.balancer.acquire("ocr", "d")
+    done_requests: list[Any] = []
+    fleet.balancer.wait("ocr", "d", "", 1.0, False, done_requests.append)
+    lease.release()
+    with pytest.raises(AseError) as error_info:
         fleet.balancer.acquire("ocr", "d")
-    assert caught.value.spec is LOADER_FULL
-    fleet.go_on(0.001)
-    assert over[0].outcome().instance.addr == "a:0"
+    assert error_info.value.spec is LOADER_FULL
+    fleet.advance_to(0.001)
+    assert done_requests[0].outcome().instance.addr == "a:0"
 
 
-def test_a_report_of_room_wakes_and_a_newcomer_too() -> None:
+def test_report_of_free_capacity_wakes_waiting_requests() -> None:
     fleet = Fleet(1, total=4)
     fleet.report(running=4, requests_by_gateway={})
-    over: list[Any] = []
-    fleet.balancer.wait("ocr", "d", "", 1.0, False, over.append)
-    fleet.go_on(0.1)
-    assert not over
+    done_requests: list[Any] = []
+    fleet.balancer.wait("ocr", "d", "", 1.0, False, done_requests.append)
+    fleet.advance_to(0.1)
+    assert not done_requests
     for _ in range(50):  # each report with the probability of our share
         fleet.report(running=3, requests_by_gateway={})
-    fleet.go_on(0.1001)
-    assert len(over) == 1
+    fleet.advance_to(0.1001)
+    assert len(done_requests) == 1
 
 
-def test_no_more_than_so_many_wait() -> None:
+def test_waiting_requests_are_limited() -> None:
     fleet = Fleet(1, total=1, max_waiting=2)
-    held = fleet.balancer.acquire("ocr", "d")
-    over: list[Any] = []
+    lease = fleet.balancer.acquire("ocr", "d")
+    done_requests: list[Any] = []
     for _ in range(3):
-        fleet.balancer.wait("ocr", "d", "", 1.0, False, over.append)
-    fleet.go_on(0.5)
-    assert len(over) == 1, "the third is told at once"
-    with pytest.raises(AseError) as caught:
-        over[0].outcome()
-    assert caught.value.spec is LOADER_FULL
-    held.release()
+        fleet.balancer.wait("ocr", "d", "", 1.0, False, done_requests.append)
+    fleet.advance_to(0.5)
+    assert len(done_requests) == 1, "the third is told at once"
+    with pytest.raises(AseError) as error_info:
+        done_requests[0].outcome()
+    assert error_info.value.spec is LOADER_FULL
+    lease.release()
 
 
 def test_retries_have_a_budget() -> None:
     fleet = Fleet()
     assert sum(fleet.balancer.try_acquire_retry() for _ in range(50)) == 10
     for _ in range(51):
-        fleet.end()
+        fleet.run_request()
     assert sum(fleet.balancer.try_acquire_retry() for _ in range(50)) == 10
 
 
-def test_of_static_instances_the_slower_gets_less() -> None:
+def test_slower_static_instance_gets_fewer_requests() -> None:
     fleet = Fleet(0)
     for name in ("slow", "fast"):
         fleet.table.add_static(Instance("ase", "ocr", f"{name}:1", total=100, best=4), 0.0)
     for _ in range(400):
-        ticket = fleet.balancer.acquire("ocr", "")
-        fleet.world.now += 0.1 if ticket.instance.addr == "slow:1" else 0.01
-        ticket.release()
-        fleet.table.expire(fleet.world.now)
-    told = {entry.instance.addr: entry.load_weight for entry in fleet.table}
-    assert told["slow:1"] > 5 * told["fast:1"]
+        lease = fleet.balancer.acquire("ocr", "")
+        fleet.loop.now += 0.1 if lease.instance.addr == "slow:1" else 0.01
+        lease.release()
+        fleet.table.expire(fleet.loop.now)
+    weights = {endpoint.instance.addr: endpoint.load_weight for endpoint in fleet.table}
+    assert weights["slow:1"] > 5 * weights["fast:1"]
 
 
-def test_a_static_instance_counts_by_what_is_unanswered() -> None:
+def test_static_instance_is_limited_by_own_inflight() -> None:
     fleet = Fleet(0)
     fleet.table.add_static(Instance("ase", "ocr", "s:1", total=2, best=2), 0.0)
-    (entry,) = fleet.table
-    assert entry.report_mode is ReportMode.NONE
-    one, two = fleet.balancer.acquire("ocr", ""), fleet.balancer.acquire("ocr", "")
-    assert entry.outstanding() == 2
+    (endpoint,) = fleet.table
+    assert endpoint.report_mode is ReportMode.NONE
+    first_lease, second_lease = fleet.balancer.acquire("ocr", ""), fleet.balancer.acquire("ocr", "")
+    assert endpoint.outstanding() == 2
     with pytest.raises(AseError):
         fleet.balancer.acquire("ocr", "")
-    one.release(CLIENT_GONE, abandoned=True)
-    two.release()
-    assert entry.outstanding() == 0, "nobody would tell when a ghost is gone"
+    first_lease.release(CLIENT_GONE, abandoned=True)
+    second_lease.release()
+    assert endpoint.outstanding() == 0, "nobody would tell when a ghost is gone"
 
 
-def test_five_failures_of_the_whole_fleet_eject() -> None:
+def test_reported_failures_eject() -> None:
     fleet = Fleet(2)
     fleet.report()
     fleet.instances.pop()
     fleet.seq += 1
     load = Load(fleet.seq, served=104, errors=5)
-    fleet.table.apply(Report(fleet.instances[0], load), fleet.world.now)
-    assert fleet.health == ["a:0 ejected"]
+    fleet.table.apply(Report(fleet.instances[0], load), fleet.loop.now)
+    assert fleet.ejection_changes == ["a:0 ejected"]
     assert fleet.balancer.counts.ejections == {"reported_failures": 1}
-    with fleet.balancer.acquire("ocr", "d") as ticket:
-        assert ticket.instance.addr == "a:1"
+    with fleet.balancer.acquire("ocr", "d") as lease:
+        assert lease.instance.addr == "a:1"
 
 
-def test_answers_are_compared_with_what_was_expected_when_they_were_asked_for() -> None:
+def test_latency_is_compared_with_delay_expected_at_acquire() -> None:
     fleet = Fleet(1)
     fleet.report(service_ms=20.0)
-    entry = fleet.entry()
-    before = fleet.balancer.acquire("ocr", "d")
-    expected = entry.expected_ms()
+    endpoint = fleet.endpoint()
+    lease = fleet.balancer.acquire("ocr", "d")
+    expected_ms = endpoint.expected_ms()
     fleet.report(service_ms=80.0)
-    fleet.go_on(0.02)
-    before.release()
-    assert entry.latency_samples == 1
-    assert entry.latency_log_ratio == pytest.approx(log(20.0 / expected), abs=0.01)
-    fleet.end(AseError(LOADER_LOST))
-    assert entry.latency_samples == 1, "failures are another matter"
+    fleet.advance_to(0.02)
+    lease.release()
+    assert endpoint.latency_samples == 1
+    assert endpoint.latency_log_ratio == pytest.approx(log(20.0 / expected_ms), abs=0.01)
+    fleet.run_request(AseError(LOADER_LOST))
+    assert endpoint.latency_samples == 1, "failures are another matter"

@@ -9,15 +9,15 @@ from lb.balancer.pending_queue import POLL_INTERVAL_S, PendingQueue, PendingRequ
 from schemas.model.errors import LOADER_FULL, NO_INSTANCE, AseError
 
 
-class Places:
+class SlotPool:
     """So many places, and a virtual clock."""
 
     def __init__(self, free: int = 0) -> None:
         self.free = free
         self.error: AseError | None = None
-        self.world = VirtualTimeLoop()
-        self.line = PendingQueue(self.acquire, self.world.clock, self.world.call_later)
-        self.told: list[str] = []
+        self.loop = VirtualTimeLoop()
+        self.queue = PendingQueue(self.acquire, self.loop.clock, self.loop.call_later)
+        self.outcomes: list[str] = []
 
     def acquire(self, digest: str, _exclude: tuple[str, ...], _key: str) -> str:
         if self.error is not None:
@@ -27,101 +27,101 @@ class Places:
         self.free -= 1
         return f"place for {digest}"
 
-    def wait(self, name: str, seconds: float = 1.0, *, ahead: bool = False) -> PendingRequest:
-        return self.line.enqueue(name, "", seconds, self.done, at_front=ahead)
+    def enqueue(self, name: str, timeout: float = 1.0, *, at_front: bool = False) -> PendingRequest:
+        return self.queue.enqueue(name, "", timeout, self.record_outcome, at_front=at_front)
 
-    def done(self, waiter: PendingRequest) -> None:
+    def record_outcome(self, request: PendingRequest) -> None:
         try:
-            self.told.append(f"{self.world.now:.2f} {waiter.outcome()}")
+            self.outcomes.append(f"{self.loop.now:.2f} {request.outcome()}")
         except AseError as error:
-            self.told.append(f"{self.world.now:.2f} {error.spec.name}")
+            self.outcomes.append(f"{self.loop.now:.2f} {error.spec.name}")
 
-    def pass_until(self, time: float, then: Callable[[], None] = lambda: None) -> None:
-        over: list[int] = []
-        self.world.call_at(time, then)
-        self.world.call_at(time, lambda: over.append(1))
-        self.world.run(lambda: not over)
+    def run_until(self, end_at: float, callback: Callable[[], None] = lambda: None) -> None:
+        fired: list[int] = []
+        self.loop.call_at(end_at, callback)
+        self.loop.call_at(end_at, lambda: fired.append(1))
+        self.loop.run(lambda: not fired)
 
 
-def test_first_come_first_served_when_there_is_room() -> None:
-    places = Places()
+def test_requests_are_served_in_order() -> None:
+    pool = SlotPool()
     for name in "abc":
-        places.wait(name)
+        pool.enqueue(name)
 
     def room() -> None:
-        places.free = 2
-        places.line.notify_capacity()
+        pool.free = 2
+        pool.queue.notify_capacity()
 
-    places.pass_until(0.5, room)
-    places.pass_until(0.5)
-    assert places.told == ["0.50 place for a", "0.50 place for b"]
-    assert len(places.line) == 1
-
-
-def test_it_looks_by_itself_too() -> None:
-    places = Places()
-    places.wait("a")
-    places.pass_until(0.1, lambda: setattr(places, "free", 1))
-    places.pass_until(0.1 + 2 * POLL_INTERVAL_S)
-    assert [line.partition(" ")[2] for line in places.told] == ["place for a"]
+    pool.run_until(0.5, room)
+    pool.run_until(0.5)
+    assert pool.outcomes == ["0.50 place for a", "0.50 place for b"]
+    assert len(pool.queue) == 1
 
 
-def test_who_had_its_turn_goes_ahead() -> None:
-    places = Places()
-    places.wait("a")
-    places.wait("refused", ahead=True)
-    places.free = 1
-    places.line.notify_capacity()
-    places.pass_until(0.001)
-    assert places.told == ["0.00 place for refused"]
+def test_queue_polls_for_capacity() -> None:
+    pool = SlotPool()
+    pool.enqueue("a")
+    pool.run_until(0.1, lambda: setattr(pool, "free", 1))
+    pool.run_until(0.1 + 2 * POLL_INTERVAL_S)
+    assert [result.partition(" ")[2] for result in pool.outcomes] == ["place for a"]
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.3])
-def test_not_for_ever(seconds: float) -> None:
-    places = Places()
-    places.wait("a", seconds)
-    places.pass_until(2.0)
-    assert places.told == [f"{seconds:.2f} full"]
-    assert len(places.line) == 0
+def test_request_enqueued_at_front_is_served_first() -> None:
+    pool = SlotPool()
+    pool.enqueue("a")
+    pool.enqueue("refused", at_front=True)
+    pool.free = 1
+    pool.queue.notify_capacity()
+    pool.run_until(0.001)
+    assert pool.outcomes == ["0.00 place for refused"]
 
 
-def test_another_error_ends_the_wait_of_all() -> None:
-    places = Places()
-    places.wait("a")
-    places.wait("b")
-    places.error = AseError(NO_INSTANCE)
-    places.line.notify_capacity()
-    places.pass_until(0.001)
-    assert places.told == ["0.00 no_instance"] * 2
+@pytest.mark.parametrize("timeout", [0.0, 0.3])
+def test_wait_times_out(timeout: float) -> None:
+    pool = SlotPool()
+    pool.enqueue("a", timeout)
+    pool.run_until(2.0)
+    assert pool.outcomes == [f"{timeout:.2f} full"]
+    assert len(pool.queue) == 0
 
 
-def test_who_went_away_is_not_told_and_takes_no_place() -> None:
-    places = Places()
-    first = places.wait("a")
-    places.wait("b")
-    first.cancel()
-    first.cancel()
-    places.free = 1
-    places.line.notify_capacity()
-    places.pass_until(3.0)
-    assert places.told == ["0.00 place for b"]
+def test_other_error_fails_all_waiting_requests() -> None:
+    pool = SlotPool()
+    pool.enqueue("a")
+    pool.enqueue("b")
+    pool.error = AseError(NO_INSTANCE)
+    pool.queue.notify_capacity()
+    pool.run_until(0.001)
+    assert pool.outcomes == ["0.00 no_instance"] * 2
 
 
-def test_a_place_is_given_after_room_returned() -> None:
+def test_cancelled_request_takes_no_slot() -> None:
+    pool = SlotPool()
+    request = pool.enqueue("a")
+    pool.enqueue("b")
+    request.cancel()
+    request.cancel()
+    pool.free = 1
+    pool.queue.notify_capacity()
+    pool.run_until(3.0)
+    assert pool.outcomes == ["0.00 place for b"]
+
+
+def test_slot_is_not_assigned_inside_notify_capacity() -> None:
     """Whoever gives a place back is not in the middle of somebody else's request."""
-    places = Places()
-    places.wait("a")
-    places.free = 1
-    places.line.notify_capacity()
-    assert places.told == []
+    pool = SlotPool()
+    pool.enqueue("a")
+    pool.free = 1
+    pool.queue.notify_capacity()
+    assert pool.outcomes == []
 
 
-def test_whose_time_is_over_gets_no_place() -> None:
+def test_expired_request_gets_no_slot() -> None:
     """Held up itself, the loop looks late: the place is for somebody who still waits."""
-    places = Places()
-    places.wait("late", 0.1)
-    places.wait("b", 9.0)
-    places.free = 1
-    places.world.now = 0.5
-    places.line._serve_waiting()
-    assert [line.partition(" ")[2] for line in places.told] == ["full", "place for b"]
+    pool = SlotPool()
+    pool.enqueue("late", 0.1)
+    pool.enqueue("b", 9.0)
+    pool.free = 1
+    pool.loop.now = 0.5
+    pool.queue._serve_waiting()
+    assert [result.partition(" ")[2] for result in pool.outcomes] == ["full", "place for b"]

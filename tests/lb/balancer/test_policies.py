@@ -16,121 +16,127 @@ from lb.balancer.policies import (
 )
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.report import Load
-from tests.lb.balancer.test_policy import filled, fleet
+from tests.lb.balancer.test_policy import make_endpoints, make_pool
 
 
-def test_round_robin_goes_round() -> None:
-    entries = fleet(3)
-    policy, pool = RoundRobin(Random(1)), filled(entries)
+def test_round_robin_cycles() -> None:
+    endpoints = make_endpoints(3)
+    policy, pool = RoundRobin(Random(1)), make_pool(endpoints)
     chosen = [policy.choose(pool, 0.0, ()) for _ in range(9)]
     assert len(set(chosen[:3])) == 3
     assert chosen == chosen[:3] * 3
 
 
-def test_least_request_sees_own_requests_of_all() -> None:
-    entries = fleet(5)
-    for number, entry in enumerate(entries):
-        entry.inflight = 5 - number
-        entry.remote_load = number * 10
-    assert LeastRequest(Random(1)).choose(filled(entries), 0.0, ()) is entries[4]
+def test_least_request_compares_own_inflight() -> None:
+    endpoints = make_endpoints(5)
+    for index, endpoint in enumerate(endpoints):
+        endpoint.inflight = 5 - index
+        endpoint.remote_load = index * 10
+    assert LeastRequest(Random(1)).choose(make_pool(endpoints), 0.0, ()) is endpoints[4]
 
 
 def test_two_choices_never_takes_the_worst_of_two() -> None:
-    entries = fleet(2)
-    entries[0].inflight = 9
-    policy, pool = PowerOfTwoChoices(Random(1)), filled(entries)
+    endpoints = make_endpoints(2)
+    endpoints[0].inflight = 9
+    policy, pool = PowerOfTwoChoices(Random(1)), make_pool(endpoints)
     chosen = [policy.choose(pool, 0.0, ()) for _ in range(400)]
-    assert 60 < chosen.count(entries[0]) < 140, "only when both draws are it"
+    assert 60 < chosen.count(endpoints[0]) < 140, "only when both draws are it"
 
 
-def test_a_peak_counts_at_once_and_fades_in_ten_seconds() -> None:
-    entries = fleet(2)
-    policy, pool = PeakEwma(Random(1)), filled(entries)
-    policy.record_result(entries[0], 1.0, 0.0, True)
+def test_peak_latency_counts_at_once_and_decays() -> None:
+    endpoints = make_endpoints(2)
+    policy, pool = PeakEwma(Random(1)), make_pool(endpoints)
+    policy.record_result(endpoints[0], 1.0, 0.0, True)
     chosen = [policy.choose(pool, 0.0, ()) for _ in range(400)]
-    assert chosen.count(entries[0]) < 140
-    policy.record_result(entries[0], 0.001, 100.0, True)
+    assert chosen.count(endpoints[0]) < 140
+    policy.record_result(endpoints[0], 0.001, 100.0, True)
     chosen = [policy.choose(pool, 100.0, ()) for _ in range(400)]
-    assert chosen.count(entries[0]) > 250
+    assert chosen.count(endpoints[0]) > 250
 
 
-def test_weights_are_rate_by_utilisation_after_the_blackout() -> None:
-    entries = fleet(2)
-    policy, pool = OrcaWeightedRoundRobin(Random(1)), filled(entries)
+def test_weights_are_rate_by_utilization_after_the_blackout() -> None:
+    endpoints = make_endpoints(2)
+    policy, pool = OrcaWeightedRoundRobin(Random(1)), make_pool(endpoints)
 
-    def second(now: float) -> list[Endpoint | None]:
-        for entry, rate, running in ((entries[0], 30, 1), (entries[1], 10, 1)):
-            load = Load(entry.load.seq + 1, running=running, served=entry.load.served + rate)
-            entry.apply_report(entry.instance, load, 0, now)
-            policy.record_result(entry, 0.01, now, True)
+    def run_second(now: float) -> list[Endpoint | None]:
+        for endpoint, rate, running in ((endpoints[0], 30, 1), (endpoints[1], 10, 1)):
+            load = Load(endpoint.load.seq + 1, running=running, served=endpoint.load.served + rate)
+            endpoint.apply_report(endpoint.instance, load, 0, now)
+            policy.record_result(endpoint, 0.01, now, True)
         return [policy.choose(pool, now, ()) for _ in range(400)]
 
-    even = [second(float(now)).count(entries[0]) for now in range(1, 10)]
-    assert even == [200] * 9, "plain round robin at first"
-    second(10.0)
-    second(11.0)
-    assert 290 < second(12.0).count(entries[0]) < 310, "three times the rate, the same utilisation"
+    first_endpoint_counts = [run_second(float(now)).count(endpoints[0]) for now in range(1, 10)]
+    assert first_endpoint_counts == [200] * 9, "plain round robin at first"
+    run_second(10.0)
+    run_second(11.0)
+    assert 290 < run_second(12.0).count(endpoints[0]) < 310, (
+        "three times the rate, the same utilisation"
+    )
 
 
-def test_the_original_takes_the_most_idle_and_counts_down_until_it_reports() -> None:
-    entries = fleet(3)
-    policy, pool = MostIdle(), filled(entries)
-    entries[0].apply_report(entries[0].instance, Load(2, running=1, served=1), 0, 0.0)
-    entries[2].apply_report(entries[2].instance, Load(2, running=3, served=1), 0, 0.0)
+def test_most_idle_counts_down_until_next_report() -> None:
+    endpoints = make_endpoints(3)
+    policy, pool = MostIdle(), make_pool(endpoints)
+    endpoints[0].apply_report(endpoints[0].instance, Load(2, running=1, served=1), 0, 0.0)
+    endpoints[2].apply_report(endpoints[2].instance, Load(2, running=3, served=1), 0, 0.0)
     chosen = [policy.choose(pool, 0.0, ()) for _ in range(8)]
-    assert chosen == [entries[n] for n in (1, 0, 1, 0, 1, 0, 1, 2)][: len(chosen)]
-    entries[2].apply_report(entries[2].instance, Load(3, served=1), 0, 0.0)
-    assert policy.choose(pool, 0.0, ()) is entries[2], "a report overwrites the count"
+    assert chosen == [endpoints[n] for n in (1, 0, 1, 0, 1, 0, 1, 2)][: len(chosen)]
+    endpoints[2].apply_report(endpoints[2].instance, Load(3, served=1), 0, 0.0)
+    assert policy.choose(pool, 0.0, ()) is endpoints[2], "a report overwrites the count"
 
 
-class Asked:
+class FakeProber:
     """Probes, held until they are answered."""
 
     def __init__(self) -> None:
-        self.sent: list[tuple[Endpoint, Callable[[int, float], None]]] = []
+        self.pending: list[tuple[Endpoint, Callable[[int, float], None]]] = []
 
-    def __call__(self, entry: Endpoint, answer: Callable[[int, float], None]) -> None:
-        self.sent.append((entry, answer))
+    def __call__(self, endpoint: Endpoint, callback: Callable[[int, float], None]) -> None:
+        self.pending.append((endpoint, callback))
 
-    def answer(self, rif: Callable[[Endpoint], int], latency: Callable[[Endpoint], float]) -> None:
-        for entry, answer in self.sent:
-            answer(rif(entry), latency(entry))
-        self.sent = []
+    def reply_to_all(
+        self, rif_of: Callable[[Endpoint], int], latency_of: Callable[[Endpoint], float]
+    ) -> None:
+        for endpoint, callback in self.pending:
+            callback(rif_of(endpoint), latency_of(endpoint))
+        self.pending = []
 
 
-def test_prequal_probes_thrice_and_takes_the_fastest_of_the_cold() -> None:
-    entries = fleet(20)
-    rank = {entry: number for number, entry in enumerate(entries)}
+def test_prequal_probes_three_and_picks_the_fastest_cold() -> None:
+    endpoints = make_endpoints(20)
+    index_by_endpoint = {endpoint: index for index, endpoint in enumerate(endpoints)}
     for seed in range(20):
-        asked = Asked()
-        policy, pool = Prequal(Random(seed), asked), filled(entries)
+        prober = FakeProber()
+        policy, pool = Prequal(Random(seed), prober), make_pool(endpoints)
         policy.choose(pool, 0.0, ())
-        assert len({id(entry) for entry, _ in asked.sent}) == 3, "three, none of them twice"
-        asked.answer(lambda _: 1, lambda entry: 0.01 * (1 + rank[entry]))
-        probed = [told.endpoint for told in policy._results]
-        assert policy.choose(pool, 0.0, ()) is min(probed, key=rank.__getitem__)
+        assert len({id(endpoint) for endpoint, _ in prober.pending}) == 3, (
+            "three, none of them twice"
+        )
+        prober.reply_to_all(lambda _: 1, lambda endpoint: 0.01 * (1 + index_by_endpoint[endpoint]))
+        probed = [result.endpoint for result in policy._results]
+        assert policy.choose(pool, 0.0, ()) is min(probed, key=index_by_endpoint.__getitem__)
 
 
-@pytest.mark.parametrize(("age", "used"), [(0.9, True), (1.1, False)])
-def test_prequal_forgets_what_is_a_second_old(age: float, used: bool) -> None:
-    entries = fleet(20)
-    asked = Asked()
-    policy, pool = Prequal(Random(1), asked), filled(entries)
+@pytest.mark.parametrize(("now", "is_used"), [(0.9, True), (1.1, False)])
+def test_prequal_drops_results_older_than_a_second(now: float, is_used: bool) -> None:
+    endpoints = make_endpoints(20)
+    prober = FakeProber()
+    policy, pool = Prequal(Random(1), prober), make_pool(endpoints)
     policy.choose(pool, 0.0, ())
-    asked.answer(lambda _: 0, lambda _: 0.01)
-    probed = {told.endpoint for told in policy._results}
-    policy.choose(pool, age, ())
-    assert bool(probed & {told.endpoint for told in policy._results}) is used
+    prober.reply_to_all(lambda _: 0, lambda _: 0.01)
+    probed = {result.endpoint for result in policy._results}
+    policy.choose(pool, now, ())
+    assert bool(probed & {result.endpoint for result in policy._results}) is is_used
 
 
-def test_prequal_takes_the_least_loaded_when_all_are_hot() -> None:
-    entries = fleet(20)
-    asked = Asked()
-    policy, pool = Prequal(Random(1), asked), filled(entries)
+def test_prequal_picks_least_loaded_when_all_are_hot() -> None:
+    endpoints = make_endpoints(20)
+    prober = FakeProber()
+    policy, pool = Prequal(Random(1), prober), make_pool(endpoints)
     policy._rif_samples = [0] * 50
     policy.choose(pool, 0.0, ())
-    loads = {entry: 10 + number for number, entry in enumerate(entries)}
-    asked.answer(loads.__getitem__, lambda _: 0.01)
+    rif_by_endpoint = {endpoint: 10 + index for index, endpoint in enumerate(endpoints)}
+    prober.reply_to_all(rif_by_endpoint.__getitem__, lambda _: 0.01)
     policy._rif_samples = [0] * 50
-    probed = [told.endpoint for told in policy._results]
-    assert policy.choose(pool, 0.0, ()) is min(probed, key=loads.__getitem__)
+    probed = [result.endpoint for result in policy._results]
+    assert policy.choose(pool, 0.0, ()) is min(probed, key=rif_by_endpoint.__getitem__)

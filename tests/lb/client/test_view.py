@@ -11,172 +11,175 @@ from lb.endpoints.table import EndpointTable
 from lb.hub.subscriber import EncodedLoadCache, Subscriber
 from schemas.wire import Frame
 
-ONE = Instance("ase", "ocr", "a:1", 7, "xsf", "d" * 64, 4, 3)
+INSTANCE = Instance("ase", "ocr", "a:1", 7, "xsf", "d" * 64, 4, 3)
 
 
-class Pair:
+class HubGatewayPair:
     """A hub's table and a gateway's, joined by serialised frames."""
 
     def __init__(self) -> None:
-        self.hub = EndpointTable()
-        self.here = EndpointTable(silence_timeout=None)
-        self.view = HubView(self.here, "g")
-        self.follower = Subscriber("g", (), [])
-        self.figures = EncodedLoadCache()
+        self.hub_table = EndpointTable()
+        self.gateway_table = EndpointTable(silence_timeout=None)
+        self.view = HubView(self.gateway_table, "g")
+        self.subscriber = Subscriber("g", (), [])
+        self.load_cache = EncodedLoadCache()
         self.documents = {"d" * 64: b"{}"}
 
     def report(self, report: Report, now: float = 0.0) -> None:
-        for change in self.hub.apply(report, now):
+        for change in self.hub_table.apply(report, now):
             if change.after.value == "gone":
-                self.left(change)
-        self.touched(report.instance)
+                self.mark_removed(change)
+        self.mark_changed(report.instance)
 
-    def touched(self, instance: Instance) -> None:
-        self.figures.invalidate(instance.key)
-        self.follower.mark_changed([instance])
+    def mark_changed(self, instance: Instance) -> None:
+        self.load_cache.invalidate(instance.key)
+        self.subscriber.mark_changed([instance])
 
-    def left(self, change: StateChange) -> None:
-        self.follower.mark_removed(change, self.figures.remove(change.instance.key))
+    def mark_removed(self, change: StateChange) -> None:
+        self.subscriber.mark_removed(change, self.load_cache.remove(change.instance.key))
 
-    def frame(self) -> Frame:
-        taken = self.follower.next_frame(self.hub, self.figures, self.documents, 1, 0.0)
-        return Frame.FromString(taken)
+    def next_frame(self) -> Frame:
+        data = self.subscriber.next_frame(self.hub_table, self.load_cache, self.documents, 1, 0.0)
+        return Frame.FromString(data)
 
-    def flow(self, now: float = 0.0) -> list[str]:
-        return [f"{c.after.value} {c.reason.value}" for c in self.view.apply(self.frame(), now)]
+    def transfer(self, now: float = 0.0) -> list[str]:
+        return [
+            f"{c.after.value} {c.reason.value}" for c in self.view.apply(self.next_frame(), now)
+        ]
 
-    def again(self) -> None:
+    def reconnect(self) -> None:
         self.view.expect_snapshot()
-        self.follower = Subscriber("g", (), self.hub)
+        self.subscriber = Subscriber("g", (), self.hub_table)
 
 
-def test_what_the_hub_knows_the_gateway_knows() -> None:
-    pair = Pair()
+def test_gateway_table_mirrors_the_hub() -> None:
+    pair = HubGatewayPair()
     pair.report(
         Report(
-            ONE, Load(1, running=2, queued=1, service_ms=12.5, requests_by_gateway={"g": 2, "h": 1})
+            INSTANCE,
+            Load(1, running=2, queued=1, service_ms=12.5, requests_by_gateway={"g": 2, "h": 1}),
         )
     )
-    assert pair.flow() == ["up reported"]
-    entry = pair.here.get(ONE.key)
-    assert entry is not None
-    assert entry.instance == ONE
-    assert entry.load == Load(1, ServingState.UP, 2, 1, 12.5, requests_by_gateway={"g": 2})
+    assert pair.transfer() == ["up reported"]
+    endpoint = pair.gateway_table.get(INSTANCE.key)
+    assert endpoint is not None
+    assert endpoint.instance == INSTANCE
+    assert endpoint.load == Load(1, ServingState.UP, 2, 1, 12.5, requests_by_gateway={"g": 2})
     assert pair.view.documents == pair.documents
 
 
-def test_suspects_and_departures_come_through() -> None:
-    pair = Pair()
-    pair.report(Report(ONE, Load(1)))
-    pair.flow()
-    pair.hub.mark_lost(ONE.key, 7, EndpointEvent.STREAM_LOST, 1.0)
-    pair.touched(ONE)
-    assert pair.flow() == ["suspect stream_lost"]
-    for change in pair.hub.mark_lost(ONE.key, 7, EndpointEvent.EXPIRED, 2.0):
-        pair.left(change)
-    assert pair.flow() == ["gone expired"]
-    assert len(pair.here) == 0
+def test_suspects_and_removals_are_transferred() -> None:
+    pair = HubGatewayPair()
+    pair.report(Report(INSTANCE, Load(1)))
+    pair.transfer()
+    pair.hub_table.mark_lost(INSTANCE.key, 7, EndpointEvent.STREAM_LOST, 1.0)
+    pair.mark_changed(INSTANCE)
+    assert pair.transfer() == ["suspect stream_lost"]
+    for change in pair.hub_table.mark_lost(INSTANCE.key, 7, EndpointEvent.EXPIRED, 2.0):
+        pair.mark_removed(change)
+    assert pair.transfer() == ["gone expired"]
+    assert len(pair.gateway_table) == 0
 
 
-def test_a_missing_frame_is_a_gap() -> None:
-    pair = Pair()
-    pair.flow()
-    pair.frame()
+def test_missing_frame_raises_frame_gap() -> None:
+    pair = HubGatewayPair()
+    pair.transfer()
+    pair.next_frame()
     with pytest.raises(FrameGapError):
-        pair.flow()
+        pair.transfer()
 
 
-def test_a_frame_that_is_no_snapshot_cannot_begin() -> None:
-    pair = Pair()
-    pair.flow()
+def test_first_frame_must_be_a_snapshot() -> None:
+    pair = HubGatewayPair()
+    pair.transfer()
     pair.view.expect_snapshot()
     with pytest.raises(FrameGapError):
-        pair.flow()
+        pair.transfer()
 
 
-def test_a_new_hub_that_knows_nobody_makes_suspects_not_holes() -> None:
-    pair = Pair()
-    pair.report(Report(ONE, Load(5)))
-    pair.flow()
-    pair.hub = EndpointTable()
-    pair.again()
-    assert pair.flow(10.0) == ["suspect hub_forgot"]
-    assert pair.here.expire(12.9) == []
-    pair.report(Report(ONE, Load(6)))
-    assert pair.flow(13.0) == ["up reported"], "the loader has found the new hub"
+def test_empty_new_hub_makes_suspects_and_removes_nothing() -> None:
+    pair = HubGatewayPair()
+    pair.report(Report(INSTANCE, Load(5)))
+    pair.transfer()
+    pair.hub_table = EndpointTable()
+    pair.reconnect()
+    assert pair.transfer(10.0) == ["suspect hub_forgot"]
+    assert pair.gateway_table.expire(12.9) == []
+    pair.report(Report(INSTANCE, Load(6)))
+    assert pair.transfer(13.0) == ["up reported"], "the loader has found the new hub"
 
 
 def test_a_reconnect_to_the_same_hub_changes_nothing() -> None:
-    pair = Pair()
-    pair.report(Report(ONE, Load(5)))
-    pair.flow()
-    pair.again()
-    assert pair.flow() == []
+    pair = HubGatewayPair()
+    pair.report(Report(INSTANCE, Load(5)))
+    pair.transfer()
+    pair.reconnect()
+    assert pair.transfer() == []
 
 
-def test_static_instances_are_not_the_hub_s_to_forget() -> None:
-    pair = Pair()
-    pair.here.add_static(Instance("ase", "ocr", "s:1"), 0.0)
-    assert pair.flow() == []
-    assert len(pair.here) == 1
+def test_snapshot_does_not_affect_static_instances() -> None:
+    pair = HubGatewayPair()
+    pair.gateway_table.add_static(Instance("ase", "ocr", "s:1"), 0.0)
+    assert pair.transfer() == []
+    assert len(pair.gateway_table) == 1
 
 
-def test_random_histories_end_alike() -> None:
+def test_random_histories_converge() -> None:
     rng = Random(5)
-    pair = Pair()
+    pair = HubGatewayPair()
     fleet = [Instance("ase", "ocr", f"a:{n}", 7, total=4) for n in range(1, 6)]
     seq = dict.fromkeys(fleet, 0)
     for _ in range(2000):
         instance = rng.choice(fleet)
         seq[instance] += 1
-        live = ServingState.DOWN if rng.random() < 0.1 else ServingState.UP
-        pair.report(Report(instance, Load(seq[instance], live, running=rng.randrange(5))))
+        serving_state = ServingState.DOWN if rng.random() < 0.1 else ServingState.UP
+        pair.report(Report(instance, Load(seq[instance], serving_state, running=rng.randrange(5))))
         if rng.random() < 0.3:
-            pair.flow()
+            pair.transfer()
         if rng.random() < 0.02:
-            pair.again()
-            pair.flow()
-    pair.flow()
-    shown = [
+            pair.reconnect()
+            pair.transfer()
+    pair.transfer()
+    table_states = [
         {e.instance: (e.state, e.load.seq, e.load.running) for e in table}
-        for table in (pair.hub, pair.here)
+        for table in (pair.hub_table, pair.gateway_table)
     ]
-    assert shown[0] == shown[1]
+    assert table_states[0] == table_states[1]
 
 
-def test_one_that_left_and_came_back_within_a_frame_is_there() -> None:
-    pair = Pair()
-    pair.report(Report(ONE, Load(1)))
-    pair.flow()
-    for change in pair.hub.remove(ONE.key, 7, EndpointEvent.EXPIRED):
-        pair.left(change)
-    pair.report(Report(ONE, Load(2)))
-    assert pair.flow() == ["gone expired", "up reported"]
+def test_instance_removed_and_re_added_within_a_frame_is_present() -> None:
+    pair = HubGatewayPair()
+    pair.report(Report(INSTANCE, Load(1)))
+    pair.transfer()
+    for change in pair.hub_table.remove(INSTANCE.key, 7, EndpointEvent.EXPIRED):
+        pair.mark_removed(change)
+    pair.report(Report(INSTANCE, Load(2)))
+    assert pair.transfer() == ["gone expired", "up reported"]
     assert pair.view.documents == pair.documents
 
 
-def test_a_document_goes_with_its_last_instance_and_comes_again() -> None:
-    pair = Pair()
-    pair.report(Report(ONE, Load(1)))
-    pair.flow()
+def test_document_is_dropped_with_its_last_instance_and_sent_again() -> None:
+    pair = HubGatewayPair()
+    pair.report(Report(INSTANCE, Load(1)))
+    pair.transfer()
     assert pair.view.documents == pair.documents
-    for change in pair.hub.remove(ONE.key, 7, EndpointEvent.REPORTED_DOWN):
-        pair.left(change)
-    pair.flow()
+    for change in pair.hub_table.remove(INSTANCE.key, 7, EndpointEvent.REPORTED_DOWN):
+        pair.mark_removed(change)
+    pair.transfer()
     assert pair.view.documents == {}
-    reborn = Instance("ase", "ocr", "a:1", 8, digest="d" * 64, total=4)
-    pair.report(Report(reborn, Load(1)))
-    pair.flow()
+    restarted = Instance("ase", "ocr", "a:1", 8, digest="d" * 64, total=4)
+    pair.report(Report(restarted, Load(1)))
+    pair.transfer()
     assert pair.view.documents == pair.documents
 
 
-def test_a_reason_of_a_newer_hub_is_read_as_left() -> None:
-    pair = Pair()
-    pair.report(Report(ONE, Load(1)))
-    pair.flow()
-    for change in pair.hub.remove(ONE.key, 7, EndpointEvent.REPORTED_DOWN):
-        pair.left(change)
-    frame = pair.frame()
+def test_unknown_removal_reason_is_read_as_down() -> None:
+    pair = HubGatewayPair()
+    pair.report(Report(INSTANCE, Load(1)))
+    pair.transfer()
+    for change in pair.hub_table.remove(INSTANCE.key, 7, EndpointEvent.REPORTED_DOWN):
+        pair.mark_removed(change)
+    frame = pair.next_frame()
     frame.gone[0].reason = "abducted"
     (change,) = pair.view.apply(frame, 0.0)
     assert change.reason is EndpointEvent.REPORTED_DOWN
@@ -185,117 +188,117 @@ def test_a_reason_of_a_newer_hub_is_read_as_left() -> None:
 @pytest.mark.parametrize(
     "event", [EndpointEvent.SILENT, EndpointEvent.STREAM_LOST], ids=lambda e: e.value
 )
-def test_why_one_is_suspect_comes_through(event: EndpointEvent) -> None:
-    pair = Pair()
-    pair.report(Report(ONE, Load(1)))
-    pair.flow()
-    pair.hub.mark_lost(ONE.key, 7, event, 1.0)
-    pair.touched(ONE)
-    assert pair.flow() == [f"suspect {event.value}"]
+def test_reason_of_suspicion_is_transferred(event: EndpointEvent) -> None:
+    pair = HubGatewayPair()
+    pair.report(Report(INSTANCE, Load(1)))
+    pair.transfer()
+    pair.hub_table.mark_lost(INSTANCE.key, 7, event, 1.0)
+    pair.mark_changed(INSTANCE)
+    assert pair.transfer() == [f"suspect {event.value}"]
 
 
-def test_who_tells_nothing_by_gateway_and_how_reports_come_come_through() -> None:
-    pair = Pair()
-    slow = Instance("ase", "ocr", "a:1", 7, total=4, report_mode=ReportMode.PERIODIC)
-    pair.report(Report(slow, Load(1, running=2)))
-    pair.flow()
-    entry = pair.here.get(slow.key)
-    assert entry is not None
-    assert (entry.load.requests_by_gateway, entry.instance.report_mode) == (
+def test_missing_gateway_counts_and_report_mode_are_transferred() -> None:
+    pair = HubGatewayPair()
+    periodic = Instance("ase", "ocr", "a:1", 7, total=4, report_mode=ReportMode.PERIODIC)
+    pair.report(Report(periodic, Load(1, running=2)))
+    pair.transfer()
+    endpoint = pair.gateway_table.get(periodic.key)
+    assert endpoint is not None
+    assert (endpoint.load.requests_by_gateway, endpoint.instance.report_mode) == (
         None,
         ReportMode.PERIODIC,
     )
 
 
-def test_while_the_hub_is_away_reports_fade() -> None:
-    pair = Pair()
-    pair.report(Report(ONE, Load(1, running=2, requests_by_gateway={"h": 2})))
-    pair.flow()
-    entry = pair.here.get(ONE.key)
-    assert entry is not None
-    assert entry.outstanding() == 2
+def test_reported_load_is_discarded_without_the_hub() -> None:
+    pair = HubGatewayPair()
+    pair.report(Report(INSTANCE, Load(1, running=2, requests_by_gateway={"h": 2})))
+    pair.transfer()
+    endpoint = pair.gateway_table.get(INSTANCE.key)
+    assert endpoint is not None
+    assert endpoint.outstanding() == 2
     pair.view.mark_hub_lost()
-    assert (entry.outstanding(), entry.state.value) == (0, "up")
+    assert (endpoint.outstanding(), endpoint.state.value) == (0, "up")
 
 
-class Two:
+class GatewayWithTwoHubs:
     """One gateway that follows two hubs; a loader that reports to both."""
 
     def __init__(self) -> None:
-        self.here = EndpointTable(silence_timeout=None)
-        vouchers: ReportingViews = {}
-        self.pairs = [Pair(), Pair()]
+        self.table = EndpointTable(silence_timeout=None)
+        reporting_views: ReportingViews = {}
+        self.pairs = [HubGatewayPair(), HubGatewayPair()]
         for pair in self.pairs:
-            pair.here, pair.view = self.here, HubView(self.here, "g", vouchers)
+            pair.gateway_table, pair.view = self.table, HubView(self.table, "g", reporting_views)
 
     def report(self, seq: int, *hubs: int) -> None:
         for hub in hubs:
-            self.pairs[hub].report(Report(ONE, Load(seq, running=seq)))
-            self.pairs[hub].flow()
+            self.pairs[hub].report(Report(INSTANCE, Load(seq, running=seq)))
+            self.pairs[hub].transfer()
 
-    def lose(self, hub: int, event: EndpointEvent = EndpointEvent.STREAM_LOST) -> list[str]:
+    def mark_lost(self, hub: int, event: EndpointEvent = EndpointEvent.STREAM_LOST) -> list[str]:
         pair = self.pairs[hub]
-        pair.hub.mark_lost(ONE.key, 7, event, 1.0)
-        pair.touched(ONE)
-        return pair.flow(1.0)
+        pair.hub_table.mark_lost(INSTANCE.key, 7, event, 1.0)
+        pair.mark_changed(INSTANCE)
+        return pair.transfer(1.0)
 
     def expire(self, hub: int) -> list[str]:
         pair = self.pairs[hub]
-        for change in pair.hub.mark_lost(ONE.key, 7, EndpointEvent.EXPIRED, 9.0):
-            pair.left(change)
-        return pair.flow(9.0)
+        for change in pair.hub_table.mark_lost(INSTANCE.key, 7, EndpointEvent.EXPIRED, 9.0):
+            pair.mark_removed(change)
+        return pair.transfer(9.0)
 
     @property
-    def seen(self) -> tuple[str, int]:
-        entry = self.here.get(ONE.key)
-        return (entry.state.value, entry.load.seq) if entry is not None else ("none", 0)
+    def endpoint_state(self) -> tuple[str, int]:
+        endpoint = self.table.get(INSTANCE.key)
+        return (endpoint.state.value, endpoint.load.seq) if endpoint is not None else ("none", 0)
 
 
-def test_of_two_hubs_the_later_figure_counts() -> None:
-    two = Two()
-    two.report(5, 0)
-    two.report(4, 1)
-    assert two.seen == ("up", 5)
-    two.report(6, 1)
-    assert two.seen == ("up", 6)
+def test_latest_load_of_two_hubs_counts() -> None:
+    gateway = GatewayWithTwoHubs()
+    gateway.report(5, 0)
+    gateway.report(4, 1)
+    assert gateway.endpoint_state == ("up", 5)
+    gateway.report(6, 1)
+    assert gateway.endpoint_state == ("up", 6)
 
 
-def test_what_one_hub_loses_the_other_still_has() -> None:
-    two = Two()
-    two.report(1, 0, 1)
-    assert two.lose(0) == []
-    assert two.expire(0) == []
-    assert two.seen == ("up", 1)
-    two.report(2, 1)
-    assert two.seen == ("up", 2)
-    assert two.lose(1) == ["suspect stream_lost"]
-    assert two.expire(1) == ["gone expired"]
+def test_endpoint_stays_up_while_another_hub_reports_it() -> None:
+    gateway = GatewayWithTwoHubs()
+    gateway.report(1, 0, 1)
+    assert gateway.mark_lost(0) == []
+    assert gateway.expire(0) == []
+    assert gateway.endpoint_state == ("up", 1)
+    gateway.report(2, 1)
+    assert gateway.endpoint_state == ("up", 2)
+    assert gateway.mark_lost(1) == ["suspect stream_lost"]
+    assert gateway.expire(1) == ["gone expired"]
 
 
-def test_a_farewell_to_one_is_one_to_all() -> None:
-    two = Two()
-    two.report(1, 0, 1)
-    pair = two.pairs[0]
-    pair.report(Report(ONE, Load(2, ServingState.DOWN)))
-    assert pair.flow() == ["gone left"]
+def test_down_report_to_one_hub_removes_the_endpoint() -> None:
+    gateway = GatewayWithTwoHubs()
+    gateway.report(1, 0, 1)
+    pair = gateway.pairs[0]
+    pair.report(Report(INSTANCE, Load(2, ServingState.DOWN)))
+    assert pair.transfer() == ["gone left"]
 
 
-def test_when_one_hub_goes_nothing_fades() -> None:
-    two = Two()
-    two.report(3, 0, 1)
-    entry = two.here.get(ONE.key)
-    assert entry is not None
-    two.pairs[0].view.mark_hub_lost()
-    assert entry.outstanding() == 3
-    two.pairs[1].view.mark_hub_lost()
-    assert entry.outstanding() == 0
+def test_load_is_kept_while_one_hub_remains() -> None:
+    gateway = GatewayWithTwoHubs()
+    gateway.report(3, 0, 1)
+    endpoint = gateway.table.get(INSTANCE.key)
+    assert endpoint is not None
+    gateway.pairs[0].view.mark_hub_lost()
+    assert endpoint.outstanding() == 3
+    gateway.pairs[1].view.mark_hub_lost()
+    assert endpoint.outstanding() == 0
 
 
-def test_a_hub_that_starts_anew_and_knows_nobody_makes_no_suspects_of_the_other_s() -> None:
-    two = Two()
-    two.report(3, 0, 1)
-    two.pairs[0].view.mark_hub_lost()
-    two.pairs[0].hub = EndpointTable()
-    two.pairs[0].again()
-    assert two.pairs[0].flow() == []
-    assert two.seen == ("up", 3)
+def test_restarted_empty_hub_makes_no_suspects_of_the_other_hub() -> None:
+    gateway = GatewayWithTwoHubs()
+    gateway.report(3, 0, 1)
+    gateway.pairs[0].view.mark_hub_lost()
+    gateway.pairs[0].hub_table = EndpointTable()
+    gateway.pairs[0].reconnect()
+    assert gateway.pairs[0].transfer() == []
+    assert gateway.endpoint_state == ("up", 3)

@@ -8,21 +8,21 @@ from lb.endpoints.endpoint import Endpoint, FleetMedians
 from lb.endpoints.lifecycle import EndpointState
 from lb.endpoints.report import Instance, Load, ReportMode
 
-ONE = Instance("ase", "ocr", "a:1", 7, total=8, best=4)
+INSTANCE = Instance("ase", "ocr", "a:1", 7, total=8, best=4)
 
 
-def entry(load: Load = Load(1), instance: Instance = ONE) -> Endpoint:  # noqa: B008 (frozen)
+def make_endpoint(load: Load = Load(1), instance: Instance = INSTANCE) -> Endpoint:  # noqa: B008 (frozen)
     return Endpoint(instance, load, EndpointState.UP, 0.0)
 
 
-def usual(slot_ms: float, excess: float = 0.0) -> FleetMedians:
-    told = FleetMedians()
-    told.service_ms, told.slots, told.latency_log_ratio = slot_ms, 4, excess
-    return told
+def fleet_medians(service_ms: float, latency_log_ratio: float = 0.0) -> FleetMedians:
+    medians = FleetMedians()
+    medians.service_ms, medians.slots, medians.latency_log_ratio = service_ms, 4, latency_log_ratio
+    return medians
 
 
 @pytest.mark.parametrize(
-    ("used", "held", "inflight", "ghosts", "queue"),
+    ("reported_load", "reported_inflight", "inflight", "abandoned", "outstanding"),
     [
         (3, 0, 0, 0, 3),  # nothing of ours
         (3, 0, 2, 0, 5),  # two are on their way
@@ -36,17 +36,22 @@ def usual(slot_ms: float, excess: float = 0.0) -> FleetMedians:
         (5, -1, 2, 3, 5),
     ],
 )
-def test_the_queue_is_what_others_have_there_and_what_we_have(
-    used: int, held: int, inflight: int, ghosts: int, queue: int
+def test_outstanding_is_remote_load_plus_own_inflight(
+    reported_load: int, reported_inflight: int, inflight: int, abandoned: int, outstanding: int
 ) -> None:
-    told = entry()
-    told.inflight, told.abandoned = inflight, ghosts
-    told.apply_report(ONE, Load(2, running=min(4, used), queued=max(0, used - 4)), held, 1.0)
-    assert told.outstanding() == queue
+    endpoint = make_endpoint()
+    endpoint.inflight, endpoint.abandoned = inflight, abandoned
+    endpoint.apply_report(
+        INSTANCE,
+        Load(2, running=min(4, reported_load), queued=max(0, reported_load - 4)),
+        reported_inflight,
+        1.0,
+    )
+    assert endpoint.outstanding() == outstanding
 
 
 @pytest.mark.parametrize(
-    ("slot", "served", "now", "believed"),
+    ("service_ms", "served", "now", "expected_ms"),
     [
         (90.0, 1000, 6.0, 90.0),  # told by many, of late
         (90.0, 19, 6.0, 20.0),  # a cold start: told by few
@@ -58,120 +63,125 @@ def test_the_queue_is_what_others_have_there_and_what_we_have(
         (0.0, 1000, 6.0, 20.0),  # nothing told
     ],
 )
-def test_a_slot_time_is_believed_or_is_the_fleet_s(
-    slot: float, served: int, now: float, believed: float
+def test_service_time_falls_back_to_fleet_median(
+    service_ms: float, served: int, now: float, expected_ms: float
 ) -> None:
-    told = entry()
-    told.apply_report(ONE, Load(2, service_ms=slot, served=served), 0, 1.0)
-    told.update_estimates(usual(20.0), 10.0, now)
-    assert told.service_ms == believed
+    endpoint = make_endpoint()
+    endpoint.apply_report(INSTANCE, Load(2, service_ms=service_ms, served=served), 0, 1.0)
+    endpoint.update_estimates(fleet_medians(20.0), 10.0, now)
+    assert endpoint.service_ms == expected_ms
 
 
-def test_a_fleet_of_microseconds_is_all_alike() -> None:
-    told = entry()
-    told.apply_report(ONE, Load(2, service_ms=0.09, served=99), 0, 1.0)
-    told.update_estimates(usual(0.01), 10.0, 1.0)
-    assert told.service_ms == 0.01
+def test_microsecond_differences_in_service_time_are_ignored() -> None:
+    endpoint = make_endpoint()
+    endpoint.apply_report(INSTANCE, Load(2, service_ms=0.09, served=99), 0, 1.0)
+    endpoint.update_estimates(fleet_medians(0.01), 10.0, 1.0)
+    assert endpoint.service_ms == 0.01
 
 
-@pytest.mark.parametrize(("queue", "rounds"), [(0, 1.0), (3, 1.0), (4, 1.25), (7, 2.0), (11, 3.0)])
-def test_the_delay_is_a_slot_time_and_the_rounds_to_wait(queue: int, rounds: float) -> None:
-    told = entry()
-    told.service_ms = 20.0
-    told.remote_load = queue
-    assert told.expected_ms() == pytest.approx(20.0 * rounds, rel=0.005)
+@pytest.mark.parametrize(
+    ("remote_load", "rounds"), [(0, 1.0), (3, 1.0), (4, 1.25), (7, 2.0), (11, 3.0)]
+)
+def test_expected_delay_is_service_time_times_queue_rounds(remote_load: int, rounds: float) -> None:
+    endpoint = make_endpoint()
+    endpoint.service_ms = 20.0
+    endpoint.remote_load = remote_load
+    assert endpoint.expected_ms() == pytest.approx(20.0 * rounds, rel=0.005)
 
 
-def test_what_was_reported_long_ago_does_not_make_full_for_ever() -> None:
-    told = entry()
-    told.remote_load, told.inflight = 8, 0
-    assert not told.has_capacity(0.0)
-    slow = entry(
+def test_old_periodic_report_does_not_keep_endpoint_full() -> None:
+    endpoint = make_endpoint()
+    endpoint.remote_load, endpoint.inflight = 8, 0
+    assert not endpoint.has_capacity(0.0)
+    periodic = make_endpoint(
         instance=Instance("ase", "ocr", "a:1", 7, total=8, best=4, report_mode=ReportMode.PERIODIC)
     )
-    slow.remote_load, slow.service_ms = 8, 50.0
-    assert slow.has_capacity(0.0)
-    slow.mark_full(1.0)
-    assert not slow.has_capacity(1.049)
-    assert slow.has_capacity(1.051)
-    slow.inflight = 8
-    assert not slow.has_capacity(2.0)
+    periodic.remote_load, periodic.service_ms = 8, 50.0
+    assert periodic.has_capacity(0.0)
+    periodic.mark_full(1.0)
+    assert not periodic.has_capacity(1.049)
+    assert periodic.has_capacity(1.051)
+    periodic.inflight = 8
+    assert not periodic.has_capacity(2.0)
 
 
-def test_who_refused_and_reports_is_full_until_it_does() -> None:
-    told = entry()
-    told.inflight = 1
-    told.mark_full(0.0)
-    assert (told.outstanding(), told.has_capacity(9.0)) == (8, False)
-    told.apply_report(ONE, Load(2, running=1), 1, 9.0)
-    assert told.has_capacity(9.0)
+def test_rejecting_endpoint_is_full_until_its_next_report() -> None:
+    endpoint = make_endpoint()
+    endpoint.inflight = 1
+    endpoint.mark_full(0.0)
+    assert (endpoint.outstanding(), endpoint.has_capacity(9.0)) == (8, False)
+    endpoint.apply_report(INSTANCE, Load(2, running=1), 1, 9.0)
+    assert endpoint.has_capacity(9.0)
 
 
-def test_without_a_queue_the_less_occupied_is_better_by_a_little() -> None:
-    one, two = entry(), entry()
-    one.service_ms = two.service_ms = 20.0
-    two.remote_load = 1
-    assert one.expected_ms() < two.expected_ms() < one.expected_ms() * 1.001
+def test_less_occupied_endpoint_is_slightly_preferred_without_queue() -> None:
+    idle, occupied = make_endpoint(), make_endpoint()
+    idle.service_ms = occupied.service_ms = 20.0
+    occupied.remote_load = 1
+    assert idle.expected_ms() < occupied.expected_ms() < idle.expected_ms() * 1.001
 
 
 @pytest.mark.parametrize(
-    ("age", "slots"), [(0.0, 1), (2.0, 1), (5.0, 2), (8.0, 3), (9.9, 3), (10.0, 4), (99.0, 4)]
+    ("now", "usable_slots"),
+    [(0.0, 1), (2.0, 1), (5.0, 2), (8.0, 3), (9.9, 3), (10.0, 4), (99.0, 4)],
 )
-def test_a_newcomer_gets_more_and_more_of_its_licences(age: float, slots: int) -> None:
-    told = entry()
-    told.update_estimates(usual(20.0), 10.0, age)
-    assert told.usable_slots == slots
-    assert told.limit == 8
+def test_new_endpoint_ramps_up_usable_slots(now: float, usable_slots: int) -> None:
+    endpoint = make_endpoint()
+    endpoint.update_estimates(fleet_medians(20.0), 10.0, now)
+    assert endpoint.usable_slots == usable_slots
+    assert endpoint.limit == 8
 
 
-def test_who_worked_before_we_met_is_no_newcomer() -> None:
-    told = entry(Load(1, served=5))
-    told.update_estimates(usual(20.0), 10.0, 0.0)
-    assert told.usable_slots == 4
+def test_endpoint_that_already_served_is_not_ramped_up() -> None:
+    endpoint = make_endpoint(Load(1, served=5))
+    endpoint.update_estimates(fleet_medians(20.0), 10.0, 0.0)
+    assert endpoint.usable_slots == 4
 
 
 @pytest.mark.parametrize(
-    ("slot", "slots", "step"),
+    ("service_ms", "slots", "load_weight"),
     [(20.0, 4, 8), (40.0, 4, 16), (10.0, 4, 4), (20.0, 8, 4), (20.0, 1, 32), (9999.0, 1, 64)],
 )
-def test_own_load_weighs_by_the_pace(slot: float, slots: int, step: int) -> None:
+def test_load_weight_follows_service_time_and_slots(
+    service_ms: float, slots: int, load_weight: int
+) -> None:
     instance = Instance("ase", "ocr", "a:1", 7, total=8, best=slots)
-    told = entry(Load(1, served=50), instance)
-    told.apply_report(instance, Load(2, service_ms=slot, served=99), 0, 1.0)
-    told.update_estimates(usual(20.0), 0.0, 1.0)
-    assert told.load_weight == step
-    told.inflight = 3
-    told.update_load_level()
-    assert told.load_level == 3 * step
-    told.inflight = 9999
-    told.update_load_level()
-    assert told.load_level == 4095
+    endpoint = make_endpoint(Load(1, served=50), instance)
+    endpoint.apply_report(instance, Load(2, service_ms=service_ms, served=99), 0, 1.0)
+    endpoint.update_estimates(fleet_medians(20.0), 0.0, 1.0)
+    assert endpoint.load_weight == load_weight
+    endpoint.inflight = 3
+    endpoint.update_load_level()
+    assert endpoint.load_level == 3 * load_weight
+    endpoint.inflight = 9999
+    endpoint.update_load_level()
+    assert endpoint.load_level == 4095
 
 
-def test_who_does_not_report_is_learnt_from_answers() -> None:
-    silent = entry(instance=Instance("ase", "ocr", "s:1", report_mode=ReportMode.NONE))
-    silent.learn_service_time(0.02, 1.0)
-    assert silent.load.service_ms == pytest.approx(20.0)
+def test_service_time_is_learned_from_responses_without_reports() -> None:
+    endpoint = make_endpoint(instance=Instance("ase", "ocr", "s:1", report_mode=ReportMode.NONE))
+    endpoint.learn_service_time(0.02, 1.0)
+    assert endpoint.load.service_ms == pytest.approx(20.0)
     for _ in range(100):
-        silent.learn_service_time(0.04, 2.0)
-    assert silent.load.service_ms == pytest.approx(40.0, rel=0.01)
-    assert (silent.load.served, silent.last_served_at) == (101, 2.0)
+        endpoint.learn_service_time(0.04, 2.0)
+    assert endpoint.load.service_ms == pytest.approx(40.0, rel=0.01)
+    assert (endpoint.load.served, endpoint.last_served_at) == (101, 2.0)
 
 
-def test_untried_is_who_nobody_asked() -> None:
-    assert entry().is_untried()
-    assert not entry(Load(1, served=1)).is_untried()
-    assert not entry(
+def test_endpoint_is_untried_until_it_has_requests() -> None:
+    assert make_endpoint().is_untried()
+    assert not make_endpoint(Load(1, served=1)).is_untried()
+    assert not make_endpoint(
         instance=Instance("ase", "ocr", "s:1", report_mode=ReportMode.NONE)
     ).is_untried()
     for name in ("picks", "remote_load", "inflight"):
-        told = entry()
-        setattr(told, name, 1)
-        assert not told.is_untried()
+        endpoint = make_endpoint()
+        setattr(endpoint, name, 1)
+        assert not endpoint.is_untried()
 
 
 @pytest.mark.parametrize(
-    ("answers", "took_ms", "elsewhere", "doubt"),
+    ("answers", "took_ms", "fleet_latency_log_ratio", "slowdown"),
     [
         (0, 0.0, 0.0, 1.0),
         (1, 200.0, 0.0, 1.0),  # twenty times as long, and once: it may be chance
@@ -185,59 +195,59 @@ def test_untried_is_who_nobody_asked() -> None:
         (99, 90.0, log(9), 1.0),  # everybody's answers are late: the network, or the machine
     ],
 )
-def test_reports_are_doubted_where_answers_take_longer_than_they_make_expect(
-    answers: int, took_ms: float, elsewhere: float, doubt: float
+def test_slowdown_factor_rises_when_responses_exceed_expectation(
+    answers: int, took_ms: float, fleet_latency_log_ratio: float, slowdown: float
 ) -> None:
-    told = entry()
-    told.apply_report(ONE, Load(2, service_ms=10.0, served=99), 0, 1.0)
+    endpoint = make_endpoint()
+    endpoint.apply_report(INSTANCE, Load(2, service_ms=10.0, served=99), 0, 1.0)
     for _ in range(answers):
-        told.record_latency(took_ms, 10.0, 1.0)
-    told.update_estimates(usual(20.0, elsewhere), 10.0, 1.0)
-    assert told.slowdown_factor == pytest.approx(doubt, rel=0.01)
-    assert told.service_ms == pytest.approx(10.0 * doubt, rel=0.01)
+        endpoint.record_latency(took_ms, 10.0, 1.0)
+    endpoint.update_estimates(fleet_medians(20.0, fleet_latency_log_ratio), 10.0, 1.0)
+    assert endpoint.slowdown_factor == pytest.approx(slowdown, rel=0.01)
+    assert endpoint.service_ms == pytest.approx(10.0 * slowdown, rel=0.01)
 
 
-def test_below_a_millisecond_it_is_the_way_and_nothing_is_doubted() -> None:
-    told = entry()
-    told.apply_report(ONE, Load(2, service_ms=0.1, served=99), 0, 1.0)
+def test_no_slowdown_below_a_millisecond() -> None:
+    endpoint = make_endpoint()
+    endpoint.apply_report(INSTANCE, Load(2, service_ms=0.1, served=99), 0, 1.0)
     for _ in range(99):
-        told.record_latency(1.5, 0.1, 1.0)
-    told.update_estimates(usual(20.0), 10.0, 1.0)
-    assert told.slowdown_factor == 1.0
+        endpoint.record_latency(1.5, 0.1, 1.0)
+    endpoint.update_estimates(fleet_medians(20.0), 10.0, 1.0)
+    assert endpoint.slowdown_factor == 1.0
 
 
-def test_one_hiccup_makes_no_doubt() -> None:
+def test_single_slow_response_causes_no_slowdown() -> None:
     """An equal that was late once would not be asked any more, and could not prove itself."""
-    told = entry()
-    told.record_latency(500.0, 1.0, 1.0)
-    told.update_estimates(usual(20.0), 10.0, 1.0)
-    assert told.slowdown_factor == 1.0
-    told.record_latency(1.0, 1.0, 1.0)
-    assert told.latency_log_ratio == pytest.approx(1.0)
+    endpoint = make_endpoint()
+    endpoint.record_latency(500.0, 1.0, 1.0)
+    endpoint.update_estimates(fleet_medians(20.0), 10.0, 1.0)
+    assert endpoint.slowdown_factor == 1.0
+    endpoint.record_latency(1.0, 1.0, 1.0)
+    assert endpoint.latency_log_ratio == pytest.approx(1.0)
 
 
-def test_a_doubt_does_not_outlive_its_answers() -> None:
-    told = entry()
+def test_slowdown_expires_without_new_responses() -> None:
+    endpoint = make_endpoint()
     for _ in range(99):
-        told.record_latency(500.0, 1.0, 1.0)
-    told.update_estimates(usual(20.0), 10.0, 5.9)
-    assert told.slowdown_factor > 1.0
-    told.update_estimates(usual(20.0), 10.0, 6.1)
-    assert told.slowdown_factor == 1.0
-    told.record_latency(500.0, 1.0, 6.2)
-    told.update_estimates(usual(20.0), 10.0, 6.2)
-    assert told.slowdown_factor > 1.0, "one more answer, and it is what it was"
+        endpoint.record_latency(500.0, 1.0, 1.0)
+    endpoint.update_estimates(fleet_medians(20.0), 10.0, 5.9)
+    assert endpoint.slowdown_factor > 1.0
+    endpoint.update_estimates(fleet_medians(20.0), 10.0, 6.1)
+    assert endpoint.slowdown_factor == 1.0
+    endpoint.record_latency(500.0, 1.0, 6.2)
+    endpoint.update_estimates(fleet_medians(20.0), 10.0, 6.2)
+    assert endpoint.slowdown_factor > 1.0, "one more answer, and it is what it was"
 
 
-def test_a_doubt_stays_as_long_as_what_is_reported() -> None:
+def test_slowdown_persists_while_reports_stay_wrong() -> None:
     """What is expected grows with the doubt; the reports are no truer for that."""
-    told = entry()
+    endpoint = make_endpoint()
     for _ in range(200):
-        told.record_latency(40.0, told.expected_ms() or 1.0, 1.0)
-        told.apply_report(ONE, Load(2, service_ms=1.0, served=99), 0, 1.0)
-        told.update_estimates(usual(20.0), 10.0, 1.0)
-    assert told.service_ms == pytest.approx(40.0, rel=0.01)
+        endpoint.record_latency(40.0, endpoint.expected_ms() or 1.0, 1.0)
+        endpoint.apply_report(INSTANCE, Load(2, service_ms=1.0, served=99), 0, 1.0)
+        endpoint.update_estimates(fleet_medians(20.0), 10.0, 1.0)
+    assert endpoint.service_ms == pytest.approx(40.0, rel=0.01)
     for _ in range(200):
-        told.record_latency(1.0, told.expected_ms(), 1.0)
-        told.update_estimates(usual(20.0), 10.0, 1.0)
-    assert (told.slowdown_factor, told.service_ms) == (1.0, 1.0)
+        endpoint.record_latency(1.0, endpoint.expected_ms(), 1.0)
+        endpoint.update_estimates(fleet_medians(20.0), 10.0, 1.0)
+    assert (endpoint.slowdown_factor, endpoint.service_ms) == (1.0, 1.0)

@@ -10,21 +10,21 @@ from lb.endpoints.lifecycle import (
 from lb.endpoints.report import Instance, ServingState
 
 
-def test_from_gone_only_a_report_leads_back() -> None:
-    ways = {event for (state, event) in TRANSITIONS if state is EndpointState.GONE}
-    assert ways == {EndpointEvent.REPORTED_UP, EndpointEvent.REPORTED_DRAINING}
+def test_only_reports_lead_out_of_gone() -> None:
+    events = {event for (state, event) in TRANSITIONS if state is EndpointState.GONE}
+    assert events == {EndpointEvent.REPORTED_UP, EndpointEvent.REPORTED_DRAINING}
 
 
-def test_every_state_can_be_left_and_reached() -> None:
+def test_every_state_has_transitions_in_and_out() -> None:
     assert {state for state, _ in TRANSITIONS} == set(EndpointState)
     assert set(TRANSITIONS.values()) == set(EndpointState)
 
 
-def test_every_word_of_a_loader_is_an_event() -> None:
+def test_every_serving_state_has_an_event() -> None:
     assert set(EVENT_BY_SERVING_STATE) == set(ServingState)
 
 
-def test_a_change_tells_its_facts() -> None:
+def test_state_change_log_fields() -> None:
     change = StateChange(
         Instance("ase", "ocr", "a:1"), EndpointState.UP, EndpointState.GONE, EndpointEvent.EXPIRED
     )

@@ -9,82 +9,84 @@ from lb.endpoints.outlier import TRANSITIONS, EjectionCause, EjectionState, Outl
 RNG = Random(1)
 
 
-def fail(health: OutlierDetector, times: int, now: float = 0.0) -> list[bool]:
-    return [health.record_failure(now, RNG) for _ in range(times)]
+def record_failures(detector: OutlierDetector, times: int, now: float = 0.0) -> list[bool]:
+    return [detector.record_failure(now, RNG) for _ in range(times)]
 
 
-def test_five_in_a_row_eject() -> None:
-    health = OutlierDetector()
-    assert fail(health, 4) == [False] * 4
-    assert health.record_success(0.0) is False
-    assert fail(health, 5) == [False] * 4 + [True]
-    assert (health.state, health.cause) == (
+def test_five_consecutive_failures_eject() -> None:
+    detector = OutlierDetector()
+    assert record_failures(detector, 4) == [False] * 4
+    assert detector.record_success(0.0) is False
+    assert record_failures(detector, 5) == [False] * 4 + [True]
+    assert (detector.state, detector.cause) == (
         EjectionState.EJECTED,
         EjectionCause.CONSECUTIVE_FAILURES,
     )
-    assert 0.8 <= health.ejected_until <= 1.2
+    assert 0.8 <= detector.ejected_until <= 1.2
 
 
-def test_a_fifth_of_the_answers_of_ten_seconds_eject() -> None:
-    health = OutlierDetector()
-    changed = [
-        health.record_failure(1.0, RNG) if number % 4 == 3 else health.record_success(1.0)
+def test_low_success_rate_ejects() -> None:
+    detector = OutlierDetector()
+    transitions = [
+        detector.record_failure(1.0, RNG) if number % 4 == 3 else detector.record_success(1.0)
         for number in range(40)
     ]
-    assert changed.index(True) == 19, "not before there are twenty"
-    assert health.cause is EjectionCause.LOW_SUCCESS_RATE
+    assert transitions.index(True) == 19, "not before there are twenty"
+    assert detector.cause is EjectionCause.LOW_SUCCESS_RATE
 
 
-def test_what_is_ten_seconds_past_does_not_count() -> None:
-    health = OutlierDetector()
+def test_responses_older_than_ten_seconds_do_not_count() -> None:
+    detector = OutlierDetector()
     for second in range(40):
         for number in range(10):
             assert not (
-                health.record_failure(second, RNG) if number == 5 else health.record_success(second)
+                detector.record_failure(second, RNG)
+                if number == 5
+                else detector.record_success(second)
             )
     for _ in range(3):
-        assert not health.record_failure(100.0, RNG), "of three answers nobody is judged"
+        assert not detector.record_failure(100.0, RNG), "of three answers nobody is judged"
 
 
-def test_it_is_tried_when_its_time_is_over_and_longer_each_time() -> None:
-    health, now = OutlierDetector(), 0.0
-    fail(health, 5, now)
+def test_probe_follows_ejection_and_backs_off() -> None:
+    detector, now = OutlierDetector(), 0.0
+    record_failures(detector, 5, now)
     pauses = []
     for _ in range(7):
-        pauses.append(health.ejected_until - now)
-        assert not health.try_start_probing(health.ejected_until - 0.001)
-        now = health.ejected_until
-        assert health.try_start_probing(now)
-        assert health.state is EjectionState.PROBING
-        assert health.record_failure(now, RNG), "one failure is enough"
-        assert health.cause is EjectionCause.PROBE_FAILED
-    for pause, middle in zip(pauses, (1, 2, 4, 8, 16, 30, 30), strict=True):
-        assert 0.8 * middle <= pause <= 1.2 * middle
-    now = health.ejected_until
-    health.try_start_probing(now)
-    assert health.record_success(now)
-    assert health.state is EjectionState.ADMITTED
-    fail(health, 5, now)
-    assert health.ejected_until - now <= 1.2, "who recovered begins anew"
+        pauses.append(detector.ejected_until - now)
+        assert not detector.try_start_probing(detector.ejected_until - 0.001)
+        now = detector.ejected_until
+        assert detector.try_start_probing(now)
+        assert detector.state is EjectionState.PROBING
+        assert detector.record_failure(now, RNG), "one failure is enough"
+        assert detector.cause is EjectionCause.PROBE_FAILED
+    for pause_s, expected_s in zip(pauses, (1, 2, 4, 8, 16, 30, 30), strict=True):
+        assert 0.8 * expected_s <= pause_s <= 1.2 * expected_s
+    now = detector.ejected_until
+    detector.try_start_probing(now)
+    assert detector.record_success(now)
+    assert detector.state is EjectionState.ADMITTED
+    record_failures(detector, 5, now)
+    assert detector.ejected_until - now <= 1.2, "who recovered begins anew"
 
 
-def test_who_cannot_be_reached_is_out_at_once() -> None:
-    health = OutlierDetector()
-    assert health.record_unreachable(5.0, RNG)
-    assert (health.state, health.cause) == (EjectionState.EJECTED, EjectionCause.UNREACHABLE)
-    assert not health.record_unreachable(5.0, RNG), "it is out already"
+def test_unreachable_endpoint_is_ejected_at_once() -> None:
+    detector = OutlierDetector()
+    assert detector.record_unreachable(5.0, RNG)
+    assert (detector.state, detector.cause) == (EjectionState.EJECTED, EjectionCause.UNREACHABLE)
+    assert not detector.record_unreachable(5.0, RNG), "it is out already"
 
 
-@pytest.mark.parametrize("standing", list(EjectionState), ids=lambda s: s.value)
-@pytest.mark.parametrize("sign", list(EjectionCause), ids=lambda s: s.value)
-def test_every_move_is_in_the_table_or_is_none(
-    standing: EjectionState, sign: EjectionCause
+@pytest.mark.parametrize("state", list(EjectionState), ids=lambda s: s.value)
+@pytest.mark.parametrize("cause", list(EjectionCause), ids=lambda s: s.value)
+def test_every_transition_is_in_the_table_or_ignored(
+    state: EjectionState, cause: EjectionCause
 ) -> None:
-    health = OutlierDetector()
-    health.state = standing
-    after = TRANSITIONS.get((standing, sign))
-    assert health._transition(sign, 1.0, RNG) is (after is not None)
-    assert health.state is (after or standing)
+    detector = OutlierDetector()
+    detector.state = state
+    after = TRANSITIONS.get((state, cause))
+    assert detector._transition(cause, 1.0, RNG) is (after is not None)
+    assert detector.state is (after or state)
 
 
 @pytest.mark.parametrize(
@@ -100,20 +102,20 @@ def test_every_move_is_in_the_table_or_is_none(
         ([(99, 99), (104, 104)], True),
     ],
 )
-def test_what_others_met_is_in_the_reports(reports: list[tuple[int, int]], ejected: bool) -> None:
-    health = OutlierDetector()
-    assert [health.record_report(*told, 0.0, RNG) for told in reports] == [False] * (
+def test_reported_consecutive_failures_eject(reports: list[tuple[int, int]], ejected: bool) -> None:
+    detector = OutlierDetector()
+    assert [detector.record_report(*counts, 0.0, RNG) for counts in reports] == [False] * (
         len(reports) - 1
     ) + [ejected]
-    assert (health.cause is EjectionCause.REPORTED_FAILURES) is ejected
+    assert (detector.cause is EjectionCause.REPORTED_FAILURES) is ejected
 
 
-def test_who_came_back_begins_anew_for_others_failures_too() -> None:
-    health = OutlierDetector()
-    health.record_report(0, 0, 0.0, RNG)
-    assert health.record_report(5, 5, 0.0, RNG)
-    assert not health.record_report(9, 9, 0.0, RNG), "it is out already"
-    health.try_start_probing(health.ejected_until)
-    health.record_success(health.ejected_until)
-    assert not health.record_report(13, 13, 9.0, RNG)
-    assert health.record_report(14, 14, 9.0, RNG)
+def test_recovery_resets_reported_failures() -> None:
+    detector = OutlierDetector()
+    detector.record_report(0, 0, 0.0, RNG)
+    assert detector.record_report(5, 5, 0.0, RNG)
+    assert not detector.record_report(9, 9, 0.0, RNG), "it is out already"
+    detector.try_start_probing(detector.ejected_until)
+    detector.record_success(detector.ejected_until)
+    assert not detector.record_report(13, 13, 9.0, RNG)
+    assert detector.record_report(14, 14, 9.0, RNG)

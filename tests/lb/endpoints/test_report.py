@@ -12,10 +12,10 @@ INSTANCE = Instance("ase", "ocr", "10.0.0.1:8240", 77, "xsf", "ab" * 32, 8, 6)
 LOAD = Load(5, ServingState.DRAINING, 3, 2, 12.5, 100, 4, 1, {"g1": 3})
 
 
-def test_a_report_reads_back() -> None:
-    told = Report(INSTANCE, LOAD, b'{"x":1}')
-    wire = LoadReport.FromString(report.encode_report(told).SerializeToString())
-    assert report.decode_report(wire) == told
+def test_report_round_trips() -> None:
+    original = Report(INSTANCE, LOAD, b'{"x":1}')
+    wire = LoadReport.FromString(report.encode_report(original).SerializeToString())
+    assert report.decode_report(wire) == original
     assert wire.idle == 6 - 3 - 2
     assert wire.schema.digest == INSTANCE.digest
 
@@ -28,14 +28,14 @@ def test_idle_may_be_negative_and_best_may_be_left_out() -> None:
 
 
 @pytest.mark.parametrize("addr", ["a:1", "loader-1:65535", "10.1.2.3:80", "[::1]:8240", "a.b.c:9"])
-def test_an_address_that_can_be_dialled(addr: str) -> None:
+def test_valid_addresses_are_accepted(addr: str) -> None:
     wire = report.encode_report(Report(INSTANCE, LOAD))
     wire.addr = addr
     assert report.decode_report(wire).instance.addr == addr
 
 
 @pytest.mark.parametrize(
-    ("change", "field"),
+    ("changes", "field"),
     [
         ({"subsvc": ""}, "subsvc"),
         ({"subsvc": "a b"}, "subsvc"),
@@ -64,20 +64,20 @@ def test_an_address_that_can_be_dialled(addr: str) -> None:
     ],
     ids=str,
 )
-def test_what_is_out_of_bounds_is_refused_by_name(change: dict[str, Any], field: str) -> None:
+def test_out_of_bounds_field_is_named_in_the_error(changes: dict[str, Any], field: str) -> None:
     wire = report.encode_report(Report(INSTANCE, LOAD))
-    for name, value in change.items():
+    for name, value in changes.items():
         setattr(wire, name, value)
     with pytest.raises(InvalidReportError, match=f"^{field}: must be"):
         report.decode_report(wire)
 
 
-def test_a_slot_time_of_next_to_nothing_is_a_microsecond() -> None:
+def test_tiny_service_time_is_raised_to_a_microsecond() -> None:
     wire = report.encode_report(Report(INSTANCE, Load(1, service_ms=5e-324)))
     assert report.decode_report(wire).load.service_ms == 0.001
 
 
-def test_holders_are_bounded() -> None:
+def test_requests_by_gateway_is_bounded() -> None:
     wire = report.encode_report(
         Report(INSTANCE, Load(1, requests_by_gateway={f"g{n}": 1 for n in range(1025)}))
     )

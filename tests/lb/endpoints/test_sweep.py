@@ -6,7 +6,7 @@ from typing import Any
 from lb.endpoints.sweep import sweep
 
 
-class Table:
+class RecordingTable:
     """Notes what the sweep does; the second one fails."""
 
     def __init__(self) -> None:
@@ -23,8 +23,8 @@ class Table:
         return [len(self.swept_at)]
 
 
-def test_changes_are_published_a_stall_is_compensated_and_an_error_ends_nothing() -> None:
-    table, published, times = Table(), list[Any](), iter([0.0, 1.0, 5.0, 6.0, 7.0])
+def test_sweep_publishes_changes_compensates_stalls_and_survives_errors() -> None:
+    table, published, times = RecordingTable(), list[Any](), iter([0.0, 1.0, 5.0, 6.0, 7.0])
 
     async def main() -> None:
         done = asyncio.Event()

@@ -13,9 +13,9 @@ from lb.hub.admission import (
 )
 
 
-def refusal(rules: AdmissionPolicy, check: str, *told: object) -> RejectReason | None:
+def rejection_reason(policy: AdmissionPolicy, method: str, *args: object) -> RejectReason | None:
     try:
-        getattr(rules, check)(*told)
+        getattr(policy, method)(*args)
     except ReportRejectedError as error:
         assert str(error), "it says what to do"
         return error.reason
@@ -23,7 +23,7 @@ def refusal(rules: AdmissionPolicy, check: str, *told: object) -> RejectReason |
 
 
 @pytest.mark.parametrize(
-    ("token", "tokens", "given", "service", "fits"),
+    ("token", "tokens", "authorization", "service_id", "allowed"),
     [
         ("", {}, None, "ocr", True),
         ("", {}, "Bearer x", "ocr", True),
@@ -38,17 +38,17 @@ def refusal(rules: AdmissionPolicy, check: str, *told: object) -> RejectReason |
         ("schlüssel", {}, "Bearer schlüssel", "ocr", True),
     ],
 )
-def test_a_token(
-    token: str, tokens: dict[str, str], given: str | None, service: str, fits: bool
+def test_tokens(
+    token: str, tokens: dict[str, str], authorization: str | None, service_id: str, allowed: bool
 ) -> None:
-    rules = AdmissionPolicy(token=token, service_tokens=tokens)
-    metadata = {} if given is None else {"authorization": given}
-    wanted = None if fits else RejectReason.UNAUTHENTICATED
-    assert refusal(rules, "check_token", metadata, service) is wanted
+    policy = AdmissionPolicy(token=token, service_tokens=tokens)
+    metadata = {} if authorization is None else {"authorization": authorization}
+    expected = None if allowed else RejectReason.UNAUTHENTICATED
+    assert rejection_reason(policy, "check_token", metadata, service_id) is expected
 
 
 @pytest.mark.parametrize(
-    ("addr", "peer", "allow", "fits"),
+    ("addr", "peer", "allow", "allowed"),
     [
         ("10.0.0.7:8240", "ipv4:10.0.0.7:51234", [], True),
         ("10.0.0.8:8240", "ipv4:10.0.0.7:51234", [], False),
@@ -64,34 +64,36 @@ def test_a_token(
         ("x:1", "unix:/run/lb.sock", [], True),
     ],
 )
-def test_an_address_is_the_peer_s_own(addr: str, peer: str, allow: list[str], fits: bool) -> None:
-    rules = AdmissionPolicy(allowed_networks=parse_networks(allow))
-    assert refusal(rules, "check_address", addr, peer) is (None if fits else RejectReason.ADDRESS)
+def test_address_must_match_the_peer(addr: str, peer: str, allow: list[str], allowed: bool) -> None:
+    policy = AdmissionPolicy(allowed_networks=parse_networks(allow))
+    assert rejection_reason(policy, "check_address", addr, peer) is (
+        None if allowed else RejectReason.ADDRESS
+    )
 
 
 @pytest.mark.parametrize(
-    ("total", "best", "kept"), [(8, 4, (8, 4)), (99, 4, (10, 4)), (99, 99, (10, 10))]
+    ("total", "best", "expected"), [(8, 4, (8, 4)), (99, 4, (10, 4)), (99, 99, (10, 10))]
 )
-def test_licences_are_capped(total: int, best: int, kept: tuple[int, int]) -> None:
-    told = Report(Instance("ase", "ocr", "a:1", 7, total=total, best=best), Load(1))
-    instance = AdmissionPolicy(max_requests=10).with_capped_requests(told).instance
-    assert (instance.total, instance.best) == kept
+def test_slots_are_capped(total: int, best: int, expected: tuple[int, int]) -> None:
+    report = Report(Instance("ase", "ocr", "a:1", 7, total=total, best=best), Load(1))
+    instance = AdmissionPolicy(max_requests=10).with_capped_requests(report).instance
+    assert (instance.total, instance.best) == expected
 
 
-def test_reports_have_a_rate() -> None:
-    rate = RateLimiter(100)
-    assert sum(rate.try_acquire(0.0) for _ in range(500)) == 100
-    assert sum(rate.try_acquire(0.5) for _ in range(500)) == 50
-    assert sum(rate.try_acquire(99.0) for _ in range(500)) == 100
+def test_report_rate_is_limited() -> None:
+    limiter = RateLimiter(100)
+    assert sum(limiter.try_acquire(0.0) for _ in range(500)) == 100
+    assert sum(limiter.try_acquire(0.5) for _ in range(500)) == 50
+    assert sum(limiter.try_acquire(99.0) for _ in range(500)) == 100
 
 
-def test_rules_come_from_options() -> None:
+def test_policy_from_options() -> None:
     options = LbOptions(token="t", allow=["10.0.0.0/8"], max_total=5, max_rate=6, max_instances=7)
-    rules = AdmissionPolicy.from_options(
+    policy = AdmissionPolicy.from_options(
         options, {"ocr": ServiceOptions(token="own"), "asr": ServiceOptions()}
     )
-    assert (rules.token, dict(rules.service_tokens)) == ("t", {"ocr": "own"})
-    assert (rules.max_requests, rules.max_rate, rules.max_instances) == (5, 6, 7)
-    assert refusal(rules, "check_address", "x:1", "ipv4:10.9.9.9:1") is None
+    assert (policy.token, dict(policy.service_tokens)) == ("t", {"ocr": "own"})
+    assert (policy.max_requests, policy.max_rate, policy.max_instances) == (5, 6, 7)
+    assert rejection_reason(policy, "check_address", "x:1", "ipv4:10.9.9.9:1") is None
     with pytest.raises(ValueError, match=r"10\.0\.0\.0/99"):
         parse_networks(["10.0.0.0/99"])

@@ -11,88 +11,92 @@ from lb.hub.broadcast import Broadcaster
 from lb.hub.counters import HubCounts
 from schemas.wire import Frame, WatchRequest
 
-ONE = Instance("ase", "ocr", "a:1", 7, total=4)
-TWO = Instance("ase", "asr", "b:1", 8, total=2)
+INSTANCE = Instance("ase", "ocr", "a:1", 7, total=4)
+OTHER_INSTANCE = Instance("ase", "asr", "b:1", 8, total=2)
 
 
-class Told:
+class HubFixture:
     """A hub's table whose changes are told."""
 
     def __init__(self, gap: float) -> None:
         self.table = EndpointTable()
         self.counts = HubCounts()
-        self.fanout = Broadcaster(
+        self.broadcaster = Broadcaster(
             self.table, {}, epoch=9, clock=time.monotonic, gap=gap, counts=self.counts
         )
-        self._running = asyncio.ensure_future(self.fanout.run())
+        self._task = asyncio.ensure_future(self.broadcaster.run())
 
     def report(self, instance: Instance, seq: int) -> None:
         self.table.apply(Report(instance, Load(seq)), time.monotonic())
-        self.fanout.mark_changed(instance)
+        self.broadcaster.mark_changed(instance)
 
     def watch(self, *services: str) -> AsyncIterator[bytes]:
-        return self.fanout.subscribe(WatchRequest(gateway="g", subsvc=services))
+        return self.broadcaster.subscribe(WatchRequest(gateway="g", subsvc=services))
 
-    def end(self) -> None:
-        self._running.cancel()
+    def stop(self) -> None:
+        self._task.cancel()
 
 
-async def _next(frames: AsyncIterator[bytes]) -> Frame:
+async def _next_frame(frames: AsyncIterator[bytes]) -> Frame:
     return Frame.FromString(await asyncio.wait_for(anext(frames), 10.0))
 
 
-def test_changes_within_a_gap_go_out_in_one_frame_to_each() -> None:
+def test_changes_within_an_interval_share_one_frame() -> None:
     async def main() -> None:
-        told = Told(gap=0.3)
-        told.report(ONE, 1)
-        watches = [told.watch(), told.watch(), told.watch("asr")]
+        hub = HubFixture(gap=0.3)
+        hub.report(INSTANCE, 1)
+        watches = [hub.watch(), hub.watch(), hub.watch("asr")]
         for frames in watches[:2]:
-            first = await _next(frames)
-            assert (first.hub_epoch, first.snapshot, len(first.loads)) == (9, True, 1)
-        assert not (await _next(watches[2])).loads
-        told.report(ONE, 2)
-        assert [(await _next(frames)).loads[0].seq for frames in watches[:2]] == [2, 2]
+            snapshot = await _next_frame(frames)
+            assert (snapshot.hub_epoch, snapshot.snapshot, len(snapshot.loads)) == (9, True, 1)
+        assert not (await _next_frame(watches[2])).loads
+        hub.report(INSTANCE, 2)
+        assert [(await _next_frame(frames)).loads[0].seq for frames in watches[:2]] == [2, 2]
         for seq in range(3, 9):
-            told.report(ONE, seq)
+            hub.report(INSTANCE, seq)
             await asyncio.sleep(0)
-        assert [(await _next(frames)).loads[0].seq for frames in watches[:2]] == [8, 8]
-        told.report(TWO, 1)
-        assert [load.seq for load in (await _next(watches[2])).loads] == [1]
-        told.end()
+        assert [(await _next_frame(frames)).loads[0].seq for frames in watches[:2]] == [8, 8]
+        hub.report(OTHER_INSTANCE, 1)
+        assert [load.seq for load in (await _next_frame(watches[2])).loads] == [1]
+        hub.stop()
 
     asyncio.run(main())
 
 
-def test_a_departure_goes_out_and_a_quiet_hub_tells_that_it_lives() -> None:
+def test_removals_are_sent_and_idle_hub_sends_keepalives() -> None:
     async def main() -> None:
-        told = Told(gap=0.001)
-        told.report(ONE, 1)
-        frames = told.watch()
-        await _next(frames)
-        for change in told.table.remove(ONE.key, 7, EndpointEvent.REPORTED_DOWN):
-            told.fanout.mark_removed(change)
-        frame = await _next(frames)
+        hub = HubFixture(gap=0.001)
+        hub.report(INSTANCE, 1)
+        frames = hub.watch()
+        await _next_frame(frames)
+        for change in hub.table.remove(INSTANCE.key, 7, EndpointEvent.REPORTED_DOWN):
+            hub.broadcaster.mark_removed(change)
+        frame = await _next_frame(frames)
         while not frame.gone:
-            frame = await _next(frames)
+            frame = await _next_frame(frames)
         assert not frame.loads
-        quiet = await _next(frames)
-        assert (len(quiet.loads), len(quiet.gone), quiet.version) == (0, 0, frame.version + 1)
-        assert told.counts.frames == quiet.version
-        told.end()
+        keepalive = await _next_frame(frames)
+        assert (len(keepalive.loads), len(keepalive.gone), keepalive.version) == (
+            0,
+            0,
+            frame.version + 1,
+        )
+        assert hub.counts.frames == keepalive.version
+        hub.stop()
 
     asyncio.run(main())
 
 
-def test_who_follows_no_more_is_forgotten() -> None:
+def test_closed_subscription_is_removed() -> None:
     async def main() -> None:
-        told = Told(gap=0.001)
-        frames = told.watch()
-        await _next(frames)
+        hub = HubFixture(gap=0.001)
+        frames = hub.watch()
+        await _next_frame(frames)
         await frames.aclose()  # type: ignore[attr-defined]
-        told.report(ONE, 1)
-        fresh = await _next(told.watch())
-        assert [load.seq for load in fresh.loads] == [1]
-        assert told.counts.frames == 2
-        told.end()
+        hub.report(INSTANCE, 1)
+        snapshot = await _next_frame(hub.watch())
+        assert [load.seq for load in snapshot.loads] == [1]
+        assert hub.counts.frames == 2
+        hub.stop()
 
     asyncio.run(main())

@@ -5,53 +5,57 @@ import pytest
 from lb.hub.overload import MAX_LEVEL, OverloadLevel
 
 
-def beats(strain: OverloadLevel, late: float, seconds: float, now: float) -> float:
+def run_ticks(overload: OverloadLevel, lateness_s: float, seconds: float, now: float) -> float:
     """Let beats come, each so late, for so many seconds; return the time after."""
-    end = now + seconds
-    while now < end:
-        gap = strain.scale_interval(0.01)
-        now += gap + late
-        strain.tick(late, gap, now)
+    end_at = now + seconds
+    while now < end_at:
+        interval = overload.scale_interval(0.01)
+        now += interval + lateness_s
+        overload.tick(lateness_s, interval, now)
     return now
 
 
-def test_beats_in_time_are_no_strain() -> None:
-    strain = OverloadLevel()
-    beats(strain, 0.001, 10.0, 1.0)
-    assert strain.level == 0
-    assert strain.scale_interval(0.01) == 0.01
+def test_punctual_ticks_cause_no_overload() -> None:
+    overload = OverloadLevel()
+    run_ticks(overload, 0.001, 10.0, 1.0)
+    assert overload.level == 0
+    assert overload.scale_interval(0.01) == 0.01
 
 
-def test_one_that_is_late_is_no_strain() -> None:
-    strain = OverloadLevel()
-    now = beats(strain, 0.0, 1.0, 1.0)
-    strain.tick(0.06, 0.01, now)
-    assert strain.level == 0
+def test_single_late_tick_causes_no_overload() -> None:
+    overload = OverloadLevel()
+    now = run_ticks(overload, 0.0, 1.0, 1.0)
+    overload.tick(0.06, 0.01, now)
+    assert overload.level == 0
 
 
-@pytest.mark.parametrize(("late", "level"), [(0.007, 1), (0.015, 2), (0.07, 4), (99.0, MAX_LEVEL)])
-def test_the_level_rises_until_lateness_is_little_beside_the_gap(late: float, level: int) -> None:
-    strain = OverloadLevel()
-    beats(strain, late, 999.0, 1.0)
-    assert strain.level == level
-    assert strain.scale_interval(0.01) == 0.01 * 2**level
+@pytest.mark.parametrize(
+    ("lateness_s", "level"), [(0.007, 1), (0.015, 2), (0.07, 4), (99.0, MAX_LEVEL)]
+)
+def test_level_rises_until_lateness_is_small_against_the_interval(
+    lateness_s: float, level: int
+) -> None:
+    overload = OverloadLevel()
+    run_ticks(overload, lateness_s, 999.0, 1.0)
+    assert overload.level == level
+    assert overload.scale_interval(0.01) == 0.01 * 2**level
 
 
-def test_it_rises_by_one_in_a_fifth_of_a_second() -> None:
-    strain = OverloadLevel()
-    now = beats(strain, 0.5, 0.4, 1.0)
-    assert strain.level == 1
-    beats(strain, 0.5, 0.5, now)
-    assert strain.level == 2
+def test_level_rises_at_most_once_per_fifth_of_a_second() -> None:
+    overload = OverloadLevel()
+    now = run_ticks(overload, 0.5, 0.4, 1.0)
+    assert overload.level == 1
+    run_ticks(overload, 0.5, 0.5, now)
+    assert overload.level == 2
 
 
-def test_it_goes_back_slowly() -> None:
-    strain = OverloadLevel()
-    now = beats(strain, 0.07, 5.0, 1.0)
-    assert strain.level == 4
-    now = beats(strain, 0.0, 1.0, now)
-    assert strain.level == 4
-    now = beats(strain, 0.0, 3.0, now)
-    assert strain.level == 3
-    beats(strain, 0.0, 10.0, now)
-    assert strain.level == 0
+def test_level_falls_slowly() -> None:
+    overload = OverloadLevel()
+    now = run_ticks(overload, 0.07, 5.0, 1.0)
+    assert overload.level == 4
+    now = run_ticks(overload, 0.0, 1.0, now)
+    assert overload.level == 4
+    now = run_ticks(overload, 0.0, 3.0, now)
+    assert overload.level == 3
+    run_ticks(overload, 0.0, 10.0, now)
+    assert overload.level == 0

@@ -7,30 +7,30 @@ from lb.reporter.orca_report import OrcaReportBuilder, load_from_orca
 from schemas.wire import OrcaLoadReport
 
 
-def test_utilisation_and_licences() -> None:
-    meter = ConcurrencyLimiter(8, lambda: None, best=4)
+def test_utilization_and_slots() -> None:
+    limiter = ConcurrencyLimiter(8, lambda: None, best=4)
     for _ in range(6):
-        meter.try_acquire("g")
-    told = OrcaReportBuilder(meter).build_report(1.0)
-    assert told.application_utilization == 1.5
-    named = told.named_metrics
-    assert (named["ase.total"], named["ase.best"], named["ase.idle"]) == (8, 4, -2)
-    assert (named["ase.running"], named["ase.queued"]) == (4, 2)
-    assert told.rps_fractional == 0.0, "nothing is known yet"
+        limiter.try_acquire("g")
+    report = OrcaReportBuilder(limiter).build_report(1.0)
+    assert report.application_utilization == 1.5
+    metrics = report.named_metrics
+    assert (metrics["ase.total"], metrics["ase.best"], metrics["ase.idle"]) == (8, 4, -2)
+    assert (metrics["ase.running"], metrics["ase.queued"]) == (4, 2)
+    assert report.rps_fractional == 0.0, "nothing is known yet"
 
 
-def test_rates_are_of_the_time_between_two_looks() -> None:
-    meter = ConcurrencyLimiter(8, lambda: None)
-    orca = OrcaReportBuilder(meter)
-    orca.build_report(10.0)
-    for number in range(30):
-        meter.try_acquire("g")
-        meter.release("g", 5.0, succeeded=number % 3 > 0, failed=not number % 3)
-    told = orca.build_report(12.0)
-    assert (told.rps_fractional, told.eps) == (15.0, 5.0)
-    assert orca.build_report(12.1).rps_fractional == 15.0, "too soon to say anew"
-    assert orca.build_report(13.0).rps_fractional == 0.0
-    assert told.named_metrics["ase.service_ms"] == pytest.approx(5.0)
+def test_rates_cover_the_time_between_two_reports() -> None:
+    limiter = ConcurrencyLimiter(8, lambda: None)
+    builder = OrcaReportBuilder(limiter)
+    builder.build_report(10.0)
+    for index in range(30):
+        limiter.try_acquire("g")
+        limiter.release("g", 5.0, succeeded=index % 3 > 0, failed=not index % 3)
+    report = builder.build_report(12.0)
+    assert (report.rps_fractional, report.eps) == (15.0, 5.0)
+    assert builder.build_report(12.1).rps_fractional == 15.0, "too soon to say anew"
+    assert builder.build_report(13.0).rps_fractional == 0.0
+    assert report.named_metrics["ase.service_ms"] == pytest.approx(5.0)
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,16 @@ def test_rates_are_of_the_time_between_two_looks() -> None:
     ],
     ids=range(9),
 )
-def test_others_reports_are_read(report: OrcaLoadReport, running: int, queued: int) -> None:
-    told = load_from_orca(report, 8, 1)
-    assert (told.running, told.queued, told.requests_by_gateway) == (running, queued, None)
+def test_foreign_orca_reports_are_decoded(
+    report: OrcaLoadReport, running: int, queued: int
+) -> None:
+    load = load_from_orca(report, 8, 1)
+    assert (load.running, load.queued, load.requests_by_gateway) == (running, queued, None)
 
 
-def test_ours_read_back() -> None:
-    meter = ConcurrencyLimiter(8, lambda: None, best=4)
+def test_own_report_round_trips() -> None:
+    limiter = ConcurrencyLimiter(8, lambda: None, best=4)
     for _ in range(6):
-        meter.try_acquire("g")
-    told = load_from_orca(OrcaReportBuilder(meter).build_report(1.0), 8, 1)
-    assert (told.running, told.queued) == (4, 2)
+        limiter.try_acquire("g")
+    load = load_from_orca(OrcaReportBuilder(limiter).build_report(1.0), 8, 1)
+    assert (load.running, load.queued) == (4, 2)

@@ -10,113 +10,115 @@ from lb.reporter.schedule import ReportSchedule
 from schemas.wire import ReportControl
 
 
-def take(times: int) -> Callable[[ConcurrencyLimiter], None]:
-    def change(meter: ConcurrencyLimiter) -> None:
+def acquire(times: int) -> Callable[[ConcurrencyLimiter], None]:
+    def change(limiter: ConcurrencyLimiter) -> None:
         for _ in range(times):
-            meter.try_acquire("g")
+            limiter.try_acquire("g")
 
     return change
 
 
-def free(
-    times: int, *, good: bool = True, ms: float = 10.0
+def release(
+    times: int, *, succeeded: bool = True, service_ms: float = 10.0
 ) -> Callable[[ConcurrencyLimiter], None]:
-    def change(meter: ConcurrencyLimiter) -> None:
+    def change(limiter: ConcurrencyLimiter) -> None:
         for _ in range(times):
-            meter.release("g", ms, succeeded=good, failed=not good)
+            limiter.release("g", service_ms, succeeded=succeeded, failed=not succeeded)
 
     return change
 
 
-def again(
-    times: int, *, good: bool = True, ms: float = 10.0
+def serve(
+    times: int, *, succeeded: bool = True, service_ms: float = 10.0
 ) -> Callable[[ConcurrencyLimiter], None]:
-    def change(meter: ConcurrencyLimiter) -> None:
+    def change(limiter: ConcurrencyLimiter) -> None:
         for _ in range(times):
-            take(1)(meter)
-            free(1, good=good, ms=ms)(meter)
+            acquire(1)(limiter)
+            release(1, succeeded=succeeded, service_ms=service_ms)(limiter)
 
     return change
 
 
 @pytest.mark.parametrize(
-    ("best", "held", "change", "matters"),
+    ("best", "acquired", "change", "expected"),
     [
-        (4, 0, take(1), False),
-        (4, 0, take(2), True),
-        (4, 3, free(2), True),
-        (4, 4, free(1), True),  # a free licence where there was none
-        (4, 6, free(1), False),
-        (4, 1000, free(1), True),  # room where there was none
-        (4, 3, take(1), False),  # none free any more: what comes then tells soon enough
-        (1, 1, free(1), True),
-        (1, 0, take(1), False),
-        (8, 0, take(3), False),
-        (8, 0, take(4), True),
-        (64, 0, take(3), False),
-        (64, 0, take(4), True),  # four is the most that is kept back
-        (4, 0, again(2, good=False), False),
-        (4, 0, again(3, good=False), True),  # errors
-        (4, 0, again(99, ms=11.0), False),
-        (4, 0, again(99, ms=20.0), True),  # it got slower
-        (4, 0, lambda meter: meter.set_serving_state(ServingState.DRAINING), True),
+        (4, 0, acquire(1), False),
+        (4, 0, acquire(2), True),
+        (4, 3, release(2), True),
+        (4, 4, release(1), True),  # a free licence where there was none
+        (4, 6, release(1), False),
+        (4, 1000, release(1), True),  # room where there was none
+        (4, 3, acquire(1), False),  # none free any more: what comes then tells soon enough
+        (1, 1, release(1), True),
+        (1, 0, acquire(1), False),
+        (8, 0, acquire(3), False),
+        (8, 0, acquire(4), True),
+        (64, 0, acquire(3), False),
+        (64, 0, acquire(4), True),  # four is the most that is kept back
+        (4, 0, serve(2, succeeded=False), False),
+        (4, 0, serve(3, succeeded=False), True),  # errors
+        (4, 0, serve(99, service_ms=11.0), False),
+        (4, 0, serve(99, service_ms=20.0), True),  # it got slower
+        (4, 0, lambda limiter: limiter.set_serving_state(ServingState.DRAINING), True),
     ],
     ids=range(18),
 )
-def test_what_matters(
-    best: int, held: int, change: Callable[[ConcurrencyLimiter], None], matters: bool
+def test_changes_that_trigger_a_report(
+    best: int, acquired: int, change: Callable[[ConcurrencyLimiter], None], expected: bool
 ) -> None:
-    meter = ConcurrencyLimiter(1000, lambda: None, best=best)
-    again(20)(meter)
-    take(held)(meter)
-    trigger = ReportSchedule()
-    trigger.mark_sent(meter, 0.0)
-    assert not trigger.should_report(meter)
-    change(meter)
-    assert trigger.should_report(meter) is matters
-    trigger.mark_sent(meter, 1.0)
-    assert not trigger.should_report(meter), "it was told"
+    limiter = ConcurrencyLimiter(1000, lambda: None, best=best)
+    serve(20)(limiter)
+    acquire(acquired)(limiter)
+    schedule = ReportSchedule()
+    schedule.mark_sent(limiter, 0.0)
+    assert not schedule.should_report(limiter)
+    change(limiter)
+    assert schedule.should_report(limiter) is expected
+    schedule.mark_sent(limiter, 1.0)
+    assert not schedule.should_report(limiter), "it was told"
 
 
 def test_the_first_report_is_due_at_once() -> None:
     assert ReportSchedule().should_report(ConcurrencyLimiter(1, lambda: None))
 
 
-def test_after_the_gap_when_it_matters_else_to_show_that_it_lives() -> None:
-    meter = ConcurrencyLimiter(4, lambda: None)
-    trigger = ReportSchedule(gap=0.005, keepalive=0.05)
-    trigger.mark_sent(meter, 10.0)
-    assert trigger.next_report_at(meter) == pytest.approx(10.05)
-    take(2)(meter)
-    assert trigger.next_report_at(meter) == pytest.approx(10.005)
+def test_next_report_is_after_gap_or_keepalive() -> None:
+    limiter = ConcurrencyLimiter(4, lambda: None)
+    schedule = ReportSchedule(gap=0.005, keepalive=0.05)
+    schedule.mark_sent(limiter, 10.0)
+    assert schedule.next_report_at(limiter) == pytest.approx(10.05)
+    acquire(2)(limiter)
+    assert schedule.next_report_at(limiter) == pytest.approx(10.005)
 
 
-@pytest.mark.parametrize(("ms", "gap"), [(100.0, 0.005), (12.0, 0.003), (1.0, 0.001)])
-def test_who_works_fast_reports_sooner(ms: float, gap: float) -> None:
-    meter = ConcurrencyLimiter(4, lambda: None)
-    again(1, ms=ms)(meter)
-    trigger = ReportSchedule()
-    trigger.mark_sent(meter, 0.0)
-    take(2)(meter)
-    assert trigger.next_report_at(meter) == pytest.approx(gap)
-    trigger.configure(ReportControl(gap_ms=8))
-    assert trigger.next_report_at(meter) == pytest.approx(0.008), "the hub's wish stands above it"
+@pytest.mark.parametrize(("service_ms", "gap"), [(100.0, 0.005), (12.0, 0.003), (1.0, 0.001)])
+def test_gap_shrinks_with_service_time(service_ms: float, gap: float) -> None:
+    limiter = ConcurrencyLimiter(4, lambda: None)
+    serve(1, service_ms=service_ms)(limiter)
+    schedule = ReportSchedule()
+    schedule.mark_sent(limiter, 0.0)
+    acquire(2)(limiter)
+    assert schedule.next_report_at(limiter) == pytest.approx(gap)
+    schedule.configure(ReportControl(gap_ms=8))
+    assert schedule.next_report_at(limiter) == pytest.approx(0.008), (
+        "the hub's wish stands above it"
+    )
 
 
-def test_a_hub_tunes_it() -> None:
-    meter = ConcurrencyLimiter(100, lambda: None)
-    trigger = ReportSchedule()
-    trigger.mark_sent(meter, 0.0)
-    trigger.configure(ReportControl(gap_ms=20, keepalive_ms=500, threshold=10))
-    take(9)(meter)
-    assert trigger.next_report_at(meter) == pytest.approx(0.5)
-    take(1)(meter)
-    assert trigger.next_report_at(meter) == pytest.approx(0.02)
-    trigger.configure(ReportControl(pause=True))
-    assert trigger.next_report_at(meter) == pytest.approx(0.5), (
+def test_hub_configures_the_schedule() -> None:
+    limiter = ConcurrencyLimiter(100, lambda: None)
+    schedule = ReportSchedule()
+    schedule.mark_sent(limiter, 0.0)
+    schedule.configure(ReportControl(gap_ms=20, keepalive_ms=500, threshold=10))
+    acquire(9)(limiter)
+    assert schedule.next_report_at(limiter) == pytest.approx(0.5)
+    acquire(1)(limiter)
+    assert schedule.next_report_at(limiter) == pytest.approx(0.02)
+    schedule.configure(ReportControl(pause=True))
+    assert schedule.next_report_at(limiter) == pytest.approx(0.5), (
         "zero: as it was; and only keep-alives go"
     )
-    meter.set_serving_state(ServingState.DOWN)
-    assert trigger.next_report_at(meter) == pytest.approx(0.02), "but a farewell is always told"
-    trigger.configure(ReportControl())
-    assert not trigger.is_paused
+    limiter.set_serving_state(ServingState.DOWN)
+    assert schedule.next_report_at(limiter) == pytest.approx(0.02), "but a farewell is always told"
+    schedule.configure(ReportControl())
+    assert not schedule.is_paused
