@@ -1,6 +1,6 @@
 """Encoding of a validated envelope to a LoaderInput. Pure.
 
-An encoder is prepared once per service. The mapping (`docs/architecture.md`): `params` has the
+An encoder is prepared once per service. The mapping (`docs/wire.md`): `params` has the
 scalar parameters of all nicks. `expect` has every declared accept, also if the request does not
 name it. `headers` has the headers of the envelope and of the gateway.
 """
