@@ -9,9 +9,9 @@ from google.protobuf.message import DecodeError
 
 from aseloader import orca, reflection, xsf
 from aseloader.engine import Engine
-from aseloader.handles import XsfSessions
 from aseloader.health import HealthService
 from aseloader.sessions import SessionEngine
+from aseloader.xsf_sessions import XsfSessions
 from lb.reporter.limiter import ConcurrencyLimiter
 from lb.reporter.orca_report import OrcaReportBuilder
 from rpc.server import CallContext, Server, UnaryHandler

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from atom.dialects import LOADER_PROTOCOLS, LoaderProtocol
-from atom.faults import to_ase_error
+from atom.errors import to_ase_error
 from atom.interfaces import CallTarget, LoaderRequest
+from atom.protocols import LOADER_PROTOCOLS, LoaderProtocol
 from atom.streams import LoaderStream, NativeStream
 from atom.xsf_streams import XsfStream
 from rpc.calls import UnaryCall

@@ -7,7 +7,7 @@ session has ended.
 from collections.abc import Callable
 from typing import Protocol
 
-from atom.faults import to_ase_error
+from atom.errors import to_ase_error
 from rpc.calls import StreamCall
 from rpc.client import Channel
 from schemas.model.errors import AseError

@@ -13,7 +13,7 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from atom.faults import to_ase_error
+from atom.errors import to_ase_error
 from rpc.calls import UnaryCall
 from rpc.client import Channel
 from schemas.model.errors import (

@@ -17,10 +17,10 @@ from rpc.backoff import Backoff
 from rpc.calls import Call, StreamCall, UnaryCall
 from rpc.deadlines import find_expired
 from rpc.keepalive import CONSERVATIVE_KEEPALIVE, FREQUENT_KEEPALIVE
+from rpc.message_stream import MessageStream
 from rpc.metadata import Metadata, encode_request_headers, encode_timeout_field
 from rpc.status import RpcError, Status
-from rpc.streaming import MessageStream
-from rpc.wire import Http2Transport
+from rpc.transport import Http2Transport
 
 MAX_MESSAGE_SIZE: Final = 16 * 1024 * 1024
 _MAX_CACHED_HEADER_BLOCKS: Final = 256  # of requests

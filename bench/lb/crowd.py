@@ -21,8 +21,8 @@ from lb.endpoints.report import Instance, Report
 from lb.reporter.limiter import ConcurrencyLimiter
 from lb.reporter.reporter import Reporter
 from rpc.client import Channel
+from rpc.message_stream import stream_responses
 from rpc.status import RpcError
-from rpc.streaming import stream_responses
 from schemas.wire import Frame, WatchRequest
 
 _SLOTS, _WORK_S = 4, 0.02

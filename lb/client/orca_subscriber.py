@@ -13,8 +13,8 @@ from lb.endpoints.table import EndpointTable
 from lb.reporter.orca_report import load_from_orca
 from rpc.backoff import Backoff
 from rpc.client import Channel
+from rpc.message_stream import stream_responses
 from rpc.status import RpcError, Status
-from rpc.streaming import stream_responses
 from schemas.wire import Duration, OrcaLoadReport, OrcaLoadReportRequest
 
 METHOD = "/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics"

@@ -12,8 +12,8 @@ from lb.credentials import HubCredentials
 from lb.endpoints.lifecycle import StateChange
 from lb.endpoints.sweep import sweep
 from rpc.backoff import Backoff
+from rpc.message_stream import stream_responses
 from rpc.status import RpcError
-from rpc.streaming import stream_responses
 from schemas.wire import Frame, WatchRequest
 
 METHOD = "/ase.v1.LoadBalancer/Watch"

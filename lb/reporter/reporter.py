@@ -13,8 +13,8 @@ from lb.endpoints.report import Report, ServingState, encode_report
 from lb.reporter.limiter import ConcurrencyLimiter
 from lb.reporter.schedule import ReportSchedule
 from rpc.backoff import Backoff
+from rpc.message_stream import stream_responses
 from rpc.status import RpcError, Status
-from rpc.streaming import stream_responses
 from schemas.wire import ReportControl
 
 METHOD = "/ase.v1.LoadBalancer/Report"

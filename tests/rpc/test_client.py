@@ -13,8 +13,8 @@ import h2.settings
 import pytest
 
 from rpc.client import Channel
+from rpc.message_stream import stream_responses
 from rpc.status import RpcError, Status
-from rpc.streaming import stream_responses
 from tests.rpc import peer as h2peer
 
 ECHO, FAIL, HOLD, MANY = "/t.T/Echo", "/t.T/Fail", "/t.T/Hold", "/t.T/Many"

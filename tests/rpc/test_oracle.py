@@ -15,8 +15,8 @@ import pytest
 from grpc import aio
 
 from rpc.client import Channel
+from rpc.message_stream import stream_responses
 from rpc.status import RpcError, Status
-from rpc.streaming import stream_responses
 from tests.harness import ROOT
 
 BIG = 64 << 20

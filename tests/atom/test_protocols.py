@@ -2,7 +2,7 @@
 
 import pytest
 
-from atom.dialects import LOADER_PROTOCOLS
+from atom.protocols import LOADER_PROTOCOLS
 from schemas.model.errors import BAD_REPLY, LOADER_FULL, AseError
 from schemas.wire import LoaderInput, LoaderOutput, ReqData, ResData, XsfData
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from atom.faults import to_ase_error
+from atom.errors import to_ase_error
 from rpc.status import RpcError, Status
 from schemas.model.errors import DEADLINE, LOADER_FULL, LOADER_LOST, UNREACHABLE, ErrorSpec
 
