@@ -17,7 +17,7 @@ SUFFIX = ".so" if os.environ.get("ASE_COMPILED") == "1" else ".py"
 
 
 @pytest.mark.parametrize("path", COMPILED)
-def test_each_hot_module_is_the_one_meant(path: str) -> None:
-    found = importlib.util.find_spec(path.removesuffix(".py").replace("/", "."))
-    assert found is not None
-    assert Path(str(found.origin)).suffix == SUFFIX
+def test_each_hot_module_has_the_expected_suffix(path: str) -> None:
+    spec = importlib.util.find_spec(path.removesuffix(".py").replace("/", "."))
+    assert spec is not None
+    assert Path(str(spec.origin)).suffix == SUFFIX

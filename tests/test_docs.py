@@ -13,20 +13,20 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "bench" / "README.md"])
 
 
-def blocks(page: str, language: str) -> list[str]:
+def code_blocks(page: str, language: str) -> list[str]:
     text = (ROOT / page).read_text(encoding="utf-8")
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-def test_the_wrapper_of_the_guide_and_its_test_run() -> None:
+def test_guide_wrapper_and_its_test_run() -> None:
     names: dict[str, object] = {}
-    for block in blocks("docs/loader.md", "python"):
+    for block in code_blocks("docs/loader.md", "python"):
         exec(block, names)  # noqa: S102 (our own document)
     assert "Words" in names
 
 
-def test_the_config_of_the_guide_is_good() -> None:
-    (text,) = blocks("docs/operate.md", "yaml")
+def test_guide_config_is_valid() -> None:
+    (text,) = code_blocks("docs/operate.md", "yaml")
     config = resolve(source.parse_yaml(text, "docs/operate.md"), {}, {})
     assert config.services["ocr"].deadline == 30
 

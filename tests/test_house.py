@@ -26,7 +26,7 @@ LAYERS: dict[str, set[str]] = {
     "bench": {"schemas", "rpc", "config", "atom", "lb", "gateway", "deploy", "aseloader"},
 }
 # Of lb, the loader SDK may see the loader's side alone.
-SDK_MAY = {
+SDK_ALLOWED = {
     "lb.credentials",
     "lb.reporter.limiter",
     "lb.reporter.orca_report",
@@ -40,7 +40,7 @@ IMPURE = {
     "uvloop", "prometheus_client",
 }  # fmt: skip
 
-MAX_FUNCTION = 50
+MAX_FUNCTION_LINES = 50
 BAD_NAMES = {"util", "utils", "common", "helpers", "manager", "base", "misc"}
 # Identifiers that say nothing of what they hold; a name of the wire or of an option is no variable.
 VAGUE_NAMES = {
@@ -57,12 +57,12 @@ ALLOWED_NAMES = {
 
 @cache
 def modules() -> dict[str, ast.Module]:
-    found = {}
+    trees = {}
     for package in LAYERS:
         for path in sorted((ROOT / package).rglob("*.py")):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-            found[name] = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    return found
+            trees[name] = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    return trees
 
 
 def imports(tree: ast.Module, *, top_level: bool = False) -> Iterator[str]:
@@ -90,7 +90,7 @@ PURE = [name for name in ALL if is_pure(modules()[name])]
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_imports_go_down_the_layers(name: str) -> None:
+def test_imports_follow_the_layers(name: str) -> None:
     package = name.partition(".")[0]
     for imported in imports(modules()[name]):
         top = imported.partition(".")[0]
@@ -98,7 +98,7 @@ def test_imports_go_down_the_layers(name: str) -> None:
             assert top in LAYERS[package], f"{name} imports {imported}"
         assert top != "tests", f"{name} imports {imported}"
         if package == "aseloader" and top == "lb" and imported in modules():
-            assert imported in SDK_MAY, f"{name} imports {imported}"
+            assert imported in SDK_ALLOWED, f"{name} imports {imported}"
 
 
 def test_no_cycles() -> None:
@@ -113,23 +113,23 @@ def test_no_cycles() -> None:
 
 
 @pytest.mark.parametrize("name", PURE)
-def test_pure_modules_touch_nothing(name: str) -> None:
-    touched = {imported.partition(".")[0] for imported in imports(modules()[name])} & IMPURE
-    assert not touched, f"{name} says it is pure, and imports {sorted(touched)}"
+def test_pure_modules_import_nothing_impure(name: str) -> None:
+    impure_imports = {imported.partition(".")[0] for imported in imports(modules()[name])} & IMPURE
+    assert not impure_imports, f"{name} says it is pure, and imports {sorted(impure_imports)}"
     pure = set(PURE)
     allowed = {"schemas.wire"}  # reads its descriptor set once, at import
     for imported in imports(modules()[name]):
         if imported in modules() and "." in imported and imported not in allowed:
-            assert imported in pure or is_values(imported), f"{name} imports {imported}"
+            assert imported in pure or is_values_only(imported), f"{name} imports {imported}"
 
 
-def is_values(name: str) -> bool:
+def is_values_only(name: str) -> bool:
     """Return whether a module only declares values: it imports nothing that touches the world."""
-    touched = {imported.partition(".")[0] for imported in imports(modules()[name])} & IMPURE
-    return not touched
+    impure_imports = {imported.partition(".")[0] for imported in imports(modules()[name])} & IMPURE
+    return not impure_imports
 
 
-def test_enough_is_pure() -> None:
+def test_enough_modules_are_pure() -> None:
     assert len(PURE) >= 25
     expected = {
         "atom.encode",
@@ -143,20 +143,20 @@ def test_enough_is_pure() -> None:
 
 
 @pytest.mark.parametrize("name", PURE)
-def test_each_pure_module_has_a_twin(name: str) -> None:
+def test_each_pure_module_has_a_test_module(name: str) -> None:
     *folders, module = name.split(".")
     assert ROOT.joinpath("tests", *folders, f"test_{module}.py").is_file()
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_sizes_names_and_words(name: str) -> None:
+def test_docstrings_names_and_function_sizes(name: str) -> None:
     tree = modules()[name]
     assert ast.get_docstring(tree), f"{name} does not say what it is"
     assert name.rpartition(".")[2] not in BAD_NAMES
     for function in functions(tree):
         body = function.body[1:] if ast.get_docstring(function) else function.body
         lines = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
-        assert lines <= MAX_FUNCTION, f"{name}.{function.name} has {lines} lines"
+        assert lines <= MAX_FUNCTION_LINES, f"{name}.{function.name} has {lines} lines"
 
 
 def bound_names(tree: ast.Module) -> Iterator[str]:
@@ -171,7 +171,7 @@ def bound_names(tree: ast.Module) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_name_says_what_it_holds(name: str) -> None:
+def test_no_vague_names(name: str) -> None:
     path = name.replace(".", "/") + ".py"
     vague = {bound for bound in bound_names(modules()[name]) if bound.strip("_") in VAGUE_NAMES}
     allowed = {allowed for file, allowed in ALLOWED_NAMES if file == path}
@@ -184,7 +184,9 @@ def test_no_two_public_classes_share_a_name() -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places.setdefault(node.name, []).append(name)
-    assert not {name: found for name, found in places.items() if len(found) > 1}
+    assert not {
+        name: module_names for name, module_names in places.items() if len(module_names) > 1
+    }
 
 
 @pytest.mark.parametrize("name", ALL)

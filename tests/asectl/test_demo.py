@@ -31,9 +31,9 @@ def url(demo: Process) -> str:
     return demo.printed("gateway ").split()[1]
 
 
-def call(demo: Process, *words: str) -> subprocess.CompletedProcess[str]:
+def call(demo: Process, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "asectl", "call", "--url", url(demo), *words],
+        [sys.executable, "-m", "asectl", "call", "--url", url(demo), *args],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -42,7 +42,7 @@ def call(demo: Process, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_it_tells_addresses_and_who_joins(demo: Process) -> None:
+def test_addresses_and_joined_loaders_are_printed(demo: Process) -> None:
     for part in ("gateway  http://", "lb       127.0.0.1:", "admin    http://", "ready; try"):
         demo.printed(part)
     joined = [line.split()[0] for line in demo.output if " joined (pid " in line]
@@ -57,44 +57,44 @@ def test_it_tells_addresses_and_who_joins(demo: Process) -> None:
 
 
 @pytest.mark.peer("curl")
-def test_the_printed_lines_work_when_pasted(demo: Process) -> None:
-    lines = [line.strip() for line in demo.output if line.strip().startswith("curl -sS ")]
-    assert len(lines) == 2
-    for line in lines:
-        told = json.loads(subprocess.check_output(["bash", "-c", line], cwd=ROOT))
-        assert told["header"]["code"] == 0
-        assert told["payload"]
+def test_printed_curl_commands_run(demo: Process) -> None:
+    commands = [line.strip() for line in demo.output if line.strip().startswith("curl -sS ")]
+    assert len(commands) == 2
+    for line in commands:
+        response = json.loads(subprocess.check_output(["bash", "-c", line], cwd=ROOT))
+        assert response["header"]["code"] == 0
+        assert response["payload"]
 
 
-def test_a_call_does_what_curl_does_and_writes_a_picture(demo: Process, tmp_path: Path) -> None:
+def test_call_writes_the_output_image(demo: Process, tmp_path: Path) -> None:
     out = tmp_path / "out.png"
     sample = str(EXAMPLES / "image" / "sample.jpg")
-    told = call(demo, "image", "--file", sample, "-p", "width=200", "-o", str(out))
-    assert told.returncode == 0, told.stderr
-    facts = json.loads(told.stdout)["facts"]
-    assert (facts["width"], facts["height"], facts["mode"]) == (720, 480, "RGB")
+    result = call(demo, "image", "--file", sample, "-p", "width=200", "-o", str(out))
+    assert result.returncode == 0, result.stderr
+    image_info = json.loads(result.stdout)["facts"]
+    assert (image_info["width"], image_info["height"], image_info["mode"]) == (720, 480, "RGB")
     picture = Image.open(io.BytesIO(out.read_bytes()))
     assert (picture.format, picture.size) == ("PNG", (200, 133))
-    assert f"wrote {out.stat().st_size} bytes" in told.stderr
+    assert f"wrote {out.stat().st_size} bytes" in result.stderr
 
 
-def test_json_outputs_can_be_kept_too(demo: Process, tmp_path: Path) -> None:
+def test_call_writes_json_outputs_to_files(demo: Process, tmp_path: Path) -> None:
     out = tmp_path / "facts.json"
     sample = str(EXAMPLES / "image" / "small.png")
-    told = call(demo, "image", "--file", f"image={sample}", "-o", f"facts={out}")
-    assert told.returncode == 0, told.stderr
+    result = call(demo, "image", "--file", f"image={sample}", "-o", f"facts={out}")
+    assert result.returncode == 0, result.stderr
     assert json.loads(out.read_text())["width"] == 240
-    assert told.stdout == ""
+    assert result.stdout == ""
 
 
-def test_a_call_of_audio_prints_what_was_heard(demo: Process) -> None:
-    told = call(demo, "audio", "--file", f"audio={EXAMPLES / 'audio' / 'sample.wav'}")
-    assert told.returncode == 0, told.stderr
-    assert len(json.loads(told.stdout)["segments"]["speech"]) == 2
+def test_audio_call_prints_the_segments(demo: Process) -> None:
+    result = call(demo, "audio", "--file", f"audio={EXAMPLES / 'audio' / 'sample.wav'}")
+    assert result.returncode == 0, result.stderr
+    assert len(json.loads(result.stdout)["segments"]["speech"]) == 2
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("args", "code", "message"),
     [
         (["nobody"], 1, "no service 'nobody'; there is: audio, image, vad"),
         (["image", "-p", "size=3"], 2, "no parameter 'size'; there is: format, quality, width"),
@@ -116,22 +116,22 @@ def test_a_call_of_audio_prints_what_was_heard(demo: Process) -> None:
     ],
     ids=str,
 )
-def test_a_call_gone_wrong_says_why(demo: Process, words: list[str], code: int, said: str) -> None:
-    told = call(demo, *words)
-    assert told.returncode == code
-    assert said in told.stderr
-    assert "Traceback" not in told.stderr
+def test_failed_call_explains_why(demo: Process, args: list[str], code: int, message: str) -> None:
+    result = call(demo, *args)
+    assert result.returncode == code
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
 
 
-def test_a_call_to_nobody_is_exit_4() -> None:
-    told = subprocess.run(
+def test_call_to_an_unreachable_gateway_exits_4() -> None:
+    result = subprocess.run(
         [sys.executable, "-m", "asectl", "call", "x", "--url", "http://127.0.0.1:9"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert told.returncode == 4
+    assert result.returncode == 4
 
 
 def children(pid: int) -> list[int]:
@@ -139,7 +139,7 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in path.read_text().split()]
 
 
-def gone(pid: int) -> bool:
+def has_exited(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -147,47 +147,49 @@ def gone(pid: int) -> bool:
     return "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
-def test_the_end_of_the_demo_ends_all_it_started(number: int) -> None:
+@pytest.mark.parametrize(
+    "signal_number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"]
+)
+def test_stopping_the_demo_stops_its_children(signal_number: int) -> None:
     with Process("up", "--demo", "--port", "0") as running:
         running.printed("Ctrl-C ends everything")
-        started = children(running.pid)
-        assert len(started) == 7
-        running.signal(number)
+        child_pids = children(running.pid)
+        assert len(child_pids) == 7
+        running.signal(signal_number)
         assert running.ended() == 0
-        assert all(gone(pid) for pid in started)
+        assert all(has_exited(pid) for pid in child_pids)
         assert not [line for line in running.text if "chttp2" in line], "gRPC's own lines stay out"
 
 
 def test_a_killed_demo_leaves_no_orphans() -> None:
     with Process("up", "--demo", "--port", "0") as running:
         running.printed("Ctrl-C ends everything")
-        started = children(running.pid)
+        child_pids = children(running.pid)
         running.signal(signal.SIGKILL)
         running.ended()
-        for pid in started:
-            fd = os.pidfd_open(pid) if not gone(pid) else None
+        for pid in child_pids:
+            fd = os.pidfd_open(pid) if not has_exited(pid) else None
             if fd is not None:
                 assert select.select([fd], [], [], 30)[0], f"{pid} lives on"
                 os.close(fd)
 
 
-def test_a_killed_loader_is_told_of_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_killed_loader_is_reported_and_the_others_keep_serving(tmp_path: Path) -> None:
     with Process("up", "--demo", "--port", "0") as running:
         running.printed("Ctrl-C ends everything")
         victim = next(pid for pid in children(running.pid) if b"image" in cmdline(pid))
         os.kill(victim, signal.SIGKILL)
         running.printed(f"ended (pid {victim}), killed by signal 9")
         assert running.printed("suspect (stream_lost)").startswith("image-")
-        told = call(running, "image", "--file", str(EXAMPLES / "image" / "small.png"))
-        assert told.returncode == 0, told.stderr
+        result = call(running, "image", "--file", str(EXAMPLES / "image" / "small.png"))
+        assert result.returncode == 0, result.stderr
 
 
 def cmdline(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-def test_a_busy_port_is_named_and_nothing_is_left() -> None:
+def test_busy_port_is_reported_and_nothing_keeps_running() -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
         with Process("up", "--demo", "--port", str(port)) as running:
@@ -205,22 +207,22 @@ def test_loaders_that_do_not_start_are_not_waited_for() -> None:
     good, bad = "tests/wrappers/probe.py:Probe", "tests/wrappers/probe.py:Broken"
     with Process("up", good, bad, "--each", "1", "--port", "0") as running:
         assert running.printed("ready") == "ready without broken-1; try, in another terminal:"
-        said = "\n".join(running.text)
-        assert "probe.py does not load" in said
-        assert "RuntimeError: no weights here" in said
-        assert "asectl/process.py" not in said, "the author's frames alone"
+        output = "\n".join(running.text)
+        assert "probe.py does not load" in output
+        assert "RuntimeError: no weights here" in output
+        assert "asectl/process.py" not in output, "the author's frames alone"
     with Process("up", bad, "nowhere.py:X", "--each", "1", "--port", "0") as running:
         assert running.ended() == 1
         assert "no loader is left" in running.output
 
 
-def test_a_wrapper_of_ones_own_is_served() -> None:
+def test_up_serves_a_given_wrapper() -> None:
     with Process("up", "tests/wrappers/probe.py:Probe", "--each", "1", "--port", "0") as running:
         running.printed("Ctrl-C ends everything")
         assert "--file PATH" in running.printed(" call probe --url http://")
-        text = ROOT / "pyproject.toml"
-        told = call(running, "probe", "--file", str(text), "-p", "number=1")
-        assert "must decode to at most 1024 bytes" in told.stderr
+        path = ROOT / "pyproject.toml"
+        result = call(running, "probe", "--file", str(path), "-p", "number=1")
+        assert "must decode to at most 1024 bytes" in result.stderr
 
 
 def test_a_loader_with_progress_bars_is_not_stuck() -> None:
@@ -231,18 +233,18 @@ def test_a_loader_with_progress_bars_is_not_stuck() -> None:
         assert running.ended() == 0
 
 
-def test_it_tells_who_is_ejected_and_goes_on_telling() -> None:
-    with Process("up", "tests/wrappers/talker.py:Talker", "--port", "0") as up:
-        where = f"{url(up)}/v1/private/talker"
-        up.printed("ready; try")
-        told = {"header": {"app_id": "t", "status": 3}, "payload": {"text": {"text": "aGk="}}}
-        bad = {**told, "parameter": {"talker": {"act": "raise"}}}
-        events = {"accept": "text/event-stream"}
+def test_ejections_and_later_requests_are_printed() -> None:
+    with Process("up", "tests/wrappers/talker.py:Talker", "--port", "0") as process:
+        endpoint_url = f"{url(process)}/v1/private/talker"
+        process.printed("ready; try")
+        body = {"header": {"app_id": "t", "status": 3}, "payload": {"text": {"text": "aGk="}}}
+        failing_body = {**body, "parameter": {"talker": {"act": "raise"}}}
+        headers = {"accept": "text/event-stream"}
         with httpx.Client(trust_env=False, timeout=30) as http:
             for _ in range(20):
-                http.post(where, json=told)  # it streams: 10004 is no fault of the loader's
-            assert not any("ejected" in line for line in up.output)
-            while not any("instance ejected" in line for line in up.output):
-                http.post(where, json=bad, headers=events)
-            assert http.post(where + "-not-there", json=told).status_code == 404
-        up.printed("404 POST")
+                http.post(endpoint_url, json=body)  # it streams: 10004 is no fault of the loader's
+            assert not any("ejected" in line for line in process.output)
+            while not any("instance ejected" in line for line in process.output):
+                http.post(endpoint_url, json=failing_body, headers=headers)
+            assert http.post(endpoint_url + "-not-there", json=body).status_code == 404
+        process.printed("404 POST")

@@ -17,7 +17,7 @@ def record(message: str, **extra: Any) -> logging.LogRecord:
     return logging.makeLogRecord({"msg": message, "name": "ase", "levelname": "INFO"} | extra)
 
 
-def lines_of(data: bytes) -> list[dict[str, Any]]:
+def parse_lines(data: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in data.decode().splitlines()]
 
 
@@ -29,29 +29,29 @@ def read_all(descriptor: int) -> bytes:
 
 
 def test_lines_come_in_order_and_control_characters_are_escaped() -> None:
-    out, into = os.pipe()
-    writer = LogWriter(into, JsonFormatter())
+    read_end, write_end = os.pipe()
+    writer = LogWriter(write_end, JsonFormatter())
     writer.put(record("a\nb", path='x" , "level": "error'))
     writer.put('{"message": "ready"}')
     writer.finish()
-    os.close(into)
-    first, second = lines_of(read_all(out))
+    os.close(write_end)
+    first, second = parse_lines(read_all(read_end))
     assert (first["message"], first["path"], first["level"]) == (
         "a\nb",
         'x" , "level": "error',
         "info",
     )
     assert second == {"message": "ready"}
-    os.close(out)
+    os.close(read_end)
 
 
-def test_lines_that_a_full_disk_does_not_take_are_counted_and_the_count_is_logged(
+def test_lines_lost_on_a_full_disk_are_counted_and_the_count_is_logged(
     tmp_path: Path,
 ) -> None:
-    full, file = os.open("/dev/full", os.O_WRONLY), tmp_path / "log"
+    full_fd, file = os.open("/dev/full", os.O_WRONLY), tmp_path / "log"
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-        os.write(full, b"x")
-    target = os.dup(full)
+        os.write(full_fd, b"x")
+    target = os.dup(full_fd)
     writer = LogWriter(target, JsonFormatter())
     for _ in range(3):
         writer.put(record("lost"))
@@ -61,30 +61,30 @@ def test_lines_that_a_full_disk_does_not_take_are_counted_and_the_count_is_logge
     os.dup2(descriptor, target)  # there is room again
     writer.put(record("kept"))
     writer.finish()
-    kept, note = lines_of(file.read_bytes())
-    assert kept["message"] == "kept"
-    assert (note["message"], note["count"]) == ("log lines dropped", 3)
-    for each in (full, target, descriptor):
-        os.close(each)
+    kept_record, drop_record = parse_lines(file.read_bytes())
+    assert kept_record["message"] == "kept"
+    assert (drop_record["message"], drop_record["count"]) == ("log lines dropped", 3)
+    for fd in (full_fd, target, descriptor):
+        os.close(fd)
 
 
-def test_a_line_that_was_cut_does_not_spoil_the_next(tmp_path: Path) -> None:
+def test_a_truncated_line_does_not_corrupt_the_next(tmp_path: Path) -> None:
     """A write that the system takes in part: the next batch begins with a line of its own."""
-    out, into = os.pipe()
-    os.set_blocking(into, False)
-    room = os.write(into, b"x" * (1 << 20))  # the pipe is full now
-    os.read(out, 4096)  # and has one page left
-    writer = LogWriter(into, JsonFormatter())
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    capacity = os.write(write_end, b"x" * (1 << 20))  # the pipe is full now
+    os.read(read_end, 4096)  # and has one page left
+    writer = LogWriter(write_end, JsonFormatter())
     writer.put(record("y" * 9000))
     while not writer._unreported:
         threading.Event().wait(0.001)
     drained = b""
-    while len(drained) < room:
-        drained += os.read(out, 65536)
+    while len(drained) < capacity:
+        drained += os.read(read_end, 65536)
     writer.put(record("whole"))
     writer.finish()
-    os.close(into)
-    *_, whole, note = (drained + read_all(out)).decode().splitlines()
-    assert json.loads(whole)["message"] == "whole"
-    assert json.loads(note)["count"] == 1
-    os.close(out)
+    os.close(write_end)
+    *_, whole_line, drop_line = (drained + read_all(read_end)).decode().splitlines()
+    assert json.loads(whole_line)["message"] == "whole"
+    assert json.loads(drop_line)["count"] == 1
+    os.close(read_end)

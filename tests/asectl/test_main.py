@@ -11,9 +11,9 @@ from asectl.main import COMMANDS
 ROOT = Path(__file__).parent.parent.parent
 
 
-def asectl(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def asectl(*args: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "asectl", *words],
+        [sys.executable, "-m", "asectl", *args],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -22,68 +22,68 @@ def asectl(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]], ids=str)
-def test_help_lists_every_command(words: list[str]) -> None:
-    told = asectl(*words)
-    assert told.returncode == 0
-    assert all(name in told.stdout for name in COMMANDS)
+@pytest.mark.parametrize("args", [[], ["--help"], ["-h"]], ids=str)
+def test_help_lists_every_command(args: list[str]) -> None:
+    result = asectl(*args)
+    assert result.returncode == 0
+    assert all(name in result.stdout for name in COMMANDS)
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:
-    told = asectl("dance")
-    assert told.returncode == 2
-    assert "usage: asectl COMMAND" in told.stdout
+    result = asectl("dance")
+    assert result.returncode == 2
+    assert "usage: asectl COMMAND" in result.stdout
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name: str) -> None:
-    told = asectl(*name.split(), "--help")
-    assert told.returncode == 0
-    assert f"usage: asectl {name}" in told.stdout
+    result = asectl(*name.split(), "--help")
+    assert result.returncode == 0
+    assert f"usage: asectl {name}" in result.stdout
 
 
 def test_version() -> None:
     assert asectl("--version").stdout.startswith("asectl 0.")
 
 
-def test_a_bad_config_is_exit_3_and_shown_in_place(tmp_path: Path) -> None:
+def test_bad_config_exits_3_and_is_shown_in_place(tmp_path: Path) -> None:
     (tmp_path / "ase.yaml").write_text("gateway:\n  prot: 8200\n")
     for command in (["gateway"], ["lb"], ["kong", "render"]):
-        told = asectl(*command, cwd=tmp_path)
-        assert told.returncode == 3
-        assert "ase.yaml:2:3: error: unknown key 'prot'" in told.stderr
-        assert "did you mean 'port'?" in told.stderr
+        result = asectl(*command, cwd=tmp_path)
+        assert result.returncode == 3
+        assert "ase.yaml:2:3: error: unknown key 'prot'" in result.stderr
+        assert "did you mean 'port'?" in result.stderr
 
 
-def test_a_config_that_is_not_there_is_exit_3() -> None:
-    told = asectl("gateway", "-c", "nowhere.yaml")
-    assert told.returncode == 3
-    assert "nowhere.yaml" in told.stderr
+def test_missing_config_exits_3() -> None:
+    result = asectl("gateway", "-c", "nowhere.yaml")
+    assert result.returncode == 3
+    assert "nowhere.yaml" in result.stderr
 
 
-def test_a_missing_schema_folder_is_exit_3(tmp_path: Path) -> None:
-    told = asectl("gateway", "--schemas", str(tmp_path / "none"), "--gateway-port", "0")
-    assert told.returncode == 3
-    assert "no such folder (option schemas)" in told.stderr
+def test_missing_schema_folder_exits_3(tmp_path: Path) -> None:
+    result = asectl("gateway", "--schemas", str(tmp_path / "none"), "--gateway-port", "0")
+    assert result.returncode == 3
+    assert "no such folder (option schemas)" in result.stderr
 
 
-def test_a_wrapper_that_is_not_there_is_exit_1() -> None:
-    told = asectl("loader", "run", "nowhere.py:X")
-    assert told.returncode == 1
-    assert told.stderr == "asectl: nowhere.py: no such file; give FILE:Class\n"
+def test_missing_wrapper_file_exits_1() -> None:
+    result = asectl("loader", "run", "nowhere.py:X")
+    assert result.returncode == 1
+    assert result.stderr == "asectl: nowhere.py: no such file; give FILE:Class\n"
 
 
 def test_kong_render_prints_the_file_or_says_what_is_missing(tmp_path: Path) -> None:
-    told = asectl("kong", "render", cwd=tmp_path)
-    assert told.returncode == 3
-    assert "kong.gateways is empty" in told.stderr
+    result = asectl("kong", "render", cwd=tmp_path)
+    assert result.returncode == 3
+    assert "kong.gateways is empty" in result.stderr
     (tmp_path / "ase.yaml").write_text("kong: {gateways: ['10.0.0.1:8200']}\n")
-    told = asectl("kong", "render", cwd=tmp_path)
-    assert told.returncode == 0
-    assert "target: 10.0.0.1:8200" in told.stdout
+    result = asectl("kong", "render", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "target: 10.0.0.1:8200" in result.stdout
 
 
-def test_kong_render_knows_the_deadlines_of_schemas(tmp_path: Path) -> None:
+def test_kong_render_uses_schema_deadlines(tmp_path: Path) -> None:
     (tmp_path / "schemas").mkdir()
     (tmp_path / "slow.py").write_text(
         "from aseloader import Output, Wrapper\n"
@@ -91,15 +91,15 @@ def test_kong_render_knows_the_deadlines_of_schemas(tmp_path: Path) -> None:
         "    service, deadline, out = 'slow', 60.0, Output('text')\n"
         "    def once(self, params, inputs, context): ...\n"
     )
-    told = asectl("loader", "schema", "slow.py:Slow", cwd=tmp_path)
-    assert told.returncode == 0
-    (tmp_path / "schemas" / "schema_slow.json").write_text(told.stdout)
+    result = asectl("loader", "schema", "slow.py:Slow", cwd=tmp_path)
+    assert result.returncode == 0
+    (tmp_path / "schemas" / "schema_slow.json").write_text(result.stdout)
     (tmp_path / "ase.yaml").write_text("schemas: schemas\nkong: {gateways: ['a:1']}\n")
     assert "read_timeout: 65000\n" in asectl("kong", "render", cwd=tmp_path).stdout
 
 
 @pytest.mark.parametrize(
-    "words",
+    "args",
     [
         ["up", "--demo", "--each", "0"],
         ["up", "--demo", "--port", "70000"],
@@ -110,21 +110,21 @@ def test_kong_render_knows_the_deadlines_of_schemas(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_meant_is_a_usage_error(words: list[str]) -> None:
-    told = asectl(*words)
-    assert told.returncode == 2
-    assert "Traceback" not in told.stderr
+def test_invalid_arguments_are_usage_errors(args: list[str]) -> None:
+    result = asectl(*args)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
 
 
-def test_a_wrapper_that_does_not_load_shows_its_own_lines(tmp_path: Path) -> None:
+def test_wrapper_load_error_shows_only_its_own_frames(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("import json\n\nx = json.loads('{')\n")
-    told = asectl("loader", "run", "mine.py", cwd=tmp_path)
-    assert told.returncode == 1
-    assert "mine.py does not load" in told.stderr
-    assert 'mine.py", line 3' in told.stderr
-    assert "asectl/main.py" not in told.stderr
+    result = asectl("loader", "run", "mine.py", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "mine.py does not load" in result.stderr
+    assert 'mine.py", line 3' in result.stderr
+    assert "asectl/main.py" not in result.stderr
 
 
-def test_a_healthcheck_of_nobody_fails() -> None:
+def test_healthcheck_of_an_unreachable_url_fails() -> None:
     assert asectl("healthcheck", "--url", "http://127.0.0.1:9").returncode == 1
     assert asectl("healthcheck", "--url", "file:///etc/passwd").returncode == 2

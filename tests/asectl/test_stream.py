@@ -37,60 +37,60 @@ def gateway() -> Iterator[Gateway]:
         yield running
 
 
-def call(gateway: Gateway, *words: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "asectl", "call", *words, "--url", gateway.url]
+def call(gateway: Gateway, *args: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "asectl", "call", *args, "--url", gateway.url]
     return subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE, check=False
     )
 
 
-def lines(told: "subprocess.CompletedProcess[str]") -> list[Any]:
-    assert told.returncode == 0, told.stderr
-    return [json.loads(line) for line in told.stdout.splitlines()]
+def json_lines(result: "subprocess.CompletedProcess[str]") -> list[Any]:
+    assert result.returncode == 0, result.stderr
+    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def test_segments_come_while_the_audio_does(gateway: Gateway) -> None:
+def test_segments_arrive_while_the_audio_is_sent(gateway: Gateway) -> None:
     """With --realtime the sample takes four seconds; its first segment begins in the first one."""
-    words = [sys.executable, "-m", "asectl", "call", "vad", "--ws", "--file", WAV, "--realtime"]
+    command = [sys.executable, "-m", "asectl", "call", "vad", "--ws", "--file", WAV, "--realtime"]
     with subprocess.Popen(
-        [*words, "--url", gateway.url], stdout=subprocess.PIPE, text=True, cwd=ROOT
-    ) as running:
-        assert running.stdout is not None
-        first = json.loads(running.stdout.readline())
-        assert running.poll() is None, "it still talks"
-        rest = [json.loads(line) for line in running.stdout]
+        [*command, "--url", gateway.url], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        assert process.stdout is not None
+        first = json.loads(process.stdout.readline())
+        assert process.poll() is None, "it still talks"
+        remaining = [json.loads(line) for line in process.stdout]
     assert first["segment"] == {"number": 0, "event": "began", "start_s": 0.4}
-    assert [told["segment"]["event"] for told in rest] == ["ended", "began", "ended"]
-    assert rest == lines(call(gateway, "vad", "--ws", "--file", WAV))[1:]
-    assert rest == lines(call(gateway, "vad", "--sse", "--file", WAV))[1:]
+    assert [result["segment"]["event"] for result in remaining] == ["ended", "began", "ended"]
+    assert remaining == json_lines(call(gateway, "vad", "--ws", "--file", WAV))[1:]
+    assert remaining == json_lines(call(gateway, "vad", "--sse", "--file", WAV))[1:]
 
 
-def test_a_service_that_answers_once_is_asked_either_way(gateway: Gateway) -> None:
+def test_unary_service_can_be_called_by_websocket_and_sse(gateway: Gateway) -> None:
     picture = str(ROOT / "examples/image/small.png")
-    by_events = lines(call(gateway, "image", "--sse", "--file", picture))
-    by_socket = lines(call(gateway, "image", "--ws", "--file", picture))
-    assert by_events == by_socket
-    assert [list(told) for told in by_socket] == [["thumbnail"], ["facts"]]
+    sse_results = json_lines(call(gateway, "image", "--sse", "--file", picture))
+    websocket_results = json_lines(call(gateway, "image", "--ws", "--file", picture))
+    assert sse_results == websocket_results
+    assert [list(result) for result in websocket_results] == [["thumbnail"], ["facts"]]
 
 
-def test_who_reads_no_more_lines_ends_it_quietly(gateway: Gateway) -> None:
-    words = [sys.executable, "-m", "asectl", "call", "vad", "--ws", "--file", WAV, "--realtime"]
+def test_closed_stdout_ends_the_call_quietly(gateway: Gateway) -> None:
+    command = [sys.executable, "-m", "asectl", "call", "vad", "--ws", "--file", WAV, "--realtime"]
     with subprocess.Popen(
-        [*words, "--url", gateway.url],
+        [*command, "--url", gateway.url],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-    ) as running:
-        assert running.stdout is not None
-        assert running.stderr is not None
-        assert json.loads(running.stdout.readline())["segment"]["event"] == "began"
-        running.stdout.close()
-        assert running.stderr.read() == ""
-        assert running.wait(PATIENCE) == 1
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["segment"]["event"] == "began"
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(PATIENCE) == 1
 
 
-def test_a_client_made_from_the_schema_streams(gateway: Gateway, tmp_path: Path) -> None:
+def test_generated_client_streams(gateway: Gateway, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "asectl", "api", "client", "vad", "--url", gateway.url]
     module = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
     (tmp_path / "vad_client.py").write_text(module)
@@ -110,43 +110,45 @@ try:
 except vad_client.ServiceError as error:
     print(error)
 """
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, input=pcm, stdout=subprocess.PIPE, check=True
     ).stdout.decode()
-    assert told.split("\n")[:4] == ["began", "ended", "began", "ended"]
-    assert "10107: 16-bit samples are two bytes each" in told
+    assert output.split("\n")[:4] == ["began", "ended", "began", "ended"]
+    assert "10107: 16-bit samples are two bytes each" in output
 
 
-@pytest.mark.parametrize("way", ["--ws", "--sse"])
-def test_errors_are_told(gateway: Gateway, way: str) -> None:
-    told = call(gateway, "vad", way, "--file", WAV, "-p", "pause=1")
-    assert told.returncode == 1
-    assert "breaks minimum 20 (code 10163)" in told.stderr
-    assert "sid " in told.stderr
+@pytest.mark.parametrize("transport_flag", ["--ws", "--sse"])
+def test_errors_are_printed(gateway: Gateway, transport_flag: str) -> None:
+    result = call(gateway, "vad", transport_flag, "--file", WAV, "-p", "pause=1")
+    assert result.returncode == 1
+    assert "breaks minimum 20 (code 10163)" in result.stderr
+    assert "sid " in result.stderr
 
 
-def test_binary_results_are_kept(gateway: Gateway, tmp_path: Path) -> None:
-    picture, kept = str(ROOT / "examples/image/sample.jpg"), tmp_path / "small.webp"
-    for way in ("--ws", "--sse"):
-        told = lines(call(gateway, "image", way, "--file", picture, "-o", str(kept)))
-        assert [list(each) for each in told] == [["facts"]], "the other is in the file"
-        assert kept.read_bytes()[:4] in (b"RIFF", b"\xff\xd8\xff\xe0", b"\x89PNG")
-        kept.unlink()
+def test_binary_results_are_written_to_files(gateway: Gateway, tmp_path: Path) -> None:
+    picture, output_path = str(ROOT / "examples/image/sample.jpg"), tmp_path / "small.webp"
+    for transport_flag in ("--ws", "--sse"):
+        results = json_lines(
+            call(gateway, "image", transport_flag, "--file", picture, "-o", str(output_path))
+        )
+        assert [list(result) for result in results] == [["facts"]], "the other is in the file"
+        assert output_path.read_bytes()[:4] in (b"RIFF", b"\xff\xd8\xff\xe0", b"\x89PNG")
+        output_path.unlink()
 
 
-def test_a_sound_of_another_kind_is_refused(gateway: Gateway, tmp_path: Path) -> None:
+def test_unsupported_audio_format_is_rejected(gateway: Gateway, tmp_path: Path) -> None:
     with wave.open(str(tmp_path / "two.wav"), "wb") as file:
         file.setparams((2, 2, 16_000, 0, "NONE", ""))
         file.writeframes(bytes(64_000))
-    told = call(gateway, "vad", "--ws", "--file", str(tmp_path / "two.wav"))
-    assert told.returncode == 1
-    assert "one channel of 16-bit samples" in told.stderr
-    told = call(gateway, "vad", "--ws")
-    assert "no audio came" in told.stderr
+    result = call(gateway, "vad", "--ws", "--file", str(tmp_path / "two.wav"))
+    assert result.returncode == 1
+    assert "one channel of 16-bit samples" in result.stderr
+    result = call(gateway, "vad", "--ws")
+    assert "no audio came" in result.stderr
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("args", "code", "message"),
     [
         (("vad", "--file", WAV), 1, "by this command: --ws, or --sse"),
         (("vad", "--file", WAV, "--realtime"), 2, "--realtime goes with --ws"),
@@ -157,68 +159,68 @@ def test_a_sound_of_another_kind_is_refused(gateway: Gateway, tmp_path: Path) ->
         ),
     ],
 )
-def test_what_goes_otherwise_is_said(
-    gateway: Gateway, words: tuple[str, ...], code: int, said: str
+def test_invalid_stream_calls_are_explained(
+    gateway: Gateway, args: tuple[str, ...], code: int, message: str
 ) -> None:
-    told = call(gateway, *words)
-    assert (told.returncode, said in told.stderr) == (code, True), told.stderr
+    result = call(gateway, *args)
+    assert (result.returncode, message in result.stderr) == (code, True), result.stderr
 
 
-def test_a_session_that_the_gateway_cuts_off_did_not_end_well() -> None:
+def test_session_closed_by_gateway_drain_exits_1() -> None:
     with Gateway("--gateway-drain", "0.5") as gateway, Loader(gateway.lb, VAD) as vad:
         gateway.joined(vad)
-        words = [sys.executable, "-m", "asectl", "call", "vad", "--ws", "--file", WAV]
+        command = [sys.executable, "-m", "asectl", "call", "vad", "--ws", "--file", WAV]
         with subprocess.Popen(
-            [*words, "--realtime", "--url", gateway.url],
+            [*command, "--realtime", "--url", gateway.url],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-        ) as running:
-            assert running.stdout is not None
-            assert running.stderr is not None
-            running.stdout.readline()
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.readline()
             gateway.signal(signal.SIGTERM)
-            assert "the gateway stops" in running.stderr.read()
-            assert running.wait(PATIENCE) == 1
+            assert "the gateway stops" in process.stderr.read()
+            assert process.wait(PATIENCE) == 1
 
 
-def test_no_character_is_cut() -> None:
+def test_split_keeps_utf8_characters_whole() -> None:
     text = base64.b64encode("漢字".encode() * 500).decode()
     envelope = {"header": {"status": 3}, "payload": {"words": {"text": text}}}
-    told = [frame["payload"]["words"]["text"] for frame, _ in split_envelope(envelope, SERVICE)]
-    assert len(told) == 3
-    assert "".join(base64.b64decode(piece).decode() for piece in told) == "漢字" * 500
-    odd = base64.b64encode(b"\x80" * 4000).decode()  # no text, and it ends all the same
-    envelope["payload"] = {"words": {"text": odd}}
+    texts = [frame["payload"]["words"]["text"] for frame, _ in split_envelope(envelope, SERVICE)]
+    assert len(texts) == 3
+    assert "".join(base64.b64decode(text_part).decode() for text_part in texts) == "漢字" * 500
+    invalid_utf8 = base64.b64encode(b"\x80" * 4000).decode()  # no text, and it ends all the same
+    envelope["payload"] = {"words": {"text": invalid_utf8}}
     assert sum(1 for _ in split_envelope(envelope, SERVICE)) == 4
 
 
-def test_of_a_sound_is_told_what_the_schema_has_a_word_for(tmp_path: Path) -> None:
-    sound = base64.b64encode((ROOT / "examples/vad/sample.wav").read_bytes()).decode()
-    envelope = {"header": {"status": 3}, "payload": {"audio": {"audio": sound}}}
+def test_audio_attributes_are_added_only_if_declared(tmp_path: Path) -> None:
+    audio = base64.b64encode((ROOT / "examples/vad/sample.wav").read_bytes()).decode()
+    envelope = {"header": {"status": 3}, "payload": {"audio": {"audio": audio}}}
     frame, _ = next(split_envelope(envelope, SERVICE))
-    told = {name: frame["payload"]["audio"].get(name) for name in ("sample_rate", "channels")}
-    assert told == {"sample_rate": 8000, "channels": 1}
-    envelope["payload"] = {"voice": {"audio": sound}}
+    attributes = {name: frame["payload"]["audio"].get(name) for name in ("sample_rate", "channels")}
+    assert attributes == {"sample_rate": 8000, "channels": 1}
+    envelope["payload"] = {"voice": {"audio": audio}}
     frame, _ = next(split_envelope(envelope, SERVICE))
     assert "sample_rate" not in frame["payload"]["voice"]
 
 
-def test_an_envelope_is_cut() -> None:
+def test_envelope_is_split_into_frames() -> None:
     audio = base64.b64encode(b"x" * 3000).decode()
     envelope = {
         "header": {"app_id": "a", "status": 3}, "parameter": {"s": {"n": 1}},
         "payload": {"voice": {"audio": audio, "status": 3}},
     }  # fmt: skip
-    told = [frame for frame, _ in split_envelope(envelope, SERVICE)]
-    assert [frame["header"]["status"] for frame in told] == [0, 1, 2]
-    assert [frame["payload"]["voice"]["seq"] for frame in told] == [0, 1, 2]
-    assert told[0]["parameter"] == {"s": {"n": 1}}
-    assert "parameter" not in told[1]
-    data = [base64.b64decode(frame["payload"]["voice"]["audio"]) for frame in told]
-    assert b"".join(data) == b"x" * 3000
-    ((whole, _),) = split_envelope(envelope, SERVICE, single_frame=True)
-    assert whole["header"]["status"] == 3
-    ((bare, _),) = split_envelope({"header": {"status": 3}}, SERVICE)
-    assert bare == {"header": {"status": 3}}
+    frames = [frame for frame, _ in split_envelope(envelope, SERVICE)]
+    assert [frame["header"]["status"] for frame in frames] == [0, 1, 2]
+    assert [frame["payload"]["voice"]["seq"] for frame in frames] == [0, 1, 2]
+    assert frames[0]["parameter"] == {"s": {"n": 1}}
+    assert "parameter" not in frames[1]
+    chunks = [base64.b64decode(frame["payload"]["voice"]["audio"]) for frame in frames]
+    assert b"".join(chunks) == b"x" * 3000
+    ((single_frame, _),) = split_envelope(envelope, SERVICE, single_frame=True)
+    assert single_frame["header"]["status"] == 3
+    ((header_frame, _),) = split_envelope({"header": {"status": 3}}, SERVICE)
+    assert header_frame == {"header": {"status": 3}}

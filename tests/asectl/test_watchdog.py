@@ -9,7 +9,7 @@ from asectl.watchdog import watch
 PATIENCE_S = 30.0
 
 
-class Lines(logging.Handler):
+class RecordingHandler(logging.Handler):
     """Keeps records, and sets an event at each."""
 
     def __init__(self) -> None:
@@ -22,35 +22,35 @@ class Lines(logging.Handler):
         self.logged.set()
 
 
-def test_a_loop_that_stands_still_is_reported_with_its_stack_and_again_when_it_runs() -> None:
-    lines, logger = Lines(), logging.getLogger("ase.loop")
+def test_blocked_loop_is_reported_with_its_stack_and_again_when_it_resumes() -> None:
+    handler, logger = RecordingHandler(), logging.getLogger("ase.loop")
 
     def stand_still() -> None:
-        assert lines.logged.wait(PATIENCE_S), "the watchdog said nothing while the loop stood"
-        lines.logged.clear()
+        assert handler.logged.wait(PATIENCE_S), "the watchdog said nothing while the loop stood"
+        handler.logged.clear()
 
     async def main() -> None:
         with watch(asyncio.get_running_loop(), limit=0.01):
             asyncio.get_running_loop().call_soon(stand_still)
-            await asyncio.to_thread(lines.logged.wait, PATIENCE_S)
-            while len(lines.records) < 2:
-                await asyncio.to_thread(lines.logged.wait, PATIENCE_S)
+            await asyncio.to_thread(handler.logged.wait, PATIENCE_S)
+            while len(handler.records) < 2:
+                await asyncio.to_thread(handler.logged.wait, PATIENCE_S)
 
-    logger.addHandler(lines)
+    logger.addHandler(handler)
     try:
         asyncio.run(main())
     finally:
-        logger.removeHandler(lines)
-    first, second = lines.records[:2]
+        logger.removeHandler(handler)
+    first, second = handler.records[:2]
     assert first.getMessage() == "event loop stands still"
     assert "stand_still" in vars(first)["stack"]
     assert second.getMessage() == "event loop runs again"
     assert vars(second)["seconds"] >= 0.01
 
 
-def test_a_loop_that_answers_is_not_reported_and_the_thread_ends_with_it() -> None:
-    lines, logger = Lines(), logging.getLogger("ase.loop")
-    logger.addHandler(lines)
+def test_responsive_loop_is_not_reported_and_the_thread_ends_with_it() -> None:
+    handler, logger = RecordingHandler(), logging.getLogger("ase.loop")
+    logger.addHandler(handler)
 
     async def main() -> None:
         with watch(asyncio.get_running_loop(), limit=5.0):
@@ -59,8 +59,8 @@ def test_a_loop_that_answers_is_not_reported_and_the_thread_ends_with_it() -> No
     try:
         asyncio.run(main())
     finally:
-        logger.removeHandler(lines)
-    assert not lines.records
+        logger.removeHandler(handler)
+    assert not handler.records
     for thread in threading.enumerate():
         if thread.name == "watchdog":
             thread.join(PATIENCE_S)

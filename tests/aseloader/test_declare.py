@@ -40,22 +40,22 @@ class Base(Wrapper):
         return {}
 
 
-class Heir(Base):
+class Derived(Base):
     b = Integer(maximum=3)
     c = Integer()
 
 
-def test_a_class_is_declared_in_its_order_and_heirs_may_change_it() -> None:
-    told = declaration(Heir)
-    assert [param.name for param in told.params] == ["b", "a", "c"]
-    assert told.params[0].rules == {"type": "integer", "maximum": 3}
-    assert [param.required for param in told.params] == [False, True, False]
+def test_declaration_keeps_class_order_and_subclasses_may_override() -> None:
+    derived = declaration(Derived)
+    assert [param.name for param in derived.params] == ["b", "a", "c"]
+    assert derived.params[0].rules == {"type": "integer", "maximum": 3}
+    assert [param.required for param in derived.params] == [False, True, False]
     assert declaration(Base).description == "One sentence."
     assert document.service_from_document(document.parse(schema(Base))).id == "x"
     assert schema(Base) == schema(Base)
 
 
-def test_a_wrapper_of_the_original_has_all_its_methods() -> None:
+def test_original_wrapper_must_define_all_methods() -> None:
     class Half(OriginalWrapper):
         service = "half"
         said = Output("text")
@@ -69,20 +69,22 @@ def test_a_wrapper_of_the_original_has_all_its_methods() -> None:
         declaration(Half)
 
 
-async def no_yield(self: Any, params: Any, inputs: Any) -> None:
+async def session_without_yield(self: Any, params: Any, inputs: Any) -> None:
     pass
 
 
-def too_few(self: Any, params: Any) -> Any:
+def session_with_too_few_params(self: Any, params: Any) -> Any:
     yield {}
 
 
-def too_many(self: Any, params: Any, inputs: Any, context: Any, more: Any) -> Any:
+def session_with_too_many_params(
+    self: Any, params: Any, inputs: Any, context: Any, more: Any
+) -> Any:
     yield {}
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("changes", "message"),
     [
         ({"service": ""}, "set `service`"),
         ({"service": "bad name!"}, "set `service`"),
@@ -94,14 +96,20 @@ def too_many(self: Any, params: Any, inputs: Any, context: Any, more: Any) -> An
         ({"total": 0}, "`total` must be 1 or more"),
         ({"out": None}, "declare at least one Output"),
         ({"once": Wrapper.once}, "write `once"),
-        ({"session": no_yield}, r"test_declare.py:\d+: Mine: `async def session` without `yield`"),
-        ({"session": too_few}, r"test_declare.py:\d+: Mine: write `session\(self, params, inputs"),
-        ({"session": too_many}, "Mine: write `session"),
+        (
+            {"session": session_without_yield},
+            r"test_declare.py:\d+: Mine: `async def session` without `yield`",
+        ),
+        (
+            {"session": session_with_too_few_params},
+            r"test_declare.py:\d+: Mine: write `session\(self, params, inputs",
+        ),
+        ({"session": session_with_too_many_params}, "Mine: write `session"),
     ],
     ids=itertools.count(),
 )
-def test_what_must_be_written(change: dict[str, Any], words: str) -> None:
+def test_incomplete_declaration_is_an_error(changes: dict[str, Any], message: str) -> None:
     attributes: dict[str, Any] = {"service": "x", "out": Output("text"), "once": Base.once}
-    kind = type("Mine", (Wrapper,), attributes | change)
-    with pytest.raises(DeclarationError, match=words):
-        schema(kind)
+    wrapper_class = type("Mine", (Wrapper,), attributes | changes)
+    with pytest.raises(DeclarationError, match=message):
+        schema(wrapper_class)

@@ -40,28 +40,28 @@ def test_rules(field: Parameter, rules: dict[str, Any]) -> None:
         (String(), "x y", "x y"),
     ],
 )
-def test_read(field: Parameter, text: str, value: Any) -> None:
-    read = field.parse(text)
-    assert read == value
-    assert type(read) is type(value)
+def test_parse(field: Parameter, text: str, value: Any) -> None:
+    parsed = field.parse(text)
+    assert parsed == value
+    assert type(parsed) is type(value)
 
 
 @pytest.mark.parametrize(
     ("field", "text"), [(Integer(), "1.5"), (Integer(), "x"), (Number(), "x"), (Boolean(), "1")]
 )
-def test_what_is_no_value(field: Parameter, text: str) -> None:
+def test_unparsable_text_is_rejected(field: Parameter, text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         field.parse(text)
 
 
-def test_an_unknown_kind_of_payload_is_told_with_those_there_are() -> None:
-    for declared in (Input, Output):
+def test_unknown_data_type_error_lists_the_valid_ones() -> None:
+    for field_class in (Input, Output):
         with pytest.raises(
             ValueError, match="'smell' is no kind of payload; there is: text, audio"
         ):
-            declared("smell")
+            field_class("smell")
 
 
-def test_an_empty_text_is_a_value_and_an_empty_number_is_none() -> None:
+def test_only_strings_may_be_empty() -> None:
     assert String().may_be_empty
     assert not Integer().may_be_empty

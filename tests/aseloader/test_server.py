@@ -14,12 +14,12 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload, ReqData, ResData, XsfData
 from tests.harness import Loader
 
-NOWHERE = "127.0.0.1:9"
+UNREACHABLE_ADDR = "127.0.0.1:9"
 
 
 @pytest.fixture(scope="module")
 def loader() -> Iterator[Loader]:
-    with Loader(NOWHERE) as running:
+    with Loader(UNREACHABLE_ADDR) as running:
         yield running
 
 
@@ -44,31 +44,31 @@ def infer(channel: grpc.Channel, data: bytes) -> LoaderOutput:
     return LoaderOutput.FromString(answer)
 
 
-def test_native(channel: grpc.Channel) -> None:
+def test_native_infer(channel: grpc.Channel) -> None:
     output = infer(channel, frame().SerializeToString())
     assert (output.code, output.status) == (0, LoaderOutput.ONCE)
-    said = output.pl[0]
-    assert said.data == b"HI"
-    assert dict(said.meta.attribute) == {"encoding": "gbk", "seq": "0", "status": "3"}, (
+    payload = output.pl[0]
+    assert payload.data == b"HI"
+    assert dict(payload.meta.attribute) == {"encoding": "gbk", "seq": "0", "status": "3"}, (
         "attributes that were expected are copied onto the output"
     )
 
 
-def test_what_was_not_expected_is_10106(channel: grpc.Channel) -> None:
-    bare = frame()
-    del bare.expect[:]
-    assert infer(channel, bare.SerializeToString()).code == 10106
+def test_unexpected_output_is_10106(channel: grpc.Channel) -> None:
+    request = frame()
+    del request.expect[:]
+    assert infer(channel, request.SerializeToString()).code == 10106
 
 
-def test_a_session_of_one_who_answers_single_requests_joins_its_frames(
+def test_session_frames_are_joined_for_a_unary_wrapper(
     channel: grpc.Channel,
 ) -> None:
-    begun, last = frame(LoaderInput.STREAM), frame(LoaderInput.STREAM)
+    first, last = frame(LoaderInput.STREAM), frame(LoaderInput.STREAM)
     last.pl[0].meta.attribute["status"] = "2"
-    frames = iter([begun.SerializeToString(), last.SerializeToString()])
+    frames = iter([first.SerializeToString(), last.SerializeToString()])
     answers = channel.stream_stream("/ase.v1.Loader/Session")(frames, timeout=10)
-    outputs = [LoaderOutput.FromString(told) for told in answers]
-    assert [told.status for told in outputs] == [LoaderOutput.BEGIN, LoaderOutput.END]
+    outputs = [LoaderOutput.FromString(output) for output in answers]
+    assert [output.status for output in outputs] == [LoaderOutput.BEGIN, LoaderOutput.END]
     assert outputs[1].pl[0].data == b"HIHI"
 
 
@@ -85,8 +85,8 @@ def test_xsf(channel: grpc.Channel) -> None:
         )
         return ResData.FromString(answer)
 
-    good = call(ReqData(op="AIIn", data=[XsfData(data=frame().SerializeToString())]))
-    assert LoaderOutput.FromString(good.data[0].data).pl[0].data == b"HI"
+    accepted = call(ReqData(op="AIIn", data=[XsfData(data=frame().SerializeToString())]))
+    assert LoaderOutput.FromString(accepted.data[0].data).pl[0].data == b"HI"
     refused = call(ReqData(op="AIIn", data=[XsfData(data=frame(act="refuse").SerializeToString())]))
     assert refused.code == 0
     assert LoaderOutput.FromString(refused.data[0].data).code == 10107
@@ -105,8 +105,8 @@ def test_health(channel: grpc.Channel) -> None:
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-def test_health_is_told_when_a_loader_drains() -> None:
-    with Loader(NOWHERE) as running, grpc.insecure_channel(running.addr) as channel:
+def test_health_watch_reports_draining() -> None:
+    with Loader(UNREACHABLE_ADDR) as running, grpc.insecure_channel(running.addr) as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
         running.signal(signal.SIGTERM)
@@ -114,7 +114,7 @@ def test_health_is_told_when_a_loader_drains() -> None:
         assert running.ended() == 0
 
 
-def test_reflection_tells_the_messages(channel: grpc.Channel) -> None:
+def test_reflection_serves_the_messages(channel: grpc.Channel) -> None:
     database = ProtoReflectionDescriptorDatabase(channel)
     assert set(database.get_services()) == {
         "ase.v1.Loader",

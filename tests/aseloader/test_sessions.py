@@ -21,7 +21,7 @@ from schemas.model.errors import AseError
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
 
-class Streams(Wrapper):
+class StreamingWrapper(Wrapper):
     """What all of them declare."""
 
     service = "streams"
@@ -31,29 +31,29 @@ class Streams(Wrapper):
     said = Output("text")
 
 
-class Thread(Streams):
+class ThreadWrapper(StreamingWrapper):
     """A plain generator; it tells when it was let go."""
 
     def __init__(self) -> None:
-        self.over = threading.Event()
+        self.closed = threading.Event()
 
     def session(self, params, inputs):  # type: ignore[no-untyped-def]
         try:
-            for told in inputs:
+            for frame_inputs in inputs:
                 if params["fail"] == 1:
                     raise Refused("not this")
                 if params["fail"] == 2:
                     raise SystemExit("out")
                 if params["fail"] == 6:
                     yield None
-                yield {"said": told["text"].data.upper()}
+                yield {"said": frame_inputs["text"].data.upper()}
         finally:
-            self.over.set()
+            self.closed.set()
 
 
-class Async(Streams):
+class AsyncWrapper(StreamingWrapper):
     async def session(self, params, inputs):  # type: ignore[no-untyped-def]
-        async for told in inputs:
+        async for frame_inputs in inputs:
             if params["fail"] == 1:
                 raise Refused("not this")
             if params["fail"] == 2:
@@ -62,24 +62,24 @@ class Async(Streams):
                 yield "no mapping"
             if params["fail"] == 5:
                 raise asyncio.CancelledError
-            yield {"said": told["text"].data.upper()}
+            yield {"said": frame_inputs["text"].data.upper()}
 
 
 @dataclass
-class Answer:
+class OriginalResponse:
     list: Any = None
     error_code: int = 0
     handle: str = ""
 
 
 @dataclass
-class Part:
+class ResponseData:
     key: str
     data: bytes
     status: int = 0
 
 
-class Original(OriginalWrapper):
+class EchoOriginal(OriginalWrapper):
     """As one wrote it for the package."""
 
     service = "streams"
@@ -89,34 +89,34 @@ class Original(OriginalWrapper):
     said = Output("text")
 
     def __init__(self) -> None:
-        self.open: dict[str, list[bytes]] = {}
-        self.odd: Any = None
+        self.results: dict[str, list[bytes]] = {}
+        self.forced_result: Any = None
         self.destroyed: list[str] = []
 
     def wrapperCreate(self, params, sid):  # type: ignore[no-untyped-def]
         if params["fail"] == 4:
-            return Answer(error_code=4242)
-        self.open["h"] = []
+            return OriginalResponse(error_code=4242)
+        self.results["h"] = []
         return "h"
 
     def wrapperWrite(self, handle: str, req: Request, sid: str) -> int:
-        told = req.get("text")
-        assert told is not None
-        self.open[handle].append(told.data.upper())
+        data = req.get("text")
+        assert data is not None
+        self.results[handle].append(data.data.upper())
         return 0
 
     def wrapperRead(self, handle: str, sid: str) -> Any:
-        ready = self.open[handle]
-        if self.odd is not None:
-            return self.odd
-        return Answer([Part("said", ready.pop(0))]) if ready else None
+        ready = self.results[handle]
+        if self.forced_result is not None:
+            return self.forced_result
+        return OriginalResponse([ResponseData("said", ready.pop(0))]) if ready else None
 
     def wrapperDestroy(self, handle: str) -> int:
         self.destroyed.append(handle)
         return 0
 
 
-class Threaded(OriginalWrapper):
+class ThreadedOriginal(OriginalWrapper):
     """As the package's own example: another thread works, and is asked until it is done."""
 
     service = "streams"
@@ -125,29 +125,29 @@ class Threaded(OriginalWrapper):
     said = Output("text")
 
     def __init__(self) -> None:
-        self.ready: queue.Queue[Answer] = queue.Queue()
+        self.results: queue.Queue[OriginalResponse] = queue.Queue()
         self.statuses: list[int] = []
 
     def wrapperCreate(self, params, sid, userTag="", persId=0):  # type: ignore[no-untyped-def] # noqa: N803
-        return Answer(handle="h")
+        return OriginalResponse(handle="h")
 
     def wrapperWrite(self, handle: str, req: Request) -> int:
-        told = req.get("text")
-        assert told is not None
+        data = req.get("text")
+        assert data is not None
         assert req.get("nobody") is None
-        self.statuses.append(told.status)
-        threading.Timer(0.03, self.work, (told,)).start()
+        self.statuses.append(data.status)
+        threading.Timer(0.03, self.produce_result, (data,)).start()
         return 0
 
-    def work(self, told: RequestData) -> None:
-        part = Part("said", told.data.upper(), told.status)
-        self.ready.put(Answer([part] if told.status else [part, part]))
+    def produce_result(self, data: RequestData) -> None:
+        part = ResponseData("said", data.data.upper(), data.status)
+        self.results.put(OriginalResponse([part] if data.status else [part, part]))
 
     def wrapperRead(self, handle: str) -> Any:
         try:
-            return self.ready.get_nowait()
+            return self.results.get_nowait()
         except queue.Empty:
-            return Answer([Part("said", b"", 1)])
+            return OriginalResponse([ResponseData("said", b"", 1)])
 
     def wrapperDestroy(self, handle: str) -> int:
         return 0
@@ -163,82 +163,85 @@ def frame(text: bytes, status: int, fail: int = 0, service: str = "streams") -> 
     )
 
 
-class Driven:
+class SessionHarness:
     """A wrapper driven by hand."""
 
     def __init__(self, wrapper: Wrapper) -> None:
         self.wrapper = wrapper
         self._changed = asyncio.Event()
-        self.meter = ConcurrencyLimiter(wrapper.total, self._changed.set)
-        self.sessions = SessionEngine(wrapper, self.meter, Engine(wrapper, self.meter))
+        self.limiter = ConcurrencyLimiter(wrapper.total, self._changed.set)
+        self.sessions = SessionEngine(wrapper, self.limiter, Engine(wrapper, self.limiter))
 
     async def idle(self) -> None:
         """Wait until no licence is held: a thread gives its own back when it has returned."""
-        while self.meter.inflight:
+        while self.limiter.inflight:
             self._changed.clear()
             await self._changed.wait()
 
     async def outputs(self, *frames: LoaderInput) -> list[LoaderOutput]:
-        async def told() -> AsyncIterator[LoaderInput]:
-            for one in frames:
-                yield one
+        async def frame_stream() -> AsyncIterator[LoaderInput]:
+            for input_frame in frames:
+                yield input_frame
 
-        answers = self.sessions.serve(told(), gateway="g", timeout=None)
+        answers = self.sessions.serve(frame_stream(), gateway="g", timeout=None)
         return [output async for output in answers]
 
 
-Make = Callable[[], Wrapper]
-ALL = [Async, Thread, Original]
+WrapperFactory = Callable[[], Wrapper]
+WRAPPER_CLASSES = [AsyncWrapper, ThreadWrapper, EchoOriginal]
 
 
-@pytest.mark.parametrize("make", ALL)
-def test_frame_by_frame(make: Make) -> None:
+@pytest.mark.parametrize("make_wrapper", WRAPPER_CLASSES)
+def test_each_frame_gets_a_result(make_wrapper: WrapperFactory) -> None:
     async def main() -> None:
-        driven = Driven(make())
-        told = await driven.outputs(frame(b"a", 0), frame(b"b", 1), frame(b"", 2))
-        assert [output.status for output in told] == [0, 1, 1, 2]
-        assert [part.data for output in told for part in output.pl] == [b"A", b"B"]
-        assert [part.meta.attribute["seq"] for o in told for part in o.pl] == ["1", "2"]
-        await driven.idle()
-        assert (driven.meter.served, driven.meter.errors) == (1, 0)
+        harness = SessionHarness(make_wrapper())
+        outputs = await harness.outputs(frame(b"a", 0), frame(b"b", 1), frame(b"", 2))
+        assert [output.status for output in outputs] == [0, 1, 1, 2]
+        assert [part.data for output in outputs for part in output.pl] == [b"A", b"B"]
+        assert [part.meta.attribute["seq"] for o in outputs for part in o.pl] == ["1", "2"]
+        await harness.idle()
+        assert (harness.limiter.served, harness.limiter.errors) == (1, 0)
 
     asyncio.run(main())
 
 
 @pytest.mark.parametrize(
-    ("make", "fail", "code", "words"),
+    ("make_wrapper", "fail", "code", "message"),
     [
-        (Async, 1, 10107, "not this"), (Thread, 1, 10107, "not this"),
-        (Async, 2, 10908, "SystemExit"), (Thread, 2, 10908, "SystemExit"),
-        (Async, 3, 10106, "must yield mappings"), (Thread, 6, 10106, "must yield mappings"),
-        (Async, 5, 10908, "CancelledError"), (Original, 4, 4242, "returned 4242"),
+        (AsyncWrapper, 1, 10107, "not this"), (ThreadWrapper, 1, 10107, "not this"),
+        (AsyncWrapper, 2, 10908, "SystemExit"), (ThreadWrapper, 2, 10908, "SystemExit"),
+        (AsyncWrapper, 3, 10106, "must yield mappings"),
+        (ThreadWrapper, 6, 10106, "must yield mappings"),
+        (AsyncWrapper, 5, 10908, "CancelledError"), (EchoOriginal, 4, 4242, "returned 4242"),
     ],
 )  # fmt: skip
-def test_errors_are_told_inside(make: Make, fail: int, code: int, words: str) -> None:
+def test_errors_are_reported_in_the_last_output(
+    make_wrapper: WrapperFactory, fail: int, code: int, message: str
+) -> None:
     async def main() -> None:
-        driven = Driven(make())
-        last = (await driven.outputs(frame(b"a", 0, fail), frame(b"b", 2)))[-1]
+        harness = SessionHarness(make_wrapper())
+        last = (await harness.outputs(frame(b"a", 0, fail), frame(b"b", 2)))[-1]
         assert (last.code, last.status) == (code, LoaderOutput.END)
-        assert words in last.err
-        await driven.idle()
-        assert driven.meter.errors == (code != 10107)
+        assert message in last.err
+        await harness.idle()
+        assert harness.limiter.errors == (code != 10107)
 
     asyncio.run(main())
 
 
-def test_an_original_whose_own_thread_works_is_asked_until_it_is_done() -> None:
+def test_threaded_original_is_polled_until_done() -> None:
     async def main() -> None:
-        wrapper = Threaded()
-        driven = Driven(wrapper)
-        told = await driven.outputs(frame(b"a", 0), frame(b"b", 1), frame(b"", 2))
-        assert [part.data for output in told for part in output.pl] == [b"A", b"A", b"B"]
+        wrapper = ThreadedOriginal()
+        harness = SessionHarness(wrapper)
+        outputs = await harness.outputs(frame(b"a", 0), frame(b"b", 1), frame(b"", 2))
+        assert [part.data for output in outputs for part in output.pl] == [b"A", b"A", b"B"]
         assert wrapper.statuses == [0, 1, 2], "the end is written, too"
-        await driven.idle()
+        await harness.idle()
 
     asyncio.run(main())
 
 
-class Both(OriginalWrapper):
+class TwoOutputOriginal(OriginalWrapper):
     """Two outputs, of which one ends before the other; and it ends badly."""
 
     service = "streams"
@@ -248,8 +251,8 @@ class Both(OriginalWrapper):
 
     def __init__(self) -> None:
         self.reads = [
-            Answer([Part("said", b"t", 2), Part("other", b"a1", 1)]),
-            Answer((Part("other", b"a2", 2),)),
+            OriginalResponse([ResponseData("said", b"t", 2), ResponseData("other", b"a1", 1)]),
+            OriginalResponse((ResponseData("other", b"a2", 2),)),
         ]
 
     def wrapperCreate(self, params: Any) -> str:  # type: ignore[override]
@@ -265,52 +268,54 @@ class Both(OriginalWrapper):
         raise ValueError("at the end")
 
 
-def test_an_original_ends_when_its_outputs_have_and_its_end_is_its_own(
+def test_original_ends_with_its_outputs_and_destroy_errors_are_only_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main() -> None:
-        one = frame(b"a", 0)
-        one.expect.append(MetaDesc(name="other"))
-        told = await Driven(Both()).outputs(one, frame(b"b", 2))
-        assert [part.data for output in told for part in output.pl] == [b"t", b"a1", b"a2"]
-        assert told[-1].code == 0
+        first = frame(b"a", 0)
+        first.expect.append(MetaDesc(name="other"))
+        outputs = await SessionHarness(TwoOutputOriginal()).outputs(first, frame(b"b", 2))
+        assert [part.data for output in outputs for part in output.pl] == [b"t", b"a1", b"a2"]
+        assert outputs[-1].code == 0
 
     asyncio.run(main())
     assert "wrapperDestroy raised" in caplog.text
 
 
-@pytest.mark.parametrize("odd", [{"said": b"x"}, b"x", Answer("x"), Answer([("said", b"x")]), 1.5])
-def test_what_an_original_cannot_return_is_told(odd: Any) -> None:
+@pytest.mark.parametrize(
+    "result", [{"said": b"x"}, b"x", OriginalResponse("x"), OriginalResponse([("said", b"x")]), 1.5]
+)
+def test_invalid_wrapper_read_result_is_10106(result: Any) -> None:
     async def main() -> None:
-        wrapper = Original()
-        wrapper.odd = odd
-        last = (await Driven(wrapper).outputs(frame(b"a", 0), frame(b"b", 2)))[-1]
+        wrapper = EchoOriginal()
+        wrapper.forced_result = result
+        last = (await SessionHarness(wrapper).outputs(frame(b"a", 0), frame(b"b", 2)))[-1]
         assert last.code == 10106
         assert "wrapperRead must return" in last.err
 
     asyncio.run(main())
 
 
-def test_a_payload_ends_a_session_only_where_no_header_says_it() -> None:
+def test_header_status_overrides_payload_status() -> None:
     async def main() -> None:
         frames = [frame(b"a", 2), frame(b"b", 3), frame(b"c", 2)]
-        for number, one in enumerate(frames):
-            one.headers["status"] = "2" if number == 2 else "1"
-        told = await Driven(Async()).outputs(*frames)
-        assert [part.data for output in told for part in output.pl] == [b"A", b"B", b"C"]
+        for number, request in enumerate(frames):
+            request.headers["status"] = "2" if number == 2 else "1"
+        outputs = await SessionHarness(AsyncWrapper()).outputs(*frames)
+        assert [part.data for output in outputs for part in output.pl] == [b"A", b"B", b"C"]
 
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("make", [Thread, Original])
-def test_nothing_is_said_of_a_thread_that_ends(
-    make: Make, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("make_wrapper", [ThreadWrapper, EchoOriginal])
+def test_ended_thread_logs_no_errors(
+    make_wrapper: WrapperFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
-        driven = Driven(make())
+        harness = SessionHarness(make_wrapper())
         for _ in range(50):
-            await driven.outputs(frame(b"a", 0), frame(b"b", 2))
-            await driven.idle()
+            await harness.outputs(frame(b"a", 0), frame(b"b", 2))
+            await harness.idle()
 
     with caplog.at_level(logging.ERROR):
         asyncio.run(main())
@@ -318,31 +323,31 @@ def test_nothing_is_said_of_a_thread_that_ends(
     assert not caplog.records
 
 
-def test_no_more_than_there_are_licences() -> None:
+def test_sessions_beyond_total_are_rejected() -> None:
     async def main() -> None:
-        driven = Driven(Async())
-        held = [asyncio.Event() for _ in range(2)]
+        harness = SessionHarness(AsyncWrapper())
+        finish_events = [asyncio.Event() for _ in range(2)]
 
-        async def waits(event: asyncio.Event) -> AsyncIterator[LoaderInput]:
+        async def frame_then_wait(event: asyncio.Event) -> AsyncIterator[LoaderInput]:
             yield frame(b"a", 0)
             await event.wait()
 
-        running = []
-        for event in held:
-            answers = driven.sessions.serve(waits(event), gateway="g", timeout=None)
+        open_sessions = []
+        for event in finish_events:
+            answers = harness.sessions.serve(frame_then_wait(event), gateway="g", timeout=None)
             assert (await anext(answers)).status == LoaderOutput.BEGIN
-            running.append(answers)
+            open_sessions.append(answers)
         with pytest.raises(AseError, match="10110"):
-            await driven.outputs(frame(b"a", 0))
-        for answers in running:
+            await harness.outputs(frame(b"a", 0))
+        for answers in open_sessions:
             await answers.aclose()
-        assert driven.meter.inflight == 0
-        assert len(await driven.outputs(frame(b"a", 2))) == 3
+        assert harness.limiter.inflight == 0
+        assert len(await harness.outputs(frame(b"a", 2))) == 3
 
     asyncio.run(main())
 
 
-class Leaves(Streams):
+class SlowToEnd(StreamingWrapper):
     """It takes its time to end."""
 
     def __init__(self) -> None:
@@ -351,71 +356,71 @@ class Leaves(Streams):
 
     async def session(self, params, inputs):  # type: ignore[no-untyped-def]
         try:
-            async for told in inputs:
-                yield {"said": told["text"].data}
+            async for frame_inputs in inputs:
+                yield {"said": frame_inputs["text"].data}
         finally:
             await self.may_end.wait()
             self.ended = True
 
 
-def test_a_licence_is_held_until_the_wrapper_has_ended() -> None:
+def test_slot_is_held_until_the_wrapper_has_ended() -> None:
     async def main() -> None:
-        wrapper = Leaves()
-        driven = Driven(wrapper)
+        wrapper = SlowToEnd()
+        harness = SessionHarness(wrapper)
 
-        async def never() -> AsyncIterator[LoaderInput]:
+        async def open_ended_frames() -> AsyncIterator[LoaderInput]:
             yield frame(b"a", 0)
             await asyncio.Event().wait()
 
-        answers = driven.sessions.serve(never(), gateway="g", timeout=None)
-        assert [(await anext(answers)).status for _ in range(2)] == [0, 1]
-        closing = asyncio.ensure_future(answers.aclose())
+        outputs = harness.sessions.serve(open_ended_frames(), gateway="g", timeout=None)
+        assert [(await anext(outputs)).status for _ in range(2)] == [0, 1]
+        closing = asyncio.ensure_future(outputs.aclose())
         for _ in range(10):
             await asyncio.sleep(0)
-        assert driven.meter.inflight == 1
+        assert harness.limiter.inflight == 1
         wrapper.may_end.set()
         await closing
         assert wrapper.ended
-        assert driven.meter.inflight == 0
+        assert harness.limiter.inflight == 0
 
     asyncio.run(main())
 
 
-def test_sessions_do_not_wait_for_a_turn() -> None:
+def test_sessions_are_not_queued() -> None:
     """There may be more licences, for requests that do."""
 
     async def main() -> None:
-        wrapper = Async()
-        meter = ConcurrencyLimiter(10, lambda: None, best=1)
-        sessions = SessionEngine(wrapper, meter, Engine(wrapper, meter))
+        wrapper = AsyncWrapper()
+        limiter = ConcurrencyLimiter(10, lambda: None, best=1)
+        sessions = SessionEngine(wrapper, limiter, Engine(wrapper, limiter))
 
-        async def one() -> AsyncIterator[LoaderInput]:
+        async def open_ended_frames() -> AsyncIterator[LoaderInput]:
             yield frame(b"a", 0)
             await asyncio.Event().wait()
 
-        first = sessions.serve(one(), gateway="g", timeout=None)
+        first = sessions.serve(open_ended_frames(), gateway="g", timeout=None)
         assert (await anext(first)).status == LoaderOutput.BEGIN
         with pytest.raises(AseError, match="10110"):
-            await anext(sessions.serve(one(), gateway="g", timeout=None))
+            await anext(sessions.serve(open_ended_frames(), gateway="g", timeout=None))
         await first.aclose()
-        again = sessions.serve(one(), gateway="g", timeout=None)
-        assert (await anext(again)).status == LoaderOutput.BEGIN
-        await again.aclose()
+        second = sessions.serve(open_ended_frames(), gateway="g", timeout=None)
+        assert (await anext(second)).status == LoaderOutput.BEGIN
+        await second.aclose()
 
     asyncio.run(main())
 
 
-class Once(Wrapper):
+class UnaryWrapper(Wrapper):
     service = "streams"
     text = Input("text")
     said = Output("text")
 
     def __init__(self) -> None:
         self.cancelled = False
-        self.began = asyncio.Event()
+        self.started = asyncio.Event()
 
     async def once(self, params, inputs, context):  # type: ignore[no-untyped-def]
-        self.began.set()
+        self.started.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -423,43 +428,43 @@ class Once(Wrapper):
             raise
 
 
-def test_an_async_once_ends_with_who_asked_it_by_a_session() -> None:
+def test_async_once_is_cancelled_with_its_session() -> None:
     async def main() -> None:
-        wrapper = Once()
-        driven = Driven(wrapper)
-        work = asyncio.ensure_future(driven.outputs(frame(b"a", 3)))
-        await wrapper.began.wait()
-        work.cancel()
-        await driven.idle()
+        wrapper = UnaryWrapper()
+        harness = SessionHarness(wrapper)
+        task = asyncio.ensure_future(harness.outputs(frame(b"a", 3)))
+        await wrapper.started.wait()
+        task.cancel()
+        await harness.idle()
         assert wrapper.cancelled
 
     asyncio.run(main())
 
 
-def test_a_thread_that_waits_is_let_go_with_its_session() -> None:
+def test_waiting_thread_is_released_with_its_session() -> None:
     async def main() -> None:
-        wrapper = Thread()
-        driven = Driven(wrapper)
+        wrapper = ThreadWrapper()
+        harness = SessionHarness(wrapper)
 
-        async def never() -> AsyncIterator[LoaderInput]:
+        async def open_ended_frames() -> AsyncIterator[LoaderInput]:
             yield frame(b"a", 0)
             await asyncio.Event().wait()
 
-        answers = driven.sessions.serve(never(), gateway="g", timeout=None)
-        assert (await anext(answers)).status == LoaderOutput.BEGIN
-        assert (await anext(answers)).pl[0].data == b"A"
-        await answers.aclose()
-        await asyncio.to_thread(wrapper.over.wait, 10)
-        await driven.idle()
+        outputs = harness.sessions.serve(open_ended_frames(), gateway="g", timeout=None)
+        assert (await anext(outputs)).status == LoaderOutput.BEGIN
+        assert (await anext(outputs)).pl[0].data == b"A"
+        await outputs.aclose()
+        await asyncio.to_thread(wrapper.closed.wait, 10)
+        await harness.idle()
 
     asyncio.run(main())
 
 
-def test_the_original_is_destroyed_once_whatever_happens() -> None:
+def test_original_is_destroyed_exactly_once() -> None:
     async def main() -> None:
-        wrapper = Original()
-        driven = Driven(wrapper)
-        await driven.outputs(frame(b"a", 0), frame(b"b", 2))
+        wrapper = EchoOriginal()
+        harness = SessionHarness(wrapper)
+        await harness.outputs(frame(b"a", 0), frame(b"b", 2))
         assert wrapper.destroyed == ["h"]
 
     asyncio.run(main())

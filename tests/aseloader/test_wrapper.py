@@ -5,21 +5,21 @@ import pytest
 from aseloader import Context, Data, Wrapper
 
 
-def test_data_tells_its_encoding() -> None:
+def test_data_encoding() -> None:
     assert Data(b"", {"encoding": "png"}).encoding == "png"
     assert Data(b"").encoding == ""
 
 
-def test_a_context_asks_whether_anybody_waits() -> None:
-    waits = [True]
-    context = Context({"sid": "s"}, 5.0, lambda: not waits[0])
+def test_context_is_cancelled_when_the_caller_is_gone() -> None:
+    caller_waits = [True]
+    context = Context({"sid": "s"}, 5.0, lambda: not caller_waits[0])
     assert (context.sid, context.deadline, context.cancelled) == ("s", 5.0, False)
-    waits[0] = False
+    caller_waits[0] = False
     assert context.cancelled
     assert not Context({}).cancelled
 
 
-def test_a_wrapper_without_one_of_its_methods_says_so() -> None:
+def test_missing_wrapper_method_raises_not_implemented() -> None:
     class Empty(Wrapper):
         pass
 

@@ -11,32 +11,32 @@ from config.resolve import flag_name, resolve
 from config.source import ConfigError
 
 
-def read(
+def resolve_text(
     text: str = "", environ: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None
 ) -> Config:
     return resolve(source.parse_yaml(text, "ase.yaml"), environ or {}, flags or {})
 
 
-def faults(text: str = "", **more: Mapping[str, str]) -> str:
+def error_text(text: str = "", **sources: Mapping[str, str]) -> str:
     with pytest.raises(ConfigError) as caught:
-        read(text, **more)
+        resolve_text(text, **sources)
     return str(caught.value)
 
 
-def test_flag_over_environment_over_file_over_default() -> None:
+def test_precedence_flag_environment_file_default() -> None:
     text, environ, flags = (
         "gateway: {port: 1}",
         {"ASE_GATEWAY_PORT": "2"},
         {"gateway.port": "3"},
     )
     assert resolve(None, {}, {}).gateway.port == 8200
-    assert read(text).gateway.port == 1
-    assert read(text, environ).gateway.port == 2
-    assert read(text, environ, flags).gateway.port == 3
+    assert resolve_text(text).gateway.port == 1
+    assert resolve_text(text, environ).gateway.port == 2
+    assert resolve_text(text, environ, flags).gateway.port == 3
 
 
 def test_services_and_instances() -> None:
-    config = read(
+    config = resolve_text(
         "services: {ocr: {deadline: 9}, asr: {}}\n"
         "instances: [{service: ocr, addr: 'h:1', protocol: xsf, total: 4}]"
     )
@@ -44,8 +44,8 @@ def test_services_and_instances() -> None:
     assert config.instances == [InstanceOptions("ocr", "h:1", "xsf", 4)]
 
 
-def test_texts_of_flags_have_types() -> None:
-    config = read(
+def test_flag_and_environment_values_are_converted() -> None:
+    config = resolve_text(
         environ={"ASE_LB_ACCEPT_SCHEMAS": "true", "ASE_KONG_GATEWAYS": "a:1,b:2"},
         flags={"gateway.deadline": "2.5", "log_level": "debug"},
     )
@@ -55,15 +55,15 @@ def test_texts_of_flags_have_types() -> None:
     assert config.log_level == "debug"
 
 
-def test_a_typo_is_told_with_its_cure() -> None:
-    assert faults("gateway:\n  prot: 1\n") == (
+def test_typo_error_has_a_hint() -> None:
+    assert error_text("gateway:\n  prot: 1\n") == (
         "ase.yaml:2:3: error: unknown key 'prot'\n    2 |   prot: 1\n      |   ^^^^\n"
         "  hint: did you mean 'port'?"
     )
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("gateway: {port: 70000}", "gateway.port must be at most 65535 (got 70000)"),
         ("gateway: {port: -1}", "gateway.port must be at least 0 (got -1)"),
@@ -96,50 +96,50 @@ def test_a_typo_is_told_with_its_cure() -> None:
     ],
     ids=lambda value: value[:40],
 )
-def test_a_bad_value_is_told(text: str, words: str) -> None:
-    assert words in faults(text)
+def test_bad_value_is_an_error(text: str, message: str) -> None:
+    assert message in error_text(text)
 
 
-def test_all_faults_are_told_also_those_of_the_environment_and_flags() -> None:
-    said = faults(
+def test_all_errors_are_reported_from_every_source() -> None:
+    error = error_text(
         "gateway: {port: x, keep: 1}",
         environ={"ASE_LB_PORT": "many"},
         flags={"gateway.max_body": "0"},
     )
-    assert "gateway.port must be" in said
-    assert "unknown key 'keep'" in said
-    assert "ASE_LB_PORT must be a whole number (got 'many')" in said
-    assert "--gateway-max-body must be at least 1 (got 0)" in said
+    assert "gateway.port must be" in error
+    assert "unknown key 'keep'" in error
+    assert "ASE_LB_PORT must be a whole number (got 'many')" in error
+    assert "--gateway-max-body must be at least 1 (got 0)" in error
 
 
-def test_a_bad_value_in_the_file_is_told_even_when_a_flag_stands_over_it() -> None:
-    assert "gateway.port" in faults("gateway: {port: x}", flags={"gateway.port": "0"})
+def test_bad_file_value_is_an_error_even_if_a_flag_overrides_it() -> None:
+    assert "gateway.port" in error_text("gateway: {port: x}", flags={"gateway.port": "0"})
 
 
-def test_every_option_says_what_it_is() -> None:
+def test_every_option_has_help() -> None:
     for section in (*SECTIONS.values(), Config, ServiceOptions, InstanceOptions):
-        for told in option_fields(section):
-            assert len(meta_of(told).help) > 5, told.name
-    assert {told.name for told in fields(Config)} >= set(SECTIONS)
+        for option in option_fields(section):
+            assert len(meta_of(option).help) > 5, option.name
+    assert {option.name for option in fields(Config)} >= set(SECTIONS)
 
 
 def test_flag_names() -> None:
     assert flag_name("gateway.max_body") == "--gateway-max-body"
 
 
-def test_a_variable_that_is_no_option_is_told() -> None:
-    said = faults(environ={"ASE_GATEWAY_PROT": "1", "ASE_TEST_TIMEOUT": "9"})
-    assert said == (
+def test_unknown_environment_variable_is_an_error() -> None:
+    error = error_text(environ={"ASE_GATEWAY_PROT": "1", "ASE_TEST_TIMEOUT": "9"})
+    assert error == (
         "ase.yaml: error: unknown variable ASE_GATEWAY_PROT\n  hint: did you mean ASE_GATEWAY_PORT?"
     )
 
 
-def test_faults_stand_in_the_order_of_the_file() -> None:
-    said = faults("zzz: 1\nlb: {silence: x, port: y}\ngateway: {prot: 1}")
-    places = [line.split(":")[1:3] for line in said.splitlines() if "error:" in line]
-    assert places == [["1", "1"], ["2", "15"], ["2", "24"], ["3", "11"]]
+def test_errors_are_in_file_order() -> None:
+    error = error_text("zzz: 1\nlb: {silence: x, port: y}\ngateway: {prot: 1}")
+    locations = [line.split(":")[1:3] for line in error.splitlines() if "error:" in line]
+    assert locations == [["1", "1"], ["2", "15"], ["2", "24"], ["3", "11"]]
 
 
 @pytest.mark.parametrize("addr", ["h:1", "h:65535", "10.0.0.1:8200", "[::1]:80"])
 def test_addresses(addr: str) -> None:
-    assert read(f"lb: {{hub: '{addr}'}}").lb.hub == addr
+    assert resolve_text(f"lb: {{hub: '{addr}'}}").lb.hub == addr

@@ -6,32 +6,32 @@ from config import source
 from config.source import ConfigError, SourceLocation
 
 
-def shown(text: str) -> str:
+def parse_error(text: str) -> str:
     with pytest.raises(ConfigError) as caught:
         source.parse_yaml(text, "ase.yaml")
     return str(caught.value)
 
 
-def test_values_and_places() -> None:
-    read = source.parse_yaml("gateway:\n  port: 8200\n  hosts: [a, 'b']\nx: null\n", "f")
-    assert read.tree == {"gateway": {"port": 8200, "hosts": ["a", "b"]}, "x": None}
-    assert read.locations["gateway", "port"] == SourceLocation(2, 9, 4)
-    assert read.locations["gateway", "hosts", 1] == SourceLocation(3, 14, 3)
-    assert read.locations["gateway", "port", ""] == SourceLocation(2, 3, 4)
+def test_values_and_locations() -> None:
+    parsed = source.parse_yaml("gateway:\n  port: 8200\n  hosts: [a, 'b']\nx: null\n", "f")
+    assert parsed.tree == {"gateway": {"port": 8200, "hosts": ["a", "b"]}, "x": None}
+    assert parsed.locations["gateway", "port"] == SourceLocation(2, 9, 4)
+    assert parsed.locations["gateway", "hosts", 1] == SourceLocation(3, 14, 3)
+    assert parsed.locations["gateway", "port", ""] == SourceLocation(2, 3, 4)
 
 
-def test_an_empty_file_is_nothing() -> None:
+def test_empty_file_has_no_tree() -> None:
     assert source.parse_yaml("# a comment\n", "f").tree is None
 
 
 def test_a_duplicate_key_is_shown_in_place() -> None:
-    assert shown("a: 1\nb:\n  c: 1\n  c: 2\n") == (
+    assert parse_error("a: 1\nb:\n  c: 1\n  c: 2\n") == (
         "ase.yaml:4:3: error: key 'c' stands here twice\n    4 |   c: 2\n      |   ^"
     )
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("a: [", "ase.yaml:1:5: error: not YAML"),
         ("a:\n\tb: 1", "ase.yaml:2:1: error: not YAML"),
@@ -42,26 +42,26 @@ def test_a_duplicate_key_is_shown_in_place() -> None:
     ],
     ids=str,
 )
-def test_what_is_not_good_yaml_is_refused(text: str, words: str) -> None:
+def test_invalid_yaml_is_rejected(text: str, message: str) -> None:
     if text.startswith("a: !!python"):
         assert source.parse_yaml(text, "f").tree == {"a": ["x"]}, "tags build nothing"
     else:
-        assert words in shown(text)
+        assert message in parse_error(text)
 
 
-def test_a_value_that_cannot_be_read_is_shown() -> None:
-    assert "ase.yaml:1:4: error: cannot be read as a value" in shown("a: !!float x")
+def test_unreadable_value_is_shown_in_place() -> None:
+    assert "ase.yaml:1:4: error: cannot be read as a value" in parse_error("a: !!float x")
 
 
-def test_dates_and_clocks_are_texts() -> None:
-    told = source.parse_yaml("{a: 2026-11-27, b: 12:30:45, c: 2026-99-99}", "f").tree
-    assert told == {"a": "2026-11-27", "b": "12:30:45", "c": "2026-99-99"}
+def test_dates_and_times_are_strings() -> None:
+    tree = source.parse_yaml("{a: 2026-11-27, b: 12:30:45, c: 2026-99-99}", "f").tree
+    assert tree == {"a": "2026-11-27", "b": "12:30:45", "c": "2026-99-99"}
 
 
-def test_brackets_too_deep_are_refused_at_once() -> None:
-    assert "ase.yaml: error: nested more than 200 deep" in shown("[" * 100_000)
+def test_too_deep_nesting_is_rejected() -> None:
+    assert "ase.yaml: error: nested more than 200 deep" in parse_error("[" * 100_000)
 
 
-def test_of_a_long_line_a_part_is_shown() -> None:
+def test_long_source_line_is_truncated() -> None:
     text = "{" + "".join(f"a{n}: 1, " for n in range(10_000)) + "b: !!float x}"
-    assert len(shown(text)) < 500
+    assert len(parse_error(text)) < 500

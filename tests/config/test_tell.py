@@ -10,7 +10,7 @@ from config.resolve import resolve_with_origins
 from config.source import ConfigError
 from tests.test_house import ROOT
 
-TEXT = """\
+CONFIG_YAML = """\
 gateway: {port: 1}
 lb:
   token: s3cret
@@ -21,37 +21,40 @@ instances:
 """
 
 
-def told(text: str = TEXT, **more: dict[str, str]) -> dict[str, tuple[Any, str]]:
+def effective_options(
+    text: str = CONFIG_YAML, **sources: dict[str, str]
+) -> dict[str, tuple[Any, str]]:
     config, origins = resolve_with_origins(
-        source.parse_yaml(text, "ase.yaml"), more.get("environ", {}), more.get("flags", {})
+        source.parse_yaml(text, "ase.yaml"), sources.get("environ", {}), sources.get("flags", {})
     )
     return {
-        line.name: (line.value, line.origin) for line in tell.effective_options(config, origins)
+        option.name: (option.value, option.origin)
+        for option in tell.effective_options(config, origins)
     }
 
 
 def test_every_value_has_its_origin() -> None:
-    found = told(environ={"ASE_GATEWAY_DEADLINE": "2"}, flags={"gateway.port": "3"})
-    assert found["gateway.port"] == (3, "--gateway-port")
-    assert found["gateway.deadline"] == (2.0, "ASE_GATEWAY_DEADLINE")
-    assert found["gateway.host"] == ("127.0.0.1", "default")
-    assert found["services.ocr.deadline"] == (9.0, "ase.yaml:5:9")
-    assert found["instances.0.addr"] == ("h:1", "ase.yaml:7:20")
-    assert told()["gateway.port"] == (1, "ase.yaml:1:11")
+    options = effective_options(environ={"ASE_GATEWAY_DEADLINE": "2"}, flags={"gateway.port": "3"})
+    assert options["gateway.port"] == (3, "--gateway-port")
+    assert options["gateway.deadline"] == (2.0, "ASE_GATEWAY_DEADLINE")
+    assert options["gateway.host"] == ("127.0.0.1", "default")
+    assert options["services.ocr.deadline"] == (9.0, "ase.yaml:5:9")
+    assert options["instances.0.addr"] == ("h:1", "ase.yaml:7:20")
+    assert effective_options()["gateway.port"] == (1, "ase.yaml:1:11")
 
 
-def test_secrets_are_not_shown() -> None:
-    found = told()
-    assert found["lb.token"] == (tell.REDACTED, "ase.yaml:3:3")
-    assert found["services.ocr.token"][0] == tell.REDACTED
-    assert "s3cret" not in str(found)
-    assert told("{}")["lb.token"] == ("", "default")
+def test_secrets_are_redacted() -> None:
+    options = effective_options()
+    assert options["lb.token"] == (tell.REDACTED, "ase.yaml:3:3")
+    assert options["services.ocr.token"][0] == tell.REDACTED
+    assert "s3cret" not in str(options)
+    assert effective_options("{}")["lb.token"] == ("", "default")
 
 
 @pytest.mark.parametrize(
-    ("text", "good"),
+    ("text", "valid"),
     [
-        (TEXT, True), ("{}", True), ("gateway: {port: 70000}", False),
+        (CONFIG_YAML, True), ("{}", True), ("gateway: {port: 70000}", False),
         ("gateway: {prot: 1}", False),
         ("gateway: {port: '1'}", False), ("lb: {policy: best}", False), ("lb: {hub: 'a'}", False),
         ("lb: {hub: ''}", True), ("lb: {hub: 'a:1,b:2'}", True), ("lb: {allow: [x]}", False),
@@ -60,27 +63,27 @@ def test_secrets_are_not_shown() -> None:
         ("gateway: {once_lane: 1}", False), ("log_level: loud", False), ("schemas: 3", False),
     ],
 )  # fmt: skip
-def test_the_schema_for_editors_says_what_the_reader_says(text: str, good: bool) -> None:
+def test_editor_schema_agrees_with_the_parser(text: str, valid: bool) -> None:
     schema = tell.json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     parsed = source.parse_yaml(text, "ase.yaml")
     try:
         resolve_with_origins(parsed, {}, {})
-        read = True
+        accepted = True
     except ConfigError:
-        read = False
-    assert read is good
-    assert jsonschema.Draft202012Validator(schema).is_valid(parsed.tree) is good
+        accepted = False
+    assert accepted is valid
+    assert jsonschema.Draft202012Validator(schema).is_valid(parsed.tree) is valid
 
 
-def test_the_table_of_the_docs_is_fresh() -> None:
+def test_options_table_in_docs_is_up_to_date() -> None:
     """Renew it by `asectl config schema --table`, under the head of docs/options.md."""
     assert (ROOT / "docs/options.md").read_text(encoding="utf-8").endswith(tell.markdown_table())
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
+    ("value", "text"),
     [(True, "true"), (False, "false"), (0.5, "0.5"), (3.0, "3"), (None, ""), (["a", "b"], "a, b")],
 )
-def test_a_value_is_shown_as_the_file_has_it(value: Any, shown: str) -> None:
-    assert tell.format_value(value) == shown
+def test_value_is_formatted_as_in_the_file(value: Any, text: str) -> None:
+    assert tell.format_value(value) == text

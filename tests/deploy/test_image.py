@@ -12,7 +12,7 @@ from tests.test_house import LAYERS
 ROOT = Path(__file__).parent.parent.parent
 
 
-def test_the_image_holds_every_package() -> None:
+def test_image_contains_every_package() -> None:
     copied = set(re.findall(r"^COPY (\w+) \1$", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
     assert copied == set(LAYERS) - {"bench"} | {"examples"}
 
@@ -26,27 +26,27 @@ def test_the_image_is_compiled() -> None:
     assert re.match(r"python:3\.\d+-slim\n", final)
 
 
-def test_the_image_is_not_root_and_tells_its_health() -> None:
+def test_image_is_not_root_and_has_a_healthcheck() -> None:
     text = (ROOT / "Dockerfile").read_text()
     assert text.count("\nFROM ") + text.startswith("FROM ") >= 1
     assert re.search(r"^USER \d+$", text, re.MULTILINE)
     assert "HEALTHCHECK" in text
 
 
-def test_each_loader_advertises_the_name_it_is_reached_by() -> None:
+def test_each_loader_advertises_its_service_name() -> None:
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     assert len(services) == 5
-    for name, told in services.items():
+    for name, service in services.items():
         if name == "gateway":
-            assert told["environment"]["ASE_LB_HOST"] == "0.0.0.0"
-            assert told["ports"] == ["127.0.0.1:8200:8200"]
+            assert service["environment"]["ASE_LB_HOST"] == "0.0.0.0"
+            assert service["ports"] == ["127.0.0.1:8200:8200"]
             continue
-        assert told["command"][:2] == ["loader", "run"]
+        assert service["command"][:2] == ["loader", "run"]
         parser = argparse.ArgumentParser()
         loader.add_arguments(parser)
-        options = parser.parse_args(told["command"][2:])
+        options = parser.parse_args(service["command"][2:])
         assert options.advertise == f"{name}:{options.port}"
         assert options.lb == "gateway:8220"
         assert options.host == "0.0.0.0"
         assert (ROOT / options.wrapper).is_file()
-        assert f"127.0.0.1:{options.port}" in told["healthcheck"]["test"]
+        assert f"127.0.0.1:{options.port}" in service["healthcheck"]["test"]

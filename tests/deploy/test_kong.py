@@ -16,26 +16,30 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "kong"
 FILES = sorted(GOLDEN.glob("*.txt"))
 
 
-def config(text: str) -> Config:
+def parse_config(text: str) -> Config:
     return resolve(source.parse_yaml(text, "ase.yaml"), {}, {})
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_golden(path: Path) -> None:
-    told, expected = path.read_text(encoding="utf-8").split("----------\n")
-    assert kong.render(config(told)) == expected
+    config_yaml, expected = path.read_text(encoding="utf-8").split("----------\n")
+    assert kong.render(parse_config(config_yaml)) == expected
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_rules_of_every_file(path: Path) -> None:
-    told, _ = path.read_text(encoding="utf-8").split("----------\n")
-    file = yaml.safe_load(kong.render(config(told)))
-    assert set(file) == {"_format_version", "upstreams", "services"}, "Kong and decK take no others"
-    (upstream,), (service,) = file["upstreams"], file["services"]
+def test_invariants_of_every_file(path: Path) -> None:
+    config_yaml, _ = path.read_text(encoding="utf-8").split("----------\n")
+    kong_file = yaml.safe_load(kong.render(parse_config(config_yaml)))
+    assert set(kong_file) == {"_format_version", "upstreams", "services"}, (
+        "Kong and decK take no others"
+    )
+    (upstream,), (service,) = kong_file["upstreams"], kong_file["services"]
     assert service["host"] == upstream["name"]
     assert service["retries"] == 0
-    assert service["read_timeout"] >= config(told).gateway.deadline * 1000 + 5000
-    assert service["read_timeout"] > config(told).session.ping * 1000, "a session may be silent"
+    assert service["read_timeout"] >= parse_config(config_yaml).gateway.deadline * 1000 + 5000
+    assert service["read_timeout"] > parse_config(config_yaml).session.ping * 1000, (
+        "a session may be silent"
+    )
     checks = upstream["healthchecks"]
     active, passive = checks["active"], checks["passive"]
     assert active["healthy"]["interval"] >= 2
@@ -50,7 +54,7 @@ def test_rules_of_every_file(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", "kong.gateways is empty"),
         ("kong: {gateways: ['http://a:1']}", "must be host:port"),
@@ -60,25 +64,25 @@ def test_rules_of_every_file(path: Path) -> None:
         ("kong: {gateways: ['a:1'], name: 'a b'}", "Kong wants a host name"),
     ],
 )
-def test_what_kong_would_refuse_is_refused_here(text: str, words: str) -> None:
-    with pytest.raises(KongError, match=words):
-        kong.render(config(text))
+def test_config_invalid_for_kong_is_rejected(text: str, message: str) -> None:
+    with pytest.raises(KongError, match=message):
+        kong.render(parse_config(text))
 
 
-def test_deadlines_of_schemas_count_too() -> None:
-    told = config("kong: {gateways: ['a:1']}")
-    assert "read_timeout: 25000\n" in kong.render(told), "the session's pings, and five seconds"
-    quick = config("kong: {gateways: ['a:1']}\nsession: {ping: 1, keep_alive: 2}")
-    assert "read_timeout: 10000\n" in kong.render(quick)
-    assert "read_timeout: 65000\n" in kong.render(told, [1.0, 60.0])
+def test_schema_deadlines_raise_the_read_timeout() -> None:
+    default = parse_config("kong: {gateways: ['a:1']}")
+    assert "read_timeout: 25000\n" in kong.render(default), "the session's pings, and five seconds"
+    short_ping = parse_config("kong: {gateways: ['a:1']}\nsession: {ping: 1, keep_alive: 2}")
+    assert "read_timeout: 10000\n" in kong.render(short_ping)
+    assert "read_timeout: 65000\n" in kong.render(default, [1.0, 60.0])
 
 
 @pytest.mark.peer("deck")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_deck_takes_it(path: Path, tmp_path: Path) -> None:
-    told, _ = path.read_text(encoding="utf-8").split("----------\n")
+def test_deck_accepts_it(path: Path, tmp_path: Path) -> None:
+    config_yaml, _ = path.read_text(encoding="utf-8").split("----------\n")
     file = tmp_path / "kong.yaml"
-    file.write_text(kong.render(config(told)))
+    file.write_text(kong.render(parse_config(config_yaml)))
     subprocess.run(["deck", "validate", "-s", str(file)], check=True, capture_output=True)
     file.write_text(file.read_text().replace("retries: 0", "retries: x"))
     bad = subprocess.run(["deck", "validate", "-s", str(file)], check=False, capture_output=True)

@@ -3,7 +3,7 @@
 from schemas import stubs, wire
 
 
-def test_each_kind_of_field_has_its_type() -> None:
+def test_each_field_kind_is_typed() -> None:
     text = stubs.render_stub(
         {"Frame": wire.Frame.DESCRIPTOR, "LoadReport": wire.LoadReport.DESCRIPTOR}
     )

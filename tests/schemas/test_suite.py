@@ -21,8 +21,8 @@ from schemas.validation.validate import Validator
 SUITE = Path(__file__).parent.parent / "golden/json-schema"
 
 # A schema that is true or false, and keywords that the dialect has not: `prefixItems`, `$ref`.
-NOT_OURS = ("true", "false", "boolean", "prefixItems", "$ref", "$defs", "patternProperties")
-OTHERWISE = {
+UNSUPPORTED = ("true", "false", "boolean", "prefixItems", "$ref", "$defs", "patternProperties")
+DEVIATIONS = {
     "two graphemes is long enough": "lengths are bytes",
     "one grapheme is not long enough": "lengths are bytes",
     "always invalid, but naive implementations may raise an overflow error":
@@ -33,24 +33,32 @@ OTHERWISE = {
 def cases() -> Iterator[Any]:
     for path in sorted(SUITE.rglob("*.json")):
         for group in json.loads(path.read_text(encoding="utf-8")):
-            if ours(group["schema"]):
+            if is_supported(group["schema"]):
                 for test in group["tests"]:
                     name = f"{path.stem}: {group['description']}: {test['description']}"
                     yield pytest.param(group["schema"], test, id=name)
 
 
-def ours(schema: Any, *, members: bool = False) -> bool:
+def is_supported(schema: Any, *, is_members: bool = False) -> bool:
     """Return whether a schema is one that the compiler could have made."""
     if isinstance(schema, list):
-        return all(map(ours, schema))
+        return all(map(is_supported, schema))
     if not isinstance(schema, dict):
         return False
-    if members:
-        return all(map(ours, schema.values()))
-    known = not any(word in schema for word in NOT_OURS)
-    parts = ("items", "not", "if", "then", "else", "allOf", "anyOf")
-    below = all(ours(schema[part]) for part in parts if part in schema)
-    return known and below and ours(schema.get("properties", {}), members=True)
+    if is_members:
+        return all(map(is_supported, schema.values()))
+    keywords_supported = not any(keyword in schema for keyword in UNSUPPORTED)
+    subschema_keywords = ("items", "not", "if", "then", "else", "allOf", "anyOf")
+    subschemas_supported = all(
+        is_supported(schema[subschema_keyword])
+        for subschema_keyword in subschema_keywords
+        if subschema_keyword in schema
+    )
+    return (
+        keywords_supported
+        and subschemas_supported
+        and is_supported(schema.get("properties", {}), is_members=True)
+    )
 
 
 CASES = list(cases())
@@ -58,16 +66,18 @@ CASES = list(cases())
 
 @pytest.mark.parametrize(("schema", "test"), CASES)
 def test_the_suite(schema: Any, test: Any) -> None:
-    expected = test["valid"] is not (test["description"] in OTHERWISE)
+    expected = test["valid"] is not (test["description"] in DEVIATIONS)
     assert (Validator(schema).violations(test["data"]) == ()) is expected
 
 
-def test_what_is_tried_and_what_is_left_out() -> None:
-    told = {case.id.split(":")[0] for case in CASES if case.id}
-    assert told == {path.stem for path in SUITE.rglob("*.json")}, "every file has cases of ours"
+def test_every_suite_file_has_supported_cases() -> None:
+    tested_files = {case.id.split(":")[0] for case in CASES if case.id}
+    assert tested_files == {path.stem for path in SUITE.rglob("*.json")}, (
+        "every file has cases of ours"
+    )
     assert len(CASES) > 800
-    everything = json.dumps([case.values[1] for case in CASES])
-    assert all(description in everything for description in OTHERWISE)
+    all_tests = json.dumps([case.values[1] for case in CASES])
+    assert all(description in all_tests for description in DEVIATIONS)
 
 
 KINDS = ["string", "integer", "number", "bool", "object", "array", "string|integer"]
@@ -107,9 +117,9 @@ LEAF = st.fixed_dictionaries(
 )
 
 
-def deeper(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    many = st.lists(inner, min_size=1, max_size=2)
-    parts = st.fixed_dictionaries(
+def compound_schemas(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    schema_lists = st.lists(inner, min_size=1, max_size=2)
+    structural_keywords = st.fixed_dictionaries(
         {},
         optional={
             "properties": st.dictionaries(NAMES, inner, max_size=2),
@@ -120,24 +130,24 @@ def deeper(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
             "if": inner,
             "then": inner,
             "else": inner,
-            "allOf": many,
-            "anyOf": many,
-            "oneOf": many,
+            "allOf": schema_lists,
+            "anyOf": schema_lists,
+            "oneOf": schema_lists,
         },
     )
     switch = st.fixed_dictionaries(
         {"switch": NAMES, "case": st.dictionaries(st.sampled_from(["a", "3", "true"]), inner)},
         optional={"default": inner},
     )
-    return st.builds(lambda one, two: {**one, **two}, LEAF, parts | switch)
+    return st.builds(lambda one, two: {**one, **two}, LEAF, structural_keywords | switch)
 
 
-TREES = st.recursive(LEAF, deeper, max_leaves=6)
+TREES = st.recursive(LEAF, compound_schemas, max_leaves=6)
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(TREES, VALUES)
-def test_it_judges_as_the_oracle_does(tree: Any, value: Any) -> None:
+def test_validator_agrees_with_jsonschema(tree: Any, value: Any) -> None:
     try:
         schema = compile_input(tree)
     except DocumentError:

@@ -12,18 +12,20 @@ from schemas import build, wire
 ROOT = Path(__file__).parent.parent.parent
 
 
-def test_the_descriptor_set_is_fresh() -> None:
-    now = FileDescriptorSet.FromString(build.compile_protos())
-    kept = FileDescriptorSet.FromString(wire.DESCRIPTOR_SET)
-    assert {f.name: f for f in now.file} == {f.name: f for f in kept.file}, "run `make proto`"
+def test_descriptor_set_is_up_to_date() -> None:
+    compiled = FileDescriptorSet.FromString(build.compile_protos())
+    committed = FileDescriptorSet.FromString(wire.DESCRIPTOR_SET)
+    assert {file.name: file for file in compiled.file} == {
+        file.name: file for file in committed.file
+    }, "run `make proto`"
 
 
-def test_the_stub_is_fresh() -> None:
+def test_stub_is_up_to_date() -> None:
     path = ROOT / "schemas" / "wire.pyi"
     assert path.read_text(encoding="utf-8") == build.render_wire_stub(), "run `make proto`"
 
 
-NUMBERS = {
+FIELD_NUMBERS = {
     "protocol.MetaDesc": "name=1 dataType=2 attribute=3",
     "protocol.Payload": "meta=1 data=2",
     "protocol.LoaderInput": "serviceId=1 serviceName=2 state=3 headers=4 params=5 expect=6 pl=7 "
@@ -59,10 +61,10 @@ NUMBERS = {
 }
 
 
-@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("name", FIELD_NUMBERS)
 def test_field_numbers_never_change(name: str) -> None:
     fields = wire.message(name).DESCRIPTOR.fields
-    assert " ".join(f"{field.name}={field.number}" for field in fields) == NUMBERS[name]
+    assert " ".join(f"{field.name}={field.number}" for field in fields) == FIELD_NUMBERS[name]
 
 
 def test_an_unknown_message_is_a_key_error() -> None:
@@ -70,7 +72,7 @@ def test_an_unknown_message_is_a_key_error() -> None:
         wire.message("protocol.Nothing")
 
 
-def test_another_copy_of_our_messages_may_live_in_the_same_process() -> None:
+def test_messages_may_coexist_with_another_copy_in_the_process() -> None:
     """A user's model may bring its own `protocol.MetaDesc`, even a different one."""
     script = """
 from google.protobuf import descriptor_pb2, descriptor_pool

@@ -12,9 +12,9 @@ from aseloader import Choice, Context, Data, Input, Integer, Output, Outputs, Re
 logger = logging.getLogger("test.probe")
 
 
-def _facts(context: Context) -> dict[str, Any]:
-    name = context.headers.get("request_id", "")
-    return {"sid": context.sid, "request_id": name, "cancelled": context.cancelled}
+def _log_extra(context: Context) -> dict[str, Any]:
+    request_id = context.headers.get("request_id", "")
+    return {"sid": context.sid, "request_id": request_id, "cancelled": context.cancelled}
 
 
 class Probe(Wrapper):
@@ -56,11 +56,11 @@ class Probe(Wrapper):
 
     async def hold(self, context: Context) -> None:
         """Hold on until nobody waits any more."""
-        logger.info("held", extra=_facts(context))
+        logger.info("held", extra=_log_extra(context))
         try:
             await asyncio.Event().wait()
         finally:
-            logger.info("let go", extra=_facts(context))
+            logger.info("let go", extra=_log_extra(context))
 
 
 class Idempotent(Probe):
@@ -80,11 +80,11 @@ class Slow(Probe):
         self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
     ) -> Outputs:
         if params["act"] == "hold":
-            logger.info("held", extra=_facts(context))
+            logger.info("held", extra=_log_extra(context))
             waiting = threading.Event()
             while not context.cancelled:
                 waiting.wait(0.01)
-            logger.info("let go", extra=_facts(context))
+            logger.info("let go", extra=_log_extra(context))
         return {"said": b"slow"}
 
 

@@ -27,7 +27,7 @@ class Talker(Wrapper):
     ) -> AsyncIterator[dict[str, Any]]:
         logger.info("began", extra={"sid": context.sid})
         try:
-            async for told in inputs:
+            async for frame in inputs:
                 match params["act"]:
                     case "refuse":
                         raise Refused("not this one")
@@ -42,7 +42,7 @@ class Talker(Wrapper):
                     case "flood":
                         for number in range(params["many"]):
                             yield {"said": b"x" * 1024, "facts": {"number": number}}
-                if "text" in told:
-                    yield {"said": told["text"].data.upper()}
+                if "text" in frame:
+                    yield {"said": frame["text"].data.upper()}
         finally:
             logger.info("over", extra={"sid": context.sid})

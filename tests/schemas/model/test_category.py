@@ -27,7 +27,7 @@ SERVICE = document.service_from_document(
 
 
 @pytest.mark.parametrize(
-    ("body", "way"),
+    ("body", "expected"),
     [
         ({"parameter": {"iat": {"ent": "x", "vcn": 1}}}, RouteMatch("a", "x_1")),
         ({"parameter": {"iat": {"ent": "y", "vcn": "1"}}}, RouteMatch("a", "y_1")),
@@ -40,5 +40,5 @@ SERVICE = document.service_from_document(
     ],
     ids=str,
 )
-def test_choose(body: dict[str, Any], way: RouteMatch | None) -> None:
-    assert category.choose_sub_service(SERVICE, body) == way
+def test_choose_sub_service(body: dict[str, Any], expected: RouteMatch | None) -> None:
+    assert category.choose_sub_service(SERVICE, body) == expected

@@ -33,19 +33,19 @@ OCR: dict[str, Any] = {
 }
 
 
-def changed(**meta: Any) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(json.dumps(OCR))
-    told["meta"] |= meta
-    return told
+def document_with(**meta: Any) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(json.dumps(OCR))
+    result["meta"] |= meta
+    return result
 
 
-def problems(told: object) -> list[str]:
+def document_problems(tree: object) -> list[str]:
     with pytest.raises(DocumentError) as caught:
-        document.service_from_document(told)
+        document.service_from_document(tree)
     return [str(problem) for problem in caught.value.problems]
 
 
-def test_a_stock_document_is_read() -> None:
+def test_original_document_is_parsed() -> None:
     service = document.service_from_document(OCR)
     assert (service.id, service.version, service.sub) == ("s5ca83460", "v1.0", "ase")
     assert service.inputs == {"data1": DataType.IMAGE}
@@ -55,17 +55,17 @@ def test_a_stock_document_is_read() -> None:
     assert not service.idempotent
 
 
-def test_a_stream_may_be_told_in_short_and_an_unknown_type_is_audio() -> None:
+def test_short_stream_syntax_and_unknown_types_default_to_audio() -> None:
     nick = {"input": {"a": "video", "b": {"dataType": "per"}}, "accept": {}}
-    assert document.service_from_document(changed(mmocr=nick)).inputs == {
+    assert document.service_from_document(document_with(mmocr=nick)).inputs == {
         "a": DataType.VIDEO,
         "b": DataType.AUDIO,
     }
 
 
-def test_sub_routes_come_by_priority_and_values_as_text() -> None:
+def test_sub_routes_are_sorted_by_priority_with_values_as_text() -> None:
     service = document.service_from_document(
-        changed(
+        document_with(
             subRoute=[
                 {"subServiceId": "low", "priority": 1, "rules": {"$.header.status": 3}},
                 {"subServiceId": "high", "priority": 5, "rules": {"parameter.x.y": ["a", True]}},
@@ -79,70 +79,76 @@ def test_sub_routes_come_by_priority_and_values_as_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "words"),
+    ("tree", "message"),
     [
         ([], "document: must be an object"),
         ({}, "meta: is missing"),
-        (changed(serviceId=""), "meta.serviceId: is missing or empty"),
-        (changed(serviceId=7), "meta.serviceId: must be a string"),
-        (changed(service=["other"]), "meta.service: nick 'other' has no member in meta"),
-        (changed(service=[7]), "meta.service: must be a string or a list of strings"),
-        (changed(mmocr=[]), "meta.mmocr: must be an object"),
-        (changed(mmocr={"input": {"a": {}}}), "meta.mmocr.input.a: needs a dataType"),
-        (changed(session_timeout=-1), "meta.session_timeout: must be a number of seconds"),
-        (changed(session_timeout="soon"), "meta.session_timeout: must be a number of seconds"),
-        (changed(codeMap={"10110": 99}), "meta.codeMap.10110: must map a code"),
-        (changed(codeMap={"x": 400}), "meta.codeMap.x: must map a code"),
-        (changed(codeMap={"--5": 400}), "meta.codeMap.--5: must map a code"),
-        (changed(codeMap={"5": 204}), "meta.codeMap.5: must map a code"),
-        (changed(subRoute={}), "meta.subRoute: must be a list"),
-        (changed(subRoute=[{}]), "meta.subRoute.0: needs a subServiceId"),
+        (document_with(serviceId=""), "meta.serviceId: is missing or empty"),
+        (document_with(serviceId=7), "meta.serviceId: must be a string"),
+        (document_with(service=["other"]), "meta.service: nick 'other' has no member in meta"),
+        (document_with(service=[7]), "meta.service: must be a string or a list of strings"),
+        (document_with(mmocr=[]), "meta.mmocr: must be an object"),
+        (document_with(mmocr={"input": {"a": {}}}), "meta.mmocr.input.a: needs a dataType"),
+        (document_with(session_timeout=-1), "meta.session_timeout: must be a number of seconds"),
+        (
+            document_with(session_timeout="soon"),
+            "meta.session_timeout: must be a number of seconds",
+        ),
+        (document_with(codeMap={"10110": 99}), "meta.codeMap.10110: must map a code"),
+        (document_with(codeMap={"x": 400}), "meta.codeMap.x: must map a code"),
+        (document_with(codeMap={"--5": 400}), "meta.codeMap.--5: must map a code"),
+        (document_with(codeMap={"5": 204}), "meta.codeMap.5: must map a code"),
+        (document_with(subRoute={}), "meta.subRoute: must be a list"),
+        (document_with(subRoute=[{}]), "meta.subRoute.0: needs a subServiceId"),
         (OCR | {"schemainput": []}, "schemainput: must be an object"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_problem_is_named_with_its_path(told: object, words: str) -> None:
-    assert any(problem.startswith(words) for problem in problems(told))
+def test_problem_has_its_path(tree: object, message: str) -> None:
+    assert any(problem.startswith(message) for problem in document_problems(tree))
 
 
-def test_every_problem_is_told_at_once() -> None:
-    assert len(problems(changed(serviceId="", session_timeout=-1, codeMap={"x": 1}))) == 3
+def test_all_problems_are_reported_at_once() -> None:
+    assert (
+        len(document_problems(document_with(serviceId="", session_timeout=-1, codeMap={"x": 1})))
+        == 3
+    )
 
 
 def test_names_shared_by_two_nicks_are_a_problem() -> None:
     other = {"input": {"data1": {"dataType": "text"}}, "accept": {"boxes": {"dataType": "text"}}}
-    told = changed(service=["mmocr", "other"], other=other)
+    tree = document_with(service=["mmocr", "other"], other=other)
     scalar = {"properties": {"size": {"type": "integer"}}}
-    told["schemainput"]["properties"]["parameter"] = {
+    tree["schemainput"]["properties"]["parameter"] = {
         "properties": {"mmocr": scalar, "other": scalar}
     }
-    assert problems(told) == [
+    assert document_problems(tree) == [
         "meta.other: parameter 'size' is declared by 'mmocr' too",
         "meta.other: input 'data1' is declared by 'mmocr' too",
         "meta.other: accept 'boxes' is declared by 'mmocr' too",
     ]
 
 
-def test_the_digest_does_not_hang_on_order_or_spaces() -> None:
-    turned = {key: OCR[key] for key in reversed(OCR)}
-    assert document.canonical(turned) == document.canonical(OCR)
+def test_digest_ignores_key_order_and_whitespace() -> None:
+    reordered = {key: OCR[key] for key in reversed(OCR)}
+    assert document.canonical(reordered) == document.canonical(OCR)
     assert len(document.digest(document.canonical(OCR))) == 64
     assert document.parse(document.canonical(OCR)) == OCR
 
 
 @pytest.mark.parametrize("text", [b"{", b"[" * 100_000, b"[]", b"\xff"])
-def test_what_is_not_a_json_object_is_told(text: bytes) -> None:
+def test_non_object_document_is_rejected(text: bytes) -> None:
     with pytest.raises(DocumentError):
         document.parse(text)
 
 
-STRANGE: list[dict[str, Any]] = [
+INVALID_SCHEMAINPUTS: list[dict[str, Any]] = [
     {"properties": []},
     {"properties": {"parameter": 3}},
     {"properties": {"parameter": {"properties": 3}}},
 ]
 
 
-@pytest.mark.parametrize("tree", STRANGE, ids=str)
-def test_a_strange_schemainput_is_left_to_the_compiler(tree: dict[str, Any]) -> None:
+@pytest.mark.parametrize("tree", INVALID_SCHEMAINPUTS, ids=str)
+def test_invalid_schemainput_is_left_to_the_compiler(tree: dict[str, Any]) -> None:
     assert document.service_from_document(OCR | {"schemainput": tree}).input == tree

@@ -8,7 +8,7 @@ from schemas.model.string_equality import with_string_equivalents
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "equivalents"),
     [
         ("a", ["a"]), ("3", ["3", 3]), (3, [3, "3"]), ("1.5", ["1.5", 1.5]), (1.5, [1.5, "1.5"]),
         ("007", ["007"]), ("-0", ["-0"]), ("1e3", ["1e3"]), ("1_0", ["1_0"]), (" 3", [" 3"]),
@@ -17,11 +17,11 @@ from schemas.model.string_equality import with_string_equivalents
         ([1], [[1]]), ({"a": 1}, [{"a": 1}]), (str(10**20), [str(10**20), 10**20]),
     ],
 )  # fmt: skip
-def test_what_is_the_same(value: Any, told: list[Any]) -> None:
-    assert [repr(found) for found in with_string_equivalents([value])] == [
-        repr(found) for found in told
+def test_string_equivalents(value: Any, equivalents: list[Any]) -> None:
+    assert [repr(item) for item in with_string_equivalents([value])] == [
+        repr(item) for item in equivalents
     ]
 
 
-def test_each_once() -> None:
+def test_equivalents_are_unique() -> None:
     assert with_string_equivalents(["3", 3, "a", "a"]) == ["3", 3, "a"]

@@ -15,7 +15,7 @@ def signature(api: Declaration, name: str = "call") -> str:
     return ast.unparse(call.args)
 
 
-def test_its_arguments_are_the_inputs_and_the_parameters() -> None:
+def test_arguments_are_inputs_and_parameters() -> None:
     assert signature(API) == (
         "page: bytes, *, url: str, app_id: str, lang: Literal['en', 'zh'], "
         "hint: bytes | None=None, voice: bytes | None=None, size: int | None=None, "
@@ -23,13 +23,13 @@ def test_its_arguments_are_the_inputs_and_the_parameters() -> None:
     )
 
 
-def test_a_service_that_streams_has_both() -> None:
+def test_streaming_service_has_call_and_stream() -> None:
     api = dataclasses.replace(API, streaming=True)
     assert signature(api, "stream") == signature(api) == signature(API)
     assert "def stream" not in render_client(API)
 
 
-def test_names_that_are_none_in_python_or_taken() -> None:
+def test_invalid_or_reserved_names_are_adapted() -> None:
     api = Declaration(
         "x-y",
         params=(
@@ -46,15 +46,15 @@ def test_names_that_are_none_in_python_or_taken() -> None:
             PayloadStream("o_1", DataType.TEXT),
         ),
     )
-    told = signature(api)
-    assert "a_b: bytes, " in told
+    rendered = signature(api)
+    assert "a_b: bytes, " in rendered
     for argument in (
         "class_: str | float | None",
         "url_: bool | None",
         "_7: Any | None",
         "a_b_: Any",
     ):
-        assert argument in told
+        assert argument in rendered
     assert "self_: bytes" in render_client(api)
     assert "t: Any" in render_client(api)
     assert "o_1: bytes\n    o_1_: bytes" in render_client(api)

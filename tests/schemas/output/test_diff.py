@@ -16,18 +16,18 @@ OLD = declare.declaration_to_document(API)
 Tree = dict[str, Any]
 
 
-def changed(change: Callable[[Tree], None]) -> list[str]:
+def diff_after(change: Callable[[Tree], None]) -> list[str]:
     new = copy.deepcopy(OLD)
     change(new)
-    return [str(told) for told in compare(OLD, new)]
+    return [str(difference) for difference in compare(OLD, new)]
 
 
 def params(tree: Tree) -> Tree:
-    found: Tree = tree["schemainput"]["properties"]["parameter"]["properties"]["ocr"]
-    return found
+    properties: Tree = tree["schemainput"]["properties"]["parameter"]["properties"]["ocr"]
+    return properties
 
 
-def ruled(**rules: Any) -> Callable[[Tree], None]:
+def change_size_rules(**rules: Any) -> Callable[[Tree], None]:
     """Return a change of the rules of `size`: None takes one away."""
 
     def change(tree: Tree) -> None:
@@ -39,63 +39,75 @@ def ruled(**rules: Any) -> Callable[[Tree], None]:
     return change
 
 
-def test_nothing_changed() -> None:
+def test_identical_documents_have_no_changes() -> None:
     assert compare(OLD, copy.deepcopy(OLD)) == []
 
 
-AT = "schemainput.properties.parameter.properties.ocr"
-SIZE = f"{AT}.properties.size"
+PARAMS_PATH = "schemainput.properties.parameter.properties.ocr"
+SIZE_PATH = f"{PARAMS_PATH}.properties.size"
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         (
             lambda t: params(t)["properties"].pop("size"),
-            [f"breaking    {SIZE}: is not known any more"],
+            [f"breaking    {SIZE_PATH}: is not known any more"],
         ),
         (
             lambda t: params(t)["properties"].update(new={}),
-            [f"compatible  {AT}.properties.new: is new"],
+            [f"compatible  {PARAMS_PATH}.properties.new: is new"],
         ),
         (
             lambda t: (params(t)["properties"].update(new={}), params(t)["required"].append("new")),
-            [f"breaking    {AT}.properties.new: is new and required"],
+            [f"breaking    {PARAMS_PATH}.properties.new: is new and required"],
         ),
-        (lambda t: params(t)["required"].append("size"), [f"breaking    {SIZE}: is required now"]),
+        (
+            lambda t: params(t)["required"].append("size"),
+            [f"breaking    {SIZE_PATH}: is required now"],
+        ),
         (
             lambda t: params(t)["required"].remove("lang"),
-            [f"compatible  {AT}.properties.lang: is not required any more"],
+            [f"compatible  {PARAMS_PATH}.properties.lang: is not required any more"],
         ),
         (
             lambda t: params(t).update(additionalProperties=True),
-            [f"compatible  {AT}: members that are not declared are taken now"],
+            [f"compatible  {PARAMS_PATH}: members that are not declared are taken now"],
         ),
-        (ruled(minimum=3), [f"breaking    {SIZE}.minimum: 3 is asked now"]),
-        (ruled(type="number"), [f"compatible  {SIZE}.type: 'integer' became 'number'"]),
-        (ruled(type="string"), [f"breaking    {SIZE}.type: 'integer' became 'string'"]),
+        (change_size_rules(minimum=3), [f"breaking    {SIZE_PATH}.minimum: 3 is asked now"]),
         (
-            ruled(type="integer|string"),
-            [f"compatible  {SIZE}.type: 'integer' became 'integer|string'"],
+            change_size_rules(type="number"),
+            [f"compatible  {SIZE_PATH}.type: 'integer' became 'number'"],
         ),
-        (ruled(type=None), [f"compatible  {SIZE}.type: is not asked any more"]),
-        (ruled(description="other"), []),
         (
-            ruled(default=4),
-            [f"compatible  {SIZE}.default: 3 became 4: a request goes on in another way"],
+            change_size_rules(type="string"),
+            [f"breaking    {SIZE_PATH}.type: 'integer' became 'string'"],
         ),
-        (ruled(default=None), [f"compatible  {SIZE}.default: is gone"]),
         (
-            ruled(replaceKey="n"),
-            [f"breaking    {SIZE}.replaceKey: None became 'n': a request goes on in another way"],
+            change_size_rules(type="integer|string"),
+            [f"compatible  {SIZE_PATH}.type: 'integer' became 'integer|string'"],
+        ),
+        (change_size_rules(type=None), [f"compatible  {SIZE_PATH}.type: is not asked any more"]),
+        (change_size_rules(description="other"), []),
+        (
+            change_size_rules(default=4),
+            [f"compatible  {SIZE_PATH}.default: 3 became 4: a request goes on in another way"],
+        ),
+        (change_size_rules(default=None), [f"compatible  {SIZE_PATH}.default: is gone"]),
+        (
+            change_size_rules(replaceKey="n"),
+            [
+                f"breaking    {SIZE_PATH}.replaceKey: None became 'n': "
+                "a request goes on in another way"
+            ],
         ),
         (
             lambda t: params(t)["properties"]["lang"].update(enum=["en", "fr"]),
-            [f"breaking    {AT}.properties.lang.enum: zh is not among them any more"],
+            [f"breaking    {PARAMS_PATH}.properties.lang.enum: zh is not among them any more"],
         ),
         (
             lambda t: params(t)["properties"]["lang"].update(enum=["en", "zh", "fr"]),
-            [f"compatible  {AT}.properties.lang.enum: has more"],
+            [f"compatible  {PARAMS_PATH}.properties.lang.enum: has more"],
         ),
         (
             lambda t: t["schemainput"]["properties"]["header"]["properties"]["uid"].update(
@@ -121,21 +133,21 @@ SIZE = f"{AT}.properties.size"
         ),
     ],
 )
-def test_a_change(change: Callable[[Tree], Any], said: list[str]) -> None:
-    assert changed(change) == said
+def test_single_change(change: Callable[[Tree], Any], expected: list[str]) -> None:
+    assert diff_after(change) == expected
 
 
-def test_streams() -> None:
+def test_stream_changes() -> None:
     inputs = (replace(API.inputs[0], data_type=DataType.AUDIO), API.inputs[1])
     new = declare.declaration_to_document(replace(API, inputs=inputs))
-    said = [str(told) for told in compare(OLD, new)]
-    assert "breaking    meta.input.page: image became audio" in said
-    assert "breaking    meta.input.voice: is gone" in said
+    lines = [str(difference) for difference in compare(OLD, new)]
+    assert "breaking    meta.input.page: image became audio" in lines
+    assert "breaking    meta.input.voice: is gone" in lines
 
 
-def test_what_breaks_comes_first() -> None:
+def test_breaking_changes_come_first() -> None:
     def change(tree: Tree) -> None:
-        ruled(minimum=3)(tree)
+        change_size_rules(minimum=3)(tree)
         tree["meta"]["session_timeout"] = 1.0
 
-    assert [line.split()[0] for line in changed(change)] == ["breaking", "compatible"]
+    assert [line.split()[0] for line in diff_after(change)] == ["breaking", "compatible"]

@@ -17,24 +17,24 @@ from schemas.validation.request_validator import RequestValidator
 from tests.schemas.sources.test_declare import API
 
 
-def made(api: Declaration) -> dict[str, Any]:
+def build_example(api: Declaration) -> dict[str, Any]:
     service = document.service_from_document(declare.declaration_to_document(api))
     return example_request(service, RequestValidator(service.input))
 
 
-def one(rules: dict[str, Any]) -> Any:
+def example_value(rules: dict[str, Any]) -> Any:
     api = Declaration(
         "x", params=(Param("p", rules),), outputs=(PayloadStream("t", DataType.TEXT),)
     )
-    return made(api)["parameter"]["x"]["p"]
+    return build_example(api)["parameter"]["x"]["p"]
 
 
-def test_a_request_has_what_is_required_and_every_parameter() -> None:
-    told = made(API)
-    assert told["header"] == {"app_id": "text", "status": 3}
-    assert told["parameter"] == {"ocr": {"lang": "en", "size": 3}}
-    assert list(told["payload"]) == ["page"]
-    assert set(told["payload"]["page"]) == {"image"}
+def test_request_has_required_inputs_and_all_parameters() -> None:
+    request = build_example(API)
+    assert request["header"] == {"app_id": "text", "status": 3}
+    assert request["parameter"] == {"ocr": {"lang": "en", "size": 3}}
+    assert list(request["payload"]) == ["page"]
+    assert set(request["payload"]["page"]) == {"image"}
 
 
 @pytest.mark.parametrize(
@@ -60,15 +60,15 @@ def test_a_request_has_what_is_required_and_every_parameter() -> None:
     ],
     ids=str,
 )
-def test_a_value(rules: dict[str, Any], value: Any) -> None:
-    assert one(rules) == value
+def test_example_value(rules: dict[str, Any], value: Any) -> None:
+    assert example_value(rules) == value
 
 
-def test_what_is_beyond_guessing_is_told_with_its_rule() -> None:
+def test_impossible_example_error_names_the_rule() -> None:
     with pytest.raises(NoExampleError, match=r"parameter.x.p: breaks not"):
-        one({"type": "string", "not": {"enum": ["text"]}})
+        example_value({"type": "string", "not": {"enum": ["text"]}})
     with pytest.raises(NoExampleError, match="no text could be made for the pattern"):
-        one({"type": "string", "pattern": r"^\p{Han}+$"})
+        example_value({"type": "string", "pattern": r"^\p{Han}+$"})
 
 
 @pytest.mark.parametrize(
@@ -78,11 +78,11 @@ def test_what_is_beyond_guessing_is_told_with_its_rule() -> None:
         r"^\s$", "[A-Z0-9]{8}", "(?:x){3}", "^$", r"\.", "a|b", "[^!-y]",
     ],
 )  # fmt: skip
-def test_a_text_for_a_pattern(pattern: str) -> None:
+def test_string_matches_the_pattern(pattern: str) -> None:
     assert re.search(pattern, string_matching(pattern))
 
 
 @given(st.text(max_size=12))
-def test_any_pattern_gives_a_text_or_an_error(pattern: str) -> None:
+def test_any_pattern_gives_a_string_or_an_error(pattern: str) -> None:
     with contextlib.suppress(NoExampleError):
         assert len(string_matching(pattern)) <= 4096

@@ -34,31 +34,31 @@ API = Declaration(
 )
 
 
-def test_the_source_runs_and_declares_the_same() -> None:
+def test_rendered_source_runs_and_declares_the_same() -> None:
     source, lost = render_wrapper(API)
     assert lost == []
     assert python_source.declaration_from_source(source) == API
-    space: dict[str, Any] = {}
-    exec(compile(source, "loader.py", "exec"), space)  # noqa: S102 (what a user would run)
-    assert of_class.declaration(space["ImageDetect"]) == API
+    namespace: dict[str, Any] = {}
+    exec(compile(source, "loader.py", "exec"), namespace)  # noqa: S102 (what a user would run)
+    assert of_class.declaration(namespace["ImageDetect"]) == API
 
 
 @pytest.mark.parametrize(
-    ("change", "lost"),
+    ("rules", "lost_path"),
     [
         ({"type": "integer", "multipleOf": 3}, "parameter.properties.x.properties.p.multipleOf"),
         ({"type": "array", "items": {}}, "parameter.properties.x.properties.p.items"),
     ],
 )
-def test_what_it_cannot_say_is_named(change: dict[str, Any], lost: str) -> None:
+def test_inexpressible_rules_are_listed(rules: dict[str, Any], lost_path: str) -> None:
     api = Declaration(
-        "x", params=(Param("p", change),), outputs=(PayloadStream("t", DataType.TEXT),)
+        "x", params=(Param("p", rules),), outputs=(PayloadStream("t", DataType.TEXT),)
     )
     _, places = render_wrapper(api)
-    assert any(place.endswith(lost) for place in places), places
+    assert any(place.endswith(lost_path) for place in places), places
 
 
-def test_names_that_are_none_in_python() -> None:
+def test_names_invalid_in_python() -> None:
     api = Declaration(
         "7-up",
         params=(Param("class", {"type": "integer"}), Param("a-b", {"type": "integer"})),
@@ -69,7 +69,7 @@ def test_names_that_are_none_in_python() -> None:
     assert len([place for place in places if "schemainput.properties.parameter" in place]) == 2
 
 
-def test_the_differences_are_those_of_the_documents() -> None:
+def test_round_trip_has_no_differences() -> None:
     source, _ = render_wrapper(API)
-    told = declare.declaration_to_document(python_source.declaration_from_source(source))
-    assert list(from_document.differences(declare.declaration_to_document(API), told, ())) == []
+    tree = declare.declaration_to_document(python_source.declaration_from_source(source))
+    assert list(from_document.differences(declare.declaration_to_document(API), tree, ())) == []

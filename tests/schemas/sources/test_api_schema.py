@@ -15,11 +15,11 @@ from schemas.validation.request_validator import RequestValidator
 SEED = Path(__file__).parent.parent.parent / "golden/schemas/seed.yml"
 
 
-def seed() -> Any:
+def load_seed() -> Any:
     return yaml.safe_load(SEED.read_text(encoding="utf-8"))
 
 
-def minimal(**request: Any) -> dict[str, Any]:
+def minimal_document(**request: Any) -> dict[str, Any]:
     return {
         "apiVersion": api_schema.API_VERSION,
         "kind": "ApiSchema",
@@ -31,28 +31,30 @@ def minimal(**request: Any) -> dict[str, Any]:
     }
 
 
-def test_the_sample_of_the_design_document() -> None:
-    told = api_schema.declaration_from_api_schema(seed())
-    assert (told.id, told.version) == ("image-detect", "1.0.0")
-    assert told.annotations["group"] == "gas"
-    assert told.annotations["configFilename"] == "xxxx.json"
-    assert {s.name: s.data_type for s in told.inputs} == {
+def test_seed_document() -> None:
+    api = api_schema.declaration_from_api_schema(load_seed())
+    assert (api.id, api.version) == ("image-detect", "1.0.0")
+    assert api.annotations["group"] == "gas"
+    assert api.annotations["configFilename"] == "xxxx.json"
+    assert {stream.name: stream.data_type for stream in api.inputs} == {
         "audio1": DataType.AUDIO,
         "text1": DataType.TEXT,
         "image1": DataType.IMAGE,
         "vedio1": DataType.VIDEO,
     }
-    assert [s.name for s in told.inputs if s.required] == ["image1"]
-    assert [(s.name, s.encodings) for s in told.outputs] == [("audio1", ("speex-wb",))]
-    service = document.service_from_document(declare.declaration_to_document(told))
-    judge = RequestValidator(service.input)
-    good = {
+    assert [stream.name for stream in api.inputs if stream.required] == ["image1"]
+    assert [(stream.name, stream.encodings) for stream in api.outputs] == [
+        ("audio1", ("speex-wb",))
+    ]
+    service = document.service_from_document(declare.declaration_to_document(api))
+    validator = RequestValidator(service.input)
+    valid_body = {
         "header": {"app_id": "a", "status": 3},
         "parameter": {"image-detect": {"vcn": "x", "speed": 50, "someother": '{"value1": "a"}'}},
         "payload": {"image1": {"compress": "raw", "format": "jpg", "image": "YWJj"}},
     }
-    assert judge.validate_and_transform(good) == ()
-    for path, value, words in (
+    assert validator.validate_and_transform(valid_body) == ()
+    for path, value, message in (
         (
             ("parameter", "image-detect", "speed"),
             49,
@@ -62,25 +64,29 @@ def test_the_sample_of_the_design_document() -> None:
         (("payload", "image1", "format"), "png", "$.payload.image1.format: must be one of jpg"),
         (("payload", "audio1"), {"encoding": "mp3", "audio": "YQ=="}, "must be one of speex-wb"),
     ):
-        bad = yaml.safe_load(yaml.safe_dump(good))
-        at = bad
+        invalid_body = yaml.safe_load(yaml.safe_dump(valid_body))
+        node = invalid_body
         for name in path[:-1]:
-            at = at[name]
-        at[path[-1]] = value
-        assert words in "; ".join(map(str, judge.validate_and_transform(bad)))
+            node = node[name]
+        node[path[-1]] = value
+        assert message in "; ".join(map(str, validator.validate_and_transform(invalid_body)))
 
 
-def test_what_is_written_has_the_right_words_and_is_read_back() -> None:
-    told = api_schema.declaration_from_api_schema(seed())
-    written = api_schema.declaration_to_api_schema(told)
-    assert api_schema.declaration_from_api_schema(written) == told
+def test_round_trip_corrects_misspelled_keys() -> None:
+    api = api_schema.declaration_from_api_schema(load_seed())
+    written = api_schema.declaration_to_api_schema(api)
+    assert api_schema.declaration_from_api_schema(written) == api
     text = yaml.safe_dump(written)
-    assert not [word for word in ("paramters", "palyload", "vedio:", "Filname") if word in text]
+    assert not [
+        misspelling
+        for misspelling in ("paramters", "palyload", "vedio:", "Filname")
+        if misspelling in text
+    ]
     assert written["spec"]["request"]["parameters"]["properties"]["someother"]["type"] == "object"
 
 
-def test_what_it_can_say_more() -> None:
-    tree = minimal(
+def test_extended_keys() -> None:
+    tree = minimal_document(
         parameters={"properties": {"n": {"type": "integer", "maximum": 3, "default": 2}}},
         payload={
             "properties": {
@@ -91,86 +97,100 @@ def test_what_it_can_say_more() -> None:
         },
     )
     tree["metadata"] |= {"sub": "gas", "deadline": 9, "idempotent": True, "description": "d"}
-    told = api_schema.declaration_from_api_schema(tree)
-    assert (told.sub, told.deadline, told.idempotent, told.description) == ("gas", 9.0, True, "d")
-    assert [s.data_type for s in told.inputs] == [DataType.AUDIO, DataType.OTHER, DataType.IMAGE]
-    assert told.inputs[0].max_bytes == 9
-    assert told.inputs[2].encodings == ("jpg", "png")
+    api = api_schema.declaration_from_api_schema(tree)
+    assert (api.sub, api.deadline, api.idempotent, api.description) == ("gas", 9.0, True, "d")
+    assert [stream.data_type for stream in api.inputs] == [
+        DataType.AUDIO,
+        DataType.OTHER,
+        DataType.IMAGE,
+    ]
+    assert api.inputs[0].max_bytes == 9
+    assert api.inputs[2].encodings == ("jpg", "png")
     assert api_schema.declaration_from_api_schema(
-        api_schema.declaration_to_api_schema(told)
+        api_schema.declaration_to_api_schema(api)
     ) == api_schema.declaration_from_api_schema(
         api_schema.declaration_to_api_schema(
-            api_schema.declaration_from_api_schema(api_schema.declaration_to_api_schema(told))
+            api_schema.declaration_from_api_schema(api_schema.declaration_to_api_schema(api))
         )
     )
 
 
-def broken(**changes: Any) -> Any:
-    tree = minimal()
+def document_with(**changes: Any) -> Any:
+    tree = minimal_document()
     for path, value in changes.items():
-        at = tree
-        *way, last = path.split("__")
-        for name in way:
-            at = at[name]
-        at[last] = value
+        node = tree
+        *parents, last = path.split("__")
+        for name in parents:
+            node = node[name]
+        node[last] = value
     return tree
 
 
 @pytest.mark.parametrize(
-    ("tree", "words"),
+    ("tree", "message"),
     [
         (None, "document: is missing"),
         ([], "document: must be an object"),
-        (broken(kind="Api"), "kind: must be ApiSchema"),
-        (broken(apiVersion=1), "apiVersion: must be iflytek.com/v1alpha1"),
-        (broken(extra=1), "extra: unknown key 'extra'; known: apiVersion, kind"),
-        (broken(metadata__serviceName=None), "metadata.serviceName: is missing"),
-        (broken(metadata__servicename="x"), "did you mean 'serviceName'?"),
-        (broken(metadata__version=1.0), "metadata.version: must be a text; write it in quotes"),
-        (broken(metadata__deadline="soon"), "metadata.deadline: must be a number of seconds"),
-        (broken(spec=5), "spec: must be an object"),
-        (broken(spec__request=None), "spec.request: is missing"),
+        (document_with(kind="Api"), "kind: must be ApiSchema"),
+        (document_with(apiVersion=1), "apiVersion: must be iflytek.com/v1alpha1"),
+        (document_with(extra=1), "extra: unknown key 'extra'; known: apiVersion, kind"),
+        (document_with(metadata__serviceName=None), "metadata.serviceName: is missing"),
+        (document_with(metadata__servicename="x"), "did you mean 'serviceName'?"),
         (
-            broken(spec__request={"paramters": {"properties": {"a": 5}}}),
+            document_with(metadata__version=1.0),
+            "metadata.version: must be a text; write it in quotes",
+        ),
+        (
+            document_with(metadata__deadline="soon"),
+            "metadata.deadline: must be a number of seconds",
+        ),
+        (document_with(spec=5), "spec: must be an object"),
+        (document_with(spec__request=None), "spec.request: is missing"),
+        (
+            document_with(spec__request={"paramters": {"properties": {"a": 5}}}),
             "spec.request.paramters.properties.a: must be an object (the rules of a parameter)",
         ),
         (
-            broken(spec__request={"parameters": {"properties": {"a": {"tpye": "string"}}}}),
+            document_with(spec__request={"parameters": {"properties": {"a": {"tpye": "string"}}}}),
             "parameters.properties.a.tpye: keyword 'tpye' is not supported; did you mean 'type'?",
         ),
         (
-            broken(spec__request={"parameters": {"properties": {"a": {}}, "required": ["b"]}}),
+            document_with(
+                spec__request={"parameters": {"properties": {"a": {}}, "required": ["b"]}}
+            ),
             "parameters.required.0: 'b' is not in properties",
         ),
         (
-            broken(spec__request={"parameters": {}, "paramters": {}}),
+            document_with(spec__request={"parameters": {}, "paramters": {}}),
             "paramters: 'parameters' stands here twice",
         ),
         (
-            broken(spec__request={"payload": {"properties": {"a": {"type": "imgae"}}}}),
+            document_with(spec__request={"payload": {"properties": {"a": {"type": "imgae"}}}}),
             "payload.properties.a.type: must be text, audio, image, video, other or base64; did",
         ),
         (
-            broken(
+            document_with(
                 spec__request={"payload": {"properties": {"a": {"type": "text", "maxBytes": 0}}}}
             ),
             "a.maxBytes: must be a number of bytes",
         ),
         (
-            broken(spec__request={"payload": {"required": "a"}}),
+            document_with(spec__request={"payload": {"required": "a"}}),
             "payload.required: must be a list of names",
         ),
     ],
     ids=str,
 )
-def test_every_fault_is_told_by_its_path(tree: Any, words: str) -> None:
+def test_problem_has_its_path(tree: Any, message: str) -> None:
     with pytest.raises(DocumentError) as caught:
         api_schema.declaration_from_api_schema(tree)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_all_faults_are_told_at_once() -> None:
-    tree = broken(kind="x", metadata__deadline=-1, spec__request={"payload": {"required": "a"}})
+def test_all_problems_are_reported_at_once() -> None:
+    tree = document_with(
+        kind="x", metadata__deadline=-1, spec__request={"payload": {"required": "a"}}
+    )
     with pytest.raises(DocumentError) as caught:
         api_schema.declaration_from_api_schema(tree)
     assert len(caught.value.problems) == 3

@@ -25,7 +25,7 @@ API = Declaration(
 )
 
 
-def test_it_reads_back() -> None:
+def test_document_is_parsed_back() -> None:
     service = document.service_from_document(declare.declaration_to_document(API))
     assert (service.id, service.sub, service.version) == ("ocr", "ase", "v1")
     assert service.inputs == {
@@ -39,23 +39,26 @@ def test_it_reads_back() -> None:
     assert service.description == "Reads text."
 
 
-def test_its_schema_asks_for_what_is_required() -> None:
+def test_schema_enforces_required_members() -> None:
     validator = Validator(
         compile_input(document.service_from_document(declare.declaration_to_document(API)).input)
     )
     header = {"app_id": "a", "status": 3}
-    good = {
+    valid_body = {
         "header": header,
         "parameter": {"ocr": {"lang": "en", "words": {"format": "json"}}},
         "payload": {"page": {"image": "YWJjZGVm", "encoding": "png", "status": 3}},
     }
-    assert validator.violations(good) == ()
-    assert [str(v) for v in validator.violations({"header": header})] == [
+    assert validator.violations(valid_body) == ()
+    assert [str(violation) for violation in validator.violations({"header": header})] == [
         "$.parameter: is required",
         "$.payload: is required",
     ]
-    too_much = {**good, "payload": {"page": {"image": "YWJjZGVmZw=="}, "voice": {"rate": 1}}}
-    assert {str(v) for v in validator.violations(too_much)} == {
+    invalid_body = {
+        **valid_body,
+        "payload": {"page": {"image": "YWJjZGVmZw=="}, "voice": {"rate": 1}},
+    }
+    assert {str(violation) for violation in validator.violations(invalid_body)} == {
         "$.payload.page.image: must decode to at most 6 bytes",
         "$.payload.voice.rate: is not known here",
         "$.payload.voice.audio: is required",
@@ -68,6 +71,6 @@ def test_a_client_cannot_name_a_loader() -> None:
         compile_input(document.service_from_document(declare.declaration_to_document(API)).input)
     )
     body = {"header": {"app_id": "a", "status": 3, "directEngIp": "10.0.0.1:22", "session": "x"}}
-    told = {str(violation) for violation in validator.violations(body)}
-    assert "$.header.directEngIp: is not known here" in told
-    assert "$.header.session: is not known here" in told
+    violations = {str(violation) for violation in validator.violations(body)}
+    assert "$.header.directEngIp: is not known here" in violations
+    assert "$.header.session: is not known here" in violations

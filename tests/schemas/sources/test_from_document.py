@@ -28,13 +28,13 @@ FULL = Declaration(
 
 
 @pytest.mark.parametrize("api", [API, FULL], ids=lambda api: api.id)
-def test_what_was_declared_comes_back(api: Declaration) -> None:
-    told, lost = declaration_from_document(declare.declaration_to_document(api))
+def test_declaration_round_trips(api: Declaration) -> None:
+    declaration, lost = declaration_from_document(declare.declaration_to_document(api))
     assert lost == []
-    assert told == api
+    assert declaration == api
 
 
-def test_what_cannot_be_held_is_named() -> None:
+def test_lost_members_are_listed() -> None:
     tree = declare.declaration_to_document(API)
     tree["meta"]["hosts"] = ["a.example"]
     tree["meta"]["codeMap"] = {"10163": 422}
@@ -49,19 +49,19 @@ def test_what_cannot_be_held_is_named() -> None:
 
 def test_an_original_document_keeps_its_parameters_and_payloads() -> None:
     golden = Path(__file__).parent.parent.parent / "golden/service.json"
-    told, _ = declaration_from_document(json.loads(golden.read_text(encoding="utf-8")))
+    declaration, _ = declaration_from_document(json.loads(golden.read_text(encoding="utf-8")))
     service = document.service_from_document(document.parse(golden.read_bytes()))
-    assert {s.name: s.data_type for s in told.inputs} == service.inputs
-    assert {s.name: s.data_type for s in told.outputs} == service.accepts
+    assert {stream.name: stream.data_type for stream in declaration.inputs} == service.inputs
+    assert {stream.name: stream.data_type for stream in declaration.outputs} == service.accepts
 
 
-def test_what_is_no_document_is_refused() -> None:
+def test_invalid_document_is_rejected() -> None:
     with pytest.raises(DocumentError):
         declaration_from_document({"meta": {}})
 
 
 @pytest.mark.parametrize(
-    ("word", "shape", "kind"),
+    ("type_name", "format_name", "data_type"),
     [
         ("image", "", DataType.IMAGE), ("vedio", "", DataType.VIDEO),
         ("base64", "jpg", DataType.IMAGE),
@@ -69,11 +69,11 @@ def test_what_is_no_document_is_refused() -> None:
         ("base64", "json", DataType.TEXT), ("base64", "", DataType.OTHER), ("picture", "", None),
     ],
 )  # fmt: skip
-def test_the_kind_of_a_payload(word: str, shape: str, kind: Any) -> None:
-    assert data_type_of(word, shape) is kind
+def test_data_type_of_payload(type_name: str, format_name: str, data_type: Any) -> None:
+    assert data_type_of(type_name, format_name) is data_type
 
 
-def test_differences_stand_as_high_as_they_can() -> None:
-    one: Any = {"a": {"b": 1, "c": [1]}, "d": 1}
-    other: Any = {"a": {"b": 2, "c": [2]}, "e": 1}
-    assert list(differences(one, other, ())) == ["a.b", "a.c", "d", "e"]
+def test_differences_are_reported_at_the_highest_level() -> None:
+    old: Any = {"a": {"b": 1, "c": [1]}, "d": 1}
+    new: Any = {"a": {"b": 2, "c": [2]}, "e": 1}
+    assert list(differences(old, new, ())) == ["a.b", "a.c", "d", "e"]

@@ -12,11 +12,11 @@ from schemas.sources.declare import Param, PayloadStream
 from schemas.sources.python_source import ScanError, declaration_from_source
 from tests.wrappers.probe import Probe
 
-SEED = (Path(__file__).parent.parent.parent / "golden/schemas/seed_api.py.txt").read_text(
+SEED_SOURCE = (Path(__file__).parent.parent.parent / "golden/schemas/seed_api.py.txt").read_text(
     encoding="utf-8"
 )
 
-AIGES = '''
+AIGES_SOURCE = '''
 from aiges.sdk import WrapperBase, ImageBodyField, StringBodyField, StringParamField
 from aiges.sdk import IntegerParamField, BooleanParamField, JsonBodyField
 from aiges.dto import Response
@@ -46,15 +46,15 @@ class Wrapper(WrapperBase):
 '''
 
 
-def test_an_aseloader_wrapper_is_read_as_if_it_were_run() -> None:
+def test_static_declaration_equals_the_runtime_one() -> None:
     source = inspect.getsource(tests.wrappers.probe)
     assert declaration_from_source(source, "Probe") == of_class.declaration(Probe)
 
 
-def test_the_sample_of_the_design_document() -> None:
-    told = declaration_from_source(SEED)
-    assert told.id == "api"
-    assert told.params == (
+def test_seed_source() -> None:
+    declaration = declaration_from_source(SEED_SOURCE)
+    assert declaration.id == "api"
+    assert declaration.params == (
         Param(
             "param1",
             {"type": "integer", "description": "user param1", "minimum": 10, "maximum": 11},
@@ -63,26 +63,30 @@ def test_the_sample_of_the_design_document() -> None:
         Param("param2", {"type": "string", "description": "user param2"}, True),
         Param("param3", {"type": "string", "description": "user param3"}, False),
     )
-    assert [out.name for out in told.outputs] == ["param1", "param2", "param3"]
+    assert [out.name for out in declaration.outputs] == ["param1", "param2", "param3"]
 
 
-def test_the_wrapper_beside_an_api_names_its_service() -> None:
-    source = SEED + '\nclass Wrapper:\n    serviceId = "ocr"\n'
+def test_service_id_comes_from_the_wrapper_class() -> None:
+    source = SEED_SOURCE + '\nclass Wrapper:\n    serviceId = "ocr"\n'
     assert declaration_from_source(source).id == "ocr"
 
 
-def test_a_wrapper_of_aiges() -> None:
-    told = declaration_from_source(AIGES)
-    assert (told.id, told.version, told.description) == ("mmocr", "v1", "Finds text.")
-    assert told.inputs == (
+def test_aiges_wrapper() -> None:
+    declaration = declaration_from_source(AIGES_SOURCE)
+    assert (declaration.id, declaration.version, declaration.description) == (
+        "mmocr",
+        "v1",
+        "Finds text.",
+    )
+    assert declaration.inputs == (
         PayloadStream("image", DataType.IMAGE),
         PayloadStream("hint", DataType.TEXT),
     )
-    assert told.outputs == (
+    assert declaration.outputs == (
         PayloadStream("boxes", DataType.TEXT, format="json"),
         PayloadStream("text", DataType.TEXT),
     )
-    assert told.params == (
+    assert declaration.params == (
         Param(
             "lang", {"type": "string", "minLength": 2, "maxLength": 5, "enum": ["en", "zh"]}, True
         ),
@@ -91,31 +95,35 @@ def test_a_wrapper_of_aiges() -> None:
     )
 
 
-HEAD = "from aseloader import *\nclass A(Wrapper):\n    service = 'a'\n    out = Output('text')\n"
+WRAPPER_HEAD = (
+    "from aseloader import *\nclass A(Wrapper):\n    service = 'a'\n    out = Output('text')\n"
+)
 
 
 @pytest.mark.parametrize(
-    ("source", "words"),
+    ("source", "message"),
     [
         ("def f(:\n", "line 1: not Python: "),
         ("x = 1\n", "line 1: one class that declares an API is needed, not 0"),
-        (HEAD + "class B(A): pass\nclass C(Wrapper):\n    o = Output('text')\n", "not 2"),
+        (WRAPPER_HEAD + "class B(A): pass\nclass C(Wrapper):\n    o = Output('text')\n", "not 2"),
         (
-            HEAD + "    n = Integer(maximum=LIMIT)\n",
+            WRAPPER_HEAD + "    n = Integer(maximum=LIMIT)\n",
             "line 5: cannot be read without running the file",
         ),
-        (HEAD + "    i = Input('imgae')\n", "line 5: 'imgae' is no kind of payload"),
-        (HEAD.replace("'a'", "'a b'"), "line 2: needs the id of its service"),
-        (HEAD.replace("'a'", "NAME"), "line 3: cannot be read without running the file"),
+        (WRAPPER_HEAD + "    i = Input('imgae')\n", "line 5: 'imgae' is no kind of payload"),
+        (WRAPPER_HEAD.replace("'a'", "'a b'"), "line 2: needs the id of its service"),
+        (WRAPPER_HEAD.replace("'a'", "NAME"), "line 3: cannot be read without running the file"),
     ],
 )
-def test_what_cannot_be_read_is_told_by_its_line(source: str, words: str) -> None:
+def test_unreadable_source_error_has_its_line(source: str, message: str) -> None:
     with pytest.raises(ScanError) as caught:
         declaration_from_source(source)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_all_of_a_kind_are_told() -> None:
+def test_all_unreadable_values_are_reported() -> None:
     with pytest.raises(ScanError) as caught:
-        declaration_from_source(HEAD + "    n = Integer(maximum=A)\n    m = Integer(maximum=B)\n")
-    assert [found.line for found in caught.value.findings] == [5, 6]
+        declaration_from_source(
+            WRAPPER_HEAD + "    n = Integer(maximum=A)\n    m = Integer(maximum=B)\n"
+        )
+    assert [finding.line for finding in caught.value.findings] == [5, 6]

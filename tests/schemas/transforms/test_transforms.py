@@ -8,7 +8,7 @@ from schemas.transforms.transforms import CASTS, TRANSFORM_ORDER, CastError, Tra
 
 
 @pytest.mark.parametrize(
-    ("kind", "value", "before", "after"),
+    ("kind", "value", "body", "expected"),
     [
         ("default", 1, {}, {"a": 1}),
         ("default", 1, {"a": None}, {"a": None}),
@@ -24,19 +24,21 @@ from schemas.transforms.transforms import CASTS, TRANSFORM_ORDER, CastError, Tra
         ("delete", None, {}, {}),
     ],
 )
-def test_a_change(kind: str, value: Any, before: dict[str, Any], after: dict[str, Any]) -> None:
+def test_transform_is_applied(
+    kind: str, value: Any, body: dict[str, Any], expected: dict[str, Any]
+) -> None:
     assert kind in TRANSFORM_ORDER
-    Transform(kind, "a", value).apply_in_place(before)
-    assert before == after
+    Transform(kind, "a", value).apply_in_place(body)
+    assert body == expected
 
 
 @pytest.mark.parametrize("kind", ["number", "integer", "bool"])
 @pytest.mark.parametrize("value", ["x", [1], {}, "", "nan", "inf"])
-def test_what_cannot_be_cast(kind: str, value: Any) -> None:
+def test_failed_cast_raises(kind: str, value: Any) -> None:
     with pytest.raises(CastError, match="must be"):
         CASTS[kind](value)
 
 
-def test_an_unknown_kind_is_a_fault_of_ours() -> None:
+def test_unknown_kind_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         Transform("turn", "a")

@@ -63,7 +63,7 @@ CASES: list[tuple[dict[str, Any], Any, bool]] = [
 
 
 @pytest.mark.parametrize(("tree", "value", "accepted"), CASES, ids=str)
-def test_a_value_is_accepted_or_not(tree: dict[str, Any], value: Any, accepted: bool) -> None:
+def test_value_is_accepted_or_rejected(tree: dict[str, Any], value: Any, accepted: bool) -> None:
     schema = compile_input(tree)
     assert (Validator(schema).violations(value) == ()) is accepted
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -71,7 +71,7 @@ def test_a_value_is_accepted_or_not(tree: dict[str, Any], value: Any, accepted: 
 
 
 @pytest.mark.parametrize(
-    ("tree", "words"),
+    ("tree", "message"),
     [
         ({"maxLenght": 3}, "schemainput.maxLenght: keyword 'maxLenght' is not supported"),
         ({"$ref": "http://127.0.0.1/x"}, "schemainput.$ref: keyword '$ref' is not supported"),
@@ -100,19 +100,19 @@ def test_a_value_is_accepted_or_not(tree: dict[str, Any], value: Any, accepted: 
     ],
     ids=str,
 )
-def test_what_is_not_the_dialect_is_refused(tree: dict[str, Any], words: str) -> None:
+def test_schema_outside_the_dialect_is_rejected(tree: dict[str, Any], message: str) -> None:
     with pytest.raises(DocumentError) as caught:
         compile_input(tree)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_all_faults_are_told() -> None:
+def test_all_problems_are_reported() -> None:
     with pytest.raises(DocumentError) as caught:
         compile_input({"a": 1, "b": 2, "properties": {"c": {"d": 3}}})
     assert len(caught.value.problems) == 3
 
 
-def test_a_bottomless_schema_is_refused() -> None:
+def test_too_deep_schema_is_rejected() -> None:
     tree: dict[str, Any] = {}
     for _ in range(MAX_DEPTH * 3):
         tree = {"items": tree}
@@ -124,11 +124,11 @@ def test_a_bottomless_schema_is_refused() -> None:
     st.lists(st.integers(-5, 5) | st.sampled_from(["a", "1", "true"]) | st.booleans(), min_size=1),
     st.integers(-5, 5) | st.sampled_from(["a", "1", "true", "b"]) | st.booleans() | st.none(),
 )
-def test_an_enum_compares_as_strings(values: list[Any], told: Any) -> None:
-    def text(value: Any) -> str:
+def test_an_enum_compares_as_strings(values: list[Any], candidate: Any) -> None:
+    def enum_text(value: Any) -> str:
         return str(value).lower() if isinstance(value, bool) else str(value)
 
-    accepted = told is None or text(told) in {text(value) for value in values}
+    accepted = candidate is None or enum_text(candidate) in {enum_text(value) for value in values}
     # JSON Schema has no way to tell 1 from 1.0 or true; Python's 1 == True must not leak in.
-    violations = Validator(compile_input({"enum": values})).violations(told)
+    violations = Validator(compile_input({"enum": values})).violations(candidate)
     assert (violations == ()) is accepted

@@ -30,11 +30,11 @@ from schemas.validation.validate import Validator
         ("(a", 1), ("a)", 2), ("[a", 1), ("a{2,}", 2), (r"\x{41}{3}", 3), ("(?:ab)", 3), ("\\", 1),
     ],
 )  # fmt: skip
-def test_a_pattern_is_as_large_as_it_is_written_out(pattern: str, size: int) -> None:
+def test_pattern_size_counts_expanded_repetitions(pattern: str, size: int) -> None:
     assert count_atoms(pattern) == size
 
 
-def test_a_large_pattern_costs_by_its_size() -> None:
+def test_pattern_cost_grows_with_size() -> None:
     assert pattern_byte_ns("^[a-z0-9]+$") < 5
     assert pattern_byte_ns("(a|b)*a(a|b){30}") > 100 * pattern_byte_ns("^[a-z0-9]+$")
 
@@ -59,12 +59,12 @@ def test_a_large_pattern_costs_by_its_size() -> None:
     ],
     ids=str,
 )
-def test_what_people_write_loads(tree: dict[str, Any]) -> None:
+def test_common_schemas_are_accepted(tree: dict[str, Any]) -> None:
     RequestValidator(tree)
 
 
 @pytest.mark.parametrize(
-    ("tree", "where"),
+    ("tree", "path"),
     [
         (
             {"type": "string", "pattern": "(a|b)*a(a|b){30}c", "maxLength": 10**6},
@@ -92,34 +92,34 @@ def test_what_people_write_loads(tree: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_what_could_hold_a_gateway_up_does_not_load(tree: dict[str, Any], where: str) -> None:
-    with pytest.raises(DocumentError, match=r"could cost .* maxItems") as told:
+def test_too_costly_schemas_are_rejected(tree: dict[str, Any], path: str) -> None:
+    with pytest.raises(DocumentError, match=r"could cost .* maxItems") as caught:
         RequestValidator(tree)
-    assert str(told.value).startswith(where)
+    assert str(caught.value).startswith(path)
 
 
-def test_a_pattern_that_is_too_large_is_none() -> None:
+def test_too_large_pattern_is_rejected() -> None:
     with pytest.raises(DocumentError, match="is no pattern that can be matched in linear time"):
         RequestValidator({"pattern": "(x{1000}){1000}", "maxLength": 1000})
 
 
-def test_bounds_are_the_cure() -> None:
-    ways = {"anyOf": [{"enum": [f"v{n}"]} for n in range(300)]}
-    assert check_costs(schema_costs({"items": ways}, ()))
-    assert not check_costs(schema_costs({"items": ways, "maxItems": 100}, ()))
+def test_bounds_make_a_schema_affordable() -> None:
+    alternatives = {"anyOf": [{"enum": [f"v{n}"]} for n in range(300)]}
+    assert check_costs(schema_costs({"items": alternatives}, ()))
+    assert not check_costs(schema_costs({"items": alternatives, "maxItems": 100}, ()))
     assert not check_costs(schema_costs({"pattern": "(a|b)*a(a|b){30}c", "maxLength": 64}, ()))
 
 
 @pytest.mark.parametrize(("tree", "body"), worst.handmade_cases(depths=(1,)), ids=itertools.count())
-def test_no_body_holds_a_gateway_up(tree: dict[str, Any], body: Any) -> None:
+def test_worst_bodies_validate_within_the_budget(tree: dict[str, Any], body: Any) -> None:
     """The budget is 100 ms of this machine's time; ten times that is no flaw of its noise."""
     validator = Validator(compile_input(tree))
-    began = time.process_time()
+    start_s = time.process_time()
     validator.violations(body)
-    assert time.process_time() - began < 1.0
+    assert time.process_time() - start_s < 1.0
 
 
-def test_the_dearer_a_value_the_fewer_a_body_may_have() -> None:
+def test_max_values_falls_with_cost_per_value() -> None:
     """Down to 10,000, under which a schema does not load."""
     trees: list[dict[str, Any]] = [
         {"items": {"type": "string"}},
@@ -128,18 +128,18 @@ def test_the_dearer_a_value_the_fewer_a_body_may_have() -> None:
         {"items": {"anyOf": [{"multipleOf": 2}, {"multipleOf": 3}]}},
         {"items": {"anyOf": [{"multipleOf": 2}, {"multipleOf": 3}], "maxItems": 9}, "maxItems": 9},
     ]
-    first, second, third, *_ = many = [
+    first, second, third, *_ = limits = [
         RequestValidator({"properties": {"a": tree}}).max_values for tree in (*trees[:3], trees[4])
     ]
     assert first > second > third > MIN_BODY_VALUES
-    assert many[-1] > first, "what is bounded costs the same, however long the body"
+    assert limits[-1] > first, "what is bounded costs the same, however long the body"
     with pytest.raises(DocumentError, match="could cost"):
         RequestValidator(
             {"properties": {"a": {"items": {"anyOf": [{"multipleOf": n} for n in range(1, 9)]}}}}
         )
 
 
-def test_effects_count_too() -> None:
+def test_transforms_add_to_the_cost() -> None:
     plain = {"properties": {"a": {"items": {"properties": {"b": {"type": "string"}}}}}}
     changed = {
         "properties": {"a": {"items": {"properties": {"b": {"type": "string", "default": "x"}}}}}

@@ -9,23 +9,23 @@ from schemas.validation.compile import compile_input
 from schemas.validation.explain import Violation, json_path, member_path
 from schemas.validation.validate import MAX_VIOLATIONS, Validator
 
-TEXTS = {"type": "array", "items": {"type": "string", "maxLength": 3}}
+STRING_ARRAY = {"type": "array", "items": {"type": "string", "maxLength": 3}}
 
 
-def told(tree: dict[str, Any], value: Any) -> list[str]:
+def violation_texts(tree: dict[str, Any], value: Any) -> list[str]:
     return [str(violation) for violation in Validator(compile_input(tree)).violations(value)]
 
 
 @pytest.mark.parametrize(
-    ("tree", "value", "words"),
+    ("tree", "value", "expected"),
     [
         (
-            TEXTS,
+            STRING_ARRAY,
             ["a", 5, "b", "long"],
             ["$[1]: must be of type string", "$[3]: breaks maxLength 3"],
         ),
         (
-            {"properties": {"a": TEXTS}, "additionalProperties": {"type": "integer"}},
+            {"properties": {"a": STRING_ARRAY}, "additionalProperties": {"type": "integer"}},
             {"a": ["long"], "b": "x", "c": 1},
             ["$.a[0]: breaks maxLength 3", "$.b: must be of type integer"],
         ),
@@ -63,7 +63,7 @@ def told(tree: dict[str, Any], value: Any) -> list[str]:
             [[[{"a": "x"}]]],
             ["$[0][0][0].a: must be of type integer"],
         ),
-        (TEXTS | {"maxItems": 2}, ["long", "long", "long"], ["$: breaks maxItems 2"]),
+        (STRING_ARRAY | {"maxItems": 2}, ["long", "long", "long"], ["$: breaks maxItems 2"]),
         (
             {"additionalProperties": {"type": "integer"}, "maxProperties": 1},
             {"a": "x", "b": "x"},
@@ -77,27 +77,29 @@ def told(tree: dict[str, Any], value: Any) -> list[str]:
     ],
     ids=str,
 )
-def test_each_place_tells_its_own(tree: dict[str, Any], value: Any, words: list[str]) -> None:
-    assert told(tree, value) == words
+def test_each_path_has_its_own_violation(
+    tree: dict[str, Any], value: Any, expected: list[str]
+) -> None:
+    assert violation_texts(tree, value) == expected
 
 
-def test_of_a_hundred_thousand_wrong_items_twenty_are_told() -> None:
-    ways = {"anyOf": [{"type": "string", "enum": [f"v{n}"]} for n in range(5)]}
-    validator = Validator(compile_input({"items": ways}))
-    began = time.process_time()
-    found = validator.violations(["none"] * 100_000)
+def test_violations_are_limited_and_found_quickly() -> None:
+    alternatives = {"anyOf": [{"type": "string", "enum": [f"v{n}"]} for n in range(5)]}
+    validator = Validator(compile_input({"items": alternatives}))
+    start_s = time.process_time()
+    violations = validator.violations(["none"] * 100_000)
     # The library would tell half a million: many minutes.
-    assert time.process_time() - began < 5
-    assert len(found) == MAX_VIOLATIONS
-    assert found[3] == Violation("$[3]", "breaks anyOf")
+    assert time.process_time() - start_s < 5
+    assert len(violations) == MAX_VIOLATIONS
+    assert violations[3] == Violation("$[3]", "breaks anyOf")
 
 
-def test_the_one_wrong_item_is_found_among_many() -> None:
+def test_single_wrong_item_is_found_among_many() -> None:
     items: list[Any] = ["a"] * 100_000
     items[77_777] = 1
-    assert told(TEXTS, items) == ["$[77777]: must be of type string"]
+    assert violation_texts(STRING_ARRAY, items) == ["$[77777]: must be of type string"]
 
 
-def test_a_path() -> None:
+def test_json_path() -> None:
     assert json_path(["a", 0, "b-c", "d'e"]) == """$.a[0]['b-c']["d'e"]"""
     assert member_path("$", "x" * 99) == "$['" + "x" * 64 + "...']"

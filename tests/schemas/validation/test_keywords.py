@@ -21,7 +21,7 @@ VALUES = st.recursive(
 )
 
 
-def holds(keyword: Any, value: Any, instance: Any) -> bool:
+def is_valid(keyword: Any, value: Any, instance: Any) -> bool:
     try:
         keyword(None, value, ()).validate(instance)
     except ValueError:
@@ -30,23 +30,23 @@ def holds(keyword: Any, value: Any, instance: Any) -> bool:
 
 
 @given(st.lists(VALUES, max_size=5))
-def test_unique_items_are_those_of_the_standard(items: list[Any]) -> None:
-    oracle = jsonschema.Draft202012Validator({"uniqueItems": True}).is_valid(items)
-    assert holds(keywords.UniqueItems, True, items) == oracle
+def test_unique_items_agrees_with_jsonschema(items: list[Any]) -> None:
+    expected = jsonschema.Draft202012Validator({"uniqueItems": True}).is_valid(items)
+    assert is_valid(keywords.UniqueItems, True, items) == expected
 
 
-def test_integers_with_one_hash_are_no_trap() -> None:
+def test_colliding_integer_hashes_stay_linear() -> None:
     """Python's hash of an integer is its rest by 2^61 - 1: a set of these would be a list."""
     items = [(2**61 - 1) * number for number in range(1, 50_000)]
     assert len({hash(item) for item in items}) == 1
-    assert holds(keywords.UniqueItems, True, items)
-    assert not holds(keywords.UniqueItems, True, [*items, items[7]])
-    assert holds(keywords.UniqueItems, False, [1, 1])
-    assert holds(keywords.UniqueItems, True, "aa")
+    assert is_valid(keywords.UniqueItems, True, items)
+    assert not is_valid(keywords.UniqueItems, True, [*items, items[7]])
+    assert is_valid(keywords.UniqueItems, False, [1, 1])
+    assert is_valid(keywords.UniqueItems, True, "aa")
 
 
 @pytest.mark.parametrize(
-    ("of", "number", "is_one"),
+    ("divisor", "number", "is_multiple"),
     [
         (2, 10, True), (2, 7, False), (1.5, 4.5, True), (1.5, 35, False), (0.0001, 0.0075, True),
         (0.0001, 0.00751, False), (0.01, 4.02, True), (3, 10**99 * 3, True), (3, 10**99, False),
@@ -54,12 +54,12 @@ def test_integers_with_one_hash_are_no_trap() -> None:
         (3, True, True), (3, "x", True), (2.0, 6, True), (1, 3.5, False), (0.7, 10**400, True),
     ],
 )  # fmt: skip
-def test_multiples(of: float, number: Any, is_one: bool) -> None:
-    assert holds(keywords.MultipleOf, of, number) is is_one
+def test_multiples(divisor: float, number: Any, is_multiple: bool) -> None:
+    assert is_valid(keywords.MultipleOf, divisor, number) is is_multiple
 
 
 @pytest.mark.parametrize(
-    ("keyword", "limit", "text", "good"),
+    ("keyword", "limit", "text", "valid"),
     [
         (keywords.MaxBytes, 3, "abc", True), (keywords.MaxBytes, 3, "漢", True),
         (keywords.MaxBytes, 2, "漢", False), (keywords.MaxBytes, 2, "\ud800", False),
@@ -69,10 +69,10 @@ def test_multiples(of: float, number: Any, is_one: bool) -> None:
         (keywords.MinBase64, 1, "YQ==", True), (keywords.MinBase64, 2, "YQ==", False),
     ],
 )  # fmt: skip
-def test_limits_on_bytes(keyword: Any, limit: int, text: Any, good: bool) -> None:
-    assert holds(keyword, limit, text) is good
+def test_limits_on_bytes(keyword: Any, limit: int, text: Any, valid: bool) -> None:
+    assert is_valid(keyword, limit, text) is valid
 
 
-def test_an_error_says_its_words() -> None:
+def test_error_keyword_raises_its_message() -> None:
     with pytest.raises(ValueError, match="say vcn or voice"):
         keywords.ErrorKeyword(None, "say vcn or voice", ()).validate(json.loads("{}"))

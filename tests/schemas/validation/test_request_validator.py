@@ -16,45 +16,46 @@ TREE = {
 }
 
 
-def test_a_valid_body_is_changed() -> None:
+def test_valid_body_is_transformed() -> None:
     body: dict[str, Any] = {"speed": "50"}
     assert RequestValidator(TREE).validate_and_transform(body) == ()
     assert body == {"lang": "en", "spd": 50}
 
 
-def test_one_that_is_not_stays_as_it_was() -> None:
+def test_invalid_body_is_unchanged() -> None:
     body: dict[str, Any] = {"lang": "fr"}
-    assert [str(v) for v in RequestValidator(TREE).validate_and_transform(body)] == [
-        "$.lang: must be one of en, zh"
-    ]
+    assert [
+        str(violation) for violation in RequestValidator(TREE).validate_and_transform(body)
+    ] == ["$.lang: must be one of en, zh"]
     assert body == {"lang": "fr"}
 
 
-def test_what_cannot_be_cast_is_a_violation() -> None:
+def test_failed_cast_is_a_violation() -> None:
     tree = {"properties": {"a": {"formatVal": "integer"}}}
-    assert [str(v) for v in RequestValidator(tree).validate_and_transform({"a": "x"})] == [
-        "$.a: must be a whole number, or a text that is one"
-    ]
+    assert [
+        str(violation) for violation in RequestValidator(tree).validate_and_transform({"a": "x"})
+    ] == ["$.a: must be a whole number, or a text that is one"]
 
 
-def test_a_payload_alone_is_changed_where_the_rest_was_before() -> None:
+def test_independent_payload_is_transformed_alone() -> None:
     member = {"type": "object", "properties": {"n": {"type": "integer", "defaultVal": 1}}}
-    judge = RequestValidator(
+    validator = RequestValidator(
         {"type": "object", "properties": {"header": member, "payload": member}}
     )
-    assert judge.has_independent_payload
+    assert validator.has_independent_payload
     body: dict[str, Any] = {"header": {}, "payload": {}}
-    assert judge.validate_and_transform_payload(body) == ()
+    assert validator.validate_and_transform_payload(body) == ()
     assert body == {"header": {}, "payload": {"n": 1}}
-    assert [str(v) for v in judge.validate_and_transform_payload({"header": {"n": "x"}})], (
-        "all of it is judged"
-    )
+    assert [
+        str(violation)
+        for violation in validator.validate_and_transform_payload({"header": {"n": "x"}})
+    ], "all of it is judged"
     assert not RequestValidator(
         {"type": "object", "setVal": {"payload": {}}}
     ).has_independent_payload
 
 
-def test_without_effects_nothing_is_changed() -> None:
+def test_body_is_unchanged_without_transforms() -> None:
     body = {"a": 1}
     assert (
         RequestValidator({"properties": {"a": {"type": "integer"}}}).validate_and_transform(body)
@@ -64,6 +65,6 @@ def test_without_effects_nothing_is_changed() -> None:
 
 
 @pytest.mark.parametrize("tree", [{"tpye": "x"}, {"pattern": "("}, {"delete": 3}])
-def test_a_schema_that_is_none_is_refused(tree: dict[str, Any]) -> None:
+def test_invalid_schema_is_rejected(tree: dict[str, Any]) -> None:
     with pytest.raises(DocumentError):
         RequestValidator(tree)

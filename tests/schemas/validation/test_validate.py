@@ -13,12 +13,12 @@ from schemas.validation.explain import json_path
 from schemas.validation.validate import MAX_VIOLATIONS, Validator
 
 
-def told(tree: dict[str, Any], value: Any) -> list[str]:
+def violation_texts(tree: dict[str, Any], value: Any) -> list[str]:
     return [str(violation) for violation in Validator(compile_input(tree)).violations(value)]
 
 
 @pytest.mark.parametrize(
-    ("tree", "value", "words"),
+    ("tree", "value", "message"),
     [
         ({"maximum": 3}, 7, "$: breaks maximum 3"),
         (
@@ -37,20 +37,20 @@ def told(tree: dict[str, Any], value: Any) -> list[str]:
     ],
     ids=str,
 )
-def test_a_violation_tells_path_and_rule(tree: dict[str, Any], value: Any, words: str) -> None:
-    assert told(tree, value) == [words]
+def test_violation_has_path_and_rule(tree: dict[str, Any], value: Any, message: str) -> None:
+    assert violation_texts(tree, value) == [message]
 
 
-@pytest.mark.parametrize(("text", "good"), [("YWJj", True), ("YWI=", True), ("YWJjZA==", False)])
-def test_base64_limits_are_exact(text: str, good: bool) -> None:
-    assert (told({"maxB64DLen": 3}, text) == []) is good
+@pytest.mark.parametrize(("text", "valid"), [("YWJj", True), ("YWI=", True), ("YWJjZA==", False)])
+def test_base64_limits_are_exact(text: str, valid: bool) -> None:
+    assert (violation_texts({"maxB64DLen": 3}, text) == []) is valid
 
 
 SIZES = st.integers(0, 30)
 LIMIT = st.fixed_dictionaries(
     {}, optional={"maxB64DLen": SIZES, "minB64DLen": SIZES, "maxLength": SIZES, "minLength": SIZES}
 )
-WAYS: list[Callable[[Any], Any]] = [
+SCHEMA_WRAPPERS: list[Callable[[Any], Any]] = [
     lambda limit: limit,
     lambda limit: {"properties": {"a": limit}},
     lambda limit: {"properties": {"a": {"items": limit}}},
@@ -63,58 +63,58 @@ WAYS: list[Callable[[Any], Any]] = [
 ]
 
 
-@pytest.mark.parametrize("way", WAYS, ids=range(len(WAYS)))
+@pytest.mark.parametrize("wrap_schema", SCHEMA_WRAPPERS, ids=range(len(SCHEMA_WRAPPERS)))
 @settings(max_examples=150)
 @given(limit=LIMIT, size=SIZES, near=st.integers(-5, 5), padding=st.integers(0, 3))
-def test_wherever_a_limit_on_sizes_stands_it_is_exact(
-    way: Callable[[Any], Any], limit: dict[str, int], size: int, near: int, padding: int
+def test_size_limits_are_exact_at_any_position(
+    wrap_schema: Callable[[Any], Any], limit: dict[str, int], size: int, near: int, padding: int
 ) -> None:
     """Near the limit above all: that is where lengths and sizes differ."""
     size = limit.get("maxB64DLen", limit.get("minB64DLen", size))
     text = "A" * max(0, size * 4 // 3 + near - padding) + "=" * padding
-    validator = Validator(way(limit))
+    validator = Validator(wrap_schema(limit))
     for value in (text, {"a": text}, {"a": [text]}, {"a": text, "maxB64DLen": {"maxB64DLen": 3}}):
         exact = validator._exact_schema.is_valid(value)
         assert (validator.violations(value) == ()) is exact
         assert (validator.violations(value, True) == ()) is exact
 
 
-@pytest.mark.parametrize("way", WAYS, ids=range(len(WAYS)))
+@pytest.mark.parametrize("wrap_schema", SCHEMA_WRAPPERS, ids=range(len(SCHEMA_WRAPPERS)))
 @settings(max_examples=150)
 @given(
     limit=st.fixed_dictionaries({}, optional={"maxLength": SIZES, "minLength": SIZES}),
     text=st.text("aé漢😀", max_size=12),
 )
-def test_lengths_are_bytes_wherever_they_stand(
-    way: Callable[[Any], Any], limit: dict[str, int], text: str
+def test_lengths_are_bytes_at_any_position(
+    wrap_schema: Callable[[Any], Any], limit: dict[str, int], text: str
 ) -> None:
-    validator = Validator(way(limit))
+    validator = Validator(wrap_schema(limit))
     for value in (text, {"a": text}, {"a": [text]}):
         exact = validator._exact_schema.is_valid(value)
         assert (validator.violations(value) == ()) is exact
         if text.isascii():
             assert (validator.violations(value, True) == ()) is exact
     size = len(text.encode())
-    held = limit.get("minLength", 0) <= size <= limit.get("maxLength", 99)
-    assert (Validator(limit).violations(text) == ()) is held
+    within_limits = limit.get("minLength", 0) <= size <= limit.get("maxLength", 99)
+    assert (Validator(limit).violations(text) == ()) is within_limits
 
 
-def test_no_more_than_twenty_are_told() -> None:
+def test_violations_are_limited() -> None:
     value = {f"m{number}": 1 for number in range(100)}
-    assert len(told({"properties": {}}, value)) == MAX_VIOLATIONS
+    assert len(violation_texts({"properties": {}}, value)) == MAX_VIOLATIONS
 
 
-def test_a_long_name_is_cut() -> None:
-    (line,) = told({"properties": {}}, {"x" * 10_000: 1})
+def test_long_member_name_is_truncated() -> None:
+    (line,) = violation_texts({"properties": {}}, {"x" * 10_000: 1})
     assert len(line) < 120
 
 
-def test_a_path() -> None:
+def test_json_path() -> None:
     assert json_path(["a", 0, "b-c", "d'e"]) == """$.a[0]['b-c']["d'e"]"""
 
 
 @pytest.mark.parametrize("schema", [{"pattern": "(a"}, {"pattern": "(?<=a)b"}, {"type": "x"}])
-def test_a_schema_that_is_none_is_a_problem(schema: dict[str, Any]) -> None:
+def test_invalid_schema_is_rejected(schema: dict[str, Any]) -> None:
     with pytest.raises(DocumentError):
         Validator(schema)
 
@@ -126,4 +126,4 @@ def test_a_remote_reference_is_not_fetched() -> None:
 
 def test_a_pattern_costs_linear_time() -> None:
     """Backtracking would take 2^60 steps here; the test would not end."""
-    assert told({"pattern": "^(a+)+$"}, "a" * 60 + "b") == ["$: breaks pattern ^(a+)+$"]
+    assert violation_texts({"pattern": "^(a+)+$"}, "a" * 60 + "b") == ["$: breaks pattern ^(a+)+$"]
