@@ -18,21 +18,21 @@ SERVICE = document.service_from_document(json.loads((GOLDEN / "service.json").re
 FILES = sorted((GOLDEN / "decode").glob("*.txt"))
 
 
-def output(told: dict[str, Any]) -> bytes:
+def encode_output(fields: dict[str, Any]) -> bytes:
     message = LoaderOutput()
-    json_format.ParseDict(told, message)
+    json_format.ParseDict(fields, message)
     return message.SerializeToString()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_golden(path: Path) -> None:
-    told, expected = path.read_text(encoding="utf-8").split("----------\n")
-    text = Decoder(SERVICE).decode(output(json.loads(told)))
+def test_decode_matches_golden_file(path: Path) -> None:
+    output_json, expected = path.read_text(encoding="utf-8").split("----------\n")
+    text = Decoder(SERVICE).decode(encode_output(json.loads(output_json)))
     assert text.decode() == expected.rstrip("\n")
     json.loads(text)
 
 
-def test_there_are_files() -> None:
+def test_golden_files_exist() -> None:
     assert len(FILES) >= 17
 
 
@@ -46,14 +46,14 @@ def test_there_are_files() -> None:
     ],
     ids=str,
 )
-def test_an_undeclared_output_is_10106(meta: dict[str, Any]) -> None:
+def test_undeclared_output_is_10106(meta: dict[str, Any]) -> None:
     with pytest.raises(AseError) as caught:
-        Decoder(SERVICE).decode(output({"pl": [{"meta": meta}]}))
+        Decoder(SERVICE).decode(encode_output({"pl": [{"meta": meta}]}))
     assert caught.value.spec is BAD_OUTPUT
     assert len(str(caught.value)) < 150
 
 
-def test_a_code_is_the_loader_s_own() -> None:
+def test_nonzero_code_is_a_loader_error() -> None:
     with pytest.raises(AseError, match="too dark") as caught:
         Decoder(SERVICE).decode(LoaderOutput(code=10107, err="too dark").SerializeToString())
     assert caught.value.spec is INPUT_REFUSED
@@ -62,25 +62,25 @@ def test_a_code_is_the_loader_s_own() -> None:
     assert (caught.value.spec.code, caught.value.spec.source) == (-3, ErrorSource.LOADER)
 
 
-def test_an_output_given_twice_is_10106() -> None:
-    twice = [{"meta": {"name": "words"}}, {"meta": {"name": "words"}}]
+def test_duplicate_output_is_10106() -> None:
+    payloads = [{"meta": {"name": "words"}}, {"meta": {"name": "words"}}]
     with pytest.raises(AseError, match="twice") as caught:
-        Decoder(SERVICE).decode(output({"pl": twice}))
+        Decoder(SERVICE).decode(encode_output({"pl": payloads}))
     assert caught.value.spec is BAD_OUTPUT
 
 
 @pytest.mark.parametrize("text", ["9" * 400, "1_000", "\uff11\uff12", "1e999", "nan", " 5", "0x1"])
-def test_what_is_no_json_number_stays_a_text(text: str) -> None:
+def test_non_json_number_stays_a_string(text: str) -> None:
     pl = [{"meta": {"name": "words", "attribute": {"seq": text}}}]
-    assert json.loads(Decoder(SERVICE).decode(output({"pl": pl})))["words"]["seq"] == text
+    assert json.loads(Decoder(SERVICE).decode(encode_output({"pl": pl})))["words"]["seq"] == text
 
 
 @pytest.mark.parametrize(
-    "told", ["x", 3, [], {"properties": "x"}, {"properties": {"seq": 5}}], ids=str
+    "output_schema", ["x", 3, [], {"properties": "x"}, {"properties": {"seq": 5}}], ids=str
 )
-def test_a_strange_schemaoutput_types_nothing(told: Any) -> None:
-    tree = {"properties": {"payload": {"properties": {"words": told}}}}
-    text = Decoder(replace(SERVICE, output=tree)).decode(
-        output({"pl": [{"meta": {"name": "words"}}]})
+def test_malformed_output_schema_converts_no_types(output_schema: Any) -> None:
+    schemaoutput = {"properties": {"payload": {"properties": {"words": output_schema}}}}
+    text = Decoder(replace(SERVICE, output=schemaoutput)).decode(
+        encode_output({"pl": [{"meta": {"name": "words"}}]})
     )
     assert json.loads(text) == {"words": {"text": ""}}

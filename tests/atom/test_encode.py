@@ -21,21 +21,21 @@ FILES = sorted((GOLDEN / "encode").glob("*.txt"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_golden(path: Path) -> None:
-    told, expected = map(json.loads, path.read_text(encoding="utf-8").split("----------\n"))
-    wire = Encoder(SERVICE).encode(told, {"sid": "5id"})
-    shown = json_format.MessageToDict(
+def test_encode_matches_golden_file(path: Path) -> None:
+    envelope, expected = map(json.loads, path.read_text(encoding="utf-8").split("----------\n"))
+    wire = Encoder(SERVICE).encode(envelope, {"sid": "5id"})
+    decoded = json_format.MessageToDict(
         LoaderInput.FromString(wire), preserving_proto_field_name=True
     )
-    assert shown == expected
+    assert decoded == expected
 
 
-def test_there_are_files() -> None:
+def test_golden_files_exist() -> None:
     assert len(FILES) >= 17
 
 
 @pytest.mark.parametrize(
-    ("payload", "words"),
+    ("payload", "message"),
     [
         ({"song": {}}, "$.payload.song: is not known here"),
         ({"doc": None}, "$.payload.doc: must be of type object"),
@@ -53,15 +53,15 @@ def test_there_are_files() -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_a_frame_is_refused(payload: dict[str, Any], words: str) -> None:
+def test_invalid_payload_is_rejected(payload: dict[str, Any], message: str) -> None:
     with pytest.raises(AseError) as caught:
         Encoder(SERVICE).encode({"payload": payload}, {})
     assert caught.value.spec is BAD_REQUEST
-    assert str(caught.value).startswith(words)
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "message"),
     [
         ({"parameter": "text"}, "$.parameter: must be of type object"),
         ({"parameter": {"one": "text"}}, "$.parameter.one: must be of type object"),
@@ -71,31 +71,33 @@ def test_what_cannot_be_a_frame_is_refused(payload: dict[str, Any], words: str) 
     ],
     ids=str,
 )
-def test_an_open_schema_lets_nothing_odd_through(body: dict[str, Any], words: str) -> None:
-    with pytest.raises(AseError, match=re.escape(words)):
+def test_malformed_sections_are_rejected_without_a_schema(
+    body: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(AseError, match=re.escape(message)):
         Encoder(SERVICE).encode(body, {})
 
 
 @given(st.binary())
-def test_any_bytes_arrive_as_they_were(data: bytes) -> None:
+def test_payload_bytes_round_trip(data: bytes) -> None:
     import base64
 
-    told = {"payload": {"blob": {"other": base64.b64encode(data).decode()}}}
-    frame = LoaderInput.FromString(Encoder(SERVICE).encode(told, {}))
+    envelope = {"payload": {"blob": {"other": base64.b64encode(data).decode()}}}
+    frame = LoaderInput.FromString(Encoder(SERVICE).encode(envelope, {}))
     assert frame.pl[0].data == data
 
 
 @given(st.text(alphabet="AQYWJg=+/", max_size=12))
-def test_exactly_the_canonical_text_is_taken(text: str) -> None:
+def test_only_canonical_base64_is_accepted(text: str) -> None:
     import base64
 
     try:
-        canonical = base64.b64encode(base64.b64decode(text, validate=True)).decode() == text
+        is_canonical = base64.b64encode(base64.b64decode(text, validate=True)).decode() == text
     except ValueError:
-        canonical = False
+        is_canonical = False
     try:
         Encoder(SERVICE).encode({"payload": {"blob": {"other": text}}}, {})
     except AseError:
-        assert not canonical
+        assert not is_canonical
     else:
-        assert canonical
+        assert is_canonical

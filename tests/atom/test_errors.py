@@ -8,7 +8,7 @@ from schemas.model.errors import DEADLINE, LOADER_FULL, LOADER_LOST, UNREACHABLE
 
 
 @pytest.mark.parametrize(
-    ("status", "details", "sent", "fault", "words"),
+    ("status", "details", "may_have_run", "error_spec", "message"),
     [
         (Status.UNAVAILABLE, "gone", False, UNREACHABLE, UNREACHABLE.message),
         (Status.RESOURCE_EXHAUSTED, "10110 all taken", True, LOADER_FULL, LOADER_FULL.message),
@@ -24,10 +24,10 @@ from schemas.model.errors import DEADLINE, LOADER_FULL, LOADER_LOST, UNREACHABLE
         (Status.INTERNAL, "/secret", True, LOADER_LOST, "loader call ended with INTERNAL"),
     ],
 )
-def test_each_end_has_its_row(
-    status: Status, details: str, sent: bool, fault: ErrorSpec, words: str
+def test_rpc_errors_map_to_error_specs(
+    status: Status, details: str, may_have_run: bool, error_spec: ErrorSpec, message: str
 ) -> None:
-    told = to_ase_error(RpcError(status, details, may_have_run=sent))
-    assert told.spec is fault
-    assert words in str(told)
-    assert "secret" not in str(told)
+    error = to_ase_error(RpcError(status, details, may_have_run=may_have_run))
+    assert error.spec is error_spec
+    assert message in str(error)
+    assert "secret" not in str(error)

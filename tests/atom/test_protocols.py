@@ -10,13 +10,13 @@ FRAME = LoaderInput(serviceId="x", params={"a": "1"})
 WIRE = FRAME.SerializeToString()
 
 
-def test_native_is_the_frame_itself() -> None:
+def test_native_frames_are_not_wrapped() -> None:
     native = LOADER_PROTOCOLS["native"]
     assert LoaderInput.FromString(native.wrap(WIRE, "handle", 5)) == FRAME
     assert native.unwrap(b"answer") == b"answer"
 
 
-def test_xsf_wraps_the_frame_in_an_op() -> None:
+def test_xsf_wraps_the_frame_in_a_request() -> None:
     request = ReqData.FromString(LOADER_PROTOCOLS["xsf"].wrap(WIRE, "h" * 32, 4999))
     assert request.op == "AIIn"
     assert request.s.h == "h" * 32
@@ -29,7 +29,7 @@ def test_xsf_wraps_the_frame_in_an_op() -> None:
     assert LoaderInput.FromString(request.data[0].data) == FRAME
 
 
-def test_xsf_errors_stand_outside_or_inside() -> None:
+def test_xsf_errors_are_read_from_both_levels() -> None:
     unwrap = LOADER_PROTOCOLS["xsf"].unwrap
     inner = LoaderOutput(code=10107).SerializeToString()
     assert unwrap(ResData(data=[XsfData(data=inner)]).SerializeToString()) == inner
@@ -47,7 +47,7 @@ def test_garbage_is_10160() -> None:
     assert caught.value.spec is BAD_REPLY
 
 
-def test_an_xsf_answer_without_data_is_10160() -> None:
+def test_xsf_response_without_data_is_10160() -> None:
     with pytest.raises(AseError) as caught:
         LOADER_PROTOCOLS["xsf"].unwrap(ResData().SerializeToString())
     assert caught.value.spec is BAD_REPLY

@@ -11,26 +11,28 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
 
 @given(st.dictionaries(TEXT, TEXT, max_size=5))
-def test_entries_of_a_map(members: dict[str, str]) -> None:
-    written = b"".join(
+def test_map_entries(members: dict[str, str]) -> None:
+    encoded = b"".join(
         wire.map_entry(wire.tag(4), name.encode(), value.encode())
         for name, value in members.items()
     )
-    assert dict(LoaderInput.FromString(written).headers) == members
+    assert dict(LoaderInput.FromString(encoded).headers) == members
 
 
 @given(st.integers(0, 2**40))
-def test_numbers(number: int) -> None:
+def test_varints(number: int) -> None:
     assert LoaderInput.FromString(b"\x40" + wire.varint(number % 2**31)).sync_id == number % 2**31
 
 
-def output(payloads: list[tuple[str, dict[str, str], bytes]], status: int, ident: str) -> bytes:
+def encode_output(
+    payloads: list[tuple[str, dict[str, str], bytes]], status: int, service_id: str
+) -> bytes:
     return LoaderOutput(
-        serviceId=ident,
+        serviceId=service_id,
         status=status,
         pl=[
-            Payload(meta=MetaDesc(name=name, attribute=told), data=data)
-            for name, told, data in payloads
+            Payload(meta=MetaDesc(name=name, attribute=attributes), data=data)
+            for name, attributes, data in payloads
         ],
     ).SerializeToString(deterministic=True)
 
@@ -40,37 +42,37 @@ def output(payloads: list[tuple[str, dict[str, str], bytes]], status: int, ident
     st.integers(0, 3),
     TEXT,
 )
-def test_payloads_of_a_plain_output(
-    payloads: list[tuple[str, dict[str, str], bytes]], status: int, ident: str
+def test_read_payloads_matches_protobuf(
+    payloads: list[tuple[str, dict[str, str], bytes]], status: int, service_id: str
 ) -> None:
-    told = wire.read_payloads(output(payloads, status, ident))
-    if told is None:  # an empty meta, or no data: the library reads that
+    raw_payloads = wire.read_payloads(encode_output(payloads, status, service_id))
+    if raw_payloads is None:  # an empty meta, or no data: the library reads that
         assert any(not data or not (name or attributes) for name, attributes, data in payloads)
         return
-    read = [(MetaDesc.FromString(meta), data) for meta, data in told]
-    assert [(m.name, dict(m.attribute), data) for m, data in read] == payloads
+    decoded = [(MetaDesc.FromString(meta), data) for meta, data in raw_payloads]
+    assert [(desc.name, dict(desc.attribute), data) for desc, data in decoded] == payloads
 
 
 @given(st.binary(max_size=60))
-def test_any_bytes_are_read_as_protobuf_reads_them_or_left_to_it(frame: bytes) -> None:
-    told = wire.read_payloads(frame)
-    if told is None:
+def test_arbitrary_bytes_match_protobuf_or_return_none(frame: bytes) -> None:
+    raw_payloads = wire.read_payloads(frame)
+    if raw_payloads is None:
         return
     try:
         output = LoaderOutput.FromString(frame)
-        metas = [MetaDesc.FromString(meta) for meta, _ in told]
+        metas = [MetaDesc.FromString(meta) for meta, _ in raw_payloads]
     except Exception:  # noqa: BLE001 (not UTF-8 somewhere: read later, and refused there)
         return
     assert output.code == 0
-    shown = [json_format.MessageToDict(payload.meta) for payload in output.pl]
-    assert [json_format.MessageToDict(meta) for meta in metas] == shown
-    assert [payload.data for payload in output.pl] == [data for _, data in told]
+    expected_metas = [json_format.MessageToDict(payload.meta) for payload in output.pl]
+    assert [json_format.MessageToDict(meta) for meta in metas] == expected_metas
+    assert [payload.data for payload in output.pl] == [data for _, data in raw_payloads]
 
 
 @given(st.binary(max_size=200), st.integers(0, 250))
-def test_a_cut_output_is_left_to_protobuf(data: bytes, at: int) -> None:
-    whole = output([("name", {"a": "b"}, data + b"!")], 3, "x")
-    if at < len(whole):
-        cut = whole[:at]
-        told = wire.read_payloads(cut)
-        assert told is None or told == []
+def test_truncated_output_yields_no_payloads(data: bytes, length: int) -> None:
+    encoded = encode_output([("name", {"a": "b"}, data + b"!")], 3, "x")
+    if length < len(encoded):
+        truncated = encoded[:length]
+        raw_payloads = wire.read_payloads(truncated)
+        assert raw_payloads is None or raw_payloads == []

@@ -89,33 +89,35 @@ BODY: dict[str, Any] = {
     "payload": {"page": {"image": "YWJj"}},
 }
 
-FACTS = {"sid": "s", "client_ip": "::1", "service_id": "ocr", "route": "/v1/private/ocr"}
+EXTRA_HEADERS = {"sid": "s", "client_ip": "::1", "service_id": "ocr", "route": "/v1/private/ocr"}
 
 
-def put(tree: Any, path: str, value: Any) -> Any:
+def with_value(tree: Any, path: str, value: Any) -> Any:
     """Return a copy with another value at a path; `...` takes it away."""
-    told = copy.deepcopy(tree)
-    at = told
-    *way, last = path.split(".")
-    for name in way:
-        at = at.setdefault(name, {})
+    result = copy.deepcopy(tree)
+    parent = result
+    *parents, last = path.split(".")
+    for name in parents:
+        parent = parent.setdefault(name, {})
     if value is ...:
-        del at[last]
+        del parent[last]
     else:
-        at[last] = value
-    return told
+        parent[last] = value
+    return result
 
 
-def asked(tree: Any, told: Any) -> LoaderInput:
+def encode_frame(schema_document: Any, envelope: Any) -> LoaderInput:
     """Return the frame that a body becomes. Raises AseError when it is refused."""
-    contract = build_contract(document.canonical(tree), "file", {}, 5.0)
-    text = json.dumps(told).encode()
-    parsed = json_body.parse(text, 64, 100_000)
-    checks.check_app_id(parsed, {}, "")
-    found = contract.validator.validate_and_transform(parsed, json_body.has_only_ascii_text(text))
-    if found:
-        raise AssertionError("; ".join(map(str, found)))
-    return LoaderInput.FromString(contract.encoder.encode(parsed, FACTS))
+    contract = build_contract(document.canonical(schema_document), "file", {}, 5.0)
+    text = json.dumps(envelope).encode()
+    parsed_envelope = json_body.parse(text, 64, 100_000)
+    checks.check_app_id(parsed_envelope, {}, "")
+    violations = contract.validator.validate_and_transform(
+        parsed_envelope, json_body.has_only_ascii_text(text)
+    )
+    if violations:
+        raise AssertionError("; ".join(map(str, violations)))
+    return LoaderInput.FromString(contract.encoder.encode(parsed_envelope, EXTRA_HEADERS))
 
 
 BODIES: list[tuple[str, str, Any, bool]] = [
@@ -167,14 +169,14 @@ BODIES: list[tuple[str, str, Any, bool]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("row", "path", "value", "taken"), BODIES)
-def test_a_body(row: str, path: str, value: Any, taken: bool) -> None:
-    told = put(BODY, path, value)
-    if taken:
-        assert asked(DOCUMENT, told).serviceId == "ocr"
+@pytest.mark.parametrize(("rule", "path", "value", "accepted"), BODIES)
+def test_body_rules(rule: str, path: str, value: Any, accepted: bool) -> None:
+    envelope = with_value(BODY, path, value)
+    if accepted:
+        assert encode_frame(DOCUMENT, envelope).serviceId == "ocr"
         return
     with pytest.raises((AseError, AssertionError)):
-        asked(DOCUMENT, told)
+        encode_frame(DOCUMENT, envelope)
 
 
 # 2.2, one keyword at a time: the rules of parameter `p`, its value, taken or not.
@@ -209,20 +211,22 @@ RULES: list[tuple[str, dict[str, Any], Any, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("row", "rules", "value", "taken"), RULES)
-def test_a_keyword(row: str, rules: dict[str, Any], value: Any, taken: bool) -> None:
-    at = "schemainput.properties.parameter.properties.svc.properties.p"
-    tree = put(DOCUMENT, at, rules)
-    told = put(BODY, "parameter.svc.p", value)
-    if taken:
-        asked(tree, told)
+@pytest.mark.parametrize(("rule", "keywords", "value", "accepted"), RULES)
+def test_schema_keyword_rules(
+    rule: str, keywords: dict[str, Any], value: Any, accepted: bool
+) -> None:
+    parameter_path = "schemainput.properties.parameter.properties.svc.properties.p"
+    schema_document = with_value(DOCUMENT, parameter_path, keywords)
+    envelope = with_value(BODY, "parameter.svc.p", value)
+    if accepted:
+        encode_frame(schema_document, envelope)
         return
     with pytest.raises(AssertionError, match=r"\$\.parameter\.svc\.p"):
-        asked(tree, told)
+        encode_frame(schema_document, envelope)
 
 
 @pytest.mark.parametrize(
-    ("row", "rules", "sent", "params"),
+    ("rule", "keywords", "parameters", "params"),
     [
         ("2.2 defaultVal", {"defaultVal": "d"}, {}, {"lang": "en", "p": "d"}),
         ("2.2 default", {"default": 7}, {}, {"lang": "en", "p": "7"}),
@@ -235,17 +239,20 @@ def test_a_keyword(row: str, rules: dict[str, Any], value: Any, taken: bool) -> 
         ("2.3 float, shortest", {}, {"p": 1.0}, {"lang": "en", "p": "1"}),
     ],
 )
-def test_what_reaches_the_loader(
-    row: str, rules: dict[str, Any], sent: dict[str, Any], params: dict[str, str]
+def test_params_sent_to_the_loader(
+    rule: str, keywords: dict[str, Any], parameters: dict[str, Any], params: dict[str, str]
 ) -> None:
-    at = "schemainput.properties.parameter.properties.svc.properties.p"
-    frame = asked(put(DOCUMENT, at, rules), put(BODY, "parameter.svc", sent))
+    parameter_path = "schemainput.properties.parameter.properties.svc.properties.p"
+    frame = encode_frame(
+        with_value(DOCUMENT, parameter_path, keywords),
+        with_value(BODY, "parameter.svc", parameters),
+    )
     assert dict(frame.params) == params
-    assert [told.name for told in frame.expect] == ["words"]
+    assert [output_desc.name for output_desc in frame.expect] == ["words"]
 
 
 @pytest.mark.parametrize(
-    ("row", "path", "value", "words"),
+    ("rule", "path", "value", "message"),
     [
         ("2.1 serviceId", "meta.serviceId", "", "meta.serviceId: is missing or empty"),
         ("2.1 service", "meta.service", ["other"], "nick 'other' has no member in meta"),
@@ -257,38 +264,45 @@ def test_what_reaches_the_loader(
         ("2.2 unknown keyword", "schemainput.requird", [], "did you mean 'required'?"),
     ],
 )
-def test_a_document_that_cannot_be_served(row: str, path: str, value: Any, words: str) -> None:
+def test_invalid_documents_are_rejected(rule: str, path: str, value: Any, message: str) -> None:
     with pytest.raises(DocumentError) as caught:
-        build_contract(document.canonical(put(DOCUMENT, path, value)), "file", {}, 5.0)
-    assert words in str(caught.value)
+        build_contract(document.canonical(with_value(DOCUMENT, path, value)), "file", {}, 5.0)
+    assert message in str(caught.value)
 
 
-def test_the_rest_of_meta() -> None:
+def test_meta_overrides() -> None:
     """2.1: hosts, route, call and the like are read by nobody; types, maps and times are."""
-    tree = put(put(DOCUMENT, "meta.session_timeout", 9), "meta.codeMap", {"10163": "422"})
-    contract = build_contract(document.canonical(tree), "file", {}, 5.0)
+    schema_document = with_value(
+        with_value(DOCUMENT, "meta.session_timeout", 9), "meta.codeMap", {"10163": "422"}
+    )
+    contract = build_contract(document.canonical(schema_document), "file", {}, 5.0)
     assert contract.deadline == 9.0
     assert contract.service.code_map == {10163: 422}
-    unknown = put(DOCUMENT, "meta.svc.input.page.dataType", "hologram")
-    service = build_contract(document.canonical(unknown), "file", {}, 5.0).service
+    unknown_type_document = with_value(DOCUMENT, "meta.svc.input.page.dataType", "hologram")
+    service = build_contract(document.canonical(unknown_type_document), "file", {}, 5.0).service
     assert service.inputs["page"].key == "audio"  # 2.1: an unknown type is audio
 
 
 def test_category_routing() -> None:
     """2.1 subRoute, routeKey: by priority, rules AND, values OR, compared as strings."""
-    ways = [
+    sub_routes = [
         {"subServiceId": "a", "priority": 1, "rules": {"$.header.uid": ["1", "2"]}},
         {"subServiceId": "b", "priority": 2, "rules": {"header.uid": 1, "$.header.did": "d"}},
     ]
-    meta = {**DOCUMENT["meta"], "type": "category", "subRoute": ways, "routeKey": ["uid", "did"]}
+    meta = {
+        **DOCUMENT["meta"],
+        "type": "category",
+        "subRoute": sub_routes,
+        "routeKey": ["uid", "did"],
+    }
     service = build_contract(
         document.canonical({**DOCUMENT, "meta": meta}), "file", {}, 5.0
     ).service
 
-    def chosen(**header: str) -> Any:
-        way = category.choose_sub_service(service, {"header": header})
-        return (way.service_id, way.route_key) if way else None
+    def choose(**header: str) -> Any:
+        sub_service = category.choose_sub_service(service, {"header": header})
+        return (sub_service.service_id, sub_service.route_key) if sub_service else None
 
-    assert chosen(uid="1", did="d") == ("b", "1_d")
-    assert chosen(uid="2") == ("a", "2")
-    assert chosen(uid="3") is None
+    assert choose(uid="1", did="d") == ("b", "1_d")
+    assert choose(uid="2") == ("a", "2")
+    assert choose(uid="3") is None

@@ -15,7 +15,7 @@ HEADERS = [(":status", "200"), ("content-type", "application/grpc")]
 TRAILERS = [("grpc-status", "0")]
 
 
-def message(data: bytes) -> bytes:
+def encode_message(data: bytes) -> bytes:
     """Return a gRPC message."""
     return b"\0" + len(data).to_bytes(4, "big") + data
 
@@ -28,7 +28,7 @@ class Peer:
         config = h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
         self.h2 = h2.connection.H2Connection(config)
         self.events: list[Any] = []
-        self.raw = b""
+        self.received = b""
 
     async def start(self, settings: dict[Any, int] | None = None) -> None:
         if settings:
@@ -40,31 +40,31 @@ class Peer:
         self.writer.write(self.h2.data_to_send() + raw)
         await self.writer.drain()
 
-    async def until(self, kind: type[Any]) -> Any:
+    async def wait_for_event(self, event_type: type[Any]) -> Any:
         """Read until an event of that kind has come; return it."""
         while True:
             for event in self.events:
-                if isinstance(event, kind):
+                if isinstance(event, event_type):
                     self.events.remove(event)
                     return event
             data = await self.reader.read(65536)
             if not data:
                 raise ConnectionError("the client closed")
-            self.raw += data
+            self.received += data
             self.events += self.h2.receive_data(data)
             await self.flush()
 
-    async def rest(self) -> bytes:
+    async def read_to_end(self) -> bytes:
         """Read to the end of the connection; return all that ever came."""
         with contextlib.suppress(ConnectionError):
             while data := await self.reader.read(65536):
-                self.raw += data
-        return self.raw
+                self.received += data
+        return self.received
 
-    async def answer(self, stream: int, data: bytes = b"ok") -> None:
-        self.h2.send_headers(stream, HEADERS)
-        self.h2.send_data(stream, message(data))
-        self.h2.send_headers(stream, TRAILERS, end_stream=True)
+    async def respond(self, stream_id: int, data: bytes = b"ok") -> None:
+        self.h2.send_headers(stream_id, HEADERS)
+        self.h2.send_data(stream_id, encode_message(data))
+        self.h2.send_headers(stream_id, TRAILERS, end_stream=True)
         await self.flush()
 
 
@@ -72,7 +72,7 @@ Script = Callable[[Peer], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
-async def serving(script: Script) -> AsyncIterator[str]:
+async def serve_script(script: Script) -> AsyncIterator[str]:
     """Serve a script to every connection; yield the address. What a script raised is raised."""
     tasks: set[asyncio.Task[None]] = set()
 

@@ -20,13 +20,13 @@ from tests.rpc import peer as h2peer
 ECHO, FAIL, HOLD, MANY = "/t.T/Echo", "/t.T/Fail", "/t.T/Hold", "/t.T/Many"
 
 
-class Peer:
+class GrpcioServer:
     """A grpcio server, and what it saw."""
 
     def __init__(self) -> None:
         self.metadata: dict[str, str] = {}
-        self.holding = threading.Event()
-        self.let_go = threading.Event()
+        self.hold_started = threading.Event()
+        self.release_held = threading.Event()
         self.server = grpc.server(futures.ThreadPoolExecutor(8))
         handlers = {
             "Echo": grpc.unary_unary_rpc_method_handler(self.echo),
@@ -34,8 +34,8 @@ class Peer:
             "Hold": grpc.unary_unary_rpc_method_handler(self.hold),
             "Many": grpc.stream_stream_rpc_method_handler(self.many),
         }
-        generic = grpc.method_handlers_generic_handler("t.T", handlers)
-        self.server.add_generic_rpc_handlers((generic,))
+        generic_handler = grpc.method_handlers_generic_handler("t.T", handlers)
+        self.server.add_generic_rpc_handlers((generic_handler,))
         self.addr = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
         self.server.start()
 
@@ -49,9 +49,9 @@ class Peer:
         return b""
 
     def hold(self, data: bytes, context: grpc.ServicerContext) -> bytes:
-        context.add_callback(self.let_go.set)
-        self.holding.set()
-        self.let_go.wait(30)
+        context.add_callback(self.release_held.set)
+        self.hold_started.set()
+        self.release_held.wait(30)
         return b""
 
     def many(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -61,29 +61,29 @@ class Peer:
 
 
 @pytest.fixture
-def peer() -> Iterator[Peer]:
-    running = Peer()
-    yield running
-    running.let_go.set()
-    running.server.stop(None).wait()
+def grpcio_server() -> Iterator[GrpcioServer]:
+    server = GrpcioServer()
+    yield server
+    server.release_held.set()
+    server.server.stop(None).wait()
 
 
 @pytest.mark.parametrize("size", [0, 1, 16384, 65537, 1 << 20])
-def test_an_answer(peer: Peer, size: int) -> None:
+def test_unary_response(grpcio_server: GrpcioServer, size: int) -> None:
     async def main() -> None:
-        channel = Channel(peer.addr)
+        channel = Channel(grpcio_server.addr)
         data = b"x" * size
         assert await channel.unary(ECHO, data, timeout=10, metadata=(("ase-gateway", "g"),)) == data
         await channel.close()
 
     asyncio.run(main())
-    assert peer.metadata["ase-gateway"] == "g"
+    assert grpcio_server.metadata["ase-gateway"] == "g"
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.OK])
-def test_every_status_with_its_details(peer: Peer, status: Status) -> None:
+def test_every_status_with_its_details(grpcio_server: GrpcioServer, status: Status) -> None:
     async def main() -> RpcError:
-        channel = Channel(peer.addr)
+        channel = Channel(grpcio_server.addr)
         with pytest.raises(RpcError) as caught:
             await channel.unary(FAIL, bytes([status]), timeout=10)
         await channel.close()
@@ -97,33 +97,33 @@ def test_every_status_with_its_details(peer: Peer, status: Status) -> None:
     )
 
 
-def test_a_deadline_ends_the_call_on_both_sides(peer: Peer) -> None:
+def test_a_deadline_ends_the_call_on_both_sides(grpcio_server: GrpcioServer) -> None:
     async def main() -> None:
-        channel = Channel(peer.addr)
+        channel = Channel(grpcio_server.addr)
         with pytest.raises(RpcError) as caught:
             await channel.unary(HOLD, b"", timeout=0.3)
         assert caught.value.status is Status.DEADLINE_EXCEEDED
         await channel.close()
 
     asyncio.run(main())
-    assert peer.let_go.wait(10)
+    assert grpcio_server.release_held.wait(10)
 
 
-def test_cancelling_the_task_cancels_the_call(peer: Peer) -> None:
+def test_cancelling_the_task_cancels_the_call(grpcio_server: GrpcioServer) -> None:
     async def main() -> None:
-        channel = Channel(peer.addr)
+        channel = Channel(grpcio_server.addr)
         task = asyncio.create_task(channel.unary(HOLD, b"", timeout=30))
-        await asyncio.to_thread(peer.holding.wait, 10)
+        await asyncio.to_thread(grpcio_server.hold_started.wait, 10)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await asyncio.to_thread(peer.let_go.wait, 10)
+        assert await asyncio.to_thread(grpcio_server.release_held.wait, 10)
         await channel.close()
 
     asyncio.run(main())
 
 
-def test_a_refused_connection_was_never_sent_and_fails_at_once() -> None:
+def test_refused_connection_fails_at_once_and_cannot_have_run() -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         addr = f"127.0.0.1:{sock.getsockname()[1]}"
 
@@ -138,7 +138,7 @@ def test_a_refused_connection_was_never_sent_and_fails_at_once() -> None:
     asyncio.run(main())
 
 
-def test_a_port_that_never_speaks_was_never_sent() -> None:
+def test_silent_server_fails_and_cannot_have_run() -> None:
     async def main() -> None:
         with socket.create_server(("127.0.0.1", 0)) as sock:
             channel = Channel(f"127.0.0.1:{sock.getsockname()[1]}", connect_timeout=0.3)
@@ -150,12 +150,12 @@ def test_a_port_that_never_speaks_was_never_sent() -> None:
     asyncio.run(main())
 
 
-def test_a_peer_that_dies_during_the_call_was_sent(peer: Peer) -> None:
+def test_call_may_have_run_if_the_server_dies(grpcio_server: GrpcioServer) -> None:
     async def main() -> None:
-        channel = Channel(peer.addr)
+        channel = Channel(grpcio_server.addr)
         task = asyncio.create_task(channel.unary(HOLD, b"", timeout=30))
-        await asyncio.to_thread(peer.holding.wait, 10)
-        peer.server.stop(None)
+        await asyncio.to_thread(grpcio_server.hold_started.wait, 10)
+        grpcio_server.server.stop(None)
         with pytest.raises(RpcError) as caught:
             await task
         assert caught.value.may_have_run
@@ -165,15 +165,17 @@ def test_a_peer_that_dies_during_the_call_was_sent(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("counts", [[], [0], [1], [3, 0, 2], [100] * 20])
-def test_a_stream(peer: Peer, counts: list[int]) -> None:
+def test_bidirectional_stream(grpcio_server: GrpcioServer, counts: list[int]) -> None:
     async def requests() -> AsyncIterator[bytes]:
         for count in counts:
             yield bytes([count])
 
     async def main() -> None:
-        channel = Channel(peer.addr)
-        answers = [answer async for answer in stream_responses(channel.stream(MANY), requests())]
-        assert answers == [bytes([c]) for c in counts for _ in range(c)]
+        channel = Channel(grpcio_server.addr)
+        responses = [
+            response async for response in stream_responses(channel.stream(MANY), requests())
+        ]
+        assert responses == [bytes([count]) for count in counts for _ in range(count)]
         await channel.close()
 
     asyncio.run(main())
@@ -182,43 +184,43 @@ def test_a_stream(peer: Peer, counts: list[int]) -> None:
 ONE_AT_A_TIME = {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1}
 
 
-def test_a_call_that_waits_goes_out_when_the_one_before_is_cancelled_here() -> None:
+def test_queued_call_starts_when_the_previous_one_is_cancelled() -> None:
     async def script(peer: h2peer.Peer) -> None:
         await peer.start(ONE_AT_A_TIME)
-        await peer.until(h2.events.RequestReceived)
-        asked.set()
-        await peer.until(h2.events.StreamReset)
-        second = await peer.until(h2.events.StreamEnded)
+        await peer.wait_for_event(h2.events.RequestReceived)
+        first_received.set()
+        await peer.wait_for_event(h2.events.StreamReset)
+        second = await peer.wait_for_event(h2.events.StreamEnded)
         while second.stream_id == 1:
-            second = await peer.until(h2.events.StreamEnded)
-        await peer.answer(second.stream_id, b"second")
-        await peer.rest()
+            second = await peer.wait_for_event(h2.events.StreamEnded)
+        await peer.respond(second.stream_id, b"second")
+        await peer.read_to_end()
 
     async def main() -> bytes:
-        async with h2peer.serving(script) as addr:
+        async with h2peer.serve_script(script) as addr:
             channel = Channel(addr)
-            head = channel.header_block(ECHO)
-            first = channel.start_unary(head, b"first", 30, lambda _: None)
+            header_block = channel.header_block(ECHO)
+            first = channel.start_unary(header_block, b"first", 30, lambda _: None)
             second = asyncio.create_task(channel.unary(ECHO, b"", timeout=30))
-            await asked.wait()
+            await first_received.wait()
             first.cancel()
-            answer = await second
+            response = await second
             await channel.close()
-            return answer
+            return response
 
-    asked = asyncio.Event()
+    first_received = asyncio.Event()
     assert asyncio.run(main()) == b"second"
 
 
-def test_a_call_that_waits_for_its_turn_has_its_deadline_all_the_same() -> None:
+def test_queued_call_has_a_deadline() -> None:
     """It is the earlier one, though it came later: the timer that is set has to give way."""
 
     async def script(peer: h2peer.Peer) -> None:
         await peer.start(ONE_AT_A_TIME)
-        await peer.rest()
+        await peer.read_to_end()
 
     async def main() -> RpcError:
-        async with h2peer.serving(script) as addr:
+        async with h2peer.serve_script(script) as addr:
             channel = Channel(addr)
             first = channel.start_unary(channel.header_block(ECHO), b"", 30, lambda _: None)
             with pytest.raises(RpcError) as caught:
@@ -234,25 +236,25 @@ def test_a_call_that_waits_for_its_turn_has_its_deadline_all_the_same() -> None:
 def test_calls_end_in_the_order_of_their_deadlines() -> None:
     async def script(peer: h2peer.Peer) -> None:
         await peer.start()
-        await peer.rest()
+        await peer.read_to_end()
 
     async def main() -> list[int]:
-        async with h2peer.serving(script) as addr:
-            channel, ended = Channel(addr), []
+        async with h2peer.serve_script(script) as addr:
+            channel, expired_calls = Channel(addr), []
 
             async def call(number: int) -> None:
                 with pytest.raises(RpcError, match="deadline"):
                     await channel.unary(ECHO, b"", timeout=0.2 + 0.05 * number)
-                ended.append(number)
+                expired_calls.append(number)
 
             await asyncio.gather(*(call(number) for number in (5, 0, 3, 1, 4, 2)))
             await channel.close()
-            return ended
+            return expired_calls
 
     assert asyncio.run(main()) == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_peer_that_hangs_up_is_not_stormed() -> None:
+def test_reconnects_are_limited_by_backoff() -> None:
     connections = 0
 
     async def script(_: h2peer.Peer) -> None:
@@ -260,7 +262,7 @@ def test_a_peer_that_hangs_up_is_not_stormed() -> None:
         connections += 1
 
     async def main() -> None:
-        async with h2peer.serving(script) as addr:
+        async with h2peer.serve_script(script) as addr:
             channel = Channel(addr)
             for _ in range(300):
                 with pytest.raises(RpcError) as caught:
@@ -275,23 +277,23 @@ def test_a_peer_that_hangs_up_is_not_stormed() -> None:
     assert 1 <= connections <= 5
 
 
-def test_a_stream_that_was_refused_is_not_sent_again() -> None:
+def test_refused_stream_is_not_retried() -> None:
     async def script(peer: h2peer.Peer) -> None:
         await peer.start()
-        began = await peer.until(h2.events.RequestReceived)
-        peer.h2.reset_stream(began.stream_id, h2.errors.ErrorCodes.REFUSED_STREAM)
+        request = await peer.wait_for_event(h2.events.RequestReceived)
+        peer.h2.reset_stream(request.stream_id, h2.errors.ErrorCodes.REFUSED_STREAM)
         await peer.flush()
-        await peer.rest()
+        await peer.read_to_end()
         assert not [e for e in peer.events if isinstance(e, h2.events.RequestReceived)]
 
-    async def nothing() -> AsyncIterator[bytes]:
+    async def requests() -> AsyncIterator[bytes]:
         yield b"x"
 
     async def main() -> RpcError:
-        async with h2peer.serving(script) as addr:
+        async with h2peer.serve_script(script) as addr:
             channel = Channel(addr)
             with pytest.raises(RpcError) as caught:
-                async for _ in stream_responses(channel.stream(MANY), nothing()):
+                async for _ in stream_responses(channel.stream(MANY), requests()):
                     pass
             await channel.close()
             return caught.value
@@ -300,13 +302,13 @@ def test_a_stream_that_was_refused_is_not_sent_again() -> None:
     assert (error.status, error.may_have_run) == (Status.UNAVAILABLE, False)
 
 
-def test_closing_while_it_connects_ends_what_waits() -> None:
+def test_closing_while_connecting_ends_queued_calls() -> None:
     async def script(peer: h2peer.Peer) -> None:
         connected.set()
-        await peer.rest()
+        await peer.read_to_end()
 
     async def main() -> RpcError:
-        async with h2peer.serving(script) as addr:
+        async with h2peer.serve_script(script) as addr:
             channel = Channel(addr, connect_timeout=30)
             call = asyncio.create_task(channel.unary(ECHO, b"", timeout=30))
             await connected.wait()

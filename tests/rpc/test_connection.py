@@ -26,39 +26,39 @@ REQUEST = encode_header_block(
 )
 
 
-class Told(Http2Stream):
+class RecordingStream(Http2Stream):
     """A stream that keeps what it was told."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.log: list[Any] = []
+        self.events: list[Any] = []
 
-    def on_headers(self, block: bytes, ended: bool, /) -> None:
-        self.log.append(("headers", block, ended))
+    def on_headers(self, header_block: bytes, end_stream: bool, /) -> None:
+        self.events.append(("headers", header_block, end_stream))
 
-    def on_data(self, data: bytes, ended: bool, /) -> None:
-        self.log.append(("data", data, ended))
+    def on_data(self, data: bytes, end_stream: bool, /) -> None:
+        self.events.append(("data", data, end_stream))
 
     def on_reset(self, code: int) -> None:
-        self.log.append(("reset", code))
+        self.events.append(("reset", code))
 
     def on_refused(self, reason: str) -> None:
-        self.log.append(("refused", reason))
+        self.events.append(("refused", reason))
 
     def on_sent(self) -> None:
-        self.log.append(("sent",))
+        self.events.append(("sent",))
 
 
-def server(**changed: int) -> h2.connection.H2Connection:
+def h2_server(**settings: int) -> h2.connection.H2Connection:
     peer = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
-    names = {name.name.lower(): name for name in h2.settings.SettingCodes}
-    initial = {names[name]: value for name, value in changed.items()}
-    peer.local_settings = h2.settings.Settings(client=False, initial_values=initial)
+    codes_by_name = {code.name.lower(): code for code in h2.settings.SettingCodes}
+    initial_settings = {codes_by_name[code]: value for code, value in settings.items()}
+    peer.local_settings = h2.settings.Settings(client=False, initial_values=initial_settings)
     peer.initiate_connection()
     return peer
 
 
-def sent(connection: Connection) -> bytes:
+def drain_sent_bytes(connection: Connection) -> bytes:
     """Return all that it would write, piece by piece."""
     pieces = []
     while piece := b"".join(connection.outbound.take_frames()):
@@ -67,31 +67,33 @@ def sent(connection: Connection) -> bytes:
     return b"".join(pieces)
 
 
-def met(peer: h2.connection.H2Connection) -> Connection:
+def connect(peer: h2.connection.H2Connection) -> Connection:
     """Return a connection that has shaken hands with a peer."""
     connection = Connection()
     connection.initiate_connection()
-    peer.receive_data(sent(connection))
+    peer.receive_data(drain_sent_bytes(connection))
     connection.receive_data(peer.data_to_send())
-    peer.receive_data(sent(connection))
+    peer.receive_data(drain_sent_bytes(connection))
     connection.receive_data(peer.data_to_send())
     return connection
 
 
-def opened(connection: Connection, data: bytes = b"", *, ended: bool = True) -> Told:
-    stream = Told()
-    head = (TABLE_SIZE_UPDATE if connection.outbound.next_stream_id == 1 else b"") + REQUEST
-    connection.outbound.open_stream(stream, head, data, ended)
+def open_stream(
+    connection: Connection, data: bytes = b"", *, end_stream: bool = True
+) -> RecordingStream:
+    stream = RecordingStream()
+    header_block = (TABLE_SIZE_UPDATE if connection.outbound.next_stream_id == 1 else b"") + REQUEST
+    connection.outbound.open_stream(stream, header_block, data, end_stream)
     return stream
 
 
-def exchange() -> bytes:
+def record_exchange() -> bytes:
     """Return what a server sends in a life of five calls: of every kind a frame."""
-    peer = server(max_concurrent_streams=9)
-    connection = met(peer)
-    peer.receive_data(b"".join([sent(connection)]))
-    streams = [opened(connection, b"x" * 10) for _ in range(5)]
-    peer.receive_data(sent(connection))
+    peer = h2_server(max_concurrent_streams=9)
+    connection = connect(peer)
+    peer.receive_data(b"".join([drain_sent_bytes(connection)]))
+    streams = [open_stream(connection, b"x" * 10) for _ in range(5)]
+    peer.receive_data(drain_sent_bytes(connection))
     peer.send_headers(1, [(":status", "200")])
     peer.send_data(1, b"a" * 5000, pad_length=99)
     peer.ping(b"12345678")
@@ -107,52 +109,54 @@ def exchange() -> bytes:
     return bytes(peer.data_to_send())
 
 
-RECORDED = exchange()
+RECORDED_BYTES = record_exchange()
 
 
-def played(pieces: list[bytes]) -> list[Any]:
+def replay(pieces: list[bytes]) -> list[Any]:
     """Play the recorded bytes to a connection with the same five calls; return what each heard."""
-    peer = server(max_concurrent_streams=9)
-    connection = met(peer)
-    streams = [opened(connection, b"x" * 10) for _ in range(5)]
+    peer = h2_server(max_concurrent_streams=9)
+    connection = connect(peer)
+    streams = [open_stream(connection, b"x" * 10) for _ in range(5)]
     for piece in pieces:
         connection.receive_data(piece)
     assert [stream.id for stream in connection.outbound.streams.values()] == [7]
     assert connection.goaway_reason
-    return [stream.log for stream in streams]
+    return [stream.events for stream in streams]
 
 
-def test_what_the_five_calls_hear() -> None:
-    first, second, third, fourth, fifth = played([RECORDED])
-    assert [entry[0] for entry in first] == ["headers", "data", "data", "headers"]
+def test_recorded_exchange_reaches_the_streams() -> None:
+    first, second, third, fourth, fifth = replay([RECORDED_BYTES])
+    assert [event[0] for event in first] == ["headers", "data", "data", "headers"]
     assert first[1][1] == b"a" * 5000
     assert first[-1][2]
-    assert [entry[0] for entry in second] == ["headers", "data"]
+    assert [event[0] for event in second] == ["headers", "data"]
     assert len(second[0][1]) > 20_000, "a block in two frames"
     assert third == [("reset", 8)]
     assert fourth == []
     assert fifth[0][0] == "refused"
 
 
-@given(st.lists(st.integers(0, len(RECORDED)), max_size=30))
+@given(st.lists(st.integers(0, len(RECORDED_BYTES)), max_size=30))
 @settings(max_examples=150)
-def test_it_hears_the_same_wherever_the_bytes_are_cut(cuts: list[int]) -> None:
-    places = sorted({0, len(RECORDED), *cuts})
-    pieces = [RECORDED[a:b] for a, b in itertools.pairwise(places)]
-    assert played(pieces) == played([RECORDED])
+def test_events_do_not_depend_on_how_bytes_are_split(cuts: list[int]) -> None:
+    boundaries = sorted({0, len(RECORDED_BYTES), *cuts})
+    pieces = [RECORDED_BYTES[start:end] for start, end in itertools.pairwise(boundaries)]
+    assert replay(pieces) == replay([RECORDED_BYTES])
 
 
-def test_byte_by_byte() -> None:
-    assert played([RECORDED[i : i + 1] for i in range(len(RECORDED))]) == played([RECORDED])
+def test_events_are_the_same_byte_by_byte() -> None:
+    assert replay([RECORDED_BYTES[i : i + 1] for i in range(len(RECORDED_BYTES))]) == replay(
+        [RECORDED_BYTES]
+    )
 
 
-@given(st.integers(0, len(RECORDED) - 1), st.binary(min_size=1, max_size=4))
+@given(st.integers(0, len(RECORDED_BYTES) - 1), st.binary(min_size=1, max_size=4))
 @settings(max_examples=300)
-def test_damaged_bytes_are_heard_or_a_protocol_error(place: int, damage: bytes) -> None:
-    connection = met(server(max_concurrent_streams=9))
+def test_damaged_bytes_are_processed_or_a_protocol_error(offset: int, damage: bytes) -> None:
+    connection = connect(h2_server(max_concurrent_streams=9))
     for _ in range(5):
-        opened(connection, b"x" * 10)
-    damaged = RECORDED[:place] + damage + RECORDED[place + len(damage) :]
+        open_stream(connection, b"x" * 10)
+    damaged = RECORDED_BYTES[:offset] + damage + RECORDED_BYTES[offset + len(damage) :]
     try:
         connection.receive_data(damaged)
     except ProtocolError as error:
@@ -160,7 +164,7 @@ def test_damaged_bytes_are_heard_or_a_protocol_error(place: int, damage: bytes) 
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_at_all_are_heard_or_a_protocol_error(data: bytes) -> None:
+def test_arbitrary_bytes_are_processed_or_a_protocol_error(data: bytes) -> None:
     connection = Connection()
     try:
         connection.receive_data(data)
@@ -168,26 +172,26 @@ def test_any_bytes_at_all_are_heard_or_a_protocol_error(data: bytes) -> None:
         assert error.code in ErrorCode
 
 
-def test_a_stream_that_was_given_up_may_still_be_spoken_to_and_is_not_heard() -> None:
-    peer = server()
-    connection = met(peer)
-    stream = opened(connection)
-    peer.receive_data(sent(connection))
+def test_frames_on_a_reset_stream_are_ignored() -> None:
+    peer = h2_server()
+    connection = connect(peer)
+    stream = open_stream(connection)
+    peer.receive_data(drain_sent_bytes(connection))
     peer.send_headers(1, [(":status", "200")])
     peer.send_data(1, b"x" * 100)
     connection.reset_stream(stream, ErrorCode.CANCEL)
     assert not connection.outbound.streams
     connection.receive_data(peer.data_to_send())
-    assert stream.log == []
+    assert stream.events == []
     connection.reset_stream(stream, ErrorCode.CANCEL)
-    assert sent(connection).count(b"\0\0\0\x08") == 1
+    assert drain_sent_bytes(connection).count(b"\0\0\0\x08") == 1
 
 
-def test_a_stream_that_ended_must_not_be_spoken_to() -> None:
-    peer = server()
-    connection = met(peer)
-    opened(connection)
-    peer.receive_data(sent(connection))
+def test_data_on_an_ended_stream_is_an_error() -> None:
+    peer = h2_server()
+    connection = connect(peer)
+    open_stream(connection)
+    peer.receive_data(drain_sent_bytes(connection))
     peer.send_headers(1, [(":status", "200")], end_stream=True)
     connection.receive_data(peer.data_to_send())
     with pytest.raises(ProtocolError) as caught:
@@ -195,11 +199,11 @@ def test_a_stream_that_ended_must_not_be_spoken_to() -> None:
     assert caught.value.code is ErrorCode.STREAM_CLOSED
 
 
-def test_what_was_used_up_may_be_sent_again() -> None:
-    peer = server()
-    connection = met(peer)
-    stream = opened(connection)
-    peer.receive_data(sent(connection))
+def test_acknowledged_data_reopens_the_windows() -> None:
+    peer = h2_server()
+    connection = connect(peer)
+    stream = open_stream(connection)
+    peer.receive_data(drain_sent_bytes(connection))
     peer.send_headers(1, [(":status", "200")])
     total = 0
     for _ in range(300):
@@ -208,27 +212,27 @@ def test_what_was_used_up_may_be_sent_again() -> None:
         total += size
         connection.receive_data(peer.data_to_send())
         connection.acknowledge_received_data(stream, size)
-        peer.receive_data(sent(connection))
+        peer.receive_data(drain_sent_bytes(connection))
     assert total == 300 * 16_000
 
 
-def test_the_peer_says_how_many_streams_there_may_be() -> None:
-    connection = met(server(max_concurrent_streams=1))
+def test_peer_limits_concurrent_streams() -> None:
+    connection = connect(h2_server(max_concurrent_streams=1))
     assert connection.can_open_stream()
-    opened(connection)
+    open_stream(connection)
     assert not connection.can_open_stream()
 
 
-def test_a_second_role_counts_even_numbers() -> None:
+def test_stream_ids_may_be_even() -> None:
     connection = Connection(first_stream_id=2)
-    opened(connection)
-    opened(connection)
+    open_stream(connection)
+    open_stream(connection)
     assert list(connection.outbound.streams) == [2, 4]
 
 
-def test_idle_frames_are_counted_only_in_a_row() -> None:
-    connection = met(server())
+def test_only_consecutive_useless_frames_are_counted() -> None:
+    connection = connect(h2_server())
     for _ in range(3):
-        opened(connection)
+        open_stream(connection)
         connection.receive_data(frame(6, 0, 0, b"x" * 8) * (MAX_USELESS_FRAMES - 10))
         connection.receive_data(frame(1, 4, connection.outbound.next_stream_id - 2, b"\x88"))

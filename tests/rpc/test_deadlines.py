@@ -18,16 +18,16 @@ TIMES = st.lists(st.one_of(st.none(), st.floats(0, 100)), max_size=50)
 
 
 @given(TIMES, st.floats(0, 120))
-def test_what_is_due_is_found_and_nothing_else(times: list[float | None], now: float) -> None:
+def test_exactly_the_expired_items_are_found(times: list[float | None], now: float) -> None:
     items = [Item(time) for time in times]
-    found, _ = find_expired(items, now)
-    assert found == [i for i in items if i.deadline is not None and i.deadline <= now]
+    expired, _ = find_expired(items, now)
+    assert expired == [item for item in items if item.deadline is not None and item.deadline <= now]
 
 
 @given(TIMES, st.floats(0, 120))
-def test_the_next_look_is_at_the_first_deadline_or_a_tick_from_now(
+def test_next_check_is_at_the_first_deadline_or_after_the_minimum_interval(
     times: list[float | None], now: float
 ) -> None:
-    _, upcoming = find_expired([Item(time) for time in times], now)
+    _, next_check = find_expired([Item(time) for time in times], now)
     first = min((time for time in times if time is not None and time > now), default=inf)
-    assert upcoming == max(first, now + MIN_CHECK_INTERVAL_S)
+    assert next_check == max(first, now + MIN_CHECK_INTERVAL_S)

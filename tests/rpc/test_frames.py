@@ -7,29 +7,33 @@ from rpc import frames
 from rpc.frames import ErrorCode, ProtocolError, Setting, Settings
 
 
-def test_our_frames_are_what_hyperframe_writes() -> None:
+def test_frames_match_hyperframe() -> None:
     settings = oracle.SettingsFrame(0, {1: 0, 4: 1 << 20})
-    window = oracle.WindowUpdateFrame(3, window_increment=77)
-    rst = oracle.RstStreamFrame(5, error_code=8)
+    window_update = oracle.WindowUpdateFrame(3, window_increment=77)
+    rst_stream = oracle.RstStreamFrame(5, error_code=8)
     ping = oracle.PingFrame(0, b"12345678", flags=["ACK"])
-    away = oracle.GoAwayFrame(0, last_stream_id=7, error_code=2, additional_data=b"why")
-    told = {Setting.HEADER_TABLE_SIZE: 0, Setting.INITIAL_WINDOW_SIZE: 1 << 20}
-    assert frames.settings(told) == settings.serialize()
-    assert frames.window_update(3, 77) == window.serialize()
-    assert frames.rst_stream(5, ErrorCode.CANCEL) == rst.serialize()
+    goaway = oracle.GoAwayFrame(0, last_stream_id=7, error_code=2, additional_data=b"why")
+    setting_values = {Setting.HEADER_TABLE_SIZE: 0, Setting.INITIAL_WINDOW_SIZE: 1 << 20}
+    assert frames.settings(setting_values) == settings.serialize()
+    assert frames.window_update(3, 77) == window_update.serialize()
+    assert frames.rst_stream(5, ErrorCode.CANCEL) == rst_stream.serialize()
     assert frames.ping(b"12345678", ack=True) == ping.serialize()
-    assert frames.goaway(7, ErrorCode.INTERNAL_ERROR, "why") == away.serialize()
+    assert frames.goaway(7, ErrorCode.INTERNAL_ERROR, "why") == goaway.serialize()
     data = oracle.DataFrame(9, b"x" * 70_000, flags=["END_STREAM"])
     assert frames.frame(frames.DATA, frames.END_STREAM, 9, b"x" * 70_000) == data.serialize()
 
 
-def test_settings_are_taken_in_order_and_the_unknown_passed_over() -> None:
-    told = Settings()
-    told.update_from_payload(
+def test_settings_apply_in_order_and_unknown_ones_are_ignored() -> None:
+    settings = Settings()
+    settings.update_from_payload(
         frames.settings({Setting.MAX_CONCURRENT_STREAMS: 3})[9:] + b"\x00\x99\0\0\0\1"
     )
-    told.update_from_payload(frames.settings({Setting.MAX_FRAME_SIZE: 20_000})[9:])
-    assert (told.max_concurrent_streams, told.initial_window_size, told.max_frame_size) == (
+    settings.update_from_payload(frames.settings({Setting.MAX_FRAME_SIZE: 20_000})[9:])
+    assert (
+        settings.max_concurrent_streams,
+        settings.initial_window_size,
+        settings.max_frame_size,
+    ) == (
         3,
         65_535,
         20_000,
@@ -47,14 +51,14 @@ def test_settings_are_taken_in_order_and_the_unknown_passed_over() -> None:
     ],
     ids=["window", "small frame", "large frame", "push", "size"],
 )
-def test_settings_that_are_not_allowed(payload: bytes, code: ErrorCode) -> None:
+def test_invalid_settings(payload: bytes, code: ErrorCode) -> None:
     with pytest.raises(ProtocolError) as caught:
         Settings().update_from_payload(payload)
     assert caught.value.code is code
 
 
 @pytest.mark.parametrize(
-    ("payload", "flags", "rest"),
+    ("payload", "flags", "expected"),
     [
         (b"abc", 0, b"abc"),
         (b"\0abc", frames.PADDED, b"abc"),
@@ -65,8 +69,8 @@ def test_settings_that_are_not_allowed(payload: bytes, code: ErrorCode) -> None:
     ],
     ids=str,
 )
-def test_padding_and_priority_go(payload: bytes, flags: int, rest: bytes) -> None:
-    assert frames.strip_padding(payload, flags) == rest
+def test_padding_and_priority_are_stripped(payload: bytes, flags: int, expected: bytes) -> None:
+    assert frames.strip_padding(payload, flags) == expected
 
 
 @pytest.mark.parametrize(

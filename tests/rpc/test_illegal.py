@@ -10,7 +10,7 @@ from rpc.client import Channel
 from rpc.frames import ErrorCode, frame
 from rpc.headers import encode_literal
 from rpc.status import RpcError, Status
-from tests.rpc.peer import HEADERS, Peer, message, serving
+from tests.rpc.peer import HEADERS, Peer, encode_message, serve_script
 
 OK_BLOCK = b"\x88\x0f\x10\x10application/grpc"
 
@@ -73,19 +73,21 @@ ILLEGAL: list[tuple[str, bytes, ErrorCode]] = [
 
 
 @pytest.mark.parametrize(
-    ("sent", "code"), [row[1:] for row in ILLEGAL], ids=[row[0] for row in ILLEGAL]
+    ("illegal_bytes", "code"), [row[1:] for row in ILLEGAL], ids=[row[0] for row in ILLEGAL]
 )
-def test_an_illegal_frame_is_a_connection_error_with_a_reason(sent: bytes, code: ErrorCode) -> None:
-    told: list[bytes] = []
+def test_an_illegal_frame_is_a_connection_error_with_a_reason(
+    illegal_bytes: bytes, code: ErrorCode
+) -> None:
+    received: list[bytes] = []
 
     async def script(peer: Peer) -> None:
         await peer.start()
-        await peer.until(h2.events.StreamEnded)
-        await peer.flush(sent)
-        told.append(await peer.rest())
+        await peer.wait_for_event(h2.events.StreamEnded)
+        await peer.flush(illegal_bytes)
+        received.append(await peer.read_to_end())
 
     async def main() -> None:
-        async with serving(script) as addr, asyncio.timeout(20):
+        async with serve_script(script) as addr, asyncio.timeout(20):
             channel = Channel(addr)
             with pytest.raises(RpcError) as caught:
                 await channel.unary("/a.B/C", b"x", timeout=10)
@@ -96,21 +98,23 @@ def test_an_illegal_frame_is_a_connection_error_with_a_reason(sent: bytes, code:
             await channel.close()
 
     asyncio.run(main())
-    away = told[0][told[0].rindex(b"\x07\0\0\0\0\0") :]
-    assert int.from_bytes(away[10:14], "big") == code, "the peer is told why"
+    goaway = received[0][received[0].rindex(b"\x07\0\0\0\0\0") :]
+    assert int.from_bytes(goaway[10:14], "big") == code, "the peer is told why"
 
 
-def test_a_stream_s_window_is_held_when_nobody_reads() -> None:
+def test_unread_stream_window_is_enforced() -> None:
     """The message is whole, and stays unread: the peer may send no more than the window."""
 
     async def script(peer: Peer) -> None:
         await peer.start()
-        await peer.until(h2.events.RequestReceived)
-        await peer.flush(frame(1, 4, 1, OK_BLOCK) + frame(0, 0, 1, message(b"x" * 30_000)) * 40)
-        await peer.rest()
+        await peer.wait_for_event(h2.events.RequestReceived)
+        await peer.flush(
+            frame(1, 4, 1, OK_BLOCK) + frame(0, 0, 1, encode_message(b"x" * 30_000)) * 40
+        )
+        await peer.read_to_end()
 
     async def main() -> None:
-        async with serving(script) as addr, asyncio.timeout(20):
+        async with serve_script(script) as addr, asyncio.timeout(20):
             channel = Channel(addr)
             stream = channel.stream("/a.B/C")
             with pytest.raises(RpcError, match="FLOW_CONTROL_ERROR"):
@@ -132,21 +136,21 @@ LEGAL: list[tuple[str, bytes]] = [
 ]
 
 
-@pytest.mark.parametrize("sent", [row[1] for row in LEGAL], ids=[row[0] for row in LEGAL])
-def test_what_is_odd_and_legal_is_passed_over(sent: bytes) -> None:
+@pytest.mark.parametrize("legal_bytes", [row[1] for row in LEGAL], ids=[row[0] for row in LEGAL])
+def test_unusual_legal_frames_are_ignored(legal_bytes: bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.start()
         for _ in range(2):
-            ended = await peer.until(h2.events.StreamEnded)
-            peer.h2.send_headers(ended.stream_id, HEADERS)
-            await peer.flush(sent)
-            peer.h2.send_data(ended.stream_id, message(b"ok"), pad_length=7)
-            peer.h2.send_headers(ended.stream_id, [("grpc-status", "0")], end_stream=True)
-            await peer.flush(frame(3, 0, ended.stream_id, b"\0\0\0\0"))
-        await peer.rest()
+            request_end = await peer.wait_for_event(h2.events.StreamEnded)
+            peer.h2.send_headers(request_end.stream_id, HEADERS)
+            await peer.flush(legal_bytes)
+            peer.h2.send_data(request_end.stream_id, encode_message(b"ok"), pad_length=7)
+            peer.h2.send_headers(request_end.stream_id, [("grpc-status", "0")], end_stream=True)
+            await peer.flush(frame(3, 0, request_end.stream_id, b"\0\0\0\0"))
+        await peer.read_to_end()
 
     async def main() -> None:
-        async with serving(script) as addr, asyncio.timeout(20):
+        async with serve_script(script) as addr, asyncio.timeout(20):
             channel = Channel(addr)
             for _ in range(2):
                 assert await channel.unary("/a.B/C", b"x", timeout=10) == b"ok"
@@ -159,14 +163,14 @@ def test_what_is_odd_and_legal_is_passed_over(sent: bytes) -> None:
 BROKEN_CALLS: list[tuple[str, bytes, Status]] = [
     ("no status", frame(1, 4, 1, OK_BLOCK) + frame(1, 5, 1, b"\0\1x\1y"), Status.UNKNOWN),
     ("DATA ends the stream", frame(1, 4, 1, OK_BLOCK) + frame(0, 1, 1), Status.UNKNOWN),
-    ("DATA before HEADERS", frame(0, 0, 1, message(b"x")), Status.INTERNAL),
+    ("DATA before HEADERS", frame(0, 0, 1, encode_message(b"x")), Status.INTERNAL),
     ("not gRPC", frame(1, 5, 1, b"\x88"), Status.UNKNOWN),
     ("HTTP 503", frame(1, 5, 1, b"\x08\x03503"), Status.UNAVAILABLE),
     ("OK without a message", frame(1, 5, 1, OK_BLOCK + b"\0\x0bgrpc-status\x010"),
      Status.INTERNAL),
-    ("two messages", frame(1, 4, 1, OK_BLOCK) + frame(0, 0, 1, message(b"x") * 2),
+    ("two messages", frame(1, 4, 1, OK_BLOCK) + frame(0, 0, 1, encode_message(b"x") * 2),
      Status.INTERNAL),
-    ("half a message", frame(1, 4, 1, OK_BLOCK) + frame(0, 0, 1, message(b"xyz")[:-1])
+    ("half a message", frame(1, 4, 1, OK_BLOCK) + frame(0, 0, 1, encode_message(b"xyz")[:-1])
      + frame(1, 5, 1, b"\0\x0bgrpc-status\x010"), Status.INTERNAL),
     ("a message of 4 GiB", frame(1, 4, 1, OK_BLOCK) + frame(0, 0, 1, b"\0\xff\xff\xff\xff"),
      Status.RESOURCE_EXHAUSTED),
@@ -180,24 +184,26 @@ BROKEN_CALLS: list[tuple[str, bytes, Status]] = [
 
 
 @pytest.mark.parametrize(
-    ("sent", "status"), [row[1:] for row in BROKEN_CALLS], ids=[row[0] for row in BROKEN_CALLS]
+    ("response_bytes", "status"),
+    [row[1:] for row in BROKEN_CALLS],
+    ids=[row[0] for row in BROKEN_CALLS],
 )
-def test_a_broken_answer_ends_its_call_and_no_other(sent: bytes, status: Status) -> None:
+def test_invalid_response_ends_only_its_call(response_bytes: bytes, status: Status) -> None:
     async def script(peer: Peer) -> None:
         await peer.start()
-        await peer.until(h2.events.StreamEnded)
-        await peer.flush(sent)
-        await peer.until(h2.events.RequestReceived)
-        second = await peer.until(h2.events.StreamEnded)
+        await peer.wait_for_event(h2.events.StreamEnded)
+        await peer.flush(response_bytes)
+        await peer.wait_for_event(h2.events.RequestReceived)
+        second = await peer.wait_for_event(h2.events.StreamEnded)
         await peer.flush(
             frame(1, 4, second.stream_id, OK_BLOCK)
-            + frame(0, 0, second.stream_id, message(b"ok"))
+            + frame(0, 0, second.stream_id, encode_message(b"ok"))
             + frame(1, 5, second.stream_id, b"\0\x0bgrpc-status\x010")
         )
-        await peer.rest()
+        await peer.read_to_end()
 
     async def main() -> None:
-        async with serving(script) as addr, asyncio.timeout(20):
+        async with serve_script(script) as addr, asyncio.timeout(20):
             channel = Channel(addr)
             with pytest.raises(RpcError) as caught:
                 await channel.unary("/a.B/C", b"x", timeout=10)

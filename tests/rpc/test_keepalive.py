@@ -5,24 +5,27 @@ from rpc.keepalive import CONSERVATIVE_KEEPALIVE, FREQUENT_KEEPALIVE, Keepalive,
 WAIT, PING, DEAD = KeepaliveAction.WAIT, KeepaliveAction.PING, KeepaliveAction.DEAD
 
 
-def watched(manner: object, steps: list[tuple[float, float, int]]) -> list[KeepaliveAction]:
-    keepalive = Keepalive(manner)  # type: ignore[arg-type]
+def run_checks(params: object, checks: list[tuple[float, float, int]]) -> list[KeepaliveAction]:
+    keepalive = Keepalive(params)  # type: ignore[arg-type]
     keepalive.begin(0.0)
-    return [keepalive.check(now, heard, useful) for now, heard, useful in steps]
+    return [
+        keepalive.check(now, last_received, useful_frames)
+        for now, last_received, useful_frames in checks
+    ]
 
 
-def test_a_frozen_peer_of_ours_is_found_within_three_seconds() -> None:
-    keepalive, now, said = Keepalive(FREQUENT_KEEPALIVE), 0.0, []
+def test_frozen_peer_is_detected_within_three_seconds() -> None:
+    keepalive, now, actions = Keepalive(FREQUENT_KEEPALIVE), 0.0, []
     keepalive.begin(now)
-    while DEAD not in said:
+    while DEAD not in actions:
         now += keepalive.check_interval
-        said.append(keepalive.check(now, 0.0, 0))
-    assert said.count(PING) == 1
+        actions.append(keepalive.check(now, 0.0, 0))
+    assert actions.count(PING) == 1
     assert now < 3.0
 
 
-def test_one_that_answers_is_asked_again_after_each_silence() -> None:
-    assert watched(
+def test_answering_peer_is_pinged_after_each_silence() -> None:
+    assert run_checks(
         FREQUENT_KEEPALIVE, [(1.0, 0, 0), (1.1, 1.05, 0), (2.1, 1.05, 0), (2.2, 2.15, 0)]
     ) == [
         PING,
@@ -32,27 +35,27 @@ def test_one_that_answers_is_asked_again_after_each_silence() -> None:
     ]
 
 
-def test_bytes_of_any_kind_put_the_question_off() -> None:
-    assert watched(FREQUENT_KEEPALIVE, [(1.0, 0.9, 0), (1.8, 1.7, 1), (2.6, 2.5, 2)]) == [
+def test_received_bytes_postpone_the_ping() -> None:
+    assert run_checks(FREQUENT_KEEPALIVE, [(1.0, 0.9, 0), (1.8, 1.7, 1), (2.6, 2.5, 2)]) == [
         WAIT,
         WAIT,
         WAIT,
     ]
 
 
-def test_another_s_server_is_asked_twice_in_one_silence_and_no_more() -> None:
-    steps = [(5.0 * n, 5.0 * n - 4.9 if n % 2 else 5.0 * n - 5.0, 0) for n in range(1, 20)]
-    assert watched(CONSERVATIVE_KEEPALIVE, steps).count(PING) == 2
+def test_conservative_keepalive_sends_two_pings_without_data() -> None:
+    checks = [(5.0 * n, 5.0 * n - 4.9 if n % 2 else 5.0 * n - 5.0, 0) for n in range(1, 20)]
+    assert run_checks(CONSERVATIVE_KEEPALIVE, checks).count(PING) == 2
 
 
-def test_a_frame_that_brings_something_ends_the_silence() -> None:
-    steps = [(5.0, 0.0, 0), (5.1, 5.1, 0), (10.2, 5.1, 0), (10.3, 10.3, 0), (16.0, 10.3, 0),
+def test_useful_frame_resets_the_ping_count() -> None:
+    checks = [(5.0, 0.0, 0), (5.1, 5.1, 0), (10.2, 5.1, 0), (10.3, 10.3, 0), (16.0, 10.3, 0),
              (17.0, 16.9, 1), (22.0, 16.9, 1)]  # fmt: skip
-    assert watched(CONSERVATIVE_KEEPALIVE, steps) == [PING, WAIT, PING, WAIT, WAIT, WAIT, PING]
+    assert run_checks(CONSERVATIVE_KEEPALIVE, checks) == [PING, WAIT, PING, WAIT, WAIT, WAIT, PING]
 
 
-def test_a_server_of_another_that_never_answers_is_given_up_late() -> None:
-    assert watched(CONSERVATIVE_KEEPALIVE, [(5.0, 0, 0), (24.9, 0, 0), (25.0, 0, 0)]) == [
+def test_conservative_keepalive_gives_up_late() -> None:
+    assert run_checks(CONSERVATIVE_KEEPALIVE, [(5.0, 0, 0), (24.9, 0, 0), (25.0, 0, 0)]) == [
         PING,
         WAIT,
         DEAD,

@@ -12,24 +12,22 @@ from rpc.status import RpcError, Status
 
 
 @given(st.lists(st.binary(max_size=40)), st.lists(st.integers(0, 400)))
-def test_messages_come_whole_wherever_the_data_is_cut(
-    messages: list[bytes], cuts: list[int]
-) -> None:
+def test_messages_are_reassembled_from_any_split(messages: list[bytes], cuts: list[int]) -> None:
     data = b"".join(length_prefix(len(message)) + message for message in messages)
-    places = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
-    cutter, found = MessageDeframer(100), []
-    for start, end in itertools.pairwise(places):
-        found += cutter.feed(data[start:end])
-    assert found == messages
-    assert cutter.buffered_size == 0
+    boundaries = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
+    deframer, deframed = MessageDeframer(100), []
+    for start, end in itertools.pairwise(boundaries):
+        deframed += deframer.feed(data[start:end])
+    assert deframed == messages
+    assert deframer.buffered_size == 0
 
 
-def test_what_is_held_of_a_message() -> None:
-    cutter = MessageDeframer(100)
-    assert cutter.feed(length_prefix(3) + b"ab") == []
-    assert cutter.buffered_size == 7
-    assert cutter.feed(b"c" + length_prefix(1)) == [b"abc"]
-    assert cutter.buffered_size == 5
+def test_buffered_size() -> None:
+    deframer = MessageDeframer(100)
+    assert deframer.feed(length_prefix(3) + b"ab") == []
+    assert deframer.buffered_size == 7
+    assert deframer.feed(b"c" + length_prefix(1)) == [b"abc"]
+    assert deframer.buffered_size == 5
 
 
 @pytest.mark.parametrize(
@@ -43,28 +41,28 @@ def test_what_is_held_of_a_message() -> None:
     ],
     ids=["too long", "not announced", "unknown", "no gzip", "cut gzip"],
 )
-def test_what_cannot_be_read(data: bytes, encoding: bytes, status: Status) -> None:
-    cutter = MessageDeframer(100)
-    cutter.encoding = encoding
+def test_unreadable_messages(data: bytes, encoding: bytes, status: Status) -> None:
+    deframer = MessageDeframer(100)
+    deframer.encoding = encoding
     with pytest.raises(RpcError) as caught:
-        cutter.feed(data)
+        deframer.feed(data)
     assert caught.value.status is status
 
 
-def test_gzip_is_unpacked_and_a_bomb_is_not() -> None:
-    cutter = MessageDeframer(1000)
-    cutter.encoding = b"gzip"
+def test_gzip_is_decompressed_within_the_limit() -> None:
+    deframer = MessageDeframer(1000)
+    deframer.encoding = b"gzip"
     for size, fits in ((1000, True), (1001, False), (500_000, False)):
-        coded = gzip.compress(b"x" * size)
-        data = b"\1" + len(coded).to_bytes(4, "big") + coded
+        compressed = gzip.compress(b"x" * size)
+        data = b"\1" + len(compressed).to_bytes(4, "big") + compressed
         if fits:
-            assert cutter.feed(data) == [b"x" * size]
+            assert deframer.feed(data) == [b"x" * size]
         else:
             with pytest.raises(RpcError, match="1000 bytes"):
-                MessageDeframer.feed(_fresh(), data)
+                MessageDeframer.feed(_new_gzip_deframer(), data)
 
 
-def _fresh() -> MessageDeframer:
-    cutter = MessageDeframer(1000)
-    cutter.encoding = b"gzip"
-    return cutter
+def _new_gzip_deframer() -> MessageDeframer:
+    deframer = MessageDeframer(1000)
+    deframer.encoding = b"gzip"
+    return deframer

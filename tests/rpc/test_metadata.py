@@ -7,8 +7,8 @@ from rpc.metadata import encode_request_headers, encode_timeout_field, parse_res
 from rpc.status import Status
 
 
-def test_a_head_of_a_good_response() -> None:
-    head = parse_response_headers(
+def test_response_headers() -> None:
+    headers = parse_response_headers(
         (
             (b":status", b"200"),
             (b"content-type", b"application/grpc+proto"),
@@ -18,33 +18,34 @@ def test_a_head_of_a_good_response() -> None:
             (b"x-b-bin", b"AAE"),
         )
     )
-    assert head.http_error() is None
-    assert head.encoding == b"gzip"
-    assert head.metadata == (("x-a", "1"), ("x-a", "2"), ("x-b-bin", b"\0\1"))
-    assert head.status is None
+    assert headers.http_error() is None
+    assert headers.encoding == b"gzip"
+    assert headers.metadata == (("x-a", "1"), ("x-a", "2"), ("x-b-bin", b"\0\1"))
+    assert headers.status is None
 
 
 @pytest.mark.parametrize(
-    ("told", "status"),
+    ("status_field", "status"),
     [(b"0", Status.OK), (b"16", Status.UNAUTHENTICATED), (b"17", Status.UNKNOWN),
      (b"x", Status.UNKNOWN), (b"", Status.UNKNOWN), (b"999", Status.UNKNOWN)],
 )  # fmt: skip
-def test_statuses(told: bytes, status: Status) -> None:
-    assert parse_response_headers(((b"grpc-status", told),)).status is status
+def test_statuses(status_field: bytes, status: Status) -> None:
+    assert parse_response_headers(((b"grpc-status", status_field),)).status is status
 
 
 @pytest.mark.parametrize(
-    ("told", "words"),
+    ("grpc_message", "details"),
     [(b"no%20way%21", "no way!"), (b"100%", "100%"), (b"%e4%b8%ad", "中"), (b"%ff", "\ufffd")],
 )
-def test_details_are_unquoted_leniently(told: bytes, words: str) -> None:
+def test_details_are_unquoted_leniently(grpc_message: bytes, details: str) -> None:
     assert (
-        parse_response_headers(((b"grpc-status", b"3"), (b"grpc-message", told))).details == words
+        parse_response_headers(((b"grpc-status", b"3"), (b"grpc-message", grpc_message))).details
+        == details
     )
 
 
 @pytest.mark.parametrize(
-    ("http", "kind", "status"),
+    ("http_status", "content_type", "status"),
     [
         (b"200", b"text/html", Status.UNKNOWN),
         (b"400", b"", Status.INTERNAL),
@@ -57,37 +58,41 @@ def test_details_are_unquoted_leniently(told: bytes, words: str) -> None:
         (b"abc", b"", Status.UNKNOWN),
     ],
 )
-def test_an_answer_that_is_no_grpc(http: bytes, kind: bytes, status: Status) -> None:
-    fault = parse_response_headers(((b":status", http), (b"content-type", kind))).http_error()
-    assert fault is not None
-    assert fault[0] is status
+def test_http_error_of_a_non_grpc_response(
+    http_status: bytes, content_type: bytes, status: Status
+) -> None:
+    http_error = parse_response_headers(
+        ((b":status", http_status), (b"content-type", content_type))
+    ).http_error()
+    assert http_error is not None
+    assert http_error[0] is status
 
 
-def test_a_request_head_is_what_grpc_wants() -> None:
-    coded = encode_request_headers("h:1", "http", "/a.B/C", (("x-a", "1"), ("x-b-bin", b"\0\1")))
-    read = dict(Decoder().decode(coded + encode_timeout_field(1500)))
-    assert read[":method"] == "POST"
-    assert read[":path"] == "/a.B/C"
-    assert read[":authority"] == "h:1"
-    assert read["te"] == "trailers"
-    assert read["content-type"] == "application/grpc"
-    assert read["x-a"] == "1"
-    assert read["x-b-bin"] == "AAE"
-    assert read["grpc-timeout"] == "1500m"
+def test_request_headers() -> None:
+    block = encode_request_headers("h:1", "http", "/a.B/C", (("x-a", "1"), ("x-b-bin", b"\0\1")))
+    headers = dict(Decoder().decode(block + encode_timeout_field(1500)))
+    assert headers[":method"] == "POST"
+    assert headers[":path"] == "/a.B/C"
+    assert headers[":authority"] == "h:1"
+    assert headers["te"] == "trailers"
+    assert headers["content-type"] == "application/grpc"
+    assert headers["x-a"] == "1"
+    assert headers["x-b-bin"] == "AAE"
+    assert headers["grpc-timeout"] == "1500m"
 
 
 @pytest.mark.parametrize(
-    ("milliseconds", "told"),
+    ("milliseconds", "expected"),
     [(0, "1m"), (-5, "1m"), (2, "2m"), (3_600_000, "3600000m"), (10**12, "99999999m")],
 )
-def test_timeouts_stay_within_what_grpc_allows(milliseconds: int, told: str) -> None:
-    assert dict(Decoder().decode(encode_timeout_field(milliseconds))) == {"grpc-timeout": told}
+def test_timeouts_are_clamped(milliseconds: int, expected: str) -> None:
+    assert dict(Decoder().decode(encode_timeout_field(milliseconds))) == {"grpc-timeout": expected}
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [("", "x"), (":path", "x"), ("Upper", "x"), ("grpc-x", "x"), ("x", "a\nb"), ("x", "\x7f")],
 )
-def test_metadata_that_is_not_allowed(name: str, value: str) -> None:
+def test_invalid_metadata(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         encode_request_headers("h", "http", "/a/b", ((name, value),))

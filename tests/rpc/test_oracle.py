@@ -19,14 +19,14 @@ from rpc.message_stream import stream_responses
 from rpc.status import RpcError, Status
 from tests.harness import ROOT
 
-BIG = 64 << 20
-Told = tuple[tuple[str, str | bytes], ...]
+MAX_MESSAGE_SIZE = 64 << 20
+Metadata = tuple[tuple[str, str | bytes], ...]
 
 
 @contextlib.contextmanager
-def server(port: int = 0, streams: int = 20_000, *files: str) -> Iterator[str]:
-    words = [sys.executable, "-m", "tests.rpc.oracle_server", str(port), str(streams), *files]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, cwd=ROOT) as process:
+def run_oracle_server(port: int = 0, max_streams: int = 20_000, *files: str) -> Iterator[str]:
+    args = [sys.executable, "-m", "tests.rpc.oracle_server", str(port), str(max_streams), *files]
+    with subprocess.Popen(args, stdout=subprocess.PIPE, cwd=ROOT) as process:
         assert process.stdout is not None
         try:
             yield f"127.0.0.1:{int(process.stdout.readline())}"
@@ -35,25 +35,25 @@ def server(port: int = 0, streams: int = 20_000, *files: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def addr() -> Iterator[str]:
-    with server() as running:
-        yield running
+def server_addr() -> Iterator[str]:
+    with run_oracle_server() as address:
+        yield address
 
 
-class Ours:
+class OurClient:
     """Our client."""
 
     def __init__(self, addr: str) -> None:
-        self.channel = Channel(addr, max_message_size=BIG)
+        self.channel = Channel(addr, max_message_size=MAX_MESSAGE_SIZE)
 
     async def unary(
-        self, method: str, data: bytes, *, timeout: float = 20, metadata: Told = ()
+        self, method: str, data: bytes, *, timeout: float = 20, metadata: Metadata = ()
     ) -> dict[str, Any]:
-        over = asyncio.Event()
-        head = self.channel.header_block(f"/t.T/{method}", metadata)
-        call = self.channel.start_unary(head, data, timeout, lambda _: over.set())
+        ended = asyncio.Event()
+        header_block = self.channel.header_block(f"/t.T/{method}", metadata)
+        call = self.channel.start_unary(header_block, data, timeout, lambda _: ended.set())
         try:
-            await over.wait()
+            await ended.wait()
         finally:
             call.cancel()
         error = call.error
@@ -61,313 +61,328 @@ class Ours:
             "status": (error.status if error else Status.OK).name,
             "details": error.details if error else "",
             "data": call.response,
-            "initial": told(call.initial_headers.metadata if call.initial_headers else ()),
-            "trailing": told(call.trailers.metadata if call.trailers else ()),
+            "initial": custom_metadata(
+                call.initial_headers.metadata if call.initial_headers else ()
+            ),
+            "trailing": custom_metadata(call.trailers.metadata if call.trailers else ()),
         }
 
     async def stream(self, method: str, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for answer in stream_responses(self.channel.stream(f"/t.T/{method}"), requests):
-            yield answer
+        async for response in stream_responses(self.channel.stream(f"/t.T/{method}"), requests):
+            yield response
 
     async def close(self) -> None:
         await self.channel.close()
 
 
-class Theirs:
+class GrpcAioClient:
     """grpc.aio."""
 
     def __init__(self, addr: str) -> None:
-        options = [("grpc.max_receive_message_length", BIG), ("grpc.max_send_message_length", BIG)]
+        options = [
+            ("grpc.max_receive_message_length", MAX_MESSAGE_SIZE),
+            ("grpc.max_send_message_length", MAX_MESSAGE_SIZE),
+        ]
         self.channel = aio.insecure_channel(addr, options=options)
 
     async def unary(
-        self, method: str, data: bytes, *, timeout: float = 20, metadata: Told = ()
+        self, method: str, data: bytes, *, timeout: float = 20, metadata: Metadata = ()
     ) -> dict[str, Any]:
         call = self.channel.unary_unary(f"/t.T/{method}")(data, timeout=timeout, metadata=metadata)
         try:
-            answer = await call
+            response = await call
         except aio.AioRpcError as error:
             return {
                 "status": error.code().name,
                 "details": error.details(),
                 "data": None,
-                "initial": told(tuple(error.initial_metadata())),
-                "trailing": told(tuple(error.trailing_metadata())),
+                "initial": custom_metadata(tuple(error.initial_metadata())),
+                "trailing": custom_metadata(tuple(error.trailing_metadata())),
             }
         return {
             "status": "OK",
             "details": "",
-            "data": answer,
-            "initial": told(tuple(await call.initial_metadata())),
-            "trailing": told(tuple(await call.trailing_metadata())),
+            "data": response,
+            "initial": custom_metadata(tuple(await call.initial_metadata())),
+            "trailing": custom_metadata(tuple(await call.trailing_metadata())),
         }
 
     async def stream(self, method: str, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for answer in self.channel.stream_stream(f"/t.T/{method}")(requests):
-            yield answer
+        async for response in self.channel.stream_stream(f"/t.T/{method}")(requests):
+            yield response
 
     async def close(self) -> None:
         await self.channel.close()
 
 
-def told(metadata: Any) -> list[tuple[str, Any]]:
+def custom_metadata(metadata: Any) -> list[tuple[str, Any]]:
     return sorted((key, value) for key, value in metadata if key.startswith("x-"))
 
 
-async def some(*requests: bytes) -> AsyncIterator[bytes]:
+async def iterate(*requests: bytes) -> AsyncIterator[bytes]:
     for request in requests:
         yield request
 
 
-def both(addr: str, story: Callable[[Any], Awaitable[Any]]) -> Any:
+def run_with_both_clients(server_addr: str, scenario: Callable[[Any], Awaitable[Any]]) -> Any:
     """Tell a story with either client; return the one result that both must have."""
 
-    async def told_by(client: Any) -> Any:
+    async def run_scenario(client: Any) -> Any:
         try:
             async with asyncio.timeout(60):
-                return await story(client)
+                return await scenario(client)
         finally:
             await client.close()
 
     async def main() -> list[Any]:
-        return [await told_by(kind(addr)) for kind in (Ours, Theirs)]
+        return [
+            await run_scenario(client_class(server_addr))
+            for client_class in (OurClient, GrpcAioClient)
+        ]
 
-    ours, theirs = asyncio.run(main())
-    assert ours == theirs
-    return ours
+    our_result, grpc_aio_result = asyncio.run(main())
+    assert our_result == grpc_aio_result
+    return our_result
 
 
 SIZES = [0, 1, 16_383, 16_384, 16_385, 65_535, 65_536, 65_537, 1 << 20, 12 << 20]
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_message_of_any_size_both_ways(addr: str, size: int) -> None:
+def test_messages_of_any_size(server_addr: str, size: int) -> None:
     data = bytes(range(256)) * (size // 256 + 1)
-    result = both(addr, lambda client: client.unary("Echo", data[:size]))
+    result = run_with_both_clients(server_addr, lambda client: client.unary("Echo", data[:size]))
     assert (result["status"], result["data"]) == ("OK", data[:size])
 
 
 @pytest.mark.parametrize("status", [s for s in Status if s is not Status.OK], ids=lambda s: s.name)
 @pytest.mark.parametrize("details", ["", "no wäy, 中 %41 \n"], ids=["bare", "details"])
-def test_every_status(addr: str, status: Status, details: str) -> None:
+def test_every_status(server_addr: str, status: Status, details: str) -> None:
     """`abort` without data sends trailers alone."""
     data = bytes([status]) + details.encode()
-    result = both(addr, lambda client: client.unary("Fail", data))
+    result = run_with_both_clients(server_addr, lambda client: client.unary("Fail", data))
     assert (result["status"], result["details"]) == (status.name, details)
     assert result["trailing"] == [("x-why", "so"), ("x-why-bin", b"\0\xff")]
 
 
-def test_metadata_goes_both_ways(addr: str) -> None:
-    sent = (("x-a", "1"), ("x-a", "2"), ("x-data-bin", bytes(range(256))), ("x-empty", ""))
-    result = both(addr, lambda client: client.unary("Meta", b"d", metadata=sent))
-    assert result["initial"] == sorted(sent)
-    assert result["trailing"] == sorted(sent)
+def test_metadata_goes_both_ways(server_addr: str) -> None:
+    metadata = (("x-a", "1"), ("x-a", "2"), ("x-data-bin", bytes(range(256))), ("x-empty", ""))
+    result = run_with_both_clients(
+        server_addr, lambda client: client.unary("Meta", b"d", metadata=metadata)
+    )
+    assert result["initial"] == sorted(metadata)
+    assert result["trailing"] == sorted(metadata)
 
 
-def test_an_unknown_method(addr: str) -> None:
-    result = both(addr, lambda client: client.unary("Nothing", b""))
+def test_an_unknown_method(server_addr: str) -> None:
+    result = run_with_both_clients(server_addr, lambda client: client.unary("Nothing", b""))
     assert result["status"] == "UNIMPLEMENTED"
 
 
-async def counts(client: Any) -> dict[str, int]:
-    told: dict[str, int] = json.loads((await client.unary("Tell", b"", timeout=60))["data"])
-    return told
+async def fetch_counts(client: Any) -> dict[str, int]:
+    counts: dict[str, int] = json.loads((await client.unary("Tell", b"", timeout=60))["data"])
+    return counts
 
 
-async def until(client: Any, name: str, number: int) -> None:
-    while (await counts(client)).get(name, 0) < number:
+async def wait_for_count(client: Any, counter: str, minimum: int) -> None:
+    while (await fetch_counts(client)).get(counter, 0) < minimum:
         pass
 
 
-def test_a_deadline_missed_and_one_met(addr: str) -> None:
-    async def story(client: Any) -> list[str]:
+def test_deadlines(server_addr: str) -> None:
+    async def scenario(client: Any) -> list[str]:
         await client.unary("HoldOn", b"")
         missed = await client.unary("Hold", b"x", timeout=0.2)
-        await until(client, "cancelled", 1)
+        await wait_for_count(client, "cancelled", 1)
         await client.unary("LetGo", b"")
         return [missed["status"], (await client.unary("Hold", b"x", timeout=5))["status"]]
 
-    assert both(addr, story) == ["DEADLINE_EXCEEDED", "OK"]
+    assert run_with_both_clients(server_addr, scenario) == ["DEADLINE_EXCEEDED", "OK"]
 
 
 @pytest.mark.parametrize("when", ["before", "during", "after"])
-def test_cancel(addr: str, when: str) -> None:
-    async def story(client: Any) -> tuple[str, int]:
+def test_cancel(server_addr: str, when: str) -> None:
+    async def scenario(client: Any) -> tuple[str, int]:
         await client.unary("HoldOn", b"")
         task = asyncio.ensure_future(client.unary("Hold", b"x"))
         if when != "before":
-            await until(client, "held", 1)
+            await wait_for_count(client, "held", 1)
         if when == "after":
             await client.unary("LetGo", b"")
             await task
         task.cancel()
         try:
-            ended = (await task)["status"]
+            outcome = (await task)["status"]
         except asyncio.CancelledError:
-            ended = "cancelled"
+            outcome = "cancelled"
         if when == "during":
-            await until(client, "cancelled", 1)
-        return ended, (await counts(client)).get("cancelled", 0)
+            await wait_for_count(client, "cancelled", 1)
+        return outcome, (await fetch_counts(client)).get("cancelled", 0)
 
     expected = {"before": ("cancelled", 0), "during": ("cancelled", 1), "after": ("OK", 0)}
-    assert both(addr, story) == expected[when]
+    assert run_with_both_clients(server_addr, scenario) == expected[when]
 
 
-@pytest.mark.parametrize("number", [0, 1, 10_000])
-def test_a_stream_of_answers(addr: str, number: int) -> None:
-    async def story(client: Any) -> list[bytes]:
-        return [answer async for answer in client.stream("Count", some(b"%d 10" % number))]
+@pytest.mark.parametrize("count", [0, 1, 10_000])
+def test_response_stream(server_addr: str, count: int) -> None:
+    async def scenario(client: Any) -> list[bytes]:
+        return [response async for response in client.stream("Count", iterate(b"%d 10" % count))]
 
-    assert both(addr, story) == [b"m" * 10] * number
-
-
-def test_large_answers_in_a_stream(addr: str) -> None:
-    async def story(client: Any) -> list[int]:
-        return [len(a) async for a in client.stream("Count", some(b"5 3000000"))]
-
-    assert both(addr, story) == [3_000_000] * 5
+    assert run_with_both_clients(server_addr, scenario) == [b"m" * 10] * count
 
 
-def test_ping_pong_and_half_close(addr: str) -> None:
-    async def story(client: Any) -> list[bytes]:
-        turns: asyncio.Queue[bytes | None] = asyncio.Queue()
+def test_large_responses_in_a_stream(server_addr: str) -> None:
+    async def scenario(client: Any) -> list[int]:
+        return [len(response) async for response in client.stream("Count", iterate(b"5 3000000"))]
+
+    assert run_with_both_clients(server_addr, scenario) == [3_000_000] * 5
+
+
+def test_ping_pong_and_half_close(server_addr: str) -> None:
+    async def scenario(client: Any) -> list[bytes]:
+        outgoing: asyncio.Queue[bytes | None] = asyncio.Queue()
 
         async def requests() -> AsyncIterator[bytes]:
-            while (request := await turns.get()) is not None:
+            while (request := await outgoing.get()) is not None:
                 yield request
 
-        turns.put_nowait(b"0")
-        got = []
-        async for answer in client.stream("Chat", requests()):
-            got.append(answer)
-            if answer != b"bye":
-                turns.put_nowait(b"%d" % len(got) if len(got) < 100 else None)
-        return got
+        outgoing.put_nowait(b"0")
+        responses = []
+        async for response in client.stream("Chat", requests()):
+            responses.append(response)
+            if response != b"bye":
+                outgoing.put_nowait(b"%d" % len(responses) if len(responses) < 100 else None)
+        return responses
 
-    assert both(addr, story) == [*(b"%d!" % n for n in range(100)), b"bye"]
+    assert run_with_both_clients(server_addr, scenario) == [
+        *(b"%d!" % n for n in range(100)),
+        b"bye",
+    ]
 
 
-def test_a_client_that_reads_slowly_holds_the_server_back(addr: str) -> None:
-    async def story(client: Any) -> tuple[bool, int]:
+def test_slow_client_applies_backpressure(server_addr: str) -> None:
+    async def scenario(client: Any) -> tuple[bool, int]:
         await client.unary("HoldOn", b"")
-        answers = client.stream("Count", some(b"2000 65536"))
-        first = await anext(answers)
-        before = -1
-        while (now := (await counts(client)).get("sent", 0)) != before:
-            before = now
+        responses = client.stream("Count", iterate(b"2000 65536"))
+        first = await anext(responses)
+        previous = -1
+        while (current := (await fetch_counts(client)).get("sent", 0)) != previous:
+            previous = current
             await asyncio.to_thread(partial(all, range(100_000)))
-        held = now < 2000
-        return held, len(first) + sum([len(answer) async for answer in answers])
+        was_held_back = current < 2000
+        return was_held_back, len(first) + sum([len(response) async for response in responses])
 
-    assert both(addr, story) == (True, 2000 * 65536)
+    assert run_with_both_clients(server_addr, scenario) == (True, 2000 * 65536)
 
 
-def test_a_server_that_reads_slowly_holds_the_client_back(addr: str) -> None:
-    async def story(client: Any) -> tuple[bool, list[bytes]]:
+def test_slow_server_applies_backpressure(server_addr: str) -> None:
+    async def scenario(client: Any) -> tuple[bool, list[bytes]]:
         await client.unary("HoldOn", b"")
-        asked, stuck = 0, asyncio.Event()
+        sent_count, stalled = 0, asyncio.Event()
 
         async def requests() -> AsyncIterator[bytes]:
-            nonlocal asked
+            nonlocal sent_count
             for _ in range(500):
-                asked += 1
+                sent_count += 1
                 yield b"r" * 65536
 
-        async def watch() -> None:
-            before = -1
-            while asked != before:
-                before = asked
+        async def wait_for_stall() -> None:
+            previous = -1
+            while sent_count != previous:
+                previous = sent_count
                 for _ in range(20):
-                    await counts(client)
-            stuck.set()
+                    await fetch_counts(client)
+            stalled.set()
 
-        watching = asyncio.ensure_future(watch())
-        answers = client.stream("Swallow", requests())
-        waiting = asyncio.ensure_future(anext(answers))
-        await stuck.wait()
-        held = asked < 500
+        watch_task = asyncio.ensure_future(wait_for_stall())
+        responses = client.stream("Swallow", requests())
+        first_response_task = asyncio.ensure_future(anext(responses))
+        await stalled.wait()
+        was_held_back = sent_count < 500
         await client.unary("LetGo", b"")
-        first = await waiting
-        await watching
-        return held, [first, *[answer async for answer in answers]]
+        first = await first_response_task
+        await watch_task
+        return was_held_back, [first, *[response async for response in responses]]
 
-    assert both(addr, story) == (True, [str(500 * 65536).encode()])
+    assert run_with_both_clients(server_addr, scenario) == (True, [str(500 * 65536).encode()])
 
 
-def test_ten_thousand_calls_in_flight(addr: str) -> None:
-    async def story(client: Any) -> tuple[int, int]:
+def test_ten_thousand_calls_in_flight(server_addr: str) -> None:
+    async def scenario(client: Any) -> tuple[int, int]:
         await client.unary("HoldOn", b"")
         calls = [
             asyncio.ensure_future(client.unary("Hold", b"%d" % n, timeout=60))
             for n in range(10_000)
         ]
-        await until(client, "held", 10_000)
+        await wait_for_count(client, "held", 10_000)
         await client.unary("LetGo", b"")
-        answers = await asyncio.gather(*calls)
-        return len(answers), sum(a["data"] == b"%d" % n for n, a in enumerate(answers))
+        responses = await asyncio.gather(*calls)
+        return len(responses), sum(
+            response["data"] == b"%d" % n for n, response in enumerate(responses)
+        )
 
-    assert both(addr, story) == (10_000, 10_000)
+    assert run_with_both_clients(server_addr, scenario) == (10_000, 10_000)
 
 
 def test_one_stream_at_a_time() -> None:
     """Ours alone: of so many, grpc.aio itself now and then fails one with UNAVAILABLE."""
 
     async def main(addr: str) -> list[str]:
-        client = Ours(addr)
+        client = OurClient(addr)
         calls = [client.unary("Echo", b"%d" % n) for n in range(50)]
-        answers = await asyncio.gather(*calls)
+        responses = await asyncio.gather(*calls)
         await client.close()
-        return [answer["status"] for answer in answers]
+        return [response["status"] for response in responses]
 
-    with server(0, 1) as addr:
+    with run_oracle_server(0, 1) as addr:
         assert asyncio.run(main(addr)) == ["OK"] * 50
 
 
-@pytest.mark.parametrize("kind", [Ours, Theirs])
-def test_a_server_that_is_started_again_is_found_again(kind: Any) -> None:
+@pytest.mark.parametrize("client_class", [OurClient, GrpcAioClient])
+def test_reconnect_after_a_server_restart(client_class: Any) -> None:
     async def main() -> None:
-        with server() as addr:
-            client = kind(addr)
+        with run_oracle_server() as addr:
+            client = client_class(addr)
             await client.unary("HoldOn", b"")
-            held = asyncio.ensure_future(client.unary("Hold", b"x"))
-            await until(client, "held", 1)
-        assert (await held)["status"] == "UNAVAILABLE"
-        with server(int(addr.rpartition(":")[2])):
-            while (answer := await client.unary("Echo", b"back"))["status"] != "OK":
-                assert answer["status"] == "UNAVAILABLE"
-            assert answer["data"] == b"back"
+            held_call = asyncio.ensure_future(client.unary("Hold", b"x"))
+            await wait_for_count(client, "held", 1)
+        assert (await held_call)["status"] == "UNAVAILABLE"
+        with run_oracle_server(int(addr.rpartition(":")[2])):
+            while (response := await client.unary("Echo", b"back"))["status"] != "OK":
+                assert response["status"] == "UNAVAILABLE"
+            assert response["data"] == b"back"
             await client.close()
 
     asyncio.run(main())
 
 
-def certificate(folder: Path) -> tuple[str, str]:
+def create_certificate(folder: Path) -> tuple[str, str]:
     cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
-    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    words += ["-keyout", key, "-out", cert, "-subj", "/CN=127.0.0.1"]
-    words += ["-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(words, check=True, capture_output=True)
+    args = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    args += ["-keyout", key, "-out", cert, "-subj", "/CN=127.0.0.1"]
+    args += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(args, check=True, capture_output=True)
     return cert, key
 
 
 def test_tls(tmp_path: Path) -> None:
-    cert, key = certificate(tmp_path)
+    cert, key = create_certificate(tmp_path)
 
     async def main(addr: str) -> None:
         channel = Channel(addr, tls=ssl.create_default_context(cafile=cert))
         for size in (1, 1 << 20):
             assert len(await channel.unary("/t.T/Echo", b"x" * size, timeout=10)) == size
         await channel.close()
-        stranger = Channel(addr, tls=ssl.create_default_context())
+        untrusting_channel = Channel(addr, tls=ssl.create_default_context())
         with pytest.raises(RpcError, match="certificate") as caught:
-            await stranger.unary("/t.T/Echo", b"x", timeout=10)
+            await untrusting_channel.unary("/t.T/Echo", b"x", timeout=10)
         assert not caught.value.may_have_run
-        await stranger.close()
+        await untrusting_channel.close()
 
-    with server(0, 100, cert, key) as addr:
+    with run_oracle_server(0, 100, cert, key) as addr:
         asyncio.run(main(addr))
 
 
-def test_gzip_from_the_server(addr: str) -> None:
-    result = both(addr, lambda client: client.unary("Zip", b"z" * 100_000))
+def test_gzip_from_the_server(server_addr: str) -> None:
+    result = run_with_both_clients(server_addr, lambda client: client.unary("Zip", b"z" * 100_000))
     assert result["data"] == b"z" * 100_000

@@ -15,7 +15,7 @@ import pytest
 
 from rpc.client import Channel
 from rpc.status import RpcError, Status
-from tests.rpc.test_oracle import server
+from tests.rpc.test_oracle import run_oracle_server
 
 NGINX = """
 daemon off; worker_processes 1; pid {folder}/pid; error_log stderr error;
@@ -81,7 +81,7 @@ HTTP2 = {
     "cluster": f"typed_extension_protocol_options: {{{_OPTIONS}: {{'@type': type.googleapis.com/"
     f"{_OPTIONS}, explicit_http_config: {{http2_protocol_options: {{}}}}}}}}",
 }
-FRONTS = {
+PROXIES = {
     "nginx": (NGINX, ["nginx", "-c"]),
     "haproxy": (HAPROXY, ["haproxy", "-db", "-f"]),
     "envoy": (
@@ -99,12 +99,12 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(words: list[str], port: int) -> Iterator[str]:
+def run_process(args: list[str], port: int) -> Iterator[str]:
     """Run a program until its port is open, and then on."""
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(args, stdout=subprocess.DEVNULL) as process:
         try:
             while True:
-                assert process.poll() is None, f"{words[0]} ended"
+                assert process.poll() is None, f"{args[0]} ended"
                 with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
                     break
             yield f"127.0.0.1:{port}"
@@ -117,37 +117,37 @@ def running(words: list[str], port: int) -> Iterator[str]:
     [
         pytest.param("nginx", marks=pytest.mark.peer("nginx")),
         pytest.param("haproxy", marks=pytest.mark.peer("haproxy")),
-        pytest.param("envoy", marks=pytest.mark.peer(FRONTS["envoy"][1][0])),
+        pytest.param("envoy", marks=pytest.mark.peer(PROXIES["envoy"][1][0])),
     ],
 )
 def test_calls_through_a_proxy(name: str, tmp_path: Path) -> None:
     """nginx sends us away after 50 calls, again and again: none of them is lost."""
-    template, words = FRONTS[name]
+    template, args = PROXIES[name]
 
     async def main(addr: str) -> None:
         channel = Channel(addr)
         for size in (0, 1, 16_384, 65_537, 1 << 20):
             data = b"p" * size
             assert await channel.unary("/t.T/Echo", data, timeout=20) == data
-        many = [channel.unary("/t.T/Echo", b"%d" % n, timeout=20) for n in range(500)]
-        assert await asyncio.gather(*many) == [b"%d" % n for n in range(500)]
+        calls = [channel.unary("/t.T/Echo", b"%d" % n, timeout=20) for n in range(500)]
+        assert await asyncio.gather(*calls) == [b"%d" % n for n in range(500)]
         with pytest.raises(RpcError) as caught:
             await channel.unary("/t.T/Fail", b"\x05not here", timeout=20)
         assert caught.value.status is Status.NOT_FOUND
         assert caught.value.details == "not here"
         await channel.close()
 
-    with server() as backend:
+    with run_oracle_server() as backend:
         port = free_port()
         path = tmp_path / f"{name}.yaml"
-        filled = {"port": port, "backend": backend.rpartition(":")[2], "folder": tmp_path} | HTTP2
-        path.write_text(template.format(**filled))
-        with running([*words, str(path)], port) as addr:
+        values = {"port": port, "backend": backend.rpartition(":")[2], "folder": tmp_path} | HTTP2
+        path.write_text(template.format(**values))
+        with run_process([*args, str(path)], port) as addr:
             asyncio.run(main(addr))
 
 
 @pytest.mark.peer("nghttpd")
-def test_a_server_that_is_not_of_grpc(tmp_path: Path) -> None:
+def test_non_grpc_server(tmp_path: Path) -> None:
     (tmp_path / "page").write_text("hello")
 
     async def main(addr: str) -> None:
@@ -157,11 +157,11 @@ def test_a_server_that_is_not_of_grpc(tmp_path: Path) -> None:
                 with pytest.raises(RpcError) as caught:
                     await channel.unary(path, b"x", timeout=20)
                 assert caught.value.status is status
-        (wire,) = channel._transports
-        assert not wire.connection.outbound.streams
+        (transport,) = channel._transports
+        assert not transport.connection.outbound.streams
         await channel.close()
 
     port = free_port()
-    words = ["nghttpd", "--no-tls", "-d", str(tmp_path), str(port)]
-    with running(words, port) as addr:
+    args = ["nghttpd", "--no-tls", "-d", str(tmp_path), str(port)]
+    with run_process(args, port) as addr:
         asyncio.run(main(addr))

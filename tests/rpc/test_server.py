@@ -12,12 +12,12 @@ from rpc.server import CallContext, Server
 from rpc.status import RpcError, Status
 
 
-class Served:
+class ServerThread:
     """A server in a loop of its own thread."""
 
     def __init__(self) -> None:
         self.calls: list[CallContext] = []
-        self.held, self.cancelled = threading.Event(), threading.Event()
+        self.hold_started, self.cancelled = threading.Event(), threading.Event()
         self._ready: threading.Event = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._run()))
@@ -48,7 +48,7 @@ class Served:
         raise RpcError(Status(data[0]), "no")
 
     async def hold(self, data: bytes, call: CallContext) -> bytes:
-        self.held.set()
+        self.hold_started.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -67,33 +67,33 @@ class Served:
 
 
 @pytest.fixture
-def served() -> Iterator[Served]:
-    running = Served()
-    yield running
-    running.stop()
+def server_thread() -> Iterator[ServerThread]:
+    thread = ServerThread()
+    yield thread
+    thread.stop()
 
 
 @pytest.fixture
-def channel(served: Served) -> Iterator[grpc.Channel]:
-    with grpc.insecure_channel(f"127.0.0.1:{served.port}") as channel:
+def channel(server_thread: ServerThread) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(f"127.0.0.1:{server_thread.port}") as channel:
         yield channel
 
 
-def test_a_call_is_told_of(served: Served, channel: grpc.Channel) -> None:
+def test_call_context(server_thread: ServerThread, channel: grpc.Channel) -> None:
     call = channel.unary_unary("/t.T/Echo")
     assert call(b"x", timeout=10, metadata=[("a", "b"), ("c-bin", b"\xff")]) == b"x"
-    (told,) = served.calls
-    assert told.metadata["a"] == "b"
-    assert told.metadata["c-bin"] == "\xff"
-    assert told.time_remaining is not None
-    assert 5 < told.time_remaining < 11
-    assert told.peer.startswith("ipv4:127.0.0.1")
+    (context,) = server_thread.calls
+    assert context.metadata["a"] == "b"
+    assert context.metadata["c-bin"] == "\xff"
+    assert context.time_remaining is not None
+    assert 5 < context.time_remaining < 11
+    assert context.peer.startswith("ipv4:127.0.0.1")
     call(b"")
-    assert served.calls[1].time_remaining is None
+    assert server_thread.calls[1].time_remaining is None
 
 
 @pytest.mark.parametrize("status", [Status.INVALID_ARGUMENT, Status.RESOURCE_EXHAUSTED])
-def test_a_refusal_has_its_status(channel: grpc.Channel, status: Status) -> None:
+def test_rpc_error_status_reaches_the_client(channel: grpc.Channel, status: Status) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         channel.unary_unary("/t.T/Refuse")(bytes([status]))
     assert caught.value.code().value[0] == status
@@ -106,30 +106,32 @@ def test_an_unknown_method_is_unimplemented(channel: grpc.Channel) -> None:
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_a_cancelled_call_cancels_its_coroutine(served: Served, channel: grpc.Channel) -> None:
+def test_a_cancelled_call_cancels_its_coroutine(
+    server_thread: ServerThread, channel: grpc.Channel
+) -> None:
     future = channel.unary_unary("/t.T/Hold").future(b"")
-    assert served.held.wait(10)
+    assert server_thread.hold_started.wait(10)
     future.cancel()
-    assert served.cancelled.wait(10)
+    assert server_thread.cancelled.wait(10)
 
 
-def test_a_stream_answers_and_may_refuse(channel: grpc.Channel) -> None:
-    answers = channel.stream_stream("/t.T/Count")(iter([b"a", b"b", b"stop", b"c"]))
-    assert [next(answers) for _ in range(3)] == [b"\x01", b"\x02", b"\x03"]
+def test_stream_responds_and_may_fail(channel: grpc.Channel) -> None:
+    responses = channel.stream_stream("/t.T/Count")(iter([b"a", b"b", b"stop", b"c"]))
+    assert [next(responses) for _ in range(3)] == [b"\x01", b"\x02", b"\x03"]
     with pytest.raises(grpc.RpcError) as caught:
-        next(answers)
+        next(responses)
     assert caught.value.code() is grpc.StatusCode.ABORTED
 
 
-def test_a_taken_port_is_an_os_error_that_names_it(served: Served) -> None:
+def test_port_in_use_is_an_os_error_with_the_address(server_thread: ServerThread) -> None:
     async def main() -> None:
         second = Server(unary={})
         try:
-            await second.start("127.0.0.1", served.port)
+            await second.start("127.0.0.1", server_thread.port)
         finally:
             with contextlib.suppress(Exception):
                 await second.stop(0)
 
     with pytest.raises(OSError, match="cannot listen") as caught:
         asyncio.run(main())
-    assert caught.value.filename == f"127.0.0.1:{served.port}"
+    assert caught.value.filename == f"127.0.0.1:{server_thread.port}"

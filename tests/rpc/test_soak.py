@@ -8,19 +8,19 @@ from pathlib import Path
 import uvloop
 
 from rpc.client import Channel
-from tests.rpc.test_oracle import server
+from tests.rpc.test_oracle import run_oracle_server
 
 # The whole soak is a million; so many are enough to see a leak of a few bytes a call.
 CALLS = int(os.environ.get("ASE_SOAK_CALLS", "40000"))
 
 
-def held_kib() -> float:
+def resident_kib() -> float:
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1024
 
 
-def test_calls_and_cancels_leave_nothing() -> None:
+def test_calls_and_cancellations_leak_nothing() -> None:
     async def main(addr: str) -> float:
         channel = Channel(addr)
 
@@ -34,20 +34,20 @@ def test_calls_and_cancels_leave_nothing() -> None:
                     task.cancel()
                     await asyncio.gather(task, return_exceptions=True)
 
-        async def many(calls: int) -> None:
+        async def run_calls(calls: int) -> None:
             await asyncio.gather(*(worker(calls // 50) for _ in range(50)))
 
-        await many(CALLS // 4)  # tables and pools have their size after that
-        before = held_kib()
-        await many(CALLS)
+        await run_calls(CALLS // 4)  # tables and pools have their size after that
+        initial_kib = resident_kib()
+        await run_calls(CALLS)
         await channel.unary("/t.T/Echo", b"last", timeout=20)
-        grown = held_kib() - before
-        (wire,) = channel._transports
-        assert not wire.connection.outbound.streams
+        growth_kib = resident_kib() - initial_kib
+        (transport,) = channel._transports
+        assert not transport.connection.outbound.streams
         assert not channel._queued_calls
         await channel.close()
-        return grown
+        return growth_kib
 
-    with server() as addr:
-        grown = uvloop.run(main(addr))
-    assert grown < 4096, f"{grown:.0f} KiB more after {CALLS} calls"
+    with run_oracle_server() as addr:
+        growth_kib = uvloop.run(main(addr))
+    assert growth_kib < 4096, f"{growth_kib:.0f} KiB more after {CALLS} calls"

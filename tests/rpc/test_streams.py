@@ -3,13 +3,13 @@
 import pytest
 
 from rpc.streams import INITIAL_RECV_WINDOW, Http2Stream
-from tests.rpc.test_connection import Told
+from tests.rpc.test_connection import RecordingStream
 
 pytestmark = pytest.mark.sources_only  # it derives from compiled classes
 
 
-def test_a_fresh_stream_is_open_both_ways() -> None:
-    stream = Told()
+def test_new_stream_is_open_both_ways() -> None:
+    stream = RecordingStream()
     assert (stream.id, stream.send_open, stream.recv_open, stream.recv_window) == (
         0,
         True,
@@ -23,8 +23,12 @@ def test_a_fresh_stream_is_open_both_ways() -> None:
 
 
 @pytest.mark.parametrize("name", ["on_headers", "on_data", "on_reset", "on_refused"])
-def test_its_owner_must_hear(name: str) -> None:
+def test_callbacks_are_abstract(name: str) -> None:
     """A stream that is deaf to one of them cannot even be made."""
-    hears = {n: lambda *_: None for n in Http2Stream.__abstractmethods__ if n != name}
+    callbacks = {
+        callback: lambda *_: None
+        for callback in Http2Stream.__abstractmethods__
+        if callback != name
+    }
     with pytest.raises(TypeError, match=name):
-        type("Deaf", (Http2Stream,), hears)()
+        type("Deaf", (Http2Stream,), callbacks)()

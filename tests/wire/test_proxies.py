@@ -13,7 +13,7 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from tests.harness import PATIENCE, Gateway, Loader
-from tests.rpc.test_peers import ENVOY, FRONTS, HAPROXY, free_port, running
+from tests.rpc.test_peers import ENVOY, HAPROXY, PROXIES, free_port, run_process
 from tests.wire.test_events import EVENTS, asked, events
 from tests.wire.test_sockets import TALKER, closed, frame, free, heard, reset, said, send
 
@@ -57,7 +57,7 @@ def gateway() -> Iterator[Gateway]:
     params=[
         pytest.param("nginx", marks=pytest.mark.peer("nginx")),
         pytest.param("haproxy", marks=pytest.mark.peer("haproxy")),
-        pytest.param("envoy", marks=pytest.mark.peer(FRONTS["envoy"][1][0])),
+        pytest.param("envoy", marks=pytest.mark.peer(PROXIES["envoy"][1][0])),
     ]
 )
 def door(request: pytest.FixtureRequest, gateway: Gateway, tmp_path: Path) -> Iterator[str]:
@@ -65,7 +65,7 @@ def door(request: pytest.FixtureRequest, gateway: Gateway, tmp_path: Path) -> It
     port, path = free_port(), tmp_path / "proxy.yaml"
     filled = {"port": port, "backend": urlsplit(gateway.url).port, "folder": tmp_path} | UPGRADES
     path.write_text(CONFIGS[request.param].format(**filled))
-    with running([*FRONTS[request.param][1], str(path)], port) as addr:
+    with run_process([*PROXIES[request.param][1], str(path)], port) as addr:
         yield addr
 
 

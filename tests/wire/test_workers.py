@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.harness import Gateway, Hub, Loader, Process, body
-from tests.rpc.test_oracle import certificate
+from tests.rpc.test_oracle import create_certificate
 
 
 def counted(text: str) -> int:
@@ -54,7 +54,7 @@ def test_workers_need_a_hub_and_say_how_to_get_one() -> None:
 
 @pytest.mark.parametrize("lane", ["true", "false"])
 def test_tls_on_both_lanes(tmp_path: Path, lane: str) -> None:
-    cert, key = certificate(tmp_path)
+    cert, key = create_certificate(tmp_path)
     flags = ("--gateway-tls-cert", cert, "--gateway-tls-key", key, "--gateway-once-lane", lane)
     with Gateway(*flags) as gateway, Loader(gateway.lb) as loader:
         gateway.joined(loader)

@@ -3,7 +3,7 @@
 from gateway.http.asgi_scope import asgi_scope
 
 
-def test_a_scope() -> None:
+def test_asgi_scope_fields() -> None:
     scope = asgi_scope(
         b"GET",
         "/a b",

@@ -65,11 +65,11 @@ def test_a_bad_head(headers: list[tuple[bytes, bytes]], version: str, status: in
     assert caught.value.status == status
 
 
-def test_an_old_client_may_name_no_host() -> None:
+def test_http_1_0_needs_no_host() -> None:
     assert validate_headers([], "1.0") == {}
 
 
-def test_two_of_a_header_are_one_list() -> None:
+def test_repeated_headers_are_joined() -> None:
     assert combine_headers([(b"x", b"1"), (b"y", b"2"), (b"x", b"3")]) == {
         b"x": b"1, 3",
         b"y": b"2",
@@ -77,11 +77,11 @@ def test_two_of_a_header_are_one_list() -> None:
 
 
 @pytest.mark.parametrize("length", [b"3", b"00"])
-def test_a_handshake_has_no_body(length: bytes) -> None:
-    told = {b"upgrade": b"WebSocket", b"content-length": length}
+def test_upgrade_with_a_body_is_rejected(length: bytes) -> None:
+    headers = {b"upgrade": b"WebSocket", b"content-length": length}
     with pytest.raises(HttpError):
-        check_upgrade(told, offered=True)
-    check_upgrade(told, offered=False)
+        check_upgrade(headers, offered=True)
+    check_upgrade(headers, offered=False)
     check_upgrade({b"upgrade": b"h2c", b"content-length": length}, offered=True)
     check_upgrade({b"upgrade": b"websocket", b"content-length": b"0"}, offered=True)
 
@@ -99,7 +99,7 @@ def test_a_handshake_has_no_body(length: bytes) -> None:
         (b"/a..b/...", "/a..b/...", b""),
     ],
 )
-def test_canonical(target: bytes, path: str, query: bytes) -> None:
+def test_canonical_target(target: bytes, path: str, query: bytes) -> None:
     assert parse_origin_form(target) == (path, query)
 
 
@@ -113,7 +113,7 @@ def test_canonical(target: bytes, path: str, query: bytes) -> None:
         b"/a\x7f", b"/a%7f", b"/%1f", b"/a\tb",
     ],
 )  # fmt: skip
-def test_what_could_be_read_in_two_ways_is_refused(target: bytes) -> None:
+def test_ambiguous_target_is_rejected(target: bytes) -> None:
     with pytest.raises(HttpError) as caught:
         parse_origin_form(target)
     assert caught.value.status == 400
@@ -126,11 +126,11 @@ def test_what_could_be_read_in_two_ways_is_refused(target: bytes) -> None:
         [b"\r", b"\n", b"GET"], [b"\r", b"\nGET"],
     ],
 )  # fmt: skip
-def test_one_blank_line_is_passed_over_however_it_comes(reads: list[bytes]) -> None:
-    rest, blank = b"", 0
+def test_one_leading_blank_line_is_skipped(reads: list[bytes]) -> None:
+    remainder, blank_line_state = b"", 0
     for data in reads:
-        rest, blank = skip_blank_line(data, blank)
-    assert rest.startswith(b"GET")
+        remainder, blank_line_state = skip_blank_line(data, blank_line_state)
+    assert remainder.startswith(b"GET")
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,8 @@ def test_one_blank_line_is_passed_over_however_it_comes(reads: list[bytes]) -> N
         [b"\r\n", b"\r\n"], [b"\r\n", b"\r"], [b"\r", b"\n", b"\r"], [b"\r\n\rGET"],
     ],
 )  # fmt: skip
-def test_more_is_not(reads: list[bytes]) -> None:
-    blank = 0
+def test_more_blank_lines_are_rejected(reads: list[bytes]) -> None:
+    blank_line_state = 0
     with pytest.raises(HttpError, match="blank lines"):
         for data in reads:
-            _, blank = skip_blank_line(data, blank)
+            _, blank_line_state = skip_blank_line(data, blank_line_state)

@@ -6,7 +6,7 @@ from typing import Any
 from gateway.http.write_batch import WriteBatcher
 
 
-class Wire:
+class FakeTransport:
     """A transport that remembers what it was given."""
 
     def __init__(self, *, closing: bool = False) -> None:
@@ -20,31 +20,31 @@ class Wire:
         self.written.append(data)
 
 
-def test_what_is_put_is_written_when_the_turn_is_over_each_connection_s_in_one() -> None:
-    outbox, soon = WriteBatcher(), []
-    first, second = Wire(), Wire()
-    call_soon: Callable[..., Any] = soon.append
-    for wire, data in ((first, b"a"), (first, b"b"), (second, b"c"), (first, b"d")):
-        outbox.put(wire, data, call_soon)  # type: ignore[arg-type]
+def test_writes_are_batched_by_connection_until_flush() -> None:
+    batcher, scheduled = WriteBatcher(), []
+    first, second = FakeTransport(), FakeTransport()
+    call_soon: Callable[..., Any] = scheduled.append
+    for transport, data in ((first, b"a"), (first, b"b"), (second, b"c"), (first, b"d")):
+        batcher.put(transport, data, call_soon)  # type: ignore[arg-type]
     assert first.written == second.written == []
-    assert soon == [outbox.flush]
-    outbox.flush()
+    assert scheduled == [batcher.flush]
+    batcher.flush()
     assert (first.written, second.written) == ([b"ab", b"d"], [b"c"])
-    outbox.flush()
+    batcher.flush()
     assert first.written == [b"ab", b"d"]
-    outbox.put(first, b"e", call_soon)  # type: ignore[arg-type]
-    assert len(soon) == 2
+    batcher.put(first, b"e", call_soon)  # type: ignore[arg-type]
+    assert len(scheduled) == 2
 
 
-def test_a_connection_that_closes_gets_nothing() -> None:
-    outbox, wire = WriteBatcher(), Wire(closing=True)
-    outbox.put(wire, b"a", print)  # type: ignore[arg-type]
-    outbox.flush()
-    assert wire.written == []
+def test_nothing_is_written_to_a_closing_transport() -> None:
+    batcher, transport = WriteBatcher(), FakeTransport(closing=True)
+    batcher.put(transport, b"a", print)  # type: ignore[arg-type]
+    batcher.flush()
+    assert transport.written == []
 
 
-def test_much_is_not_kept() -> None:
-    outbox, wire = WriteBatcher(), Wire()
+def test_large_writes_are_not_held_back() -> None:
+    batcher, transport = WriteBatcher(), FakeTransport()
     for _ in range(5):
-        outbox.put(wire, b"x" * 65536, lambda _: None)  # type: ignore[arg-type]
-    assert sum(map(len, wire.written)) == 5 * 65536
+        batcher.put(transport, b"x" * 65536, lambda _: None)  # type: ignore[arg-type]
+    assert sum(map(len, transport.written)) == 5 * 65536

@@ -10,7 +10,7 @@ from schemas.model.errors import BAD_APP, AseError
 
 
 @pytest.mark.parametrize(
-    ("kind", "encoding", "good"),
+    ("content_type", "encoding", "accepted"),
     [
         ("application/json", "", True),
         ("application/json;charset=utf-8", "identity", True),
@@ -23,10 +23,10 @@ from schemas.model.errors import BAD_APP, AseError
         ("application/json", "gzip, gzip", False),
     ],
 )
-def test_content(kind: str, encoding: str, good: bool) -> None:
-    headers = {b"content-type": kind.encode()}
+def test_content_headers(content_type: str, encoding: str, accepted: bool) -> None:
+    headers = {b"content-type": content_type.encode()}
     headers |= {b"content-encoding": encoding.encode()} if encoding else {}
-    if good:
+    if accepted:
         check_content_headers(headers)
     else:
         with pytest.raises(HttpError) as caught:
@@ -64,12 +64,12 @@ def test_app_id(body: dict[str, Any], consumer: str, status: int) -> None:
     assert getattr(caught.value, "status", 400) == status
 
 
-def test_the_check_can_be_off() -> None:
+def test_app_id_check_can_be_disabled() -> None:
     check_app_id({"header": {"app_id": "a"}}, {b"x-consumer-username": b"b"}, "")
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "expected_key"),
     [
         ("header.uid", "u-1"),
         ("parameter.ocr.page", "7"),
@@ -80,9 +80,9 @@ def test_the_check_can_be_off() -> None:
         ("parameter.ocr.nothing", ""),
     ],
 )
-def test_a_key_is_a_text_or_a_number_at_a_path(path: str, told: str) -> None:
+def test_affinity_key_is_the_scalar_at_a_path(path: str, expected_key: str) -> None:
     body = {
         "header": {"uid": "u-1"},
         "parameter": {"ocr": {"page": 7, "fast": True, "nothing": None}},
     }
-    assert affinity_key(body, tuple(path.split("."))) == told
+    assert affinity_key(body, tuple(path.split("."))) == expected_key

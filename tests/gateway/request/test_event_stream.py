@@ -10,7 +10,7 @@ from schemas.sources.declare import Declaration, PayloadStream
 
 
 @pytest.mark.parametrize(
-    ("accept", "wanted"),
+    ("accept", "expected"),
     [
         (b"text/event-stream", True),
         (b"application/json, Text/Event-Stream;q=0.9", True),
@@ -19,12 +19,12 @@ from schemas.sources.declare import Declaration, PayloadStream
         (None, False),
     ],
 )
-def test_the_accept_header(accept: bytes | None, wanted: bool) -> None:
-    assert accepts_event_stream({b"accept": accept} if accept is not None else {}) is wanted
+def test_the_accept_header(accept: bytes | None, expected: bool) -> None:
+    assert accepts_event_stream({b"accept": accept} if accept is not None else {}) is expected
 
 
 @pytest.mark.parametrize("flag", [1, "true", None, [True]])
-def test_only_a_boolean_is_a_flag(flag: object) -> None:
+def test_non_boolean_stream_flag_is_ignored(flag: object) -> None:
     service = document.service_from_document(
         declare.declaration_to_document(
             Declaration("s", inputs=(PayloadStream("t", DataType.TEXT),))
@@ -35,14 +35,16 @@ def test_only_a_boolean_is_a_flag(flag: object) -> None:
     assert envelope == {"header": {"stream": flag}}
 
 
-def test_a_header_stream_of_the_schema_is_the_services() -> None:
-    told = declare.declaration_to_document(
+def test_stream_flag_declared_in_the_schema_is_kept() -> None:
+    schema_document = declare.declaration_to_document(
         Declaration("s", inputs=(PayloadStream("t", DataType.TEXT),))
     )
     envelope = {"header": {"stream": True, "status": 3}}
-    assert pop_stream_flag(envelope, document.service_from_document(told))
+    assert pop_stream_flag(envelope, document.service_from_document(schema_document))
     assert envelope == {"header": {"status": 3}}, "no schema knows it"
-    told["schemainput"]["properties"]["header"]["properties"]["stream"] = {"type": "boolean"}
+    schema_document["schemainput"]["properties"]["header"]["properties"]["stream"] = {
+        "type": "boolean"
+    }
     envelope = {"header": {"stream": True, "status": 3}}
-    assert not pop_stream_flag(envelope, document.service_from_document(told))
+    assert not pop_stream_flag(envelope, document.service_from_document(schema_document))
     assert envelope == {"header": {"stream": True, "status": 3}}

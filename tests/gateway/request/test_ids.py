@@ -5,15 +5,18 @@ from random import Random
 from gateway.request.ids import RequestIdGenerator
 
 
-def test_ids_are_cut_from_what_is_random() -> None:
-    rng, asked = Random(1), []
+def test_ids_are_unique_slices_of_random_hex() -> None:
+    rng, requested_sizes = Random(1), []
 
     def entropy(size: int) -> str:
-        asked.append(size)
+        requested_sizes.append(size)
         return rng.randbytes(size).hex()
 
-    ids = RequestIdGenerator(entropy)
-    told = [ids() for _ in range(1000)]
-    assert len(set(told)) == 1000
-    assert all(len(one) == 32 and set(one) <= set("0123456789abcdef") for one in told)
-    assert asked == [4096] * 4
+    generator = RequestIdGenerator(entropy)
+    request_ids = [generator() for _ in range(1000)]
+    assert len(set(request_ids)) == 1000
+    assert all(
+        len(request_id) == 32 and set(request_id) <= set("0123456789abcdef")
+        for request_id in request_ids
+    )
+    assert requested_sizes == [4096] * 4

@@ -11,7 +11,7 @@ from gateway.request.json_body import has_only_ascii_text, parse
 from schemas.model.errors import BAD_REQUEST, AseError
 
 
-def refused(body: bytes, **limits: int) -> str:
+def assert_rejected(body: bytes, **limits: int) -> str:
     with pytest.raises(AseError) as caught:
         parse(body, **{"max_depth": 64, "max_nodes": 100_000, **limits})
     assert caught.value.spec is BAD_REQUEST
@@ -20,55 +20,57 @@ def refused(body: bytes, **limits: int) -> str:
 
 def test_a_good_body() -> None:
     text = b' {"a": [1, 2.5, -0, true, null, "\\u00e9\\ud83d\\ude00"], "b": {"c": ""}} \n'
-    told = parse(text, 64, 100)
-    assert told == {"a": [1, 2.5, 0, True, None, "é😀"], "b": {"c": ""}}
+    parsed = parse(text, 64, 100)
+    assert parsed == {"a": [1, 2.5, 0, True, None, "é😀"], "b": {"c": ""}}
 
 
 @pytest.mark.parametrize("levels", [1, 2, 63, 64])
 def test_depth_up_to_the_limit(levels: int) -> None:
     body = b'{"a":' * levels + b"1" + b"}" * levels
     parse(body, levels, 1000)
-    assert "deep" in refused(body, max_depth=levels - 1)
+    assert "deep" in assert_rejected(body, max_depth=levels - 1)
 
 
 def test_values_up_to_the_limit() -> None:
     body = b'{"a":[1,2,3]}'  # an object, a list, three numbers: at most 5 by the count
     parse(body, 9, 5)
-    assert "more than 4 values" in refused(body, max_nodes=4)
+    assert "more than 4 values" in assert_rejected(body, max_nodes=4)
 
 
-def test_commas_in_a_text_are_no_values() -> None:
-    told = {"a": ",[{" * 1000, 'b"\\': "\\"}
-    assert parse(json.dumps(told).encode(), 9, 10) == told
+def test_commas_in_strings_are_not_counted() -> None:
+    value = {"a": ",[{" * 1000, 'b"\\': "\\"}
+    assert parse(json.dumps(value).encode(), 9, 10) == value
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "1" + "0" * 101, "-1" + "0" * 101])
 def test_numbers_that_are_too_large(number: str) -> None:
-    refused(f'{{"a":{number}}}'.encode())
+    assert_rejected(f'{{"a":{number}}}'.encode())
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [("abc", True), ("é", False), ("\\u00e9", False), ("a\\nb", True)],
 )
-def test_a_body_in_ascii_has_no_other_characters(text: str, told: bool) -> None:
-    assert has_only_ascii_text(f'{{"a": "{text}"}}'.encode()) is told
+def test_has_only_ascii_text(text: str, expected: bool) -> None:
+    assert has_only_ascii_text(f'{{"a": "{text}"}}'.encode()) is expected
 
 
-def test_many_integers_beyond_a_word() -> None:
-    thousand = b",".join([b"12345678901234567890"] * 1000)
-    parse(b'{"a":[%s]}' % thousand, 9, 9999)
-    assert "integers beyond 64 bits" in refused(b'{"a":[%s,-12345678901234567890]}' % thousand)
+def test_too_many_integers_beyond_64_bits() -> None:
+    thousand_integers = b",".join([b"12345678901234567890"] * 1000)
+    parse(b'{"a":[%s]}' % thousand_integers, 9, 9999)
+    assert "integers beyond 64 bits" in assert_rejected(
+        b'{"a":[%s,-12345678901234567890]}' % thousand_integers
+    )
 
 
-def test_nul_in_a_key_too() -> None:
-    assert "NUL" in refused(b'{"\\u0000": 1}')
+def test_nul_in_a_key_is_rejected() -> None:
+    assert "NUL" in assert_rejected(b'{"\\u0000": 1}')
     assert parse(b'{"a": "\\\\u0000"}', 9, 9) == {"a": "\\u0000"}
 
 
-def test_a_long_key_is_not_repeated_in_full() -> None:
+def test_long_keys_are_truncated_in_errors() -> None:
     key = b"k" * 10_000
-    assert len(refused(b'{"%s":1,"%s":2}' % (key, key))) < 250
+    assert len(assert_rejected(b'{"%s":1,"%s":2}' % (key, key))) < 250
 
 
 TEXT = st.text().filter(lambda text: "\0" not in text)
@@ -83,21 +85,21 @@ JSON = st.recursive(
 )
 
 
-def count(value: Any) -> int:
+def count_values(value: Any) -> int:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return 1 + sum(map(count, inner))
+    return 1 + sum(map(count_values, inner))
 
 
 @given(st.dictionaries(TEXT, JSON, max_size=4))
-def test_what_json_writes_is_read_back_and_counted(told: dict[str, Any]) -> None:
-    text = json.dumps(told)
-    assert parse(text.encode(), 64, 100_000) == told
+def test_json_round_trips_and_values_are_counted(value: dict[str, Any]) -> None:
+    text = json.dumps(value)
+    assert parse(text.encode(), 64, 100_000) == value
     with pytest.raises(AseError, match="values"):
-        parse(text.encode(), 64, count(told) - 1)
+        parse(text.encode(), 64, count_values(value) - 1)
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_a_value_or_our_error(body: bytes) -> None:
+def test_arbitrary_bytes_parse_or_raise_ase_error(body: bytes) -> None:
     try:
         parse(body, 64, 100)
     except AseError as error:
@@ -114,6 +116,6 @@ def test_any_bytes_are_a_value_or_our_error(body: bytes) -> None:
     ],
     ids=["escaped quotes", "quotes", "many strings", "unclosed"],
 )
-def test_counting_is_linear_whatever_the_strings(body: bytes) -> None:
+def test_counting_takes_linear_time(body: bytes) -> None:
     """A quadratic count would take minutes here."""
-    refused(body)
+    assert_rejected(body)

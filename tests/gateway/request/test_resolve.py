@@ -15,7 +15,7 @@ from tests.wrappers.probe import Probe
 PROBE = build_contract(declare.schema(Probe), "file", {}, 5.0)
 
 
-def category(sub_service: str) -> Any:
+def build_category_contract(sub_service: str) -> Any:
     rules = {"$.parameter.any.ent": "x"}
     meta = {
         "serviceId": "any",
@@ -27,21 +27,21 @@ def category(sub_service: str) -> Any:
     return build_contract(text, "file", {}, 5.0)
 
 
-def record() -> RequestRecord:
+def new_record() -> RequestRecord:
     return RequestRecord("s" * 32, 0.0, "POST", "/v1/private/any", "9.9.9.9")
 
 
-def test_a_service_is_found_by_its_id_and_noted() -> None:
-    noted = record()
-    assert find_contract(Catalog([PROBE], {}, 5.0), "probe", noted) is PROBE
-    assert noted.service == "probe"
+def test_service_is_found_by_id_and_recorded() -> None:
+    record = new_record()
+    assert find_contract(Catalog([PROBE], {}, 5.0), "probe", record) is PROBE
+    assert record.service == "probe"
     with pytest.raises(AseError) as raised:
-        find_contract(Catalog([PROBE], {}, 5.0), "nobody", record())
+        find_contract(Catalog([PROBE], {}, 5.0), "nobody", new_record())
     assert raised.value.spec is NO_SERVICE
 
 
 def test_a_service_without_sub_services_serves_itself() -> None:
-    contract, headers = resolve_contract(PROBE, {}, record(), Catalog([PROBE], {}, 5.0))
+    contract, headers = resolve_contract(PROBE, {}, new_record(), Catalog([PROBE], {}, 5.0))
     assert contract is PROBE
     assert headers == {
         "sid": "s" * 32,
@@ -52,12 +52,12 @@ def test_a_service_without_sub_services_serves_itself() -> None:
 
 
 def test_a_category_is_served_by_the_sub_service_that_the_envelope_selects() -> None:
-    envelope, noted = {"parameter": {"any": {"ent": "x"}}}, record()
-    any_probe = category("probe")
+    envelope, record = {"parameter": {"any": {"ent": "x"}}}, new_record()
+    any_probe = build_category_contract("probe")
     catalog = Catalog([PROBE, any_probe], {}, 5.0)
-    contract, headers = resolve_contract(any_probe, envelope, noted, catalog)
+    contract, headers = resolve_contract(any_probe, envelope, record, catalog)
     assert contract is PROBE
-    assert (noted.service, headers["service_id"]) == ("probe", "probe")
+    assert (record.service, headers["service_id"]) == ("probe", "probe")
     assert (headers["route_param"], headers["routekey"]) == ("x", "x")
 
 
@@ -69,9 +69,9 @@ def test_a_category_is_served_by_the_sub_service_that_the_envelope_selects() -> 
     ],
 )
 def test_no_sub_service(sub_service: str, value: str, message: str) -> None:
-    any_probe = category(sub_service)
+    any_probe = build_category_contract(sub_service)
     catalog = Catalog([PROBE, any_probe], {}, 5.0)
     with pytest.raises(AseError) as raised:
-        resolve_contract(any_probe, {"parameter": {"any": {"ent": value}}}, record(), catalog)
+        resolve_contract(any_probe, {"parameter": {"any": {"ent": value}}}, new_record(), catalog)
     assert raised.value.spec is NO_SUB_SERVICE
     assert str(raised.value) == message

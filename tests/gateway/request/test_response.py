@@ -39,39 +39,41 @@ STATUSES: list[tuple[ErrorSpec, int]] = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "status"), STATUSES, ids=lambda v: getattr(v, "name", str(v)))
-def test_status(fault: ErrorSpec, status: int) -> None:
-    assert status_of(AseError(fault), {}) == status
-    assert status_of(AseError(fault), {fault.code: 299}) == 299
+@pytest.mark.parametrize(
+    ("error_spec", "status"), STATUSES, ids=lambda v: getattr(v, "name", str(v))
+)
+def test_status(error_spec: ErrorSpec, status: int) -> None:
+    assert status_of(AseError(error_spec), {}) == status
+    assert status_of(AseError(error_spec), {error_spec.code: 299}) == 299
 
 
 @pytest.mark.parametrize("status", [403, 405, 408, 413, 414, 415, 431])
-def test_http_has_statuses_of_its_own(status: int) -> None:
+def test_http_errors_keep_their_status(status: int) -> None:
     assert status_of(HttpError(status, "x"), {}) == status
 
 
-def record() -> RequestRecord:
-    told = RequestRecord("s" * 32, 1.0)
-    told.body_received_at = 1.5
+def new_record() -> RequestRecord:
+    record = RequestRecord("s" * 32, 1.0)
+    record.body_received_at = 1.5
     for _ in range(2):
-        told.attempt_started("a:1", 1.5)
-        told.attempt_finished(1.625)
-    return told
+        record.attempt_started("a:1", 1.5)
+        record.attempt_finished(1.625)
+    return record
 
 
-def headers(answer: HttpResponse) -> dict[str, str]:
-    return {name.decode(): value.decode() for name, value in answer.headers}
+def decode_headers(response: HttpResponse) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in response.headers}
 
 
 def test_a_success() -> None:
-    answer = finish_with_success(b'{"x":{"text":""}}', record(), 2.0)
-    assert json.loads(answer.body) == {
+    response = finish_with_success(b'{"x":{"text":""}}', new_record(), 2.0)
+    assert json.loads(response.body) == {
         "header": {"code": 0, "message": "success", "sid": "s" * 32},
         "payload": {"x": {"text": ""}},
     }
-    assert headers(answer) == {
+    assert decode_headers(response) == {
         "content-type": "application/json",
-        "content-length": str(len(answer.body)),
+        "content-length": str(len(response.body)),
         "x-ase-request-id": "s" * 32,
         "x-ase-overhead-ms": "250.000",
         "x-ase-upstream-ms": "250.000",
@@ -80,32 +82,32 @@ def test_a_success() -> None:
     }
 
 
-def test_an_empty_payload_is_left_out() -> None:
-    assert b"payload" not in finish_with_success(b"{}", record(), 2.0).body
+def test_empty_payload_is_omitted() -> None:
+    assert b"payload" not in finish_with_success(b"{}", new_record(), 2.0).body
 
 
-def test_a_failure_is_the_envelope_and_is_noted() -> None:
-    noted = record()
-    answer = finish_with_error(AseError(errors.NO_INSTANCE, 'of "x"\n'), noted, 2.0)
-    assert answer.status == 503
-    assert json.loads(answer.body) == {
+def test_error_envelope_and_record() -> None:
+    record = new_record()
+    response = finish_with_error(AseError(errors.NO_INSTANCE, 'of "x"\n'), record, 2.0)
+    assert response.status == 503
+    assert json.loads(response.body) == {
         "header": {"code": 20002, "message": 'of "x"\n', "sid": "s" * 32}
     }
-    assert headers(answer)["retry-after"] == "1"
-    assert (noted.status, noted.code, noted.error_name) == (503, 20002, "no_instance")
+    assert decode_headers(response)["retry-after"] == "1"
+    assert (record.status, record.code, record.error_name) == (503, 20002, "no_instance")
 
 
-def test_a_mapped_429_says_when_to_come_back_too() -> None:
-    noted = record()
-    noted.code_map = {10110: 429}
-    answer = finish_with_error(AseError(errors.LOADER_FULL), noted, 2.0)
-    assert answer.status == 429
-    assert "retry-after" in headers(answer)
+def test_mapped_429_has_retry_after() -> None:
+    record = new_record()
+    record.code_map = {10110: 429}
+    response = finish_with_error(AseError(errors.LOADER_FULL), record, 2.0)
+    assert response.status == 429
+    assert "retry-after" in decode_headers(response)
 
 
 @pytest.mark.parametrize(
     ("status", "closes"), [(413, True), (408, True), (415, False), (405, False)]
 )
-def test_a_connection_ends_where_the_rest_cannot_be_read(status: int, closes: bool) -> None:
-    answer = finish_with_error(HttpError(status, "x"), record(), 2.0)
-    assert (headers(answer).get("connection") == "close") is closes
+def test_connection_closes_when_the_body_is_unread(status: int, closes: bool) -> None:
+    response = finish_with_error(HttpError(status, "x"), new_record(), 2.0)
+    assert (decode_headers(response).get("connection") == "close") is closes

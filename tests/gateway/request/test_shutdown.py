@@ -4,7 +4,7 @@ from gateway.request.shutdown import drain_timeout_error, shutdown_error
 from schemas.model.errors import DEADLINE
 
 
-def test_both_are_deadlines_and_say_that_the_gateway_stops() -> None:
+def test_shutdown_errors_are_deadline_errors() -> None:
     for error in (drain_timeout_error(), shutdown_error()):
         assert error.spec is DEADLINE
         assert str(error).startswith("the gateway stops")

@@ -6,21 +6,21 @@ from gateway.services.routes import Routes
 from schemas.model.service import Service
 
 
-def service(name: str, *routes: str, hosts: tuple[str, ...] = ()) -> Service:
+def new_service(name: str, *routes: str, hosts: tuple[str, ...] = ()) -> Service:
     return Service(name, "v1", "ase", (), {}, {}, routes=routes, hosts=hosts)
 
 
 ROUTES = Routes(
     [
-        service("ocr", "/v2/read", "/v2/both"),
-        service("asr", "/v2/hear", "/v2/both", hosts=("a.example", "b.example")),
-        service("nlp"),
+        new_service("ocr", "/v2/read", "/v2/both"),
+        new_service("asr", "/v2/hear", "/v2/both", hosts=("a.example", "b.example")),
+        new_service("nlp"),
     ]
 )
 
 
 @pytest.mark.parametrize(
-    ("path", "query", "host", "told"),
+    ("path", "query", "host", "expected"),
     [
         ("/v1/private/ocr", b"", b"x", "ocr"),
         ("/any/prefix/at/all/nlp", b"", b"x", "nlp"),
@@ -37,10 +37,10 @@ ROUTES = Routes(
         ("/", b"a=b", b"a.example", ""),
     ],
 )
-def test_a_path(path: str, query: bytes, host: bytes, told: str) -> None:
-    assert ROUTES.find(path, query, {b"host": host}) == told
+def test_find_service_of_a_path(path: str, query: bytes, host: bytes, expected: str) -> None:
+    assert ROUTES.find(path, query, {b"host": host}) == expected
 
 
-def test_the_proxy_tells_the_host() -> None:
+def test_forwarded_host_overrides_host() -> None:
     headers = {b"host": b"gateway:8200", b"x-forwarded-host": b"a.example, other"}
     assert ROUTES.find("/v2/hear", b"", headers) == "asr"

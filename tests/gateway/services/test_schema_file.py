@@ -17,10 +17,10 @@ from tests.harness import ROOT
 
 pytestmark = pytest.mark.sources_only  # it tests parts that are not compiled
 
-SEED = (ROOT / "tests/golden/schemas/seed.yml").read_text(encoding="utf-8")
+SEED_YAML = (ROOT / "tests/golden/schemas/seed.yml").read_text(encoding="utf-8")
 
 
-def fault(path: Path, text: str) -> str:
+def load_error(path: Path, text: str) -> str:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         schema_folder.load_file(path, {}, 0.0)
@@ -28,7 +28,7 @@ def fault(path: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", ".json:1:1: error: not JSON: Expecting value"),
         ("{", ".json:1:2: error: not JSON: Expecting property name"),
@@ -39,19 +39,21 @@ def fault(path: Path, text: str) -> str:
          ".json:2:18: error: schemainput.tpye: keyword 'tpye' is not supported"),
     ],
 )  # fmt: skip
-def test_json(tmp_path: Path, text: str, words: str) -> None:
-    assert words in fault(tmp_path / "schema_x.json", text)
+def test_json_errors(tmp_path: Path, text: str, message: str) -> None:
+    assert message in load_error(tmp_path / "schema_x.json", text)
 
 
-def test_a_minified_file_is_shown_in_part_and_its_faults_are_counted(tmp_path: Path) -> None:
-    tree = {f"abcde{n}": 1 for n in range(2000)}
-    said = fault(tmp_path / "x.json", json.dumps({"meta": {"serviceId": "x"}, "schemainput": tree}))
-    assert len(said) < 50_000
-    assert said.endswith("and 1950 more")
+def test_minified_file_errors_are_truncated_and_counted(tmp_path: Path) -> None:
+    schema = {f"abcde{n}": 1 for n in range(2000)}
+    message = load_error(
+        tmp_path / "x.json", json.dumps({"meta": {"serviceId": "x"}, "schemainput": schema})
+    )
+    assert len(message) < 50_000
+    assert message.endswith("and 1950 more")
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "words"),
+    ("old", "new", "message"),
     [
         ("creationTimestamp: null", "creationTimestamp: 2026-11-27", ""),
         ("group: gas", "group: .nan", "cannot be written as JSON"),
@@ -68,18 +70,18 @@ def test_a_minified_file_is_shown_in_part_and_its_faults_are_counted(tmp_path: P
          "        vcn:\n          type: audio\n", "'vcn' is a parameter and an output"),
     ],
 )  # fmt: skip
-def test_yaml(tmp_path: Path, old: str, new: str, words: str) -> None:
-    assert old in SEED
-    head, _, tail = SEED.rpartition(old)
+def test_yaml_errors(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in SEED_YAML
+    head, _, tail = SEED_YAML.rpartition(old)
     path = tmp_path / "x.yml"
-    if words:
-        assert words in fault(path, head + new + tail)
+    if message:
+        assert message in load_error(path, head + new + tail)
     else:
         path.write_text(head + new + tail, encoding="utf-8")
         assert b"2026-11-27" in schema_file.read_schema(path)
 
 
-def test_what_is_no_text_or_too_large(tmp_path: Path) -> None:
+def test_undecodable_oversized_and_missing_files(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_bytes(b"\xff")
     with pytest.raises(ConfigError, match="is not UTF-8"):
@@ -97,19 +99,21 @@ def test_what_is_no_text_or_too_large(tmp_path: Path) -> None:
      "p = Input('image', encodings='jpg')", "deadline = 1j", "p = String(doc='\\ud800')",
      "p = String(default={1: 2, 'a': 3})", "p = String(pattern='(')"],
 )  # fmt: skip
-def test_python_that_declares_what_no_field_takes(tmp_path: Path, line: str) -> None:
+def test_invalid_python_declarations(tmp_path: Path, line: str) -> None:
     head = "class A(Wrapper):\n    service = 'a'\n    out = Output('text')\n    "
-    assert "error: " in fault(tmp_path / "x.py", head + line + "\n")
+    assert "error: " in load_error(tmp_path / "x.py", head + line + "\n")
 
 
-ODD = st.sampled_from(
+ODD_VALUES = st.sampled_from(
     [None, 0, -1, 1.5, 10**400, True, "", "x", [], [1], {}, {"a": 1}, [[]], {"": {}}]
 )
-GOOD: dict[str, Any] = json.loads((ROOT / "tests/golden/service.json").read_text(encoding="utf-8"))
-YAML: dict[str, Any] = yaml.safe_load(SEED)
+VALID_DOCUMENT: dict[str, Any] = json.loads(
+    (ROOT / "tests/golden/service.json").read_text(encoding="utf-8")
+)
+VALID_DECLARATION: dict[str, Any] = yaml.safe_load(SEED_YAML)
 
 
-def places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def all_paths(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     members = (
         tree.items()
         if isinstance(tree, dict)
@@ -117,29 +121,32 @@ def places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         if isinstance(tree, list)
         else ()
     )
-    return [path, *(place for key, value in members for place in places(value, (*path, key)))]
+    return [
+        path,
+        *(child_path for key, value in members for child_path in all_paths(value, (*path, key))),
+    ]
 
 
-def changed(tree: Any, path: tuple[Any, ...], value: Any) -> Any:
-    told = copy.deepcopy(tree)
-    at = told
+def with_value(tree: Any, path: tuple[Any, ...], value: Any) -> Any:
+    result = copy.deepcopy(tree)
+    parent = result
     for key in path[:-1]:
-        at = at[key]
+        parent = parent[key]
     if not path:
         return value
-    at[path[-1]] = value
-    return told
+    parent[path[-1]] = value
+    return result
 
 
 @settings(
     max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
-@given(st.sampled_from(places(GOOD)), ODD)
-def test_a_document_with_anything_anywhere_is_read_or_refused(
+@given(st.sampled_from(all_paths(VALID_DOCUMENT)), ODD_VALUES)
+def test_mutated_document_loads_or_is_rejected(
     tmp_path: Path, path: tuple[Any, ...], value: Any
 ) -> None:
     file = tmp_path / "x.json"
-    file.write_text(json.dumps(changed(GOOD, path, value)))
+    file.write_text(json.dumps(with_value(VALID_DOCUMENT, path, value)))
     with contextlib.suppress(ConfigError):
         schema_folder.load_file(file, {}, 0.0)
 
@@ -147,32 +154,32 @@ def test_a_document_with_anything_anywhere_is_read_or_refused(
 @settings(
     max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
-@given(st.sampled_from(places(YAML)), ODD)
-def test_a_declaration_with_anything_anywhere_is_read_or_refused(
+@given(st.sampled_from(all_paths(VALID_DECLARATION)), ODD_VALUES)
+def test_mutated_declaration_loads_or_is_rejected(
     tmp_path: Path, path: tuple[Any, ...], value: Any
 ) -> None:
     file = tmp_path / "x.yml"
-    file.write_text(yaml.safe_dump(changed(YAML, path, value)))
+    file.write_text(yaml.safe_dump(with_value(VALID_DECLARATION, path, value)))
     with contextlib.suppress(ConfigError):
         schema_folder.load_file(file, {}, 0.0)
 
 
-def bad_files() -> list[Any]:
+def bad_file_params() -> list[Any]:
     golden = (ROOT / "tests/golden/schemas/bad.txt").read_text(encoding="utf-8")
-    found = []
-    for part in golden.split("\n---- ")[1:]:
-        name, _, rest = part.partition("\n")
-        text, _, message = rest.rpartition(">>> ")
-        found.append(pytest.param(name, text, message.rstrip("\n"), id=name))
-    return found
+    params = []
+    for section in golden.split("\n---- ")[1:]:
+        name, _, remainder = section.partition("\n")
+        text, _, message = remainder.rpartition(">>> ")
+        params.append(pytest.param(name, text, message.rstrip("\n"), id=name))
+    return params
 
 
-def test_there_are_forty_of_them() -> None:
-    assert len(bad_files()) >= 40
+def test_at_least_forty_bad_files() -> None:
+    assert len(bad_file_params()) >= 40
 
 
-@pytest.mark.parametrize(("name", "text", "message"), bad_files())
-def test_a_bad_file_has_its_one_message(
+@pytest.mark.parametrize(("name", "text", "message"), bad_file_params())
+def test_bad_file_has_one_diagnostic(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -183,7 +190,7 @@ def test_a_bad_file_has_its_one_message(
     assert len(caught.value.diagnostics) == 1
 
 
-def test_two_files_of_one_service_are_told(tmp_path: Path) -> None:
+def test_duplicate_service_files_are_rejected(tmp_path: Path) -> None:
     for name in ("a.json", "b.json"):
         (tmp_path / name).write_text('{"meta": {"serviceId": "x"}, "schemainput": {}}')
     with pytest.raises(

@@ -14,7 +14,7 @@ from schemas.model.session import SessionEvent
 
 
 @pytest.mark.parametrize(
-    ("fault", "code"),
+    ("error_spec", "code"),
     [
         (errors.BAD_REQUEST, 1008), (errors.BAD_APP, 1008), (errors.INPUT_REFUSED, 1008),
         (errors.SESSION_READ_TIMEOUT, 3008), (errors.SESSION_TIMEOUT, 3008),
@@ -24,9 +24,9 @@ from schemas.model.session import SessionEvent
         (errors.loader_error_spec(77), 1014),
     ],
 )  # fmt: skip
-def test_an_error_has_its_code(fault: ErrorSpec, code: int) -> None:
-    assert close_code(AseError(fault)) == code
-    assert close_code_and_reason(SessionEvent.FAILED, AseError(fault, "words"))[1] == "words"
+def test_close_code_of_errors(error_spec: ErrorSpec, code: int) -> None:
+    assert close_code(AseError(error_spec)) == code
+    assert close_code_and_reason(SessionEvent.FAILED, AseError(error_spec, "words"))[1] == "words"
 
 
 @pytest.mark.parametrize(
@@ -37,9 +37,7 @@ def test_an_error_has_its_code(fault: ErrorSpec, code: int) -> None:
         (SessionEvent.RESULT, 1001),
     ],
 )  # fmt: skip
-def test_without_an_error_it_ended_well_or_the_gateway_leaves(
-    event: SessionEvent, code: int
-) -> None:
+def test_close_code_of_events_without_an_error(event: SessionEvent, code: int) -> None:
     assert close_code_and_reason(event, None)[0] == code
     if code == 1001:
         assert (
@@ -49,6 +47,6 @@ def test_without_an_error_it_ended_well_or_the_gateway_leaves(
         )
 
 
-def test_a_reason_fits_and_stays_text() -> None:
+def test_reason_is_truncated_to_valid_utf8() -> None:
     assert len(truncate_reason("é" * 200).encode()) <= 123
     assert set(truncate_reason("é" * 200)) == {"é"}

@@ -16,71 +16,73 @@ from schemas.model.session import SessionEvent
 from schemas.wire import LoaderInput
 from tests.wrappers.talker import Talker
 
-OPEN = {"additionalProperties": True}
-FACTS = {"sid": "s" * 32}
+ANY_PROPERTIES = {"additionalProperties": True}
+EXTRA_HEADERS = {"sid": "s" * 32}
 
 
-def frames(*, only: bool = False, **meta: Any) -> EnvelopeReader:
+def new_reader(*, single_frame: bool = False, **keywords: Any) -> EnvelopeReader:
     document = json.loads(declare.schema(Talker))
     document["schemainput"]["properties"]["parameter"]["properties"]["talker"]["properties"][
         "many"
-    ] |= meta
+    ] |= keywords
     contract = build_contract(canonical(document), "file", {}, 5.0)
-    return EnvelopeReader(contract, FACTS, SessionOptions(), single_frame=only)
+    return EnvelopeReader(contract, EXTRA_HEADERS, SessionOptions(), single_frame=single_frame)
 
 
-def take(reader: EnvelopeReader, told: dict[str, Any]) -> LoaderInput:
-    return LoaderInput.FromString(reader.transform_and_encode(told, reader.classify(told), False))
+def read_frame(reader: EnvelopeReader, envelope: dict[str, Any]) -> LoaderInput:
+    return LoaderInput.FromString(
+        reader.transform_and_encode(envelope, reader.classify(envelope), False)
+    )
 
 
-def first(**stream: Any) -> dict[str, Any]:
+def first_envelope(**stream: Any) -> dict[str, Any]:
     text = {"text": base64.b64encode(b"hi").decode(), **stream}
     header = {"app_id": "a", "uid": "u", "status": 0}
     return {"header": header, "parameter": {"talker": {"act": "echo"}}, "payload": {"text": text}}
 
 
-def test_a_later_frame_has_what_the_first_one_said() -> None:
-    reader = frames()
-    begun = take(reader, first())
-    assert (begun.state, begun.sync_id) == (LoaderInput.STREAM, 1)
-    later = take(reader, {"payload": {"text": {"text": "aGk="}}})
+def test_later_frames_inherit_from_the_first() -> None:
+    reader = new_reader()
+    first = read_frame(reader, first_envelope())
+    assert (first.state, first.sync_id) == (LoaderInput.STREAM, 1)
+    later = read_frame(reader, {"payload": {"text": {"text": "aGk="}}})
     assert later.sync_id == 2
     assert (later.headers["uid"], later.headers["status"]) == ("u", "1")
     assert later.params["act"] == "echo"
     assert later.pl[0].meta.attribute["status"] == "1"
-    assert [told.name for told in later.expect] == ["facts", "said"]
+    assert [output_desc.name for output_desc in later.expect] == ["facts", "said"]
 
 
-def test_what_a_later_frame_says_stands_over_it() -> None:
-    reader = frames()
-    take(reader, first())
-    later = take(
+def test_later_frames_override_the_first() -> None:
+    reader = new_reader()
+    read_frame(reader, first_envelope())
+    later = read_frame(
         reader, {"header": {"uid": "v", "status": 1}, "parameter": {"talker": {"many": 3}}}
     )
     assert (later.headers["uid"], later.headers["app_id"]) == ("v", "a")
     assert dict(later.params) == {"act": "echo", "many": "3"}
 
 
-def test_the_end_is_told_to_a_loader_that_knows_payloads_alone() -> None:
-    reader = frames()
-    take(reader, first())
-    last = take(reader, {"header": {"status": 2}})
-    assert [(p.meta.name, p.data, p.meta.attribute["status"]) for p in last.pl] == [
-        ("text", b"", "2")
-    ]
+def test_last_frame_gets_an_empty_payload() -> None:
+    reader = new_reader()
+    read_frame(reader, first_envelope())
+    last = read_frame(reader, {"header": {"status": 2}})
+    assert [
+        (payload.meta.name, payload.data, payload.meta.attribute["status"]) for payload in last.pl
+    ] == [("text", b"", "2")]
 
 
-def test_effects_are_done_on_what_each_frame_says() -> None:
+def test_transforms_apply_to_each_frame() -> None:
     """A member that has got its other name would not be known, the second time."""
-    reader = frames(replaceKey="number")
-    begun = first()
-    begun["parameter"]["talker"]["many"] = 3
-    assert take(reader, begun).params["number"] == "3"
-    assert take(reader, {}).params["number"] == "3"
-    assert take(reader, {}).params["number"] == "3"
+    reader = new_reader(replaceKey="number")
+    first = first_envelope()
+    first["parameter"]["talker"]["many"] = 3
+    assert read_frame(reader, first).params["number"] == "3"
+    assert read_frame(reader, {}).params["number"] == "3"
+    assert read_frame(reader, {}).params["number"] == "3"
 
 
-def test_those_that_say_nothing_new_are_as_if_they_did() -> None:
+def test_brief_frames_equal_full_frames() -> None:
     """Their header and parameters are read once; what they cannot change with them is not kept."""
     document = json.loads(declare.schema(Talker))
     members = document["schemainput"]["properties"]
@@ -91,54 +93,69 @@ def test_those_that_say_nothing_new_are_as_if_they_did() -> None:
     members["header"]["setVal"] = {"kept": "${status}"}
     contract = build_contract(canonical(document), "file", {}, 5.0)
     assert contract.validator.has_independent_payload
-    brief, whole = (EnvelopeReader(contract, FACTS, SessionOptions()) for _ in range(2))
-    begun = first(format="x")
-    for reader in (brief, whole):
-        take(reader, json.loads(json.dumps(begun)))
-    own: dict[str, Any]
-    for number, own in enumerate(
+    brief_reader, full_reader = (
+        EnvelopeReader(contract, EXTRA_HEADERS, SessionOptions()) for _ in range(2)
+    )
+    first = first_envelope(format="x")
+    for reader in (brief_reader, full_reader):
+        read_frame(reader, json.loads(json.dumps(first)))
+    header: dict[str, Any]
+    for number, header in enumerate(
         [{}, {}, {"status": 1}, {"status": None}, {"uid": "w"}, {}, {"status": 2}]
     ):
         payload = {"text": {"text": "aGk=", "format": f"f{number}"}}
-        short = {"header": dict(own), "payload": json.loads(json.dumps(payload))}
-        full = {**begun, "payload": payload, "header": begun["header"] | {"status": 1} | own}
-        full["header"]["status"] = own.get("status") or 1
-        told, expected = take(brief, short), take(whole, json.loads(json.dumps(full)))
-        assert told == expected
-        attributes = told.pl[0].meta.attribute
+        brief_envelope = {"header": dict(header), "payload": json.loads(json.dumps(payload))}
+        full_envelope = {
+            **first,
+            "payload": payload,
+            "header": first["header"] | {"status": 1} | header,
+        }
+        full_envelope["header"]["status"] = header.get("status") or 1
+        frame, expected = (
+            read_frame(brief_reader, brief_envelope),
+            read_frame(full_reader, json.loads(json.dumps(full_envelope))),
+        )
+        assert frame == expected
+        attributes = frame.pl[0].meta.attribute
         assert (attributes["form"], attributes["compress"]) == (f"f{number}", "raw")
 
 
-def test_what_is_kept_of_a_header_is_as_it_was_sent() -> None:
+def test_inherited_header_is_kept_untransformed() -> None:
     document = json.loads(declare.schema(Talker))
     extra = {"type": "object", "properties": {"a": {"type": "string", "replaceKey": "b"}}}
     document["schemainput"]["properties"]["header"]["properties"]["extra"] = extra
     reader = EnvelopeReader(
-        build_contract(canonical(document), "file", {}, 5.0), FACTS, SessionOptions()
+        build_contract(canonical(document), "file", {}, 5.0), EXTRA_HEADERS, SessionOptions()
     )
-    begun = first()
-    begun["header"]["extra"] = {"a": "x"}
-    told = [take(reader, begun), *(take(reader, {"payload": {}}) for _ in range(4))]
-    assert {frame.headers["extra"] for frame in told} == {'{"b":"x"}'}
+    first = first_envelope()
+    first["header"]["extra"] = {"a": "x"}
+    frames = [read_frame(reader, first), *(read_frame(reader, {"payload": {}}) for _ in range(4))]
+    assert {frame.headers["extra"] for frame in frames} == {'{"b":"x"}'}
 
 
-def test_a_payload_that_changes_the_rest_is_never_brief() -> None:
+def test_payload_dependent_schema_transforms_every_frame() -> None:
     document = json.loads(declare.schema(Talker))
     document["schemainput"] |= {
-        "if": {"properties": {"payload": {"required": ["text"], **OPEN}}, **OPEN},
-        "then": {"properties": {"header": {"setVal": {"uid": "with"}, **OPEN}}, **OPEN},
+        "if": {
+            "properties": {"payload": {"required": ["text"], **ANY_PROPERTIES}},
+            **ANY_PROPERTIES,
+        },
+        "then": {
+            "properties": {"header": {"setVal": {"uid": "with"}, **ANY_PROPERTIES}},
+            **ANY_PROPERTIES,
+        },
     }
     reader = EnvelopeReader(
-        build_contract(canonical(document), "file", {}, 5.0), FACTS, SessionOptions()
+        build_contract(canonical(document), "file", {}, 5.0), EXTRA_HEADERS, SessionOptions()
     )
     with_text = {"payload": {"text": {"text": "aGk="}}}
-    take(reader, first())
-    for told, uid in ((with_text, "with"), ({"payload": {}}, "u"), (with_text, "with")):
-        assert take(reader, json.loads(json.dumps(told))).headers["uid"] == uid
+    read_frame(reader, first_envelope())
+    for envelope, uid in ((with_text, "with"), ({"payload": {}}, "u"), (with_text, "with")):
+        assert read_frame(reader, json.loads(json.dumps(envelope))).headers["uid"] == uid
 
 
 @pytest.mark.parametrize(
-    ("told", "words"),
+    ("envelope", "message"),
     [
         ({"payload": {"text": {"text": "aGl="}}}, "canonical base64"),
         ({"payload": {"text": {"text": "%"}}}, "base64"),
@@ -148,50 +165,50 @@ def test_a_payload_that_changes_the_rest_is_never_brief() -> None:
         ({"header": {"status": 1, "nobody": 1}}, r"\$.header.nobody: is not known here"),
     ],
 )
-def test_each_frame_is_judged(told: dict[str, Any], words: str) -> None:
-    reader = frames()
-    take(reader, first())
-    with pytest.raises(AseError, match=words):
-        take(reader, told)
+def test_each_frame_is_validated(envelope: dict[str, Any], message: str) -> None:
+    reader = new_reader()
+    read_frame(reader, first_envelope())
+    with pytest.raises(AseError, match=message):
+        read_frame(reader, envelope)
 
 
-def test_numbers_are_kept() -> None:
-    reader = frames()
-    take(reader, first(seq=0))
-    take(reader, {"payload": {"text": {"text": "aGk=", "seq": 1}}})
+def test_seq_must_be_consecutive() -> None:
+    reader = new_reader()
+    read_frame(reader, first_envelope(seq=0))
+    read_frame(reader, {"payload": {"text": {"text": "aGk=", "seq": 1}}})
     with pytest.raises(AseError, match="seq: 2 is next, after 1"):
-        take(reader, {"payload": {"text": {"text": "aGk=", "seq": 3}}})
+        read_frame(reader, {"payload": {"text": {"text": "aGk=", "seq": 3}}})
 
 
 def test_statuses() -> None:
-    assert frames().classify({"header": {"status": 3}}) is SessionEvent.ONCE
-    for told, words in (
+    assert new_reader().classify({"header": {"status": 3}}) is SessionEvent.ONCE
+    for envelope, message in (
         ({}, "is required: a session begins with 0"),
         ({"header": {}}, "is required"),
         ({"header": {"status": "0"}}, "must be 0, 1, 2 or 3"),
         ({"header": {"status": 4}}, "must be 0, 1, 2 or 3"),
     ):
-        with pytest.raises(AseError, match=words):
-            frames().classify(told)
+        with pytest.raises(AseError, match=message):
+            new_reader().classify(envelope)
 
 
-def test_what_is_the_only_frame_may_call_itself_the_first() -> None:
+def test_single_frame_may_have_status_0() -> None:
     for status in (0, 3, None):
-        reader = frames(only=True)
-        told = {**first(), "header": {"app_id": "a", "status": status}}
-        assert reader.classify(told) is SessionEvent.ONCE
-        frame = take(reader, told)
+        reader = new_reader(single_frame=True)
+        envelope = {**first_envelope(), "header": {"app_id": "a", "status": status}}
+        assert reader.classify(envelope) is SessionEvent.ONCE
+        frame = read_frame(reader, envelope)
         assert frame.headers["status"] == frame.pl[0].meta.attribute["status"] == "3"
     for header in ({"status": "3"}, {"status": 1}, {"status": 2}):
         with pytest.raises(AseError, match="must be 3: no other frame can follow"):
-            frames(only=True).classify({"header": header})
+            new_reader(single_frame=True).classify({"header": header})
 
 
-def test_a_schema_that_takes_the_status_away_does_not_hide_it() -> None:
+def test_status_is_sent_though_the_schema_deletes_it() -> None:
     document = json.loads(declare.schema(Talker))
     document["schemainput"]["properties"]["header"]["delete"] = ["status"]
     reader = EnvelopeReader(
-        build_contract(canonical(document), "file", {}, 5.0), FACTS, SessionOptions()
+        build_contract(canonical(document), "file", {}, 5.0), EXTRA_HEADERS, SessionOptions()
     )
-    assert take(reader, first()).pl[0].meta.attribute["status"] == "0"
-    assert take(reader, {"header": {"status": 2}}).pl[0].meta.attribute["status"] == "2"
+    assert read_frame(reader, first_envelope()).pl[0].meta.attribute["status"] == "0"
+    assert read_frame(reader, {"header": {"status": 2}}).pl[0].meta.attribute["status"] == "2"

@@ -22,13 +22,13 @@ from tests.wrappers.talker import Talker
 CONTRACT = build_contract(declare.schema(Talker), "file", {}, 5.0)
 
 
-class Stream:
+class FakeLoaderStream:
     """What was sent to a loader, and what it answers."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self.wake = wake
-        self.sent: list[bytes] = []
-        self.inbox: deque[bytes] = deque()
+        self.sent_frames: list[bytes] = []
+        self.results: deque[bytes] = deque()
         self.finished = self.cancelled = False
         self.error: AseError | None = None
 
@@ -36,13 +36,13 @@ class Stream:
         return True
 
     def send(self, frame: bytes) -> None:
-        self.sent.append(frame)
+        self.sent_frames.append(frame)
 
     def finish_sending(self) -> None:
         self.finished = True
 
     def pop_result(self) -> bytes | None:
-        return self.inbox.popleft() if self.inbox else None
+        return self.results.popleft() if self.results else None
 
     def is_finished(self) -> bool:
         return self.error is not None
@@ -53,23 +53,23 @@ class Stream:
     def cancel(self) -> None:
         self.cancelled = True
 
-    def ends(self, error: AseError) -> None:
+    def fail_with(self, error: AseError) -> None:
         self.error = error
         self.wake()
 
-    def answers(self, status: int) -> None:
-        self.inbox.append(LoaderOutput(status=status).SerializeToString())
+    def push_result(self, status: int) -> None:
+        self.results.append(LoaderOutput(status=status).SerializeToString())
         self.wake()
 
 
 @dataclass
-class Instance:
+class FakeInstance:
     addr: str
 
 
-class Place:
+class FakeSlot:
     def __init__(self, addr: str) -> None:
-        self.instance = Instance(addr)
+        self.instance = FakeInstance(addr)
         self.released: list[tuple[ErrorSpec | None, bool]] = []
 
     def release_unused(self) -> None:
@@ -87,26 +87,26 @@ class Place:
 
 
 @dataclass
-class World:
+class FakeDependencies:
     """All that a session is handed."""
 
-    broken: bool = False
-    reads: bool = True
+    client_raises: bool = False
+    client_writable: bool = True
     keys: list[str] = field(default_factory=list)
-    places: list[Place] = field(default_factory=list)
-    streams: list[Stream] = field(default_factory=list)
-    faults: list[Exception] = field(default_factory=list)
-    told: list[Any] = field(default_factory=list)
-    ended: list[SessionEvent] = field(default_factory=list)
-    later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+    slots: list[FakeSlot] = field(default_factory=list)
+    streams: list[FakeLoaderStream] = field(default_factory=list)
+    internal_errors: list[Exception] = field(default_factory=list)
+    sent_to_client: list[Any] = field(default_factory=list)
+    closed_events: list[SessionEvent] = field(default_factory=list)
+    timers: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     now: float = 100.0
 
     # The picker, and the caller.
 
-    def acquire(self, _service: str, _digest: str, _exclude: Any, key: str) -> Place:
-        self.keys.append(key)
-        self.places.append(Place(f"loader-{len(self.places)}"))
-        return self.places[-1]
+    def acquire(self, _service: str, _digest: str, _exclude: Any, affinity_key: str) -> FakeSlot:
+        self.keys.append(affinity_key)
+        self.slots.append(FakeSlot(f"loader-{len(self.slots)}"))
+        return self.slots[-1]
 
     def wait(self, *_: Any) -> Any:
         raise AssertionError
@@ -115,9 +115,9 @@ class World:
         return True
 
     def open_session(
-        self, _target: Any, _handle: str, _seconds: float, wake: Callable[[], None]
-    ) -> Stream:
-        self.streams.append(Stream(wake))
+        self, _target: Any, _handle: str, _timeout: float, wake: Callable[[], None]
+    ) -> FakeLoaderStream:
+        self.streams.append(FakeLoaderStream(wake))
         return self.streams[-1]
 
     def start_call(self, *_: Any) -> Any:
@@ -126,18 +126,18 @@ class World:
     # The client.
 
     def writable(self) -> bool:
-        return self.reads
+        return self.client_writable
 
     def send_result(self, _session: Session, payload: bytes, status: int) -> None:
-        if self.broken:
+        if self.client_raises:
             raise ValueError("what no client should do")
-        self.told.append((payload, status))
+        self.sent_to_client.append((payload, status))
 
     def send_error(self, _session: Session, error: AseError) -> None:
-        self.told.append(error.spec)
+        self.sent_to_client.append(error.spec)
 
     def on_closed(self, _session: Session, event: SessionEvent) -> None:
-        self.ended.append(event)
+        self.closed_events.append(event)
 
     def pause_reading(self, _session: Session) -> None:
         pass
@@ -146,89 +146,89 @@ class World:
         pass
 
 
-class Timer:
+class FakeTimer:
     def cancel(self) -> None:
         pass
 
 
-def session(world: World) -> Session:
-    def later(seconds: float, call: Callable[[], None]) -> Timer:
-        world.later.append((seconds, call))
-        return Timer()
+def new_session(fake: FakeDependencies) -> Session:
+    def call_later(delay: float, callback: Callable[[], None]) -> FakeTimer:
+        fake.timers.append((delay, callback))
+        return FakeTimer()
 
-    parts = Dependencies(
+    dependencies = Dependencies(
         GatewayOptions(),
         Catalog([CONTRACT], {}, 5.0),
-        world,
+        fake,
         0.0,
-        world,
-        lambda: world.now,
+        fake,
+        lambda: fake.now,
         lambda: "b" * 32,
-        lambda _sid, fault: world.faults.append(fault),
+        lambda _sid, error: fake.internal_errors.append(error),
     )
     record = RequestRecord("a" * 32, time.monotonic())
     return Session(
         CONTRACT,
         record,
-        parts,
-        world,
+        dependencies,
+        fake,
         EnvelopeReader(CONTRACT, {}, SessionOptions()),
-        later,
+        call_later,
         read_timeout=15.0,
         lifetime=150.0,
         max_queued_frames=8,
     )
 
 
-def frame(status: int) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(
+def new_envelope(status: int) -> dict[str, Any]:
+    envelope: dict[str, Any] = json.loads(
         '{"header": {"app_id": "t"}, "payload": {"text": {"text": "aGk="}}}'
     )
-    told["header"]["status"] = status
-    return told
+    envelope["header"]["status"] = status
+    return envelope
 
 
-def test_another_loader_hears_all_that_the_first_one_did() -> None:
-    world = World()
-    told = session(world)
-    told.receive_envelope(frame(0), True, "user-7")
-    told.receive_envelope(frame(1), True)
-    told.receive_envelope({"header": {"status": 2}}, True)
-    first = world.streams[0]
-    assert (len(first.sent), first.finished) == (3, True)
-    first.ends(AseError(LOADER_FULL))
-    second = world.streams[1]
-    assert second.sent == first.sent
+def test_retry_resends_all_frames_to_another_loader() -> None:
+    fake = FakeDependencies()
+    session = new_session(fake)
+    session.receive_envelope(new_envelope(0), True, "user-7")
+    session.receive_envelope(new_envelope(1), True)
+    session.receive_envelope({"header": {"status": 2}}, True)
+    first = fake.streams[0]
+    assert (len(first.sent_frames), first.finished) == (3, True)
+    first.fail_with(AseError(LOADER_FULL))
+    second = fake.streams[1]
+    assert second.sent_frames == first.sent_frames
     assert second.finished, "it would wait for more"
-    assert world.keys == ["user-7", "user-7"]
-    second.answers(LoaderOutput.END)
-    assert world.ended == [SessionEvent.LAST_RESULT]
-    assert [place.released for place in world.places] == [[(LOADER_FULL, False)], [(None, False)]]
+    assert fake.keys == ["user-7", "user-7"]
+    second.push_result(LoaderOutput.END)
+    assert fake.closed_events == [SessionEvent.LAST_RESULT]
+    assert [slot.released for slot in fake.slots] == [[(LOADER_FULL, False)], [(None, False)]]
 
 
-def test_a_fault_of_ours_ends_this_session_alone_and_leaves_nothing() -> None:
+def test_internal_error_closes_the_session_and_releases_everything() -> None:
     for status in (LoaderOutput.CONTINUE, LoaderOutput.END):
-        world = World(broken=True)
-        told = session(world)
-        told.receive_envelope(frame(0), True)
-        world.streams[0].answers(status)
-        assert [str(fault) for fault in world.faults] == ["what no client should do"]
-        assert world.told == [INTERNAL]
-        assert world.ended == [SessionEvent.FAILED]
-        assert world.streams[0].cancelled
-        assert [len(place.released) for place in world.places] == [1]
-        assert told.state is SessionState.CLOSED
+        fake = FakeDependencies(client_raises=True)
+        session = new_session(fake)
+        session.receive_envelope(new_envelope(0), True)
+        fake.streams[0].push_result(status)
+        assert [str(error) for error in fake.internal_errors] == ["what no client should do"]
+        assert fake.sent_to_client == [INTERNAL]
+        assert fake.closed_events == [SessionEvent.FAILED]
+        assert fake.streams[0].cancelled
+        assert [len(slot.released) for slot in fake.slots] == [1]
+        assert session.state is SessionState.CLOSED
 
 
-def test_a_client_that_is_held_back_is_not_silent() -> None:
-    world = World(reads=False)
-    told = session(world)
-    told.receive_envelope(frame(0), True)
-    _, tick = world.later[0]
-    world.now += 16.0
-    tick()
-    assert told.state is SessionState.OPEN
-    world.reads = True
-    world.now += 16.0
-    world.later[-1][1]()
-    assert told.state is SessionState.CLOSED
+def test_read_timeout_is_paused_by_backpressure() -> None:
+    fake = FakeDependencies(client_writable=False)
+    session = new_session(fake)
+    session.receive_envelope(new_envelope(0), True)
+    _, check_read_timeout = fake.timers[0]
+    fake.now += 16.0
+    check_read_timeout()
+    assert session.state is SessionState.OPEN
+    fake.client_writable = True
+    fake.now += 16.0
+    fake.timers[-1][1]()
+    assert session.state is SessionState.CLOSED

@@ -97,8 +97,10 @@ SIZE_PATH = f"{PARAMS_PATH}.properties.size"
         (
             change_size_rules(replaceKey="n"),
             [
-                f"breaking    {SIZE_PATH}.replaceKey: None became 'n': "
-                "a request goes on in another way"
+                (
+                    f"breaking    {SIZE_PATH}.replaceKey: None became 'n': "
+                    "a request goes on in another way"
+                )
             ],
         ),
         (
