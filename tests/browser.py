@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
-_WORDS = [
+_FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
     "--remote-debugging-pipe", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--no-proxy-server",
@@ -24,33 +24,39 @@ class Browser:
 
     def __init__(self) -> None:
         with contextlib.ExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-            theirs_in, ours_out = os.pipe()
-            ours_in, theirs_out = os.pipe()
-            words = [shutil.which("chromium") or "chromium", *_WORDS, f"--user-data-dir={folder}"]
+            profile_dir = stack.enter_context(
+                tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+            )
+            browser_in, commands_out = os.pipe()
+            messages_in, browser_out = os.pipe()
+            args = [
+                shutil.which("chromium") or "chromium",
+                *_FLAGS,
+                f"--user-data-dir={profile_dir}",
+            ]
             # The browser reads from 3 and writes to 4.
-            shell = f'exec 3<&{theirs_in} 4>&{theirs_out}; exec "$@"'
+            shell = f'exec 3<&{browser_in} 4>&{browser_out}; exec "$@"'
             process = subprocess.Popen(
-                ["bash", "-c", shell, "chromium", *words, "about:blank"],
-                pass_fds=(theirs_in, theirs_out),
+                ["bash", "-c", shell, "chromium", *args, "about:blank"],
+                pass_fds=(browser_in, browser_out),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
             stack.callback(process.wait, 10)
             stack.callback(process.kill)
-            os.close(theirs_in)
-            os.close(theirs_out)
-            self._in = stack.enter_context(os.fdopen(ours_in, "rb", buffering=0))
-            self._out = stack.enter_context(os.fdopen(ours_out, "wb", buffering=0))
+            os.close(browser_in)
+            os.close(browser_out)
+            self._in = stack.enter_context(os.fdopen(messages_in, "rb", buffering=0))
+            self._out = stack.enter_context(os.fdopen(commands_out, "wb", buffering=0))
             self._buffer = b""
-            self._number = 0
+            self._command_id = 0
             self._session = ""
-            self.asked: list[str] = []
-            self.said: list[str] = []
+            self.requested_urls: list[str] = []
+            self.errors: list[str] = []
             pages = self._call("Target.getTargets")["targetInfos"]
-            target = next(p["targetId"] for p in pages if p["type"] == "page")
-            told = self._call("Target.attachToTarget", targetId=target, flatten=True)
-            self._session = told["sessionId"]
+            target = next(page["targetId"] for page in pages if page["type"] == "page")
+            attached = self._call("Target.attachToTarget", targetId=target, flatten=True)
+            self._session = attached["sessionId"]
             for domain in ("Page", "Network", "Runtime", "Log"):
                 self._call(f"{domain}.enable")
             self._stack = stack.pop_all()
@@ -67,47 +73,47 @@ class Browser:
 
     def run(self, script: str) -> Any:
         """Return the value of an expression in the page."""
-        told = self._call("Runtime.evaluate", expression=script, returnByValue=True)
-        return told["result"].get("value")
+        evaluation = self._call("Runtime.evaluate", expression=script, returnByValue=True)
+        return evaluation["result"].get("value")
 
     def wait(self, script: str, fits: Callable[[Any], bool] = bool) -> Any:
         """Return the value of an expression as soon as it fits."""
-        until = time.monotonic() + 30
+        deadline = time.monotonic() + 30
         while not fits(value := self.run(script)):
-            if time.monotonic() > until:
-                raise AssertionError(f"{script}: still {value!r}; {self.said}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{script}: still {value!r}; {self.errors}")
         return value
 
     def _call(self, method: str, **params: Any) -> dict[str, Any]:
-        self._number += 1
-        told: dict[str, Any] = {"id": self._number, "method": method, "params": params}
+        self._command_id += 1
+        command: dict[str, Any] = {"id": self._command_id, "method": method, "params": params}
         if self._session:
-            told["sessionId"] = self._session
-        self._out.write(json.dumps(told).encode() + b"\0")
+            command["sessionId"] = self._session
+        self._out.write(json.dumps(command).encode() + b"\0")
         while True:
-            message = self._message()
-            if message.get("id") == self._number:
+            message = self._read_message()
+            if message.get("id") == self._command_id:
                 if "error" in message:
                     raise AssertionError(f"{method}: {message['error']}")
                 result: dict[str, Any] = message["result"]
                 return result
-            self._note(message)
+            self._record(message)
 
-    def _note(self, message: dict[str, Any]) -> None:
+    def _record(self, message: dict[str, Any]) -> None:
         method, params = message.get("method"), message.get("params", {})
         if method == "Network.requestWillBeSent":
-            self.asked.append(params["request"]["url"])
+            self.requested_urls.append(params["request"]["url"])
         elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
-            self.said.append(params["entry"]["text"])
+            self.errors.append(params["entry"]["text"])
         elif method == "Runtime.exceptionThrown":
-            self.said.append(json.dumps(params["exceptionDetails"])[:500])
+            self.errors.append(json.dumps(params["exceptionDetails"])[:500])
 
-    def _message(self) -> dict[str, Any]:
+    def _read_message(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
             data = self._in.read(65536)
             if not data:
                 raise AssertionError("the browser ended")
             self._buffer += data
-        told, _, self._buffer = self._buffer.partition(b"\0")
-        message: dict[str, Any] = json.loads(told)
+        raw_message, _, self._buffer = self._buffer.partition(b"\0")
+        message: dict[str, Any] = json.loads(raw_message)
         return message

@@ -21,8 +21,10 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """
     if os.environ.get("ASE_COMPILED") != "1" or collection_path.suffix != ".py":
         return None
-    marked = "pytestmark = pytest.mark.sources_only" in collection_path.read_text(encoding="utf-8")
-    return True if marked else None
+    is_sources_only = "pytestmark = pytest.mark.sources_only" in collection_path.read_text(
+        encoding="utf-8"
+    )
+    return True if is_sources_only else None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -42,5 +44,5 @@ def gateway() -> Iterator[Gateway]:
 @pytest.fixture(scope="module")
 def loader(gateway: Gateway) -> Iterator[Loader]:
     with Loader(gateway.lb) as running:
-        gateway.joined(running)
+        gateway.wait_until_up(running)
         yield running

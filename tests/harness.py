@@ -20,7 +20,7 @@ import httpx
 
 ROOT = Path(__file__).parent.parent
 PROBE = "tests/wrappers/probe.py:Probe"
-PATIENCE = float(os.environ.get("ASE_TEST_TIMEOUT", "30"))
+TIMEOUT_S = float(os.environ.get("ASE_TEST_TIMEOUT", "30"))
 
 
 class Process:
@@ -28,15 +28,15 @@ class Process:
 
     def __init__(
         self,
-        *words: str,
+        *args: str,
         cwd: Path = ROOT,
         env: dict[str, str] | None = None,
         prefix: tuple[str, ...] = (),
     ) -> None:
         """Start it; `prefix` is a command that runs it, such as `prlimit`."""
-        self.words = words
+        self.args = args
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "asectl", *words],
+            [*prefix, sys.executable, "-m", "asectl", *args],
             cwd=cwd,
             env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
@@ -44,11 +44,11 @@ class Process:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self._heard = threading.Condition()
+        self._condition = threading.Condition()
         self.lines: list[dict[str, Any]] = []
         self.text: list[str] = []
         self.output: list[str] = []
-        self._open = 2
+        self._open_pipes = 2
         self._readers = [
             threading.Thread(target=self._read_log, daemon=True),
             threading.Thread(target=self._read_output, daemon=True),
@@ -60,13 +60,13 @@ class Process:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.end()
+        self.kill()
 
     @property
     def pid(self) -> int:
         return self.process.pid
 
-    def event(self, message: str, **fields: Any) -> dict[str, Any]:
+    def wait_for_event(self, message: str, **fields: Any) -> dict[str, Any]:
         """Wait for a log line with that message and those fields; return it."""
 
         def fits(line: dict[str, Any]) -> bool:
@@ -76,71 +76,77 @@ class Process:
 
     def count(self, message: str, **fields: Any) -> int:
         """Return how many such lines there are now."""
-        with self._heard:
+        with self._condition:
             return sum(
                 line["message"] == message and all(line.get(k) == v for k, v in fields.items())
                 for line in self.lines
             )
 
-    def printed(self, part: str) -> str:
+    def wait_for_output(self, part: str) -> str:
         """Wait for a line on stdout that holds `part`; return it."""
         return self._wait(lambda: next((x for x in self.output if part in x), None), part)
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
-    def ended(self) -> int:
+    def wait_for_exit(self) -> int:
         """Wait for the end of the process; return its exit code."""
-        code = self.process.wait(PATIENCE)
+        code = self.process.wait(TIMEOUT_S)
         for reader in self._readers:
-            reader.join(PATIENCE)
+            reader.join(TIMEOUT_S)
         return code
 
     def stop(self) -> int:
         self.signal(signal.SIGTERM)
-        return self.ended()
+        return self.wait_for_exit()
 
-    def end(self) -> None:
+    def kill(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.ended()
+        self.wait_for_exit()
         for pipe in (self.process.stdout, self.process.stderr):
             assert pipe is not None
             pipe.close()
 
-    def _wait(self, find: Callable[[], Any], what: str) -> Any:
-        with self._heard:
-            done = self._heard.wait_for(lambda: find() is not None or not self._open, PATIENCE)
-            found = find()
-        if found is None:
-            why = "ended" if done else f"said nothing of it in {PATIENCE:g} s"
-            said = "\n".join([*self.text, *map(json.dumps, self.lines[-15:]), *self.output])
-            raise AssertionError(f"{' '.join(self.words)}: waited for {what!r}; {why}\n{said}")
-        return found
+    def _wait(self, find: Callable[[], Any], description: str) -> Any:
+        with self._condition:
+            notified = self._condition.wait_for(
+                lambda: find() is not None or not self._open_pipes, TIMEOUT_S
+            )
+            result = find()
+        if result is None:
+            reason = "ended" if notified else f"said nothing of it in {TIMEOUT_S:g} s"
+            captured_output = "\n".join(
+                [*self.text, *map(json.dumps, self.lines[-15:]), *self.output]
+            )
+            raise AssertionError(
+                f"{' '.join(self.args)}: waited for {description!r}; {reason}\n{captured_output}"
+            )
+        return result
 
     def _read_log(self) -> None:
         assert self.process.stderr is not None
         for raw in self.process.stderr:
-            with self._heard:
+            with self._condition:
                 try:
                     self.lines.append(json.loads(raw))
                 except ValueError:
                     self.text.append(raw.rstrip())
-                self._heard.notify_all()
-        self._close()
+                self._condition.notify_all()
+        self._mark_pipe_closed()
 
     def _read_output(self) -> None:
         assert self.process.stdout is not None
         for raw in self.process.stdout:
-            with self._heard:
+            with self._condition:
                 self.output.append(raw.rstrip())
-                self._heard.notify_all()
-        self._close()
+                self._condition.notify_all()
+        self._mark_pipe_closed()
 
-    def _close(self) -> None:
-        with self._heard:
-            self._open -= 1
-            self._heard.notify_all()
+    def _mark_pipe_closed(self) -> None:
+        with self._condition:
+            self._open_pipes -= 1
+            self._condition.notify_all()
 
 
 class Gateway(Process):
@@ -170,9 +176,9 @@ class Gateway(Process):
             env=env,
             prefix=prefix,
         )
-        told = self.event("listening")
-        self.url, self.admin, self.lb = told["gateway"], told["admin"], told["lb"]
-        self.http = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False)
+        listening = self.wait_for_event("listening")
+        self.url, self.admin, self.lb = listening["gateway"], listening["admin"], listening["lb"]
+        self.http = httpx.Client(base_url=self.url, timeout=TIMEOUT_S, trust_env=False)
 
     def __exit__(self, *_: object) -> None:
         self.http.close()
@@ -180,21 +186,21 @@ class Gateway(Process):
 
     def call(self, service: str = "probe", **parameters: Any) -> httpx.Response:
         """Ask a service that takes one text."""
-        return self.post(body(service, **parameters), service)
+        return self.post(make_envelope(service, **parameters), service)
 
-    def post(self, told: Any, service: str = "probe", **more: Any) -> httpx.Response:
-        return self.http.post(f"/v1/private/{service}", json=told, **more)
+    def post(self, envelope: Any, service: str = "probe", **request_options: Any) -> httpx.Response:
+        return self.http.post(f"/v1/private/{service}", json=envelope, **request_options)
 
     def state(self) -> list[dict[str, Any]]:
-        told = httpx.get(f"{self.admin}/lb/state", trust_env=False).json()
-        instances: list[dict[str, Any]] = told["instances"]
+        response_body = httpx.get(f"{self.admin}/lb/state", trust_env=False).json()
+        instances: list[dict[str, Any]] = response_body["instances"]
         return instances
 
     def metrics(self) -> str:
         return httpx.get(f"{self.admin}/metrics", trust_env=False).text
 
-    def joined(self, loader: "Loader") -> None:
-        self.event("instance up", instance=loader.addr)
+    def wait_until_up(self, loader: "Loader") -> None:
+        self.wait_for_event("instance up", instance=loader.addr)
 
 
 class Loader(Process):
@@ -204,7 +210,7 @@ class Loader(Process):
         self, lb: str, spec: str = PROBE, *flags: str, env: dict[str, str] | None = None
     ) -> None:
         super().__init__("loader", "run", spec, "--lb", lb, "--port", "0", *flags, env=env)
-        self.addr: str = self.event("listening")["addr"]
+        self.addr: str = self.wait_for_event("listening")["addr"]
 
 
 class Hub(Process):
@@ -212,11 +218,11 @@ class Hub(Process):
 
     def __init__(self, *flags: str, env: dict[str, str] | None = None) -> None:
         super().__init__("lb", "--lb-port", "0", "--lb-admin-port", "0", *flags, env=env)
-        told = self.event("listening")
-        self.lb, self.admin = told["lb"], told["admin"]
+        listening = self.wait_for_event("listening")
+        self.lb, self.admin = listening["lb"], listening["admin"]
 
 
-def body(service: str = "probe", **parameters: Any) -> dict[str, Any]:
+def make_envelope(service: str = "probe", **parameters: Any) -> dict[str, Any]:
     """Return a valid envelope for a service that takes one text; "aGVsbG8=" is "hello"."""
     return {
         "header": {"app_id": "tests", "status": 3},
@@ -226,19 +232,19 @@ def body(service: str = "probe", **parameters: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def held(
-    gateway: Gateway, loader: Loader, name: str, service: str = "probe"
+def occupied_slot(
+    gateway: Gateway, loader: Loader, request_id: str, service: str = "probe"
 ) -> Iterator[socket.socket]:
     """Hold a licence: a request that runs until its connection, given here, is closed."""
-    told = body(service, act="hold")
-    told["header"]["request_id"] = name
-    data = json.dumps(told).encode()
+    envelope = make_envelope(service, act="hold")
+    envelope["header"]["request_id"] = request_id
+    data = json.dumps(envelope).encode()
     head = (
         f"POST /v1/private/{service} HTTP/1.1\r\nHost: tests\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
     )
-    where = urlsplit(gateway.url)
-    with socket.create_connection((where.hostname, where.port), timeout=PATIENCE) as sock:
+    address = urlsplit(gateway.url)
+    with socket.create_connection((address.hostname, address.port), timeout=TIMEOUT_S) as sock:
         sock.sendall(head.encode() + data)
-        loader.event("held", request_id=name)
+        loader.wait_for_event("held", request_id=request_id)
         yield sock

@@ -141,7 +141,7 @@ def test_missing_files_and_unreachable_gateways_are_errors(
 
 def test_curl_example_of_a_streaming_service_runs(tmp_path: Path) -> None:
     with Gateway() as gateway, Loader(gateway.lb, "examples/vad/wrapper.py") as loader:
-        gateway.joined(loader)
+        gateway.wait_until_up(loader)
         command = asectl(tmp_path, "example", "vad", "--curl", "--url", gateway.url)
         result = subprocess.run(
             ["bash", "-c", command], capture_output=True, check=True, timeout=30
@@ -154,7 +154,7 @@ def test_curl_example_of_a_streaming_service_runs(tmp_path: Path) -> None:
 
 def test_example_and_client_of_a_running_service(tmp_path: Path) -> None:
     with Gateway() as gateway, Loader(gateway.lb) as loader:
-        gateway.joined(loader)
+        gateway.wait_until_up(loader)
         command = asectl(tmp_path, "example", "probe", "--curl", "--url", gateway.url)
         curl = subprocess.run(
             ["bash", "-c", command], capture_output=True, check=False, text=True, timeout=30

@@ -23,12 +23,12 @@ EXAMPLES = ROOT / "examples"
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Process]:
     with Process("up", "--demo", "--port", "0") as running:
-        running.printed("Ctrl-C ends everything")
+        running.wait_for_output("Ctrl-C ends everything")
         yield running
 
 
 def url(demo: Process) -> str:
-    return demo.printed("gateway ").split()[1]
+    return demo.wait_for_output("gateway ").split()[1]
 
 
 def call(demo: Process, *args: str) -> subprocess.CompletedProcess[str]:
@@ -44,7 +44,7 @@ def call(demo: Process, *args: str) -> subprocess.CompletedProcess[str]:
 
 def test_addresses_and_joined_loaders_are_printed(demo: Process) -> None:
     for part in ("gateway  http://", "lb       127.0.0.1:", "admin    http://", "ready; try"):
-        demo.printed(part)
+        demo.wait_for_output(part)
     joined = [line.split()[0] for line in demo.output if " joined (pid " in line]
     assert sorted(set(joined)) == [
         "audio-1",
@@ -152,21 +152,21 @@ def has_exited(pid: int) -> bool:
 )
 def test_stopping_the_demo_stops_its_children(signal_number: int) -> None:
     with Process("up", "--demo", "--port", "0") as running:
-        running.printed("Ctrl-C ends everything")
+        running.wait_for_output("Ctrl-C ends everything")
         child_pids = children(running.pid)
         assert len(child_pids) == 7
         running.signal(signal_number)
-        assert running.ended() == 0
+        assert running.wait_for_exit() == 0
         assert all(has_exited(pid) for pid in child_pids)
         assert not [line for line in running.text if "chttp2" in line], "gRPC's own lines stay out"
 
 
 def test_a_killed_demo_leaves_no_orphans() -> None:
     with Process("up", "--demo", "--port", "0") as running:
-        running.printed("Ctrl-C ends everything")
+        running.wait_for_output("Ctrl-C ends everything")
         child_pids = children(running.pid)
         running.signal(signal.SIGKILL)
-        running.ended()
+        running.wait_for_exit()
         for pid in child_pids:
             fd = os.pidfd_open(pid) if not has_exited(pid) else None
             if fd is not None:
@@ -176,11 +176,11 @@ def test_a_killed_demo_leaves_no_orphans() -> None:
 
 def test_killed_loader_is_reported_and_the_others_keep_serving(tmp_path: Path) -> None:
     with Process("up", "--demo", "--port", "0") as running:
-        running.printed("Ctrl-C ends everything")
+        running.wait_for_output("Ctrl-C ends everything")
         victim = next(pid for pid in children(running.pid) if b"image" in cmdline(pid))
         os.kill(victim, signal.SIGKILL)
-        running.printed(f"ended (pid {victim}), killed by signal 9")
-        assert running.printed("suspect (stream_lost)").startswith("image-")
+        running.wait_for_output(f"ended (pid {victim}), killed by signal 9")
+        assert running.wait_for_output("suspect (stream_lost)").startswith("image-")
         result = call(running, "image", "--file", str(EXAMPLES / "image" / "small.png"))
         assert result.returncode == 0, result.stderr
 
@@ -193,33 +193,35 @@ def test_busy_port_is_reported_and_nothing_keeps_running() -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
         with Process("up", "--demo", "--port", str(port)) as running:
-            assert running.ended() == 1
+            assert running.wait_for_exit() == 1
             assert f"127.0.0.1:{port} is in use by " in "\n".join(running.text)
 
 
 def test_nothing_to_serve_is_a_usage_error() -> None:
     with Process("up") as running:
-        assert running.ended() == 2
+        assert running.wait_for_exit() == 2
         assert "give --demo, or FILE:Class" in "\n".join(running.text)
 
 
 def test_loaders_that_do_not_start_are_not_waited_for() -> None:
     good, bad = "tests/wrappers/probe.py:Probe", "tests/wrappers/probe.py:Broken"
     with Process("up", good, bad, "--each", "1", "--port", "0") as running:
-        assert running.printed("ready") == "ready without broken-1; try, in another terminal:"
+        assert (
+            running.wait_for_output("ready") == "ready without broken-1; try, in another terminal:"
+        )
         output = "\n".join(running.text)
         assert "probe.py does not load" in output
         assert "RuntimeError: no weights here" in output
         assert "asectl/process.py" not in output, "the author's frames alone"
     with Process("up", bad, "nowhere.py:X", "--each", "1", "--port", "0") as running:
-        assert running.ended() == 1
+        assert running.wait_for_exit() == 1
         assert "no loader is left" in running.output
 
 
 def test_up_serves_a_given_wrapper() -> None:
     with Process("up", "tests/wrappers/probe.py:Probe", "--each", "1", "--port", "0") as running:
-        running.printed("Ctrl-C ends everything")
-        assert "--file PATH" in running.printed(" call probe --url http://")
+        running.wait_for_output("Ctrl-C ends everything")
+        assert "--file PATH" in running.wait_for_output(" call probe --url http://")
         path = ROOT / "pyproject.toml"
         result = call(running, "probe", "--file", str(path), "-p", "number=1")
         assert "must decode to at most 1024 bytes" in result.stderr
@@ -228,15 +230,15 @@ def test_up_serves_a_given_wrapper() -> None:
 def test_a_loader_with_progress_bars_is_not_stuck() -> None:
     spec = "tests/wrappers/loading.py:Progress"
     with Process("up", spec, "--each", "1", "--port", "0") as running:
-        running.printed("progress-1")
+        running.wait_for_output("progress-1")
         running.signal(signal.SIGINT)
-        assert running.ended() == 0
+        assert running.wait_for_exit() == 0
 
 
 def test_ejections_and_later_requests_are_printed() -> None:
     with Process("up", "tests/wrappers/talker.py:Talker", "--port", "0") as process:
         endpoint_url = f"{url(process)}/v1/private/talker"
-        process.printed("ready; try")
+        process.wait_for_output("ready; try")
         body = {"header": {"app_id": "t", "status": 3}, "payload": {"text": {"text": "aGk="}}}
         failing_body = {**body, "parameter": {"talker": {"act": "raise"}}}
         headers = {"accept": "text/event-stream"}
@@ -247,4 +249,4 @@ def test_ejections_and_later_requests_are_printed() -> None:
             while not any("instance ejected" in line for line in process.output):
                 http.post(endpoint_url, json=failing_body, headers=headers)
             assert http.post(endpoint_url + "-not-there", json=body).status_code == 404
-        process.printed("404 POST")
+        process.wait_for_output("404 POST")

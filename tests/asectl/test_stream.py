@@ -16,7 +16,7 @@ from asectl.stream import split_envelope
 from aseloader import declare
 from aseloader.run import load
 from schemas.model import document
-from tests.harness import PATIENCE, ROOT, Gateway, Loader
+from tests.harness import ROOT, TIMEOUT_S, Gateway, Loader
 
 VAD = "examples/vad/wrapper.py"
 SERVICE = document.service_from_document(document.parse(declare.schema(load(str(ROOT / VAD)))))
@@ -31,16 +31,16 @@ def gateway() -> Iterator[Gateway]:
         Loader(running.lb, "examples/image/wrapper.py") as image,
         Loader(running.lb, "tests/wrappers/talker.py:Talker") as talker,
     ):
-        running.joined(vad)
-        running.joined(talker)
-        running.joined(image)
+        running.wait_until_up(vad)
+        running.wait_until_up(talker)
+        running.wait_until_up(image)
         yield running
 
 
 def call(gateway: Gateway, *args: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "asectl", "call", *args, "--url", gateway.url]
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE, check=False
+        command, capture_output=True, text=True, cwd=ROOT, timeout=TIMEOUT_S, check=False
     )
 
 
@@ -87,7 +87,7 @@ def test_closed_stdout_ends_the_call_quietly(gateway: Gateway) -> None:
         assert json.loads(process.stdout.readline())["segment"]["event"] == "began"
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(PATIENCE) == 1
+        assert process.wait(TIMEOUT_S) == 1
 
 
 def test_generated_client_streams(gateway: Gateway, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_invalid_stream_calls_are_explained(
 
 def test_session_closed_by_gateway_drain_exits_1() -> None:
     with Gateway("--gateway-drain", "0.5") as gateway, Loader(gateway.lb, VAD) as vad:
-        gateway.joined(vad)
+        gateway.wait_until_up(vad)
         command = [sys.executable, "-m", "asectl", "call", "vad", "--ws", "--file", WAV]
         with subprocess.Popen(
             [*command, "--realtime", "--url", gateway.url],
@@ -182,7 +182,7 @@ def test_session_closed_by_gateway_drain_exits_1() -> None:
             process.stdout.readline()
             gateway.signal(signal.SIGTERM)
             assert "the gateway stops" in process.stderr.read()
-            assert process.wait(PATIENCE) == 1
+            assert process.wait(TIMEOUT_S) == 1
 
 
 def test_split_keeps_utf8_characters_whole() -> None:

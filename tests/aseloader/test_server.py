@@ -111,7 +111,7 @@ def test_health_watch_reports_draining() -> None:
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
         running.signal(signal.SIGTERM)
         assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        assert running.ended() == 0
+        assert running.wait_for_exit() == 0
 
 
 def test_reflection_serves_the_messages(channel: grpc.Channel) -> None:

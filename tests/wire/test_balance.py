@@ -15,70 +15,79 @@ import httpx
 import pytest
 
 from config.options import POLICIES
-from tests.harness import PATIENCE, ROOT, Gateway, Hub, Loader, Process, body, held
+from tests.harness import (
+    ROOT,
+    TIMEOUT_S,
+    Gateway,
+    Hub,
+    Loader,
+    Process,
+    make_envelope,
+    occupied_slot,
+)
 
 SPEC = "tests/wrappers/probe.py:Probe"
 
 
-def asectl(*words: str) -> str:
-    told = subprocess.run(
-        [sys.executable, "-m", "asectl", *words],
+def run_asectl(*args: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-m", "asectl", *args],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT_S,
     )
-    return told.stdout
+    return result.stdout
 
 
-def test_a_request_waits_for_the_first_place_that_is_free() -> None:
+def test_request_waits_for_a_free_slot() -> None:
     with Gateway("--lb-wait", "20") as gateway, Loader(gateway.lb) as loader:
-        gateway.joined(loader)
+        gateway.wait_until_up(loader)
         with ThreadPoolExecutor(1) as clients:
-            with held(gateway, loader, "a"), held(gateway, loader, "b"):
+            with occupied_slot(gateway, loader, "a"), occupied_slot(gateway, loader, "b"):
                 waiting = clients.submit(gateway.call)
-                _until(gateway, "ase_pick_waiting", 1.0)
-            answer = waiting.result(PATIENCE)
-        assert answer.status_code == 200
-        line = gateway.event("request", status=200)
+                _wait_for_metric(gateway, "ase_pick_waiting", 1.0)
+            response = waiting.result(TIMEOUT_S)
+        assert response.status_code == 200
+        line = gateway.wait_for_event("request", status=200)
         assert line["wait_ms"] > 0
         assert "ase_pick_waits_total 1.0" in gateway.metrics()
 
 
-def _until(gateway: Gateway, name: str, value: float) -> None:
+def _wait_for_metric(gateway: Gateway, name: str, value: float) -> None:
     """Ask for a metric until it has a value."""
     for _ in range(1000):
-        found = re.search(rf"^{name} (\S+)$", gateway.metrics(), re.MULTILINE)
-        if found and float(found[1]) == value:
+        match = re.search(rf"^{name} (\S+)$", gateway.metrics(), re.MULTILINE)
+        if match and float(match[1]) == value:
             return
     raise AssertionError(f"{name} is not {value}")
 
 
-def test_beyond_those_that_may_wait_it_is_503_at_once() -> None:
+def test_full_pending_queue_is_503_at_once() -> None:
     flags = ("--lb-wait", "30", "--lb-waiting", "0")
     with Gateway(*flags) as gateway, Loader(gateway.lb) as loader:
-        gateway.joined(loader)
-        with held(gateway, loader, "a"), held(gateway, loader, "b"):
-            answer = gateway.call()
-            assert (answer.status_code, answer.json()["header"]["code"]) == (503, 10110)
-            assert "retry-after" in answer.headers
+        gateway.wait_until_up(loader)
+        with occupied_slot(gateway, loader, "a"), occupied_slot(gateway, loader, "b"):
+            response = gateway.call()
+            assert (response.status_code, response.json()["header"]["code"]) == (503, 10110)
+            assert "retry-after" in response.headers
 
 
-def test_a_loader_lets_some_wait_and_works_on_them_in_turn() -> None:
+def test_loader_queues_requests_beyond_its_slots() -> None:
     with Gateway() as gateway, Loader(gateway.lb, SPEC, "--total", "1", "--queue", "3") as loader:
-        gateway.joined(loader)
+        gateway.wait_until_up(loader)
         with ThreadPoolExecutor(3) as clients:
-            with held(gateway, loader, "a"):
+            with occupied_slot(gateway, loader, "a"):
                 waiting = [clients.submit(gateway.call) for _ in range(3)]
                 while gateway.state()[0]["queued"] < 3:
                     pass
                 (line,) = gateway.state()
                 assert (line["running"], line["queued"], line["total"]) == (1, 3, 4)
-            assert {one.result(PATIENCE).status_code for one in waiting} == {200}
+            assert {future.result(TIMEOUT_S).status_code for future in waiting} == {200}
 
 
-def test_one_that_fails_fast_is_ejected_and_the_others_serve() -> None:
+def test_fast_failing_loader_is_ejected() -> None:
     """A thousand times faster than the good one, and idle: it must not draw the traffic."""
     with (
         Gateway() as gateway,
@@ -86,95 +95,95 @@ def test_one_that_fails_fast_is_ejected_and_the_others_serve() -> None:
         Loader(gateway.lb, "tests/wrappers/failing.py:Failing") as bad,
     ):
         for loader in (good, bad):
-            gateway.joined(loader)
-        answers = [gateway.call() for _ in range(100)]
-        failed = [answer for answer in answers if answer.status_code == 502]
+            gateway.wait_until_up(loader)
+        responses = [gateway.call() for _ in range(100)]
+        failed = [response for response in responses if response.status_code == 502]
         assert 1 <= len(failed) <= 6, "five in a row, and perhaps one trial"
-        reason = gateway.event("instance ejected", instance=bad.addr)["reason"]
+        reason = gateway.wait_for_event("instance ejected", instance=bad.addr)["reason"]
         assert reason in ("failed_in_row", "reported_failures"), "by answers, or by a report"
         (line,) = [line for line in gateway.state() if line["instance"] == bad.addr]
         assert line["state"] == "up"
         assert line["health"] in ("ejected", "tried")
         assert f'ase_pick_ejections_total{{reason="{reason}"}} 1.0' in gateway.metrics()
-        text = asectl("lb", "state", "--url", gateway.admin)
+        text = run_asectl("lb", "state", "--url", gateway.admin)
         assert reason in text or "failed_again" in text
 
 
-def test_five_failures_are_enough_for_all_gateways() -> None:
+def test_failures_seen_by_one_gateway_eject_for_all() -> None:
     with (
         Hub() as hub,
-        Gateway("--lb-hub", hub.lb) as one,
-        Gateway("--lb-hub", hub.lb) as two,
+        Gateway("--lb-hub", hub.lb) as first_gateway,
+        Gateway("--lb-hub", hub.lb) as second_gateway,
         Loader(hub.lb) as good,
         Loader(hub.lb, "tests/wrappers/failing.py:Failing") as bad,
     ):
-        for gateway in (one, two):
+        for gateway in (first_gateway, second_gateway):
             for loader in (good, bad):
-                gateway.joined(loader)
-        while not one.count("instance ejected", instance=bad.addr):
-            one.call()
-        told = two.event("instance ejected", instance=bad.addr)
-        assert told["reason"] == "reported_failures"
-        assert two.call().headers["x-ase-instance"] == good.addr
+                gateway.wait_until_up(loader)
+        while not first_gateway.count("instance ejected", instance=bad.addr):
+            first_gateway.call()
+        event = second_gateway.wait_for_event("instance ejected", instance=bad.addr)
+        assert event["reason"] == "reported_failures"
+        assert second_gateway.call().headers["x-ase-instance"] == good.addr
 
 
-def test_when_all_fail_nobody_is_left_out() -> None:
+def test_all_failing_loaders_are_still_used() -> None:
     with Gateway() as gateway, Loader(gateway.lb, "tests/wrappers/failing.py:Failing") as bad:
-        gateway.joined(bad)
-        answers = [gateway.call() for _ in range(20)]
-        assert {answer.status_code for answer in answers} == {502}, "not 503: it is asked"
+        gateway.wait_until_up(bad)
+        responses = [gateway.call() for _ in range(20)]
+        assert {response.status_code for response in responses} == {502}, "not 503: it is asked"
 
 
-def test_a_frozen_loader_is_suspect_then_gone_and_comes_back() -> None:
+def test_frozen_loader_is_suspect_then_removed_and_returns() -> None:
     with Gateway() as gateway, Loader(gateway.lb) as frozen, Loader(gateway.lb) as good:
         for loader in (frozen, good):
-            gateway.joined(loader)
+            gateway.wait_until_up(loader)
         frozen.signal(signal.SIGSTOP)
-        gateway.event("instance suspect", instance=frozen.addr, reason="silent")
-        gateway.event("instance gone", instance=frozen.addr)
-        answers = [gateway.call() for _ in range(10)]
-        assert {answer.headers["x-ase-instance"] for answer in answers} == {good.addr}
+        gateway.wait_for_event("instance suspect", instance=frozen.addr, reason="silent")
+        gateway.wait_for_event("instance gone", instance=frozen.addr)
+        responses = [gateway.call() for _ in range(10)]
+        assert {response.headers["x-ase-instance"] for response in responses} == {good.addr}
         frozen.signal(signal.SIGCONT)
         while gateway.count("instance up", instance=frozen.addr) < 2:
             gateway.call()
 
 
-async def _load(url: str, stop: asyncio.Event) -> list[int]:
+async def _generate_load(url: str, stop: asyncio.Event) -> list[int]:
     """Call, one after the other in four tasks, until told to stop; return the statuses."""
     statuses: list[int] = []
 
     async def client(http: httpx.AsyncClient) -> None:
         while not stop.is_set():
-            answer = await http.post("/v1/private/probe", json=body())
-            statuses.append(answer.status_code)
+            response = await http.post("/v1/private/probe", json=make_envelope())
+            statuses.append(response.status_code)
 
-    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, trust_env=False) as http:
         await asyncio.gather(*(client(http) for _ in range(4)))
     return statuses
 
 
 @pytest.mark.parametrize("hubs", [1, 2])
-def test_a_hub_that_restarts_costs_no_request(hubs: int) -> None:
+def test_hub_restart_loses_no_request(hubs: int) -> None:
     """Killed under load, started anew on the same port: the loader and the gateway find it."""
     others = [Hub() for _ in range(hubs - 1)]
     first = Hub()
-    told = ",".join(hub.lb for hub in (first, *others))
+    hub_addrs = ",".join(hub.lb for hub in (first, *others))
     port = first.lb.rpartition(":")[2]
     try:
-        with Loader(told) as loader, Gateway("--lb-hub", told) as gateway:
-            gateway.joined(loader)
+        with Loader(hub_addrs) as loader, Gateway("--lb-hub", hub_addrs) as gateway:
+            gateway.wait_until_up(loader)
 
             async def main() -> list[int]:
                 stop = asyncio.Event()
-                load = asyncio.create_task(_load(gateway.url, stop))
-                await asyncio.to_thread(first.end)
-                await asyncio.to_thread(gateway.event, "hub lost; trying on", hub=first.lb)
-                again = await asyncio.to_thread(
+                load = asyncio.create_task(_generate_load(gateway.url, stop))
+                await asyncio.to_thread(first.kill)
+                await asyncio.to_thread(gateway.wait_for_event, "hub lost; trying on", hub=first.lb)
+                restarted = await asyncio.to_thread(
                     Process, "lb", "--lb-port", port, "--lb-admin-port", "0"
                 )
-                others.append(again)  # type: ignore[arg-type]
-                await asyncio.to_thread(loader.event, "reporting again", hub=first.lb)
-                await asyncio.to_thread(_followed, gateway, first.lb)
+                others.append(restarted)  # type: ignore[arg-type]
+                await asyncio.to_thread(loader.wait_for_event, "reporting again", hub=first.lb)
+                await asyncio.to_thread(_wait_until_followed_again, gateway, first.lb)
                 stop.set()
                 return await load
 
@@ -182,30 +191,30 @@ def test_a_hub_that_restarts_costs_no_request(hubs: int) -> None:
             assert set(statuses) == {200}
             (line,) = gateway.state()
             assert (line["state"], line["instance"]) == ("up", loader.addr)
-            gone = gateway.count("instance gone")
-            assert gone == 0
+            removed = gateway.count("instance gone")
+            assert removed == 0
             if hubs == 2:
                 assert gateway.count("instance suspect") == 0, "the other hub told of it"
     finally:
         for hub in (first, *others):
-            hub.end()
+            hub.kill()
 
 
-def _followed(gateway: Gateway, hub: str) -> None:
+def _wait_until_followed_again(gateway: Gateway, hub: str) -> None:
     while gateway.count("hub followed", hub=hub) < 2:
         pass
 
 
-def test_state_and_top_tell_of_instances() -> None:
+def test_state_and_top_show_instances() -> None:
     with Gateway() as gateway, Loader(gateway.lb) as loader:
-        gateway.joined(loader)
+        gateway.wait_until_up(loader)
         gateway.call()
-        head, line = asectl("lb", "state", "--url", gateway.admin).splitlines()
+        head, line = run_asectl("lb", "state", "--url", gateway.admin).splitlines()
         assert head.split()[:4] == ["SERVICE", "INSTANCE", "STATE", "REASON"]
         assert line.split()[:4] == ["probe", loader.addr, "up", "reported"]
-        (told,) = json.loads(asectl("lb", "state", "--url", gateway.admin, "--json"))
-        assert (told["instance"], told["health"]) == (loader.addr, "in")
-        text = asectl("top", "--url", gateway.admin, "--times", "2", "--every", "0.05")
+        (instance,) = json.loads(run_asectl("lb", "state", "--url", gateway.admin, "--json"))
+        assert (instance["instance"], instance["health"]) == (loader.addr, "in")
+        text = run_asectl("top", "--url", gateway.admin, "--times", "2", "--every", "0.05")
         assert text.count("1 instances, 1 in") == 2
         wrong: Any = subprocess.run(
             [sys.executable, "-m", "asectl", "lb", "state", "--url", gateway.url],
@@ -218,14 +227,14 @@ def test_state_and_top_tell_of_instances() -> None:
         assert "is it the admin port?" in wrong.stderr
 
 
-def test_what_is_measured_of_picking() -> None:
+def test_pick_metrics() -> None:
     with Hub() as hub, Loader(hub.lb) as loader, Gateway("--lb-hub", hub.lb) as gateway:
-        gateway.joined(loader)
+        gateway.wait_until_up(loader)
         for _ in range(20):
             gateway.call()
         text = gateway.metrics()
-        picked = re.findall(r'^ase_pick_total\{by="\w+"\} (\S+)$', text, re.MULTILINE)
-        assert sum(map(float, picked)) == 20
+        picks = re.findall(r'^ase_pick_total\{by="\w+"\} (\S+)$', text, re.MULTILINE)
+        assert sum(map(float, picks)) == 20
         for name in (
             "ase_pick_seconds_count",
             "ase_pick_report_age_seconds_sum",
@@ -237,9 +246,9 @@ def test_what_is_measured_of_picking() -> None:
         assert f'ase_pick_inflight{{instance="{loader.addr}",service="probe"}} 0.0' in text
         hub_text = httpx.get(f"{hub.admin}/metrics", trust_env=False).text
         for name in ("ase_lb_reports_total", "ase_lb_frames_total"):
-            found = re.search(rf"^{name} (\S+)$", hub_text, re.MULTILINE)
-            assert found
-            assert float(found[1]) > 0
+            match = re.search(rf"^{name} (\S+)$", hub_text, re.MULTILINE)
+            assert match
+            assert float(match[1]) > 0
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -247,22 +256,25 @@ def test_every_policy_serves(policy: str) -> None:
     """Two loaders, one of which dies: each policy uses both, and then goes on with the other."""
     with (
         Gateway("--lb-policy", policy) as gateway,
-        Loader(gateway.lb) as one,
-        Loader(gateway.lb) as two,
+        Loader(gateway.lb) as first,
+        Loader(gateway.lb) as second,
     ):
-        for loader in (one, two):
-            gateway.joined(loader)
-        answers = [gateway.call() for _ in range(40)]
-        assert {answer.status_code for answer in answers} == {200}
-        assert {answer.headers["x-ase-instance"] for answer in answers} == {one.addr, two.addr}
-        one.end()
-        gateway.event("instance suspect", instance=one.addr)
-        answers = [gateway.call() for _ in range(20)]
-        assert {answer.status_code for answer in answers} == {200}
-        assert {answer.headers["x-ase-instance"] for answer in answers} == {two.addr}
+        for loader in (first, second):
+            gateway.wait_until_up(loader)
+        responses = [gateway.call() for _ in range(40)]
+        assert {response.status_code for response in responses} == {200}
+        assert {response.headers["x-ase-instance"] for response in responses} == {
+            first.addr,
+            second.addr,
+        }
+        first.kill()
+        gateway.wait_for_event("instance suspect", instance=first.addr)
+        responses = [gateway.call() for _ in range(20)]
+        assert {response.status_code for response in responses} == {200}
+        assert {response.headers["x-ase-instance"] for response in responses} == {second.addr}
 
 
-def test_requests_of_one_user_stay_with_one_loader(tmp_path: Path) -> None:
+def test_affinity_keeps_a_user_on_one_loader(tmp_path: Path) -> None:
     (tmp_path / "ase.yaml").write_text("services:\n  probe: {affinity: header.uid}\n")
     with (
         Gateway("--config", str(tmp_path / "ase.yaml")) as gateway,
@@ -270,15 +282,15 @@ def test_requests_of_one_user_stay_with_one_loader(tmp_path: Path) -> None:
     ):
         loaders = [stack.enter_context(Loader(gateway.lb)) for _ in range(4)]
         for loader in loaders:
-            gateway.joined(loader)
+            gateway.wait_until_up(loader)
         for _ in loaders:  # the first requests are the newcomers' trials
             assert gateway.call().status_code == 200
 
-        def went(uid: str) -> set[str]:
-            told = body()
-            told["header"]["uid"] = uid
-            return {gateway.post(told).headers["x-ase-instance"] for _ in range(20)}
+        def instances_used(uid: str) -> set[str]:
+            envelope = make_envelope()
+            envelope["header"]["uid"] = uid
+            return {gateway.post(envelope).headers["x-ase-instance"] for _ in range(20)}
 
-        homes = [went(f"user-{n}") for n in range(8)]
+        homes = [instances_used(f"user-{n}") for n in range(8)]
         assert all(len(home) == 1 for home in homes), (homes, gateway.state())
         assert len(set.union(*homes)) > 1

@@ -11,15 +11,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.harness import Gateway, Loader, body
+from tests.harness import Gateway, Loader, make_envelope
 
-H = b"Host: a\r\n"
+HOST = b"Host: a\r\n"
 POST = b"POST /v1/private/probe HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
 GET = b"GET /livez HTTP/1.1\r\nHost: a\r\n"
 SMUGGLED = b"GET /v1/apis HTTP/1.1\r\nHost: a\r\n\r\n"
 TE = b"Transfer-Encoding: chunked\r\n"
 
-ROWS: list[tuple[str, bytes, int]] = [
+REJECTED: list[tuple[str, bytes, int]] = [
     ("1 CL and TE", POST + b"Content-Length: 44\r\n" + TE + b"\r\n0\r\n\r\n" + SMUGGLED, 400),
     ("2 TE twice", POST + b"Transfer-Encoding: cow\r\n" + TE + b"\r\n0\r\n\r\n" + SMUGGLED, 400),
     *[
@@ -60,7 +60,7 @@ ROWS: list[tuple[str, bytes, int]] = [
     ("12 name (", GET + b"X(: a\r\n\r\n", 400),
     ("12 space before the first", b"GET /livez HTTP/1.1\r\n Host: a\r\n\r\n", 400),
     ("13 no Host", b"GET /livez HTTP/1.1\r\n\r\n", 400),
-    ("13 two Hosts", GET + H + b"\r\n", 400),
+    ("13 two Hosts", GET + HOST + b"\r\n", 400),
     ("14 Host", b"GET /livez HTTP/1.1\r\nHost: a@b/c d\r\n\r\n", 400),
     ("15 HTTP/2.0", b"GET /livez HTTP/2.0\r\nHost: a\r\n\r\n", 400),
     ("15 HTTP/0.9", b"GET /livez\r\n\r\n", 400),
@@ -97,104 +97,110 @@ ROWS: list[tuple[str, bytes, int]] = [
 
 
 def connect(gateway: Gateway) -> socket.socket:
-    where = urlsplit(gateway.url)
-    return socket.create_connection((where.hostname, where.port), timeout=30)
+    address = urlsplit(gateway.url)
+    return socket.create_connection((address.hostname, address.port), timeout=30)
 
 
-def sent(gateway: Gateway, data: bytes) -> bytes:
+def send_and_read_all(gateway: Gateway, data: bytes) -> bytes:
     """Send bytes; return all that comes until the gateway closes, which may be before the end."""
     with connect(gateway) as sock:
         with contextlib.suppress(ConnectionError):
             sock.sendall(data)
-        return rest(sock)
+        return read_all(sock)
 
 
-def statuses_of(answers: bytes) -> list[int]:
-    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d\d\d) [A-Z]", answers)]
+def statuses_of(responses: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d\d\d) [A-Z]", responses)]
 
 
-def rest(sock: socket.socket) -> bytes:
-    answer = b""
+def read_all(sock: socket.socket) -> bytes:
+    response = b""
     with contextlib.suppress(ConnectionError):
         while piece := sock.recv(65536):
-            answer += piece
-    return answer
+            response += piece
+    return response
 
 
-@pytest.mark.parametrize(("data", "status"), [r[1:] for r in ROWS], ids=[r[0] for r in ROWS])
-def test_a_row_is_refused_once_and_nothing_follows(
+@pytest.mark.parametrize(
+    ("data", "status"), [r[1:] for r in REJECTED], ids=[r[0] for r in REJECTED]
+)
+def test_bad_framing_is_rejected_once_and_nothing_follows(
     gateway: Gateway, loader: Loader, data: bytes, status: int
 ) -> None:
-    answer = sent(gateway, data)
-    assert statuses_of(answer) == [status]
-    assert b"\r\nconnection: close\r\n" in answer
-    assert json.loads(answer.partition(b"\r\n\r\n")[2])["header"]["code"] == 10163
+    response = send_and_read_all(gateway, data)
+    assert statuses_of(response) == [status]
+    assert b"\r\nconnection: close\r\n" in response
+    assert json.loads(response.partition(b"\r\n\r\n")[2])["header"]["code"] == 10163
 
 
-def good() -> bytes:
-    told = json.dumps(body()).encode()
-    return POST + b"Content-Length: %d\r\n\r\n%s" % (len(told), told)
+def valid_request() -> bytes:
+    content = json.dumps(make_envelope()).encode()
+    return POST + b"Content-Length: %d\r\n\r\n%s" % (len(content), content)
 
 
 LAST = GET + b"Connection: close\r\n\r\n"
-CHUNKED = json.dumps(body()).encode()
+CONTENT = json.dumps(make_envelope()).encode()
 
 SERVED: list[tuple[str, bytes, list[int]]] = [
-    ("a plain request", good() + LAST, [200, 200]),
-    ("a blank line before it", b"\r\n" + good() + LAST, [200, 200]),
+    ("a plain request", valid_request() + LAST, [200, 200]),
+    ("a blank line before it", b"\r\n" + valid_request() + LAST, [200, 200]),
     ("16 trailers", POST + TE + b"\r\n%x\r\n%s\r\n0\r\nX-User: admin\r\nHost: evil\r\n\r\n"
-     % (len(CHUNKED), CHUNKED) + LAST, [200, 200]),
+     % (len(CONTENT), CONTENT) + LAST, [200, 200]),
     ("18 a target of 8 KB", GET.replace(b"/livez", b"/livez?" + b"a" * 8000) + b"\r\n" + LAST,
      [200, 200]),
-    ("19 Upgrade: foo", good().replace(b"Host: a", b"Host: a\r\nConnection: Upgrade\r\n"
+    ("19 Upgrade: foo", valid_request().replace(b"Host: a", b"Host: a\r\nConnection: Upgrade\r\n"
      b"Upgrade: foo") + LAST, [200, 200]),
-    ("19 Upgrade: h2c", good().replace(b"Host: a", b"Host: a\r\nUpgrade: h2c\r\n"
+    ("19 Upgrade: h2c", valid_request().replace(b"Host: a", b"Host: a\r\nUpgrade: h2c\r\n"
      b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk") + LAST, [200, 200]),
     ("19 Upgrade with chunks", POST + b"Connection: Upgrade\r\nUpgrade: foo\r\n" + TE
-     + b"\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(CHUNKED), CHUNKED) + LAST, [200, 200]),
+     + b"\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(CONTENT), CONTENT) + LAST, [200, 200]),
     ("24 OPTIONS *", b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n" + LAST, [404, 200]),
-    ("an early answer, then the body", good().replace(b"probe", b"nobody", 1) + LAST, [404, 200]),
+    ("an early answer, then the body", valid_request().replace(b"probe", b"nobody", 1) + LAST,
+     [404, 200]),
     ("a body that no page reads", b"POST /v1/nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 70000"
      b"\r\n\r\n" + b"x" * 70_000 + LAST, [404, 200]),
     ("HTTP/1.0", b"GET /livez HTTP/1.0\r\n\r\n", [200]),
-    ("Expect on 1.0", good().replace(b"1.1", b"1.0").replace(b"Host: a", b"Expect: 100-continue"),
+    ("Expect on 1.0",
+     valid_request().replace(b"1.1", b"1.0").replace(b"Host: a", b"Expect: 100-continue"),
      [200]),
-    ("nothing runs after the last", LAST + good(), [200]),
+    ("nothing runs after the last", LAST + valid_request(), [200]),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 999], ids=["at once", "in two", "byte by byte"])
 @pytest.mark.parametrize(("data", "statuses"), [r[1:] for r in SERVED], ids=[r[0] for r in SERVED])
-def test_what_is_served(
+def test_valid_framing_is_served(
     gateway: Gateway, loader: Loader, data: bytes, statuses: list[int], pieces: int
 ) -> None:
     step = max(1, -(-len(data) // pieces)) if pieces < 999 or len(data) > 20_000 else 1
     with connect(gateway) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(ConnectionError):  # it closes after the last
-            for at in range(0, len(data), step):
-                sock.sendall(data[at : at + step])
-        answer = rest(sock)
-    assert statuses_of(answer) == statuses
+            for offset in range(0, len(data), step):
+                sock.sendall(data[offset : offset + step])
+        response = read_all(sock)
+    assert statuses_of(response) == statuses
 
 
-def test_100_continue_is_said_once_and_only_when_the_body_is_wanted(
+def test_100_continue_is_sent_once_when_the_body_is_needed(
     gateway: Gateway, loader: Loader
 ) -> None:
-    head, _, told = (
-        good().replace(b"Host: a", b"Host: a\r\nExpect: 100-continue").partition(b"\r\n\r\n")
+    head, _, content = (
+        valid_request()
+        .replace(b"Host: a", b"Host: a\r\nExpect: 100-continue")
+        .partition(b"\r\n\r\n")
     )
     with connect(gateway) as sock:
         sock.sendall(head + b"\r\n\r\n")
         assert sock.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        sock.sendall(told)
+        sock.sendall(content)
         assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
-    refused = sent(gateway, head.replace(b"probe", b"nobody") + b"\r\n\r\n")
-    assert refused.startswith(b"HTTP/1.1 404 ")
+    rejected = send_and_read_all(gateway, head.replace(b"probe", b"nobody") + b"\r\n\r\n")
+    assert rejected.startswith(b"HTTP/1.1 404 ")
 
 
 @pytest.mark.parametrize("position", ["before the name", "before :", "after :", "at the end"])
-def test_a_grid_of_bytes_around_framing_is_400_or_as_the_rfc_says(
+def test_odd_bytes_around_transfer_encoding_are_400_or_allowed_whitespace(
     gateway: Gateway, loader: Loader, position: str
 ) -> None:
     """Row 25: whatever byte stands there, the body is not taken for a request."""
@@ -206,8 +212,8 @@ def test_a_grid_of_bytes_around_framing_is_400_or_as_the_rfc_says(
             "after :": b"Transfer-Encoding:" + odd + b"chunked",
             "at the end": b"Transfer-Encoding: chunked" + odd,
         }[position]
-        answer = sent(gateway, POST + line + b"\r\n\r\n0\r\n\r\n" + LAST)
-        statuses = statuses_of(answer)
-        assert statuses in ([400], [400, 200]), (byte, answer[:300])
+        response = send_and_read_all(gateway, POST + line + b"\r\n\r\n0\r\n\r\n" + LAST)
+        statuses = statuses_of(response)
+        assert statuses in ([400], [400, 200]), (byte, response[:300])
         if statuses == [400, 200]:  # a space or a tab that the RFC lets stand
             assert odd in b" \t"

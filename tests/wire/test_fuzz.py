@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.harness import Gateway, Loader, body
-from tests.wire.test_statuses import HEAD, raw
+from tests.harness import Gateway, Loader, make_envelope
+from tests.wire.test_statuses import HEAD, send_raw
 
 SETTINGS = settings(
     max_examples=150,
@@ -38,52 +38,54 @@ PATHS = [
 ]  # fmt: skip
 
 
-def changed(path: tuple[str, ...], value: Any) -> Any:
+def envelope_with(path: tuple[str, ...], value: Any) -> Any:
     if not path:
         return value
-    told = body()
-    inner = told
+    envelope = make_envelope()
+    container = envelope
     for member in path[:-1]:
-        inner = inner[member]
-    inner[path[-1]] = value
-    return told
+        container = container[member]
+    container[path[-1]] = value
+    return envelope
 
 
 @given(st.sampled_from(PATHS), JSON)
 @SETTINGS
-def test_any_json_anywhere(
+def test_any_json_value_at_any_path(
     gateway: Gateway, loader: Loader, path: tuple[str, ...], value: Any
 ) -> None:
-    text = json.dumps(changed(path, value)).encode()
-    answer = gateway.http.post(
+    text = json.dumps(envelope_with(path, value)).encode()
+    response = gateway.http.post(
         "/v1/private/probe", content=text, headers={"content-type": "application/json"}
     )
-    assert answer.status_code in (200, 400), answer.text
-    header = answer.json()["header"]
-    assert (header["code"] == 0) is (answer.status_code == 200)
-    assert header["sid"] == answer.headers["x-ase-request-id"]
+    assert response.status_code in (200, 400), response.text
+    header = response.json()["header"]
+    assert (header["code"] == 0) is (response.status_code == 200)
+    assert header["sid"] == response.headers["x-ase-request-id"]
 
 
 @given(st.binary(min_size=1, max_size=300))
 @SETTINGS
 def test_any_bytes_as_a_body(gateway: Gateway, loader: Loader, data: bytes) -> None:
-    answer = gateway.http.post(
+    response = gateway.http.post(
         "/v1/private/probe", content=data, headers={"content-type": "application/json"}
     )
-    assert answer.status_code == 400
-    assert answer.json()["header"]["code"] in (10163, 10313)
+    assert response.status_code == 400
+    assert response.json()["header"]["code"] in (10163, 10313)
 
 
 @given(st.binary(max_size=60), st.binary(max_size=60))
 @SETTINGS
-def test_any_bytes_on_the_wire(gateway: Gateway, loader: Loader, first: bytes, then: bytes) -> None:
-    sent = HEAD + first + b"\r\n" + then + b"\r\n\r\n\r\nx\r\n\r\n"
-    answer = raw(gateway, sent)
-    assert not answer.startswith(b"HTTP/1.1 5"), answer
-    assert b"Traceback" not in answer
+def test_any_bytes_on_the_wire(
+    gateway: Gateway, loader: Loader, first: bytes, second: bytes
+) -> None:
+    data = HEAD + first + b"\r\n" + second + b"\r\n\r\n\r\nx\r\n\r\n"
+    response = send_raw(gateway, data)
+    assert not response.startswith(b"HTTP/1.1 5"), response
+    assert b"Traceback" not in response
 
 
-def test_nothing_is_left_behind(gateway: Gateway, loader: Loader) -> None:
+def test_no_slot_or_error_remains(gateway: Gateway, loader: Loader) -> None:
     (line,) = [line for line in gateway.state() if line["instance"] == loader.addr]
     assert (line["inflight"], line["running"]) == (0, 0)
     assert "ase_inflight 0.0" in gateway.metrics()

@@ -44,45 +44,45 @@ from schemas.model.errors import (
 )
 from schemas.wire import LoaderOutput
 from tests.fakes import gateway_context
-from tests.harness import body
-from tests.wire.test_framing import ROWS, rest
+from tests.harness import make_envelope
+from tests.wire.test_framing import REJECTED, read_all
 from tests.wire.test_statuses import CASES, VIOLATIONS
 from tests.wrappers.probe import Probe
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-NOTHING = LoaderOutput().SerializeToString()
+EMPTY_OUTPUT = LoaderOutput().SerializeToString()
 
 
-class Place:
+class FakeSlot:
     """An instance that is always there."""
 
     addr = "loader:1"
     instance: Any = property(lambda self: self)
 
-    def __enter__(self) -> "Place":
+    def __enter__(self) -> "FakeSlot":
         return self
 
     def __exit__(self, *_: object) -> None: ...
 
 
-class Caller:
+class FakeCaller:
     """Answers what the test says."""
 
-    came: bytes | Exception = NOTHING
+    result: bytes | Exception = EMPTY_OUTPUT
 
     def start_call(self, attempt: Any, done: Callable[[Any], None]) -> Any:
         asyncio.get_running_loop().call_soon(done, self)
         return self
 
     def outcome(self) -> bytes:
-        if isinstance(self.came, Exception):
-            raise self.came
-        return self.came
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
 
     def cancel(self) -> None: ...
 
 
-class Laned:
+class ServerThread:
     """A door with everything but a loader, in a thread; with the lane or without."""
 
     def __init__(self, *, once_lane: bool) -> None:
@@ -91,10 +91,10 @@ class Laned:
             declare.schema(Probe),
         ]
         contracts = [build_contract(text, "file", {}, 5.0) for text in texts]
-        self.caller, self.lines = Caller(), []
-        self.pick: Any = lambda *_: Place()
+        self.caller, self.lines = FakeCaller(), []
+        self.acquire_slot: Any = lambda *_: FakeSlot()
         options = GatewayOptions()
-        parts = Dependencies(
+        dependencies = Dependencies(
             options,
             Catalog(contracts, {}, 5.0),
             self,
@@ -104,22 +104,22 @@ class Laned:
             new_id=lambda: "5" * 32,
             on_internal_error=lambda *_: None,
         )
-        log = AccessLog(self.lines.append, lambda: 0.0)
+        access_log = AccessLog(self.lines.append, lambda: 0.0)
         self.metrics = Metrics(CollectorRegistry())
-        context, session_metrics = gateway_context(parts, self.metrics, log)
+        context, session_metrics = gateway_context(dependencies, self.metrics, access_log)
         self.context = context
-        door = ServerContext(
+        server_context = ServerContext(
             limits=server._limits(options),
             reject_request=partial(server._reject_request, context=context),
             fast_path=server._fast_path(context) if once_lane else None,
             is_draining=lambda: False,
             upgrader=WebSocketUpgrader(context, session_metrics, SessionOptions()),
         )
-        self.fast_path = door.fast_path
-        served = app.build_app(context, app.Readiness(lambda: True), lambda _: 1)
+        self.fast_path = server_context.fast_path
+        asgi_app = app.build_app(context, app.Readiness(lambda: True), lambda _: 1)
         config = uvicorn.Config(
-            served,
-            http=partial(HttpConnection, server_context=door),
+            asgi_app,
+            http=partial(HttpConnection, server_context=server_context),
             log_config=None,  # type: ignore[arg-type]
             lifespan="off",
             ws="none",
@@ -132,8 +132,8 @@ class Laned:
         )
         self.thread.start()
 
-    def acquire(self, *told: Any) -> Any:
-        return self.pick(*told)
+    def acquire(self, *args: Any) -> Any:
+        return self.acquire_slot(*args)
 
     def try_acquire_retry(self) -> bool:
         return True
@@ -143,96 +143,111 @@ class Laned:
         self.thread.join(30)
         self.sock.close()
 
-    def answer(self, sent: bytes) -> bytes:
+    def exchange(self, data: bytes) -> bytes:
         with socket.create_connection(self.sock.getsockname(), timeout=30) as sock:
             with contextlib.suppress(ConnectionError):
-                sock.sendall(sent)
-            return re.sub(rb"date: [^\r]*\r\n", b"", rest(sock))
+                sock.sendall(data)
+            return re.sub(rb"date: [^\r]*\r\n", b"", read_all(sock))
 
 
 @pytest.fixture(scope="module")
-def lanes() -> Iterator[tuple[Laned, Laned]]:
-    both = Laned(once_lane=True), Laned(once_lane=False)
-    yield both
-    for lane in both:
-        lane.stop()
+def server_pair() -> Iterator[tuple[ServerThread, ServerThread]]:
+    servers = ServerThread(once_lane=True), ServerThread(once_lane=False)
+    yield servers
+    for server_under_test in servers:
+        server_under_test.stop()
 
 
-def same(lanes: tuple[Laned, Laned], sent: bytes, outcome: Any = NOTHING) -> bytes:
+def exchange_with_both(
+    server_pair: tuple[ServerThread, ServerThread], data: bytes, outcome: Any = EMPTY_OUTPUT
+) -> bytes:
     """Send to both; return the one answer they gave, having compared their logs too."""
-    answers, lines = [], []
-    for lane in lanes:
-        lane.caller.came = outcome
-        lane.lines.clear()
-        answers.append(lane.answer(sent))
-        lines.append(list(lane.lines))
-    assert answers[0] == answers[1]
+    responses, lines = [], []
+    for server_under_test in server_pair:
+        server_under_test.caller.result = outcome
+        server_under_test.lines.clear()
+        responses.append(server_under_test.exchange(data))
+        lines.append(list(server_under_test.lines))
+    assert responses[0] == responses[1]
     assert lines[0] == lines[1]
-    return answers[0]
+    return responses[0]
 
 
-def post(told: Any, service: str = "probe", **headers: str) -> bytes:
-    text = told if isinstance(told, bytes) else json.dumps(told).encode()
-    named = {"content-type": "application/json", "content-length": str(len(text))}
-    named |= {name.replace("_", "-"): value for name, value in headers.items()}
-    lines = "".join(f"{name}: {value}\r\n" for name, value in named.items())
+def post_request(content: Any, service: str = "probe", **headers: str) -> bytes:
+    data = content if isinstance(content, bytes) else json.dumps(content).encode()
+    header_values = {"content-type": "application/json", "content-length": str(len(data))}
+    header_values |= {name.replace("_", "-"): value for name, value in headers.items()}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in header_values.items())
     head = f"POST /v1/private/{service} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{lines}\r\n"
-    return head.encode() + text
+    return head.encode() + data
 
 
 @pytest.mark.parametrize("path", sorted((GOLDEN / "encode").glob("*.txt")), ids=lambda p: p.stem)
-def test_golden_requests(lanes: tuple[Laned, Laned], path: Path) -> None:
-    told = json.loads(path.read_text(encoding="utf-8").partition("----------\n")[0])
-    assert same(lanes, post(told, "gold")).startswith(b"HTTP/1.1 ")
-    told["header"] = {"app_id": "a"}
-    assert same(lanes, post(told, "gold")).startswith(b"HTTP/1.1 200 ")
+def test_golden_requests(server_pair: tuple[ServerThread, ServerThread], path: Path) -> None:
+    envelope = json.loads(path.read_text(encoding="utf-8").partition("----------\n")[0])
+    assert exchange_with_both(server_pair, post_request(envelope, "gold")).startswith(b"HTTP/1.1 ")
+    envelope["header"] = {"app_id": "a"}
+    assert exchange_with_both(server_pair, post_request(envelope, "gold")).startswith(
+        b"HTTP/1.1 200 "
+    )
 
 
 @pytest.mark.parametrize("path", sorted((GOLDEN / "decode").glob("*.txt")), ids=lambda p: p.stem)
-def test_golden_answers(lanes: tuple[Laned, Laned], path: Path) -> None:
-    told, expected = path.read_text(encoding="utf-8").split("----------\n")
+def test_golden_responses(server_pair: tuple[ServerThread, ServerThread], path: Path) -> None:
+    output_text, expected = path.read_text(encoding="utf-8").split("----------\n")
     output = LoaderOutput()
-    json_format.Parse(told, output)
-    answer = same(lanes, post({"header": {"app_id": "a"}}, "gold"), output.SerializeToString())
-    assert answer.startswith(b"HTTP/1.1 200 ")
+    json_format.Parse(output_text, output)
+    response = exchange_with_both(
+        server_pair, post_request({"header": {"app_id": "a"}}, "gold"), output.SerializeToString()
+    )
+    assert response.startswith(b"HTTP/1.1 200 ")
     payload = expected.rstrip("\n").encode()
-    assert answer.endswith(b"}}" if payload == b"{}" else b',"payload":' + payload + b"}")
+    assert response.endswith(b"}}" if payload == b"{}" else b',"payload":' + payload + b"}")
 
 
-@pytest.mark.parametrize("asked", [c[1] for c in CASES], ids=[c[0] for c in CASES])
-def test_bad_json(lanes: tuple[Laned, Laned], asked: dict[str, Any]) -> None:
-    assert same(lanes, post(asked["content"])).startswith(b"HTTP/1.1 400 ")
+@pytest.mark.parametrize("post_args", [c[1] for c in CASES], ids=[c[0] for c in CASES])
+def test_bad_json(
+    server_pair: tuple[ServerThread, ServerThread], post_args: dict[str, Any]
+) -> None:
+    assert exchange_with_both(server_pair, post_request(post_args["content"])).startswith(
+        b"HTTP/1.1 400 "
+    )
 
 
-@pytest.mark.parametrize("told", [v[0] for v in VIOLATIONS], ids=[v[1] for v in VIOLATIONS])
-def test_violations(lanes: tuple[Laned, Laned], told: dict[str, Any]) -> None:
-    assert same(lanes, post(told)).startswith(b"HTTP/1.1 400 ")
+@pytest.mark.parametrize("envelope", [v[0] for v in VIOLATIONS], ids=[v[1] for v in VIOLATIONS])
+def test_violations(
+    server_pair: tuple[ServerThread, ServerThread], envelope: dict[str, Any]
+) -> None:
+    assert exchange_with_both(server_pair, post_request(envelope)).startswith(b"HTTP/1.1 400 ")
 
 
-@pytest.mark.parametrize("data", [row[1] for row in ROWS], ids=[row[0] for row in ROWS])
-def test_framing(lanes: tuple[Laned, Laned], data: bytes) -> None:
-    assert same(lanes, data)
+@pytest.mark.parametrize("data", [row[1] for row in REJECTED], ids=[row[0] for row in REJECTED])
+def test_framing(server_pair: tuple[ServerThread, ServerThread], data: bytes) -> None:
+    assert exchange_with_both(server_pair, data)
 
 
 @pytest.mark.parametrize(
-    "sent",
+    "data",
     [
-        post(body(), "nobody"),
-        post(body(), content_type="text/plain"),
-        post(body(), content_encoding="gzip"),
-        post(body(), x_consumer_username="another"),
-        post({"header": {}}),
-        post(b"", content_length="99999999"),
-        post(body()).replace(b"connection: close\r\n", b"", 1) + post(body()),
-        post(body()).replace(b"POST", b"PUT"),
-        post(body()).replace(b"/v1/private/probe", b"/v1/private/probe/"),
-        post(body()).replace(b"/v1/private/probe", b"/v1/private/%70robe?x=1"),
-        post(body()).replace(b"HTTP/1.1", b"HTTP/1.0"),
+        post_request(make_envelope(), "nobody"),
+        post_request(make_envelope(), content_type="text/plain"),
+        post_request(make_envelope(), content_encoding="gzip"),
+        post_request(make_envelope(), x_consumer_username="another"),
+        post_request({"header": {}}),
+        post_request(b"", content_length="99999999"),
+        post_request(make_envelope()).replace(b"connection: close\r\n", b"", 1)
+        + post_request(make_envelope()),
+        post_request(make_envelope()).replace(b"POST", b"PUT"),
+        post_request(make_envelope()).replace(b"/v1/private/probe", b"/v1/private/probe/"),
+        post_request(make_envelope()).replace(b"/v1/private/probe", b"/v1/private/%70robe?x=1"),
+        post_request(make_envelope()).replace(b"HTTP/1.1", b"HTTP/1.0"),
     ],
     ids=range(11),
 )
-def test_other_refusals_and_ways(lanes: tuple[Laned, Laned], sent: bytes) -> None:
-    assert same(lanes, sent).startswith(b"HTTP/1.1 ")
+def test_other_rejections_and_routes(
+    server_pair: tuple[ServerThread, ServerThread], data: bytes
+) -> None:
+    assert exchange_with_both(server_pair, data).startswith(b"HTTP/1.1 ")
 
 
 @pytest.mark.parametrize(
@@ -245,135 +260,152 @@ def test_other_refusals_and_ways(lanes: tuple[Laned, Laned], sent: bytes) -> Non
     ],
     ids=str,
 )  # fmt: skip
-def test_whatever_comes_of_the_call(lanes: tuple[Laned, Laned], outcome: Any) -> None:
-    assert not same(lanes, post(body()), outcome).startswith(b"HTTP/1.1 200 ")
+def test_failed_calls(server_pair: tuple[ServerThread, ServerThread], outcome: Any) -> None:
+    assert not exchange_with_both(server_pair, post_request(make_envelope()), outcome).startswith(
+        b"HTTP/1.1 200 "
+    )
 
 
-def again(text: bytes, *lines: str, kind: str = "application/json") -> bytes:
-    head = ["POST /v1/private/probe HTTP/1.1", "host: a", f"content-type: {kind}", *lines]
-    head += [f"Content-Length: {len(text)}", "", ""]
-    return "\r\n".join(head).encode() + text
+def make_request(content: bytes, *lines: str, content_type: str = "application/json") -> bytes:
+    head = ["POST /v1/private/probe HTTP/1.1", "host: a", f"content-type: {content_type}", *lines]
+    head += [f"Content-Length: {len(content)}", "", ""]
+    return "\r\n".join(head).encode() + content
 
 
-GOOD = json.dumps(body()).encode()
-KEPT = [again(GOOD + b" " * number, f"x-request-id: {number}") for number in range(3)]
+VALID_BODY = json.dumps(make_envelope()).encode()
+CACHED_REQUESTS = [
+    make_request(VALID_BODY + b" " * number, f"x-request-id: {number}") for number in range(3)
+]
 
 
 @pytest.mark.parametrize(
     "last",
     [
-        again(GOOD, "x-request-id: 9"),
-        again(b"{", "x-request-id: 9"),
-        again(b"", "x-request-id: 9"),
-        again(b"", "x-request-id: 9").replace(b"Length: 0", b"Length: 99999999"),
-        again(b"", "x-request-id: 9").replace(b"Length: 0", b"Length: +1"),
-        again(b"", "x-request-id: 9").replace(b"Length: 0", b"Length: 01"),
-        again(GOOD, "x-request-id: 9", "transfer-encoding: chunked"),
-        again(GOOD, "x-request-id: 9", "x-request-id: 9"),
-        again(GOOD, "x-request-id: 9", "host: b"),
-        again(GOOD, "x-request-id : 9"),
-        again(GOOD, "x-request-id: 9", kind="text/plain"),
-        again(GOOD, "x-request-id: 9", "x-consumer-username: another"),
-        again(GOOD, "x-request-id: 9", "content-encoding: gzip"),
-        again(GOOD, "x-request-id: 9") * 3,
-        again(GOOD, "x-request-id: 9") + b"GET /nowhere HTTP/1.1\r\nhost: a\r\n\r\n",
-        again(GOOD, "x-request-id: 9") + b"\x00",
-        again(GOOD, "x-request-id: 9").replace(b"HTTP/1.1", b"HTTP/1.0"),
-        again(GOOD, "x-request-id: 9", "connection: close"),
-        again(GOOD, "x-request-id: " + "9" * 40_000),
-        again(GOOD, *(f"x-request-id: {n}" for n in range(120))),
+        make_request(VALID_BODY, "x-request-id: 9"),
+        make_request(b"{", "x-request-id: 9"),
+        make_request(b"", "x-request-id: 9"),
+        make_request(b"", "x-request-id: 9").replace(b"Length: 0", b"Length: 99999999"),
+        make_request(b"", "x-request-id: 9").replace(b"Length: 0", b"Length: +1"),
+        make_request(b"", "x-request-id: 9").replace(b"Length: 0", b"Length: 01"),
+        make_request(VALID_BODY, "x-request-id: 9", "transfer-encoding: chunked"),
+        make_request(VALID_BODY, "x-request-id: 9", "x-request-id: 9"),
+        make_request(VALID_BODY, "x-request-id: 9", "host: b"),
+        make_request(VALID_BODY, "x-request-id : 9"),
+        make_request(VALID_BODY, "x-request-id: 9", content_type="text/plain"),
+        make_request(VALID_BODY, "x-request-id: 9", "x-consumer-username: another"),
+        make_request(VALID_BODY, "x-request-id: 9", "content-encoding: gzip"),
+        make_request(VALID_BODY, "x-request-id: 9") * 3,
+        make_request(VALID_BODY, "x-request-id: 9") + b"GET /nowhere HTTP/1.1\r\nhost: a\r\n\r\n",
+        make_request(VALID_BODY, "x-request-id: 9") + b"\x00",
+        make_request(VALID_BODY, "x-request-id: 9").replace(b"HTTP/1.1", b"HTTP/1.0"),
+        make_request(VALID_BODY, "x-request-id: 9", "connection: close"),
+        make_request(VALID_BODY, "x-request-id: " + "9" * 40_000),
+        make_request(VALID_BODY, *(f"x-request-id: {n}" for n in range(120))),
     ],
     ids=range(20),
 )
-def test_whatever_follows_a_head_that_came_again(lanes: tuple[Laned, Laned], last: bytes) -> None:
-    answers, lines = [], []
-    for lane in lanes:
-        lane.caller.came = NOTHING
-        lane.lines.clear()
-        with socket.create_connection(lane.sock.getsockname(), timeout=30) as sock:
-            for sent in KEPT:  # read, then learnt, then known
-                sock.sendall(sent)
+def test_requests_after_a_cached_head(
+    server_pair: tuple[ServerThread, ServerThread], last: bytes
+) -> None:
+    responses, lines = [], []
+    for server_under_test in server_pair:
+        server_under_test.caller.result = EMPTY_OUTPUT
+        server_under_test.lines.clear()
+        with socket.create_connection(server_under_test.sock.getsockname(), timeout=30) as sock:
+            for data in CACHED_REQUESTS:  # read, then learnt, then known
+                sock.sendall(data)
                 assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
             with contextlib.suppress(ConnectionError):
                 sock.sendall(last)
             first = sock.recv(1)
             with contextlib.suppress(ConnectionError):
                 sock.sendall(b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
-            answers.append(re.sub(rb"date: [^\r]*\r\n", b"", first + rest(sock)))
-        lines.append(list(lane.lines))
-    assert answers[0] == answers[1]
+            responses.append(re.sub(rb"date: [^\r]*\r\n", b"", first + read_all(sock)))
+        lines.append(list(server_under_test.lines))
+    assert responses[0] == responses[1]
     assert lines[0] == lines[1]
-    read = lanes[0].fast_path.head_cache.find(KEPT[0])
-    assert read is not None
-    assert read.value is not None
+    cached_head = server_pair[0].fast_path.head_cache.find(CACHED_REQUESTS[0])
+    assert cached_head is not None
+    assert cached_head.value is not None
 
 
-def test_a_line_for_tracing_tells_no_length(lanes: tuple[Laned, Laned]) -> None:
+def test_request_id_value_is_not_read_as_content_length(
+    server_pair: tuple[ServerThread, ServerThread],
+) -> None:
     """Its text looks like one; what stands behind would be run as a request of its own."""
     inner = b"GET /v1/apis HTTP/1.1\r\nhost: a\r\n\r\n"
-    trap = f"x-request-id: ength: {len(GOOD)}\r\nContent-Length:".encode()
-    sent = again(GOOD + inner).replace(b"Content-Length:", trap)
-    for lane in lanes:
-        lane.caller.came = NOTHING
-        with socket.create_connection(lane.sock.getsockname(), timeout=30) as sock:
-            for kept in KEPT:
-                sock.sendall(kept)
+    trap = f"x-request-id: ength: {len(VALID_BODY)}\r\nContent-Length:".encode()
+    data = make_request(VALID_BODY + inner).replace(b"Content-Length:", trap)
+    for server_under_test in server_pair:
+        server_under_test.caller.result = EMPTY_OUTPUT
+        with socket.create_connection(server_under_test.sock.getsockname(), timeout=30) as sock:
+            for cached in CACHED_REQUESTS:
+                sock.sendall(cached)
                 assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
-            sock.sendall(sent[: -len(inner)])
+            sock.sendall(data[: -len(inner)])
             with pytest.raises(TimeoutError):
                 sock.settimeout(0.2)
                 sock.recv(1)
             sock.settimeout(30)
             sock.sendall(inner)
-            answer = sock.recv(65536)
-            assert answer.startswith(b"HTTP/1.1 400 ")
-            assert answer.count(b"HTTP/1.1") == 1
+            response = sock.recv(65536)
+            assert response.startswith(b"HTTP/1.1 400 ")
+            assert response.count(b"HTTP/1.1") == 1
 
 
-def test_a_client_that_closes_its_side_is_answered(lanes: tuple[Laned, Laned]) -> None:
-    asked = (b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n", again(GOOD, kind="text/plain"))
-    for lane, sent in product(lanes, asked):
+def test_half_closed_client_gets_a_response(server_pair: tuple[ServerThread, ServerThread]) -> None:
+    requests = (
+        b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n",
+        make_request(VALID_BODY, content_type="text/plain"),
+    )
+    for server_under_test, data in product(server_pair, requests):
         for _ in range(20):
-            with socket.create_connection(lane.sock.getsockname(), timeout=30) as sock:
-                sock.sendall(sent)
+            with socket.create_connection(server_under_test.sock.getsockname(), timeout=30) as sock:
+                sock.sendall(data)
                 sock.shutdown(socket.SHUT_WR)
-                assert rest(sock).startswith(b"HTTP/1.1 ")
+                assert read_all(sock).startswith(b"HTTP/1.1 ")
 
 
-def test_a_head_is_not_taken_for_one_that_came_behind_it(lanes: tuple[Laned, Laned]) -> None:
+def test_pipelined_head_is_not_cached_for_the_one_before(
+    server_pair: tuple[ServerThread, ServerThread],
+) -> None:
     page = b"GET /v1/apis HTTP/1.1\r\nhost: a\r\nContent-Length: 2\r\n\r\n{}"
-    for lane in lanes:
-        with socket.create_connection(lane.sock.getsockname(), timeout=30) as sock:
+    for server_under_test in server_pair:
+        with socket.create_connection(server_under_test.sock.getsockname(), timeout=30) as sock:
             for _ in range(3):
-                sock.sendall(page + again(GOOD))
-                told = b""
-                while told.count(b"HTTP/1.1 200 ") < 2:
-                    told += sock.recv(65536)
+                sock.sendall(page + make_request(VALID_BODY))
+                received = b""
+                while received.count(b"HTTP/1.1 200 ") < 2:
+                    received += sock.recv(65536)
             sock.sendall(page.replace(b"a\r\n", b"a\r\nconnection: close\r\n", 1))
-            assert b'"apis"' in rest(sock)
-            if lane.fast_path is not None:
-                read = lane.fast_path.head_cache.find(page)
-                assert read is not None
-                assert read.value is None
+            assert b'"apis"' in read_all(sock)
+            if server_under_test.fast_path is not None:
+                cached_head = server_under_test.fast_path.head_cache.find(page)
+                assert cached_head is not None
+                assert cached_head.value is None
 
 
-def test_nobody_is_there(lanes: tuple[Laned, Laned]) -> None:
-    def nobody(*_: object) -> Any:
+def test_no_instance(server_pair: tuple[ServerThread, ServerThread]) -> None:
+    def raise_no_instance(*_: object) -> Any:
         raise AseError(NO_INSTANCE, "none")
 
-    for lane in lanes:
-        lane.pick = nobody
-    answer = same(lanes, post(body()))
-    for lane in lanes:
-        lane.pick = lambda *_: Place()
-    assert answer.startswith(b"HTTP/1.1 503 ")
-    assert b"\r\nretry-after: 1\r\n" in answer
+    for server_under_test in server_pair:
+        server_under_test.acquire_slot = raise_no_instance
+    response = exchange_with_both(server_pair, post_request(make_envelope()))
+    for server_under_test in server_pair:
+        server_under_test.acquire_slot = lambda *_: FakeSlot()
+    assert response.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nretry-after: 1\r\n" in response
 
 
-def test_both_counted_the_same(lanes: tuple[Laned, Laned]) -> None:
-    told = [
-        [(s.name, s.labels, s.value) for metric in lane.metrics.collect() for s in metric.samples]
-        for lane in lanes
+def test_metrics_are_equal(server_pair: tuple[ServerThread, ServerThread]) -> None:
+    samples = [
+        [
+            (sample.name, sample.labels, sample.value)
+            for metric in server_under_test.metrics.collect()
+            for sample in metric.samples
+        ]
+        for server_under_test in server_pair
     ]
-    assert told[0] == told[1]
-    assert ("ase_inflight", {}, 0) in told[0]
+    assert samples[0] == samples[1]
+    assert ("ase_inflight", {}, 0) in samples[0]

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.harness import PATIENCE, Gateway, Loader
-from tests.wire.test_framing import connect, rest, sent, statuses_of
+from tests.harness import TIMEOUT_S, Gateway, Loader
+from tests.wire.test_framing import connect, read_all, send_and_read_all, statuses_of
 
 REGISTERED = [
     "ACL", "BASELINE-CONTROL", "BIND", "CHECKIN", "CHECKOUT", "CONNECT", "COPY", "DELETE", "GET",
@@ -35,73 +35,79 @@ BODIES = (
 )
 
 
-def invented(count: int) -> list[str]:
+def random_methods(count: int) -> list[str]:
     rng = random.Random(1)
     tokens = string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~"
     return ["".join(rng.choices(tokens, k=rng.randint(1, 24))) for _ in range(count)]
 
 
 @pytest.fixture(scope="module", params=["true", "false"], ids=["fast lane", "starlette"])
-def either(request: pytest.FixtureRequest) -> Iterator[Gateway]:
+def gateway_by_lane(request: pytest.FixtureRequest) -> Iterator[Gateway]:
     with Gateway("--gateway-once-lane", request.param) as gateway, Loader(gateway.lb) as loader:
-        gateway.joined(loader)
+        gateway.wait_until_up(loader)
         yield gateway
 
 
 @pytest.fixture
-def alive(either: Gateway) -> Iterator[None]:
+def alive(gateway_by_lane: Gateway) -> Iterator[None]:
     """Ask /livez all the while; each must be answered."""
-    done, failed = threading.Event(), list[Exception]()
+    stop, errors = threading.Event(), list[Exception]()
 
-    def ask() -> None:
+    def poll_livez() -> None:
         try:
-            with httpx.Client(base_url=either.url, timeout=PATIENCE, trust_env=False) as http:
-                while not done.is_set():
+            with httpx.Client(
+                base_url=gateway_by_lane.url, timeout=TIMEOUT_S, trust_env=False
+            ) as http:
+                while not stop.is_set():
                     assert http.get("/livez").status_code == 200
         except (AssertionError, httpx.HTTPError) as error:
-            failed.append(error)
+            errors.append(error)
 
-    asking = threading.Thread(target=ask)
-    asking.start()
+    poller = threading.Thread(target=poll_livez)
+    poller.start()
     yield
-    done.set()
-    asking.join()
-    assert not failed, failed
-    assert not either.count("event loop stands still")
+    stop.set()
+    poller.join()
+    assert not errors, errors
+    assert not gateway_by_lane.count("event loop stands still")
 
 
 @pytest.mark.usefixtures("alive")
 @pytest.mark.parametrize("method", REGISTERED + OTHERS)
-def test_a_known_method_is_answered(either: Gateway, method: str) -> None:
+def test_known_method_gets_one_response(gateway_by_lane: Gateway, method: str) -> None:
     for target in TARGETS:
         for body in BODIES:
             head = b"%b %b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" % (method.encode(), target)
-            statuses = statuses_of(sent(either, head + body))
+            statuses = statuses_of(send_and_read_all(gateway_by_lane, head + body))
             assert len(statuses) == 1, (target, body, statuses)
             if method == "CONNECT":
                 assert statuses[0] in (400, 405)
 
 
 @pytest.mark.usefixtures("alive")
-def test_a_thousand_invented_methods_are_refused(either: Gateway) -> None:
-    for number, method in enumerate(invented(1000)):
+def test_random_methods_are_rejected(gateway_by_lane: Gateway) -> None:
+    for number, method in enumerate(random_methods(1000)):
         target, body = TARGETS[number % len(TARGETS)], BODIES[number % len(BODIES)]
-        answer = sent(either, b"%b %b HTTP/1.1\r\nHost: a\r\n%b" % (method.encode(), target, body))
-        assert statuses_of(answer) == [400], method
+        response = send_and_read_all(
+            gateway_by_lane, b"%b %b HTTP/1.1\r\nHost: a\r\n%b" % (method.encode(), target, body)
+        )
+        assert statuses_of(response) == [400], method
 
 
-def test_connect_is_405_with_the_methods_that_there_are_and_ends_the_connection(
-    either: Gateway,
+def test_connect_is_405_with_allow_and_closes_the_connection(
+    gateway_by_lane: Gateway,
 ) -> None:
-    answer = sent(either, b"CONNECT /x HTTP/1.1\r\nHost: a\r\n\r\nGET /livez HTTP/1.1\r\n\r\n")
-    assert statuses_of(answer) == [405]
-    assert b"\r\nallow: GET, HEAD, POST\r\n" in answer
-    assert b"\r\nconnection: close\r\n" in answer
+    response = send_and_read_all(
+        gateway_by_lane, b"CONNECT /x HTTP/1.1\r\nHost: a\r\n\r\nGET /livez HTTP/1.1\r\n\r\n"
+    )
+    assert statuses_of(response) == [405]
+    assert b"\r\nallow: GET, HEAD, POST\r\n" in response
+    assert b"\r\nconnection: close\r\n" in response
 
 
-def test_connect_behind_another_request_is_refused_in_its_turn(either: Gateway) -> None:
-    with connect(either) as sock:
+def test_pipelined_connect_is_rejected_in_order(gateway_by_lane: Gateway) -> None:
+    with connect(gateway_by_lane) as sock:
         sock.sendall(
             b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\nCONNECT /x HTTP/1.1\r\nHost: a\r\n\r\n"
         )
-        assert statuses_of(rest(sock)) == [200, 405]
+        assert statuses_of(read_all(sock)) == [200, 405]

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.sources_only  # it tests parts that are not compiled
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Gateway]:
     with Gateway() as running, Loader(running.lb) as loader:
-        running.joined(loader)
+        running.wait_until_up(loader)
         yield running
 
 
@@ -27,30 +27,30 @@ def get(gateway: Gateway, path: str) -> httpx.Response:
 
 
 def test_the_example_of_each_service_is_accepted(gateway: Gateway) -> None:
-    told = get(gateway, "/openapi.json").json()
-    assert told["openapi"] == "3.1.0"
-    operation = told["paths"]["/v1/private/probe"]["post"]
+    document = get(gateway, "/openapi.json").json()
+    assert document["openapi"] == "3.1.0"
+    operation = document["paths"]["/v1/private/probe"]["post"]
     example = operation["requestBody"]["content"]["application/json"]["example"]
-    answer = httpx.post(gateway.url + "/v1/private/probe", json=example, trust_env=False)
-    assert answer.status_code == 200
+    response = httpx.post(gateway.url + "/v1/private/probe", json=example, trust_env=False)
+    assert response.status_code == 200
 
 
-def test_one_service_and_all(gateway: Gateway) -> None:
-    one = get(gateway, "/v1/apis/probe/openapi.json")
-    assert "/v1/private/probe" in one.json()["paths"]
-    assert one.json()["info"]["title"] == "probe"
-    again = httpx.get(
+def test_document_of_one_service(gateway: Gateway) -> None:
+    response = get(gateway, "/v1/apis/probe/openapi.json")
+    assert "/v1/private/probe" in response.json()["paths"]
+    assert response.json()["info"]["title"] == "probe"
+    not_modified = httpx.get(
         gateway.url + "/v1/apis/probe/openapi.json",
-        headers={"if-none-match": one.headers["etag"]},
+        headers={"if-none-match": response.headers["etag"]},
         trust_env=False,
     )
-    assert again.status_code == 304
+    assert not_modified.status_code == 304
     assert get(gateway, "/v1/apis/nobody/openapi.json").status_code == 404
     (line,) = get(gateway, "/v1/apis").json()["apis"]
     assert line["openapi"] == "/v1/apis/probe/openapi.json"
 
 
-def test_its_files_are_packed_for_who_can_unpack_them(gateway: Gateway) -> None:
+def test_page_files_are_compressed_on_request(gateway: Gateway) -> None:
     path = "/docs/swagger-ui.css"
     packed = get(gateway, path)
     plain = httpx.get(gateway.url + path, headers={"accept-encoding": "identity"}, trust_env=False)
@@ -61,43 +61,43 @@ def test_its_files_are_packed_for_who_can_unpack_them(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("name", ["app.py", "..%2fapp.py", "swagger-ui-bundle.js.LICENSE.txt", "x"])
-def test_the_page_serves_its_own_files_alone(gateway: Gateway, name: str) -> None:
+def test_page_serves_only_its_own_files(gateway: Gateway, name: str) -> None:
     assert get(gateway, f"/docs/{name}").status_code in (400, 404)
 
 
-def tried(gateway: Gateway, *checks: str, phases: str) -> str:
+def run_schemathesis(gateway: Gateway, *checks: str, phases: str) -> str:
     """Let schemathesis try every endpoint; return what it says."""
-    words = [
+    args = [
         Path(sys.executable).with_name("schemathesis"), "run", f"{gateway.url}/openapi.json",
         "--max-examples", "10", "--phases", phases, "--seed", "1", "--no-color",
         "--checks", ",".join(checks),
         # A NUL is refused everywhere, and lengths are bytes: no JSON Schema can say either.
         "--generation-allow-x00", "false", "--generation-codec", "ascii",
     ]  # fmt: skip
-    told = subprocess.run(words, capture_output=True, check=False, text=True, cwd="/", timeout=300)
-    return f"exit {told.returncode}\n{told.stdout}\n{told.stderr}"
+    result = subprocess.run(args, capture_output=True, check=False, text=True, cwd="/", timeout=300)
+    return f"exit {result.returncode}\n{result.stdout}\n{result.stderr}"
 
 
-def test_whatever_the_document_allows_is_answered_as_it_says() -> None:
+def test_service_conforms_to_its_document() -> None:
     """Every check there is, on a service that takes whatever its schema lets pass."""
     echo = f"{ROOT}/tests/wrappers/echo.py:Echo"
     with Gateway() as gateway, Loader(gateway.lb, echo) as loader:
-        gateway.joined(loader)
-        said = tried(gateway, "all", phases="examples,coverage,fuzzing,stateful")
-    assert said.startswith("exit 0\n"), said
-    assert "8 selected / 8 total" in said, said
+        gateway.wait_until_up(loader)
+        report = run_schemathesis(gateway, "all", phases="examples,coverage,fuzzing,stateful")
+    assert report.startswith("exit 0\n"), report
+    assert "8 selected / 8 total" in report, report
 
 
-def test_the_demo_services_never_fail_nor_say_what_is_not_declared() -> None:
+def test_demo_services_conform_to_their_documents() -> None:
     """They refuse what is no picture and no sound, which a schema cannot say."""
     with (
         Gateway() as gateway,
         Loader(gateway.lb, f"{ROOT}/examples/image/wrapper.py:Thumbnail") as image,
         Loader(gateway.lb, f"{ROOT}/examples/audio/wrapper.py:Speech") as audio,
     ):
-        gateway.joined(image)
-        gateway.joined(audio)
-        said = tried(
+        gateway.wait_until_up(image)
+        gateway.wait_until_up(audio)
+        report = run_schemathesis(
             gateway,
             "not_a_server_error",
             "status_code_conformance",
@@ -108,11 +108,11 @@ def test_the_demo_services_never_fail_nor_say_what_is_not_declared() -> None:
             "unsupported_method",
             phases="examples,fuzzing",
         )
-    assert said.startswith("exit 0\n"), said
+    assert report.startswith("exit 0\n"), report
 
 
 @pytest.mark.peer("chromium")
-def test_the_page_works_without_a_network_and_its_try_reaches_the_service(
+def test_page_works_offline_and_calls_the_service(
     gateway: Gateway,
 ) -> None:
     with Browser() as browser:
@@ -120,31 +120,33 @@ def test_the_page_works_without_a_network_and_its_try_reaches_the_service(
         browser.wait("!!document.querySelector('.opblock-post')")
         browser.run("document.querySelector('.opblock-post .opblock-summary-control').click()")
         browser.wait("!!document.querySelector('.opblock-post button.execute')")
-        body = "document.querySelector('.opblock-post textarea')"
-        browser.wait(f"{body} && {body}.value.includes('app_id')")  # the example is there
+        textarea = "document.querySelector('.opblock-post textarea')"
+        browser.wait(f"{textarea} && {textarea}.value.includes('app_id')")  # the example is there
         browser.run("document.querySelector('.opblock-post button.execute').click()")
-        told = browser.wait(
+        page_text = browser.wait(
             "document.querySelector('.opblock-post').innerText",
             lambda text: text is not None and '"message": "success"' in text,
         )
-        assert re.search(r"Server response\s+Code\s+Details\s+200", told)
-        assert browser.said == []
-        strangers = [u for u in browser.asked if not u.startswith((gateway.url, "data:", "blob:"))]
-        assert strangers == []
-        assert any(url.endswith("/v1/private/probe") for url in browser.asked)
+        assert re.search(r"Server response\s+Code\s+Details\s+200", page_text)
+        assert browser.errors == []
+        foreign_urls = [
+            u for u in browser.requested_urls if not u.startswith((gateway.url, "data:", "blob:"))
+        ]
+        assert foreign_urls == []
+        assert any(url.endswith("/v1/private/probe") for url in browser.requested_urls)
 
 
-def test_the_page_tries_a_socket_too(gateway: Gateway) -> None:
+def test_page_opens_a_websocket(gateway: Gateway) -> None:
     with Browser() as browser:
         browser.open(gateway.url + "/docs")
         frame = "document.getElementById('ws-frame').value"
         browser.wait(f"{frame}.includes('app_id')")
         browser.run("document.getElementById('ws-send').click()")
-        told = browser.wait(
+        log_text = browser.wait(
             "document.getElementById('ws-log').textContent",
             lambda text: text is not None and "closed" in text,
         )
-        assert '"code":0' in told
-        assert '"status":2' in told
-        assert told.endswith("closed 1000 \n")
-        assert browser.said == []
+        assert '"code":0' in log_text
+        assert '"status":2' in log_text
+        assert log_text.endswith("closed 1000 \n")
+        assert browser.errors == []

@@ -25,7 +25,7 @@ from schemas.wire import (
     OrcaLoadReportRequest,
     Payload,
 )
-from tests.harness import PATIENCE, Gateway, Loader
+from tests.harness import TIMEOUT_S, Gateway, Loader
 from tests.wire.test_faults import dead_address
 from tests.wrappers.probe import Probe
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.sources_only  # it tests parts that are not compiled
 
 INFER = "/ase.v1.Loader/Infer"
 STREAM = "/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics"
-ASK = LoaderInput(
+INFER_INPUT = LoaderInput(
     state=LoaderInput.ONCE,
     params={"act": "answer"},
     expect=[MetaDesc(name="said", dataType=0), MetaDesc(name="facts", dataType=0)],
@@ -46,50 +46,52 @@ def loader() -> Iterator[Loader]:
         yield running
 
 
-def test_out_of_band_a_report_comes_at_once_and_then_as_asked(loader: Loader) -> None:
-    wish = OrcaLoadReportRequest(report_interval=Duration(nanos=100_000_000)).SerializeToString()
+def test_out_of_band_reports_follow_the_requested_interval(loader: Loader) -> None:
+    report_request = OrcaLoadReportRequest(
+        report_interval=Duration(nanos=100_000_000)
+    ).SerializeToString()
     with grpc.insecure_channel(loader.addr) as channel:
-        call = channel.unary_stream(STREAM)(wish, timeout=PATIENCE)
-        reports = [OrcaLoadReport.FromString(one) for one in itertools.islice(call, 3)]
+        call = channel.unary_stream(STREAM)(report_request, timeout=TIMEOUT_S)
+        reports = [OrcaLoadReport.FromString(data) for data in itertools.islice(call, 3)]
         call.cancel()
-    for told in reports:
-        assert told.named_metrics["ase.best"] == 2
-        assert told.application_utilization == 0
+    for report in reports:
+        assert report.named_metrics["ase.best"] == 2
+        assert report.application_utilization == 0
 
 
-@pytest.mark.parametrize("gateway", [False, True], ids=["stranger", "gateway"])
-def test_in_band_it_is_in_the_trailers_but_for_gateways_of_ours(
-    loader: Loader, gateway: bool
+@pytest.mark.parametrize("from_gateway", [False, True], ids=["stranger", "gateway"])
+def test_in_band_report_is_in_trailers_except_for_our_gateway(
+    loader: Loader, from_gateway: bool
 ) -> None:
     """Asked with our own client: grpcio keeps this one trailer to itself."""
-    metadata = (("ase-gateway", "g"),) if gateway else ()
+    metadata = (("ase-gateway", "g"),) if from_gateway else ()
 
     async def main() -> dict[str, str | bytes]:
         channel = Channel(loader.addr)
-        over = asyncio.Event()
+        finished = asyncio.Event()
         call = channel.start_unary(
-            channel.header_block(INFER, metadata), ASK, 10.0, lambda _: over.set()
+            channel.header_block(INFER, metadata), INFER_INPUT, 10.0, lambda _: finished.set()
         )
-        await over.wait()
+        await finished.wait()
         await channel.close()
         assert call.error is None
         assert call.trailers is not None
         return dict(call.trailers.metadata)
 
     trailers = asyncio.run(main())
-    assert ("endpoint-load-metrics-bin" in trailers) is not gateway
-    if not gateway:
-        told = OrcaLoadReport.FromString(bytes(trailers["endpoint-load-metrics-bin"]))  # type: ignore[arg-type]
-        assert told.named_metrics["ase.total"] == 2
+    assert ("endpoint-load-metrics-bin" in trailers) is not from_gateway
+    if not from_gateway:
+        report = OrcaLoadReport.FromString(bytes(trailers["endpoint-load-metrics-bin"]))  # type: ignore[arg-type]
+        assert report.named_metrics["ase.total"] == 2
 
 
-def test_a_gateway_reads_the_orca_of_who_does_not_report(loader: Loader, tmp_path: Path) -> None:
+def test_gateway_reads_orca_of_loaders_that_do_not_report(loader: Loader, tmp_path: Path) -> None:
     """The loader reports to nobody; somebody else keeps it busy, and the gateway sees that."""
     schemas = tmp_path / "schemas"
     schemas.mkdir()
     (schemas / "schema_probe.json").write_bytes(declare.schema(Probe))
-    told = f"{{service: probe, addr: '{loader.addr}', total: 2, orca: 0.1}}"
-    (tmp_path / "ase.yaml").write_text(f"schemas: schemas\ninstances:\n  - {told}\n")
+    instance_yaml = f"{{service: probe, addr: '{loader.addr}', total: 2, orca: 0.1}}"
+    (tmp_path / "ase.yaml").write_text(f"schemas: schemas\ninstances:\n  - {instance_yaml}\n")
     busy = LoaderInput(
         state=LoaderInput.ONCE,
         params={"act": "hold"},
@@ -98,10 +100,10 @@ def test_a_gateway_reads_the_orca_of_who_does_not_report(loader: Loader, tmp_pat
     with Gateway("-c", str(tmp_path / "ase.yaml")) as gateway:
         assert gateway.call().status_code == 200
         with grpc.insecure_channel(loader.addr) as channel:
-            holding = channel.unary_unary(INFER).future(busy)
+            call = channel.unary_unary(INFER).future(busy)
             while gateway.state()[0]["foreign"] != 1:
                 pass
-            holding.cancel()
+            call.cancel()
             while gateway.state()[0]["foreign"] != 0:
                 pass
 
@@ -149,11 +151,11 @@ static_resources:
 """  # noqa: E501
 
 
-def test_envoy_weighs_our_loaders_by_what_they_tell(tmp_path: Path) -> None:
+def test_envoy_weighs_loaders_by_orca(tmp_path: Path) -> None:
     """Both work as fast; one has four times the licences, so the same load is a quarter of it."""
     spec = "bench/lb/sleeper.py:Sleeper"
     port, admin = (dead_address().rpartition(":")[2] for _ in range(2))
-    told = LoaderInput(
+    request = LoaderInput(
         state=LoaderInput.ONCE, params={"ms": "20"}, expect=[MetaDesc(name="done", dataType=0)]
     ).SerializeToString()
     with (
@@ -165,53 +167,53 @@ def test_envoy_weighs_our_loaders_by_what_they_tell(tmp_path: Path) -> None:
         text = text.replace("@SECOND@", narrow.addr.rpartition(":")[2])
         (tmp_path / "envoy.yaml").write_text(text)
         program = Path(sys.executable).with_name("envoy")
-        words = [str(program), "-c", str(tmp_path / "envoy.yaml"), "--concurrency", "1", "-l",
+        args = [str(program), "-c", str(tmp_path / "envoy.yaml"), "--concurrency", "1", "-l",
                  "off", "--disable-hot-restart"]  # fmt: skip
-        envoy = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        envoy = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            shares = _shares(port, admin, told)
+            shares = _measure_shares(port, admin, request)
         finally:
             envoy.terminate()
-            envoy.wait(PATIENCE)
+            envoy.wait(TIMEOUT_S)
     wide_share, narrow_share = shares[wide.addr], shares[narrow.addr]
     assert wide_share > 2 * narrow_share, dict(shares)
 
 
-def _shares(port: str, admin: str, told: bytes) -> Counter[str]:
+def _measure_shares(port: str, admin: str, request: bytes) -> Counter[str]:
     """Send requests until Envoy has weighed; return how many each loader then got."""
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        grpc.channel_ready_future(channel).result(PATIENCE)
+        grpc.channel_ready_future(channel).result(TIMEOUT_S)
         infer = channel.unary_unary(INFER)
-        over = threading.Event()
+        stop = threading.Event()
 
         def client(_: int) -> None:
-            while not over.is_set():
-                infer(told, timeout=PATIENCE)
+            while not stop.is_set():
+                infer(request, timeout=TIMEOUT_S)
 
         with ThreadPoolExecutor(6) as clients:
             running = [clients.submit(client, number) for number in range(6)]
             try:
-                began, before = _counts(admin), Counter[str]()
-                ends = time.monotonic() + PATIENCE
-                while time.monotonic() < ends:
-                    now = _counts(admin)
-                    if sum((now - began).values()) < 300:
+                baseline, counts = _request_counts(admin), Counter[str]()
+                deadline = time.monotonic() + TIMEOUT_S
+                while time.monotonic() < deadline:
+                    now = _request_counts(admin)
+                    if sum((now - baseline).values()) < 300:
                         continue
-                    before, began = now - began, now
-                    if max(before.values()) > 2 * min(before.values()):
+                    counts, baseline = now - baseline, now
+                    if max(counts.values()) > 2 * min(counts.values()):
                         break
             finally:
-                over.set()
-                for one in running:
-                    one.result(PATIENCE)
-        return before
+                stop.set()
+                for future in running:
+                    future.result(TIMEOUT_S)
+        return counts
 
 
-def _counts(admin: str) -> Counter[str]:
-    told = httpx.get(f"http://127.0.0.1:{admin}/clusters?format=json", trust_env=False).json()
+def _request_counts(admin: str) -> Counter[str]:
+    clusters = httpx.get(f"http://127.0.0.1:{admin}/clusters?format=json", trust_env=False).json()
     counts: Counter[str] = Counter()
-    for host in told["cluster_statuses"][0]["host_statuses"]:
-        where = host["address"]["socket_address"]
-        stats = {one["name"]: int(one.get("value", 0)) for one in host["stats"]}
-        counts[f"{where['address']}:{where['port_value']}"] = stats.get("rq_total", 0)
+    for host in clusters["cluster_statuses"][0]["host_statuses"]:
+        address = host["address"]["socket_address"]
+        stats = {stat["name"]: int(stat.get("value", 0)) for stat in host["stats"]}
+        counts[f"{address['address']}:{address['port_value']}"] = stats.get("rq_total", 0)
     return counts

@@ -12,10 +12,19 @@ import httpx
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from tests.harness import PATIENCE, Gateway, Loader
+from tests.harness import TIMEOUT_S, Gateway, Loader
 from tests.rpc.test_peers import ENVOY, HAPROXY, PROXIES, free_port, run_process
-from tests.wire.test_events import EVENTS, asked, events
-from tests.wire.test_sockets import TALKER, closed, frame, free, heard, reset, said, send
+from tests.wire.test_events import EVENTS, parse_events, talker_envelope
+from tests.wire.test_sockets import (
+    TALKER,
+    frame,
+    output_bytes,
+    receive,
+    receive_close_code,
+    reset_connection,
+    send,
+    wait_until_idle,
+)
 
 pytestmark = pytest.mark.sources_only  # it tests the proxies, compiled or not
 
@@ -48,9 +57,9 @@ UPGRADES = {
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Gateway]:
-    with Gateway("--session-keep-alive", "0.3") as told, Loader(told.lb, TALKER) as loader:
-        told.joined(loader)
-        yield told
+    with Gateway("--session-keep-alive", "0.3") as started, Loader(started.lb, TALKER) as loader:
+        started.wait_until_up(loader)
+        yield started
 
 
 @pytest.fixture(
@@ -60,46 +69,46 @@ def gateway() -> Iterator[Gateway]:
         pytest.param("envoy", marks=pytest.mark.peer(PROXIES["envoy"][1][0])),
     ]
 )
-def door(request: pytest.FixtureRequest, gateway: Gateway, tmp_path: Path) -> Iterator[str]:
+def proxy_addr(request: pytest.FixtureRequest, gateway: Gateway, tmp_path: Path) -> Iterator[str]:
     """Yield the address of a proxy before the gateway."""
     port, path = free_port(), tmp_path / "proxy.yaml"
-    filled = {"port": port, "backend": urlsplit(gateway.url).port, "folder": tmp_path} | UPGRADES
-    path.write_text(CONFIGS[request.param].format(**filled))
+    values = {"port": port, "backend": urlsplit(gateway.url).port, "folder": tmp_path} | UPGRADES
+    path.write_text(CONFIGS[request.param].format(**values))
     with run_process([*PROXIES[request.param][1], str(path)], port) as addr:
         yield addr
 
 
 @contextlib.contextmanager
-def opened(door: str) -> Iterator[ClientConnection]:
-    url = f"ws://{door}/v1/private/talker"
-    with connect(url, open_timeout=PATIENCE, proxy=None) as ws:
+def open_session(proxy_addr: str) -> Iterator[ClientConnection]:
+    url = f"ws://{proxy_addr}/v1/private/talker"
+    with connect(url, open_timeout=TIMEOUT_S, proxy=None) as ws:
         yield ws
 
 
-def test_a_socket_through_a_proxy(gateway: Gateway, door: str) -> None:
-    with opened(door) as ws:
+def test_a_socket_through_a_proxy(gateway: Gateway, proxy_addr: str) -> None:
+    with open_session(proxy_addr) as ws:
         send(ws, frame(0, b"one"))
-        heard(ws)
-        assert said(heard(ws)) == b"ONE"
+        receive(ws)
+        assert output_bytes(receive(ws)) == b"ONE"
         send(ws, frame(2))
-        assert heard(ws)["header"]["status"] == 2
-        assert closed(ws) == 1000
-    with opened(door) as ws:
+        assert receive(ws)["header"]["status"] == 2
+        assert receive_close_code(ws) == 1000
+    with open_session(proxy_addr) as ws:
         send(ws, frame(0, b"one"), frame(0))
-        assert closed(ws) == 1008
-    with opened(door) as ws:
+        assert receive_close_code(ws) == 1008
+    with open_session(proxy_addr) as ws:
         send(ws, frame(0, act="hold"))
-        heard(ws)
-        reset(ws)
-        free(gateway)
+        receive(ws)
+        reset_connection(ws)
+        wait_until_idle(gateway)
 
 
-def test_events_through_a_proxy(gateway: Gateway, door: str) -> None:
+def test_events_through_a_proxy(gateway: Gateway, proxy_addr: str) -> None:
     """Each comes when it is made: the comment of a session that holds comes, too."""
-    where = f"http://{door}/v1/private/talker"
-    with httpx.Client(trust_env=False, timeout=PATIENCE) as http:
-        answer = http.post(where, json=asked(act="flood", many=3), headers=EVENTS)
-        assert [event for event, _, _ in events(answer.text)] == ["result"] * 4 + ["end"]
-        with http.stream("POST", where, json=asked(act="hold"), headers=EVENTS) as held:
-            assert next(held.iter_lines()).startswith(":")
-    free(gateway)
+    url = f"http://{proxy_addr}/v1/private/talker"
+    with httpx.Client(trust_env=False, timeout=TIMEOUT_S) as http:
+        response = http.post(url, json=talker_envelope(act="flood", many=3), headers=EVENTS)
+        assert [event for event, _, _ in parse_events(response.text)] == ["result"] * 4 + ["end"]
+        with http.stream("POST", url, json=talker_envelope(act="hold"), headers=EVENTS) as stream:
+            assert next(stream.iter_lines()).startswith(":")
+    wait_until_idle(gateway)

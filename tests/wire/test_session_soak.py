@@ -14,36 +14,36 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.harness import Gateway, Loader
-from tests.wire.test_sockets import TALKER, frame, free
+from tests.wire.test_sockets import TALKER, frame, wait_until_idle
 
 pytestmark = pytest.mark.sources_only  # it counts what is left, compiled or not
 
-MANY = int(os.environ.get("ASE_SOAK", "1000"))
-AT_ONCE = 50
+SESSION_COUNT = int(os.environ.get("ASE_SOAK", "1000"))
+CONCURRENCY = 50
 KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
 
 
-def framed(told: object) -> bytes:
-    data = json.dumps(told).encode()
+def ws_frame(message: object) -> bytes:
+    data = json.dumps(message).encode()
     return b"\x81\xfe" + len(data).to_bytes(2, "big") + b"\0\0\0\0" + data
 
 
-async def broken(url: str, rng: Random) -> None:
+async def run_broken_session(url: str, rng: Random) -> None:
     """Open one, send some of it, and leave it in some way."""
-    where = urlsplit(url)
-    reader, writer = await asyncio.open_connection(where.hostname, where.port)
-    head = f"GET /v1/private/talker HTTP/1.1\r\nHost: {where.netloc}\r\nUpgrade: websocket\r\n"
+    address = urlsplit(url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    head = f"GET /v1/private/talker HTTP/1.1\r\nHost: {address.netloc}\r\nUpgrade: websocket\r\n"
     head += f"Connection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
     act = rng.choice(["echo", "echo", "hold", "raise", "refuse", "undeclared", "end", "flood"])
-    begun = framed(frame(rng.choice([0, 0, 0, 3, 1]), b"hello", act=act, many=50))
-    more = [
-        begun,
-        framed(frame(1, b"more")),
-        framed(frame(2)),
-        framed({"a": 1}),
+    first_frame = ws_frame(frame(rng.choice([0, 0, 0, 3, 1]), b"hello", act=act, many=50))
+    frames = [
+        first_frame,
+        ws_frame(frame(1, b"more")),
+        ws_frame(frame(2)),
+        ws_frame({"a": 1}),
         b"\x89\x80\0\0\0\0",
     ]
-    writer.write(head.encode() + b"".join(more[: rng.randrange(6)]))
+    writer.write(head.encode() + b"".join(frames[: rng.randrange(6)]))
     with contextlib.suppress(OSError, asyncio.IncompleteReadError):
         match rng.randrange(5):
             case 0:
@@ -63,27 +63,30 @@ async def broken(url: str, rng: Random) -> None:
     writer.close()
 
 
-async def storm(url: str, many: int) -> None:
+async def run_broken_sessions(url: str, session_count: int) -> None:
     rng = Random(6)
-    for _ in range(0, many, AT_ONCE):
-        await asyncio.gather(*(broken(url, rng) for _ in range(AT_ONCE)))
+    for _ in range(0, session_count, CONCURRENCY):
+        await asyncio.gather(*(run_broken_session(url, rng) for _ in range(CONCURRENCY)))
 
 
-def files(pid: int) -> int:
+def open_file_count(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
-def test_broken_sessions_leave_nothing() -> None:
+def test_broken_sessions_leak_nothing() -> None:
     with Gateway("--session-read-timeout", "0.3") as gateway, Loader(gateway.lb, TALKER) as loader:
-        gateway.joined(loader)
-        asyncio.run(storm(gateway.url, AT_ONCE))
-        free(gateway)
-        before = files(gateway.pid), files(loader.pid)
-        asyncio.run(storm(gateway.url, MANY))
-        free(gateway)
-        assert (files(gateway.pid), files(loader.pid)) <= (before[0] + 1, before[1] + 1)
-        began, over = loader.count("began"), loader.count("over")
-        assert began == over
-        assert began > MANY // 10
+        gateway.wait_until_up(loader)
+        asyncio.run(run_broken_sessions(gateway.url, CONCURRENCY))
+        wait_until_idle(gateway)
+        before = open_file_count(gateway.pid), open_file_count(loader.pid)
+        asyncio.run(run_broken_sessions(gateway.url, SESSION_COUNT))
+        wait_until_idle(gateway)
+        assert (open_file_count(gateway.pid), open_file_count(loader.pid)) <= (
+            before[0] + 1,
+            before[1] + 1,
+        )
+        started, ended = loader.count("began"), loader.count("over")
+        assert started == ended
+        assert started > SESSION_COUNT // 10
         assert not gateway.text, "nothing of a session is told on stderr"
         assert not [line for line in gateway.lines if line["level"] == "error"]

@@ -26,43 +26,51 @@ from schemas.wire import (
     XsfSession,
 )
 from tests.harness import Gateway
-from tests.wire.test_sockets import closed, frame, free, heard, opened, said, send
+from tests.wire.test_sockets import (
+    frame,
+    open_session,
+    output_bytes,
+    receive,
+    receive_close_code,
+    send,
+    wait_until_idle,
+)
 from tests.wrappers.talker import Talker
 
 
-class Instance:
+class LoaderSession:
     """One session at the loader: what its wrapper made of the frames, in order."""
 
     def __init__(self) -> None:
-        self.made: queue.Queue[LoaderOutput] = queue.Queue()
+        self.outputs: queue.Queue[LoaderOutput] = queue.Queue()
         self.seq = 0
 
-    def write(self, told: LoaderInput) -> None:
-        status = told.pl[0].meta.attribute["status"] if told.pl else "1"
+    def write(self, loader_input: LoaderInput) -> None:
+        status = loader_input.pl[0].meta.attribute["status"] if loader_input.pl else "1"
         last = status in ("2", "3")
-        data = told.pl[0].data if told.pl else b""
+        data = loader_input.pl[0].data if loader_input.pl else b""
         for piece in [data.upper(), *[b"x" * 40_000] * (data == b"large")]:
             self.seq += 1
             attribute = {"seq": str(self.seq), "status": "1"}
             part = Payload(meta=MetaDesc(name="said", attribute=attribute), data=piece)
-            self.made.put(LoaderOutput(status=LoaderOutput.CONTINUE, pl=[part] if piece else []))
+            self.outputs.put(LoaderOutput(status=LoaderOutput.CONTINUE, pl=[part] if piece else []))
         if last:
-            self.made.put(LoaderOutput(status=LoaderOutput.END))
+            self.outputs.put(LoaderOutput(status=LoaderOutput.END))
 
     def read(self, seconds: float) -> LoaderOutput:
         try:
-            return self.made.get(timeout=seconds) if seconds else self.made.get_nowait()
+            return self.outputs.get(timeout=seconds) if seconds else self.outputs.get_nowait()
         except queue.Empty:
             return LoaderOutput(status=LoaderOutput.CONTINUE)
 
 
-class Original:
+class AigesSessionLoader:
     """The loader."""
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.ops: list[str] = []
         self.mode = ""
-        self._open: dict[str, Instance] = {}
+        self._open: dict[str, LoaderSession] = {}
         self._released: set[str] = set()
         self._lock = threading.Lock()
         handler = grpc.unary_unary_rpc_method_handler(self._call)
@@ -76,25 +84,25 @@ class Original:
         self._server.stop(0)
 
     def _call(self, data: bytes, _: grpc.ServicerContext) -> bytes:
-        asked = ReqData.FromString(data)
-        handle = asked.s.h
-        self.heard.append(asked.op)
+        request = ReqData.FromString(data)
+        handle = request.s.h
+        self.ops.append(request.op)
         with self._lock:
-            if asked.op == "AIIn" and asked.param["SeqNo"] == "1":
-                self._open[handle] = Instance()
+            if request.op == "AIIn" and request.param["SeqNo"] == "1":
+                self._open[handle] = LoaderSession()
             instance = self._open.get(handle)
         if instance is None:
             return ResData(code=10101 if handle in self._released else 10008).SerializeToString()
-        if asked.op == "AIExcp":
+        if request.op == "AIExcp":
             self._release(handle)
             return ResData().SerializeToString()
-        if asked.op == "AIIn":
-            if self.mode == "garbage" and asked.param["SeqNo"] != "1":
+        if request.op == "AIIn":
+            if self.mode == "garbage" and request.param["SeqNo"] != "1":
                 return b"\xff\xff\xff"
-            instance.write(LoaderInput.FromString(asked.data[0].data))
+            instance.write(LoaderInput.FromString(request.data[0].data))
             output = instance.read(0.0)
         else:
-            output = instance.read(int(asked.param["waitTime"]) / 1000)
+            output = instance.read(int(request.param["waitTime"]) / 1000)
         if output.status in (LoaderOutput.END, LoaderOutput.ONCE):
             self._release(handle)
         data = output.SerializeToString()
@@ -107,14 +115,14 @@ class Original:
 
 
 @pytest.fixture
-def original() -> Iterator[Original]:
-    told = Original()
-    yield told
-    told.stop()
+def aiges_loader() -> Iterator[AigesSessionLoader]:
+    running = AigesSessionLoader()
+    yield running
+    running.stop()
 
 
 @pytest.fixture
-def gateway(original: Original, tmp_path: Path) -> Iterator[Gateway]:
+def gateway(aiges_loader: AigesSessionLoader, tmp_path: Path) -> Iterator[Gateway]:
     (tmp_path / "schemas").mkdir()
     (tmp_path / "schemas/schema_talker.json").write_bytes(declare.schema(Talker))
     (tmp_path / "ase.yaml").write_text(json.dumps({"schemas": "schemas"}))
@@ -123,64 +131,68 @@ def gateway(original: Original, tmp_path: Path) -> Iterator[Gateway]:
         grpc.insecure_channel(running.lb) as lb,
     ):
         report = lb.unary_unary("/utils.XsfCall/call")
-        running.tell = lambda live: report(_report(original.addr, live), timeout=5)  # type: ignore[attr-defined]
+        running.tell = lambda live: report(_encode_report(aiges_loader.addr, live), timeout=5)  # type: ignore[attr-defined]
         running.tell(1)  # type: ignore[attr-defined]
-        running.event("instance up", instance=original.addr)
+        running.wait_for_event("instance up", instance=aiges_loader.addr)
         yield running
 
 
-def _report(addr: str, live: int) -> bytes:
-    free = "8" if live else "0"
+def _encode_report(addr: str, live: int) -> bytes:
+    slots = "8" if live else "0"
     param = {"svc": "ase", "subsvc": "talker", "addr": addr, "live": str(live)}
-    param |= dict.fromkeys(("total", "best", "idle"), free)
+    param |= dict.fromkeys(("total", "best", "idle"), slots)
     return ReqData(op="setServer", param=param).SerializeToString()
 
 
-def test_a_session(gateway: Gateway, original: Original) -> None:
+def test_session_results_arrive_before_the_end(
+    gateway: Gateway, aiges_loader: AigesSessionLoader
+) -> None:
     """The end is told by the op that read it; what the other one still brings comes before it."""
     for _ in range(5):
-        with opened(gateway) as ws:
+        with open_session(gateway) as ws:
             send(ws, frame(0, b"one"), frame(1, b"two"), frame(1, b"large"), frame(2, b"end"))
-            told = []
-            while (message := heard(ws))["header"]["status"] != 2:
-                told += [said(message)] if "payload" in message else []
-            assert sorted(told) == sorted([b"ONE", b"TWO", b"LARGE", b"x" * 40_000, b"END"])
-            assert closed(ws) == 1000
-    assert "AIExcp" not in original.heard, "the end releases the handle"
-    free(gateway)
+            outputs = []
+            while (message := receive(ws))["header"]["status"] != 2:
+                outputs += [output_bytes(message)] if "payload" in message else []
+            assert sorted(outputs) == sorted([b"ONE", b"TWO", b"LARGE", b"x" * 40_000, b"END"])
+            assert receive_close_code(ws) == 1000
+    assert "AIExcp" not in aiges_loader.ops, "the end releases the handle"
+    wait_until_idle(gateway)
 
 
-def test_a_client_that_leaves_and_an_answer_that_is_none(
-    gateway: Gateway, original: Original
+def test_client_disconnect_and_garbage_response_release_the_handle(
+    gateway: Gateway, aiges_loader: AigesSessionLoader
 ) -> None:
-    with opened(gateway) as ws:
+    with open_session(gateway) as ws:
         send(ws, frame(0, b"one"))
-        heard(ws)
-    free(gateway)
-    while "AIExcp" not in original.heard:
+        receive(ws)
+    wait_until_idle(gateway)
+    while "AIExcp" not in aiges_loader.ops:
         pass
-    original.heard.clear()
-    original.mode = "garbage"
-    with opened(gateway) as ws:
+    aiges_loader.ops.clear()
+    aiges_loader.mode = "garbage"
+    with open_session(gateway) as ws:
         send(ws, frame(0, b"one"), frame(1, b"two"))
-        while heard(ws)["header"]["code"] == 0:
+        while receive(ws)["header"]["code"] == 0:
             pass
-        assert closed(ws) == 1014
-    free(gateway)
-    while "AIExcp" not in original.heard:
+        assert receive_close_code(ws) == 1014
+    wait_until_idle(gateway)
+    while "AIExcp" not in aiges_loader.ops:
         pass
 
 
-def test_a_loader_that_drains_keeps_its_sessions(gateway: Gateway, original: Original) -> None:
-    with opened(gateway) as ws:
+def test_draining_loader_keeps_its_sessions(
+    gateway: Gateway, aiges_loader: AigesSessionLoader
+) -> None:
+    with open_session(gateway) as ws:
         send(ws, frame(0, b"one"))
-        assert said(heard(ws)) == b"ONE", "it comes with the first answer"
+        assert output_bytes(receive(ws)) == b"ONE", "it comes with the first answer"
         gateway.tell(0)  # type: ignore[attr-defined]
-        gateway.event("instance gone", instance=original.addr)
+        gateway.wait_for_event("instance gone", instance=aiges_loader.addr)
         for _ in range(3):
             send(ws, frame(1, b"on"))
-            assert said(heard(ws)) == b"ON"
+            assert output_bytes(receive(ws)) == b"ON"
         send(ws, frame(2, b"end"))
-        assert said(heard(ws)) == b"END"
-        assert heard(ws)["header"]["status"] == 2
-        assert closed(ws) == 1000
+        assert output_bytes(receive(ws)) == b"END"
+        assert receive(ws)["header"]["status"] == 2
+        assert receive_close_code(ws) == 1000

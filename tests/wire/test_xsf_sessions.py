@@ -23,15 +23,24 @@ from schemas.wire import (
     XsfSession,
 )
 from tests.harness import Gateway, Hub, Loader
-from tests.wire.test_sockets import TALKER, closed, frame, free, heard, opened, said, send
+from tests.wire.test_sockets import (
+    TALKER,
+    frame,
+    open_session,
+    output_bytes,
+    receive,
+    receive_close_code,
+    send,
+    wait_until_idle,
+)
 from tests.wrappers.talker import Talker
 
-Ask = Callable[..., ResData]
+XsfCall = Callable[..., ResData]
 
 
 @pytest.fixture(scope="module")
 def loader() -> Iterator[Loader]:
-    with Hub() as elsewhere, Loader(elsewhere.lb, TALKER, "--total", "2") as running:
+    with Hub() as other_hub, Loader(other_hub.lb, TALKER, "--total", "2") as running:
         yield running
 
 
@@ -47,19 +56,23 @@ def gateway(loader: Loader, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture
-def ask(loader: Loader) -> Iterator[Ask]:
+def call_xsf(loader: Loader) -> Iterator[XsfCall]:
     with grpc.insecure_channel(loader.addr) as channel:
         call = channel.unary_unary("/utils.XsfCall/call")
 
-        def asked(op: str, handle: str, told: LoaderInput | None = None, **param: str) -> ResData:
-            data = [XsfData(data=told.SerializeToString())] if told is not None else []
+        def send_request(
+            op: str, handle: str, loader_input: LoaderInput | None = None, **param: str
+        ) -> ResData:
+            data = (
+                [XsfData(data=loader_input.SerializeToString())] if loader_input is not None else []
+            )
             request = ReqData(op=op, s=XsfSession(h=handle), param=param, data=data)
             return ResData.FromString(call(request.SerializeToString(), timeout=10))
 
-        yield asked
+        yield send_request
 
 
-def text(data: bytes, number: int, status: int, act: str = "echo") -> LoaderInput:
+def make_input(data: bytes, number: int, status: int, act: str = "echo") -> LoaderInput:
     meta = MetaDesc(name="text", attribute={"status": str(status)})
     return LoaderInput(
         serviceId="talker",
@@ -70,148 +83,158 @@ def text(data: bytes, number: int, status: int, act: str = "echo") -> LoaderInpu
     )
 
 
-def output(answer: ResData) -> LoaderOutput:
-    return LoaderOutput.FromString(answer.data[0].data)
+def decode_output(response: ResData) -> LoaderOutput:
+    return LoaderOutput.FromString(response.data[0].data)
 
 
-def test_by_websocket(gateway: Gateway) -> None:
-    with opened(gateway) as ws:
+def test_websocket_session_over_xsf(gateway: Gateway) -> None:
+    with open_session(gateway) as ws:
         send(ws, frame(0, b"one"))
-        assert heard(ws)["header"]["status"] == 0
-        assert said(heard(ws)) == b"ONE"
+        assert receive(ws)["header"]["status"] == 0
+        assert output_bytes(receive(ws)) == b"ONE"
         send(ws, frame(1, b"two"), frame(1, b"three"))
-        assert [said(heard(ws)) for _ in range(2)] == [b"TWO", b"THREE"]
+        assert [output_bytes(receive(ws)) for _ in range(2)] == [b"TWO", b"THREE"]
         send(ws, frame(2, b"four"))
-        assert said(heard(ws)) == b"FOUR"
-        assert heard(ws)["header"]["status"] == 2
-        assert closed(ws) == 1000
-    free(gateway)
+        assert output_bytes(receive(ws)) == b"FOUR"
+        assert receive(ws)["header"]["status"] == 2
+        assert receive_close_code(ws) == 1000
+    wait_until_idle(gateway)
 
 
 @pytest.mark.parametrize(
     ("act", "code"), [("raise", 10908), ("refuse", 10107), ("undeclared", 10106)]
 )
-def test_errors_are_told(gateway: Gateway, act: str, code: int) -> None:
-    with opened(gateway) as ws:
+def test_errors_are_reported(gateway: Gateway, act: str, code: int) -> None:
+    with open_session(gateway) as ws:
         send(ws, frame(0, b"one", act=act))
-        heard(ws)
-        assert heard(ws)["header"]["code"] == code
-    free(gateway)
+        receive(ws)
+        assert receive(ws)["header"]["code"] == code
+    wait_until_idle(gateway)
 
 
-def test_a_client_that_leaves_ends_it_at_the_loader_and_its_place_is_free(
+def test_client_disconnect_ends_the_loader_session_and_frees_its_slot(
     gateway: Gateway, loader: Loader
 ) -> None:
     for _ in range(3):  # there are two places
-        with opened(gateway) as ws:
+        with open_session(gateway) as ws:
             send(ws, frame(0, b"one", act="hold"))
-            told = heard(ws)
-            assert told["header"]["code"] == 0
-        loader.event("over", sid=told["header"]["sid"])
-        free(gateway)
+            message = receive(ws)
+            assert message["header"]["code"] == 0
+        loader.wait_for_event("over", sid=message["header"]["sid"])
+        wait_until_idle(gateway)
 
 
-def test_a_full_loader(gateway: Gateway) -> None:
+def test_full_loader_rejects_a_session(gateway: Gateway) -> None:
     with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(opened(gateway)) for _ in range(2)]
-        for ws in held:
+        sessions = [stack.enter_context(open_session(gateway)) for _ in range(2)]
+        for ws in sessions:
             send(ws, frame(0, b"one", act="hold"))
-            heard(ws)
-        with opened(gateway) as ws:
+            receive(ws)
+        with open_session(gateway) as ws:
             send(ws, frame(0, b"one"))
-            assert heard(ws)["header"]["code"] == 10110
-            assert closed(ws) == 1013
-    free(gateway)
+            assert receive(ws)["header"]["code"] == 10110
+            assert receive_close_code(ws) == 1013
+    wait_until_idle(gateway)
 
 
-def test_frames_that_were_overtaken_are_put_in_order(ask: Ask) -> None:
+def test_out_of_order_frames_are_reordered(call_xsf: XsfCall) -> None:
     frames = [(b"a", 1, 0), (b"c", 3, 2), (b"b", 2, 1), (b"again", 1, 1)]
-    told = [
-        output(ask("AIIn", "order", text(*one), SeqNo=str(seq)))
-        for seq, one in enumerate(frames, 1)
+    outputs = [
+        decode_output(call_xsf("AIIn", "order", make_input(*frame_args), SeqNo=str(seq)))
+        for seq, frame_args in enumerate(frames, 1)
     ]
-    assert told[0].status == LoaderOutput.BEGIN
-    while told[-1].status != LoaderOutput.END:
-        told.append(output(ask("AIOut", "order", waitTime="2000")))
-    assert b"".join(part.data for each in told for part in each.pl) == b"ABC"
-    assert ask("AIOut", "order").code == 10101
+    assert outputs[0].status == LoaderOutput.BEGIN
+    while outputs[-1].status != LoaderOutput.END:
+        outputs.append(decode_output(call_xsf("AIOut", "order", waitTime="2000")))
+    assert b"".join(part.data for loader_output in outputs for part in loader_output.pl) == b"ABC"
+    assert call_xsf("AIOut", "order").code == 10101
 
 
-def test_handles_that_are_not_there(ask: Ask) -> None:
-    assert ask("AIOut", "never").code == 10008
-    assert ask("AIIn", "never", text(b"a", 2, 1), SeqNo="2").code == 10008
-    assert ask("AIExcp", "never").code == 10008
+def test_unknown_handles(call_xsf: XsfCall) -> None:
+    assert call_xsf("AIOut", "never").code == 10008
+    assert call_xsf("AIIn", "never", make_input(b"a", 2, 1), SeqNo="2").code == 10008
+    assert call_xsf("AIExcp", "never").code == 10008
 
 
-def test_a_handle_is_begun_once(ask: Ask) -> None:
-    assert ask("AIIn", "once", text(b"a", 1, 0, "hold"), SeqNo="1").code == 0
-    assert ask("AIIn", "once", text(b"a", 1, 0), SeqNo="1").code == 10110
-    assert ask("AIOut", "once", waitTime="50").code == 0
-    assert ask("AIExcp", "once").code == 0
-    assert ask("AIExcp", "once").code == 10101
+def test_handle_starts_only_once(call_xsf: XsfCall) -> None:
+    assert call_xsf("AIIn", "once", make_input(b"a", 1, 0, "hold"), SeqNo="1").code == 0
+    assert call_xsf("AIIn", "once", make_input(b"a", 1, 0), SeqNo="1").code == 10110
+    assert call_xsf("AIOut", "once", waitTime="50").code == 0
+    assert call_xsf("AIExcp", "once").code == 0
+    assert call_xsf("AIExcp", "once").code == 10101
 
 
 def test_a_small_result_does_not_overtake_a_large_one(gateway: Gateway) -> None:
     texts = [bytes([65 + number]) * (60_000 if number % 2 else 1) for number in range(26)]
-    with opened(gateway) as ws:
-        send(ws, frame(0, texts[0]), *(frame(1, told) for told in texts[1:]), frame(2))
-        heard(ws)
-        assert [said(heard(ws)) for _ in texts] == texts
-        assert closed(ws) == 1000
-    free(gateway)
+    with open_session(gateway) as ws:
+        send(ws, frame(0, texts[0]), *(frame(1, data) for data in texts[1:]), frame(2))
+        receive(ws)
+        assert [output_bytes(receive(ws)) for _ in texts] == texts
+        assert receive_close_code(ws) == 1000
+    wait_until_idle(gateway)
 
 
-def test_who_writes_faster_than_is_read_waits(ask: Ask) -> None:
+def test_fast_writer_is_blocked_until_frames_are_read(call_xsf: XsfCall) -> None:
     """The loader holds a few frames of a session, and takes its time for the next."""
-    ask("AIIn", "fast", text(b"a", 1, 0, act="hold"), SeqNo="1")
+    call_xsf("AIIn", "fast", make_input(b"a", 1, 0, act="hold"), SeqNo="1")
     with ThreadPoolExecutor() as threads:
         for number in range(2, 20):
-            told = threads.submit(ask, "AIIn", "fast", text(b"b", number, 1), SeqNo=str(number))
+            future = threads.submit(
+                call_xsf, "AIIn", "fast", make_input(b"b", number, 1), SeqNo=str(number)
+            )
             try:
-                told.result(timeout=1.0)
+                future.result(timeout=1.0)
             except TimeoutError:
                 break
         else:
             pytest.fail("it takes whatever comes")
         assert number > 4
-        assert told.result().code == 0, "it is taken in the end"
-    ask("AIExcp", "fast")
+        assert future.result().code == 0, "it is taken in the end"
+    call_xsf("AIExcp", "fast")
 
 
-def test_fifty_callers_without_a_handle_read_nothing_of_each_other() -> None:
+def test_sessions_without_a_client_handle_are_separate() -> None:
     """As the original: the loader names each session, and the reply tells its caller the name."""
 
-    def converse(call: Any, caller: int) -> tuple[str, bytes, bytes]:
-        mine = f"caller-{caller};".encode()
+    def run_session(call: Any, caller: int) -> tuple[str, bytes, bytes]:
+        own_data = f"caller-{caller};".encode()
 
-        def ask(op: str, handle: str, told: LoaderInput | None = None, **param: str) -> ResData:
-            data = [XsfData(data=told.SerializeToString())] if told is not None else []
+        def call_xsf(
+            op: str, handle: str, loader_input: LoaderInput | None = None, **param: str
+        ) -> ResData:
+            data = (
+                [XsfData(data=loader_input.SerializeToString())] if loader_input is not None else []
+            )
             request = ReqData(op=op, s=XsfSession(h=handle), param=param, data=data)
             return ResData.FromString(call(request.SerializeToString(), timeout=30))
 
-        answers = [ask("AIIn", "", text(mine, 1, 0), SeqNo="1")]
-        handle = answers[0].s.h
+        responses = [call_xsf("AIIn", "", make_input(own_data, 1, 0), SeqNo="1")]
+        handle = responses[0].s.h
         for number in range(2, 6):
             status = 2 if number == 5 else 1
-            answers.append(ask("AIIn", handle, text(mine, number, status), SeqNo=str(number)))
-        while output(answers[-1]).status != LoaderOutput.END:
-            answers.append(ask("AIOut", handle, waitTime="2000"))
-            assert answers[-1].s.h == handle
-        heard = b"".join(part.data for each in answers for part in output(each).pl)
-        return handle, heard, mine.upper() * 5
+            responses.append(
+                call_xsf("AIIn", handle, make_input(own_data, number, status), SeqNo=str(number))
+            )
+        while decode_output(responses[-1]).status != LoaderOutput.END:
+            responses.append(call_xsf("AIOut", handle, waitTime="2000"))
+            assert responses[-1].s.h == handle
+        received = b"".join(
+            part.data for xsf_response in responses for part in decode_output(xsf_response).pl
+        )
+        return handle, received, own_data.upper() * 5
 
     with (
-        Hub() as elsewhere,
-        Loader(elsewhere.lb, TALKER) as loader,
+        Hub() as other_hub,
+        Loader(other_hub.lb, TALKER) as loader,
         grpc.insecure_channel(loader.addr) as channel,
         ThreadPoolExecutor(50) as threads,
     ):
         call = channel.unary_unary("/utils.XsfCall/call")
-        conversations = list(threads.map(partial(converse, call), range(50)))
-        for handle, heard, wanted in conversations:
-            assert (len(handle), heard) == (26, wanted)
+        conversations = list(threads.map(partial(run_session, call), range(50)))
+        for handle, received, expected in conversations:
+            assert (len(handle), received) == (26, expected)
         assert len({handle for handle, _, _ in conversations}) == 50
         for op in ("AIOut", "AIExcp"):
             request = ReqData(op=op, param={"waitTime": "10"})
-            answer = ResData.FromString(call(request.SerializeToString(), timeout=30))
-            assert answer.code == 10008, "nobody is called nothing"
+            response = ResData.FromString(call(request.SerializeToString(), timeout=30))
+            assert response.code == 10008, "nobody is called nothing"

@@ -24,7 +24,7 @@ from schemas.model.errors import (
     AseError,
 )
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
-from tests.harness import body
+from tests.harness import make_envelope
 from tests.wrappers.probe import Probe
 
 JSON = {b"content-type": b"application/json"}
@@ -111,7 +111,7 @@ def finish(steps: Steps, last_input: Any) -> HttpResponse:
 
 
 def request_body() -> bytes:
-    return json.dumps(body()).encode()
+    return json.dumps(make_envelope()).encode()
 
 
 def test_successful_request() -> None:
@@ -161,7 +161,7 @@ def test_expensive_schema_lowers_the_value_limit() -> None:
     for value_count, status in ((max_values // 2, 200), (max_values, 400)):
         steps = fake.start()
         next(steps)
-        body_json = json.dumps(body() | {"numbers": [1.5] * value_count}).encode()
+        body_json = json.dumps(make_envelope() | {"numbers": [1.5] * value_count}).encode()
         if status == 200:
             steps.send(body_json)
             assert finish(steps, SuccessfulCall()).status == 200
