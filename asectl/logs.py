@@ -49,8 +49,8 @@ class LogWriter:
     Callers only append to `_queue` and increment `_dropped`. The thread pops from `_queue`, and it
     alone uses `_dropped_seen`, `_unreported` and `_mid_line`:
 
-    - `_reported` is the part of `_dropped` that `_write_queued` has accounted for;
-    - `_unwritten` counts the lines lost so far whose count is not logged yet;
+    - `_dropped_seen` is the part of `_dropped` that `_write_queued` has accounted for;
+    - `_unreported` counts the lines lost so far whose count is not logged yet;
     - `_mid_line` is true if the last write ended within a line: the next begins with a newline.
     """
 
