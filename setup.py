@@ -17,25 +17,26 @@ COMPILED = [
     "gateway/http/server_context.py", "gateway/http/timeouts.py", "gateway/http/write_batch.py",
     "gateway/request/checks.py", "gateway/request/event_stream.py", "gateway/request/ids.py",
     "gateway/request/interfaces.py", "gateway/request/json_body.py", "gateway/request/record.py",
-    "gateway/request/resolve.py", "gateway/request/response.py", "gateway/request/shutdown.py",
-    "gateway/services/catalog.py", "gateway/services/routes.py", "gateway/streaming/close_codes.py",
-    "gateway/streaming/envelopes.py", "gateway/streaming/messages.py",
-    "gateway/streaming/multiplexer.py", "gateway/streaming/session.py", "gateway/streaming/sse.py",
-    "gateway/streaming/websocket.py", "gateway/telemetry/access_log.py",
-    "gateway/telemetry/metrics.py", "gateway/telemetry/session_metrics.py",
-    "gateway/unary/cycle.py", "gateway/unary/driver.py", "gateway/unary/handler.py",
-    "gateway/unary/request_head.py", "lb/balancer/affinity.py", "lb/balancer/balancer.py",
-    "lb/balancer/least_expected_delay.py", "lb/balancer/pending_queue.py",
-    "lb/balancer/policies.py", "lb/balancer/policy.py", "lb/balancer/retry_budget.py",
-    "lb/endpoints/candidates.py", "lb/endpoints/endpoint.py", "lb/endpoints/epochs.py",
-    "lb/endpoints/lifecycle.py", "lb/endpoints/outlier.py", "lb/endpoints/report.py",
-    "lb/endpoints/table.py", "lb/hub/subscriber.py", "lb/reporter/limiter.py",
-    "lb/reporter/schedule.py", "rpc/backoff.py", "rpc/calls.py", "rpc/client.py",
-    "rpc/connection.py", "rpc/deadlines.py", "rpc/frames.py", "rpc/headers.py", "rpc/keepalive.py",
-    "rpc/messages.py", "rpc/metadata.py", "rpc/outbound.py", "rpc/status.py", "rpc/streams.py",
-    "rpc/transport.py", "schemas/model/errors.py", "schemas/model/service.py",
-    "schemas/model/session.py", "schemas/model/text.py", "schemas/transforms/plan.py",
-    "schemas/validation/request_validator.py", "schemas/validation/validate.py",
+    "gateway/request/resolve.py", "gateway/request/response.py", "gateway/request/retry.py",
+    "gateway/request/shutdown.py", "gateway/services/catalog.py", "gateway/services/routes.py",
+    "gateway/streaming/close_codes.py", "gateway/streaming/envelopes.py",
+    "gateway/streaming/messages.py", "gateway/streaming/multiplexer.py",
+    "gateway/streaming/session.py", "gateway/streaming/sse.py", "gateway/streaming/websocket.py",
+    "gateway/telemetry/access_log.py", "gateway/telemetry/metrics.py",
+    "gateway/telemetry/session_metrics.py", "gateway/unary/cycle.py", "gateway/unary/driver.py",
+    "gateway/unary/handler.py", "gateway/unary/request_head.py", "lb/balancer/affinity.py",
+    "lb/balancer/balancer.py", "lb/balancer/least_expected_delay.py",
+    "lb/balancer/pending_queue.py", "lb/balancer/policies.py", "lb/balancer/policy.py",
+    "lb/balancer/retry_budget.py", "lb/endpoints/candidates.py", "lb/endpoints/endpoint.py",
+    "lb/endpoints/epochs.py", "lb/endpoints/lifecycle.py", "lb/endpoints/outlier.py",
+    "lb/endpoints/report.py", "lb/endpoints/table.py", "lb/hub/subscriber.py",
+    "lb/reporter/limiter.py", "lb/reporter/schedule.py", "rpc/backoff.py", "rpc/bounded_cache.py",
+    "rpc/calls.py", "rpc/client.py", "rpc/connection.py", "rpc/deadlines.py", "rpc/frames.py",
+    "rpc/headers.py", "rpc/keepalive.py", "rpc/messages.py", "rpc/metadata.py", "rpc/outbound.py",
+    "rpc/status.py", "rpc/streams.py", "rpc/transport.py", "schemas/model/errors.py",
+    "schemas/model/service.py", "schemas/model/session.py", "schemas/model/text.py",
+    "schemas/transforms/plan.py", "schemas/validation/request_validator.py",
+    "schemas/validation/validate.py",
 ]  # fmt: skip
 
 # `make check` does the strict type check with all stubs installed. Here mypy only supplies types.
@@ -45,11 +46,11 @@ _MYPY_ARGS = ["--config-file=", "--ignore-missing-imports"]
 def _extensions() -> list[object]:
     if os.environ.get("ASE_COMPILE") != "1":
         return []
+    if {"egg_info", "dist_info"} & set(sys.argv):  # metadata alone; the build comes later
+        return []
     try:
         from mypyc.build import mypycify
     except ImportError:
-        if "egg_info" in sys.argv:  # the installer is still querying the build requirements
-            return []
         sys.exit("ASE_COMPILE=1 needs mypy, and a C compiler: pip install 'mypy>=2.3,<3'")
     extensions: list[object] = mypycify([*_MYPY_ARGS, *COMPILED], opt_level="3", debug_level="0")
     return extensions

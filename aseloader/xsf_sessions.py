@@ -16,6 +16,7 @@ from typing import Final
 
 from aseloader.sessions import SessionEngine
 from aseloader.xsf import XsfRequest
+from rpc.bounded_cache import BoundedCache
 from schemas.model.errors import HANDLE_RELEASED, LOADER_FULL, NO_HANDLE, AseError
 from schemas.model.session import ReorderBuffer
 from schemas.wire import LoaderInput, LoaderOutput
@@ -41,7 +42,7 @@ class XsfSessions:
     def __init__(self, session_engine: SessionEngine) -> None:
         self._session_engine = session_engine
         self._open_sessions: dict[str, _HandleSession] = {}
-        self._released: dict[str, None] = {}
+        self._released: BoundedCache[str, bool] = BoundedCache(_MAX_RELEASED)
 
     async def serve(self, request: XsfRequest, gateway: str) -> LoaderOutput:
         """Run one operation and return its output, without data if no result is ready.
@@ -90,9 +91,7 @@ class XsfSessions:
             return
         del self._open_sessions[handle]
         session.close()
-        self._released[handle] = None
-        if len(self._released) > _MAX_RELEASED:
-            del self._released[next(iter(self._released))]
+        self._released.add(handle, True)
 
 
 class _HandleSession:

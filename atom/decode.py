@@ -18,6 +18,7 @@ import pybase64
 from google.protobuf.message import DecodeError
 
 from atom.wire import read_payloads, read_status
+from rpc.bounded_cache import BoundedCache
 from schemas.model.errors import BAD_OUTPUT, BAD_REPLY, AseError, loader_error_spec
 from schemas.model.service import DataType, Service
 from schemas.wire import LoaderOutput, MetaDesc
@@ -47,7 +48,7 @@ class Decoder:
 
     `_accepts` maps the declared outputs to their data types, `_attribute_types` maps (output,
     attribute) to a JSON type. `_templates` caches at most 256 templates by their serialized meta,
-    if that has at most 1024 bytes, and evicts the oldest.
+    if that has at most 1024 bytes.
     """
 
     def __init__(self, service: Service) -> None:
@@ -60,7 +61,7 @@ class Decoder:
             for name, output_schema in outputs.items()
             for attribute in _get_path(output_schema, "properties")
         }
-        self._templates: dict[bytes, _OutputTemplate] = {}
+        self._templates: BoundedCache[bytes, _OutputTemplate] = BoundedCache(_MAX_CACHED_METAS)
 
     def decode(self, frame: bytes) -> bytes:
         """Return the `payload` object of a serialized LoaderOutput as JSON; b"{}" if it has none.
@@ -114,9 +115,7 @@ class Decoder:
             name, prefix, f"{attributes_json}}}".encode(), attributes.get("format") == "json"
         )
         if len(meta) <= _MAX_CACHED_META_SIZE:
-            if len(self._templates) >= _MAX_CACHED_METAS:
-                del self._templates[next(iter(self._templates))]
-            self._templates[meta] = template
+            self._templates.add(meta, template)
         return template
 
     def _retype_attribute(self, name: str, key: str, value: str) -> str:

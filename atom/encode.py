@@ -10,6 +10,7 @@ from typing import Any, Final
 import pybase64
 
 from atom.wire import length_delimited, map_entry, tag, varint
+from rpc.bounded_cache import BoundedCache
 from schemas.model.errors import BAD_REQUEST, AseError
 from schemas.model.service import DataType, Service
 from schemas.model.text import as_text
@@ -153,39 +154,34 @@ class Encoder:
         /,
     ) -> None:
         """Append the entries of a map field: all members that are not in `excluded`."""
-        cache = entries.cache
         for name, value in members.items():
             if name in excluded:
                 continue
             value_type = type(value)
             text = value if value_type is str or value_type is int else as_text(value)
-            encoded = cache.get((name, text))
-            pieces.append(entries.encode(name, text) if encoded is None else encoded)
+            pieces.append(entries.encode(name, text))
 
 
 class _EntryCache:
     """A cache of the encoded entries of one map field.
 
     Keys are (name, value). Values are strings or integers, never booleans, since True would find
-    the entry of 1. Entries longer than 128 bytes are not cached; at 512 entries the cache is
-    cleared.
+    the entry of 1. At most 512 entries of at most 128 bytes each are cached.
     """
 
-    __slots__ = ("_field_tag", "cache")
+    __slots__ = ("_cache", "_field_tag")
 
     def __init__(self, field_tag: bytes) -> None:
         self._field_tag = field_tag
-        self.cache: dict[tuple[str, str | int], bytes] = {}
+        self._cache: BoundedCache[tuple[str, str | int], bytes] = BoundedCache(_MAX_CACHED_ENTRIES)
 
     def encode(self, name: str, value: str | int) -> bytes:
         """Return an encoded entry, from the cache if possible."""
-        encoded = self.cache.get((name, value))
+        encoded = self._cache.get((name, value))
         if encoded is None:
             encoded = map_entry(self._field_tag, name.encode(), str(value).encode())
             if len(encoded) <= _MAX_CACHED_ENTRY_SIZE and name != "sid":  # unique per request
-                if len(self.cache) >= _MAX_CACHED_ENTRIES:
-                    self.cache.clear()
-                self.cache[name, value] = encoded
+                self._cache.add((name, value), encoded)
         return encoded
 
 

@@ -3,7 +3,6 @@
 A flag overrides an environment variable, which overrides the file, which overrides the default.
 """
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import fields
@@ -19,6 +18,7 @@ from config.options import (
     value_type_of,
 )
 from config.source import ConfigError, ConfigPath, Diagnostic, SourceFile
+from schemas.model.suggestion import did_you_mean
 
 PREFIX = "ASE_"
 
@@ -100,8 +100,7 @@ class _ConfigReader:
             known_variables = {prefix + field.name.upper() for field in option_fields(section_type)}
             for name in environ:
                 if name.startswith(prefix) and name not in known_variables:
-                    close_matches = difflib.get_close_matches(name, known_variables, n=1)
-                    hint = f"did you mean {close_matches[0]}?" if close_matches else ""
+                    hint = did_you_mean(name, known_variables)
                     self.diagnostics.append(Diagnostic(f"unknown variable {name}", None, hint))
 
     def _read_section(
@@ -243,12 +242,7 @@ class _ConfigReader:
     ) -> None:
         for key in tree:
             if key not in known_keys:
-                close_matches = difflib.get_close_matches(key, known_keys, n=1)
-                hint = (
-                    f"did you mean {close_matches[0]!r}?"
-                    if close_matches
-                    else f"known: {', '.join(sorted(known_keys))}"
-                )
+                hint = did_you_mean(key, sorted(known_keys), or_list_all=True)
                 location = self.source.locations.get((*path, key, ""))
                 self.diagnostics.append(Diagnostic(f"unknown key {key!r}", location, hint))
 

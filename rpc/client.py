@@ -14,6 +14,7 @@ from random import Random, SystemRandom
 from typing import Final
 
 from rpc.backoff import Backoff
+from rpc.bounded_cache import BoundedCache
 from rpc.calls import Call, StreamCall, UnaryCall
 from rpc.deadlines import find_expired
 from rpc.keepalive import CONSERVATIVE_KEEPALIVE, FREQUENT_KEEPALIVE
@@ -77,8 +78,10 @@ class Channel:
         self._queued_calls: dict[Call, None] = {}
         self._next_expiry = inf  # loop time of the next check of deadlines
         self._expiry_timer: asyncio.TimerHandle | None = None
-        self._timeout_fields: dict[int, bytes] = {}
-        self._header_blocks: dict[tuple[str, Metadata], bytes] = {}
+        self._timeout_fields: BoundedCache[int, bytes] = BoundedCache(_MAX_CACHED_TIMEOUTS)
+        self._header_blocks: BoundedCache[tuple[str, Metadata], bytes] = BoundedCache(
+            _MAX_CACHED_HEADER_BLOCKS
+        )
         self._closed = False
 
     def header_block(self, method: str, metadata: Metadata = ()) -> bytes:
@@ -93,9 +96,7 @@ class Channel:
             header_block = encode_request_headers(
                 self._addr, "https" if self._tls else "http", method, metadata
             )
-            if len(self._header_blocks) >= _MAX_CACHED_HEADER_BLOCKS:
-                del self._header_blocks[next(iter(self._header_blocks))]
-            self._header_blocks[key] = header_block
+            self._header_blocks.add(key, header_block)
         return header_block
 
     def start_unary(
@@ -229,9 +230,8 @@ class Channel:
         transport.start_call(call, header_block)
 
     def _cache_timeout_field(self, milliseconds: int) -> bytes:
-        if len(self._timeout_fields) >= _MAX_CACHED_TIMEOUTS:
-            self._timeout_fields.clear()
-        field = self._timeout_fields[milliseconds] = encode_timeout_field(milliseconds)
+        field = encode_timeout_field(milliseconds)
+        self._timeout_fields.add(milliseconds, field)
         return field
 
     def _on_call_end(self, call: Call) -> None:

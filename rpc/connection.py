@@ -7,6 +7,7 @@ passed to the stream undecoded. Source: RFC 9113.
 from typing import Final, NoReturn
 
 from rpc import frames, streams
+from rpc.bounded_cache import BoundedCache
 from rpc.frames import (
     ACK,
     CONTINUATION,
@@ -77,7 +78,7 @@ class Connection:
         self.useful_frames = 0
         self._streams = self.outbound.streams
         self._recv_window = CONNECTION_RECV_WINDOW
-        self._reset_stream_ids: dict[int, None] = {}
+        self._reset_stream_ids: BoundedCache[int, bool] = BoundedCache(_MAX_RESET_STREAMS)
         self._chunks: list[bytes] = []
         self._buffered_size = 0
         self._needed_size = FRAME_HEADER_SIZE
@@ -122,9 +123,7 @@ class Connection:
         if stream.id not in self._streams:
             return
         if stream.recv_open:
-            self._reset_stream_ids[stream.id] = None
-            if len(self._reset_stream_ids) > _MAX_RESET_STREAMS:
-                del self._reset_stream_ids[next(iter(self._reset_stream_ids))]
+            self._reset_stream_ids.add(stream.id, True)
         self.outbound.drop_stream(stream)
         self.outbound.frames.append(frames.rst_stream(stream.id, code))
 
@@ -322,7 +321,7 @@ class Connection:
         code = frames.read_uint32(payload, "RST_STREAM")
         stream = self._streams.get(stream_id)
         if stream is None:
-            self._reset_stream_ids.pop(stream_id, None)
+            self._reset_stream_ids.pop(stream_id)
             self._reject_idle_stream(stream_id, "RST_STREAM")
             return
         self.outbound.drop_stream(stream)

@@ -11,6 +11,7 @@ from typing import Final, Generic, TypeVar
 
 from hpack import Decoder, HPACKError
 
+from rpc.bounded_cache import BoundedCache
 from rpc.frames import ErrorCode, ProtocolError
 
 HeaderFields = tuple[tuple[bytes, bytes], ...]
@@ -59,13 +60,12 @@ class HeaderBlockCache(Generic[Parsed]):
     """Decodes header blocks, parses their fields with `parse` and caches the results.
 
     A server repeats a handful of blocks, so nearly every block is found in the cache. The cache
-    keeps at most 512 blocks of at most 1024 bytes each and evicts the oldest, so that a peer cannot
-    exhaust memory.
+    keeps at most 512 blocks of at most 1024 bytes each, so that a peer cannot exhaust memory.
     """
 
     def __init__(self, parse: Callable[[HeaderFields], Parsed]) -> None:
         self._parse = parse
-        self._cache: dict[bytes, Parsed] = {}
+        self._cache: BoundedCache[bytes, Parsed] = BoundedCache(_MAX_CACHED_BLOCKS)
 
     def decode(self, header_block: bytes) -> Parsed:
         """Return the parsed form of a header block.
@@ -77,9 +77,7 @@ class HeaderBlockCache(Generic[Parsed]):
         if parsed is None:
             parsed = self._parse(_decode(header_block))
             if len(header_block) <= _MAX_CACHED_BLOCK_SIZE:
-                if len(self._cache) >= _MAX_CACHED_BLOCKS:
-                    del self._cache[next(iter(self._cache))]
-                self._cache[header_block] = parsed
+                self._cache.add(header_block, parsed)
         return parsed
 
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS: dict[str, set[str]] = {
     "schemas": set(),
     "rpc": set(),
-    "config": set(),
+    "config": {"schemas"},
     "atom": {"schemas", "rpc", "config"},
     "lb": {"schemas", "rpc", "config"},
     "gateway": {"schemas", "rpc", "config", "atom", "lb"},

@@ -9,6 +9,8 @@ cached.
 import re
 from typing import Final, Generic, TypeVar
 
+from rpc.bounded_cache import BoundedCache
+
 _MAX_HEADS: Final = 512  # in the cache
 _MAX_HEAD_BYTES: Final = 2048  # of one cached head
 _MAX_LENGTH_DIGITS: Final = 9  # of Content-Length
@@ -52,12 +54,12 @@ class HeadLookup(Generic[Value]):
 class HeadCache(Generic[Value]):
     """Values of parsed heads by key: at most 512 heads, each of at most 2 KiB.
 
-    When the cache is full, the head that was added first is evicted. `significant_header` is the
-    name of a header that the gateway reads by configuration: its lines are never ignored.
+    `significant_header` is the name of a header that the gateway reads by configuration: its lines
+    are never ignored.
     """
 
     def __init__(self, significant_header: str = "") -> None:
-        self._values: dict[HeadKey, Value] = {}
+        self._values: BoundedCache[HeadKey, Value] = BoundedCache(_MAX_HEADS)
         names = "|".join(name for name in _IGNORED_HEADERS if name != significant_header.lower())
         line = rf"\r\n(?:{names}): [!-~](?:[ -~]{{0,1022}}[!-~])?(?=\r\n|\Z)"
         self._ignored_lines = re.compile(line.encode(), re.IGNORECASE)
@@ -87,11 +89,8 @@ class HeadCache(Generic[Value]):
 
     def add(self, key: HeadKey, value: Value) -> None:
         """Cache the value of a head that was parsed and accepted with a plain Content-Length."""
-        if not _is_cacheable(key if isinstance(key, bytes) else key[0]):
-            return
-        if len(self._values) >= _MAX_HEADS:
-            del self._values[next(iter(self._values))]
-        self._values[key] = value
+        if _is_cacheable(key if isinstance(key, bytes) else key[0]):
+            self._values.add(key, value)
 
 
 def _split_content_length(head: bytes) -> tuple[bytes, int] | None:

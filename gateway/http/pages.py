@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.services.catalog import Catalog, Contract
+from rpc.bounded_cache import BoundedCache
 from schemas.model import document
 from schemas.output import example, openapi
 from schemas.output.openapi import Operation
@@ -35,7 +36,7 @@ class Pages:
     def __init__(self, catalog: Catalog, count_live_instances: Callable[[str], int]) -> None:
         self._catalog = catalog
         self._count_live_instances = count_live_instances
-        self._openapi_cache: dict[tuple[str, ...], bytes] = {}
+        self._openapi_cache: BoundedCache[tuple[str, ...], bytes] = BoundedCache(_MAX_CACHED)
 
     async def apis(self, _: Request) -> Response:
         """Return the list of services."""
@@ -95,9 +96,7 @@ class Pages:
                 map(_openapi_operation, contracts), title=title, version=version("athena-serving")
             )
             text = json.dumps(openapi_document, ensure_ascii=False, separators=(",", ":")).encode()
-            if len(self._openapi_cache) >= _MAX_CACHED:
-                self._openapi_cache.clear()
-            self._openapi_cache[key] = text
+            self._openapi_cache.add(key, text)
         return _etag_response(request, text, document.digest(text))
 
     def _summary(self, contract: Contract) -> dict[str, Any]:
@@ -116,7 +115,7 @@ class Pages:
         }
 
 
-_MAX_CACHED = 64  # OpenAPI documents; a full cache is cleared
+_MAX_CACHED = 64  # OpenAPI documents
 
 
 def _openapi_operation(contract: Contract) -> Operation:

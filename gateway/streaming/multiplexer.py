@@ -17,6 +17,7 @@ from gateway.streaming import close_codes, messages
 from gateway.streaming.envelopes import EnvelopeReader
 from gateway.streaming.session import Session
 from gateway.telemetry.session_metrics import SessionMetrics
+from rpc.bounded_cache import BoundedCache
 from schemas.model.errors import BAD_REQUEST, INTERNAL, SESSION_READ_TIMEOUT, AseError
 from schemas.model.session import SessionEvent, SessionState, frame_event
 
@@ -108,7 +109,7 @@ class SessionMultiplexer:
         self._transport = transport
         self._call_later = call_later
         self._sessions: dict[str, Session] = {}
-        self._closed_cids: dict[str, None] = {}  # an ordered set
+        self._closed_cids: BoundedCache[str, bool] = BoundedCache(_MAX_CLOSED_CIDS)
         self._backlog: deque[tuple[bytes, bool]] = deque()
         self._backlog_bytes = 0
         self._session_queue_full = self._draining = self._closed = False
@@ -333,7 +334,7 @@ class SessionMultiplexer:
                 raise AseError(BAD_REQUEST, f"more than {options.most} sessions on one socket")
             if self._draining:
                 raise AseError(BAD_REQUEST, "the gateway stops; begin it elsewhere")
-        self._closed_cids.pop(cid, None)
+        self._closed_cids.pop(cid)
         dependencies = context.dependencies
         checks.check_app_id(envelope, handshake.headers, dependencies.options.consumer_header)
         record = context.new_record("GET", handshake.path, handshake.client_ip)
@@ -381,9 +382,7 @@ class SessionMultiplexer:
 
     def _remember_closed(self, cid: str) -> None:
         """Remember a cid whose session ended or was rejected, to drop late frames for it."""
-        self._closed_cids[cid] = None
-        if len(self._closed_cids) > _MAX_CLOSED_CIDS:
-            del self._closed_cids[next(iter(self._closed_cids))]
+        self._closed_cids.add(cid, True)
 
     def _send_error_message(self, sid: str, cid: str, error: AseError) -> None:
         """Send an error; stop reading if a multiplexed client leaves too many errors unread."""

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 from atom.streams import LoaderStream
 from gateway.request.interfaces import Dependencies, PendingOperation, Slot
 from gateway.request.record import RequestRecord
+from gateway.request.retry import may_retry
 from gateway.request.shutdown import drain_timeout_error, shutdown_error
 from gateway.services.catalog import Contract
 from gateway.streaming.envelopes import EnvelopeReader
@@ -38,7 +39,6 @@ from schemas.model.session import (
     refusal_reason,
 )
 
-_MAX_ATTEMPTS: Final = 2
 _LINGER_S: Final = 1.0
 # The error of a session, by the event that ended it. RESULT ends only a draining session.
 _ERROR_BY_EVENT: Final[dict[SessionEvent, Callable[[], AseError]]] = {
@@ -313,22 +313,18 @@ class Session:
     def _retry_or_fail(self, error: AseError) -> None:
         """Release the slot of a failed attempt; retry at another instance if possible, else fail.
 
-        A retry is possible if the error says that no work was done, there was no result, the replay
-        buffer has all frames that were sent, and the retry budget allows it. A session has at most
-        two attempts. Without a slot there was no attempt, and the session fails.
+        A retry is possible if there was no result, the replay buffer has all frames that were sent,
+        and `may_retry` and the retry budget allow it. Without a slot there was no attempt, and the
+        session fails.
         """
         slot, self._slot, self._stream = self._slot, None, None
         if slot is not None:
             slot.release(error.spec, is_session=True)
             self._tried_addrs += (self.record.instance,)
-            is_retryable = (
-                error.spec.retryable
-                and not self._result_received
-                and self._replay_buffer is not None
-            )
+            is_replayable = not self._result_received and self._replay_buffer is not None
             if (
-                is_retryable
-                and len(self._tried_addrs) < _MAX_ATTEMPTS
+                is_replayable
+                and may_retry(error, len(self._tried_addrs), is_idempotent=False, can_wait=False)
                 and self._dependencies.picker.try_acquire_retry()
             ):
                 self._previous_error = error

@@ -15,18 +15,16 @@ from gateway.request.interfaces import Dependencies, PendingOperation, Slot
 from gateway.request.record import RequestRecord
 from gateway.request.resolve import find_contract, resolve_contract
 from gateway.request.response import HttpResponse, finish_with_error, finish_with_success
+from gateway.request.retry import may_retry
 from gateway.services.catalog import Contract
 from schemas.model.errors import (
     DEADLINE,
     INTERNAL,
     LOADER_FULL,
-    LOADER_LOST,
     NO_INSTANCE,
     AseError,
 )
 from schemas.validation.explain import invalid_body_error
-
-_MAX_ATTEMPTS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +163,8 @@ def _call_with_retries(
 ) -> Generator[AcquireSlot | CallLoader, Any, bytes]:
     """Call an instance and return its decoded output; retry once at another instance.
 
-    A call is retried only if nothing ran at the instance, or if the connection was lost and the
-    service is idempotent. A rejection by a full instance is part of the wait for a slot: until
-    `wait_deadline` it is retried without counting attempts. Every retry needs the retry budget. If
-    no other instance has a slot, the error of the previous attempt is raised.
+    `may_retry` decides whether a call is retried, and every retry needs the retry budget. If no
+    other instance has a slot, the error of the previous attempt is raised.
     """
     contract = request.contract
     tried_addresses: tuple[str, ...] = ()
@@ -198,16 +194,14 @@ def _call_with_retries(
                 record.attempt_finished(dependencies.clock())
                 return contract.decoder.decode(call.outcome())
         except AseError as error:
-            retryable = error.spec.retryable or (
-                contract.service.idempotent and error.spec is LOADER_LOST
-            )
             tried_addresses += (record.instance,)
-            can_wait = error.spec is LOADER_FULL and dependencies.clock() < wait_deadline
-            if (
-                not retryable
-                or not (can_wait or len(tried_addresses) < _MAX_ATTEMPTS)
-                or not dependencies.picker.try_acquire_retry()
-            ):
+            retry_allowed = may_retry(
+                error,
+                len(tried_addresses),
+                is_idempotent=contract.service.idempotent,
+                can_wait=dependencies.clock() < wait_deadline,
+            )
+            if not retry_allowed or not dependencies.picker.try_acquire_retry():
                 raise
             previous_error = error
 

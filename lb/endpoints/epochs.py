@@ -4,6 +4,7 @@ from collections import deque
 from typing import Final
 
 from lb.endpoints.report import InstanceKey
+from rpc.bounded_cache import BoundedCache
 
 _MAX_EPOCHS: Final = 8
 
@@ -11,23 +12,20 @@ _MAX_EPOCHS: Final = 8
 class EpochHistory:
     """Remembers the last 8 past epochs of at most `max_instances` instances.
 
-    Only instances whose epoch was replaced at least once are recorded. `_past_epochs` is ordered by
-    the last `add`, so the first key is the one to evict.
+    Only instances whose epoch was replaced at least once are recorded. The instance whose last
+    `add` is longest ago is evicted first.
     """
 
     def __init__(self, max_instances: int = 10_000) -> None:
-        self._max_instances = max_instances
-        self._past_epochs: dict[InstanceKey, deque[int]] = {}
+        self._past_epochs: BoundedCache[InstanceKey, deque[int]] = BoundedCache(max_instances)
 
     def add(self, key: InstanceKey, epoch: int) -> None:
         """Record that a later epoch replaced `epoch` of the instance."""
-        past_epochs = self._past_epochs.pop(key, None)
+        past_epochs = self._past_epochs.get(key)
         if past_epochs is None:
             past_epochs = deque(maxlen=_MAX_EPOCHS)
         past_epochs.append(epoch)
-        self._past_epochs[key] = past_epochs
-        if len(self._past_epochs) > self._max_instances:
-            del self._past_epochs[next(iter(self._past_epochs))]
+        self._past_epochs.add(key, past_epochs)
 
     def contains(self, key: InstanceKey, epoch: int) -> bool:
         """Return whether a later epoch replaced `epoch` of the instance."""

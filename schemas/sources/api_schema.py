@@ -6,12 +6,12 @@ of type object becomes a string that contains JSON, because on the wire an objec
 declares an expected output.
 """
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from schemas.model.document import DocumentError, Problem
 from schemas.model.service import DataType
+from schemas.model.suggestion import did_you_mean
 from schemas.sources import from_document
 from schemas.sources.declare import MAX_BYTES, Declaration, Param, PayloadStream
 from schemas.validation.request_validator import RequestValidator
@@ -144,12 +144,7 @@ class _ApiSchemaReader:
         for key, member_value in value.items():
             name = applicable_aliases.get(str(key), str(key))
             if allowed_keys and name not in allowed_keys:
-                close_matches = difflib.get_close_matches(str(key), allowed_keys, n=1)
-                hint = (
-                    f"did you mean {close_matches[0]!r}?"
-                    if close_matches
-                    else f"known: {', '.join(allowed_keys)}"
-                )
+                hint = did_you_mean(str(key), allowed_keys, or_list_all=True)
                 self._add_problem((*path, str(key)), f"unknown key {key!r}", hint)
             elif name in result:
                 self._add_problem((*path, str(key)), f"{name!r} stands here twice")
@@ -215,11 +210,9 @@ class _ApiSchemaReader:
             return properties, ()
         for index, name in enumerate(required):
             if name not in properties:
-                close_matches = difflib.get_close_matches(name, properties, n=1)
-                hint = f"did you mean {close_matches[0]!r}?" if close_matches else ""
-                self._add_problem(
-                    (*path, "required", index), f"{name!r} is not in properties", hint
-                )
+                message = f"{name!r} is not in properties"
+                hint = did_you_mean(name, properties)
+                self._add_problem((*path, "required", index), message, hint)
         return properties, tuple(required)
 
     def _read_params(self, request: Mapping[str, Any], path: _Path) -> Iterator[Param]:
@@ -247,10 +240,9 @@ class _ApiSchemaReader:
             data_type = from_document.data_type_of(str(rules.get("type", "")), format_name)
             if data_type is None:
                 message = "must be text, audio, image, video, other or base64"
-                close_matches = difflib.get_close_matches(
-                    str(rules.get("type", "")), [known_type.key for known_type in DataType], n=1
+                hint = did_you_mean(
+                    str(rules.get("type", "")), (data_type.key for data_type in DataType)
                 )
-                hint = f"did you mean {close_matches[0]!r}?" if close_matches else ""
                 self._add_problem((*property_path, "type"), message, hint)
                 continue
             yield PayloadStream(

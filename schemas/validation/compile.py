@@ -7,14 +7,14 @@ means `anyOf`, and lengths are bytes. Keywords that change a body are compiled b
 ignored; `docs/schemas.md` lists all keywords.
 """
 
-import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jsonschema_rs
 
 from schemas.model.document import DocumentError, Problem
 from schemas.model.string_equality import with_string_equivalents
+from schemas.model.suggestion import did_you_mean
 from schemas.validation import cost
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -140,12 +140,7 @@ def _unknown_keyword(keyword: str, path: _Path) -> Problem:
     if keyword in ("case", "defaults"):
         return Problem((*path, keyword), f"keyword {keyword!r} needs a `switch` beside it")
     message = f"keyword {keyword!r} is not supported"
-    return Problem((*path, keyword), message, _suggestion(keyword, _COMPILERS))
-
-
-def _suggestion(word: str, candidates: Iterable[str]) -> str:
-    close_matches = difflib.get_close_matches(word, candidates, n=1)
-    return f"did you mean {close_matches[0]!r}?" if close_matches else ""
+    return Problem((*path, keyword), message, did_you_mean(keyword, _COMPILERS))
 
 
 def _undeclared_required(tree: Mapping[str, Any], path: _Path) -> Iterator[Problem]:
@@ -170,7 +165,7 @@ def _compile_type(value: Any, path: _Path, problems: list[Problem]) -> dict[str,
     if not names or not _TYPES.issuperset(names):
         unknown_name = next((name for name in names if name not in _TYPES), "")
         message = f"must be one of {', '.join(sorted(_TYPES))}"
-        problems.append(Problem(path, message, _suggestion(unknown_name, _TYPES)))
+        problems.append(Problem(path, message, did_you_mean(unknown_name, _TYPES)))
     return {"type": sorted({*names, "null"})}
 
 
@@ -246,7 +241,7 @@ def _compile_format(value: Any, path: _Path, problems: list[Problem]) -> dict[st
     if isinstance(value, str) and value in _OPENAPI_FORMATS:
         return {"format": value, **_OPENAPI_FORMATS[value]}
     known_formats = sorted({*_FORMATS, *_OPENAPI_FORMATS})
-    hint = _suggestion(str(value), known_formats) or f"known: {', '.join(known_formats)}"
+    hint = did_you_mean(str(value), known_formats) or f"known: {', '.join(known_formats)}"
     problems.append(Problem(path, f"format {str(value)[:64]!r} is not known", hint))
     return {}
 

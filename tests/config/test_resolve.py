@@ -130,7 +130,8 @@ def test_flag_names() -> None:
 def test_unknown_environment_variable_is_an_error() -> None:
     error = error_text(environ={"ASE_GATEWAY_PROT": "1", "ASE_TEST_TIMEOUT": "9"})
     assert error == (
-        "ase.yaml: error: unknown variable ASE_GATEWAY_PROT\n  hint: did you mean ASE_GATEWAY_PORT?"
+        "ase.yaml: error: unknown variable ASE_GATEWAY_PROT\n"
+        "  hint: did you mean 'ASE_GATEWAY_PORT'?"
     )
 
 

@@ -55,12 +55,14 @@ def test_blocks_are_parsed_once() -> None:
 
 
 def test_cache_is_bounded() -> None:
-    cache = HeaderBlockCache(lambda header_fields: header_fields)
-    for number in range(2000):
+    parsed: list[bytes] = []
+    cache = HeaderBlockCache(lambda header_fields: parsed.append(header_fields[0][1]) or True)
+    for number in [*range(513), *range(1, 513), 0]:
         cache.decode(encode_literal(b"x", b"%d" % number))
-    cache.decode(encode_literal(b"long", b"y" * 2000))
-    assert len(cache._cache) == 512
-    assert all(len(block) < 1024 for block in cache._cache)
+    assert len(parsed) == 514, "512 are kept; the first was evicted, and parsed again"
+    for _ in range(2):
+        cache.decode(encode_literal(b"long", b"y" * 2000))
+    assert len(parsed) == 516, "a block of more than 1024 bytes is not kept"
 
 
 def test_dynamic_table_references_are_errors() -> None:

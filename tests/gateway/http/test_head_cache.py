@@ -254,4 +254,5 @@ def test_cache_size_is_limited() -> None:
     keys = [b"POST /%d HTTP/1.1\r\ncontent-length: " % number for number in range(600)]
     for number, key in enumerate(keys):
         cache.add(key, number)
-    assert list(cache._values.values()) == list(range(88, 600))
+    lookups = [cache.find(key + b"1\r\n\r\n") for key in keys]
+    assert [lookup.value for lookup in lookups if lookup] == [None] * 88 + list(range(88, 600))
