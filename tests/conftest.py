@@ -15,16 +15,15 @@ from tests.harness import Gateway, Loader
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out files marked `sources_only` when the compiled product is under test.
+    """Leave out the files that are marked for the other kind of product, compiled or not.
 
     Some of them cannot even be imported there: their classes derive from compiled ones.
     """
-    if os.environ.get("ASE_COMPILED") != "1" or collection_path.suffix != ".py":
+    if collection_path.suffix != ".py":
         return None
-    is_sources_only = "pytestmark = pytest.mark.sources_only" in collection_path.read_text(
-        encoding="utf-8"
-    )
-    return True if is_sources_only else None
+    other = "sources_only" if os.environ.get("ASE_COMPILED") == "1" else "compiled_only"
+    is_for_other = f"pytestmark = pytest.mark.{other}" in collection_path.read_text("utf-8")
+    return True if is_for_other else None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

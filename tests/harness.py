@@ -10,17 +10,68 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 from urllib.parse import urlsplit
 
 import httpx
 
+from tests.prefork import ForkedProcess, ForkServer
+
 ROOT = Path(__file__).parent.parent
 PROBE = "tests/wrappers/probe.py:Probe"
 TIMEOUT_S = float(os.environ.get("ASE_TEST_TIMEOUT", "30"))
+
+
+@cache
+def _fork_server() -> ForkServer:
+    return ForkServer()
+
+
+def _start(
+    args: tuple[str, ...], cwd: Path, env: dict[str, str], prefix: tuple[str, ...]
+) -> tuple[subprocess.Popen[bytes] | ForkedProcess, TextIO, TextIO]:
+    """Start `asectl`; return the process and the read ends of its stdout and stderr."""
+    (stdout_read, stdout), (stderr_read, stderr) = os.pipe(), os.pipe()
+    process: subprocess.Popen[bytes] | ForkedProcess
+    with Path(os.devnull).open() as stdin, os.fdopen(stdout, "wb"), os.fdopen(stderr, "wb"):
+        if prefix:
+            command = [*prefix, sys.executable, "-m", "asectl", *args]
+            process = subprocess.Popen(
+                command, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr
+            )
+        else:
+            process = _fork_server().start(list(args), cwd, env, stdin.fileno(), stdout, stderr)
+    return process, os.fdopen(stdout_read), os.fdopen(stderr_read)
+
+
+def run_asectl(
+    *args: str,
+    cwd: Path = ROOT,
+    environ: dict[str, str] | None = None,
+    timeout: float = 2 * TIMEOUT_S,
+) -> subprocess.CompletedProcess[str]:
+    """Run `asectl` to its end; return its exit code and output. `environ` is all it gets."""
+    with (
+        Path(os.devnull).open() as stdin,
+        tempfile.TemporaryFile("w+") as stdout,
+        tempfile.TemporaryFile("w+") as stderr,
+    ):
+        streams = (stdin.fileno(), stdout.fileno(), stderr.fileno())
+        process = _fork_server().start(
+            list(args), cwd, dict(os.environ) if environ is None else environ, *streams
+        )
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.kill()
+        stdout.seek(0)
+        stderr.seek(0)
+        return subprocess.CompletedProcess(args, code, stdout.read(), stderr.read())
 
 
 class Process:
@@ -35,14 +86,8 @@ class Process:
     ) -> None:
         """Start it; `prefix` is a command that runs it, such as `prlimit`."""
         self.args = args
-        self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "asectl", *args],
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        self.process, self._stdout, self._stderr = _start(
+            args, cwd, {**os.environ, **(env or {})}, prefix
         )
         self._condition = threading.Condition()
         self.lines: list[dict[str, Any]] = []
@@ -104,9 +149,8 @@ class Process:
         if self.process.poll() is None:
             self.process.kill()
         self.wait_for_exit()
-        for pipe in (self.process.stdout, self.process.stderr):
-            assert pipe is not None
-            pipe.close()
+        self._stdout.close()
+        self._stderr.close()
 
     def _wait(self, find: Callable[[], Any], description: str) -> Any:
         with self._condition:
@@ -125,8 +169,7 @@ class Process:
         return result
 
     def _read_log(self) -> None:
-        assert self.process.stderr is not None
-        for raw in self.process.stderr:
+        for raw in self._stderr:
             with self._condition:
                 try:
                     self.lines.append(json.loads(raw))
@@ -136,8 +179,7 @@ class Process:
         self._mark_pipe_closed()
 
     def _read_output(self) -> None:
-        assert self.process.stdout is not None
-        for raw in self.process.stdout:
+        for raw in self._stdout:
             with self._condition:
                 self.output.append(raw.rstrip())
                 self._condition.notify_all()

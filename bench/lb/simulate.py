@@ -90,11 +90,13 @@ class Simulation:
     `_measured_from`, the arrival of the first measured request, up to `_changed_at`.
     """
 
-    def __init__(self, cell: Cell, seed: int, requests: int) -> None:
+    def __init__(self, cell: Cell, seed: int, requests: int, warmup_s: float | None) -> None:
         self._cell = cell
         self._loop = VirtualTimeLoop()
         self._result = SimulationResult()
-        self._warmup_requests = int(_WARMUP_BY_POLICY_S.get(cell.policy, WARMUP_S) * cell.rate())
+        if warmup_s is None:
+            warmup_s = _WARMUP_BY_POLICY_S.get(cell.policy, WARMUP_S)
+        self._warmup_requests = int(warmup_s * cell.rate())
         self._total_requests = self._warmup_requests + requests
         self._arrived_count = self._finished_count = 0
         self._schedule = iter_arrivals(cell, seed)
@@ -254,6 +256,11 @@ class Simulation:
             gateway.table.apply(report, sent_at)
 
 
-def simulate(cell: Cell, seed: int, requests: int) -> SimulationResult:
-    """Simulate a cell with one seed, for `requests` requests after the warm-up."""
-    return Simulation(cell, seed, requests).run()
+def simulate(
+    cell: Cell, seed: int, requests: int, warmup_s: float | None = None
+) -> SimulationResult:
+    """Simulate a cell with one seed, for `requests` requests after the warm-up.
+
+    The warm-up lasts `warmup_s` simulated seconds; by default as long as the policy needs.
+    """
+    return Simulation(cell, seed, requests, warmup_s).run()

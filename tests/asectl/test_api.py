@@ -9,22 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.harness import ROOT, Gateway, Loader
+from tests.harness import ROOT, Gateway, Loader, run_asectl
 
 SEED = ROOT / "tests/golden/schemas/seed.yml"
 
 
 def asectl(folder: Path, *args: str, code: int = 0) -> str:
     """Return what a command says on both streams; its exit code is checked."""
-    result = subprocess.run(
-        [sys.executable, "-m", "asectl", "api", *args],
-        cwd=folder,
-        text=True,
-        timeout=60,
-        capture_output=True,
-        check=False,
-        env={"PYTHONPATH": str(ROOT), "PATH": ""},
-    )
+    result = run_asectl("api", *args, cwd=folder, environ={"PATH": ""})
     assert result.returncode == code, result.stdout + result.stderr
     return result.stdout + result.stderr
 

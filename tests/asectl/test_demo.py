@@ -7,7 +7,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.harness import ROOT, Process
+from tests.harness import ROOT, Process, run_asectl
 
 EXAMPLES = ROOT / "examples"
 
@@ -32,14 +31,7 @@ def url(demo: Process) -> str:
 
 
 def call(demo: Process, *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "asectl", "call", "--url", url(demo), *args],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return run_asectl("call", "--url", url(demo), *args)
 
 
 def test_addresses_and_joined_loaders_are_printed(demo: Process) -> None:
@@ -124,13 +116,7 @@ def test_failed_call_explains_why(demo: Process, args: list[str], code: int, mes
 
 
 def test_call_to_an_unreachable_gateway_exits_4() -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", "asectl", "call", "x", "--url", "http://127.0.0.1:9"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = run_asectl("call", "x", "--url", "http://127.0.0.1:9")
     assert result.returncode == 4
 
 

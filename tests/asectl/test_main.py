@@ -7,24 +7,24 @@ from pathlib import Path
 import pytest
 
 from asectl.main import COMMANDS
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.harness import ROOT, run_asectl
 
 
 def asectl(*args: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return run_asectl(*args, cwd=cwd)
+
+
+@pytest.mark.parametrize("args", [[], ["--help"], ["-h"]], ids=str)
+def test_help_lists_every_command(args: list[str]) -> None:
+    """As a user types it."""
+    result = subprocess.run(
         [sys.executable, "-m", "asectl", *args],
-        cwd=cwd,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
-
-
-@pytest.mark.parametrize("args", [[], ["--help"], ["-h"]], ids=str)
-def test_help_lists_every_command(args: list[str]) -> None:
-    result = asectl(*args)
     assert result.returncode == 0
     assert all(name in result.stdout for name in COMMANDS)
 

@@ -1,28 +1,18 @@
 """`asectl config`, as an operator types it."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
 import yaml
 
-from tests.harness import ROOT
+from tests.harness import ROOT, run_asectl
 
 CONFIG_YAML = "gateway: {port: 8300}\nlb:\n  token: s3cret\nschemas: schemas\n"
 
 
 def asectl(folder: Path, *args: str, code: int = 0, **environ: str) -> str:
-    result = subprocess.run(
-        [sys.executable, "-m", "asectl", "config", *args],
-        cwd=folder,
-        text=True,
-        timeout=60,
-        capture_output=True,
-        check=False,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", **environ},
-    )
+    result = run_asectl("config", *args, cwd=folder, environ={"PATH": "", **environ})
     assert result.returncode == code, result.stdout + result.stderr
     return result.stdout + result.stderr
 

@@ -16,7 +16,7 @@ from asectl.stream import split_envelope
 from aseloader import declare
 from aseloader.run import load
 from schemas.model import document
-from tests.harness import ROOT, TIMEOUT_S, Gateway, Loader
+from tests.harness import ROOT, TIMEOUT_S, Gateway, Loader, run_asectl
 
 VAD = "examples/vad/wrapper.py"
 SERVICE = document.service_from_document(document.parse(declare.schema(load(str(ROOT / VAD)))))
@@ -38,10 +38,7 @@ def gateway() -> Iterator[Gateway]:
 
 
 def call(gateway: Gateway, *args: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "asectl", "call", *args, "--url", gateway.url]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, timeout=TIMEOUT_S, check=False
-    )
+    return run_asectl("call", *args, "--url", gateway.url)
 
 
 def json_lines(result: "subprocess.CompletedProcess[str]") -> list[Any]:
@@ -91,8 +88,7 @@ def test_closed_stdout_ends_the_call_quietly(gateway: Gateway) -> None:
 
 
 def test_generated_client_streams(gateway: Gateway, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "asectl", "api", "client", "vad", "--url", gateway.url]
-    module = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    module = run_asectl("api", "client", "vad", "--url", gateway.url).stdout
     (tmp_path / "vad_client.py").write_text(module)
     mypy = [sys.executable, "-m", "mypy", "--strict", "vad_client.py"]
     assert subprocess.run(mypy, cwd=tmp_path, check=False).returncode == 0
@@ -103,8 +99,8 @@ import sys
 sys.path.insert(0, ".")
 import vad_client
 pcm = sys.stdin.buffer.read()
-for told in vad_client.stream(audio=pcm, url={gateway.url!r}, app_id="tests"):
-    print(told.segment["event"])
+for result in vad_client.stream(audio=pcm, url={gateway.url!r}, app_id="tests"):
+    print(result.segment["event"])
 try:
     list(vad_client.stream(audio=pcm[:3], url={gateway.url!r}, app_id="tests"))
 except vad_client.ServiceError as error:

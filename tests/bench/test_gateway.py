@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+# These benches run the compiled product.
+pytestmark = pytest.mark.compiled_only
+
 ROOT = Path(__file__).parent.parent.parent
 
 

@@ -5,18 +5,14 @@ import contextlib
 import json
 import re
 import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from config.options import POLICIES
 from tests.harness import (
-    ROOT,
     TIMEOUT_S,
     Gateway,
     Hub,
@@ -24,20 +20,15 @@ from tests.harness import (
     Process,
     make_envelope,
     occupied_slot,
+    run_asectl,
 )
 
 SPEC = "tests/wrappers/probe.py:Probe"
 
 
-def run_asectl(*args: str) -> str:
-    result = subprocess.run(
-        [sys.executable, "-m", "asectl", *args],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=TIMEOUT_S,
-    )
+def asectl_output(*args: str) -> str:
+    result = run_asectl(*args)
+    result.check_returncode()
     return result.stdout
 
 
@@ -105,7 +96,7 @@ def test_fast_failing_loader_is_ejected() -> None:
         assert line["state"] == "up"
         assert line["health"] in ("ejected", "tried")
         assert f'ase_pick_ejections_total{{reason="{reason}"}} 1.0' in gateway.metrics()
-        text = run_asectl("lb", "state", "--url", gateway.admin)
+        text = asectl_output("lb", "state", "--url", gateway.admin)
         assert reason in text or "failed_again" in text
 
 
@@ -209,20 +200,14 @@ def test_state_and_top_show_instances() -> None:
     with Gateway() as gateway, Loader(gateway.lb) as loader:
         gateway.wait_until_up(loader)
         gateway.call()
-        head, line = run_asectl("lb", "state", "--url", gateway.admin).splitlines()
+        head, line = asectl_output("lb", "state", "--url", gateway.admin).splitlines()
         assert head.split()[:4] == ["SERVICE", "INSTANCE", "STATE", "REASON"]
         assert line.split()[:4] == ["probe", loader.addr, "up", "reported"]
-        (instance,) = json.loads(run_asectl("lb", "state", "--url", gateway.admin, "--json"))
+        (instance,) = json.loads(asectl_output("lb", "state", "--url", gateway.admin, "--json"))
         assert (instance["instance"], instance["health"]) == (loader.addr, "in")
-        text = run_asectl("top", "--url", gateway.admin, "--times", "2", "--every", "0.05")
+        text = asectl_output("top", "--url", gateway.admin, "--times", "2", "--every", "0.05")
         assert text.count("1 instances, 1 in") == 2
-        wrong: Any = subprocess.run(
-            [sys.executable, "-m", "asectl", "lb", "state", "--url", gateway.url],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        wrong = run_asectl("lb", "state", "--url", gateway.url)
         assert wrong.returncode == 4
         assert "is it the admin port?" in wrong.stderr
 

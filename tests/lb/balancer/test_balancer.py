@@ -1,4 +1,4 @@
-"""Tickets give back exactly once, whatever ends the block; a million of them leave nothing."""
+"""Tickets give back exactly once, whatever ends the block; many of them leave nothing."""
 
 import asyncio
 import gc
@@ -152,7 +152,7 @@ def test_cancelled_tasks_release_their_leases() -> None:
     assert fleet.endpoint().inflight == 0
 
 
-def test_million_requests_with_failures_leave_no_inflight() -> None:
+def test_many_requests_with_failures_leave_no_inflight() -> None:
     fleet, rng = Fleet(8, total=1000), Random(3)
     errors = [
         AseError(CLIENT_GONE),
@@ -161,7 +161,7 @@ def test_million_requests_with_failures_leave_no_inflight() -> None:
         asyncio.CancelledError(),
     ]
     leases: list[Any] = []
-    for index in range(1_000_000):
+    for index in range(100_000):
         lease = fleet.balancer.acquire("ocr", "d")
         if index % 10:
             leases.append(lease)
