@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from atom.caller import GrpcCaller
-from config.options import Config, GatewayOptions
+from config.options import Config, GatewayOptions, SessionOptions
 from gateway.context import GatewayContext
 from gateway.http import app
 from gateway.http.connection import HttpConnection
@@ -177,15 +177,6 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
     )
     context = GatewayContext(dependencies, metrics, access_log, open_event_stream)
     readiness = app.Readiness(upstreams.is_synced)
-    server_context = ServerContext(
-        limits=_public_limits(options),
-        reject_request=partial(_reject_request, context=context),
-        fast_path=_fast_path(context) if options.once_lane else None,
-        upgrader=WebSocketUpgrader(context, session_metrics, config.session),
-        is_draining=lambda: readiness.draining,
-    )
-    application = app.build_app(context, readiness, upstreams.count_live_instances)
-    protocol = partial(HttpConnection, server_context=server_context)
     digests = partial(_active_digests, catalog)
     admin_application = admin.build_app(registry, upstreams.table, clock, digests)
     return _Gateway(
@@ -193,9 +184,44 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
         metrics,
         upstreams,
         readiness,
-        http_server(application, options, protocol, tls_base_dir=base_dir),
+        public_server(
+            context,
+            readiness,
+            session_metrics,
+            config.session,
+            count_live_instances=upstreams.count_live_instances,
+            base_dir=base_dir,
+        ),
         admin_server(admin_application, options),
     )
+
+
+def public_server(
+    context: GatewayContext,
+    readiness: app.Readiness,
+    session_metrics: SessionMetrics,
+    session_options: SessionOptions,
+    *,
+    count_live_instances: Callable[[str], int],
+    base_dir: Path,
+) -> "HttpServer":
+    """Return the server of the public port: connections, ASGI application and WebSockets.
+
+    `count_live_instances` returns the number of live instances of a service id. Paths of
+    certificate and key are relative to `base_dir`.
+    """
+    options = context.dependencies.options
+    head_cache = UnaryHeadCache(options.consumer_header)
+    server_context = ServerContext(
+        limits=_public_limits(options),
+        reject_request=partial(_reject_request, context=context),
+        fast_path=FastPathContext(context, head_cache) if options.once_lane else None,
+        upgrader=WebSocketUpgrader(context, session_metrics, session_options),
+        is_draining=lambda: readiness.draining,
+    )
+    application = app.build_app(context, readiness, count_live_instances)
+    protocol = partial(HttpConnection, server_context=server_context)
+    return http_server(application, options, protocol, tls_base_dir=base_dir)
 
 
 class HttpServer(uvicorn.Server):
@@ -293,11 +319,6 @@ def _create_upstreams(
         clock=time.monotonic,
         rng=rng,
     )
-
-
-def _fast_path(context: GatewayContext) -> FastPathContext:
-    consumer_header = context.dependencies.options.consumer_header
-    return FastPathContext(context, UnaryHeadCache(consumer_header))
 
 
 def _load_catalog(config: Config, base_dir: Path) -> Catalog:

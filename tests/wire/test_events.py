@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from tests.harness import TIMEOUT_S, Gateway, Loader
-from tests.wire.test_sockets import TALKER, wait_until_idle
+from tests.sessions import TALKER
+from tests.wire.test_sockets import wait_until_idle
 
 EVENTS = {"Accept": "text/event-stream"}
 Events = list[tuple[str, str, dict[str, Any]]]

@@ -1,37 +1,25 @@
 """Loaders that misbehave, and our own faults: what a client is told, and what is tried again."""
 
-import asyncio
 import contextlib
+import json
 import signal
 import socket
 import threading
 from collections.abc import Iterator
 from concurrent import futures
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx
 import pytest
-import uvicorn
-from prometheus_client import CollectorRegistry
 
 from aseloader import declare
-from config.options import GatewayOptions, SessionOptions
-from gateway import server
-from gateway.http import app
-from gateway.http.connection import HttpConnection
-from gateway.http.server_context import ServerContext
-from gateway.request.interfaces import Dependencies
-from gateway.server import HttpServer
-from gateway.services.catalog import Catalog, build_contract
-from gateway.streaming.upgrade import WebSocketUpgrader
-from gateway.telemetry.access_log import AccessLog
-from gateway.telemetry.metrics import Metrics
+from config.options import GatewayOptions
 from schemas.wire import LoaderOutput, ReqData, ResData, XsfData
-from tests.fakes import gateway_context
 from tests.harness import Gateway, Loader, Process, make_envelope, occupied_slot
+from tests.inprocess import InProcessGateway
+from tests.requests import statuses_of, valid_request
 from tests.wire.test_statuses import assert_error_envelope
 from tests.wrappers.probe import Idempotent, Probe
 
@@ -255,65 +243,18 @@ def test_category_routes_to_its_sub_service(tmp_path: Path) -> None:
             assert_error_envelope(gateway.post(make_envelope(act="bare"), "any"), 404, 10404)
 
 
-def test_internal_error_is_500_11502_without_details() -> None:
-    class FakeCaller:
-        """A part that breaks."""
-
-        def start_call(self, attempt: Any, done: Any) -> Any:
-            raise KeyError("inside secret")
-
-    class FakeSlot:
-        instance = type("Instance", (), {"addr": "nowhere:1"})()
-
-        def __enter__(self) -> "FakeSlot":
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-
-    class FakePicker:
-        def acquire(self, *_: object) -> FakeSlot:
-            return FakeSlot()
-
-    failed_sids: list[str] = []
-    contract = build_contract(declare.schema(Probe), "file", {}, 5.0)
-    dependencies = Dependencies(
-        GatewayOptions(),
-        Catalog([contract], {}, 5.0),
-        FakePicker(),
-        0.0,
-        FakeCaller(),
-        clock=lambda: 1.0,
-        new_id=lambda: "0" * 32,
-        on_internal_error=lambda sid, _: failed_sids.append(sid),
-    )
-    access_log = AccessLog(lambda _: None, lambda: 0.0)
-    context, session_metrics = gateway_context(
-        dependencies, Metrics(CollectorRegistry()), access_log
-    )
-    asgi_app = app.build_app(context, app.Readiness(lambda: True), lambda _: 0)
-    server_context = ServerContext(
-        limits=server._limits(GatewayOptions()),
-        reject_request=partial(server._reject_request, context=context),
-        fast_path=None,
-        upgrader=WebSocketUpgrader(context, session_metrics, SessionOptions()),
-        is_draining=lambda: False,
-    )
-    http_protocol: Any = partial(HttpConnection, server_context=server_context)
-    http_server = HttpServer(
-        uvicorn.Config(asgi_app, http=http_protocol, log_config=None, lifespan="off")
-    )
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-        thread = threading.Thread(target=lambda: asyncio.run(http_server.serve([sock])))
-        thread.start()
-        try:
-            response = httpx.post(f"{url}/v1/private/probe", json=make_envelope(), trust_env=False)
-        finally:
-            http_server.should_exit = True
-            thread.join(30)
-    assert assert_error_envelope(response, 500, 11502) == "unexpected error"
-    assert "secret" not in response.text
-    assert failed_sids == ["0" * 32]
+@pytest.mark.parametrize("once_lane", [True, False])
+def test_internal_error_is_500_11502_without_details(once_lane: bool) -> None:
+    with InProcessGateway(options=GatewayOptions(once_lane=once_lane)) as gateway:
+        gateway.caller.start_error = KeyError("inside secret")
+        with gateway.connect() as sock:
+            sock.sendall(valid_request())
+            response = sock.recv(65536)
+    assert statuses_of(response) == [500]
+    header = json.loads(response.partition(b"\r\n\r\n")[2])["header"]
+    assert (header["code"], header["message"]) == (11502, "unexpected error")
+    assert b"secret" not in response
+    assert [sid for sid, _ in gateway.internal_errors] == [header["sid"]]
 
 
 def test_bad_schema_files_prevent_start_and_are_all_named(tmp_path: Path) -> None:

@@ -5,19 +5,15 @@ A refusal is one answer, and nothing of what follows it runs.
 
 import contextlib
 import json
-import re
 import socket
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.harness import Gateway, Loader, make_envelope
+from tests.requests import GET, HOST, LAST, POST, TE, read_all, statuses_of, valid_request
 
-HOST = b"Host: a\r\n"
-POST = b"POST /v1/private/probe HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
-GET = b"GET /livez HTTP/1.1\r\nHost: a\r\n"
 SMUGGLED = b"GET /v1/apis HTTP/1.1\r\nHost: a\r\n\r\n"
-TE = b"Transfer-Encoding: chunked\r\n"
 
 REJECTED: list[tuple[str, bytes, int]] = [
     ("1 CL and TE", POST + b"Content-Length: 44\r\n" + TE + b"\r\n0\r\n\r\n" + SMUGGLED, 400),
@@ -109,18 +105,6 @@ def send_and_read_all(gateway: Gateway, data: bytes) -> bytes:
         return read_all(sock)
 
 
-def statuses_of(responses: bytes) -> list[int]:
-    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d\d\d) [A-Z]", responses)]
-
-
-def read_all(sock: socket.socket) -> bytes:
-    response = b""
-    with contextlib.suppress(ConnectionError):
-        while piece := sock.recv(65536):
-            response += piece
-    return response
-
-
 @pytest.mark.parametrize(
     ("data", "status"), [r[1:] for r in REJECTED], ids=[r[0] for r in REJECTED]
 )
@@ -133,12 +117,6 @@ def test_bad_framing_is_rejected_once_and_nothing_follows(
     assert json.loads(response.partition(b"\r\n\r\n")[2])["header"]["code"] == 10163
 
 
-def valid_request() -> bytes:
-    content = json.dumps(make_envelope()).encode()
-    return POST + b"Content-Length: %d\r\n\r\n%s" % (len(content), content)
-
-
-LAST = GET + b"Connection: close\r\n\r\n"
 CONTENT = json.dumps(make_envelope()).encode()
 
 SERVED: list[tuple[str, bytes, list[int]]] = [

@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from tests.harness import TIMEOUT_S, Gateway, Loader, make_envelope
-from tests.wire.test_framing import connect, read_all, send_and_read_all, statuses_of
+from tests.requests import read_all, statuses_of
+from tests.wire.test_framing import connect, send_and_read_all
 
 UNKNOWN_NAME = "chosen_by_the_caller"
 HANDSHAKE = (

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from tests.harness import TIMEOUT_S, Gateway, Loader
-from tests.wire.test_framing import connect, read_all, send_and_read_all, statuses_of
+from tests.requests import read_all, statuses_of
+from tests.wire.test_framing import connect, send_and_read_all
 
 REGISTERED = [
     "ACL", "BASELINE-CONTROL", "BIND", "CHECKIN", "CHECKOUT", "CONNECT", "COPY", "DELETE", "GET",

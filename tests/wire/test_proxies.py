@@ -14,11 +14,9 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.harness import TIMEOUT_S, Gateway, Loader
 from tests.rpc.test_peers import ENVOY, HAPROXY, PROXIES, free_port, run_process
+from tests.sessions import TALKER, frame, output_bytes
 from tests.wire.test_events import EVENTS, parse_events, talker_envelope
 from tests.wire.test_sockets import (
-    TALKER,
-    frame,
-    output_bytes,
     receive,
     receive_close_code,
     reset_connection,

@@ -10,7 +10,8 @@ from websockets.sync.client import connect
 
 from aseloader import declare
 from tests.harness import TIMEOUT_S, Gateway, Loader, make_envelope
-from tests.wire.test_sockets import frame, receive, send
+from tests.sessions import frame
+from tests.wire.test_sockets import receive, send
 from tests.wrappers.probe import Probe
 from tests.wrappers.talker import Talker
 

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.harness import Gateway, Loader
-from tests.wire.test_sockets import TALKER, frame, wait_until_idle
+from tests.sessions import TALKER, frame
+from tests.wire.test_sockets import wait_until_idle
 
 pytestmark = pytest.mark.sources_only  # it counts what is left, compiled or not
 

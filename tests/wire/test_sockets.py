@@ -1,6 +1,5 @@
 """Sessions by WebSocket, through real processes: what comes back, how it ends, what is left."""
 
-import base64
 import contextlib
 import json
 import signal
@@ -16,8 +15,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.harness import TIMEOUT_S, Gateway, Loader
+from tests.sessions import TALKER, frame, output_bytes
 
-TALKER = "tests/wrappers/talker.py:Talker"
 FLAGS = ("--session-read-timeout", "1.5", "--session-max-frame", "4096", "--session-queue", "4")
 
 
@@ -26,22 +25,6 @@ def gateway() -> Iterator[Gateway]:
     with Gateway(*FLAGS) as running, Loader(running.lb, TALKER) as loader:
         running.wait_until_up(loader)
         yield running
-
-
-def frame(
-    status: int | None = None, text: bytes | None = None, **header_fields: Any
-) -> dict[str, Any]:
-    """Return a frame; `act` and `many` are parameters, `cid` and the like of its header."""
-    header = {"status": status} if status is not None else {}
-    if status in (0, 3):
-        header["app_id"] = "tests"  # type: ignore[assignment]
-    params = {name: header_fields.pop(name) for name in ("act", "many") if name in header_fields}
-    envelope: dict[str, Any] = {"header": header | header_fields}
-    if params:
-        envelope["parameter"] = {"talker": params}
-    if text is not None:
-        envelope["payload"] = {"text": {"text": base64.b64encode(text).decode()}}
-    return envelope
 
 
 @contextlib.contextmanager
@@ -61,10 +44,6 @@ def send(ws: ClientConnection, *frames: Any) -> None:
 def receive(ws: ClientConnection) -> dict[str, Any]:
     envelope: dict[str, Any] = json.loads(ws.recv(timeout=TIMEOUT_S))
     return envelope
-
-
-def output_bytes(envelope: dict[str, Any]) -> bytes:
-    return base64.b64decode(envelope["payload"]["said"]["text"])
 
 
 def receive_close_code(ws: ClientConnection) -> int | None:
@@ -137,33 +116,8 @@ def test_single_frame_session(gateway: Gateway) -> None:
 
 FIRST_FRAME = frame(0, b"a")
 BAD_SESSIONS: list[tuple[str, list[Any], int, int, str]] = [
-    ("first: continue", [frame(1, b"a", app_id="t")], 10163, 1008, "a session begins with"),
-    ("first: end", [frame(2, b"a", app_id="t")], 10163, 1008, "a session begins with"),
-    ("first: no status", [{"header": {"app_id": "t"}}], 10163, 1008, "is required"),
-    ("first: no app id", [{"header": {"status": 0}}], 10313, 1008, "appid cannot be empty"),
-    ("status 7", [frame(7, b"a", app_id="t")], 10163, 1008, "must be 0, 1, 2 or 3"),
-    ("two begins", [FIRST_FRAME, FIRST_FRAME], 10163, 1008, "the session has begun"),
-    ("once after begin", [FIRST_FRAME, frame(3, b"a")], 10163, 1008, "the session has begun"),
-    ("after the end", [frame(0, b"a", act="hold"), frame(2), frame(1, b"b")], 10163, 1008,
-     "last frame was sent"),
     ("not json", ["{"], 10163, 1008, "must be json"),
-    ("no object", ["[]"], 10163, 1008, "must be a json object"),
-    ("duplicate key", ['{"a":1,"a":2}'], 10163, 1008, "uplicate"),
-    ("bad base64", [{**FIRST_FRAME, "payload": {"text": {"text": "%"}}}], 10163, 1008, "base64"),
-    ("bad base64 mid-stream", [FIRST_FRAME, {"payload": {"text": {"text": "%"}}}], 10163, 1008,
-     "base64"),
-    ("schema mid-stream", [FIRST_FRAME, {"payload": {"nobody": {}}}], 10163, 1008,
-     "is not known here"),
-    ("seq gap", [
-        {**FIRST_FRAME, "payload": {"text": {"text": "aGk=", "seq": 1}}},
-        {"payload": {"text": {"text": "aGk=", "seq": 3}}},
-    ], 10163, 1008, "seq: 2 is next"),
-    ("seq twice", [
-        {**FIRST_FRAME, "payload": {"text": {"text": "aGk=", "seq": 1}}},
-        {"payload": {"text": {"text": "aGk=", "seq": 1}}},
-    ], 10163, 1008, "seq: 2 is next"),
     ("no frame for long", [FIRST_FRAME], 10200, 3008, "session read timeout"),
-    ("nothing at all", [], 10200, 3008, "session read timeout"),
     ("refused by the wrapper", [frame(0, b"a", act="refuse")], 10107, 1008, "not this one"),
     ("the wrapper raises", [frame(0, b"a", act="raise")], 10908, 1014, "ValueError"),
     ("undeclared output", [frame(0, b"a", act="undeclared")], 10106, 1014, "'surprise'"),
@@ -186,19 +140,6 @@ def test_session_errors_are_reported_and_leak_nothing(
         assert "secret" not in envelope["header"]["message"]
         assert receive_close_code(ws) == close_code
     wait_until_idle(gateway)
-
-
-def test_oversize_is_1009(gateway: Gateway) -> None:
-    with open_session(gateway) as ws:
-        send(ws, FIRST_FRAME, "x" * 5000)
-        assert receive_close_code(ws) == 1009
-    wait_until_idle(gateway)
-
-
-def test_binary_messages_need_their_subprotocol(gateway: Gateway) -> None:
-    with open_session(gateway) as ws:
-        send(ws, b"bytes")
-        assert receive_close_code(ws) == 1003
 
 
 def test_binary_subprotocol(gateway: Gateway) -> None:
@@ -243,16 +184,6 @@ def test_multiplexed_sessions(gateway: Gateway) -> None:
         while receive(ws)["header"]["status"] != 2:
             pass
         ws.ping().wait(TIMEOUT_S)
-    wait_until_idle(gateway)
-
-
-def test_session_limit_per_socket(gateway: Gateway) -> None:
-    with open_session(gateway, "?stream_mode=multiplex") as ws:
-        send(ws, *(frame(0, b"x", cid=str(n), act="hold") for n in range(16)))
-        codes = []
-        while 10163 not in codes:
-            codes.append(receive(ws)["header"]["code"])
-        assert codes.count(0) <= 15
     wait_until_idle(gateway)
 
 
@@ -385,15 +316,6 @@ def assert_silent(ws: ClientConnection, seconds: float) -> None:
         ws.recv(timeout=seconds)
 
 
-def test_no_read_timeout_after_the_last_frame(gateway: Gateway) -> None:
-    with open_session(gateway) as ws:
-        send(ws, frame(0, b"a", act="hold"), frame(2))
-        receive(ws)
-        assert_silent(ws, 2.5)  # the read timeout is 1.5 s
-        assert ws.ping().wait(TIMEOUT_S)
-    wait_until_idle(gateway)
-
-
 def test_slow_loader_applies_backpressure(gateway: Gateway) -> None:
     """Frames wait, pings are answered, and silence is not the client's."""
     with open_session(gateway) as ws:
@@ -442,18 +364,6 @@ def test_only_the_slow_multiplexed_session_is_ended() -> None:
         wait_until_idle(gateway)
 
 
-def test_session_lifetime_limit() -> None:
-    flags = ("--session-lifetime", "1", "--session-read-timeout", "30")
-    with Gateway(*flags) as gateway, Loader(gateway.lb, TALKER) as loader:
-        gateway.wait_until_up(loader)
-        with open_session(gateway) as ws:
-            send(ws, frame(0, b"a", act="hold"))
-            receive(ws)
-            assert receive(ws)["header"]["code"] == 10114
-            assert receive_close_code(ws) == 3008
-        wait_until_idle(gateway)
-
-
 def test_error_is_delivered_while_the_client_still_sends(gateway: Gateway) -> None:
     with open_session(gateway) as ws:
         with contextlib.suppress(ConnectionClosed):
@@ -464,21 +374,6 @@ def test_error_is_delivered_while_the_client_still_sends(gateway: Gateway) -> No
         assert envelope["header"]["code"] == 10163
         assert receive_close_code(ws) == 1008
     wait_until_idle(gateway)
-
-
-def test_frames_after_a_failed_session_are_dropped(gateway: Gateway) -> None:
-    with open_session(gateway, "?stream_mode=multiplex") as ws:
-        bad = frame(1, b"x", cid="a") | {"payload": {"nobody": {}}}
-        send(ws, frame(0, b"one", cid="a"), bad, *[frame(1, b"late", cid="a")] * 50)
-        while receive(ws)["header"]["code"] == 0:
-            pass
-        send(ws, frame(3, b"again", cid="a"))
-        assert [receive(ws)["header"]["status"] for _ in range(3)] == [0, 1, 2]
-        send(ws, frame(1, b"late", cid="a"), frame(1, b"late", cid="never"))
-        header = receive(ws)["header"]
-        assert (header["cid"], header["code"]) == ("never", 10163), (
-            "of one that ended nothing is said"
-        )
 
 
 def test_multiplexed_sessions_survive_a_client_that_pauses_reading(gateway: Gateway) -> None:

@@ -26,15 +26,8 @@ from schemas.wire import (
     XsfSession,
 )
 from tests.harness import Gateway
-from tests.wire.test_sockets import (
-    frame,
-    open_session,
-    output_bytes,
-    receive,
-    receive_close_code,
-    send,
-    wait_until_idle,
-)
+from tests.sessions import frame, output_bytes
+from tests.wire.test_sockets import open_session, receive, receive_close_code, send, wait_until_idle
 from tests.wrappers.talker import Talker
 
 

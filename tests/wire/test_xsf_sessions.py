@@ -23,16 +23,8 @@ from schemas.wire import (
     XsfSession,
 )
 from tests.harness import Gateway, Hub, Loader
-from tests.wire.test_sockets import (
-    TALKER,
-    frame,
-    open_session,
-    output_bytes,
-    receive,
-    receive_close_code,
-    send,
-    wait_until_idle,
-)
+from tests.sessions import TALKER, frame, output_bytes
+from tests.wire.test_sockets import open_session, receive, receive_close_code, send, wait_until_idle
 from tests.wrappers.talker import Talker
 
 XsfCall = Callable[..., ResData]

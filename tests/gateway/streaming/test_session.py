@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,76 +13,13 @@ from gateway.request.record import RequestRecord
 from gateway.services.catalog import Catalog, build_contract
 from gateway.streaming.envelopes import EnvelopeReader
 from gateway.streaming.session import Session
-from schemas.model.errors import INTERNAL, LOADER_FULL, AseError, ErrorSpec
+from schemas.model.errors import INTERNAL, LOADER_FULL, AseError
 from schemas.model.session import SessionEvent, SessionState
 from schemas.wire import LoaderOutput
+from tests.fakes import FakeLoaderStream, FakeSlot
 from tests.wrappers.talker import Talker
 
 CONTRACT = build_contract(declare.schema(Talker), "file", {}, 5.0)
-
-
-class FakeLoaderStream:
-    """What was sent to a loader, and what it answers."""
-
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self.wake = wake
-        self.sent_frames: list[bytes] = []
-        self.results: deque[bytes] = deque()
-        self.finished = self.cancelled = False
-        self.error: AseError | None = None
-
-    def can_send(self) -> bool:
-        return True
-
-    def send(self, frame: bytes) -> None:
-        self.sent_frames.append(frame)
-
-    def finish_sending(self) -> None:
-        self.finished = True
-
-    def pop_result(self) -> bytes | None:
-        return self.results.popleft() if self.results else None
-
-    def is_finished(self) -> bool:
-        return self.error is not None
-
-    def failure(self) -> AseError | None:
-        return self.error
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-    def fail_with(self, error: AseError) -> None:
-        self.error = error
-        self.wake()
-
-    def push_result(self, status: int) -> None:
-        self.results.append(LoaderOutput(status=status).SerializeToString())
-        self.wake()
-
-
-@dataclass
-class FakeInstance:
-    addr: str
-
-
-class FakeSlot:
-    def __init__(self, addr: str) -> None:
-        self.instance = FakeInstance(addr)
-        self.released: list[tuple[ErrorSpec | None, bool]] = []
-
-    def release_unused(self) -> None:
-        raise AssertionError
-
-    def release(
-        self,
-        error_spec: ErrorSpec | None = None,
-        *,
-        abandoned: bool = False,
-        is_session: bool = False,
-    ) -> None:
-        assert is_session
-        self.released.append((error_spec, abandoned))
 
 
 @dataclass
@@ -203,7 +139,7 @@ def test_retry_resends_all_frames_to_another_loader() -> None:
     assert fake.keys == ["user-7", "user-7"]
     second.push_result(LoaderOutput.END)
     assert fake.closed_events == [SessionEvent.LAST_RESULT]
-    assert [slot.released for slot in fake.slots] == [[(LOADER_FULL, False)], [(None, False)]]
+    assert [slot.errors for slot in fake.slots] == [[LOADER_FULL], [None]]
 
 
 def test_internal_error_closes_the_session_and_releases_everything() -> None:
@@ -216,7 +152,7 @@ def test_internal_error_closes_the_session_and_releases_everything() -> None:
         assert fake.sent_to_client == [INTERNAL]
         assert fake.closed_events == [SessionEvent.FAILED]
         assert fake.streams[0].cancelled
-        assert [len(slot.released) for slot in fake.slots] == [1]
+        assert [len(slot.errors) for slot in fake.slots] == [1]
         assert session.state is SessionState.CLOSED
 
 

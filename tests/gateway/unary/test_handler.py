@@ -19,47 +19,15 @@ from schemas.model.errors import (
     CLIENT_GONE,
     LOADER_FULL,
     LOADER_LOST,
-    NO_INSTANCE,
     UNREACHABLE,
     AseError,
 )
-from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
+from schemas.wire import LoaderInput, LoaderOutput
+from tests.fakes import FakeOperation, FakePicker, FakeSlot, output_frame
 from tests.harness import make_envelope
 from tests.wrappers.probe import Probe
 
 JSON = {b"content-type": b"application/json"}
-
-
-class FakeSlot:
-    """An instance that counts who holds it."""
-
-    def __init__(self, addr: str) -> None:
-        self.addr = addr
-        self.in_flight = 0
-        self.errors: list[Any] = []
-
-    @property
-    def instance(self) -> "FakeSlot":
-        return self
-
-    def __enter__(self) -> "FakeSlot":
-        self.in_flight += 1
-        return self
-
-    def __exit__(self, _: Any, error: Any, __: Any) -> None:
-        self.in_flight -= 1
-        self.errors.append(error)
-
-    def release_unused(self) -> None:
-        self.errors.append("unused")
-
-
-class SuccessfulCall:
-    """A call that ended well."""
-
-    def outcome(self) -> bytes:
-        meta = MetaDesc(name="said", dataType=0)
-        return LoaderOutput(pl=[Payload(meta=meta, data=b"hi")]).SerializeToString()
 
 
 class FakeDependencies:
@@ -68,15 +36,13 @@ class FakeDependencies:
     def __init__(self, *slots: FakeSlot, schema: bytes = declare.schema(Probe)) -> None:
         self.slots = list(slots)
         self.now = 0.0
-        self.all_full = False
-        self.affinity_keys: list[str] = []
-        self.retry_budget = 99
+        self.picker = FakePicker(self.slots)
         self.internal_error_sids: list[str] = []
         contract = build_contract(schema, "file", {}, 5.0)
         self.dependencies = Dependencies(
             GatewayOptions(),
             Catalog([contract], {}, 5.0),
-            self,
+            self.picker,
             1.0,
             None,  # type: ignore[arg-type]
             clock=lambda: self.now,
@@ -84,19 +50,6 @@ class FakeDependencies:
             on_internal_error=lambda sid, _: self.internal_error_sids.append(sid),
         )
         self.record = RequestRecord("s" * 32, 0.0, "POST", "/v1/private/probe", "9.9.9.9")
-
-    def acquire(self, _: str, __: str, exclude: Any, affinity_key: str) -> Any:
-        self.affinity_keys.append(affinity_key)
-        if self.all_full:
-            raise AseError(LOADER_FULL)
-        for slot in self.slots:
-            if slot.addr not in exclude:
-                return slot
-        raise AseError(NO_INSTANCE)
-
-    def try_acquire_retry(self) -> bool:
-        self.retry_budget -= 1
-        return self.retry_budget >= 0
 
     def start(self, service_id: str = "probe", headers: dict[bytes, bytes] = JSON) -> Steps:
         return serve_unary(service_id, headers, None, self.record, self.dependencies)
@@ -128,7 +81,7 @@ def test_successful_request() -> None:
     assert frame.headers["sid"] == "s" * 32
     assert fake.slots[0].in_flight == 1
     fake.now = 1.5
-    response = finish(steps, SuccessfulCall())
+    response = finish(steps, FakeOperation(output_frame()))
     assert response.status == 200
     payload = json.loads(response.body)["payload"]
     assert base64.b64encode(b"hi").decode() in json.dumps(payload)
@@ -164,7 +117,7 @@ def test_expensive_schema_lowers_the_value_limit() -> None:
         body_json = json.dumps(make_envelope() | {"numbers": [1.5] * value_count}).encode()
         if status == 200:
             steps.send(body_json)
-            assert finish(steps, SuccessfulCall()).status == 200
+            assert finish(steps, FakeOperation(output_frame())).status == 200
         else:
             response = finish(steps, body_json)
             assert response.status == 400
@@ -195,42 +148,30 @@ def test_unreachable_instance_is_retried_once_elsewhere() -> None:
     assert finish(steps, AseError(UNREACHABLE)).status == 503
 
 
-class FinishedWait:
-    """A wait that is over: there is a place, or there is none."""
-
-    def __init__(self, result: Any) -> None:
-        self.result = result
-
-    def outcome(self) -> Any:
-        if isinstance(self.result, AseError):
-            raise self.result
-        return self.result
-
-
 def test_request_waits_for_a_slot_when_all_are_full() -> None:
     fake = FakeDependencies(FakeSlot("a:1"))
-    fake.all_full = True
+    fake.picker.all_full = True
     steps = fake.start()
     next(steps)
     wait = steps.send(request_body())
     assert isinstance(wait, AcquireSlot)
     assert (wait.service_id, wait.timeout, wait.at_front) == ("probe", 1.0, False)
     fake.now = 0.4
-    call = steps.send(FinishedWait(fake.slots[0]))
+    call = steps.send(FakeOperation(fake.slots[0]))
     assert isinstance(call, CallLoader)
     assert call.timeout == 4.6
-    response = finish(steps, SuccessfulCall())
+    response = finish(steps, FakeOperation(output_frame()))
     assert response.status == 200
     assert (fake.record.waited_s, fake.record.overhead_s) == (0.4, 0.0)
 
 
 def test_wait_without_a_slot_is_10110() -> None:
     fake = FakeDependencies(FakeSlot("a:1"))
-    fake.all_full = True
+    fake.picker.all_full = True
     steps = fake.start()
     next(steps)
     steps.send(request_body())
-    response = finish(steps, FinishedWait(AseError(LOADER_FULL)))
+    response = finish(steps, FakeOperation(AseError(LOADER_FULL)))
     assert (response.status, fake.record.code, fake.record.attempts) == (503, 10110, 0)
 
 
@@ -244,13 +185,13 @@ def test_rejected_request_waits_at_the_front() -> None:
     wait = steps.throw(AseError(LOADER_FULL))
     assert isinstance(wait, AcquireSlot)
     assert (wait.timeout, wait.at_front) == (0.75, True)
-    assert isinstance(steps.send(FinishedWait(fake.slots[0])), CallLoader)
-    assert finish(steps, SuccessfulCall()).status == 200
+    assert isinstance(steps.send(FakeOperation(fake.slots[0])), CallLoader)
+    assert finish(steps, FakeOperation(output_frame())).status == 200
 
 
 def test_no_retry_without_retry_budget() -> None:
     fake = FakeDependencies(FakeSlot("a:1"), FakeSlot("b:1"))
-    fake.retry_budget = 0
+    fake.picker.retry_budget = 0
     steps = fake.start()
     next(steps)
     steps.send(request_body())
@@ -260,7 +201,7 @@ def test_no_retry_without_retry_budget() -> None:
 
 def test_client_disconnect_during_the_wait_is_499() -> None:
     fake = FakeDependencies(FakeSlot("a:1"))
-    fake.all_full = True
+    fake.picker.all_full = True
     steps = fake.start()
     next(steps)
     steps.send(request_body())
@@ -274,11 +215,8 @@ def test_loader_error_is_reported_to_the_slot() -> None:
     next(steps)
     steps.send(request_body())
 
-    class FailedCall:
-        def outcome(self) -> bytes:
-            return LoaderOutput(code=10908, err="no").SerializeToString()
-
-    assert finish(steps, FailedCall()).status == 502
+    failed_output = LoaderOutput(code=10908, err="no").SerializeToString()
+    assert finish(steps, FakeOperation(failed_output)).status == 502
     (error,) = fake.slots[0].errors
     assert error.spec.code == 10908
 
@@ -339,12 +277,12 @@ def test_closing_the_generator_releases_the_slot() -> None:
 
 def test_slot_after_the_deadline_is_released_unused() -> None:
     fake = FakeDependencies(FakeSlot("a:1"))
-    fake.all_full = True
+    fake.picker.all_full = True
     steps = fake.start()
     next(steps)
     steps.send(request_body())
     fake.now = 6.0
-    assert finish(steps, FinishedWait(fake.slots[0])).status == 504
+    assert finish(steps, FakeOperation(fake.slots[0])).status == 504
     assert fake.slots[0].errors == ["unused"], "the instance is not to blame"
 
 
@@ -361,10 +299,10 @@ def test_affinity_key_is_passed_to_acquire_and_wait() -> None:
     services = {"probe": ServiceOptions(affinity="header.app_id")}
     contract = build_contract(declare.schema(Probe), "file", services, 5.0)
     fake = FakeDependencies()
-    fake.all_full = True
+    fake.picker.all_full = True
     fake.dependencies = replace(fake.dependencies, catalog=Catalog([contract], services, 5.0))
     steps = fake.start()
     next(steps)
     wait = steps.send(request_body())
     assert isinstance(wait, AcquireSlot)
-    assert (fake.affinity_keys, wait.affinity_key) == (["tests"], "tests")
+    assert (fake.picker.affinity_keys, wait.affinity_key) == (["tests"], "tests")

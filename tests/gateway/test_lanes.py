@@ -3,34 +3,19 @@
 Clock and ids are handed in; what the loader answers is said by the test.
 """
 
-import asyncio
 import contextlib
 import json
-import re
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from google.protobuf import json_format
-from prometheus_client import CollectorRegistry
 
 from aseloader import declare
-from config.options import GatewayOptions, SessionOptions
-from gateway import server
-from gateway.http import app
-from gateway.http.connection import HttpConnection
-from gateway.http.server_context import ServerContext
-from gateway.request.interfaces import Dependencies
-from gateway.services.catalog import Catalog, build_contract
-from gateway.streaming.upgrade import WebSocketUpgrader
-from gateway.telemetry.access_log import AccessLog
-from gateway.telemetry.metrics import Metrics
+from config.options import GatewayOptions
 from schemas.model import document
 from schemas.model.errors import (
     BAD_REPLY,
@@ -43,130 +28,48 @@ from schemas.model.errors import (
     loader_error_spec,
 )
 from schemas.wire import LoaderOutput
-from tests.fakes import gateway_context
 from tests.harness import make_envelope
-from tests.wire.test_framing import REJECTED, read_all
+from tests.inprocess import InProcessGateway
+from tests.requests import read_all
+from tests.wire.test_framing import REJECTED
 from tests.wire.test_statuses import CASES, VIOLATIONS
 from tests.wrappers.probe import Probe
 
+ServerPair = tuple[InProcessGateway, InProcessGateway]
 GOLDEN = Path(__file__).parent.parent / "golden"
 EMPTY_OUTPUT = LoaderOutput().SerializeToString()
 
 
-class FakeSlot:
-    """An instance that is always there."""
-
-    addr = "loader:1"
-    instance: Any = property(lambda self: self)
-
-    def __enter__(self) -> "FakeSlot":
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-
-class FakeCaller:
-    """Answers what the test says."""
-
-    result: bytes | Exception = EMPTY_OUTPUT
-
-    def start_call(self, attempt: Any, done: Callable[[Any], None]) -> Any:
-        asyncio.get_running_loop().call_soon(done, self)
-        return self
-
-    def outcome(self) -> bytes:
-        if isinstance(self.result, Exception):
-            raise self.result
-        return self.result
-
-    def cancel(self) -> None: ...
-
-
-class ServerThread:
-    """A door with everything but a loader, in a thread; with the lane or without."""
-
-    def __init__(self, *, once_lane: bool) -> None:
-        texts = [
-            document.canonical(json.loads((GOLDEN / "service.json").read_text())),
-            declare.schema(Probe),
-        ]
-        contracts = [build_contract(text, "file", {}, 5.0) for text in texts]
-        self.caller, self.lines = FakeCaller(), []
-        self.acquire_slot: Any = lambda *_: FakeSlot()
-        options = GatewayOptions()
-        dependencies = Dependencies(
-            options,
-            Catalog(contracts, {}, 5.0),
-            self,
-            0.0,
-            self.caller,
-            clock=lambda: 1.0,
-            new_id=lambda: "5" * 32,
-            on_internal_error=lambda *_: None,
-        )
-        access_log = AccessLog(self.lines.append, lambda: 0.0)
-        self.metrics = Metrics(CollectorRegistry())
-        context, session_metrics = gateway_context(dependencies, self.metrics, access_log)
-        self.context = context
-        server_context = ServerContext(
-            limits=server._limits(options),
-            reject_request=partial(server._reject_request, context=context),
-            fast_path=server._fast_path(context) if once_lane else None,
-            is_draining=lambda: False,
-            upgrader=WebSocketUpgrader(context, session_metrics, SessionOptions()),
-        )
-        self.fast_path = server_context.fast_path
-        asgi_app = app.build_app(context, app.Readiness(lambda: True), lambda _: 1)
-        config = uvicorn.Config(
-            asgi_app,
-            http=partial(HttpConnection, server_context=server_context),
-            log_config=None,  # type: ignore[arg-type]
-            lifespan="off",
-            ws="none",
-            server_header=False,
-        )
-        self.server = server.HttpServer(config)
-        self.sock = socket.create_server(("127.0.0.1", 0))
-        self.thread = threading.Thread(
-            target=lambda: asyncio.run(self.server.serve([self.sock])), daemon=True
-        )
-        self.thread.start()
-
-    def acquire(self, *args: Any) -> Any:
-        return self.acquire_slot(*args)
-
-    def try_acquire_retry(self) -> bool:
-        return True
-
-    def stop(self) -> None:
-        self.server.should_exit = True
-        self.thread.join(30)
-        self.sock.close()
-
-    def exchange(self, data: bytes) -> bytes:
-        with socket.create_connection(self.sock.getsockname(), timeout=30) as sock:
-            with contextlib.suppress(ConnectionError):
-                sock.sendall(data)
-            return re.sub(rb"date: [^\r]*\r\n", b"", read_all(sock))
+TEXTS = (
+    document.canonical(json.loads((GOLDEN / "service.json").read_text())),
+    declare.schema(Probe),
+)
 
 
 @pytest.fixture(scope="module")
-def server_pair() -> Iterator[tuple[ServerThread, ServerThread]]:
-    servers = ServerThread(once_lane=True), ServerThread(once_lane=False)
-    yield servers
-    for server_under_test in servers:
-        server_under_test.stop()
+def server_pair() -> Iterator[ServerPair]:
+    """A gateway with the fast path, and one without."""
+    with (
+        InProcessGateway(schemas=TEXTS) as with_fast_path,
+        InProcessGateway(schemas=TEXTS, options=GatewayOptions(once_lane=False)) as without,
+    ):
+        yield with_fast_path, without
 
 
-def exchange_with_both(
-    server_pair: tuple[ServerThread, ServerThread], data: bytes, outcome: Any = EMPTY_OUTPUT
-) -> bytes:
+def exchange(gateway: InProcessGateway, data: bytes) -> bytes:
+    with gateway.connect() as sock:
+        with contextlib.suppress(ConnectionError):
+            sock.sendall(data)
+        return read_all(sock)
+
+
+def exchange_with_both(server_pair: ServerPair, data: bytes, outcome: Any = EMPTY_OUTPUT) -> bytes:
     """Send to both; return the one answer they gave, having compared their logs too."""
     responses, lines = [], []
     for server_under_test in server_pair:
         server_under_test.caller.result = outcome
         server_under_test.lines.clear()
-        responses.append(server_under_test.exchange(data))
+        responses.append(exchange(server_under_test, data))
         lines.append(list(server_under_test.lines))
     assert responses[0] == responses[1]
     assert lines[0] == lines[1]
@@ -183,7 +86,7 @@ def post_request(content: Any, service: str = "probe", **headers: str) -> bytes:
 
 
 @pytest.mark.parametrize("path", sorted((GOLDEN / "encode").glob("*.txt")), ids=lambda p: p.stem)
-def test_golden_requests(server_pair: tuple[ServerThread, ServerThread], path: Path) -> None:
+def test_golden_requests(server_pair: ServerPair, path: Path) -> None:
     envelope = json.loads(path.read_text(encoding="utf-8").partition("----------\n")[0])
     assert exchange_with_both(server_pair, post_request(envelope, "gold")).startswith(b"HTTP/1.1 ")
     envelope["header"] = {"app_id": "a"}
@@ -193,7 +96,7 @@ def test_golden_requests(server_pair: tuple[ServerThread, ServerThread], path: P
 
 
 @pytest.mark.parametrize("path", sorted((GOLDEN / "decode").glob("*.txt")), ids=lambda p: p.stem)
-def test_golden_responses(server_pair: tuple[ServerThread, ServerThread], path: Path) -> None:
+def test_golden_responses(server_pair: ServerPair, path: Path) -> None:
     output_text, expected = path.read_text(encoding="utf-8").split("----------\n")
     output = LoaderOutput()
     json_format.Parse(output_text, output)
@@ -206,23 +109,19 @@ def test_golden_responses(server_pair: tuple[ServerThread, ServerThread], path: 
 
 
 @pytest.mark.parametrize("post_args", [c[1] for c in CASES], ids=[c[0] for c in CASES])
-def test_bad_json(
-    server_pair: tuple[ServerThread, ServerThread], post_args: dict[str, Any]
-) -> None:
+def test_bad_json(server_pair: ServerPair, post_args: dict[str, Any]) -> None:
     assert exchange_with_both(server_pair, post_request(post_args["content"])).startswith(
         b"HTTP/1.1 400 "
     )
 
 
 @pytest.mark.parametrize("envelope", [v[0] for v in VIOLATIONS], ids=[v[1] for v in VIOLATIONS])
-def test_violations(
-    server_pair: tuple[ServerThread, ServerThread], envelope: dict[str, Any]
-) -> None:
+def test_violations(server_pair: ServerPair, envelope: dict[str, Any]) -> None:
     assert exchange_with_both(server_pair, post_request(envelope)).startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize("data", [row[1] for row in REJECTED], ids=[row[0] for row in REJECTED])
-def test_framing(server_pair: tuple[ServerThread, ServerThread], data: bytes) -> None:
+def test_framing(server_pair: ServerPair, data: bytes) -> None:
     assert exchange_with_both(server_pair, data)
 
 
@@ -244,9 +143,7 @@ def test_framing(server_pair: tuple[ServerThread, ServerThread], data: bytes) ->
     ],
     ids=range(11),
 )
-def test_other_rejections_and_routes(
-    server_pair: tuple[ServerThread, ServerThread], data: bytes
-) -> None:
+def test_other_rejections_and_routes(server_pair: ServerPair, data: bytes) -> None:
     assert exchange_with_both(server_pair, data).startswith(b"HTTP/1.1 ")
 
 
@@ -260,7 +157,7 @@ def test_other_rejections_and_routes(
     ],
     ids=str,
 )  # fmt: skip
-def test_failed_calls(server_pair: tuple[ServerThread, ServerThread], outcome: Any) -> None:
+def test_failed_calls(server_pair: ServerPair, outcome: Any) -> None:
     assert not exchange_with_both(server_pair, post_request(make_envelope()), outcome).startswith(
         b"HTTP/1.1 200 "
     )
@@ -304,14 +201,12 @@ CACHED_REQUESTS = [
     ],
     ids=range(20),
 )
-def test_requests_after_a_cached_head(
-    server_pair: tuple[ServerThread, ServerThread], last: bytes
-) -> None:
+def test_requests_after_a_cached_head(server_pair: ServerPair, last: bytes) -> None:
     responses, lines = [], []
     for server_under_test in server_pair:
         server_under_test.caller.result = EMPTY_OUTPUT
         server_under_test.lines.clear()
-        with socket.create_connection(server_under_test.sock.getsockname(), timeout=30) as sock:
+        with server_under_test.connect() as sock:
             for data in CACHED_REQUESTS:  # read, then learnt, then known
                 sock.sendall(data)
                 assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
@@ -320,17 +215,17 @@ def test_requests_after_a_cached_head(
             first = sock.recv(1)
             with contextlib.suppress(ConnectionError):
                 sock.sendall(b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
-            responses.append(re.sub(rb"date: [^\r]*\r\n", b"", first + read_all(sock)))
+            responses.append(first + read_all(sock))
         lines.append(list(server_under_test.lines))
     assert responses[0] == responses[1]
     assert lines[0] == lines[1]
-    cached_head = server_pair[0].fast_path.head_cache.find(CACHED_REQUESTS[0])
+    cached_head = server_pair[0].server_context.fast_path.head_cache.find(CACHED_REQUESTS[0])
     assert cached_head is not None
     assert cached_head.value is not None
 
 
 def test_request_id_value_is_not_read_as_content_length(
-    server_pair: tuple[ServerThread, ServerThread],
+    server_pair: ServerPair,
 ) -> None:
     """Its text looks like one; what stands behind would be run as a request of its own."""
     inner = b"GET /v1/apis HTTP/1.1\r\nhost: a\r\n\r\n"
@@ -338,13 +233,13 @@ def test_request_id_value_is_not_read_as_content_length(
     data = make_request(VALID_BODY + inner).replace(b"Content-Length:", trap)
     for server_under_test in server_pair:
         server_under_test.caller.result = EMPTY_OUTPUT
-        with socket.create_connection(server_under_test.sock.getsockname(), timeout=30) as sock:
+        with server_under_test.connect() as sock:
             for cached in CACHED_REQUESTS:
                 sock.sendall(cached)
                 assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
             sock.sendall(data[: -len(inner)])
             with pytest.raises(TimeoutError):
-                sock.settimeout(0.2)
+                sock.settimeout(1)
                 sock.recv(1)
             sock.settimeout(30)
             sock.sendall(inner)
@@ -353,25 +248,25 @@ def test_request_id_value_is_not_read_as_content_length(
             assert response.count(b"HTTP/1.1") == 1
 
 
-def test_half_closed_client_gets_a_response(server_pair: tuple[ServerThread, ServerThread]) -> None:
+def test_half_closed_client_gets_a_response(server_pair: ServerPair) -> None:
     requests = (
         b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n",
         make_request(VALID_BODY, content_type="text/plain"),
     )
     for server_under_test, data in product(server_pair, requests):
         for _ in range(20):
-            with socket.create_connection(server_under_test.sock.getsockname(), timeout=30) as sock:
+            with server_under_test.connect() as sock:
                 sock.sendall(data)
                 sock.shutdown(socket.SHUT_WR)
                 assert read_all(sock).startswith(b"HTTP/1.1 ")
 
 
 def test_pipelined_head_is_not_cached_for_the_one_before(
-    server_pair: tuple[ServerThread, ServerThread],
+    server_pair: ServerPair,
 ) -> None:
     page = b"GET /v1/apis HTTP/1.1\r\nhost: a\r\nContent-Length: 2\r\n\r\n{}"
     for server_under_test in server_pair:
-        with socket.create_connection(server_under_test.sock.getsockname(), timeout=30) as sock:
+        with server_under_test.connect() as sock:
             for _ in range(3):
                 sock.sendall(page + make_request(VALID_BODY))
                 received = b""
@@ -379,26 +274,24 @@ def test_pipelined_head_is_not_cached_for_the_one_before(
                     received += sock.recv(65536)
             sock.sendall(page.replace(b"a\r\n", b"a\r\nconnection: close\r\n", 1))
             assert b'"apis"' in read_all(sock)
-            if server_under_test.fast_path is not None:
-                cached_head = server_under_test.fast_path.head_cache.find(page)
+            fast_path = server_under_test.server_context.fast_path
+            if fast_path is not None:
+                cached_head = fast_path.head_cache.find(page)
                 assert cached_head is not None
                 assert cached_head.value is None
 
 
-def test_no_instance(server_pair: tuple[ServerThread, ServerThread]) -> None:
-    def raise_no_instance(*_: object) -> Any:
-        raise AseError(NO_INSTANCE, "none")
-
+def test_no_instance(server_pair: ServerPair) -> None:
     for server_under_test in server_pair:
-        server_under_test.acquire_slot = raise_no_instance
+        server_under_test.picker.error = AseError(NO_INSTANCE, "none")
     response = exchange_with_both(server_pair, post_request(make_envelope()))
     for server_under_test in server_pair:
-        server_under_test.acquire_slot = lambda *_: FakeSlot()
+        server_under_test.picker.error = None
     assert response.startswith(b"HTTP/1.1 503 ")
     assert b"\r\nretry-after: 1\r\n" in response
 
 
-def test_metrics_are_equal(server_pair: tuple[ServerThread, ServerThread]) -> None:
+def test_metrics_are_equal(server_pair: ServerPair) -> None:
     samples = [
         [
             (sample.name, sample.labels, sample.value)
