@@ -2,8 +2,8 @@
 PYTHON ?= python3
 PORT ?= 8200
 BIN = .venv/bin
-# Files of tests side by side, on both cores of a small machine.
-PARALLEL ?= -n 2 --dist loadfile
+# More workers than the two cores of a small machine: many tests wait for a process.
+PARALLEL ?= -n 4 --dist worksteal
 
 .PHONY: demo test test-compiled check install dev bench proto clean
 
@@ -25,8 +25,12 @@ dev: .venv/.dev
 demo: install
 	@exec $(BIN)/asectl up --demo --port $(PORT)
 
+# All tests, and how much of the product they run: pyproject.toml says how much is enough.
 test: dev
-	$(BIN)/pytest $(PARALLEL)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(PARALLEL)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 # The same on the product as the bench and the image have it: its hot modules compiled. Files marked
 # `sources_only` say why they are left out.

@@ -6,12 +6,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # `bench` is not installed. Last, so that a compiled product on the path stays before the sources.
 sys.path.append(str(Path(__file__).parent.parent))
 
 from tests.harness import Gateway, Loader
+
+# No test depends on how fast the machine is.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

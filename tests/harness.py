@@ -20,11 +20,12 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from tests.prefork import ForkedProcess, ForkServer
+from tests.prefork import IS_MEASURED, ForkedProcess, ForkServer
 
 ROOT = Path(__file__).parent.parent
 PROBE = "tests/wrappers/probe.py:Probe"
 TIMEOUT_S = float(os.environ.get("ASE_TEST_TIMEOUT", "30"))
+_SAVE_TIMEOUT_S = 5.0
 
 
 @cache
@@ -146,6 +147,11 @@ class Process:
         return self.wait_for_exit()
 
     def kill(self) -> None:
+        if self.process.poll() is None and IS_MEASURED and isinstance(self.process, ForkedProcess):
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGUSR1)
+            with contextlib.suppress(TimeoutError):
+                self.process.wait(_SAVE_TIMEOUT_S)
         if self.process.poll() is None:
             self.process.kill()
         self.wait_for_exit()
