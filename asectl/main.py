@@ -12,21 +12,21 @@ from importlib.metadata import version
 
 COMMANDS = {
     "up": ("asectl.up", "run a gateway and loaders together; --demo brings three demo services"),
-    "gateway": ("asectl.gateway", "run a gateway (WebGate, Atom and, unless told otherwise, LB)"),
+    "gateway": ("asectl.gateway", "run a gateway (WebGate, Atom and, by default, LB)"),
     "lb": ("asectl.lb", "run an LB hub in its own process"),
-    "lb state": ("asectl.state", "tell why each instance is in or out, and since when"),
+    "lb state": ("asectl.lb_state", "show why each instance gets requests or not, and since when"),
     "top": ("asectl.top", "watch the instances: load, queue, own requests, health"),
     "loader run": ("asectl.loader", "serve a Wrapper: asectl loader run FILE:Class"),
-    "loader schema": ("asectl.schema", "print the schema document of a Wrapper"),
-    "api create": ("asectl.api.create", "make schemas/schema_<id>.json of YAML or Python"),
-    "api check": ("asectl.api.check", "tell every fault of schema files, where it stands"),
-    "api diff": ("asectl.api.diff", "tell what changed between two schemas, and what breaks"),
+    "loader schema": ("asectl.loader_schema", "print the schema document of a Wrapper"),
+    "api create": ("asectl.api.create", "make schemas/schema_<id>.json from YAML or Python"),
+    "api check": ("asectl.api.check", "list every error of schema files, with its position"),
+    "api diff": ("asectl.api.diff", "list what changed between two schemas, and what breaks"),
     "api show": ("asectl.api.show", "print a schema: text, json, yaml, python, openapi, ..."),
     "api example": ("asectl.api.example", "print a valid request, and the curl line"),
     "api client": ("asectl.api.client", "print a typed client of a service"),
     "api list": ("asectl.api.list", "list the services of a gateway, or of a folder"),
     "config show": ("asectl.settings.show", "print the options, their values and origins"),
-    "config check": ("asectl.settings.check", "tell every fault of ase.yaml and its schemas"),
+    "config check": ("asectl.settings.check", "list every error of ase.yaml and its schemas"),
     "config schema": ("asectl.settings.schema", "print the JSON Schema of ase.yaml, for editors"),
     "call": ("asectl.call", "call a service with a file, as the curl line does"),
     "kong render": ("asectl.kong", "print a declarative Kong file for an ase.yaml"),
@@ -95,7 +95,7 @@ def _command_name(argv: list[str]) -> str | None:
 
 
 def _usage() -> str:
-    lines = ["usage: asectl COMMAND [options]   (asectl COMMAND --help tells them)", ""]
+    lines = ["usage: asectl COMMAND [options]   (asectl COMMAND --help lists them)", ""]
     lines += [f"  {name:<13} {description}" for name, (_, description) in COMMANDS.items()]
     return "\n".join(lines)
 

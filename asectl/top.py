@@ -5,7 +5,7 @@ import sys
 import time
 from typing import Any
 
-from asectl import state
+from asectl import lb_state
 
 _HOME, _CLEAR_LINE, _CLEAR_REST = "\x1b[H", "\x1b[K", "\x1b[J"
 _CLEAR = "\x1b[2J"
@@ -13,7 +13,7 @@ _CLEAR = "\x1b[2J"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
-    state.add_arguments(parser)
+    lb_state.add_arguments(parser)
     parser.add_argument("--every", type=float, default=1.0, metavar="S", help="seconds (1)")
     parser.add_argument("--times", type=int, default=0, metavar="N", help="looks; 0: until Ctrl-C")
 
@@ -26,10 +26,10 @@ def run(args: argparse.Namespace) -> int:
     if is_terminal:
         print(_CLEAR, end="")
     while True:
-        instances = state.fetch_instances(args.url, args.service)
+        instances = lb_state.fetch_instances(args.url, args.service)
         now = time.monotonic()
         _show(
-            summary_lines(instances, served, now - last_read_at) + state.format_table(instances),
+            summary_lines(instances, served, now - last_read_at) + lb_state.format_table(instances),
             is_terminal=is_terminal,
         )
         served, last_read_at = (

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from asectl import faults
+from asectl import error_format
 from asectl.main import EXIT_CONFIG
 from config.source import ConfigError, Diagnostic
 from gateway.services import schema_file, schema_folder
@@ -13,7 +13,7 @@ from gateway.services import schema_file, schema_folder
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="schema files, or folders of them")
-    faults.add_format_argument(parser)
+    error_format.add_format_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     file_errors = [
         (path, error) for path in paths if (error := find_schema_error(path)) is not None
     ]
-    print(faults.format_errors(file_errors, len(paths), args.format))
+    print(error_format.format_errors(file_errors, len(paths), args.format))
     return EXIT_CONFIG if file_errors else 0
 
 

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{path} is as it should be")
         return 0
     if path.exists() and not args.force:
-        message = f"{path} is there and differs: `asectl api diff {path} {args.file}` tells how"
+        message = f"{path} is there and differs: `asectl api diff {path} {args.file}` shows how"
         raise Failure(f"{message}; --force writes over it")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary_path = path.with_suffix(".json.new")

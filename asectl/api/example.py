@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         request = example.example_request(contract.service, contract.validator)
     except example.NoExampleError as error:
-        hint = "`examples` or `default` beside the rule would tell one"
+        hint = "add `examples` or `default` beside the rule"
         raise Failure(f"no valid request could be made: {error}; {hint}") from None
     if not args.curl:
         print(json.dumps(request, ensure_ascii=False, indent=2))

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from asectl import faults, options
+from asectl import error_format, options
 from asectl.api.check import find_schema_error, schema_files
 from asectl.main import EXIT_CONFIG
 from config import resolve, source
@@ -20,12 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"config files ({options.DEFAULT_FILE})",
     )
-    faults.add_format_argument(parser)
+    error_format.add_format_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the errors; return 3 if there are any, else 0."""
-    file_errors: faults.FileErrors = []
+    file_errors: error_format.FileErrors = []
     file_count = 0
     for name in args.files:
         path = Path(name)
@@ -48,5 +48,5 @@ def run(args: argparse.Namespace) -> int:
                 schema_error = find_schema_error(schema_path)
                 if schema_error is not None:
                     file_errors.append((schema_path, schema_error))
-    print(faults.format_errors(file_errors, file_count, args.format))
+    print(error_format.format_errors(file_errors, file_count, args.format))
     return EXIT_CONFIG if file_errors else 0

@@ -3,17 +3,18 @@
 import argparse
 import json
 
-from config import tell
+from config import describe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
-    parser.add_argument("--table", action="store_true", help="a Markdown table in its place")
+    parser.add_argument("--table", action="store_true", help="print a Markdown table instead")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the JSON Schema; with `--table`, the Markdown table."""
-    print(tell.markdown_table() if args.table else json.dumps(tell.json_schema(), indent=2), end="")
-    if not args.table:
-        print()
+    if args.table:
+        print(describe.markdown_table(), end="")
+    else:
+        print(json.dumps(describe.json_schema(), indent=2))
     return 0

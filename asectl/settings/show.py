@@ -5,7 +5,7 @@ import json
 
 from asectl import options
 from asectl.main import EXIT_CONFIG, Failure
-from config import tell
+from config import describe
 from config.options import SECTIONS
 from config.source import ConfigError
 
@@ -27,8 +27,8 @@ def run(args: argparse.Namespace) -> int:
         raise Failure(f"\n{error}", EXIT_CONFIG) from None
     effective_options = [
         option
-        for option in tell.effective_options(config, origins)
-        if args.effective or option.origin != tell.DEFAULT_ORIGIN
+        for option in describe.effective_options(config, origins)
+        if args.effective or option.origin != describe.DEFAULT_ORIGIN
     ]
     if args.json:
         entries = [
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(entries, indent=2))
         return 0
     rows = [
-        (option.name, tell.format_value(option.value), option.origin)
+        (option.name, describe.format_value(option.value), option.origin)
         for option in effective_options
     ]
     widths = [max(map(len, column), default=0) for column in zip(*rows, strict=True)]

@@ -10,7 +10,7 @@ from dataclasses import replace
 from random import Random
 
 from bench.lb.cell import Cell
-from bench.lb.world import VirtualTimeLoop
+from bench.lb.virtual_time import VirtualTimeLoop
 from lb.balancer.balancer import Balancer, Lease
 from lb.balancer.policy import Policy
 from lb.endpoints.report import Instance, Report, ReportMode

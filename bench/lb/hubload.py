@@ -1,6 +1,6 @@
 """The cost of a hub: its processor time, and the age of its loads at the gateways.
 
-The hub is `asectl lb` on core 0. Its clients (`bench/lb/crowd.py`) run on the last core.
+The hub is `asectl lb` on core 0. Its clients (`bench/lb/hub_clients.py`) run on the last core.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _RATE = 2880.0
 def measure_hub(loaders: int, seconds: float, *, compiled: bool) -> dict[str, float]:
     """Return the figures of a hub with `loaders` loaders and 64 gateways, over `seconds`.
 
-    `cpu` is the processor time of the hub in cores; for the others see `bench/lb/crowd.py`.
+    `cpu` is the processor time of the hub in cores; for the others see `bench/lb/hub_clients.py`.
     """
     env = grid.environment(compiled=compiled)
     with contextlib.ExitStack() as stack:
@@ -42,7 +42,7 @@ def measure_hub(loaders: int, seconds: float, *, compiled: bool) -> dict[str, fl
                 str((os.cpu_count() or 1) - 1),
                 sys.executable,
                 "-m",
-                "bench.lb.crowd",
+                "bench.lb.hub_clients",
             ],
             env=env,
             text=True,

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.lb.actors import SERVICE, SimGateway, SimLoader, SimRequest
 from bench.lb.cell import Cell, iter_arrivals
-from bench.lb.world import VirtualTimeLoop
+from bench.lb.virtual_time import VirtualTimeLoop
 from lb.balancer.affinity import rendezvous_candidates
 from lb.balancer.policies import policy_factories
 from lb.balancer.policy import Policy

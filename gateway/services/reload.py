@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from config import tell
+from config import describe
 from config.options import Config
 from config.source import ConfigError
 from gateway.services import schema_folder
@@ -159,7 +159,7 @@ def _is_reloadable(name: str) -> bool:
 
 def _option_values(config: Config) -> dict[str, object]:
     """Return the value of every option by dotted name; secrets are redacted."""
-    return {option.name: option.value for option in tell.effective_options(config, {})}
+    return {option.name: option.value for option in describe.effective_options(config, {})}
 
 
 def _reloadable_values(config: Config) -> dict[str, object]:

@@ -54,7 +54,7 @@ class BalancerMetrics:
             "ase_pick_waiting", "Requests that wait now.", self._balancer.waiting_count()
         )
         yield CounterMetricFamily(
-            "ase_pick_dropped", "Places that nobody gave back: faults of ours.", counts.leaked
+            "ase_pick_dropped", "Slots that were never released: internal errors.", counts.leaked
         )
         ejections = CounterMetricFamily(
             "ase_pick_ejections", "Instances ejected, by why.", labels=("reason",)

@@ -138,18 +138,20 @@ class Metrics:
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics with their current values, for a scrape."""
         yield _counter_family(
-            "ase_reloads", "Readings of config and schemas, by outcome.", "outcome", self._reloads
+            "ase_reloads", "Reloads of config and schemas, by outcome.", "outcome", self._reloads
         )
         requests = CounterMetricFamily(
             "ase_requests",
-            "Requests answered, by service, ASE code and HTTP status.",
+            "Responses, by service, ASE code and HTTP status.",
             labels=("service", "code", "status"),
         )
         durations = HistogramMetricFamily(
-            "ase_request_seconds", "Time from acceptance to answer.", labels=("service",)
+            "ase_request_seconds",
+            "Time from the acceptance of a request to its response.",
+            labels=("service",),
         )
         overhead = HistogramMetricFamily(
-            "ase_overhead_seconds", "Time the gateway itself took.", labels=("service",)
+            "ase_overhead_seconds", "Time that the gateway itself needed.", labels=("service",)
         )
         for service, service_metrics in list(self._services.items()):
             for (code, status), count in list(service_metrics.responses.items()):
@@ -162,13 +164,13 @@ class Metrics:
                 (service,), service_metrics.overhead.buckets(), service_metrics.overhead.sum
             )
         yield from (requests, durations, overhead)
-        yield GaugeMetricFamily("ase_inflight", "Requests under way.", self.inflight)
+        yield GaugeMetricFamily("ase_inflight", "Requests in progress.", self.inflight)
         yield _counter_family(
-            "ase_retries", "Second attempts, by what befell the first.", "reason", self._retries
+            "ase_retries", "Retries, by the error of the previous attempt.", "reason", self._retries
         )
         yield _counter_family(
             "ase_contract_switches",
-            "Services that got another contract.",
+            "Changes of the active contract, by service.",
             "service",
             self._config_changes,
         )
@@ -212,19 +214,19 @@ class UpstreamMetrics:
         """Yield the metrics of the hub in this process, for a scrape."""
         hub_counts = self._hub_counts
         if hub_counts is not None:
-            yield CounterMetricFamily("ase_lb_reports", "Reports taken in.", hub_counts.reports)
+            yield CounterMetricFamily("ase_lb_reports", "Reports accepted.", hub_counts.reports)
             count_by_reason = {
                 reason.value: count for reason, count in hub_counts.rejections.items()
             }
             yield _counter_family(
-                "ase_lb_reports_refused", "Reports not taken in, by why.", "reason", count_by_reason
+                "ase_lb_reports_refused", "Reports rejected, by reason.", "reason", count_by_reason
             )
             yield CounterMetricFamily(
                 "ase_lb_frames", "Frames sent to gateways.", hub_counts.frames
             )
             yield GaugeMetricFamily(
                 "ase_lb_strain",
-                "0, or how often the hub halved what it tells.",
+                "How often the hub halved the rate of its frames; 0 if it is not overloaded.",
                 hub_counts.overload_level,
             )
 

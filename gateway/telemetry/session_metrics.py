@@ -94,7 +94,7 @@ class SessionMetrics:
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics with their current values, for a scrape."""
         active_gauge = GaugeMetricFamily(
-            "ase_sessions", "Streaming sessions under way.", labels=("service",)
+            "ase_sessions", "Streaming sessions in progress.", labels=("service",)
         )
         for service, count in list(self._active_counts.items()):
             active_gauge.add_metric((service,), count)

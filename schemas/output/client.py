@@ -10,12 +10,12 @@ from typing import Any
 from schemas.sources.declare import Declaration, Param
 
 _RESERVED_NAMES = (
-    "answer",
+    "response",
     "event",
     "line",
     "field",
     "value",
-    "told",
+    "envelope",
     "header",
     "json",
     "base64",
@@ -80,7 +80,7 @@ class _IdentifierAllocator:
             "timeout",
             "payload",
             "self",
-            "given",
+            "inputs",
             "params",
             *_RESERVED_NAMES,
         }
@@ -131,7 +131,7 @@ class ServiceError(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What the service gave."""
+    """The outputs of the service."""
 
 {fields}
 
@@ -139,17 +139,17 @@ class Answer:
 def call(
 {arguments}) -> Answer:
     """{doc}"""
-    given: dict[str, tuple[str, bytes | None]] = {{{payload}}}
+    inputs: dict[str, tuple[str, bytes | None]] = {{{payload}}}
     params: dict[str, Any] = {{{params}}}
-    with _ask(url, app_id, params, given, "application/json", timeout) as answer:
-        return _answer(json.load(answer))
+    with _post(url, app_id, params, inputs, "application/json", timeout) as response:
+        return _parse(json.load(response))
 
 
-def _ask(
+def _post(
     url: str,
     app_id: str,
     params: dict[str, Any],
-    given: dict[str, tuple[str, bytes | None]],
+    inputs: dict[str, tuple[str, bytes | None]],
     accept: str,
     timeout: float,
 ) -> Any:
@@ -158,7 +158,7 @@ def _ask(
         "parameter": {{{id!r}: {{k: v for k, v in params.items() if v is not None}}}},
         "payload": {{
             name: {{key: base64.b64encode(data).decode()}}
-            for name, (key, data) in given.items()
+            for name, (key, data) in inputs.items()
             if data is not None
         }},
     }}
@@ -170,48 +170,48 @@ def _ask(
     try:
         return urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as error:
-        raise _refused(error) from None
+        raise _service_error(error) from None
 
 
-def _answer(told: dict[str, Any]) -> Answer:
-    payload: dict[str, Any] = told.get("payload", {{}})
+def _parse(envelope: dict[str, Any]) -> Answer:
+    payload: dict[str, Any] = envelope.get("payload", {{}})
     return Answer({outputs})
 
 
-def _refused(error: urllib.error.HTTPError) -> ServiceError:
+def _service_error(error: urllib.error.HTTPError) -> ServiceError:
     try:
         header: dict[str, Any] = json.load(error)["header"]
     except (ValueError, KeyError, TypeError):
         header = {{}}
-    words = str(header.get("message", error.reason))
-    return ServiceError(error.code, int(header.get("code", 0)), words, str(header.get("sid", "")))
+    message = str(header.get("message", error.reason))
+    return ServiceError(error.code, int(header.get("code", 0)), message, str(header.get("sid", "")))
 
 
 def _output(payload: dict[str, Any], name: str, key: str) -> Any:
-    told = payload.get(name, {{}}).get(key)
-    if isinstance(told, str) and payload[name].get("format") != "json":
-        return base64.b64decode(told)
-    return told
+    data = payload.get(name, {{}}).get(key)
+    if isinstance(data, str) and payload[name].get("format") != "json":
+        return base64.b64decode(data)
+    return data
 '''
 
 _STREAM_TEMPLATE = '''
 
 def stream(
 {arguments}) -> Iterator[Answer]:
-    """Call it, and yield each result as it comes."""
-    given: dict[str, tuple[str, bytes | None]] = {{{payload}}}
+    """Call the service and yield each result when it arrives."""
+    inputs: dict[str, tuple[str, bytes | None]] = {{{payload}}}
     params: dict[str, Any] = {{{params}}}
     event = ""
-    with _ask(url, app_id, params, given, "text/event-stream", timeout) as answer:
-        for line in answer:
+    with _post(url, app_id, params, inputs, "text/event-stream", timeout) as response:
+        for line in response:
             field, _, value = line.decode().rstrip().partition(": ")
             event = value if field == "event" else event
             if field == "data" and event != "end":
-                told: dict[str, Any] = json.loads(value)
-                header = told["header"]
+                envelope: dict[str, Any] = json.loads(value)
+                header = envelope["header"]
                 if header["code"]:
                     raise ServiceError(200, header["code"], header["message"], header["sid"])
-                yield _answer(told)
+                yield _parse(envelope)
     if event != "end":
-        raise ConnectionError("the events broke off before their end")
+        raise ConnectionError("the event stream ended early")
 '''

@@ -181,9 +181,7 @@ def _compare_keyword(
     elif keyword in _UPPER_BOUND_KEYWORDS:
         yield SchemaChange(path, summary, breaking=new < old)
     else:
-        yield SchemaChange(
-            path, f"{summary}: whether it takes as much cannot be told", breaking=True
-        )
+        yield SchemaChange(path, f"{summary}: it may accept less", breaking=True)
 
 
 def _wider_types(type_value: Any) -> set[str]:

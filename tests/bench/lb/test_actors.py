@@ -6,7 +6,7 @@ import pytest
 
 from bench.lb.actors import SimLoader, SimRequest
 from bench.lb.cell import Cell
-from bench.lb.world import VirtualTimeLoop
+from bench.lb.virtual_time import VirtualTimeLoop
 from lb.endpoints.report import Report
 
 

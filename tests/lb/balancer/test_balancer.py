@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.lb.world import VirtualTimeLoop
+from bench.lb.virtual_time import VirtualTimeLoop
 from lb.balancer.balancer import Balancer
 from lb.balancer.least_expected_delay import LeastExpectedDelay
 from lb.balancer.policies import policy_factories

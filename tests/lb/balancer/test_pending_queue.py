@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.lb.world import VirtualTimeLoop
+from bench.lb.virtual_time import VirtualTimeLoop
 from lb.balancer.pending_queue import POLL_INTERVAL_S, PendingQueue, PendingRequest
 from schemas.model.errors import LOADER_FULL, NO_INSTANCE, AseError
 

@@ -18,7 +18,7 @@ def add_format_argument(parser: argparse.ArgumentParser) -> None:
         "--format",
         default="text",
         choices=tuple(_FORMATS),
-        help="how faults are told (%(default)s)",
+        help="the output format of errors (%(default)s)",
     )
 
 

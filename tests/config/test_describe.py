@@ -5,7 +5,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from config import source, tell
+from config import describe, source
 from config.resolve import resolve_with_origins
 from config.source import ConfigError
 from tests.test_house import ROOT
@@ -29,7 +29,7 @@ def effective_options(
     )
     return {
         option.name: (option.value, option.origin)
-        for option in tell.effective_options(config, origins)
+        for option in describe.effective_options(config, origins)
     }
 
 
@@ -45,8 +45,8 @@ def test_every_value_has_its_origin() -> None:
 
 def test_secrets_are_redacted() -> None:
     options = effective_options()
-    assert options["lb.token"] == (tell.REDACTED, "ase.yaml:3:3")
-    assert options["services.ocr.token"][0] == tell.REDACTED
+    assert options["lb.token"] == (describe.REDACTED, "ase.yaml:3:3")
+    assert options["services.ocr.token"][0] == describe.REDACTED
     assert "s3cret" not in str(options)
     assert effective_options("{}")["lb.token"] == ("", "default")
 
@@ -64,7 +64,7 @@ def test_secrets_are_redacted() -> None:
     ],
 )  # fmt: skip
 def test_editor_schema_agrees_with_the_parser(text: str, valid: bool) -> None:
-    schema = tell.json_schema()
+    schema = describe.json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     parsed = source.parse_yaml(text, "ase.yaml")
     try:
@@ -78,7 +78,9 @@ def test_editor_schema_agrees_with_the_parser(text: str, valid: bool) -> None:
 
 def test_options_table_in_docs_is_up_to_date() -> None:
     """Renew it by `asectl config schema --table`, under the head of docs/options.md."""
-    assert (ROOT / "docs/options.md").read_text(encoding="utf-8").endswith(tell.markdown_table())
+    assert (
+        (ROOT / "docs/options.md").read_text(encoding="utf-8").endswith(describe.markdown_table())
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,4 +88,4 @@ def test_options_table_in_docs_is_up_to_date() -> None:
     [(True, "true"), (False, "false"), (0.5, "0.5"), (3.0, "3"), (None, ""), (["a", "b"], "a, b")],
 )
 def test_value_is_formatted_as_in_the_file(value: Any, text: str) -> None:
-    assert tell.format_value(value) == text
+    assert describe.format_value(value) == text
