@@ -57,7 +57,9 @@ class XsfSessions:
                 raise AseError(LOADER_FULL, "the handle is in use")
             session = await self._start_session(request, gateway)
         if session is None:
-            raise AseError(HANDLE_RELEASED if request.handle in self._released else NO_HANDLE)
+            raise AseError(
+                HANDLE_RELEASED if request.handle in self._released.entries else NO_HANDLE
+            )
         if request.op == "AIExcp":
             self._release(session)
             return LoaderOutput(status=LoaderOutput.END)

@@ -74,7 +74,7 @@ class Decoder:
             payloads = _parse_payloads(frame)
         members: dict[str, bytes] = {}
         for meta, data in payloads:
-            template = self._templates.get(meta) or self._add_template(meta)
+            template = self._templates.entries.get(meta) or self._add_template(meta)
             if template.name in members:
                 raise AseError(BAD_OUTPUT, "an output was given twice")
             if template.embeds_json and _is_json(data):

@@ -154,12 +154,14 @@ class Encoder:
         /,
     ) -> None:
         """Append the entries of a map field: all members that are not in `excluded`."""
+        cached = entries.cache.entries
         for name, value in members.items():
             if name in excluded:
                 continue
             value_type = type(value)
             text = value if value_type is str or value_type is int else as_text(value)
-            pieces.append(entries.encode(name, text))
+            encoded = cached.get((name, text))
+            pieces.append(entries.encode(name, text) if encoded is None else encoded)
 
 
 class _EntryCache:
@@ -169,19 +171,19 @@ class _EntryCache:
     the entry of 1. At most 512 entries of at most 128 bytes each are cached.
     """
 
-    __slots__ = ("_cache", "_field_tag")
+    __slots__ = ("_field_tag", "cache")
 
     def __init__(self, field_tag: bytes) -> None:
         self._field_tag = field_tag
-        self._cache: BoundedCache[tuple[str, str | int], bytes] = BoundedCache(_MAX_CACHED_ENTRIES)
+        self.cache: BoundedCache[tuple[str, str | int], bytes] = BoundedCache(_MAX_CACHED_ENTRIES)
 
     def encode(self, name: str, value: str | int) -> bytes:
         """Return an encoded entry, from the cache if possible."""
-        encoded = self._cache.get((name, value))
+        encoded = self.cache.entries.get((name, value))
         if encoded is None:
             encoded = map_entry(self._field_tag, name.encode(), str(value).encode())
             if len(encoded) <= _MAX_CACHED_ENTRY_SIZE and name != "sid":  # unique per request
-                self._cache.add((name, value), encoded)
+                self.cache.add((name, value), encoded)
         return encoded
 
 

@@ -29,6 +29,7 @@ from gateway.request.ids import RequestIdGenerator
 from gateway.request.interfaces import Dependencies
 from gateway.request.record import RequestRecord
 from gateway.request.response import HttpResponse, finish_with_error
+from gateway.request.shutdown import DrainState
 from gateway.services import schema_folder
 from gateway.services.catalog import Catalog, ContractChange
 from gateway.services.reload import ConfigReloader, ConfigSource
@@ -111,7 +112,7 @@ async def run(
     try:
         on_ready(_addresses(config, public_socket, admin_socket, lb_port))
         graceful = await stop
-        gateway.readiness.draining = True
+        gateway.readiness.drain_state.draining = True
         _logger.info("draining", extra={"lame_duck_s": options.lame_duck if graceful else 0})
         if graceful:
             await asyncio.sleep(options.lame_duck)
@@ -217,7 +218,7 @@ def public_server(
         reject_request=partial(_reject_request, context=context),
         fast_path=FastPathContext(context, head_cache) if options.once_lane else None,
         upgrader=WebSocketUpgrader(context, session_metrics, session_options),
-        is_draining=lambda: readiness.draining,
+        drain_state=readiness.drain_state,
     )
     application = app.build_app(context, readiness, count_live_instances)
     protocol = partial(HttpConnection, server_context=server_context)
@@ -274,7 +275,7 @@ def admin_server(application: ASGIApp, options: GatewayOptions) -> HttpServer:
         reject_request=_reject_admin_request,
         fast_path=None,
         upgrader=None,
-        is_draining=lambda: False,
+        drain_state=DrainState(),
     )
     guarded_application = admin.HostGuard(application, [options.admin_host, *options.admin_hosts])
     return http_server(

@@ -91,7 +91,7 @@ class Channel:
         gRPC does not allow.
         """
         key = (method, metadata)
-        header_block = self._header_blocks.get(key)
+        header_block = self._header_blocks.entries.get(key)
         if header_block is None:
             header_block = encode_request_headers(
                 self._addr, "https" if self._tls else "http", method, metadata
@@ -224,9 +224,9 @@ class Channel:
             remaining_ms = (
                 int((call.deadline - self._loop.time()) * 1000.0) + 1
             )  # rounded up: the peer must not expire the call first
-            header_block += self._timeout_fields.get(remaining_ms) or self._cache_timeout_field(
+            header_block += self._timeout_fields.entries.get(
                 remaining_ms
-            )
+            ) or self._cache_timeout_field(remaining_ms)
         transport.start_call(call, header_block)
 
     def _cache_timeout_field(self, milliseconds: int) -> bytes:

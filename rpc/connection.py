@@ -264,7 +264,7 @@ class Connection:
 
         Raises ProtocolError for a frame on any other stream that is not open.
         """
-        if stream_id in self._reset_stream_ids:
+        if stream_id in self._reset_stream_ids.entries:
             return
         self._reject_idle_stream(stream_id, frame_name)
         raise ProtocolError(
@@ -321,7 +321,7 @@ class Connection:
         code = frames.read_uint32(payload, "RST_STREAM")
         stream = self._streams.get(stream_id)
         if stream is None:
-            self._reset_stream_ids.pop(stream_id)
+            self._reset_stream_ids.entries.pop(stream_id, None)
             self._reject_idle_stream(stream_id, "RST_STREAM")
             return
         self.outbound.drop_stream(stream)

@@ -73,7 +73,7 @@ class HeaderBlockCache(Generic[Parsed]):
         Raises ProtocolError (COMPRESSION_ERROR) if the block is invalid, and TooLargeError if its
         header list exceeds MAX_HEADER_LIST_SIZE.
         """
-        parsed = self._cache.get(header_block)
+        parsed = self._cache.entries.get(header_block)
         if parsed is None:
             parsed = self._parse(_decode(header_block))
             if len(header_block) <= _MAX_CACHED_BLOCK_SIZE:

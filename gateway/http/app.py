@@ -19,8 +19,8 @@ from gateway.http.pages import Pages
 from gateway.http.server_context import BODY_ERROR_KEY, WAKE_RECEIVE_KEY
 from gateway.request.record import RequestRecord
 from gateway.request.response import HttpError, HttpResponse, finish_with_error
-from gateway.request.shutdown import drain_timeout_error
-from gateway.unary.driver import AsgiRequestDriver
+from gateway.request.shutdown import DrainState, drain_timeout_error
+from gateway.unary.asgi_driver import AsgiRequestDriver
 from gateway.unary.handler import serve_unary
 from schemas.model.errors import (
     BAD_REQUEST,
@@ -38,11 +38,11 @@ class Readiness:
 
     def __init__(self, is_synced: Callable[[], bool]) -> None:
         self._is_synced = is_synced
-        self.draining = False
+        self.drain_state = DrainState()
 
     def not_ready_reason(self) -> str:
         """Return why the gateway is not ready, or "" if it is."""
-        if self.draining:
+        if self.drain_state.draining:
             return "draining"
         return "" if self._is_synced() else "lb view is not synced"
 
@@ -97,9 +97,9 @@ class _ConnectionCloseMiddleware:
         self._readiness = readiness
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(
-            scope, receive, _with_connection_close(send) if self._readiness.draining else send
-        )
+        if self._readiness.drain_state.draining:
+            send = _with_connection_close(send)
+        await self._app(scope, receive, send)
 
 
 def _with_connection_close(send: Send) -> Send:

@@ -148,7 +148,7 @@ class FastPath:
         if self._pipeline.current is not cycle or self._transport.is_closing():
             return
         if self.write_response(
-            response, not cycle.keep_alive or self._server_context.is_draining()
+            response, not cycle.keep_alive or self._server_context.drain_state.draining
         ):
             self._connection.close_after_response()
         elif self._is_sole_request:  # no data followed the request
@@ -172,7 +172,7 @@ class FastPath:
         default_lines = self._server_context.default_headers.encode(
             self._server_state.default_headers
         )
-        is_last = not cycle.keep_alive or self._server_context.is_draining()
+        is_last = not cycle.keep_alive or self._server_context.drain_state.draining
         cycle.keep_alive = not is_last
         close_line = _CLOSE_LINE if is_last else b""
         self._server_context.write_batcher.flush()

@@ -78,13 +78,13 @@ class HeadCache(Generic[Value]):
         if split is None:
             return None
         key: HeadKey = split[0]
-        value = self._values.get(key)
+        value = self._values.entries.get(key)
         if value is None:
             stripped_head, ignored_count = self._ignored_lines.subn(b"", head)
             stripped_split = _split_content_length(stripped_head) if ignored_count else None
             if stripped_split is not None:
                 split, key = stripped_split, (stripped_split[0], ignored_count)
-                value = self._values.get(key)
+                value = self._values.entries.get(key)
         return HeadLookup(key, head_end + 4, split[1], value)  # key and size are of one split
 
     def add(self, key: HeadKey, value: Value) -> None:

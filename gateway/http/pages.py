@@ -90,7 +90,7 @@ class Pages:
 
     def _openapi(self, request: Request, contracts: Sequence[Contract], title: str) -> Response:
         key = (title, *(contract.digest for contract in contracts))
-        text = self._openapi_cache.get(key)
+        text = self._openapi_cache.entries.get(key)
         if text is None:
             openapi_document = openapi.build_document(
                 map(_openapi_operation, contracts), title=title, version=version("athena-serving")

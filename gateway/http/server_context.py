@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from gateway.context import GatewayContext
 from gateway.http.write_batch import WriteBatcher
 from gateway.request.response import DefaultHeadersCache, Headers, HttpError, HttpResponse
+from gateway.request.shutdown import DrainState
 from gateway.unary.request_head import UnaryHeadCache
 from schemas.model.errors import AseError
 
@@ -87,15 +88,15 @@ class ServerContext:
 
     `reject_request(error, client_ip, target)` makes the response to a request that is refused by
     its head. `fast_path` is None if every request goes through ASGI, `upgrader` if there are no
-    WebSockets. `is_draining` returns whether each response ends its connection. `default_headers`
-    caches the header lines that the server adds to every response. `write_batcher` holds what is
-    written at the end of an event-loop iteration.
+    WebSockets. While `drain_state.draining` is True, each response ends its connection.
+    `default_headers` caches the header lines that the server adds to every response.
+    `write_batcher` holds what is written at the end of an event-loop iteration.
     """
 
     limits: Limits
     reject_request: Callable[[AseError, str, bytes], HttpResponse]
     fast_path: FastPathContext | None
     upgrader: Upgrader | None
-    is_draining: Callable[[], bool]
+    drain_state: DrainState
     default_headers: DefaultHeadersCache = field(default_factory=DefaultHeadersCache)
     write_batcher: WriteBatcher = field(default_factory=WriteBatcher)

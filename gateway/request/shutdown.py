@@ -11,3 +11,12 @@ def drain_timeout_error() -> AseError:
 def shutdown_error() -> AseError:
     """Return the error of a session that a stopping gateway ends after its next result."""
     return AseError(DEADLINE, "the gateway stops: this session ends before its end")
+
+
+class DrainState:
+    """Whether the gateway drains: it is about to stop, and each response ends its connection."""
+
+    __slots__ = ("draining",)
+
+    def __init__(self) -> None:
+        self.draining = False

@@ -11,7 +11,6 @@ from typing import Any, Final, Protocol
 from config.options import SessionOptions
 from gateway.context import GatewayContext
 from gateway.request import checks, json_body
-from gateway.request.resolve import resolve_contract
 from gateway.services.catalog import Contract
 from gateway.streaming import close_codes, messages
 from gateway.streaming.envelopes import EnvelopeReader
@@ -280,7 +279,7 @@ class SessionMultiplexer:
         session = self._sessions.get(cid)
         try:
             if session is None:
-                if cid in self._closed_cids and not _starts_session(header):
+                if cid in self._closed_cids.entries and not _starts_session(header):
                     return cid
                 session = self._start_session(cid, envelope, header)
             elif session.queue_full:
@@ -334,7 +333,7 @@ class SessionMultiplexer:
                 raise AseError(BAD_REQUEST, f"more than {options.most} sessions on one socket")
             if self._draining:
                 raise AseError(BAD_REQUEST, "the gateway stops; begin it elsewhere")
-        self._closed_cids.pop(cid)
+        self._closed_cids.entries.pop(cid, None)
         dependencies = context.dependencies
         checks.check_app_id(envelope, handshake.headers, dependencies.options.consumer_header)
         record = context.new_record("GET", handshake.path, handshake.client_ip)
@@ -343,7 +342,7 @@ class SessionMultiplexer:
         current_contract = (
             dependencies.catalog.find(handshake.contract.service.id) or handshake.contract
         )
-        contract, gateway_headers = resolve_contract(
+        contract, gateway_headers = checks.resolve_contract(
             current_contract, envelope, record, dependencies.catalog
         )
         service = contract.service

@@ -13,7 +13,6 @@ from gateway.request import checks, json_body
 from gateway.request.event_stream import EventStreamRequest, accepts_event_stream, pop_stream_flag
 from gateway.request.interfaces import Dependencies, PendingOperation, Slot
 from gateway.request.record import RequestRecord
-from gateway.request.resolve import find_contract, resolve_contract
 from gateway.request.response import HttpResponse, finish_with_error, finish_with_success
 from gateway.request.retry import may_retry
 from gateway.services.catalog import Contract
@@ -99,7 +98,7 @@ def serve_unary(
     there was one. `record` is filled in on the way.
     """
     try:
-        contract = find_contract(dependencies.catalog, service_id, record)
+        contract = checks.find_contract(dependencies.catalog, service_id, record)
         checks.check_content_headers(headers)
         checks.check_length(headers, dependencies.options.max_body)
         if raw_body is None:
@@ -131,8 +130,11 @@ def _validate_request(
     """
     options = dependencies.options
     envelope = json_body.parse(raw_body, options.max_depth, options.max_nodes)
+    ascii_only = json_body.has_only_ascii_text(raw_body)
     checks.check_app_id(envelope, headers, options.consumer_header)
-    contract, gateway_headers = resolve_contract(contract, envelope, record, dependencies.catalog)
+    contract, gateway_headers = checks.resolve_contract(
+        contract, envelope, record, dependencies.catalog
+    )
     wants_events = pop_stream_flag(envelope, contract.service) or accepts_event_stream(headers)
     if contract.validator.max_values < options.max_nodes:
         json_body.check_node_count(raw_body, contract.validator.max_values)
@@ -145,12 +147,10 @@ def _validate_request(
             envelope,
             gateway_headers,
             affinity_key,
-            json_body.has_only_ascii_text(raw_body),
+            ascii_only,
             record,
         )
-    violations = contract.validator.validate_and_transform(
-        envelope, json_body.has_only_ascii_text(raw_body)
-    )
+    violations = contract.validator.validate_and_transform(envelope, ascii_only)
     if violations:
         raise invalid_body_error(violations)
     return ValidatedRequest(

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from gateway.http.head_cache import HeadCache, HeadKey, HeadLookup
+from gateway.http.head_cache import HeadCache, HeadKey
 
 # Headers that the unary path reads, besides the consumer header. Content-Length is not among them:
-# its digits are read anew from each head.
+# its digits are read from each head.
 _USED_HEADERS: Final = (b"content-type", b"content-encoding", b"accept")
 
 
@@ -47,20 +47,14 @@ class UnaryRequestHead:
         )
 
 
-class UnaryHeadCache:
+class UnaryHeadCache(HeadCache[UnaryRequestHead]):
     """Heads of unary requests by their bytes; one per process, shared by all connections."""
 
-    __slots__ = ("_cache", "_used_headers")
-
     def __init__(self, consumer_header: str) -> None:
-        self._cache: HeadCache[UnaryRequestHead] = HeadCache(consumer_header)
+        super().__init__(consumer_header)
         self._used_headers = (*_USED_HEADERS, consumer_header.lower().encode())
 
-    def find(self, data: bytes) -> HeadLookup[UnaryRequestHead] | None:
-        """Return what is known of the head that `data` begins with; None for no complete head."""
-        return self._cache.find(data)
-
-    def add(self, key: HeadKey, head: UnaryRequestHead) -> None:
-        """Keep a head, if requests can repeat it, with the headers that the unary path reads."""
-        if head.is_cacheable():
-            self._cache.add(key, head.with_only_headers(self._used_headers))
+    def add(self, key: HeadKey, value: UnaryRequestHead) -> None:
+        """Cache a head, if requests can repeat it, with the headers that the unary path reads."""
+        if value.is_cacheable():
+            super().add(key, value.with_only_headers(self._used_headers))

@@ -21,7 +21,7 @@ class EpochHistory:
 
     def add(self, key: InstanceKey, epoch: int) -> None:
         """Record that a later epoch replaced `epoch` of the instance."""
-        past_epochs = self._past_epochs.get(key)
+        past_epochs = self._past_epochs.entries.get(key)
         if past_epochs is None:
             past_epochs = deque(maxlen=_MAX_EPOCHS)
         past_epochs.append(epoch)
@@ -29,5 +29,5 @@ class EpochHistory:
 
     def contains(self, key: InstanceKey, epoch: int) -> bool:
         """Return whether a later epoch replaced `epoch` of the instance."""
-        past_epochs = self._past_epochs.get(key)
+        past_epochs = self._past_epochs.entries.get(key)
         return past_epochs is not None and epoch in past_epochs

@@ -44,7 +44,7 @@ class OurClient:
     """Our client."""
 
     def __init__(self, addr: str) -> None:
-        self.channel = Channel(addr, max_message_size=MAX_MESSAGE_SIZE)
+        self.channel = Channel(addr, max_message_size=MAX_MESSAGE_SIZE, frequent_keepalive=False)
 
     async def unary(
         self, method: str, data: bytes, *, timeout: float = 20, metadata: Metadata = ()
@@ -180,7 +180,9 @@ def test_an_unknown_method(server_addr: str) -> None:
 
 
 async def fetch_counts(client: Any) -> dict[str, int]:
-    counts: dict[str, int] = json.loads((await client.unary("Tell", b"", timeout=60))["data"])
+    response = await client.unary("Tell", b"", timeout=60)
+    assert response["status"] == "OK", (type(client).__name__, response)
+    counts: dict[str, int] = json.loads(response["data"])
     return counts
 
 

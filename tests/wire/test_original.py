@@ -57,6 +57,7 @@ class AigesLoader:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self._timer.join()
         self._lb.close()
 
     def report(self, live: int = 1) -> ResData:

@@ -20,8 +20,8 @@ def find_head(data: bytes) -> HeadLookup[int] | None:
 def is_cacheable(key: bytes) -> bool:
     cache: HeadCache[int] = HeadCache()
     cache.add(key, 1)
-    lookup = cache.find(key + b"12\r\n\r\n") if key.endswith(b": ") else None
-    return bool(cache._values) and (lookup is None or lookup.value == 1)
+    lookup = cache.find(key + b"12\r\n\r\n")
+    return lookup is not None and lookup.value == 1
 
 
 def encode_head(*lines: str, length: int = 12) -> bytes:
