@@ -5,7 +5,7 @@ BIN = .venv/bin
 # More workers than the two cores of a small machine: many tests wait for a process.
 PARALLEL ?= -n 4 --dist worksteal
 
-.PHONY: demo test test-compiled check install dev bench proto clean
+.PHONY: demo test coverage test-compiled check install dev bench proto clean
 
 # The product and its demo services, ready to run.
 install: .venv/.installed
@@ -25,8 +25,11 @@ dev: .venv/.dev
 demo: install
 	@exec $(BIN)/asectl up --demo --port $(PORT)
 
-# All tests, and how much of the product they run: pyproject.toml says how much is enough.
 test: dev
+	$(BIN)/pytest $(PARALLEL)
+
+# The same tests, and how much of the product they run; pyproject.toml says how much is enough.
+coverage: dev
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(PARALLEL)
 	$(BIN)/coverage combine --quiet

@@ -82,7 +82,7 @@ class FakePicker:
         self.affinity_keys: list[str] = []
         self.error: AseError | None = None
         self.retry_budget = 99
-        self.waits: list[tuple[Any, ...]] = []
+        self.pending: list[FakeOperation] = []
 
     @property
     def all_full(self) -> bool:
@@ -104,9 +104,9 @@ class FakePicker:
                 return slot
         raise AseError(NO_INSTANCE)
 
-    def wait(self, *args: Any) -> Any:
-        self.waits.append(args)
-        return FakeOperation(AseError(LOADER_FULL))
+    def wait(self, *args: Any) -> "FakeOperation":
+        self.pending.append(FakeOperation(AseError(LOADER_FULL), args[-1]))
+        return self.pending[-1]
 
     def try_acquire_retry(self) -> bool:
         self.retry_budget -= 1
@@ -114,11 +114,19 @@ class FakePicker:
 
 
 class FakeOperation:
-    """An operation with a known outcome: a result, or an exception that is raised."""
+    """An operation with a known outcome: a result, or an exception that is raised.
 
-    def __init__(self, result: Any) -> None:
+    `finish` calls `on_done`, as the end of an operation that is awaited does.
+    """
+
+    def __init__(self, result: Any, on_done: Callable[[Any], None] | None = None) -> None:
         self.result = result
         self.cancelled = False
+        self._on_done = on_done
+
+    def finish(self) -> None:
+        assert self._on_done is not None
+        self._on_done(self)
 
     def outcome(self) -> Any:
         if isinstance(self.result, Exception):
@@ -189,26 +197,24 @@ class FakeCaller:
         self.start_error: Exception | None = None
         self.run: Callable[[Callable[[], None]], None] = _call
         self.calls: list[FakeOperation] = []
-        self._callbacks: list[Callable[[Any], None]] = []
         self.streams: list[FakeLoaderStream] = []
 
     def start_call(self, _: Any, on_done: Callable[[Any], None]) -> FakeOperation:
         if self.start_error is not None:
             raise self.start_error
-        operation = FakeOperation(self.result)
+        operation = FakeOperation(self.result, on_done)
         self.calls.append(operation)
-        self._callbacks.append(on_done)
         if self.result is not None:
-            asyncio.get_running_loop().call_soon(on_done, operation)
+            asyncio.get_running_loop().call_soon(operation.finish)
         return operation
 
     def finish_calls(self) -> None:
         """End the calls that had no answer with a good one; later calls get it at once."""
         self.result = result = output_frame()
-        for operation, on_done in zip(self.calls, self._callbacks, strict=True):
+        for operation in self.calls:
             if operation.result is None and not operation.cancelled:
                 operation.result = result
-                self.run(partial(on_done, operation))
+                self.run(operation.finish)
 
     def open_session(
         self, _: Any, __: str, ___: float, wake: Callable[[], None]
@@ -232,6 +238,7 @@ class FakeGateway:
         session_options: SessionOptions | None = None,
         clock: Callable[[], float] = lambda: 1.0,
         new_id: Callable[[], str] = lambda: "5" * 32,
+        slot_timeout: float = 0.0,
     ) -> None:
         texts = schemas or (declare.schema(Probe), declare.schema(Talker))
         contracts = [build_contract(text, "file", {}, 5.0) for text in texts]
@@ -243,7 +250,7 @@ class FakeGateway:
             options or GatewayOptions(),
             Catalog(contracts, {}, 5.0),
             self.picker,
-            0.0,
+            slot_timeout,
             self.caller,
             clock=clock,
             new_id=new_id,

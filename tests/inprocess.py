@@ -75,7 +75,7 @@ class MemoryTransport(asyncio.Transport):
     """The server's end of a connection.
 
     `delivered` are the bytes that the client's host has; `readable` is set while there are some,
-    and at the end. While `client_reads` is False, written
+    and at the end. `writes` are the sizes of all writes. While `client_reads` is False, written
     bytes stay in the buffer, and the protocol's writing is paused beyond the high-water mark.
     """
 
@@ -91,6 +91,7 @@ class MemoryTransport(asyncio.Transport):
         self.delivered = bytearray()
         self.lost = self.aborted = self.eof_written = False
         self.client_reads = True
+        self.writes: list[int] = []
         self.readable = asyncio.Event()
 
     # The server's side.
@@ -121,6 +122,7 @@ class MemoryTransport(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.eof_written, "a write after the end"
+        self.writes.append(len(data))
         if self.lost:
             return
         if self.client_reads:
@@ -171,6 +173,11 @@ class MemoryTransport(asyncio.Transport):
         """End the connection with a reset by the client."""
         self._closing = True
         self._lose(ConnectionResetError("reset by the client"))
+
+    def read_buffered(self, size: int) -> None:
+        """Let the client read `size` bytes of what waits in the buffer."""
+        self._deliver_to_client(bytes(self._buffer[:size]))
+        del self._buffer[:size]
 
     def take(self, size: int, *, remove: bool) -> bytes:
         """Return at most `size` delivered bytes; b"" at the end of the server's data."""
@@ -281,6 +288,7 @@ class InProcessGateway(FakeGateway):
         options: GatewayOptions | None = None,
         session_options: SessionOptions | None = None,
         schemas: tuple[bytes, ...] = (),
+        slot_timeout: float = 0.0,
     ) -> None:
         self.loop = VirtualLoop()
         asyncio.set_event_loop(self.loop)
@@ -288,6 +296,7 @@ class InProcessGateway(FakeGateway):
             options=options,
             session_options=session_options,
             schemas=schemas,
+            slot_timeout=slot_timeout,
             clock=self.loop.time,
             new_id=partial(format, 5, "032x"),
         )
