@@ -309,21 +309,20 @@ def test_slow_server_applies_backpressure(server_addr: str) -> None:
     assert run_with_both_clients(server_addr, scenario) == (True, [str(500 * 65536).encode()])
 
 
-def test_ten_thousand_calls_in_flight(server_addr: str) -> None:
+def test_thousands_of_calls_in_flight(server_addr: str) -> None:
     async def scenario(client: Any) -> tuple[int, int]:
         await client.unary("HoldOn", b"")
         calls = [
-            asyncio.ensure_future(client.unary("Hold", b"%d" % n, timeout=60))
-            for n in range(10_000)
+            asyncio.ensure_future(client.unary("Hold", b"%d" % n, timeout=60)) for n in range(3000)
         ]
-        await wait_for_count(client, "held", 10_000)
+        await wait_for_count(client, "held", 3000)
         await client.unary("LetGo", b"")
         responses = await asyncio.gather(*calls)
         return len(responses), sum(
             response["data"] == b"%d" % n for n, response in enumerate(responses)
         )
 
-    assert run_with_both_clients(server_addr, scenario) == (10_000, 10_000)
+    assert run_with_both_clients(server_addr, scenario) == (3000, 3000)
 
 
 def test_one_stream_at_a_time() -> None:

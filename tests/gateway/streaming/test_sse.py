@@ -88,7 +88,7 @@ def test_error_before_the_first_event_is_a_json_response(gateway: InProcessGatew
         sock.sendall(event_request())
         gateway.caller.streams[0].fail_with(AseError(WRAPPER_RAISED))
         response = sock.recv(65536)
-        assert statuses_of(response) == [WRAPPER_RAISED.status]
+        assert statuses_of(response) == [502]
         assert json.loads(response.partition(b"\r\n\r\n")[2])["header"]["code"] == 10908
     assert len(gateway.lines) == 1
 
