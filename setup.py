@@ -33,9 +33,10 @@ COMPILED = [
     "lb/reporter/schedule.py", "rpc/backoff.py", "rpc/bounded_cache.py", "rpc/calls.py",
     "rpc/client.py", "rpc/connection.py", "rpc/deadlines.py", "rpc/frames.py", "rpc/headers.py",
     "rpc/keepalive.py", "rpc/messages.py", "rpc/metadata.py", "rpc/outbound.py", "rpc/status.py",
-    "rpc/streams.py", "rpc/transport.py", "schemas/model/errors.py", "schemas/model/service.py",
-    "schemas/model/session.py", "schemas/model/text.py", "schemas/transforms/plan.py",
-    "schemas/validation/request_validator.py", "schemas/validation/validate.py",
+    "rpc/streams.py", "rpc/timer.py", "rpc/transport.py", "schemas/model/errors.py",
+    "schemas/model/service.py", "schemas/model/session.py", "schemas/model/text.py",
+    "schemas/transforms/plan.py", "schemas/validation/request_validator.py",
+    "schemas/validation/validate.py",
 ]  # fmt: skip
 
 # `make check` does the strict type check with all stubs installed. Here mypy only supplies types.

@@ -333,10 +333,10 @@ class EmbeddedHub:
 class RemoteHubs:
     """Hubs in other processes, followed by their frames; `options.hub` is a comma-separated list.
 
-    All of them update one table, each through a view of its own. The views share `vouchers`: for
-    each instance, the views whose hub reports it. An instance is lost only when the last of these
-    hubs has lost it. The hubs detect silent loaders, so that the table has no silence timeout. It
-    counts as synced as soon as one hub has sent a snapshot.
+    All of them update one table, each through a view of its own. The views share
+    `reporting_views`: for each instance, the views whose hub reports it. An instance is lost only
+    when the last of these hubs has lost it. The hubs detect silent loaders, so that the table has
+    no silence timeout. It counts as synced as soon as one hub has sent a snapshot.
     """
 
     def __init__(
@@ -351,11 +351,11 @@ class RemoteHubs:
         self.table = EndpointTable(
             gateway_name, silence_timeout=None, ttl=options.ttl, ramp=options.ramp
         )
-        vouchers: ReportingViews = {}
+        reporting_views: ReportingViews = {}
         self._watches: list[Watch] = []
         documents: list[dict[str, bytes]] = []
         for address in options.hub.split(","):
-            view = HubView(self.table, gateway_name, vouchers)
+            view = HubView(self.table, gateway_name, reporting_views)
             documents.append(view.documents)
             self._watches.append(
                 Watch(

@@ -4,7 +4,7 @@ It has one session, or with `stream_mode=multiplex` several, which `header.cid` 
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -17,6 +17,7 @@ from gateway.streaming.envelopes import EnvelopeReader
 from gateway.streaming.session import Session
 from gateway.telemetry.session_metrics import SessionMetrics
 from rpc.bounded_cache import BoundedCache
+from rpc.timer import CallLater
 from schemas.model.errors import BAD_REQUEST, INTERNAL, SESSION_READ_TIMEOUT, AseError
 from schemas.model.session import SessionEvent, SessionState, frame_event
 
@@ -99,7 +100,7 @@ class SessionMultiplexer:
         options: SessionOptions,
         handshake: WebSocketHandshake,
         transport: WebSocketTransport,
-        call_later: Callable[[float, Callable[[], None]], Any],
+        call_later: CallLater,
     ) -> None:
         self._context = context
         self._session_metrics = session_metrics

@@ -15,6 +15,7 @@ from gateway.request.retry import may_retry
 from gateway.request.shutdown import drain_timeout_error, shutdown_error
 from gateway.services.catalog import Contract
 from gateway.streaming.envelopes import EnvelopeReader
+from rpc.timer import CallLater
 from schemas.model.errors import (
     BAD_REPLY,
     BAD_REQUEST,
@@ -117,7 +118,7 @@ class Session:
         dependencies: Dependencies,
         client: SessionClient,
         reader: EnvelopeReader,
-        call_later: Callable[[float, Callable[[], None]], Any],
+        call_later: CallLater,
         *,
         read_timeout: float,
         lifetime: float,

@@ -5,8 +5,7 @@ status follows. An error is an event `error` if the response has started, otherw
 error response. Source: WHATWG HTML, "Server-sent events".
 """
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from config.options import SessionOptions
 from gateway.request.event_stream import EventStreamRequest, Sink
@@ -15,6 +14,7 @@ from gateway.streaming import messages
 from gateway.streaming.envelopes import EnvelopeReader
 from gateway.streaming.session import Session
 from gateway.telemetry.session_metrics import SessionMetrics
+from rpc.timer import CallLater
 from schemas.model.errors import CLIENT_GONE, AseError
 from schemas.model.session import FrameStatus, SessionEvent
 
@@ -44,7 +44,7 @@ class EventStream:
         dependencies: Dependencies,
         session_metrics: SessionMetrics,
         options: SessionOptions,
-        call_later: Callable[[float, Callable[[], None]], Any],
+        call_later: CallLater,
     ) -> None:
         self.headers_sent = False
         self._request = request

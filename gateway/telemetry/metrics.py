@@ -7,7 +7,6 @@ are plain numbers that are read at a scrape, so that counting a request costs ne
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
-from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import (
@@ -22,7 +21,7 @@ from gateway.services.catalog import MAX_SERVICES, ContractChange
 from lb.endpoints.lifecycle import EndpointState, StateChange
 from lb.endpoints.table import EndpointTable
 from lb.hub.counters import HubCounts
-from schemas.model.errors import ERRORS_BY_CODE
+from schemas.model.errors import KNOWN_CODES
 
 _REQUEST_BUCKETS_S: tuple[float, ...] = (
     0.001,
@@ -52,7 +51,6 @@ _OVERHEAD_BUCKETS_S: tuple[float, ...] = (
     0.1,
     1.0,
 )
-_KNOWN_CODES: Final = {0, *(code for _, code in ERRORS_BY_CODE)}
 
 
 class _Histogram:
@@ -118,7 +116,7 @@ class Metrics:
         service_metrics = self._services.get(service)
         if service_metrics is None:
             service_metrics = self._services[service] = _ServiceMetrics()
-        code_and_status = (record.code if record.code in _KNOWN_CODES else -1, record.status)
+        code_and_status = (record.code if record.code in KNOWN_CODES else -1, record.status)
         service_metrics.responses[code_and_status] = (
             service_metrics.responses.get(code_and_status, 0) + 1
         )

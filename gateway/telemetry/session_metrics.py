@@ -8,10 +8,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from gateway.request.record import RequestRecord
 from gateway.telemetry.access_log import AccessLog
-from schemas.model.errors import CLIENT_GONE, ERRORS_BY_CODE, AseError
+from schemas.model.errors import CLIENT_GONE, KNOWN_CODES, AseError
 from schemas.model.session import SessionEvent
 
-_KNOWN_CODES = frozenset(code for _, code in ERRORS_BY_CODE)
 _SWITCHING_PROTOCOLS = 101
 
 
@@ -85,7 +84,7 @@ class SessionMetrics:
             )
         active = self._active_counts[record.service] - 1
         self._active_counts[record.service] = active
-        code = str(record.code) if not record.code or record.code in _KNOWN_CODES else "other"
+        code = str(record.code) if record.code in KNOWN_CODES else "other"
         key = (record.service, code)
         self._ended_counts[key] = self._ended_counts.get(key, 0) + 1
         if write_log:

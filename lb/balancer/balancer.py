@@ -8,13 +8,14 @@ from typing import Final, Self
 
 from lb.balancer.affinity import prefer_affine
 from lb.balancer.least_expected_delay import LeastExpectedDelay
-from lb.balancer.pending_queue import CallLater, PendingQueue, PendingRequest
+from lb.balancer.pending_queue import PendingQueue, PendingRequest
 from lb.balancer.policy import Policy
 from lb.balancer.retry_budget import RetryBudget
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.outlier import EjectionState
 from lb.endpoints.report import Instance, ReportMode
 from lb.endpoints.table import EndpointTable
+from rpc.timer import CallLater
 from schemas.model.errors import (
     CLIENT_GONE,
     DEADLINE,
@@ -169,7 +170,7 @@ class Balancer:
         self._call_later = call_later
         self._max_waiting = max_waiting
         self._on_ejection_change = on_ejection_change
-        self._pending_queues: dict[str, PendingQueue] = {}
+        self._pending_queues: dict[str, PendingQueue[Lease]] = {}
         self._retry_budget = RetryBudget()
         self.counts = PickCounts()
         table.set_report_listener(self._on_report)
@@ -220,9 +221,9 @@ class Balancer:
         key: str,
         timeout: float,
         at_front: bool,
-        on_done: Callable[[PendingRequest], None],
+        on_done: Callable[[PendingRequest[Lease]], None],
         /,
-    ) -> PendingRequest:
+    ) -> PendingRequest[Lease]:
         """Queue a request for a lease for at most `timeout` seconds, and return it.
 
         `on_done` is called when it has a lease or an error. `at_front` places it before the others:

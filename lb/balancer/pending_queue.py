@@ -9,8 +9,9 @@ gateways fire at different times, so a poll always tries.
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final, Generic, TypeVar
 
+from rpc.timer import CallLater, Timer
 from schemas.model.errors import DEADLINE, LOADER_FULL, AseError
 
 # Interval in seconds at which a pending request looks for free capacity by itself.
@@ -18,17 +19,10 @@ POLL_INTERVAL_S: Final = 0.01
 _FULL_MESSAGE: Final = "every instance is full, and was all the while"
 
 
-class Timer(Protocol):
-    """The handle that `call_later` returns."""
-
-    def cancel(self) -> Any:
-        """Cancel the callback."""
+Result = TypeVar("Result")
 
 
-CallLater = Callable[[float, Callable[[], None]], Timer]
-
-
-class PendingRequest:
+class PendingRequest(Generic[Result]):
     """A request that waits for a lease.
 
     `on_done` is called once with the request, when it has a lease or an error; it is not called
@@ -40,15 +34,15 @@ class PendingRequest:
 
     def __init__(
         self,
-        queue: "PendingQueue",
+        queue: "PendingQueue[Result]",
         digest: str,
         key: str,
         deadline: float,
-        on_done: Callable[["PendingRequest"], None],
+        on_done: Callable[["PendingRequest[Result]"], None],
     ) -> None:
         self._queue = queue
         self._on_done = on_done
-        self._result: Any = None
+        self._result: Result | AseError | None = None
         self._timer: Timer | None = None
         self.digest = digest
         self.key = key
@@ -59,15 +53,17 @@ class PendingRequest:
         self._queue.remove(self)
         self._cancel_timer()
 
-    def outcome(self) -> Any:
+    def outcome(self) -> Result:
         """Return the lease.
 
         Raises AseError 10110 if no instance had capacity in time, 20002 if no live instance was
         left.
         """
-        if isinstance(self._result, AseError):
-            raise self._result
-        return self._result
+        result = self._result
+        if isinstance(result, AseError):
+            raise result
+        assert result is not None  # noqa: S101 (it has finished)
+        return result
 
     def start_timer(
         self, call_later: CallLater, seconds: float, callback: Callable[[], None]
@@ -75,7 +71,7 @@ class PendingRequest:
         """Call `callback` after `seconds`, unless the request finishes or is cancelled first."""
         self._timer = call_later(seconds, callback)
 
-    def finish(self, result: Any) -> None:
+    def finish(self, result: Result | AseError) -> None:
         """Set the result, a lease or an AseError, and call `on_done`."""
         self._result = result
         self._cancel_timer()
@@ -87,7 +83,7 @@ class PendingRequest:
             self._timer = None
 
 
-class PendingQueue:
+class PendingQueue(Generic[Result]):
     """The pending requests of one service, in the order in which they are served.
 
     `acquire(digest, exclude, key)` returns a lease or raises AseError. `clock` returns seconds,
@@ -100,14 +96,14 @@ class PendingQueue:
 
     def __init__(
         self,
-        acquire: Callable[[str, tuple[str, ...], str], Any],
+        acquire: Callable[[str, tuple[str, ...], str], Result],
         clock: Callable[[], float],
         call_later: CallLater,
     ) -> None:
         self._acquire = acquire
         self._clock = clock
         self._call_later = call_later
-        self._requests: deque[PendingRequest] = deque()
+        self._requests: deque[PendingRequest[Result]] = deque()
         self._is_serve_scheduled = False
 
     def __len__(self) -> int:
@@ -118,10 +114,10 @@ class PendingQueue:
         digest: str,
         key: str,
         timeout: float,
-        on_done: Callable[[PendingRequest], None],
+        on_done: Callable[[PendingRequest[Result]], None],
         *,
         at_front: bool,
-    ) -> PendingRequest:
+    ) -> PendingRequest[Result]:
         """Add a request that waits for at most `timeout` seconds, and return it.
 
         `at_front` places it first: for a request that had a lease before and was rejected by the
@@ -135,7 +131,7 @@ class PendingQueue:
         self._schedule_poll(request)
         return request
 
-    def remove(self, request: PendingRequest) -> None:
+    def remove(self, request: PendingRequest[Result]) -> None:
         """Remove the request if it is still queued."""
         if request in self._requests:
             self._requests.remove(request)
@@ -150,6 +146,7 @@ class PendingQueue:
         self._is_serve_scheduled = False
         while self._requests:
             first = self._requests[0]
+            result: Result | AseError
             try:
                 if first.deadline <= self._clock():
                     raise AseError(DEADLINE)
@@ -163,7 +160,7 @@ class PendingQueue:
             self._requests.popleft()
             first.finish(result)
 
-    def _schedule_poll(self, request: PendingRequest) -> None:
+    def _schedule_poll(self, request: PendingRequest[Result]) -> None:
         remaining = request.deadline - self._clock()
 
         def look() -> None:

@@ -7,6 +7,7 @@ codes.
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 
 class ErrorDomain(Enum):
@@ -198,6 +199,8 @@ WRAPPER_RAISED = ErrorSpec(
 ERRORS_BY_CODE: dict[tuple[ErrorDomain, int], ErrorSpec] = {
     (spec.domain, spec.code): spec for spec in list(globals().values()) if type(spec) is ErrorSpec
 }
+# The codes that metrics show by themselves: 0, which means success, and those of the table.
+KNOWN_CODES: Final = frozenset({0, *(code for _, code in ERRORS_BY_CODE)})
 
 
 def loader_error_spec(code: int) -> ErrorSpec:
