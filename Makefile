@@ -2,6 +2,7 @@
 PYTHON ?= python3
 PORT ?= 8200
 BIN = .venv/bin
+PYTEST = $(BIN)/pytest
 # More workers than the two cores of a small machine: many tests wait for a process.
 PARALLEL ?= -n 4 --dist worksteal
 
@@ -26,12 +27,12 @@ demo: install
 	@exec $(BIN)/asectl up --demo --port $(PORT)
 
 test: dev
-	$(BIN)/pytest $(PARALLEL)
+	$(PYTEST) $(PARALLEL)
 
-# The same tests, and how much of the product they run; pyproject.toml says how much is enough.
+# `make test`, and how much of the product it runs; pyproject.toml says how much is enough.
 coverage: dev
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(PARALLEL)
+	$(MAKE) test PYTEST="$(BIN)/coverage run -m pytest"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -40,7 +41,8 @@ coverage: dev
 test-compiled: dev
 	folder=$$($(BIN)/python -m bench.product) && \
 	ASE_COMPILED=1 PYTHONSAFEPATH=1 PYTHONPATH="$$folder:$(CURDIR)" $(BIN)/pytest $(PARALLEL) \
-		tests/test_compiled.py tests/atom tests/config tests/gateway tests/lb tests/rpc tests/wire
+		tests/test_compiled.py tests/atom tests/bench/test_gateway.py tests/config tests/gateway \
+		tests/lb tests/rpc tests/wire
 
 check: dev
 	$(BIN)/ruff check .
