@@ -2,6 +2,7 @@
 
 import queue
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,7 @@ def test_replayed_report_of_an_old_epoch_is_rejected() -> None:
 def test_report_flood_is_rate_limited() -> None:
     with Hub("--lb-max-rate", "50") as hub, grpc.insecure_channel(hub.lb) as channel:
         data = [make_report(seq=seq, running=seq % 4).SerializeToString() for seq in range(1, 401)]
+        start = time.monotonic()
         controls = [
             ReportControl.FromString(response)
             for response in channel.stream_stream(REPORT)(iter(data), timeout=20)
@@ -138,7 +140,8 @@ def test_report_flood_is_rate_limited() -> None:
         slowed = [control for control in controls if control.code]
         assert slowed
         assert {control.gap_ms for control in slowed} == {40}
-        assert rejected_count(hub, "rate") == len(slowed) >= 300
+        accepted_at_most = 100 + 50 * (time.monotonic() - start)  # a burst, and the rate
+        assert rejected_count(hub, "rate") == len(slowed) >= len(data) - accepted_at_most
 
 
 def test_no_more_instances_than_allowed() -> None:
