@@ -66,7 +66,6 @@ class HttpConnection(HttpToolsProtocol):
         ) = self._discarded_bytes = 0
         # The cycle whose body is arriving; it may be current or wait in the pipeline.
         self._receiving_cycle: Cycle | None = None
-        self._pipeline = PipelineQueue(self.loop, self.may_write, self._on_request_started)
         self._body_started_at = 0.0
         self._timer = ConnectionTimer(self.loop, self._on_timeout)
 
@@ -76,6 +75,7 @@ class HttpConnection(HttpToolsProtocol):
         """Start the timer for the first head; answer 503 if there are too many connections."""
         super().connection_made(transport)
         self._stall_monitor = WriteStallMonitor(transport, self._limits.stall_timeout)
+        self._pipeline = PipelineQueue(self.loop, transport, self.flow, self._on_request_started)
         self._client_ip = self.client[0] if self.client else ""
         self._fast_path = FastPath(
             self,
@@ -366,10 +366,6 @@ class HttpConnection(HttpToolsProtocol):
             cycle.complete_body()
 
     # The pipeline: one request at a time, in the order received.
-
-    def may_write(self) -> bool:
-        """Return whether the client reads what is written to it."""
-        return not self.flow.write_paused and not self.transport.is_closing()
 
     def _submit(self, cycle: Cycle) -> None:
         self._pipeline.submit(cycle)

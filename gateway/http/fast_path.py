@@ -39,9 +39,6 @@ class FastPathOwner(Protocol):
     def close_after_response(self) -> None:
         """Close; called after the last response."""
 
-    def may_write(self) -> bool:
-        """Return whether the client reads what is written to it."""
-
 
 class FastPath:
     """The unary requests of one connection that are served without ASGI, and their responses.
@@ -162,7 +159,7 @@ class FastPath:
 
     def may_write(self) -> bool:
         """Return whether the client keeps up with what is written to it."""
-        return self._connection.may_write()
+        return self._pipeline.may_write()
 
     def send_head(self, cycle: UnaryRequestCycle, head: bytes) -> None:
         """Write the head of a 200 response; `head` are its own header lines.

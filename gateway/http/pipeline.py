@@ -42,23 +42,31 @@ class Cycle(Protocol):
         """Continue a response in parts: the client reads again."""
 
 
+class FlowControl(Protocol):
+    """The part of uvicorn's flow control that decides whether a request may start."""
+
+    write_paused: bool
+
+
 class PipelineQueue:
     """The requests of one connection: the running one, and those queued after it in order.
 
-    A request starts only if none runs, none was queued earlier, and `may_start` returns True.
-    `current` is the running request or None. `on_started` is called after a queued request was
-    started; it is not called for a request that starts at once.
+    A request starts only if none runs, none was queued earlier, and the client reads what is
+    written to it. `current` is the running request or None. `on_started` is called after a queued
+    request was started; it is not called for a request that starts at once.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        may_start: Callable[[], bool],
+        transport: asyncio.Transport,
+        flow: FlowControl,
         on_started: Callable[[], None],
     ) -> None:
         self.current: Cycle | None = None
         self._loop = loop
-        self._may_start = may_start
+        self._transport = transport
+        self._flow = flow
         self._on_started = on_started
         self._waiting: deque[Cycle] = deque()
 
@@ -75,6 +83,10 @@ class PipelineQueue:
         """Return whether the queue is too long to accept another request."""
         return len(self._waiting) >= _HARD_MAX_WAITING
 
+    def may_write(self) -> bool:
+        """Return whether the client reads what is written to it."""
+        return not self._flow.write_paused and not self._transport.is_closing()
+
     def submit(self, cycle: Cycle) -> None:
         """Start a request now, or queue it: `start` is called when it becomes the current one."""
         if self.try_acquire(cycle):
@@ -84,7 +96,7 @@ class PipelineQueue:
 
     def try_acquire(self, cycle: Cycle) -> bool:
         """Make a request the current one if it may start now; return whether it may."""
-        if self.current is not None or self._waiting or not self._may_start():
+        if self.current is not None or self._waiting or not self.may_write():
             return False
         self.current = cycle
         return True
@@ -116,7 +128,7 @@ class PipelineQueue:
         return current
 
     def _start_next(self) -> None:
-        if self._waiting and self.current is None and self._may_start():
+        if self._waiting and self.current is None and self.may_write():
             self.current = self._waiting.popleft()
             self.current.start()
             self._on_started()

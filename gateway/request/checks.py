@@ -1,4 +1,4 @@
-"""What a request is checked for before its schema: content type, service, app id. Pure."""
+"""What is decided before the schema: content type, app id, service, kind of answer. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -8,8 +8,10 @@ from gateway.request.response import HttpError
 from gateway.services.catalog import Catalog, Contract
 from schemas.model import category
 from schemas.model.errors import BAD_APP, NO_SERVICE, NO_SUB_SERVICE, AseError
+from schemas.model.service import Service, member_schema
 
 _APP_IDS: Final = ("app_id", "appid")
+_EVENT_STREAM_TYPE: Final = "text/event-stream"
 
 
 def check_content_headers(headers: Mapping[bytes, bytes]) -> None:
@@ -115,3 +117,22 @@ def _resolve_sub_service(
         raise AseError(NO_SUB_SERVICE, f"sub service not found: {route.service_id}")
     record.service, record.code_map = sub_contract.service.id, sub_contract.service.code_map
     return sub_contract, {"route_param": route.route_key, "routekey": route.route_key}
+
+
+def accepts_event_stream(headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether the Accept header names server-sent events."""
+    return _EVENT_STREAM_TYPE in headers.get(b"accept", b"").decode("latin-1").lower()
+
+
+def pop_stream_flag(envelope: dict[str, Any], service: Service) -> bool:
+    """Remove `header.stream` from an envelope and return its value; False without one.
+
+    If the service's own schema declares `header.stream`, the member is the service's and stays.
+    """
+    header = envelope.get("header")
+    if isinstance(header, dict) and type(header.get("stream")) is bool:
+        if member_schema(service.input, "header", "stream") is not None:
+            return False
+        flag: bool = header.pop("stream")
+        return flag
+    return False

@@ -1,36 +1,14 @@
-"""When a unary request is answered by server-sent events, and what such an answer needs. Pure.
+"""What the unary path hands over if a request is answered by server-sent events.
 
-The unary path decides this; the stream itself is in `gateway/streaming/sse.py`.
+The stream itself is in `gateway/streaming/sse.py`.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from gateway.request.record import RequestRecord
 from gateway.services.catalog import Contract
 from schemas.model.errors import AseError
-from schemas.model.service import Service, member_schema
-
-_MEDIA_TYPE: Final = "text/event-stream"
-
-
-def accepts_event_stream(headers: Mapping[bytes, bytes]) -> bool:
-    """Return whether the Accept header names server-sent events."""
-    return _MEDIA_TYPE in headers.get(b"accept", b"").decode("latin-1").lower()
-
-
-def pop_stream_flag(envelope: dict[str, Any], service: Service) -> bool:
-    """Remove `header.stream` from an envelope and return its value; False without one.
-
-    If the service's own schema declares `header.stream`, the member is the service's and stays.
-    """
-    header = envelope.get("header")
-    if isinstance(header, dict) and type(header.get("stream")) is bool:
-        if member_schema(service.input, "header", "stream") is not None:
-            return False
-        flag: bool = header.pop("stream")
-        return flag
-    return False
 
 
 class EventStreamRequest:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from atom.interfaces import CallTarget
 from gateway.request import checks, json_body
-from gateway.request.event_stream import EventStreamRequest, accepts_event_stream, pop_stream_flag
+from gateway.request.event_stream import EventStreamRequest
 from gateway.request.interfaces import Dependencies, PendingOperation, Slot
 from gateway.request.record import RequestRecord
 from gateway.request.response import HttpResponse, finish_with_error, finish_with_success
@@ -135,7 +135,9 @@ def _validate_request(
     contract, gateway_headers = checks.resolve_contract(
         contract, envelope, record, dependencies.catalog
     )
-    wants_events = pop_stream_flag(envelope, contract.service) or accepts_event_stream(headers)
+    wants_events = checks.pop_stream_flag(
+        envelope, contract.service
+    ) or checks.accepts_event_stream(headers)
     if contract.validator.max_values < options.max_nodes:
         json_body.check_node_count(raw_body, contract.validator.max_values)
     affinity_key = (

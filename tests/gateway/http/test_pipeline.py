@@ -6,7 +6,7 @@ import pytest
 
 from gateway.http.pipeline import PipelineQueue
 from schemas.model.errors import AseError
-from tests.inprocess import VirtualLoop
+from tests.inprocess import MemoryTransport, VirtualLoop
 
 
 class FakeCycle:
@@ -39,15 +39,22 @@ class FakeCycle:
         self.resumed += 1
 
 
+class SilentProtocol:
+    """A protocol that ignores the end of its connection."""
+
+    def connection_lost(self, _: Exception | None) -> None: ...
+
+
 class PipelineFixture:
-    """A queue, its loop, and the names of the requests that it started."""
+    """A queue, its loop and flow control, and the names of the requests that it started."""
 
     def __init__(self) -> None:
         self.loop = VirtualLoop()
-        self.may_start = True
+        self.transport = MemoryTransport(self.loop, SilentProtocol())
+        self.write_paused = False
         self.started: list[str] = []
         self.queued_starts = 0
-        self.queue = PipelineQueue(self.loop, lambda: self.may_start, self._count_start)
+        self.queue = PipelineQueue(self.loop, self.transport, self, self._count_start)
 
     def submit(self, name: str) -> FakeCycle:
         cycle = FakeCycle(name, self.started)
@@ -89,15 +96,20 @@ def test_request_does_not_overtake_one_that_waits(pipeline: PipelineFixture) -> 
 
 
 def test_nothing_starts_while_the_client_does_not_read(pipeline: PipelineFixture) -> None:
-    pipeline.may_start = False
+    pipeline.write_paused = True
     pipeline.submit("a")
     pipeline.loop.settle()
     assert pipeline.started == []
     assert pipeline.queue
-    pipeline.may_start = True
+    pipeline.write_paused = False
     pipeline.queue.resume_writing()
     pipeline.loop.settle()
     assert pipeline.started == ["a"]
+
+
+def test_nothing_starts_on_a_connection_that_closes(pipeline: PipelineFixture) -> None:
+    pipeline.transport.close()
+    assert not pipeline.queue.try_acquire(FakeCycle("a", pipeline.started))
 
 
 def test_running_response_continues_when_the_client_reads_again(pipeline: PipelineFixture) -> None:

@@ -7,16 +7,22 @@ import pytest
 
 from aseloader import declare
 from gateway.request.checks import (
+    accepts_event_stream,
     affinity_key,
     check_app_id,
     check_content_headers,
     find_contract,
+    pop_stream_flag,
     resolve_contract,
 )
 from gateway.request.record import RequestRecord
 from gateway.request.response import HttpError
 from gateway.services.catalog import Catalog, build_contract
+from schemas.model import document
 from schemas.model.errors import BAD_APP, NO_SERVICE, NO_SUB_SERVICE, AseError
+from schemas.model.service import DataType
+from schemas.sources import declare as schema_declare
+from schemas.sources.declare import Declaration, PayloadStream
 from tests.wrappers.probe import Probe
 
 
@@ -162,3 +168,44 @@ def test_no_sub_service(sub_service: str, value: str, message: str) -> None:
         resolve_contract(any_probe, {"parameter": {"any": {"ent": value}}}, new_record(), catalog)
     assert raised.value.spec is NO_SUB_SERVICE
     assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        (b"text/event-stream", True),
+        (b"application/json, Text/Event-Stream;q=0.9", True),
+        (b"application/json", False),
+        (b"*/*", False),
+        (None, False),
+    ],
+)
+def test_the_accept_header(accept: bytes | None, expected: bool) -> None:
+    assert accepts_event_stream({b"accept": accept} if accept is not None else {}) is expected
+
+
+@pytest.mark.parametrize("flag", [1, "true", None, [True]])
+def test_non_boolean_stream_flag_is_ignored(flag: object) -> None:
+    service = document.service_from_document(
+        schema_declare.declaration_to_document(
+            Declaration("s", inputs=(PayloadStream("t", DataType.TEXT),))
+        )
+    )
+    envelope = {"header": {"stream": flag}}
+    assert not pop_stream_flag(envelope, service)
+    assert envelope == {"header": {"stream": flag}}
+
+
+def test_stream_flag_declared_in_the_schema_is_kept() -> None:
+    schema_document = schema_declare.declaration_to_document(
+        Declaration("s", inputs=(PayloadStream("t", DataType.TEXT),))
+    )
+    envelope = {"header": {"stream": True, "status": 3}}
+    assert pop_stream_flag(envelope, document.service_from_document(schema_document))
+    assert envelope == {"header": {"status": 3}}, "no schema knows it"
+    schema_document["schemainput"]["properties"]["header"]["properties"]["stream"] = {
+        "type": "boolean"
+    }
+    envelope = {"header": {"stream": True, "status": 3}}
+    assert not pop_stream_flag(envelope, document.service_from_document(schema_document))
+    assert envelope == {"header": {"stream": True, "status": 3}}
