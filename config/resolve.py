@@ -213,9 +213,7 @@ class _ConfigReader:
         for index, item in enumerate(instances):
             if (item.service, item.addr) in seen:
                 location = self.source.locations.get(("instances", index))
-                self.diagnostics.append(
-                    Diagnostic(f"instances.{index} stands here twice", location)
-                )
+                self.diagnostics.append(Diagnostic(f"instances.{index} occurs twice", location))
             seen.add((item.service, item.addr))
 
     def _check_required(self, item: Any, names: tuple[str, ...], path: ConfigPath) -> None:

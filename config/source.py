@@ -152,9 +152,7 @@ def _construct_mapping(
     for key_node, value_node in node.value:
         key = str(key_node.value)
         if key in values:
-            diagnostics.append(
-                Diagnostic(f"key {key!r} stands here twice", _node_location(key_node))
-            )
+            diagnostics.append(Diagnostic(f"key {key!r} occurs twice", _node_location(key_node)))
         values[key] = _construct_value(value_node, (*path, key), source, diagnostics)
         source.locations[(*path, key, "")] = _node_location(key_node)
     return values

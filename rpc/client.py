@@ -253,7 +253,7 @@ class Channel:
         try:
             call.on_done(call)
         except Exception as error:  # noqa: BLE001 (the connection serves other calls)
-            message = "what a call's end was told to failed"
+            message = "the callback of a call raised an exception"
             self._loop.call_exception_handler({"message": message, "exception": error})
 
     def _refresh_transports(self) -> None:

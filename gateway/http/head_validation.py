@@ -92,7 +92,7 @@ def combine_headers(headers: Headers) -> dict[bytes, bytes]:
         elif name == b"host":
             raise HttpError(400, "exactly one Host header is needed")
         elif name in _SINGLETON_HEADERS:
-            raise HttpError(400, f"{name.decode()} stands there twice")
+            raise HttpError(400, f"{name.decode()} occurs twice")
         else:
             combined[name] += b", " + value
     return combined

@@ -317,7 +317,7 @@ class Hub:
         elif self._table.get(key) is None:
             # The instance and its schema were removed in the meantime. Only the first report of a
             # stream has the schema, so the loader must open a new stream.
-            raise RpcError(Status.ABORTED, "forgotten; report anew")
+            raise RpcError(Status.ABORTED, "the instance is not known; report it again")
 
     def _mark_lost(self, instance: Instance) -> None:
         now = self._clock()

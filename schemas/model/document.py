@@ -108,7 +108,7 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         for name, _ in pairs:
             duplicate = name if name in seen and not duplicate else duplicate
             seen.add(name)
-        raise ValueError(f"member {duplicate[:64]!r} stands there twice")
+        raise ValueError(f"member {duplicate[:64]!r} occurs twice")
     return members
 
 

@@ -156,7 +156,7 @@ def _compare_keyword(
         return
     summary = f"{old!r} became {new!r}"
     if keyword in _TRANSFORM_KEYWORDS:
-        message = f"{summary}: a request goes on in another way" if new is not None else "is gone"
+        message = f"{summary}: a request is forwarded differently" if new is not None else "is gone"
         yield SchemaChange(path, message, breaking=keyword in ("replaceKey", "delete"))
     elif new is None:
         yield SchemaChange(path, "is not asked any more", breaking=False)

@@ -147,7 +147,7 @@ class _ApiSchemaReader:
                 hint = did_you_mean(str(key), allowed_keys, or_list_all=True)
                 self._add_problem((*path, str(key)), f"unknown key {key!r}", hint)
             elif name in result:
-                self._add_problem((*path, str(key)), f"{name!r} stands here twice")
+                self._add_problem((*path, str(key)), f"{name!r} occurs twice")
             else:
                 result[name] = member_value
         return result

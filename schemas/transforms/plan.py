@@ -298,11 +298,11 @@ def _misplaced_keywords(
             yield Problem((*path, keyword), message)
     additional = tree.get("additionalProperties", False)
     if additional is not False and _compile_node(additional, path, []) is not None:
-        message = "what changes a body must stand under `properties` or `children`"
+        message = "a keyword that changes the body must be under `properties` or `children`"
         yield Problem((*path, "additionalProperties"), message)
     for keyword in ("not", "if"):
         if keyword in tree and _compile_node(tree[keyword], path, []) is not None:
-            message = "what changes a body must not stand where it only asks"
+            message = "a keyword that changes the body is not allowed in a condition"
             yield Problem((*path, keyword), message)
 
 

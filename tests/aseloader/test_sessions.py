@@ -7,6 +7,7 @@ import logging
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,6 +128,8 @@ class ThreadedOriginal(OriginalWrapper):
     def __init__(self) -> None:
         self.results: queue.Queue[OriginalResponse] = queue.Queue()
         self.statuses: list[int] = []
+        self.worker = ThreadPoolExecutor(1)
+        self.polled_in_vain = threading.Event()
 
     def wrapperCreate(self, params, sid, userTag="", persId=0):  # type: ignore[no-untyped-def] # noqa: N803
         return OriginalResponse(handle="h")
@@ -136,10 +139,11 @@ class ThreadedOriginal(OriginalWrapper):
         assert data is not None
         assert req.get("nobody") is None
         self.statuses.append(data.status)
-        threading.Timer(0.03, self.produce_result, (data,)).start()
+        self.worker.submit(self.produce_result, data)
         return 0
 
     def produce_result(self, data: RequestData) -> None:
+        self.polled_in_vain.wait(30)
         part = ResponseData("said", data.data.upper(), data.status)
         self.results.put(OriginalResponse([part] if data.status else [part, part]))
 
@@ -147,6 +151,7 @@ class ThreadedOriginal(OriginalWrapper):
         try:
             return self.results.get_nowait()
         except queue.Empty:
+            self.polled_in_vain.set()
             return OriginalResponse([ResponseData("said", b"", 1)])
 
     def wrapperDestroy(self, handle: str) -> int:

@@ -82,7 +82,7 @@ def test_typo_error_has_a_hint() -> None:
         ("instances: [{service: a, addr: 'http://h:1'}]", "must be host:port"),
         (
             "instances:\n- {service: a, addr: 'h:1'}\n- {service: a, addr: 'h:1'}",
-            "ase.yaml:3:3: error: instances.1 stands here twice",
+            "ase.yaml:3:3: error: instances.1 occurs twice",
         ),
         ("services: {'bad name!': {}}", "services.bad name! must be a service id"),
         ("lb: {hub: nohost}", "lb.hub must be host:port"),

@@ -26,7 +26,7 @@ def test_empty_file_has_no_tree() -> None:
 
 def test_a_duplicate_key_is_shown_in_place() -> None:
     assert parse_error("a: 1\nb:\n  c: 1\n  c: 2\n") == (
-        "ase.yaml:4:3: error: key 'c' stands here twice\n    4 |   c: 2\n      |   ^"
+        "ase.yaml:4:3: error: key 'c' occurs twice\n    4 |   c: 2\n      |   ^"
     )
 
 

@@ -32,7 +32,7 @@ def load_error(path: Path, text: str) -> str:
     [
         ("", ".json:1:1: error: not JSON: Expecting value"),
         ("{", ".json:1:2: error: not JSON: Expecting property name"),
-        ('{"meta": 1,\n\t"meta": 2}', "error: is not JSON: member 'meta' stands there twice"),
+        ('{"meta": 1,\n\t"meta": 2}', "error: is not JSON: member 'meta' occurs twice"),
         ("[]", "error: must be a JSON object"),
         ("{}", "error: meta: is missing"),
         ('{"meta": {"serviceId": "x"},\n\t"schemainput": {"tpye": 1}}',

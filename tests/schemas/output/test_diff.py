@@ -91,7 +91,7 @@ SIZE_PATH = f"{PARAMS_PATH}.properties.size"
         (change_size_rules(description="other"), []),
         (
             change_size_rules(default=4),
-            [f"compatible  {SIZE_PATH}.default: 3 became 4: a request goes on in another way"],
+            [f"compatible  {SIZE_PATH}.default: 3 became 4: a request is forwarded differently"],
         ),
         (change_size_rules(default=None), [f"compatible  {SIZE_PATH}.default: is gone"]),
         (
@@ -99,7 +99,7 @@ SIZE_PATH = f"{PARAMS_PATH}.properties.size"
             [
                 (
                     f"breaking    {SIZE_PATH}.replaceKey: None became 'n': "
-                    "a request goes on in another way"
+                    "a request is forwarded differently"
                 )
             ],
         ),

@@ -162,7 +162,7 @@ def document_with(**changes: Any) -> Any:
         ),
         (
             document_with(spec__request={"parameters": {}, "paramters": {}}),
-            "paramters: 'parameters' stands here twice",
+            "paramters: 'parameters' occurs twice",
         ),
         (
             document_with(spec__request={"payload": {"properties": {"a": {"type": "imgae"}}}}),

@@ -168,15 +168,18 @@ def test_empty_plan_is_falsy_and_does_nothing() -> None:
         ({"delete": "a"}, "delete: must be a list of names"),
         (
             {"not": object_schema(a={"constVal": 1})},
-            "not: what changes a body must not stand where",
+            "not: a keyword that changes the body is not allowed in",
         ),
-        ({"if": {"delete": ["a"]}}, "if: what changes a body must not stand where it only asks"),
+        (
+            {"if": {"delete": ["a"]}},
+            "if: a keyword that changes the body is not allowed in a condition",
+        ),
         ({"setVal": {f"m{n}": n for n in range(2000)}}, "has more than 1000 effects"),
         ({"items": {"formatVal": "string"}}, "items.formatVal: works for a member of `properties`"),
         ({"allOf": [{"replaceKey": "b"}]}, "allOf.0.replaceKey: works for a member of"),
         (
             {"additionalProperties": {"properties": {"x": {"defaultVal": 1}}}},
-            "additionalProperties: what changes a body must stand under `properties`",
+            "additionalProperties: a keyword that changes the body must be under `properties`",
         ),
         (
             {"items": {"properties": {"x": {"default": [0] * 900}}}},
