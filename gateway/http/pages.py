@@ -3,6 +3,8 @@
 import gzip
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -61,12 +63,8 @@ class Pages:
 
         Raises HTTPException 404 if there is no such file.
         """
-        name = request.path_params.get("name", "index.html")
-        media_type, file_names = (
-            _MEDIA_TYPES.get(Path(name).suffix),
-            {path.name for path in _DOCS_DIR.iterdir()},
-        )
-        if media_type is None or not {name, f"{name}.gz"} & file_names:
+        file = self._docs_files.get(request.path_params.get("name", "index.html"))
+        if file is None:
             raise HTTPException(404, "no such path")
         headers = {
             "content-security-policy": _CONTENT_SECURITY_POLICY,
@@ -74,13 +72,16 @@ class Pages:
             "cache-control": "no-cache",
             "vary": "accept-encoding",
         }
-        if name in file_names:
-            return Response((_DOCS_DIR / name).read_bytes(), media_type=media_type, headers=headers)
-        compressed = (_DOCS_DIR / f"{name}.gz").read_bytes()
-        if "gzip" in request.headers.get("accept-encoding", ""):
+        if file.compressed and "gzip" in request.headers.get("accept-encoding", ""):
             headers["content-encoding"] = "gzip"
-            return Response(compressed, media_type=media_type, headers=headers)
-        return Response(gzip.decompress(compressed), media_type=media_type, headers=headers)
+            return Response(file.compressed, media_type=file.media_type, headers=headers)
+        return Response(file.content, media_type=file.media_type, headers=headers)
+
+    @cached_property
+    def _docs_files(self) -> dict[str, "_DocsFile"]:
+        """The files of the page by name: read and decompressed once, at the first request."""
+        files = map(_read_docs_file, _DOCS_DIR.iterdir())
+        return {file.name: file for file in files if file.media_type}
 
     def _find_contract(self, request: Request) -> Contract:
         contract = self._catalog.find(request.path_params["service_id"])
@@ -116,6 +117,28 @@ class Pages:
 
 
 _MAX_CACHED = 64  # OpenAPI documents
+
+
+@dataclass(frozen=True, slots=True)
+class _DocsFile:
+    """A file of the page; `compressed` is its gzip form, empty if it is not stored so.
+
+    `media_type` is empty for a file that is not served.
+    """
+
+    name: str
+    media_type: str
+    content: bytes
+    compressed: bytes
+
+
+def _read_docs_file(path: Path) -> _DocsFile:
+    data = path.read_bytes()
+    name = path.name.removesuffix(".gz")
+    media_type = _MEDIA_TYPES.get(Path(name).suffix, "")
+    if name == path.name:
+        return _DocsFile(name, media_type, data, b"")
+    return _DocsFile(name, media_type, gzip.decompress(data), data)
 
 
 def _openapi_operation(contract: Contract) -> Operation:
