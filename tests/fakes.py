@@ -227,7 +227,7 @@ class FakeGateway:
     """The gateway of one process, as it is in production but for its loaders, clock and ids.
 
     `lines` are those of the access log. `server` is the server of the public port; it needs a
-    running event loop.
+    running event loop. `count_live_instances` is called with the id of a service.
     """
 
     def __init__(
@@ -244,6 +244,7 @@ class FakeGateway:
         contracts = [build_contract(text, "file", {}, 5.0) for text in texts]
         self.picker, self.caller = FakePicker(), FakeCaller()
         self.lines: list[str] = []
+        self.count_live_instances: Callable[[str], int] = lambda _: 1
         self.internal_errors: list[tuple[str, Exception]] = []
         self.metrics = Metrics(CollectorRegistry())
         dependencies = Dependencies(
@@ -273,9 +274,12 @@ class FakeGateway:
             self.readiness,
             session_metrics,
             session_options,
-            count_live_instances=lambda _: 1,
+            count_live_instances=self._count_live_instances,
             base_dir=Path(),
         )
+
+    def _count_live_instances(self, service_id: str) -> int:
+        return self.count_live_instances(service_id)  # a test may replace it
 
 
 def _call_later(seconds: float, callback: Any) -> Any:

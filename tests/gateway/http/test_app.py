@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway.http.app import Readiness
 from tests.inprocess import InProcessGateway
 from tests.requests import GET, LAST, read_all, statuses_of
 
@@ -125,3 +126,58 @@ def test_responses_end_their_connection_while_the_gateway_drains(
     with gateway.connect() as sock:
         sock.sendall(LAST)
         assert read_all(sock).count(b"connection: close\r\n") == 1
+
+
+def test_page_that_fails_is_an_internal_error(gateway: InProcessGateway) -> None:
+    def fail(service_id: str) -> int:
+        raise ValueError(f"a secret of {service_id}")
+
+    gateway.count_live_instances = fail
+    response = fetch(gateway, "/v1/apis")
+    assert statuses_of(response) == [500]
+    header = json.loads(body_of(response))["header"]
+    assert (header["code"], header["message"]) == (11502, "unexpected error")
+    assert b"secret" not in response
+    line = json.loads(gateway.lines[-1])
+    assert (line["path"], line["status"], line["code"]) == ("/v1/apis", 500, 11502)
+    gateway.count_live_instances = lambda _: 1
+    assert statuses_of(fetch(gateway, "/v1/apis")) == [200]
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("/v1/private/probe", {"POST"}), ("/livez", {"GET", "HEAD"})]
+)
+def test_method_that_is_not_allowed_is_answered_with_those_that_are(
+    gateway: InProcessGateway, path: str, allowed: set[str]
+) -> None:
+    lines = fetch(gateway, path, method="DELETE").decode().split("\r\n")
+    (methods,) = [line.removeprefix("allow: ") for line in lines if line.startswith("allow: ")]
+    assert set(methods.split(", ")) == allowed
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/v1/apis", "/docs"])
+def test_head_is_answered_without_a_body(gateway: InProcessGateway, path: str) -> None:
+    response = fetch(gateway, path, method="HEAD")
+    assert statuses_of(response) == [200]
+    assert body_of(response) == b""
+
+
+@pytest.mark.parametrize(
+    ("is_synced", "is_draining", "reason"),
+    [
+        (True, False, ""),
+        (False, False, "lb view is not synced"),
+        (True, True, "draining"),
+        (False, True, "draining"),
+    ],
+)
+def test_reason_why_a_gateway_is_not_ready(is_synced: bool, is_draining: bool, reason: str) -> None:
+    readiness = Readiness(lambda: is_synced)
+    readiness.drain_state.draining = is_draining
+    assert readiness.not_ready_reason() == reason
+
+
+def test_health_is_not_logged(gateway: InProcessGateway) -> None:
+    fetch(gateway, "/livez")
+    fetch(gateway, "/readyz")
+    assert gateway.lines == []

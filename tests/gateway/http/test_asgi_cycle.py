@@ -61,3 +61,78 @@ def test_last_response_is_written_before_the_connection_closes(gateway: InProces
         sock.sendall(GET + b"Connection: close\r\n\r\n")
         assert statuses_of(read_all(sock)) == [200]
         assert sock.transport.lost
+
+
+BODY = valid_request().partition(b"\r\n\r\n")[2]
+
+
+@pytest.mark.parametrize("size", [1, 7, len(BODY)])
+def test_body_in_chunks_is_received_as_a_whole(gateway: InProcessGateway, size: int) -> None:
+    parts = [BODY[start : start + size] for start in range(0, len(BODY), size)]
+    with gateway.connect() as sock:
+        sock.sendall(POST + CHUNKED)
+        for part in parts:
+            sock.sendall(b"%x\r\n%b\r\n" % (len(part), part))
+            assert not gateway.caller.calls
+        sock.sendall(b"0\r\n\r\n")
+        assert statuses_of(sock.recv(65536)) == [200]
+    assert len(gateway.caller.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (POST + b"Content-Length: 99\r\n\r\n{", 408),
+        (POST + CHUNKED + b"1\r\n{\r\n", 408),
+        (POST + CHUNKED + b"2000\r\n%b\r\n" % (b"x" * 0x2000), 413),
+    ],
+    ids=["slow", "slow, in chunks", "too large"],
+)
+def test_error_of_the_body_ends_the_connection(data: bytes, status: int) -> None:
+    options = GatewayOptions(once_lane=False, max_body=4096)
+    with InProcessGateway(options=options) as gateway, gateway.connect() as sock:
+        sock.sendall(data)
+        response = read_all(sock)
+        assert statuses_of(response) == [status]
+        assert b"\r\nconnection: close\r\n" in response
+        assert not gateway.caller.calls
+
+
+def test_body_is_requested_when_the_application_reads_it(gateway: InProcessGateway) -> None:
+    head, _, _ = valid_request().partition(b"\r\n\r\n")
+    with gateway.connect() as sock:
+        sock.sendall(head + b"\r\nExpect: 100-continue\r\n\r\n")
+        assert sock.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        sock.sendall(BODY)
+        assert statuses_of(sock.recv(65536)) == [200]
+
+
+def test_unread_body_of_a_queued_request_stops_reading(gateway: InProcessGateway) -> None:
+    """The first request waits for its loader, so the application does not read the second."""
+    gateway.caller.result = None
+    body = BODY.ljust(200_000)
+    with gateway.connect() as sock:
+        sock.sendall(valid_request() + POST + b"Content-Length: 200000\r\n\r\n")
+        sock.sendall(body[:60_000])
+        assert sock.transport.is_reading()
+        sock.sendall(body[60_000:])
+        assert not sock.transport.is_reading()
+        gateway.caller.finish_calls()
+        received = b""
+        while len(statuses_of(received)) < 2:
+            data = sock.recv(65536)
+            assert data, received
+            received += data
+        assert statuses_of(received) == [200, 200]
+        assert sock.transport.is_reading()
+
+
+def test_disconnect_while_the_body_arrives_ends_the_request(gateway: InProcessGateway) -> None:
+    sock = gateway.connect()
+    sock.sendall(valid_request()[:-5])
+    assert len(gateway.server.server_state.tasks) == 1
+    sock.reset()
+    gateway.loop.settle()
+    assert not gateway.server.server_state.tasks
+    assert json.loads(gateway.lines[-1])["status"] == 499
+    assert not gateway.caller.calls

@@ -1,6 +1,9 @@
 """The pages about the services, called without a connection."""
 
 import asyncio
+import gzip
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,8 +11,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from aseloader import declare
 from gateway.http.pages import Pages
-from gateway.services.catalog import Catalog
+from gateway.services.catalog import Catalog, build_contract
+from tests.inprocess import InProcessGateway
+from tests.requests import statuses_of
+from tests.wrappers.probe import Probe
 
 
 def docs(pages: Pages, name: str, accept_encoding: str = "") -> Response:
@@ -53,3 +60,104 @@ def test_other_files_are_404(pages: Pages, name: str) -> None:
     with pytest.raises(HTTPException) as caught:
         docs(pages, name)
     assert caught.value.status_code == 404
+
+
+# On a connection.
+
+SERVICE_DOCUMENTS = ["/v1/apis/talker/schema", "/v1/apis/talker/openapi.json"]
+DOCUMENTS = [*SERVICE_DOCUMENTS, "/openapi.json"]
+
+
+@pytest.fixture
+def gateway() -> Iterator[InProcessGateway]:
+    with InProcessGateway() as running:
+        yield running
+
+
+def fetch(gateway: InProcessGateway, path: str, *lines: str) -> tuple[int, dict[str, str], bytes]:
+    """Return the status, the header fields and the body of a page."""
+    with gateway.connect() as sock:
+        sock.sendall("\r\n".join([f"GET {path} HTTP/1.1", "Host: a", *lines, "", ""]).encode())
+        response = b""
+        while b"\r\n\r\n" not in response:
+            data = sock.recv(1 << 20)
+            assert data, response
+            response += data
+        head, _, body = response.partition(b"\r\n\r\n")
+        fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+        while len(body) < int(fields.get("content-length", "0")):
+            data = sock.recv(1 << 20)
+            assert data, "the page is cut off"
+            body += data
+    (status,) = statuses_of(head)
+    return status, fields, body
+
+
+def test_list_has_the_live_instances_of_each_service(gateway: InProcessGateway) -> None:
+    gateway.count_live_instances = {"probe": 3, "talker": 0}.__getitem__
+    apis = json.loads(fetch(gateway, "/v1/apis")[2])["apis"]
+    assert [(api["service"], api["instances"], api["streams"]) for api in apis] == [
+        ("probe", 3, False),
+        ("talker", 0, True),
+    ]
+
+
+def test_list_refers_to_the_documents_of_each_service(gateway: InProcessGateway) -> None:
+    for api in json.loads(fetch(gateway, "/v1/apis")[2])["apis"]:
+        status, fields, schema = fetch(gateway, api["schema"])
+        assert (status, fields["etag"]) == (200, f'"{api["digest"]}"')
+        assert json.loads(schema)["meta"]["serviceId"] == api["service"]
+        _, _, openapi = fetch(gateway, api["openapi"])
+        assert json.loads(openapi)["info"]["title"] == api["service"]
+        assert api["route"] in json.loads(openapi)["paths"]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS)
+def test_document_is_not_sent_to_a_client_that_has_it(gateway: InProcessGateway, path: str) -> None:
+    status, fields, body = fetch(gateway, path)
+    assert (status, fields["content-type"]) == (200, "application/json")
+    etag = fields["etag"]
+    assert fetch(gateway, path, 'If-None-Match: "old"')[::2] == (200, body)
+    status, fields, body = fetch(gateway, path, f"If-None-Match: {etag}")
+    assert (status, fields["etag"], body) == (304, etag, b"")
+
+
+def test_documents_differ_by_their_etags(gateway: InProcessGateway) -> None:
+    assert len({fetch(gateway, path)[1]["etag"] for path in DOCUMENTS}) == len(DOCUMENTS)
+
+
+def test_documents_follow_a_change_of_the_services(gateway: InProcessGateway) -> None:
+    etag = fetch(gateway, "/openapi.json")[1]["etag"]
+    contract = build_contract(declare.schema(Probe), "file", {}, 5.0)
+    gateway.context.dependencies.catalog.reload([contract], {}, 5.0)
+    status, fields, body = fetch(gateway, "/openapi.json", f"If-None-Match: {etag}")
+    assert status == 200
+    assert fields["etag"] != etag
+    assert "/v1/private/talker" not in json.loads(body)["paths"]
+    for path in SERVICE_DOCUMENTS:
+        assert fetch(gateway, path)[0] == 404
+
+
+FILES: list[tuple[str, str, bool]] = [
+    ("", "text/html", False),
+    ("/index.html", "text/html", False),
+    ("/init.js", "text/javascript", False),
+    ("/streams.js", "text/javascript", False),
+    ("/swagger-ui.css", "text/css", True),
+    ("/swagger-ui-bundle.js", "text/javascript", True),
+]
+
+
+@pytest.mark.parametrize(("name", "media_type", "is_compressed"), FILES)
+def test_files_of_the_docs_page(
+    gateway: InProcessGateway, name: str, media_type: str, is_compressed: bool
+) -> None:
+    status, fields, plain = fetch(gateway, f"/docs{name}")
+    assert (status, fields["content-type"].partition(";")[0]) == (200, media_type)
+    assert "content-encoding" not in fields
+    assert fields["x-content-type-options"] == "nosniff"
+    assert "default-src 'self'" in fields["content-security-policy"]
+    assert fields["vary"] == "accept-encoding"
+    _, fields, body = fetch(gateway, f"/docs{name}", "Accept-Encoding: br, gzip")
+    assert fields.get("content-encoding") == ("gzip" if is_compressed else None)
+    assert (gzip.decompress(body) if is_compressed else body) == plain

@@ -139,3 +139,41 @@ def test_clear_returns_the_running_request_and_drops_the_others(pipeline: Pipeli
     assert pipeline.started == ["a"]
     assert not pipeline.queue
     assert pipeline.queue.clear() is None
+
+
+def test_next_request_waits_until_the_client_reads(pipeline: PipelineFixture) -> None:
+    pipeline.submit("a")
+    pipeline.submit("b")
+    pipeline.write_paused = True
+    pipeline.queue.finish_current()
+    pipeline.loop.settle()
+    assert pipeline.started == ["a"]
+    pipeline.write_paused = False
+    pipeline.queue.resume_writing()
+    pipeline.loop.settle()
+    assert pipeline.started == ["a", "b"]
+
+
+class InstantCycle(FakeCycle):
+    """A request that is answered when it starts."""
+
+    def __init__(self, name: str, pipeline: PipelineFixture) -> None:
+        super().__init__(name, pipeline.started)
+        self.queue = pipeline.queue
+
+    def start(self) -> None:
+        super().start()
+        self.queue.finish_current()
+
+
+def test_many_requests_that_are_answered_at_once_do_not_deepen_the_stack(
+    pipeline: PipelineFixture,
+) -> None:
+    pipeline.submit("first")
+    names = [str(number) for number in range(512)]
+    for name in names:
+        pipeline.queue.submit(InstantCycle(name, pipeline))
+    pipeline.queue.finish_current()
+    pipeline.loop.sleep(1.0)
+    assert pipeline.started == ["first", *names]
+    assert not pipeline.queue

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from gateway.http.server_context import BODY_GRACE_S, Limits, slow_body_error
@@ -28,3 +30,18 @@ def test_slow_body_error(elapsed: float, received_bytes: int, message: str) -> N
     else:
         assert error is not None
         assert (error.status, str(error)) == (408, message)
+
+
+@pytest.mark.parametrize(
+    ("limits", "elapsed", "message"),
+    [
+        (replace(LIMITS, body_timeout=2.0), 1.9, ""),
+        (replace(LIMITS, body_timeout=2.0), 2.0, "request body took more than 2 s"),
+        (replace(LIMITS, min_body_rate=0), 29.9, ""),
+        (replace(LIMITS, min_body_rate=1), BODY_GRACE_S + 0.1,
+         "request body came at less than 1 B/s"),
+    ],
+)  # fmt: skip
+def test_error_of_a_silent_client(limits: Limits, elapsed: float, message: str) -> None:
+    error = slow_body_error(limits, elapsed, 0)
+    assert (str(error) if error is not None else "") == message

@@ -121,3 +121,42 @@ def test_monitor_does_not_start_without_unread_bytes(loop: VirtualLoop) -> None:
     transport.write(b"x")
     loop.sleep(30.0)
     assert not transport.aborted
+
+
+def test_wait_may_be_armed_by_the_timeout_of_the_one_before(loop: VirtualLoop) -> None:
+    """The connection does so, to check the rate of a body once a second."""
+    start, times = loop.time(), []
+
+    def on_timeout(waiting_for: Wait) -> None:
+        times.append(loop.time() - start)
+        if len(times) < 3:
+            timer.arm(waiting_for, 1.0)
+
+    timer = ConnectionTimer(loop, on_timeout)
+    timer.arm(Wait.BODY, 5.0)
+    loop.sleep(100.0)
+    assert times == [pytest.approx(seconds) for seconds in (5.0, 6.0, 7.0)]
+    assert timer.waiting_for is Wait.NOTHING
+
+
+def test_monitor_that_is_started_twice_is_stopped_once(loop: VirtualLoop) -> None:
+    monitor, transport = start_monitor(loop, 1000)
+    loop.sleep(6.0)
+    transport.write(b"x" * 1000)
+    assert monitor.unread_bytes() == 2000
+    loop.call_soon(monitor.start)
+    loop.settle()
+    monitor.stop()
+    loop.sleep(30.0)
+    assert not transport.aborted
+
+
+def test_stopped_monitor_may_be_started_again(loop: VirtualLoop) -> None:
+    monitor, transport = start_monitor(loop, 1000)
+    loop.sleep(9.0)
+    monitor.stop()
+    loop.call_soon(monitor.start)
+    loop.sleep(9.0)
+    assert not transport.aborted
+    loop.sleep(1.1)
+    assert transport.aborted

@@ -8,6 +8,7 @@ import pytest
 
 from config.options import GatewayOptions, SessionOptions
 from schemas.model.errors import WRAPPER_RAISED, AseError
+from schemas.wire import LoaderOutput, MetaDesc, Payload
 from tests.inprocess import ClientSocket, InProcessGateway
 from tests.requests import GET, statuses_of, valid_request
 from tests.sessions import frame
@@ -179,3 +180,104 @@ def test_unary_service_answers_with_events_too(gateway: InProcessGateway) -> Non
         gateway.caller.streams[0].push_result(2, b"LAST")
         names = [name for name, _ in events_of(read_until(sock, b"0\r\n\r\n"))]
         assert names == ["result", "end"]
+
+
+def test_error_after_a_comment_is_an_event(gateway: InProcessGateway) -> None:
+    """The comment has started the response, with status 200."""
+    with gateway.connect() as sock:
+        sock.sendall(event_request())
+        read_until(sock, b": still here\n\n")
+        gateway.caller.streams[0].fail_with(AseError(WRAPPER_RAISED))
+        (event,) = events_of(read_until(sock, b"0\r\n\r\n"))
+        assert (event[0], event[1]["code"]) == ("error", 10908)
+
+
+def test_client_that_does_not_keep_up_gets_no_comments(gateway: InProcessGateway) -> None:
+    with gateway.connect() as sock:
+        sock.sendall(event_request())
+        sock.stop_reading()
+        for _ in range(100):
+            gateway.caller.streams[0].push_result(1, b"x" * 1024)
+        gateway.loop.sleep(OPTIONS.keep_alive + 1.0)
+        assert b": still here" not in sock.transport.buffered()
+        sock.continue_reading()
+        read_until(sock, b": still here\n\n")
+
+
+def test_comments_end_with_the_events(gateway: InProcessGateway) -> None:
+    with gateway.connect() as sock:
+        sock.sendall(event_request())
+        gateway.caller.streams[0].push_result(2, b"LAST")
+        read_until(sock, b"0\r\n\r\n")
+        gateway.loop.sleep(2 * OPTIONS.keep_alive)
+        assert not sock.transport.delivered
+
+
+@pytest.mark.parametrize(
+    ("keep_alive", "status"), [(15.0, 200), (1000.0, 400)], ids=["after a comment", "before any"]
+)
+@pytest.mark.parametrize("once_lane", [True, False], ids=["fast path", "asgi"])
+def test_silent_loader_ends_the_events_at_the_lifetime(
+    once_lane: bool, keep_alive: float, status: int
+) -> None:
+    session_options = SessionOptions(lifetime=40.0, keep_alive=keep_alive)
+    with (
+        InProcessGateway(
+            options=GatewayOptions(once_lane=once_lane), session_options=session_options
+        ) as gateway,
+        gateway.connect() as sock,
+    ):
+        start = gateway.loop.time()
+        sock.sendall(event_request())
+        response = read_until(sock, b"session timeout")
+        assert gateway.loop.time() - start == pytest.approx(40.0)
+        assert statuses_of(response) == [status]
+        assert (b"event: error" in response) is (status == 200)
+        assert b'"code": 10114' in response
+        assert gateway.caller.streams[0].cancelled
+
+
+def test_line_breaks_of_a_result_do_not_end_its_event(gateway: InProcessGateway) -> None:
+    meta = MetaDesc(name="facts", dataType=0, attribute={"format": "json"})
+    payload = Payload(meta=meta, data=b'{"a":\r\n1,\n"b":\r2}')
+    with gateway.connect() as sock:
+        sock.sendall(event_request())
+        (stream,) = gateway.caller.streams
+        stream.results.append(LoaderOutput(pl=[payload], status=1).SerializeToString())
+        stream.push_result(2)
+        response = read_until(sock, b"0\r\n\r\n")
+        (data,) = [line for line in response.splitlines() if b'"payload"' in line]
+        envelope = json.loads(data.removeprefix(b"data: "))
+        assert envelope["payload"]["facts"]["text"] == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize("flag", [False, None])
+def test_without_the_member_or_the_header_the_response_is_json(
+    gateway: InProcessGateway, flag: bool | None
+) -> None:
+    fields = {} if flag is None else {"stream": flag}
+    request = event_request(envelope=frame(3, b"hello", **fields))
+    with gateway.connect() as sock:
+        sock.sendall(request.replace(b"Accept: text/event-stream\r\n", b""))
+        response = sock.recv(65536)
+        assert statuses_of(response) == [200]
+        assert b"\r\ncontent-type: application/json\r\n" in response
+    assert not gateway.caller.streams
+
+
+@pytest.mark.parametrize("is_full", [True, False], ids=["no slot", "invalid"])
+def test_request_that_is_refused_is_answered_without_events(
+    gateway: InProcessGateway, is_full: bool
+) -> None:
+    gateway.picker.all_full = is_full
+    envelope = frame(3, b"hello")
+    if not is_full:
+        envelope["payload"] = {"text": {"text": "%"}}
+    with gateway.connect() as sock:
+        sock.sendall(event_request(envelope=envelope))
+        response = sock.recv(65536)
+        assert statuses_of(response) == [503 if is_full else 400]
+        code = json.loads(response.partition(b"\r\n\r\n")[2])["header"]["code"]
+        assert code == (10110 if is_full else 10163)
+    assert not gateway.caller.streams
+    assert len(gateway.lines) == 1
