@@ -27,7 +27,7 @@ def demo() -> Iterator[Process]:
 
 
 def url(demo: Process) -> str:
-    return demo.wait_for_output("gateway ").split()[1]
+    return demo.wait_for_output("gateway  http").split()[1]
 
 
 def call(demo: Process, *args: str) -> subprocess.CompletedProcess[str]:

@@ -46,7 +46,9 @@ def test_body_that_a_page_does_not_read_is_limited_by_back_pressure(
         sock.sendall(GET + b"\r\n")
         received = b""
         while len(statuses_of(received)) < 2:
-            received += sock.recv(65536)
+            data = sock.recv(65536)
+            assert data, received
+            received += data
         assert statuses_of(received) == [404, 200]
 
 

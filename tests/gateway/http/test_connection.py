@@ -182,7 +182,9 @@ def test_client_that_reads_on_gets_all_responses(gateway: InProcessGateway) -> N
         sock.continue_reading()
         received = b""
         while len(statuses_of(received)) < 60:
-            received += sock.recv(1 << 20)
+            data = sock.recv(1 << 20)
+            assert data, received
+            received += data
         assert statuses_of(received) == [200] * 60
 
 

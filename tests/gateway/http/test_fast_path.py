@@ -63,7 +63,9 @@ def test_requests_after_a_cached_head_are_pipelined(gateway: InProcessGateway) -
         sock.sendall(request * 3 + GET + b"\r\n")
         received = b""
         while len(statuses_of(received)) < 4:
-            received += sock.recv(65536)
+            data = sock.recv(65536)
+            assert data, received
+            received += data
         assert statuses_of(received) == [200] * 4
 
 
