@@ -139,9 +139,12 @@ class Wrapper:
         block, and is cancelled when its caller goes. Raise `Refused` for an input that cannot be
         processed. Any other exception is logged, and the client gets code 10908.
         """
-        # One of `once` and `session` is enough, so neither can be abstract. The loader rejects a
-        # class without both before it serves (declare.py), and the engine answers 10004 to a single
-        # request if only `session` is written. So only a direct call reaches this line.
+        # Not a stub: a class may implement `session` alone, so `once` cannot be an abstract method,
+        # which would forbid creating it. The loader rejects a class with neither before it serves
+        # (declare.py), and answers 10004 to a single request if only `session` is implemented
+        # (engine.py). Only a direct call of a method that the author did not write, as in a unit
+        # test, reaches this line. It raises what Python defines for that case (library reference,
+        # "NotImplementedError": a method that derived classes are to override).
         raise NotImplementedError(f"{type(self).__name__} needs a method once")
 
     def session(
@@ -159,7 +162,9 @@ class Wrapper:
         `params` is that of the first frame. Raise `Refused` as in `once`. If a class has no
         `session`, the loader joins the frames of a session and calls `once`.
         """
-        # A loader never calls this one: without a `session` it calls `once` with the frames joined.
+        # Not a stub, as in `once`: a class may implement `once` alone. The loader then joins the
+        # frames and calls that (sessions.py compares the method with this one), so it never comes
+        # here; a direct call does, and learns which method is missing.
         raise NotImplementedError(f"{type(self).__name__} needs a method session")
 
     def fini(self) -> None:
