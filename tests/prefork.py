@@ -132,7 +132,7 @@ def _serve(control: socket.socket) -> list[str]:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.close(wakeup_read)
             os.close(wakeup_write)
-            _take_on(request, descriptors)
+            _set_up_child(request, descriptors)
             return list(request["args"])
         for descriptor in descriptors:
             os.close(descriptor)
@@ -149,7 +149,7 @@ def _report_exits(control: socket.socket) -> None:
             control.send(json.dumps({"pid": pid, "exit_code": exit_code}).encode())
 
 
-def _take_on(request: dict[str, Any], descriptors: list[int]) -> None:
+def _set_up_child(request: dict[str, Any], descriptors: list[int]) -> None:
     """Set what `python -m asectl` would have had from the start."""
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)

@@ -33,6 +33,16 @@ def statuses_of(responses: bytes) -> list[int]:
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d\d\d) [A-Z]", responses)]
 
 
+def read_statuses(sock: Receiver, count: int) -> list[int]:
+    """Read until there are `count` responses, the last one perhaps in part; return the statuses."""
+    received = b""
+    while len(statuses_of(received)) < count:
+        data = sock.recv(1 << 20)
+        assert data, received
+        received += data
+    return statuses_of(received)
+
+
 def read_all(sock: Receiver) -> bytes:
     """Read until the connection ends, in whatever way."""
     response = b""

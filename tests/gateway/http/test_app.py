@@ -2,19 +2,12 @@
 
 import gzip
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from gateway.http.app import Readiness
 from tests.inprocess import InProcessGateway
 from tests.requests import GET, LAST, read_all, statuses_of
-
-
-@pytest.fixture
-def gateway() -> Iterator[InProcessGateway]:
-    with InProcessGateway() as running:
-        yield running
 
 
 def fetch(gateway: InProcessGateway, path: str, *lines: str, method: str = "GET") -> bytes:

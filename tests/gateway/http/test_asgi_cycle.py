@@ -7,7 +7,7 @@ import pytest
 
 from config.options import GatewayOptions
 from tests.inprocess import InProcessGateway
-from tests.requests import CHUNKED, GET, POST, read_all, statuses_of, valid_request
+from tests.requests import CHUNKED, GET, POST, read_all, read_statuses, statuses_of, valid_request
 
 
 @pytest.fixture
@@ -44,12 +44,7 @@ def test_body_that_a_page_does_not_read_is_limited_by_back_pressure(
         sock.sendall(b"POST /v1/nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n")
         sock.sendall(body)
         sock.sendall(GET + b"\r\n")
-        received = b""
-        while len(statuses_of(received)) < 2:
-            data = sock.recv(65536)
-            assert data, received
-            received += data
-        assert statuses_of(received) == [404, 200]
+        assert read_statuses(sock, 2) == [404, 200]
 
 
 def test_head_and_body_of_a_response_are_one_write(gateway: InProcessGateway) -> None:
@@ -120,12 +115,7 @@ def test_unread_body_of_a_queued_request_stops_reading(gateway: InProcessGateway
         sock.sendall(body[60_000:])
         assert not sock.transport.is_reading()
         gateway.caller.finish_calls()
-        received = b""
-        while len(statuses_of(received)) < 2:
-            data = sock.recv(65536)
-            assert data, received
-            received += data
-        assert statuses_of(received) == [200, 200]
+        assert read_statuses(sock, 2) == [200, 200]
         assert sock.transport.is_reading()
 
 

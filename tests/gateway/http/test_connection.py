@@ -3,22 +3,14 @@
 The gateway is in the same process and the clock is virtual, so that minutes take no time.
 """
 
-from collections.abc import Iterator
-
 import pytest
 
 from config.options import GatewayOptions
 from tests.fakes import output_frame
 from tests.inprocess import ClientSocket, InProcessGateway
-from tests.requests import CHUNKED, GET, POST, read_all, statuses_of, valid_request
+from tests.requests import CHUNKED, GET, POST, read_all, read_statuses, statuses_of, valid_request
 
 OPTIONS = GatewayOptions()
-
-
-@pytest.fixture
-def gateway() -> Iterator[InProcessGateway]:
-    with InProcessGateway() as running:
-        yield running
 
 
 def assert_silent(sock: ClientSocket, seconds: float) -> None:
@@ -180,12 +172,7 @@ def test_client_that_reads_on_gets_all_responses(gateway: InProcessGateway) -> N
         written = statuses_of(bytes(sock.transport.buffered()))
         assert len(written) < 60, "the requests wait while nothing is read"
         sock.continue_reading()
-        received = b""
-        while len(statuses_of(received)) < 60:
-            data = sock.recv(1 << 20)
-            assert data, received
-            received += data
-        assert statuses_of(received) == [200] * 60
+        assert read_statuses(sock, 60) == [200] * 60
 
 
 def test_disconnect_cancels_the_call_and_frees_the_slot(gateway: InProcessGateway) -> None:

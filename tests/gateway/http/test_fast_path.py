@@ -1,19 +1,11 @@
 """The fast path of a connection: which requests it serves, and how their responses end."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from config.options import GatewayOptions
 from gateway.unary.request_head import UnaryRequestHead
 from tests.inprocess import ClientSocket, InProcessGateway
-from tests.requests import GET, read_all, statuses_of, valid_request
-
-
-@pytest.fixture
-def gateway() -> Iterator[InProcessGateway]:
-    with InProcessGateway() as running:
-        yield running
+from tests.requests import GET, read_all, read_statuses, statuses_of, valid_request
 
 
 def exchange(sock: ClientSocket, data: bytes) -> bytes:
@@ -61,12 +53,7 @@ def test_requests_after_a_cached_head_are_pipelined(gateway: InProcessGateway) -
         for _ in range(2):
             exchange(sock, request)
         sock.sendall(request * 3 + GET + b"\r\n")
-        received = b""
-        while len(statuses_of(received)) < 4:
-            data = sock.recv(65536)
-            assert data, received
-            received += data
-        assert statuses_of(received) == [200] * 4
+        assert read_statuses(sock, 4) == [200] * 4
 
 
 def test_split_request_with_a_cached_head_is_served(gateway: InProcessGateway) -> None:
@@ -111,16 +98,6 @@ REQUEST = valid_request()
 TRACED = REQUEST.replace(b"Host: a", b"Host: a\r\nTraceparent: 00-1-1-00")
 
 
-def receive_statuses(sock: ClientSocket, count: int) -> list[int]:
-    """Return the statuses of `count` responses."""
-    received = b""
-    while len(statuses_of(received)) < count:
-        data = sock.recv(65536)
-        assert data, received
-        received += data
-    return statuses_of(received)
-
-
 def replace_cached_head(gateway: InProcessGateway, request: bytes) -> None:
     """Cache the head of an unknown service for a request: only the parser sees its own one."""
     head_cache = gateway.server_context.fast_path.head_cache
@@ -154,7 +131,7 @@ def test_only_a_read_of_exactly_one_request_bypasses_the_parser(
     with gateway.connect() as sock:
         for data in reads:
             sock.sendall(data)
-        assert receive_statuses(sock, len(statuses)) == statuses
+        assert read_statuses(sock, len(statuses)) == statuses
 
 
 def test_request_behind_a_pending_one_does_not_bypass_the_parser(
@@ -166,7 +143,7 @@ def test_request_behind_a_pending_one_does_not_bypass_the_parser(
         sock.sendall(REQUEST.replace(b"Host: a", b"Host: b"))
         sock.sendall(REQUEST)
         gateway.caller.finish_calls()
-        assert receive_statuses(sock, 2) == [200, 200]
+        assert read_statuses(sock, 2) == [200, 200]
 
 
 def test_cached_head_does_not_lift_the_limit_of_the_headers() -> None:

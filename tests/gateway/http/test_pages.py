@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -66,12 +65,6 @@ def test_other_files_are_404(pages: Pages, name: str) -> None:
 
 SERVICE_DOCUMENTS = ["/v1/apis/talker/schema", "/v1/apis/talker/openapi.json"]
 DOCUMENTS = [*SERVICE_DOCUMENTS, "/openapi.json"]
-
-
-@pytest.fixture
-def gateway() -> Iterator[InProcessGateway]:
-    with InProcessGateway() as running:
-        yield running
 
 
 def fetch(gateway: InProcessGateway, path: str, *lines: str) -> tuple[int, dict[str, str], bytes]:

@@ -1,7 +1,6 @@
 """The handshake of a WebSocket: what is accepted, what is rejected and how (RFC 6455, 4.2)."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -10,13 +9,6 @@ from gateway.streaming.websocket import accept_handshake
 from tests.inprocess import InProcessGateway
 from tests.requests import GET, read_all, statuses_of
 from tests.sessions import InProcessWebSocket, frame, handshake_request, masked_frame
-
-
-@pytest.fixture
-def gateway() -> Iterator[InProcessGateway]:
-    with InProcessGateway() as running:
-        yield running
-
 
 HANDSHAKE = handshake_request("gateway")
 KEY_LINE = next(line for line in HANDSHAKE.split(b"\r\n") if line.startswith(b"Sec-WebSocket-Key"))
