@@ -34,7 +34,11 @@ _CLOSE_HEADER = (b"connection", b"close")
 
 
 class Readiness:
-    """The readiness of a gateway: the lb view is synced and the gateway is not draining."""
+    """The readiness of a gateway: the lb view is synced and the gateway is not draining.
+
+    `is_synced` returns whether a hub has sent its instances. `drain_state` is shared with the
+    connections, so that they end at the moment at which the gateway is unready.
+    """
 
     def __init__(self, is_synced: Callable[[], bool]) -> None:
         self._is_synced = is_synced

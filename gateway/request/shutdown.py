@@ -1,4 +1,4 @@
-"""The errors of requests and sessions that a stopping gateway ends. Pure."""
+"""The drain of a gateway: whether it has begun, and the errors of what it ends. Pure."""
 
 from schemas.model.errors import DEADLINE, AseError
 

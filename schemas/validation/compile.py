@@ -241,7 +241,7 @@ def _compile_format(value: Any, path: _Path, problems: list[Problem]) -> dict[st
     if isinstance(value, str) and value in _OPENAPI_FORMATS:
         return {"format": value, **_OPENAPI_FORMATS[value]}
     known_formats = sorted({*_FORMATS, *_OPENAPI_FORMATS})
-    hint = did_you_mean(str(value), known_formats) or f"known: {', '.join(known_formats)}"
+    hint = did_you_mean(str(value), known_formats, or_list_all=True)
     problems.append(Problem(path, f"format {str(value)[:64]!r} is not known", hint))
     return {}
 
