@@ -253,7 +253,7 @@ class _Supervisor:
         A child that has not ended after 40 s is killed.
         """
         self._stopping = True
-        _print_line("ending: what runs is finished first")
+        _print_line("stopping: running requests are finished first")
         gateway = [self._gateway] if self._gateway else []
         for group in (gateway, self._loaders):
             for child in group:
