@@ -25,9 +25,8 @@ from gateway.context import GatewayContext
 from gateway.http import app
 from gateway.http.connection import HttpConnection
 from gateway.http.server_context import FastPathContext, Limits, ServerContext
-from gateway.request.ids import RequestIdGenerator
 from gateway.request.interfaces import Dependencies
-from gateway.request.record import RequestRecord
+from gateway.request.record import RequestIdGenerator, RequestRecord
 from gateway.request.response import HttpResponse, finish_with_error
 from gateway.request.shutdown import DrainState
 from gateway.services import schema_folder

@@ -244,8 +244,6 @@ class UnaryCall(Call):
 
     def _receive_data(self, data: bytes) -> None:
         size = len(data)
-        if self.recv_open and self._connection is not None:
-            self._connection.acknowledge_received_data(self, size)
         if (
             self._deframer is None
             and size >= PREFIX_SIZE
@@ -254,8 +252,11 @@ class UnaryCall(Call):
             == size - PREFIX_SIZE
             <= self._max_message_size
         ):
-            self._set_response(data[PREFIX_SIZE:])  # one frame, the common case
+            # One frame, the common case. Nothing is acknowledged: only trailers may follow.
+            self._set_response(data[PREFIX_SIZE:])
             return
+        if self.recv_open and self._connection is not None:
+            self._connection.acknowledge_received_data(self, size)
         for message in self._deframe(data):
             self._set_response(message)
 

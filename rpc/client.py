@@ -344,7 +344,7 @@ class Channel:
         if (
             transport.is_open
             and not connection.goaway_reason
-            and not connection.outbound.stream_ids_exhausted()
+            and not connection.outbound.stream_ids_exhausted
         ):
             while self._queued_calls and connection.can_open_stream():
                 call = next(iter(self._queued_calls))

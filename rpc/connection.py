@@ -115,7 +115,7 @@ class Connection:
         return (
             self.settings_received
             and not self.goaway_reason
-            and not self.outbound.stream_ids_exhausted()
+            and not self.outbound.stream_ids_exhausted
         )
 
     def reset_stream(self, stream: Http2Stream, code: ErrorCode) -> None:

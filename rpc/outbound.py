@@ -36,6 +36,7 @@ class Outbound:
     - `peer_settings`: the settings of the peer.
     - `next_stream_id`: id of the next stream opened by this side, from `first_stream_id` in steps
       of 2.
+    - `stream_ids_exhausted`: no stream id is left, so that a new connection is needed.
     - `blocked`: if True, no DATA frame is emitted. The transport sets it when its buffer is full.
     - `frames`: the frames to write, in order.
     - `_send_window`: bytes that the connection's window allows.
@@ -49,6 +50,7 @@ class Outbound:
         self.streams: dict[int, Http2Stream] = {}
         self.peer_settings = Settings()
         self.next_stream_id = first_stream_id
+        self.stream_ids_exhausted = False
         self.blocked = False
         self.frames: list[bytes | memoryview] = []
         self._send_window = frames.DEFAULT_WINDOW
@@ -64,10 +66,6 @@ class Outbound:
         self._write_budget = _MAX_UNWRITTEN
         return buffers
 
-    def stream_ids_exhausted(self) -> bool:
-        """Return whether no stream id is left, so that a new connection is needed."""
-        return self.next_stream_id > frames.MAX_STREAM_ID
-
     def open_stream(
         self, stream: Http2Stream, header_block: bytes, data: bytes, end_stream: bool, /
     ) -> None:
@@ -76,7 +74,8 @@ class Outbound:
         Data that exceeds a window is buffered.
         """
         stream_id = stream.id = self.next_stream_id
-        self.next_stream_id = stream_id + 2
+        self.next_stream_id = next_stream_id = stream_id + 2
+        self.stream_ids_exhausted = next_stream_id > frames.MAX_STREAM_ID
         self.streams[stream_id] = stream
         peer_settings = self.peer_settings
         stream.send_window = send_window = peer_settings.initial_window_size

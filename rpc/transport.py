@@ -163,7 +163,7 @@ class Http2Transport(asyncio.Protocol):
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         self._drained = None
-        if self.is_open and (self.connection.goaway_reason or outbound.stream_ids_exhausted()):
+        if self.is_open and (self.connection.goaway_reason or outbound.stream_ids_exhausted):
             self.close(
                 Status.UNAVAILABLE, self.connection.goaway_reason or "all stream numbers are used"
             )

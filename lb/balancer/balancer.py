@@ -13,7 +13,7 @@ from lb.balancer.policy import Policy
 from lb.balancer.retry_budget import RetryBudget
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.outlier import EjectionState
-from lb.endpoints.report import Instance, ReportMode
+from lb.endpoints.report import ReportMode
 from lb.endpoints.table import EndpointTable
 from rpc.timer import CallLater
 from schemas.model.errors import (
@@ -37,11 +37,15 @@ class Lease:
     """A slot at an endpoint: counted in `inflight` when created, and released exactly once.
 
     As a context manager it is released on exit, with the error that left the block. A lease that is
-    collected without a release is released then and counted as leaked. `_expected_ms` is the delay
-    that was expected when the lease was created; `_started_at` is in seconds.
+    collected without a release is released then and counted as leaked. `instance` is the instance
+    of the slot. `_expected_ms` is the delay that was expected when the lease was created;
+    `_started_at` is in seconds.
     """
 
-    __slots__ = ("_balancer", "_endpoint", "_expected_ms", "_is_released", "_policy", "_started_at")
+    __slots__ = (
+        "_balancer", "_endpoint", "_expected_ms", "_is_released", "_policy", "_started_at",
+        "instance",
+    )  # fmt: skip
 
     def __init__(
         self, balancer: "Balancer", policy: Policy, endpoint: Endpoint, now: float
@@ -49,17 +53,13 @@ class Lease:
         self._balancer = balancer
         self._policy = policy
         self._endpoint = endpoint
+        self.instance = endpoint.instance
         self._started_at = now
         self._is_released = False
         self._expected_ms = endpoint.expected_ms()
         endpoint.picks += 1
         endpoint.inflight += 1
         endpoint.update_load_level()
-
-    @property
-    def instance(self) -> Instance:
-        """Return the instance of the slot."""
-        return self._endpoint.instance
 
     def release(
         self,
@@ -190,7 +190,6 @@ class Balancer:
             if queue is not None and len(queue):  # earlier requests go first
                 queue.notify_capacity()
                 raise AseError(LOADER_FULL)
-        self._retry_budget.add_request()
         counts = self.counts
         counts.picks += 1
         if counts.picks & _TIMING_MASK:
@@ -242,7 +241,7 @@ class Balancer:
 
     def try_acquire_retry(self) -> bool:
         """Return whether the retry budget allows a retry, and charge it."""
-        return self._retry_budget.try_acquire(self.clock())
+        return self._retry_budget.try_acquire(self.counts.picks, self.clock())
 
     def _acquire(self, service_id: str, digest: str, exclude: Collection[str], key: str) -> Lease:
         now = self.clock()

@@ -77,9 +77,9 @@ def test_blocked_data_stays_buffered_until_unblocked() -> None:
 def test_stream_ids_run_out() -> None:
     connection = connect(h2_server())
     connection.outbound.next_stream_id = 2**31 - 1
-    assert not connection.outbound.stream_ids_exhausted()
+    assert not connection.outbound.stream_ids_exhausted
     open_stream(connection)
-    assert connection.outbound.stream_ids_exhausted()
+    assert connection.outbound.stream_ids_exhausted
 
 
 def test_large_header_block_is_split_into_frames() -> None:

@@ -1,6 +1,8 @@
+from random import Random
+
 import pytest
 
-from gateway.request.record import RequestRecord
+from gateway.request.record import RequestIdGenerator, RequestRecord
 
 
 def test_times_of_a_request_are_split() -> None:
@@ -29,3 +31,20 @@ def test_overhead_is_never_negative() -> None:
     record.waited_s = 5.0
     record.finish(503, 10110, 2.0)
     assert record.overhead_s == 0.0
+
+
+def test_ids_are_unique_slices_of_random_hex() -> None:
+    rng, requested_sizes = Random(1), []
+
+    def entropy(size: int) -> str:
+        requested_sizes.append(size)
+        return rng.randbytes(size).hex()
+
+    generator = RequestIdGenerator(entropy)
+    request_ids = [generator() for _ in range(1000)]
+    assert len(set(request_ids)) == 1000
+    assert all(
+        len(request_id) == 32 and set(request_id) <= set("0123456789abcdef")
+        for request_id in request_ids
+    )
+    assert requested_sizes == [4096] * 4
