@@ -17,7 +17,7 @@ from typing import Final
 from aseloader.sessions import SessionEngine
 from aseloader.xsf import XsfRequest
 from rpc.bounded_cache import BoundedCache
-from schemas.model.errors import HANDLE_RELEASED, LOADER_FULL, NO_HANDLE, AseError
+from schemas.model.errors import HANDLE_RELEASED, LOADER_FULL, NO_HANDLE, AseError, ErrorSpec
 from schemas.model.session import ReorderBuffer
 from schemas.wire import LoaderInput, LoaderOutput
 
@@ -47,9 +47,9 @@ class XsfSessions:
     async def serve(self, request: XsfRequest, gateway: str) -> LoaderOutput:
         """Run one operation and return its output, without data if no result is ready.
 
-        A final output, an error code or AIExcp releases the session. Raises AseError 10110 if the
-        loader is full or if a first frame names an open session, 10008 for an unknown handle, 10101
-        for a released one.
+        A final output, an error code or AIExcp releases the session. The output has the code 10008
+        for an unknown handle, 10101 for a released one. Raises AseError 10110 if the loader is full
+        or if a first frame names an open session.
         """
         session = self._open_sessions.get(request.handle)
         if request.frame is not None and request.is_first:
@@ -57,9 +57,8 @@ class XsfSessions:
                 raise AseError(LOADER_FULL, "the handle is in use")
             session = await self._start_session(request, gateway)
         if session is None:
-            raise AseError(
-                HANDLE_RELEASED if request.handle in self._released.entries else NO_HANDLE
-            )
+            is_released = request.handle in self._released.entries
+            return _error_output(HANDLE_RELEASED if is_released else NO_HANDLE)
         if request.op == "AIExcp":
             self._release(session)
             return LoaderOutput(status=LoaderOutput.END)
@@ -71,6 +70,8 @@ class XsfSessions:
             output = await session.acknowledge_frame(
                 results_by_poll=request.results_by_poll and not request.is_first
             )
+        if self._open_sessions.get(request.handle) is not session:  # another call released it
+            return _error_output(HANDLE_RELEASED)
         if output.code or output.status in _FINAL_STATUSES:
             self._release(session)
         return output
@@ -96,6 +97,10 @@ class XsfSessions:
         self._released.add(handle, True)
 
 
+def _error_output(error_spec: ErrorSpec) -> LoaderOutput:
+    return LoaderOutput(code=error_spec.code, err=error_spec.message, status=LoaderOutput.END)
+
+
 class _HandleSession:
     """One xsf session: frames in order to the wrapper, outputs kept until they are read.
 
@@ -106,8 +111,9 @@ class _HandleSession:
     - `_results`: outputs that the caller has not read, at most two: `_run` reads one ahead.
     - `_error`: why the session could not start; set before any output.
     - `_is_closed`: `_run` has ended, or the session was released. Waiting calls then return.
-    - `_frame_ready` wakes the wrapper, `_frame_consumed` a waiting AIIn, `_changed` a waiting AIOut
-      or `wait_started`, `_result_taken` wakes `_run`.
+    - Events: `_frame_ready` wakes the wrapper, `_changed` a waiting AIOut or `wait_started`,
+      `_result_taken` wakes `_run`, `_write_changed` a waiting AIIn when a frame was read or a
+      result is ready.
 
     `on_idle` is called with the session if no call has come for the idle timeout.
     """
@@ -128,7 +134,7 @@ class _HandleSession:
         self._reorder_buffer = ReorderBuffer(1)
         self._frames: deque[LoaderInput] = deque()
         self._frame_ready = asyncio.Event()
-        self._frame_consumed = asyncio.Event()
+        self._write_changed = asyncio.Event()
         self._results: deque[LoaderOutput] = deque()
         self._changed = asyncio.Event()
         self._result_taken = asyncio.Event()
@@ -162,8 +168,8 @@ class _HandleSession:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_WRITE_TIMEOUT_S):
                 while self._is_full() and (results_by_poll or not self._results):
-                    self._frame_consumed.clear()
-                    await self._frame_consumed.wait()
+                    self._write_changed.clear()
+                    await self._write_changed.wait()
         if results_by_poll and not self._is_closed:
             self._reset_idle_timer()
         return LoaderOutput(status=LoaderOutput.CONTINUE) if results_by_poll else self._pop_result()
@@ -198,7 +204,7 @@ class _HandleSession:
         """Cancel the session and its timers, and wake all waiting calls."""
         self._is_closed = True
         self._changed.set()
-        self._frame_consumed.set()
+        self._write_changed.set()
         self._idle_timer.cancel()
         if self._reorder_timer is not None:
             self._reorder_timer.cancel()
@@ -226,6 +232,7 @@ class _HandleSession:
             async for output in outputs:
                 self._results.append(output)
                 self._changed.set()
+                self._write_changed.set()
                 while len(self._results) > 1:  # back-pressure: one output ahead of the caller
                     self._result_taken.clear()
                     await self._result_taken.wait()
@@ -234,7 +241,7 @@ class _HandleSession:
         finally:
             self._is_closed = True
             self._changed.set()
-            self._frame_consumed.set()
+            self._write_changed.set()
             await outputs.aclose()
 
     async def _read_frames(self) -> AsyncIterator[LoaderInput]:
@@ -243,7 +250,7 @@ class _HandleSession:
                 self._frame_ready.clear()
                 await self._frame_ready.wait()
             yield self._frames.popleft()
-            self._frame_consumed.set()
+            self._write_changed.set()
 
     async def _wait_for_change(self) -> None:
         self._changed.clear()

@@ -3,7 +3,8 @@
 One AIIn at a time carries the frames, in order. After the first one is accepted, one AIOut polls
 for results (`docs/wire.md`). All calls go to the loader of the first AIIn. The replies to both can
 carry results, and they may arrive out of order: the last result is delivered when the other
-outstanding call has ended too, or after 0.25 s.
+outstanding call has ended too, or after 0.25 s. The last result releases the handle, so the other
+call may be replied to with 10101 (released), even before the last result arrives.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from schemas.model.errors import (
     HANDLE_RELEASED,
     LOADER_FULL,
     LOADER_LOST,
+    NO_HANDLE,
     AseError,
     loader_error_spec,
 )
@@ -32,6 +34,8 @@ _POLL_TIMEOUT_S: Final = 8.0
 _MAX_QUEUED_FRAMES: Final = 4  # frames that may wait for the AIIn of an earlier one
 _LAST_RESULT_DELAY_S: Final = 0.25
 _FINAL_STATUSES: Final = (LoaderOutput.END, LoaderOutput.ONCE)
+# A handle is unknown, instead of released, when a loader has forgotten its release.
+_HANDLE_GONE_ERRORS: Final = (HANDLE_RELEASED, NO_HANDLE)
 
 
 class XsfStream:
@@ -43,8 +47,8 @@ class XsfStream:
     - `_write_call`, `_poll_call`: the outstanding AIIn and AIOut, or None.
     - `_accepted`: a reply to an AIIn has arrived without an error.
     - `_last_result`: the final result, while the other call may still return an earlier one.
-    - `_refusal`: the error of an AIIn with 10101 (released), while AIOut may still return the last
-      result.
+    - `_handle_gone`: the error of a call whose handle the loader has released, while the other call
+      may still return the last result.
     - `_is_closed`, `_error`: the session has ended, and its error or None.
     """
 
@@ -68,7 +72,7 @@ class XsfStream:
         self._poll_call: UnaryCall | None = None
         self._accepted = self._is_closed = False
         self._last_result: bytes | None = None
-        self._refusal: AseError | None = None
+        self._handle_gone: AseError | None = None
         self._error: AseError | None = None
 
     def can_send(self) -> bool:
@@ -152,28 +156,36 @@ class XsfStream:
         try:
             result, is_last = self._parse_reply(call)
         except AseError as error:
-            if error.spec is HANDLE_RELEASED and self._poll_call is not None:
-                self._refusal = error
-                return
-            if self._last_result is None:
-                # A loader that refused has released the handle. After a failed call or an
-                # unreadable reply it may still hold it.
-                self._end(error, release_handle=call.error is not None or error.spec is BAD_REPLY)
-                return
-            result, is_last = None, False  # expected: the last result releases the handle
-        if is_last and result is not None and self._last_result is None:
-            self._last_result = result
+            self._handle_error(error, is_readable=call.error is None)
+            return
+        if is_last:
+            self._last_result = result if self._last_result is None else self._last_result
         elif result is not None:
             self._results.append(result)
-        if self._last_result is not None:
-            if self._write_call is None and self._poll_call is None:
-                self._deliver_last_result()
-            else:
-                asyncio.get_running_loop().call_later(
-                    _LAST_RESULT_DELAY_S, self._deliver_last_result
-                )
-        elif self._refusal is not None and self._poll_call is None and not is_last:
-            self._end(self._refusal)
+        self._end_if_complete()
+
+    def _handle_error(self, error: AseError, *, is_readable: bool) -> None:
+        """Handle an error of a call: it ends the session, unless the last result releases it.
+
+        `is_readable`: the loader replied. A loader that replied with an error has released the
+        handle; after a failed call or an unreadable reply it may still hold it.
+        """
+        if self._last_result is None and error.spec not in _HANDLE_GONE_ERRORS:
+            self._end(error, release_handle=not is_readable or error.spec is BAD_REPLY)
+            return
+        if self._last_result is None:
+            self._handle_gone = error
+        self._end_if_complete()
+
+    def _end_if_complete(self) -> None:
+        """End the session if its end is known and the other call can return no result any more."""
+        has_outstanding_call = self._write_call is not None or self._poll_call is not None
+        if self._last_result is not None and has_outstanding_call:
+            asyncio.get_running_loop().call_later(_LAST_RESULT_DELAY_S, self._deliver_last_result)
+        elif self._last_result is not None:
+            self._deliver_last_result()
+        elif self._handle_gone is not None and not has_outstanding_call:
+            self._end(self._handle_gone)
 
     def _deliver_last_result(self) -> None:
         """Deliver the last result and end the session, if that has not happened.
@@ -189,7 +201,7 @@ class XsfStream:
         """Return the result in a reply, or None, and whether it is the last.
 
         An output without payload is a result only if it is the last one or replies to the first
-        AIIn. Raises AseError.
+        AIIn. An output that says that the handle is gone is no result. Raises AseError.
         """
         if call.error is not None:
             raise to_ase_error(call.error)
@@ -204,11 +216,14 @@ class XsfStream:
                 LOADER_FULL if reply.code == LOADER_FULL.code else loader_error_spec(reply.code)
             )
             raise AseError(error_spec, reply.error_info)
+        output_error_spec = loader_error_spec(output.code)
+        if output_error_spec in _HANDLE_GONE_ERRORS:
+            raise AseError(output_error_spec, output.err)
         is_last = output.code != 0 or output.status in _FINAL_STATUSES
         return (data if is_last or output.pl or not self._accepted else None), is_last
 
     def _is_ending(self) -> bool:
-        return self._is_closed or self._last_result is not None or self._refusal is not None
+        return self._is_closed or self._last_result is not None or self._handle_gone is not None
 
     def _end(self, error: AseError | None, *, release_handle: bool = False) -> None:
         """End the session and cancel its calls.

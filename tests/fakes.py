@@ -167,7 +167,7 @@ class FakeLoaderStream:
         return self.results.popleft() if self.results else None
 
     def is_finished(self) -> bool:
-        return self.error is not None
+        return self.error is not None and not self.results
 
     def failure(self) -> AseError | None:
         return self.error

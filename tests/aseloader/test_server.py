@@ -91,7 +91,7 @@ def test_xsf(channel: grpc.Channel) -> None:
     assert refused.code == 0
     assert LoaderOutput.FromString(refused.data[0].data).code == 10107
     assert call(ReqData(op="ping")).code == 0
-    assert call(ReqData(op="AIOut")).code == 10008
+    assert LoaderOutput.FromString(call(ReqData(op="AIOut")).data[0].data).code == 10008
     assert call(ReqData(op="AINo")).code == 10003
 
 

@@ -1,7 +1,8 @@
-"""Sessions with a loader that does what the original's specification says (reference 3.6, 5.3).
+"""Sessions with a loader that does what the original does (`docs/wire.md`).
 
-It reads without waiting in an AIIn, so results come by either op; it tells of its load by
-`setServer`, and drains by live=0.
+It reads without waiting in an AIIn, so results come by either op. Errors travel inside the
+LoaderOutput, 10101 for a released handle too, as seen from a loader built from the original's
+source. It reports its load by `setServer`, and drains by live=0.
 """
 
 import json
@@ -47,7 +48,10 @@ class LoaderSession:
             attribute = {"seq": str(self.seq), "status": "1"}
             part = Payload(meta=MetaDesc(name="said", attribute=attribute), data=piece)
             self.outputs.put(LoaderOutput(status=LoaderOutput.CONTINUE, pl=[part] if piece else []))
-        if last:
+        if data.startswith(b"fail "):  # the wrapper fails while the client still sends
+            error = LoaderOutput(code=int(data[5:]), err="it failed", status=LoaderOutput.END)
+            self.outputs.put(error)
+        if last or data == b"stop":
             self.outputs.put(LoaderOutput(status=LoaderOutput.END))
 
     def read(self, seconds: float) -> LoaderOutput:
@@ -85,7 +89,7 @@ class AigesSessionLoader:
                 self._open[handle] = LoaderSession()
             instance = self._open.get(handle)
         if instance is None:
-            return ResData(code=10101 if handle in self._released else 10008).SerializeToString()
+            return self._reply(handle, _gone_output(handle in self._released))
         if request.op == "AIExcp":
             self._release(handle)
             return ResData().SerializeToString()
@@ -98,6 +102,9 @@ class AigesSessionLoader:
             output = instance.read(int(request.param["waitTime"]) / 1000)
         if output.status in (LoaderOutput.END, LoaderOutput.ONCE):
             self._release(handle)
+        return self._reply(handle, output)
+
+    def _reply(self, handle: str, output: LoaderOutput) -> bytes:
         data = output.SerializeToString()
         return ResData(data=[XsfData(data=data)], s=XsfSession(h=handle)).SerializeToString()
 
@@ -105,6 +112,11 @@ class AigesSessionLoader:
         with self._lock:
             self._open.pop(handle, None)
             self._released.add(handle)
+
+
+def _gone_output(was_released: bool) -> LoaderOutput:
+    code = 10101 if was_released else 10008
+    return LoaderOutput(code=code, err="no such instance", status=LoaderOutput.END)
 
 
 @pytest.fixture
@@ -150,6 +162,32 @@ def test_session_results_arrive_before_the_end(
             assert sorted(outputs) == sorted([b"ONE", b"TWO", b"LARGE", b"x" * 40_000, b"END"])
             assert receive_close_code(ws) == 1000
     assert "AIExcp" not in aiges_loader.ops, "the end releases the handle"
+    wait_until_idle(gateway)
+
+
+@pytest.mark.parametrize("code", [10905, 10907, 10908])
+def test_failing_wrapper_is_reported_while_the_client_sends(gateway: Gateway, code: int) -> None:
+    """The other op finds a released handle, perhaps first: that is not the error to report."""
+    for _ in range(20):
+        with open_session(gateway) as ws:
+            send(ws, frame(0, b"one"), frame(1, b"fail %d" % code), *[frame(1, b"more")] * 3)
+            while (message := receive(ws))["header"]["code"] == 0:
+                pass
+            assert message["header"]["code"] == code
+            assert receive_close_code(ws) == 1014
+    wait_until_idle(gateway)
+
+
+def test_loader_that_ends_first_loses_no_result(gateway: Gateway) -> None:
+    for _ in range(60):
+        with open_session(gateway) as ws:
+            send(ws, frame(0, b"one"), frame(1, b"stop"), *[frame(1, b"more")] * 3)
+            outputs = []
+            while (message := receive(ws))["header"]["status"] != 2:
+                assert message["header"]["code"] == 0, message
+                outputs += [output_bytes(message)] if "payload" in message else []
+            assert set(outputs) >= {b"ONE", b"STOP"}
+            assert receive_close_code(ws) == 1000
     wait_until_idle(gateway)
 
 
