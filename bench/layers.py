@@ -89,7 +89,7 @@ def _validation_steps() -> tuple[Callable[[], Any], Callable[[], Any]]:
             document.parse(document.canonical(declare.declaration_to_document(api)))
         ).input
     )
-    envelope = parse(workload.request_body(), 64, 100_000)
+    envelope = parse(workload.request_body(), 64, 100_000, 10_000)
     params = envelope["parameter"]["bench"]
     import jsonschema  # of the extra `bench`: the others of this command do without
 
@@ -117,7 +117,7 @@ def format_table(figures: dict[str, dict[str, float]]) -> str:
 def _steps() -> dict[str, Callable[[], Any]]:
     contract = build_contract(workload.SCHEMA, "file", {}, 5.0)
     body = workload.request_body()
-    envelope = parse(body, 64, 100_000)
+    envelope = parse(body, 64, 100_000, 10_000)
     encoded_request = contract.encoder.encode(envelope, _REQUEST_INFO)
     reply = workload.loader_output()
     balancer = _make_balancer(contract.digest)
@@ -132,7 +132,7 @@ def _steps() -> dict[str, Callable[[], Any]]:
             head_validation.validate_headers(_HEAD, "1.1"),
             head_validation.parse_origin_form(b"/v1/private/bench"),
         ),
-        "parse": lambda: parse(body, 64, 100_000),
+        "parse": lambda: parse(body, 64, 100_000, 10_000),
         "validate": lambda: contract.validator.validate_and_transform(envelope, True),
         "encode": lambda: contract.encoder.encode(envelope, _REQUEST_INFO),
         "pick": pick,

@@ -110,6 +110,21 @@ class GatewayOptions:
     max_body: int = option(16 * 1024 * 1024, "bytes of a request body", minimum=1)
     body_timeout: float = option(30.0, "seconds to receive a request body", minimum=0.001)
     min_body_rate: int = option(1024, "bytes a second that a body must come at", minimum=0)
+    min_chunk: int = option(
+        16, "mean bytes of the chunks of a body that has more than 10,000 chunks", minimum=0
+    )
+    max_bodies: int = option(
+        256 * 1024 * 1024,
+        "bytes of request bodies and WebSocket messages larger than 64 KiB in memory, in sum over "
+        "all connections of a process; beyond that the largest incomplete one is rejected",
+        minimum=0,
+    )
+    max_unread: int = option(
+        64 * 1024 * 1024,
+        "bytes that clients have not read, in sum over all connections of a process; beyond that "
+        "the client that has read nothing for the longest time is disconnected",
+        minimum=0,
+    )
     write_timeout: float = option(30.0, "seconds a client may read nothing", minimum=0.1)
     header_timeout: float = option(5.0, "seconds to receive a request's headers", minimum=0.001)
     max_request_line: int = option(8192, "bytes of a request's target", minimum=64, maximum=65536)
@@ -117,6 +132,7 @@ class GatewayOptions:
     max_headers: int = option(100, "headers of a request", minimum=1)
     max_depth: int = option(64, "levels of a JSON body", minimum=4, maximum=200)
     max_nodes: int = option(100_000, "values in a JSON body", minimum=16)
+    max_names: int = option(10_000, "different member names in a JSON body", minimum=16)
     tls_cert: str = option("", "certificate file (PEM) for HTTPS, by this file; empty: HTTP")
     tls_key: str = option("", "key file (PEM) of the certificate, by this file")
     workers: int = option(

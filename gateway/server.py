@@ -24,6 +24,7 @@ from config.options import Config, GatewayOptions, SessionOptions
 from gateway.context import GatewayContext
 from gateway.http import app
 from gateway.http.connection import HttpConnection
+from gateway.http.memory_limits import BodyBudget, UnreadOutput
 from gateway.http.server_context import FastPathContext, Limits, ServerContext
 from gateway.request.interfaces import Dependencies
 from gateway.request.record import RequestIdGenerator, RequestRecord
@@ -37,6 +38,7 @@ from gateway.streaming.upgrade import WebSocketUpgrader
 from gateway.telemetry import admin
 from gateway.telemetry.access_log import AccessLog, loggable_target
 from gateway.telemetry.balancer_metrics import BalancerMetrics
+from gateway.telemetry.memory_metrics import CutLog, MemoryMetrics
 from gateway.telemetry.metrics import Metrics, UpstreamMetrics
 from gateway.telemetry.session_metrics import SessionMetrics
 from gateway.unary.request_head import UnaryHeadCache
@@ -176,6 +178,9 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
         call_later=asyncio.get_running_loop().call_later,
     )
     context = GatewayContext(dependencies, metrics, access_log, open_event_stream)
+    unread_output = UnreadOutput(options.max_unread, CutLog(_log_cut_clients, clock).add)
+    body_budget = BodyBudget(options.max_bodies)
+    MemoryMetrics(registry, unread_output, body_budget)
     readiness = app.Readiness(upstreams.is_synced)
     digests = partial(_active_digests, catalog)
     admin_application = admin.build_app(registry, upstreams.table, clock, digests)
@@ -189,6 +194,8 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
             readiness,
             session_metrics,
             config.session,
+            unread_output=unread_output,
+            body_budget=body_budget,
             count_live_instances=upstreams.count_live_instances,
             base_dir=base_dir,
         ),
@@ -202,6 +209,8 @@ def public_server(
     session_metrics: SessionMetrics,
     session_options: SessionOptions,
     *,
+    unread_output: UnreadOutput,
+    body_budget: BodyBudget,
     count_live_instances: Callable[[str], int],
     base_dir: Path,
 ) -> "HttpServer":
@@ -218,6 +227,8 @@ def public_server(
         fast_path=FastPathContext(context, head_cache) if options.once_lane else None,
         upgrader=WebSocketUpgrader(context, session_metrics, session_options),
         drain_state=readiness.drain_state,
+        unread_output=unread_output,
+        body_budget=body_budget,
     )
     application = app.build_app(context, readiness, count_live_instances)
     protocol = partial(HttpConnection, server_context=server_context)
@@ -275,6 +286,10 @@ def admin_server(application: ASGIApp, options: GatewayOptions) -> HttpServer:
         fast_path=None,
         upgrader=None,
         drain_state=DrainState(),
+        unread_output=UnreadOutput(
+            options.max_unread, CutLog(_log_cut_clients, time.monotonic).add
+        ),
+        body_budget=BodyBudget(options.max_bodies),
     )
     guarded_application = admin.HostGuard(application, [options.admin_host, *options.admin_hosts])
     return http_server(
@@ -335,6 +350,13 @@ def _log_internal_error(sid: str, error: Exception) -> None:
     _logger.error("request failed by a fault of ours", extra={"sid": sid}, exc_info=error)
 
 
+def _log_cut_clients(clients: int, unread_bytes: int) -> None:
+    _logger.warning(
+        "clients disconnected: too much is unread",
+        extra={"clients": clients, "bytes": unread_bytes, "limit": "gateway.max_unread"},
+    )
+
+
 def _active_digests(catalog: Catalog) -> dict[str, str]:
     return {contract.service.id: contract.digest for contract in catalog}
 
@@ -348,6 +370,7 @@ def _limits(options: GatewayOptions) -> Limits:
         max_body=options.max_body,
         body_timeout=options.body_timeout,
         min_body_rate=options.min_body_rate,
+        min_chunk=options.min_chunk,
         stall_timeout=options.write_timeout,
         idle_timeout=options.keep_alive,
         max_connections=min(options.max_connections, _max_connections()),

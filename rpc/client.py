@@ -250,8 +250,10 @@ class Channel:
             call.reset_for_retry()
             self._loop.call_soon(self._submit, call)
             return
+        # A caller refers to its call. Without the callback no cycle keeps the messages in memory.
+        on_done, call.on_done = call.on_done, _noop
         try:
-            call.on_done(call)
+            on_done(call)
         except Exception as error:  # noqa: BLE001 (the connection serves other calls)
             message = "the callback of a call raised an exception"
             self._loop.call_exception_handler({"message": message, "exception": error})

@@ -14,6 +14,7 @@ from config.options import GatewayOptions, SessionOptions
 from gateway import server
 from gateway.context import GatewayContext
 from gateway.http import app
+from gateway.http.memory_limits import BodyBudget, UnreadOutput
 from gateway.request.interfaces import Dependencies
 from gateway.services.catalog import Catalog, build_contract
 from gateway.streaming.sse import EventStream
@@ -247,6 +248,7 @@ class FakeGateway:
         self.count_live_instances: Callable[[str], int] = lambda _: 1
         self.internal_errors: list[tuple[str, Exception]] = []
         self.metrics = Metrics(CollectorRegistry())
+        self.cuts: list[int] = []
         dependencies = Dependencies(
             options or GatewayOptions(),
             Catalog(contracts, {}, 5.0),
@@ -274,6 +276,8 @@ class FakeGateway:
             self.readiness,
             session_metrics,
             session_options,
+            unread_output=UnreadOutput(dependencies.options.max_unread, self.cuts.append),
+            body_budget=BodyBudget(dependencies.options.max_bodies),
             count_live_instances=self._count_live_instances,
             base_dir=Path(),
         )

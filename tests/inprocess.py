@@ -14,9 +14,6 @@ from typing import Any, Self
 from config.options import GatewayOptions, SessionOptions
 from tests.fakes import FakeGateway
 
-HIGH_WATER = 64 * 1024
-LOW_WATER = HIGH_WATER // 4
-
 
 class _JumpingSelector(selectors.SelectSelector):
     """A selector that never waits: it moves the clock on by the time it was to wait."""
@@ -88,6 +85,7 @@ class MemoryTransport(asyncio.Transport):
         self._incoming: list[bytes] = []
         self._eof_pending = False
         self._reading_paused = False
+        self.high_water = 64 * 1024
         self.delivered = bytearray()
         self.lost = self.aborted = self.eof_written = False
         self.client_reads = True
@@ -129,7 +127,7 @@ class MemoryTransport(asyncio.Transport):
             self._deliver_to_client(data)
             return
         self._buffer += data
-        if len(self._buffer) > HIGH_WATER and not self._writing_paused:
+        if len(self._buffer) > self.high_water and not self._writing_paused:
             self._writing_paused = True
             self._protocol.pause_writing()
 
@@ -146,6 +144,10 @@ class MemoryTransport(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         return len(self._buffer)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high is not None
+        self.high_water = high
 
     def pause_reading(self) -> None:
         self._reading_paused = True

@@ -18,6 +18,7 @@ from gateway.http import head_validation
 from gateway.http.asgi_cycle import AsgiCycle
 from gateway.http.asgi_scope import asgi_scope
 from gateway.http.fast_path import FastPath
+from gateway.http.memory_limits import UNCOUNTED_BYTES
 from gateway.http.pipeline import Cycle, PipelineQueue
 from gateway.http.server_context import BODY_GRACE_S, ServerContext, slow_body_error
 from gateway.http.timeouts import ConnectionTimer, Wait, WriteStallMonitor
@@ -28,6 +29,12 @@ from schemas.model.errors import AseError
 # bytes, before the connection is closed (RFC 9112, 9.6).
 _LINGER_S = 1.0
 _LINGER_BYTES = 1 << 20
+# Bytes that a client has not read, above which they are counted (`UnreadOutput`) and nothing more
+# is written to it. The kernel's buffer, which is full then, keeps a client that reads busy.
+_HIGH_WATER = 1 << 12
+
+# A body may have this number of chunks of any size.
+_MAX_TINY_CHUNKS = 10_000
 
 _HEADERS_TOO_LARGE = "headers are larger than %d bytes"
 
@@ -46,7 +53,8 @@ class HttpConnection(HttpToolsProtocol):
     Counters, in bytes: `_header_bytes` of the header fields of the current head, `_body_bytes` of
     the current body, `_skipped_blank_bytes` of the blank line before the current request,
     `_unreported_bytes` read since the parser last reported a header, a chunk or a part of a body,
-    `_discarded_bytes` discarded as ignored input.
+    `_discarded_bytes` discarded as ignored input. `_chunk_count` is the number of chunks of the
+    current body.
 
     Timers: `_timer` is armed only while the connection waits for the client to send something.
     `_stall_monitor` aborts the connection of a client that does not read. `_body_started_at` is the
@@ -63,7 +71,7 @@ class HttpConnection(HttpToolsProtocol):
         self._rewritten_head = b""
         self._header_bytes = self._unreported_bytes = self._body_bytes = (
             self._skipped_blank_bytes
-        ) = self._discarded_bytes = 0
+        ) = self._discarded_bytes = self._chunk_count = 0
         # The cycle whose body is arriving; it may be current or wait in the pipeline.
         self._receiving_cycle: Cycle | None = None
         self._body_started_at = 0.0
@@ -74,7 +82,10 @@ class HttpConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timer for the first head; answer 503 if there are too many connections."""
         super().connection_made(transport)
-        self._stall_monitor = WriteStallMonitor(transport, self._limits.stall_timeout)
+        transport.set_write_buffer_limits(high=_HIGH_WATER)
+        self._stall_monitor = WriteStallMonitor(
+            transport, self._limits.stall_timeout, self._server_context.unread_output
+        )
         self._pipeline = PipelineQueue(self.loop, transport, self.flow, self._on_request_started)
         self._client_ip = self.client[0] if self.client else ""
         self._fast_path = FastPath(
@@ -95,6 +106,9 @@ class HttpConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timers and notify the running request."""
         self._detach()
+        self._stall_monitor.stop()
+        self._server_context.body_budget.release(self)
+        self._receiving_cycle = None
         current = self._pipeline.clear()
         if current is not None:
             current.on_disconnect()
@@ -184,16 +198,21 @@ class HttpConnection(HttpToolsProtocol):
         upgrader = self._server_context.upgrader
         assert upgrader is not None  # noqa: S101 (`_should_upgrade` checked it)
         self._server_context.write_batcher.flush()
-        connection_args = (self.transport, self._limits.stall_timeout, self.server_state)
         upgrader.upgrade(
-            self.scope, self.headers, self._client_ip, remaining_data, *connection_args
+            self.scope,
+            self.headers,
+            self._client_ip,
+            remaining_data,
+            self.transport,
+            self._stall_monitor,
+            self._server_context.body_budget,
+            self.server_state,
         )
         self._detach()
 
     def _detach(self) -> None:
         self.connections.discard(self)
         self._timer.stop()
-        self._stall_monitor.stop()
         self._ignoring_input = True
 
     def _update_timer(self) -> None:
@@ -241,7 +260,7 @@ class HttpConnection(HttpToolsProtocol):
             self._abort_parsing(HttpError(400, "too many requests at once on one connection"))
         self._header_bytes = self._unreported_bytes = self._body_bytes = (
             self._skipped_blank_bytes
-        ) = 0
+        ) = self._chunk_count = 0
         self._in_head = self._in_message = True
         self.url = b""
         self.headers = []
@@ -325,8 +344,15 @@ class HttpConnection(HttpToolsProtocol):
         )
 
     def on_chunk_header(self) -> None:
-        """Reset the count of unreported bytes: the parser has completed a chunk header."""
+        """Count a chunk; reject a body of many tiny chunks (400), each as costly as a large one."""
         self._unreported_bytes = 0
+        if (
+            self._chunk_count > _MAX_TINY_CHUNKS
+            and self._body_bytes < self._chunk_count * self._limits.min_chunk
+        ):
+            reason = f"chunks of less than {self._limits.min_chunk} bytes on average"
+            self._abort_parsing(HttpError(400, reason))
+        self._chunk_count += 1
 
     def on_body(self, body: bytes) -> None:
         """Pass a part of the body to its request; reject a body that is too large (413).
@@ -343,8 +369,14 @@ class HttpConnection(HttpToolsProtocol):
             self._reject_body(
                 cycle, HttpError(413, f"body is larger than {self._limits.max_body} bytes")
             )
-        elif cycle.add_body_chunk(body) > HIGH_WATER_LIMIT:
+            return
+        if cycle.add_body_chunk(body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
+        if self._body_bytes > UNCOUNTED_BYTES:
+            budget = self._server_context.body_budget
+            holder_to_reject = budget.hold(self, self._body_bytes)
+            if holder_to_reject is not None:
+                holder_to_reject.reject_body_for_memory()
 
     def on_message_complete(self) -> None:
         """Finish the body of the request; arm the idle timer if no request is pending.
@@ -357,6 +389,8 @@ class HttpConnection(HttpToolsProtocol):
         if self._ignoring_input or self._in_message:
             return
         cycle, self._receiving_cycle = self._receiving_cycle, None
+        if self._body_bytes > UNCOUNTED_BYTES:
+            self._server_context.body_budget.complete(self)
         self._ignoring_input = cycle is not None and not cycle.keep_alive
         self._timer.disarm()
         if cycle is None or cycle.response_complete:
@@ -379,6 +413,7 @@ class HttpConnection(HttpToolsProtocol):
         response is already written.
         """
         self.server_state.total_requests += 1
+        self._server_context.body_budget.release(self)
         if self.transport.is_closing():
             self._pipeline.clear()
             self._stall_monitor.start()
@@ -428,6 +463,14 @@ class HttpConnection(HttpToolsProtocol):
         else:
             cycle.fail_body(error)
 
+    def reject_body_for_memory(self) -> None:
+        """Answer 503 to the body that is being received: too many are in memory."""
+        self._server_context.body_budget.release(self)
+        headers = [(b"retry-after", b"1"), (b"connection", b"close")]
+        self._reject_request(
+            HttpError(503, "too many bytes of request bodies at once", headers=headers)
+        )
+
     def _send_error_response(self, error: AseError) -> None:
         response = self._server_context.reject_request(error, self._client_ip, self.url)
         self._fast_path.write_response(response, True)
@@ -441,6 +484,7 @@ class HttpConnection(HttpToolsProtocol):
         """
         self._pipeline.clear()
         self._ignoring_input = True
+        self._server_context.body_budget.release(self)
         self._server_context.write_batcher.flush()
         if not self._in_message:
             self._close()

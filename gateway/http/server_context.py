@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.context import GatewayContext
+from gateway.http.memory_limits import BodyBudget, UnreadOutput
+from gateway.http.timeouts import WriteStallMonitor
 from gateway.http.write_batch import WriteBatcher
 from gateway.request.response import DefaultHeadersCache, Headers, HttpError, HttpResponse
 from gateway.request.shutdown import DrainState
@@ -25,7 +27,8 @@ class Limits:
     """The limits of a server for its clients.
 
     `max_target`, `max_header_bytes` and `max_body` are bytes, `min_body_rate` is bytes per second,
-    timeouts are seconds. `max_headers` is the number of header fields of a request,
+    timeouts are seconds. `min_chunk` is the mean size in bytes that the chunks of a body must have
+    if there are many. `max_headers` is the number of header fields of a request,
     `max_connections` the number of connections of all clients. `stall_timeout` is how long a client
     may read nothing of what is written to it.
     """
@@ -37,6 +40,7 @@ class Limits:
     max_body: int
     body_timeout: float
     min_body_rate: int
+    min_chunk: int
     stall_timeout: float
     idle_timeout: float
     max_connections: int
@@ -67,7 +71,8 @@ class Upgrader(Protocol):
         client_ip: str,
         trailing_data: bytes,
         transport: asyncio.Transport,
-        write_timeout: float,
+        stall_monitor: WriteStallMonitor,
+        body_budget: BodyBudget,
         server_state: Any,
         /,
     ) -> None:
@@ -89,6 +94,7 @@ class ServerContext:
     `reject_request(error, client_ip, target)` makes the response to a request that is refused by
     its head. `fast_path` is None if every request goes through ASGI, `upgrader` if there are no
     WebSockets. While `drain_state.draining` is True, each response ends its connection.
+    `unread_output` and `body_budget` bound the memory of all connections together.
     `default_headers` caches the header lines that the server adds to every response.
     `write_batcher` holds what is written at the end of an event-loop iteration.
     """
@@ -98,5 +104,7 @@ class ServerContext:
     fast_path: FastPathContext | None
     upgrader: Upgrader | None
     drain_state: DrainState
+    unread_output: UnreadOutput
+    body_budget: BodyBudget
     default_headers: DefaultHeadersCache = field(default_factory=DefaultHeadersCache)
     write_batcher: WriteBatcher = field(default_factory=WriteBatcher)

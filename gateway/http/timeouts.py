@@ -9,6 +9,8 @@ from contextlib import suppress
 from enum import Enum
 from math import inf
 
+from gateway.http.memory_limits import UnreadOutput
+
 
 class Wait(Enum):
     """What a connection waits for the client to send.
@@ -74,17 +76,22 @@ class WriteStallMonitor:
 
     Every `timeout` seconds it compares the unread bytes with those of the previous check. If they
     did not decrease, the connection is aborted. Bytes in the kernel's send buffer count too: while
-    the client reads those, the transport's own buffer may not change.
+    the client reads those, the transport's own buffer may not change. The transport's buffer is
+    counted in `unread_output`, which limits the buffers of all connections together.
     """
 
-    def __init__(self, transport: asyncio.Transport, timeout: float) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, timeout: float, unread_output: UnreadOutput
+    ) -> None:
         self._transport = transport
         self._timeout = timeout
+        self._unread_output = unread_output
         self._last_unread_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Start monitoring, if there are unread bytes and it is not started yet."""
+        self._unread_output.count(self._transport)
         unread = self.unread_bytes()
         if self._timer is None and unread:
             self._last_unread_bytes = unread
@@ -92,6 +99,7 @@ class WriteStallMonitor:
 
     def stop(self) -> None:
         """Stop monitoring: the client keeps up, or the connection has ended."""
+        self._unread_output.forget(self._transport)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -113,6 +121,7 @@ class WriteStallMonitor:
     def _check_progress(self) -> None:
         self._timer = None
         unread = self.unread_bytes()
+        self._unread_output.count(self._transport)
         if unread and unread >= self._last_unread_bytes:
             self._transport.abort()
         elif unread:

@@ -25,13 +25,20 @@ _TOO_MANY_LONG_INTEGERS: Final = "request body: more than 1000 integers beyond 6
 _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 
 
-def parse(body: bytes, max_depth: int, max_nodes: int) -> dict[str, Any]:
+# A member name: text between two quotes before a colon. Only for bodies without escaped quotes.
+_NAMES: Final = re.compile(rb'"([^"]*+)"[ \t\r\n]*+:')
+_SLICE_BYTES: Final = 1 << 17
+_MIN_NAME_BYTES: Final = 4  # of a name of one character: its quotes and a colon too
+
+
+def parse(body: bytes, max_depth: int, max_nodes: int, max_names: int) -> dict[str, Any]:
     """Parse a body that is one JSON object in UTF-8.
 
-    Raises AseError 10163 if it is anything else, is nested deeper than `max_depth` levels or has
-    more than `max_nodes` values. The message never contains a value of the body; the message for
-    the log does not contain a key either.
+    Raises AseError 10163 if it is anything else, is nested deeper than `max_depth` levels, or has
+    more than `max_nodes` values or more than `max_names` different member names. The message never
+    contains a value of the body; the message for the log does not contain a key either.
     """
+    _check_name_count(body, max_names)
     check_node_count(body, max_nodes)
     try:
         value = jiter.from_json(
@@ -61,9 +68,41 @@ def check_node_count(body: bytes, max_nodes: int) -> None:
         raise AseError(BAD_REQUEST, f"request body: more than {max_nodes} values")
 
 
+def _check_name_count(body: bytes, max_names: int) -> None:
+    """Raise AseError 10163 if a body has more than `max_names` different member names.
+
+    A new name costs a hundred times as much to parse as a number, a repeated one little. A body
+    with few colons, in names or elsewhere, needs no further check.
+    """
+    if len(body) <= max_names * _MIN_NAME_BYTES or not _has_more_colons(body, max_names):
+        return
+    if b"\\" in body:
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    names: set[bytes] = set()
+    for start in range(0, len(body), _SLICE_BYTES):
+        names.update(_NAMES.findall(body[start : start + _SLICE_BYTES]))
+        if len(names) > max_names:
+            raise AseError(BAD_REQUEST, f"request body: more than {max_names} member names")
+
+
+def _has_more_colons(body: bytes, max_colons: int) -> bool:
+    few_colons = _find_occurrences(body, b":")
+    if few_colons is not None:
+        return few_colons > max_colons
+    colons = 0
+    for start in range(0, len(body), _SLICE_BYTES):
+        colons += body.count(b":", start, start + _SLICE_BYTES)
+        if colons > max_colons:
+            return True
+    return False
+
+
 def has_only_ascii_text(body: bytes) -> bool:
     """Return whether no string in a body can contain a non-ASCII character, escaped or not."""
-    return body.isascii() and b"\\u" not in body
+    if not body.isascii():
+        return False
+    backslash = body.find(b"\\")  # a tenth of the time of a search for two characters
+    return backslash < 0 or body.find(b"\\u", backslash) < 0
 
 
 def _max_possible_nodes(body: bytes) -> int:
@@ -76,12 +115,18 @@ def _count_char(body: bytes, char: bytes) -> int:
 
     A few occurrences in a large body are counted ten times as fast by `find` as by `count`.
     """
+    occurrences = _find_occurrences(body, char)
+    return body.count(char) if occurrences is None else occurrences
+
+
+def _find_occurrences(body: bytes, char: bytes) -> int | None:
+    """Return the number of occurrences of a character, None if it is more than 255."""
     position = 0
     for occurrences in range(_MAX_FINDS):
         position = body.find(char, position) + 1
         if not position:
             return occurrences
-    return body.count(char)
+    return None
 
 
 def _exceeds(body: bytes, max_nodes: int) -> bool:

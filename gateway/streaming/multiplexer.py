@@ -274,7 +274,7 @@ class SessionMultiplexer:
         """
         options = self._context.dependencies.options
         head, tail = messages.split_binary(message) if binary else (message, b"")
-        envelope = json_body.parse(head, options.max_depth, options.max_nodes)
+        envelope = json_body.parse(head, options.max_depth, options.max_nodes, options.max_names)
         header = envelope.get("header")
         cid = self._parse_cid(header)
         session = self._sessions.get(cid)

@@ -8,6 +8,8 @@ from urllib.parse import parse_qs
 from config.options import SessionOptions
 from gateway.context import GatewayContext
 from gateway.http.head_validation import combine_headers
+from gateway.http.memory_limits import BodyBudget
+from gateway.http.timeouts import WriteStallMonitor
 from gateway.request.response import Headers
 from gateway.services.routes import SERVICE_PATH_PREFIX
 from gateway.streaming.messages import BINARY_SUBPROTOCOL
@@ -53,15 +55,16 @@ class WebSocketUpgrader:
         client_ip: str,
         trailing_data: bytes,
         transport: asyncio.Transport,
-        write_timeout: float,
+        stall_monitor: WriteStallMonitor,
+        body_budget: BodyBudget,
         server_state: Any,
     ) -> None:
         """Accept a handshake and hand the connection over to a WebSocket.
 
         `scope` is the ASGI scope of the request, `trailing_data` the bytes received after its head.
-        `write_timeout`: seconds that the client may read nothing. `server_state` is that of
-        uvicorn. Raises AseError 10225 (status 404) for an unknown service, and HttpError 403 for an
-        origin that is not allowed, 400 or 426 for an invalid handshake.
+        `server_state` is that of uvicorn. Raises AseError 10225 (status 404) for an unknown
+        service, and HttpError 403 for an origin that is not allowed, 400 or 426 for an invalid
+        handshake.
         """
         context, options = self._context, self._options
         headers_by_name = combine_headers(headers)
@@ -92,7 +95,8 @@ class WebSocketUpgrader:
             transport,
             protocol,
             options,
-            write_timeout,
+            stall_monitor,
+            body_budget,
             server_state.connections,
             server_state.tasks,
             lambda websocket: SessionMultiplexer(

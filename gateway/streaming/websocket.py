@@ -17,6 +17,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from config.options import SessionOptions
+from gateway.http.memory_limits import UNCOUNTED_BYTES, BodyBudget
 from gateway.http.timeouts import WriteStallMonitor
 from gateway.request.response import HttpError
 from gateway.streaming import close_codes
@@ -26,6 +27,9 @@ from gateway.streaming.multiplexer import SessionMultiplexer
 _CLOSE_LINGER_S: Final = 1.0
 _POLL_INTERVAL_S: Final = 0.5
 _TCP_ESTABLISHED: Final = 1  # `tcpi_state`, the first byte of Linux's tcp_info
+# Bytes that are parsed at a time, and frames that are handled in one event-loop iteration.
+_MIN_SLICE_BYTES: Final = 1 << 11
+_MAX_FRAMES: Final = 128
 _DATA_OPCODES: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 
@@ -83,10 +87,9 @@ def check_origin(headers: Mapping[bytes, bytes], allowed: list[str]) -> None:
 class WebSocketConnection(asyncio.Protocol):
     """One WebSocket connection, after its handshake.
 
-    `make_multiplexer` creates the multiplexer of the connection. `write_timeout`: seconds that the
-    client may read nothing. `connections` and `tasks` are sets of uvicorn's server state; the
-    connection is in both until it is lost. When the server stops, it calls `shutdown` of each
-    connection, and after the drain time `cancel` of each task.
+    `make_multiplexer` creates the multiplexer of the connection. `connections` and `tasks` are sets
+    of uvicorn's server state; the connection is in both until it is lost. When the server stops, it
+    calls `shutdown` of each connection, and after the drain time `cancel` of each task.
 
     `_open` is False after a close frame was sent or received, or after the end of the client's
     data. `_lingering`: the gateway has sent its close frame and waits for the client's, or until
@@ -95,7 +98,14 @@ class WebSocketConnection(asyncio.Protocol):
     reading is stopped by back-pressure; `_liveness_timer` then polls the TCP state. `_reply_due`: a
     control frame was received, so the protocol may have a reply to send.
 
-    `_fragments` are the fragments of an incomplete message and `_message_opcode` is its type.
+    `_fragments` are the fragments of an incomplete message and `_message_opcode` is its type;
+    `_fragment_count` is their number. `_partial_frame_bytes` were received since the last complete
+    frame. Beyond 64 KiB they are counted with the fragments in `body_budget` (`_is_body_held`).
+
+    `_unparsed` are received bytes that are parsed in a later event-loop iteration, since a read may
+    hold thousands of frames. `_transport_paused`: the transport does not read, because of
+    `_read_paused` or `_unparsed`.
+
     `_control_count` is the number of control frames in `_control_second`, a second of the event
     loop's clock. `_alive_since_ping`: bytes were received since the last ping. `_timer` is the ping
     timer; once `_lingering` is set, it is the timer of the wait for the client.
@@ -106,7 +116,8 @@ class WebSocketConnection(asyncio.Protocol):
         transport: asyncio.Transport,
         protocol: ServerProtocol,
         options: SessionOptions,
-        write_timeout: float,
+        stall_monitor: WriteStallMonitor,
+        body_budget: BodyBudget,
         connections: set[Any],
         tasks: set[Any],
         make_multiplexer: Callable[["WebSocketConnection"], SessionMultiplexer],
@@ -117,10 +128,14 @@ class WebSocketConnection(asyncio.Protocol):
         self._connections = connections
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
-        self._stall_monitor = WriteStallMonitor(transport, write_timeout)
+        self._stall_monitor = stall_monitor
+        self._body_budget = body_budget
         self._write_paused = self._read_paused = self._lingering = self._reply_due = False
         self._open = True  # a copy: the protocol's property is slow
-        self._fragments: list[bytes] = []
+        self._fragments = bytearray()
+        self._fragment_count = self._partial_frame_bytes = 0
+        self._is_body_held = self._transport_paused = False
+        self._unparsed = b""
         self._message_opcode = Opcode.TEXT
         self._control_count = 0
         self._control_second = 0
@@ -135,12 +150,52 @@ class WebSocketConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes and handle the frames; ignored once closed."""
-        protocol = self._protocol
-        if not self._open and protocol.state is not State.CLOSING:
-            return
         self._alive_since_ping = True  # any bytes show that the client is connected
-        protocol.receive_data(data)
-        self._process_events()
+        if self._unparsed:  # from before the transport was paused
+            self._unparsed += data
+        else:
+            self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
+        """Parse bytes in slices; keep the rest for the next iteration after `_MAX_FRAMES` frames.
+
+        A slice of many frames is small. Within a large frame slices grow, so that it takes few.
+        """
+        protocol = self._protocol
+        start, size, frame_count = 0, _MIN_SLICE_BYTES, 0
+        while start < len(data) and (self._open or protocol.state is State.CLOSING):
+            if frame_count > _MAX_FRAMES:
+                self._unparsed = data[start:]
+                self._loop.call_soon(self._parse_rest)
+                break
+            data_slice = data[start : start + size]
+            protocol.receive_data(data_slice)
+            start += size
+            frames_in_slice = self._process_events()
+            frame_count += frames_in_slice
+            self._partial_frame_bytes += len(data_slice)
+            size *= 2
+            if frames_in_slice:
+                size, self._partial_frame_bytes = _MIN_SLICE_BYTES, 0
+        self._count_incomplete_message()
+        self._update_transport_reading()
+
+    def _count_incomplete_message(self) -> None:
+        """Count the bytes of a large incomplete message; they may be too many with all others."""
+        incomplete_bytes = len(self._fragments) + self._partial_frame_bytes
+        if incomplete_bytes > UNCOUNTED_BYTES:
+            self._is_body_held = True
+            holder_to_reject = self._body_budget.hold(self, incomplete_bytes)
+            if holder_to_reject is not None:
+                holder_to_reject.reject_body_for_memory()
+        elif self._is_body_held:
+            self._is_body_held = False
+            self._body_budget.release(self)
+
+    def _parse_rest(self) -> None:
+        rest, self._unparsed = self._unparsed, b""
+        if not self._transport.is_closing():
+            self._parse(rest)
 
     def eof_received(self) -> None:
         """Handle the end of the client's data; the event loop then closes the transport."""
@@ -153,6 +208,8 @@ class WebSocketConnection(asyncio.Protocol):
         self._tasks.discard(self)
         self._timer.cancel()
         self._stall_monitor.stop()
+        self._body_budget.release(self)
+        self._unparsed = b""
         self._multiplexer.on_disconnect()
 
     def pause_writing(self) -> None:
@@ -207,16 +264,31 @@ class WebSocketConnection(asyncio.Protocol):
         """Stop reading, and poll whether the client is still connected."""
         if not self._read_paused and not self._transport.is_closing():
             self._read_paused = True
-            self._transport.pause_reading()
+            self._update_transport_reading()
             self._schedule_liveness_check()
 
     def resume_reading(self) -> None:
         """Continue to read."""
         if self._read_paused and not self._transport.is_closing():
             self._read_paused = False
-            self._transport.resume_reading()
+            self._update_transport_reading()
             if self._liveness_timer is not None:
                 self._liveness_timer.cancel()
+
+    def _update_transport_reading(self) -> None:
+        pause = self._read_paused or bool(self._unparsed)
+        if pause is not self._transport_paused and not self._transport.is_closing():
+            self._transport_paused = pause
+            if pause:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def reject_body_for_memory(self) -> None:
+        """Close with 1013 (try again later): too many incomplete messages are in memory."""
+        self._fragments, self._partial_frame_bytes = bytearray(), 0
+        self._body_budget.release(self)
+        self._multiplexer.close(close_codes.TRY_AGAIN_LATER, "too many bytes of messages at once")
 
     def _schedule_liveness_check(self) -> None:
         self._liveness_timer = self._loop.call_later(_POLL_INTERVAL_S, self._check_liveness)
@@ -236,15 +308,16 @@ class WebSocketConnection(asyncio.Protocol):
 
     # Frames.
 
-    def _process_events(self) -> None:
-        """Handle the frames that the protocol has parsed, and send its replies.
+    def _process_events(self) -> int:
+        """Handle the frames that the protocol has parsed, and send its replies; count the frames.
 
         If the WebSocket is not open any more, end the sessions and close the connection. If a close
         frame was sent and none received, the client has violated the protocol, or the multiplexer
         has closed the WebSocket and has no session left.
         """
         self._open = self._open and self._protocol.state is State.OPEN
-        for event in self._protocol.events_received():
+        events = self._protocol.events_received()
+        for event in events:
             if isinstance(event, Frame):
                 self._handle_frame(event)
         if self._reply_due or not self._open:
@@ -259,6 +332,7 @@ class WebSocketConnection(asyncio.Protocol):
                 self._multiplexer.on_protocol_error(close_sent.reason)
             self._multiplexer.on_disconnect()
             self._close_connection()
+        return len(events)
 
     def _handle_frame(self, frame: Frame) -> None:
         """Pass on a complete message; limit the fragments and the control frames."""
@@ -268,14 +342,17 @@ class WebSocketConnection(asyncio.Protocol):
                 if frame.fin:  # not fragmented, as nearly always
                     self._multiplexer.receive_message(bytes(frame.data), opcode is Opcode.BINARY)
                     return
-                self._message_opcode, self._fragments = opcode, []
-            self._fragments.append(bytes(frame.data))
-            if frame.fin:
-                fragments, self._fragments = self._fragments, []
-                self._multiplexer.receive_message(
-                    b"".join(fragments), self._message_opcode is Opcode.BINARY
+                self._message_opcode, self._fragments, self._fragment_count = (
+                    opcode,
+                    bytearray(),
+                    0,
                 )
-            elif len(self._fragments) >= self._options.max_fragments:
+            self._fragments += frame.data
+            self._fragment_count += 1
+            if frame.fin:
+                message, self._fragments = bytes(self._fragments), bytearray()
+                self._multiplexer.receive_message(message, self._message_opcode is Opcode.BINARY)
+            elif self._fragment_count >= self._options.max_fragments:
                 reason = f"a message in more than {self._options.max_fragments} fragments"
                 self._multiplexer.close(close_codes.POLICY_VIOLATION, reason)
             return

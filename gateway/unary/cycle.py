@@ -169,13 +169,14 @@ class UnaryRequestCycle(RequestDriver):
 
     A cycle is queued until `start`, then in `tasks` until it is answered. `tasks` is uvicorn's set
     of tasks, which a shutdown waits for and cancels; so a cycle has the `cancel` of a task. While a
-    cycle is queued, its body is buffered in `_body_chunks`, and `body_error` holds an error that
-    ended the body. `response_complete` is True once the request is answered, as in uvicorn's cycle.
+    cycle is queued, `body_error` holds an error that ended the body. `_body` is what has arrived of
+    the body: the only chunk, or a bytearray, since a list of tiny chunks takes many times their
+    size. `response_complete` is True once the request is answered, as in uvicorn's cycle.
     """
 
     __slots__ = (
-        "_body_bytes", "_body_chunks", "_client_ip", "_context", "_head", "_is_body_complete",
-        "_tasks", "_writer", "body_error", "keep_alive", "response_complete",
+        "_body", "_client_ip", "_context", "_head", "_is_body_complete", "_tasks", "_writer",
+        "body_error", "keep_alive", "response_complete",
     )  # fmt: skip
 
     def __init__(
@@ -194,8 +195,7 @@ class UnaryRequestCycle(RequestDriver):
         self._tasks = tasks
         self._head = head
         self._client_ip = client_ip
-        self._body_chunks: list[bytes] = []
-        self._body_bytes = 0
+        self._body: bytes | bytearray = b""
         self.keep_alive = head.keep_alive
 
     def start(self) -> None:
@@ -222,9 +222,12 @@ class UnaryRequestCycle(RequestDriver):
         """Keep a chunk of the body; return the bytes that wait for the request to start."""
         if self.finished:
             return 0
-        self._body_chunks.append(data)
-        self._body_bytes += len(data)
-        return 0 if self in self._tasks else self._body_bytes
+        body = self._body
+        if isinstance(body, bytearray):
+            body += data
+        else:
+            self._body = bytearray(body + data) if body else data
+        return 0 if self in self._tasks else len(self._body)
 
     def complete_body(self) -> None:
         """Pass the complete body to the steps; if it is queued, `start` does."""
@@ -233,8 +236,8 @@ class UnaryRequestCycle(RequestDriver):
             self.feed(self._take_body())
 
     def _take_body(self) -> bytes:
-        chunks, self._body_chunks = self._body_chunks, []
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        body, self._body = self._body, b""
+        return body if isinstance(body, bytes) else bytes(body)
 
     def fail_body(self, error: AseError) -> None:
         """End the request because its body cannot be received; a queued one ends at `start`."""
@@ -267,6 +270,7 @@ class UnaryRequestCycle(RequestDriver):
         self._tasks.discard(self)
         self._context.metrics.inflight -= 1
         self.response_complete = True
+        self._body = b""
 
     # A streamed response (gateway.request.event_stream.Sink).
 

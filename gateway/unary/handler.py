@@ -129,7 +129,7 @@ def _validate_request(
     stream validates and encodes it.
     """
     options = dependencies.options
-    envelope = json_body.parse(raw_body, options.max_depth, options.max_nodes)
+    envelope = json_body.parse(raw_body, options.max_depth, options.max_nodes, options.max_names)
     ascii_only = json_body.has_only_ascii_text(raw_body)
     checks.check_app_id(envelope, headers, options.consumer_header)
     contract, gateway_headers = checks.resolve_contract(

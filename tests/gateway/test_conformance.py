@@ -110,7 +110,7 @@ def encode_frame(schema_document: Any, envelope: Any) -> LoaderInput:
     """Return the frame that a body becomes. Raises AseError when it is refused."""
     contract = build_contract(document.canonical(schema_document), "file", {}, 5.0)
     text = json.dumps(envelope).encode()
-    parsed_envelope = json_body.parse(text, 64, 100_000)
+    parsed_envelope = json_body.parse(text, 64, 100_000, 10_000)
     checks.check_app_id(parsed_envelope, {}, "")
     violations = contract.validator.validate_and_transform(
         parsed_envelope, json_body.has_only_ascii_text(text)

@@ -6,7 +6,7 @@ from gateway.http.server_context import BODY_GRACE_S, Limits, slow_body_error
 
 LIMITS = Limits(
     max_target=8192, max_header_bytes=65536, max_headers=100, header_timeout=5.0,
-    max_body=1 << 20, body_timeout=30.0, min_body_rate=1000, stall_timeout=10.0,
+    max_body=1 << 20, body_timeout=30.0, min_body_rate=1000, min_chunk=16, stall_timeout=10.0,
     idle_timeout=75.0, max_connections=100,
 )  # fmt: skip
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway.http.memory_limits import UnreadOutput
 from gateway.http.timeouts import ConnectionTimer, Wait, WriteStallMonitor
 from tests.inprocess import MemoryTransport, VirtualLoop
 
@@ -80,7 +81,7 @@ def start_monitor(loop: VirtualLoop, unread: int) -> tuple[WriteStallMonitor, Me
     transport = MemoryTransport(loop, SilentProtocol())
     transport.set_client_reads(False)
     transport.write(b"x" * unread)
-    monitor = WriteStallMonitor(transport, 10.0)
+    monitor = WriteStallMonitor(transport, 10.0, UnreadOutput(1 << 30, lambda _: None))
     loop.call_soon(monitor.start)
     loop.settle()
     return monitor, transport

@@ -4,6 +4,7 @@ Source: RFC 6455, section 5.
 """
 
 import contextlib
+import itertools
 import json
 import socket
 from collections.abc import Iterator
@@ -202,6 +203,40 @@ def test_fragments_are_joined(gateway: InProcessGateway) -> None:
             + masked_frame(0, text[40:])
         )
         assert sock.recv(100) == b"\x8a\x07between"
+        assert len(gateway.caller.streams[0].sent_frames) == 1
+
+
+def test_read_of_many_frames_is_handled_in_several_iterations(gateway: InProcessGateway) -> None:
+    """Other connections are served between them, and no frame is lost."""
+    responses_by_iteration: list[int] = []
+
+    def watch() -> None:
+        responses_by_iteration.append(len(sock.transport.writes))
+        if not sock.transport.lost:
+            gateway.loop.call_soon(watch)
+
+    with gateway.connect() as sock:
+        sock.sendall(handshake_request("gateway", "?stream_mode=multiplex"))
+        sock.recv(65536)
+        sock.transport.writes.clear()
+        gateway.loop.call_soon(watch)
+        sock.transport.receive(masked_frame(1, b"{}") * 8000)
+        for _ in range(10):
+            gateway.loop.settle()
+        assert sock.transport.writes == [sock.transport.writes[0]] * 8000
+        assert sock.transport.is_reading()
+        sock.reset()
+    gateway.loop.settle()
+    steps = [after - before for before, after in itertools.pairwise(responses_by_iteration)]
+    assert 0 < max(steps) <= 300
+
+
+def test_large_messages_arrive_in_any_reads(gateway: InProcessGateway) -> None:
+    text = json.dumps(frame(3, b"x" * 40_000)).encode()
+    with open_raw_session(gateway) as sock:
+        message = masked_frame(1, text)
+        for start in range(0, len(message), 9973):
+            sock.sendall(message[start : start + 9973])
         assert len(gateway.caller.streams[0].sent_frames) == 1
 
 
