@@ -89,6 +89,18 @@ def test_unread_output_of_all_clients_is_bounded(
         assert gateway.server_context.unread_output.total == 0
 
 
+def test_small_unread_responses_are_counted_too() -> None:
+    with InProcessGateway(options=GatewayOptions(max_unread=100_000)) as gateway:
+        gateway.caller.result = output_frame(b"x" * 7_000)
+        sockets = []
+        for _ in range(CLIENTS):
+            sockets.append(gateway.connect())
+            sockets[-1].stop_reading()
+            sockets[-1].sendall(valid_request())
+        unread = sum(sock.transport.get_write_buffer_size() for sock in sockets)
+        assert unread <= 100_000
+
+
 def test_one_large_response_is_not_cut() -> None:
     with InProcessGateway(options=GatewayOptions(max_unread=100_000)) as gateway:
         sock = ask_for_page(gateway)
@@ -121,6 +133,7 @@ def test_bodies_of_all_clients_are_bounded(once_lane: bool) -> None:
             response = read_all(sock)
             assert statuses_of(response) == [503]
             assert b"\r\nretry-after: 1\r\n" in response
+            assert b"\r\nconnection: close\r\n" in response
         small.sendall(b"x")
         assert read_statuses(small, 1) == [400], "it was not rejected, though it is no JSON"
         for sock in sockets:
@@ -188,6 +201,17 @@ def test_lost_connections_free_their_bodies_at_once() -> None:
             assert [cycle for cycle in live_cycles() if id(cycle) not in ids_before] == []
         finally:
             gc.enable()
+
+
+def test_rejected_body_is_freed_while_the_client_still_sends() -> None:
+    with InProcessGateway(options=GatewayOptions(max_bodies=MIB)) as gateway:
+        gc.collect()
+        ids_before = {id(cycle) for cycle in live_cycles()}
+        sock = start_body(gateway, 2 * MIB)
+        assert sock.transport.is_reading()
+        new_cycles = [cycle for cycle in live_cycles() if id(cycle) not in ids_before]
+        assert [len(cycle._body) for cycle in new_cycles] in ([], [0])
+        sock.reset()
 
 
 def chunked_body(body: bytes, size: int) -> bytes:

@@ -1,6 +1,7 @@
 """The channel against grpcio's own server: answers, statuses, and whether a byte was sent."""
 
 import asyncio
+import gc
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -12,6 +13,7 @@ import h2.events
 import h2.settings
 import pytest
 
+from rpc.calls import UnaryCall
 from rpc.client import Channel
 from rpc.message_stream import stream_responses
 from rpc.status import RpcError, Status
@@ -95,6 +97,44 @@ def test_every_status_with_its_details(grpcio_server: GrpcioServer, status: Stat
         f"details of {status.name}",
         True,
     )
+
+
+class CallOwner:
+    """What refers to its call, and its call to it."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.ended = asyncio.Event()
+        header_block = channel.header_block(ECHO)
+        self.call = channel.start_unary(header_block, b"x" * 100_000, 10, self._on_done)
+
+    def _on_done(self, _: UnaryCall) -> None:
+        self.ended.set()
+
+
+def live_calls() -> list[UnaryCall]:
+    return [thing for thing in gc.get_objects() if isinstance(thing, UnaryCall)]
+
+
+def test_ended_call_is_freed_with_its_owner(grpcio_server: GrpcioServer) -> None:
+    """Its messages may be large, and the cycle collector may not run for minutes."""
+
+    async def main() -> None:
+        channel = Channel(grpcio_server.addr)
+        ids_before = {id(call) for call in live_calls()}
+        gc.disable()
+        try:
+            owner: CallOwner | None = CallOwner(channel)
+            assert owner is not None
+            await owner.ended.wait()
+            await asyncio.sleep(0)
+            owner = None
+            assert [call for call in live_calls() if id(call) not in ids_before] == []
+        finally:
+            gc.enable()
+        await channel.close()
+
+    gc.collect()
+    asyncio.run(main())
 
 
 def test_a_deadline_ends_the_call_on_both_sides(grpcio_server: GrpcioServer) -> None:

@@ -51,6 +51,15 @@ def test_client_that_has_read_some_is_cut_last() -> None:
     assert unread.total == 90
 
 
+def test_client_whose_buffer_is_empty_is_not_cut() -> None:
+    """It may have unread bytes in the kernel's buffer alone; cutting it would free nothing."""
+    unread = UnreadOutput(100, lambda _: None)
+    idle = Buffer(0)
+    for buffer in (idle, Buffer(60), Buffer(60), Buffer(60)):
+        unread.count(buffer)
+    assert not idle.aborted
+
+
 def test_only_client_is_not_cut() -> None:
     unread = UnreadOutput(100, lambda _: None)
     only = Buffer(1000)

@@ -221,6 +221,7 @@ def test_read_of_many_frames_is_handled_in_several_iterations(gateway: InProcess
         sock.transport.writes.clear()
         gateway.loop.call_soon(watch)
         sock.transport.receive(masked_frame(1, b"{}") * 8000)
+        assert not sock.transport.is_reading()
         for _ in range(10):
             gateway.loop.settle()
         assert sock.transport.writes == [sock.transport.writes[0]] * 8000
