@@ -1,11 +1,12 @@
 """The original's LB interface: the meaning of its parameters, and its replies. Pure.
 
 Parameters, codes and formats follow the original (`docs/wire.md` names the differences). Its
-defects are not reproduced: an absent `svc` is rejected, `live=0` never adds a node, an address
-that is forced offline leaves at once, and `all=1` returns `totalInst`.
+defects are not reproduced: `live=0` never adds a node, an address that is forced offline leaves at
+once, and `all=1` returns `totalInst`.
 """
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
@@ -32,8 +33,8 @@ from schemas.model.errors import (
     BAD_SUBSVC,
     BAD_SVC,
     BAD_TOTAL,
-    BAD_UID,
     NO_INSTANCE,
+    NOT_ALLOWED,
     AseError,
     ErrorSpec,
 )
@@ -42,28 +43,25 @@ _MAX_REQUESTS: Final = 10_000
 # All reports of this interface have one epoch, because it has no such field. `seq` is the time of
 # receipt.
 _EPOCH: Final = 1
+# The integers of the original, which is written in Go: no blanks, underscores or other digits.
+_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
 
 
 def parse_reports(params: Mapping[str, str], seq: int) -> Iterator[Report]:
     """Yield the report of each service that a `setServer` call names.
 
-    `seq` is the time of receipt in nanoseconds. Raises AseError 2007, 2008, 2005, 2009, 20014.
+    `seq` is the time of receipt in nanoseconds. Numbers out of range are moved into it: a loader of
+    the original may report a `best` or an `idle` above `total`. Raises AseError 2007, 2008, 2009,
+    2005, 20014, in the order of the original's checks.
     """
-    addr, svc, service_list = (params.get(name, "") for name in ("addr", "svc", "subsvc"))
-    services = [name for name in service_list.split(",") if name]
-    if not addr or not svc or not services:
-        raise AseError(BAD_ADDR)
-    live_flag = _parse_int(params, "live", BAD_LIVE)
+    addr, svc, services = _required(params, "addr"), _required(params, "svc"), _services(params)
     total = _parse_int(params, "total", BAD_TOTAL)
-    best = _parse_int(params, "best", BAD_BEST)
     idle = _parse_int(params, "idle", BAD_IDLE)
-    if not 0 <= total <= _MAX_REQUESTS:
-        raise AseError(BAD_TOTAL, f"input total must be 0 to {_MAX_REQUESTS}")
-    if not 0 <= best <= total:
-        raise AseError(BAD_BEST, "input best must be 0 to total")
-    if not -_MAX_REQUESTS <= idle <= total:
-        raise AseError(BAD_IDLE, f"input idle must be -{_MAX_REQUESTS} to total")
-    inflight = total - idle
+    best = _parse_int(params, "best", BAD_BEST)
+    live_flag = _parse_int(params, "live", BAD_LIVE)
+    inflight = min(max(total - idle, 0), 2 * _MAX_REQUESTS)
+    total = min(max(total, 0), _MAX_REQUESTS)
+    best = min(max(best, 0), total)
     is_accepting = total > 0 and best > 0
     for service in services:
         try:
@@ -84,6 +82,20 @@ def parse_reports(params: Mapping[str, str], seq: int) -> Iterator[Report]:
         yield Report(instance, Load(seq, serving_state, running=running, queued=inflight - running))
 
 
+def _required(params: Mapping[str, str], name: str) -> str:
+    """Return a parameter that may be empty. Raises AseError 2007 if it is absent."""
+    if name not in params:
+        raise AseError(BAD_ADDR)
+    return params[name]
+
+
+def _services(params: Mapping[str, str]) -> list[str]:
+    services = [name for name in _required(params, "subsvc").split(",") if name]
+    if not services:
+        raise AseError(BAD_ADDR)
+    return services
+
+
 def pick_servers(
     params: Mapping[str, str], table: EndpointTable, policy: str, query_count: int
 ) -> list[bytes]:
@@ -91,14 +103,19 @@ def pick_servers(
 
     With `all=1` the reply is one item with the figures of all instances. `policy` is load, loadMini
     or poll; any other value means the least expected delay. `query_count` rotates the addresses of
-    poll. Raises AseError 2006, 2046, 2011, 2012, 20002.
+    poll. If all instances report no capacity at all (`total` or `best` 0), load returns every one.
+    Raises AseError 2006, 2007, 2011, 2012, 20002.
     """
-    nbest = _parse_int(params, "nbest", BAD_NBEST) if policy != "loadMini" else 1
+    nbest = _parse_int(params, "nbest", BAD_NBEST)
     if nbest < 1:
         raise AseError(BAD_NBEST)
-    if params.get("uid"):
-        _parse_int(params, "uid", BAD_UID)
-    endpoints = _available_endpoints(params, table)
+    if policy == "loadMini":
+        nbest = 1
+    endpoints, have_capacity = _available_endpoints(
+        _required(params, "svc"), _required(params, "subsvc"), table
+    )
+    if not have_capacity and policy == "load":
+        nbest = len(endpoints)
     if params.get("all") == "1" and policy != "loadMini":
         return [";".join(map(_figures_json, endpoints)).encode()]
     if policy == "poll":
@@ -114,25 +131,33 @@ def pick_servers(
     return [endpoint.instance.addr.encode() for endpoint in chosen]
 
 
-def set_offline(params: Mapping[str, str], blocked_addresses: set[str]) -> str:
-    """Block an address (forceOffline=1) or unblock it (0); return the `status` of the reply.
+def set_offline(params: Mapping[str, str], blocked_addresses: set[str]) -> tuple[bool, str]:
+    """Block an address (forceOffline=1) or unblock it (0).
 
-    Changes `blocked_addresses`. Raises AseError 2007 or 20016.
+    Returns whether it is blocked now, and the `status` of the reply. Changes `blocked_addresses`.
+    Raises AseError 2007 or 20016 if a parameter is absent, 20017 for another value.
     """
-    addr, flag = params.get("addr", ""), params.get("forceOffline", "")
-    if not addr:
-        raise AseError(BAD_ADDR)
+    addr, flag = _required(params, "addr"), params.get("forceOffline")
+    if flag is None:
+        raise AseError(BAD_FORCE)
+    if flag not in ("0", "1"):
+        raise AseError(NOT_ALLOWED, "forceOffline must be 1 or 0")
     if flag == "1":
         blocked_addresses.add(addr)
-        return "offline"
-    if flag == "0":
+        done = f"adding {addr} to"
+    else:
         blocked_addresses.discard(addr)
-        return "online"
-    raise AseError(BAD_FORCE)
+        done = f"deleting {addr} from"
+    blacklist = " ".join(sorted(blocked_addresses))
+    return flag == "1", f"successfully {done} blacklist([{blacklist}])"
 
 
 def monitor_json(query: Mapping[str, Any], table: EndpointTable) -> str:
-    """Return the JSON reply to the ToolBox command `query`: the nodes of one service or of all."""
+    """Return the reply to the ToolBox command `query`: the nodes of one service, or of all.
+
+    With `svc` and `subsvc` it is `{"AddrMap": ...}`, else `{"SubSvcMap": ...}`, both as JSON; for
+    an unknown service it is a sentence.
+    """
     svc, subsvc = str(query.get("svc", "")), str(query.get("subsvc", ""))
     services: dict[str, Any] = {}
     for endpoint in table:
@@ -147,11 +172,20 @@ def monitor_json(query: Mapping[str, Any], table: EndpointTable) -> str:
             "IdleInst": _idle_count(endpoint),
             "TotalInst": instance.total,
         }
-    return json.dumps({"SubSvcMap": services}, separators=(",", ":"))
+    if (svc or subsvc) and not services:
+        return f"no instance of svc {svc!r}, subsvc {subsvc!r}"
+    monitor = services[subsvc] if svc and subsvc else {"SubSvcMap": services}
+    return json.dumps(monitor, separators=(",", ":"))
 
 
-def _available_endpoints(params: Mapping[str, str], table: EndpointTable) -> list[Endpoint]:
-    svc, subsvc = params.get("svc", ""), params.get("subsvc", "")
+def _available_endpoints(
+    svc: str, subsvc: str, table: EndpointTable
+) -> tuple[list[Endpoint], bool]:
+    """Return the endpoints to choose from, and whether they have capacity.
+
+    Those that drain are returned only if no other is left, and if they are loaders of the original:
+    they report a capacity of 0 and serve nevertheless. Raises AseError 2011, 2012, 20002.
+    """
     in_service = table.endpoints_of(subsvc)
     if not in_service:
         all_endpoints: Collection[Endpoint] = list(table)
@@ -160,15 +194,22 @@ def _available_endpoints(params: Mapping[str, str], table: EndpointTable) -> lis
     endpoints = [endpoint for endpoint in in_service if endpoint.instance.svc == svc]
     if not endpoints:
         raise AseError(BAD_SVC)
-    usable = [
+    available = [
         endpoint
         for endpoint in endpoints
-        if endpoint.state is EndpointState.UP or endpoint.is_presumed_alive()
+        if endpoint.state is not EndpointState.DRAINING
+        and (endpoint.state is EndpointState.UP or endpoint.is_presumed_alive())
     ]
-    available = [endpoint for endpoint in usable if endpoint.state is not EndpointState.DRAINING]
-    if not available:
+    if available:
+        return available, True
+    without_capacity = [
+        endpoint
+        for endpoint in endpoints
+        if endpoint.state is EndpointState.DRAINING and endpoint.report_mode is ReportMode.PERIODIC
+    ]
+    if not without_capacity:
         raise AseError(NO_INSTANCE)
-    return available
+    return without_capacity, False
 
 
 def _idle_count(endpoint: Endpoint) -> int:
@@ -178,15 +219,15 @@ def _idle_count(endpoint: Endpoint) -> int:
 def _figures_json(endpoint: Endpoint) -> str:
     figures = {
         "addr": endpoint.instance.addr,
-        "idleInst": _idle_count(endpoint),
         "bestInst": endpoint.instance.best,
+        "idleInst": _idle_count(endpoint),
         "totalInst": endpoint.instance.total,
     }
     return json.dumps(figures, separators=(",", ":"))
 
 
 def _parse_int(params: Mapping[str, str], name: str, error_spec: ErrorSpec) -> int:
-    try:
-        return int(params.get(name, ""))
-    except ValueError:
-        raise AseError(error_spec) from None
+    text = params.get(name, "")
+    if not _INTEGER.fullmatch(text) or not -(2**63) <= int(text) < 2**63:
+        raise AseError(error_spec)
+    return int(text)

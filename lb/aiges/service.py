@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 
 from lb.aiges import protocol
 from lb.endpoints.table import EndpointTable
-from lb.hub.admission import AdmissionPolicy, ReportRejectedError
+from lb.hub.admission import AdmissionPolicy, RejectReason, ReportRejectedError
 from lb.hub.service import Hub
 from rpc.server import CallContext, UnaryHandler
 from schemas.model.errors import ADDR_BLOCKED, BAD_OP, NOT_ALLOWED, AseError
@@ -91,11 +91,16 @@ class AigesLbService:
         code of its error. If it names several, the reply has code -1 and all messages.
         """
         failures: list[tuple[str, AseError | ReportRejectedError]] = []
-        reports = list(protocol.parse_reports(params, self._wall_ns()))
+        try:
+            reports = list(protocol.parse_reports(params, self._wall_ns()))
+        except AseError as error:
+            self._hub.reject_report(call, RejectReason.BOUNDS, str(error))
+            raise
         for report in reports:
             instance = report.instance
             try:
                 if instance.addr in self._hub.blocked_addresses:
+                    self._hub.reject_report(call, RejectReason.ADDRESS, ADDR_BLOCKED.message)
                     raise AseError(ADDR_BLOCKED)
                 self._hub.apply_single_report(report, call)
             except (AseError, ReportRejectedError) as error:
@@ -122,10 +127,11 @@ class AigesLbService:
             self._admission_policy.check_admin(call.metadata, call.peer)
         except ReportRejectedError as error:
             raise AseError(NOT_ALLOWED, str(error)) from None
-        status = protocol.set_offline(params, self._hub.blocked_addresses)
+        is_blocked, status = protocol.set_offline(params, self._hub.blocked_addresses)
         addr = params["addr"]
-        _logger.warning("forced %s", status, extra={"instance": addr, "peer": call.peer})
-        if status == "offline":
+        event = "forced offline" if is_blocked else "forced online"
+        _logger.warning(event, extra={"instance": addr, "peer": call.peer})
+        if is_blocked:
             self._hub.remove_address(addr)
         return status
 
@@ -152,8 +158,9 @@ class AigesLbService:
             case "health" | "status":
                 return json.dumps({"status": "ok", "instances": len(self._table)})
             case "query" if "forceOffline" in query:
-                params = {"addr": str(query.get("engAddr", "")),
-                          "forceOffline": str(query["forceOffline"])}  # fmt: skip
+                params = {"forceOffline": str(query["forceOffline"])}
+                if "engAddr" in query:
+                    params["addr"] = str(query["engAddr"])
                 return json.dumps({"status": self._set_offline(params, call)})
             case "query":
                 self._check_token(call)
@@ -166,7 +173,7 @@ class AigesLbService:
 
     def _lost_node(self, age: float, service: str, addr: str) -> dict[str, Any]:
         timestamp = self._wall_ns() // 1_000_000_000 - int(age)
-        return {"ts": timestamp, "sub_svc": service, "node": addr}
+        return {"ts": str(timestamp), "sub_svc": service, "node": addr}
 
 
 def _error_body(message: str) -> str:

@@ -5,6 +5,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from math import inf
 from random import Random
 
 from google.protobuf.message import DecodeError
@@ -27,6 +28,7 @@ from lb.hub.admission import AdmissionPolicy, RateLimiter, RejectReason, ReportR
 from lb.hub.broadcast import Broadcaster
 from lb.hub.counters import HubCounts
 from lb.reporter.schedule import KEEPALIVE_S, REPORT_GAP_S
+from rpc.bounded_cache import BoundedCache
 from rpc.server import CallContext, StreamHandler, UnaryHandler
 from rpc.status import RpcError, Status
 from schemas.model import document
@@ -46,6 +48,7 @@ _MAX_KEEPALIVES_PER_S = 1000
 _MAX_KEEPALIVE_S = 1.0
 # Instances that went without a DOWN report, for the original's monitor: at most 256, for 300 s.
 _MAX_LOST_RECORDS, _LOST_RECORD_S = 256, 300.0
+_REJECTION_LOG_INTERVAL_S, _MAX_LOGGED_REJECTIONS = 10.0, 1024
 
 _STATUS_BY_REASON = {
     RejectReason.UNAUTHENTICATED: Status.UNAUTHENTICATED,
@@ -69,7 +72,8 @@ class Hub:
     `documents` has the schema documents by digest. A document that no instance uses is dropped.
     `blocked_addresses` are forced offline: their reports are rejected. `_stream_owners` maps each
     instance to the token of the stream that reports it. `_rate_limiters` is for instances that
-    report without a stream.
+    report without a stream. `_rejections_logged_at` is when a rejected report was logged, by the
+    peer's host and the message.
     """
 
     def __init__(
@@ -93,6 +97,9 @@ class Hub:
         self._keepalive = keepalive
         # Only the owner's reports count: after a reconnect, the end of the old stream is ignored.
         self._stream_owners: dict[InstanceKey, object] = {}
+        self._rejections_logged_at: BoundedCache[tuple[str, str], float] = BoundedCache(
+            _MAX_LOGGED_REJECTIONS
+        )
         self._rate_limiters: dict[InstanceKey, RateLimiter] = {}
         self._lost_records: deque[tuple[float, str, str]] = deque(maxlen=_MAX_LOST_RECORDS)
         self.blocked_addresses: set[str] = set()
@@ -170,9 +177,7 @@ class Hub:
             # Raised outside the `except` block: there, the traceback of the caught exception would
             # keep the report alive until a garbage collection.
             reason, message = rejection
-            self._counts.count_rejection(reason)
-            log_fields = {"peer": call.peer, "kind": reason.value, "reason": message}
-            _logger.warning("report refused", extra=log_fields)
+            self.reject_report(call, reason, message)
             raise RpcError(_STATUS_BY_REASON.get(reason, Status.INVALID_ARGUMENT), message)
 
     def apply_single_report(self, report: Report, call: CallContext) -> None:
@@ -198,9 +203,22 @@ class Hub:
             ).try_acquire(self._clock()):
                 raise ReportRejectedError(RejectReason.RATE, "too many reports")
         except ReportRejectedError as error:
-            self._counts.count_rejection(error.reason)
+            self.reject_report(call, error.reason, str(error))
             raise
         self._apply_report(self._admission_policy.with_capped_requests(report))
+
+    def reject_report(self, call: CallContext, reason: RejectReason, message: str) -> None:
+        """Count a rejected report, and log it unless the peer's host did the same in the last 10 s.
+
+        A loader reports every second, and a misconfigured one is rejected every second.
+        """
+        self._counts.count_rejection(reason)
+        now, key = self._clock(), (call.peer.rpartition(":")[0], message)
+        if now - self._rejections_logged_at.entries.get(key, -inf) < _REJECTION_LOG_INTERVAL_S:
+            return
+        self._rejections_logged_at.add(key, now)
+        log_fields = {"peer": call.peer, "kind": reason.value, "reason": message}
+        _logger.warning("report refused", extra=log_fields)
 
     def remove_address(self, addr: str) -> None:
         """Remove every instance at an address."""

@@ -111,19 +111,44 @@ BAD_OP = ErrorSpec(
     ErrorDomain.LB, 2003, "bad_op", ErrorSource.CALLER, False, "input is incorrect or is null"
 )
 BAD_BEST = ErrorSpec(
-    ErrorDomain.LB, 2005, "bad_best", ErrorSource.CALLER, False, "input best is incorrect"
+    ErrorDomain.LB,
+    2005,
+    "bad_best",
+    ErrorSource.CALLER,
+    False,
+    "input best is incorrect or is null",
 )
 BAD_NBEST = ErrorSpec(
-    ErrorDomain.LB, 2006, "bad_nbest", ErrorSource.CALLER, False, "input nbest is incorrect"
+    ErrorDomain.LB,
+    2006,
+    "bad_nbest",
+    ErrorSource.CALLER,
+    False,
+    "input nbest is incorrect or is null",
 )
 BAD_ADDR = ErrorSpec(
-    ErrorDomain.LB, 2007, "bad_addr", ErrorSource.CALLER, False, "input addr, svc or subsvc is null"
+    ErrorDomain.LB,
+    2007,
+    "bad_addr",
+    ErrorSource.CALLER,
+    False,
+    "input addr, svc or subsvc is incorrect or is null",
 )
 BAD_TOTAL = ErrorSpec(
-    ErrorDomain.LB, 2008, "bad_total", ErrorSource.CALLER, False, "input total is incorrect"
+    ErrorDomain.LB,
+    2008,
+    "bad_total",
+    ErrorSource.CALLER,
+    False,
+    "input total is incorrect or is null",
 )
 BAD_IDLE = ErrorSpec(
-    ErrorDomain.LB, 2009, "bad_idle", ErrorSource.CALLER, False, "input idle is incorrect"
+    ErrorDomain.LB,
+    2009,
+    "bad_idle",
+    ErrorSource.CALLER,
+    False,
+    "input idle is incorrect or is null",
 )
 BAD_SVC = ErrorSpec(
     ErrorDomain.LB, 2011, "bad_svc", ErrorSource.CALLER, False, "input svc is unknown"
@@ -131,14 +156,21 @@ BAD_SVC = ErrorSpec(
 BAD_SUBSVC = ErrorSpec(
     ErrorDomain.LB, 2012, "bad_subsvc", ErrorSource.CALLER, False, "input subsvc is unknown"
 )
-BAD_UID = ErrorSpec(
-    ErrorDomain.LB, 2046, "bad_uid", ErrorSource.CALLER, False, "input uid is incorrect"
-)
 BAD_LIVE = ErrorSpec(
-    ErrorDomain.LB, 20014, "bad_live", ErrorSource.CALLER, False, "input live is incorrect"
+    ErrorDomain.LB,
+    20014,
+    "bad_live",
+    ErrorSource.CALLER,
+    False,
+    "input live is incorrect or is null",
 )
 BAD_FORCE = ErrorSpec(
-    ErrorDomain.LB, 20016, "bad_force", ErrorSource.CALLER, False, "input forceOffline is incorrect"
+    ErrorDomain.LB,
+    20016,
+    "bad_force",
+    ErrorSource.CALLER,
+    False,
+    "input forceOffline is incorrect or is null",
 )
 NOT_ALLOWED = ErrorSpec(
     ErrorDomain.LB, 20017, "not_allowed", ErrorSource.CALLER, False, "cmdServer refused"

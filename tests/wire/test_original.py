@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import grpc
+import httpx
 import pytest
 
 from aseloader import declare
@@ -159,7 +160,8 @@ def test_aiges_client_queries_servers() -> None:
         assert call_xsf(lb, "unheard").code == 2003
         assert call_xsf(lb, "ping").code == 0
         reply = call_xsf(lb, "cmdServer", addr="10.0.0.2:1", forceOffline="1")
-        assert (reply.code, reply.param["status"]) == (0, "offline")
+        status = "successfully adding 10.0.0.2:1 to blacklist([10.0.0.2:1])"
+        assert (reply.code, reply.param["status"]) == (0, status)
         hub.wait_for_event("forced offline", instance="10.0.0.2:1")
         assert [server.data for server in call_xsf(lb, "getServer", **query).data] == [
             b"10.0.0.1:1"
@@ -170,6 +172,23 @@ def test_aiges_client_queries_servers() -> None:
         assert call_xsf(lb, "setServer", subsvc="ocr,asr", **blocked).code == -1
         call_xsf(lb, "cmdServer", addr="10.0.0.2:1", forceOffline="0")
         assert call_xsf(lb, "setServer", subsvc="ocr", **blocked).code == 0
+
+
+def test_rejected_report_is_logged_and_counted() -> None:
+    with Hub() as hub, grpc.insecure_channel(hub.lb) as lb:
+        params = {
+            "svc": "ase", "subsvc": "ocr", "addr": "10.0.0.1:1", "live": "1", "total": "8",
+            "best": "10000", "idle": "8",
+        }  # fmt: skip
+        assert call_xsf(lb, "setServer", **params).code == 0, "the default of the original"
+        hub.wait_for_event("instance up", instance="10.0.0.1:1")
+        for _ in range(3):
+            assert call_xsf(lb, "setServer", **params | {"total": "many"}).code == 2008
+        line = hub.wait_for_event("report refused", kind="bounds")
+        assert line["reason"] == "input total is incorrect or is null"
+        assert hub.count("report refused") == 1, "the same again is not logged at once"
+        metrics = httpx.get(f"{hub.admin}/metrics", trust_env=False).text
+        assert 'ase_lb_reports_refused_total{reason="bounds"} 3.0' in metrics
 
 
 def call_tool_box(lb: grpc.Channel, **query: str) -> Any:
@@ -186,18 +205,19 @@ def test_tool_box() -> None:
         }  # fmt: skip
         call_xsf(lb, "setServer", **report_params)
         assert call_tool_box(lb, cmd="health")["status"] == "ok"
-        nodes = call_tool_box(lb, cmd="query", svc="ase", subsvc="ocr")["SubSvcMap"]["ocr"][
-            "AddrMap"
-        ]
+        nodes = call_tool_box(lb, cmd="query", svc="ase", subsvc="ocr")["AddrMap"]
+        assert call_tool_box(lb, cmd="query", svc="ase")["SubSvcMap"]["ocr"]["AddrMap"] == nodes
         assert nodes["10.0.0.1:1"]["IdleInst"] == 3
         assert nodes["10.0.0.1:1"]["Timestamp"] > 1_700_000_000 * 10**9
         assert call_tool_box(lb, cmd="query", down="1") == []
         hub.wait_for_event("instance gone", instance="10.0.0.1:1", reason="expired")
         (down_node,) = call_tool_box(lb, cmd="query", down="1")
         assert (down_node["sub_svc"], down_node["node"]) == ("ocr", "10.0.0.1:1")
+        assert int(down_node["ts"]) > 1_700_000_000
         assert call_tool_box(lb, cmd="query", forceOffline="1", engAddr="10.0.0.1:1") == {
-            "status": "offline"
+            "status": "successfully adding 10.0.0.1:1 to blacklist([10.0.0.1:1])"
         }
+        assert "error" in call_tool_box(lb, cmd="query", forceOffline="1")
         assert "error" in call_tool_box(lb, cmd="heap")
 
 
