@@ -10,13 +10,12 @@ call may be replied to with 10101 (released), even before the last result arrive
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from google.protobuf.message import DecodeError
 
 from atom.errors import to_ase_error
 from rpc.calls import UnaryCall
-from rpc.client import Channel
 from schemas.model.errors import (
     BAD_REPLY,
     HANDLE_RELEASED,
@@ -38,6 +37,20 @@ _FINAL_STATUSES: Final = (LoaderOutput.END, LoaderOutput.ONCE)
 _HANDLE_GONE_ERRORS: Final = (HANDLE_RELEASED, NO_HANDLE)
 
 
+class UnaryChannel(Protocol):
+    """The part of a channel that an xsf session uses."""
+
+    def start_unary(
+        self,
+        header_block: bytes,
+        request: bytes,
+        timeout: float,
+        on_done: Callable[[UnaryCall], None],
+        /,
+    ) -> UnaryCall:
+        """Start a call with one request; `on_done` is called when it ends."""
+
+
 class XsfStream:
     """A session over `utils.XsfCall/call`. `on_closed` is called when it ends.
 
@@ -54,7 +67,7 @@ class XsfStream:
 
     def __init__(
         self,
-        channel: Channel,
+        channel: UnaryChannel,
         header_block: bytes,
         handle: str,
         wake: Callable[[], None],

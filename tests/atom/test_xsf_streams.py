@@ -8,7 +8,6 @@ from typing import Any, cast
 import pytest
 
 from atom.xsf_streams import XsfStream
-from rpc.client import Channel
 from rpc.status import RpcError, Status
 from schemas.wire import LoaderOutput, MetaDesc, Payload, ReqData, ResData, XsfData
 from tests.inprocess import VirtualLoop
@@ -44,7 +43,7 @@ class ScriptedSession:
 
     def __init__(self) -> None:
         self.calls: list[ScriptedCall] = []
-        self.stream = XsfStream(cast("Channel", self), b"", "handle", lambda: None, lambda _: None)
+        self.stream = XsfStream(cast("Any", self), b"", "handle", lambda: None, lambda _: None)
         self.stream.send(b"first frame")
         self.calls[0].reply(LoaderOutput(status=BEGIN))
         self.stream.pop_result()
