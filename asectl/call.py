@@ -10,7 +10,8 @@ from typing import Any
 
 import httpx
 
-from asectl import stream
+from asectl import http_client, stream
+from asectl.http_client import HttpTarget
 from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, Failure
 from schemas.model import document
 from schemas.model.document import DocumentError
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", action="append", default=[], metavar="[OUTPUT=]PATH", help="where to write an output"
     )
-    parser.add_argument("--url", default="http://127.0.0.1:8200", help="the gateway (%(default)s)")
+    http_client.add_url_arguments(parser)
     parser.add_argument("--app-id", default="demo", help="who calls (%(default)s)")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait (60)")
     stream.add_arguments(parser)
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if args.realtime and not args.ws:
         raise Failure("--realtime goes with --ws", 2)
     try:
-        with httpx.Client(base_url=args.url, timeout=args.timeout, trust_env=False) as client:
+        with HttpTarget.from_args(args).client(args.timeout) as client:
             service = _fetch_service(client, args.service)
             paths = _output_paths(service, args.o)
             if args.ws or args.sse:

@@ -1,35 +1,84 @@
-"""`asectl healthcheck`: check that a gateway or a loader is ready (container HEALTHCHECK)."""
+"""`asectl healthcheck`: check that a gateway, hub or loader is ready (container HEALTHCHECK)."""
 
 import argparse
 import asyncio
-import urllib.error
-import urllib.request
+import ssl
 
+import httpx
+
+from asectl import options
+from asectl.http_client import HttpTarget
 from asectl.main import Failure
+from config.options import Config
+from rpc.addresses import dial_host
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
-    parser.add_argument("--url", default="http://127.0.0.1:8200", help="the gateway (%(default)s)")
+    parser.add_argument("--url", help="the gateway; else that of the config and the environment")
+    parser.add_argument("--ca", metavar="FILE", default="", help="certificates to trust for --url")
+    parser.add_argument("--lb", action="store_true", help="ask a hub of its own process instead")
     parser.add_argument("--loader", metavar="HOST:PORT", help="ask a loader instead, over gRPC")
     parser.add_argument("--timeout", type=float, default=2.0, help="seconds to wait (2)")
+    options.add_config_arguments(parser, ("gateway", "lb"))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Return 0 if the gateway's `/readyz` succeeds or, with `--loader`, if the loader is SERVING.
+    """Return 0 if the gateway's `/readyz` succeeds. Raises Failure otherwise.
 
-    The loader is asked by the gRPC health checking protocol. Raises Failure otherwise.
+    Without `--url` the gateway is the one of this host with the same config file and environment;
+    its certificate is not verified then, since it names another host than the loopback address. If
+    no gateway listens there, a hub of its own process is checked, as `--lb` does. With `--loader`
+    the loader is asked by the gRPC health checking protocol.
     """
     if args.loader:
         return asyncio.run(_check_loader(args.loader, args.timeout))
-    url = args.url.rstrip("/") + "/readyz"
-    if not url.startswith(("http://", "https://")):
-        raise Failure(f"{args.url}: must begin with http:// or https://", 2)
+    if args.url:
+        if not args.url.startswith(("http://", "https://")):
+            raise Failure(f"{args.url}: must begin with http:// or https://", 2)
+        target = HttpTarget.from_args(args)
+        return _check_http(f"{target.url}/readyz", target.tls_context(), args.timeout)
+    config, _ = options.load_config(args)
+    hub_url = f"http://127.0.0.1:{config.lb.admin_port}/livez"
+    if args.lb:
+        return _check_http(hub_url, None, args.timeout)
+    url = f"{_gateway_url(config)}/readyz"
     try:
-        with urllib.request.urlopen(url, timeout=args.timeout) as response:  # noqa: S310 (checked)
-            print(response.read().decode())
-    except urllib.error.URLError as error:
+        tls = _unverified_context() if url.startswith("https:") else None
+        return _check_http(url, tls, args.timeout)
+    except NotListeningError as error:
+        try:
+            return _check_http(hub_url, None, args.timeout)
+        except Failure:
+            raise error from None
+
+
+class NotListeningError(Failure):
+    """Nothing listens at the address."""
+
+
+def _gateway_url(config: Config) -> str:
+    scheme = "https" if config.gateway.tls_cert else "http"
+    return f"{scheme}://{dial_host(config.gateway.host)}:{config.gateway.port}"
+
+
+def _unverified_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _check_http(url: str, tls: ssl.SSLContext | None, timeout: float) -> int:
+    try:
+        response = httpx.get(url, timeout=timeout, trust_env=False, verify=tls or True)
+    except httpx.ConnectError as error:
+        raise NotListeningError(f"{url}: {error}") from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Failure(f"{url}: {error}") from None
+    if response.status_code != 200:
+        raise Failure(f"{url}: status {response.status_code}")
+    print(response.text)
     return 0
 
 

@@ -12,6 +12,7 @@ from asectl.main import EXIT_CONFIG, Failure
 from config.options import Config
 from lb.credentials import server_tls
 from lb.hub.admission import AdmissionPolicy
+from rpc.addresses import dial_host, listen
 from rpc.server import Tls
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ async def _serve(
 ) -> None:
     from prometheus_client import CollectorRegistry
 
-    from gateway.server import admin_server, dial_host, listen
+    from gateway.server import admin_server
     from gateway.telemetry import admin
     from lb.aiges.service import AigesLbService
     from rpc.server import Server

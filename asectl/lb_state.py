@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 
+from asectl import http_client
+from asectl.http_client import HttpTarget
 from asectl.main import EXIT_UNREACHABLE, Failure
 
 _COLUMNS = (
@@ -20,10 +22,8 @@ _COLUMNS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
-    parser.add_argument(
-        "--url",
-        default="http://127.0.0.1:8290",
-        help="the admin port of a gateway, or of a hub (8291) (%(default)s)",
+    http_client.add_url_arguments(
+        parser, "the admin port of a gateway, or of a hub (8291)", "http://127.0.0.1:8290"
     )
     parser.add_argument("--service", default="", help="one service alone")
     parser.add_argument("--json", action="store_true", help="as JSON")
@@ -31,21 +31,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table once; with `--json` the instances as JSON."""
-    instances = fetch_instances(args.url, args.service)
+    instances = fetch_instances(HttpTarget.from_args(args), args.service)
     print(json.dumps(instances, indent=2) if args.json else "\n".join(format_table(instances)))
     return 0
 
 
-def fetch_instances(url: str, service: str) -> list[dict[str, Any]]:
+def fetch_instances(admin: HttpTarget, service: str) -> list[dict[str, Any]]:
     """Return the instances that an admin port reports, ordered by service and instance.
 
-    `service` selects one service, "" all. Raises Failure: exit code 2 if `url` is no HTTP URL, 4
-    if the port does not answer with a state.
+    `service` selects one service, "" all. Raises Failure: exit code 2 if its URL is no HTTP URL,
+    4 if the port does not answer with a state.
     """
+    url = admin.url
     if not url.startswith(("http://", "https://")):
         raise Failure(f"{url}: must begin with http:// or https://", 2)
     try:
-        response = httpx.get(f"{url.rstrip('/')}/lb/state", timeout=5.0, trust_env=False)
+        response = admin.get("/lb/state")
         response.raise_for_status()
         instances: list[dict[str, Any]] = response.json()["instances"]
     except (httpx.HTTPError, ValueError, KeyError) as error:

@@ -101,11 +101,20 @@ def _usage() -> str:
 
 
 def _describe_os_error(error: OSError) -> str:
-    """Return which port is in use and by which process; for other errors, their own text."""
-    if error.errno != errno.EADDRINUSE or not error.filename:
+    """Return the reason why an address cannot be bound; for other errors, their own text."""
+    host, separator, port = str(error.filename or "").rpartition(":")
+    if not (separator and port.isdecimal()):
         return str(error)
-    from asectl.ports import describe_holder
+    match error.errno:
+        case errno.EADDRINUSE:
+            from asectl.ports import describe_holder
 
-    port = int(str(error.filename).rpartition(":")[2])
-    cure = "choose another port, or 0 for a free one"
-    return f"{error.filename} is in use{describe_holder(port)}; {cure}"
+            cure = "choose another port, or 0 for a free one"
+            return f"{error.filename} is in use{describe_holder(int(port))}; {cure}"
+        case errno.EADDRNOTAVAIL:
+            return (
+                f"{error.filename}: {host} is no address of this host; 0.0.0.0 or :: is every one"
+            )
+        case errno.EACCES:
+            return f"{error.filename}: ports below 1024 need a privilege; choose a higher one"
+    return f"{error.filename}: {error.strerror}"

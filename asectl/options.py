@@ -1,6 +1,7 @@
 """Declare the product's options as flags of a command, and load the config they result in."""
 
 import argparse
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from config import resolve, source
 from config.options import SECTIONS, Config, meta_of, option_fields
 
 DEFAULT_FILE = "ase.yaml"
+
+_logger = logging.getLogger("ase.config")
 
 
 def add_config_arguments(
@@ -73,6 +76,14 @@ def load_config(args: argparse.Namespace) -> tuple[Config, Path]:
     except (source.ConfigError, OSError, UnicodeDecodeError) as error:
         message = f"config: {error}" if isinstance(error, OSError) else f"\n{error}"
         raise Failure(message, EXIT_CONFIG) from None
+    links = resolve.service_links(os.environ)
+    if links:
+        _logger.warning(
+            "%d variables are links of a Kubernetes Service, and are ignored: %s, ...; the pod's "
+            "enableServiceLinks: false removes them",
+            len(links),
+            min(links),
+        )
     return config, base
 
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from asectl.http_client import HttpTarget
 from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, Failure
 from schemas.model.service import DataType, Service, member_schema
 
@@ -45,17 +45,17 @@ def run(
     result. Raises Failure: exit code 1 if the session fails or ends early, 4 if the gateway cannot
     be reached or sends no result for `--timeout` seconds.
     """
-    url = f"{args.url.rstrip('/')}/v1/private/{service.id}"
+    gateway, path = HttpTarget.from_args(args), f"/v1/private/{service.id}"
     timed_frames = [(envelope, 0.0)]
     if service.streaming:
         timed_frames = list(split_envelope(envelope, service, single_frame=args.sse))
     with contextlib.ExitStack() as files:
         printer = _ResultPrinter(paths, files)
         if args.sse:
-            _run_sse(url, timed_frames[0][0], args.timeout, printer)
+            _run_sse(gateway, path, timed_frames[0][0], args.timeout, printer)
             return 0
         try:
-            asyncio.run(_run_websocket(url, timed_frames, args, printer))
+            asyncio.run(_run_websocket(gateway, path, timed_frames, args, printer))
         except BrokenPipeError:  # the reader of stdout has closed it; not a network error
             raise
         except TimeoutError:
@@ -66,11 +66,17 @@ def run(
     return 0
 
 
-def _run_sse(url: str, envelope: dict[str, Any], timeout: float, printer: "_ResultPrinter") -> None:
+def _run_sse(
+    gateway: HttpTarget,
+    path: str,
+    envelope: dict[str, Any],
+    timeout: float,
+    printer: "_ResultPrinter",
+) -> None:
     headers = {"Accept": "text/event-stream"}
     with (
-        httpx.Client(timeout=timeout, trust_env=False) as client,
-        client.stream("POST", url, json=envelope, headers=headers) as response,
+        gateway.client(timeout) as client,
+        client.stream("POST", path, json=envelope, headers=headers) as response,
     ):
         if response.headers["content-type"] != "text/event-stream":
             _raise_failure(json.loads(response.read())["header"])
@@ -82,14 +88,20 @@ def _run_sse(url: str, envelope: dict[str, Any], timeout: float, printer: "_Resu
 
 
 async def _run_websocket(
-    url: str,
+    gateway: HttpTarget,
+    path: str,
     timed_frames: list[tuple[dict[str, Any], float]],
     args: argparse.Namespace,
     printer: "_ResultPrinter",
 ) -> None:
     loop = asyncio.get_running_loop()
     async with (
-        connect(url.replace("http", "ws", 1), proxy=None, max_size=None) as ws,
+        connect(
+            gateway.url.replace("http", "ws", 1) + path,
+            proxy=None,
+            max_size=None,
+            ssl=gateway.tls_context(),
+        ) as ws,
         asyncio.timeout(None) as result_timeout,
     ):
 

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from asectl import lb_state
+from asectl.http_client import HttpTarget
 
 _HOME, _CLEAR_LINE, _CLEAR_REST = "\x1b[H", "\x1b[K", "\x1b[J"
 _CLEAR = "\x1b[2J"
@@ -21,12 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show the table until stopped, or `--times` times."""
     is_terminal = sys.stdout.isatty()
+    admin = HttpTarget.from_args(args)
     served: dict[str, int] = {}
     last_read_at, refresh_count = time.monotonic(), 0
     if is_terminal:
         print(_CLEAR, end="")
     while True:
-        instances = lb_state.fetch_instances(args.url, args.service)
+        instances = lb_state.fetch_instances(admin, args.service)
         now = time.monotonic()
         _show(
             summary_lines(instances, served, now - last_read_at) + lb_state.format_table(instances),

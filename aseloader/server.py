@@ -14,6 +14,7 @@ from aseloader.sessions import SessionEngine
 from aseloader.xsf_sessions import XsfSessions
 from lb.reporter.limiter import ConcurrencyLimiter
 from lb.reporter.orca_report import OrcaReportBuilder
+from rpc.addresses import join_host_port
 from rpc.server import CallContext, Server, UnaryHandler
 from rpc.status import RpcError, Status
 from schemas.model.errors import LOADER_FULL, AseError
@@ -67,8 +68,8 @@ class LoaderServer:
         advertised_host, _, advertised_port = (
             advertise.rpartition(":") if advertise else (host, "", "0")
         )
-        self._addr = (
-            f"{advertised_host}:{advertised_port if advertised_port != '0' else bound_port}"
+        self._addr = join_host_port(
+            advertised_host, advertised_port if advertised_port != "0" else bound_port
         )
         return self._addr
 

@@ -175,7 +175,12 @@ class SessionOptions:
     max_controls: int = option(100, "pings and pongs of a client in a second", minimum=1)
     sequence: bool = option(True, "end a session whose payloads skip or repeat a `seq`")
     origins: list[str] = option(
-        [], "origins of pages that may open sockets, as https://example.com; *: any; ours always"
+        [],
+        "origins of pages that may open sockets, as https://example.com; *: any; ours always",
+        pattern=(
+            r"\*|null|[A-Za-z][A-Za-z0-9+.-]*://[^/?#*@\s]+",
+            "*, null, or scheme://host or scheme://host:port, without a path or a wildcard",
+        ),
     )
     keep_alive: float = option(15.0, "seconds between comments on an event stream", minimum=0.05)
 

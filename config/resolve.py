@@ -21,6 +21,13 @@ from config.source import ConfigError, ConfigPath, Diagnostic, SourceFile
 from schemas.model.suggestion import did_you_mean
 
 PREFIX = "ASE_"
+# The kubelet sets these for a Service such as `ase-gateway`, in every pod of its namespace
+# (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
+_SERVICE_LINK_NAME = re.compile(
+    r"[A-Z0-9_]+_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?"
+    r"|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+_SERVICE_LINK_URL = re.compile(r"(?:tcp|udp|sctp)://")
 
 
 def resolve(
@@ -43,14 +50,32 @@ def resolve_with_origins(
 
     Origins are keyed by dotted option name. An origin is a location in the file (`ase.yaml:3:9`),
     an environment variable or a flag; an option left at its default has none. Raises ConfigError
-    like `resolve`.
+    like `resolve`. The variables of `service_links` are not read.
     """
+    links = service_links(environ)
+    environ = {name: text for name, text in environ.items() if name not in links}
     reader = _ConfigReader(source or SourceFile("flags and environment"))
     config = reader.read_config(environ, flags)
     reader.check_unknown_variables(environ)
     if reader.diagnostics:
         raise ConfigError(reader.source.name, reader.source.lines, reader.diagnostics)
     return config, reader.origins
+
+
+def service_links(environ: Mapping[str, str]) -> frozenset[str]:
+    """Return the variables with our prefix that Kubernetes has set, as links to a Service.
+
+    `ASE_GATEWAY_PORT` is one if it is a URL such as `tcp://10.0.0.1:8200`, else it is our option.
+    """
+    return frozenset(
+        name
+        for name, text in environ.items()
+        if name.startswith(PREFIX)
+        and (
+            _SERVICE_LINK_NAME.fullmatch(name)
+            or (name.endswith("_PORT") and _SERVICE_LINK_URL.match(text))
+        )
+    )
 
 
 def flag_name(dotted: str) -> str:
@@ -255,7 +280,7 @@ def _parse_text(value_type: Any, text: str) -> Any:
             text.lower(), text
         )
     if value_type is list:
-        return [part for part in text.split(",") if part]
+        return [part.strip() for part in text.split(",") if part.strip()]
     if value_type in (int, float):
         try:
             return value_type(text)

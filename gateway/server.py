@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import logging
 import resource
 import secrets
@@ -44,6 +43,7 @@ from gateway.telemetry.session_metrics import SessionMetrics
 from gateway.unary.request_head import UnaryHeadCache
 from gateway.upstreams import UpstreamCluster
 from lb.hub.counters import HubCounts
+from rpc.addresses import dial_host, listen
 from schemas.model.errors import AseError
 
 _logger = logging.getLogger("ase.gateway")
@@ -62,19 +62,6 @@ class Addresses:
     public: str
     admin: str
     lb: str
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 selects a free port.
-
-    Raises OSError whose `filename` is host:port if the address cannot be bound.
-    """
-    try:
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        return socket.create_server(addresses[0][4][:2], family=addresses[0][0], backlog=2048)
-    except OSError as error:
-        message = error.strerror or str(error)
-        raise OSError(error.errno or errno.EINVAL, message, f"{host}:{port}") from error
 
 
 async def run(
@@ -426,8 +413,3 @@ def _addresses(
     urls = listen_urls(config.gateway, public_socket, admin_socket)
     lb = f"{dial_host(config.lb.host)}:{lb_port}" if lb_port else ""
     return Addresses(urls["gateway"], urls["admin"], lb)
-
-
-def dial_host(host: str) -> str:
-    """Return the host by which this machine connects to a socket that listens on `host`."""
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)

@@ -24,8 +24,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from config.options import GatewayOptions
-from gateway.server import admin_server, listen
+from gateway.server import admin_server
 from gateway.telemetry.multiprocess import merge_metrics, merge_states
+from rpc.addresses import listen
 from rpc.backoff import Backoff
 
 _logger = logging.getLogger("ase.gateway")

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 from grpc import aio
 
+from rpc.addresses import join_host_port, listen
 from rpc.status import RpcError, Status
 
 _OPTIONS = [
@@ -86,14 +87,16 @@ class Server:
 
         Raises OSError, with `filename` host:port, if the address cannot be bound.
         """
+        addr = join_host_port(host, port)
         try:
             if tls is None:
-                bound_port: int = self._server.add_insecure_port(f"{host}:{port}")
+                bound_port: int = self._server.add_insecure_port(addr)
             else:
-                bound_port = self._server.add_secure_port(f"{host}:{port}", _credentials(tls))
+                bound_port = self._server.add_secure_port(addr, _credentials(tls))
         except RuntimeError as error:
-            message = f"cannot listen on {host}:{port}"
-            raise OSError(errno.EADDRINUSE, message, f"{host}:{port}") from error
+            listen(host, port).close()  # raises OSError with the reason, which grpc does not tell
+            reason = f"grpc cannot listen: {error}"
+            raise OSError(errno.EADDRNOTAVAIL, reason, addr) from error
         await self._server.start()
         return bound_port
 

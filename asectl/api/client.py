@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from asectl.api import sources
+from asectl.http_client import HttpTarget
 from schemas.output import client
 from schemas.sources import from_document
 
@@ -11,7 +12,7 @@ from schemas.sources import from_document
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     sources.add_source_argument(parser, "schema", "a schema file, or a service")
-    sources.add_url_argument(parser)
+    sources.add_url_arguments(parser)
     parser.add_argument("--lang", default="python", choices=("python",), help="(%(default)s)")
 
 
@@ -21,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     Each part of the request schema that the client does not support is listed on stderr.
     """
     declaration, unsupported = from_document.declaration_from_document(
-        sources.load_document(args.schema, args.url)
+        sources.load_document(args.schema, HttpTarget.from_args(args))
     )
     print(client.render_client(declaration), end="")
     for path in unsupported:

@@ -4,6 +4,7 @@ import argparse
 import json
 
 from asectl.api import sources
+from asectl.http_client import HttpTarget
 from schemas.output import diff
 
 EXIT_DIFFERS = 6
@@ -13,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     sources.add_source_argument(parser, "old", "the version that clients know")
     sources.add_source_argument(parser, "new", "the version that is to come")
-    sources.add_url_argument(parser)
+    sources.add_url_arguments(parser)
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.add_argument(
         "--exit-code", action="store_true", help="exit 6 when a change breaks a client"
@@ -25,7 +26,10 @@ def run(args: argparse.Namespace) -> int:
 
     Return 6 if `--exit-code` is set and a change breaks a client, else 0.
     """
-    old, new = sources.load_document(args.old, args.url), sources.load_document(args.new, args.url)
+    old, new = (
+        sources.load_document(args.old, HttpTarget.from_args(args)),
+        sources.load_document(args.new, HttpTarget.from_args(args)),
+    )
     changes = diff.compare(old, new)
     breaking = sum(change.breaking for change in changes)
     if args.json:

@@ -5,6 +5,7 @@ import json
 import shlex
 
 from asectl.api import sources
+from asectl.http_client import HttpTarget
 from asectl.main import Failure
 from schemas.model.service import Service
 from schemas.output import example
@@ -13,14 +14,14 @@ from schemas.output import example
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     sources.add_source_argument(parser, "schema", "a schema file, or a service")
-    sources.add_url_argument(parser)
+    sources.add_url_arguments(parser)
     parser.add_argument("--curl", action="store_true", help="the curl line alone")
     parser.add_argument("--json", action="store_true", help="the request alone")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the request and the curl line. Raises Failure if no valid request can be made."""
-    contract = sources.load_contract(args.schema, args.url)
+    contract = sources.load_contract(args.schema, HttpTarget.from_args(args))
     try:
         request = example.example_request(contract.service, contract.validator)
     except example.NoExampleError as error:

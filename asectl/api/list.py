@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 
+from asectl import http_client
+from asectl.http_client import HttpTarget
 from asectl.main import EXIT_CONFIG, EXIT_UNREACHABLE, Failure
 from gateway.services import schema_folder
 
@@ -14,15 +16,17 @@ from gateway.services import schema_folder
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     parser.add_argument("folder", nargs="?", help="a folder of schemas; none: ask the gateway")
-    parser.add_argument(
-        "--url", default="http://127.0.0.1:8200", help="the gateway to ask (%(default)s)"
-    )
+    http_client.add_url_arguments(parser, "the gateway to ask")
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print one line per service below a header; with `--json`, JSON."""
-    services = _folder_services(Path(args.folder)) if args.folder else _gateway_services(args.url)
+    services = (
+        _folder_services(Path(args.folder))
+        if args.folder
+        else _gateway_services(HttpTarget.from_args(args))
+    )
     if args.json:
         print(json.dumps(services, indent=2))
         return 0
@@ -59,11 +63,11 @@ def _folder_services(path: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _gateway_services(url: str) -> list[dict[str, Any]]:
+def _gateway_services(gateway: HttpTarget) -> list[dict[str, Any]]:
     try:
-        response = httpx.get(f"{url.rstrip('/')}/v1/apis", timeout=5.0, trust_env=False)
+        response = gateway.get("/v1/apis")
         response.raise_for_status()
         services: list[dict[str, Any]] = response.json()["apis"]
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError) as error:
-        raise Failure(f"{url}: no services to be had ({error})", EXIT_UNREACHABLE) from None
+        raise Failure(f"{gateway.url}: no services to be had ({error})", EXIT_UNREACHABLE) from None
     return services

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from asectl.api import sources
+from asectl.http_client import HttpTarget
 from gateway.services.catalog import Contract
 from schemas.output import openapi, render
 from schemas.output.openapi import Operation
@@ -17,7 +18,7 @@ from schemas.sources import api_schema, from_document
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     sources.add_source_argument(parser, "schema", "a schema file, or a service")
-    sources.add_url_argument(parser)
+    sources.add_url_arguments(parser)
     parser.add_argument(
         "--as",
         dest="form",
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the schema; list on stderr each part of it that the format cannot represent."""
-    contract = sources.load_contract(args.schema, args.url)
+    contract = sources.load_contract(args.schema, HttpTarget.from_args(args))
     text, unsupported = _RENDERERS[args.form](contract)
     print(text)
     for path in unsupported:

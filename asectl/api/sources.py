@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 
+from asectl import http_client
+from asectl.http_client import HttpTarget
 from asectl.main import EXIT_CONFIG, EXIT_UNREACHABLE, Failure
 from config.source import ConfigError
 from gateway.services import schema_file, schema_folder
@@ -19,31 +21,29 @@ def add_source_argument(parser: argparse.ArgumentParser, name: str, help_text: s
     parser.add_argument(name, metavar="FILE|SERVICE", help=help_text)
 
 
-def add_url_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare `--url`, the gateway that is asked for a service without a local file."""
-    parser.add_argument(
-        "--url", default="http://127.0.0.1:8200", help="the gateway that has it (%(default)s)"
-    )
+def add_url_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `--url` and `--ca`: the gateway that is asked for a service without a local file."""
+    http_client.add_url_arguments(parser, "the gateway that has it")
 
 
-def load_contract(source: str, url: str = "") -> Contract:
+def load_contract(source: str, gateway: HttpTarget | None = None) -> Contract:
     """Return the contract of a file or of a service id.
 
-    The schema of a service is `schemas/schema_<id>.json` if that exists, else that of the gateway
-    at `url` ("": none). Raises Failure with every error in the file, or if there is no such schema.
+    The schema of a service is `schemas/schema_<id>.json` if that exists, else that of `gateway`, if
+    it is given. Raises Failure with every error in the file, or if there is no such schema.
     """
     path = _schema_path(source)
     try:
         if path is not None:
             return schema_folder.load_file(path, {}, 0.0)
-        return build_contract(_fetch_schema(source, url), "file", {}, 0.0)
+        return build_contract(_fetch_schema(source, gateway), "file", {}, 0.0)
     except ConfigError as error:
         raise Failure(f"\n{error}", EXIT_CONFIG) from None
 
 
-def load_document(source: str, url: str = "") -> dict[str, Any]:
+def load_document(source: str, gateway: HttpTarget | None = None) -> dict[str, Any]:
     """Return the schema document of a file or of a service id. Raises Failure."""
-    schema: dict[str, Any] = json.loads(load_contract(source, url).schema_document)
+    schema: dict[str, Any] = json.loads(load_contract(source, gateway).schema_document)
     return schema
 
 
@@ -56,17 +56,17 @@ def _schema_path(source: str) -> Path | None:
     return None
 
 
-def _fetch_schema(service: str, url: str) -> bytes:
-    if not url:
+def _fetch_schema(service: str, gateway: HttpTarget | None) -> bytes:
+    if gateway is None:
         raise Failure(f"{service}: no such file, nor schemas/schema_{service}.json", EXIT_CONFIG)
     try:
-        response = httpx.get(
-            f"{url.rstrip('/')}/v1/apis/{service}/schema", timeout=5.0, trust_env=False
-        )
+        response = gateway.get(f"/v1/apis/{service}/schema")
         if response.status_code == 404:
-            raise Failure(f"{service}: {url} has no such service, and there is no such file")
+            raise Failure(
+                f"{service}: {gateway.url} has no such service, and there is no such file"
+            )
         response.raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        message = f"{service}: no such file, and {url} cannot be asked ({error})"
+        message = f"{service}: no such file, and {gateway.url} cannot be asked ({error})"
         raise Failure(message, EXIT_UNREACHABLE) from None
     return document.canonical(document.parse(response.content))

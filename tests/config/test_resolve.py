@@ -7,7 +7,7 @@ import pytest
 
 from config import source
 from config.options import SECTIONS, Config, InstanceOptions, ServiceOptions, meta_of, option_fields
-from config.resolve import flag_name, resolve
+from config.resolve import flag_name, resolve, service_links
 from config.source import ConfigError
 
 
@@ -53,6 +53,51 @@ def test_flag_and_environment_values_are_converted() -> None:
     assert config.kong.gateways == ["a:1", "b:2"]
     assert config.gateway.deadline == 2.5
     assert config.log_level == "debug"
+
+
+SERVICE_LINKS = {
+    "ASE_GATEWAY_PORT": "tcp://10.152.183.152:8200",
+    "ASE_GATEWAY_SERVICE_HOST": "10.152.183.152",
+    "ASE_GATEWAY_SERVICE_PORT": "8200",
+    "ASE_GATEWAY_SERVICE_PORT_HTTP": "8200",
+    "ASE_GATEWAY_PORT_8200_TCP": "tcp://10.152.183.152:8200",
+    "ASE_GATEWAY_PORT_8200_TCP_PROTO": "tcp",
+    "ASE_GATEWAY_PORT_8200_TCP_PORT": "8200",
+    "ASE_GATEWAY_PORT_8200_TCP_ADDR": "10.152.183.152",
+    "ASE_GATEWAY_ADMIN_PORT": "tcp://10.152.183.153:8290",  # of a Service ase-gateway-admin
+    "ASE_GATEWAY_ADMIN_SERVICE_HOST": "10.152.183.153",
+    "ASE_LB_PORT": "udp://10.152.183.154:8220",
+    "ASE_KONG_PORT_53_UDP": "udp://10.152.183.155:53",
+}
+
+
+def test_kubernetes_service_links_are_ignored() -> None:
+    config = resolve_text(environ=SERVICE_LINKS)
+    assert config == Config()
+    assert service_links(SERVICE_LINKS | {"ASE_GATEWAY_HOST": "h", "HOME": "/"}) == frozenset(
+        SERVICE_LINKS
+    )
+
+
+def test_options_beside_service_links_are_read() -> None:
+    environ = SERVICE_LINKS | {"ASE_GATEWAY_PORT": "9000", "ASE_GATEWAY_HOST": "0.0.0.0"}
+    assert resolve_text(environ=environ).gateway.port == 9000
+    assert "unknown variable ASE_GATEWAY_PROT" in error_text(environ={"ASE_GATEWAY_PROT": "1"})
+
+
+def test_blanks_in_lists_are_ignored() -> None:
+    config = resolve_text(
+        environ={"ASE_LB_ALLOW": "127.0.0.0/8, ::1/128", "ASE_SESSION_ORIGINS": "https://a.b ,,"}
+    )
+    assert config.lb.allow == ["127.0.0.0/8", "::1/128"] == Config().lb.allow
+    assert config.session.origins == ["https://a.b"]
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://app.example.com/", "https://*.example.org", "app.example.net", "https://"]
+)
+def test_origin_that_can_match_nothing_is_rejected(origin: str) -> None:
+    assert "session.origins must be" in error_text(f"session: {{origins: ['{origin}']}}")
 
 
 def test_typo_error_has_a_hint() -> None:

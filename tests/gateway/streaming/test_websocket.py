@@ -252,7 +252,16 @@ def test_large_messages_arrive_in_any_reads(gateway: InProcessGateway) -> None:
         ({b"origin": b"https://gw:8200", b"host": b"gw:8200"}, [], True),
         ({b"origin": b"http://gw:8200", b"host": b"gw:8200"}, [], True),
         ({b"origin": b"https://gw", b"host": b"gw:8200"}, [], False),
+        ({b"origin": b"https://gw", b"host": b"gw:443"}, [], True),
+        ({b"origin": b"https://gw:443", b"host": b"gw"}, [], True),
+        ({b"origin": b"http://gw", b"host": b"gw:80"}, [], True),
+        ({b"origin": b"http://gw", b"host": b"gw:443"}, [], False),
+        ({b"origin": b"https://GW", b"host": b"Gw"}, [], True),
+        ({b"origin": b"https://gw", b"host": b"a", b"x-forwarded-host": b"gw, b"}, [], True),
+        ({b"origin": b"https://b", b"host": b"a", b"x-forwarded-host": b"gw, b"}, [], False),
+        ({b"origin": b"https://x", b"host": b"gw"}, ["https://x:443"], True),
         ({b"origin": b"null", b"host": b"gw"}, [], False),
+        ({b"origin": b"null", b"host": b"gw"}, ["null"], True),
     ],
 )
 def test_origin(headers: dict[bytes, bytes], allowed: list[str], accepted: bool) -> None:

@@ -1,0 +1,61 @@
+"""The HTTP requests of the commands: to one server, never by a proxy, with a CA of one's own."""
+
+import argparse
+import os
+import ssl
+from dataclasses import dataclass
+from typing import Self
+
+import httpx
+
+DEFAULT_URL = "http://127.0.0.1:8200"
+
+
+def add_url_arguments(
+    parser: argparse.ArgumentParser, url_help: str = "the gateway", default: str = DEFAULT_URL
+) -> None:
+    """Declare `--url`, and `--ca` for the certificates that the server is trusted by."""
+    parser.add_argument("--url", default=default, help=f"{url_help} ({default})")
+    parser.add_argument(
+        "--ca",
+        metavar="FILE",
+        default="",
+        help="certificates (PEM) to trust for https; else SSL_CERT_FILE, else the system's",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTarget:
+    """The server that a command asks: its URL, and the file of `--ca` or "".
+
+    Proxies of the environment are never used. Every method raises OSError with the name of the file
+    of `--ca` or SSL_CERT_FILE if it cannot be read or has no certificate.
+    """
+
+    url: str
+    ca: str = ""
+
+    @classmethod
+    def from_args(cls, args: argparse.Namespace) -> Self:
+        """Return the target of the flags of `add_url_arguments`."""
+        return cls(args.url.rstrip("/"), args.ca)
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """Return the context for connections to an https URL, None for http."""
+        if not self.url.startswith("https:"):
+            return None
+        ca = self.ca or os.environ.get("SSL_CERT_FILE") or None
+        try:
+            return ssl.create_default_context(cafile=ca)
+        except OSError as error:  # ssl.SSLError, if the file has no certificate
+            raise OSError(error.errno, error.strerror or "no certificate (PEM)", ca) from error
+
+    def client(self, timeout: float) -> httpx.Client:
+        """Return a client whose paths are relative to the URL; `timeout` is in seconds."""
+        verify = self.tls_context() or True
+        return httpx.Client(base_url=self.url, timeout=timeout, trust_env=False, verify=verify)
+
+    def get(self, path: str, timeout: float = 5.0) -> httpx.Response:
+        """Return the response to a GET. Raises httpx.HTTPError or httpx.InvalidURL."""
+        with self.client(timeout) as client:
+            return client.get(path)

@@ -1,0 +1,49 @@
+"""Addresses of a host and a port: how they are written, dialled and bound. IPv6 needs brackets."""
+
+import errno
+import socket
+from typing import Final
+
+# What a socket that listens on every interface is dialled by, on the same machine.
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def bare_host(host: str) -> str:
+    """Return a host without the brackets that an IPv6 address may be written in."""
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
+def join_host_port(host: str, port: int | str) -> str:
+    """Return host:port, with brackets around an IPv6 address (RFC 3986, 3.2.2)."""
+    host = bare_host(host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def dial_host(host: str) -> str:
+    """Return the host by which this machine connects to a socket that listens on `host`.
+
+    An IPv6 address has brackets, as in a URL.
+    """
+    host = _LOOPBACK.get(bare_host(host), bare_host(host))
+    return f"[{host}]" if ":" in host else host
+
+
+def listen(host: str, port: int, backlog: int = 2048) -> socket.socket:
+    """Return a listening socket; port 0 selects a free port.
+
+    Raises OSError whose `filename` is host:port if the address cannot be bound.
+    """
+    try:
+        addresses = socket.getaddrinfo(
+            bare_host(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, address = addresses[0][0], addresses[0][4][:2]
+        return socket.create_server(address, family=family, backlog=backlog)
+    except OSError as error:
+        raise bind_error(error, host, port) from error
+
+
+def bind_error(error: OSError, host: str, port: int) -> OSError:
+    """Return the error of an address that cannot be bound; its filename is host:port."""
+    message = error.strerror or str(error)
+    return OSError(error.errno or errno.EINVAL, message, join_host_port(host, port))
