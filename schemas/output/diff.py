@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.model.document import DocumentPath, service_from_document
+from schemas.validation.compile import compile_input
 
 _LOWER_BOUND_KEYWORDS = (
     "minimum",
@@ -61,9 +62,14 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[SchemaChange
     Raises DocumentError if one of them is not a valid schema document.
     """
     before, after = service_from_document(old), service_from_document(new)
+    for service in (before, after):
+        compile_input(service.input)  # reports what is no schema
     changes = list(_compare_meta(old["meta"], new["meta"]))
     changes += _compare_streams(before.inputs, after.inputs, "input")
     changes += _compare_streams(before.accepts, after.accepts, "accept")
+    if before.nicks != after.nicks and not any(change.path[0] == "meta" for change in changes):
+        message = "its streams belong to other parts of it"
+        changes.append(SchemaChange(("meta", "service"), message, breaking=True))
     changes += _compare_input(before.input, after.input, ("schemainput",))
     changes += _compare_output(before.output, after.output, ("schemaoutput",))
     return sorted(changes, key=lambda change: not change.breaking)
@@ -141,7 +147,17 @@ def _compare_input_members(
                 message = "is required now" if name in new_required else "is not required any more"
                 yield SchemaChange(member_path, message, breaking=name in new_required)
             yield from _compare_input(before[name], after[name], member_path)
-    old_is_open = old.get("additionalProperties", "properties" not in old) is not False
+    old_others = old.get("additionalProperties", "properties" not in old)
+    new_others = new.get("additionalProperties", "properties" not in new)
+    if isinstance(old_others, Mapping) and isinstance(new_others, Mapping):
+        yield from _compare_input(old_others, new_others, (*path, "additionalProperties"))
+    elif isinstance(old_others, Mapping) and new_is_open:
+        message = "undeclared members may have any value now"
+        yield SchemaChange((*path, "additionalProperties"), message, breaking=False)
+    elif isinstance(new_others, Mapping) and old_others is not False:
+        message = "undeclared members have rules now"
+        yield SchemaChange((*path, "additionalProperties"), message, breaking=True)
+    old_is_open = old_others is not False
     if old_is_open != new_is_open:
         message = "members that are not declared are taken now"
         yield SchemaChange(
@@ -191,8 +207,14 @@ def _wider_types(type_value: Any) -> set[str]:
 def _compare_output(old: Any, new: Any, path: DocumentPath) -> Iterator[SchemaChange]:
     """Compare output schemas: a change is breaking if a response may lack what it had."""
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        if old != new:
+            yield SchemaChange(path, "is another schema", breaking=True)
         return
     before, after = old.get("properties", {}), new.get("properties", {})
+    if not isinstance(before, Mapping) or not isinstance(after, Mapping):  # it is not compiled
+        if before != after:
+            yield SchemaChange((*path, "properties"), "is another schema", breaking=True)
+        before = after = {}
     for name in sorted({*before, *after}):
         member_path = (*path, "properties", name)
         if name not in after:
@@ -201,9 +223,22 @@ def _compare_output(old: Any, new: Any, path: DocumentPath) -> Iterator[SchemaCh
             yield SchemaChange(member_path, "is new", breaking=False)
         else:
             yield from _compare_output(before[name], after[name], member_path)
-    if "type" in old and _type_names(old["type"]) != _type_names(new.get("type")):
-        summary = f"{old['type']!r} became {new.get('type')!r}"
-        is_narrower = _type_names(new.get("type")) <= _type_names(old["type"]) | _wider_types(
-            old["type"]
-        )
-        yield SchemaChange((*path, "type"), summary, breaking=not is_narrower or "type" not in new)
+    for keyword in sorted({*old, *new} - {"properties", *_ANNOTATION_KEYWORDS}):
+        old_value, new_value = old.get(keyword), new.get(keyword)
+        if old_value != new_value:
+            yield from _compare_output_keyword(keyword, old_value, new_value, (*path, keyword))
+
+
+def _compare_output_keyword(
+    keyword: str, old: Any, new: Any, path: DocumentPath
+) -> Iterator[SchemaChange]:
+    if keyword == "items" and old is not None and new is not None:
+        yield from _compare_output(old, new, path)
+    elif old is None:
+        yield SchemaChange(path, f"{new!r} is promised now", breaking=False)
+    elif keyword == "type":
+        is_narrower = _type_names(new) <= _type_names(old) | _wider_types(old)
+        is_breaking = new is None or not is_narrower
+        yield SchemaChange(path, f"{old!r} became {new!r}", breaking=is_breaking)
+    else:
+        yield SchemaChange(path, f"{old!r} became {new!r}", breaking=True)

@@ -16,6 +16,7 @@ from schemas.model.document import DocumentError, Problem
 from schemas.model.string_equality import with_string_equivalents
 from schemas.model.suggestion import did_you_mean
 from schemas.validation import cost
+from schemas.validation.formats import CHECKED_FORMATS, OPENAPI_FORMATS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MAX_DEPTH = 32
@@ -42,19 +43,15 @@ _APPLICATORS = {"allOf": "allOf", "anyOf": "anyOf", "oneOf": "anyOf"}
 # They change a body: `compile_transforms` checks them. As assertions they always hold.
 _TRANSFORM_KEYWORDS = ("constVal", "replaceKey", "formatVal", "setVal", "delete")
 _TYPES = {"string", "number", "integer", "boolean", "object", "array", "null"}
-_FORMATS = frozenset({
-    "date-time", "date", "time", "duration", "email", "idn-email", "hostname", "idn-hostname",
-    "ipv4", "ipv6", "uri", "uri-reference", "iri", "iri-reference", "uuid", "uri-template",
-    "json-pointer", "relative-json-pointer", "regex",
-})  # fmt: skip
-_FORMAT_NAMES = tuple(_FORMATS)  # for `in` with a value that may not be hashable
-# Formats of OpenAPI, and `phone`: the assertions that can be made for each.
-_OPENAPI_FORMATS: dict[str, dict[str, Any]] = {
-    "int32": {"minimum": -(2**31), "maximum": 2**31 - 1},
-    "int64": {"minimum": -(2**63), "maximum": 2**63 - 1},
-    "float": {}, "double": {}, "password": {}, "byte": {}, "binary": {},
-    "phone": {"pattern": r"^\+?[0-9][0-9 -]{4,18}[0-9]$", "maxLength": 32},
-}  # fmt: skip
+_FORMAT_NAMES = tuple(CHECKED_FORMATS)  # for `in` with a value that may not be hashable
+# Pairs of bounds: if the lower one is above the upper one, nothing is valid.
+_BOUND_PAIRS = (
+    ("minimum", "maximum"),
+    ("minLength", "maxLength"),
+    ("minItems", "maxItems"),
+    ("minProperties", "maxProperties"),
+    ("minB64DLen", "maxB64DLen"),
+)
 
 
 def compile_input(tree: Mapping[str, Any], path: _Path = ("schemainput",)) -> dict[str, Any]:
@@ -117,7 +114,16 @@ def _compile_schema(tree: object, path: _Path, problems: list[Problem]) -> dict[
     if "properties" in tree and "additionalProperties" not in tree:
         parts.append({"additionalProperties": False})
     problems += _undeclared_required(tree, path)
+    problems += _empty_ranges(tree, path)
     return _merge_parts(parts)
+
+
+def _empty_ranges(tree: Mapping[str, Any], path: _Path) -> Iterator[Problem]:
+    for lower, upper in _BOUND_PAIRS:
+        low: Any = tree.get(lower)
+        high: Any = tree.get(upper)
+        if _is_number(low) and _is_number(high) and low > high:
+            yield Problem((*path, lower), f"{low} is above {upper} {high}: nothing is valid")
 
 
 def _merge_parts(parts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -236,11 +242,11 @@ def _compile_pattern(value: Any, path: _Path, problems: list[Problem]) -> dict[s
 
 
 def _compile_format(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
-    if isinstance(value, str) and value in _FORMATS:
+    if isinstance(value, str) and value in CHECKED_FORMATS:
         return {"format": value}
-    if isinstance(value, str) and value in _OPENAPI_FORMATS:
-        return {"format": value, **_OPENAPI_FORMATS[value]}
-    known_formats = sorted({*_FORMATS, *_OPENAPI_FORMATS})
+    if isinstance(value, str) and value in OPENAPI_FORMATS:
+        return {"format": value, **OPENAPI_FORMATS[value]}
+    known_formats = sorted({*CHECKED_FORMATS, *OPENAPI_FORMATS})
     hint = did_you_mean(str(value), known_formats, or_list_all=True)
     problems.append(Problem(path, f"format {str(value)[:64]!r} is not known", hint))
     return {}

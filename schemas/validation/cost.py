@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from schemas.model.document import Problem
 from schemas.validation.explain import MAX_SEARCH_DEPTH
+from schemas.validation.formats import CHECKED_FORMATS
 
 _Path = tuple[str | int, ...]
 
@@ -39,6 +40,13 @@ _MAX_SAFE_INT, _INEXACT_BOUND_NS = 2**53, 800.0
 _MAX_RANGES: Final = 8
 _COMPARISON_NS, _CONTAINER_NS = 2000.0, 200.0
 _ITEM_NS, _NESTED_ITEM_NS = 250.0, 1000.0
+_NUMBERS: Final = frozenset({"number", "integer"})
+_TYPES_BY_KEYWORD: Final = {
+    **dict.fromkeys(("format", "pattern", "maxB64DLen", "minB64DLen"), frozenset({"string"})),
+    **dict.fromkeys(("maxLength", "minLength"), frozenset({"string", "array"})),
+    **dict.fromkeys((*sorted(BOUND_KEYWORDS), "multipleOf"), _NUMBERS),
+    "uniqueItems": frozenset({"array"}),
+}
 _SCALARS: Final = frozenset({"string", "integer", "number", "boolean", "null"})
 _PATTERN_CALL_NS = 150.0
 _FORMAT_NS, _FORMAT_BYTE_NS = 600.0, 0.7
@@ -174,6 +182,9 @@ def _keyword_costs(
 ) -> Iterator[Cost]:
     """Yield the cost of one pass over a keyword that has no subschemas."""
     value = schema[keyword]
+    if not _can_check(keyword, schema):
+        yield Cost(path, _KEYWORD_NS, value_count)
+        return
     callback_ns = _FAILED_CALLBACK_NS if may_fail_often else _CALLBACK_NS
     if keyword in ("pattern", "format"):
         format_ns = _REGEX_FORMAT_NS if value == "regex" else _FORMAT_NS
@@ -209,6 +220,17 @@ def _keyword_costs(
         yield Cost(path, _INEXACT_BOUND_NS, value_count)
     else:
         yield Cost(path, callback_ns if keyword in _CALLBACK_KEYWORDS else _KEYWORD_NS, value_count)
+
+
+def _can_check(keyword: str, schema: Mapping[str, Any]) -> bool:
+    """Return whether a keyword checks any value of the types that the schema allows."""
+    if keyword == "format" and schema["format"] not in CHECKED_FORMATS:
+        return False
+    checked_types = _TYPES_BY_KEYWORD.get(keyword)
+    types = schema.get("type")
+    if checked_types is None or types is None:
+        return True
+    return not checked_types.isdisjoint([types] if isinstance(types, str) else types)
 
 
 def prefer_ranges(numbers: list[Any]) -> bool:

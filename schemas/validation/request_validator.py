@@ -7,6 +7,7 @@ from schemas.model.document import DocumentError, DocumentPath
 from schemas.transforms import plan
 from schemas.validation.compile import compile_input
 from schemas.validation.cost import check_costs, max_body_values, schema_costs
+from schemas.validation.defaults import check_defaults
 from schemas.validation.explain import Violation
 from schemas.validation.validate import Validator
 
@@ -30,6 +31,9 @@ class RequestValidator:
         self.schema = compile_input(tree, path)
         costs = schema_costs(self.schema, path)
         problems = check_costs(costs)
+        if problems:
+            raise DocumentError(problems)
+        problems = check_defaults(self.schema, path)
         if problems:
             raise DocumentError(problems)
         self._validator = Validator(self.schema, path)

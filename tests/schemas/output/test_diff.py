@@ -1,12 +1,15 @@
 """Two versions compared: what breaks a client, what does not, and why."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from schemas.model.document import DocumentError, service_from_document
 from schemas.model.service import DataType
 from schemas.output.diff import compare
 from schemas.sources import declare
@@ -137,6 +140,65 @@ SIZE_PATH = f"{PARAMS_PATH}.properties.size"
 )
 def test_single_change(change: Callable[[Tree], Any], expected: list[str]) -> None:
     assert diff_after(change) == expected
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from(["", "json", "string", "x"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["type", "minimum", "properties", "size"]), inner, max_size=2
+        )
+    ),
+    max_leaves=4,
+)
+# They tell people something and change nothing.
+WITHOUT_EFFECT = {"title", "description", "comment", "$comment", "examples", "$schema"}
+
+
+def locations(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the paths of all values that have an effect, except of the tree itself."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    paths = []
+    for key, value in items:
+        if key in WITHOUT_EFFECT:
+            continue
+        paths.append((*path, key))
+        if isinstance(value, dict | list):
+            paths += locations(value, (*path, key))
+    return paths
+
+
+def effects(tree: Any) -> Any:
+    """Return what a service is, without what has no effect."""
+    if isinstance(tree, Mapping):
+        return {key: effects(value) for key, value in tree.items() if key not in WITHOUT_EFFECT}
+    return [effects(item) for item in tree] if isinstance(tree, list) else tree
+
+
+@given(st.data())
+def test_documents_that_differ_in_effect_never_compare_as_equal(data: st.DataObject) -> None:
+    new = copy.deepcopy(OLD)
+    *parents, last = data.draw(st.sampled_from(locations(OLD)))
+    holder: Any = new
+    for key in parents:
+        holder = holder[key]
+    if isinstance(holder, dict) and data.draw(st.booleans()):
+        del holder[last]
+    else:
+        holder[last] = data.draw(JSON)
+    try:
+        before, after = service_from_document(OLD), service_from_document(new)
+        changes, reverse_changes = compare(OLD, new), compare(new, OLD)
+    except DocumentError:  # it is no schema any more
+        return
+    differs = replace(before, input={}, output={}) != replace(after, input={}, output={}) or (
+        effects(before.input),
+        effects(before.output),
+    ) != (effects(after.input), effects(after.output))
+    if differs and effects(OLD) != effects(new):
+        assert changes != []
+        assert reverse_changes != []
 
 
 def test_stream_changes() -> None:
