@@ -6,13 +6,14 @@ from typing import Any
 
 import yaml
 
+from config.yaml_core import CoreLoader, scalar_type, scalar_value
+
 ConfigPath = tuple[str | int, ...]
 
 _BRACKET = re.compile(r"[\[\]{}]")
 # The YAML parser's time grows with the square of the nesting depth.
 _MAX_DEPTH = 200
 _MAX_DIGITS = 400
-_SCALAR_TAGS = ("null", "bool", "int", "float", "str")
 # Limits of an error message: characters quoted from a line, and number of diagnostics.
 _MAX_LINE_WIDTH, _MAX_DIAGNOSTICS = 160, 50
 
@@ -62,16 +63,19 @@ class SourceFile:
 
     A path consists of the mapping keys and list indexes from the root. The path of a value with ""
     appended is the location of the mapping key in front of it. `tree` is None for an empty file.
+    `texts` are numbers and booleans as they are written, by path: `version: 1.10` may be meant as a
+    text.
     """
 
     name: str
     lines: list[str] = field(default_factory=list)
     tree: Any = None
     locations: dict[ConfigPath, SourceLocation] = field(default_factory=dict)
+    texts: dict[ConfigPath, str] = field(default_factory=dict)
 
 
 def parse_yaml(text: str, name: str) -> SourceFile:
-    """Parse a YAML text; `name` is the name of the file in error messages.
+    """Parse a text of YAML 1.2; `name` is the name of the file in error messages.
 
     Raises ConfigError if the text is not YAML, nests too deep or contains an alias, a duplicate
     key or a value that cannot be read. Duplicate keys and unreadable values are all reported at
@@ -82,13 +86,13 @@ def parse_yaml(text: str, name: str) -> SourceFile:
         raise ConfigError(name, source.lines, [Diagnostic(f"nested more than {_MAX_DEPTH} deep")])
     diagnostics: list[Diagnostic] = []
     try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        for event in yaml.parse(text, Loader=CoreLoader):
             if isinstance(event, yaml.AliasEvent):
                 location = _mark_location(event.start_mark)
                 raise ConfigError(
                     name, source.lines, [Diagnostic("aliases are not allowed", location)]
                 )
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=CoreLoader)
     except yaml.MarkedYAMLError as error:
         diagnostic = Diagnostic(f"not YAML: {error.problem}", _mark_location(error.problem_mark))
         raise ConfigError(name, source.lines, [diagnostic]) from None
@@ -128,21 +132,24 @@ def _construct_value(
                 for i, v in enumerate(node.value)
             ]
         case _:
-            # Dates and base-60 numbers (YAML 1.1 reads 12:30 as 750) stay text. A number longer
-            # than `_MAX_DIGITS` characters is an error: no option needs one.
-            tag = node.tag.rpartition(":")[2]
-            if tag == "timestamp" or (tag in ("int", "float") and ":" in node.value):
-                return node.value
-            if tag not in _SCALAR_TAGS or (
-                tag in ("int", "float") and len(node.value) > _MAX_DIGITS
-            ):
-                diagnostics.append(Diagnostic("cannot be read as a value", _node_location(node)))
-                return None
-            try:
-                return yaml.SafeLoader("").construct_object(node)
-            except (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError):
-                diagnostics.append(Diagnostic("cannot be read as a value", _node_location(node)))
-                return None
+            return _construct_scalar(node, path, source, diagnostics)
+
+
+def _construct_scalar(
+    node: yaml.Node, path: ConfigPath, source: SourceFile, diagnostics: list[Diagnostic]
+) -> Any:
+    """Return the value of a scalar. A number of more than `_MAX_DIGITS` characters is an error."""
+    kind = scalar_type(node)
+    try:
+        if not kind or (kind in ("int", "float") and len(node.value) > _MAX_DIGITS):
+            raise ValueError
+        value = scalar_value(node)
+    except ValueError:
+        diagnostics.append(Diagnostic("cannot be read as a value", _node_location(node)))
+        return None
+    if kind in ("bool", "int", "float"):
+        source.texts[path] = node.value
+    return value
 
 
 def _construct_mapping(

@@ -2,9 +2,10 @@
 
 import json
 from pathlib import Path as File
+from typing import Any
 
 from config import source
-from config.source import ConfigError, Diagnostic, SourceFile, SourceLocation
+from config.source import ConfigError, ConfigPath, Diagnostic, SourceFile, SourceLocation
 from schemas.model import document
 from schemas.model.document import DocumentError, DocumentPath
 from schemas.sources import api_schema, declare, python_source
@@ -12,6 +13,11 @@ from schemas.sources import api_schema, declare, python_source
 # A larger file is rejected; no schema needs more.
 MAX_FILE_BYTES = 1024 * 1024
 # Suffixes of the schema files of a folder. A Python file is read only if it is named.
+# Keywords whose values are of the type of their member.
+_VALUE_KEYWORDS = frozenset(
+    {"enum", "enums", "const", "constVal", "default", "defaultVal", "examples"}
+)
+_METADATA_VALUES = frozenset({"deadline", "idempotent", "streams"})  # numbers and booleans
 SUFFIXES = (".json", ".yaml", ".yml")
 
 
@@ -62,13 +68,38 @@ def _parse_yaml(text: str, name: str) -> bytes:
     try:
         return document.canonical(
             declare.declaration_to_document(
-                api_schema.declaration_from_api_schema(source_file.tree)
+                api_schema.declaration_from_api_schema(_with_declared_texts(source_file))
             )
         )
     except DocumentError as error:
         raise _to_config_error(source_file, error) from None
     except (TypeError, ValueError) as error:  # NaN, an unpaired surrogate
         raise ConfigError(name, [], [Diagnostic(f"cannot be written as JSON: {error}")]) from None
+
+
+def _with_declared_texts(source_file: SourceFile) -> Any:
+    """Return the tree; where texts are declared, numbers and booleans are as they are written.
+
+    `version: 1.10` is the text "1.10", and so is a value of a member of `type: string`.
+    """
+
+    def convert(node: Any, path: ConfigPath, as_text: bool) -> Any:
+        if isinstance(node, list):
+            return [convert(item, (*path, index), as_text) for index, item in enumerate(node)]
+        if not isinstance(node, dict):
+            return source_file.texts.get(path, node) if as_text else node
+        is_string = node.get("type") == "string"
+        return {
+            key: convert(
+                value,
+                (*path, key),
+                (is_string and key in _VALUE_KEYWORDS)
+                or (path == ("metadata",) and key not in _METADATA_VALUES),
+            )
+            for key, value in node.items()
+        }
+
+    return convert(source_file.tree, (), False)
 
 
 def _parse_python(text: str, name: str) -> bytes:

@@ -85,6 +85,12 @@ def test_options_beside_service_links_are_read() -> None:
     assert "unknown variable ASE_GATEWAY_PROT" in error_text(environ={"ASE_GATEWAY_PROT": "1"})
 
 
+def test_file_is_yaml_of_version_1_2() -> None:
+    config = resolve_text("gateway: {host: no, port: 010, once_lane: false}")
+    assert (config.gateway.host, config.gateway.port) == ("no", 10)
+    assert "gateway.once_lane must be true or false" in error_text("gateway: {once_lane: no}")
+
+
 def test_blanks_in_lists_are_ignored() -> None:
     config = resolve_text(
         environ={"ASE_LB_ALLOW": "127.0.0.0/8, ::1/128", "ASE_SESSION_ORIGINS": "https://a.b ,,"}
