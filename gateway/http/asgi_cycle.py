@@ -28,10 +28,26 @@ class _BatchingTransport:
         self._transport.close()
 
 
+class _CloseDelimitedCycle(RequestResponseCycle):
+    """A response to HTTP/1.0: a body of unknown length ends with the connection (RFC 9112, 6.3)."""
+
+    async def send(self, message: Any) -> None:
+        """Send a message of the application, without the chunked coding."""
+        if message["type"] == "http.response.start":
+            names = [name.lower() for name, _ in message.get("headers", ())]
+            self._has_length = b"content-length" in names
+            if not self._has_length:
+                self.chunked_encoding = False
+        elif not self._has_length:
+            self.expected_content_length = len(message.get("body", b""))  # of this part
+        await super().send(message)
+
+
 class AsgiCycle:
     """A request that the ASGI application serves, as a `Cycle`; uvicorn's own cycle does the rest.
 
-    `start_task` runs the application for uvicorn's cycle.
+    `start_task` runs the application for uvicorn's cycle. `chunked`: the client knows the chunked
+    transfer coding.
     """
 
     def __init__(
@@ -42,13 +58,15 @@ class AsgiCycle:
         *,
         expects_continue: bool,
         keep_alive: bool,
+        chunked: bool,
     ) -> None:
         message_event = asyncio.Event()
         scope = cast("dict[str, Any]", connection.scope)
         scope[WAKE_RECEIVE_KEY] = message_event.set
         transport = _BatchingTransport(connection.transport, write_batcher)
         self._start_task = start_task
-        self._cycle = RequestResponseCycle(
+        cycle_type = RequestResponseCycle if chunked else _CloseDelimitedCycle
+        self._cycle = cycle_type(
             scope=connection.scope,
             transport=cast("asyncio.Transport", transport),
             flow=connection.flow,

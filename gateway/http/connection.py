@@ -296,15 +296,19 @@ class HttpConnection(HttpToolsProtocol):
         self._timer.disarm()
         parser = self.parser
         version = parser.get_http_version()
+        method = parser.get_method()
         try:
+            if self.url[:1] != b"/":
+                self.url, self.headers = head_validation.to_origin_form(
+                    method, self.url, self.headers
+                )
             headers_by_name = head_validation.validate_headers(
                 self.headers, version, self._limits.max_headers
             )
-            path, query = head_validation.parse_target(parser.get_method(), self.url)
-            head_validation.check_upgrade(headers_by_name, offered=parser.should_upgrade())
+            path, query = head_validation.parse_target(method, self.url)
+            head_validation.check_upgrade(method, headers_by_name, offered=parser.should_upgrade())
         except HttpError as error:
             self._abort_parsing(error)
-        method = parser.get_method()
         if parser.should_upgrade() and not self._should_upgrade():
             self._rewritten_head = head_validation.without_upgrade(
                 method, self.url, version, self.headers
@@ -313,7 +317,7 @@ class HttpConnection(HttpToolsProtocol):
         keep_alive = version != "1.0" and parser.should_keep_alive()
         expects_continue = version != "1.0" and b"expect" in headers_by_name
         cycle: Cycle | None = self._fast_path.accept_head(
-            method, path, headers_by_name, keep_alive, expects_continue
+            method, path, headers_by_name, keep_alive, expects_continue, version != "1.0"
         )
         if cycle is None:
             self._set_scope(method, path, query, version)
@@ -325,6 +329,7 @@ class HttpConnection(HttpToolsProtocol):
                 partial(self._start_asgi_task, app=self.app),
                 expects_continue=expects_continue,
                 keep_alive=keep_alive,
+                chunked=version != "1.0",
             )
         self._receiving_cycle = cycle
         self._submit(cycle)

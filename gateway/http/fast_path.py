@@ -115,19 +115,21 @@ class FastPath:
         headers: Mapping[bytes, bytes],
         keep_alive: bool,
         expects_continue: bool,
+        chunked: bool,
         /,
     ) -> UnaryRequestCycle | None:
         """Return the cycle of a parsed head, or None if ASGI serves it.
 
-        `headers` have lower-case names. The head is cached if it is a repeated one; `try_serve`
-        looks up only the first head of a read, so later heads of the same read are not cached.
+        `headers` have lower-case names. `chunked`: the client knows the chunked coding. The head is
+        cached if it is a repeated one; `try_serve` looks up only the first head of a read, so later
+        heads of the same read are not cached.
         """
         fast_path, is_repeated = self._server_context.fast_path, self._is_repeated_head
         self._is_repeated_head = False
         service_id = requested_service(method, path) if fast_path is not None else ""
         if fast_path is None or not service_id:
             return None
-        head = UnaryRequestHead(service_id, path, headers, keep_alive, expects_continue)
+        head = UnaryRequestHead(service_id, path, headers, keep_alive, expects_continue, chunked)
         if is_repeated:
             fast_path.head_cache.add(self._last_head_key, head)
         return self._new_cycle(fast_path.context, head)
@@ -155,7 +157,8 @@ class FastPath:
         else:
             self._connection.on_response_complete()
 
-    # Streamed responses, in chunked transfer coding.
+    # Streamed responses: in chunked transfer coding, or ended by the end of the connection if the
+    # client does not know it (RFC 9112, 6.3).
 
     def may_write(self) -> bool:
         """Return whether the client keeps up with what is written to it."""
@@ -172,29 +175,32 @@ class FastPath:
         is_last = not cycle.keep_alive or self._server_context.drain_state.draining
         cycle.keep_alive = not is_last
         close_line = _CLOSE_LINE if is_last else b""
+        coding_line = b"transfer-encoding: chunked\r\n" if cycle.chunked else b""
         self._server_context.write_batcher.flush()
         head = b"".join(
             (
                 _OK_STATUS_LINE,
                 default_lines,
                 head,
-                b"transfer-encoding: chunked\r\n",
+                coding_line,
                 close_line,
                 b"\r\n",
             )
         )
         self._transport.write(head)
 
-    def send_chunk(self, data: bytes) -> None:
-        """Write a part of the body as one chunk."""
+    def send_chunk(self, cycle: UnaryRequestCycle, data: bytes) -> None:
+        """Write a part of the body, as one chunk."""
         if not self._transport.is_closing():
-            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            chunk = b"%x\r\n%b\r\n" % (len(data), data) if cycle.chunked else data
+            self._transport.write(chunk)
 
     def send_last_chunk(self, cycle: UnaryRequestCycle) -> None:
         """Write the last chunk and finish the request."""
         if self._pipeline.current is not cycle or self._transport.is_closing():
             return
-        self._transport.write(b"0\r\n\r\n")
+        if cycle.chunked:
+            self._transport.write(b"0\r\n\r\n")
         if not cycle.keep_alive:
             self._connection.close_after_response()
         else:

@@ -19,6 +19,7 @@ _SINGLETON_HEADERS = frozenset({
 })  # fmt: skip
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
+_ABSOLUTE_TARGET = re.compile(rb"(?i:https?)://([^/?#@\\]+)(|[/?].*)", re.DOTALL)
 _TARGET = re.compile(rb"(/[!$&-.0-9:=@A-Z_a-z~%/]*)(?:\?([!$&-;=?-Z_a-z~%\[\]^|{}\"`]*))?")
 _BAD_PATH = re.compile(
     rb"//|/\.{1,2}(?:/|\Z)|%(?:2[fF]|5[cC]|0|25|1|7[fF]|2[eE]|3[bB]|(?![0-9A-Fa-f]{2}))"
@@ -98,12 +99,14 @@ def combine_headers(headers: Headers) -> dict[bytes, bytes]:
     return combined
 
 
-def check_upgrade(headers: Mapping[bytes, bytes], *, offered: bool) -> None:
+def check_upgrade(method: bytes, headers: Mapping[bytes, bytes], *, offered: bool) -> None:
     """Reject a WebSocket handshake that has a body.
 
-    `offered`: the parser found a request to upgrade. Raises HttpError 400.
+    `offered`: the parser found a request to upgrade. Only GET can be a handshake; with another
+    method the request is served as if it had no Upgrade header, which a proxy may add to all
+    requests. Raises HttpError 400.
     """
-    if not offered or headers.get(b"upgrade", b"").lower() != b"websocket":
+    if not offered or method != b"GET" or headers.get(b"upgrade", b"").lower() != b"websocket":
         return
     if b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0":
         raise HttpError(400, "a WebSocket handshake has no body")
@@ -122,6 +125,26 @@ def without_upgrade(method: bytes, target: bytes, version: str, headers: Headers
         if name != b"upgrade":
             lines.append(b"%b: %b" % (name, value))
     return b"\r\n".join([*lines, b"", b""])
+
+
+def to_origin_form(
+    method: bytes, target: bytes, headers: Headers
+) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """Return a target in absolute form in origin form, and the headers with its Host.
+
+    A server must accept the absolute form, and its authority replaces the Host header (RFC 9112,
+    3.2.2). A target in another form is returned as it is. `headers` have lower-case names.
+    """
+    match = _ABSOLUTE_TARGET.fullmatch(target)
+    if match is None or method == b"CONNECT":
+        return target, list(headers)
+    host, rest = match.groups()
+    if not rest.startswith(b"/"):
+        rest = b"*" if method == b"OPTIONS" and not rest else b"/" + rest
+    others = [(name, value) for name, value in headers if name != b"host"]
+    if len(headers) - len(others) > 1:
+        return target, list(headers)  # two Host headers are rejected in any form
+    return rest, [(b"host", host), *others]
 
 
 def parse_target(method: bytes, target: bytes) -> tuple[str, bytes]:

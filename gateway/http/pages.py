@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from gateway.request.negotiation import accepts, matches_etag
 from gateway.services.catalog import Catalog, Contract
 from rpc.bounded_cache import BoundedCache
 from schemas.model import document
@@ -72,7 +73,7 @@ class Pages:
             "cache-control": "no-cache",
             "vary": "accept-encoding",
         }
-        if file.compressed and "gzip" in request.headers.get("accept-encoding", ""):
+        if file.compressed and accepts(request.headers.get("accept-encoding", ""), "gzip"):
             headers["content-encoding"] = "gzip"
             return Response(file.compressed, media_type=file.media_type, headers=headers)
         return Response(file.content, media_type=file.media_type, headers=headers)
@@ -151,6 +152,6 @@ def _openapi_operation(contract: Contract) -> Operation:
 
 def _etag_response(request: Request, text: bytes, digest: str) -> Response:
     etag = f'"{digest}"'
-    if request.headers.get("if-none-match") == etag:
+    if matches_etag(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers={"etag": etag})
     return Response(text, media_type="application/json", headers={"etag": etag})

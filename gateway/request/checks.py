@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from gateway.request.negotiation import accepts
 from gateway.request.record import RequestRecord
 from gateway.request.response import HttpError
 from gateway.services.catalog import Catalog, Contract
@@ -120,8 +121,8 @@ def _resolve_sub_service(
 
 
 def accepts_event_stream(headers: Mapping[bytes, bytes]) -> bool:
-    """Return whether the Accept header names server-sent events."""
-    return _EVENT_STREAM_TYPE in headers.get(b"accept", b"").decode("latin-1").lower()
+    """Return whether the Accept header names server-sent events, with another weight than 0."""
+    return accepts(headers.get(b"accept", b"").decode("latin-1"), _EVENT_STREAM_TYPE)
 
 
 def pop_stream_flag(envelope: dict[str, Any], service: Service) -> bool:

@@ -157,7 +157,7 @@ class ResponseWriter(Protocol):
     def send_head(self, cycle: "UnaryRequestCycle", head: bytes) -> None:
         """Write the head of a streamed response; `head` are its header lines."""
 
-    def send_chunk(self, data: bytes) -> None:
+    def send_chunk(self, cycle: "UnaryRequestCycle", data: bytes) -> None:
         """Write a part of the body of a streamed response."""
 
     def send_last_chunk(self, cycle: "UnaryRequestCycle") -> None:
@@ -176,7 +176,7 @@ class UnaryRequestCycle(RequestDriver):
 
     __slots__ = (
         "_body", "_client_ip", "_context", "_head", "_is_body_complete", "_tasks", "_writer",
-        "body_error", "keep_alive", "response_complete",
+        "body_error", "chunked", "keep_alive", "response_complete",
     )  # fmt: skip
 
     def __init__(
@@ -197,6 +197,7 @@ class UnaryRequestCycle(RequestDriver):
         self._client_ip = client_ip
         self._body: bytes | bytearray = b""
         self.keep_alive = head.keep_alive
+        self.chunked = head.chunked
 
     def start(self) -> None:
         """Start the request: it is the current one of its connection."""
@@ -293,7 +294,7 @@ class UnaryRequestCycle(RequestDriver):
 
     def write(self, data: bytes) -> None:
         """Write a part of the body."""
-        self._writer.send_chunk(data)
+        self._writer.send_chunk(self, data)
 
     def end(self) -> None:
         """Write the end of the response; the request is finished."""

@@ -13,10 +13,11 @@ _USED_HEADERS: Final = (b"content-type", b"content-encoding", b"accept")
 class UnaryRequestHead:
     """The head of a request to a service route; `headers` have lower-case names.
 
-    `expects_continue`: the client sends its body only after a 100 response.
+    `expects_continue`: the client sends its body only after a 100 response. `chunked`: the client
+    knows the chunked transfer coding, unlike one of HTTP/1.0.
     """
 
-    __slots__ = ("expects_continue", "headers", "keep_alive", "path", "service_id")
+    __slots__ = ("chunked", "expects_continue", "headers", "keep_alive", "path", "service_id")
 
     def __init__(
         self,
@@ -25,12 +26,14 @@ class UnaryRequestHead:
         headers: Mapping[bytes, bytes],
         keep_alive: bool,
         expects_continue: bool,
+        chunked: bool = True,
     ) -> None:
         self.service_id = service_id
         self.path = path
         self.headers = headers
         self.keep_alive = keep_alive
         self.expects_continue = expects_continue
+        self.chunked = chunked
 
     def is_cacheable(self) -> bool:
         """Return whether later requests can have the same head but for the length."""
@@ -43,7 +46,12 @@ class UnaryRequestHead:
         """Return a head that has the headers of those names alone."""
         headers = {name: self.headers[name] for name in names if name in self.headers}
         return UnaryRequestHead(
-            self.service_id, self.path, headers, self.keep_alive, self.expects_continue
+            self.service_id,
+            self.path,
+            headers,
+            self.keep_alive,
+            self.expects_continue,
+            self.chunked,
         )
 
 

@@ -86,7 +86,8 @@ REJECTED: list[tuple[str, bytes, int]] = [
     ("22 Authorization twice", GET + b"Authorization: a\r\nAuthorization: b\r\n\r\n", 400),
     ("23 a raw path", b"GET /\xe4\xb8\xad HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("23 a lower-case method", b"get /livez HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    ("24 absolute form", b"GET http://evil/x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("24 absolute form with a user", b"GET http://u@evil/x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("24 absolute form of another scheme", b"GET ftp://evil/x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("24 authority form", b"GET a:80 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("24 a fragment", b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
 ]  # fmt: skip

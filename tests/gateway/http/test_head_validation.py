@@ -7,6 +7,7 @@ from gateway.http.head_validation import (
     combine_headers,
     parse_origin_form,
     skip_blank_line,
+    to_origin_form,
     validate_headers,
 )
 from gateway.request.response import HttpError
@@ -76,14 +77,46 @@ def test_repeated_headers_are_joined() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("method", "target", "expected", "host"),
+    [
+        (b"GET", b"http://b/livez?x=http://c/", b"/livez?x=http://c/", b"b"),
+        (b"POST", b"HTTPS://b:8443/v1", b"/v1", b"b:8443"),
+        (b"GET", b"http://b", b"/", b"b"),
+        (b"GET", b"http://b?q", b"/?q", b"b"),
+        (b"OPTIONS", b"http://b", b"*", b"b"),
+        (b"GET", b"http://[::1]:80/", b"/", b"[::1]:80"),
+        (b"GET", b"/livez", b"/livez", b"a"),
+        (b"GET", b"*", b"*", b"a"),
+        (b"GET", b"ftp://b/", b"ftp://b/", b"a"),
+        (b"GET", b"http:///livez", b"http:///livez", b"a"),
+        (b"GET", b"http://user@b/", b"http://user@b/", b"a"),
+        (b"CONNECT", b"http://b/", b"http://b/", b"a"),
+    ],
+)
+def test_absolute_target_replaces_host(
+    method: bytes, target: bytes, expected: bytes, host: bytes
+) -> None:
+    headers = [(b"accept", b"*/*"), (b"host", b"a"), (b"x", b"1")]
+    new_target, new_headers = to_origin_form(method, target, headers)
+    assert new_target == expected
+    assert sorted(new_headers) == sorted([(b"host", host), (b"accept", b"*/*"), (b"x", b"1")])
+
+
+def test_absolute_target_does_not_hide_a_second_host() -> None:
+    headers = [(b"host", b"a"), (b"host", b"a")]
+    assert to_origin_form(b"GET", b"http://a/", headers) == (b"http://a/", headers)
+
+
 @pytest.mark.parametrize("length", [b"3", b"00"])
 def test_upgrade_with_a_body_is_rejected(length: bytes) -> None:
     headers = {b"upgrade": b"WebSocket", b"content-length": length}
     with pytest.raises(HttpError):
-        check_upgrade(headers, offered=True)
-    check_upgrade(headers, offered=False)
-    check_upgrade({b"upgrade": b"h2c", b"content-length": length}, offered=True)
-    check_upgrade({b"upgrade": b"websocket", b"content-length": b"0"}, offered=True)
+        check_upgrade(b"GET", headers, offered=True)
+    check_upgrade(b"GET", headers, offered=False)
+    check_upgrade(b"POST", headers, offered=True)
+    check_upgrade(b"GET", {b"upgrade": b"h2c", b"content-length": length}, offered=True)
+    check_upgrade(b"GET", {b"upgrade": b"websocket", b"content-length": b"0"}, offered=True)
 
 
 @pytest.mark.parametrize(

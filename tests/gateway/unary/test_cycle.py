@@ -160,7 +160,7 @@ class RecordingWriter:
         assert b"content-type: text/event-stream\r\n" in head
         self.written.append("head")
 
-    def send_chunk(self, data: bytes) -> None:
+    def send_chunk(self, _: UnaryRequestCycle, data: bytes) -> None:
         self.written.append(data.partition(b"\n")[0])
 
     def send_last_chunk(self, cycle: UnaryRequestCycle) -> None:
