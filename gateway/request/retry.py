@@ -1,7 +1,7 @@
 """The rule for retries: whether another attempt follows a failed one. Pure.
 
 The retry budget (`lb.balancer.retry_budget`) limits the retries of all requests together; the
-balancer is asked for it only after this rule allowed one (`docs/load-balancing.md`).
+balancer is asked for it only after these rules allowed one and need it (`docs/load-balancing.md`).
 """
 
 from typing import Final
@@ -22,3 +22,12 @@ def may_retry(error: AseError, attempts: int, *, is_idempotent: bool, can_wait: 
     if not is_safe:
         return False
     return attempts < MAX_ATTEMPTS or (can_wait and error.spec is LOADER_FULL)
+
+
+def needs_retry_budget(error: AseError) -> bool:
+    """Return whether a retry after an error is charged to the retry budget.
+
+    A full instance has run nothing. With several gateways, each sees the load of the others late,
+    so such rejections are frequent under full load and say nothing about a failing fleet.
+    """
+    return error.spec is not LOADER_FULL

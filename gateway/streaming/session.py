@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from atom.streams import LoaderStream
 from gateway.request.interfaces import Dependencies, PendingOperation, Slot
 from gateway.request.record import RequestRecord
-from gateway.request.retry import may_retry
+from gateway.request.retry import may_retry, needs_retry_budget
 from gateway.request.shutdown import drain_timeout_error, shutdown_error
 from gateway.services.catalog import Contract
 from gateway.streaming.envelopes import EnvelopeReader
@@ -90,7 +90,8 @@ class Session:
     The loader: `_pending_slot` is the wait for a slot, `_slot` the slot; at most one of the two is
     set. `_stream` is set only while `_slot` is held. The slot is released exactly once: when the
     attempt fails, or when the session ends. `_tried_addrs` are the addresses of failed attempts.
-    `_previous_error` is the error of the attempt that was retried.
+    `_previous_error` is the error of the attempt that was retried. `_wait_deadline` is when the
+    session stops to wait for a slot, in seconds of the clock.
 
     Frames: `_frame_queue` are frames that wait for the loader. If `max_queued_frames` wait, the
     queue is full and the client is paused (`_reading_paused`). `_replay_buffer` are the frames that
@@ -108,7 +109,8 @@ class Session:
         "_half_close_pending", "_lifetime_deadline", "_pending_slot", "_previous_error",
         "_read_deadline", "_read_timeout", "_reader", "_reading_paused", "_replay_buffer",
         "_result_received", "_slot", "_stream", "_timer", "_transfer_requested", "_transferring",
-        "_tried_addrs", "cid", "contract", "error", "max_queued_frames", "record", "state",
+        "_tried_addrs", "_wait_deadline", "cid", "contract", "error", "max_queued_frames", "record",
+        "state",
     )  # fmt: skip
 
     def __init__(
@@ -143,6 +145,7 @@ class Session:
         self._replay_buffer: list[bytes] | None = []  # None: no retry is possible
         self._tried_addrs: tuple[str, ...] = ()
         self._previous_error: AseError | None = None
+        self._wait_deadline = 0.0
         self._affinity_key = ""
         self._stream: LoaderStream | None = None
         self._slot: Slot | None = None
@@ -229,6 +232,9 @@ class Session:
         for action in actions:
             match action:
                 case SessionAction.OPEN_LOADER:
+                    self._wait_deadline = (
+                        self._dependencies.clock() + self._dependencies.slot_timeout
+                    )
                     self._acquire_slot()
                 case SessionAction.SEND_FRAME:
                     self._frame_queue.append(frame)
@@ -269,14 +275,16 @@ class Session:
                 service_id, digest, self._tried_addrs, self._affinity_key
             )
         except AseError as error:
-            if error.spec is not LOADER_FULL or dependencies.slot_timeout <= 0:
+            previous_error = self._previous_error
+            was_refused = previous_error is not None and previous_error.spec is LOADER_FULL
+            timeout = self._wait_deadline - dependencies.clock()
+            if timeout <= 0 or not (error.spec is LOADER_FULL or was_refused):
                 # Only the instance that failed before is left: report its error.
-                previous_error = self._previous_error if error.spec is NO_INSTANCE else None
-                self._retry_or_fail(previous_error or error)
+                is_unavailable = error.spec is NO_INSTANCE or error.spec is LOADER_FULL
+                self._retry_or_fail((previous_error if is_unavailable else None) or error)
                 return
-            timeout, at_front = dependencies.slot_timeout, bool(self._tried_addrs)
             pending = dependencies.picker.wait(
-                service_id, digest, self._affinity_key, timeout, at_front, self._on_slot_ready
+                service_id, digest, self._affinity_key, timeout, was_refused, self._on_slot_ready
             )
             if self.state is not SessionState.CLOSED and self._slot is None:
                 self._pending_slot = pending
@@ -315,18 +323,19 @@ class Session:
         """Release the slot of a failed attempt; retry at another instance if possible, else fail.
 
         A retry is possible if there was no result, the replay buffer has all frames that were sent,
-        and `may_retry` and the retry budget allow it. Without a slot there was no attempt, and the
-        session fails.
+        and `may_retry` and, after a failure, the retry budget allow it. Without a slot there was no
+        attempt, and the session fails.
         """
         slot, self._slot, self._stream = self._slot, None, None
         if slot is not None:
             slot.release(error.spec, is_session=True)
             self._tried_addrs += (self.record.instance,)
             is_replayable = not self._result_received and self._replay_buffer is not None
+            can_wait = self._dependencies.clock() < self._wait_deadline
             if (
                 is_replayable
-                and may_retry(error, len(self._tried_addrs), is_idempotent=False, can_wait=False)
-                and self._dependencies.picker.try_acquire_retry()
+                and may_retry(error, len(self._tried_addrs), is_idempotent=False, can_wait=can_wait)
+                and (not needs_retry_budget(error) or self._dependencies.picker.try_acquire_retry())
             ):
                 self._previous_error = error
                 self.record.retry_reasons += (error.spec.name,)

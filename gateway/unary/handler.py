@@ -14,7 +14,7 @@ from gateway.request.event_stream import EventStreamRequest
 from gateway.request.interfaces import Dependencies, PendingOperation, Slot
 from gateway.request.record import RequestRecord
 from gateway.request.response import HttpResponse, finish_with_error, finish_with_success
-from gateway.request.retry import may_retry
+from gateway.request.retry import may_retry, needs_retry_budget
 from gateway.services.catalog import Contract
 from schemas.model.errors import (
     DEADLINE,
@@ -165,8 +165,8 @@ def _call_with_retries(
 ) -> Generator[AcquireSlot | CallLoader, Any, bytes]:
     """Call an instance and return its decoded output; retry once at another instance.
 
-    `may_retry` decides whether a call is retried, and every retry needs the retry budget. If no
-    other instance has a slot, the error of the previous attempt is raised.
+    `may_retry` decides whether a call is retried, and a retry after a failure needs the retry
+    budget. If no other instance has a slot, the error of the previous attempt is raised.
     """
     contract = request.contract
     tried_addresses: tuple[str, ...] = ()
@@ -203,7 +203,9 @@ def _call_with_retries(
                 is_idempotent=contract.service.idempotent,
                 can_wait=dependencies.clock() < wait_deadline,
             )
-            if not retry_allowed or not dependencies.picker.try_acquire_retry():
+            if not retry_allowed or (
+                needs_retry_budget(error) and not dependencies.picker.try_acquire_retry()
+            ):
                 raise
             previous_error = error
 

@@ -48,6 +48,28 @@ def test_request_waits_for_a_free_slot() -> None:
         assert "ase_pick_waits_total 1.0" in gateway.metrics()
 
 
+def test_full_load_of_several_gateways_waits_and_is_not_rejected() -> None:
+    """Each gateway sees the load of the other late, so loaders reject many of its requests."""
+    with Hub() as hub, contextlib.ExitStack() as stack:
+        flags = ("--lb-hub", hub.lb, "--lb-wait", "20", "--gateway-deadline", "30")
+        gateways = [stack.enter_context(Gateway(*flags)) for _ in range(2)]
+        sleeper = "tests/wrappers/sleeper.py:Sleeper"
+        loaders = [stack.enter_context(Loader(hub.lb, sleeper)) for _ in range(2)]
+        for gateway in gateways:
+            for loader in loaders:
+                gateway.wait_until_up(loader)
+        clients = stack.enter_context(ThreadPoolExecutor(16))
+        responses = clients.map(
+            lambda number: gateways[number % 2].call("sleeper").status_code, range(400)
+        )
+        assert set(responses) == {200}
+        retries = [
+            re.search(r'ase_retries_total\{reason="full"\} (\S+)', gateway.metrics())
+            for gateway in gateways
+        ]
+        assert sum(float(match[1]) for match in retries if match) > 0, "loaders rejected some"
+
+
 def _wait_for_metric(gateway: Gateway, name: str, value: float) -> None:
     """Ask for a metric until it has a value."""
     for _ in range(1000):

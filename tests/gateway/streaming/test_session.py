@@ -13,10 +13,10 @@ from gateway.request.record import RequestRecord
 from gateway.services.catalog import Catalog, build_contract
 from gateway.streaming.envelopes import EnvelopeReader
 from gateway.streaming.session import Session
-from schemas.model.errors import INTERNAL, LOADER_FULL, AseError
+from schemas.model.errors import INTERNAL, LOADER_FULL, NO_INSTANCE, UNREACHABLE, AseError
 from schemas.model.session import SessionEvent, SessionState
 from schemas.wire import LoaderOutput
-from tests.fakes import FakeLoaderStream, FakeSlot
+from tests.fakes import FakeLoaderStream, FakeOperation, FakeSlot
 from tests.wrappers.talker import Talker
 
 CONTRACT = build_contract(declare.schema(Talker), "file", {}, 5.0)
@@ -35,20 +35,31 @@ class FakeDependencies:
     sent_to_client: list[Any] = field(default_factory=list)
     closed_events: list[SessionEvent] = field(default_factory=list)
     timers: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+    waits: list[tuple[float, bool]] = field(default_factory=list)
+    pending: list[FakeOperation] = field(default_factory=list)
+    retry_budget: int = 9
+    instances: int = 9
+    slot_timeout: float = 0.0
     now: float = 100.0
 
     # The picker, and the caller.
 
     def acquire(self, _service: str, _digest: str, _exclude: Any, affinity_key: str) -> FakeSlot:
         self.keys.append(affinity_key)
+        if len(_exclude) >= self.instances:
+            raise AseError(NO_INSTANCE)
         self.slots.append(FakeSlot(f"loader-{len(self.slots)}"))
         return self.slots[-1]
 
-    def wait(self, *_: Any) -> Any:
-        raise AssertionError
+    def wait(self, *args: Any) -> FakeOperation:
+        self.waits.append(args[3:5])
+        self.pending.append(FakeOperation(FakeSlot("late"), args[-1]))
+        self.slots.append(self.pending[-1].result)
+        return self.pending[-1]
 
     def try_acquire_retry(self) -> bool:
-        return True
+        self.retry_budget -= 1
+        return self.retry_budget >= 0
 
     def open_session(
         self, _target: Any, _handle: str, _timeout: float, wake: Callable[[], None]
@@ -96,7 +107,7 @@ def new_session(fake: FakeDependencies) -> Session:
         GatewayOptions(),
         Catalog([CONTRACT], {}, 5.0),
         fake,
-        0.0,
+        fake.slot_timeout,
         fake,
         lambda: fake.now,
         lambda: "b" * 32,
@@ -140,6 +151,33 @@ def test_retry_resends_all_frames_to_another_loader() -> None:
     second.push_result(LoaderOutput.END)
     assert fake.closed_events == [SessionEvent.LAST_RESULT]
     assert [slot.errors for slot in fake.slots] == [[LOADER_FULL], [None]]
+
+
+def test_rejected_session_waits_for_a_slot_and_needs_no_retry_budget() -> None:
+    fake = FakeDependencies(retry_budget=0, instances=2, slot_timeout=1.0)
+    session = new_session(fake)
+    session.receive_envelope(new_envelope(0), True)
+    fake.streams[0].fail_with(AseError(LOADER_FULL))
+    fake.now += 0.25
+    fake.streams[1].fail_with(AseError(LOADER_FULL))
+    assert fake.waits == [(0.75, True)], "for the rest of the time, before others"
+    fake.now += 0.5
+    fake.pending[0].finish()
+    assert fake.streams[2].sent_frames == fake.streams[0].sent_frames
+    fake.streams[2].fail_with(AseError(LOADER_FULL))
+    assert fake.waits[1:] == [(0.25, True)]
+    fake.now += 0.25
+    fake.pending[1].finish()
+    fake.streams[3].fail_with(AseError(LOADER_FULL))
+    assert fake.sent_to_client == [LOADER_FULL], "the time is over"
+    assert [slot.errors for slot in fake.slots] == [[LOADER_FULL]] * 4
+
+
+def test_failed_session_needs_the_retry_budget() -> None:
+    fake = FakeDependencies(retry_budget=0)
+    new_session(fake).receive_envelope(new_envelope(0), True)
+    fake.streams[0].fail_with(AseError(UNREACHABLE))
+    assert fake.sent_to_client == [UNREACHABLE]
 
 
 def test_internal_error_closes_the_session_and_releases_everything() -> None:

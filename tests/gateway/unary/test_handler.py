@@ -195,8 +195,19 @@ def test_no_retry_without_retry_budget() -> None:
     steps = fake.start()
     next(steps)
     steps.send(request_body())
-    assert finish(steps, AseError(LOADER_FULL)).status == 503
+    assert finish(steps, AseError(UNREACHABLE)).status == 503
     assert fake.record.attempts == 1
+
+
+def test_rejection_by_a_full_instance_needs_no_retry_budget() -> None:
+    """It ran nothing. Several gateways at full load meet many of them."""
+    fake = FakeDependencies(FakeSlot("a:1"), FakeSlot("b:1"))
+    fake.picker.retry_budget = 0
+    steps = fake.start()
+    next(steps)
+    steps.send(request_body())
+    assert isinstance(steps.throw(AseError(LOADER_FULL)), CallLoader)
+    assert fake.picker.retry_budget == 0
 
 
 def test_client_disconnect_during_the_wait_is_499() -> None:
