@@ -5,6 +5,7 @@ scalar parameters of all nicks. `expect` has every declared accept, also if the 
 name it. `headers` has the headers of the envelope and of the gateway.
 """
 
+import re
 from typing import Any, Final
 
 import pybase64
@@ -27,6 +28,7 @@ _DATA_TAG: Final = tag(2)
 _ATTRIBUTE_TAG: Final = tag(MetaDesc.DESCRIPTOR.fields_by_name["attribute"].number)
 _MAX_CACHED_ENTRIES: Final = 512  # per map field
 _MAX_CACHED_ENTRY_SIZE: Final = 128  # bytes of an encoded entry
+_NOT_BASE64: Final = re.compile(r"[^A-Za-z0-9+/=]")
 _EMPTY: Final[dict[str, Any]] = {}  # shared; never written
 
 
@@ -237,7 +239,8 @@ def _decode_base64(name: str, key: str, text: Any) -> bytes:
     except ValueError:
         data = None
     if data is None:
-        raise AseError(BAD_REQUEST, f"$.payload.{name}.{key}: must be a base64 string")
+        reason = _describe_bad_base64(text)
+        raise AseError(BAD_REQUEST, f"$.payload.{name}.{key}: must be a base64 string{reason}")
     size = len(data)
     canonical = len(text) == (size + 2) // 3 * 4
     if canonical and size % 3:
@@ -247,3 +250,15 @@ def _decode_base64(name: str, key: str, text: Any) -> bytes:
         message = f"$.payload.{name}.{key}: must be canonical base64 with its padding"
         raise AseError(BAD_REQUEST, message)
     return data
+
+
+def _describe_bad_base64(text: Any) -> str:
+    """Return which character is none of base64, as text that follows a message; "" if none is.
+
+    The character itself is quoted only if it belongs to another alphabet: it is data.
+    """
+    match = _NOT_BASE64.search(text) if isinstance(text, str) else None
+    if match is None:
+        return ""
+    position = f": character {match.start() + 1} is none of it"
+    return f"{position} (base64url is not accepted)" if match[0] in "-_" else position

@@ -125,6 +125,23 @@ def accepts_event_stream(headers: Mapping[bytes, bytes]) -> bool:
     return accepts(headers.get(b"accept", b"").decode("latin-1"), _EVENT_STREAM_TYPE)
 
 
+def join_base64_lines(envelope: dict[str, Any], service: Service) -> None:
+    """Remove the line breaks from the base64 texts of a payload, in place.
+
+    Many encoders break lines after 76 characters (RFC 2045, 6.8), and the original accepts them.
+    """
+    payload = envelope.get("payload")
+    if not isinstance(payload, dict):
+        return
+    for name, data_type in service.inputs.items():
+        member = payload.get(name)
+        if not isinstance(member, dict):
+            continue
+        text = member.get(data_type.key)
+        if isinstance(text, str) and ("\n" in text or "\r" in text):
+            member[data_type.key] = text.replace("\r", "").replace("\n", "")
+
+
 def pop_stream_flag(envelope: dict[str, Any], service: Service) -> bool:
     """Remove `header.stream` from an envelope and return its value; False without one.
 

@@ -105,6 +105,14 @@ def has_only_ascii_text(body: bytes) -> bool:
     return backslash < 0 or body.find(b"\\u", backslash) < 0
 
 
+def has_escaped_line_break(body: bytes) -> bool:
+    """Return whether a string in a body may contain a line break, which JSON escapes."""
+    backslash = body.find(b"\\")
+    return backslash >= 0 and (
+        body.find(b"\\n", backslash) >= 0 or body.find(b"\\r", backslash) >= 0
+    )
+
+
 def _max_possible_nodes(body: bytes) -> int:
     """Return an upper bound of the number of values in a body."""
     return 1 + _count_char(body, b",") + _count_char(body, b"[") + _count_char(body, b"{")

@@ -290,6 +290,8 @@ class SessionMultiplexer:
                 checks.check_app_id(envelope, self._handshake.headers, options.consumer_header)
             if session.contract.validator.max_values < options.max_nodes:
                 json_body.check_node_count(head, session.contract.validator.max_values)
+            if json_body.has_escaped_line_break(head):
+                checks.join_base64_lines(envelope, session.contract.service)
             if binary:
                 messages.attach_tail(envelope, tail, session.contract.service)
         except AseError as error:

@@ -135,6 +135,8 @@ def _validate_request(
     contract, gateway_headers = checks.resolve_contract(
         contract, envelope, record, dependencies.catalog
     )
+    if json_body.has_escaped_line_break(raw_body):
+        checks.join_base64_lines(envelope, contract.service)
     wants_events = checks.pop_stream_flag(
         envelope, contract.service
     ) or checks.accepts_event_stream(headers)

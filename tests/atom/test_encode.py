@@ -42,7 +42,14 @@ def test_golden_files_exist() -> None:
         ({"doc": "aGk="}, "$.payload.doc: must be of type object"),
         ({"doc": {"text": None}}, "$.payload.doc.text: must be a base64 string"),
         ({"doc": {"text": 7}}, "$.payload.doc.text: must be a base64 string"),
-        ({"doc": {"text": "YW@Jj"}}, "$.payload.doc.text: must be a base64 string"),
+        (
+            {"doc": {"text": "YW@Jj"}},
+            "$.payload.doc.text: must be a base64 string: character 3 is none of it",
+        ),
+        (
+            {"doc": {"text": "YW_j"}},
+            "$.payload.doc.text: must be a base64 string: character 3 is none of it (base64url",
+        ),
         ({"doc": {"text": "YWJj=ZGVm="}}, "$.payload.doc.text: must be"),
         ({"doc": {"text": "YQ==YQ=="}}, "$.payload.doc.text: must be"),
         ({"doc": {"text": "YWJ="}}, "$.payload.doc.text: must be canonical"),

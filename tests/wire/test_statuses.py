@@ -388,7 +388,8 @@ def test_extra_slash_is_an_error_envelope_not_a_redirect(gateway: Gateway, path:
     [
         HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
         HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\n{}}",
-        HEAD + b"Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\n\r\n{}\n",
+        HEAD.replace(b"POST", b"GET")
+        + b"Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\n\r\n{}\n",
     ],
     ids=["chunk size", "h2c", "websocket"],
 )

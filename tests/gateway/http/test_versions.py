@@ -1,14 +1,17 @@
 """Forms of requests that RFC 9110 and 9112 demand, on the fast path and through Starlette."""
 
+import base64
 import json
 from collections.abc import Iterator
 
 import pytest
 
 from config.options import GatewayOptions
+from schemas.wire import LoaderInput
+from tests.harness import make_envelope
 from tests.inprocess import InProcessGateway
 from tests.requests import POST, read_all, statuses_of, valid_request
-from tests.sessions import frame
+from tests.sessions import InProcessWebSocket, frame
 
 
 @pytest.fixture(params=[True, False], ids=["fast path", "starlette"])
@@ -116,3 +119,18 @@ def test_accept_encoding_of_pages(gateway: InProcessGateway, coding: str, is_gzi
             + f"Accept-Encoding: {coding}\r\n\r\n".encode()
         )
         assert (b"content-encoding: gzip" in sock.recv(1000)) is is_gzip
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r\n"])
+def test_base64_with_line_breaks_is_served(gateway: InProcessGateway, line_break: str) -> None:
+    text = base64.encodebytes(b"x" * 200).decode().replace("\n", line_break)
+    body = json.dumps(make_envelope() | {"payload": {"text": {"text": text}}}).encode()
+    with gateway.connect() as sock:
+        sock.sendall(POST + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+        assert statuses_of(sock.recv(65536)) == [200]
+    with InProcessWebSocket(gateway) as ws:
+        envelope = frame(3, b"hello")
+        envelope["payload"]["text"]["text"] = f"aGVs{line_break}bG8=" + line_break
+        ws.send(envelope)
+        loader_input = LoaderInput.FromString(gateway.caller.streams[-1].sent_frames[0])
+        assert loader_input.pl[0].data == b"hello"

@@ -12,6 +12,7 @@ from gateway.request.checks import (
     check_app_id,
     check_content_headers,
     find_contract,
+    join_base64_lines,
     pop_stream_flag,
     resolve_contract,
 )
@@ -209,3 +210,25 @@ def test_stream_flag_declared_in_the_schema_is_kept() -> None:
     envelope = {"header": {"stream": True, "status": 3}}
     assert not pop_stream_flag(envelope, document.service_from_document(schema_document))
     assert envelope == {"header": {"stream": True, "status": 3}}
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r\n"])
+def test_base64_lines_are_joined(line_break: str) -> None:
+    """As Android, MIME encoders and `base64 FILE` write them."""
+    service = build_contract(declare.schema(Probe), "file", {}, 5.0).service
+    text = line_break.join(["QUJD", "REVG", ""])
+    envelope: dict[str, Any] = {
+        "header": {"note": text},
+        "payload": {"text": {"text": text, "encoding": text}, "other": {"text": text}},
+    }
+    join_base64_lines(envelope, service)
+    assert envelope["payload"]["text"] == {"text": "QUJDREVG", "encoding": text}
+    assert (envelope["header"]["note"], envelope["payload"]["other"]["text"]) == (text, text)
+
+
+@pytest.mark.parametrize("payload", [None, [], {}, {"text": None}, {"text": {"text": 7}}])
+def test_joining_lines_ignores_what_is_no_text(payload: Any) -> None:
+    service = build_contract(declare.schema(Probe), "file", {}, 5.0).service
+    envelope = {"payload": payload}
+    join_base64_lines(envelope, service)
+    assert envelope == {"payload": payload}
