@@ -54,7 +54,7 @@ POLICIES = (
     "round_robin", "random",
 )  # fmt: skip
 _PORT = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
-ADDR = (rf"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.%]+\]):{_PORT}", "host:port, without a scheme")
+ADDR = (rf"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]):{_PORT}", "host:port, without a scheme")
 ADDRS = (rf"{ADDR[0]}(?:,{ADDR[0]})*", "host:port, without a scheme; more with commas")
 PATH = (r"[A-Za-z0-9_-]{1,64}(?:\.[A-Za-z0-9_-]{1,64}){0,7}", "names of members, as header.uid")
 SERVICE = (r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", "a service id (letters, digits, '_', '.', '-')")

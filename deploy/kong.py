@@ -17,7 +17,7 @@ import yaml
 from config.options import Config
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
-_TARGET = re.compile(r"(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>\d{1,5})")
+_TARGET = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]):(?P<port>\d{1,5})")
 
 
 class KongError(Exception):
@@ -37,6 +37,7 @@ def document(config: Config, deadlines: Iterable[float] = ()) -> dict[str, Any]:
     _check(config)
     kong = config.kong
     upstream = f"{kong.name}-gateways"
+    protocol = "https" if config.gateway.tls_cert else "http"
     return {
         "_format_version": "3.0",
         "upstreams": [
@@ -44,7 +45,7 @@ def document(config: Config, deadlines: Iterable[float] = ()) -> dict[str, Any]:
                 "name": upstream,
                 "algorithm": "least-connections",
                 "tags": _tags(),
-                "healthchecks": _healthchecks(),
+                "healthchecks": _healthchecks(protocol),
                 "targets": [_target(addr) for addr in kong.gateways],
             }
         ],
@@ -53,15 +54,16 @@ def document(config: Config, deadlines: Iterable[float] = ()) -> dict[str, Any]:
                 "name": kong.name,
                 "host": upstream,
                 "port": 8200,
-                "protocol": "http",
+                "protocol": protocol,
                 "connect_timeout": 1000,
                 "read_timeout": _read_timeout(config, deadlines),
                 "write_timeout": math.ceil(config.gateway.body_timeout + 5) * 1000,
                 "retries": 0,
                 "tags": _tags(),
                 "routes": [
-                    _route(config, "call", ["/v1/private/"], ["POST"]),
-                    _route(config, "apis", ["/v1/apis"], ["GET"]),
+                    # GET is the handshake of a WebSocket, OPTIONS the preflight of a page.
+                    _route(config, "call", ["/v1/private/"], ["GET", "POST", "OPTIONS"]),
+                    _route(config, "apis", ["/v1/apis"], ["GET", "OPTIONS"]),
                 ],
             }
         ],
@@ -96,11 +98,13 @@ def _route(config: Config, name: str, paths: list[str], methods: list[str]) -> d
     }
 
 
-def _healthchecks() -> dict[str, Any]:
+def _healthchecks(protocol: str) -> dict[str, Any]:
+    """Return the health checks; the probe does not verify a certificate, which names no target."""
     return {
         "threshold": 0,
         "active": {
-            "type": "http",
+            "type": protocol,
+            **({"https_verify_certificate": False} if protocol == "https" else {}),
             "http_path": "/readyz",
             "timeout": 1,
             "concurrency": 10,
@@ -114,7 +118,7 @@ def _healthchecks() -> dict[str, Any]:
             },
         },
         "passive": {
-            "type": "http",
+            "type": protocol,
             "healthy": {"successes": 5, "http_statuses": [200, 400, 404, 429, 502, 503, 504]},
             "unhealthy": {
                 "tcp_failures": 2,

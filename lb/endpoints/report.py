@@ -17,7 +17,7 @@ MAX_SERVICE_MS = 3_600_000
 MAX_GATEWAYS = 1_024
 _MIN_SERVICE_MS = 0.001
 _ADDR = re.compile(
-    r"(?:\[[0-9a-fA-F:.%]{2,64}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?):([1-9]\d{0,4})"
+    r"(?:\[[0-9a-fA-F:.%]{2,64}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?):([1-9]\d{0,4})"
 )
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"(?:[0-9a-f]{64})?")

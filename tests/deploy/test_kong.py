@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -51,6 +52,54 @@ def test_invariants_of_every_file(path: Path) -> None:
     assert all(len(target["target"].partition("://")[0]) > 0 for target in upstream["targets"])
     for route in service["routes"]:
         assert route["strip_path"] is False
+
+
+def matched_route(kong_file: Any, method: str, path: str, host: str) -> str:
+    """Return the route that Kong chooses: by method, host and the longest prefix of the path.
+
+    Source: "How Kong Gateway proxying works", the traditional router.
+    """
+    routes = kong_file["services"][0]["routes"]
+    candidates = [
+        (len(prefix), route["name"])
+        for route in routes
+        for prefix in route["paths"]
+        if path.startswith(prefix)
+        and method in route["methods"]
+        and ("hosts" not in route or host in route["hosts"])
+    ]
+    return max(candidates)[1] if candidates else ""
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route"),
+    [
+        ("POST", "/v1/private/ocr", "ase-call"),
+        ("GET", "/v1/private/ocr", "ase-call"),  # the handshake of a WebSocket
+        ("OPTIONS", "/v1/private/ocr", "ase-call"),  # a preflight
+        ("GET", "/v1/apis", "ase-apis"),
+        ("GET", "/v1/apis/ocr/schema", "ase-apis"),
+        ("OPTIONS", "/v1/apis", "ase-apis"),
+        ("DELETE", "/v1/private/ocr", ""),
+        ("POST", "/v1/apis", ""),
+        ("GET", "/metrics", ""),
+        ("GET", "/readyz", ""),
+    ],
+)
+def test_requests_match_their_route(method: str, path: str, route: str) -> None:
+    kong_file = kong.document(parse_config("kong: {gateways: ['a:1'], hosts: [api.example]}"))
+    assert matched_route(kong_file, method, path, "api.example") == route
+    assert matched_route(kong_file, method, path, "other.example") == ""
+
+
+@pytest.mark.parametrize(("tls", "protocol"), [("", "http"), ("tls_cert: c, tls_key: k", "https")])
+def test_kong_speaks_to_gateways_as_they_listen(tls: str, protocol: str) -> None:
+    text = f"gateway: {{{tls}}}\nkong: {{gateways: ['10.0.0.11:8200', 'ase_gateway:8200']}}"
+    kong_file = kong.document(parse_config(text))
+    checks = kong_file["upstreams"][0]["healthchecks"]
+    assert kong_file["services"][0]["protocol"] == protocol
+    assert (checks["active"]["type"], checks["passive"]["type"]) == (protocol, protocol)
+    assert checks["active"].get("https_verify_certificate") is (False if tls else None)
 
 
 @pytest.mark.parametrize(
