@@ -7,6 +7,7 @@ import keyword
 import re
 from typing import Any
 
+from schemas.output.python_text import docstring_body
 from schemas.sources.declare import Declaration, Param
 
 _RESERVED_NAMES = (
@@ -53,7 +54,7 @@ def render_client(api: Declaration) -> str:
     ]
     return (_MODULE_TEMPLATE + (_STREAM_TEMPLATE if api.streaming else "")).format(
         id=api.id,
-        doc=(api.description.partition("\n")[0] or f"Call {api.id}.").replace('"""', "'''"),
+        doc=docstring_body(api.description.partition("\n")[0] or f"Call {api.id}."),
         imports="from collections.abc import Iterator\n" if api.streaming else "",
         fields="\n".join(fields) or "    pass",
         arguments="".join(

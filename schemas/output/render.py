@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from schemas.output.python_text import docstring_body
 from schemas.sources import declare, from_document, python_source
 from schemas.sources.declare import MAX_BYTES, Declaration, PayloadStream
 
@@ -33,7 +34,7 @@ def render_wrapper(api: Declaration) -> tuple[str, list[str]]:
         abstract="AsyncIterator, Mapping" if api.streaming else "Mapping",
         imports=", ".join(sorted({*used_classes, "Wrapper"})),
         name=class_name,
-        doc=(api.description or f"The service {api.id}.").replace('"""', "'''"),
+        doc=docstring_body(api.description or f"The service {api.id}."),
         head="\n    ".join(_attribute_lines(api)),
         fields="\n    ".join(fields),
         method=(_SESSION_TEMPLATE if api.streaming else _ONCE_TEMPLATE).format(

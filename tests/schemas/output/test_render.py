@@ -1,11 +1,15 @@
 """A declaration as Python: it runs, says the same, and what it cannot say is named."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aseloader import declare as of_class
 from schemas.model.service import DataType
+from schemas.output.client import render_client
 from schemas.output.render import render_wrapper
 from schemas.sources import declare, from_document, python_source
 from schemas.sources.declare import Declaration, Param, PayloadStream
@@ -73,3 +77,17 @@ def test_round_trip_has_no_differences() -> None:
     source, _ = render_wrapper(API)
     tree = declare.declaration_to_document(python_source.declaration_from_source(source))
     assert list(from_document.differences(declare.declaration_to_document(API), tree, ())) == []
+
+
+TEXTS = st.text() | st.text(alphabet="\\\"'\n {}")
+
+
+@given(TEXTS, TEXTS, st.lists(TEXTS, min_size=1, unique=True))
+def test_any_texts_render_to_valid_source(description: str, note: str, choices: list[str]) -> None:
+    params = (
+        Param("lang", {"type": "string", "enum": choices, "description": note}),
+        Param("note", {"type": "string", "default": note}),
+    )
+    api = replace(API, description=description, params=params)
+    for source in (render_wrapper(api)[0], render_client(api)):
+        compile(source, "rendered.py", "exec")
