@@ -8,18 +8,30 @@ PARALLEL ?= -n 4 --dist worksteal
 
 .PHONY: demo test coverage test-compiled check install dev bench proto clean
 
+# An environment of another Python version, or one that was not completed, is made again.
+OLD_PYTHON = import sys; sys.exit(sys.version_info >= (3, 11))
+define make_venv
+@if ! $(PYTHON) --version >/dev/null 2>&1; then \
+	echo "there is no $(PYTHON); name Python 3.11 or later: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; \
+elif $(PYTHON) -c '$(OLD_PYTHON)'; then \
+	echo "$$($(PYTHON) --version) is too old; name 3.11 or later: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; \
+fi
+@if ! $(BIN)/pip --version >/dev/null 2>&1 || $(BIN)/python -c '$(OLD_PYTHON)'; then rm -rf .venv; fi
+$(PYTHON) -m venv .venv
+endef
+
 # The product and its demo services, ready to run.
 install: .venv/.installed
 .venv/.installed: pyproject.toml
 	@echo "installing into .venv; this takes a while, once"
-	$(PYTHON) -m venv .venv
+	$(make_venv)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[examples]'
 	touch $@
 
 # And all that proves it.
 dev: .venv/.dev
 .venv/.dev: pyproject.toml
-	$(PYTHON) -m venv .venv
+	$(make_venv)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@ .venv/.installed
 

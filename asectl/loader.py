@@ -4,12 +4,14 @@ import argparse
 import asyncio
 import logging
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from asectl import logs, process
-from asectl.main import EXIT_CONFIG, EXIT_FAILED, Failure
+from asectl.main import EXIT_CONFIG, EXIT_FAILED, EXIT_USAGE, Failure
 from asectl.options import refuse_secret
+from config.options import ADDR
 
 _TOKEN_VARIABLE = "ASE_LB_TOKEN"  # noqa: S105 (the name of an environment variable)
 
@@ -98,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         host=args.host,
         port=args.port,
         advertise=args.advertise,
-        hubs=tuple(hub for hub in args.lb.split(",") if hub),
+        hubs=_parse_hubs(args.lb),
         credentials=HubCredentials(
             _read_token(args.lb_token_file), args.lb_ca, args.lb_cert, args.lb_key
         ),
@@ -121,6 +123,15 @@ def run(args: argparse.Namespace) -> int:
         return process.serve(main, until_stdin_closes=args.until_stdin_closes)
     except (loader.LoadError, DeclarationError) as error:
         raise Failure(str(error)) from None
+
+
+def _parse_hubs(text: str) -> tuple[str, ...]:
+    """Return the addresses of `--lb`. Raises Failure (exit code 2) for one that is none."""
+    hubs = tuple(hub.strip() for hub in text.split(",") if hub.strip())
+    for hub in hubs:
+        if not re.fullmatch(ADDR[0], hub):
+            raise Failure(f"--lb {hub}: must be {ADDR[1]}", EXIT_USAGE)
+    return hubs
 
 
 def _read_token(file: str) -> str:

@@ -9,6 +9,9 @@ import importlib
 import os
 import sys
 from importlib.metadata import version
+from typing import NoReturn
+
+from schemas.model.suggestion import did_you_mean
 
 COMMANDS = {
     "up": ("asectl.up", "run a gateway and loaders together; --demo brings three demo services"),
@@ -34,6 +37,7 @@ COMMANDS = {
 }
 
 EXIT_FAILED = 1
+EXIT_USAGE = 2
 EXIT_CONFIG = 3
 EXIT_UNREACHABLE = 4
 EXIT_INTERRUPTED = 130
@@ -60,13 +64,15 @@ def main(arguments: list[str] | None = None) -> int:
     if argv[:1] in (["--version"], ["version"]):
         print(f"asectl {version('athena-serving')}")
         return 0
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0
     name = _command_name(argv)
     if name is None:
-        print(_usage())
-        is_help = not argv or argv[0] in ("-h", "--help", "help")
-        return 0 if is_help else 2
+        print(f"asectl: {_unknown_command(argv)}", file=sys.stderr)
+        return EXIT_USAGE
     module = importlib.import_module(COMMANDS[name][0])
-    parser = argparse.ArgumentParser(f"asectl {name}", description=COMMANDS[name][1])
+    parser = _CommandParser(f"asectl {name}", description=COMMANDS[name][1])
     module.add_arguments(parser)
     args = parser.parse_args(argv[len(name.split()) :])
     try:
@@ -92,6 +98,29 @@ def _command_name(argv: list[str]) -> str | None:
         if name in COMMANDS:
             return name
     return None
+
+
+def _unknown_command(argv: list[str]) -> str:
+    arguments = [argument for argument in argv[:2] if not argument.startswith("-")]
+    candidates = [" ".join(arguments), *arguments[:1]]
+    hints = [hint for name in candidates if (hint := did_you_mean(name, COMMANDS))]
+    return f"unknown command {candidates[0]!r}; {[*hints, 'asectl --help lists them'][0]}"
+
+
+class _CommandParser(argparse.ArgumentParser):
+    """Reports a usage error in one line: the message and the cure, not the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error and exit with 2."""
+        cause, _, arguments = message.partition("unrecognized arguments: ")
+        if arguments and not cause:
+            unknown = next((flag for flag in arguments.split() if flag.startswith("-")), "")
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            # Without their section: `--port` for `--gateway-port`, the first that has it.
+            aliases = {f"--{flag[2:].partition('-')[2]}": flag for flag in reversed(flags)}
+            hint = did_you_mean(unknown.partition("=")[0], flags, aliases=aliases)
+            message = f"{message}; {hint}" if hint else message
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}\n  {self.prog} --help lists the options\n")
 
 
 def _usage() -> str:

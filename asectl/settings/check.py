@@ -16,9 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "files",
         nargs="*",
-        default=[options.DEFAULT_FILE],
         metavar="FILE",
         help=f"config files ({options.DEFAULT_FILE})",
+    )
+    parser.add_argument(
+        "-c", "--config", action="append", metavar="FILE", help="a config file, as FILE"
     )
     error_format.add_format_argument(parser)
 
@@ -27,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the errors; return 3 if there are any, else 0."""
     file_errors: error_format.FileErrors = []
     file_count = 0
-    for name in args.files:
+    for name in [*args.files, *(args.config or ())] or [options.DEFAULT_FILE]:
         path = Path(name)
         file_count += 1
         try:

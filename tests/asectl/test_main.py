@@ -29,10 +29,40 @@ def test_help_lists_every_command(args: list[str]) -> None:
     assert all(name in result.stdout for name in COMMANDS)
 
 
-def test_an_unknown_command_is_a_usage_error() -> None:
-    result = asectl("dance")
+def help_hint(command: str) -> str:
+    return f"  asectl {command} --help lists the options\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["gatway"], "asectl: unknown command 'gatway'; did you mean 'gateway'?\n"),
+        (["api", "creat"], "asectl: unknown command 'api creat'; did you mean 'api create'?\n"),
+        (["gatway", "--port", "1"], "asectl: unknown command 'gatway'; did you mean 'gateway'?\n"),
+        (["dance"], "asectl: unknown command 'dance'; asectl --help lists them\n"),
+        (["gateway", "--prot", "1"],
+         "asectl gateway: unrecognized arguments: --prot 1; did you mean '--gateway-port'?\n"
+         + help_hint("gateway")),
+        (["loader", "run"], "asectl loader run: the following arguments are required: FILE:Class\n"
+         + help_hint("loader run")),
+        (["loader", "run", "x.py", "--lb", "127.0.0.1"],
+         "asectl: --lb 127.0.0.1: must be host:port, without a scheme\n"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_usage_error_is_one_message_with_its_cure(args: list[str], message: str) -> None:
+    result = asectl(*args)
     assert result.returncode == 2
-    assert "usage: asectl COMMAND" in result.stdout
+    assert result.stderr == message
+
+
+def test_config_check_takes_files_in_both_ways(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("gateway: {port: 1}\n")
+    (tmp_path / "b.yaml").write_text("gateway: {port: x}\n")
+    result = asectl("config", "check", "a.yaml", "-c", "b.yaml", cwd=tmp_path)
+    assert result.returncode == 3
+    assert "b.yaml:1:17: error: gateway.port must be a whole number" in result.stdout
+    assert asectl("config", "check", "-c", "a.yaml", cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize("name", COMMANDS)
