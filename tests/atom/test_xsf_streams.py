@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from atom.xsf_streams import XsfStream
+from rpc.calls import UnaryCall
 from rpc.status import RpcError, Status
 from schemas.wire import LoaderOutput, MetaDesc, Payload, ReqData, ResData, XsfData
 from tests.inprocess import VirtualLoop
@@ -19,23 +20,19 @@ BEGIN = LoaderOutput.BEGIN
 class ScriptedCall:
     """A call that the test replies to."""
 
-    def __init__(self, request: ReqData, on_done: Callable[[Any], None]) -> None:
-        self.op = request.op
-        self.response: bytes | None = None
-        self.error: RpcError | None = None
+    def __init__(self, request: bytes, on_done: Callable[[UnaryCall], None]) -> None:
+        self.op = ReqData.FromString(request).op
+        self.call = UnaryCall(b"", 1 << 20, None, lambda _: None, on_done, request)
         self._on_done = on_done
-
-    def cancel(self) -> None:
-        self.error = RpcError(Status.CANCELLED, "cancelled here")
 
     def reply(self, output: LoaderOutput | None, code: int = 0) -> None:
         data = [] if output is None else [XsfData(data=output.SerializeToString())]
-        self.response = ResData(code=code, data=data).SerializeToString()
-        self._on_done(self)
+        self.call.response = ResData(code=code, data=data).SerializeToString()
+        self._on_done(self.call)
 
     def fail(self) -> None:
-        self.error = RpcError(Status.UNAVAILABLE, "the connection was lost")
-        self._on_done(self)
+        self.call.error = RpcError(Status.UNAVAILABLE, "the connection was lost")
+        self._on_done(self.call)
 
 
 class ScriptedSession:
@@ -53,10 +50,10 @@ class ScriptedSession:
         )
 
     def start_unary(
-        self, _: bytes, request: bytes, __: float, on_done: Callable[[Any], None]
-    ) -> ScriptedCall:
-        self.calls.append(ScriptedCall(ReqData.FromString(request), on_done))
-        return self.calls[-1]
+        self, _: bytes, request: bytes, __: float, on_done: Callable[[UnaryCall], None]
+    ) -> UnaryCall:
+        self.calls.append(ScriptedCall(request, on_done))
+        return self.calls[-1].call
 
     def results(self) -> list[LoaderOutput]:
         results = []
