@@ -102,6 +102,6 @@ def resolve_config(args: argparse.Namespace) -> tuple[Config, Path, dict[str, st
     }
     parsed = None
     if args.config or path.is_file():
-        parsed = source.parse_yaml(path.read_text(encoding="utf-8"), str(path))
+        parsed = source.parse_yaml(path.read_text(encoding="utf-8-sig"), str(path))
     config, origins = resolve.resolve_with_origins(parsed, os.environ, flags)
     return config, Path() if "schemas" in flags else path.parent, origins

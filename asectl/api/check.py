@@ -7,7 +7,7 @@ from pathlib import Path
 from asectl import error_format
 from asectl.main import EXIT_CONFIG
 from config.source import ConfigError, Diagnostic
-from gateway.services import schema_file, schema_folder
+from gateway.services import schema_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
 def schema_files(path: Path) -> Iterator[Path]:
     """Yield `path` itself if it is a file, or the schema files of a folder, ordered by name."""
     if path.is_dir():
-        yield from sorted(entry for entry in path.iterdir() if entry.suffix in schema_file.SUFFIXES)
+        yield from schema_folder.schema_files(path)
     else:
         yield path
 

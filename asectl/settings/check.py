@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         file_count += 1
         try:
             config = resolve.resolve(
-                source.parse_yaml(path.read_text(encoding="utf-8"), name), os.environ, {}
+                source.parse_yaml(path.read_text(encoding="utf-8-sig"), name), os.environ, {}
             )
         except ConfigError as error:
             file_errors.append((path, error))

@@ -12,12 +12,12 @@ from schemas.sources import api_schema, declare, python_source
 
 # A larger file is rejected; no schema needs more.
 MAX_FILE_BYTES = 1024 * 1024
-# Suffixes of the schema files of a folder. A Python file is read only if it is named.
 # Keywords whose values are of the type of their member.
 _VALUE_KEYWORDS = frozenset(
     {"enum", "enums", "const", "constVal", "default", "defaultVal", "examples"}
 )
 _METADATA_VALUES = frozenset({"deadline", "idempotent", "streams"})  # numbers and booleans
+# Suffixes of the schema files of a folder. A Python file is read only if it is named.
 SUFFIXES = (".json", ".yaml", ".yml")
 
 
@@ -33,7 +33,7 @@ def read_schema(file: File) -> bytes:
         message = f"is larger than {MAX_FILE_BYTES // 1024} KiB"
         raise ConfigError(name, [], [Diagnostic(message)])
     try:
-        text = raw.decode()
+        text = raw.decode("utf-8-sig")  # Windows' editors begin a file with a byte order mark
     except UnicodeDecodeError as error:
         raise ConfigError(name, [], [Diagnostic(f"is not UTF-8: {error.reason}")]) from None
     if file.suffix == ".py":
@@ -46,7 +46,7 @@ def to_config_error(file: File, error: DocumentError) -> ConfigError:
 
     The file is read again. Raises OSError.
     """
-    text = file.read_text(encoding="utf-8", errors="replace")
+    text = file.read_text(encoding="utf-8-sig", errors="replace")
     return _to_config_error(_parse_json_source(text, str(file)), error)
 
 

@@ -15,8 +15,15 @@ class SchemaFolderError(Exception):
 
 
 def schema_files(folder: Path) -> list[Path]:
-    """Return the schema files (JSON, YAML) of a folder, ordered by name. Raises OSError."""
-    return sorted(path for path in folder.iterdir() if path.suffix in schema_file.SUFFIXES)
+    """Return the schema files (JSON, YAML) of a folder, ordered by name. Raises OSError.
+
+    Hidden files are none: editors and macOS (`._x.yaml`) leave them beside those they copy.
+    """
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix in schema_file.SUFFIXES and not path.name.startswith(".")
+    )
 
 
 def load_folder(

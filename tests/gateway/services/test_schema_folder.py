@@ -7,6 +7,7 @@ import pytest
 from aseloader import declare
 from config.options import ServiceOptions
 from gateway.services.schema_folder import SchemaFolderError, load_folder, schema_files
+from tests.harness import ROOT
 from tests.wrappers.probe import Probe
 from tests.wrappers.talker import Talker
 
@@ -23,6 +24,16 @@ def folder(tmp_path: Path) -> Path:
 
 def test_schema_files_are_ordered_and_other_files_ignored(folder: Path) -> None:
     assert [path.name for path in schema_files(folder)] == ["a.json", "b.json"]
+
+
+def test_hidden_files_are_ignored_and_a_byte_order_mark_too(folder: Path) -> None:
+    (folder / "._b.json").write_bytes(b"\0\5\x16\7 the other half of a file of macOS")
+    (folder / ".a.json.swp.yaml").write_text("{")
+    (folder / "b.json").write_bytes(b"\xef\xbb\xbf" + declare.schema(Probe))
+    yaml_text = (ROOT / "tests/golden/schemas/seed.yml").read_text(encoding="utf-8")
+    (folder / "c.yml").write_text(yaml_text, encoding="utf-8-sig")
+    services = {contract.service.id for contract in load_folder(folder, {}, 5.0)}
+    assert services == {"talker", "probe", "image-detect"}
 
 
 def test_contracts_have_the_options_of_their_service(folder: Path) -> None:
