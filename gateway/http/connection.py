@@ -31,7 +31,8 @@ _LINGER_S = 1.0
 _LINGER_BYTES = 1 << 20
 # Bytes that a client has not read, above which they are counted (`UnreadOutput`) and nothing more
 # is written to it. The kernel's buffer, which is full then, keeps a client that reads busy.
-_HIGH_WATER = 1 << 12
+# At 4 KiB a session of many small messages pauses too often and carries a fifth fewer of them.
+_HIGH_WATER = 1 << 14
 
 # A body may have this number of chunks of any size.
 _MAX_TINY_CHUNKS = 10_000

@@ -17,7 +17,7 @@ from tests.sessions import InProcessWebSocket, frame, handshake_request, masked_
 MIB = 1 << 20
 CLIENTS = 40
 # What one connection may have unread without being counted.
-UNCOUNTED = 4096
+UNCOUNTED = 16_384
 
 
 def get(path: str) -> bytes:
@@ -91,7 +91,7 @@ def test_unread_output_of_all_clients_is_bounded(
 
 def test_small_unread_responses_are_counted_too() -> None:
     with InProcessGateway(options=GatewayOptions(max_unread=100_000)) as gateway:
-        gateway.caller.result = output_frame(b"x" * 7_000)
+        gateway.caller.result = output_frame(b"x" * 20_000)
         sockets = []
         for _ in range(CLIENTS):
             sockets.append(gateway.connect())
