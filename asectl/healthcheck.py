@@ -2,11 +2,10 @@
 
 import argparse
 import asyncio
-import ssl
 
 import httpx
 
-from asectl import options
+from asectl import http_client, options
 from asectl.http_client import HttpTarget
 from asectl.main import Failure
 from config.options import Config
@@ -16,7 +15,7 @@ from rpc.addresses import dial_host
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     parser.add_argument("--url", help="the gateway; else that of the config and the environment")
-    parser.add_argument("--ca", metavar="FILE", default="", help="certificates to trust for --url")
+    http_client.add_ca_argument(parser)
     parser.add_argument("--lb", action="store_true", help="ask a hub of its own process instead")
     parser.add_argument("--loader", metavar="HOST:PORT", help="ask a loader instead, over gRPC")
     parser.add_argument("--timeout", type=float, default=2.0, help="seconds to wait (2)")
@@ -36,19 +35,17 @@ def run(args: argparse.Namespace) -> int:
     if args.url:
         if not args.url.startswith(("http://", "https://")):
             raise Failure(f"{args.url}: must begin with http:// or https://", 2)
-        target = HttpTarget.from_args(args)
-        return _check_http(f"{target.url}/readyz", target.tls_context(), args.timeout)
+        return _check_http(HttpTarget.from_args(args), "/readyz", args.timeout)
     config, _ = options.load_config(args)
-    hub_url = f"http://127.0.0.1:{config.lb.admin_port}/livez"
+    hub = HttpTarget(f"http://127.0.0.1:{config.lb.admin_port}")
     if args.lb:
-        return _check_http(hub_url, None, args.timeout)
-    url = f"{_gateway_url(config)}/readyz"
+        return _check_http(hub, "/livez", args.timeout)
     try:
-        tls = _unverified_context() if url.startswith("https:") else None
-        return _check_http(url, tls, args.timeout)
+        gateway = HttpTarget(_gateway_url(config), verify=False)
+        return _check_http(gateway, "/readyz", args.timeout)
     except NotListeningError as error:
         try:
-            return _check_http(hub_url, None, args.timeout)
+            return _check_http(hub, "/livez", args.timeout)
         except Failure:
             raise error from None
 
@@ -62,16 +59,10 @@ def _gateway_url(config: Config) -> str:
     return f"{scheme}://{dial_host(config.gateway.host)}:{config.gateway.port}"
 
 
-def _unverified_context() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _check_http(url: str, tls: ssl.SSLContext | None, timeout: float) -> int:
+def _check_http(server: HttpTarget, path: str, timeout: float) -> int:
+    url = server.url + path
     try:
-        response = httpx.get(url, timeout=timeout, trust_env=False, verify=tls or True)
+        response = server.get(path, timeout)
     except httpx.ConnectError as error:
         raise NotListeningError(f"{url}: {error}") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:

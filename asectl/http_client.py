@@ -14,8 +14,13 @@ DEFAULT_URL = "http://127.0.0.1:8200"
 def add_url_arguments(
     parser: argparse.ArgumentParser, url_help: str = "the gateway", default: str = DEFAULT_URL
 ) -> None:
-    """Declare `--url`, and `--ca` for the certificates that the server is trusted by."""
+    """Declare `--url` and `--ca`."""
     parser.add_argument("--url", default=default, help=f"{url_help} ({default})")
+    add_ca_argument(parser)
+
+
+def add_ca_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare `--ca` alone, for a command with a `--url` of its own."""
     parser.add_argument(
         "--ca",
         metavar="FILE",
@@ -28,12 +33,15 @@ def add_url_arguments(
 class HttpTarget:
     """The server that a command asks: its URL, and the file of `--ca` or "".
 
-    Proxies of the environment are never used. Every method raises OSError with the name of the file
-    of `--ca` or SSL_CERT_FILE if it cannot be read or has no certificate.
+    `verify` is False for a server of this host that is asked by its loopback address, which its
+    certificate does not name. Proxies of the environment are never used. Every method raises
+    OSError with the name of the file of `--ca` or SSL_CERT_FILE if it cannot be read or has no
+    certificate.
     """
 
     url: str
     ca: str = ""
+    verify: bool = True
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> Self:
@@ -44,6 +52,10 @@ class HttpTarget:
         """Return the context for connections to an https URL, None for http."""
         if not self.url.startswith("https:"):
             return None
+        if not self.verify:
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            return context
         ca = self.ca or os.environ.get("SSL_CERT_FILE") or None
         try:
             return ssl.create_default_context(cafile=ca)

@@ -58,7 +58,9 @@ def scalar_value(node: yaml.Node) -> Any:
             return int(text, {"0o": 8, "0x": 16}.get(text[:2].lower(), 10))
         case "float":
             infinity = _INFINITY.fullmatch(text)
-            return float(infinity[1] + "inf") if infinity else float(text.replace(".nan", "nan"))
+            if infinity:
+                return float(infinity[1] + "inf")
+            return float(text.lower().replace(".nan", "nan"))
         case "str":
             return text
     raise ValueError(f"{text!r} is no value")

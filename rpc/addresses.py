@@ -40,10 +40,5 @@ def listen(host: str, port: int, backlog: int = 2048) -> socket.socket:
         family, address = addresses[0][0], addresses[0][4][:2]
         return socket.create_server(address, family=family, backlog=backlog)
     except OSError as error:
-        raise bind_error(error, host, port) from error
-
-
-def bind_error(error: OSError, host: str, port: int) -> OSError:
-    """Return the error of an address that cannot be bound; its filename is host:port."""
-    message = error.strerror or str(error)
-    return OSError(error.errno or errno.EINVAL, message, join_host_port(host, port))
+        reason = error.strerror or str(error)
+        raise OSError(error.errno or errno.EINVAL, reason, join_host_port(host, port)) from error

@@ -26,10 +26,8 @@ def run(args: argparse.Namespace) -> int:
 
     Return 6 if `--exit-code` is set and a change breaks a client, else 0.
     """
-    old, new = (
-        sources.load_document(args.old, HttpTarget.from_args(args)),
-        sources.load_document(args.new, HttpTarget.from_args(args)),
-    )
+    gateway = HttpTarget.from_args(args)
+    old, new = (sources.load_document(source, gateway) for source in (args.old, args.new))
     changes = diff.compare(old, new)
     breaking = sum(change.breaking for change in changes)
     if args.json:

@@ -28,8 +28,9 @@ def test_scalars(text: str, expected: Any) -> None:
     assert (type(value), value) == (type(expected), expected)
 
 
-def test_not_a_number() -> None:
-    assert isnan(scalar_value(yaml.compose(".nan", Loader=CoreLoader)))
+@pytest.mark.parametrize("text", [".nan", ".NaN", ".NAN"])
+def test_not_a_number(text: str) -> None:
+    assert isnan(scalar_value(yaml.compose(text, Loader=CoreLoader)))
 
 
 @pytest.mark.parametrize("text", ["!!int x", "!!bool no", "!!float 1:2", "!!binary aGk=", "!own 1"])
