@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
             await _serve_in_process(config, base, args, stop, write_line)
 
     try:
-        return process.serve(main, until_stdin_closes=args.until_stdin_closes)
+        return process.serve(main, until_stdin_closes=args.until_stdin_closes, trim_heap=True)
     except schema_folder.SchemaFolderError as error:
         raise Failure(f"\n{error}", EXIT_CONFIG) from None
 

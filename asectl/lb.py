@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     async def main(stop: "asyncio.Future[bool]") -> None:
         await _serve(config, admission_policy, tls, stop)
 
-    return process.serve(main, until_stdin_closes=args.until_stdin_closes)
+    return process.serve(main, until_stdin_closes=args.until_stdin_closes, trim_heap=True)
 
 
 async def _serve(

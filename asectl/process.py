@@ -1,6 +1,7 @@
 """Run a long-running command: on uvloop, until a signal arrives or its parent ends."""
 
 import asyncio
+import contextlib
 import os
 import resource
 import signal
@@ -10,24 +11,27 @@ from typing import Any
 
 import uvloop
 
+from asectl import heap
 from asectl.main import EXIT_INTERRUPTED
 from asectl.watchdog import watch
 
 Main = Callable[["asyncio.Future[bool]"], Coroutine[Any, Any, None]]
 
 
-def serve(main: Main, *, until_stdin_closes: bool) -> int:
+def serve(main: Main, *, until_stdin_closes: bool, trim_heap: bool = False) -> int:
     """Run `main` until it returns; return the exit code.
 
     `main` receives a future. SIGTERM resolves it with True (graceful stop), SIGINT with False. A
     second signal cancels `main`; the exit code is then 130. With `until_stdin_closes`, the end of
     stdin counts as SIGINT: the process then never outlives its parent, even if that was killed.
-    The limit of open files is raised to its hard limit.
+    The limit of open files is raised to its hard limit. `trim_heap`: memory that a burst needed is
+    returned to the system.
     """
     _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))  # one per connection
     try:
-        uvloop.run(_run_until_stopped(main, until_stdin_closes))
+        with heap.trim_regularly() if trim_heap else contextlib.nullcontext():
+            uvloop.run(_run_until_stopped(main, until_stdin_closes))
     except asyncio.CancelledError:
         return EXIT_INTERRUPTED
     return 0
