@@ -19,7 +19,7 @@ def ensure_installed() -> Path:
     """Return the folder with the compiled product, to be put first on PYTHONPATH.
 
     The folder is named by a digest of the sources. If it is missing, the product is built there;
-    this takes a minute, needs a C compiler and deletes the earlier builds. Raises
+    this takes two minutes, needs a C compiler and deletes the earlier builds. Raises
     CalledProcessError if the build fails; the output of pip goes to stderr.
     """
     folder = ROOT / "build" / "compiled" / _digest()
@@ -31,7 +31,7 @@ def ensure_installed() -> Path:
 
 def _build_if_missing(folder: Path) -> None:
     if not folder.exists():
-        print("compiling the product; this takes a minute, once", file=sys.stderr)
+        print("compiling the product; this takes two minutes, once", file=sys.stderr)
         # setuptools would add leftovers of build/ to the wheel.
         shutil.rmtree(ROOT / "build", ignore_errors=True)
         partial_folder = folder.with_name("part")
