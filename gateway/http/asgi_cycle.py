@@ -48,6 +48,10 @@ class AsgiCycle:
 
     `start_task` runs the application for uvicorn's cycle. `chunked`: the client knows the chunked
     transfer coding.
+
+    If the application does not read the body (`reads_body`), it is run when all of the body has
+    arrived and was dropped: otherwise it could answer 200 to a request whose body is malformed.
+    `_drops_body` is True until then. If the body fails, `send_error` answers it.
     """
 
     def __init__(
@@ -55,7 +59,9 @@ class AsgiCycle:
         connection: HttpToolsProtocol,
         write_batcher: WriteBatcher,
         start_task: Callable[[RequestResponseCycle], None],
+        send_error: Callable[[AseError], None],
         *,
+        reads_body: bool,
         expects_continue: bool,
         keep_alive: bool,
         chunked: bool,
@@ -64,7 +70,13 @@ class AsgiCycle:
         scope = cast("dict[str, Any]", connection.scope)
         scope[WAKE_RECEIVE_KEY] = message_event.set
         transport = _BatchingTransport(connection.transport, write_batcher)
+        self._transport = transport
         self._start_task = start_task
+        self._send_error = send_error
+        self._drops_body = not reads_body
+        self._expects_continue = expects_continue
+        self._is_started = False
+        self._error: AseError | None = None
         cycle_type = RequestResponseCycle if chunked else _CloseDelimitedCycle
         self._cycle = cycle_type(
             scope=connection.scope,
@@ -75,7 +87,7 @@ class AsgiCycle:
             access_log=False,
             default_headers=connection.server_state.default_headers,
             message_event=message_event,
-            expect_100_continue=expects_continue,
+            expect_100_continue=expects_continue and reads_body,
             keep_alive=keep_alive,
             on_response=connection.on_response_complete,
         )
@@ -95,23 +107,40 @@ class AsgiCycle:
         return self._cycle.response_complete
 
     def start(self) -> None:
-        """Run the application."""
-        self._start_task(self._cycle)
+        """Run the application, or wait for the end of a body that it does not read."""
+        self._is_started = True
+        if self._error is not None:
+            self._send_error(self._error)
+        elif not self._drops_body:
+            self._start_task(self._cycle)
+        elif self._expects_continue:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def add_body_chunk(self, data: bytes) -> int:
         """Hand a chunk to `receive`; return the bytes that it has not read yet."""
+        if self._drops_body:
+            return 0
         self._cycle.body += data
         self._cycle.message_event.set()
         return len(self._cycle.body)
 
     def complete_body(self) -> None:
-        """Let `receive` return the end of the body."""
+        """Let `receive` return the end of the body; run the application if it waited for that."""
         self._cycle.more_body = False
         self._cycle.message_event.set()
+        if self._drops_body:
+            self._drops_body = False
+            if self._is_started:
+                self._start_task(self._cycle)
 
     def fail_body(self, error: AseError) -> None:
-        """End the body with an error, which the application finds in its scope."""
+        """End the body with an error, which the application finds in its scope if it runs."""
         self._cycle.keep_alive = False
+        if self._drops_body:
+            self._error = error
+            if self._is_started:
+                self._send_error(error)
+            return
         cast("dict[str, Any]", self._cycle.scope)[BODY_ERROR_KEY] = error
         self.complete_body()
 

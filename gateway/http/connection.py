@@ -6,7 +6,7 @@ Rejections have the same envelope as all other errors.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NoReturn
 
@@ -20,9 +20,11 @@ from gateway.http.asgi_scope import asgi_scope
 from gateway.http.fast_path import FastPath
 from gateway.http.memory_limits import UNCOUNTED_BYTES
 from gateway.http.pipeline import Cycle, PipelineQueue
+from gateway.http.raw_input import RawInput
 from gateway.http.server_context import BODY_GRACE_S, ServerContext, slow_body_error
 from gateway.http.timeouts import ConnectionTimer, Wait, WriteStallMonitor
-from gateway.request.response import HttpError
+from gateway.request import checks
+from gateway.request.response import HttpError, HttpResponse
 from schemas.model.errors import AseError
 
 # A client that still sends after its last response gets this time, and may send this number of
@@ -34,9 +36,14 @@ _LINGER_BYTES = 1 << 20
 # At 4 KiB a session of many small messages pauses too often and carries a fifth fewer of them.
 _HIGH_WATER = 1 << 14
 
+# A chunk size beyond this is rejected as malformed, as a Content-Length of 19 digits is.
+_MAX_CHUNK = 10**18 - 1
+# Bytes before the end of a read in which the head of an incomplete chunk may begin.
+_MAX_CHUNK_HEAD = 64
 # A body may have this number of chunks of any size.
 _MAX_TINY_CHUNKS = 10_000
 
+_BAD_REQUEST_LINE = "the request line must be method, target and HTTP/1.1, with one space between"
 _HEADERS_TOO_LARGE = "headers are larger than %d bytes"
 
 
@@ -44,7 +51,8 @@ class HttpConnection(HttpToolsProtocol):
     """One HTTP/1.1 connection of a client.
 
     Input: `_in_message` is True from the first byte of a request to its last one, `_in_head` until
-    its head is complete. `_receiving_cycle` is the request whose body is being received, else None.
+    its head is complete. `_is_chunked`: its body is in chunks.
+    `_receiving_cycle` is the request whose body is being received, else None.
     With `_ignoring_input` all further input is discarded, because the last request of the
     connection is complete, a request was rejected, or the connection is lost or handed over.
     `_lingering` implies `_ignoring_input`: the last response is written, and the client still gets
@@ -54,8 +62,9 @@ class HttpConnection(HttpToolsProtocol):
     Counters, in bytes: `_header_bytes` of the header fields of the current head, `_body_bytes` of
     the current body, `_skipped_blank_bytes` of the blank line before the current request,
     `_unreported_bytes` read since the parser last reported a header, a chunk or a part of a body,
-    `_discarded_bytes` discarded as ignored input. `_chunk_count` is the number of chunks of the
-    current body.
+    `_trailer_bytes` of the trailer fields, `_discarded_bytes` discarded as ignored input.
+    `_chunk_count` is the number of chunks of the current body, `_chunk_data_bytes` the bytes of the
+    chunk that has begun, or -1 between chunks.
 
     Timers: `_timer` is armed only while the connection waits for the client to send something.
     `_stall_monitor` aborts the connection of a client that does not read. `_body_started_at` is the
@@ -72,7 +81,10 @@ class HttpConnection(HttpToolsProtocol):
         self._rewritten_head = b""
         self._header_bytes = self._unreported_bytes = self._body_bytes = (
             self._skipped_blank_bytes
-        ) = self._discarded_bytes = self._chunk_count = 0
+        ) = self._trailer_bytes = self._discarded_bytes = self._chunk_count = 0
+        self._chunk_data_bytes = -1
+        self._is_chunked = False
+        self._raw_input = RawInput()
         # The cycle whose body is arriving; it may be current or wait in the pipeline.
         self._receiving_cycle: Cycle | None = None
         self._body_started_at = 0.0
@@ -155,7 +167,9 @@ class HttpConnection(HttpToolsProtocol):
                     data, self._skipped_blank_bytes
                 )
             self._unreported_bytes += len(data)
+            self._raw_input.append(data)
             self._parse(data)
+            self._check_chunk_size()
         except AseError as error:
             self._reject_request(error)
         except httptools.HttpParserError:
@@ -179,9 +193,27 @@ class HttpConnection(HttpToolsProtocol):
                     raise HttpError(400, "the request asks for a protocol that is not spoken")
                 data = self._rewritten_head + data[upgrade.args[0] :]
                 self._rewritten_head = b""
+                self._raw_input.replace(data)
                 self.parser = httptools.HttpRequestParser(self)
             else:
                 return
+
+    def _check_chunk_size(self) -> None:
+        """Reject a chunk by its size alone (400, 413); then drop the input that is parsed.
+
+        Without this, a client that never sends the chunk would be answered when its time is over.
+        """
+        if self._in_head:
+            return
+        data_size = self._chunk_data_bytes
+        if data_size >= 0 and not self._ignoring_input:
+            chunk_size = self._raw_input.chunk_size(data_size)
+            if chunk_size > _MAX_CHUNK:
+                raise HttpError(400, "a chunk size is not a plausible number")
+            if self._body_bytes - data_size + chunk_size > self._limits.max_body:
+                raise self._body_too_large()
+            self._chunk_data_bytes = -1  # checked
+        self._raw_input.keep(self._unreported_bytes + _MAX_CHUNK_HEAD if self._is_chunked else 0)
 
     def _should_upgrade(self) -> bool:
         """Return whether the head requests a WebSocket and no earlier request is pending."""
@@ -261,8 +293,10 @@ class HttpConnection(HttpToolsProtocol):
             self._abort_parsing(HttpError(400, "too many requests at once on one connection"))
         self._header_bytes = self._unreported_bytes = self._body_bytes = (
             self._skipped_blank_bytes
-        ) = self._chunk_count = 0
+        ) = self._trailer_bytes = self._chunk_count = 0
+        self._chunk_data_bytes = -1
         self._in_head = self._in_message = True
+        self._is_chunked = False
         self.url = b""
         self.headers = []
 
@@ -275,18 +309,21 @@ class HttpConnection(HttpToolsProtocol):
             )
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Store a header field; reject headers that are too large (431).
+        """Store a header field; reject headers or trailers that are too large (431).
 
         Trailer fields are dropped: they must not be merged into the headers (RFC 9110, 6.5.1).
         """
         self._unreported_bytes = 0
-        if self._in_head:
-            self.headers.append((name.lower(), value))
-            self._header_bytes += len(name) + len(value) + 4
-            if self._header_bytes > self._limits.max_header_bytes:
-                self._abort_parsing(
-                    HttpError(431, _HEADERS_TOO_LARGE % self._limits.max_header_bytes)
-                )
+        field_bytes, max_bytes = len(name) + len(value) + 4, self._limits.max_header_bytes
+        if not self._in_head:
+            self._trailer_bytes += field_bytes
+            if self._trailer_bytes > max_bytes:
+                self._abort_parsing(HttpError(431, f"trailers are larger than {max_bytes} bytes"))
+            return
+        self.headers.append((name.lower(), value))
+        self._header_bytes += field_bytes
+        if self._header_bytes > max_bytes:
+            self._abort_parsing(HttpError(431, _HEADERS_TOO_LARGE % max_bytes))
 
     def on_headers_complete(self) -> None:
         """Validate the head, then submit the request to the pipeline.
@@ -299,6 +336,8 @@ class HttpConnection(HttpToolsProtocol):
         version = parser.get_http_version()
         method = parser.get_method()
         try:
+            if not self._raw_input.has_request_line(method, self.url, version):
+                raise HttpError(400, _BAD_REQUEST_LINE)
             if self.url[:1] != b"/":
                 self.url, self.headers = head_validation.to_origin_form(
                     method, self.url, self.headers
@@ -315,12 +354,16 @@ class HttpConnection(HttpToolsProtocol):
                 method, self.url, version, self.headers
             )
             return
+        self._is_chunked = b"transfer-encoding" in headers_by_name
         keep_alive = version != "1.0" and parser.should_keep_alive()
         expects_continue = version != "1.0" and b"expect" in headers_by_name
         cycle: Cycle | None = self._fast_path.accept_head(
             method, path, headers_by_name, keep_alive, expects_continue, version != "1.0"
         )
         if cycle is None:
+            reads_body = method == b"POST"
+            if not reads_body:
+                self._check_length(headers_by_name)
             self._set_scope(method, path, query, version)
             if parser.should_upgrade():  # to a WebSocket, when the parser stops
                 return
@@ -328,12 +371,21 @@ class HttpConnection(HttpToolsProtocol):
                 self,
                 self._server_context.write_batcher,
                 partial(self._start_asgi_task, app=self.app),
+                self._send_error_response,
+                reads_body=reads_body,
                 expects_continue=expects_continue,
                 keep_alive=keep_alive,
                 chunked=version != "1.0",
             )
         self._receiving_cycle = cycle
         self._submit(cycle)
+
+    def _check_length(self, headers: Mapping[bytes, bytes]) -> None:
+        """Reject a body that is too large by its length alone, before it arrives."""
+        try:
+            checks.check_length(headers, self._limits.max_body)
+        except HttpError as error:
+            self._abort_parsing(error)
 
     def _set_scope(self, method: bytes, path: str, query: bytes, version: str) -> None:
         self.scope = asgi_scope(
@@ -359,6 +411,11 @@ class HttpConnection(HttpToolsProtocol):
             reason = f"chunks of less than {self._limits.min_chunk} bytes on average"
             self._abort_parsing(HttpError(400, reason))
         self._chunk_count += 1
+        self._chunk_data_bytes = 0
+
+    def on_chunk_complete(self) -> None:
+        """Note the end of a chunk."""
+        self._chunk_data_bytes = -1
 
     def on_body(self, body: bytes) -> None:
         """Pass a part of the body to its request; reject a body that is too large (413).
@@ -368,13 +425,13 @@ class HttpConnection(HttpToolsProtocol):
         """
         self._unreported_bytes = 0
         self._body_bytes += len(body)
+        if self._chunk_data_bytes >= 0:
+            self._chunk_data_bytes += len(body)
         cycle = self._receiving_cycle
         if self._ignoring_input or cycle is None or cycle.response_complete:
             return
         if self._body_bytes > self._limits.max_body:
-            self._reject_body(
-                cycle, HttpError(413, f"body is larger than {self._limits.max_body} bytes")
-            )
+            self._reject_body(cycle, self._body_too_large())
             return
         if cycle.add_body_chunk(body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
@@ -469,6 +526,9 @@ class HttpConnection(HttpToolsProtocol):
         else:
             cycle.fail_body(error)
 
+    def _body_too_large(self) -> HttpError:
+        return HttpError(413, f"body is larger than {self._limits.max_body} bytes")
+
     def reject_body_for_memory(self) -> None:
         """Answer 503 to the body that is being received: too many are in memory."""
         self._server_context.body_budget.release(self)
@@ -479,6 +539,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def _send_error_response(self, error: AseError) -> None:
         response = self._server_context.reject_request(error, self._client_ip, self.url)
+        if self.url and self.parser.get_method() == b"HEAD":
+            response = HttpResponse(response.status, response.head, b"")
         self._fast_path.write_response(response, True)
         self.close_after_response()
 

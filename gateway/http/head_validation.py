@@ -31,18 +31,14 @@ def skip_blank_line(data: bytes, blank_bytes: int) -> tuple[bytes, int]:
     """Return the data without the blank line that may precede a request, and the bytes skipped.
 
     `blank_bytes` is the number of bytes of that blank line skipped in earlier reads; the returned
-    number includes it. The parser accepts several blank lines, and several spaces in a request
-    line. This function rejects both (RFC 9112, 2.2 and 3); it checks the request line if `data`
-    contains all of it. Raises HttpError 400.
+    number includes it. The parser accepts several blank lines; this function does not (RFC 9112,
+    2.2). Raises HttpError 400.
     """
     rest = data.lstrip(b"\r\n") if data[:1] in (b"\r", b"\n") else data
     stripped = len(data) - len(rest)
     total_blank = blank_bytes + stripped  # a read may end between CR and LF
     if data[:stripped] != b"\r\n"[blank_bytes:total_blank] or (rest and total_blank not in (0, 2)):
         raise HttpError(400, "blank lines before a request")
-    line_end = rest.find(b"\r\n")
-    if line_end >= 0 and rest.find(b"  ", 0, line_end) >= 0:
-        raise HttpError(400, "one space, and one only, must part a request line")
     return rest, total_blank
 
 
