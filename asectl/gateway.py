@@ -15,7 +15,7 @@ from pathlib import Path
 from asectl import logs, options, process
 from asectl.main import EXIT_CONFIG, Failure
 from config.options import Config
-from lb.credentials import server_tls
+from lb.credentials import server_certificate
 from lb.hub.admission import AdmissionPolicy
 
 
@@ -58,6 +58,8 @@ def _check_options(config: Config, base: Path) -> None:
 
     Raises Failure with exit code 3.
     """
+    from gateway.server import certificate_files
+
     gateway_options = config.gateway
     if gateway_options.workers > 1 and not config.lb.hub:
         message = (
@@ -68,20 +70,16 @@ def _check_options(config: Config, base: Path) -> None:
         raise Failure("gateway.tls_cert and gateway.tls_key: one needs the other", EXIT_CONFIG)
     try:
         AdmissionPolicy.from_options(config.lb, config.services)
-        server_tls(config.lb, base)
+        server_certificate(config.lb, base)
         if config.lb.hub_ca:
             ssl.create_default_context(cafile=base / config.lb.hub_ca)
     except (ValueError, OSError) as error:
         raise Failure(f"lb: {error}", EXIT_CONFIG) from None
     if gateway_options.tls_cert:
         try:
-            ssl.create_default_context().load_cert_chain(
-                base / gateway_options.tls_cert, base / gateway_options.tls_key
-            )
-        except (OSError, ssl.SSLError) as error:
-            pair = f"{gateway_options.tls_cert} with {gateway_options.tls_key}"
-            message = f"gateway.tls_cert {pair}: {error}"
-            raise Failure(message, EXIT_CONFIG) from None
+            certificate_files(gateway_options, base).server_context()
+        except OSError as error:
+            raise Failure(f"gateway.tls_cert: {error}", EXIT_CONFIG) from None
 
 
 async def _serve_in_process(

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import signal
 import time
 from random import SystemRandom
 from typing import TYPE_CHECKING
@@ -10,10 +11,9 @@ from typing import TYPE_CHECKING
 from asectl import logs, options, process
 from asectl.main import EXIT_CONFIG, Failure
 from config.options import Config
-from lb.credentials import server_tls
+from lb.credentials import ServerCertificate, server_certificate
 from lb.hub.admission import AdmissionPolicy
 from rpc.addresses import dial_host, listen
-from rpc.server import Tls
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -41,22 +41,23 @@ def run(args: argparse.Namespace) -> int:
     """Run the hub until it is stopped. Raises Failure (exit code 3) if the config is invalid."""
     config, base = options.load_config(args)
     try:
-        admission_policy, tls = (
-            AdmissionPolicy.from_options(config.lb, config.services),
-            server_tls(config.lb, base),
-        )
+        admission_policy = AdmissionPolicy.from_options(config.lb, config.services)
+        certificate = server_certificate(config.lb, base)
     except (ValueError, OSError) as error:
         raise Failure(f"lb: {error}", EXIT_CONFIG) from None
     logs.setup(config.log_level)
 
     async def main(stop: "asyncio.Future[bool]") -> None:
-        await _serve(config, admission_policy, tls, stop)
+        await _serve(config, admission_policy, certificate, stop)
 
     return process.serve(main, until_stdin_closes=args.until_stdin_closes, trim_heap=True)
 
 
 async def _serve(
-    config: Config, admission_policy: AdmissionPolicy, tls: Tls | None, stop: "asyncio.Future[bool]"
+    config: Config,
+    admission_policy: AdmissionPolicy,
+    certificate: ServerCertificate | None,
+    stop: "asyncio.Future[bool]",
 ) -> None:
     from prometheus_client import CollectorRegistry
 
@@ -65,6 +66,7 @@ async def _serve(
     from lb.aiges.service import AigesLbService
     from rpc.server import Server
 
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _log_hangup)
     registry = CollectorRegistry()
     hub, table = _build_hub(config, admission_policy, registry)
     admin_socket = listen("127.0.0.1", config.lb.admin_port)
@@ -72,7 +74,7 @@ async def _serve(
     server = Server(
         unary=hub.unary_methods() | aiges_service.unary_methods(), stream=hub.stream_methods()
     )
-    port = await server.start(config.lb.host, config.lb.port, tls)
+    port = await server.start(config.lb.host, config.lb.port, certificate)
     admin_http_server = admin_server(
         admin.build_app(registry, table, time.monotonic, None), config.gateway
     )
@@ -91,6 +93,11 @@ async def _serve(
         await server.stop(0)
         await admin_task
     _logger.info("stopped")
+
+
+def _log_hangup() -> None:
+    reason = "certificates are read when their files change, all else at the next start"
+    _logger.info("nothing to reload", extra={"reason": reason})
 
 
 def _build_hub(

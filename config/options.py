@@ -135,6 +135,7 @@ class GatewayOptions:
     max_names: int = option(10_000, "different member names in a JSON body", minimum=16)
     tls_cert: str = option("", "certificate file (PEM) for HTTPS, by this file; empty: HTTP")
     tls_key: str = option("", "key file (PEM) of the certificate, by this file")
+    tls_handshake_timeout: float = option(5.0, "seconds of a TLS handshake", minimum=0.01)
     workers: int = option(
         1,
         "processes that serve the one port; more than one need `lb.hub`",

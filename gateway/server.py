@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -25,6 +25,7 @@ from gateway.http import app
 from gateway.http.connection import HttpConnection
 from gateway.http.memory_limits import BodyBudget, UnreadOutput
 from gateway.http.server_context import FastPathContext, Limits, ServerContext
+from gateway.http.tls import Certificate, TlsListener
 from gateway.request.interfaces import Dependencies
 from gateway.request.record import RequestIdGenerator, RequestRecord
 from gateway.request.response import HttpResponse, finish_with_error
@@ -44,6 +45,7 @@ from gateway.unary.request_head import UnaryHeadCache
 from gateway.upstreams import UpstreamCluster
 from lb.hub.counters import HubCounts
 from rpc.addresses import dial_host, listen
+from rpc.certificate import CertificateFiles
 from schemas.model.errors import AseError
 
 _logger = logging.getLogger("ase.gateway")
@@ -86,6 +88,7 @@ async def run(
     """
     options = config.gateway
     gateway = _build(config, base_dir, write_log_line)
+    certificate = gateway.public_server.certificate
     public_socket, admin_socket = sockets or _open_sockets(options)
     lb_port = await gateway.upstreams.start()
     tasks = [
@@ -94,7 +97,7 @@ async def run(
     ]
     if config_source is not None:
         reloader = ConfigReloader(
-            config_source, config, base_dir, gateway.catalog, gateway.apply_reload
+            config_source, config, base_dir, gateway.catalog, certificate, gateway.apply_reload
         )
         tasks.append(asyncio.create_task(reloader.run()))
     try:
@@ -219,46 +222,86 @@ def public_server(
     )
     application = app.build_app(context, readiness, count_live_instances)
     protocol = partial(HttpConnection, server_context=server_context)
-    return http_server(application, options, protocol, tls_base_dir=base_dir)
+    certificate = Certificate(certificate_files(options, base_dir)) if options.tls_cert else None
+    return http_server(application, options, protocol, certificate)
 
 
 class HttpServer(uvicorn.Server):
-    """A uvicorn server that does not handle signals."""
+    """A uvicorn server that does not handle signals, with a certificate that can be replaced."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        certificate: Certificate | None,
+        max_connections: int,
+        handshake_timeout: float,
+    ) -> None:
+        super().__init__(config)
+        self.certificate = certificate
+        self._max_connections = max_connections
+        self._handshake_timeout = handshake_timeout
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Do nothing: the command that runs the process handles its signals."""
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen on the sockets, as uvicorn does, or with handshakes of our own."""
+        if self.certificate is None:
+            await super().startup(sockets)
+            return
+        await self.lifespan.startup()
+        listener = TlsListener(
+            self.certificate,
+            self._create_connection,
+            self.server_state.connections,
+            self.server_state.tasks,
+            max_connections=self._max_connections,
+            timeout=self._handshake_timeout,
+        )
+        for sock in sockets or ():
+            listener.listen(sock, self.config.backlog)
+        self.servers = [cast("asyncio.base_events.Server", listener)]
+        self.started = True
+
+    def _create_connection(self) -> asyncio.Protocol:
+        create_protocol: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        return create_protocol(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+
+def certificate_files(options: GatewayOptions, base_dir: Path) -> CertificateFiles:
+    """Return the files of the certificate of the public port, by paths from `base_dir`."""
+    return CertificateFiles(base_dir / options.tls_cert, base_dir / options.tls_key)
+
 
 def http_server(
     application: ASGIApp,
     options: GatewayOptions,
     http: Any = "httptools",
-    tls_base_dir: Path | None = None,
+    certificate: Certificate | None = None,
 ) -> HttpServer:
     """Return a server for an application.
 
-    `http` is uvicorn's protocol class or its name. Paths of certificate and key are relative to
-    `tls_base_dir`; if it is None, the server uses plain HTTP, whatever the options.
+    `http` is uvicorn's protocol class or its name. Without a `certificate` the server uses plain
+    HTTP, whatever the options.
     """
-    use_tls = tls_base_dir is not None and bool(options.tls_cert)
-    return HttpServer(
-        uvicorn.Config(
-            application,
-            http=http,
-            ssl_certfile=tls_base_dir / options.tls_cert if tls_base_dir and use_tls else None,
-            ssl_keyfile=tls_base_dir / options.tls_key if tls_base_dir and use_tls else None,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=int(options.keep_alive),
-            timeout_graceful_shutdown=max(1, int(options.drain)),
-        )
+    config = uvicorn.Config(
+        application,
+        http=http,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=int(options.keep_alive),
+        timeout_graceful_shutdown=max(1, int(options.drain)),
     )
+    max_connections = min(options.max_connections, _max_connections())
+    return HttpServer(config, certificate, max_connections, options.tls_handshake_timeout)
 
 
 def admin_server(application: ASGIApp, options: GatewayOptions) -> HttpServer:

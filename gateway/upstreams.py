@@ -19,7 +19,7 @@ from lb.balancer.policies import policy_factories
 from lb.client.orca_subscriber import OrcaSubscriber
 from lb.client.view import HubView, ReportingViews
 from lb.client.watch import Watch
-from lb.credentials import HubCredentials, server_tls
+from lb.credentials import HubCredentials, ServerCertificate, server_certificate
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.lifecycle import EndpointState, StateChange
 from lb.endpoints.outlier import EjectionState
@@ -28,7 +28,7 @@ from lb.endpoints.table import EndpointTable
 from lb.hub.admission import AdmissionPolicy
 from lb.hub.counters import HubCounts
 from lb.hub.service import Hub
-from rpc.server import Server, Tls
+from rpc.server import Server
 from schemas.model.document import DocumentError
 
 _logger = logging.getLogger("ase.lb")
@@ -85,11 +85,11 @@ class UpstreamCluster:
             )
         else:
             admission_policy = AdmissionPolicy.from_options(options, services)
-            tls = server_tls(options, base_dir)
+            certificate = server_certificate(options, base_dir)
             self._discovery = EmbeddedHub(
                 options,
                 admission_policy,
-                tls,
+                certificate,
                 hub_counts,
                 gateway_name,
                 clock,
@@ -287,7 +287,7 @@ class EmbeddedHub:
         self,
         options: LbOptions,
         admission_policy: AdmissionPolicy,
-        tls: Tls | None,
+        certificate: ServerCertificate | None,
         hub_counts: HubCounts,
         gateway_name: str,
         clock: Callable[[], float],
@@ -295,7 +295,7 @@ class EmbeddedHub:
         on_change: OnChange,
     ) -> None:
         self._options = options
-        self._tls = tls
+        self._certificate = certificate
         self.table = EndpointTable(
             gateway_name, silence_timeout=options.silence, ttl=options.ttl, ramp=options.ramp
         )
@@ -316,7 +316,7 @@ class EmbeddedHub:
         """Open the hub's port and return it. Raises OSError."""
         unary_handlers = self._hub.unary_methods() | self._aiges_service.unary_methods()
         self._server = Server(unary=unary_handlers, stream=self._hub.stream_methods())
-        port = await self._server.start(self._options.host, self._options.port, self._tls)
+        port = await self._server.start(self._options.host, self._options.port, self._certificate)
         self._hub_task = asyncio.ensure_future(self._hub.run())
         return port
 

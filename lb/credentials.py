@@ -1,13 +1,16 @@
 """Credentials and TLS of the connections between a hub and its loaders and gateways."""
 
+import logging
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
 from config.options import LbOptions
+from rpc.certificate import CertificateFiles, Tls
 from rpc.client import Channel
 from rpc.metadata import Metadata
-from rpc.server import Tls
+
+_logger = logging.getLogger("ase.lb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +55,40 @@ class HubCredentials:
         return context
 
 
-def server_tls(options: LbOptions, base_dir: Path) -> Tls | None:
-    """Return the TLS configuration of the lb port, None if no certificate is configured.
+class ServerCertificate:
+    """The certificate of the lb port, read again when its files change.
 
-    Raises OSError if a file cannot be read.
+    If they do not fit, that is logged, and the last good one is served.
+    """
+
+    def __init__(self, files: CertificateFiles) -> None:
+        self._files = files
+        self._first: Tls | None = files.read()
+
+    def __call__(self) -> Tls | None:
+        """Return the certificate at first, and then whenever it has changed; else None."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        if not self._files.take_change():
+            return None
+        try:
+            tls = self._files.read()
+        except OSError as error:
+            fields = {"reason": str(error)}
+            _logger.error("certificate refused; the old one is served", extra=fields)  # noqa: TRY400
+            return None
+        _logger.info("certificate reloaded", extra={"files": str(self._files)})
+        return tls
+
+
+def server_certificate(options: LbOptions, base_dir: Path) -> ServerCertificate | None:
+    """Return the certificate of the lb port, None if none is configured.
+
+    Raises OSError if a file cannot be read, or if the key is not that of the certificate.
     """
     if not options.tls_cert:
         return None
-    ca = (base_dir / options.tls_ca).read_bytes() if options.tls_ca else b""
     cert, key = (base_dir / path for path in (options.tls_cert, options.tls_key))
-    return Tls(cert.read_bytes(), key.read_bytes(), ca)
+    ca = base_dir / options.tls_ca if options.tls_ca else None
+    return ServerCertificate(CertificateFiles(cert, key, ca))

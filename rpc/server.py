@@ -9,6 +9,7 @@ import grpc
 from grpc import aio
 
 from rpc.addresses import join_host_port, listen
+from rpc.certificate import Tls
 from rpc.status import RpcError, Status
 
 _OPTIONS = [
@@ -48,18 +49,8 @@ class CallContext:
     trailers: list[tuple[str, str | bytes]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """Certificate and key of a server, in PEM.
-
-    If `ca` is given, clients must present a certificate signed by it.
-    """
-
-    cert: bytes
-    key: bytes
-    ca: bytes = b""
-
-
+# Returns the certificate; None if it is that of the previous call.
+CertificateSource = Callable[[], Tls | None]
 UnaryHandler = Callable[[bytes, CallContext], Awaitable[bytes]]
 StreamHandler = Callable[[AsyncIterator[bytes], CallContext], AsyncIterator[bytes]]
 
@@ -82,17 +73,20 @@ class Server:
         handlers |= {path: _stream_handler(method) for path, method in (stream or {}).items()}
         self._server.add_generic_rpc_handlers((_MethodTable(handlers),))
 
-    async def start(self, host: str, port: int, tls: Tls | None = None) -> int:
+    async def start(
+        self, host: str, port: int, certificate: CertificateSource | None = None
+    ) -> int:
         """Listen and serve. Return the port, which the system chooses if `port` is 0.
 
-        Raises OSError, with `filename` host:port, if the address cannot be bound.
+        `certificate` is called now, and in each handshake; without it the port has no TLS. Raises
+        OSError, with `filename` host:port, if the address cannot be bound.
         """
         addr = join_host_port(host, port)
         try:
-            if tls is None:
+            if certificate is None:
                 bound_port: int = self._server.add_insecure_port(addr)
             else:
-                bound_port = self._server.add_secure_port(addr, _credentials(tls))
+                bound_port = self._server.add_secure_port(addr, _credentials(certificate))
         except RuntimeError as error:
             listen(host, port).close()  # raises OSError with the reason, which grpc does not tell
             reason = f"grpc cannot listen: {error}"
@@ -113,11 +107,23 @@ class _MethodTable(grpc.GenericRpcHandler):
         return self._handlers.get(handler_call_details.method)
 
 
-def _credentials(tls: Tls) -> grpc.ServerCredentials:
-    key_cert_pairs = [(tls.key, tls.cert)]
-    return grpc.ssl_server_credentials(
-        key_cert_pairs, tls.ca or None, require_client_auth=bool(tls.ca)
+def _credentials(certificate: CertificateSource) -> grpc.ServerCredentials:
+    first = certificate()
+    assert first is not None  # noqa: S101 (the first call)
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        tls = certificate()
+        return _certificate_configuration(tls) if tls is not None else None
+
+    return grpc.dynamic_ssl_server_credentials(
+        _certificate_configuration(first),
+        fetch,  # type: ignore[arg-type]  # may return None: the certificate has not changed
+        require_client_authentication=bool(first.ca),
     )
+
+
+def _certificate_configuration(tls: Tls) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(tls.key, tls.cert)], tls.ca or None)
 
 
 def _call_context(context: Any) -> CallContext:

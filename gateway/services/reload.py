@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from config import describe
 from config.options import Config
@@ -38,8 +39,18 @@ class ConfigSource:
     reload_requested: asyncio.Event
 
 
+class ReloadableCertificate(Protocol):
+    """The certificate of the public port."""
+
+    def reload(self, *, force: bool) -> bool:
+        """Read its files again if they have changed or if `force`; return whether they were read.
+
+        Raises OSError if they do not fit.
+        """
+
+
 class ConfigReloader:
-    """Keeps a catalog up to date with the files of config and schemas.
+    """Keeps a catalog up to date with the files of config and schemas, and the certificate.
 
     The catalog is initially that of `config` and `base_dir`. `on_reload` is called after each
     reload with its outcome, "done", "same" or "refused", and the changes of contracts.
@@ -56,12 +67,14 @@ class ConfigReloader:
         config: Config,
         base_dir: Path,
         catalog: Catalog,
+        certificate: ReloadableCertificate | None,
         on_reload: Callable[[str, list[ContractChange]], None],
     ) -> None:
         self._source = source
         self._startup_config = self._config = config
         self._base_dir = base_dir
         self._catalog = catalog
+        self._certificate = certificate
         self._on_reload = on_reload
         self.generation = 1
         self._fingerprint = self._take_fingerprint()
@@ -73,6 +86,7 @@ class ConfigReloader:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_INTERVAL_S):
                     await reload_requested.wait()
+            self._reload_certificate(force=reload_requested.is_set())
             fingerprint = await asyncio.to_thread(self._take_fingerprint)
             if fingerprint == self._fingerprint and not reload_requested.is_set():
                 continue
@@ -82,6 +96,19 @@ class ConfigReloader:
                 await self._reload()
             except Exception:
                 _logger.exception("reload failed by a fault of ours; all stays as it was")
+
+    def _reload_certificate(self, *, force: bool) -> None:
+        if self._certificate is None:
+            return
+        try:
+            is_read = self._certificate.reload(force=force)
+        except OSError as error:
+            fields = {"reason": str(error)}
+            _logger.error("certificate refused; the old one is served", extra=fields)  # noqa: TRY400
+            self._on_reload("refused", [])
+            return
+        if is_read:
+            _logger.info("certificate reloaded", extra={"files": str(self._certificate)})
 
     async def _reload(self) -> None:
         """Reload once, log the outcome and call `on_reload`.

@@ -2,13 +2,13 @@
 
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from asectl.http_client import HttpTarget
+from tests.certificates import make_certificate
 from tests.harness import Gateway, Hub, Loader, run_asectl
 
 # Nothing of these may have an effect on a request to one's own host.
@@ -29,17 +29,14 @@ def gateway() -> Iterator[Gateway]:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tls")
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-               "-subj", "/CN=api.example", "-addext", "subjectAltName=DNS:localhost",
-               "-keyout", folder / "key.pem", "-out", folder / "cert.pem"]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True)
+    make_certificate(folder, "tls", hosts="DNS:localhost")
     return folder
 
 
 @pytest.fixture(scope="module")
 def tls_gateway(certificate: Path) -> Iterator[Gateway]:
-    flags = ("--gateway-tls-cert", f"{certificate}/cert.pem", "--gateway-tls-key",
-             f"{certificate}/key.pem")  # fmt: skip
+    flags = ("--gateway-tls-cert", f"{certificate}/tls.pem", "--gateway-tls-key",
+             f"{certificate}/tls.key")  # fmt: skip
     with Gateway(*flags) as running:
         yield running
 
@@ -78,8 +75,8 @@ def test_healthcheck_under_tls(tls_gateway: Gateway, certificate: Path, tmp_path
     """The certificate need not name the loopback address."""
     variables = environ(
         ASE_GATEWAY_PORT=port_of(tls_gateway.url),
-        ASE_GATEWAY_TLS_CERT=f"{certificate}/cert.pem",
-        ASE_GATEWAY_TLS_KEY=f"{certificate}/key.pem",
+        ASE_GATEWAY_TLS_CERT=f"{certificate}/tls.pem",
+        ASE_GATEWAY_TLS_KEY=f"{certificate}/tls.key",
     )
     result = run_asectl("healthcheck", environ=variables, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
@@ -88,7 +85,7 @@ def test_healthcheck_under_tls(tls_gateway: Gateway, certificate: Path, tmp_path
 @pytest.mark.peer("openssl")
 def test_clients_trust_the_ca_that_is_given(tls_gateway: Gateway, certificate: Path) -> None:
     url = f"https://localhost:{port_of(tls_gateway.url)}"
-    ca = f"{certificate}/cert.pem"
+    ca = f"{certificate}/tls.pem"
     commands = [("api", "list"), ("call", "probe", "--file", ca), ("call", "probe", "--ws")]
     for command in commands:
         result = run_asectl(*command, "--url", url, environ=environ())

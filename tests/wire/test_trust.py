@@ -1,7 +1,6 @@
 """Bad reports at the real port: refused with a code, counted, and nothing else is disturbed."""
 
 import queue
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from lb.endpoints import report
 from lb.endpoints.report import Instance, Load, Report
 from schemas.wire import Frame, LoadReport, ReportControl, ReqData, ResData, WatchRequest
+from tests.certificates import make_certificate
 from tests.harness import Gateway, Hub, Loader, Process
 
 pytestmark = pytest.mark.sources_only  # it tests parts that are not compiled
@@ -164,17 +164,6 @@ def test_total_is_capped_by_the_operator() -> None:
         list(channel.stream_stream(REPORT)(iter([make_report(total=9000).SerializeToString()])))
         (line,) = httpx.get(f"{hub.admin}/lb/state", trust_env=False).json()["instances"]
         assert line["total"] == 3
-
-
-def make_certificate(folder: Path, name: str, *signer: str) -> None:
-    """Make NAME.key and NAME.pem, signed by SIGNER or by itself."""
-    extra = [] if signer else ["-addext", "basicConstraints=critical,CA:TRUE"]
-    args = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-             f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f"{name}.key",
-             "-out", f"{name}.pem", *extra]  # fmt: skip
-    if signer:
-        args += ["-CA", f"{signer[0]}.pem", "-CAkey", f"{signer[0]}.key"]
-    subprocess.run(args, cwd=folder, check=True, capture_output=True)
 
 
 @pytest.mark.peer("openssl")

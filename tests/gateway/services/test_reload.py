@@ -57,6 +57,20 @@ DEADLINE = GatewayOptions().deadline
 CONTRACTS = [build_contract(schema_text(name), "file", {}, DEADLINE) for name in ("ocr", "tts")]
 
 
+class FakeCertificate:
+    """A certificate whose files have changed, or do not fit, if the test says so."""
+
+    def __init__(self) -> None:
+        self.has_changed = False
+        self.error: OSError | None = None
+
+    def reload(self, *, force: bool) -> bool:
+        has_changed, self.has_changed = self.has_changed or force, False
+        if has_changed and self.error is not None:
+            raise self.error
+        return has_changed
+
+
 class RunningReloader:
     """A reloader with two services, "ocr" and "tts", in the folder `schemas`.
 
@@ -64,7 +78,13 @@ class RunningReloader:
     the reads. `changes` are the changes of contracts of the reloads that were returned last.
     """
 
-    def __init__(self, folder: Path, *, has_config_file: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        has_config_file: bool = True,
+        certificate: FakeCertificate | None = None,
+    ) -> None:
         self.folder, self.schemas = folder, folder / "schemas"
         self.config_file = folder / "ase.yaml"
         self.config_file.write_text("schemas: schemas\n")
@@ -87,6 +107,7 @@ class RunningReloader:
             self.config,
             folder,
             self.catalog,
+            certificate,
             self._on_reload,
         )
         self.loop = VirtualLoop()
@@ -436,4 +457,22 @@ def test_without_a_config_file_schemas_are_watched(tmp_path: Path) -> None:
     assert running.poll() == []
     running.write_schema("ocr", "version 2")
     assert running.poll() == ["done"]
+    running.close()
+
+
+def test_certificate_is_reloaded_when_it_changes(
+    tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
+    certificate = FakeCertificate()
+    running = RunningReloader(tmp_path, certificate=certificate)
+    assert running.poll() == []
+    assert not log.records
+    certificate.has_changed = True
+    assert running.poll() == [], "config and schemas are not read for it"
+    assert [record.getMessage() for record in log.records] == ["certificate reloaded"]
+    certificate.has_changed = True
+    certificate.error = OSError("a.pem with b.pem: key values mismatch")
+    assert running.poll(3) == ["refused"], "once"
+    assert vars(log.records[-1])["reason"] == "a.pem with b.pem: key values mismatch"
+    assert running.request_reload() == ["refused", "same"]
     running.close()
