@@ -1,7 +1,7 @@
 """Decoding of a LoaderOutput to the payload of a response, as JSON bytes. Pure.
 
 A decoder is prepared once per service. Rules: `docs/wire.md`. Data is base64 under the key of its
-type. If the attribute `format` is "json" and the data is valid JSON, it is embedded unchanged.
+type. If the attribute `format` is "json", the data must be JSON and is embedded unchanged.
 Attributes are strings on the wire; the service's `schemaoutput` gives their JSON types.
 """
 
@@ -33,8 +33,8 @@ _MAX_CACHED_META_SIZE: Final = 1024  # bytes of a key
 class _OutputTemplate:
     """The JSON around the data of an output, from its meta.
 
-    `prefix` and `suffix` enclose the data. If `embeds_json`, data that is valid JSON is embedded
-    unchanged, not as base64.
+    `prefix` and `suffix` enclose the data. If `embeds_json`, data is embedded unchanged, not as
+    base64, unless there is none.
     """
 
     name: str
@@ -64,11 +64,20 @@ class Decoder:
         self._templates: BoundedCache[bytes, _OutputTemplate] = BoundedCache(_MAX_CACHED_METAS)
 
     def decode(self, frame: bytes) -> bytes:
-        """Return the `payload` object of a serialized LoaderOutput as JSON; b"{}" if it has none.
+        """Return the `payload` object of a unary call's LoaderOutput as JSON.
 
-        Raises AseError: the loader's own code if that is not 0, 10106 for an output that is
-        repeated or whose name or type the service does not declare, 10160 for a malformed frame.
+        `frame` is the serialized LoaderOutput. Raises AseError: the loader's own code if that is
+        not 0; 10106 for an output that is repeated, whose name or type the service does not
+        declare, or which is labelled as JSON and is none, and if the service declares outputs and
+        there is none; 10160 for a malformed frame.
         """
+        payload = self._decode(frame)
+        if payload == b"{}" and self._accepts:
+            declared = ", ".join(repr(name) for name in list(self._accepts)[:8])
+            raise AseError(BAD_OUTPUT, f"the loader returned no output; declared: {declared}")
+        return payload
+
+    def _decode(self, frame: bytes) -> bytes:
         payloads = read_payloads(frame)
         if payloads is None:
             payloads = _parse_payloads(frame)
@@ -77,7 +86,8 @@ class Decoder:
             template = self._templates.entries.get(meta) or self._add_template(meta)
             if template.name in members:
                 raise AseError(BAD_OUTPUT, "an output was given twice")
-            if template.embeds_json and _is_json(data):
+            if template.embeds_json and data:
+                _check_json(template.name, data)
                 members[template.name] = template.prefix + data + template.suffix
             else:
                 encoded = pybase64.b64encode(data)
@@ -85,9 +95,11 @@ class Decoder:
         return b"{%b}" % b",".join(members.values())
 
     def decode_result(self, frame: bytes) -> tuple[bytes, int]:
-        """Return the payload of a session's result, as `decode` does, and its status, 0..3."""
-        payload = self.decode(frame)
-        return payload, read_status(frame) & 3
+        """Return the payload of a session's result, which may be empty, and its status, 0..3.
+
+        Raises AseError as `decode` does.
+        """
+        return self._decode(frame), read_status(frame) & 3
 
     def _add_template(self, meta: bytes) -> _OutputTemplate:
         """Create the template for a serialized meta and cache it: a loader repeats few metas.
@@ -133,12 +145,14 @@ def _parse_payloads(frame: bytes) -> list[tuple[bytes, bytes]]:
     return [(payload.meta.SerializeToString(), payload.data) for payload in output.pl]
 
 
-def _is_json(data: bytes) -> bool:
+def _check_json(name: str, data: bytes) -> None:
+    """Raise AseError 10106, with the position, if the data of an output is not JSON."""
     try:
         jiter.from_json(data, allow_inf_nan=False, cache_mode="none")
-    except ValueError:
-        return False
-    return True
+    except ValueError as error:
+        raise AseError(
+            BAD_OUTPUT, f"output {name!r} is labelled as JSON and is none: {error}"
+        ) from None
 
 
 def _quote(text: str) -> str:

@@ -66,9 +66,17 @@ def check_app_id(
         raise AseError(BAD_APP, "$.header.app_id: appid cannot be empty")
     if not consumer_header:
         return
-    consumer = headers.get(consumer_header.lower().encode(), b"")
-    if consumer and any(app_id != consumer.decode("latin-1") for app_id in app_ids):
+    consumer = _decode_header(headers.get(consumer_header.lower().encode(), b""))
+    if consumer and any(app_id != consumer for app_id in app_ids):
         raise HttpError(403, "app_id and api_key does not match", BAD_APP)
+
+
+def _decode_header(value: bytes) -> str:
+    """Return a field value as UTF-8, which proxies send, or else as ISO 8859-1 (RFC 9110, 5.5)."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def affinity_key(body: dict[str, Any], path: tuple[str, ...]) -> str:

@@ -11,7 +11,7 @@ from google.protobuf import json_format
 from atom.decode import Decoder
 from schemas.model import document
 from schemas.model.errors import BAD_OUTPUT, INPUT_REFUSED, AseError, ErrorSource
-from schemas.wire import LoaderOutput
+from schemas.wire import LoaderOutput, MetaDesc, Payload
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 SERVICE = document.service_from_document(json.loads((GOLDEN / "service.json").read_text()))
@@ -33,7 +33,7 @@ def test_decode_matches_golden_file(path: Path) -> None:
 
 
 def test_golden_files_exist() -> None:
-    assert len(FILES) >= 17
+    assert len(FILES) >= 15
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,32 @@ def test_undeclared_output_is_10106(meta: dict[str, Any]) -> None:
         Decoder(SERVICE).decode(encode_output({"pl": [{"meta": meta}]}))
     assert caught.value.spec is BAD_OUTPUT
     assert len(str(caught.value)) < 150
+
+
+@pytest.mark.parametrize("data", [b'{"a":', b"[NaN]", b"[Infinity]", b'{"a":1} x', b"\xff", b" "])
+def test_output_labelled_as_json_that_is_none_is_10106(data: bytes) -> None:
+    meta = MetaDesc(name="words", attribute={"format": "json"})
+    frame = LoaderOutput(pl=[Payload(meta=meta, data=data)]).SerializeToString()
+    for decode in (Decoder(SERVICE).decode, Decoder(SERVICE).decode_result):
+        with pytest.raises(AseError, match=r"output 'words' is labelled as JSON") as caught:
+            decode(frame)
+        assert caught.value.spec is BAD_OUTPUT
+
+
+def test_output_labelled_as_json_may_be_empty() -> None:
+    """The last result of a session often is."""
+    meta = MetaDesc(name="words", attribute={"format": "json"})
+    frame = LoaderOutput(pl=[Payload(meta=meta)]).SerializeToString()
+    assert Decoder(SERVICE).decode(frame) == b'{"words":{"text":"","format":"json"}}'
+
+
+def test_unary_call_without_a_declared_output_is_10106() -> None:
+    frame = LoaderOutput().SerializeToString()
+    with pytest.raises(AseError, match="returned no output; declared: 'words'") as caught:
+        Decoder(SERVICE).decode(frame)
+    assert caught.value.spec is BAD_OUTPUT
+    assert Decoder(SERVICE).decode_result(frame) == (b"{}", 0), "a result of a session may be empty"
+    assert Decoder(replace(SERVICE, nicks=())).decode(frame) == b"{}"
 
 
 def test_nonzero_code_is_a_loader_error() -> None:

@@ -270,10 +270,10 @@ def test_an_undeclared_output_is_10106(gateway: Gateway, loader: Loader) -> None
     assert_error_envelope(gateway.call(act="undeclared"), 502, 10106)
 
 
-def test_no_outputs_is_an_envelope_without_payload(gateway: Gateway, loader: Loader) -> None:
+def test_no_output_at_all_is_10106(gateway: Gateway, loader: Loader) -> None:
     response = gateway.call(act="bare")
-    assert response.status_code == 200
-    assert set(response.json()) == {"header"}
+    assert_error_envelope(response, 502, 10106)
+    assert "returned no output; declared: 'facts', 'said'" in response.text
 
 
 def test_a_missed_deadline_is_10102() -> None:

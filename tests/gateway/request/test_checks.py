@@ -1,5 +1,6 @@
 """Content types, app ids and services: what is checked before the schema."""
 
+import contextlib
 import json
 from typing import Any
 
@@ -80,6 +81,22 @@ def test_app_id(body: dict[str, Any], consumer: str, status: int) -> None:
         check_app_id(body, headers, "X-Consumer-Username")
     assert caught.value.spec is BAD_APP
     assert getattr(caught.value, "status", 400) == status
+
+
+@pytest.mark.parametrize(
+    ("consumer", "app_id", "is_same"),
+    [
+        ("é语".encode(), "é语", True),
+        (b"\xe9", "é", True),
+        # The bytes of a name have one reading: nobody else can take it.
+        ("é".encode(), "Ã©", False),
+    ],
+)
+def test_consumer_in_other_letters(consumer: bytes, app_id: str, is_same: bool) -> None:
+    headers = {b"x-consumer-username": consumer}
+    context = contextlib.nullcontext() if is_same else pytest.raises(HttpError)
+    with context:
+        check_app_id({"header": {"app_id": app_id}}, headers, "X-Consumer-Username")
 
 
 def test_app_id_check_can_be_disabled() -> None:
