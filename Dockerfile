@@ -20,6 +20,9 @@ COPY --from=build /venv /venv
 WORKDIR /app
 COPY examples examples
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# The public port alone, for `docker run -p 8200:8200`: the loopback address of a container cannot be
+# published. The lb port and the admin ports stay private until they are configured.
+ENV ASE_GATEWAY_HOST=0.0.0.0
 USER 10001
 EXPOSE 8200 8220
 STOPSIGNAL SIGTERM

@@ -18,10 +18,13 @@ from config.options import Config
 from lb.credentials import server_certificate
 from lb.hub.admission import AdmissionPolicy
 
+# Options of a hub in its own process.
+_HUB_ONLY_OPTIONS = ("lb.admin_host", "lb.admin_port", "lb.admin_hosts")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
-    options.add_config_arguments(parser, ("gateway", "session", "lb"), exclude=("lb.admin_port",))
+    options.add_config_arguments(parser, ("gateway", "session", "lb"), exclude=_HUB_ONLY_OPTIONS)
     parser.add_argument("--workers", dest="gateway.workers", help="short for --gateway-workers")
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
     # PUBLIC,ADMIN: descriptors of the listening sockets that a worker inherits.

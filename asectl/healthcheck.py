@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
             raise Failure(f"{args.url}: must begin with http:// or https://", 2)
         return _check_http(HttpTarget.from_args(args), "/readyz", args.timeout)
     config, _ = options.load_config(args)
-    hub = HttpTarget(f"http://127.0.0.1:{config.lb.admin_port}")
+    hub = HttpTarget(f"http://{dial_host(config.lb.admin_host)}:{config.lb.admin_port}")
     if args.lb:
         return _check_http(hub, "/livez", args.timeout)
     try:

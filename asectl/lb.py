@@ -69,20 +69,22 @@ async def _serve(
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _log_hangup)
     registry = CollectorRegistry()
     hub, table = _build_hub(config, admission_policy, registry)
-    admin_socket = listen("127.0.0.1", config.lb.admin_port)
+    admin_socket = listen(config.lb.admin_host, config.lb.admin_port)
     aiges_service = AigesLbService(hub, table, admission_policy, config.lb.policy, time.time_ns)
     server = Server(
         unary=hub.unary_methods() | aiges_service.unary_methods(), stream=hub.stream_methods()
     )
     port = await server.start(config.lb.host, config.lb.port, certificate)
     admin_http_server = admin_server(
-        admin.build_app(registry, table, time.monotonic, None), config.gateway
+        admin.build_app(registry, table, time.monotonic, None),
+        config.gateway,
+        [config.lb.admin_host, *config.lb.admin_hosts],
     )
     hub_task = asyncio.create_task(hub.run())
     admin_task = asyncio.create_task(admin_http_server.serve(sockets=[admin_socket]))
     fields = {
         "lb": f"{dial_host(config.lb.host)}:{port}",
-        "admin": f"http://127.0.0.1:{admin_socket.getsockname()[1]}",
+        "admin": f"http://{dial_host(config.lb.admin_host)}:{admin_socket.getsockname()[1]}",
     }
     _logger.info("listening", extra=fields)
     try:

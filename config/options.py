@@ -90,6 +90,15 @@ def port_option(default: int, purpose: str) -> Any:
     return option(default, f"port of {purpose}; 0 chooses a free one", minimum=0, maximum=65535)
 
 
+def admin_hosts_option() -> Any:
+    """Declare the host names of an admin API."""
+    return option(
+        [],
+        "host names by which the admin API may be asked, besides localhost and IP addresses",
+        pattern=(r"[A-Za-z0-9._-]{1,253}", "a host name, without a port"),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class GatewayOptions:
     """Section `gateway`: the HTTP server, its limits, timeouts and shutdown."""
@@ -98,11 +107,7 @@ class GatewayOptions:
     port: int = port_option(8200, "the public API")
     admin_host: str = option("127.0.0.1", "address of the admin API; keep it private")
     admin_port: int = port_option(8290, "the admin API (/metrics, /lb/state)")
-    admin_hosts: list[str] = option(
-        [],
-        "host names by which the admin API may be asked, besides localhost and IP addresses",
-        pattern=(r"[A-Za-z0-9._-]{1,253}", "a host name, without a port"),
-    )
+    admin_hosts: list[str] = admin_hosts_option()
     admin_connections: int = option(64, "connections to the admin API", minimum=1)
     deadline: float = option(
         5.0, "seconds from the last byte of a request to its answer", minimum=0.001, maximum=3600
@@ -192,7 +197,11 @@ class LbOptions:
 
     host: str = option("127.0.0.1", "address to listen on")
     port: int = port_option(8220, "load reports (gRPC)")
+    admin_host: str = option(
+        "127.0.0.1", "address of the admin API of a hub in its own process; keep it private"
+    )
     admin_port: int = port_option(8291, "the admin API of a hub in its own process (asectl lb)")
+    admin_hosts: list[str] = admin_hosts_option()
     hub: str = option(
         "",
         "host:port of hubs in their own processes, with commas; empty: inside the gateway",

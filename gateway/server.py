@@ -189,7 +189,7 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
             count_live_instances=upstreams.count_live_instances,
             base_dir=base_dir,
         ),
-        admin_server(admin_application, options),
+        admin_server(admin_application, options, [options.admin_host, *options.admin_hosts]),
     )
 
 
@@ -304,10 +304,11 @@ def http_server(
     return HttpServer(config, certificate, max_connections, options.tls_handshake_timeout)
 
 
-def admin_server(application: ASGIApp, options: GatewayOptions) -> HttpServer:
+def admin_server(application: ASGIApp, options: GatewayOptions, hosts: list[str]) -> HttpServer:
     """Return the server of an admin application.
 
-    Its port has the limits of the public port, except for the number of connections.
+    It answers to the names in `hosts`. Its port has the limits of the public port, except for the
+    number of connections.
     """
     limits = replace(_limits(options), max_connections=options.admin_connections)
     server_context = ServerContext(
@@ -321,7 +322,7 @@ def admin_server(application: ASGIApp, options: GatewayOptions) -> HttpServer:
         ),
         body_budget=BodyBudget(options.max_bodies),
     )
-    guarded_application = admin.HostGuard(application, [options.admin_host, *options.admin_hosts])
+    guarded_application = admin.HostGuard(application, hosts)
     return http_server(
         guarded_application, options, partial(HttpConnection, server_context=server_context)
     )

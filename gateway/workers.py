@@ -89,7 +89,9 @@ class Workers:
         options = self._options
         public_socket = listen(options.host, options.port)
         admin_socket = listen(options.admin_host, options.admin_port)
-        admin_http_server = admin_server(self._admin_app(), options)
+        admin_http_server = admin_server(
+            self._admin_app(), options, [options.admin_host, *options.admin_hosts]
+        )
         tasks = [
             asyncio.create_task(self._supervise(n, public_socket)) for n in range(options.workers)
         ]

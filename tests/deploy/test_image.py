@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from asectl import loader
+from config import resolve
 from tests.test_house import LAYERS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -33,12 +34,25 @@ def test_image_is_not_root_and_has_a_healthcheck() -> None:
     assert "HEALTHCHECK" in text
 
 
+def test_published_port_of_the_image_is_reachable() -> None:
+    """A process that listens on the loopback address of a container cannot be reached."""
+    text = (ROOT / "Dockerfile").read_text()
+    final_stage = text.rpartition("\nFROM ")[2]
+    variables = dict(re.findall(r"(ASE_\w+)=(\S+)", final_stage))
+    config = resolve.resolve(None, variables, {})
+    assert config.gateway.host == "0.0.0.0"
+    private = (config.gateway.admin_host, config.lb.host, config.lb.admin_host)
+    assert private == ("127.0.0.1",) * 3, "nothing else is opened without being asked for"
+
+
 def test_each_loader_advertises_its_service_name() -> None:
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     assert len(services) == 5
     for name, service in services.items():
         if name == "gateway":
-            assert service["environment"]["ASE_LB_HOST"] == "0.0.0.0"
+            environment = service["environment"]
+            assert environment["ASE_LB_HOST"] == environment["ASE_GATEWAY_ADMIN_HOST"] == "0.0.0.0"
+            assert environment["ASE_GATEWAY_ADMIN_HOSTS"] == name, "Prometheus asks by this name"
             assert service["ports"] == ["127.0.0.1:8200:8200"]
             continue
         assert service["command"][:2] == ["loader", "run"]

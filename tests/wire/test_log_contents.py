@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.harness import TIMEOUT_S, Gateway, Loader, make_envelope
+from tests.harness import TIMEOUT_S, Gateway, Hub, Loader, Process, make_envelope
 from tests.requests import read_all, statuses_of
 from tests.wire.test_framing import connect, send_and_read_all
 
@@ -92,7 +92,6 @@ def test_origin_and_userinfo_are_not_logged(gateway: Gateway) -> None:
 def test_secrets_are_accepted_from_environment_or_file_only(
     gateway: Gateway, tmp_path: Any
 ) -> None:
-    from tests.harness import Hub, Process
 
     for args, remedy in (
         (("lb", "--lb-token", UNKNOWN_NAME), "ASE_LB_TOKEN, or lb.token in the config file"),
@@ -162,6 +161,14 @@ def test_admin_port_serves_only_its_own_hosts(
             head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
             sock.sendall(head.encode())
             assert read_all(sock).startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_admin_port_of_a_hub_has_its_own_address_and_hosts() -> None:
+    with Hub("--lb-admin-host", "127.0.0.2", "--lb-admin-hosts", "hub.internal") as hub:
+        assert hub.admin.startswith("http://127.0.0.2:")
+        for host, status in (("hub.internal", 200), ("metrics.internal", 421)):
+            response = httpx.get(f"{hub.admin}/metrics", headers={"Host": host}, trust_env=False)
+            assert response.status_code == status
 
 
 @pytest.fixture(scope="module")
