@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from rpc.connection import Connection
 from rpc.frames import ErrorCode, code_name
-from rpc.headers import HeaderBlockCache, TooLargeError
+from rpc.headers import HeaderBlockCache, MalformedError, TooLargeError
 from rpc.messages import PREFIX_SIZE, MessageDeframer, length_prefix
 from rpc.metadata import ResponseHeaders
 from rpc.status import RpcError, Status
@@ -129,6 +129,9 @@ class Call(Http2Stream):
             headers = self._header_cache.decode(header_block)
         except TooLargeError:
             self.fail(Status.RESOURCE_EXHAUSTED, "the peer's metadata is too large")
+            return
+        except MalformedError as error:
+            self.fail(Status.INTERNAL, f"the peer's headers are malformed: {error}")
             return
         if self.initial_headers is None:
             if headers.starts_response and not end_stream:

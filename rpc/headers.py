@@ -6,6 +6,7 @@ looked up by its bytes. `hpack` decodes the blocks that are not in the cache. So
 sections 4.2 and 6.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Final, Generic, TypeVar
 
@@ -24,6 +25,13 @@ TABLE_SIZE_UPDATE: Final = b"\x20"
 MAX_HEADER_LIST_SIZE: Final = 32 * 1024
 _MAX_CACHED_BLOCKS: Final = 512
 _MAX_CACHED_BLOCK_SIZE: Final = 1024
+
+_FIELD_NAME: Final = re.compile(rb":?[!#$%&'*+.^_`|~0-9a-z-]+")
+# Spaces around a value are forbidden too, but gRPC servers send them in messages of errors.
+_BAD_VALUE: Final = re.compile(rb"[\0\r\n]")
+_CONNECTION_FIELDS: Final = frozenset({
+    b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade",
+})  # fmt: skip
 
 
 def encode_literal(name: bytes, value: bytes) -> bytes:
@@ -56,6 +64,10 @@ class TooLargeError(Exception):
     """
 
 
+class MalformedError(Exception):
+    """A header list has a field that HTTP/2 forbids (RFC 9113, 8.2): only its stream fails."""
+
+
 class HeaderBlockCache(Generic[Parsed]):
     """Decodes header blocks, parses their fields with `parse` and caches the results.
 
@@ -70,8 +82,8 @@ class HeaderBlockCache(Generic[Parsed]):
     def decode(self, header_block: bytes) -> Parsed:
         """Return the parsed form of a header block.
 
-        Raises ProtocolError (COMPRESSION_ERROR) if the block is invalid, and TooLargeError if its
-        header list exceeds MAX_HEADER_LIST_SIZE.
+        Raises ProtocolError (COMPRESSION_ERROR) if the block is invalid, TooLargeError if its
+        header list exceeds MAX_HEADER_LIST_SIZE, and MalformedError.
         """
         parsed = self._cache.entries.get(header_block)
         if parsed is None:
@@ -94,4 +106,21 @@ def _decode(header_block: bytes) -> HeaderFields:
         raise ProtocolError(ErrorCode.COMPRESSION_ERROR, reason) from error
     if sum(len(name) + len(value) + 32 for name, value in fields) > MAX_HEADER_LIST_SIZE:
         raise TooLargeError
+    _check_fields(fields)
     return fields
+
+
+def _check_fields(fields: HeaderFields) -> None:
+    """Raise MalformedError for a field that RFC 9113 calls malformed (8.2.1, 8.2.2, 8.3)."""
+    is_pseudo_section = True
+    for name, value in fields:
+        is_pseudo_header = name[:1] == b":"
+        if not _FIELD_NAME.fullmatch(name):
+            raise MalformedError(f"invalid field name {name[:64]!r}")
+        if _BAD_VALUE.search(value):
+            raise MalformedError(f"invalid value of the field {name[:64].decode()}")
+        if name in _CONNECTION_FIELDS:
+            raise MalformedError(f"{name.decode()} is no field of HTTP/2")
+        if is_pseudo_header and not is_pseudo_section:
+            raise MalformedError(f"the field {name[:64].decode()} follows others")
+        is_pseudo_section = is_pseudo_header

@@ -44,7 +44,8 @@ class MessageDeframer:
         """Add data and return the messages that it completes.
 
         Raises RpcError: RESOURCE_EXHAUSTED if a message, or its decompressed form, exceeds the
-        limit; INTERNAL for invalid gzip; UNIMPLEMENTED for another encoding than gzip.
+        limit; INTERNAL for an unknown flag, for invalid gzip, and for a compressed message whose
+        encoding was not announced or is none that a client accepts (gRPC, Compression).
         """
         self._buffered_size += len(data)
         self._chunks.append(data)
@@ -63,15 +64,19 @@ class MessageDeframer:
                 break
             offset += PREFIX_SIZE + size
             message = data[offset - size : offset]
-            messages.append(self._decompress(message) if flag else message)
+            messages.append(self._decode(flag, message) if flag else message)
         self._buffered_size = end - offset
         self._chunks = [data[offset:] if offset else data] if self._buffered_size else []
         return messages
 
-    def _decompress(self, message: bytes) -> bytes:
+    def _decode(self, flag: int, message: bytes) -> bytes:
+        if flag != 1:
+            raise RpcError(Status.INTERNAL, f"a message with the unknown flag {flag}")
+        if self.encoding in (b"identity", b""):
+            raise RpcError(Status.INTERNAL, "a compressed message without grpc-encoding")
         if self.encoding != b"gzip":
             encoding = self.encoding.decode("ascii", "replace")
-            raise RpcError(Status.UNIMPLEMENTED, f"message encoding {encoding!r} is not known")
+            raise RpcError(Status.INTERNAL, f"message encoding {encoding!r} was not accepted")
         decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
         try:
             decompressed = decompressor.decompress(message, self._max_message_size + 1)

@@ -34,6 +34,15 @@ _MAX_FRAMES: Final = 128
 _DATA_OPCODES: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 
+class _ServerProtocol(ServerProtocol):
+    """A server that lets a client close within a fragmented message (RFC 6455, 5.4 and 5.5.1)."""
+
+    def recv_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        super().recv_frame(frame)
+
+
 def accept_handshake(
     target: bytes, headers: list[tuple[bytes, bytes]], max_message_bytes: int
 ) -> tuple[ServerProtocol, bytes]:
@@ -42,7 +51,7 @@ def accept_handshake(
     `max_message_bytes` is the limit of a message. Raises HttpError 400 or 426 for an invalid
     handshake.
     """
-    protocol = ServerProtocol(
+    protocol = _ServerProtocol(
         max_size=max_message_bytes,
         subprotocols=cast("Any", [BINARY_SUBPROTOCOL]),
         select_subprotocol=lambda _, offered: (
@@ -426,6 +435,16 @@ class WebSocketConnection(asyncio.Protocol):
             self._timer = self._loop.call_later(_CLOSE_LINGER_S, self._transport.close)
 
     def _flush(self) -> None:
-        data = b"".join(self._protocol.data_to_send())
-        if data and not self._transport.is_closing():
+        """Write what the protocol has to send; after its last byte, which is b"", end the output.
+
+        A client that violated the protocol is not read any more. It sees the end at once, and
+        closes.
+        """
+        parts = self._protocol.data_to_send()
+        if self._transport.is_closing():
+            return
+        data = b"".join(parts)
+        if data:
             self._transport.write(data)
+        if b"" in parts and self._transport.can_write_eof():
+            self._transport.write_eof()

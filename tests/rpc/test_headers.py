@@ -1,5 +1,7 @@
 """Header blocks: what we write any decoder reads; what is remembered stays bounded."""
 
+import contextlib
+
 import pytest
 from hpack import Decoder, Encoder
 from hypothesis import given
@@ -10,6 +12,7 @@ from rpc.headers import (
     TABLE_SIZE_UPDATE,
     HeaderBlockCache,
     HeaderFields,
+    MalformedError,
     TooLargeError,
     encode_header_block,
     encode_literal,
@@ -26,7 +29,12 @@ def test_encoded_blocks_are_decoded_by_hpack(fields: list[tuple[bytes, bytes]]) 
     assert [(bytes(name), bytes(value)) for name, value in decoded] == fields
 
 
-@given(FIELDS, st.booleans())
+# What RFC 9113 allows in a field of a response.
+NAMES = st.text("abcxyz019-_.", min_size=1, max_size=300).map(lambda name: b"x" + name.encode())
+VALUES = st.binary(max_size=300).map(lambda value: value.translate(None, b"\0\r\n"))
+
+
+@given(st.lists(st.tuples(NAMES, VALUES)), st.booleans())
 def test_hpack_blocks_without_a_table_are_decoded(
     fields: list[tuple[bytes, bytes]], huffman: bool
 ) -> None:
@@ -37,9 +45,10 @@ def test_hpack_blocks_without_a_table_are_decoded(
 
 
 @given(st.binary(max_size=200))
-def test_arbitrary_bytes_are_fields_or_a_compression_error(block: bytes) -> None:
+def test_arbitrary_bytes_are_fields_malformed_or_a_compression_error(block: bytes) -> None:
     try:
-        HeaderBlockCache(lambda header_fields: header_fields).decode(block)
+        with contextlib.suppress(MalformedError):
+            HeaderBlockCache(lambda header_fields: header_fields).decode(block)
     except ProtocolError as error:
         assert error.code is ErrorCode.COMPRESSION_ERROR
 
@@ -77,3 +86,29 @@ def test_dynamic_table_references_are_errors() -> None:
 def test_a_bomb_is_too_large() -> None:
     with pytest.raises(TooLargeError):
         HeaderBlockCache(lambda header_fields: header_fields).decode(b"\x82" * 30_000)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ([(b"X-Upper", b"1")], "invalid field name"),
+        ([(b"", b"1")], "invalid field name"),
+        ([(b"a b", b"1")], "invalid field name"),
+        ([(b"a:", b"1")], "invalid field name"),
+        ([(b"x", b"a\nb")], "invalid value"),
+        ([(b"upgrade", b"a")], "no field of HTTP/2"),
+        ([(b"x", b"1"), (b":status", b"200")], "follows others"),
+    ],
+    ids=str,
+)
+def test_forbidden_fields(fields: list[tuple[bytes, bytes]], reason: str) -> None:
+    cache: HeaderBlockCache[HeaderFields] = HeaderBlockCache(lambda header_fields: header_fields)
+    for _ in range(2):
+        with pytest.raises(MalformedError, match=reason):
+            cache.decode(encode_header_block(fields))
+
+
+def test_pseudo_headers_come_first() -> None:
+    fields = [(b":status", b"200"), (b":other", b"1"), (b"x", b"1")]
+    cache: HeaderBlockCache[HeaderFields] = HeaderBlockCache(lambda header_fields: header_fields)
+    assert list(cache.decode(encode_header_block(fields))) == fields

@@ -176,6 +176,15 @@ BROKEN_CALLS: list[tuple[str, bytes, Status]] = [
      Status.RESOURCE_EXHAUSTED),
     ("huge headers", frame(1, 4, 1, OK_BLOCK + encode_literal(b"x", b"y" * 32_768)),
      Status.RESOURCE_EXHAUSTED),
+    *[
+        (f"field {name!r}", frame(1, 4, 1, OK_BLOCK + encode_literal(name, value)), Status.INTERNAL)
+        for name, value in (
+            (b"X-Upper", b"1"), (b"", b"1"), (b"a b", b"1"), (b"a:", b"1"), (b"\xe9", b"1"),
+            (b"x", b"a\r\nb"), (b"x", b"a\0"),
+            (b"connection", b"close"), (b"transfer-encoding", b"chunked"), (b":status", b"200"),
+            (b":late", b"1"),
+        )
+    ],
     ("headers within the answer", frame(1, 4, 1, OK_BLOCK) * 2, Status.INTERNAL),
     ("RST_STREAM CANCEL", frame(3, 0, 1, b"\0\0\0\x08"), Status.CANCELLED),
     ("RST_STREAM ENHANCE_YOUR_CALM", frame(3, 0, 1, b"\0\0\0\x0b"), Status.RESOURCE_EXHAUSTED),

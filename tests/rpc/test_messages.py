@@ -34,12 +34,13 @@ def test_buffered_size() -> None:
     ("data", "encoding", "status"),
     [
         (b"\0\0\0\0\x65", b"identity", Status.RESOURCE_EXHAUSTED),
-        (b"\1\0\0\0\1x", b"identity", Status.UNIMPLEMENTED),
-        (b"\1\0\0\0\1x", b"br", Status.UNIMPLEMENTED),
+        (b"\1\0\0\0\1x", b"identity", Status.INTERNAL),
+        (b"\1\0\0\0\1x", b"br", Status.INTERNAL),
+        (b"\2\0\0\0\1x", b"gzip", Status.INTERNAL),
         (b"\1\0\0\0\1x", b"gzip", Status.INTERNAL),
         (b"\1\0\0\0\5" + gzip.compress(b"abc")[:5], b"gzip", Status.INTERNAL),
     ],
-    ids=["too long", "not announced", "unknown", "no gzip", "cut gzip"],
+    ids=["too long", "not announced", "unknown", "flag 2", "no gzip", "cut gzip"],
 )
 def test_unreadable_messages(data: bytes, encoding: bytes, status: Status) -> None:
     deframer = MessageDeframer(100)

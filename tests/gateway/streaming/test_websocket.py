@@ -78,6 +78,30 @@ ATTACKS: list[tuple[str, bytes, int]] = [
 ]  # fmt: skip
 
 
+def test_close_within_a_fragmented_message_is_a_normal_close(gateway: InProcessGateway) -> None:
+    """Control frames may come between fragments (RFC 6455, 5.4)."""
+    with open_raw_session(gateway) as sock:
+        sock.sendall(masked_frame(1, b"{", fin=False) + masked_frame(8, b"\x03\xe8"))
+        assert read_close_code(sock) == 1000
+        assert sock.transport.lost
+    assert_all_released(gateway)
+
+
+@pytest.mark.parametrize("data", [b"\x81\x02{}", masked_frame(0, b"x")])
+def test_client_that_violates_the_protocol_sees_the_end_at_once(
+    gateway: InProcessGateway, data: bytes
+) -> None:
+    with open_raw_session(gateway) as sock:
+        before = gateway.loop.time()
+        sock.sendall(data)
+        assert read_close_code(sock) == 1002
+        assert sock.transport.eof_written
+        sock.close()
+        gateway.loop.settle()
+        assert sock.transport.lost
+        assert gateway.loop.time() - before < 0.1
+
+
 @pytest.mark.parametrize(("data", "expected"), [row[1:] for row in ATTACKS],
                          ids=[row[0] for row in ATTACKS])  # fmt: skip
 def test_attack_is_closed_with_its_code(
