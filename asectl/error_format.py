@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from config.source import ConfigError, Diagnostic, SourceLocation
 
@@ -60,14 +61,29 @@ def _json(file_errors: FileErrors, file_count: int) -> str:
 def _github(file_errors: FileErrors, _: int) -> str:
     """Return GitHub workflow commands: GitHub shows each error as an annotation of its line."""
     return "\n".join(
-        f"::error file={path},line={place.line},col={place.column}::{_escape_message(fault)}"
+        f"::error file={_escape_property(str(path))},line={place.line},col={place.column}"
+        f"::{_escape_data(_message(fault))}"
         for path, fault, place in _flatten(file_errors)
     )
 
 
-def _escape_message(fault: Diagnostic) -> str:
-    message = f"{fault.message}; {fault.hint}" if fault.hint else fault.message
-    return message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+def _message(fault: Diagnostic) -> str:
+    return f"{fault.message}; {fault.hint}" if fault.hint else fault.message
+
+
+def _escape_data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _escape_property(text: str) -> str:
+    return _escape_data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _sarif_text(text: str) -> str:
+    """Escape placeholders and links of a SARIF message (SARIF 2.1.0, 3.11.5 and 3.11.6)."""
+    for character in "\\[]":
+        text = text.replace(character, "\\" + character)
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _sarif(file_errors: FileErrors, _: int) -> str:
@@ -75,7 +91,7 @@ def _sarif(file_errors: FileErrors, _: int) -> str:
         {
             "ruleId": "file",
             "level": "error",
-            "message": {"text": f"{fault.message}; {fault.hint}" if fault.hint else fault.message},
+            "message": {"text": _sarif_text(_message(fault))},
             "locations": [_location(path, place)],
         }
         for path, fault, place in _flatten(file_errors)
@@ -91,7 +107,8 @@ def _sarif(file_errors: FileErrors, _: int) -> str:
 
 def _location(path: Path, place: SourceLocation) -> dict[str, Any]:
     region = {"startLine": place.line, "startColumn": place.column}
-    return {"physicalLocation": {"artifactLocation": {"uri": path.as_posix()}, "region": region}}
+    uri = quote(path.as_posix())  # RFC 3986
+    return {"physicalLocation": {"artifactLocation": {"uri": uri}, "region": region}}
 
 
 _FORMATS = {"text": _text, "json": _json, "sarif": _sarif, "github": _github}

@@ -5,18 +5,16 @@ Pure: no I/O, no clock.
 
 import contextlib
 import inspect
-import re
 from typing import Any
 
 from aseloader.fields import Input, Output, Parameter
 from aseloader.wrapper import Wrapper
 from schemas.model import document
 from schemas.model.document import DocumentError
+from schemas.model.service import SERVICE_ID
 from schemas.sources import declare
 from schemas.validation.compile import compile_input
 from schemas.validation.validate import Validator
-
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
 class DeclarationError(Exception):
@@ -79,7 +77,7 @@ def schema(wrapper: type[Wrapper]) -> bytes:
 
 def _check_class(wrapper: type[Wrapper]) -> None:
     class_name = wrapper.__name__
-    if not _ID.fullmatch(wrapper.service):
+    if not SERVICE_ID.fullmatch(wrapper.service):
         hint = "the id clients put into the URL: letters, digits, '_', '.', '-'"
         raise DeclarationError(f"{class_name}: set `service`, {hint}")
     if wrapper.total < 1:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+from schemas.model.service import SERVICE_ID
 from schemas.wire import LoadReport
 
 MAX_REQUESTS = 10_000
@@ -19,7 +20,6 @@ _MIN_SERVICE_MS = 0.001
 _ADDR = re.compile(
     r"(?:\[[0-9a-fA-F:.%]{2,64}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?):([1-9]\d{0,4})"
 )
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"(?:[0-9a-f]{64})?")
 
 InstanceKey = tuple[str, str, str]
@@ -176,11 +176,11 @@ def encode_report(report: Report) -> LoadReport:
 
 def check_names(svc: str, service: str, addr: str) -> None:
     """Raise InvalidReportError unless the names of an instance are valid; `svc` may be empty."""
-    if not _ID.fullmatch(service):
+    if not SERVICE_ID.fullmatch(service):
         raise InvalidReportError(
             "subsvc: must be a service id of letters, digits, '_', '.' and '-'"
         )
-    if svc and not _ID.fullmatch(svc):
+    if svc and not SERVICE_ID.fullmatch(svc):
         raise InvalidReportError("svc: must be a name of letters, digits, '_', '.' and '-'")
     match = _ADDR.fullmatch(addr)
     if not match or not 0 < int(match[1]) < 65536:

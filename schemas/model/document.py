@@ -10,7 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.model.service import DataType, Nick, Service, SubRoute
+from schemas.model.service import (
+    SERVICE_ID,
+    SERVICE_ID_RULE,
+    DataType,
+    Nick,
+    Service,
+    SubRoute,
+)
 
 _CODE = re.compile(r"-?\d{1,9}")
 _STATUS = re.compile(r"[0-9]{3}")
@@ -123,7 +130,7 @@ def service_from_document(document: object) -> Service:
         raise DocumentError(problems or [Problem(("meta",), "is missing")])
     meta = _read_object(root.get("meta"), ("meta",), problems)
     service = Service(
-        id=_read_string(meta, "serviceId", problems, required=True),
+        id=_read_service_id(meta, problems),
         version=_read_string(meta, "version", problems) or "v1",
         sub=_read_string(meta, "sub", problems) or "ase",
         nicks=tuple(_read_nicks(meta, problems)),
@@ -170,6 +177,13 @@ def _read_string(
     if required and not value:
         problems.append(Problem(("meta", key), "is missing or empty"))
     return value
+
+
+def _read_service_id(meta: Mapping[str, Any], problems: list[Problem]) -> str:
+    service_id = _read_string(meta, "serviceId", problems, required=True)
+    if service_id and not SERVICE_ID.fullmatch(service_id):
+        problems.append(Problem(("meta", "serviceId"), SERVICE_ID_RULE))
+    return service_id
 
 
 def _read_seconds(meta: Mapping[str, Any], key: str, problems: list[Problem]) -> float | None:

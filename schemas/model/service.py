@@ -1,9 +1,10 @@
 """The model of a service: its inputs, its outputs and how it is called. Values only."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final
 
 
 class DataType(IntEnum):
@@ -49,6 +50,13 @@ class SubRoute:
     service_id: str
     priority: int
     rules: tuple[tuple[tuple[str, ...], frozenset[str]], ...]
+
+
+# A service id is part of paths, file names and labels of metrics: no character of it needs quoting.
+SERVICE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+SERVICE_ID_RULE: Final = (
+    "must be 1 to 128 letters, digits, '_', '.' and '-', the first no punctuation"
+)
 
 
 @dataclass(frozen=True, slots=True)

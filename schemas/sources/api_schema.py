@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from schemas.model.document import DocumentError, Problem
-from schemas.model.service import DataType
+from schemas.model.service import SERVICE_ID, SERVICE_ID_RULE, DataType
 from schemas.model.suggestion import did_you_mean
 from schemas.sources import from_document
 from schemas.sources.declare import MAX_BYTES, Declaration, Param, PayloadStream
@@ -93,6 +93,8 @@ class _ApiSchemaReader:
         for name in sorted({p.name for p in api.params} & {s.name for s in api.outputs}):
             message = f"{name!r} is a parameter and an output: on the wire they are one name"
             self._add_problem((*parameters_path, "properties", name), message)
+        if api.id and not SERVICE_ID.fullmatch(api.id):
+            self._add_problem(("metadata", "serviceName"), SERVICE_ID_RULE)
         if api.id in _RESERVED_SERVICE_IDS:
             self._add_problem(
                 ("metadata", "serviceName"), f"{api.id!r} is a word of the document itself"

@@ -7,15 +7,12 @@ reported with its line.
 """
 
 import ast
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.model.service import DataType
+from schemas.model.service import SERVICE_ID, DataType
 from schemas.sources.declare import MAX_BYTES, Declaration, Param, PayloadStream
-
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +193,7 @@ def _collect(steps: list[Callable[[], Any]]) -> list[Any]:
 
 
 def _check_service_id(node: ast.ClassDef, service_id: Any) -> str:
-    if isinstance(service_id, str) and _ID.fullmatch(service_id):
+    if isinstance(service_id, str) and SERVICE_ID.fullmatch(service_id):
         return service_id
     message = "needs the id of its service: letters, digits, '_', '.', '-'"
     raise ScanError([Finding(node.lineno, node.col_offset + 1, message)])

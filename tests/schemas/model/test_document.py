@@ -84,6 +84,10 @@ def test_sub_routes_are_sorted_by_priority_with_values_as_text() -> None:
         ([], "document: must be an object"),
         ({}, "meta: is missing"),
         (document_with(serviceId=""), "meta.serviceId: is missing or empty"),
+        *[
+            (document_with(serviceId=service_id), "meta.serviceId: must be 1 to 128 letters")
+            for service_id in ("a?b", "../x", "a/b", "a b", ".x", "-x", "ü", "a\n", "x" * 129)
+        ],
         (document_with(serviceId=7), "meta.serviceId: must be a string"),
         (document_with(service=["other"]), "meta.service: nick 'other' has no member in meta"),
         (document_with(service=[7]), "meta.service: must be a string or a list of strings"),

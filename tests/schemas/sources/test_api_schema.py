@@ -178,6 +178,7 @@ def document_with(**changes: Any) -> Any:
             document_with(spec__request={"payload": {"required": "a"}}),
             "payload.required: must be a list of names",
         ),
+        (document_with(metadata__serviceName="../x"), "metadata.serviceName: must be 1 to 128"),
     ],
     ids=str,
 )
