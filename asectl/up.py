@@ -132,7 +132,7 @@ class _Supervisor:
         for number, wrapper in enumerate(w for w in wrappers for _ in range(per_wrapper)):
             port = self._port + 40 + number if self._port else 0
             flags = ["--lb", self._addresses["lb"], "--port", str(port), *self._config_flags]
-            name = f"{_short_name(wrapper)}-{number % per_wrapper + 1}"
+            name = f"{loader_name(wrapper)}-{number % per_wrapper + 1}"
             child = await self._spawn(name, ["loader", "run", wrapper, *flags])
             child.wrapper = wrapper
             self._loaders.append(child)
@@ -294,9 +294,11 @@ async def _read_lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
         yield rest.decode("utf-8", "replace")
 
 
-def _short_name(wrapper: str) -> str:
-    file, _, name = wrapper.partition(":")
-    return name.lower() or Path(file).parent.name
+def loader_name(wrapper: str) -> str:
+    """Return a name for the loaders of a wrapper: its class, or its file, or the folder of it."""
+    file, _, class_name = wrapper.partition(":")
+    path = Path(file).resolve()
+    return class_name.lower() or (path.stem if path.stem != "wrapper" else path.parent.name)
 
 
 def _example_commands(child: _Child, gateway: str) -> list[str]:
