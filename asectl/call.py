@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -55,14 +56,12 @@ def run(args: argparse.Namespace) -> int:
             if args.ws or args.sse:
                 return stream.run(service, build_envelope(service, args), args, paths)
             response = client.post(f"/v1/private/{service.id}", json=build_envelope(service, args))
-            envelope: dict[str, Any] = response.json()
-            # KeyError or TypeError: the response is no envelope, so no gateway has sent it.
-            envelope["header"]["code"], envelope["header"]["message"]
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Failure(f"{args.url}: {error}", EXIT_UNREACHABLE) from None
-    except (ValueError, KeyError, TypeError, DocumentError):
-        raise Failure(f"{args.url}: no gateway answers there", EXIT_UNREACHABLE) from None
-    header = envelope["header"]
+    envelope = _read_json(response)
+    header = envelope.get("header") if isinstance(envelope, dict) else None
+    if not isinstance(header, dict) or not {"code", "message", "sid"} <= header.keys():
+        raise _no_gateway(response, "is no envelope")
     if header["code"] != 0:
         message = f"{header['message']} (code {header['code']}, HTTP {response.status_code})"
         message += "\n  by this command: --ws, or --sse" if header["code"] == BAD_MODE.code else ""
@@ -72,15 +71,39 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _fetch_service(client: httpx.Client, service_id: str) -> Service:
-    response = client.get(f"/v1/apis/{service_id}/schema")
+    """Return a service by the schema that the gateway has of it. Raises Failure."""
+    response = client.get(f"/v1/apis/{quote(service_id, safe='')}/schema")
     if response.status_code != 200:
-        service_ids = [api["service"] for api in client.get("/v1/apis").json()["apis"]]
+        apis_response = client.get("/v1/apis")
+        try:
+            service_ids = [str(api["service"]) for api in _read_json(apis_response)["apis"]]
+        except (KeyError, TypeError):
+            raise _no_gateway(apis_response, "is no list of services") from None
         raise Failure(f"no service {service_id!r}; there is: {', '.join(service_ids) or 'none'}")
-    return document.service_from_document(response.json())
+    try:
+        return document.service_from_document(_read_json(response))
+    except DocumentError as error:
+        raise Failure(f"{response.url}: no schema that can be read: {error}") from None
+
+
+def _read_json(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        raise _no_gateway(response, "is not JSON") from None
+
+
+def _no_gateway(response: httpx.Response, reason: str) -> Failure:
+    message = f"{response.url}: the response (HTTP {response.status_code}) {reason}"
+    return Failure(f"{message}; is it a gateway?", EXIT_UNREACHABLE)
 
 
 def build_envelope(service: Service, args: argparse.Namespace) -> dict[str, Any]:
     """Return the request envelope for the command's files and parameters. Raises Failure."""
+    for flag, texts in (("-p", args.p), ("--app-id", [args.app_id])):
+        for text in texts:
+            if not is_utf8(text):
+                raise Failure(f"{flag} {text!a}: is not UTF-8", 2)
     return {
         "header": {"app_id": args.app_id, "status": 3},
         "parameter": _parameters(service, args.p),
@@ -111,13 +134,16 @@ def _parameters(service: Service, entries: list[str]) -> dict[str, dict[str, Any
 def _parse_value(kind: str, text: str) -> Any:
     """Return the value of a parameter: its text parsed as JSON, or the text if `kind` is a string.
 
-    Text that is not valid JSON is sent unchanged, so that the gateway reports the error.
+    Text that is not valid JSON is sent unchanged, so that the gateway reports the error; so are
+    numbers that JSON cannot carry, such as NaN and 1e999.
     """
     if kind in ("integer", "number", "boolean", "object", "array"):
         try:
-            return json.loads(text)
-        except ValueError:
+            value = json.loads(text)
+            json.dumps(value, allow_nan=False)
+        except (ValueError, RecursionError):
             return text
+        return value
     return text
 
 
@@ -132,6 +158,15 @@ def _payload(service: Service, entries: list[str]) -> dict[str, dict[str, Any]]:
             raise Failure(f"{path}: {error.strerror}") from None
         payload[name] = _payload_part(service, name, Path(path).suffix.lstrip(".").lower(), data)
     return payload
+
+
+def is_utf8(text: str) -> bool:
+    """Return whether an argument can be sent: bytes that are not UTF-8 become lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _split_entry(entry: str, names: list[str], label: str) -> tuple[str, str]:
@@ -188,7 +223,7 @@ def _print_outputs(service: Service, payload: Mapping[str, Any], paths: dict[str
     for name, part in payload.items():
         kind = service.accepts.get(name, DataType.OTHER)
         value = part.get(kind.key)
-        is_embedded = not isinstance(value, str)
+        is_embedded = stream.is_embedded_json(part, value)
         data = json.dumps(value, indent=2).encode() if is_embedded else base64.b64decode(value)
         if name in paths:
             Path(paths[name]).write_bytes(data)

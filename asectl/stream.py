@@ -230,6 +230,11 @@ def _extract_samples(data: bytes) -> tuple[bytes, int, float, dict[str, int]]:
     return data, _CHUNK_BYTES, _CHUNK_S, {}
 
 
+def is_embedded_json(part: Mapping[str, Any], value: Any) -> bool:
+    """Return whether the data of an output is a JSON value, which may be a text, and not base64."""
+    return not isinstance(value, str) or (part.get("format") == "json" and value != "")
+
+
 class _ResultPrinter:
     """Prints each result. An output in `paths` is appended to its file instead.
 
@@ -252,11 +257,12 @@ class _ResultPrinter:
         for name, part in envelope.get("payload", {}).items():
             key = next((key for key in _KEYS if key in part), "")
             value = part.get(key)
-            data = base64.b64decode(value) if isinstance(value, str) else b""
+            is_json = is_embedded_json(part, value)
+            data = json.dumps(value).encode() + b"\n" if is_json else base64.b64decode(value)
             if name in self._files:
-                self._files[name].write(data or json.dumps(value).encode() + b"\n")
+                self._files[name].write(data)
                 continue
-            if isinstance(value, str):
+            if not is_json:
                 value = data.decode("utf-8", "replace") if key == "text" else f"{len(data)} bytes"
             print(json.dumps({name: value}, ensure_ascii=False), flush=True)
 
