@@ -36,7 +36,7 @@ def test_buffered_size() -> None:
         (b"\0\0\0\0\x65", b"identity", Status.RESOURCE_EXHAUSTED),
         (b"\1\0\0\0\1x", b"identity", Status.INTERNAL),
         (b"\1\0\0\0\1x", b"br", Status.INTERNAL),
-        (b"\2\0\0\0\1x", b"gzip", Status.INTERNAL),
+        (b"\2\0\0\0\x17" + gzip.compress(b"abc"), b"gzip", Status.INTERNAL),
         (b"\1\0\0\0\1x", b"gzip", Status.INTERNAL),
         (b"\1\0\0\0\5" + gzip.compress(b"abc")[:5], b"gzip", Status.INTERNAL),
     ],

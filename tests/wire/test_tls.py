@@ -117,17 +117,42 @@ def address_of(gateway: Gateway) -> tuple[str, int]:
     return parts.hostname or "", parts.port or 0
 
 
-def test_silent_connections_count_and_end(certificates: Path, tmp_path: Path) -> None:
-    """Before their handshake too, of which they have `gateway.tls_handshake_timeout` seconds."""
+def is_open(sock: socket.socket) -> bool:
+    sock.setblocking(False)
+    try:
+        return sock.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except ConnectionResetError:
+        return False
+    finally:
+        sock.settimeout(30)
+
+
+def wait_for_end(sock: socket.socket) -> None:
+    with contextlib.suppress(ConnectionResetError):
+        assert sock.recv(1) == b""
+
+
+def test_connections_count_before_their_handshake(certificates: Path, tmp_path: Path) -> None:
     install(certificates, "one", tmp_path)
-    limits = ("--gateway-max-connections", "20", "--gateway-tls-handshake-timeout", "0.5")
+    limits = ("--gateway-max-connections", "20", "--gateway-tls-handshake-timeout", "300")
+    with tls_gateway(tmp_path, *limits) as gateway, contextlib.ExitStack() as clients:
+        silent = [
+            clients.enter_context(socket.create_connection(address_of(gateway), timeout=30))
+            for _ in range(60)
+        ]
+        for sock in silent[20:]:
+            wait_for_end(sock)
+        assert all(is_open(sock) for sock in silent[:20])
+
+
+def test_silent_connection_ends(certificates: Path, tmp_path: Path) -> None:
+    install(certificates, "one", tmp_path)
+    limits = ("--gateway-tls-handshake-timeout", "0.5")
     with tls_gateway(tmp_path, *limits) as gateway:
-        silent = [socket.create_connection(address_of(gateway), timeout=30) for _ in range(60)]
-        # The first ones are held until their time is over, the others closed at once.
-        for sock in reversed(silent):
-            with contextlib.suppress(ConnectionResetError):
-                assert sock.recv(1) == b""
-            sock.close()
+        with socket.create_connection(address_of(gateway), timeout=30) as silent:
+            wait_for_end(silent)
         with connect(gateway.url) as sock:
             sock.sendall(GET + b"\r\n")
             assert read_statuses(sock, 1) == [200]
