@@ -1,7 +1,9 @@
 """Decoding of a LoaderOutput to the payload of a response, as JSON bytes. Pure.
 
 A decoder is prepared once per service. Rules: `docs/wire.md`. Data is base64 under the key of its
-type. If the attribute `format` is "json", the data must be JSON and is embedded unchanged.
+type. If the attribute `format` is "json" and the data is JSON, it is embedded unchanged; data that
+is none loses that attribute. It proves nothing about the loader: a loader may return the attributes
+that the client asked for.
 Attributes are strings on the wire; the service's `schemaoutput` gives their JSON types.
 """
 
@@ -33,13 +35,14 @@ _MAX_CACHED_META_SIZE: Final = 1024  # bytes of a key
 class _OutputTemplate:
     """The JSON around the data of an output, from its meta.
 
-    `prefix` and `suffix` enclose the data. If `embeds_json`, data is embedded unchanged, not as
-    base64, unless there is none.
+    `prefix` and `suffix` enclose the data. If `embeds_json`, data that is JSON is embedded
+    unchanged. `unlabelled_suffix` is the suffix without that label, for data that is not.
     """
 
     name: str
     prefix: bytes
     suffix: bytes
+    unlabelled_suffix: bytes
     embeds_json: bool
 
 
@@ -68,8 +71,7 @@ class Decoder:
 
         `frame` is the serialized LoaderOutput. Raises AseError: the loader's own code if that is
         not 0; 10106 for an output that is repeated, whose name or type the service does not
-        declare, or which is labelled as JSON and is none, and if the service declares outputs and
-        there is none; 10160 for a malformed frame.
+        declare, and if the service declares outputs and there is none; 10160 for a malformed frame.
         """
         payload = self._decode(frame)
         if payload == b"{}" and self._accepts:
@@ -86,12 +88,12 @@ class Decoder:
             template = self._templates.entries.get(meta) or self._add_template(meta)
             if template.name in members:
                 raise AseError(BAD_OUTPUT, "an output was given twice")
-            if template.embeds_json and data:
-                _check_json(template.name, data)
+            if template.embeds_json and _is_json(data):
                 members[template.name] = template.prefix + data + template.suffix
             else:
                 encoded = pybase64.b64encode(data)
-                members[template.name] = b'%b"%b"%b' % (template.prefix, encoded, template.suffix)
+                suffix = template.unlabelled_suffix if data else template.suffix
+                members[template.name] = b'%b"%b"%b' % (template.prefix, encoded, suffix)
         return b"{%b}" % b",".join(members.values())
 
     def decode_result(self, frame: bytes) -> tuple[bytes, int]:
@@ -117,14 +119,20 @@ class Decoder:
                 BAD_OUTPUT, f"output {short_name!r} of type {data_type.key} is not declared"
             )
         attributes = dict(meta_desc.attribute)
-        attributes_json = "".join(
-            f",{_quote(key)}:{self._retype_attribute(name, key, attributes[key])}"
+        embeds_json = attributes.get("format") == "json"
+        members = [
+            (key, f",{_quote(key)}:{self._retype_attribute(name, key, attributes[key])}")
             for key in sorted(attributes)
             if key != data_type.key
-        )
-        prefix = f'{_quote(name)}:{{"{data_type.key}":'.encode()
+        ]
+        suffix = "".join([member for _, member in members]) + "}"
+        unlabelled = [member for key, member in members if not (embeds_json and key == "format")]
         template = _OutputTemplate(
-            name, prefix, f"{attributes_json}}}".encode(), attributes.get("format") == "json"
+            name,
+            f'{_quote(name)}:{{"{data_type.key}":'.encode(),
+            suffix.encode(),
+            ("".join(unlabelled) + "}").encode(),
+            embeds_json,
         )
         if len(meta) <= _MAX_CACHED_META_SIZE:
             self._templates.add(meta, template)
@@ -145,14 +153,12 @@ def _parse_payloads(frame: bytes) -> list[tuple[bytes, bytes]]:
     return [(payload.meta.SerializeToString(), payload.data) for payload in output.pl]
 
 
-def _check_json(name: str, data: bytes) -> None:
-    """Raise AseError 10106, with the position, if the data of an output is not JSON."""
+def _is_json(data: bytes) -> bool:
     try:
         jiter.from_json(data, allow_inf_nan=False, cache_mode="none")
-    except ValueError as error:
-        raise AseError(
-            BAD_OUTPUT, f"output {name!r} is labelled as JSON and is none: {error}"
-        ) from None
+    except ValueError:
+        return False
+    return True
 
 
 def _quote(text: str) -> str:
