@@ -102,7 +102,7 @@ def build_envelope(service: Service, args: argparse.Namespace) -> dict[str, Any]
     """Return the request envelope for the command's files and parameters. Raises Failure."""
     for flag, texts in (("-p", args.p), ("--app-id", [args.app_id])):
         for text in texts:
-            if not is_utf8(text):
+            if not _is_utf8(text):
                 raise Failure(f"{flag} {text!a}: is not UTF-8", 2)
     return {
         "header": {"app_id": args.app_id, "status": 3},
@@ -160,7 +160,7 @@ def _payload(service: Service, entries: list[str]) -> dict[str, dict[str, Any]]:
     return payload
 
 
-def is_utf8(text: str) -> bool:
+def _is_utf8(text: str) -> bool:
     """Return whether an argument can be sent: bytes that are not UTF-8 become lone surrogates."""
     try:
         text.encode()

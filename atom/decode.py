@@ -3,8 +3,8 @@
 A decoder is prepared once per service. Rules: `docs/wire.md`. Data is base64 under the key of its
 type. If the attribute `format` is "json" and the data is JSON, it is embedded unchanged; data that
 is none loses that attribute. It proves nothing about the loader: a loader may return the attributes
-that the client asked for.
-Attributes are strings on the wire; the service's `schemaoutput` gives their JSON types.
+that the client asked for. Attributes are strings on the wire; the service's `schemaoutput` gives
+their JSON types.
 """
 
 import json

@@ -25,7 +25,7 @@ from gateway.http import app
 from gateway.http.connection import HttpConnection
 from gateway.http.memory_limits import BodyBudget, UnreadOutput
 from gateway.http.server_context import FastPathContext, Limits, ServerContext
-from gateway.http.tls import Certificate, TlsListener
+from gateway.http.tls import Certificate, TlsListener, TlsSettings
 from gateway.request.interfaces import Dependencies
 from gateway.request.record import RequestIdGenerator, RequestRecord
 from gateway.request.response import HttpResponse, finish_with_error
@@ -222,24 +222,21 @@ def public_server(
     )
     application = app.build_app(context, readiness, count_live_instances)
     protocol = partial(HttpConnection, server_context=server_context)
-    certificate = Certificate(certificate_files(options, base_dir)) if options.tls_cert else None
-    return http_server(application, options, protocol, certificate)
+    tls = None
+    if options.tls_cert:
+        certificate = Certificate(certificate_files(options, base_dir))
+        max_connections = server_context.limits.max_connections
+        tls = TlsSettings(certificate, max_connections, options.tls_handshake_timeout)
+    return http_server(application, options, protocol, tls)
 
 
 class HttpServer(uvicorn.Server):
     """A uvicorn server that does not handle signals, with a certificate that can be replaced."""
 
-    def __init__(
-        self,
-        config: uvicorn.Config,
-        certificate: Certificate | None,
-        max_connections: int,
-        handshake_timeout: float,
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, tls: TlsSettings | None) -> None:
         super().__init__(config)
-        self.certificate = certificate
-        self._max_connections = max_connections
-        self._handshake_timeout = handshake_timeout
+        self._tls = tls
+        self.certificate = tls.certificate if tls is not None else None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -248,18 +245,12 @@ class HttpServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen on the sockets, as uvicorn does, or with handshakes of our own."""
-        if self.certificate is None:
+        if self._tls is None:
             await super().startup(sockets)
             return
         await self.lifespan.startup()
-        listener = TlsListener(
-            self.certificate,
-            self._create_connection,
-            self.server_state.connections,
-            self.server_state.tasks,
-            max_connections=self._max_connections,
-            timeout=self._handshake_timeout,
-        )
+        state = self.server_state
+        listener = TlsListener(self._tls, self._create_connection, state.connections, state.tasks)
         for sock in sockets or ():
             listener.listen(sock, self.config.backlog)
         self.servers = [cast("asyncio.base_events.Server", listener)]
@@ -281,12 +272,12 @@ def http_server(
     application: ASGIApp,
     options: GatewayOptions,
     http: Any = "httptools",
-    certificate: Certificate | None = None,
+    tls: TlsSettings | None = None,
 ) -> HttpServer:
     """Return a server for an application.
 
-    `http` is uvicorn's protocol class or its name. Without a `certificate` the server uses plain
-    HTTP, whatever the options.
+    `http` is uvicorn's protocol class or its name. Without `tls` the server uses plain HTTP,
+    whatever the options.
     """
     config = uvicorn.Config(
         application,
@@ -300,8 +291,7 @@ def http_server(
         timeout_keep_alive=int(options.keep_alive),
         timeout_graceful_shutdown=max(1, int(options.drain)),
     )
-    max_connections = min(options.max_connections, _max_connections())
-    return HttpServer(config, certificate, max_connections, options.tls_handshake_timeout)
+    return HttpServer(config, tls)
 
 
 def admin_server(application: ASGIApp, options: GatewayOptions, hosts: list[str]) -> HttpServer:

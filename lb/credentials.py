@@ -56,30 +56,28 @@ class HubCredentials:
 
 
 class ServerCertificate:
-    """The certificate of the lb port, read again when its files change.
+    """The certificate of the lb port, read again when its files change: a `CertificateSource`.
 
-    If they do not fit, that is logged, and the last good one is served.
+    Creating it raises OSError if the files do not fit. Later that is logged, and the last good one,
+    `current`, is served.
     """
 
     def __init__(self, files: CertificateFiles) -> None:
         self._files = files
-        self._first: Tls | None = files.read()
+        self.current = files.read()
 
-    def __call__(self) -> Tls | None:
-        """Return the certificate at first, and then whenever it has changed; else None."""
-        if self._first is not None:
-            first, self._first = self._first, None
-            return first
+    def take_change(self) -> Tls | None:
+        """Return the certificate if it has changed since the last call, else None."""
         if not self._files.take_change():
             return None
         try:
-            tls = self._files.read()
+            self.current = self._files.read()
         except OSError as error:
             fields = {"reason": str(error)}
             _logger.error("certificate refused; the old one is served", extra=fields)  # noqa: TRY400
             return None
         _logger.info("certificate reloaded", extra={"files": str(self._files)})
-        return tls
+        return self.current
 
 
 def server_certificate(options: LbOptions, base_dir: Path) -> ServerCertificate | None:

@@ -3,7 +3,7 @@
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from grpc import aio
@@ -49,8 +49,15 @@ class CallContext:
     trailers: list[tuple[str, str | bytes]] = field(default_factory=list)
 
 
-# Returns the certificate; None if it is that of the previous call.
-CertificateSource = Callable[[], Tls | None]
+class CertificateSource(Protocol):
+    """The certificate of a port, which may be replaced while the port serves."""
+
+    current: Tls
+
+    def take_change(self) -> Tls | None:
+        """Return the certificate if it has changed since the last call, else None."""
+
+
 UnaryHandler = Callable[[bytes, CallContext], Awaitable[bytes]]
 StreamHandler = Callable[[AsyncIterator[bytes], CallContext], AsyncIterator[bytes]]
 
@@ -78,8 +85,8 @@ class Server:
     ) -> int:
         """Listen and serve. Return the port, which the system chooses if `port` is 0.
 
-        `certificate` is called now, and in each handshake; without it the port has no TLS. Raises
-        OSError, with `filename` host:port, if the address cannot be bound.
+        `certificate` is asked for a change in each handshake; without it the port has no TLS.
+        Raises OSError, with `filename` host:port, if the address cannot be bound.
         """
         addr = join_host_port(host, port)
         try:
@@ -108,17 +115,14 @@ class _MethodTable(grpc.GenericRpcHandler):
 
 
 def _credentials(certificate: CertificateSource) -> grpc.ServerCredentials:
-    first = certificate()
-    assert first is not None  # noqa: S101 (the first call)
-
     def fetch() -> grpc.ServerCertificateConfiguration | None:
-        tls = certificate()
+        tls = certificate.take_change()
         return _certificate_configuration(tls) if tls is not None else None
 
     return grpc.dynamic_ssl_server_credentials(
-        _certificate_configuration(first),
+        _certificate_configuration(certificate.current),
         fetch,  # type: ignore[arg-type]  # may return None: the certificate has not changed
-        require_client_authentication=bool(first.ca),
+        require_client_authentication=bool(certificate.current.ca),
     )
 
 

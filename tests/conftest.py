@@ -12,6 +12,7 @@ import pytest
 # `bench` is not installed. Last, so that a compiled product on the path stays before the sources.
 sys.path.append(str(Path(__file__).parent.parent))
 
+from tests.certificates import make_certificate
 from tests.harness import Gateway, Loader
 
 # No test depends on how fast the machine is.
@@ -50,3 +51,12 @@ def loader(gateway: Gateway) -> Iterator[Loader]:
     with Loader(gateway.lb) as running:
         gateway.wait_until_up(running)
         yield running
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the certificates "one" and "two" for localhost, each with its key."""
+    folder = tmp_path_factory.mktemp("certificates")
+    for name in ("one", "two"):
+        make_certificate(folder, name)
+    return folder

@@ -5,7 +5,8 @@ import socket
 import ssl
 from collections.abc import Callable, Set
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from dataclasses import dataclass
+from typing import Any, Final
 
 from rpc.certificate import CertificateFiles
 
@@ -42,14 +43,16 @@ def _http_context(files: CertificateFiles) -> ssl.SSLContext:
     return context
 
 
-class HandshakeTasks(Protocol):
-    """A set of tasks that the server waits for when it stops."""
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """What a port with TLS serves, how many connections it has, and how long a handshake may take.
 
-    def add(self, task: "asyncio.Task[None]", /) -> None:
-        """Add a task."""
+    `handshake_timeout` is in seconds. Handshakes count as connections.
+    """
 
-    def discard(self, task: "asyncio.Task[None]", /) -> None:
-        """Remove a task."""
+    certificate: Certificate
+    max_connections: int
+    handshake_timeout: float
 
 
 class TlsListener:
@@ -57,30 +60,25 @@ class TlsListener:
 
     A connection counts from its acceptance on: `_handshakes` has its protocol until the handshake
     has ended, and the `connections` of the server from its success on. One beyond
-    `max_connections` is closed without a handshake, which costs more than a request. `timeout` is
-    that of the handshake, in seconds. `create_protocol` returns the protocol of a connection. The
-    server waits for its `tasks` when it stops.
+    `max_connections` is closed without a handshake, which costs more than a request.
+    `create_protocol` returns the protocol of a connection. The server waits for its `tasks` when it
+    stops.
 
     asyncio's own server does not show a connection before its handshake is done.
     """
 
     def __init__(
         self,
-        certificate: Certificate,
+        settings: TlsSettings,
         create_protocol: Callable[[], asyncio.Protocol],
         connections: Set[Any],
-        tasks: HandshakeTasks,
-        *,
-        max_connections: int,
-        timeout: float,
+        tasks: "set[asyncio.Task[None]]",
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._certificate = certificate
+        self._settings = settings
         self._create_protocol = create_protocol
         self._connections = connections
         self._tasks = tasks
-        self._max_connections = max_connections
-        self._timeout = timeout
         self._handshakes: set[asyncio.Protocol] = set()
         self._sockets: list[socket.socket] = []
 
@@ -120,9 +118,10 @@ class TlsListener:
             self._loop.add_reader(listening_socket, self._on_connections, listening_socket)
 
     def _is_full(self) -> bool:
-        if len(self._connections) + len(self._handshakes) < self._max_connections:
+        max_connections = self._settings.max_connections
+        if len(self._connections) + len(self._handshakes) < max_connections:
             return False
-        return len(self._connections | self._handshakes) >= self._max_connections
+        return len(self._connections | self._handshakes) >= max_connections
 
     def _start_handshake(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -139,8 +138,8 @@ class TlsListener:
                 await self._loop.connect_accepted_socket(
                     lambda: protocol,
                     sock,
-                    ssl=self._certificate.context,
-                    ssl_handshake_timeout=self._timeout,
+                    ssl=self._settings.certificate.context,
+                    ssl_handshake_timeout=self._settings.handshake_timeout,
                 )
         finally:
             self._handshakes.discard(protocol)

@@ -26,15 +26,13 @@ def test_certificate_is_returned_once_and_after_a_change(
     options = LbOptions(tls_cert="cert.pem", tls_key="cert.key", tls_ca="one.pem")
     certificate = server_certificate(options, tmp_path)
     assert certificate is not None
-    first = certificate()
-    assert first is not None
-    assert first.ca == cert.read_bytes()
-    assert certificate() is None
+    assert certificate.current.ca == cert.read_bytes()
+    assert certificate.take_change() is None
     with caplog.at_level(logging.INFO, "ase.lb"):
         cert.write_bytes((tmp_path / "two.pem").read_bytes())
-        assert certificate() is None, "the key is that of the other one"
+        assert certificate.take_change() is None, "the key is that of the other one"
         key.write_bytes((tmp_path / "two.key").read_bytes())
-        second = certificate()
+        second = certificate.take_change()
     assert second is not None
     assert second.cert == cert.read_bytes()
     assert [record.getMessage() for record in caplog.records] == [

@@ -6,23 +6,14 @@ from pathlib import Path
 import pytest
 
 from rpc.certificate import CertificateFiles, Tls
-from tests.certificates import make_certificate
 
 pytestmark = pytest.mark.peer("openssl")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("certificates")
-    for name in ("one", "two"):
-        make_certificate(folder, name)
-    return folder
-
-
-def test_contents_are_read(folder: Path) -> None:
-    cert, key = folder / "one.pem", folder / "one.key"
+def test_contents_are_read(certificates: Path) -> None:
+    cert, key = certificates / "one.pem", certificates / "one.key"
     assert CertificateFiles(cert, key).read() == Tls(cert.read_bytes(), key.read_bytes())
-    ca = folder / "two.pem"
+    ca = certificates / "two.pem"
     with_ca = CertificateFiles(cert, key, ca).read()
     assert with_ca == Tls(cert.read_bytes(), key.read_bytes(), ca.read_bytes())
 
@@ -38,19 +29,23 @@ def test_contents_are_read(folder: Path) -> None:
         ("one.pem", "one.key", "one.key"),
     ],
 )
-def test_files_that_do_not_fit_are_named(folder: Path, cert: str, key: str, ca: str | None) -> None:
-    files = CertificateFiles(folder / cert, folder / key, folder / ca if ca else None)
+def test_files_that_do_not_fit_are_named(
+    certificates: Path, cert: str, key: str, ca: str | None
+) -> None:
+    files = CertificateFiles(
+        certificates / cert, certificates / key, certificates / ca if ca else None
+    )
     for read in (files.read, files.server_context):
         with pytest.raises(OSError, match=f"{cert} with .*{key}"):
             read()
 
 
-def test_change_is_returned_once(folder: Path, tmp_path: Path) -> None:
+def test_change_is_returned_once(certificates: Path, tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("cert.pem", "cert.key", "ca.pem")]
     files = CertificateFiles(*paths)
     assert not files.take_change()
     for path in paths:
-        path.write_bytes((folder / "one.pem").read_bytes())
+        path.write_bytes((certificates / "one.pem").read_bytes())
         assert files.take_change()
         assert not files.take_change()
     os.utime(paths[2], ns=(1, 1))

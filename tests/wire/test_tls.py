@@ -11,19 +11,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.certificates import make_certificate
 from tests.harness import Gateway, Hub, Loader, Process
 from tests.requests import GET, read_statuses, valid_request
 
 pytestmark = pytest.mark.peer("openssl")
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("certificates")
-    for name in ("one", "two"):
-        make_certificate(folder, name)
-    return folder
 
 
 def install(certificates: Path, name: str, folder: Path) -> None:
