@@ -41,6 +41,12 @@ def send(ws: ClientConnection, *frames: Any) -> None:
         ws.send(message if isinstance(message, str | bytes) else json.dumps(message))
 
 
+def send_until_closed(ws: ClientConnection, *frames: Any) -> None:
+    """Send frames of which one ends the session, perhaps before the others are sent."""
+    with contextlib.suppress(ConnectionClosed):
+        send(ws, *frames)
+
+
 def receive(ws: ClientConnection) -> dict[str, Any]:
     envelope: dict[str, Any] = json.loads(ws.recv(timeout=TIMEOUT_S))
     return envelope
@@ -366,8 +372,7 @@ def test_only_the_slow_multiplexed_session_is_ended() -> None:
 
 def test_error_is_delivered_while_the_client_still_sends(gateway: Gateway) -> None:
     with open_session(gateway) as ws:
-        with contextlib.suppress(ConnectionClosed):
-            send(ws, FIRST_FRAME, "{", *(frame(1, b"x" * 1000) for _ in range(200)))
+        send_until_closed(ws, FIRST_FRAME, "{", *(frame(1, b"x" * 1000) for _ in range(200)))
         envelope = receive(ws)
         while envelope["header"]["code"] == 0:
             envelope = receive(ws)

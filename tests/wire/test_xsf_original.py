@@ -28,7 +28,14 @@ from schemas.wire import (
 )
 from tests.harness import Gateway
 from tests.sessions import frame, output_bytes
-from tests.wire.test_sockets import open_session, receive, receive_close_code, send, wait_until_idle
+from tests.wire.test_sockets import (
+    open_session,
+    receive,
+    receive_close_code,
+    send,
+    send_until_closed,
+    wait_until_idle,
+)
 from tests.wrappers.talker import Talker
 
 
@@ -170,7 +177,9 @@ def test_failing_wrapper_is_reported_while_the_client_sends(gateway: Gateway, co
     """The other op finds a released handle, perhaps first: that is not the error to report."""
     for _ in range(20):
         with open_session(gateway) as ws:
-            send(ws, frame(0, b"one"), frame(1, b"fail %d" % code), *[frame(1, b"more")] * 3)
+            send_until_closed(
+                ws, frame(0, b"one"), frame(1, b"fail %d" % code), *[frame(1, b"more")] * 3
+            )
             while (message := receive(ws))["header"]["code"] == 0:
                 pass
             assert message["header"]["code"] == code
@@ -181,7 +190,7 @@ def test_failing_wrapper_is_reported_while_the_client_sends(gateway: Gateway, co
 def test_loader_that_ends_first_loses_no_result(gateway: Gateway) -> None:
     for _ in range(60):
         with open_session(gateway) as ws:
-            send(ws, frame(0, b"one"), frame(1, b"stop"), *[frame(1, b"more")] * 3)
+            send_until_closed(ws, frame(0, b"one"), frame(1, b"stop"), *[frame(1, b"more")] * 3)
             outputs = []
             while (message := receive(ws))["header"]["status"] != 2:
                 assert message["header"]["code"] == 0, message
@@ -203,7 +212,7 @@ def test_client_disconnect_and_garbage_response_release_the_handle(
     aiges_loader.ops.clear()
     aiges_loader.mode = "garbage"
     with open_session(gateway) as ws:
-        send(ws, frame(0, b"one"), frame(1, b"two"))
+        send_until_closed(ws, frame(0, b"one"), frame(1, b"two"))
         while receive(ws)["header"]["code"] == 0:
             pass
         assert receive_close_code(ws) == 1014
