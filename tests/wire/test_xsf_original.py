@@ -176,6 +176,7 @@ def test_session_results_arrive_before_the_end(
 def test_failing_wrapper_is_reported_while_the_client_sends(gateway: Gateway, code: int) -> None:
     """The other op finds a released handle, perhaps first: that is not the error to report."""
     for _ in range(20):
+        gateway.tell(1)  # type: ignore[attr-defined]
         with open_session(gateway) as ws:
             send_until_closed(
                 ws, frame(0, b"one"), frame(1, b"fail %d" % code), *[frame(1, b"more")] * 3
@@ -189,6 +190,7 @@ def test_failing_wrapper_is_reported_while_the_client_sends(gateway: Gateway, co
 
 def test_loader_that_ends_first_loses_no_result(gateway: Gateway) -> None:
     for _ in range(60):
+        gateway.tell(1)  # type: ignore[attr-defined]
         with open_session(gateway) as ws:
             send_until_closed(ws, frame(0, b"one"), frame(1, b"stop"), *[frame(1, b"more")] * 3)
             outputs = []
