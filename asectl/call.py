@@ -14,7 +14,7 @@ import httpx
 from asectl import http_client, stream
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, Failure
-from schemas.model import document
+from schemas.model import document, request_header
 from schemas.model.document import DocumentError
 from schemas.model.errors import BAD_MODE
 from schemas.model.service import DataType, Service
@@ -35,6 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", action="append", default=[], metavar="[OUTPUT=]PATH", help="where to write an output"
     )
     http_client.add_url_arguments(parser)
+    parser.add_argument(
+        "--header",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a member of the request's header, as uid=u1",
+    )
     parser.add_argument("--app-id", default="demo", help="who calls (%(default)s)")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait (60)")
     stream.add_arguments(parser)
@@ -100,14 +107,24 @@ def _no_gateway(response: httpx.Response, reason: str) -> Failure:
 
 def build_envelope(service: Service, args: argparse.Namespace) -> dict[str, Any]:
     """Return the request envelope for the command's files and parameters. Raises Failure."""
-    for flag, texts in (("-p", args.p), ("--app-id", [args.app_id])):
+    arguments = (("-p", args.p), ("--header", args.header), ("--app-id", [args.app_id]))
+    for flag, texts in arguments:
         for text in texts:
             if not _is_utf8(text):
                 raise Failure(f"{flag} {text!a}: is not UTF-8", 2)
     return {
-        "header": {"app_id": args.app_id, "status": 3},
+        "header": request_header.build_header(service, args.app_id) | _header(service, args.header),
         "parameter": _parameters(service, args.p),
         "payload": _payload(service, args.file),
+    }
+
+
+def _header(service: Service, entries: list[str]) -> dict[str, Any]:
+    """Return the members that `--header` gives; the gateway reports those that are not declared."""
+    rules = _properties(service.input, "header")
+    pairs = [entry.partition("=")[::2] for entry in entries]
+    return {
+        name: _parse_value(rules.get(name, {}).get("type", "string"), text) for name, text in pairs
     }
 
 

@@ -144,10 +144,12 @@ def split_envelope(
 ) -> Iterator[tuple[dict[str, Any], float]]:
     """Split a single-frame envelope into frames; yield each with its duration in seconds.
 
-    The longest payload is cut into pieces of 40 ms (of 1280 bytes if it is no WAV file), or left
-    whole if `single_frame`. `status` is 0 in the first frame, 1 in the next ones, 2 in the last, 3
-    in an only one; `seq` counts from 0. The first frame carries all other members of the envelope.
-    An envelope without a payload is yielded as it is, with 0 seconds.
+    The longest payload is cut into pieces of 40 ms (of 1280 bytes if it is no WAV file). It is left
+    whole if `single_frame`, or if the schema allows only the status of an only frame for it. The
+    header's `status` is 0 in the first frame, 1 in the next ones, 2 in the last, 3 in an only one.
+    The payload has it too, and `seq`, which counts from 0, if the schema declares them. The first
+    frame carries all other members of the envelope, and other payloads whole. An envelope without a
+    payload is yielded as it is, with 0 seconds.
 
     Of a WAV file only the samples are sent. `encoding` is dropped, and `sample_rate`, `channels`
     and `bit_depth` are set if the service's schema has them.
@@ -160,32 +162,37 @@ def split_envelope(
     data, chunk_bytes, seconds, audio_attributes = _extract_samples(
         base64.b64decode(payload[name][key])
     )
-    pieces = (
-        [data]
-        if single_frame
-        else list(_split_data(data, chunk_bytes, text=key == "text")) or [b""]
-    )
+    is_whole = single_frame or not _may_be_split(service, name)
+    pieces = [data] if is_whole else list(_split_data(data, chunk_bytes, text=key == "text"))
     if audio_attributes:
-        schema_properties = (member_schema(service.input, "payload", name) or {}).get(
-            "properties", {}
-        )
         payload[name].pop("encoding", None)
-        payload[name] |= {
-            attribute: value
-            for attribute, value in audio_attributes.items()
-            if attribute in schema_properties
-        }
-    for index, piece in enumerate(pieces):
+        payload[name] |= _declared_only(service, name, audio_attributes)
+    for index, piece in enumerate(pieces or [b""]):
         status = 2 if index == len(pieces) - 1 else 1 if index else 0
-        status = 3 if len(pieces) == 1 else status
-        part = {**payload[name], "status": status, "seq": index}
+        status = 3 if len(pieces) <= 1 else status
+        part = payload[name] | _declared_only(service, name, {"status": status, "seq": index})
         part[key] = base64.b64encode(piece).decode()
         frame: dict[str, Any] = {"header": {"status": status}, "payload": {name: part}}
         if not index:
-            all_parts = {k: {**v, "status": status} for k, v in payload.items()}
             header = {**envelope["header"], "status": status}
-            frame = {**envelope, "header": header, "payload": {**all_parts, name: part}}
+            frame = {**envelope, "header": header, "payload": {**payload, name: part}}
         yield frame, seconds
+
+
+def _may_be_split(service: Service, name: str) -> bool:
+    """Return whether the schema allows the status of a first frame for a payload, or any."""
+    rules = member_schema(service.input, "payload", name, "status") or {}
+    statuses = rules.get("enum")
+    return not isinstance(statuses, list) or 0 in statuses
+
+
+def _declared_only(service: Service, name: str, members: dict[str, Any]) -> dict[str, Any]:
+    """Return those of `members` that the schema declares for the payload `name`."""
+    return {
+        member: value
+        for member, value in members.items()
+        if member_schema(service.input, "payload", name, member) is not None
+    }
 
 
 def _split_data(data: bytes, size: int, *, text: bool) -> Iterator[bytes]:

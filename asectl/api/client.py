@@ -5,6 +5,7 @@ import sys
 
 from asectl.api import sources
 from asectl.http_client import HttpTarget
+from schemas.model import document
 from schemas.output import client
 from schemas.sources import from_document
 
@@ -21,10 +22,10 @@ def run(args: argparse.Namespace) -> int:
 
     Each part of the request schema that the client does not support is listed on stderr.
     """
-    declaration, unsupported = from_document.declaration_from_document(
-        sources.load_document(args.schema, HttpTarget.from_args(args))
-    )
-    print(client.render_client(declaration), end="")
+    schema_document = sources.load_document(args.schema, HttpTarget.from_args(args))
+    declaration, unsupported = from_document.declaration_from_document(schema_document)
+    service = document.service_from_document(schema_document)
+    print(client.render_client(declaration, service), end="")
     for path in unsupported:
         if path.startswith("schemainput"):
             print(f"asectl: the client knows nothing of {path}", file=sys.stderr)

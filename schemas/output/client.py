@@ -7,6 +7,8 @@ import keyword
 import re
 from typing import Any
 
+from schemas.model import request_header
+from schemas.model.service import Service, member_schema
 from schemas.output.python_text import docstring_body
 from schemas.sources.declare import Declaration, Param
 
@@ -18,6 +20,7 @@ _RESERVED_NAMES = (
     "value",
     "envelope",
     "header",
+    "status",
     "json",
     "base64",
     "Any",
@@ -25,17 +28,22 @@ _RESERVED_NAMES = (
 _TYPES = {"integer": "int", "number": "float", "boolean": "bool", "string": "str"}
 
 
-def render_client(api: Declaration) -> str:
+def render_client(api: Declaration, service: Service) -> str:
     """Return the source of the client module.
 
-    It has a function `call`, whose arguments are the inputs and parameters of `api`. For a
-    streaming service it also has `stream`, with the same arguments, which yields each result.
+    It has a function `call`, whose arguments are the inputs and parameters of `api`, and the header
+    members that the schema of `service`, the same API, requires. For a streaming service it also
+    has `stream`, with the same arguments, which yields each result.
     """
     argument_names = _IdentifierAllocator()
     inputs = [(argument_names.allocate(member.name), member) for member in api.inputs]
     params = [(argument_names.allocate(member.name), member) for member in api.params]
+    header_members = [
+        (argument_names.allocate(member.name), member) for member in _required_header(service)
+    ]
     arguments = [f"{name}: bytes" for name, member in inputs if member.required]
     arguments += ["*", "url: str", "app_id: str"]
+    arguments += [f"{name}: {_type_annotation(member)}" for name, member in header_members]
     arguments += [
         f"{name}: {_type_annotation(member)}" for name, member in params if member.required
     ]
@@ -60,7 +68,10 @@ def render_client(api: Declaration) -> str:
         arguments="".join(
             f"    {argument},\n" for argument in [*arguments, "timeout: float = 30.0"]
         ),
-        params=", ".join(f"{member.name!r}: {name}" for name, member in params),
+        header=_header_display(service, header_members),
+        params=", ".join(
+            f"({_nick_name(service, member)!r}, {member.name!r}): {name}" for name, member in params
+        ),
         payload=", ".join(
             f"{member.name!r}: ({member.data_type.key!r}, {name})" for name, member in inputs
         ),
@@ -68,6 +79,37 @@ def render_client(api: Declaration) -> str:
             f"{name}=_output(payload, {member.name!r}, {member.data_type.key!r})"
             for name, member in outputs
         ),
+    )
+
+
+def _required_header(service: Service) -> list[Param]:
+    """Return the required members of the header that are not set by every client."""
+    rules = member_schema(service.input, "header") or {}
+    names = [
+        name
+        for name in request_header.required_names(service)
+        if name not in (*request_header.APP_ID_NAMES, "status")
+    ]
+    return [Param(name, member_schema(rules, name) or {}, required=True) for name in names]
+
+
+def _header_display(service: Service, header_members: list[tuple[str, Param]]) -> str:
+    """Return the members of the request's header as the inside of a dict display."""
+    app_id_names = request_header.app_id_names(service)
+    values = {
+        name: "app_id" if name in app_id_names else repr(value)
+        for name, value in request_header.build_header(service, "").items()
+    }
+    values |= {member.name: name for name, member in header_members}
+    return ", ".join(f"{name!r}: {value}" for name, value in values.items())
+
+
+def _nick_name(service: Service, param: Param) -> str:
+    """Return the nick whose parameters include `param`."""
+    return next(
+        nick.name
+        for nick in service.nicks
+        if member_schema(service.input, "parameter", nick.name, param.name) is not None
     )
 
 
@@ -141,22 +183,27 @@ def call(
 {arguments}) -> Answer:
     """{doc}"""
     inputs: dict[str, tuple[str, bytes | None]] = {{{payload}}}
-    params: dict[str, Any] = {{{params}}}
-    with _post(url, app_id, params, inputs, "application/json", timeout) as response:
+    params: dict[tuple[str, str], Any] = {{{params}}}
+    header: dict[str, Any] = {{{header}}}
+    with _post(url, header, params, inputs, "application/json", timeout) as response:
         return _parse(json.load(response))
 
 
 def _post(
     url: str,
-    app_id: str,
-    params: dict[str, Any],
+    header: dict[str, Any],
+    params: dict[tuple[str, str], Any],
     inputs: dict[str, tuple[str, bytes | None]],
     accept: str,
     timeout: float,
 ) -> Any:
+    parameter: dict[str, dict[str, Any]] = {{}}
+    for (nick, name), value in params.items():
+        if value is not None:
+            parameter.setdefault(nick, {{}})[name] = value
     body = {{
-        "header": {{"app_id": app_id, "status": 3}},
-        "parameter": {{{id!r}: {{k: v for k, v in params.items() if v is not None}}}},
+        "header": header,
+        "parameter": parameter,
         "payload": {{
             name: {{key: base64.b64encode(data).decode()}}
             for name, (key, data) in inputs.items()
@@ -201,17 +248,18 @@ def stream(
 {arguments}) -> Iterator[Answer]:
     """Call the service and yield each result when it arrives."""
     inputs: dict[str, tuple[str, bytes | None]] = {{{payload}}}
-    params: dict[str, Any] = {{{params}}}
+    params: dict[tuple[str, str], Any] = {{{params}}}
+    header: dict[str, Any] = {{{header}}}
     event = ""
-    with _post(url, app_id, params, inputs, "text/event-stream", timeout) as response:
+    with _post(url, header, params, inputs, "text/event-stream", timeout) as response:
         for line in response:
             field, _, value = line.decode().rstrip().partition(": ")
             event = value if field == "event" else event
             if field == "data" and event != "end":
                 envelope: dict[str, Any] = json.loads(value)
-                header = envelope["header"]
-                if header["code"]:
-                    raise ServiceError(200, header["code"], header["message"], header["sid"])
+                status = envelope["header"]
+                if status["code"]:
+                    raise ServiceError(200, status["code"], status["message"], status["sid"])
                 yield _parse(envelope)
     if event != "end":
         raise ConnectionError("the event stream ended early")

@@ -5,11 +5,15 @@ generated.
 """
 
 import base64
+import copy
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from schemas.model import request_header
 from schemas.model.service import DataType, Service
+from schemas.model.session import FrameStatus
+from schemas.validation.compile import MAX_SCHEMA_NODES, count_nodes
 from schemas.validation.request_validator import RequestValidator
 
 # The pattern parser of `re`, which has no public name.
@@ -30,8 +34,10 @@ _FORMAT_SAMPLES = {
     "uri": "https://example.org/", "uuid": "00000000-0000-4000-8000-000000000000",
     "duration": "P1D", "regex": "a", "json-pointer": "/a", "phone": "+8613800000000",
 }  # fmt: skip
-_STATUS_ONCE = 3  # header.status of a request in one frame
+_APP_ID = "demo"
 _MAX_TEXT_LENGTH = 4096  # characters of a generated string
+_MAX_ITEMS = 100  # of a generated array
+_MAX_DATA_BYTES = 64 * 1024  # of a generated payload
 
 
 class NoExampleError(Exception):
@@ -44,21 +50,40 @@ def example_request(service: Service, validator: RequestValidator) -> dict[str, 
     Raises NoExampleError if no value can be generated for a rule. The author can then add an
     example to the schema.
     """
-    envelope = _example_value(validator.schema, service, ("$",))
+    envelope = copy.deepcopy(_example_value(validator.schema, service, ("$",)))
     if not isinstance(envelope, dict):
         raise NoExampleError("the schema wants something else than an object")
+    header = envelope.setdefault("header", {})
+    if not isinstance(header, dict):
+        raise NoExampleError("the schema wants something else than an object as header")
+    for name in request_header.app_id_names(service):
+        header[name] = header.get(name) or _APP_ID
     for name, data_type in service.inputs.items():
-        stream = envelope.get("payload", {}).get(name)
+        stream = _object_member(envelope, "payload").get(name)
         if isinstance(stream, dict):
             rules = _member_schema(validator.schema, "payload", name, data_type.key)
             stream[data_type.key] = base64.b64encode(_sample_bytes(data_type, rules)).decode()
-    statuses = _member_schema(validator.schema, "header", "status").get("enum", ())
-    if "status" in envelope.get("header", {}) and _STATUS_ONCE in statuses:
-        envelope["header"]["status"] = _STATUS_ONCE
-    violations = validator.validate(envelope)
+    if count_nodes(envelope) > MAX_SCHEMA_NODES:
+        raise NoExampleError(f"the request has more than {MAX_SCHEMA_NODES} values")
+    violations = validator.validate_and_transform(copy.deepcopy(envelope))
     if violations:
         raise NoExampleError("; ".join(map(str, violations)))
+    _check_declared(envelope, service)
     return envelope
+
+
+def _check_declared(envelope: dict[str, Any], service: Service) -> None:
+    """Raise NoExampleError for a required member that no loader can get: `meta` has it nowhere."""
+    nick_names = {nick.name for nick in service.nicks}
+    for section, declared in (("parameter", nick_names), ("payload", service.inputs.keys())):
+        for name in _object_member(envelope, section):
+            if name not in declared:
+                raise NoExampleError(f"$.{section}.{name}: is required, but `meta` declares none")
+
+
+def _object_member(envelope: Mapping[str, Any], name: str) -> dict[str, Any]:
+    member = envelope.get(name)
+    return member if isinstance(member, dict) else {}
 
 
 def _member_schema(schema: Any, *names: str) -> Mapping[str, Any]:
@@ -72,23 +97,27 @@ def _member_schema(schema: Any, *names: str) -> Mapping[str, Any]:
 def _sample_bytes(data_type: DataType, rules: Mapping[str, Any]) -> bytes:
     """Return a small sample of `data_type`.
 
-    If the sample's size is outside the limits in `rules`, return the smallest allowed number of
-    zero bytes, at least one if the limits permit it.
+    If the sample's size is outside the limits in `rules`, of the bytes or of their base64 text,
+    return the smallest allowed number of zero bytes, at least one if the limits permit it.
     """
     data = _SAMPLE_DATA[data_type]
-    max_length, min_length = rules.get("maxB64DLen", len(data)), rules.get("minB64DLen", 0)
-    return (
-        data
-        if min_length <= len(data) <= max_length
-        else bytes(min(max(min_length, 1), max_length))
-    )
+    min_size = max(rules.get("minB64DLen", 0), (rules.get("minLength", 0) + 3) // 4 * 3)
+    max_text_length = rules.get("maxLength", 2 * _MAX_DATA_BYTES)
+    max_size = min(rules.get("maxB64DLen", _MAX_DATA_BYTES), max_text_length // 4 * 3)
+    if min_size <= len(data) <= max_size:
+        return data
+    if min_size > _MAX_DATA_BYTES:
+        raise NoExampleError(f"a payload of {min_size} bytes: an example has {_MAX_DATA_BYTES}")
+    return bytes(min(max(min_size, 1), max_size))
 
 
 def _example_value(schema: Mapping[str, Any], service: Service, path: tuple[str, ...]) -> Any:
-    for keyword in ("examples", "default", "enum"):
-        if keyword in schema:
-            value = schema[keyword]
-            return value if keyword == "default" else value[0]
+    given_values = [*schema.get("examples", ()), schema.get("default"), *schema.get("enum", ())]
+    if _is_frame_status(path) and FrameStatus.ONCE in schema.get("enum", ()):
+        given_values.insert(0, int(FrameStatus.ONCE))
+    for value in given_values:
+        if value is not None:
+            return value
     merged = _merge_all_of(schema)
     types = [name for name in merged.get("type", ()) if name != "null"]
     type_name = types[0] if types else "object" if "properties" in merged else "string"
@@ -96,15 +125,21 @@ def _example_value(schema: Mapping[str, Any], service: Service, path: tuple[str,
         case "object":
             return dict(_example_members(merged, service, path))
         case "array":
-            return [_example_value(merged.get("items", {}), service, path)] * max(
-                1, merged.get("minItems", 1)
-            )
+            item_count = max(1, merged.get("minItems", 1))
+            if item_count > _MAX_ITEMS:
+                raise NoExampleError(f"minItems {item_count}: an example has at most {_MAX_ITEMS}")
+            return [_example_value(merged.get("items", {}), service, (*path, "[]"))] * item_count
         case "integer" | "number":
             return _example_number(merged, is_integer=type_name == "integer")
         case "boolean":
             return True
         case _:
             return _example_string(merged)
+
+
+def _is_frame_status(path: tuple[str, ...]) -> bool:
+    """Return whether `path` is that of a frame's status, in the header or in a payload."""
+    return path[1:] == ("header", "status") or (path[1:2], path[3:]) == (("payload",), ("status",))
 
 
 def _merge_all_of(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,11 +182,14 @@ def _members_to_generate(
     required, declared = set(schema.get("required", ())), set(_properties(schema))
     match path:
         case ("$",):
-            return required | {"parameter"} | ({"payload"} if service.inputs else set())
+            return required | {"header", "parameter"} | ({"payload"} if service.inputs else set())
+        case ("$", "header"):
+            return required | request_header.build_header(service, _APP_ID).keys()
         case ("$", "parameter"):
-            return declared
+            return required | (declared & {nick.name for nick in service.nicks})
         case ("$", "payload"):
-            return required or declared  # a streaming service requires none: send all
+            # A streaming service requires none: send all.
+            return required or (declared & service.inputs.keys())
         case ("$", "parameter", _):
             return required | (declared - set(service.accepts))
         case _:

@@ -13,6 +13,7 @@ from typing import Any
 import jsonschema_rs
 
 from schemas.model.document import DocumentError, Problem
+from schemas.model.request_header import APP_ID_NAMES
 from schemas.model.string_equality import with_string_equivalents
 from schemas.model.suggestion import did_you_mean
 from schemas.validation import cost
@@ -67,7 +68,25 @@ def compile_input(tree: Mapping[str, Any], path: _Path = ("schemainput",)) -> di
     schema = _compile_schema(tree, path, problems)
     if problems:
         raise DocumentError(problems)
+    _allow_gateway_members(schema)
     return {"$schema": DIALECT, **schema}
+
+
+def _allow_gateway_members(schema: dict[str, Any]) -> None:
+    """Add to a closed header the members that the gateway itself reads, if they are not declared.
+
+    Without an app id no request could pass it, and without a status no frame of a session. A header
+    that is not declared at all is open.
+    """
+    if schema.get("additionalProperties") is False:
+        schema.setdefault("properties", {}).setdefault("header", {"type": ["null", "object"]})
+    header = schema.get("properties", {}).get("header", {})
+    if header.get("additionalProperties", True) is True:
+        return
+    members = header.setdefault("properties", {})
+    if members.keys().isdisjoint(APP_ID_NAMES):
+        members[APP_ID_NAMES[0]] = {"type": ["null", "string"]}
+    members.setdefault("status", {"type": ["integer", "null"], "enum": [0, 1, 2, 3, None]})
 
 
 def count_nodes(tree: object) -> int:

@@ -207,14 +207,14 @@ def test_envelope_is_split_into_frames() -> None:
     audio = base64.b64encode(b"x" * 3000).decode()
     envelope = {
         "header": {"app_id": "a", "status": 3}, "parameter": {"s": {"n": 1}},
-        "payload": {"voice": {"audio": audio, "status": 3}},
+        "payload": {"audio": {"audio": audio, "status": 3}},
     }  # fmt: skip
     frames = [frame for frame, _ in split_envelope(envelope, SERVICE)]
     assert [frame["header"]["status"] for frame in frames] == [0, 1, 2]
-    assert [frame["payload"]["voice"]["seq"] for frame in frames] == [0, 1, 2]
+    assert [frame["payload"]["audio"]["seq"] for frame in frames] == [0, 1, 2]
     assert frames[0]["parameter"] == {"s": {"n": 1}}
     assert "parameter" not in frames[1]
-    chunks = [base64.b64decode(frame["payload"]["voice"]["audio"]) for frame in frames]
+    chunks = [base64.b64decode(frame["payload"]["audio"]["audio"]) for frame in frames]
     assert b"".join(chunks) == b"x" * 3000
     ((single_frame, _),) = split_envelope(envelope, SERVICE, single_frame=True)
     assert single_frame["header"]["status"] == 3

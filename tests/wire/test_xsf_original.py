@@ -7,12 +7,16 @@ source. It reports its load by `setServer`, and drains by live=0.
 
 import json
 import queue
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import grpc
+import httpx
 import pytest
 
 from aseloader import declare
@@ -26,7 +30,7 @@ from schemas.wire import (
     XsfData,
     XsfSession,
 )
-from tests.harness import Gateway
+from tests.harness import Gateway, run_asectl
 from tests.sessions import frame, output_bytes
 from tests.wire.test_sockets import (
     open_session,
@@ -37,6 +41,39 @@ from tests.wire.test_sockets import (
     wait_until_idle,
 )
 from tests.wrappers.talker import Talker
+
+JSON = {"content-type": "application/json"}
+# As the SDK of the original generates it: the header is closed, has `appid` and no status.
+_STRING = {"type": "string", "maxLength": 50}
+_FRAME = {
+    "encoding": {"type": "string", "enum": ["utf8", "gb2312"]},
+    "compress": {"type": "string", "enum": ["raw", "gzip"]},
+    "status": {"type": "integer", "enum": [0, 1, 2, 3]},
+    "seq": {"type": "integer", "minimum": 0, "maximum": 9999999},
+    "text": {"type": "string", "minLength": 0, "maxLength": 1000000},
+}
+PUBLIC_DOCUMENT: dict[str, Any] = {
+    "meta": {
+        "serviceId": "public", "version": "v1.0", "service": ["public"], "sub": "ase",
+        "call": "atmos", "call_type": 0, "hosts": "api.example.org", "route": "/v1/private/public",
+        "public": {
+            "input": {"text": {"dataType": "text"}}, "accept": {"said": {"dataType": "text"}},
+        },
+    },
+    "schemainput": {"type": "object", "properties": {
+        "header": {
+            "type": "object", "required": ["appid"],
+            "properties": dict.fromkeys(("appid", "uid", "device.imei", "net.type"), _STRING),
+        },
+        "parameter": {"type": "object", "properties": {
+            "public": {"type": "object", "properties": {"task": _STRING}, "required": []},
+        }},
+        "payload": {"type": "object", "properties": {
+            "text": {"type": "object", "properties": _FRAME},
+        }},
+    }},
+    "schemaoutput": {"type": "object", "properties": {}},
+}  # fmt: skip
 
 
 class LoaderSession:
@@ -137,21 +174,26 @@ def aiges_loader() -> Iterator[AigesSessionLoader]:
 def gateway(aiges_loader: AigesSessionLoader, tmp_path: Path) -> Iterator[Gateway]:
     (tmp_path / "schemas").mkdir()
     (tmp_path / "schemas/schema_talker.json").write_bytes(declare.schema(Talker))
+    (tmp_path / "schemas/schema_public.json").write_text(json.dumps(PUBLIC_DOCUMENT))
     (tmp_path / "ase.yaml").write_text(json.dumps({"schemas": "schemas"}))
     with (
         Gateway("--lb-accept-schemas", "false", cwd=tmp_path) as running,
         grpc.insecure_channel(running.lb) as lb,
     ):
         report = lb.unary_unary("/utils.XsfCall/call")
-        running.tell = lambda live: report(_encode_report(aiges_loader.addr, live), timeout=5)  # type: ignore[attr-defined]
+
+        def tell(live: int, subsvc: str = "talker") -> None:
+            report(_encode_report(aiges_loader.addr, live, subsvc), timeout=5)
+
+        running.tell = tell  # type: ignore[attr-defined]
         running.tell(1)  # type: ignore[attr-defined]
         running.wait_for_event("instance up", instance=aiges_loader.addr)
         yield running
 
 
-def _encode_report(addr: str, live: int) -> bytes:
+def _encode_report(addr: str, live: int, subsvc: str) -> bytes:
     slots = "8" if live else "0"
-    param = {"svc": "ase", "subsvc": "talker", "addr": addr, "live": str(live)}
+    param = {"svc": "ase", "subsvc": subsvc, "addr": addr, "live": str(live)}
     param |= dict.fromkeys(("total", "best", "idle"), slots)
     return ReqData(op="setServer", param=param).SerializeToString()
 
@@ -238,3 +280,24 @@ def test_draining_loader_keeps_its_sessions(
         assert output_bytes(receive(ws)) == b"END"
         assert receive(ws)["header"]["status"] == 2
         assert receive_close_code(ws) == 1000
+
+
+def test_clients_read_the_header_from_a_public_schema(gateway: Gateway, tmp_path: Path) -> None:
+    """The example, `asectl call` in each of its forms and the generated client are accepted."""
+    gateway.tell(1, "public")  # type: ignore[attr-defined]
+    schema_path = str(tmp_path / "schemas/schema_public.json")
+    example = run_asectl("api", "example", "--json", schema_path)
+    response = httpx.post(gateway.url + "/v1/private/public", content=example.stdout, headers=JSON)
+    assert response.json()["header"]["code"] == 0, response.text
+    text_path = tmp_path / "words.txt"
+    text_path.write_text("word " * 1000)
+    arguments = ("call", "public", "--url", gateway.url, "--file", str(text_path), "-p", "task=x")
+    for form in ((), ("--sse",), ("--ws",), ("--header", "uid=u1")):
+        result = run_asectl(*arguments, *form)
+        assert result.returncode == 0, result.stderr
+        assert "WORD WORD" in result.stdout
+    (tmp_path / "client.py").write_text(run_asectl("api", "client", schema_path).stdout)
+    script = f"import client; print(client.call(text=b'hi', url={gateway.url!r}, app_id='me').said)"
+    command = [sys.executable, "-c", script]
+    output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert output.stdout == "b'HI'\n", output.stderr

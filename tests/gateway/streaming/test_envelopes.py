@@ -29,6 +29,13 @@ def new_reader(*, single_frame: bool = False, **keywords: Any) -> EnvelopeReader
     return EnvelopeReader(contract, EXTRA_HEADERS, SessionOptions(), single_frame=single_frame)
 
 
+def status_reader(header: dict[str, Any]) -> EnvelopeReader:
+    document = json.loads(declare.schema(Talker))
+    document["schemainput"]["properties"]["header"] = header
+    contract = build_contract(canonical(document), "file", {}, 5.0)
+    return EnvelopeReader(contract, EXTRA_HEADERS, SessionOptions())
+
+
 def read_frame(reader: EnvelopeReader, envelope: dict[str, Any]) -> LoaderInput:
     return LoaderInput.FromString(
         reader.transform_and_encode(envelope, reader.classify(envelope), False)
@@ -212,3 +219,33 @@ def test_status_is_sent_though_the_schema_deletes_it() -> None:
     )
     assert read_frame(reader, first_envelope()).pl[0].meta.attribute["status"] == "0"
     assert read_frame(reader, {"header": {"status": 2}}).pl[0].meta.attribute["status"] == "2"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"type": "object", "properties": {"app_id": {"type": "string"}}, "required": ["app_id"]},
+        {"type": "object", "additionalProperties": {"type": "string"}},
+        {"type": "object"},
+    ],
+)
+def test_status_of_a_session_needs_no_declaration(header: dict[str, Any]) -> None:
+    """Public schemas close their header and declare no status; the status is the gateway's."""
+    reader = status_reader(header)
+    frames: list[dict[str, Any]] = [
+        {"header": {"app_id": "a", "status": 0}, "payload": {"text": {"text": "aGk="}}},
+        {"payload": {"text": {"text": "aGk="}}},
+        {"header": {"status": 2}},
+    ]
+    for frame, status in zip(frames, "012", strict=True):
+        loader_input = read_frame(reader, frame)
+        assert dict(loader_input.headers)["status"] == status
+        assert loader_input.pl[0].meta.attribute["status"] == status
+        assert loader_input.headers["app_id"] == "a"
+
+
+def test_declared_status_still_limits_a_session() -> None:
+    status = {"type": "integer", "enum": [3]}
+    reader = status_reader({"type": "object", "properties": {"app_id": {}, "status": status}})
+    with pytest.raises(AseError, match=r"header.status: must be one of 3"):
+        read_frame(reader, {"header": {"app_id": "a", "status": 0}})

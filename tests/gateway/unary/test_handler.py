@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
 
 from aseloader import declare
 from config.options import GatewayOptions, ServiceOptions
@@ -22,9 +23,11 @@ from schemas.model.errors import (
     UNREACHABLE,
     AseError,
 )
+from schemas.output.example import example_request
 from schemas.wire import LoaderInput, LoaderOutput
 from tests.fakes import FakeOperation, FakePicker, FakeSlot, output_frame
 from tests.harness import make_envelope
+from tests.schema_documents import schema_documents
 from tests.wrappers.probe import Probe
 
 JSON = {b"content-type": b"application/json"}
@@ -317,3 +320,15 @@ def test_affinity_key_is_passed_to_acquire_and_wait() -> None:
     wait = steps.send(request_body())
     assert isinstance(wait, AcquireSlot)
     assert (fake.picker.affinity_keys, wait.affinity_key) == (["tests"], "tests")
+
+
+@given(schema_documents())
+def test_example_of_any_schema_is_served(schema_document: dict[str, Any]) -> None:
+    """An author can send the example that the documentation shows, whatever the schema declares."""
+    fake = FakeDependencies(FakeSlot("a:1"), schema=canonical(schema_document))
+    contract = fake.dependencies.catalog.find("probe")
+    assert contract is not None
+    request = example_request(contract.service, contract.validator)
+    steps = fake.start()
+    next(steps)
+    assert isinstance(steps.send(json.dumps(request).encode()), CallLoader)

@@ -1,5 +1,6 @@
 """A request made from a schema is valid; where none can be made, it is said at which rule."""
 
+import base64
 import contextlib
 import re
 from typing import Any
@@ -15,6 +16,9 @@ from schemas.sources import declare
 from schemas.sources.declare import Declaration, Param, PayloadStream
 from schemas.validation.request_validator import RequestValidator
 from tests.schemas.sources.test_declare import API
+
+
+TEXT_API = Declaration("x", inputs=(PayloadStream("t", DataType.TEXT),))
 
 
 def build_example(api: Declaration) -> dict[str, Any]:
@@ -69,6 +73,64 @@ def test_impossible_example_error_names_the_rule() -> None:
         example_value({"type": "string", "not": {"enum": ["text"]}})
     with pytest.raises(NoExampleError, match="no text could be made for the pattern"):
         example_value({"type": "string", "pattern": r"^\p{Han}+$"})
+
+
+@pytest.mark.parametrize(
+    ("rules", "size"),
+    [
+        ({}, 5),
+        ({"maxLength": 4}, 1),
+        ({"minLength": 9}, 9),
+        ({"minB64DLen": 7, "maxB64DLen": 8}, 7),
+        ({"maxB64DLen": 2}, 1),
+        ({"minLength": 70_000}, 52_500),
+    ],
+)
+def test_data_of_an_input_has_an_allowed_size(rules: dict[str, Any], size: int) -> None:
+    schema_document = declare.declaration_to_document(TEXT_API)
+    members = schema_document["schemainput"]["properties"]["payload"]["properties"]["t"]
+    members["properties"]["text"] = {"type": "string", **rules}
+    service = document.service_from_document(schema_document)
+    request = example_request(service, RequestValidator(service.input))
+    assert len(base64.b64decode(request["payload"]["t"]["text"])) == size
+
+
+def test_examples_are_small() -> None:
+    """A loader reports its schema: no size in it may cost the gateway its memory."""
+    rules: dict[str, Any] = {"type": "integer"}
+    for _ in range(4):
+        rules = {"type": "array", "items": rules, "minItems": 100}
+    with pytest.raises(NoExampleError, match="more than 10000 values"):
+        example_value(rules)
+    with pytest.raises(NoExampleError, match="minItems 101"):
+        example_value({"type": "array", "minItems": 101})
+    stream = PayloadStream("t", DataType.TEXT, max_bytes=2**40)
+    schema_document = declare.declaration_to_document(Declaration("x", inputs=(stream,)))
+    members = schema_document["schemainput"]["properties"]["payload"]["properties"]["t"]
+    members["properties"]["text"]["minB64DLen"] = 2**39
+    service = document.service_from_document(schema_document)
+    with pytest.raises(NoExampleError, match="payload of 549755813888 bytes"):
+        example_request(service, RequestValidator(service.input))
+
+
+def test_required_member_that_no_loader_gets_has_no_example() -> None:
+    schema_document = declare.declaration_to_document(TEXT_API)
+    parameter = schema_document["schemainput"]["properties"]["parameter"]
+    parameter["properties"]["other"] = {"type": "object"}
+    parameter["required"] = ["other"]
+    service = document.service_from_document(schema_document)
+    with pytest.raises(NoExampleError, match=r"\$\.parameter\.other: is required"):
+        example_request(service, RequestValidator(service.input))
+
+
+def test_schema_is_not_changed_by_its_example() -> None:
+    schema_document = declare.declaration_to_document(TEXT_API)
+    header = schema_document["schemainput"]["properties"]["header"]
+    header |= {"default": {"status": 3}, "required": []}
+    service = document.service_from_document(schema_document)
+    validator = RequestValidator(service.input)
+    assert example_request(service, validator)["header"] == {"status": 3, "app_id": "demo"}
+    assert validator.schema["properties"]["header"]["default"] == {"status": 3}
 
 
 @pytest.mark.parametrize(
