@@ -17,7 +17,6 @@ from schemas.sources.declare import Declaration, Param, PayloadStream
 from schemas.validation.request_validator import RequestValidator
 from tests.schemas.sources.test_declare import API
 
-
 TEXT_API = Declaration("x", inputs=(PayloadStream("t", DataType.TEXT),))
 
 
