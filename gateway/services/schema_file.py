@@ -1,6 +1,9 @@
 """Read schema files of any format into canonical documents, or report all their errors."""
 
+import io
 import json
+import tokenize
+from functools import partial
 from pathlib import Path as File
 from typing import Any
 
@@ -32,12 +35,12 @@ def read_schema(file: File) -> bytes:
     if len(raw) > MAX_FILE_BYTES:
         message = f"is larger than {MAX_FILE_BYTES // 1024} KiB"
         raise ConfigError(name, [], [Diagnostic(message)])
+    if file.suffix == ".py":
+        return _parse_python(_decode_python(raw, name), file)
     try:
         text = raw.decode("utf-8-sig")  # Windows' editors begin a file with a byte order mark
     except UnicodeDecodeError as error:
         raise ConfigError(name, [], [Diagnostic(f"is not UTF-8: {error.reason}")]) from None
-    if file.suffix == ".py":
-        return _parse_python(text, name)
     return _parse_json(text, name) if file.suffix == ".json" else _parse_yaml(text, name)
 
 
@@ -102,11 +105,22 @@ def _with_declared_texts(source_file: SourceFile) -> Any:
     return convert(source_file.tree, (), False)
 
 
-def _parse_python(text: str, name: str) -> bytes:
+def _decode_python(raw: bytes, name: str) -> str:
+    """Return the text of a Python file in the encoding that it declares (PEP 263)."""
     try:
-        return document.canonical(
-            declare.declaration_to_document(python_source.declaration_from_source(text))
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
+        return raw.decode(encoding)
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise ConfigError(name, [], [Diagnostic(f"cannot be decoded: {error}")]) from None
+
+
+def _parse_python(text: str, file: File) -> bytes:
+    name = str(file)
+    try:
+        declaration = python_source.declaration_from_source(
+            text, read_module=partial(_read_module, file.parent)
         )
+        return document.canonical(declare.declaration_to_document(declaration))
     except (TypeError, ValueError) as error:
         raise ConfigError(name, [], [Diagnostic(f"cannot be written as JSON: {error}")]) from None
     except python_source.ScanError as error:
@@ -114,6 +128,21 @@ def _parse_python(text: str, name: str) -> bytes:
             Diagnostic(f.message, SourceLocation(f.line, f.column), f.hint) for f in error.findings
         ]
         raise ConfigError(name, text.splitlines(), diagnostics) from None
+
+
+def _read_module(folder: File, module_name: str) -> str | None:
+    """Return the source of a module in `folder`, where Python would look for it first, or None."""
+    parts = module_name.lstrip(".").split(".")
+    if module_name.startswith("..") or not all(part.isidentifier() for part in parts):
+        return None
+    stem = folder.joinpath(*parts)
+    for file in (stem.with_suffix(".py"), stem / "__init__.py"):
+        if file.is_file() and file.stat().st_size <= MAX_FILE_BYTES:
+            try:
+                return _decode_python(file.read_bytes(), str(file))
+            except (ConfigError, OSError):
+                return None
+    return None
 
 
 def _parse_json_source(text: str, name: str) -> SourceFile:

@@ -2,8 +2,8 @@
 
 Three forms are supported: `aseloader` wrappers with typed class attributes, the `BaseASEApi` and
 `Arg` of asectl's design document, and wrappers of the PyPI package `aiges` with the fields of their
-UserRequest and UserResponse classes (`docs/wire.md`). Values must be literals; any other value is
-reported with its line.
+UserRequest and UserResponse classes (`docs/wire.md`). Values must be constants (`constants.py`);
+any other value is reported with its line.
 """
 
 import ast
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.model.service import SERVICE_ID, DataType
+from schemas.sources.constants import ModuleReader, fold_constants
 from schemas.sources.declare import MAX_BYTES, Declaration, Param, PayloadStream
 
 
@@ -68,12 +69,19 @@ class _Field:
         return {key: value for key, value in arguments.items() if value is not None}
 
 
-def declaration_from_source(source: str, name: str = "") -> Declaration:
+def declaration_from_source(
+    source: str, name: str = "", read_module: ModuleReader = lambda _: None
+) -> Declaration:
     """Return the API that the Python `source` declares.
 
-    `name` selects the class if several declare an API. Raises ScanError with the problems found.
+    `name` selects the class if several declare an API. `read_module` returns the source of a module
+    that is imported, for the constants in it. Raises ScanError with the problems found.
     """
     tree = _parse_source(source)
+    try:
+        fold_constants(tree, read_module)
+    except RecursionError:
+        raise ScanError([Finding(1, 1, "an expression is nested too deep")]) from None
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     candidates = [
         (node, reader) for node in classes if (reader := _select_reader(node, classes)) is not None
@@ -171,7 +179,8 @@ def _literal_value(node: ast.expr) -> Any:
         return ast.literal_eval(node)
     except ValueError:
         message = "cannot be read without running the file"
-        raise _UnreadableError(node, message, "write the value out as a literal") from None
+        hint = "write the value out, or assign it to a name once, at the top level"
+        raise _UnreadableError(node, message, hint) from None
 
 
 def _attribute_value(node: ast.ClassDef, name: str, default: Any = None) -> Any:
@@ -365,10 +374,23 @@ _BODY_FIELDS = {
     "StringBodyField": DataType.TEXT, "JsonBodyField": DataType.TEXT,
     "VideoBodyField": DataType.VIDEO,
 }  # fmt: skip
-_PARAM_FIELDS = {
-    "StringParamField": "string", "NumberParamField": "number", "IntegerParamField": "integer",
-    "BooleanParamField": "boolean",
+# The arguments of each parameter field in their order, with the defaults of `aiges` 0.5.0.
+_PARAM_FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "StringParamField": ("string", {
+        "key": None, "minLength": 0, "maxLength": 1024, "enums": (), "required": False,
+        "value": "", "description": "", "title": "",
+    }),
+    "NumberParamField": ("number", {
+        "key": None, "minimum": 0, "maximum": 100, "enums": (), "required": False, "value": 0,
+    }),
+    "IntegerParamField": ("integer", {
+        "key": None, "minimum": 0, "maximum": 100, "enums": (), "required": False, "value": 0,
+    }),
+    "BooleanParamField": ("boolean", {
+        "key": None, "title": "", "default": False, "required": False,
+    }),
 }  # fmt: skip
+_BOUNDS = ("minLength", "maxLength", "minimum", "maximum")
 
 
 def _read_aiges_wrapper(node: ast.ClassDef, classes: list[ast.ClassDef]) -> Declaration:
@@ -409,6 +431,7 @@ def _read_aiges_wrapper(node: ast.ClassDef, classes: list[ast.ClassDef]) -> Decl
     return Declaration(
         id=_check_service_id(node, identity[0]),
         version=identity[1],
+        streaming=_has_method(node, "wrapperWrite", classes),
         description=(ast.get_docstring(node) or "").partition("\n\n")[0],
         params=tuple(
             _collect(
@@ -424,12 +447,45 @@ def _read_aiges_wrapper(node: ast.ClassDef, classes: list[ast.ClassDef]) -> Decl
     )
 
 
+def _has_method(node: ast.ClassDef, name: str, classes: list[ast.ClassDef]) -> bool:
+    """Return whether a class, or a base in the same source, has a method that does something.
+
+    Templates have all methods, those that are not written as `pass` or `return`.
+    """
+    for statement in node.body:
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) and statement.name == name:
+            return not all(_does_nothing(part) for part in statement.body)
+    base_names = {_last_name(base) for base in node.bases} - {node.name}
+    return any(_has_method(base, name, classes) for base in classes if base.name in base_names)
+
+
+def _does_nothing(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Pass() | ast.Raise() | ast.Expr(value=ast.Constant()):
+            return True
+        case ast.Return(value=None | ast.Constant()):
+            return True
+    return False
+
+
 def _read_aiges_param(field: _Field) -> Param:
-    rules: dict[str, Any] = {"type": _PARAM_FIELDS[field.constructor]}
-    rules |= field.given_arguments("minLength", "maxLength", "minimum", "maximum", "default")
-    choices = field.argument("enums") or field.argument("enum")
-    rules |= {"enum": list(choices)} if choices else {}
-    return Param(field.argument("key", 0, field.name), rules, field.argument("required") is True)
+    """Read a parameter field; its bounds apply only if it has no choices, as in `aiges`."""
+    type_name, defaults = _PARAM_FIELDS[field.constructor]
+    wanted = {name: default for name, default in defaults.items() if name != "value"}
+    arguments = {
+        name: field.argument(name, position, wanted[name])
+        for position, name in enumerate(defaults)
+        if name in wanted
+    }
+    choices = field.argument("enum") or arguments.get("enums")
+    bounds = {name: arguments[name] for name in _BOUNDS if arguments.get(name) is not None}
+    rules: dict[str, Any] = {"type": type_name}
+    rules |= {"enum": list(choices)} if choices else bounds
+    if arguments.get("default") is not None:
+        rules["default"] = arguments["default"]
+    description = arguments.get("description") or arguments.get("title")
+    rules |= {"description": description} if description else {}
+    return Param(arguments["key"] or field.name, rules, arguments["required"] is True)
 
 
 def _read_aiges_input(field: _Field) -> PayloadStream:

@@ -224,3 +224,59 @@ def test_duplicate_service_files_are_rejected(tmp_path: Path) -> None:
         schema_folder.SchemaFolderError, match=r"b\.json: error: service 'x' is in .*a\.json too"
     ):
         schema_folder.load_folder(tmp_path, {}, 0.0)
+
+
+WRAPPER = """\
+from settings import SERVICE, Limits
+from pkg.names import TEXT
+from aseloader import Integer, Output, Wrapper
+
+class Words(Wrapper):
+    service = SERVICE
+    top = Integer(0, Limits.TOP)
+    text = Output(TEXT)
+"""
+
+
+def test_constants_are_read_from_modules_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text("SERVICE = 'words'\nclass Limits:\n    TOP = 2 * 8\n")
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg/__init__.py").touch()
+    (tmp_path / "pkg/names.py").write_text("TEXT = 'text'\nraise SystemExit('never run')\n")
+    (tmp_path / "x.py").write_text(WRAPPER)
+    schema_document = json.loads(schema_file.read_schema(tmp_path / "x.py"))
+    assert schema_document["meta"]["serviceId"] == "words"
+    parameter = schema_document["schemainput"]["properties"]["parameter"]["properties"]["words"]
+    assert parameter["properties"]["top"]["maximum"] == 16
+
+
+@pytest.mark.parametrize("module", ["..secret", "os.path", "settings"])
+def test_other_modules_are_not_read(tmp_path: Path, module: str) -> None:
+    """Nothing above the folder, nothing that is installed, no file that is no Python."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (tmp_path / "secret.py").write_text("SERVICE = 'words'")
+    (folder / "settings.py").write_bytes(b"# coding: nonsense\nSERVICE = 'words'")
+    text = WRAPPER.replace("from settings import SERVICE, Limits", f"from {module} import SERVICE")
+    assert "cannot be read without running the file" in load_error(folder / "x.py", text)
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "utf-8-sig", "latin-1"])
+def test_python_is_read_in_the_encoding_that_it_declares(tmp_path: Path, encoding: str) -> None:
+    note = "é" if encoding == "latin-1" else "漢字"
+    line = "" if encoding == "utf-8-sig" else f"# -*- coding: {encoding} -*-\n"
+    text = f"""{line}from aseloader import Output, Wrapper
+class Words(Wrapper):
+    '''{note}'''
+    service = "words"
+    text = Output("text")
+"""
+    (tmp_path / "x.py").write_bytes(text.encode(encoding))
+    assert json.loads(schema_file.read_schema(tmp_path / "x.py"))["meta"]["description"] == note
+
+
+def test_python_that_cannot_be_decoded_is_an_error(tmp_path: Path) -> None:
+    for raw in (b"# coding: nonsense\n", b"x = '\xff'\n"):
+        (tmp_path / "x.py").write_bytes(raw)
+        with pytest.raises(ConfigError, match="cannot be decoded"):
+            schema_file.read_schema(tmp_path / "x.py")

@@ -87,12 +87,78 @@ def test_aiges_wrapper() -> None:
         PayloadStream("text", DataType.TEXT),
     )
     assert declaration.params == (
-        Param(
-            "lang", {"type": "string", "minLength": 2, "maxLength": 5, "enum": ["en", "zh"]}, True
-        ),
+        Param("lang", {"type": "string", "enum": ["en", "zh"]}, True),
         Param("top", {"type": "integer", "minimum": 1, "maximum": 9}, False),
         Param("exact", {"type": "boolean", "default": True}, False),
     )
+
+
+@pytest.mark.parametrize(
+    ("field", "param"),
+    [
+        (
+            'StringParamField("speaker", 0, 44)',
+            Param("speaker", {"type": "string", "minLength": 0, "maxLength": 44}),
+        ),
+        (
+            'StringParamField(key="text", required=True, description="what to say")',
+            Param(
+                "text",
+                {
+                    "type": "string", "minLength": 0, "maxLength": 1024,
+                    "description": "what to say",
+                },
+                True,
+            ),
+        ),
+        (
+            'IntegerParamField("volume")',
+            Param("volume", {"type": "integer", "minimum": 0, "maximum": 100}),
+        ),
+        (
+            'NumberParamField("pitch", 1, required=True)',
+            Param("pitch", {"type": "number", "minimum": 1, "maximum": 100}, True),
+        ),
+        (
+            'NumberParamField("rate", 0, 9, [8, 16])',
+            Param("rate", {"type": "number", "enum": [8, 16]}),
+        ),
+        (
+            'BooleanParamField("exact", "as it is", True)',
+            Param("exact", {"type": "boolean", "default": True, "description": "as it is"}),
+        ),
+    ],
+)  # fmt: skip
+def test_aiges_parameter_has_the_bounds_and_defaults_of_the_package(
+    field: str, param: Param
+) -> None:
+    source = AIGES_SOURCE.replace(
+        'param2 = IntegerParamField(key="top", minimum=1, maximum=9, required=False)',
+        f"param2 = {field}",
+    )
+    assert declaration_from_source(source).params[1] == param
+
+
+@pytest.mark.parametrize(
+    ("methods", "streaming"),
+    [
+        ("def wrapperWrite(self, handle, req, sid):\n        self.queue.put(req)", True),
+        ("def wrapperWrite(self, handle, req, sid):\n        'Not used.'\n        pass", False),
+        ("def wrapperWrite(self, handle, req, sid):\n        return 0", False),
+        ("def wrapperRead(self, handle, sid):\n        return self.queue.get()", False),
+    ],
+)
+def test_aiges_wrapper_that_writes_frames_streams(methods: str, streaming: bool) -> None:
+    assert declaration_from_source(f"{AIGES_SOURCE}\n    {methods}\n").streaming is streaming
+
+
+def test_constants_of_a_wrapper_are_followed() -> None:
+    """As most public wrappers are written."""
+    source = AIGES_SOURCE.replace('"mmocr"', "task").replace('key="hint"', "key=Keys.HINT")
+    constants = 'name = "ocr"\ntask = f"{name}-v{2}"\nclass Keys:\n    HINT = "hint"\n'
+    declaration = declaration_from_source(constants + source)
+    assert declaration.id == "ocr-v2"
+    assert declaration.inputs[1].name == "hint"
 
 
 WRAPPER_HEAD = (
