@@ -11,6 +11,7 @@ from schemas.model import document
 from schemas.model.service import DataType, member_schema
 from schemas.sources import declare
 from schemas.sources.declare import MAX_BYTES, Declaration, Param, PayloadStream
+from schemas.validation.compile import parse_count
 
 _ATTRIBUTE_FIELDS = {"encoding": "encodings", "format": "formats", "compress": "compress"}
 
@@ -64,11 +65,11 @@ def _inputs(service: Any) -> Iterator[PayloadStream]:
     for name, data_type in service.inputs.items():
         stream_schema = _object_at(payload, "properties", name)
         rules = _object_at(stream_schema, "properties", data_type.key)
-        max_bytes = rules.get("maxB64DLen", MAX_BYTES)
+        max_bytes = parse_count(rules.get("maxB64DLen"))
         yield PayloadStream(
             name,
             data_type,
-            max_bytes=max_bytes if isinstance(max_bytes, int) else MAX_BYTES,
+            max_bytes=MAX_BYTES if max_bytes is None else max_bytes,
             required=name in _list_or_empty(payload.get("required")),
             **_attributes(stream_schema),
         )

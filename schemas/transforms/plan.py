@@ -1,10 +1,11 @@
 """The transforms that a schema applies to a valid body: defaults, constants, names, types. Pure.
 
 The keywords are `defaultVal`, `constVal`, `replaceKey`, `formatVal`, `setVal` and `delete`
-(`docs/wire.md`). The original changes a body while it validates it. Here the body is validated
-first, as the client sent it, and then changed: members before the object that contains them, and
-within one object in the order of `TRANSFORM_ORDER`. Transforms under `then`, `else`, a `case` or an
-`anyOf` are applied if that branch matches the body as it was sent.
+(`docs/schemas.md`). The original changes a body while it validates it. Here the body is validated
+first, as the client sent it, and then changed in the order of the original: of one object first
+`setVal` and `delete`, then its members' transforms, then the rest of `TRANSFORM_ORDER`. Transforms
+under `then`, `else`, a `case` or an `anyOf` are applied if that branch matches the body as it was
+sent.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,11 +14,18 @@ from math import inf
 from typing import Any
 
 from schemas.model.document import Problem
-from schemas.transforms.transforms import CASTS, TRANSFORM_ORDER, CastError, Transform
+from schemas.transforms.transforms import (
+    CASTS,
+    EARLY_KINDS,
+    TRANSFORM_ORDER,
+    CastError,
+    Transform,
+)
 from schemas.validation.compile import (
     case_guard,
     compile_input,
     count_nodes,
+    parse_count,
     switch_default_keyword,
 )
 from schemas.validation.cost import MIN_BODY_VALUES, Cost, max_body_values, schema_costs
@@ -55,14 +63,21 @@ class _Branch:
 class _Node:
     """The transforms of a value: of its members or items, of its branches, and its own.
 
-    `own_transforms` are sorted by `TRANSFORM_ORDER` and apply only if the value is an object.
+    `early_transforms` and `late_transforms` apply before and after those of the members, each
+    sorted by `TRANSFORM_ORDER`, and only if the value is an object.
     """
 
     members: dict[str, "_Node"] = field(default_factory=dict)
     items: "_Node | None" = None
     max_items: float = inf  # maximum length of an array here, for the cost
     branch_groups: list[list[_Branch]] = field(default_factory=list)
-    own_transforms: list[Transform] = field(default_factory=list)
+    early_transforms: list[Transform] = field(default_factory=list)
+    late_transforms: list[Transform] = field(default_factory=list)
+
+    @property
+    def own_transforms(self) -> list[Transform]:
+        """Return the transforms of the value itself."""
+        return [*self.early_transforms, *self.late_transforms]
 
     def has_transforms(self) -> bool:
         """Return whether the node has anything to apply."""
@@ -200,7 +215,8 @@ def _static_steps(node: _Node, path: _Path) -> list[tuple[_Path, list[Transform]
         for name, member in node.members.items()
         for step in _static_steps(member, (*path, name))
     ]
-    return [*nested_steps, (path, node.own_transforms)] if node.own_transforms else nested_steps
+    early_step, late_step = (path, node.early_transforms), (path, node.late_transforms)
+    return [step for step in (early_step, *nested_steps, late_step) if step[1]]
 
 
 def _locate_steps(plan: list[tuple[_Path, list[Transform]]], body: _JsonObject) -> list[_Step]:
@@ -220,6 +236,8 @@ def _locate_steps(plan: list[tuple[_Path, list[Transform]]], body: _JsonObject) 
 
 def _dynamic_steps(node: _Node, value: Any, path: _Path) -> Iterator[_Step]:
     """Yield the steps for `value` in order. The caller must not change it before the last step."""
+    if isinstance(value, dict) and node.early_transforms:
+        yield path, value, node.early_transforms
     if isinstance(value, dict):
         for name, member in node.members.items():
             if name in value:
@@ -235,8 +253,8 @@ def _dynamic_steps(node: _Node, value: Any, path: _Path) -> Iterator[_Step]:
                 yield from _dynamic_steps(branch_node, value, path)
             if holds and branch.stop_on_match:
                 break
-    if isinstance(value, dict) and node.own_transforms:
-        yield path, value, node.own_transforms
+    if isinstance(value, dict) and node.late_transforms:
+        yield path, value, node.late_transforms
 
 
 def _walk_transforms(node: _Node, path: _Path) -> Iterator[tuple[_Path, Transform]]:
@@ -278,13 +296,13 @@ def _compile_node(
                 own_transforms += _member_transforms(name, member_schema, member_path, problems)
     if "items" in tree:
         node.items = _compile_node(tree["items"], (*path, "items"), problems)
-    max_items = tree.get("maxItems")
-    node.max_items = float(max_items) if isinstance(max_items, int) else inf
+    max_items = parse_count(tree.get("maxItems"))
+    node.max_items = float(max_items) if max_items is not None else inf
     node.branch_groups = list(_branch_groups(tree, path, problems))
     own_transforms += _object_transforms(tree, path, problems)
-    node.own_transforms = sorted(
-        own_transforms, key=lambda transform: TRANSFORM_ORDER.index(transform.kind)
-    )
+    own_transforms.sort(key=lambda transform: TRANSFORM_ORDER.index(transform.kind))
+    node.early_transforms = [t for t in own_transforms if t.kind in EARLY_KINDS]
+    node.late_transforms = [t for t in own_transforms if t.kind not in EARLY_KINDS]
     return node if node.has_transforms() else None
 
 

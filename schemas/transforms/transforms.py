@@ -13,7 +13,10 @@ from schemas.model.text import as_text
 _JsonObject = dict[str, Any]
 _InPlaceTransform = Callable[[_JsonObject], None]
 
-TRANSFORM_ORDER = ("default", "const", "rename", "cast", "set", "delete")
+# The original changes an object in this order. The first two kinds see its members as they were
+# sent, the others after the members' own transforms.
+TRANSFORM_ORDER = ("set", "delete", "default", "const", "rename", "cast")
+EARLY_KINDS = ("set", "delete")
 _NUMBER_PATTERN = re.compile(r"-?[0-9]+((?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)")
 _MAX_NUMBER_LENGTH = 100
 _MAX_TEXT_LENGTH = 1024 * 1024

@@ -29,15 +29,9 @@ _MAX_NUMBER = 1e300
 _Path = tuple[str | int, ...]
 
 _NUMERIC_BOUND_KEYWORDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
-_COUNT_KEYWORDS = (
-    "minItems",
-    "maxItems",
-    "minProperties",
-    "maxProperties",
-    "maxB64DLen",
-    "minB64DLen",
-)
-_LENGTH_KEYWORDS = {"maxLength": "maxItems", "minLength": "minItems"}
+_COUNT_KEYWORDS = ("minItems", "maxItems", "maxProperties", "maxB64DLen", "minB64DLen")
+# They limit the items of an array too.
+_ITEMS_KEYWORDS = {"maxLength": "maxItems", "minLength": "minItems", "minProperties": "minItems"}
 _ANNOTATION_KEYWORDS = ("title", "description", "$comment")
 _IGNORED_KEYWORDS = ("comment", "$schema")
 _APPLICATORS = {"allOf": "allOf", "anyOf": "anyOf", "oneOf": "anyOf"}
@@ -202,7 +196,8 @@ def _compile_enum(value: Any, path: _Path, problems: list[Problem]) -> dict[str,
 
 
 def _compile_const(value: Any, _path: _Path, _problems: list[Problem]) -> dict[str, Any]:
-    return {"enum": with_string_equivalents([value])}
+    is_empty = value is None or value == ""  # the text of null is empty
+    return {"enum": [None, ""] if is_empty else with_string_equivalents([value])}
 
 
 def _verbatim(keyword: str, is_valid: Callable[[Any], bool], expectation: str) -> _KeywordCompiler:
@@ -227,20 +222,25 @@ def _is_positive(value: Any) -> bool:
     return _is_number(value) and value > 0
 
 
-def _is_count(value: Any) -> bool:
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
-    return is_integer and 0 <= value < _MAX_COUNT
+def parse_count(value: Any) -> int | None:
+    """Return a number of bytes, items or members; None if `value` is none. 2.0 is 2, as in JSON."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if 0 <= value < _MAX_COUNT and value == int(value) else None
 
 
 def _is_name_list(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
-def _length_limit(keyword: str, items_keyword: str) -> _KeywordCompiler:
+def _count(*keywords: str) -> _KeywordCompiler:
+    """Return the compiler of a keyword whose value is a count; it becomes each of `keywords`."""
+
     def compiler(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
-        if not _is_count(value):
+        count = parse_count(value)
+        if count is None:
             problems.append(Problem(path, "must be a whole number >= 0"))
-        return {keyword: value, items_keyword: value}
+        return dict.fromkeys(keywords, count)
 
     return compiler
 
@@ -396,8 +396,8 @@ def _compiler_for(keyword: str, tree: Mapping[str, Any]) -> _KeywordCompiler | N
     """
     if keyword == "switch":
         return _switch_compiler(tree)
-    if keyword in _LENGTH_KEYWORDS and "array" not in str(tree.get("type", "array")):
-        return _verbatim(keyword, _is_count, "a whole number >= 0")
+    if keyword in _ITEMS_KEYWORDS and "array" not in str(tree.get("type", "array")):
+        return _count(keyword)
     if keyword in ("case", "defaults") or (keyword == "default" and "switch" in tree):
         return _omit if "switch" in tree else None
     return _COMPILERS.get(keyword)
@@ -427,12 +427,10 @@ _COMPILERS: dict[str, _KeywordCompiler] = {
     "examples": _verbatim("examples", lambda v: isinstance(v, list), "a list"),
     **dict.fromkeys(_TRANSFORM_KEYWORDS, _omit),
     **{keyword: _verbatim(keyword, _is_number, "a number") for keyword in _NUMERIC_BOUND_KEYWORDS},
+    **{keyword: _count(keyword) for keyword in _COUNT_KEYWORDS},
     **{
-        keyword: _verbatim(keyword, _is_count, "a whole number >= 0") for keyword in _COUNT_KEYWORDS
-    },
-    **{
-        keyword: _length_limit(keyword, items_keyword)
-        for keyword, items_keyword in _LENGTH_KEYWORDS.items()
+        keyword: _count(keyword, items_keyword)
+        for keyword, items_keyword in _ITEMS_KEYWORDS.items()
     },
     **{
         keyword: _verbatim(keyword, lambda v: isinstance(v, str), "a text")

@@ -54,14 +54,22 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
      {"a": {"c": 1}, "b": 1, "d": None}),
     ({"setVal": {"$.a.b.c": 1}}, {"a": 2}, {"a": {"b": {"c": 1}}}),
     ({"delete": ["a", "x"]}, {"a": 2, "b": 1}, {"b": 1}),
-    # in one object: default, const, rename, cast, set, delete
+    # in one object: set, delete, default, const, rename, cast; as the priorities of the validator
+    # of the original (github.com/seeadoog/jsonschema, `NewProp` and `Properties.Validate`)
     (
         {**object_schema(a={"defaultVal": "7", "formatVal": "integer", "replaceKey": "b"}),
-         "setVal": {"c": "${b}"}, "delete": ["b"]},
-        {},
-        {"c": 7},
+         "setVal": {"c": "${a}"}, "delete": ["a"]},
+        {"a": "5"},
+        {"c": "5", "b": 7},
     ),
-    # members before what holds them
+    ({**object_schema(a={"constVal": 1}, b={"defaultVal": 2}), "setVal": {"a": 3, "b": 4}}, {},
+     {"a": 1, "b": 4}),
+    ({**object_schema(a={"formatVal": "integer"}), "setVal": {"a": "3"}}, {}, {"a": 3}),
+    ({**object_schema(a=object_schema(b={"constVal": 1})), "setVal": {"c": "${a.b}"}},
+     {"a": {"b": 5}}, {"a": {"b": 1}, "c": 5}),
+    ({**object_schema(a={"items": object_schema(b={"constVal": 1})}), "delete": ["a"]},
+     {"a": [{}]}, {}),
+    # otherwise members before what holds them
     (object_schema(a=object_schema(b={"defaultVal": 1})), {"a": {}}, {"a": {"b": 1}}),
     (object_schema(a=object_schema(b={"defaultVal": 1})), {}, {}),
     (object_schema(a={"items": object_schema(b={"constVal": 1})}), {"a": [{}, None, {"b": 2}]},
@@ -130,13 +138,14 @@ def test_set_does_not_alias_values() -> None:
 
 def test_default_is_copied_each_time() -> None:
     transform_plan, _ = plan.compile_transforms(
-        {**object_schema(a={"defaultVal": {"b": []}}), "setVal": {"a.c": "${x}"}}
+        object_schema(a={"defaultVal": {"b": []}}, c={"constVal": [1]})
     )
-    first: dict[str, Any] = {"x": 1}
-    second: dict[str, Any] = {"x": 2}
-    transform_plan.apply_in_place(first)
-    transform_plan.apply_in_place(second)
-    assert (first["a"], second["a"]) == ({"b": [], "c": 1}, {"b": [], "c": 2})
+    bodies: list[dict[str, Any]] = [{}, {}]
+    for body in bodies:
+        transform_plan.apply_in_place(body)
+        body["a"]["b"].append(1)
+        body["c"].append(2)
+    assert bodies == [{"a": {"b": [1]}, "c": [1, 2]}] * 2
 
 
 def test_default_does_not_satisfy_required() -> None:

@@ -13,6 +13,17 @@ from schemas.validation.validate import Validator
 
 CASES: list[tuple[dict[str, Any], Any, bool]] = [
     # schema, value, accepted
+    ({"type": "string", "maxLength": 2.0}, "ab", True),
+    ({"type": "string", "maxLength": 2.0}, "abc", False),
+    ({"type": "array", "maxLength": 2.0, "items": {}}, [1, 2, 3], False),
+    ({"type": "array", "minProperties": 2}, [1], False),
+    ({"minProperties": 2}, [1, 2], True),
+    ({"minProperties": 2}, [1], False),
+    ({"minProperties": 2}, {"a": 1}, False),
+    ({"type": "object", "minProperties": 1.0}, {"a": 1}, True),
+    ({"const": ""}, None, True),
+    ({"const": None}, "", True),
+    ({"const": None}, "null", False),
     ({"type": "object", "properties": {"a": {}}}, {"a": 1}, True),
     ({"type": "object", "properties": {"a": {}}}, {"b": 1}, False),
     ({"type": "object", "properties": {"a": {}}, "additionalProperties": True}, {"b": 1}, True),
@@ -60,6 +71,21 @@ CASES: list[tuple[dict[str, Any], Any, bool]] = [
     ({"properties": {"a": {}}, "required": ["a"]}, {}, False),
     ({"title": "t", "description": "d", "comment": "c", "$comment": "e", "default": 1}, 5, True),
 ]
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        "maxLength", "minLength", "maxItems", "minItems", "maxProperties", "minProperties",
+        "maxB64DLen", "minB64DLen",
+    ],
+)  # fmt: skip
+def test_counts_are_whole_numbers(keyword: str) -> None:
+    """JSON does not tell 2.0 from 2; the number in the compiled schema is whole in Python too."""
+    assert type(compile_input({keyword: 2.0})[keyword]) is int
+    for value in (2.5, -1.0, 1e300, True, "2"):
+        with pytest.raises(DocumentError, match=f"{keyword}: must be a whole number >= 0"):
+            compile_input({keyword: value})
 
 
 @pytest.mark.parametrize(("tree", "value", "accepted"), CASES, ids=str)
