@@ -52,6 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="an entry of init's config",
     )
+    parser.add_argument(
+        "--max-message",
+        type=_positive_int,
+        default=32 * 1024 * 1024,
+        metavar="BYTES",
+        help="bytes of a request or an output (%(default)s); at least the gateway.max_body and "
+        "gateway.max_output of its gateways",
+    )
     parser.add_argument("--drain", type=float, default=30.0, help="seconds for what runs (30)")
     parser.add_argument(
         "--log-level",
@@ -107,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
         total=args.total,
         queue=args.queue,
         drain=args.drain,
+        max_message=args.max_message,
         config=dict(args.set),
     )
     try:

@@ -44,6 +44,7 @@ class LoaderOptions:
     - `total`: requests at a time; 0 means what the wrapper declares.
     - `queue`: requests that may wait; -1 means what the wrapper declares.
     - `drain`: seconds that running requests get to finish after the stop.
+    - `max_message`: bytes of a request or an output.
     - `config`: the argument of the wrapper's `init`.
     """
 
@@ -55,6 +56,7 @@ class LoaderOptions:
     total: int = 0
     queue: int = -1
     drain: float = 30.0
+    max_message: int = 32 * 1024 * 1024
     config: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -161,7 +163,9 @@ class _Loader:
         )
         self._engine = Engine(wrapper, self._limiter)
         self._session_engine = SessionEngine(wrapper, self._limiter, self._engine)
-        self._server = LoaderServer(self._engine, self._session_engine, self._limiter)
+        self._server = LoaderServer(
+            self._engine, self._session_engine, self._limiter, options.max_message
+        )
         self._reporter = Reporter(
             list(options.hubs),
             self._build_report,

@@ -29,7 +29,8 @@ SERVICES = ("ase.v1.Loader", "utils.XsfCall", "grpc.health.v1.Health", orca.SERV
 class LoaderServer:
     """Serves one wrapper's engines on one port.
 
-    `limiter` is that of the engines. ORCA reports and `Probe` read the load from it. The services:
+    `limiter` is that of the engines. ORCA reports and `Probe` read the load from it.
+    `max_message_size` limits a message, in bytes. The services:
 
     - `ase.v1.Loader`: `Infer` for single requests, `Session` for streams, `Probe` for the load.
     - `utils.XsfCall`: the protocol of the original, for both.
@@ -39,7 +40,11 @@ class LoaderServer:
     """
 
     def __init__(
-        self, engine: Engine, session_engine: SessionEngine, limiter: ConcurrencyLimiter
+        self,
+        engine: Engine,
+        session_engine: SessionEngine,
+        limiter: ConcurrencyLimiter,
+        max_message_size: int,
     ) -> None:
         self._engine = engine
         self._session_engine = session_engine
@@ -56,7 +61,7 @@ class LoaderServer:
         }
         stream = reflection.methods(SERVICES) | {"/grpc.health.v1.Health/Watch": self._health.watch}
         stream |= self._orca.stream_methods() | {"/ase.v1.Loader/Session": self._session}
-        self._server = Server(unary=unary, stream=stream)
+        self._server = Server(unary=unary, stream=stream, max_message_size=max_message_size)
 
     async def start(self, host: str, port: int, advertise: str = "") -> str:
         """Listen, and return the address that gateways dial: `advertise`, or else host and port.

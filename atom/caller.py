@@ -12,6 +12,7 @@ from atom.streams import LoaderStream, NativeStream
 from atom.xsf_streams import XsfStream
 from rpc.calls import UnaryCall
 from rpc.client import Channel
+from rpc.messages import MAX_MESSAGE_SIZE
 from rpc.metadata import Metadata
 from schemas.wire import ProbeReply
 
@@ -108,11 +109,12 @@ class GrpcCaller:
 
     Every call carries the name `gateway` of this process, as the metadata `ase-gateway`.
     Connections are keyed by address and epoch, so that a restarted loader gets a new one. They are
-    kept until `disconnect` or `close`.
+    kept until `disconnect` or `close`. `max_output` limits a response, in bytes.
     """
 
-    def __init__(self, gateway: str) -> None:
+    def __init__(self, gateway: str, max_output: int = MAX_MESSAGE_SIZE) -> None:
         self._metadata: Metadata = (("ase-gateway", gateway),)
+        self._max_output = max_output
         self._connections: dict[tuple[str, int], _LoaderConnection] = {}
 
     def start_call(
@@ -164,10 +166,10 @@ class GrpcCaller:
 
     def _add_connection(self, target: CallTarget) -> _LoaderConnection:
         is_own_loader = target.epoch != 0 and target.protocol == "native"
-        channel, protocol = (
-            Channel(target.addr, frequent_keepalive=is_own_loader),
-            LOADER_PROTOCOLS[target.protocol],
+        channel = Channel(
+            target.addr, frequent_keepalive=is_own_loader, max_message_size=self._max_output
         )
+        protocol = LOADER_PROTOCOLS[target.protocol]
         header_blocks = (
             channel.header_block(method, self._metadata)
             for method in (protocol.method, _SESSION_METHOD)

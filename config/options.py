@@ -113,6 +113,9 @@ class GatewayOptions:
         5.0, "seconds from the last byte of a request to its answer", minimum=0.001, maximum=3600
     )
     max_body: int = option(16 * 1024 * 1024, "bytes of a request body", minimum=1)
+    max_output: int = option(
+        16 * 1024 * 1024, "bytes of one answer or result of a loader", minimum=1024
+    )
     body_timeout: float = option(30.0, "seconds to receive a request body", minimum=0.001)
     min_body_rate: int = option(1024, "bytes a second that a body must come at", minimum=0)
     min_chunk: int = option(

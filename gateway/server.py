@@ -149,7 +149,7 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     gateway_name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
-    caller = GrpcCaller(gateway_name)
+    caller = GrpcCaller(gateway_name, options.max_output)
     upstreams = _create_upstreams(
         config, base_dir, gateway_name, catalog, caller, metrics, registry
     )

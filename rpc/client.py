@@ -19,11 +19,11 @@ from rpc.calls import Call, StreamCall, UnaryCall
 from rpc.deadlines import find_expired
 from rpc.keepalive import CONSERVATIVE_KEEPALIVE, FREQUENT_KEEPALIVE
 from rpc.message_stream import MessageStream
+from rpc.messages import MAX_MESSAGE_SIZE
 from rpc.metadata import Metadata, encode_request_headers, encode_timeout_field
 from rpc.status import RpcError, Status
 from rpc.transport import Http2Transport
 
-MAX_MESSAGE_SIZE: Final = 16 * 1024 * 1024
 _MAX_CACHED_HEADER_BLOCKS: Final = 256  # of requests
 _MAX_CACHED_TIMEOUTS: Final = 4096  # encoded `grpc-timeout` fields, by milliseconds
 _SHUTDOWN_TIMEOUT_S: Final = 0.5
@@ -40,7 +40,7 @@ class Channel:
     - `frequent_keepalive`: ping a silent peer every second, which Athena servers allow. If False,
       ping rarely, as other servers demand.
     - `tls`: use TLS; the ALPN of the context is set to `h2`.
-    - `max_message_size`: bytes of a message, in either direction.
+    - `max_message_size`: bytes of a received message. A sent one is limited by its receiver.
     - `rng`: random numbers for the jitter of the backoff.
 
     State: `_transport` is the connection for new calls, or None. `_transports` are all open ones;
@@ -115,11 +115,7 @@ class Channel:
         call = UnaryCall(
             header_block, self._max_message_size, deadline, self._on_call_end, on_done, request
         )
-        if len(request) > self._max_message_size:
-            details = f"a request of {len(request)} bytes is larger than {self._max_message_size}"
-            self._fail_soon(call, Status.RESOURCE_EXHAUSTED, details)
-        else:
-            self._submit(call)
+        self._submit(call)
         return call
 
     async def unary(
@@ -155,7 +151,7 @@ class Channel:
         `timeout` is in seconds; None sets no deadline.
         """
         call = self._new_stream_call(self.header_block(method, metadata), timeout)
-        stream = MessageStream(call, self.flush, self._max_message_size)
+        stream = MessageStream(call, self.flush)
         self._submit(call)
         return stream
 

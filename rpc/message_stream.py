@@ -12,27 +12,23 @@ class MessageStream:
     """A streaming call with back-pressure in both directions.
 
     Send with `send` and `finish_sending`; receive by iterating. `send` waits while the peer does
-    not read. A reader that does not iterate closes the receive window, which stops the peer.
-    `max_message_size` limits a sent message, in bytes. After the end, `call` has the headers and
+    not read. A reader that does not iterate closes the receive window, which stops the peer. After
+    the end, `call` has the headers and
     trailers. `_changed` is set by every change of the call; both tasks wait for it, and each
     checks its own condition again.
     """
 
-    def __init__(self, call: StreamCall, flush: Callable[[], None], max_message_size: int) -> None:
+    def __init__(self, call: StreamCall, flush: Callable[[], None]) -> None:
         self.call = call
         self._flush = flush
-        self._max_message_size = max_message_size
         self._changed = asyncio.Event()
         call.wake = self._changed.set
 
     async def send(self, message: bytes) -> None:
         """Send a message, after waiting until the previous one has been framed.
 
-        Raises RpcError if the call has ended or the message is too large.
+        Raises RpcError if the call has ended.
         """
-        if len(message) > self._max_message_size:
-            details = f"a message of {len(message)} bytes is larger than {self._max_message_size}"
-            raise RpcError(Status.RESOURCE_EXHAUSTED, details)
         await self._wait_writable()
         self.call.send(message)
         self._flush()

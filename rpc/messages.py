@@ -7,10 +7,11 @@ import zlib
 from struct import Struct
 from typing import Final
 
-from rpc.status import RpcError, Status
+from rpc.status import MessageTooLargeError, RpcError, Status
 
 _PREFIX: Final = Struct(">BL")
 PREFIX_SIZE: Final = 5
+MAX_MESSAGE_SIZE: Final = 16 * 1024 * 1024  # the default of clients and servers, in bytes
 
 
 def length_prefix(size: int) -> bytes:
@@ -43,8 +44,8 @@ class MessageDeframer:
     def feed(self, data: bytes) -> list[bytes]:
         """Add data and return the messages that it completes.
 
-        Raises RpcError: RESOURCE_EXHAUSTED if a message, or its decompressed form, exceeds the
-        limit; INTERNAL for an unknown flag, for invalid gzip, and for a compressed message whose
+        Raises MessageTooLargeError if a message, or its decompressed form, exceeds the limit, and
+        RpcError INTERNAL for an unknown flag, for invalid gzip, and for a compressed message whose
         encoding was not announced or is none that a client accepts (gRPC, Compression).
         """
         self._buffered_size += len(data)
@@ -57,8 +58,7 @@ class MessageDeframer:
         while end - offset >= PREFIX_SIZE:
             flag, size = _PREFIX.unpack_from(data, offset)
             if size > self._max_message_size:
-                details = f"a message of {size} bytes is larger than {self._max_message_size}"
-                raise RpcError(Status.RESOURCE_EXHAUSTED, details)
+                raise MessageTooLargeError(f"{size} bytes", self._max_message_size)
             if end - offset < PREFIX_SIZE + size:
                 self._needed_size = PREFIX_SIZE + size
                 break
@@ -83,8 +83,8 @@ class MessageDeframer:
         except zlib.error as error:
             raise RpcError(Status.INTERNAL, f"message is not gzip: {error}") from error
         if len(decompressed) > self._max_message_size:
-            details = f"a message inflates to more than {self._max_message_size} bytes"
-            raise RpcError(Status.RESOURCE_EXHAUSTED, details)
+            details = f"more than {self._max_message_size} bytes, decompressed"
+            raise MessageTooLargeError(details, self._max_message_size)
         if not decompressor.eof:
             raise RpcError(Status.INTERNAL, "a gzip message ends too early")
         return decompressed

@@ -10,6 +10,7 @@ from grpc import aio
 
 from rpc.addresses import join_host_port, listen
 from rpc.certificate import Tls
+from rpc.messages import MAX_MESSAGE_SIZE
 from rpc.status import RpcError, Status
 
 _OPTIONS = [
@@ -20,8 +21,6 @@ _OPTIONS = [
     # its own concurrency limit instead.
     ("grpc.server.max_pending_requests", 100_000),
     ("grpc.server.max_pending_requests_hard_limit", 100_000),
-    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
-    ("grpc.max_send_message_length", 16 * 1024 * 1024),
     # Athena gateways and reporters ping a silent peer every second, to detect a frozen one within
     # 3 s. If this process is late, several pings arrive in one read; 0 strikes means that core does
     # not close the connection for that.
@@ -66,7 +65,8 @@ class Server:
     """Serves the `unary` and `stream` handlers, which are given by full method path.
 
     A handler raises RpcError to end the call with that status. A cancelled call cancels the task of
-    its handler.
+    its handler. `max_message_size` limits a message in either direction, in bytes; the call ends
+    with RESOURCE_EXHAUSTED.
     """
 
     def __init__(
@@ -74,8 +74,13 @@ class Server:
         *,
         unary: Mapping[str, UnaryHandler],
         stream: Mapping[str, StreamHandler] | None = None,
+        max_message_size: int = MAX_MESSAGE_SIZE,
     ) -> None:
-        self._server = aio.server(options=_OPTIONS)
+        limits = [
+            ("grpc.max_receive_message_length", max_message_size),
+            ("grpc.max_send_message_length", max_message_size),
+        ]
+        self._server = aio.server(options=[*_OPTIONS, *limits])
         handlers: dict[str, Any] = {path: _unary_handler(method) for path, method in unary.items()}
         handlers |= {path: _stream_handler(method) for path, method in (stream or {}).items()}
         self._server.add_generic_rpc_handlers((_MethodTable(handlers),))

@@ -1,4 +1,4 @@
-"""gRPC status codes and the error of a failed call. Values only."""
+"""gRPC status codes and the errors of failed calls. Values only."""
 
 from enum import IntEnum
 
@@ -38,3 +38,11 @@ class RpcError(Exception):
         self.status = status
         self.details = details
         self.may_have_run = may_have_run
+
+
+class MessageTooLargeError(RpcError):
+    """A received message, or what it decompresses to, is larger than `limit` bytes."""
+
+    def __init__(self, details: str, limit: int) -> None:
+        super().__init__(Status.RESOURCE_EXHAUSTED, details)
+        self.limit = limit

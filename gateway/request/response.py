@@ -17,6 +17,8 @@ from schemas.model.errors import (
     NO_SERVICE,
     NO_SUB_SERVICE,
     ONCE_TIMEOUT,
+    OUTPUT_TOO_LARGE,
+    REQUEST_TOO_LARGE,
     UNREACHABLE,
     AseError,
     ErrorSource,
@@ -41,6 +43,8 @@ _STATUS_BY_ERROR: Final = {
     DEADLINE: 504,
     ONCE_TIMEOUT: 504,
     CLIENT_GONE: 499,
+    REQUEST_TOO_LARGE: 413,
+    OUTPUT_TOO_LARGE: 502,
 }
 
 # After these, the rest of the request cannot be trusted or is too large to read: the connection is

@@ -213,6 +213,22 @@ INPUT_REFUSED = ErrorSpec(
 LOADER_FULL = ErrorSpec(
     ErrorDomain.LOADER, 10110, "full", ErrorSource.OVERLOAD, True, "every loader tried is full"
 )
+REQUEST_TOO_LARGE = ErrorSpec(
+    ErrorDomain.LOADER,
+    10163,
+    "request_too_large",
+    ErrorSource.CALLER,
+    False,
+    "the request is larger than its loader takes",
+)
+OUTPUT_TOO_LARGE = ErrorSpec(
+    ErrorDomain.GATEWAY,
+    10106,
+    "output_too_large",
+    ErrorSource.CALLER,
+    False,
+    "the output is larger than `gateway.max_output`",
+)
 LOADER_LOST = ErrorSpec(
     ErrorDomain.LOADER,
     10222,

@@ -29,9 +29,9 @@ def gateway() -> Iterator[Gateway]:
 
 @contextlib.contextmanager
 def open_session(
-    gateway: Gateway, query: str = "", **connect_options: Any
+    gateway: Gateway, query: str = "", service: str = "talker", **connect_options: Any
 ) -> Iterator[ClientConnection]:
-    url = gateway.url.replace("http", "ws") + "/v1/private/talker" + query
+    url = gateway.url.replace("http", "ws") + f"/v1/private/{service}" + query
     with connect(url, open_timeout=TIMEOUT_S, proxy=None, **connect_options) as ws:
         yield ws
 
