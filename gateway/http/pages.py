@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -99,7 +100,10 @@ class Pages:
             )
             text = json.dumps(openapi_document, ensure_ascii=False, separators=(",", ":")).encode()
             self._openapi_cache.add(key, text)
-        return _etag_response(request, text, document.digest(text))
+        text = openapi.with_server(text, server_url(request))
+        response = _etag_response(request, text, document.digest(text))
+        response.headers["vary"] = "host, x-forwarded-host, x-forwarded-proto, x-forwarded-prefix"
+        return response
 
     def _summary(self, contract: Contract) -> dict[str, Any]:
         service = contract.service
@@ -117,6 +121,24 @@ class Pages:
         }
 
 
+def server_url(request: Request) -> str:
+    """Return the URL at which a client reached this gateway, without a trailing slash.
+
+    A proxy says what it changed by `X-Forwarded-Host`, `X-Forwarded-Proto`, `X-Forwarded-Prefix`.
+    """
+    headers = request.headers
+    scheme = headers.get("x-forwarded-proto", "")
+    host = headers.get("x-forwarded-host", "")
+    prefix = headers.get("x-forwarded-prefix", "").rstrip("/")
+    if scheme not in ("http", "https"):
+        scheme = request.url.scheme
+    if not _HOST.fullmatch(host):
+        host = request.url.netloc  # of the Host header, else the address of the port
+    return f"{scheme}://{host}{prefix if _PREFIX.fullmatch(prefix) else ''}"
+
+
+_HOST = re.compile(r"[A-Za-z0-9._~:\[\]-]{1,255}")
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+){0,16}")
 _MAX_CACHED = 64  # OpenAPI documents
 
 

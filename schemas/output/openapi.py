@@ -2,9 +2,13 @@
 
 The request schema of a service is its compiled schema in standard JSON Schema: limits of decoded
 sizes become lengths, base64 becomes a pattern for its canonical text. It also requires what the
-gateway requires beyond the schema: a non-empty app id.
+gateway requires beyond the schema: a non-empty app id. Two things are left out, because generators
+of clients fail on them: choices of another type than `type`, and patterns that mean something else,
+or nothing, in other regular expressions than the gateway's.
 """
 
+import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +62,8 @@ class Operation:
 def build_document(operations: Iterable[Operation], *, title: str, version: str) -> dict[str, Any]:
     """Return the OpenAPI document of `operations` and of the gateway's own pages.
 
-    `title` and `version` become members of its `info` object.
+    `title` and `version` become members of its `info` object. It has no `servers`: paths are
+    appended to their URL, so only an absolute URL has the right result (`with_server`).
     """
     operation_list = list(operations)
     paths: dict[str, Any] = {
@@ -72,7 +77,6 @@ def build_document(operations: Iterable[Operation], *, title: str, version: str)
             "version": version,
             "description": "Lengths of texts are bytes in UTF-8. No text may have a NUL.",
         },
-        "servers": [{"url": "./"}],
         "paths": paths | _GATEWAY_PATHS,
         "components": {
             "schemas": {
@@ -89,6 +93,15 @@ def build_document(operations: Iterable[Operation], *, title: str, version: str)
             },
         },
     }
+
+
+def with_server(serialized_document: bytes, url: str) -> bytes:
+    """Return a serialized document of `build_document` with the server at `url`.
+
+    `url` is absolute and has no trailing slash (OpenAPI 3.1, Server Object and Paths Object).
+    """
+    servers = json.dumps([{"url": url}]).encode()
+    return b'{"servers":%s,%s' % (servers, serialized_document[1:])
 
 
 def _json_response(description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,33 +198,128 @@ def _standardize(schema: Any) -> Any:
     if not isinstance(schema, Mapping):
         return schema
     result: dict[str, Any] = {}
+    omitted = _unportable_conditions(schema)
     for keyword, value in schema.items():
+        if keyword in omitted:
+            continue
         rewrite = _KEYWORD_REWRITES.get(keyword)
         if rewrite is not None:
-            result |= rewrite(value, result)
+            result |= rewrite(value)
         elif keyword == "properties":
             result[keyword] = {name: _standardize(subschema) for name, subschema in value.items()}
         elif keyword in ("default", "examples", "const", "enum"):
             result[keyword] = value
         else:
             result[keyword] = _standardize(value)
+    _limit_decoded_size(schema, result)
+    if "enum" in result:
+        _keep_choices_of_type(result)
     return result
 
 
-def _base64_max_length(value: int, siblings: Mapping[str, Any]) -> dict[str, Any]:
-    longest = (value + 2) // 3 * 4
-    return {"maxLength": min(longest, siblings.get("maxLength", longest))}
+def _limit_decoded_size(schema: Mapping[str, Any], result: dict[str, Any]) -> None:
+    """Express limits of decoded sizes by the length of the base64 text, exactly.
+
+    Of the texts with the length at the limit, only those with enough padding are short enough, and
+    only those with little enough are long enough.
+    """
+    excluded: list[dict[str, Any]] = []
+    max_size, min_size = schema.get("maxB64DLen"), schema.get("minB64DLen")
+    if max_size is not None:
+        length = (max_size + 2) // 3 * 4
+        result["maxLength"] = min(length, schema.get("maxLength", length))
+        if max_size % 3:
+            pattern = "[^=].$" if max_size % 3 == 1 else "[^=]$"
+            excluded.append({"minLength": length, "pattern": pattern})
+    if min_size is not None:
+        length = (min_size + 2) // 3 * 4
+        result["minLength"] = max(length, schema.get("minLength", 0))
+        if min_size % 3 != 1 and min_size:
+            pattern = "==$" if min_size % 3 == 2 else "=$"
+            excluded.append({"maxLength": length, "pattern": pattern})
+    if excluded:
+        result["allOf"] = [*result.get("allOf", ()), *({"not": part} for part in excluded)]
 
 
-def _base64_min_length(value: int, siblings: Mapping[str, Any]) -> dict[str, Any]:
-    shortest = (value + 2) // 3 * 4
-    return {"minLength": max(shortest, siblings.get("minLength", 0))}
+def _keep_choices_of_type(result: dict[str, Any]) -> None:
+    """Drop the choices that `type` excludes: the dialect has each choice as a string too.
+
+    Without a `type`, choices of several types become alternatives, each of one type.
+    """
+    types = result.get("type")
+    if types is not None:
+        allowed = {types} if isinstance(types, str) else set(types)
+        choices = [value for value in result["enum"] if _json_types(value) & allowed]
+        result["enum"] = choices or result["enum"]
+        return
+    by_type: dict[str, list[Any]] = {}
+    for value in result["enum"]:
+        by_type.setdefault(min(_json_types(value)), []).append(value)
+    if len(by_type) > 1:
+        del result["enum"]
+        alternatives = [{"type": name, "enum": choices} for name, choices in by_type.items()]
+        result["allOf"] = [*result.get("allOf", ()), {"anyOf": alternatives}]
 
 
-_KEYWORD_REWRITES: dict[str, Callable[[Any, Mapping[str, Any]], dict[str, Any]]] = {
-    "maxB64DLen": _base64_max_length,
-    "minB64DLen": _base64_min_length,
-    "error": lambda value, _: {"not": {}, "description": value},
+def _json_types(value: Any) -> set[str]:
+    """Return the names of the JSON Schema types that a value has."""
+    match value:
+        case None:
+            return {"null"}
+        case bool():
+            return {"boolean"}
+        case str():
+            return {"string"}
+        case int() | float():
+            return {"number", "integer"} if value == int(value) else {"number"}
+        case list():
+            return {"array"}
+    return {"object"}
+
+
+_CLASS_MEMBER = r"(?:[^\[\]\\]|\\[dDwWsSbnrtfv.*+?^$|(){}\[\]\\/-]|\\u[0-9A-Fa-f]{4})"
+# What Rust's regular expressions, ECMA-262's and Python's have in common, near to RFC 9485.
+_PORTABLE_PATTERN = re.compile(
+    rf"(?:[^\[\](){{}}\\?*+]|\\[dDwWsSbBnrtfv.*+?^$|(){{}}\[\]\\/-]|\\u[0-9A-Fa-f]{{4}}"
+    rf"|\[\^?{_CLASS_MEMBER}+\]|\((?:\?:|(?!\?))|\)"
+    r"|(?:[*+?]|\{[0-9]+(?:,[0-9]*)?\})\??)*"
+)
+_CLASS_OPERATORS = ("&&", "--", "~~")  # of Rust
+
+
+def _unportable_conditions(schema: Mapping[str, Any]) -> frozenset[str]:
+    """Return the keywords to omit because a pattern is left out of a condition.
+
+    A condition without it would hold for more values, so that fewer would be valid.
+    """
+    omitted = {"not"} if _has_unportable_pattern(schema.get("not")) else set()
+    omitted |= {"if", "then", "else"} if _has_unportable_pattern(schema.get("if")) else set()
+    return frozenset(omitted)
+
+
+def _has_unportable_pattern(schema: Any) -> bool:
+    if isinstance(schema, list):
+        return any(map(_has_unportable_pattern, schema))
+    if not isinstance(schema, Mapping):
+        return False
+    pattern = schema.get("pattern")
+    if isinstance(pattern, str) and not _portable_pattern(pattern):
+        return True
+    return any(map(_has_unportable_pattern, schema.values()))
+
+
+def _portable_pattern(pattern: str) -> dict[str, Any]:
+    is_portable = _PORTABLE_PATTERN.fullmatch(pattern) is not None
+    has_operator = "[" in pattern and any(operator in pattern for operator in _CLASS_OPERATORS)
+    return {"pattern": pattern} if is_portable and not has_operator else {}
+
+
+# Each returns the standard keywords that replace one.
+_KEYWORD_REWRITES: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "maxB64DLen": lambda _: {},
+    "minB64DLen": lambda _: {},
+    "pattern": _portable_pattern,
+    "error": lambda message: {"not": {}, "description": message},
 }
 
 
@@ -260,12 +368,15 @@ def _output_schema(service: Service, name: str, data_type: DataType) -> dict[str
     }
 
 
-def _path_item(summary: str, schema: Mapping[str, Any], **extra: Any) -> dict[str, Any]:
+def _path_item(
+    operation_id: str, summary: str, schema: Mapping[str, Any], **extra: Any
+) -> dict[str, Any]:
     responses = {
         "200": _json_response(summary, schema),
         "default": {"$ref": "#/components/responses/Error"},
     }
-    return {"get": {"summary": summary, "tags": ["gateway"], "responses": responses, **extra}}
+    operation = {"operationId": operation_id, "summary": summary, "tags": ["gateway"]}
+    return {"get": {**operation, "responses": responses, **extra}}
 
 
 _STATUS_SCHEMA = {
@@ -285,10 +396,11 @@ _API_SCHEMA = {
     },
     "required": ["service", "route", "digest", "instances"],
 }  # fmt: skip
-_READYZ_PATH_ITEM = _path_item("whether traffic is welcome", _STATUS_SCHEMA)
+_READYZ_PATH_ITEM = _path_item("get_readyz", "whether traffic is welcome", _STATUS_SCHEMA)
 _READYZ_PATH_ITEM["get"]["responses"]["503"] = _json_response("not now", _STATUS_SCHEMA)
 _GATEWAY_PATHS: dict[str, Any] = {
     "/v1/apis": _path_item(
+        "list_apis",
         "what services there are",
         {
             "type": "object",
@@ -297,14 +409,21 @@ _GATEWAY_PATHS: dict[str, Any] = {
         },
     ),
     "/v1/apis/{service_id}/schema": _path_item(
-        "the schema document of a service", {"type": "object"}, parameters=[_SERVICE_ID_PARAMETER]
+        "get_schema",
+        "the schema document of a service",
+        {"type": "object"},
+        parameters=[_SERVICE_ID_PARAMETER],
     ),
     "/v1/apis/{service_id}/openapi.json": _path_item(
-        "the OpenAPI document of a service", {"type": "object"}, parameters=[_SERVICE_ID_PARAMETER]
+        "get_service_openapi",
+        "the OpenAPI document of a service",
+        {"type": "object"},
+        parameters=[_SERVICE_ID_PARAMETER],
     ),
-    "/openapi.json": _path_item("this document", {"type": "object"}),
+    "/openapi.json": _path_item("get_openapi", "this document", {"type": "object"}),
     "/docs": {
         "get": {
+            "operationId": "get_docs",
             "summary": "a page to read this document and to try it",
             "tags": ["gateway"],
             "responses": {
@@ -316,6 +435,6 @@ _GATEWAY_PATHS: dict[str, Any] = {
             },
         }
     },
-    "/livez": _path_item("whether the gateway lives", _STATUS_SCHEMA),
+    "/livez": _path_item("get_livez", "whether the gateway lives", _STATUS_SCHEMA),
     "/readyz": _READYZ_PATH_ITEM,
 }

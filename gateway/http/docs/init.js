@@ -1,10 +1,14 @@
 "use strict";
-// Relative to the page: it works behind a proxy that adds a prefix, too.
-window.ui = SwaggerUIBundle({
-  url: "openapi.json",
-  dom_id: "#services",
-  deepLinking: true,
-  validatorUrl: null,
-  tryItOutEnabled: true,
-  displayRequestDuration: true,
-});
+// Relative to the page: it works behind a proxy that changes the host or adds a prefix, too.
+(async () => {
+  const spec = await (await fetch("openapi.json")).json();
+  spec.servers = [{ url: new URL(".", location.href).href.replace(/\/$/, "") }];
+  window.ui = SwaggerUIBundle({
+    spec,
+    dom_id: "#services",
+    deepLinking: true,
+    validatorUrl: null,
+    tryItOutEnabled: true,
+    displayRequestDuration: true,
+  });
+})();

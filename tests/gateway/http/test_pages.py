@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from aseloader import declare
-from gateway.http.pages import Pages
+from gateway.http.pages import Pages, server_url
 from gateway.services.catalog import Catalog, build_contract
 from tests.inprocess import InProcessGateway
 from tests.requests import statuses_of
@@ -154,3 +154,23 @@ def test_files_of_the_docs_page(
     _, fields, body = fetch(gateway, f"/docs{name}", "Accept-Encoding: br, gzip")
     assert fields.get("content-encoding") == ("gzip" if is_compressed else None)
     assert (gzip.decompress(body) if is_compressed else body) == plain
+
+
+@pytest.mark.parametrize(
+    ("headers", "url"),
+    [
+        ({}, "http://localhost:8200"),
+        ({"x-forwarded-proto": "https", "x-forwarded-host": "api.example"}, "https://api.example"),
+        ({"x-forwarded-prefix": "/gw/v2/"}, "http://localhost:8200/gw/v2"),
+        ({"x-forwarded-proto": "javascript"}, "http://localhost:8200"),
+        ({"x-forwarded-host": 'evil"/x'}, "http://localhost:8200"),
+        ({"x-forwarded-prefix": "//evil"}, "http://localhost:8200"),
+        ({"x-forwarded-prefix": "/a?b"}, "http://localhost:8200"),
+    ],
+)
+def test_server_of_the_openapi_document_is_as_the_client_reached_us(
+    headers: dict[str, str], url: str
+) -> None:
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "scheme": "http", "headers": [(b"host", b"localhost:8200"), *pairs]}
+    assert server_url(Request({**scope, "path": "/", "query_string": b""})) == url

@@ -1,15 +1,21 @@
 """OpenAPI: standard words for what the judge asks, and for what comes back."""
 
+import base64
 import dataclasses
+import json
+import re
 from typing import Any
 
 import jsonschema
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.model import document
 from schemas.output import openapi
 from schemas.output.openapi import BASE64_PATTERN, Operation
 from schemas.sources import declare
+from schemas.validation.compile import compile_input
 from schemas.validation.request_validator import RequestValidator
 from tests.schemas.sources.test_declare import API
 
@@ -93,3 +99,82 @@ def test_response_schema_is_open_and_allows_any_json() -> None:
     assert validator.is_valid({"header": header})
     assert not validator.is_valid({"header": {**header, "code": 1}})
     assert not validator.is_valid({"header": {**header, "sid": "x"}})
+
+
+@given(
+    st.sampled_from(["maxB64DLen", "minB64DLen", "both"]), st.integers(0, 9), st.binary(max_size=12)
+)
+def test_limits_of_decoded_sizes_are_exact(keyword: str, limit: int, data: bytes) -> None:
+    limits = {"maxB64DLen": limit, "minB64DLen": min(limit, 4)}
+    rules = limits if keyword == "both" else {keyword: limits[keyword]}
+    schema = openapi.to_standard_schema(compile_input({"type": "string", **rules}), SERVICE)
+    text = base64.b64encode(data).decode()
+    accepted = rules.get("minB64DLen", 0) <= len(data) <= rules.get("maxB64DLen", 99)
+    assert jsonschema.Draft202012Validator(schema).is_valid(text) is accepted
+
+
+@pytest.mark.parametrize(
+    ("rules", "published"),
+    [
+        ({"type": "integer", "enum": [3]}, {"type": ["integer", "null"], "enum": [3, None]}),
+        ({"type": "string", "enum": ["3"]}, {"type": ["null", "string"], "enum": ["3", None]}),
+        ({"type": "boolean", "enum": [True]}, {"type": ["boolean", "null"], "enum": [True, None]}),
+        ({"type": "number", "enum": [1.5]}, {"type": ["null", "number"], "enum": [1.5, None]}),
+        ({"type": "integer", "const": 3}, {"type": ["integer", "null"], "enum": [3]}),
+        (
+            {"enum": ["3"]},
+            {"allOf": [{"anyOf": [
+                {"type": "string", "enum": ["3"]}, {"type": "integer", "enum": [3]},
+                {"type": "null", "enum": [None]},
+            ]}]},
+        ),
+        ({"enum": ["a"]}, {"allOf": [{"anyOf": [
+            {"type": "string", "enum": ["a"]}, {"type": "null", "enum": [None]},
+        ]}]}),
+    ],
+)  # fmt: skip
+def test_choices_have_the_type_of_their_member(
+    rules: dict[str, Any], published: dict[str, Any]
+) -> None:
+    """Generators fail on choices of several types: the dialect has each one as a text too."""
+    assert (
+        openapi.to_standard_schema(compile_input({"items": rules}), SERVICE)["items"] == published
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_portable"),
+    [
+        ("^[a-z0-9_-]{1,8}$", True),
+        (r"^\d+\.\d+(?:-rc)?$", True),
+        (r"^(a|b)*?[^\]\s]$", True),
+        (r"\u4e00", True),
+        ("漢", True),
+        (r"^\p{Han}+$", False),
+        (r"(?i)abc", False),
+        (r"(?P<name>a)", False),
+        (r"\Aabc\z", False),
+        (r"[[:alpha:]]", False),
+        (r"[a-z&&[^b]]", False),
+        (r"\x{41}", False),
+        ("a{,3}", False),
+    ],
+)
+def test_patterns_are_published_if_they_mean_the_same_everywhere(
+    pattern: str, is_portable: bool
+) -> None:
+    tree = {"type": "string", "pattern": pattern, "maxLength": 9}
+    schema = openapi.to_standard_schema({"items": tree}, SERVICE)
+    assert ("pattern" in schema["items"]) is is_portable
+    if is_portable:
+        re.compile(pattern)
+    conditions = {"not": tree, "if": tree, "then": {"const": 1}, "else": {"const": 2}}
+    published = openapi.to_standard_schema({"items": conditions}, SERVICE)["items"]
+    assert published == (conditions if is_portable else {})
+
+
+def test_server_is_absolute() -> None:
+    """Paths are appended to the URL of the server, so a relative one would end in two slashes."""
+    assert "servers" not in DOCUMENT
+    serialized = openapi.with_server(json.dumps(DOCUMENT).encode(), 'http://h:1/a"')
+    assert json.loads(serialized) == {"servers": [{"url": 'http://h:1/a"'}], **DOCUMENT}
