@@ -28,6 +28,8 @@ _DATA_TAG: Final = tag(2)
 _ATTRIBUTE_TAG: Final = tag(MetaDesc.DESCRIPTOR.fields_by_name["attribute"].number)
 _MAX_CACHED_ENTRIES: Final = 512  # per map field
 _MAX_CACHED_ENTRY_SIZE: Final = 128  # bytes of an encoded entry
+# Headers whose values differ in each request: they are not cached.
+_UNIQUE_NAMES: Final = frozenset({"sid", "traceparent", "tracestate", "x-request-id"})
 _NOT_BASE64: Final = re.compile(r"[^A-Za-z0-9+/=]")
 _EMPTY: Final[dict[str, Any]] = {}  # shared; never written
 
@@ -184,7 +186,7 @@ class _EntryCache:
         encoded = self.cache.entries.get((name, value))
         if encoded is None:
             encoded = map_entry(self._field_tag, name.encode(), str(value).encode())
-            if len(encoded) <= _MAX_CACHED_ENTRY_SIZE and name != "sid":  # unique per request
+            if len(encoded) <= _MAX_CACHED_ENTRY_SIZE and name not in _UNIQUE_NAMES:
                 self.cache.add((name, value), encoded)
         return encoded
 

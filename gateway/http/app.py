@@ -17,6 +17,7 @@ from gateway.context import GatewayContext
 from gateway.http.head_validation import combine_headers
 from gateway.http.pages import Pages
 from gateway.http.server_context import BODY_ERROR_KEY, WAKE_RECEIVE_KEY
+from gateway.request import tracing
 from gateway.request.record import RequestRecord
 from gateway.request.response import HttpError, HttpResponse, finish_with_error
 from gateway.request.shutdown import DrainState, drain_timeout_error
@@ -135,6 +136,7 @@ class _ServiceEndpoint:
     async def serve(self, service_id: str, scope: Scope, receive: Receive, send: Send) -> None:
         context, dependencies = self._context, self._context.dependencies
         record, headers = _new_record(scope, context), combine_headers(scope["headers"])
+        record.tracing = tracing.from_headers(headers)
         driver = AsgiRequestDriver(context.open_event_stream, scope[WAKE_RECEIVE_KEY])
         context.metrics.inflight += 1
         try:

@@ -9,7 +9,9 @@ from gateway.http.head_cache import HeadKey
 from gateway.http.pipeline import PipelineQueue
 from gateway.http.server_context import ServerContext
 from gateway.http.timeouts import ConnectionTimer, Wait
+from gateway.request import tracing
 from gateway.request.response import HttpResponse, serialize_response
+from gateway.request.tracing import NO_TRACING
 from gateway.services.routes import requested_service
 from gateway.unary.cycle import UnaryRequestCycle
 from gateway.unary.request_head import UnaryRequestHead
@@ -100,7 +102,10 @@ class FastPath:
             return False
         if lookup.body_size > limits.max_body or lookup.body_start > limits.max_header_bytes:
             return False
-        cycle = self._new_cycle(fast_path.context, head)
+        tracing_headers = (
+            tracing.from_head(data[: lookup.body_start]) if lookup.has_ignored_lines else NO_TRACING
+        )
+        cycle = self._new_cycle(fast_path.context, head, tracing_headers)
         if not self._pipeline.try_acquire(cycle):
             return False
         self._is_sole_request = True
@@ -132,10 +137,14 @@ class FastPath:
         head = UnaryRequestHead(service_id, path, headers, keep_alive, expects_continue, chunked)
         if is_repeated:
             fast_path.head_cache.add(self._last_head_key, head)
-        return self._new_cycle(fast_path.context, head)
+        return self._new_cycle(fast_path.context, head, tracing.from_headers(headers))
 
-    def _new_cycle(self, context: GatewayContext, head: UnaryRequestHead) -> UnaryRequestCycle:
-        return UnaryRequestCycle(context, self, self._server_state.tasks, head, self._client_ip)
+    def _new_cycle(
+        self, context: GatewayContext, head: UnaryRequestHead, tracing_headers: Mapping[str, str]
+    ) -> UnaryRequestCycle:
+        return UnaryRequestCycle(
+            context, self, self._server_state.tasks, head, tracing_headers, self._client_ip
+        )
 
     def send_continue(self) -> None:
         """Write `100 Continue`: the client waits for it before it sends the body."""

@@ -15,9 +15,10 @@ _MAX_HEADS: Final = 512  # in the cache
 _MAX_HEAD_BYTES: Final = 2048  # of one cached head
 _MAX_LENGTH_DIGITS: Final = 9  # of Content-Length
 
-# Headers that the gateway does not read, mostly for tracing. A line of one is ignored only if its
-# value is printable ASCII, which every parser accepts. A header that the gateway begins to read
-# must be removed from this list.
+# Headers that do not decide how a request is served, mostly for tracing. A line of one is ignored
+# only if its value is printable ASCII, which every parser accepts. A header that the gateway begins
+# to read must be removed from this list; those of `gateway/request/tracing.py` are read from each
+# head.
 _IGNORED_HEADERS: Final = (
     "x-request-id", "x-correlation-id", "x-kong-request-id", "kong-request-id", "traceparent",
     "tracestate", "baggage", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid",
@@ -49,6 +50,11 @@ class HeadLookup(Generic[Value]):
         self.body_start = body_start
         self.body_size = body_size
         self.value = value
+
+    @property
+    def has_ignored_lines(self) -> bool:
+        """Return whether the head has lines that are not part of its key."""
+        return not isinstance(self.key, bytes)
 
 
 class HeadCache(Generic[Value]):

@@ -107,6 +107,7 @@ def resolve_contract(
     if contract.service.sub_routes:
         contract, route_headers = _resolve_sub_service(contract, envelope, record, catalog)
     return contract, {
+        **record.tracing,
         **route_headers,
         "sid": record.sid,
         "client_ip": record.client_ip,

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from config.options import SessionOptions
 from gateway.context import GatewayContext
-from gateway.request import checks, json_body
+from gateway.request import checks, json_body, tracing
 from gateway.services.catalog import Contract
 from gateway.streaming import close_codes, messages
 from gateway.streaming.envelopes import EnvelopeReader
@@ -340,6 +340,7 @@ class SessionMultiplexer:
         dependencies = context.dependencies
         checks.check_app_id(envelope, handshake.headers, dependencies.options.consumer_header)
         record = context.new_record("GET", handshake.path, handshake.client_ip)
+        record.tracing = tracing.from_headers(handshake.headers)
         record.service = handshake.contract.service.id
         # The contract may have changed since the handshake.
         current_contract = (

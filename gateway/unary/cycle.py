@@ -7,6 +7,7 @@ its connection, without an ASGI cycle; its responses are the same bytes as those
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from gateway.context import GatewayContext
@@ -171,12 +172,13 @@ class UnaryRequestCycle(RequestDriver):
     of tasks, which a shutdown waits for and cancels; so a cycle has the `cancel` of a task. While a
     cycle is queued, `body_error` holds an error that ended the body. `_body` is what has arrived of
     the body: the only chunk, or a bytearray, since a list of tiny chunks takes many times their
-    size. `response_complete` is True once the request is answered, as in uvicorn's cycle.
+    size. `tracing` are the tracing headers for the loader. `response_complete` is True once the
+    request is answered, as in uvicorn's cycle.
     """
 
     __slots__ = (
-        "_body", "_client_ip", "_context", "_head", "_is_body_complete", "_tasks", "_writer",
-        "body_error", "chunked", "keep_alive", "response_complete",
+        "_body", "_client_ip", "_context", "_head", "_is_body_complete", "_tasks", "_tracing",
+        "_writer",         "body_error", "chunked", "keep_alive", "response_complete",
     )  # fmt: skip
 
     def __init__(
@@ -185,6 +187,7 @@ class UnaryRequestCycle(RequestDriver):
         writer: ResponseWriter,
         tasks: set["UnaryRequestCycle"],
         head: UnaryRequestHead,
+        tracing: Mapping[str, str],
         client_ip: str,
     ) -> None:
         super().__init__(context.open_event_stream)
@@ -194,6 +197,7 @@ class UnaryRequestCycle(RequestDriver):
         self._writer = writer
         self._tasks = tasks
         self._head = head
+        self._tracing = tracing
         self._client_ip = client_ip
         self._body: bytes | bytearray = b""
         self.keep_alive = head.keep_alive
@@ -211,6 +215,7 @@ class UnaryRequestCycle(RequestDriver):
         """Run the request as far as it goes; `body` is None while it is still arriving."""
         context, head, dependencies = self._context, self._head, self._context.dependencies
         record = context.new_record("POST", head.path, self._client_ip)
+        record.tracing = self._tracing
         context.metrics.inflight += 1
         self._tasks.add(self)
         self.drive(

@@ -54,6 +54,25 @@ def test_loader_receives_envelope_header_and_gateway_fields(
     }
 
 
+def test_tracing_headers_of_each_request_reach_the_loader(gateway: Gateway, loader: Loader) -> None:
+    """A client repeats its head but for these lines; the cache of heads must not repeat them."""
+    seen = []
+    for number in range(5):
+        parent = f"00-{number:032x}-00f067aa0ba902b7-01"
+        headers = {"traceparent": parent, "tracestate": f"a={number}", "x-request-id": f"r{number}"}
+        response = gateway.post(make_envelope(), headers=headers)
+        received = response.json()["payload"]["facts"]["text"]["headers"]
+        seen.append({name: received.get(name) for name in headers} == headers)
+    assert seen == [True] * 5
+    for headers in ({"x-request-id": "alone"}, {}):
+        for _ in range(3):
+            response = gateway.post(make_envelope(), headers=headers)
+            received = response.json()["payload"]["facts"]["text"]["headers"]
+            assert received.get("x-request-id") == headers.get("x-request-id")
+            assert "traceparent" not in received
+            assert "tracestate" not in received
+
+
 def test_declared_defaults_reach_the_wrapper(gateway: Gateway, loader: Loader) -> None:
     assert gateway.call().json()["payload"]["facts"]["text"]["number"] == 7
     envelope = make_envelope()

@@ -110,6 +110,7 @@ class AigesSessionLoader:
 
     def __init__(self) -> None:
         self.ops: list[str] = []
+        self.tracing_headers: set[str] = set()
         self.mode = ""
         self._open: dict[str, LoaderSession] = {}
         self._released: set[str] = set()
@@ -140,7 +141,9 @@ class AigesSessionLoader:
         if request.op == "AIIn":
             if self.mode == "garbage" and request.param["SeqNo"] != "1":
                 return b"\xff\xff\xff"
-            instance.write(LoaderInput.FromString(request.data[0].data))
+            loader_input = LoaderInput.FromString(request.data[0].data)
+            self.tracing_headers.add(loader_input.headers["x-request-id"])
+            instance.write(loader_input)
             output = instance.read(0.0)
         else:
             output = instance.read(int(request.param["waitTime"]) / 1000)
@@ -203,7 +206,7 @@ def test_session_results_arrive_before_the_end(
 ) -> None:
     """The end is told by the op that read it; what the other one still brings comes before it."""
     for _ in range(5):
-        with open_session(gateway) as ws:
+        with open_session(gateway, additional_headers={"X-Request-Id": "r-1"}) as ws:
             send(ws, frame(0, b"one"), frame(1, b"two"), frame(1, b"large"), frame(2, b"end"))
             outputs = []
             while (message := receive(ws))["header"]["status"] != 2:
@@ -211,6 +214,7 @@ def test_session_results_arrive_before_the_end(
             assert sorted(outputs) == sorted([b"ONE", b"TWO", b"LARGE", b"x" * 40_000, b"END"])
             assert receive_close_code(ws) == 1000
     assert "AIExcp" not in aiges_loader.ops, "the end releases the handle"
+    assert aiges_loader.tracing_headers == {"r-1"}, "in every frame"
     wait_until_idle(gateway)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from config.options import GatewayOptions
 from gateway.request.response import HttpError, HttpResponse
+from gateway.request.tracing import NO_TRACING
 from gateway.unary.cycle import UnaryRequestCycle
 from gateway.unary.request_head import UnaryRequestHead
 from tests.fakes import FakeSlot
@@ -185,7 +186,7 @@ class CycleFixture:
         headers = {b"content-type": b"application/json", b"accept": accept}
         head = UnaryRequestHead(service, f"/v1/private/{service}", headers, True, expects)
         context = self.gateway.context
-        return UnaryRequestCycle(context, self.writer, self.tasks, head, "192.0.2.1")
+        return UnaryRequestCycle(context, self.writer, self.tasks, head, NO_TRACING, "192.0.2.1")
 
 
 @pytest.fixture
