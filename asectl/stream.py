@@ -4,9 +4,7 @@ import argparse
 import asyncio
 import base64
 import contextlib
-import io
 import json
-import wave
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,8 +12,10 @@ from typing import Any, BinaryIO
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from asectl import wav
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, Failure
+from asectl.wav import WavError
 from schemas.model.service import DataType, Service, member_schema
 
 _KEYS = [kind.key for kind in DataType]
@@ -222,19 +222,21 @@ def _longest_part(payload: dict[str, dict[str, Any]]) -> tuple[str, str]:
 def _extract_samples(data: bytes) -> tuple[bytes, int, float, dict[str, int]]:
     """Return the bytes to send of a file, bytes per frame, seconds per frame, and WAV attributes.
 
-    If the file is no WAV, the bytes are `data` and the attributes are empty.
+    If the file is no WAV, the bytes are `data` and the attributes are empty. Raises Failure for a
+    WAV file whose samples are no PCM.
     """
-    with contextlib.suppress(wave.Error, EOFError), wave.open(io.BytesIO(data)) as wav:
-        width, rate = wav.getsampwidth() * wav.getnchannels(), wav.getframerate()
-        audio_attributes = {"sample_rate": rate, "channels": wav.getnchannels()}
-        audio_attributes["bit_depth"] = wav.getsampwidth() * 8
-        return (
-            wav.readframes(wav.getnframes()),
-            int(rate * _CHUNK_S) * width,
-            _CHUNK_S,
-            audio_attributes,
-        )
-    return data, _CHUNK_BYTES, _CHUNK_S, {}
+    if not wav.is_wav(data):
+        return data, _CHUNK_BYTES, _CHUNK_S, {}
+    try:
+        sound = wav.parse(data)
+    except WavError as error:
+        raise Failure(str(error), EXIT_FAILED) from None
+    attributes = {
+        "sample_rate": sound.rate,
+        "channels": sound.channels,
+        "bit_depth": sound.bits,
+    }
+    return sound.data, int(sound.rate * _CHUNK_S) * sound.frame_size, _CHUNK_S, attributes
 
 
 def is_embedded_json(part: Mapping[str, Any], value: Any) -> bool:

@@ -20,16 +20,19 @@ class Speech(Wrapper):
     segments = Output("text", format="json")
 
     def once(self, params, inputs, context):
+        data = inputs["audio"].data
+        if data[4:8] in (bytes(4), b"\xff\xff\xff\xff"):
+            raise Refused("the WAV does not say how long it is: write it to a file, not to a pipe")
         try:
-            with wave.open(io.BytesIO(inputs["audio"].data)) as wav:
+            with wave.open(io.BytesIO(data)) as wav:
                 rate, width, channels = (
                     wav.getframerate(),
                     wav.getsampwidth(),
                     wav.getnchannels(),
                 )
                 pcm = wav.readframes(wav.getnframes())
-        except (wave.Error, EOFError, RuntimeError):
-            raise Refused("not a readable WAV file")
+        except (wave.Error, EOFError, RuntimeError) as error:
+            raise Refused(f"not a WAV file of 16-bit PCM: {error or 'it ends too early'}")
         if width != 2 or not 0 < rate <= 192_000 or len(pcm) < 2 * channels:
             raise Refused("the WAV must hold 16-bit PCM of at most 192 kHz, and some of it")
         sample_count = len(pcm) // (2 * channels) * channels

@@ -3,7 +3,7 @@
 import io
 from collections import Counter
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from aseloader import Choice, Data, Input, Integer, Output, Refused, Wrapper
 
@@ -30,22 +30,33 @@ class Thumbnail(Wrapper):
         try:
             picture = Image.open(io.BytesIO(inputs["image"].data), formats=("PNG", "JPEG"))
             picture.load()
+            picture = ImageOps.exif_transpose(picture)  # as a viewer shows it
         except (UnidentifiedImageError, TooLarge, OSError, SyntaxError, ValueError):
             raise Refused("not a readable PNG or JPEG picture")
         height = max(1, round(picture.height * params["width"] / picture.width))
         if height > 8192:
             raise Refused("the thumbnail would be more than 8192 pixels high; ask for less width")
-        resized = picture.convert("RGB").resize((params["width"], height))
-        quantized = resized.quantize(5)
+        resized = to_8_bit(picture).resize((params["width"], height))
+        opaque = Image.new("RGB", resized.size, "white")
+        opaque.paste(resized, mask=resized if resized.mode == "RGBA" else None)
+        quantized = opaque.quantize(5)
         palette = quantized.getpalette() or []
         pixel_counts = Counter(quantized.tobytes())  # by the index of the colour
         indices = sorted(pixel_counts, key=lambda index: (pixel_counts[index], index))
         colours = [palette[3 * i : 3 * i + 3] for i in indices]
         buffer = io.BytesIO()
-        resized.save(buffer, params["format"], quality=params["quality"])
+        thumbnail = opaque if params["format"] == "jpeg" else resized  # JPEG has no transparency
+        thumbnail.save(buffer, params["format"], quality=params["quality"])
         facts = {"width": picture.width, "height": picture.height, "mode": picture.mode}
         facts["colours"] = ["#" + bytes(colour).hex() for colour in reversed(colours)]
         return {
             "thumbnail": Data(buffer.getvalue(), {"encoding": params["format"]}),
             "facts": facts,
         }
+
+
+def to_8_bit(picture):
+    """Return a picture in RGB, or in RGBA if it has transparent pixels."""
+    if picture.mode.startswith("I"):  # 16 bits of grey
+        return picture.convert("I").point(lambda value: value / 256).convert("L").convert("RGB")
+    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")

@@ -16,6 +16,7 @@ from asectl.stream import split_envelope
 from aseloader import declare
 from aseloader.run import load
 from schemas.model import document
+from tests.asectl.test_wav import wav_file
 from tests.harness import ROOT, TIMEOUT_S, Gateway, Loader, run_asectl
 
 VAD = "examples/vad/wrapper.py"
@@ -220,3 +221,13 @@ def test_envelope_is_split_into_frames() -> None:
     assert single_frame["header"]["status"] == 3
     ((header_frame, _),) = split_envelope({"header": {"status": 3}}, SERVICE)
     assert header_frame == {"header": {"status": 3}}
+
+
+def test_wav_without_pcm_is_refused_before_anything_is_sent(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    """Its bytes would be taken for samples of 16 kHz."""
+    (tmp_path / "float.wav").write_bytes(wav_file(3, 32))
+    result = call(gateway, "vad", "--ws", "--file", str(tmp_path / "float.wav"))
+    assert result.returncode == 1
+    assert "floating point samples; convert it to 16-bit PCM" in result.stderr
