@@ -30,13 +30,13 @@ class Thumbnail(Wrapper):
         try:
             picture = Image.open(io.BytesIO(inputs["image"].data), formats=("PNG", "JPEG"))
             picture.load()
-            picture = ImageOps.exif_transpose(picture)  # as a viewer shows it
+            photo = ImageOps.exif_transpose(picture)  # as a viewer shows it
         except (UnidentifiedImageError, TooLarge, OSError, SyntaxError, ValueError):
             raise Refused("not a readable PNG or JPEG picture")
-        height = max(1, round(picture.height * params["width"] / picture.width))
+        height = max(1, round(photo.height * params["width"] / photo.width))
         if height > 8192:
             raise Refused("the thumbnail would be more than 8192 pixels high; ask for less width")
-        resized = to_8_bit(picture).resize((params["width"], height))
+        resized = to_8_bit(photo).resize((params["width"], height))
         opaque = Image.new("RGB", resized.size, "white")
         opaque.paste(resized, mask=resized if resized.mode == "RGBA" else None)
         quantized = opaque.quantize(5)
@@ -47,7 +47,7 @@ class Thumbnail(Wrapper):
         buffer = io.BytesIO()
         thumbnail = opaque if params["format"] == "jpeg" else resized  # JPEG has no transparency
         thumbnail.save(buffer, params["format"], quality=params["quality"])
-        facts = {"width": picture.width, "height": picture.height, "mode": picture.mode}
+        facts = {"width": photo.width, "height": photo.height, "mode": picture.mode}
         facts["colours"] = ["#" + bytes(colour).hex() for colour in reversed(colours)]
         return {
             "thumbnail": Data(buffer.getvalue(), {"encoding": params["format"]}),
