@@ -39,25 +39,40 @@ def is_loader_failure(code: int) -> bool:
     )
 
 
+def wrapper_threads(count: int) -> ThreadPoolExecutor:
+    """Return the threads in which the methods of a wrapper run that are no coroutines.
+
+    With one thread, `init`, each request and `fini` run in it, as libraries need that bind what
+    they open to a thread (sqlite3, CUDA).
+    """
+    return ThreadPoolExecutor(count, thread_name_prefix="wrapper")
+
+
 class Engine:
     """Runs the requests of one wrapper, at most `limiter.best` at a time.
 
     Two limits apply. A permit of `limiter` admits a request to the process: there are
     `limiter.total`, and a request without one fails with 10110. A work slot lets it run: there are
     `limiter.best`, and a request with a permit waits in FIFO order for a slot. A streaming session
-    holds one of each. There is one thread per work slot, so the thread pool never queues.
+    holds one of each. `thread_pool` has one thread per work slot, so that it never queues; a caller
+    may pass its own, in which `init` has run.
 
     A sync `once` runs in a thread. Its permit and its slot are held until the thread has returned,
     even if the caller has gone, since a thread cannot be stopped. An async `once` runs in the event
     loop and is cancelled with its caller.
     """
 
-    def __init__(self, wrapper: Wrapper, limiter: ConcurrencyLimiter) -> None:
+    def __init__(
+        self,
+        wrapper: Wrapper,
+        limiter: ConcurrencyLimiter,
+        thread_pool: ThreadPoolExecutor | None = None,
+    ) -> None:
         self._wrapper = wrapper
         self._limiter = limiter
         self._codec = Codec(type(wrapper))
         self._is_async = inspect.iscoroutinefunction(wrapper.once)
-        self._thread_pool = ThreadPoolExecutor(limiter.best, thread_name_prefix="once")
+        self.thread_pool = thread_pool or wrapper_threads(limiter.best)
         self.work_slots = asyncio.Semaphore(limiter.best)
 
     async def process(self, frame: LoaderInput, context: Context) -> LoaderOutput:
@@ -102,7 +117,7 @@ class Engine:
 
     def close(self) -> None:
         """Shut down the thread pool without waiting. Work that has not started is dropped."""
-        self._thread_pool.shutdown(wait=False, cancel_futures=True)
+        self.thread_pool.shutdown(wait=False, cancel_futures=True)
 
     def _release_permit(
         self, task: "asyncio.Future[LoaderOutput]", gateway: str, work_time: "_WorkTime"
@@ -149,7 +164,7 @@ class Engine:
         else:
             loop = asyncio.get_running_loop()
             outputs, error = await loop.run_in_executor(
-                self._thread_pool, self._call_sync, params, inputs, context
+                self.thread_pool, self._call_sync, params, inputs, context
             )
         if isinstance(error, Exception):
             raise error

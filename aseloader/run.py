@@ -9,12 +9,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import SystemRandom
 
 from aseloader import declare
-from aseloader.engine import Engine
+from aseloader.engine import Engine, wrapper_threads
 from aseloader.server import LoaderServer
 from aseloader.sessions import SessionEngine
 from aseloader.wrapper import Wrapper
@@ -109,15 +110,32 @@ async def run(
     """
     schema = declare.schema(wrapper_class)
     wrapper = wrapper_class()
-    init_task = asyncio.ensure_future(asyncio.to_thread(wrapper.init, options.config))
+    threads = wrapper_threads(options.total or wrapper.total)
+    try:
+        return await _run_in_threads(wrapper, schema, options, on_ready, stop, threads)
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+
+
+async def _run_in_threads(
+    wrapper: Wrapper,
+    schema: bytes,
+    options: LoaderOptions,
+    on_ready: Callable[[str], None],
+    stop: "asyncio.Future[bool]",
+    threads: ThreadPoolExecutor,
+) -> bool:
+    """Do what `run` does; `init`, requests and `fini` run in `threads`."""
+    loop = asyncio.get_running_loop()
+    init_task = loop.run_in_executor(threads, wrapper.init, options.config)
     await asyncio.wait((init_task, stop), return_when=asyncio.FIRST_COMPLETED)
     if not init_task.done():
         return False
     if init_task.exception() is not None:
         raise LoadError(
-            _describe_load_error(init_task.exception(), Path(inspect.getfile(wrapper_class)))
+            _describe_load_error(init_task.exception(), Path(inspect.getfile(type(wrapper))))
         )
-    loader = _Loader(wrapper, schema, options)
+    loader = _Loader(wrapper, schema, options, threads)
     try:
         on_ready(await loader.start())
         await stop
@@ -125,7 +143,7 @@ async def run(
     finally:
         await loader.shut_down()
         if loader.idle:
-            await asyncio.to_thread(wrapper.fini)
+            await loop.run_in_executor(threads, wrapper.fini)
             _logger.info("stopped")
     return loader.idle
 
@@ -147,7 +165,13 @@ class _Loader:
     hubs recognise the reports of an earlier process on the same address.
     """
 
-    def __init__(self, wrapper: Wrapper, schema: bytes, options: LoaderOptions) -> None:
+    def __init__(
+        self,
+        wrapper: Wrapper,
+        schema: bytes,
+        options: LoaderOptions,
+        threads: ThreadPoolExecutor,
+    ) -> None:
         self._wrapper = wrapper
         self._schema = schema
         self._options = options
@@ -161,7 +185,7 @@ class _Loader:
         self._limiter = ConcurrencyLimiter(
             concurrency + queue, self._on_load_change, best=concurrency
         )
-        self._engine = Engine(wrapper, self._limiter)
+        self._engine = Engine(wrapper, self._limiter, threads)
         self._session_engine = SessionEngine(wrapper, self._limiter, self._engine)
         self._server = LoaderServer(
             self._engine, self._session_engine, self._limiter, options.max_message
@@ -201,7 +225,7 @@ class _Loader:
                 await self._idle.wait()
 
     async def shut_down(self) -> None:
-        """Report the end to the hubs, then close the port and the thread pools.
+        """Report the end to the hubs, then close the port.
 
         If the wrapper is idle, responses that are still being sent get `_STOP_GRACE_S` seconds. If
         not, the drain has expired, and calls are cut at once.
@@ -209,8 +233,6 @@ class _Loader:
         self._limiter.set_serving_state(ServingState.DOWN)
         await self._reporter.shutdown()
         await self._server.stop(_STOP_GRACE_S if self.idle else 0)
-        self._engine.close()
-        self._session_engine.close()
 
     def _on_load_change(self) -> None:
         self._reporter.notify_change()

@@ -42,8 +42,7 @@ class SessionEngine:
     queue. Otherwise the frames are joined and `engine` processes them as one request, which waits
     for a work slot there.
 
-    A plain generator runs in a thread of `_thread_pool`, which has `limiter.total` threads, so a
-    session with a permit always gets one.
+    A plain generator runs in a thread of the engine, which has one for each work slot.
     """
 
     def __init__(self, wrapper: Wrapper, limiter: ConcurrencyLimiter, engine: Engine) -> None:
@@ -55,7 +54,6 @@ class SessionEngine:
         self._is_streaming = method is not Wrapper.session
         self._is_async = inspect.isasyncgenfunction(inspect.unwrap(method))
         self._wants_context = len(positional_params(method)) > 3  # self is one of them
-        self._thread_pool = ThreadPoolExecutor(limiter.total, thread_name_prefix="session")
 
     async def serve(
         self, frames: Frames, *, gateway: str, timeout: float | None
@@ -88,10 +86,6 @@ class SessionEngine:
                 await outputs.aclose()  # runs the wrapper's own cleanup
             finally:
                 permit.release_hold()
-
-    def close(self) -> None:
-        """Shut down the thread pool without waiting. Work that has not started is dropped."""
-        self._thread_pool.shutdown(wait=False, cancel_futures=True)
 
     def _release_work_slot(self) -> None:
         if self._is_streaming:
@@ -195,7 +189,7 @@ class SessionEngine:
         def call_session(sync_inputs: Any) -> Any:
             return method(params, sync_inputs, *extra_args)
 
-        task = thread.start(self._thread_pool, call_session, inputs)
+        task = thread.start(self._engine.thread_pool, call_session, inputs)
         permit.hold_during(task)
         try:
             while True:

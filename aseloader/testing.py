@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from aseloader import declare
-from aseloader.engine import Engine
+from aseloader.engine import Engine, wrapper_threads
 from aseloader.sessions import SessionEngine
 from aseloader.wrapper import Data, Wrapper
 from lb.reporter.limiter import ConcurrencyLimiter
@@ -77,10 +77,11 @@ class LoaderFor:
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
-        self._wrapper.init(self._config)
+        threads = wrapper_threads(self._wrapper.total)
+        threads.submit(self._wrapper.init, self._config).result()
         self._limiter_changed = asyncio.Event()
         limiter = self._limiter = ConcurrencyLimiter(self._wrapper.total, self._limiter_changed.set)
-        self._engine = Engine(self._wrapper, limiter)
+        self._engine = Engine(self._wrapper, limiter, threads)
         self._session_engine = SessionEngine(self._wrapper, limiter, self._engine)
         self._open_sessions: list[AsyncGenerator[LoaderOutput, None]] = []
         return self
@@ -93,10 +94,9 @@ class LoaderFor:
     ) -> None:
         while self._open_sessions:
             self._runner.run(self._close_session(self._open_sessions.pop()))
-        self._session_engine.close()
-        self._engine.close()
         self._runner.close()
-        self._wrapper.fini()
+        self._engine.thread_pool.submit(self._wrapper.fini).result()
+        self._engine.close()
 
     def __call__(
         self,

@@ -11,6 +11,7 @@ from PIL import Image
 from aseloader import Choice, Context, Data, Input, Output, Outputs, Refused, Wrapper
 from aseloader.run import LoadError, load
 from aseloader.testing import LoaderError, LoaderFor
+from tests.wrappers.database import Database
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 SAMPLES = {name: (EXAMPLES / name).read_bytes() for name in
@@ -231,3 +232,11 @@ def test_load_finds_a_class_by_name_or_the_only_one() -> None:
     ):
         with pytest.raises(LoadError, match=message):
             load(spec)
+
+
+def test_all_methods_run_in_one_thread_if_one_request_runs_at_a_time() -> None:
+    with LoaderFor(Database()) as call:
+        assert call({}, {"text": b"a"})["count"].data == b"1"
+        results = call.session({}, [{"text": b"b"}, {"text": b"c"}])
+        assert [result["count"].data for result in results] == [b"2", b"3"]
+        assert call({}, {"text": b"d"})["count"].data == b"4"

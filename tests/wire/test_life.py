@@ -98,6 +98,21 @@ def test_loader_with_failed_init_is_not_reported() -> None:
         assert gateway.state() == []
 
 
+def test_wrapper_of_one_request_at_a_time_has_one_thread() -> None:
+    """sqlite3 refuses a connection in another thread than the one that opened it."""
+    spec = "tests/wrappers/database.py:Database"
+    with Gateway() as gateway, Loader(gateway.lb, spec) as loader:
+        gateway.wait_until_up(loader)
+        envelope = make_envelope("database")
+        counts = []
+        for headers in ({}, {"accept": "text/event-stream"}, {}):
+            text = gateway.post(envelope, "database", headers=headers).text
+            counts.append(next(count for count in ("MQ==", "Mg==", "Mw==") if count in text))
+        assert counts == ["MQ==", "Mg==", "Mw=="]
+        loader.signal(signal.SIGTERM)
+        loader.wait_for_event("stopped")
+
+
 def test_draining_loader_finishes_running_requests() -> None:
     with Gateway() as gateway, Loader(gateway.lb) as first:
         gateway.wait_until_up(first)
