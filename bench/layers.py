@@ -147,7 +147,7 @@ def _steps() -> dict[str, Callable[[], Any]]:
 
 def _call_step(request: bytes, reply: bytes) -> Callable[[], None]:
     """Return the step of a unary call: write its frames and parse those of its response."""
-    connection = Connection()
+    connection = Connection(time.monotonic)
     connection.receive_data(frames.settings({Setting.INITIAL_WINDOW_SIZE: 1 << 30}))
     block_cache = HeaderBlockCache(parse_response_headers)
     request_headers = encode_request_headers(

@@ -326,6 +326,8 @@ class StreamCall(Call):
     def _receive_data(self, data: bytes) -> None:
         messages = self._deframe(data)
         self._unacked_size += len(data)
+        if messages and self._connection is not None:
+            self._connection.budget.earn(len(messages))
         if messages and self._deframer is not None:
             partial_size = self._deframer.buffered_size
             self.inbox.append((messages[0], self._unacked_size - partial_size))

@@ -350,10 +350,11 @@ class Channel:
                 self._send_call(call, transport)
             return
         self._transport = None
-        if connection.useful_frames or connection.outbound.streams:
+        is_useful = connection.useful_frames or connection.outbound.streams
+        if is_useful and not transport.broke_protocol:
             self._backoff.reset()
-        elif not self._closed:  # it served no call: treat it as a failed attempt
-            self._back_off(connection.goaway_reason or f"connection to {self._addr} ended at once")
+        elif not self._closed:  # treat it as a failed attempt
+            self._back_off(connection.goaway_reason or f"connection to {self._addr} was of no use")
         if self._queued_calls:
             self._ensure_connecting()
 

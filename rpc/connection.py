@@ -4,10 +4,12 @@ Only this side opens streams; a stream opened by the peer is a connection error.
 passed to the stream undecoded. Source: RFC 9113.
 """
 
+from collections.abc import Callable
 from typing import Final, NoReturn
 
 from rpc import frames, streams
 from rpc.bounded_cache import BoundedCache
+from rpc.frame_budget import SMALL_DATA, FrameBudget
 from rpc.frames import (
     ACK,
     CONTINUATION,
@@ -39,9 +41,6 @@ from rpc.streams import Http2Stream
 CONNECTION_RECV_WINDOW: Final = 1 << 24
 MAX_FRAME_SIZE: Final = 1 << 16
 MAX_HEADER_BLOCK_SIZE: Final = 1 << 16
-# Consecutive useless frames (control frames, empty DATA) before the connection is closed with
-# ENHANCE_YOUR_CALM.
-MAX_USELESS_FRAMES: Final = 10_000
 # Streams reset by this side that are remembered, since frames of theirs may still be in flight.
 _MAX_RESET_STREAMS: Final = 16_384
 _SIMPLE_HEADERS_MASK: Final = END_HEADERS | PADDED | PRIORITY_FLAG
@@ -68,9 +67,12 @@ class Connection:
     - `_partial_headers`: stream id, flags and fragments of a header block that CONTINUATION frames
       continue; None outside of one.
     - `_fast_path`: True if `settings_received` and `_partial_headers` is None.
+    - `budget`: limits the frames that bring nothing, by the time of `clock`.
     """
 
-    def __init__(self, *, first_stream_id: int = 1) -> None:
+    def __init__(self, clock: Callable[[], float], *, first_stream_id: int = 1) -> None:
+        self.budget = FrameBudget(clock)
+        self._first_stream_id = first_stream_id
         self.outbound = Outbound(first_stream_id)
         self.settings_received = False
         self.goaway_reason = ""
@@ -84,7 +86,6 @@ class Connection:
         self._needed_size = FRAME_HEADER_SIZE
         self._partial_headers: tuple[int, int, list[bytes]] | None = None
         self._fast_path = False
-        self._useless_frames = 0
         self._frame_handlers = {
             PRIORITY: self._handle_priority, RST_STREAM: self._handle_rst_stream,
             SETTINGS: self._handle_settings, PUSH_PROMISE: self._handle_push_promise,
@@ -203,15 +204,14 @@ class Connection:
         elif frame_type == DATA:
             self._handle_data(stream_id, flags, payload)
         else:
-            if frame_type != WINDOW_UPDATE:  # each must raise a window, which is limited to 2^31-1
-                self._count_useless_frame()
+            self._spend(1)
             handler = self._frame_handlers.get(frame_type)
             if handler is not None:
                 handler(stream_id, flags, payload)
 
     def _handle_headers(self, stream_id: int, header_block: bytes, end_stream: bool, /) -> None:
         self.useful_frames += 1
-        self._useless_frames = 0
+        self._spend(1 + (len(header_block) >> 10))
         stream = self._streams.get(stream_id)
         if stream is None or not stream.recv_open:
             self._ignore_if_reset(stream_id, "HEADERS")
@@ -238,9 +238,8 @@ class Connection:
         end_stream = flags & END_STREAM != 0
         if payload or end_stream:
             self.useful_frames += 1
-            self._useless_frames = 0
-        else:
-            self._count_useless_frame()
+        if size < SMALL_DATA:
+            self._spend(1)
         if end_stream:
             self._end_receiving(stream)
         stream.on_data(payload, end_stream)
@@ -265,6 +264,7 @@ class Connection:
         Raises ProtocolError for a frame on any other stream that is not open.
         """
         if stream_id in self._reset_stream_ids.entries:
+            self._spend(1)
             return
         self._reject_idle_stream(stream_id, frame_name)
         raise ProtocolError(
@@ -300,6 +300,7 @@ class Connection:
         self.settings_received = self._fast_path = True
         self.outbound.frames.append(frames.frame(SETTINGS, ACK, 0))
         if peer_settings.initial_window_size != old_window:
+            self._spend(len(self._streams) >> 4)
             for stream in list(self._streams.values()):
                 self.outbound.adjust_stream_window(
                     stream, peer_settings.initial_window_size - old_window
@@ -340,6 +341,7 @@ class Connection:
     def _handle_goaway(self, stream_id: int, _flags: int, payload: bytes) -> None:
         _require_stream_zero(stream_id, "GOAWAY")
         last_stream_id, code, reason = frames.read_goaway(payload)
+        self._spend(len(self._streams) >> 4)
         self.goaway_reason = f"the peer goes away: {frames.code_name(code)} {reason}".rstrip()
         for stream in [stream for stream in self._streams.values() if stream.id > last_stream_id]:
             self.outbound.drop_stream(stream)
@@ -359,11 +361,16 @@ class Connection:
         if stream_id == 0 or stream_id >= next_stream_id or stream_id % 2 != next_stream_id % 2:
             _raise_protocol_error(f"{frame_name} on stream {stream_id}, which was never opened")
 
-    def _count_useless_frame(self) -> None:
-        self._useless_frames += 1
-        if self._useless_frames > MAX_USELESS_FRAMES:
-            reason = f"{MAX_USELESS_FRAMES} frames that bring nothing"
-            raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, reason)
+    def _spend(self, tokens: int) -> None:
+        """Take tokens for a frame. Raises ProtocolError ENHANCE_YOUR_CALM if there are none."""
+        budget = self.budget
+        budget.tokens -= tokens
+        if budget.tokens < 0:
+            outbound = self.outbound
+            stream_count = (outbound.next_stream_id - self._first_stream_id) // 2
+            if not budget.renew(stream_count, len(self._streams), outbound.sent_bytes()):
+                reason = "too many frames that bring nothing"
+                raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, reason)
 
 
 def _require_stream_zero(stream_id: int, frame_name: str) -> None:

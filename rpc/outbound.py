@@ -39,7 +39,7 @@ class Outbound:
     - `stream_ids_exhausted`: no stream id is left, so that a new connection is needed.
     - `blocked`: if True, no DATA frame is emitted. The transport sets it when its buffer is full.
     - `frames`: the frames to write, in order.
-    - `_send_window`: bytes that the connection's window allows.
+    - `_send_window`: bytes that the connection's window allows, of `_granted` ones in all.
     - `_write_budget`: bytes of data that may be framed until the next `take_frames`.
     - `_stalled_streams`: streams with buffered data that waits for the connection (its window, the
       write budget or `blocked`), in the order in which they are scheduled. A stream that waits for
@@ -53,9 +53,13 @@ class Outbound:
         self.stream_ids_exhausted = False
         self.blocked = False
         self.frames: list[bytes | memoryview] = []
-        self._send_window = frames.DEFAULT_WINDOW
+        self._send_window = self._granted = frames.DEFAULT_WINDOW
         self._stalled_streams: dict[int, Http2Stream] = {}
         self._write_budget = _MAX_UNWRITTEN
+
+    def sent_bytes(self) -> int:
+        """Return the number of bytes of data that were framed."""
+        return self._granted - self._send_window
 
     def take_frames(self) -> list[bytes | memoryview]:
         """Return and remove the frames to write, and renew the write budget.
@@ -155,6 +159,7 @@ class Outbound:
         Raises ProtocolError if the window exceeds 2^31-1.
         """
         self._send_window += _check_increment(increment, self._send_window)
+        self._granted += increment
         self._send_stalled()
 
     def adjust_stream_window(self, stream: Http2Stream, delta: int) -> None:

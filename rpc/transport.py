@@ -25,7 +25,7 @@ class Http2Transport(asyncio.Protocol):
     - `on_change`: called with this object when more calls can be started, or none any more.
     - `ready`: done when the peer's SETTINGS frame arrives. It fails with RpcError if the connection
       closes before.
-    - `is_open`: False after `close`.
+    - `is_open`: False after `close`. `broke_protocol`: the peer caused that by an error of its own.
     - `_last_received`: loop time of the last received byte, in seconds.
     - `_header_prefix`: the table size update for the first header block, then empty.
     - `_flush_scheduled`: a call of `_flush` is scheduled on the event loop.
@@ -39,9 +39,10 @@ class Http2Transport(asyncio.Protocol):
     def __init__(
         self, keepalive_params: KeepaliveParams, on_change: Callable[["Http2Transport"], None]
     ) -> None:
-        self.connection = Connection()
-        self.is_open = True
         self._loop = asyncio.get_running_loop()
+        self.connection = Connection(self._loop.time)
+        self.is_open = True
+        self.broke_protocol = False
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self._on_change = on_change
         self._header_cache: HeaderBlockCache[ResponseHeaders] = HeaderBlockCache(
@@ -74,6 +75,7 @@ class Http2Transport(asyncio.Protocol):
         try:
             connection.receive_data(data)
         except ProtocolError as error:
+            self.broke_protocol = True
             connection.queue_goaway(error.code, error.reason)
             self._flush()
             self.close(Status.UNAVAILABLE, f"the peer broke HTTP/2: {error}")

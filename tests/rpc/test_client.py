@@ -1,6 +1,7 @@
 """The channel against grpcio's own server: answers, statuses, and whether a byte was sent."""
 
 import asyncio
+import contextlib
 import gc
 import socket
 import threading
@@ -359,3 +360,33 @@ def test_closing_while_connecting_ends_queued_calls() -> None:
 
     connected = asyncio.Event()
     assert not asyncio.run(main()).may_have_run
+
+
+def test_peer_that_floods_gets_goaway_and_no_calls_for_a_while() -> None:
+    """It answers every call, and sends pings beside the answers."""
+
+    async def main() -> None:
+        farewells = []
+
+        async def script(peer: h2peer.Peer) -> None:
+            await peer.start()
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    request = await peer.wait_for_event(h2.events.StreamEnded)
+                    await peer.respond(request.stream_id)
+                    await peer.flush(b"\0\0\x08\x06\0\0\0\0\0floodfld" * 300)
+            farewells.append(peer.received)
+
+        async with h2peer.serve_script(script) as addr:
+            channel = Channel(addr, connect_timeout=5)
+            with pytest.raises(RpcError):
+                for _ in range(1000):
+                    assert await channel.unary(ECHO, b"x", timeout=10) == b"ok"
+            with pytest.raises(RpcError) as caught:
+                await channel.unary(ECHO, b"x", timeout=10)
+            assert caught.value.status is Status.UNAVAILABLE
+            assert not caught.value.may_have_run
+            assert b"too many frames that bring nothing" in farewells[0]
+            await channel.close()
+
+    asyncio.run(main())

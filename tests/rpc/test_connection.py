@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rpc.connection import MAX_USELESS_FRAMES, Connection
+from rpc.connection import Connection
+from rpc.frame_budget import BURST
 from rpc.frames import ErrorCode, ProtocolError, frame
 from rpc.headers import TABLE_SIZE_UPDATE, encode_header_block
 from rpc.streams import Http2Stream
@@ -58,6 +59,16 @@ def h2_server(**settings: int) -> h2.connection.H2Connection:
     return peer
 
 
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def drain_sent_bytes(connection: Connection) -> bytes:
     """Return all that it would write, piece by piece."""
     pieces = []
@@ -67,9 +78,9 @@ def drain_sent_bytes(connection: Connection) -> bytes:
     return b"".join(pieces)
 
 
-def connect(peer: h2.connection.H2Connection) -> Connection:
+def connect(peer: h2.connection.H2Connection, clock: "Clock | None" = None) -> Connection:
     """Return a connection that has shaken hands with a peer."""
-    connection = Connection()
+    connection = Connection(clock or Clock())
     connection.initiate_connection()
     peer.receive_data(drain_sent_bytes(connection))
     connection.receive_data(peer.data_to_send())
@@ -165,7 +176,7 @@ def test_damaged_bytes_are_processed_or_a_protocol_error(offset: int, damage: by
 
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_are_processed_or_a_protocol_error(data: bytes) -> None:
-    connection = Connection()
+    connection = Connection(Clock())
     try:
         connection.receive_data(data)
     except ProtocolError as error:
@@ -224,15 +235,101 @@ def test_peer_limits_concurrent_streams() -> None:
 
 
 def test_stream_ids_may_be_even() -> None:
-    connection = Connection(first_stream_id=2)
+    connection = Connection(Clock(), first_stream_id=2)
     open_stream(connection)
     open_stream(connection)
     assert list(connection.outbound.streams) == [2, 4]
 
 
-def test_only_consecutive_useless_frames_are_counted() -> None:
-    connection = connect(h2_server())
-    for _ in range(3):
-        open_stream(connection)
-        connection.receive_data(frame(6, 0, 0, b"x" * 8) * (MAX_USELESS_FRAMES - 10))
-        connection.receive_data(frame(1, 4, connection.outbound.next_stream_id - 2, b"\x88"))
+FLOODS = {
+    "PING": frame(6, 0, 0, b"x" * 8),
+    "PING ACK": frame(6, 1, 0, b"x" * 8),
+    "SETTINGS": frame(4, 0, 0, b""),
+    "SETTINGS ACK": frame(4, 1, 0, b""),
+    "WINDOW_UPDATE of the connection": frame(8, 0, 0, b"\0\0\0\1"),
+    "WINDOW_UPDATE of a stream": frame(8, 0, 1, b"\0\0\0\1"),
+    "WINDOW_UPDATE of an ended stream": frame(8, 0, 3, b"\0\0\0\1"),
+    "PRIORITY": frame(2, 0, 1, b"\0" * 5),
+    "RST_STREAM of an ended stream": frame(3, 0, 3, b"\0\0\0\x08"),
+    "GOAWAY": frame(7, 0, 0, b"\x7f\xff\xff\xff\0\0\0\0"),
+    "ALTSVC": frame(10, 0, 0, b"\0\0"),
+    "unknown": frame(200, 0, 0, b""),
+    "empty DATA": frame(0, 0, 1, b""),
+    "padded DATA without data": frame(0, 8, 1, b"\x02\0\0"),
+    "tiny DATA": frame(0, 0, 1, b"x"),
+    "DATA of a reset stream": frame(0, 0, 3, b"x" * 100),
+    "HEADERS": frame(1, 4, 1, b"\x88"),
+    "HEADERS of a reset stream": frame(1, 4, 3, b"\x88"),
+}
+
+
+def connect_with_streams(clock: Clock) -> Connection:
+    """Return a connection with an open stream, 1, and one that was reset, 3."""
+    connection = connect(h2_server(), clock)
+    open_stream(connection)
+    connection.reset_stream(open_stream(connection), ErrorCode.CANCEL)
+    return connection
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_flood_of_frames_that_bring_nothing_ends_the_connection(kind: str) -> None:
+    clock = Clock()
+    connection = connect_with_streams(clock)
+    clock.now += 1.0
+    flood = FLOODS[kind] * 10
+    with pytest.raises(ProtocolError) as caught:
+        for _ in range(BURST):
+            connection.receive_data(flood)
+            drain_sent_bytes(connection)
+    assert caught.value.code is ErrorCode.ENHANCE_YOUR_CALM
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_calls_beside_a_flood_do_not_pay_for_it(kind: str) -> None:
+    """Their frames are useful, but they are not many: 150 calls a second."""
+    clock = Clock()
+    connection = connect_with_streams(clock)
+    with pytest.raises(ProtocolError) as caught:
+        for _ in range(3000):
+            clock.now += 1 / 150
+            stream = open_stream(connection)
+            answer = frame(1, 4, stream.id, b"\x88") + frame(0, 1, stream.id, b"x" * 100)
+            connection.receive_data(answer + FLOODS[kind] * 200)
+            drain_sent_bytes(connection)
+    assert caught.value.code is ErrorCode.ENHANCE_YOUR_CALM
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FLOODS if kind != "GOAWAY"])
+def test_usual_frames_are_never_too_many(kind: str) -> None:
+    """An hour of ten frames a second without a call, and 10,000 calls in a second with six each."""
+    clock = Clock()
+    connection = connect_with_streams(clock)
+    for _ in range(36_000):
+        clock.now += 0.1
+        connection.receive_data(FLOODS[kind])
+        connection.outbound.take_frames()
+    for _ in range(10_000):
+        clock.now += 0.0001
+        stream = open_stream(connection)
+        connection.receive_data(FLOODS[kind] * 6)
+        answer = frame(1, 4, stream.id, b"\x88") + frame(0, 1, stream.id, b"x")
+        connection.receive_data(answer)
+        connection.outbound.take_frames()
+
+
+def test_large_request_earns_the_window_updates_that_it_needs() -> None:
+    clock = Clock()
+    connection = connect(h2_server(), clock)
+    stream = open_stream(connection, b"x" * 65_535, end_stream=False)
+    for _ in range(20_000):  # 160 MB, a window update of stream and connection for each 8 KiB
+        connection.receive_data(frame(8, 0, 0, b"\0\0\x20\0") + frame(8, 0, 1, b"\0\0\x20\0"))
+        connection.outbound.take_frames()
+        connection.outbound.send_data(stream, b"x" * 8192, end_stream=False)
+
+
+def test_large_header_blocks_cost_more() -> None:
+    connection = connect_with_streams(Clock())
+    with pytest.raises(ProtocolError) as caught:
+        for _ in range(BURST // 50):
+            connection.receive_data(frame(1, 4, 1, b"\x88" * 60_000))
+    assert caught.value.code is ErrorCode.ENHANCE_YOUR_CALM

@@ -4,18 +4,20 @@ import h2.events
 import pytest
 
 from rpc.frames import ErrorCode, ProtocolError
-from tests.rpc.test_connection import connect, drain_sent_bytes, h2_server, open_stream
+from tests.rpc.test_connection import Clock, connect, drain_sent_bytes, h2_server, open_stream
 
 pytestmark = pytest.mark.sources_only  # it derives from compiled classes
 
 
 def test_data_respects_the_windows_and_arrives_completely() -> None:
     peer = h2_server(initial_window_size=100)
-    connection = connect(peer)
+    clock = Clock()
+    connection = connect(peer, clock)
     bodies = [bytes([n]) * 150_000 for n in range(3)]
     streams = [open_stream(connection, body) for body in bodies]
     received: dict[int, bytes] = {}
     for _ in range(10_000):
+        clock.now += 0.01  # the peer's window of 100 bytes costs many small updates
         for event in peer.receive_data(drain_sent_bytes(connection)):
             if isinstance(event, h2.events.DataReceived):
                 received[event.stream_id] = received.get(event.stream_id, b"") + event.data
