@@ -212,7 +212,10 @@ class LbOptions:
     )
     accept_schemas: bool = option(False, "let loaders bring the schemas of their services")
     silence: float = option(
-        0.15, "seconds without a report that make a loader suspect: three keep-alives", minimum=0.05
+        0.15,
+        "seconds without a report that make a loader suspect: three keep-alives; up to 1 s if its "
+        "reports are irregular",
+        minimum=0.05,
     )
     ttl: float = option(3.0, "seconds after which a suspect loader is forgotten", minimum=0.1)
     ramp: float = option(10.0, "seconds in which a new loader comes to its full share", minimum=0)

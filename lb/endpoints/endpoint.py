@@ -24,6 +24,12 @@ _MAX_SAMPLE_AGE_S: Final = 5.0
 # to 0.1 ms it is noise of the machine.
 _SIMILAR_SHARE: Final = 0.15
 _SIMILAR_MS: Final = 0.1
+# An instance is silent after this many times its longest recent gap between reports. Of a new one
+# nothing is known: its gaps count as twice the usual keep-alive of 0.05 s.
+_GAPS_OF_SILENCE: Final = 3.0
+_FIRST_GAP_PEAK_S: Final = 0.1
+_PEAK_FADES_S: Final = 300.0
+MAX_SILENCE_S: Final = 1.0
 # Level increase per request at an instance with the fleet's median speed and slots.
 _BASE_WEIGHT: Final = 8
 _MAX_WEIGHT: Final = 64
@@ -93,6 +99,9 @@ class Endpoint:
     reports arrive at present: NONE while no hub reports the instance. `instance.report_mode` is the
     configured mode.
 
+    `report_gap_peak` is the longest time between two reports in seconds; it fades within
+    minutes.
+
     Times in seconds of `now`: `last_report_at`; `state_since`, the last change of `state`;
     `first_seen_at`; `last_served_at`, the last report with another number of served requests;
     `full_until`, until when a rejection counts as full.
@@ -115,8 +124,8 @@ class Endpoint:
         "instance", "is_ramping", "last_report_at", "last_served_at", "latency_log_ratio",
         "latency_sampled_at", "latency_samples", "level_index", "limit", "load", "load_level",
         "load_weight", "outlier_detector", "picks", "policy_state", "pool", "reason",
-        "remote_load", "report_mode", "service_ms", "slowdown_factor", "state", "state_since",
-        "usable_slots",
+        "remote_load", "report_gap_peak", "report_mode", "service_ms", "slowdown_factor", "state",
+        "state_since", "usable_slots",
     )  # fmt: skip
 
     def __init__(self, instance: Instance, load: Load, state: EndpointState, now: float) -> None:
@@ -127,6 +136,7 @@ class Endpoint:
         self.reason = EndpointEvent.REPORTED_UP
         self.last_report_at = self.state_since = self.first_seen_at = now
         self.last_served_at = self.full_until = self.latency_sampled_at = 0.0
+        self.report_gap_peak = _FIRST_GAP_PEAK_S
         self.report_mode = instance.report_mode
         self.is_ramping = instance.report_mode is not ReportMode.NONE and load.served == 0
         self.remote_load = self.inflight = self.abandoned = self.picks = self.advertised_count = 0
@@ -204,6 +214,8 @@ class Endpoint:
         """
         if load.served != self.load.served:
             self.last_served_at = now
+        gap, faded_peak = now - self.last_report_at, self.report_gap_peak * self._fade(now)
+        self.report_gap_peak = max(faded_peak, gap)
         if instance != self.instance:  # otherwise keep the object: subscribers compare identity
             self.instance = instance
         self.load, self.last_report_at, self.report_mode = load, now, instance.report_mode
@@ -213,6 +225,22 @@ class Endpoint:
         )
         if self.abandoned:
             self.abandoned = min(self.abandoned, max(0, own_requests - self.inflight))
+
+    def _fade(self, now: float) -> float:
+        """Return what remains of `report_gap_peak` since the last report, as a share."""
+        share = 1.0 - (now - self.last_report_at) / _PEAK_FADES_S
+        return max(0.0, share)
+
+    def silence_limit(self, least: float) -> float:
+        """Return how long the instance may be silent before it is suspect, in seconds.
+
+        Between `least` and `MAX_SILENCE_S`, or `least` if that is more: three times the longest
+        recent time between two reports. Failure detectors that adapt to what they observe make few
+        false ones on a busy machine, and are fast on a quiet one (Hayashibara et al., The phi
+        accrual failure detector, 2004).
+        """
+        observed = self.report_gap_peak * _GAPS_OF_SILENCE
+        return max(least, min(observed, MAX_SILENCE_S))
 
     def discard_reported_load(self) -> None:
         """Use own counts alone until the next report."""

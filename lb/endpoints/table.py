@@ -25,7 +25,7 @@ _SMALL_SERVICE: Final = 16
 # service time measured by one request is no reference for the others.
 _MIN_SERVED_EACH: Final = 100
 # If a sweep runs later than this, in seconds, this process was stalled.
-_MIN_STALL_S: Final = 0.5
+_MIN_STALL_S: Final = 0.1
 
 
 class _ServiceEndpoints:
@@ -79,10 +79,11 @@ class EndpointTable:
     """All known endpoints, by service. Methods return the state changes they cause, in order.
 
     `gateway` is the name under which loaders count this gateway's requests. All times are in
-    seconds. An endpoint becomes suspect after `silence_timeout` without a report; a PERIODIC one
-    after half of `ttl`. A suspect endpoint is removed after `ttl`. A new endpoint gets its full
-    share after `ramp`. A table that follows a hub does not detect silence itself; its
-    `silence_timeout` is None. `report_stats` is for the metrics.
+    seconds. An endpoint becomes suspect after `silence_timeout` without a report, or later if its
+    reports are irregular (`Endpoint.silence_limit`); a PERIODIC one after half of `ttl`. A suspect
+    endpoint is removed after `ttl`. A new endpoint gets its full share after `ramp`. A table that
+    follows a hub does not detect silence itself; its `silence_timeout` is None. `report_stats` is
+    for the metrics.
 
     Every endpoint is in `_endpoints` and in `_services[service].endpoints`, under the same key. A
     service without endpoints has no entry.
@@ -137,7 +138,7 @@ class EndpointTable:
         )
 
     def compensate_stall(self, stall_s: float) -> None:
-        """Compensate for an event-loop stall of `stall_s` seconds, if it is longer than 0.5 s.
+        """Compensate for an event-loop stall of `stall_s` seconds, if it is longer than 0.1 s.
 
         No endpoint may be declared silent because this process was blocked.
         """
@@ -288,10 +289,12 @@ class EndpointTable:
                 continue
             age = now - endpoint.last_report_at
             if self._silence_timeout is not None:
-                silence_timeout = (
-                    self._silence_timeout if report_mode is ReportMode.ON_CHANGE else self._ttl / 2
+                silence_limit = (
+                    endpoint.silence_limit(self._silence_timeout)
+                    if report_mode is ReportMode.ON_CHANGE
+                    else self._ttl / 2
                 )
-                if age > silence_timeout and endpoint.state is not EndpointState.SUSPECT:
+                if age > silence_limit and endpoint.state is not EndpointState.SUSPECT:
                     changes += self._transition(endpoint, EndpointEvent.SILENT, now)
                     continue
             is_silent = endpoint.reason is EndpointEvent.SILENT

@@ -280,8 +280,44 @@ def test_own_stall_makes_no_endpoint_suspect() -> None:
     table.apply(make_report(1), 0.0)
     table.compensate_stall(10.0)
     assert table.expire(10.5) == []
-    table.compensate_stall(0.3)
+    table.compensate_stall(0.05)
     assert transitions(table.expire(11.2)) == [("up", "suspect", "silent")]
+
+
+def suspect_after(gaps: list[float]) -> float:
+    """Return the silence after which an endpoint with such reports is suspect, in seconds."""
+    table = EndpointTable(silence_timeout=0.15, ttl=30.0)
+    now = 100.0
+    table.apply(make_report(1), now)
+    for number, gap in enumerate(gaps, 2):
+        for step in range(1, int(gap / 0.02)):
+            assert table.expire(now + step * 0.02) == [], f"falsely, within {gap} s"
+        now += gap
+        table.apply(make_report(number), now)
+    for step in range(1, 200):
+        if table.expire(now + step * 0.01):
+            return step * 0.01
+    raise AssertionError("never")
+
+
+@pytest.mark.parametrize(
+    ("gaps", "seconds"),
+    [
+        ([], 0.31),  # new: nothing is known
+        ([0.05] * 6000, 0.16),  # five quiet minutes
+        ([0.05] * 100 + [0.29] + [0.05] * 20, 0.87),  # one hiccup is remembered
+        ([0.05] * 100 + [0.29] + [0.05] * 12_000, 0.16),  # and forgotten
+        ([0.05, 0.28, 0.6, 0.9, 0.95] * 10, 1.01),  # a very busy machine: at most a second
+    ],
+)
+def test_silence_is_judged_by_the_gaps_between_reports(gaps: list[float], seconds: float) -> None:
+    assert suspect_after(gaps) == pytest.approx(seconds, abs=0.011)
+
+
+def test_irregular_reports_of_half_an_hour_make_no_false_suspect() -> None:
+    """As on a laptop at load 4: mostly 50 ms, some 100, a few 250."""
+    gaps = [0.25 if n % 701 == 700 else 0.1 if n % 13 == 12 else 0.05 for n in range(30_000)]
+    assert suspect_after(gaps) < 0.8
 
 
 def test_longer_keepalive_raises_timeouts() -> None:
