@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the hub until it is stopped. Raises Failure (exit code 3) if the config is invalid."""
     config, base = options.load_config(args)
     try:
-        admission_policy = AdmissionPolicy.from_options(config.lb, config.services)
+        own_ports = {config.lb.port, config.lb.admin_port} - {0}
+        admission_policy = AdmissionPolicy.from_options(config.lb, config.services, own_ports)
         certificate = server_certificate(config.lb, base)
     except (ValueError, OSError) as error:
         raise Failure(f"lb: {error}", EXIT_CONFIG) from None

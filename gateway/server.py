@@ -352,6 +352,7 @@ def _create_upstreams(
         metrics=metrics,
         upstream_metrics=UpstreamMetrics(registry, hub_counts),
         hub_counts=hub_counts,
+        own_ports={config.gateway.port, config.gateway.admin_port, config.lb.port} - {0},
         clock=time.monotonic,
         rng=rng,
     )

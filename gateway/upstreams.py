@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import ChainMap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from random import Random
 from typing import Protocol
@@ -44,7 +44,8 @@ class UpstreamCluster:
 
     Paths in `options` are relative to `base_dir`. `gateway_name` identifies this gateway at hubs
     and loaders. `hub_counts` are the counters of the hub in this process; None if remote hubs are
-    followed. `clock` returns monotonic seconds. Must be created in a running event loop.
+    followed. The hub takes no loader at `own_ports`, those of this process. `clock` returns
+    monotonic seconds. Must be created in a running event loop.
 
     `table` has all known instances: those of the config, which do not expire, and those of
     the hubs. `picker` gives requests a slot at one of them. `_disconnect_tasks` close connections
@@ -65,6 +66,7 @@ class UpstreamCluster:
         metrics: Metrics,
         upstream_metrics: UpstreamMetrics,
         hub_counts: HubCounts | None,
+        own_ports: Collection[int],
         clock: Callable[[], float],
         rng: Random,
     ) -> None:
@@ -84,7 +86,7 @@ class UpstreamCluster:
                 options, credentials, gateway_name, clock, rng, self._on_instance_change
             )
         else:
-            admission_policy = AdmissionPolicy.from_options(options, services)
+            admission_policy = AdmissionPolicy.from_options(options, services, own_ports)
             certificate = server_certificate(options, base_dir)
             self._discovery = EmbeddedHub(
                 options,

@@ -4,7 +4,7 @@ Loaders are partly trusted: the hub accepts false load figures, but not a false 
 `docs/architecture.md`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from hmac import compare_digest
@@ -57,7 +57,8 @@ class AdmissionPolicy:
     If `token` is empty, any client may report and watch. `service_tokens` replace `token` for
     single services. Peers in `allowed_networks` may report any address, other peers only their own.
     `max_requests` caps `total` of one instance, `max_instances` the number of known instances, and
-    `max_rate` the reports per second of one instance.
+    `max_rate` the reports per second of one instance. `own_ports` are the ports of this process on
+    this machine; no loader is there.
     """
 
     token: str = ""
@@ -66,10 +67,11 @@ class AdmissionPolicy:
     max_requests: int = 10_000
     max_instances: int = 10_000
     max_rate: int = 400
+    own_ports: frozenset[int] = frozenset()
 
     @staticmethod
     def from_options(
-        options: LbOptions, services: Mapping[str, ServiceOptions]
+        options: LbOptions, services: Mapping[str, ServiceOptions], own_ports: Iterable[int] = ()
     ) -> "AdmissionPolicy":
         """Return the policy of `options`. Raises ValueError for an invalid network."""
         return AdmissionPolicy(
@@ -83,6 +85,7 @@ class AdmissionPolicy:
             max_requests=options.max_total,
             max_instances=options.max_instances,
             max_rate=options.max_rate,
+            own_ports=frozenset(own_ports),
         )
 
     def check_token(self, metadata: Mapping[str, str], service: str = "") -> None:
@@ -113,18 +116,29 @@ class AdmissionPolicy:
         """Raise ReportRejectedError unless `peer` may report `addr`.
 
         `peer` is in gRPC's form, as in "ipv4:10.0.0.7:5123". A peer without an IP address (a Unix
-        socket) may report any address.
+        socket) may report any address. But nobody may report one that no loader has: of a link,
+        where clouds have their metadata, of a group, or unspecified; or one of our own ports.
         """
+        self._check_loader_address(addr)
         ip = _peer_ip(peer)
         if ip is None or any(ip in network for network in self.allowed_networks):
             return
-        host = addr.rpartition(":")[0].strip("[]")
-        try:
-            is_same_host = ip_address(host) == ip
-        except ValueError:
-            is_same_host = False
-        if not is_same_host:
+        if _host_ip(addr) != ip:
             message = f"addr: {addr} is not at {ip}, which reports it; let {ip} in by `lb.allow`"
+            raise ReportRejectedError(RejectReason.ADDRESS, message)
+
+    def _check_loader_address(self, addr: str) -> None:
+        """Raise ReportRejectedError for an address at which no loader can be."""
+        host, ip = addr.rpartition(":")[0], _host_ip(addr)
+        is_reserved = isinstance(ip, IPv4Address) and ip.is_reserved  # 240.0.0.0/4
+        if ip is not None and (
+            ip.is_link_local or ip.is_multicast or ip.is_unspecified or is_reserved
+        ):
+            message = f"addr: {addr} is no address of a loader: give one that gateways can reach"
+            raise ReportRejectedError(RejectReason.ADDRESS, message)
+        is_local = host.lower() == "localhost" or (ip is not None and ip.is_loopback)
+        if is_local and int(addr.rpartition(":")[2]) in self.own_ports:
+            message = f"addr: {addr} is a port of the gateway or hub itself"
             raise ReportRejectedError(RejectReason.ADDRESS, message)
 
     def with_capped_requests(self, report: Report) -> Report:
@@ -163,11 +177,23 @@ class RateLimiter:
         return True
 
 
+def _host_ip(addr: str) -> IPv4Address | IPv6Address | None:
+    """Return the IP address in host:port; None if the host is a name."""
+    host = addr.rpartition(":")[0].strip("[]").partition("%")[0]
+    try:
+        return _unmapped(ip_address(host))
+    except ValueError:
+        return None
+
+
+def _unmapped(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """Return the IPv4 address that an IPv6 address stands for, or the address itself."""
+    return (ip.ipv4_mapped or ip) if isinstance(ip, IPv6Address) else ip
+
+
 def _peer_ip(peer: str) -> IPv4Address | IPv6Address | None:
     scheme, _, address = peer.partition(":")
     if scheme not in ("ipv4", "ipv6"):
         return None
     host = address.rpartition(":")[0].replace("%5B", "[").replace("%5D", "]").strip("[]")
-    ip = ip_address(host.partition("%")[0])
-    ipv4 = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
-    return ipv4 or ip
+    return _unmapped(ip_address(host.partition("%")[0]))

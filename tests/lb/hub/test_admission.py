@@ -97,3 +97,32 @@ def test_policy_from_options() -> None:
     assert rejection_reason(policy, "check_address", "x:1", "ipv4:10.9.9.9:1") is None
     with pytest.raises(ValueError, match=r"10\.0\.0\.0/99"):
         parse_networks(["10.0.0.0/99"])
+
+
+@pytest.mark.parametrize(
+    ("addr", "refused"),
+    [
+        ("169.254.169.254:80", True),  # the metadata of clouds
+        ("[::ffff:169.254.169.254]:80", True),
+        ("[fe80::1%eth0]:80", True),
+        ("0.0.0.0:80", True),
+        ("[::]:80", True),
+        ("224.0.0.1:80", True),
+        ("255.255.255.255:80", True),
+        ("[ff02::1]:80", True),
+        ("127.0.0.1:8200", True),
+        ("127.8.9.1:8290", True),
+        ("[::1]:8220", True),
+        ("localhost:8200", True),
+        ("127.0.0.1:8240", False),
+        ("10.0.0.7:8200", False),
+        ("[fd00::7]:9000", False),
+        ("loader-1:8200", False),
+    ],
+)
+def test_addresses_that_no_loader_has_are_refused_to_everybody(addr: str, refused: bool) -> None:
+    allowed = parse_networks(["127.0.0.0/8"])
+    policy = AdmissionPolicy(allowed_networks=allowed, own_ports=frozenset({8200, 8290, 8220}))
+    expected = RejectReason.ADDRESS if refused else None
+    for peer in ("ipv4:127.0.0.1:51234", "unix:/run/ase.sock"):
+        assert rejection_reason(policy, "check_address", addr, peer) is expected
