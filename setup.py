@@ -16,7 +16,7 @@ COMPILED = [
     "gateway/http/head_cache.py", "gateway/http/head_validation.py",
     "gateway/http/memory_limits.py", "gateway/http/pipeline.py", "gateway/http/raw_input.py",
     "gateway/http/server_context.py", "gateway/http/timeouts.py",
-    "gateway/http/write_batch.py", "gateway/request/checks.py",
+    "gateway/http/write_batch.py", "gateway/request/checks.py", "gateway/request/content_coding.py",
     "gateway/request/event_stream.py", "gateway/request/interfaces.py",
     "gateway/request/json_body.py", "gateway/request/negotiation.py",
     "gateway/request/record.py", "gateway/request/response.py",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from gateway.request import content_coding
 from gateway.request.negotiation import accepts
 from gateway.request.record import RequestRecord
 from gateway.request.response import HttpError
@@ -16,15 +17,16 @@ _EVENT_STREAM_TYPE: Final = "text/event-stream"
 
 
 def check_content_headers(headers: Mapping[bytes, bytes]) -> None:
-    """Reject a body that is not plain `application/json` in UTF-8.
+    """Reject a body that is not `application/json` in UTF-8, plain or in gzip.
 
     `headers` have lower-case names. Raises HttpError 415.
     """
     content_type = headers.get(b"content-type", b"")
     if content_type != b"application/json":
         _check_media_type(content_type.decode("latin-1"))
-    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise HttpError(415, "content-encoding is not accepted; send the body as it is")
+    coding = headers.get(b"content-encoding")
+    if coding is not None:
+        content_coding.is_gzip(coding)
 
 
 def check_length(headers: Mapping[bytes, bytes], limit: int) -> None:

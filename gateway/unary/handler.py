@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from atom.interfaces import CallTarget
-from gateway.request import checks, json_body
+from gateway.request import checks, content_coding, json_body
 from gateway.request.event_stream import EventStreamRequest
 from gateway.request.interfaces import Dependencies, PendingOperation, Slot
 from gateway.request.record import RequestRecord
@@ -129,6 +129,9 @@ def _validate_request(
     stream validates and encodes it.
     """
     options = dependencies.options
+    coding = headers.get(b"content-encoding")
+    if coding is not None and content_coding.is_gzip(coding):
+        raw_body = content_coding.gunzip(raw_body, options.max_gzip_body)
     envelope = json_body.parse(raw_body, options.max_depth, options.max_nodes, options.max_names)
     ascii_only = json_body.has_only_ascii_text(raw_body)
     checks.check_app_id(envelope, headers, options.consumer_header)

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import gzip
 import json
 import signal
 import socket
@@ -136,7 +137,7 @@ def test_a_violation_never_repeats_the_value(gateway: Gateway, loader: Loader) -
         {"content-type": "text/plain"},
         {"content-type": "application/json; charset=gbk"},
         {"content-type": ""},
-        {"content-type": "application/json", "content-encoding": "gzip"},
+        {"content-type": "application/json", "content-encoding": "br"},
     ],
     ids=str,
 )
@@ -145,6 +146,22 @@ def test_unsupported_content_type_is_415(
 ) -> None:
     response = gateway.http.post("/v1/private/probe", content=b"{}", headers=headers)
     assert_error_envelope(response, 415, 10163)
+
+
+def test_gzip_body_is_served_within_its_limit(gateway: Gateway, loader: Loader) -> None:
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    body = json.dumps(make_envelope()).encode()
+    for _ in range(3):  # the head is cached then
+        response = gateway.http.post(
+            "/v1/private/probe", content=gzip.compress(body), headers=headers
+        )
+        assert response.json()["header"]["code"] == 0, response.text
+    bomb = gzip.compress(b" " * (2 * 1024 * 1024 + 1) + body)
+    assert len(bomb) < 4000
+    response = gateway.http.post("/v1/private/probe", content=bomb, headers=headers)
+    assert "2097152 bytes, decompressed" in assert_error_envelope(response, 413, 10163)
+    response = gateway.http.post("/v1/private/probe", content=body, headers=headers)
+    assert_error_envelope(response, 400, 10163)
 
 
 def test_utf8_charset_is_accepted(gateway: Gateway, loader: Loader) -> None:

@@ -38,8 +38,9 @@ from tests.wrappers.probe import Probe
         ("application/json-patch", "", False),
         ("text/json", "", False),
         ("", "", False),
-        ("application/json", "gzip", False),
+        ("application/json", "gzip", True),
         ("application/json", "gzip, gzip", False),
+        ("application/json", "br", False),
     ],
 )
 def test_content_headers(content_type: str, encoding: str, accepted: bool) -> None:

@@ -97,7 +97,7 @@ def test_successful_request() -> None:
     [
         ("nobody", JSON, 404),
         ("probe", {}, 415),
-        ("probe", {**JSON, b"content-encoding": b"gzip"}, 415),
+        ("probe", {**JSON, b"content-encoding": b"br"}, 415),
         ("probe", {**JSON, b"content-length": b"99999999"}, 413),
     ],
 )
