@@ -62,7 +62,11 @@ def run(args: argparse.Namespace) -> int:
             paths = _output_paths(service, args.o)
             if args.ws or args.sse:
                 return stream.run(service, build_envelope(service, args), args, paths)
-            response = client.post(f"/v1/private/{service.id}", json=build_envelope(service, args))
+            response = client.post(
+                f"/v1/private/{service.id}",
+                json=build_envelope(service, args),
+                headers={"accept": "application/json"},
+            )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Failure(f"{args.url}: {error}", EXIT_UNREACHABLE) from None
     envelope = _read_json(response)

@@ -136,6 +136,11 @@ def accepts_event_stream(headers: Mapping[bytes, bytes]) -> bool:
     return accepts(headers.get(b"accept", b"").decode("latin-1"), _EVENT_STREAM_TYPE)
 
 
+def accepts_anything(headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether the Accept header takes any media type, as those of curl and browsers do."""
+    return accepts(headers.get(b"accept", b"").decode("latin-1"), "*/*")
+
+
 def join_base64_lines(envelope: dict[str, Any], service: Service) -> None:
     """Remove the line breaks from the base64 texts of a payload, in place.
 
@@ -153,15 +158,15 @@ def join_base64_lines(envelope: dict[str, Any], service: Service) -> None:
             member[data_type.key] = text.replace("\r", "").replace("\n", "")
 
 
-def pop_stream_flag(envelope: dict[str, Any], service: Service) -> bool:
-    """Remove `header.stream` from an envelope and return its value; False without one.
+def pop_stream_flag(envelope: dict[str, Any], service: Service) -> bool | None:
+    """Remove `header.stream` from an envelope and return its value; None without one.
 
     If the service's own schema declares `header.stream`, the member is the service's and stays.
     """
     header = envelope.get("header")
     if isinstance(header, dict) and type(header.get("stream")) is bool:
         if member_schema(service.input, "header", "stream") is not None:
-            return False
+            return None
         flag: bool = header.pop("stream")
         return flag
-    return False
+    return None

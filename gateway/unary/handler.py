@@ -17,6 +17,7 @@ from gateway.request.response import HttpResponse, finish_with_error, finish_wit
 from gateway.request.retry import may_retry, needs_retry_budget
 from gateway.services.catalog import Contract
 from schemas.model.errors import (
+    BAD_MODE,
     DEADLINE,
     INTERNAL,
     LOADER_FULL,
@@ -107,7 +108,16 @@ def serve_unary(
         request = _validate_request(contract, raw_body, headers, record, dependencies)
         if isinstance(request, EventStreamRequest):
             return request
-        payload = yield from _call_with_retries(request, record, dependencies)
+        try:
+            payload = yield from _call_with_retries(request, record, dependencies)
+        except AseError as error:
+            if error.spec is not BAD_MODE or not checks.accepts_anything(headers):
+                raise
+            # The wrapper only streams, and nothing ran: the client takes its events too.
+            request = _validate_request(contract, raw_body, headers, record, dependencies, error)
+            if isinstance(request, EventStreamRequest):
+                return request
+            raise
         return finish_with_success(payload, record, dependencies.clock())
     except AseError as error:
         return finish_with_error(error, record, dependencies.clock())
@@ -122,11 +132,13 @@ def _validate_request(
     headers: Mapping[bytes, bytes],
     record: RequestRecord,
     dependencies: Dependencies,
+    refusal: AseError | None = None,
 ) -> ValidatedRequest | EventStreamRequest:
     """Parse and validate a body; encode it for the contract that serves it.
 
     If the client requests an event stream, the envelope is returned as it is: the session of the
-    stream validates and encodes it.
+    stream validates and encodes it. So it is after the `refusal` of a single request, which is
+    raised if the client wants no events.
     """
     options = dependencies.options
     coding = headers.get(b"content-encoding")
@@ -140,9 +152,10 @@ def _validate_request(
     )
     if json_body.has_escaped_line_break(raw_body):
         checks.join_base64_lines(envelope, contract.service)
-    wants_events = checks.pop_stream_flag(
-        envelope, contract.service
-    ) or checks.accepts_event_stream(headers)
+    stream_flag = checks.pop_stream_flag(envelope, contract.service)
+    if refusal is not None and stream_flag is False:
+        raise refusal
+    wants_events = stream_flag or refusal is not None or checks.accepts_event_stream(headers)
     if contract.validator.max_values < options.max_nodes:
         json_body.check_node_count(raw_body, contract.validator.max_values)
     affinity_key = (

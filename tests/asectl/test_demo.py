@@ -230,7 +230,8 @@ def test_ejections_and_later_requests_are_printed() -> None:
         headers = {"accept": "text/event-stream"}
         with httpx.Client(trust_env=False, timeout=30) as http:
             for _ in range(20):
-                http.post(endpoint_url, json=body)  # it streams: 10004 is no fault of the loader's
+                # It streams: 10004 is no fault of the loader's.
+                http.post(endpoint_url, json=body, headers={"accept": "application/json"})
             assert not any("ejected" in line for line in process.output)
             while not any("instance ejected" in line for line in process.output):
                 http.post(endpoint_url, json=failing_body, headers=headers)

@@ -94,6 +94,27 @@ def test_header_stream_selects_events(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize(
+    ("accept", "is_events"),
+    [
+        ("*/*", True),  # curl, Swagger
+        ("text/html, */*;q=0.8", True),  # browsers
+        ("application/json", False),
+        ("application/json, */*;q=0", False),
+    ],
+)
+def test_service_that_only_streams_answers_events_to_clients_that_take_anything(
+    gateway: Gateway, accept: str, is_events: bool
+) -> None:
+    response = gateway.post(talker_envelope(), "talker", headers={"accept": accept})
+    if is_events:
+        assert response.headers["content-type"] == "text/event-stream"
+        assert [event for event, _, _ in parse_events(response.text)] == ["result", "end"]
+    else:
+        assert (response.status_code, response.json()["header"]["code"]) == (400, 10004)
+    wait_until_idle(gateway)
+
+
+@pytest.mark.parametrize(
     ("change", "status", "code"),
     [
         ({"parameter": {"talker": {"act": "refuse"}}}, 400, 10107),
@@ -163,7 +184,9 @@ def test_connection_is_reused_after_events(gateway: Gateway) -> None:
                 http.post("/v1/private/talker", json=talker_envelope(), headers=EVENTS).status_code
                 == 200
             )
-            assert http.post("/v1/private/talker", json=talker_envelope()).status_code == 400
+            json_only = {"accept": "application/json"}
+            response = http.post("/v1/private/talker", json=talker_envelope(), headers=json_only)
+            assert response.status_code == 400
 
 
 def test_loader_death_is_an_error_event() -> None:
