@@ -66,23 +66,34 @@ def _section_options(
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of `ase.yaml`, for editors."""
+    """Return the JSON Schema (draft 2020-12) of `ase.yaml`, for editors.
+
+    A section, and each entry of `services`, may be empty, which is null in YAML.
+    """
     root = _section_schema(Config)
     for name, section in SECTIONS.items():
         root["properties"][name] = _section_schema(section)
     root["properties"]["services"] = {
-        "type": "object",
+        "type": ["object", "null"],
         "propertyNames": {"pattern": f"^{SERVICE[0]}$"},
         "additionalProperties": _section_schema(ITEM_SECTIONS["services"]),
     }
-    item = {**_section_schema(ITEM_SECTIONS["instances"]), "required": ["service", "addr"]}
-    root["properties"]["instances"] = {"type": "array", "items": item}
+    item = {
+        **_section_schema(ITEM_SECTIONS["instances"]),
+        "type": "object",
+        "required": ["service", "addr"],
+    }
+    root["properties"]["instances"] = {"type": ["array", "null"], "items": item}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "ase.yaml", **root}
 
 
 def _section_schema(section: type[Any]) -> dict[str, Any]:
     properties = {field.name: _option_schema(field) for field in option_fields(section)}
-    return {"type": "object", "properties": properties, "additionalProperties": False}
+    return {
+        "type": ["object", "null"],
+        "properties": properties,
+        "additionalProperties": False,
+    }
 
 
 def _option_schema(field: Field[Any]) -> dict[str, Any]:

@@ -159,7 +159,7 @@ class _ConfigReader:
         value_type = value_type_of(field)
         values: dict[str, Any] = {}
         if field.name in tree:
-            value = tree[field.name]
+            value = _whole_number(tree[field.name]) if value_type is int else tree[field.name]
             error = _validation_error(field, value_type, value)
             if error:
                 self.diagnostics.append(
@@ -268,6 +268,11 @@ class _ConfigReader:
                 hint = did_you_mean(key, sorted(known_keys), or_list_all=True)
                 location = self.source.locations.get((*path, key, ""))
                 self.diagnostics.append(Diagnostic(f"unknown key {key!r}", location, hint))
+
+
+def _whole_number(value: Any) -> Any:
+    """Return 8200 for 8200.0 or 1e6, which are whole numbers in JSON Schema; else `value`."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _parse_text(value_type: Any, text: str) -> Any:

@@ -33,7 +33,13 @@ _COUNT_KEYWORDS = ("minItems", "maxItems", "maxProperties", "maxB64DLen", "minB6
 # They limit the items of an array too.
 _ITEMS_KEYWORDS = {"maxLength": "maxItems", "minLength": "minItems", "minProperties": "minItems"}
 _ANNOTATION_KEYWORDS = ("title", "description", "$comment")
-_IGNORED_KEYWORDS = ("comment", "$schema")
+# Of the original, JSON Schema and OpenAPI 3.0: they say nothing about which values are valid here.
+# Null passes without `nullable`.
+_IGNORED_KEYWORDS = frozenset({
+    "comment", "$schema", "nullable", "readOnly", "writeOnly", "externalDocs", "xml",
+    "contentEncoding", "contentMediaType", "contentSchema",
+})  # fmt: skip
+_EXTENSION_PREFIX = "x-"  # of OpenAPI
 _APPLICATORS = {"allOf": "allOf", "anyOf": "anyOf", "oneOf": "anyOf"}
 # They change a body: `compile_transforms` checks them. As assertions they always hold.
 _TRANSFORM_KEYWORDS = ("constVal", "replaceKey", "formatVal", "setVal", "delete")
@@ -113,7 +119,7 @@ def _compile_schema(tree: object, path: _Path, problems: list[Problem]) -> dict[
         return {}
     parts: list[dict[str, Any]] = []
     for keyword, value in tree.items():
-        if keyword in _IGNORED_KEYWORDS:
+        if keyword in _IGNORED_KEYWORDS or keyword.startswith(_EXTENSION_PREFIX):
             continue
         compiler = _compiler_for(keyword, tree)
         if compiler is None:
@@ -231,6 +237,18 @@ def parse_count(value: Any) -> int | None:
 
 def _is_name_list(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _bound(keyword: str) -> _KeywordCompiler:
+    def compiler(value: Any, path: _Path, problems: list[Problem]) -> dict[str, Any]:
+        if not _is_number(value):
+            is_draft_4 = isinstance(value, bool) and keyword.startswith("exclusive")
+            plain = "minimum" if keyword == "exclusiveMinimum" else "maximum"
+            hint = f"OpenAPI 3.0 has it beside `{plain}`: write the number here instead of there"
+            problems.append(Problem(path, "must be a number", hint if is_draft_4 else ""))
+        return {keyword: value}
+
+    return compiler
 
 
 def _count(*keywords: str) -> _KeywordCompiler:
@@ -425,8 +443,10 @@ _COMPILERS: dict[str, _KeywordCompiler] = {
     "default": _verbatim("default", lambda _: True, ""),
     "defaultVal": _verbatim("default", lambda _: True, ""),
     "examples": _verbatim("examples", lambda v: isinstance(v, list), "a list"),
+    "example": lambda value, _path, _problems: {"examples": [value]},
+    "deprecated": _verbatim("deprecated", lambda v: isinstance(v, bool), "true or false"),
     **dict.fromkeys(_TRANSFORM_KEYWORDS, _omit),
-    **{keyword: _verbatim(keyword, _is_number, "a number") for keyword in _NUMERIC_BOUND_KEYWORDS},
+    **{keyword: _bound(keyword) for keyword in _NUMERIC_BOUND_KEYWORDS},
     **{keyword: _count(keyword) for keyword in _COUNT_KEYWORDS},
     **{
         keyword: _count(keyword, items_keyword)

@@ -61,6 +61,10 @@ def test_secrets_are_redacted() -> None:
         ("services: {'a b': {}}", False), ("services: {a: {deadline: 0}}", False),
         ("instances: [{service: a}]", False), ("instances: [{service: a, addr: 'h:1'}]", True),
         ("gateway: {once_lane: 1}", False), ("log_level: loud", False), ("schemas: 3", False),
+        ("", True), ("gateway:\n", True), ("services:\n", True), ("services: {a: }", True),
+        ("instances:\n", True), ("instances: [null]", False), ("gateway: {port: null}", False),
+        ("gateway: {port: 8200.0}", True), ("gateway: {max_body: 1e6}", True),
+        ("gateway: {port: 8200.5}", False),
     ],
 )  # fmt: skip
 def test_editor_schema_agrees_with_the_parser(text: str, valid: bool) -> None:

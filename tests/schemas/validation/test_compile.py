@@ -88,6 +88,24 @@ def test_counts_are_whole_numbers(keyword: str) -> None:
             compile_input({keyword: value})
 
 
+def test_annotations_of_openapi_are_taken() -> None:
+    """Files that come from OpenAPI 3.0 have them; they do not decide what is valid."""
+    ignored = {
+        "nullable": True, "readOnly": False, "writeOnly": False, "externalDocs": {"url": "x"},
+        "xml": {}, "contentEncoding": "base64", "contentMediaType": "image/png",
+        "x-oaiMeta": {"beta": True}, "comment": 1,
+    }  # fmt: skip
+    tree = {"type": "integer", "deprecated": True, "example": 7, **ignored}
+    assert compile_input(tree) == {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": ["integer", "null"],
+        "deprecated": True,
+        "examples": [7],
+    }
+    with pytest.raises(DocumentError, match="beside `maximum`: write the number here"):
+        compile_input({"maximum": 3, "exclusiveMaximum": True})
+
+
 @pytest.mark.parametrize(("tree", "value", "accepted"), CASES, ids=str)
 def test_value_is_accepted_or_rejected(tree: dict[str, Any], value: Any, accepted: bool) -> None:
     schema = compile_input(tree)
