@@ -7,15 +7,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 
-from asectl import http_client, stream
+from asectl import gateway_apis, http_client, stream
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, Failure
-from schemas.model import document, request_header
-from schemas.model.document import DocumentError
+from schemas.model import request_header
 from schemas.model.errors import BAD_MODE
 from schemas.model.service import DataType, Service
 
@@ -58,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         raise Failure("--realtime goes with --ws", 2)
     try:
         with HttpTarget.from_args(args).client(args.timeout) as client:
-            service = _fetch_service(client, args.service)
+            service = gateway_apis.fetch_service(client, args.service)
             paths = _output_paths(service, args.o)
             if args.ws or args.sse:
                 return stream.run(service, build_envelope(service, args), args, paths)
@@ -69,44 +67,16 @@ def run(args: argparse.Namespace) -> int:
             )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Failure(f"{args.url}: {error}", EXIT_UNREACHABLE) from None
-    envelope = _read_json(response)
+    envelope = gateway_apis.read_json(response)
     header = envelope.get("header") if isinstance(envelope, dict) else None
     if not isinstance(header, dict) or not {"code", "message", "sid"} <= header.keys():
-        raise _no_gateway(response, "is no envelope")
+        raise gateway_apis.no_gateway(response, "is no envelope")
     if header["code"] != 0:
         message = f"{header['message']} (code {header['code']}, HTTP {response.status_code})"
         message += "\n  by this command: --ws, or --sse" if header["code"] == BAD_MODE.code else ""
         raise Failure(f"{message}\n  sid {header['sid']}", EXIT_FAILED)
     _print_outputs(service, envelope.get("payload", {}), paths)
     return 0
-
-
-def _fetch_service(client: httpx.Client, service_id: str) -> Service:
-    """Return a service by the schema that the gateway has of it. Raises Failure."""
-    response = client.get(f"/v1/apis/{quote(service_id, safe='')}/schema")
-    if response.status_code != 200:
-        apis_response = client.get("/v1/apis")
-        try:
-            service_ids = [str(api["service"]) for api in _read_json(apis_response)["apis"]]
-        except (KeyError, TypeError):
-            raise _no_gateway(apis_response, "is no list of services") from None
-        raise Failure(f"no service {service_id!r}; there is: {', '.join(service_ids) or 'none'}")
-    try:
-        return document.service_from_document(_read_json(response))
-    except DocumentError as error:
-        raise Failure(f"{response.url}: no schema that can be read: {error}") from None
-
-
-def _read_json(response: httpx.Response) -> Any:
-    try:
-        return response.json()
-    except ValueError:
-        raise _no_gateway(response, "is not JSON") from None
-
-
-def _no_gateway(response: httpx.Response, reason: str) -> Failure:
-    message = f"{response.url}: the response (HTTP {response.status_code}) {reason}"
-    return Failure(f"{message}; is it a gateway?", EXIT_UNREACHABLE)
 
 
 def build_envelope(service: Service, args: argparse.Namespace) -> dict[str, Any]:

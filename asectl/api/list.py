@@ -7,10 +7,12 @@ from typing import Any
 
 import httpx
 
-from asectl import http_client
+from asectl import gateway_apis, http_client
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_CONFIG, EXIT_UNREACHABLE, Failure
 from gateway.services import schema_folder
+
+_TIMEOUT_S = 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,9 +67,7 @@ def _folder_services(path: Path) -> list[dict[str, Any]]:
 
 def _gateway_services(gateway: HttpTarget) -> list[dict[str, Any]]:
     try:
-        response = gateway.get("/v1/apis")
-        response.raise_for_status()
-        services: list[dict[str, Any]] = response.json()["apis"]
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError) as error:
+        with gateway.client(_TIMEOUT_S) as client:
+            return gateway_apis.fetch_services(client)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Failure(f"{gateway.url}: no services to be had ({error})", EXIT_UNREACHABLE) from None
-    return services

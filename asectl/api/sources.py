@@ -7,13 +7,16 @@ from typing import Any
 
 import httpx
 
-from asectl import http_client
+from asectl import gateway_apis, http_client
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_CONFIG, EXIT_UNREACHABLE, Failure
 from config.source import ConfigError
 from gateway.services import schema_file, schema_folder
 from gateway.services.catalog import Contract, build_contract
 from schemas.model import document
+from schemas.model.document import DocumentError
+
+_TIMEOUT_S = 5.0
 
 
 def add_source_argument(parser: argparse.ArgumentParser, name: str, help_text: str) -> None:
@@ -39,6 +42,8 @@ def load_contract(source: str, gateway: HttpTarget | None = None) -> Contract:
         return build_contract(_fetch_schema(source, gateway), "file", {}, 0.0)
     except ConfigError as error:
         raise Failure(f"\n{error}", EXIT_CONFIG) from None
+    except DocumentError as error:
+        raise Failure(f"{source}: no schema that can be read: {error}", EXIT_CONFIG) from None
 
 
 def load_document(source: str, gateway: HttpTarget | None = None) -> dict[str, Any]:
@@ -60,13 +65,8 @@ def _fetch_schema(service: str, gateway: HttpTarget | None) -> bytes:
     if gateway is None:
         raise Failure(f"{service}: no such file, nor schemas/schema_{service}.json", EXIT_CONFIG)
     try:
-        response = gateway.get(f"/v1/apis/{service}/schema")
-        if response.status_code == 404:
-            raise Failure(
-                f"{service}: {gateway.url} has no such service, and there is no such file"
-            )
-        response.raise_for_status()
+        with gateway.client(_TIMEOUT_S) as client:
+            return document.canonical(gateway_apis.fetch_schema(client, service))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         message = f"{service}: no such file, and {gateway.url} cannot be asked ({error})"
         raise Failure(message, EXIT_UNREACHABLE) from None
-    return document.canonical(document.parse(response.content))
