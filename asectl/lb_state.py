@@ -14,7 +14,7 @@ from asectl.main import EXIT_UNREACHABLE, Failure
 _COLUMNS = (
     ("service", "SERVICE"), ("instance", "INSTANCE"), ("state", "STATE"), ("reason", "REASON"),
     ("for_s", "FOR"), ("health", "HEALTH"), ("report_age_s", "AGE"), ("running", "RUN"),
-    ("queued", "WAIT"), ("inflight", "OWN"), ("slots", "SLOTS"), ("total", "TOTAL"),
+    ("queued", "WAIT"), ("inflight", "OWN"), ("slots", "SLOTS"), ("total", "LIMIT"),
     ("service_ms", "SLOT ms"), ("expected_ms", "EXPECT ms"), ("served", "SERVED"),
     ("errors", "ERRORS"), ("rejected", "FULL"),
 )  # fmt: skip

@@ -82,7 +82,7 @@ class BalancerMetrics:
 
     def _instance_metrics(self) -> Iterator[Metric]:
         inflight = GaugeMetricFamily(
-            "ase_pick_inflight", "Own requests at an instance.", labels=("service", "instance")
+            "ase_pick_inflight", "Own requests at an instance.", labels=("service", "loader")
         )
         for index, endpoint in enumerate(self._table):
             if index == _MAX_INSTANCES:

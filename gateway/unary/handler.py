@@ -207,7 +207,7 @@ def _call_with_retries(
             record.retry_reasons += (previous_error.spec.name,)
         if dependencies.clock() - record.body_received_at >= contract.deadline:
             slot.release_unused()
-            raise AseError(DEADLINE)
+            raise _deadline_error(contract)
         try:
             with slot as held_slot:
                 call = yield _start_attempt(request, held_slot.instance, record, dependencies)
@@ -224,8 +224,14 @@ def _call_with_retries(
             if not retry_allowed or (
                 needs_retry_budget(error) and not dependencies.picker.try_acquire_retry()
             ):
-                raise
+                raise _deadline_error(contract) if error.spec is DEADLINE else error
             previous_error = error
+
+
+def _deadline_error(contract: Contract) -> AseError:
+    """Return the error of a request that took too long: how long it may take, and who says so."""
+    origin = f"`services.{contract.service.id}.deadline`, the schema's, or `gateway.deadline`"
+    return AseError(DEADLINE, f"no answer within {contract.deadline:g} s: {origin}")
 
 
 def _acquire_slot(

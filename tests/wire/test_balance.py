@@ -255,7 +255,7 @@ def test_pick_metrics() -> None:
             "ase_pick_dropped_total",
         ):
             assert re.search(rf"^{name} ", text, re.MULTILINE), name
-        assert f'ase_pick_inflight{{instance="{loader.addr}",service="probe"}} 0.0' in text
+        assert f'ase_pick_inflight{{loader="{loader.addr}",service="probe"}} 0.0' in text
         hub_text = httpx.get(f"{hub.admin}/metrics", trust_env=False).text
         for name in ("ase_lb_reports_total", "ase_lb_frames_total"):
             match = re.search(rf"^{name} (\S+)$", hub_text, re.MULTILINE)

@@ -59,7 +59,7 @@ class MetricsFixture:
 
     def instances_with_series(self) -> list[str]:
         return [
-            sample.labels["instance"]
+            sample.labels["loader"]
             for family in self._registry.collect()
             for sample in family.samples
             if sample.name == "ase_pick_inflight"
@@ -160,7 +160,7 @@ def test_own_requests_are_a_gauge_per_instance() -> None:
     fixture.report("b:1")
 
     def inflight(addr: str) -> float | None:
-        return fixture.value("ase_pick_inflight", service="ocr", instance=addr)
+        return fixture.value("ase_pick_inflight", service="ocr", loader=addr)
 
     lease = fixture.acquire()
     assert (inflight("a:1"), inflight("b:1")) == (0, 1), "requests of others do not count"

@@ -296,7 +296,10 @@ def test_slot_after_the_deadline_is_released_unused() -> None:
     next(steps)
     steps.send(request_body())
     fake.now = 6.0
-    assert finish(steps, FakeOperation(fake.slots[0])).status == 504
+    response = finish(steps, FakeOperation(fake.slots[0]))
+    assert response.status == 504
+    message = json.loads(response.body)["header"]["message"]
+    assert message.startswith("no answer within 5 s: `services.probe.deadline`, the schema's, or")
     assert fake.slots[0].errors == ["unused"], "the instance is not to blame"
 
 
