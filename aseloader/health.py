@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Collection
 
-from rpc.server import CallContext
+from rpc.server import CallContext, first_request
 from rpc.status import RpcError, Status
 from schemas.wire import HealthCheckRequest, HealthCheckResponse
 
@@ -34,7 +34,7 @@ class HealthService:
         An unknown service has the status SERVICE_UNKNOWN.
         """
         is_known = (
-            HealthCheckRequest.FromString(await anext(aiter(requests))).service in self._services
+            HealthCheckRequest.FromString(await first_request(requests)).service in self._services
         )
         while True:
             reported = self._is_serving

@@ -6,11 +6,8 @@ Source: gRFC A51 (xds.data.orca.v3).
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from google.protobuf.message import DecodeError
-
 from lb.reporter.orca_report import OrcaReportBuilder
-from rpc.server import CallContext, StreamHandler
-from rpc.status import RpcError, Status
+from rpc.server import CallContext, StreamHandler, first_request
 from schemas.wire import OrcaLoadReportRequest
 
 SERVICE = "xds.service.orca.v3.OpenRcaService"
@@ -47,12 +44,9 @@ class OrcaService:
     ) -> AsyncIterator[bytes]:
         """Report at once, then at the requested interval.
 
-        Raises RpcError INVALID_ARGUMENT if there is no readable request.
+        Raises RpcError INVALID_ARGUMENT if there is no request, and DecodeError.
         """
-        try:
-            request = OrcaLoadReportRequest.FromString(await anext(aiter(requests)))
-        except (DecodeError, StopAsyncIteration):
-            raise RpcError(Status.INVALID_ARGUMENT, "not an OrcaLoadReportRequest") from None
+        request = OrcaLoadReportRequest.FromString(await first_request(requests))
         interval = request.report_interval
         interval_s = max(_MIN_INTERVAL_S, interval.seconds + interval.nanos / 1e9)
         while True:

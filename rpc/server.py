@@ -1,11 +1,13 @@
 """A gRPC server on grpc.aio: a table of methods, each an async function of bytes."""
 
+import asyncio
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc import aio
 
 from rpc.addresses import join_host_port, listen
@@ -116,7 +118,7 @@ class _MethodTable(grpc.GenericRpcHandler):
         self._handlers = handlers
 
     def service(self, handler_call_details: Any) -> Any:
-        return self._handlers.get(handler_call_details.method)
+        return self._handlers.get(handler_call_details.method, _UNKNOWN_METHOD)
 
 
 def _credentials(certificate: CertificateSource) -> grpc.ServerCredentials:
@@ -149,8 +151,9 @@ def _unary_handler(method: UnaryHandler) -> Any:
         try:
             response = await method(request, call_context)
         except RpcError as error:
-            await context.abort(_status_code(error.status), error.details)
-            raise
+            await _abort(context, error.status, error.details)
+        except DecodeError:
+            await _abort(context, Status.INVALID_ARGUMENT, _UNDECODABLE)
         if call_context.trailers:
             context.set_trailing_metadata(tuple(call_context.trailers))
         return response
@@ -164,11 +167,39 @@ def _stream_handler(method: StreamHandler) -> Any:
             async for response in method(requests, _call_context(context)):
                 yield response
         except RpcError as error:
-            await context.abort(_status_code(error.status), error.details)
+            await _abort(context, error.status, error.details)
+        except DecodeError:
+            await _abort(context, Status.INVALID_ARGUMENT, _UNDECODABLE)
 
     return grpc.stream_stream_rpc_method_handler(handler)
 
 
+async def _reject_unknown_method(_requests: AsyncIterator[bytes], context: Any) -> bytes:
+    await _abort(context, Status.UNIMPLEMENTED, "no such method")
+
+
+async def first_request(requests: AsyncIterator[bytes]) -> bytes:
+    """Return the first message of a call. Raises RpcError INVALID_ARGUMENT if there is none."""
+    request = await anext(aiter(requests), None)
+    if request is None:
+        raise RpcError(Status.INVALID_ARGUMENT, "the call has no request")
+    return request
+
+
+async def _abort(context: Any, status: Status, details: str) -> NoReturn:
+    """End a call with a status. If it has ended already, nobody gets it, and nothing is logged."""
+    try:
+        await context.abort(_status_code(status), details)
+    except aio.AbortError:
+        raise  # how grpc.aio ends the handler
+    except Exception:  # noqa: BLE001 (of several private classes)
+        raise asyncio.CancelledError from None
+    raise asyncio.CancelledError
+
+
+_UNDECODABLE = "the message cannot be decoded"
+# grpc.aio itself prints a traceback if a call of an unknown method is cancelled meanwhile.
+_UNKNOWN_METHOD: Any = grpc.stream_unary_rpc_method_handler(_reject_unknown_method)
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 

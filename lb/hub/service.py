@@ -29,7 +29,7 @@ from lb.hub.broadcast import Broadcaster
 from lb.hub.counters import HubCounts
 from lb.reporter.schedule import KEEPALIVE_S, REPORT_GAP_S
 from rpc.bounded_cache import BoundedCache
-from rpc.server import CallContext, StreamHandler, UnaryHandler
+from rpc.server import CallContext, StreamHandler, UnaryHandler, first_request
 from rpc.status import RpcError, Status
 from schemas.model import document
 from schemas.model.document import DocumentError
@@ -270,10 +270,11 @@ class Hub:
     ) -> AsyncIterator[bytes]:
         """Serve `Watch`: a snapshot, then a frame after each change, or each second without one.
 
-        Raises RpcError UNAUTHENTICATED if the token is missing or wrong.
+        Raises RpcError UNAUTHENTICATED if the token is missing or wrong, INVALID_ARGUMENT without a
+        request.
         """
         self._check_token(call)
-        request = WatchRequest.FromString(await anext(aiter(requests)))
+        request = WatchRequest.FromString(await first_request(requests))
         async for frame in self._broadcaster.subscribe(request):
             yield frame
 
