@@ -19,6 +19,7 @@ from rpc.frame_budget import BURST
 from rpc.frames import ErrorCode, ProtocolError, frame
 from rpc.headers import TABLE_SIZE_UPDATE, encode_header_block
 from rpc.streams import Http2Stream
+from tests.clock import Clock
 
 pytestmark = pytest.mark.sources_only  # it derives from compiled classes
 
@@ -59,16 +60,6 @@ def h2_server(**settings: int) -> h2.connection.H2Connection:
     return peer
 
 
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def drain_sent_bytes(connection: Connection) -> bytes:
     """Return all that it would write, piece by piece."""
     pieces = []
@@ -78,7 +69,7 @@ def drain_sent_bytes(connection: Connection) -> bytes:
     return b"".join(pieces)
 
 
-def connect(peer: h2.connection.H2Connection, clock: "Clock | None" = None) -> Connection:
+def connect(peer: h2.connection.H2Connection, clock: Clock | None = None) -> Connection:
     """Return a connection that has shaken hands with a peer."""
     connection = Connection(clock or Clock())
     connection.initiate_connection()

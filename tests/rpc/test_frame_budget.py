@@ -1,7 +1,7 @@
 """The tokens of frames that bring nothing: what earns them, and where they end."""
 
 from rpc.frame_budget import BURST, RATE, FrameBudget
-from tests.rpc.test_connection import Clock
+from tests.clock import Clock
 
 
 def spend_all(budget: FrameBudget) -> None:

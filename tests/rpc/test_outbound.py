@@ -4,7 +4,8 @@ import h2.events
 import pytest
 
 from rpc.frames import ErrorCode, ProtocolError
-from tests.rpc.test_connection import Clock, connect, drain_sent_bytes, h2_server, open_stream
+from tests.clock import Clock
+from tests.rpc.test_connection import connect, drain_sent_bytes, h2_server, open_stream
 
 pytestmark = pytest.mark.sources_only  # it derives from compiled classes
 
