@@ -27,9 +27,11 @@ def fetch_services(client: httpx.Client) -> list[dict[str, Any]]:
 def fetch_schema(client: httpx.Client, service_id: str) -> dict[str, Any]:
     """Return the schema document of a service. Raises httpx.HTTPError."""
     response = client.get(f"/v1/apis/{quote(service_id, safe='')}/schema")
-    if response.status_code != 200:
+    if response.status_code == 404:
         service_ids = [service["service"] for service in fetch_services(client)]
         raise Failure(f"no service {service_id!r}; there is: {', '.join(service_ids) or 'none'}")
+    if response.status_code != 200:
+        raise no_gateway(response, "has no schema")
     try:
         return document.parse(response.content)
     except DocumentError as error:

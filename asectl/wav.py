@@ -11,7 +11,8 @@ from typing import Final
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _FORMAT_NAMES: Final = {_FLOAT: "floating point", 2: "ADPCM", 6: "A-law", 7: "mu-law", 85: "MP3"}
-_UNKNOWN_SIZES: Final = (0, 0xFFFFFFFF)  # of `data`, as written by programs that cannot seek
+# Sizes of the file and of `data` as written by programs that cannot seek.
+_UNKNOWN_SIZES: Final = (0, 0xFFFFFFFF)
 _FORMAT_SIZE: Final = 16  # bytes of `fmt ` for PCM
 _EXTENSIBLE_SIZE: Final = 40
 
@@ -47,13 +48,15 @@ def parse(data: bytes) -> Wav:
     WavError if the file has no samples in PCM.
     """
     format_chunk, position = b"", 12
+    is_streamed = data[4:8] in (bytes(4), b"\xff" * 4)
     while position + 8 <= len(data):
         name, size = struct.unpack_from("<4sI", data, position)
         position += 8
         if name == b"fmt ":
             format_chunk = data[position : position + size]
         elif name == b"data":
-            end = len(data) if size in _UNKNOWN_SIZES else position + size
+            is_unknown = size in _UNKNOWN_SIZES and (size or is_streamed)
+            end = len(data) if is_unknown else position + size
             return _with_format(format_chunk, data[position:end])
         position += size + size % 2
     raise WavError("the WAV file has no samples")

@@ -35,6 +35,8 @@ from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
 Inputs = Mapping[str, bytes | Data]
 
+_FINI_TIMEOUT_S = 30.0  # for a session whose thread does not return
+
 
 class LoaderError(Exception):
     """Error response to a call, with `code` and `message`.
@@ -78,7 +80,12 @@ class LoaderFor:
 
     def __enter__(self) -> Self:
         threads = wrapper_threads(self._wrapper.total)
-        threads.submit(self._wrapper.init, self._config).result()
+        try:
+            threads.submit(self._wrapper.init, self._config).result()
+        except BaseException:
+            threads.shutdown(wait=False)
+            self._runner.close()
+            raise
         self._limiter_changed = asyncio.Event()
         limiter = self._limiter = ConcurrencyLimiter(self._wrapper.total, self._limiter_changed.set)
         self._engine = Engine(self._wrapper, limiter, threads)
@@ -95,7 +102,7 @@ class LoaderFor:
         while self._open_sessions:
             self._runner.run(self._close_session(self._open_sessions.pop()))
         self._runner.close()
-        self._engine.thread_pool.submit(self._wrapper.fini).result()
+        self._engine.thread_pool.submit(self._wrapper.fini).result(_FINI_TIMEOUT_S)
         self._engine.close()
 
     def __call__(

@@ -18,9 +18,9 @@ from schemas.model.errors import (
 # How servers report a message above their limit: the core and Go ("larger than max (5 vs. 4)"),
 # Java ("exceeds maximum size 4: 5"), tonic ("length too large: found 5 bytes, the limit is: 4").
 _TOO_LARGE_PATTERN: Final = re.compile(
-    r"message (?:larger than max|exceeds maximum size|length too large)"
+    r"message (?:after decompression )?(?:larger than max|exceeds maximum size|length too large)"
 )
-_SENT_PATTERN: Final = re.compile(r"\b(?:sen[dt])\b", re.IGNORECASE)
+_SENT_PATTERN: Final = re.compile(r"\b(?:send|sent|encoded)\b", re.IGNORECASE)
 _SIZES_PATTERN: Final = re.compile(r"\((\d{1,20}) vs\. (\d{1,20})\)")
 _LIMIT_STATUSES: Final = (Status.RESOURCE_EXHAUSTED, Status.OUT_OF_RANGE)
 # A whole word: another message of RESOURCE_EXHAUSTED may have a length with these digits.

@@ -368,7 +368,9 @@ class Connection:
         if budget.tokens < 0:
             outbound = self.outbound
             stream_count = (outbound.next_stream_id - self._first_stream_id) // 2
-            if not budget.renew(stream_count, len(self._streams), outbound.sent_bytes()):
+            if not budget.renew(
+                stream_count, len(self._streams), outbound.data_frames, outbound.sent_bytes()
+            ):
                 reason = "too many frames that bring nothing"
                 raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, reason)
 

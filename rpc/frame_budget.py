@@ -2,7 +2,8 @@
 
 A token bucket. A frame costs tokens if it carries no data: DATA of a few bytes, header blocks,
 WINDOW_UPDATE, PING and every other frame. Time and work bring tokens back: a call needs some such
-frames, and so do each KiB that is sent to the peer and each message of a stream. So a peer that
+frames, and so do each frame and each KiB of data that is sent to the peer (some servers ping for
+each), and each message of a stream. So a peer that
 serves calls and floods the connection beside them runs out of tokens too (RFC 9113, 10.5).
 """
 
@@ -11,7 +12,7 @@ from typing import Final
 
 BURST: Final = 4_000  # tokens at most, and those of the open streams
 RATE: Final = 1_000.0  # tokens a second
-_PER_STREAM, _PER_KIB_SENT, _PER_MESSAGE = 16, 1, 2
+_PER_STREAM, _PER_FRAME_SENT, _PER_KIB_SENT, _PER_MESSAGE = 16, 2, 1, 2
 # DATA of fewer bytes costs a token; of a header block, each KiB costs one more.
 SMALL_DATA: Final = 64
 
@@ -36,14 +37,16 @@ class FrameBudget:
         if self.tokens < BURST:
             self.tokens += _PER_MESSAGE * message_count
 
-    def renew(self, stream_count: int, open_count: int, sent_bytes: int) -> bool:
+    def renew(self, stream_count: int, open_count: int, sent_frames: int, sent_bytes: int) -> bool:
         """Add the tokens of the time and the work since the last call.
 
-        `stream_count` and `sent_bytes` are totals of the connection, `open_count` are the streams
-        that are open now. Returns False if the tokens are used up all the same.
+        `stream_count`, `sent_frames` (of data) and `sent_bytes` are totals of the connection,
+        `open_count` are the streams that are open now. Returns False if the tokens are used up all
+        the same.
         """
         now = self._clock()
-        work = _PER_STREAM * stream_count + _PER_KIB_SENT * (sent_bytes >> 10)
+        work = _PER_STREAM * stream_count + _PER_FRAME_SENT * sent_frames
+        work += _PER_KIB_SENT * (sent_bytes >> 10)
         earned = int((now - self._renewed_at) * RATE) + work - self._work
         self.tokens = min(BURST + _PER_STREAM * open_count, self.tokens + earned)
         self._renewed_at, self._work = now, work

@@ -38,7 +38,7 @@ class Outbound:
       of 2.
     - `stream_ids_exhausted`: no stream id is left, so that a new connection is needed.
     - `blocked`: if True, no DATA frame is emitted. The transport sets it when its buffer is full.
-    - `frames`: the frames to write, in order.
+    - `frames`: the frames to write, in order. `data_frames` counts those of data so far.
     - `_send_window`: bytes that the connection's window allows, of `_granted` ones in all.
     - `_write_budget`: bytes of data that may be framed until the next `take_frames`.
     - `_stalled_streams`: streams with buffered data that waits for the connection (its window, the
@@ -54,6 +54,7 @@ class Outbound:
         self.blocked = False
         self.frames: list[bytes | memoryview] = []
         self._send_window = self._granted = frames.DEFAULT_WINDOW
+        self.data_frames = 0
         self._stalled_streams: dict[int, Http2Stream] = {}
         self._write_budget = _MAX_UNWRITTEN
 
@@ -103,6 +104,7 @@ class Outbound:
                 flags = END_STREAM if end_stream else 0
                 self.frames.append(pack_frame_header(size >> 8, size & 255, DATA, flags, stream_id))
                 self.frames.append(data)
+                self.data_frames += 1
                 stream.send_window = send_window - size
                 self._send_window -= size
                 self._write_budget -= size
@@ -223,6 +225,7 @@ class Outbound:
         size = len(data)
         flags = END_STREAM if end_stream else 0
         self.frames += (pack_frame_header(size >> 8, size & 255, DATA, flags, stream.id), data)
+        self.data_frames += 1
         stream.send_window -= size
         self._send_window -= size
         self._write_budget -= size

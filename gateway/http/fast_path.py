@@ -11,7 +11,6 @@ from gateway.http.server_context import ServerContext
 from gateway.http.timeouts import ConnectionTimer, Wait
 from gateway.request import tracing
 from gateway.request.response import HttpResponse, serialize_response
-from gateway.request.tracing import NO_TRACING
 from gateway.services.routes import requested_service
 from gateway.unary.cycle import UnaryRequestCycle
 from gateway.unary.request_head import UnaryRequestHead
@@ -103,7 +102,9 @@ class FastPath:
         if lookup.body_size > limits.max_body or lookup.body_start > limits.max_header_bytes:
             return False
         tracing_headers = (
-            tracing.from_head(data[: lookup.body_start]) if lookup.has_ignored_lines else NO_TRACING
+            tracing.from_head(data[: lookup.body_start])
+            if lookup.has_ignored_lines
+            else head.tracing
         )
         cycle = self._new_cycle(fast_path.context, head, tracing_headers)
         if not self._pipeline.try_acquire(cycle):
@@ -134,10 +135,13 @@ class FastPath:
         service_id = requested_service(method, path) if fast_path is not None else ""
         if fast_path is None or not service_id:
             return None
-        head = UnaryRequestHead(service_id, path, headers, keep_alive, expects_continue, chunked)
+        tracing_headers = tracing.from_headers(headers)
+        head = UnaryRequestHead(
+            service_id, path, headers, keep_alive, expects_continue, chunked, tracing_headers
+        )
         if is_repeated:
             fast_path.head_cache.add(self._last_head_key, head)
-        return self._new_cycle(fast_path.context, head, tracing.from_headers(headers))
+        return self._new_cycle(fast_path.context, head, tracing_headers)
 
     def _new_cycle(
         self, context: GatewayContext, head: UnaryRequestHead, tracing_headers: Mapping[str, str]

@@ -12,6 +12,7 @@ from gateway.request.response import HttpError
 _GZIP: Final = zlib.MAX_WBITS | 16
 _GZIP_NAMES: Final = (b"gzip", b"x-gzip")  # equivalent by RFC 9110, 8.4.1.3
 _IDENTITY_NAMES: Final = (b"identity", b"")
+_MAX_MEMBERS: Final = 16  # what follows a member is copied once for each
 
 
 def is_gzip(coding: bytes) -> bool:
@@ -29,12 +30,17 @@ def is_gzip(coding: bytes) -> bool:
 def gunzip(data: bytes | bytearray, max_size: int) -> bytes:
     """Return the content of a gzip body, of one or several members.
 
-    Raises HttpError 413 if it has more than `max_size` bytes, and 400 if it is not gzip.
+    Raises HttpError 413 if it has more than `max_size` bytes, compressed or not, and 400 if it is
+    not gzip or has more than 16 members.
     """
+    if len(data) > max_size:
+        raise HttpError(413, f"the body is larger than {max_size} bytes, compressed already")
     pieces: list[bytes] = []
     remaining: bytes | bytearray = data
     size = 0
     while remaining or not pieces:
+        if len(pieces) == _MAX_MEMBERS:
+            raise HttpError(400, f"the gzip body has more than {_MAX_MEMBERS} members")
         member = zlib.decompressobj(wbits=_GZIP)
         try:
             piece = member.decompress(remaining, max_size - size + 1)

@@ -178,7 +178,7 @@ class UnaryRequestCycle(RequestDriver):
 
     __slots__ = (
         "_body", "_client_ip", "_context", "_head", "_is_body_complete", "_tasks", "_tracing",
-        "_writer",         "body_error", "chunked", "keep_alive", "response_complete",
+        "_writer", "body_error", "chunked", "keep_alive", "response_complete",
     )  # fmt: skip
 
     def __init__(

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from gateway.http.head_cache import HeadCache, HeadKey
+from gateway.request.tracing import NO_TRACING
 
 # Headers that the unary path reads, besides the consumer header. Content-Length is not among them:
 # its digits are read from each head.
@@ -14,10 +15,13 @@ class UnaryRequestHead:
     """The head of a request to a service route; `headers` have lower-case names.
 
     `expects_continue`: the client sends its body only after a 100 response. `chunked`: the client
-    knows the chunked transfer coding, unlike one of HTTP/1.0.
+    knows the chunked transfer coding, unlike one of HTTP/1.0. `tracing` are its tracing headers, if
+    they are part of its key in a cache.
     """
 
-    __slots__ = ("chunked", "expects_continue", "headers", "keep_alive", "path", "service_id")
+    __slots__ = (
+        "chunked", "expects_continue", "headers", "keep_alive", "path", "service_id", "tracing",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -27,6 +31,7 @@ class UnaryRequestHead:
         keep_alive: bool,
         expects_continue: bool,
         chunked: bool = True,
+        tracing: Mapping[str, str] = NO_TRACING,
     ) -> None:
         self.service_id = service_id
         self.path = path
@@ -34,6 +39,7 @@ class UnaryRequestHead:
         self.keep_alive = keep_alive
         self.expects_continue = expects_continue
         self.chunked = chunked
+        self.tracing = tracing
 
     def is_cacheable(self) -> bool:
         """Return whether later requests can have the same head but for the length."""
@@ -52,6 +58,7 @@ class UnaryRequestHead:
             self.keep_alive,
             self.expects_continue,
             self.chunked,
+            self.tracing,
         )
 
 

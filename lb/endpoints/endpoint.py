@@ -30,6 +30,7 @@ _GAPS_OF_SILENCE: Final = 3.0
 _FIRST_GAP_PEAK_S: Final = 0.1
 _PEAK_FADES_S: Final = 300.0
 MAX_SILENCE_S: Final = 1.0
+_MAX_GAP_PEAK_S: Final = MAX_SILENCE_S / _GAPS_OF_SILENCE  # a longer one would only fade later
 # Level increase per request at an instance with the fleet's median speed and slots.
 _BASE_WEIGHT: Final = 8
 _MAX_WEIGHT: Final = 64
@@ -214,7 +215,8 @@ class Endpoint:
         """
         if load.served != self.load.served:
             self.last_served_at = now
-        gap, faded_peak = now - self.last_report_at, self.report_gap_peak * self._fade(now)
+        gap = min(now - self.last_report_at, _MAX_GAP_PEAK_S)
+        faded_peak = self.report_gap_peak * self._fade(now)
         self.report_gap_peak = max(faded_peak, gap)
         if instance != self.instance:  # otherwise keep the object: subscribers compare identity
             self.instance = instance
@@ -240,7 +242,7 @@ class Endpoint:
         accrual failure detector, 2004).
         """
         observed = self.report_gap_peak * _GAPS_OF_SILENCE
-        return max(least, min(observed, MAX_SILENCE_S))
+        return max(least, observed)
 
     def discard_reported_load(self) -> None:
         """Use own counts alone until the next report."""

@@ -230,13 +230,13 @@ def _limit_decoded_size(schema: Mapping[str, Any], result: dict[str, Any]) -> No
         result["maxLength"] = min(length, schema.get("maxLength", length))
         if max_size % 3:
             pattern = "[^=].$" if max_size % 3 == 1 else "[^=]$"
-            excluded.append({"minLength": length, "pattern": pattern})
+            excluded.append({"type": "string", "minLength": length, "pattern": pattern})
     if min_size is not None:
         length = (min_size + 2) // 3 * 4
         result["minLength"] = max(length, schema.get("minLength", 0))
         if min_size % 3 != 1 and min_size:
             pattern = "==$" if min_size % 3 == 2 else "=$"
-            excluded.append({"maxLength": length, "pattern": pattern})
+            excluded.append({"type": "string", "maxLength": length, "pattern": pattern})
     if excluded:
         result["allOf"] = [*result.get("allOf", ()), *({"not": part} for part in excluded)]
 
@@ -279,10 +279,11 @@ def _json_types(value: Any) -> set[str]:
 
 _CLASS_MEMBER = r"(?:[^\[\]\\]|\\[dDwWsSbnrtfv.*+?^$|(){}\[\]\\/-]|\\u[0-9A-Fa-f]{4})"
 # What Rust's regular expressions, ECMA-262's and Python's have in common, near to RFC 9485.
+# Possessive quantifiers: it never goes back, so that its time is linear.
 _PORTABLE_PATTERN = re.compile(
     rf"(?:[^\[\](){{}}\\?*+]|\\[dDwWsSbBnrtfv.*+?^$|(){{}}\[\]\\/-]|\\u[0-9A-Fa-f]{{4}}"
-    rf"|\[\^?{_CLASS_MEMBER}+\]|\((?:\?:|(?!\?))|\)"
-    r"|(?:[*+?]|\{[0-9]+(?:,[0-9]*)?\})\??)*"
+    rf"|\[\^?+{_CLASS_MEMBER}++\]|\((?:\?:|(?!\?))|\)"
+    r"|(?:[*+?]|\{[0-9]++(?:,[0-9]*+)?+\})\??+)*+"
 )
 _CLASS_OPERATORS = ("&&", "--", "~~")  # of Rust
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 ModuleReader = Callable[[str], str | None]
 
 _MAX_NODES: Final = 1000  # of a constant that is followed
+_MAX_COPIED_NODES: Final = 20_000  # of all constants in the places of their names
 _MAX_TEXT_LENGTH: Final = 64 * 1024
 _MAX_NUMBER: Final = 2**128
 _MAX_EXPONENT: Final = 64
@@ -43,7 +44,8 @@ class _ClassScope(ChainMap[str, "ast.expr | _Namespace"]):
 def fold_constants(tree: ast.Module, read_module: ModuleReader = lambda _: None) -> None:
     """Replace the constant expressions in a module's top level and classes by literals, in place.
 
-    Expressions within functions are replaced too, by the constants at the function's definition.
+    Values that are assigned within functions are replaced too, by the constants at the function's
+    definition.
     `read_module` is asked for imported modules. The replacement of a name has its location.
     """
     _Interpreter(read_module).run_module(tree)
@@ -55,10 +57,17 @@ class _Interpreter:
     def __init__(self, read_module: ModuleReader) -> None:
         self._read_module = read_module
         self._modules: dict[str, _Namespace | None] = {}
+        self._budget = _Budget(_MAX_COPIED_NODES)
+        self._global_names: set[str] = set()  # that functions of the current module assign
 
     def run_module(self, tree: ast.Module) -> _Namespace:
+        outer_names = self._global_names
+        self._global_names = {
+            name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names
+        }
         namespace = _Namespace()
         self._run_body(tree.body, namespace)
+        self._global_names = outer_names
         return namespace
 
     def _run_body(self, body: list[ast.stmt], scope: _Scope) -> None:
@@ -68,12 +77,9 @@ class _Interpreter:
     def _run_statement(self, statement: ast.stmt, scope: _Scope) -> None:
         match statement:
             case ast.Assign(targets=targets):
-                statement.value = self._fold(statement.value, scope)
-                for target in targets:
-                    self._bind(target, statement.value, scope)
-            case ast.AnnAssign(value=ast.expr() as value):
-                statement.value = value = self._fold(value, scope)
-                self._bind(statement.target, value, scope)
+                self._assign(statement, targets, scope)
+            case ast.AnnAssign(value=ast.expr()):
+                self._assign(statement, [statement.target], scope)
             case ast.ClassDef():
                 scope[statement.name] = self._run_class(statement, scope)
             case ast.FunctionDef() | ast.AsyncFunctionDef():
@@ -88,12 +94,32 @@ class _Interpreter:
                 _forget(_changed_names(statement, scope), scope)
 
     def _fold(self, node: ast.expr, scope: _Scope) -> ast.expr:
-        folded: ast.expr = _Folder(scope).visit(node)
+        folded: ast.expr = _Folder(scope, self._budget).visit(node)
         return folded
+
+    def _assign(
+        self, statement: ast.Assign | ast.AnnAssign, targets: list[ast.expr], scope: _Scope
+    ) -> None:
+        original = statement.value
+        assert original is not None  # noqa: S101 (an annotation without a value is no assignment)
+        changed = _changed_by_expression(original, scope)
+        statement.value = folded = self._fold(original, scope)
+        _forget(changed, scope)
+        for target in targets:
+            self._bind(target, folded, scope)
+        is_shared = len(targets) > 1 or isinstance(original, ast.Name | ast.Attribute)
+        if is_shared and not isinstance(folded, ast.Constant):
+            # Two names of one list or dict: what changes it by one changes it for the other.
+            for node in (original, *targets):
+                _forget(_changed_names(node, scope), scope)
 
     def _bind(self, target: ast.expr, value: ast.expr, scope: _Scope) -> None:
         _forget(_changed_names(target, scope), scope)
-        if isinstance(target, ast.Name) and _is_literal(value):
+        if (
+            isinstance(target, ast.Name)
+            and target.id not in self._global_names
+            and _is_literal(value)
+        ):
             scope[target.id] = value
 
     def _run_class(self, node: ast.ClassDef, scope: _Scope) -> _Namespace:
@@ -153,20 +179,35 @@ class _Interpreter:
         return self._modules.get(name)
 
 
+class _Budget:
+    """How many nodes may still be copied."""
+
+    def __init__(self, nodes: int) -> None:
+        self._nodes = nodes
+
+    def try_spend(self, nodes: int) -> bool:
+        """Return whether so many are left, and take them."""
+        if nodes > self._nodes:
+            return False
+        self._nodes -= nodes
+        return True
+
+
 class _Folder(ast.NodeTransformer):
     """Replaces the constant parts of one expression."""
 
-    def __init__(self, scope: _Scope) -> None:
+    def __init__(self, scope: _Scope, budget: _Budget) -> None:
         self._scope = scope
+        self._budget = budget
 
     def visit(self, node: ast.AST) -> Any:
         return node if isinstance(node, _OWN_SCOPE) else super().visit(node)
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        return _replaced(node, self._scope)
+        return self._replaced(node)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        replaced = _replaced(node, self._scope)
+        replaced = self._replaced(node)
         return replaced if replaced is not node else self._visit_children(node)
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
@@ -189,6 +230,17 @@ class _Folder(ast.NodeTransformer):
         value = _calculate(node)
         return node if value is None else ast.copy_location(ast.Constant(value), node)
 
+    def _replaced(self, node: ast.Name | ast.Attribute) -> ast.expr:
+        value = _lookup(node, self._scope) if isinstance(node.ctx, ast.Load) else None
+        if not isinstance(value, ast.expr):
+            return node
+        if not self._budget.try_spend(sum(1 for _ in ast.walk(value))):
+            return node
+        literal = copy.deepcopy(value)
+        for part in ast.walk(literal):
+            ast.copy_location(part, node)
+        return literal
+
     def _visit_children(self, node: ast.expr) -> ast.expr:
         self.generic_visit(node)
         return node
@@ -209,8 +261,9 @@ def _calculate(node: ast.BinOp) -> int | float | str | None:
     if isinstance(node.op, ast.Pow) and abs(numbers[1]) > _MAX_EXPONENT:
         return None
     try:
-        value: int | float = function(*numbers)
-        return value if abs(value) <= _MAX_NUMBER else None
+        value = function(*numbers)
+        is_real = isinstance(value, int | float)  # (-8) ** 0.5 is complex
+        return value if is_real and abs(value) <= _MAX_NUMBER else None
     except (ArithmeticError, TypeError):
         return None
 
@@ -228,16 +281,6 @@ def _formatted_text(part: ast.expr) -> str | None:
         part = part.value
     value = part.value if isinstance(part, ast.Constant) else None
     return str(value) if isinstance(value, str | int | float) else None
-
-
-def _replaced(node: ast.Name | ast.Attribute, scope: _Scope) -> ast.expr:
-    value = _lookup(node, scope) if isinstance(node.ctx, ast.Load) else None
-    if not isinstance(value, ast.expr):
-        return node
-    literal = copy.deepcopy(value)
-    for part in ast.walk(literal):
-        ast.copy_location(part, node)
-    return literal
 
 
 def _lookup(node: ast.expr, scope: Mapping[str, Any]) -> "ast.expr | _Namespace | None":
@@ -267,6 +310,18 @@ def _forget(names: Iterable[str], scope: _Scope) -> None:
         scope[name] = _Namespace()
 
 
+def _changed_by_expression(node: ast.expr, scope: _Scope) -> list[str]:
+    """Return the names that an expression may change: by `:=`, or by a method of a list or dict."""
+    names: list[str] = []
+    for part in ast.walk(node):
+        match part:
+            case ast.NamedExpr(target=ast.Name(id=name)):
+                names.append(name)
+            case ast.Call(func=ast.Attribute(value=owner)):
+                names += _changed_names(owner, scope)
+    return names
+
+
 def _changed_names(node: ast.AST, scope: _Scope) -> list[str]:
     """Return the names that a statement or a target may change, in any of its branches.
 
@@ -286,6 +341,11 @@ def _changed_names(node: ast.AST, scope: _Scope) -> list[str]:
                 names.append(name)
             case ast.alias():
                 names.append((part.asname or part.name).partition(".")[0])
-            case ast.ExceptHandler(name=str(name)):
+            case (
+                ast.ExceptHandler(name=str(name))
+                | ast.MatchAs(name=str(name))
+                | ast.MatchStar(name=str(name))
+                | ast.MatchMapping(rest=str(name))
+            ):
                 names.append(name)
     return names

@@ -78,15 +78,26 @@ def _allow_gateway_members(schema: dict[str, Any]) -> None:
     Without an app id no request could pass it, and without a status no frame of a session. A header
     that is not declared at all is open.
     """
-    if schema.get("additionalProperties") is False:
-        schema.setdefault("properties", {}).setdefault("header", {"type": ["null", "object"]})
-    header = schema.get("properties", {}).get("header", {})
-    if header.get("additionalProperties", True) is True:
-        return
-    members = header.setdefault("properties", {})
-    if members.keys().isdisjoint(APP_ID_NAMES):
-        members[APP_ID_NAMES[0]] = {"type": ["null", "string"]}
-    members.setdefault("status", {"type": ["integer", "null"], "enum": [0, 1, 2, 3, None]})
+    headers: list[dict[str, Any]] = []
+    for part in _parts_of(schema):
+        if part.get("additionalProperties") is False:
+            part.setdefault("properties", {}).setdefault("header", {"type": ["null", "object"]})
+        header = part.get("properties", {}).get("header")
+        headers += _parts_of(header) if header is not None else ()
+    declared = {name for header in headers for name in header.get("properties", {})}
+    names = [name for name in APP_ID_NAMES if name in declared] or [APP_ID_NAMES[0]]
+    for header in headers:
+        if header.get("additionalProperties", True) is not True:
+            members = header.setdefault("properties", {})
+            for name in names:
+                members.setdefault(name, {"type": ["null", "string"]})
+            members.setdefault("status", {"type": ["integer", "null"], "enum": [0, 1, 2, 3, None]})
+
+
+def _parts_of(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a schema and those that apply to the same value: all of them, or one of several."""
+    parts = [part for key in ("allOf", "anyOf") for part in schema.get(key, ())]
+    return [schema, *(nested for part in parts for nested in _parts_of(part))]
 
 
 def count_nodes(tree: object) -> int:

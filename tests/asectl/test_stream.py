@@ -223,6 +223,18 @@ def test_envelope_is_split_into_frames() -> None:
     assert header_frame == {"header": {"status": 3}}
 
 
+def test_input_that_has_no_first_frame_is_sent_whole() -> None:
+    """Pictures of public schemas have the status 3 alone."""
+    schema_document = json.loads(declare.schema(load(str(ROOT / VAD))))
+    members = schema_document["schemainput"]["properties"]["payload"]["properties"]["audio"]
+    members["properties"]["status"]["enum"] = [3]
+    service = document.service_from_document(schema_document)
+    audio = base64.b64encode(b"x" * 3000).decode()
+    envelope = {"header": {"app_id": "a"}, "payload": {"audio": {"audio": audio}}}
+    ((frame, _),) = split_envelope(envelope, service)
+    assert frame["header"]["status"] == frame["payload"]["audio"]["status"] == 3
+
+
 def test_wav_without_pcm_is_refused_before_anything_is_sent(
     gateway: Gateway, tmp_path: Path
 ) -> None:

@@ -44,7 +44,8 @@ def test_samples_are_those_of_the_standard_library() -> None:
     "file",
     [
         wav_file(),
-        wav_file(size=0),
+        b"RIFF\0\0\0\0" + wav_file(size=0)[8:],
+        b"RIFF\xff\xff\xff\xff" + wav_file(size=0)[8:],
         wav_file(size=0xFFFFFFFF),
         wav_file(size=9999),
         extensible(PCM_GUID),
@@ -52,6 +53,10 @@ def test_samples_are_those_of_the_standard_library() -> None:
 )
 def test_streamed_cut_and_extensible_files_have_their_samples(file: bytes) -> None:
     assert parse(file) == Wav(8000, 1, 16, SAMPLES)
+
+
+def test_file_without_samples_has_none() -> None:
+    assert parse(wav_file(size=0)).data == b""
 
 
 def test_half_a_frame_at_the_end_is_dropped() -> None:

@@ -52,7 +52,21 @@ from schemas.model.errors import (
         ),
         (
             Status.OUT_OF_RANGE,
-            "Error, message length too large: found 20 bytes, the limit is: 16 bytes",
+            "Error, decoded message length too large: found 20 bytes, the limit is: 16 bytes",
+            True,
+            REQUEST_TOO_LARGE,
+            "the loader's limit of a message",
+        ),
+        (
+            Status.OUT_OF_RANGE,
+            "Error, encoded message length too large: found 20 bytes, the limit is: 16 bytes",
+            True,
+            OUTPUT_TOO_LARGE,
+            "the output is larger than the loader's limit",
+        ),
+        (
+            Status.RESOURCE_EXHAUSTED,
+            "grpc: received message after decompression larger than max 16",
             True,
             REQUEST_TOO_LARGE,
             "the loader's limit of a message",

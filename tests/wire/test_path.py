@@ -5,7 +5,10 @@ import json
 import socket
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests.harness import Gateway, Loader, make_envelope
+from tests.requests import valid_request
 
 
 def test_response_is_an_envelope(gateway: Gateway, loader: Loader) -> None:
@@ -71,6 +74,24 @@ def test_tracing_headers_of_each_request_reach_the_loader(gateway: Gateway, load
             assert received.get("x-request-id") == headers.get("x-request-id")
             assert "traceparent" not in received
             assert "tracestate" not in received
+
+
+@pytest.mark.parametrize(
+    "line", [b"X-Request-Id:abc", b"X-Request-Id:  abc", b"x-request-id: abc "]
+)
+def test_tracing_headers_in_odd_spelling_reach_the_loader_each_time(
+    gateway: Gateway, loader: Loader, line: bytes
+) -> None:
+    """They are part of the key of the cached head."""
+    request = valid_request().replace(b"Host: a\r\n", b"Host: a\r\n" + line + b"\r\n", 1)
+    address = urlsplit(gateway.url)
+    with socket.create_connection((address.hostname, address.port), timeout=30) as sock:
+        for _ in range(3):
+            sock.sendall(request)
+            response = b""
+            while not response.endswith(b"}}}"):
+                response += sock.recv(65536)
+            assert b'"x-request-id":"abc"' in response
 
 
 def test_declared_defaults_reach_the_wrapper(gateway: Gateway, loader: Loader) -> None:

@@ -49,10 +49,12 @@ def value_of_x(source: str, modules: Mapping[str, str] | None = None) -> Any:
         "a = 'b'\ndef f():\n    a = 'c'\nx = a",
         "a = 'b'\nif True:\n    c = a\nx = a",
         "a = 3 / 2\nx = a",
+        "a = [1]\nb = f(a)\nx = a",  # as in a field of a wrapper
     ],
 )
 def test_constant_has_the_value_of_the_import(source: str) -> None:
     module = ModuleType("m")
+    module.__dict__["f"] = len
     exec(source, module.__dict__)  # noqa: S102 (the oracle: Python itself)
     expected = module.__dict__.get("x", getattr(module.__dict__.get("C"), "x", None))
     assert value_of_x(source) == expected
@@ -83,6 +85,16 @@ def test_constant_has_the_value_of_the_import(source: str) -> None:
         "x = 'a' * 3",
         "a = 'b'\nx = lambda: a",
         "a = 'b'\nx = [a for a in c]",
+        "a = [1]\nb = a.pop()\nx = a",
+        "a = [1]\nb = a\nb.append(2)\nx = a",
+        "a = b = [1]\nb.append(2)\nx = a",
+        "class K:\n    A = [1]\nb = K.A\nb.append(2)\nx = K.A",
+        "a = 1\nb = (a := 2)\nx = a",
+        "a = 1\nmatch 2:\n    case a: pass\nx = a",
+        "a = 1\nmatch [2]:\n    case [*a]: pass\nx = a",
+        "a = 1\nmatch {}:\n    case {**a}: pass\nx = a",
+        "a = 1\ndef f():\n    global a\n    a = 2\nf()\nx = a",
+        "x = (-8) ** 0.5",
     ],
 )
 def test_other_values_stay_unknown(source: str) -> None:
@@ -95,6 +107,8 @@ def test_constants_do_not_grow_without_bound() -> None:
     assert value_of_x(f"a0 = 'ab'\n{doubling}x = a40") is None
     lists = "".join(f"a{n + 1} = [a{n}, a{n}]\n" for n in range(40))
     assert value_of_x(f"a0 = [1]\n{lists}x = a40") is None
+    many = ", ".join(["a0"] * 1000)
+    assert value_of_x(f"a0 = {list(range(900))}\nx = [{many}]") is None
     squares = "".join(f"a{n + 1} = a{n} * a{n}\n" for n in range(40))
     assert value_of_x(f"a0 = 3\n{squares}x = a40") is None
 
