@@ -30,14 +30,20 @@ _ARITHMETIC: Final[Mapping[type[ast.operator], Callable[[Any, Any], Any]]] = {
 _OWN_SCOPE: Final = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
-class _Namespace(dict[str, "ast.expr | _Namespace"]):
+class _Namespace(dict[str, "_Value"]):
     """The constants of a class or of a module, by name."""
 
 
-_Scope = MutableMapping[str, "ast.expr | _Namespace"]
+class _Unknown:
+    """What a name stands for that is bound to something else; it hides a name of an outer scope."""
 
 
-class _ClassScope(ChainMap[str, "ast.expr | _Namespace"]):
+_UNKNOWN: Final = _Unknown()
+_Value = ast.expr | _Namespace | _Unknown
+_Scope = MutableMapping[str, _Value]
+
+
+class _ClassScope(ChainMap[str, _Value]):
     """The scope of a class body. Functions in it do not see its first map."""
 
 
@@ -122,20 +128,18 @@ class _Interpreter:
         ):
             scope[target.id] = value
 
-    def _run_class(self, node: ast.ClassDef, scope: _Scope) -> _Namespace:
-        """Return the constants of a class; none if a base can change what its attributes are."""
+    def _run_class(self, node: ast.ClassDef, scope: _Scope) -> _Namespace | _Unknown:
+        """Return the constants of a class; unknown if a base can change what its attributes are."""
         namespace, own = _Namespace(), _Namespace()
         bases = [_lookup(base, scope) for base in node.bases]
         self._run_body(node.body, _ClassScope(own, scope))
-        is_plain = all(
-            isinstance(base, _Namespace) or (isinstance(name, ast.Name) and name.id == "object")
-            for name, base in zip(node.bases, bases, strict=True)
-        )
-        if is_plain and not node.keywords and not node.decorator_list:
-            for base in reversed(bases):
-                namespace.update(base if isinstance(base, _Namespace) else {})
-            namespace.update(own)
-        return namespace
+        is_plain = not node.keywords and not node.decorator_list
+        for name, base in reversed([*zip(node.bases, bases, strict=True)]):
+            is_object = isinstance(name, ast.Name) and name.id == "object" and base is None
+            is_plain = is_plain and (is_object or isinstance(base, _Namespace))
+            namespace.update(base if isinstance(base, _Namespace) else {})
+        namespace.update(own)
+        return namespace if is_plain else _UNKNOWN
 
     def _run_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, scope: _Scope) -> None:
         outer = scope.parents if isinstance(scope, _ClassScope) else scope
@@ -283,9 +287,9 @@ def _formatted_text(part: ast.expr) -> str | None:
     return str(value) if isinstance(value, str | int | float) else None
 
 
-def _lookup(node: ast.expr, scope: Mapping[str, Any]) -> "ast.expr | _Namespace | None":
-    """Return what a name, or an attribute of a class or module, stands for; None if unknown."""
-    value: ast.expr | _Namespace | None = None
+def _lookup(node: ast.expr, scope: Mapping[str, _Value]) -> _Value | None:
+    """Return what a name, or an attribute of a class or module, stands for; None if undefined."""
+    value: _Value | None = None
     if isinstance(node, ast.Name):
         value = scope.get(node.id)
     elif isinstance(node, ast.Attribute):
@@ -307,7 +311,7 @@ def _is_literal(node: ast.expr) -> bool:
 def _forget(names: Iterable[str], scope: _Scope) -> None:
     """Note that `names` have no known value from now on, whatever an outer scope has."""
     for name in names:
-        scope[name] = _Namespace()
+        scope[name] = _UNKNOWN
 
 
 def _changed_by_expression(node: ast.expr, scope: _Scope) -> list[str]:
@@ -332,7 +336,10 @@ def _changed_names(node: ast.AST, scope: _Scope) -> list[str]:
         match part:
             case ast.Name(id=name, ctx=ast.Load()):
                 value = scope.get(name)
-                names += [name] if value and not isinstance(value, ast.Constant) else []
+                is_changeable = isinstance(value, ast.expr | _Namespace) and not isinstance(
+                    value, ast.Constant
+                )
+                names += [name] if is_changeable else []
             case ast.Name(id=name):
                 names.append(name)
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
