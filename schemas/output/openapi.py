@@ -223,22 +223,30 @@ def _limit_decoded_size(schema: Mapping[str, Any], result: dict[str, Any]) -> No
     Of the texts with the length at the limit, only those with enough padding are short enough, and
     only those with little enough are long enough.
     """
-    excluded: list[dict[str, Any]] = []
     max_size, min_size = schema.get("maxB64DLen"), schema.get("minB64DLen")
     if max_size is not None:
         length = (max_size + 2) // 3 * 4
         result["maxLength"] = min(length, schema.get("maxLength", length))
         if max_size % 3:
-            pattern = "[^=].$" if max_size % 3 == 1 else "[^=]$"
-            excluded.append({"type": "string", "minLength": length, "pattern": pattern})
-    if min_size is not None:
+            padded = {"pattern": "==$" if max_size % 3 == 1 else "=$"}
+            _add_condition(result, {"minLength": length}, padded)
+    if min_size:
         length = (min_size + 2) // 3 * 4
         result["minLength"] = max(length, schema.get("minLength", 0))
-        if min_size % 3 != 1 and min_size:
-            pattern = "==$" if min_size % 3 == 2 else "=$"
-            excluded.append({"type": "string", "maxLength": length, "pattern": pattern})
-    if excluded:
-        result["allOf"] = [*result.get("allOf", ()), *({"not": part} for part in excluded)]
+        if min_size % 3 != 1:
+            filled = {"pattern": "[^=].$" if min_size % 3 == 2 else "[^=]$"}
+            _add_condition(result, {"maxLength": length}, filled)
+
+
+def _add_condition(
+    result: dict[str, Any], condition: dict[str, Any], consequence: dict[str, Any]
+) -> None:
+    """Add `if` and `then`; generators of clients pass over them, and fail on alternatives."""
+    if "if" in result:
+        parts = [*result.get("allOf", ()), {"if": condition, "then": consequence}]
+        result["allOf"] = parts
+    else:
+        result |= {"if": condition, "then": consequence}
 
 
 def _keep_choices_of_type(result: dict[str, Any]) -> None:

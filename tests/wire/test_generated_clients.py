@@ -13,7 +13,7 @@ from tests.harness import ROOT, TIMEOUT_S, Gateway, Loader
 pytestmark = pytest.mark.sources_only  # it tests parts that are not compiled
 
 PICTURE = ROOT / "examples/image/small.png"
-TYPESCRIPT = ROOT / "build/typescript/node_modules"  # `.ci/run` installs it where there is npm
+TYPESCRIPT = ROOT / ".npm-tools/node_modules"  # `.ci/run` installs it where there is npm
 
 PYTHON_SCRIPT = """
 import base64, sys
@@ -73,7 +73,7 @@ def run(folder: Path, *command: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=10 * TIMEOUT_S,
+        timeout=4 * TIMEOUT_S,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
