@@ -185,13 +185,30 @@ def gateway(aiges_loader: AigesSessionLoader, tmp_path: Path) -> Iterator[Gatewa
     ):
         report = lb.unary_unary("/utils.XsfCall/call")
 
-        def tell(live: int, subsvc: str = "talker") -> None:
-            report(_encode_report(aiges_loader.addr, live, subsvc), timeout=5)
+        live_services: set[str] = set()
+        lock, stopped = threading.Lock(), threading.Event()
 
+        def tell(live: int, subsvc: str = "talker") -> None:
+            with lock:  # no report of a live loader follows the one that drains it
+                (live_services.add if live else live_services.discard)(subsvc)
+                report(_encode_report(aiges_loader.addr, live, subsvc), timeout=5)
+
+        def report_until_stopped() -> None:
+            while not stopped.wait(0.5):  # a report expires
+                with lock:
+                    for subsvc in live_services:
+                        report(_encode_report(aiges_loader.addr, 1, subsvc), timeout=5)
+
+        reporter = threading.Thread(target=report_until_stopped)
         running.tell = tell  # type: ignore[attr-defined]
         running.tell(1)  # type: ignore[attr-defined]
         running.wait_for_event("instance up", instance=aiges_loader.addr)
-        yield running
+        reporter.start()
+        try:
+            yield running
+        finally:
+            stopped.set()
+            reporter.join()
 
 
 def _encode_report(addr: str, live: int, subsvc: str) -> bytes:
@@ -222,7 +239,6 @@ def test_session_results_arrive_before_the_end(
 def test_failing_wrapper_is_reported_while_the_client_sends(gateway: Gateway, code: int) -> None:
     """The other op finds a released handle, perhaps first: that is not the error to report."""
     for _ in range(20):
-        gateway.tell(1)  # type: ignore[attr-defined]
         with open_session(gateway) as ws:
             send_until_closed(
                 ws, frame(0, b"one"), frame(1, b"fail %d" % code), *[frame(1, b"more")] * 3
@@ -236,7 +252,6 @@ def test_failing_wrapper_is_reported_while_the_client_sends(gateway: Gateway, co
 
 def test_loader_that_ends_first_loses_no_result(gateway: Gateway) -> None:
     for _ in range(60):
-        gateway.tell(1)  # type: ignore[attr-defined]
         with open_session(gateway) as ws:
             send_until_closed(ws, frame(0, b"one"), frame(1, b"stop"), *[frame(1, b"more")] * 3)
             outputs = []
