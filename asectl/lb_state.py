@@ -46,14 +46,28 @@ def fetch_instances(admin: HttpTarget, service: str) -> list[dict[str, Any]]:
     if not url.startswith(("http://", "https://")):
         raise Failure(f"{url}: must begin with http:// or https://", 2)
     try:
-        response = admin.get("/lb/state")
-        response.raise_for_status()
-        instances: list[dict[str, Any]] = response.json()["instances"]
-    except (httpx.HTTPError, ValueError, KeyError) as error:
+        instances = _read_instances(admin.get("/lb/state"))
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
         message = f"{url}: no state to be had ({error}); is it the admin port?"
         raise Failure(message, EXIT_UNREACHABLE) from None
     selected = [instance for instance in instances if service in ("", instance["service"])]
     return sorted(selected, key=lambda instance: (instance["service"], instance["instance"]))
+
+
+def _read_instances(response: httpx.Response) -> list[dict[str, Any]]:
+    """Return the instances of a state. Raises ValueError if it is none."""
+    if response.status_code != 200:
+        raise ValueError(f"HTTP {response.status_code}")
+    state = response.json()
+    instances = state.get("instances") if isinstance(state, dict) else None
+    if not isinstance(instances, list) or not all(
+        isinstance(instance, dict)
+        and isinstance(instance.get("service"), str)
+        and isinstance(instance.get("instance"), str)
+        for instance in instances
+    ):
+        raise ValueError("the response is no state of instances")
+    return instances
 
 
 def format_table(instances: Sequence[dict[str, Any]]) -> list[str]:
