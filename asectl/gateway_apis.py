@@ -1,4 +1,4 @@
-"""What a gateway says of its services, or why what answered is none. Every error is a Failure."""
+"""The services of a gateway, by its API. An answer that no gateway gives is a Failure."""
 
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +12,10 @@ from schemas.model.service import Service
 
 
 def fetch_services(client: httpx.Client) -> list[dict[str, Any]]:
-    """Return the services of a gateway, each with a `service` and more. Raises httpx.HTTPError."""
+    """Return the services of a gateway, each with a `service` and more.
+
+    Raises Failure if it is no gateway, and httpx.HTTPError.
+    """
     response = client.get("/v1/apis")
     answer = read_json(response)
     services = answer.get("apis") if isinstance(answer, dict) else None
@@ -25,7 +28,10 @@ def fetch_services(client: httpx.Client) -> list[dict[str, Any]]:
 
 
 def fetch_schema(client: httpx.Client, service_id: str) -> dict[str, Any]:
-    """Return the schema document of a service. Raises httpx.HTTPError."""
+    """Return the schema document of a service.
+
+    Raises Failure if there is no such service or it is no gateway, and httpx.HTTPError.
+    """
     response = client.get(f"/v1/apis/{quote(service_id, safe='')}/schema")
     if response.status_code == 404:
         service_ids = [service["service"] for service in fetch_services(client)]
@@ -39,7 +45,7 @@ def fetch_schema(client: httpx.Client, service_id: str) -> dict[str, Any]:
 
 
 def fetch_service(client: httpx.Client, service_id: str) -> Service:
-    """Return a service by the schema that the gateway has of it. Raises httpx.HTTPError."""
+    """Return a service by its schema at the gateway. Raises as `fetch_schema`."""
     try:
         return document.service_from_document(fetch_schema(client, service_id))
     except DocumentError as error:
@@ -47,7 +53,7 @@ def fetch_service(client: httpx.Client, service_id: str) -> Service:
 
 
 def read_json(response: httpx.Response) -> Any:
-    """Return the JSON of a response."""
+    """Return the JSON of a response. Raises Failure if it is none."""
     try:
         return response.json()
     except (ValueError, RecursionError):

@@ -9,6 +9,7 @@ from typing import Self
 import httpx
 
 DEFAULT_URL = "http://127.0.0.1:8200"
+_TIMEOUT_S = 5.0  # to connect, and for each piece of a response
 
 
 def add_url_arguments(
@@ -62,12 +63,12 @@ class HttpTarget:
         except OSError as error:  # ssl.SSLError, if the file has no certificate
             raise OSError(error.errno, error.strerror or "no certificate (PEM)", ca) from error
 
-    def client(self, timeout: float) -> httpx.Client:
+    def client(self, timeout: float = _TIMEOUT_S) -> httpx.Client:
         """Return a client whose paths are relative to the URL; `timeout` is in seconds."""
         verify = self.tls_context() or True
         return httpx.Client(base_url=self.url, timeout=timeout, trust_env=False, verify=verify)
 
-    def get(self, path: str, timeout: float = 5.0) -> httpx.Response:
+    def get(self, path: str, timeout: float = _TIMEOUT_S) -> httpx.Response:
         """Return the response to a GET. Raises httpx.HTTPError or httpx.InvalidURL."""
         with self.client(timeout) as client:
             return client.get(path)

@@ -3,8 +3,8 @@
 A token bucket. A frame costs tokens if it carries no data: DATA of a few bytes, header blocks,
 WINDOW_UPDATE, PING and every other frame. Time and work bring tokens back: a call needs some such
 frames, and so do each frame and each KiB of data that is sent to the peer (some servers ping for
-each), and each message of a stream. So a peer that
-serves calls and floods the connection beside them runs out of tokens too (RFC 9113, 10.5).
+each), and each message of a stream. So a peer that serves calls and floods the connection beside
+them runs out of tokens too (RFC 9113, 10.5).
 """
 
 from collections.abc import Callable

@@ -13,9 +13,8 @@ class MessageStream:
 
     Send with `send` and `finish_sending`; receive by iterating. `send` waits while the peer does
     not read. A reader that does not iterate closes the receive window, which stops the peer. After
-    the end, `call` has the headers and
-    trailers. `_changed` is set by every change of the call; both tasks wait for it, and each
-    checks its own condition again.
+    the end, `call` has the headers and trailers. `_changed` is set by every change of the call;
+    both tasks wait for it, and each checks its own condition again.
     """
 
     def __init__(self, call: StreamCall, flush: Callable[[], None]) -> None:

@@ -12,8 +12,6 @@ from asectl.http_client import HttpTarget
 from asectl.main import EXIT_CONFIG, EXIT_UNREACHABLE, Failure
 from gateway.services import schema_folder
 
-_TIMEOUT_S = 5.0
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
@@ -67,7 +65,7 @@ def _folder_services(path: Path) -> list[dict[str, Any]]:
 
 def _gateway_services(gateway: HttpTarget) -> list[dict[str, Any]]:
     try:
-        with gateway.client(_TIMEOUT_S) as client:
+        with gateway.client() as client:
             return gateway_apis.fetch_services(client)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Failure(f"{gateway.url}: no services to be had ({error})", EXIT_UNREACHABLE) from None

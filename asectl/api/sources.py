@@ -16,8 +16,6 @@ from gateway.services.catalog import Contract, build_contract
 from schemas.model import document
 from schemas.model.document import DocumentError
 
-_TIMEOUT_S = 5.0
-
 
 def add_source_argument(parser: argparse.ArgumentParser, name: str, help_text: str) -> None:
     """Declare a positional argument that names a schema: a file or a service id."""
@@ -65,7 +63,7 @@ def _fetch_schema(service: str, gateway: HttpTarget | None) -> bytes:
     if gateway is None:
         raise Failure(f"{service}: no such file, nor schemas/schema_{service}.json", EXIT_CONFIG)
     try:
-        with gateway.client(_TIMEOUT_S) as client:
+        with gateway.client() as client:
             return document.canonical(gateway_apis.fetch_schema(client, service))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         message = f"{service}: no such file, and {gateway.url} cannot be asked ({error})"

@@ -26,7 +26,7 @@ def check_content_headers(headers: Mapping[bytes, bytes]) -> None:
         _check_media_type(content_type.decode("latin-1"))
     coding = headers.get(b"content-encoding")
     if coding is not None:
-        content_coding.is_gzip(coding)
+        content_coding.check_coding(coding)
 
 
 def check_length(headers: Mapping[bytes, bytes], limit: int) -> None:

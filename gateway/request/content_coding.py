@@ -16,12 +16,14 @@ _MAX_MEMBERS: Final = 16  # what follows a member is copied once for each
 
 
 def is_gzip(coding: bytes) -> bool:
-    """Return whether a Content-Encoding is gzip. Raises HttpError 415 for any other than none."""
-    name = coding.strip().lower()
-    if name in _IDENTITY_NAMES:
-        return False
-    if name in _GZIP_NAMES:
-        return True
+    """Return whether a Content-Encoding is gzip."""
+    return coding.strip().lower() in _GZIP_NAMES
+
+
+def check_coding(coding: bytes) -> None:
+    """Raise HttpError 415 for a Content-Encoding that is neither gzip nor none."""
+    if is_gzip(coding) or coding.strip().lower() in _IDENTITY_NAMES:
+        return
     # RFC 9110, 15.5.16: the response names the codings that are accepted.
     headers = [(b"accept-encoding", b"gzip")]
     raise HttpError(415, "content-encoding must be gzip or identity", headers=headers)

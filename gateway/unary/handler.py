@@ -114,7 +114,9 @@ def serve_unary(
             if error.spec is not BAD_MODE or not checks.accepts_anything(headers):
                 raise
             # The wrapper only streams, and nothing ran: the client takes its events too.
-            request = _validate_request(contract, raw_body, headers, record, dependencies, error)
+            request = _validate_request(
+                contract, raw_body, headers, record, dependencies, only_streams=True
+            )
             if isinstance(request, EventStreamRequest):
                 return request
             raise
@@ -132,13 +134,14 @@ def _validate_request(
     headers: Mapping[bytes, bytes],
     record: RequestRecord,
     dependencies: Dependencies,
-    refusal: AseError | None = None,
+    *,
+    only_streams: bool = False,
 ) -> ValidatedRequest | EventStreamRequest:
     """Parse and validate a body; encode it for the contract that serves it.
 
     If the client requests an event stream, the envelope is returned as it is: the session of the
-    stream validates and encodes it. So it is after the `refusal` of a single request, which is
-    raised if the client wants no events.
+    stream validates and encodes it. So it is if the service `only_streams`, unless the client
+    refuses events by `header.stream`.
     """
     options = dependencies.options
     coding = headers.get(b"content-encoding")
@@ -153,9 +156,9 @@ def _validate_request(
     if json_body.has_escaped_line_break(raw_body):
         checks.join_base64_lines(envelope, contract.service)
     stream_flag = checks.pop_stream_flag(envelope, contract.service)
-    if refusal is not None and stream_flag is False:
-        raise refusal
-    wants_events = stream_flag or refusal is not None or checks.accepts_event_stream(headers)
+    if stream_flag is None:
+        stream_flag = only_streams
+    wants_events = stream_flag or checks.accepts_event_stream(headers)
     if contract.validator.max_values < options.max_nodes:
         json_body.check_node_count(raw_body, contract.validator.max_values)
     affinity_key = (

@@ -129,7 +129,8 @@ class AdmissionPolicy:
 
     def _check_loader_address(self, addr: str) -> None:
         """Raise ReportRejectedError for an address at which no loader can be."""
-        host, ip = addr.rpartition(":")[0], _host_ip(addr)
+        host, _, port = addr.rpartition(":")
+        ip = _host_ip(addr)
         is_reserved = isinstance(ip, IPv4Address) and ip.is_reserved  # 240.0.0.0/4
         if ip is not None and (
             ip.is_link_local or ip.is_multicast or ip.is_unspecified or is_reserved
@@ -137,7 +138,7 @@ class AdmissionPolicy:
             message = f"addr: {addr} is no address of a loader: give one that gateways can reach"
             raise ReportRejectedError(RejectReason.ADDRESS, message)
         is_local = host.lower() == "localhost" or (ip is not None and ip.is_loopback)
-        if is_local and int(addr.rpartition(":")[2]) in self.own_ports:
+        if is_local and int(port) in self.own_ports:
             message = f"addr: {addr} is a port of the gateway or hub itself"
             raise ReportRejectedError(RejectReason.ADDRESS, message)
 

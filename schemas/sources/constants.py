@@ -51,8 +51,8 @@ def fold_constants(tree: ast.Module, read_module: ModuleReader = lambda _: None)
     """Replace the constant expressions in a module's top level and classes by literals, in place.
 
     Values that are assigned within functions are replaced too, by the constants at the function's
-    definition.
-    `read_module` is asked for imported modules. The replacement of a name has its location.
+    definition. `read_module` is asked for imported modules. The replacement of a name has its
+    location.
     """
     _Interpreter(read_module).run_module(tree)
 

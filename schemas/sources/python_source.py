@@ -374,7 +374,8 @@ _BODY_FIELDS = {
     "StringBodyField": DataType.TEXT, "JsonBodyField": DataType.TEXT,
     "VideoBodyField": DataType.VIDEO,
 }  # fmt: skip
-# The arguments of each parameter field in their order, with the defaults of `aiges` 0.5.0.
+# The arguments of each parameter field in their order, with the defaults of `aiges` 0.5.0. `value`
+# is what its test runs send, and no default of the API.
 _PARAM_FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
     "StringParamField": ("string", {
         "key": None, "minLength": 0, "maxLength": 1024, "enums": (), "required": False,

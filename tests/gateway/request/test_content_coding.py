@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.request.content_coding import gunzip, is_gzip
+from gateway.request.content_coding import check_coding, gunzip, is_gzip
 from gateway.request.response import HttpError
 
 BODY = b'{"header": {}}'
@@ -51,12 +51,14 @@ def test_other_bodies_are_rejected(data: bytes, max_size: int, status: int) -> N
 )  # fmt: skip
 def test_gzip_is_recognised(coding: bytes, expected: bool) -> None:
     assert is_gzip(coding) is expected
+    check_coding(coding)
 
 
 @pytest.mark.parametrize("coding", [b"br", b"gzip, gzip", b"deflate", b"gzip;q=1"])
 def test_other_codings_are_415_and_the_response_names_gzip(coding: bytes) -> None:
     """RFC 9110, 15.5.16."""
+    assert not is_gzip(coding)
     with pytest.raises(HttpError) as caught:
-        is_gzip(coding)
+        check_coding(coding)
     assert caught.value.status == 415
     assert (b"accept-encoding", b"gzip") in caught.value.headers
