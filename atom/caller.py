@@ -5,6 +5,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from google.protobuf.message import DecodeError
+
 from atom.errors import to_ase_error
 from atom.interfaces import CallTarget, LoaderRequest
 from atom.protocols import LOADER_PROTOCOLS, LoaderProtocol
@@ -14,11 +16,14 @@ from rpc.calls import UnaryCall
 from rpc.client import Channel
 from rpc.messages import MAX_MESSAGE_SIZE
 from rpc.metadata import Metadata
-from schemas.wire import ProbeReply
+from rpc.status import Status
+from schemas.wire import HealthCheckResponse, ProbeReply
 
 _SESSION_METHOD: Final = "/ase.v1.Loader/Session"
 _PROBE_METHOD: Final = "/ase.v1.Loader/Probe"
 _PROBE_TIMEOUT_S: Final = 0.1
+_HEALTH_METHOD: Final = "/grpc.health.v1.Health/Check"
+_HEALTH_TIMEOUT_S: Final = 2.0
 
 
 class _LoaderConnection:
@@ -149,6 +154,24 @@ class GrpcCaller:
             channel.header_block(_PROBE_METHOD, self._metadata), b"", _PROBE_TIMEOUT_S, on_done
         )
 
+    def check_health(self, target: CallTarget, on_result: Callable[[bool], None]) -> None:
+        """Check whether an instance serves gRPC, by the health service; `on_result` is called once.
+
+        It passes if it answers SERVING within 2 s, or that it has no health service or does not
+        know its state (https://github.com/grpc/grpc/blob/master/doc/health-checking.md): loaders of
+        the original have none.
+        """
+        connection = self._connections.get((target.addr, target.epoch)) or self._add_connection(
+            target
+        )
+        channel = connection.channel
+        channel.start_unary(
+            channel.header_block(_HEALTH_METHOD, self._metadata),
+            b"",
+            _HEALTH_TIMEOUT_S,
+            lambda call: on_result(_is_healthy(call)),
+        )
+
     def open_session(
         self, target: CallTarget, handle: str, timeout: float, wake: Callable[[], None]
     ) -> LoaderStream:
@@ -200,3 +223,16 @@ class GrpcCaller:
         connections, self._connections = self._connections, {}
         for connection in connections.values():
             await connection.channel.close()
+
+
+def _is_healthy(call: UnaryCall) -> bool:
+    """Return whether a finished health check says that the peer serves gRPC."""
+    if call.error is None:
+        try:
+            reply = HealthCheckResponse.FromString(call.response or b"")
+        except DecodeError:
+            return False
+        return reply.status == HealthCheckResponse.SERVING
+    # Only a gRPC server sends a status in trailers: an HTTP error is no answer of one.
+    status = call.trailers.status if call.trailers is not None else None
+    return status in (Status.UNIMPLEMENTED, Status.NOT_FOUND)

@@ -239,6 +239,7 @@ class LbOptions:
     )
     max_total: int = option(10_000, "licences of one instance, at most", minimum=1, maximum=10_000)
     max_instances: int = option(10_000, "instances that are known, at most", minimum=1)
+    max_instances_per_peer: int = option(256, "instances that one host reports, at most", minimum=1)
     max_rate: int = option(400, "reports a second of one instance, at most", minimum=1)
     tls_cert: str = option("", "certificate file (PEM) of the lb port, by this file; empty: no TLS")
     tls_key: str = option("", "key file (PEM) of the certificate, by this file")

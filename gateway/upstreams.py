@@ -11,7 +11,7 @@ from typing import Protocol
 
 from atom.caller import GrpcCaller
 from config.options import InstanceOptions, LbOptions, ServiceOptions
-from gateway.services.catalog import Capacity, Catalog
+from gateway.services.catalog import Catalog, SchemaUse
 from gateway.telemetry.metrics import Metrics, UpstreamMetrics
 from lb.aiges.service import AigesLbService
 from lb.balancer.balancer import Balancer
@@ -22,7 +22,7 @@ from lb.client.watch import Watch
 from lb.credentials import HubCredentials, ServerCertificate, server_certificate
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.lifecycle import EndpointState, StateChange
-from lb.endpoints.outlier import EjectionState
+from lb.endpoints.outlier import EjectionCause, EjectionState
 from lb.endpoints.report import Instance
 from lb.endpoints.table import EndpointTable
 from lb.hub.admission import AdmissionPolicy
@@ -108,7 +108,8 @@ class UpstreamCluster:
             rng=rng,
             call_later=asyncio.get_running_loop().call_later,
             max_waiting=options.waiting,
-            on_ejection_change=_log_health_change,
+            on_ejection_change=self._on_ejection_change,
+            health_check=self._check_health,
         )
 
     async def start(self) -> int:
@@ -168,6 +169,15 @@ class UpstreamCluster:
     def _probe(self, endpoint: Endpoint, on_reply: Callable[[int, float], None]) -> None:
         self._caller.probe(endpoint.instance, on_reply)
 
+    def _check_health(self, endpoint: Endpoint, on_result: Callable[[bool], None]) -> None:
+        self._caller.check_health(endpoint.instance, on_result)
+
+    def _on_ejection_change(self, endpoint: Endpoint) -> None:
+        """Log the change; whether an instance answers decides on the contract of its service."""
+        _log_health_change(endpoint)
+        if self._accept_schemas:
+            self._reconcile_service(endpoint.instance.service)
+
     def _on_instance_change(self, change: StateChange) -> None:
         """Log and count a state change.
 
@@ -197,23 +207,26 @@ class UpstreamCluster:
                 self._reconcile_service(service_id)
 
     def _reconcile_service(self, service_id: str) -> None:
-        """Activate the schema with the most slots at instances that are UP or SUSPECT.
+        """Activate the schema of the most instances that are UP or SUSPECT.
 
         An invalid document is logged and the active contract stays.
         """
-        slots_by_digest: dict[str, int] = {}
+        by_digest: dict[str, list[Endpoint]] = {}
         for endpoint in self.table.endpoints_of(service_id):
-            if (
-                endpoint.state in (EndpointState.UP, EndpointState.SUSPECT)
-                and endpoint.instance.digest
-            ):
-                digest = endpoint.instance.digest
-                slots_by_digest[digest] = slots_by_digest.get(digest, 0) + endpoint.instance.total
-        capacities = [
-            Capacity(service_id, digest, total) for digest, total in slots_by_digest.items()
+            is_live = endpoint.state in (EndpointState.UP, EndpointState.SUSPECT)
+            if is_live and endpoint.instance.digest:
+                by_digest.setdefault(endpoint.instance.digest, []).append(endpoint)
+        uses = [
+            SchemaUse(
+                service_id,
+                digest,
+                len(endpoints),
+                sum(endpoint.outlier_detector.is_answering() for endpoint in endpoints),
+            )
+            for digest, endpoints in by_digest.items()
         ]
         try:
-            changes = self._catalog.reconcile(capacities, self._discovery.documents)
+            changes = self._catalog.reconcile(uses, self._discovery.documents)
         except DocumentError as error:
             _logger.error("schema refused", extra={"reason": str(error)})  # noqa: TRY400
             return
@@ -243,7 +256,7 @@ class UpstreamCluster:
 
 
 def _log_health_change(endpoint: Endpoint) -> None:
-    """Log that an instance was ejected or readmitted."""
+    """Log that an instance was ejected, readmitted, or admitted by its first health check."""
     health = endpoint.outlier_detector
     log_fields = {
         "service": endpoint.instance.service,
@@ -253,7 +266,8 @@ def _log_health_change(endpoint: Endpoint) -> None:
     if health.state is EjectionState.EJECTED:
         _logger.warning("instance ejected", extra=log_fields)
     elif health.state is EjectionState.ADMITTED:
-        _logger.info("instance readmitted", extra=log_fields)
+        is_first = health.cause is EjectionCause.CHECK_PASSED
+        _logger.info("instance admitted" if is_first else "instance readmitted", extra=log_fields)
 
 
 OnChange = Callable[[StateChange], None]

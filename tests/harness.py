@@ -248,7 +248,8 @@ class Gateway(Process):
         return httpx.get(f"{self.admin}/metrics", trust_env=False).text
 
     def wait_until_up(self, loader: "Loader") -> None:
-        self.wait_for_event("instance up", instance=loader.addr)
+        """Wait until a loader has joined and passed its health check."""
+        self.wait_for_event("instance admitted", instance=loader.addr)
 
 
 class Loader(Process):

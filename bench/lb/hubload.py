@@ -30,6 +30,7 @@ def measure_hub(loaders: int, seconds: float, *, compiled: bool) -> dict[str, fl
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         log = folder / "hub.log"
         args = ["lb", "--lb-port", "0", "--lb-admin-port", "0"]
+        args += ["--lb-max-instances-per-peer", str(loaders)]  # they all are on this machine
         hub = start_asectl(BenchContext(folder, 0, stack), "0", args, log, env)
         spec = {
             "hub": wait_for_log_record(log, "listening")["lb"], "loaders": loaders,

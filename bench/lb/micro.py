@@ -255,7 +255,7 @@ def _bytes_per_loader(size: int) -> int:
     tracemalloc.start()
     bytes_before = tracemalloc.get_traced_memory()[0]
     table, _ = make_fleet(size)
-    table.pool(_SERVICE, "", 0.0)
+    table.pool(_SERVICE, "")
     gc.collect()
     bytes_used = tracemalloc.get_traced_memory()[0] - bytes_before
     tracemalloc.stop()

@@ -6,7 +6,7 @@ balancer is asked for it only after these rules allowed one and need it (`docs/l
 
 from typing import Final
 
-from schemas.model.errors import LOADER_FULL, LOADER_LOST, AseError
+from schemas.model.errors import LOADER_LOST, AseError
 
 MAX_ATTEMPTS: Final = 2  # of one request or session
 
@@ -15,19 +15,20 @@ def may_retry(error: AseError, attempts: int, *, is_idempotent: bool, can_wait: 
     """Return whether a request may be sent to another instance after `attempts` failed ones.
 
     It may if nothing ran at the instance, or if the connection was lost and running it twice does
-    no harm (`is_idempotent`). It has at most two attempts; but a rejection by a full instance is
-    part of the wait for a slot, and not counted as long as the request can wait (`can_wait`).
+    no harm (`is_idempotent`). It has at most two attempts; but attempts that ran nothing are not
+    counted as long as the request may wait for a slot (`can_wait`): finding an instance that takes
+    it is part of that wait. No instance is tried twice for it, unless it was full.
     """
-    is_safe = error.spec.retryable or (is_idempotent and error.spec is LOADER_LOST)
-    if not is_safe:
-        return False
-    return attempts < MAX_ATTEMPTS or (can_wait and error.spec is LOADER_FULL)
+    if error.spec.retryable:
+        return can_wait or attempts < MAX_ATTEMPTS
+    return is_idempotent and error.spec is LOADER_LOST and attempts < MAX_ATTEMPTS
 
 
 def needs_retry_budget(error: AseError) -> bool:
     """Return whether a retry after an error is charged to the retry budget.
 
-    A full instance has run nothing. With several gateways, each sees the load of the others late,
-    so such rejections are frequent under full load and say nothing about a failing fleet.
+    What ran nothing adds no load. A full instance says nothing about a failing fleet: with several
+    gateways, each sees the load of the others late, so rejections are frequent under full load. An
+    unreachable one is ejected at once.
     """
-    return error.spec is not LOADER_FULL
+    return not error.spec.retryable

@@ -1,7 +1,7 @@
 """The catalog: the active contract of each service. Pure.
 
 A contract is a compiled schema document. The operator's schema files have priority. For a service
-without a file, the schema with the most live capacity is active. Exactly one contract is active per
+without a file, the schema of the most instances is active. Exactly one contract is active per
 service. It is replaced in one assignment, so that no request uses two (docs/architecture.md).
 """
 
@@ -52,15 +52,17 @@ class ContractChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Capacity:
-    """The live capacity of a service for one schema.
+class SchemaUse:
+    """How many live instances of a service have the schema `digest`.
 
-    `total` is the number of slots of all live instances that have the schema `digest`.
+    `answering` of these `instances` are known to answer. Their slots do not count: an instance can
+    claim any number of them.
     """
 
     service: str
     digest: str
-    total: int
+    instances: int
+    answering: int
 
 
 def build_contract(
@@ -162,42 +164,44 @@ class Catalog:
         ]
 
     def reconcile(
-        self, capacities: Iterable[Capacity], documents: Mapping[str, bytes]
+        self, uses: Iterable[SchemaUse], documents: Mapping[str, bytes]
     ) -> list[ContractChange]:
-        """Activate the schema with the most live capacity, for each service without a file.
+        """Activate the schema of the most instances, for each service without a file.
 
-        `documents` has the schema documents by digest. Capacity without a document is ignored. If
-        two schemas have equal capacity, the active one stays. A service without instances keeps its
-        contract, so that its requests fail with "no live instance", not with "no such service". A
-        new service is ignored if MAX_SERVICES are active. Returns the changes. Raises
-        DocumentError if a document is invalid; changes made before it stay.
+        Another schema replaces the active one only if more instances that are known to answer have
+        it than live instances have the active one. `documents` has the schema documents by digest;
+        a schema without a document is ignored. A service without instances keeps its contract, so
+        that its requests fail with "no live instance", not with "no such service". A new service is
+        ignored if MAX_SERVICES are active. Returns the changes. Raises DocumentError if a document
+        is invalid; changes made before it stay.
         """
-        best: dict[str, Capacity] = {}
-        for capacity in sorted(capacities, key=lambda capacity: capacity.digest):
-            if capacity.digest not in documents:
+        best: dict[str, SchemaUse] = {}
+        for use in sorted(uses, key=lambda use: use.digest):
+            if use.digest not in documents:
                 continue
-            current_best = best.get(capacity.service)
-            if current_best is None or self._rank(capacity) > self._rank(current_best):
-                best[capacity.service] = capacity
+            current_best = best.get(use.service)
+            if current_best is None or self._rank(use) > self._rank(current_best):
+                best[use.service] = use
         return [
             change
-            for capacity in best.values()
-            if (change := self._activate(capacity, documents[capacity.digest])) is not None
+            for use in best.values()
+            if (change := self._activate(use, documents[use.digest])) is not None
         ]
 
-    def _rank(self, capacity: Capacity) -> tuple[int, bool]:
-        """Return the sort key of a schema: its capacity, then whether it is active."""
-        active = self._active.get(capacity.service)
-        return (capacity.total, active is not None and active.digest == capacity.digest)
+    def _rank(self, use: SchemaUse) -> tuple[int, bool, int]:
+        """Return the sort key of a schema: the instances that count, then whether it is active."""
+        active = self._active.get(use.service)
+        is_active = active is not None and active.digest == use.digest
+        return (use.instances if is_active else use.answering, is_active, use.instances)
 
-    def _activate(self, capacity: Capacity, schema_document: bytes) -> ContractChange | None:
+    def _activate(self, use: SchemaUse, schema_document: bytes) -> ContractChange | None:
         """Make a schema active; return None if it is already, or may not be."""
-        active = self._active.get(capacity.service)
-        if active is not None and (active.source == "file" or active.digest == capacity.digest):
+        active = self._active.get(use.service)
+        if active is not None and (active.source == "file" or active.digest == use.digest):
             return None
         if active is None and len(self._active) >= MAX_SERVICES:
             return None
-        contract = self._by_digest.get(capacity.digest)
+        contract = self._by_digest.get(use.digest)
         if contract is None:
             contract = build_contract(
                 schema_document, "report", self._services, self._default_deadline
@@ -205,7 +209,7 @@ class Catalog:
         # Bounded: one contract per service, and the old one of the service that changes now.
         if active is not None:
             self._by_digest = {c.digest: c for c in [*self._active.values(), active]}
-        self._by_digest[capacity.digest] = contract
-        self._active[capacity.service] = contract
+        self._by_digest[use.digest] = contract
+        self._active[use.service] = contract
         self._routes = None
-        return ContractChange(capacity.service, active.digest if active else "", capacity.digest)
+        return ContractChange(use.service, active.digest if active else "", use.digest)

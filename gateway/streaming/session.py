@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from atom.streams import LoaderStream
 from gateway.request.interfaces import Dependencies, PendingOperation, Slot
 from gateway.request.record import RequestRecord
-from gateway.request.retry import may_retry, needs_retry_budget
+from gateway.request.retry import may_retry
 from gateway.request.shutdown import drain_timeout_error, shutdown_error
 from gateway.services.catalog import Contract
 from gateway.streaming.envelopes import EnvelopeReader
@@ -323,8 +323,8 @@ class Session:
         """Release the slot of a failed attempt; retry at another instance if possible, else fail.
 
         A retry is possible if there was no result, the replay buffer has all frames that were sent,
-        and `may_retry` and, after a failure, the retry budget allow it. Without a slot there was no
-        attempt, and the session fails.
+        and `may_retry` allows it: nothing ran, so that it needs no retry budget. Without a slot
+        there was no attempt, and the session fails.
         """
         slot, self._slot, self._stream = self._slot, None, None
         if slot is not None:
@@ -332,10 +332,8 @@ class Session:
             self._tried_addrs += (self.record.instance,)
             is_replayable = not self._result_received and self._replay_buffer is not None
             can_wait = self._dependencies.clock() < self._wait_deadline
-            if (
-                is_replayable
-                and may_retry(error, len(self._tried_addrs), is_idempotent=False, can_wait=can_wait)
-                and (not needs_retry_budget(error) or self._dependencies.picker.try_acquire_retry())
+            if is_replayable and may_retry(
+                error, len(self._tried_addrs), is_idempotent=False, can_wait=can_wait
             ):
                 self._previous_error = error
                 self.record.retry_reasons += (error.spec.name,)

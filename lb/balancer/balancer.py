@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from lb.balancer.affinity import prefer_affine
+from lb.balancer.health_checks import HealthCheck, HealthChecks
 from lb.balancer.least_expected_delay import LeastExpectedDelay
 from lb.balancer.pending_queue import PendingQueue, PendingRequest
 from lb.balancer.policy import Policy
@@ -148,7 +149,9 @@ class Balancer:
     `new_policy` creates the policy of a service. `clock` returns monotonic seconds,
     `call_later(seconds, callback)` schedules a callback. At most `max_waiting` requests of all
     services wait for capacity at a time. `on_ejection_change` is called with an endpoint whose
-    ejection state changed. Policies and queues are created at the first request of a service.
+    ejection state changed. An endpoint that joins, or was ejected, has to pass the `health_check`
+    before it gets requests; without one it always passes. Policies and queues are created at the
+    first request of a service.
     """
 
     def __init__(
@@ -161,6 +164,7 @@ class Balancer:
         call_later: CallLater,
         max_waiting: int = 256,
         on_ejection_change: Callable[[Endpoint], None] | None = None,
+        health_check: HealthCheck | None = None,
     ) -> None:
         self._table = table
         self._new_policy = new_policy
@@ -173,7 +177,10 @@ class Balancer:
         self._pending_queues: dict[str, PendingQueue[Lease]] = {}
         self._retry_budget = RetryBudget()
         self.counts = PickCounts()
-        table.set_report_listener(self._on_report)
+        self._health_checks = HealthChecks(
+            health_check, clock, call_later, rng, self._publish_ejection_change
+        )
+        table.set_listeners(self._health_checks.on_join, self._on_report)
 
     def acquire(
         self, service_id: str, digest: str, exclude: Collection[str] = (), key: str = "", /
@@ -245,7 +252,7 @@ class Balancer:
 
     def _acquire(self, service_id: str, digest: str, exclude: Collection[str], key: str) -> Lease:
         now = self.clock()
-        pool = self._table.pool(service_id, digest, now)
+        pool = self._table.pool(service_id, digest)
         policy = self._policies.get(service_id)
         if policy is None:
             policy = self._policies[service_id] = self._new_policy()
@@ -302,12 +309,13 @@ class Balancer:
             queue.notify_capacity()
 
     def _publish_ejection_change(self, endpoint: Endpoint) -> None:
-        """Rebuild the pool, count an ejection, and call `on_ejection_change`."""
+        """Rebuild the pool, call `on_ejection_change`; count an ejection and schedule its check."""
         detector = endpoint.outlier_detector
         self._table.invalidate_pool(endpoint.instance.service)
         if detector.state is EjectionState.EJECTED:
             reason = detector.cause.value
             self.counts.ejections[reason] = self.counts.ejections.get(reason, 0) + 1
+            self._health_checks.on_ejection(endpoint)
         if self._on_ejection_change is not None:
             self._on_ejection_change(endpoint)
 

@@ -6,11 +6,10 @@ last element.
 """
 
 from collections.abc import Iterable
-from math import inf
 
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.lifecycle import EndpointState
-from lb.endpoints.outlier import EjectionCause, EjectionState
+from lb.endpoints.outlier import EjectionState
 
 
 class Pool:
@@ -20,14 +19,13 @@ class Pool:
     as `pool`. `levels[lowest_level]` holds the members with the least own load and is not empty
     while there are members. `trials` get the next requests, one each: endpoints without any request
     so far, and endpoints to probe after an ejection. The latter are members only if no endpoint is
-    healthy. `expires_at` is when the table must rebuild the pool, in seconds of `now`; 0 means at
-    the next pick. `is_panicking`: more endpoints are ejected than healthy, so ejections are
-    ignored.
+    healthy. If the pool `is_outdated`, the table rebuilds it at the next pick. `is_panicking`: more
+    endpoints are ejected than healthy, so ejections are ignored.
     """
 
     __slots__ = (
         "digest",
-        "expires_at",
+        "is_outdated",
         "is_panicking",
         "levels",
         "lowest_level",
@@ -41,21 +39,21 @@ class Pool:
         self.levels: list[list[Endpoint]] = [[]]
         self.lowest_level = 0
         self.trials: list[Endpoint] = []
-        self.expires_at = inf
+        self.is_outdated = False
         self.is_panicking = False
 
-    def fill(self, endpoints: Iterable[Endpoint], now: float) -> None:
+    def fill(self, endpoints: Iterable[Endpoint]) -> None:
         """Fill an empty pool with the endpoints of a service, by their state and ejection state.
 
-        Draining endpoints and endpoints with another schema are left out. Unreachable endpoints and
-        endpoints with a broken report stream become members only if there is no other endpoint:
-        neither proves that the loader is dead. Endpoints ejected for failures are left out unless
-        they outnumber the healthy ones. Endpoints with a broken stream count as healthy if they
-        outnumber the healthy ones and the trials.
+        Draining endpoints and endpoints with another schema are left out. Endpoints that are not
+        known to answer and endpoints with a broken report stream become members only if there is no
+        other endpoint: neither proves that the loader is dead. Endpoints ejected for failures are
+        left out unless they outnumber the healthy ones. Endpoints with a broken stream count as
+        healthy if they outnumber the healthy ones and the trials.
         """
         healthy: list[Endpoint] = []
         ejected: list[Endpoint] = []
-        unreachable: list[Endpoint] = []
+        unanswering: list[Endpoint] = []
         disconnected: list[Endpoint] = []
         for endpoint in endpoints:
             if (
@@ -64,10 +62,6 @@ class Pool:
             ):
                 continue
             detector = endpoint.outlier_detector
-            if detector.state is EjectionState.EJECTED:
-                detector.try_start_probing(now)
-            if detector.state is EjectionState.EJECTED:
-                self.expires_at = min(self.expires_at, detector.ejected_until)
             if endpoint.state is EndpointState.SUSPECT and not endpoint.is_presumed_alive():
                 disconnected.append(endpoint)
             elif detector.state is EjectionState.ADMITTED:
@@ -76,9 +70,7 @@ class Pool:
                 if not endpoint.inflight:  # otherwise a probe is in flight
                     self.trials.append(endpoint)
             else:
-                (unreachable if detector.cause is EjectionCause.UNREACHABLE else ejected).append(
-                    endpoint
-                )
+                (ejected if detector.is_answering() else unanswering).append(endpoint)
         self.is_panicking = len(ejected) > len(healthy)
         if self.is_panicking:
             healthy += ejected
@@ -87,8 +79,8 @@ class Pool:
         ):  # more likely the hub failed than the loaders
             healthy += disconnected
         else:
-            unreachable += disconnected
-        for endpoint in healthy or self.trials or unreachable:
+            unanswering += disconnected
+        for endpoint in healthy or self.trials or unanswering:
             self._add(endpoint)
         self.trials += [endpoint for endpoint in healthy if endpoint.is_untried()]
 

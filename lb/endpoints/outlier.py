@@ -2,10 +2,12 @@
 
 Rules: `docs/load-balancing.md`. An endpoint is ejected after five failures in a row, or if less
 than 80 % of at least 20 responses in ten seconds were successful. The ejection lasts one second the
-first time and twice as long each following time, up to 30 s, with a jitter of 20 %. Then one
-request may probe the endpoint. An unreachable endpoint is ejected at once, by the same schedule.
-Reports include the failures that other gateways met: five failures in the whole fleet are enough,
-instead of five at each gateway.
+first time and twice as long each following time, with a jitter of 20 %. Then the endpoint must pass
+a health check, and one request may probe it. A failed check costs no request, so it is repeated at
+least every 30 s; after a failed request the next one comes up to 300 s later. An unreachable
+endpoint is ejected at once, by the same schedule. An endpoint that joins gets no requests before
+its first health check. Reports include the failures that other gateways met: five failures in the
+whole fleet are enough, instead of five at each gateway.
 """
 
 from enum import Enum
@@ -18,53 +20,75 @@ _MIN_SUCCESS_RATE: Final = 0.8
 _BUCKETS: Final = 10
 _BASE_EJECTION_S: Final = 1.0
 _MAX_EJECTION_S: Final = 30.0
+_MAX_EJECTION_AFTER_PROBE_S: Final = 300.0
 _JITTER: Final = 0.2
 
 
 class EjectionState(Enum):
     """Whether an endpoint may get requests.
 
-    ADMITTED: it may. EJECTED: it may not before `ejected_until`. PROBING: it may get one request.
+    UNCHECKED: it joined and has not passed its first health check. ADMITTED: it may. EJECTED: it
+    may not before `ejected_until`. CHECKING: it has to pass a health check. PROBING: it may get one
+    request. Endpoints that are UNCHECKED, EJECTED or CHECKING get requests only if no other can.
     """
 
+    UNCHECKED = "unchecked"
     ADMITTED = "in"
     EJECTED = "ejected"
+    CHECKING = "checking"
     PROBING = "tried"
 
 
 class EjectionCause(Enum):
     """Cause of a transition of the ejection state; the value is the reason in logs and metrics."""
 
+    JOINED = "joined"
     RECOVERED = "recovered"
     CONSECUTIVE_FAILURES = "failed_in_row"
     LOW_SUCCESS_RATE = "failed_often"
     REPORTED_FAILURES = "reported_failures"
     UNREACHABLE = "unreachable"
     EJECTION_ELAPSED = "served_time"
+    CHECK_PASSED = "check_passed"
+    CHECK_FAILED = "check_failed"
     PROBE_FAILED = "failed_again"
 
 
+_UNCHECKED: Final = EjectionState.UNCHECKED
 _ADMITTED: Final = EjectionState.ADMITTED
 _EJECTED: Final = EjectionState.EJECTED
+_CHECKING: Final = EjectionState.CHECKING
 _PROBING: Final = EjectionState.PROBING
 
 TRANSITIONS: Final[dict[tuple[EjectionState, EjectionCause], EjectionState]] = {
+    (_UNCHECKED, EjectionCause.CHECK_PASSED): _ADMITTED,
+    (_UNCHECKED, EjectionCause.RECOVERED): _ADMITTED,
+    (_UNCHECKED, EjectionCause.CHECK_FAILED): _EJECTED,
+    (_UNCHECKED, EjectionCause.UNREACHABLE): _EJECTED,
+    (_UNCHECKED, EjectionCause.CONSECUTIVE_FAILURES): _EJECTED,
+    (_UNCHECKED, EjectionCause.LOW_SUCCESS_RATE): _EJECTED,
+    (_UNCHECKED, EjectionCause.REPORTED_FAILURES): _EJECTED,
     (_ADMITTED, EjectionCause.CONSECUTIVE_FAILURES): _EJECTED,
     (_ADMITTED, EjectionCause.LOW_SUCCESS_RATE): _EJECTED,
     (_ADMITTED, EjectionCause.REPORTED_FAILURES): _EJECTED,
     (_ADMITTED, EjectionCause.UNREACHABLE): _EJECTED,
-    (_EJECTED, EjectionCause.EJECTION_ELAPSED): _PROBING,
+    (_EJECTED, EjectionCause.EJECTION_ELAPSED): _CHECKING,
+    (_CHECKING, EjectionCause.CHECK_PASSED): _PROBING,
+    (_CHECKING, EjectionCause.CHECK_FAILED): _EJECTED,
+    (_CHECKING, EjectionCause.UNREACHABLE): _EJECTED,
     (_PROBING, EjectionCause.RECOVERED): _ADMITTED,
     (_PROBING, EjectionCause.PROBE_FAILED): _EJECTED,
     (_PROBING, EjectionCause.UNREACHABLE): _EJECTED,
 }
+# An endpoint that was ejected for one of these reasons is not likely to answer at all.
+_SILENT_CAUSES: Final = (EjectionCause.UNREACHABLE, EjectionCause.CHECK_FAILED)
 
 
 class OutlierDetector:
     """Ejection state of one endpoint, by the responses this gateway got and by the reports.
 
     `cause` and `since` are the cause and the time of the last transition. While the endpoint is
-    ejected, `ejected_until` is when it may be probed. Times are in seconds. `_successes` and
+    ejected, `ejected_until` is when it may be checked. Times are in seconds. `_successes` and
     `_failures` are rings of one bucket per second for the last 10 s; `_current_second` is the
     newest. `_ejection_count` counts ejections since the endpoint was last admitted and sets the
     duration of the next. `_reported_*` are for failures in reports: the totals of the last report,
@@ -89,6 +113,17 @@ class OutlierDetector:
         self._reported_consecutive_failures = 0
         self._successes = [0] * _BUCKETS
         self._failures = [0] * _BUCKETS
+
+    def require_check(self, now: float) -> None:
+        """Admit the endpoint, which has just joined, only after a health check."""
+        self.state, self.cause, self.since = _UNCHECKED, EjectionCause.JOINED, now
+
+    def is_answering(self) -> bool:
+        """Return whether the endpoint is known to answer, be it with failures."""
+        return (
+            self.state not in (_UNCHECKED, _CHECKING)
+            and not (self.state is _EJECTED and self.cause in _SILENT_CAUSES)
+        )  # fmt: skip
 
     def record_success(self, now: float) -> bool:
         """Record a success; return whether the state changed."""
@@ -134,8 +169,13 @@ class OutlierDetector:
         """Record that the endpoint was unreachable; return whether the state changed."""
         return self._transition(EjectionCause.UNREACHABLE, now, rng)
 
-    def try_start_probing(self, now: float) -> bool:
-        """Start to probe an ejected endpoint if its ejection has elapsed; return whether it has."""
+    def record_check(self, now: float, rng: Random, *, passed: bool) -> bool:
+        """Record the result of a health check; return whether the state changed."""
+        cause = EjectionCause.CHECK_PASSED if passed else EjectionCause.CHECK_FAILED
+        return self._transition(cause, now, rng)
+
+    def try_start_checking(self, now: float) -> bool:
+        """Let an ejected endpoint be checked if its ejection has elapsed; return whether it has."""
         return now >= self.ejected_until and self._transition(
             EjectionCause.EJECTION_ELAPSED, now, None
         )
@@ -151,9 +191,9 @@ class OutlierDetector:
             ) = 0
             self._successes, self._failures = [0] * _BUCKETS, [0] * _BUCKETS
         elif after is _EJECTED:
-            ejection_s = min(
-                _MAX_EJECTION_S, _BASE_EJECTION_S * 2.0 ** min(self._ejection_count, 10)
-            )
+            is_probe_failed = cause is EjectionCause.PROBE_FAILED
+            longest_s = _MAX_EJECTION_AFTER_PROBE_S if is_probe_failed else _MAX_EJECTION_S
+            ejection_s = min(longest_s, _BASE_EJECTION_S * 2.0 ** min(self._ejection_count, 10))
             self._ejection_count += 1
             if rng is not None:
                 ejection_s *= rng.uniform(1 - _JITTER, 1 + _JITTER)

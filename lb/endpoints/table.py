@@ -106,6 +106,7 @@ class EndpointTable:
         self._medians_updated_at = 0.0
         self.report_stats = ReportStats()
         self._epoch_history = EpochHistory()
+        self._on_join: Callable[[Endpoint], None] | None = None
         self._on_report: Callable[[Endpoint], None] | None = None
 
     def __iter__(self) -> Iterator[Endpoint]:
@@ -146,9 +147,13 @@ class EndpointTable:
             for endpoint in self._endpoints.values():
                 endpoint.last_report_at += stall_s
 
-    def set_report_listener(self, on_report: Callable[[Endpoint], None]) -> None:
-        """Call `on_report` with the endpoint after each report that is applied."""
-        self._on_report = on_report
+    def set_listeners(
+        self,
+        on_join: Callable[[Endpoint], None],
+        on_report: Callable[[Endpoint], None],
+    ) -> None:
+        """Call `on_join` with each endpoint that a report adds, `on_report` after each report."""
+        self._on_join, self._on_report = on_join, on_report
 
     def get(self, key: InstanceKey) -> Endpoint | None:
         """Return the endpoint of an instance, or None."""
@@ -159,28 +164,28 @@ class EndpointTable:
         service = self._services.get(service_id)
         return list(service.endpoints.values()) if service is not None else []
 
-    def pool(self, service_id: str, digest: str, now: float) -> Pool:
+    def pool(self, service_id: str, digest: str) -> Pool:
         """Return the pool of a service: the endpoints to pick from that have the schema `digest`.
 
         An instance without a digest counts as having any schema. The pool stays the same until an
-        endpoint joins, leaves or changes its state, or an ejection ends.
+        endpoint joins, leaves or changes its state or ejection state.
         """
         service = self._services.get(service_id)
         if service is None:
             return Pool(digest)
         pool = service.pool
-        if pool is None or now >= pool.expires_at or pool.digest != digest:
+        if pool is None or pool.is_outdated or pool.digest != digest:
             if pool is not None:
                 pool.clear()
             service.pool = pool = Pool(digest)
-            pool.fill(service.endpoints.values(), now)
+            pool.fill(service.endpoints.values())
         return pool
 
     def invalidate_pool(self, service_id: str) -> None:
         """Rebuild the pool of a service at the next pick, because an endpoint changed."""
         service = self._services.get(service_id)
         if service is not None and service.pool is not None:
-            service.pool.expires_at = 0.0
+            service.pool.is_outdated = True
 
     def add_static(self, instance: Instance, now: float) -> None:
         """Add an instance that does not report; it never expires."""
@@ -250,6 +255,8 @@ class EndpointTable:
         )  # if it was known before, this gateway's requests there still run
         new_endpoint.apply_report(instance, load, own_requests, now)
         self._add(new_endpoint, now)
+        if self._on_join is not None:
+            self._on_join(new_endpoint)
         if self._on_report is not None:
             self._on_report(new_endpoint)
         return [*changes, StateChange(instance, EndpointState.GONE, new_state, event)]

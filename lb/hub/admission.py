@@ -56,8 +56,9 @@ class AdmissionPolicy:
 
     If `token` is empty, any client may report and watch. `service_tokens` replace `token` for
     single services. Peers in `allowed_networks` may report any address, other peers only their own.
-    `max_requests` caps `total` of one instance, `max_instances` the number of known instances, and
-    `max_rate` the reports per second of one instance. `own_ports` are the ports of this process on
+    `max_requests` caps `total` of one instance, `max_instances` the number of known instances,
+    `max_instances_per_peer` those that one host reports, and `max_rate` the reports per second of
+    one instance. `own_ports` are the ports of this process on
     this machine; no loader is there.
     """
 
@@ -66,6 +67,7 @@ class AdmissionPolicy:
     allowed_networks: tuple[IpNetwork, ...] = ()
     max_requests: int = 10_000
     max_instances: int = 10_000
+    max_instances_per_peer: int = 256
     max_rate: int = 400
     own_ports: frozenset[int] = frozenset()
 
@@ -84,6 +86,7 @@ class AdmissionPolicy:
             allowed_networks=parse_networks(options.allow),
             max_requests=options.max_total,
             max_instances=options.max_instances,
+            max_instances_per_peer=options.max_instances_per_peer,
             max_rate=options.max_rate,
             own_ports=frozenset(own_ports),
         )

@@ -27,6 +27,7 @@ from lb.endpoints.table import EndpointTable
 from lb.hub.admission import AdmissionPolicy, RateLimiter, RejectReason, ReportRejectedError
 from lb.hub.broadcast import Broadcaster
 from lb.hub.counters import HubCounts
+from lb.hub.peer_quota import PeerQuota
 from lb.reporter.schedule import KEEPALIVE_S, REPORT_GAP_S
 from rpc.bounded_cache import BoundedCache
 from rpc.server import CallContext, StreamHandler, UnaryHandler, first_request
@@ -100,6 +101,7 @@ class Hub:
         self._rejections_logged_at: BoundedCache[tuple[str, str], float] = BoundedCache(
             _MAX_LOGGED_REJECTIONS
         )
+        self._peer_quota = PeerQuota(admission_policy.max_instances_per_peer)
         self._rate_limiters: dict[InstanceKey, RateLimiter] = {}
         self._lost_records: deque[tuple[float, str, str]] = deque(maxlen=_MAX_LOST_RECORDS)
         self.blocked_addresses: set[str] = set()
@@ -155,7 +157,7 @@ class Hub:
                 is_first = last_report is None
                 self._claim_stream(report, stream_token, is_first=is_first)
                 last_report = report  # from here on, the end of the stream means a lost instance
-                self._apply_report(report)
+                self._apply_report(report, call.peer)
                 control = self._next_control()
                 if is_first or control != sent_control:
                     sent_control = control
@@ -190,7 +192,7 @@ class Hub:
             if current is None:
                 if report.load.serving_state is ServingState.DOWN:
                     return
-                self._check_capacity()
+                self._check_capacity(call.peer)
             elif key in self._stream_owners:
                 raise ReportRejectedError(
                     RejectReason.ADDRESS, "addr: a loader reports it by a stream"
@@ -205,7 +207,7 @@ class Hub:
         except ReportRejectedError as error:
             self.reject_report(call, error.reason, str(error))
             raise
-        self._apply_report(self._admission_policy.with_capped_requests(report))
+        self._apply_report(self._admission_policy.with_capped_requests(report), call.peer)
 
     def reject_report(self, call: CallContext, reason: RejectReason, message: str) -> None:
         """Count a rejected report, and log it unless the peer's host did the same in the last 10 s.
@@ -235,7 +237,7 @@ class Hub:
         records = [(now - lost_at, service, addr) for lost_at, service, addr in self._lost_records]
         return [record for record in records if record[0] <= _LOST_RECORD_S]
 
-    def _apply_report(self, report: Report) -> None:
+    def _apply_report(self, report: Report, peer: str) -> None:
         current = self._table.get(report.instance.key)
         epoch, seq = report.instance.epoch, report.load.seq
         if current is not None and current.instance.epoch == epoch and seq <= current.load.seq:
@@ -243,6 +245,8 @@ class Hub:
             return
         self._counts.reports += 1
         self._publish(self._table.apply(report, self._clock()))
+        if self._table.get(report.instance.key) is not None:
+            self._peer_quota.add(report.instance.key, peer)
         self._broadcaster.mark_changed(report.instance)
         if report.document:
             self._prune_document(report.instance.digest)
@@ -250,12 +254,11 @@ class Hub:
     def _next_control(self) -> ReportControl:
         """Return the report settings for a loader.
 
-        The keep-alive interval grows with the number of instances, the gap between two reports with
-        the overload level.
+        The keep-alive interval grows with the number of loaders that report by a stream, since only
+        they send keep-alives; the gap between two reports grows with the overload level.
         """
-        keepalive = min(
-            _MAX_KEEPALIVE_S, max(self._keepalive, len(self._table) / _MAX_KEEPALIVES_PER_S)
-        )
+        streams = len(self._stream_owners)
+        keepalive = min(_MAX_KEEPALIVE_S, max(self._keepalive, streams / _MAX_KEEPALIVES_PER_S))
         self._table.raise_timeouts(keepalive)
         gap = self._broadcaster.overload.scale_interval(REPORT_GAP_S)
         return ReportControl(keepalive_ms=round(keepalive * 1000), gap_ms=round(gap * 1000))
@@ -370,17 +373,21 @@ class Hub:
                 RejectReason.ADDRESS, f"addr: {instance.addr} was forced offline"
             )
         if self._table.get(instance.key) is None:
-            self._check_capacity()
+            self._check_capacity(call.peer)
         if report.document and last_report is None:
             self._store_document(report)
         return report
 
-    def _check_capacity(self) -> None:
-        max_instances = self._admission_policy.max_instances
-        if len(self._table) >= max_instances:
-            raise ReportRejectedError(
-                RejectReason.CAP, f"{max_instances} instances are known: `lb.max_instances`"
-            )
+    def _check_capacity(self, peer: str) -> None:
+        """Raise ReportRejectedError unless `peer` may report an instance that is not known yet."""
+        policy = self._admission_policy
+        if len(self._table) >= policy.max_instances:
+            message = f"{policy.max_instances} instances are known: `lb.max_instances`"
+            raise ReportRejectedError(RejectReason.CAP, message)
+        if self._peer_quota.is_reached(peer):
+            limit = policy.max_instances_per_peer
+            message = f"{limit} instances of this peer are known: `lb.max_instances_per_peer`"
+            raise ReportRejectedError(RejectReason.CAP, message)
 
     def _store_document(self, report: Report) -> None:
         """Validate the schema document of a report and store it in `documents`.
@@ -412,6 +419,7 @@ class Hub:
             if change.after is EndpointState.GONE:
                 self._prune_document(change.instance.digest)
                 self._rate_limiters.pop(change.instance.key, None)
+                self._peer_quota.remove(change.instance.key)
                 self._record_lost(change)
             if change.after is EndpointState.GONE:
                 self._broadcaster.mark_removed(change)

@@ -1,5 +1,6 @@
 """Coming and going: loaders that join, die and drain; clients that leave; a gateway that stops."""
 
+import contextlib
 import json
 import os
 import signal
@@ -13,7 +14,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from aseloader import declare
 from tests.harness import Gateway, Hub, Loader, Process, make_envelope, occupied_slot
+from tests.wire.test_faults import dead_address
+from tests.wire.test_health_checks import reports
+from tests.wrappers import versions
 
 SLOW = "tests/wrappers/probe.py:Slow"
 BROKEN = "tests/wrappers/probe.py:Broken"
@@ -268,6 +273,24 @@ def test_a_rolling_upgrade_never_mixes_two_contracts() -> None:
                 assert {_version(gateway) for _ in range(20)} == {"new"}
                 metric_line = 'ase_contract_switches_total{service="versions"} 2.0'
                 assert metric_line in gateway.metrics()
+
+
+def test_a_claim_of_slots_switches_no_schema() -> None:
+    """A loader that claims 4,000 slots, and another that does not answer: neither is a majority."""
+    old, new = "tests/wrappers/versions.py:Old", "tests/wrappers/versions.py:New"
+    with Gateway() as gateway, Loader(gateway.lb, old) as loader:
+        gateway.wait_until_up(loader)
+        document = declare.schema(versions.New)
+        with contextlib.ExitStack() as stack:
+            for _ in range(3):
+                addr = dead_address()
+                reported = reports(gateway.lb, "versions", addr, total=4000, document=document)
+                stack.enter_context(reported)
+                gateway.wait_for_event("instance ejected", instance=addr, reason="check_failed")
+            with Loader(gateway.lb, new) as claimant:
+                gateway.wait_until_up(claimant)
+                assert {_version(gateway) for _ in range(20)} == {"old"}
+                assert gateway.count("contract switched") == 1
 
 
 def _version(gateway: Gateway) -> str:

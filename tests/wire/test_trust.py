@@ -159,6 +159,18 @@ def test_no_more_instances_than_allowed() -> None:
         assert rejected_count(hub, "cap") == 1
 
 
+def test_one_host_cannot_fill_the_table() -> None:
+    """A caller that invents names leaves the others their places, and their time-outs."""
+    with Hub("--lb-max-instances-per-peer", "3") as hub, grpc.insecure_channel(hub.lb) as channel:
+        replies = [set_server(channel, f"127.0.0.1:{port}") for port in range(1, 6)]
+        assert [reply.code for reply in replies] == [0, 0, 0, 20017, 20017]
+        assert "lb.max_instances_per_peer" in replies[-1].error_info
+        assert rejected_count(hub, "cap") == 2
+        assert set_server(channel, "127.0.0.1:1").code == 0, "it is known"
+        set_server(channel, "127.0.0.1:1", live="0")
+        assert set_server(channel, "127.0.0.1:9").code == 0, "there is a place again"
+
+
 def test_total_is_capped_by_the_operator() -> None:
     with Hub("--lb-max-total", "3") as hub, grpc.insecure_channel(hub.lb) as channel:
         list(channel.stream_stream(REPORT)(iter([make_report(total=9000).SerializeToString()])))
@@ -244,6 +256,14 @@ def test_offline_report_of_unknown_instances_adds_nothing() -> None:
         response = channel.unary_unary("/utils.XsfCall/call")(data, timeout=10)
         assert ResData.FromString(response).code == 0
         assert httpx.get(f"{hub.admin}/lb/state", trust_env=False).json()["instances"] == []
+
+
+def set_server(channel: grpc.Channel, addr: str, live: str = "1") -> ResData:
+    """Report an instance as the original's loaders do."""
+    params = {"svc": "ase", "subsvc": "ocr", "addr": addr, "live": live}
+    params |= {"total": "8", "best": "8", "idle": "8"}
+    data = ReqData(op="setServer", param=params).SerializeToString()
+    return ResData.FromString(channel.unary_unary("/utils.XsfCall/call")(data, timeout=30))
 
 
 def test_xsf_report_does_not_replace_a_native_loader() -> None:

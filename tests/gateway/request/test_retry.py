@@ -16,7 +16,8 @@ from schemas.model.errors import (
     ("spec", "attempts", "is_idempotent", "can_wait", "allowed"),
     [
         (UNREACHABLE, 1, False, False, True),  # nothing ran
-        (UNREACHABLE, MAX_ATTEMPTS, True, True, False),
+        (UNREACHABLE, MAX_ATTEMPTS, True, False, False),
+        (UNREACHABLE, 50, False, True, True),  # until one is found that takes it
         (LOADER_LOST, 1, False, True, False),  # it may have run
         (LOADER_LOST, 1, True, False, True),
         (LOADER_LOST, MAX_ATTEMPTS, True, True, False),

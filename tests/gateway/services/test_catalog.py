@@ -1,11 +1,11 @@
-"""Which contract is active: the operator's, else what most live capacity speaks; one at a time."""
+"""Which contract is active: the operator's, else what most instances have; one at a time."""
 
 from typing import Any
 
 import pytest
 
 from config.options import ServiceOptions
-from gateway.services.catalog import MAX_SERVICES, Capacity, Catalog, build_contract
+from gateway.services.catalog import MAX_SERVICES, Catalog, SchemaUse, build_contract
 from schemas.model import document
 from schemas.model.document import DocumentError
 from schemas.model.service import DataType
@@ -30,9 +30,12 @@ def active_version(catalog: Catalog) -> str:
     return contract.service.version if contract else "none"
 
 
-def reconcile(catalog: Catalog, old_total: int, new_total: int) -> list[tuple[str, str]]:
-    capacities = [Capacity("ocr", OLD_DIGEST, old_total), Capacity("ocr", NEW_DIGEST, new_total)]
-    switches = catalog.reconcile([c for c in capacities if c.total], DOCUMENTS)
+def reconcile(
+    catalog: Catalog, old: int, new: int, *, new_answering: int | None = None
+) -> list[tuple[str, str]]:
+    answering = new if new_answering is None else new_answering
+    uses = [SchemaUse("ocr", OLD_DIGEST, old, old), SchemaUse("ocr", NEW_DIGEST, new, answering)]
+    switches = catalog.reconcile([use for use in uses if use.instances], DOCUMENTS)
     return [(s.old_digest, s.new_digest) for s in switches]
 
 
@@ -47,6 +50,15 @@ def test_a_rolling_upgrade() -> None:
     assert reconcile(catalog, 4, 3) == [(NEW_DIGEST, OLD_DIGEST)], (
         "and back, when it is rolled back"
     )
+
+
+def test_instances_that_do_not_answer_switch_nothing() -> None:
+    catalog = Catalog([], {}, 5.0)
+    assert reconcile(catalog, 0, 1, new_answering=0) == [("", NEW_DIGEST)], "there is no other"
+    assert reconcile(catalog, 2, 1, new_answering=0) == [(NEW_DIGEST, OLD_DIGEST)]
+    assert reconcile(catalog, 2, 99, new_answering=2) == []
+    assert reconcile(catalog, 2, 99, new_answering=3) == [(OLD_DIGEST, NEW_DIGEST)]
+    assert reconcile(catalog, 4, 4, new_answering=0) == [], "the active one needs no proof"
 
 
 def test_contract_survives_without_live_instances() -> None:
@@ -64,7 +76,7 @@ def test_schema_file_overrides_instances() -> None:
 
 def test_digest_without_document_is_ignored() -> None:
     catalog = Catalog([], {}, 5.0)
-    assert catalog.reconcile([Capacity("ocr", "f" * 64, 9)], {}) == []
+    assert catalog.reconcile([SchemaUse("ocr", "f" * 64, 9, 9)], {}) == []
 
 
 @pytest.mark.parametrize(
@@ -91,11 +103,11 @@ def test_number_of_services_is_limited() -> None:
     catalog = Catalog([], {}, 5.0)
     schemas = [schema_text(f"s{number}") for number in range(3)]
     documents = {document.digest(schema): schema for schema in schemas}
-    known_capacity = Capacity("s0", document.digest(schemas[0]), 1)
-    catalog.reconcile([known_capacity], documents)
+    known = SchemaUse("s0", document.digest(schemas[0]), 1, 1)
+    catalog.reconcile([known], documents)
     catalog._active |= {f"x{n}": catalog._active["s0"] for n in range(MAX_SERVICES)}
-    new_capacities = [Capacity(f"s{n}", document.digest(schemas[n]), 1) for n in (1, 2)]
-    assert catalog.reconcile(new_capacities, documents) == []
+    new = [SchemaUse(f"s{n}", document.digest(schemas[n]), 1, 1) for n in (1, 2)]
+    assert catalog.reconcile(new, documents) == []
 
 
 def test_old_contracts_are_dropped() -> None:
@@ -103,6 +115,6 @@ def test_old_contracts_are_dropped() -> None:
     for number in range(50):
         schema = schema_text(version=f"v{number}")
         catalog.reconcile(
-            [Capacity("ocr", document.digest(schema), 1)], {document.digest(schema): schema}
+            [SchemaUse("ocr", document.digest(schema), 1, 1)], {document.digest(schema): schema}
         )
     assert len(catalog._by_digest) <= 3

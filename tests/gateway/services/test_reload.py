@@ -17,10 +17,10 @@ import pytest
 from config.options import Config, GatewayOptions, LbOptions, ServiceOptions
 from config.source import ConfigError, Diagnostic
 from gateway.services.catalog import (
-    Capacity,
     Catalog,
     Contract,
     ContractChange,
+    SchemaUse,
     build_contract,
 )
 from gateway.services.reload import POLL_INTERVAL_S, ConfigReloader, ConfigSource
@@ -369,7 +369,7 @@ def test_changed_affinity_takes_effect(running: RunningReloader) -> None:
 
 def test_changed_deadline_applies_to_contracts_of_reports_too(running: RunningReloader) -> None:
     digest = schema_digest("asr")
-    running.catalog.reconcile([Capacity("asr", digest, 1)], {digest: schema_text("asr")})
+    running.catalog.reconcile([SchemaUse("asr", digest, 1, 1)], {digest: schema_text("asr")})
     running.config = replace(running.config, gateway=GatewayOptions(deadline=9.0))
     assert running.request_reload() == ["done"]
     assert (running.contract("asr").source, running.contract("asr").deadline) == ("report", 9.0)
@@ -445,7 +445,7 @@ def test_another_schema_folder_is_read_and_watched(running: RunningReloader) -> 
 
 def test_without_a_schema_folder_only_contracts_of_reports_stay(running: RunningReloader) -> None:
     digest = schema_digest("asr")
-    running.catalog.reconcile([Capacity("asr", digest, 1)], {digest: schema_text("asr")})
+    running.catalog.reconcile([SchemaUse("asr", digest, 1, 1)], {digest: schema_text("asr")})
     running.config = Config()
     assert running.request_reload() == ["done"]
     assert [contract.service.id for contract in running.catalog] == ["asr"]

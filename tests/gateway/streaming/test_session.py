@@ -173,11 +173,13 @@ def test_rejected_session_waits_for_a_slot_and_needs_no_retry_budget() -> None:
     assert [slot.errors for slot in fake.slots] == [[LOADER_FULL]] * 4
 
 
-def test_failed_session_needs_the_retry_budget() -> None:
-    fake = FakeDependencies(retry_budget=0)
+def test_session_that_found_no_connection_needs_no_retry_budget() -> None:
+    fake = FakeDependencies(retry_budget=0, slot_timeout=1.0)
     new_session(fake).receive_envelope(new_envelope(0), True)
-    fake.streams[0].fail_with(AseError(UNREACHABLE))
-    assert fake.sent_to_client == [UNREACHABLE]
+    for number in range(3):
+        fake.streams[number].fail_with(AseError(UNREACHABLE))
+    assert fake.sent_to_client == []
+    assert len(fake.streams) == 4
 
 
 def test_internal_error_closes_the_session_and_releases_everything() -> None:

@@ -22,13 +22,14 @@ from schemas.model.errors import (
     LOADER_LOST,
     UNREACHABLE,
     AseError,
+    ErrorSpec,
 )
 from schemas.output.example import example_request
 from schemas.wire import LoaderInput, LoaderOutput
 from tests.fakes import FakeOperation, FakePicker, FakeSlot, output_frame
 from tests.harness import make_envelope
 from tests.schema_documents import schema_documents
-from tests.wrappers.probe import Probe
+from tests.wrappers.probe import Idempotent, Probe
 
 JSON = {b"content-type": b"application/json"}
 
@@ -142,13 +143,26 @@ def test_full_instance_is_retried_once_elsewhere() -> None:
     assert [slot.in_flight for slot in fake.slots] == [0, 0, 0]
 
 
-def test_unreachable_instance_is_retried_once_elsewhere() -> None:
-    fake = FakeDependencies(FakeSlot("a:1"), FakeSlot("b:1"), FakeSlot("c:1"))
+def test_every_instance_is_tried_until_one_can_be_reached() -> None:
+    fake = FakeDependencies(*[FakeSlot(f"{name}:1") for name in "abcd"])
+    steps = fake.start()
+    next(steps)
+    steps.send(request_body())
+    for addr in ("b:1", "c:1", "d:1"):
+        call = steps.throw(AseError(UNREACHABLE))
+        assert isinstance(call, CallLoader)
+        assert call.target.addr == addr
+    assert finish(steps, AseError(UNREACHABLE)).status == 503, "none is left"
+
+
+def test_unreachable_instances_are_tried_for_a_bounded_time() -> None:
+    fake = FakeDependencies(*[FakeSlot(f"{name}:1") for name in "abcd"])
     steps = fake.start()
     next(steps)
     steps.send(request_body())
     assert isinstance(steps.throw(AseError(UNREACHABLE)), CallLoader)
-    assert finish(steps, AseError(UNREACHABLE)).status == 503
+    fake.now = 1.0
+    assert finish(steps, AseError(UNREACHABLE)).status == 503, "longer than `lb.wait`"
 
 
 def test_request_waits_for_a_slot_when_all_are_full() -> None:
@@ -192,24 +206,26 @@ def test_rejected_request_waits_at_the_front() -> None:
     assert finish(steps, FakeOperation(output_frame())).status == 200
 
 
-def test_no_retry_without_retry_budget() -> None:
-    fake = FakeDependencies(FakeSlot("a:1"), FakeSlot("b:1"))
+def test_no_retry_of_what_may_have_run_without_retry_budget() -> None:
+    schema = declare.schema(Idempotent)
+    fake = FakeDependencies(FakeSlot("a:1"), FakeSlot("b:1"), schema=schema)
     fake.picker.retry_budget = 0
-    steps = fake.start()
+    steps = fake.start("probe2")
     next(steps)
-    steps.send(request_body())
-    assert finish(steps, AseError(UNREACHABLE)).status == 503
+    steps.send(json.dumps(make_envelope("probe2")).encode())
+    assert finish(steps, AseError(LOADER_LOST)).status == 502
     assert fake.record.attempts == 1
 
 
-def test_rejection_by_a_full_instance_needs_no_retry_budget() -> None:
-    """It ran nothing. Several gateways at full load meet many of them."""
+@pytest.mark.parametrize("spec", [LOADER_FULL, UNREACHABLE], ids=["full", "unreachable"])
+def test_what_ran_nothing_needs_no_retry_budget(spec: ErrorSpec) -> None:
+    """Several gateways at full load meet many rejections."""
     fake = FakeDependencies(FakeSlot("a:1"), FakeSlot("b:1"))
     fake.picker.retry_budget = 0
     steps = fake.start()
     next(steps)
     steps.send(request_body())
-    assert isinstance(steps.throw(AseError(LOADER_FULL)), CallLoader)
+    assert isinstance(steps.throw(AseError(spec)), CallLoader)
     assert fake.picker.retry_budget == 0
 
 

@@ -72,6 +72,10 @@ class Fleet:
         assert endpoint is not None
         return endpoint
 
+    def eject_first(self) -> None:
+        """Let the first instance be unreachable."""
+        self.balancer.on_request_end(self.endpoint(), UNREACHABLE, False, self.loop.now)
+
     def run_request(self, error: BaseException | None = None) -> None:
         """Let a request end."""
         try:
@@ -239,9 +243,7 @@ def test_loader_failures_eject_the_endpoint(
 
 def test_ejected_endpoint_returns_after_one_trial_request() -> None:
     fleet = Fleet(3, total=100)
-    ejected = fleet.endpoint(0)
-    ejected.outlier_detector.record_unreachable(0.0, Random(1))
-    fleet.table.invalidate_pool("ocr")
+    fleet.eject_first()
     for _ in range(50):
         with fleet.balancer.acquire("ocr", "d") as lease:
             assert lease.instance.addr != "a:0"
@@ -272,8 +274,7 @@ def test_ejected_endpoint_returns_with_any_policy(name: str) -> None:
         rng=rng,
         call_later=fleet.loop.call_later,
     )
-    fleet.endpoint(0).outlier_detector.record_unreachable(0.0, rng)
-    fleet.table.invalidate_pool("ocr")
+    balancer.on_request_end(fleet.endpoint(), UNREACHABLE, False, 0.0)
     fleet.advance_to(2.0)
     chosen_addrs = []
     for _ in range(60):
@@ -300,8 +301,7 @@ def test_unused_lease_records_no_result() -> None:
 
 def test_trial_without_result_is_repeated() -> None:
     fleet = Fleet(3, total=100)
-    fleet.endpoint(0).outlier_detector.record_unreachable(0.0, Random(1))
-    fleet.table.invalidate_pool("ocr")
+    fleet.eject_first()
     fleet.advance_to(2.0)
     with (
         pytest.raises(asyncio.CancelledError),

@@ -33,7 +33,7 @@ def make_endpoint(
 
 def make_pool(*endpoints: Endpoint) -> Pool:
     pool = Pool("")
-    pool.fill(endpoints, 0.0)
+    pool.fill(endpoints)
     return pool
 
 

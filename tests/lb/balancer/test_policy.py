@@ -25,7 +25,7 @@ def make_endpoints(count: int) -> list[Endpoint]:
 
 def make_pool(endpoints: list[Endpoint]) -> Pool:
     pool = Pool("")
-    pool.fill(endpoints, 0.0)
+    pool.fill(endpoints)
     return pool
 
 

@@ -18,9 +18,9 @@ def make_endpoint(
     return Endpoint(instance, Load(1, served=served), state, 0.0)
 
 
-def make_pool(*endpoints: Endpoint, now: float = 0.0) -> Pool:
+def make_pool(*endpoints: Endpoint) -> Pool:
     pool = Pool("d")
-    pool.fill(endpoints, now)
+    pool.fill(endpoints)
     return pool
 
 
@@ -28,15 +28,15 @@ def joined_addrs(endpoints: list[Endpoint]) -> str:
     return " ".join(sorted(endpoint.instance.addr for endpoint in endpoints))
 
 
-def make_ejected(
-    addr: str, cause: EjectionCause = EjectionCause.CONSECUTIVE_FAILURES, ejected_until: float = 5.0
+def make_ejected(addr: str, cause: EjectionCause = EjectionCause.CONSECUTIVE_FAILURES) -> Endpoint:
+    return make_with_health(addr, EjectionState.EJECTED, cause)
+
+
+def make_with_health(
+    addr: str, state: EjectionState, cause: EjectionCause = EjectionCause.CHECK_PASSED
 ) -> Endpoint:
     endpoint = make_endpoint(addr)
-    (
-        endpoint.outlier_detector.state,
-        endpoint.outlier_detector.cause,
-        endpoint.outlier_detector.ejected_until,
-    ) = EjectionState.EJECTED, cause, ejected_until
+    endpoint.outlier_detector.state, endpoint.outlier_detector.cause = state, cause
     return endpoint
 
 
@@ -81,35 +81,27 @@ def make_suspect(addr: str, reason: EndpointEvent) -> Endpoint:
         ),
         ([make_ejected("b", EjectionCause.UNREACHABLE)], "b", ""),
         ([make_endpoint("a"), make_endpoint("b", served=0)], "a b", "b"),  # a newcomer
+        ([make_endpoint("a"), make_with_health("b", EjectionState.PROBING)], "a", "b"),
+        ([make_with_health("b", EjectionState.PROBING)], "b", "b"),
+        ([make_endpoint("a"), make_with_health("b", EjectionState.UNCHECKED)], "a", ""),
+        ([make_with_health("b", EjectionState.UNCHECKED)], "b", ""),
+        ([make_endpoint("a"), make_with_health("b", EjectionState.CHECKING)], "a", ""),
         (
-            [make_endpoint("a"), make_ejected("b", ejected_until=0.0)],
+            [  # what does not answer never outnumbers what does
+                make_endpoint("a"),
+                *(make_ejected(name, EjectionCause.CHECK_FAILED) for name in "bcd"),
+            ],
             "a",
-            "b",
-        ),  # its time is over: one may try it
-        ([make_ejected("b", ejected_until=0.0)], "b", "b"),
+            "",
+        ),
     ],
-    ids=range(14),
+    ids=range(18),
 )
 def test_pool_members_and_trials(endpoints: list[Endpoint], members: str, trials: str) -> None:
-    candidates = make_pool(*endpoints, now=1.0)
+    candidates = make_pool(*endpoints)
     assert (joined_addrs(candidates.members), joined_addrs(candidates.trials)) == (members, trials)
     candidates.clear()
     assert all(endpoint.pool is None for endpoint in endpoints)
-    for endpoint in endpoints:  # cases are made once: leave them as they were
-        if endpoint.outlier_detector.state is EjectionState.PROBING:
-            endpoint.outlier_detector.state = EjectionState.EJECTED
-
-
-def test_pool_expires_when_an_ejection_ends() -> None:
-    assert (
-        make_pool(
-            make_endpoint("a"),
-            make_ejected("b", ejected_until=9.0),
-            make_ejected("c", ejected_until=7.0),
-        ).expires_at
-        == 7.0
-    )
-    assert make_pool(make_endpoint("a")).expires_at == float("inf")
 
 
 def test_load_levels_match_a_full_scan() -> None:
@@ -148,18 +140,18 @@ def test_newcomer_with_remote_load_gets_no_trial() -> None:
 
 
 def test_full_endpoint_waits_for_its_trial() -> None:
-    full = make_ejected("full", ejected_until=0.0)
+    full = make_with_health("full", EjectionState.PROBING)
     full.remote_load = 4
-    candidates = make_pool(make_endpoint("a"), full, now=1.0)
+    candidates = make_pool(make_endpoint("a"), full)
     assert candidates.pop_trial(1.0) is None
     full.remote_load = 0
     assert candidates.pop_trial(1.0) is full
 
 
 def test_only_one_trial_at_a_time() -> None:
-    probing = make_ejected("b", ejected_until=0.0)
+    probing = make_with_health("b", EjectionState.PROBING)
     probing.inflight = 1
-    assert make_pool(make_endpoint("a"), probing, now=1.0).trials == []
+    assert make_pool(make_endpoint("a"), probing).trials == []
 
 
 def test_endpoints_stay_usable_when_most_streams_break() -> None:

@@ -48,26 +48,68 @@ def test_responses_older_than_ten_seconds_do_not_count() -> None:
         assert not detector.record_failure(100.0, RNG), "of three answers nobody is judged"
 
 
-def test_probe_follows_ejection_and_backs_off() -> None:
+def wait_for_probe(detector: OutlierDetector) -> float:
+    """Let the ejection elapse and the health check pass; return the time."""
+    assert not detector.try_start_checking(detector.ejected_until - 0.001)
+    now = detector.ejected_until
+    assert detector.try_start_checking(now)
+    assert detector.state is EjectionState.CHECKING
+    assert detector.record_check(now, RNG, passed=True)
+    assert detector.state is EjectionState.PROBING
+    return now
+
+
+def assert_pauses(pauses: list[float], expected: tuple[int, ...]) -> None:
+    for pause_s, expected_s in zip(pauses, expected, strict=True):
+        assert 0.8 * expected_s <= pause_s <= 1.2 * expected_s
+
+
+def test_probe_follows_a_passed_check_and_backs_off() -> None:
     detector, now = OutlierDetector(), 0.0
     record_failures(detector, 5, now)
     pauses = []
-    for _ in range(7):
+    for _ in range(11):
         pauses.append(detector.ejected_until - now)
-        assert not detector.try_start_probing(detector.ejected_until - 0.001)
-        now = detector.ejected_until
-        assert detector.try_start_probing(now)
-        assert detector.state is EjectionState.PROBING
+        now = wait_for_probe(detector)
         assert detector.record_failure(now, RNG), "one failure is enough"
         assert detector.cause is EjectionCause.PROBE_FAILED
-    for pause_s, expected_s in zip(pauses, (1, 2, 4, 8, 16, 30, 30), strict=True):
-        assert 0.8 * expected_s <= pause_s <= 1.2 * expected_s
-    now = detector.ejected_until
-    detector.try_start_probing(now)
+    assert_pauses(pauses, (1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300))
+    now = wait_for_probe(detector)
     assert detector.record_success(now)
     assert detector.state is EjectionState.ADMITTED
     record_failures(detector, 5, now)
     assert detector.ejected_until - now <= 1.2, "who recovered begins anew"
+
+
+def test_failed_checks_back_off_less() -> None:
+    detector, now = OutlierDetector(), 0.0
+    detector.record_unreachable(now, RNG)
+    pauses = []
+    for _ in range(7):
+        pauses.append(detector.ejected_until - now)
+        now = detector.ejected_until
+        assert detector.try_start_checking(now)
+        assert detector.record_check(now, RNG, passed=False)
+        assert not detector.is_answering()
+    assert_pauses(pauses, (1, 2, 4, 8, 16, 30, 30))
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_an_endpoint_that_joins_is_admitted_by_its_check(passed: bool) -> None:
+    detector = OutlierDetector()
+    detector.require_check(3.0)
+    assert not detector.is_answering()
+    assert detector.record_check(3.1, RNG, passed=passed)
+    assert detector.state is (EjectionState.ADMITTED if passed else EjectionState.EJECTED)
+    assert detector.is_answering() is passed
+    assert not detector.record_check(3.2, RNG, passed=True), "it comes too late"
+
+
+def test_a_success_admits_an_unchecked_endpoint() -> None:
+    detector = OutlierDetector()
+    detector.require_check(3.0)
+    assert detector.record_success(3.1)
+    assert detector.state is EjectionState.ADMITTED
 
 
 def test_unreachable_endpoint_is_ejected_at_once() -> None:
@@ -115,7 +157,6 @@ def test_recovery_resets_reported_failures() -> None:
     detector.record_report(0, 0, 0.0, RNG)
     assert detector.record_report(5, 5, 0.0, RNG)
     assert not detector.record_report(9, 9, 0.0, RNG), "it is out already"
-    detector.try_start_probing(detector.ejected_until)
-    detector.record_success(detector.ejected_until)
+    detector.record_success(wait_for_probe(detector))
     assert not detector.record_report(13, 13, 9.0, RNG)
     assert detector.record_report(14, 14, 9.0, RNG)

@@ -199,18 +199,18 @@ def test_pool_is_rebuilt_when_membership_changes() -> None:
     table = EndpointTable(silence_timeout=1.0, ttl=9.0)
     other = Instance("ase", "ocr", "a:2", 7, total=4)
     table.apply(make_report(1), 0.0)
-    first_pool = table.pool("ocr", "", 0.0)
-    assert table.pool("ocr", "", 0.0) is first_pool
+    first_pool = table.pool("ocr", "")
+    assert table.pool("ocr", "") is first_pool
     table.apply(make_report(2, running=3), 0.1)
-    assert table.pool("ocr", "", 0.1) is first_pool, "a report alone changes nobody's place"
+    assert table.pool("ocr", "") is first_pool, "a report alone changes nobody's place"
     table.apply(make_report(1, instance=other), 0.2)
-    second_pool = table.pool("ocr", "", 0.2)
+    second_pool = table.pool("ocr", "")
     assert [endpoint.instance.addr for endpoint in second_pool.members] == ["a:1", "a:2"]
     table.apply(make_report(2, ServingState.DRAINING, instance=other), 0.3)
-    assert len(table.pool("ocr", "", 0.3).members) == 1
+    assert len(table.pool("ocr", "").members) == 1
     table.apply(make_report(3, ServingState.DOWN, instance=other), 0.4)
     table.apply(make_report(3, ServingState.DOWN), 0.5)
-    assert table.pool("ocr", "", 0.5).members == []
+    assert table.pool("ocr", "").members == []
     assert first_pool.members == second_pool.members == [], "an old pool holds nobody"
 
 
