@@ -74,7 +74,8 @@ class FakeSlot:
 class FakePicker:
     """Returns the first of `slots` that is not excluded; if `slots` is None, a new one per call.
 
-    `error` is raised instead, if it is set.
+    `error` is raised instead, if it is set. `crowded` and `shedding` are what it answers about its
+    queue; `shed_checks` are the applications that it was asked about.
     """
 
     def __init__(self, slots: list[FakeSlot] | None = None) -> None:
@@ -83,6 +84,8 @@ class FakePicker:
         self.affinity_keys: list[str] = []
         self.error: AseError | None = None
         self.retry_budget = 99
+        self.crowded = self.shedding = False
+        self.shed_checks: list[str] = []
         self.pending: list[FakeOperation] = []
 
     @property
@@ -108,6 +111,13 @@ class FakePicker:
     def wait(self, *args: Any) -> "FakeOperation":
         self.pending.append(FakeOperation(AseError(LOADER_FULL), args[-1]))
         return self.pending[-1]
+
+    def is_crowded(self, _: str) -> bool:
+        return self.crowded
+
+    def must_shed(self, _: str, __: str, app_id: str, ___: float) -> bool:
+        self.shed_checks.append(app_id)
+        return self.shedding
 
     def try_acquire_retry(self) -> bool:
         self.retry_budget -= 1

@@ -119,7 +119,7 @@ class GatewayPicker:
                 return self.balancer.acquire(_SERVICE, self._digest, ())
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         pending = self.balancer.wait(
-            _SERVICE, self._digest, "", _PATIENCE_S, at_front, _set_result_callback(future)
+            _SERVICE, self._digest, "", "", _PATIENCE_S, at_front, _set_result_callback(future)
         )
         await future
         return pending.outcome()

@@ -193,7 +193,8 @@ class Simulation:
         def on_acquired(pending: Any) -> None:
             self._send(request, gateway, pending.outcome())
 
-        gateway.balancer.wait(SERVICE, "", request.affinity_key, _PATIENCE_S, at_front, on_acquired)
+        key = request.affinity_key
+        gateway.balancer.wait(SERVICE, "", key, "", _PATIENCE_S, at_front, on_acquired)
 
     def _send(self, request: SimRequest, gateway: SimGateway, lease: Any) -> None:
         request.lease = lease

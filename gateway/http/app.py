@@ -22,7 +22,7 @@ from gateway.request.record import RequestRecord
 from gateway.request.response import HttpError, HttpResponse, finish_with_error
 from gateway.request.shutdown import DrainState, drain_timeout_error
 from gateway.unary.asgi_driver import AsgiRequestDriver
-from gateway.unary.handler import serve_unary
+from gateway.unary.handler import BODY_START_BYTES, serve_unary
 from schemas.model.errors import (
     BAD_REQUEST,
     CLIENT_GONE,
@@ -200,6 +200,8 @@ async def _run_driver(
                 driver.fail(scope[BODY_ERROR_KEY])
             elif is_body_complete:
                 driver.feed(b"".join(chunks))
+            elif driver.wants_body_start and sum(map(len, chunks)) >= BODY_START_BYTES:
+                driver.feed_start(b"".join(chunks))
 
 
 class _LoggedPage:

@@ -1,5 +1,6 @@
 """What is decided before the schema: content type, app id, service, kind of answer. Pure."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from schemas.model.errors import BAD_APP, NO_SERVICE, NO_SUB_SERVICE, AseError
 from schemas.model.service import Service, member_schema
 
 _APP_IDS: Final = ("app_id", "appid")
+_APP_ID_PATTERN: Final = re.compile(rb'"app_?id"[ \t\r\n]*:[ \t\r\n]*"([^"\\]{1,256})"')
+_MAX_PEEK_BYTES: Final = 65536
 _EVENT_STREAM_TYPE: Final = "text/event-stream"
 
 
@@ -49,10 +52,8 @@ def _check_media_type(content_type: str) -> None:
         raise HttpError(415, "content-type must be application/json, in UTF-8")
 
 
-def check_app_id(
-    body: dict[str, Any], headers: Mapping[bytes, bytes], consumer_header: str
-) -> None:
-    """Reject an envelope without an app id (`app_id`, or the older `appid`) or with a wrong one.
+def check_app_id(body: dict[str, Any], headers: Mapping[bytes, bytes], consumer_header: str) -> str:
+    """Return the app id of an envelope (`app_id`, or the older `appid`); reject a wrong one.
 
     Raises AseError 10313: status 400 if there is no app id, 403 if it differs from the caller that
     the proxy in front of the gateway names in `consumer_header`. An empty `consumer_header` turns
@@ -66,11 +67,31 @@ def check_app_id(
         type(app_ids[0]) is str and app_ids[0] and type(app_ids[-1]) is str and app_ids[-1]
     ):
         raise AseError(BAD_APP, "$.header.app_id: appid cannot be empty")
-    if not consumer_header:
-        return
-    consumer = _decode_header(headers.get(consumer_header.lower().encode(), b""))
+    consumer = named_consumer(headers, consumer_header)
     if consumer and any(app_id != consumer for app_id in app_ids):
         raise HttpError(403, "app_id and api_key does not match", BAD_APP)
+    app_id: str = app_ids[0]
+    return app_id
+
+
+def peek_app_id(headers: Mapping[bytes, bytes], body_start: bytes, consumer_header: str) -> str:
+    """Return the app id of a request before its body is parsed; "" if it is not found.
+
+    It is the caller that `consumer_header` names, else what looks like the app id in the start of
+    the body. It decides only whose turn it is to wait, before `check_app_id` knows the true one.
+    """
+    consumer = named_consumer(headers, consumer_header)
+    if consumer:
+        return consumer
+    found = _APP_ID_PATTERN.search(body_start, 0, _MAX_PEEK_BYTES)
+    return found[1].decode("utf-8", "replace") if found else ""
+
+
+def named_consumer(headers: Mapping[bytes, bytes], consumer_header: str) -> str:
+    """Return the caller that the proxy in front of the gateway names; "" if it names none."""
+    if not consumer_header:
+        return ""
+    return _decode_header(headers.get(consumer_header.lower().encode(), b""))
 
 
 def _decode_header(value: bytes) -> str:

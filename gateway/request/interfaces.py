@@ -82,6 +82,7 @@ class Picker(Protocol):
         service_id: str,
         digest: str,
         affinity_key: str,
+        app_id: str,
         timeout: float,
         at_front: bool,
         on_done: Callable[[PendingOperation[Slot]], None],
@@ -89,8 +90,15 @@ class Picker(Protocol):
     ) -> PendingOperation[Slot]:
         """Wait for a slot for at most `timeout` seconds, at the front of the queue if `at_front`.
 
-        `on_done` is called with the operation when it has a slot, or has failed to get one in time.
+        Applications take turns. `on_done` is called with the operation when it has a slot, or has
+        failed to get one in time.
         """
+
+    def is_crowded(self, service_id: str, /) -> bool:
+        """Return whether requests of a service wait for a slot, or none may wait at all."""
+
+    def must_shed(self, service_id: str, digest: str, app_id: str, timeout: float, /) -> bool:
+        """Return whether a new request of an application cannot get a slot within `timeout`."""
 
     def try_acquire_retry(self) -> bool:
         """Return whether the retry budget allows a retry at another instance, and consume it."""

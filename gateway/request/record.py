@@ -43,17 +43,17 @@ class RequestRecord:
     log. They, `status`, `code` and `answered_at` are set when the request is answered; `code` 0
     means success.
 
-    `tracing` are the tracing headers of the request, by name, which its loader gets too.
-    `service` is empty until the service is found; `code_map` then maps error codes to HTTP
-    statuses. `attempts` counts the calls, `instance` is the address of the latest one,
-    `retry_reasons` are the names of the errors that led to retries.
+    `app_id` is the application's, empty until it is known. `tracing` are the tracing headers of the
+    request, by name, which its loader gets too. `service` is empty until the service is found;
+    `code_map` then maps error codes to HTTP statuses. `attempts` counts the calls, `instance` is
+    the address of the latest one, `retry_reasons` are the names of the errors that led to retries.
     """
 
     __slots__ = (
-        "_attempt_started_at", "accepted_at", "answered_at", "attempts", "body_received_at",
-        "client_ip", "code", "code_map", "detail", "error_name", "instance", "method",
-        "overhead_ms", "overhead_s", "path", "retry_reasons", "service", "sid", "status", "tracing",
-        "upstream_ms", "upstream_s", "waited_s",
+        "_attempt_started_at", "accepted_at", "answered_at", "app_id", "attempts",
+        "body_received_at", "client_ip", "code", "code_map", "detail", "error_name", "instance",
+        "method", "overhead_ms", "overhead_s", "path", "retry_reasons", "service", "sid", "status",
+        "tracing", "upstream_ms", "upstream_s", "waited_s",
     )  # fmt: skip
 
     def __init__(
@@ -64,7 +64,7 @@ class RequestRecord:
         self.method = method
         self.path = path
         self.client_ip = client_ip
-        self.service = self.instance = self.error_name = self.detail = ""
+        self.app_id = self.service = self.instance = self.error_name = self.detail = ""
         self.upstream_ms = self.overhead_ms = "0.000"
         self.code_map = _NO_CODE_MAP
         self.tracing = NO_TRACING

@@ -4,9 +4,9 @@ The table of errors is in docs/architecture.md. Unary responses of services and 
 envelope, rejections included. Pure: no I/O, no clock.
 """
 
-import json
 from collections.abc import Mapping
 from http import HTTPStatus
+from json.encoder import encode_basestring_ascii
 from typing import Final
 
 from gateway.request.record import RequestRecord
@@ -58,6 +58,7 @@ _HEAD_TEMPLATE: Final = (
     "x-ase-overhead-ms: %s\r\nx-ase-upstream-ms: %s\r\nx-ase-attempts: %d\r\n"
 )
 
+_ERROR_TEMPLATE: Final = '{"header": {"code": %d, "message": %s, "sid": "%s"}}'
 _REASON_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 _STATUS_LINES: Final = {
     status: f"HTTP/1.1 {status} {_REASON_PHRASES.get(status, '')}\r\n".encode()
@@ -134,8 +135,8 @@ def finish_with_error(error: AseError, record: RequestRecord, now: float) -> Htt
     """Finish the record and return the response of an error; 429 and 503 get `retry-after: 1`."""
     record.finish(status_of(error, record.code_map), error.spec.code, now)
     record.error_name, record.detail = error.spec.name, error.log_message
-    header = {"code": record.code, "message": str(error)[:_MAX_MESSAGE_CHARS], "sid": record.sid}
-    body = json.dumps({"header": header}).encode()
+    message = encode_basestring_ascii(str(error)[:_MAX_MESSAGE_CHARS])
+    body = (_ERROR_TEMPLATE % (record.code, message, record.sid)).encode()
     head = _response_head(record, len(body))
     if record.status in (429, 503):
         head += b"retry-after: 1\r\n"

@@ -338,9 +338,11 @@ class SessionMultiplexer:
                 raise AseError(BAD_REQUEST, "the gateway stops; begin it elsewhere")
         self._closed_cids.entries.pop(cid, None)
         dependencies = context.dependencies
-        checks.check_app_id(envelope, handshake.headers, dependencies.options.consumer_header)
+        consumer_header = dependencies.options.consumer_header
+        app_id = checks.check_app_id(envelope, handshake.headers, consumer_header)
         record = context.new_record("GET", handshake.path, handshake.client_ip)
         record.tracing = tracing.from_headers(handshake.headers)
+        record.app_id = app_id
         record.service = handshake.contract.service.id
         # The contract may have changed since the handshake.
         current_contract = (

@@ -284,7 +284,13 @@ class Session:
                 self._retry_or_fail((previous_error if is_unavailable else None) or error)
                 return
             pending = dependencies.picker.wait(
-                service_id, digest, self._affinity_key, timeout, was_refused, self._on_slot_ready
+                service_id,
+                digest,
+                self._affinity_key,
+                self.record.app_id,
+                timeout,
+                was_refused,
+                self._on_slot_ready,
             )
             if self.state is not SessionState.CLOSED and self._slot is None:
                 self._pending_slot = pending

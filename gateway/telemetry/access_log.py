@@ -1,10 +1,9 @@
 """The access log: one JSON line per request, without the query string, every field bounded."""
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii
-from typing import Any, Final
+from typing import Final
 
 from gateway.request.record import RequestRecord
 
@@ -16,10 +15,10 @@ _MAX_DETAIL_CHARS: Final = 512
 _PREFIX_TEMPLATE: Final = (
     '{"time": "%s.%03d+00:00", "level": "info", "logger": "ase.access", "message": "request", '
 )
-_SUCCESS_TEMPLATE: Final = (
+_LINE_TEMPLATE: Final = (
     '%s"sid": "%s", "method": %s, "path": %s, "client": %s, "service": %s, '
-    '"instance": %s, "status": %d, "code": 0, "attempts": %d, "total_ms": %.3f, '
-    '"upstream_ms": %s, "overhead_ms": %s}'
+    '"instance": %s, "status": %d, "code": %d, "attempts": %d, "total_ms": %.3f, '
+    '"upstream_ms": %s, "overhead_ms": %s'
 )
 
 
@@ -42,52 +41,32 @@ class AccessLog:
     def write(self, record: RequestRecord) -> None:
         """Write the line of a finished request.
 
-        The line of a request that succeeded without waiting for a slot has a fixed set of fields
-        and is formatted by a template.
+        A template formats it, with further fields for a wait and for an error: an overloaded
+        gateway writes a line for each request that it sheds.
         """
-        total_ms = (record.answered_at - record.accepted_at) * 1000.0
-        if record.code or record.waited_s:
-            self._write_line(self._format_line(record, total_ms))
-            return
         # A path may contain a quote, and a loader chooses its address: all texts are JSON-encoded.
-        self._write_line(
-            _SUCCESS_TEMPLATE
-            % (
-                self._line_prefix(),
-                record.sid,
-                encode_basestring_ascii(record.method),
-                encode_basestring_ascii(record.path[:_MAX_PATH_CHARS]),
-                encode_basestring_ascii(record.client_ip),
-                encode_basestring_ascii(record.service),
-                encode_basestring_ascii(record.instance),
-                record.status,
-                record.attempts,
-                total_ms,
-                record.upstream_ms,
-                record.overhead_ms,
-            )
+        line = _LINE_TEMPLATE % (
+            self._line_prefix(),
+            record.sid,
+            encode_basestring_ascii(record.method),
+            encode_basestring_ascii(record.path[:_MAX_PATH_CHARS]),
+            encode_basestring_ascii(record.client_ip),
+            encode_basestring_ascii(record.service),
+            encode_basestring_ascii(record.instance),
+            record.status,
+            record.code,
+            record.attempts,
+            (record.answered_at - record.accepted_at) * 1000.0,
+            record.upstream_ms,
+            record.overhead_ms,
         )
-
-    def _format_line(self, record: RequestRecord, total_ms: float) -> str:
-        fields: dict[str, Any] = {
-            "sid": record.sid,
-            "method": record.method,
-            "path": record.path[:_MAX_PATH_CHARS],
-            "client": record.client_ip,
-            "service": record.service,
-            "instance": record.instance,
-            "status": record.status,
-            "code": record.code,
-            "attempts": record.attempts,
-            "total_ms": round(total_ms, 3),
-            "upstream_ms": round(record.upstream_s * 1000, 3),
-            "overhead_ms": round(record.overhead_s * 1000, 3),
-        }
         if record.waited_s:
-            fields["wait_ms"] = round(record.waited_s * 1000, 3)
+            line = f'{line}, "wait_ms": {record.waited_s * 1000.0:.3f}'
         if record.error_name:
-            fields |= {"fault": record.error_name, "detail": record.detail[:_MAX_DETAIL_CHARS]}
-        return self._line_prefix() + json.dumps(fields)[1:]
+            name = encode_basestring_ascii(record.error_name)
+            detail = encode_basestring_ascii(record.detail[:_MAX_DETAIL_CHARS])
+            line = f'{line}, "fault": {name}, "detail": {detail}'
+        self._write_line(line + "}")
 
     def _line_prefix(self) -> str:
         """Return the start of a line, which all lines of one millisecond share."""

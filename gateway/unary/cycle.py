@@ -21,7 +21,15 @@ from gateway.request.interfaces import Dependencies, PendingOperation
 from gateway.request.record import RequestRecord
 from gateway.request.response import HttpResponse, finish_with_error
 from gateway.request.shutdown import drain_timeout_error
-from gateway.unary.handler import AcquireSlot, CallLoader, ReadBody, Steps, serve_unary
+from gateway.unary.handler import (
+    BODY_START_BYTES,
+    AcquireSlot,
+    CallLoader,
+    ReadBody,
+    ReadBodyStart,
+    Steps,
+    serve_unary,
+)
 from gateway.unary.request_head import UnaryRequestHead
 from schemas.model.errors import CLIENT_GONE, AseError
 
@@ -31,8 +39,9 @@ class RequestDriver(ABC):
 
     A subclass receives the response once, by `on_response`, unless the request is answered by an
     event stream. `_pending` is the call or the wait for a slot that is in progress, `event_stream`
-    the event stream; at most one of the two is set. When `finished` is True, the request is
-    answered, and further input and errors are ignored.
+    the event stream; at most one of the two is set. While `wants_body_start` is True, the steps
+    wait for the start of the body. When `finished` is True, the request is answered, and further
+    input and errors are ignored.
     """
 
     __slots__ = (
@@ -43,10 +52,11 @@ class RequestDriver(ABC):
         "_steps",
         "event_stream",
         "finished",
+        "wants_body_start",
     )
 
     def __init__(self, open_event_stream: EventStreamFactory) -> None:
-        self.finished = False
+        self.finished = self.wants_body_start = False
         self.event_stream: EventStreamHandle | None = None
         self._open_event_stream = open_event_stream
         self._pending: PendingOperation[Any] | None = None
@@ -60,8 +70,16 @@ class RequestDriver(ABC):
 
     def feed(self, body: bytes) -> None:
         """Pass the complete body to the steps."""
+        if self.wants_body_start:
+            self.feed_start(body)
         if not self.finished:
             self._advance(body)
+
+    def feed_start(self, body: bytes | bytearray) -> None:
+        """Pass the start of the body to the steps, which want it; `body` has arrived so far."""
+        self.wants_body_start = False
+        if not self.finished:
+            self._advance(bytes(body[:BODY_START_BYTES]))
 
     def fail(self, error: AseError) -> None:
         """End the request early with an error; a call or a wait in progress is cancelled."""
@@ -119,8 +137,10 @@ class RequestDriver(ABC):
             self.finished = True
             self.on_response(result)
 
-    def _execute(self, step: ReadBody | AcquireSlot | CallLoader) -> None:
-        if isinstance(step, CallLoader):
+    def _execute(self, step: ReadBody | ReadBodyStart | AcquireSlot | CallLoader) -> None:
+        if isinstance(step, ReadBodyStart):
+            self.wants_body_start = True
+        elif isinstance(step, CallLoader):
             try:
                 self._pending = self._dependencies.caller.start_call(step, self._on_operation_done)
             except Exception as error:  # noqa: BLE001 (the steps map it to a response)
@@ -131,6 +151,7 @@ class RequestDriver(ABC):
                 step.service_id,
                 step.digest,
                 step.affinity_key,
+                step.app_id,
                 step.timeout,
                 step.at_front,
                 self._on_operation_done,
@@ -206,6 +227,8 @@ class UnaryRequestCycle(RequestDriver):
     def start(self) -> None:
         """Start the request: it is the current one of its connection."""
         self.serve(self._take_body() if self._is_body_complete else None)
+        if self.wants_body_start and len(self._body) >= BODY_START_BYTES:
+            self.feed_start(self._body)
         if self.body_error is not None:
             self.fail(self.body_error)
         elif self._head.expects_continue and not (self._is_body_complete or self.finished):
@@ -233,6 +256,8 @@ class UnaryRequestCycle(RequestDriver):
             body += data
         else:
             self._body = bytearray(body + data) if body else data
+        if self.wants_body_start and len(self._body) >= BODY_START_BYTES:
+            self.feed_start(self._body)
         return 0 if self in self._tasks else len(self._body)
 
     def complete_body(self) -> None:

@@ -32,6 +32,14 @@ class ReadBody:
     """Step: receive the request body. The driver sends its bytes."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReadBodyStart:
+    """Step: receive the start of the body. The driver sends it: `BODY_START_BYTES`, or all of it.
+
+    The next step is `ReadBody`, unless the start is enough to refuse the request.
+    """
+
+
 class CallLoader:
     """Step: call a loader. The driver sends the call when it has ended.
 
@@ -51,18 +59,27 @@ class CallLoader:
 class AcquireSlot:
     """Step: wait for a slot, because all instances are full. The driver sends the finished wait.
 
-    The wait lasts at most `timeout` seconds. `at_front`: the request goes to the front of the
-    queue, because an instance rejected it after it already had a slot.
+    The wait lasts at most `timeout` seconds. Applications (`app_id`) take turns. `at_front`: the
+    request goes to the front of the queue, because an instance rejected it after it already had a
+    slot.
     """
 
-    __slots__ = ("affinity_key", "at_front", "digest", "service_id", "timeout")
+    __slots__ = ("affinity_key", "app_id", "at_front", "digest", "service_id", "timeout")
 
     def __init__(
-        self, service_id: str, digest: str, affinity_key: str, timeout: float, *, at_front: bool
+        self,
+        service_id: str,
+        digest: str,
+        affinity_key: str,
+        app_id: str,
+        timeout: float,
+        *,
+        at_front: bool,
     ) -> None:
         self.service_id = service_id
         self.digest = digest
         self.affinity_key = affinity_key
+        self.app_id = app_id
         self.timeout = timeout
         self.at_front = at_front
 
@@ -81,8 +98,14 @@ class ValidatedRequest:
         self.affinity_key = affinity_key
 
 
-Steps = Generator[ReadBody | AcquireSlot | CallLoader, Any, HttpResponse | EventStreamRequest]
+Steps = Generator[
+    ReadBody | ReadBodyStart | AcquireSlot | CallLoader, Any, HttpResponse | EventStreamRequest
+]
 READ_BODY: Final = ReadBody()
+READ_BODY_START: Final = ReadBodyStart()
+# The application id stands in the first member of most bodies.
+BODY_START_BYTES: Final = 4096
+_SHED_MESSAGE: Final = "every instance is full, and more requests wait than `lb.wait` has time for"
 
 
 def serve_unary(
@@ -103,7 +126,8 @@ def serve_unary(
         checks.check_content_headers(headers)
         checks.check_length(headers, dependencies.options.max_body)
         if raw_body is None:
-            raw_body = yield READ_BODY
+            raw_body = yield from _read_body(contract, headers, dependencies)
+        _shed_overload(contract, headers, raw_body, dependencies)
         record.body_received_at = dependencies.clock()
         request = _validate_request(contract, raw_body, headers, record, dependencies)
         if isinstance(request, EventStreamRequest):
@@ -128,6 +152,40 @@ def serve_unary(
         return finish_with_error(AseError(INTERNAL), record, dependencies.clock())
 
 
+def _read_body(
+    contract: Contract, headers: Mapping[bytes, bytes], dependencies: Dependencies
+) -> Generator[ReadBody | ReadBodyStart, bytes, bytes]:
+    """Return the body. While requests wait for a slot, shed the request by its start if possible.
+
+    So a request that cannot be served costs neither its parsing nor, if it is large, its transfer.
+    """
+    if dependencies.picker.is_crowded(contract.service.id):
+        if checks.named_consumer(headers, dependencies.options.consumer_header):
+            _shed_overload(contract, headers, b"", dependencies)
+        start = yield READ_BODY_START
+        _shed_overload(contract, headers, start, dependencies)
+    return (yield READ_BODY)
+
+
+def _shed_overload(
+    contract: Contract,
+    headers: Mapping[bytes, bytes],
+    body_start: bytes,
+    dependencies: Dependencies,
+) -> None:
+    """Raise AseError 10110 if all instances are full and the request would wait in vain.
+
+    A request whose application is not known yet is not shed while others may wait.
+    """
+    picker, service_id = dependencies.picker, contract.service.id
+    if dependencies.slot_timeout > 0.0 and not picker.is_crowded(service_id):
+        return
+    app_id = checks.peek_app_id(headers, body_start, dependencies.options.consumer_header)
+    timeout = min(dependencies.slot_timeout, contract.deadline)
+    if picker.must_shed(service_id, contract.digest, app_id, timeout):
+        raise AseError(LOADER_FULL, _SHED_MESSAGE)
+
+
 def _validate_request(
     contract: Contract,
     raw_body: bytes,
@@ -149,7 +207,7 @@ def _validate_request(
         raw_body = content_coding.gunzip(raw_body, options.max_gzip_body)
     envelope = json_body.parse(raw_body, options.max_depth, options.max_nodes, options.max_names)
     ascii_only = json_body.has_only_ascii_text(raw_body)
-    checks.check_app_id(envelope, headers, options.consumer_header)
+    record.app_id = checks.check_app_id(envelope, headers, options.consumer_header)
     contract, gateway_headers = checks.resolve_contract(
         contract, envelope, record, dependencies.catalog
     )
@@ -257,7 +315,12 @@ def _acquire_slot(
         if wait_deadline <= now or not (error.spec is LOADER_FULL or was_refused):
             raise
     pending = yield AcquireSlot(
-        service_id, digest, request.affinity_key, wait_deadline - now, at_front=was_refused
+        service_id,
+        digest,
+        request.affinity_key,
+        record.app_id,
+        wait_deadline - now,
+        at_front=was_refused,
     )
     record.waited_s += dependencies.clock() - now
     return pending.outcome()

@@ -225,6 +225,7 @@ class Balancer:
         service_id: str,
         digest: str,
         key: str,
+        app_id: str,
         timeout: float,
         at_front: bool,
         on_done: Callable[[PendingRequest[Lease]], None],
@@ -234,7 +235,8 @@ class Balancer:
 
         `on_done` is called when it has a lease or an error. `at_front` places it before the others:
         for a request that had a lease and was rejected by an instance that seemed to have capacity.
-        If `max_waiting` requests wait already, the timeout is 0.
+        If the request may not wait, the timeout is 0; see `must_shed`. If `max_waiting` requests
+        wait already, the last one of the application with the most of them makes place.
         """
         queue = self._pending_queues.get(service_id)
         if queue is None:
@@ -243,8 +245,42 @@ class Balancer:
                 acquire, self.clock, self._call_later
             )
         self.counts.waits += 1
-        allowed_s = timeout if self.waiting_count() < self._max_waiting else 0.0
-        return queue.enqueue(digest, key, allowed_s, on_done, at_front=at_front)
+        if not self._has_place(queue, app_id) or not (
+            at_front or queue.can_serve_in_time(app_id, timeout)
+        ):
+            timeout = 0.0
+        elif self.waiting_count() >= self._max_waiting:
+            queue.reject_last(queue.heaviest_app()[0])
+        return queue.enqueue(digest, key, app_id, timeout, on_done, at_front=at_front)
+
+    def is_crowded(self, service_id: str) -> bool:
+        """Return whether requests of a service wait for capacity, or none may wait at all."""
+        queue = self._pending_queues.get(service_id) if self._pending_queues else None
+        return (queue is not None and len(queue) > 0) or self._max_waiting == 0
+
+    def must_shed(self, service_id: str, digest: str, app_id: str, timeout: float) -> bool:
+        """Return whether a new request of an application would not get a slot within `timeout`.
+
+        That is so if every instance is full, and the request may not wait: those before it would
+        not be served in time, or `max_waiting` requests wait, and no application has more of them.
+        Costs far less than to read and validate the request.
+        """
+        queue = self._pending_queues.get(service_id) if self._pending_queues else None
+        if queue is not None and len(queue):
+            return not (self._has_place(queue, app_id) and queue.can_serve_in_time(app_id, timeout))
+        return (timeout <= 0.0 or self._max_waiting == 0) and self._is_full(service_id, digest)
+
+    def _has_place(self, queue: PendingQueue[Lease], app_id: str) -> bool:
+        """Return whether one more request may wait, perhaps in place of another application's."""
+        is_below_limit = self.waiting_count() < self._max_waiting
+        return is_below_limit or queue.heaviest_app()[1] > queue.waiting_of(app_id) + 1
+
+    def _is_full(self, service_id: str, digest: str) -> bool:
+        now, members = self.clock(), self._table.pool(service_id, digest).members
+        for endpoint in members:
+            if endpoint.has_capacity(now):
+                return False
+        return bool(members)
 
     def try_acquire_retry(self) -> bool:
         """Return whether the retry budget allows a retry, and charge it."""

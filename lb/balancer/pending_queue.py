@@ -1,42 +1,48 @@
 """Requests that wait at the gateway while every instance of a service is full. Pure.
 
-Requests are served first come, first served, and wait for a bounded time. The first request tries
-to get a lease when this gateway releases one, when a report shows free capacity, or when its poll
-timer fires. Every gateway sees a report at the same time, so each tries only with the probability
-that the free capacity is its share (figures in `docs/load-balancing.md`). Poll timers of different
-gateways fire at different times, so a poll always tries.
+Applications take turns: of those that wait, each gets one slot before any gets a second one, so an
+application with few requests waits for few others. The requests of one are served first come,
+first served. All wait for a bounded time. The first request tries to get a lease when this gateway
+releases one, when a report shows free capacity, or when the poll timer fires. Every gateway sees a
+report at the same time, so each tries only with the probability that the free capacity is its share
+(figures in `docs/load-balancing.md`). Poll timers of different gateways fire at different times, so
+a poll always tries.
 """
 
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
+from lb.balancer.drain_rate import DrainRate
 from rpc.timer import CallLater, Timer
 from schemas.model.errors import DEADLINE, LOADER_FULL, AseError
 
-# Interval in seconds at which a pending request looks for free capacity by itself.
+# Interval in seconds at which the queue looks for free capacity by itself.
 POLL_INTERVAL_S: Final = 0.01
 _FULL_MESSAGE: Final = "every instance is full, and was all the while"
+# A request may join if those before it are expected to be served within this share of its time.
+# While the queue is younger than that time, it may be a burst: then the whole time counts.
+_MAX_EXPECTED_SHARE: Final = 0.5
 
 
 Result = TypeVar("Result")
 
 
 class PendingRequest(Generic[Result]):
-    """A request that waits for a lease.
+    """A request that waits for a lease, of the application `app_id`.
 
     `on_done` is called once with the request, when it has a lease or an error; it is not called
-    after `cancel`. `deadline` is in seconds of the queue's clock. `_timer` runs while the request
-    waits.
+    after `cancel`. `deadline` is in seconds of the queue's clock. `_timer` runs until then.
     """
 
-    __slots__ = ("_on_done", "_queue", "_result", "_timer", "deadline", "digest", "key")
+    __slots__ = ("_on_done", "_queue", "_result", "_timer", "app_id", "deadline", "digest", "key")
 
     def __init__(
         self,
         queue: "PendingQueue[Result]",
         digest: str,
         key: str,
+        app_id: str,
         deadline: float,
         on_done: Callable[["PendingRequest[Result]"], None],
     ) -> None:
@@ -46,6 +52,7 @@ class PendingRequest(Generic[Result]):
         self._timer: Timer | None = None
         self.digest = digest
         self.key = key
+        self.app_id = app_id
         self.deadline = deadline
 
     def cancel(self) -> None:
@@ -83,16 +90,32 @@ class PendingRequest(Generic[Result]):
             self._timer = None
 
 
+class _AppQueue(Generic[Result]):
+    """The pending requests of one application, in order, and how fast it gets slots."""
+
+    __slots__ = ("drain_rate", "requests")
+
+    def __init__(self, now: float) -> None:
+        self.requests: deque[PendingRequest[Result]] = deque()
+        self.drain_rate = DrainRate()
+        self.drain_rate.start(now)
+
+
 class PendingQueue(Generic[Result]):
     """The pending requests of one service, in the order in which they are served.
 
     `acquire(digest, exclude, key)` returns a lease or raises AseError. `clock` returns seconds,
-    `call_later(seconds, callback)` schedules a callback. Every queued request has one poll timer.
-    At most one call of `_serve_waiting` is scheduled at a time; `_is_serve_scheduled` is True until
-    it runs.
+    `call_later(seconds, callback)` schedules a callback.
+
+    `_by_app` has the queues of the applications that have requests; `_turns` has the names of
+    these, the next one first. The poll timer runs while requests wait. At most one call of
+    `_serve_waiting` is scheduled at a time; `_is_serve_scheduled` is True until it runs.
     """
 
-    __slots__ = ("_acquire", "_call_later", "_clock", "_is_serve_scheduled", "_requests")
+    __slots__ = (
+        "_acquire", "_by_app", "_call_later", "_clock", "_drain_rate", "_is_polling",
+        "_is_serve_scheduled", "_size", "_turns",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -103,16 +126,61 @@ class PendingQueue(Generic[Result]):
         self._acquire = acquire
         self._clock = clock
         self._call_later = call_later
-        self._requests: deque[PendingRequest[Result]] = deque()
-        self._is_serve_scheduled = False
+        self._by_app: dict[str, _AppQueue[Result]] = {}
+        self._turns: deque[str] = deque()
+        self._size = 0
+        self._drain_rate = DrainRate()
+        self._is_polling = self._is_serve_scheduled = False
 
     def __len__(self) -> int:
-        return len(self._requests)
+        return self._size
+
+    def can_serve_in_time(self, app_id: str, timeout: float) -> bool:
+        """Return whether a new request of an application can expect a slot within `timeout`.
+
+        True if no request would be served before it, or if it is not known yet how fast they are.
+        Those before it are the application's own, and as many of each other one. The rate at which
+        the application itself gets slots counts too: requests that come later take turns as well.
+        """
+        own = self._by_app.get(app_id)
+        own_count = len(own.requests) if own is not None else 0
+        ahead = own_count
+        for other_id, other in self._by_app.items():
+            if other_id != app_id:
+                ahead += min(len(other.requests), own_count + 1)
+        now = self._clock()
+        interval = self._drain_rate.mean_interval(now)
+        if not ahead or interval is None:
+            return True
+        expected_s = ahead * interval
+        own_interval = own.drain_rate.mean_interval(now) if own is not None else None
+        if own_interval is not None:
+            expected_s = max(expected_s, own_count * own_interval)
+        is_young = now - self._drain_rate.started_at < timeout
+        return expected_s <= timeout * (1.0 if is_young else _MAX_EXPECTED_SHARE)
+
+    def heaviest_app(self) -> tuple[str, int]:
+        """Return the application with the most waiting requests, and their number."""
+        sizes = [(len(queue.requests), app_id) for app_id, queue in self._by_app.items()]
+        size, app_id = max(sizes, default=(0, ""))
+        return app_id, size
+
+    def waiting_of(self, app_id: str) -> int:
+        """Return the number of waiting requests of an application."""
+        queue = self._by_app.get(app_id)
+        return len(queue.requests) if queue is not None else 0
+
+    def reject_last(self, app_id: str) -> None:
+        """Reject the request of an application that came last, to make place for another one."""
+        request = self._by_app[app_id].requests[-1]
+        self.remove(request)
+        request.finish(AseError(LOADER_FULL, _FULL_MESSAGE))
 
     def enqueue(
         self,
         digest: str,
         key: str,
+        app_id: str,
         timeout: float,
         on_done: Callable[[PendingRequest[Result]], None],
         *,
@@ -123,53 +191,76 @@ class PendingQueue(Generic[Result]):
         `at_front` places it first: for a request that had a lease before and was rejected by the
         instance.
         """
-        request = PendingRequest(self, digest, key, self._clock() + timeout, on_done)
+        now = self._clock()
+        request = PendingRequest(self, digest, key, app_id, now + timeout, on_done)
+        if not self._size:
+            self._drain_rate.start(now)
+        self._size += 1
+        queue = self._by_app.get(app_id)
+        if queue is None:
+            queue = self._by_app[app_id] = _AppQueue(now)
+            self._turns.append(app_id)
         if at_front:
-            self._requests.appendleft(request)
+            queue.requests.appendleft(request)
+            self._turns.remove(app_id)
+            self._turns.appendleft(app_id)
         else:
-            self._requests.append(request)
-        self._schedule_poll(request)
+            queue.requests.append(request)
+        request.start_timer(self._call_later, max(0.0, timeout), lambda: self._expire(request))
+        self._start_polling()
         return request
 
     def remove(self, request: PendingRequest[Result]) -> None:
         """Remove the request if it is still queued."""
-        if request in self._requests:
-            self._requests.remove(request)
+        queue = self._by_app.get(request.app_id)
+        if queue is None or request not in queue.requests:
+            return
+        queue.requests.remove(request)
+        self._size -= 1
+        if not queue.requests:
+            del self._by_app[request.app_id]
+            self._turns.remove(request.app_id)
 
     def notify_capacity(self) -> None:
         """Schedule an attempt to serve the first requests, because capacity may be free."""
-        if self._requests and not self._is_serve_scheduled:
+        if self._size and not self._is_serve_scheduled:
             self._is_serve_scheduled = True
             self._call_later(0.0, self._serve_waiting)
 
     def _serve_waiting(self) -> None:
         self._is_serve_scheduled = False
-        while self._requests:
-            first = self._requests[0]
+        while self._turns:
+            queue = self._by_app[self._turns[0]]
+            first = queue.requests[0]
             result: Result | AseError
             try:
                 if first.deadline <= self._clock():
                     raise AseError(DEADLINE)
                 result = self._acquire(first.digest, (), first.key)
+                now = self._clock()
+                self._drain_rate.record_slot(now)
+                queue.drain_rate.record_slot(now)
+                self._turns.rotate(-1)
             except AseError as error:
                 if error.spec is LOADER_FULL:
                     return
                 result = (
                     error if error.spec is not DEADLINE else AseError(LOADER_FULL, _FULL_MESSAGE)
                 )
-            self._requests.popleft()
+            self.remove(first)
             first.finish(result)
 
-    def _schedule_poll(self, request: PendingRequest[Result]) -> None:
-        remaining = request.deadline - self._clock()
+    def _expire(self, request: PendingRequest[Result]) -> None:
+        self.remove(request)
+        request.finish(AseError(LOADER_FULL, _FULL_MESSAGE))
 
-        def look() -> None:
-            if request.deadline - self._clock() <= 0:
-                self.remove(request)
-                request.finish(AseError(LOADER_FULL, _FULL_MESSAGE))
-                return
-            self._schedule_poll(request)
-            if self._requests[0] is request:
-                self.notify_capacity()
+    def _start_polling(self) -> None:
+        if not self._is_polling:
+            self._is_polling = True
+            self._call_later(POLL_INTERVAL_S, self._poll)
 
-        request.start_timer(self._call_later, max(0.0, min(remaining, POLL_INTERVAL_S)), look)
+    def _poll(self) -> None:
+        self._is_polling = False
+        if self._size:
+            self.notify_capacity()
+            self._start_polling()

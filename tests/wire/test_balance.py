@@ -7,6 +7,8 @@ import math
 import re
 import signal
 import time
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -40,7 +42,7 @@ def test_request_waits_for_a_free_slot() -> None:
         with ThreadPoolExecutor(1) as clients:
             with occupied_slot(gateway, loader, "a"), occupied_slot(gateway, loader, "b"):
                 waiting = clients.submit(gateway.call)
-                _wait_for_metric(gateway, "ase_pick_waiting", 1.0)
+                _wait_for_metric(gateway, "ase_pick_waiting", lambda value: value == 1.0)
             response = waiting.result(TIMEOUT_S)
         assert response.status_code == 200
         line = gateway.wait_for_event("request", status=200)
@@ -70,13 +72,56 @@ def test_full_load_of_several_gateways_waits_and_is_not_rejected() -> None:
         assert sum(float(match[1]) for match in retries if match) > 0, "loaders rejected some"
 
 
-def _wait_for_metric(gateway: Gateway, name: str, value: float) -> None:
-    """Ask for a metric until it has a value."""
+def _wait_for_metric(gateway: Gateway, name: str, is_wanted: Callable[[float], bool]) -> None:
+    """Ask for a metric until it has the value."""
     for _ in range(1000):
         match = re.search(rf"^{name} (\S+)$", gateway.metrics(), re.MULTILINE)
-        if match and float(match[1]) == value:
+        if match and is_wanted(float(match[1])):
             return
-    raise AssertionError(f"{name} is not {value}")
+    raise AssertionError(f"{name} never had the value")
+
+
+async def _overload(gateway: Gateway) -> tuple[list[int], Counter[int]]:
+    """Keep 24 requests of one application in flight; return the statuses of another's, and these.
+
+    The other sends 30, one after the other.
+    """
+    heavy, light = make_envelope("sleeper"), make_envelope("sleeper")
+    heavy["header"]["app_id"] = "heavy"
+    statuses: Counter[int] = Counter()
+    overloaded = asyncio.Event()
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    async with httpx.AsyncClient(
+        base_url=gateway.url, timeout=TIMEOUT_S, trust_env=False, limits=limits
+    ) as http:
+
+        async def send_heavy() -> None:
+            while True:
+                response = await http.post("/v1/private/sleeper", json=heavy)
+                statuses[response.status_code] += 1
+                if statuses[503] > 60:
+                    overloaded.set()
+
+        tasks = [asyncio.create_task(send_heavy()) for _ in range(24)]
+        await overloaded.wait()
+        responses = [await http.post("/v1/private/sleeper", json=light) for _ in range(30)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return [response.status_code for response in responses], statuses
+
+
+def test_applications_share_an_overloaded_service() -> None:
+    """One has 24 requests in flight at four slots; the other waits for its turn alone."""
+    sleeper = "tests/wrappers/sleeper.py:Sleeper"
+    with Gateway("--lb-wait", "0.2") as gateway, Loader(gateway.lb, sleeper) as loader:
+        gateway.wait_until_up(loader)
+        light, heavy = asyncio.run(_overload(gateway))
+        assert light == [200] * 30
+        assert heavy[200] > 0
+        shed = [line for line in gateway.lines if line.get("status") == 503]
+        late = [line for line in shed if "wait_ms" in line]
+        assert len(late) < len(shed) / 4, "who cannot be served in time is told at once"
 
 
 def test_full_pending_queue_is_503_at_once() -> None:

@@ -52,7 +52,7 @@ class FakeDependencies:
         return self.slots[-1]
 
     def wait(self, *args: Any) -> FakeOperation:
-        self.waits.append(args[3:5])
+        self.waits.append(args[4:6])
         self.pending.append(FakeOperation(FakeSlot("late"), args[-1]))
         self.slots.append(self.pending[-1].result)
         return self.pending[-1]

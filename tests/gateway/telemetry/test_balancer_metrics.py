@@ -98,7 +98,7 @@ def test_waits_are_a_counter_and_waiting_requests_a_gauge() -> None:
     lease = fixture.acquire()
     waiting = [
         fixture.balancer.wait(
-            "ocr", "", "", 1.0, False, lambda request: request.outcome().release()
+            "ocr", "", "", "", 1.0, False, lambda request: request.outcome().release()
         )
         for _ in range(2)
     ]

@@ -14,7 +14,14 @@ from gateway.request.interfaces import Dependencies
 from gateway.request.record import RequestRecord
 from gateway.request.response import HttpError, HttpResponse
 from gateway.services.catalog import Catalog, build_contract
-from gateway.unary.handler import AcquireSlot, CallLoader, ReadBody, Steps, serve_unary
+from gateway.unary.handler import (
+    AcquireSlot,
+    CallLoader,
+    ReadBody,
+    ReadBodyStart,
+    Steps,
+    serve_unary,
+)
 from schemas.model.document import canonical
 from schemas.model.errors import (
     CLIENT_GONE,
@@ -37,14 +44,19 @@ JSON = {b"content-type": b"application/json"}
 class FakeDependencies:
     """All that a path is handed."""
 
-    def __init__(self, *slots: FakeSlot, schema: bytes = declare.schema(Probe)) -> None:
+    def __init__(
+        self,
+        *slots: FakeSlot,
+        schema: bytes = declare.schema(Probe),
+        options: GatewayOptions | None = None,
+    ) -> None:
         self.slots = list(slots)
         self.now = 0.0
         self.picker = FakePicker(self.slots)
         self.internal_error_sids: list[str] = []
         contract = build_contract(schema, "file", {}, 5.0)
         self.dependencies = Dependencies(
-            GatewayOptions(),
+            options or GatewayOptions(),
             Catalog([contract], {}, 5.0),
             self.picker,
             1.0,
@@ -227,6 +239,48 @@ def test_what_ran_nothing_needs_no_retry_budget(spec: ErrorSpec) -> None:
     steps.send(request_body())
     assert isinstance(steps.throw(AseError(spec)), CallLoader)
     assert fake.picker.retry_budget == 0
+
+
+def test_overload_sheds_a_request_by_its_start() -> None:
+    """Neither the rest of the body nor its syntax matters: nothing is parsed."""
+    fake = FakeDependencies(FakeSlot("a:1"))
+    fake.picker.crowded = fake.picker.shedding = True
+    steps = fake.start()
+    assert isinstance(next(steps), ReadBodyStart)
+    response = finish(steps, b'{"header": {"app_id" : "team-7", "x": ')
+    assert (response.status, fake.record.code) == (503, 10110)
+    assert b"retry-after" in dict(response.headers)
+    assert fake.picker.shed_checks == ["team-7"]
+
+
+def test_a_caller_that_the_proxy_names_is_shed_before_its_body() -> None:
+    options = GatewayOptions(consumer_header="X-Consumer-Username")
+    fake = FakeDependencies(FakeSlot("a:1"), options=options)
+    fake.picker.crowded = fake.picker.shedding = True
+    steps = fake.start(headers={**JSON, b"x-consumer-username": b"team-7"})
+    with pytest.raises(StopIteration) as stopped:
+        next(steps)
+    assert stopped.value.value.status == 503
+    assert fake.picker.shed_checks == ["team-7"]
+
+
+def test_a_crowded_service_takes_a_request_that_can_wait() -> None:
+    fake = FakeDependencies(FakeSlot("a:1"))
+    fake.picker.crowded = True
+    steps = fake.start()
+    assert isinstance(next(steps), ReadBodyStart)
+    assert isinstance(steps.send(b'{"header":{"app_id":"tests"'), ReadBody)
+    assert isinstance(steps.send(request_body()), CallLoader)
+    assert fake.picker.shed_checks == ["tests", "tests"]
+
+
+def test_a_service_without_waiting_requests_is_not_asked() -> None:
+    fake = FakeDependencies(FakeSlot("a:1"))
+    fake.picker.shedding = True
+    steps = fake.start()
+    assert isinstance(next(steps), ReadBody)
+    assert isinstance(steps.send(request_body()), CallLoader)
+    assert fake.picker.shed_checks == []
 
 
 def test_client_disconnect_during_the_wait_is_499() -> None:

@@ -343,7 +343,7 @@ def test_waiting_request_gets_the_first_released_slot() -> None:
         fleet.balancer.acquire("ocr", "d")
     assert error_info.value.spec is LOADER_FULL
     done_requests: list[Any] = []
-    fleet.balancer.wait("ocr", "d", "", 1.0, False, done_requests.append)
+    fleet.balancer.wait("ocr", "d", "", "", 1.0, False, done_requests.append)
     fleet.loop.call_at(0.3, first_lease.release)
     fleet.advance_to(0.301)
     assert done_requests[0].outcome().instance.addr == "a:0"
@@ -356,7 +356,7 @@ def test_later_request_does_not_overtake_waiting_ones() -> None:
     fleet = Fleet(1, total=1)
     lease = fleet.balancer.acquire("ocr", "d")
     done_requests: list[Any] = []
-    fleet.balancer.wait("ocr", "d", "", 1.0, False, done_requests.append)
+    fleet.balancer.wait("ocr", "d", "", "", 1.0, False, done_requests.append)
     lease.release()
     with pytest.raises(AseError) as error_info:
         fleet.balancer.acquire("ocr", "d")
@@ -369,7 +369,7 @@ def test_report_of_free_capacity_wakes_waiting_requests() -> None:
     fleet = Fleet(1, total=4)
     fleet.report(running=4, requests_by_gateway={})
     done_requests: list[Any] = []
-    fleet.balancer.wait("ocr", "d", "", 1.0, False, done_requests.append)
+    fleet.balancer.wait("ocr", "d", "", "", 1.0, False, done_requests.append)
     fleet.advance_to(0.1)
     assert not done_requests
     for _ in range(50):  # each report with the probability of our share
@@ -383,13 +383,71 @@ def test_waiting_requests_are_limited() -> None:
     lease = fleet.balancer.acquire("ocr", "d")
     done_requests: list[Any] = []
     for _ in range(3):
-        fleet.balancer.wait("ocr", "d", "", 1.0, False, done_requests.append)
+        fleet.balancer.wait("ocr", "d", "", "", 1.0, False, done_requests.append)
     fleet.advance_to(0.5)
     assert len(done_requests) == 1, "the third is told at once"
     with pytest.raises(AseError) as error_info:
         done_requests[0].outcome()
     assert error_info.value.spec is LOADER_FULL
     lease.release()
+
+
+def outcome_name(request: Any) -> str:
+    try:
+        request.outcome()
+    except AseError as error:
+        return error.spec.name
+    return "lease"
+
+
+def test_a_full_queue_has_place_for_an_application_with_fewer_requests() -> None:
+    fleet = Fleet(1, total=1, max_waiting=3)
+    fleet.balancer.acquire("ocr", "d")
+    done: list[Any] = []
+    heavy = [fleet.balancer.wait("ocr", "d", "", "a", 1.0, False, done.append) for _ in range(3)]
+    assert fleet.balancer.must_shed("ocr", "d", "a", 1.0)
+    assert not fleet.balancer.must_shed("ocr", "d", "b", 1.0)
+    light = fleet.balancer.wait("ocr", "d", "", "b", 1.0, False, done.append)
+    assert done == [heavy[2]], "the last of the heaviest made place"
+    assert outcome_name(heavy[2]) == "full"
+    fleet.balancer.wait("ocr", "d", "", "b", 1.0, False, done.append)
+    fleet.advance_to(0.001)
+    assert len(done) == 2, "now both have the same: it is refused"
+    assert light not in done
+
+
+def test_nothing_is_shed_while_nobody_waits() -> None:
+    fleet = Fleet(1, total=1)
+    assert not fleet.balancer.is_crowded("ocr")
+    assert not fleet.balancer.must_shed("ocr", "d", "a", 0.0)
+    lease = fleet.balancer.acquire("ocr", "d")
+    assert not fleet.balancer.must_shed("ocr", "d", "a", 1.0), "it may wait"
+    assert fleet.balancer.must_shed("ocr", "d", "a", 0.0), "it may not, and all are full"
+    fleet.balancer.wait("ocr", "d", "", "a", 1.0, False, lambda _: None)
+    assert fleet.balancer.is_crowded("ocr")
+    assert not fleet.balancer.is_crowded("asr")
+    lease.release()
+
+
+def test_requests_that_cannot_be_served_in_time_are_shed() -> None:
+    """A queue that is served once a second, and requests with half a second."""
+    fleet = Fleet(1, total=1)
+
+    def on_done(request: Any) -> None:
+        fleet.loop.call_at(fleet.loop.now + 1.0, request.outcome().release)
+
+    lease = fleet.balancer.acquire("ocr", "d")
+    fleet.loop.call_at(1.0, lease.release)
+    for _ in range(8):
+        fleet.balancer.wait("ocr", "d", "", "a", 99.0, False, on_done)
+    assert not fleet.balancer.must_shed("ocr", "d", "a", 0.5), "nothing is known yet"
+    fleet.advance_to(5.5)
+    assert fleet.balancer.must_shed("ocr", "d", "a", 0.5)
+    assert not fleet.balancer.must_shed("ocr", "d", "a", 60.0)
+    done: list[Any] = []
+    fleet.balancer.wait("ocr", "d", "", "a", 0.5, False, done.append)
+    fleet.advance_to(5.501)
+    assert [outcome_name(request) for request in done] == ["full"], "at once"
 
 
 def test_retries_have_a_budget() -> None:

@@ -27,8 +27,18 @@ class SlotPool:
         self.free -= 1
         return f"place for {digest}"
 
-    def enqueue(self, name: str, timeout: float = 1.0, *, at_front: bool = False) -> PendingRequest:
-        return self.queue.enqueue(name, "", timeout, self.record_outcome, at_front=at_front)
+    def enqueue(
+        self, name: str, timeout: float = 1.0, *, app_id: str = "", at_front: bool = False
+    ) -> PendingRequest:
+        return self.queue.enqueue(name, "", app_id, timeout, self.record_outcome, at_front=at_front)
+
+    def serve(self, count: int) -> list[str]:
+        """Free so many places; return who got one."""
+        before = len(self.outcomes)
+        self.free += count
+        self.queue.notify_capacity()
+        self.run_until(self.loop.now + 1e-6)
+        return [outcome.rpartition(" ")[2] for outcome in self.outcomes[before:]]
 
     def record_outcome(self, request: PendingRequest) -> None:
         try:
@@ -125,3 +135,92 @@ def test_expired_request_gets_no_slot() -> None:
     pool.loop.now = 0.5
     pool.queue._serve_waiting()
     assert [result.partition(" ")[2] for result in pool.outcomes] == ["full", "place for b"]
+
+
+def test_applications_take_turns() -> None:
+    """One sends far more than the other: both get every second place."""
+    pool = SlotPool()
+    for number in range(6):
+        pool.enqueue(f"heavy{number}", app_id="heavy")
+    for number in range(2):
+        pool.enqueue(f"light{number}", app_id="light")
+    assert pool.serve(3) == ["heavy0", "light0", "heavy1"]
+    pool.enqueue("third", app_id="third")
+    assert pool.serve(6) == ["light1", "heavy2", "third", "heavy3", "heavy4", "heavy5"]
+    assert len(pool.queue) == 0
+
+
+def test_a_rejected_request_has_its_turn_again() -> None:
+    pool = SlotPool()
+    for name in ("a0", "b0"):
+        pool.enqueue(name, app_id=name[0])
+    assert pool.serve(1) == ["a0"]
+    pool.enqueue("a0", app_id="a", at_front=True)
+    assert pool.serve(2) == ["a0", "b0"]
+
+
+def test_the_last_request_of_the_heaviest_makes_place() -> None:
+    pool = SlotPool()
+    for name in ("a0", "b0", "b1", "b2"):
+        pool.enqueue(name, app_id=name[0])
+    assert pool.queue.heaviest_app() == ("b", 3)
+    pool.queue.reject_last("b")
+    assert pool.outcomes == ["0.00 full"]
+    assert (pool.queue.waiting_of("b"), pool.queue.waiting_of("c"), len(pool.queue)) == (2, 0, 3)
+    assert pool.serve(3) == ["a0", "b0", "b1"]
+
+
+def serve_regularly(pool: SlotPool, interval: float, count: int) -> None:
+    """Let so many requests of `x` be served, one after each interval, while another one waits."""
+    pool.enqueue("x", 100.0, app_id="x")
+    for _ in range(count):
+        pool.enqueue("x", 100.0, app_id="x")
+        pool.run_until(pool.loop.now + interval)
+        pool.serve(1)
+
+
+def test_who_cannot_be_served_in_time_may_not_wait() -> None:
+    pool = SlotPool()
+    serve_regularly(pool, 0.1, 20)  # longer than the time-out: it is no burst
+    assert pool.queue.waiting_of("x") == 1
+    assert pool.queue.can_serve_in_time("x", 1.0)
+    for _ in range(4):
+        pool.enqueue("x", 100.0, app_id="x")
+    assert pool.queue.can_serve_in_time("x", 1.1), "five of 0.1 s: half of the time"
+    assert not pool.queue.can_serve_in_time("x", 0.9)
+    assert pool.queue.can_serve_in_time("y", 0.3), "it waits for one of the other alone"
+    assert not pool.queue.can_serve_in_time("y", 0.1)
+
+
+def test_a_burst_may_take_all_the_time() -> None:
+    pool = SlotPool()
+    serve_regularly(pool, 0.1, 8)
+    pool.serve(1)
+    for _ in range(9):
+        pool.enqueue("x", 1.0, app_id="x")
+    assert pool.queue.can_serve_in_time("x", 1.0)
+    for _ in range(4):
+        pool.enqueue("x", 1.0, app_id="x")
+    assert not pool.queue.can_serve_in_time("x", 1.0)
+
+
+def test_slots_that_others_take_count() -> None:
+    """Another application takes every second slot, and never has more than one request waiting."""
+    pool = SlotPool()
+    for _ in range(60):
+        pool.enqueue("x", 100.0, app_id="x")
+    for _ in range(50):
+        pool.enqueue("y", 100.0, app_id="y")
+        pool.run_until(pool.loop.now + 0.1)
+        pool.serve(2)
+    assert (pool.queue.waiting_of("x"), pool.queue.waiting_of("y")) == (10, 0)
+    assert pool.queue.can_serve_in_time("x", 2.1), "10 of 0.1 s: half of the time"
+    assert not pool.queue.can_serve_in_time("x", 1.9)
+
+
+def test_the_first_may_always_wait() -> None:
+    pool = SlotPool()
+    serve_regularly(pool, 5.0, 8)
+    pool.serve(1)
+    assert len(pool.queue) == 0
+    assert pool.queue.can_serve_in_time("x", 0.001), "else nobody would notice that it is faster"
