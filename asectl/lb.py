@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Options that have no effect in a hub: the gateways read them.
 _GATEWAY_ONLY_OPTIONS = (
-    "lb.hub", "lb.accept_schemas", "lb.wait", "lb.waiting", "lb.hub_ca",
+    "lb.hub", "lb.accept_schemas", "lb.schema_cache", "lb.wait", "lb.waiting", "lb.hub_ca",
     "lb.hub_cert", "lb.hub_key", "schemas",
 )  # fmt: skip
 

@@ -216,6 +216,11 @@ class LbOptions:
         pattern=ADDRS,
     )
     accept_schemas: bool = option(False, "let loaders bring the schemas of their services")
+    schema_cache: str = option(
+        "",
+        "folder, by this file, that keeps the schemas of loaders for a start without a hub; "
+        "empty: none",
+    )
     silence: float = option(
         0.15,
         "seconds without a report that make a loader suspect: three keep-alives; up to 1 s if its "

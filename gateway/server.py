@@ -31,8 +31,9 @@ from gateway.request.record import RequestIdGenerator, RequestRecord
 from gateway.request.response import HttpResponse, finish_with_error
 from gateway.request.shutdown import DrainState
 from gateway.services import schema_folder
-from gateway.services.catalog import Catalog, ContractChange
+from gateway.services.catalog import Catalog, Contract, ContractChange
 from gateway.services.reload import ConfigReloader, ConfigSource
+from gateway.services.schema_cache import SchemaCache
 from gateway.streaming.sse import EventStream
 from gateway.streaming.upgrade import WebSocketUpgrader
 from gateway.telemetry import admin
@@ -145,13 +146,16 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
     Raises SchemaFolderError if the schemas are invalid.
     """
     options, clock = config.gateway, time.monotonic
-    catalog = _load_catalog(config, base_dir)
+    schema_cache = (
+        SchemaCache(base_dir / config.lb.schema_cache) if config.lb.schema_cache else None
+    )
+    catalog = _load_catalog(config, base_dir, schema_cache)
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     gateway_name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
     caller = GrpcCaller(gateway_name, options.max_output)
     upstreams = _create_upstreams(
-        config, base_dir, gateway_name, catalog, caller, metrics, registry
+        config, base_dir, gateway_name, catalog, schema_cache, caller, metrics, registry
     )
     BalancerMetrics(registry, upstreams.picker, upstreams.table)
     access_log = AccessLog(write_log_line, time.time)
@@ -335,6 +339,7 @@ def _create_upstreams(
     base_dir: Path,
     gateway_name: str,
     catalog: Catalog,
+    schema_cache: SchemaCache | None,
     caller: GrpcCaller,
     metrics: Metrics,
     registry: CollectorRegistry,
@@ -348,6 +353,7 @@ def _create_upstreams(
         base_dir,
         gateway_name=gateway_name,
         catalog=catalog,
+        schema_cache=schema_cache,
         caller=caller,
         metrics=metrics,
         upstream_metrics=UpstreamMetrics(registry, hub_counts),
@@ -358,14 +364,17 @@ def _create_upstreams(
     )
 
 
-def _load_catalog(config: Config, base_dir: Path) -> Catalog:
+def _load_catalog(config: Config, base_dir: Path, schema_cache: SchemaCache | None) -> Catalog:
     services, default_deadline = config.services, config.gateway.deadline
     files = (
         schema_folder.load_folder(base_dir / config.schemas, services, default_deadline)
         if config.schemas
         else []
     )
-    return Catalog(files, services, default_deadline)
+    remembered: list[Contract] = []
+    if schema_cache is not None and config.lb.accept_schemas:
+        remembered = schema_cache.load(services, default_deadline)
+    return Catalog(files, services, default_deadline, remembered)
 
 
 def _log_internal_error(sid: str, error: Exception) -> None:

@@ -12,6 +12,7 @@ from typing import Protocol
 from atom.caller import GrpcCaller
 from config.options import InstanceOptions, LbOptions, ServiceOptions
 from gateway.services.catalog import Catalog, SchemaUse
+from gateway.services.schema_cache import SchemaCache
 from gateway.telemetry.metrics import Metrics, UpstreamMetrics
 from lb.aiges.service import AigesLbService
 from lb.balancer.balancer import Balancer
@@ -44,8 +45,9 @@ class UpstreamCluster:
 
     Paths in `options` are relative to `base_dir`. `gateway_name` identifies this gateway at hubs
     and loaders. `hub_counts` are the counters of the hub in this process; None if remote hubs are
-    followed. The hub takes no loader at `own_ports`, those of this process. `clock` returns
-    monotonic seconds. Must be created in a running event loop.
+    followed. The hub takes no loader at `own_ports`, those of this process. Schemas that loaders
+    bring are stored in the `schema_cache`, if there is one. `clock` returns monotonic seconds. Must
+    be created in a running event loop.
 
     `table` has all known instances: those of the config, which do not expire, and those of
     the hubs. `picker` gives requests a slot at one of them. `_disconnect_tasks` close connections
@@ -62,6 +64,7 @@ class UpstreamCluster:
         *,
         gateway_name: str,
         catalog: Catalog,
+        schema_cache: SchemaCache | None,
         caller: GrpcCaller,
         metrics: Metrics,
         upstream_metrics: UpstreamMetrics,
@@ -72,6 +75,7 @@ class UpstreamCluster:
     ) -> None:
         self._accept_schemas = options.accept_schemas
         self._catalog = catalog
+        self._schema_cache = schema_cache
         self._caller = caller
         self._metrics = metrics
         self._upstream_metrics = upstream_metrics
@@ -99,6 +103,8 @@ class UpstreamCluster:
                 self._on_instance_change,
             )
         self.table = self._discovery.table
+        if options.accept_schemas:
+            catalog.set_completeness(self._discovery.is_synced)
         for static_instance in instances:
             self._add_static(static_instance, clock, rng)
         self.picker = Balancer(
@@ -240,6 +246,9 @@ class UpstreamCluster:
                 },
             )
             self._metrics.count_contract_change(change)
+            contract = self._catalog.find(change.service)
+            if contract is not None and self._schema_cache is not None:
+                self._schema_cache.store(change.service, contract.schema_document)
 
     def _warn_if_unroutable(self, instance: Instance) -> None:
         """Log a warning if an instance gets no requests because of its schema, with the cure."""

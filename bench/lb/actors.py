@@ -30,7 +30,7 @@ class SimRequest:
     `arrived_at` is when it arrived at the gateway, `started_at` when a loader began to work on it.
     `generation` is incremented whenever its end is scheduled, so that an end that was scheduled
     earlier is ignored. `lease` is set from the pick until the request has finished. `is_measured`
-    is False during the warm-up.
+    is False during the warm-up. `tried_addrs` are the loaders that rejected it.
     """
 
     __slots__ = (
@@ -42,6 +42,7 @@ class SimRequest:
         "lease",
         "remaining_work_s",
         "started_at",
+        "tried_addrs",
         "updated_at",
     )
 
@@ -62,6 +63,7 @@ class SimRequest:
         self.started_at = self.updated_at = 0.0
         self.generation = 0
         self.lease: Lease | None = None
+        self.tried_addrs: tuple[str, ...] = ()
 
 
 class SimLoader:

@@ -27,6 +27,8 @@ class Cell:
     - `report`: seconds between two reports; 0 means reports after changes and keep-alives.
     - `loss`: the share of reports that are lost.
     - `limit`: the most requests that a loader accepts; at least `slots` apply.
+    - `wait_s`: seconds that a request may wait at its gateway while all loaders are full; then it
+      fails.
     - `keys`: the number of affinity keys, 0 for none. Each key should stay on few loaders.
     - `lies`: the first loader accepts 10,000 requests, reports twice its slots and its limit, no
       running or queued requests, and a thousandth of its service time.
@@ -46,6 +48,7 @@ class Cell:
     report: float = 0.0
     loss: float = 0.0
     limit: int = 10_000
+    wait_s: float = 60.0
     keys: int = 0
     lies: bool = False
 

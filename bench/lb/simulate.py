@@ -10,6 +10,7 @@ from typing import Any
 from bench.lb.actors import SERVICE, SimGateway, SimLoader, SimRequest
 from bench.lb.cell import Cell, iter_arrivals
 from bench.lb.virtual_time import VirtualTimeLoop
+from gateway.request.retry import may_retry, needs_retry_budget
 from lb.balancer.affinity import rendezvous_candidates
 from lb.balancer.policies import policy_factories
 from lb.balancer.policy import Policy
@@ -23,12 +24,13 @@ WARMUP_S = 4.0
 _WARMUP_BY_POLICY_S = {"orca_wrr": 40.0}
 _PROBE_S = 0.0005
 _REFUSAL_S = 0.0005
-_PATIENCE_S = 60.0
 
 
 @dataclass(slots=True)
 class SimulationResult:
     """The results of one simulation, for the requests after the warm-up.
+
+    `failed` counts the requests that got no slot in time.
 
     `responses` and `waits` are in seconds, in the order in which the requests ended. `reports`
     counts after the warm-up too, but `refusals` counts from the start. `leaked` is the number of
@@ -41,6 +43,7 @@ class SimulationResult:
     reports: int = 0
     leaked: int = 0
     refusals: int = 0
+    failed: int = 0
     served_at_home: int = 0  # requests that ran on the first candidate of their key
     served_by_first: int = 0  # requests that ran on the first loader
     mean_in_system: float = 0.0  # mean requests in the system while measured requests arrive
@@ -190,11 +193,17 @@ class Simulation:
             self._send(request, gateway, lease)
 
     def _enqueue(self, request: SimRequest, gateway: SimGateway, at_front: bool) -> None:
-        def on_acquired(pending: Any) -> None:
-            self._send(request, gateway, pending.outcome())
+        def on_done(pending: Any) -> None:
+            try:
+                lease = pending.outcome()
+            except AseError:
+                self._fail(request)
+            else:
+                self._send(request, gateway, lease)
 
+        timeout = request.arrived_at + self._cell.wait_s - self._loop.now
         key = request.affinity_key
-        gateway.balancer.wait(SERVICE, "", key, "", _PATIENCE_S, at_front, on_acquired)
+        gateway.balancer.wait(SERVICE, "", key, "", timeout, at_front, on_done)
 
     def _send(self, request: SimRequest, gateway: SimGateway, lease: Any) -> None:
         request.lease = lease
@@ -203,10 +212,33 @@ class Simulation:
             self._loop.call_at(self._loop.now + _REFUSAL_S, self._on_refusal, request, gateway)
 
     def _on_refusal(self, request: SimRequest, gateway: SimGateway) -> None:
-        """Handle the rejection by a full loader, a round trip after the request was sent."""
+        """Handle the rejection by a full loader, a round trip after the request was sent.
+
+        The rules for retries are those of the gateway (`gateway/request/retry.py`).
+        """
         if request.lease is not None:
             request.lease.release(LOADER_FULL)
-        self._enqueue(request, gateway, True)
+            request.tried_addrs += (request.lease.instance.addr,)
+        error, balancer = AseError(LOADER_FULL), gateway.balancer
+        can_wait = self._loop.now < request.arrived_at + self._cell.wait_s
+        attempts = len(request.tried_addrs)
+        if not may_retry(error, attempts, is_idempotent=False, can_wait=can_wait) or (
+            needs_retry_budget(error) and not balancer.try_acquire_retry()
+        ):
+            self._fail(request)
+            return
+        try:
+            lease = balancer.acquire(SERVICE, "", request.tried_addrs, request.affinity_key)
+        except AseError:
+            self._enqueue(request, gateway, True)
+        else:
+            self._send(request, gateway, lease)
+
+    def _fail(self, request: SimRequest) -> None:
+        """Count a request that got no slot in time."""
+        self._finished_count += 1
+        self._change_in_system(-1)
+        self._result.failed += request.is_measured
 
     def _serve_central(self) -> None:
         while self._central_queue:

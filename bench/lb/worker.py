@@ -30,6 +30,7 @@ def simulate_job(job: dict[str, Any]) -> dict[str, float]:
         "wait_mean_ms": mean(waits) * 1000,
         "reports_per_request": result.reports / result.requests,
         "refused_per_request": result.refusals / result.requests,
+        "failed_per_request": result.failed / result.requests,
         "kept": result.served_at_home / result.requests,
         "first": result.served_by_first / result.requests,
         "leaked": result.leaked,

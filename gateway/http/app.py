@@ -85,6 +85,7 @@ def build_app(
         # Errors outside of the routes have the envelope too.
         exception_handlers={
             HTTPException: _ErrorHandler(context),
+            AseError: _ErrorHandler(context),
             500: _ErrorHandler(context),
         },
     )
@@ -256,6 +257,8 @@ class _ErrorHandler:
 
 
 def _to_ase_error(error: Exception) -> AseError:
+    if isinstance(error, AseError):
+        return error
     if not isinstance(error, HTTPException):
         return AseError(INTERNAL)
     if error.status_code == 404:

@@ -86,10 +86,7 @@ class Pages:
         return {file.name: file for file in files if file.media_type}
 
     def _find_contract(self, request: Request) -> Contract:
-        contract = self._catalog.find(request.path_params["service_id"])
-        if contract is None:
-            raise HTTPException(404, "no such service")
-        return contract
+        return self._catalog.require(request.path_params["service_id"])
 
     def _openapi(self, request: Request, contracts: Sequence[Contract], title: str) -> Response:
         key = (title, *(contract.digest for contract in contracts))

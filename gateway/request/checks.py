@@ -10,7 +10,7 @@ from gateway.request.record import RequestRecord
 from gateway.request.response import HttpError
 from gateway.services.catalog import Catalog, Contract
 from schemas.model import category
-from schemas.model.errors import BAD_APP, NO_SERVICE, NO_SUB_SERVICE, AseError
+from schemas.model.errors import BAD_APP, NO_SUB_SERVICE, AseError
 from schemas.model.service import Service, member_schema
 
 _APP_IDS: Final = ("app_id", "appid")
@@ -83,8 +83,8 @@ def peek_app_id(headers: Mapping[bytes, bytes], body_start: bytes, consumer_head
     consumer = named_consumer(headers, consumer_header)
     if consumer:
         return consumer
-    found = _APP_ID_PATTERN.search(body_start, 0, _MAX_PEEK_BYTES)
-    return found[1].decode("utf-8", "replace") if found else ""
+    match = _APP_ID_PATTERN.search(body_start, 0, _MAX_PEEK_BYTES)
+    return match[1].decode("utf-8", "replace") if match else ""
 
 
 def named_consumer(headers: Mapping[bytes, bytes], consumer_header: str) -> str:
@@ -111,10 +111,11 @@ def affinity_key(body: dict[str, Any], path: tuple[str, ...]) -> str:
 
 
 def find_contract(catalog: Catalog, service_id: str, record: RequestRecord) -> Contract:
-    """Return the contract of a service and note the service in `record`. Raises AseError 10225."""
-    contract = catalog.find(service_id)
-    if contract is None:
-        raise AseError(NO_SERVICE, "no such service")
+    """Return the contract of a service and note the service in `record`.
+
+    Raises AseError as `Catalog.require` does.
+    """
+    contract = catalog.require(service_id)
     record.service, record.code_map = contract.service.id, contract.service.code_map
     return contract
 

@@ -5,7 +5,7 @@ without a file, the schema of the most instances is active. Exactly one contract
 service. It is replaced in one assignment, so that no request uses two (docs/architecture.md).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from atom.decode import Decoder
@@ -13,6 +13,7 @@ from atom.encode import Encoder
 from config.options import ServiceOptions
 from gateway.services.routes import Routes
 from schemas.model import document
+from schemas.model.errors import NO_INSTANCE, NO_SERVICE, AseError
 from schemas.model.service import Service
 from schemas.validation.request_validator import RequestValidator
 
@@ -97,7 +98,8 @@ class Catalog:
     """The active contract of every service; iterates over them in the order of service ids.
 
     `files` are the contracts of the operator's schema files; reports cannot replace them.
-    `services` and `default_deadline` are as in `build_contract`.
+    `services` and `default_deadline` are as in `build_contract`. `remembered` are contracts of
+    loaders from before the start; they count as such.
 
     `_active` maps service ids to active contracts. `_by_digest` has the active contracts by digest,
     and of the service that changed last also the previous one: if loaders switch back, it is not
@@ -109,8 +111,10 @@ class Catalog:
         files: Iterable[Contract],
         services: Mapping[str, ServiceOptions],
         default_deadline: float,
+        remembered: Iterable[Contract] = (),
     ) -> None:
-        self._active = {contract.service.id: contract for contract in files}
+        self._active = {contract.service.id: contract for contract in (*remembered, *files)}
+        self._is_complete: Callable[[], bool] = lambda: True
         self._services = dict(services)
         self._default_deadline = default_deadline
         self._by_digest: dict[str, Contract] = {c.digest: c for c in self._active.values()}
@@ -128,6 +132,22 @@ class Catalog:
     def find(self, service_id: str) -> Contract | None:
         """Return the active contract of a service, or None."""
         return self._active.get(service_id)
+
+    def require(self, service_id: str) -> Contract:
+        """Return the active contract of a service.
+
+        Raises AseError 10225 if there is no such service, 20002 if that cannot be known yet.
+        """
+        contract = self._active.get(service_id)
+        if contract is not None:
+            return contract
+        if self._is_complete():
+            raise AseError(NO_SERVICE, "no such service")
+        raise AseError(NO_INSTANCE, "no such service is known yet: no hub could be reached")
+
+    def set_completeness(self, is_complete: Callable[[], bool]) -> None:
+        """Ask `is_complete`, for an unknown service, whether all services are known."""
+        self._is_complete = is_complete
 
     def reload(
         self,

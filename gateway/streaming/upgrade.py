@@ -16,7 +16,6 @@ from gateway.streaming.messages import BINARY_SUBPROTOCOL
 from gateway.streaming.multiplexer import SessionMultiplexer, WebSocketHandshake
 from gateway.streaming.websocket import WebSocketConnection, accept_handshake, check_origin
 from gateway.telemetry.session_metrics import SessionMetrics
-from schemas.model.errors import NO_SERVICE, AseError
 
 _SERVICE_PATH_PREFIX: Final = SERVICE_PATH_PREFIX.encode()
 
@@ -62,9 +61,9 @@ class WebSocketUpgrader:
         """Accept a handshake and hand the connection over to a WebSocket.
 
         `scope` is the ASGI scope of the request, `trailing_data` the bytes received after its head.
-        `server_state` is that of uvicorn. Raises AseError 10225 (status 404) for an unknown
-        service, and HttpError 403 for an origin that is not allowed, 400 or 426 for an invalid
-        handshake.
+        `server_state` is that of uvicorn. Raises AseError for an unknown service as
+        `Catalog.require` does, and HttpError 403 for an origin that is not allowed, 400 or 426 for
+        an invalid handshake.
         """
         context, options = self._context, self._options
         headers_by_name = combine_headers(headers)
@@ -75,9 +74,7 @@ class WebSocketUpgrader:
             if is_canonical_path
             else self._find_service(path, scope["query_string"], headers_by_name)
         )
-        contract = context.dependencies.catalog.find(service_id)
-        if contract is None:
-            raise AseError(NO_SERVICE, "no such service")
+        contract = context.dependencies.catalog.require(service_id)
         check_origin(headers_by_name, options.origins)
         protocol, response = accept_handshake(scope["raw_path"], headers, options.max_frame)
         query = parse_qs(scope["query_string"].decode("latin-1"))

@@ -243,6 +243,25 @@ def test_hub_announces_dead_loaders() -> None:
         assert 'state="suspect"' in httpx.get(f"{hub.admin}/metrics", trust_env=False).text
 
 
+def test_a_gateway_without_its_hub_knows_its_services(tmp_path: Path) -> None:
+    """It is restarted while the hub is away: its clients try again, and none is told 404."""
+    cache = ("--lb-schema-cache", str(tmp_path / "schemas"))
+    with Hub() as hub:
+        flags = ("--lb-hub", hub.lb, *cache)
+        with Gateway(*flags) as gateway, Loader(hub.lb) as loader:
+            gateway.wait_until_up(loader)
+            assert gateway.call().status_code == 200
+            assert gateway.call("other").status_code == 404
+    with Gateway(*flags) as gateway:
+        responses = [gateway.call(), gateway.call("other")]
+        responses.append(gateway.http.get("/v1/apis/other/schema"))
+        assert [response.status_code for response in responses] == [503] * 3
+        assert [response.json()["header"]["code"] for response in responses] == [20002] * 3
+        assert all("retry-after" in response.headers for response in responses)
+        assert gateway.post({}).status_code == 400, "requests are checked all the same"
+        assert gateway.http.get("/v1/apis/probe/schema").status_code == 200
+
+
 def _wait_for_instances(gateway: Gateway, condition: object) -> list[dict[str, object]]:
     """Read the state until an instance is as wished; each reading is a round trip, not a sleep."""
     deadline = time.monotonic() + 30

@@ -72,3 +72,13 @@ def test_affinity_keeps_keys_without_longer_waits() -> None:
     assert result.served_at_home > 0.6 * result.requests
     assert without_affinity.served_at_home == 0
     assert mean(result.waits) < 1.3 * mean(without_affinity.waits)
+
+
+def test_rejections_by_full_loaders_fail_no_request() -> None:
+    """Several gateways see each other's load late, so that loaders reject many requests."""
+    result = simulate(make_cell("homogeneous", "ours", 16, wait_s=1.0), 1, 4000)
+    assert result.refusals > 100
+    assert result.failed == 0
+    impatient = simulate(make_cell("homogeneous", "ours", 16, wait_s=0.0), 1, 4000)
+    assert impatient.failed > 0
+    assert impatient.leaked == 0
