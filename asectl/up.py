@@ -215,6 +215,8 @@ class _Supervisor:
                 self._mark_joined(child)
         elif message.startswith("instance ") and "after" in record and child is self._gateway:
             self._handle_instance_change(record)
+        elif message == "init runs":
+            _print_line(f"{child.name:<8} init runs, {record['seconds']:.0f} s so far")
         elif message == "request" and child is self._gateway:
             _print_line(_describe_request(record))
         elif record["level"] in ("warning", "error") and not self._stopping:

@@ -28,6 +28,7 @@ from schemas.model import document
 _logger = logging.getLogger("ase.loader")
 
 
+_INIT_LOG_INTERVAL_S = 2.0
 _STOP_GRACE_S = 5.0  # for responses that are still being sent
 
 
@@ -128,13 +129,16 @@ async def _run_in_threads(
     """Do what `run` does; `init`, requests and `fini` run in `threads`."""
     loop = asyncio.get_running_loop()
     init_task = loop.run_in_executor(threads, wrapper.init, options.config)
-    await asyncio.wait((init_task, stop), return_when=asyncio.FIRST_COMPLETED)
+    started_at = loop.time()
+    while not await _is_any_done((init_task, stop), _INIT_LOG_INTERVAL_S):
+        _logger.info("init runs", extra={"seconds": round(loop.time() - started_at, 1)})
     if not init_task.done():
         return False
     if init_task.exception() is not None:
         raise LoadError(
             _describe_load_error(init_task.exception(), Path(inspect.getfile(type(wrapper))))
         )
+    _logger.info("init done", extra={"seconds": round(loop.time() - started_at, 1)})
     loader = _Loader(wrapper, schema, options, threads)
     try:
         on_ready(await loader.start())
@@ -146,6 +150,14 @@ async def _run_in_threads(
             await loop.run_in_executor(threads, wrapper.fini)
             _logger.info("stopped")
     return loader.idle
+
+
+async def _is_any_done(
+    futures: "tuple[asyncio.Future[None], asyncio.Future[bool]]", timeout: float
+) -> bool:
+    """Wait for at most `timeout` seconds; return whether one of the futures is done."""
+    done, _ = await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    return bool(done)
 
 
 def _describe_load_error(error: BaseException | None, path: Path) -> str:

@@ -221,6 +221,16 @@ def test_a_loader_with_progress_bars_is_not_stuck() -> None:
         assert running.wait_for_exit() == 0
 
 
+def test_a_long_init_is_shown(tmp_path: Path) -> None:
+    fifo = tmp_path / "weights"
+    os.mkfifo(fifo)
+    spec = "tests/wrappers/loading.py:Loading"
+    with Process("up", spec, "--each", "1", "--port", "0", "--set", f"fifo={fifo}") as running:
+        running.wait_for_output("init runs, 2 s so far")
+        fifo.write_text("")
+        running.wait_for_output("ready; try")
+
+
 def test_ejections_and_later_requests_are_printed() -> None:
     with Process("up", "tests/wrappers/talker.py:Talker", "--port", "0") as process:
         endpoint_url = f"{url(process)}/v1/private/talker"
