@@ -16,6 +16,7 @@ from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, Failure
 from schemas.model import request_header
 from schemas.model.errors import BAD_MODE
 from schemas.model.service import DataType, Service
+from schemas.model.text import value_of_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +99,7 @@ def _header(service: Service, entries: list[str]) -> dict[str, Any]:
     rules = _properties(service.input, "header")
     pairs = [entry.partition("=")[::2] for entry in entries]
     return {
-        name: _parse_value(rules.get(name, {}).get("type", "string"), text) for name, text in pairs
+        name: value_of_text(rules.get(name, {}).get("type", "string"), text) for name, text in pairs
     }
 
 
@@ -117,25 +118,9 @@ def _parameters(service: Service, entries: list[str]) -> dict[str, dict[str, Any
                 parameter for parameter in nick_by_parameter if parameter not in service.accepts
             )
             raise Failure(f"no parameter {name!r}; there is: {names}", 2)
-        value = _parse_value(rules[nick_by_parameter[name], name].get("type", "string"), text)
+        value = value_of_text(rules[nick_by_parameter[name], name].get("type", "string"), text)
         parameters.setdefault(nick_by_parameter[name], {})[name] = value
     return parameters
-
-
-def _parse_value(kind: str, text: str) -> Any:
-    """Return the value of a parameter: its text parsed as JSON, or the text if `kind` is a string.
-
-    Text that is not valid JSON is sent unchanged, so that the gateway reports the error; so are
-    numbers that JSON cannot carry, such as NaN and 1e999.
-    """
-    if kind in ("integer", "number", "boolean", "object", "array"):
-        try:
-            value = json.loads(text)
-            json.dumps(value, allow_nan=False)
-        except (ValueError, RecursionError):
-            return text
-        return value
-    return text
 
 
 def _payload(service: Service, entries: list[str]) -> dict[str, dict[str, Any]]:

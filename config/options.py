@@ -272,6 +272,9 @@ class ServiceOptions:
         "member of a request, as header.uid, that keeps those alike on few loaders; empty: off",
         pattern=PATH,
     )
+    get_events: bool = option(
+        False, "answer GET with events; the query has the members of the request"
+    )
 
 
 @dataclass(frozen=True, slots=True)

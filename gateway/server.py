@@ -224,7 +224,7 @@ def public_server(
         unread_output=unread_output,
         body_budget=body_budget,
     )
-    application = app.build_app(context, readiness, count_live_instances)
+    application = app.build_app(context, readiness, count_live_instances, session_options.origins)
     protocol = partial(HttpConnection, server_context=server_context)
     tls = None
     if options.tls_cert:

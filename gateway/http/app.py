@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from starlette.applications import Starlette
@@ -18,6 +19,8 @@ from gateway.http.head_validation import combine_headers
 from gateway.http.pages import Pages
 from gateway.http.server_context import BODY_ERROR_KEY, WAKE_RECEIVE_KEY
 from gateway.request import tracing
+from gateway.request.origin import check_fetch_site, check_origin
+from gateway.request.query import envelope_from_query
 from gateway.request.record import RequestRecord
 from gateway.request.response import HttpError, HttpResponse, finish_with_error
 from gateway.request.shutdown import DrainState, drain_timeout_error
@@ -32,6 +35,8 @@ from schemas.model.errors import (
 )
 
 _CLOSE_HEADER = (b"connection", b"close")
+# What a GET request of events has in the place of its own headers.
+_EVENTS_HEADERS = {b"content-type": b"application/json", b"accept": b"text/event-stream"}
 
 
 class Readiness:
@@ -53,19 +58,24 @@ class Readiness:
 
 
 def build_app(
-    context: GatewayContext, readiness: Readiness, count_live_instances: Callable[[str], int]
+    context: GatewayContext,
+    readiness: Readiness,
+    count_live_instances: Callable[[str], int],
+    origins: list[str],
 ) -> Starlette:
     """Return the public application, to be served by `HttpConnection`.
 
-    `count_live_instances` returns the number of live instances of a service id.
+    `count_live_instances` returns the number of live instances of a service id. Pages of `origins`
+    may request events by GET (`check_origin`).
     """
+    service_endpoint = _ServiceEndpoint(context, origins)
     pages = Pages(context.dependencies.catalog, count_live_instances)
     health = _Health(readiness)
     logged = partial(_LoggedPage, context=context)
     application = Starlette(
         routes=[
             # The AI services, by id.
-            Route("/v1/private/{service_id}", _ServiceEndpoint(context), methods=["POST"]),
+            Route("/v1/private/{service_id}", service_endpoint),
             # The list of services, and their schemas.
             Route("/v1/apis", logged(pages.apis), methods=["GET"]),
             Route("/v1/apis/{service_id}/schema", logged(pages.schema), methods=["GET"]),
@@ -91,7 +101,7 @@ def build_app(
     )
     # A redirect would send the client to any host that its Host header names.
     application.router.redirect_slashes = False
-    application.router.default = _FallbackEndpoint(context)
+    application.router.default = _FallbackEndpoint(context, service_endpoint)
     return application
 
 
@@ -125,25 +135,32 @@ class _ServiceEndpoint:
     """The ASGI endpoint of `serve_unary`.
 
     It receives the body, sends the response, and ends the request early if the client disconnects
-    or the server cancels the task.
+    or the server cancels the task. If the service allows it (`Contract.get_events`), a GET request
+    is answered with events, and its query takes the place of the body.
     """
 
-    def __init__(self, context: GatewayContext) -> None:
+    def __init__(self, context: GatewayContext, origins: list[str]) -> None:
         self._context = context
+        self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.serve(scope["path_params"]["service_id"], scope, receive, send)
 
     async def serve(self, service_id: str, scope: Scope, receive: Receive, send: Send) -> None:
         context, dependencies = self._context, self._context.dependencies
-        record, headers = _new_record(scope, context), combine_headers(scope["headers"])
+        headers: Mapping[bytes, bytes] = combine_headers(scope["headers"])
+        body = None
+        if scope["method"] != "POST":
+            body = self._query_body(service_id, scope, headers)
+            headers = {**headers, **_EVENTS_HEADERS}
+        record = _new_record(scope, context)
         record.tracing = tracing.from_headers(headers)
         driver = AsgiRequestDriver(context.open_event_stream, scope[WAKE_RECEIVE_KEY])
         context.metrics.inflight += 1
         try:
-            steps = serve_unary(service_id, headers, None, record, dependencies)
+            steps = serve_unary(service_id, headers, body, record, dependencies)
             driver.drive(steps, record, dependencies)
-            await _run_driver(driver, scope, receive, send)
+            await _run_driver(driver, scope, receive, send, is_body_complete=body is not None)
         except asyncio.CancelledError:
             # The drain timeout has expired and the server cancels this task: answer with an error.
             driver.fail(drain_timeout_error())
@@ -158,33 +175,54 @@ class _ServiceEndpoint:
             with contextlib.suppress(asyncio.CancelledError):
                 await _send_response(driver.response, send)
 
+    def _query_body(self, service_id: str, scope: Scope, headers: Mapping[bytes, bytes]) -> bytes:
+        """Return the body that the query of a GET request stands for.
+
+        Raises AseError for an unknown service, HTTPException 405 if the service does not allow it,
+        HttpError 403 for a page of another origin, 400 for an invalid query.
+        """
+        contract = self._context.dependencies.catalog.require(service_id)
+        allowed = "GET, POST" if contract.get_events else "POST"
+        if scope["method"] != "GET" or not contract.get_events:
+            raise HTTPException(405, headers={"Allow": allowed})
+        check_origin(headers, self._origins)
+        check_fetch_site(headers, self._origins)
+        return json.dumps(envelope_from_query(scope["query_string"], contract.service)).encode()
+
 
 class _FallbackEndpoint:
     """The endpoint of all other paths: a service by one of its own routes, else 404."""
 
-    def __init__(self, context: GatewayContext) -> None:
-        self._unary_endpoint = _ServiceEndpoint(context)
+    def __init__(self, context: GatewayContext, service_endpoint: _ServiceEndpoint) -> None:
+        self._service_endpoint = service_endpoint
         self._catalog = context.dependencies.catalog
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service_id = ""
-        if scope["type"] == "http" and scope["method"] == "POST":
+        if scope["type"] == "http" and scope["method"] in ("GET", "POST"):
             headers = combine_headers(scope["headers"])
             service_id = self._catalog.routes().find(scope["path"], scope["query_string"], headers)
+        if scope["method"] == "GET" and service_id:
+            contract = self._catalog.find(service_id)
+            service_id = service_id if contract is not None and contract.get_events else ""
         if not service_id:
             raise HTTPException(404)
-        await self._unary_endpoint.serve(service_id, scope, receive, send)
+        await self._service_endpoint.serve(service_id, scope, receive, send)
 
 
 async def _run_driver(
-    driver: AsgiRequestDriver, scope: Scope, receive: Receive, send: Send
+    driver: AsgiRequestDriver,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    *,
+    is_body_complete: bool,
 ) -> None:
     """Receive the body, then wait for a disconnect, until the request is answered.
 
     Messages of an event stream are sent in the meantime.
     """
     chunks: list[bytes] = []
-    is_body_complete = False
     while driver.messages or not driver.finished:
         if driver.messages:
             await send(driver.messages.popleft())

@@ -89,7 +89,7 @@ class Pages:
         return self._catalog.require(request.path_params["service_id"])
 
     def _openapi(self, request: Request, contracts: Sequence[Contract], title: str) -> Response:
-        key = (title, *(contract.digest for contract in contracts))
+        key = (title, *(f"{contract.digest} {contract.get_events}" for contract in contracts))
         text = self._openapi_cache.entries.get(key)
         if text is None:
             openapi_document = openapi.build_document(
@@ -166,7 +166,9 @@ def _openapi_operation(contract: Contract) -> Operation:
         request_example = example.example_request(contract.service, contract.validator)
     except example.NoExampleError:
         request_example = None
-    return Operation(contract.service, contract.validator.schema, request_example)
+    return Operation(
+        contract.service, contract.validator.schema, request_example, contract.get_events
+    )
 
 
 def _etag_response(request: Request, text: bytes, digest: str) -> Response:

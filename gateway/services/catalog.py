@@ -26,7 +26,7 @@ class Contract:
 
     `digest` is the sha256 of the canonical `schema_document`, in hex. `source` is "file" or
     "report". `deadline` is in seconds. `affinity_path` are the members that lead from a request's
-    root to its affinity key; empty: no affinity.
+    root to its affinity key; empty: no affinity. `get_events`: GET is answered with events.
     """
 
     service: Service
@@ -35,6 +35,7 @@ class Contract:
     source: str
     deadline: float
     affinity_path: tuple[str, ...]
+    get_events: bool
     validator: RequestValidator
     encoder: Encoder
     decoder: Decoder
@@ -88,6 +89,7 @@ def build_contract(
         affinity_path=tuple(service_options.affinity.split("."))
         if service_options.affinity
         else (),
+        get_events=service_options.get_events,
         validator=RequestValidator(service.input),
         encoder=Encoder(service),
         decoder=Decoder(service),

@@ -180,7 +180,9 @@ class ConfigReloader:
 
 def _is_reloadable(name: str) -> bool:
     """Return whether an option takes effect on reload; the others need a restart."""
-    is_service_option = name.startswith("services.") and name.endswith((".deadline", ".affinity"))
+    is_service_option = name.startswith("services.") and name.endswith(
+        (".deadline", ".affinity", ".get_events")
+    )
     return is_service_option or name in ("schemas", "gateway.deadline")
 
 

@@ -10,11 +10,12 @@ from gateway.context import GatewayContext
 from gateway.http.head_validation import combine_headers
 from gateway.http.memory_limits import BodyBudget
 from gateway.http.timeouts import WriteStallMonitor
+from gateway.request.origin import check_origin
 from gateway.request.response import Headers
 from gateway.services.routes import SERVICE_PATH_PREFIX
 from gateway.streaming.messages import BINARY_SUBPROTOCOL
 from gateway.streaming.multiplexer import SessionMultiplexer, WebSocketHandshake
-from gateway.streaming.websocket import WebSocketConnection, accept_handshake, check_origin
+from gateway.streaming.websocket import WebSocketConnection, accept_handshake
 from gateway.telemetry.session_metrics import SessionMetrics
 
 _SERVICE_PATH_PREFIX: Final = SERVICE_PATH_PREFIX.encode()

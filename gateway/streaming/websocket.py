@@ -8,7 +8,7 @@ answer pings, or does not read what is written to it. Source: RFC 6455.
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 from websockets.frames import Frame, Opcode
@@ -24,7 +24,6 @@ from gateway.streaming import close_codes
 from gateway.streaming.messages import BINARY_SUBPROTOCOL
 from gateway.streaming.multiplexer import SessionMultiplexer
 
-_DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 _CLOSE_LINGER_S: Final = 1.0
 _POLL_INTERVAL_S: Final = 0.5
 _TCP_ESTABLISHED: Final = 1  # `tcpi_state`, the first byte of Linux's tcp_info
@@ -77,33 +76,6 @@ def _disabled_logger() -> logging.Logger:
     logger = logging.getLogger("ase.websocket")
     logger.disabled = True
     return logger
-
-
-def check_origin(headers: Mapping[bytes, bytes], allowed: list[str]) -> None:
-    """Reject the handshake of a web page whose origin is not allowed. Raises HttpError 403.
-
-    The gateway's own host is allowed, by the name that a proxy received too: a page cannot set
-    X-Forwarded-Host. So are the origins in `allowed`, and any origin if `*` is in it. A request
-    without Origin is accepted: it does not come from a browser (RFC 6455, 4.1).
-    """
-    origin = headers.get(b"origin", b"").decode("latin-1")
-    if not origin or "*" in allowed:
-        return
-    forwarded_host = headers.get(b"x-forwarded-host", b"").split(b",")[0].strip()
-    own_hosts = [headers.get(b"host", b""), forwarded_host]
-    own_origins = [
-        f"{scheme}://{host.decode('latin-1')}" for host in own_hosts for scheme in _DEFAULT_PORTS
-    ]
-    if _normal_origin(origin) not in map(_normal_origin, [*own_origins, *allowed]):
-        cure = "is not one of session.origins"
-        raise HttpError(403, f"origin {origin[:128]} {cure}", log_message=f"origin {cure}")
-
-
-def _normal_origin(origin: str) -> str:
-    """Return an origin in lower case, without the default port of its scheme (RFC 6454, 6.2)."""
-    origin = origin.lower()
-    default_port = _DEFAULT_PORTS.get(origin.partition("://")[0])
-    return origin.removesuffix(default_port) if default_port else origin
 
 
 class WebSocketConnection(asyncio.Protocol):

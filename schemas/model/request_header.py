@@ -33,10 +33,12 @@ def required_names(service: Service) -> tuple[str, ...]:
 
 def build_header(service: Service, app_id: str) -> dict[str, Any]:
     """Return the header of a request in one frame, with the app id and the status if declared."""
-    header: dict[str, Any] = dict.fromkeys(app_id_names(service), app_id)
-    if _declares(service, "status"):
-        header["status"] = int(FrameStatus.ONCE)
-    return header
+    return dict.fromkeys(app_id_names(service), app_id) | build_status(service)
+
+
+def build_status(service: Service) -> dict[str, Any]:
+    """Return the status of a request in one frame, as a member of the header, if declared."""
+    return {"status": int(FrameStatus.ONCE)} if _declares(service, "status") else {}
 
 
 def _declares(service: Service, name: str) -> bool:

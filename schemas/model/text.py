@@ -9,6 +9,23 @@ from decimal import Decimal
 from typing import Any
 
 
+def value_of_text(kind: str, text: str) -> Any:
+    """Return the value of a member that is given as text: parsed as JSON, or the text itself.
+
+    `kind` is the member's JSON Schema type; a string is the text itself. Text that is not valid
+    JSON is returned unchanged, so that a validation reports it; so are numbers that JSON cannot
+    carry, such as NaN and 1e999.
+    """
+    if kind in ("integer", "number", "boolean", "object", "array"):
+        try:
+            value = json.loads(text)
+            json.dumps(value, allow_nan=False)
+        except (ValueError, RecursionError):
+            return text
+        return value
+    return text
+
+
 def as_text(value: Any) -> str:
     """Return the string form of a JSON value in headers, params and attributes.
 

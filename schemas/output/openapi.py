@@ -9,7 +9,7 @@ or nothing, in other regular expressions than the gateway's.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,11 +52,15 @@ _EVENT_SCHEMA = {
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A service with the compiled JSON Schema of its requests and an optional example request."""
+    """A service with the compiled JSON Schema of its requests and an optional example request.
+
+    If `get_events`, it takes GET too; the query has the members of the request.
+    """
 
     service: Service
     schema: Mapping[str, Any]
     example: Mapping[str, Any] | None = None
+    get_events: bool = False
 
 
 def build_document(operations: Iterable[Operation], *, title: str, version: str) -> dict[str, Any]:
@@ -67,7 +71,7 @@ def build_document(operations: Iterable[Operation], *, title: str, version: str)
     """
     operation_list = list(operations)
     paths: dict[str, Any] = {
-        f"/v1/private/{operation.service.id}": {"post": _operation_object(operation)}
+        f"/v1/private/{operation.service.id}": _service_path_item(operation)
         for operation in operation_list
     }
     return {
@@ -106,6 +110,56 @@ def with_server(serialized_document: bytes, url: str) -> bytes:
 
 def _json_response(description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": dict(schema)}}}
+
+
+def _service_path_item(operation: Operation) -> dict[str, Any]:
+    item = {"post": _operation_object(operation)}
+    if operation.get_events:
+        item["get"] = _events_operation_object(operation)
+    return item
+
+
+def _events_operation_object(operation: Operation) -> dict[str, Any]:
+    """Return the operation of a request by GET: each member of the body is a query parameter."""
+    service = operation.service
+    schema = to_standard_schema(operation.schema, service)
+    parameters = [
+        {"name": path, "in": "query", "required": is_required, "schema": rules}
+        for section, members in schema.get("properties", {}).items()
+        for path, rules, is_required in _query_members(section, members, service)
+    ]
+    return {
+        "operationId": f"stream_{service.id}",
+        "summary": f"Events of {service.id}, for EventSource",
+        "tags": [service.id],
+        "parameters": parameters,
+        "responses": {
+            "200": {
+                "description": "the service's events",
+                "content": {"text/event-stream": {"schema": _EVENT_SCHEMA}},
+            },
+            "default": {"$ref": "#/components/responses/Error"},
+        },
+    }
+
+
+def _query_members(
+    section: str, schema: Mapping[str, Any], service: Service
+) -> Iterator[tuple[str, Any, bool]]:
+    """Yield path, schema and whether it is required, of the members that a query may have.
+
+    The gateway itself sets the statuses, and makes base64 of the text of a payload.
+    """
+    required = schema.get("required", ())
+    for name, member in schema.get("properties", {}).items():
+        if section == "parameter":
+            for parameter, rules in member.get("properties", {}).items():
+                is_required = parameter in member.get("required", ())
+                yield f"parameter.{name}.{parameter}", rules, is_required
+        elif section == "payload" and name in service.inputs:
+            yield f"payload.{name}", {"type": "string"}, name in required
+        elif section == "header" and name not in ("status", "stream"):
+            yield f"header.{name}", member, name in required
 
 
 def _operation_object(operation: Operation) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from tests.browser import Browser
 from tests.harness import TIMEOUT_S, Gateway, Loader
 from tests.sessions import TALKER
 from tests.wire.test_sockets import wait_until_idle
@@ -201,3 +202,71 @@ def test_loader_death_is_an_error_event() -> None:
             event_lines = [line for line in lines if line.startswith(("event", "data"))]
         assert event_lines[0] == "event: error"
         assert json.loads(event_lines[1].removeprefix("data: "))["header"]["code"] == 10222
+
+
+@pytest.fixture(scope="module")
+def get_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway that answers GET for the talker, and a loader of it."""
+    folder = tmp_path_factory.mktemp("get")
+    (folder / "ase.yaml").write_text("services:\n  talker: {get_events: true}\n")
+    with Gateway("-c", str(folder / "ase.yaml")) as running, Loader(running.lb, TALKER) as loader:
+        running.wait_until_up(loader)
+        yield running
+
+
+QUERY = "header.app_id=page&parameter.talker.many=2&parameter.talker.act=flood&payload.text=hi"
+
+
+def test_events_by_get(get_gateway: Gateway) -> None:
+    response = get_gateway.http.get(f"/v1/private/talker?{QUERY}")
+    assert response.status_code == 200
+    events = parse_events(response.text)
+    assert [event for event, _, _ in events] == ["result", "result", "result", "end"]
+    line = get_gateway.wait_for_event("request", method="GET", status=200)
+    assert line["path"] == "/v1/private/talker", "the query is never logged"
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "headers", "status"),
+    [
+        ("GET", "header.app_id=a&payload.text=hi&parameter.talker.many=0", {}, 400),
+        ("GET", "payload.text=hi", {}, 400),
+        ("GET", "text=hi", {}, 400),
+        ("GET", QUERY, {"origin": "https://elsewhere"}, 403),
+        ("GET", QUERY, {"sec-fetch-site": "cross-site"}, 403),
+        ("HEAD", QUERY, {}, 405),
+        ("PUT", QUERY, {}, 405),
+    ],
+    ids=range(7),
+)
+def test_bad_get_requests(
+    get_gateway: Gateway, method: str, query: str, headers: dict[str, str], status: int
+) -> None:
+    response = get_gateway.http.request(method, f"/v1/private/talker?{query}", headers=headers)
+    assert response.status_code == status
+    if status == 405:
+        assert response.headers["allow"] == "GET, POST"
+
+
+def test_get_is_refused_unless_the_operator_allows_it(gateway: Gateway) -> None:
+    response = gateway.http.get(f"/v1/private/talker?{QUERY}")
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+    assert gateway.http.get("/v1/private/not-there").status_code == 404
+
+
+def test_event_source_of_a_browser(get_gateway: Gateway) -> None:
+    """With the API that has no other method than GET, from a page of the gateway itself."""
+    document = get_gateway.http.get("/openapi.json").json()
+    names = [p["name"] for p in document["paths"]["/v1/private/talker"]["get"]["parameters"]]
+    assert {"header.app_id", "parameter.talker.many", "payload.text"} <= set(names)
+    with Browser() as browser:
+        browser.open(get_gateway.url + "/docs")
+        browser.wait("document.readyState === 'complete'")
+        browser.run(
+            f"window.events = []; source = new EventSource('/v1/private/talker?{QUERY}');"
+            "for (const name of ['result', 'end'])"
+            "  source.addEventListener(name, event => events.push(name));"
+            "source.addEventListener('end', () => source.close())"
+        )
+        received = browser.wait("window.events", lambda events: "end" in events)
+    assert received == ["result", "result", "result", "end"]

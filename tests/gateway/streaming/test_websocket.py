@@ -13,9 +13,6 @@ from typing import Any
 import pytest
 
 from config.options import GatewayOptions, SessionOptions
-from gateway.request.response import HttpError
-from gateway.streaming.websocket import check_origin
-from schemas.model.errors import BAD_REQUEST
 from tests.fakes import FakeSlot
 from tests.inprocess import ClientSocket, InProcessGateway
 from tests.requests import statuses_of
@@ -263,39 +260,6 @@ def test_large_messages_arrive_in_any_reads(gateway: InProcessGateway) -> None:
         for start in range(0, len(message), 9973):
             sock.sendall(message[start : start + 9973])
         assert len(gateway.caller.streams[0].sent_frames) == 1
-
-
-@pytest.mark.parametrize(
-    ("headers", "allowed", "accepted"),
-    [
-        ({}, [], True),
-        ({b"origin": b"https://app.example"}, [], False),
-        ({b"origin": b"https://app.example"}, ["https://app.example"], True),
-        ({b"origin": b"HTTPS://App.Example"}, ["https://APP.example"], True),
-        ({b"origin": b"https://evil.example"}, ["*"], True),
-        ({b"origin": b"https://gw:8200", b"host": b"gw:8200"}, [], True),
-        ({b"origin": b"http://gw:8200", b"host": b"gw:8200"}, [], True),
-        ({b"origin": b"https://gw", b"host": b"gw:8200"}, [], False),
-        ({b"origin": b"https://gw", b"host": b"gw:443"}, [], True),
-        ({b"origin": b"https://gw:443", b"host": b"gw"}, [], True),
-        ({b"origin": b"http://gw", b"host": b"gw:80"}, [], True),
-        ({b"origin": b"http://gw", b"host": b"gw:443"}, [], False),
-        ({b"origin": b"https://GW", b"host": b"Gw"}, [], True),
-        ({b"origin": b"https://gw", b"host": b"a", b"x-forwarded-host": b"gw, b"}, [], True),
-        ({b"origin": b"https://b", b"host": b"a", b"x-forwarded-host": b"gw, b"}, [], False),
-        ({b"origin": b"https://x", b"host": b"gw"}, ["https://x:443"], True),
-        ({b"origin": b"null", b"host": b"gw"}, [], False),
-        ({b"origin": b"null", b"host": b"gw"}, ["null"], True),
-    ],
-)
-def test_origin(headers: dict[bytes, bytes], allowed: list[str], accepted: bool) -> None:
-    if accepted:
-        check_origin(headers, allowed)
-    else:
-        with pytest.raises(HttpError) as caught:
-            check_origin(headers, allowed)
-        assert (caught.value.status, caught.value.spec) == (403, BAD_REQUEST)
-        assert headers[b"origin"].decode() not in caught.value.log_message
 
 
 def test_server_drain_ends_idle_sockets_at_once_and_sessions_at_the_deadline(
