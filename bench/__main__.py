@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import calls, gateway, idle, latency, layers, reload, stream, workers
+from bench import call_servers, calls, gateway, idle, latency, layers, reload, stream, workers
 from bench.arms import ARMS
 from bench.lb import charts, faults, micro, real, sim
 from bench.machine import describe_machine
@@ -33,6 +33,9 @@ def main() -> int:
     _configure_workers(commands.add_parser("workers", help="what a request costs with two workers"))
     _configure_calls(
         commands.add_parser("calls", help="calls per second of our gRPC client and grpc.aio")
+    )
+    _configure_servers(
+        commands.add_parser("servers", help="what a call costs our gRPC server and grpc.aio's")
     )
     _configure_stream(
         commands.add_parser("stream", help="frames by WebSocket, beside servers that echo")
@@ -129,6 +132,14 @@ def _configure_calls(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=int, default=4, help="length of a turn (4)")
     _add_common_options(
         parser, lambda args: calls.run(args.rounds, args.seconds), calls.format_table
+    )
+
+
+def _configure_servers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each arm (3)")
+    parser.add_argument("--seconds", type=int, default=4, help="length of a turn (4)")
+    _add_common_options(
+        parser, lambda args: call_servers.run(args.rounds, args.seconds), call_servers.format_table
     )
 
 

@@ -61,7 +61,7 @@ async def _run_rounds(addr: str, rounds: int, seconds: int) -> dict[str, list[fl
     rates_by_arm: dict[str, list[float]] = {name: [] for name in arms}
     for round_number in range(rounds + 1):  # the first round is a warm-up
         for name, call in arms.items():
-            rate = await _measure_rate(call, seconds if round_number else 1)
+            rate = await measure_rate(call, seconds if round_number else 1)
             if round_number:
                 rates_by_arm[name].append(rate)
     await our_channel.close()
@@ -69,7 +69,8 @@ async def _run_rounds(addr: str, rounds: int, seconds: int) -> dict[str, list[fl
     return rates_by_arm
 
 
-async def _measure_rate(call: Call, seconds: int) -> float:
+async def measure_rate(call: Call, seconds: int) -> float:
+    """Return the calls per second of `call` in `seconds`, with 64 in flight."""
     completed, started_at = 0, time.perf_counter()
     deadline = started_at + seconds
 

@@ -11,7 +11,6 @@ import asyncio
 import base64
 import contextlib
 import json
-import os
 import sys
 import tempfile
 import time
@@ -29,7 +28,7 @@ from aseloader.run import load
 from bench import arms, product
 from bench.arms import BenchContext
 from bench.echo_loader import SLOW
-from bench.machine import pin, rss_bytes
+from bench.machine import cpu_seconds, pin, rss_bytes
 from rpc.client import Channel
 from schemas.wire import LoaderInput, MetaDesc, Payload
 
@@ -235,12 +234,12 @@ async def _measure_server(
     await asyncio.sleep(0.5)
     frames_before, cpu_before, started_at = (
         counters["frames"],
-        _cpu_seconds(pid),
+        cpu_seconds(pid),
         time.perf_counter(),
     )
     await asyncio.sleep(seconds)
     frames = counters["frames"] - frames_before
-    cpu_used, wall = _cpu_seconds(pid) - cpu_before, time.perf_counter() - started_at
+    cpu_used, wall = cpu_seconds(pid) - cpu_before, time.perf_counter() - started_at
     running[0] = False
     for client in clients:
         client.transport.abort()
@@ -359,8 +358,3 @@ async def _first_result_direct(channel: Channel, lang: str) -> float:
     async for _ in results:
         pass
     return elapsed
-
-
-def _cpu_seconds(pid: int) -> float:
-    stat_fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(stat_fields[11]) + int(stat_fields[12])) / os.sysconf("SC_CLK_TCK")

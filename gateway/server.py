@@ -25,7 +25,7 @@ from gateway.http import app
 from gateway.http.connection import HttpConnection
 from gateway.http.memory_limits import BodyBudget, UnreadOutput
 from gateway.http.server_context import FastPathContext, Limits, ServerContext
-from gateway.http.tls import Certificate, TlsListener, TlsSettings
+from gateway.http.tls import Certificate
 from gateway.request.interfaces import Dependencies
 from gateway.request.record import RequestIdGenerator, RequestRecord
 from gateway.request.response import HttpResponse, finish_with_error
@@ -47,6 +47,7 @@ from gateway.upstreams import UpstreamCluster
 from lb.hub.counters import HubCounts
 from rpc.addresses import dial_host, listen
 from rpc.certificate import CertificateFiles
+from rpc.tls_listener import TlsListener, TlsSettings
 from schemas.model.errors import AseError
 
 _logger = logging.getLogger("ase.gateway")
@@ -226,21 +227,23 @@ def public_server(
     )
     application = app.build_app(context, readiness, count_live_instances, session_options.origins)
     protocol = partial(HttpConnection, server_context=server_context)
-    tls = None
+    tls = certificate = None
     if options.tls_cert:
         certificate = Certificate(certificate_files(options, base_dir))
         max_connections = server_context.limits.max_connections
         tls = TlsSettings(certificate, max_connections, options.tls_handshake_timeout)
-    return http_server(application, options, protocol, tls)
+    return http_server(application, options, protocol, tls, certificate)
 
 
 class HttpServer(uvicorn.Server):
     """A uvicorn server that does not handle signals, with a certificate that can be replaced."""
 
-    def __init__(self, config: uvicorn.Config, tls: TlsSettings | None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, tls: TlsSettings | None, certificate: Certificate | None
+    ) -> None:
         super().__init__(config)
         self._tls = tls
-        self.certificate = tls.certificate if tls is not None else None
+        self.certificate = certificate
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -277,11 +280,12 @@ def http_server(
     options: GatewayOptions,
     http: Any = "httptools",
     tls: TlsSettings | None = None,
+    certificate: Certificate | None = None,
 ) -> HttpServer:
     """Return a server for an application.
 
     `http` is uvicorn's protocol class or its name. Without `tls` the server uses plain HTTP,
-    whatever the options.
+    whatever the options; `certificate` is that of `tls`.
     """
     config = uvicorn.Config(
         application,
@@ -295,7 +299,7 @@ def http_server(
         timeout_keep_alive=int(options.keep_alive),
         timeout_graceful_shutdown=max(1, int(options.drain)),
     )
-    return HttpServer(config, tls)
+    return HttpServer(config, tls, certificate)
 
 
 def admin_server(application: ASGIApp, options: GatewayOptions, hosts: list[str]) -> HttpServer:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.options import LbOptions
-from rpc.certificate import CertificateFiles, Tls
+from rpc.certificate import CertificateFiles
 from rpc.client import Channel
 from rpc.metadata import Metadata
 
@@ -56,28 +56,34 @@ class HubCredentials:
 
 
 class ServerCertificate:
-    """The certificate of the lb port, read again when its files change: a `CertificateSource`.
+    """The certificate of the lb port, read again when its files change.
 
-    Creating it raises OSError if the files do not fit. Later that is logged, and the last good one,
-    `current`, is served.
+    Creating it raises OSError if the files do not fit. Later that is logged, and the last good one
+    is served. `_context` is its TLS context.
     """
 
     def __init__(self, files: CertificateFiles) -> None:
         self._files = files
-        self.current = files.read()
+        self._context = _http2_context(files)
 
-    def take_change(self) -> Tls | None:
-        """Return the certificate if it has changed since the last call, else None."""
-        if not self._files.take_change():
-            return None
-        try:
-            self.current = self._files.read()
-        except OSError as error:
-            fields = {"reason": str(error)}
-            _logger.error("certificate refused; the old one is served", extra=fields)  # noqa: TRY400
-            return None
-        _logger.info("certificate reloaded", extra={"files": str(self._files)})
-        return self.current
+    @property
+    def context(self) -> ssl.SSLContext:
+        """Return the TLS context for the next handshake."""
+        if self._files.take_change():
+            try:
+                self._context = _http2_context(self._files)
+            except OSError as error:
+                message = "certificate refused; the old one is served"
+                _logger.error(message, extra={"reason": str(error)})  # noqa: TRY400
+            else:
+                _logger.info("certificate reloaded", extra={"files": str(self._files)})
+        return self._context
+
+
+def _http2_context(files: CertificateFiles) -> ssl.SSLContext:
+    context = files.server_context()
+    context.set_alpn_protocols(["h2"])
+    return context
 
 
 def server_certificate(options: LbOptions, base_dir: Path) -> ServerCertificate | None:

@@ -1,20 +1,7 @@
 """The certificate of a server in PEM files, read again when they change."""
 
 import ssl
-from dataclasses import dataclass
 from pathlib import Path
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """Certificate and key of a server, in PEM.
-
-    If `ca` is given, clients must present a certificate signed by it.
-    """
-
-    cert: bytes
-    key: bytes
-    ca: bytes = b""
 
 
 class CertificateFiles:
@@ -48,6 +35,8 @@ class CertificateFiles:
     def server_context(self) -> ssl.SSLContext:
         """Return a TLS context for a server.
 
+        With a CA, clients must present a certificate signed by it.
+
         Raises OSError, with the names of the files, if one cannot be read, is no PEM file, or if
         the key is not that of the certificate.
         """
@@ -56,13 +45,8 @@ class CertificateFiles:
             context.load_cert_chain(self._cert, self._key)
             if self._ca is not None:
                 context.load_verify_locations(self._ca)
+                context.verify_mode = ssl.CERT_REQUIRED
         except OSError as error:  # ssl.SSLError too
             ca = f" and CA {self._ca}" if self._ca is not None else ""
             raise OSError(f"{self}{ca}: {error}") from None
         return context
-
-    def read(self) -> Tls:
-        """Return the contents of the files; raises OSError as `server_context` does."""
-        self.server_context()
-        ca = self._ca.read_bytes() if self._ca is not None else b""
-        return Tls(self._cert.read_bytes(), self._key.read_bytes(), ca)

@@ -1,7 +1,8 @@
 """One HTTP/2 connection without I/O: bytes in, frames out, streams in between. Pure.
 
-Only this side opens streams; a stream opened by the peer is a connection error. Header blocks are
-passed to the stream undecoded. Source: RFC 9113.
+`Connection` is that of a client: only this side opens streams; a stream opened by the peer is a
+connection error. `rpc.server_connection` has that of a server. Header blocks are passed to the
+stream undecoded. Source: RFC 9113.
 """
 
 from collections.abc import Callable
@@ -93,20 +94,22 @@ class Connection:
             WINDOW_UPDATE: self._handle_window_update, CONTINUATION: self._handle_continuation,
         }  # fmt: skip
 
-    def initiate_connection(self, preface: bytes = frames.PREFACE) -> None:
-        """Emit the connection preface: `preface`, SETTINGS and the connection's window.
+    def initiate_connection(self) -> None:
+        """Emit the connection preface, SETTINGS and the connection's window."""
+        self.outbound.frames.append(frames.PREFACE)
+        self._emit_settings({Setting.ENABLE_PUSH: 0})
 
-        A server has no preface string; it passes b"".
-        """
+    def _emit_settings(self, settings_of_role: dict[Setting, int]) -> None:
+        """Emit SETTINGS, with those that only a client or only a server has, and the window."""
         local_settings = {
             Setting.HEADER_TABLE_SIZE: 0,
-            Setting.ENABLE_PUSH: 0,
+            **settings_of_role,
             Setting.INITIAL_WINDOW_SIZE: streams.INITIAL_RECV_WINDOW,
             Setting.MAX_FRAME_SIZE: MAX_FRAME_SIZE,
             Setting.MAX_HEADER_LIST_SIZE: MAX_HEADER_BLOCK_SIZE,
         }
         window_update = frames.window_update(0, CONNECTION_RECV_WINDOW - frames.DEFAULT_WINDOW)
-        self.outbound.frames += (preface, frames.settings(local_settings), window_update)
+        self.outbound.frames += (frames.settings(local_settings), window_update)
 
     def can_open_stream(self) -> bool:
         """Return whether the peer accepts another stream now."""
@@ -214,11 +217,17 @@ class Connection:
         self._spend(1 + (len(header_block) >> 10))
         stream = self._streams.get(stream_id)
         if stream is None or not stream.recv_open:
-            self._ignore_if_reset(stream_id, "HEADERS")
+            self._handle_other_headers(stream_id, header_block, end_stream)
             return
         if end_stream:
             self._end_receiving(stream)
         stream.on_headers(header_block, end_stream)
+
+    def _handle_other_headers(
+        self, stream_id: int, _header_block: bytes, _end_stream: bool, /
+    ) -> None:
+        """Handle a header block on a stream whose receiving half is not open."""
+        self._ignore_if_reset(stream_id, "HEADERS")
 
     def _handle_data(self, stream_id: int, flags: int, payload: bytes) -> None:
         size = len(payload)
@@ -367,12 +376,18 @@ class Connection:
         budget.tokens -= tokens
         if budget.tokens < 0:
             outbound = self.outbound
-            stream_count = (outbound.next_stream_id - self._first_stream_id) // 2
             if not budget.renew(
-                stream_count, len(self._streams), outbound.data_frames, outbound.sent_bytes()
+                self._useful_streams(),
+                len(self._streams),
+                outbound.data_frames,
+                outbound.sent_bytes(),
             ):
                 reason = "too many frames that bring nothing"
                 raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, reason)
+
+    def _useful_streams(self) -> int:
+        """Return the number of streams that were worth frames of the peer: those opened here."""
+        return (self.outbound.next_stream_id - self._first_stream_id) // 2
 
 
 def _require_stream_zero(stream_id: int, frame_name: str) -> None:

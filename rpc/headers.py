@@ -106,11 +106,11 @@ def _decode(header_block: bytes) -> HeaderFields:
         raise ProtocolError(ErrorCode.COMPRESSION_ERROR, reason) from error
     if sum(len(name) + len(value) + 32 for name, value in fields) > MAX_HEADER_LIST_SIZE:
         raise TooLargeError
-    _check_fields(fields)
+    check_fields(fields)
     return fields
 
 
-def _check_fields(fields: HeaderFields) -> None:
+def check_fields(fields: HeaderFields) -> None:
     """Raise MalformedError for a field that RFC 9113 calls malformed (8.2.1, 8.2.2, 8.3)."""
     is_pseudo_section = True
     for name, value in fields:

@@ -8,6 +8,7 @@ import re
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 
 from rpc.headers import HeaderFields, encode_header_block
 from rpc.status import Status
@@ -25,6 +26,7 @@ _RESERVED_HEADERS: Final = frozenset({
 })  # fmt: skip
 _TIMEOUT_PREFIX: Final = b"\x00" + b"\x0cgrpc-timeout"
 _PERCENT_ENCODED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+_UNESCAPED: Final = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 _MAX_TIMEOUT_MS: Final = 99_999_999  # gRPC limits a timeout to eight digits
 
 
@@ -73,9 +75,9 @@ def parse_response_headers(fields: HeaderFields) -> ResponseHeaders:
         status=None if grpc_status is None else _parse_status(grpc_status),
         details=_percent_decode(by_name.get(b"grpc-message", b"")).decode("utf-8", "replace"),
         metadata=tuple(
-            (name.decode("ascii", "replace"), _decode_value(name, value))
+            (name.decode("ascii", "replace"), read_metadata_value(name, value))
             for name, value in fields
-            if name not in _RESERVED_HEADERS and not name.startswith(b":")
+            if not is_reserved_header(name)
         ),
     )
 
@@ -116,13 +118,33 @@ def _percent_decode(value: bytes) -> bytes:
     return _PERCENT_ENCODED.sub(lambda match: bytes.fromhex(match[1].decode()), value)
 
 
-def _decode_value(name: bytes, value: bytes) -> str | bytes:
+def is_reserved_header(name: bytes) -> bool:
+    """Return whether a field belongs to HTTP or gRPC, and is no metadata of the application."""
+    return name in _RESERVED_HEADERS or name.startswith(b":")
+
+
+def read_metadata_value(name: bytes, value: bytes) -> str | bytes:
+    """Return the value of a metadata field; that of a `-bin` field is decoded if it is base64."""
     if not name.endswith(b"-bin"):
         return value.decode("utf-8", "replace")
     try:
         return b64decode(value + b"=" * (-len(value) % 4))
     except ValueError:
         return value
+
+
+def encode_metadata(metadata: Metadata) -> bytes:
+    """Return header fields for metadata. Raises ValueError for what gRPC does not allow."""
+    return encode_header_block([_encode_field(name, value) for name, value in metadata])
+
+
+def encode_status(status: Status, details: str) -> bytes:
+    """Return the encoded fields `grpc-status` and, with details, `grpc-message`."""
+    fields = [(b"grpc-status", b"%d" % status)]
+    if details:
+        # gRPC over HTTP/2, "Percent-Encoded": all but printable ASCII without the percent sign.
+        fields.append((b"grpc-message", quote(details, safe=_UNESCAPED).encode()))
+    return encode_header_block(fields)
 
 
 def _encode_field(name: str, value: str | bytes) -> tuple[bytes, bytes]:

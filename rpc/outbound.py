@@ -84,14 +84,8 @@ class Outbound:
         self.streams[stream_id] = stream
         peer_settings = self.peer_settings
         stream.send_window = send_window = peer_settings.initial_window_size
-        size, max_frame_size = len(header_block), peer_settings.max_frame_size
-        if size > max_frame_size:
-            self._emit_header_fragments(stream_id, header_block)
-        else:
-            self.frames.append(
-                pack_frame_header(size >> 8, size & 255, HEADERS, END_HEADERS, stream_id)
-            )
-            self.frames.append(header_block)
+        max_frame_size = peer_settings.max_frame_size
+        self._emit_headers(stream_id, header_block, 0)
         size = len(data)
         if (
             size <= max_frame_size
@@ -111,6 +105,31 @@ class Outbound:
                 stream.send_open = not end_stream
         else:
             self.send_data(stream, data, end_stream=end_stream)
+
+    def accept_stream(self, stream: Http2Stream, stream_id: int) -> None:
+        """Add a stream that the peer opened."""
+        stream.id = stream_id
+        stream.send_window = self.peer_settings.initial_window_size
+        self.streams[stream_id] = stream
+
+    def send_headers(self, stream: Http2Stream, header_block: bytes) -> None:
+        """Emit a header block that data or trailers follow."""
+        self._emit_headers(stream.id, header_block, 0)
+
+    def send_trailers(self, stream: Http2Stream, header_block: bytes) -> None:
+        """End this half of a stream with a header block, after its buffered data.
+
+        If this side has already closed its half, nothing is sent.
+        """
+        if not stream.send_open:
+            return
+        if stream.send_buffer is not None:
+            stream.pending_trailers = header_block
+            return
+        self._emit_headers(stream.id, header_block, END_STREAM)
+        stream.send_open = False
+        if not stream.recv_open:
+            self.streams.pop(stream.id, None)
 
     def send_data(self, stream: Http2Stream, data: bytes, *, end_stream: bool) -> None:
         """Emit data as far as the windows allow, and buffer the rest.
@@ -174,9 +193,20 @@ class Outbound:
         if stream.send_buffer and delta > 0 and self._send_pending(stream):
             self._send_stalled()
 
-    def _emit_header_fragments(self, stream_id: int, header_block: bytes) -> None:
+    def _emit_headers(self, stream_id: int, header_block: bytes, flags: int, /) -> None:
+        """Emit a header block. `flags` is END_STREAM or 0."""
+        size = len(header_block)
+        if size > self.peer_settings.max_frame_size:
+            self._emit_header_fragments(stream_id, header_block, flags)
+        else:
+            flags |= END_HEADERS
+            self.frames.append(pack_frame_header(size >> 8, size & 255, HEADERS, flags, stream_id))
+            self.frames.append(header_block)
+
+    def _emit_header_fragments(self, stream_id: int, header_block: bytes, flags: int, /) -> None:
         max_frame_size = self.peer_settings.max_frame_size
-        self.frames.append(frames.frame(HEADERS, 0, stream_id, header_block[:max_frame_size]))
+        first = header_block[:max_frame_size]
+        self.frames.append(frames.frame(HEADERS, flags, stream_id, first))
         for offset in range(max_frame_size, len(header_block), max_frame_size):
             flags = END_HEADERS if offset + max_frame_size >= len(header_block) else 0
             self.frames.append(
@@ -218,6 +248,8 @@ class Outbound:
             )
         self._stalled_streams.pop(stream.id, None)
         stream.send_buffer = None
+        if stream.pending_trailers is not None:
+            self.send_trailers(stream, stream.pending_trailers)
         stream.on_sent()
         return False
 

@@ -1,66 +1,30 @@
-"""A gRPC server on grpc.aio: a table of methods, each an async function of bytes."""
+"""A gRPC server: a table of methods, each an async function of bytes.
+
+The protocol is in `server_connection` and `server_calls`, the socket in `server_transport`. This
+module listens and stops.
+"""
 
 import asyncio
-import errno
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from typing import Final
 
-import grpc
-from google.protobuf.message import DecodeError
-from grpc import aio
-
-from rpc.addresses import join_host_port, listen
-from rpc.certificate import Tls
+from rpc.addresses import listen
+from rpc.handler_tasks import CallContext, StreamHandler, UnaryHandler
 from rpc.messages import MAX_MESSAGE_SIZE
+from rpc.server_transport import ServerLimits, ServerTransport
 from rpc.status import RpcError, Status
+from rpc.tls_listener import ContextSource, TlsListener, TlsSettings
 
-_OPTIONS = [
-    ("grpc.so_reuseport", 0),  # a second server on the port must fail to bind
-    ("grpc.max_concurrent_streams", 10_000),
-    ("grpc.max_metadata_size", 8_192),
-    # Above this limit gRPC core cancels calls that no handler has seen. A loader rejects calls by
-    # its own concurrency limit instead.
-    ("grpc.server.max_pending_requests", 100_000),
-    ("grpc.server.max_pending_requests_hard_limit", 100_000),
-    # Athena gateways and reporters ping a silent peer every second, to detect a frozen one within
-    # 3 s. If this process is late, several pings arrive in one read; 0 strikes means that core does
-    # not close the connection for that.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 500),
-    ("grpc.http2.max_ping_strikes", 0),
-    ("grpc.keepalive_permit_without_calls", 1),
-    # The server's own pings detect a peer that is frozen or disconnected.
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 3_000),
-    ("grpc.http2.ping_timeout_ms", 3_000),
-]
+__all__ = ["CallContext", "Server", "StreamHandler", "UnaryHandler", "first_request"]
 
-
-@dataclass(frozen=True, slots=True)
-class CallContext:
-    """The context of a call, for its handler.
-
-    `time_remaining` is in seconds, None if there is no deadline. `trailers` are sent after the
-    response of a unary call; streaming calls do not send them.
-    """
-
-    metadata: Mapping[str, str]
-    peer: str
-    time_remaining: float | None
-    trailers: list[tuple[str, str | bytes]] = field(default_factory=list)
-
-
-class CertificateSource(Protocol):
-    """The certificate of a port, which may be replaced while the port serves."""
-
-    current: Tls
-
-    def take_change(self) -> Tls | None:
-        """Return the certificate if it has changed since the last call, else None."""
-
-
-UnaryHandler = Callable[[bytes, CallContext], Awaitable[bytes]]
-StreamHandler = Callable[[AsyncIterator[bytes], CallContext], AsyncIterator[bytes]]
+_MAX_CONNECTIONS: Final = 10_000
+_MAX_STREAMS: Final = 1_000
+# Bytes of requests that one connection may have waiting: this many of the largest messages.
+_MAX_BUFFERED_MESSAGES: Final = 16
+_HANDSHAKE_TIMEOUT_S: Final = 5.0
+_BACKLOG: Final = 2048
+_CLOSE_TIMEOUT_S: Final = 1.0
 
 
 class Server:
@@ -68,7 +32,7 @@ class Server:
 
     A handler raises RpcError to end the call with that status. A cancelled call cancels the task of
     its handler. `max_message_size` limits a message in either direction, in bytes; the call ends
-    with RESOURCE_EXHAUSTED.
+    with RESOURCE_EXHAUSTED. `max_connections` may be open at a time, each with `max_streams` calls.
     """
 
     def __init__(
@@ -77,105 +41,66 @@ class Server:
         unary: Mapping[str, UnaryHandler],
         stream: Mapping[str, StreamHandler] | None = None,
         max_message_size: int = MAX_MESSAGE_SIZE,
+        max_connections: int = _MAX_CONNECTIONS,
+        max_streams: int = _MAX_STREAMS,
     ) -> None:
-        limits = [
-            ("grpc.max_receive_message_length", max_message_size),
-            ("grpc.max_send_message_length", max_message_size),
-        ]
-        self._server = aio.server(options=[*_OPTIONS, *limits])
-        handlers: dict[str, Any] = {path: _unary_handler(method) for path, method in unary.items()}
-        handlers |= {path: _stream_handler(method) for path, method in (stream or {}).items()}
-        self._server.add_generic_rpc_handlers((_MethodTable(handlers),))
+        self._unary = unary
+        self._stream = stream or {}
+        self._limits = ServerLimits(
+            max_connections,
+            max_streams,
+            max_message_size,
+            max_message_size * _MAX_BUFFERED_MESSAGES,
+        )
+        self._connections: set[ServerTransport] = set()
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._listener: asyncio.Server | TlsListener | None = None
 
-    async def start(
-        self, host: str, port: int, certificate: CertificateSource | None = None
-    ) -> int:
+    async def start(self, host: str, port: int, certificate: ContextSource | None = None) -> int:
         """Listen and serve. Return the port, which the system chooses if `port` is 0.
 
-        `certificate` is asked for a change in each handshake; without it the port has no TLS.
+        `certificate` is asked for its context in each handshake; without it the port has no TLS.
         Raises OSError, with `filename` host:port, if the address cannot be bound.
         """
-        addr = join_host_port(host, port)
-        try:
-            if certificate is None:
-                bound_port: int = self._server.add_insecure_port(addr)
-            else:
-                bound_port = self._server.add_secure_port(addr, _credentials(certificate))
-        except RuntimeError as error:
-            listen(host, port).close()  # raises OSError with the reason, which grpc does not tell
-            reason = f"grpc cannot listen: {error}"
-            raise OSError(errno.EADDRNOTAVAIL, reason, addr) from error
-        await self._server.start()
+        sock = listen(host, port, _BACKLOG)
+        bound_port: int = sock.getsockname()[1]
+        if certificate is None:
+            loop = asyncio.get_running_loop()
+            self._listener = await loop.create_server(
+                self._create_transport, sock=sock, backlog=_BACKLOG
+            )
+        else:
+            settings = TlsSettings(certificate, self._limits.max_connections, _HANDSHAKE_TIMEOUT_S)
+            self._listener = TlsListener(
+                settings, self._create_transport, self._connections, self._handshakes
+            )
+            self._listener.listen(sock, _BACKLOG)
+            self._tls_socket = sock
         return bound_port
 
     async def stop(self, grace: float) -> None:
         """Reject new calls, give active ones `grace` seconds, then cancel them."""
-        await self._server.stop(grace)
+        if self._listener is not None:
+            self._listener.close()
+            if isinstance(self._listener, TlsListener):
+                self._tls_socket.close()
+        for handshake in self._handshakes:
+            handshake.cancel()
+        connections = list(self._connections)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await asyncio.gather(*(connection.drain() for connection in connections))
+        handlers = [task for connection in connections for task in connection.cancel_calls()]
+        for connection in connections:
+            connection.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await asyncio.gather(*handlers, return_exceptions=True)
+                for connection in connections:
+                    await connection.disconnected.wait()
 
-
-class _MethodTable(grpc.GenericRpcHandler):
-    def __init__(self, handlers: Mapping[str, Any]) -> None:
-        self._handlers = handlers
-
-    def service(self, handler_call_details: Any) -> Any:
-        return self._handlers.get(handler_call_details.method, _UNKNOWN_METHOD)
-
-
-def _credentials(certificate: CertificateSource) -> grpc.ServerCredentials:
-    def fetch() -> grpc.ServerCertificateConfiguration | None:
-        tls = certificate.take_change()
-        return _certificate_configuration(tls) if tls is not None else None
-
-    return grpc.dynamic_ssl_server_credentials(
-        _certificate_configuration(certificate.current),
-        fetch,  # type: ignore[arg-type]  # may return None: the certificate has not changed
-        require_client_authentication=bool(certificate.current.ca),
-    )
-
-
-def _certificate_configuration(tls: Tls) -> grpc.ServerCertificateConfiguration:
-    return grpc.ssl_server_certificate_configuration([(tls.key, tls.cert)], tls.ca or None)
-
-
-def _call_context(context: Any) -> CallContext:
-    metadata = {
-        str(key): value if isinstance(value, str) else value.decode("latin-1")
-        for key, value in context.invocation_metadata()
-    }
-    return CallContext(metadata, context.peer(), context.time_remaining())
-
-
-def _unary_handler(method: UnaryHandler) -> Any:
-    async def handler(request: bytes, context: Any) -> bytes:
-        call_context = _call_context(context)
-        try:
-            response = await method(request, call_context)
-        except RpcError as error:
-            await _abort(context, error.status, error.details)
-        except DecodeError:
-            await _abort(context, Status.INVALID_ARGUMENT, _UNDECODABLE)
-        if call_context.trailers:
-            context.set_trailing_metadata(tuple(call_context.trailers))
-        return response
-
-    return grpc.unary_unary_rpc_method_handler(handler)
-
-
-def _stream_handler(method: StreamHandler) -> Any:
-    async def handler(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
-        try:
-            async for response in method(requests, _call_context(context)):
-                yield response
-        except RpcError as error:
-            await _abort(context, error.status, error.details)
-        except DecodeError:
-            await _abort(context, Status.INVALID_ARGUMENT, _UNDECODABLE)
-
-    return grpc.stream_stream_rpc_method_handler(handler)
-
-
-async def _reject_unknown_method(_requests: AsyncIterator[bytes], context: Any) -> bytes:
-    await _abort(context, Status.UNIMPLEMENTED, "no such method")
+    def _create_transport(self) -> ServerTransport:
+        return ServerTransport(self._unary, self._stream, self._limits, self._connections)
 
 
 async def first_request(requests: AsyncIterator[bytes]) -> bytes:
@@ -184,24 +109,3 @@ async def first_request(requests: AsyncIterator[bytes]) -> bytes:
     if request is None:
         raise RpcError(Status.INVALID_ARGUMENT, "the call has no request")
     return request
-
-
-async def _abort(context: Any, status: Status, details: str) -> NoReturn:
-    """End a call with a status. If it has ended already, nobody gets it, and nothing is logged."""
-    try:
-        await context.abort(_status_code(status), details)
-    except aio.AbortError:
-        raise  # how grpc.aio ends the handler
-    except Exception:  # noqa: BLE001 (of several private classes)
-        raise asyncio.CancelledError from None
-    raise asyncio.CancelledError
-
-
-_UNDECODABLE = "the message cannot be decoded"
-# grpc.aio itself prints a traceback if a call of an unknown method is cancelled meanwhile.
-_UNKNOWN_METHOD: Any = grpc.stream_unary_rpc_method_handler(_reject_unknown_method)
-_STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
-
-
-def _status_code(status: Status) -> grpc.StatusCode:
-    return _STATUS_CODES[int(status)]

@@ -20,12 +20,14 @@ class Http2Stream(ABC):
       the peer yet.
     - `send_buffer`: data that waits for a window; None if nothing waits.
     - `end_stream_requested`: END_STREAM goes out with the last buffered data.
+    - `pending_trailers`: the header block that ends the stream after the buffered data, or None.
     """
 
     __slots__ = (
         "consumed",
         "end_stream_requested",
         "id",
+        "pending_trailers",
         "recv_open",
         "recv_window",
         "send_buffer",
@@ -45,6 +47,7 @@ class Http2Stream(ABC):
         self.consumed = 0
         self.send_buffer: deque[memoryview] | None = None
         self.end_stream_requested = False
+        self.pending_trailers: bytes | None = None
 
     # Flags are positional in the methods that run for every frame: a keyword argument costs as much
     # as the call itself.

@@ -1,21 +1,21 @@
 """Certificates in files: what changes is noticed, and what does not fit is refused by name."""
 
 import os
+import ssl
 from pathlib import Path
 
 import pytest
 
-from rpc.certificate import CertificateFiles, Tls
+from rpc.certificate import CertificateFiles
 
 pytestmark = pytest.mark.peer("openssl")
 
 
-def test_contents_are_read(certificates: Path) -> None:
+def test_clients_need_a_certificate_if_there_is_a_ca(certificates: Path) -> None:
     cert, key = certificates / "one.pem", certificates / "one.key"
-    assert CertificateFiles(cert, key).read() == Tls(cert.read_bytes(), key.read_bytes())
-    ca = certificates / "two.pem"
-    with_ca = CertificateFiles(cert, key, ca).read()
-    assert with_ca == Tls(cert.read_bytes(), key.read_bytes(), ca.read_bytes())
+    assert CertificateFiles(cert, key).server_context().verify_mode is ssl.CERT_NONE
+    with_ca = CertificateFiles(cert, key, certificates / "two.pem").server_context()
+    assert with_ca.verify_mode is ssl.CERT_REQUIRED
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,8 @@ def test_files_that_do_not_fit_are_named(
     files = CertificateFiles(
         certificates / cert, certificates / key, certificates / ca if ca else None
     )
-    for read in (files.read, files.server_context):
-        with pytest.raises(OSError, match=f"{cert} with .*{key}"):
-            read()
+    with pytest.raises(OSError, match=f"{cert} with .*{key}"):
+        files.server_context()
 
 
 def test_change_is_returned_once(certificates: Path, tmp_path: Path) -> None:
