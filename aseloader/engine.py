@@ -3,13 +3,13 @@
 import asyncio
 import inspect
 import logging
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from aseloader.codec import Codec, error_output
+from aseloader.thread_calls import ThreadCalls
 from aseloader.wrapper import Context, Data, Outputs, Refused, Wrapper
 from lb.reporter.limiter import ConcurrencyLimiter
 from schemas.model.errors import (
@@ -73,6 +73,7 @@ class Engine:
         self._codec = Codec(type(wrapper))
         self._is_async = inspect.iscoroutinefunction(wrapper.once)
         self.thread_pool = thread_pool or wrapper_threads(limiter.best)
+        self._thread_calls = ThreadCalls(self.thread_pool)
         self.work_slots = asyncio.Semaphore(limiter.best)
 
     async def process(self, frame: LoaderInput, context: Context) -> LoaderOutput:
@@ -80,7 +81,7 @@ class Engine:
 
         The caller must hold a permit. Errors of the wrapper are reported in the response.
         """
-        return await self._process_in_slot(frame, context, _WorkTime())
+        return await self._process_in_slot(frame, context, _Work())
 
     async def once(
         self, frame: LoaderInput, *, gateway: str, timeout: float | None
@@ -94,21 +95,22 @@ class Engine:
         """
         if not self._limiter.try_acquire(gateway):
             raise AseError(LOADER_FULL, f"{LOADER_FULL.code} all licences are taken")
-        started_at = time.monotonic()
-        cancel_event = threading.Event()
-        deadline = None if timeout is None else started_at + timeout
-        context = Context(
-            dict(frame.headers), deadline, lambda: cancel_event.is_set() or _is_past(deadline)
-        )
-        work_time = _WorkTime()
-        task = asyncio.ensure_future(self._process_in_slot(frame, context, work_time))
-        task.add_done_callback(lambda finished: self._release_permit(finished, gateway, work_time))
+        deadline = None if timeout is None else time.monotonic() + timeout
+        work, task = _Work(), asyncio.current_task()
+
+        def is_cancelled() -> bool:
+            is_given_up = work.is_given_up or (task is not None and task.cancelling() > 0)
+            return is_given_up or _is_past(deadline)
+
+        context = Context(dict(frame.headers), deadline, is_cancelled)
+        code = ONCE_TIMEOUT.code
         try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            cancel_event.set()
-            self.abandon(task)
-            raise
+            output = await self._process_in_slot(frame, context, work)
+            code = output.code
+        finally:
+            work.is_given_up = True
+            work.call_when_idle(lambda: self._release_permit(code, gateway, work))
+        return output
 
     def abandon(self, task: "asyncio.Future[LoaderOutput]") -> None:
         """Give up the response of `task`: cancel an async `once`; a thread runs to its end."""
@@ -119,35 +121,42 @@ class Engine:
         """Shut down the thread pool without waiting. Work that has not started is dropped."""
         self.thread_pool.shutdown(wait=False, cancel_futures=True)
 
-    def _release_permit(
-        self, task: "asyncio.Future[LoaderOutput]", gateway: str, work_time: "_WorkTime"
-    ) -> None:
-        code = _result_code(task)
-        self._limiter.release(
-            gateway, work_time.ms, succeeded=code == 0, failed=is_loader_failure(code)
-        )
+    def _release_permit(self, code: int, gateway: str, work: "_Work") -> None:
+        failed = is_loader_failure(code)
+        self._limiter.release(gateway, work.ms, succeeded=code == 0, failed=failed)
 
     async def _process_in_slot(
-        self, frame: LoaderInput, context: Context, work_time: "_WorkTime"
+        self, frame: LoaderInput, context: Context, work: "_Work"
     ) -> LoaderOutput:
-        """Wait for a work slot, process `frame`, and set `work_time.ms` to the time it took."""
-        async with self.work_slots:
+        """Wait for a work slot, process `frame`, and set `work.ms` to the time it took.
+
+        The slot is held until a thread that works on it has returned.
+        """
+        await self.work_slots.acquire()
+        started_at: float | None = None
+        try:
             if context.cancelled:  # the caller has gone, or the deadline passed in the queue
                 return error_output(
                     frame.serviceId, ONCE_TIMEOUT.code, "it waited until its deadline"
                 )
             started_at = time.monotonic()
-            try:
-                return await self._compute_output(frame, context)
-            finally:
-                work_time.ms = (time.monotonic() - started_at) * 1000
+            return await self._compute_output(frame, context, work)
+        finally:
+            work.call_when_idle(lambda: self._release_slot(work, started_at))
 
-    async def _compute_output(self, frame: LoaderInput, context: Context) -> LoaderOutput:
+    def _release_slot(self, work: "_Work", started_at: float | None) -> None:
+        if started_at is not None:
+            work.ms = (time.monotonic() - started_at) * 1000
+        self.work_slots.release()
+
+    async def _compute_output(
+        self, frame: LoaderInput, context: Context, work: "_Work"
+    ) -> LoaderOutput:
         try:
             if type(self._wrapper).once is Wrapper.once:
                 raise AseError(BAD_MODE, BAD_MODE.message)
             params, inputs = self._decode_inputs(frame)
-            outputs = await self._call_wrapper(params, inputs, context)
+            outputs = await self._call_wrapper(params, inputs, context, work)
             expected = {meta.name: meta for meta in frame.expect}
             payloads = self._codec.encode_outputs(outputs, expected, 0, LoaderOutput.ONCE)
             return LoaderOutput(serviceId=frame.serviceId, status=LoaderOutput.ONCE, pl=payloads)
@@ -157,15 +166,17 @@ class Engine:
             return exception_output(error, frame.serviceId, context.sid)
 
     async def _call_wrapper(
-        self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
+        self,
+        params: Mapping[str, Any],
+        inputs: Mapping[str, Data],
+        context: Context,
+        work: "_Work",
     ) -> Outputs:
         if self._is_async:
             outputs, error = await self._call_async(params, inputs, context)
         else:
-            loop = asyncio.get_running_loop()
-            outputs, error = await loop.run_in_executor(
-                self.thread_pool, self._call_sync, params, inputs, context
-            )
+            work.thread_call = self._thread_calls.start(self._call_sync, params, inputs, context)
+            outputs, error = await asyncio.shield(work.thread_call)
         if isinstance(error, Exception):
             raise error
         if error is not None:
@@ -189,7 +200,9 @@ class Engine:
         try:
             return await self._wrapper.once(params, inputs, context), None  # type: ignore[misc]
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and context.cancelled:
+            task = asyncio.current_task()
+            is_cancelled = task is not None and task.cancelling() > 0
+            if isinstance(error, asyncio.CancelledError) and (is_cancelled or context.cancelled):
                 raise
             return None, error
 
@@ -217,10 +230,26 @@ def exception_output(error: BaseException, service: str, sid: str) -> LoaderOutp
     return error_output(service, WRAPPER_RAISED.code, f"wrapper raised {type(error).__name__}")
 
 
-class _WorkTime:
-    """The time that the work on a request took, in milliseconds; 0 if it never began."""
+class _Work:
+    """The work on one request.
 
-    ms = 0.0
+    `ms` is the time that it took, 0 if it never began. `is_given_up`: nobody waits for its result.
+    `thread_call` is done when the thread that works on it has returned; None without a thread.
+    """
+
+    __slots__ = ("is_given_up", "ms", "thread_call")
+
+    def __init__(self) -> None:
+        self.ms = 0.0
+        self.is_given_up = False
+        self.thread_call: asyncio.Future[Any] | None = None
+
+    def call_when_idle(self, callback: Callable[[], None]) -> None:
+        """Call `callback` now, or when the thread that still works has returned."""
+        if self.thread_call is None or self.thread_call.done():
+            callback()
+        else:
+            self.thread_call.add_done_callback(lambda _: callback())
 
 
 def _refusal_message(error: Refused) -> str:
@@ -233,9 +262,3 @@ def _refusal_message(error: Refused) -> str:
 
 def _is_past(deadline: float | None) -> bool:
     return deadline is not None and time.monotonic() > deadline
-
-
-def _result_code(task: "asyncio.Future[LoaderOutput]") -> int:
-    if task.cancelled():
-        return ONCE_TIMEOUT.code
-    return WRAPPER_RAISED.code if task.exception() is not None else task.result().code

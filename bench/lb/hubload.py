@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.arms import BenchContext, start_asectl, wait_for_log_record
 from bench.lb import grid
+from bench.machine import cpu_seconds
 
 _GATEWAYS = 64
 # Requests per second of 16 loaders with 4 slots and 20 ms at a load of 0.9.
@@ -56,14 +57,8 @@ def measure_hub(loaders: int, seconds: float, *, compiled: bool) -> dict[str, fl
         client_process.stdin.write(json.dumps(spec) + "\n")
         client_process.stdin.flush()
         client_process.stdout.readline()
-        cpu_before = _cpu_seconds(hub.pid)
+        cpu_before = cpu_seconds(hub.pid)
         client_process.stdout.readline()
-        cpu_used = _cpu_seconds(hub.pid) - cpu_before
+        cpu_used = cpu_seconds(hub.pid) - cpu_before
         figures: dict[str, Any] = json.loads(client_process.stdout.readline())
     return {"cpu": round(cpu_used / seconds, 3)} | {key: round(v, 3) for key, v in figures.items()}
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Return the processor time of a process in seconds, user and system."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
