@@ -220,9 +220,20 @@ class _Loader:
     async def start(self) -> str:
         """Open the port and start to report; return the advertised address. Raises OSError."""
         options = self._options
-        self._addr = await self._server.start(options.host, options.port, options.advertise)
+        addr = await self._server.start(options.host, options.port, options.advertise)
+        # Made once: checking the declarations takes a millisecond, and a report may follow each
+        # request.
+        self._instance = Instance(
+            svc=declare.declaration(type(self._wrapper)).sub,
+            service=self._wrapper.service,
+            addr=addr,
+            epoch=self._epoch,
+            digest=document.digest(self._schema),
+            total=self._limiter.total,
+            best=self._limiter.best,
+        )
         self._reporter.start()
-        return self._addr
+        return addr
 
     async def drain(self) -> None:
         """Reject new requests, and wait up to `drain` seconds for running ones.
@@ -254,13 +265,5 @@ class _Loader:
             self._idle.set()
 
     def _build_report(self, include_schema: bool) -> Report:
-        instance = Instance(
-            svc=declare.declaration(type(self._wrapper)).sub,
-            service=self._wrapper.service,
-            addr=self._addr,
-            epoch=self._epoch,
-            digest=document.digest(self._schema),
-            total=self._limiter.total,
-            best=self._limiter.best,
-        )
-        return Report(instance, self._limiter.next_load(), self._schema if include_schema else b"")
+        document_to_send = self._schema if include_schema else b""
+        return Report(self._instance, self._limiter.next_load(), document_to_send)
