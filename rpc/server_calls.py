@@ -94,16 +94,16 @@ class ServerCall(RequestStream):
         try:
             messages = self._deframer.feed(data)
         except MessageTooLargeError as size_error:  # another name: mypyc gives each one type
-            self.fail(Status.RESOURCE_EXHAUSTED, _too_large_details(size_error))
+            self.cancel(Status.RESOURCE_EXHAUSTED, _too_large_details(size_error))
             return
         except RpcError as error:
-            self.fail(error.status, error.details)
+            self.cancel(error.status, error.details)
             return
         owner, size = self._owner, len(data)
         self._buffered += size
         owner.connection.buffered_size += size
         if owner.connection.buffered_size > owner.max_buffered:
-            self.fail(Status.RESOURCE_EXHAUSTED, "too many bytes of requests wait")
+            self.cancel(Status.RESOURCE_EXHAUSTED, "too many bytes of requests wait")
             return
         if messages:
             self._on_messages(messages)
@@ -299,7 +299,7 @@ class StreamServerCall(ServerCall):
 
     def _on_request_end(self) -> None:
         if self._deframer.buffered_size:
-            self.fail(Status.INTERNAL, "the call ended within a message")
+            self.cancel(Status.INTERNAL, "the call ended within a message")
         self._request_ended = True
         self._wake()
 

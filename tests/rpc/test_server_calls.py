@@ -63,6 +63,11 @@ class Handlers:
             self.taken.append(request)
         yield b"%d" % len(self.taken)
 
+    async def hold_stream(
+        self, requests: AsyncIterator[bytes], call: CallContext
+    ) -> AsyncIterator[bytes]:
+        yield await self.hold(b"", call)
+
     async def fail_early(
         self, requests: AsyncIterator[bytes], call: CallContext
     ) -> AsyncIterator[bytes]:
@@ -81,6 +86,7 @@ class Handlers:
             "/t.T/Count": self.count,
             "/t.T/TakeSlowly": self.take_slowly,
             "/t.T/FailEarly": self.fail_early,
+            "/t.T/HoldStream": self.hold_stream,
         }
         run_with_server(test, unary, stream, **limits)
 
@@ -320,6 +326,23 @@ def test_requests_may_end_later_than_the_last_message(handlers: Handlers) -> Non
         assert b"grpc-status\x010" in trailers
 
     handlers.run(test)
+
+
+@pytest.mark.parametrize(
+    "data", [frame(0, 0, 1, b"\7\0\0\0\0"), frame(0, 1, 1, b"\0\0\0"), message(1, b"x" * 1001)]
+)
+def test_an_invalid_message_cancels_the_handler_of_a_stream(
+    handlers: Handlers, data: bytes
+) -> None:
+    async def test(server: TestServer) -> None:
+        client = await server.connect()
+        await client.send(open_call(1, "/t.T/HoldStream"))
+        await handlers.started.wait()
+        await client.send(data)
+        await client.response(1)
+        await handlers.cancelled.wait()
+
+    handlers.run(test, max_message_size=1000)
 
 
 def test_an_early_end_stops_the_rest_of_the_request(handlers: Handlers) -> None:
