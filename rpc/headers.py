@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final, Generic, TypeVar
 
-from hpack import Decoder, HPACKError
+from hpack import Decoder, HPACKError, OversizedHeaderListError
 
 from rpc.bounded_cache import BoundedCache
 from rpc.frames import ErrorCode, ProtocolError
@@ -21,6 +21,9 @@ Parsed = TypeVar("Parsed")
 # Dynamic table size update to 0, sent once at the start of the first header block of a connection
 # (RFC 7541, 4.2).
 TABLE_SIZE_UPDATE: Final = b"\x20"
+
+_SIZE_UPDATES: Final = bytes(range(0x20, 0x3F))
+_MAX_SIZE_UPDATES: Final = 2
 
 MAX_HEADER_LIST_SIZE: Final = 32 * 1024
 _MAX_CACHED_BLOCKS: Final = 512
@@ -94,20 +97,24 @@ class HeaderBlockCache(Generic[Parsed]):
 
 
 def _decode(header_block: bytes) -> HeaderFields:
-    # An upper bound that no valid block exceeds, so that only the check below rejects a large list.
-    # Huffman-coded text is at most 8/5 of its code. A field takes at least one byte, and its size
-    # counts 32 bytes more (RFC 7541, 4.1).
-    decoder = Decoder(max_header_list_size=64 * len(header_block) + 64)
+    check_size_updates(header_block)
+    decoder = Decoder(max_header_list_size=MAX_HEADER_LIST_SIZE)
     decoder.max_allowed_table_size = decoder.header_table_size = 0
     try:
         fields = tuple((bytes(n), bytes(v)) for n, v in decoder.decode(header_block, raw=True))
+    except OversizedHeaderListError as size_error:
+        raise TooLargeError from size_error
     except (HPACKError, IndexError, ValueError) as error:
         reason = f"header block: {error}"
         raise ProtocolError(ErrorCode.COMPRESSION_ERROR, reason) from error
-    if sum(len(name) + len(value) + 32 for name, value in fields) > MAX_HEADER_LIST_SIZE:
-        raise TooLargeError
     check_fields(fields)
     return fields
+
+
+def check_size_updates(header_block: bytes) -> None:
+    """Raise ProtocolError for more table size updates than a block can need (RFC 7541, 4.2)."""
+    if len(header_block) - len(header_block.lstrip(_SIZE_UPDATES)) > _MAX_SIZE_UPDATES:
+        raise ProtocolError(ErrorCode.COMPRESSION_ERROR, "too many table size updates in a block")
 
 
 def check_fields(fields: HeaderFields) -> None:

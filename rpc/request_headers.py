@@ -19,6 +19,7 @@ from rpc.headers import (
     HeaderBlockCache,
     HeaderFields,
     check_fields,
+    check_size_updates,
 )
 from rpc.metadata import is_reserved_header, read_metadata_value
 
@@ -122,6 +123,7 @@ class RequestHeaderDecoder:
         return headers, headers.timeout
 
     def _decode_with_table(self, decoder: Decoder, header_block: bytes) -> HeaderFields:
+        check_size_updates(header_block)
         try:
             fields = tuple((bytes(n), bytes(v)) for n, v in decoder.decode(header_block, raw=True))
         except (HPACKError, IndexError, ValueError) as error:

@@ -7,6 +7,7 @@ module listens and stops.
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from rpc.addresses import listen
@@ -86,10 +87,13 @@ class Server:
                 self._tls_socket.close()
         for handshake in self._handshakes:
             handshake.cancel()
+        self._limits = replace(self._limits, max_connections=0)  # for those accepted meanwhile
         connections = list(self._connections)
+        for connection in connections:
+            connection.start_drain()
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                await asyncio.gather(*(connection.drain() for connection in connections))
+                await asyncio.gather(*(connection.wait_drained() for connection in connections))
         handlers = [task for connection in connections for task in connection.cancel_calls()]
         for connection in connections:
             connection.close()

@@ -55,8 +55,8 @@ class ServerCall(RequestStream):
     """
 
     __slots__ = (
-        "_buffered", "_deframer", "_finished", "_metadata", "_owner", "_started", "_task",
-        "deadline",
+        "_buffered", "_deframer", "_finished", "_held", "_metadata", "_owner", "_started",
+        "_task", "deadline",
     )  # fmt: skip
 
     def __init__(self, owner: CallOwner, headers: RequestHeaders, timeout: float | None) -> None:
@@ -69,7 +69,7 @@ class ServerCall(RequestStream):
         self._deframer.encoding = headers.encoding
         self._task: asyncio.Task[None] | None = None
         self._started = self._finished = False
-        self._buffered = 0
+        self._buffered = self._held = 0
 
     def on_opened(self, end_stream: bool, /) -> None:
         """Start the call; see the subclasses."""
@@ -99,10 +99,10 @@ class ServerCall(RequestStream):
         except RpcError as error:
             self.cancel(error.status, error.details)
             return
-        owner, size = self._owner, len(data)
-        self._buffered += size
-        owner.connection.buffered_size += size
-        if owner.connection.buffered_size > owner.max_buffered:
+        for message in messages:  # as they are in memory: decompressed
+            self._held += len(message)
+        self._count_buffered(self._held + self._deframer.buffered_size)
+        if self._owner.connection.buffered_size > self._owner.max_buffered:
             self.cancel(Status.RESOURCE_EXHAUSTED, "too many bytes of requests wait")
             return
         if messages:
@@ -110,9 +110,14 @@ class ServerCall(RequestStream):
         if end_stream:
             self._on_request_end()
 
-    def _release(self, size: int) -> None:
-        self._buffered -= size
-        self._owner.connection.buffered_size -= size
+    def _release(self, message_size: int) -> None:
+        """Count a message as taken by the handler."""
+        self._held -= message_size
+        self._count_buffered(self._held + self._deframer.buffered_size)
+
+    def _count_buffered(self, size: int) -> None:
+        self._owner.connection.buffered_size += size - self._buffered
+        self._buffered = size
 
     @abstractmethod
     def _on_messages(self, messages: list[bytes], /) -> None:
@@ -144,7 +149,12 @@ class ServerCall(RequestStream):
     def cancel(self, status: Status, details: str) -> None:
         """End the call with a status and cancel its handler."""
         task = self._task
-        self.fail(status, details)
+        if self.send_buffer is None:
+            self.fail(status, details)
+        else:  # the client does not read: it could not learn the status either
+            self._finish()
+            self._owner.connection.reset_stream(self, ErrorCode.CANCEL)
+            self._owner.flush()
         if task is not None:
             task.cancel()
 
@@ -203,7 +213,7 @@ class ServerCall(RequestStream):
 
     def _finish(self) -> None:
         self._finished = True
-        self._release(self._buffered)
+        self._count_buffered(0)
 
     def on_sent(self) -> None:
         """Stop the rest of the request if the response is complete."""
@@ -247,7 +257,7 @@ class UnaryServerCall(ServerCall):
         if request is None or self._deframer.buffered_size:
             self.fail(Status.INTERNAL, "the call has no complete request")
             return
-        self._release(self._buffered)  # the handler has it
+        self._release(len(request))
         self._start(run_unary(self, self._handler, request, self._new_context()))
 
 
@@ -335,7 +345,8 @@ class StreamServerCall(ServerCall):
         if not self._inbox:
             return None
         message, size = self._inbox.popleft()
-        self._release(min(size, self._buffered))
+        if not self._finished:
+            self._release(len(message))
         self._acknowledge(size)
         self._owner.flush()
         return message

@@ -116,6 +116,16 @@ class ServerConnection(Connection):
         self._reset_stream_ids.add(stream_id, True)
         self.outbound.frames.append(frames.rst_stream(stream_id, code))
 
+    def _handle_goaway(self, stream_id: int, _flags: int, payload: bytes) -> None:
+        """Note that the client goes away. Its last stream id is about streams of this side.
+
+        So the client's own streams go on (RFC 9113, 6.8).
+        """
+        if stream_id != 0:
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"GOAWAY on stream {stream_id}")
+        _, code, reason = frames.read_goaway(payload)
+        self.goaway_reason = f"the client goes away: {frames.code_name(code)} {reason}".rstrip()
+
     def _handle_rst_stream(self, stream_id: int, flags: int, payload: bytes) -> None:
         if stream_id in self._streams:
             self._spend(_RESET_COST)

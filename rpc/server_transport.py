@@ -191,6 +191,8 @@ class ServerTransport(asyncio.Protocol):
         else:
             self._transport.close()
         self._end()
+        if not self.disconnected.is_set():  # TLS waits for the client's end of the connection
+            self._check_timer = self._loop.call_later(_LINGER_S, self._transport.abort)
 
     def _linger(self) -> None:
         """Close the connection after a GOAWAY: the client gets time to read why.
@@ -198,10 +200,10 @@ class ServerTransport(asyncio.Protocol):
         Closing at once, with input unread, resets the connection and loses what was written.
         """
         self._end()
-        if not self._transport.can_write_eof():
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
             self._transport.close()
-            return
-        self._transport.write_eof()
         self._check_timer = self._loop.call_later(_LINGER_S, self._transport.abort)
 
     def _abort(self) -> None:
@@ -260,16 +262,14 @@ class ServerTransport(asyncio.Protocol):
 
     # Draining.
 
-    async def drain(self) -> None:
-        """Accept no further calls, and wait until none is active.
-
-        The client learns by GOAWAY which of its calls are not processed.
-        """
-        if not self._is_open:
-            return
+    def start_drain(self) -> None:
+        """Accept no further calls: a GOAWAY tells the client which ones are not processed."""
         self._connection.queue_goaway(ErrorCode.NO_ERROR, "the server stops")
         self._flush()
-        if self._connection.outbound.streams:
+
+    async def wait_drained(self) -> None:
+        """Wait until no call is active."""
+        if self._is_open and self._connection.outbound.streams:
             self._drained = self._drained or self._loop.create_future()
             await asyncio.shield(self._drained)
 

@@ -18,7 +18,7 @@ from gateway.context import GatewayContext
 from gateway.http.head_validation import combine_headers
 from gateway.http.pages import Pages
 from gateway.http.server_context import BODY_ERROR_KEY, WAKE_RECEIVE_KEY
-from gateway.request import tracing
+from gateway.request import checks, tracing
 from gateway.request.origin import check_fetch_site, check_origin
 from gateway.request.query import envelope_from_query
 from gateway.request.record import RequestRecord
@@ -185,6 +185,8 @@ class _ServiceEndpoint:
         allowed = "GET, POST" if contract.get_events else "POST"
         if scope["method"] != "GET" or not contract.get_events:
             raise HTTPException(405, headers={"Allow": allowed})
+        if not checks.accepts_event_stream(headers):  # EventSource does; images and links do not
+            raise HttpError(406, "GET is answered with events alone: accept text/event-stream")
         check_origin(headers, self._origins)
         check_fetch_site(headers, self._origins)
         return json.dumps(envelope_from_query(scope["query_string"], contract.service)).encode()

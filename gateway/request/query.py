@@ -71,6 +71,10 @@ def _set_member(envelope: dict[str, Any], path: tuple[str, ...], value: Any) -> 
     members = envelope
     for name in path[:-1]:
         members = members.setdefault(name, {})
+        if not isinstance(members, dict):
+            raise HttpError(400, f"query: {'.'.join(path)!a} is below a member with a value")
+    if isinstance(members.get(path[-1]), dict):
+        raise HttpError(400, f"query: {'.'.join(path)!a} has members below it")
     members[path[-1]] = value
 
 

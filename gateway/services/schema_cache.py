@@ -5,7 +5,7 @@ A gateway that starts while its hub is away then answers the requests of the ser
 """
 
 import logging
-import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,13 +42,14 @@ class SchemaCache:
         return contracts
 
     def store(self, service_id: str, schema_document: bytes) -> None:
-        """Store the schema of a service in place of an older one, in one step (`os.replace`)."""
+        """Store the schema of a service in place of an older one, in one step."""
         path = self._folder / f"{service_id}.json"
-        temporary = self._folder / f".{service_id}.{os.getpid()}"
+        # Of its own name: gateways in containers have the same process ids.
+        temporary = self._folder / f".{service_id}.{secrets.token_hex(8)}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(schema_document)
-            os.replace(temporary, path)  # noqa: PTH105 (the same, and atomic by its name)
+            temporary.replace(path)
         except OSError as error:
             fields = {"file": str(path), "reason": str(error)}
             _logger.error("schema not stored", extra=fields)  # noqa: TRY400

@@ -245,12 +245,13 @@ class Balancer:
                 acquire, self.clock, self._call_later
             )
         self.counts.waits += 1
-        if not self._has_place(queue, app_id) or not (
+        if not self._has_place(queue.waiting_of(app_id)) or not (
             at_front or queue.can_serve_in_time(app_id, timeout)
         ):
             timeout = 0.0
         elif self.waiting_count() >= self._max_waiting:
-            queue.reject_last(queue.heaviest_app()[0])
+            fullest, (heaviest_app, _) = self._heaviest()
+            fullest.reject_last(heaviest_app)
         return queue.enqueue(digest, key, app_id, timeout, on_done, at_front=at_front)
 
     def is_crowded(self, service_id: str) -> bool:
@@ -267,13 +268,24 @@ class Balancer:
         """
         queue = self._pending_queues.get(service_id) if self._pending_queues else None
         if queue is not None and len(queue):
-            return not (self._has_place(queue, app_id) and queue.can_serve_in_time(app_id, timeout))
+            return not (
+                self._has_place(queue.waiting_of(app_id))
+                and queue.can_serve_in_time(app_id, timeout)
+            )
         return (timeout <= 0.0 or self._max_waiting == 0) and self._is_full(service_id, digest)
 
-    def _has_place(self, queue: PendingQueue[Lease], app_id: str) -> bool:
-        """Return whether one more request may wait, perhaps in place of another application's."""
+    def _has_place(self, waiting: int) -> bool:
+        """Return whether an application with `waiting` requests may add one.
+
+        Perhaps in place of a request of the application that has the most, at whichever service.
+        """
         is_below_limit = self.waiting_count() < self._max_waiting
-        return is_below_limit or queue.heaviest_app()[1] > queue.waiting_of(app_id) + 1
+        return is_below_limit or self._heaviest()[1][1] > waiting + 1
+
+    def _heaviest(self) -> tuple[PendingQueue[Lease], tuple[str, int]]:
+        """Return the application with the most waiting requests of one service, and its queue."""
+        by_queue = [(queue, queue.heaviest_app()) for queue in self._pending_queues.values()]
+        return max(by_queue, key=lambda pair: pair[1][1])
 
     def _is_full(self, service_id: str, digest: str) -> bool:
         now, members = self.clock(), self._table.pool(service_id, digest).members

@@ -7,10 +7,14 @@ An endpoint is checked when it joins, and each time its ejection has elapsed
 from collections.abc import Callable
 from functools import partial
 from random import Random
+from typing import Final
 
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.lifecycle import EndpointState
+from lb.endpoints.outlier import EjectionState
 from rpc.timer import CallLater
+
+_MIN_DELAY_S: Final = 0.001
 
 # Starts the check of an endpoint; the callback gets its result, once, perhaps at once.
 HealthCheck = Callable[[Endpoint, Callable[[bool], None]], None]
@@ -47,12 +51,15 @@ class HealthChecks:
     def on_ejection(self, endpoint: Endpoint) -> None:
         """Check an endpoint that was ejected as soon as its ejection has elapsed."""
         remaining_s = endpoint.outlier_detector.ejected_until - self._clock()
-        self._call_later(max(0.0, remaining_s), partial(self._start, endpoint))
+        self._call_later(max(_MIN_DELAY_S, remaining_s), partial(self._start, endpoint))
 
     def _start(self, endpoint: Endpoint) -> None:
         if endpoint.state is EndpointState.GONE:
             return
-        if not endpoint.outlier_detector.try_start_checking(self._clock()):
+        detector = endpoint.outlier_detector
+        if not detector.try_start_checking(self._clock()):
+            if detector.state is EjectionState.EJECTED:  # the timer fired early, as uvloop's do
+                self.on_ejection(endpoint)
             return
         if self._check is None:
             self._on_result(endpoint, True)

@@ -137,6 +137,22 @@ def test_lists_of_fields_are_limited() -> None:
         decoder.decode(many)
 
 
+@pytest.mark.parametrize("with_table", [True, False])
+def test_many_table_size_updates_are_an_error(with_table: bool) -> None:
+    decoder = RequestHeaderDecoder()
+    if not with_table:
+        decoder.decode(request_block())
+    with pytest.raises(ProtocolError, match="COMPRESSION_ERROR"):
+        decoder.decode(TABLE_SIZE_UPDATE * 60_000)
+
+
+def test_a_large_list_is_not_decoded_to_its_end() -> None:
+    decoder = RequestHeaderDecoder()
+    decoder.decode(request_block())
+    with pytest.raises(TooLargeError):
+        decoder.decode(b"\x82" * 60_000 + b"\xff\xff\xff\xff\xff")  # whose end is no HPACK
+
+
 def test_references_into_the_table_do_not_multiply() -> None:
     """An entry of 4 KB, and 10,000 references of one byte (an HPACK bomb)."""
     decoder = RequestHeaderDecoder()

@@ -345,6 +345,68 @@ def test_an_invalid_message_cancels_the_handler_of_a_stream(
     handlers.run(test, max_message_size=1000)
 
 
+def test_a_client_that_goes_away_gets_its_responses(handlers: Handlers) -> None:
+    """The last stream of its GOAWAY is one that we opened: none (RFC 9113, 6.8)."""
+
+    async def test(server: TestServer) -> None:
+        client = await server.connect()
+        await client.send(unary_call(1, path="/t.T/Hold"))
+        await handlers.started.wait()
+        await client.send(frame(7, 0, 0, b"\0" * 8) + frame(6, 0, 0, b"x" * 8))
+        await client.read_until(lambda f: f[0] == 6)
+        handlers.released.set()
+        assert (await client.response(1))[0][5:] == b"hi"
+
+    handlers.run(test)
+
+
+def test_long_streams_leave_nothing_in_the_sum_of_waiting_bytes(handlers: Handlers) -> None:
+    """Sixteen of the largest messages may wait; ten times as many pass, in frames of 16 KiB."""
+
+    async def test(server: TestServer) -> None:
+        channel = with_channel(server)
+        stream = channel.stream("/t.T/Stream", timeout=30)
+        for _ in range(160):
+            await stream.send(b"x" * 40_000)
+            assert await anext(stream) == b"x" * 40_000
+        await channel.close()
+
+    handlers.run(test, max_message_size=40_000)
+
+
+def test_decompressed_bytes_count(handlers: Handlers) -> None:
+    async def test(server: TestServer) -> None:
+        client = await server.connect()
+        bomb = gzip.compress(b"\0" * 99_000)
+        framed = b"\1" + len(bomb).to_bytes(4, "big") + bomb
+        for stream_id in range(1, 36, 2):
+            await client.send(open_call(stream_id, "/t.T/TakeSlowly", grpc_encoding="gzip"))
+            await client.send(frame(0, 0, stream_id, framed))
+        assert b"too many bytes of requests wait" in (await client.response(33))[1]
+
+    handlers.run(test, max_message_size=100_000)
+
+
+def test_a_deadline_frees_a_response_that_nobody_reads(handlers: Handlers) -> None:
+    async def test(server: TestServer) -> None:
+        client = await server.connect()  # its window is 64 KiB
+        await client.send(open_call(1, "/t.T/Big", grpc_timeout="100m") + message(1, b"1000000"))
+        assert await client.reset_code(1) == ErrorCode.CANCEL
+
+    handlers.run(test)
+
+
+def test_a_stop_without_grace_says_goodbye(handlers: Handlers) -> None:
+    async def test(server: TestServer) -> None:
+        client = await server.connect()
+        await client.send(unary_call(1))
+        await client.response(1)
+        await server.server.stop(0)
+        assert await client.goaway_code() == ErrorCode.NO_ERROR
+
+    handlers.run(test)
+
+
 def test_an_early_end_stops_the_rest_of_the_request(handlers: Handlers) -> None:
     async def test(server: TestServer) -> None:
         client = await server.connect()

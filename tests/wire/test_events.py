@@ -218,7 +218,7 @@ QUERY = "header.app_id=page&parameter.talker.many=2&parameter.talker.act=flood&p
 
 
 def test_events_by_get(get_gateway: Gateway) -> None:
-    response = get_gateway.http.get(f"/v1/private/talker?{QUERY}")
+    response = get_gateway.http.get(f"/v1/private/talker?{QUERY}", headers=EVENTS)
     assert response.status_code == 200
     events = parse_events(response.text)
     assert [event for event, _, _ in events] == ["result", "result", "result", "end"]
@@ -232,17 +232,20 @@ def test_events_by_get(get_gateway: Gateway) -> None:
         ("GET", "header.app_id=a&payload.text=hi&parameter.talker.many=0", {}, 400),
         ("GET", "payload.text=hi", {}, 400),
         ("GET", "text=hi", {}, 400),
+        ("GET", "payload.x=1&payload.x.y=2", {}, 400),
+        ("GET", QUERY, {"Accept": "image/avif,image/webp,*/*"}, 406),
         ("GET", QUERY, {"origin": "https://elsewhere"}, 403),
         ("GET", QUERY, {"sec-fetch-site": "cross-site"}, 403),
         ("HEAD", QUERY, {}, 405),
         ("PUT", QUERY, {}, 405),
     ],
-    ids=range(7),
+    ids=range(9),
 )
 def test_bad_get_requests(
     get_gateway: Gateway, method: str, query: str, headers: dict[str, str], status: int
 ) -> None:
-    response = get_gateway.http.request(method, f"/v1/private/talker?{query}", headers=headers)
+    url = f"/v1/private/talker?{query}"
+    response = get_gateway.http.request(method, url, headers=EVENTS | headers)
     assert response.status_code == status
     if status == 405:
         assert response.headers["allow"] == "GET, POST"

@@ -52,6 +52,8 @@ def test_envelope_of_a_query(query: str, expected: dict[str, Any]) -> None:
         ("payload.text.a.b=1", "'payload.text.a.b' is no path"),
         ("header.app_id=a&header.app_id=b", "'header.app_id' occurs twice"),
         ("header.app_id=%ff", "the query is not UTF-8"),
+        ("payload.x=1&payload.x.y=2", "'payload.x.y' is below a member with a value"),
+        ("payload.x.y=2&payload.x=1", "'payload.x' has members below it"),
         ("%0a=1", r"'\\n' is no path"),
     ],
 )

@@ -416,6 +416,20 @@ def test_a_full_queue_has_place_for_an_application_with_fewer_requests() -> None
     assert light not in done
 
 
+def test_one_service_leaves_the_others_places_in_the_queue() -> None:
+    fleet = Fleet(1, total=1, max_waiting=3)
+    other = Instance("ase", "asr", "b:0", 7, digest="d", total=1, best=1)
+    fleet.table.apply(Report(other, Load(2, served=99)), 0.0)
+    fleet.balancer.acquire("ocr", "d")
+    fleet.balancer.acquire("asr", "d")
+    done: list[Any] = []
+    heavy = [fleet.balancer.wait("ocr", "d", "", "a", 1.0, False, done.append) for _ in range(3)]
+    light = fleet.balancer.wait("asr", "d", "", "a", 1.0, False, done.append)
+    fleet.advance_to(0.001)
+    assert done == [heavy[2]]
+    assert light not in done
+
+
 def test_nothing_is_shed_while_nobody_waits() -> None:
     fleet = Fleet(1, total=1)
     assert not fleet.balancer.is_crowded("ocr")

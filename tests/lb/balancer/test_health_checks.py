@@ -130,6 +130,20 @@ def test_a_failed_check_ejects_again() -> None:
         assert not fleet.checks, "the next one follows after a longer time"
 
 
+def test_a_timer_that_fires_early_is_set_again() -> None:
+    """As uvloop's do: it rounds to milliseconds."""
+    fleet = CheckedFleet()
+    fleet.join(OLD)
+    fleet.answer_check(True)
+    endpoint = fleet.table.get(OLD.key)
+    assert endpoint is not None
+    fleet.fail_requests(AseError(UNREACHABLE), 1)
+    endpoint.outlier_detector.ejected_until += 0.0009
+    fleet.advance(1.3)
+    assert fleet.answer_check(True) == "old:1"
+    assert fleet.state(OLD) is EjectionState.PROBING
+
+
 def test_the_result_for_an_instance_that_is_gone_is_ignored() -> None:
     fleet = CheckedFleet()
     fleet.join(OLD)
