@@ -51,12 +51,20 @@ class ServerCall(RequestStream):
 
     `deadline` is in seconds of the loop's clock, or None. `_task` runs the handler. `_started`: the
     response headers are sent. `_finished`: the status is sent, or the call is gone. `_buffered` are
-    the received bytes that count in `ServerConnection.buffered_size`.
+    the bytes that count in `ServerConnection.buffered_size`: `_waiting_size` of complete messages
+    that the handler has not taken, decompressed, and those of an incomplete one.
     """
 
     __slots__ = (
-        "_buffered", "_deframer", "_finished", "_held", "_metadata", "_owner", "_started",
-        "_task", "deadline",
+        "_buffered",
+        "_deframer",
+        "_finished",
+        "_metadata",
+        "_owner",
+        "_started",
+        "_task",
+        "_waiting_size",
+        "deadline",
     )  # fmt: skip
 
     def __init__(self, owner: CallOwner, headers: RequestHeaders, timeout: float | None) -> None:
@@ -69,7 +77,7 @@ class ServerCall(RequestStream):
         self._deframer.encoding = headers.encoding
         self._task: asyncio.Task[None] | None = None
         self._started = self._finished = False
-        self._buffered = self._held = 0
+        self._buffered = self._waiting_size = 0
 
     def on_opened(self, end_stream: bool, /) -> None:
         """Start the call; see the subclasses."""
@@ -100,8 +108,8 @@ class ServerCall(RequestStream):
             self.cancel(error.status, error.details)
             return
         for message in messages:  # as they are in memory: decompressed
-            self._held += len(message)
-        self._count_buffered(self._held + self._deframer.buffered_size)
+            self._waiting_size += len(message)
+        self._count_buffered(self._waiting_size + self._deframer.buffered_size)
         if self._owner.connection.buffered_size > self._owner.max_buffered:
             self.cancel(Status.RESOURCE_EXHAUSTED, "too many bytes of requests wait")
             return
@@ -112,8 +120,8 @@ class ServerCall(RequestStream):
 
     def _release(self, message_size: int) -> None:
         """Count a message as taken by the handler."""
-        self._held -= message_size
-        self._count_buffered(self._held + self._deframer.buffered_size)
+        self._waiting_size -= message_size
+        self._count_buffered(self._waiting_size + self._deframer.buffered_size)
 
     def _count_buffered(self, size: int) -> None:
         self._owner.connection.buffered_size += size - self._buffered
