@@ -127,9 +127,7 @@ class GrpcCaller:
     ) -> LoaderCall:
         """Start a call. `on_done` is called once when it ends, after this has returned."""
         target = loader_request.target
-        connection = self._connections.get((target.addr, target.epoch)) or self._add_connection(
-            target
-        )
+        connection = self._connection_to(target)
         return LoaderCall(connection, loader_request, on_done)
 
     def probe(self, target: CallTarget, on_reply: Callable[[int, float], None]) -> None:
@@ -140,9 +138,7 @@ class GrpcCaller:
         """
         if target.protocol != "native":
             return
-        connection = self._connections.get((target.addr, target.epoch)) or self._add_connection(
-            target
-        )
+        connection = self._connection_to(target)
 
         def on_done(call: UnaryCall) -> None:
             if call.error is None:
@@ -161,10 +157,7 @@ class GrpcCaller:
         know its state (https://github.com/grpc/grpc/blob/master/doc/health-checking.md): loaders of
         the original have none.
         """
-        connection = self._connections.get((target.addr, target.epoch)) or self._add_connection(
-            target
-        )
-        channel = connection.channel
+        channel = self._connection_to(target).channel
         channel.start_unary(
             channel.header_block(_HEALTH_METHOD, self._metadata),
             b"",
@@ -180,12 +173,13 @@ class GrpcCaller:
         `timeout` is the deadline of a native session in seconds; an xsf session has timeouts per
         call. `handle` is a unique name, which identifies an xsf session.
         """
-        connection = self._connections.get((target.addr, target.epoch)) or self._add_connection(
-            target
-        )
+        connection = self._connection_to(target)
         if target.protocol == "native":
             return NativeStream(connection.channel, connection.session_header_block, timeout, wake)
         return connection.open_xsf_stream(handle, wake)
+
+    def _connection_to(self, target: CallTarget) -> _LoaderConnection:
+        return self._connections.get((target.addr, target.epoch)) or self._add_connection(target)
 
     def _add_connection(self, target: CallTarget) -> _LoaderConnection:
         is_own_loader = target.epoch != 0 and target.protocol == "native"

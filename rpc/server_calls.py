@@ -367,13 +367,12 @@ class StreamServerCall(ServerCall):
 class RejectedCall(RequestStream):
     """A request that no handler gets: it is answered by a header block alone."""
 
-    __slots__ = ("_owner", "_response", "deadline")
+    __slots__ = ("_owner", "_response")
 
     def __init__(self, owner: CallOwner, response: bytes) -> None:
         super().__init__()
         self._owner = owner
         self._response = response
-        self.deadline: float | None = None
 
     def on_opened(self, end_stream: bool, /) -> None:  # noqa: ARG002 (its data is not read)
         """Send the response, and stop the rest of the request."""

@@ -1,7 +1,7 @@
 """The asyncio protocol of a client's connection to a server: socket I/O, deadlines, keepalive."""
 
 import asyncio
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Final, cast
@@ -13,7 +13,6 @@ from rpc.keepalive import Keepalive, KeepaliveAction, KeepaliveParams
 from rpc.request_headers import RequestHeaders
 from rpc.server_calls import (
     CallOwner,
-    RejectedCall,
     ServerCall,
     StreamServerCall,
     UnaryServerCall,
@@ -69,12 +68,12 @@ class ServerTransport(asyncio.Protocol):
         unary: Mapping[str, UnaryHandler],
         stream: Mapping[str, StreamHandler],
         limits: ServerLimits,
-        connections: "Set[ServerTransport]",
+        connections: "set[ServerTransport]",
     ) -> None:
         self._unary = unary
         self._stream = stream
         self._limits = limits
-        self._connections = cast("set[ServerTransport]", connections)
+        self._connections = connections
         self._loop = asyncio.get_running_loop()
         self._connection = ServerConnection(self._loop.time, self._accept, limits.max_streams)
         self._keepalive = Keepalive(_KEEPALIVE)
@@ -236,10 +235,7 @@ class ServerTransport(asyncio.Protocol):
         stream_handler = self._stream.get(headers.path)
         if stream_handler is not None:
             return StreamServerCall(owner, headers, timeout, stream_handler)
-        return self._reject_unknown_method()
-
-    def _reject_unknown_method(self) -> RejectedCall:
-        return reject_with_status(self._owner, Status.UNIMPLEMENTED, "no such method")
+        return reject_with_status(owner, Status.UNIMPLEMENTED, "no such method")
 
     def _calls(self) -> list[ServerCall]:
         streams = self._connection.outbound.streams.values()

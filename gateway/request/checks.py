@@ -11,9 +11,9 @@ from gateway.request.response import HttpError
 from gateway.services.catalog import Catalog, Contract
 from schemas.model import category
 from schemas.model.errors import BAD_APP, NO_SUB_SERVICE, AseError
+from schemas.model.request_header import APP_ID_NAMES
 from schemas.model.service import Service, member_schema
 
-_APP_IDS: Final = ("app_id", "appid")
 _APP_ID_PATTERN: Final = re.compile(rb'"app_?id"[ \t\r\n]*:[ \t\r\n]*"([^"\\]{1,256})"')
 _MAX_PEEK_BYTES: Final = 65536
 _EVENT_STREAM_TYPE: Final = "text/event-stream"
@@ -62,7 +62,7 @@ def check_app_id(body: dict[str, Any], headers: Mapping[bytes, bytes], consumer_
     header = body.get("header")
     app_ids: list[Any] = []
     if isinstance(header, dict):
-        app_ids = [header[name] for name in _APP_IDS if name in header]
+        app_ids = [header[name] for name in APP_ID_NAMES if name in header]
     if not app_ids or not (
         type(app_ids[0]) is str and app_ids[0] and type(app_ids[-1]) is str and app_ids[-1]
     ):

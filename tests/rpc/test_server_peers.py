@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ def server() -> Iterator[ServerThread]:
     thread.stop()
 
 
-def test_grpcio(server: ServerThread) -> None:
+def call_by_grpcio(server: ServerThread, _: Path) -> None:
     async def main() -> None:
         options = [("grpc.max_receive_message_length", -1)]
         async with aio.insecure_channel(f"127.0.0.1:{server.port}", options) as channel:
@@ -110,7 +110,7 @@ def test_grpcio(server: ServerThread) -> None:
     asyncio.run(main())
 
 
-def test_grpclib(server: ServerThread) -> None:
+def call_by_grpclib(server: ServerThread, _: Path) -> None:
     class Bytes:
         """A codec of bytes."""
 
@@ -182,16 +182,13 @@ const stream = () => new Promise((resolve) => {
 """
 
 
-@pytest.mark.skipif(
-    not (NODE_MODULES / "@grpc/grpc-js").is_dir(), reason="npm has not installed @grpc/grpc-js"
-)
-def test_grpc_js(server: ServerThread, tmp_path: Path) -> None:
-    (tmp_path / "node_modules").symlink_to(NODE_MODULES)
-    (tmp_path / "calls.js").write_text(NODE_SCRIPT)
+def call_by_grpc_js(server: ServerThread, folder: Path) -> None:
+    (folder / "node_modules").symlink_to(NODE_MODULES)
+    (folder / "calls.js").write_text(NODE_SCRIPT)
     server.cancelled.clear()
     result = subprocess.run(
         ["node", "calls.js", f"127.0.0.1:{server.port}"],
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=60,
@@ -200,6 +197,18 @@ def test_grpc_js(server: ServerThread, tmp_path: Path) -> None:
     expected = [list(SIZES), True, "5 not here: ü %", "4", "0 3500000"]
     assert json.loads(result.stdout) == expected
     assert server.cancelled.wait(10)
+
+
+CLIENTS: list[Callable[[ServerThread, Path], None]] = [call_by_grpcio, call_by_grpclib]
+if (NODE_MODULES / "@grpc/grpc-js").is_dir():
+    CLIENTS.append(call_by_grpc_js)
+
+
+@pytest.mark.parametrize("make_calls", CLIENTS)
+def test_calls_from_a_client(
+    server: ServerThread, make_calls: Callable[[ServerThread, Path], None], tmp_path: Path
+) -> None:
+    make_calls(server, tmp_path)
 
 
 @pytest.mark.parametrize(
