@@ -45,7 +45,7 @@ def declaration(wrapper: type[Wrapper]) -> declare.Declaration:
         description=inspect.cleandoc(wrapper.__doc__ or "").partition("\n\n")[0],
         deadline=wrapper.deadline,
         idempotent=wrapper.idempotent,
-        streaming=wrapper.session is not Wrapper.session,
+        streaming=has_method(wrapper, "session"),
         params=tuple(
             declare.Param(name, member.rules(), member.required)
             for name, member in members(wrapper, Parameter).items()
@@ -87,6 +87,7 @@ def _check_class(wrapper: type[Wrapper]) -> None:
     if not members(wrapper, Output):
         raise DeclarationError(f"{class_name}: declare at least one Output")
     _check_methods(wrapper, class_name)
+    _check_batch(wrapper, class_name)
     for name in (*members(wrapper, Parameter), *members(wrapper, Input), *members(wrapper, Output)):
         if name in vars(Wrapper):
             raise DeclarationError(
@@ -96,48 +97,98 @@ def _check_class(wrapper: type[Wrapper]) -> None:
         _check_default(f"{class_name}.{name}", parameter)
 
 
+def has_method(wrapper: type[Wrapper], name: str) -> bool:
+    """Return whether a wrapper class has the method `name`: `once`, `session` or `batch`."""
+    return callable(getattr(wrapper, name, None))
+
+
+def accepts_context(wrapper: type[Wrapper], name: str) -> bool:
+    """Return whether the method `name` takes the context, after `params` and `inputs`."""
+    method = getattr(wrapper, name)
+    return _takes_any_count(method) or len(_argument_names(wrapper, name)) > 2
+
+
+_SIGNATURES = {
+    "once": "once(self, params, inputs, context)",
+    "session": "session(self, params, inputs, context)",
+    "batch": "batch(self, params, inputs, contexts)",
+}
+
+
 def _check_methods(wrapper: type[Wrapper], class_name: str) -> None:
-    if wrapper.once is Wrapper.once and wrapper.session is Wrapper.session:
-        hint = "write `once(self, params, inputs, context)` or `session(self, params, inputs)`"
-        raise DeclarationError(f"{class_name}: {hint}")
-    if inspect.iscoroutinefunction(wrapper.session):
+    methods = [name for name in _SIGNATURES if has_method(wrapper, name)]
+    if not methods:
+        signatures = ", ".join(f"`{signature}`" for signature in _SIGNATURES.values())
+        raise DeclarationError(f"{class_name}: write one of {signatures}")
+    if "batch" in methods and len(methods) > 1:
+        hint = f"`batch` serves every request, `{methods[0]}` none; remove one of them"
+        raise DeclarationError(f"{_source_location(wrapper, 'batch')}: {hint}")
+    if inspect.iscoroutinefunction(getattr(wrapper, "session", None)):
         hint = "`async def session` without `yield` gives nothing: yield its outputs as they come"
-        raise DeclarationError(f"{_source_location(wrapper.session, class_name)}: {hint}")
-    if wrapper.session is not Wrapper.session and not _accepts_positional(wrapper.session, 3):
-        hint = "write `session(self, params, inputs)`, or `session(self, params, inputs, context)`"
-        raise DeclarationError(f"{_source_location(wrapper.session, class_name)}: {hint}")
+        raise DeclarationError(f"{_source_location(wrapper, 'session')}: {hint}")
+    for name in methods:
+        if not _accepts_arguments(wrapper, name):
+            hint = f"write `{_SIGNATURES[name]}`, with or without its last parameter"
+            raise DeclarationError(f"{_source_location(wrapper, name)}: {hint}")
     missing = sorted(getattr(wrapper, "__abstractmethods__", ()))
     if missing:
         names = ", ".join(f"`{name}`" for name in missing)
         raise DeclarationError(f"{class_name}: write {names}, as the package aiges has it")
 
 
-def _accepts_positional(method: Any, min_count: int) -> bool:
-    """Return whether `method` can be called with `min_count` or `min_count` + 1 arguments.
+def _check_batch(wrapper: type[Wrapper], class_name: str) -> None:
+    if wrapper.max_batch < 1:
+        raise DeclarationError(f"{class_name}: `max_batch` must be 1 or more requests of a batch")
+    if not wrapper.max_wait_ms >= 0:
+        raise DeclarationError(f"{class_name}: `max_wait_ms` must be 0 or more milliseconds")
+    unknown = [name for name in wrapper.batch_by if name not in members(wrapper, Parameter)]
+    if unknown:
+        declared = ", ".join(members(wrapper, Parameter)) or "none"
+        hint = f"`batch_by` must be a tuple of names of parameters; there is: {declared}"
+        raise DeclarationError(f"{class_name}: {hint}")
 
-    It must have exactly that number of positional parameters, and no required keyword-only one.
-    """
-    count = len(positional_params(method))
-    if count not in (min_count, min_count + 1):
+
+def _accepts_arguments(wrapper: type[Wrapper], name: str) -> bool:
+    """Return whether a method takes `params`, `inputs` and maybe the context, and needs no more."""
+    method = getattr(wrapper, name)
+    if _takes_any_count(method):
+        return True
+    if len(_argument_names(wrapper, name)) not in (2, 3):
         return False
     with contextlib.suppress(TypeError):
-        inspect.signature(method).bind(*range(count))
+        inspect.signature(method).bind(*_positional_params(method))
         return True
     return False
 
 
-def positional_params(method: Any) -> list[str]:
-    """Return the names of the parameters that can be given by position, `self` among them."""
+def _argument_names(wrapper: type[Wrapper], name: str) -> list[str]:
+    """Return the names of the arguments of a method, without `self`."""
+    method = getattr(wrapper, name)
+    is_static = isinstance(inspect.getattr_static(wrapper, name), staticmethod)
+    is_bound = is_static or inspect.ismethod(method)
+    return _positional_params(method)[0 if is_bound else 1 :]
+
+
+def _takes_any_count(method: Any) -> bool:
+    """Return whether `method` has `*args`, as a decorator's function may have."""
+    parameters = inspect.signature(method).parameters.values()
+    return any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters)
+
+
+def _positional_params(method: Any) -> list[str]:
+    """Return the names of the parameters that can be given by position."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = inspect.signature(method).parameters.items()
     return [name for name, parameter in parameters if parameter.kind in kinds]
 
 
-def _source_location(method: Any, class_name: str) -> str:
+def _source_location(wrapper: type[Wrapper], name: str) -> str:
     """Return "FILE:LINE: class name" of a method, or the class name if there is no source."""
+    method = getattr(wrapper, name)
     with contextlib.suppress(OSError, TypeError):
-        return f"{inspect.getsourcefile(method)}:{inspect.getsourcelines(method)[1]}: {class_name}"
-    return class_name
+        line = inspect.getsourcelines(method)[1]
+        return f"{inspect.getsourcefile(method)}:{line}: {wrapper.__name__}"
+    return wrapper.__name__
 
 
 def _check_default(qualified_name: str, parameter: Parameter) -> None:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from aseloader.batching.batcher import Batcher, BatchRecord
 from aseloader.codec import Codec, error_output
+from aseloader.declare import accepts_context, has_method
 from aseloader.thread_calls import ThreadCalls
 from aseloader.wrapper import Context, Data, Outputs, Refused, Wrapper
 from lb.reporter.limiter import ConcurrencyLimiter
@@ -48,6 +50,15 @@ def wrapper_threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="wrapper")
 
 
+def slot_count(wrapper: Wrapper, total: int = 0) -> int:
+    """Return how many requests a loader works on at a time: all that its batches have room for.
+
+    `total` replaces that of the wrapper, unless it is 0.
+    """
+    workers = total or wrapper.total
+    return workers * wrapper.max_batch if has_method(type(wrapper), "batch") else workers
+
+
 class Engine:
     """Runs the requests of one wrapper, at most `limiter.best` at a time.
 
@@ -60,6 +71,10 @@ class Engine:
     A sync `once` runs in a thread. Its permit and its slot are held until the thread has returned,
     even if the caller has gone, since a thread cannot be stopped. An async `once` runs in the event
     loop and is cancelled with its caller.
+
+    If the wrapper has `batch`, requests with a permit wait for a place in a batch instead of a work
+    slot. A batch runs in one thread, and `limiter.best` is the number of threads times `max_batch`.
+    `batcher` is None for other wrappers; `on_batch` is called after each batch.
     """
 
     def __init__(
@@ -67,21 +82,32 @@ class Engine:
         wrapper: Wrapper,
         limiter: ConcurrencyLimiter,
         thread_pool: ThreadPoolExecutor | None = None,
+        on_batch: Callable[[BatchRecord], None] = lambda _: None,
     ) -> None:
-        self._wrapper = wrapper
         self._limiter = limiter
         self._codec = Codec(type(wrapper))
-        self._is_async = inspect.iscoroutinefunction(wrapper.once)
-        self.thread_pool = thread_pool or wrapper_threads(limiter.best)
-        self._thread_calls = ThreadCalls(self.thread_pool)
+        self._once: Any = getattr(wrapper, "once", None)
+        self._is_async = inspect.iscoroutinefunction(self._once)
+        has_once = has_method(type(wrapper), "once")
+        self._takes_context = has_once and accepts_context(type(wrapper), "once")
         self.work_slots = asyncio.Semaphore(limiter.best)
+        is_batching = has_method(type(wrapper), "batch")
+        threads = max(1, limiter.best // wrapper.max_batch) if is_batching else limiter.best
+        self.thread_pool = thread_pool or wrapper_threads(threads)
+        self._thread_calls = ThreadCalls(self.thread_pool)
+        self._on_batch = on_batch
+        self.batcher = (
+            Batcher(wrapper, threads, self._thread_calls, self._record_batch)
+            if is_batching
+            else None
+        )
 
     async def process(self, frame: LoaderInput, context: Context) -> LoaderOutput:
-        """Wait for a work slot, process `frame` and return the response.
+        """Wait for a work slot or a batch, process `frame` and return the response.
 
         The caller must hold a permit. Errors of the wrapper are reported in the response.
         """
-        return await self._process_in_slot(frame, context, _Work())
+        return await self._process(frame, context, _Work())
 
     async def once(
         self, frame: LoaderInput, *, gateway: str, timeout: float | None
@@ -105,7 +131,7 @@ class Engine:
         context = Context(dict(frame.headers), deadline, is_cancelled)
         code = ONCE_TIMEOUT.code
         try:
-            output = await self._process_in_slot(frame, context, work)
+            output = await self._process(frame, context, work)
             code = output.code
         finally:
             work.is_given_up = True
@@ -121,17 +147,24 @@ class Engine:
         """Shut down the thread pool without waiting. Work that has not started is dropped."""
         self.thread_pool.shutdown(wait=False, cancel_futures=True)
 
+    def _record_batch(self, record: BatchRecord) -> None:
+        if self.batcher is not None and self.batcher.curve.is_known:
+            curve = self.batcher.curve
+            self._limiter.batch_base_ms = curve.base_ms
+            self._limiter.batch_item_ms = curve.item_ms
+        self._on_batch(record)
+
     def _release_permit(self, code: int, gateway: str, work: "_Work") -> None:
         failed = is_loader_failure(code)
         self._limiter.release(gateway, work.ms, succeeded=code == 0, failed=failed)
 
-    async def _process_in_slot(
-        self, frame: LoaderInput, context: Context, work: "_Work"
-    ) -> LoaderOutput:
-        """Wait for a work slot, process `frame`, and set `work.ms` to the time it took.
+    async def _process(self, frame: LoaderInput, context: Context, work: "_Work") -> LoaderOutput:
+        """Wait for a work slot or a batch, process `frame`, and set `work.ms` to the time it took.
 
-        The slot is held until a thread that works on it has returned.
+        A slot is held until a thread that works on it has returned.
         """
+        if self.batcher is not None:
+            return await self._compute_output(frame, context, work)
         await self.work_slots.acquire()
         started_at: float | None = None
         try:
@@ -153,7 +186,7 @@ class Engine:
         self, frame: LoaderInput, context: Context, work: "_Work"
     ) -> LoaderOutput:
         try:
-            if type(self._wrapper).once is Wrapper.once:
+            if self._once is None and self.batcher is None:
                 raise AseError(BAD_MODE, BAD_MODE.message)
             params, inputs = self._decode_inputs(frame)
             outputs = await self._call_wrapper(params, inputs, context, work)
@@ -172,25 +205,52 @@ class Engine:
         context: Context,
         work: "_Work",
     ) -> Outputs:
-        if self._is_async:
+        if self.batcher is not None:
+            outputs, error = await self._call_in_batch(self.batcher, params, inputs, context, work)
+        elif self._is_async:
             outputs, error = await self._call_async(params, inputs, context)
         else:
-            work.thread_call = self._thread_calls.start(self._call_sync, params, inputs, context)
+            arguments = self._arguments(params, inputs, context)
+            work.thread_call = self._thread_calls.start(self._call_sync, *arguments)
             outputs, error = await asyncio.shield(work.thread_call)
         if isinstance(error, Exception):
             raise error
         if error is not None:
-            raise RuntimeError(f"once raised {type(error).__name__}") from error
+            raise RuntimeError(f"the wrapper raised {type(error).__name__}") from error
         if not isinstance(outputs, Mapping):
-            raise AseError(BAD_OUTPUT, "once must return a mapping of outputs by name")
+            method = "once must return" if self.batcher is None else "each item of batch must be"
+            raise AseError(BAD_OUTPUT, f"{method} a mapping of outputs by name")
         return outputs
+
+    async def _call_in_batch(
+        self,
+        batcher: Batcher,
+        params: Mapping[str, Any],
+        inputs: Mapping[str, Data],
+        context: Context,
+        work: "_Work",
+    ) -> tuple[Any, BaseException | None]:
+        request = batcher.add(params, inputs, context)
+        work.thread_call = request.outcome
+        try:
+            outcome = await asyncio.shield(request.outcome)
+        except asyncio.CancelledError:
+            batcher.discard(request)
+            raise
+        work.ms = request.batch_ms
+        return outcome
+
+    def _arguments(
+        self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
+    ) -> tuple[Any, ...]:
+        return (params, inputs, context) if self._takes_context else (params, inputs)
 
     # What a wrapper raises is returned as a value. Raised, SystemExit would end the event loop, and
     # a future cannot carry StopIteration, so the permit would never be released.
 
     def _call_sync(self, *arguments: Any) -> tuple[Any, BaseException | None]:
         try:
-            return self._wrapper.once(*arguments), None
+            return self._once(*arguments), None
         except BaseException as error:  # noqa: BLE001
             return None, error
 
@@ -198,7 +258,7 @@ class Engine:
         self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
     ) -> tuple[Any, BaseException | None]:
         try:
-            return await self._wrapper.once(params, inputs, context), None  # type: ignore[misc]
+            return await self._once(*self._arguments(params, inputs, context)), None
         except BaseException as error:
             task = asyncio.current_task()
             is_cancelled = task is not None and task.cancelling() > 0

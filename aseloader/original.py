@@ -127,7 +127,7 @@ class OriginalWrapper(Wrapper, ABC):
         """Call `wrapperFini`."""
         self.wrapperFini()
 
-    def session(  # type: ignore[override]
+    def session(
         self, params: Mapping[str, Any], inputs: Iterable[Mapping[str, Data]], context: Context
     ) -> Iterator[Outputs]:
         """Run a session: one write per frame, and after each one reads until nothing is ready.

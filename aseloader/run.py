@@ -15,7 +15,7 @@ from pathlib import Path
 from random import SystemRandom
 
 from aseloader import declare
-from aseloader.engine import Engine, wrapper_threads
+from aseloader.engine import Engine, slot_count, wrapper_threads
 from aseloader.server import LoaderServer
 from aseloader.sessions import SessionEngine
 from aseloader.wrapper import Wrapper
@@ -188,9 +188,9 @@ class _Loader:
         self._schema = schema
         self._options = options
         self._epoch = SystemRandom().getrandbits(63) | 1
-        concurrency = options.total or wrapper.total
+        concurrency = slot_count(wrapper, options.total)
         # A session may hold its work slot for minutes, so by default no request waits for one.
-        is_streaming = type(wrapper).session is not Wrapper.session
+        is_streaming = declare.has_method(type(wrapper), "session")
         default_queue = 0 if is_streaming else default_queue_size(concurrency)
         declared_queue = default_queue if wrapper.queue is None else wrapper.queue
         queue = declared_queue if options.queue < 0 else options.queue
@@ -231,6 +231,7 @@ class _Loader:
             digest=document.digest(self._schema),
             total=self._limiter.total,
             best=self._limiter.best,
+            max_batch=self._wrapper.max_batch if self._engine.batcher else 1,
         )
         self._reporter.start()
         return addr

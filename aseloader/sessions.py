@@ -18,7 +18,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any
 
 from aseloader.codec import Codec
-from aseloader.declare import positional_params
+from aseloader.declare import accepts_context, has_method
 from aseloader.engine import Engine, exception_output, is_loader_failure
 from aseloader.wrapper import Context, Data, Outputs, Wrapper
 from lb.reporter.limiter import ConcurrencyLimiter
@@ -46,14 +46,13 @@ class SessionEngine:
     """
 
     def __init__(self, wrapper: Wrapper, limiter: ConcurrencyLimiter, engine: Engine) -> None:
-        self._wrapper = wrapper
         self._limiter = limiter
         self._engine = engine
         self._codec = Codec(type(wrapper))
-        method = type(wrapper).session
-        self._is_streaming = method is not Wrapper.session
-        self._is_async = inspect.isasyncgenfunction(inspect.unwrap(method))
-        self._wants_context = len(positional_params(method)) > 3  # self is one of them
+        self._is_streaming = has_method(type(wrapper), "session")
+        self._session: Any = getattr(wrapper, "session", None)
+        self._is_async = inspect.isasyncgenfunction(_innermost(self._session))
+        self._wants_context = self._is_streaming and accepts_context(type(wrapper), "session")
 
     async def serve(
         self, frames: Frames, *, gateway: str, timeout: float | None
@@ -138,7 +137,7 @@ class SessionEngine:
     ) -> AsyncIterator[Outputs]:
         extra_args = (context,) if self._wants_context else ()
         if self._is_async:
-            results: Any = self._wrapper.session(params, inputs, *extra_args)
+            results: Any = self._session(params, inputs, *extra_args)
             return aiter(results)
         return self._run_in_thread(params, inputs, extra_args, permit)
 
@@ -184,7 +183,7 @@ class SessionEngine:
 
         The thread blocks until a frame arrives, and until its previous output has been taken.
         """
-        thread, method = _SessionThread(asyncio.get_running_loop()), self._wrapper.session
+        thread, method = _SessionThread(asyncio.get_running_loop()), self._session
 
         def call_session(sync_inputs: Any) -> Any:
             return method(params, sync_inputs, *extra_args)
@@ -201,6 +200,11 @@ class SessionEngine:
                 yield item
         finally:
             thread.abandon()
+
+
+def _innermost(method: Any) -> Any:
+    """Return the function that decorators wrap, or `method` itself."""
+    return inspect.unwrap(method) if callable(method) else method
 
 
 class _Permit:

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from aseloader import declare
-from aseloader.engine import Engine, wrapper_threads
+from aseloader.engine import Engine, slot_count, wrapper_threads
 from aseloader.sessions import SessionEngine
 from aseloader.wrapper import Data, Wrapper
 from lb.reporter.limiter import ConcurrencyLimiter
@@ -79,17 +79,18 @@ class LoaderFor:
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
-        threads = wrapper_threads(self._wrapper.total)
+        wrapper = self._wrapper
+        threads = wrapper_threads(wrapper.total)
         try:
-            threads.submit(self._wrapper.init, self._config).result()
+            threads.submit(wrapper.init, self._config).result()
         except BaseException:
             threads.shutdown(wait=False)
             self._runner.close()
             raise
         self._limiter_changed = asyncio.Event()
-        limiter = self._limiter = ConcurrencyLimiter(self._wrapper.total, self._limiter_changed.set)
-        self._engine = Engine(self._wrapper, limiter, threads)
-        self._session_engine = SessionEngine(self._wrapper, limiter, self._engine)
+        limiter = self._limiter = ConcurrencyLimiter(slot_count(wrapper), self._limiter_changed.set)
+        self._engine = Engine(wrapper, limiter, threads)
+        self._session_engine = SessionEngine(wrapper, limiter, self._engine)
         self._open_sessions: list[AsyncGenerator[LoaderOutput, None]] = []
         return self
 
@@ -118,6 +119,44 @@ class LoaderFor:
         frame = self._build_frame(params or {}, inputs or {}, headers or {}, FrameStatus.ONCE)
         output = self._runner.run(self._engine.once(frame, gateway="test", timeout=None))
         return _decode_outputs(output)
+
+    def batch(
+        self, requests: Iterable[tuple[Mapping[str, Any] | None, Inputs | None]]
+    ) -> list[dict[str, Data] | LoaderError]:
+        """Run requests that arrive at the same time; return the outputs of each, or its error.
+
+            results = call.batch([({}, {"text": b"good"}), ({}, {"text": b"bad"})])
+
+        Each is a pair of parameters and inputs. If there are more than `max_batch`, or if they
+        differ in `batch_by`, they run in several batches.
+        """
+        frames: list[LoaderInput | LoaderError] = []
+        for params, inputs in requests:
+            try:
+                frames.append(self._build_frame(params or {}, inputs or {}, {}, FrameStatus.ONCE))
+            except LoaderError as error:
+                frames.append(error)
+        return self._runner.run(self._run_at_once(frames))
+
+    async def _run_at_once(
+        self, frames: list[LoaderInput | LoaderError]
+    ) -> list[dict[str, Data] | LoaderError]:
+        async def run(frame: LoaderInput | LoaderError) -> dict[str, Data] | LoaderError:
+            try:
+                if isinstance(frame, LoaderError):
+                    raise frame
+                output = await self._engine.once(frame, gateway="test", timeout=None)
+                return _decode_outputs(output)
+            except AseError as error:
+                return LoaderError(error.spec.code, str(error))
+            except LoaderError as error:
+                return error
+
+        results: list[dict[str, Data] | LoaderError] = []
+        slots = slot_count(self._wrapper)
+        for start in range(0, len(frames), slots):
+            results += await asyncio.gather(*map(run, frames[start : start + slots]))
+        return results
 
     def session(
         self,

@@ -1,9 +1,10 @@
 """The base class of a model service, and the values that the loader passes to it.
 
-`aseloader.engine` calls `once`, `aseloader.sessions` calls `session`. Pure: no I/O, no clock.
+`aseloader.engine` calls `once` and `batch`, `aseloader.sessions` calls `session`. Pure: no I/O, no
+clock.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -82,7 +83,7 @@ Outputs = Mapping[str, bytes | str | Data | dict[str, Any] | list[Any]]
 
 
 class Wrapper:
-    """Base class of a model service: declare the API, write `once`, `session` or both.
+    """Base class of a model service: declare the API, write `once`, `session` or `batch`.
 
         class Repeat(Wrapper):
             service = "repeat"
@@ -99,15 +100,56 @@ class Wrapper:
 
     - `service`: the id in the URL, of letters, digits, `_`, `.` and `-`, at most 128 characters.
     - `version`: the version of the API, for its schema document.
-    - `total`: how many requests and sessions one process works on at a time.
-    - `queue`: how many more requests may wait in the process. None: 0 for a class with `session`,
-      else `total`, or 16 // `total` if that is more (`lb.reporter.limiter.default_queue_size`).
+    - `total`: how many requests and sessions one process works on at a time; with `batch`, how many
+      batches.
+    - `queue`: how many more requests may wait in the process. None: 0 for a class with `session`;
+      else as many as it works on, or 16 // `total` if that is more
+      (`lb.reporter.limiter.default_queue_size`).
     - `deadline`: seconds for a request or a whole session. None: the gateway's default.
     - `idempotent`: running a request twice does no harm, so the gateway may send it again when a
       loader is lost.
+    - `max_batch`: the most requests of a batch.
+    - `max_wait_ms`: how long a request may wait for others to join its batch while the loader could
+      start it, in milliseconds. The loader waits less, or not at all, if that is not worth it
+      (`docs/loader.md`).
+    - `batch_by`: names of parameters that all requests of a batch have in common.
 
     The loader creates one instance per process, calls `init`, serves, drains and calls `fini`. A
-    plain `once` or `session` runs in threads, up to `total` at a time on the same instance.
+    plain method runs in threads, up to `total` at a time on the same instance. An `async` one runs
+    in the event loop, which it must not block. The class has one of these methods, or the first
+    two; each may omit its last parameter:
+
+    `once(self, params, inputs, context)` processes one request and returns its outputs. `params`
+    has every declared parameter, parsed; an absent one has its default. `inputs` has the payloads
+    by their declared names, each a `Data`, `context` is a `Context`. Return the outputs by their
+    declared names, each as bytes, text, `Data`, or a dict or list, which is sent as JSON:
+
+        return {"counts": {"cat": 2}, "thumbnail": Data(png, {"encoding": "png"})}
+
+    An `async def once` is cancelled when its caller goes. Raise `Refused` for an input that cannot
+    be processed. Any other exception is logged, and the client gets code 10908.
+
+    `session(self, params, inputs, context)` processes a stream of frames and yields outputs as soon
+    as they are ready. Write an async generator, or a plain one, which runs in a thread and gets a
+    plain iterator:
+
+        async def session(self, params, inputs):
+            async for frame in inputs:  # a mapping of Data by input name
+                yield {"segment": find(frame["audio"].data)}
+
+    It may end before the inputs do. `params` is that of the first frame. If a class has no
+    `session`, the loader joins the frames of a session and processes them as one request.
+
+    `batch(self, params, inputs, contexts)` processes up to `max_batch` requests at once. Each
+    argument is a list with one item per request, as `once` gets it. Return a list in the same
+    order, each item the outputs of a request, or an exception for that request alone:
+
+        def batch(self, params, inputs, contexts):
+            labels = self.model.predict([request["text"].data.decode() for request in inputs])
+            return [{"label": label} for label in labels]
+
+    If it raises for more than one request, the loader calls it again for each of them alone, so
+    that one bad input fails only its own request.
     """
 
     service: ClassVar[str] = ""
@@ -116,6 +158,9 @@ class Wrapper:
     queue: ClassVar[int | None] = None
     deadline: ClassVar[float | None] = None
     idempotent: ClassVar[bool] = False
+    max_batch: ClassVar[int] = 32
+    max_wait_ms: ClassVar[float] = 5.0
+    batch_by: ClassVar[tuple[str, ...]] = ()
 
     def init(self, config: Mapping[str, str]) -> None:
         """Load the model. The loader opens its port and reports to the hubs only after this.
@@ -123,49 +168,6 @@ class Wrapper:
         `config` holds the `--set KEY=VALUE` options of `asectl`. If this raises, the loader prints
         the traceback and exits.
         """
-
-    def once(
-        self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
-    ) -> Outputs | Awaitable[Outputs]:
-        """Process one request and return its outputs. May be `async def`.
-
-        `params` has every declared parameter, parsed; an absent one has its default. `inputs` has
-        the payloads by their declared names. Return the outputs by their declared names, each as
-        bytes, text, `Data`, or a dict or list, which is sent as JSON:
-
-            return {"counts": {"cat": 2}, "thumbnail": Data(png, {"encoding": "png"})}
-
-        A plain method runs in a thread. An `async` one runs in the event loop, which it must not
-        block, and is cancelled when its caller goes. Raise `Refused` for an input that cannot be
-        processed. Any other exception is logged, and the client gets code 10908.
-        """
-        # Not a stub: a class may implement `session` alone, so `once` cannot be an abstract method,
-        # which would forbid creating it. The loader rejects a class with neither before it serves
-        # (declare.py), and answers 10004 to a single request if only `session` is implemented
-        # (engine.py). Only a direct call of a method that the author did not write, as in a unit
-        # test, reaches this line. It raises what Python defines for that case (library reference,
-        # "NotImplementedError": a method that derived classes are to override).
-        raise NotImplementedError(f"{type(self).__name__} needs a method once")
-
-    def session(
-        self, params: Mapping[str, Any], inputs: AsyncIterator[Mapping[str, Data]]
-    ) -> AsyncIterable[Outputs] | Iterable[Outputs]:
-        """Process a stream of frames and yield outputs as soon as they are ready.
-
-        Write an async generator, or a plain one, which runs in a thread and gets a plain iterator:
-
-            async def session(self, params, inputs):
-                async for frame in inputs:  # a mapping of Data by input name
-                    yield {"segment": find(frame["audio"].data)}
-
-        It may end before the inputs do. An optional third parameter receives the `Context`.
-        `params` is that of the first frame. Raise `Refused` as in `once`. If a class has no
-        `session`, the loader joins the frames of a session and calls `once`.
-        """
-        # Not a stub, as in `once`: a class may implement `once` alone. The loader then joins the
-        # frames and calls that (sessions.py compares the method with this one), so it never comes
-        # here; a direct call does, and learns which method is missing.
-        raise NotImplementedError(f"{type(self).__name__} needs a method session")
 
     def fini(self) -> None:
         """Release the model. The loader calls it last, when no request or session runs."""

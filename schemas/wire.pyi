@@ -204,6 +204,9 @@ class LoadReport(Message):
     @property
     def held(self) -> MutableMapping[str, int]: ...
     tells_held: bool
+    max_batch: int
+    batch_base_ms: float
+    batch_item_ms: float
     def __init__(
         self,
         *,
@@ -232,6 +235,9 @@ class LoadReport(Message):
         schema: SchemaDocument | None = ...,
         held: Mapping[str, int] | None = ...,
         tells_held: bool = ...,
+        max_batch: int = ...,
+        batch_base_ms: float = ...,
+        batch_item_ms: float = ...,
     ) -> None: ...
 
 class SchemaDocument(Message):
@@ -313,6 +319,7 @@ class Instance(Message):
     total: int
     best: int
     feed: int
+    max_batch: int
     def __init__(
         self,
         *,
@@ -326,6 +333,7 @@ class Instance(Message):
         total: int = ...,
         best: int = ...,
         feed: int = ...,
+        max_batch: int = ...,
     ) -> None: ...
 
 class Load(Message):
@@ -344,6 +352,8 @@ class Load(Message):
     age_ms: int
     held: int
     silent: bool
+    batch_base_us: int
+    batch_item_us: int
     def __init__(
         self,
         *,
@@ -362,6 +372,8 @@ class Load(Message):
         age_ms: int = ...,
         held: int | None = ...,
         silent: bool = ...,
+        batch_base_us: int = ...,
+        batch_item_us: int = ...,
     ) -> None: ...
 
 class Gone(Message):

@@ -104,6 +104,8 @@ class HubView:
             errors=message.error_total,
             rejected=message.rejected_total,
             requests_by_gateway={self._gateway: message.held} if message.HasField("held") else None,
+            batch_base_ms=message.batch_base_us / 1000,
+            batch_item_ms=message.batch_item_us / 1000,
         )
         self._table.report_stats.age_sum_s += message.age_ms / 1000
         changes = self._table.apply(Report(instance, load), now - message.age_ms / 1000)
@@ -171,4 +173,5 @@ def _read_instance(message: wire.Instance) -> Instance:
         total=message.total,
         best=message.best,
         report_mode=ReportMode(message.feed),
+        max_batch=message.max_batch or 1,
     )

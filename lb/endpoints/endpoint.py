@@ -108,11 +108,12 @@ class Endpoint:
     `full_until`, until when a rejection counts as full.
 
     Estimates that the pick reads, set by `update_estimates`: `service_ms` is how long a request
-    occupies a slot in milliseconds. `usable_slots` is the number of slots to count on: fewer than
-    the instance has while `is_ramping`. `limit` is the most requests it accepts. `load_weight` is
-    how much one own request adds to the level, and `load_level` is `inflight` x `load_weight`, at
-    most 4095. `level_index` is the position in that level of `pool`; `pool` is None if the endpoint
-    is not a member of one.
+    occupies a slot in milliseconds. A batch of n requests takes `batch_base_ms` + n x
+    `batch_item_ms`; both are 0 without batches. `usable_slots` is the number of slots to count on:
+    fewer than the instance has while `is_ramping`. `limit` is the most requests it accepts.
+    `load_weight` is how much one own request adds to the level, and `load_level` is `inflight` x
+    `load_weight`, at most 4095. `level_index` is the position in that level of `pool`; `pool` is
+    None if the endpoint is not a member of one.
 
     `latency_log_ratio` is the mean logarithm of actual / expected latency over `latency_samples`
     responses, the last at `latency_sampled_at`. `slowdown_factor` is 1 if the reports are trusted;
@@ -121,7 +122,8 @@ class Endpoint:
     """
 
     __slots__ = (
-        "abandoned", "addr_hash", "advertised_count", "first_seen_at", "full_until", "inflight",
+        "abandoned", "addr_hash", "advertised_count", "batch_base_ms", "batch_item_ms",
+        "first_seen_at", "full_until", "inflight",
         "instance", "is_ramping", "last_report_at", "last_served_at", "latency_log_ratio",
         "latency_sampled_at", "latency_samples", "level_index", "limit", "load", "load_level",
         "load_weight", "outlier_detector", "picks", "policy_state", "pool", "reason",
@@ -146,6 +148,7 @@ class Endpoint:
         self.slowdown_factor = 1.0
         self.outlier_detector = OutlierDetector()
         self.service_ms = load.service_ms
+        self.batch_base_ms = self.batch_item_ms = 0.0
         self.usable_slots = instance.best
         self.limit = instance.total
         self.load_weight = _BASE_WEIGHT
@@ -184,12 +187,33 @@ class Endpoint:
         It is the service time x (1 + rounds to wait); see `docs/load-balancing.md`. A term of a
         thousandth prefers the less occupied of two instances without a queue.
         """
+        if self.batch_item_ms or self.batch_base_ms:
+            return self._expected_batch_ms()
         slots = self.usable_slots
         outstanding = self.remote_load + self.inflight + self.abandoned
         ahead = outstanding - slots + 1
         if ahead < 0:
             ahead = 0
         return self.service_ms * (1.0 + (ahead + outstanding / 1000) / slots)
+
+    def _expected_batch_ms(self) -> float:
+        """Return what `expected_ms` returns, for an instance that works in batches.
+
+        A request waits until a batch ends that is half done, on average; then its own begins. Half
+        of the requests at a worker are in the batch that runs, the others in the next one. Those
+        that do not fit into two full batches add the time of a full batch divided by its size.
+        """
+        max_batch = self.instance.max_batch
+        workers = max(1.0, self.usable_slots / max_batch)
+        outstanding = (self.remote_load + self.inflight + self.abandoned) / workers
+        base_ms, item_ms = self.batch_base_ms, self.batch_item_ms
+        expected_ms = base_ms + item_ms * min(outstanding / 2 + 1, max_batch)
+        if outstanding >= 1:
+            expected_ms += (base_ms + item_ms * min(max(outstanding / 2, 1.0), max_batch)) / 2
+        excess = outstanding - 2 * max_batch
+        if excess > 0:
+            expected_ms += excess * (base_ms / max_batch + item_ms)
+        return expected_ms + item_ms * outstanding / 1000
 
     def is_presumed_alive(self) -> bool:
         """Return whether a suspect endpoint may still be picked, because nothing shows it is gone.
@@ -291,6 +315,8 @@ class Endpoint:
             else 1.0
         )
         self.service_ms = service_ms = service_ms * self.slowdown_factor
+        self.batch_base_ms = load.batch_base_ms * self.slowdown_factor
+        self.batch_item_ms = load.batch_item_ms * self.slowdown_factor
         self.limit = instance.total
         self.usable_slots = instance.best
         if self.is_ramping:

@@ -59,8 +59,9 @@ class Instance:
     """One loader process at one address, serving one service.
 
     `epoch` is a random number that identifies the process; 0 if it reports none. The loader accepts
-    at most `total` requests at a time and runs `best` of them; the others are queued there.
-    `digest` is the sha256 of its schema document in hex; empty if it reports none.
+    at most `total` requests at a time and runs `best` of them; the others are queued there. With a
+    `max_batch` above 1 it runs them in batches of at most that many. `digest` is the sha256 of its
+    schema document in hex; empty if it reports none.
     """
 
     svc: str
@@ -72,6 +73,7 @@ class Instance:
     total: int = 1
     best: int = 1
     report_mode: ReportMode = ReportMode.ON_CHANGE
+    max_batch: int = 1
 
     @property
     def key(self) -> InstanceKey:
@@ -86,7 +88,8 @@ class Load:
     `seq` increases within an epoch. `service_ms` is the mean time that a request occupies a slot in
     milliseconds; 0 means that it is not known yet. `served`, `errors` and `rejected` count since
     the epoch began. `requests_by_gateway` splits `running` + `queued` by gateway; None if the
-    loader does not report it.
+    loader does not report it. A batch of n requests takes `batch_base_ms` + n * `batch_item_ms`
+    milliseconds; both are 0 if there are no batches, or if that is not known yet.
     """
 
     seq: int = 0
@@ -98,6 +101,8 @@ class Load:
     errors: int = 0
     rejected: int = 0
     requests_by_gateway: Mapping[str, int] | None = None
+    batch_base_ms: float = 0.0
+    batch_item_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +134,7 @@ def decode_report(message: LoadReport) -> Report:
         digest=message.schema_digest,
         total=message.total,
         best=message.best or message.total,
+        max_batch=message.max_batch or 1,
     )
     load = Load(
         seq=message.seq,
@@ -140,6 +146,8 @@ def decode_report(message: LoadReport) -> Report:
         errors=message.error_total,
         rejected=message.rejected_total,
         requests_by_gateway=dict(message.held) if message.tells_held else None,
+        batch_base_ms=message.batch_base_ms,
+        batch_item_ms=message.batch_item_ms,
     )
     return Report(instance, load, message.schema.document)
 
@@ -156,6 +164,9 @@ def encode_report(report: Report) -> LoadReport:
         live=int(load.serving_state),
         total=instance.total,
         best=instance.best,
+        max_batch=instance.max_batch if instance.max_batch > 1 else 0,
+        batch_base_ms=load.batch_base_ms,
+        batch_item_ms=load.batch_item_ms,
         idle=instance.best - load.running - load.queued,
         running=load.running,
         queued=load.queued,
@@ -199,6 +210,15 @@ def _check(message: LoadReport) -> None:
         raise InvalidReportError(f"running, queued: must be at most {MAX_QUEUE}")
     if not 0 <= message.service_ms <= MAX_SERVICE_MS:
         raise InvalidReportError(f"service_ms: must be milliseconds, 0 to {MAX_SERVICE_MS}")
+    if message.max_batch > max(1, message.best or message.total):
+        raise InvalidReportError("max_batch: must be no more than best")
+    if not (
+        0 <= message.batch_base_ms <= MAX_SERVICE_MS
+        and 0 <= message.batch_item_ms <= MAX_SERVICE_MS
+    ):
+        raise InvalidReportError(
+            f"batch_base_ms, batch_item_ms: must be milliseconds, 0 to {MAX_SERVICE_MS}"
+        )
     if len(message.held) > MAX_GATEWAYS:
         raise InvalidReportError(f"held: must name at most {MAX_GATEWAYS} gateways")
     if not _DIGEST.fullmatch(message.schema_digest):

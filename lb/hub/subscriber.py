@@ -163,6 +163,7 @@ def _instance_message(instance: Instance, instance_id: int) -> wire.Instance:
         schema_digest=instance.digest,
         total=instance.total,
         best=instance.best,
+        max_batch=instance.max_batch if instance.max_batch > 1 else 0,
         feed=int(instance.report_mode),
     )
 
@@ -180,6 +181,8 @@ def _load_message(endpoint: Endpoint, instance_id: int, now: float) -> wire.Load
         running=load.running,
         queued=load.queued,
         service_us=int(load.service_ms * 1000),
+        batch_base_us=int(load.batch_base_ms * 1000),
+        batch_item_us=int(load.batch_item_ms * 1000),
         served_total=load.served,
         error_total=load.errors,
         rejected_total=load.rejected,

@@ -29,6 +29,7 @@ class ConcurrencyLimiter:
     queued. `inflight` is the number of requests held: at most `total`, and the sum of
     `_requests_by_gateway`, which has no zero entries. `served`, `errors` and `_rejected` only grow.
     `service_ms` is the mean time that a request occupies a slot, 0 before the first success.
+    `batch_base_ms` and `batch_item_ms` are those of a report; the loader sets them after a batch.
     `on_change` is called after every change that may need a report to the hub.
     """
 
@@ -38,6 +39,7 @@ class ConcurrencyLimiter:
         self.serving_state = ServingState.UP
         self.inflight = 0
         self.service_ms = 0.0
+        self.batch_base_ms = self.batch_item_ms = 0.0
         self.errors = 0
         self._on_change = on_change
         self._seq = 0
@@ -103,4 +105,6 @@ class ConcurrencyLimiter:
             errors=self.errors,
             rejected=self._rejected,
             requests_by_gateway=dict(self._requests_by_gateway),
+            batch_base_ms=self.batch_base_ms,
+            batch_item_ms=self.batch_item_ms,
         )

@@ -95,7 +95,12 @@ def session_with_too_many_params(
         ({"n": String(pattern="(")}, "Mine.n: "),
         ({"total": 0}, "`total` must be 1 or more"),
         ({"out": None}, "declare at least one Output"),
-        ({"once": Wrapper.once}, "write `once"),
+        ({"once": None}, r"Mine: write one of `once\(self, params, inputs, context\)`"),
+        ({"batch": Base.once}, "`batch` serves every request, `once` none"),
+        ({"once": session_with_too_few_params}, r"test_declare.py:\d+: Mine: write `once\(self"),
+        ({"max_batch": 0}, "`max_batch` must be 1 or more"),
+        ({"max_wait_ms": -1}, "`max_wait_ms` must be 0 or more"),
+        ({"batch_by": ("n",)}, "`batch_by` must be a tuple of names of parameters; there is: none"),
         (
             {"session": session_without_yield},
             r"test_declare.py:\d+: Mine: `async def session` without `yield`",

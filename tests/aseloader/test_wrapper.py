@@ -1,8 +1,6 @@
 """What an author is handed."""
 
-import pytest
-
-from aseloader import Context, Data, Wrapper
+from aseloader import Context, Data
 
 
 def test_data_encoding() -> None:
@@ -17,13 +15,3 @@ def test_context_is_cancelled_when_the_caller_is_gone() -> None:
     caller_waits[0] = False
     assert context.cancelled
     assert not Context({}).cancelled
-
-
-def test_missing_wrapper_method_raises_not_implemented() -> None:
-    class Empty(Wrapper):
-        pass
-
-    with pytest.raises(NotImplementedError, match="Empty needs a method once"):
-        Empty().once({}, {}, Context({}))
-    with pytest.raises(NotImplementedError, match="Empty needs a method session"):
-        Empty().session({}, None)  # type: ignore[arg-type]

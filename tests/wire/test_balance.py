@@ -168,7 +168,7 @@ def test_fast_failing_loader_is_ejected() -> None:
         assert line["state"] == "up"
         assert line["health"] in ("ejected", "checking", "tried")
         assert f'ase_pick_ejections_total{{reason="{reason}"}} 1.0' in gateway.metrics()
-        # An ejection may end while `asectl` starts; the next call fails and ejects for twice the time.
+        # An ejection may end while `asectl` starts; the next failure ejects for twice as long.
         while not re.search(
             rf"{re.escape(bad.addr)} .*(failed_in_row|reported_failures|failed_again)",
             asectl_output("lb", "state", "--url", gateway.admin),

@@ -11,7 +11,7 @@ from lb.endpoints.table import EndpointTable
 from lb.hub.subscriber import EncodedLoadCache, Subscriber
 from schemas.wire import Frame
 
-INSTANCE = Instance("ase", "ocr", "a:1", 7, "xsf", "d" * 64, 4, 3)
+INSTANCE = Instance("ase", "ocr", "a:1", 7, "xsf", "d" * 64, 4, 3, max_batch=3)
 
 
 class HubGatewayPair:
@@ -57,14 +57,31 @@ def test_gateway_table_mirrors_the_hub() -> None:
     pair.report(
         Report(
             INSTANCE,
-            Load(1, running=2, queued=1, service_ms=12.5, requests_by_gateway={"g": 2, "h": 1}),
+            Load(
+                1,
+                running=2,
+                queued=1,
+                service_ms=12.5,
+                requests_by_gateway={"g": 2, "h": 1},
+                batch_base_ms=10.5,
+                batch_item_ms=0.25,
+            ),
         )
     )
     assert pair.transfer() == ["up reported"]
     endpoint = pair.gateway_table.get(INSTANCE.key)
     assert endpoint is not None
     assert endpoint.instance == INSTANCE
-    assert endpoint.load == Load(1, ServingState.UP, 2, 1, 12.5, requests_by_gateway={"g": 2})
+    assert endpoint.load == Load(
+        1,
+        ServingState.UP,
+        2,
+        1,
+        12.5,
+        requests_by_gateway={"g": 2},
+        batch_base_ms=10.5,
+        batch_item_ms=0.25,
+    )
     assert pair.view.documents == pair.documents
 
 

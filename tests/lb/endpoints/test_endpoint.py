@@ -50,6 +50,46 @@ def test_outstanding_is_remote_load_plus_own_inflight(
     assert endpoint.outstanding() == outstanding
 
 
+def batch_endpoint(outstanding: int, workers: int = 1) -> Endpoint:
+    """Return an instance whose batches of n, at most 8, take 20 + 2n milliseconds."""
+    instance = Instance("ase", "ocr", "a:1", 7, total=99, best=8 * workers, max_batch=8)
+    load = Load(1, running=outstanding, served=99, batch_base_ms=20.0, batch_item_ms=2.0)
+    endpoint = make_endpoint(load, instance)
+    endpoint.apply_report(instance, load, 0, 1.0)
+    endpoint.update_estimates(fleet_medians(10.0), 0.0, 1.0)
+    return endpoint
+
+
+@pytest.mark.parametrize(
+    ("outstanding", "workers", "expected_ms"),
+    [
+        (0, 1, 22.0),  # a batch of its own
+        (1, 1, 20 + 2 * 1.5 + 22 / 2),  # half of the batch that runs, then its own
+        (8, 1, 20 + 2 * 5 + 28 / 2),
+        (16, 1, 36 + 36 / 2),  # both batches are full
+        (20, 1, 36 + 36 / 2 + 4 * 36 / 8),  # four more wait
+        (1, 2, 20 + 2 * 1.25),  # a worker is free
+        (16, 2, 20 + 2 * 5 + 28 / 2),
+    ],
+)
+def test_expected_delay_of_batches(outstanding: int, workers: int, expected_ms: float) -> None:
+    endpoint = batch_endpoint(outstanding, workers)
+    assert endpoint.expected_ms() == pytest.approx(expected_ms, rel=0.002)
+
+
+def test_expected_delay_of_batches_grows_with_each_request() -> None:
+    delays = [batch_endpoint(outstanding).expected_ms() for outstanding in range(40)]
+    assert delays == sorted(set(delays))
+
+
+def test_expected_delay_of_batches_grows_if_reports_are_distrusted() -> None:
+    endpoint = batch_endpoint(0)
+    for _ in range(40):
+        endpoint.record_latency(400.0, endpoint.expected_ms(), 1.0)
+    endpoint.update_estimates(fleet_medians(10.0), 0.0, 1.0)
+    assert endpoint.expected_ms() > 4 * 22
+
+
 @pytest.mark.parametrize(
     ("service_ms", "served", "now", "expected_ms"),
     [

@@ -8,8 +8,8 @@ from lb.endpoints import report
 from lb.endpoints.report import Instance, InvalidReportError, Load, Report, ServingState
 from schemas.wire import LoadReport
 
-INSTANCE = Instance("ase", "ocr", "10.0.0.1:8240", 77, "xsf", "ab" * 32, 8, 6)
-LOAD = Load(5, ServingState.DRAINING, 3, 2, 12.5, 100, 4, 1, {"g1": 3})
+INSTANCE = Instance("ase", "ocr", "10.0.0.1:8240", 77, "xsf", "ab" * 32, 8, 6, max_batch=3)
+LOAD = Load(5, ServingState.DRAINING, 3, 2, 12.5, 100, 4, 1, {"g1": 3}, 10.0, 0.5)
 
 
 def test_report_round_trips() -> None:
@@ -58,6 +58,9 @@ def test_valid_addresses_are_accepted(addr: str) -> None:
         ({"service_ms": -1.0}, "service_ms"),
         ({"service_ms": 5e6}, "service_ms"),
         ({"service_ms": float("nan")}, "service_ms"),
+        ({"max_batch": 7}, "max_batch"),
+        ({"batch_base_ms": -1.0}, "batch_base_ms, batch_item_ms"),
+        ({"batch_item_ms": float("inf")}, "batch_base_ms, batch_item_ms"),
         ({"service_ms": float("inf")}, "service_ms"),
         ({"schema_digest": "xyz"}, "schema_digest"),
         ({"addr": "a:080"}, "addr"),
