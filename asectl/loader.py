@@ -101,9 +101,10 @@ def run(args: argparse.Namespace) -> int:
     """
     from aseloader import run as loader
     from aseloader.declare import DeclarationError
+    from aseloader.log_context import SidFilter
     from lb.credentials import HubCredentials
 
-    flush = logs.setup(args.log_level).finish
+    flush = logs.setup(args.log_level, SidFilter()).finish
     options = loader.LoaderOptions(
         host=args.host,
         port=args.port,

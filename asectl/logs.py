@@ -133,16 +133,20 @@ class _Handler(logging.Handler):
         self._writer.put(record)
 
 
-def setup(level: str) -> LogWriter:
+def setup(level: str, *filters: logging.Filter) -> LogWriter:
     """Send the records of every logger at or above `level` to stderr. Call once per process.
 
+    Each of `filters` sees every record first, in the thread that logs it.
     Return the writer. It also accepts formatted lines. Its `finish` runs at exit; a process that
     skips the atexit handlers must call it to write the queued lines.
     """
     writer = LogWriter(sys.stderr.fileno(), JsonFormatter())
     atexit.register(writer.finish)
     root = logging.getLogger()
-    root.addHandler(_Handler(writer))
+    handler = _Handler(writer)
+    for log_filter in filters:
+        handler.addFilter(log_filter)
+    root.addHandler(handler)
     root.setLevel(level.upper())
     for noisy in ("uvicorn.error", "asyncio", "httpx", "httpcore", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -15,7 +15,8 @@ Start it with `asectl up upper.py:Upper`. Guides: `docs/loader.md` for single re
 `docs/streaming.md` for sessions. Test helpers: `aseloader.testing`.
 """
 
-from aseloader.fields import Boolean, Choice, Input, Integer, Number, Output, String
+from aseloader.fields import Boolean, Choice, Input, Integer, Number, Object, Output, String
+from aseloader.functions import service
 from aseloader.wrapper import Context, Data, Outputs, Refused, Wrapper
 
 __all__ = [
@@ -26,9 +27,11 @@ __all__ = [
     "Input",
     "Integer",
     "Number",
+    "Object",
     "Output",
     "Outputs",
     "Refused",
     "String",
     "Wrapper",
+    "service",
 ]

@@ -3,17 +3,21 @@
 Pure: no I/O, no clock.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from aseloader.declare import members
 from aseloader.fields import Input, Output, Parameter
+from aseloader.types.json_values import to_json
+from aseloader.types.payloads import payload_bytes
 from aseloader.wrapper import Data, Outputs, Wrapper
 from schemas.model.errors import BAD_OUTPUT, INPUT_REFUSED, AseError
 from schemas.model.service import DataType
 from schemas.model.text import as_text
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
+
+# The request's own description of each output, by name.
+Expected = Mapping[str, MetaDesc]
 
 
 class Codec:
@@ -42,6 +46,19 @@ class Codec:
                 raise AseError(INPUT_REFUSED, f"parameter {name!r} cannot be read") from None
         return params
 
+    def convert_inputs(self, inputs: Mapping[str, Data]) -> dict[str, Any]:
+        """Return the inputs as values of their declared types.
+
+        Raises AseError 10107, naming the input, if its bytes are no such value.
+        """
+        values: dict[str, Any] = {}
+        for name, data in inputs.items():
+            try:
+                values[name] = self._inputs[name].read(data)
+            except ValueError as error:
+                raise AseError(INPUT_REFUSED, f"input {name!r} {error}") from None
+        return values
+
     def decode_inputs(self, frame: LoaderInput) -> dict[str, Data]:
         """Return the inputs of a frame by name.
 
@@ -62,8 +79,15 @@ class Codec:
             if declared.required and name not in inputs:
                 raise AseError(INPUT_REFUSED, f"input {name!r} is missing")
 
+    def encode_response(self, outputs: Any, expected: Expected) -> list[Payload]:
+        """Return the outputs of a single request. Raises AseError 10106, as `encode_outputs`."""
+        if not isinstance(outputs, Mapping):
+            message = f"must return a mapping of outputs by name, not {type(outputs).__name__}"
+            raise AseError(BAD_OUTPUT, f"the wrapper {message}")
+        return self.encode_outputs(outputs, expected, 0, LoaderOutput.ONCE)
+
     def encode_outputs(
-        self, outputs: Outputs, expected: Mapping[str, MetaDesc], seq: int, status: int
+        self, outputs: Outputs, expected: Expected, seq: int, status: int
     ) -> list[Payload]:
         """Return the outputs as payloads of a frame.
 
@@ -79,7 +103,10 @@ class Codec:
                 declared_names = ", ".join(self._outputs)
                 problem = f"output {name!r} is not declared, or not of its type"
                 raise AseError(BAD_OUTPUT, f"{problem}; there is: {declared_names}")
-            data, attributes = _encode_value(name, value, declared)
+            encoding = expected_meta.attribute.get("encoding", "") or next(
+                iter(declared.encodings), ""
+            )
+            data, attributes = _encode_value(name, value, declared, encoding)
             stream_attributes = {"seq": str(seq), "status": str(status)}
             attributes = {**expected_meta.attribute, **attributes, **stream_attributes}
             meta = MetaDesc(name=name, dataType=int(declared.kind), attribute=attributes)
@@ -93,8 +120,20 @@ def error_output(service: str, code: int, message: str) -> LoaderOutput:
     return LoaderOutput(serviceId=service, code=code, err=message, status=LoaderOutput.END)
 
 
-def _encode_value(name: str, value: Any, declared: Output) -> tuple[bytes, dict[str, str]]:
+def _encode_value(
+    name: str, value: Any, declared: Output, encoding: str
+) -> tuple[bytes, dict[str, str]]:
     attributes = {"format": declared.format} if declared.format else {}
+    default_attributes = {} if declared.kind is not DataType.TEXT else {"encoding": "utf8"}
+    is_text = isinstance(value, Data | bytes) or (isinstance(value, str) and declared.is_text)
+    if declared.format == "json" and not is_text:
+        return _encode_json(name, value, declared), {**default_attributes, **attributes}
+    try:
+        encoded = payload_bytes(value, declared.kind, encoding)
+    except ValueError as error:
+        raise AseError(BAD_OUTPUT, f"output {name!r} {error}") from error
+    if encoded is not None:
+        return encoded[0], {**attributes, "encoding": encoded[1]}
     match value:
         case Data():
             value_attributes = {key: as_text(text) for key, text in value.attributes.items()}
@@ -103,8 +142,20 @@ def _encode_value(name: str, value: Any, declared: Output) -> tuple[bytes, dict[
             return bytes(value), attributes
         case str():
             return value.encode(), attributes
-        case dict() | list():
-            text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-            default_attributes = {} if declared.kind is not DataType.TEXT else {"encoding": "utf8"}
-            return text.encode(), {**default_attributes, **attributes}
-    raise AseError(BAD_OUTPUT, f"output {name!r} must be bytes, text, Data, a dict or a list")
+        case None | bool() | int() | float():
+            hint = "must be bytes, text, Data, a dict or a list"
+            raise AseError(BAD_OUTPUT, f'output {name!r} {hint}; numbers go into an Output("json")')
+    return _encode_json(name, value, declared), {**default_attributes, **attributes}
+
+
+def _encode_json(name: str, value: Any, declared: Output) -> bytes:
+    try:
+        data = to_json(value)
+    except ValueError as error:
+        raise AseError(BAD_OUTPUT, f"output {name!r} {error}") from error
+    if declared.json_type is not None:
+        try:
+            declared.json_type.load(data)
+        except ValueError as error:
+            raise AseError(BAD_OUTPUT, f"output {name!r} {error}") from error
+    return data

@@ -57,11 +57,18 @@ def declaration(wrapper: type[Wrapper]) -> declare.Declaration:
                 member.encodings,
                 max_bytes=member.max_bytes,
                 required=member.required,
+                value_schema=member.json_type.schema if member.json_type else None,
             )
             for name, member in members(wrapper, Input).items()
         ),
         outputs=tuple(
-            declare.PayloadStream(name, member.kind, member.encodings, member.format)
+            declare.PayloadStream(
+                name,
+                member.kind,
+                member.encodings,
+                member.format,
+                value_schema=member.json_type.schema if member.json_type else None,
+            )
             for name, member in members(wrapper, Output).items()
         ),
     )
@@ -197,7 +204,7 @@ def _check_default(qualified_name: str, parameter: Parameter) -> None:
     if low is not None and high is not None and low > high:
         raise DeclarationError(f"{qualified_name}: minimum {low} is more than maximum {high}")
     try:
-        violations = Validator(compile_input(rules)).violations(parameter.default)
+        violations = Validator(compile_input(rules)).violations(rules.get("default"))
     except DocumentError as error:
         raise DeclarationError(f"{qualified_name}: {error}") from error
     if violations:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aseloader.batching.batcher import Batcher, BatchRecord
-from aseloader.codec import Codec, error_output
+from aseloader.batching.batcher import Batcher, BatchRecord, Outcome
+from aseloader.codec import Codec, Expected, error_output
 from aseloader.declare import accepts_context, has_method
+from aseloader.log_context import set_sid
 from aseloader.thread_calls import ThreadCalls
-from aseloader.wrapper import Context, Data, Outputs, Refused, Wrapper
+from aseloader.wrapper import Context, Data, Refused, Wrapper
 from lb.reporter.limiter import ConcurrencyLimiter
 from schemas.model.errors import (
     BAD_MODE,
@@ -25,7 +26,7 @@ from schemas.model.errors import (
     ErrorSource,
     loader_error_spec,
 )
-from schemas.wire import LoaderInput, LoaderOutput
+from schemas.wire import LoaderInput, LoaderOutput, Payload
 
 _logger = logging.getLogger("ase.loader")
 
@@ -97,7 +98,7 @@ class Engine:
         self._thread_calls = ThreadCalls(self.thread_pool)
         self._on_batch = on_batch
         self.batcher = (
-            Batcher(wrapper, threads, self._thread_calls, self._record_batch)
+            Batcher(wrapper, threads, self._thread_calls, self._codec, self._record_batch)
             if is_batching
             else None
         )
@@ -189,48 +190,46 @@ class Engine:
             if self._once is None and self.batcher is None:
                 raise AseError(BAD_MODE, BAD_MODE.message)
             params, inputs = self._decode_inputs(frame)
-            outputs = await self._call_wrapper(params, inputs, context, work)
             expected = {meta.name: meta for meta in frame.expect}
-            payloads = self._codec.encode_outputs(outputs, expected, 0, LoaderOutput.ONCE)
+            payloads = await self._run_wrapper(params, inputs, context, expected, work)
             return LoaderOutput(serviceId=frame.serviceId, status=LoaderOutput.ONCE, pl=payloads)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001
             return exception_output(error, frame.serviceId, context.sid)
 
-    async def _call_wrapper(
+    async def _run_wrapper(
         self,
         params: Mapping[str, Any],
         inputs: Mapping[str, Data],
         context: Context,
+        expected: Expected,
         work: "_Work",
-    ) -> Outputs:
+    ) -> list[Payload]:
+        arguments = (params, inputs, context, expected)
         if self.batcher is not None:
-            outputs, error = await self._call_in_batch(self.batcher, params, inputs, context, work)
+            payloads, error = await self._run_in_batch(self.batcher, work, *arguments)
         elif self._is_async:
-            outputs, error = await self._call_async(params, inputs, context)
+            payloads, error = await self._run_async(*arguments)
         else:
-            arguments = self._arguments(params, inputs, context)
-            work.thread_call = self._thread_calls.start(self._call_sync, *arguments)
-            outputs, error = await asyncio.shield(work.thread_call)
+            work.thread_call = self._thread_calls.start(self._run_sync, *arguments)
+            payloads, error = await asyncio.shield(work.thread_call)
+        if error is None:
+            return payloads
         if isinstance(error, Exception):
             raise error
-        if error is not None:
-            raise RuntimeError(f"the wrapper raised {type(error).__name__}") from error
-        if not isinstance(outputs, Mapping):
-            method = "once must return" if self.batcher is None else "each item of batch must be"
-            raise AseError(BAD_OUTPUT, f"{method} a mapping of outputs by name")
-        return outputs
+        raise RuntimeError(f"the wrapper raised {type(error).__name__}") from error
 
-    async def _call_in_batch(
+    async def _run_in_batch(
         self,
         batcher: Batcher,
+        work: "_Work",
         params: Mapping[str, Any],
         inputs: Mapping[str, Data],
         context: Context,
-        work: "_Work",
-    ) -> tuple[Any, BaseException | None]:
-        request = batcher.add(params, inputs, context)
+        expected: Expected,
+    ) -> Outcome:
+        request = batcher.add(params, inputs, context, expected)
         work.thread_call = request.outcome
         try:
             outcome = await asyncio.shield(request.outcome)
@@ -240,31 +239,46 @@ class Engine:
         work.ms = request.batch_ms
         return outcome
 
-    def _arguments(
-        self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
-    ) -> tuple[Any, ...]:
-        return (params, inputs, context) if self._takes_context else (params, inputs)
-
     # What a wrapper raises is returned as a value. Raised, SystemExit would end the event loop, and
     # a future cannot carry StopIteration, so the permit would never be released.
 
-    def _call_sync(self, *arguments: Any) -> tuple[Any, BaseException | None]:
+    def _run_sync(
+        self,
+        params: Mapping[str, Any],
+        inputs: Mapping[str, Data],
+        context: Context,
+        expected: Expected,
+    ) -> Outcome:
+        set_sid(context.sid)
         try:
-            return self._once(*arguments), None
+            outputs = self._once(*self._arguments(params, inputs, context))
+            return self._codec.encode_response(outputs, expected), None
         except BaseException as error:  # noqa: BLE001
-            return None, error
+            return [], error
 
-    async def _call_async(
-        self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
-    ) -> tuple[Any, BaseException | None]:
+    async def _run_async(
+        self,
+        params: Mapping[str, Any],
+        inputs: Mapping[str, Data],
+        context: Context,
+        expected: Expected,
+    ) -> Outcome:
+        set_sid(context.sid)
         try:
-            return await self._once(*self._arguments(params, inputs, context)), None
+            outputs = await self._once(*self._arguments(params, inputs, context))
+            return self._codec.encode_response(outputs, expected), None
         except BaseException as error:
             task = asyncio.current_task()
             is_cancelled = task is not None and task.cancelling() > 0
             if isinstance(error, asyncio.CancelledError) and (is_cancelled or context.cancelled):
                 raise
-            return None, error
+            return [], error
+
+    def _arguments(
+        self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
+    ) -> tuple[Any, ...]:
+        values = self._codec.convert_inputs(inputs)
+        return (params, values, context) if self._takes_context else (params, values)
 
     def _decode_inputs(self, frame: LoaderInput) -> tuple[dict[str, Any], dict[str, Data]]:
         params, inputs = self._codec.decode_params(frame), self._codec.decode_inputs(frame)

@@ -4,10 +4,16 @@ Each parameter has the JSON Schema of its value, and parses its value from the t
 Pure: no I/O, no clock.
 """
 
-from collections.abc import Mapping
-from typing import Any
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
+from aseloader.types.json_values import JsonType, to_json
+from aseloader.types.payloads import payload_reader
+from aseloader.wrapper import Data
 from schemas.model.service import DataType
+
+_JSON: Final = "json"  # a kind of its own for authors; on the wire it is text
 
 
 class Parameter:
@@ -152,8 +158,44 @@ class Choice(Parameter):
         return {"type": "string", "enum": self._choices}
 
 
+class Object(Parameter):
+    """A parameter that is a JSON object of a declared type.
+
+        @dataclass
+        class Box:
+            left: int
+            top: int = 0
+
+        crop = Object(Box)
+
+    The wrapper reads it as a value of that type: a dataclass, TypedDict, pydantic model or
+    `dict[str, ...]`. Raises TypeError if the type has no JSON form or is no object.
+    """
+
+    def __init__(self, type: Any, **kwargs: Any) -> None:  # noqa: A002 (as of Input and Output)
+        super().__init__(**kwargs)
+        self._json_type = JsonType(type)
+        if self._json_type.schema.get("type") != "object":
+            raise TypeError(f"{type} is no object; other values are Integer, Number, String, ...")
+
+    def rules(self) -> dict[str, Any]:
+        """Return the JSON Schema of the value, with its default and description."""
+        rules = super().rules()
+        if self.default is not None:
+            rules["default"] = json.loads(to_json(self.default))
+        return rules
+
+    def parse(self, text: str) -> Any:
+        """Parse JSON text. Raises ValueError if it is no value of the type."""
+        return self._json_type.load(text.encode())
+
+    def _rules(self) -> Mapping[str, Any]:
+        rules: dict[str, Any] = self._json_type.schema
+        return rules
+
+
 def _payload_kind(name: str) -> DataType:
-    kinds = {kind.key: kind for kind in DataType}
+    kinds = {kind.key: kind for kind in DataType} | {_JSON: DataType.TEXT}
     if name not in kinds:
         raise ValueError(f"{name!r} is no kind of payload; there is: {', '.join(kinds)}")
     return kinds[name]
@@ -163,11 +205,23 @@ class Input:
     """A payload of the request.
 
         audio = Input("audio", encodings=("wav",), max_bytes=1_048_576)
+        order = Input("json", type=Order)
 
-    The wrapper reads it as `inputs["audio"]`, a `Data`. The bytes are as the client sent them: a
-    text need not be UTF-8. `kind` is text, audio, image, video or other. `encodings` are the values
-    that its attribute `encoding` may have; empty means any. `max_bytes` limits its size, 10 MiB by
-    default. Raises ValueError for an unknown `kind`.
+    `kind` is text, audio, image, video, other, or json, which is text of JSON. The wrapper reads
+    the payload as `inputs["audio"]`: a `Data` with the bytes as the client sent them (a text need
+    not be UTF-8), or a value of `type`:
+
+    - of kind json any type that has a JSON form: builtins and their generics such as `list[float]`,
+      dataclasses, TypedDict, pydantic models, `numpy.ndarray`; without `type` any JSON value.
+    - `str`, which must be UTF-8, or `bytes`.
+    - of kind image `PIL.Image.Image`, or `numpy.ndarray` of pixels.
+    - of kind audio `numpy.ndarray` of the 16-bit samples of WAV or raw PCM; of kind other that of
+      a file of `numpy.save`.
+
+    If the bytes are no such value, the client gets 400 with code 10107 and the reason. `encodings`
+    are the values that its attribute `encoding` may have; empty means any. `max_bytes` limits its
+    size, 10 MiB by default. Raises ValueError for an unknown `kind`, TypeError for a `type` that
+    does not go with it.
     """
 
     def __init__(
@@ -177,20 +231,48 @@ class Input:
         encodings: tuple[str, ...] = (),
         max_bytes: int = 10 * 1024 * 1024,
         required: bool = True,
+        type: Any = None,  # noqa: A002 (what it is)
     ) -> None:
         self.kind = _payload_kind(kind)
         self.encodings = encodings
         self.max_bytes = max_bytes
         self.required = required
+        self.has_type = type is not None
+        self._is_json = kind == _JSON
+        self.json_type = JsonType(type if self.has_type else Any) if self._is_json else None
+        self._read: Callable[[bytes], Any] | None = None
+        if self.json_type is not None:
+            self._read = self.json_type.load
+        elif type not in (None, Data):
+            self._read = payload_reader(type, self.kind)
+
+    def typed(self, type: Any) -> "Input":  # noqa: A002 (as of __init__)
+        """Return this declaration with `type`, unless it has a type. Raises TypeError."""
+        if self.has_type:
+            return self
+        return Input(
+            _JSON if self._is_json else self.kind.key,
+            encodings=self.encodings,
+            max_bytes=self.max_bytes,
+            required=self.required,
+            type=type,
+        )
+
+    def read(self, data: Data) -> Any:
+        """Return the value that the wrapper gets. Raises ValueError if the bytes are no such."""
+        return data if self._read is None else self._read(data.data)
 
 
 class Output:
     """A payload of the response.
 
-        facts = Output("text", format="json")
+        counts = Output("json", type=dict[str, int])
+        thumbnail = Output("image", encodings=("png",))
 
-    `kind` and `encodings` are as for `Input`. With `format="json"` the client gets the JSON value
-    itself, not base64. Raises ValueError for an unknown `kind`.
+    `kind` and `encodings` are as for `Input`. Of kind json, or with `format="json"`, clients get
+    the JSON value itself, not base64. `type` is then the type of its values: clients see it in
+    OpenAPI, and a value of another type is an error of the wrapper. Raises ValueError for an
+    unknown `kind`, TypeError for a `type` without a JSON form.
     """
 
     def __init__(
@@ -199,7 +281,19 @@ class Output:
         *,
         encodings: tuple[str, ...] = (),
         format: str = "",  # noqa: A002 (the name of the field in the envelope)
+        type: Any = None,  # noqa: A002 (what it is)
     ) -> None:
         self.kind = _payload_kind(kind)
         self.encodings = encodings
-        self.format = format
+        self.format = "json" if kind == _JSON else format
+        if type is not None and self.format != "json":
+            raise TypeError('only an Output("json") has a type')
+        self.json_type = None if type is None else JsonType(type)
+        # Else a `str` is a JSON string.
+        self.is_text = kind != _JSON and self.json_type is None
+
+    def typed(self, type: Any) -> "Output":  # noqa: A002 (as of __init__)
+        """Return this declaration with `type`, if it is JSON and has no type. Raises TypeError."""
+        if self.format != "json" or self.json_type is not None:
+            return self
+        return Output(_JSON, encodings=self.encodings, type=type)

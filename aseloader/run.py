@@ -16,6 +16,7 @@ from random import SystemRandom
 
 from aseloader import declare
 from aseloader.engine import Engine, slot_count, wrapper_threads
+from aseloader.functions import wrapper_class_of
 from aseloader.server import LoaderServer
 from aseloader.sessions import SessionEngine
 from aseloader.wrapper import Wrapper
@@ -65,8 +66,10 @@ class LoaderOptions:
 def load(spec: str) -> type[Wrapper]:
     """Return the wrapper class that `spec` names: `FILE:Class`, or `FILE` if it has only one.
 
-    A Wrapper subclass that the file imports counts, too. The file's directory is put first on
-    `sys.path`. Raises LoadError if there is no such file or class, or if the file does not load.
+    A function that `aseloader.service` decorates stands for its class. A Wrapper subclass that the
+    file imports counts, too. The file's directory is put first on `sys.path`. Raises LoadError if
+    there is no such file or class, or if the file does not load, DeclarationError for a function
+    whose signature is no API.
     """
     file, _, name = spec.partition(":")
     path = Path(file).resolve()
@@ -80,12 +83,14 @@ def load(spec: str) -> type[Wrapper]:
     sys.path.insert(0, str(path.parent))
     try:
         module_spec.loader.exec_module(module)
+    except declare.DeclarationError:  # of `aseloader.service`; it names the file and the line
+        raise
     except Exception as error:
         raise LoadError(_describe_load_error(error, path)) from error
     wrappers = {
-        key: value
+        key: wrapper
         for key, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, Wrapper) and value is not Wrapper
+        if (wrapper := wrapper_class_of(value)) is not None
     }
     if name in wrappers:
         return wrappers[name]

@@ -20,6 +20,7 @@ from typing import Any
 from aseloader.codec import Codec
 from aseloader.declare import accepts_context, has_method
 from aseloader.engine import Engine, exception_output, is_loader_failure
+from aseloader.log_context import set_sid
 from aseloader.wrapper import Context, Data, Outputs, Wrapper
 from lb.reporter.limiter import ConcurrencyLimiter
 from schemas.model.errors import BAD_OUTPUT, LOADER_FULL, ONCE_TIMEOUT, AseError
@@ -105,7 +106,7 @@ class SessionEngine:
         expected = {meta.name: meta for meta in first_frame.expect}
         try:
             params = self._codec.decode_params(first_frame)
-            inputs = _Inputs(first_frame, frames, self._codec)
+            inputs = _Inputs(first_frame, frames, self._codec, is_converted=self._is_streaming)
             if not self._is_streaming:
                 yield await self._join_and_run_once(inputs, context, permit)
                 return
@@ -137,9 +138,10 @@ class SessionEngine:
     ) -> AsyncIterator[Outputs]:
         extra_args = (context,) if self._wants_context else ()
         if self._is_async:
+            set_sid(context.sid)
             results: Any = self._session(params, inputs, *extra_args)
             return aiter(results)
-        return self._run_in_thread(params, inputs, extra_args, permit)
+        return self._run_in_thread(params, inputs, extra_args, context.sid, permit)
 
     async def _join_and_run_once(
         self, inputs: "_Inputs", context: Context, permit: "_Permit"
@@ -177,6 +179,7 @@ class SessionEngine:
         params: Mapping[str, Any],
         inputs: "_Inputs",
         extra_args: tuple[Any, ...],
+        sid: str,
         permit: "_Permit",
     ) -> AsyncIterator[Outputs]:
         """Run a plain generator in a thread and yield its outputs.
@@ -186,6 +189,7 @@ class SessionEngine:
         thread, method = _SessionThread(asyncio.get_running_loop()), self._session
 
         def call_session(sync_inputs: Any) -> Any:
+            set_sid(sid)
             return method(params, sync_inputs, *extra_args)
 
         task = thread.start(self._engine.thread_pool, call_session, inputs)
@@ -245,14 +249,18 @@ class _Inputs:
 
     `_next_frame` is the first frame until it has been read. The iterator ends after the last frame
     (`_is_final`) or when `frames` ends. It skips a frame without payloads, and a last frame whose
-    payloads have no data. `meta_by_name` has the description of each input as it first came.
+    payloads have no data. `meta_by_name` has the description of each input as it first came. If it
+    `is_converted`, each input is of its declared type, else `Data`.
     """
 
-    def __init__(self, first_frame: LoaderInput, frames: Frames, codec: Codec) -> None:
+    def __init__(
+        self, first_frame: LoaderInput, frames: Frames, codec: Codec, *, is_converted: bool
+    ) -> None:
         self.first_frame = first_frame
         self.meta_by_name: dict[str, MetaDesc] = {}
         self._frames = frames
         self._codec = codec
+        self._is_converted = is_converted
         self._next_frame: LoaderInput | None = first_frame
         self._is_finished = False
 
@@ -279,7 +287,8 @@ class _Inputs:
             if frame.pl and not (
                 self._is_finished and not any(payload.data for payload in frame.pl)
             ):
-                return self._codec.decode_inputs(frame)
+                inputs = self._codec.decode_inputs(frame)
+                return self._codec.convert_inputs(inputs) if self._is_converted else inputs
 
 
 async def _close_results(results: AsyncIterator[Outputs], sid: str) -> None:

@@ -17,12 +17,13 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
 from aseloader import declare
 from aseloader.engine import Engine, slot_count, wrapper_threads
+from aseloader.functions import wrapper_class_of
 from aseloader.sessions import SessionEngine
 from aseloader.wrapper import Data, Wrapper
 from lb.reporter.limiter import ConcurrencyLimiter
@@ -64,13 +65,22 @@ class LoaderFor:
         with LoaderFor(Vad()) as call:
             results = list(call.session({}, [{"audio": pcm}, {"audio": more}]))
 
+    `wrapper` may also be a function that `aseloader.service` decorates.
+
     Entering calls `init` with `config`; leaving closes open sessions and calls `fini`. An input is
     bytes, or `Data` if it has attributes. Requests are validated and changed by the schema as the
     gateway does it. Raises DeclarationError for an invalid wrapper class. It runs an event loop of
     its own, so it cannot be used inside another one.
     """
 
-    def __init__(self, wrapper: Wrapper, config: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, wrapper: Wrapper | Callable[..., Any], config: Mapping[str, str] | None = None
+    ) -> None:
+        if not isinstance(wrapper, Wrapper):
+            wrapper_class = wrapper_class_of(wrapper)
+            if wrapper_class is None:
+                raise TypeError(f"{wrapper!r} is no Wrapper, and no function with @service")
+            wrapper = wrapper_class()
         self._wrapper = wrapper
         self._config = config or {}
         self._declaration = declare.declaration(type(wrapper))

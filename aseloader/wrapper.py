@@ -79,7 +79,8 @@ class Context:
         return self._cancelled()
 
 
-Outputs = Mapping[str, bytes | str | Data | dict[str, Any] | list[Any]]
+# Bytes, text, Data, and whatever an Output of kind json or image takes: see `aseloader.fields`.
+Outputs = Mapping[str, Any]
 
 
 class Wrapper:

@@ -5,21 +5,24 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aseloader.batching.curve import BatchCurve
 from aseloader.batching.queue import BatchQueue
+from aseloader.codec import Codec, Expected
 from aseloader.declare import accepts_context
+from aseloader.log_context import set_sid
 from aseloader.thread_calls import ThreadCalls
 from aseloader.wrapper import Context, Data, Refused, Wrapper
 from schemas.model.errors import BAD_OUTPUT, ONCE_TIMEOUT, AseError
+from schemas.wire import Payload
 
 _logger = logging.getLogger("ase.loader")
 
 
-# What `batch` returned for a request, or what it raised.
-Outcome = tuple[Any, BaseException | None]
+# The outputs of a request as payloads, or what was raised instead.
+Outcome = tuple[list[Payload], BaseException | None]
 
 
 @dataclass(slots=True, eq=False)
@@ -27,15 +30,19 @@ class BatchRequest:
     """A request that waits for a batch, or is in one.
 
     `group` is equal for requests that may share a batch. `arrived_at` is in seconds. `outcome` is
-    done when the batch has ended. `batch_ms` is the time that the batch took, 0 before.
+    done when the batch has ended; `result` becomes its value. `values` are the inputs, converted to
+    their declared types in the batch. `batch_ms` is the time that the batch took, 0 before.
     """
 
     params: Mapping[str, Any]
     inputs: Mapping[str, Data]
     context: Context
+    expected: Expected
     group: Hashable
     arrived_at: float
     outcome: "asyncio.Future[Outcome]"
+    values: Mapping[str, Any] = field(default_factory=dict)
+    result: Outcome = field(default_factory=lambda: ([], asyncio.CancelledError()))
     batch_ms: float = 0.0
 
 
@@ -64,6 +71,7 @@ class Batcher:
         wrapper: Wrapper,
         workers: int,
         thread_calls: ThreadCalls,
+        codec: Codec,
         on_batch: Callable[[BatchRecord], None] = lambda _: None,
     ) -> None:
         self._batch: Any = wrapper.batch  # type: ignore[attr-defined]
@@ -73,6 +81,7 @@ class Batcher:
         self._free_workers = workers
         self._worker_free_since = 0.0
         self._thread_calls = thread_calls
+        self._codec = codec
         self._on_batch = on_batch
         self.curve = BatchCurve()
         self._queue: BatchQueue[BatchRequest] = BatchQueue(
@@ -82,13 +91,17 @@ class Batcher:
         self._is_start_scheduled = False
 
     def add(
-        self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
+        self,
+        params: Mapping[str, Any],
+        inputs: Mapping[str, Data],
+        context: Context,
+        expected: Expected,
     ) -> BatchRequest:
         """Add a request to the queue; its `outcome` is done when its batch has ended."""
         loop = asyncio.get_running_loop()
         group = tuple(repr(params[name]) for name in self._batch_by)
         request = BatchRequest(
-            params, inputs, context, group, time.monotonic(), loop.create_future()
+            params, inputs, context, expected, group, time.monotonic(), loop.create_future()
         )
         self._queue.add(request)
         self._schedule_start(loop)
@@ -125,13 +138,13 @@ class Batcher:
         for request in requests:
             if request.context.cancelled:
                 message = "it waited until its deadline"
-                request.outcome.set_result((None, AseError(ONCE_TIMEOUT, message)))
+                request.outcome.set_result(([], AseError(ONCE_TIMEOUT, message)))
             else:
                 running.append(request)
         if not running:
             return
         self._free_workers -= 1
-        run: asyncio.Future[list[Outcome]] = (
+        run: asyncio.Future[int] = (
             loop.create_task(self._run_async(running))
             if self._is_async
             else self._thread_calls.start(self._run, running)
@@ -142,71 +155,106 @@ class Batcher:
     # What a wrapper raises is returned as a value: raised, SystemExit would end the event loop, and
     # a future cannot carry StopIteration.
 
-    def _run(self, requests: Sequence[BatchRequest]) -> list[Outcome]:
-        """Call a plain `batch`; if it raises, call it again for each request alone."""
+    def _run(self, requests: Sequence[BatchRequest]) -> int:
+        """Run a plain `batch`; return how many requests one call has processed, 0 if it raised."""
+        converted = self._convert(requests)
+        if not converted:
+            return 0
         try:
-            return _to_outcomes(self._call_batch(requests), len(requests))
+            self._set_results(converted, self._call_batch(converted))
+            return len(converted)
         except BaseException as error:  # noqa: BLE001
-            if len(requests) == 1:
-                return [(None, error)]
-            self._log_repetition(error, requests)
-        return [outcome for request in requests for outcome in self._run([request])]
+            if not self._is_repeated(error, converted):
+                return 0
+        for request in converted:
+            self._run([request])
+        return 0
 
-    async def _run_async(self, requests: Sequence[BatchRequest]) -> list[Outcome]:
-        """Call an async `batch`; if it raises, call it again for each request alone."""
+    async def _run_async(self, requests: Sequence[BatchRequest]) -> int:
+        """Run an async `batch`; return how many requests one call has processed."""
+        converted = self._convert(requests)
+        if not converted:
+            return 0
         try:
-            return _to_outcomes(await self._call_batch(requests), len(requests))
+            self._set_results(converted, await self._call_batch(converted))
+            return len(converted)
         except BaseException as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            if len(requests) == 1:
-                return [(None, error)]
-            self._log_repetition(error, requests)
-        return [outcome for request in requests for outcome in await self._run_async([request])]
+            if not self._is_repeated(error, converted):
+                return 0
+        for request in converted:
+            await self._run_async([request])
+        return 0
 
-    def _log_repetition(self, error: BaseException, requests: Sequence[BatchRequest]) -> None:
-        if isinstance(error, Refused):
-            return
-        sids = ",".join(request.context.sid for request in requests)
-        fields = {"size": len(requests), "reason": repr(error), "sids": sids}
-        _logger.warning("batch raised; each request runs alone", extra=fields)
+    def _convert(self, requests: Sequence[BatchRequest]) -> list[BatchRequest]:
+        """Convert the inputs to their declared types; return the requests where that succeeds."""
+        converted = []
+        for request in requests:
+            try:
+                request.values = self._codec.convert_inputs(request.inputs)
+                converted.append(request)
+            except BaseException as error:  # noqa: BLE001 (a type's own code may raise anything)
+                request.result = [], error
+        return converted
+
+    def _is_repeated(self, error: BaseException, requests: Sequence[BatchRequest]) -> bool:
+        """Return whether each request runs alone because a call for all raised `error`.
+
+        For one request, the error is its result.
+        """
+        if len(requests) == 1:
+            requests[0].result = [], error
+            return False
+        if not isinstance(error, Refused):
+            fields = {"size": len(requests), "reason": repr(error), "sid": _join_sids(requests)}
+            _logger.warning("batch raised; each request runs alone", extra=fields)
+        return True
+
+    def _set_results(self, requests: Sequence[BatchRequest], results: Any) -> None:
+        """Set the result of each request from what `batch` returned."""
+        is_list = hasattr(results, "__len__") and not isinstance(results, str | bytes | Mapping)
+        if not is_list or len(results) != len(requests):
+            size = f"{len(results)} items" if is_list else type(results).__name__
+            hint = f"a list with an item per request: {len(requests)}, not {size}"
+            error = AseError(BAD_OUTPUT, f"batch must return {hint}")
+            results = [error] * len(requests)
+        for request, result in zip(requests, results, strict=True):
+            request.result = self._encode(result, request)
+
+    def _encode(self, result: Any, request: BatchRequest) -> Outcome:
+        if isinstance(result, BaseException):
+            return [], result
+        try:
+            return self._codec.encode_response(result, request.expected), None
+        except AseError as error:
+            return [], error
 
     def _call_batch(self, requests: Sequence[BatchRequest]) -> Any:
         """Call the method of the wrapper: its list of outputs, or a coroutine that returns it."""
-        arguments = [[r.params for r in requests], [r.inputs for r in requests]]
+        set_sid(_join_sids(requests))
+        arguments = [[r.params for r in requests], [r.values for r in requests]]
         if self._takes_contexts:
             return self._batch(*arguments, [r.context for r in requests])
         return self._batch(*arguments)
 
     def _end_batch(
-        self, requests: list[BatchRequest], run: "asyncio.Future[list[Outcome]]", started_at: float
+        self, requests: list[BatchRequest], run: "asyncio.Future[int]", started_at: float
     ) -> None:
         now = time.monotonic()
         self._free_workers += 1
         self._worker_free_since = now
         seconds = now - started_at
-        if run.cancelled():  # the event loop ends
-            outcomes: list[Outcome] = [(None, asyncio.CancelledError())] * len(requests)
-        else:
-            outcomes = run.result()
-        succeeded = all(error is None for _, error in outcomes)
-        self._queue.record_batch_end(len(requests), seconds * 1000 if succeeded else None, now)
-        for request, outcome in zip(requests, outcomes, strict=True):
+        size = 0 if run.cancelled() else run.result()
+        self._queue.record_batch_end(size, seconds * 1000 if size else None, now)
+        for request in requests:
             request.batch_ms = seconds * 1000
-            request.outcome.set_result(outcome)
+            request.outcome.set_result(request.result)
         waits_s = tuple(started_at - request.arrived_at for request in requests)
         self._on_batch(BatchRecord(len(requests), seconds, waits_s))
         self._schedule_start(run.get_loop())
 
 
-def _to_outcomes(results: Any, count: int) -> list[Outcome]:
-    """Return what `batch` returned as one outcome per request, in the same order."""
-    if not isinstance(results, list | tuple) or len(results) != count:
-        size = f"{len(results)} items" if isinstance(results, list | tuple) else "no list"
-        message = f"batch must return a list with an item per request: {count}, not {size}"
-        return [(None, AseError(BAD_OUTPUT, message))] * count
-    return [
-        (None, result) if isinstance(result, BaseException) else (result, None)
-        for result in results
-    ]
+def _join_sids(requests: Sequence[BatchRequest]) -> str:
+    return ",".join(request.context.sid for request in requests)

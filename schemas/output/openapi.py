@@ -13,7 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jsonschema_rs
+
 from schemas.model.service import DataType, Service, member_schema
+from schemas.validation.compile import DIALECT
 
 OPENAPI_VERSION = "3.1.0"
 # Canonical base64 (RFC 4648, section 3.5): the unused bits of the last group are zero.
@@ -204,6 +207,11 @@ def to_standard_schema(schema: Mapping[str, Any], service: Service) -> dict[str,
         data_schema = stream_schema.get("properties", {}).get(data_type.key)
         if isinstance(data_schema, dict):
             data_schema |= {"contentEncoding": "base64", "pattern": BASE64_PATTERN}
+            declared = member_schema(service.input, "payload", name, data_type.key) or {}
+            content_schema = _self_contained_schema(declared.get("contentSchema"))
+            if content_schema:
+                data_schema["contentMediaType"] = "application/json"
+                data_schema["contentSchema"] = content_schema
             _remove_null(stream_schema, data_schema)
     required_members = _required_members(standard)
     parameter = members.get("parameter", {})
@@ -410,7 +418,11 @@ def _response_schema(service: Service) -> dict[str, Any]:
 def _output_schema(service: Service, name: str, data_type: DataType) -> dict[str, Any]:
     formats = (member_schema(service.output, "payload", name, "format") or {}).get("enum")
     if formats == ["json"]:
-        data_schema: dict[str, Any] = {"description": "JSON, as it is"}
+        value_schema = member_schema(service.output, "payload", name, data_type.key)
+        data_schema: dict[str, Any] = {
+            "description": "JSON, as it is",
+            **_self_contained_schema(value_schema),
+        }
     else:
         data_schema = {
             "type": "string",
@@ -429,6 +441,19 @@ def _output_schema(service: Service, name: str, data_type: DataType) -> dict[str
             "encoding": {"type": "string"},
         },
     }
+
+
+def _self_contained_schema(schema: Any) -> dict[str, Any]:
+    """Return a schema that the author of a service wrote, if it is valid and has no references.
+
+    Otherwise return a schema without rules. The description that all JSON outputs have is left out.
+    """
+    if not isinstance(schema, Mapping) or "$ref" in json.dumps(schema):
+        return {}
+    if not jsonschema_rs.meta.is_valid({**schema, "$schema": DIALECT}):
+        return {}
+    has_own_words = schema.get("description") != "raw JSON"
+    return {key: value for key, value in schema.items() if key != "description" or has_own_words}
 
 
 def _path_item(

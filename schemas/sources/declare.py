@@ -41,7 +41,8 @@ class PayloadStream:
 
     `encodings`, `formats` and `compress` are the allowed values of the attributes `encoding`,
     `format` and `compress`; empty means any. `format` is the format of an output; "json" embeds it
-    as JSON in the response. `max_bytes` limits the decoded size of an input.
+    as JSON in the response. `max_bytes` limits the decoded size of an input. `value_schema` is the
+    JSON Schema of the values, if they are JSON of a known type.
     """
 
     name: str
@@ -53,6 +54,7 @@ class PayloadStream:
     formats: tuple[str, ...] = ()
     compress: tuple[str, ...] = ()
     description: str = ""
+    value_schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,11 @@ def _payload_schema(stream: PayloadStream, api: Declaration) -> dict[str, Any]:
         **_attribute_schemas(stream),
         "status": _status_schema(api),
         "seq": {"type": "integer", "minimum": 0, "maximum": 9999999},
-        stream.data_type.key: {**data_schema, "maxB64DLen": stream.max_bytes},
+        stream.data_type.key: {
+            **data_schema,
+            "maxB64DLen": stream.max_bytes,
+            **_content_keywords(stream),
+        },
     }
     annotations: dict[str, Any] = {"description": stream.description} if stream.description else {}
     if stream.data_type is DataType.AUDIO:
@@ -159,6 +165,17 @@ def _payload_schema(stream: PayloadStream, api: Declaration) -> dict[str, Any]:
         }
     required = [] if api.streaming else [stream.data_type.key]  # a last frame may have no data
     return {**annotations, "type": "object", "properties": properties, "required": required}
+
+
+def _content_keywords(stream: PayloadStream) -> dict[str, Any]:
+    """Return the annotations of JSON Schema that describe JSON within a base64 string."""
+    if stream.value_schema is None:
+        return {}
+    return {
+        "contentEncoding": "base64",
+        "contentMediaType": "application/json",
+        "contentSchema": dict(stream.value_schema),
+    }
 
 
 def _accept_schema(stream: PayloadStream) -> dict[str, Any]:
@@ -193,7 +210,7 @@ def _output_schema(api: Declaration) -> dict[str, Any]:
                 "seq": {"type": "integer"},
                 stream.data_type.key: _STRING_SCHEMA
                 if stream.format != "json"
-                else {"description": "raw JSON"},
+                else {"description": "raw JSON", **(stream.value_schema or {})},
             },
         }
 

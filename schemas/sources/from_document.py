@@ -71,6 +71,7 @@ def _inputs(service: Any) -> Iterator[PayloadStream]:
             data_type,
             max_bytes=MAX_BYTES if max_bytes is None else max_bytes,
             required=name in _list_or_empty(payload.get("required")),
+            value_schema=rules.get("contentSchema"),
             **_attributes(stream_schema),
         )
 
@@ -83,10 +84,14 @@ def _outputs(service: Any) -> Iterator[PayloadStream]:
                 service.output, "properties", "payload", "properties", name, "properties"
             )
             formats = _list_or_empty(_object_at(output_properties, "format").get("enum")) or [""]
+            value_schema = dict(_object_at(output_properties, data_type.key))
+            if value_schema.get("description") == "raw JSON":
+                del value_schema["description"]
             yield PayloadStream(
                 name,
                 data_type,
                 format=str(formats[0]),
+                value_schema=(value_schema or None) if formats[0] == "json" else None,
                 **_attributes(_object_at(parameter, "properties", name)),
             )
 

@@ -63,6 +63,10 @@ class _Field:
             nodes = [self.call.args[position]]
         return _literal_value(nodes[0]) if nodes else default
 
+    def has_keyword(self, key: str) -> bool:
+        """Return whether the call has the keyword argument `key`."""
+        return any(keyword.arg == key for keyword in self.call.keywords)
+
     def given_arguments(self, *keys: str) -> dict[str, Any]:
         """Return the keyword arguments among `keys` that are present and not None."""
         arguments = {key: self.argument(key) for key in keys}
@@ -226,6 +230,7 @@ _TEXT_BOUNDS = {"minLength": 0, "maxLength": 1024}
 
 def _read_aseloader_wrapper(node: ast.ClassDef, _: list[ast.ClassDef]) -> Declaration:
     fields = list(_fields(node))
+    _check_types(fields)
     attribute_readers = {
         "id": lambda: _attribute_value(node, "service", ""),
         "version": lambda: _attribute_value(node, "version", "v1"),
@@ -256,6 +261,15 @@ def _read_aseloader_wrapper(node: ast.ClassDef, _: list[ast.ClassDef]) -> Declar
     )
 
 
+def _check_types(fields: list[_Field]) -> None:
+    """Raise _UnreadableError for the first field with a type, which is known to Python alone."""
+    for field in fields:
+        is_payload = field.constructor in ("Input", "Output")
+        if field.constructor == "Object" or (is_payload and field.has_keyword("type")):
+            hint = "`asectl loader schema FILE:Class` runs the file and prints the schema"
+            raise _UnreadableError(field.call, "a type cannot be read from the source", hint)
+
+
 def _defer(reader: Callable[[_Field], Any], field: _Field) -> Callable[[], Any]:
     return lambda: reader(field)
 
@@ -275,7 +289,7 @@ def _read_param(field: _Field) -> Param:
 
 def _read_data_type(field: _Field) -> DataType:
     type_name = field.argument("kind", 0, "")
-    data_types = {data_type.key: data_type for data_type in DataType}
+    data_types = {data_type.key: data_type for data_type in DataType} | {"json": DataType.TEXT}
     if not isinstance(type_name, str) or type_name not in data_types:
         raise _UnreadableError(
             field.call, f"{type_name!r} is no kind of payload", ", ".join(data_types)
@@ -298,7 +312,7 @@ def _read_output(field: _Field) -> PayloadStream:
         field.name,
         _read_data_type(field),
         _read_encodings(field),
-        field.argument("format", default=""),
+        "json" if field.argument("kind", 0) == "json" else field.argument("format", default=""),
     )
 
 

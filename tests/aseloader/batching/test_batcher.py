@@ -116,8 +116,8 @@ def test_a_request_that_breaks_the_schema_is_in_no_batch() -> None:
     ("result", "message"),
     [
         ([], "batch must return a list with an item per request: 1, not 0 items"),
-        ({"out": b""}, "batch must return a list with an item per request: 1, not no list"),
-        ([b"x"], "each item of batch must be a mapping of outputs by name"),
+        ({"out": b""}, "batch must return a list with an item per request: 1, not dict"),
+        ([b"x"], "the wrapper must return a mapping of outputs by name, not bytes"),
     ],
     ids=range(3),
 )

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.model import document
+from schemas.model.service import DataType
 from schemas.output import openapi
 from schemas.output.openapi import BASE64_PATTERN, Operation
 from schemas.sources import declare
@@ -191,3 +192,39 @@ def test_server_is_absolute() -> None:
     assert "servers" not in DOCUMENT
     serialized = openapi.with_server(json.dumps(DOCUMENT).encode(), 'http://h:1/a"')
     assert json.loads(serialized) == {"servers": [{"url": 'http://h:1/a"'}], **DOCUMENT}
+
+
+def typed_document(schema: Any) -> dict[str, Any]:
+    """Return the OpenAPI document of a service whose input and output have the JSON type."""
+    typed = dataclasses.replace(
+        API,
+        inputs=(declare.PayloadStream("page", DataType.TEXT, value_schema=schema),),
+        outputs=(declare.PayloadStream("text", DataType.TEXT, format="json", value_schema=schema),),
+    )
+    service = document.service_from_document(declare.declaration_to_document(typed))
+    operation = Operation(service, RequestValidator(service.input).schema, {})
+    return openapi.build_document([operation], title="t", version="1")
+
+
+def typed_schemas(document: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    post = document["paths"]["/v1/private/ocr"]["post"]
+    request = post["requestBody"]["content"]["application/json"]["schema"]
+    response = post["responses"]["200"]["content"]["application/json"]["schema"]
+    data = request["properties"]["payload"]["properties"]["page"]["properties"]["text"]
+    return data, response["properties"]["payload"]["properties"]["text"]["properties"]["text"]
+
+
+def test_types_of_json_are_described() -> None:
+    schema = {"type": "object", "additionalProperties": {"type": "integer"}}
+    request, response = typed_schemas(typed_document(schema))
+    assert (request["contentMediaType"], request["contentSchema"]) == ("application/json", schema)
+    assert response == {"description": "JSON, as it is", **schema}
+
+
+@pytest.mark.parametrize(
+    "schema", [{"type": "nothing"}, {"$ref": "#/components/schemas/Error"}, {"minimum": "1"}]
+)
+def test_schema_of_a_type_that_is_none_is_left_out(schema: Any) -> None:
+    request, response = typed_schemas(typed_document(schema))
+    assert "contentSchema" not in request
+    assert response == {"description": "JSON, as it is"}

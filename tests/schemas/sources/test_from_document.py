@@ -21,8 +21,12 @@ FULL = Declaration(
     params=(Param("lang", {"type": "string", "comment": {"JSON": {"type": "object"}}}, True),),
     inputs=(
         PayloadStream("a", DataType.AUDIO, ("pcm",), formats=("plain",), compress=("raw", "gzip")),
+        PayloadStream("order", DataType.TEXT, value_schema={"type": "object"}),
     ),
-    outputs=(PayloadStream("t", DataType.TEXT, ("utf8",), "json", description="what was said"),),
+    outputs=(
+        PayloadStream("t", DataType.TEXT, ("utf8",), "json", description="what was said"),
+        PayloadStream("n", DataType.TEXT, format="json", value_schema={"type": "integer"}),
+    ),
     annotations={"group": "gas", "region": "dx"},
 )
 

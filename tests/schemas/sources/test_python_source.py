@@ -176,6 +176,8 @@ WRAPPER_HEAD = (
             WRAPPER_HEAD + "    n = Integer(maximum=LIMIT)\n",
             "line 5: cannot be read without running the file",
         ),
+        (WRAPPER_HEAD + "    i = Input('json', type=X)\n", "line 5: a type cannot be read"),
+        (WRAPPER_HEAD + "    n = Object(X)\n", "line 5: a type cannot be read"),
         (WRAPPER_HEAD + "    i = Input('imgae')\n", "line 5: 'imgae' is no kind of payload"),
         (WRAPPER_HEAD.replace("'a'", "'a b'"), "line 2: needs the id of its service"),
         (WRAPPER_HEAD.replace("'a'", "NAME"), "line 3: cannot be read without running the file"),
@@ -193,3 +195,10 @@ def test_all_unreadable_values_are_reported() -> None:
             WRAPPER_HEAD + "    n = Integer(maximum=A)\n    m = Integer(maximum=B)\n"
         )
     assert [finding.line for finding in caught.value.findings] == [5, 6]
+
+
+def test_json_kind_is_text_of_json() -> None:
+    fields = "    order = Input('json')\n    facts = Output('json')\n"
+    declaration = declaration_from_source(WRAPPER_HEAD.replace("    out", "    out1") + fields)
+    assert declaration.inputs[0].data_type.key == "text"
+    assert [stream.format for stream in declaration.outputs] == ["", "json"]
