@@ -11,6 +11,9 @@ from bench import call_servers, calls, gateway, idle, latency, layers, reload, s
 from bench.arms import ARMS
 from bench.lb import charts, faults, micro, real, sim
 from bench.machine import describe_machine
+from bench.serve import run as serve_run
+from bench.serve.cases import CASES
+from bench.serve.environments import PACKAGES
 from bench.workload import PAYLOADS
 
 _PEERS = [name for name in ARMS if name != "ours"]
@@ -36,6 +39,9 @@ def main() -> int:
     )
     _configure_servers(
         commands.add_parser("servers", help="what a call costs our gRPC server and grpc.aio's")
+    )
+    _configure_serve(
+        commands.add_parser("serve", help="the whole chain, beside other Python model servers")
     )
     _configure_stream(
         commands.add_parser("stream", help="frames by WebSocket, beside servers that echo")
@@ -140,6 +146,19 @@ def _configure_servers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=int, default=4, help="length of a turn (4)")
     _add_common_options(
         parser, lambda args: call_servers.run(args.rounds, args.seconds), call_servers.format_table
+    )
+
+
+def _configure_serve(parser: argparse.ArgumentParser) -> None:
+    servers = [name for name in PACKAGES if name != "ours"]
+    parser.add_argument("--peer", nargs="*", default=servers, choices=servers, help="all")
+    parser.add_argument("--case", nargs="+", default=[*CASES], choices=[*CASES], help="all")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each server (3)")
+    parser.add_argument("--seconds", type=int, default=4, help="length of a turn (4)")
+    _add_common_options(
+        parser,
+        lambda args: serve_run.run(args.peer, args.case, args.rounds, args.seconds),
+        serve_run.format_table,
     )
 
 

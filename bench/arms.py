@@ -29,14 +29,15 @@ class PeerUnavailableError(Exception):
 class Arm:
     """A running arm.
 
-    `pid` is its process, `url` its scheme, host and port, `request` the request that the load
-    repeats.
+    `pid` is its process, `other_pids` are processes that serve with it, `url` is its scheme, host
+    and port, `request` the request that the load repeats.
     """
 
     name: str
     pid: int
     url: str
     request: RequestSpec
+    other_pids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

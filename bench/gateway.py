@@ -15,9 +15,8 @@ from statistics import median
 from typing import Any
 
 from bench.arms import LOAD_CORE, PEERS, Arm, start_arms, start_backend
-from bench.machine import rss_bytes
+from bench.machine import cpu_seconds, rss_bytes
 
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _OURS = ("ours", "ours-python", "ours-asgi")
 
 
@@ -66,7 +65,7 @@ def run(
                 results[arm.name].append(
                     measure_arm(arm, folder, seconds, connections, unique_header)
                 )
-        figures = {arm.name: _summarize(results[arm.name], _rss_mib(arm.pid)) for arm in arms}
+        figures = {arm.name: summarize(results[arm.name], rss_mib(arm)) for arm in arms}
     return {
         "payload": payload,
         "fresh": unique_header,
@@ -119,10 +118,10 @@ def measure_arm(
     }
     command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
     command += ["--latency", "-s", str(PEERS / "wrk.lua"), arm.url + arm.request.path]
-    cpu_before, load_core_before = _cpu_seconds(arm.pid), _core_ticks(LOAD_CORE)
+    cpu_before, load_core_before = cpu_seconds_of(arm), _core_ticks(LOAD_CORE)
     output = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
     summary = json.loads(output.splitlines()[-1])
-    cpu_used, load_core_after = _cpu_seconds(arm.pid) - cpu_before, _core_ticks(LOAD_CORE)
+    cpu_used, load_core_after = cpu_seconds_of(arm) - cpu_before, _core_ticks(LOAD_CORE)
     busy = 1 - (load_core_after[0] - load_core_before[0]) / max(
         1, load_core_after[1] - load_core_before[1]
     )
@@ -136,7 +135,8 @@ def measure_arm(
     )
 
 
-def _summarize(results: list[ArmResult], rss_mib: float) -> dict[str, Any]:
+def summarize(results: list[ArmResult], rss_mib: float) -> dict[str, Any]:
+    """Return the medians over rounds, and the sum of the errors."""
     return {
         "rps": round(median(result.rps for result in results), 1),
         "p50_ms": round(median(result.p50_ms for result in results), 4),
@@ -148,24 +148,24 @@ def _summarize(results: list[ArmResult], rss_mib: float) -> dict[str, Any]:
     }
 
 
-def _process_tree(pid: int) -> list[int]:
+def process_tree(pid: int) -> list[int]:
     """Return a process and its descendants; nginx serves in a child process."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
-    return [pid, *(grandchild for child in children for grandchild in _process_tree(int(child)))]
+    return [pid, *(grandchild for child in children for grandchild in process_tree(int(child)))]
 
 
-def _cpu_seconds(pid: int) -> float:
-    ticks = 0
-    for member in _process_tree(pid):
-        stat_fields = (
-            Path(f"/proc/{member}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        )
-        ticks += int(stat_fields[11]) + int(stat_fields[12])
-    return ticks / _TICKS_PER_S
+def _processes(arm: Arm) -> list[int]:
+    return [member for pid in (arm.pid, *arm.other_pids) for member in process_tree(pid)]
 
 
-def _rss_mib(pid: int) -> float:
-    return sum(rss_bytes(member) for member in _process_tree(pid)) / 2**20
+def cpu_seconds_of(arm: Arm) -> float:
+    """Return the processor time that all processes of an arm have used, in seconds."""
+    return sum(cpu_seconds(pid) for pid in _processes(arm))
+
+
+def rss_mib(arm: Arm) -> float:
+    """Return the resident memory of all processes of an arm in MiB."""
+    return sum(rss_bytes(pid) for pid in _processes(arm)) / 2**20
 
 
 def _core_ticks(core: str) -> tuple[int, int]:

@@ -120,14 +120,13 @@ def http_connector(arm: Arm) -> Callable[[], Awaitable[Send]]:
     """Return a function that opens 64 connections to an arm and returns its `send`.
 
     `send` sends one request on an idle connection, waiting for one if there is none, and reads the
-    response. It raises RuntimeError if the status is not 200, and then does not reuse the
-    connection.
+    response. It raises RuntimeError if the status is not 200.
     """
     url = urlsplit(arm.url)
-    head = f"POST {arm.request.path} HTTP/1.1\r\nHost: {url.netloc}\r\n"
-    head += f"Content-Type: {arm.request.content_type}\r\n"
-    head += f"Content-Length: {len(arm.request.body)}\r\n\r\n"
-    request = head.encode() + arm.request.body
+    request_head = f"POST {arm.request.path} HTTP/1.1\r\nHost: {url.netloc}\r\n"
+    request_head += f"Content-Type: {arm.request.content_type}\r\n"
+    request_head += f"Content-Length: {len(arm.request.body)}\r\n\r\n"
+    request = request_head.encode() + arm.request.body
 
     async def connect() -> Send:
         idle_connections: asyncio.Queue[Any] = asyncio.Queue()
@@ -138,13 +137,15 @@ def http_connector(arm: Arm) -> Callable[[], Awaitable[Send]]:
             reader, writer = await idle_connections.get()
             writer.write(request)
             response_head = await reader.readuntil(b"\r\n\r\n")
+            head = response_head.lower()
+            if b"transfer-encoding: chunked" in head:
+                await reader.readuntil(b"0\r\n\r\n")
+            else:
+                length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
+                await reader.readexactly(int(length))
+            idle_connections.put_nowait((reader, writer))
             if not response_head.startswith(b"HTTP/1.1 200"):
                 raise RuntimeError(f"{arm.name}: {response_head[:100]!r}")
-            content_length = (
-                response_head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-            )
-            await reader.readexactly(int(content_length))
-            idle_connections.put_nowait((reader, writer))
 
         return send
 

@@ -1,0 +1,1 @@
+"""The whole chain, gateway and loader, beside other Python model servers."""
