@@ -30,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what gateways dial where it differs: in containers, behind NAT (port 0: our own)",
     )
     _add_hub_arguments(parser)
+    _add_serving_arguments(parser)
+    parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
+
+
+def _add_serving_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags of what the loader accepts, shows and logs."""
     parser.add_argument(
         "--total",
         type=_positive_int,
@@ -60,6 +66,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="bytes of a request or an output (%(default)s); at least the gateway.max_body and "
         "gateway.max_output of its gateways",
     )
+    parser.add_argument(
+        "--metrics-port",
+        type=_parse_port,
+        default=-1,
+        metavar="PORT",
+        help="serve /metrics, /livez and /readyz there, on --host; 0 takes a free port",
+    )
     parser.add_argument("--drain", type=float, default=30.0, help="seconds for what runs (30)")
     parser.add_argument(
         "--log-level",
@@ -67,7 +80,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("debug", "info", "warning", "error"),
         help="least level that is logged (info)",
     )
-    parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
 
 
 def _add_hub_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,6 +129,7 @@ def run(args: argparse.Namespace) -> int:
         queue=args.queue,
         drain=args.drain,
         max_message=args.max_message,
+        metrics_port=args.metrics_port,
         config=dict(args.set),
     )
     try:

@@ -2,25 +2,34 @@
 
 import argparse
 import asyncio
-import contextlib
-import json
+import itertools
 import os
-import re
-import shlex
 import sys
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 from asectl import process
+from asectl.child import Child, parse_log_line
 from asectl.main import EXIT_FAILED, Failure
+from asectl.source_watch import watch_folder
+from asectl.up_text import (
+    describe_exit,
+    describe_request,
+    example_commands,
+    loader_name,
+    print_line,
+)
+from rpc.backoff import Backoff
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-_SESSION_METHOD = re.compile(r"^\s+(?:async )?def (?:session|wrapperRead)\(", re.MULTILINE)
 _DEMO_SERVICES = ("image", "audio", "vad")
 _STOP_TIMEOUT_S = 40.0
-_MAX_LINE_BYTES = 1024 * 1024
+# Delay before a loader that crashed is started again; after a run of _STABLE_S the first again.
+_MIN_RESTART_DELAY_S = 0.5
+_MAX_RESTART_DELAY_S = 30.0
+_STABLE_S = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="an entry of init's config"
     )
     parser.add_argument(
+        "--reload",
+        action="store_true",
+        help="start the loaders anew when a Python file in the folder of their Wrapper changes",
+    )
+    parser.add_argument(
         "--port",
         type=int,
         default=8200,
@@ -44,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run until Ctrl-C, or until the gateway or all loaders have ended; then stop every child.
+
+    A loader that crashes after it has joined is started again.
 
     Return 0 after Ctrl-C or SIGTERM, 1 if the children ended by themselves. Raises Failure (exit
     code 2) for wrong arguments.
@@ -57,63 +73,78 @@ def run(args: argparse.Namespace) -> int:
         wrappers += [str(EXAMPLES / name / "wrapper.py") for name in _DEMO_SERVICES]
     if not wrappers:
         raise Failure("nothing to serve: give --demo, or FILE:Class of a Wrapper", 2)
-    supervisor = _Supervisor(args.port, [f"--set={entry}" for entry in args.set])
+    supervisor = _Supervisor(
+        wrappers, args.each, args.port, [f"--set={entry}" for entry in args.set], args.reload
+    )
 
     async def main(stop: "asyncio.Future[bool]") -> None:
-        await supervisor.run(wrappers, args.each, stop)
+        await supervisor.run(stop)
 
     code = process.serve(main, until_stdin_closes=False)
     return code or supervisor.code
 
 
-@dataclass(slots=True)
-class _Child:
-    """A child process. Of the gateway, `wrapper`, `service` and `addr` stay empty.
+class _Loader:
+    """The place of one loader, which one process after the other takes.
 
-    `wrapper` is the FILE:Class of a loader; `service` and `addr` come from its `listening` line.
-    `joined` is true once the gateway has reported `addr` as up, `ended` once the process has
-    exited and all its output has been read.
+    `name` is what is printed of it, `wrapper` its FILE:Class. `child` is the present process, None
+    before the first one and after the end of the last. `has_joined`: the gateway has reported one
+    of its processes as up. `is_ended`: no process will follow, unless the source changes.
     """
 
-    name: str
-    process: asyncio.subprocess.Process
-    wrapper: str = ""
-    service: str = ""
-    addr: str = ""
-    joined: bool = False
-    has_exited: bool = False
+    def __init__(self, name: str, wrapper: str) -> None:
+        self.name = name
+        self.wrapper = wrapper
+        self.child: Child | None = None
+        self.has_joined = False
+        self.is_ended = False
 
 
 class _Supervisor:
     """Starts the child processes, follows their logs on stderr and stops them in order.
 
-    Each child has a task in `_tasks` that reads its output. A change of state sets `_changed`,
-    which makes `_wait_until` check its condition again. `_addresses` is the gateway's `listening`
-    record, empty until it arrives. `_up_addrs` holds the addresses that the gateway has reported
-    as up: the report can arrive before the loader's own `listening` line. From `_stopping` on,
-    ends and state changes are expected and not printed. `code` is the exit code.
+    A change of state sets `_changed`, which makes `_wait_until` check its condition again.
+    `_addresses` is the gateway's `listening` record, empty until it arrives. `_listening` has that
+    of each loader process. `_up_addrs` holds the addresses that the gateway has reported as up: the
+    report can arrive before the loader's own `listening` line. `_replaced` are processes that a
+    reload has stopped. From `_is_stopping` on, ends and
+    state changes are expected and not printed. `code` is the exit code.
     """
 
-    def __init__(self, port: int, config_flags: list[str]) -> None:
+    def __init__(
+        self,
+        wrappers: list[str],
+        per_wrapper: int,
+        port: int,
+        config_flags: list[str],
+        reload: bool,
+    ) -> None:
         self._port = port
+        self._loader_ports: Iterator[int] = itertools.count(port + 40)
         self._config_flags = config_flags
-        self._gateway: _Child | None = None
-        self._loaders: list[_Child] = []
+        self._reload = reload
+        self._gateway: Child | None = None
+        self._loaders = [
+            _Loader(f"{loader_name(wrapper)}-{number + 1}", wrapper)
+            for wrapper in wrappers
+            for number in range(per_wrapper)
+        ]
+        self._children: list[Child] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._addresses: dict[str, str] = {}
         self._up_addrs: set[str] = set()
+        self._replaced: set[Child] = set()
+        self._listening: dict[Child, dict[str, Any]] = {}
         self._changed = asyncio.Event()
-        self._stopping = False
+        self._is_stopping = False
         self.code = 0
 
-    async def run(
-        self, wrappers: list[str], per_wrapper: int, stop: "asyncio.Future[bool]"
-    ) -> None:
+    async def run(self, stop: "asyncio.Future[bool]") -> None:
         """Start all children and print their events.
 
         Stop them when `stop` is done, or when the gateway or every loader has ended.
         """
-        supervise_task = asyncio.create_task(self._supervise(wrappers, per_wrapper))
+        supervise_task = asyncio.create_task(self._supervise())
         try:
             await asyncio.wait((supervise_task, stop), return_when=asyncio.FIRST_COMPLETED)
             self.code = 0 if stop.done() else EXIT_FAILED
@@ -121,34 +152,114 @@ class _Supervisor:
             supervise_task.cancel()
             await self._stop_all()
 
-    async def _supervise(self, wrappers: list[str], per_wrapper: int) -> None:
+    async def _supervise(self) -> None:
         """Start the gateway, then the loaders; return when `_is_finished` is true."""
-        self._gateway = await self._spawn("gateway", self._gateway_command())
+        self._gateway = await Child.start("gateway", self._gateway_command(), self._handle_line)
+        self._tasks.append(asyncio.create_task(self._follow_end(self._gateway)))
         await self._wait_until(lambda: bool(self._addresses) or self._is_finished())
         if self._is_finished():
             return
         for label, key in (("gateway", "gateway"), ("lb", "lb"), ("admin", "admin")):
-            _print_line(f"{label:<8} {self._addresses[key]}")
-        for number, wrapper in enumerate(w for w in wrappers for _ in range(per_wrapper)):
-            port = self._port + 40 + number if self._port else 0
-            flags = ["--lb", self._addresses["lb"], "--port", str(port), *self._config_flags]
-            name = f"{loader_name(wrapper)}-{number % per_wrapper + 1}"
-            child = await self._spawn(name, ["loader", "run", wrapper, *flags])
-            child.wrapper = wrapper
-            self._loaders.append(child)
-        await self._wait_until(lambda: all(c.joined or c.has_exited for c in self._loaders))
+            print_line(f"{label:<8} {self._addresses[key]}")
+        for loader in self._loaders:
+            self._adopt(loader, await self._start_loader(loader))
+        await self._wait_until(
+            lambda: all(loader.has_joined or loader.is_ended for loader in self._loaders)
+        )
+        if self._reload:
+            for wrapper in dict.fromkeys(loader.wrapper for loader in self._loaders):
+                self._tasks.append(asyncio.create_task(self._follow_source(wrapper)))
         if not self._is_finished():
             self._print_ready()
         await self._wait_until(self._is_finished)
-        if all(child.has_exited for child in self._loaders):
-            _print_line("no loader is left")
+        if all(loader.is_ended for loader in self._loaders):
+            print_line("no loader is left")
+
+    async def _follow_end(self, child: Child) -> None:
+        """Print the end of a child, unless it is expected."""
+        await child.exited.wait()
+        if not self._is_stopping and child not in self._replaced:
+            end = describe_exit(child.exit_code)
+            print_line(f"{child.name:<8} ended (pid {child.pid}), {end}")
+        self._changed.set()
+
+    async def _start_loader(self, loader: _Loader) -> Child:
+        """Start a process for a loader; it does not take the place of the present one yet."""
+        port = next(self._loader_ports) if self._port else 0
+        flags = ["--lb", self._addresses["lb"], "--port", str(port), *self._config_flags]
+        command = ["loader", "run", loader.wrapper, *flags]
+        child = await Child.start(loader.name, command, self._handle_line)
+        self._children.append(child)
+        self._tasks.append(asyncio.create_task(self._follow_end(child)))
+        return child
+
+    def _adopt(self, loader: _Loader, child: Child) -> None:
+        """Make `child` the process of a loader and keep it running."""
+        loader.child, loader.is_ended = child, False
+        if self._is_up(child):
+            self._mark_joined(loader, child)
+        self._tasks.append(asyncio.create_task(self._keep_running(loader, child)))
+
+    async def _keep_running(self, loader: _Loader, child: Child) -> None:
+        """Start a loader again when its process has ended, until another one replaces it.
+
+        One that never joined is not started again: its own output says what it lacks.
+        """
+        backoff = Backoff(SystemRandom(), _MIN_RESTART_DELAY_S, _MAX_RESTART_DELAY_S)
+        loop = asyncio.get_running_loop()
+        while True:
+            started_at = loop.time()
+            await child.exited.wait()
+            if loader.child is not child or self._is_stopping:
+                return
+            if not loader.has_joined:
+                loader.child, loader.is_ended = None, True
+                self._changed.set()
+                return
+            if loop.time() - started_at >= _STABLE_S:
+                backoff.reset()
+            delay = backoff.next_delay()
+            print_line(f"{loader.name:<8} starts again in {delay:.1f} s")
+            await asyncio.sleep(delay)
+            if loader.child is not child:
+                return
+            child = loader.child = await self._start_loader(loader)
+
+    def _is_up(self, child: Child) -> bool:
+        record = self._listening.get(child)
+        return record is not None and record["addr"] in self._up_addrs
+
+    async def _follow_source(self, wrapper: str) -> None:
+        """Replace the loaders of a wrapper, one after the other, when its source changes."""
+        async for files in watch_folder(_folder_of(wrapper)):
+            print_line(f"\n{_describe_files(files)} changed")
+            for loader in self._loaders:
+                if loader.wrapper == wrapper and not await self._replace(loader):
+                    print_line(f"{loader.name:<8} stays as it is; change the file again")
+                    break
+
+    async def _replace(self, loader: _Loader) -> bool:
+        """Start a new process for a loader and stop the one before, when the new one has joined.
+
+        So requests are served all the time. Return False if the new one does not come up; then the
+        old one stays.
+        """
+        new = await self._start_loader(loader)
+        await self._wait_until(lambda: new.exited.is_set() or self._is_up(new))
+        if new.exited.is_set():
+            return False
+        old = loader.child
+        self._adopt(loader, new)
+        if old is not None:
+            self._replaced.add(old)
+            old.stop()
+        return True
 
     def _is_finished(self) -> bool:
-        """Return whether the gateway or every loader has ended."""
-        gateway_ended = self._gateway is not None and self._gateway.has_exited
-        return gateway_ended or (
-            bool(self._loaders) and all(child.has_exited for child in self._loaders)
-        )
+        """Return whether the gateway, or every loader for good, has ended."""
+        if self._gateway is not None and self._gateway.exited.is_set():
+            return True
+        return not self._reload and all(loader.is_ended for loader in self._loaders)
 
     async def _wait_until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -156,30 +267,16 @@ class _Supervisor:
             await self._changed.wait()
 
     def _print_ready(self) -> None:
-        missing = ", ".join(child.name for child in self._loaders if child.has_exited)
-        _print_line(f"\nready{' without ' + missing if missing else ''}; try, in another terminal:")
-        seen: set[str] = set()
-        for child in self._loaders:
-            if child.joined and child.wrapper not in seen:
-                seen.add(child.wrapper)
-                for line in _example_commands(child, self._addresses["gateway"]):
-                    _print_line(f"  {line}")
-        _print_line("Ctrl-C ends everything.\n")
-
-    async def _spawn(self, name: str, command: list[str]) -> _Child:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "asectl",
-            *command,
-            "--until-stdin-closes",
-            stdin=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C signals this process alone, which stops them in order
-        )
-        child = _Child(name, process)
-        self._tasks.append(asyncio.create_task(self._read_output(child)))
-        return child
+        missing = ", ".join(loader.name for loader in self._loaders if loader.is_ended)
+        print_line(f"\nready{' without ' + missing if missing else ''}; try, in another terminal:")
+        printed: set[str] = set()
+        for loader in self._loaders:
+            if loader.has_joined and loader.child and loader.wrapper not in printed:
+                printed.add(loader.wrapper)
+                service = self._listening[loader.child]["service"]
+                for line in example_commands(loader.wrapper, service, self._addresses["gateway"]):
+                    print_line(f"  {line}")
+        print_line("Ctrl-C ends everything.\n")
 
     def _gateway_command(self) -> list[str]:
         base = self._port
@@ -190,41 +287,32 @@ class _Supervisor:
         ]
         return ["gateway", "--lb-accept-schemas", "true", *flags]
 
-    async def _read_output(self, child: _Child) -> None:
-        stderr = child.process.stderr
-        assert stderr is not None  # noqa: S101 (it is a pipe)
-        async for line in _read_lines(stderr):
-            record = _parse_log_line(line)
-            if record is None:
-                print(line, file=sys.stderr, flush=True)
-            else:
-                self._handle_record(child, record)
-        code = await child.process.wait()
-        child.has_exited = True
-        if not self._stopping:
-            _print_line(f"{child.name:<8} ended (pid {child.process.pid}), {_describe_exit(code)}")
-        self._changed.set()
+    def _handle_line(self, child: Child, line: str) -> None:
+        record = parse_log_line(line)
+        if record is None:
+            print(line, file=sys.stderr, flush=True)
+        else:
+            self._handle_record(child, record)
 
-    def _handle_record(self, child: _Child, record: dict[str, Any]) -> None:
+    def _handle_record(self, child: Child, record: dict[str, Any]) -> None:
         message = record["message"]
         if message == "listening" and child is self._gateway:
             self._addresses = record
         elif message == "listening" and "addr" in record:
-            child.addr, child.service = record["addr"], record["service"]
-            if child.addr in self._up_addrs:
-                self._mark_joined(child)
+            self._listening[child] = record
+            self._note_join(child)
         elif message.startswith("instance ") and "after" in record and child is self._gateway:
             self._handle_instance_change(record)
         elif message == "init runs":
-            _print_line(f"{child.name:<8} init runs, {record['seconds']:.0f} s so far")
+            print_line(f"{child.name:<8} init runs, {record['seconds']:.0f} s so far")
         elif message == "request" and child is self._gateway:
-            _print_line(_describe_request(record))
-        elif record["level"] in ("warning", "error") and not self._stopping:
+            print_line(describe_request(record))
+        elif record["level"] in ("warning", "error") and not self._is_stopping:
             detail = record.get("traceback") or record.get("reason") or record.get("cure") or ""
             detail = f"{record['instance']} {detail}" if "instance" in record else detail
             sid = f" (sid {record['sid']})" if "sid" in record else ""
             line = f"{child.name:<8} {message}{sid} {detail}".rstrip()
-            _print_line(line.replace("\n", "\n    "))  # indented: not events of their own
+            print_line(line.replace("\n", "\n    "))  # indented: not events of their own
         self._changed.set()
 
     def _handle_instance_change(self, record: dict[str, Any]) -> None:
@@ -234,118 +322,55 @@ class _Supervisor:
         pipe and may be read later.
         """
         addr, after = record["instance"], record["after"]
-        child = next((child for child in self._loaders if child.addr == addr), None)
+        child = next((c for c, r in self._listening.items() if r["addr"] == addr), None)
         if after == "up":
             self._up_addrs.add(addr)
             if child is not None:
-                self._mark_joined(child)
-        elif not self._stopping:
+                self._note_join(child)
+            return
+        self._up_addrs.discard(addr)
+        if not self._is_stopping:
             name = child.name if child else record["service"]
             verb = "left" if after == "gone" else after
-            _print_line(f"{name:<8} {addr} {verb} ({record['reason']})")
+            print_line(f"{name:<8} {addr} {verb} ({record['reason']})")
 
-    def _mark_joined(self, child: _Child) -> None:
-        child.joined = True
-        if not self._stopping:
-            _print_line(f"{child.name:<8} {child.addr} joined (pid {child.process.pid})")
+    def _note_join(self, child: Child) -> None:
+        """Note that a process is up, if it is the present one of its loader."""
+        loader = next((loader for loader in self._loaders if loader.child is child), None)
+        if loader is not None and self._is_up(child):
+            self._mark_joined(loader, child)
+
+    def _mark_joined(self, loader: _Loader, child: Child) -> None:
+        loader.has_joined = True
+        if not self._is_stopping:
+            addr = self._listening[child]["addr"]
+            print_line(f"{loader.name:<8} {addr} joined (pid {child.pid})")
+        self._changed.set()
 
     async def _stop_all(self) -> None:
         """Stop the gateway, then the loaders, by closing their stdin.
 
         A child that has not ended after 40 s is killed.
         """
-        self._stopping = True
-        _print_line("stopping: running requests are finished first")
+        self._is_stopping = True
+        for task in self._tasks:
+            task.cancel()
+        print_line("stopping: running requests are finished first")
         gateway = [self._gateway] if self._gateway else []
-        for group in (gateway, self._loaders):
+        for group in (gateway, self._children):
             for child in group:
-                if child.process.stdin is not None:
-                    child.process.stdin.close()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_STOP_TIMEOUT_S):
-                    await asyncio.gather(*(child.process.wait() for child in group))
-            for child in group:
-                if child.process.returncode is None:
-                    _print_line(f"{child.name:<8} did not end in {_STOP_TIMEOUT_S:g} s; killed")
-                    child.process.kill()
+                child.stop()
+            ended = await asyncio.gather(*(child.wait(_STOP_TIMEOUT_S) for child in group))
+            for child, has_ended in zip(group, ended, strict=True):
+                if not has_ended:
+                    print_line(f"{child.name:<8} did not end in {_STOP_TIMEOUT_S:g} s; killed")
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _parse_log_line(line: str) -> dict[str, Any] | None:
-    """Return the fields of a JSON log line; None for other output, such as a wrapper prints."""
-    with contextlib.suppress(ValueError):
-        record = json.loads(line)
-        if isinstance(record, dict) and {"time", "level", "logger", "message"} <= record.keys():
-            return record
-    return None
+def _folder_of(wrapper: str) -> Path:
+    return Path(wrapper.partition(":")[0]).resolve().parent
 
 
-async def _read_lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
-    """Yield the lines that are not blank.
-
-    A carriage return ends a line too (progress bars). A line longer than 1 MiB is split.
-    """
-    rest = b""
-    while chunk := await stream.read(65536):
-        *lines, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
-        lines, rest = ([*lines, rest], b"") if len(rest) > _MAX_LINE_BYTES else (lines, rest)
-        for line in lines:
-            if line.strip():
-                yield line.decode("utf-8", "replace")
-    if rest:
-        yield rest.decode("utf-8", "replace")
-
-
-def loader_name(wrapper: str) -> str:
-    """Return a name for the loaders of a wrapper: its class, or its file, or the folder of it."""
-    file, _, class_name = wrapper.partition(":")
-    path = Path(file).resolve()
-    return class_name.lower() or (path.stem if path.stem != "wrapper" else path.parent.name)
-
-
-def _example_commands(child: _Child, gateway: str) -> list[str]:
-    """Return example commands for a Wrapper, for the user to paste.
-
-    They use `request.json` and the first `sample.*` in the Wrapper's folder, if it has them.
-    """
-    folder = Path(child.wrapper.partition(":")[0]).parent
-    body = folder / "request.json"
-    sample = next(iter(sorted(folder.glob("sample.*"))), None)
-    lines = []
-    if body.is_file():
-        url = f"{gateway}/v1/private/{child.service}"
-        data = shlex.quote(os.path.relpath(body))
-        lines.append(f"curl -sS {url} -H 'Content-Type: application/json' -d @{data}")
-    url_flag = "" if gateway == "http://127.0.0.1:8200" else f" --url {gateway}"
-    file = shlex.quote(os.path.relpath(sample)) if sample else "PATH"
-    source = Path(child.wrapper.partition(":")[0]).read_text(encoding="utf-8", errors="replace")
-    session_flags = " --ws --realtime" if _SESSION_METHOD.search(source) else ""
-    lines.append(f"{_asectl_command()} call {child.service}{url_flag} --file {file}{session_flags}")
-    return lines
-
-
-def _asectl_command() -> str:
-    """Return the command to type for `asectl`: the relative path of the script, if it is known."""
-    command_path = Path(sys.argv[0])
-    return shlex.quote(os.path.relpath(command_path)) if command_path.name == "asectl" else "asectl"
-
-
-def _describe_request(record: dict[str, Any]) -> str:
-    target = f"{record['method']} {record['path']}" if record["path"] else "a request"
-    fault = f"  {record['fault']}: {record['detail'][:120]}" if record.get("fault") else ""
-    location = f" at {record['instance']}" if record["instance"] else ""
-    result = f"{record['status']} {target} code {record['code']}"
-    line = f"{result} {record['total_ms']:.1f} ms{location}{fault}"
-    return line.replace("\n", " ")
-
-
-def _describe_exit(code: int) -> str:
-    return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-
-
-def _print_line(line: str) -> None:
-    """Print a line with "?" for each unprintable character other than newline.
-
-    Text from a model or a client could otherwise send control sequences to the terminal.
-    """
-    print("".join(c if c.isprintable() or c == "\n" else "?" for c in line), flush=True)
+def _describe_files(files: list[Path]) -> str:
+    names = ", ".join(os.path.relpath(file) for file in files[:3])
+    return f"{names} and {len(files) - 3} others" if len(files) > 3 else names

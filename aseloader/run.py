@@ -14,9 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import SystemRandom
 
+from prometheus_client import REGISTRY
+
 from aseloader import declare
 from aseloader.engine import Engine, slot_count, wrapper_threads
 from aseloader.functions import wrapper_class_of
+from aseloader.metrics import LoaderMetrics
+from aseloader.metrics_server import MetricsServer
 from aseloader.server import LoaderServer
 from aseloader.sessions import SessionEngine
 from aseloader.wrapper import Wrapper
@@ -24,6 +28,7 @@ from lb.credentials import HubCredentials
 from lb.endpoints.report import Instance, Report, ServingState
 from lb.reporter.limiter import ConcurrencyLimiter, default_queue_size
 from lb.reporter.reporter import Reporter
+from rpc.addresses import join_host_port
 from schemas.model import document
 
 _logger = logging.getLogger("ase.loader")
@@ -48,6 +53,8 @@ class LoaderOptions:
     - `queue`: requests that may wait; -1 means what the wrapper declares.
     - `drain`: seconds that running requests get to finish after the stop.
     - `max_message`: bytes of a request or an output.
+    - `metrics_port`: the port of `/metrics`, `/livez` and `/readyz` on `host`; -1 means none, 0 one
+      chosen by the system.
     - `config`: the argument of the wrapper's `init`.
     """
 
@@ -60,6 +67,7 @@ class LoaderOptions:
     queue: int = -1
     drain: float = 30.0
     max_message: int = 32 * 1024 * 1024
+    metrics_port: int = -1
     config: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -202,7 +210,12 @@ class _Loader:
         self._limiter = ConcurrencyLimiter(
             concurrency + queue, self._on_load_change, best=concurrency
         )
-        self._engine = Engine(wrapper, self._limiter, threads)
+        metrics = LoaderMetrics(wrapper.service, self._limiter)
+        self._metrics_server = MetricsServer(
+            [metrics.registry, REGISTRY],  # REGISTRY has what the author counts
+            lambda: self._limiter.serving_state is ServingState.UP,
+        )
+        self._engine = Engine(wrapper, self._limiter, threads, metrics.record_batch)
         self._session_engine = SessionEngine(wrapper, self._limiter, self._engine)
         self._server = LoaderServer(
             self._engine, self._session_engine, self._limiter, options.max_message
@@ -226,6 +239,9 @@ class _Loader:
         """Open the port and start to report; return the advertised address. Raises OSError."""
         options = self._options
         addr = await self._server.start(options.host, options.port, options.advertise)
+        if options.metrics_port >= 0:
+            port = self._metrics_server.start(options.host, options.metrics_port)
+            _logger.info("metrics", extra={"url": f"http://{join_host_port(options.host, port)}"})
         # Made once: checking the declarations takes a millisecond, and a report may follow each
         # request.
         self._instance = Instance(
@@ -262,6 +278,7 @@ class _Loader:
         self._limiter.set_serving_state(ServingState.DOWN)
         await self._reporter.shutdown()
         await self._server.stop(_STOP_GRACE_S if self.idle else 0)
+        self._metrics_server.close()
 
     def _on_load_change(self) -> None:
         self._reporter.notify_change()

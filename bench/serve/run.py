@@ -14,6 +14,7 @@ from typing import Any
 
 import uvloop
 
+from bench import product
 from bench.arms import Arm, BenchContext, PeerUnavailableError, wait_until_ready
 from bench.gateway import ArmResult, cpu_seconds_of, measure_arm, rss_mib, summarize
 from bench.latency import http_connector, open_loop
@@ -36,10 +37,11 @@ def run(peers: list[str], cases: list[str], rounds: int, seconds: int) -> dict[s
     connections; "ours/fastapi" is the ratio of the requests per second, a median over the rounds.
     """
     measured: dict[str, Any] = {}
+    product_folder = product.ensure_installed()
     for name in cases:
         case = CASES[name]
         servers = ["ours", *(peer for peer in peers if peer in case.peers)]
-        measured[name] = _run_case(case, servers, rounds, seconds)
+        measured[name] = _run_case(case, servers, rounds, seconds, product_folder)
     first = measured[cases[0]]
     main_load = str(max(CASES[cases[0]].connections))
     versions = {
@@ -86,7 +88,9 @@ def _format_row(name: str, row: dict[str, Any]) -> str:
     return columns + ("  load-limited" if row.get("load_limited") else "")
 
 
-def _run_case(case: Case, servers: list[str], rounds: int, seconds: int) -> dict[str, Any]:
+def _run_case(
+    case: Case, servers: list[str], rounds: int, seconds: int, product_folder: Path
+) -> dict[str, Any]:
     """Measure each server under each load; every turn starts it anew, and no other runs then."""
     results: dict[str, dict[str, list[ArmResult]]] = {}
     memory: dict[str, float] = {}
@@ -96,7 +100,7 @@ def _run_case(case: Case, servers: list[str], rounds: int, seconds: int) -> dict
             if name in unavailable:
                 continue
             try:
-                turn, memory[name] = _run_turn(case, name, seconds)
+                turn, memory[name] = _run_turn(case, name, seconds, product_folder)
             except (PeerUnavailableError, RuntimeError, TimeoutError) as error:
                 unavailable[name] = {"not_run": str(error) or type(error).__name__}
                 continue
@@ -119,11 +123,13 @@ def _run_case(case: Case, servers: list[str], rounds: int, seconds: int) -> dict
     return loads
 
 
-def _run_turn(case: Case, name: str, seconds: int) -> tuple[dict[str, ArmResult], float]:
+def _run_turn(
+    case: Case, name: str, seconds: int, product_folder: Path
+) -> tuple[dict[str, ArmResult], float]:
     """Return the figures of a server under each load, and its memory in MiB at the end."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        arm = start_server(BenchContext(folder, 0, stack), name, case.name)
+        arm = start_server(BenchContext(folder, 0, stack), name, case.name, product_folder)
         wait_until_ready(arm, _START_TIMEOUT_S)
         (folder / f"{arm.name}.body").write_bytes(arm.request.body)
         measure_arm(arm, folder, _WARM_UP_S, case.connections[-1])

@@ -26,15 +26,20 @@ from bench.serve.environments import InstallError, ensure_environment
 _PEERS = Path(__file__).parent / "peers"
 
 
-def start_server(context: BenchContext, name: str, case: str) -> Arm:
-    """Start a server with the service of a case. Raises PeerUnavailableError if it is not here."""
+def start_server(context: BenchContext, name: str, case: str, product_folder: Path) -> Arm:
+    """Start a server with the service of a case; ours from `product_folder`.
+
+    Raises PeerUnavailableError if it is not here.
+    """
     try:
         environment = ensure_environment(name)
     except InstallError as error:
         raise PeerUnavailableError(f"{name}: {error}") from error
     folder = context.folder / f"{name}-{case}"
     shutil.copytree(_PEERS, folder)
-    return _STARTERS[name](context, environment, folder, case)
+    if name == "ours":
+        return _start_ours(context, environment, folder, case, product_folder)
+    return _PEER_STARTERS[name](context, environment, folder, case)
 
 
 def code_lines(server: str) -> int:
@@ -66,9 +71,11 @@ def _kill_all(process: "subprocess.Popen[bytes]") -> None:
             os.kill(member, signal.SIGKILL)
 
 
-def _start_ours(context: BenchContext, environment: Path, folder: Path, case: str) -> Arm:
+def _start_ours(
+    context: BenchContext, environment: Path, folder: Path, case: str, product_folder: Path
+) -> Arm:
     """Start a gateway and one loader, compiled; the gateway's access log is off."""
-    env = product.import_environment(product.ensure_installed())
+    env = product.import_environment(product_folder)
     (packages,) = (environment / "lib").glob("python*/site-packages")
     env["PYTHONPATH"] += os.pathsep + os.pathsep.join((str(folder), str(packages)))
     log, loader_log = folder / "gateway.log", folder / "loader.log"
@@ -145,8 +152,7 @@ def _start_ray(context: BenchContext, environment: Path, folder: Path, case: str
     return _start(context, "ray", case, port, command, env)
 
 
-_STARTERS: dict[str, Callable[[BenchContext, Path, Path, str], Arm]] = {
-    "ours": _start_ours,
+_PEER_STARTERS: dict[str, Callable[[BenchContext, Path, Path, str], Arm]] = {
     "fastapi": _start_fastapi,
     "litserve": _start_litserve,
     "bentoml": _start_bentoml,

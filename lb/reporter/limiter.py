@@ -27,7 +27,7 @@ class ConcurrencyLimiter:
 
     The loader accepts at most `total` requests at a time and runs `best` of them; the others are
     queued. `inflight` is the number of requests held: at most `total`, and the sum of
-    `_requests_by_gateway`, which has no zero entries. `served`, `errors` and `_rejected` only grow.
+    `_requests_by_gateway`, which has no zero entries. `served`, `errors` and `rejected` only grow.
     `service_ms` is the mean time that a request occupies a slot, 0 before the first success.
     `batch_base_ms` and `batch_item_ms` are those of a report; the loader sets them after a batch.
     `on_change` is called after every change that may need a report to the hub.
@@ -46,7 +46,7 @@ class ConcurrencyLimiter:
         self._mean_log_ms = 0.0
         self._sample_count = 0
         self._requests_by_gateway: dict[str, int] = {}
-        self.served = self._rejected = 0
+        self.served = self.rejected = 0
 
     def try_acquire(self, gateway: str) -> bool:
         """Acquire a slot for a request of `gateway`; return False if it is rejected.
@@ -58,7 +58,7 @@ class ConcurrencyLimiter:
             self.inflight += 1
             self._requests_by_gateway[gateway] = self._requests_by_gateway.get(gateway, 0) + 1
         else:
-            self._rejected += 1
+            self.rejected += 1
         self._on_change()
         return acquired
 
@@ -103,7 +103,7 @@ class ConcurrencyLimiter:
             service_ms=self.service_ms,
             served=self.served,
             errors=self.errors,
-            rejected=self._rejected,
+            rejected=self.rejected,
             requests_by_gateway=dict(self._requests_by_gateway),
             batch_base_ms=self.batch_base_ms,
             batch_item_ms=self.batch_item_ms,

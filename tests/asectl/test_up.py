@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from asectl.up import loader_name
+from asectl.up_text import loader_name
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from prometheus_client import Counter
+
 from aseloader import Data, Input, Output, Refused, Wrapper
+
+_texts = Counter("batching_texts", "texts that were processed")
 
 
 class Batching(Wrapper):
@@ -22,6 +26,7 @@ class Batching(Wrapper):
         self, params: Sequence[Mapping[str, Any]], inputs: Sequence[Mapping[str, Data]]
     ) -> list[Any]:
         threading.Event().wait(self._busy_s)
+        _texts.inc(len(inputs))
         return [
             Refused("not this one")
             if request["text"].data == b"refuse"
