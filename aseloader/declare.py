@@ -22,14 +22,18 @@ class DeclarationError(Exception):
 
 
 def members(wrapper: type[Wrapper], kind: type[Any]) -> dict[str, Any]:
-    """Return the class attributes that are instances of `kind`, by name.
+    """Return the class attributes that are instances of `kind`, by their name in the API.
 
     They come in the order of their declaration, those of base classes first. A subclass overrides
     an attribute of the same name.
     """
     by_name: dict[str, Any] = {}
     for owner in reversed(wrapper.__mro__):
-        by_name |= {name: value for name, value in vars(owner).items() if isinstance(value, kind)}
+        by_name |= {
+            value.name or attribute: value
+            for attribute, value in vars(owner).items()
+            if isinstance(value, kind)
+        }
     return by_name
 
 
@@ -95,11 +99,10 @@ def _check_class(wrapper: type[Wrapper]) -> None:
         raise DeclarationError(f"{class_name}: declare at least one Output")
     _check_methods(wrapper, class_name)
     _check_batch(wrapper, class_name)
-    for name in (*members(wrapper, Parameter), *members(wrapper, Input), *members(wrapper, Output)):
-        if name in vars(Wrapper):
-            raise DeclarationError(
-                f"{class_name}.{name}: this name is the Wrapper's own; take another"
-            )
+    for name in vars(Wrapper):
+        if isinstance(getattr(wrapper, name, None), Parameter | Input | Output):
+            hint = f"this name is the Wrapper's own; take another, and `name={name!r}`"
+            raise DeclarationError(f"{class_name}.{name}: {hint}")
     for name, parameter in members(wrapper, Parameter).items():
         _check_default(f"{class_name}.{name}", parameter)
 

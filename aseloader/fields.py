@@ -25,15 +25,19 @@ class Parameter:
 
     The wrapper reads the value as `params["width"]`. If a parameter is absent, its value is
     `default`; if it is `required`, the request is rejected. `doc` is its description in the schema.
+    `name` is its name in the API, if that cannot be the attribute's, such as "class".
     """
 
     # A frame's "" means null or absent, except for a String, which may have that value.
     may_be_empty = False
 
-    def __init__(self, *, default: Any = None, required: bool = False, doc: str = "") -> None:
+    def __init__(
+        self, *, default: Any = None, required: bool = False, doc: str = "", name: str = ""
+    ) -> None:
         self.default = default
         self.required = required
         self.doc = doc
+        self.name = name
 
     def rules(self) -> dict[str, Any]:
         """Return the JSON Schema of the value, with its default and description."""
@@ -220,8 +224,8 @@ class Input:
 
     If the bytes are no such value, the client gets 400 with code 10107 and the reason. `encodings`
     are the values that its attribute `encoding` may have; empty means any. `max_bytes` limits its
-    size, 10 MiB by default. Raises ValueError for an unknown `kind`, TypeError for a `type` that
-    does not go with it.
+    size, 10 MiB by default. `name` is as for a `Parameter`. Raises ValueError for an unknown
+    `kind`, TypeError for a `type` that does not go with it.
     """
 
     def __init__(
@@ -232,7 +236,9 @@ class Input:
         max_bytes: int = 10 * 1024 * 1024,
         required: bool = True,
         type: Any = None,  # noqa: A002 (what it is)
+        name: str = "",
     ) -> None:
+        self.name = name
         self.kind = _payload_kind(kind)
         self.encodings = encodings
         self.max_bytes = max_bytes
@@ -256,6 +262,7 @@ class Input:
             max_bytes=self.max_bytes,
             required=self.required,
             type=type,
+            name=self.name,
         )
 
     def read(self, data: Data) -> Any:
@@ -282,7 +289,9 @@ class Output:
         encodings: tuple[str, ...] = (),
         format: str = "",  # noqa: A002 (the name of the field in the envelope)
         type: Any = None,  # noqa: A002 (what it is)
+        name: str = "",
     ) -> None:
+        self.name = name
         self.kind = _payload_kind(kind)
         self.encodings = encodings
         self.format = "json" if kind == _JSON else format
@@ -296,4 +305,4 @@ class Output:
         """Return this declaration with `type`, if it is JSON and has no type. Raises TypeError."""
         if self.format != "json" or self.json_type is not None:
             return self
-        return Output(_JSON, encodings=self.encodings, type=type)
+        return Output(_JSON, encodings=self.encodings, type=type, name=self.name)

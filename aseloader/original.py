@@ -119,7 +119,7 @@ class OriginalWrapper(Wrapper, ABC):
 
     def init(self, config: Mapping[str, str]) -> None:
         """Call `wrapperInit`. Raises RuntimeError if it returns a code other than 0."""
-        code = _error_code(self.wrapperInit(config))
+        code = error_code(self.wrapperInit(config))
         if code:
             raise RuntimeError(f"wrapperInit returned {code}")
 
@@ -136,14 +136,14 @@ class OriginalWrapper(Wrapper, ABC):
         Raises AseError with the code that a method returned, and 10106 for an invalid result.
         """
         sid = context.sid
-        response = _call_with_accepted_args(self.wrapperCreate, params, sid, "", 0)
-        _raise_on_error(response)
+        response = call_with_accepted_args(self.wrapperCreate, params, sid, "", 0)
+        raise_on_error(response)
         handle = response if isinstance(response, str) else getattr(response, "handle", response)
         try:
             ended_by_output: dict[str, bool] = {}  # by key, once it has appeared
             for items in _write_items(inputs):
-                _raise_on_error(
-                    _call_with_accepted_args(self.wrapperWrite, handle, Request(items, params), sid)
+                raise_on_error(
+                    call_with_accepted_args(self.wrapperWrite, handle, Request(items, params), sid)
                 )
                 is_finished, _ = yield from self._read_outputs(handle, sid, ended_by_output)
                 if is_finished:
@@ -156,7 +156,7 @@ class OriginalWrapper(Wrapper, ABC):
                 )
         finally:
             try:
-                _call_with_accepted_args(self.wrapperDestroy, handle)
+                call_with_accepted_args(self.wrapperDestroy, handle)
             except Exception:
                 _logger.exception("wrapperDestroy raised", extra={"sid": sid})
 
@@ -168,8 +168,8 @@ class OriginalWrapper(Wrapper, ABC):
         Updates `ended_by_output`: for each key that has appeared, whether its last item was seen.
         """
         while True:
-            response = _call_with_accepted_args(self.wrapperRead, handle, sid)
-            _raise_on_error(response)
+            response = call_with_accepted_args(self.wrapperRead, handle, sid)
+            raise_on_error(response)
             items = _response_items(response)
             yield from _group_outputs(items)
             for item in items:
@@ -199,7 +199,7 @@ def _write_items(inputs: Iterable[Mapping[str, Data]]) -> Iterator[list[RequestD
         yield [RequestData(name, b"", 0, status=FrameStatus.END) for name in names]
 
 
-def _call_with_accepted_args(method: Callable[..., Any], *arguments: Any) -> Any:
+def call_with_accepted_args(method: Callable[..., Any], *arguments: Any) -> Any:
     """Call `method` with the first of `arguments`, as many as it has positional parameters."""
     kinds = [parameter.kind for parameter in inspect.signature(method).parameters.values()]
     if inspect.Parameter.VAR_POSITIONAL in kinds:
@@ -242,13 +242,14 @@ def _request_item(name: str, data: Data) -> RequestData:
     )
 
 
-def _error_code(result: Any) -> int:
+def error_code(result: Any) -> int:
+    """Return the code that a method of a wrapper returned: an int, or an attribute of an object."""
     code = result if isinstance(result, int) else getattr(result, "error_code", 0)
     return int(code or 0)
 
 
-def _raise_on_error(result: Any) -> None:
+def raise_on_error(result: Any) -> None:
     """Raise AseError with the wrapper's own code if a method returned one other than 0."""
-    code = _error_code(result)
+    code = error_code(result)
     if code:
         raise AseError(loader_error_spec(code), f"the wrapper returned {code}")

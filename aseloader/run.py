@@ -5,6 +5,7 @@ import contextlib
 import importlib.util
 import inspect
 import logging
+import re
 import sys
 import time
 import traceback
@@ -13,10 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import SystemRandom
+from types import ModuleType
+from typing import Final
 
 from prometheus_client import REGISTRY
 
 from aseloader import declare
+from aseloader.aiges import stand_in
+from aseloader.aiges.adapter import adapt, is_aiges_class
 from aseloader.engine import Engine, slot_count, wrapper_threads
 from aseloader.functions import wrapper_class_of
 from aseloader.metrics import LoaderMetrics
@@ -30,10 +35,12 @@ from lb.reporter.limiter import ConcurrencyLimiter, default_queue_size
 from lb.reporter.reporter import Reporter
 from rpc.addresses import join_host_port
 from schemas.model import document
+from schemas.sources.python_source import ScanError, declaration_from_source
 
 _logger = logging.getLogger("ase.loader")
 
 
+_AIGES_IMPORT: Final = re.compile(r"^\s*(?:from|import) aiges", re.MULTILINE)
 _INIT_LOG_INTERVAL_S = 2.0
 _STOP_GRACE_S = 5.0  # for responses that are still being sent
 
@@ -89,6 +96,8 @@ def load(spec: str) -> type[Wrapper]:
     module = importlib.util.module_from_spec(module_spec)
     sys.modules[module_spec.name] = module
     sys.path.insert(0, str(path.parent))
+    if _AIGES_IMPORT.search(path.read_text(encoding="utf-8", errors="replace")):
+        stand_in.install()
     try:
         module_spec.loader.exec_module(module)
     except declare.DeclarationError:  # of `aseloader.service`; it names the file and the line
@@ -100,12 +109,30 @@ def load(spec: str) -> type[Wrapper]:
         for key, value in vars(module).items()
         if (wrapper := wrapper_class_of(value)) is not None
     }
+    if not wrappers:
+        wrappers = _adapt_aiges_wrappers(module, path)
     if name in wrappers:
         return wrappers[name]
     if not name and len(wrappers) == 1:
         return next(iter(wrappers.values()))
     available = ", ".join(wrappers) or "none"
     raise LoadError(f"{spec}: no such Wrapper; in {file} there is: {available}")
+
+
+def _adapt_aiges_wrappers(module: ModuleType, path: Path) -> dict[str, type[Wrapper]]:
+    """Return wrapper classes that serve those of `aiges` in a module, by name.
+
+    Their declarations are read from the source. Raises LoadError for one that cannot be read.
+    """
+    wrappers: dict[str, type[Wrapper]] = {}
+    for key, value in vars(module).items():
+        if is_aiges_class(value) and value.__module__ == module.__name__:
+            try:
+                api = declaration_from_source(path.read_text(encoding="utf-8"), key)
+            except ScanError as error:
+                raise LoadError(f"{path.name}: {error}") from error
+            wrappers[key] = adapt(value, api, stand_in.installed_results())
+    return wrappers
 
 
 async def run(

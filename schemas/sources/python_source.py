@@ -284,7 +284,8 @@ def _read_param(field: _Field) -> Param:
         value = field.argument(key, position)
         if value not in (None, ""):
             rules[keyword] = value
-    return Param(field.name, rules, field.argument("required", default=False) is True)
+    name = field.argument("name", default="") or field.name
+    return Param(name, rules, field.argument("required", default=False) is True)
 
 
 def _read_data_type(field: _Field) -> DataType:
@@ -299,7 +300,7 @@ def _read_data_type(field: _Field) -> DataType:
 
 def _read_input(field: _Field) -> PayloadStream:
     return PayloadStream(
-        field.name,
+        field.argument("name", default="") or field.name,
         _read_data_type(field),
         _read_encodings(field),
         max_bytes=field.argument("max_bytes", default=MAX_BYTES),
@@ -309,7 +310,7 @@ def _read_input(field: _Field) -> PayloadStream:
 
 def _read_output(field: _Field) -> PayloadStream:
     return PayloadStream(
-        field.name,
+        field.argument("name", default="") or field.name,
         _read_data_type(field),
         _read_encodings(field),
         "json" if field.argument("kind", 0) == "json" else field.argument("format", default=""),

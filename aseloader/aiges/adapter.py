@@ -1,0 +1,217 @@
+"""Makes a wrapper class of ours of a wrapper that was written for `aiges`."""
+
+import queue
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from aseloader.aiges.stand_in import DataListCls, DataListNode, Results
+from aseloader.fields import Input, Output, Parameter
+from aseloader.original import call_with_accepted_args, error_code
+from aseloader.wrapper import Context, Data, Outputs, Wrapper
+from schemas.model.errors import BAD_MODE, BAD_OUTPUT, AseError, loader_error_spec
+from schemas.model.session import FrameStatus
+from schemas.sources.declare import Declaration
+
+# How long a session waits for results after its last input.
+_MAX_IDLE_S = 60.0
+_POLL_S = 0.02
+_FINAL_STATUSES = (FrameStatus.END, FrameStatus.ONCE)
+
+
+def is_aiges_class(value: object) -> bool:
+    """Return whether `value` is a wrapper class for `aiges`, of the package or the stand-in."""
+    return isinstance(value, type) and any(
+        base.__name__ == "WrapperBase" and base is not value for base in value.__mro__
+    )
+
+
+def adapt(wrapped_class: type[Any], api: Declaration, results: Results) -> type[Wrapper]:
+    """Return a wrapper class that serves `wrapped_class`, whose declaration is `api`.
+
+    It has `once`, and if the declaration streams, `session`. Inputs, outputs and parameters may
+    have equal names, so its attributes are numbered.
+    """
+    members: dict[str, Any] = {
+        "service": api.id,
+        "version": api.version,
+        "__doc__": api.description or wrapped_class.__doc__,
+        "__module__": wrapped_class.__module__,
+        "wrapped_class": wrapped_class,
+        "results": results,
+    }
+    for number, param in enumerate(api.params):
+        members[f"param_{number}"] = _TextParameter(
+            param.rules, required=param.required, name=param.name
+        )
+    for number, stream in enumerate(api.inputs):
+        members[f"input_{number}"] = Input(
+            stream.data_type.key,
+            encodings=stream.encodings,
+            max_bytes=stream.max_bytes,
+            required=stream.required,
+            name=stream.name,
+        )
+    for number, stream in enumerate(api.outputs):
+        members[f"output_{number}"] = Output(
+            stream.data_type.key,
+            encodings=stream.encodings,
+            format=stream.format,
+            name=stream.name,
+        )
+    base = _StreamingWrapper if api.streaming else _OnceWrapper
+    return type(wrapped_class.__name__, (base,), members)
+
+
+class _TextParameter(Parameter):
+    """A parameter with given rules. A wrapper gets the text of the frame, as in `aiges`."""
+
+    may_be_empty = True
+
+    def __init__(self, rules: Mapping[str, Any], *, required: bool, name: str) -> None:
+        super().__init__(required=required, name=name)
+        self._given_rules = rules
+
+    def rules(self) -> dict[str, Any]:
+        """Return the rules."""
+        return dict(self._given_rules)
+
+
+class _AigesWrapper(Wrapper):
+    """The part of an adapted wrapper that does not depend on how requests are processed."""
+
+    wrapped_class: Any = None
+    results = Results()
+
+    def init(self, config: Mapping[str, str]) -> None:
+        """Create the wrapper and call its `wrapperInit`. Raises RuntimeError for a code."""
+        self._wrapped = self.wrapped_class()
+        code = error_code(call_with_accepted_args(self._wrapped.wrapperInit, dict(config)))
+        if code:
+            raise RuntimeError(f"wrapperInit returned {code}{self._describe(code)}")
+
+    def fini(self) -> None:
+        """Call `wrapperFini`, if there is one."""
+        if hasattr(self._wrapped, "wrapperFini"):
+            self._wrapped.wrapperFini()
+
+    def _describe(self, code: int) -> str:
+        """Return ": " and what `wrapperError` says about a code; "" if it says nothing."""
+        describe = getattr(self._wrapped, "wrapperError", None)
+        text = call_with_accepted_args(describe, code) if describe is not None else ""
+        return f": {text}" if text else ""
+
+    def _check(self, response: Any) -> None:
+        """Raise AseError with the wrapper's own code, and its words, if it returned one."""
+        code = error_code(response)
+        if code:
+            message = f"the wrapper returned {code}{self._describe(code)}"
+            raise AseError(loader_error_spec(code), message)
+
+
+class _OnceWrapper(_AigesWrapper):
+    """A wrapper with `wrapperOnceExec`."""
+
+    def once(
+        self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
+    ) -> Outputs:
+        """Call `wrapperOnceExec` and return the items of its response by their keys."""
+        if not hasattr(self._wrapped, "wrapperOnceExec"):
+            raise AseError(BAD_MODE, BAD_MODE.message)
+        arguments = (_sent_params(params), _request(inputs, FrameStatus.ONCE), context.sid, 0)
+        response = call_with_accepted_args(self._wrapped.wrapperOnceExec, *arguments)
+        self._check(response)
+        return dict(_items(response, "wrapperOnceExec"))
+
+
+class _StreamingWrapper(_OnceWrapper):
+    """A wrapper with `wrapperCreate`, `wrapperWrite` and `wrapperDestroy`, and maybe the other.
+
+    Results come by `callback`, or from `wrapperRead` if the wrapper has one that returns some.
+    """
+
+    def session(
+        self, params: Mapping[str, Any], inputs: Iterable[Mapping[str, Data]], context: Context
+    ) -> Iterator[Outputs]:
+        """Run a session: one write per frame, and the results as they come."""
+        wrapped, sid = self._wrapped, context.sid
+        waiting = self.results.open(sid)
+        created = call_with_accepted_args(wrapped.wrapperCreate, _sent_params(params), sid, "", 0)
+        try:
+            self._check(created)
+            handle = getattr(created, "handle", created)
+            status = FrameStatus.BEGIN
+            previous: Mapping[str, Data] | None = None  # the last frame is written as such
+            for frame in inputs:
+                if previous is not None:
+                    yield from self._write(handle, _request(previous, status), sid, waiting)
+                    status = FrameStatus.CONTINUE
+                previous = frame
+            final = _request(previous or {}, FrameStatus.END)
+            yield from self._write(handle, final, sid, waiting)
+            yield from self._rest(handle, sid, waiting, context)
+        finally:
+            self.results.close(sid)
+            if hasattr(created, "handle") or isinstance(created, str):
+                call_with_accepted_args(wrapped.wrapperDestroy, getattr(created, "handle", created))
+
+    def _write(
+        self, handle: str, request: DataListCls, sid: str, waiting: "queue.SimpleQueue[Any]"
+    ) -> Iterator[Outputs]:
+        self._check(call_with_accepted_args(self._wrapped.wrapperWrite, handle, request, sid))
+        while not waiting.empty():
+            yield self._outputs(waiting.get())
+
+    def _rest(
+        self, handle: str, sid: str, waiting: "queue.SimpleQueue[Any]", context: Context
+    ) -> Iterator[Outputs]:
+        """Yield the results that come after the last input, until one is marked as the last."""
+        waits_until = time.monotonic() + _MAX_IDLE_S
+        while not context.cancelled and time.monotonic() < waits_until:
+            try:
+                response = waiting.get(timeout=_POLL_S)
+            except queue.Empty:
+                response = call_with_accepted_args(self._wrapped.wrapperRead, handle, sid)
+                if not any(item.data for item in getattr(response, "list", None) or ()):
+                    if _is_last(response):
+                        return
+                    continue
+            waits_until = time.monotonic() + _MAX_IDLE_S
+            yield self._outputs(response)
+            if _is_last(response):
+                return
+
+    def _outputs(self, response: Any) -> Outputs:
+        self._check(response)
+        return {key: data for key, data in _items(response, "callback") if data}
+
+
+def _sent_params(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return the parameters that the request has, as text, as `aiges` passes them."""
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def _request(inputs: Mapping[str, Data], status: FrameStatus) -> DataListCls:
+    """Return the inputs as the list of `aiges`, all with the same status."""
+    request = DataListCls()
+    for name, data in inputs.items():
+        node = DataListNode()
+        node.key, node.data, node.len = name, data.data, len(data.data)
+        node.status = int(status)
+        request.list.append(node)
+    return request
+
+
+def _items(response: Any, method: str) -> Iterator[tuple[str, Any]]:
+    """Yield (key, data) of each output of a response. Raises AseError 10106 if it is none."""
+    items = getattr(response, "list", None)
+    if not isinstance(items, list | tuple):
+        hint = f"{method} must return a Response with `list`, not {type(response).__name__}"
+        raise AseError(BAD_OUTPUT, hint)
+    for item in items:
+        yield item.key, item.data
+
+
+def _is_last(response: Any) -> bool:
+    items = getattr(response, "list", None) or ()
+    return any(getattr(item, "status", 0) in _FINAL_STATUSES for item in items)
