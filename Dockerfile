@@ -12,7 +12,7 @@ COPY lb lb
 COPY rpc rpc
 COPY schemas schemas
 # Compiled: the build stage has the C compiler, the image needs none.
-RUN python -m venv /venv && ASE_COMPILE=1 /venv/bin/pip install --no-cache-dir '.[examples]'
+RUN python -m venv /venv && ASE_COMPILE=1 /venv/bin/pip install --no-cache-dir '.[examples,gateway]'
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --no-create-home ase

@@ -25,7 +25,7 @@ install: .venv/.installed
 .venv/.installed: pyproject.toml
 	@echo "installing into .venv; this takes a while, once"
 	$(make_venv)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[examples]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[examples,gateway]'
 	touch $@
 
 # And all that proves it.

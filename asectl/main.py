@@ -36,6 +36,9 @@ COMMANDS = {
     "healthcheck": ("asectl.healthcheck", "exit 0 when a gateway is ready, or a loader serves"),
 }
 
+# Packages of the extra `gateway`: a loader is installed without them.
+_GATEWAY_PACKAGES = ("httptools", "jiter", "pybase64", "starlette", "uvicorn", "websockets")
+
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_CONFIG = 3
@@ -57,9 +60,6 @@ def main(arguments: list[str] | None = None) -> int:
     0: success, 1: failed, 2: usage, 3: configuration, 4: unreachable, 130: interrupted. A command
     may add its own (`api diff`: 6). Usage errors that argparse finds raise SystemExit(2).
     """
-    # grpc reads this when it is first imported. Its log lines are not JSON, and this product logs
-    # the errors that matter itself.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     argv = sys.argv[1:] if arguments is None else arguments
     if argv[:1] in (["--version"], ["version"]):
         print(f"asectl {version('athena-serving')}")
@@ -71,13 +71,19 @@ def main(arguments: list[str] | None = None) -> int:
     if name is None:
         print(f"asectl: {_unknown_command(argv)}", file=sys.stderr)
         return EXIT_USAGE
-    module = importlib.import_module(COMMANDS[name][0])
-    parser = _CommandParser(f"asectl {name}", description=COMMANDS[name][1])
-    module.add_arguments(parser)
-    args = parser.parse_args(argv[len(name.split()) :])
     try:
+        module = importlib.import_module(COMMANDS[name][0])
+        parser = _CommandParser(f"asectl {name}", description=COMMANDS[name][1])
+        module.add_arguments(parser)
+        args = parser.parse_args(argv[len(name.split()) :])
         code: int = module.run(args)
         sys.stdout.flush()
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] not in _GATEWAY_PACKAGES:
+            raise
+        cure = "pip install 'athena-serving[gateway]'"
+        print(f"asectl: `asectl {name}` needs {error.name}: {cure}", file=sys.stderr)
+        return EXIT_FAILED
     except Failure as failure:
         print(f"asectl: {failure}", file=sys.stderr)
         return failure.code

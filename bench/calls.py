@@ -10,7 +10,6 @@ from statistics import median
 from typing import Any
 
 import uvloop
-from grpc import aio
 
 from bench import workload
 from bench.arms import ARM_CORE, start_backend
@@ -52,6 +51,8 @@ def format_table(result: dict[str, Any]) -> str:
 
 async def _run_rounds(addr: str, rounds: int, seconds: int) -> dict[str, list[float]]:
     frame = workload.grpc_request("small").body[5:]
+    from grpc import aio
+
     our_channel, grpc_channel = Channel(addr), aio.insecure_channel(addr)
     method: Any = grpc_channel.unary_unary(_METHOD)
     arms: dict[str, Call] = {

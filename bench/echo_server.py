@@ -7,9 +7,7 @@ import asyncio
 import sys
 from typing import Any
 
-import grpc
 import uvloop
-from grpc import aio
 
 from rpc.server import CallContext, Server
 
@@ -26,6 +24,9 @@ async def _start_ours() -> tuple[Any, int]:
 
 
 async def _start_grpc_aio() -> tuple[Any, int]:
+    import grpc  # of the extra `bench`
+    from grpc import aio
+
     async def echo(data: bytes, _: Any) -> bytes:
         return data
 

@@ -1,10 +1,12 @@
 """The machine and the versions of a run, and helpers for cores and memory (Linux only)."""
 
+import contextlib
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _PACKAGES = ("starlette", "uvicorn", "grpcio", "protobuf", "jsonschema-rs", "jiter")
@@ -16,10 +18,16 @@ def describe_machine() -> dict[str, object]:
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in _PACKAGES},
+        "versions": dict(_installed_versions()),
         "date": datetime.now(UTC).date().isoformat(),
         "revision": _revision(),
     }
+
+
+def _installed_versions() -> Iterator[tuple[str, str]]:
+    for name in _PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            yield name, version(name)
 
 
 def _cpu() -> str:

