@@ -20,6 +20,7 @@ COMMANDS = {
     "lb state": ("asectl.lb_state", "show why each instance gets requests or not, and since when"),
     "top": ("asectl.top", "watch the instances: load, queue, own requests, health"),
     "loader run": ("asectl.loader", "serve a Wrapper: asectl loader run FILE:Class"),
+    "loader dockerfile": ("asectl.loader_dockerfile", "print a Dockerfile for a Wrapper"),
     "loader schema": ("asectl.loader_schema", "print the schema document of a Wrapper"),
     "api create": ("asectl.api.create", "make schemas/schema_<id>.json from YAML or Python"),
     "api check": ("asectl.api.check", "list every error of schema files, with its position"),

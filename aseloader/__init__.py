@@ -17,6 +17,7 @@ Start it with `asectl up upper.py:Upper`. Guides: `docs/loader.md` for single re
 
 from aseloader.fields import Boolean, Choice, Input, Integer, Number, Object, Output, String
 from aseloader.functions import service
+from aseloader.serving import serve
 from aseloader.wrapper import Context, Data, Outputs, Refused, Wrapper
 
 __all__ = [
@@ -33,5 +34,6 @@ __all__ = [
     "Refused",
     "String",
     "Wrapper",
+    "serve",
     "service",
 ]
