@@ -7,18 +7,31 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asectl import logs, process
 from asectl.main import EXIT_CONFIG, EXIT_FAILED, EXIT_USAGE, Failure
 from asectl.options import refuse_secret
 from config.options import ADDR
 
+if TYPE_CHECKING:
+    from aseloader.wrapper import Wrapper
+
 _TOKEN_VARIABLE = "ASE_LB_TOKEN"  # noqa: S105 (the name of an environment variable)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
-    parser.add_argument("wrapper", metavar="FILE:Class", help="the Wrapper to serve")
+    parser.add_argument("wrapper", nargs="?", metavar="FILE:Class", help="the Wrapper to serve")
+    parser.add_argument(
+        "--plugin",
+        type=Path,
+        metavar="LIBRARY",
+        help="a shared library with the original's interface in C, instead of a Wrapper",
+    )
+    parser.add_argument(
+        "--schema", type=Path, metavar="FILE", help="the schema document of the plugin"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument(
         "--port", type=_parse_port, default=0, help="port; 0 (the default) takes a free one"
@@ -116,6 +129,8 @@ def run(args: argparse.Namespace) -> int:
     from aseloader.log_context import SidFilter
     from lb.credentials import HubCredentials
 
+    if (args.wrapper is None) == (args.plugin is None):
+        raise Failure("give FILE:Class, or --plugin LIBRARY --schema FILE", EXIT_USAGE)
     flush = logs.setup(args.log_level, SidFilter()).finish
     options = loader.LoaderOptions(
         host=args.host,
@@ -133,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
         config=dict(args.set),
     )
     try:
-        wrapper_class = loader.load(args.wrapper)
+        wrapper_class = _load_plugin(args) if args.plugin else loader.load(args.wrapper)
 
         def on_ready(addr: str) -> None:
             fields = {"service": wrapper_class.service, "addr": addr, "lb": args.lb}
@@ -145,6 +160,21 @@ def run(args: argparse.Namespace) -> int:
 
         return process.serve(main, until_stdin_closes=args.until_stdin_closes)
     except (loader.LoadError, DeclarationError) as error:
+        raise Failure(str(error)) from None
+
+
+def _load_plugin(args: argparse.Namespace) -> "type[Wrapper]":
+    """Return the wrapper class of `--plugin`. Raises Failure if it cannot be served."""
+    from aseloader.aiges.plugin import PluginError, plugin_wrapper
+    from schemas.model.document import DocumentError
+
+    if args.schema is None:
+        raise Failure("--plugin needs --schema FILE: a library declares no API", EXIT_USAGE)
+    try:
+        return plugin_wrapper(args.plugin, args.schema.read_bytes())
+    except DocumentError as error:
+        raise Failure(f"{args.schema}: {error}", EXIT_CONFIG) from None
+    except PluginError as error:
         raise Failure(str(error)) from None
 
 

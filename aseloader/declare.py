@@ -83,7 +83,9 @@ def schema(wrapper: type[Wrapper]) -> bytes:
 
     Raises DeclarationError if the declaration is invalid.
     """
-    return document.canonical(declare.declaration_to_document(declaration(wrapper)))
+    api = declaration(wrapper)
+    own_document: bytes = getattr(wrapper, "__ase_schema__", b"")  # of a wrapper without fields
+    return own_document or document.canonical(declare.declaration_to_document(api))
 
 
 def _check_class(wrapper: type[Wrapper]) -> None:

@@ -29,10 +29,9 @@ def is_aiges_class(value: object) -> bool:
 def adapt(wrapped_class: type[Any], api: Declaration, results: Results) -> type[Wrapper]:
     """Return a wrapper class that serves `wrapped_class`, whose declaration is `api`.
 
-    It has `once`, and if the declaration streams, `session`. Inputs, outputs and parameters may
-    have equal names, so its attributes are numbered.
+    It has `once`, and if the declaration streams, `session`.
     """
-    members: dict[str, Any] = {
+    members = declared_members(api) | {
         "service": api.id,
         "version": api.version,
         "__doc__": api.description or wrapped_class.__doc__,
@@ -40,6 +39,16 @@ def adapt(wrapped_class: type[Any], api: Declaration, results: Results) -> type[
         "wrapped_class": wrapped_class,
         "results": results,
     }
+    base = _StreamingWrapper if api.streaming else _OnceWrapper
+    return type(wrapped_class.__name__, (base,), members)
+
+
+def declared_members(api: Declaration) -> dict[str, Any]:
+    """Return the class attributes that declare `api`.
+
+    Inputs, outputs and parameters may have equal names, so the attributes are numbered.
+    """
+    members: dict[str, Any] = {}
     for number, param in enumerate(api.params):
         members[f"param_{number}"] = _TextParameter(
             param.rules, required=param.required, name=param.name
@@ -59,8 +68,7 @@ def adapt(wrapped_class: type[Any], api: Declaration, results: Results) -> type[
             format=stream.format,
             name=stream.name,
         )
-    base = _StreamingWrapper if api.streaming else _OnceWrapper
-    return type(wrapped_class.__name__, (base,), members)
+    return members
 
 
 class _TextParameter(Parameter):

@@ -1,0 +1,240 @@
+"""Wrappers in C and C++ for the original: a shared library with `wrapperInit`, `wrapperExec`, ...
+
+The interface is that of the original's `wrapper.h` (iflytek/aiges, cgo/header/widget). The library
+runs in the process of the loader: if it crashes, the loader ends, and whoever runs it starts it
+again. Calls release the interpreter, so that they run in parallel in the loader's threads.
+"""
+
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from aseloader.aiges.adapter import declared_members
+from aseloader.wrapper import Context, Data, Outputs, Wrapper
+from schemas.model import document
+from schemas.model.errors import BAD_MODE, AseError, loader_error_spec
+from schemas.model.session import FrameStatus
+from schemas.sources.from_document import declaration_from_document
+
+_INTERFACE = """
+typedef struct ParamList {
+    char *key; char *value; unsigned int vlen; struct ParamList *next;
+} ParamList;
+typedef struct DataList {
+    char *key; void *data; unsigned int len; int type; int status; ParamList *desc;
+    struct DataList *next;
+} DataList;
+typedef int (*Callback)(const void *tag, DataList *results, int code);
+int wrapperInit(ParamList *config);
+int wrapperFini(void);
+const char *wrapperError(int code);
+const void *wrapperCreate(const char *tag, ParamList *params, Callback callback,
+    unsigned int *resources, int resource_count, int *code);
+int wrapperWrite(const void *handle, DataList *inputs);
+int wrapperRead(const void *handle, DataList **results);
+int wrapperDestroy(const void *handle);
+int wrapperExec(const char *tag, ParamList *params, DataList *inputs, DataList **results,
+    unsigned int *resources, int resource_count);
+int wrapperExecFree(const char *tag, DataList **results);
+"""
+_FINAL_STATUSES = (FrameStatus.END, FrameStatus.ONCE)
+
+
+class PluginError(Exception):
+    """A library that cannot be served; `str()` says what it lacks."""
+
+
+def plugin_wrapper(library: Path, schema: bytes) -> type[Wrapper]:
+    """Return a wrapper class that serves a shared library, as the schema document `schema` says.
+
+    Raises PluginError if the library cannot be loaded, or if cffi is not installed, DocumentError
+    if the schema is invalid.
+    """
+    schema_document = document.parse(schema)
+    api, _ = declaration_from_document(schema_document)
+    members = declared_members(api) | {
+        "service": api.id,
+        "version": api.version,
+        "__doc__": api.description,
+        "__ase_schema__": document.canonical(schema_document),
+        "library": _Library(library),
+        "kinds": {stream.name: int(stream.data_type) for stream in api.inputs},
+    }
+    base = _StreamingPlugin if api.streaming else _Plugin
+    return type(library.stem, (base,), members)
+
+
+class _Library:
+    """A loaded library. Objects made for a call live until it has returned."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            from cffi import FFI
+        except ImportError:
+            cure = "pip install 'athena-serving[plugin]'"
+            raise PluginError(f"a plugin needs cffi: {cure}") from None
+        self.ffi = FFI()
+        self.ffi.cdef(_INTERFACE)
+        try:
+            self._functions = self.ffi.dlopen(str(path.resolve()))
+        except OSError as error:
+            raise PluginError(f"{path}: {error}") from error
+
+    def has(self, name: str) -> bool:
+        """Return whether the library has a function."""
+        return hasattr(self._functions, name)
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Call a function. Raises PluginError if the library does not have it."""
+        if not self.has(name):
+            raise PluginError(f"the library has no {name}")
+        return getattr(self._functions, name)(*arguments)
+
+    def params(self, values: Mapping[str, Any], kept: list[Any]) -> Any:
+        """Return values as a list of parameters; `kept` keeps it alive."""
+        head = self.ffi.NULL
+        for key, value in reversed([*values.items()]):
+            text = str(value).encode()
+            node = self.ffi.new("ParamList *")
+            buffers = (self.ffi.new("char[]", key.encode()), self.ffi.new("char[]", text))
+            node.key, node.value, node.vlen, node.next = *buffers, len(text), head
+            kept += (node, *buffers)
+            head = node
+        return head
+
+    def inputs(
+        self, inputs: Mapping[str, Data], kinds: Mapping[str, int], status: int, kept: list[Any]
+    ) -> Any:
+        """Return inputs as a list of data, all with the same status; `kept` keeps it alive."""
+        head = self.ffi.NULL
+        for key, data in reversed([*inputs.items()]):
+            node = self.ffi.new("DataList *")
+            name, buffer = self.ffi.new("char[]", key.encode()), self.ffi.from_buffer(data.data)
+            node.key, node.data, node.len = name, self.ffi.cast("void *", buffer), len(data.data)
+            node.type, node.status, node.next = kinds[key], status, head
+            node.desc = self.params(data.attributes, kept)
+            kept += (node, name, buffer)
+            head = node
+        return head
+
+    def outputs(self, node: Any) -> Iterator[tuple[str, Data, int]]:
+        """Yield (key, data, status) of each item of a list that the library has made."""
+        while node != self.ffi.NULL:
+            attributes, desc = {}, node.desc
+            while desc != self.ffi.NULL:
+                attributes[self.text(desc.key)] = self.text(desc.value)
+                desc = desc.next
+            data = bytes(self.ffi.buffer(node.data, node.len)) if node.len else b""
+            yield self.text(node.key), Data(data, attributes), node.status
+            node = node.next
+
+    def text(self, pointer: Any) -> str:
+        """Return a C string as text; "" for NULL."""
+        if pointer == self.ffi.NULL:
+            return ""
+        return bytes(self.ffi.string(pointer)).decode("utf-8", "replace")
+
+
+class _Plugin(Wrapper):
+    """A plugin that serves single requests by `wrapperExec`."""
+
+    library: Any = None
+    kinds: Mapping[str, int] = {}
+
+    def init(self, config: Mapping[str, str]) -> None:
+        """Call `wrapperInit`. Raises RuntimeError for a code."""
+        kept: list[Any] = []
+        code = self.library.call("wrapperInit", self.library.params(config, kept))
+        if code:
+            raise RuntimeError(f"wrapperInit returned {code}{self._describe(code)}")
+
+    def fini(self) -> None:
+        """Call `wrapperFini`."""
+        self.library.call("wrapperFini")
+
+    def once(
+        self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
+    ) -> Outputs:
+        """Call `wrapperExec` and return its results; the library frees them."""
+        library = self.library
+        kept: list[Any] = []
+        if not library.has("wrapperExec"):
+            raise AseError(BAD_MODE, BAD_MODE.message)
+        tag = library.ffi.new("char[]", context.sid.encode())
+        results = library.ffi.new("DataList **")
+        code = library.call(
+            "wrapperExec",
+            tag,
+            library.params(_sent(params), kept),
+            library.inputs(inputs, self.kinds, FrameStatus.ONCE, kept),
+            results,
+            library.ffi.NULL,
+            0,
+        )
+        try:
+            self._check(code)
+            return {key: data for key, data, _ in library.outputs(results[0])}
+        finally:
+            if library.has("wrapperExecFree"):
+                library.call("wrapperExecFree", tag, results)
+
+    def _describe(self, code: int) -> str:
+        words = self.library.text(self.library.call("wrapperError", code))
+        return f": {words}" if words else ""
+
+    def _check(self, code: int) -> None:
+        """Raise AseError with the library's own code, and its words."""
+        if code:
+            message = f"the wrapper returned {code}{self._describe(code)}"
+            raise AseError(loader_error_spec(code), message)
+
+
+class _StreamingPlugin(_Plugin):
+    """A plugin that serves sessions by `wrapperCreate`, `wrapperWrite` and `wrapperRead`."""
+
+    def session(
+        self, params: Mapping[str, Any], inputs: Iterable[Mapping[str, Data]], context: Context
+    ) -> Iterator[Outputs]:
+        """Run a session: one write per frame, then a read; after the last one until its end."""
+        library = self.library
+        kept: list[Any] = []
+        tag, code = library.ffi.new("char[]", context.sid.encode()), library.ffi.new("int *")
+        params_list = library.params(_sent(params), kept)
+        null = library.ffi.NULL
+        handle = library.call("wrapperCreate", tag, params_list, null, null, 0, code)
+        self._check(code[0])
+        try:
+            status = FrameStatus.BEGIN
+            previous: Mapping[str, Data] | None = None
+            for frame in inputs:
+                if previous is not None:
+                    yield from self._write(handle, previous, status)
+                    status = FrameStatus.CONTINUE
+                previous = frame
+            is_last = yield from self._write(handle, previous or {}, FrameStatus.END)
+            while not is_last and not context.cancelled:
+                is_last = yield from self._read(handle)
+        finally:
+            library.call("wrapperDestroy", handle)
+
+    def _write(
+        self, handle: Any, inputs: Mapping[str, Data], status: int
+    ) -> Generator[Outputs, None, bool]:
+        kept: list[Any] = []
+        data = self.library.inputs(inputs, self.kinds, status, kept)
+        self._check(self.library.call("wrapperWrite", handle, data))
+        return (yield from self._read(handle))
+
+    def _read(self, handle: Any) -> Generator[Outputs, None, bool]:
+        """Yield the results that are ready; return whether the last one is among them."""
+        results = self.library.ffi.new("DataList **")
+        self._check(self.library.call("wrapperRead", handle, results))
+        items = [*self.library.outputs(results[0])]
+        outputs = {key: data for key, data, _ in items if data.data}
+        if outputs:
+            yield outputs
+        return any(status in _FINAL_STATUSES for _, _, status in items)
+
+
+def _sent(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}
