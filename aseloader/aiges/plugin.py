@@ -179,8 +179,8 @@ class _Plugin(Wrapper):
                 library.call("wrapperExecFree", tag, results)
 
     def _describe(self, code: int) -> str:
-        words = self.library.text(self.library.call("wrapperError", code))
-        return f": {words}" if words else ""
+        description = self.library.text(self.library.call("wrapperError", code))
+        return f": {description}" if description else ""
 
     def _check(self, code: int) -> None:
         """Raise AseError with the library's own code, and its words."""
