@@ -251,9 +251,9 @@ class Batcher:
         for request in requests:
             request.batch_ms = seconds * 1000
             request.outcome.set_result(request.result)
+        self._schedule_start(run.get_loop())
         waits_s = tuple(started_at - request.arrived_at for request in requests)
         self._on_batch(BatchRecord(len(requests), seconds, waits_s))
-        self._schedule_start(run.get_loop())
 
 
 def _join_sids(requests: Sequence[BatchRequest]) -> str:

@@ -23,6 +23,6 @@ class Bench:
     def image(self, image: str) -> int:
         return compute_image(base64.b64decode(image))
 
-    @bentoml.api
+    @bentoml.api(route="/forest")
     def forest_one(self, features: list[float]) -> int:
         return int(self.forest.predict([features])[0])
