@@ -3,24 +3,27 @@
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 _MAX_LINE_BYTES = 1024 * 1024
+_LAST_LINES_S = 1.0  # for the output that an ended process has left in the pipe
 
 
 class Child:
     """A running `asectl` command, as a child process that ends with this one.
 
-    `exited` is set once it has exited and all its output has been read; `exit_code` is valid then.
+    `exited` is set once it has exited and its output has been read; `exit_code` is valid then.
     """
 
     def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
         self.name = name
         self.process = process
         self.exited = asyncio.Event()
-        self._reading: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
 
     @classmethod
     async def start(
@@ -38,7 +41,7 @@ class Child:
             start_new_session=True,  # Ctrl-C signals this process alone, which stops them in order
         )
         child = cls(name, process)
-        child._reading = asyncio.create_task(child._read_output(on_line))
+        child._following = asyncio.create_task(child._follow(on_line))
         return child
 
     @property
@@ -62,24 +65,39 @@ class Child:
             async with asyncio.timeout(timeout):
                 await self.exited.wait()
                 return True
-        self.process.kill()
+        self._kill_group()
         await self.exited.wait()
         return False
+
+    async def _follow(self, on_line: "Callable[[Child, str], None]") -> None:
+        """Read its output until its end, then end what it has started and left running."""
+        reading = asyncio.create_task(self._read_output(on_line))
+        try:
+            await self.process.wait()
+            self._kill_group()
+            await asyncio.wait((reading,), timeout=_LAST_LINES_S)
+        finally:
+            reading.cancel()
+            self.exited.set()
 
     async def _read_output(self, on_line: "Callable[[Child, str], None]") -> None:
         stderr = self.process.stderr
         assert stderr is not None  # noqa: S101 (it is a pipe)
         async for line in _read_lines(stderr):
             on_line(self, line)
-        await self.process.wait()
-        self.exited.set()
+
+    def _kill_group(self) -> None:
+        """Kill it and its descendants; it leads a process group of its own."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
 
 
 def parse_log_line(line: str) -> dict[str, Any] | None:
     """Return the fields of a JSON log line; None for other output, such as a wrapper prints."""
     with contextlib.suppress(ValueError):
         record = json.loads(line)
-        if isinstance(record, dict) and {"time", "level", "logger", "message"} <= record.keys():
+        names = ("time", "level", "logger", "message")
+        if isinstance(record, dict) and all(isinstance(record.get(n), str) for n in names):
             return record
     return None
 

@@ -54,7 +54,7 @@ def _add_serving_arguments(parser: argparse.ArgumentParser) -> None:
         type=_positive_int,
         default=0,
         metavar="N",
-        help="requests at a time (the Wrapper's)",
+        help="requests, or batches, at a time (the Wrapper's)",
     )
     parser.add_argument(
         "--queue",

@@ -5,7 +5,7 @@ import asyncio
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import SystemRandom
 from typing import Any
@@ -26,6 +26,7 @@ from rpc.backoff import Backoff
 EXAMPLES = Path(__file__).parent.parent / "examples"
 _DEMO_SERVICES = ("image", "audio", "vad")
 _STOP_TIMEOUT_S = 40.0
+_FIRST_LOADER_PORT = 40  # from the port of the gateway on
 # Delay before a loader that crashed is started again; after a run of _STABLE_S the first again.
 _MIN_RESTART_DELAY_S = 0.5
 _MAX_RESTART_DELAY_S = 30.0
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reload",
         action="store_true",
-        help="start the loaders anew when a Python file in the folder of their Wrapper changes",
+        help="replace the loaders when a Python file in the folder of their Wrapper changes",
     )
     parser.add_argument(
         "--port",
@@ -107,8 +108,8 @@ class _Supervisor:
     `_addresses` is the gateway's `listening` record, empty until it arrives. `_listening` has that
     of each loader process. `_up_addrs` holds the addresses that the gateway has reported as up: the
     report can arrive before the loader's own `listening` line. `_replaced` are processes that a
-    reload has stopped. From `_is_stopping` on, ends and
-    state changes are expected and not printed. `code` is the exit code.
+    reload has stopped, `_changed_files` what has changed since, by wrapper. From `_is_stopping` on,
+    ends and state changes are expected and not printed. `code` is the exit code.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class _Supervisor:
         reload: bool,
     ) -> None:
         self._port = port
-        self._loader_ports: Iterator[int] = itertools.count(port + 40)
+        self._loader_ports: dict[Child, int] = {}
         self._config_flags = config_flags
         self._reload = reload
         self._gateway: Child | None = None
@@ -134,6 +135,7 @@ class _Supervisor:
         self._addresses: dict[str, str] = {}
         self._up_addrs: set[str] = set()
         self._replaced: set[Child] = set()
+        self._changed_files: dict[str, list[Path]] = {}
         self._listening: dict[Child, dict[str, Any]] = {}
         self._changed = asyncio.Event()
         self._is_stopping = False
@@ -156,6 +158,9 @@ class _Supervisor:
         """Start the gateway, then the loaders; return when `_is_finished` is true."""
         self._gateway = await Child.start("gateway", self._gateway_command(), self._handle_line)
         self._tasks.append(asyncio.create_task(self._follow_end(self._gateway)))
+        if self._reload:
+            for wrapper in dict.fromkeys(loader.wrapper for loader in self._loaders):
+                self._tasks.append(asyncio.create_task(self._watch_source(wrapper)))
         await self._wait_until(lambda: bool(self._addresses) or self._is_finished())
         if self._is_finished():
             return
@@ -185,13 +190,21 @@ class _Supervisor:
 
     async def _start_loader(self, loader: _Loader) -> Child:
         """Start a process for a loader; it does not take the place of the present one yet."""
-        port = next(self._loader_ports) if self._port else 0
+        port = self._take_port()
         flags = ["--lb", self._addresses["lb"], "--port", str(port), *self._config_flags]
         command = ["loader", "run", loader.wrapper, *flags]
         child = await Child.start(loader.name, command, self._handle_line)
         self._children.append(child)
+        self._loader_ports[child] = port
         self._tasks.append(asyncio.create_task(self._follow_end(child)))
         return child
+
+    def _take_port(self) -> int:
+        """Return the first port that no loader has; 0, which means any, without a first port."""
+        if not self._port:
+            return 0
+        used = {port for child, port in self._loader_ports.items() if not child.exited.is_set()}
+        return next(p for p in itertools.count(self._port + _FIRST_LOADER_PORT) if p not in used)
 
     def _adopt(self, loader: _Loader, child: Child) -> None:
         """Make `child` the process of a loader and keep it running."""
@@ -229,31 +242,47 @@ class _Supervisor:
         record = self._listening.get(child)
         return record is not None and record["addr"] in self._up_addrs
 
+    async def _watch_source(self, wrapper: str) -> None:
+        """Note the changes in the folder of a wrapper, from the start of the first loader on."""
+        async for files in watch_folder(_folder_of(wrapper)):
+            self._changed_files.setdefault(wrapper, []).extend(files)
+            self._changed.set()
+
     async def _follow_source(self, wrapper: str) -> None:
         """Replace the loaders of a wrapper, one after the other, when its source changes."""
-        async for files in watch_folder(_folder_of(wrapper)):
-            print_line(f"\n{_describe_files(files)} changed")
+        while True:
+            await self._wait_until(lambda: wrapper in self._changed_files)
+            print_line(f"\n{_describe_files(self._changed_files.pop(wrapper))} changed")
             for loader in self._loaders:
                 if loader.wrapper == wrapper and not await self._replace(loader):
-                    print_line(f"{loader.name:<8} stays as it is; change the file again")
                     break
 
     async def _replace(self, loader: _Loader) -> bool:
         """Start a new process for a loader and stop the one before, when the new one has joined.
 
-        So requests are served all the time. Return False if the new one does not come up; then the
-        old one stays.
+        So requests are served all the time. Return False if the new one does not come up, or if the
+        source changes again before; then the old one stays.
         """
         new = await self._start_loader(loader)
-        await self._wait_until(lambda: new.exited.is_set() or self._is_up(new))
-        if new.exited.is_set():
+        await self._wait_until(
+            lambda: new.exited.is_set() or self._is_up(new) or loader.wrapper in self._changed_files
+        )
+        if not self._is_up(new):
+            if new.exited.is_set():
+                print_line(f"{loader.name:<8} stays as it is; change the file again")
+            self._retire(new)
             return False
         old = loader.child
         self._adopt(loader, new)
         if old is not None:
-            self._replaced.add(old)
-            old.stop()
+            self._retire(old)
         return True
+
+    def _retire(self, child: Child) -> None:
+        """Stop a process that another one replaces, and see to its end."""
+        self._replaced.add(child)
+        child.stop()
+        self._tasks.append(asyncio.create_task(_wait_for_end(child)))
 
     def _is_finished(self) -> bool:
         """Return whether the gateway, or every loader for good, has ended."""
@@ -296,14 +325,15 @@ class _Supervisor:
 
     def _handle_record(self, child: Child, record: dict[str, Any]) -> None:
         message = record["message"]
+        is_ours = record["logger"] == "ase.loader"  # not a record of the author
         if message == "listening" and child is self._gateway:
             self._addresses = record
-        elif message == "listening" and "addr" in record:
+        elif message == "listening" and is_ours:
             self._listening[child] = record
             self._note_join(child)
         elif message.startswith("instance ") and "after" in record and child is self._gateway:
             self._handle_instance_change(record)
-        elif message == "init runs":
+        elif message == "init runs" and is_ours:
             print_line(f"{child.name:<8} init runs, {record['seconds']:.0f} s so far")
         elif message == "request" and child is self._gateway:
             print_line(describe_request(record))
@@ -374,3 +404,7 @@ def _folder_of(wrapper: str) -> Path:
 def _describe_files(files: list[Path]) -> str:
     names = ", ".join(os.path.relpath(file) for file in files[:3])
     return f"{names} and {len(files) - 3} others" if len(files) > 3 else names
+
+
+async def _wait_for_end(child: Child) -> None:
+    await child.wait(_STOP_TIMEOUT_S)

@@ -9,7 +9,7 @@ from typing import Any
 from aseloader.declare import members
 from aseloader.fields import Input, Output, Parameter
 from aseloader.types.json_values import to_json
-from aseloader.types.payloads import payload_bytes
+from aseloader.types.payloads import UnknownEncodingError, payload_bytes
 from aseloader.wrapper import Data, Outputs, Wrapper
 from schemas.model.errors import BAD_OUTPUT, INPUT_REFUSED, AseError
 from schemas.model.service import DataType
@@ -41,9 +41,10 @@ class Codec:
             if is_absent and parameter.required:
                 raise AseError(INPUT_REFUSED, f"parameter {name!r} is missing")
             try:
-                params[name] = parameter.default if is_absent else parameter.parse(text or "")
+                value = parameter.absent_value() if is_absent else parameter.parse(text or "")
             except ValueError:
                 raise AseError(INPUT_REFUSED, f"parameter {name!r} cannot be read") from None
+            params[name] = value
         return params
 
     def convert_inputs(self, inputs: Mapping[str, Data]) -> dict[str, Any]:
@@ -93,8 +94,9 @@ class Codec:
 
         `expected` holds the request's own description of each output; its attributes are sent
         unless the output overrides them. `seq` and `status` become attributes of every payload.
-        Raises AseError 10106 if an output is not declared, is not in `expected`, differs from it in
-        kind, or has a value of another type than `Outputs` allows.
+        Raises AseError 10107 if the request expects a picture in an encoding that there is not,
+        10106 if an output is not declared, is not in `expected`, differs from it in kind, or has a
+        value of another type than `Outputs` allows.
         """
         payloads = []
         for name, value in outputs.items():
@@ -130,6 +132,8 @@ def _encode_value(
         return _encode_json(name, value, declared), {**default_attributes, **attributes}
     try:
         encoded = payload_bytes(value, declared.kind, encoding)
+    except UnknownEncodingError as error:
+        raise AseError(INPUT_REFUSED, f"output {name!r} {error}") from error
     except ValueError as error:
         raise AseError(BAD_OUTPUT, f"output {name!r} {error}") from error
     if encoded is not None:

@@ -16,6 +16,8 @@ from schemas.sources import declare
 from schemas.validation.compile import compile_input
 from schemas.validation.validate import Validator
 
+_MAX_DOCUMENT_BYTES = 256 * 1024  # of the hub (`lb/hub/admission.py`)
+
 
 class DeclarationError(Exception):
     """An invalid declaration in a wrapper class. `str()` says what to write instead."""
@@ -85,7 +87,15 @@ def schema(wrapper: type[Wrapper]) -> bytes:
     """
     api = declaration(wrapper)
     own_document: bytes = getattr(wrapper, "__ase_schema__", b"")  # of a wrapper without fields
-    return own_document or document.canonical(declare.declaration_to_document(api))
+    written = own_document or document.canonical(declare.declaration_to_document(api))
+    try:
+        compile_input(document.service_from_document(document.parse(written)).input)
+    except DocumentError as error:
+        raise DeclarationError(f"{wrapper.__name__}: {error}") from error
+    if len(written) > _MAX_DOCUMENT_BYTES:
+        hint = f"its schema has {len(written):,} bytes, hubs take {_MAX_DOCUMENT_BYTES:,}"
+        raise DeclarationError(f"{wrapper.__name__}: {hint}; declare simpler types")
+    return written
 
 
 def _check_class(wrapper: type[Wrapper]) -> None:
@@ -204,7 +214,10 @@ def _source_location(wrapper: type[Wrapper], name: str) -> str:
 
 
 def _check_default(qualified_name: str, parameter: Parameter) -> None:
-    rules = parameter.rules()
+    try:
+        rules = parameter.rules()
+    except ValueError as error:
+        raise DeclarationError(f"{qualified_name}: its default {error}") from error
     low, high = rules.get("minimum"), rules.get("maximum")
     if low is not None and high is not None and low > high:
         raise DeclarationError(f"{qualified_name}: minimum {low} is more than maximum {high}")

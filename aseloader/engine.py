@@ -255,6 +255,8 @@ class Engine:
             return self._codec.encode_response(outputs, expected), None
         except BaseException as error:  # noqa: BLE001
             return [], error
+        finally:
+            set_sid("")
 
     async def _run_async(
         self,

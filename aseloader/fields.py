@@ -52,6 +52,10 @@ class Parameter:
         """Parse the text of the parameter in a frame. Raises ValueError if it is not a value."""
         return text
 
+    def absent_value(self) -> Any:
+        """Return the value for a request that does not have the parameter."""
+        return self.default
+
     def _rules(self) -> Mapping[str, Any]:
         return {"type": "string"}
 
@@ -188,6 +192,10 @@ class Object(Parameter):
         if self.default is not None:
             rules["default"] = json.loads(to_json(self.default))
         return rules
+
+    def absent_value(self) -> Any:
+        """Return the default as a value of the type, another one for each request."""
+        return None if self.default is None else self._json_type.load(to_json(self.default))
 
     def parse(self, text: str) -> Any:
         """Parse JSON text. Raises ValueError if it is no value of the type."""

@@ -80,8 +80,8 @@ def wrapper_class_of(value: object) -> type[Wrapper] | None:
     """Return the wrapper class that `value` is or was made a service of; None if it is neither."""
     if isinstance(value, type):
         return value if issubclass(value, Wrapper) and value is not Wrapper else None
-    made_class: type[Wrapper] | None = getattr(value, _WRAPPER_ATTRIBUTE, None)
-    return made_class
+    wrapper = getattr(value, _WRAPPER_ATTRIBUTE, None)
+    return wrapper if isinstance(wrapper, type) and issubclass(wrapper, Wrapper) else None
 
 
 def _wrapper_class(
@@ -97,6 +97,8 @@ def _wrapper_class(
     hints = get_type_hints(function, include_extras=True)
     for argument in inspect.signature(function).parameters.values():
         where = f"{location}: `{argument.name}`"
+        if argument.kind not in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY):
+            raise DeclarationError(f"{where}: an argument must be given by its name")
         declared_type = _declared_type(hints, argument.name, where, is_batch=is_batch)
         if declared_type is Context:
             context_name = argument.name
@@ -110,11 +112,13 @@ def _wrapper_class(
     if clash is not None or output in fields:
         message = f"the name {clash or output!r} is taken; rename the argument or `output`"
         raise DeclarationError(f"{location}: {message}")
+    names = {field.name or attribute: attribute for attribute, field in fields.items()}
     fields[output] = _declare_result(result_type)
     unknown = sorted(set(attributes) - set(Wrapper.__annotations__))
     if unknown:
         raise DeclarationError(f"{location}: {unknown[0]!r} is no attribute of a Wrapper")
-    methods = _methods(function, output, context_name, is_batch=is_batch)
+    call = _Call(function, names, output, context_name)
+    methods = _methods(call, is_async=inspect.iscoroutinefunction(function), is_batch=is_batch)
     members = {"service": name, "__doc__": function.__doc__, **attributes, **fields, **methods}
     return type(function.__name__, (Wrapper,), {"__module__": function.__module__, **members})
 
@@ -143,11 +147,15 @@ def _declare_argument(declared_type: Any, argument: inspect.Parameter) -> Parame
         declared.required = declared.required and not has_default
         return declared
     if isinstance(declared, Parameter):
-        declared.default, declared.required = default, not has_default
+        if has_default:
+            declared.default = default
+        declared.required = declared.default is None and not has_default
         return declared
     bare_type = _without_none(declared_type)
     arguments: dict[str, Any] = {"default": default, "required": not has_default}
     if get_origin(bare_type) is Literal:
+        if not all(isinstance(choice, str) for choice in get_args(bare_type)):
+            raise TypeError("a Literal has texts alone; state numbers by Integer(minimum, maximum)")
         return Choice(*get_args(bare_type), **arguments)
     if bare_type in _SIMPLE_PARAMETERS and (has_default or bare_type is not str):
         return _SIMPLE_PARAMETERS[bare_type](**arguments)
@@ -189,63 +197,61 @@ def _without_none(declared_type: Any) -> Any:
     return others[0] if len(others) == 1 else declared_type
 
 
-def _methods(
-    function: Callable[..., Any], output: str, context_name: str, *, is_batch: bool
-) -> dict[str, Any]:
-    """Return the method that calls the function, under its name."""
-    is_async = inspect.iscoroutinefunction(function)
-    if is_batch:
-        return {"batch": (_async_batch if is_async else _batch)(function, output, context_name)}
-    return {"once": (_async_once if is_async else _once)(function, output, context_name)}
+class _Call:
+    """How a function is called for requests.
+
+    `names` has the argument of each parameter and input, by its name in the API. `context_name` is
+    the argument for the context, "" without one. The result becomes the output `output`.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], names: Mapping[str, str], output: str, context_name: str
+    ) -> None:
+        self.function = function
+        self._names = names
+        self._output = output
+        self._context_name = context_name
+
+    def arguments(self, params: Any, inputs: Any, context: Context) -> dict[str, Any]:
+        """Return the arguments for one request; an absent optional input keeps its default."""
+        values = {self._names[name]: value for name, value in {**params, **inputs}.items()}
+        return values | ({self._context_name: context} if self._context_name else {})
+
+    def columns(
+        self, params: Sequence[Any], inputs: Sequence[Any], contexts: Sequence[Context]
+    ) -> dict[str, list[Any]]:
+        """Return the arguments for a batch: lists with an item for each request, None if absent."""
+        rows = [{**p, **i} for p, i in zip(params, inputs, strict=True)]
+        columns = {self._names[name]: [row.get(name) for row in rows] for name in self._names}
+        return columns | ({self._context_name: [*contexts]} if self._context_name else {})
+
+    def outputs(self, result: Any) -> dict[str, Any]:
+        """Return the outputs of one request."""
+        return {self._output: result}
+
+    def outputs_of_batch(self, results: Any) -> list[Any]:
+        """Return the outputs of each request of a batch; an exception stays as it is."""
+        return [r if isinstance(r, BaseException) else self.outputs(r) for r in results]
 
 
-def _once(function: Callable[..., Any], output: str, context_name: str) -> Any:
+def _methods(call: _Call, *, is_async: bool, is_batch: bool) -> dict[str, Any]:
+    """Return the method that calls the function, by its name."""
+
     def once(_: Wrapper, params: Any, inputs: Any, context: Context) -> dict[str, Any]:
-        extra = {context_name: context} if context_name else {}
-        return {output: function(**params, **inputs, **extra)}
+        return call.outputs(call.function(**call.arguments(params, inputs, context)))
 
-    return once
+    async def once_async(_: Wrapper, params: Any, inputs: Any, context: Context) -> dict[str, Any]:
+        return call.outputs(await call.function(**call.arguments(params, inputs, context)))
 
+    def batch(_: Wrapper, params: Any, inputs: Any, contexts: Any) -> list[Any]:
+        return call.outputs_of_batch(call.function(**call.columns(params, inputs, contexts)))
 
-def _async_once(function: Callable[..., Any], output: str, context_name: str) -> Any:
-    async def once(_: Wrapper, params: Any, inputs: Any, context: Context) -> dict[str, Any]:
-        extra = {context_name: context} if context_name else {}
-        return {output: await function(**params, **inputs, **extra)}
+    async def batch_async(_: Wrapper, params: Any, inputs: Any, contexts: Any) -> list[Any]:
+        return call.outputs_of_batch(await call.function(**call.columns(params, inputs, contexts)))
 
-    return once
-
-
-def _batch(function: Callable[..., Any], output: str, context_name: str) -> Any:
-    def batch(_: Wrapper, params: Any, inputs: Any, contexts: list[Context]) -> list[Any]:
-        results = function(**_columns(params, inputs, contexts, context_name))
-        return _name_results(results, output)
-
-    return batch
-
-
-def _async_batch(function: Callable[..., Any], output: str, context_name: str) -> Any:
-    async def batch(_: Wrapper, params: Any, inputs: Any, contexts: list[Context]) -> list[Any]:
-        results = await function(**_columns(params, inputs, contexts, context_name))
-        return _name_results(results, output)
-
-    return batch
-
-
-def _columns(
-    params: list[Mapping[str, Any]],
-    inputs: list[Mapping[str, Any]],
-    contexts: list[Context],
-    context_name: str,
-) -> dict[str, list[Any]]:
-    """Return the values of a batch as one list per argument."""
-    rows = [{**p, **i} for p, i in zip(params, inputs, strict=True)]
-    names = dict.fromkeys(name for row in rows for name in row)
-    columns: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in names}
-    return columns | ({context_name: contexts} if context_name else {})
-
-
-def _name_results(results: Any, output: str) -> list[Any]:
-    return [r if isinstance(r, BaseException) else {output: r} for r in results]
+    if is_batch:
+        return {"batch": batch_async if is_async else batch}
+    return {"once": once_async if is_async else once}
 
 
 def _type_name(declared_type: Any) -> str:

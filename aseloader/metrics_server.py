@@ -3,6 +3,8 @@
 It runs in threads, so that a wrapper that blocks the event loop can still be looked at.
 """
 
+import socket
+import socketserver
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,10 +28,9 @@ class MetricsServer:
     def start(self, host: str, port: int) -> int:
         """Listen; return the port, which the system chooses if it is 0. Raises OSError."""
         try:
-            server = self._server = ThreadingHTTPServer((host, port), self._handler)
+            server = self._server = _Server((host, port), self._handler)
         except OSError as error:
             raise OSError(error.errno, f"{error.strerror}: metrics port {host}:{port}") from error
-        server.daemon_threads = True
         threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
         chosen_port: int = server.server_address[1]
         return chosen_port
@@ -39,6 +40,23 @@ class MetricsServer:
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    """Binds without a look-up of the host's name, and does not report clients that go away."""
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        """Bind the socket."""
+        socketserver.TCPServer.server_bind(self)
+        host, port = self.socket.getsockname()[:2]
+        self.server_name, self.server_port = host, port
+
+    def handle_error(self, *_: object) -> None:
+        """Ignore a connection that was reset."""
 
 
 def _handler_class(

@@ -106,7 +106,7 @@ class SessionEngine:
         expected = {meta.name: meta for meta in first_frame.expect}
         try:
             params = self._codec.decode_params(first_frame)
-            inputs = _Inputs(first_frame, frames, self._codec, is_converted=self._is_streaming)
+            inputs = _Inputs(first_frame, frames, self._codec)
             if not self._is_streaming:
                 yield await self._join_and_run_once(inputs, context, permit)
                 return
@@ -139,9 +139,21 @@ class SessionEngine:
         extra_args = (context,) if self._wants_context else ()
         if self._is_async:
             set_sid(context.sid)
-            results: Any = self._session(params, inputs, *extra_args)
+            values = self._convert_frames(inputs)
+            results: Any = self._session(params, values, *extra_args)
             return aiter(results)
         return self._run_in_thread(params, inputs, extra_args, context.sid, permit)
+
+    async def _convert_frames(self, inputs: "_Inputs") -> AsyncIterator[Mapping[str, Any]]:
+        """Yield the inputs of each frame as values of their declared types."""
+        async for frame_inputs in inputs:
+            try:
+                values = self._codec.convert_inputs(frame_inputs)
+            except Exception:
+                raise
+            except BaseException as error:  # of the type's own code: it must not end the loop
+                raise RuntimeError(f"an input's type raised {type(error).__name__}") from error
+            yield values
 
     async def _join_and_run_once(
         self, inputs: "_Inputs", context: Context, permit: "_Permit"
@@ -190,7 +202,8 @@ class SessionEngine:
 
         def call_session(sync_inputs: Any) -> Any:
             set_sid(sid)
-            return method(params, sync_inputs, *extra_args)
+            values = map(self._codec.convert_inputs, sync_inputs)
+            return method(params, values, *extra_args)
 
         task = thread.start(self._engine.thread_pool, call_session, inputs)
         permit.hold_during(task)
@@ -249,18 +262,14 @@ class _Inputs:
 
     `_next_frame` is the first frame until it has been read. The iterator ends after the last frame
     (`_is_final`) or when `frames` ends. It skips a frame without payloads, and a last frame whose
-    payloads have no data. `meta_by_name` has the description of each input as it first came. If it
-    `is_converted`, each input is of its declared type, else `Data`.
+    payloads have no data. `meta_by_name` has the description of each input as it first came.
     """
 
-    def __init__(
-        self, first_frame: LoaderInput, frames: Frames, codec: Codec, *, is_converted: bool
-    ) -> None:
+    def __init__(self, first_frame: LoaderInput, frames: Frames, codec: Codec) -> None:
         self.first_frame = first_frame
         self.meta_by_name: dict[str, MetaDesc] = {}
         self._frames = frames
         self._codec = codec
-        self._is_converted = is_converted
         self._next_frame: LoaderInput | None = first_frame
         self._is_finished = False
 
@@ -287,8 +296,7 @@ class _Inputs:
             if frame.pl and not (
                 self._is_finished and not any(payload.data for payload in frame.pl)
             ):
-                inputs = self._codec.decode_inputs(frame)
-                return self._codec.convert_inputs(inputs) if self._is_converted else inputs
+                return self._codec.decode_inputs(frame)
 
 
 async def _close_results(results: AsyncIterator[Outputs], sid: str) -> None:

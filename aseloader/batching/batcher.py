@@ -19,6 +19,7 @@ from schemas.model.errors import BAD_OUTPUT, ONCE_TIMEOUT, AseError
 from schemas.wire import Payload
 
 _logger = logging.getLogger("ase.loader")
+_TOO_LATE = "it waited until its deadline"
 
 
 # The outputs of a request as payloads, or what was raised instead.
@@ -137,8 +138,7 @@ class Batcher:
         running = []
         for request in requests:
             if request.context.cancelled:
-                message = "it waited until its deadline"
-                request.outcome.set_result(([], AseError(ONCE_TIMEOUT, message)))
+                request.outcome.set_result(([], AseError(ONCE_TIMEOUT, _TOO_LATE)))
             else:
                 running.append(request)
         if not running:
@@ -152,8 +152,8 @@ class Batcher:
         started_at = time.monotonic()
         run.add_done_callback(lambda run: self._end_batch(running, run, started_at))
 
-    # What a wrapper raises is returned as a value: raised, SystemExit would end the event loop, and
-    # a future cannot carry StopIteration.
+    # What a wrapper or the code of its types raises becomes a result: raised, SystemExit would end
+    # the event loop, and a future cannot carry StopIteration.
 
     def _run(self, requests: Sequence[BatchRequest]) -> int:
         """Run a plain `batch`; return how many requests one call has processed, 0 if it raised."""
@@ -164,11 +164,9 @@ class Batcher:
             self._set_results(converted, self._call_batch(converted))
             return len(converted)
         except BaseException as error:  # noqa: BLE001
-            if not self._is_repeated(error, converted):
-                return 0
-        for request in converted:
-            self._run([request])
-        return 0
+            for request in self._to_repeat(error, converted):
+                self._run([request])
+            return 0
 
     async def _run_async(self, requests: Sequence[BatchRequest]) -> int:
         """Run an async `batch`; return how many requests one call has processed."""
@@ -182,35 +180,44 @@ class Batcher:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            if not self._is_repeated(error, converted):
-                return 0
-        for request in converted:
-            await self._run_async([request])
-        return 0
+            for request in self._to_repeat(error, converted):
+                await self._run_async([request])
+            return 0
 
     def _convert(self, requests: Sequence[BatchRequest]) -> list[BatchRequest]:
-        """Convert the inputs to their declared types; return the requests where that succeeds."""
+        """Convert the inputs to their declared types; return the requests where that succeeds.
+
+        A request whose caller has gone meanwhile, or whose deadline has passed, is not returned.
+        """
+        set_sid(_join_sids(requests))
         converted = []
         for request in requests:
             try:
+                if request.context.cancelled:
+                    raise AseError(ONCE_TIMEOUT, _TOO_LATE)
                 request.values = self._codec.convert_inputs(request.inputs)
                 converted.append(request)
-            except BaseException as error:  # noqa: BLE001 (a type's own code may raise anything)
+            except BaseException as error:  # noqa: BLE001
                 request.result = [], error
         return converted
 
-    def _is_repeated(self, error: BaseException, requests: Sequence[BatchRequest]) -> bool:
-        """Return whether each request runs alone because a call for all raised `error`.
+    def _to_repeat(
+        self, error: BaseException, requests: Sequence[BatchRequest]
+    ) -> Sequence[BatchRequest]:
+        """Return the requests that run alone because a call for all of them raised `error`.
 
         For one request, the error is its result.
         """
         if len(requests) == 1:
             requests[0].result = [], error
-            return False
+            return ()
         if not isinstance(error, Refused):
-            fields = {"size": len(requests), "reason": repr(error), "sid": _join_sids(requests)}
-            _logger.warning("batch raised; each request runs alone", extra=fields)
-        return True
+            fields = {"size": len(requests), "sid": _join_sids(requests)}
+            _logger.warning(
+                "batch raised; each request runs alone",
+                extra={**fields, "reason": type(error).__name__},
+            )
+        return requests
 
     def _set_results(self, requests: Sequence[BatchRequest], results: Any) -> None:
         """Set the result of each request from what `batch` returned."""
@@ -228,12 +235,11 @@ class Batcher:
             return [], result
         try:
             return self._codec.encode_response(result, request.expected), None
-        except AseError as error:
+        except BaseException as error:  # noqa: BLE001
             return [], error
 
     def _call_batch(self, requests: Sequence[BatchRequest]) -> Any:
         """Call the method of the wrapper: its list of outputs, or a coroutine that returns it."""
-        set_sid(_join_sids(requests))
         arguments = [[r.params for r in requests], [r.values for r in requests]]
         if self._takes_contexts:
             return self._batch(*arguments, [r.context for r in requests])

@@ -5,7 +5,8 @@ from typing import Final
 # Weight of the last batch, and of the last window, in the figures.
 _BATCH_WEIGHT: Final = 1 / 64
 _RETURN_WEIGHT: Final = 1 / 8
-# Before this many batches their times are not relied on: the first ones warm up the model.
+# The first batches warm up the model: they are not part of the fit. It is relied on after as many.
+_WARM_UP_BATCHES: Final = 2
 _MIN_BATCHES: Final = 8
 # A batch that took longer than this many times its expected time counts as that: one stall must not
 # change the curve.
@@ -19,6 +20,8 @@ _PATIENCE: Final = 1.5
 class BatchCurve:
     """Time of a batch over its size, as a line: `base_ms + item_ms * size`.
 
+    `_seen` counts all batches, `_count` those of the fit.
+
     A weighted least-squares fit; the weight of a batch falls with each later one. While all batches
     have about the same size, half of their time counts as base. Both figures are 0 before the first
     batch and never negative.
@@ -26,7 +29,7 @@ class BatchCurve:
 
     def __init__(self) -> None:
         self.base_ms = self.item_ms = 0.0
-        self._count = 0
+        self._seen = self._count = 0
         self._mean_size = self._mean_ms = self._variance = self._covariance = 0.0
 
     @property
@@ -40,7 +43,10 @@ class BatchCurve:
 
     def record(self, size: int, ms: float) -> None:
         """Update the curve with a batch of `size` requests that took `ms` milliseconds."""
-        if self.is_known:
+        self._seen += 1
+        if self._seen <= _WARM_UP_BATCHES:
+            return
+        if self._count:
             ms = min(ms, _MAX_DEVIATION * self.time_ms(size))
         self._count += 1
         weight = max(_BATCH_WEIGHT, 1 / self._count)

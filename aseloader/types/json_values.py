@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from schemas.validation.compile import MAX_SCHEMA_NODES, count_nodes
+
 _MAX_MESSAGE = 300  # of an error of pydantic, which lists every problem
 
 
@@ -25,6 +27,9 @@ class JsonType:
     def __init__(self, declared_type: Any) -> None:
         schema, self._load = _describe(declared_type)
         self.schema = _without_references(schema, schema.get("$defs", {}), ())
+        if count_nodes(self.schema) > MAX_SCHEMA_NODES:
+            message = f"its JSON Schema has more than {MAX_SCHEMA_NODES} values"
+            raise TypeError(f"{message}: types that contain each other are written out")
 
     def load(self, data: bytes) -> Any:
         """Return the value of JSON text. Raises ValueError with the place and what is wrong."""
@@ -52,7 +57,7 @@ def to_json(value: Any) -> bytes:
 def _to_builtins(value: Any) -> Any:
     """Return a value that `json` does not know as one that it knows. Raises TypeError."""
     if hasattr(value, "model_dump"):  # a pydantic model
-        return value.model_dump(mode="json")
+        return value.model_dump(mode="json", by_alias=True)
     if hasattr(value, "tolist") and hasattr(value, "dtype"):  # of numpy, an array or a scalar
         return value.tolist()
     return msgspec.to_builtins(value, str_keys=True, enc_hook=_to_builtins_within)

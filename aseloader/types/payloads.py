@@ -4,6 +4,7 @@ numpy and Pillow are used only where an author uses them. Pure: no I/O, no clock
 """
 
 import io
+import math
 import wave
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,15 @@ from schemas.model.service import DataType
 
 _SUPPORTED = "bytes, str, numpy.ndarray or PIL.Image.Image"
 _PNG = "png"
-_IMAGE_FORMATS = {"jpg": "JPEG", "tif": "TIFF"}  # Pillow's names, where they differ
+# Pillow's names of the encodings that a picture may be sent in. A client may ask for any of them.
+_IMAGE_FORMATS = {
+    "png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP", "bmp": "BMP", "gif": "GIF",
+    "tiff": "TIFF", "tif": "TIFF",
+}  # fmt: skip
+
+
+class UnknownEncodingError(ValueError):
+    """An encoding that a picture cannot be sent in; the request may have chosen it."""
 
 
 def payload_reader(declared_type: Any, kind: DataType) -> Callable[[bytes], Any]:
@@ -44,7 +53,8 @@ def payload_bytes(value: Any, kind: DataType, encoding: str) -> tuple[bytes, str
 
     A picture, or an array of pixels if the output is an image, is encoded as `encoding`, or as png
     if that is empty. An array of another kind of output has the format of `numpy.save`, encoding
-    "npy". Raises ValueError if that is not possible.
+    "npy". Raises UnknownEncodingError for an encoding of no picture, ValueError if the value cannot
+    be encoded.
     """
     if is_class_of(type(value), "PIL.Image", "Image"):
         return _encode_picture(value, encoding or _PNG)
@@ -110,17 +120,33 @@ def _read_samples(data: bytes) -> Any:
 
 
 def _read_array(data: bytes) -> Any:
+    """Return the array of a .npy file. The size that its header claims is checked first."""
     import numpy as np
 
+    file = io.BytesIO(data)
     try:
+        version = np.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }.get(version)
+        if read_header is None:
+            raise ValueError(f"version {version} of the format is not read")
+        shape, _, dtype = read_header(file)
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - file.tell():
+            raise ValueError("its size is not that of its header, or it has Python objects")
         return np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, OverflowError, MemoryError, SyntaxError) as error:
         raise ValueError(f"is no array in the format of numpy.save: {error}") from error
 
 
 def _encode_picture(picture: Any, encoding: str) -> tuple[bytes, str]:
     buffer = io.BytesIO()
-    format_name = _IMAGE_FORMATS.get(encoding.lower(), encoding.upper())
+    format_name = _IMAGE_FORMATS.get(encoding.lower())
+    if format_name is None:
+        available = ", ".join(_IMAGE_FORMATS)
+        message = f"cannot be encoded as {encoding[:32]!r}; there is: {available}"
+        raise UnknownEncodingError(message)
     try:
         picture.save(buffer, format_name)
     except (KeyError, OSError, ValueError) as error:

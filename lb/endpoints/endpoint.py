@@ -315,8 +315,11 @@ class Endpoint:
             else 1.0
         )
         self.service_ms = service_ms = service_ms * self.slowdown_factor
-        self.batch_base_ms = load.batch_base_ms * self.slowdown_factor
-        self.batch_item_ms = load.batch_item_ms * self.slowdown_factor
+        # Like a service time, a line that rests on little, or is old, is not believed: the instance
+        # might get no requests that could correct it.
+        batch_factor = self.slowdown_factor if is_believed else 0.0
+        self.batch_base_ms = load.batch_base_ms * batch_factor
+        self.batch_item_ms = load.batch_item_ms * batch_factor
         self.limit = instance.total
         self.usable_slots = instance.best
         if self.is_ramping:

@@ -27,7 +27,10 @@ _UPPER_BOUND_KEYWORDS = (
     "maxProperties",
     "maxB64DLen",
 )
-_ANNOTATION_KEYWORDS = ("title", "description", "comment", "$comment", "examples", "$schema")
+_ANNOTATION_KEYWORDS = (
+    "title", "description", "comment", "$comment", "examples", "$schema",
+    "contentEncoding", "contentMediaType", "contentSchema",
+)  # fmt: skip
 _TRANSFORM_KEYWORDS = (
     "default",
     "defaultVal",
@@ -123,7 +126,9 @@ def _compare_input(old: Any, new: Any, path: DocumentPath) -> Iterator[SchemaCha
     yield from _compare_input_members(old, new, path)
     for keyword in sorted({*old, *new} - {"properties", "required", "additionalProperties"}):
         old_value, new_value = old.get(keyword), new.get(keyword)
-        if old_value != new_value and keyword not in _ANNOTATION_KEYWORDS:
+        if keyword == "contentSchema" and isinstance(old_value, Mapping) and new_value is not None:
+            yield from _compare_input(old_value, new_value, (*path, keyword))
+        elif old_value != new_value and keyword not in _ANNOTATION_KEYWORDS:
             yield from _compare_keyword(keyword, old_value, new_value, (*path, keyword))
     if "items" in old and "items" in new:
         yield from _compare_input(old["items"], new["items"], (*path, "items"))

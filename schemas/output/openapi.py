@@ -16,7 +16,7 @@ from typing import Any
 import jsonschema_rs
 
 from schemas.model.service import DataType, Service, member_schema
-from schemas.validation.compile import DIALECT
+from schemas.validation.compile import DIALECT, MAX_DEPTH
 
 OPENAPI_VERSION = "3.1.0"
 # Canonical base64 (RFC 4648, section 3.5): the unused bits of the last group are zero.
@@ -444,16 +444,33 @@ def _output_schema(service: Service, name: str, data_type: DataType) -> dict[str
 
 
 def _self_contained_schema(schema: Any) -> dict[str, Any]:
-    """Return a schema that the author of a service wrote, if it is valid and has no references.
+    """Return a schema that the author of a service wrote, if it is valid and means the same here.
 
-    Otherwise return a schema without rules. The description that all JSON outputs have is left out.
+    It must have no references or other keywords with "$", no pattern that other regular expressions
+    read differently, and be nested 32 deep at most. Otherwise return a schema without rules. The
+    description that all JSON outputs have is left out.
     """
-    if not isinstance(schema, Mapping) or "$ref" in json.dumps(schema):
+    if not isinstance(schema, Mapping) or not _is_plain(schema, 2 * MAX_DEPTH):
+        return {}
+    if _has_unportable_pattern(schema):
         return {}
     if not jsonschema_rs.meta.is_valid({**schema, "$schema": DIALECT}):
         return {}
     has_own_words = schema.get("description") != "raw JSON"
     return {key: value for key, value in schema.items() if key != "description" or has_own_words}
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Return whether a JSON value is nested `depth` deep at most and has no member with "$"."""
+    if not isinstance(value, Mapping | list):
+        return True
+    if not depth:
+        return False
+    if isinstance(value, list):
+        return all(_is_plain(item, depth - 1) for item in value)
+    return all(
+        not name.startswith("$") and _is_plain(item, depth - 1) for name, item in value.items()
+    )
 
 
 def _path_item(

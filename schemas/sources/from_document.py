@@ -71,7 +71,7 @@ def _inputs(service: Any) -> Iterator[PayloadStream]:
             data_type,
             max_bytes=MAX_BYTES if max_bytes is None else max_bytes,
             required=name in _list_or_empty(payload.get("required")),
-            value_schema=rules.get("contentSchema"),
+            value_schema=_object_at(rules, "contentSchema") or None,
             **_attributes(stream_schema),
         )
 

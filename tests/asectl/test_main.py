@@ -43,8 +43,7 @@ def help_hint(command: str) -> str:
         (["gateway", "--prot", "1"],
          "asectl gateway: unrecognized arguments: --prot 1; did you mean '--gateway-port'?\n"
          + help_hint("gateway")),
-        (["loader", "run"], "asectl loader run: the following arguments are required: FILE:Class\n"
-         + help_hint("loader run")),
+        (["loader", "run"], "asectl: give FILE:Class, or --plugin LIBRARY --schema FILE\n"),
         (["loader", "run", "x.py", "--lb", "127.0.0.1"],
          "asectl: --lb 127.0.0.1: must be host:port, without a scheme\n"),
     ],

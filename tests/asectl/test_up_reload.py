@@ -82,6 +82,44 @@ def test_reload_replaces_loaders_and_keeps_them_if_the_source_is_broken(tmp_path
         assert running.stop() == 0
 
 
+def test_a_source_that_hangs_can_be_corrected(tmp_path: Path) -> None:
+    path = write(tmp_path, "hello")
+    hanging = "import time\ntime.sleep(3600)\n"
+    with Process("up", str(path), "--each", "1", "--port", "0", "--reload") as running:
+        running.wait_for_output("Ctrl-C ends everything")
+
+        def hang() -> None:
+            path.write_text(hanging, encoding="utf-8")
+
+        wait_for_new_line(running, hang, "greeting.py changed")
+        wait_for_new_line(running, lambda: write(tmp_path, "bye"), "greeting-1 127")
+        assert "bye you" in call(running, tmp_path)
+        assert running.stop() == 0
+
+
+def test_a_subprocess_of_a_crashed_loader_does_not_hold_it(tmp_path: Path) -> None:
+    path = write(tmp_path, "hello")
+    source = path.read_text(encoding="utf-8")
+    start = "import subprocess\nsubprocess.Popen(['sleep', '3600'])\n"
+    path.write_text(f"import logging\n{start}{source}", encoding="utf-8")
+    with Process("up", str(path), "--each", "1", "--port", "0") as running:
+        match = re.search(r"pid (\d+)", running.wait_for_output("joined (pid"))
+        assert match is not None
+        pid = int(match[1])
+        wait_for_new_line(running, lambda: os.kill(pid, signal.SIGKILL), "joined (pid")
+        assert running.stop() == 0
+
+
+def test_records_of_the_author_are_no_events(tmp_path: Path) -> None:
+    path = write(tmp_path, "hello")
+    source = path.read_text(encoding="utf-8")
+    noise = "import logging\nlogging.warning('init runs')\nlogging.warning('listening')\n"
+    path.write_text(noise + source, encoding="utf-8")
+    with Process("up", str(path), "--each", "1", "--port", "0") as running:
+        running.wait_for_output("Ctrl-C ends everything")
+        assert "hello you" in call(running, tmp_path)
+
+
 def test_snapshot_shows_changes(tmp_path: Path) -> None:
     for name in ("a.py", "sub/b.py", "sub/c.txt", ".hidden/d.py", "__pycache__/e.py"):
         file = tmp_path / name

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aseloader import Context, Data, Input, Integer, Output, Refused, Wrapper, service
+from aseloader import Context, Data, Input, Integer, Output, Refused, String, Wrapper, service
 from aseloader.declare import DeclarationError, declaration
 from aseloader.functions import wrapper_class_of
 from aseloader.testing import LoaderError, LoaderFor
@@ -193,6 +193,35 @@ def test_a_batch_function_gets_and_returns_lists(*, is_async: bool) -> None:
         ]
 
 
+def test_optional_inputs_and_own_names_of_a_batch() -> None:
+    @service("boxes", max_batch=4)
+    def sizes(
+        text: list[str],
+        kind: list[Annotated[str, String(name="class", default="any")]],
+        boxes: list[list[float] | None] = None,  # type: ignore[assignment]  # noqa: RUF013
+    ) -> list[str]:
+        return [f"{t} {k} {b}" for t, k, b in zip(text, kind, boxes, strict=True)]
+
+    with LoaderFor(sizes) as call:
+        assert call({"class": "x"}, {"text": b"a"})["result"].data == b"a x None"
+        results = call.batch([({}, {"text": b"a"}), ({}, {"text": b"b", "boxes": b"[1]"})])
+        assert [r["result"].data for r in results if isinstance(r, dict)] == [
+            b"a any None",
+            b"b any [1.0]",
+        ]
+
+
+def test_a_declaration_keeps_its_default_and_its_name() -> None:
+    @service("named")
+    def named(kind: Annotated[int, Integer(1, 20, default=3, name="class")]) -> int:
+        return kind
+
+    (param,) = declared(named).params
+    assert (param.name, param.required, param.rules["default"]) == ("class", False, 3)
+    with LoaderFor(named) as call:
+        assert call({"class": 7}, {})["result"].data == b"7"
+
+
 def no_annotation(text) -> str: ...  # type: ignore[no-untyped-def,empty-body]
 def no_result(text: str): ...  # type: ignore[no-untyped-def]
 def stream(text: str) -> Any:
@@ -202,6 +231,8 @@ def stream(text: str) -> Any:
 def own_name(total: int) -> str: ...  # type: ignore[empty-body]
 def same_name(result: str) -> str: ...  # type: ignore[empty-body]
 def no_json(value: Odd) -> str: ...  # type: ignore[empty-body]
+def numbers(n: Literal[1, 2]) -> str: ...  # type: ignore[empty-body]
+def many(*more: str) -> str: ...  # type: ignore[empty-body]
 def plain(text: str) -> str: ...  # type: ignore[empty-body]
 
 
@@ -214,10 +245,12 @@ def plain(text: str) -> str: ...  # type: ignore[empty-body]
         (own_name, {}, "own_name: the name 'total' is taken"),
         (same_name, {}, "same_name: the name 'result' is taken"),
         (no_json, {}, "no_json: `value`: "),
+        (numbers, {}, "numbers: `n`: a Literal has texts alone"),
+        (many, {}, "many: `more`: an argument must be given by its name"),
         (plain, {"max_batch": 4}, r"plain: `text`: with `max_batch` .* is a list: `list\[str\]`"),
         (plain, {"totl": 4}, "plain: 'totl' is no attribute of a Wrapper"),
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_a_signature_that_is_no_api_is_an_error_with_its_line(
     function: Any, attributes: dict[str, Any], message: str

@@ -249,3 +249,55 @@ def test_the_curve_reaches_the_load_report() -> None:
         running.engine.close()
 
     asyncio.run(check())
+
+
+class UnprintableError(Exception):
+    """An exception whose own code raises."""
+
+    def __repr__(self) -> str:
+        raise ValueError("no repr")
+
+    __str__ = __repr__
+
+
+@pytest.mark.parametrize("wrapper_class", [Upper, AsyncUpper])
+def test_an_exception_that_cannot_be_printed_ends_nothing(wrapper_class: type[Upper]) -> None:
+    wrapper = wrapper_class()
+
+    def answer(text: bytes, width: int) -> Any:
+        if text == b"bad":
+            raise UnprintableError
+        return {"out": text}
+
+    wrapper.answer = answer  # type: ignore[method-assign]
+    with LoaderFor(wrapper) as call:
+        assert texts_of(call.batch([request(b"bad"), request(b"good")])) == [10908, b"good"]
+        assert texts_of(call.batch([request(b"again")])) == [b"again"]
+
+
+def test_an_output_that_cannot_be_encoded_fails_alone_without_a_repetition() -> None:
+    wrapper = Upper()
+    wrapper.answer = lambda text, _: {"out": Data("text")} if text == b"bad" else {"out": text}  # type: ignore[method-assign,arg-type]
+    with LoaderFor(wrapper) as call:
+        results = call.batch([request(b"bad"), request(b"good")])
+    assert texts_of(results) == [10908, b"good"]
+    assert len(wrapper.batches) == 1
+
+
+def test_a_repetition_skips_requests_whose_callers_have_gone() -> None:
+    wrapper = Upper()
+    wrapper.release.clear()
+
+    async def check() -> None:
+        running = Running(wrapper)
+        tasks = [running.start(text) for text in (b"raises", b"gone", b"stays")]
+        await wait_for(wrapper.started)
+        tasks[1].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await tasks[1]
+        wrapper.release.set()
+        assert [task.code for task in await asyncio.gather(tasks[0], tasks[2])] == [10908, 0]
+        running.engine.close()
+
+    asyncio.run(check())
+    assert wrapper.batches == [[b"raises", b"gone", b"stays"], [b"raises"], [b"stays"]]

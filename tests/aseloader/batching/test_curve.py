@@ -89,3 +89,9 @@ def test_a_batch_that_ends_within_the_window_begins_another() -> None:
         pattern.record_batch_end(n * 0.01, 0.1)
         pattern.record_arrival(n * 0.01 + 0.002)
     assert pattern.count == pytest.approx(1.0, rel=0.01)
+
+
+def test_the_first_batches_warm_up_the_model() -> None:
+    curve = learn((1, 5000.0), (4, 900.0), *((1 + n % 4, 10.0 + n % 4) for n in range(8)))
+    assert curve.is_known
+    assert curve.time_ms(4) < 15

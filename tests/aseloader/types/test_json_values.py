@@ -152,6 +152,29 @@ def test_what_has_no_json_form_is_an_error(value: Any) -> None:
         to_json(value)
 
 
+class Aliased(pydantic.BaseModel):
+    max_tokens: int = pydantic.Field(alias="maxTokens")
+
+
+def test_aliases_of_pydantic_are_written() -> None:
+    value = JsonType(Aliased).load(b'{"maxTokens":3}')
+    assert to_json([value]) == b'[{"maxTokens":3}]'
+
+
+def test_types_that_contain_each_other_too_often_are_an_error() -> None:
+    names = [f"Node{n}" for n in range(7)]
+    namespace: dict[str, Any] = {}
+    fields = "".join(f"    f{n}: list['{name}']\n" for n, name in enumerate(names))
+    source = "".join(f"@dataclass\nclass {name}:\n{fields}" for name in names)
+    namespace["dataclass"] = dataclass
+    namespace["__name__"] = __name__
+    exec(source, namespace)  # noqa: S102 (classes of a pattern)
+    for name in names:
+        globals()[name] = namespace[name]
+    with pytest.raises(TypeError, match="its JSON Schema has more than 10000 values"):
+        JsonType(namespace["Node0"])
+
+
 def test_endless_value_is_an_error() -> None:
     endless: list[Any] = []
     endless.append(endless)

@@ -72,9 +72,17 @@ def test_arrays() -> None:
         (np.ndarray, DataType.AUDIO, b"RIFFabc", "is no WAV that can be read"),
         (np.ndarray, DataType.AUDIO, wav([1, 2], width=1), "must have 16 bits"),
         (np.ndarray, DataType.OTHER, b"abc", "is no array"),
+        (np.ndarray, DataType.OTHER, b"PK\x05\x06" + bytes(18), "is no array"),
+        (np.ndarray, DataType.OTHER, npy(PIXELS)[:-1], "its size is not that of its header"),
+        (
+            np.ndarray,
+            DataType.OTHER,
+            npy(PIXELS).replace(b"(4, 6, 3)", b"(99**9,) "),
+            "is no array",
+        ),
         (np.ndarray, DataType.OTHER, npy(np.array([{}], dtype=object)), "is no array"),
     ],
-    ids=range(8),
+    ids=range(11),
 )
 def test_bytes_of_another_form_are_an_error(
     declared_type: Any, kind: DataType, data: bytes, message: str
@@ -117,7 +125,7 @@ def test_array_of_another_kind_is_a_file_of_numpy() -> None:
     ("value", "encoding", "message"),
     [
         (np.zeros((2, 2, 7)), "png", "is no array of pixels"),
-        (Image.fromarray(PIXELS), "mp3", "cannot be encoded as mp3"),
+        (Image.fromarray(PIXELS), "mp3", "cannot be encoded as 'mp3'; there is: png, jpg"),
         (Image.fromarray(PIXELS).convert("RGBA"), "jpg", "cannot be encoded as jpg"),
     ],
     ids=range(3),

@@ -53,8 +53,15 @@ def test_outstanding_is_remote_load_plus_own_inflight(
 def batch_endpoint(outstanding: int, workers: int = 1) -> Endpoint:
     """Return an instance whose batches of n, at most 8, take 20 + 2n milliseconds."""
     instance = Instance("ase", "ocr", "a:1", 7, total=99, best=8 * workers, max_batch=8)
-    load = Load(1, running=outstanding, served=99, batch_base_ms=20.0, batch_item_ms=2.0)
-    endpoint = make_endpoint(load, instance)
+    load = Load(
+        2,
+        running=outstanding,
+        service_ms=30.0,
+        served=99,
+        batch_base_ms=20.0,
+        batch_item_ms=2.0,
+    )
+    endpoint = make_endpoint(Load(1), instance)
     endpoint.apply_report(instance, load, 0, 1.0)
     endpoint.update_estimates(fleet_medians(10.0), 0.0, 1.0)
     return endpoint
@@ -75,6 +82,12 @@ def batch_endpoint(outstanding: int, workers: int = 1) -> Endpoint:
 def test_expected_delay_of_batches(outstanding: int, workers: int, expected_ms: float) -> None:
     endpoint = batch_endpoint(outstanding, workers)
     assert endpoint.expected_ms() == pytest.approx(expected_ms, rel=0.002)
+
+
+def test_old_times_of_batches_are_not_believed() -> None:
+    endpoint = batch_endpoint(0)
+    endpoint.update_estimates(fleet_medians(10.0), 0.0, 7.0)
+    assert endpoint.expected_ms() == pytest.approx(10.0), "as a service time, after 5 s"
 
 
 def test_expected_delay_of_batches_grows_with_each_request() -> None:

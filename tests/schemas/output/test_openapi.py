@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import functools
 import json
 import re
 from typing import Any
@@ -222,7 +223,16 @@ def test_types_of_json_are_described() -> None:
 
 
 @pytest.mark.parametrize(
-    "schema", [{"type": "nothing"}, {"$ref": "#/components/schemas/Error"}, {"minimum": "1"}]
+    "schema",
+    [
+        {"type": "nothing"},
+        {"$ref": "#/components/schemas/Error"},
+        {"minimum": "1"},
+        {"properties": {"a": {"$dynamicRef": "#x"}}},
+        {"type": "string", "pattern": "(?=a)"},
+        functools.reduce(lambda schema, _: {"items": schema}, range(900), {}),
+    ],
+    ids=range(6),
 )
 def test_schema_of_a_type_that_is_none_is_left_out(schema: Any) -> None:
     request, response = typed_schemas(typed_document(schema))
