@@ -171,7 +171,7 @@ class OriginalWrapper(Wrapper, ABC):
             response = call_with_accepted_args(self.wrapperRead, handle, sid)
             raise_on_error(response)
             items = _response_items(response)
-            yield from _group_outputs(items)
+            yield from group_outputs(items)
             for item in items:
                 is_final = getattr(item, "status", 0) in _FINAL_STATUSES
                 if is_final or item.data:
@@ -217,7 +217,7 @@ def _response_items(response: Any) -> list[Any]:
     return list(items)
 
 
-def _group_outputs(items: list[Any]) -> Iterator[Outputs]:
+def group_outputs(items: list[Any]) -> Iterator[Outputs]:
     """Group items with data to results. An item whose key is already there starts the next one."""
     outputs: dict[str, Any] = {}
     for item in items:

@@ -22,6 +22,7 @@ from prometheus_client import REGISTRY
 from aseloader import declare
 from aseloader.aiges import stand_in
 from aseloader.aiges.adapter import adapt, is_aiges_class
+from aseloader.aiges.functions import adapt_functions, has_functions
 from aseloader.engine import Engine, slot_count, wrapper_threads
 from aseloader.functions import wrapper_class_of
 from aseloader.metrics import LoaderMetrics
@@ -122,7 +123,8 @@ def load(spec: str) -> type[Wrapper]:
 def _adapt_aiges_wrappers(module: ModuleType, path: Path) -> dict[str, type[Wrapper]]:
     """Return wrapper classes that serve those of `aiges` in a module, by name.
 
-    Their declarations are read from the source. Raises LoadError for one that cannot be read.
+    Their declarations are read from the source; functions of a module need a schema document beside
+    it. Raises LoadError for what cannot be read.
     """
     wrappers: dict[str, type[Wrapper]] = {}
     for key, value in vars(module).items():
@@ -132,7 +134,18 @@ def _adapt_aiges_wrappers(module: ModuleType, path: Path) -> dict[str, type[Wrap
             except ScanError as error:
                 raise LoadError(f"{path.name}: {error}") from error
             wrappers[key] = adapt(value, api, stand_in.installed_results())
+    if not wrappers and has_functions(module):
+        wrappers[path.stem] = adapt_functions(module, _find_schema(path))
     return wrappers
+
+
+def _find_schema(path: Path) -> bytes:
+    """Return the schema document beside a file that declares no API. Raises LoadError."""
+    candidates = sorted(path.parent.glob("schema_*.json"))
+    if len(candidates) != 1:
+        hint = "its functions declare no API; put its schema beside it as schema_NAME.json, once"
+        raise LoadError(f"{path.name}: {hint}; there is: {len(candidates)}")
+    return candidates[0].read_bytes()
 
 
 async def run(

@@ -2,12 +2,12 @@
 
 import queue
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from aseloader.aiges.stand_in import DataListCls, DataListNode, Results
 from aseloader.fields import Input, Output, Parameter
-from aseloader.original import call_with_accepted_args, error_code
+from aseloader.original import call_with_accepted_args, error_code, group_outputs
 from aseloader.wrapper import Context, Data, Outputs, Wrapper
 from schemas.model.errors import BAD_MODE, BAD_OUTPUT, AseError, loader_error_spec
 from schemas.model.session import FrameStatus
@@ -26,7 +26,7 @@ def is_aiges_class(value: object) -> bool:
     )
 
 
-def adapt(wrapped_class: type[Any], api: Declaration, results: Results) -> type[Wrapper]:
+def adapt(wrapped_class: Callable[[], Any], api: Declaration, results: Results) -> type[Wrapper]:
     """Return a wrapper class that serves `wrapped_class`, whose declaration is `api`.
 
     It has `once`, and if the declaration streams, `session`.
@@ -166,9 +166,12 @@ class _StreamingWrapper(_OnceWrapper):
     def _write(
         self, handle: str, request: DataListCls, sid: str, waiting: "queue.SimpleQueue[Any]"
     ) -> Iterator[Outputs]:
+        """Write a frame, and yield the results that are ready, by `callback` or `wrapperRead`."""
         self._check(call_with_accepted_args(self._wrapped.wrapperWrite, handle, request, sid))
         while not waiting.empty():
-            yield self._outputs(waiting.get())
+            yield from self._outputs(waiting.get())
+        if request.list and request.list[0].status != FrameStatus.END:
+            yield from self._outputs(self._read(handle, sid))
 
     def _rest(
         self, handle: str, sid: str, waiting: "queue.SimpleQueue[Any]", context: Context
@@ -179,19 +182,22 @@ class _StreamingWrapper(_OnceWrapper):
             try:
                 response = waiting.get(timeout=_POLL_S)
             except queue.Empty:
-                response = call_with_accepted_args(self._wrapped.wrapperRead, handle, sid)
-                if not any(item.data for item in getattr(response, "list", None) or ()):
-                    if _is_last(response):
-                        return
-                    continue
-            waits_until = time.monotonic() + _MAX_IDLE_S
-            yield self._outputs(response)
+                response = self._read(handle, sid)
+            for outputs in self._outputs(response):
+                waits_until = time.monotonic() + _MAX_IDLE_S
+                yield outputs
             if _is_last(response):
                 return
 
-    def _outputs(self, response: Any) -> Outputs:
+    def _read(self, handle: str, sid: str) -> Any:
+        """Return what `wrapperRead` returns; None if the wrapper does not have it."""
+        read = getattr(self._wrapped, "wrapperRead", None)
+        return None if read is None else call_with_accepted_args(read, handle, sid)
+
+    def _outputs(self, response: Any) -> Iterator[Outputs]:
+        """Yield the results of a response, which may be none."""
         self._check(response)
-        return {key: data for key, data in _items(response, "callback") if data}
+        yield from group_outputs(list(getattr(response, "list", None) or ()))
 
 
 def _sent_params(params: Mapping[str, Any]) -> dict[str, str]:
