@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -84,7 +85,10 @@ class Child:
         stderr = self.process.stderr
         assert stderr is not None  # noqa: S101 (it is a pipe)
         async for line in _read_lines(stderr):
-            on_line(self, line)
+            try:
+                on_line(self, line)
+            except Exception:  # noqa: BLE001 (unread, the pipe would fill and the child stand still)
+                traceback.print_exc()
 
     def _kill_group(self) -> None:
         """Kill it and its descendants; it leads a process group of its own."""

@@ -27,7 +27,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 _DEMO_SERVICES = ("image", "audio", "vad")
 _STOP_TIMEOUT_S = 40.0
 _FIRST_LOADER_PORT = 40  # from the port of the gateway on
-# Delay before a loader that crashed is started again; after a run of _STABLE_S the first again.
+# Delay before a crashed loader is started again. It grows; a run of _STABLE_S makes it the least.
 _MIN_RESTART_DELAY_S = 0.5
 _MAX_RESTART_DELAY_S = 30.0
 _STABLE_S = 60.0

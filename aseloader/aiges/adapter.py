@@ -126,7 +126,7 @@ class _OnceWrapper(_AigesWrapper):
         """Call `wrapperOnceExec` and return the items of its response by their keys."""
         if not hasattr(self._wrapped, "wrapperOnceExec"):
             raise AseError(BAD_MODE, BAD_MODE.message)
-        arguments = (_sent_params(params), _request(inputs, FrameStatus.ONCE), context.sid, 0)
+        arguments = (sent_params(params), _request(inputs, FrameStatus.ONCE), context.sid, 0)
         response = call_with_accepted_args(self._wrapped.wrapperOnceExec, *arguments)
         self._check(response)
         return dict(_items(response, "wrapperOnceExec"))
@@ -144,19 +144,12 @@ class _StreamingWrapper(_OnceWrapper):
         """Run a session: one write per frame, and the results as they come."""
         wrapped, sid = self._wrapped, context.sid
         waiting = self.results.open(sid)
-        created = call_with_accepted_args(wrapped.wrapperCreate, _sent_params(params), sid, "", 0)
+        created = call_with_accepted_args(wrapped.wrapperCreate, sent_params(params), sid, "", 0)
         try:
             self._check(created)
             handle = getattr(created, "handle", created)
-            status = FrameStatus.BEGIN
-            previous: Mapping[str, Data] | None = None  # the last frame is written as such
-            for frame in inputs:
-                if previous is not None:
-                    yield from self._write(handle, _request(previous, status), sid, waiting)
-                    status = FrameStatus.CONTINUE
-                previous = frame
-            final = _request(previous or {}, FrameStatus.END)
-            yield from self._write(handle, final, sid, waiting)
+            for frame, status in frames_with_status(inputs):
+                yield from self._write(handle, _request(frame, status), sid, waiting)
             yield from self._rest(handle, sid, waiting, context)
         finally:
             self.results.close(sid)
@@ -200,7 +193,21 @@ class _StreamingWrapper(_OnceWrapper):
         yield from group_outputs(list(getattr(response, "list", None) or ()))
 
 
-def _sent_params(params: Mapping[str, Any]) -> dict[str, str]:
+def frames_with_status(
+    inputs: Iterable[Mapping[str, Data]],
+) -> Iterator[tuple[Mapping[str, Data], FrameStatus]]:
+    """Yield each frame of a session and its status; the last one, or an empty one, has END."""
+    status = FrameStatus.BEGIN
+    previous: Mapping[str, Data] | None = None
+    for frame in inputs:
+        if previous is not None:
+            yield previous, status
+            status = FrameStatus.CONTINUE
+        previous = frame
+    yield previous or {}, FrameStatus.END
+
+
+def sent_params(params: Mapping[str, Any]) -> dict[str, str]:
     """Return the parameters that the request has, as text, as `aiges` passes them."""
     return {name: value for name, value in params.items() if value is not None}
 

@@ -5,11 +5,12 @@ runs in the process of the loader: if it crashes, the loader ends, and whoever r
 again. Calls release the interpreter, so that they run in parallel in the loader's threads.
 """
 
+import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from aseloader.aiges.adapter import declared_members
+from aseloader.aiges.adapter import declared_members, frames_with_status, sent_params
 from aseloader.wrapper import Context, Data, Outputs, Wrapper
 from schemas.model import document
 from schemas.model.errors import BAD_MODE, AseError, loader_error_spec
@@ -37,6 +38,7 @@ int wrapperExec(const char *tag, ParamList *params, DataList *inputs, DataList *
     unsigned int *resources, int resource_count);
 int wrapperExecFree(const char *tag, DataList **results);
 """
+_POLL_S = 0.01
 _FINAL_STATUSES = (FrameStatus.END, FrameStatus.ONCE)
 
 
@@ -165,7 +167,7 @@ class _Plugin(Wrapper):
         code = library.call(
             "wrapperExec",
             tag,
-            library.params(_sent(params), kept),
+            library.params(sent_params(params), kept),
             library.inputs(inputs, self.kinds, FrameStatus.ONCE, kept),
             results,
             library.ffi.NULL,
@@ -199,20 +201,16 @@ class _StreamingPlugin(_Plugin):
         library = self.library
         kept: list[Any] = []
         tag, code = library.ffi.new("char[]", context.sid.encode()), library.ffi.new("int *")
-        params_list = library.params(_sent(params), kept)
+        params_list = library.params(sent_params(params), kept)
         null = library.ffi.NULL
         handle = library.call("wrapperCreate", tag, params_list, null, null, 0, code)
         self._check(code[0])
         try:
-            status = FrameStatus.BEGIN
-            previous: Mapping[str, Data] | None = None
-            for frame in inputs:
-                if previous is not None:
-                    yield from self._write(handle, previous, status)
-                    status = FrameStatus.CONTINUE
-                previous = frame
-            is_last = yield from self._write(handle, previous or {}, FrameStatus.END)
+            is_last = False
+            for frame, status in frames_with_status(inputs):
+                is_last = yield from self._write(handle, frame, status)
             while not is_last and not context.cancelled:
+                time.sleep(_POLL_S)  # the library computes in its own thread meanwhile
                 is_last = yield from self._read(handle)
         finally:
             library.call("wrapperDestroy", handle)
@@ -230,11 +228,13 @@ class _StreamingPlugin(_Plugin):
         results = self.library.ffi.new("DataList **")
         self._check(self.library.call("wrapperRead", handle, results))
         items = [*self.library.outputs(results[0])]
-        outputs = {key: data for key, data, _ in items if data.data}
+        outputs: dict[str, Data] = {}
+        for key, data, _ in items:
+            if key in outputs:  # the next result
+                yield outputs
+                outputs = {}
+            if data.data:
+                outputs[key] = data
         if outputs:
             yield outputs
         return any(status in _FINAL_STATUSES for _, _, status in items)
-
-
-def _sent(params: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in params.items() if value is not None}
