@@ -126,6 +126,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from aseloader import run as loader
     from aseloader.declare import DeclarationError
+    from aseloader.loading import LoadError, load
     from aseloader.log_context import SidFilter
     from lb.credentials import HubCredentials
 
@@ -148,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
         config=dict(args.set),
     )
     try:
-        wrapper_class = _load_plugin(args) if args.plugin else loader.load(args.wrapper)
+        wrapper_class = _load_plugin(args) if args.plugin else load(args.wrapper)
 
         def on_ready(addr: str) -> None:
             fields = {"service": wrapper_class.service, "addr": addr, "lb": args.lb}
@@ -159,7 +160,7 @@ def run(args: argparse.Namespace) -> int:
                 _exit_leaving_threads(flush)
 
         return process.serve(main, until_stdin_closes=args.until_stdin_closes)
-    except (loader.LoadError, DeclarationError) as error:
+    except (LoadError, DeclarationError) as error:
         raise Failure(str(error)) from None
 
 

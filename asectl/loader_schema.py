@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the document. Raises Failure if the Wrapper is invalid or cannot be loaded."""
     from aseloader.declare import DeclarationError, schema
-    from aseloader.run import LoadError, load
+    from aseloader.loading import LoadError, load
 
     try:
         print(schema(load(args.wrapper)).decode())

@@ -24,7 +24,7 @@ import httpx
 import uvloop
 
 from aseloader import declare
-from aseloader.run import load
+from aseloader.loading import load
 from bench import arms, product
 from bench.arms import BenchContext
 from bench.echo_loader import SLOW

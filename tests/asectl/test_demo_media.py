@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from aseloader import Data, Refused
-from aseloader.run import load
+from aseloader.loading import load
 from tests.asectl.test_wav import PCM_GUID, extensible, wav_file
 from tests.harness import ROOT
 

@@ -14,7 +14,7 @@ import pytest
 
 from asectl.stream import split_envelope
 from aseloader import declare
-from aseloader.run import load
+from aseloader.loading import load
 from schemas.model import document
 from tests.asectl.test_wav import wav_file
 from tests.harness import ROOT, TIMEOUT_S, Gateway, Loader, run_asectl

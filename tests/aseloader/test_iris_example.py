@@ -3,7 +3,7 @@
 import base64
 import json
 
-from aseloader.run import load
+from aseloader.loading import load
 from aseloader.testing import LoaderError, LoaderFor
 from tests.harness import ROOT
 

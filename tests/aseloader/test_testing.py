@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from aseloader import Choice, Context, Data, Input, Output, Outputs, Refused, Wrapper
-from aseloader.run import LoadError, load
+from aseloader.loading import LoadError, load
 from aseloader.testing import LoaderError, LoaderFor
 from tests.wrappers.database import Database
 

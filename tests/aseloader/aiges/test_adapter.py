@@ -9,7 +9,7 @@ import pytest
 
 from aseloader import declare
 from aseloader.aiges.stand_in import Results
-from aseloader.run import LoadError, load
+from aseloader.loading import LoadError, load
 from aseloader.testing import LoaderError, LoaderFor
 from schemas.model.service import DataType
 from tests.harness import ROOT

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from aseloader import declare
-from aseloader.run import LoadError, load
+from aseloader.loading import LoadError, load
 from aseloader.testing import LoaderError, LoaderFor
 from schemas.model import document
 from schemas.model.service import DataType

@@ -1,0 +1,100 @@
+"""Load of a wrapper class from a file: a Wrapper, a service function, or one for aiges."""
+
+import importlib.util
+import re
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from aseloader import declare
+from aseloader.aiges import stand_in
+from aseloader.aiges.adapter import adapt, is_aiges_class
+from aseloader.aiges.functions import adapt_functions, has_functions
+from aseloader.functions import wrapper_class_of
+from aseloader.wrapper import Wrapper
+from schemas.sources.python_source import ScanError, declaration_from_source
+
+_AIGES_IMPORT: Final = re.compile(r"^\s*(?:from|import) aiges", re.MULTILINE)
+
+
+class LoadError(Exception):
+    """A wrapper class that cannot be found or loaded, or whose `init` failed. `str()` says why."""
+
+
+def load(spec: str) -> type[Wrapper]:
+    """Return the wrapper class that `spec` names: `FILE:Class`, or `FILE` if it has only one.
+
+    A function that `aseloader.service` decorates stands for its class. A Wrapper subclass that the
+    file imports counts, too. The file's directory is put first on `sys.path`. Raises LoadError if
+    there is no such file or class, or if the file does not load, DeclarationError for a function
+    whose signature is no API.
+    """
+    file, _, name = spec.partition(":")
+    path = Path(file).resolve()
+    if not path.is_file():
+        raise LoadError(f"{file}: no such file; give FILE:Class")
+    module_spec = importlib.util.spec_from_file_location(f"wrapper_{path.parent.name}", path)
+    if module_spec is None or module_spec.loader is None:
+        raise LoadError(f"{file}: not a Python file")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_spec.name] = module
+    sys.path.insert(0, str(path.parent))
+    if _AIGES_IMPORT.search(path.read_text(encoding="utf-8", errors="replace")):
+        stand_in.install()
+    try:
+        module_spec.loader.exec_module(module)
+    except declare.DeclarationError:  # of `aseloader.service`; it names the file and the line
+        raise
+    except Exception as error:
+        raise LoadError(describe_load_error(error, path)) from error
+    wrappers = {
+        key: wrapper
+        for key, value in vars(module).items()
+        if (wrapper := wrapper_class_of(value)) is not None
+    }
+    if not wrappers:
+        wrappers = _adapt_aiges_wrappers(module, path)
+    if name in wrappers:
+        return wrappers[name]
+    if not name and len(wrappers) == 1:
+        return next(iter(wrappers.values()))
+    available = ", ".join(wrappers) or "none"
+    raise LoadError(f"{spec}: no such Wrapper; in {file} there is: {available}")
+
+
+def _adapt_aiges_wrappers(module: ModuleType, path: Path) -> dict[str, type[Wrapper]]:
+    """Return wrapper classes that serve those of `aiges` in a module, by name.
+
+    Their declarations are read from the source; functions of a module need a schema document beside
+    it. Raises LoadError for what cannot be read.
+    """
+    wrappers: dict[str, type[Wrapper]] = {}
+    for key, value in vars(module).items():
+        if is_aiges_class(value) and value.__module__ == module.__name__:
+            try:
+                api = declaration_from_source(path.read_text(encoding="utf-8"), key)
+            except ScanError as error:
+                raise LoadError(f"{path.name}: {error}") from error
+            wrappers[key] = adapt(value, api, stand_in.installed_results())
+    if not wrappers and has_functions(module):
+        wrappers[path.stem] = adapt_functions(module, _find_schema(path))
+    return wrappers
+
+
+def _find_schema(path: Path) -> bytes:
+    """Return the schema document beside a file that declares no API. Raises LoadError."""
+    candidates = sorted(path.parent.glob("schema_*.json"))
+    if len(candidates) != 1:
+        hint = "its functions declare no API; put its schema beside it as schema_NAME.json, once"
+        raise LoadError(f"{path.name}: {hint}; there is: {len(candidates)}")
+    return candidates[0].read_bytes()
+
+
+def describe_load_error(error: BaseException | None, path: Path) -> str:
+    """Return a message with the error and its traceback, from the author's file on."""
+    frames = traceback.extract_tb(error.__traceback__ if error else None)
+    first_own_frame = next((i for i, f in enumerate(frames) if Path(f.filename) == path), 0)
+    lines = traceback.format_list(frames[first_own_frame:]) + traceback.format_exception_only(error)
+    return f"{path.name} does not load\n{''.join(lines)}".rstrip()
