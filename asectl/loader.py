@@ -43,7 +43,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what gateways dial where it differs: in containers, behind NAT (port 0: our own)",
     )
     _add_hub_arguments(parser)
+    parser.add_argument(
+        "--processes",
+        type=_positive_int,
+        default=0,
+        metavar="N",
+        help="processes that run the wrapper (the Wrapper's)",
+    )
     _add_serving_arguments(parser)
+    for flag, kind in (("--ready-fd", int), ("--shared-inputs", Path)):
+        parser.add_argument(flag, type=kind, help=argparse.SUPPRESS)  # for `--processes`
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
 
 
@@ -147,11 +156,18 @@ def run(args: argparse.Namespace) -> int:
         max_message=args.max_message,
         metrics_port=args.metrics_port,
         config=dict(args.set),
+        processes=args.processes,
+        source=_wrapper_source(args),
+        shared_inputs=args.shared_inputs,
     )
     try:
         wrapper_class = _load_plugin(args) if args.plugin else load(args.wrapper)
 
         def on_ready(addr: str) -> None:
+            if args.ready_fd is not None:  # a process of a loader, which says it itself
+                os.write(args.ready_fd, b"1")
+                os.close(args.ready_fd)
+                return
             fields = {"service": wrapper_class.service, "addr": addr, "lb": args.lb}
             logging.getLogger("ase.loader").info("listening", extra=fields)
 
@@ -162,6 +178,16 @@ def run(args: argparse.Namespace) -> int:
         return process.serve(main, until_stdin_closes=args.until_stdin_closes)
     except (LoadError, DeclarationError) as error:
         raise Failure(str(error)) from None
+
+
+def _wrapper_source(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return the arguments by which another process finds the same wrapper, and logs alike."""
+    wrapper = (
+        ("--plugin", str(args.plugin), "--schema", str(args.schema))
+        if args.plugin
+        else (args.wrapper,)
+    )
+    return (*wrapper, "--log-level", args.log_level)
 
 
 def _load_plugin(args: argparse.Namespace) -> "type[Wrapper]":

@@ -105,6 +105,8 @@ def _check_class(wrapper: type[Wrapper]) -> None:
         raise DeclarationError(f"{class_name}: set `service`, {hint}")
     if wrapper.total < 1:
         raise DeclarationError(f"{class_name}: `total` must be 1 or more requests at a time")
+    if wrapper.processes < 1:
+        raise DeclarationError(f"{class_name}: `processes` must be 1 or more")
     if wrapper.queue is not None and wrapper.queue < 0:
         raise DeclarationError(f"{class_name}: `queue` must be 0 or more requests that may wait")
     if not members(wrapper, Output):

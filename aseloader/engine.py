@@ -51,13 +51,13 @@ def wrapper_threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="wrapper")
 
 
-def slot_count(wrapper: Wrapper, total: int = 0) -> int:
+def slot_count(wrapper_class: type[Wrapper], total: int = 0) -> int:
     """Return how many requests a loader works on at a time: all that its batches have room for.
 
     `total` replaces that of the wrapper, unless it is 0.
     """
-    workers = total or wrapper.total
-    return workers * wrapper.max_batch if has_method(type(wrapper), "batch") else workers
+    workers = total or wrapper_class.total
+    return workers * wrapper_class.max_batch if has_method(wrapper_class, "batch") else workers
 
 
 class Engine:

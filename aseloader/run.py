@@ -10,14 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import SystemRandom
+from typing import Any
 
 from prometheus_client import REGISTRY
 
 from aseloader import declare
 from aseloader.engine import Engine, slot_count, wrapper_threads
+from aseloader.interfaces import RequestEngine, SessionRunner
 from aseloader.loading import LoadError, describe_load_error
 from aseloader.metrics import LoaderMetrics
 from aseloader.metrics_server import MetricsServer
+from aseloader.processes.forwarding import ForwardingEngine, ForwardingSessions
+from aseloader.processes.pool import ProcessPool
+from aseloader.processes.shared_inputs import SharedInputs
 from aseloader.server import LoaderServer
 from aseloader.sessions import SessionEngine
 from aseloader.wrapper import Wrapper
@@ -49,6 +54,9 @@ class LoaderOptions:
     - `metrics_port`: the port of `/metrics`, `/livez` and `/readyz` on `host`; -1 means none, 0 one
       chosen by the system.
     - `config`: the argument of the wrapper's `init`.
+    - `processes`: processes that run the wrapper; 0 means what the wrapper declares.
+    - `source`: the arguments of `asectl loader run` with which such a process finds the wrapper.
+    - `shared_inputs`: in such a process, the folder of large requests.
     """
 
     host: str = "127.0.0.1"
@@ -62,6 +70,9 @@ class LoaderOptions:
     max_message: int = 32 * 1024 * 1024
     metrics_port: int = -1
     config: Mapping[str, str] = field(default_factory=dict)
+    processes: int = 0
+    source: tuple[str, ...] = ()
+    shared_inputs: Path | None = None
 
 
 async def run(
@@ -79,6 +90,8 @@ async def run(
     bound, DeclarationError for an invalid class, LoadError if `init` raises.
     """
     schema = declare.schema(wrapper_class)
+    if (options.processes or wrapper_class.processes) > 1:
+        return await _run_in_processes(wrapper_class, schema, options, on_ready, stop)
     wrapper = wrapper_class()
     threads = wrapper_threads(options.total or wrapper.total)
     try:
@@ -108,7 +121,8 @@ async def _run_in_threads(
             describe_load_error(init_task.exception(), Path(inspect.getfile(type(wrapper))))
         )
     _logger.info("init done", extra={"seconds": round(loop.time() - started_at, 1)})
-    loader = _Loader(wrapper, schema, options, threads)
+    loader = _Loader(type(wrapper), schema, options)
+    loader.run_in_threads(wrapper, threads)
     try:
         on_ready(await loader.start())
         await stop
@@ -121,8 +135,54 @@ async def _run_in_threads(
     return loader.idle
 
 
+async def _run_in_processes(
+    wrapper_class: type[Wrapper],
+    schema: bytes,
+    options: LoaderOptions,
+    on_ready: Callable[[str], None],
+    stop: "asyncio.Future[bool]",
+) -> bool:
+    """Do what `run` does; `init`, requests and `fini` run in processes."""
+    pool = ProcessPool(options.processes or wrapper_class.processes, _process_arguments(options))
+    try:
+        ready = asyncio.ensure_future(pool.wait_ready())
+        while not await _is_any_done((ready, stop), _INIT_LOG_INTERVAL_S):
+            _logger.info("init runs")
+        if not ready.done():
+            ready.cancel()
+            return True
+        if not ready.result():
+            raise LoadError(f"a process of {wrapper_class.__name__} ended before it was ready")
+        loader = _Loader(wrapper_class, schema, options)
+        loader.run_in_processes(pool)
+        try:
+            on_ready(await loader.start())
+            await stop
+            await loader.drain()
+        finally:
+            await loader.shut_down()
+    finally:
+        await pool.stop(options.drain + _STOP_GRACE_S)
+    _logger.info("stopped")
+    return True
+
+
+def _process_arguments(options: LoaderOptions) -> list[str]:
+    """Return the arguments of `asectl loader run` for a process. Raises LoadError."""
+    if not options.source:
+        raise LoadError("`processes` needs the file of the wrapper; run it by asectl or `serve`")
+    arguments = [*options.source, "--processes", "1", "--lb", ""]
+    numbers = {"--max-message": options.max_message, "--drain": options.drain}
+    numbers |= {"--total": options.total} if options.total else {}
+    numbers |= {"--queue": options.queue} if options.queue >= 0 else {}
+    arguments += [text for flag, number in numbers.items() for text in (flag, str(number))]
+    return arguments + [
+        text for key, value in options.config.items() for text in ("--set", f"{key}={value}")
+    ]
+
+
 async def _is_any_done(
-    futures: "tuple[asyncio.Future[None], asyncio.Future[bool]]", timeout: float
+    futures: "tuple[asyncio.Future[Any], asyncio.Future[bool]]", timeout: float
 ) -> bool:
     """Wait for at most `timeout` seconds; return whether one of the futures is done."""
     done, _ = await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -138,35 +198,25 @@ class _Loader:
     hubs recognise the reports of an earlier process on the same address.
     """
 
-    def __init__(
-        self,
-        wrapper: Wrapper,
-        schema: bytes,
-        options: LoaderOptions,
-        threads: ThreadPoolExecutor,
-    ) -> None:
-        self._wrapper = wrapper
+    def __init__(self, wrapper_class: type[Wrapper], schema: bytes, options: LoaderOptions) -> None:
+        self._wrapper_class = wrapper_class
         self._schema = schema
         self._options = options
         self._epoch = SystemRandom().getrandbits(63) | 1
-        concurrency = slot_count(wrapper, options.total)
+        processes = options.processes or wrapper_class.processes
+        concurrency = slot_count(wrapper_class, options.total) * processes
         # A session may hold its work slot for minutes, so by default no request waits for one.
-        is_streaming = declare.has_method(type(wrapper), "session")
-        default_queue = 0 if is_streaming else default_queue_size(concurrency)
-        declared_queue = default_queue if wrapper.queue is None else wrapper.queue
+        self._is_streaming = declare.has_method(wrapper_class, "session")
+        default_queue = 0 if self._is_streaming else default_queue_size(concurrency)
+        declared_queue = default_queue if wrapper_class.queue is None else wrapper_class.queue
         queue = declared_queue if options.queue < 0 else options.queue
         self._limiter = ConcurrencyLimiter(
             concurrency + queue, self._on_load_change, best=concurrency
         )
-        metrics = LoaderMetrics(wrapper.service, self._limiter)
+        self._metrics = LoaderMetrics(wrapper_class.service, self._limiter)
         self._metrics_server = MetricsServer(
-            [metrics.registry, REGISTRY],  # REGISTRY has what the author counts
+            [self._metrics.registry, REGISTRY],  # REGISTRY has what the author counts
             lambda: self._limiter.serving_state is ServingState.UP,
-        )
-        self._engine = Engine(wrapper, self._limiter, threads, metrics.record_batch)
-        self._session_engine = SessionEngine(wrapper, self._limiter, self._engine)
-        self._server = LoaderServer(
-            self._engine, self._session_engine, self._limiter, options.max_message
         )
         self._reporter = Reporter(
             list(options.hubs),
@@ -177,6 +227,22 @@ class _Loader:
             credentials=options.credentials,
         )
         self._idle = asyncio.Event()
+
+    def run_in_threads(self, wrapper: Wrapper, threads: ThreadPoolExecutor) -> None:
+        """Run requests in this process. Call this or `run_in_processes` before `start`."""
+        engine = Engine(wrapper, self._limiter, threads, self._metrics.record_batch)
+        self._create_server(engine, SessionEngine(wrapper, self._limiter, engine))
+
+    def run_in_processes(self, pool: ProcessPool) -> None:
+        """Run requests in the processes of `pool`."""
+        engine = ForwardingEngine(pool, self._limiter, is_idempotent=self._wrapper_class.idempotent)
+        sessions = ForwardingSessions(pool, self._limiter, engine, is_streaming=self._is_streaming)
+        self._create_server(engine, sessions)
+
+    def _create_server(self, engine: RequestEngine, sessions: SessionRunner) -> None:
+        folder, max_message = self._options.shared_inputs, self._options.max_message
+        inputs = SharedInputs(folder) if folder is not None else None
+        self._server = LoaderServer(engine, sessions, self._limiter, max_message, inputs)
 
     @property
     def idle(self) -> bool:
@@ -193,17 +259,21 @@ class _Loader:
         # Made once: checking the declarations takes a millisecond, and a report may follow each
         # request.
         self._instance = Instance(
-            svc=declare.declaration(type(self._wrapper)).sub,
-            service=self._wrapper.service,
+            svc=declare.declaration(self._wrapper_class).sub,
+            service=self._wrapper_class.service,
             addr=addr,
             epoch=self._epoch,
             digest=document.digest(self._schema),
             total=self._limiter.total,
             best=self._limiter.best,
-            max_batch=self._wrapper.max_batch if self._engine.batcher else 1,
+            max_batch=self._max_batch(),
         )
         self._reporter.start()
         return addr
+
+    def _max_batch(self) -> int:
+        is_batching = declare.has_method(self._wrapper_class, "batch")
+        return self._wrapper_class.max_batch if is_batching else 1
 
     async def drain(self) -> None:
         """Reject new requests, and wait up to `drain` seconds for running ones.

@@ -8,9 +8,10 @@ from functools import partial
 from google.protobuf.message import DecodeError
 
 from aseloader import orca, reflection, xsf
-from aseloader.engine import Engine
 from aseloader.health import HealthService
-from aseloader.sessions import SessionEngine
+from aseloader.interfaces import RequestEngine, SessionRunner
+from aseloader.processes import shared_inputs
+from aseloader.processes.shared_inputs import SharedInputs
 from aseloader.xsf_sessions import XsfSessions
 from lb.reporter.limiter import ConcurrencyLimiter
 from lb.reporter.orca_report import OrcaReportBuilder
@@ -30,7 +31,8 @@ class LoaderServer:
     """Serves one wrapper's engines on one port.
 
     `limiter` is that of the engines. ORCA reports and `Probe` read the load from it.
-    `max_message_size` limits a message, in bytes. The services:
+    `max_message_size` limits a message, in bytes. A single request may be in a file of `inputs`
+    instead of a message. The services:
 
     - `ase.v1.Loader`: `Infer` for single requests, `Session` for streams, `Probe` for the load.
     - `utils.XsfCall`: the protocol of the original, for both.
@@ -41,11 +43,13 @@ class LoaderServer:
 
     def __init__(
         self,
-        engine: Engine,
-        session_engine: SessionEngine,
+        engine: RequestEngine,
+        session_engine: SessionRunner,
         limiter: ConcurrencyLimiter,
         max_message_size: int,
+        inputs: SharedInputs | None = None,
     ) -> None:
+        self._shared_inputs = inputs
         self._engine = engine
         self._session_engine = session_engine
         self._xsf_sessions = XsfSessions(session_engine)
@@ -88,8 +92,11 @@ class LoaderServer:
 
     async def _infer(self, data: bytes, call: CallContext) -> bytes:
         try:
+            reference = call.metadata.get(shared_inputs.METADATA_KEY)
+            if reference is not None and self._shared_inputs is not None:
+                data = self._shared_inputs.read(reference)
             frame = LoaderInput.FromString(data)
-        except DecodeError as error:
+        except (DecodeError, ValueError, OSError) as error:
             raise RpcError(Status.INVALID_ARGUMENT, "not a LoaderInput") from error
         try:
             output = await self._engine.once(

@@ -1,6 +1,7 @@
 """`serve(Wrapper)`: run a loader from Python, without the command line."""
 
 import asyncio
+import inspect
 import logging
 import os
 import signal
@@ -52,6 +53,7 @@ def serve(
         hubs=tuple(hub.strip() for hub in lb.split(",")),
         credentials=HubCredentials(os.environ.get("ASE_LB_TOKEN", "")),
         config=config or {},
+        source=(f"{inspect.getsourcefile(wrapper)}:{wrapper.__name__}",),
         **options,
     )
 

@@ -98,7 +98,8 @@ class LoaderFor:
             self._runner.close()
             raise
         self._limiter_changed = asyncio.Event()
-        limiter = self._limiter = ConcurrencyLimiter(slot_count(wrapper), self._limiter_changed.set)
+        slots = slot_count(type(wrapper))
+        limiter = self._limiter = ConcurrencyLimiter(slots, self._limiter_changed.set)
         self._engine = Engine(wrapper, limiter, threads)
         self._session_engine = SessionEngine(wrapper, limiter, self._engine)
         self._open_sessions: list[AsyncGenerator[LoaderOutput, None]] = []
@@ -163,7 +164,7 @@ class LoaderFor:
                 return error
 
         results: list[dict[str, Data] | LoaderError] = []
-        slots = slot_count(self._wrapper)
+        slots = slot_count(type(self._wrapper))
         for start in range(0, len(frames), slots):
             results += await asyncio.gather(*map(run, frames[start : start + slots]))
         return results

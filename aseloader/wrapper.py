@@ -103,7 +103,9 @@ class Wrapper:
     - `version`: the version of the API, for its schema document.
     - `total`: how many requests and sessions one process works on at a time; with `batch`, how many
       batches.
-    - `queue`: how many more requests may wait in the process. None: 0 for a class with `session`;
+    - `processes`: how many processes run the wrapper, each with an instance and a `total` of its
+      own. The loader's process then only takes and forwards requests (`docs/loader.md`).
+    - `queue`: how many more requests may wait in the loader. None: 0 for a class with `session`;
       else as many as it works on, or 16 // `total` if that is more
       (`lb.reporter.limiter.default_queue_size`).
     - `deadline`: seconds for a request or a whole session. None: the gateway's default.
@@ -156,6 +158,7 @@ class Wrapper:
     service: ClassVar[str] = ""
     version: ClassVar[str] = "v1"
     total: ClassVar[int] = 1
+    processes: ClassVar[int] = 1
     queue: ClassVar[int | None] = None
     deadline: ClassVar[float | None] = None
     idempotent: ClassVar[bool] = False

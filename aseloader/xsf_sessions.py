@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
-from aseloader.sessions import SessionEngine
+from aseloader.interfaces import SessionRunner
 from aseloader.xsf import XsfRequest
 from rpc.bounded_cache import BoundedCache
 from schemas.model.errors import HANDLE_RELEASED, LOADER_FULL, NO_HANDLE, AseError, ErrorSpec
@@ -39,7 +39,7 @@ class XsfSessions:
     release, to distinguish a released handle (10101) from an unknown one (10008).
     """
 
-    def __init__(self, session_engine: SessionEngine) -> None:
+    def __init__(self, session_engine: SessionRunner) -> None:
         self._session_engine = session_engine
         self._open_sessions: dict[str, _HandleSession] = {}
         self._released: BoundedCache[str, bool] = BoundedCache(_MAX_RELEASED)
@@ -120,7 +120,7 @@ class _HandleSession:
 
     def __init__(
         self,
-        session_engine: SessionEngine,
+        session_engine: SessionRunner,
         gateway: str,
         on_idle: Callable[["_HandleSession"], None],
         request: XsfRequest,
@@ -226,7 +226,7 @@ class _HandleSession:
         self._reorder_timer = None
         self._enqueue(self._reorder_buffer.skip_missing())
 
-    async def _run(self, session_engine: SessionEngine, gateway: str) -> None:
+    async def _run(self, session_engine: SessionRunner, gateway: str) -> None:
         outputs = session_engine.serve(self._read_frames(), gateway=gateway, timeout=None)
         try:
             async for output in outputs:

@@ -1,4 +1,7 @@
-"""Addresses of a host and a port: how they are written, dialled and bound. IPv6 needs brackets."""
+"""Addresses of a host and a port: how they are written, dialled and bound. IPv6 needs brackets.
+
+`unix:PATH` instead of a host is a Unix socket, as in gRPC's names; it has no port.
+"""
 
 import errno
 import socket
@@ -8,13 +11,26 @@ from typing import Final
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
+_UNIX: Final = "unix:"
+
+
+def unix_path(address: str) -> str:
+    """Return the path of the Unix socket that `address` names; "" for a host."""
+    return address[len(_UNIX) :] if address.startswith(_UNIX) else ""
+
+
 def bare_host(host: str) -> str:
     """Return a host without the brackets that an IPv6 address may be written in."""
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
 
 def join_host_port(host: str, port: int | str) -> str:
-    """Return host:port, with brackets around an IPv6 address (RFC 3986, 3.2.2)."""
+    """Return host:port, with brackets around an IPv6 address (RFC 3986, 3.2.2).
+
+    A Unix socket is returned as it is.
+    """
+    if unix_path(host):
+        return host
     host = bare_host(host)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -34,6 +50,8 @@ def listen(host: str, port: int, backlog: int = 2048) -> socket.socket:
     Raises OSError whose `filename` is host:port if the address cannot be bound.
     """
     try:
+        if path := unix_path(host):
+            return socket.create_server(path, family=socket.AF_UNIX, backlog=backlog)
         addresses = socket.getaddrinfo(
             bare_host(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )

@@ -13,6 +13,7 @@ from math import inf
 from random import Random, SystemRandom
 from typing import Final
 
+from rpc.addresses import unix_path
 from rpc.backoff import Backoff
 from rpc.bounded_cache import BoundedCache
 from rpc.calls import Call, StreamCall, UnaryCall
@@ -30,7 +31,7 @@ _SHUTDOWN_TIMEOUT_S: Final = 0.5
 
 
 class Channel:
-    """A client for the server at `addr` (host:port). It connects on the first call.
+    """A client for the server at `addr`: host:port or unix:PATH. It connects on the first call.
 
     When the connection ends, it connects again for a queued call or the next call. After a failed
     attempt, calls fail at once with UNAVAILABLE until the backoff delay has passed. Create it while
@@ -93,8 +94,9 @@ class Channel:
         key = (method, metadata)
         header_block = self._header_blocks.entries.get(key)
         if header_block is None:
+            authority = "localhost" if unix_path(self._addr) else self._addr
             header_block = encode_request_headers(
-                self._addr, "https" if self._tls else "http", method, metadata
+                authority, "https" if self._tls else "http", method, metadata
             )
             self._header_blocks.add(key, header_block)
         return header_block
@@ -326,9 +328,15 @@ class Channel:
         self._fail_queued_calls(Status.UNAVAILABLE, reason)
 
     async def _dial(self, transport: Http2Transport) -> None:
-        host, _, port = self._addr.rpartition(":")
-        host = host.strip("[]")
-        await self._loop.create_connection(lambda: transport, host, int(port), ssl=self._tls)
+        if path := unix_path(self._addr):
+            server_name = "localhost" if self._tls else None
+            await self._loop.create_unix_connection(
+                lambda: transport, path, ssl=self._tls, server_hostname=server_name
+            )
+        else:
+            host, _, port = self._addr.rpartition(":")
+            host = host.strip("[]")
+            await self._loop.create_connection(lambda: transport, host, int(port), ssl=self._tls)
         if self._tls is not None and not transport.has_negotiated_http2():
             raise RpcError(Status.UNAVAILABLE, "the peer does not offer HTTP/2", may_have_run=False)
 

@@ -1,7 +1,7 @@
 """A bidirectional message stream for asyncio: one task may send while another receives."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Self
 
 from rpc.calls import StreamCall
@@ -89,7 +89,7 @@ class MessageStream:
 
 async def stream_responses(
     stream: MessageStream, requests: AsyncIterator[bytes]
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Send a stream of requests and yield the responses as they arrive.
 
     Ends when the peer ends the stream. Raises RpcError if the call fails, or the exception that

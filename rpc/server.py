@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
-from rpc.addresses import listen
+from rpc.addresses import listen, unix_path
 from rpc.handler_tasks import CallContext, StreamHandler, UnaryHandler
 from rpc.messages import MAX_MESSAGE_SIZE
 from rpc.server_transport import ServerLimits, ServerTransport
@@ -60,14 +60,16 @@ class Server:
     async def start(self, host: str, port: int, certificate: ContextSource | None = None) -> int:
         """Listen and serve. Return the port, which the system chooses if `port` is 0.
 
+        If `host` is unix:PATH, `port` is ignored and the result is 0.
         `certificate` is asked for its context in each handshake; without it the port has no TLS.
         Raises OSError, with `filename` host:port, if the address cannot be bound.
         """
         sock = listen(host, port, _BACKLOG)
-        bound_port: int = sock.getsockname()[1]
+        bound_port: int = 0 if unix_path(host) else sock.getsockname()[1]
         if certificate is None:
             loop = asyncio.get_running_loop()
-            self._listener = await loop.create_server(
+            create_server: Any = loop.create_unix_server if unix_path(host) else loop.create_server
+            self._listener = await create_server(
                 self._create_transport, sock=sock, backlog=_BACKLOG
             )
         else:

@@ -2,10 +2,11 @@
 
 import errno
 import socket
+from pathlib import Path
 
 import pytest
 
-from rpc.addresses import bare_host, dial_host, join_host_port, listen
+from rpc.addresses import bare_host, dial_host, join_host_port, listen, unix_path
 
 
 def test_addresses_of_ipv6_have_brackets() -> None:
@@ -23,6 +24,17 @@ def test_listen_serves_on_the_address(host: str) -> None:
         port = server.getsockname()[1]
         with socket.create_connection((dial_host(host), port)):
             pass
+
+
+def test_unix_socket_has_no_port(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/a.sock"
+    assert (unix_path(address), unix_path("unix.example:80")) == (f"{tmp_path}/a.sock", "")
+    assert join_host_port(address, 80) == address
+    with listen(address, 80) as server:
+        assert server.getsockname() == f"{tmp_path}/a.sock"
+        with pytest.raises(OSError, match="in use") as caught:
+            listen(address, 0)
+    assert caught.value.filename == address
 
 
 def test_error_names_address_and_reason() -> None:

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import grpc
 import pytest
 
+from rpc.client import Channel
 from rpc.server import CallContext, Server
 from rpc.status import RpcError, Status
 
@@ -135,3 +137,23 @@ def test_port_in_use_is_an_os_error_with_the_address(server_thread: ServerThread
     with pytest.raises(OSError, match="already in use") as caught:
         asyncio.run(main())
     assert caught.value.filename == f"127.0.0.1:{server_thread.port}"
+
+
+def test_unix_socket_serves_grpcio_and_our_client(tmp_path: Path) -> None:
+    async def echo(data: bytes, call: CallContext) -> bytes:
+        peers.append(call.peer)
+        return data
+
+    async def main() -> None:
+        server = Server(unary={"/t.T/Echo": echo})
+        assert await server.start(address, 0) == 0
+        async with grpc.aio.insecure_channel(address) as channel:
+            assert await channel.unary_unary("/t.T/Echo")(b"grpcio", timeout=10) == b"grpcio"
+        client = Channel(address)
+        assert await client.unary("/t.T/Echo", b"ours", timeout=10) == b"ours"
+        await client.close()
+        await server.stop(0)
+
+    address, peers = f"unix:{tmp_path}/s.sock", list[str]()
+    asyncio.run(main())
+    assert peers == ["unix:", "unix:"]

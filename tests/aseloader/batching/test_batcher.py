@@ -149,7 +149,7 @@ class Running:
 
     def __init__(self, wrapper: Upper, best: int = 0) -> None:
         self.records: list[BatchRecord] = []
-        slots = best or slot_count(wrapper)
+        slots = best or slot_count(type(wrapper))
         self.limiter = ConcurrencyLimiter(3 * slots, lambda: None, best=slots)
         self.engine = Engine(wrapper, self.limiter, on_batch=self.records.append)
 

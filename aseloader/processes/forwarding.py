@@ -1,0 +1,196 @@
+"""Forwards requests and sessions to the processes of a loader."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Final
+
+from aseloader.codec import error_output
+from aseloader.engine import is_loader_failure
+from aseloader.processes import shared_inputs
+from aseloader.processes.pool import ProcessPool
+from lb.reporter.limiter import ConcurrencyLimiter
+from rpc.client import Channel
+from rpc.message_stream import stream_responses
+from rpc.metadata import Metadata
+from rpc.status import MessageTooLargeError, RpcError, Status
+from schemas.model.errors import LOADER_FULL, ONCE_TIMEOUT, WRAPPER_RAISED, AseError
+from schemas.wire import LoaderInput, LoaderOutput
+
+_NO_DEADLINE_S: Final = 24 * 3600.0
+_PROCESS_ENDED: Final = "the process of the wrapper ended while it worked on this"
+
+
+class ForwardingEngine:
+    """Processes single requests in the processes of `pool`.
+
+    As in `Engine`, a permit of `limiter` admits a request and one of its `best` slots lets it run.
+    `is_idempotent`: a request whose process ends runs once more in another one.
+    """
+
+    def __init__(
+        self, pool: ProcessPool, limiter: ConcurrencyLimiter, *, is_idempotent: bool
+    ) -> None:
+        self._pool = pool
+        self._limiter = limiter
+        self._is_idempotent = is_idempotent
+        self.work_slots = asyncio.Semaphore(limiter.best)
+
+    async def once(
+        self, frame: LoaderInput, *, gateway: str, timeout: float | None
+    ) -> LoaderOutput:
+        """Process one request and return its response; parameters are those of `Engine.once`.
+
+        Raises AseError 10110 if no permit is free, or if no process takes the request.
+        """
+        if not self._limiter.try_acquire(gateway):
+            raise AseError(LOADER_FULL, f"{LOADER_FULL.code} all licences are taken")
+        deadline = time.monotonic() + (_NO_DEADLINE_S if timeout is None else timeout)
+        code, worked_ms = ONCE_TIMEOUT.code, 0.0
+        try:
+            async with self.work_slots:
+                started_at = time.monotonic()
+                if started_at >= deadline:
+                    too_late = "it waited until its deadline"
+                    return error_output(frame.serviceId, ONCE_TIMEOUT.code, too_late)
+                output = await self._forward(frame, gateway, deadline)
+                worked_ms = (time.monotonic() - started_at) * 1000
+                code = output.code
+                return output
+        finally:
+            failed = is_loader_failure(code)
+            self._limiter.release(gateway, worked_ms, succeeded=code == 0, failed=failed)
+
+    async def _forward(self, frame: LoaderInput, gateway: str, deadline: float) -> LoaderOutput:
+        data, metadata = frame.SerializeToString(), _gateway_metadata(gateway)
+        try:
+            try:
+                return await self._call(data, metadata, deadline)
+            except RpcError as error:
+                if not _is_process_lost(error) or (error.may_have_run and not self._is_idempotent):
+                    raise
+                return await self._call(data, metadata, deadline)
+        except RpcError as error:
+            return _error_response(error, frame.serviceId)
+
+    async def _call(self, data: bytes, metadata: Metadata, deadline: float) -> LoaderOutput:
+        """Send a request to one process. Raises RpcError, AseError 10110."""
+        with self._pool.use() as channel:
+            timeout = max(0.001, deadline - time.monotonic())
+            if len(data) < shared_inputs.MIN_BYTES:
+                return await _infer(channel, data, metadata, timeout)
+            try:
+                reference = self._pool.shared_inputs.write(data)
+            except OSError:  # no room in memory: the socket takes it
+                return await _infer(channel, data, metadata, timeout)
+            was_read = False
+            try:
+                shared = (*metadata, (shared_inputs.METADATA_KEY, reference))
+                output = await _infer(channel, b"", shared, timeout)
+                was_read = True
+                return output
+            finally:
+                self._pool.shared_inputs.release(reference, was_read=was_read)
+
+
+class ForwardingSessions:
+    """Runs sessions in the processes of `pool`.
+
+    As in `SessionEngine`, a session holds a permit of `limiter`; if the wrapper streams, it also
+    holds one of the slots of `engine`, and is rejected when none is free.
+    """
+
+    def __init__(
+        self,
+        pool: ProcessPool,
+        limiter: ConcurrencyLimiter,
+        engine: ForwardingEngine,
+        *,
+        is_streaming: bool,
+    ) -> None:
+        self._pool = pool
+        self._limiter = limiter
+        self._engine = engine
+        self._is_streaming = is_streaming
+
+    async def serve(
+        self, frames: AsyncIterator[LoaderInput], *, gateway: str, timeout: float | None
+    ) -> AsyncGenerator[LoaderOutput, None]:
+        """Run a session and yield its outputs, as `SessionEngine.serve` does.
+
+        Raises AseError 10110 if there is no room; nothing has run then.
+        """
+        is_full = self._is_streaming and self._engine.work_slots.locked()
+        if is_full or not self._limiter.try_acquire(gateway):
+            raise AseError(LOADER_FULL, f"{LOADER_FULL.code} all licences are taken")
+        if self._is_streaming:
+            await self._engine.work_slots.acquire()  # does not block: checked above
+        code = ONCE_TIMEOUT.code
+        try:
+            async with aclosing(self._forward(frames, gateway, timeout)) as outputs:
+                async for output in outputs:
+                    code = output.code
+                    yield output
+        finally:
+            if self._is_streaming:
+                self._engine.work_slots.release()
+            self._limiter.release(gateway, 0.0, succeeded=False, failed=is_loader_failure(code))
+
+    async def _forward(
+        self, frames: AsyncIterator[LoaderInput], gateway: str, timeout: float | None
+    ) -> AsyncGenerator[LoaderOutput, None]:
+        has_begun = False
+        with self._pool.use() as channel:
+            stream = channel.stream(
+                "/ase.v1.Loader/Session", timeout=timeout, metadata=_gateway_metadata(gateway)
+            )
+            responses = stream_responses(stream, _serialize(frames))
+            try:
+                async with aclosing(responses):
+                    async for response in responses:
+                        has_begun = True
+                        yield LoaderOutput.FromString(response)
+            except RpcError as error:
+                if not has_begun and _is_full(error):
+                    raise AseError(LOADER_FULL, error.details) from error
+                yield _error_response(error, "")
+
+
+async def _infer(channel: Channel, data: bytes, metadata: Metadata, timeout: float) -> LoaderOutput:
+    """Call `Infer` at one process. Raises RpcError, AseError 10110 if the process is full."""
+    try:
+        response = await channel.unary(
+            "/ase.v1.Loader/Infer", data, timeout=timeout, metadata=metadata
+        )
+    except RpcError as error:
+        if _is_full(error):
+            raise AseError(LOADER_FULL, error.details) from error
+        raise
+    return LoaderOutput.FromString(response)
+
+
+async def _serialize(frames: AsyncIterator[LoaderInput]) -> AsyncIterator[bytes]:
+    async for frame in frames:
+        yield frame.SerializeToString()
+
+
+def _gateway_metadata(gateway: str) -> Metadata:
+    return (("ase-gateway", gateway),)
+
+
+def _is_full(error: RpcError) -> bool:
+    is_exhausted = error.status is Status.RESOURCE_EXHAUSTED
+    return is_exhausted and not isinstance(error, MessageTooLargeError)
+
+
+def _is_process_lost(error: RpcError) -> bool:
+    return error.status is Status.UNAVAILABLE
+
+
+def _error_response(error: RpcError, service: str) -> LoaderOutput:
+    """Return the response that reports a failed call to a process."""
+    if error.status is Status.DEADLINE_EXCEEDED:
+        return error_output(service, ONCE_TIMEOUT.code, ONCE_TIMEOUT.message)
+    message = _PROCESS_ENDED if _is_process_lost(error) else error.details
+    return error_output(service, WRAPPER_RAISED.code, message)
