@@ -5,15 +5,18 @@ runs in the process of the loader: if it crashes, the loader ends, and whoever r
 again. Calls release the interpreter, so that they run in parallel in the loader's threads.
 """
 
+import queue
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aseloader.aiges.adapter import declared_members, frames_with_status, sent_params
+from aseloader.aiges.plugin_callbacks import PluginCallbacks, PluginResults
 from aseloader.wrapper import Context, Data, Outputs, Wrapper
 from schemas.model import document
-from schemas.model.errors import BAD_MODE, AseError, loader_error_spec
+from schemas.model.errors import BAD_MODE, ONCE_TIMEOUT, AseError, loader_error_spec
 from schemas.model.session import FrameStatus
 from schemas.sources.from_document import declaration_from_document
 
@@ -37,8 +40,12 @@ int wrapperDestroy(const void *handle);
 int wrapperExec(const char *tag, ParamList *params, DataList *inputs, DataList **results,
     unsigned int *resources, int resource_count);
 int wrapperExecFree(const char *tag, DataList **results);
+int wrapperExecAsync(const char *tag, ParamList *params, DataList *inputs, Callback callback,
+    int timeout, unsigned int *resources, int resource_count);
+int wrapperSetCtrl(int kind, void *function);
 """
 _POLL_S = 0.01
+_ASYNC_TIMEOUT_S = 60.0  # for `wrapperExecAsync` without a deadline
 _FINAL_STATUSES = (FrameStatus.END, FrameStatus.ONCE)
 
 
@@ -138,13 +145,17 @@ class _Library:
 
 
 class _Plugin(Wrapper):
-    """A plugin that serves single requests by `wrapperExec`."""
+    """A plugin that serves single requests by `wrapperExec`, or else by `wrapperExecAsync`."""
 
     library: Any = None
     kinds: Mapping[str, int] = {}
 
     def init(self, config: Mapping[str, str]) -> None:
-        """Call `wrapperInit`. Raises RuntimeError for a code."""
+        """Call `wrapperSetCtrl`, if there is one, and `wrapperInit`. Raises RuntimeError."""
+        library = self.library
+        self._callbacks = PluginCallbacks(library.ffi, self.service, library.outputs, library.text)
+        if library.has("wrapperSetCtrl"):
+            self._callbacks.install(partial(library.call, "wrapperSetCtrl"))
         kept: list[Any] = []
         code = self.library.call("wrapperInit", self.library.params(config, kept))
         if code:
@@ -153,6 +164,8 @@ class _Plugin(Wrapper):
     def fini(self) -> None:
         """Call `wrapperFini`."""
         self.library.call("wrapperFini")
+        if self.library.has("wrapperSetCtrl"):
+            self._callbacks.remove()
 
     def once(
         self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
@@ -161,13 +174,13 @@ class _Plugin(Wrapper):
         library = self.library
         kept: list[Any] = []
         if not library.has("wrapperExec"):
-            raise AseError(BAD_MODE, BAD_MODE.message)
+            return self._exec_async(params, inputs, context)
         tag = library.ffi.new("char[]", context.sid.encode())
         results = library.ffi.new("DataList **")
         code = library.call(
             "wrapperExec",
             tag,
-            library.params(sent_params(params), kept),
+            self._params(params, context, kept),
             library.inputs(inputs, self.kinds, FrameStatus.ONCE, kept),
             results,
             library.ffi.NULL,
@@ -179,6 +192,36 @@ class _Plugin(Wrapper):
         finally:
             if library.has("wrapperExecFree"):
                 library.call("wrapperExecFree", tag, results)
+
+    def _exec_async(
+        self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context
+    ) -> Outputs:
+        """Call `wrapperExecAsync` and return the results of its callback."""
+        library = self.library
+        if not library.has("wrapperExecAsync"):
+            raise AseError(BAD_MODE, BAD_MODE.message)
+        kept: list[Any] = []
+        waiting = self._callbacks.open(context.sid)
+        deadline = context.deadline or time.monotonic() + _ASYNC_TIMEOUT_S
+        # The library may read these until it calls back; `kept` lives as long as this call.
+        tag = library.ffi.new("char[]", context.sid.encode())
+        params_list = self._params(params, context, kept)
+        inputs_list = library.inputs(inputs, self.kinds, FrameStatus.ONCE, kept)
+        timeout_ms = max(1, int((deadline - time.monotonic()) * 1000))
+        arguments = (params_list, inputs_list, self._callbacks.on_results, timeout_ms)
+        try:
+            self._check(library.call("wrapperExecAsync", tag, *arguments, library.ffi.NULL, 0))
+            items, code = waiting.get(timeout=timeout_ms / 1000)
+        except queue.Empty:
+            raise AseError(ONCE_TIMEOUT, "the library did not call back in time") from None
+        finally:
+            self._callbacks.close(context.sid)
+        self._check(code)
+        return {key: data for key, data, _ in items}
+
+    def _params(self, params: Mapping[str, Any], context: Context, kept: list[Any]) -> Any:
+        """Return the parameters that the request has, and `sid`, as the original passes them."""
+        return self.library.params({"sid": context.sid, **sent_params(params)}, kept)
 
     def _describe(self, code: int) -> str:
         description = self.library.text(self.library.call("wrapperError", code))
@@ -192,42 +235,60 @@ class _Plugin(Wrapper):
 
 
 class _StreamingPlugin(_Plugin):
-    """A plugin that serves sessions by `wrapperCreate`, `wrapperWrite` and `wrapperRead`."""
+    """A plugin that serves sessions by `wrapperCreate` and `wrapperWrite`.
+
+    Results come by the callback of `wrapperCreate`, or from `wrapperRead`.
+    """
 
     def session(
         self, params: Mapping[str, Any], inputs: Iterable[Mapping[str, Data]], context: Context
     ) -> Iterator[Outputs]:
-        """Run a session: one write per frame, then a read; after the last one until its end."""
+        """Run a session: one write per frame, and the results as they come."""
         library = self.library
         kept: list[Any] = []
         tag, code = library.ffi.new("char[]", context.sid.encode()), library.ffi.new("int *")
-        params_list = library.params(sent_params(params), kept)
-        null = library.ffi.NULL
-        handle = library.call("wrapperCreate", tag, params_list, null, null, 0, code)
-        self._check(code[0])
+        waiting = self._callbacks.open(context.sid)
+        callback, null = self._callbacks.on_results, library.ffi.NULL
+        params_list = self._params(params, context, kept)
+        handle = null
         try:
+            handle = library.call("wrapperCreate", tag, params_list, callback, null, 0, code)
+            self._check(code[0])
             is_last = False
             for frame, status in frames_with_status(inputs):
-                is_last = yield from self._write(handle, frame, status)
+                self._write(handle, frame, status)
+                is_last = yield from self._ready_results(handle, waiting)
             while not is_last and not context.cancelled:
                 time.sleep(_POLL_S)  # the library computes in its own thread meanwhile
-                is_last = yield from self._read(handle)
+                is_last = yield from self._ready_results(handle, waiting)
         finally:
-            library.call("wrapperDestroy", handle)
+            if handle != null:
+                library.call("wrapperDestroy", handle)
+            self._callbacks.close(context.sid)
 
-    def _write(
-        self, handle: Any, inputs: Mapping[str, Data], status: int
-    ) -> Generator[Outputs, None, bool]:
+    def _write(self, handle: Any, inputs: Mapping[str, Data], status: int) -> None:
         kept: list[Any] = []
         data = self.library.inputs(inputs, self.kinds, status, kept)
         self._check(self.library.call("wrapperWrite", handle, data))
-        return (yield from self._read(handle))
 
-    def _read(self, handle: Any) -> Generator[Outputs, None, bool]:
+    def _ready_results(
+        self, handle: Any, waiting: "queue.SimpleQueue[PluginResults]"
+    ) -> Generator[Outputs, None, bool]:
         """Yield the results that are ready; return whether the last one is among them."""
-        results = self.library.ffi.new("DataList **")
-        self._check(self.library.call("wrapperRead", handle, results))
-        items = [*self.library.outputs(results[0])]
+        is_last = False
+        while not waiting.empty():
+            items, code = waiting.get()
+            self._check(code)
+            is_last = (yield from self._yield_results(items)) or is_last
+        if self.library.has("wrapperRead"):
+            results = self.library.ffi.new("DataList **")
+            self._check(self.library.call("wrapperRead", handle, results))
+            items = [*self.library.outputs(results[0])]
+            is_last = (yield from self._yield_results(items)) or is_last
+        return is_last
+
+    def _yield_results(self, items: list[tuple[str, Data, int]]) -> Generator[Outputs, None, bool]:
+        """Yield the outputs of each result in a list; return whether the last one is among them."""
         outputs: dict[str, Data] = {}
         for key, data, _ in items:
             if key in outputs:  # the next result

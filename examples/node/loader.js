@@ -3,9 +3,7 @@
 // gateway with `lb.accept_schemas` serves it as POST /v1/private/node-upper. The protocol: docs/wire.md.
 //
 //     npm install @grpc/grpc-js && node loader.js HUB_HOST:PORT OUR_PORT
-const crypto = require("crypto");
-const fs = require("fs");
-const path = require("path");
+const [crypto, fs, path] = ["crypto", "fs", "path"].map(require);
 const grpc = require("@grpc/grpc-js");
 const protos = require("@grpc/proto-loader");
 
@@ -19,8 +17,7 @@ const { ase } = grpc.loadPackageDefinition(protos.loadSync(files, options));
 const document = fs.readFileSync(path.join(__dirname, "schema.json"));
 const digest = crypto.createHash("sha256").update(document).digest("hex");
 const epoch = crypto.randomBytes(6).readUIntBE(0, 6) + 1; // another one in each process
-const TOTAL = 8; // requests at a time
-const KEEPALIVE_MS = 50;
+const [TOTAL, KEEPALIVE_MS] = [8, 50]; // requests at a time; between reports
 const held = {}; // requests that run here, by gateway
 let [running, served, seq, serviceMs] = [0, 0, 0, 0];
 

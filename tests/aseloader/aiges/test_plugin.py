@@ -2,16 +2,20 @@
 
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
+from asectl.logs import JsonFormatter
 from aseloader import declare
 from aseloader.aiges.plugin import PluginError, plugin_wrapper
 from aseloader.testing import LoaderError, LoaderFor
-from aseloader.wrapper import Data
+from aseloader.wrapper import Context, Data
 from schemas.model import document
 from schemas.model.document import DocumentError
+from schemas.model.errors import AseError
 from schemas.model.service import DataType
 from schemas.sources.declare import Declaration, PayloadStream, declaration_to_document
 from tests.harness import ROOT, Gateway, Loader, Process, make_envelope
@@ -21,14 +25,23 @@ EXAMPLE = ROOT / "examples/c"
 SCHEMA = (EXAMPLE / "schema.json").read_bytes()
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("plugin") / "libupper.so"
+def build(source: Path, path: Path) -> Path:
     compiler = shutil.which("cc")
     assert compiler is not None
-    options = ["-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-o", str(path)]
-    subprocess.run([compiler, *options, str(EXAMPLE / "wrapper.c")], check=True)
+    options = ["-shared", "-fPIC", "-pthread", "-Wall", "-Wextra", "-Werror", "-o", str(path)]
+    subprocess.run([compiler, *options, str(source)], check=True)
     return path
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(EXAMPLE / "wrapper.c", tmp_path_factory.mktemp("plugin") / "libupper.so")
+
+
+@pytest.fixture(scope="module")
+def callback_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source = Path(__file__).with_name("callbacks.c")
+    return build(source, tmp_path_factory.mktemp("plugin") / "libcallbacks.so")
 
 
 def streaming_schema() -> bytes:
@@ -64,6 +77,46 @@ def test_sessions(library: Path) -> None:
         assert results == [b"ONE", b"TWO", b"THREE"]
         assert [r["result"].data for r in call.session({}, [{"text": b"x"}])] == [b"X"]
         assert call({}, {"text": b"once"})["result"].data == b"ONCE"
+
+
+def test_results_by_callback(callback_library: Path) -> None:
+    """Single requests by `wrapperExecAsync`, sessions without `wrapperRead`."""
+    with LoaderFor(plugin_wrapper(callback_library, SCHEMA)()) as call:
+        assert call({}, {"text": b"hello"})["result"].data == b"hello"
+        with pytest.raises(LoaderError, match="the wrapper returned 7: refused by callback"):
+            call({}, {"text": b"fail"})
+    with LoaderFor(plugin_wrapper(callback_library, streaming_schema())()) as call:
+        frames = [{"text": b"one"}, {"text": b"two"}, {"text": b"three"}]
+        results = [r["result"].data for r in call.session({}, frames)]
+        assert results == [b"one", b"two", b"three"]
+        with pytest.raises(LoaderError, match="refused by callback"):
+            list(call.session({}, [{"text": b"one"}, {"text": b"fail"}]))
+
+
+def test_library_that_does_not_call_back_ends_at_the_deadline(callback_library: Path) -> None:
+    wrapper = plugin_wrapper(callback_library, SCHEMA)()
+    wrapper.init({})
+    context = Context({"sid": "s"}, deadline=time.monotonic() + 0.05)
+    with pytest.raises(AseError, match="did not call back in time"):
+        wrapper.once({}, {"text": Data(b"silent")}, context)  # type: ignore[attr-defined]
+    wrapper.fini()
+
+
+def test_what_a_library_meters_and_traces(
+    callback_library: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = {"service": "c-upper", "key": "bytes"}
+    with (
+        caplog.at_level("INFO", "ase.loader"),
+        LoaderFor(plugin_wrapper(callback_library, SCHEMA)()) as call,
+    ):
+        call({}, {"text": b"hello"})
+        call({}, {"text": b"you"})
+        assert REGISTRY.get_sample_value("ase_loader_metered_total", labels) == 8
+    assert REGISTRY.get_sample_value("ase_loader_metered_total", labels) is None
+    traces = [record for record in caplog.records if record.message == "plugin trace"]
+    assert [(t.key, t.value) for t in traces] == [("job", "started\nforged")] * 2  # type: ignore[attr-defined]
+    assert all("\n" not in JsonFormatter().format(trace) for trace in traces)
 
 
 def test_codes_carry_the_words_of_the_library(library: Path) -> None:
