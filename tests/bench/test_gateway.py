@@ -51,7 +51,6 @@ def test_layers_bench_measures_every_step() -> None:
         "encode",
         "pick",
         "call",
-        "loader",
         "decode",
         "write",
     ]
