@@ -132,8 +132,8 @@ class String(Parameter):
 
         language = String(max_length=5, pattern="^[a-z]{2}(-[A-Z]{2})?$", default="en")
 
-    It has `min_length` to `max_length` characters, and matches `pattern` if one is given (the
-    keyword `pattern` of JSON Schema, a regular expression).
+    It has `min_length` to `max_length` characters, 0 to 1024 unless given, and matches `pattern` if
+    one is given (the keyword `pattern` of JSON Schema, a regular expression).
     """
 
     may_be_empty = True

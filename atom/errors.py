@@ -63,6 +63,7 @@ def _message(error: RpcError, error_spec: ErrorSpec) -> str:
         sizes = _SIZES_PATTERN.search(error.details)
         subject = "request" if error_spec is REQUEST_TOO_LARGE else "output"
         detail = f": {sizes[1]} bytes, and it takes {sizes[2]}" if sizes else ""
-        return f"the {subject} is larger than the loader's limit of a message{detail}"
+        cure = "; `--max-message` of `asectl loader run` sets it"
+        return f"the {subject} is larger than the loader's limit of a message{detail}{cure}"
     use_default = error_spec is not LOADER_LOST or error.status is Status.UNAVAILABLE
     return "" if use_default else f"loader call ended with {error.status.name}"

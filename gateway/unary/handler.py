@@ -291,7 +291,8 @@ def _call_with_retries(
 
 def _deadline_error(contract: Contract) -> AseError:
     """Return the error of a request that took too long: how long it may take, and who says so."""
-    origin = f"`services.{contract.service.id}.deadline`, the schema's, or `gateway.deadline`"
+    option = f"`services.{contract.service.id}.deadline`"
+    origin = f"{option}, `deadline` of the Wrapper or its schema, or `gateway.deadline`"
     return AseError(DEADLINE, f"no answer within {contract.deadline:g} s: {origin}")
 
 

@@ -41,7 +41,7 @@ from schemas.model.errors import (
             "grpc: received message larger than max (20 vs. 16)",
             True,
             REQUEST_TOO_LARGE,
-            "20 bytes, and it takes 16",
+            "20 bytes, and it takes 16; `--max-message` of `asectl loader run` sets it",
         ),
         (
             Status.RESOURCE_EXHAUSTED,

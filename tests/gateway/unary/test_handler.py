@@ -369,7 +369,7 @@ def test_slot_after_the_deadline_is_released_unused() -> None:
     response = finish(steps, FakeOperation(fake.slots[0]))
     assert response.status == 504
     message = json.loads(response.body)["header"]["message"]
-    assert message.startswith("no answer within 5 s: `services.probe.deadline`, the schema's, or")
+    assert message.startswith("no answer within 5 s: `services.probe.deadline`, `deadline` of the")
     assert fake.slots[0].errors == ["unused"], "the instance is not to blame"
 
 
