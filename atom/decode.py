@@ -32,14 +32,30 @@ _MAX_CACHED_META_SIZE: Final = 1024  # bytes of a key
 
 
 @dataclass(frozen=True, slots=True)
+class DecodedOutput:
+    """One output: its name, its kind, the `encoding` that the loader names, and its bytes.
+
+    `is_json`: the data is JSON, and the loader says so.
+    """
+
+    name: str
+    data_type: DataType
+    encoding: str
+    data: bytes
+    is_json: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _OutputTemplate:
-    """The JSON around the data of an output, from its meta.
+    """The JSON around the data of an output, from its meta; what its meta says of it.
 
     `prefix` and `suffix` enclose the data. If `embeds_json`, data that is JSON is embedded
     unchanged. `unlabelled_suffix` is the suffix without that label, for data that is not.
     """
 
     name: str
+    data_type: DataType
+    encoding: str
     prefix: bytes
     suffix: bytes
     unlabelled_suffix: bytes
@@ -74,10 +90,41 @@ class Decoder:
         declare, and if the service declares outputs and there is none; 10160 for a malformed frame.
         """
         payload = self._decode(frame)
-        if payload == b"{}" and self._accepts:
+        if payload == b"{}":
+            self._check_any_output()
+        return payload
+
+    def decode_outputs(self, frame: bytes) -> list[DecodedOutput]:
+        """Return the outputs of a unary call's LoaderOutput. Raises AseError as `decode` does."""
+        outputs, _ = self.decode_result_outputs(frame)
+        if not outputs:
+            self._check_any_output()
+        return outputs
+
+    def decode_result_outputs(self, frame: bytes) -> tuple[list[DecodedOutput], int]:
+        """Return the outputs of a session's result, which may be none, and its status, 0..3.
+
+        Raises AseError as `decode` does.
+        """
+        payloads = read_payloads(frame)
+        if payloads is None:
+            payloads = _parse_payloads(frame)
+        outputs: list[DecodedOutput] = []
+        for meta, data in payloads:
+            template = self._templates.entries.get(meta) or self._add_template(meta)
+            if any(output.name == template.name for output in outputs):
+                raise AseError(BAD_OUTPUT, "an output was given twice")
+            is_json = template.embeds_json and _is_json(data)
+            outputs.append(
+                DecodedOutput(template.name, template.data_type, template.encoding, data, is_json)
+            )
+        return outputs, read_status(frame) & 3
+
+    def _check_any_output(self) -> None:
+        """Raise AseError 10106 if the service declares outputs: the loader returned none."""
+        if self._accepts:
             declared = ", ".join(repr(name) for name in list(self._accepts)[:8])
             raise AseError(BAD_OUTPUT, f"the loader returned no output; declared: {declared}")
-        return payload
 
     def _decode(self, frame: bytes) -> bytes:
         payloads = read_payloads(frame)
@@ -129,6 +176,8 @@ class Decoder:
         unlabelled = [member for key, member in members if not (embeds_json and key == "format")]
         template = _OutputTemplate(
             name,
+            data_type,
+            attributes.get("encoding", ""),
             f'{_quote(name)}:{{"{data_type.key}":'.encode(),
             suffix.encode(),
             ("".join(unlabelled) + "}").encode(),

@@ -109,6 +109,9 @@ class GatewayOptions:
     admin_port: int = port_option(8290, "the admin API (/metrics, /lb/state)")
     admin_hosts: list[str] = admin_hosts_option()
     admin_connections: int = option(64, "connections to the admin API", minimum=1)
+    anonymous: bool = option(
+        True, "serve plain requests without an app id as `anonymous`; false: they need x-app-id"
+    )
     deadline: float = option(
         5.0, "seconds from the last byte of a request to its answer", minimum=0.001, maximum=3600
     )

@@ -1,6 +1,9 @@
 """What all requests of a gateway share, whichever way they came in."""
 
+from gateway.plain.exchange import PlainExchange
+from gateway.request.envelope_exchange import EnvelopeExchange
 from gateway.request.event_stream import EventStreamFactory
+from gateway.request.exchange import Exchange
 from gateway.request.interfaces import Dependencies
 from gateway.request.record import RequestRecord
 from gateway.telemetry.access_log import AccessLog
@@ -13,7 +16,9 @@ class GatewayContext:
     One per process, shared by all connections, ASGI routes and WebSockets.
     """
 
-    __slots__ = ("access_log", "dependencies", "metrics", "open_event_stream")
+    __slots__ = (
+        "_envelope_exchange", "access_log", "dependencies", "metrics", "open_event_stream",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -26,12 +31,20 @@ class GatewayContext:
         self.metrics = metrics
         self.access_log = access_log
         self.open_event_stream = open_event_stream
+        self._envelope_exchange = EnvelopeExchange()
 
     def new_record(self, method: str, path: str, client_ip: str) -> RequestRecord:
         """Return the record of a request that is accepted now."""
         return RequestRecord(
             self.dependencies.new_id(), self.dependencies.clock(), method, path, client_ip
         )
+
+    def new_exchange(self, record: RequestRecord, query: str, *, is_plain: bool) -> Exchange:
+        """Return the form of a request, and note it in its record."""
+        if not is_plain:
+            return self._envelope_exchange
+        record.is_plain = True
+        return PlainExchange(query, record.sid)
 
     def count_and_log(self, record: RequestRecord) -> None:
         """Count and log a request that was answered."""

@@ -208,9 +208,11 @@ class FakeCaller:
         self.start_error: Exception | None = None
         self.run: Callable[[Callable[[], None]], None] = _call
         self.calls: list[FakeOperation] = []
+        self.frames: list[bytes] = []
         self.streams: list[FakeLoaderStream] = []
 
-    def start_call(self, _: Any, on_done: Callable[[Any], None]) -> FakeOperation:
+    def start_call(self, request: Any, on_done: Callable[[Any], None]) -> FakeOperation:
+        self.frames.append(request.frame)
         if self.start_error is not None:
             raise self.start_error
         operation = FakeOperation(self.result, on_done)

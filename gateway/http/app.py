@@ -24,6 +24,8 @@ from gateway.request.query import envelope_from_query
 from gateway.request.record import RequestRecord
 from gateway.request.response import HttpError, HttpResponse, finish_with_error
 from gateway.request.shutdown import DrainState, drain_timeout_error
+from gateway.services.catalog import Contract
+from gateway.services.routes import RESERVED_IDS, is_plain_path, requested_service
 from gateway.unary.asgi_driver import AsgiRequestDriver
 from gateway.unary.handler import BODY_START_BYTES, serve_unary
 from schemas.model.errors import (
@@ -33,6 +35,7 @@ from schemas.model.errors import (
     NO_SERVICE,
     AseError,
 )
+from schemas.model.service import Service
 
 _CLOSE_HEADER = (b"connection", b"close")
 # What a GET request of events has in the place of its own headers.
@@ -68,7 +71,8 @@ def build_app(
     `count_live_instances` returns the number of live instances of a service id. Pages of `origins`
     may request events by GET (`check_origin`).
     """
-    service_endpoint = _ServiceEndpoint(context, origins)
+    service_endpoint = _ServiceEndpoint(context, origins, is_plain=False)
+    plain_endpoint = _ServiceEndpoint(context, origins, is_plain=True)
     pages = Pages(context.dependencies.catalog, count_live_instances)
     health = _Health(readiness)
     logged = partial(_LoggedPage, context=context)
@@ -82,6 +86,8 @@ def build_app(
             Route(
                 "/v1/apis/{service_id}/openapi.json", logged(pages.service_openapi), methods=["GET"]
             ),
+            # The same services without envelopes.
+            Route("/v1/{service_id}", plain_endpoint),
             Route("/openapi.json", logged(pages.openapi), methods=["GET"]),
             # A page that shows the OpenAPI document and sends trial requests.
             Route("/docs", logged(pages.docs), methods=["GET"]),
@@ -136,29 +142,37 @@ class _ServiceEndpoint:
 
     It receives the body, sends the response, and ends the request early if the client disconnects
     or the server cancels the task. If the service allows it (`Contract.get_events`), a GET request
-    is answered with events, and its query takes the place of the body.
+    is answered with events, and its query takes the place of the body. `is_plain`: requests and
+    answers have no envelope.
     """
 
-    def __init__(self, context: GatewayContext, origins: list[str]) -> None:
+    def __init__(self, context: GatewayContext, origins: list[str], *, is_plain: bool) -> None:
         self._context = context
         self._origins = origins
+        self._is_plain = is_plain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.serve(scope["path_params"]["service_id"], scope, receive, send)
+        service_id = scope["path_params"]["service_id"]
+        if self._is_plain and service_id in RESERVED_IDS:  # its own route allows other methods
+            raise HTTPException(405 if service_id == "apis" else 404, headers={"Allow": "GET"})
+        await self.serve(service_id, scope, receive, send)
 
     async def serve(self, service_id: str, scope: Scope, receive: Receive, send: Send) -> None:
         context, dependencies = self._context, self._context.dependencies
         headers: Mapping[bytes, bytes] = combine_headers(scope["headers"])
+        record = _new_record(scope, context)
+        query = scope["query_string"].decode("latin-1")
+        exchange = context.new_exchange(record, query, is_plain=self._is_plain)
         body = None
         if scope["method"] != "POST":
-            body = self._query_body(service_id, scope, headers)
+            contract = self._check_get(service_id, scope, headers)
+            body = b"{}" if self._is_plain else _query_body(scope, contract.service)
             headers = {**headers, **_EVENTS_HEADERS}
-        record = _new_record(scope, context)
         record.tracing = tracing.from_headers(headers)
         driver = AsgiRequestDriver(context.open_event_stream, scope[WAKE_RECEIVE_KEY])
         context.metrics.inflight += 1
         try:
-            steps = serve_unary(service_id, headers, body, record, dependencies)
+            steps = serve_unary(service_id, headers, body, record, dependencies, exchange)
             driver.drive(steps, record, dependencies)
             await _run_driver(driver, scope, receive, send, is_body_complete=body is not None)
         except asyncio.CancelledError:
@@ -175,11 +189,11 @@ class _ServiceEndpoint:
             with contextlib.suppress(asyncio.CancelledError):
                 await _send_response(driver.response, send)
 
-    def _query_body(self, service_id: str, scope: Scope, headers: Mapping[bytes, bytes]) -> bytes:
-        """Return the body that the query of a GET request stands for.
+    def _check_get(self, service_id: str, scope: Scope, headers: Mapping[bytes, bytes]) -> Contract:
+        """Return the contract of a service that allows a request without a body.
 
         Raises AseError for an unknown service, HTTPException 405 if the service does not allow it,
-        HttpError 403 for a page of another origin, 400 for an invalid query.
+        HttpError 403 for a page of another origin, 406 if the client takes no events.
         """
         contract = self._context.dependencies.catalog.require(service_id)
         allowed = "GET, POST" if contract.get_events else "POST"
@@ -189,7 +203,12 @@ class _ServiceEndpoint:
             raise HttpError(406, "GET is answered with events alone: accept text/event-stream")
         check_origin(headers, self._origins)
         check_fetch_site(headers, self._origins)
-        return json.dumps(envelope_from_query(scope["query_string"], contract.service)).encode()
+        return contract
+
+
+def _query_body(scope: Scope, service: Service) -> bytes:
+    """Return the envelope that a query stands for. Raises HttpError 400."""
+    return json.dumps(envelope_from_query(scope["query_string"], service)).encode()
 
 
 class _FallbackEndpoint:
@@ -287,6 +306,8 @@ class _ErrorHandler:
 
     async def __call__(self, request: Request, error: Exception) -> Response:
         record = _new_record(request.scope, self._context)
+        service_id = requested_service(b"POST", record.path)
+        record.is_plain = bool(service_id) and is_plain_path(record.path)
         http_response = finish_with_error(
             _to_ase_error(error), record, self._context.dependencies.clock()
         )

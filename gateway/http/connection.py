@@ -357,9 +357,8 @@ class HttpConnection(HttpToolsProtocol):
         self._is_chunked = b"transfer-encoding" in headers_by_name
         keep_alive = version != "1.0" and parser.should_keep_alive()
         expects_continue = version != "1.0" and b"expect" in headers_by_name
-        cycle: Cycle | None = self._fast_path.accept_head(
-            method, path, headers_by_name, keep_alive, expects_continue, version != "1.0"
-        )
+        arguments = (keep_alive, expects_continue, version != "1.0", query.decode("latin-1"))
+        cycle: Cycle | None = self._fast_path.accept_head(method, path, headers_by_name, *arguments)
         if cycle is None:
             reads_body = method == b"POST"
             if not reads_body:

@@ -122,13 +122,14 @@ class FastPath:
         keep_alive: bool,
         expects_continue: bool,
         chunked: bool,
+        query: str,
         /,
     ) -> UnaryRequestCycle | None:
         """Return the cycle of a parsed head, or None if ASGI serves it.
 
-        `headers` have lower-case names. `chunked`: the client knows the chunked coding. The head is
-        cached if it is a repeated one; `try_serve` looks up only the first head of a read, so later
-        heads of the same read are not cached.
+        `query` is that of the URL. `headers` have lower-case names. `chunked`: the client knows the
+        chunked coding. The head is cached if it is a repeated one; `try_serve` looks up only the
+        first head of a read, so later heads of the same read are not cached.
         """
         fast_path, is_repeated = self._server_context.fast_path, self._is_repeated_head
         self._is_repeated_head = False
@@ -137,7 +138,7 @@ class FastPath:
             return None
         tracing_headers = tracing.from_headers(headers)
         head = UnaryRequestHead(
-            service_id, path, headers, keep_alive, expects_continue, chunked, tracing_headers
+            service_id, path, headers, keep_alive, expects_continue, chunked, tracing_headers, query
         )
         if is_repeated:
             fast_path.head_cache.add(self._last_head_key, head)

@@ -91,10 +91,10 @@ def named_consumer(headers: Mapping[bytes, bytes], consumer_header: str) -> str:
     """Return the caller that the proxy in front of the gateway names; "" if it names none."""
     if not consumer_header:
         return ""
-    return _decode_header(headers.get(consumer_header.lower().encode(), b""))
+    return decode_header(headers.get(consumer_header.lower().encode(), b""))
 
 
-def _decode_header(value: bytes) -> str:
+def decode_header(value: bytes) -> str:
     """Return a field value as UTF-8, which proxies send, or else as ISO 8859-1 (RFC 9110, 5.5)."""
     try:
         return value.decode()

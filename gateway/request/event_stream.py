@@ -6,6 +6,7 @@ The stream itself is in `gateway/streaming/sse.py`.
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from gateway.request.exchange import Exchange
 from gateway.request.record import RequestRecord
 from gateway.services.catalog import Contract
 from schemas.model.errors import AseError
@@ -14,10 +15,14 @@ from schemas.model.errors import AseError
 class EventStreamRequest:
     """A request that is answered by events: its contract, its envelope, the gateway's headers.
 
-    `ascii_only`: no text of the envelope has a character beyond ASCII.
+    `ascii_only`: no text of the envelope has a character beyond ASCII. `exchange` is the form of
+    request and answer.
     """
 
-    __slots__ = ("affinity_key", "ascii_only", "contract", "envelope", "gateway_headers", "record")
+    __slots__ = (
+        "affinity_key", "ascii_only", "contract", "envelope", "exchange", "gateway_headers",
+        "record",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -27,6 +32,7 @@ class EventStreamRequest:
         affinity_key: str,
         ascii_only: bool,
         record: RequestRecord,
+        exchange: Exchange,
     ) -> None:
         self.contract = contract
         self.envelope = envelope
@@ -34,6 +40,7 @@ class EventStreamRequest:
         self.affinity_key = affinity_key
         self.ascii_only = ascii_only
         self.record = record
+        self.exchange = exchange
 
 
 class Sink(Protocol):

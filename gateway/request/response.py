@@ -4,7 +4,8 @@ The table of errors is in docs/architecture.md. Unary responses of services and 
 envelope, rejections included. Pure: no I/O, no clock.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from json.encoder import encode_basestring_ascii
 from typing import Final
@@ -54,7 +55,7 @@ _CLOSING_STATUSES: Final = frozenset({400, 408, 413, 414, 431})
 
 # %-formatting fills a template in one operation, compiled by mypyc or not.
 _HEAD_TEMPLATE: Final = (
-    "content-type: application/json\r\ncontent-length: %d\r\nx-ase-request-id: %s\r\n"
+    "content-type: %s\r\ncontent-length: %d\r\nx-ase-request-id: %s\r\n"
     "x-ase-overhead-ms: %s\r\nx-ase-upstream-ms: %s\r\nx-ase-attempts: %d\r\n"
 )
 
@@ -85,6 +86,21 @@ class HttpError(AseError):
         self.headers = list(headers or ())
         if status in _CLOSING_STATUSES:
             self.headers.append((b"connection", b"close"))
+
+
+class PlainError(AseError):
+    """An error of a plain request: the members that break a rule.
+
+    Each of `violations` is the name of a member, the JSON pointer to it (RFC 6901) and the rule;
+    name and pointer are "" for the request as a whole.
+    """
+
+    def __init__(
+        self, spec: ErrorSpec, violations: Sequence[tuple[str, str, str]], log_message: str = ""
+    ) -> None:
+        messages = [f"{name}: {rule}" if name else rule for name, _, rule in violations]
+        super().__init__(spec, "; ".join(messages), log_message)
+        self.violations = violations
 
 
 class HttpResponse:
@@ -131,18 +147,55 @@ def finish_with_success(payload: bytes, record: RequestRecord, now: float) -> Ht
     return HttpResponse(200, _response_head(record, len(body)), body)
 
 
+def finish_with_body(
+    content_type: str, body: bytes, record: RequestRecord, now: float
+) -> HttpResponse:
+    """Finish the record and return a 200 response with a body of any media type."""
+    record.finish(200, 0, now)
+    head = _response_head(record, len(body), content_type)
+    return HttpResponse(200, head + b"vary: accept\r\n", body)
+
+
 def finish_with_error(error: AseError, record: RequestRecord, now: float) -> HttpResponse:
-    """Finish the record and return the response of an error; 429 and 503 get `retry-after: 1`."""
+    """Finish the record and return the response of an error; 429 and 503 get `retry-after: 1`.
+
+    A plain request is answered by a problem (RFC 9457), any other by an envelope.
+    """
     record.finish(status_of(error, record.code_map), error.spec.code, now)
     record.error_name, record.detail = error.spec.name, error.log_message
-    message = encode_basestring_ascii(str(error)[:_MAX_MESSAGE_CHARS])
-    body = (_ERROR_TEMPLATE % (record.code, message, record.sid)).encode()
-    head = _response_head(record, len(body))
+    if record.is_plain:
+        body = problem(error, record)
+        head = _response_head(record, len(body), "application/problem+json")
+    else:
+        message = encode_basestring_ascii(str(error)[:_MAX_MESSAGE_CHARS])
+        body = (_ERROR_TEMPLATE % (record.code, message, record.sid)).encode()
+        head = _response_head(record, len(body))
     if record.status in (429, 503):
         head += b"retry-after: 1\r\n"
     if isinstance(error, HttpError):
         head += b"".join(b"%s: %s\r\n" % header for header in error.headers)
     return HttpResponse(record.status, head, body)
+
+
+def problem(error: AseError, record: RequestRecord) -> bytes:
+    """Return the problem details (RFC 9457) of an error of a request.
+
+    `errors` has the JSON pointer and the rule of each member that is wrong.
+    """
+    status = status_of(error, record.code_map)
+    members: dict[str, object] = {
+        "type": "about:blank",
+        "title": _REASON_PHRASES.get(status, ""),
+        "status": status,
+        "detail": str(error)[:_MAX_MESSAGE_CHARS],
+        "code": error.spec.code,
+        "sid": record.sid,
+    }
+    if isinstance(error, PlainError):
+        members["errors"] = [
+            {"pointer": pointer, "rule": rule} for _, pointer, rule in error.violations
+        ]
+    return json.dumps(members).encode()
 
 
 class DefaultHeadersCache:
@@ -181,8 +234,11 @@ def serialize_response(response: HttpResponse, default_lines: bytes, close_line:
     )
 
 
-def _response_head(record: RequestRecord, body_size: int) -> bytes:
+def _response_head(
+    record: RequestRecord, body_size: int, content_type: str = "application/json"
+) -> bytes:
     lines = _HEAD_TEMPLATE % (
+        content_type,
         body_size,
         record.sid,
         record.overhead_ms,

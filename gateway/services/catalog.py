@@ -11,13 +11,23 @@ from dataclasses import dataclass
 from atom.decode import Decoder
 from atom.encode import Encoder
 from config.options import ServiceOptions
+from gateway.plain.envelope import EnvelopeBuilder
 from gateway.services.routes import Routes
 from schemas.model import document
 from schemas.model.errors import NO_INSTANCE, NO_SERVICE, AseError
+from schemas.model.plain import PlainApi
 from schemas.model.service import Service
 from schemas.validation.request_validator import RequestValidator
 
 MAX_SERVICES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PlainContract:
+    """The plain form of a service, and the builder of its envelopes."""
+
+    api: PlainApi
+    builder: EnvelopeBuilder
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,7 @@ class Contract:
     validator: RequestValidator
     encoder: Encoder
     decoder: Decoder
+    plain: PlainContract
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,7 @@ def build_contract(
     """
     service = document.service_from_document(document.parse(schema_document))
     service_options = services.get(service.id, ServiceOptions())
+    plain_api = PlainApi(service)
     return Contract(
         service=service,
         digest=document.digest(schema_document),
@@ -93,6 +105,7 @@ def build_contract(
         validator=RequestValidator(service.input),
         encoder=Encoder(service),
         decoder=Decoder(service),
+        plain=PlainContract(plain_api, EnvelopeBuilder(service, plain_api)),
     )
 
 

@@ -10,14 +10,27 @@ from typing import Final
 from schemas.model.service import Service
 
 SERVICE_PATH_PREFIX: Final = "/v1/private/"
+PLAIN_PATH_PREFIX: Final = "/v1/"
+RESERVED_IDS: Final = frozenset({"apis", "private"})  # they have paths of their own below /v1/
 
 
 def requested_service(method: bytes, path: str) -> str:
-    """Return the id of the service whose canonical path is requested; "" for any other request."""
-    if method == b"POST" and path.startswith(SERVICE_PATH_PREFIX):
-        service_id = path[len(SERVICE_PATH_PREFIX) :]
-        return "" if "/" in service_id else service_id
-    return ""
+    """Return the id of the service whose canonical path is requested; "" for any other request.
+
+    That is its path for envelopes or the one for plain requests (`is_plain_path`).
+    """
+    if method != b"POST" or not path.startswith(PLAIN_PATH_PREFIX):
+        return ""
+    is_private = path.startswith(SERVICE_PATH_PREFIX)
+    service_id = path[len(SERVICE_PATH_PREFIX) if is_private else len(PLAIN_PATH_PREFIX) :]
+    return (
+        "" if "/" in service_id or (not is_private and service_id in RESERVED_IDS) else service_id
+    )
+
+
+def is_plain_path(path: str) -> bool:
+    """Return whether the canonical path of a service is the one for plain requests."""
+    return not path.startswith(SERVICE_PATH_PREFIX)
 
 
 class Routes:

@@ -10,7 +10,7 @@ from config.options import SessionOptions
 from gateway.services.catalog import Contract
 from schemas.model.errors import BAD_REQUEST, AseError
 from schemas.model.session import FrameStatus, SequenceChecker, SessionEvent, frame_event
-from schemas.validation.explain import invalid_body_error
+from schemas.validation.explain import InvalidBodyError
 
 _NOT_INHERITED: Final = ("status", "cid", "sid")
 _STATUS_ONLY: Final = frozenset({"status"})
@@ -115,7 +115,7 @@ class EnvelopeReader:
         )
         violations = validate(envelope, ascii_only)
         if violations:
-            raise invalid_body_error(violations)
+            raise InvalidBodyError(violations)
         if self._single_frame:
             status = int(FrameStatus.ONCE)
             envelope["header"] = {**(envelope.get("header") or {}), "status": status}

@@ -82,6 +82,8 @@ class Session:
     time without a frame from the client and without a result, until the client's last frame.
     `lifetime` is the longest duration of the session in seconds. `call_later(seconds, callback)`
     schedules a callback. `cid` is the client's own id of the session, on a multiplexed WebSocket.
+    `decode_result` converts a loader's frame to a JSON object and its status; the payload of an
+    envelope, unless given.
 
     `state` is changed only by `TRANSITIONS`, and by an internal error. `_closed`: `_close`
     has run, which releases everything and notifies the client. `error` is the error that ended the
@@ -105,7 +107,8 @@ class Session:
     """
 
     __slots__ = (
-        "_affinity_key", "_call_later", "_client", "_closed", "_dependencies", "_frame_queue",
+        "_affinity_key", "_call_later", "_client", "_closed", "_decode_result", "_dependencies",
+        "_frame_queue",
         "_half_close_pending", "_lifetime_deadline", "_pending_slot", "_previous_error",
         "_read_deadline", "_read_timeout", "_reader", "_reading_paused", "_replay_buffer",
         "_result_received", "_slot", "_stream", "_timer", "_transfer_requested", "_transferring",
@@ -126,8 +129,10 @@ class Session:
         lifetime: float,
         max_queued_frames: int,
         cid: str = "",
+        decode_result: Callable[[bytes], tuple[bytes, int]] | None = None,
     ) -> None:
         self.state = SessionState.NEW
+        self._decode_result = decode_result or contract.decoder.decode_result
         self.cid = cid
         self.record = record
         self.max_queued_frames = max_queued_frames
@@ -403,7 +408,7 @@ class Session:
         self._result_received, self._replay_buffer = True, None
         self._read_deadline = self._dependencies.clock() + self._read_timeout
         try:
-            payload, status = self.contract.decoder.decode_result(result)
+            payload, status = self._decode_result(result)
         except AseError as error:
             self.fail(error)
             return

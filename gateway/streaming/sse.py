@@ -1,17 +1,18 @@
-"""A session of one request whose results are sent as server-sent events.
+"""A session of one request whose results are sent as server-sent events, or as lines of JSON.
 
 Each result with a payload is an event `result` with an increasing id; the event `end` with the last
 status follows. An error is an event `error` if the response has started, otherwise an ordinary
-error response. Source: WHATWG HTML, "Server-sent events".
+error response. The bytes are those of a `Framing`.
 """
 
+from functools import partial
 from typing import Final
 
 from config.options import SessionOptions
 from gateway.request.event_stream import EventStreamRequest, Sink
 from gateway.request.interfaces import Dependencies
-from gateway.streaming import messages
 from gateway.streaming.envelopes import EnvelopeReader
+from gateway.streaming.framing import EnvelopeEvents, Framing, PlainEvents, PlainLines
 from gateway.streaming.session import Session
 from gateway.telemetry.session_metrics import SessionMetrics
 from rpc.timer import CallLater
@@ -20,20 +21,18 @@ from schemas.model.session import FrameStatus, SessionEvent
 
 _HTTP_OK: Final = 200
 _HEADERS_TEMPLATE: Final = (
-    "content-type: text/event-stream\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n"
+    "content-type: %s\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n"
     "x-ase-request-id: %s\r\nx-ase-instance: %s\r\nx-ase-attempts: %d\r\n"
 )
-_NEWLINES_TO_SPACES: Final = bytes.maketrans(b"\r\n", b"  ")
-_KEEP_ALIVE_COMMENT: Final = b": still here\n\n"
 
 
 class EventStream:
     """The response by events to one request, and the client's side of its session.
 
     `headers_sent`: the response has started, with a result or a keep-alive comment; it has status
-    200. `_last_event_id` is the id of the last event `result`; ids start at 1. `_timer` sends the
-    keep-alive comments until the session ends. `call_later(seconds, callback)` schedules a
-    callback.
+    200. `_result_count` is the number of results so far; an event has it as its id. `_timer` sends
+    what keeps the response alive until the session ends. `call_later(seconds, callback)` schedules
+    a callback.
     """
 
     def __init__(
@@ -52,7 +51,8 @@ class EventStream:
         self._options = options
         self._sink = sink
         self._call_later = call_later
-        self._last_event_id = 0
+        self._result_count = 0
+        self._framing = _framing(request)
         service = request.contract.service
         self._session = Session(
             request.contract,
@@ -64,6 +64,7 @@ class EventStream:
             read_timeout=options.lifetime,
             lifetime=service.deadline or options.lifetime,
             max_queued_frames=options.queue,
+            decode_result=partial(request.exchange.decode_result, request.contract),
         )
         self._timer = call_later(options.keep_alive, self._send_keep_alive)
 
@@ -99,19 +100,12 @@ class EventStream:
 
         A result without a payload has no event `result`.
         """
-        sid = session.record.sid
-        is_last = status >= FrameStatus.END
+        record = session.record
         if payload != b"{}":
-            message = messages.encode_result_envelope(
-                sid, "", payload, FrameStatus.CONTINUE if is_last else status
-            )
-            if b"\n" in message or b"\r" in message:  # white space in embedded JSON
-                message = message.translate(_NEWLINES_TO_SPACES)
-            self._last_event_id += 1
-            self._write(b"event: result\nid: %d\ndata: %b\n\n" % (self._last_event_id, message))
-        if is_last:
-            message = messages.encode_result_envelope(sid, "", b"{}", status)
-            self._write(b"event: end\ndata: %b\n\n" % message)
+            self._result_count += 1
+            self._write(self._framing.result(record, payload, status, self._result_count))
+        if status >= FrameStatus.END:
+            self._write(self._framing.end(record, status))
 
     def send_error(self, session: Session, error: AseError) -> None:
         """Write an event `error`, if the response has started.
@@ -119,8 +113,8 @@ class EventStream:
         Otherwise `on_closed`, which follows, answers with the error.
         """
         if self.headers_sent:
-            message = messages.encode_error_envelope(session.record.sid, "", error)
-            self._write(b"event: error\ndata: %b\n\n" % message)
+            error = self._request.exchange.explain(self._request.contract, error)
+            self._write(self._framing.error(session.record, error))
 
     def on_closed(self, session: Session, event: SessionEvent) -> None:
         """End the response; answer with the error if it has not started.
@@ -133,7 +127,8 @@ class EventStream:
         if self.headers_sent:
             self._sink.end()
         else:
-            self._sink.send_error(session.error or AseError(CLIENT_GONE))
+            error = session.error or AseError(CLIENT_GONE)
+            self._sink.send_error(self._request.exchange.explain(self._request.contract, error))
 
     def pause_reading(self, session: Session) -> None:
         """Do nothing: no other frame follows."""
@@ -145,7 +140,8 @@ class EventStream:
         if not self.headers_sent:
             self.headers_sent = True
             record = self._session.record
-            head = _HEADERS_TEMPLATE % (record.sid, record.instance, record.attempts)
+            content_type = self._framing.content_type
+            head = _HEADERS_TEMPLATE % (content_type, record.sid, record.instance, record.attempts)
             self._sink.start_response(head.encode())
         self._sink.write(data)
 
@@ -157,4 +153,10 @@ class EventStream:
         """
         self._timer = self._call_later(self._options.keep_alive, self._send_keep_alive)
         if self._sink.writable():
-            self._write(_KEEP_ALIVE_COMMENT)
+            self._write(self._framing.keep_alive())
+
+
+def _framing(request: EventStreamRequest) -> Framing:
+    if not request.record.is_plain:
+        return EnvelopeEvents()
+    return PlainLines() if request.exchange.streams_lines() else PlainEvents()

@@ -21,6 +21,7 @@ from gateway.request.interfaces import Dependencies, PendingOperation
 from gateway.request.record import RequestRecord
 from gateway.request.response import HttpResponse, finish_with_error
 from gateway.request.shutdown import drain_timeout_error
+from gateway.services.routes import is_plain_path
 from gateway.unary.handler import (
     BODY_START_BYTES,
     AcquireSlot,
@@ -239,10 +240,11 @@ class UnaryRequestCycle(RequestDriver):
         context, head, dependencies = self._context, self._head, self._context.dependencies
         record = context.new_record("POST", head.path, self._client_ip)
         record.tracing = self._tracing
+        exchange = context.new_exchange(record, head.query, is_plain=is_plain_path(head.path))
         context.metrics.inflight += 1
         self._tasks.add(self)
         self.drive(
-            serve_unary(head.service_id, head.headers, body, record, dependencies),
+            serve_unary(head.service_id, head.headers, body, record, dependencies, exchange),
             record,
             dependencies,
         )

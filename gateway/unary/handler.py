@@ -11,9 +11,10 @@ from typing import Any, Final
 from atom.interfaces import CallTarget
 from gateway.request import checks, content_coding, json_body
 from gateway.request.event_stream import EventStreamRequest
+from gateway.request.exchange import Exchange
 from gateway.request.interfaces import Dependencies, PendingOperation, Slot
 from gateway.request.record import RequestRecord
-from gateway.request.response import HttpResponse, finish_with_error, finish_with_success
+from gateway.request.response import HttpResponse, finish_with_error
 from gateway.request.retry import may_retry, needs_retry_budget
 from gateway.services.catalog import Contract
 from schemas.model.errors import (
@@ -24,7 +25,7 @@ from schemas.model.errors import (
     NO_INSTANCE,
     AseError,
 )
-from schemas.validation.explain import invalid_body_error
+from schemas.validation.explain import InvalidBodyError
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,37 +115,38 @@ def serve_unary(
     raw_body: bytes | None,
     record: RequestRecord,
     dependencies: Dependencies,
+    exchange: Exchange,
 ) -> Steps:
     """Serve a unary request; return its response, or the request if an event stream answers it.
 
-    `headers` have lower-case names. `raw_body` is None while the body is still arriving: then the
-    first step is `ReadBody`, unless the head alone is rejected. The response describes an error if
-    there was one. `record` is filled in on the way.
+    `exchange` is the form of request and answer. `headers` have lower-case names. `raw_body` is
+    None while the body is still arriving: then the first step is `ReadBody`, unless the head alone
+    is rejected. The response describes an error if there was one. `record` is filled in on the way.
     """
     try:
         contract = checks.find_contract(dependencies.catalog, service_id, record)
-        checks.check_content_headers(headers)
+        exchange.check_head(contract, headers)
         checks.check_length(headers, dependencies.options.max_body)
         if raw_body is None:
-            raw_body = yield from _read_body(contract, headers, dependencies)
-        _shed_overload(contract, headers, raw_body, dependencies)
+            raw_body = yield from _read_body(contract, headers, dependencies, exchange)
+        _shed_overload(contract, headers, raw_body, dependencies, exchange)
         record.body_received_at = dependencies.clock()
-        request = _validate_request(contract, raw_body, headers, record, dependencies)
+        request = _validate_request(contract, raw_body, headers, record, dependencies, exchange)
         if isinstance(request, EventStreamRequest):
             return request
         try:
-            payload = yield from _call_with_retries(request, record, dependencies)
+            outputs = yield from _call_with_retries(request, record, dependencies, exchange)
         except AseError as error:
             if error.spec is not BAD_MODE or not checks.accepts_anything(headers):
                 raise
             # The wrapper only streams, and nothing ran: the client takes its events too.
             request = _validate_request(
-                contract, raw_body, headers, record, dependencies, only_streams=True
+                contract, raw_body, headers, record, dependencies, exchange, only_streams=True
             )
             if isinstance(request, EventStreamRequest):
                 return request
             raise
-        return finish_with_success(payload, record, dependencies.clock())
+        return exchange.finish(outputs, record, dependencies.clock())
     except AseError as error:
         return finish_with_error(error, record, dependencies.clock())
     except Exception as exception:  # noqa: BLE001 (it is logged, with its traceback)
@@ -153,7 +155,10 @@ def serve_unary(
 
 
 def _read_body(
-    contract: Contract, headers: Mapping[bytes, bytes], dependencies: Dependencies
+    contract: Contract,
+    headers: Mapping[bytes, bytes],
+    dependencies: Dependencies,
+    exchange: Exchange,
 ) -> Generator[ReadBody | ReadBodyStart, bytes, bytes]:
     """Return the body. While requests wait for a slot, shed the request by its start if possible.
 
@@ -161,9 +166,9 @@ def _read_body(
     """
     if dependencies.picker.is_crowded(contract.service.id):
         if checks.named_consumer(headers, dependencies.options.consumer_header):
-            _shed_overload(contract, headers, b"", dependencies)
+            _shed_overload(contract, headers, b"", dependencies, exchange)
         start = yield READ_BODY_START
-        _shed_overload(contract, headers, start, dependencies)
+        _shed_overload(contract, headers, start, dependencies, exchange)
     return (yield READ_BODY)
 
 
@@ -172,6 +177,7 @@ def _shed_overload(
     headers: Mapping[bytes, bytes],
     body_start: bytes,
     dependencies: Dependencies,
+    exchange: Exchange,
 ) -> None:
     """Raise AseError 10110 if all instances are full and the request would wait in vain.
 
@@ -180,7 +186,7 @@ def _shed_overload(
     picker, service_id = dependencies.picker, contract.service.id
     if dependencies.slot_timeout > 0.0 and not picker.is_crowded(service_id):
         return
-    app_id = checks.peek_app_id(headers, body_start, dependencies.options.consumer_header)
+    app_id = exchange.peek_app_id(headers, body_start, dependencies.options)
     timeout = min(dependencies.slot_timeout, contract.deadline)
     if picker.must_shed(service_id, contract.digest, app_id, timeout):
         raise AseError(LOADER_FULL, _SHED_MESSAGE)
@@ -192,6 +198,7 @@ def _validate_request(
     headers: Mapping[bytes, bytes],
     record: RequestRecord,
     dependencies: Dependencies,
+    exchange: Exchange,
     *,
     only_streams: bool = False,
 ) -> ValidatedRequest | EventStreamRequest:
@@ -199,26 +206,23 @@ def _validate_request(
 
     If the client requests an event stream, the envelope is returned as it is: the session of the
     stream validates and encodes it. So it is if the service `only_streams`, unless the client
-    refuses events by `header.stream`.
+    refuses events.
     """
     options = dependencies.options
     coding = headers.get(b"content-encoding")
     if coding is not None and content_coding.is_gzip(coding):
         raw_body = content_coding.gunzip(raw_body, options.max_gzip_body)
-    envelope = json_body.parse(raw_body, options.max_depth, options.max_nodes, options.max_names)
-    ascii_only = json_body.has_only_ascii_text(raw_body)
-    record.app_id = checks.check_app_id(envelope, headers, options.consumer_header)
+    parsed = exchange.parse(contract, raw_body, headers, options)
+    envelope, ascii_only, json_text = parsed.envelope, parsed.ascii_only, parsed.json_text
+    record.app_id = parsed.app_id
     contract, gateway_headers = checks.resolve_contract(
         contract, envelope, record, dependencies.catalog
     )
-    if json_body.has_escaped_line_break(raw_body):
+    if json_body.has_escaped_line_break(json_text):
         checks.join_base64_lines(envelope, contract.service)
-    stream_flag = checks.pop_stream_flag(envelope, contract.service)
-    if stream_flag is None:
-        stream_flag = only_streams
-    wants_events = stream_flag or checks.accepts_event_stream(headers)
+    wants_events = exchange.wants_events(contract, envelope, headers, only_streams)
     if contract.validator.max_values < options.max_nodes:
-        json_body.check_node_count(raw_body, contract.validator.max_values)
+        json_body.check_node_count(json_text, contract.validator.max_values)
     affinity_key = (
         checks.affinity_key(envelope, contract.affinity_path) if contract.affinity_path else ""
     )
@@ -230,18 +234,24 @@ def _validate_request(
             affinity_key,
             ascii_only,
             record,
+            exchange,
         )
-    violations = contract.validator.validate_and_transform(envelope, ascii_only)
-    if violations:
-        raise invalid_body_error(violations)
-    return ValidatedRequest(
-        contract, contract.encoder.encode(envelope, gateway_headers), affinity_key
-    )
+    try:
+        violations = contract.validator.validate_and_transform(envelope, ascii_only)
+        if violations:
+            raise InvalidBodyError(violations)
+        frame = contract.encoder.encode(envelope, gateway_headers)
+    except AseError as error:
+        raise exchange.explain(contract, error) from None
+    return ValidatedRequest(contract, frame, affinity_key)
 
 
 def _call_with_retries(
-    request: ValidatedRequest, record: RequestRecord, dependencies: Dependencies
-) -> Generator[AcquireSlot | CallLoader, Any, bytes]:
+    request: ValidatedRequest,
+    record: RequestRecord,
+    dependencies: Dependencies,
+    exchange: Exchange,
+) -> Generator[AcquireSlot | CallLoader, Any, Any]:
     """Call an instance and return its decoded output; retry once at another instance.
 
     `may_retry` decides whether a call is retried, and a retry after a failure needs the retry
@@ -273,7 +283,7 @@ def _call_with_retries(
             with slot as held_slot:
                 call = yield _start_attempt(request, held_slot.instance, record, dependencies)
                 record.attempt_finished(dependencies.clock())
-                return contract.decoder.decode(call.outcome())
+                return exchange.decode(contract, call.outcome())
         except AseError as error:
             tried_addresses += (record.instance,)
             retry_allowed = may_retry(

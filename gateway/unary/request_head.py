@@ -8,7 +8,7 @@ from gateway.request.tracing import NO_TRACING
 
 # Headers that the unary path reads, besides the consumer header. Content-Length is not among them:
 # its digits are read from each head.
-_USED_HEADERS: Final = (b"content-type", b"content-encoding", b"accept")
+_USED_HEADERS: Final = (b"content-type", b"content-encoding", b"accept", b"x-app-id")
 
 
 class UnaryRequestHead:
@@ -16,11 +16,12 @@ class UnaryRequestHead:
 
     `expects_continue`: the client sends its body only after a 100 response. `chunked`: the client
     knows the chunked transfer coding, unlike one of HTTP/1.0. `tracing` are its tracing headers, if
-    they are part of its key in a cache.
+    they are part of its key in a cache. `query` is still encoded.
     """
 
     __slots__ = (
-        "chunked", "expects_continue", "headers", "keep_alive", "path", "service_id", "tracing",
+        "chunked", "expects_continue", "headers", "keep_alive", "path", "query", "service_id",
+        "tracing",
     )  # fmt: skip
 
     def __init__(
@@ -32,6 +33,7 @@ class UnaryRequestHead:
         expects_continue: bool,
         chunked: bool = True,
         tracing: Mapping[str, str] = NO_TRACING,
+        query: str = "",
     ) -> None:
         self.service_id = service_id
         self.path = path
@@ -40,6 +42,7 @@ class UnaryRequestHead:
         self.expects_continue = expects_continue
         self.chunked = chunked
         self.tracing = tracing
+        self.query = query
 
     def is_cacheable(self) -> bool:
         """Return whether later requests can have the same head but for the length."""
@@ -59,6 +62,7 @@ class UnaryRequestHead:
             self.expects_continue,
             self.chunked,
             self.tracing,
+            self.query,
         )
 
 

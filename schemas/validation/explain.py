@@ -224,12 +224,15 @@ class Subschema:
         return self._subschema(("alone", keyword), {keyword: self._schema[keyword]})
 
 
-def invalid_body_error(violations: Iterable[Violation]) -> AseError:
-    """Return the error of an invalid body (code 10163) with all of `violations`."""
-    violation_list = list(violations)
-    title = "parameter schema validate error: "
-    log_message = "; ".join(violation.log_message for violation in violation_list)
-    return AseError(BAD_REQUEST, title + "; ".join(map(str, violation_list)), title + log_message)
+class InvalidBodyError(AseError):
+    """The error of an invalid body (code 10163): all of `violations`."""
+
+    def __init__(self, violations: Iterable[Violation]) -> None:
+        self.violations = tuple(violations)
+        title = "parameter schema validate error: "
+        log_message = "; ".join(violation.log_message for violation in self.violations)
+        message = "; ".join(map(str, self.violations))
+        super().__init__(BAD_REQUEST, title + message, title + log_message)
 
 
 def _failing_indices(start: int, end: int, all_valid: Callable[[int, int], bool]) -> Iterator[int]:

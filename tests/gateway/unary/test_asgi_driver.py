@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gateway.request.envelope_exchange import EnvelopeExchange
 from gateway.request.event_stream import EventStreamRequest, Sink
 from gateway.request.response import HttpError
 from gateway.unary.asgi_driver import AsgiRequestDriver
@@ -75,7 +76,7 @@ class DriverFixture:
         self.driver = AsgiRequestDriver(self._open_event_stream, self._wake)
         self.start = partial(
             self.driver.drive,
-            serve_unary(service_id, headers, None, record, dependencies),
+            serve_unary(service_id, headers, None, record, dependencies, EnvelopeExchange()),
             record,
             dependencies,
         )

@@ -10,6 +10,7 @@ from hypothesis import given
 
 from aseloader import declare
 from config.options import GatewayOptions, ServiceOptions
+from gateway.request.envelope_exchange import EnvelopeExchange
 from gateway.request.interfaces import Dependencies
 from gateway.request.record import RequestRecord
 from gateway.request.response import HttpError, HttpResponse
@@ -68,7 +69,9 @@ class FakeDependencies:
         self.record = RequestRecord("s" * 32, 0.0, "POST", "/v1/private/probe", "9.9.9.9")
 
     def start(self, service_id: str = "probe", headers: dict[bytes, bytes] = JSON) -> Steps:
-        return serve_unary(service_id, headers, None, self.record, self.dependencies)
+        return serve_unary(
+            service_id, headers, None, self.record, self.dependencies, EnvelopeExchange()
+        )
 
 
 def finish(steps: Steps, last_input: Any) -> HttpResponse:

@@ -1,0 +1,1 @@
+"""Plain requests: JSON, forms and files without an envelope (`docs/calling.md`)."""

@@ -1,0 +1,219 @@
+"""Conversion of the members of a plain request to an envelope. Pure.
+
+The envelope is validated and encoded as any other. What the validation reports of it is converted
+back to plain members by `PlainApi.locate`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import pybase64
+
+from schemas.model import media_types, request_header
+from schemas.model.plain import MemberKind, PlainApi, PlainMember
+from schemas.model.service import Service
+from schemas.model.session import FrameStatus
+from schemas.model.suggestion import did_you_mean
+from schemas.model.text import value_of_text
+
+_DATA_MEMBER: Final = "data"
+_UTF8_NAMES: Final = ("utf8", "utf-8")
+_MAX_NAME_CHARS: Final = 64
+
+
+class PlainRequestError(Exception):
+    """A plain request that cannot be converted: the `rule` that the member `name` breaks."""
+
+    def __init__(self, name: str, rule: str) -> None:
+        super().__init__(f"{name}: {rule}")
+        self.name = name
+        self.rule = rule
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """The bytes of an input, with what its sender says of them: media type and file name."""
+
+    data: bytes
+    media_type: str = ""
+    file_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FormText:
+    """A value that came as text: in a query, or in a field of a form."""
+
+    text: str
+
+
+class EnvelopeBuilder:
+    """Builds the envelopes of one service from plain members."""
+
+    def __init__(self, service: Service, api: PlainApi) -> None:
+        self._service_id = service.id
+        self._members = api.members
+        self._app_id_names = request_header.app_id_names(service)
+        self._status = request_header.build_status(service)
+
+    def build(self, values: Mapping[str, Any], app_id: str) -> dict[str, Any]:
+        """Return the envelope of a request: `values` by plain name.
+
+        A value is JSON, or a `Blob` or `FormText`. Raises PlainRequestError for a name that the
+        service does not declare and for a value that no input can have.
+        """
+        header: dict[str, Any] = dict.fromkeys(self._app_id_names, app_id)
+        header.update(self._status)
+        payload: dict[str, Any] = {}
+        parameter: dict[str, Any] = {}
+        for name, value in values.items():
+            member = self._members.get(name)
+            if member is None:
+                self.check_name(name)
+                continue
+            if member.kind is MemberKind.INPUT:
+                payload[member.path[1]] = _payload(member, value)
+            else:
+                nick = member.path[1]
+                if nick not in parameter:
+                    parameter[nick] = {}
+                parameter[nick][member.path[2]] = _parameter_value(member, value)
+        envelope = {"header": header, "payload": payload}
+        if parameter:
+            envelope["parameter"] = parameter
+        return envelope
+
+    def check_name(self, name: str) -> None:
+        """Raise PlainRequestError if the service declares no member of this name."""
+        if name in self._members:
+            return
+        name = name[:_MAX_NAME_CHARS]
+        if name in ("header", "payload"):
+            hint = f"an envelope goes to /v1/private/{self._service_id}"
+        else:
+            hint = did_you_mean(name, self._members, or_list_all=True)
+        raise PlainRequestError(name, f"is not known here; {hint}")
+
+
+def _parameter_value(member: PlainMember, value: Any) -> Any:
+    if isinstance(value, Blob):
+        value = FormText(_decode_utf8(member.name, value.data))
+    if not isinstance(value, FormText):
+        return value
+    kind = "object" if member.kind is MemberKind.OUTPUT_OPTIONS else member.schema.get("type")
+    kinds = kind if isinstance(kind, list) else [kind]
+    kind = next((name for name in kinds if name != "null"), "string")
+    return value_of_text(str(kind), value.text)
+
+
+def _payload(member: PlainMember, value: Any) -> dict[str, Any]:
+    """Return the envelope's member of an input. Raises PlainRequestError."""
+    data_type = member.data_type
+    assert data_type is not None  # noqa: S101 (only inputs have a payload)
+    attributes: dict[str, Any] = {}
+    if isinstance(value, dict) and not member.is_json:
+        attributes = {name: item for name, item in value.items() if name != _DATA_MEMBER}
+        value = value.get(_DATA_MEMBER)
+        for name in attributes:
+            if name == data_type.key or name not in member.attributes:
+                raise PlainRequestError(f"{member.name}.{name[:64]}", "is not known here")
+    text, encoding = _data(member, value)
+    stream: dict[str, Any] = {}
+    if encoding:
+        stream["encoding"] = encoding
+    if "status" in member.attributes:
+        stream["status"] = int(FrameStatus.ONCE)
+    stream.update(attributes)
+    stream[data_type.key] = text
+    return stream
+
+
+def _data(member: PlainMember, value: Any) -> tuple[str, str]:
+    """Return the data of an input in base64, and its encoding; "" if the schema declares none."""
+    if isinstance(value, FormText):
+        value = _value_of_form_text(member, value.text)
+    if member.is_json:
+        data = value.data if isinstance(value, Blob) else msgspec.json.encode(value)
+        if isinstance(value, Blob):
+            _check_json(member.name, data)
+        return _to_base64(data), ""
+    if isinstance(value, Blob):
+        if not member.is_binary:
+            _decode_utf8(member.name, value.data)
+            return _to_base64(value.data), _text_encoding(member)
+        return _to_base64(value.data), _blob_encoding(member, value)
+    if type(value) is not str:
+        expected = "base64 or a data URL" if member.is_binary else "a text"
+        raise PlainRequestError(member.name, f"must be {expected}")
+    if not member.is_binary:
+        try:
+            return _to_base64(value.encode()), _text_encoding(member)
+        except UnicodeEncodeError:
+            raise PlainRequestError(member.name, "has half of a surrogate pair") from None
+    if value.startswith("data:"):
+        blob = _parse_data_url(member.name, value)
+        return _to_base64(blob.data), _blob_encoding(member, blob)
+    return value, _only_encoding(member)
+
+
+def _value_of_form_text(member: PlainMember, text: str) -> Any:
+    if not member.is_json:
+        return text
+    return Blob(text.encode("utf-8", "surrogatepass"))
+
+
+def _check_json(name: str, data: bytes) -> None:
+    try:
+        msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise PlainRequestError(name, f"must be JSON: {error}") from None
+
+
+def _decode_utf8(name: str, data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise PlainRequestError(name, f"must be UTF-8; byte {error.start} is not") from None
+
+
+def _to_base64(data: bytes) -> str:
+    return pybase64.b64encode(data).decode("ascii")
+
+
+def _text_encoding(member: PlainMember) -> str:
+    """Return the name of UTF-8 among the declared encodings; "" if they are not declared."""
+    return next((name for name in member.encodings if name.lower() in _UTF8_NAMES), "")
+
+
+def _only_encoding(member: PlainMember) -> str:
+    """Return the encoding of data whose media type is not known: the only one there is, or ""."""
+    return member.encodings[0] if len(member.encodings) == 1 else ""
+
+
+def _blob_encoding(member: PlainMember, blob: Blob) -> str:
+    """Return the encoding of a file by its media type, or else by its name.
+
+    If the schema declares other encodings alone, the validation rejects the one returned.
+    """
+    if "encoding" not in member.attributes:
+        return ""
+    names = media_types.encodings(blob.media_type, blob.file_name)
+    for name in names:
+        if not member.encodings or name in member.encodings:
+            return name
+    return names[0] if names else _only_encoding(member)
+
+
+def _parse_data_url(name: str, url: str) -> Blob:
+    """Return what a data URL (RFC 2397) has. Raises PlainRequestError unless it has base64."""
+    head, separator, text = url[len("data:") :].partition(",")
+    media_type, *parameters = head.split(";")
+    if not separator or "base64" not in parameters:
+        raise PlainRequestError(name, "must be a data URL with base64: data:TYPE;base64,DATA")
+    try:
+        return Blob(pybase64.b64decode(text, validate=True), media_type)
+    except ValueError:
+        raise PlainRequestError(
+            name, "must be a data URL with base64: it has other characters"
+        ) from None

@@ -1,0 +1,73 @@
+"""Requests and answers as envelopes, the form of the original. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from config.options import GatewayOptions
+from gateway.request import checks, json_body
+from gateway.request.exchange import ParsedBody
+from gateway.request.record import RequestRecord
+from gateway.request.response import HttpResponse, finish_with_success
+from gateway.services.catalog import Contract
+from schemas.model.errors import AseError
+
+
+class EnvelopeExchange:
+    """The envelope: see `Exchange`. It has no state; all requests share one."""
+
+    def check_head(self, _contract: Contract, headers: Mapping[bytes, bytes]) -> None:
+        """Reject a body that is not JSON. Raises HttpError 415."""
+        checks.check_content_headers(headers)
+
+    def peek_app_id(
+        self, headers: Mapping[bytes, bytes], body_start: bytes, options: GatewayOptions
+    ) -> str:
+        """Return what looks like the app id in the start of the body, or the proxy's caller."""
+        return checks.peek_app_id(headers, body_start, options.consumer_header)
+
+    def parse(
+        self,
+        _contract: Contract,
+        raw_body: bytes,
+        headers: Mapping[bytes, bytes],
+        options: GatewayOptions,
+    ) -> ParsedBody:
+        """Parse an envelope. Raises AseError 10163, 10313."""
+        envelope = json_body.parse(
+            raw_body, options.max_depth, options.max_nodes, options.max_names
+        )
+        app_id = checks.check_app_id(envelope, headers, options.consumer_header)
+        return ParsedBody(envelope, app_id, json_body.has_only_ascii_text(raw_body), raw_body)
+
+    def wants_events(
+        self,
+        contract: Contract,
+        envelope: dict[str, Any],
+        headers: Mapping[bytes, bytes],
+        only_streams: bool,
+    ) -> bool:
+        """Return whether `header.stream`, which is removed, or the Accept header asks for them."""
+        stream_flag = checks.pop_stream_flag(envelope, contract.service)
+        if stream_flag is None:
+            stream_flag = only_streams
+        return stream_flag or checks.accepts_event_stream(headers)
+
+    def decode(self, contract: Contract, frame: bytes) -> Any:
+        """Return the payload of the response as JSON. Raises AseError."""
+        return contract.decoder.decode(frame)
+
+    def decode_result(self, contract: Contract, frame: bytes) -> tuple[bytes, int]:
+        """Return a result as the payload of an envelope, and its status. Raises AseError."""
+        return contract.decoder.decode_result(frame)
+
+    def streams_lines(self) -> bool:
+        """Return False: results of envelopes are events."""
+        return False
+
+    def finish(self, outputs: Any, record: RequestRecord, now: float) -> HttpResponse:
+        """Finish the record and return an envelope."""
+        return finish_with_success(outputs, record, now)
+
+    def explain(self, _contract: Contract, error: AseError) -> AseError:
+        """Return the error itself."""
+        return error

@@ -1,0 +1,174 @@
+"""The plain form of a service: its parameters and inputs as members of one object. Pure.
+
+Names: an input has its own name. A parameter, or the options of an output, has its own name too;
+if an input or another nick has the same, it is NICK.NAME.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from schemas.model.service import DataType, Service, member_schema
+
+_STEP: Final = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\['((?:[^'\\]|\\.)*)'\]")
+
+
+class MemberKind(Enum):
+    """What a plain member is: a parameter, an input, or the options of an output."""
+
+    PARAMETER = "parameter"
+    OUTPUT_OPTIONS = "output options"
+    INPUT = "input"
+
+
+@dataclass(frozen=True, slots=True)
+class PlainMember:
+    """A member of the plain form, and where it is in the envelope.
+
+    `schema` is that of the envelope's member. `data_type` is None unless it is an input; `is_json`:
+    the input takes a JSON value. `attributes` are the declared members of an input or of output
+    options, `encodings` the values of `encoding` that the schema lists.
+    """
+
+    name: str
+    kind: MemberKind
+    path: tuple[str, ...]
+    schema: Mapping[str, Any]
+    data_type: DataType | None
+    is_json: bool
+    attributes: frozenset[str]
+    encodings: tuple[str, ...]
+
+    @property
+    def is_binary(self) -> bool:
+        """Return whether the member is an input of bytes."""
+        return self.data_type is not None and self.data_type is not DataType.TEXT
+
+
+@dataclass(frozen=True, slots=True)
+class PlainOutput:
+    """An output: its name and kind; the encodings that a request may ask for, as the schema lists.
+
+    `options_member` is the plain name of its options. `is_json`: it always is a JSON value.
+    """
+
+    name: str
+    data_type: DataType
+    encodings: tuple[str, ...]
+    options_member: str
+    is_json: bool
+
+
+class PlainApi:
+    """The plain form of one service.
+
+    `members` are the members of a request by their plain names, `outputs` those of an answer.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.members = {member.name: member for member in _plain_members(service)}
+        self._names_by_prefix = sorted(
+            (
+                (prefix, member.name)
+                for member in self.members.values()
+                for prefix in _prefixes(member)
+            ),
+            key=lambda item: -len(item[0]),
+        )
+
+        self.outputs = _plain_outputs(service, self.members)
+
+    def inputs(self) -> list[PlainMember]:
+        """Return the inputs."""
+        return [member for member in self.members.values() if member.kind is MemberKind.INPUT]
+
+    def locate(self, path: str) -> tuple[str, str]:
+        """Return the plain name and the JSON pointer (RFC 6901) of a path in the envelope.
+
+        `path` is as in `$.payload.text.text`. The name and the pointer are "" for a part of the
+        envelope that is no plain member.
+        """
+        for prefix, name in self._names_by_prefix:
+            if path == prefix or (path.startswith(prefix) and path[len(prefix)] in ".["):
+                steps = _STEP.findall(path[len(prefix) :])
+                rest = ["".join(step) for step in steps]
+                return ".".join([name, *rest]), "".join(map(_pointer_token, [name, *rest]))
+        return "", ""
+
+
+def _plain_members(service: Service) -> Iterator[PlainMember]:
+    counts: dict[str, int] = dict.fromkeys(service.inputs, 1)
+    parameters = [
+        (nick.name, name, dict(schema), name in nick.accepts)
+        for nick in service.nicks
+        for name, schema in _declared_parameters(service, nick.name, nick.accepts)
+    ]
+    for _, name, _, _ in parameters:
+        counts[name] = counts.get(name, 0) + 1
+    for name, data_type in service.inputs.items():
+        schema = dict(member_schema(service.input, "payload", name) or {})
+        data_schema = member_schema(schema, data_type.key) or {}
+        is_json = data_schema.get("contentMediaType") == "application/json"
+        yield _member(name, MemberKind.INPUT, ("payload", name), schema, data_type, is_json)
+    for nick, name, schema, is_options in sorted(parameters, key=lambda item: item[3]):
+        kind = MemberKind.OUTPUT_OPTIONS if is_options else MemberKind.PARAMETER
+        plain_name = name if counts[name] == 1 else f"{nick}.{name}"
+        yield _member(plain_name, kind, ("parameter", nick, name), schema)
+
+
+def _member(
+    name: str,
+    kind: MemberKind,
+    path: tuple[str, ...],
+    schema: Mapping[str, Any],
+    data_type: DataType | None = None,
+    is_json: bool = False,
+) -> PlainMember:
+    properties = schema.get("properties")
+    attributes = frozenset(properties) if isinstance(properties, Mapping) else frozenset()
+    values = (member_schema(schema, "encoding") or {}).get("enum")
+    encodings = tuple(map(str, values)) if isinstance(values, list) else ()
+    return PlainMember(name, kind, path, schema, data_type, is_json, attributes, encodings)
+
+
+def _declared_parameters(
+    service: Service, nick: str, accepts: Mapping[str, DataType]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    properties = (member_schema(service.input, "parameter", nick) or {}).get("properties")
+    declared = properties if isinstance(properties, Mapping) else {}
+    for name, schema in declared.items():
+        yield name, schema if isinstance(schema, Mapping) else {}
+    for name in accepts:
+        if name not in declared:
+            yield name, {}
+
+
+def _plain_outputs(service: Service, members: Mapping[str, PlainMember]) -> dict[str, PlainOutput]:
+    outputs: dict[str, PlainOutput] = {}
+    for member in members.values():
+        if member.kind is MemberKind.OUTPUT_OPTIONS:
+            name = member.path[2]
+            output_schema = member_schema(service.output, "payload", name)
+            formats = (member_schema(output_schema, "format") or {}).get("enum")
+            outputs[name] = PlainOutput(
+                name, service.accepts[name], member.encodings, member.name, formats == ["json"]
+            )
+    return outputs
+
+
+def _prefixes(member: PlainMember) -> Iterator[str]:
+    """Yield the paths of a member in the envelope; an input also has that of its data."""
+    path = _json_path(member.path)
+    yield path
+    if member.data_type is not None:
+        yield _json_path((*member.path, member.data_type.key))
+
+
+def _json_path(parts: tuple[str, ...]) -> str:
+    return "$" + "".join(f".{part}" if part.isidentifier() else f"[{part!r}]" for part in parts)
+
+
+def _pointer_token(step: str) -> str:
+    return "/" + step.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,24 @@
+"""The envelope as the form of a request; its parsing is tested with `checks` and `json_body`."""
+
+from aseloader import declare
+from config.options import GatewayOptions
+from gateway.request.envelope_exchange import EnvelopeExchange
+from gateway.services.catalog import build_contract
+from schemas.model.errors import BAD_MODE, AseError
+from tests.wrappers.probe import Probe
+
+
+def test_envelope_is_parsed_with_its_app_id() -> None:
+    contract = build_contract(declare.schema(Probe), "file", {}, 5.0)
+    exchange, options = EnvelopeExchange(), GatewayOptions()
+    body = '{"header": {"app_id": "shop", "stream": true, "é": 1}}'.encode()
+    assert exchange.peek_app_id({}, body, options) == "shop"
+    parsed = exchange.parse(contract, body, {}, options)
+    assert (parsed.app_id, parsed.ascii_only, parsed.json_text) == ("shop", False, body)
+    assert exchange.wants_events(contract, parsed.envelope, {}, only_streams=False)
+    assert parsed.envelope == {"header": {"app_id": "shop", "é": 1}}
+    assert not exchange.wants_events(contract, parsed.envelope, {}, only_streams=False)
+    assert exchange.wants_events(contract, parsed.envelope, {}, only_streams=True)
+    error = AseError(BAD_MODE)
+    assert exchange.explain(contract, error) is error
+    assert not exchange.streams_lines()
