@@ -11,7 +11,12 @@ from typing import Final
 from aseloader import declare
 from aseloader.aiges import stand_in
 from aseloader.aiges.adapter import adapt, is_aiges_class
-from aseloader.aiges.functions import adapt_functions, has_functions
+from aseloader.aiges.functions import (
+    adapt_functions,
+    adapt_with_schema,
+    has_functions,
+    wrap_first_form,
+)
 from aseloader.functions import wrapper_class_of
 from aseloader.wrapper import Wrapper
 from schemas.sources.python_source import ScanError, declaration_from_source
@@ -67,17 +72,23 @@ def load(spec: str) -> type[Wrapper]:
 def _adapt_aiges_wrappers(module: ModuleType, path: Path) -> dict[str, type[Wrapper]]:
     """Return wrapper classes that serve those of `aiges` in a module, by name.
 
-    Their declarations are read from the source; functions of a module need a schema document beside
-    it. Raises LoadError for what cannot be read.
+    Their declarations are read from the source, unless a schema document is beside it; functions of
+    a module need one. Raises LoadError for what cannot be read.
     """
+    schemas = sorted(path.parent.glob("schema_*.json"))
     wrappers: dict[str, type[Wrapper]] = {}
     for key, value in vars(module).items():
         if is_aiges_class(value) and value.__module__ == module.__name__:
+            results = stand_in.installed_results()
+            if len(schemas) == 1:
+                wrappers[key] = adapt_with_schema(value, schemas[0].read_bytes(), results)
+                continue
             try:
                 api = declaration_from_source(path.read_text(encoding="utf-8"), key)
             except ScanError as error:
                 raise LoadError(f"{path.name}: {error}") from error
-            wrappers[key] = adapt(value, api, stand_in.installed_results())
+            wrapped = wrap_first_form(value)
+            wrappers[key] = adapt(wrapped, api, results)
     if not wrappers and has_functions(module):
         wrappers[path.stem] = adapt_functions(module, _find_schema(path))
     return wrappers

@@ -1,8 +1,9 @@
 """Makes a wrapper class of ours of a wrapper that was written for `aiges`."""
 
+import inspect
 import queue
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 from aseloader.aiges.stand_in import DataListCls, DataListNode, Results
@@ -126,7 +127,8 @@ class _OnceWrapper(_AigesWrapper):
         """Call `wrapperOnceExec` and return the items of its response by their keys."""
         if not hasattr(self._wrapped, "wrapperOnceExec"):
             raise AseError(BAD_MODE, BAD_MODE.message)
-        arguments = (sent_params(params), _request(inputs, FrameStatus.ONCE), context.sid, 0)
+        parameters = {**sent_params(params), "sid": context.sid}
+        arguments = (parameters, _request(inputs, FrameStatus.ONCE), context.sid, 0)
         response = call_with_accepted_args(self._wrapped.wrapperOnceExec, *arguments)
         self._check(response)
         return dict(_items(response, "wrapperOnceExec"))
@@ -144,13 +146,19 @@ class _StreamingWrapper(_OnceWrapper):
         """Run a session: one write per frame, and the results as they come."""
         wrapped, sid = self._wrapped, context.sid
         waiting = self.results.open(sid)
-        created = call_with_accepted_args(wrapped.wrapperCreate, sent_params(params), sid, "", 0)
+        created = _create(wrapped.wrapperCreate, {**sent_params(params), "sid": sid}, sid)
         try:
             self._check(created)
+        except AseError:  # nothing was created, so nothing is destroyed
+            self.results.close(sid)
+            raise
+        try:
             handle = getattr(created, "handle", created)
+            is_last = False
             for frame, status in frames_with_status(inputs):
-                yield from self._write(handle, _request(frame, status), sid, waiting)
-            yield from self._rest(handle, sid, waiting, context)
+                is_last = yield from self._write(handle, _request(frame, status), sid, waiting)
+            if not is_last:
+                yield from self._rest(handle, sid, waiting, context)
         finally:
             self.results.close(sid)
             if hasattr(created, "handle") or isinstance(created, str):
@@ -158,13 +166,20 @@ class _StreamingWrapper(_OnceWrapper):
 
     def _write(
         self, handle: str, request: DataListCls, sid: str, waiting: "queue.SimpleQueue[Any]"
-    ) -> Iterator[Outputs]:
-        """Write a frame, and yield the results that are ready, by `callback` or `wrapperRead`."""
+    ) -> Generator[Outputs, None, bool]:
+        """Write a frame, and yield the results that are ready, by `callback` or `wrapperRead`.
+
+        Returns whether the last result of the session is among them.
+        """
+        is_last = False
         self._check(call_with_accepted_args(self._wrapped.wrapperWrite, handle, request, sid))
         while not waiting.empty():
-            yield from self._outputs(waiting.get())
+            response = waiting.get()
+            yield from self._outputs(response)
+            is_last = is_last or _is_last(response)
         if request.list and request.list[0].status != FrameStatus.END:
             yield from self._outputs(self._read(handle, sid))
+        return is_last
 
     def _rest(
         self, handle: str, sid: str, waiting: "queue.SimpleQueue[Any]", context: Context
@@ -191,6 +206,18 @@ class _StreamingWrapper(_OnceWrapper):
         """Yield the results of a response, which may be none."""
         self._check(response)
         yield from group_outputs(list(getattr(response, "list", None) or ()))
+
+
+def _create(create: Callable[..., Any], params: dict[str, str], sid: str) -> Any:
+    """Call `wrapperCreate`. After the sid it takes a tag and a resource, in either order.
+
+    aiges 0.16 has `(params, sid, userTag)`, its C++ side `(params, sid, psrId, usrTag)`. Results
+    come back with the tag, which is the sid.
+    """
+    names = [*inspect.signature(create).parameters]
+    tag_is_third = len(names) > 2 and "tag" in names[2].lower()
+    rest = (sid, 0) if tag_is_third else (0, sid)
+    return call_with_accepted_args(create, params, sid, *rest)
 
 
 def frames_with_status(

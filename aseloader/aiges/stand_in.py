@@ -17,7 +17,8 @@ from typing import Any
 # The modules that wrappers import names from. Each has all names: wrappers differ in where they
 # look for them, and import them with `*`.
 _MODULES = (
-    "aiges", "aiges.core", "aiges.core.types", "aiges.dto", "aiges.errors", "aiges.sdk",
+    "aiges", "aiges.callback", "aiges.core", "aiges.core.types", "aiges.dto", "aiges.errors",
+    "aiges.sdk",
     "aiges.stream", "aiges.types", "aiges.utils", "aiges.utils.log", "aiges_embed",
 )  # fmt: skip
 
@@ -27,6 +28,8 @@ STRING, AUDIO, IMAGE, VIDEO = range(4)
 DataText, DataAudio, DataImage, DataVideo = range(4)
 DataBegin, DataContinue, DataEnd, DataOnce = range(4)
 Once = DataOnce
+Types = {DataText: "text", DataAudio: "audio", DataImage: "image", DataVideo: "video"}
+Status = {DataBegin: "begin", DataContinue: "continue", DataEnd: "end", DataOnce: "once"}
 THREAD_MODE, PROCESS_MODE = "thread", "process"
 
 log = logging.getLogger("aiges")
@@ -35,6 +38,21 @@ log = logging.getLogger("aiges")
 def getFileLogger(*_: Any, **__: Any) -> logging.Logger:  # noqa: N802 (a name of aiges)
     """Return the logger of wrappers; its records are in the log of the loader."""
     return log
+
+
+def init_rq() -> "queue.Queue[Any]":
+    """Return a queue: 0.16 has it for the requests of a session."""
+    return queue.Queue()
+
+
+def callback_metric(*_: Any) -> int:
+    """Accept a metric; the wrappers' own metrics are not collected."""
+    return 0
+
+
+def callback_trace(*_: Any) -> int:
+    """Accept a trace."""
+    return 0
 
 
 class DataListNode:
@@ -46,6 +64,10 @@ class DataListNode:
         self.len = 0
         self.type = DataText
         self.status = Once
+
+    def get_data(self) -> bytes:
+        """Return `data`."""
+        return self.data
 
 
 class DataListCls:
@@ -158,6 +180,28 @@ class WrapperBase:
     def run(self, *_: Any, **__: Any) -> None:
         """Say how to run the wrapper: a file of aiges ends with `Wrapper().run()`, for tests."""
         log.warning("run it with `asectl loader run FILE`, test it with `asectl call`")
+
+    # What aiges does for a wrapper that does not have the method.
+
+    def wrapperLoadRes(self, *_: Any) -> int:  # noqa: N802
+        """Return 0."""
+        return 0
+
+    def wrapperUnloadRes(self, *_: Any) -> int:  # noqa: N802
+        """Return 0."""
+        return 0
+
+    def wrapperWrite(self, *_: Any) -> int:  # noqa: N802
+        """Return 0."""
+        return 0
+
+    def wrapperRead(self, *_: Any) -> list[Any]:  # noqa: N802
+        """Return no result."""
+        return []
+
+    def wrapperDestroy(self, *_: Any) -> int:  # noqa: N802
+        """Return 0."""
+        return 0
 
     def schema(self) -> str:
         """Return nothing: `asectl loader schema FILE` prints the schema."""

@@ -11,7 +11,9 @@ from aseloader import declare
 from aseloader.aiges.stand_in import Results
 from aseloader.loading import LoadError, load
 from aseloader.testing import LoaderError, LoaderFor
+from schemas.model.document import canonical
 from schemas.model.service import DataType
+from schemas.sources.declare import Declaration, Param, PayloadStream, declaration_to_document
 from tests.harness import ROOT
 
 ONCE = str(ROOT / "tests/wrappers/aiges_once.py")
@@ -127,3 +129,97 @@ def test_declarations_that_cannot_be_read_are_an_error_with_the_line(tmp_path: P
     )
     with pytest.raises(LoadError, match=r"wrapper.py: line 6: cannot be read without running"):
         load(str(file))
+
+
+FORMS = """
+from aiges.callback import callback
+from aiges.core.types import Types, Status, DataText
+from aiges.dto import Response, ResponseData, SessionCreateResponse, init_rq
+from aiges.sdk import WrapperBase, StringBodyField
+
+
+def answer(text):
+    result, response = ResponseData(), Response()
+    result.key, result.data, result.len, result.status = "out", text, len(text), 2
+    response.list = [result]
+    return response
+
+
+class Wrapper(WrapperBase):
+    serviceId = "forms"
+    text = StringBodyField(key=b"text")
+    accept1 = StringBodyField(key=b"out")
+
+    def wrapperInit(self, config):
+        assert Types[DataText] == "text" and Status[3] == "once" and init_rq().empty()
+        return 0
+
+    def wrapperOnceExec(self, params, reqData):
+        return answer(params["sid"].encode() + reqData.list[0].get_data())
+"""
+SESSIONS = """
+    def wrapperCreate(self, ARGUMENTS):
+        created = SessionCreateResponse()
+        if params.get("mode") == "fail":
+            created.error_code = 10013
+            return created
+        created.handle, self.tag = "handle-1", TAG
+        return created
+
+    def wrapperWrite(self, handle, req, sid):
+        callback(answer(req.list[0].get_data()), self.tag)
+        return 0
+"""
+
+
+def test_forms_of_public_wrappers(tmp_path: Path) -> None:
+    """Names as bytes, `get_data`, the sid among the parameters, names of 0.16."""
+    file = tmp_path / "wrapper.py"
+    file.write_text(FORMS)
+    with LoaderFor(load(str(file))()) as call:
+        assert call({}, {"text": b"!"}, {"sid": "s" * 32})["out"].data == b"s" * 32 + b"!"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tag"),
+    [
+        ("params, sid, userTag=''", "userTag"),
+        ("params, sid, persId=0, usrTag=''", "usrTag"),
+        ("params, sid", "sid"),
+    ],
+)
+def test_sessions_of_public_wrappers(tmp_path: Path, arguments: str, tag: str) -> None:
+    """No declarations, a schema beside; both orders of the arguments; no `wrapperDestroy`."""
+    file = tmp_path / "wrapper.py"
+    source = FORMS.replace('    text = StringBodyField(key=b"text")\n', "")
+    source = source.replace('    accept1 = StringBodyField(key=b"out")\n', "")
+    file.write_text(source + SESSIONS.replace("ARGUMENTS", arguments).replace("TAG", tag))
+    api = Declaration(
+        id="forms",
+        streaming=True,
+        params=(Param("mode", {"type": "string"}),),
+        inputs=(PayloadStream("text", DataType.TEXT),),
+        outputs=(PayloadStream("out", DataType.TEXT),),
+    )
+    (tmp_path / "schema_forms.json").write_bytes(canonical(declaration_to_document(api)))
+    with LoaderFor(load(str(file))()) as call:
+        results = list(call.session({}, [{"text": b"a"}], {"sid": "s" * 32}))
+        assert [result["out"].data for result in results] == [b"a"]
+        with pytest.raises(LoaderError, match="the wrapper returned 10013"):
+            list(call.session({"mode": "fail"}, [{"text": b"a"}], {"sid": "t" * 32}))
+
+
+def test_class_of_the_first_form(tmp_path: Path) -> None:
+    file = tmp_path / "wrapper.py"
+    source = FORMS.partition("    def wrapperOnceExec")[0]
+    file.write_text(
+        source
+        + """
+    def wrapperOnceExec(cls, usrTag, params, reqData, respData, psrIds, psrCnt) -> int:
+        data = reqData[0]["data"]
+        respData.append({"key": "out", "data": data, "len": len(data), "type": 0, "status": 3})
+        return 0
+"""
+    )
+    with LoaderFor(load(str(file))()) as call:
+        assert call({}, {"text": b"first"})["out"].data == b"first"
