@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -121,6 +121,13 @@ def start_ours_asgi(context: BenchContext, payload: str) -> Arm:
     return _start_ours(context, payload, "ours-asgi", env, "--gateway-once-lane", "false")
 
 
+def start_ours_plain(context: BenchContext, payload: str) -> Arm:
+    """Start the product, and send it the same request without an envelope."""
+    env = product.import_environment(product.ensure_installed())
+    arm = _start_ours(context, payload, "ours-plain", env)
+    return replace(arm, request=workload.plain_request(payload))
+
+
 def _start_ours(
     context: BenchContext, payload: str, name: str, env: dict[str, str], *flags: str
 ) -> Arm:
@@ -212,6 +219,7 @@ ARMS: dict[str, Callable[[BenchContext, str], Arm]] = {
     "ours": start_ours,
     "ours-python": start_ours_python,
     "ours-asgi": start_ours_asgi,
+    "ours-plain": start_ours_plain,
     "naive": start_naive,
     "envoy": start_envoy,
     "nginx": start_nginx,

@@ -17,7 +17,7 @@ from typing import Any
 from bench.arms import LOAD_CORE, PEERS, Arm, start_arms, start_backend
 from bench.machine import cpu_seconds, rss_bytes
 
-_OURS = ("ours", "ours-python", "ours-asgi")
+_OURS = ("ours", "ours-python", "ours-asgi", "ours-plain")
 
 
 @dataclass(frozen=True, slots=True)

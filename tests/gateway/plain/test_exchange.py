@@ -210,7 +210,7 @@ WRONG_MEMBERS = [
     ({"picture": "no base64!"}, "/picture", "must be a base64 string: character 3 is none of it"),
     ({"picture": 1}, "/picture", "must be base64 or a data URL"),
     ({"picture": "data:image/png,abc"}, "/picture", "must be a data URL with base64"),
-    ({"picture": "data:image/png;base64,&"}, "/picture", "must be a data URL with base64"),
+    ({"picture": "data:image/png;base64,&"}, "/picture", "must be a base64 string: character 1"),
     ({"picture": "data:image/webp;base64,AAAA"}, "/picture/encoding", "must be one of png, jpg"),
     ({"picture": {"data": "AAAA", "size": 1}}, "/picture.size", "is not known here"),
     ({"thumbnail": {"encoding": "gif"}}, "/thumbnail/encoding", "must be one of png, jpg"),
