@@ -67,7 +67,7 @@ def envelope_request(payload: str) -> RequestSpec:
 
 
 def plain_request(payload: str) -> RequestSpec:
-    """Return the request to the gateway without an envelope; the response has the output as text."""
+    """Return the request without an envelope; the response has the output as text."""
     image = f"data:image/png;base64,{_payload_base64(payload)}"
     members = {"lang": "en", "size": 12, "exact": True, "image": image}
     return RequestSpec("/v1/bench", json.dumps(members).encode(), "application/json", OUTPUT_DATA)
