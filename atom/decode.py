@@ -31,18 +31,29 @@ _MAX_CACHED_METAS: Final = 256  # entries
 _MAX_CACHED_META_SIZE: Final = 1024  # bytes of a key
 
 
-@dataclass(frozen=True, slots=True)
 class DecodedOutput:
     """One output: its name, its kind, the `encoding` that the loader names, and its bytes.
 
-    `is_json`: the data is JSON, and the loader says so.
+    `is_json`: the data is JSON, and the loader says so. `quoted_name` is the name as JSON.
     """
 
-    name: str
-    data_type: DataType
-    encoding: str
-    data: bytes
-    is_json: bool
+    __slots__ = ("data", "data_type", "encoding", "is_json", "name", "quoted_name")
+
+    def __init__(
+        self,
+        name: str,
+        data_type: DataType,
+        encoding: str,
+        data: bytes,
+        is_json: bool,
+        quoted_name: bytes,
+    ) -> None:
+        self.name = name
+        self.data_type = data_type
+        self.encoding = encoding
+        self.data = data
+        self.is_json = is_json
+        self.quoted_name = quoted_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +65,7 @@ class _OutputTemplate:
     """
 
     name: str
+    quoted_name: bytes
     data_type: DataType
     encoding: str
     prefix: bytes
@@ -115,9 +127,15 @@ class Decoder:
             if any(output.name == template.name for output in outputs):
                 raise AseError(BAD_OUTPUT, "an output was given twice")
             is_json = template.embeds_json and _is_json(data)
-            outputs.append(
-                DecodedOutput(template.name, template.data_type, template.encoding, data, is_json)
+            output = DecodedOutput(
+                template.name,
+                template.data_type,
+                template.encoding,
+                data,
+                is_json,
+                template.quoted_name,
             )
+            outputs.append(output)
         return outputs, read_status(frame) & 3
 
     def _check_any_output(self) -> None:
@@ -176,6 +194,7 @@ class Decoder:
         unlabelled = [member for key, member in members if not (embeds_json and key == "format")]
         template = _OutputTemplate(
             name,
+            _quote(name).encode(),
             data_type,
             attributes.get("encoding", ""),
             f'{_quote(name)}:{{"{data_type.key}":'.encode(),

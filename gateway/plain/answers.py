@@ -103,7 +103,7 @@ def _file_types(api: PlainApi) -> list[str]:
 
 
 def _member(output: DecodedOutput) -> bytes:
-    name = encode_basestring(output.name).encode()
+    name = output.quoted_name
     if output.is_json:
         return b"%b:%b" % (name, output.data)
     if output.data_type is not DataType.TEXT:

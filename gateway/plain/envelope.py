@@ -19,8 +19,8 @@ from schemas.model.suggestion import did_you_mean
 from schemas.model.text import value_of_text
 
 _DATA_MEMBER: Final = "data"
-_UTF8_NAMES: Final = ("utf8", "utf-8")
 _MAX_NAME_CHARS: Final = 64
+_ONCE: Final = int(FrameStatus.ONCE)
 
 
 class PlainRequestError(Exception):
@@ -109,23 +109,22 @@ def _parameter_value(member: PlainMember, value: Any) -> Any:
 
 def _payload(member: PlainMember, value: Any) -> dict[str, Any]:
     """Return the envelope's member of an input. Raises PlainRequestError."""
-    data_type = member.data_type
-    assert data_type is not None  # noqa: S101 (only inputs have a payload)
     attributes: dict[str, Any] = {}
     if isinstance(value, dict) and not member.is_json:
         attributes = {name: item for name, item in value.items() if name != _DATA_MEMBER}
         value = value.get(_DATA_MEMBER)
         for name in attributes:
-            if name == data_type.key or name not in member.attributes:
+            if name == member.data_key or name not in member.attributes:
                 raise PlainRequestError(f"{member.name}.{name[:64]}", "is not known here")
     text, encoding = _data(member, value)
     stream: dict[str, Any] = {}
     if encoding:
         stream["encoding"] = encoding
     if "status" in member.attributes:
-        stream["status"] = int(FrameStatus.ONCE)
-    stream.update(attributes)
-    stream[data_type.key] = text
+        stream["status"] = _ONCE
+    if attributes:
+        stream.update(attributes)
+    stream[member.data_key] = text
     return stream
 
 
@@ -141,7 +140,7 @@ def _data(member: PlainMember, value: Any) -> tuple[str, str]:
     if isinstance(value, Blob):
         if not member.is_binary:
             _decode_utf8(member.name, value.data)
-            return _to_base64(value.data), _text_encoding(member)
+            return _to_base64(value.data), member.text_encoding
         encoding = _blob_encoding(member, value.media_type, value.file_name)
         return _to_base64(value.data), encoding
     if type(value) is not str:
@@ -149,7 +148,7 @@ def _data(member: PlainMember, value: Any) -> tuple[str, str]:
         raise PlainRequestError(member.name, f"must be {expected}")
     if not member.is_binary:
         try:
-            return _to_base64(value.encode()), _text_encoding(member)
+            return _to_base64(value.encode()), member.text_encoding
         except UnicodeEncodeError:
             raise PlainRequestError(member.name, "has half of a surrogate pair") from None
     if value.startswith("data:"):
@@ -180,11 +179,6 @@ def _decode_utf8(name: str, data: bytes) -> str:
 
 def _to_base64(data: bytes) -> str:
     return pybase64.b64encode(data).decode("ascii")
-
-
-def _text_encoding(member: PlainMember) -> str:
-    """Return the name of UTF-8 among the declared encodings; "" if they are not declared."""
-    return next((name for name in member.encodings if name.lower() in _UTF8_NAMES), "")
 
 
 def _only_encoding(member: PlainMember) -> str:

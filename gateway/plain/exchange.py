@@ -8,19 +8,17 @@ from atom.decode import DecodedOutput
 from config.options import GatewayOptions
 from gateway.plain import answers, forms
 from gateway.plain.envelope import Blob, PlainRequestError
+from gateway.plain.heads import FORM, MULTIPART_FORM, PlainHead
 from gateway.request import checks, content_coding, json_body
 from gateway.request.exchange import ParsedBody
 from gateway.request.record import RequestRecord
 from gateway.request.response import HttpError, HttpResponse, PlainError, finish_with_body
 from gateway.services.catalog import Contract
 from schemas.model.errors import BAD_APP, BAD_OUTPUT, BAD_REQUEST, AseError
-from schemas.model.plain import PlainMember
 from schemas.validation.explain import InvalidBodyError, Violation
 
 APP_ID_HEADER: Final = b"x-app-id"
 ANONYMOUS: Final = "anonymous"
-_FORM: Final = "application/x-www-form-urlencoded"
-_MULTIPART_FORM: Final = "multipart/form-data"
 _LOCATED: Final = re.compile(r"(\$[^:]*): (.*)", re.DOTALL)
 _STREAMS: Final = (answers.EVENTS, answers.LINES)
 
@@ -28,40 +26,26 @@ _STREAMS: Final = (answers.EVENTS, answers.LINES)
 class PlainExchange:
     """One plain request and its answer: see `Exchange`.
 
-    `query` is that of the URL, still encoded. `answer_type` is the media type of the answer,
-    `_file_name` the name of the output that may be a body of its own. `_is_type_named`: the client
-    names that media type itself, not by a wildcard.
+    `query` is that of the URL, still encoded. `answer_type` is the media type of the answer.
     """
 
-    __slots__ = ("_content_type", "_file_name", "_is_type_named", "_query", "_sid", "answer_type")
+    __slots__ = ("_head", "_query", "_sid", "answer_type")
 
     def __init__(self, query: str, sid: str) -> None:
         self._query = query
         self._sid = sid
-        self._content_type = self._file_name = ""
-        self._is_type_named = False
+        self._head: PlainHead | None = None
         self.answer_type = answers.JSON
 
     def check_head(self, contract: Contract, headers: Mapping[bytes, bytes]) -> None:
         """Choose the forms of body and answer. Raises HttpError 415 and 406."""
-        self._content_type = headers.get(b"content-type", b"").decode("latin-1")
-        media_type = _media_type(self._content_type)
         coding = headers.get(b"content-encoding")
         if coding is not None:
             content_coding.check_coding(coding)
-        is_file_request = media_type not in (answers.JSON, _FORM, "")
-        if is_file_request and media_type != _MULTIPART_FORM:
-            _raw_input(contract, media_type)
-        _check_charset(self._content_type, media_type)
-        accept = headers.get(b"accept", b"").decode("latin-1")
-        api = contract.plain.api
-        self.answer_type = answers.negotiate(api, accept, is_file_request=is_file_request)
-        file_output = answers.file_output(api)
-        self._file_name = file_output.name if file_output is not None else ""
-        self._is_type_named = self.answer_type in accept.lower()
-        if not self.answer_type:
-            available = ", ".join(answers.offers(api, is_file_request=is_file_request))
-            raise HttpError(406, f"the Accept header has none of: {available}")
+        self._head = head = contract.plain.heads.find(
+            headers.get(b"content-type", b""), headers.get(b"accept", b"")
+        )
+        self.answer_type = head.answer_type
 
     def peek_app_id(
         self, headers: Mapping[bytes, bytes], _body_start: bytes, options: GatewayOptions
@@ -80,9 +64,10 @@ class PlainExchange:
         app_id = self.peek_app_id(headers, b"", options)
         if not app_id:
             raise AseError(BAD_APP, "the header x-app-id is required")
+        head = self._head
+        assert head is not None  # noqa: S101 (`check_head` comes first)
         builder, values = contract.plain.builder, dict[str, Any]()
-        media_type = _media_type(self._content_type)
-        is_json = media_type == answers.JSON
+        is_json = head.media_type == answers.JSON
         try:
             if self._query:
                 forms.parse_pairs(self._query, builder.check_name, values)
@@ -92,8 +77,8 @@ class PlainExchange:
                 )
                 values = _merge(values, members)
             else:
-                self._read_form(contract, media_type, raw_body, values)
-            if self._is_type_named:
+                _read_form(contract, head, raw_body, values)
+            if head.is_type_named:
                 _request_encoding(contract, self.answer_type, values)
             envelope = builder.build(values, app_id)
         except PlainRequestError as error:
@@ -102,24 +87,6 @@ class PlainExchange:
             raise HttpError(400, str(error)) from None
         ascii_only = is_json and not self._query and json_body.has_only_ascii_text(raw_body)
         return ParsedBody(envelope, app_id, ascii_only, raw_body if is_json else b"")
-
-    def _read_form(
-        self, contract: Contract, media_type: str, raw_body: bytes, values: dict[str, Any]
-    ) -> None:
-        """Add the values of a body that is not JSON."""
-        check_name = contract.plain.builder.check_name
-        if media_type == _MULTIPART_FORM:
-            forms.parse_multipart(raw_body, self._content_type, check_name, values)
-        elif media_type == _FORM:
-            try:
-                text = raw_body.decode()
-            except UnicodeDecodeError:
-                raise forms.MalformedFormError("the form is not UTF-8") from None
-            forms.parse_pairs(text, check_name, values)
-        elif raw_body or media_type:
-            member = _raw_input(contract, media_type)
-            blob = Blob(raw_body, self._content_type)
-            forms.add_value(member.name, blob, check_name, values)
 
     def wants_events(
         self,
@@ -158,10 +125,11 @@ class PlainExchange:
 
     def _file_output(self, outputs: list[DecodedOutput]) -> DecodedOutput:
         """Return the output that is the body. Raises AseError 10106 if the loader gave it not."""
+        name = self._head.file_name if self._head is not None else ""
         for output in outputs:
-            if output.name == self._file_name:
+            if output.name == name:
                 return output
-        raise AseError(BAD_OUTPUT, f"the loader returned no output {self._file_name!r}")
+        raise AseError(BAD_OUTPUT, f"the loader returned no output {name!r}")
 
     def explain(self, contract: Contract, error: AseError) -> AseError:
         """Return an error of the envelope in terms of the plain members."""
@@ -181,32 +149,24 @@ class PlainExchange:
         )
 
 
-def _media_type(content_type: str) -> str:
-    return content_type.partition(";")[0].strip().lower()
-
-
-def _check_charset(content_type: str, media_type: str) -> None:
-    """Raise HttpError 415 for text in another charset than UTF-8."""
-    if not (media_type == answers.JSON or media_type == _FORM or media_type.startswith("text/")):
-        return
-    for parameter in content_type.split(";")[1:]:
-        name, _, value = parameter.strip().lower().partition("=")
-        if name == "charset" and value.strip('"') not in ("utf-8", "utf8", "us-ascii"):
-            raise HttpError(415, "content-type: the charset must be utf-8")
-
-
-def _raw_input(contract: Contract, media_type: str) -> PlainMember:
-    """Return the input that a body of a media type is. Raises HttpError 415 if there is none."""
-    inputs = contract.plain.api.inputs()
-    binary = [member for member in inputs if member.is_binary]
-    texts = [member for member in inputs if not member.is_binary and not member.is_json]
-    candidates = texts if media_type.startswith("text/") else binary
-    if len(candidates) == 1 and media_type:
-        return candidates[0]
-    types = [answers.JSON, _MULTIPART_FORM, _FORM]
-    types += ["text/plain"] if len(texts) == 1 else []
-    types += [f"the media type of {binary[0].name}"] if len(binary) == 1 else []
-    raise HttpError(415, f"content-type must be one of: {', '.join(types)}")
+def _read_form(
+    contract: Contract, head: PlainHead, raw_body: bytes, values: dict[str, Any]
+) -> None:
+    """Add the values of a body that is not JSON."""
+    check_name = contract.plain.builder.check_name
+    if head.media_type == MULTIPART_FORM:
+        forms.parse_multipart(raw_body, head.content_type, check_name, values)
+    elif head.media_type == FORM:
+        try:
+            text = raw_body.decode()
+        except UnicodeDecodeError:
+            raise forms.MalformedFormError("the form is not UTF-8") from None
+        forms.parse_pairs(text, check_name, values)
+    elif head.raw_input is not None:
+        blob = Blob(raw_body, head.content_type)
+        forms.add_value(head.raw_input.name, blob, check_name, values)
+    elif raw_body:
+        raise contract.plain.heads.unsupported_error()
 
 
 def _named_app_id(headers: Mapping[bytes, bytes], options: GatewayOptions) -> str:

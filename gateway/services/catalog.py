@@ -12,6 +12,7 @@ from atom.decode import Decoder
 from atom.encode import Encoder
 from config.options import ServiceOptions
 from gateway.plain.envelope import EnvelopeBuilder
+from gateway.plain.heads import PlainHeads
 from gateway.services.routes import Routes
 from schemas.model import document
 from schemas.model.errors import NO_INSTANCE, NO_SERVICE, AseError
@@ -24,10 +25,11 @@ MAX_SERVICES = 1000
 
 @dataclass(frozen=True, slots=True)
 class PlainContract:
-    """The plain form of a service, and the builder of its envelopes."""
+    """The plain form of a service, the builder of its envelopes, and what heads decide."""
 
     api: PlainApi
     builder: EnvelopeBuilder
+    heads: PlainHeads
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def build_contract(
         validator=RequestValidator(service.input),
         encoder=Encoder(service),
         decoder=Decoder(service),
-        plain=PlainContract(plain_api, EnvelopeBuilder(service, plain_api)),
+        plain=PlainContract(plain_api, EnvelopeBuilder(service, plain_api), PlainHeads(plain_api)),
     )
 
 

@@ -21,8 +21,12 @@ _MEDIA_TYPES: Final = {
 _ALIASES: Final = {
     "image/jpg": "image/jpeg", "audio/x-wav": "audio/wav", "audio/wave": "audio/wav",
     "audio/vnd.wave": "audio/wav", "audio/mp3": "audio/mpeg", "audio/x-flac": "audio/flac",
-    "audio/l16": "audio/L16", "image/x-ms-bmp": "image/bmp",
+    "image/x-ms-bmp": "image/bmp",
 }  # fmt: skip
+_ENCODINGS: Final = {
+    media_type.lower(): [name for name, value in _MEDIA_TYPES.items() if value == media_type]
+    for media_type in _MEDIA_TYPES.values()
+}
 _UNKNOWN: Final = "application/octet-stream"
 
 
@@ -32,15 +36,14 @@ def encodings(media_type: str, file_name: str = "") -> list[str]:
     The media type counts; if it says nothing, the ending of the file name. A media type that is not
     known is its own name: its part after the slash.
     """
-    media_type = media_type.partition(";")[0].strip()
-    media_type = _ALIASES.get(media_type.lower(), media_type)
-    if media_type.lower() in ("", _UNKNOWN, "text/plain"):
+    media_type = media_type.partition(";")[0].strip().lower()
+    media_type = _ALIASES.get(media_type, media_type)
+    if media_type in ("", _UNKNOWN, "text/plain"):
         ending = file_name.rpartition(".")[2].lower() if "." in file_name else ""
-        media_type = _MEDIA_TYPES.get(ending, "")
-        if not media_type:
+        if ending not in _MEDIA_TYPES:
             return [ending] if ending else []
-    names = [name for name, value in _MEDIA_TYPES.items() if value.lower() == media_type.lower()]
-    return names or [media_type.rpartition("/")[2].lower()]
+        media_type = _MEDIA_TYPES[ending].lower()
+    return _ENCODINGS.get(media_type) or [media_type.rpartition("/")[2]]
 
 
 def media_type_of(data_type: DataType, encoding: str) -> str:

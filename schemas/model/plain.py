@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from schemas.model.service import DataType, Service, member_schema
 
+_UTF8_NAMES: Final = ("utf8", "utf-8")
 _STEP: Final = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\['((?:[^'\\]|\\.)*)'\]")
 
 
@@ -29,7 +30,8 @@ class PlainMember:
 
     `schema` is that of the envelope's member. `data_type` is None unless it is an input; `is_json`:
     the input takes a JSON value. `attributes` are the declared members of an input or of output
-    options, `encodings` the values of `encoding` that the schema lists.
+    options, `encodings` the values of `encoding` that the schema lists; `text_encoding` is the one
+    among them that means UTF-8, or "". `data_key` names the member of an input with its data.
     """
 
     name: str
@@ -40,11 +42,9 @@ class PlainMember:
     is_json: bool
     attributes: frozenset[str]
     encodings: tuple[str, ...]
-
-    @property
-    def is_binary(self) -> bool:
-        """Return whether the member is an input of bytes."""
-        return self.data_type is not None and self.data_type is not DataType.TEXT
+    text_encoding: str
+    data_key: str
+    is_binary: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,19 @@ def _member(
     attributes = frozenset(properties) if isinstance(properties, Mapping) else frozenset()
     values = (member_schema(schema, "encoding") or {}).get("enum")
     encodings = tuple(map(str, values)) if isinstance(values, list) else ()
-    return PlainMember(name, kind, path, schema, data_type, is_json, attributes, encodings)
+    return PlainMember(
+        name,
+        kind,
+        path,
+        schema,
+        data_type,
+        is_json,
+        attributes,
+        encodings,
+        next((value for value in encodings if value.lower() in _UTF8_NAMES), ""),
+        data_type.key if data_type is not None else "",
+        is_binary=data_type not in (None, DataType.TEXT),
+    )
 
 
 def _declared_parameters(
