@@ -72,7 +72,7 @@ class EnvelopeBuilder:
             if member is None:
                 self.check_name(name)
                 continue
-            if member.kind is MemberKind.INPUT:
+            if member.data_key:
                 payload[member.path[1]] = _payload(member, value)
             else:
                 nick = member.path[1]

@@ -152,8 +152,7 @@ def finish_with_body(
 ) -> HttpResponse:
     """Finish the record and return a 200 response with a body of any media type."""
     record.finish(200, 0, now)
-    head = _response_head(record, len(body), content_type)
-    return HttpResponse(200, head + b"vary: accept\r\n", body)
+    return HttpResponse(200, _response_head(record, len(body), content_type), body)
 
 
 def finish_with_error(error: AseError, record: RequestRecord, now: float) -> HttpResponse:
