@@ -1,5 +1,6 @@
 """The pages about the services: the list, schema and OpenAPI documents, a page to try them."""
 
+import contextlib
 import gzip
 import json
 import re
@@ -109,6 +110,7 @@ class Pages:
             "version": service.version,
             "description": service.description,
             "route": f"/v1/private/{service.id}",
+            "plain": f"/v1/{service.id}",
             "schema": f"/v1/apis/{service.id}/schema",
             "openapi": f"/v1/apis/{service.id}/openapi.json",
             "streams": service.streaming,
@@ -162,12 +164,16 @@ def _read_docs_file(path: Path) -> _DocsFile:
 
 
 def _openapi_operation(contract: Contract) -> Operation:
-    try:
+    request_example = plain_example = None
+    with contextlib.suppress(example.NoExampleError, ValueError):
         request_example = example.example_request(contract.service, contract.validator)
-    except example.NoExampleError:
-        request_example = None
+        plain_example = example.plain_example(contract.service, request_example)
     return Operation(
-        contract.service, contract.validator.schema, request_example, contract.get_events
+        contract.service,
+        contract.validator.schema,
+        request_example,
+        contract.get_events,
+        plain_example,
     )
 
 

@@ -104,7 +104,8 @@ def _parameter_value(member: PlainMember, value: Any) -> Any:
     kind = "object" if member.kind is MemberKind.OUTPUT_OPTIONS else member.schema.get("type")
     kinds = kind if isinstance(kind, list) else [kind]
     kind = next((name for name in kinds if name != "null"), "string")
-    return value_of_text(str(kind), value.text)
+    typed = value_of_text(str(kind), value.text)
+    return value.text if typed is None else typed  # a text is never null
 
 
 def _payload(member: PlainMember, value: Any) -> dict[str, Any]:

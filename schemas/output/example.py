@@ -6,11 +6,14 @@ generated.
 
 import base64
 import copy
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from schemas.model import request_header
+from schemas.model.media_types import media_type_of
+from schemas.model.plain import MemberKind, PlainApi
 from schemas.model.service import DataType, Service
 from schemas.model.session import FrameStatus
 from schemas.validation.compile import MAX_SCHEMA_NODES, count_nodes
@@ -62,7 +65,8 @@ def example_request(service: Service, validator: RequestValidator) -> dict[str, 
         stream = _object_member(envelope, "payload").get(name)
         if isinstance(stream, dict):
             rules = _member_schema(validator.schema, "payload", name, data_type.key)
-            stream[data_type.key] = base64.b64encode(_sample_bytes(data_type, rules)).decode()
+            data = _sample_json(service, name, data_type) or _sample_bytes(data_type, rules)
+            stream[data_type.key] = base64.b64encode(data).decode()
     if count_nodes(envelope) > MAX_SCHEMA_NODES:
         raise NoExampleError(f"the request has more than {MAX_SCHEMA_NODES} values")
     violations = validator.validate_and_transform(copy.deepcopy(envelope))
@@ -70,6 +74,30 @@ def example_request(service: Service, validator: RequestValidator) -> dict[str, 
         raise NoExampleError("; ".join(map(str, violations)))
     _check_declared(envelope, service)
     return envelope
+
+
+def plain_example(service: Service, envelope: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plain request that an envelope of `example_request` stands for."""
+    api, request = PlainApi(service), dict[str, Any]()
+    for member in api.members.values():
+        value: Any = envelope
+        for name in member.path:
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if value is None:
+            continue
+        if member.kind is not MemberKind.INPUT:
+            request[member.name] = value
+            continue
+        data = base64.b64decode(value[member.data_key])
+        if member.is_json:
+            request[member.name] = json.loads(data)
+        elif member.is_binary and "encoding" in value:
+            media_type = media_type_of(service.inputs[member.path[1]], value["encoding"])
+            request[member.name] = f"data:{media_type};base64,{value[member.data_key]}"
+        else:
+            text = value[member.data_key] if member.is_binary else data.decode()
+            request[member.name] = text
+    return request
 
 
 def _check_declared(envelope: dict[str, Any], service: Service) -> None:
@@ -92,6 +120,15 @@ def _member_schema(schema: Any, *names: str) -> Mapping[str, Any]:
         schema = schema.get("properties", {}).get(name, {})
     member_schema: Mapping[str, Any] = schema
     return member_schema
+
+
+def _sample_json(service: Service, name: str, data_type: DataType) -> bytes:
+    """Return a JSON value for an input that takes JSON, as its schema describes it; else b""."""
+    rules = _member_schema(service.input, "payload", name, data_type.key)
+    if rules.get("contentMediaType") != "application/json":
+        return b""
+    value = _example_value({"type": "object", **rules.get("contentSchema", {})}, service, ("$",))
+    return json.dumps(value).encode()
 
 
 def _sample_bytes(data_type: DataType, rules: Mapping[str, Any]) -> bytes:
@@ -119,7 +156,8 @@ def _example_value(schema: Mapping[str, Any], service: Service, path: tuple[str,
         if value is not None:
             return value
     merged = _merge_all_of(schema)
-    types = [name for name in merged.get("type", ()) if name != "null"]
+    declared = merged.get("type", ())
+    types = [declared] if isinstance(declared, str) else [t for t in declared if t != "null"]
     type_name = types[0] if types else "object" if "properties" in merged else "string"
     match type_name:
         case "object":

@@ -9,13 +9,14 @@ or nothing, in other regular expressions than the gateway's.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jsonschema_rs
 
 from schemas.model.service import DataType, Service, member_schema
+from schemas.output import plain_openapi
 from schemas.validation.compile import DIALECT, MAX_DEPTH
 
 OPENAPI_VERSION = "3.1.0"
@@ -57,13 +58,15 @@ _EVENT_SCHEMA = {
 class Operation:
     """A service with the compiled JSON Schema of its requests and an optional example request.
 
-    If `get_events`, it takes GET too; the query has the members of the request.
+    If `get_events`, it takes GET too; the query has the members of the request. `plain_example` is
+    a request without an envelope.
     """
 
     service: Service
     schema: Mapping[str, Any]
     example: Mapping[str, Any] | None = None
     get_events: bool = False
+    plain_example: Mapping[str, Any] | None = None
 
 
 def build_document(operations: Iterable[Operation], *, title: str, version: str) -> dict[str, Any]:
@@ -73,10 +76,21 @@ def build_document(operations: Iterable[Operation], *, title: str, version: str)
     appended to their URL, so only an absolute URL has the right result (`with_server`).
     """
     operation_list = list(operations)
+    names = _component_names(operation_list)
     paths: dict[str, Any] = {
+        f"/v1/{operation.service.id}": {
+            "post": plain_openapi.operation(operation.service, name, operation.plain_example)
+        }
+        for operation, name in zip(operation_list, names, strict=True)
+    }
+    paths |= {
         f"/v1/private/{operation.service.id}": _service_path_item(operation)
         for operation in operation_list
     }
+    schemas: dict[str, Any] = {"Problem": plain_openapi.PROBLEM_SCHEMA}
+    for operation, name in zip(operation_list, names, strict=True):
+        standard = to_standard_schema(operation.schema, operation.service)
+        schemas |= plain_openapi.component_schemas(operation.service, standard, name)
     return {
         "openapi": OPENAPI_VERSION,
         "info": {
@@ -87,19 +101,31 @@ def build_document(operations: Iterable[Operation], *, title: str, version: str)
         "paths": paths | _GATEWAY_PATHS,
         "components": {
             "schemas": {
+                **schemas,
                 "Error": {
                     "type": "object",
                     "properties": {"header": _ERROR_HEADER_SCHEMA},
                     "required": ["header"],
-                }
+                },
             },
             "responses": {
+                "Problem": plain_openapi.PROBLEM_RESPONSE,
                 "Error": _json_response(
                     "refused, or failed", {"$ref": "#/components/schemas/Error"}
-                )
+                ),
             },
         },
     }
+
+
+def _component_names(operations: Sequence[Operation]) -> list[str]:
+    """Return a name per service for its schemas; equal ones are numbered."""
+    names: list[str] = []
+    for operation in operations:
+        name = plain_openapi.component_name(operation.service.id)
+        count = sum(re.fullmatch(rf"{name}\d*", other) is not None for other in names)
+        names.append(f"{name}{count + 1}" if count else name)
+    return names
 
 
 def with_server(serialized_document: bytes, url: str) -> bytes:

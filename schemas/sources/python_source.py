@@ -56,14 +56,15 @@ class _Field:
     def argument(self, key: str, position: int | None = None, default: Any = None) -> Any:
         """Return the argument with the keyword `key`, or else the one at `position`.
 
-        Returns `default` if there is neither; bytes are returned as text, since some wrappers give
-        their names so. Raises _UnreadableError if the value is no literal.
+        Returns `default` if there is neither. A `key` of bytes is returned as text, since some
+        wrappers have it so. Raises _UnreadableError if the value is no literal.
         """
         nodes = [keyword.value for keyword in self.call.keywords if keyword.arg == key]
         if not nodes and position is not None and position < len(self.call.args):
             nodes = [self.call.args[position]]
         value = _literal_value(nodes[0]) if nodes else default
-        return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        is_name = key == "key" and isinstance(value, bytes)
+        return value.decode("utf-8", "replace") if is_name else value
 
     def has_keyword(self, key: str) -> bool:
         """Return whether the call has the keyword argument `key`."""

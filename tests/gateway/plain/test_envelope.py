@@ -48,6 +48,7 @@ def test_encoding_of_a_file(blob: Blob, encoding: str | None) -> None:
         ("width", "7", 7),
         ("width", "7.5", 7.5),
         ("width", "x", "x"),
+        ("width", "null", "null"),
         ("grey", "true", True),
         ("title", "7", "7"),
         ("thumbnail", '{"encoding":"png"}', {"encoding": "png"}),
