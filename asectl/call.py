@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from asectl import gateway_apis, http_client, stream
+from asectl import gateway_apis, http_client, plain_call, stream
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, Failure
 from schemas.model import request_header
@@ -23,13 +23,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     parser.add_argument("service", help="the service's id")
     parser.add_argument(
+        "members",
+        nargs="*",
+        metavar="NAME=VALUE|NAME=@FILE|@FILE",
+        help="parameters and inputs; sends a request without an envelope",
+    )
+    parser.add_argument(
         "--file",
         action="append",
         default=[],
         metavar="[INPUT=]PATH",
-        help="the file of an input; the name may be left out when there is one",
+        help="the file of an input, in an envelope; the name may be left out when there is one",
     )
-    parser.add_argument("-p", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
+    parser.add_argument(
+        "-p", action="append", default=[], metavar="NAME=VALUE", help="a parameter, in an envelope"
+    )
     parser.add_argument(
         "-o", action="append", default=[], metavar="[OUTPUT=]PATH", help="where to write an output"
     )
@@ -55,12 +63,16 @@ def run(args: argparse.Namespace) -> int:
     paths: dict[str, str] = {}
     if args.realtime and not args.ws:
         raise Failure("--realtime goes with --ws", 2)
+    if args.members and (args.file or args.p or args.header or args.ws or args.sse):
+        raise Failure(f"{args.members[0]}: with --file, -p, --header, --ws and --sse only flags", 2)
     try:
         with HttpTarget.from_args(args).client(args.timeout) as client:
             service = gateway_apis.fetch_service(client, args.service)
             paths = _output_paths(service, args.o)
             if args.ws or args.sse:
                 return stream.run(service, build_envelope(service, args), args, paths)
+            if args.members:
+                return plain_call.send(client, service, args, paths)
             response = client.post(
                 f"/v1/private/{service.id}",
                 json=build_envelope(service, args),

@@ -10,8 +10,12 @@ from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
+import httpx
+
 from asectl import process
 from asectl.child import Child, parse_log_line
+from asectl.gateway_apis import fetch_service
+from asectl.http_client import HttpTarget
 from asectl.main import EXIT_FAILED, Failure
 from asectl.source_watch import watch_folder
 from asectl.up_text import (
@@ -22,6 +26,7 @@ from asectl.up_text import (
     print_line,
 )
 from rpc.backoff import Backoff
+from schemas.model.service import Service
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 _DEMO_SERVICES = ("image", "audio", "vad")
@@ -175,7 +180,7 @@ class _Supervisor:
             for wrapper in dict.fromkeys(loader.wrapper for loader in self._loaders):
                 self._tasks.append(asyncio.create_task(self._follow_source(wrapper)))
         if not self._is_finished():
-            self._print_ready()
+            await self._print_ready()
         await self._wait_until(self._is_finished)
         if all(loader.is_ended for loader in self._loaders):
             print_line("no loader is left")
@@ -295,15 +300,17 @@ class _Supervisor:
             self._changed.clear()
             await self._changed.wait()
 
-    def _print_ready(self) -> None:
+    async def _print_ready(self) -> None:
         missing = ", ".join(loader.name for loader in self._loaders if loader.is_ended)
         print_line(f"\nready{' without ' + missing if missing else ''}; try, in another terminal:")
         printed: set[str] = set()
         for loader in self._loaders:
             if loader.has_joined and loader.child and loader.wrapper not in printed:
                 printed.add(loader.wrapper)
-                service = self._listening[loader.child]["service"]
-                for line in example_commands(loader.wrapper, service, self._addresses["gateway"]):
+                service_id = self._listening[loader.child]["service"]
+                gateway = self._addresses["gateway"]
+                service = await asyncio.to_thread(_fetch_service, gateway, service_id)
+                for line in example_commands(loader.wrapper, service, gateway) if service else []:
                     print_line(f"  {line}")
         print_line("Ctrl-C ends everything.\n")
 
@@ -336,7 +343,8 @@ class _Supervisor:
         elif message == "init runs" and is_ours:
             print_line(f"{child.name:<8} init runs, {record['seconds']:.0f} s so far")
         elif message == "request" and child is self._gateway:
-            print_line(describe_request(record))
+            if not _is_schema_request(record):  # `asectl` itself sends one before each call
+                print_line(describe_request(record))
         elif record["level"] in ("warning", "error") and not self._is_stopping:
             detail = record.get("traceback") or record.get("reason") or record.get("cure") or ""
             detail = f"{record['instance']} {detail}" if "instance" in record else detail
@@ -408,3 +416,17 @@ def _describe_files(files: list[Path]) -> str:
 
 async def _wait_for_end(child: Child) -> None:
     await child.wait(_STOP_TIMEOUT_S)
+
+
+def _is_schema_request(record: dict[str, Any]) -> bool:
+    path: str = record["path"]
+    return record["status"] == 200 and path.startswith("/v1/apis/") and path.endswith("/schema")
+
+
+def _fetch_service(gateway: str, service_id: str) -> Service | None:
+    """Return a service by its schema at the gateway; None if that ends meanwhile."""
+    try:
+        with HttpTarget(gateway).client() as client:
+            return fetch_service(client, service_id)
+    except (Failure, httpx.HTTPError):
+        return None

@@ -1,13 +1,18 @@
 """What `asectl up` prints: events as lines of text, and example commands to paste."""
 
+import json
 import os
-import re
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
-_SESSION_METHOD = re.compile(r"^\s+(?:async )?def (?:session|wrapperRead)\(", re.MULTILINE)
+from schemas.model.document import DocumentError
+from schemas.model.plain import PlainApi
+from schemas.model.service import Service
+from schemas.output import example
+from schemas.output.curl import curl_command
+from schemas.validation.request_validator import RequestValidator
 
 
 def loader_name(wrapper: str) -> str:
@@ -17,25 +22,37 @@ def loader_name(wrapper: str) -> str:
     return class_name.lower() or (path.stem if path.stem != "wrapper" else path.parent.name)
 
 
-def example_commands(wrapper: str, service: str, gateway: str) -> list[str]:
+def example_commands(wrapper: str, service: Service, gateway: str) -> list[str]:
     """Return example commands for a Wrapper, for the user to paste.
 
-    They use `request.json` and the first `sample.*` in the Wrapper's folder, if it has them.
+    They use the first `sample.*` in the Wrapper's folder, if it has one.
     """
     folder = Path(wrapper.partition(":")[0]).parent
-    body = folder / "request.json"
-    sample = next(iter(sorted(folder.glob("sample.*"))), None)
-    lines = []
-    if body.is_file():
-        url = f"{gateway}/v1/private/{service}"
-        data = shlex.quote(os.path.relpath(body))
-        lines.append(f"curl -sS {url} -H 'Content-Type: application/json' -d @{data}")
+    sample_path = next(iter(sorted(folder.glob("sample.*"))), None)
+    sample = os.path.relpath(sample_path) if sample_path else ""
     url_flag = "" if gateway == "http://127.0.0.1:8200" else f" --url {gateway}"
-    file = shlex.quote(os.path.relpath(sample)) if sample else "PATH"
-    source = Path(wrapper.partition(":")[0]).read_text(encoding="utf-8", errors="replace")
-    session_flags = " --ws --realtime" if _SESSION_METHOD.search(source) else ""
-    lines.append(f"{_asectl_command()} call {service}{url_flag} --file {file}{session_flags}")
-    return lines
+    asectl = f"{_asectl_command()} call {service.id}{url_flag}"
+    if service.streaming:
+        return [f"{asectl} --file {shlex.quote(sample or 'PATH')} --ws --realtime"]
+    try:
+        envelope = example.example_request(service, RequestValidator(service.input))
+        request = example.plain_example(service, envelope)
+    except (example.NoExampleError, DocumentError, ValueError):
+        return []
+    members = PlainApi(service).members
+    arguments = [
+        f"{name}=@{sample or 'PATH'}" if members[name].is_binary else f"{name}={_as_word(value)}"
+        for name, value in request.items()
+        if members[name].data_key or "default" not in members[name].schema
+    ]
+    return [
+        curl_command(service, gateway, request, sample),
+        " ".join([asectl, *map(shlex.quote, arguments)]),
+    ]
+
+
+def _as_word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _asectl_command() -> str:

@@ -52,10 +52,42 @@ def test_addresses_and_joined_loaders_are_printed(demo: Process) -> None:
 def test_printed_curl_commands_run(demo: Process) -> None:
     commands = [line.strip() for line in demo.output if line.strip().startswith("curl -sS ")]
     assert len(commands) == 2
-    for line in commands:
-        response = json.loads(subprocess.check_output(["bash", "-c", line], cwd=ROOT))
-        assert response["header"]["code"] == 0
-        assert response["payload"]
+    image, audio = sorted(commands, key=lambda line: "/audio" in line)
+    assert image.endswith("-F image=@examples/image/sample.jpg -o thumbnail.png")
+    picture = subprocess.check_output(["bash", "-c", image.replace("thumbnail.png", "-")], cwd=ROOT)
+    assert Image.open(io.BytesIO(picture)).size == (256, 171)
+    facts = json.loads(subprocess.check_output(["bash", "-c", audio], cwd=ROOT))
+    assert facts["levels"]["seconds"] > 0 if "levels" in facts else facts
+
+
+def test_call_without_an_envelope(demo: Process, tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    sample = EXAMPLES / "image" / "sample.jpg"
+    result = call(demo, "image", f"@{sample}", "width=200", "-o", f"thumbnail={out}")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["facts"]["width"] == 720
+    assert Image.open(io.BytesIO(out.read_bytes())).size == (200, 133)
+
+
+@pytest.mark.parametrize(
+    ("members", "code", "message"),
+    [
+        (["wdith=3"], 2, "no member 'wdith'; there is: image, format, quality, width"),
+        (["width"], 2, "write NAME=VALUE, NAME=@FILE or @FILE"),
+        (["image=AAAA"], 2, "image: is a file; write image=@PATH"),
+        (["image=@none.png"], 1, "none.png: No such file"),
+        (["width=3", "width=4"], 2, "width: is given twice"),
+        (["width=x", f"image=@{EXAMPLES}/image/small.png"], 1, "width: must be of type integer"),
+        (["width=3", "-p", "width=3"], 2, "with --file, -p, --header, --ws and --sse only flags"),
+        (["width=3"], 1, "image: is required (code 10163, HTTP 400)"),
+    ],
+    ids=range(8),
+)
+def test_wrong_members_of_a_call(
+    demo: Process, members: list[str], code: int, message: str
+) -> None:
+    result = call(demo, "image", *members)
+    assert (result.returncode, message in result.stderr) == (code, True), result.stderr
 
 
 def test_call_writes_the_output_image(demo: Process, tmp_path: Path) -> None:
@@ -207,7 +239,7 @@ def test_loaders_that_do_not_start_are_not_waited_for() -> None:
 def test_up_serves_a_given_wrapper() -> None:
     with Process("up", "tests/wrappers/probe.py:Probe", "--each", "1", "--port", "0") as running:
         running.wait_for_output("Ctrl-C ends everything")
-        assert "--file PATH" in running.wait_for_output(" call probe --url http://")
+        assert running.wait_for_output(" call probe --url http://").endswith(" text=hello")
         path = ROOT / "pyproject.toml"
         result = call(running, "probe", "--file", str(path), "-p", "number=1")
         assert "must decode to at most 1024 bytes" in result.stderr
