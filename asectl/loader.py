@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 import logging
 import os
 import re
@@ -155,7 +156,7 @@ def run(args: argparse.Namespace) -> int:
         drain=args.drain,
         max_message=args.max_message,
         metrics_port=args.metrics_port,
-        config=dict(args.set),
+        config=_read_config(args),
         processes=args.processes,
         source=_wrapper_source(args),
         shared_inputs=args.shared_inputs,
@@ -178,6 +179,14 @@ def run(args: argparse.Namespace) -> int:
         return process.serve(main, until_stdin_closes=args.until_stdin_closes)
     except (LoadError, DeclarationError) as error:
         raise Failure(str(error)) from None
+
+
+def _read_config(args: argparse.Namespace) -> dict[str, str]:
+    """Return the argument of `init`; that of a loader's process is in its environment."""
+    from aseloader.processes.pool import CONFIG_VARIABLE
+
+    config: dict[str, str] = json.loads(os.environ.pop(CONFIG_VARIABLE, "{}"))
+    return config | dict(args.set)
 
 
 def _wrapper_source(args: argparse.Namespace) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 from aseloader import declare
 from aseloader.aiges import stand_in
@@ -19,6 +19,9 @@ from aseloader.aiges.functions import (
 )
 from aseloader.functions import wrapper_class_of
 from aseloader.wrapper import Wrapper
+from schemas.model import document
+from schemas.model.document import DocumentError
+from schemas.sources.declare import Declaration
 from schemas.sources.python_source import ScanError, declaration_from_source
 
 _AIGES_IMPORT: Final = re.compile(r"^\s*(?:from|import) aiges", re.MULTILINE)
@@ -79,19 +82,39 @@ def _adapt_aiges_wrappers(module: ModuleType, path: Path) -> dict[str, type[Wrap
     wrappers: dict[str, type[Wrapper]] = {}
     for key, value in vars(module).items():
         if is_aiges_class(value) and value.__module__ == module.__name__:
-            results = stand_in.installed_results()
-            if len(schemas) == 1:
-                wrappers[key] = adapt_with_schema(value, schemas[0].read_bytes(), results)
-                continue
-            try:
-                api = declaration_from_source(path.read_text(encoding="utf-8"), key)
-            except ScanError as error:
-                raise LoadError(f"{path.name}: {error}") from error
-            wrapped = wrap_first_form(value)
-            wrappers[key] = adapt(wrapped, api, results)
+            wrappers[key] = _adapt_aiges_class(value, path, schemas)
     if not wrappers and has_functions(module):
-        wrappers[path.stem] = adapt_functions(module, _find_schema(path))
+        schema = _find_schema(path)
+        try:
+            wrappers[path.stem] = adapt_functions(module, schema)
+        except DocumentError as error:
+            raise LoadError(f"{path.name}: the schema beside it: {error}") from error
     return wrappers
+
+
+def _adapt_aiges_class(wrapped: type[Any], path: Path, schemas: list[Path]) -> type[Wrapper]:
+    """Return a wrapper class for one of aiges.
+
+    The one schema beside it counts if it is of the same service, or if the class declares nothing.
+    """
+    results = stand_in.installed_results()
+    problem: Exception | None = None
+    api: Declaration | None = None
+    try:
+        api = declaration_from_source(path.read_text(encoding="utf-8"), wrapped.__name__)
+    except ScanError as error:
+        problem = error
+    try:
+        if len(schemas) == 1:
+            schema = schemas[0].read_bytes()
+            service = document.service_from_document(document.parse(schema))
+            if api is None or not api.outputs or api.id == service.id:
+                return adapt_with_schema(wrapped, schema, results)
+    except DocumentError as error:
+        raise LoadError(f"{schemas[0].name}: {error}") from error
+    if api is None:
+        raise LoadError(f"{path.name}: {problem}") from problem
+    return adapt(wrap_first_form(wrapped), api, results)
 
 
 def _find_schema(path: Path) -> bytes:

@@ -143,7 +143,8 @@ async def _run_in_processes(
     stop: "asyncio.Future[bool]",
 ) -> bool:
     """Do what `run` does; `init`, requests and `fini` run in processes."""
-    pool = ProcessPool(options.processes or wrapper_class.processes, _process_arguments(options))
+    count = options.processes or wrapper_class.processes
+    pool = ProcessPool(count, _process_arguments(options), options.config)
     try:
         ready = asyncio.ensure_future(pool.wait_ready())
         while not await _is_any_done((ready, stop), _INIT_LOG_INTERVAL_S):
@@ -176,9 +177,13 @@ def _process_arguments(options: LoaderOptions) -> list[str]:
     numbers |= {"--total": options.total} if options.total else {}
     numbers |= {"--queue": options.queue} if options.queue >= 0 else {}
     arguments += [text for flag, number in numbers.items() for text in (flag, str(number))]
-    return arguments + [
-        text for key, value in options.config.items() for text in ("--set", f"{key}={value}")
-    ]
+    return arguments
+
+
+def _is_async(wrapper_class: type[Wrapper]) -> bool:
+    """Return whether requests run in the event loop, where they can be cancelled."""
+    method = getattr(wrapper_class, "once", None) or getattr(wrapper_class, "batch", None)
+    return inspect.iscoroutinefunction(method)
 
 
 async def _is_any_done(
@@ -235,7 +240,12 @@ class _Loader:
 
     def run_in_processes(self, pool: ProcessPool) -> None:
         """Run requests in the processes of `pool`."""
-        engine = ForwardingEngine(pool, self._limiter, is_idempotent=self._wrapper_class.idempotent)
+        engine = ForwardingEngine(
+            pool,
+            self._limiter,
+            is_idempotent=self._wrapper_class.idempotent,
+            is_async=_is_async(self._wrapper_class),
+        )
         sessions = ForwardingSessions(pool, self._limiter, engine, is_streaming=self._is_streaming)
         self._create_server(engine, sessions)
 

@@ -99,8 +99,11 @@ class LoaderServer:
         except (DecodeError, ValueError, OSError) as error:
             raise RpcError(Status.INVALID_ARGUMENT, "not a LoaderInput") from error
         try:
+            timeout = call.time_remaining
+            if self._shared_inputs is not None and shared_inputs.TIMEOUT_KEY in call.metadata:
+                timeout = float(call.metadata[shared_inputs.TIMEOUT_KEY])
             output = await self._engine.once(
-                frame, gateway=call.metadata.get("ase-gateway", ""), timeout=call.time_remaining
+                frame, gateway=call.metadata.get("ase-gateway", ""), timeout=timeout
             )
         except AseError as error:
             raise RpcError(Status.RESOURCE_EXHAUSTED, str(error)) from error

@@ -6,6 +6,7 @@ from gateway.request.event_stream import EventStreamFactory
 from gateway.request.exchange import Exchange
 from gateway.request.interfaces import Dependencies
 from gateway.request.record import RequestRecord
+from gateway.services.routes import PLAIN_PATH_PREFIX, is_plain_request
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
 
@@ -13,11 +14,13 @@ from gateway.telemetry.metrics import Metrics
 class GatewayContext:
     """Dependencies of the request functions, metrics, the access log, the factory of event streams.
 
-    One per process, shared by all connections, ASGI routes and WebSockets.
+    One per process, shared by all connections, ASGI routes and WebSockets. `origins` are those of
+    pages that may send forms (`check_origin`).
     """
 
     __slots__ = (
-        "_envelope_exchange", "access_log", "dependencies", "metrics", "open_event_stream",
+        "_envelope_exchange", "_origins", "access_log", "dependencies", "metrics",
+        "open_event_stream",
     )  # fmt: skip
 
     def __init__(
@@ -26,11 +29,13 @@ class GatewayContext:
         metrics: Metrics,
         access_log: AccessLog,
         open_event_stream: EventStreamFactory,
+        origins: list[str],
     ) -> None:
         self.dependencies = dependencies
         self.metrics = metrics
         self.access_log = access_log
         self.open_event_stream = open_event_stream
+        self._origins = origins
         self._envelope_exchange = EnvelopeExchange()
 
     def new_record(self, method: str, path: str, client_ip: str) -> RequestRecord:
@@ -39,12 +44,18 @@ class GatewayContext:
             self.dependencies.new_id(), self.dependencies.clock(), method, path, client_ip
         )
 
+    def is_plain_request(self, path: str, query: str) -> bool:
+        """Return whether a request at a plain path is one, and not for a route of the original."""
+        service_id = path[len(PLAIN_PATH_PREFIX) :]
+        is_service = self.dependencies.catalog.find(service_id) is not None
+        return is_plain_request(path, query.encode("latin-1"), is_service)
+
     def new_exchange(self, record: RequestRecord, query: str, *, is_plain: bool) -> Exchange:
         """Return the form of a request, and note it in its record."""
         if not is_plain:
             return self._envelope_exchange
         record.is_plain = True
-        return PlainExchange(query, record.sid)
+        return PlainExchange(query, record.sid, self._origins)
 
     def count_and_log(self, record: RequestRecord) -> None:
         """Count and log a request that was answered."""

@@ -147,9 +147,8 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
     Raises SchemaFolderError if the schemas are invalid.
     """
     options, clock = config.gateway, time.monotonic
-    schema_cache = (
-        SchemaCache(base_dir / config.lb.schema_cache) if config.lb.schema_cache else None
-    )
+    cache_path = config.lb.schema_cache
+    schema_cache = SchemaCache(base_dir / cache_path) if cache_path else None
     catalog = _load_catalog(config, base_dir, schema_cache)
     registry = CollectorRegistry()
     metrics = Metrics(registry)
@@ -172,7 +171,8 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
         options=config.session,
         call_later=asyncio.get_running_loop().call_later,
     )
-    context = GatewayContext(dependencies, metrics, access_log, open_event_stream)
+    origins = config.session.origins
+    context = GatewayContext(dependencies, metrics, access_log, open_event_stream, origins)
     unread_output = UnreadOutput(options.max_unread, CutLog(_log_cut_clients, clock).add)
     body_budget = BodyBudget(options.max_bodies)
     MemoryMetrics(registry, unread_output, body_budget)

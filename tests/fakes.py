@@ -281,7 +281,9 @@ class FakeGateway:
             options=session_options,
             call_later=_call_later,
         )
-        self.context = GatewayContext(dependencies, self.metrics, access_log, open_event_stream)
+        self.context = GatewayContext(
+            dependencies, self.metrics, access_log, open_event_stream, session_options.origins
+        )
         self.readiness = app.Readiness(lambda: True)
         self.server = server.public_server(
             self.context,

@@ -146,17 +146,18 @@ class _StreamingWrapper(_OnceWrapper):
         """Run a session: one write per frame, and the results as they come."""
         wrapped, sid = self._wrapped, context.sid
         waiting = self.results.open(sid)
-        created = _create(wrapped.wrapperCreate, {**sent_params(params), "sid": sid}, sid)
         try:
+            created = _create(wrapped.wrapperCreate, {**sent_params(params), "sid": sid}, sid)
             self._check(created)
-        except AseError:  # nothing was created, so nothing is destroyed
+        except BaseException:  # nothing was created, so nothing is destroyed
             self.results.close(sid)
             raise
         try:
             handle = getattr(created, "handle", created)
             is_last = False
             for frame, status in frames_with_status(inputs):
-                is_last = yield from self._write(handle, _request(frame, status), sid, waiting)
+                results = self._write(handle, _request(frame, status), sid, waiting)
+                is_last = (yield from results) or is_last
             if not is_last:
                 yield from self._rest(handle, sid, waiting, context)
         finally:

@@ -203,11 +203,12 @@ class _Plugin(Wrapper):
         kept: list[Any] = []
         waiting = self._callbacks.open(context.sid)
         deadline = context.deadline or time.monotonic() + _ASYNC_TIMEOUT_S
-        # The library may read these until it calls back; `kept` lives as long as this call.
+        # The library may read these until it calls back, even after this has returned.
         tag = library.ffi.new("char[]", context.sid.encode())
         params_list = self._params(params, context, kept)
         inputs_list = library.inputs(inputs, self.kinds, FrameStatus.ONCE, kept)
         timeout_ms = max(1, int((deadline - time.monotonic()) * 1000))
+        self._callbacks.keep(context.sid, (kept, tag, inputs))
         arguments = (params_list, inputs_list, self._callbacks.on_results, timeout_ms)
         try:
             self._check(library.call("wrapperExecAsync", tag, *arguments, library.ffi.NULL, 0))
@@ -257,7 +258,7 @@ class _StreamingPlugin(_Plugin):
             is_last = False
             for frame, status in frames_with_status(inputs):
                 self._write(handle, frame, status)
-                is_last = yield from self._ready_results(handle, waiting)
+                is_last = (yield from self._ready_results(handle, waiting)) or is_last
             while not is_last and not context.cancelled:
                 time.sleep(_POLL_S)  # the library computes in its own thread meanwhile
                 is_last = yield from self._ready_results(handle, waiting)

@@ -36,6 +36,7 @@ class PluginCallbacks:
         self._ffi = ffi
         self._service = service
         self._results = Results()
+        self._kept: dict[str, Any] = {}
         self._counter = Counter(
             "ase_loader_metered", "what the plugin has metered", ["service", "key"], registry=None
         )
@@ -57,13 +58,19 @@ class PluginCallbacks:
         """Return the queue of the results of a call or a session; `close` ends it."""
         return self._results.open(sid)
 
+    def keep(self, sid: str, objects: Any) -> None:
+        """Keep what the library reads alive until it has called back."""
+        self._kept[sid] = objects
+
     def close(self, sid: str) -> None:
         """Drop the results of a call from here on."""
         self._results.close(sid)
 
     def _take_results(self, tag: Any, results: Any, code: int) -> int:
         items = [] if code else [*self._copy_results(results)]
-        self._results.put((items, code), self._text(self._ffi.cast("char *", tag)))
+        sid = self._text(self._ffi.cast("char *", tag))
+        self._results.put((items, code), sid)
+        self._kept.pop(sid, None)
         return 0
 
     def _count(self, _tag: Any, key: Any, amount: int) -> int:

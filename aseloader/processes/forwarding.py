@@ -10,6 +10,7 @@ from aseloader.codec import error_output
 from aseloader.engine import is_loader_failure
 from aseloader.processes import shared_inputs
 from aseloader.processes.pool import ProcessPool
+from aseloader.processes.worker_process import WorkerProcess
 from lb.reporter.limiter import ConcurrencyLimiter
 from rpc.client import Channel
 from rpc.message_stream import stream_responses
@@ -27,14 +28,24 @@ class ForwardingEngine:
 
     As in `Engine`, a permit of `limiter` admits a request and one of its `best` slots lets it run.
     `is_idempotent`: a request whose process ends runs once more in another one.
+
+    `is_async`: the wrapper's method is a coroutine, which is cancelled with its caller. A plain one
+    runs in a thread: the permit and the slot are held until the process has answered, even if
+    nobody waits any more. `context.cancelled` is then true from the deadline on.
     """
 
     def __init__(
-        self, pool: ProcessPool, limiter: ConcurrencyLimiter, *, is_idempotent: bool
+        self,
+        pool: ProcessPool,
+        limiter: ConcurrencyLimiter,
+        *,
+        is_idempotent: bool,
+        is_async: bool,
     ) -> None:
         self._pool = pool
         self._limiter = limiter
         self._is_idempotent = is_idempotent
+        self._is_async = is_async
         self.work_slots = asyncio.Semaphore(limiter.best)
 
     async def once(
@@ -47,37 +58,59 @@ class ForwardingEngine:
         if not self._limiter.try_acquire(gateway):
             raise AseError(LOADER_FULL, f"{LOADER_FULL.code} all licences are taken")
         deadline = time.monotonic() + (_NO_DEADLINE_S if timeout is None else timeout)
-        code, worked_ms = ONCE_TIMEOUT.code, 0.0
         try:
-            async with self.work_slots:
-                started_at = time.monotonic()
-                if started_at >= deadline:
-                    too_late = "it waited until its deadline"
-                    return error_output(frame.serviceId, ONCE_TIMEOUT.code, too_late)
-                output = await self._forward(frame, gateway, deadline)
-                worked_ms = (time.monotonic() - started_at) * 1000
-                code = output.code
-                return output
-        finally:
-            failed = is_loader_failure(code)
-            self._limiter.release(gateway, worked_ms, succeeded=code == 0, failed=failed)
+            await self.work_slots.acquire()
+        except asyncio.CancelledError:
+            self._limiter.release(gateway, 0.0, succeeded=False)
+            raise
+        started_at = time.monotonic()
+        forwarding = asyncio.ensure_future(self._forward(frame, gateway, deadline))
+        forwarding.add_done_callback(lambda ended: self._release(ended, gateway, started_at))
+        try:
+            return await asyncio.shield(forwarding)
+        except asyncio.CancelledError:
+            if self._is_async:
+                forwarding.cancel()
+            raise
+
+    def _release(
+        self, forwarding: "asyncio.Future[LoaderOutput]", gateway: str, started_at: float
+    ) -> None:
+        """Release the slot and the permit of a request: nothing of it runs any more."""
+        self.work_slots.release()
+        code = ONCE_TIMEOUT.code
+        if not forwarding.cancelled() and forwarding.exception() is None:
+            code = forwarding.result().code
+        self._limiter.release(
+            gateway,
+            (time.monotonic() - started_at) * 1000,
+            succeeded=code == 0,
+            failed=is_loader_failure(code),
+        )
 
     async def _forward(self, frame: LoaderInput, gateway: str, deadline: float) -> LoaderOutput:
-        data, metadata = frame.SerializeToString(), _gateway_metadata(gateway)
+        if time.monotonic() >= deadline:
+            too_late = "it waited until its deadline"
+            return error_output(frame.serviceId, ONCE_TIMEOUT.code, too_late)
+        data, process = frame.SerializeToString(), self._pool.choose()
         try:
             try:
-                return await self._call(data, metadata, deadline)
+                return await self._call(process, data, gateway, deadline)
             except RpcError as error:
                 if not _is_process_lost(error) or (error.may_have_run and not self._is_idempotent):
                     raise
-                return await self._call(data, metadata, deadline)
+                return await self._call(self._pool.choose(process), data, gateway, deadline)
         except RpcError as error:
             return _error_response(error, frame.serviceId)
 
-    async def _call(self, data: bytes, metadata: Metadata, deadline: float) -> LoaderOutput:
-        """Send a request to one process. Raises RpcError, AseError 10110."""
-        with self._pool.use() as channel:
-            timeout = max(0.001, deadline - time.monotonic())
+    async def _call(
+        self, process: WorkerProcess, data: bytes, gateway: str, deadline: float
+    ) -> LoaderOutput:
+        """Send a request to a process. Raises RpcError, AseError 10110 if it is full."""
+        remaining_s = max(0.001, deadline - time.monotonic())
+        metadata = (*_gateway_metadata(gateway), (shared_inputs.TIMEOUT_KEY, f"{remaining_s:.3f}"))
+        timeout = remaining_s if self._is_async else _NO_DEADLINE_S
+        with process.use() as channel:
             if len(data) < shared_inputs.MIN_BYTES:
                 return await _infer(channel, data, metadata, timeout)
             try:
@@ -141,7 +174,7 @@ class ForwardingSessions:
         self, frames: AsyncIterator[LoaderInput], gateway: str, timeout: float | None
     ) -> AsyncGenerator[LoaderOutput, None]:
         has_begun = False
-        with self._pool.use() as channel:
+        with self._pool.choose().use() as channel:
             stream = channel.stream(
                 "/ase.v1.Loader/Session", timeout=timeout, metadata=_gateway_metadata(gateway)
             )
@@ -185,7 +218,8 @@ def _is_full(error: RpcError) -> bool:
 
 
 def _is_process_lost(error: RpcError) -> bool:
-    return error.status is Status.UNAVAILABLE
+    """Return whether the process has ended; CANCELLED comes from a channel that is closed then."""
+    return error.status in (Status.UNAVAILABLE, Status.CANCELLED)
 
 
 def _error_response(error: RpcError, service: str) -> LoaderOutput:

@@ -1,31 +1,35 @@
 """The processes that run a wrapper, and the choice of one for a request."""
 
 import asyncio
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from aseloader.processes import devices
 from aseloader.processes.shared_inputs import SharedInputs
 from aseloader.processes.worker_process import WorkerProcess
-from rpc.client import Channel
 from schemas.model.errors import LOADER_FULL, AseError
 
+CONFIG_VARIABLE: Final = "ASE_LOADER_CONFIG"
 MEMORY_FOLDER: Final = Path("/dev/shm")  # noqa: S108 (a folder of our own is made in it)
 
 
 class ProcessPool:
     """Runs `count` processes with the `arguments` of `asectl loader run`.
 
+    `config` is the argument of `init`. It may hold secrets, so it is in the environment of the
+    processes, which only their user can read, and not in their arguments.
+
     `shared_inputs` is for large requests. Its folder, in memory where the system has one, is
     removed by `stop`. Each process sees one of the machine's devices (`devices`).
     """
 
-    def __init__(self, count: int, arguments: Sequence[str]) -> None:
+    def __init__(self, count: int, arguments: Sequence[str], config: Mapping[str, str]) -> None:
+        _remove_old_folders()
         parent = MEMORY_FOLDER if os.access(MEMORY_FOLDER, os.W_OK) else None
         self._folder = Path(tempfile.mkdtemp(prefix=f"ase-loader-{os.getpid()}-", dir=parent))
         self.shared_inputs = SharedInputs(self._folder)
@@ -37,7 +41,10 @@ class ProcessPool:
                 index,
                 arguments,
                 self._folder,
-                devices.process_environment(os.environ, index, available),
+                {
+                    **devices.process_environment(os.environ, index, available),
+                    CONFIG_VARIABLE: json.dumps(dict(config)),
+                },
             )
             for index in range(count)
         ]
@@ -51,24 +58,30 @@ class ProcessPool:
                 return False
         return True
 
-    @contextmanager
-    def use(self) -> Iterator[Channel]:
-        """Choose the process that works on the fewest requests, and count one more on it.
+    def choose(self, tried: WorkerProcess | None = None) -> WorkerProcess:
+        """Return the process that works on the fewest requests, other than `tried`.
 
-        Raises AseError 10110 if no process runs.
+        Raises AseError 10110 if no other process runs.
         """
-        ready = [process for process in self._processes if process.channel is not None]
+        ready = [
+            process
+            for process in self._processes
+            if process.channel is not None and process is not tried
+        ]
         if not ready:
-            raise AseError(LOADER_FULL, "no process of the wrapper runs; they are started again")
-        process = min(ready, key=lambda process: process.running)
-        assert process.channel is not None  # noqa: S101 (`ready` has those with one)
-        process.running += 1
-        try:
-            yield process.channel
-        finally:
-            process.running -= 1
+            hint = "no process of the wrapper runs; they are started again"
+            raise AseError(LOADER_FULL, f"{LOADER_FULL.code} {hint}")
+        return min(ready, key=lambda process: process.running)
 
     async def stop(self, grace: float) -> None:
         """Let the processes call `fini` and end; kill them after `grace` seconds."""
         await asyncio.gather(*(process.stop(grace) for process in self._processes))
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _remove_old_folders() -> None:
+    """Remove the folders of loaders that were killed; their names have the process id."""
+    for folder in MEMORY_FOLDER.glob("ase-loader-*-*"):
+        pid = folder.name.split("-")[2]
+        if pid.isdecimal() and not Path("/proc", pid).exists():
+            shutil.rmtree(folder, ignore_errors=True)

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Final
 
 METADATA_KEY: Final = "ase-shared-input"
+# Metadata of a request to a process: the seconds until its deadline.
+TIMEOUT_KEY: Final = "ase-timeout"
 # Smaller requests cost less processor time through the socket.
 MIN_BYTES: Final = 192 * 1024
 _MAX_KEPT_BYTES: Final = 4 * 1024 * 1024

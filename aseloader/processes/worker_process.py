@@ -6,13 +6,15 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from random import SystemRandom
 from typing import Final
 
 from rpc.backoff import Backoff
 from rpc.client import Channel
+from rpc.status import RpcError, Status
 
 _logger = logging.getLogger("ase.loader")
 
@@ -30,6 +32,7 @@ class WorkerProcess:
     before `stop`, it is started again, with a delay that grows from 0.5 s to 30 s.
 
     `channel` is the client of the running process; None while there is none that has called `init`.
+    `_lost_channel` is one that has lost its process, until that has been waited for.
     `running` counts the requests and sessions that it works on; its users set it. `first_start` is
     done when the first process is ready (True) or has ended before it was (False).
     """
@@ -40,6 +43,7 @@ class WorkerProcess:
         self.index = index
         self.channel: Channel | None = None
         self.running = 0
+        self._lost_channel: Channel | None = None
         self._addr = f"unix:{folder / f'{index}.sock'}"
         self._socket_path = folder / f"{index}.sock"
         self._arguments = arguments
@@ -49,6 +53,24 @@ class WorkerProcess:
         loop = asyncio.get_running_loop()
         self.first_start: asyncio.Future[bool] = loop.create_future()
         self._supervision = loop.create_task(self._supervise())
+
+    @contextmanager
+    def use(self) -> Iterator[Channel]:
+        """Count one more request, and return the channel for it.
+
+        If the call loses its connection, the process counts as ended at once.
+        """
+        channel = self.channel
+        assert channel is not None  # noqa: S101 (the pool chooses one that runs)
+        self.running += 1
+        try:
+            yield channel
+        except RpcError as error:
+            if error.status is Status.UNAVAILABLE and self.channel is channel:
+                self.channel, self._lost_channel = None, channel
+            raise
+        finally:
+            self.running -= 1
 
     async def stop(self, grace: float) -> None:
         """Ask the process to drain and to call `fini`; kill it after `grace` seconds."""
@@ -69,13 +91,16 @@ class WorkerProcess:
         try:
             while True:
                 started_at = loop.time()
-                code = await self._run_process()
+                try:
+                    reason = _describe_exit(await self._run_process())
+                except OSError as error:  # no memory, or too many processes or files
+                    reason = f"it could not be started: {error}"
                 if self._is_stopping:
                     return
                 if loop.time() - started_at > _STABLE_AFTER_S:
                     backoff.reset()
                 delay = backoff.next_delay()
-                fields = {"index": self.index, "ended": _describe_exit(code)}
+                fields = {"index": self.index, "ended": reason}
                 _logger.error(
                     "process of the wrapper ended; it is started again",
                     extra={**fields, "after_s": round(delay, 1)},
@@ -89,6 +114,7 @@ class WorkerProcess:
         """Run one process until it ends; return its exit code."""
         self._socket_path.unlink(missing_ok=True)
         reader, writer = os.pipe()
+        is_started = False
         try:
             self._process = process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -99,18 +125,21 @@ class WorkerProcess:
                 env=self._environment,
                 start_new_session=True,  # Ctrl-C signals the parent alone, which drains first
             )
+            is_started = True
         finally:
             os.close(writer)
+            if not is_started:
+                os.close(reader)
         try:
             if await _is_byte_written(reader):
                 self.channel = Channel(self._addr, connect_timeout=_CONNECT_TIMEOUT_S)
                 self._set_started(is_ready=True)
             return await process.wait()
         finally:
-            channel, self.channel = self.channel, None
-            self._process = None
+            channel, self.channel = self.channel or self._lost_channel, None
+            self._process = self._lost_channel = None
             if channel is not None:
-                await channel.close(_CLOSE_GRACE_S if self._is_stopping else 0)
+                await channel.close(_CLOSE_GRACE_S)
             self._set_started(is_ready=False)
             _kill_group(process.pid)
 

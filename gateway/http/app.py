@@ -25,7 +25,7 @@ from gateway.request.record import RequestRecord
 from gateway.request.response import HttpError, HttpResponse, finish_with_error
 from gateway.request.shutdown import DrainState, drain_timeout_error
 from gateway.services.catalog import Contract
-from gateway.services.routes import RESERVED_IDS, is_plain_path, requested_service
+from gateway.services.routes import is_plain_path, requested_service
 from gateway.unary.asgi_driver import AsgiRequestDriver
 from gateway.unary.handler import BODY_START_BYTES, serve_unary
 from schemas.model.errors import (
@@ -72,7 +72,10 @@ def build_app(
     may request events by GET (`check_origin`).
     """
     service_endpoint = _ServiceEndpoint(context, origins, is_plain=False)
-    plain_endpoint = _ServiceEndpoint(context, origins, is_plain=True)
+    fallback = _FallbackEndpoint(context, service_endpoint)
+    plain_endpoint = _PlainPathEndpoint(
+        context, _ServiceEndpoint(context, origins, is_plain=True), fallback
+    )
     pages = Pages(context.dependencies.catalog, count_live_instances)
     health = _Health(readiness)
     logged = partial(_LoggedPage, context=context)
@@ -107,7 +110,7 @@ def build_app(
     )
     # A redirect would send the client to any host that its Host header names.
     application.router.redirect_slashes = False
-    application.router.default = _FallbackEndpoint(context, service_endpoint)
+    application.router.default = fallback
     return application
 
 
@@ -152,10 +155,7 @@ class _ServiceEndpoint:
         self._is_plain = is_plain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        service_id = scope["path_params"]["service_id"]
-        if self._is_plain and service_id in RESERVED_IDS:  # its own route allows other methods
-            raise HTTPException(405 if service_id == "apis" else 404, headers={"Allow": "GET"})
-        await self.serve(service_id, scope, receive, send)
+        await self.serve(scope["path_params"]["service_id"], scope, receive, send)
 
     async def serve(self, service_id: str, scope: Scope, receive: Receive, send: Send) -> None:
         context, dependencies = self._context, self._context.dependencies
@@ -211,6 +211,27 @@ def _query_body(scope: Scope, service: Service) -> bytes:
     return json.dumps(envelope_from_query(scope["query_string"], service)).encode()
 
 
+class _PlainPathEndpoint:
+    """The endpoint of `/v1/ID`: a plain request, unless it is for a route of the original."""
+
+    def __init__(
+        self, context: GatewayContext, plain: _ServiceEndpoint, fallback: "_FallbackEndpoint"
+    ) -> None:
+        self._context = context
+        self._plain = plain
+        self._fallback = fallback
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        service_id, query = scope["path_params"]["service_id"], scope["query_string"]
+        is_plain = self._context.is_plain_request(scope["path"], query.decode("latin-1"))
+        if not is_plain and self._fallback.find(scope):
+            await self._fallback(scope, receive, send)
+        elif service_id == "apis":  # its own route allows GET alone
+            raise HTTPException(405, headers={"Allow": "GET"})
+        else:
+            await self._plain.serve(service_id, scope, receive, send)
+
+
 class _FallbackEndpoint:
     """The endpoint of all other paths: a service by one of its own routes, else 404."""
 
@@ -218,7 +239,8 @@ class _FallbackEndpoint:
         self._service_endpoint = service_endpoint
         self._catalog = context.dependencies.catalog
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def find(self, scope: Scope) -> str:
+        """Return the id of the service that serves a request; "" if none does."""
         service_id = ""
         if scope["type"] == "http" and scope["method"] in ("GET", "POST"):
             headers = combine_headers(scope["headers"])
@@ -226,6 +248,10 @@ class _FallbackEndpoint:
         if scope["method"] == "GET" and service_id:
             contract = self._catalog.find(service_id)
             service_id = service_id if contract is not None and contract.get_events else ""
+        return service_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        service_id = self.find(scope)
         if not service_id:
             raise HTTPException(404)
         await self._service_endpoint.serve(service_id, scope, receive, send)

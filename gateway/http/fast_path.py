@@ -11,7 +11,7 @@ from gateway.http.server_context import ServerContext
 from gateway.http.timeouts import ConnectionTimer, Wait
 from gateway.request import tracing
 from gateway.request.response import HttpResponse, serialize_response
-from gateway.services.routes import requested_service
+from gateway.services.routes import is_plain_path, requested_service
 from gateway.unary.cycle import UnaryRequestCycle
 from gateway.unary.request_head import UnaryRequestHead
 
@@ -135,6 +135,8 @@ class FastPath:
         self._is_repeated_head = False
         service_id = requested_service(method, path) if fast_path is not None else ""
         if fast_path is None or not service_id:
+            return None
+        if is_plain_path(path) and not fast_path.context.is_plain_request(path, query):
             return None
         tracing_headers = tracing.from_headers(headers)
         head = UnaryRequestHead(

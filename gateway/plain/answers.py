@@ -14,11 +14,14 @@ from gateway.request.negotiation import choose
 from schemas.model.media_types import media_type_of
 from schemas.model.plain import PlainApi, PlainOutput
 from schemas.model.service import DataType
+from schemas.model.text import codec_of
 
 JSON: Final = "application/json"
 EVENTS: Final = "text/event-stream"
 LINES: Final = "application/x-ndjson"
 MULTIPART: Final = "multipart/mixed"
+# Source: WHATWG HTML, "multipart/form-data encoding algorithm".
+_NAME_ESCAPES: Final = {ord('"'): "%22", ord("\r"): "%0D", ord("\n"): "%0A"}
 _BINARY: Final = "application/octet-stream"
 
 
@@ -60,8 +63,8 @@ def requested_encoding(output: PlainOutput, media_type: str) -> str:
 def to_json(outputs: Sequence[DecodedOutput]) -> bytes:
     """Return outputs as the members of an object.
 
-    Text is a string, JSON its value, anything else base64. Text that is not UTF-8 is an object of
-    its `data` in base64 and its `encoding`.
+    Text is a string, JSON its value, anything else base64. Text that does not have the encoding
+    that the loader names is an object of its `data` in base64 and that `encoding`.
     """
     return b"{%b}" % b",".join([_member(output) for output in outputs])
 
@@ -70,18 +73,24 @@ def to_file(output: DecodedOutput) -> tuple[str, bytes]:
     """Return the media type and the bytes of an output."""
     if output.is_json:
         return JSON, output.data
+    if output.data_type is DataType.TEXT:
+        return f"text/plain; charset={codec_of(output.encoding)}", output.data
     return media_type_of(output.data_type, output.encoding), output.data
 
 
-def to_multipart(outputs: Sequence[DecodedOutput], boundary: str) -> tuple[str, bytes]:
+def to_multipart(outputs: Sequence[DecodedOutput], sid: str) -> tuple[str, bytes]:
     """Return the media type and the bytes of a `multipart/mixed` body, with a part per output.
 
-    `boundary` must not occur in an output.
+    The boundary is made of `sid`, and occurs in no output.
     """
+    number = 0
+    while any(f"ase-{sid}-{number}".encode() in output.data for output in outputs):
+        number += 1
+    boundary = f"ase-{sid}-{number}"
     parts = []
     for output in outputs:
         media_type, data = to_file(output)
-        name = output.name.replace("\\", "\\\\").replace('"', '\\"')
+        name = output.name.translate(_NAME_ESCAPES)
         head = f'Content-Disposition: attachment; name="{name}"\r\nContent-Type: {media_type}'
         parts.append(b"--%b\r\n%b\r\n\r\n%b\r\n" % (boundary.encode(), head.encode(), data))
     body = b"".join(parts) + f"--{boundary}--\r\n".encode()
@@ -109,8 +118,9 @@ def _member(output: DecodedOutput) -> bytes:
     if output.data_type is not DataType.TEXT:
         return b'%b:"%b"' % (name, pybase64.b64encode(output.data))
     try:
-        return b"%b:%b" % (name, encode_basestring(output.data.decode()).encode())
-    except UnicodeDecodeError:
+        text = output.data.decode(codec_of(output.encoding))
+        return b"%b:%b" % (name, encode_basestring(text).encode())
+    except UnicodeError:
         encoding = encode_basestring(output.encoding).encode()
         data = pybase64.b64encode(output.data)
         return b'%b:{"data":"%b","encoding":%b}' % (name, data, encoding)

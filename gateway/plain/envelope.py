@@ -11,15 +11,20 @@ from typing import Any, Final
 import msgspec
 import pybase64
 
+from config.options import GatewayOptions
+from gateway.request import json_body
 from schemas.model import media_types, request_header
+from schemas.model.errors import AseError
 from schemas.model.plain import MemberKind, PlainApi, PlainMember
 from schemas.model.service import Service
 from schemas.model.session import FrameStatus
 from schemas.model.suggestion import did_you_mean
-from schemas.model.text import value_of_text
+from schemas.model.text import as_text, codec_of, value_of_text
 
 _DATA_MEMBER: Final = "data"
 _MAX_NAME_CHARS: Final = 64
+_MAX_SCALAR_CHARS: Final = 400  # a number that JSON can carry is shorter
+_MAX_URL_HEAD_CHARS: Final = 256  # of a data URL, before its comma
 _ONCE: Final = int(FrameStatus.ONCE)
 
 
@@ -57,11 +62,14 @@ class EnvelopeBuilder:
         self._app_id_names = request_header.app_id_names(service)
         self._status = request_header.build_status(service)
 
-    def build(self, values: Mapping[str, Any], app_id: str) -> dict[str, Any]:
+    def build(
+        self, values: Mapping[str, Any], app_id: str, options: GatewayOptions
+    ) -> dict[str, Any]:
         """Return the envelope of a request: `values` by plain name.
 
-        A value is JSON, or a `Blob` or `FormText`. Raises PlainRequestError for a name that the
-        service does not declare and for a value that no input can have.
+        A value is JSON, or a `Blob` or `FormText`; JSON in one of these has the limits of bodies.
+        Raises PlainRequestError for a name that the service does not declare and for a value that
+        no input can have.
         """
         header: dict[str, Any] = dict.fromkeys(self._app_id_names, app_id)
         header.update(self._status)
@@ -73,12 +81,12 @@ class EnvelopeBuilder:
                 self.check_name(name)
                 continue
             if member.data_key:
-                payload[member.path[1]] = _payload(member, value)
+                payload[member.path[1]] = _payload(member, value, options)
             else:
                 nick = member.path[1]
                 if nick not in parameter:
                     parameter[nick] = {}
-                parameter[nick][member.path[2]] = _parameter_value(member, value)
+                parameter[nick][member.path[2]] = _parameter_value(member, value, options)
         envelope = {"header": header, "payload": payload}
         if parameter:
             envelope["parameter"] = parameter
@@ -96,19 +104,35 @@ class EnvelopeBuilder:
         raise PlainRequestError(name, f"is not known here; {hint}")
 
 
-def _parameter_value(member: PlainMember, value: Any) -> Any:
+def _parameter_value(member: PlainMember, value: Any, options: GatewayOptions) -> Any:
     if isinstance(value, Blob):
         value = FormText(_decode_utf8(member.name, value.data))
     if not isinstance(value, FormText):
         return value
+    text = value.text
+    if "\0" in text:
+        raise PlainRequestError(member.name, "has a NUL")
     kind = "object" if member.kind is MemberKind.OUTPUT_OPTIONS else member.schema.get("type")
     kinds = kind if isinstance(kind, list) else [kind]
     kind = next((name for name in kinds if name != "null"), "string")
-    typed = value_of_text(str(kind), value.text)
-    return value.text if typed is None else typed  # a text is never null
+    if kind in ("object", "array"):
+        return _parse_json(member.name, text.encode("utf-8", "surrogatepass"), options)
+    if len(text) > _MAX_SCALAR_CHARS and kind != "string":
+        return text  # the validation reports it
+    typed = value_of_text(str(kind), text)
+    return text if typed is None else typed  # a text is never null
 
 
-def _payload(member: PlainMember, value: Any) -> dict[str, Any]:
+def _parse_json(name: str, data: bytes, options: GatewayOptions) -> Any:
+    """Return the value of a JSON text. Raises PlainRequestError with the parser's words."""
+    try:
+        return json_body.parse_value(data, options.max_depth, options.max_nodes, options.max_names)
+    except AseError as error:
+        reason = str(error).removeprefix("request body").removeprefix(" must be json").strip(": ")
+        raise PlainRequestError(name, f"must be JSON: {reason}") from None
+
+
+def _payload(member: PlainMember, value: Any, options: GatewayOptions) -> dict[str, Any]:
     """Return the envelope's member of an input. Raises PlainRequestError."""
     attributes: dict[str, Any] = {}
     if isinstance(value, dict) and not member.is_json:
@@ -117,7 +141,8 @@ def _payload(member: PlainMember, value: Any) -> dict[str, Any]:
         for name in attributes:
             if name == member.data_key or name not in member.attributes:
                 raise PlainRequestError(f"{member.name}.{name[:64]}", "is not known here")
-    text, encoding = _data(member, value)
+    codec = codec_of(as_text(attributes.get("encoding", "")))
+    text, encoding = _data(member, value, codec, options)
     stream: dict[str, Any] = {}
     if encoding:
         stream["encoding"] = encoding
@@ -129,14 +154,17 @@ def _payload(member: PlainMember, value: Any) -> dict[str, Any]:
     return stream
 
 
-def _data(member: PlainMember, value: Any) -> tuple[str, str]:
-    """Return the data of an input in base64, and its encoding; "" if the schema declares none."""
+def _data(member: PlainMember, value: Any, codec: str, options: GatewayOptions) -> tuple[str, str]:
+    """Return the data of an input in base64, and its encoding; "" if the schema declares none.
+
+    `codec` is that of a text.
+    """
     if isinstance(value, FormText):
         value = _value_of_form_text(member, value.text)
     if member.is_json:
         data = value.data if isinstance(value, Blob) else msgspec.json.encode(value)
         if isinstance(value, Blob):
-            _check_json(member.name, data)
+            _parse_json(member.name, data, options)
         return _to_base64(data), ""
     if isinstance(value, Blob):
         if not member.is_binary:
@@ -149,9 +177,9 @@ def _data(member: PlainMember, value: Any) -> tuple[str, str]:
         raise PlainRequestError(member.name, f"must be {expected}")
     if not member.is_binary:
         try:
-            return _to_base64(value.encode()), member.text_encoding
+            return _to_base64(value.encode(codec)), member.text_encoding
         except UnicodeEncodeError:
-            raise PlainRequestError(member.name, "has half of a surrogate pair") from None
+            raise PlainRequestError(member.name, f"has a character that {codec} has not") from None
     if value.startswith("data:"):
         text, media_type = _split_data_url(member.name, value)
         return text, _blob_encoding(member, media_type, "")
@@ -162,13 +190,6 @@ def _value_of_form_text(member: PlainMember, text: str) -> Any:
     if not member.is_json:
         return text
     return Blob(text.encode("utf-8", "surrogatepass"))
-
-
-def _check_json(name: str, data: bytes) -> None:
-    try:
-        msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise PlainRequestError(name, f"must be JSON: {error}") from None
 
 
 def _decode_utf8(name: str, data: bytes) -> str:
@@ -204,7 +225,7 @@ def _blob_encoding(member: PlainMember, media_type: str, file_name: str) -> str:
 def _split_data_url(name: str, url: str) -> tuple[str, str]:
     """Return the base64 of a data URL (RFC 2397) and its media type. Raises PlainRequestError."""
     head, separator, text = url[len("data:") :].partition(",")
-    media_type, *parameters = head.split(";")
-    if not separator or "base64" not in parameters:
+    parameters = head.split(";") if len(head) <= _MAX_URL_HEAD_CHARS else []
+    if not separator or "base64" not in parameters[1:]:
         raise PlainRequestError(name, "must be a data URL with base64: data:TYPE;base64,DATA")
-    return text, media_type
+    return text, parameters[0]

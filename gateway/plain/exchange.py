@@ -11,6 +11,7 @@ from gateway.plain.envelope import Blob, PlainRequestError
 from gateway.plain.heads import FORM, MULTIPART_FORM, PlainHead
 from gateway.request import checks, content_coding, json_body
 from gateway.request.exchange import ParsedBody
+from gateway.request.origin import check_fetch_site, check_origin
 from gateway.request.record import RequestRecord
 from gateway.request.response import HttpError, HttpResponse, PlainError, finish_with_body
 from gateway.services.catalog import Contract
@@ -26,19 +27,25 @@ _STREAMS: Final = (answers.EVENTS, answers.LINES)
 class PlainExchange:
     """One plain request and its answer: see `Exchange`.
 
-    `query` is that of the URL, still encoded. `answer_type` is the media type of the answer.
+    `query` is that of the URL, still encoded. Pages of `origins` may send forms. `answer_type` is
+    the media type of the answer.
     """
 
-    __slots__ = ("_head", "_query", "_sid", "answer_type")
+    __slots__ = ("_head", "_origins", "_query", "_sid", "answer_type")
 
-    def __init__(self, query: str, sid: str) -> None:
+    def __init__(self, query: str, sid: str, origins: list[str]) -> None:
+        self._origins = origins
         self._query = query
         self._sid = sid
         self._head: PlainHead | None = None
         self.answer_type = answers.JSON
 
     def check_head(self, contract: Contract, headers: Mapping[bytes, bytes]) -> None:
-        """Choose the forms of body and answer. Raises HttpError 415 and 406."""
+        """Choose the forms of body and answer.
+
+        Raises HttpError 415 and 406; 403 for a body that any web page could send, from a page whose
+        origin is not allowed.
+        """
         coding = headers.get(b"content-encoding")
         if coding is not None:
             content_coding.check_coding(coding)
@@ -46,6 +53,9 @@ class PlainExchange:
             headers.get(b"content-type", b""), headers.get(b"accept", b"")
         )
         self.answer_type = head.answer_type
+        if head.media_type != answers.JSON:  # a browser sends it for any page, without a preflight
+            check_origin(headers, self._origins)
+            check_fetch_site(headers, self._origins)
 
     def peek_app_id(
         self, headers: Mapping[bytes, bytes], _body_start: bytes, options: GatewayOptions
@@ -77,15 +87,20 @@ class PlainExchange:
                 )
                 values = _merge(values, members)
             else:
-                _read_form(contract, head, raw_body, values)
+                _read_form(contract, head, raw_body, values, options.max_form)
             if head.is_type_named:
                 _request_encoding(contract, self.answer_type, values)
-            envelope = builder.build(values, app_id)
+            envelope = builder.build(values, app_id, options)
         except PlainRequestError as error:
             raise _member_error(error) from None
         except forms.MalformedFormError as error:
             raise HttpError(400, str(error)) from None
-        ascii_only = is_json and not self._query and json_body.has_only_ascii_text(raw_body)
+        ascii_only = (
+            is_json
+            and not self._query
+            and app_id.isascii()
+            and json_body.has_only_ascii_text(raw_body)
+        )
         return ParsedBody(envelope, app_id, ascii_only, raw_body if is_json else b"")
 
     def wants_events(
@@ -118,7 +133,7 @@ class PlainExchange:
         if self.answer_type == answers.JSON:
             return finish_with_body(answers.JSON, answers.to_json(outputs), record, now)
         if self.answer_type == answers.MULTIPART:
-            content_type, body = answers.to_multipart(outputs, f"ase-{self._sid}")
+            content_type, body = answers.to_multipart(outputs, self._sid)
         else:
             content_type, body = answers.to_file(self._file_output(outputs))
         return finish_with_body(content_type, body, record, now)
@@ -150,13 +165,16 @@ class PlainExchange:
 
 
 def _read_form(
-    contract: Contract, head: PlainHead, raw_body: bytes, values: dict[str, Any]
+    contract: Contract, head: PlainHead, raw_body: bytes, values: dict[str, Any], max_form: int
 ) -> None:
-    """Add the values of a body that is not JSON."""
+    """Add the values of a body that is not JSON; `max_form` limits an urlencoded one."""
     check_name = contract.plain.builder.check_name
     if head.media_type == MULTIPART_FORM:
         forms.parse_multipart(raw_body, head.content_type, check_name, values)
     elif head.media_type == FORM:
+        if len(raw_body) > max_form:
+            cure = "send JSON or multipart/form-data"
+            raise HttpError(413, f"the form is larger than {max_form} bytes; {cure}")
         try:
             text = raw_body.decode()
         except UnicodeDecodeError:

@@ -55,6 +55,14 @@ def parse(body: bytes, max_depth: int, max_nodes: int, max_names: int) -> dict[s
     return value
 
 
+def parse_value(text: bytes, max_depth: int, max_nodes: int, max_names: int) -> Any:
+    """Parse a text that is one JSON value in UTF-8, with the rules of `parse`."""
+    members = parse(b'{"value":%b}' % text, max_depth, max_nodes, max_names)
+    if len(members) != 1:
+        raise AseError(BAD_REQUEST, "request body must be json: it has more than one value")
+    return members["value"]
+
+
 def check_node_count(body: bytes, max_nodes: int) -> None:
     """Raise AseError 10163 if a body has more than `max_nodes` values.
 

@@ -64,7 +64,11 @@ def _match(offer: str, ranges: Sequence[tuple[str, float]]) -> tuple[str, float]
     """
     kind = offer.partition("/")[0].lower()
     if offer.endswith("/*"):
-        named = [r for r in ranges if r[0].startswith(f"{kind}/") and not r[0].endswith("/*")]
+        named = [
+            r
+            for r in ranges
+            if r[1] > 0.0 and r[0].startswith(f"{kind}/") and not r[0].endswith("/*")
+        ]
         if named:
             return max(named, key=lambda item: item[1])
     for covering in (offer.lower(), f"{kind}/*", "*/*"):

@@ -59,6 +59,8 @@ _HEAD_TEMPLATE: Final = (
     "x-ase-overhead-ms: %s\r\nx-ase-upstream-ms: %s\r\nx-ase-attempts: %d\r\n"
 )
 
+# A browser that shows a file of a loader runs nothing that is in it.
+_FILE_LINES: Final = b"x-content-type-options: nosniff\r\ncontent-security-policy: sandbox\r\n"
 _ERROR_TEMPLATE: Final = '{"header": {"code": %d, "message": %s, "sid": "%s"}}'
 _REASON_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 _STATUS_LINES: Final = {
@@ -152,7 +154,10 @@ def finish_with_body(
 ) -> HttpResponse:
     """Finish the record and return a 200 response with a body of any media type."""
     record.finish(200, 0, now)
-    return HttpResponse(200, _response_head(record, len(body), content_type), body)
+    head = _response_head(record, len(body), content_type)
+    if content_type != "application/json":
+        head += _FILE_LINES
+    return HttpResponse(200, head, body)
 
 
 def finish_with_error(error: AseError, record: RequestRecord, now: float) -> HttpResponse:

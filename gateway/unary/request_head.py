@@ -8,7 +8,10 @@ from gateway.request.tracing import NO_TRACING
 
 # Headers that the unary path reads, besides the consumer header. Content-Length is not among them:
 # its digits are read from each head.
-_USED_HEADERS: Final = (b"content-type", b"content-encoding", b"accept", b"x-app-id")
+_USED_HEADERS: Final = (
+    b"content-type", b"content-encoding", b"accept", b"x-app-id", b"origin", b"sec-fetch-site",
+    b"host", b"x-forwarded-host",
+)  # fmt: skip
 
 
 class UnaryRequestHead:

@@ -8,6 +8,11 @@ import json
 from decimal import Decimal
 from typing import Any
 
+_OTHER_CODECS = frozenset({
+    "gbk", "gb2312", "gb18030", "big5", "shift-jis", "euc-jp", "euc-kr", "iso-8859-1", "latin-1",
+    "windows-1252", "utf-16", "utf-16le", "utf-16be",
+})  # fmt: skip
+
 
 def value_of_text(kind: str, text: str) -> Any:
     """Return the value of a member that is given as text: parsed as JSON, or the text itself.
@@ -43,6 +48,12 @@ def as_text(value: Any) -> str:
     if value_type is list:
         return ";".join(_item_text(item) for item in value)
     return _compact_json(value)
+
+
+def codec_of(encoding: str) -> str:
+    """Return the codec of a text with the attribute `encoding`: UTF-8 unless it names another."""
+    name = encoding.lower().replace("_", "-")
+    return name if name in _OTHER_CODECS else "utf-8"
 
 
 def _item_text(value: Any) -> str:

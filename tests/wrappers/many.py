@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from aseloader import Choice, Input, Output, Refused, Wrapper
@@ -16,7 +17,7 @@ class Many(Wrapper):
     service = "many"
     processes = 2
     queue = 1
-    act = Choice("answer", "hold", "crash", "refuse", default="answer")
+    act = Choice("answer", "hold", "block", "crash", "crash_once", "refuse", default="answer")
     text = Input("text")
     facts = Output("json")
 
@@ -28,6 +29,11 @@ class Many(Wrapper):
     def once(self, params: Mapping[str, Any], inputs: Mapping[str, Data], context: Context) -> Any:
         if params["act"] == "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
+        if params["act"] == "crash_once" and not Path(self.config["flag"]).exists():
+            Path(self.config["flag"]).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if params["act"] == "block":
+            threading.Event().wait(1)
         if params["act"] == "refuse":
             raise Refused("not this one")
         while params["act"] == "hold" and not context.cancelled:
@@ -36,6 +42,13 @@ class Many(Wrapper):
         size = len(inputs["text"].data)
         facts = {"pid": os.getpid(), "size": size, "device": device, "config": self.config}
         return {"facts": facts}
+
+
+class ManyIdempotent(Many):
+    """The same, and running a request twice does no harm."""
+
+    service = "manyidempotent"
+    idempotent = True
 
 
 class ManySessions(Many):

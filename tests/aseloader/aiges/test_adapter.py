@@ -209,6 +209,25 @@ def test_sessions_of_public_wrappers(tmp_path: Path, arguments: str, tag: str) -
             list(call.session({"mode": "fail"}, [{"text": b"a"}], {"sid": "t" * 32}))
 
 
+def test_session_ends_with_its_last_result_whenever_that_came(tmp_path: Path) -> None:
+    """Not 60 s later; frames after it are still written."""
+    file = tmp_path / "wrapper.py"
+    source = SESSIONS.replace("ARGUMENTS", "params, sid").replace("TAG", "sid")
+    source = source.replace("        callback(", "        if req.list[0].data == b'a': callback(")
+    file.write_text(FORMS + source)
+    api = Declaration(
+        id="forms",
+        streaming=True,
+        inputs=(PayloadStream("text", DataType.TEXT),),
+        outputs=(PayloadStream("out", DataType.TEXT),),
+    )
+    (tmp_path / "schema_forms.json").write_bytes(canonical(declaration_to_document(api)))
+    with LoaderFor(load(str(file))()) as call:
+        frames = [{"text": b"a"}, {"text": b"b"}, {"text": b"c"}]
+        results = list(call.session({}, frames, {"sid": "s" * 32}))
+        assert [result["out"].data for result in results] == [b"a"]
+
+
 def test_class_of_the_first_form(tmp_path: Path) -> None:
     file = tmp_path / "wrapper.py"
     source = FORMS.partition("    def wrapperOnceExec")[0]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -73,7 +74,7 @@ def test_requests_run_in_both_processes_at_a_time(infer: Infer) -> None:
 
 
 def test_each_process_sees_its_own_device(infer: Infer) -> None:
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(2) as pool:
         answers = [facts(output) for output in pool.map(lambda _: infer(), range(200))]
     devices = {answer["pid"]: answer["device"] for answer in answers}
     assert sorted(devices.values()) == ["4", "7"]
@@ -98,6 +99,44 @@ def test_crash_costs_its_own_request_and_the_process_comes_back(
     ended = loader.wait_for_event("process of the wrapper ended; it is started again")
     assert ended["ended"] == "signal SIGSEGV"
     assert facts(infer())["size"] == 2, "the other process serves"
+
+
+def test_config_is_in_no_command_line(infer: Infer) -> None:
+    pid = facts(infer())["pid"]
+    assert b"a=1 2" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_process_whose_caller_has_gone_gets_no_request_until_it_is_done() -> None:
+    """A thread cannot be stopped: its slot is held until it returns."""
+    with (
+        Loader(UNREACHABLE_ADDR, f"{WRAPPER}:Many") as loader,
+        grpc.insecure_channel(loader.addr) as channel,
+    ):
+        call = channel.unary_unary("/ase.v1.Loader/Infer")
+
+        def answer() -> Any:
+            data = call(make_frame("answer", b"x").SerializeToString(), timeout=20)
+            return facts(LoaderOutput.FromString(data))["pid"]
+
+        busy = answer()
+        with pytest.raises(grpc.RpcError):
+            call(make_frame("block", b"x").SerializeToString(), timeout=0.2)
+        assert busy not in [answer() for _ in range(3)]
+
+
+@pytest.mark.parametrize(("name", "code"), [("Many", 10908), ("ManyIdempotent", 0)])
+def test_request_of_a_lost_process_runs_again_if_that_does_no_harm(
+    tmp_path: Path, name: str, code: int
+) -> None:
+    flag = f"flag={tmp_path}/crashed"
+    with (
+        Loader(UNREACHABLE_ADDR, f"{WRAPPER}:{name}", "--set", flag) as loader,
+        grpc.insecure_channel(loader.addr) as channel,
+    ):
+        call = channel.unary_unary("/ase.v1.Loader/Infer")
+        frame = make_frame("crash_once", b"x", service=name.lower())
+        output = LoaderOutput.FromString(call(frame.SerializeToString(), timeout=20))
+        assert output.code == code, output.err
 
 
 def test_load_is_that_of_all_processes(loader: Loader) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from aseloader import declare
+from config.options import GatewayOptions
 from gateway.plain.envelope import Blob, EnvelopeBuilder, FormText, PlainRequestError
 from schemas.model import document
 from schemas.model.plain import PlainApi
@@ -14,7 +15,7 @@ from tests.wrappers.forms import Forms
 
 def build(values: dict[str, Any]) -> dict[str, Any]:
     service = document.service_from_document(document.parse(declare.schema(Forms)))
-    return EnvelopeBuilder(service, PlainApi(service)).build(values, "app")
+    return EnvelopeBuilder(service, PlainApi(service)).build(values, "app", GatewayOptions())
 
 
 def test_envelope_of_every_kind_of_member() -> None:
@@ -60,8 +61,15 @@ def test_texts_get_the_type_of_their_parameter(name: str, text: str, value: Any)
 
 
 def test_half_a_surrogate_pair_is_no_text() -> None:
-    with pytest.raises(PlainRequestError, match="text: has half of a surrogate pair"):
+    with pytest.raises(PlainRequestError, match="text: has a character that utf-8 has not"):
         build({"text": "\ud800"})
+
+
+def test_text_of_another_encoding() -> None:
+    stream = build({"text": {"data": "你好", "encoding": "gb2312"}})["payload"]["text"]
+    assert (base64.b64decode(stream["text"]), stream["encoding"]) == (b"\xc4\xe3\xba\xc3", "gb2312")
+    with pytest.raises(PlainRequestError, match="text: has a character that gb2312 has not"):
+        build({"text": {"data": "😀", "encoding": "gb2312"}})
 
 
 def test_json_of_a_file_is_checked() -> None:

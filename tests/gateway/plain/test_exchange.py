@@ -154,7 +154,7 @@ def test_text_as_the_body(client: Client) -> None:
         ("image/png", "image/jpeg"),
         ("image/*, application/json;q=0.5", "image/jpeg"),
         ("application/json, image/*;q=0.1", "application/json"),
-        ("multipart/mixed", "multipart/mixed; boundary=ase-00000000000000000000000000000005"),
+        ("multipart/mixed", "multipart/mixed; boundary=ase-00000000000000000000000000000005-0"),
         ("application/octet-stream", "image/jpeg"),
     ],
 )
@@ -175,10 +175,58 @@ def test_accepted_media_type_becomes_the_expected_encoding(client: Client) -> No
     assert expected["thumbnail"] == "png", "as the request says"
 
 
-def test_text_output_that_is_not_utf8_tells_its_encoding(client: Client) -> None:
-    client.set_outputs(("note", 0, b"\xc4\xe3", {"encoding": "gbk"}))
+@pytest.mark.parametrize(
+    ("data", "encoding", "value"),
+    [
+        (b"\xc4\xe3", "gbk", "\u4f60"),
+        ("\u6a21".encode("gb2312"), "gb2312", "\u6a21"),
+        (b"\xc4\xe3", "utf8", {"data": "xOM=", "encoding": "utf8"}),
+        (b"\xc4\xe3", "zip", {"data": "xOM=", "encoding": "zip"}),
+    ],
+)
+def test_text_output_in_another_encoding(
+    client: Client, data: bytes, encoding: str, value: Any
+) -> None:
+    client.set_outputs(("note", 0, data, {"encoding": encoding}))
     _, _, content = client.send(b"{}", *JSON)
-    assert json.loads(content) == {"note": {"data": "xOM=", "encoding": "gbk"}}
+    assert json.loads(content) == {"note": value}
+
+
+def test_file_of_a_loader_is_no_page(client: Client) -> None:
+    _, headers, _ = client.send(b"{}", *JSON, "Accept: image/*")
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["content-security-policy"] == "sandbox"
+
+
+def test_boundary_occurs_in_no_output(client: Client) -> None:
+    forged = b"a\r\n--ase-00000000000000000000000000000005-0\r\n\r\nforged"
+    client.set_outputs(("note", 0, forged, {}))
+    _, headers, content = client.send(b"{}", *JSON, "Accept: multipart/mixed")
+    assert headers["content-type"].endswith("5-1")
+    assert content.count(b"--ase-00000000000000000000000000000005-1") == 2
+
+
+SIMPLE_BODIES = [
+    (b"title=x", "Content-Type: application/x-www-form-urlencoded"),
+    (b"x", "Content-Type: text/plain"),
+    (b"", "X: y"),
+]
+
+
+@pytest.mark.parametrize(("body", "line"), SIMPLE_BODIES, ids=range(3))
+def test_form_of_a_foreign_page_is_refused(client: Client, body: bytes, line: str) -> None:
+    """A browser sends it without a preflight; JSON needs one."""
+    for foreign in ("Origin: http://evil.example", "Sec-Fetch-Site: cross-site"):
+        assert client.problem(body, line, foreign)["status"] == 403
+    assert client.send(body, line, "Origin: http://a")[0] == 200, "its own page"
+    assert client.send(b"{}", *JSON, "Origin: http://evil.example")[0] == 200
+
+
+def test_paths_of_the_original_stay(client: Client) -> None:
+    envelope = json.dumps({"header": {"app_id": "x", "status": 3}, "payload": {}}).encode()
+    for path in ("/v1/other?serviceId=forms", "/v1/private?serviceId=forms", "/v1/a/forms"):
+        status, _, content = client.send(envelope, *JSON, path=path)
+        assert (status, json.loads(content)["header"]["code"]) == (200, 0), path
 
 
 def test_app_id_of_the_header(client: Client) -> None:
@@ -287,6 +335,17 @@ WRONG_REQUESTS = [
     ),
     (multipart(("text", b"a", "", "t\r\n" + "A: b\r\n" * 20)), MULTIPART, "", 400, "the form is m"),
     (multipart(("text", b"a", "", "x" * 5000)), MULTIPART, "", 400, "the form is malformed"),
+    (b"title=" + b"x" * 262_139, (URLENCODED,), "", 413, "the form is larger than 262144 bytes"),
+    (b"title=a%00b", (URLENCODED,), "", 400, "title: has a NUL"),
+    (multipart(("title", b"a\0b", "", "")), MULTIPART, "", 400, "title: has a NUL"),
+    (b'thumbnail={"a":"\\ud800"}', (URLENCODED,), "", 400, "thumbnail: must be JSON"),
+    (b'thumbnail={"a":"\\u0000"}', (URLENCODED,), "", 400, "thumbnail: must be JSON: NUL"),
+    (b"thumbnail=1,2", (URLENCODED,), "", 400, "thumbnail: must be JSON"),
+    (b'thumbnail=1,"x":2', (URLENCODED,), "", 400, "thumbnail: must be JSON: it has more than"),
+    (b"data=" + b"[" * 900, (URLENCODED,), "", 400, "data: must be JSON"),
+    (multipart(("data", b"[" + b"[]," * 100_000 + b"0]", "", "")), MULTIPART, "", 400, "data: mu"),
+    (multipart(("width", b"1" * 500_000, "", "")), MULTIPART, "", 400, "width: must be of type"),
+    (b'{"picture":"data:' + b";" * 999_000 + b'"}', JSON, "", 400, "picture: must be a data URL"),
 ]
 
 
