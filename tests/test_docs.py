@@ -1,13 +1,18 @@
 """What the documents show is true: their Python runs, their commands and files exist."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from asectl.main import COMMANDS
 from config import source
 from config.resolve import resolve
+from tests.harness import Gateway, Loader
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "bench" / "README.md"])
@@ -29,6 +34,37 @@ def test_guide_config_is_valid() -> None:
     (text,) = code_blocks("docs/operate.md", "yaml")
     config = resolve(source.parse_yaml(text, "docs/operate.md"), {}, {})
     assert config.services["ocr"].deadline == 30
+
+
+@pytest.mark.peer("curl")
+def test_guide_of_calls_runs_as_it_stands(tmp_path: Path) -> None:
+    """Each `$` line is run by bash; the lines after it are what it prints."""
+    words = tmp_path / "words.py"
+    words.write_text(code_blocks("docs/loader.md", "python")[0], encoding="utf-8")
+    image = f"{ROOT}/examples/image/wrapper.py:Thumbnail"
+    with (
+        Gateway() as gateway,
+        Loader(gateway.lb, f"{words}:Words") as words_loader,
+        Loader(gateway.lb, image) as image_loader,
+    ):
+        gateway.wait_until_up(words_loader)
+        gateway.wait_until_up(image_loader)
+        (tmp_path / "examples").symlink_to(ROOT / "examples")
+        for block in code_blocks("docs/calling.md", "console"):
+            for command, expected in re.findall(r"\$ (.*)\n((?:(?!\$ ).*\n)*)", block):
+                url = command.replace("http://127.0.0.1:8200", gateway.url)
+                asectl = f"{sys.executable} -m asectl call --url {gateway.url}"
+                output = subprocess.check_output(
+                    ["bash", "-c", url.replace("asectl call", asectl)],
+                    cwd=tmp_path,
+                    env={**os.environ, "PYTHONPATH": str(ROOT)},
+                    text=True,
+                    stderr=subprocess.DEVNULL,
+                )
+                output = re.sub(r'"sid": "[0-9a-f]{32}"', '"sid": "SID"', output)
+                assert output.strip() == expected.strip(), command
+        with Image.open(tmp_path / "thumbnail.png") as picture:
+            assert picture.size[0] == 64
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
