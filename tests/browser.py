@@ -84,6 +84,13 @@ class Browser:
                 raise AssertionError(f"{script}: still {value!r}; {self.errors}")
         return value
 
+    def resize(self, width: int, height: int, *, is_dark: bool) -> None:
+        """Set the size of the window, and the colour scheme that its user prefers."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        self._call("Emulation.setDeviceMetricsOverride", **size)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
+        self._call("Emulation.setEmulatedMedia", features=[scheme])
+
     def _call(self, method: str, **params: Any) -> dict[str, Any]:
         self._command_id += 1
         command: dict[str, Any] = {"id": self._command_id, "method": method, "params": params}

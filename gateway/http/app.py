@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.context import GatewayContext
 from gateway.http.head_validation import combine_headers
-from gateway.http.pages import Pages
+from gateway.http.pages import DOCS_FOLDER, HOME_FOLDER, PageFiles, Pages
 from gateway.http.server_context import BODY_ERROR_KEY, WAKE_RECEIVE_KEY
 from gateway.request import checks, tracing
 from gateway.request.origin import check_fetch_site, check_origin
@@ -77,6 +77,7 @@ def build_app(
         context, _ServiceEndpoint(context, origins, is_plain=True), fallback
     )
     pages = Pages(context.dependencies.catalog, count_live_instances)
+    docs, home = PageFiles(DOCS_FOLDER), PageFiles(HOME_FOLDER)
     health = _Health(readiness)
     logged = partial(_LoggedPage, context=context)
     application = Starlette(
@@ -93,8 +94,11 @@ def build_app(
             Route("/v1/{service_id}", plain_endpoint),
             Route("/openapi.json", logged(pages.openapi), methods=["GET"]),
             # A page that shows the OpenAPI document and sends trial requests.
-            Route("/docs", logged(pages.docs), methods=["GET"]),
-            Route("/docs/{name}", logged(pages.docs), methods=["GET"]),
+            Route("/docs", logged(docs.serve), methods=["GET"]),
+            Route("/docs/{name}", logged(docs.serve), methods=["GET"]),
+            # A page for people: the services, a form for each, how to call it.
+            Route("/", logged(home.serve), methods=["GET"]),
+            Route("/home/{name}", logged(home.serve), methods=["GET"]),
             # Liveness and readiness, for the proxy and the orchestrator.
             Route("/livez", health.livez, methods=["GET"]),
             Route("/readyz", health.readyz, methods=["GET"]),

@@ -16,57 +16,34 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.request.negotiation import accepts, matches_etag
-from gateway.services.catalog import Catalog, Contract
+from gateway.services.catalog import MAX_SERVICES, Catalog, Contract
 from rpc.bounded_cache import BoundedCache
 from schemas.model import document
 from schemas.output import example, openapi
+from schemas.output.curl import curl_command
 from schemas.output.openapi import Operation
 
-_DOCS_DIR = Path(__file__).parent / "docs"
+DOCS_FOLDER = Path(__file__).parent / "docs"
+HOME_FOLDER = Path(__file__).parent / "home"
+_BASE_URL = "http://gateway.invalid"  # stands for that of the request, in a cached command
 _MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
 # Pages load nothing from other origins, and send their requests only to their own.
 _CONTENT_SECURITY_POLICY = (
-    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "media-src 'self' data: blob:; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 
 
-class Pages:
-    """The pages about the services of a catalog.
+class PageFiles:
+    """The files of a page, read and decompressed once, at the first request."""
 
-    `count_live_instances` returns the number of live instances of a service id. `_openapi_cache`
-    holds serialised OpenAPI documents by title and contract digests, at most 64.
-    """
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
-    def __init__(self, catalog: Catalog, count_live_instances: Callable[[str], int]) -> None:
-        self._catalog = catalog
-        self._count_live_instances = count_live_instances
-        self._openapi_cache: BoundedCache[tuple[str, ...], bytes] = BoundedCache(_MAX_CACHED)
-
-    async def apis(self, _: Request) -> Response:
-        """Return the list of services."""
-        return JSONResponse({"apis": [self._summary(contract) for contract in self._catalog]})
-
-    async def schema(self, request: Request) -> Response:
-        """Return the schema document of a service."""
-        contract = self._find_contract(request)
-        return _etag_response(request, contract.schema_document, contract.digest)
-
-    async def openapi(self, request: Request) -> Response:
-        """Return the OpenAPI document of all services."""
-        return self._openapi(request, list(self._catalog), "Athena Serving")
-
-    async def service_openapi(self, request: Request) -> Response:
-        """Return the OpenAPI document of one service."""
-        contract = self._find_contract(request)
-        return self._openapi(request, [contract], contract.service.id)
-
-    async def docs(self, request: Request) -> Response:
-        """Return a file of the page that shows the OpenAPI document and sends trial requests.
-
-        Raises HTTPException 404 if there is no such file.
-        """
-        file = self._docs_files.get(request.path_params.get("name", "index.html"))
+    async def serve(self, request: Request) -> Response:
+        """Return a file, `index.html` by default. Raises HTTPException 404 if there is none."""
+        file = self._files.get(request.path_params.get("name", "index.html"))
         if file is None:
             raise HTTPException(404, "no such path")
         headers = {
@@ -81,10 +58,44 @@ class Pages:
         return Response(file.content, media_type=file.media_type, headers=headers)
 
     @cached_property
-    def _docs_files(self) -> dict[str, "_DocsFile"]:
-        """The files of the page by name: read and decompressed once, at the first request."""
-        files = map(_read_docs_file, _DOCS_DIR.iterdir())
+    def _files(self) -> dict[str, "_PageFile"]:
+        files = map(_read_page_file, self._folder.iterdir())
         return {file.name: file for file in files if file.media_type}
+
+
+class Pages:
+    """The pages about the services of a catalog.
+
+    `count_live_instances` returns the number of live instances of a service id. `_openapi_cache`
+    holds serialised OpenAPI documents by title and contract digests, at most 64; `_curl_commands`
+    the commands by digest.
+    """
+
+    def __init__(self, catalog: Catalog, count_live_instances: Callable[[str], int]) -> None:
+        self._catalog = catalog
+        self._count_live_instances = count_live_instances
+        self._openapi_cache: BoundedCache[tuple[str, ...], bytes] = BoundedCache(_MAX_CACHED)
+        self._curl_commands: BoundedCache[str, str] = BoundedCache(MAX_SERVICES)
+
+    async def apis(self, request: Request) -> Response:
+        """Return the list of services."""
+        base_url = server_url(request)
+        summaries = [self._summary(contract, base_url) for contract in self._catalog]
+        return JSONResponse({"apis": summaries})
+
+    async def schema(self, request: Request) -> Response:
+        """Return the schema document of a service."""
+        contract = self._find_contract(request)
+        return _etag_response(request, contract.schema_document, contract.digest)
+
+    async def openapi(self, request: Request) -> Response:
+        """Return the OpenAPI document of all services."""
+        return self._openapi(request, list(self._catalog), "Athena Serving")
+
+    async def service_openapi(self, request: Request) -> Response:
+        """Return the OpenAPI document of one service."""
+        contract = self._find_contract(request)
+        return self._openapi(request, [contract], contract.service.id)
 
     def _find_contract(self, request: Request) -> Contract:
         return self._catalog.require(request.path_params["service_id"])
@@ -103,14 +114,20 @@ class Pages:
         response.headers["vary"] = "host, x-forwarded-host, x-forwarded-proto, x-forwarded-prefix"
         return response
 
-    def _summary(self, contract: Contract) -> dict[str, Any]:
+    def _summary(self, contract: Contract, base_url: str) -> dict[str, Any]:
         service = contract.service
+        curl = self._curl_commands.entries.get(contract.digest)
+        if curl is None:
+            plain_example = _openapi_operation(contract).plain_example
+            curl = curl_command(service, _BASE_URL, plain_example)
+            self._curl_commands.add(contract.digest, curl)
         return {
             "service": service.id,
             "version": service.version,
             "description": service.description,
             "route": f"/v1/private/{service.id}",
             "plain": f"/v1/{service.id}",
+            "curl": curl.replace(_BASE_URL, base_url, 1),
             "schema": f"/v1/apis/{service.id}/schema",
             "openapi": f"/v1/apis/{service.id}/openapi.json",
             "streams": service.streaming,
@@ -142,7 +159,7 @@ _MAX_CACHED = 64  # OpenAPI documents
 
 
 @dataclass(frozen=True, slots=True)
-class _DocsFile:
+class _PageFile:
     """A file of the page; `compressed` is its gzip form, empty if it is not stored so.
 
     `media_type` is empty for a file that is not served.
@@ -154,13 +171,13 @@ class _DocsFile:
     compressed: bytes
 
 
-def _read_docs_file(path: Path) -> _DocsFile:
+def _read_page_file(path: Path) -> _PageFile:
     data = path.read_bytes()
     name = path.name.removesuffix(".gz")
     media_type = _MEDIA_TYPES.get(Path(name).suffix, "")
     if name == path.name:
-        return _DocsFile(name, media_type, data, b"")
-    return _DocsFile(name, media_type, gzip.decompress(data), data)
+        return _PageFile(name, media_type, data, b"")
+    return _PageFile(name, media_type, gzip.decompress(data), data)
 
 
 def _openapi_operation(contract: Contract) -> Operation:

@@ -521,6 +521,7 @@ _API_SCHEMA = {
     "type": "object",
     "properties": {
         "service": {"type": "string"}, "version": {"type": "string"}, "route": {"type": "string"},
+        "plain": {"type": "string"}, "curl": {"type": "string"},
         "streams": {"type": "boolean"},
         "digest": {"type": "string"}, "source": {"enum": ["file", "report"]},
         "instances": {"type": "integer", "minimum": 0},

@@ -11,43 +11,43 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from aseloader import declare
-from gateway.http.pages import Pages, server_url
-from gateway.services.catalog import Catalog, build_contract
+from gateway.http.pages import DOCS_FOLDER, PageFiles, server_url
+from gateway.services.catalog import build_contract
 from tests.inprocess import InProcessGateway
 from tests.requests import statuses_of
 from tests.wrappers.probe import Probe
 
 
-def docs(pages: Pages, name: str, accept_encoding: str = "") -> Response:
+def docs(files: PageFiles, name: str, accept_encoding: str = "") -> Response:
     scope: dict[str, Any] = {
         "type": "http",
         "headers": [(b"accept-encoding", accept_encoding.encode())],
         "path_params": {"name": name},
     }
-    return asyncio.run(pages.docs(Request(scope)))
+    return asyncio.run(files.serve(Request(scope)))
 
 
 @pytest.fixture
-def pages() -> Pages:
-    return Pages(Catalog([], {}, 5.0), lambda _: 0)
+def files() -> PageFiles:
+    return PageFiles(DOCS_FOLDER)
 
 
-def test_compressed_files_are_decompressed_once(pages: Pages) -> None:
+def test_compressed_files_are_decompressed_once(files: PageFiles) -> None:
     """Decompressing the script takes milliseconds, which every other request would wait for."""
-    first, second = (docs(pages, "swagger-ui-bundle.js") for _ in range(2))
+    first, second = (docs(files, "swagger-ui-bundle.js") for _ in range(2))
     assert first.body is second.body
     assert len(first.body) > 1_000_000
 
 
-def test_client_that_accepts_gzip_gets_the_stored_form(pages: Pages) -> None:
-    response = docs(pages, "swagger-ui.css", "br, gzip")
+def test_client_that_accepts_gzip_gets_the_stored_form(files: PageFiles) -> None:
+    response = docs(files, "swagger-ui.css", "br, gzip")
     assert response.headers["content-encoding"] == "gzip"
     assert bytes(response.body[:2]) == b"\x1f\x8b"
     assert response.headers["content-type"] == "text/css; charset=utf-8"
 
 
-def test_file_that_is_stored_plainly_is_sent_plainly(pages: Pages) -> None:
-    response = docs(pages, "index.html", "gzip")
+def test_file_that_is_stored_plainly_is_sent_plainly(files: PageFiles) -> None:
+    response = docs(files, "index.html", "gzip")
     assert "content-encoding" not in response.headers
     assert b"<!doctype html>" in bytes(response.body).lower()
 
@@ -55,9 +55,9 @@ def test_file_that_is_stored_plainly_is_sent_plainly(pages: Pages) -> None:
 @pytest.mark.parametrize(
     "name", ["swagger-ui-bundle.js.LICENSE.txt", "swagger-ui.css.gz", "pages.py", ""]
 )
-def test_other_files_are_404(pages: Pages, name: str) -> None:
+def test_other_files_are_404(files: PageFiles, name: str) -> None:
     with pytest.raises(HTTPException) as caught:
-        docs(pages, name)
+        docs(files, name)
     assert caught.value.status_code == 404
 
 
