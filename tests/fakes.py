@@ -192,7 +192,11 @@ class FakeLoaderStream:
 
     def push_result(self, status: int, text: bytes | None = None) -> None:
         frame = LoaderOutput(status=status).SerializeToString()
-        self.results.append(frame if text is None else output_frame(text, status))
+        self.push_frame(frame if text is None else output_frame(text, status))
+
+    def push_frame(self, frame: bytes) -> None:
+        """Deliver a serialized output."""
+        self.results.append(frame)
         self._run(self.wake)
 
 

@@ -83,10 +83,11 @@ class InProcessWebSocket:
         query: str = "",
         service: str = "talker",
         subprotocol: str = "",
+        prefix: str = "/v1/private/",
     ) -> None:
         self.sock: ClientSocket = gateway.connect()
         subprotocols = [Subprotocol(subprotocol)] if subprotocol else None
-        uri = parse_uri(f"ws://gateway/v1/private/{service}{query}")
+        uri = parse_uri(f"ws://gateway{prefix}{service}{query}")
         self._protocol = ClientProtocol(uri, subprotocols=subprotocols, max_size=None)
         self._protocol.send_request(self._protocol.connect())
         self._messages: list[bytes] = []

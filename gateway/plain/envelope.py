@@ -29,12 +29,16 @@ _ONCE: Final = int(FrameStatus.ONCE)
 
 
 class PlainRequestError(Exception):
-    """A plain request that cannot be converted: the `rule` that the member `name` breaks."""
+    """A plain request that cannot be converted: the `rule` that the member `name` breaks.
 
-    def __init__(self, name: str, rule: str) -> None:
+    `is_path`: the name is that of a member of a member, with a dot between the two.
+    """
+
+    def __init__(self, name: str, rule: str, *, is_path: bool = False) -> None:
         super().__init__(f"{name}: {rule}")
         self.name = name
         self.rule = rule
+        self.is_path = is_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,9 @@ def _payload(member: PlainMember, value: Any, options: GatewayOptions) -> dict[s
         value = value.get(_DATA_MEMBER)
         for name in attributes:
             if name == member.data_key or name not in member.attributes:
-                raise PlainRequestError(f"{member.name}.{name[:64]}", "is not known here")
+                raise PlainRequestError(
+                    f"{member.name}.{name[:64]}", "is not known here", is_path=True
+                )
     codec = codec_of(as_text(attributes.get("encoding", "")))
     text, encoding = _data(member, value, codec, options)
     stream: dict[str, Any] = {}

@@ -61,7 +61,7 @@ class PlainExchange:
         self, headers: Mapping[bytes, bytes], _body_start: bytes, options: GatewayOptions
     ) -> str:
         """Return the app id, which is in the head alone; "" if there is none."""
-        return _named_app_id(headers, options) or (ANONYMOUS if options.anonymous else "")
+        return named_app_id(headers, options)
 
     def parse(
         self,
@@ -92,7 +92,7 @@ class PlainExchange:
                 _request_encoding(contract, self.answer_type, values)
             envelope = builder.build(values, app_id, options)
         except PlainRequestError as error:
-            raise _member_error(error) from None
+            raise member_error(error) from None
         except forms.MalformedFormError as error:
             raise HttpError(400, str(error)) from None
         ascii_only = (
@@ -121,8 +121,7 @@ class PlainExchange:
 
     def decode_result(self, contract: Contract, frame: bytes) -> tuple[bytes, int]:
         """Return a result as plain members, and its status. Raises AseError."""
-        outputs, status = contract.decoder.decode_result_outputs(frame)
-        return answers.to_json(outputs), status
+        return decode_result(contract, frame)
 
     def streams_lines(self) -> bool:
         """Return whether the client has chosen lines of JSON."""
@@ -148,20 +147,46 @@ class PlainExchange:
 
     def explain(self, contract: Contract, error: AseError) -> AseError:
         """Return an error of the envelope in terms of the plain members."""
-        if isinstance(error, PlainError | HttpError):
+        return explain(contract, error)
+
+
+def decode_result(contract: Contract, frame: bytes) -> tuple[bytes, int]:
+    """Return a result of a session as plain members, and its status. Raises AseError."""
+    outputs, status = contract.decoder.decode_result_outputs(frame)
+    return answers.to_json(outputs), status
+
+
+def explain(contract: Contract, error: AseError) -> AseError:
+    """Return an error of an envelope in terms of the plain members."""
+    if isinstance(error, PlainError | HttpError):
+        return error
+    if isinstance(error, InvalidBodyError):
+        violations = error.violations
+    else:
+        located = _LOCATED.fullmatch(str(error))
+        if located is None:
             return error
-        if isinstance(error, InvalidBodyError):
-            violations = error.violations
-        else:
-            located = _LOCATED.fullmatch(str(error))
-            if located is None:
-                return error
-            violations = (Violation(located[1], located[2]),)
-        return PlainError(
-            error.spec,
-            [(*contract.plain.api.locate(v.path), v.rule) for v in violations],
-            error.log_message,
-        )
+        violations = (Violation(located[1], located[2]),)
+    return PlainError(
+        error.spec,
+        [(*contract.plain.api.locate(v.path), v.rule) for v in violations],
+        error.log_message,
+    )
+
+
+def named_app_id(headers: Mapping[bytes, bytes], options: GatewayOptions) -> str:
+    """Return the app id of a plain request by its headers; "" if there is none.
+
+    Raises HttpError 403 if the proxy names another caller.
+    """
+    return _named_app_id(headers, options) or (ANONYMOUS if options.anonymous else "")
+
+
+def member_error(error: PlainRequestError) -> PlainError:
+    """Return the error of a member that cannot be converted."""
+    steps = error.name.split(".") if error.is_path else [error.name]
+    pointer = "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in steps)
+    return PlainError(BAD_REQUEST, [(error.name, pointer, error.rule)], f"*: {error.rule}")
 
 
 def _read_form(
@@ -213,8 +238,3 @@ def _request_encoding(contract: Contract, answer_type: str, values: dict[str, An
     encoding = answers.requested_encoding(output, answer_type) if output is not None else ""
     if output is not None and encoding and output.options_member not in values:
         values[output.options_member] = {"encoding": encoding}
-
-
-def _member_error(error: PlainRequestError) -> PlainError:
-    pointer = "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in [error.name])
-    return PlainError(BAD_REQUEST, [(error.name, pointer, error.rule)], f"*: {error.rule}")

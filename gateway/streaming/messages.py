@@ -15,6 +15,8 @@ from schemas.model.errors import BAD_REQUEST, AseError
 from schemas.model.service import DataType, Service
 
 BINARY_SUBPROTOCOL: Final = "ase.binary.v1"
+# Messages without envelopes: `docs/calling.md`.
+PLAIN_SUBPROTOCOL: Final = "ase.json.v1"
 _LENGTH_PREFIX_BYTES: Final = 4
 _DATA_KEYS: Final = frozenset(kind.key for kind in DataType)
 _RESULT_TEMPLATE: Final = b'{"header":{"code":0,"message":"success","sid":"%b","status":%d%b}%b}'

@@ -6,10 +6,13 @@ It has one session, or with `stream_mode=multiplex` several, which `header.cid` 
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 from config.options import SessionOptions
 from gateway.context import GatewayContext
+from gateway.plain import exchange as plain_exchange
+from gateway.plain import messages as plain_messages
 from gateway.request import checks, json_body, tracing
 from gateway.services.catalog import Contract
 from gateway.streaming import close_codes, messages
@@ -55,7 +58,8 @@ class WebSocketHandshake:
 
     `contract` is the contract of the service at `path`, at the time of the handshake. `headers`
     have lower-case names. `multiplex`: the WebSocket may have several sessions. `binary`: the
-    subprotocol `ase.binary.v1` was selected.
+    subprotocol `ase.binary.v1` was selected. `plain`: messages have no envelope, by the path or the
+    subprotocol `ase.json.v1`; there is one session then.
     """
 
     contract: Contract
@@ -64,6 +68,7 @@ class WebSocketHandshake:
     headers: Mapping[bytes, bytes]
     multiplex: bool
     binary: bool
+    plain: bool = False
 
 
 class SessionMultiplexer:
@@ -137,7 +142,7 @@ class SessionMultiplexer:
         """Check the message type, dispatch the message, report errors."""
         cid = ""
         try:
-            if binary and not self._handshake.binary:
+            if binary and not (self._handshake.binary or self._handshake.plain):
                 self.close(
                     close_codes.UNSUPPORTED_DATA,
                     f"binary messages need {messages.BINARY_SUBPROTOCOL}",
@@ -205,13 +210,21 @@ class SessionMultiplexer:
         return self._transport.writable()
 
     def send_result(self, session: Session, payload: bytes, status: int) -> None:
-        """Send a result of a session."""
+        """Send a result of a session; without an envelope, an empty one is omitted."""
+        if self._handshake.plain:
+            if payload != b"{}":
+                self._transport.send(payload, binary=False)
+            return
         message = messages.encode_result_envelope(session.record.sid, session.cid, payload, status)
         binary = self._handshake.binary
         self._transport.send(messages.to_binary(message) if binary else message, binary=binary)
 
     def send_error(self, session: Session, error: AseError) -> None:
         """Send the error that ends a session."""
+        if self._handshake.plain:
+            error = plain_exchange.explain(session.contract, error)
+            self._transport.send(plain_messages.error_message(session.record, error), binary=False)
+            return
         self._send_error_message(session.record.sid, session.cid, error)
 
     def on_closed(self, session: Session, event: SessionEvent) -> None:
@@ -273,6 +286,8 @@ class SessionMultiplexer:
         there is no session.
         """
         options = self._context.dependencies.options
+        if self._handshake.plain:
+            return self._dispatch_plain(message, binary)
         head, tail = messages.split_binary(message) if binary else (message, b"")
         envelope = json_body.parse(head, options.max_depth, options.max_nodes, options.max_names)
         header = envelope.get("header")
@@ -308,6 +323,32 @@ class SessionMultiplexer:
         )
         session.receive_envelope(envelope, json_body.has_only_ascii_text(head), affinity_key)
         return cid
+
+    def _dispatch_plain(self, message: bytes, binary: bool, /) -> str:
+        """Pass a message without an envelope to the one session; the first starts it.
+
+        Raises AseError for a message that has no form that there is, if there is no session.
+        """
+        session = self._sessions.get("")
+        contract = session.contract if session is not None else self._handshake.contract
+        try:
+            envelope = plain_messages.to_envelope(
+                contract,
+                message,
+                binary,
+                self._handshake.headers,
+                self._context.dependencies.options,
+                is_first=session is None,
+            )
+            if session is None:
+                session = self._start_session("", envelope, envelope["header"])
+        except AseError as error:
+            if session is None:
+                raise
+            session.fail(error)
+            return ""
+        session.receive_envelope(envelope, False, "")
+        return ""
 
     def _parse_cid(self, header: object) -> str:
         """Return `header.cid`, "" without `multiplex`. Raises AseError 10163."""
@@ -364,6 +405,9 @@ class SessionMultiplexer:
             lifetime=service.deadline or options.lifetime,
             max_queued_frames=options.queue,
             cid=cid,
+            decode_result=partial(plain_exchange.decode_result, contract)
+            if handshake.plain
+            else None,
         )
         self._session_metrics.session_started(session)
         return session
@@ -380,7 +424,12 @@ class SessionMultiplexer:
         if session is not None:
             session.fail(error)
             return
-        self._send_error_message(self._context.dependencies.new_id(), cid, error)
+        if self._handshake.plain:
+            record = self._context.new_record("GET", self._handshake.path, "")
+            error = plain_exchange.explain(self._handshake.contract, error)
+            self._transport.send(plain_messages.error_message(record, error), binary=False)
+        else:
+            self._send_error_message(self._context.dependencies.new_id(), cid, error)
         self._remember_closed(cid)
         if not self._handshake.multiplex:
             self.close(close_codes.close_code(error), close_codes.truncate_reason(str(error)))

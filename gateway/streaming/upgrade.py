@@ -12,8 +12,8 @@ from gateway.http.memory_limits import BodyBudget
 from gateway.http.timeouts import WriteStallMonitor
 from gateway.request.origin import check_origin
 from gateway.request.response import Headers
-from gateway.services.routes import SERVICE_PATH_PREFIX
-from gateway.streaming.messages import BINARY_SUBPROTOCOL
+from gateway.services.routes import SERVICE_PATH_PREFIX, requested_service
+from gateway.streaming.messages import BINARY_SUBPROTOCOL, PLAIN_SUBPROTOCOL
 from gateway.streaming.multiplexer import SessionMultiplexer, WebSocketHandshake
 from gateway.streaming.websocket import WebSocketConnection, accept_handshake
 from gateway.telemetry.session_metrics import SessionMetrics
@@ -41,8 +41,15 @@ class WebSocketUpgrader:
         if method != b"GET" or headers_by_name.get(b"upgrade", b"").lower() != b"websocket":
             return False
         path, _, query = url.partition(b"?")
-        return url.startswith(_SERVICE_PATH_PREFIX) or bool(
-            self._find_service(path.decode("latin-1"), query, headers_by_name)
+        if url.startswith(_SERVICE_PATH_PREFIX):
+            return True
+        text = path.decode("latin-1")
+        return self._is_plain(text, query) or bool(self._find_service(text, query, headers_by_name))
+
+    def _is_plain(self, path: str, query: bytes) -> bool:
+        """Return whether a path is that of a service for plain requests."""
+        return bool(requested_service(b"POST", path)) and (
+            self._context.is_plain_request(path, query.decode("latin-1"))
         )
 
     def _find_service(self, path: str, query: bytes, headers: Mapping[bytes, bytes]) -> str:
@@ -69,23 +76,26 @@ class WebSocketUpgrader:
         context, options = self._context, self._options
         headers_by_name = combine_headers(headers)
         path = scope["path"]
-        is_canonical_path = path.startswith(SERVICE_PATH_PREFIX)
-        service_id = (
-            path[len(SERVICE_PATH_PREFIX) :]
-            if is_canonical_path
-            else self._find_service(path, scope["query_string"], headers_by_name)
-        )
+        is_plain = self._is_plain(path, scope["query_string"])
+        if is_plain:
+            service_id = requested_service(b"POST", path)
+        elif path.startswith(SERVICE_PATH_PREFIX):
+            service_id = path[len(SERVICE_PATH_PREFIX) :]
+        else:
+            service_id = self._find_service(path, scope["query_string"], headers_by_name)
         contract = context.dependencies.catalog.require(service_id)
         check_origin(headers_by_name, options.origins)
         protocol, response = accept_handshake(scope["raw_path"], headers, options.max_frame)
         query = parse_qs(scope["query_string"].decode("latin-1"))
+        is_plain = is_plain or protocol.subprotocol == PLAIN_SUBPROTOCOL
         websocket_handshake = WebSocketHandshake(
             contract,
             path=path,
             client_ip=client_ip,
             headers=headers_by_name,
-            multiplex=query.get("stream_mode") == ["multiplex"],
+            multiplex=query.get("stream_mode") == ["multiplex"] and not is_plain,
             binary=protocol.subprotocol == BINARY_SUBPROTOCOL,
+            plain=is_plain,
         )
         transport.write(response)
         call_later = asyncio.get_running_loop().call_later

@@ -21,9 +21,10 @@ from gateway.http.memory_limits import UNCOUNTED_BYTES, BodyBudget
 from gateway.http.timeouts import WriteStallMonitor
 from gateway.request.response import HttpError
 from gateway.streaming import close_codes
-from gateway.streaming.messages import BINARY_SUBPROTOCOL
+from gateway.streaming.messages import BINARY_SUBPROTOCOL, PLAIN_SUBPROTOCOL
 from gateway.streaming.multiplexer import SessionMultiplexer
 
+_SUBPROTOCOLS: Final = (BINARY_SUBPROTOCOL, PLAIN_SUBPROTOCOL)
 _CLOSE_LINGER_S: Final = 1.0
 _POLL_INTERVAL_S: Final = 0.5
 _TCP_ESTABLISHED: Final = 1  # `tcpi_state`, the first byte of Linux's tcp_info
@@ -52,9 +53,9 @@ def accept_handshake(
     """
     protocol = _ServerProtocol(
         max_size=max_message_bytes,
-        subprotocols=cast("Any", [BINARY_SUBPROTOCOL]),
-        select_subprotocol=lambda _, offered: (
-            cast("Any", BINARY_SUBPROTOCOL) if BINARY_SUBPROTOCOL in offered else None
+        subprotocols=cast("Any", _SUBPROTOCOLS),
+        select_subprotocol=lambda _, offered: cast(
+            "Any", next((name for name in _SUBPROTOCOLS if name in offered), None)
         ),
         logger=_disabled_logger(),
     )
