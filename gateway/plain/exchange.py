@@ -11,16 +11,19 @@ from gateway.plain.envelope import Blob, PlainRequestError
 from gateway.plain.heads import FORM, MULTIPART_FORM, PlainHead
 from gateway.request import checks, content_coding, json_body
 from gateway.request.exchange import ParsedBody
+from gateway.request.negotiation import choose
 from gateway.request.origin import check_fetch_site, check_origin
 from gateway.request.record import RequestRecord
 from gateway.request.response import HttpError, HttpResponse, PlainError, finish_with_body
 from gateway.services.catalog import Contract
 from schemas.model.errors import BAD_APP, BAD_OUTPUT, BAD_REQUEST, AseError
+from schemas.model.request_header import APP_ID_NAMES
 from schemas.validation.explain import InvalidBodyError, Violation
 
 APP_ID_HEADER: Final = b"x-app-id"
 ANONYMOUS: Final = "anonymous"
 _LOCATED: Final = re.compile(r"(\$[^:]*): (.*)", re.DOTALL)
+_APP_ID_PATHS: Final = tuple(f"$.header.{name}" for name in APP_ID_NAMES)
 _STREAMS: Final = (answers.EVENTS, answers.LINES)
 
 
@@ -115,6 +118,11 @@ class PlainExchange:
             self.answer_type = answers.EVENTS
         return self.answer_type in _STREAMS
 
+    def accepts_events(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Return whether the client takes events; without an Accept header it takes anything."""
+        accept = headers.get(b"accept", b"").decode("latin-1")
+        return choose(accept, [answers.EVENTS]) != ""
+
     def decode(self, contract: Contract, frame: bytes) -> Any:
         """Return the outputs. Raises AseError."""
         return contract.decoder.decode_outputs(frame)
@@ -169,9 +177,16 @@ def explain(contract: Contract, error: AseError) -> AseError:
         violations = (Violation(located[1], located[2]),)
     return PlainError(
         error.spec,
-        [(*contract.plain.api.locate(v.path), v.rule) for v in violations],
+        [(*_locate(contract, violation.path), violation.rule) for violation in violations],
         error.log_message,
     )
+
+
+def _locate(contract: Contract, path: str) -> tuple[str, str]:
+    """Return the plain name and the pointer of a path; the app id is a header of the request."""
+    if path in _APP_ID_PATHS:
+        return "header x-app-id", ""
+    return contract.plain.api.locate(path)
 
 
 def named_app_id(headers: Mapping[bytes, bytes], options: GatewayOptions) -> str:

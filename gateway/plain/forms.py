@@ -40,7 +40,7 @@ def parse_pairs(encoded: str, check_name: CheckName, values: dict[str, object]) 
         try:
             ((name, text),) = parse_qsl(pair, keep_blank_values=True, errors="strict")
         except UnicodeDecodeError:
-            raise MalformedFormError("it is not UTF-8") from None
+            raise MalformedFormError("the query or form is not UTF-8") from None
         add_value(name, FormText(text), check_name, values)
 
 
@@ -129,7 +129,8 @@ class _PartReader:
         parameters = _header_parameters(disposition)
         self._name = parameters.get(b"name", b"").decode("utf-8", "replace")
         self._file_name = parameters.get(b"filename", b"").decode("utf-8", "replace")
-        if not disposition.lower().startswith("form-data") or not self._name:
+        kind = disposition.partition(";")[0].strip().lower()
+        if kind != "form-data" or not self._name:
             hint = 'Content-Disposition: form-data; name="..."'
             raise MalformedFormError(f"a part of the form has no name: it needs {hint}")
         self._check_name(self._name)

@@ -72,7 +72,7 @@ class PlainHeads:
         if not answer_type:
             available = ", ".join(answers.offers(self._api, is_file_request=is_file_request))
             raise HttpError(406, f"the Accept header has none of: {available}")
-        is_named = answer_type in accept.lower()
+        is_named = answer_type.lower() in accept.lower()
         return PlainHead(
             content_type, media_type, raw_input, answer_type, is_named, self._file_name
         )

@@ -52,6 +52,10 @@ class EnvelopeExchange:
             stream_flag = only_streams
         return stream_flag or checks.accepts_event_stream(headers)
 
+    def accepts_events(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Return whether the client takes any media type."""
+        return checks.accepts_anything(headers)
+
     def decode(self, contract: Contract, frame: bytes) -> Any:
         """Return the payload of the response as JSON. Raises AseError."""
         return contract.decoder.decode(frame)

@@ -60,6 +60,9 @@ class Exchange(Protocol):
         `only_streams`: the service has no other answer; the client may refuse it nevertheless.
         """
 
+    def accepts_events(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Return whether the client takes events from a service that has no other answer."""
+
     def decode(self, contract: Contract, frame: bytes) -> Any:
         """Return the outputs of a loader's frame, for `finish`. Raises AseError."""
 

@@ -137,7 +137,7 @@ def serve_unary(
         try:
             outputs = yield from _call_with_retries(request, record, dependencies, exchange)
         except AseError as error:
-            if error.spec is not BAD_MODE or not checks.accepts_anything(headers):
+            if error.spec is not BAD_MODE or not exchange.accepts_events(headers):
                 raise
             # The wrapper only streams, and nothing ran: the client takes its events too.
             request = _validate_request(

@@ -234,6 +234,33 @@ def test_app_id_of_the_header(client: Client) -> None:
     assert client.last_frame().headers["app_id"] == "shop"
 
 
+def test_app_id_that_breaks_the_schema_names_its_header(client: Client) -> None:
+    for app_id in ("x" * 65, "\u00e9" * 33):  # 66 bytes
+        problem = client.problem(b"{}", *JSON, f"X-App-Id: {app_id}")
+        assert problem["detail"] == "header x-app-id: breaks maxLength 64"
+
+
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [((), 200), (("Accept: */*",), 200), (("Accept: application/json",), 400)],
+    ids=["none", "any", "json"],
+)
+def test_service_that_only_streams_answers_with_events(
+    client: Client, accept: tuple[str, ...], status: int
+) -> None:
+    output = LoaderOutput(code=10004, err="this service streams")
+    client.gateway.caller.result = output.SerializeToString()
+    head = ["POST /v1/forms HTTP/1.1", "Host: a", *JSON, *accept, "Content-Length: 2", "", ""]
+    with client.gateway.connect() as sock:
+        sock.sendall("\r\n".join(head).encode() + b"{}")
+        if status == 200:
+            (stream,) = client.gateway.caller.streams
+            stream.push_result(2)
+        response = sock.recv(65536)
+    assert response.startswith(f"HTTP/1.1 {status} ".encode())
+    assert (b"event: end" in response) is (status == 200)
+
+
 def test_app_id_may_be_demanded() -> None:
     options = GatewayOptions(anonymous=False)
     with InProcessGateway(schemas=(declare.schema(Forms),), options=options) as gateway:
@@ -259,7 +286,7 @@ WRONG_MEMBERS = [
     ({"picture": "data:image/png,abc"}, "/picture", "must be a data URL with base64"),
     ({"picture": "data:image/png;base64,&"}, "/picture", "must be a base64 string: character 1"),
     ({"picture": "data:image/webp;base64,AAAA"}, "/picture/encoding", "must be one of png, jpg"),
-    ({"picture": {"data": "AAAA", "size": 1}}, "/picture.size", "is not known here"),
+    ({"picture": {"data": "AAAA", "size": 1}}, "/picture/size", "is not known here"),
     ({"thumbnail": {"encoding": "gif"}}, "/thumbnail/encoding", "must be one of png, jpg"),
     ({"thumbnail": "png"}, "/thumbnail", "must be of type object"),
 ]
@@ -290,7 +317,7 @@ WRONG_REQUESTS = [
     (b'{"text":', JSON, "", 400, "request body must be json"),
     (b'{"text":"a"}', JSON, "?text=b", 400, "text: is in the query and in the body"),
     (b"{}", JSON, "?width=1&width=2", 400, "width: is given twice"),
-    (b"{}", JSON, "?text=%ff", 400, "it is not UTF-8"),
+    (b"{}", JSON, "?text=%ff", 400, "the query or form is not UTF-8"),
     (b"{}", JSON, "?nothing=1", 400, "nothing: is not known here"),
     (b"{}", (*JSON, "Accept: text/html"), "", 406, "the Accept header has none of: application/j"),
     (b"{}", (*JSON, "Accept: application/json;q=0"), "", 406, "the Accept header has none of"),
