@@ -23,6 +23,7 @@ from atom.wire import read_payloads, read_status
 from rpc.bounded_cache import BoundedCache
 from schemas.model.errors import BAD_OUTPUT, BAD_REPLY, AseError, loader_error_spec
 from schemas.model.service import DataType, Service
+from schemas.model.text import codec_of
 from schemas.wire import LoaderOutput, MetaDesc
 
 _NUMBER_PATTERN: Final = re.compile(r"[+-]?[0-9]{1,100}(?:\.[0-9]{1,100})?(?:[eE][+-]?[0-9]{1,3})?")
@@ -34,10 +35,11 @@ _MAX_CACHED_META_SIZE: Final = 1024  # bytes of a key
 class DecodedOutput:
     """One output: its name, its kind, the `encoding` that the loader names, and its bytes.
 
-    `is_json`: the data is JSON, and the loader says so. `quoted_name` is the name as JSON.
+    `is_json`: the data is JSON, and the loader says so. `quoted_name` is the name as JSON, `codec`
+    that of a text with this encoding.
     """
 
-    __slots__ = ("data", "data_type", "encoding", "is_json", "name", "quoted_name")
+    __slots__ = ("codec", "data", "data_type", "encoding", "is_json", "name", "quoted_name")
 
     def __init__(
         self,
@@ -47,8 +49,10 @@ class DecodedOutput:
         data: bytes,
         is_json: bool,
         quoted_name: bytes,
+        codec: str,
     ) -> None:
         self.name = name
+        self.codec = codec
         self.data_type = data_type
         self.encoding = encoding
         self.data = data
@@ -68,6 +72,7 @@ class _OutputTemplate:
     quoted_name: bytes
     data_type: DataType
     encoding: str
+    codec: str
     prefix: bytes
     suffix: bytes
     unlabelled_suffix: bytes
@@ -134,6 +139,7 @@ class Decoder:
                 data,
                 is_json,
                 template.quoted_name,
+                template.codec,
             )
             outputs.append(output)
         return outputs, read_status(frame) & 3
@@ -197,6 +203,7 @@ class Decoder:
             _quote(name).encode(),
             data_type,
             attributes.get("encoding", ""),
+            codec_of(attributes.get("encoding", "")),
             f'{_quote(name)}:{{"{data_type.key}":'.encode(),
             suffix.encode(),
             ("".join(unlabelled) + "}").encode(),

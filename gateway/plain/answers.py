@@ -14,7 +14,6 @@ from gateway.request.negotiation import choose
 from schemas.model.media_types import media_type_of
 from schemas.model.plain import PlainApi, PlainOutput
 from schemas.model.service import DataType
-from schemas.model.text import codec_of
 
 JSON: Final = "application/json"
 EVENTS: Final = "text/event-stream"
@@ -74,7 +73,7 @@ def to_file(output: DecodedOutput) -> tuple[str, bytes]:
     if output.is_json:
         return JSON, output.data
     if output.data_type is DataType.TEXT:
-        return f"text/plain; charset={codec_of(output.encoding)}", output.data
+        return f"text/plain; charset={output.codec}", output.data
     return media_type_of(output.data_type, output.encoding), output.data
 
 
@@ -118,7 +117,7 @@ def _member(output: DecodedOutput) -> bytes:
     if output.data_type is not DataType.TEXT:
         return b'%b:"%b"' % (name, pybase64.b64encode(output.data))
     try:
-        text = output.data.decode(codec_of(output.encoding))
+        text = output.data.decode(output.codec)
         return b"%b:%b" % (name, encode_basestring(text).encode())
     except UnicodeError:
         encoding = encode_basestring(output.encoding).encode()

@@ -233,7 +233,8 @@ def _named_app_id(headers: Mapping[bytes, bytes], options: GatewayOptions) -> st
     Raises HttpError 403 if they differ.
     """
     consumer = checks.named_consumer(headers, options.consumer_header)
-    app_id = checks.decode_header(headers.get(APP_ID_HEADER, b""))
+    sent = headers.get(APP_ID_HEADER)
+    app_id = checks.decode_header(sent) if sent is not None else ""
     if consumer and app_id and consumer != app_id:
         raise HttpError(403, "app_id and api_key does not match", BAD_APP)
     return consumer or app_id

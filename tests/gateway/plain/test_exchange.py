@@ -14,6 +14,7 @@ from config.options import GatewayOptions
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 from tests.inprocess import InProcessGateway
 from tests.requests import read_all
+from tests.sessions import InProcessWebSocket
 from tests.wrappers.forms import Forms
 from tests.wrappers.probe import Probe
 
@@ -425,6 +426,25 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def session_frames(client: Client, members: dict[str, Any]) -> list[LoaderInput]:
+    """Return the frames of a request for events, and of one by WebSocket."""
+    client.gateway.caller.streams.clear()
+    body = json.dumps(members).encode()
+    lines = [*JSON, "Accept: text/event-stream", f"Content-Length: {len(body)}"]
+    head = "\r\n".join(["POST /v1/forms HTTP/1.1", "Host: a", *lines, "", ""])
+    with client.gateway.connect() as sock:
+        sock.sendall(head.encode() + body)
+    with InProcessWebSocket(client.gateway, service="forms", prefix="/v1/") as ws:
+        ws.send(members)
+    frames = [
+        LoaderInput.FromString(stream.sent_frames[0]) for stream in client.gateway.caller.streams
+    ]
+    assert len(frames) == 2
+    for frame in frames:
+        frame.pl.sort(key=lambda payload: payload.meta.name)
+    return frames
+
+
 def test_two_hundred_requests_give_the_same_frames_in_every_form(client: Client) -> None:
     """The source of truth is the envelope."""
     for seed in range(200):
@@ -462,3 +482,6 @@ def test_two_hundred_requests_give_the_same_frames_in_every_form(client: Client)
             frame.headers["route"] = ""
             frame.pl.sort(key=lambda payload: payload.meta.name)
         assert all(frame == frames[0] for frame in frames[1:]), (seed, frames)
+        for frame in session_frames(client, members):
+            assert dict(frame.params) == dict(frames[0].params)
+            assert [*frame.pl] == [*frames[0].pl], seed
