@@ -86,6 +86,8 @@ class EnvelopeBuilder:
                 continue
             if member.data_key:
                 payload[member.path[1]] = _payload(member, value, options)
+            elif member.kind is MemberKind.HEADER:
+                header[member.path[1]] = _parameter_value(member, value, options)
             else:
                 nick = member.path[1]
                 if nick not in parameter:

@@ -1,7 +1,8 @@
 """The plain form of a service: its parameters and inputs as members of one object. Pure.
 
 Names: an input has its own name. A parameter, or the options of an output, has its own name too;
-if an input or another nick has the same, it is NICK.NAME.
+if an input or another nick has the same, it is NICK.NAME. A member of the header that the schema
+requires, other than app id and status, is header.NAME.
 """
 
 import re
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
+from schemas.model import request_header
 from schemas.model.service import DataType, Service, member_schema
 
 _UTF8_NAMES: Final = ("utf8", "utf-8")
@@ -17,11 +19,12 @@ _STEP: Final = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\['((?:[^'\\]|\\.)*)'\]")
 
 
 class MemberKind(Enum):
-    """What a plain member is: a parameter, an input, or the options of an output."""
+    """What a plain member is."""
 
     PARAMETER = "parameter"
     OUTPUT_OPTIONS = "output options"
     INPUT = "input"
+    HEADER = "header"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,11 @@ def _plain_members(service: Service) -> Iterator[PlainMember]:
         kind = MemberKind.OUTPUT_OPTIONS if is_options else MemberKind.PARAMETER
         plain_name = name if counts[name] == 1 else f"{nick}.{name}"
         yield _member(plain_name, kind, ("parameter", nick, name), schema)
+
+    for name in request_header.required_names(service):
+        if name not in (*request_header.APP_ID_NAMES, "status"):
+            schema = dict(member_schema(service.input, "header", name) or {})
+            yield _member(f"header.{name}", MemberKind.HEADER, ("header", name), schema)
 
 
 def _member(

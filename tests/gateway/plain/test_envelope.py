@@ -78,3 +78,13 @@ def test_json_of_a_file_is_checked() -> None:
     for value in (Blob(b"{"), FormText("{"), Blob(b"\xff")):
         with pytest.raises(PlainRequestError, match="data: must be JSON"):
             build({"data": value})
+
+
+def test_required_member_of_the_header() -> None:
+    document_text = declare.schema(Forms).replace(
+        b'"required":["app_id","status"]', b'"required":["app_id","status","uid"]'
+    )
+    service = document.service_from_document(document.parse(document_text))
+    builder = EnvelopeBuilder(service, PlainApi(service))
+    envelope = builder.build({"header.uid": "u1"}, "app", GatewayOptions())
+    assert envelope["header"] == {"app_id": "app", "status": 3, "uid": "u1"}

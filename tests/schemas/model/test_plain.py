@@ -53,6 +53,19 @@ def test_equal_names_are_qualified_by_their_nick() -> None:
     }
 
 
+def test_required_members_of_the_header_are_members() -> None:
+    header = {
+        "required": ["app_id", "status", "uid"],
+        "properties": {"app_id": {}, "status": {}, "uid": {"type": "string"}, "did": {}},
+    }
+    service = Service("s", "v1", "ase", (), {"properties": {"header": header}}, {})
+    api = PlainApi(service)
+    assert {name: member.path for name, member in api.members.items()} == {
+        "header.uid": ("header", "uid")
+    }
+    assert api.locate("$.header.uid") == ("header.uid", "/header.uid")
+
+
 @pytest.mark.parametrize(
     ("path", "name", "pointer"),
     [
