@@ -98,6 +98,7 @@ def build_app(
             Route("/docs/{name}", logged(docs.serve), methods=["GET"]),
             # A page for people: the services, a form for each, how to call it.
             Route("/", logged(home.serve), methods=["GET"]),
+            Route("/", fallback, methods=["POST"]),
             Route("/home/{name}", logged(home.serve), methods=["GET"]),
             # Liveness and readiness, for the proxy and the orchestrator.
             Route("/livez", health.livez, methods=["GET"]),
