@@ -121,7 +121,7 @@ def _plain_members(service: Service) -> Iterator[PlainMember]:
         yield _member(plain_name, kind, ("parameter", nick, name), schema)
 
     for name in request_header.required_names(service):
-        if name not in (*request_header.APP_ID_NAMES, "status"):
+        if name not in request_header.APP_ID_NAMES and name != "status":
             schema = dict(member_schema(service.input, "header", name) or {})
             yield _member(f"header.{name}", MemberKind.HEADER, ("header", name), schema)
 
