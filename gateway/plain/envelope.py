@@ -13,6 +13,7 @@ import pybase64
 
 from config.options import GatewayOptions
 from gateway.request import json_body
+from rpc.bounded_cache import BoundedCache
 from schemas.model import media_types, request_header
 from schemas.model.errors import AseError
 from schemas.model.plain import MemberKind, PlainApi, PlainMember
@@ -24,8 +25,12 @@ from schemas.model.text import as_text, codec_of, value_of_text
 _DATA_MEMBER: Final = "data"
 _MAX_NAME_CHARS: Final = 64
 _MAX_SCALAR_CHARS: Final = 400  # a number that JSON can carry is shorter
+_MAX_CACHED_HEADS: Final = 64
 _MAX_URL_HEAD_CHARS: Final = 256  # of a data URL, before its comma
 _ONCE: Final = int(FrameStatus.ONCE)
+
+
+_UrlEncodings = BoundedCache[tuple[str, str], str]
 
 
 class PlainRequestError(Exception):
@@ -65,6 +70,7 @@ class EnvelopeBuilder:
         self._members = api.members
         self._app_id_names = request_header.app_id_names(service)
         self._status = request_header.build_status(service)
+        self._url_encodings: _UrlEncodings = BoundedCache(_MAX_CACHED_HEADS)
 
     def build(
         self, values: Mapping[str, Any], app_id: str, options: GatewayOptions
@@ -85,7 +91,7 @@ class EnvelopeBuilder:
                 self.check_name(name)
                 continue
             if member.data_key:
-                payload[member.path[1]] = _payload(member, value, options)
+                payload[member.path[1]] = _payload(member, value, options, self._url_encodings)
             elif member.kind is MemberKind.HEADER:
                 header[member.path[1]] = _parameter_value(member, value, options)
             else:
@@ -138,7 +144,9 @@ def _parse_json(name: str, data: bytes, options: GatewayOptions) -> Any:
         raise PlainRequestError(name, f"must be JSON: {reason}") from None
 
 
-def _payload(member: PlainMember, value: Any, options: GatewayOptions) -> dict[str, Any]:
+def _payload(
+    member: PlainMember, value: Any, options: GatewayOptions, url_encodings: _UrlEncodings
+) -> dict[str, Any]:
     """Return the envelope's member of an input. Raises PlainRequestError."""
     attributes: dict[str, Any] = {}
     if isinstance(value, dict) and not member.is_json:
@@ -149,8 +157,11 @@ def _payload(member: PlainMember, value: Any, options: GatewayOptions) -> dict[s
                 raise PlainRequestError(
                     f"{member.name}.{name[:64]}", "is not known here", is_path=True
                 )
-    codec = codec_of(as_text(attributes.get("encoding", "")))
-    text, encoding = _data(member, value, codec, options)
+    if type(value) is str and member.is_binary and value.startswith("data:"):
+        text, encoding = _data_of_url(member, value, url_encodings)
+    else:
+        codec = codec_of(as_text(attributes.get("encoding", ""))) if attributes else "utf-8"
+        text, encoding = _data(member, value, codec, options)
     stream: dict[str, Any] = {}
     if encoding:
         stream["encoding"] = encoding
@@ -188,9 +199,6 @@ def _data(member: PlainMember, value: Any, codec: str, options: GatewayOptions) 
             return _to_base64(value.encode(codec)), member.text_encoding
         except UnicodeEncodeError:
             raise PlainRequestError(member.name, f"has a character that {codec} has not") from None
-    if value.startswith("data:"):
-        text, media_type = _split_data_url(member.name, value)
-        return text, _blob_encoding(member, media_type, "")
     return value, _only_encoding(member)
 
 
@@ -230,10 +238,21 @@ def _blob_encoding(member: PlainMember, media_type: str, file_name: str) -> str:
     return names[0] if names else _only_encoding(member)
 
 
-def _split_data_url(name: str, url: str) -> tuple[str, str]:
-    """Return the base64 of a data URL (RFC 2397) and its media type. Raises PlainRequestError."""
-    head, separator, text = url[len("data:") :].partition(",")
-    parameters = head.split(";") if len(head) <= _MAX_URL_HEAD_CHARS else []
+def _data_of_url(member: PlainMember, url: str, url_encodings: _UrlEncodings) -> tuple[str, str]:
+    """Return the base64 of a data URL (RFC 2397), and the encoding that its media type means.
+
+    `url_encodings` caches encodings by member and by what is before the comma. Raises
+    PlainRequestError for a URL of another form.
+    """
+    head, separator, text = url.partition(",")
+    encoding = url_encodings.entries.get((member.name, head))
+    if encoding is not None:
+        return text, encoding
+    parameters = head[len("data:") :].split(";") if len(head) <= _MAX_URL_HEAD_CHARS else []
     if not separator or "base64" not in parameters[1:]:
-        raise PlainRequestError(name, "must be a data URL with base64: data:TYPE;base64,DATA")
-    return text, parameters[0]
+        raise PlainRequestError(
+            member.name, "must be a data URL with base64: data:TYPE;base64,DATA"
+        )
+    encoding = _blob_encoding(member, parameters[0], "")
+    url_encodings.add((member.name, head), encoding)
+    return text, encoding
