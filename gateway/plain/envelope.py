@@ -157,6 +157,8 @@ def _payload(
                 raise PlainRequestError(
                     f"{member.name}.{name[:64]}", "is not known here", is_path=True
                 )
+    if isinstance(value, FormText) and member.is_binary:
+        value = value.text
     if type(value) is str and member.is_binary and value.startswith("data:"):
         text, encoding = _data_of_url(member, value, url_encodings)
     else:
