@@ -12,6 +12,7 @@ from typing import Protocol, Self
 
 from google.protobuf.message import DecodeError
 
+from rpc.metadata import Metadata
 from rpc.status import RpcError, Status
 
 _logger = logging.getLogger("ase.rpc")
@@ -24,7 +25,8 @@ class CallContext:
     """The context of a call, for its handler.
 
     `peer` is as in "ipv4:10.0.0.7:5123". `time_remaining` is in seconds when the handler starts,
-    None if there is no deadline. `trailers` are sent after the last response.
+    None if there is no deadline. `trailers` are sent after the last response, and with the status
+    of an RpcError, such as `grpc-status-details-bin`.
     """
 
     metadata: Mapping[str, str]
@@ -46,8 +48,8 @@ class UnaryResponder(Protocol):
     def succeed(self, context: CallContext) -> None:
         """End the call with OK and the trailers of its context."""
 
-    def fail(self, status: Status, details: str) -> None:
-        """End the call with a status, unless it has ended."""
+    def fail(self, status: Status, details: str, trailers: Metadata = ()) -> None:
+        """End the call with a status and trailers, unless it has ended."""
 
 
 class StreamResponder(UnaryResponder, Protocol):
@@ -92,7 +94,7 @@ async def run_unary(
         call.send_message(await handler(request, context))
         call.succeed(context)
     except Exception as error:  # noqa: BLE001 (it is logged, unless it is a status)
-        _fail(call, error)
+        _fail(call, error, context)
     except asyncio.CancelledError:
         call.fail(Status.CANCELLED, "the handler was cancelled")
         raise
@@ -112,7 +114,7 @@ async def run_stream(call: StreamResponder, handler: StreamHandler, context: Cal
                 await call.wait_change()
         call.succeed(context)
     except Exception as error:  # noqa: BLE001 (it is logged, unless it is a status)
-        _fail(call, error)
+        _fail(call, error, context)
     except asyncio.CancelledError:
         call.fail(Status.CANCELLED, "the handler was cancelled")
         raise
@@ -121,9 +123,13 @@ async def run_stream(call: StreamResponder, handler: StreamHandler, context: Cal
             await responses.aclose()
 
 
-def _fail(call: UnaryResponder, error: Exception) -> None:
+def _fail(call: UnaryResponder, error: Exception, context: CallContext) -> None:
     if isinstance(error, RpcError):
-        call.fail(error.status, error.details)
+        try:
+            call.fail(error.status, error.details, tuple(context.trailers))
+        except ValueError as invalid:  # a trailer that gRPC does not allow
+            _logger.error("trailers are invalid", exc_info=invalid)  # noqa: TRY400
+            call.fail(error.status, error.details)
     elif isinstance(error, DecodeError):
         call.fail(Status.INVALID_ARGUMENT, _UNDECODABLE)
     else:

@@ -15,6 +15,8 @@ from rpc.status import Status
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
+# A google.rpc.Status, which an error may have beside its status and its message.
+_STATUS_DETAILS: Final = "grpc-status-details-bin"
 _STATUS_BY_HTTP: Final = {
     400: Status.INTERNAL, 401: Status.UNAUTHENTICATED, 403: Status.PERMISSION_DENIED,
     404: Status.UNIMPLEMENTED, 429: Status.UNAVAILABLE, 502: Status.UNAVAILABLE,
@@ -148,7 +150,8 @@ def encode_status(status: Status, details: str) -> bytes:
 
 
 def _encode_field(name: str, value: str | bytes) -> tuple[bytes, bytes]:
-    if not name or name.startswith((":", "grpc-")) or name != name.lower():
+    is_reserved = name.startswith((":", "grpc-")) and name != _STATUS_DETAILS
+    if not name or is_reserved or name != name.lower():
         raise ValueError(f"metadata name {name!r} is not allowed")
     if name.endswith("-bin"):
         data = value if isinstance(value, bytes) else value.encode()

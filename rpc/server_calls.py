@@ -14,7 +14,7 @@ from rpc.frames import ErrorCode
 from rpc.handler_tasks import CallContext, StreamHandler, UnaryHandler, run_stream, run_unary
 from rpc.headers import encode_header_block
 from rpc.messages import MessageDeframer, length_prefix
-from rpc.metadata import encode_metadata, encode_status
+from rpc.metadata import Metadata, encode_metadata, encode_status
 from rpc.request_headers import RequestHeaders
 from rpc.server_connection import RequestStream, ServerConnection
 from rpc.status import MessageTooLargeError, RpcError, Status
@@ -200,9 +200,10 @@ class ServerCall(RequestStream):
         metadata = encode_metadata(tuple(trailers)) if trailers else b""
         self._send_status(_OK_TRAILERS + metadata)
 
-    def fail(self, status: Status, details: str) -> None:
-        """End the call with a status, unless it has ended."""
-        self._send_status(encode_status(status, details[:_MAX_DETAILS_CHARS]))
+    def fail(self, status: Status, details: str, trailers: Metadata = ()) -> None:
+        """End the call with a status and trailers, unless it has ended."""
+        metadata = encode_metadata(trailers) if trailers else b""
+        self._send_status(encode_status(status, details[:_MAX_DETAILS_CHARS]) + metadata)
 
     def _send_status(self, trailers: bytes) -> None:
         if self._finished:

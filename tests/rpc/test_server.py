@@ -29,7 +29,12 @@ class ServerThread:
     async def _run(self) -> None:
         self._stop = asyncio.Event()
         self.server = Server(
-            unary={"/t.T/Echo": self.echo, "/t.T/Refuse": self.refuse, "/t.T/Hold": self.hold},
+            unary={
+                "/t.T/Echo": self.echo,
+                "/t.T/Refuse": self.refuse,
+                "/t.T/Hold": self.hold,
+                "/t.T/BadTrailer": self.bad_trailer,
+            },
             stream={"/t.T/Count": self.count},
         )
         self.port = await self.server.start("127.0.0.1", 0)
@@ -47,7 +52,13 @@ class ServerThread:
         return data
 
     async def refuse(self, data: bytes, call: CallContext) -> bytes:
+        if len(data) > 1:
+            call.trailers.append(("grpc-status-details-bin", data[1:]))
         raise RpcError(Status(data[0]), "no")
+
+    async def bad_trailer(self, data: bytes, call: CallContext) -> bytes:
+        call.trailers.append(("Not Allowed", "x"))
+        raise RpcError(Status.ABORTED, "no")
 
     async def hold(self, data: bytes, call: CallContext) -> bytes:
         self.hold_started.set()
@@ -137,6 +148,22 @@ def test_port_in_use_is_an_os_error_with_the_address(server_thread: ServerThread
     with pytest.raises(OSError, match="already in use") as caught:
         asyncio.run(main())
     assert caught.value.filename == f"127.0.0.1:{server_thread.port}"
+
+
+def test_error_has_the_trailers_of_its_call(channel: grpc.Channel) -> None:
+    details = bytes([Status.INVALID_ARGUMENT.value]) + b"\x08\x03\x12\x02no"
+    with pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary("/t.T/Refuse")(details)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    trailers = dict(caught.value.trailing_metadata())
+    assert trailers == {"grpc-status-details-bin": details[1:]}
+
+
+def test_error_with_an_invalid_trailer_is_sent_without_it(channel: grpc.Channel) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary("/t.T/BadTrailer")(b"", timeout=10)
+    assert caught.value.code() is grpc.StatusCode.ABORTED
+    assert not caught.value.trailing_metadata()
 
 
 def test_unix_socket_serves_grpcio_and_our_client(tmp_path: Path) -> None:
