@@ -159,11 +159,9 @@ def _input_schema(member: PlainMember, rules: Mapping[str, Any], is_form: bool) 
     if member.is_json:
         return {**described, **data.get("contentSchema", {})}
     if not member.is_binary:
-        limit = (member_schema(member.schema, member.data_key) or {}).get("maxB64DLen")
-        sizes = {"maxLength": limit} if limit is not None else {}
-        return {**described, "type": "string", "minLength": _least_length(data), **sizes}
+        return {**described, "type": "string", **_file_sizes(member, data)}
     if is_form:
-        return {**described, **_FILE_SCHEMA}
+        return {**described, **_FILE_SCHEMA, **_file_sizes(member, data)}
     media_types = [media_type_of(_kind(member), name) for name in member.encodings]
     media = {"contentMediaType": media_types[0]} if len(media_types) == 1 else {}
     sizes = {key: data[key] for key in _SIZE_KEYWORDS if key in data}
@@ -183,9 +181,14 @@ def _without_null(rules: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _least_length(data: Mapping[str, Any]) -> int:
-    """Return the least number of characters of a text whose base64 has a least length."""
-    return min(1, int(data.get("minLength", 0)))
+def _file_sizes(member: PlainMember, data: Mapping[str, Any]) -> dict[str, int]:
+    """Return the limits of a text or a file itself, from those of its base64.
+
+    `data` is the standard schema of the base64.
+    """
+    limit = (member_schema(member.schema, member.data_key) or {}).get("maxB64DLen")
+    sizes = {"minLength": min(1, int(data.get("minLength", 0)))}
+    return sizes if limit is None else {**sizes, "maxLength": limit}
 
 
 def _input_types(member: PlainMember) -> Iterator[str]:

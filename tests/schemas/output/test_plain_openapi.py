@@ -40,7 +40,8 @@ def test_request_has_the_members_and_no_others() -> None:
 def test_form_has_files() -> None:
     properties = schemas()["FormsForm"]["properties"]
     assert isinstance(properties, dict)
-    assert properties["picture"] == {"type": "string", "format": "binary"}
+    sizes = {"minLength": 1, "maxLength": 100_000}
+    assert properties["picture"] == {"type": "string", "format": "binary", **sizes}
     assert properties["mode"]["enum"] == ["fast", "fine"], "a field of a form is never null"
 
 
