@@ -18,7 +18,8 @@ from gateway.request.response import HttpError, HttpResponse, PlainError, finish
 from gateway.services.catalog import Contract
 from schemas.model.errors import BAD_APP, BAD_OUTPUT, BAD_REQUEST, AseError
 from schemas.model.request_header import APP_ID_NAMES
-from schemas.validation.explain import InvalidBodyError, Violation
+from schemas.validation.explain import Violation
+from schemas.validation.validate import InvalidBodyError
 
 APP_ID_HEADER: Final = b"x-app-id"
 ANONYMOUS: Final = "anonymous"

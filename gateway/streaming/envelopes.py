@@ -10,7 +10,7 @@ from config.options import SessionOptions
 from gateway.services.catalog import Contract
 from schemas.model.errors import BAD_REQUEST, AseError
 from schemas.model.session import FrameStatus, SequenceChecker, SessionEvent, frame_event
-from schemas.validation.explain import InvalidBodyError
+from schemas.validation.validate import InvalidBodyError
 
 _NOT_INHERITED: Final = ("status", "cid", "sid")
 _STATUS_ONLY: Final = frozenset({"status"})

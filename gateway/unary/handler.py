@@ -25,7 +25,7 @@ from schemas.model.errors import (
     NO_INSTANCE,
     AseError,
 )
-from schemas.validation.explain import InvalidBodyError
+from schemas.validation.validate import InvalidBodyError
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,10 @@ minutes for 100,000 invalid items. Here the library only decides whether a value
 search locates the violations.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from schemas.model.errors import BAD_REQUEST, AseError
 from schemas.model.text import as_text
 
 MAX_NAME_LENGTH: Final = 64
@@ -222,17 +221,6 @@ class Subschema:
 
     def _single_keyword(self, keyword: str) -> "Subschema":
         return self._subschema(("alone", keyword), {keyword: self._schema[keyword]})
-
-
-class InvalidBodyError(AseError):
-    """The error of an invalid body (code 10163): all of `violations`."""
-
-    def __init__(self, violations: Iterable[Violation]) -> None:
-        self.violations = tuple(violations)
-        title = "parameter schema validate error: "
-        log_message = "; ".join(violation.log_message for violation in self.violations)
-        message = "; ".join(map(str, self.violations))
-        super().__init__(BAD_REQUEST, title + message, title + log_message)
 
 
 def _failing_indices(start: int, end: int, all_valid: Callable[[int, int], bool]) -> Iterator[int]:

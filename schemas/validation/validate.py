@@ -1,6 +1,6 @@
 """Validation of a body against a compiled schema. Pure, in time linear in the body."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from math import ceil, floor
 from typing import Any, Final
@@ -8,6 +8,7 @@ from typing import Any, Final
 import jsonschema_rs
 
 from schemas.model.document import DocumentError, DocumentPath, Problem
+from schemas.model.errors import BAD_REQUEST, AseError
 from schemas.validation import cost, keywords
 from schemas.validation.explain import Subschema, Violation
 
@@ -28,6 +29,17 @@ _BYTE_LENGTH_KEYWORDS: Final[dict[str, Any]] = {
     "maxLength": keywords.MaxBytes,
     "minLength": keywords.MinBytes,
 }
+
+
+class InvalidBodyError(AseError):
+    """The error of an invalid body (code 10163): all of `violations`."""
+
+    def __init__(self, violations: Iterable[Violation]) -> None:
+        self.violations = tuple(violations)
+        title = "parameter schema validate error: "
+        log_message = "; ".join(violation.log_message for violation in self.violations)
+        message = "; ".join(map(str, self.violations))
+        super().__init__(BAD_REQUEST, title + message, title + log_message)
 
 
 class Validator:
