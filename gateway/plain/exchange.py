@@ -97,8 +97,8 @@ class PlainExchange:
             envelope = builder.build(values, app_id, options)
         except PlainRequestError as error:
             raise member_error(error) from None
-        except forms.MalformedFormError as error:
-            raise HttpError(400, str(error)) from None
+        except forms.MalformedFormError as malformed:  # another name, for mypyc: another type
+            raise HttpError(400, str(malformed)) from None
         ascii_only = (
             is_json
             and not self._query
