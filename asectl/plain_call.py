@@ -70,12 +70,13 @@ def _read_members(api: PlainApi, texts: list[str]) -> tuple[dict[str, Any], dict
 
 
 def _only_input(api: PlainApi, text: str) -> str:
-    inputs = [member.name for member in api.inputs()]
-    binary = [member.name for member in api.inputs() if member.is_binary]
-    for names in (inputs, binary):
-        if len(names) == 1:
-            return names[0]
-    raise Failure(f"{text}: which input? write NAME={text}, of {', '.join(inputs)}", EXIT_USAGE)
+    """Return the name of the only input, or of the only binary one. Raises Failure."""
+    inputs = api.inputs()
+    for members in (inputs, [member for member in inputs if member.is_binary]):
+        if len(members) == 1:
+            return members[0].name
+    names = ", ".join(member.name for member in inputs)
+    raise Failure(f"{text}: which input? write NAME={text}, of {names}", EXIT_USAGE)
 
 
 def _read_file(path: str) -> _File:
@@ -93,9 +94,9 @@ def _typed(member: PlainMember, text: str) -> Any:
         return value_of_text("object", text)
     if member.kind is MemberKind.INPUT:
         return text
-    kinds = member.schema.get("type", "string")
-    kind = next((name for name in kinds if name != "null"), "string")
-    return value_of_text(kinds if isinstance(kinds, str) else kind, text)
+    declared = member.schema.get("type", "string")
+    types = [declared] if isinstance(declared, str) else declared
+    return value_of_text(next((name for name in types if name != "null"), "string"), text)
 
 
 def _form_text(value: Any) -> str:

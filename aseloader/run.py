@@ -124,11 +124,8 @@ async def _run_in_threads(
     loader = _Loader(type(wrapper), schema, options)
     loader.run_in_threads(wrapper, threads)
     try:
-        on_ready(await loader.start())
-        await stop
-        await loader.drain()
+        await loader.serve(on_ready, stop)
     finally:
-        await loader.shut_down()
         if loader.idle:
             await loop.run_in_executor(threads, wrapper.fini)
             _logger.info("stopped")
@@ -156,12 +153,7 @@ async def _run_in_processes(
             raise LoadError(f"a process of {wrapper_class.__name__} ended before it was ready")
         loader = _Loader(wrapper_class, schema, options)
         loader.run_in_processes(pool)
-        try:
-            on_ready(await loader.start())
-            await stop
-            await loader.drain()
-        finally:
-            await loader.shut_down()
+        await loader.serve(on_ready, stop)
     finally:
         await pool.stop(options.drain + _STOP_GRACE_S)
     _logger.info("stopped")
@@ -234,7 +226,7 @@ class _Loader:
         self._idle = asyncio.Event()
 
     def run_in_threads(self, wrapper: Wrapper, threads: ThreadPoolExecutor) -> None:
-        """Run requests in this process. Call this or `run_in_processes` before `start`."""
+        """Run requests in this process. Call this or `run_in_processes` before `serve`."""
         engine = Engine(wrapper, self._limiter, threads, self._metrics.record_batch)
         self._create_server(engine, SessionEngine(wrapper, self._limiter, engine))
 
@@ -259,7 +251,19 @@ class _Loader:
         """Return whether no request or session holds a permit, so that the wrapper is idle."""
         return not self._limiter.inflight
 
-    async def start(self) -> str:
+    async def serve(self, on_ready: Callable[[str], None], stop: "asyncio.Future[bool]") -> None:
+        """Serve until `stop` is set, then drain and shut down. `on_ready` gets the address.
+
+        Raises OSError if the port cannot be opened.
+        """
+        try:
+            on_ready(await self._start())
+            await stop
+            await self._drain()
+        finally:
+            await self._shut_down()
+
+    async def _start(self) -> str:
         """Open the port and start to report; return the advertised address. Raises OSError."""
         options = self._options
         addr = await self._server.start(options.host, options.port, options.advertise)
@@ -285,7 +289,7 @@ class _Loader:
         is_batching = declare.has_method(self._wrapper_class, "batch")
         return self._wrapper_class.max_batch if is_batching else 1
 
-    async def drain(self) -> None:
+    async def _drain(self) -> None:
         """Reject new requests, and wait up to `drain` seconds for running ones.
 
         Reports and health checks announce it first, so gateways choose other loaders.
@@ -297,7 +301,7 @@ class _Loader:
             async with asyncio.timeout(self._options.drain):
                 await self._idle.wait()
 
-    async def shut_down(self) -> None:
+    async def _shut_down(self) -> None:
         """Report the end to the hubs, then close the port.
 
         If the wrapper is idle, responses that are still being sent get `_STOP_GRACE_S` seconds. If

@@ -48,7 +48,7 @@ class GatewayContext:
         """Return whether a request at a plain path is one, and not for a route of the original."""
         service_id = path[len(PLAIN_PATH_PREFIX) :]
         is_service = self.dependencies.catalog.find(service_id) is not None
-        return is_plain_request(path, query.encode("latin-1"), is_service)
+        return is_plain_request(path, query, is_service)
 
     def new_exchange(self, record: RequestRecord, query: str, *, is_plain: bool) -> Exchange:
         """Return the form of a request, and note it in its record."""

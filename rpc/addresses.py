@@ -9,8 +9,6 @@ from typing import Final
 
 # What a socket that listens on every interface is dialled by, on the same machine.
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-
-
 _UNIX: Final = "unix:"
 
 

@@ -36,18 +36,6 @@ def offers(api: PlainApi, *, is_file_request: bool) -> list[str]:
     return [*types, MULTIPART, EVENTS, LINES]
 
 
-def file_output(api: PlainApi) -> PlainOutput | None:
-    """Return the output that may be a body of its own; None if there is no such output.
-
-    It is the only one that is neither text nor JSON, or the only output, if it is text.
-    """
-    outputs = [*api.outputs.values()]
-    binary = [output for output in outputs if output.data_type is not DataType.TEXT]
-    if len(binary) == 1:
-        return binary[0]
-    return outputs[0] if len(outputs) == 1 and not outputs[0].is_json else None
-
-
 def negotiate(api: PlainApi, accept: str, *, is_file_request: bool) -> str:
     """Return the media type of the answer by the Accept header; "" if there is none."""
     return choose(accept, offers(api, is_file_request=is_file_request))
@@ -98,7 +86,7 @@ def to_multipart(outputs: Sequence[DecodedOutput], sid: str) -> tuple[str, bytes
 
 def _file_types(api: PlainApi) -> list[str]:
     """Return the media types in which the output that may be a body of its own can be sent."""
-    output = file_output(api)
+    output = api.file_output()
     if output is None:
         return []
     if output.data_type is DataType.TEXT:

@@ -17,6 +17,7 @@ from gateway.request.record import RequestRecord
 from gateway.request.response import HttpError, HttpResponse, PlainError, finish_with_body
 from gateway.services.catalog import Contract
 from schemas.model.errors import BAD_APP, BAD_OUTPUT, BAD_REQUEST, AseError
+from schemas.model.plain import json_pointer
 from schemas.model.request_header import APP_ID_NAMES
 from schemas.validation.explain import Violation
 from schemas.validation.validate import InvalidBodyError
@@ -201,8 +202,8 @@ def named_app_id(headers: Mapping[bytes, bytes], options: GatewayOptions) -> str
 def member_error(error: PlainRequestError) -> PlainError:
     """Return the error of a member that cannot be converted."""
     steps = error.name.split(".") if error.is_path else [error.name]
-    pointer = "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in steps)
-    return PlainError(BAD_REQUEST, [(error.name, pointer, error.rule)], f"*: {error.rule}")
+    where = (error.name, json_pointer(steps), error.rule)
+    return PlainError(BAD_REQUEST, [where], f"*: {error.rule}")
 
 
 def _read_form(
@@ -251,7 +252,7 @@ def _merge(values: dict[str, Any], members: dict[str, Any]) -> dict[str, Any]:
 
 def _request_encoding(contract: Contract, answer_type: str, values: dict[str, Any]) -> None:
     """Ask the loader for the encoding that the client accepts, unless the request names one."""
-    output = answers.file_output(contract.plain.api)
+    output = contract.plain.api.file_output()
     encoding = answers.requested_encoding(output, answer_type) if output is not None else ""
     if output is not None and encoding and output.options_member not in values:
         values[output.options_member] = {"encoding": encoding}

@@ -49,7 +49,7 @@ class PlainHeads:
     def __init__(self, api: PlainApi) -> None:
         self._api = api
         self._cache: BoundedCache[tuple[bytes, bytes], PlainHead] = BoundedCache(_MAX_CACHED)
-        output = answers.file_output(api)
+        output = api.file_output()
         self._file_name = output.name if output is not None else ""
 
     def find(self, content_type: bytes, accept: bytes) -> PlainHead:
@@ -79,9 +79,7 @@ class PlainHeads:
 
     def _raw_input(self, media_type: str) -> PlainMember:
         """Return the input that a body of a media type is. Raises HttpError 415 without one."""
-        inputs = self._api.inputs()
-        binary = [member for member in inputs if member.is_binary]
-        texts = [member for member in inputs if not member.is_binary and not member.is_json]
+        binary, texts = self._api.raw_inputs()
         candidates = texts if media_type.startswith("text/") else binary
         if len(candidates) == 1 and media_type:
             return candidates[0]
@@ -89,9 +87,7 @@ class PlainHeads:
 
     def unsupported_error(self) -> HttpError:
         """Return the error 415 with the media types of bodies that the service takes."""
-        inputs = self._api.inputs()
-        binary = [member for member in inputs if member.is_binary]
-        texts = [member for member in inputs if not member.is_binary and not member.is_json]
+        binary, texts = self._api.raw_inputs()
         types = [answers.JSON, MULTIPART_FORM, FORM]
         types += ["text/plain"] if len(texts) == 1 else []
         types += [f"the media type of {binary[0].name}"] if len(binary) == 1 else []

@@ -28,13 +28,13 @@ def requested_service(method: bytes, path: str) -> str:
     )
 
 
-def is_plain_request(path: str, query: bytes, is_service: bool) -> bool:
+def is_plain_request(path: str, query: str, is_service: bool) -> bool:
     """Return whether a request at `/v1/ID` is plain: by its path, unless ID is no service.
 
     Then, or if its query names the service, the rules of the original select a service for an
     envelope.
     """
-    return is_plain_path(path) and is_service and b"serviceId=" not in query
+    return is_plain_path(path) and is_service and "serviceId=" not in query
 
 
 def is_plain_path(path: str) -> bool:

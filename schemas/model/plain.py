@@ -6,7 +6,7 @@ requires, other than app id and status, is header.NAME.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
@@ -97,8 +97,30 @@ class PlainApi:
             if path == prefix or (path.startswith(prefix) and path[len(prefix)] in ".["):
                 steps = _STEP.findall(path[len(prefix) :])
                 rest = ["".join(step) for step in steps]
-                return ".".join([name, *rest]), "".join(map(_pointer_token, [name, *rest]))
+                return ".".join([name, *rest]), json_pointer([name, *rest])
         return "", ""
+
+    def raw_inputs(self) -> tuple[list[PlainMember], list[PlainMember]]:
+        """Return the inputs that a whole body may be: the binary ones, and those of text."""
+        inputs = self.inputs()
+        texts = [member for member in inputs if not (member.is_binary or member.is_json)]
+        return [member for member in inputs if member.is_binary], texts
+
+    def file_output(self) -> PlainOutput | None:
+        """Return the output that may be a body of its own; None if there is no such output.
+
+        It is the only one that is no text, or the only output, if it is text and no JSON.
+        """
+        outputs = [*self.outputs.values()]
+        binary = [output for output in outputs if output.data_type is not DataType.TEXT]
+        if len(binary) == 1:
+            return binary[0]
+        return outputs[0] if len(outputs) == 1 and not outputs[0].is_json else None
+
+
+def json_pointer(steps: Iterable[str]) -> str:
+    """Return the JSON pointer (RFC 6901) of the member that `steps` lead to."""
+    return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in steps)
 
 
 def _plain_members(service: Service) -> Iterator[PlainMember]:
@@ -188,7 +210,3 @@ def _prefixes(member: PlainMember) -> Iterator[str]:
 
 def _json_path(parts: tuple[str, ...]) -> str:
     return "$" + "".join(f".{part}" if part.isidentifier() else f"[{part!r}]" for part in parts)
-
-
-def _pointer_token(step: str) -> str:
-    return "/" + step.replace("~", "~0").replace("/", "~1")

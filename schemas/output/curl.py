@@ -43,9 +43,8 @@ def _is_required(schema: Mapping[str, Any]) -> bool:
 
 def _output(api: PlainApi) -> str:
     """Return the flag that writes the one binary output to a file; "" without such an output."""
-    binary = [output for output in api.outputs.values() if output.data_type is not DataType.TEXT]
-    if len(binary) != 1:
+    output = api.file_output()
+    if output is None or output.data_type is DataType.TEXT:
         return ""
-    (output,) = binary
     ending = next(iter(output.encodings), _ENDINGS.get(output.data_type, "bin"))
     return f" -o {output.name}.{ending}"

@@ -241,10 +241,10 @@ def _media_types(output: PlainOutput) -> Iterator[str]:
 
 def _file_types(api: PlainApi) -> list[str]:
     """Return the media types of the one output that is neither text nor JSON, if there is one."""
-    binary = [output for output in api.outputs.values() if output.data_type is not DataType.TEXT]
-    if len(binary) != 1:
+    output = api.file_output()
+    if output is None or output.data_type is DataType.TEXT:
         return []
-    types = list(dict.fromkeys(_media_types(binary[0]))) or [f"{binary[0].data_type.key}/*"]
+    types = list(dict.fromkeys(_media_types(output))) or [f"{output.data_type.key}/*"]
     return [*types, _BINARY]  # a loader may name another encoding, or none
 
 
