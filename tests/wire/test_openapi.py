@@ -1,5 +1,6 @@
 """The OpenAPI document, and the page that shows it: in a real browser, without a network."""
 
+import os
 import re
 import subprocess
 import sys
@@ -76,7 +77,10 @@ def run_schemathesis(gateway: Gateway, *checks: str, phases: str) -> str:
         # A NUL is refused everywhere, and lengths are bytes: no JSON Schema can say either.
         "--generation-allow-x00", "false", "--generation-codec", "ascii",
     ]  # fmt: skip
-    result = subprocess.run(args, capture_output=True, check=False, text=True, cwd="/", timeout=300)
+    environment = {**os.environ, "SCHEMATHESIS_HOOKS": f"{ROOT}/tests/wire/schemathesis_hooks.py"}
+    result = subprocess.run(
+        args, capture_output=True, check=False, text=True, cwd="/", env=environment, timeout=300
+    )
     return f"exit {result.returncode}\n{result.stdout}\n{result.stderr}"
 
 
