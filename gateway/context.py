@@ -51,10 +51,9 @@ class GatewayContext:
         return is_plain_request(path, query, is_service)
 
     def new_exchange(self, record: RequestRecord, query: str, *, is_plain: bool) -> Exchange:
-        """Return the form of a request, and note it in its record."""
+        """Return the form of a request and its answer."""
         if not is_plain:
             return self._envelope_exchange
-        record.is_plain = True
         return PlainExchange(query, record.sid, self._origins)
 
     def count_and_log(self, record: RequestRecord) -> None:

@@ -22,7 +22,12 @@ from gateway.request import checks, tracing
 from gateway.request.origin import check_fetch_site, check_origin
 from gateway.request.query import envelope_from_query
 from gateway.request.record import RequestRecord
-from gateway.request.response import HttpError, HttpResponse, finish_with_error
+from gateway.request.response import (
+    HttpError,
+    HttpResponse,
+    finish_with_error,
+    finish_with_problem,
+)
 from gateway.request.shutdown import DrainState, drain_timeout_error
 from gateway.services.catalog import Contract
 from gateway.services.routes import is_plain_path, requested_service
@@ -178,7 +183,7 @@ class _ServiceEndpoint:
         context.metrics.inflight += 1
         try:
             steps = serve_unary(service_id, headers, body, record, dependencies, exchange)
-            driver.drive(steps, record, dependencies)
+            driver.drive(steps, record, dependencies, exchange)
             await _run_driver(driver, scope, receive, send, is_body_complete=body is not None)
         except asyncio.CancelledError:
             # The drain timeout has expired and the server cancels this task: answer with an error.
@@ -338,10 +343,9 @@ class _ErrorHandler:
     async def __call__(self, request: Request, error: Exception) -> Response:
         record = _new_record(request.scope, self._context)
         service_id = requested_service(b"POST", record.path)
-        record.is_plain = bool(service_id) and is_plain_path(record.path)
-        http_response = finish_with_error(
-            _to_ase_error(error), record, self._context.dependencies.clock()
-        )
+        is_plain = bool(service_id) and is_plain_path(record.path)
+        finish = finish_with_problem if is_plain else finish_with_error
+        http_response = finish(_to_ase_error(error), record, self._context.dependencies.clock())
         self._context.count_and_log(record)
         response = Response(http_response.body, http_response.status)
         response.raw_headers = http_response.headers

@@ -10,11 +10,17 @@ from gateway.plain import answers, forms
 from gateway.plain.envelope import Blob, PlainRequestError
 from gateway.plain.heads import FORM, MULTIPART_FORM, PlainHead
 from gateway.request import checks, content_coding, json_body
-from gateway.request.exchange import ParsedBody
+from gateway.request.exchange import ParsedBody, StreamForm
 from gateway.request.negotiation import choose
 from gateway.request.origin import check_fetch_site, check_origin
 from gateway.request.record import RequestRecord
-from gateway.request.response import HttpError, HttpResponse, PlainError, finish_with_body
+from gateway.request.response import (
+    HttpError,
+    HttpResponse,
+    PlainError,
+    finish_with_body,
+    finish_with_problem,
+)
 from gateway.services.catalog import Contract
 from schemas.model.errors import BAD_APP, BAD_OUTPUT, BAD_REQUEST, AseError
 from schemas.model.plain import json_pointer
@@ -133,9 +139,10 @@ class PlainExchange:
         """Return a result as plain members, and its status. Raises AseError."""
         return decode_result(contract, frame)
 
-    def streams_lines(self) -> bool:
-        """Return whether the client has chosen lines of JSON."""
-        return self.answer_type == answers.LINES
+    def stream_form(self) -> StreamForm:
+        """Return the form that the client has chosen."""
+        is_lines = self.answer_type == answers.LINES
+        return StreamForm.PLAIN_LINES if is_lines else StreamForm.PLAIN_EVENTS
 
     def finish(self, outputs: Any, record: RequestRecord, now: float) -> HttpResponse:
         """Finish the record and return the outputs in the form that was negotiated."""
@@ -154,6 +161,10 @@ class PlainExchange:
             if output.name == name:
                 return output
         raise AseError(BAD_OUTPUT, f"the loader returned no output {name!r}")
+
+    def fail(self, error: AseError, record: RequestRecord, now: float) -> HttpResponse:
+        """Finish the record and return a problem (RFC 9457)."""
+        return finish_with_problem(error, record, now)
 
     def explain(self, contract: Contract, error: AseError) -> AseError:
         """Return an error of the envelope in terms of the plain members."""

@@ -5,9 +5,9 @@ from typing import Any
 
 from config.options import GatewayOptions
 from gateway.request import checks, json_body
-from gateway.request.exchange import ParsedBody
+from gateway.request.exchange import ParsedBody, StreamForm
 from gateway.request.record import RequestRecord
-from gateway.request.response import HttpResponse, finish_with_success
+from gateway.request.response import HttpResponse, finish_with_error, finish_with_success
 from gateway.services.catalog import Contract
 from schemas.model.errors import AseError
 
@@ -64,13 +64,17 @@ class EnvelopeExchange:
         """Return a result as the payload of an envelope, and its status. Raises AseError."""
         return contract.decoder.decode_result(frame)
 
-    def streams_lines(self) -> bool:
-        """Return False: results of envelopes are events."""
-        return False
+    def stream_form(self) -> StreamForm:
+        """Return that of envelopes."""
+        return StreamForm.ENVELOPE_EVENTS
 
     def finish(self, outputs: Any, record: RequestRecord, now: float) -> HttpResponse:
         """Finish the record and return an envelope."""
         return finish_with_success(outputs, record, now)
+
+    def fail(self, error: AseError, record: RequestRecord, now: float) -> HttpResponse:
+        """Finish the record and return an envelope with the code."""
+        return finish_with_error(error, record, now)
 
     def explain(self, _contract: Contract, error: AseError) -> AseError:
         """Return the error itself."""

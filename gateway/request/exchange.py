@@ -1,6 +1,7 @@
 """How a request is read and answered: by envelopes, or plain."""
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any, Protocol
 
 from config.options import GatewayOptions
@@ -8,6 +9,17 @@ from gateway.request.record import RequestRecord
 from gateway.request.response import HttpResponse
 from gateway.services.catalog import Contract
 from schemas.model.errors import AseError
+
+
+class StreamForm(Enum):
+    """The form of a stream of results: server-sent events, or lines of JSON.
+
+    The data of ENVELOPE_EVENTS are envelopes, those of the others plain members.
+    """
+
+    ENVELOPE_EVENTS = "envelope events"
+    PLAIN_EVENTS = "plain events"
+    PLAIN_LINES = "plain lines"
 
 
 class ParsedBody:
@@ -69,11 +81,14 @@ class Exchange(Protocol):
     def decode_result(self, contract: Contract, frame: bytes) -> tuple[bytes, int]:
         """Return a result of a session as a JSON object, and its status. Raises AseError."""
 
-    def streams_lines(self) -> bool:
-        """Return whether results are lines of JSON instead of events."""
+    def stream_form(self) -> StreamForm:
+        """Return the form of a stream of results."""
 
     def finish(self, outputs: Any, record: RequestRecord, now: float) -> HttpResponse:
         """Finish the record and return the response of a success."""
+
+    def fail(self, error: AseError, record: RequestRecord, now: float) -> HttpResponse:
+        """Finish the record and return the response of an error."""
 
     def explain(self, contract: Contract, error: AseError) -> AseError:
         """Return an error of the envelope in the terms of the request's own form."""

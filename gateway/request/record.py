@@ -47,13 +47,12 @@ class RequestRecord:
     request, by name, which its loader gets too. `service` is empty until the service is found;
     `code_map` then maps error codes to HTTP statuses. `attempts` counts the calls, `instance` is
     the address of the latest one, `retry_reasons` are the names of the errors that led to retries.
-    `is_plain`: the request has no envelope, and its answer gets none.
     """
 
     __slots__ = (
         "_attempt_started_at", "accepted_at", "answered_at", "app_id", "attempts",
         "body_received_at", "client_ip", "code", "code_map", "detail", "error_name", "instance",
-        "is_plain", "method", "overhead_ms", "overhead_s", "path", "retry_reasons", "service",
+        "method", "overhead_ms", "overhead_s", "path", "retry_reasons", "service",
         "sid", "status", "tracing", "upstream_ms", "upstream_s", "waited_s",
     )  # fmt: skip
 
@@ -71,7 +70,6 @@ class RequestRecord:
         self.tracing = NO_TRACING
         self.retry_reasons: tuple[str, ...] = ()
         self.attempts = self.code = self.status = 0
-        self.is_plain = False
         self.body_received_at = self.upstream_s = self.answered_at = self.overhead_s = (
             self.waited_s
         ) = 0.0

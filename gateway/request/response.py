@@ -161,19 +161,37 @@ def finish_with_body(
 
 
 def finish_with_error(error: AseError, record: RequestRecord, now: float) -> HttpResponse:
-    """Finish the record and return the response of an error; 429 and 503 get `retry-after: 1`.
+    """Finish the record and return the envelope of an error; 429 and 503 get `retry-after: 1`."""
+    note_error(error, record, now)
+    message = encode_basestring_ascii(public_message(error))
+    body = (_ERROR_TEMPLATE % (record.code, message, record.sid)).encode()
+    return _error_response(error, record, body, "application/json")
 
-    A plain request is answered by a problem (RFC 9457), any other by an envelope.
+
+def finish_with_problem(error: AseError, record: RequestRecord, now: float) -> HttpResponse:
+    """Finish the record and return the problem (RFC 9457) of an error.
+
+    429 and 503 get `retry-after: 1`.
     """
+    note_error(error, record, now)
+    return _error_response(error, record, problem(error, record), "application/problem+json")
+
+
+def note_error(error: AseError, record: RequestRecord, now: float) -> None:
+    """Finish the record of a request that is answered with an error."""
     record.finish(status_of(error, record.code_map), error.spec.code, now)
     record.error_name, record.detail = error.spec.name, error.log_message
-    if record.is_plain:
-        body = problem(error, record)
-        head = _response_head(record, len(body), "application/problem+json")
-    else:
-        message = encode_basestring_ascii(str(error)[:_MAX_MESSAGE_CHARS])
-        body = (_ERROR_TEMPLATE % (record.code, message, record.sid)).encode()
-        head = _response_head(record, len(body))
+
+
+def public_message(error: AseError) -> str:
+    """Return the message of an error for its caller, cut to 2,048 characters."""
+    return str(error)[:_MAX_MESSAGE_CHARS]
+
+
+def _error_response(
+    error: AseError, record: RequestRecord, body: bytes, content_type: str
+) -> HttpResponse:
+    head = _response_head(record, len(body), content_type)
     if record.status in (429, 503):
         head += b"retry-after: 1\r\n"
     if isinstance(error, HttpError):
@@ -191,7 +209,7 @@ def problem(error: AseError, record: RequestRecord) -> bytes:
         "type": "about:blank",
         "title": _REASON_PHRASES.get(status, ""),
         "status": status,
-        "detail": str(error)[:_MAX_MESSAGE_CHARS],
+        "detail": public_message(error),
         "code": error.spec.code,
         "sid": record.sid,
     }

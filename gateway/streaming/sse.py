@@ -5,11 +5,13 @@ status follows. An error is an event `error` if the response has started, otherw
 error response. The bytes are those of a `Framing`.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 from config.options import SessionOptions
 from gateway.request.event_stream import EventStreamRequest, Sink
+from gateway.request.exchange import StreamForm
 from gateway.request.interfaces import Dependencies
 from gateway.streaming.envelopes import EnvelopeReader
 from gateway.streaming.framing import EnvelopeEvents, Framing, PlainEvents, PlainLines
@@ -19,6 +21,11 @@ from rpc.timer import CallLater
 from schemas.model.errors import CLIENT_GONE, AseError
 from schemas.model.session import FrameStatus, SessionEvent
 
+_FRAMINGS: Final[dict[StreamForm, Callable[[], Framing]]] = {
+    StreamForm.ENVELOPE_EVENTS: EnvelopeEvents,
+    StreamForm.PLAIN_EVENTS: PlainEvents,
+    StreamForm.PLAIN_LINES: PlainLines,
+}
 _HTTP_OK: Final = 200
 _HEADERS_TEMPLATE: Final = (
     "content-type: %s\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n"
@@ -52,7 +59,7 @@ class EventStream:
         self._sink = sink
         self._call_later = call_later
         self._result_count = 0
-        self._framing = _framing(request)
+        self._framing = _FRAMINGS[request.exchange.stream_form()]()
         service = request.contract.service
         self._session = Session(
             request.contract,
@@ -154,9 +161,3 @@ class EventStream:
         self._timer = self._call_later(self._options.keep_alive, self._send_keep_alive)
         if self._sink.writable():
             self._write(self._framing.keep_alive())
-
-
-def _framing(request: EventStreamRequest) -> Framing:
-    if not request.record.is_plain:
-        return EnvelopeEvents()
-    return PlainLines() if request.exchange.streams_lines() else PlainEvents()

@@ -17,9 +17,10 @@ from gateway.request.event_stream import (
     EventStreamRequest,
     Sink,
 )
+from gateway.request.exchange import Exchange
 from gateway.request.interfaces import Dependencies, PendingOperation
 from gateway.request.record import RequestRecord
-from gateway.request.response import HttpResponse, finish_with_error
+from gateway.request.response import HttpResponse
 from gateway.request.shutdown import drain_timeout_error
 from gateway.services.routes import is_plain_path
 from gateway.unary.handler import (
@@ -47,6 +48,7 @@ class RequestDriver(ABC):
 
     __slots__ = (
         "_dependencies",
+        "_exchange",
         "_open_event_stream",
         "_pending",
         "_record",
@@ -62,9 +64,15 @@ class RequestDriver(ABC):
         self._open_event_stream = open_event_stream
         self._pending: PendingOperation[Any] | None = None
 
-    def drive(self, steps: Steps, record: RequestRecord, dependencies: Dependencies) -> None:
-        """Run the steps until they wait: for the body, for a slot or for a call."""
+    def drive(
+        self, steps: Steps, record: RequestRecord, dependencies: Dependencies, exchange: Exchange
+    ) -> None:
+        """Run the steps until they wait: for the body, for a slot or for a call.
+
+        `exchange` is that of the steps.
+        """
         self._steps = steps
+        self._exchange = exchange
         self._record = record
         self._dependencies = dependencies
         self._advance(None)
@@ -108,7 +116,8 @@ class RequestDriver(ABC):
     def send_error(self, error: AseError) -> None:
         """Answer with an error instead of events; no event was written before."""
         self.event_stream = None
-        self._finish(finish_with_error(error, self._record, self._dependencies.clock()))
+        now = self._dependencies.clock()
+        self._finish(self._exchange.fail(error, self._record, now))
 
     def finish_event_stream(self) -> None:
         """Finish the request after all events were written; a subclass calls it from `end`."""
@@ -247,6 +256,7 @@ class UnaryRequestCycle(RequestDriver):
             serve_unary(head.service_id, head.headers, body, record, dependencies, exchange),
             record,
             dependencies,
+            exchange,
         )
 
     def add_body_chunk(self, data: bytes) -> int:

@@ -14,7 +14,7 @@ from gateway.request.event_stream import EventStreamRequest
 from gateway.request.exchange import Exchange
 from gateway.request.interfaces import Dependencies, PendingOperation, Slot
 from gateway.request.record import RequestRecord
-from gateway.request.response import HttpResponse, finish_with_error
+from gateway.request.response import HttpResponse
 from gateway.request.retry import may_retry, needs_retry_budget
 from gateway.services.catalog import Contract
 from schemas.model.errors import (
@@ -148,10 +148,10 @@ def serve_unary(
             raise
         return exchange.finish(outputs, record, dependencies.clock())
     except AseError as error:
-        return finish_with_error(error, record, dependencies.clock())
+        return exchange.fail(error, record, dependencies.clock())
     except Exception as exception:  # noqa: BLE001 (it is logged, with its traceback)
         dependencies.on_internal_error(record.sid, exception)
-        return finish_with_error(AseError(INTERNAL), record, dependencies.clock())
+        return exchange.fail(AseError(INTERNAL), record, dependencies.clock())
 
 
 def _read_body(

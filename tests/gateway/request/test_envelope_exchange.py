@@ -3,6 +3,7 @@
 from aseloader import declare
 from config.options import GatewayOptions
 from gateway.request.envelope_exchange import EnvelopeExchange
+from gateway.request.exchange import StreamForm
 from gateway.services.catalog import build_contract
 from schemas.model.errors import BAD_MODE, AseError
 from tests.wrappers.probe import Probe
@@ -21,4 +22,4 @@ def test_envelope_is_parsed_with_its_app_id() -> None:
     assert exchange.wants_events(contract, parsed.envelope, {}, only_streams=True)
     error = AseError(BAD_MODE)
     assert exchange.explain(contract, error) is error
-    assert not exchange.streams_lines()
+    assert exchange.stream_form() is StreamForm.ENVELOPE_EVENTS

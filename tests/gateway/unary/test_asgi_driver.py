@@ -74,11 +74,13 @@ class DriverFixture:
         dependencies = replace(self.gateway.context.dependencies, caller=self.caller)
         record = self.gateway.context.new_record("POST", "/v1/private/probe", "192.0.2.1")
         self.driver = AsgiRequestDriver(self._open_event_stream, self._wake)
+        exchange = EnvelopeExchange()
         self.start = partial(
             self.driver.drive,
-            serve_unary(service_id, headers, None, record, dependencies, EnvelopeExchange()),
+            serve_unary(service_id, headers, None, record, dependencies, exchange),
             record,
             dependencies,
+            exchange,
         )
 
     def _open_event_stream(self, request: EventStreamRequest, sink: Sink) -> FakeEventStream:
