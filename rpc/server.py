@@ -13,6 +13,7 @@ from typing import Any, Final
 from rpc.addresses import listen, unix_path
 from rpc.handler_tasks import CallContext, StreamHandler, UnaryHandler
 from rpc.messages import MAX_MESSAGE_SIZE
+from rpc.server_memory import ServerMemory
 from rpc.server_transport import ServerLimits, ServerTransport
 from rpc.status import RpcError, Status
 from rpc.tls_listener import ContextSource, TlsListener, TlsSettings
@@ -25,6 +26,7 @@ _MAX_STREAMS: Final = 1_000
 _MAX_BUFFERED_MESSAGES: Final = 16
 _HANDSHAKE_TIMEOUT_S: Final = 5.0
 _BACKLOG: Final = 2048
+_UNLIMITED: Final = 1 << 60
 _CLOSE_TIMEOUT_S: Final = 1.0
 
 
@@ -34,6 +36,8 @@ class Server:
     A handler raises RpcError to end the call with that status. A cancelled call cancels the task of
     its handler. `max_message_size` limits a message in either direction, in bytes; the call ends
     with RESOURCE_EXHAUSTED. `max_connections` may be open at a time, each with `max_streams` calls.
+    `max_received` bytes of requests and `max_unsent` bytes of responses may be in memory, in sum
+    over all connections; beyond that the connection that holds most is closed.
     """
 
     def __init__(
@@ -44,6 +48,8 @@ class Server:
         max_message_size: int = MAX_MESSAGE_SIZE,
         max_connections: int = _MAX_CONNECTIONS,
         max_streams: int = _MAX_STREAMS,
+        max_received: int = _UNLIMITED,
+        max_unsent: int = _UNLIMITED,
     ) -> None:
         self._unary = unary
         self._stream = stream or {}
@@ -52,6 +58,7 @@ class Server:
             max_streams,
             max_message_size,
             max_message_size * _MAX_BUFFERED_MESSAGES,
+            ServerMemory(max_received, max_unsent),
         )
         self._connections: set[ServerTransport] = set()
         self._handshakes: set[asyncio.Task[None]] = set()

@@ -17,6 +17,7 @@ from rpc.messages import MessageDeframer, length_prefix
 from rpc.metadata import Metadata, encode_metadata, encode_status
 from rpc.request_headers import RequestHeaders
 from rpc.server_connection import RequestStream, ServerConnection
+from rpc.server_memory import ConnectionMemory
 from rpc.status import MessageTooLargeError, RpcError, Status
 
 _RESPONSE_HEADERS: Final = encode_header_block(
@@ -32,14 +33,15 @@ class CallOwner:
     """What the calls of one connection share.
 
     `max_message_size` limits a message in either direction, `max_buffered` the received bytes of
-    all calls that no handler has taken yet. `flush` schedules a write. `on_deadline` is called with
-    the time at which a new call expires.
+    all calls that no handler has taken yet. `memory` counts what the connection holds. `flush`
+    schedules a write. `on_deadline` is called with the time at which a new call expires.
     """
 
     connection: ServerConnection
     peer: str
     max_message_size: int
     max_buffered: int
+    memory: ConnectionMemory
     loop: asyncio.AbstractEventLoop
     flush: Callable[[], None]
     on_deadline: Callable[[float], None]
@@ -52,7 +54,9 @@ class ServerCall(RequestStream):
     `deadline` is in seconds of the loop's clock, or None. `_task` runs the handler. `_started`: the
     response headers are sent. `_finished`: the status is sent, or the call is gone. `_buffered` are
     the bytes that count in `ServerConnection.buffered_size`: `_waiting_size` of complete messages
-    that the handler has not taken, decompressed, and those of an incomplete one.
+    that the handler has not taken, decompressed, and those of an incomplete one. `_request_size`
+    are the bytes of a request that its handler has taken whole, `_unsent` those of responses whose
+    end the client's windows do not take yet.
     """
 
     __slots__ = (
@@ -61,8 +65,10 @@ class ServerCall(RequestStream):
         "_finished",
         "_metadata",
         "_owner",
+        "_request_size",
         "_started",
         "_task",
+        "_unsent",
         "_waiting_size",
         "deadline",
     )  # fmt: skip
@@ -77,7 +83,7 @@ class ServerCall(RequestStream):
         self._deframer.encoding = headers.encoding
         self._task: asyncio.Task[None] | None = None
         self._started = self._finished = False
-        self._buffered = self._waiting_size = 0
+        self._buffered = self._waiting_size = self._request_size = self._unsent = 0
 
     def on_opened(self, end_stream: bool, /) -> None:
         """Start the call; see the subclasses."""
@@ -109,7 +115,8 @@ class ServerCall(RequestStream):
             return
         for message in messages:  # as they are in memory: decompressed
             self._waiting_size += len(message)
-        self._count_buffered(self._waiting_size + self._deframer.buffered_size)
+        if not self._count_buffered(self._waiting_size + self._deframer.buffered_size):
+            return
         if self._owner.connection.buffered_size > self._owner.max_buffered:
             self.cancel(Status.RESOURCE_EXHAUSTED, "too many bytes of requests wait")
             return
@@ -123,9 +130,29 @@ class ServerCall(RequestStream):
         self._waiting_size -= message_size
         self._count_buffered(self._waiting_size + self._deframer.buffered_size)
 
-    def _count_buffered(self, size: int) -> None:
-        self._owner.connection.buffered_size += size - self._buffered
+    def _count_buffered(self, size: int) -> bool:
+        """Set the size of what was received; return whether the call goes on all the same."""
+        change = size - self._buffered
         self._buffered = size
+        self._owner.connection.buffered_size += change
+        self._owner.memory.add_received(change)
+        return not self._finished
+
+    def _take_request(self, size: int) -> bool:
+        """Count a request as taken whole: its bytes stay in memory until the call ends.
+
+        Return whether the call goes on.
+        """
+        self._release(size)
+        self._request_size = size
+        self._owner.memory.add_received(size)
+        return not self._finished
+
+    def _count_unsent(self, size: int) -> None:
+        change = size - self._unsent
+        if change:
+            self._unsent = size
+            self._owner.memory.add_unsent(change)
 
     @abstractmethod
     def _on_messages(self, messages: list[bytes], /) -> None:
@@ -161,6 +188,7 @@ class ServerCall(RequestStream):
             self.fail(status, details)
         else:  # the client does not read: it could not learn the status either
             self._finish()
+            self._count_unsent(0)
             self._owner.connection.reset_stream(self, ErrorCode.CANCEL)
             self._owner.flush()
         if task is not None:
@@ -173,6 +201,7 @@ class ServerCall(RequestStream):
 
     def _abandon(self) -> None:
         self._finish()
+        self._count_unsent(0)
         if self._task is not None:
             self._task.cancel()
 
@@ -193,6 +222,8 @@ class ServerCall(RequestStream):
             outbound.send_headers(self, _RESPONSE_HEADERS)
         outbound.send_data(self, length_prefix(size) + message, end_stream=False)
         self._owner.flush()
+        if self.send_buffer is not None:
+            self._count_unsent(self._unsent + size)
 
     def succeed(self, context: CallContext) -> None:
         """End the call with OK and the trailers of its context."""
@@ -223,9 +254,12 @@ class ServerCall(RequestStream):
     def _finish(self) -> None:
         self._finished = True
         self._count_buffered(0)
+        size, self._request_size = self._request_size, 0
+        self._owner.memory.add_received(-size)
 
     def on_sent(self) -> None:
         """Stop the rest of the request if the response is complete."""
+        self._count_unsent(0)
         if self._finished and self.recv_open and not self.send_open:
             self._owner.connection.reset_stream(self, ErrorCode.NO_ERROR)
             self._owner.flush()
@@ -266,8 +300,8 @@ class UnaryServerCall(ServerCall):
         if request is None or self._deframer.buffered_size:
             self.fail(Status.INTERNAL, "the call has no complete request")
             return
-        self._release(len(request))
-        self._start(run_unary(self, self._handler, request, self._new_context()))
+        if self._take_request(len(request)):
+            self._start(run_unary(self, self._handler, request, self._new_context()))
 
 
 class StreamServerCall(ServerCall):

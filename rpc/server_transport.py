@@ -20,6 +20,7 @@ from rpc.server_calls import (
     reject_with_status,
 )
 from rpc.server_connection import RequestStream, ServerConnection
+from rpc.server_memory import ServerMemory
 from rpc.status import Status
 
 # Bytes in the transport's write buffer above which data stays with the streams, without a copy.
@@ -42,12 +43,14 @@ class ServerLimits:
 
     `max_connections` at a time; `max_streams` calls at a time on one connection; `max_message_size`
     of a message in bytes; `max_buffered` bytes of a connection that no handler has taken yet.
+    `memory` counts, and bounds, what all connections hold together.
     """
 
     max_connections: int
     max_streams: int
     max_message_size: int
     max_buffered: int
+    memory: ServerMemory
 
 
 class ServerTransport(asyncio.Protocol):
@@ -58,9 +61,10 @@ class ServerTransport(asyncio.Protocol):
 
     `_preface` is what has arrived of the client's preface string; None after it. `_last_received`
     is the loop time of the last received byte. `_next_expiry` is the loop time at which deadlines
-    are checked. `_sent_bytes` and `_progress_at` are for the detection of a client that does not
-    read. `disconnected` is set when the transport has closed. `_drained` is done when no call is
-    active; None if nothing waits for that.
+    are checked. `_unwritten` are the bytes of the transport's buffer, if it is full. `_sent_bytes`
+    and `_progress_at` are for the detection of a client that does not read. `disconnected` is set
+    when the transport has closed. `_drained` is done when no call is active; None if nothing waits
+    for that.
     """
 
     def __init__(
@@ -79,7 +83,7 @@ class ServerTransport(asyncio.Protocol):
         self._keepalive = Keepalive(_KEEPALIVE)
         self._preface: bytes | None = b""
         self._last_received = self._progress_at = 0.0
-        self._sent_bytes = 0
+        self._sent_bytes = self._unwritten = 0
         self._next_expiry = inf
         self._expiry_timer: asyncio.TimerHandle | None = None
         self._check_timer: asyncio.TimerHandle | None = None
@@ -101,11 +105,13 @@ class ServerTransport(asyncio.Protocol):
             return
         self._connections.add(self)
         self._transport.set_write_buffer_limits(high=_HIGH_WATER)
+        self._memory = self._limits.memory.add_connection(self._abort)
         self._owner = CallOwner(
             connection=self._connection,
             peer=_peer_name(transport.get_extra_info("peername")),
             max_message_size=self._limits.max_message_size,
             max_buffered=self._limits.max_buffered,
+            memory=self._memory,
             loop=self._loop,
             flush=self.flush_soon,
             on_deadline=self._on_deadline,
@@ -159,11 +165,18 @@ class ServerTransport(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Hold data back: the transport's write buffer is full."""
         self._connection.outbound.blocked = True
+        self._count_unwritten(self._transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         """Send the data that was held back."""
+        self._count_unwritten(0)
         self._connection.outbound.unblock()
         self.flush_soon()
+
+    def _count_unwritten(self, size: int) -> None:
+        change = size - self._unwritten
+        self._unwritten = size
+        self._memory.add_unsent(change)
 
     def flush_soon(self) -> None:
         """Schedule one write of all frames for the end of this event-loop iteration."""
@@ -219,6 +232,8 @@ class ServerTransport(asyncio.Protocol):
                 timer.cancel()
         for call in self._calls():
             call.on_disconnected()
+        self._count_unwritten(0)
+        self._limits.memory.remove_connection(self._memory)
         self._finish_if_drained()
 
     # Calls.
