@@ -7,24 +7,26 @@ from functools import partial
 
 from google.protobuf.message import DecodeError
 
-from aseloader import orca, reflection, xsf
-from aseloader.health import HealthService
+from aseloader import orca, xsf
 from aseloader.interfaces import RequestEngine, SessionRunner
 from aseloader.processes import shared_inputs
 from aseloader.processes.shared_inputs import SharedInputs
 from aseloader.xsf_sessions import XsfSessions
 from lb.reporter.limiter import ConcurrencyLimiter
 from lb.reporter.orca_report import OrcaReportBuilder
+from rpc import health, reflection
 from rpc.addresses import join_host_port
+from rpc.health import HealthService
 from rpc.server import CallContext, Server, UnaryHandler
 from rpc.status import RpcError, Status
+from schemas import wire
 from schemas.model.errors import LOADER_FULL, AseError
 from schemas.wire import LoaderInput, ProbeReply
 
 # In hex these are 26 characters, the length of the original's handles.
 _HANDLE_BYTES = 13
 
-SERVICES = ("ase.v1.Loader", "utils.XsfCall", "grpc.health.v1.Health", orca.SERVICE)
+SERVICES = ("ase.v1.Loader", "utils.XsfCall", health.SERVICE, orca.SERVICE)
 
 
 class LoaderServer:
@@ -55,15 +57,14 @@ class LoaderServer:
         self._xsf_sessions = XsfSessions(session_engine)
         self._limiter = limiter
         self._orca = orca.OrcaService(OrcaReportBuilder(limiter), time.monotonic)
-        self._health = HealthService(SERVICES)
+        self._health = HealthService(SERVICES, wire.POOL)
         self._addr = ""
         unary: dict[str, UnaryHandler] = {
             "/ase.v1.Loader/Infer": self._infer,
             "/ase.v1.Loader/Probe": self._probe,
             "/utils.XsfCall/call": self._xsf,
-            "/grpc.health.v1.Health/Check": self._health.check,
-        }
-        stream = reflection.methods(SERVICES) | {"/grpc.health.v1.Health/Watch": self._health.watch}
+        } | self._health.unary_methods()
+        stream = reflection.methods(SERVICES, wire.POOL) | self._health.stream_methods()
         stream |= self._orca.stream_methods() | {"/ase.v1.Loader/Session": self._session}
         self._server = Server(unary=unary, stream=stream, max_message_size=max_message_size)
 

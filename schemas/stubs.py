@@ -60,15 +60,14 @@ def _field_types(field: FieldDescriptor, names: Mapping[str, str]) -> tuple[str,
     message_type = field.message_type
     if message_type is not None and message_type.GetOptions().map_entry:
         key, value = (
-            _scalar_type(message_type.fields_by_name[entry_field])
+            _item_type(message_type.fields_by_name[entry_field], names)
             for entry_field in ("key", "value")
         )
-        return f"MutableMapping[{key}, {value}]", f"Mapping[{key}, {value}] | None"
-    item_type = (
-        names.get(message_type.full_name, "Message")
-        if message_type is not None
-        else _scalar_type(field)
-    )
+        # A message in a map is changed in place: it cannot be assigned.
+        is_message = message_type.fields_by_name["value"].message_type is not None
+        mapping = "Mapping" if is_message else "MutableMapping"
+        return f"{mapping}[{key}, {value}]", f"Mapping[{key}, {value}] | None"
+    item_type = _item_type(field, names)
     if field.is_repeated:
         container_kind = "Composite" if message_type is not None else "Scalar"
         return (
@@ -77,6 +76,12 @@ def _field_types(field: FieldDescriptor, names: Mapping[str, str]) -> tuple[str,
         )
     may_be_unset = message_type is not None or field.has_presence
     return item_type, f"{item_type} | None" if may_be_unset else item_type
+
+
+def _item_type(field: FieldDescriptor, names: Mapping[str, str]) -> str:
+    if field.message_type is not None:
+        return names.get(field.message_type.full_name, "Message")
+    return _scalar_type(field)
 
 
 def _scalar_type(field: FieldDescriptor) -> str:

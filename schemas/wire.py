@@ -67,3 +67,16 @@ ProbeReply = message("ase.v1.ProbeReply")
 
 HealthCheckRequest = message("grpc.health.v1.HealthCheckRequest")
 HealthCheckResponse = message("grpc.health.v1.HealthCheckResponse")
+
+GatewayValue = message("ase.v1.Value")
+InferRequest = message("ase.v1.InferRequest")
+InferResponse = message("ase.v1.InferResponse")
+SessionRequest = message("ase.v1.SessionRequest")
+SessionResponse = message("ase.v1.SessionResponse")
+
+Any = message("google.protobuf.Any")
+RpcStatus = message("google.rpc.Status")
+ErrorInfo = message("google.rpc.ErrorInfo")
+BadRequest = message("google.rpc.BadRequest")
+RetryInfo = message("google.rpc.RetryInfo")
+RequestInfo = message("google.rpc.RequestInfo")

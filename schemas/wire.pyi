@@ -508,3 +508,127 @@ class HealthCheckResponse(Message):
         *,
         status: int = ...,
     ) -> None: ...
+
+class GatewayValue(Message):
+    text: str
+    data: bytes
+    integer: int
+    number: float
+    boolean: bool
+    json: str
+    media_type: str
+    def __init__(
+        self,
+        *,
+        text: str | None = ...,
+        data: bytes | None = ...,
+        integer: int | None = ...,
+        number: float | None = ...,
+        boolean: bool | None = ...,
+        json: str | None = ...,
+        media_type: str = ...,
+    ) -> None: ...
+
+class InferRequest(Message):
+    service: str
+    @property
+    def members(self) -> Mapping[str, GatewayValue]: ...
+    def __init__(
+        self,
+        *,
+        service: str = ...,
+        members: Mapping[str, GatewayValue] | None = ...,
+    ) -> None: ...
+
+class InferResponse(Message):
+    @property
+    def members(self) -> Mapping[str, GatewayValue]: ...
+    def __init__(
+        self,
+        *,
+        members: Mapping[str, GatewayValue] | None = ...,
+    ) -> None: ...
+
+class SessionRequest(Message):
+    service: str
+    @property
+    def members(self) -> Mapping[str, GatewayValue]: ...
+    def __init__(
+        self,
+        *,
+        service: str = ...,
+        members: Mapping[str, GatewayValue] | None = ...,
+    ) -> None: ...
+
+class SessionResponse(Message):
+    @property
+    def members(self) -> Mapping[str, GatewayValue]: ...
+    def __init__(
+        self,
+        *,
+        members: Mapping[str, GatewayValue] | None = ...,
+    ) -> None: ...
+
+class Any(Message):
+    type_url: str
+    value: bytes
+    def __init__(
+        self,
+        *,
+        type_url: str = ...,
+        value: bytes = ...,
+    ) -> None: ...
+
+class RpcStatus(Message):
+    code: int
+    message: str
+    @property
+    def details(self) -> RepeatedCompositeFieldContainer[Any]: ...
+    def __init__(
+        self,
+        *,
+        code: int = ...,
+        message: str = ...,
+        details: Iterable[Any] | None = ...,
+    ) -> None: ...
+
+class ErrorInfo(Message):
+    reason: str
+    domain: str
+    @property
+    def metadata(self) -> MutableMapping[str, str]: ...
+    def __init__(
+        self,
+        *,
+        reason: str = ...,
+        domain: str = ...,
+        metadata: Mapping[str, str] | None = ...,
+    ) -> None: ...
+
+class BadRequest(Message):
+    @property
+    def field_violations(self) -> RepeatedCompositeFieldContainer[Message]: ...
+    def __init__(
+        self,
+        *,
+        field_violations: Iterable[Message] | None = ...,
+    ) -> None: ...
+
+class RetryInfo(Message):
+    @property
+    def retry_delay(self) -> Duration: ...
+    def __init__(
+        self,
+        *,
+        retry_delay: Duration | None = ...,
+    ) -> None: ...
+
+class RequestInfo(Message):
+    request_id: str
+    serving_data: str
+    def __init__(
+        self,
+        *,
+        request_id: str = ...,
+        serving_data: str = ...,
+    ) -> None: ...

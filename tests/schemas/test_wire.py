@@ -57,6 +57,16 @@ FIELD_NUMBERS = {
     "xds.data.orca.v3.OrcaLoadReport": "cpu_utilization=1 mem_utilization=2 rps=3 request_cost=4 "
     "utilization=5 rps_fractional=6 eps=7 named_metrics=8 application_utilization=9",
     "xds.service.orca.v3.OrcaLoadReportRequest": "report_interval=1 request_cost_names=2",
+    "ase.v1.Value": "text=1 data=2 integer=3 number=4 boolean=5 json=6 media_type=7",
+    "ase.v1.InferRequest": "service=1 members=2",
+    "ase.v1.InferResponse": "members=1",
+    "ase.v1.SessionRequest": "service=1 members=2",
+    "ase.v1.SessionResponse": "members=1",
+    "google.rpc.Status": "code=1 message=2 details=3",
+    "google.rpc.ErrorInfo": "reason=1 domain=2 metadata=3",
+    "google.rpc.BadRequest": "field_violations=1",
+    "google.rpc.RetryInfo": "retry_delay=1",
+    "google.rpc.RequestInfo": "request_id=1 serving_data=2",
     "grpc.health.v1.HealthCheckRequest": "service=1",
     "grpc.health.v1.HealthCheckResponse": "status=1",
 }

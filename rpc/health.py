@@ -1,28 +1,46 @@
-"""Health service of a loader (grpc.health.v1): SERVING from its start until it drains."""
+"""Health service of a server (grpc.health.v1): SERVING from its start until it drains."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
 
-from rpc.server import CallContext, first_request
+from typing import Any
+
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
+
+from rpc.server import CallContext, StreamHandler, UnaryHandler, first_request
 from rpc.status import RpcError, Status
-from schemas.wire import HealthCheckRequest, HealthCheckResponse
+
+SERVICE = "grpc.health.v1.Health"
 
 
 class HealthService:
     """Reports the health of the named services, and of "", the server as a whole.
 
     All have the same status: SERVING until `stop_serving`, then NOT_SERVING for good. Every `watch`
-    waits on `_status_changed` for that change.
+    waits on `_status_changed` for that change. `pool` has the messages of the health service.
     """
 
-    def __init__(self, services: Collection[str]) -> None:
+    def __init__(self, services: Collection[str], pool: DescriptorPool) -> None:
+        request = pool.FindMessageTypeByName("grpc.health.v1.HealthCheckRequest")
+        response = pool.FindMessageTypeByName("grpc.health.v1.HealthCheckResponse")
+        self._request_type: Any = GetMessageClass(request)
+        self._response_type: Any = GetMessageClass(response)
         self._services = {"", *services}
         self._is_serving = True
         self._status_changed = asyncio.Condition()
 
+    def unary_methods(self) -> dict[str, UnaryHandler]:
+        """Return the unary method by its path."""
+        return {f"/{SERVICE}/Check": self.check}
+
+    def stream_methods(self) -> dict[str, StreamHandler]:
+        """Return the streaming method by its path."""
+        return {f"/{SERVICE}/Watch": self.watch}
+
     async def check(self, data: bytes, _call: CallContext) -> bytes:
         """Serve `Check`. Raises RpcError NOT_FOUND for an unknown service."""
-        if HealthCheckRequest.FromString(data).service not in self._services:
+        if self._request_type.FromString(data).service not in self._services:
             raise RpcError(Status.NOT_FOUND, "unknown service")
         return self._response(is_known=True)
 
@@ -33,9 +51,8 @@ class HealthService:
 
         An unknown service has the status SERVICE_UNKNOWN.
         """
-        is_known = (
-            HealthCheckRequest.FromString(await first_request(requests)).service in self._services
-        )
+        request = self._request_type.FromString(await first_request(requests))
+        is_known = request.service in self._services
         while True:
             reported = self._is_serving
             yield self._response(is_known=is_known)
@@ -51,8 +68,8 @@ class HealthService:
             self._status_changed.notify_all()
 
     def _response(self, *, is_known: bool) -> bytes:
-        response_type = HealthCheckResponse
+        response_type = self._response_type
         status = response_type.SERVING if self._is_serving else response_type.NOT_SERVING
-        return response_type(
-            status=status if is_known else response_type.SERVICE_UNKNOWN
-        ).SerializeToString()
+        status = status if is_known else response_type.SERVICE_UNKNOWN
+        response: bytes = response_type(status=status).SerializeToString()
+        return response

@@ -1,4 +1,4 @@
-"""gRPC server reflection, v1 and v1alpha: describes the services and messages of this loader.
+"""gRPC server reflection, v1 and v1alpha: describes the services and messages of a server.
 
 Source: grpc.reflection.v1. A client such as grpcurl then needs no proto files.
 """
@@ -7,32 +7,35 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
 
 from rpc.server import CallContext, StreamHandler
 from rpc.status import Status
-from schemas import wire
 
 
-def methods(services: Sequence[str]) -> dict[str, StreamHandler]:
+def methods(services: Sequence[str], pool: DescriptorPool) -> dict[str, StreamHandler]:
     """Return the handlers of the reflection methods, by full path.
 
-    They list the services named in `services`, and describe every message of `schemas.wire`.
+    They list the services named in `services`, and describe every message of `pool`, which has the
+    messages of reflection too.
     """
     return {
         f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo": _Reflection(
-            wire.message(f"grpc.reflection.{version}.ServerReflectionRequest"),
-            wire.message(f"grpc.reflection.{version}.ServerReflectionResponse"),
-            services,
+            f"grpc.reflection.{version}", services, pool
         ).info
         for version in ("v1", "v1alpha")
     }
 
 
 class _Reflection:
-    def __init__(self, request_type: Any, response_type: Any, services: Sequence[str]) -> None:
-        self._request_type = request_type
-        self._response_type = response_type
+    def __init__(self, package: str, services: Sequence[str], pool: DescriptorPool) -> None:
+        request = pool.FindMessageTypeByName(f"{package}.ServerReflectionRequest")
+        response = pool.FindMessageTypeByName(f"{package}.ServerReflectionResponse")
+        self._request_type: Any = GetMessageClass(request)
+        self._response_type: Any = GetMessageClass(response)
         self._services = services
+        self._pool = pool
 
     async def info(
         self, requests: AsyncIterator[bytes], _call: CallContext
@@ -53,14 +56,14 @@ class _Reflection:
                 for name in self._services:
                     response.list_services_response.service.add(name=name)
             case "file_by_filename":
-                _add_files(response, wire.POOL.FindFileByName(request.file_by_filename))
+                _add_files(response, self._pool.FindFileByName(request.file_by_filename))
             case "file_containing_symbol":
                 _add_files(
-                    response, wire.POOL.FindFileContainingSymbol(request.file_containing_symbol)
+                    response, self._pool.FindFileContainingSymbol(request.file_containing_symbol)
                 )
             case "all_extension_numbers_of_type":
                 name = request.all_extension_numbers_of_type
-                wire.POOL.FindMessageTypeByName(name)
+                self._pool.FindMessageTypeByName(name)
                 response.all_extension_numbers_response.base_type_name = name
             case _:
                 raise KeyError
