@@ -12,7 +12,8 @@ from setuptools import Extension, setup
 COMPILED = [
     "atom/caller.py", "atom/decode.py", "atom/encode.py", "atom/errors.py", "atom/interfaces.py",
     "atom/protocols.py", "atom/streams.py", "atom/wire.py", "atom/xsf_streams.py",
-    "config/options.py", "gateway/context.py", "gateway/http/fast_path.py",
+    "config/options.py", "gateway/context.py", "gateway/grpc/driver.py",
+    "gateway/http/fast_path.py",
     "gateway/http/head_cache.py", "gateway/http/head_validation.py",
     "gateway/http/memory_limits.py", "gateway/http/pipeline.py", "gateway/http/raw_input.py",
     "gateway/http/server_context.py", "gateway/http/timeouts.py",
@@ -44,9 +45,9 @@ COMPILED = [
     "rpc/frames.py", "rpc/headers.py", "rpc/keepalive.py", "rpc/messages.py", "rpc/metadata.py",
     "rpc/outbound.py", "rpc/request_headers.py", "rpc/server_calls.py",
     "rpc/server_connection.py", "rpc/server_memory.py", "rpc/server_transport.py",
-    "rpc/status.py", "rpc/streams.py", "rpc/timer.py", "rpc/transport.py", "schemas/model/errors.py",
-    "schemas/model/plain.py",
-    "schemas/model/service.py", "schemas/model/session.py", "schemas/model/text.py",
+    "rpc/status.py", "rpc/streams.py", "rpc/timer.py", "rpc/transport.py",
+    "schemas/model/errors.py", "schemas/model/plain.py", "schemas/model/service.py",
+    "schemas/model/session.py", "schemas/model/text.py",
     "schemas/transforms/plan.py", "schemas/validation/request_validator.py",
     "schemas/validation/validate.py",
 ]  # fmt: skip

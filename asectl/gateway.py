@@ -5,7 +5,6 @@ import asyncio
 import gc
 import logging
 import signal
-import socket
 import ssl
 import sys
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from pathlib import Path
 from asectl import logs, options, process
 from asectl.main import EXIT_CONFIG, Failure
 from config.options import Config
+from gateway.sockets import ListeningSockets, listen_addresses
 from lb.credentials import server_certificate
 from lb.hub.admission import AdmissionPolicy
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_config_arguments(parser, ("gateway", "session", "lb"), exclude=_HUB_ONLY_OPTIONS)
     parser.add_argument("--workers", dest="gateway.workers", help="short for --gateway-workers")
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
-    # PUBLIC,ADMIN: descriptors of the listening sockets that a worker inherits.
+    # PUBLIC,ADMIN[,GRPC]: descriptors of the listening sockets that a worker inherits.
     parser.add_argument("--worker-sockets", default="", help=argparse.SUPPRESS)
 
 
@@ -106,25 +106,24 @@ async def _serve_in_process(
         # and delays requests by 15 ms.
         gc.collect()
         gc.freeze()
-        fields = {"gateway": addresses.public, "admin": addresses.admin, "lb": addresses.lb}
+        fields = {
+            "gateway": addresses.public,
+            "admin": addresses.admin,
+            "grpc": addresses.grpc,
+            "lb": addresses.lb,
+        }
         message = "worker listening" if inherited_sockets else "listening"
         logging.getLogger("ase").info(message, extra=fields)
 
-    sockets = None
-    if inherited_sockets:
-        public_socket, admin_socket = (
-            socket.socket(fileno=int(number)) for number in inherited_sockets.split(",")
-        )
-        sockets = (public_socket, admin_socket)
+    sockets = ListeningSockets.inherit(inherited_sockets) if inherited_sockets else None
     await server.run(config, base, on_ready, stop, write_line, sockets, sources)
 
 
 async def _serve_with_workers(config: Config, stop: "asyncio.Future[bool]") -> None:
-    from gateway.server import listen_urls
     from gateway.workers import Workers
 
-    def on_ready(public_socket: socket.socket, admin_socket: socket.socket) -> None:
-        fields = listen_urls(config.gateway, public_socket, admin_socket)
+    def on_ready(sockets: ListeningSockets) -> None:
+        fields = listen_addresses(config.gateway, sockets)
         worker_fields = {"lb": "", "workers": config.gateway.workers}
         logging.getLogger("ase").info("listening", extra=fields | worker_fields)
 
@@ -134,19 +133,17 @@ async def _serve_with_workers(config: Config, stop: "asyncio.Future[bool]") -> N
     await workers.run(on_ready, stop)
 
 
-async def _start_worker(
-    public_socket: socket.socket, admin_socket: socket.socket
-) -> asyncio.subprocess.Process:
+async def _start_worker(sockets: ListeningSockets) -> asyncio.subprocess.Process:
     """Start a worker with this command's arguments and the inherited listening sockets.
 
     The worker stops when its stdin closes, at the latest when this process ends.
     """
-    descriptors = (public_socket.fileno(), admin_socket.fileno())
+    descriptors = sockets.descriptors()
     arguments = [
         *sys.argv[1:],
         "--until-stdin-closes",
         "--worker-sockets",
-        "{},{}".format(*descriptors),
+        ",".join(map(str, descriptors)),
     ]
     return await asyncio.create_subprocess_exec(
         sys.executable,

@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--port",
         type=int,
         default=8200,
-        help="first port: gateway PORT, lb PORT+20, loaders from PORT+40, admin PORT+90 (8200); "
-        "0 takes free ones",
+        help="first port: gateway PORT, gRPC PORT+10, lb PORT+20, loaders from PORT+40, "
+        "admin PORT+90 (8200); 0 takes free ones",
     )
 
 
@@ -169,8 +169,8 @@ class _Supervisor:
         await self._wait_until(lambda: bool(self._addresses) or self._is_finished())
         if self._is_finished():
             return
-        for label, key in (("gateway", "gateway"), ("lb", "lb"), ("admin", "admin")):
-            print_line(f"{label:<8} {self._addresses[key]}")
+        for name in ("gateway", "grpc", "lb", "admin"):
+            print_line(f"{name:<8} {self._addresses[name]}")
         for loader in self._loaders:
             self._adopt(loader, await self._start_loader(loader))
         await self._wait_until(
@@ -316,12 +316,12 @@ class _Supervisor:
 
     def _gateway_command(self) -> list[str]:
         base = self._port
-        ports = (base, base + 20, base + 90) if base else (0, 0, 0)
-        names = ("--gateway-port", "--lb-port", "--gateway-admin-port")
+        ports = (base, base + 10, base + 20, base + 90) if base else (0, 0, 0, 0)
+        names = ("--gateway-port", "--gateway-grpc-port", "--lb-port", "--gateway-admin-port")
         flags = [
             word for name, port in zip(names, ports, strict=True) for word in (name, str(port))
         ]
-        return ["gateway", "--lb-accept-schemas", "true", *flags]
+        return ["gateway", "--lb-accept-schemas", "true", "--gateway-grpc", "true", *flags]
 
     def _handle_line(self, child: Child, line: str) -> None:
         record = parse_log_line(line)

@@ -109,6 +109,13 @@ class GatewayOptions:
     admin_port: int = port_option(8290, "the admin API (/metrics, /lb/state)")
     admin_hosts: list[str] = admin_hosts_option()
     admin_connections: int = option(64, "connections to the admin API", minimum=1)
+    grpc: bool = option(
+        False, "serve gRPC clients too, at `grpc_port`: ase.v1.Gateway, health, reflection"
+    )
+    grpc_port: int = port_option(8210, "gRPC clients")
+    grpc_streams: int = option(
+        100, "calls at a time on one connection of a gRPC client", minimum=1, maximum=100_000
+    )
     anonymous: bool = option(
         True, "serve plain requests without an app id as `anonymous`; false: they need x-app-id"
     )

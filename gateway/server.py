@@ -21,6 +21,8 @@ from starlette.types import ASGIApp
 from atom.caller import GrpcCaller
 from config.options import Config, GatewayOptions, SessionOptions
 from gateway.context import GatewayContext
+from gateway.grpc.port import GrpcPort
+from gateway.grpc.service import GatewayService
 from gateway.http import app
 from gateway.http.connection import HttpConnection
 from gateway.http.memory_limits import BodyBudget, UnreadOutput
@@ -34,6 +36,7 @@ from gateway.services import schema_folder
 from gateway.services.catalog import Catalog, Contract, ContractChange
 from gateway.services.reload import ConfigReloader, ConfigSource
 from gateway.services.schema_cache import SchemaCache
+from gateway.sockets import ListeningSockets, listen_addresses, open_sockets
 from gateway.streaming.sse import EventStream
 from gateway.streaming.upgrade import WebSocketUpgrader
 from gateway.telemetry import admin
@@ -44,8 +47,9 @@ from gateway.telemetry.metrics import Metrics, UpstreamMetrics
 from gateway.telemetry.session_metrics import SessionMetrics
 from gateway.unary.request_head import UnaryHeadCache
 from gateway.upstreams import UpstreamCluster
+from lb.credentials import ServerCertificate
 from lb.hub.counters import HubCounts
-from rpc.addresses import dial_host, listen
+from rpc.addresses import dial_host
 from rpc.certificate import CertificateFiles
 from rpc.tls_listener import TlsListener, TlsSettings
 from schemas.model.errors import AseError
@@ -58,13 +62,14 @@ _RESERVED_FILES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """The addresses of a running gateway: two URLs, and host:port of its hub.
+    """The addresses of a running gateway: two URLs, host:port for gRPC clients and of its hub.
 
-    `lb` is empty if the hub is in another process.
+    `grpc` is empty if gRPC clients are not served, `lb` if the hub is in another process.
     """
 
     public: str
     admin: str
+    grpc: str
     lb: str
 
 
@@ -74,13 +79,13 @@ async def run(
     on_ready: Callable[[Addresses], None],
     stop: Awaitable[bool],
     write_log_line: Callable[[str], None],
-    sockets: tuple[socket.socket, socket.socket] | None = None,
+    sockets: ListeningSockets | None = None,
     config_source: ConfigSource | None = None,
 ) -> None:
     """Serve until `stop` completes, then drain.
 
-    Paths in the config are relative to `base_dir`. `sockets` are the public and the admin socket if
-    another process opened them. `config_source` is where config and schemas are reloaded from while
+    Paths in the config are relative to `base_dir`. `sockets` are the listening sockets if another
+    process opened them. `config_source` is where config and schemas are reloaded from while
     the gateway serves. `write_log_line` is called with each line of the access log.
 
     `stop` returns whether to stop gracefully: the gateway is unready at once, accepts connections
@@ -91,26 +96,29 @@ async def run(
     options = config.gateway
     gateway = _build(config, base_dir, write_log_line)
     certificate = gateway.public_server.certificate
-    public_socket, admin_socket = sockets or _open_sockets(options)
+    sockets = sockets or open_sockets(options)
     lb_port = await gateway.upstreams.start()
     tasks = [
-        asyncio.create_task(gateway.public_server.serve(sockets=[public_socket])),
-        asyncio.create_task(gateway.admin_server.serve(sockets=[admin_socket])),
+        asyncio.create_task(gateway.public_server.serve(sockets=[sockets.public])),
+        asyncio.create_task(gateway.admin_server.serve(sockets=[sockets.admin])),
     ]
+    if sockets.grpc is not None:
+        await gateway.grpc_port.start(sockets.grpc)
     if config_source is not None:
         reloader = ConfigReloader(
             config_source, config, base_dir, gateway.catalog, certificate, gateway.apply_reload
         )
         tasks.append(asyncio.create_task(reloader.run()))
     try:
-        on_ready(_addresses(config, public_socket, admin_socket, lb_port))
+        on_ready(_addresses(config, sockets, lb_port))
         graceful = await stop
         gateway.readiness.drain_state.draining = True
         _logger.info("draining", extra={"lame_duck_s": options.lame_duck if graceful else 0})
+        await gateway.grpc_port.stop_serving()
         if graceful:
             await asyncio.sleep(options.lame_duck)
         gateway.public_server.should_exit = True
-        await tasks[0]
+        await asyncio.gather(tasks[0], gateway.grpc_port.stop(options.drain))
         gateway.admin_server.should_exit = True
         await tasks[1]
     finally:
@@ -130,6 +138,7 @@ class _Gateway:
     upstreams: UpstreamCluster
     readiness: app.Readiness
     public_server: "HttpServer"
+    grpc_port: GrpcPort
     admin_server: "HttpServer"
 
     def apply_reload(self, outcome: str, changes: list[ContractChange]) -> None:
@@ -164,18 +173,11 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
         options, catalog, upstreams.picker, config.lb.wait, caller, clock, ids, _log_internal_error
     )
     session_metrics = SessionMetrics(registry, access_log, clock)
-    open_event_stream = partial(
-        EventStream,
-        dependencies=dependencies,
-        session_metrics=session_metrics,
-        options=config.session,
-        call_later=asyncio.get_running_loop().call_later,
-    )
-    origins = config.session.origins
-    context = GatewayContext(dependencies, metrics, access_log, open_event_stream, origins)
+    context = _context(dependencies, metrics, access_log, session_metrics, config.session)
     unread_output = UnreadOutput(options.max_unread, CutLog(_log_cut_clients, clock).add)
     body_budget = BodyBudget(options.max_bodies)
-    MemoryMetrics(registry, unread_output, body_budget)
+    grpc_port = _grpc_port(context, session_metrics, config, base_dir)
+    MemoryMetrics(registry, unread_output, body_budget, grpc_port.memory)
     readiness = app.Readiness(upstreams.is_synced)
     digests = partial(_active_digests, catalog)
     admin_application = admin.build_app(registry, upstreams.table, clock, digests)
@@ -194,8 +196,36 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
             count_live_instances=upstreams.count_live_instances,
             base_dir=base_dir,
         ),
+        grpc_port,
         admin_server(admin_application, options, [options.admin_host, *options.admin_hosts]),
     )
+
+
+def _context(
+    dependencies: Dependencies,
+    metrics: Metrics,
+    access_log: AccessLog,
+    session_metrics: SessionMetrics,
+    options: SessionOptions,
+) -> GatewayContext:
+    open_event_stream = partial(
+        EventStream,
+        dependencies=dependencies,
+        session_metrics=session_metrics,
+        options=options,
+        call_later=asyncio.get_running_loop().call_later,
+    )
+    return GatewayContext(dependencies, metrics, access_log, open_event_stream, options.origins)
+
+
+def _grpc_port(
+    context: GatewayContext, session_metrics: SessionMetrics, config: Config, base_dir: Path
+) -> GrpcPort:
+    options = config.gateway
+    service = GatewayService(context, session_metrics, config.session)
+    is_tls = options.grpc and bool(options.tls_cert)
+    certificate = ServerCertificate(certificate_files(options, base_dir)) if is_tls else None
+    return GrpcPort(service, options, certificate)
 
 
 def public_server(
@@ -333,11 +363,6 @@ def _reject_admin_request(error: AseError, client_ip: str, _: bytes) -> HttpResp
     )
 
 
-def _open_sockets(options: GatewayOptions) -> tuple[socket.socket, socket.socket]:
-    public_socket = listen(options.host, options.port)
-    return public_socket, listen(options.admin_host, options.admin_port)
-
-
 def _create_upstreams(
     config: Config,
     base_dir: Path,
@@ -444,20 +469,7 @@ def _reject_request(
     return response
 
 
-def listen_urls(
-    options: GatewayOptions, public_socket: socket.socket, admin_socket: socket.socket
-) -> dict[str, str]:
-    """Return the URLs of the public and the admin port, for clients on this machine."""
-    scheme = "https" if options.tls_cert else "http"
-    return {
-        "gateway": f"{scheme}://{dial_host(options.host)}:{public_socket.getsockname()[1]}",
-        "admin": f"http://{dial_host(options.admin_host)}:{admin_socket.getsockname()[1]}",
-    }
-
-
-def _addresses(
-    config: Config, public_socket: socket.socket, admin_socket: socket.socket, lb_port: int
-) -> Addresses:
-    urls = listen_urls(config.gateway, public_socket, admin_socket)
+def _addresses(config: Config, sockets: ListeningSockets, lb_port: int) -> Addresses:
+    addresses = listen_addresses(config.gateway, sockets)
     lb = f"{dial_host(config.lb.host)}:{lb_port}" if lb_port else ""
-    return Addresses(urls["gateway"], urls["admin"], lb)
+    return Addresses(addresses["gateway"], addresses["admin"], addresses["grpc"], lb)

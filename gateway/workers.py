@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from random import SystemRandom
@@ -25,6 +24,7 @@ from starlette.routing import Route
 
 from config.options import GatewayOptions
 from gateway.server import admin_server
+from gateway.sockets import ListeningSockets, open_sockets
 from gateway.telemetry.multiprocess import merge_metrics, merge_states
 from rpc.addresses import listen
 from rpc.backoff import Backoff
@@ -35,8 +35,8 @@ _MIN_BACKOFF_S, _MAX_BACKOFF_S = 0.2, 5.0
 _SCRAPE_INTERVAL_S = 1.0
 _REQUEST_TIMEOUT_S = 2.0
 
-# Starts a worker on (the shared public socket, its own admin socket).
-StartWorker = Callable[[socket.socket, socket.socket], Awaitable[asyncio.subprocess.Process]]
+# Starts a worker on its sockets: an admin socket of its own, the others are shared.
+StartWorker = Callable[[ListeningSockets], Awaitable[asyncio.subprocess.Process]]
 
 
 @dataclass(slots=True)
@@ -78,28 +78,25 @@ class Workers:
         self._http_client = httpx.AsyncClient(trust_env=False, timeout=_REQUEST_TIMEOUT_S)
 
     async def run(
-        self, on_ready: Callable[[socket.socket, socket.socket], None], stop: Awaitable[bool]
+        self, on_ready: Callable[[ListeningSockets], None], stop: Awaitable[bool]
     ) -> None:
         """Serve until `stop` completes, then stop the workers: gracefully if it returns True.
 
-        `on_ready` is called with the public and the admin socket once all workers answer. Workers
+        `on_ready` is called with the sockets once all workers answer. Workers
         that still run after the lame-duck and the drain time, and 5 s more, are killed. Raises
         OSError if a port cannot be opened.
         """
         options = self._options
-        public_socket = listen(options.host, options.port)
-        admin_socket = listen(options.admin_host, options.admin_port)
+        sockets = open_sockets(options)
         admin_http_server = admin_server(
             self._admin_app(), options, [options.admin_host, *options.admin_hosts]
         )
-        tasks = [
-            asyncio.create_task(self._supervise(n, public_socket)) for n in range(options.workers)
-        ]
+        tasks = [asyncio.create_task(self._supervise(n, sockets)) for n in range(options.workers)]
         tasks.append(asyncio.create_task(self._scrape_periodically()))
-        admin_task = asyncio.create_task(admin_http_server.serve(sockets=[admin_socket]))
+        admin_task = asyncio.create_task(admin_http_server.serve(sockets=[sockets.admin]))
         try:
             await self._wait_until_alive()
-            on_ready(public_socket, admin_socket)
+            on_ready(sockets)
             graceful = await stop
             await self._terminate(signal.SIGTERM if graceful else signal.SIGINT)
         finally:
@@ -112,9 +109,11 @@ class Workers:
             admin_http_server.should_exit = True
             await asyncio.gather(*tasks, admin_task, return_exceptions=True)
             await self._http_client.aclose()
-            public_socket.close()
+            sockets.public.close()
+            if sockets.grpc is not None:
+                sockets.grpc.close()
 
-    async def _supervise(self, number: int, public_socket: socket.socket) -> None:
+    async def _supervise(self, number: int, shared: ListeningSockets) -> None:
         """Run one worker and restart it when it exits, until this process stops.
 
         The delay before a restart grows from 0.2 s up to 5 s. It starts again at 0.2 s after a
@@ -124,7 +123,8 @@ class Workers:
         while True:
             with listen("127.0.0.1", 0) as admin_socket:
                 url = f"http://127.0.0.1:{admin_socket.getsockname()[1]}"
-                process = await self._start_worker(public_socket, admin_socket)
+                sockets = ListeningSockets(shared.public, admin_socket, shared.grpc)
+                process = await self._start_worker(sockets)
             worker = self._workers[number] = _Worker(process, url)
             _logger.info("worker started", extra={"worker": number, "worker_pid": process.pid})
             started_at = asyncio.get_running_loop().time()

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-
 from typing import Any
 
 from google.protobuf.descriptor_pool import DescriptorPool

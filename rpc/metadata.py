@@ -16,7 +16,7 @@ from rpc.status import Status
 Metadata = tuple[tuple[str, str | bytes], ...]
 
 # A google.rpc.Status, which an error may have beside its status and its message.
-_STATUS_DETAILS: Final = "grpc-status-details-bin"
+STATUS_DETAILS: Final = "grpc-status-details-bin"
 _STATUS_BY_HTTP: Final = {
     400: Status.INTERNAL, 401: Status.UNAUTHENTICATED, 403: Status.PERMISSION_DENIED,
     404: Status.UNIMPLEMENTED, 429: Status.UNAVAILABLE, 502: Status.UNAVAILABLE,
@@ -150,7 +150,7 @@ def encode_status(status: Status, details: str) -> bytes:
 
 
 def _encode_field(name: str, value: str | bytes) -> tuple[bytes, bytes]:
-    is_reserved = name.startswith((":", "grpc-")) and name != _STATUS_DETAILS
+    is_reserved = name.startswith((":", "grpc-")) and name != STATUS_DETAILS
     if not name or is_reserved or name != name.lower():
         raise ValueError(f"metadata name {name!r} is not allowed")
     if name.endswith("-bin"):

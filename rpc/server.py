@@ -5,6 +5,7 @@ module listens and stops.
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -37,7 +38,8 @@ class Server:
     its handler. `max_message_size` limits a message in either direction, in bytes; the call ends
     with RESOURCE_EXHAUSTED. `max_connections` may be open at a time, each with `max_streams` calls.
     `max_received` bytes of requests and `max_unsent` bytes of responses may be in memory, in sum
-    over all connections; beyond that the connection that holds most is closed.
+    over all connections; beyond that the connection that holds most is closed. `memory` counts
+    these bytes.
     """
 
     def __init__(
@@ -53,12 +55,13 @@ class Server:
     ) -> None:
         self._unary = unary
         self._stream = stream or {}
+        self.memory = ServerMemory(max_received, max_unsent)
         self._limits = ServerLimits(
             max_connections,
             max_streams,
             max_message_size,
             max_message_size * _MAX_BUFFERED_MESSAGES,
-            ServerMemory(max_received, max_unsent),
+            self.memory,
         )
         self._connections: set[ServerTransport] = set()
         self._handshakes: set[asyncio.Task[None]] = set()
@@ -72,10 +75,15 @@ class Server:
         Raises OSError, with `filename` host:port, if the address cannot be bound.
         """
         sock = listen(host, port, _BACKLOG)
-        bound_port: int = 0 if unix_path(host) else sock.getsockname()[1]
+        await self.serve(sock, certificate)
+        return 0 if unix_path(host) else int(sock.getsockname()[1])
+
+    async def serve(self, sock: socket.socket, certificate: ContextSource | None = None) -> None:
+        """Serve the connections of a listening socket; see `start`."""
         if certificate is None:
             loop = asyncio.get_running_loop()
-            create_server: Any = loop.create_unix_server if unix_path(host) else loop.create_server
+            is_unix = sock.family == socket.AF_UNIX
+            create_server: Any = loop.create_unix_server if is_unix else loop.create_server
             self._listener = await create_server(
                 self._create_transport, sock=sock, backlog=_BACKLOG
             )
@@ -86,7 +94,6 @@ class Server:
             )
             self._listener.listen(sock, _BACKLOG)
             self._tls_socket = sock
-        return bound_port
 
     async def stop(self, grace: float) -> None:
         """Reject new calls, give active ones `grace` seconds, then cancel them."""

@@ -74,7 +74,6 @@ InferResponse = message("ase.v1.InferResponse")
 SessionRequest = message("ase.v1.SessionRequest")
 SessionResponse = message("ase.v1.SessionResponse")
 
-Any = message("google.protobuf.Any")
 RpcStatus = message("google.rpc.Status")
 ErrorInfo = message("google.rpc.ErrorInfo")
 BadRequest = message("google.rpc.BadRequest")

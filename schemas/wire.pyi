@@ -569,27 +569,17 @@ class SessionResponse(Message):
         members: Mapping[str, GatewayValue] | None = ...,
     ) -> None: ...
 
-class Any(Message):
-    type_url: str
-    value: bytes
-    def __init__(
-        self,
-        *,
-        type_url: str = ...,
-        value: bytes = ...,
-    ) -> None: ...
-
 class RpcStatus(Message):
     code: int
     message: str
     @property
-    def details(self) -> RepeatedCompositeFieldContainer[Any]: ...
+    def details(self) -> RepeatedCompositeFieldContainer[Message]: ...
     def __init__(
         self,
         *,
         code: int = ...,
         message: str = ...,
-        details: Iterable[Any] | None = ...,
+        details: Iterable[Message] | None = ...,
     ) -> None: ...
 
 class ErrorInfo(Message):

@@ -13,6 +13,7 @@ from aseloader import declare
 from config.options import GatewayOptions, SessionOptions
 from gateway import server
 from gateway.context import GatewayContext
+from gateway.grpc.service import GatewayService
 from gateway.http import app
 from gateway.http.memory_limits import BodyBudget, UnreadOutput
 from gateway.request.interfaces import Dependencies
@@ -243,8 +244,9 @@ class FakeCaller:
 class FakeGateway:
     """The gateway of one process, as it is in production but for its loaders, clock and ids.
 
-    `lines` are those of the access log. `server` is the server of the public port; it needs a
-    running event loop. `count_live_instances` is called with the id of a service.
+    `lines` are those of the access log. `server` is the server of the public port, `grpc_service`
+    that of gRPC clients; both need a running event loop. `count_live_instances` is called with the
+    id of a service.
     """
 
     def __init__(
@@ -276,23 +278,24 @@ class FakeGateway:
             on_internal_error=lambda sid, error: self.internal_errors.append((sid, error)),
         )
         access_log = AccessLog(self.lines.append, lambda: 0.0)
-        session_metrics = SessionMetrics(CollectorRegistry(), access_log, clock)
-        session_options = session_options or SessionOptions()
+        self.session_metrics = SessionMetrics(CollectorRegistry(), access_log, clock)
+        self.session_options = session_options = session_options or SessionOptions()
         open_event_stream = partial(
             EventStream,
             dependencies=dependencies,
-            session_metrics=session_metrics,
+            session_metrics=self.session_metrics,
             options=session_options,
             call_later=_call_later,
         )
         self.context = GatewayContext(
             dependencies, self.metrics, access_log, open_event_stream, session_options.origins
         )
+        self.grpc_service = GatewayService(self.context, self.session_metrics, session_options)
         self.readiness = app.Readiness(lambda: True)
         self.server = server.public_server(
             self.context,
             self.readiness,
-            session_metrics,
+            self.session_metrics,
             session_options,
             unread_output=UnreadOutput(dependencies.options.max_unread, self.cuts.append),
             body_budget=BodyBudget(dependencies.options.max_bodies),

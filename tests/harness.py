@@ -226,6 +226,7 @@ class Gateway(Process):
         )
         listening = self.wait_for_event("listening")
         self.url, self.admin, self.lb = listening["gateway"], listening["admin"], listening["lb"]
+        self.grpc: str = listening["grpc"]
         self.http = httpx.Client(base_url=self.url, timeout=TIMEOUT_S, trust_env=False)
 
     def __exit__(self, *_: object) -> None:

@@ -128,14 +128,14 @@ def _parameter_value(member: PlainMember, value: Any, options: GatewayOptions) -
     kinds = kind if isinstance(kind, list) else [kind]
     kind = next((name for name in kinds if name != "null"), "string")
     if kind in ("object", "array"):
-        return _parse_json(member.name, text.encode("utf-8", "surrogatepass"), options)
+        return parse_json(member.name, text.encode("utf-8", "surrogatepass"), options)
     if len(text) > _MAX_SCALAR_CHARS and kind != "string":
         return text  # the validation reports it
     typed = value_of_text(str(kind), text)
     return text if typed is None else typed  # a text is never null
 
 
-def _parse_json(name: str, data: bytes, options: GatewayOptions) -> Any:
+def parse_json(name: str, data: bytes, options: GatewayOptions) -> Any:
     """Return the value of a JSON text. Raises PlainRequestError with the parser's words."""
     try:
         return json_body.parse_value(data, options.max_depth, options.max_nodes, options.max_names)
@@ -185,7 +185,7 @@ def _data(member: PlainMember, value: Any, codec: str, options: GatewayOptions) 
     if member.is_json:
         data = value.data if isinstance(value, Blob) else msgspec.json.encode(value)
         if isinstance(value, Blob):
-            _parse_json(member.name, data, options)
+            parse_json(member.name, data, options)
         return _to_base64(data), ""
     if isinstance(value, Blob):
         if not member.is_binary:

@@ -82,9 +82,7 @@ class PlainExchange:
         options: GatewayOptions,
     ) -> ParsedBody:
         """Convert the query and the body to an envelope. Raises AseError 10163, 10313."""
-        app_id = self.peek_app_id(headers, b"", options)
-        if not app_id:
-            raise AseError(BAD_APP, "the header x-app-id is required")
+        app_id = require_app_id(headers, options)
         head = self._head
         assert head is not None  # noqa: S101 (`check_head` comes first)
         builder, values = contract.plain.builder, dict[str, Any]()
@@ -208,6 +206,14 @@ def named_app_id(headers: Mapping[bytes, bytes], options: GatewayOptions) -> str
     Raises HttpError 403 if the proxy names another caller.
     """
     return _named_app_id(headers, options) or (ANONYMOUS if options.anonymous else "")
+
+
+def require_app_id(headers: Mapping[bytes, bytes], options: GatewayOptions) -> str:
+    """Return the app id of a plain request. Raises AseError 10313 without one."""
+    app_id = named_app_id(headers, options)
+    if not app_id:
+        raise AseError(BAD_APP, "the header x-app-id is required")
+    return app_id
 
 
 def member_error(error: PlainRequestError) -> PlainError:

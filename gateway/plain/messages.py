@@ -10,12 +10,12 @@ from typing import Any
 
 from config.options import GatewayOptions
 from gateway.plain.envelope import Blob, PlainRequestError
-from gateway.plain.exchange import member_error, named_app_id
+from gateway.plain.exchange import member_error, require_app_id
 from gateway.request import json_body
 from gateway.request.record import RequestRecord
 from gateway.request.response import problem
 from gateway.services.catalog import Contract
-from schemas.model.errors import BAD_APP, BAD_REQUEST, AseError
+from schemas.model.errors import BAD_REQUEST, AseError
 from schemas.model.session import FrameStatus
 
 
@@ -29,9 +29,7 @@ def to_envelope(
     is_first: bool,
 ) -> dict[str, Any]:
     """Return the envelope of a message, with the status of its frame. Raises AseError."""
-    app_id = named_app_id(headers, options)
-    if not app_id:
-        raise AseError(BAD_APP, "the header x-app-id is required")
+    app_id = require_app_id(headers, options)
     values: dict[str, Any] = {}
     try:
         if binary:
@@ -46,7 +44,7 @@ def to_envelope(
         envelope = contract.plain.builder.build(values, app_id, options)
     except PlainRequestError as error:
         raise member_error(error) from None
-    _set_status(contract, envelope, is_first=is_first, is_last=not binary and not values)
+    set_status(contract, envelope, is_first=is_first, is_last=not binary and not values)
     return envelope
 
 
@@ -55,7 +53,7 @@ def error_message(record: RequestRecord, error: AseError) -> bytes:
     return b'{"error":%b}' % problem(error, record)
 
 
-def _set_status(
+def set_status(
     contract: Contract, envelope: dict[str, Any], *, is_first: bool, is_last: bool
 ) -> None:
     """Set the status of a frame; a later one inherits the parameters and the rest of the header."""

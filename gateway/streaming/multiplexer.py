@@ -16,8 +16,7 @@ from gateway.plain import messages as plain_messages
 from gateway.request import checks, json_body, tracing
 from gateway.services.catalog import Contract
 from gateway.streaming import close_codes, messages
-from gateway.streaming.envelopes import EnvelopeReader
-from gateway.streaming.session import Session
+from gateway.streaming.session import Session, create_session
 from gateway.telemetry.session_metrics import SessionMetrics
 from rpc.bounded_cache import BoundedCache
 from rpc.timer import CallLater
@@ -392,18 +391,15 @@ class SessionMultiplexer:
         contract, gateway_headers = checks.resolve_contract(
             current_contract, envelope, record, dependencies.catalog
         )
-        service = contract.service
         self._timer.cancel()
-        session = self._sessions[cid] = Session(
+        session = self._sessions[cid] = create_session(
             contract,
+            gateway_headers,
             record,
             dependencies,
             self,
-            EnvelopeReader(contract, gateway_headers, options),
+            options,
             self._call_later,
-            read_timeout=service.read_timeout or options.read_timeout,
-            lifetime=service.deadline or options.lifetime,
-            max_queued_frames=options.queue,
             cid=cid,
             decode_result=partial(plain_exchange.decode_result, contract)
             if handshake.plain

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from atom.streams import LoaderStream
+from config.options import SessionOptions
 from gateway.request.interfaces import Dependencies, PendingOperation, Slot
 from gateway.request.record import RequestRecord
 from gateway.request.retry import may_retry
@@ -60,7 +61,7 @@ class SessionClient(Protocol):
         """
 
     def send_result(self, session: "Session", payload: bytes, status: int) -> None:
-        """Send a result; `payload` is a serialized JSON object."""
+        """Send a result; `payload` is what `decode_result` made of it."""
 
     def send_error(self, session: "Session", error: AseError) -> None:
         """Send the error that ends the session; `on_closed` follows."""
@@ -471,3 +472,32 @@ class Session:
         if (self.state, SessionEvent.READ_TIMEOUT) in TRANSITIONS:
             next_deadline = min(next_deadline, self._read_deadline)
         self._timer = self._call_later(max(0.001, next_deadline - now), self._check_timeouts)
+
+
+def create_session(
+    contract: Contract,
+    gateway_headers: dict[str, str],
+    record: RequestRecord,
+    dependencies: Dependencies,
+    client: SessionClient,
+    options: SessionOptions,
+    call_later: CallLater,
+    *,
+    cid: str = "",
+    decode_result: Callable[[bytes], tuple[bytes, int]] | None = None,
+) -> Session:
+    """Return a session whose client sends frames; its times are the service's, or the options'."""
+    service = contract.service
+    return Session(
+        contract,
+        record,
+        dependencies,
+        client,
+        EnvelopeReader(contract, gateway_headers, options),
+        call_later,
+        read_timeout=service.read_timeout or options.read_timeout,
+        lifetime=service.deadline or options.lifetime,
+        max_queued_frames=options.queue,
+        cid=cid,
+        decode_result=decode_result,
+    )

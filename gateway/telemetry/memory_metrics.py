@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from gateway.http.memory_limits import BodyBudget, UnreadOutput
+from rpc.server_memory import ServerMemory
 
 _LOG_INTERVAL_S: Final = 1.0
 
@@ -15,14 +16,21 @@ _LOG_INTERVAL_S: Final = 1.0
 class MemoryMetrics:
     """Collector of the sums that `gateway.max_unread` and `gateway.max_bodies` limit.
 
+    The port for gRPC clients, `grpc_memory`, has sums of its own, with the same limits.
+
     It registers itself in `registry`. It has no counters of its own.
     """
 
     def __init__(
-        self, registry: CollectorRegistry, unread_output: UnreadOutput, body_budget: BodyBudget
+        self,
+        registry: CollectorRegistry,
+        unread_output: UnreadOutput,
+        body_budget: BodyBudget,
+        grpc_memory: ServerMemory,
     ) -> None:
         self._unread_output = unread_output
         self._body_budget = body_budget
+        self._grpc_memory = grpc_memory
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
@@ -41,6 +49,18 @@ class MemoryMetrics:
             "ase_body_rejections",
             "Bodies rejected because too many bytes were in memory.",
             bodies.rejections,
+        )
+        grpc_memory = self._grpc_memory
+        yield GaugeMetricFamily(
+            "ase_grpc_request_bytes", "Bytes of requests of gRPC clients.", grpc_memory.received
+        )
+        yield GaugeMetricFamily(
+            "ase_grpc_unread_bytes", "Bytes that gRPC clients have not read.", grpc_memory.unsent
+        )
+        yield CounterMetricFamily(
+            "ase_grpc_cuts",
+            "Connections of gRPC clients closed because too many bytes were in memory.",
+            grpc_memory.cuts,
         )
 
 

@@ -17,6 +17,7 @@ METHODS = [
     "/grpc.health.v1.Health/Watch", "/ase.v1.Loader/Infer", "/ase.v1.Loader/Session",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics", "/nobody.Knows/This",
+    "/ase.v1.Gateway/Infer", "/ase.v1.Gateway/Session",
 ]  # fmt: skip
 _CALL_S = 2.0  # of a call that is taken and waits for more
 BODIES = [b"", b"\xff\xff\xff", b"\x0a\xff\x01", b"\x08\x96\x01", b"\x0a\x02\xc3\x28"]
@@ -24,9 +25,15 @@ BODIES = [b"", b"\xff\xff\xff", b"\x0a\xff\x01", b"\x08\x96\x01", b"\x0a\x02\xc3
 
 @pytest.fixture(scope="module")
 def ports() -> Iterator[list[tuple[Process, str]]]:
-    with Gateway() as gateway, Loader(gateway.lb) as loader, Hub() as hub:
+    grpc_flags = ("--gateway-grpc", "true", "--gateway-grpc-port", "0")
+    with Gateway(*grpc_flags) as gateway, Loader(gateway.lb) as loader, Hub() as hub:
         gateway.wait_until_up(loader)
-        yield [(gateway, gateway.lb), (loader, loader.addr), (hub, hub.lb)]
+        yield [
+            (gateway, gateway.lb),
+            (gateway, gateway.grpc),
+            (loader, loader.addr),
+            (hub, hub.lb),
+        ]
 
 
 def status_of(call: Any) -> grpc.StatusCode:

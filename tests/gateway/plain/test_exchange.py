@@ -3,7 +3,7 @@
 import base64
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,7 +11,16 @@ import pytest
 
 from aseloader import declare
 from config.options import GatewayOptions
-from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
+from rpc.handler_tasks import CallContext
+from schemas.wire import (
+    GatewayValue,
+    InferRequest,
+    LoaderInput,
+    LoaderOutput,
+    MetaDesc,
+    Payload,
+    SessionRequest,
+)
 from tests.inprocess import InProcessGateway
 from tests.requests import read_all
 from tests.sessions import InProcessWebSocket
@@ -426,9 +435,42 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def session_frames(client: Client, members: dict[str, Any]) -> list[LoaderInput]:
-    """Return the frames of a request for events, and of one by WebSocket."""
+def grpc_members(members: dict[str, Any]) -> dict[str, GatewayValue]:
+    """Return members as gRPC clients send them; bytes are a picture."""
+    kinds = {str: "text", bool: "boolean", int: "integer", float: "number", bytes: "data"}
+    values = {name: GatewayValue(**{kinds[type(value)]: value}) for name, value in members.items()}
+    values["picture"].media_type = "image/png"
+    return values
+
+
+def call_by_grpc(client: Client, members: dict[str, Any]) -> None:
+    request = InferRequest(service="forms", members=grpc_members(members)).SerializeToString()
+    call = CallContext({}, "ipv4:192.0.2.1:50000", None)
+    client.gateway.loop.run_until_complete(client.gateway.grpc_service.infer(request, call))
+
+
+def call_session_by_grpc(client: Client, members: dict[str, Any]) -> None:
+    """Send one message and end the session."""
+
+    async def messages() -> AsyncIterator[bytes]:
+        message = SessionRequest(service="forms", members=grpc_members(members))
+        yield message.SerializeToString()
+
+    async def session() -> None:
+        call = CallContext({}, "ipv4:192.0.2.1:50000", None)
+        async for _ in client.gateway.grpc_service.session(messages(), call):
+            raise AssertionError("the loader gives no result")
+
+    task = client.gateway.loop.create_task(session())
+    client.gateway.loop.settle()
+    task.cancel()
+    client.gateway.loop.settle()
+
+
+def session_frames(client: Client, members: dict[str, Any], picture: bytes) -> list[LoaderInput]:
+    """Return the frames of a request for events, of one by WebSocket and of one by gRPC."""
     client.gateway.caller.streams.clear()
+    call_session_by_grpc(client, members | {"picture": picture})
     body = json.dumps(members).encode()
     lines = [*JSON, "Accept: text/event-stream", f"Content-Length: {len(body)}"]
     head = "\r\n".join(["POST /v1/forms HTTP/1.1", "Host: a", *lines, "", ""])
@@ -439,7 +481,7 @@ def session_frames(client: Client, members: dict[str, Any]) -> list[LoaderInput]
     frames = [
         LoaderInput.FromString(stream.sent_frames[0]) for stream in client.gateway.caller.streams
     ]
-    assert len(frames) == 2
+    assert len(frames) == 3
     for frame in frames:
         frame.pl.sort(key=lambda payload: payload.meta.name)
     return frames
@@ -476,12 +518,13 @@ def test_two_hundred_requests_give_the_same_frames_in_every_form(client: Client)
         client.send(fields.encode(), form)
         client.send(parts, *MULTIPART)
         client.send(inputs["picture"], "Content-Type: image/png", path=f"/v1/forms?{query}")
+        call_by_grpc(client, members | {"picture": inputs["picture"]})
         frames = [LoaderInput.FromString(frame) for frame in client.gateway.caller.frames]
-        assert len(frames) == 5
+        assert len(frames) == 6
         for frame in frames:
             frame.headers["route"] = ""
             frame.pl.sort(key=lambda payload: payload.meta.name)
         assert all(frame == frames[0] for frame in frames[1:]), (seed, frames)
-        for frame in session_frames(client, members):
+        for frame in session_frames(client, members, inputs["picture"]):
             assert dict(frame.params) == dict(frames[0].params)
             assert [*frame.pl] == [*frames[0].pl], seed
