@@ -387,10 +387,17 @@ def _create_upstreams(
         metrics=metrics,
         upstream_metrics=UpstreamMetrics(registry, hub_counts),
         hub_counts=hub_counts,
-        own_ports={config.gateway.port, config.gateway.admin_port, config.lb.port} - {0},
+        own_ports=_own_ports(config),
         clock=time.monotonic,
         rng=rng,
     )
+
+
+def _own_ports(config: Config) -> set[int]:
+    """Return the ports of this process, at which no loader can be."""
+    gateway = config.gateway
+    grpc_ports = {gateway.grpc_port} if gateway.grpc else set[int]()
+    return ({gateway.port, gateway.admin_port, config.lb.port} | grpc_ports) - {0}
 
 
 def _load_catalog(config: Config, base_dir: Path, schema_cache: SchemaCache | None) -> Catalog:

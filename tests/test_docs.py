@@ -67,6 +67,20 @@ def test_guide_of_calls_runs_as_it_stands(tmp_path: Path) -> None:
             assert picture.size[0] == 64
 
 
+def test_guide_of_grpc_runs_as_it_stands(tmp_path: Path) -> None:
+    words = tmp_path / "words.py"
+    words.write_text(code_blocks("docs/loader.md", "python")[0], encoding="utf-8")
+    (program,) = code_blocks("docs/calling.md", "python")
+    flags = ("--gateway-grpc", "true", "--gateway-grpc-port", "0")
+    with Gateway(*flags) as gateway, Loader(gateway.lb, f"{words}:Words") as loader:
+        gateway.wait_until_up(loader)
+        program = program.replace("127.0.0.1:8210", gateway.grpc)
+        printed = subprocess.check_output(
+            [sys.executable, "-c", program], cwd=ROOT, text=True, stderr=subprocess.DEVNULL
+        )
+    assert printed == re.search(r"# (\{.*\}\n)", program)[1]  # type: ignore[index]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_links_and_files_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
