@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jsonschema_rs
-
 from schemas.model.service import DataType, Service, member_schema
 from schemas.output import plain_openapi
-from schemas.validation.compile import DIALECT, MAX_DEPTH
+from schemas.output.portable_schema import (
+    portable_pattern,
+    self_contained_schema,
+    unportable_conditions,
+)
 
 OPENAPI_VERSION = "3.1.0"
 # Canonical base64 (RFC 4648, section 3.5): the unused bits of the last group are zero.
@@ -234,7 +236,7 @@ def to_standard_schema(schema: Mapping[str, Any], service: Service) -> dict[str,
         if isinstance(data_schema, dict):
             data_schema |= {"contentEncoding": "base64", "pattern": BASE64_PATTERN}
             declared = member_schema(service.input, "payload", name, data_type.key) or {}
-            content_schema = _self_contained_schema(declared.get("contentSchema"))
+            content_schema = self_contained_schema(declared.get("contentSchema"))
             if content_schema:
                 data_schema["contentMediaType"] = "application/json"
                 data_schema["contentSchema"] = content_schema
@@ -286,7 +288,7 @@ def _standardize(schema: Any) -> Any:
     if not isinstance(schema, Mapping):
         return schema
     result: dict[str, Any] = {}
-    omitted = _unportable_conditions(schema)
+    omitted = unportable_conditions(schema)
     for keyword, value in schema.items():
         if keyword in omitted:
             continue
@@ -373,49 +375,11 @@ def _json_types(value: Any) -> set[str]:
     return {"object"}
 
 
-_CLASS_MEMBER = r"(?:[^\[\]\\]|\\[dDwWsSbnrtfv.*+?^$|(){}\[\]\\/-]|\\u[0-9A-Fa-f]{4})"
-# What Rust's regular expressions, ECMA-262's and Python's have in common, near to RFC 9485.
-# Possessive quantifiers: it never goes back, so that its time is linear.
-_PORTABLE_PATTERN = re.compile(
-    rf"(?:[^\[\](){{}}\\?*+]|\\[dDwWsSbBnrtfv.*+?^$|(){{}}\[\]\\/-]|\\u[0-9A-Fa-f]{{4}}"
-    rf"|\[\^?+{_CLASS_MEMBER}++\]|\((?:\?:|(?!\?))|\)"
-    r"|(?:[*+?]|\{[0-9]++(?:,[0-9]*+)?+\})\??+)*+"
-)
-_CLASS_OPERATORS = ("&&", "--", "~~")  # of Rust
-
-
-def _unportable_conditions(schema: Mapping[str, Any]) -> frozenset[str]:
-    """Return the keywords to omit because a pattern is left out of a condition.
-
-    A condition without it would hold for more values, so that fewer would be valid.
-    """
-    omitted = {"not"} if _has_unportable_pattern(schema.get("not")) else set()
-    omitted |= {"if", "then", "else"} if _has_unportable_pattern(schema.get("if")) else set()
-    return frozenset(omitted)
-
-
-def _has_unportable_pattern(schema: Any) -> bool:
-    if isinstance(schema, list):
-        return any(map(_has_unportable_pattern, schema))
-    if not isinstance(schema, Mapping):
-        return False
-    pattern = schema.get("pattern")
-    if isinstance(pattern, str) and not _portable_pattern(pattern):
-        return True
-    return any(map(_has_unportable_pattern, schema.values()))
-
-
-def _portable_pattern(pattern: str) -> dict[str, Any]:
-    is_portable = _PORTABLE_PATTERN.fullmatch(pattern) is not None
-    has_operator = "[" in pattern and any(operator in pattern for operator in _CLASS_OPERATORS)
-    return {"pattern": pattern} if is_portable and not has_operator else {}
-
-
 # Each returns the standard keywords that replace one.
 _KEYWORD_REWRITES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "maxB64DLen": lambda _: {},
     "minB64DLen": lambda _: {},
-    "pattern": _portable_pattern,
+    "pattern": portable_pattern,
     "error": lambda message: {"not": {}, "description": message},
 }
 
@@ -447,7 +411,7 @@ def _output_schema(service: Service, name: str, data_type: DataType) -> dict[str
         value_schema = member_schema(service.output, "payload", name, data_type.key)
         data_schema: dict[str, Any] = {
             "description": "JSON, as it is",
-            **_self_contained_schema(value_schema),
+            **self_contained_schema(value_schema),
         }
     else:
         data_schema = {
@@ -467,36 +431,6 @@ def _output_schema(service: Service, name: str, data_type: DataType) -> dict[str
             "encoding": {"type": "string"},
         },
     }
-
-
-def _self_contained_schema(schema: Any) -> dict[str, Any]:
-    """Return a schema that the author of a service wrote, if it is valid and means the same here.
-
-    It must have no references or other keywords with "$", no pattern that other regular expressions
-    read differently, and be nested 32 deep at most. Otherwise return a schema without rules. The
-    description that all JSON outputs have is left out.
-    """
-    if not isinstance(schema, Mapping) or not _is_plain(schema, 2 * MAX_DEPTH):
-        return {}
-    if _has_unportable_pattern(schema):
-        return {}
-    if not jsonschema_rs.meta.is_valid({**schema, "$schema": DIALECT}):
-        return {}
-    has_own_words = schema.get("description") != "raw JSON"
-    return {key: value for key, value in schema.items() if key != "description" or has_own_words}
-
-
-def _is_plain(value: Any, depth: int) -> bool:
-    """Return whether a JSON value is nested `depth` deep at most and has no member with "$"."""
-    if not isinstance(value, Mapping | list):
-        return True
-    if not depth:
-        return False
-    if isinstance(value, list):
-        return all(_is_plain(item, depth - 1) for item in value)
-    return all(
-        not name.startswith("$") and _is_plain(item, depth - 1) for name, item in value.items()
-    )
 
 
 def _path_item(

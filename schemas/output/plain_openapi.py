@@ -11,6 +11,7 @@ from typing import Any, Final
 from schemas.model.media_types import media_type_of
 from schemas.model.plain import MemberKind, PlainApi, PlainMember, PlainOutput
 from schemas.model.service import DataType, Service, member_schema
+from schemas.output.portable_schema import self_contained_schema
 
 PROBLEM_SCHEMA: Final = {
     "type": "object",
@@ -136,7 +137,7 @@ def _request_schema(
         if is_input:
             properties[member.name] = _input_schema(member, rules, is_form)
         else:
-            properties[member.name] = _without_null(rules) if is_form else rules
+            properties[member.name] = without_null(rules) if is_form else rules
     schema: dict[str, Any] = {"type": "object", "properties": properties}
     if required:
         schema["required"] = required
@@ -170,7 +171,7 @@ def _input_schema(member: PlainMember, rules: Mapping[str, Any], is_form: bool) 
     return {**default, **described, **base64_rules, **media, **sizes}
 
 
-def _without_null(rules: Mapping[str, Any]) -> dict[str, Any]:
+def without_null(rules: Mapping[str, Any]) -> dict[str, Any]:
     """Return the rules of a parameter without null, which no field of a form can be."""
     result = dict(rules)
     if isinstance(result.get("type"), list):
@@ -214,22 +215,13 @@ def _answer_schema(api: PlainApi, service: Service) -> dict[str, Any]:
 
 def _output_schema(output: PlainOutput, service: Service) -> dict[str, Any]:
     if output.is_json:
-        value = member_schema(service.output, "payload", output.name, output.data_type.key) or {}
-        description = value.get("description")
-        return {
-            "description": "JSON" if description in (None, "raw JSON") else description,
-            **_portable(value),
-        }
+        value = member_schema(service.output, "payload", output.name, output.data_type.key)
+        return {"description": "JSON", **self_contained_schema(value)}
     if output.data_type is DataType.TEXT:
         return {"type": "string"}
     media_types = [*_media_types(output)]
     media = {"contentMediaType": media_types[0]} if len(media_types) == 1 else {}
     return {"type": "string", "contentEncoding": "base64", **media}
-
-
-def _portable(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the type of a JSON output, if its schema names one."""
-    return {"type": schema["type"]} if isinstance(schema.get("type"), str) else {}
 
 
 def _media_types(output: PlainOutput) -> Iterator[str]:

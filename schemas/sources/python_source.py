@@ -308,6 +308,8 @@ def _read_input(field: _Field) -> PayloadStream:
         _read_encodings(field),
         max_bytes=field.argument("max_bytes", default=MAX_BYTES),
         required=field.argument("required", default=True),
+        # The type of the values is a class, which only running the module would know.
+        value_schema={} if field.argument("kind", 0) == "json" else None,
     )
 
 

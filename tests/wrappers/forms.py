@@ -24,5 +24,5 @@ class Forms(Wrapper):
     def once(self, params: Any, inputs: Any, context: Any) -> Any:
         text = inputs["text"].data if "text" in inputs else b""
         picture = inputs["picture"].data if "picture" in inputs else b""
-        sizes = {name: len(data.data) for name, data in inputs.items()}
-        return {"note": text, "facts": {"params": params, "sizes": sizes}, "thumbnail": picture}
+        facts = {"params": dict(params), "data": inputs.get("data")}
+        return {"note": text, "facts": facts, "thumbnail": picture}

@@ -8,9 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aseloader import declare as of_class
-from schemas.model import document
 from schemas.model.service import DataType
-from schemas.output.client import render_client
 from schemas.output.render import render_wrapper
 from schemas.sources import declare, from_document, python_source
 from schemas.sources.declare import Declaration, Param, PayloadStream
@@ -90,6 +88,4 @@ def test_any_texts_render_to_valid_source(description: str, note: str, choices: 
         Param("note", {"type": "string", "default": note}),
     )
     api = replace(API, description=description, params=params)
-    service = document.service_from_document(declare.declaration_to_document(api))
-    for source in (render_wrapper(api)[0], render_client(api, service)):
-        compile(source, "rendered.py", "exec")
+    compile(render_wrapper(api)[0], "rendered.py", "exec")

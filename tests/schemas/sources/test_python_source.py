@@ -201,4 +201,5 @@ def test_json_kind_is_text_of_json() -> None:
     fields = "    order = Input('json')\n    facts = Output('json')\n"
     declaration = declaration_from_source(WRAPPER_HEAD.replace("    out", "    out1") + fields)
     assert declaration.inputs[0].data_type.key == "text"
+    assert declaration.inputs[0].value_schema == {}, "any JSON"
     assert [stream.format for stream in declaration.outputs] == ["", "json"]
