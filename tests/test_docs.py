@@ -50,14 +50,15 @@ def test_guide_of_calls_runs_as_it_stands(tmp_path: Path) -> None:
         gateway.wait_until_up(words_loader)
         gateway.wait_until_up(image_loader)
         (tmp_path / "examples").symlink_to(ROOT / "examples")
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         for block in code_blocks("docs/calling.md", "console"):
             for command, expected in re.findall(r"\$ (.*)\n((?:(?!\$ ).*\n)*)", block):
                 url = command.replace("http://127.0.0.1:8200", gateway.url)
-                asectl = f"{sys.executable} -m asectl call --url {gateway.url}"
+                asectl = rf"{sys.executable} -m asectl \1 --url {gateway.url}"
                 output = subprocess.check_output(
-                    ["bash", "-c", url.replace("asectl call", asectl)],
+                    ["bash", "-c", re.sub(r"\basectl (call|api client)", asectl, url)],
                     cwd=tmp_path,
-                    env={**os.environ, "PYTHONPATH": str(ROOT)},
+                    env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": path},
                     text=True,
                     stderr=subprocess.DEVNULL,
                 )
