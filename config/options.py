@@ -122,6 +122,12 @@ class GatewayOptions:
     deadline: float = option(
         5.0, "seconds from the last byte of a request to its answer", minimum=0.001, maximum=3600
     )
+    answer_window: float = option(
+        600.0,
+        "seconds that the answer of an idempotent service is kept for its Idempotency-Key; 0: none",
+        minimum=0,
+    )
+    max_answers: int = option(64 * 1024 * 1024, "bytes of all answers that are kept", minimum=0)
     max_body: int = option(16 * 1024 * 1024, "bytes of a request body", minimum=1)
     max_form: int = option(
         256 * 1024,

@@ -28,6 +28,7 @@ from gateway.http.connection import HttpConnection
 from gateway.http.memory_limits import BodyBudget, UnreadOutput
 from gateway.http.server_context import FastPathContext, Limits, ServerContext
 from gateway.http.tls import Certificate
+from gateway.request.answer_store import AnswerStore
 from gateway.request.interfaces import Dependencies
 from gateway.request.record import RequestIdGenerator, RequestRecord
 from gateway.request.response import HttpResponse, finish_with_error
@@ -168,10 +169,7 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
     )
     BalancerMetrics(registry, upstreams.picker, upstreams.table)
     access_log = AccessLog(write_log_line, time.time)
-    ids = RequestIdGenerator(secrets.token_hex)
-    dependencies = Dependencies(
-        options, catalog, upstreams.picker, config.lb.wait, caller, clock, ids, _log_internal_error
-    )
+    dependencies = _dependencies(config, catalog, upstreams, caller)
     session_metrics = SessionMetrics(registry, access_log, clock)
     context = _context(dependencies, metrics, access_log, session_metrics, config.session)
     unread_output = UnreadOutput(options.max_unread, CutLog(_log_cut_clients, clock).add)
@@ -198,6 +196,23 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
         ),
         grpc_port,
         admin_server(admin_application, options, [options.admin_host, *options.admin_hosts]),
+    )
+
+
+def _dependencies(
+    config: Config, catalog: Catalog, upstreams: UpstreamCluster, caller: GrpcCaller
+) -> Dependencies:
+    options = config.gateway
+    return Dependencies(
+        options,
+        catalog,
+        upstreams.picker,
+        config.lb.wait,
+        caller,
+        time.monotonic,
+        RequestIdGenerator(secrets.token_hex),
+        _log_internal_error,
+        AnswerStore(options.answer_window, options.max_answers),
     )
 
 

@@ -16,6 +16,7 @@ from gateway.context import GatewayContext
 from gateway.grpc.service import GatewayService
 from gateway.http import app
 from gateway.http.memory_limits import BodyBudget, UnreadOutput
+from gateway.request.answer_store import AnswerStore
 from gateway.request.interfaces import Dependencies
 from gateway.services.catalog import Catalog, build_contract
 from gateway.streaming.sse import EventStream
@@ -267,8 +268,9 @@ class FakeGateway:
         self.internal_errors: list[tuple[str, Exception]] = []
         self.metrics = Metrics(CollectorRegistry())
         self.cuts: list[int] = []
+        self.options = options or GatewayOptions()
         dependencies = Dependencies(
-            options or GatewayOptions(),
+            self.options,
             Catalog(contracts, {}, 5.0),
             self.picker,
             slot_timeout,
@@ -276,6 +278,7 @@ class FakeGateway:
             clock=clock,
             new_id=new_id,
             on_internal_error=lambda sid, error: self.internal_errors.append((sid, error)),
+            answers=AnswerStore(self.options.answer_window, self.options.max_answers),
         )
         access_log = AccessLog(self.lines.append, lambda: 0.0)
         self.session_metrics = SessionMetrics(CollectorRegistry(), access_log, clock)

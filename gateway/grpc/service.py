@@ -11,7 +11,7 @@ from gateway.grpc.call_session import CallSession
 from gateway.grpc.driver import CallDriver
 from gateway.grpc.exchange import CallExchange
 from gateway.plain.exchange import APP_ID_HEADER
-from gateway.request import tracing
+from gateway.request import answer_store, tracing
 from gateway.request.record import RequestRecord
 from gateway.request.response import HttpResponse, note_error
 from gateway.telemetry.session_metrics import SessionMetrics
@@ -41,6 +41,7 @@ class GatewayService:
         self._header_names = (
             APP_ID_HEADER.decode(),
             *tracing.TRACING_HEADERS,
+            answer_store.HEADER.decode(),
             *([consumer_header.lower()] if consumer_header else []),
         )
         self._sessions: set[CallSession] = set()

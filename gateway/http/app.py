@@ -18,7 +18,7 @@ from gateway.context import GatewayContext
 from gateway.http.head_validation import combine_headers
 from gateway.http.pages import DOCS_FOLDER, HOME_FOLDER, PageFiles, Pages
 from gateway.http.server_context import BODY_ERROR_KEY, WAKE_RECEIVE_KEY
-from gateway.request import checks, tracing
+from gateway.request import checks, resumption, tracing
 from gateway.request.origin import check_fetch_site, check_origin
 from gateway.request.query import envelope_from_query
 from gateway.request.record import RequestRecord
@@ -174,8 +174,14 @@ class _ServiceEndpoint:
         query = scope["query_string"].decode("latin-1")
         exchange = context.new_exchange(record, query, is_plain=self._is_plain)
         body = None
+        if scope["method"] == "OPTIONS":
+            await self._send_options(service_id, record, send)
+            return
         if scope["method"] != "POST":
             contract = self._check_get(service_id, scope, headers)
+            if resumption.is_over(headers, is_idempotent=contract.service.idempotent):
+                await self._send_empty(record, [], send)
+                return
             body = b"{}" if self._is_plain else _query_body(scope, contract.service)
             headers = {**headers, **_EVENTS_HEADERS}
         record.tracing = tracing.from_headers(headers)
@@ -206,14 +212,34 @@ class _ServiceEndpoint:
         HttpError 403 for a page of another origin, 406 if the client takes no events.
         """
         contract = self._context.dependencies.catalog.require(service_id)
-        allowed = "GET, POST" if contract.get_events else "POST"
         if scope["method"] != "GET" or not contract.get_events:
-            raise HTTPException(405, headers={"Allow": allowed})
+            raise HTTPException(405, headers={"Allow": _allowed_methods(contract)})
         if not checks.accepts_event_stream(headers):  # EventSource does; images and links do not
             raise HttpError(406, "GET is answered with events alone: accept text/event-stream")
         check_origin(headers, self._origins)
         check_fetch_site(headers, self._origins)
         return contract
+
+    async def _send_options(self, service_id: str, record: RequestRecord, send: Send) -> None:
+        """Answer what a service takes (RFC 9110, 9.3.7). Raises AseError for an unknown service."""
+        contract = self._context.dependencies.catalog.require(service_id)
+        media_types = contract.plain.heads.body_types() if self._is_plain else ["application/json"]
+        headers = [("allow", _allowed_methods(contract)), ("accept-post", ", ".join(media_types))]
+        await self._send_empty(record, headers, send)
+
+    async def _send_empty(
+        self, record: RequestRecord, headers: list[tuple[str, str]], send: Send
+    ) -> None:
+        record.finish(204, 0, self._context.dependencies.clock())
+        lines = [("x-ase-request-id", record.sid), *headers]
+        fields = [(name.encode(), value.encode()) for name, value in lines]
+        self._context.count_and_log(record)
+        await send({"type": "http.response.start", "status": 204, "headers": fields})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _allowed_methods(contract: Contract) -> str:
+    return "GET, OPTIONS, POST" if contract.get_events else "OPTIONS, POST"
 
 
 def _query_body(scope: Scope, service: Service) -> bytes:

@@ -5,7 +5,9 @@ from typing import Final
 from gateway.plain import answers
 from gateway.request.response import HttpError
 from rpc.bounded_cache import BoundedCache
+from schemas.model.media_types import media_type_of
 from schemas.model.plain import PlainApi, PlainMember
+from schemas.model.service import DataType
 
 FORM: Final = "application/x-www-form-urlencoded"
 MULTIPART_FORM: Final = "multipart/form-data"
@@ -92,6 +94,22 @@ class PlainHeads:
         types += ["text/plain"] if len(texts) == 1 else []
         types += [f"the media type of {binary[0].name}"] if len(binary) == 1 else []
         return HttpError(415, f"content-type must be one of: {', '.join(types)}")
+
+    def body_types(self) -> list[str]:
+        """Return the media types of bodies that the service takes, for the field Accept-Post.
+
+        Source: Linked Data Platform 1.0, 7.1.
+        """
+        binary, texts = self._api.raw_inputs()
+        types = [answers.JSON, MULTIPART_FORM, FORM]
+        types += ["text/*"] if len(texts) == 1 else []
+        if len(binary) == 1:
+            member = binary[0]
+            data_type = member.data_type if member.data_type is not None else DataType.OTHER
+            encodings = [media_type_of(data_type, name) for name in member.encodings]
+            is_media = data_type is not DataType.OTHER
+            types += encodings or ([f"{data_type.key}/*"] if is_media else ["*/*"])
+        return list(dict.fromkeys(types))
 
 
 def _check_charset(content_type: str, media_type: str) -> None:

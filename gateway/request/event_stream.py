@@ -16,12 +16,12 @@ class EventStreamRequest:
     """A request that is answered by events: its contract, its envelope, the gateway's headers.
 
     `ascii_only`: no text of the envelope has a character beyond ASCII. `exchange` is the form of
-    request and answer.
+    request and answer. The client has the first `received_results` already.
     """
 
     __slots__ = (
         "affinity_key", "ascii_only", "contract", "envelope", "exchange", "gateway_headers",
-        "record",
+        "received_results", "record",
     )  # fmt: skip
 
     def __init__(
@@ -33,7 +33,9 @@ class EventStreamRequest:
         ascii_only: bool,
         record: RequestRecord,
         exchange: Exchange,
+        received_results: int = 0,
     ) -> None:
+        self.received_results = received_results
         self.contract = contract
         self.envelope = envelope
         self.gateway_headers = gateway_headers

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 from atom.interfaces import CallTarget, LoaderRequest
 from atom.streams import LoaderStream
 from config.options import GatewayOptions
+from gateway.request.answer_store import AnswerStore
 from gateway.services.catalog import Catalog
 from schemas.model.errors import ErrorSpec
 
@@ -127,7 +128,7 @@ class Dependencies:
 
     `slot_timeout`: seconds that a request may wait for a slot. `clock` returns monotonic seconds,
     `new_id` a unique request id. `on_internal_error` is called with the id of a request that failed
-    with an internal error, and the exception.
+    with an internal error, and the exception. `answers` keeps those that may be asked for again.
     """
 
     options: GatewayOptions
@@ -138,3 +139,4 @@ class Dependencies:
     clock: Callable[[], float]
     new_id: Callable[[], str]
     on_internal_error: Callable[[str, Exception], None]
+    answers: AnswerStore

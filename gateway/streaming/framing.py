@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from gateway.request.record import RequestRecord
 from gateway.request.response import problem
+from gateway.request.resumption import END_ID
 from gateway.streaming import messages
 from schemas.model.errors import AseError
 from schemas.model.session import FrameStatus
@@ -42,11 +43,12 @@ class EnvelopeEvents:
         """Return an event `result`; that of the last result has the status of a middle one."""
         status = int(FrameStatus.CONTINUE) if status >= FrameStatus.END else status
         message = messages.encode_result_envelope(record.sid, "", payload, status)
-        return _event(b"result", message, number)
+        return _event(b"result", message, b"%d" % number)
 
     def end(self, record: RequestRecord, status: int) -> bytes:
         """Return the event `end`, an envelope without a payload."""
-        return _event(b"end", messages.encode_result_envelope(record.sid, "", b"{}", status))
+        message = messages.encode_result_envelope(record.sid, "", b"{}", status)
+        return _event(b"end", message, _end_id(record))
 
     def error(self, record: RequestRecord, error: AseError) -> bytes:
         """Return an event `error`, an envelope with the code."""
@@ -64,11 +66,11 @@ class PlainEvents:
 
     def result(self, _record: RequestRecord, payload: bytes, _status: int, number: int) -> bytes:
         """Return an event `result`."""
-        return _event(b"result", payload, number)
+        return _event(b"result", payload, b"%d" % number)
 
-    def end(self, _record: RequestRecord, _status: int) -> bytes:
+    def end(self, record: RequestRecord, _status: int) -> bytes:
         """Return the event `end`, an empty object."""
-        return _event(b"end", b"{}")
+        return _event(b"end", b"{}", _end_id(record))
 
     def error(self, record: RequestRecord, error: AseError) -> bytes:
         """Return an event `error`."""
@@ -101,10 +103,15 @@ class PlainLines:
         return b"\n"
 
 
-def _event(name: bytes, data: bytes, number: int = 0) -> bytes:
-    """Return an event; one with a number has it as its id."""
+def _end_id(record: RequestRecord) -> bytes:
+    """Return the id of the last event; only an EventSource, which sends GET, asks by it."""
+    return END_ID if record.method == "GET" else b""
+
+
+def _event(name: bytes, data: bytes, event_id: bytes = b"") -> bytes:
+    """Return an event."""
     if b"\n" in data or b"\r" in data:  # white space in embedded JSON
         data = data.translate(_NEWLINES_TO_SPACES)
-    if number:
-        return b"event: %b\nid: %d\ndata: %b\n\n" % (name, number, data)
+    if event_id:
+        return b"event: %b\nid: %b\ndata: %b\n\n" % (name, event_id, data)
     return b"event: %b\ndata: %b\n\n" % (name, data)

@@ -105,12 +105,13 @@ class EventStream:
     def send_result(self, session: Session, payload: bytes, status: int) -> None:
         """Write a result as an event `result`, and after the last one the event `end`.
 
-        A result without a payload has no event `result`.
+        A result without a payload has no event `result`, and one that the client has is not sent.
         """
         record = session.record
         if payload != b"{}":
             self._result_count += 1
-            self._write(self._framing.result(record, payload, status, self._result_count))
+            if self._result_count > self._request.received_results:
+                self._write(self._framing.result(record, payload, status, self._result_count))
         if status >= FrameStatus.END:
             self._write(self._framing.end(record, status))
 

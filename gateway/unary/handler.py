@@ -6,10 +6,12 @@ I/O. It sends each result back, or throws an AseError into the generator.
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, Final
 
 from atom.interfaces import CallTarget
-from gateway.request import checks, content_coding, json_body
+from gateway.request import answer_store, checks, content_coding, json_body, resumption
+from gateway.request.answer_store import AnswerKey
 from gateway.request.event_stream import EventStreamRequest
 from gateway.request.exchange import Exchange
 from gateway.request.interfaces import Dependencies, PendingOperation, Slot
@@ -88,15 +90,25 @@ class AcquireSlot:
 class ValidatedRequest:
     """A validated request: its contract and its frame, a serialised LoaderInput.
 
-    Requests with the same `affinity_key` go to few instances; "" means no affinity.
+    Requests with the same `affinity_key` go to few instances; "" means no affinity. `answer_key`
+    is that of its answer if that is to be kept, and `fingerprint` stands for what it asks.
     """
 
-    __slots__ = ("affinity_key", "contract", "frame")
+    __slots__ = ("affinity_key", "answer_key", "contract", "fingerprint", "frame")
 
-    def __init__(self, contract: Contract, frame: bytes, affinity_key: str) -> None:
+    def __init__(
+        self,
+        contract: Contract,
+        frame: bytes,
+        affinity_key: str,
+        answer_key: AnswerKey | None,
+        fingerprint: bytes,
+    ) -> None:
         self.contract = contract
         self.frame = frame
         self.affinity_key = affinity_key
+        self.answer_key = answer_key
+        self.fingerprint = fingerprint
 
 
 Steps = Generator[
@@ -135,7 +147,7 @@ def serve_unary(
         if isinstance(request, EventStreamRequest):
             return request
         try:
-            outputs = yield from _call_with_retries(request, record, dependencies, exchange)
+            return (yield from _answer(request, record, dependencies, exchange))
         except AseError as error:
             if error.spec is not BAD_MODE or not exchange.accepts_events(headers):
                 raise
@@ -146,7 +158,6 @@ def serve_unary(
             if isinstance(request, EventStreamRequest):
                 return request
             raise
-        return exchange.finish(outputs, record, dependencies.clock())
     except AseError as error:
         return exchange.fail(error, record, dependencies.clock())
     except Exception as exception:  # noqa: BLE001 (it is logged, with its traceback)
@@ -235,15 +246,50 @@ def _validate_request(
             ascii_only,
             record,
             exchange,
+            resumption.received_results(headers, is_idempotent=contract.service.idempotent),
         )
+    answer_key = None
+    if contract.service.idempotent:
+        answer_key = answer_store.find_key(headers, contract.service.id, parsed.app_id)
     try:
         violations = contract.validator.validate_and_transform(envelope, ascii_only)
         if violations:
             raise InvalidBodyError(violations)
         frame = contract.encoder.encode(envelope, gateway_headers)
+        fingerprint = b""
+        if answer_key is not None:  # the frame without what the gateway adds to each request
+            fingerprint = blake2b(contract.encoder.encode(envelope, {})).digest()
+            fingerprint += headers.get(b"accept", b"")
     except AseError as error:
         raise exchange.explain(contract, error) from None
-    return ValidatedRequest(contract, frame, affinity_key)
+    return ValidatedRequest(contract, frame, affinity_key, answer_key, fingerprint)
+
+
+def _answer(
+    request: ValidatedRequest,
+    record: RequestRecord,
+    dependencies: Dependencies,
+    exchange: Exchange,
+) -> Generator[AcquireSlot | CallLoader, Any, HttpResponse]:
+    """Call an instance and return the answer; one that is kept is returned without a call."""
+    key, answers = request.answer_key, dependencies.answers
+    if key is None:
+        outputs = yield from _call_with_retries(request, record, dependencies, exchange)
+        return exchange.finish(outputs, record, dependencies.clock())
+    kept_answer = answers.begin(key, request.fingerprint, dependencies.clock())
+    if kept_answer is not None:
+        record.finish(kept_answer.status, 0, dependencies.clock())
+        return kept_answer
+    is_complete = False
+    try:
+        outputs = yield from _call_with_retries(request, record, dependencies, exchange)
+        response = exchange.finish(outputs, record, dependencies.clock())
+        answers.complete(key, response, dependencies.clock())
+        is_complete = True
+    finally:
+        if not is_complete:
+            answers.abandon(key)
+    return response
 
 
 def _call_with_retries(

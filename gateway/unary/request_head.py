@@ -12,6 +12,8 @@ _USED_HEADERS: Final = (
     b"content-type", b"content-encoding", b"accept", b"x-app-id", b"origin", b"sec-fetch-site",
     b"host", b"x-forwarded-host",
 )  # fmt: skip
+# Headers whose value no other request has.
+_SINGLE_USE_HEADERS: Final = (b"idempotency-key", b"last-event-id")
 
 
 class UnaryRequestHead:
@@ -48,11 +50,16 @@ class UnaryRequestHead:
         self.query = query
 
     def is_cacheable(self) -> bool:
-        """Return whether later requests can have the same head but for the length."""
+        """Return whether later requests can have the same head but for the length.
+
+        One that is made for a single request would take the place of others.
+        """
         has_content_length = (
             b"content-length" in self.headers and b"transfer-encoding" not in self.headers
         )
-        return has_content_length and self.keep_alive and not self.expects_continue
+        is_single = any(name in self.headers for name in _SINGLE_USE_HEADERS)
+        is_single = is_single or not self.keep_alive or self.expects_continue
+        return has_content_length and not is_single
 
     def with_only_headers(self, names: Collection[bytes]) -> "UnaryRequestHead":
         """Return a head that has the headers of those names alone."""

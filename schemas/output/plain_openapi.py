@@ -109,7 +109,10 @@ def operation(service: Service, name: str, example: Mapping[str, Any] | None) ->
         "summary": summary,
         "description": service.description,
         "tags": [service.id],
-        "parameters": [_APP_ID_PARAMETER],
+        "parameters": [
+            _APP_ID_PARAMETER,
+            *([_IDEMPOTENCY_KEY_PARAMETER] if service.idempotent else []),
+        ],
         "requestBody": {"required": True, "content": content},
         "responses": {
             "200": {"description": "the answer, in the form that Accept names", "content": answers},
@@ -240,6 +243,13 @@ def _file_types(api: PlainApi) -> list[str]:
     return [*types, _BINARY]  # a loader may name another encoding, or none
 
 
+_IDEMPOTENCY_KEY_PARAMETER: Final = {
+    "name": "idempotency-key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "description": "requests with the same key are one: it runs once, and has one answer",
+}
 _APP_ID_PARAMETER: Final = {
     "name": "x-app-id",
     "in": "header",

@@ -12,7 +12,7 @@ _RESERVED: Final = (
     "Any", "AsyncClient", "AsyncIterator", "Client", "File", "FileInput", "Iterator", "Literal",
     "Mapping", "NotRequired", "Outputs", "Path", "PathLike", "Problem", "Self", "TypedDict",
     "asyncio", "base64", "bool", "bytes", "dataclass", "dict", "float", "httpx", "int", "json",
-    "list", "members", "mimetypes", "self", "str", "time",
+    "list", "members", "mimetypes", "self", "str", "time", "uuid",
 )  # fmt: skip
 _FILE: Final = "FileInput"
 
@@ -33,6 +33,7 @@ def render_client(api: ClientApi) -> str:
         "ARGUMENTS": "".join(f"        {line},\n" for line in ["*", *arguments] if arguments),
         "MEMBERS": "".join(f"            {member},\n" for member in members),
         "FILES": repr(tuple(files)),
+        "IS_IDEMPOTENT": repr(api.idempotent),
         "RETRIED": "(429, 502, 503)" if api.idempotent else "(429, 503)",
         "RETRIED_ERRORS": "httpx.TransportError" if api.idempotent else "httpx.ConnectError",
     }

@@ -12,6 +12,7 @@ import base64
 import json
 import mimetypes
 import time
+import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -61,6 +62,7 @@ class Outputs:
 @@ASYNC_CLIENT@@
 
 _FILES: tuple[str, ...] = @@FILES@@
+_IS_IDEMPOTENT = @@IS_IDEMPOTENT@@
 _RETRIED = @@RETRIED@@
 _RETRIED_ERRORS = @@RETRIED_ERRORS@@
 _MAX_DELAY = 30.0
@@ -69,6 +71,11 @@ _MAX_DELAY = 30.0
 def _headers(app_id: str | None, headers: Mapping[str, str] | None) -> dict[str, str]:
     own = {} if app_id is None else {"x-app-id": app_id}
     return {**own, **(headers or {})}
+
+
+def _repetition_headers() -> dict[str, str]:
+    """Return what makes repeated requests one, if the service knows it."""
+    return {"idempotency-key": uuid.uuid4().hex} if _IS_IDEMPOTENT else {}
 
 
 def _body(members: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,7 +204,7 @@ CLIENT: Final = '''class Client:
             response.close()
 
     def _request(self, accept: str, members: Mapping[str, Any]) -> httpx.Request:
-        headers = {**self._headers, "accept": accept}
+        headers = {**self._headers, **_repetition_headers(), "accept": accept}
         return self._http.build_request("POST", self._url, headers=headers, **_body(members))
 
     def _send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:

@@ -29,6 +29,7 @@ def render_client(api: ClientApi) -> str:
         "OUTPUTS": "".join(map(_output, api.outputs)),
         "FILES": json.dumps([m.name for m in api.members if m.kind is ValueKind.FILE]),
         "PARSED": "".join(map(_parsed, api.outputs)),
+        "IS_IDEMPOTENT": json.dumps(api.idempotent),
         "RETRIED": "[429, 502, 503]" if api.idempotent else "[429, 503]",
     }
     parts = MODULE.split("@@")

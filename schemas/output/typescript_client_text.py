@@ -98,12 +98,14 @@ export class Client {
   }
 
   private async send(accept: string, members: Members, signal?: AbortSignal): Promise<Response> {
+    const key: Record<string, string> =
+      IS_IDEMPOTENT ? { "idempotency-key": crypto.randomUUID() } : {};
     for (let attempt = 0; ; attempt++) {
       const limit = AbortSignal.timeout(this.timeout);
       const { body, headers } = requestBody(members as unknown as Record<string, unknown>);
       const response = await this.fetch(this.url, {
         method: "POST",
-        headers: { ...this.headers, ...headers, accept },
+        headers: { ...this.headers, ...headers, ...key, accept },
         body,
         signal: signal === undefined ? limit : AbortSignal.any([signal, limit]),
       });
@@ -116,6 +118,7 @@ export class Client {
 }
 
 const FILES: string[] = @@FILES@@;
+const IS_IDEMPOTENT: boolean = @@IS_IDEMPOTENT@@;
 const RETRIED: number[] = @@RETRIED@@;
 const MAX_DELAY = 30_000;
 const MEDIA_TYPES: Record<string, string> = {

@@ -14,7 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
+from schemas.output.python_client import render_client
 from tests.harness import ROOT, Gateway, Loader, run_asectl
+from tests.schemas.output.test_client_api import Boxes, api_of
 from tests.sessions import TALKER
 from tests.wire.test_generated_clients import TYPESCRIPT, run
 
@@ -206,6 +208,20 @@ def test_retries_follow_retry_after(modules: dict[str, ModuleType], *, is_async:
         with pytest.raises(forms.Problem) as caught:
             Caller(forms, server.url, **options).stream(text="x")
         assert (caught.value.status, caught.value.detail) == (502, "status 502")
+
+
+@IS_ASYNC
+def test_idempotent_request_is_repeated_under_one_key(tmp_path: Path, *, is_async: bool) -> None:
+    path = tmp_path / "boxes.py"
+    path.write_text(render_client(api_of(Boxes)))
+    boxes = load(path)
+    lost = (502, {}, {"code": 10222, "detail": "lost", "sid": "s"})
+    with ScriptedServer(lost, (200, {}, {"boxes": [{"x": 1}]}), (200, {}, {})) as server:
+        caller = Caller(boxes, server.url, is_async=is_async)
+        assert caller.call(picture=b"x", top=1).boxes == [{"x": 1}]
+        assert caller.call(picture=b"x", top=1).boxes is None
+        first, repeated, other = [headers["idempotency-key"] for _, headers, _ in server.requests]
+    assert first == repeated != other
 
 
 @IS_ASYNC

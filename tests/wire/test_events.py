@@ -248,12 +248,37 @@ def test_bad_get_requests(
     response = get_gateway.http.request(method, url, headers=EVENTS | headers)
     assert response.status_code == status
     if status == 405:
-        assert response.headers["allow"] == "GET, POST"
+        assert response.headers["allow"] == "GET, OPTIONS, POST"
+
+
+def test_event_source_that_comes_back_is_sent_away(get_gateway: Gateway) -> None:
+    """After the end, and for a service that must not run again: it would run for ever."""
+    with httpx.stream(
+        "GET", f"{get_gateway.url}/v1/private/talker?{QUERY}", headers=EVENTS, trust_env=False
+    ) as response:
+        assert "event: end\nid: end\n" in "".join(response.iter_text())
+    for last_id in ("end", "1"):
+        headers = EVENTS | {"last-event-id": last_id}
+        response = get_gateway.http.get(f"/v1/private/talker?{QUERY}", headers=headers)
+        assert (response.status_code, response.content) == (204, b"")
+        assert len(response.headers["x-ase-request-id"]) == 32
+
+
+def test_event_source_of_a_browser_ends_for_good(get_gateway: Gateway) -> None:
+    with Browser() as browser:
+        browser.open(get_gateway.url + "/docs")
+        browser.wait("document.readyState === 'complete'")
+        browser.run(
+            f"window.ends = 0; source = new EventSource('/v1/private/talker?{QUERY}');"
+            "source.addEventListener('end', () => window.ends++)"
+        )
+        browser.wait("window.source.readyState === EventSource.CLOSED")
+        assert browser.run("window.ends") == 1
 
 
 def test_get_is_refused_unless_the_operator_allows_it(gateway: Gateway) -> None:
     response = gateway.http.get(f"/v1/private/talker?{QUERY}")
-    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+    assert (response.status_code, response.headers["allow"]) == (405, "OPTIONS, POST")
     assert gateway.http.get("/v1/private/not-there").status_code == 404
 
 

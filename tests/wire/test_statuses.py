@@ -262,7 +262,7 @@ def test_an_unknown_service_is_10225(gateway: Gateway, loader: Loader) -> None:
 def test_another_method_is_405(gateway: Gateway, loader: Loader) -> None:
     response = gateway.http.get("/v1/private/probe")
     assert_error_envelope(response, 405, 10163)
-    assert response.headers["allow"] == "POST"
+    assert response.headers["allow"] == "OPTIONS, POST"
 
 
 def test_rejected_input_is_10107_with_the_wrapper_message(gateway: Gateway, loader: Loader) -> None:

@@ -138,7 +138,7 @@ def test_page_that_fails_is_an_internal_error(gateway: InProcessGateway) -> None
 
 
 @pytest.mark.parametrize(
-    ("path", "allowed"), [("/v1/private/probe", {"POST"}), ("/livez", {"GET", "HEAD"})]
+    ("path", "allowed"), [("/v1/private/probe", {"OPTIONS", "POST"}), ("/livez", {"GET", "HEAD"})]
 )
 def test_method_that_is_not_allowed_is_answered_with_those_that_are(
     gateway: InProcessGateway, path: str, allowed: set[str]

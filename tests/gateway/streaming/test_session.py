@@ -8,6 +8,7 @@ from typing import Any
 
 from aseloader import declare
 from config.options import GatewayOptions, SessionOptions
+from gateway.request.answer_store import AnswerStore
 from gateway.request.interfaces import Dependencies
 from gateway.request.record import RequestRecord
 from gateway.services.catalog import Catalog, build_contract
@@ -112,6 +113,7 @@ def new_session(fake: FakeDependencies) -> Session:
         lambda: fake.now,
         lambda: "b" * 32,
         lambda _sid, error: fake.internal_errors.append(error),
+        AnswerStore(60.0, 1 << 20),
     )
     record = RequestRecord("a" * 32, time.monotonic())
     return Session(

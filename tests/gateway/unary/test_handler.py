@@ -10,6 +10,7 @@ from hypothesis import given
 
 from aseloader import declare
 from config.options import GatewayOptions, ServiceOptions
+from gateway.request.answer_store import AnswerStore
 from gateway.request.envelope_exchange import EnvelopeExchange
 from gateway.request.interfaces import Dependencies
 from gateway.request.record import RequestRecord
@@ -65,6 +66,7 @@ class FakeDependencies:
             clock=lambda: self.now,
             new_id=lambda: "i" * 32,
             on_internal_error=lambda sid, _: self.internal_error_sids.append(sid),
+            answers=AnswerStore(60.0, 1 << 20),
         )
         self.record = RequestRecord("s" * 32, 0.0, "POST", "/v1/private/probe", "9.9.9.9")
 

@@ -21,6 +21,8 @@ def new_head(
         (new_head({**LENGTH, b"transfer-encoding": b"chunked"}), False),
         (new_head(LENGTH, keep_alive=False), False),
         (new_head(LENGTH, expects_continue=True), False),
+        (new_head({**LENGTH, b"idempotency-key": b"1"}), False),
+        (new_head({**LENGTH, b"last-event-id": b"1"}), False),
     ],
 )
 def test_only_plain_keep_alive_heads_are_cached(
