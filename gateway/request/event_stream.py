@@ -58,7 +58,7 @@ class Sink(Protocol):
         """Write the header lines of the response."""
 
     def write(self, data: bytes) -> None:
-        """Write a part of the body."""
+        """Write a part of the body, which is not empty."""
 
     def end(self) -> None:
         """End the body."""

@@ -151,7 +151,8 @@ class EventStream:
             content_type = self._framing.content_type
             head = _HEADERS_TEMPLATE % (content_type, record.sid, record.instance, record.attempts)
             self._sink.start_response(head.encode())
-        self._sink.write(data)
+        if data:  # an empty chunk would end the response
+            self._sink.write(data)
 
     def _send_keep_alive(self) -> None:
         """Write a comment, and schedule the next one in `keep_alive` seconds.

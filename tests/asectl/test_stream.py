@@ -91,8 +91,6 @@ def test_closed_stdout_ends_the_call_quietly(gateway: Gateway) -> None:
 def test_generated_client_streams(gateway: Gateway, tmp_path: Path) -> None:
     module = run_asectl("api", "client", "vad", "--url", gateway.url).stdout
     (tmp_path / "vad_client.py").write_text(module)
-    mypy = [sys.executable, "-m", "mypy", "--strict", "vad_client.py"]
-    assert subprocess.run(mypy, cwd=tmp_path, check=False).returncode == 0
     with wave.open(WAV) as sample:
         pcm = sample.readframes(sample.getnframes())
     script = f"""
@@ -100,12 +98,13 @@ import sys
 sys.path.insert(0, ".")
 import vad_client
 pcm = sys.stdin.buffer.read()
-for result in vad_client.stream(audio=pcm, url={gateway.url!r}, app_id="tests"):
+client = vad_client.Client({gateway.url!r}, app_id="tests")
+for result in client.stream(audio=pcm):
     print(result.segment["event"])
 try:
-    list(vad_client.stream(audio=pcm[:3], url={gateway.url!r}, app_id="tests"))
-except vad_client.ServiceError as error:
-    print(error)
+    list(client.stream(audio=pcm[:3]))
+except vad_client.Problem as problem:
+    print(problem)
 """
     output = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, input=pcm, stdout=subprocess.PIPE, check=True

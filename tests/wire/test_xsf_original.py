@@ -316,8 +316,8 @@ def test_clients_read_the_header_from_a_public_schema(gateway: Gateway, tmp_path
         assert result.returncode == 0, result.stderr
         assert "WORD WORD" in result.stdout
     (tmp_path / "client.py").write_text(run_asectl("api", "client", schema_path).stdout)
-    call = f"client.call(text=b'hi', url={gateway.url!r}, app_id='me')"
+    call = f"client.Client({gateway.url!r}, app_id='me').call(text='hi')"
     script = f"import sys; sys.path.insert(0, '.'); import client; print({call}.said)"
     command = [sys.executable, "-c", script]
     output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert output.stdout == "b'HI'\n", output.stderr
+    assert output.stdout == "HI\n", output.stderr

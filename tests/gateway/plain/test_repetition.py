@@ -14,7 +14,7 @@ from schemas.wire import GatewayValue, InferRequest, InferResponse
 from tests.fakes import output_frame
 from tests.harness import make_envelope
 from tests.inprocess import InProcessGateway
-from tests.requests import read_all
+from tests.requests import read_all, statuses_of
 from tests.wrappers.forms import Forms
 from tests.wrappers.probe import Idempotent, Probe
 from tests.wrappers.talker import Talker
@@ -185,6 +185,29 @@ def test_stream_of_another_service_does_not_resume(gateway: InProcessGateway) ->
     assert b" 409 " in response
     assert b"cannot be resumed" in response
     sock.close()
+
+
+@pytest.mark.parametrize("accept", ["text/event-stream", "application/x-ndjson"])
+@pytest.mark.parametrize("texts", [[], [b"a"], [b"a", b"b"]], ids=len)
+def test_connection_goes_on_after_a_stream(
+    gateway: InProcessGateway, accept: str, texts: list[bytes]
+) -> None:
+    """The end of a stream is one last chunk: more bytes would be the start of another answer."""
+    body = b'{"text": "hi"}'
+    lines = ["Host: a", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+    head = "\r\n".join(["POST /v1/talker HTTP/1.1", *lines, f"Accept: {accept}", "", ""])
+    with gateway.connect() as sock:
+        for _ in range(2):
+            gateway.caller.streams.clear()
+            sock.sendall(head.encode() + body)
+            (stream,) = gateway.caller.streams
+            for text in texts:
+                stream.push_result(1, text)
+            stream.push_result(2)
+        sock.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        response = read_all(sock)
+    assert statuses_of(response) == [200, 200, 200]
+    assert response.count(b"0\r\n\r\nHTTP/1.1 200 OK\r\n") == 2
 
 
 @pytest.mark.parametrize(
