@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -404,20 +403,23 @@ def test_sound_goes_in_and_json_comes_out() -> None:
         run(gateway, client.task)
 
 
-class BrokenCatalog:
-    """A catalog with a fault of ours."""
-
-    def require(self, _service_id: str) -> Any:
-        raise ZeroDivisionError
-
-
 def test_fault_of_ours_ends_the_call() -> None:
     with InProcessGateway() as gateway:
-        broken: Any = BrokenCatalog()
-        context = gateway.context
-        context.dependencies = replace(context.dependencies, catalog=broken)
+        fault: Any = ZeroDivisionError()
+        gateway.picker.error = fault
+        assert error_of(gateway).status is Status.INTERNAL
         client = Client(gateway)
         client.send("talker", **text("a"))
         assert client.error().status is Status.INTERNAL
-        assert error_of(gateway).status is Status.INTERNAL
-        assert [type(error) for _, error in gateway.internal_errors] == [ZeroDivisionError] * 2
+        assert [error for _, error in gateway.internal_errors] == [fault, fault]
+
+
+def test_fault_of_ours_while_reading_ends_the_session() -> None:
+    with InProcessGateway() as gateway:
+        client = Client(gateway)
+        client.send("talker", **text("a"))
+        no_message: Any = 5
+        client._requests.put_nowait(no_message)
+        assert client.error().status is Status.INTERNAL
+        assert client.stream.cancelled
+        assert len(gateway.internal_errors) == 1
