@@ -113,6 +113,11 @@ class GatewayOptions:
         False, "serve gRPC clients too, at `grpc_port`: ase.v1.Gateway, health, reflection"
     )
     grpc_port: int = port_option(8210, "gRPC clients")
+    grpc_connections: int = option(
+        1000,
+        "connections of gRPC clients; fewer where the limit of open files asks for it",
+        minimum=1,
+    )
     grpc_streams: int = option(
         100, "calls at a time on one connection of a gRPC client", minimum=1, maximum=100_000
     )

@@ -240,7 +240,7 @@ def _grpc_port(
     service = GatewayService(context, session_metrics, config.session)
     is_tls = options.grpc and bool(options.tls_cert)
     certificate = ServerCertificate(certificate_files(options, base_dir)) if is_tls else None
-    return GrpcPort(service, options, certificate)
+    return GrpcPort(service, options, certificate, _max_grpc_connections(options))
 
 
 def public_server(
@@ -455,7 +455,9 @@ def _limits(options: GatewayOptions) -> Limits:
         min_chunk=options.min_chunk,
         stall_timeout=options.write_timeout,
         idle_timeout=options.keep_alive,
-        max_connections=min(options.max_connections, _max_connections()),
+        max_connections=min(
+            options.max_connections, _max_connections() - _max_grpc_connections(options)
+        ),
     )
 
 
@@ -476,6 +478,11 @@ def _max_connections() -> int:
     """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, files - min(_RESERVED_FILES, max(files // 4, 16)))
+
+
+def _max_grpc_connections(options: GatewayOptions) -> int:
+    """Return the number of connections of gRPC clients, at most a quarter of all; 0 without."""
+    return min(options.grpc_connections, _max_connections() // 4) if options.grpc else 0
 
 
 def _reject_request(

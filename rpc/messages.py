@@ -22,16 +22,22 @@ def length_prefix(size: int) -> bytes:
 class MessageDeframer:
     """Splits the data of a stream into messages of at most `max_message_size` bytes each.
 
+    A compressed message may have `max_decompressed_size` bytes, by default as many: decompressing
+    costs the receiver far more than the sender.
     `encoding` is the peer's `grpc-encoding`; it applies to messages with the compressed flag.
     `_chunks` holds the `_buffered_size` bytes of the incomplete message. They are joined only when
     `_needed_size` bytes are there, so a large message is copied once and not once per DATA frame.
     """
 
-    __slots__ = ("_buffered_size", "_chunks", "_max_message_size", "_needed_size", "encoding")
+    __slots__ = (
+        "_buffered_size", "_chunks", "_max_decompressed_size", "_max_message_size", "_needed_size",
+        "encoding",
+    )  # fmt: skip
 
-    def __init__(self, max_message_size: int) -> None:
+    def __init__(self, max_message_size: int, max_decompressed_size: int = 0) -> None:
         self.encoding = b"identity"
         self._max_message_size = max_message_size
+        self._max_decompressed_size = max_decompressed_size or max_message_size
         self._chunks: list[bytes] = []
         self._buffered_size = 0
         self._needed_size = PREFIX_SIZE
@@ -79,12 +85,12 @@ class MessageDeframer:
             raise RpcError(Status.INTERNAL, f"message encoding {encoding!r} was not accepted")
         decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
         try:
-            decompressed = decompressor.decompress(message, self._max_message_size + 1)
+            decompressed = decompressor.decompress(message, self._max_decompressed_size + 1)
         except zlib.error as error:
             raise RpcError(Status.INTERNAL, f"message is not gzip: {error}") from error
-        if len(decompressed) > self._max_message_size:
-            details = f"more than {self._max_message_size} bytes, decompressed"
-            raise MessageTooLargeError(details, self._max_message_size)
+        if len(decompressed) > self._max_decompressed_size:
+            details = f"more than {self._max_decompressed_size} bytes, decompressed"
+            raise MessageTooLargeError(details, self._max_decompressed_size)
         if not decompressor.eof:
             raise RpcError(Status.INTERNAL, "a gzip message ends too early")
         return decompressed

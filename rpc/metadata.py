@@ -126,9 +126,15 @@ def is_reserved_header(name: bytes) -> bool:
 
 
 def read_metadata_value(name: bytes, value: bytes) -> str | bytes:
-    """Return the value of a metadata field; that of a `-bin` field is decoded if it is base64."""
+    """Return the value of a metadata field; that of a `-bin` field is decoded if it is base64.
+
+    A value that is no ASCII is read as UTF-8, or else as ISO 8859-1, so that no two become equal.
+    """
     if not name.endswith(b"-bin"):
-        return value.decode("utf-8", "replace")
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value.decode("latin-1")
     try:
         return b64decode(value + b"=" * (-len(value) % 4))
     except ValueError:

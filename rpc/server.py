@@ -36,10 +36,11 @@ class Server:
 
     A handler raises RpcError to end the call with that status. A cancelled call cancels the task of
     its handler. `max_message_size` limits a message in either direction, in bytes; the call ends
-    with RESOURCE_EXHAUSTED. `max_connections` may be open at a time, each with `max_streams` calls.
-    `max_received` bytes of requests and `max_unsent` bytes of responses may be in memory, in sum
-    over all connections; beyond that the connection that holds most is closed. `memory` counts
-    these bytes.
+    with RESOURCE_EXHAUSTED. So it does for a compressed request of more than
+    `max_decompressed_size` bytes, by default as many. `max_connections` may be open at a time, each
+    with `max_streams` calls. `max_received` bytes of requests and `max_unsent` bytes of responses
+    may be in memory, in sum over all connections; beyond that the connection that holds most is
+    closed. `memory` counts these bytes.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Server:
         unary: Mapping[str, UnaryHandler],
         stream: Mapping[str, StreamHandler] | None = None,
         max_message_size: int = MAX_MESSAGE_SIZE,
+        max_decompressed_size: int = 0,
         max_connections: int = _MAX_CONNECTIONS,
         max_streams: int = _MAX_STREAMS,
         max_received: int = _UNLIMITED,
@@ -60,6 +62,7 @@ class Server:
             max_connections,
             max_streams,
             max_message_size,
+            max_decompressed_size or max_message_size,
             max_message_size * _MAX_BUFFERED_MESSAGES,
             self.memory,
         )

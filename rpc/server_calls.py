@@ -32,7 +32,8 @@ _MAX_DEADLINE_S: Final = 1e9
 class CallOwner:
     """What the calls of one connection share.
 
-    `max_message_size` limits a message in either direction, `max_buffered` the received bytes of
+    `max_message_size` limits a message in either direction, `max_decompressed_size` a compressed
+    request, `max_buffered` the received bytes of
     all calls that no handler has taken yet. `memory` counts what the connection holds. `flush`
     schedules a write. `on_deadline` is called with the time at which a new call expires.
     """
@@ -40,6 +41,7 @@ class CallOwner:
     connection: ServerConnection
     peer: str
     max_message_size: int
+    max_decompressed_size: int
     max_buffered: int
     memory: ConnectionMemory
     loop: asyncio.AbstractEventLoop
@@ -79,7 +81,7 @@ class ServerCall(RequestStream):
         self._metadata = headers.metadata
         now = owner.loop.time()
         self.deadline = None if timeout is None else now + min(timeout, _MAX_DEADLINE_S)
-        self._deframer = MessageDeframer(owner.max_message_size)
+        self._deframer = MessageDeframer(owner.max_message_size, owner.max_decompressed_size)
         self._deframer.encoding = headers.encoding
         self._task: asyncio.Task[None] | None = None
         self._started = self._finished = False
@@ -115,8 +117,7 @@ class ServerCall(RequestStream):
             return
         for message in messages:  # as they are in memory: decompressed
             self._waiting_size += len(message)
-        if not self._count_buffered(self._waiting_size + self._deframer.buffered_size):
-            return
+        self._count_buffered(self._waiting_size + self._deframer.buffered_size)
         if self._owner.connection.buffered_size > self._owner.max_buffered:
             self.cancel(Status.RESOURCE_EXHAUSTED, "too many bytes of requests wait")
             return
@@ -130,23 +131,17 @@ class ServerCall(RequestStream):
         self._waiting_size -= message_size
         self._count_buffered(self._waiting_size + self._deframer.buffered_size)
 
-    def _count_buffered(self, size: int) -> bool:
-        """Set the size of what was received; return whether the call goes on all the same."""
+    def _count_buffered(self, size: int) -> None:
         change = size - self._buffered
         self._buffered = size
         self._owner.connection.buffered_size += change
         self._owner.memory.add_received(change)
-        return not self._finished
 
-    def _take_request(self, size: int) -> bool:
-        """Count a request as taken whole: its bytes stay in memory until the call ends.
-
-        Return whether the call goes on.
-        """
+    def _take_request(self, size: int) -> None:
+        """Count a request as taken whole: its bytes stay in memory until the call ends."""
         self._release(size)
         self._request_size = size
         self._owner.memory.add_received(size)
-        return not self._finished
 
     def _count_unsent(self, size: int) -> None:
         change = size - self._unsent
@@ -300,8 +295,8 @@ class UnaryServerCall(ServerCall):
         if request is None or self._deframer.buffered_size:
             self.fail(Status.INTERNAL, "the call has no complete request")
             return
-        if self._take_request(len(request)):
-            self._start(run_unary(self, self._handler, request, self._new_context()))
+        self._take_request(len(request))
+        self._start(run_unary(self, self._handler, request, self._new_context()))
 
 
 class StreamServerCall(ServerCall):

@@ -23,46 +23,57 @@ class ServerMemory:
         self._connections: set[ConnectionMemory] = set()
 
     def add_connection(self, abort: Callable[[], None]) -> "ConnectionMemory":
-        """Return the share of a new connection; `abort` closes the connection."""
+        """Return the share of a new connection; `abort` closes the connection soon."""
         connection = ConnectionMemory(self, abort)
         self._connections.add(connection)
         return connection
 
     def remove_connection(self, connection: "ConnectionMemory") -> None:
-        """Count a connection no more, after its calls have released what they held."""
+        """Count a connection no more."""
         self._connections.discard(connection)
+        connection.close()
 
     def cut_receiver(self) -> None:
         """Close the connection that holds most of what was received."""
-        self._cut(max(self._connections, key=_received, default=None))
+        self._cut(max(self._connections, key=_received))
 
     def cut_reader(self) -> None:
         """Close the connection whose client has left most unread."""
-        self._cut(max(self._connections, key=_unsent, default=None))
+        self._cut(max(self._connections, key=_unsent))
 
-    def _cut(self, connection: "ConnectionMemory | None") -> None:
-        if connection is None:  # the last one is ending
-            return
-        self._connections.discard(connection)
+    def _cut(self, connection: "ConnectionMemory") -> None:
+        """Close a connection, and count it no more: it releases its bytes when it has ended."""
         self.cuts += 1
+        self.remove_connection(connection)
         connection.abort()
 
 
 class ConnectionMemory:
-    """The share of one connection. Whoever adds bytes takes them back when they are released."""
+    """The share of one connection. Whoever adds bytes takes them back when they are released.
 
-    __slots__ = ("_server", "abort", "received", "unsent")
+    `abort` closes the connection soon, not at once: it is called in the middle of its work.
+    """
+
+    __slots__ = ("_is_closed", "_server", "abort", "received", "unsent")
 
     def __init__(self, server: ServerMemory, abort: Callable[[], None]) -> None:
         self._server = server
+        self._is_closed = False
         self.abort = abort
         self.received = self.unsent = 0
 
-    def add_received(self, size: int) -> None:
-        """Count bytes of requests; a negative size takes them back.
+    def close(self) -> None:
+        """Take back all bytes; what is added or taken back later is ignored."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._server.received -= self.received
+            self._server.unsent -= self.unsent
+            self.received = self.unsent = 0
 
-        This may close a connection, and so end calls: the caller's own too.
-        """
+    def add_received(self, size: int) -> None:
+        """Count bytes of requests; a negative size takes them back. This may close a connection."""
+        if self._is_closed:
+            return
         server = self._server
         self.received += size
         server.received += size
@@ -70,10 +81,9 @@ class ConnectionMemory:
             server.cut_receiver()
 
     def add_unsent(self, size: int) -> None:
-        """Count bytes of responses; a negative size takes them back.
-
-        This may close a connection, and so end calls: the caller's own too.
-        """
+        """Count bytes of responses, as `add_received` does those of requests."""
+        if self._is_closed:
+            return
         server = self._server
         self.unsent += size
         server.unsent += size

@@ -42,13 +42,15 @@ class ServerLimits:
     """The limits of a server.
 
     `max_connections` at a time; `max_streams` calls at a time on one connection; `max_message_size`
-    of a message in bytes; `max_buffered` bytes of a connection that no handler has taken yet.
+    of a message in bytes, `max_decompressed_size` of a compressed one; `max_buffered` bytes of a
+    connection that no handler has taken yet.
     `memory` counts, and bounds, what all connections hold together.
     """
 
     max_connections: int
     max_streams: int
     max_message_size: int
+    max_decompressed_size: int
     max_buffered: int
     memory: ServerMemory
 
@@ -105,11 +107,12 @@ class ServerTransport(asyncio.Protocol):
             return
         self._connections.add(self)
         self._transport.set_write_buffer_limits(high=_HIGH_WATER)
-        self._memory = self._limits.memory.add_connection(self._abort)
+        self._memory = self._limits.memory.add_connection(self._abort_soon)
         self._owner = CallOwner(
             connection=self._connection,
             peer=_peer_name(transport.get_extra_info("peername")),
             max_message_size=self._limits.max_message_size,
+            max_decompressed_size=self._limits.max_decompressed_size,
             max_buffered=self._limits.max_buffered,
             memory=self._memory,
             loop=self._loop,
@@ -217,6 +220,10 @@ class ServerTransport(asyncio.Protocol):
         else:
             self._transport.close()
         self._check_timer = self._loop.call_later(_LINGER_S, self._transport.abort)
+
+    def _abort_soon(self) -> None:
+        """Abort in the next iteration: this may be called while received data is processed."""
+        self._loop.call_soon(self._abort)
 
     def _abort(self) -> None:
         self._transport.abort()

@@ -79,10 +79,10 @@ class CallSession:
                     self._session.transfer()
         finally:
             reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
             self.notify(SessionEvent.CLIENT_GONE)
             if self._session is None:
                 self._log_unstarted()
+            await asyncio.gather(reader, return_exceptions=True)
 
     def notify(self, event: SessionEvent) -> None:
         """Apply an event to the session; ignored if it has ended."""
@@ -114,7 +114,7 @@ class CallSession:
     def _start(self, data: bytes) -> Session:
         """Return the session of a first message. Raises AseError, see `serve_unary`."""
         dependencies, record = self._context.dependencies, self._record
-        message = messages.read_message(data, dependencies.options)
+        message = self._read_message(data)
         contract = checks.find_contract(dependencies.catalog, message.service, record)
         record.app_id = plain_exchange.require_app_id(self._headers, dependencies.options)
         envelope = self._envelope(contract, message.members, is_first=True)
@@ -140,8 +140,13 @@ class CallSession:
     def _receive(self, session: Session, data: bytes) -> None:
         """Pass a later message to the session."""
         if not self._is_closed:
-            message = messages.read_message(data, self._context.dependencies.options)
+            message = self._read_message(data)
             session.receive_envelope(self._envelope(session.contract, message.members), False)
+
+    def _read_message(self, data: bytes) -> messages.MembersMessage:
+        """Return a message, which has the limit of a WebSocket's."""
+        max_fields = self._context.dependencies.options.max_names
+        return messages.read_message(data, self._options.max_frame, max_fields)
 
     def _end(self, session: Session) -> None:
         """End the inputs of the session, unless it has one frame alone."""

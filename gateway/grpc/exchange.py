@@ -69,6 +69,10 @@ class CallExchange:
         """Return a result of a session as a `SessionResponse`, and its status. Raises AseError."""
         return decode_result(contract, frame)
 
+    def answer_form(self) -> str:
+        """Return that of messages."""
+        return "grpc"
+
     def stream_form(self) -> StreamForm:
         """Return a form that is never asked for: see `wants_events`."""
         return StreamForm.PLAIN_EVENTS
@@ -94,7 +98,7 @@ def build_envelope(
 ) -> dict[str, Any]:
     """Return the envelope of the members of a message. Raises AseError 10163."""
     try:
-        values = messages.to_values(members, options)
+        values = messages.to_values(members)
         return contract.plain.builder.build(values, app_id, options)
     except PlainRequestError as error:
         raise plain_exchange.member_error(error) from None

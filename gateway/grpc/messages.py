@@ -12,8 +12,7 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 
 from atom.decode import DecodedOutput
-from config.options import GatewayOptions
-from gateway.plain.envelope import Blob, PlainRequestError, parse_json
+from gateway.plain.envelope import Blob, JsonText, PlainRequestError
 from gateway.request.response import HttpError
 from schemas.model.errors import BAD_REQUEST, AseError
 from schemas.model.media_types import media_type_of
@@ -23,6 +22,7 @@ from schemas.wire import GatewayValue, InferRequest, InferResponse
 # Smaller messages are not scanned: they have not enough fields to be slow.
 _UNSCANNED_BYTES: Final = 1 << 16
 _MEMBERS_FIELD: Final = 2
+_UNDECODABLE: Final = "the message cannot be decoded"
 _DEPTH: Final = 3  # a message, the entry of a member, its value
 
 
@@ -34,29 +34,29 @@ class MembersMessage:
     members: dict[str, GatewayValue]
 
 
-def read_message(data: bytes, options: GatewayOptions) -> MembersMessage:
+def read_message(data: bytes, max_size: int, max_fields: int) -> MembersMessage:
     """Read an `InferRequest` or a `SessionRequest`.
 
-    Raises HttpError 413 if it is larger than `max_body`; AseError 10163 if it cannot be decoded, or
-    has more than `max_names` fields.
+    Raises HttpError 413 if it is larger than `max_size` bytes; AseError 10163 if it cannot be
+    decoded, or has more than `max_fields` fields.
     """
-    if len(data) > options.max_body:
-        raise HttpError(413, f"the message is larger than {options.max_body} bytes")
+    if len(data) > max_size:
+        raise HttpError(413, f"the message is larger than {max_size} bytes")
     if len(data) > _UNSCANNED_BYTES:
-        _check_field_count(data, options.max_names)
+        _check_field_count(data, max_fields)
     try:
         request = InferRequest.FromString(data)
     except DecodeError:
-        raise AseError(BAD_REQUEST, "the message cannot be decoded") from None
+        raise AseError(BAD_REQUEST, _UNDECODABLE) from None
     return MembersMessage(request.service, dict(request.members))
 
 
-def to_values(members: Mapping[str, GatewayValue], options: GatewayOptions) -> dict[str, Any]:
-    """Return the values of members by name. JSON has the limits of bodies.
+def to_values(members: Mapping[str, GatewayValue]) -> dict[str, Any]:
+    """Return the values of members by name, for an `EnvelopeBuilder`.
 
     Raises PlainRequestError for a value that JSON cannot have.
     """
-    return {name: _to_value(name, value, options) for name, value in members.items()}
+    return {name: _to_value(name, value) for name, value in members.items()}
 
 
 def encode_outputs(outputs: Sequence[DecodedOutput]) -> bytes:
@@ -78,9 +78,11 @@ def encode_outputs(outputs: Sequence[DecodedOutput]) -> bytes:
     return response.SerializeToString()
 
 
-def _to_value(name: str, value: GatewayValue, options: GatewayOptions) -> Any:
+def _to_value(name: str, value: GatewayValue) -> Any:
     match value.WhichOneof("kind"):
         case "text":
+            if "\0" in value.text:
+                raise PlainRequestError(name, "has a NUL")
             return value.text
         case "data":
             return Blob(value.data, value.media_type)
@@ -93,7 +95,7 @@ def _to_value(name: str, value: GatewayValue, options: GatewayOptions) -> Any:
         case "boolean":
             return value.boolean
         case "json":
-            return parse_json(name, value.json.encode(), options)
+            return JsonText(value.json)
     return None
 
 
@@ -145,8 +147,8 @@ def _fields(data: bytes, offset: int, end: int) -> Iterator[tuple[int, int, int]
                 offset = start + size
             case 5:
                 start = offset = offset + 4
-            case _:
-                return
+            case _:  # a group, whose end the scan would have to find, or no type at all
+                raise AseError(BAD_REQUEST, _UNDECODABLE)
         if offset > end:
             return
         yield tag >> 3, start, offset

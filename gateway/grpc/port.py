@@ -22,7 +22,11 @@ class GrpcPort:
     """
 
     def __init__(
-        self, service: GatewayService, options: GatewayOptions, certificate: ContextSource | None
+        self,
+        service: GatewayService,
+        options: GatewayOptions,
+        certificate: ContextSource | None,
+        max_connections: int,
     ) -> None:
         self._service = service
         self._certificate = certificate
@@ -33,7 +37,8 @@ class GrpcPort:
             | self._health.stream_methods()
             | reflection.methods(_SERVICES, wire.POOL),
             max_message_size=max(options.max_body, options.max_output) + _MESSAGE_OVERHEAD,
-            max_connections=options.max_connections,
+            max_decompressed_size=options.max_gzip_body,
+            max_connections=max_connections,
             max_streams=options.grpc_streams,
             max_received=options.max_bodies,
             max_unsent=options.max_unread,

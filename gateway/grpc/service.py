@@ -81,7 +81,8 @@ class GatewayService:
         """Return the answer to a call, or its error; the record is finished."""
         context, dependencies = self._context, self._context.dependencies
         try:
-            message = messages.read_message(data, dependencies.options)
+            options = dependencies.options
+            message = messages.read_message(data, options.max_body, options.max_names)
         except AseError as error:
             note_error(error, record, dependencies.clock())
             return b"", error

@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.request.record import RequestRecord
 from gateway.request.response import PlainError, public_message
-from rpc.metadata import STATUS_DETAILS
+from rpc.metadata import STATUS_DETAILS, encode_status
 from rpc.status import RpcError, Status
 from schemas.model.errors import BAD_MODE, AseError
 from schemas.wire import BadRequest, Duration, ErrorInfo, RequestInfo, RetryInfo, RpcStatus
@@ -17,14 +17,17 @@ Trailer = tuple[str, str | bytes]
 _DOMAIN: Final = "athena-serving"
 _TYPE_PREFIX: Final = "type.googleapis.com/google.rpc."
 _RETRY_DELAY_S: Final = 1
-# Clients take 8 KiB of metadata; in base64 a third is added.
-_MAX_VIOLATION_BYTES: Final = 3072
+# Clients take 8 KiB of metadata. A message is in it twice: percent-encoded, and in the details,
+# where base64 adds a third.
+_MAX_MESSAGE_BYTES: Final = 1536
+_MAX_VIOLATION_BYTES: Final = 1536
 _STATUS_BY_HTTP: Final = {
     401: Status.UNAUTHENTICATED, 403: Status.PERMISSION_DENIED, 404: Status.NOT_FOUND,
-    408: Status.DEADLINE_EXCEEDED, 413: Status.RESOURCE_EXHAUSTED, 429: Status.RESOURCE_EXHAUSTED,
-    499: Status.CANCELLED, 500: Status.INTERNAL, 503: Status.UNAVAILABLE,
-    504: Status.DEADLINE_EXCEEDED,
+    408: Status.DEADLINE_EXCEEDED, 409: Status.ABORTED, 413: Status.RESOURCE_EXHAUSTED,
+    429: Status.RESOURCE_EXHAUSTED, 499: Status.CANCELLED, 500: Status.INTERNAL,
+    503: Status.UNAVAILABLE, 504: Status.DEADLINE_EXCEEDED,
 }  # fmt: skip
+_RETRIED_STATUSES: Final = (409, 429, 503)
 _STREAMS_ALONE: Final = "this service streams: call ase.v1.Gateway/Session"
 
 
@@ -42,7 +45,7 @@ def status_of(error: AseError, http_status: int) -> Status:
 
 def to_rpc_error(error: AseError, record: RequestRecord) -> tuple[RpcError, Trailer]:
     """Return the error of a call, and the trailer with its details; `record` is finished."""
-    message = public_message(error)
+    message = _cut(public_message(error))
     if error.spec is BAD_MODE and message == BAD_MODE.message:
         message = _STREAMS_ALONE
     status = status_of(error, record.status)
@@ -56,7 +59,7 @@ def to_rpc_error(error: AseError, record: RequestRecord) -> tuple[RpcError, Trai
     _add(details, "RequestInfo", RequestInfo(request_id=record.sid))
     if isinstance(error, PlainError):
         _add(details, "BadRequest", _violations(error))
-    if record.status in (429, 503):
+    if record.status in _RETRIED_STATUSES:
         _add(details, "RetryInfo", RetryInfo(retry_delay=Duration(seconds=_RETRY_DELAY_S)))
     return RpcError(status, message), (STATUS_DETAILS, details.SerializeToString())
 
@@ -70,6 +73,13 @@ def trailers(record: RequestRecord) -> list[Trailer]:
         ("x-ase-attempts", str(record.attempts)),
     ]
     return [*fields, ("x-ase-instance", record.instance)] if record.instance else fields
+
+
+def _cut(message: str) -> str:
+    """Return a message cut to what it may take in its encoded form."""
+    while (size := len(encode_status(Status.UNKNOWN, message))) > _MAX_MESSAGE_BYTES:
+        message = message[: len(message) * _MAX_MESSAGE_BYTES // size - 1]
+    return message
 
 
 def _violations(error: PlainError) -> BadRequest:

@@ -27,6 +27,7 @@ _MAX_NAME_CHARS: Final = 64
 _MAX_SCALAR_CHARS: Final = 400  # a number that JSON can carry is shorter
 _MAX_CACHED_HEADS: Final = 64
 _MAX_URL_HEAD_CHARS: Final = 256  # of a data URL, before its comma
+_CONTAINER_TYPES: Final = ("object", "array")
 _ONCE: Final = int(FrameStatus.ONCE)
 
 
@@ -62,6 +63,13 @@ class FormText:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class JsonText:
+    """A value that came as a text of JSON."""
+
+    text: str
+
+
 class EnvelopeBuilder:
     """Builds the envelopes of one service from plain members."""
 
@@ -77,7 +85,8 @@ class EnvelopeBuilder:
     ) -> dict[str, Any]:
         """Return the envelope of a request: `values` by plain name.
 
-        A value is JSON, or a `Blob` or `FormText`; JSON in one of these has the limits of bodies.
+        A value is JSON, or a `Blob`, `FormText` or `JsonText`; JSON in these has the limits of
+        bodies, together.
         Raises PlainRequestError for a name that the service does not declare and for a value that
         no input can have.
         """
@@ -85,11 +94,13 @@ class EnvelopeBuilder:
         header.update(self._status)
         payload: dict[str, Any] = {}
         parameter: dict[str, Any] = {}
+        for name in values:
+            self.check_name(name)
+        self._check_json_size(values, options.max_nodes)
         for name, value in values.items():
-            member = self._members.get(name)
-            if member is None:
-                self.check_name(name)
-                continue
+            member = self._members[name]
+            if isinstance(value, JsonText):
+                value = parse_json(name, value.text.encode(), options)
             if member.data_key:
                 payload[member.path[1]] = _payload(member, value, options, self._url_encodings)
             elif member.kind is MemberKind.HEADER:
@@ -103,6 +114,19 @@ class EnvelopeBuilder:
         if parameter:
             envelope["parameter"] = parameter
         return envelope
+
+    def _check_json_size(self, values: Mapping[str, Any], max_nodes: int) -> None:
+        """Raise AseError 10163 if all texts of JSON together have too many values."""
+        texts: list[bytes] = []
+        for name, value in values.items():
+            if isinstance(value, JsonText):
+                texts.append(value.text.encode())
+            elif isinstance(value, FormText) and _takes_json(self._members[name]):
+                texts.append(value.text.encode("utf-8", "surrogatepass"))
+            elif isinstance(value, Blob) and _takes_json(self._members[name]):
+                texts.append(value.data)
+        if len(texts) > 1:
+            json_body.check_total_nodes(texts, max_nodes)
 
     def check_name(self, name: str) -> None:
         """Raise PlainRequestError if the service declares no member of this name."""
@@ -124,15 +148,27 @@ def _parameter_value(member: PlainMember, value: Any, options: GatewayOptions) -
     text = value.text
     if "\0" in text:
         raise PlainRequestError(member.name, "has a NUL")
-    kind = "object" if member.kind is MemberKind.OUTPUT_OPTIONS else member.schema.get("type")
-    kinds = kind if isinstance(kind, list) else [kind]
-    kind = next((name for name in kinds if name != "null"), "string")
-    if kind in ("object", "array"):
+    kind = _form_type(member)
+    if kind in _CONTAINER_TYPES:
         return parse_json(member.name, text.encode("utf-8", "surrogatepass"), options)
     if len(text) > _MAX_SCALAR_CHARS and kind != "string":
         return text  # the validation reports it
-    typed = value_of_text(str(kind), text)
+    typed = value_of_text(kind, text)
     return text if typed is None else typed  # a text is never null
+
+
+def _form_type(member: PlainMember) -> str:
+    """Return the type that a text stands for in a parameter."""
+    kind = "object" if member.kind is MemberKind.OUTPUT_OPTIONS else member.schema.get("type")
+    kinds = kind if isinstance(kind, list) else [kind]
+    return str(next((name for name in kinds if name != "null"), None) or "string")
+
+
+def _takes_json(member: PlainMember) -> bool:
+    """Return whether a text or a file is read as JSON."""
+    if member.data_key:
+        return member.is_json
+    return _form_type(member) in _CONTAINER_TYPES
 
 
 def parse_json(name: str, data: bytes, options: GatewayOptions) -> Any:

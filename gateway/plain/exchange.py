@@ -137,6 +137,10 @@ class PlainExchange:
         """Return a result as plain members, and its status. Raises AseError."""
         return decode_result(contract, frame)
 
+    def answer_form(self) -> str:
+        """Return the media type that was negotiated."""
+        return f"plain {self.answer_type}"
+
     def stream_form(self) -> StreamForm:
         """Return the form that the client has chosen."""
         is_lines = self.answer_type == answers.LINES

@@ -12,7 +12,7 @@ from gateway.request.response import HttpError, HttpResponse
 HEADER: Final = b"idempotency-key"
 _REPLAYED_LINE: Final = b"idempotency-replayed: true\r\n"
 _MAX_KEY_BYTES: Final = 255
-# Memory of an answer besides its head and body, estimated.
+# Memory of an answer besides its texts, estimated.
 _ANSWER_OVERHEAD_BYTES: Final = 512
 
 AnswerKey = tuple[str, str, bytes]  # the service, the application, and its key
@@ -77,6 +77,7 @@ class AnswerStore:
         """Keep the answer of a request that ran."""
         answer = self._running.pop(key)
         size = len(response.head) + len(response.body) + _ANSWER_OVERHEAD_BYTES
+        size += 4 * (len(key[0]) + len(key[1])) + len(key[2]) + len(answer.fingerprint)
         if size > self._max_bytes or self._window <= 0:
             return
         answer.response = response

@@ -64,6 +64,10 @@ class EnvelopeExchange:
         """Return a result as the payload of an envelope, and its status. Raises AseError."""
         return contract.decoder.decode_result(frame)
 
+    def answer_form(self) -> str:
+        """Return that of envelopes."""
+        return "envelope"
+
     def stream_form(self) -> StreamForm:
         """Return that of envelopes."""
         return StreamForm.ENVELOPE_EVENTS

@@ -81,6 +81,9 @@ class Exchange(Protocol):
     def decode_result(self, contract: Contract, frame: bytes) -> tuple[bytes, int]:
         """Return a result of a session as a JSON object, and its status. Raises AseError."""
 
+    def answer_form(self) -> str:
+        """Return the name of the form of the answer, in which equal outputs are equal bytes."""
+
     def stream_form(self) -> StreamForm:
         """Return the form of a stream of results."""
 

@@ -6,7 +6,7 @@ of values is checked before parsing, to bound its cost.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import Any, Final
 
@@ -72,6 +72,14 @@ def check_node_count(body: bytes, max_nodes: int) -> None:
         len(body) > max_nodes
         and _max_possible_nodes(body) > max_nodes
         and _exceeds(body, max_nodes)
+    ):
+        raise AseError(BAD_REQUEST, f"request body: more than {max_nodes} values")
+
+
+def check_total_nodes(texts: Sequence[bytes], max_nodes: int) -> None:
+    """Raise AseError 10163 if several texts of JSON together have more than `max_nodes` values."""
+    if sum(map(_max_possible_nodes, texts)) > max_nodes and (
+        sum(map(_count_nodes, texts)) > max_nodes
     ):
         raise AseError(BAD_REQUEST, f"request body: more than {max_nodes} values")
 
@@ -149,13 +157,13 @@ def _exceeds(body: bytes, max_nodes: int) -> bool:
     """Return whether a body has more than `max_nodes` values, not counting text inside strings."""
     quotes = body.count(b'"') - body.count(b'\\"')
     # A member has at most two strings, a string two quotes. More quotes need no further check.
-    if quotes > 4 * max_nodes:
-        return True
+    return quotes > 4 * max_nodes or _count_nodes(body) > max_nodes
+
+
+def _count_nodes(body: bytes) -> int:
+    """Return the number of values in a body, at least; text inside strings does not count."""
     without_strings = _STRINGS.sub(b"0", body)
-    return (
-        1 + without_strings.count(b",") + without_strings.count(b"[") + without_strings.count(b"{")
-        > max_nodes
-    )
+    return sum(map(without_strings.count, (b",", b"[", b"{"))) + 1
 
 
 def _check_values(value: dict[str, Any], max_depth: int, may_hold_nul: bool, /) -> None:

@@ -258,8 +258,9 @@ def _validate_request(
         frame = contract.encoder.encode(envelope, gateway_headers)
         fingerprint = b""
         if answer_key is not None:  # the frame without what the gateway adds to each request
-            fingerprint = blake2b(contract.encoder.encode(envelope, {})).digest()
-            fingerprint += headers.get(b"accept", b"")
+            hasher = blake2b(contract.encoder.encode(envelope, {}))
+            hasher.update(exchange.answer_form().encode())
+            fingerprint = hasher.digest()
     except AseError as error:
         raise exchange.explain(contract, error) from None
     return ValidatedRequest(contract, frame, affinity_key, answer_key, fingerprint)

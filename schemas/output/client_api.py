@@ -11,11 +11,15 @@ from schemas.output import plain_openapi
 
 
 class ValueKind(Enum):
-    """How a value travels: a file as bytes, a text, or any value of JSON."""
+    """How a value travels: a file as bytes, a text, any value of JSON, or a parameter.
+
+    In a form, a parameter that is a text stands as it is, and a JSON value that is one in quotes.
+    """
 
     FILE = "file"
     TEXT = "text"
     JSON = "json"
+    PARAMETER = "parameter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +62,10 @@ def client_api(service: Service, standard_schema: Mapping[str, Any]) -> ClientAp
     required = request.get("required", ())
     members = []
     for member in api.members.values():
-        kind = ValueKind.FILE if member.is_binary else ValueKind.JSON
-        if member.kind is MemberKind.INPUT and not (member.is_binary or member.is_json):
-            kind = ValueKind.TEXT
+        kind = ValueKind.PARAMETER
+        if member.kind is MemberKind.INPUT:
+            kind = ValueKind.JSON if member.is_json else ValueKind.TEXT
+            kind = ValueKind.FILE if member.is_binary else kind
         schema = request["properties"].get(member.name, {})
         suffix = " options" if member.kind is MemberKind.OUTPUT_OPTIONS else ""
         members.append(

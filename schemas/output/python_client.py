@@ -24,7 +24,7 @@ def render_client(api: ClientApi) -> str:
     are the members of a request; `Outputs`, `Problem` and `File`.
     """
     types = PythonTypes(IdentifierAllocator(_RESERVED))
-    arguments, members, files = _arguments(api, types)
+    arguments, members = _arguments(api, types)
     fields, parsed = _outputs(api, types)
     texts = {
         "ID": repr(api.service_id),
@@ -32,9 +32,10 @@ def render_client(api: ClientApi) -> str:
         "DOC": docstring_body(api.description),
         "ARGUMENTS": "".join(f"        {line},\n" for line in ["*", *arguments] if arguments),
         "MEMBERS": "".join(f"            {member},\n" for member in members),
-        "FILES": repr(tuple(files)),
+        "FILES": repr(_names(api, ValueKind.FILE)),
+        "JSON_INPUTS": repr(_names(api, ValueKind.JSON)),
         "IS_IDEMPOTENT": repr(api.idempotent),
-        "RETRIED": "(429, 502, 503)" if api.idempotent else "(429, 503)",
+        "RETRIED": "(409, 429, 502, 503)" if api.idempotent else "(429, 503)",
         "RETRIED_ERRORS": "httpx.TransportError" if api.idempotent else "httpx.ConnectError",
     }
     client = _fill(CLIENT, texts)
@@ -61,10 +62,14 @@ _READERS: Final = {
 }
 
 
-def _arguments(api: ClientApi, types: PythonTypes) -> tuple[list[str], list[str], list[str]]:
-    """Return the arguments, the members of the request made of them, and the names of files."""
+def _names(api: ClientApi, kind: ValueKind) -> tuple[str, ...]:
+    return tuple(member.name for member in api.members if member.kind is kind)
+
+
+def _arguments(api: ClientApi, types: PythonTypes) -> tuple[list[str], list[str]]:
+    """Return the arguments, and the members of the request made of them."""
     names = IdentifierAllocator(_RESERVED)
-    arguments, members, files = [], [], []
+    arguments, members = [], []
     for member in api.members:
         name = names.allocate(member.name)
         annotation = _input_type(member, types)
@@ -73,9 +78,7 @@ def _arguments(api: ClientApi, types: PythonTypes) -> tuple[list[str], list[str]
             f"{name}: {annotation if is_required else f'{optional(annotation)} = None'}"
         )
         members.append(f"{member.name!r}: {name}")
-        if member.kind is ValueKind.FILE:
-            files.append(member.name)
-    return arguments, members, files
+    return arguments, members
 
 
 def _outputs(api: ClientApi, types: PythonTypes) -> tuple[list[str], list[str]]:

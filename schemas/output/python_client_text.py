@@ -62,6 +62,7 @@ class Outputs:
 @@ASYNC_CLIENT@@
 
 _FILES: tuple[str, ...] = @@FILES@@
+_JSON_INPUTS: tuple[str, ...] = @@JSON_INPUTS@@
 _IS_IDEMPOTENT = @@IS_IDEMPOTENT@@
 _RETRIED = @@RETRIED@@
 _RETRIED_ERRORS = @@RETRIED_ERRORS@@
@@ -86,11 +87,16 @@ def _body(members: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "files": {name: _form_file(sent[name]) for name in _FILES if name in sent},
         "data": {
-            name: value if isinstance(value, str) else json.dumps(value)
+            name: _form_text(name, value)
             for name, value in sent.items()
             if name not in _FILES
         },
     }
+
+
+def _form_text(name: str, value: Any) -> str:
+    is_text = isinstance(value, str) and name not in _JSON_INPUTS
+    return str(value) if is_text else json.dumps(value)
 
 
 def _form_file(file: FileInput) -> tuple[str, bytes, str]:
@@ -125,7 +131,24 @@ def _outputs(members: Mapping[str, Any]) -> Outputs:
     )
 
 
-def _line_outputs(line: str) -> Outputs:
+class _Lines:
+    """Lines of a stream, each of which ends with a line feed; those of httpx end at others too."""
+
+    def __init__(self) -> None:
+        self._rest: list[bytes] = []
+
+    def split(self, chunk: bytes) -> list[bytes]:
+        """Return the lines that a chunk completes, without the empty ones."""
+        first, *others = chunk.split(b"\\n")
+        self._rest.append(first)
+        if not others:
+            return []
+        lines = [b"".join(self._rest), *others[:-1]]
+        self._rest = [others[-1]]
+        return [line for line in lines if line]
+
+
+def _line_outputs(line: bytes) -> Outputs:
     """Return the outputs of a line of a stream; raise the Problem that it is."""
     members = json.loads(line)
     problem = members.get("error")
@@ -149,8 +172,8 @@ CLIENT: Final = '''class Client:
     """@@DOC@@
 
     `url` is that of the gateway, `app_id` names the application that calls. `headers` go with each
-    request. `timeout` is in seconds. A request that the service could not take is repeated up to
-    `retries` times, after the time that the service names.
+    request. `timeout` is in seconds, unless `http` sends the requests. A request that the service
+    could not take is repeated up to `retries` times, after the time that the service names.
     """
 
     def __init__(
@@ -164,6 +187,7 @@ CLIENT: Final = '''class Client:
         http: httpx.Client | None = None,
     ) -> None:
         self._http = http or httpx.Client(timeout=timeout)
+        self._owns_http = http is None
         self._url = f"{url.rstrip('/')}/v1/" + @@ID@@
         self._headers = _headers(app_id, headers)
         self._retries = retries
@@ -175,8 +199,9 @@ CLIENT: Final = '''class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
+        """Close the connections, unless they are those of the `http` that was given."""
+        if self._owns_http:
+            self._http.close()
 
     def call(
         self,
@@ -197,8 +222,9 @@ CLIENT: Final = '''class Client:
         request = self._request("application/x-ndjson", members)
         response = self._send(request, stream=True)
         try:
-            for line in response.iter_lines():
-                if line:
+            lines = _Lines()
+            for chunk in response.iter_bytes():
+                for line in lines.split(chunk):
                     yield _line_outputs(line)
         finally:
             response.close()
@@ -241,7 +267,7 @@ ASYNC_REWRITES: Final = (
     ("-> Iterator", "-> AsyncIterator"),
     ("= self._send", "= await self._send"),
     ("= self._http.send", "= await self._http.send"),
-    ("for line in response.iter_lines()", "async for line in response.aiter_lines()"),
+    ("for chunk in response.iter_bytes()", "async for chunk in response.aiter_bytes()"),
     ("            response.close()", "            await response.aclose()"),
     ("response.read()", "await response.aread()"),
     ("time.sleep", "await asyncio.sleep"),

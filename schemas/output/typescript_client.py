@@ -27,13 +27,18 @@ def render_client(api: ClientApi) -> str:
         "DOC": _comment(api.description),
         "MEMBERS": "".join(map(_member, api.members)),
         "OUTPUTS": "".join(map(_output, api.outputs)),
-        "FILES": json.dumps([m.name for m in api.members if m.kind is ValueKind.FILE]),
+        "FILES": _names(api, ValueKind.FILE),
+        "JSON_INPUTS": _names(api, ValueKind.JSON),
         "PARSED": "".join(map(_parsed, api.outputs)),
         "IS_IDEMPOTENT": json.dumps(api.idempotent),
-        "RETRIED": "[429, 502, 503]" if api.idempotent else "[429, 503]",
+        "RETRIED": "[409, 429, 502, 503]" if api.idempotent else "[429, 503]",
     }
     parts = MODULE.split("@@")
     return "".join(part if index % 2 == 0 else texts[part] for index, part in enumerate(parts))
+
+
+def _names(api: ClientApi, kind: ValueKind) -> str:
+    return json.dumps([member.name for member in api.members if member.kind is kind])
 
 
 def _member(member: ClientMember) -> str:

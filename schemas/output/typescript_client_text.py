@@ -18,11 +18,11 @@ export interface ClientOptions {
   /** The application that calls. */
   appId?: string;
   headers?: Record<string, string>;
-  /** Milliseconds for a request; 30,000 by default. */
+  /** Milliseconds until an answer begins; 30,000 by default. */
   timeout?: number;
   /** How often a request that the service could not take is repeated; 2 by default. */
   retries?: number;
-  fetch?: typeof fetch;
+  fetch?: typeof globalThis.fetch;
 }
 
 /** The service refused the request, or failed (RFC 9457). */
@@ -59,7 +59,7 @@ export class Client {
   private readonly headers: Record<string, string>;
   private readonly timeout: number;
   private readonly retries: number;
-  private readonly fetch: typeof fetch;
+  private readonly fetch: typeof globalThis.fetch;
 
   /** @param url of the gateway */
   constructor(url: string, options: ClientOptions = {}) {
@@ -69,7 +69,7 @@ export class Client {
     this.headers = { ...own, ...options.headers };
     this.timeout = options.timeout ?? 30_000;
     this.retries = options.retries ?? 2;
-    this.fetch = options.fetch ?? fetch.bind(globalThis);
+    this.fetch = options.fetch ?? globalThis.fetch;
   }
 
   /** Call the service. Throws Problem. */
@@ -98,18 +98,28 @@ export class Client {
   }
 
   private async send(accept: string, members: Members, signal?: AbortSignal): Promise<Response> {
-    const key: Record<string, string> =
-      IS_IDEMPOTENT ? { "idempotency-key": crypto.randomUUID() } : {};
+    const { fetch } = this; // called without an object, as browsers demand
+    const key: Record<string, string> = IS_IDEMPOTENT ? { "idempotency-key": randomKey() } : {};
     for (let attempt = 0; ; attempt++) {
-      const limit = AbortSignal.timeout(this.timeout);
       const { body, headers } = requestBody(members as unknown as Record<string, unknown>);
-      const response = await this.fetch(this.url, {
-        method: "POST",
-        headers: { ...this.headers, ...headers, ...key, accept },
-        body,
-        signal: signal === undefined ? limit : AbortSignal.any([signal, limit]),
-      });
+      const limit = new AbortController();
+      const timer = setTimeout(() => limit.abort(new Error("no answer in time")), this.timeout);
+      const stop = () => limit.abort(signal!.reason);
+      signal?.addEventListener("abort", stop, { once: true });
+      if (signal?.aborted) stop();
+      let response: Response;
+      try {
+        response = await fetch(this.url, {
+          method: "POST",
+          headers: { ...this.headers, ...headers, ...key, accept },
+          body,
+          signal: limit.signal,
+        });
+      } finally {
+        clearTimeout(timer); // a stream may last longer than the wait for its start
+      }
       if (response.ok) return response;
+      signal?.removeEventListener("abort", stop);
       const problem = await readProblem(response);
       if (attempt >= this.retries || !RETRIED.includes(response.status)) throw problem;
       await new Promise((resolve) => setTimeout(resolve, delay(response, attempt)));
@@ -118,6 +128,7 @@ export class Client {
 }
 
 const FILES: string[] = @@FILES@@;
+const JSON_INPUTS: string[] = @@JSON_INPUTS@@;
 const IS_IDEMPOTENT: boolean = @@IS_IDEMPOTENT@@;
 const RETRIED: number[] = @@RETRIED@@;
 const MAX_DELAY = 30_000;
@@ -143,10 +154,18 @@ function requestBody(members: Record<string, unknown>): {
       const file = value instanceof Blob ? value : new Blob([value as BlobPart]);
       form.append(name, file, file instanceof File ? file.name : "file");
     } else {
-      form.append(name, typeof value === "string" ? value : JSON.stringify(value));
+      const isText = typeof value === "string" && !JSON_INPUTS.includes(name);
+      form.append(name, isText ? value : JSON.stringify(value));
     }
   }
   return { body: form, headers: {} };
+}
+
+/** A key that no other request has; not every page has `crypto.randomUUID`. */
+function randomKey(): string {
+  const digits = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
+    byte.toString(16).padStart(2, "0"));
+  return digits.join("");
 }
 
 /** Milliseconds to wait: what Retry-After says, else twice as long each time. */

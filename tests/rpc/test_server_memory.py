@@ -1,6 +1,7 @@
 """What all connections of a server hold together is counted, bounded, and released."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -107,6 +108,36 @@ def test_response_that_is_reset_is_released() -> None:
     run(test)
 
 
+def test_calls_that_come_with_what_causes_the_cut_end_too() -> None:
+    """They are in the same read: the connection is closed after its calls have begun."""
+    running: set[str] = set()
+
+    async def hold_named(data: bytes, _: CallContext) -> bytes:
+        running.add(data.decode())
+        try:
+            return await hold(data, _)
+        finally:
+            running.discard(data.decode())
+
+    async def hold_stream(requests: AsyncIterator[bytes], call: CallContext) -> Any:
+        yield await hold_named(b"stream", call)
+
+    async def test(server: TestServer) -> None:
+        client = await server.connect()
+        part = open_call(1) + frame(DATA, 0, 1, length_prefix(30_000) + b"x" * 10_000)
+        calls = open_call(3, "/t.T/HoldStream") + open_call(5, "/t.T/Named") + message(5, b"unary")
+        incomplete = open_call(7) + frame(DATA, 0, 7, length_prefix(9000) + b"x" * 5000)
+        await client.send(part + calls + incomplete)
+        await client.read_to_end()
+        memory = server.server._limits.memory
+        assert (memory.received, memory.unsent, memory.cuts) == (0, 0, 1)
+        while running:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+    unary = {"/t.T/Named": hold_named}
+    run_with_server(test, unary, {"/t.T/HoldStream": hold_stream}, max_received=9000)
+
+
 @pytest.mark.parametrize("name", ["received", "unsent"])
 def test_only_connection_is_closed_too(name: str) -> None:
     aborted = []
@@ -117,7 +148,7 @@ def test_only_connection_is_closed_too(name: str) -> None:
     assert not aborted
     add(1)
     assert aborted == [name]
-    add(1)  # of a connection that is ending
-    add(-12)
-    assert aborted == [name]
+    assert (memory.received, memory.unsent, memory.cuts) == (0, 0, 1)
+    add(100)  # of a connection that is ending
+    add(-111)
     assert (memory.received, memory.unsent, memory.cuts) == (0, 0, 1)

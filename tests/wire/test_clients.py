@@ -114,6 +114,9 @@ def test_members_of_every_kind(
         params = outputs.facts["params"]
         assert (params["width"], params["grey"], params["mode"]) == (9, True, "fine")
         assert outputs.facts["data"] == {"a": [1, None]}
+    for data in ("abc", "123", "null", 'a"b'):
+        assert caller.call(picture=b"x", data=data).facts["data"] == data, "a text of JSON"
+        assert caller.call(data=data).facts["data"] == data
     assert caller.call(text="plain", width=3).facts["params"]["width"] == 3
 
 
@@ -143,6 +146,8 @@ def test_stream_yields_results(
     results = caller.stream(text="hello", act="flood", many=300)
     assert [r.facts["number"] for r in results if r.facts] == list(range(300))
     assert results[-1].said == "HELLO"
+    lines = "a\u2028b\u2029c\u0085d\re\nf"
+    assert [r.said for r in caller.stream(text=lines)] == [lines.upper()]
     with pytest.raises(talker.Problem) as caught:
         caller.stream(text="x", act="refuse")
     assert (caught.value.code, caught.value.detail) == (10107, "not this one")
@@ -216,12 +221,15 @@ def test_idempotent_request_is_repeated_under_one_key(tmp_path: Path, *, is_asyn
     path.write_text(render_client(api_of(Boxes)))
     boxes = load(path)
     lost = (502, {}, {"code": 10222, "detail": "lost", "sid": "s"})
-    with ScriptedServer(lost, (200, {}, {"boxes": [{"x": 1}]}), (200, {}, {})) as server:
+    runs = (409, {"retry-after": "0"}, {"code": 10163, "detail": "runs", "sid": "s"})
+    with ScriptedServer(lost, runs, (200, {}, {"boxes": [{"x": 1}]}), (200, {}, {})) as server:
         caller = Caller(boxes, server.url, is_async=is_async)
         assert caller.call(picture=b"x", top=1).boxes == [{"x": 1}]
         assert caller.call(picture=b"x", top=1).boxes is None
-        first, repeated, other = [headers["idempotency-key"] for _, headers, _ in server.requests]
-    assert first == repeated != other
+        first, repeated, again, other = [
+            headers["idempotency-key"] for _, headers, _ in server.requests
+        ]
+    assert first == repeated == again != other
 
 
 @IS_ASYNC

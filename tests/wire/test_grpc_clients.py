@@ -1,7 +1,9 @@
 """gRPC clients of a gateway: grpcio, with messages that it learns by reflection."""
 
+import contextlib
 import queue
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -202,6 +204,25 @@ def test_largest_message_passes_and_a_larger_output_is_an_error() -> None:
         with pytest.raises(grpc.RpcError) as caught:
             client.infer("echo", image=b"x" * 4000, size=1)
     assert "max_output" in caught.value.details()
+
+
+def test_compressed_message_may_be_as_large_as_a_compressed_body(gateway: Gateway) -> None:
+    with grpc.insecure_channel(gateway.grpc, compression=grpc.Compression.Gzip) as channel:
+        client = Client(channel)
+        assert client.infer("probe", text="x" * 500).members["said"].text
+        with pytest.raises(grpc.RpcError) as caught:
+            client.infer("probe", text="x" * (3 << 20))
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "after decompression larger than max (2097152)" in caught.value.details()
+
+
+def test_connections_leave_descriptors_for_others() -> None:
+    with Gateway(*GRPC, prefix=("prlimit", "--nofile=256")) as gateway:
+        host, _, port = gateway.grpc.rpartition(":")
+        with contextlib.ExitStack() as stack:
+            for _ in range(300):
+                stack.enter_context(socket.create_connection((host, int(port)), TIMEOUT_S))
+            assert gateway.http.get("/livez").status_code == 200
 
 
 def test_streams_beyond_the_limit_wait_at_the_client(gateway: Gateway, client: Client) -> None:

@@ -92,8 +92,12 @@ def test_answer_has_outputs_and_trailers() -> None:
         ({"nothing": GatewayValue(), **TEXT}, Status.INVALID_ARGUMENT, 10163),
         ({"text": GatewayValue(data=b"\xff")}, Status.INVALID_ARGUMENT, 10163),
         ({"text": GatewayValue(text="x" * 2000)}, Status.INVALID_ARGUMENT, 10163),
+        ({"text": GatewayValue(text="x\0y")}, Status.INVALID_ARGUMENT, 10163),
+        ({"number": GatewayValue(json="{"), **TEXT}, Status.INVALID_ARGUMENT, 10163),
+        ({"number": GatewayValue(json='{"a":1,"a":2}'), **TEXT}, Status.INVALID_ARGUMENT, 10163),
+        ({"number": GatewayValue(json="1,2"), **TEXT}, Status.INVALID_ARGUMENT, 10163),
     ],
-    ids=range(6),
+    ids=range(10),
 )
 def test_wrong_members(members: dict[str, Any], status: Status, code: int) -> None:
     with InProcessGateway() as gateway:
@@ -106,6 +110,16 @@ def test_wrong_members(members: dict[str, Any], status: Status, code: int) -> No
         assert (details.code, details.message) == (int(status), error.details)
         assert logged(gateway)["code"] == code
         assert not gateway.caller.frames
+
+
+def test_json_of_all_members_has_one_limit() -> None:
+    """Unknown names are refused first: nobody has to parse what they come with."""
+    many = GatewayValue(json="[" + "1," * 60_000 + "1]")
+    with InProcessGateway() as gateway:
+        error = error_of(gateway, said=many, facts=many, **TEXT)
+        assert error.details == "request body: more than 100000 values"
+        unknown = {f"unknown{number}": many for number in range(50)}
+        assert "is not known here" in error_of(gateway, **unknown, **TEXT).details
 
 
 def test_data_is_taken_as_text_if_it_is_utf8() -> None:
@@ -290,6 +304,16 @@ def test_bytes_that_are_no_message_end_a_session() -> None:
         client._requests.put_nowait(b"\x0a")
         assert client.error().details == "the message cannot be decoded"
         assert client.stream.cancelled
+
+
+def test_message_of_a_session_has_the_limit_of_a_websockets() -> None:
+    with InProcessGateway(session_options=SessionOptions(max_frame=200)) as gateway:
+        client = Client(gateway)
+        client.send("talker", **text("a"))
+        client.send(**text("a" * 200))
+        error = client.error()
+        assert error.status is Status.RESOURCE_EXHAUSTED
+        assert error.details == "the message is larger than 200 bytes"
 
 
 def test_silent_client_is_timed_out_before_and_after_its_first_message() -> None:

@@ -7,6 +7,7 @@ import pytest
 from gateway.grpc import status
 from gateway.request.record import RequestRecord
 from gateway.request.response import HttpError, PlainError, note_error
+from rpc.metadata import encode_status
 from rpc.status import Status
 from schemas import wire
 from schemas.model import errors
@@ -70,7 +71,8 @@ def test_status_follows_the_http_status(error: AseError, expected: Status) -> No
     [
         (401, Status.UNAUTHENTICATED),
         (408, Status.DEADLINE_EXCEEDED),
-        (409, Status.INVALID_ARGUMENT),
+        (409, Status.ABORTED),
+        (422, Status.INVALID_ARGUMENT),
         (429, Status.RESOURCE_EXHAUSTED),
         (501, Status.UNKNOWN),
     ],
@@ -103,6 +105,7 @@ def test_details_name_the_code_the_request_and_the_members() -> None:
 def test_overload_says_when_to_try_again() -> None:
     _, messages = details_of(AseError(errors.LOADER_FULL))
     assert messages["RetryInfo"] == RetryInfo(retry_delay=wire.Duration(seconds=1))
+    assert "RetryInfo" in details_of(HttpError(409, "it runs"))[1]
     assert "RetryInfo" not in details_of(AseError(errors.DEADLINE))[1]
 
 
@@ -113,12 +116,15 @@ def test_service_that_only_streams_is_named_its_method() -> None:
 
 
 def test_details_fit_into_the_metadata_that_clients_take() -> None:
-    violations = [("é" * 60, "", "x" * 200)] * 1000
-    _, (_, data) = status.to_rpc_error(
-        error := PlainError(errors.BAD_REQUEST, violations), finished_record(error)
-    )
-    assert len(data) * 4 / 3 < 8192
-    assert len(details_of(error)[1]["BadRequest"].field_violations) == 9
+    for text in ("x", "é", "模", "😀", "%"):
+        violations = [(text * 60, "", text * 200)] * 1000
+        error = PlainError(errors.BAD_REQUEST, violations)
+        rpc_error, (_, data) = status.to_rpc_error(error, finished_record(error))
+        message = encode_status(rpc_error.status, rpc_error.details)
+        assert len(message) + len(data) * 4 / 3 < 7000
+        assert rpc_error.details.startswith(text * 60)
+        assert details_of(error)[0].message == rpc_error.details
+        assert details_of(error)[1]["BadRequest"].field_violations
 
 
 def test_trailers_are_those_of_a_response() -> None:

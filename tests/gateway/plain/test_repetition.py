@@ -9,6 +9,7 @@ import pytest
 from aseloader import declare
 from config.options import GatewayOptions
 from rpc.handler_tasks import CallContext
+from rpc.status import RpcError
 from schemas.model.errors import WRAPPER_RAISED, AseError
 from schemas.wire import GatewayValue, InferRequest, InferResponse
 from tests.fakes import output_frame
@@ -109,6 +110,25 @@ def test_key_works_with_envelopes_and_by_grpc(gateway: InProcessGateway) -> None
         data = gateway.loop.run_until_complete(infer)
         assert InferResponse.FromString(data).members["said"].text == "hi"
     assert runs(gateway) == 2
+
+
+def test_key_stands_for_one_form(gateway: InProcessGateway) -> None:
+    """An answer in another form than that of the request would be none."""
+    envelope = json.dumps(make_envelope("probe2")).encode()
+    envelope = envelope.replace(b'"tests"', b'"anonymous"').replace(b"aGVsbG8=", b"aGk=")
+    request = InferRequest(service="probe2", members={"text": GatewayValue(text="hi")})
+
+    def call_by_grpc() -> None:
+        call = CallContext({"idempotency-key": KEY.partition(": ")[2]}, "ipv4:192.0.2.1:1", None)
+        infer = gateway.grpc_service.infer(request.SerializeToString(), call)
+        gateway.loop.run_until_complete(infer)
+
+    assert send(gateway, KEY)[0] == 200
+    assert send(gateway, KEY, path="/v1/private/probe2", body=envelope)[0] == 422
+    assert send(gateway, KEY, "Accept: application/json;q=0.5")[1]["idempotency-replayed"]
+    with pytest.raises(RpcError, match="was used for another request"):
+        call_by_grpc()
+    assert runs(gateway) == 1
 
 
 def test_request_with_a_key_runs_once_at_a_time(gateway: InProcessGateway) -> None:

@@ -15,7 +15,8 @@ def test_sums_and_counts_are_scraped() -> None:
     connection = grpc_memory.add_connection(lambda: None)
     MemoryMetrics(registry, unread, budget, grpc_memory)
     connection.add_received(7)
-    connection.add_unsent(1001)
+    connection.add_unsent(9)
+    grpc_memory.add_connection(lambda: None).add_unsent(1000)
     unread.count(Buffer(60))
     unread.count(Buffer(70))
     budget.hold(Holder(), 40)
@@ -26,7 +27,7 @@ def test_sums_and_counts_are_scraped() -> None:
         "ase_body_bytes": 51,
         "ase_body_rejections_total": 1,
         "ase_grpc_request_bytes": 7,
-        "ase_grpc_unread_bytes": 1001,
+        "ase_grpc_unread_bytes": 9,
         "ase_grpc_cuts_total": 1,
     }
     assert {name: registry.get_sample_value(name) for name in expected} == expected

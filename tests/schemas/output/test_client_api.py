@@ -47,9 +47,9 @@ def test_members_and_outputs() -> None:
     assert (api.service_id, api.description, api.idempotent) == ("boxes", "Finds boxes.", True)
     assert [(member.name, member.kind, member.required) for member in api.members] == [
         ("picture", ValueKind.FILE, True),
-        ("top", ValueKind.JSON, True),
+        ("top", ValueKind.PARAMETER, True),
         ("near", ValueKind.JSON, False),
-        ("boxes", ValueKind.JSON, False),
+        ("boxes", ValueKind.PARAMETER, False),
     ]
     by_name = {member.name: member for member in api.members}
     assert by_name["top"].description == "how many"

@@ -14,7 +14,7 @@ def test_members_and_outputs_are_types() -> None:
     assert "  near?: { label?: string | null; x: number };\n" in source
     assert "  boxes?: Array<{ label?: string | null; x: number }>;\n" in source
     assert 'const FILES: string[] = ["picture"];' in source
-    assert "const RETRIED: number[] = [429, 502, 503];" in source
+    assert "const RETRIED: number[] = [409, 429, 502, 503];" in source
     assert "const RETRIED: number[] = [429, 503];" in render_client(api_of(Forms))
 
 
