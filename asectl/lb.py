@@ -92,7 +92,7 @@ async def _serve(
         await stop
     finally:
         hub_task.cancel()
-        admin_http_server.should_exit = True
+        admin_http_server.request_exit()
         await server.stop(0)
         await admin_task
     _logger.info("stopped")

@@ -106,7 +106,7 @@ class Workers:
             for worker in self._workers.values():
                 with contextlib.suppress(ProcessLookupError):
                     worker.process.kill()
-            admin_http_server.should_exit = True
+            admin_http_server.request_exit()
             await asyncio.gather(*tasks, admin_task, return_exceptions=True)
             await self._http_client.aclose()
             sockets.public.close()

@@ -56,10 +56,16 @@ class Keepalive:
         self._pings_without_data = 0
         self._ping_sent_at: float | None = None
 
-    @property
-    def check_interval(self) -> float:
-        """Return the interval at which to call `check`, in seconds."""
-        return min(self._params.keepalive_time, self._params.keepalive_timeout) / 4
+    def next_check_in(self, now: float) -> float:
+        """Return after how many seconds to call `check` again.
+
+        While a ping is outstanding, it is called at short intervals; else when a ping may be due.
+        """
+        params = self._params
+        interval = min(params.keepalive_time, params.keepalive_timeout) / 4
+        if self._ping_sent_at is not None:
+            return interval
+        return max(interval, self._last_received + params.keepalive_time - now)
 
     def begin(self, now: float) -> None:
         """Start the silence at `now`: without an active call, silence does not count."""

@@ -327,7 +327,7 @@ class ServerTransport(asyncio.Protocol):
         if verdict is KeepaliveAction.PING:
             connection.ping(b"aliveyet")
             self._flush()
-        self._check_timer = self._loop.call_later(self._keepalive.check_interval, self._check)
+        self._check_timer = self._loop.call_later(self._keepalive.next_check_in(now), self._check)
 
     def _is_stalled(self, now: float) -> bool:
         """Return whether responses wait, and nothing was written for a long time."""

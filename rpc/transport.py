@@ -188,9 +188,8 @@ class Http2Transport(asyncio.Protocol):
                 self.flush_soon()
 
     def _schedule_keepalive(self) -> None:
-        self._keepalive_timer = self._loop.call_later(
-            self._keepalive.check_interval, self._check_keepalive
-        )
+        delay = self._keepalive.next_check_in(self._loop.time())
+        self._keepalive_timer = self._loop.call_later(delay, self._check_keepalive)
 
     def _check_keepalive(self) -> None:
         """Check whether the peer is alive. Stop if no call is active."""

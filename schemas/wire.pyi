@@ -258,6 +258,7 @@ class ReportControl(Message):
     seq: int
     code: int
     message: str
+    idle_keepalive_ms: int
     def __init__(
         self,
         *,
@@ -268,6 +269,7 @@ class ReportControl(Message):
         seq: int = ...,
         code: int = ...,
         message: str = ...,
+        idle_keepalive_ms: int = ...,
     ) -> None: ...
 
 class WatchRequest(Message):

@@ -43,6 +43,10 @@ class HubView:
         self._instances: dict[int, Instance] = {}
         self.documents: dict[str, bytes] = {}
 
+    def next_expiry(self) -> float:
+        """Return when the next endpoint is due; infinity without one."""
+        return self._table.next_expiry()
+
     def expire(self, now: float) -> list[StateChange]:
         """Apply the passing of time and return the state changes."""
         return self._table.expire(now)

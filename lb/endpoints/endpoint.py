@@ -29,6 +29,8 @@ _SIMILAR_MS: Final = 0.1
 _GAPS_OF_SILENCE: Final = 3.0
 _FIRST_GAP_PEAK_S: Final = 0.1
 _PEAK_FADES_S: Final = 300.0
+# An instance without requests reports this much less often (`lb.reporter.schedule`).
+_IDLE_GAP_S: Final = 0.15
 MAX_SILENCE_S: Final = 1.0
 _MAX_GAP_PEAK_S: Final = MAX_SILENCE_S / _GAPS_OF_SILENCE  # a longer one would only fade later
 # Level increase per request at an instance with the fleet's median speed and slots.
@@ -100,8 +102,8 @@ class Endpoint:
     reports arrive at present: NONE while no hub reports the instance. `instance.report_mode` is the
     configured mode.
 
-    `report_gap_peak` is the longest time between two reports in seconds; it fades within
-    minutes.
+    `report_gap_peak` is the longest time between two reports in seconds, less what an instance
+    without requests may take longer; it fades within minutes.
 
     Times in seconds of `now`: `last_report_at`; `state_since`, the last change of `state`;
     `first_seen_at`; `last_served_at`, the last report with another number of served requests;
@@ -239,7 +241,8 @@ class Endpoint:
         """
         if load.served != self.load.served:
             self.last_served_at = now
-        gap = min(now - self.last_report_at, _MAX_GAP_PEAK_S)
+        idle_gap = _IDLE_GAP_S if self._has_reported_idle() else 0.0
+        gap = min(now - self.last_report_at - idle_gap, _MAX_GAP_PEAK_S)
         faded_peak = self.report_gap_peak * self._fade(now)
         self.report_gap_peak = max(faded_peak, gap)
         if instance != self.instance:  # otherwise keep the object: subscribers compare identity
@@ -257,16 +260,23 @@ class Endpoint:
         share = 1.0 - (now - self.last_report_at) / _PEAK_FADES_S
         return max(0.0, share)
 
+    def _has_reported_idle(self) -> bool:
+        return not (self.load.running or self.load.queued)
+
     def silence_limit(self, least: float) -> float:
         """Return how long the instance may be silent before it is suspect, in seconds.
 
         Between `least` and `MAX_SILENCE_S`, or `least` if that is more: three times the longest
-        recent time between two reports. Failure detectors that adapt to what they observe make few
+        recent time between two reports; longer for an instance that has reported no requests.
+        Failure detectors that adapt to what they observe make few
         false ones on a busy machine, and are fast on a quiet one (Hayashibara et al., The phi
         accrual failure detector, 2004).
         """
         observed = self.report_gap_peak * _GAPS_OF_SILENCE
-        return max(least, observed)
+        limit = max(least, observed)
+        if self._has_reported_idle():
+            limit = max(limit, min(limit + _GAPS_OF_SILENCE * _IDLE_GAP_S, MAX_SILENCE_S))
+        return limit
 
     def discard_reported_load(self) -> None:
         """Use own counts alone until the next report."""

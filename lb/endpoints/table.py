@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from math import inf
 from statistics import median_low
 from typing import Final
 
@@ -283,6 +284,28 @@ class EndpointTable:
             return []
         return self._remove(endpoint, reason)
 
+    def next_expiry(self) -> float:
+        """Return when `expire` next changes a state if no report comes; infinity if never."""
+        return min([self._expires_at(endpoint) for endpoint in self], default=inf)
+
+    def _expires_at(self, endpoint: Endpoint) -> float:
+        """Return when an endpoint becomes suspect, or expires, if no report comes."""
+        report_mode = endpoint.instance.report_mode
+        if report_mode is ReportMode.NONE:
+            return inf
+        if endpoint.state is EndpointState.SUSPECT:
+            is_silent = endpoint.reason is EndpointEvent.SILENT
+            return self._ttl + (endpoint.last_report_at if is_silent else endpoint.state_since)
+        if self._silence_timeout is None:
+            return inf
+        return endpoint.last_report_at + self._silence_limit(endpoint, self._silence_timeout)
+
+    def _silence_limit(self, endpoint: Endpoint, least: float) -> float:
+        """Return how long an endpoint may be silent, in seconds."""
+        if endpoint.instance.report_mode is ReportMode.ON_CHANGE:
+            return endpoint.silence_limit(least)
+        return self._ttl / 2
+
     def expire(self, now: float) -> list[StateChange]:
         """Apply the passing of time and return the state changes.
 
@@ -296,11 +319,7 @@ class EndpointTable:
                 continue
             age = now - endpoint.last_report_at
             if self._silence_timeout is not None:
-                silence_limit = (
-                    endpoint.silence_limit(self._silence_timeout)
-                    if report_mode is ReportMode.ON_CHANGE
-                    else self._ttl / 2
-                )
+                silence_limit = self._silence_limit(endpoint, self._silence_timeout)
                 if age > silence_limit and endpoint.state is not EndpointState.SUSPECT:
                     changes += self._transition(endpoint, EndpointEvent.SILENT, now)
                     continue

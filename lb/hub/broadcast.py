@@ -55,7 +55,7 @@ class Broadcaster:
         self._subscribers: dict[Subscriber, asyncio.Event] = {}
         self._dirty: dict[InstanceKey, Instance] = {}
         self._change_event = asyncio.Event()
-        self._heartbeat_at = 0.0
+        self._heartbeat_at = clock()
         self.overload = OverloadLevel()
         self._counts = counts
 
@@ -81,11 +81,15 @@ class Broadcaster:
             self._counts.overload_level = self.overload.level
 
     def mark_changed(self, instance: Instance) -> None:
-        """Mark an instance or its figures as changed. Static instances are local and not sent."""
+        """Mark an instance or its figures as changed. Static instances are local and not sent.
+
+        Without subscribers there is nobody to send it to: a new one gets a snapshot.
+        """
         if instance.report_mode is not ReportMode.NONE:
             self._load_cache.invalidate(instance.key)
-            self._dirty[instance.key] = instance
-            self._change_event.set()
+            if self._subscribers:
+                self._dirty[instance.key] = instance
+                self._change_event.set()
 
     def mark_removed(self, change: StateChange) -> None:
         """Mark an instance as gone."""
@@ -93,7 +97,8 @@ class Broadcaster:
         self._dirty.pop(change.instance.key, None)
         for subscriber in self._subscribers:
             subscriber.mark_removed(change, instance_id)
-        self._change_event.set()
+        if self._subscribers:
+            self._change_event.set()
 
     async def subscribe(self, request: WatchRequest) -> AsyncIterator[bytes]:
         """Yield frames: a snapshot, then one after each change, or each second without changes."""

@@ -28,7 +28,7 @@ from lb.hub.admission import AdmissionPolicy, RateLimiter, RejectReason, ReportR
 from lb.hub.broadcast import Broadcaster
 from lb.hub.counters import HubCounts
 from lb.hub.peer_quota import PeerQuota
-from lb.reporter.schedule import KEEPALIVE_S, REPORT_GAP_S
+from lb.reporter.schedule import IDLE_KEEPALIVE_S, KEEPALIVE_S, REPORT_GAP_S
 from rpc.bounded_cache import BoundedCache
 from rpc.server import CallContext, StreamHandler, UnaryHandler, first_request
 from rpc.status import RpcError, Status
@@ -261,7 +261,11 @@ class Hub:
         keepalive = min(_MAX_KEEPALIVE_S, max(self._keepalive, streams / _MAX_KEEPALIVES_PER_S))
         self._table.raise_timeouts(keepalive)
         gap = self._broadcaster.overload.scale_interval(REPORT_GAP_S)
-        return ReportControl(keepalive_ms=round(keepalive * 1000), gap_ms=round(gap * 1000))
+        return ReportControl(
+            keepalive_ms=round(keepalive * 1000),
+            idle_keepalive_ms=round(max(keepalive, IDLE_KEEPALIVE_S) * 1000),
+            gap_ms=round(gap * 1000),
+        )
 
     def _slow_down_control(self, report: Report) -> ReportControl:
         """Return the control message for a loader whose report exceeded the rate limit."""

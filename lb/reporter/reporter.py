@@ -98,8 +98,11 @@ class _ReportStream:
         self._is_finished = False
 
     def notify_change(self) -> None:
-        """Wake the stream if the schedule wants a report; most changes need none."""
-        if not self._report_wanted.is_set() and self._schedule.should_report(self._limiter):
+        """Wake the stream if a report is due sooner than it waits; most changes need none."""
+        schedule, limiter = self._schedule, self._limiter
+        if not self._report_wanted.is_set() and (
+            schedule.should_report(limiter) or schedule.ends_idleness(limiter)
+        ):
             self._report_wanted.set()
 
     async def run(self) -> None:
@@ -148,7 +151,7 @@ class _ReportStream:
             if self._report_wanted.is_set() and self._schedule.should_report(self._limiter):
                 await asyncio.sleep(wait_s)  # the least gap between two reports
                 return
-            self._report_wanted.clear()  # the change was undone in the meantime
+            self._report_wanted.clear()  # the change was undone, or only a keep-alive comes sooner
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._report_wanted.wait()

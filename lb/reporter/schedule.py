@@ -10,6 +10,8 @@ from lb.reporter.limiter import ConcurrencyLimiter
 from schemas.wire import ReportControl
 
 KEEPALIVE_S: Final = 0.05
+# Of a loader without requests, whose figures do not change: each report wakes two processes.
+IDLE_KEEPALIVE_S: Final = 0.2
 REPORT_GAP_S: Final = 0.005
 _MIN_GAP_S: Final = 0.001
 _SERVICE_TIME_CHANGE: Final = 0.15
@@ -22,18 +24,20 @@ class ReportSchedule:
 
     `gap` is the least time between two reports in seconds. A loader whose service time is shorter
     than 4 x `gap` uses a quarter of its service time instead, at least 1 ms. `keepalive` is the
-    longest time without a report in seconds. `threshold` is the least change of `inflight` that is
-    reported; 0 means half of the slots, limited to 2..4. A hub may change all three. If its gap is
-    longer than REPORT_GAP_S, the gap applies to every loader, fast ones too. While `is_paused`,
-    only keep-alives and changes of the serving state are sent. `_sent_*` are the figures of the
-    last report; `should_report` compares the current ones with them.
+    longest time without a report in seconds, and `idle_keepalive` that of a loader without requests
+    that has reported so; a hub asks for a longer one if it expects it. `threshold` is the least
+    change of `inflight` that is reported; 0 means half of the slots, limited to 2..4. A hub may
+    change all of them. If its gap is longer than REPORT_GAP_S, the gap applies to every loader,
+    fast ones too. While `is_paused`, only keep-alives and changes of the serving state are sent.
+    `_sent_*` are the figures of the last report; `should_report` compares the current ones with
+    them.
     """
 
     def __init__(
         self, gap: float = REPORT_GAP_S, keepalive: float = KEEPALIVE_S, threshold: int = 0
     ) -> None:
         self.gap = gap
-        self.keepalive = keepalive
+        self.keepalive = self.idle_keepalive = keepalive
         self.threshold = threshold
         self.is_paused = False
         self._has_hub_gap = False
@@ -76,8 +80,16 @@ class ReportSchedule:
     def next_report_at(self, limiter: ConcurrencyLimiter) -> float:
         """Return when the next report is due, in seconds; a time in the past means now."""
         return self._sent_at + (
-            self._effective_gap(limiter) if self.should_report(limiter) else self.keepalive
+            self._effective_gap(limiter)
+            if self.should_report(limiter)
+            else self.idle_keepalive
+            if not limiter.inflight and not self._sent_inflight
+            else self.keepalive
         )
+
+    def ends_idleness(self, limiter: ConcurrencyLimiter) -> bool:
+        """Return whether requests have come since a report of none: `next_report_at` is sooner."""
+        return not self._sent_inflight and limiter.inflight > 0
 
     def configure(self, control: ReportControl) -> None:
         """Apply the settings that a hub sent; a field that is zero keeps the current setting."""
@@ -86,6 +98,7 @@ class ReportSchedule:
             self._has_hub_gap = self.gap > REPORT_GAP_S
         if control.keepalive_ms:
             self.keepalive = control.keepalive_ms / 1000
+            self.idle_keepalive = max(self.keepalive, control.idle_keepalive_ms / 1000)
         if control.threshold:
             self.threshold = control.threshold
         self.is_paused = control.pause

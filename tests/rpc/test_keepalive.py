@@ -1,5 +1,7 @@
 """When a silent peer is pinged, and when it is given up: a story each, with times."""
 
+import pytest
+
 from rpc.keepalive import CONSERVATIVE_KEEPALIVE, FREQUENT_KEEPALIVE, Keepalive, KeepaliveAction
 
 WAIT, PING, DEAD = KeepaliveAction.WAIT, KeepaliveAction.PING, KeepaliveAction.DEAD
@@ -18,10 +20,21 @@ def test_frozen_peer_is_detected_within_three_seconds() -> None:
     keepalive, now, actions = Keepalive(FREQUENT_KEEPALIVE), 0.0, []
     keepalive.begin(now)
     while DEAD not in actions:
-        now += keepalive.check_interval
+        now += keepalive.next_check_in(now)
         actions.append(keepalive.check(now, 0.0, 0))
     assert actions.count(PING) == 1
     assert now < 3.0
+
+
+def test_silent_peer_that_answers_is_checked_twice_in_a_second() -> None:
+    keepalive, now, checks, last_received = Keepalive(FREQUENT_KEEPALIVE), 0.0, 0, 0.0
+    keepalive.begin(now)
+    while now < 10:
+        now += keepalive.next_check_in(now)
+        checks += 1
+        if keepalive.check(now, last_received, 0) is PING:
+            last_received = now + 0.001
+    assert checks == pytest.approx(20, abs=2)
 
 
 def test_answering_peer_is_pinged_after_each_silence() -> None:

@@ -41,7 +41,8 @@ FIELD_NUMBERS = {
     "schema=23 held=24 tells_held=25 max_batch=26 "
     "batch_base_ms=27 batch_item_ms=28",
     "ase.v1.SchemaDocument": "digest=1 document=2",
-    "ase.v1.ReportControl": "gap_ms=1 threshold=2 keepalive_ms=3 pause=4 seq=5 code=6 message=7",
+    "ase.v1.ReportControl": "gap_ms=1 threshold=2 keepalive_ms=3 pause=4 seq=5 code=6 message=7 "
+    "idle_keepalive_ms=8",
     "ase.v1.WatchRequest": "gateway=1 subsvc=2 hub_epoch=3 version=4",
     "ase.v1.Frame": "hub_epoch=1 version=2 snapshot=3 instances=4 loads=5 gone=6 schemas=7",
     "ase.v1.Instance": "id=1 svc=2 subsvc=3 addr=4 instance_epoch=5 protocol=6 schema_digest=7 "

@@ -284,16 +284,16 @@ def test_own_stall_makes_no_endpoint_suspect() -> None:
     assert transitions(table.expire(11.2)) == [("up", "suspect", "silent")]
 
 
-def suspect_after(gaps: list[float]) -> float:
+def suspect_after(gaps: list[float], *, running: int = 1) -> float:
     """Return the silence after which an endpoint with such reports is suspect, in seconds."""
     table = EndpointTable(silence_timeout=0.15, ttl=30.0)
     now = 100.0
-    table.apply(make_report(1), now)
+    table.apply(make_report(1, running=running), now)
     for number, gap in enumerate(gaps, 2):
         for step in range(1, int(gap / 0.02)):
             assert table.expire(now + step * 0.02) == [], f"falsely, within {gap} s"
         now += gap
-        table.apply(make_report(number), now)
+        table.apply(make_report(number, running=running), now)
     for step in range(1, 200):
         if table.expire(now + step * 0.01):
             return step * 0.01
@@ -312,6 +312,33 @@ def suspect_after(gaps: list[float]) -> float:
 )
 def test_silence_is_judged_by_the_gaps_between_reports(gaps: list[float], seconds: float) -> None:
     assert suspect_after(gaps) == pytest.approx(seconds, abs=0.011)
+
+
+@pytest.mark.parametrize(
+    ("gaps", "seconds"),
+    [
+        ([], 0.76),
+        ([0.05] * 6000, 0.61),  # of an older loader
+        ([0.2] * 1500, 0.61),
+        ([0.2] * 100 + [0.4], 1.01),
+    ],
+)
+def test_loader_without_requests_may_be_silent_for_longer(
+    gaps: list[float], seconds: float
+) -> None:
+    assert suspect_after(gaps, running=0) == pytest.approx(seconds, abs=0.011)
+
+
+def test_loader_that_gets_requests_is_judged_as_before() -> None:
+    """Its longer gaps without requests do not count then."""
+    table = EndpointTable(silence_timeout=0.15, ttl=30.0)
+    now = 0.0
+    for number in range(1, 2000):
+        table.apply(make_report(number), now)
+        now += 0.2
+    table.apply(make_report(2000, running=1), now)
+    assert table.expire(now + 0.14) == []
+    assert transitions(table.expire(now + 0.17)) == [("up", "suspect", "silent")]
 
 
 def test_irregular_reports_of_half_an_hour_make_no_false_suspect() -> None:

@@ -91,6 +91,29 @@ def test_next_report_is_after_gap_or_keepalive() -> None:
     assert schedule.next_report_at(limiter) == pytest.approx(10.005)
 
 
+def test_loader_without_requests_reports_less_often_if_its_hub_says_so() -> None:
+    limiter = ConcurrencyLimiter(4, lambda: None)
+    serve(20)(limiter)
+    schedule = ReportSchedule()
+    schedule.mark_sent(limiter, 10.0)
+    assert schedule.next_report_at(limiter) == pytest.approx(10.05), "an older hub does not"
+    schedule.configure(ReportControl(keepalive_ms=50, idle_keepalive_ms=200))
+    assert schedule.next_report_at(limiter) == pytest.approx(10.2)
+    assert not schedule.ends_idleness(limiter)
+    acquire(1)(limiter)
+    assert not schedule.should_report(limiter)
+    assert schedule.ends_idleness(limiter)
+    assert schedule.next_report_at(limiter) == pytest.approx(10.05)
+    schedule.mark_sent(limiter, 10.05)
+    assert not schedule.ends_idleness(limiter)
+    release(1)(limiter)
+    assert schedule.next_report_at(limiter) == pytest.approx(10.1), "its hub expects it as before"
+    schedule.mark_sent(limiter, 10.1)
+    assert schedule.next_report_at(limiter) == pytest.approx(10.3)
+    schedule.configure(ReportControl(keepalive_ms=500, idle_keepalive_ms=200))
+    assert schedule.next_report_at(limiter) == pytest.approx(10.6)
+
+
 @pytest.mark.parametrize(("service_ms", "gap"), [(100.0, 0.005), (12.0, 0.003), (1.0, 0.001)])
 def test_gap_shrinks_with_service_time(service_ms: float, gap: float) -> None:
     limiter = ConcurrencyLimiter(4, lambda: None)
