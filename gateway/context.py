@@ -6,9 +6,15 @@ from gateway.request.event_stream import EventStreamFactory
 from gateway.request.exchange import Exchange
 from gateway.request.interfaces import Dependencies
 from gateway.request.record import RequestRecord
-from gateway.services.routes import PLAIN_PATH_PREFIX, is_plain_request
+from gateway.request.response import HttpResponse, finish_with_error, finish_with_problem
+from gateway.services.routes import (
+    PLAIN_PATH_PREFIX,
+    is_canonical_plain_path,
+    is_plain_request,
+)
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
+from schemas.model.errors import AseError
 
 
 class GatewayContext:
@@ -55,6 +61,16 @@ class GatewayContext:
         if not is_plain:
             return self._envelope_exchange
         return PlainExchange(query, record.sid, self._origins)
+
+    def fail(self, error: AseError, record: RequestRecord) -> HttpResponse:
+        """Answer, count and log a request that fails before its form is known.
+
+        The answer is a problem at the path of a service for plain requests, else an envelope.
+        """
+        finish = finish_with_problem if is_canonical_plain_path(record.path) else finish_with_error
+        response = finish(error, record, self.dependencies.clock())
+        self.count_and_log(record)
+        return response
 
     def count_and_log(self, record: RequestRecord) -> None:
         """Count and log a request that was answered."""

@@ -508,10 +508,7 @@ def _reject_request(
 
     The log has its target as received, without the query and user information.
     """
-    record = context.new_record("", loggable_target(target), client_ip)
-    response = finish_with_error(error, record, context.dependencies.clock())
-    context.count_and_log(record)
-    return response
+    return context.fail(error, context.new_record("", loggable_target(target), client_ip))
 
 
 def _addresses(config: Config, sockets: ListeningSockets, lb_port: int) -> Addresses:

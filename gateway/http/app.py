@@ -25,12 +25,9 @@ from gateway.request.record import RequestRecord
 from gateway.request.response import (
     HttpError,
     HttpResponse,
-    finish_with_error,
-    finish_with_problem,
 )
 from gateway.request.shutdown import DrainState, drain_timeout_error
 from gateway.services.catalog import Contract
-from gateway.services.routes import is_plain_path, requested_service
 from gateway.unary.asgi_driver import AsgiRequestDriver
 from gateway.unary.handler import BODY_START_BYTES, serve_unary
 from schemas.model.errors import (
@@ -368,11 +365,7 @@ class _ErrorHandler:
 
     async def __call__(self, request: Request, error: Exception) -> Response:
         record = _new_record(request.scope, self._context)
-        service_id = requested_service(b"POST", record.path)
-        is_plain = bool(service_id) and is_plain_path(record.path)
-        finish = finish_with_problem if is_plain else finish_with_error
-        http_response = finish(_to_ase_error(error), record, self._context.dependencies.clock())
-        self._context.count_and_log(record)
+        http_response = self._context.fail(_to_ase_error(error), record)
         response = Response(http_response.body, http_response.status)
         response.raw_headers = http_response.headers
         return response

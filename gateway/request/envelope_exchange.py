@@ -27,16 +27,22 @@ class EnvelopeExchange:
 
     def parse(
         self,
-        _contract: Contract,
+        contract: Contract,
         raw_body: bytes,
         headers: Mapping[bytes, bytes],
         options: GatewayOptions,
     ) -> ParsedBody:
-        """Parse an envelope. Raises AseError 10163, 10313."""
+        """Parse an envelope; add the status of a single frame if the schema lets it be left out.
+
+        Raises AseError 10163, 10313.
+        """
         envelope = json_body.parse(
             raw_body, options.max_depth, options.max_nodes, options.max_names
         )
         app_id = checks.check_app_id(envelope, headers, options.consumer_header)
+        header: dict[str, Any] = envelope["header"]  # an object: `check_app_id` found the app id
+        for name, value in contract.default_status.items():
+            header.setdefault(name, value)
         return ParsedBody(envelope, app_id, json_body.has_only_ascii_text(raw_body), raw_body)
 
     def wants_events(

@@ -7,6 +7,7 @@ service. It is replaced in one assignment, so that no request uses two (docs/arc
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from atom.decode import Decoder
 from atom.encode import Encoder
@@ -14,7 +15,7 @@ from config.options import ServiceOptions
 from gateway.plain.envelope import EnvelopeBuilder
 from gateway.plain.heads import PlainHeads
 from gateway.services.routes import Routes
-from schemas.model import document
+from schemas.model import document, request_header
 from schemas.model.errors import NO_INSTANCE, NO_SERVICE, AseError
 from schemas.model.plain import PlainApi
 from schemas.model.service import Service
@@ -39,6 +40,7 @@ class Contract:
     `digest` is the sha256 of the canonical `schema_document`, in hex. `source` is "file" or
     "report". `deadline` is in seconds. `affinity_path` are the members that lead from a request's
     root to its affinity key; empty: no affinity. `get_events`: GET is answered with events.
+    `default_status` are the members that the header of an envelope over POST gets if it lacks them.
     """
 
     service: Service
@@ -48,6 +50,7 @@ class Contract:
     deadline: float
     affinity_path: tuple[str, ...]
     get_events: bool
+    default_status: Mapping[str, Any]
     validator: RequestValidator
     encoder: Encoder
     decoder: Decoder
@@ -104,6 +107,7 @@ def build_contract(
         if service_options.affinity
         else (),
         get_events=service_options.get_events,
+        default_status=request_header.default_status(service),
         validator=RequestValidator(service.input),
         encoder=Encoder(service),
         decoder=Decoder(service),

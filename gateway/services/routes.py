@@ -42,6 +42,11 @@ def is_plain_path(path: str) -> bool:
     return not path.startswith(SERVICE_PATH_PREFIX)
 
 
+def is_canonical_plain_path(path: str) -> bool:
+    """Return whether a path is the one for plain requests of some service, known or not."""
+    return bool(requested_service(b"POST", path)) and is_plain_path(path)
+
+
 class Routes:
     """The routes of a set of services.
 

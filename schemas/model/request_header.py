@@ -41,5 +41,17 @@ def build_status(service: Service) -> dict[str, Any]:
     return {"status": int(FrameStatus.ONCE)} if _declares(service, "status") else {}
 
 
+def default_status(service: Service) -> dict[str, Any]:
+    """Return the status of a request in one frame that left it out; {} if there is none.
+
+    There is none if the schema requires the status, as those of the original do, or if its enum
+    does not allow the one of a single frame.
+    """
+    status = build_status(service)
+    enum = (member_schema(service.input, "header", "status") or {}).get("enum")
+    is_allowed = not isinstance(enum, list) or any(value in enum for value in status.values())
+    return status if is_allowed and "status" not in required_names(service) else {}
+
+
 def _declares(service: Service, name: str) -> bool:
     return member_schema(service.input, "header", name) is not None

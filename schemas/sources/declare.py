@@ -124,7 +124,7 @@ def _input_schema(api: Declaration) -> dict[str, Any]:
             "header": {
                 "type": "object",
                 "properties": header,
-                "required": ["app_id", "status"],
+                "required": ["app_id"],
             },
             "parameter": {
                 "type": "object",

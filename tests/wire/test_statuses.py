@@ -94,7 +94,7 @@ VIOLATIONS: list[tuple[dict[str, Any], str]] = [
     (envelope_with(parameter={"prob": {}}), "$.parameter.prob: is not known here"),
     (envelope_with(extra=1), "$.extra: is not known here"),
     (envelope_with(header__status=0), "$.header.status: must be one of 3"),
-    (envelope_with(header__status=None), "$.header.status: is required"),
+    (envelope_with(header__app_id="x" * 65), "$.header.app_id: breaks maxLength 64"),
     (envelope_with(payload=None), "$.payload: is required"),
     (envelope_with(payload={}), "$.payload.text: is required"),
     (envelope_with(payload__text={"status": 3}), "$.payload.text.text: is required"),
@@ -120,6 +120,13 @@ def test_schema_violation_names_path_and_rule(
     gateway: Gateway, loader: Loader, request_envelope: dict[str, Any], message_part: str
 ) -> None:
     assert message_part in assert_error_envelope(gateway.post(request_envelope), 400, 10163)
+
+
+def test_status_of_a_single_frame_may_be_left_out(gateway: Gateway, loader: Loader) -> None:
+    response = gateway.post(envelope_with(header__status=None))
+    assert response.status_code == 200, response.text
+    facts = response.json()["payload"]["facts"]["text"]
+    assert facts["headers"]["status"] == "3", "the loader gets it all the same"
 
 
 def test_a_violation_never_repeats_the_value(gateway: Gateway, loader: Loader) -> None:

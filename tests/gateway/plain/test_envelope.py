@@ -82,7 +82,7 @@ def test_json_of_a_file_is_checked() -> None:
 
 def test_required_member_of_the_header() -> None:
     document_text = declare.schema(Forms).replace(
-        b'"required":["app_id","status"]', b'"required":["app_id","status","uid"]'
+        b'"required":["app_id"]', b'"required":["app_id","status","uid"]'
     )
     service = document.service_from_document(document.parse(document_text))
     builder = EnvelopeBuilder(service, PlainApi(service))

@@ -72,6 +72,13 @@ class Client:
         assert problem["sid"] == headers["x-ase-request-id"]
         return problem
 
+    def rejection(self, *lines: str, path: str) -> tuple[int, str]:
+        """Return status and media type of the answer to a head that is invalid by itself."""
+        status, headers, content = self.send(b"", *lines, path=path)
+        body = json.loads(content)
+        assert 10163 in (body.get("code"), body.get("header", {}).get("code"))
+        return status, headers["content-type"]
+
     def last_frame(self) -> LoaderInput:
         return LoaderInput.FromString(self.gateway.caller.frames[-1])
 
@@ -528,3 +535,42 @@ def test_two_hundred_requests_give_the_same_frames_in_every_form(client: Client)
         for frame in session_frames(client, members, inputs["picture"]):
             assert dict(frame.params) == dict(frames[0].params)
             assert [*frame.pl] == [*frames[0].pl], seed
+
+
+PROBLEM, ENVELOPE = "application/problem+json", "application/json"
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [
+        ("/v1/forms", PROBLEM),
+        ("/v1/forms?title=a", PROBLEM),
+        ("/v1/unknown", PROBLEM),
+        ("/v1/private/forms", ENVELOPE),
+        ("/v1/apis", ENVELOPE),
+        ("/v1/apis/forms", ENVELOPE),
+        ("/", ENVELOPE),
+    ],
+)
+def test_head_that_is_invalid_is_answered_in_the_form_of_its_path(
+    client: Client, path: str, media_type: str
+) -> None:
+    for line, status in (("a_b: c", 400), ("Content-Type: a/b\r\nContent-Type: a/b", 400),
+                         ("Expect: more", 417), ("a: " + "b" * 70_000, 431)):  # fmt: skip
+        assert client.rejection(line, path=path) == (status, media_type), line
+
+
+def test_target_that_is_too_long_is_answered_in_the_form_of_its_path(client: Client) -> None:
+    for path, media_type in (("/v1/forms", PROBLEM), ("/v1/private/forms", ENVELOPE)):
+        answer = client.rejection(path=f"{path}?title={'a' * 10_000}")
+        assert answer == (414, media_type)
+
+
+def test_handshake_that_is_refused_is_answered_in_the_form_of_its_path(client: Client) -> None:
+    lines = (
+        "Connection: upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: short",
+    )  # fmt: skip
+    for path, media_type in (("/v1/forms", PROBLEM), ("/v1/private/forms", ENVELOPE)):
+        status, headers, content = client.send(b"", *lines, path=path, method="GET")
+        assert (status, headers["content-type"]) == (400, media_type), content

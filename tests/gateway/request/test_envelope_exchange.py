@@ -1,5 +1,7 @@
 """The envelope as the form of a request; its parsing is tested with `checks` and `json_body`."""
 
+import json
+
 from aseloader import declare
 from config.options import GatewayOptions
 from gateway.request.envelope_exchange import EnvelopeExchange
@@ -17,9 +19,27 @@ def test_envelope_is_parsed_with_its_app_id() -> None:
     parsed = exchange.parse(contract, body, {}, options)
     assert (parsed.app_id, parsed.ascii_only, parsed.json_text) == ("shop", False, body)
     assert exchange.wants_events(contract, parsed.envelope, {}, only_streams=False)
-    assert parsed.envelope == {"header": {"app_id": "shop", "é": 1}}
+    assert parsed.envelope == {"header": {"app_id": "shop", "é": 1, "status": 3}}
     assert not exchange.wants_events(contract, parsed.envelope, {}, only_streams=False)
     assert exchange.wants_events(contract, parsed.envelope, {}, only_streams=True)
     error = AseError(BAD_MODE)
     assert exchange.explain(contract, error) is error
     assert exchange.stream_form() is StreamForm.ENVELOPE_EVENTS
+
+
+def test_status_of_a_request_is_kept_if_it_has_one() -> None:
+    contract = build_contract(declare.schema(Probe), "file", {}, 5.0)
+    for status in (0, None, "x"):
+        body = json.dumps({"header": {"app_id": "shop", "status": status}}).encode()
+        parsed = EnvelopeExchange().parse(contract, body, {}, GatewayOptions())
+        assert parsed.envelope["header"]["status"] == status
+
+
+def test_schema_that_requires_the_status_gets_no_default() -> None:
+    document = json.loads(declare.schema(Probe))
+    document["schemainput"]["properties"]["header"]["required"].append("status")
+    contract = build_contract(json.dumps(document).encode(), "file", {}, 5.0)
+    body = b'{"header": {"app_id": "shop"}, "payload": {"text": {"text": "YWJj"}}}'
+    parsed = EnvelopeExchange().parse(contract, body, {}, GatewayOptions())
+    violations = contract.validator.validate_and_transform(parsed.envelope, True)
+    assert [violation.path for violation in violations] == ["$.header.status"]
