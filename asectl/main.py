@@ -76,7 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
         module = importlib.import_module(COMMANDS[name][0])
         parser = _CommandParser(f"asectl {name}", description=COMMANDS[name][1])
         module.add_arguments(parser)
-        args = parser.parse_args(argv[len(name.split()) :])
+        # Options may stand between positional arguments: `call SERVICE --url URL text=hello`.
+        args = parser.parse_intermixed_args(argv[len(name.split()) :])
         code: int = module.run(args)
         sys.stdout.flush()
     except ModuleNotFoundError as error:

@@ -60,6 +60,16 @@ def test_printed_curl_commands_run(demo: Process) -> None:
     assert facts["levels"]["seconds"] > 0 if "levels" in facts else facts
 
 
+def test_printed_asectl_commands_run(demo: Process) -> None:
+    commands = [line.split() for line in demo.output if line.startswith("  ") and " call " in line]
+    assert [words[2] for words in commands] == ["image", "audio", "vad"]
+    for words in commands:
+        arguments = [word for word in words[1:] if word != "--realtime"]  # it takes the time it says
+        result = run_asectl(*arguments)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.startswith("{")
+
+
 def test_call_without_an_envelope(demo: Process, tmp_path: Path) -> None:
     out = tmp_path / "out.png"
     sample = EXAMPLES / "image" / "sample.jpg"
