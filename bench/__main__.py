@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import call_servers, calls, gateway, idle, latency, layers, reload, stream, workers
+from bench import call_servers, calls, gateway, idle, latency, layers, reload, rest, stream, workers
 from bench.arms import ARMS
 from bench.lb import charts, faults, micro, real, sim
 from bench.machine import describe_machine
@@ -33,6 +33,7 @@ def main() -> int:
         commands.add_parser("latency", help="latency added at a fixed rate, open-loop")
     )
     _configure_idle(commands.add_parser("idle", help="memory of idle connections"))
+    _configure_rest(commands.add_parser("rest", help="processor time without requests"))
     _configure_workers(commands.add_parser("workers", help="what a request costs with two workers"))
     _configure_calls(
         commands.add_parser("calls", help="calls per second of our gRPC client and grpc.aio")
@@ -120,6 +121,11 @@ def _configure_latency(parser: argparse.ArgumentParser) -> None:
 def _configure_idle(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--connections", type=int, default=10_000, help="how many (10000)")
     _add_common_options(parser, lambda args: idle.run(args.connections), idle.format_table)
+
+
+def _configure_rest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=int, default=15, help="how long (15)")
+    _add_common_options(parser, lambda args: rest.run(args.seconds), rest.format_table)
 
 
 def _configure_workers(parser: argparse.ArgumentParser) -> None:

@@ -64,7 +64,9 @@ def test_printed_asectl_commands_run(demo: Process) -> None:
     commands = [line.split() for line in demo.output if line.startswith("  ") and " call " in line]
     assert [words[2] for words in commands] == ["image", "audio", "vad"]
     for words in commands:
-        arguments = [word for word in words[1:] if word != "--realtime"]  # it takes the time it says
+        arguments = [
+            word for word in words[1:] if word != "--realtime"
+        ]  # it takes the time it says
         result = run_asectl(*arguments)
         assert result.returncode == 0, result.stderr
         assert result.stdout.startswith("{")

@@ -78,6 +78,9 @@ def test_result_shapes_of_other_benches() -> None:
     assert set(latency["arms"]) == {"direct", "ours", "ours-asgi"}
     assert set(latency["ratios"]) == {f"ours/ours-asgi added {p}" for p in ("p50", "p99")}
     assert run_bench("idle", "--connections", "20")["rss_kib_each"] >= 0
+    rest = run_bench("rest", "--seconds", "1")
+    assert 0 < rest["gateway_percent"] < 100
+    assert 0 < rest["loader_percent"] < 100
     assert run_bench("calls", *quick_args)["ratios"]["ours/grpc.aio"] > 0
 
 

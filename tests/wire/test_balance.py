@@ -114,14 +114,18 @@ async def _overload(gateway: Gateway) -> tuple[list[int], Counter[int]]:
 def test_applications_share_an_overloaded_service() -> None:
     """One has 24 requests in flight at four slots; the other waits for its turn alone."""
     sleeper = "tests/wrappers/sleeper.py:Sleeper"
-    with Gateway("--lb-wait", "0.2") as gateway, Loader(gateway.lb, sleeper) as loader:
+    flags = ("--lb-wait", "0.2", "--gateway-lame-duck", "0")
+    with Gateway(*flags) as gateway, Loader(gateway.lb, sleeper) as loader:
         gateway.wait_until_up(loader)
         light, heavy = asyncio.run(_overload(gateway))
         assert light == [200] * 30
         assert heavy[200] > 0
+        gateway.stop()  # the log is complete
         shed = [line for line in gateway.lines if line.get("status") == 503]
         late = [line for line in shed if "wait_ms" in line]
-        assert len(late) < len(shed) / 4, "who cannot be served in time is told at once"
+        # One request per client waits in vain: how long requests take is not known at first.
+        assert len(shed) > 60
+        assert len(late) <= 24, "who cannot be served in time is told at once"
 
 
 def test_full_pending_queue_is_503_at_once() -> None:
