@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="processes that run the wrapper (the Wrapper's)",
     )
     _add_serving_arguments(parser)
-    for flag, kind in (("--ready-fd", int), ("--shared-inputs", Path)):
+    for flag, kind in (("--status-fd", int), ("--process-index", int), ("--shared-inputs", Path)):
         parser.add_argument(flag, type=kind, help=argparse.SUPPRESS)  # for `--processes`
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
 
@@ -138,10 +138,15 @@ def run(args: argparse.Namespace) -> int:
     from aseloader.declare import DeclarationError
     from aseloader.loading import LoadError, load
     from aseloader.log_context import SidFilter
+    from aseloader.metrics import continue_process_metrics
+    from aseloader.processes.status_pipe import StatusWriter
     from lb.credentials import HubCredentials
 
     if (args.wrapper is None) == (args.plugin is None):
         raise Failure("give FILE:Class, or --plugin LIBRARY --schema FILE", EXIT_USAGE)
+    status = None if args.status_fd is None else StatusWriter(args.status_fd)
+    if args.process_index is not None:
+        continue_process_metrics(args.process_index)
     flush = logs.setup(args.log_level, SidFilter()).finish
     options = loader.LoaderOptions(
         host=args.host,
@@ -160,14 +165,14 @@ def run(args: argparse.Namespace) -> int:
         processes=args.processes,
         source=_wrapper_source(args),
         shared_inputs=args.shared_inputs,
+        status=status,
     )
     try:
         wrapper_class = _load_plugin(args) if args.plugin else load(args.wrapper)
 
         def on_ready(addr: str) -> None:
-            if args.ready_fd is not None:  # a process of a loader, which says it itself
-                os.write(args.ready_fd, b"1")
-                os.close(args.ready_fd)
+            if status is not None:  # a process of a loader, which says it itself
+                status.write(0.0, 0.0)
                 return
             fields = {"service": wrapper_class.service, "addr": addr, "lb": args.lb}
             logging.getLogger("ase.loader").info("listening", extra=fields)

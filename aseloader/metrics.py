@@ -1,8 +1,16 @@
 """Metrics of a loader for Prometheus: its load for autoscaling, its results, its batches."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Histogram,
+    ProcessCollector,
+    multiprocess,
+    values,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -13,6 +21,30 @@ _SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _SECONDS_BUCKETS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 )  # fmt: skip
+
+
+def continue_process_metrics(index: int) -> None:
+    """Let the metrics of this process go on with those of an earlier one with the same `index`.
+
+    Call it before metrics are made, with `PROMETHEUS_MULTIPROC_DIR` set. So counters keep what a
+    process had counted that has crashed, and the files of the folder do not grow in number. A fork
+    gets files of its own.
+    """
+    own_pid = os.getpid()
+
+    def process_identifier() -> str:
+        pid = os.getpid()
+        return str(index) if pid == own_pid else f"{index}-{pid}"
+
+    values.ValueClass = values.MultiProcessValue(process_identifier)  # type: ignore[no-untyped-call]
+
+
+def process_metrics(folder: Path) -> CollectorRegistry:
+    """Return a registry of the sums of the processes' metrics, and of this process' own usage."""
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
+    ProcessCollector(registry=registry)
+    return registry
 
 
 class LoaderMetrics:
@@ -70,6 +102,13 @@ class _LoadCollector(Collector):
             "service_seconds": ("mean time that a request occupies a slot, 0 = not known",
                                 limiter.service_ms / 1000),
         }  # fmt: skip
+        if limiter.batch_base_ms or limiter.batch_item_ms:
+            gauges |= {
+                "batch_base_seconds": ("time of a batch, without that of its requests",
+                                       limiter.batch_base_ms / 1000),
+                "batch_item_seconds": ("time that each request adds to a batch",
+                                       limiter.batch_item_ms / 1000),
+            }  # fmt: skip
         for name, (text, value) in gauges.items():
             gauge = GaugeMetricFamily(f"ase_loader_{name}", text, labels=["service"])
             gauge.add_metric([self._service], value)

@@ -12,17 +12,19 @@ from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from aseloader import declare
+from aseloader.batching.batcher import BatchRecord
 from aseloader.engine import Engine, slot_count, wrapper_threads
 from aseloader.interfaces import RequestEngine, SessionRunner
 from aseloader.loading import LoadError, describe_load_error
-from aseloader.metrics import LoaderMetrics
+from aseloader.metrics import LoaderMetrics, process_metrics
 from aseloader.metrics_server import MetricsServer
 from aseloader.processes.forwarding import ForwardingEngine, ForwardingSessions
 from aseloader.processes.pool import ProcessPool
 from aseloader.processes.shared_inputs import SharedInputs
+from aseloader.processes.status_pipe import StatusWriter
 from aseloader.server import LoaderServer
 from aseloader.sessions import SessionEngine
 from aseloader.wrapper import Wrapper
@@ -57,6 +59,7 @@ class LoaderOptions:
     - `processes`: processes that run the wrapper; 0 means what the wrapper declares.
     - `source`: the arguments of `asectl loader run` with which such a process finds the wrapper.
     - `shared_inputs`: in such a process, the folder of large requests.
+    - `status`: in such a process, what it writes the curve of its batches to.
     """
 
     host: str = "127.0.0.1"
@@ -73,6 +76,7 @@ class LoaderOptions:
     processes: int = 0
     source: tuple[str, ...] = ()
     shared_inputs: Path | None = None
+    status: StatusWriter | None = None
 
 
 async def run(
@@ -211,10 +215,6 @@ class _Loader:
             concurrency + queue, self._on_load_change, best=concurrency
         )
         self._metrics = LoaderMetrics(wrapper_class.service, self._limiter)
-        self._metrics_server = MetricsServer(
-            [self._metrics.registry, REGISTRY],  # REGISTRY has what the author counts
-            lambda: self._limiter.serving_state is ServingState.UP,
-        )
         self._reporter = Reporter(
             list(options.hubs),
             self._build_report,
@@ -227,8 +227,9 @@ class _Loader:
 
     def run_in_threads(self, wrapper: Wrapper, threads: ThreadPoolExecutor) -> None:
         """Run requests in this process. Call this or `run_in_processes` before `serve`."""
-        engine = Engine(wrapper, self._limiter, threads, self._metrics.record_batch)
-        self._create_server(engine, SessionEngine(wrapper, self._limiter, engine))
+        engine = Engine(wrapper, self._limiter, threads, self._record_batch)
+        sessions = SessionEngine(wrapper, self._limiter, engine)
+        self._create_servers(engine, sessions, REGISTRY)  # it has what the author counts
 
     def run_in_processes(self, pool: ProcessPool) -> None:
         """Run requests in the processes of `pool`."""
@@ -239,12 +240,23 @@ class _Loader:
             is_async=_is_async(self._wrapper_class),
         )
         sessions = ForwardingSessions(pool, self._limiter, engine, is_streaming=self._is_streaming)
-        self._create_server(engine, sessions)
+        self._create_servers(engine, sessions, process_metrics(pool.metrics_folder))
 
-    def _create_server(self, engine: RequestEngine, sessions: SessionRunner) -> None:
+    def _create_servers(
+        self, engine: RequestEngine, sessions: SessionRunner, author_metrics: CollectorRegistry
+    ) -> None:
         folder, max_message = self._options.shared_inputs, self._options.max_message
         inputs = SharedInputs(folder) if folder is not None else None
         self._server = LoaderServer(engine, sessions, self._limiter, max_message, inputs)
+        self._metrics_server = MetricsServer(
+            [self._metrics.registry, author_metrics],
+            lambda: self._limiter.serving_state is ServingState.UP,
+        )
+
+    def _record_batch(self, record: BatchRecord) -> None:
+        self._metrics.record_batch(record)
+        if self._options.status is not None:
+            self._options.status.write(self._limiter.batch_base_ms, self._limiter.batch_item_ms)
 
     @property
     def idle(self) -> bool:

@@ -31,7 +31,8 @@ class ForwardingEngine:
 
     `is_async`: the wrapper's method is a coroutine, which is cancelled with its caller. A plain one
     runs in a thread: the permit and the slot are held until the process has answered, even if
-    nobody waits any more. `context.cancelled` is then true from the deadline on.
+    nobody waits any more. `context.cancelled` is then true from the deadline on. The load that
+    `limiter` reports has the curve of the processes' batches.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class ForwardingEngine:
     ) -> None:
         """Release the slot and the permit of a request: nothing of it runs any more."""
         self.work_slots.release()
+        self._limiter.batch_base_ms, self._limiter.batch_item_ms = self._pool.batch_curve()
         code = ONCE_TIMEOUT.code
         if not forwarding.cancelled() and forwarding.exception() is None:
             code = forwarding.result().code

@@ -15,6 +15,8 @@ from aseloader.processes.worker_process import WorkerProcess
 from schemas.model.errors import LOADER_FULL, AseError
 
 CONFIG_VARIABLE: Final = "ASE_LOADER_CONFIG"
+# Of prometheus_client: metrics are in files of this folder, so that another process can sum them.
+METRICS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 MEMORY_FOLDER: Final = Path("/dev/shm")  # noqa: S108 (a folder of our own is made in it)
 
 
@@ -25,7 +27,8 @@ class ProcessPool:
     processes, which only their user can read, and not in their arguments.
 
     `shared_inputs` is for large requests. Its folder, in memory where the system has one, is
-    removed by `stop`. Each process sees one of the machine's devices (`devices`).
+    removed by `stop`. `metrics_folder` in it has the metrics of the processes; a process goes on
+    with those of its predecessor. Each process sees one of the machine's devices (`devices`).
     """
 
     def __init__(self, count: int, arguments: Sequence[str], config: Mapping[str, str]) -> None:
@@ -33,6 +36,8 @@ class ProcessPool:
         parent = MEMORY_FOLDER if os.access(MEMORY_FOLDER, os.W_OK) else None
         self._folder = Path(tempfile.mkdtemp(prefix=f"ase-loader-{os.getpid()}-", dir=parent))
         self.shared_inputs = SharedInputs(self._folder)
+        self.metrics_folder = self._folder / "metrics"
+        self.metrics_folder.mkdir()
         device_files = [path.name for path in Path("/dev").glob("nvidia[0-9]*")]
         available = devices.visible_devices(os.environ, device_files)
         arguments = [*arguments, "--shared-inputs", str(self._folder)]
@@ -44,6 +49,7 @@ class ProcessPool:
                 {
                     **devices.process_environment(os.environ, index, available),
                     CONFIG_VARIABLE: json.dumps(dict(config)),
+                    METRICS_VARIABLE: str(self.metrics_folder),
                 },
             )
             for index in range(count)
@@ -72,6 +78,14 @@ class ProcessPool:
             hint = "no process of the wrapper runs; they are started again"
             raise AseError(LOADER_FULL, f"{LOADER_FULL.code} {hint}")
         return min(ready, key=lambda process: process.running)
+
+    def batch_curve(self) -> tuple[float, float]:
+        """Return the mean `base_ms` and `item_ms` of the processes; 0 while they are not known."""
+        known = [process.batch_curve for process in self._processes if any(process.batch_curve)]
+        if not known:
+            return 0.0, 0.0
+        bases, items = zip(*known, strict=True)
+        return sum(bases) / len(known), sum(items) / len(known)
 
     async def stop(self, grace: float) -> None:
         """Let the processes call `fini` and end; kill them after `grace` seconds."""

@@ -7,11 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from random import SystemRandom
 from typing import Final
 
+from aseloader.processes.status_pipe import read_curves
 from rpc.backoff import Backoff
 from rpc.client import Channel
 from rpc.status import RpcError, Status
@@ -31,6 +32,7 @@ class WorkerProcess:
     `arguments` are those of `asectl loader run`; `folder` gets the socket. If the process ends
     before `stop`, it is started again, with a delay that grows from 0.5 s to 30 s.
 
+    `batch_curve` are the `base_ms` and `item_ms` of its batches; 0 while they are not known.
     `channel` is the client of the running process; None while there is none that has called `init`.
     `_lost_channel` is one that has lost its process, until that has been waited for.
     `running` counts the requests and sessions that it works on; its users set it. `first_start` is
@@ -42,6 +44,7 @@ class WorkerProcess:
     ) -> None:
         self.index = index
         self.channel: Channel | None = None
+        self.batch_curve = (0.0, 0.0)
         self.running = 0
         self._lost_channel: Channel | None = None
         self._addr = f"unix:{folder / f'{index}.sock'}"
@@ -119,7 +122,8 @@ class WorkerProcess:
             self._process = process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *("-m", "asectl", "loader", "run", *self._arguments),
-                *("--host", self._addr, "--ready-fd", str(writer), "--until-stdin-closes"),
+                *("--host", self._addr, "--process-index", str(self.index)),
+                *("--status-fd", str(writer), "--until-stdin-closes"),
                 stdin=asyncio.subprocess.PIPE,
                 pass_fds=(writer,),
                 env=self._environment,
@@ -130,18 +134,27 @@ class WorkerProcess:
             os.close(writer)
             if not is_started:
                 os.close(reader)
+        reading = asyncio.create_task(self._read_status(reader))
         try:
-            if await _is_byte_written(reader):
-                self.channel = Channel(self._addr, connect_timeout=_CONNECT_TIMEOUT_S)
-                self._set_started(is_ready=True)
             return await process.wait()
         finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
             channel, self.channel = self.channel or self._lost_channel, None
             self._process = self._lost_channel = None
             if channel is not None:
                 await channel.close(_CLOSE_GRACE_S)
             self._set_started(is_ready=False)
             _kill_group(process.pid)
+
+    async def _read_status(self, descriptor: int) -> None:
+        """Open the channel when the process is ready; keep the curve of its batches."""
+        async with aclosing(read_curves(descriptor)) as curves:
+            async for curve in curves:
+                self.batch_curve = curve
+                if self.channel is None and self._lost_channel is None:
+                    self.channel = Channel(self._addr, connect_timeout=_CONNECT_TIMEOUT_S)
+                    self._set_started(is_ready=True)
 
     def _set_started(self, *, is_ready: bool) -> None:
         if not self.first_start.done():
@@ -150,19 +163,6 @@ class WorkerProcess:
     def _kill(self) -> None:
         if self._process is not None:
             _kill_group(self._process.pid)
-
-
-async def _is_byte_written(descriptor: int) -> bool:
-    """Wait until a byte comes from a pipe (True) or its writer has closed it; close the pipe."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    transport, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
-    )
-    try:
-        return bool(await reader.read(1))
-    finally:
-        transport.close()
 
 
 def _kill_group(pid: int) -> None:

@@ -1,11 +1,15 @@
 """What a loader shows to Prometheus and to probes, on a port of its own."""
 
+import os
 import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
+import pytest
 
+from aseloader.processes.pool import MEMORY_FOLDER
 from tests.harness import Gateway, Hub, Loader, Process, occupied_slot
 
 
@@ -44,9 +48,13 @@ def test_load_and_results() -> None:
         assert "ase_loader_batch_size_bucket" not in text, "it has no batches"
 
 
-def test_batches_and_metrics_of_the_author() -> None:
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_batches_and_metrics_of_the_author(processes: str) -> None:
     spec, flags = "tests/wrappers/batching.py:Batching", ("--metrics-port", "0")
-    with Gateway() as gateway, Loader(gateway.lb, spec, *flags) as loader:
+    with (
+        Gateway() as gateway,
+        Loader(gateway.lb, spec, *flags, "--processes", processes) as loader,
+    ):
         gateway.wait_until_up(loader)
         with ThreadPoolExecutor(8) as callers:
             list(callers.map(lambda _: gateway.call("batching"), range(32)))
@@ -56,6 +64,43 @@ def test_batches_and_metrics_of_the_author() -> None:
         assert value(text, "ase_loader_batch_wait_seconds_count") == 32
         assert value(text, "ase_loader_batch_seconds_sum") > 0
         assert value(text, "batching_texts_total") == 32
+        assert "process_cpu_seconds_total" in text
+
+
+def test_metrics_of_a_process_outlive_it_and_tell_the_curve_of_its_batches() -> None:
+    spec = "tests/wrappers/batching.py:Batching"
+    flags = ("--metrics-port", "0", "--processes", "2", "--set", "busy=0.01")
+    with Gateway() as gateway, Loader(gateway.lb, spec, *flags) as loader:
+        gateway.wait_until_up(loader)
+        url = f"{metrics_url(loader)}/metrics"
+        sent = 60  # a curve is known after ten batches of one process
+        for _ in range(sent):
+            assert gateway.call("batching").status_code == 200
+        text = httpx.get(url).text
+        batch_s = value(text, "ase_loader_batch_base_seconds")
+        batch_s += value(text, "ase_loader_batch_item_seconds")
+        assert 0.01 <= batch_s < 1
+        files = metric_files(loader.pid)
+        for pid in children(loader.pid):
+            os.kill(pid, signal.SIGKILL)
+            loader.wait_for_event("process of the wrapper ended; it is started again")
+        assert value(httpx.get(url).text, "batching_texts_total") == sent
+        while gateway.call("batching").status_code != 200:
+            pass  # the processes start
+        text = httpx.get(url).text
+        assert value(text, "batching_texts_total") == sent + 1
+        assert value(text, "ase_loader_batch_size_count") == sent + 1
+        assert files
+        assert metric_files(loader.pid) == files
+
+
+def metric_files(pid: int) -> set[Path]:
+    return set(MEMORY_FOLDER.glob(f"ase-loader-{pid}-*/metrics/*"))
+
+
+def children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in text.split()]
 
 
 def test_probes() -> None:

@@ -1,0 +1,38 @@
+"""What a process tells its loader through a pipe: that it is ready, and the curve of its batches.
+
+A message is a line with two numbers, the `base_ms` and `item_ms` of `BatchCurve`. The first one
+says that the process is ready; both are 0 while the curve is not known.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncGenerator
+
+
+class StatusWriter:
+    """The end of the process. `write` never blocks, since it is called in the event loop."""
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+        self._descriptor = descriptor
+
+    def write(self, base_ms: float, item_ms: float) -> None:
+        """Send a curve; drop it if the pipe is full or the loader has gone: others follow."""
+        with contextlib.suppress(OSError):
+            os.write(self._descriptor, b"%.6f %.6f\n" % (base_ms, item_ms))
+
+
+async def read_curves(descriptor: int) -> AsyncGenerator[tuple[float, float], None]:
+    """Yield the curves that come from a pipe until its writer has closed it; close the pipe."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
+    )
+    try:
+        while (line := await reader.readline()).endswith(b"\n"):
+            base_ms, _, item_ms = line.partition(b" ")
+            yield float(base_ms), float(item_ms)
+    finally:
+        transport.close()
