@@ -7,7 +7,7 @@ says that the process is ready; both are 0 while the curve is not known.
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator
 
 
 class StatusWriter:
@@ -23,16 +23,23 @@ class StatusWriter:
             os.write(self._descriptor, b"%.6f %.6f\n" % (base_ms, item_ms))
 
 
-async def read_curves(descriptor: int) -> AsyncGenerator[tuple[float, float], None]:
-    """Yield the curves that come from a pipe until its writer has closed it; close the pipe."""
+async def open_reader(descriptor: int) -> tuple[asyncio.ReadTransport, asyncio.StreamReader]:
+    """Return the end of the loader; closing the transport closes the pipe. Raises OSError."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
-    transport, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
-    )
+    pipe = os.fdopen(descriptor, "rb", buffering=0)
     try:
-        while (line := await reader.readline()).endswith(b"\n"):
-            base_ms, _, item_ms = line.partition(b" ")
-            yield float(base_ms), float(item_ms)
-    finally:
-        transport.close()
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), pipe
+        )
+    except BaseException:
+        pipe.close()
+        raise
+    return transport, reader
+
+
+async def read_curves(reader: asyncio.StreamReader) -> AsyncIterator[tuple[float, float]]:
+    """Yield the curves that come from a pipe until its writer has closed it."""
+    while (line := await reader.readline()).endswith(b"\n"):
+        base_ms, _, item_ms = line.partition(b" ")
+        yield float(base_ms), float(item_ms)

@@ -7,12 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from random import SystemRandom
 from typing import Final
 
-from aseloader.processes.status_pipe import read_curves
+from aseloader.processes import status_pipe
 from rpc.backoff import Backoff
 from rpc.client import Channel
 from rpc.status import RpcError, Status
@@ -116,9 +116,11 @@ class WorkerProcess:
     async def _run_process(self) -> int:
         """Run one process until it ends; return its exit code."""
         self._socket_path.unlink(missing_ok=True)
-        reader, writer = os.pipe()
-        is_started = False
-        try:
+        with contextlib.ExitStack() as stack:
+            reader, writer = os.pipe()
+            write_end = stack.enter_context(os.fdopen(writer, "wb", buffering=0))
+            transport, status_reader = await status_pipe.open_reader(reader)
+            stack.callback(transport.close)
             self._process = process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *("-m", "asectl", "loader", "run", *self._arguments),
@@ -129,32 +131,27 @@ class WorkerProcess:
                 env=self._environment,
                 start_new_session=True,  # Ctrl-C signals the parent alone, which drains first
             )
-            is_started = True
-        finally:
-            os.close(writer)
-            if not is_started:
-                os.close(reader)
-        reading = asyncio.create_task(self._read_status(reader))
-        try:
-            return await process.wait()
-        finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
-            channel, self.channel = self.channel or self._lost_channel, None
-            self._process = self._lost_channel = None
-            if channel is not None:
-                await channel.close(_CLOSE_GRACE_S)
-            self._set_started(is_ready=False)
-            _kill_group(process.pid)
+            write_end.close()  # the process has it
+            reading = asyncio.create_task(self._read_status(status_reader))
+            try:
+                return await process.wait()
+            finally:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+                channel, self.channel = self.channel or self._lost_channel, None
+                self._process = self._lost_channel = None
+                if channel is not None:
+                    await channel.close(_CLOSE_GRACE_S)
+                self._set_started(is_ready=False)
+                _kill_group(process.pid)
 
-    async def _read_status(self, descriptor: int) -> None:
+    async def _read_status(self, reader: asyncio.StreamReader) -> None:
         """Open the channel when the process is ready; keep the curve of its batches."""
-        async with aclosing(read_curves(descriptor)) as curves:
-            async for curve in curves:
-                self.batch_curve = curve
-                if self.channel is None and self._lost_channel is None:
-                    self.channel = Channel(self._addr, connect_timeout=_CONNECT_TIMEOUT_S)
-                    self._set_started(is_ready=True)
+        async for curve in status_pipe.read_curves(reader):
+            self.batch_curve = curve
+            if self.channel is None and self._lost_channel is None:
+                self.channel = Channel(self._addr, connect_timeout=_CONNECT_TIMEOUT_S)
+                self._set_started(is_ready=True)
 
     def _set_started(self, *, is_ready: bool) -> None:
         if not self.first_start.done():
