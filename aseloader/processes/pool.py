@@ -81,11 +81,11 @@ class ProcessPool:
 
     def batch_curve(self) -> tuple[float, float]:
         """Return the mean `base_ms` and `item_ms` of the processes; 0 while they are not known."""
-        known = [process.batch_curve for process in self._processes if any(process.batch_curve)]
-        if not known:
+        curves = [process.batch_curve for process in self._processes if any(process.batch_curve)]
+        if not curves:
             return 0.0, 0.0
-        bases, items = zip(*known, strict=True)
-        return sum(bases) / len(known), sum(items) / len(known)
+        bases, items = zip(*curves, strict=True)
+        return sum(bases) / len(curves), sum(items) / len(curves)
 
     async def stop(self, grace: float) -> None:
         """Let the processes call `fini` and end; kill them after `grace` seconds."""

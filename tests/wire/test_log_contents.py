@@ -73,7 +73,7 @@ def test_unknown_member_is_named_to_the_caller_and_not_logged(
     assert UNKNOWN_NAME not in json.dumps(line)
 
 
-def test_origin_and_userinfo_are_not_logged(gateway: Gateway) -> None:
+def test_origin_and_userinfo_are_not_logged(gateway: Gateway, loader: Loader) -> None:
     response = send_and_read_all(
         gateway, HANDSHAKE + f"Origin: https://{UNKNOWN_NAME}.example\r\n\r\n".encode()
     )
