@@ -24,7 +24,10 @@ class StatusWriter:
 
 
 async def open_reader(descriptor: int) -> tuple[asyncio.ReadTransport, asyncio.StreamReader]:
-    """Return the end of the loader; closing the transport closes the pipe. Raises OSError."""
+    """Return the transport and the reader of a pipe; closing the transport closes the pipe.
+
+    The descriptor is closed, too, if it cannot be read: raises OSError, or ValueError for a file.
+    """
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     pipe = os.fdopen(descriptor, "rb", buffering=0)

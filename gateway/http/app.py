@@ -22,10 +22,7 @@ from gateway.request import checks, resumption, tracing
 from gateway.request.origin import check_fetch_site, check_origin
 from gateway.request.query import envelope_from_query
 from gateway.request.record import RequestRecord
-from gateway.request.response import (
-    HttpError,
-    HttpResponse,
-)
+from gateway.request.response import HttpError, HttpResponse
 from gateway.request.shutdown import DrainState, drain_timeout_error
 from gateway.services.catalog import Contract
 from gateway.unary.asgi_driver import AsgiRequestDriver
