@@ -268,9 +268,8 @@ class Endpoint:
 
         Between `least` and `MAX_SILENCE_S`, or `least` if that is more: three times the longest
         recent time between two reports; longer for an instance that has reported no requests.
-        Failure detectors that adapt to what they observe make few
-        false ones on a busy machine, and are fast on a quiet one (Hayashibara et al., The phi
-        accrual failure detector, 2004).
+        Failure detectors that adapt to what they observe make few false ones on a busy machine, and
+        are fast on a quiet one (Hayashibara et al., The phi accrual failure detector, 2004).
         """
         observed = self.report_gap_peak * _GAPS_OF_SILENCE
         limit = max(least, observed)

@@ -79,13 +79,10 @@ class ReportSchedule:
 
     def next_report_at(self, limiter: ConcurrencyLimiter) -> float:
         """Return when the next report is due, in seconds; a time in the past means now."""
-        return self._sent_at + (
-            self._effective_gap(limiter)
-            if self.should_report(limiter)
-            else self.idle_keepalive
-            if not limiter.inflight and not self._sent_inflight
-            else self.keepalive
-        )
+        if self.should_report(limiter):
+            return self._sent_at + self._effective_gap(limiter)
+        is_idle = not limiter.inflight and not self._sent_inflight
+        return self._sent_at + (self.idle_keepalive if is_idle else self.keepalive)
 
     def ends_idleness(self, limiter: ConcurrencyLimiter) -> bool:
         """Return whether requests have come since a report of none: `next_report_at` is sooner."""
