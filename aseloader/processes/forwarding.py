@@ -176,20 +176,20 @@ class ForwardingSessions:
         self, frames: AsyncIterator[LoaderInput], gateway: str, timeout: float | None
     ) -> AsyncGenerator[LoaderOutput, None]:
         has_begun = False
-        with self._pool.choose().use() as channel:
-            stream = channel.stream(
-                "/ase.v1.Loader/Session", timeout=timeout, metadata=_gateway_metadata(gateway)
-            )
-            responses = stream_responses(stream, _serialize(frames))
-            try:
+        try:
+            with self._pool.choose().use() as channel:
+                stream = channel.stream(
+                    "/ase.v1.Loader/Session", timeout=timeout, metadata=_gateway_metadata(gateway)
+                )
+                responses = stream_responses(stream, _serialize(frames))
                 async with aclosing(responses):
                     async for response in responses:
                         has_begun = True
                         yield LoaderOutput.FromString(response)
-            except RpcError as error:
-                if not has_begun and _is_full(error):
-                    raise AseError(LOADER_FULL, error.details) from error
-                yield _error_response(error, "")
+        except RpcError as error:
+            if not has_begun and _is_full(error):
+                raise AseError(LOADER_FULL, error.details) from error
+            yield _error_response(error, "")
 
 
 async def _infer(channel: Channel, data: bytes, metadata: Metadata, timeout: float) -> LoaderOutput:

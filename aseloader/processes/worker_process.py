@@ -137,9 +137,9 @@ class WorkerProcess:
                 return await process.wait()
             finally:
                 reading.cancel()
-                await asyncio.gather(reading, return_exceptions=True)
                 channel, self.channel = self.channel or self._lost_channel, None
                 self._process = self._lost_channel = None
+                await asyncio.gather(reading, return_exceptions=True)
                 if channel is not None:
                     await channel.close(_CLOSE_GRACE_S)
                 self._set_started(is_ready=False)
