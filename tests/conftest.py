@@ -3,17 +3,19 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from coverage import Coverage
 
 # `bench` is not installed. Last, so that a compiled product on the path stays before the sources.
 sys.path.append(str(Path(__file__).parent.parent))
 
 from tests.certificates import make_certificate
 from tests.harness import Gateway, Loader
+from tests.prefork import COVERAGE_CONFIG
 
 # No test depends on how fast the machine is.
 hypothesis.settings.register_profile("any machine", deadline=None)
@@ -38,6 +40,22 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if shutil.which(name) is None:
             assert "ASE_NO_SKIPS" not in os.environ, f"{name} is missing, and nothing may skip"
             pytest.skip(f"needs {name}, which is not installed here")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, bool | None]:
+    """Run a test marked `unmeasured` without coverage, in this process and in those it starts."""
+    coverage = Coverage.current()
+    if coverage is None or item.get_closest_marker("unmeasured") is None:
+        return (yield)
+    process_config = os.environ.pop(COVERAGE_CONFIG, None)
+    coverage.stop()
+    try:
+        return (yield)
+    finally:
+        coverage.start()
+        if process_config is not None:
+            os.environ[COVERAGE_CONFIG] = process_config
 
 
 @pytest.fixture(scope="module")

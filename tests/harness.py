@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from tests.prefork import IS_MEASURED, ForkedProcess, ForkServer
+from tests.prefork import ForkedProcess, ForkServer
 
 ROOT = Path(__file__).parent.parent
 PROBE = "tests/wrappers/probe.py:Probe"
@@ -147,7 +147,8 @@ class Process:
         return self.wait_for_exit()
 
     def kill(self) -> None:
-        if self.process.poll() is None and IS_MEASURED and isinstance(self.process, ForkedProcess):
+        is_measured = isinstance(self.process, ForkedProcess) and self.process.is_measured
+        if self.process.poll() is None and is_measured:
             self.signal(signal.SIGCONT)
             self.signal(signal.SIGUSR1)
             with contextlib.suppress(TimeoutError):

@@ -23,6 +23,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from coverage import Coverage
+
 ROOT = Path(__file__).parent.parent
 _MODULES = (
     "aseloader", "aseloader.run", "asectl.api", "asectl.call", "asectl.gateway", "asectl.main",
@@ -30,15 +32,21 @@ _MODULES = (
     "uvicorn.protocols.http.httptools_impl",
 )  # fmt: skip
 _MAX_MESSAGE = 1 << 20
-# Whether the tests run under `coverage`, which measures the processes that they start too.
-IS_MEASURED = "coverage" in sys.modules
+# `coverage` puts its configuration here; a process that finds it measures itself.
+COVERAGE_CONFIG = "COVERAGE_PROCESS_CONFIG"
+# The configuration if the tests run under `coverage`. A test may remove it from the environment.
+_COVERAGE = {name: os.environ[name] for name in (COVERAGE_CONFIG,) if name in os.environ}
 
 
 class ForkedProcess:
-    """A process that the fork server started; the part of `subprocess.Popen` that tests use."""
+    """A process that the fork server started; the part of `subprocess.Popen` that tests use.
 
-    def __init__(self, pid: int, exit_code: "Future[int]") -> None:
+    `is_measured`: it runs under `coverage`, and saves what it ran when it exits or gets SIGUSR1.
+    """
+
+    def __init__(self, pid: int, exit_code: "Future[int]", is_measured: bool) -> None:
         self.pid = pid
+        self.is_measured = is_measured
         self._exit_code = exit_code
 
     def poll(self) -> int | None:
@@ -70,6 +78,7 @@ class ForkServer:
             self._server = subprocess.Popen(
                 [sys.executable, "-m", "tests.prefork", str(descriptor)],
                 cwd=ROOT,
+                env={**os.environ, **_COVERAGE},
                 pass_fds=[descriptor],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -82,7 +91,9 @@ class ForkServer:
         self, args: list[str], cwd: Path, env: dict[str, str], stdin: int, stdout: int, stderr: int
     ) -> ForkedProcess:
         """Run `asectl` with `args` in a process whose standard streams are these descriptors."""
-        request = json.dumps({"args": args, "cwd": str(cwd), "env": env}).encode()
+        is_measured = COVERAGE_CONFIG in os.environ
+        message = {"args": args, "cwd": str(cwd), "env": env, "is_measured": is_measured}
+        request = json.dumps(message).encode()
         with self._start_lock:
             socket.send_fds(self._control, [request], [stdin, stdout, stderr])
             process = self._started.get()
@@ -99,7 +110,8 @@ class ForkServer:
                 exit_codes.pop(pid).set_result(message["exit_code"])
             else:
                 exit_codes[pid] = Future()
-                self._started.put(ForkedProcess(pid, exit_codes[pid]))
+                process = ForkedProcess(pid, exit_codes[pid], message["is_measured"])
+                self._started.put(process)
         self._started.put(None)
 
 
@@ -136,7 +148,8 @@ def _serve(control: socket.socket) -> list[str]:
             return list(request["args"])
         for descriptor in descriptors:
             os.close(descriptor)
-        control.send(json.dumps({"pid": pid}).encode())
+        started = {"pid": pid, "is_measured": request["is_measured"]}
+        control.send(json.dumps(started).encode())
 
 
 def _report_exits(control: socket.socket) -> None:
@@ -159,9 +172,12 @@ def _set_up_child(request: dict[str, Any], descriptors: list[int]) -> None:
     os.environ.update(request["env"])
     if not sys.flags.safe_path:
         sys.path[0] = request["cwd"]
-    if IS_MEASURED:
+    coverage = Coverage.current()
+    if request["is_measured"]:
         # What a process ran is written when it exits, which a killed one does not.
         signal.signal(signal.SIGUSR1, lambda *_: os._exit(128 + signal.SIGUSR1))
+    elif coverage is not None:
+        coverage.stop()
 
 
 def main() -> None:

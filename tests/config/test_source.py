@@ -62,6 +62,7 @@ def test_too_deep_nesting_is_rejected() -> None:
     assert "ase.yaml: error: nested more than 200 deep" in parse_error("[" * 100_000)
 
 
+@pytest.mark.unmeasured
 def test_long_source_line_is_truncated() -> None:
     text = "{" + "".join(f"a{n}: 1, " for n in range(10_000)) + "b: !!float x}"
     assert len(parse_error(text)) < 500

@@ -61,6 +61,7 @@ def ask_for_messages(gateway: InProcessGateway) -> ClientSocket:
     return websocket.sock
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("once_lane", [True, False], ids=["fast path", "starlette"])
 @pytest.mark.parametrize(
     "ask", [ask_for_page, ask_for_large_output, ask_for_events, ask_for_messages]

@@ -290,6 +290,7 @@ def test_calls_beside_a_flood_do_not_pay_for_it(kind: str) -> None:
     assert caught.value.code is ErrorCode.ENHANCE_YOUR_CALM
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("kind", [kind for kind in FLOODS if kind != "GOAWAY"])
 def test_usual_frames_are_never_too_many(kind: str) -> None:
     """An hour of ten frames a second without a call, and 10,000 calls in a second with six each."""

@@ -309,6 +309,7 @@ def test_slow_server_applies_backpressure(server_addr: str) -> None:
     assert run_with_both_clients(server_addr, scenario) == (True, [str(500 * 65536).encode()])
 
 
+@pytest.mark.unmeasured
 def test_thousands_of_calls_in_flight(server_addr: str) -> None:
     async def scenario(client: Any) -> tuple[int, int]:
         await client.unary("HoldOn", b"")

@@ -83,6 +83,7 @@ ATTACKS = {
 }
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_attacks_cost_little_memory(attack: str) -> None:
     """On ten connections: Envoy takes 63 to 126 MB for the like."""

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import uvloop
 
 from rpc.client import Channel
@@ -54,6 +55,7 @@ async def one_of_each(channel: Channel, number: int) -> None:
             assert await channel.unary("/t.T/Echo", b"x" * 200, timeout=20)
 
 
+@pytest.mark.unmeasured
 def test_calls_of_every_end_leak_nothing(tmp_path: Path) -> None:
     async def main() -> float:
         server = Server(

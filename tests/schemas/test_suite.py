@@ -145,6 +145,7 @@ def compound_schemas(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 TREES = st.recursive(LEAF, compound_schemas, max_leaves=6)
 
 
+@pytest.mark.unmeasured
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(TREES, VALUES)
 def test_validator_agrees_with_jsonschema(tree: Any, value: Any) -> None:

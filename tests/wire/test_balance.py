@@ -111,6 +111,7 @@ async def _overload(gateway: Gateway) -> tuple[list[int], Counter[int]]:
     return [response.status_code for response in responses], statuses
 
 
+@pytest.mark.unmeasured
 def test_applications_share_an_overloaded_service() -> None:
     """One has 24 requests in flight at four slots; the other waits for its turn alone."""
     sleeper = "tests/wrappers/sleeper.py:Sleeper"
@@ -316,6 +317,7 @@ def test_pick_metrics() -> None:
             assert float(match[1]) > 0
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_policy_serves(policy: str) -> None:
     """Two loaders, one of which dies: each policy uses both, and then goes on with the other."""

@@ -160,6 +160,7 @@ def test_client_disconnect_before_the_stream(gateway: Gateway) -> None:
     wait_until_idle(gateway)
 
 
+@pytest.mark.unmeasured
 def test_slow_client_pauses_the_loader_and_gets_everything(
     gateway: Gateway, loader: Loader
 ) -> None:

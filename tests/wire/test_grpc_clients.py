@@ -159,6 +159,7 @@ def test_results_come_while_the_client_still_sends(client: Client) -> None:
     assert said == ["A", "AB", "ABB", "ABBB"]
 
 
+@pytest.mark.unmeasured
 def test_slow_reader_gets_every_result(client: Client) -> None:
     """More than fits into the windows and buffers in between."""
     results = client.session("talker", {"text": "x", "act": "flood", "many": 20_000})

@@ -92,6 +92,7 @@ def reports(
             call.cancel()
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     "behave",
     [_reset, _answer_http1, _answer_garbage, _answer_settings_then_reset],

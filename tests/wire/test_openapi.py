@@ -84,6 +84,7 @@ def run_schemathesis(gateway: Gateway, *checks: str, phases: str) -> str:
     return f"exit {result.returncode}\n{result.stdout}\n{result.stderr}"
 
 
+@pytest.mark.unmeasured
 def test_service_conforms_to_its_document() -> None:
     """Every check there is, on a service that takes whatever its schema lets pass."""
     echo = f"{ROOT}/tests/wrappers/echo.py:Echo"

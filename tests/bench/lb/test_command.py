@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bench.lb import grid
 from bench.lb.targets import TARGETS, evaluate_targets
 
@@ -24,6 +26,7 @@ def run_bench(*args: str) -> dict[str, Any]:
     return result
 
 
+@pytest.mark.unmeasured
 def test_grid_runs_in_worker_processes() -> None:
     cells = [grid.make_cell("homogeneous", policy, 4) for policy in ("ours", "poll")]
     results = grid.run_grid(cells, [1, 2], 1000, compiled=False)

@@ -191,6 +191,7 @@ HEADER_LINES = st.sampled_from(
 )
 
 
+@pytest.mark.unmeasured
 @settings(max_examples=500)
 @given(st.lists(HEADER_LINES, max_size=4), st.data())
 def test_cached_heads_match_the_parser(lines: list[bytes], data: st.DataObject) -> None:

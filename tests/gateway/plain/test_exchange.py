@@ -494,6 +494,7 @@ def session_frames(client: Client, members: dict[str, Any], picture: bytes) -> l
     return frames
 
 
+@pytest.mark.unmeasured
 def test_two_hundred_requests_give_the_same_frames_in_every_form(client: Client) -> None:
     """The source of truth is the envelope."""
     for seed in range(200):

@@ -8,6 +8,8 @@ from email.parser import BytesParser
 from email.policy import HTTP
 from typing import Any
 
+import pytest
+
 from rpc.handler_tasks import CallContext
 from schemas.wire import (
     GatewayValue,
@@ -170,6 +172,7 @@ def results_of_sessions(client: Client, values: Values) -> dict[str, Values]:
     }
 
 
+@pytest.mark.unmeasured
 def test_two_hundred_results_are_the_same_in_every_form(client: Client) -> None:
     """Half of them on the fast path, the other half through Starlette."""
     first = 0 if client.gateway.options.once_lane else 1

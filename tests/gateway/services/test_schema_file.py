@@ -178,6 +178,7 @@ def test_mutated_document_loads_or_is_rejected(
         schema_folder.load_file(file, {}, 0.0)
 
 
+@pytest.mark.unmeasured
 @settings(
     max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )

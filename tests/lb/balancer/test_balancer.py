@@ -156,6 +156,7 @@ def test_cancelled_tasks_release_their_leases() -> None:
     assert fleet.endpoint().inflight == 0
 
 
+@pytest.mark.unmeasured
 def test_many_requests_with_failures_leave_no_inflight() -> None:
     fleet, rng = Fleet(8, total=1000), Random(3)
     errors = [

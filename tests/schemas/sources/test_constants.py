@@ -104,6 +104,7 @@ def test_other_values_stay_unknown(source: str) -> None:
     assert value_of_x(source) is None
 
 
+@pytest.mark.unmeasured
 def test_constants_do_not_grow_without_bound() -> None:
     """Doubling forty times would take a terabyte."""
     doubling = "".join(f"a{n + 1} = a{n} + a{n}\n" for n in range(40))

@@ -63,6 +63,7 @@ SCHEMA_WRAPPERS: list[Callable[[Any], Any]] = [
 ]
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("wrap_schema", SCHEMA_WRAPPERS, ids=range(len(SCHEMA_WRAPPERS)))
 @settings(max_examples=150)
 @given(limit=LIMIT, size=SIZES, near=st.integers(-5, 5), padding=st.integers(0, 3))
@@ -79,6 +80,7 @@ def test_size_limits_are_exact_at_any_position(
         assert (validator.violations(value, True) == ()) is exact
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("wrap_schema", SCHEMA_WRAPPERS, ids=range(len(SCHEMA_WRAPPERS)))
 @settings(max_examples=150)
 @given(
