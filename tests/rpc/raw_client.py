@@ -58,6 +58,10 @@ class RawClient:
         with contextlib.suppress(ConnectionError):
             await self._writer.drain()
 
+    def is_closing(self) -> bool:
+        """Return whether nothing more can be sent, as the server has ended the connection."""
+        return self._writer.is_closing()
+
     async def read_until(self, fits: Callable[[Frame], bool]) -> Frame:
         """Read frames until one fits; return it. Raises EOFError at the end of the connection."""
         while True:
