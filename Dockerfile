@@ -23,6 +23,9 @@ ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # The public port alone, for `docker run -p 8200:8200`: the loopback address of a container cannot be
 # published. The lb port and the admin ports stay private until they are configured.
 ENV ASE_GATEWAY_HOST=0.0.0.0
+# Whoever reaches a published port may call, until you say who may: -e ASE_AUTH_METHODS=key and a
+# volume with keys.sqlite (docs/security.md).
+ENV ASE_AUTH_METHODS=none
 USER 10001
 EXPOSE 8200 8220
 STOPSIGNAL SIGTERM

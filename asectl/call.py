@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", action="append", default=[], metavar="[OUTPUT=]PATH", help="where to write an output"
     )
     http_client.add_url_arguments(parser)
+    http_client.add_key_argument(parser)
     parser.add_argument(
         "--header",
         action="append",
@@ -49,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="a member of the request's header, as uid=u1",
     )
-    parser.add_argument("--app-id", default="demo", help="who calls (%(default)s)")
+    parser.add_argument(
+        "--app-id", help="who calls (demo; of a request without an envelope: the key's, if any)"
+    )
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait (60)")
     stream.add_arguments(parser)
 
@@ -66,7 +69,10 @@ def run(args: argparse.Namespace) -> int:
     if args.members and (args.file or args.p or args.header or args.ws or args.sse):
         raise Failure(f"{args.members[0]}: with --file, -p, --header, --ws and --sse only flags", 2)
     try:
-        with HttpTarget.from_args(args).client(args.timeout) as client:
+        target = HttpTarget.from_args(args)
+        if args.app_id is None:
+            args.app_id = "" if args.members and target.key else "demo"
+        with target.client(args.timeout) as client:
             service = gateway_apis.fetch_service(client, args.service)
             paths = _output_paths(service, args.o)
             if args.ws or args.sse:

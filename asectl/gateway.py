@@ -9,6 +9,7 @@ import ssl
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from asectl import logs, options, process
@@ -17,6 +18,7 @@ from config.options import Config
 from gateway.sockets import ListeningSockets, listen_addresses
 from lb.credentials import server_certificate
 from lb.hub.admission import AdmissionPolicy
+from rpc.addresses import is_loopback
 
 # Options of a hub in its own process.
 _HUB_ONLY_OPTIONS = ("lb.admin_host", "lb.admin_port", "lb.admin_hosts")
@@ -24,7 +26,9 @@ _HUB_ONLY_OPTIONS = ("lb.admin_host", "lb.admin_port", "lb.admin_hosts")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
-    options.add_config_arguments(parser, ("gateway", "session", "lb"), exclude=_HUB_ONLY_OPTIONS)
+    options.add_config_arguments(
+        parser, ("gateway", "session", "lb", "auth"), exclude=_HUB_ONLY_OPTIONS
+    )
     parser.add_argument("--workers", dest="gateway.workers", help="short for --gateway-workers")
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
     # PUBLIC,ADMIN[,GRPC]: descriptors of the listening sockets that a worker inherits.
@@ -36,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
     Raises Failure with exit code 3 if the configuration or a schema file is invalid.
     """
+    from gateway.access.key_table import KeySourceError
     from gateway.services import schema_folder
 
     config, base = options.load_config(args)
@@ -54,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
         return process.serve(main, until_stdin_closes=args.until_stdin_closes, trim_heap=True)
     except schema_folder.SchemaFolderError as error:
         raise Failure(f"\n{error}", EXIT_CONFIG) from None
+    except KeySourceError as error:
+        raise Failure(f"auth: {error}", EXIT_CONFIG) from None
 
 
 def _check_options(config: Config, base: Path) -> None:
@@ -71,6 +78,13 @@ def _check_options(config: Config, base: Path) -> None:
         raise Failure(f"{message}: start `asectl lb`, and give its address as lb.hub", EXIT_CONFIG)
     if bool(gateway_options.tls_cert) != bool(gateway_options.tls_key):
         raise Failure("gateway.tls_cert and gateway.tls_key: one needs the other", EXIT_CONFIG)
+    if not config.auth.methods and not is_loopback(gateway_options.host):
+        raise Failure(
+            f"gateway.host {gateway_options.host}: others can reach it, and anyone could call. "
+            "Say who may: `auth: key` in ase.yaml (then asectl key create --app NAME), or "
+            "`auth: none` if it is open on purpose",
+            EXIT_CONFIG,
+        )
     try:
         AdmissionPolicy.from_options(config.lb, config.services)
         server_certificate(config.lb, base)
@@ -78,11 +92,23 @@ def _check_options(config: Config, base: Path) -> None:
             ssl.create_default_context(cafile=base / config.lb.hub_ca)
     except (ValueError, OSError) as error:
         raise Failure(f"lb: {error}", EXIT_CONFIG) from None
+    _check_jwt(config)
     if gateway_options.tls_cert:
         try:
             certificate_files(gateway_options, base).server_context()
         except OSError as error:
             raise Failure(f"gateway.tls_cert: {error}", EXIT_CONFIG) from None
+
+
+def _check_jwt(config: Config) -> None:
+    """Check that tokens can be verified. Raises Failure with exit code 3."""
+    if "jwt" not in config.auth.methods:
+        return
+    if not config.auth.jwks:
+        raise Failure("auth.jwks: a file or URL of public keys is needed for jwt", EXIT_CONFIG)
+    if find_spec("jwt") is None or find_spec("cryptography") is None:
+        hint = "pip install 'athena-serving[gateway,jwt]'"
+        raise Failure(f"auth.methods: jwt needs PyJWT and cryptography: {hint}", EXIT_CONFIG)
 
 
 async def _serve_in_process(

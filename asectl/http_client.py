@@ -4,10 +4,14 @@ import argparse
 import os
 import ssl
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import httpx
 
+from asectl.main import EXIT_USAGE, Failure
+
+KEY_VARIABLE = "ASE_API_KEY"
 DEFAULT_URL = "http://127.0.0.1:8200"
 _TIMEOUT_S = 5.0  # to connect, and for each piece of a response
 
@@ -30,9 +34,36 @@ def add_ca_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_key_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare `--key-file`; a key itself as a flag would be in the list of processes."""
+    parser.add_argument(
+        "--key-file",
+        metavar="FILE",
+        default="",
+        help=f"a file with the API key of asectl key create; else {KEY_VARIABLE}",
+    )
+
+
+def _read_key(args: argparse.Namespace) -> str:
+    """Return the API key of a command that takes one; "" without one. Raises Failure."""
+    path = getattr(args, "key_file", None)
+    if path is None:
+        return ""
+    try:
+        key = Path(path).read_text("utf-8") if path else os.environ.get(KEY_VARIABLE, "")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failure(f"--key-file: {error}", EXIT_USAGE) from None
+    key = key.strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise Failure("the API key has characters that no key has", EXIT_USAGE)
+    return key
+
+
 @dataclass(frozen=True, slots=True)
 class HttpTarget:
     """The server that a command asks: its URL, and the file of `--ca` or "".
+
+    `key` is the API key that every request has, "" for none.
 
     `verify` is False for a server of this host that is asked by its loopback address, which its
     certificate does not name. Proxies of the environment are never used. Every method raises
@@ -43,11 +74,19 @@ class HttpTarget:
     url: str
     ca: str = ""
     verify: bool = True
+    key: str = ""
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> Self:
-        """Return the target of the flags of `add_url_arguments`."""
-        return cls(args.url.rstrip("/"), args.ca)
+        """Return the target of the flags of `add_url_arguments` and `add_key_argument`.
+
+        Raises Failure if a file with a key cannot be read.
+        """
+        return cls(args.url.rstrip("/"), args.ca, key=_read_key(args))
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that every request has."""
+        return {"authorization": f"Bearer {self.key}"} if self.key else {}
 
     def tls_context(self) -> ssl.SSLContext | None:
         """Return the context for connections to an https URL, None for http."""
@@ -66,7 +105,13 @@ class HttpTarget:
     def client(self, timeout: float = _TIMEOUT_S) -> httpx.Client:
         """Return a client whose paths are relative to the URL; `timeout` is in seconds."""
         verify = self.tls_context() or True
-        return httpx.Client(base_url=self.url, timeout=timeout, trust_env=False, verify=verify)
+        return httpx.Client(
+            base_url=self.url,
+            headers=self.headers(),
+            timeout=timeout,
+            trust_env=False,
+            verify=verify,
+        )
 
     def get(self, path: str, timeout: float = _TIMEOUT_S) -> httpx.Response:
         """Return the response to a GET. Raises httpx.HTTPError or httpx.InvalidURL."""

@@ -33,6 +33,11 @@ COMMANDS = {
     "config check": ("asectl.settings.check", "list every error of ase.yaml and its schemas"),
     "config schema": ("asectl.settings.schema", "print the JSON Schema of ase.yaml, for editors"),
     "call": ("asectl.call", "call a service with a file, as the curl line does"),
+    "key create": ("asectl.keys.create", "create an API key, or a pair for signatures"),
+    "key list": ("asectl.keys.list", "list the keys: whose, for what, until when"),
+    "key revoke": ("asectl.keys.revoke", "refuse a key from now on"),
+    "key rotate": ("asectl.keys.rotate", "replace a key; the old one is valid for a while more"),
+    "sign": ("asectl.sign", "sign a request by HMAC, or explain why a signed one is refused"),
     "kong render": ("asectl.kong", "print a declarative Kong file for an ase.yaml"),
     "healthcheck": ("asectl.healthcheck", "exit 0 when a gateway is ready, or a loader serves"),
 }

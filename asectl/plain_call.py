@@ -29,7 +29,9 @@ def send(
     httpx.HTTPError.
     """
     values, files = _read_members(PlainApi(service), args.members)
-    headers = {"accept": "application/json", "x-app-id": args.app_id}
+    headers = {"accept": "application/json"}
+    if args.app_id:
+        headers["x-app-id"] = args.app_id
     if files:
         fields = {name: _form_text(value) for name, value in values.items()}
         response = client.post(f"/v1/{service.id}", data=fields, files=files, headers=headers)

@@ -98,6 +98,7 @@ async def _run_websocket(
     async with (
         connect(
             gateway.url.replace("http", "ws", 1) + path,
+            additional_headers=gateway.headers(),
             proxy=None,
             max_size=None,
             ssl=gateway.tls_context(),

@@ -54,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="replace the loaders when a Python file in the folder of their Wrapper changes",
     )
     parser.add_argument(
+        "--auth",
+        metavar="METHODS",
+        help="who may call: key, hmac, jwt, proxy, with commas; default: anyone on this machine",
+    )
+    parser.add_argument(
         "--port",
         type=int,
         default=8200,
@@ -80,7 +85,12 @@ def run(args: argparse.Namespace) -> int:
     if not wrappers:
         raise Failure("nothing to serve: give --demo, or FILE:Class of a Wrapper", 2)
     supervisor = _Supervisor(
-        wrappers, args.each, args.port, [f"--set={entry}" for entry in args.set], args.reload
+        wrappers,
+        args.each,
+        args.port,
+        [f"--set={entry}" for entry in args.set],
+        args.reload,
+        args.auth or "",
     )
 
     async def main(stop: "asyncio.Future[bool]") -> None:
@@ -124,8 +134,10 @@ class _Supervisor:
         port: int,
         config_flags: list[str],
         reload: bool,
+        auth_methods: str,
     ) -> None:
         self._port = port
+        self._auth_methods = auth_methods
         self._loader_ports: dict[Child, int] = {}
         self._config_flags = config_flags
         self._reload = reload
@@ -321,6 +333,8 @@ class _Supervisor:
         flags = [
             word for name, port in zip(names, ports, strict=True) for word in (name, str(port))
         ]
+        if self._auth_methods:
+            flags += ["--auth-methods", self._auth_methods]
         return ["gateway", "--lb-accept-schemas", "true", "--gateway-grpc", "true", *flags]
 
     def _handle_line(self, child: Child, line: str) -> None:

@@ -8,6 +8,7 @@ from config.options import (
     ITEM_SECTIONS,
     SECTIONS,
     SERVICE,
+    SHORTHANDS,
     Config,
     default_of,
     meta_of,
@@ -68,11 +69,16 @@ def _section_options(
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of `ase.yaml`, for editors.
 
-    A section, and each entry of `services`, may be empty, which is null in YAML.
+    A section, and each entry of `services`, may be empty, which is null in YAML. A section with a
+    shorthand may be the value of that option, or one item of it.
     """
     root = _section_schema(Config)
     for name, section in SECTIONS.items():
-        root["properties"][name] = _section_schema(section)
+        schema = _section_schema(section)
+        if name in SHORTHANDS:
+            value_schema = schema["properties"][SHORTHANDS[name]]
+            schema = {"anyOf": [schema, value_schema, value_schema["items"]]}
+        root["properties"][name] = schema
     root["properties"]["services"] = {
         "type": ["object", "null"],
         "propertyNames": {"pattern": f"^{SERVICE[0]}$"},

@@ -56,6 +56,8 @@ POLICIES = (
 _PORT = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
 ADDR = (rf"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]):{_PORT}", "host:port, without a scheme")
 ADDRS = (rf"{ADDR[0]}(?:,{ADDR[0]})*", "host:port, without a scheme; more with commas")
+AUTH_METHODS = ("key", "hmac", "jwt", "proxy", "none")
+NETWORK = (r"[0-9A-Fa-f.:]+(?:/\d{1,3})?", "an address or a network, as 10.0.0.0/8")
 PATH = (r"[A-Za-z0-9_-]{1,64}(?:\.[A-Za-z0-9_-]{1,64}){0,7}", "names of members, as header.uid")
 SERVICE = (r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", "a service id (letters, digits, '_', '.', '-')")
 
@@ -192,7 +194,12 @@ class GatewayOptions:
     drain: float = option(30.0, "seconds that running requests get to finish", minimum=0)
     consumer_header: str = option(
         "X-Consumer-Username",
-        "header in which the proxy before us names the caller; app ids must equal it; empty: off",
+        "header in which a trusted proxy names the caller; app ids must equal it; empty: off",
+    )
+    trusted_proxies: list[str] = option(
+        ["127.0.0.0/8", "::1/128"],
+        "networks (CIDR) of proxies that may name the caller and forward the client's address",
+        pattern=NETWORK,
     )
 
 
@@ -266,7 +273,7 @@ class LbOptions:
     allow: list[str] = option(
         ["127.0.0.0/8", "::1/128"],
         "networks (CIDR) whose loaders may report any address; others may report their own",
-        pattern=(r"[0-9A-Fa-f.:]+(?:/\d{1,3})?", "an address or a network, as 10.0.0.0/8"),
+        pattern=NETWORK,
     )
     max_total: int = option(10_000, "licences of one instance, at most", minimum=1, maximum=10_000)
     max_instances: int = option(10_000, "instances that are known, at most", minimum=1)
@@ -278,6 +285,60 @@ class LbOptions:
     hub_ca: str = option("", "CA file (PEM) of the hubs' certificates; empty: they speak no TLS")
     hub_cert: str = option("", "our certificate file (PEM) for hubs that ask for one")
     hub_key: str = option("", "key file (PEM) of that certificate")
+
+
+@dataclass(frozen=True, slots=True)
+class AuthOptions:
+    """Section `auth`: who may call. `auth: none` and `auth: [key, jwt]` set `methods` alone."""
+
+    methods: list[str] = option(
+        [],
+        "how callers prove who they are: key, hmac, jwt, proxy; none: anyone may call. Empty: "
+        "anyone, but only on a loopback address",
+        pattern=("|".join(AUTH_METHODS), "one of " + ", ".join(AUTH_METHODS)),
+    )
+    keys: str = option(
+        "keys.sqlite", "file of API keys and HMAC secrets (asectl key create), by this one"
+    )
+    clock_skew: float = option(
+        300.0, "seconds that the date of a signature may be off", minimum=1, maximum=86_400
+    )
+    replay: str = option(
+        "refuse",
+        "a signature that was used before; allow: clients that sign by the second may repeat it",
+        choices=("refuse", "allow"),
+    )
+    max_nonces: int = option(
+        100_000, "signatures that are remembered to refuse their replay", minimum=1
+    )
+    hmac_headers: list[str] = option(
+        ["date", "request-line"],
+        "what a signature in headers must cover, besides a digest of the body",
+        pattern=(r"[a-z0-9@-]{1,64}", "a header name in lower case, request-line, @request-target"),
+    )
+    hmac_digest: bool = option(
+        True, "a signature in headers must cover a Digest of the body, if there is one"
+    )
+    jwks: str = option(
+        "", "public keys of tokens (JWKS): a file, by this one, or an https URL; empty: no tokens"
+    )
+    jwks_refresh: float = option(
+        300.0, "seconds after which the JWKS is read again", minimum=1, maximum=86_400
+    )
+    jwt_algorithms: list[str] = option(
+        ["RS256", "ES256", "EdDSA"],
+        "signature algorithms of tokens",
+        pattern=(
+            r"RS(?:256|384|512)|PS(?:256|384|512)|ES(?:256|384|512)|EdDSA",
+            "RS, PS or ES with 256, 384 or 512, or EdDSA",
+        ),
+    )
+    jwt_issuer: str = option("", "`iss` that tokens must have; empty: any")
+    jwt_audience: str = option("", "`aud` that tokens must have; empty: none is asked for")
+    jwt_app_claim: str = option("sub", "claim of a token that is the app id")
+    jwt_services_claim: str = option(
+        "services", "claim of a token that lists the services it is for; without it all"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +391,7 @@ class Config:
     gateway: GatewayOptions = field(default_factory=GatewayOptions)
     session: SessionOptions = field(default_factory=SessionOptions)
     lb: LbOptions = field(default_factory=LbOptions)
+    auth: AuthOptions = field(default_factory=AuthOptions)
     kong: KongOptions = field(default_factory=KongOptions)
     schemas: str = option("", "folder of schema documents, relative to this file")
     services: Mapping[str, ServiceOptions] = option({}, "options of single services, by id")
@@ -343,8 +405,12 @@ SECTIONS: dict[str, type[Any]] = {
     "gateway": GatewayOptions,
     "session": SessionOptions,
     "lb": LbOptions,
+    "auth": AuthOptions,
     "kong": KongOptions,
 }
+
+# Sections that may be the value of one of their options.
+SHORTHANDS: dict[str, str] = {"auth": "methods"}
 
 ITEM_SECTIONS: dict[str, type[Any]] = {"services": ServiceOptions, "instances": InstanceOptions}
 

@@ -12,12 +12,13 @@ from config.options import (
     ITEM_SECTIONS,
     SECTIONS,
     SERVICE,
+    SHORTHANDS,
     Config,
     meta_of,
     option_fields,
     value_type_of,
 )
-from config.source import ConfigError, ConfigPath, Diagnostic, SourceFile
+from config.source import ConfigError, ConfigPath, Diagnostic, SourceFile, SourceLocation
 from schemas.model.suggestion import did_you_mean
 
 PREFIX = "ASE_"
@@ -88,6 +89,13 @@ def variable_name(dotted: str) -> str:
     return PREFIX + dotted.replace(".", "_").upper()
 
 
+def _expand_shorthand(section: str, tree: Any) -> Any:
+    """Return the mapping that a value such as `auth: none` or `auth: [key]` stands for."""
+    if section not in SHORTHANDS or not isinstance(tree, str | list):
+        return tree
+    return {SHORTHANDS[section]: [tree] if isinstance(tree, str) else tree}
+
+
 class _ConfigReader:
     """Reads one configuration and collects all its errors instead of stopping at the first.
 
@@ -106,7 +114,7 @@ class _ConfigReader:
         self._check_unknown_keys(tree, {field.name for field in fields(Config)}, ())
         values: dict[str, Any] = {}
         for name, section in SECTIONS.items():
-            subtree = self._read_mapping(tree.get(name), (name,))
+            subtree = self._read_mapping(_expand_shorthand(name, tree.get(name)), (name,))
             values[name] = self._read_section(section, subtree, (name,), environ, flags)
         for field in option_fields(Config):
             if field.name in ITEM_SECTIONS:
@@ -163,7 +171,7 @@ class _ConfigReader:
             error = _validation_error(field, value_type, value)
             if error:
                 self.diagnostics.append(
-                    Diagnostic(f"{dotted} {error}", self.source.locations.get(option_path))
+                    Diagnostic(f"{dotted} {error}", self._location(option_path))
                 )
             else:
                 values[field.name] = float(value) if value_type is float else value
@@ -175,10 +183,13 @@ class _ConfigReader:
             values |= self._read_text(field, value_type, flags[dotted], flag_name(dotted), dotted)
         return values
 
+    def _location(self, option_path: ConfigPath) -> SourceLocation | None:
+        """Return where an option is, or its section if that stands for the option."""
+        locations = self.source.locations
+        return locations.get(option_path) or locations.get(option_path[:-1])
+
     def _file_origin(self, option_path: ConfigPath) -> str:
-        location = self.source.locations.get((*option_path, "")) or self.source.locations.get(
-            option_path
-        )
+        location = self.source.locations.get((*option_path, "")) or self._location(option_path)
         return (
             f"{self.source.name}:{location.line}:{location.column}"
             if location

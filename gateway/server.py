@@ -12,14 +12,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from atom.caller import GrpcCaller
-from config.options import Config, GatewayOptions, SessionOptions
+from config.options import AuthOptions, Config, GatewayOptions, SessionOptions
+from gateway.access.authenticator import Authenticator, TokenVerifier
+from gateway.access.key_store import KeyFile, KeyStore
+from gateway.access.key_table import KeySource, StaticKeys
+from gateway.access.key_watch import watch_keys
+from gateway.access.proxies import TrustedProxies
 from gateway.context import GatewayContext
 from gateway.grpc.port import GrpcPort
 from gateway.grpc.service import GatewayService
@@ -54,6 +59,9 @@ from rpc.addresses import dial_host
 from rpc.certificate import CertificateFiles
 from rpc.tls_listener import TlsListener, TlsSettings
 from schemas.model.errors import AseError
+
+if TYPE_CHECKING:
+    from gateway.access.jwks import Jwks
 
 _logger = logging.getLogger("ase.gateway")
 
@@ -105,6 +113,10 @@ async def run(
     ]
     if sockets.grpc is not None:
         await gateway.grpc_port.start(sockets.grpc)
+    if {"key", "hmac"} & set(config.auth.methods):
+        tasks.append(asyncio.create_task(watch_keys(gateway.keys)))
+    if gateway.jwks is not None:
+        tasks.append(asyncio.create_task(gateway.jwks.watch()))
     if config_source is not None:
         reloader = ConfigReloader(
             config_source, config, base_dir, gateway.catalog, certificate, gateway.apply_reload
@@ -135,6 +147,8 @@ class _Gateway:
     """The parts of a gateway process that are started, stopped or reloaded."""
 
     catalog: Catalog
+    keys: KeySource
+    jwks: "Jwks | None"
     metrics: Metrics
     upstreams: UpstreamCluster
     readiness: app.Readiness
@@ -169,7 +183,8 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
     )
     BalancerMetrics(registry, upstreams.picker, upstreams.table)
     access_log = AccessLog(write_log_line, time.time)
-    dependencies = _dependencies(config, catalog, upstreams, caller)
+    keys, jwks = _open_keys(config.auth, base_dir), _open_jwks(config.auth, base_dir)
+    dependencies = _dependencies(config, catalog, upstreams, caller, keys, jwks)
     session_metrics = SessionMetrics(registry, access_log, clock)
     context = _context(dependencies, metrics, access_log, session_metrics, config.session)
     unread_output = UnreadOutput(options.max_unread, CutLog(_log_cut_clients, clock).add)
@@ -181,6 +196,8 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
     admin_application = admin.build_app(registry, upstreams.table, clock, digests)
     return _Gateway(
         catalog,
+        keys,
+        jwks,
         metrics,
         upstreams,
         readiness,
@@ -199,10 +216,45 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
     )
 
 
+def _open_keys(options: AuthOptions, base_dir: Path) -> KeySource:
+    """Return the keys of the file, if there are methods that need it. Raises KeySourceError."""
+    if {"key", "hmac"} & set(options.methods):
+        return KeyFile(KeyStore(base_dir / options.keys))
+    return StaticKeys()
+
+
+def _open_jwks(options: AuthOptions, base_dir: Path) -> "Jwks | None":
+    """Return the public keys of tokens, if the gateway takes any. Raises KeySourceError.
+
+    The packages for them are imported here: they are an extra.
+    """
+    if "jwt" not in options.methods:
+        return None
+    from gateway.access.jwks import Jwks
+
+    return Jwks(options.jwks, base_dir, options.jwks_refresh)
+
+
+def _token_verifier(options: AuthOptions, jwks: "Jwks") -> TokenVerifier:
+    from gateway.access.tokens import JwtVerifier
+
+    return JwtVerifier(options, jwks.public_keys)
+
+
 def _dependencies(
-    config: Config, catalog: Catalog, upstreams: UpstreamCluster, caller: GrpcCaller
+    config: Config,
+    catalog: Catalog,
+    upstreams: UpstreamCluster,
+    caller: GrpcCaller,
+    keys: KeySource,
+    jwks: "Jwks | None",
 ) -> Dependencies:
     options = config.gateway
+    proxies = TrustedProxies(options.trusted_proxies)
+    tokens = _token_verifier(config.auth, jwks) if jwks is not None else None
+    authenticator = Authenticator(
+        config.auth, options.consumer_header, proxies, keys, tokens, time.time
+    )
     return Dependencies(
         options,
         catalog,
@@ -213,6 +265,7 @@ def _dependencies(
         RequestIdGenerator(secrets.token_hex),
         _log_internal_error,
         AnswerStore(options.answer_window, options.max_answers),
+        authenticator,
     )
 
 

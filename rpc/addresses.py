@@ -5,6 +5,7 @@
 
 import errno
 import socket
+from ipaddress import ip_address
 from typing import Final
 
 # What a socket that listens on every interface is dialled by, on the same machine.
@@ -40,6 +41,14 @@ def dial_host(host: str) -> str:
     """
     host = _LOOPBACK.get(bare_host(host), bare_host(host))
     return f"[{host}]" if ":" in host else host
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach a socket that listens on `host`."""
+    try:
+        return unix_path(host) != "" or ip_address(bare_host(host)).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def listen(host: str, port: int, backlog: int = 2048) -> socket.socket:

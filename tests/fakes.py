@@ -10,8 +10,11 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from aseloader import declare
-from config.options import GatewayOptions, SessionOptions
+from config.options import AuthOptions, GatewayOptions, SessionOptions
 from gateway import server
+from gateway.access.authenticator import Authenticator, TokenVerifier
+from gateway.access.key_table import KeySource, StaticKeys
+from gateway.access.proxies import TrustedProxies
 from gateway.context import GatewayContext
 from gateway.grpc.service import GatewayService
 from gateway.http import app
@@ -37,6 +40,23 @@ def output_frame(text: bytes = b"hi", status: int = 0) -> bytes:
 
 def _call(function: Callable[[], None]) -> None:
     function()
+
+
+def new_authenticator(
+    options: AuthOptions,
+    gateway_options: GatewayOptions | None = None,
+    *,
+    keys: KeySource | None = None,
+    tokens: TokenVerifier | None = None,
+    wall_clock: Callable[[], float] = lambda: 0.0,
+) -> Authenticator:
+    """Return the authenticator of a gateway with these options; without keys it knows none."""
+    gateway_options = gateway_options or GatewayOptions()
+    proxies = TrustedProxies(gateway_options.trusted_proxies)
+    consumer_header = gateway_options.consumer_header
+    return Authenticator(
+        options, consumer_header, proxies, keys or StaticKeys(), tokens, wall_clock
+    )
 
 
 class FakeSlot:
@@ -256,6 +276,7 @@ class FakeGateway:
         schemas: tuple[bytes, ...] = (),
         options: GatewayOptions | None = None,
         session_options: SessionOptions | None = None,
+        authenticator: Authenticator | None = None,
         clock: Callable[[], float] = lambda: 1.0,
         new_id: Callable[[], str] = lambda: "5" * 32,
         slot_timeout: float = 0.0,
@@ -279,6 +300,7 @@ class FakeGateway:
             new_id=new_id,
             on_internal_error=lambda sid, error: self.internal_errors.append((sid, error)),
             answers=AnswerStore(self.options.answer_window, self.options.max_answers),
+            authenticator=authenticator or new_authenticator(AuthOptions(), self.options),
         )
         access_log = AccessLog(self.lines.append, lambda: 0.0)
         self.session_metrics = SessionMetrics(CollectorRegistry(), access_log, clock)

@@ -88,7 +88,7 @@ def test_commands_links_and_files_exist(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", text):
         if not link.startswith("http"):
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
-    for command in re.findall(r"\basectl ((?:loader |kong |api |config )?[a-z]+)", text):
+    for command in re.findall(r"\basectl ((?:loader |kong |key |api |config )?[a-z]+)", text):
         assert command in COMMANDS, f"{page.name} tells of asectl {command}"
     for path in re.findall(
         r"`((?:gateway|lb|atom|rpc|schemas|aseloader|asectl)/[\w/]+\.py)`", text

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from config.options import SessionOptions
+from gateway.access.caller_head import CallerHead
 from gateway.context import GatewayContext
 from gateway.grpc import exchange, messages
 from gateway.plain import exchange as plain_exchange
@@ -115,8 +116,11 @@ class CallSession:
         """Return the session of a first message. Raises AseError, see `serve_unary`."""
         dependencies, record = self._context.dependencies, self._record
         message = self._read_message(data)
+        caller = CallerHead(record.method, record.path, "", self._headers, record.client_ip)
+        identity = record.identity = dependencies.authenticator.identify(caller)
         contract = checks.find_contract(dependencies.catalog, message.service, record)
-        record.app_id = plain_exchange.require_app_id(self._headers, dependencies.options)
+        identity.check_service(contract.service.id)
+        record.app_id = plain_exchange.require_app_id(self._headers, identity, dependencies.options)
         envelope = self._envelope(contract, message.members, is_first=True)
         contract, gateway_headers = checks.resolve_contract(
             contract, envelope, record, dependencies.catalog

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from config.options import GatewayOptions
+from gateway.access.identity import Identity
 from gateway.grpc import messages
 from gateway.grpc.messages import MembersMessage
 from gateway.plain import exchange as plain_exchange
@@ -30,20 +31,25 @@ class CallExchange:
         """Do nothing: a call has one form."""
 
     def peek_app_id(
-        self, headers: Mapping[bytes, bytes], _body_start: bytes, options: GatewayOptions
+        self,
+        headers: Mapping[bytes, bytes],
+        _body_start: bytes,
+        identity: Identity,
+        options: GatewayOptions,
     ) -> str:
         """Return the app id, which is in the metadata; "" if there is none."""
-        return plain_exchange.named_app_id(headers, options)
+        return plain_exchange.named_app_id(headers, identity, options)
 
     def parse(
         self,
         contract: Contract,
         _raw_body: bytes,
         headers: Mapping[bytes, bytes],
+        identity: Identity,
         options: GatewayOptions,
     ) -> ParsedBody:
         """Convert the members to an envelope. Raises AseError 10163, 10313."""
-        app_id = plain_exchange.require_app_id(headers, options)
+        app_id = plain_exchange.require_app_id(headers, identity, options)
         envelope = build_envelope(contract, self._members, app_id, options)
         return ParsedBody(envelope, app_id, False, b"")
 

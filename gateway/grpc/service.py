@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from config.options import SessionOptions
+from gateway.access.authenticator import CREDENTIAL_HEADERS
+from gateway.access.caller_head import CallerHead
 from gateway.context import GatewayContext
 from gateway.grpc import messages, status
 from gateway.grpc.call_session import CallSession
@@ -43,6 +45,7 @@ class GatewayService:
             *tracing.TRACING_HEADERS,
             answer_store.HEADER.decode(),
             *([consumer_header.lower()] if consumer_header else []),
+            *(name.decode() for name in CREDENTIAL_HEADERS),
         )
         self._sessions: set[CallSession] = set()
 
@@ -89,7 +92,8 @@ class GatewayService:
         exchange = CallExchange(message)
         answer: asyncio.Future[HttpResponse] = asyncio.get_running_loop().create_future()
         driver = CallDriver(context.open_event_stream, answer.set_result)
-        steps = serve_unary(message.service, headers, data, record, dependencies, exchange)
+        caller = CallerHead(record.method, record.path, "", headers, record.client_ip)
+        steps = serve_unary(message.service, caller, data, record, dependencies, exchange)
         driver.drive(steps, record, dependencies, exchange)
         try:
             response = await asyncio.shield(answer)

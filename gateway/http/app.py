@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.access.caller_head import CallerHead
 from gateway.context import GatewayContext
 from gateway.http.head_validation import combine_headers
 from gateway.http.pages import DOCS_FOLDER, HOME_FOLDER, PageFiles, Pages
@@ -166,6 +167,7 @@ class _ServiceEndpoint:
         headers: Mapping[bytes, bytes] = combine_headers(scope["headers"])
         record = _new_record(scope, context)
         query = scope["query_string"].decode("latin-1")
+        caller = _caller_head(scope, query, headers)
         exchange = context.new_exchange(record, query, is_plain=self._is_plain)
         body = None
         if scope["method"] == "OPTIONS":
@@ -178,11 +180,12 @@ class _ServiceEndpoint:
                 return
             body = b"{}" if self._is_plain else _query_body(scope, contract.service)
             headers = {**headers, **_EVENTS_HEADERS}
+            caller = _caller_head(scope, query, headers)
         record.tracing = tracing.from_headers(headers)
         driver = AsgiRequestDriver(context.open_event_stream, scope[WAKE_RECEIVE_KEY])
         context.metrics.inflight += 1
         try:
-            steps = serve_unary(service_id, headers, body, record, dependencies, exchange)
+            steps = serve_unary(service_id, caller, body, record, dependencies, exchange)
             driver.drive(steps, record, dependencies, exchange)
             await _run_driver(driver, scope, receive, send, is_body_complete=body is not None)
         except asyncio.CancelledError:
@@ -230,6 +233,12 @@ class _ServiceEndpoint:
         self._context.count_and_log(record)
         await send({"type": "http.response.start", "status": 204, "headers": fields})
         await send({"type": "http.response.body", "body": b""})
+
+
+def _caller_head(scope: Scope, query: str, headers: Mapping[bytes, bytes]) -> CallerHead:
+    path = scope["raw_path"].decode("latin-1")
+    peer_ip = scope["client"][0] if scope["client"] else ""
+    return CallerHead(scope["method"], path, query, headers, peer_ip)
 
 
 def _allowed_methods(contract: Contract) -> str:

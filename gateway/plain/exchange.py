@@ -6,10 +6,12 @@ from typing import Any, Final
 
 from atom.decode import DecodedOutput
 from config.options import GatewayOptions
+from gateway.access.caller_head import decode_header
+from gateway.access.identity import Identity
 from gateway.plain import answers, forms
 from gateway.plain.envelope import Blob, PlainRequestError
 from gateway.plain.heads import FORM, MULTIPART_FORM, PlainHead
-from gateway.request import checks, content_coding, json_body
+from gateway.request import content_coding, json_body
 from gateway.request.exchange import ParsedBody, StreamForm
 from gateway.request.negotiation import choose
 from gateway.request.origin import check_fetch_site, check_origin
@@ -69,20 +71,25 @@ class PlainExchange:
             check_fetch_site(headers, self._origins)
 
     def peek_app_id(
-        self, headers: Mapping[bytes, bytes], _body_start: bytes, options: GatewayOptions
+        self,
+        headers: Mapping[bytes, bytes],
+        _body_start: bytes,
+        identity: Identity,
+        options: GatewayOptions,
     ) -> str:
         """Return the app id, which is in the head alone; "" if there is none."""
-        return named_app_id(headers, options)
+        return named_app_id(headers, identity, options)
 
     def parse(
         self,
         contract: Contract,
         raw_body: bytes,
         headers: Mapping[bytes, bytes],
+        identity: Identity,
         options: GatewayOptions,
     ) -> ParsedBody:
         """Convert the query and the body to an envelope. Raises AseError 10163, 10313."""
-        app_id = require_app_id(headers, options)
+        app_id = require_app_id(headers, identity, options)
         head = self._head
         assert head is not None  # noqa: S101 (`check_head` comes first)
         builder, values = contract.plain.builder, dict[str, Any]()
@@ -204,17 +211,21 @@ def _locate(contract: Contract, path: str) -> tuple[str, str]:
     return contract.plain.api.locate(path)
 
 
-def named_app_id(headers: Mapping[bytes, bytes], options: GatewayOptions) -> str:
+def named_app_id(
+    headers: Mapping[bytes, bytes], identity: Identity, options: GatewayOptions
+) -> str:
     """Return the app id of a plain request by its headers; "" if there is none.
 
     Raises HttpError 403 if the proxy names another caller.
     """
-    return _named_app_id(headers, options) or (ANONYMOUS if options.anonymous else "")
+    return _named_app_id(headers, identity) or (ANONYMOUS if options.anonymous else "")
 
 
-def require_app_id(headers: Mapping[bytes, bytes], options: GatewayOptions) -> str:
+def require_app_id(
+    headers: Mapping[bytes, bytes], identity: Identity, options: GatewayOptions
+) -> str:
     """Return the app id of a plain request. Raises AseError 10313 without one."""
-    app_id = named_app_id(headers, options)
+    app_id = named_app_id(headers, identity, options)
     if not app_id:
         raise AseError(BAD_APP, "the header x-app-id is required")
     return app_id
@@ -250,17 +261,17 @@ def _read_form(
         raise contract.plain.heads.unsupported_error()
 
 
-def _named_app_id(headers: Mapping[bytes, bytes], options: GatewayOptions) -> str:
-    """Return the caller that the proxy names, else that of the header x-app-id; "" without one.
+def _named_app_id(headers: Mapping[bytes, bytes], identity: Identity) -> str:
+    """Return the app id of the caller, else that of the header x-app-id; "" without one.
 
     Raises HttpError 403 if they differ.
     """
-    consumer = checks.named_consumer(headers, options.consumer_header)
+    own_id = identity.app_id
     sent = headers.get(APP_ID_HEADER)
-    app_id = checks.decode_header(sent) if sent is not None else ""
-    if consumer and app_id and consumer != app_id:
+    app_id = decode_header(sent) if sent is not None else ""
+    if own_id and app_id and own_id != app_id:
         raise HttpError(403, "app_id and api_key does not match", BAD_APP)
-    return consumer or app_id
+    return own_id or app_id
 
 
 def _merge(values: dict[str, Any], members: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from config.options import GatewayOptions
+from gateway.access.identity import Identity
 from gateway.plain.envelope import Blob, PlainRequestError
 from gateway.plain.exchange import member_error, require_app_id
 from gateway.request import json_body
@@ -24,12 +25,13 @@ def to_envelope(
     message: bytes,
     binary: bool,
     headers: Mapping[bytes, bytes],
+    identity: Identity,
     options: GatewayOptions,
     *,
     is_first: bool,
 ) -> dict[str, Any]:
     """Return the envelope of a message, with the status of its frame. Raises AseError."""
-    app_id = require_app_id(headers, options)
+    app_id = require_app_id(headers, identity, options)
     values: dict[str, Any] = {}
     try:
         if binary:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from gateway.access.identity import Identity
 from gateway.request import content_coding
 from gateway.request.negotiation import accepts
 from gateway.request.record import RequestRecord
@@ -52,12 +53,10 @@ def _check_media_type(content_type: str) -> None:
         raise HttpError(415, "content-type must be application/json, in UTF-8")
 
 
-def check_app_id(body: dict[str, Any], headers: Mapping[bytes, bytes], consumer_header: str) -> str:
+def check_app_id(body: dict[str, Any], identity: Identity) -> str:
     """Return the app id of an envelope (`app_id`, or the older `appid`); reject a wrong one.
 
-    Raises AseError 10313: status 400 if there is no app id, 403 if it differs from the caller that
-    the proxy in front of the gateway names in `consumer_header`. An empty `consumer_header` turns
-    the second check off.
+    Raises AseError 10313: status 400 if there is no app id, 403 if it is not that of the caller.
     """
     header = body.get("header")
     app_ids: list[Any] = []
@@ -67,39 +66,23 @@ def check_app_id(body: dict[str, Any], headers: Mapping[bytes, bytes], consumer_
         type(app_ids[0]) is str and app_ids[0] and type(app_ids[-1]) is str and app_ids[-1]
     ):
         raise AseError(BAD_APP, "$.header.app_id: appid cannot be empty")
-    consumer = named_consumer(headers, consumer_header)
-    if consumer and any(app_id != consumer for app_id in app_ids):
+    own_id = identity.app_id
+    if own_id and any(app_id != own_id for app_id in app_ids):
         raise HttpError(403, "app_id and api_key does not match", BAD_APP)
     app_id: str = app_ids[0]
     return app_id
 
 
-def peek_app_id(headers: Mapping[bytes, bytes], body_start: bytes, consumer_header: str) -> str:
+def peek_app_id(body_start: bytes, identity: Identity) -> str:
     """Return the app id of a request before its body is parsed; "" if it is not found.
 
-    It is the caller that `consumer_header` names, else what looks like the app id in the start of
-    the body. It decides only whose turn it is to wait, before `check_app_id` knows the true one.
+    It is that of the caller, else what looks like the app id in the start of the body. It decides
+    only whose turn it is to wait, before `check_app_id` knows the true one.
     """
-    consumer = named_consumer(headers, consumer_header)
-    if consumer:
-        return consumer
+    if identity.app_id:
+        return identity.app_id
     match = _APP_ID_PATTERN.search(body_start, 0, _MAX_PEEK_BYTES)
     return match[1].decode("utf-8", "replace") if match else ""
-
-
-def named_consumer(headers: Mapping[bytes, bytes], consumer_header: str) -> str:
-    """Return the caller that the proxy in front of the gateway names; "" if it names none."""
-    if not consumer_header:
-        return ""
-    return decode_header(headers.get(consumer_header.lower().encode(), b""))
-
-
-def decode_header(value: bytes) -> str:
-    """Return a field value as UTF-8, which proxies send, or else as ISO 8859-1 (RFC 9110, 5.5)."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
 
 
 def affinity_key(body: dict[str, Any], path: tuple[str, ...]) -> str:

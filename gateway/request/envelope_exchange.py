@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from config.options import GatewayOptions
+from gateway.access.identity import Identity
 from gateway.request import checks, json_body
 from gateway.request.exchange import ParsedBody, StreamForm
 from gateway.request.record import RequestRecord
@@ -20,16 +21,21 @@ class EnvelopeExchange:
         checks.check_content_headers(headers)
 
     def peek_app_id(
-        self, headers: Mapping[bytes, bytes], body_start: bytes, options: GatewayOptions
+        self,
+        _headers: Mapping[bytes, bytes],
+        body_start: bytes,
+        identity: Identity,
+        _options: GatewayOptions,
     ) -> str:
-        """Return what looks like the app id in the start of the body, or the proxy's caller."""
-        return checks.peek_app_id(headers, body_start, options.consumer_header)
+        """Return that of the caller, or what looks like it in the start of the body."""
+        return checks.peek_app_id(body_start, identity)
 
     def parse(
         self,
         contract: Contract,
         raw_body: bytes,
-        headers: Mapping[bytes, bytes],
+        _headers: Mapping[bytes, bytes],
+        identity: Identity,
         options: GatewayOptions,
     ) -> ParsedBody:
         """Parse an envelope; add the status of a single frame if the schema lets it be left out.
@@ -39,7 +45,7 @@ class EnvelopeExchange:
         envelope = json_body.parse(
             raw_body, options.max_depth, options.max_nodes, options.max_names
         )
-        app_id = checks.check_app_id(envelope, headers, options.consumer_header)
+        app_id = checks.check_app_id(envelope, identity)
         header: dict[str, Any] = envelope["header"]  # an object: `check_app_id` found the app id
         for name, value in contract.default_status.items():
             header.setdefault(name, value)

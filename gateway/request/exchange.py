@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from config.options import GatewayOptions
+from gateway.access.identity import Identity
 from gateway.request.record import RequestRecord
 from gateway.request.response import HttpResponse
 from gateway.services.catalog import Contract
@@ -47,7 +48,11 @@ class Exchange(Protocol):
         """Reject a head whose body or answer has no form that there is. Raises HttpError."""
 
     def peek_app_id(
-        self, headers: Mapping[bytes, bytes], body_start: bytes, options: GatewayOptions
+        self,
+        headers: Mapping[bytes, bytes],
+        body_start: bytes,
+        identity: Identity,
+        options: GatewayOptions,
     ) -> str:
         """Return the app id before the body is parsed; "" if it is not found."""
 
@@ -56,9 +61,10 @@ class Exchange(Protocol):
         contract: Contract,
         raw_body: bytes,
         headers: Mapping[bytes, bytes],
+        identity: Identity,
         options: GatewayOptions,
     ) -> ParsedBody:
-        """Parse a body. Raises AseError."""
+        """Parse a body that the caller `identity` sent. Raises AseError."""
 
     def wants_events(
         self,

@@ -8,6 +8,8 @@ from typing import Protocol, TypeVar
 from atom.interfaces import CallTarget, LoaderRequest
 from atom.streams import LoaderStream
 from config.options import GatewayOptions
+from gateway.access.caller_head import CallerHead
+from gateway.access.identity import Identity
 from gateway.request.answer_store import AnswerStore
 from gateway.services.catalog import Catalog
 from schemas.model.errors import ErrorSpec
@@ -122,6 +124,16 @@ class Caller(Protocol):
         """
 
 
+class CallerIdentifier(Protocol):
+    """Finds out who calls."""
+
+    def identify(self, head: CallerHead, /) -> Identity:
+        """Return the caller of a request. Raises AseError 10105."""
+
+    def check_body(self, identity: Identity, head: CallerHead, body: bytes, /) -> None:
+        """Raise AseError 10105 if the caller signed another body."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dependencies:
     """The dependencies of a gateway's request handling.
@@ -140,3 +152,4 @@ class Dependencies:
     new_id: Callable[[], str]
     on_internal_error: Callable[[str, Exception], None]
     answers: AnswerStore
+    authenticator: CallerIdentifier

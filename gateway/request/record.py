@@ -6,6 +6,7 @@ The source of randomness for its id is passed in.
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from gateway.access.identity import ANONYMOUS
 from gateway.request.tracing import NO_TRACING
 
 _BATCH_BYTES: Final = 4096  # random bytes drawn at a time, for 256 ids
@@ -43,7 +44,8 @@ class RequestRecord:
     log. They, `status`, `code` and `answered_at` are set when the request is answered; `code` 0
     means success.
 
-    `app_id` is the application's, empty until it is known. `tracing` are the tracing headers of the
+    `identity` is the caller, ANONYMOUS until it is known. `app_id` is the application's, empty
+    until it is known. `tracing` are the tracing headers of the
     request, by name, which its loader gets too. `service` is empty until the service is found;
     `code_map` then maps error codes to HTTP statuses. `attempts` counts the calls, `instance` is
     the address of the latest one, `retry_reasons` are the names of the errors that led to retries.
@@ -51,7 +53,8 @@ class RequestRecord:
 
     __slots__ = (
         "_attempt_started_at", "accepted_at", "answered_at", "app_id", "attempts",
-        "body_received_at", "client_ip", "code", "code_map", "detail", "error_name", "instance",
+        "body_received_at", "client_ip", "code", "code_map", "detail", "error_name", "identity",
+        "instance",
         "method", "overhead_ms", "overhead_s", "path", "retry_reasons", "service",
         "sid", "status", "tracing", "upstream_ms", "upstream_s", "waited_s",
     )  # fmt: skip
@@ -68,6 +71,7 @@ class RequestRecord:
         self.upstream_ms = self.overhead_ms = "0.000"
         self.code_map = _NO_CODE_MAP
         self.tracing = NO_TRACING
+        self.identity = ANONYMOUS
         self.retry_reasons: tuple[str, ...] = ()
         self.attempts = self.code = self.status = 0
         self.body_received_at = self.upstream_s = self.answered_at = self.overhead_s = (

@@ -14,12 +14,17 @@ from gateway.request.record import RequestRecord
 from schemas.model.errors import (
     BAD_REQUEST,
     CLIENT_GONE,
+    CONCURRENCY_LIMITED,
     DEADLINE,
     NO_SERVICE,
     NO_SUB_SERVICE,
     ONCE_TIMEOUT,
     OUTPUT_TOO_LARGE,
+    QUOTA_USED,
+    RATE_LIMITED,
     REQUEST_TOO_LARGE,
+    SERVICE_NOT_ALLOWED,
+    UNAUTHENTICATED,
     UNREACHABLE,
     AseError,
     ErrorSource,
@@ -38,6 +43,11 @@ _STATUS_BY_SOURCE: Final = {
 }
 
 _STATUS_BY_ERROR: Final = {
+    UNAUTHENTICATED: 401,
+    SERVICE_NOT_ALLOWED: 403,
+    QUOTA_USED: 429,
+    RATE_LIMITED: 429,
+    CONCURRENCY_LIMITED: 429,
     NO_SERVICE: 404,
     NO_SUB_SERVICE: 404,
     UNREACHABLE: 503,

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from config.options import SessionOptions
+from gateway.access.identity import Identity
 from gateway.context import GatewayContext
 from gateway.plain import exchange as plain_exchange
 from gateway.plain import messages as plain_messages
@@ -56,15 +57,16 @@ class WebSocketHandshake:
     """An accepted handshake.
 
     `contract` is the contract of the service at `path`, at the time of the handshake. `headers`
-    have lower-case names. `multiplex`: the WebSocket may have several sessions. `binary`: the
-    subprotocol `ase.binary.v1` was selected. `plain`: messages have no envelope, by the path or the
-    subprotocol `ase.json.v1`; there is one session then.
+    have lower-case names, `identity` is the caller. `multiplex`: the WebSocket may have several
+    sessions. `binary`: the subprotocol `ase.binary.v1` was selected. `plain`: messages have no
+    envelope, by the path or the subprotocol `ase.json.v1`; there is one session then.
     """
 
     contract: Contract
     path: str
     client_ip: str
     headers: Mapping[bytes, bytes]
+    identity: Identity
     multiplex: bool
     binary: bool
     plain: bool = False
@@ -301,7 +303,7 @@ class SessionMultiplexer:
                 session.fail_overflow()
                 return cid
             elif isinstance(header, dict) and ("app_id" in header or "appid" in header):
-                checks.check_app_id(envelope, self._handshake.headers, options.consumer_header)
+                checks.check_app_id(envelope, self._handshake.identity)
             if session.contract.validator.max_values < options.max_nodes:
                 json_body.check_node_count(head, session.contract.validator.max_values)
             if json_body.has_escaped_line_break(head):
@@ -336,6 +338,7 @@ class SessionMultiplexer:
                 message,
                 binary,
                 self._handshake.headers,
+                self._handshake.identity,
                 self._context.dependencies.options,
                 is_first=session is None,
             )
@@ -378,11 +381,10 @@ class SessionMultiplexer:
                 raise AseError(BAD_REQUEST, "the gateway stops; begin it elsewhere")
         self._closed_cids.entries.pop(cid, None)
         dependencies = context.dependencies
-        consumer_header = dependencies.options.consumer_header
-        app_id = checks.check_app_id(envelope, handshake.headers, consumer_header)
+        app_id = checks.check_app_id(envelope, handshake.identity)
         record = context.new_record("GET", handshake.path, handshake.client_ip)
         record.tracing = tracing.from_headers(handshake.headers)
-        record.app_id = app_id
+        record.app_id, record.identity = app_id, handshake.identity
         record.service = handshake.contract.service.id
         # The contract may have changed since the handshake.
         current_contract = (

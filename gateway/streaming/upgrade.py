@@ -6,6 +6,8 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 from config.options import SessionOptions
+from gateway.access.caller_head import CallerHead
+from gateway.access.identity import Identity
 from gateway.context import GatewayContext
 from gateway.http.head_validation import combine_headers
 from gateway.http.memory_limits import BodyBudget
@@ -55,6 +57,13 @@ class WebSocketUpgrader:
     def _find_service(self, path: str, query: bytes, headers: Mapping[bytes, bytes]) -> str:
         return self._context.dependencies.catalog.routes().find(path, query, headers)
 
+    def _identify(
+        self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], client_ip: str
+    ) -> Identity:
+        path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
+        head = CallerHead(scope["method"], path, query, headers, client_ip)
+        return self._context.dependencies.authenticator.identify(head)
+
     def upgrade(
         self,
         scope: Mapping[str, Any],
@@ -70,8 +79,8 @@ class WebSocketUpgrader:
 
         `scope` is the ASGI scope of the request, `trailing_data` the bytes received after its head.
         `server_state` is that of uvicorn. Raises AseError for an unknown service as
-        `Catalog.require` does, and HttpError 403 for an origin that is not allowed, 400 or 426 for
-        an invalid handshake.
+        `Catalog.require` does, and HttpError 401 for a credential that is not accepted, 403 for
+        an origin that is not allowed, 400 or 426 for an invalid handshake.
         """
         context, options = self._context, self._options
         headers_by_name = combine_headers(headers)
@@ -83,7 +92,9 @@ class WebSocketUpgrader:
             service_id = path[len(SERVICE_PATH_PREFIX) :]
         else:
             service_id = self._find_service(path, scope["query_string"], headers_by_name)
+        identity = self._identify(scope, headers_by_name, client_ip)
         contract = context.dependencies.catalog.require(service_id)
+        identity.check_service(contract.service.id)
         check_origin(headers_by_name, options.origins)
         protocol, response = accept_handshake(scope["raw_path"], headers, options.max_frame)
         query = parse_qs(scope["query_string"].decode("latin-1"))
@@ -93,6 +104,7 @@ class WebSocketUpgrader:
             path=path,
             client_ip=client_ip,
             headers=headers_by_name,
+            identity=identity,
             multiplex=query.get("stream_mode") == ["multiplex"] and not is_plain,
             binary=protocol.subprotocol == BINARY_SUBPROTOCOL,
             plain=is_plain,

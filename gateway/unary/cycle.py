@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from gateway.access.caller_head import CallerHead
 from gateway.context import GatewayContext
 from gateway.request.event_stream import (
     EventStreamFactory,
@@ -250,10 +251,11 @@ class UnaryRequestCycle(RequestDriver):
         record = context.new_record("POST", head.path, self._client_ip)
         record.tracing = self._tracing
         exchange = context.new_exchange(record, head.query, is_plain=is_plain_path(head.path))
+        caller = CallerHead("POST", head.path, head.query, head.headers, self._client_ip)
         context.metrics.inflight += 1
         self._tasks.add(self)
         self.drive(
-            serve_unary(head.service_id, head.headers, body, record, dependencies, exchange),
+            serve_unary(head.service_id, caller, body, record, dependencies, exchange),
             record,
             dependencies,
             exchange,

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from atom.interfaces import CallTarget
+from gateway.access.caller_head import CallerHead
 from gateway.request import answer_store, checks, content_coding, json_body, resumption
 from gateway.request.answer_store import AnswerKey
 from gateway.request.event_stream import EventStreamRequest
@@ -123,7 +124,7 @@ _SHED_MESSAGE: Final = "every instance is full, and more requests wait than `lb.
 
 def serve_unary(
     service_id: str,
-    headers: Mapping[bytes, bytes],
+    head: CallerHead,
     raw_body: bytes | None,
     record: RequestRecord,
     dependencies: Dependencies,
@@ -131,18 +132,22 @@ def serve_unary(
 ) -> Steps:
     """Serve a unary request; return its response, or the request if an event stream answers it.
 
-    `exchange` is the form of request and answer. `headers` have lower-case names. `raw_body` is
-    None while the body is still arriving: then the first step is `ReadBody`, unless the head alone
-    is rejected. The response describes an error if there was one. `record` is filled in on the way.
+    `head` says who calls. `exchange` is the form of request and answer. `raw_body` is None while
+    the body is still arriving: then the first step is `ReadBody`, unless the head alone is
+    rejected. The response describes an error if there was one. `record` is filled in on the way.
     """
+    headers, authenticator = head.headers, dependencies.authenticator
     try:
+        identity = record.identity = authenticator.identify(head)
         contract = checks.find_contract(dependencies.catalog, service_id, record)
+        identity.check_service(contract.service.id)
         exchange.check_head(contract, headers)
         checks.check_length(headers, dependencies.options.max_body)
         if raw_body is None:
-            raw_body = yield from _read_body(contract, headers, dependencies, exchange)
-        _shed_overload(contract, headers, raw_body, dependencies, exchange)
+            raw_body = yield from _read_body(contract, headers, record, dependencies, exchange)
+        _shed_overload(contract, headers, raw_body, record, dependencies, exchange)
         record.body_received_at = dependencies.clock()
+        authenticator.check_body(identity, head, raw_body)
         request = _validate_request(contract, raw_body, headers, record, dependencies, exchange)
         if isinstance(request, EventStreamRequest):
             return request
@@ -168,6 +173,7 @@ def serve_unary(
 def _read_body(
     contract: Contract,
     headers: Mapping[bytes, bytes],
+    record: RequestRecord,
     dependencies: Dependencies,
     exchange: Exchange,
 ) -> Generator[ReadBody | ReadBodyStart, bytes, bytes]:
@@ -176,10 +182,10 @@ def _read_body(
     So a request that cannot be served costs neither its parsing nor, if it is large, its transfer.
     """
     if dependencies.picker.is_crowded(contract.service.id):
-        if checks.named_consumer(headers, dependencies.options.consumer_header):
-            _shed_overload(contract, headers, b"", dependencies, exchange)
+        if record.identity.app_id:
+            _shed_overload(contract, headers, b"", record, dependencies, exchange)
         start = yield READ_BODY_START
-        _shed_overload(contract, headers, start, dependencies, exchange)
+        _shed_overload(contract, headers, start, record, dependencies, exchange)
     return (yield READ_BODY)
 
 
@@ -187,6 +193,7 @@ def _shed_overload(
     contract: Contract,
     headers: Mapping[bytes, bytes],
     body_start: bytes,
+    record: RequestRecord,
     dependencies: Dependencies,
     exchange: Exchange,
 ) -> None:
@@ -197,7 +204,7 @@ def _shed_overload(
     picker, service_id = dependencies.picker, contract.service.id
     if dependencies.slot_timeout > 0.0 and not picker.is_crowded(service_id):
         return
-    app_id = exchange.peek_app_id(headers, body_start, dependencies.options)
+    app_id = exchange.peek_app_id(headers, body_start, record.identity, dependencies.options)
     timeout = min(dependencies.slot_timeout, contract.deadline)
     if picker.must_shed(service_id, contract.digest, app_id, timeout):
         raise AseError(LOADER_FULL, _SHED_MESSAGE)
@@ -223,7 +230,7 @@ def _validate_request(
     coding = headers.get(b"content-encoding")
     if coding is not None and content_coding.is_gzip(coding):
         raw_body = content_coding.gunzip(raw_body, options.max_gzip_body)
-    parsed = exchange.parse(contract, raw_body, headers, options)
+    parsed = exchange.parse(contract, raw_body, headers, record.identity, options)
     envelope, ascii_only, json_text = parsed.envelope, parsed.ascii_only, parsed.json_text
     record.app_id = parsed.app_id
     contract, gateway_headers = checks.resolve_contract(

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Final
 
+from gateway.access.authenticator import AUTHORIZATION, CREDENTIAL_HEADERS
 from gateway.http.head_cache import HeadCache, HeadKey
 from gateway.request.tracing import NO_TRACING
 
@@ -10,10 +11,10 @@ from gateway.request.tracing import NO_TRACING
 # its digits are read from each head.
 _USED_HEADERS: Final = (
     b"content-type", b"content-encoding", b"accept", b"x-app-id", b"origin", b"sec-fetch-site",
-    b"host", b"x-forwarded-host",
+    b"host", b"x-forwarded-host", *CREDENTIAL_HEADERS,
 )  # fmt: skip
 # Headers whose value no other request has.
-_SINGLE_USE_HEADERS: Final = (b"idempotency-key", b"last-event-id")
+_SINGLE_USE_HEADERS: Final = (b"idempotency-key", b"last-event-id", b"digest", b"x-date")
 
 
 class UnaryRequestHead:
@@ -59,6 +60,9 @@ class UnaryRequestHead:
         )
         is_single = any(name in self.headers for name in _SINGLE_USE_HEADERS)
         is_single = is_single or not self.keep_alive or self.expects_continue
+        # Signatures are of one request, and cover headers that the cache would leave out.
+        is_single = is_single or self.headers.get(AUTHORIZATION, b"")[:5].lower() == b"hmac "
+        is_single = is_single or "authorization=" in self.query
         return has_content_length and not is_single
 
     def with_only_headers(self, names: Collection[bytes]) -> "UnaryRequestHead":

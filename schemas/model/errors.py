@@ -51,6 +51,32 @@ BAD_REQUEST = ErrorSpec(
 BAD_APP = ErrorSpec(
     ErrorDomain.GATEWAY, 10313, "bad_app", ErrorSource.CALLER, False, "app id refused"
 )
+# Codes that iFlytek's open platform documents for the same cases.
+UNAUTHENTICATED = ErrorSpec(
+    ErrorDomain.GATEWAY, 10105, "unauthenticated", ErrorSource.CALLER, False, "who calls?"
+)
+SERVICE_NOT_ALLOWED = ErrorSpec(
+    ErrorDomain.GATEWAY,
+    11200,
+    "service_not_allowed",
+    ErrorSource.CALLER,
+    False,
+    "this credential is not for the service",
+)
+QUOTA_USED = ErrorSpec(
+    ErrorDomain.GATEWAY, 11201, "quota_used", ErrorSource.CALLER, False, "the quota is used up"
+)
+RATE_LIMITED = ErrorSpec(
+    ErrorDomain.GATEWAY, 11202, "rate_limited", ErrorSource.CALLER, False, "too many requests"
+)
+CONCURRENCY_LIMITED = ErrorSpec(
+    ErrorDomain.GATEWAY,
+    11203,
+    "concurrency_limited",
+    ErrorSource.CALLER,
+    False,
+    "too many requests at a time",
+)
 NO_SERVICE = ErrorSpec(
     ErrorDomain.GATEWAY, 10225, "no_service", ErrorSource.CALLER, False, "no such service"
 )

@@ -49,7 +49,7 @@ def test_healthcheck_asks_the_port_of_the_options(gateway: Gateway, tmp_path: Pa
     port = port_of(gateway.url)
     result = run_asectl("healthcheck", environ=environ(ASE_GATEWAY_PORT=port), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    (tmp_path / "ase.yaml").write_text(f"gateway: {{port: {port}, host: 0.0.0.0}}\n")
+    (tmp_path / "ase.yaml").write_text(f"gateway: {{port: {port}, host: 0.0.0.0}}\nauth: none\n")
     assert run_asectl("healthcheck", environ=environ(), cwd=tmp_path).returncode == 0
     assert run_asectl("healthcheck", "--url", gateway.url, environ=environ()).returncode == 0
 
@@ -106,7 +106,10 @@ def test_http_needs_no_certificates() -> None:
 @pytest.mark.parametrize(
     ("args", "reason"),
     [
-        (("gateway", "--gateway-host", "192.0.2.1"), r"192.0.2.1:\d+: 192.0.2.1 is no address of"),
+        (
+            ("gateway", "--gateway-host", "192.0.2.1", "--auth-methods", "none"),
+            r"192.0.2.1:\d+: 192.0.2.1 is no address of",
+        ),
         (("gateway", "--lb-host", "192.0.2.1"), r"192.0.2.1:\d+: 192.0.2.1 is no address of"),
         (("lb", "--lb-host", "no.such.invalid"), r"no.such.invalid:\d+: "),
         (("loader", "run", "tests/wrappers/probe.py:Probe", "--host", "192.0.2.1", "--lb", "a:1"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.access.identity import ANONYMOUS
 from gateway.request import checks, json_body
 from gateway.services.catalog import build_contract
 from schemas.model import category, document
@@ -111,7 +112,7 @@ def encode_frame(schema_document: Any, envelope: Any) -> LoaderInput:
     contract = build_contract(document.canonical(schema_document), "file", {}, 5.0)
     text = json.dumps(envelope).encode()
     parsed_envelope = json_body.parse(text, 64, 100_000, 10_000)
-    checks.check_app_id(parsed_envelope, {}, "")
+    checks.check_app_id(parsed_envelope, ANONYMOUS)
     violations = contract.validator.validate_and_transform(
         parsed_envelope, json_body.has_only_ascii_text(text)
     )

@@ -4,6 +4,7 @@ import pytest
 
 from aseloader import declare
 from config.options import GatewayOptions
+from gateway.access.identity import ANONYMOUS
 from gateway.grpc.exchange import CallExchange
 from gateway.grpc.messages import MembersMessage
 from gateway.request.record import RequestRecord
@@ -24,7 +25,7 @@ def exchange(**members: GatewayValue) -> CallExchange:
 
 def test_members_become_an_envelope() -> None:
     call = exchange(text=GatewayValue(text="hi"), number=GatewayValue(integer=3))
-    parsed = call.parse(CONTRACT, b"", {b"x-app-id": b"shop"}, OPTIONS)
+    parsed = call.parse(CONTRACT, b"", {b"x-app-id": b"shop"}, ANONYMOUS, OPTIONS)
     assert (parsed.app_id, parsed.json_text) == ("shop", b"")
     assert parsed.envelope["header"]["app_id"] == "shop"
     assert parsed.envelope["parameter"] == {"probe": {"number": 3}}
@@ -35,16 +36,16 @@ def test_members_become_an_envelope() -> None:
 
 def test_app_id_is_that_of_the_metadata() -> None:
     call, required = exchange(), GatewayOptions(anonymous=False)
-    assert call.peek_app_id({b"x-app-id": b"shop"}, b"", OPTIONS) == "shop"
-    assert call.parse(CONTRACT, b"", {}, OPTIONS).app_id == "anonymous"
+    assert call.peek_app_id({b"x-app-id": b"shop"}, b"", ANONYMOUS, OPTIONS) == "shop"
+    assert call.parse(CONTRACT, b"", {}, ANONYMOUS, OPTIONS).app_id == "anonymous"
     with pytest.raises(AseError) as caught:
-        call.parse(CONTRACT, b"", {}, required)
+        call.parse(CONTRACT, b"", {}, ANONYMOUS, required)
     assert caught.value.spec is BAD_APP
 
 
 def test_wrong_member_is_named() -> None:
     with pytest.raises(PlainError) as caught:
-        exchange(txt=GatewayValue()).parse(CONTRACT, b"", {}, OPTIONS)
+        exchange(txt=GatewayValue()).parse(CONTRACT, b"", {}, ANONYMOUS, OPTIONS)
     assert caught.value.violations == [("txt", "/txt", "is not known here; did you mean 'text'?")]
 
 

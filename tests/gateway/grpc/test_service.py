@@ -30,7 +30,7 @@ TRACEPARENT = "00-" + "1" * 32 + "-" + "2" * 16 + "-01"
 
 def new_call(**metadata: str) -> CallContext:
     fields = {name.replace("_", "-"): value for name, value in metadata.items()}
-    return CallContext(fields, "ipv4:192.0.2.7:5123", None)
+    return CallContext(fields, "ipv4:127.0.0.7:5123", None)
 
 
 def run(gateway: InProcessGateway, work: Coroutine[Any, Any, Any]) -> Any:
@@ -75,7 +75,7 @@ def test_answer_has_outputs_and_trailers() -> None:
         (frame,) = map(LoaderInput.FromString, gateway.caller.frames)
         assert frame.headers["app_id"] == "shop"
         assert frame.headers["traceparent"] == TRACEPARENT
-        assert frame.headers["client_ip"] == "192.0.2.7"
+        assert frame.headers["client_ip"] == "127.0.0.7"
         assert frame.headers["route"] == "/ase.v1.Gateway/Infer"
         assert [payload.data for payload in frame.pl] == [b"hi"]
         line = logged(gateway)

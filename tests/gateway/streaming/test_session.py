@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aseloader import declare
-from config.options import GatewayOptions, SessionOptions
+from config.options import AuthOptions, GatewayOptions, SessionOptions
 from gateway.request.answer_store import AnswerStore
 from gateway.request.interfaces import Dependencies
 from gateway.request.record import RequestRecord
@@ -17,7 +17,7 @@ from gateway.streaming.session import Session
 from schemas.model.errors import INTERNAL, LOADER_FULL, NO_INSTANCE, UNREACHABLE, AseError
 from schemas.model.session import SessionEvent, SessionState
 from schemas.wire import LoaderOutput
-from tests.fakes import FakeLoaderStream, FakeOperation, FakeSlot
+from tests.fakes import FakeLoaderStream, FakeOperation, FakeSlot, new_authenticator
 from tests.wrappers.talker import Talker
 
 CONTRACT = build_contract(declare.schema(Talker), "file", {}, 5.0)
@@ -114,6 +114,7 @@ def new_session(fake: FakeDependencies) -> Session:
         lambda: "b" * 32,
         lambda _sid, error: fake.internal_errors.append(error),
         AnswerStore(60.0, 1 << 20),
+        new_authenticator(AuthOptions()),
     )
     record = RequestRecord("a" * 32, time.monotonic())
     return Session(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gateway.access.caller_head import CallerHead
 from gateway.request.envelope_exchange import EnvelopeExchange
 from gateway.request.event_stream import EventStreamRequest, Sink
 from gateway.request.response import HttpError
@@ -75,9 +76,10 @@ class DriverFixture:
         record = self.gateway.context.new_record("POST", "/v1/private/probe", "192.0.2.1")
         self.driver = AsgiRequestDriver(self._open_event_stream, self._wake)
         exchange = EnvelopeExchange()
+        head = CallerHead("POST", record.path, "", headers, record.client_ip)
         self.start = partial(
             self.driver.drive,
-            serve_unary(service_id, headers, None, record, dependencies, exchange),
+            serve_unary(service_id, head, None, record, dependencies, exchange),
             record,
             dependencies,
             exchange,

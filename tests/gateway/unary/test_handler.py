@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 
 from aseloader import declare
-from config.options import GatewayOptions, ServiceOptions
+from config.options import AuthOptions, GatewayOptions, ServiceOptions
+from gateway.access.caller_head import CallerHead
 from gateway.request.answer_store import AnswerStore
 from gateway.request.envelope_exchange import EnvelopeExchange
 from gateway.request.interfaces import Dependencies
@@ -35,7 +36,7 @@ from schemas.model.errors import (
 )
 from schemas.output.example import example_request
 from schemas.wire import LoaderInput, LoaderOutput
-from tests.fakes import FakeOperation, FakePicker, FakeSlot, output_frame
+from tests.fakes import FakeOperation, FakePicker, FakeSlot, new_authenticator, output_frame
 from tests.harness import make_envelope
 from tests.schema_documents import schema_documents
 from tests.wrappers.probe import Idempotent, Probe
@@ -67,12 +68,14 @@ class FakeDependencies:
             new_id=lambda: "i" * 32,
             on_internal_error=lambda sid, _: self.internal_error_sids.append(sid),
             answers=AnswerStore(60.0, 1 << 20),
+            authenticator=new_authenticator(AuthOptions()),
         )
-        self.record = RequestRecord("s" * 32, 0.0, "POST", "/v1/private/probe", "9.9.9.9")
+        self.record = RequestRecord("s" * 32, 0.0, "POST", "/v1/private/probe", "127.0.0.1")
 
     def start(self, service_id: str = "probe", headers: dict[bytes, bytes] = JSON) -> Steps:
+        head = CallerHead("POST", self.record.path, "", headers, self.record.client_ip)
         return serve_unary(
-            service_id, headers, None, self.record, self.dependencies, EnvelopeExchange()
+            service_id, head, None, self.record, self.dependencies, EnvelopeExchange()
         )
 
 
@@ -98,7 +101,7 @@ def test_successful_request() -> None:
     assert call.target.addr == "a:1"
     assert call.timeout == 5.0
     frame = LoaderInput.FromString(call.frame)
-    assert frame.headers["client_ip"] == "9.9.9.9"
+    assert frame.headers["client_ip"] == "127.0.0.1"
     assert frame.headers["sid"] == "s" * 32
     assert fake.slots[0].in_flight == 1
     fake.now = 1.5

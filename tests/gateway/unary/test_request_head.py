@@ -8,9 +8,15 @@ LENGTH = {b"content-length": b"2"}
 
 
 def new_head(
-    headers: dict[bytes, bytes], *, keep_alive: bool = True, expects_continue: bool = False
+    headers: dict[bytes, bytes],
+    *,
+    keep_alive: bool = True,
+    expects_continue: bool = False,
+    query: str = "",
 ) -> UnaryRequestHead:
-    return UnaryRequestHead("probe", "/v1/private/probe", headers, keep_alive, expects_continue)
+    return UnaryRequestHead(
+        "probe", "/v1/private/probe", headers, keep_alive, expects_continue, query=query
+    )
 
 
 @pytest.mark.parametrize(
@@ -23,6 +29,10 @@ def new_head(
         (new_head(LENGTH, expects_continue=True), False),
         (new_head({**LENGTH, b"idempotency-key": b"1"}), False),
         (new_head({**LENGTH, b"last-event-id": b"1"}), False),
+        (new_head({**LENGTH, b"authorization": b"Bearer x"}), True),
+        (new_head({**LENGTH, b"authorization": b"HMAC x"}), False),
+        (new_head({**LENGTH, b"digest": b"x"}), False),
+        (new_head(LENGTH, query="authorization=x"), False),
     ],
 )
 def test_only_plain_keep_alive_heads_are_cached(
@@ -49,6 +59,7 @@ def test_cached_head_keeps_only_the_used_headers() -> None:
         b"content-type": b"application/json",
         b"x-consumer-username": b"me",
         b"authorization": b"Bearer x",
+        b"user-agent": b"x",
     }
     cache.add(lookup.key, new_head(headers))
     second_lookup = cache.find(data)
@@ -57,4 +68,5 @@ def test_cached_head_keeps_only_the_used_headers() -> None:
     assert dict(second_lookup.value.headers) == {
         b"content-type": b"application/json",
         b"x-consumer-username": b"me",
+        b"authorization": b"Bearer x",
     }

@@ -1,0 +1,1 @@
+"""`asectl key`: the keys of callers, in the store that gateways read."""

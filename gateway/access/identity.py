@@ -1,0 +1,53 @@
+"""The caller of a request, as its credential proves it, and what it may do. Values only."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from schemas.model.errors import SERVICE_NOT_ALLOWED, AseError
+
+
+@dataclass(frozen=True, slots=True)
+class CallerLimits:
+    """What one key, application or service may use; 0 means no limit.
+
+    `rate` is in requests per second, `burst` is the number of requests that may come at once (0:
+    those of one second), `concurrency` counts requests and sessions in progress, `quota` is the
+    number of requests and sessions in `quota_days` days (1: a day, 30: a calendar month), `body`
+    is the size of a request body in bytes.
+    """
+
+    rate: float = 0.0
+    burst: int = 0
+    concurrency: int = 0
+    quota: int = 0
+    quota_days: int = 1
+    body: int = 0
+
+
+NO_LIMITS: Final = CallerLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The caller of a request.
+
+    `app_id` is the application that it may speak for; "" is any. `key_id` names the credential in
+    logs and usage, "" if there is none. `services` are the service ids that it may call; empty
+    means all. `method` is how it was proved: one of `AUTH_METHODS` of the config.
+    """
+
+    app_id: str = ""
+    key_id: str = ""
+    services: frozenset[str] = frozenset()
+    method: str = "none"
+    limits: CallerLimits = field(default=NO_LIMITS)
+
+    def check_service(self, service_id: str) -> None:
+        """Raise AseError 11200 unless the caller may call a service."""
+        if self.services and service_id not in self.services:
+            raise AseError(
+                SERVICE_NOT_ALLOWED, f"this {self.method} credential is not for {service_id}"
+            )
+
+
+ANONYMOUS: Final = Identity()

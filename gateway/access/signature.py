@@ -1,0 +1,244 @@
+"""Signatures of requests by HMAC, in the two forms that clients use. Pure.
+
+- In headers, as Kong's plugin `hmac-auth`: `Authorization: hmac username="ID",
+  algorithm="hmac-sha256", headers="date request-line", signature="BASE64"`. The request line has
+  the query. (https://developer.konghq.com/plugins/hmac-auth/)
+- In the query, as clients of iFlytek's services: `authorization` is the base64 of the same text,
+  `host` and `date` are parameters, and the request line has no query. `api_key="ID"` may stand in
+  the place of `hmac username="ID"`. (https://www.xfyun.cn/doc/asr/voicedictation/API.html)
+
+The signed text has a line `name: value` for each header of the list; `request-line` adds the
+request line and `@request-target` the method in lower case and the target, both without a name.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import formatdate, parsedate_to_datetime
+from typing import Final
+from urllib.parse import parse_qs
+
+from gateway.access.caller_head import CallerHead
+
+# By the names of the algorithms that both forms use. hmac-sha1 is not among them.
+ALGORITHMS: Final[Mapping[str, str]] = {
+    "hmac-sha256": "sha256",
+    "hmac-sha384": "sha384",
+    "hmac-sha512": "sha512",
+}
+_DIGESTS: Final[Mapping[str, Callable[[bytes], "hashlib._Hash"]]] = {
+    "SHA-256": hashlib.sha256,
+    "SHA-384": hashlib.sha384,
+    "SHA-512": hashlib.sha512,
+}
+REQUEST_LINE: Final = "request-line"
+REQUEST_TARGET: Final = "@request-target"
+_MAX_AUTHORIZATION: Final = 4096
+_PARAMETERS: Final = re.compile(r'\s*([a-z_]+)="([^"]*)"\s*(?:,|$)')
+
+
+class SignatureError(Exception):
+    """A signature that is malformed or does not fit; `str()` says which part and why.
+
+    The message has no secret and no signature.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A signature as a request gives it, not verified yet.
+
+    `key_id` names the pair of key and secret, `signed_names` are the parts that are signed, in
+    their order, and `date` is the date that the request gives, as its text. `in_query` is whether
+    it stands in the query.
+    """
+
+    key_id: str
+    algorithm: str
+    signed_names: tuple[str, ...]
+    mac: bytes
+    date: str
+    host: str
+    in_query: bool
+
+
+def find_signature(head: CallerHead) -> Signature | None:
+    """Return the signature of a request; None if it has none.
+
+    Raises SignatureError if it is malformed or there are two.
+    """
+    in_header = head.header("authorization").lower().startswith("hmac ")
+    in_query = "authorization=" in head.query
+    if in_header and in_query:
+        raise SignatureError("the request has two signatures, in its headers and in its query")
+    if in_header:
+        date = head.header("x-date") or head.header("date")
+        text = head.header("authorization")[len("hmac ") :]
+        return _parse(text, date, head.header("host"), in_query=False)
+    if in_query:
+        query = parse_qs(head.query, keep_blank_values=True)
+        for name in ("authorization", "host", "date"):
+            if len(query.get(name, ())) != 1:
+                raise SignatureError(f"query: `{name}` must be there once")
+        text = _decode_base64(query["authorization"][0], "query: `authorization`").decode("latin-1")
+        text = re.sub(r"^\s*hmac\s+", "", text)
+        return _parse(text, query["date"][0], query["host"][0], in_query=True)
+    return None
+
+
+def _parse(text: str, date: str, host: str, *, in_query: bool) -> Signature:
+    if len(text) > _MAX_AUTHORIZATION:
+        raise SignatureError(f"authorization: it has more than {_MAX_AUTHORIZATION} characters")
+    parameters: dict[str, str] = {}
+    position = 0
+    while match := _PARAMETERS.match(text, position):
+        if match[1] in parameters:
+            raise SignatureError(f"authorization: `{match[1]}` stands there twice")
+        parameters[match[1]] = match[2]
+        position = match.end()
+    if position != len(text):
+        raise SignatureError('authorization: it is no list of NAME="VALUE", separated by commas')
+    key_ids = [parameters[name] for name in ("username", "api_key") if name in parameters]
+    for name, is_missing in (
+        ("username", len(key_ids) != 1 or not key_ids[0]),
+        ("algorithm", "algorithm" not in parameters),
+        ("headers", not parameters.get("headers", "").split()),
+        ("signature", not parameters.get("signature")),
+    ):
+        if is_missing:
+            raise SignatureError(f"authorization: `{name}` must be there once")
+    if parameters["algorithm"] not in ALGORITHMS:
+        raise SignatureError(f"authorization: algorithm must be one of {', '.join(ALGORITHMS)}")
+    return Signature(
+        key_ids[0],
+        parameters["algorithm"],
+        tuple(parameters["headers"].lower().split()),
+        _decode_base64(parameters["signature"], "authorization: `signature`"),
+        date,
+        host,
+        in_query,
+    )
+
+
+def _decode_base64(text: str, name: str) -> bytes:
+    try:
+        return base64.b64decode(text.encode("latin-1", "replace"), validate=True)
+    except binascii.Error:
+        raise SignatureError(f"{name} is not base64") from None
+
+
+def signed_text(signature: Signature, head: CallerHead) -> str:
+    """Return the text that a signature covers. Raises SignatureError if a header is missing."""
+    lines = []
+    for name in signature.signed_names:
+        if name == REQUEST_LINE:
+            target = head.path if signature.in_query else head.target
+            lines.append(f"{head.method} {target} HTTP/1.1")
+        elif name == REQUEST_TARGET:
+            lines.append(f"{head.method.lower()} {head.target}")
+        elif signature.in_query and name == "host":
+            lines.append(f"host: {signature.host}")
+        elif signature.in_query and name == "date":
+            lines.append(f"date: {signature.date}")
+        elif name.encode() in head.headers:
+            lines.append(f"{name}: {head.header(name)}")
+        else:
+            raise SignatureError(f"the signature covers `{name}`, which the request does not have")
+    return "\n".join(lines)
+
+
+def compute_mac(algorithm: str, secret: str, text: str) -> bytes:
+    """Return the HMAC (RFC 2104) of a text; `algorithm` is one of `ALGORITHMS`."""
+    return hmac.digest(secret.encode(), text.encode("latin-1", "replace"), ALGORITHMS[algorithm])
+
+
+def authorization_text(signature: Signature, mac: bytes) -> str:
+    """Return the text that carries a signature; in a header it has `hmac ` before it."""
+    owner = "api_key" if signature.in_query else "username"
+    return (
+        f'{owner}="{signature.key_id}", algorithm="{signature.algorithm}", '
+        f'headers="{" ".join(signature.signed_names)}", signature="{encode_mac(mac)}"'
+    )
+
+
+def encode_mac(mac: bytes) -> str:
+    """Return a MAC in base64, as requests have it."""
+    return base64.b64encode(mac).decode()
+
+
+def is_equal(mac: bytes, other: bytes) -> bool:
+    """Return whether two MACs are equal, in a time that does not depend on where they differ."""
+    return hmac.compare_digest(mac, other)
+
+
+def check_coverage(
+    signature: Signature, required_names: tuple[str, ...], *, needs_digest: bool
+) -> None:
+    """Raise SignatureError unless a signature covers what it must.
+
+    A signature in the query must cover `host`, `date` and the request line: its clients sign
+    these. One in headers must cover `required_names`, where `@request-target` may stand for the
+    request line and `x-date` for `date`, and the digest of the body if `needs_digest`.
+    """
+    names = set(signature.signed_names)
+    if REQUEST_TARGET in names:
+        names.add(REQUEST_LINE)
+    if "x-date" in names:
+        names.add("date")
+    required = ("host", "date", REQUEST_LINE) if signature.in_query else required_names
+    if needs_digest and not signature.in_query:
+        required = (*required, "digest")
+    missing = [name for name in required if name not in names]
+    if missing:
+        raise SignatureError(f"the signature does not cover {', '.join(missing)}: sign it too")
+
+
+def check_date(signature: Signature, now: float, max_skew: float) -> None:
+    """Raise SignatureError unless the date of a signature is near; `now` is Unix time.
+
+    The message says by how many seconds the caller's clock differs.
+    """
+    if not signature.date:
+        raise SignatureError("the request has no date: send `Date` or `X-Date`")
+    try:
+        date = parsedate_to_datetime(signature.date)
+    except ValueError:
+        hint = "Mon, 02 Jan 2006 15:04:05 GMT"
+        raise SignatureError(f"the date is not of the form {hint} (RFC 9110, 5.6.7)") from None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    skew = date.timestamp() - now
+    if abs(skew) > max_skew:
+        direction = "ahead of" if skew > 0 else "behind"
+        raise SignatureError(
+            f"the date is {abs(skew):.0f} s {direction} this gateway's clock; "
+            f"{max_skew:g} s are allowed"
+        )
+
+
+def check_digest(head: CallerHead, body: bytes) -> None:
+    """Raise SignatureError if a `Digest` header is not that of the body (RFC 3230)."""
+    name, _, text = head.header("digest").partition("=")
+    hash_function = _DIGESTS.get(name.strip().upper())
+    if hash_function is None:
+        raise SignatureError(f"digest: it must be one of {', '.join(_DIGESTS)}, then =BASE64")
+    digest = _decode_base64(text.strip(), "digest: its value")
+    if not hmac.compare_digest(digest, hash_function(body).digest()):
+        raise SignatureError(
+            f"the {name} in `Digest` is not that of the {len(body)} bytes received"
+        )
+
+
+def digest_header(body: bytes) -> str:
+    """Return the value of a `Digest` header of a body (RFC 3230)."""
+    return "SHA-256=" + base64.b64encode(hashlib.sha256(body).digest()).decode()
+
+
+def http_date(now: float) -> str:
+    """Return a Unix time as the date of a header (RFC 9110, 5.6.7)."""
+    return formatdate(now, usegmt=True)

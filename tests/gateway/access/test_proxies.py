@@ -1,0 +1,59 @@
+"""Which proxies are trusted, and the client's address that they give."""
+
+import pytest
+
+from gateway.access.proxies import TrustedProxies
+
+PROXIES = TrustedProxies(["10.0.0.0/8", "::1/128", "127.0.0.1"])
+
+
+@pytest.mark.parametrize(
+    ("address", "is_trusted"),
+    [
+        ("10.1.2.3", True),
+        ("11.1.2.3", False),
+        ("::1", True),
+        ("::ffff:10.0.0.1", True),
+        ("::ffff:11.0.0.1", False),
+        ("127.0.0.1", True),
+        ("127.0.0.2", False),
+        ("fe80::1%eth0", False),
+        ("", False),
+        ("testclient", False),
+        ("10.0.0.1,", False),
+    ],
+)
+def test_trusted_addresses(address: str, is_trusted: bool) -> None:
+    assert PROXIES.is_trusted(address) is is_trusted
+    assert PROXIES.is_trusted(address) is is_trusted  # remembered
+
+
+def test_invalid_network_is_named() -> None:
+    with pytest.raises(ValueError, match=r"10\.0\.0"):
+        TrustedProxies(["10.0.0"])
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", "203.0.113.9", "203.0.113.9"),
+        ("10.0.0.1", "203.0.113.9, 10.0.0.2", "203.0.113.9"),
+        # What the client wrote itself stands before what the proxy saw.
+        ("10.0.0.1", "1.1.1.1, 203.0.113.9", "203.0.113.9"),
+        ("10.0.0.1", "1.1.1.1, 203.0.113.9, 10.0.0.2", "203.0.113.9"),
+        ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
+        ("203.0.113.7", "1.1.1.1", "203.0.113.7"),  # a stranger
+        ("10.0.0.1", "nonsense", "10.0.0.1"),
+        ("10.0.0.1", "1.1.1.1, nonsense, 10.0.0.2", "10.0.0.2"),
+        ("10.0.0.1", "203.0.113.9:4711", "203.0.113.9"),
+        ("10.0.0.1", "[2001:db8::1]:4711", "2001:db8::1"),
+        ("10.0.0.1", "2001:db8::1", "2001:db8::1"),
+        ("10.0.0.1", ", ".join(["203.0.113.9"] + ["10.0.0.2"] * 100), "10.0.0.2"),
+    ],
+)
+def test_client_is_the_last_address_that_no_trusted_proxy_has(
+    peer: str, forwarded: str, client: str
+) -> None:
+    headers = {b"x-forwarded-for": forwarded.encode()} if forwarded else {}
+    assert PROXIES.client_address(peer, headers) == client

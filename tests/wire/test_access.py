@@ -1,0 +1,242 @@
+"""Who may call, with real processes: every credential, by every way in, and keys that change."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import grpc
+import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from gateway.access import signature
+from schemas.wire import InferRequest, InferResponse
+from tests.harness import TIMEOUT_S, Gateway, Loader, make_envelope, run_asectl
+from tests.sessions import TALKER
+
+
+class Guarded:
+    """A gateway that takes keys and signatures, with two loaders and some keys."""
+
+    def __init__(self, folder: Path, once_lane: str) -> None:
+        self.folder = folder
+        (folder / "ase.yaml").write_text("auth: [key, hmac]\n")
+        self.key = self.new_key("--app", "tests")
+        self.probe_key = self.new_key("--app", "tests", "--services", "probe,ocr")
+        pair = self.new_key("--app", "tests", "--hmac")
+        lines = dict(line.split("=", 1) for line in pair.splitlines())
+        self.pair = (lines["api_key"], lines["api_secret"])
+        self.gateway = Gateway(
+            "-c", str(folder / "ase.yaml"), "--gateway-once-lane", once_lane,
+            "--gateway-grpc", "true", "--gateway-grpc-port", "0",
+        )  # fmt: skip
+
+    def asectl(self, *args: str) -> str:
+        result = run_asectl(*args, "-c", str(self.folder / "ase.yaml"))
+        assert result.returncode == 0, result.stderr
+        return result.stdout.strip()
+
+    def new_key(self, *args: str) -> str:
+        return self.asectl("key", "create", *args)
+
+    def post(self, service: str = "probe", **headers: str) -> httpx.Response:
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.gateway.post(make_envelope(service), service, headers=fields)
+
+
+@pytest.fixture(scope="module", params=["true", "false"], ids=["lane", "starlette"])
+def guarded(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Guarded]:
+    guarded = Guarded(tmp_path_factory.mktemp("guarded"), request.param)
+    with (
+        guarded.gateway as gateway,
+        Loader(gateway.lb) as probe,
+        Loader(gateway.lb, TALKER) as talker,
+    ):
+        gateway.wait_until_up(probe)
+        gateway.wait_until_up(talker)
+        yield guarded
+
+
+def test_key_opens_the_service_and_nothing_else_does(guarded: Guarded) -> None:
+    bearer = f"Bearer {guarded.key}"
+    for _ in range(3):  # the third one is a cached head
+        assert guarded.post(authorization=bearer).status_code == 200
+        refused = guarded.post()
+        assert refused.status_code == 401
+        assert refused.headers["www-authenticate"] == 'Bearer realm="ase", hmac realm="ase"'
+    header = refused.json()["header"]
+    assert (header["code"], header["sid"]) == (10105, refused.headers["x-ase-request-id"])
+    assert "an API key (Authorization: Bearer ase_..., or X-Api-Key)" in header["message"]
+
+
+def test_unknown_service_is_not_told_to_strangers(guarded: Guarded) -> None:
+    assert guarded.post("nothing").status_code == 401
+    assert guarded.post("nothing", x_api_key=guarded.key).status_code == 404
+
+
+def test_key_of_other_services(guarded: Guarded) -> None:
+    assert guarded.post(x_api_key=guarded.probe_key).status_code == 200
+    refused = guarded.post("talker", x_api_key=guarded.probe_key)
+    assert (refused.status_code, refused.json()["header"]["code"]) == (403, 11200)
+
+
+def test_key_speaks_for_its_application_alone(guarded: Guarded) -> None:
+    envelope = make_envelope() | {"header": {"app_id": "other", "status": 3}}
+    refused = guarded.gateway.post(envelope, headers={"apikey": guarded.key})
+    assert (refused.status_code, refused.json()["header"]["code"]) == (403, 10313)
+
+
+def test_plain_requests_need_no_app_id_with_a_key(guarded: Guarded) -> None:
+    url, fields = "/v1/probe", {"text": "hi"}
+    problem = guarded.gateway.http.post(url, json=fields)
+    assert (problem.status_code, problem.json()["code"]) == (401, 10105)
+    assert problem.headers["content-type"] == "application/problem+json"
+    headers = {"x-api-key": guarded.key, "accept": "application/json"}
+    assert guarded.gateway.http.post(url, json=fields, headers=headers).status_code == 200
+    headers["x-app-id"] = "other"
+    assert guarded.gateway.http.post(url, json=fields, headers=headers).status_code == 403
+
+
+def talker_envelope() -> dict[str, Any]:
+    return {
+        "header": {"app_id": "tests", "status": 3},
+        "parameter": {"talker": {"act": "flood", "many": 2}},
+        "payload": {"text": {"text": "aGVsbG8="}},
+    }
+
+
+def test_events(guarded: Guarded) -> None:
+    headers = {"accept": "text/event-stream"}
+    refused = guarded.gateway.post(talker_envelope(), "talker", headers=headers)
+    assert (refused.status_code, refused.headers["content-type"]) == (401, "application/json")
+    headers["x-api-key"] = guarded.key
+    response = guarded.gateway.post(talker_envelope(), "talker", headers=headers)
+    assert response.text.count("event: end") == 1
+
+
+def open_socket(guarded: Guarded, query: str = "", **headers: str) -> Any:
+    url = guarded.gateway.url.replace("http", "ws", 1) + "/v1/private/talker"
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    return connect(
+        url + (f"?{query}" if query else ""),
+        open_timeout=TIMEOUT_S,
+        proxy=None,
+        additional_headers=fields,
+    )
+
+
+def test_socket(guarded: Guarded) -> None:
+    for headers, status in (({}, 401), ({"x_api_key": guarded.probe_key}, 403)):
+        with pytest.raises(InvalidStatus) as caught:
+            open_socket(guarded, **headers)
+        assert caught.value.response.status_code == status
+    with open_socket(guarded, authorization=f"Bearer {guarded.key}") as ws:
+        ws.send(json.dumps(talker_envelope()))
+        assert json.loads(ws.recv(TIMEOUT_S))["header"]["code"] == 0
+
+
+def test_socket_speaks_for_the_application_of_its_key(guarded: Guarded) -> None:
+    envelope = talker_envelope()
+    envelope["header"]["app_id"] = "other"
+    with open_socket(guarded, x_api_key=guarded.key) as ws:
+        ws.send(json.dumps(envelope))
+        assert json.loads(ws.recv(TIMEOUT_S))["header"]["code"] == 10313
+
+
+def query_signature(guarded: Guarded, path: str, method: str) -> str:
+    """Return a query that is signed as clients of the original sign theirs."""
+    host, date = urlsplit(guarded.gateway.url).netloc, signature.http_date(time.time())
+    key, secret = guarded.pair
+    text = f"host: {host}\ndate: {date}\n{method} {path} HTTP/1.1"
+    mac = signature.encode_mac(signature.compute_mac("hmac-sha256", secret, text))
+    fields = f'api_key="{key}", algorithm="hmac-sha256", headers="host date request-line"'
+    authorization = signature.encode_mac(f'{fields}, signature="{mac}"'.encode())
+    return urlencode({"authorization": authorization, "host": host, "date": date})
+
+
+def test_signed_socket_is_opened_once(guarded: Guarded) -> None:
+    query = query_signature(guarded, "/v1/private/talker", "GET")
+    with open_socket(guarded, query) as ws:
+        ws.send(json.dumps(talker_envelope()))
+        assert json.loads(ws.recv(TIMEOUT_S))["header"]["code"] == 0
+    for wrong in (query, query.replace("authorization=", "authorization=A")):
+        with pytest.raises(InvalidStatus) as caught:
+            open_socket(guarded, wrong)
+        assert caught.value.response.status_code == 401
+
+
+def test_signed_request(guarded: Guarded) -> None:
+    key, secret = guarded.pair
+    body = json.dumps(make_envelope()).encode()
+    date, digest = signature.http_date(time.time()), signature.digest_header(body)
+    text = f"date: {date}\nPOST /v1/private/probe HTTP/1.1\ndigest: {digest}"
+    mac = signature.encode_mac(signature.compute_mac("hmac-sha256", secret, text))
+    headers = {
+        "date": date,
+        "digest": digest,
+        "content-type": "application/json",
+        "authorization": f'hmac username="{key}", algorithm="hmac-sha256", '
+        f'headers="date request-line digest", signature="{mac}"',
+    }
+
+    def send(content: bytes) -> httpx.Response:
+        return guarded.gateway.http.post("/v1/private/probe", content=content, headers=headers)
+
+    tampered = send(body.replace(b"hello", b"HELLO") + b" ")
+    assert (tampered.status_code, tampered.json()["header"]["code"]) == (401, 10105)
+    assert "`Digest` is not that of" in tampered.text
+    replayed = send(body)
+    assert replayed.status_code == 401
+    assert "was used before" in replayed.text
+
+
+def test_grpc_call(guarded: Guarded) -> None:
+    with grpc.insecure_channel(guarded.gateway.grpc) as channel:
+        infer = channel.unary_unary(
+            "/ase.v1.Gateway/Infer", InferRequest.SerializeToString, InferResponse.FromString
+        )
+        request = InferRequest(service="probe")
+        request.members["text"].text = "hi"
+        with pytest.raises(grpc.RpcError) as caught:
+            infer(request, timeout=TIMEOUT_S)
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        metadata = [("authorization", f"Bearer {guarded.key}")]
+        assert infer(request, timeout=TIMEOUT_S, metadata=metadata).members
+
+
+def test_refused_request_with_a_large_body_ends_in_order(guarded: Guarded) -> None:
+    """The body of a stranger is read and dropped, or the connection ends: no desync."""
+    address = urlsplit(guarded.gateway.url)
+    body = b'{"header": 1' + b" " * 200_000
+    head = b"POST /v1/private/probe HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
+    request = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with socket.create_connection((address.hostname, address.port), timeout=TIMEOUT_S) as sock:
+        sock.sendall(request + b"GET /livez HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
+        received = b""
+        while data := sock.recv(65536):
+            received += data
+    assert received.startswith(b"HTTP/1.1 401 ")
+    assert received.count(b"HTTP/1.1 ") == 2
+    assert b'{"status":"alive"}' in received
+
+
+def test_new_and_revoked_keys_take_effect_while_it_serves(guarded: Guarded) -> None:
+    key = guarded.new_key("--app", "tests", "--comment", "for a while")
+    guarded.gateway.wait_for_event("keys changed", keys=4)
+    assert guarded.post(x_api_key=key).status_code == 200
+    keys = json.loads(guarded.asectl("key", "list", "-o", "json"))
+    (key_id,) = [row["id"] for row in keys if row["comment"] == "for a while"]
+    guarded.asectl("key", "revoke", key_id)
+    guarded.gateway.wait_for_event("keys changed", revoked=1)
+    response = guarded.post(x_api_key=key)
+    assert (response.status_code, "it was revoked" in response.text) == (401, True)
+    (guarded.folder / "keys.sqlite").write_bytes(b"half a file")
+    guarded.gateway.wait_for_event("keys not read; the last ones stay valid")
+    assert guarded.post(x_api_key=guarded.key).status_code == 200
