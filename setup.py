@@ -12,7 +12,11 @@ from setuptools import Extension, setup
 COMPILED = [
     "atom/caller.py", "atom/decode.py", "atom/encode.py", "atom/errors.py", "atom/interfaces.py",
     "atom/protocols.py", "atom/streams.py", "atom/wire.py", "atom/xsf_streams.py",
-    "config/options.py", "gateway/context.py", "gateway/grpc/driver.py",
+    "config/options.py", "gateway/access/api_key.py", "gateway/access/authenticator.py",
+    "gateway/access/caller_head.py", "gateway/access/identity.py",
+    "gateway/access/limits.py", "gateway/access/meters.py",
+    "gateway/access/key_table.py", "gateway/access/nonces.py", "gateway/access/proxies.py",
+    "gateway/access/signature.py", "gateway/context.py", "gateway/grpc/driver.py",
     "gateway/http/fast_path.py",
     "gateway/http/head_cache.py", "gateway/http/head_validation.py",
     "gateway/http/memory_limits.py", "gateway/http/pipeline.py", "gateway/http/raw_input.py",

@@ -16,7 +16,8 @@ from bench.serve.cases import CASES
 from bench.serve.environments import PACKAGES
 from bench.workload import PAYLOADS
 
-_PEERS = [name for name in ARMS if name != "ours"]
+_CREDENTIALS = ("key", "hmac", "jwt")
+_PEERS = [name for name in ARMS if name.removeprefix("ours-") not in ("ours", *_CREDENTIALS)]
 
 
 def main() -> int:
@@ -90,8 +91,17 @@ def _format_layers(result: dict[str, Any]) -> str:
     )
 
 
+def _gateway_arms(args: argparse.Namespace) -> list[str]:
+    """Return the arms beside `ours`: with `--auth` alone no peers."""
+    peers = args.peer if args.peer is not None else [] if args.auth else _PEERS
+    return [*peers, *(f"ours-{name}" for name in args.auth)]
+
+
 def _configure_gateway(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--peer", nargs="*", default=_PEERS, choices=_PEERS, help="all by default")
+    parser.add_argument("--peer", nargs="*", choices=_PEERS, help="all by default")
+    parser.add_argument(
+        "--auth", nargs="*", default=[], choices=_CREDENTIALS, help="arms that ask who calls"
+    )
     parser.add_argument("--payload", default="small", choices=PAYLOADS, help="of base64 text")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each arm (3)")
     parser.add_argument("--seconds", type=int, default=4, help="length of a turn (4)")
@@ -100,7 +110,12 @@ def _configure_gateway(parser: argparse.ArgumentParser) -> None:
     _add_common_options(
         parser,
         lambda args: gateway.run(
-            args.peer, args.payload, args.rounds, args.seconds, args.connections, args.fresh
+            _gateway_arms(args),
+            args.payload,
+            args.rounds,
+            args.seconds,
+            args.connections,
+            args.fresh,
         ),
         gateway.format_table,
     )

@@ -10,11 +10,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import httpx
 
-from bench import product, workload
+from bench import credentials, product, workload
 from bench.workload import RequestSpec
 
 PEERS = Path(__file__).parent / "peers"
@@ -128,6 +129,20 @@ def start_ours_plain(context: BenchContext, payload: str) -> Arm:
     return replace(arm, request=workload.plain_request(payload))
 
 
+def start_ours_with(
+    add_credential: Callable[[Path, RequestSpec], tuple[RequestSpec, list[str]]],
+    name: str,
+    context: BenchContext,
+    payload: str,
+) -> Arm:
+    """Start the product so that it asks who calls, and send it the same request with that."""
+    env = product.import_environment(product.ensure_installed())
+    folder = context.folder / f"{name}-access"
+    folder.mkdir()
+    request, flags = add_credential(folder, workload.envelope_request(payload))
+    return replace(_start_ours(context, payload, name, env, *flags), request=request)
+
+
 def _start_ours(
     context: BenchContext, payload: str, name: str, env: dict[str, str], *flags: str
 ) -> Arm:
@@ -220,6 +235,9 @@ ARMS: dict[str, Callable[[BenchContext, str], Arm]] = {
     "ours-python": start_ours_python,
     "ours-asgi": start_ours_asgi,
     "ours-plain": start_ours_plain,
+    "ours-key": partial(start_ours_with, credentials.add_key, "ours-key"),
+    "ours-hmac": partial(start_ours_with, credentials.add_signatures, "ours-hmac"),
+    "ours-jwt": partial(start_ours_with, credentials.add_token, "ours-jwt"),
     "naive": start_naive,
     "envoy": start_envoy,
     "nginx": start_nginx,
@@ -252,13 +270,14 @@ def wait_until_ready(arm: Arm, seconds: float = 20.0) -> None:
     Raises RuntimeError if it does not within `seconds`.
     """
     deadline, last_failure = time.monotonic() + seconds, "nothing"
+    headers = arm.request.header_sets[0] if arm.request.header_sets else {}
     with httpx.Client(trust_env=False, timeout=10) as client:
         while time.monotonic() < deadline:
             try:
                 response = client.post(
                     arm.url + arm.request.path,
                     content=arm.request.body,
-                    headers={"content-type": arm.request.content_type},
+                    headers={"content-type": arm.request.content_type, **headers},
                 )
             except httpx.HTTPError as error:
                 last_failure = str(error)

@@ -17,7 +17,8 @@ from typing import Any
 from bench.arms import LOAD_CORE, PEERS, Arm, start_arms, start_backend
 from bench.machine import cpu_seconds, rss_bytes
 
-_OURS = ("ours", "ours-python", "ours-asgi", "ours-plain")
+_WITH_CREDENTIALS = ("ours-key", "ours-hmac", "ours-jwt")
+_OURS = ("ours", "ours-python", "ours-asgi", "ours-plain", *_WITH_CREDENTIALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ def run(
         arms, unavailable = start_arms(context, ["ours", *peers], payload)
         for arm in arms:
             (folder / f"{arm.name}.body").write_bytes(arm.request.body)
+            (folder / f"{arm.name}.headers").write_text(_header_lines(arm), "utf-8")
             measure_arm(arm, folder, 1, connections, unique_header)  # warm up
         results: dict[str, list[ArmResult]] = {arm.name: [] for arm in arms}
         for _ in range(rounds):
@@ -71,15 +73,33 @@ def run(
         "fresh": unique_header,
         "connections": connections,
         "arms": {**figures, **unavailable},
-        "ratios": {
-            f"{ours}/{name}": round(
-                median(a.rps / b.rps for a, b in zip(results[ours], theirs, strict=True)), 3
-            )
-            for ours in ("ours", "ours-asgi")
-            for name, theirs in results.items()
-            if ours in results and name != ours and (ours == "ours" or name not in _OURS)
-        },
+        "ratios": _ratios(results),
     }
+
+
+def _ratios(results: dict[str, list[ArmResult]]) -> dict[str, float]:
+    """Return the medians of the ratios of one round; those with credentials over those without."""
+    pairs: list[tuple[str, str]] = [
+        (ours, name)
+        for ours in ("ours", "ours-asgi")
+        for name in results
+        if ours in results and name != ours and (ours == "ours" or name not in _OURS)
+    ]
+    pairs = [(b, a) if b in _WITH_CREDENTIALS else (a, b) for a, b in pairs]
+    return {
+        f"{a}/{b}": round(
+            median(x.rps / y.rps for x, y in zip(results[a], results[b], strict=True)), 3
+        )
+        for a, b in pairs
+    }
+
+
+def _header_lines(arm: Arm) -> str:
+    """Return the further headers of an arm's requests: a line for each, tabs between headers."""
+    sets = arm.request.header_sets
+    return "".join(
+        "\t".join(f"{name}: {value}" for name, value in fields.items()) + "\n" for fields in sets
+    )
 
 
 def format_table(result: dict[str, Any]) -> str:
@@ -115,6 +135,7 @@ def measure_arm(
         "BENCH_BODY": str(folder / f"{arm.name}.body"),
         "BENCH_TYPE": arm.request.content_type,
         "BENCH_FRESH": unique_header,
+        "BENCH_HEADERS": str(folder / f"{arm.name}.headers") if arm.request.header_sets else "",
     }
     command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
     command += ["--latency", "-s", str(PEERS / "wrk.lua"), arm.url + arm.request.path]

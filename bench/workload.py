@@ -6,6 +6,7 @@ bytes.
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from schemas.model import document
@@ -31,12 +32,16 @@ OUTPUT_DATA = b"y" * 210
 
 @dataclass(frozen=True, slots=True)
 class RequestSpec:
-    """A request of the bench; a correct response has the status 200 and contains `expected`."""
+    """A request of the bench; a correct response has the status 200 and contains `expected`.
+
+    `header_sets` are further headers: those of the first request, of the second, and so on.
+    """
 
     path: str
     body: bytes
     content_type: str
     expected: bytes
+    header_sets: tuple[Mapping[str, str], ...] = ()
 
 
 def request_body(payload: str = "small") -> bytes:

@@ -5,9 +5,9 @@ from dataclasses import Field, dataclass, fields
 from typing import Any
 
 from config.options import (
+    ITEM_KEYS,
     ITEM_SECTIONS,
     SECTIONS,
-    SERVICE,
     SHORTHANDS,
     Config,
     default_of,
@@ -69,8 +69,8 @@ def _section_options(
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of `ase.yaml`, for editors.
 
-    A section, and each entry of `services`, may be empty, which is null in YAML. A section with a
-    shorthand may be the value of that option, or one item of it.
+    A section, and each entry of `services` and `apps`, may be empty, which is null in YAML. A
+    section with a shorthand may be the value of that option, or one item of it.
     """
     root = _section_schema(Config)
     for name, section in SECTIONS.items():
@@ -79,11 +79,12 @@ def json_schema() -> dict[str, Any]:
             value_schema = schema["properties"][SHORTHANDS[name]]
             schema = {"anyOf": [schema, value_schema, value_schema["items"]]}
         root["properties"][name] = schema
-    root["properties"]["services"] = {
-        "type": ["object", "null"],
-        "propertyNames": {"pattern": f"^{SERVICE[0]}$"},
-        "additionalProperties": _section_schema(ITEM_SECTIONS["services"]),
-    }
+    for name, (pattern, _) in ITEM_KEYS.items():
+        root["properties"][name] = {
+            "type": ["object", "null"],
+            "propertyNames": {"pattern": f"^{pattern}$"},
+            "additionalProperties": _section_schema(ITEM_SECTIONS[name]),
+        }
     item = {
         **_section_schema(ITEM_SECTIONS["instances"]),
         "type": "object",

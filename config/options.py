@@ -342,7 +342,28 @@ class AuthOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceOptions:
+class LimitOptions:
+    """What one application, or all callers of one service, may use; 0 or empty: no limit."""
+
+    rate: float = option(0.0, "requests a second, at most; 0: no limit", minimum=0)
+    burst: int = option(0, "requests that may come at once; 0: those of a second", minimum=0)
+    concurrency: int = option(
+        0, "requests and sessions in progress, at most; 0: no limit", minimum=0
+    )
+    quota: str = option(
+        "",
+        "requests and sessions of a day or a calendar month (UTC), as 1000/day; empty: no limit",
+        pattern=(r"[1-9]\d{0,14}/(?:day|month)", "a number, then /day or /month"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AppOptions(LimitOptions):
+    """One entry of `apps`: the limits of an application, for callers that prove to be it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions(LimitOptions):
     """One entry of `services`: settings for one service that differ from the defaults."""
 
     deadline: float | None = option(
@@ -395,6 +416,7 @@ class Config:
     kong: KongOptions = field(default_factory=KongOptions)
     schemas: str = option("", "folder of schema documents, relative to this file")
     services: Mapping[str, ServiceOptions] = option({}, "options of single services, by id")
+    apps: Mapping[str, AppOptions] = option({}, "limits of applications, by app id")
     instances: list[InstanceOptions] = option([], "loaders that do not report")
     log_level: str = option(
         "info", "least level that is logged", choices=("debug", "info", "warning", "error")
@@ -412,7 +434,16 @@ SECTIONS: dict[str, type[Any]] = {
 # Sections that may be the value of one of their options.
 SHORTHANDS: dict[str, str] = {"auth": "methods"}
 
-ITEM_SECTIONS: dict[str, type[Any]] = {"services": ServiceOptions, "instances": InstanceOptions}
+ITEM_SECTIONS: dict[str, type[Any]] = {
+    "services": ServiceOptions,
+    "apps": AppOptions,
+    "instances": InstanceOptions,
+}
+# The keys of the entries of a section that is a mapping: a pattern, and what it means.
+ITEM_KEYS: dict[str, tuple[str, str]] = {
+    "services": SERVICE,
+    "apps": (r"[^\x00-\x1f]{1,256}", "an app id"),
+}
 
 
 def option_fields(section: type[Any]) -> list[Field[Any]]:

@@ -9,9 +9,9 @@ from dataclasses import fields
 from typing import Any
 
 from config.options import (
+    ITEM_KEYS,
     ITEM_SECTIONS,
     SECTIONS,
-    SERVICE,
     SHORTHANDS,
     Config,
     meta_of,
@@ -209,16 +209,16 @@ class _ConfigReader:
         return {field.name: value}
 
     def _read_items(self, name: str, tree: Mapping[str, Any]) -> dict[str, Any]:
-        """Read `services` (a mapping by service id) or `instances` (a list).
+        """Read `services` and `apps` (mappings by id) or `instances` (a list).
 
         Only the file can set their entries; variables and flags cannot.
         """
         raw_items, section = tree.get(name), ITEM_SECTIONS[name]
         if raw_items is None:
             return {}
-        is_list = name == "instances"
+        is_list = name not in ITEM_KEYS
         if not isinstance(raw_items, list if is_list else dict):
-            expectation = "a list" if is_list else "a mapping from service ids"
+            expectation = "a list" if is_list else f"a mapping from {ITEM_KEYS[name][1]}"
             self.diagnostics.append(
                 Diagnostic(f"{name} must be {expectation}", self.source.locations.get((name,)))
             )
@@ -235,8 +235,8 @@ class _ConfigReader:
         for key, item in items.items():
             if is_list:
                 self._check_required(item, ("service", "addr"), (name, key))
-            elif not re.fullmatch(SERVICE[0], key):
-                message = f"services.{key} must be {SERVICE[1]}"
+            elif not re.fullmatch(ITEM_KEYS[name][0], str(key)):
+                message = f"{name}.{key} must be {ITEM_KEYS[name][1]}"
                 self.diagnostics.append(
                     Diagnostic(message, self.source.locations.get((name, key, "")))
                 )

@@ -21,9 +21,11 @@ from starlette.types import ASGIApp
 from atom.caller import GrpcCaller
 from config.options import AuthOptions, Config, GatewayOptions, SessionOptions
 from gateway.access.authenticator import Authenticator, TokenVerifier
+from gateway.access.identity import NO_LIMITS, limits_of
 from gateway.access.key_store import KeyFile, KeyStore
 from gateway.access.key_table import KeySource, StaticKeys
 from gateway.access.key_watch import watch_keys
+from gateway.access.limits import UsageLimiter
 from gateway.access.proxies import TrustedProxies
 from gateway.context import GatewayContext
 from gateway.grpc.port import GrpcPort
@@ -235,6 +237,14 @@ def _open_jwks(options: AuthOptions, base_dir: Path) -> "Jwks | None":
     return Jwks(options.jwks, base_dir, options.jwks_refresh)
 
 
+def _limiter(config: Config) -> UsageLimiter:
+    """Return the limiter of the applications and services that have limits, and of keys."""
+    apps = {name: limits_of(options) for name, options in config.apps.items()}
+    services = {name: limits_of(options) for name, options in config.services.items()}
+    limited = {name: limits for name, limits in services.items() if limits != NO_LIMITS}
+    return UsageLimiter(apps, limited, time.monotonic, time.time)
+
+
 def _token_verifier(options: AuthOptions, jwks: "Jwks") -> TokenVerifier:
     from gateway.access.tokens import JwtVerifier
 
@@ -266,6 +276,7 @@ def _dependencies(
         _log_internal_error,
         AnswerStore(options.answer_window, options.max_answers),
         authenticator,
+        _limiter(config),
     )
 
 

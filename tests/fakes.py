@@ -14,6 +14,7 @@ from config.options import AuthOptions, GatewayOptions, SessionOptions
 from gateway import server
 from gateway.access.authenticator import Authenticator, TokenVerifier
 from gateway.access.key_table import KeySource, StaticKeys
+from gateway.access.limits import UsageLimiter
 from gateway.access.proxies import TrustedProxies
 from gateway.context import GatewayContext
 from gateway.grpc.service import GatewayService
@@ -277,6 +278,7 @@ class FakeGateway:
         options: GatewayOptions | None = None,
         session_options: SessionOptions | None = None,
         authenticator: Authenticator | None = None,
+        limiter: UsageLimiter | None = None,
         clock: Callable[[], float] = lambda: 1.0,
         new_id: Callable[[], str] = lambda: "5" * 32,
         slot_timeout: float = 0.0,
@@ -301,6 +303,7 @@ class FakeGateway:
             on_internal_error=lambda sid, error: self.internal_errors.append((sid, error)),
             answers=AnswerStore(self.options.answer_window, self.options.max_answers),
             authenticator=authenticator or new_authenticator(AuthOptions(), self.options),
+            limiter=limiter or UsageLimiter({}, {}, clock, clock),
         )
         access_log = AccessLog(self.lines.append, lambda: 0.0)
         self.session_metrics = SessionMetrics(CollectorRegistry(), access_log, clock)

@@ -15,6 +15,25 @@ if fresh ~= "" then
   end
 end
 
+-- BENCH_HEADERS is a file with further headers: a line for each request, in turn, tabs between headers.
+local headers_path = os.getenv("BENCH_HEADERS") or ""
+if headers_path ~= "" then
+  local requests, index = {}, 0
+  function init(_)
+    for line in io.lines(headers_path) do
+      for field in line:gmatch("[^\t]+") do
+        local name, value = field:match("^(.-): (.*)$")
+        wrk.headers[name] = value
+      end
+      requests[#requests + 1] = wrk.format()
+    end
+  end
+  request = function()
+    index = index % #requests + 1
+    return requests[index]
+  end
+end
+
 function done(summary, latency, _)
   local e = summary.errors
   io.write(string.format(

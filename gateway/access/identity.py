@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from config.options import LimitOptions
 from schemas.model.errors import SERVICE_NOT_ALLOWED, AseError
 
 
@@ -12,8 +13,7 @@ class CallerLimits:
 
     `rate` is in requests per second, `burst` is the number of requests that may come at once (0:
     those of one second), `concurrency` counts requests and sessions in progress, `quota` is the
-    number of requests and sessions in `quota_days` days (1: a day, 30: a calendar month), `body`
-    is the size of a request body in bytes.
+    number of requests and sessions in `quota_days` days (1: a day, 30: a calendar month).
     """
 
     rate: float = 0.0
@@ -21,10 +21,21 @@ class CallerLimits:
     concurrency: int = 0
     quota: int = 0
     quota_days: int = 1
-    body: int = 0
 
 
 NO_LIMITS: Final = CallerLimits()
+
+
+def limits_of(options: LimitOptions) -> CallerLimits:
+    """Return the limits that the configuration gives an application or a service."""
+    quota, _, period = options.quota.partition("/")
+    return CallerLimits(
+        options.rate,
+        options.burst,
+        options.concurrency,
+        int(quota or 0),
+        30 if period == "month" else 1,
+    )
 
 
 @dataclass(frozen=True, slots=True)

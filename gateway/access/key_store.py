@@ -9,7 +9,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,7 +78,7 @@ class KeyStore:
     def add(self, entry: KeyEntry) -> None:
         """Add a key. Raises KeySourceError."""
         key, identity = entry.key, entry.key.identity
-        limits = {name: getattr(identity.limits, name) for name in CallerLimits.__slots__}
+        limits = asdict(identity.limits)
         row = [
             identity.key_id, identity.app_id, key.key_hash, key.secret,
             json.dumps(sorted(identity.services)), json.dumps(limits), entry.comment,

@@ -120,6 +120,7 @@ class CallSession:
         identity = record.identity = dependencies.authenticator.identify(caller)
         contract = checks.find_contract(dependencies.catalog, message.service, record)
         identity.check_service(contract.service.id)
+        record.admission = dependencies.limiter.admit(identity, contract.service.id)
         record.app_id = plain_exchange.require_app_id(self._headers, identity, dependencies.options)
         envelope = self._envelope(contract, message.members, is_first=True)
         contract, gateway_headers = checks.resolve_contract(

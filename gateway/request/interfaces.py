@@ -10,6 +10,7 @@ from atom.streams import LoaderStream
 from config.options import GatewayOptions
 from gateway.access.caller_head import CallerHead
 from gateway.access.identity import Identity
+from gateway.access.meters import Admission
 from gateway.request.answer_store import AnswerStore
 from gateway.services.catalog import Catalog
 from schemas.model.errors import ErrorSpec
@@ -134,6 +135,13 @@ class CallerIdentifier(Protocol):
         """Raise AseError 10105 if the caller signed another body."""
 
 
+class Limiter(Protocol):
+    """Limits what callers use."""
+
+    def admit(self, identity: Identity, service_id: str, /) -> Admission:
+        """Count a request of a caller. Raises LimitExceededError if it exceeds a limit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dependencies:
     """The dependencies of a gateway's request handling.
@@ -153,3 +161,4 @@ class Dependencies:
     on_internal_error: Callable[[str, Exception], None]
     answers: AnswerStore
     authenticator: CallerIdentifier
+    limiter: Limiter

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from gateway.access.identity import ANONYMOUS
+from gateway.access.meters import NO_ADMISSION
 from gateway.request.tracing import NO_TRACING
 
 _BATCH_BYTES: Final = 4096  # random bytes drawn at a time, for 256 ids
@@ -44,15 +45,15 @@ class RequestRecord:
     log. They, `status`, `code` and `answered_at` are set when the request is answered; `code` 0
     means success.
 
-    `identity` is the caller, ANONYMOUS until it is known. `app_id` is the application's, empty
-    until it is known. `tracing` are the tracing headers of the
+    `identity` is the caller, ANONYMOUS until it is known, and `admission` its use of its limits.
+    `app_id` is the application's, empty until it is known. `tracing` are the tracing headers of the
     request, by name, which its loader gets too. `service` is empty until the service is found;
     `code_map` then maps error codes to HTTP statuses. `attempts` counts the calls, `instance` is
     the address of the latest one, `retry_reasons` are the names of the errors that led to retries.
     """
 
     __slots__ = (
-        "_attempt_started_at", "accepted_at", "answered_at", "app_id", "attempts",
+        "_attempt_started_at", "accepted_at", "admission", "answered_at", "app_id", "attempts",
         "body_received_at", "client_ip", "code", "code_map", "detail", "error_name", "identity",
         "instance",
         "method", "overhead_ms", "overhead_s", "path", "retry_reasons", "service",
@@ -72,6 +73,7 @@ class RequestRecord:
         self.code_map = _NO_CODE_MAP
         self.tracing = NO_TRACING
         self.identity = ANONYMOUS
+        self.admission = NO_ADMISSION
         self.retry_reasons: tuple[str, ...] = ()
         self.attempts = self.code = self.status = 0
         self.body_received_at = self.upstream_s = self.answered_at = self.overhead_s = (
@@ -92,7 +94,11 @@ class RequestRecord:
             self._attempt_started_at = None
 
     def finish(self, status: int, code: int, now: float) -> None:
-        """Record the response: its HTTP status, its error code (0: success) and the times."""
+        """Record the response: its HTTP status, its error code (0: success) and the times.
+
+        The caller's use of its limits ends.
+        """
+        self.admission.release()
         self.attempt_finished(now)
         self.status, self.code, self.answered_at = status, code, now
         overhead_s = (

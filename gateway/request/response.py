@@ -10,6 +10,7 @@ from http import HTTPStatus
 from json.encoder import encode_basestring_ascii
 from typing import Final
 
+from gateway.access.meters import LimitExceededError
 from gateway.request.record import RequestRecord
 from schemas.model.errors import (
     BAD_REQUEST,
@@ -171,7 +172,7 @@ def finish_with_body(
 
 
 def finish_with_error(error: AseError, record: RequestRecord, now: float) -> HttpResponse:
-    """Finish the record and return the envelope of an error; 429 and 503 get `retry-after: 1`."""
+    """Finish the record and return the envelope of an error; 429 and 503 get `retry-after`."""
     note_error(error, record, now)
     message = encode_basestring_ascii(public_message(error))
     body = (_ERROR_TEMPLATE % (record.code, message, record.sid)).encode()
@@ -181,7 +182,7 @@ def finish_with_error(error: AseError, record: RequestRecord, now: float) -> Htt
 def finish_with_problem(error: AseError, record: RequestRecord, now: float) -> HttpResponse:
     """Finish the record and return the problem (RFC 9457) of an error.
 
-    429 and 503 get `retry-after: 1`.
+    429 and 503 get `retry-after`.
     """
     note_error(error, record, now)
     return _error_response(error, record, problem(error, record), "application/problem+json")
@@ -203,7 +204,8 @@ def _error_response(
 ) -> HttpResponse:
     head = _response_head(record, len(body), content_type)
     if record.status in (429, 503):
-        head += b"retry-after: 1\r\n"
+        wait = error.retry_after if isinstance(error, LimitExceededError) else 1
+        head += b"retry-after: %d\r\n" % wait
     if isinstance(error, HttpError):
         head += b"".join(b"%s: %s\r\n" % header for header in error.headers)
     return HttpResponse(record.status, head, body)
@@ -277,6 +279,8 @@ def _response_head(
         record.upstream_ms,
         record.attempts,
     )
+    if record.admission.header_lines:
+        lines += record.admission.header_lines
     if record.instance:
         lines = f"{lines}x-ase-instance: {record.instance}\r\n"
     return lines.encode()

@@ -367,7 +367,8 @@ class SessionMultiplexer:
         """Create the session of a first frame.
 
         Raises AseError 10163 if a multiplexed frame is not a first one, if there are too many
-        sessions or if the gateway drains; 10313 for the app id; 10404 if no sub service matches.
+        sessions or if the gateway drains; 10313 for the app id; 10404 if no sub service matches;
+        LimitExceededError.
         """
         context, options, handshake = self._context, self._options, self._handshake
         if handshake.multiplex:
@@ -393,6 +394,7 @@ class SessionMultiplexer:
         contract, gateway_headers = checks.resolve_contract(
             current_contract, envelope, record, dependencies.catalog
         )
+        record.admission = dependencies.limiter.admit(record.identity, current_contract.service.id)
         self._timer.cancel()
         session = self._sessions[cid] = create_session(
             contract,

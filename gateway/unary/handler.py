@@ -141,6 +141,7 @@ def serve_unary(
         identity = record.identity = authenticator.identify(head)
         contract = checks.find_contract(dependencies.catalog, service_id, record)
         identity.check_service(contract.service.id)
+        record.admission = dependencies.limiter.admit(identity, contract.service.id)
         exchange.check_head(contract, headers)
         checks.check_length(headers, dependencies.options.max_body)
         if raw_body is None:

@@ -40,7 +40,7 @@ def test_services_and_instances() -> None:
         "services: {ocr: {deadline: 9}, asr: {}}\n"
         "instances: [{service: ocr, addr: 'h:1', protocol: xsf, total: 4}]"
     )
-    assert config.services == {"ocr": ServiceOptions(9), "asr": ServiceOptions()}
+    assert config.services == {"ocr": ServiceOptions(deadline=9.0), "asr": ServiceOptions()}
     assert config.instances == [InstanceOptions("ocr", "h:1", "xsf", 4)]
 
 
@@ -137,13 +137,13 @@ def test_typo_error_has_a_hint() -> None:
         ),
         ("services: {'bad name!': {}}", "services.bad name! must be a service id"),
         ("lb: {hub: nohost}", "lb.hub must be host:port"),
-        ("services: [1]", "services must be a mapping from service ids"),
+        ("services: [1]", "services must be a mapping from a service id"),
         ("services: {ocr: {deadlin: 1}}", "hint: did you mean 'deadline'?"),
         ("instances: {}", "instances must be a list"),
         ("instances: [{addr: 'h:1'}]", "instances.0.service is missing"),
         ("instances: [{service: a, addr: b, protocol: c}]", "must be one of native, xsf"),
         ("- 1", "the file must be a mapping"),
-        ("zzz: 1", "hint: known: auth, gateway, instances, kong, lb, log_level, schemas, services"),
+        ("zzz: 1", "hint: known: apps, auth, gateway, instances, kong, lb, log_level, "),
     ],
     ids=lambda value: value[:40],
 )

@@ -23,9 +23,9 @@ from tests.sessions import TALKER
 class Guarded:
     """A gateway that takes keys and signatures, with two loaders and some keys."""
 
-    def __init__(self, folder: Path, once_lane: str) -> None:
+    def __init__(self, folder: Path, once_lane: str, config: str = "auth: [key, hmac]\n") -> None:
         self.folder = folder
-        (folder / "ase.yaml").write_text("auth: [key, hmac]\n")
+        (folder / "ase.yaml").write_text(config)
         self.key = self.new_key("--app", "tests")
         self.probe_key = self.new_key("--app", "tests", "--services", "probe,ocr")
         pair = self.new_key("--app", "tests", "--hmac")
@@ -43,6 +43,13 @@ class Guarded:
 
     def new_key(self, *args: str) -> str:
         return self.asectl("key", "create", *args)
+
+    def add_key(self, *args: str) -> str:
+        """Return a new key that the gateway has read."""
+        key = self.new_key(*args)
+        keys = json.loads(self.asectl("key", "list", "-o", "json"))
+        self.gateway.wait_for_event("keys changed", keys=len(keys))
+        return key
 
     def post(self, service: str = "probe", **headers: str) -> httpx.Response:
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -228,8 +235,7 @@ def test_refused_request_with_a_large_body_ends_in_order(guarded: Guarded) -> No
 
 
 def test_new_and_revoked_keys_take_effect_while_it_serves(guarded: Guarded) -> None:
-    key = guarded.new_key("--app", "tests", "--comment", "for a while")
-    guarded.gateway.wait_for_event("keys changed", keys=4)
+    key = guarded.add_key("--app", "tests", "--comment", "for a while")
     assert guarded.post(x_api_key=key).status_code == 200
     keys = json.loads(guarded.asectl("key", "list", "-o", "json"))
     (key_id,) = [row["id"] for row in keys if row["comment"] == "for a while"]
@@ -240,3 +246,75 @@ def test_new_and_revoked_keys_take_effect_while_it_serves(guarded: Guarded) -> N
     (guarded.folder / "keys.sqlite").write_bytes(b"half a file")
     guarded.gateway.wait_for_event("keys not read; the last ones stay valid")
     assert guarded.post(x_api_key=guarded.key).status_code == 200
+
+
+@pytest.fixture(scope="module", params=["true", "false"], ids=["lane", "starlette"])
+def limited(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Guarded]:
+    """A gateway whose services have limits, and two keys with limits of their own."""
+    guarded = Guarded(
+        tmp_path_factory.mktemp("limited"),
+        request.param,
+        "auth: [key, hmac]\nservices: {talker: {concurrency: 1}}\napps: {busy: {quota: 3/day}}\n",
+    )
+    with (
+        guarded.gateway as gateway,
+        Loader(gateway.lb) as probe,
+        Loader(gateway.lb, TALKER) as talker,
+    ):
+        gateway.wait_until_up(probe)
+        gateway.wait_until_up(talker)
+        yield guarded
+
+
+def test_rate_of_a_key(limited: Guarded) -> None:
+    key = limited.add_key("--app", "tests", "--rps", "0.001", "--burst", "3")
+    responses = [limited.post(x_api_key=key) for _ in range(5)]
+    assert [response.status_code for response in responses] == [200, 200, 200, 429, 429]
+    left = [response.headers.get("x-ratelimit-remaining") for response in responses]
+    assert left == ["2", "1", "0", None, None]
+    refused = responses[-1]
+    assert refused.json()["header"]["code"] == 11202
+    assert 0 < int(refused.headers["retry-after"]) <= 1000
+    assert responses[0].headers["ratelimit-policy"] == '"rate";q=3;w=3000'
+    plain = limited.gateway.http.post("/v1/probe", json={"text": "x"}, headers={"apikey": key})
+    assert (plain.status_code, plain.json()["code"]) == (429, 11202)
+    assert limited.post(x_api_key=limited.key).status_code == 200
+
+
+def test_quota_of_an_application(limited: Guarded) -> None:
+    key = limited.add_key("--app", "busy")
+    envelope = make_envelope() | {"header": {"app_id": "busy", "status": 3}}
+    headers = {"x-api-key": key}
+    statuses = [limited.gateway.post(envelope, headers=headers).status_code for _ in range(4)]
+    assert statuses == [200, 200, 200, 429]
+    refused = limited.gateway.post(envelope, headers=headers)
+    assert refused.json()["header"]["code"] == 11201
+    assert int(refused.headers["retry-after"]) <= 86_400
+
+
+def test_sessions_of_a_service_count_until_they_end(limited: Guarded) -> None:
+    envelope = talker_envelope()
+    envelope["header"]["status"] = 0
+    headers = {"accept": "text/event-stream", "x-api-key": limited.key}
+
+    def refused_by_events() -> dict[str, Any]:
+        response = limited.gateway.post(talker_envelope(), "talker", headers=headers)
+        result: dict[str, Any] = response.json()["header"] | {"status": response.status_code}
+        return result
+
+    with open_socket(limited, x_api_key=limited.key) as first:
+        first.send(json.dumps(envelope))
+        first.recv(TIMEOUT_S)
+        assert refused_by_events()["code"] == 11203
+        assert refused_by_events()["status"] == 429
+        with open_socket(limited, x_api_key=limited.key) as second:
+            second.send(json.dumps(talker_envelope()))
+            assert json.loads(second.recv(TIMEOUT_S))["header"]["code"] == 11203
+        envelope["header"] = {"app_id": "tests", "status": 2}
+        first.send(json.dumps(envelope))
+        for _ in first:
+            pass  # until it is closed
+    response = limited.gateway.post(talker_envelope(), "talker", headers=headers)
+    assert "event: end" in response.text

@@ -18,7 +18,7 @@ from gateway.access.key_table import KeySourceError, KeyTable, StoredKey
 from gateway.access.key_watch import watch_keys
 
 HASH_KEY = b"h" * 32
-LIMITS = CallerLimits(20.0, 40, 8, 100_000, 30, 1 << 20)
+LIMITS = CallerLimits(20.0, 40, 8, 100_000, 30)
 ENTRY = KeyEntry(
     StoredKey(Identity("é", "k1", frozenset({"b", "a"}), "key", LIMITS), b"1" * 32, "", 5.0),
     1.0,

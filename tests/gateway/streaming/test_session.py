@@ -8,6 +8,7 @@ from typing import Any
 
 from aseloader import declare
 from config.options import AuthOptions, GatewayOptions, SessionOptions
+from gateway.access.limits import UsageLimiter
 from gateway.request.answer_store import AnswerStore
 from gateway.request.interfaces import Dependencies
 from gateway.request.record import RequestRecord
@@ -115,6 +116,7 @@ def new_session(fake: FakeDependencies) -> Session:
         lambda _sid, error: fake.internal_errors.append(error),
         AnswerStore(60.0, 1 << 20),
         new_authenticator(AuthOptions()),
+        UsageLimiter({}, {}, lambda: fake.now, lambda: fake.now),
     )
     record = RequestRecord("a" * 32, time.monotonic())
     return Session(

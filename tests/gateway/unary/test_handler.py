@@ -11,6 +11,7 @@ from hypothesis import given
 from aseloader import declare
 from config.options import AuthOptions, GatewayOptions, ServiceOptions
 from gateway.access.caller_head import CallerHead
+from gateway.access.limits import UsageLimiter
 from gateway.request.answer_store import AnswerStore
 from gateway.request.envelope_exchange import EnvelopeExchange
 from gateway.request.interfaces import Dependencies
@@ -69,6 +70,7 @@ class FakeDependencies:
             on_internal_error=lambda sid, _: self.internal_error_sids.append(sid),
             answers=AnswerStore(60.0, 1 << 20),
             authenticator=new_authenticator(AuthOptions()),
+            limiter=UsageLimiter({}, {}, lambda: self.now, lambda: self.now),
         )
         self.record = RequestRecord("s" * 32, 0.0, "POST", "/v1/private/probe", "127.0.0.1")
 

@@ -1,0 +1,91 @@
+"""What callers may use: the limits of keys, applications and services. Pure."""
+
+import math
+from collections.abc import Callable, Mapping
+
+from gateway.access.identity import NO_LIMITS, CallerLimits, Identity
+from gateway.access.meters import NO_ADMISSION, Admission, Meter
+
+
+class UsageLimiter:
+    """Admits requests by the limits of their key, their application and their service.
+
+    `app_limits` and `service_limits` are those of the configuration. The limits of an application
+    hold only for callers that have proved to be it. `clock` returns seconds of a monotonic clock,
+    `wall_clock` Unix time.
+    """
+
+    def __init__(
+        self,
+        app_limits: Mapping[str, CallerLimits],
+        service_limits: Mapping[str, CallerLimits],
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._apps = {name: Meter(f"app {name}", limits) for name, limits in app_limits.items()}
+        self._services = {
+            name: Meter(f"service {name}", limits) for name, limits in service_limits.items()
+        }
+        self._keys: dict[str, Meter] = {}
+
+    def admit(self, identity: Identity, service_id: str) -> Admission:
+        """Count a request of a caller. Raises LimitExceededError if it exceeds a limit.
+
+        A request that one limit refuses counts for none.
+        """
+        meters = self._meters(identity, service_id)
+        if not meters:
+            return NO_ADMISSION
+        now, wall_now = self._clock(), self._wall_clock()
+        for meter in meters:
+            meter.check(now, wall_now)
+        for meter in meters:
+            meter.count(now)
+        return Admission(meters, _header_lines(meters, now))
+
+    def _meters(self, identity: Identity, service_id: str) -> list[Meter]:
+        meters: list[Meter] = []
+        if identity.limits is not NO_LIMITS:
+            meters.append(self._key_meter(identity))
+        if self._apps and identity.method != "none" and identity.app_id in self._apps:
+            meters.append(self._apps[identity.app_id])
+        if self._services and service_id in self._services:
+            meters.append(self._services[service_id])
+        return meters
+
+    def _key_meter(self, identity: Identity) -> Meter:
+        """Return the meter of a key; there are as many as there are keys with limits."""
+        meter = self._keys.get(identity.key_id)
+        if meter is None:
+            meter = self._keys[identity.key_id] = Meter(f"key {identity.key_id}", NO_LIMITS)
+        meter.limits = identity.limits
+        return meter
+
+
+def _header_lines(meters: list[Meter], now: float) -> str:
+    """Return the lines for the rate that is nearest to its limit; "" without one.
+
+    `RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-10, the
+    others those that most gateways send.
+    """
+    tightest: Meter | None = None
+    left = 0
+    for meter in meters:
+        if meter.limits.rate:
+            remaining = meter.remaining(now)
+            if tightest is None or remaining < left:
+                tightest, left = meter, remaining
+    if tightest is None:
+        return ""
+    limits = tightest.limits
+    burst = limits.burst or max(1, math.ceil(limits.rate))
+    window = max(1, math.ceil(burst / limits.rate))
+    reset = math.ceil(max(0.0, tightest.arrival_at - now))
+    return (
+        f'ratelimit-policy: "rate";q={burst};w={window}\r\n'
+        f'ratelimit: "rate";r={left};t={reset}\r\n'
+        f"x-ratelimit-limit: {burst}\r\nx-ratelimit-remaining: {left}\r\n"
+        f"x-ratelimit-reset: {reset}\r\n"
+    )

@@ -1,0 +1,103 @@
+"""Whose limits hold for a request: those of its key, its application and its service."""
+
+from dataclasses import replace
+
+import pytest
+
+from config.options import AppOptions, ServiceOptions
+from gateway.access.identity import ANONYMOUS, NO_LIMITS, CallerLimits, Identity, limits_of
+from gateway.access.limits import UsageLimiter
+from gateway.access.meters import NO_ADMISSION, LimitExceededError
+
+TWO = CallerLimits(concurrency=2)
+KEY = Identity("shop", "k1", method="key", limits=TWO)
+
+
+def limiter(
+    apps: dict[str, CallerLimits] | None = None, services: dict[str, CallerLimits] | None = None
+) -> UsageLimiter:
+    return UsageLimiter(apps or {}, services or {}, lambda: 0.0, lambda: 0.0)
+
+
+def test_request_without_limits_costs_nothing() -> None:
+    assert limiter().admit(ANONYMOUS, "probe") is NO_ADMISSION
+    assert limiter({"shop": TWO}, {"ocr": TWO}).admit(ANONYMOUS, "probe") is NO_ADMISSION
+
+
+def test_each_key_has_its_own_limits() -> None:
+    limits = limiter()
+    other = replace(KEY, key_id="k2")
+    admissions = [limits.admit(KEY, "probe") for _ in range(2)]
+    limits.admit(other, "probe")
+    with pytest.raises(LimitExceededError, match="key k1 has 2 requests in progress"):
+        limits.admit(KEY, "probe")
+    admissions[0].release()
+    limits.admit(KEY, "probe")
+
+
+def test_keys_of_an_application_share_its_limits() -> None:
+    limits = limiter({"shop": TWO})
+    plain = [Identity("shop", key_id, method="key") for key_id in ("k1", "k2")]
+    for identity in plain:
+        limits.admit(identity, "probe")
+    with pytest.raises(LimitExceededError, match="app shop has 2"):
+        limits.admit(plain[0], "probe")
+    limits.admit(Identity("other", "k3", method="key"), "probe")
+
+
+def test_application_that_is_only_claimed_has_no_limits() -> None:
+    """Else anyone could use up what belongs to another."""
+    limits = limiter({"shop": CallerLimits(concurrency=1)})
+    for _ in range(3):
+        assert limits.admit(replace(ANONYMOUS, app_id="shop"), "probe") is NO_ADMISSION
+
+
+def test_all_callers_share_the_limits_of_a_service() -> None:
+    limits = limiter(services={"ocr": TWO})
+    limits.admit(ANONYMOUS, "ocr")
+    limits.admit(Identity("shop", "k1", method="key"), "ocr")
+    with pytest.raises(LimitExceededError, match="service ocr has 2"):
+        limits.admit(ANONYMOUS, "ocr")
+    limits.admit(ANONYMOUS, "asr")
+
+
+def test_refusal_by_one_limit_counts_for_none() -> None:
+    limits = limiter({"shop": CallerLimits(rate=1.0)}, {"ocr": CallerLimits(concurrency=1)})
+    identity = Identity("shop", "k1", method="key")
+    running = limits.admit(ANONYMOUS, "ocr")
+    for _ in range(5):
+        with pytest.raises(LimitExceededError, match="service ocr"):
+            limits.admit(identity, "ocr")
+    running.release()
+    limits.admit(identity, "ocr")
+
+
+def test_changed_limits_of_a_key_hold_at_once() -> None:
+    limits = limiter()
+    limits.admit(KEY, "probe")
+    narrow = replace(KEY, limits=CallerLimits(concurrency=1))
+    with pytest.raises(LimitExceededError, match="has 1 requests in progress"):
+        limits.admit(narrow, "probe")
+
+
+def test_headers_say_what_is_left_of_the_rate() -> None:
+    limits = limiter(services={"ocr": CallerLimits(rate=2.0, burst=4)})
+    identity = replace(KEY, limits=CallerLimits(rate=100.0))
+    lines = limits.admit(identity, "ocr").header_lines.split("\r\n")
+    assert lines == [
+        'ratelimit-policy: "rate";q=4;w=2',
+        'ratelimit: "rate";r=3;t=1',
+        "x-ratelimit-limit: 4",
+        "x-ratelimit-remaining: 3",
+        "x-ratelimit-reset: 1",
+        "",
+    ]
+    assert limits.admit(KEY, "probe").header_lines == ""
+
+
+def test_limits_of_the_configuration() -> None:
+    assert limits_of(AppOptions()) == NO_LIMITS
+    assert limits_of(ServiceOptions(deadline=1.0)) == NO_LIMITS
+    options = AppOptions(rate=2.0, burst=4, concurrency=3, quota="1000/month")
+    assert limits_of(options) == CallerLimits(2.0, 4, 3, 1000, 30)
+    assert limits_of(AppOptions(quota="5/day")) == CallerLimits(quota=5, quota_days=1)
