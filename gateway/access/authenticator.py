@@ -12,17 +12,19 @@ from config.options import AuthOptions
 from gateway.access import api_key, signature
 from gateway.access.caller_head import CallerHead, decode_header
 from gateway.access.identity import ANONYMOUS, Identity
-from gateway.access.key_table import KeySource
+from gateway.access.key_table import KeySource, KeyTable, StoredKey
 from gateway.access.nonces import NonceCache
 from gateway.access.proxies import TrustedProxies
 from gateway.access.signature import SignatureError
 from gateway.request.response import HttpError
+from rpc.bounded_cache import BoundedCache
 from schemas.model.errors import UNAUTHENTICATED
 
 AUTHORIZATION: Final = b"authorization"
 _KEY_HEADERS: Final = (b"x-api-key", b"apikey")
 # Headers that may have a credential; the consumer header is not among them.
 CREDENTIAL_HEADERS: Final = (AUTHORIZATION, *_KEY_HEADERS)
+_MAX_REMEMBERED: Final = 4096
 _HELP: Final[Mapping[str, str]] = {
     "key": "an API key (Authorization: Bearer ase_..., or X-Api-Key)",
     "hmac": "a signature (Authorization: hmac ..., or the query parameters of asectl sign)",
@@ -50,6 +52,9 @@ class Authenticator:
 
     `keys` has the API keys and the secrets of signatures, `tokens` verifies tokens, None if the
     gateway takes none. `wall_clock` returns Unix time in seconds.
+
+    `_accepted` has the keys of the Authorization fields that were accepted, while `_remembered_of`
+    is the table of the store.
     """
 
     def __init__(
@@ -72,6 +77,8 @@ class Authenticator:
         self._wall_clock = wall_clock
         self._nonces = NonceCache(options.max_nonces, 2.0 * options.clock_skew)
         self._required_names = tuple(options.hmac_headers)
+        self._accepted: BoundedCache[bytes, StoredKey] = BoundedCache(_MAX_REMEMBERED)
+        self._remembered_of: KeyTable | None = None
 
     def identify(self, head: CallerHead) -> Identity:
         """Return the caller of a request. Raises HttpError 401 (10105).
@@ -79,6 +86,10 @@ class Authenticator:
         A gateway that is open to anyone still reads the caller that a trusted proxy names.
         """
         if self._takes:
+            if not head.query:
+                stored = self._remembered(head)
+                if stored is not None:
+                    return stored.identity
             identity = self._identify_by_credential(head)
             if identity is not None:
                 return identity
@@ -96,6 +107,22 @@ class Authenticator:
                 signature.check_digest(head, body)
             except SignatureError as error:
                 raise self._error(str(error)) from None
+
+    def _remembered(self, head: CallerHead) -> StoredKey | None:
+        """Return the key of an Authorization field that was accepted before; None if it is new.
+
+        What is remembered is of one table: after a change of the store everything is new.
+        """
+        table = self._keys.table()
+        if table is not self._remembered_of:
+            self._accepted.entries.clear()
+            self._remembered_of = table
+        headers = head.headers
+        stored = self._accepted.entries.get(headers.get(AUTHORIZATION, b""))
+        if stored is None or b"x-api-key" in headers or b"apikey" in headers:
+            return None
+        has_end = stored.expires_at or stored.revoked_at
+        return None if has_end and stored.problem(self._wall_clock()) else stored
 
     def _named_consumer(self, head: CallerHead) -> str:
         value = head.headers.get(self._consumer_header) if self._consumer_header else None
@@ -117,17 +144,20 @@ class Authenticator:
         if is_signed:
             return self._identify_by_signature(head)
         if keys:
-            return self._identify_by_key(keys[0])
+            return self._find_key(keys[0]).identity
+        if bearer.startswith(api_key.PREFIX) or (bearer and "jwt" not in self._takes):
+            stored = self._find_key(bearer)
+            self._accepted.add(head.headers[AUTHORIZATION], stored)
+            return stored.identity
         if bearer:
-            is_key = bearer.startswith(api_key.PREFIX) or "jwt" not in self._takes
-            return self._identify_by_key(bearer) if is_key else self._identify_by_token(bearer)
+            return self._identify_by_token(bearer)
         if scheme:
             raise self._error(
                 "authorization: this scheme is not known; this gateway takes ", self._takes
             )
         return None
 
-    def _identify_by_key(self, key: str) -> Identity:
+    def _find_key(self, key: str) -> StoredKey:
         self._require("key")
         stored = self._keys.table().find_key(key)
         problem = (
@@ -137,7 +167,7 @@ class Authenticator:
         )
         if stored is None or problem:
             raise self._error(f"the API key is not accepted: {problem}")
-        return stored.identity
+        return stored
 
     def _identify_by_token(self, token: str) -> Identity:
         self._require("jwt")

@@ -1,6 +1,5 @@
 """What callers may use: the limits of keys, applications and services. Pure."""
 
-import math
 from collections.abc import Callable, Mapping
 
 from gateway.access.identity import NO_LIMITS, CallerLimits, Identity
@@ -43,7 +42,7 @@ class UsageLimiter:
             meter.check(now, wall_now)
         for meter in meters:
             meter.count(now)
-        return Admission(meters, _header_lines(meters, now))
+        return Admission(meters, _header_line(meters, now))
 
     def _meters(self, identity: Identity, service_id: str) -> list[Meter]:
         meters: list[Meter] = []
@@ -64,12 +63,8 @@ class UsageLimiter:
         return meter
 
 
-def _header_lines(meters: list[Meter], now: float) -> str:
-    """Return the lines for the rate that is nearest to its limit; "" without one.
-
-    `RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-10, the
-    others those that most gateways send.
-    """
+def _header_line(meters: list[Meter], now: float) -> str:
+    """Return the line for the rate that is nearest to its limit; "" without one."""
     tightest: Meter | None = None
     left = 0
     for meter in meters:
@@ -77,15 +72,4 @@ def _header_lines(meters: list[Meter], now: float) -> str:
             remaining = meter.remaining(now)
             if tightest is None or remaining < left:
                 tightest, left = meter, remaining
-    if tightest is None:
-        return ""
-    limits = tightest.limits
-    burst = limits.burst or max(1, math.ceil(limits.rate))
-    window = max(1, math.ceil(burst / limits.rate))
-    reset = math.ceil(max(0.0, tightest.arrival_at - now))
-    return (
-        f'ratelimit-policy: "rate";q={burst};w={window}\r\n'
-        f'ratelimit: "rate";r={left};t={reset}\r\n'
-        f"x-ratelimit-limit: {burst}\r\nx-ratelimit-remaining: {left}\r\n"
-        f"x-ratelimit-reset: {reset}\r\n"
-    )
+    return tightest.rate_line(left, now) if tightest is not None else ""

@@ -22,11 +22,15 @@ _DAY_S: Final = 86_400
 
 
 class LimitExceededError(AseError):
-    """A request that exceeds a limit; it may pass in `retry_after` whole seconds."""
+    """A request that exceeds a limit; it may pass in `retry_after` whole seconds.
 
-    def __init__(self, spec: ErrorSpec, detail: str, wait: float) -> None:
+    `header_lines` are further lines of the response.
+    """
+
+    def __init__(self, spec: ErrorSpec, detail: str, wait: float, header_lines: str = "") -> None:
         super().__init__(spec, detail)
         self.retry_after = max(1, math.ceil(wait))
+        self.header_lines = header_lines
 
 
 class Meter:
@@ -62,7 +66,7 @@ class Meter:
             wait = self._wait(now)
             if wait > 0.0:
                 message = f"{self.name} may send {limits.rate:g} requests a second"
-                raise LimitExceededError(RATE_LIMITED, message, wait)
+                raise LimitExceededError(RATE_LIMITED, message, wait, self._rate_lines(now))
 
     def count(self, now: float) -> None:
         """Count a request that was checked at the same times."""
@@ -77,15 +81,37 @@ class Meter:
         ahead = max(0.0, self.arrival_at - now)
         return max(0, math.floor((self._tolerance() - ahead) * self.limits.rate + 1.0 + 1e-9))
 
+    def rate_line(self, remaining: int, now: float) -> str:
+        """Return the header line that says what is left of the rate.
+
+        It is that of draft-ietf-httpapi-ratelimit-headers-10.
+        """
+        return f'ratelimit: "rate";r={remaining};t={self._reset(now)}\r\n'
+
+    def _rate_lines(self, now: float) -> str:
+        """Return the header lines of a refusal: of the draft, and what most gateways send."""
+        limits, burst = self.limits, self._burst()
+        window = max(1, math.ceil(burst / limits.rate))
+        return (
+            f'ratelimit-policy: "rate";q={burst};w={window}\r\n{self.rate_line(0, now)}'
+            f"x-ratelimit-limit: {burst}\r\nx-ratelimit-remaining: 0\r\n"
+            f"x-ratelimit-reset: {self._reset(now)}\r\n"
+        )
+
+    def _reset(self, now: float) -> int:
+        """Return the seconds until a whole burst would pass."""
+        return math.ceil(max(0.0, self.arrival_at - now))
+
+    def _burst(self) -> int:
+        return self.limits.burst or max(1, math.ceil(self.limits.rate))
+
     def _wait(self, now: float) -> float:
         """Return the seconds until the rate lets a request pass; 0 or less: now."""
         return self.arrival_at - self._tolerance() - now - 1e-9
 
     def _tolerance(self) -> float:
         """Return how far the arrival time may run ahead: a burst but for one request."""
-        limits = self.limits
-        burst = limits.burst or max(1, math.ceil(limits.rate))
-        return (burst - 1) / limits.rate
+        return (self._burst() - 1) / self.limits.rate
 
     def _roll_over(self, wall_now: float) -> None:
         if wall_now >= self.period_end:
@@ -96,14 +122,14 @@ class Meter:
 class Admission:
     """A request that was admitted; `release` ends it once, however often it is called.
 
-    `header_lines` are those of the response that say what is left of the rate.
+    `header_line` is that of the response which says what is left of the rate, "" for none.
     """
 
-    __slots__ = ("_meters", "header_lines")
+    __slots__ = ("_meters", "header_line")
 
-    def __init__(self, meters: list[Meter], header_lines: str) -> None:
+    def __init__(self, meters: list[Meter], header_line: str) -> None:
         self._meters = meters
-        self.header_lines = header_lines
+        self.header_line = header_line
 
     def release(self) -> None:
         """Count the request as ended."""

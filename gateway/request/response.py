@@ -204,7 +204,10 @@ def _error_response(
 ) -> HttpResponse:
     head = _response_head(record, len(body), content_type)
     if record.status in (429, 503):
-        wait = error.retry_after if isinstance(error, LimitExceededError) else 1
+        wait = 1
+        if isinstance(error, LimitExceededError):
+            wait = error.retry_after
+            head += error.header_lines.encode()
         head += b"retry-after: %d\r\n" % wait
     if isinstance(error, HttpError):
         head += b"".join(b"%s: %s\r\n" % header for header in error.headers)
@@ -279,8 +282,8 @@ def _response_head(
         record.upstream_ms,
         record.attempts,
     )
-    if record.admission.header_lines:
-        lines += record.admission.header_lines
+    if record.admission.header_line:
+        lines += record.admission.header_line
     if record.instance:
         lines = f"{lines}x-ase-instance: {record.instance}\r\n"
     return lines.encode()

@@ -83,16 +83,22 @@ def test_changed_limits_of_a_key_hold_at_once() -> None:
 def test_headers_say_what_is_left_of_the_rate() -> None:
     limits = limiter(services={"ocr": CallerLimits(rate=2.0, burst=4)})
     identity = replace(KEY, limits=CallerLimits(rate=100.0))
-    lines = limits.admit(identity, "ocr").header_lines.split("\r\n")
-    assert lines == [
+    admissions = [limits.admit(identity, "ocr") for _ in range(4)]
+    lines = [admission.header_line for admission in admissions]
+    assert lines[0] == 'ratelimit: "rate";r=3;t=1\r\n'
+    assert lines[3] == 'ratelimit: "rate";r=0;t=2\r\n'
+    with pytest.raises(LimitExceededError) as caught:
+        limits.admit(identity, "ocr")
+    assert caught.value.header_lines.split("\r\n") == [
         'ratelimit-policy: "rate";q=4;w=2',
-        'ratelimit: "rate";r=3;t=1',
+        'ratelimit: "rate";r=0;t=2',
         "x-ratelimit-limit: 4",
-        "x-ratelimit-remaining: 3",
-        "x-ratelimit-reset: 1",
+        "x-ratelimit-remaining: 0",
+        "x-ratelimit-reset: 2",
         "",
     ]
-    assert limits.admit(KEY, "probe").header_lines == ""
+    other = replace(KEY, key_id="k2")
+    assert limits.admit(other, "probe").header_line == ""
 
 
 def test_limits_of_the_configuration() -> None:

@@ -145,4 +145,4 @@ def test_meter_without_limits_lets_everything_pass() -> None:
     meter = Meter("m", CallerLimits())
     assert all(passes(meter, 0.0) for _ in range(1000))
     NO_ADMISSION.release()
-    assert NO_ADMISSION.header_lines == ""
+    assert NO_ADMISSION.header_line == ""
