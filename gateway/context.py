@@ -1,5 +1,6 @@
 """What all requests of a gateway share, whichever way they came in."""
 
+from gateway.access.proxies import TrustedProxies
 from gateway.plain.exchange import PlainExchange
 from gateway.request.envelope_exchange import EnvelopeExchange
 from gateway.request.event_stream import EventStreamFactory
@@ -21,12 +22,12 @@ class GatewayContext:
     """Dependencies of the request functions, metrics, the access log, the factory of event streams.
 
     One per process, shared by all connections, ASGI routes and WebSockets. `origins` are those of
-    pages that may send forms (`check_origin`).
+    pages that may send forms (`check_origin`), `proxies` those that may name a client's address.
     """
 
     __slots__ = (
         "_envelope_exchange", "_origins", "access_log", "dependencies", "metrics",
-        "open_event_stream",
+        "open_event_stream", "proxies",
     )  # fmt: skip
 
     def __init__(
@@ -36,12 +37,14 @@ class GatewayContext:
         access_log: AccessLog,
         open_event_stream: EventStreamFactory,
         origins: list[str],
+        proxies: TrustedProxies,
     ) -> None:
         self.dependencies = dependencies
         self.metrics = metrics
         self.access_log = access_log
         self.open_event_stream = open_event_stream
         self._origins = origins
+        self.proxies = proxies
         self._envelope_exchange = EnvelopeExchange()
 
     def new_record(self, method: str, path: str, client_ip: str) -> RequestRecord:

@@ -294,7 +294,10 @@ def _context(
         options=options,
         call_later=asyncio.get_running_loop().call_later,
     )
-    return GatewayContext(dependencies, metrics, access_log, open_event_stream, options.origins)
+    proxies = TrustedProxies(dependencies.options.trusted_proxies)
+    return GatewayContext(
+        dependencies, metrics, access_log, open_event_stream, options.origins, proxies
+    )
 
 
 def _grpc_port(

@@ -316,7 +316,12 @@ class FakeGateway:
             call_later=_call_later,
         )
         self.context = GatewayContext(
-            dependencies, self.metrics, access_log, open_event_stream, session_options.origins
+            dependencies,
+            self.metrics,
+            access_log,
+            open_event_stream,
+            session_options.origins,
+            TrustedProxies(self.options.trusted_proxies),
         )
         self.grpc_service = GatewayService(self.context, self.session_metrics, session_options)
         self.readiness = app.Readiness(lambda: True)

@@ -1,16 +1,17 @@
 """Proxies in front of the gateway: which are trusted, and whom they name. Pure.
 
-Sources: RFC 7239 (`Forwarded`); `X-Forwarded-For`, to which each proxy adds the address that it
-was called from.
+`X-Forwarded-For` is a list to which each proxy adds the address that it was called from.
 """
 
-from collections.abc import Mapping
+import re
 from ipaddress import ip_address, ip_network
 
 from rpc.bounded_cache import BoundedCache
 
 _MAX_ADDRESSES = 4096
 _MAX_HOPS = 32
+FORWARDED_FOR = b"x-forwarded-for"
+_FORWARDED_FOR = re.compile(rb"\r\nx-forwarded-for: ?([^\r\n]*)", re.IGNORECASE)
 
 
 class TrustedProxies:
@@ -37,17 +38,18 @@ class TrustedProxies:
         mapped = getattr(parsed, "ipv4_mapped", None)
         return any((mapped or parsed) in network for network in self._networks)
 
-    def client_address(self, peer_ip: str, headers: Mapping[bytes, bytes]) -> str:
+    def client_address(self, peer_ip: str, forwarded_for: bytes) -> str:
         """Return the address of the client: the last one that no trusted proxy has.
 
+        `forwarded_for` is the value of X-Forwarded-For, empty without one.
         Each proxy adds, at the end, the address that called it. So the addresses are read from the
         end, as long as trusted proxies gave them; what a stranger wrote before them counts for
         nothing.
         """
+        if not forwarded_for or not self.is_trusted(peer_ip):
+            return peer_ip
         address = peer_ip
-        if not self.is_trusted(peer_ip):
-            return address
-        hops = headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")
+        hops = forwarded_for.decode("latin-1").split(",")
         for hop in reversed(hops[-_MAX_HOPS:]):
             candidate = _without_port(hop.strip())
             try:
@@ -57,6 +59,11 @@ class TrustedProxies:
             if not self.is_trusted(address):
                 break
         return address
+
+
+def forwarded_for_of(head: bytes) -> bytes:
+    """Return the value of X-Forwarded-For of a head of which all lines are well-formed."""
+    return b", ".join(_FORWARDED_FOR.findall(head))
 
 
 def _without_port(hop: str) -> str:

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.access.caller_head import CallerHead
+from gateway.access.proxies import FORWARDED_FOR
 from gateway.context import GatewayContext
 from gateway.http.head_validation import combine_headers
 from gateway.http.pages import DOCS_FOLDER, HOME_FOLDER, PageFiles, Pages
@@ -391,7 +392,9 @@ def _to_ase_error(error: Exception) -> AseError:
 
 def _new_record(scope: Scope, context: GatewayContext) -> RequestRecord:
     client = scope.get("client")
-    return context.new_record(scope["method"], scope["path"], client[0] if client else "")
+    forwarded_for = b", ".join(value for name, value in scope["headers"] if name == FORWARDED_FOR)
+    client_ip = context.proxies.client_address(client[0] if client else "", forwarded_for)
+    return context.new_record(scope["method"], scope["path"], client_ip)
 
 
 async def _send_response(response: HttpResponse, send: Send) -> None:

@@ -108,7 +108,7 @@ class HttpConnection(HttpToolsProtocol):
             self._timer,
             server_context=self._server_context,
             server_state=self.server_state,
-            client_ip=self._client_ip,
+            peer_ip=self._client_ip,
         )
         if len(self.connections) > self._limits.max_connections:
             self._ignoring_input = True

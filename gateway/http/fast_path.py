@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
+from gateway.access.proxies import FORWARDED_FOR, forwarded_for_of
 from gateway.context import GatewayContext
 from gateway.http.head_cache import HeadKey
 from gateway.http.pipeline import PipelineQueue
@@ -53,8 +54,8 @@ class FastPath:
     """
 
     __slots__ = (
-        "_call_soon", "_client_ip", "_connection", "_is_repeated_head", "_is_sole_request",
-        "_last_head_key", "_pipeline", "_server_context", "_server_state", "_timer", "_transport",
+        "_call_soon", "_connection", "_is_repeated_head", "_is_sole_request", "_last_head_key",
+        "_peer_ip", "_pipeline", "_server_context", "_server_state", "_timer", "_transport",
     )  # fmt: skip
 
     def __init__(
@@ -66,7 +67,7 @@ class FastPath:
         *,
         server_context: ServerContext,
         server_state: ServerState,
-        client_ip: str,
+        peer_ip: str,
     ) -> None:
         self._connection = connection
         self._transport = transport
@@ -74,7 +75,7 @@ class FastPath:
         self._timer = timer
         self._server_context = server_context
         self._server_state = server_state
-        self._client_ip = client_ip
+        self._peer_ip = peer_ip
         self._call_soon = asyncio.get_running_loop().call_soon
         self._last_head_key: HeadKey = b""
         self._is_repeated_head = self._is_sole_request = False
@@ -106,7 +107,10 @@ class FastPath:
             if lookup.has_ignored_lines
             else head.tracing
         )
-        cycle = self._new_cycle(fast_path.context, head, tracing_headers)
+        forwarded_for = (
+            forwarded_for_of(data[: lookup.body_start]) if lookup.has_ignored_lines else b""
+        )
+        cycle = self._new_cycle(fast_path.context, head, tracing_headers, forwarded_for)
         if not self._pipeline.try_acquire(cycle):
             return False
         self._is_sole_request = True
@@ -144,14 +148,20 @@ class FastPath:
         )
         if is_repeated:
             fast_path.head_cache.add(self._last_head_key, head)
-        return self._new_cycle(fast_path.context, head, tracing_headers)
+        forwarded_for = headers.get(FORWARDED_FOR, b"")
+        return self._new_cycle(fast_path.context, head, tracing_headers, forwarded_for)
 
     def _new_cycle(
-        self, context: GatewayContext, head: UnaryRequestHead, tracing_headers: Mapping[str, str]
+        self,
+        context: GatewayContext,
+        head: UnaryRequestHead,
+        tracing_headers: Mapping[str, str],
+        forwarded_for: bytes,
     ) -> UnaryRequestCycle:
-        return UnaryRequestCycle(
-            context, self, self._server_state.tasks, head, tracing_headers, self._client_ip
-        )
+        peer_ip = self._peer_ip
+        client_ip = context.proxies.client_address(peer_ip, forwarded_for)
+        tasks = self._server_state.tasks
+        return UnaryRequestCycle(context, self, tasks, head, tracing_headers, peer_ip, client_ip)
 
     def send_continue(self) -> None:
         """Write `100 Continue`: the client waits for it before it sends the body."""

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 from config.options import SessionOptions
 from gateway.access.caller_head import CallerHead
 from gateway.access.identity import Identity
+from gateway.access.proxies import FORWARDED_FOR
 from gateway.context import GatewayContext
 from gateway.http.head_validation import combine_headers
 from gateway.http.memory_limits import BodyBudget
@@ -64,6 +65,10 @@ class WebSocketUpgrader:
         head = CallerHead(scope["method"], path, query, headers, client_ip)
         return self._context.dependencies.authenticator.identify(head)
 
+    def _client_address(self, peer_ip: str, headers: Mapping[bytes, bytes]) -> str:
+        forwarded_for = headers.get(FORWARDED_FOR, b"")
+        return self._context.proxies.client_address(peer_ip, forwarded_for)
+
     def upgrade(
         self,
         scope: Mapping[str, Any],
@@ -102,7 +107,7 @@ class WebSocketUpgrader:
         websocket_handshake = WebSocketHandshake(
             contract,
             path=path,
-            client_ip=client_ip,
+            client_ip=self._client_address(client_ip, headers_by_name),
             headers=headers_by_name,
             identity=identity,
             multiplex=query.get("stream_mode") == ["multiplex"] and not is_plain,

@@ -60,6 +60,8 @@ class AccessLog:
             record.upstream_ms,
             record.overhead_ms,
         )
+        if record.identity.key_id:
+            line = f'{line}, "key": {encode_basestring_ascii(record.identity.key_id)}'
         if record.waited_s:
             line = f'{line}, "wait_ms": {record.waited_s * 1000.0:.3f}'
         if record.error_name:

@@ -319,3 +319,30 @@ def test_sessions_of_a_service_count_until_they_end(limited: Guarded) -> None:
             pass  # until it is closed
     response = limited.gateway.post(talker_envelope(), "talker", headers=headers)
     assert "event: end" in response.text
+
+
+def forwarded_address(guarded: Guarded, forwarded_for: str, times: int = 1) -> str:
+    """Return the client's address in the access log of a request that a proxy forwards."""
+    for _ in range(times):
+        response = guarded.post(x_api_key=guarded.key, x_forwarded_for=forwarded_for)
+        assert response.status_code == 200
+    record = guarded.gateway.wait_for_event("request", sid=response.headers["x-ase-request-id"])
+    assert record["key"].startswith("k")
+    address: str = record["client"]
+    return address
+
+
+def test_client_behind_a_trusted_proxy_is_logged(guarded: Guarded) -> None:
+    """Also where the rest of the head is cached."""
+    for number in range(5):
+        address = f"203.0.113.{number}"
+        assert forwarded_address(guarded, f"1.1.1.1, {address}") == address
+    assert forwarded_address(guarded, "not an address", 3) == "127.0.0.1"
+
+
+def test_stranger_cannot_pretend_to_be_forwarded(tmp_path: Path) -> None:
+    config = "auth: [key, hmac]\ngateway: {trusted_proxies: [192.0.2.0/24]}\n"
+    guarded = Guarded(tmp_path, "true", config)
+    with guarded.gateway as gateway, Loader(gateway.lb) as probe:
+        gateway.wait_until_up(probe)
+        assert forwarded_address(guarded, "203.0.113.9", 3) == "127.0.0.1"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.access.proxies import TrustedProxies
+from gateway.access.proxies import TrustedProxies, forwarded_for_of
 
 PROXIES = TrustedProxies(["10.0.0.0/8", "::1/128", "127.0.0.1"])
 
@@ -55,5 +55,12 @@ def test_invalid_network_is_named() -> None:
 def test_client_is_the_last_address_that_no_trusted_proxy_has(
     peer: str, forwarded: str, client: str
 ) -> None:
-    headers = {b"x-forwarded-for": forwarded.encode()} if forwarded else {}
-    assert PROXIES.client_address(peer, headers) == client
+    assert PROXIES.client_address(peer, forwarded.encode()) == client
+
+
+def test_lines_of_a_head_are_joined() -> None:
+    head = (
+        b"POST / HTTP/1.1\r\nX-Forwarded-For: 1.1.1.1\r\nx-forwarded-for:2.2.2.2, 3.3.3.3\r\n\r\n"
+    )
+    assert forwarded_for_of(head) == b"1.1.1.1, 2.2.2.2, 3.3.3.3"
+    assert forwarded_for_of(b"POST / HTTP/1.1\r\nHost: a\r\n\r\n") == b""

@@ -186,7 +186,9 @@ class CycleFixture:
         headers = {b"content-type": b"application/json", b"accept": accept}
         head = UnaryRequestHead(service, f"/v1/private/{service}", headers, True, expects)
         context = self.gateway.context
-        return UnaryRequestCycle(context, self.writer, self.tasks, head, NO_TRACING, "192.0.2.1")
+        return UnaryRequestCycle(
+            context, self.writer, self.tasks, head, NO_TRACING, "127.0.0.1", "192.0.2.1"
+        )
 
 
 @pytest.fixture
