@@ -27,7 +27,7 @@ _HUB_ONLY_OPTIONS = ("lb.admin_host", "lb.admin_port", "lb.admin_hosts")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     options.add_config_arguments(
-        parser, ("gateway", "session", "lb", "auth"), exclude=_HUB_ONLY_OPTIONS
+        parser, ("gateway", "session", "lb", "auth", "usage"), exclude=_HUB_ONLY_OPTIONS
     )
     parser.add_argument("--workers", dest="gateway.workers", help="short for --gateway-workers")
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from gateway.access.key_table import KeySourceError
     from gateway.services import schema_folder
+    from gateway.usage.store import UsageStoreError
 
     config, base = options.load_config(args)
     _check_options(config, base)
@@ -61,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
         raise Failure(f"\n{error}", EXIT_CONFIG) from None
     except KeySourceError as error:
         raise Failure(f"auth: {error}", EXIT_CONFIG) from None
+    except UsageStoreError as error:
+        raise Failure(f"usage.store: {error}", EXIT_CONFIG) from None
 
 
 def _check_options(config: Config, base: Path) -> None:

@@ -37,6 +37,7 @@ COMMANDS = {
     "key list": ("asectl.keys.list", "list the keys: whose, for what, until when"),
     "key revoke": ("asectl.keys.revoke", "refuse a key from now on"),
     "key rotate": ("asectl.keys.rotate", "replace a key; the old one is valid for a while more"),
+    "usage": ("asectl.usage", "sum up what callers used, by app, key, service or code"),
     "sign": ("asectl.sign", "sign a request by HMAC, or explain why a signed one is refused"),
     "kong render": ("asectl.kong", "print a declarative Kong file for an ase.yaml"),
     "healthcheck": ("asectl.healthcheck", "exit 0 when a gateway is ready, or a loader serves"),

@@ -342,6 +342,16 @@ class AuthOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class UsageOptions:
+    """Section `usage`: what callers used, for bills and for quotas that outlive a restart."""
+
+    store: str = option(
+        "", "file of what each request and session used (asectl usage), by this one; empty: none"
+    )
+    keep_days: float = option(400.0, "days that a row is kept", minimum=1)
+
+
+@dataclass(frozen=True, slots=True)
 class LimitOptions:
     """What one application, or all callers of one service, may use; 0 or empty: no limit."""
 
@@ -413,6 +423,7 @@ class Config:
     session: SessionOptions = field(default_factory=SessionOptions)
     lb: LbOptions = field(default_factory=LbOptions)
     auth: AuthOptions = field(default_factory=AuthOptions)
+    usage: UsageOptions = field(default_factory=UsageOptions)
     kong: KongOptions = field(default_factory=KongOptions)
     schemas: str = option("", "folder of schema documents, relative to this file")
     services: Mapping[str, ServiceOptions] = option({}, "options of single services, by id")
@@ -428,6 +439,7 @@ SECTIONS: dict[str, type[Any]] = {
     "session": SessionOptions,
     "lb": LbOptions,
     "auth": AuthOptions,
+    "usage": UsageOptions,
     "kong": KongOptions,
 }
 

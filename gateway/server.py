@@ -12,20 +12,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import uvicorn
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from atom.caller import GrpcCaller
-from config.options import AuthOptions, Config, GatewayOptions, SessionOptions
-from gateway.access.authenticator import Authenticator, TokenVerifier
-from gateway.access.identity import NO_LIMITS, limits_of
-from gateway.access.key_store import KeyFile, KeyStore
-from gateway.access.key_table import KeySource, StaticKeys
-from gateway.access.key_watch import watch_keys
-from gateway.access.limits import UsageLimiter
+from config.options import Config, GatewayOptions, SessionOptions
+from gateway.access.control import AccessControl
 from gateway.access.proxies import TrustedProxies
 from gateway.context import GatewayContext
 from gateway.grpc.port import GrpcPort
@@ -55,15 +50,13 @@ from gateway.telemetry.metrics import Metrics, UpstreamMetrics
 from gateway.telemetry.session_metrics import SessionMetrics
 from gateway.unary.request_head import UnaryHeadCache
 from gateway.upstreams import UpstreamCluster
+from gateway.usage.writer import UsageWriter, open_writer
 from lb.credentials import ServerCertificate
 from lb.hub.counters import HubCounts
 from rpc.addresses import dial_host
 from rpc.certificate import CertificateFiles
 from rpc.tls_listener import TlsListener, TlsSettings
 from schemas.model.errors import AseError
-
-if TYPE_CHECKING:
-    from gateway.access.jwks import Jwks
 
 _logger = logging.getLogger("ase.gateway")
 
@@ -108,6 +101,8 @@ async def run(
     gateway = _build(config, base_dir, write_log_line)
     certificate = gateway.public_server.certificate
     sockets = sockets or open_sockets(options)
+    if gateway.usage_writer is not None:
+        gateway.usage_writer.start()
     lb_port = await gateway.upstreams.start()
     tasks = [
         asyncio.create_task(gateway.public_server.serve(sockets=[sockets.public])),
@@ -115,10 +110,7 @@ async def run(
     ]
     if sockets.grpc is not None:
         await gateway.grpc_port.start(sockets.grpc)
-    if {"key", "hmac"} & set(config.auth.methods):
-        tasks.append(asyncio.create_task(watch_keys(gateway.keys)))
-    if gateway.jwks is not None:
-        tasks.append(asyncio.create_task(gateway.jwks.watch()))
+    tasks += [asyncio.create_task(watcher) for watcher in gateway.access.watchers()]
     if config_source is not None:
         reloader = ConfigReloader(
             config_source, config, base_dir, gateway.catalog, certificate, gateway.apply_reload
@@ -141,6 +133,8 @@ async def run(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await gateway.upstreams.stop()
+        if gateway.usage_writer is not None:
+            await asyncio.to_thread(gateway.usage_writer.stop)
     _logger.info("stopped")
 
 
@@ -149,8 +143,8 @@ class _Gateway:
     """The parts of a gateway process that are started, stopped or reloaded."""
 
     catalog: Catalog
-    keys: KeySource
-    jwks: "Jwks | None"
+    access: AccessControl
+    usage_writer: UsageWriter | None
     metrics: Metrics
     upstreams: UpstreamCluster
     readiness: app.Readiness
@@ -170,7 +164,8 @@ class _Gateway:
 def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]) -> _Gateway:
     """Create the parts of a gateway and connect them.
 
-    Raises SchemaFolderError if the schemas are invalid.
+    Raises SchemaFolderError if the schemas are invalid, KeySourceError if keys cannot be read,
+    UsageStoreError.
     """
     options, clock = config.gateway, time.monotonic
     cache_path = config.lb.schema_cache
@@ -184,11 +179,15 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
         config, base_dir, gateway_name, catalog, schema_cache, caller, metrics, registry
     )
     BalancerMetrics(registry, upstreams.picker, upstreams.table)
-    access_log = AccessLog(write_log_line, time.time)
-    keys, jwks = _open_keys(config.auth, base_dir), _open_jwks(config.auth, base_dir)
-    dependencies = _dependencies(config, catalog, upstreams, caller, keys, jwks)
+    usage_writer, used_by_key = open_writer(config.usage, base_dir, time.time)
+    on_record = usage_writer.add if usage_writer is not None else None
+    access_log = AccessLog(write_log_line, time.time, on_record)
+    access = AccessControl.open(config, base_dir, used_by_key)
+    dependencies = _dependencies(config, catalog, upstreams, caller, access)
     session_metrics = SessionMetrics(registry, access_log, clock)
-    context = _context(dependencies, metrics, access_log, session_metrics, config.session)
+    context = _context(
+        dependencies, metrics, access_log, session_metrics, config.session, access.proxies
+    )
     unread_output = UnreadOutput(options.max_unread, CutLog(_log_cut_clients, clock).add)
     body_budget = BodyBudget(options.max_bodies)
     grpc_port = _grpc_port(context, session_metrics, config, base_dir)
@@ -198,8 +197,8 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
     admin_application = admin.build_app(registry, upstreams.table, clock, digests)
     return _Gateway(
         catalog,
-        keys,
-        jwks,
+        access,
+        usage_writer,
         metrics,
         upstreams,
         readiness,
@@ -218,53 +217,14 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
     )
 
 
-def _open_keys(options: AuthOptions, base_dir: Path) -> KeySource:
-    """Return the keys of the file, if there are methods that need it. Raises KeySourceError."""
-    if {"key", "hmac"} & set(options.methods):
-        return KeyFile(KeyStore(base_dir / options.keys))
-    return StaticKeys()
-
-
-def _open_jwks(options: AuthOptions, base_dir: Path) -> "Jwks | None":
-    """Return the public keys of tokens, if the gateway takes any. Raises KeySourceError.
-
-    The packages for them are imported here: they are an extra.
-    """
-    if "jwt" not in options.methods:
-        return None
-    from gateway.access.jwks import Jwks
-
-    return Jwks(options.jwks, base_dir, options.jwks_refresh)
-
-
-def _limiter(config: Config) -> UsageLimiter:
-    """Return the limiter of the applications and services that have limits, and of keys."""
-    apps = {name: limits_of(options) for name, options in config.apps.items()}
-    services = {name: limits_of(options) for name, options in config.services.items()}
-    limited = {name: limits for name, limits in services.items() if limits != NO_LIMITS}
-    return UsageLimiter(apps, limited, time.monotonic, time.time)
-
-
-def _token_verifier(options: AuthOptions, jwks: "Jwks") -> TokenVerifier:
-    from gateway.access.tokens import JwtVerifier
-
-    return JwtVerifier(options, jwks.public_keys)
-
-
 def _dependencies(
     config: Config,
     catalog: Catalog,
     upstreams: UpstreamCluster,
     caller: GrpcCaller,
-    keys: KeySource,
-    jwks: "Jwks | None",
+    access: AccessControl,
 ) -> Dependencies:
     options = config.gateway
-    proxies = TrustedProxies(options.trusted_proxies)
-    tokens = _token_verifier(config.auth, jwks) if jwks is not None else None
-    authenticator = Authenticator(
-        config.auth, options.consumer_header, proxies, keys, tokens, time.time
-    )
     return Dependencies(
         options,
         catalog,
@@ -275,8 +235,8 @@ def _dependencies(
         RequestIdGenerator(secrets.token_hex),
         _log_internal_error,
         AnswerStore(options.answer_window, options.max_answers),
-        authenticator,
-        _limiter(config),
+        access.authenticator,
+        access.limiter,
     )
 
 
@@ -286,6 +246,7 @@ def _context(
     access_log: AccessLog,
     session_metrics: SessionMetrics,
     options: SessionOptions,
+    proxies: TrustedProxies,
 ) -> GatewayContext:
     open_event_stream = partial(
         EventStream,
@@ -294,7 +255,6 @@ def _context(
         options=options,
         call_later=asyncio.get_running_loop().call_later,
     )
-    proxies = TrustedProxies(dependencies.options.trusted_proxies)
     return GatewayContext(
         dependencies, metrics, access_log, open_event_stream, options.origins, proxies
     )

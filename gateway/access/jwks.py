@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from config.options import AuthOptions
 from gateway.access.key_table import KeySourceError
-from gateway.access.tokens import PublicKeys
+from gateway.access.tokens import JwtVerifier, PublicKeys
 from rpc.addresses import is_loopback
 
 _logger = logging.getLogger("ase.gateway")
@@ -50,6 +51,10 @@ class Jwks:
                 raise KeySourceError(f"{location}: an https URL is needed")
         else:
             self._apply(self._read_file())
+
+    def verifier(self, options: AuthOptions) -> JwtVerifier:
+        """Return the verifier of tokens by these keys."""
+        return JwtVerifier(options, self.public_keys)
 
     def public_keys(self) -> PublicKeys | None:
         """Return the keys as last read."""

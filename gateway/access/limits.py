@@ -1,9 +1,12 @@
 """What callers may use: the limits of keys, applications and services. Pure."""
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from gateway.access.identity import NO_LIMITS, CallerLimits, Identity
 from gateway.access.meters import NO_ADMISSION, Admission, Meter
+
+NOTHING_USED: Final[Mapping[str, tuple[int, int]]] = {}
 
 
 class UsageLimiter:
@@ -11,7 +14,8 @@ class UsageLimiter:
 
     `app_limits` and `service_limits` are those of the configuration. The limits of an application
     hold only for callers that have proved to be it. `clock` returns seconds of a monotonic clock,
-    `wall_clock` Unix time.
+    `wall_clock` Unix time. `used_by_key` are the requests of each key in the present day and month
+    before the start.
     """
 
     def __init__(
@@ -20,9 +24,12 @@ class UsageLimiter:
         service_limits: Mapping[str, CallerLimits],
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
+        used_by_key: Mapping[str, tuple[int, int]] = NOTHING_USED,
     ) -> None:
+        self._used_by_key = used_by_key
         self._clock = clock
         self._wall_clock = wall_clock
+        self._started_at = wall_clock()
         self._apps = {name: Meter(f"app {name}", limits) for name, limits in app_limits.items()}
         self._services = {
             name: Meter(f"service {name}", limits) for name, limits in service_limits.items()
@@ -58,7 +65,11 @@ class UsageLimiter:
         """Return the meter of a key; there are as many as there are keys with limits."""
         meter = self._keys.get(identity.key_id)
         if meter is None:
-            meter = self._keys[identity.key_id] = Meter(f"key {identity.key_id}", NO_LIMITS)
+            meter = self._keys[identity.key_id] = Meter(f"key {identity.key_id}", identity.limits)
+            of_day, of_month = self._used_by_key.get(identity.key_id, (0, 0))
+            meter.start_period(
+                of_day if identity.limits.quota_days == 1 else of_month, self._started_at
+            )
         meter.limits = identity.limits
         return meter
 

@@ -76,6 +76,10 @@ class Meter:
         if self.limits.rate:
             self.arrival_at = max(self.arrival_at, now) + 1.0 / self.limits.rate
 
+    def start_period(self, used: int, wall_now: float) -> None:
+        """Begin with what was used of the quota's present period before."""
+        self.used, self.period_end = used, period_end(wall_now, self.limits.quota_days)
+
     def remaining(self, now: float) -> int:
         """Return how many requests would pass the rate at once."""
         ahead = max(0.0, self.arrival_at - now)
@@ -139,6 +143,14 @@ class Admission:
 
 
 NO_ADMISSION: Final = Admission([], "")
+
+
+def period_start(wall_now: float, quota_days: int) -> float:
+    """Return the Unix time at which the day, or the calendar month, began in UTC."""
+    if quota_days == 1:
+        return wall_now // _DAY_S * _DAY_S
+    today = datetime.fromtimestamp(wall_now, UTC)
+    return datetime(today.year, today.month, 1, tzinfo=UTC).timestamp()
 
 
 def period_end(wall_now: float, quota_days: int) -> float:

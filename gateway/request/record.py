@@ -47,17 +47,41 @@ class RequestRecord:
 
     `identity` is the caller, ANONYMOUS until it is known, and `admission` its use of its limits.
     `app_id` is the application's, empty until it is known. `tracing` are the tracing headers of the
-    request, by name, which its loader gets too. `service` is empty until the service is found;
+    request, by name, which its loader gets too. `bytes_in` and `bytes_out` are the sizes of the
+    frames to and from the loader. `service` is empty until the service is found;
     `code_map` then maps error codes to HTTP statuses. `attempts` counts the calls, `instance` is
     the address of the latest one, `retry_reasons` are the names of the errors that led to retries.
     """
 
     __slots__ = (
-        "_attempt_started_at", "accepted_at", "admission", "answered_at", "app_id", "attempts",
-        "body_received_at", "client_ip", "code", "code_map", "detail", "error_name", "identity",
+        "_attempt_started_at",
+        "accepted_at",
+        "admission",
+        "answered_at",
+        "app_id",
+        "attempts",
+        "body_received_at",
+        "bytes_in",
+        "bytes_out",
+        "client_ip",
+        "code",
+        "code_map",
+        "detail",
+        "error_name",
+        "identity",
         "instance",
-        "method", "overhead_ms", "overhead_s", "path", "retry_reasons", "service",
-        "sid", "status", "tracing", "upstream_ms", "upstream_s", "waited_s",
+        "method",
+        "overhead_ms",
+        "overhead_s",
+        "path",
+        "retry_reasons",
+        "service",
+        "sid",
+        "status",
+        "tracing",
+        "upstream_ms",
+        "upstream_s",
+        "waited_s",
     )  # fmt: skip
 
     def __init__(
@@ -75,7 +99,7 @@ class RequestRecord:
         self.identity = ANONYMOUS
         self.admission = NO_ADMISSION
         self.retry_reasons: tuple[str, ...] = ()
-        self.attempts = self.code = self.status = 0
+        self.attempts = self.code = self.status = self.bytes_in = self.bytes_out = 0
         self.body_received_at = self.upstream_s = self.answered_at = self.overhead_s = (
             self.waited_s
         ) = 0.0

@@ -190,6 +190,7 @@ class Session:
         except Exception as exception:  # noqa: BLE001 (it is logged with its traceback)
             self._fail_internal(exception)
             return
+        self.record.bytes_in += len(frame)
         if self.state is SessionState.NEW:
             self._affinity_key = affinity_key
         self._read_deadline = self._dependencies.clock() + self._read_timeout
@@ -408,6 +409,7 @@ class Session:
     def _handle_result(self, result: bytes) -> None:
         self._result_received, self._replay_buffer = True, None
         self._read_deadline = self._dependencies.clock() + self._read_timeout
+        self.record.bytes_out += len(result)
         try:
             payload, status = self._decode_result(result)
         except AseError as error:

@@ -26,13 +26,20 @@ class AccessLog:
     """Writes one line for each request that was answered.
 
     `write_line` is called with a line, without a newline. `wall_clock` returns seconds since 1970.
+    `on_record` is called with each record too.
     Durations in a line are in milliseconds.
 
     `_cached_prefix` is the start of a line for the time `_cached_ms`, in milliseconds since 1970.
     `_cached_timestamp` is the date and time of `_cached_second`, in seconds since 1970.
     """
 
-    def __init__(self, write_line: Callable[[str], None], wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        write_line: Callable[[str], None],
+        wall_clock: Callable[[], float],
+        on_record: Callable[[RequestRecord], None] | None = None,
+    ) -> None:
+        self._on_record = on_record
         self._write_line = write_line
         self._wall_clock = wall_clock
         self._cached_ms = self._cached_second = -1
@@ -44,6 +51,8 @@ class AccessLog:
         A template formats it, with further fields for a wait and for an error: an overloaded
         gateway writes a line for each request that it sheds.
         """
+        if self._on_record is not None:
+            self._on_record(record)
         # A path may contain a quote, and a loader chooses its address: all texts are JSON-encoded.
         line = _LINE_TEMPLATE % (
             self._line_prefix(),

@@ -338,7 +338,9 @@ def _call_with_retries(
             with slot as held_slot:
                 call = yield _start_attempt(request, held_slot.instance, record, dependencies)
                 record.attempt_finished(dependencies.clock())
-                return exchange.decode(contract, call.outcome())
+                output = call.outcome()
+                record.bytes_in, record.bytes_out = len(request.frame), len(output)
+                return exchange.decode(contract, output)
         except AseError as error:
             tried_addresses += (record.instance,)
             retry_allowed = may_retry(

@@ -1,0 +1,82 @@
+"""The parts that decide who may call and how much, as the configuration asks for them."""
+
+import time
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from config.options import AuthOptions, Config
+from gateway.access.authenticator import Authenticator
+from gateway.access.identity import NO_LIMITS, limits_of
+from gateway.access.key_store import KeyFile, KeyStore
+from gateway.access.key_table import KeySource, StaticKeys
+from gateway.access.key_watch import watch_keys
+from gateway.access.limits import UsageLimiter
+from gateway.access.proxies import TrustedProxies
+
+if TYPE_CHECKING:
+    from gateway.access.jwks import Jwks
+
+
+@dataclass(frozen=True, slots=True)
+class AccessControl:
+    """Who may call, and how much: what requests use, and what has to be kept up to date.
+
+    `keys` is None if no method needs the file of keys, `jwks` None if no tokens are taken.
+    """
+
+    authenticator: Authenticator
+    limiter: UsageLimiter
+    proxies: TrustedProxies
+    keys: KeySource | None
+    jwks: "Jwks | None"
+
+    @classmethod
+    def open(
+        cls, config: Config, base_dir: Path, used_by_key: Mapping[str, tuple[int, int]]
+    ) -> "AccessControl":
+        """Read the keys; paths are relative to `base_dir`.
+
+        `used_by_key` are the requests of each key in the present day and month. Raises
+        KeySourceError.
+        """
+        options = config.auth
+        needs_keys = not {"key", "hmac"}.isdisjoint(options.methods)
+        keys = KeyFile(KeyStore(base_dir / options.keys)) if needs_keys else None
+        jwks = _open_jwks(options, base_dir)
+        proxies = TrustedProxies(config.gateway.trusted_proxies)
+        authenticator = Authenticator(
+            options,
+            config.gateway.consumer_header,
+            proxies,
+            keys or StaticKeys(),
+            jwks.verifier(options) if jwks is not None else None,
+            time.time,
+        )
+        return cls(authenticator, _limiter(config, used_by_key), proxies, keys, jwks)
+
+    def watchers(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what has to run as long as requests are served."""
+        watchers = [] if self.keys is None else [watch_keys(self.keys)]
+        return watchers if self.jwks is None else [*watchers, self.jwks.watch()]
+
+
+def _open_jwks(options: AuthOptions, base_dir: Path) -> "Jwks | None":
+    """Return the public keys of tokens, if any are taken. Raises KeySourceError.
+
+    The packages for them are imported here: they are an extra.
+    """
+    if "jwt" not in options.methods:
+        return None
+    from gateway.access.jwks import Jwks
+
+    return Jwks(options.jwks, base_dir, options.jwks_refresh)
+
+
+def _limiter(config: Config, used_by_key: Mapping[str, tuple[int, int]]) -> UsageLimiter:
+    """Return the limiter of the applications and services that have limits, and of keys."""
+    apps = {name: limits_of(options) for name, options in config.apps.items()}
+    services = {name: limits_of(options) for name, options in config.services.items()}
+    limited = {name: limits for name, limits in services.items() if limits != NO_LIMITS}
+    return UsageLimiter(apps, limited, time.monotonic, time.time, used_by_key)

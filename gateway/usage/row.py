@@ -1,0 +1,38 @@
+"""One row of usage. Pure."""
+
+from typing import NamedTuple
+
+from gateway.request.record import RequestRecord
+
+
+class UsageRow(NamedTuple):
+    """What one request or session used.
+
+    `at` is when it ended, in Unix time; `sid` identifies it. `bytes_in` and `bytes_out` are those
+    of the frames to and from its loader, `loader_s` the seconds that the loader worked on it.
+    """
+
+    sid: str
+    at: float
+    app: str
+    key: str
+    service: str
+    code: int
+    bytes_in: int
+    bytes_out: int
+    loader_s: float
+
+
+def usage_row(record: RequestRecord, wall_now: float) -> UsageRow:
+    """Return the row of a request or session that has ended."""
+    return UsageRow(
+        record.sid,
+        wall_now,
+        record.app_id or record.identity.app_id,
+        record.identity.key_id,
+        record.service,
+        record.code,
+        record.bytes_in,
+        record.bytes_out,
+        round(record.upstream_s, 6),
+    )

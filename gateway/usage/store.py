@@ -1,0 +1,94 @@
+"""The file of usage: a SQLite database that all gateway processes write, and `asectl usage` reads.
+
+The request id is the primary key: a row that is written again, because it was not known whether it
+had been, counts once.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.access.meters import period_start
+from gateway.usage.row import UsageRow
+
+_FORMAT: Final = 1  # of the tables, as PRAGMA user_version
+_LOCK_TIMEOUT_S: Final = 5.0
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS usage (
+    sid TEXT PRIMARY KEY, at REAL NOT NULL, app TEXT NOT NULL, key TEXT NOT NULL,
+    service TEXT NOT NULL, code INTEGER NOT NULL, bytes_in INTEGER NOT NULL,
+    bytes_out INTEGER NOT NULL, loader_s REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS usage_at ON usage (at);
+"""
+_INSERT: Final = "INSERT OR IGNORE INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+GROUPS: Final = ("app", "key", "service", "code")
+_SUMS: Final = (
+    "COUNT(*) AS requests, SUM(code != 0) AS errors, SUM(bytes_in) AS bytes_in, "
+    "SUM(bytes_out) AS bytes_out, ROUND(SUM(loader_s), 3) AS loader_s"
+)
+
+
+class UsageStoreError(Exception):
+    """The file cannot be read or written; `str()` says which, and why."""
+
+
+class UsageStore:
+    """The rows of a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def create(self) -> None:
+        """Create the file if there is none. Raises UsageStoreError."""
+        with self._connect() as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(_TABLES)
+            connection.execute(f"PRAGMA user_version = {_FORMAT}")
+
+    def add(self, rows: Sequence[UsageRow]) -> None:
+        """Write rows in one transaction. Raises UsageStoreError."""
+        with self._connect() as connection:
+            connection.executemany(_INSERT, rows)
+
+    def delete_before(self, at: float) -> None:
+        """Delete the rows of what ended before the Unix time `at`. Raises UsageStoreError."""
+        with self._connect() as connection:
+            connection.execute("DELETE FROM usage WHERE at < ?", [at])
+
+    def sums(self, groups: Sequence[str], since: float) -> list[dict[str, Any]]:
+        """Return the sums since a Unix time, by `groups`, which are some of `GROUPS`.
+
+        Raises UsageStoreError.
+        """
+        columns = ", ".join(name for name in GROUPS if name in groups)
+        by = f" GROUP BY {columns} ORDER BY requests DESC" if columns else ""
+        query = f"SELECT {columns}{', ' if columns else ''}{_SUMS} FROM usage WHERE at >= ?{by}"  # noqa: S608 (names of columns)
+        with self._connect() as connection:
+            cursor = connection.execute(query, [since])
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def used_by_key(self, wall_now: float) -> Mapping[str, tuple[int, int]]:
+        """Return the requests of each key in the present day and month. Raises UsageStoreError."""
+        day, month = period_start(wall_now, 1), period_start(wall_now, 30)
+        query = (
+            "SELECT key, SUM(at >= ?), COUNT(*) FROM usage WHERE at >= ? AND key != '' GROUP BY key"
+        )
+        with self._connect() as connection:
+            rows = connection.execute(query, [day, month]).fetchall()
+        return {key: (int(of_day), int(of_month)) for key, of_day, of_month in rows}
+
+    @contextlib.contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with (
+                contextlib.closing(sqlite3.connect(self._path, _LOCK_TIMEOUT_S)) as connection,
+                connection,
+            ):
+                connection.execute("PRAGMA synchronous = NORMAL")
+                yield connection
+        except sqlite3.Error as error:
+            raise UsageStoreError(f"{self._path}: {error}") from error
