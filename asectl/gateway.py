@@ -15,6 +15,7 @@ from pathlib import Path
 from asectl import logs, options, process
 from asectl.main import EXIT_CONFIG, Failure
 from config.options import Config
+from gateway.access.exposure import describe_exposure
 from gateway.sockets import ListeningSockets, listen_addresses
 from lb.credentials import server_certificate
 from lb.hub.admission import AdmissionPolicy
@@ -96,6 +97,12 @@ def _check_options(config: Config, base: Path) -> None:
     except (ValueError, OSError) as error:
         raise Failure(f"lb: {error}", EXIT_CONFIG) from None
     _check_jwt(config)
+    if gateway_options.cors_credentials and "*" in config.session.origins:
+        raise Failure(
+            "gateway.cors_credentials: not with `*` in session.origins: any page could call as "
+            "whoever visits it; name the origins",
+            EXIT_CONFIG,
+        )
     if gateway_options.tls_cert:
         try:
             certificate_files(gateway_options, base).server_context()
@@ -143,6 +150,8 @@ async def _serve_in_process(
         }
         message = "worker listening" if inherited_sockets else "listening"
         logging.getLogger("ase").info(message, extra=fields)
+        if not inherited_sockets:
+            logging.getLogger("ase").info("open to", extra=describe_exposure(config))
 
     sockets = ListeningSockets.inherit(inherited_sockets) if inherited_sockets else None
     await server.run(config, base, on_ready, stop, write_line, sockets, sources)
@@ -155,6 +164,7 @@ async def _serve_with_workers(config: Config, stop: "asyncio.Future[bool]") -> N
         fields = listen_addresses(config.gateway, sockets)
         worker_fields = {"lb": "", "workers": config.gateway.workers}
         logging.getLogger("ase").info("listening", extra=fields | worker_fields)
+        logging.getLogger("ase").info("open to", extra=describe_exposure(config))
 
     workers = Workers(config.gateway, _start_worker)
     forward_sighup = partial(workers.send_signal, signal.SIGHUP)

@@ -133,6 +133,11 @@ class _Handler(logging.Handler):
         self._writer.put(record)
 
 
+# Loggers of packages that say too much at lower levels; hpack and websockets log headers, which
+# have secrets.
+_QUIET_LOGGERS = ("uvicorn.error", "asyncio", "httpx", "httpcore", "hpack", "websockets", "PIL")
+
+
 def setup(level: str, *filters: logging.Filter) -> LogWriter:
     """Send the records of every logger at or above `level` to stderr. Call once per process.
 
@@ -148,7 +153,7 @@ def setup(level: str, *filters: logging.Filter) -> LogWriter:
         handler.addFilter(log_filter)
     root.addHandler(handler)
     root.setLevel(level.upper())
-    for noisy in ("uvicorn.error", "asyncio", "httpx", "httpcore", "PIL"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for name in _QUIET_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
     return writer

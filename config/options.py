@@ -201,6 +201,17 @@ class GatewayOptions:
         "networks (CIDR) of proxies that may name the caller and forward the client's address",
         pattern=NETWORK,
     )
+    cors_headers: list[str] = option(
+        ["authorization", "content-type", "x-api-key", "x-app-id", "idempotency-key"],
+        "headers that pages of `session.origins` may send",
+        pattern=(r"[A-Za-z0-9-]{1,64}", "a header name"),
+    )
+    cors_credentials: bool = option(
+        False, "let pages of `session.origins` send cookies and client certificates"
+    )
+    cors_max_age: int = option(
+        600, "seconds that a browser remembers what a page may do", minimum=0, maximum=86_400
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +234,8 @@ class SessionOptions:
     sequence: bool = option(True, "end a session whose payloads skip or repeat a `seq`")
     origins: list[str] = option(
         [],
-        "origins of pages that may open sockets, as https://example.com; *: any; ours always",
+        "origins of pages that may open sockets and read answers, as https://example.com; *: any; "
+        "ours always",
         pattern=(
             r"\*|null|[A-Za-z][A-Za-z0-9+.-]*://[^/?#*@\s]+",
             "*, null, or scheme://host or scheme://host:port, without a path or a wildcard",

@@ -27,6 +27,7 @@ from gateway.grpc.port import GrpcPort
 from gateway.grpc.service import GatewayService
 from gateway.http import app
 from gateway.http.connection import HttpConnection
+from gateway.http.cors import CorsPolicy
 from gateway.http.memory_limits import BodyBudget, UnreadOutput
 from gateway.http.server_context import FastPathContext, Limits, ServerContext
 from gateway.http.tls import Certificate
@@ -288,6 +289,7 @@ def public_server(
     """
     options = context.dependencies.options
     head_cache = UnaryHeadCache(options.consumer_header)
+    cors = CorsPolicy(session_options.origins, options)
     server_context = ServerContext(
         limits=_public_limits(options),
         reject_request=partial(_reject_request, context=context),
@@ -296,8 +298,11 @@ def public_server(
         drain_state=readiness.drain_state,
         unread_output=unread_output,
         body_budget=body_budget,
+        cors=cors,
     )
-    application = app.build_app(context, readiness, count_live_instances, session_options.origins)
+    application = app.build_app(
+        context, readiness, count_live_instances, session_options.origins, cors
+    )
     protocol = partial(HttpConnection, server_context=server_context)
     tls = certificate = None
     if options.tls_cert:
@@ -407,6 +412,7 @@ def admin_server(application: ASGIApp, options: GatewayOptions, hosts: list[str]
             options.max_unread, CutLog(_log_cut_clients, time.monotonic).add
         ),
         body_budget=BodyBudget(options.max_bodies),
+        cors=CorsPolicy([], options),
     )
     guarded_application = admin.HostGuard(application, hosts)
     return http_server(

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.access.caller_head import CallerHead
 from gateway.access.proxies import FORWARDED_FOR
 from gateway.context import GatewayContext
+from gateway.http.cors import CorsPolicy
 from gateway.http.head_validation import combine_headers
 from gateway.http.pages import DOCS_FOLDER, HOME_FOLDER, PageFiles, Pages
 from gateway.http.server_context import BODY_ERROR_KEY, WAKE_RECEIVE_KEY
@@ -66,11 +67,12 @@ def build_app(
     readiness: Readiness,
     count_live_instances: Callable[[str], int],
     origins: list[str],
+    cors: CorsPolicy,
 ) -> Starlette:
     """Return the public application, to be served by `HttpConnection`.
 
     `count_live_instances` returns the number of live instances of a service id. Pages of `origins`
-    may request events by GET (`check_origin`).
+    may request events by GET (`check_origin`), and `cors` says which may read answers.
     """
     service_endpoint = _ServiceEndpoint(context, origins, is_plain=False)
     fallback = _FallbackEndpoint(context, service_endpoint)
@@ -106,7 +108,10 @@ def build_app(
             Route("/readyz", health.readyz, methods=["GET"]),
         ],
         # While draining, a further request on a persistent connection could be lost.
-        middleware=[Middleware(_ConnectionCloseMiddleware, readiness=readiness)],
+        middleware=[
+            Middleware(_ConnectionCloseMiddleware, readiness=readiness),
+            *cors.middleware(),
+        ],
         # Errors outside of the routes have the envelope too.
         exception_handlers={
             HTTPException: _ErrorHandler(context),

@@ -172,6 +172,10 @@ class FastPath:
         """Write a complete response and finish its request."""
         if self._pipeline.current is not cycle or self._transport.is_closing():
             return
+        cors_lines = self._cors_lines(cycle)
+        if cors_lines:
+            head = response.head + cors_lines
+            response = HttpResponse(response.status, head, response.body)
         if self.write_response(
             response, not cycle.keep_alive or self._server_context.drain_state.draining
         ):
@@ -182,6 +186,10 @@ class FastPath:
             self._timer.arm(Wait.IDLE, self._server_context.limits.idle_timeout)
         else:
             self._connection.on_response_complete()
+
+    def _cors_lines(self, cycle: UnaryRequestCycle) -> bytes:
+        """Return the header lines for a page of another origin."""
+        return self._server_context.cors.lines(cycle.origin)
 
     # Streamed responses: in chunked transfer coding, or ended by the end of the connection if the
     # client does not know it (RFC 9112, 6.3).
@@ -208,6 +216,7 @@ class FastPath:
                 _OK_STATUS_LINE,
                 default_lines,
                 head,
+                self._cors_lines(cycle),
                 coding_line,
                 close_line,
                 b"\r\n",

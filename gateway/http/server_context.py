@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.context import GatewayContext
+from gateway.http.cors import CorsPolicy
 from gateway.http.memory_limits import BodyBudget, UnreadOutput
 from gateway.http.timeouts import WriteStallMonitor
 from gateway.http.write_batch import WriteBatcher
@@ -94,7 +95,8 @@ class ServerContext:
     `reject_request(error, client_ip, target)` makes the response to a request that is refused by
     its head. `fast_path` is None if every request goes through ASGI, `upgrader` if there are no
     WebSockets. While `drain_state.draining` is True, each response ends its connection.
-    `unread_output` and `body_budget` bound the memory of all connections together.
+    `cors` says which pages may read answers. `unread_output` and `body_budget` bound the memory of
+    all connections together.
     `default_headers` caches the header lines that the server adds to every response.
     `write_batcher` holds what is written at the end of an event-loop iteration.
     """
@@ -106,5 +108,6 @@ class ServerContext:
     drain_state: DrainState
     unread_output: UnreadOutput
     body_budget: BodyBudget
+    cors: CorsPolicy
     default_headers: DefaultHeadersCache = field(default_factory=DefaultHeadersCache)
     write_batcher: WriteBatcher = field(default_factory=WriteBatcher)

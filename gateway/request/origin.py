@@ -27,12 +27,12 @@ def check_origin(headers: Mapping[bytes, bytes], allowed: list[str]) -> None:
     own_origins = [
         f"{scheme}://{host.decode('latin-1')}" for host in own_hosts for scheme in _DEFAULT_PORTS
     ]
-    if _normal_origin(origin) not in map(_normal_origin, [*own_origins, *allowed]):
+    if normal_origin(origin) not in map(normal_origin, [*own_origins, *allowed]):
         cure = "is not one of session.origins"
         raise HttpError(403, f"origin {origin[:128]} {cure}", log_message=f"origin {cure}")
 
 
-def _normal_origin(origin: str) -> str:
+def normal_origin(origin: str) -> str:
     """Return an origin in lower case, without the default port of its scheme (RFC 6454, 6.2)."""
     origin = origin.lower()
     default_port = _DEFAULT_PORTS.get(origin.partition("://")[0])

@@ -212,7 +212,7 @@ class UnaryRequestCycle(RequestDriver):
     __slots__ = (
         "_body", "_client_ip", "_context", "_head", "_is_body_complete", "_peer_ip",
         "_tasks", "_tracing",
-        "_writer", "body_error", "chunked", "keep_alive", "response_complete",
+        "_writer", "body_error", "chunked", "keep_alive", "origin", "response_complete",
     )  # fmt: skip
 
     def __init__(
@@ -237,6 +237,7 @@ class UnaryRequestCycle(RequestDriver):
         self._client_ip = client_ip
         self._body: bytes | bytearray = b""
         self.keep_alive = head.keep_alive
+        self.origin = head.headers.get(b"origin")
         self.chunked = head.chunked
 
     def start(self) -> None:
