@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,11 @@ def load_config(args: argparse.Namespace) -> tuple[Config, Path]:
     return config, base
 
 
+def read_file(folder: Path, name: str) -> str:
+    """Return the text of a file that a config names, by the folder of the config."""
+    return (folder / name).read_text("utf-8")
+
+
 def resolve_config(args: argparse.Namespace) -> tuple[Config, Path, dict[str, str]]:
     """Return the config, the folder that its relative paths start from, and the options' origins.
 
@@ -103,5 +109,7 @@ def resolve_config(args: argparse.Namespace) -> tuple[Config, Path, dict[str, st
     parsed = None
     if args.config or path.is_file():
         parsed = source.parse_yaml(path.read_text(encoding="utf-8-sig"), str(path))
-    config, origins = resolve.resolve_with_origins(parsed, os.environ, flags)
+    config, origins = resolve.resolve_with_origins(
+        parsed, os.environ, flags, partial(read_file, path.parent)
+    )
     return config, Path() if "schemas" in flags else path.parent, origins

@@ -4,7 +4,7 @@ A flag overrides an environment variable, which overrides the file, which overri
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -28,11 +28,15 @@ _SERVICE_LINK_NAME = re.compile(
     r"[A-Z0-9_]+_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?"
     r"|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
 )
+_SECRET_REFERENCE = re.compile(r"\$\{(file|env):([^}]+)\}")
 _SERVICE_LINK_URL = re.compile(r"(?:tcp|udp|sctp)://")
 
 
 def resolve(
-    source: SourceFile | None, environ: Mapping[str, str], flags: Mapping[str, str]
+    source: SourceFile | None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, str],
+    read_file: Callable[[str], str] | None = None,
 ) -> Config:
     """Return the configuration merged from the file, the environment and the flags.
 
@@ -41,21 +45,27 @@ def resolve(
     {"gateway.port": "0"}. Raises ConfigError that lists every unknown key, unknown variable and
     invalid value; errors in the file carry line and column.
     """
-    return resolve_with_origins(source, environ, flags)[0]
+    return resolve_with_origins(source, environ, flags, read_file)[0]
 
 
 def resolve_with_origins(
-    source: SourceFile | None, environ: Mapping[str, str], flags: Mapping[str, str]
+    source: SourceFile | None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, str],
+    read_file: Callable[[str], str] | None = None,
 ) -> tuple[Config, dict[str, str]]:
     """Return the configuration, and the origin of each option that is set explicitly.
 
     Origins are keyed by dotted option name. An origin is a location in the file (`ase.yaml:3:9`),
     an environment variable or a flag; an option left at its default has none. Raises ConfigError
     like `resolve`. The variables of `service_links` are not read.
+
+    A secret may be `${file:PATH}` or `${env:NAME}`; `read_file` returns the text of a file by its
+    path, or raises OSError or UnicodeDecodeError.
     """
     links = service_links(environ)
     environ = {name: text for name, text in environ.items() if name not in links}
-    reader = _ConfigReader(source or SourceFile("flags and environment"))
+    reader = _ConfigReader(source or SourceFile("flags and environment"), environ, read_file)
     config = reader.read_config(environ, flags)
     reader.check_unknown_variables(environ)
     if reader.diagnostics:
@@ -104,8 +114,15 @@ class _ConfigReader:
     that is set to the origin with the highest precedence.
     """
 
-    def __init__(self, source: SourceFile) -> None:
+    def __init__(
+        self,
+        source: SourceFile,
+        environ: Mapping[str, str],
+        read_file: Callable[[str], str] | None,
+    ) -> None:
         self.source = source
+        self._environ = environ
+        self._read_file = read_file
         self.diagnostics: list[Diagnostic] = []
         self.origins: dict[str, str] = {}
 
@@ -174,6 +191,7 @@ class _ConfigReader:
                     Diagnostic(f"{dotted} {error}", self._location(option_path))
                 )
             else:
+                value = self._read_secret(field, value, dotted, self._location(option_path))
                 values[field.name] = float(value) if value_type is float else value
                 self.origins[dotted] = self._file_origin(option_path)
         variable = variable_name(dotted)
@@ -206,7 +224,26 @@ class _ConfigReader:
             self.diagnostics.append(Diagnostic(f"{origin} {error}"))
             return {}
         self.origins[dotted] = origin
-        return {field.name: value}
+        return {field.name: self._read_secret(field, value, origin, None)}
+
+    def _read_secret(
+        self, field: Any, value: Any, name: str, location: SourceLocation | None
+    ) -> Any:
+        """Return the secret that a reference stands for; other values are returned as they are."""
+        match = _SECRET_REFERENCE.fullmatch(value) if meta_of(field).secret else None
+        if match is None:
+            return value
+        kind, place = match.groups()
+        problem, text = f"the variable {place} is not set", self._environ.get(place, "")
+        if kind == "file":
+            try:
+                text = self._read_file(place).strip() if self._read_file is not None else ""
+                problem = f"{place} is empty"
+            except (OSError, UnicodeDecodeError) as error:
+                problem, text = str(error), ""
+        if not text:
+            self.diagnostics.append(Diagnostic(f"{name}: {problem}", location))
+        return text
 
     def _read_items(self, name: str, tree: Mapping[str, Any]) -> dict[str, Any]:
         """Read `services` and `apps` (mappings by id) or `instances` (a list).

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 
 from asectl import error_format, options
@@ -33,8 +34,9 @@ def run(args: argparse.Namespace) -> int:
         path = Path(name)
         file_count += 1
         try:
+            parsed = source.parse_yaml(path.read_text(encoding="utf-8-sig"), name)
             config = resolve.resolve(
-                source.parse_yaml(path.read_text(encoding="utf-8-sig"), name), os.environ, {}
+                parsed, os.environ, {}, partial(options.read_file, path.parent)
             )
         except ConfigError as error:
             file_errors.append((path, error))

@@ -7,7 +7,7 @@ import pytest
 
 from config import source
 from config.options import SECTIONS, Config, InstanceOptions, ServiceOptions, meta_of, option_fields
-from config.resolve import flag_name, resolve, service_links
+from config.resolve import flag_name, resolve, resolve_with_origins, service_links
 from config.source import ConfigError
 
 
@@ -195,3 +195,44 @@ def test_errors_are_in_file_order() -> None:
 @pytest.mark.parametrize("addr", ["h:1", "h:65535", "10.0.0.1:8200", "[::1]:80"])
 def test_addresses(addr: str) -> None:
     assert resolve_text(f"lb: {{hub: '{addr}'}}").lb.hub == addr
+
+
+SECRET_FILES = {"token.txt": "from a file\n", "empty.txt": "\n"}
+
+
+def read_secret(text: str, environ: dict[str, str] | None = None) -> str:
+    """Return `lb.token` of a config file with this value."""
+
+    def read_file(name: str) -> str:
+        if name not in SECRET_FILES:
+            raise FileNotFoundError(2, "No such file or directory", name)
+        return SECRET_FILES[name]
+
+    parsed = source.parse_yaml(f"lb: {{token: '{text}'}}", "ase.yaml")
+    return resolve_with_origins(parsed, environ or {}, {}, read_file)[0].lb.token
+
+
+def test_secret_may_be_in_a_file_or_a_variable() -> None:
+    assert read_secret("${file:token.txt}") == "from a file"
+    assert read_secret("${env:LB_TOKEN}", {"LB_TOKEN": "from a variable"}) == "from a variable"
+    assert read_secret("plain ${file:token.txt}") == "plain ${file:token.txt}"
+    assert read_secret("x", {"ASE_LB_TOKEN": "${file:token.txt}"}) == "from a file"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("${file:missing.txt}", "ase.yaml:1:13: error: lb.token: [Errno 2] No such file"),
+        ("${file:empty.txt}", "lb.token: empty.txt is empty"),
+        ("${env:MISSING}", "lb.token: the variable MISSING is not set"),
+    ],
+)
+def test_secret_that_is_not_there_is_an_error(text: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_secret(text)
+    assert problem in str(caught.value)
+
+
+def test_other_options_are_no_references() -> None:
+    parsed = source.parse_yaml("schemas: '${env:HOME}'", "ase.yaml")
+    assert resolve_with_origins(parsed, {"HOME": "/root"}, {})[0].schemas == "${env:HOME}"
