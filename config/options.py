@@ -383,6 +383,13 @@ class LimitOptions:
 class AppOptions(LimitOptions):
     """One entry of `apps`: the limits of an application, for callers that prove to be it."""
 
+    weight: int = option(
+        1,
+        "slots that it gets in its turn while requests wait for loaders",
+        minimum=1,
+        maximum=1000,
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceOptions(LimitOptions):

@@ -452,6 +452,7 @@ def _create_upstreams(
         upstream_metrics=UpstreamMetrics(registry, hub_counts),
         hub_counts=hub_counts,
         own_ports=_own_ports(config),
+        weights={name: app.weight for name, app in config.apps.items() if app.weight != 1},
         clock=time.monotonic,
         rng=rng,
     )

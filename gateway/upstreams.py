@@ -70,6 +70,7 @@ class UpstreamCluster:
         upstream_metrics: UpstreamMetrics,
         hub_counts: HubCounts | None,
         own_ports: Collection[int],
+        weights: Mapping[str, int],
         clock: Callable[[], float],
         rng: Random,
     ) -> None:
@@ -116,6 +117,7 @@ class UpstreamCluster:
             max_waiting=options.waiting,
             on_ejection_change=self._on_ejection_change,
             health_check=self._check_health,
+            weights=weights,
         )
 
     async def start(self) -> int:

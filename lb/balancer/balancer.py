@@ -1,6 +1,6 @@
 """The picker of a gateway: a table, a policy and leases. No await, no RPC. Pure."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from random import Random
 from types import TracebackType
@@ -9,7 +9,7 @@ from typing import Final, Self
 from lb.balancer.affinity import prefer_affine
 from lb.balancer.health_checks import HealthCheck, HealthChecks
 from lb.balancer.least_expected_delay import LeastExpectedDelay
-from lb.balancer.pending_queue import PendingQueue, PendingRequest
+from lb.balancer.pending_queue import EQUAL_WEIGHTS, PendingQueue, PendingRequest
 from lb.balancer.policy import Policy
 from lb.balancer.retry_budget import RetryBudget
 from lb.endpoints.endpoint import Endpoint
@@ -146,8 +146,9 @@ class PickCounts:
 class Balancer:
     """Picks endpoints of a table for requests, with one policy per service.
 
-    `new_policy` creates the policy of a service. `clock` returns monotonic seconds,
-    `call_later(seconds, callback)` schedules a callback. At most `max_waiting` requests of all
+    `new_policy` creates the policy of a service. `weights` are those of applications whose requests
+    wait. `clock` returns monotonic seconds, `call_later(seconds, callback)` schedules a callback.
+    At most `max_waiting` requests of all
     services wait for capacity at a time. `on_ejection_change` is called with an endpoint whose
     ejection state changed. An endpoint that joins, or was ejected, has to pass the `health_check`
     before it gets requests; without one it always passes. Policies and queues are created at the
@@ -165,7 +166,9 @@ class Balancer:
         max_waiting: int = 256,
         on_ejection_change: Callable[[Endpoint], None] | None = None,
         health_check: HealthCheck | None = None,
+        weights: Mapping[str, int] = EQUAL_WEIGHTS,
     ) -> None:
+        self._weights = weights
         self._table = table
         self._new_policy = new_policy
         self._policies: dict[str, Policy] = {}
@@ -242,10 +245,10 @@ class Balancer:
         if queue is None:
             acquire = partial(self._acquire, service_id)
             queue = self._pending_queues[service_id] = PendingQueue(
-                acquire, self.clock, self._call_later
+                acquire, self.clock, self._call_later, self._weights
             )
         self.counts.waits += 1
-        if not self._has_place(queue.waiting_of(app_id)) or not (
+        if not self._has_place(queue, app_id) or not (
             at_front or queue.can_serve_in_time(app_id, timeout)
         ):
             timeout = 0.0
@@ -268,21 +271,18 @@ class Balancer:
         """
         queue = self._pending_queues.get(service_id) if self._pending_queues else None
         if queue is not None and len(queue):
-            return not (
-                self._has_place(queue.waiting_of(app_id))
-                and queue.can_serve_in_time(app_id, timeout)
-            )
+            return not (self._has_place(queue, app_id) and queue.can_serve_in_time(app_id, timeout))
         return (timeout <= 0.0 or self._max_waiting == 0) and self._is_full(service_id, digest)
 
-    def _has_place(self, waiting: int) -> bool:
-        """Return whether an application with `waiting` requests may add one.
+    def _has_place(self, queue: PendingQueue[Lease], app_id: str) -> bool:
+        """Return whether an application may add a request to a queue.
 
         Perhaps in place of a request of the application that has the most, at whichever service.
         """
         is_below_limit = self.waiting_count() < self._max_waiting
-        return is_below_limit or self._heaviest()[1][1] > waiting + 1
+        return is_below_limit or self._heaviest()[1][1] > queue.turns_of(app_id, 1)
 
-    def _heaviest(self) -> tuple[PendingQueue[Lease], tuple[str, int]]:
+    def _heaviest(self) -> tuple[PendingQueue[Lease], tuple[str, float]]:
         """Return the application with the most waiting requests of one service, and its queue."""
         by_queue = [(queue, queue.heaviest_app()) for queue in self._pending_queues.values()]
         return max(by_queue, key=lambda pair: pair[1][1])

@@ -1,16 +1,16 @@
 """Requests that wait at the gateway while every instance of a service is full. Pure.
 
-Applications take turns: of those that wait, each gets one slot before any gets a second one, so an
-application with few requests waits for few others. The requests of one are served first come,
-first served. All wait for a bounded time. The first request tries to get a lease when this gateway
-releases one, when a report shows free capacity, or when the poll timer fires. Every gateway sees a
-report at the same time, so each tries only with the probability that the free capacity is its share
-(figures in `docs/load-balancing.md`). Poll timers of different gateways fire at different times, so
-a poll always tries.
+Applications take turns: of those that wait, each gets as many slots as its weight (1) before any
+gets another turn, so an application with few requests waits for few others. The requests of one are
+served first come, first served. All wait for a bounded time. The first request tries to get a lease
+when this gateway releases one, when a report shows free capacity, or when the poll timer fires.
+Every gateway sees a report at the same time, so each tries only with the probability that the free
+capacity is its share (figures in `docs/load-balancing.md`). Poll timers of different gateways fire
+at different times, so a poll always tries.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Generic, TypeVar
 
 from lb.balancer.drain_rate import DrainRate
@@ -24,6 +24,8 @@ _FULL_MESSAGE: Final = "every instance is full, and was all the while"
 # While the queue is younger than that time, it may be a burst: then the whole time counts.
 _MAX_EXPECTED_SHARE: Final = 0.5
 
+
+EQUAL_WEIGHTS: Final[Mapping[str, int]] = {}
 
 Result = TypeVar("Result")
 
@@ -91,11 +93,16 @@ class PendingRequest(Generic[Result]):
 
 
 class _AppQueue(Generic[Result]):
-    """The pending requests of one application, in order, and how fast it gets slots."""
+    """The pending requests of one application, in order, and how fast it gets slots.
 
-    __slots__ = ("drain_rate", "requests")
+    `weight` is the number of slots of one turn, `turn_slots` those it got in the present turn.
+    """
 
-    def __init__(self, now: float) -> None:
+    __slots__ = ("drain_rate", "requests", "turn_slots", "weight")
+
+    def __init__(self, now: float, weight: int) -> None:
+        self.weight = weight
+        self.turn_slots = 0
         self.requests: deque[PendingRequest[Result]] = deque()
         self.drain_rate = DrainRate()
         self.drain_rate.start(now)
@@ -105,7 +112,8 @@ class PendingQueue(Generic[Result]):
     """The pending requests of one service, in the order in which they are served.
 
     `acquire(digest, exclude, key)` returns a lease or raises AseError. `clock` returns seconds,
-    `call_later(seconds, callback)` schedules a callback.
+    `call_later(seconds, callback)` schedules a callback. `weights` are those of applications, by
+    app id, other than 1.
 
     `_by_app` has the queues of the applications that have requests; `_turns` has the names of
     these, the next one first. The poll timer runs while requests wait. At most one call of
@@ -114,7 +122,7 @@ class PendingQueue(Generic[Result]):
 
     __slots__ = (
         "_acquire", "_by_app", "_call_later", "_clock", "_drain_rate", "_is_polling",
-        "_is_serve_scheduled", "_size", "_turns",
+        "_is_serve_scheduled", "_size", "_turns", "_weights",
     )  # fmt: skip
 
     def __init__(
@@ -122,7 +130,9 @@ class PendingQueue(Generic[Result]):
         acquire: Callable[[str, tuple[str, ...], str], Result],
         clock: Callable[[], float],
         call_later: CallLater,
+        weights: Mapping[str, int] = EQUAL_WEIGHTS,
     ) -> None:
+        self._weights = weights
         self._acquire = acquire
         self._clock = clock
         self._call_later = call_later
@@ -139,15 +149,16 @@ class PendingQueue(Generic[Result]):
         """Return whether a new request of an application can expect a slot within `timeout`.
 
         True if no request would be served before it, or if it is not known yet how fast they are.
-        Those before it are the application's own, and as many of each other one. The rate at which
-        the application itself gets slots counts too: requests that come later take turns as well.
+        Those before it are the application's own, and those of the others in as many turns. The
+        rate at which the application itself gets slots counts too: requests that come later take
+        turns as well.
         """
         own = self._by_app.get(app_id)
         own_count = len(own.requests) if own is not None else 0
-        ahead = own_count
+        ahead, turns = own_count, own_count // self._weights.get(app_id, 1) + 1
         for other_id, other in self._by_app.items():
             if other_id != app_id:
-                ahead += min(len(other.requests), own_count + 1)
+                ahead += min(len(other.requests), turns * other.weight)
         now = self._clock()
         interval = self._drain_rate.mean_interval(now)
         if not ahead or interval is None:
@@ -159,16 +170,19 @@ class PendingQueue(Generic[Result]):
         is_young = now - self._drain_rate.started_at < timeout
         return expected_s <= timeout * (1.0 if is_young else _MAX_EXPECTED_SHARE)
 
-    def heaviest_app(self) -> tuple[str, int]:
-        """Return the application with the most waiting requests, and their number."""
-        sizes = [(len(queue.requests), app_id) for app_id, queue in self._by_app.items()]
-        size, app_id = max(sizes, default=(0, ""))
+    def heaviest_app(self) -> tuple[str, float]:
+        """Return the application with the most turns to wait for, and their number."""
+        sizes = [
+            (len(queue.requests) / queue.weight, app_id) for app_id, queue in self._by_app.items()
+        ]
+        size, app_id = max(sizes, default=(0.0, ""))
         return app_id, size
 
-    def waiting_of(self, app_id: str) -> int:
-        """Return the number of waiting requests of an application."""
+    def turns_of(self, app_id: str, further: int) -> float:
+        """Return the turns of an application's waiting requests and of `further` ones."""
         queue = self._by_app.get(app_id)
-        return len(queue.requests) if queue is not None else 0
+        waiting = len(queue.requests) if queue is not None else 0
+        return (waiting + further) / self._weights.get(app_id, 1)
 
     def reject_last(self, app_id: str) -> None:
         """Reject the request of an application that came last, to make place for another one."""
@@ -198,7 +212,7 @@ class PendingQueue(Generic[Result]):
         self._size += 1
         queue = self._by_app.get(app_id)
         if queue is None:
-            queue = self._by_app[app_id] = _AppQueue(now)
+            queue = self._by_app[app_id] = _AppQueue(now, self._weights.get(app_id, 1))
             self._turns.append(app_id)
         if at_front:
             queue.requests.appendleft(request)
@@ -240,7 +254,10 @@ class PendingQueue(Generic[Result]):
                 now = self._clock()
                 self._drain_rate.record_slot(now)
                 queue.drain_rate.record_slot(now)
-                self._turns.rotate(-1)
+                queue.turn_slots += 1
+                if queue.turn_slots >= queue.weight:
+                    queue.turn_slots = 0
+                    self._turns.rotate(-1)
             except AseError as error:
                 if error.spec is LOADER_FULL:
                     return

@@ -1,22 +1,22 @@
 """Waiting for room: in order, for a time, woken by what gives room; and never twice answered."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
 from bench.lb.virtual_time import VirtualTimeLoop
-from lb.balancer.pending_queue import POLL_INTERVAL_S, PendingQueue, PendingRequest
+from lb.balancer.pending_queue import EQUAL_WEIGHTS, POLL_INTERVAL_S, PendingQueue, PendingRequest
 from schemas.model.errors import LOADER_FULL, NO_INSTANCE, AseError
 
 
 class SlotPool:
     """So many places, and a virtual clock."""
 
-    def __init__(self, free: int = 0) -> None:
+    def __init__(self, free: int = 0, weights: Mapping[str, int] = EQUAL_WEIGHTS) -> None:
         self.free = free
         self.error: AseError | None = None
         self.loop = VirtualTimeLoop()
-        self.queue = PendingQueue(self.acquire, self.loop.clock, self.loop.call_later)
+        self.queue = PendingQueue(self.acquire, self.loop.clock, self.loop.call_later, weights)
         self.outcomes: list[str] = []
 
     def acquire(self, digest: str, _exclude: tuple[str, ...], _key: str) -> str:
@@ -150,6 +150,29 @@ def test_applications_take_turns() -> None:
     assert len(pool.queue) == 0
 
 
+def test_turns_have_as_many_slots_as_the_weight() -> None:
+    pool = SlotPool(weights={"big": 3})
+    for number in range(8):
+        pool.enqueue(f"big{number}", app_id="big")
+        pool.enqueue(f"small{number}", app_id="small")
+    assert pool.serve(4) == ["big0", "big1", "big2", "small0"]
+    assert pool.serve(2) == ["big3", "big4"]
+    assert pool.serve(2) == ["big5", "small1"]
+    assert pool.serve(3) == ["big6", "big7", "small2"]
+    assert pool.serve(2) == ["small3", "small4"]
+
+
+def test_weight_counts_in_what_is_ahead_and_in_who_makes_place() -> None:
+    pool = SlotPool(weights={"big": 10})
+    for number in range(30):
+        pool.enqueue(f"big{number}", app_id="big", timeout=100.0)
+    for number in range(4):
+        pool.enqueue(f"small{number}", app_id="small", timeout=100.0)
+    assert pool.queue.heaviest_app() == ("small", 4.0)
+    assert pool.queue.turns_of("big", 1) == 3.1
+    assert pool.queue.turns_of("new", 1) == 1.0
+
+
 def test_a_rejected_request_has_its_turn_again() -> None:
     pool = SlotPool()
     for name in ("a0", "b0"):
@@ -166,7 +189,7 @@ def test_the_last_request_of_the_heaviest_makes_place() -> None:
     assert pool.queue.heaviest_app() == ("b", 3)
     pool.queue.reject_last("b")
     assert pool.outcomes == ["0.00 full"]
-    assert (pool.queue.waiting_of("b"), pool.queue.waiting_of("c"), len(pool.queue)) == (2, 0, 3)
+    assert (pool.queue.turns_of("b", 0), pool.queue.turns_of("c", 0), len(pool.queue)) == (2, 0, 3)
     assert pool.serve(3) == ["a0", "b0", "b1"]
 
 
@@ -182,7 +205,7 @@ def serve_regularly(pool: SlotPool, interval: float, count: int) -> None:
 def test_who_cannot_be_served_in_time_may_not_wait() -> None:
     pool = SlotPool()
     serve_regularly(pool, 0.1, 20)  # longer than the time-out: it is no burst
-    assert pool.queue.waiting_of("x") == 1
+    assert pool.queue.turns_of("x", 0) == 1
     assert pool.queue.can_serve_in_time("x", 1.0)
     for _ in range(4):
         pool.enqueue("x", 100.0, app_id="x")
@@ -213,7 +236,7 @@ def test_slots_that_others_take_count() -> None:
         pool.enqueue("y", 100.0, app_id="y")
         pool.run_until(pool.loop.now + 0.1)
         pool.serve(2)
-    assert (pool.queue.waiting_of("x"), pool.queue.waiting_of("y")) == (10, 0)
+    assert (pool.queue.turns_of("x", 0), pool.queue.turns_of("y", 0)) == (10, 0)
     assert pool.queue.can_serve_in_time("x", 2.1), "10 of 0.1 s: half of the time"
     assert not pool.queue.can_serve_in_time("x", 1.9)
 
