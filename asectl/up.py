@@ -324,6 +324,8 @@ class _Supervisor:
                 service = await asyncio.to_thread(_fetch_service, gateway, service_id)
                 for line in example_commands(loader.wrapper, service, gateway) if service else []:
                     print_line(f"  {line}")
+        if self._auth_methods not in ("", "none"):
+            print_line(f"Callers prove who they are by {self._auth_methods}: docs/security.md.")
         print_line("Ctrl-C ends everything.\n")
 
     def _gateway_command(self) -> list[str]:

@@ -291,3 +291,22 @@ def test_ejections_and_later_requests_are_printed() -> None:
                 http.post(endpoint_url, json=failing_body, headers=headers)
             assert http.post(endpoint_url + "-not-there", json=body).status_code == 404
         process.wait_for_output("404 POST")
+
+
+def test_demo_that_asks_for_a_key(tmp_path: Path) -> None:
+    created = run_asectl("key", "create", "--app", "me", cwd=tmp_path)
+    (tmp_path / "key.txt").write_text(created.stdout)
+    wrapper = f"{ROOT}/examples/audio/wrapper.py"
+    with Process("up", wrapper, "--auth", "key", "--port", "0", cwd=tmp_path) as up:
+        up.wait_for_output("Callers prove who they are by key: docs/security.md.")
+        line = next(text for text in up.output if text.startswith("gateway "))
+        url = line.split()[1]
+        sample = f"audio=@{ROOT}/examples/audio/sample.wav"
+        call = ("call", "audio", "--url", url, sample)
+        refused = run_asectl(*call, cwd=tmp_path)
+        assert refused.returncode == 1
+        assert "this gateway takes an API key" in refused.stderr
+        accepted = run_asectl(*call, "--key-file", "key.txt", cwd=tmp_path)
+        assert accepted.returncode == 0, accepted.stderr
+        environ = {**os.environ, "ASE_API_KEY": created.stdout}
+        assert run_asectl(*call, cwd=tmp_path, environ=environ).returncode == 0
