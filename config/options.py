@@ -367,7 +367,9 @@ class UsageOptions:
 class LimitOptions:
     """What one application, or all callers of one service, may use; 0 or empty: no limit."""
 
-    rate: float = option(0.0, "requests a second, at most; 0: no limit", minimum=0)
+    rate: float = option(
+        0.0, "requests a second, at most; 0: no limit", minimum=0, maximum=1_000_000
+    )
     burst: int = option(0, "requests that may come at once; 0: those of a second", minimum=0)
     concurrency: int = option(
         0, "requests and sessions in progress, at most; 0: no limit", minimum=0

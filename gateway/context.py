@@ -63,6 +63,7 @@ class GatewayContext:
         """Return the form of a request and its answer."""
         if not is_plain:
             return self._envelope_exchange
+        query = self.dependencies.authenticator.unsigned_query(query)
         return PlainExchange(query, record.sid, self._origins)
 
     def fail(self, error: AseError, record: RequestRecord) -> HttpResponse:

@@ -15,6 +15,7 @@ from gateway.access.key_store import KeyEntry, KeyStore
 from gateway.access.key_table import KeySourceError, StoredKey
 
 _SECRET_BYTES = 32
+_MAX_RATE = 1_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +42,10 @@ def run(args: argparse.Namespace) -> int:
     for name in services:
         if not re.fullmatch(SERVICE[0], name):
             raise Failure(f"--services: {name!r} is not {SERVICE[1]}", EXIT_USAGE)
-    if not args.app or min(args.rps, args.burst, args.concurrency) < 0:
+    if not args.app.isprintable() or not args.app or min(args.burst, args.concurrency) < 0:
         raise Failure("--app must not be empty, and limits not be negative", EXIT_USAGE)
+    if not 0 <= args.rps <= _MAX_RATE:
+        raise Failure(f"--rps must be 0 to {_MAX_RATE:,}", EXIT_USAGE)
     quota, quota_days = args.quota
     limits = CallerLimits(args.rps, args.burst, args.concurrency, quota, quota_days)
     store, path = key_store.open_store(args, create=True)

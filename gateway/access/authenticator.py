@@ -5,6 +5,7 @@ the one is valid. Every failure is one error, 10105 with status 401, whose messa
 wrong and never contains a credential.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
@@ -25,6 +26,8 @@ _KEY_HEADERS: Final = (b"x-api-key", b"apikey")
 # Headers that may have a credential; the consumer header is not among them.
 CREDENTIAL_HEADERS: Final = (AUTHORIZATION, *_KEY_HEADERS)
 _MAX_REMEMBERED: Final = 4096
+_MAX_REMEMBERED_BYTES: Final = 64  # of a field: "Bearer " and a key have 53
+_PORT: Final = re.compile(r":\d+\Z")
 _HELP: Final[Mapping[str, str]] = {
     "key": "an API key (Authorization: Bearer ase_..., or X-Api-Key)",
     "hmac": "a signature (Authorization: hmac ..., or the query parameters of asectl sign)",
@@ -85,20 +88,44 @@ class Authenticator:
 
         A gateway that is open to anyone still reads the caller that a trusted proxy names.
         """
-        if self._takes:
-            if not head.query:
-                stored = self._remembered(head)
-                if stored is not None:
-                    return stored.identity
-            identity = self._identify_by_credential(head)
-            if identity is not None:
-                return identity
+        if self._takes and not head.query:
+            stored = self._remembered(head)
+            if stored is not None:
+                return stored.identity
         consumer = self._named_consumer(head)
-        if consumer and (self._is_open or "proxy" in self._takes):
+        if not self._takes:
+            return Identity(app_id=consumer, method="proxy") if consumer else ANONYMOUS
+        is_named = bool(consumer) and (self._is_open or "proxy" in self._takes)
+        credential = self._choose_credential(head, must_be_taken=not (is_named or self._is_open))
+        if credential is not None:
+            return self._identify_by(credential, head)
+        if is_named:
             return Identity(app_id=consumer, method="proxy")
         if self._is_open:
             return ANONYMOUS
         raise self._error("the request has no credential; this gateway takes ", self._takes)
+
+    def renew(self, identity: Identity) -> Identity:
+        """Return the caller with its present rights, when it begins something later.
+
+        Raises HttpError 401 if its key was revoked or has expired since, or its token has.
+        """
+        now = self._wall_clock()
+        if identity.expires_at and now >= identity.expires_at:
+            raise self._error("the token has expired")
+        if identity.method not in ("key", "hmac"):
+            return identity
+        stored = self._keys.table().find_by_id(identity.key_id)
+        problem = stored.problem(now) if stored is not None else "it is not known here any more"
+        if stored is None or problem:
+            raise self._error(f"the key is not accepted any more: {problem}")
+        return stored.identity
+
+    def unsigned_query(self, query: str) -> str:
+        """Return a query without the parameters of a signature, if signatures are taken."""
+        if "hmac" not in self._takes or "authorization=" not in query:
+            return query
+        return signature.unsigned_query(query)
 
     def check_body(self, identity: Identity, head: CallerHead, body: bytes) -> None:
         """Raise HttpError 401 if the caller signed the digest of another body."""
@@ -130,35 +157,40 @@ class Authenticator:
             return ""
         return decode_header(value)
 
-    def _identify_by_credential(self, head: CallerHead) -> Identity | None:
-        """Return the caller by the one credential of a request; None without one."""
-        scheme, _, value = head.header("authorization").partition(" ")
-        scheme = scheme.lower()
-        bearer = value.strip() if scheme == "bearer" else ""
-        keys = [
-            head.headers[name].decode("latin-1") for name in _KEY_HEADERS if name in head.headers
-        ]
-        is_signed = scheme == "hmac" or "authorization=" in head.query
-        if len(keys) + bool(bearer) + is_signed > 1:
+    def _choose_credential(
+        self, head: CallerHead, *, must_be_taken: bool
+    ) -> tuple[str, str] | None:
+        """Return the method and the text of the one credential of a request; None without one.
+
+        `must_be_taken`: a credential of a kind that this gateway does not take is an error. Else
+        it is for someone else, such as the proxy before the gateway, and is passed over.
+        """
+        credentials = _credentials(head, takes_tokens="jwt" in self._takes)
+        if not must_be_taken:
+            credentials = [pair for pair in credentials if pair[0] in self._takes]
+        if len(credentials) > 1:
             raise self._error("the request has two credentials; send one")
-        if is_signed:
+        if not credentials:
+            return None
+        method = credentials[0][0]
+        if method not in self._takes:
+            kind = _HELP.get(method, "this scheme of Authorization")
+            raise self._error(f"this gateway does not take {kind}; it takes ", self._takes)
+        return credentials[0]
+
+    def _identify_by(self, credential: tuple[str, str], head: CallerHead) -> Identity:
+        method, text = credential
+        if method == "hmac":
             return self._identify_by_signature(head)
-        if keys:
-            return self._find_key(keys[0]).identity
-        if bearer.startswith(api_key.PREFIX) or (bearer and "jwt" not in self._takes):
-            stored = self._find_key(bearer)
-            self._accepted.add(head.headers[AUTHORIZATION], stored)
-            return stored.identity
-        if bearer:
-            return self._identify_by_token(bearer)
-        if scheme:
-            raise self._error(
-                "authorization: this scheme is not known; this gateway takes ", self._takes
-            )
-        return None
+        if method == "jwt":
+            return self._identify_by_token(text)
+        stored = self._find_key(text)
+        authorization = head.headers.get(AUTHORIZATION, b"")
+        if 0 < len(authorization) <= _MAX_REMEMBERED_BYTES:
+            self._accepted.add(authorization, stored)
+        return stored.identity
 
     def _find_key(self, key: str) -> StoredKey:
-        self._require("key")
         stored = self._keys.table().find_key(key)
         problem = (
             stored.problem(self._wall_clock())
@@ -170,7 +202,6 @@ class Authenticator:
         return stored
 
     def _identify_by_token(self, token: str) -> Identity:
-        self._require("jwt")
         if self._tokens is None:
             raise self._error("the token is not accepted: this gateway has no public keys")
         try:
@@ -179,7 +210,6 @@ class Authenticator:
             raise self._error(f"the token is not accepted: {error}") from None
 
     def _identify_by_signature(self, head: CallerHead) -> Identity:
-        self._require("hmac")
         now = self._wall_clock()
         try:
             claim = signature.find_signature(head)
@@ -217,12 +247,8 @@ class Authenticator:
     def _is_own_host(self, host: str, head: CallerHead) -> bool:
         own = head.header("host")
         if self._proxies.is_trusted(head.peer_ip):
-            own = head.header("x-forwarded-host") or own
-        return host.lower() in (own.lower(), own.lower().partition(":")[0])
-
-    def _require(self, method: str) -> None:
-        if method not in self._takes:
-            raise self._error(f"this gateway does not take {_HELP[method]}; it takes ", self._takes)
+            own = head.header("x-forwarded-host").partition(",")[0].strip() or own
+        return host.lower() in (own.lower(), _PORT.sub("", own.lower()))
 
     def _error(self, message: str, methods: frozenset[str] = frozenset()) -> HttpError:
         """Return the error 401 with the challenges of RFC 9110, 11.6.1."""
@@ -237,6 +263,29 @@ class Authenticator:
     def _challenges(self) -> list[str]:
         """Return the methods with a scheme; a 401 must have a challenge (RFC 9110, 15.5.2)."""
         return [name for name in ("key", "jwt", "hmac") if name in self._takes] or ["key"]
+
+
+def _credentials(head: CallerHead, *, takes_tokens: bool) -> list[tuple[str, str]]:
+    """Return the methods and texts of the credentials of a request.
+
+    The method is "other" for a scheme that is not known. A Bearer text without the prefix of keys
+    is a token, if tokens are taken.
+    """
+    scheme, _, value = head.header("authorization").partition(" ")
+    scheme, value = scheme.lower(), value.strip()
+    credentials = [
+        ("key", head.headers[name].decode("latin-1"))
+        for name in _KEY_HEADERS
+        if name in head.headers
+    ]
+    if scheme == "bearer" and value:
+        is_token = takes_tokens and not value.startswith(api_key.PREFIX)
+        credentials.append(("jwt" if is_token else "key", value))
+    elif scheme and scheme != "hmac":
+        credentials.append(("other", ""))
+    if scheme == "hmac" or "authorization=" in head.query:
+        credentials.append(("hmac", ""))
+    return credentials
 
 
 def _has_body(head: CallerHead) -> bool:

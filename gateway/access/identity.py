@@ -44,7 +44,8 @@ class Identity:
 
     `app_id` is the application that it may speak for; "" is any. `key_id` names the credential in
     logs and usage, "" if there is none. `services` are the service ids that it may call; empty
-    means all. `method` is how it was proved: one of `AUTH_METHODS` of the config.
+    means all. `method` is how it was proved: one of `AUTH_METHODS` of the config. `expires_at` is
+    the Unix time at which a token ends, 0 for other credentials.
     """
 
     app_id: str = ""
@@ -52,6 +53,7 @@ class Identity:
     services: frozenset[str] = frozenset()
     method: str = "none"
     limits: CallerLimits = field(default=NO_LIMITS)
+    expires_at: float = 0.0
 
     def check_service(self, service_id: str) -> None:
         """Raise AseError 11200 unless the caller may call a service."""

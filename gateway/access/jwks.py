@@ -67,10 +67,13 @@ class Jwks:
             if not self._url:
                 await asyncio.sleep(self._file_interval)
             try:
-                self._apply(await self._fetch() if self._url else self._read_file())
+                content = await self._fetch() if self._url else self._read_file()
+                await asyncio.to_thread(self._apply, content)
                 problem = ""
             except KeySourceError as error:
                 problem = str(error)
+            except Exception as error:  # noqa: BLE001 (the watch must go on; it is logged)
+                problem = f"{type(error).__name__}: {error}"
             if problem and problem != last_problem:
                 message = "public keys not read; the last ones stay valid"
                 _logger.error(message, extra={"reason": problem})

@@ -61,14 +61,20 @@ class KeyStore:
         """
         if self._path.exists():
             return
+        # Made under another name: a process that finds the file finds it whole.
+        part = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
         try:
-            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            with _transaction(part, self._lock_timeout) as connection:
+                connection.executescript(_TABLES)
+                connection.execute("INSERT INTO meta VALUES ('hash_key', ?)", [hash_key])
+                connection.execute(f"PRAGMA user_version = {_FORMAT}")
+            with contextlib.suppress(FileExistsError):  # another process was faster
+                os.link(part, self._path)
         except OSError as error:
             raise KeySourceError(f"{self._path}: cannot be created: {error.strerror}") from error
-        with self._connect() as connection:
-            connection.executescript(_TABLES)
-            connection.execute("INSERT INTO meta VALUES ('hash_key', ?)", [hash_key])
-            connection.execute(f"PRAGMA user_version = {_FORMAT}")
+        finally:
+            part.unlink(missing_ok=True)
 
     def hash_key(self) -> bytes:
         """Return the bytes with which keys are hashed. Raises KeySourceError."""
@@ -121,18 +127,19 @@ class KeyStore:
             ) from error
         return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
-    @contextlib.contextmanager
-    def _connect(self) -> Iterator[sqlite3.Connection]:
-        """Open the file for one transaction: committed at the end, rolled back by an error."""
+    def _connect(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
         self.change_token()  # a file that is missing must not be created empty
-        try:
-            with (
-                contextlib.closing(sqlite3.connect(self._path, self._lock_timeout)) as connection,
-                connection,
-            ):
-                yield connection
-        except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
-            raise KeySourceError(f"{self._path}: {error}; {_cure(error)}") from error
+        return _transaction(self._path, self._lock_timeout)
+
+
+@contextlib.contextmanager
+def _transaction(path: Path, lock_timeout: float) -> Iterator[sqlite3.Connection]:
+    """Open a file for one transaction: committed at the end, rolled back by an error."""
+    try:
+        with contextlib.closing(sqlite3.connect(path, lock_timeout)) as connection, connection:
+            yield connection
+    except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
+        raise KeySourceError(f"{path}: {error}; {_cure(error)}") from error
 
 
 class KeyFile:

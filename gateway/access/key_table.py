@@ -37,7 +37,7 @@ class StoredKey:
 class KeyTable:
     """The keys of a store by their hash, and the pairs by the name that requests give."""
 
-    __slots__ = ("_hash_key", "_keys", "_pairs", "revoked")
+    __slots__ = ("_by_id", "_hash_key", "_keys", "_pairs", "revoked")
 
     def __init__(self, hash_key: bytes, keys: Iterable[StoredKey]) -> None:
         """Create a table; `hash_key` is the key of the hashes. `revoked` keys are counted."""
@@ -45,8 +45,10 @@ class KeyTable:
         self.revoked = 0
         self._keys: dict[bytes, StoredKey] = {}
         self._pairs: dict[str, StoredKey] = {}
+        self._by_id: dict[str, StoredKey] = {}
         for key in keys:
             self.revoked += key.revoked_at > 0.0
+            self._by_id[key.identity.key_id] = key
             if key.secret:
                 self._pairs[key.identity.key_id] = key
             else:
@@ -61,6 +63,10 @@ class KeyTable:
         Only hashes are compared, so that the time says nothing about keys that exist.
         """
         return self._keys.get(api_key.key_hash(key, self._hash_key))
+
+    def find_by_id(self, key_id: str) -> StoredKey | None:
+        """Return the key or pair of an id."""
+        return self._by_id.get(key_id)
 
     def find_pair(self, key_id: str) -> StoredKey | None:
         """Return the pair whose public half is `key_id`."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from gateway.access.identity import NO_LIMITS, CallerLimits, Identity
-from gateway.access.meters import NO_ADMISSION, Admission, Meter
+from gateway.access.meters import NO_ADMISSION, Admission, LimitExceededError, Meter
 
 NOTHING_USED: Final[Mapping[str, tuple[int, int]]] = {}
 
@@ -50,6 +50,23 @@ class UsageLimiter:
         for meter in meters:
             meter.count(now)
         return Admission(meters, _header_line(meters, now))
+
+    def extend(self, admission: Admission, service_id: str) -> Admission:
+        """Count an admitted request for a further service, to which it is passed on.
+
+        Raises LimitExceededError if that service's limits refuse it; then it counts for none.
+        """
+        meter = self._services.get(service_id)
+        if meter is None:
+            return admission
+        now = self._clock()
+        try:
+            meter.check(now, self._wall_clock())
+        except LimitExceededError:
+            admission.release()
+            raise
+        meter.count(now)
+        return admission.with_meter(meter)
 
     def _meters(self, identity: Identity, service_id: str) -> list[Meter]:
         meters: list[Meter] = []

@@ -19,6 +19,7 @@ from schemas.model.errors import (
 )
 
 _DAY_S: Final = 86_400
+_MAX_GAP_S: Final = 1e9  # between two requests of a rate; with it no time is infinite
 
 
 class LimitExceededError(AseError):
@@ -74,7 +75,7 @@ class Meter:
         if self.limits.quota:
             self.used += 1
         if self.limits.rate:
-            self.arrival_at = max(self.arrival_at, now) + 1.0 / self.limits.rate
+            self.arrival_at = max(self.arrival_at, now) + min(1.0 / self.limits.rate, _MAX_GAP_S)
 
     def start_period(self, used: int, wall_now: float) -> None:
         """Begin with what was used of the quota's present period before."""
@@ -95,7 +96,7 @@ class Meter:
     def _rate_lines(self, now: float) -> str:
         """Return the header lines of a refusal: of the draft, and what most gateways send."""
         limits, burst = self.limits, self._burst()
-        window = max(1, math.ceil(burst / limits.rate))
+        window = max(1, math.ceil(min(burst / limits.rate, _MAX_GAP_S)))
         return (
             f'ratelimit-policy: "rate";q={burst};w={window}\r\n{self.rate_line(0, now)}'
             f"x-ratelimit-limit: {burst}\r\nx-ratelimit-remaining: 0\r\n"
@@ -115,7 +116,7 @@ class Meter:
 
     def _tolerance(self) -> float:
         """Return how far the arrival time may run ahead: a burst but for one request."""
-        return (self._burst() - 1) / self.limits.rate
+        return min((self._burst() - 1) / self.limits.rate, _MAX_GAP_S)
 
     def _roll_over(self, wall_now: float) -> None:
         if wall_now >= self.period_end:
@@ -134,6 +135,11 @@ class Admission:
     def __init__(self, meters: list[Meter], header_line: str) -> None:
         self._meters = meters
         self.header_line = header_line
+
+    def with_meter(self, meter: Meter) -> "Admission":
+        """Return the admission with a further meter, in the place of this one."""
+        meters, self._meters = self._meters, []
+        return Admission([*meters, meter], self.header_line)
 
     def release(self) -> None:
         """Count the request as ended."""

@@ -17,8 +17,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC
+from dataclasses import dataclass, replace
 from email.utils import formatdate, parsedate_to_datetime
 from typing import Final
 from urllib.parse import parse_qs
@@ -38,7 +37,12 @@ _DIGESTS: Final[Mapping[str, Callable[[bytes], "hashlib._Hash"]]] = {
 }
 REQUEST_LINE: Final = "request-line"
 REQUEST_TARGET: Final = "@request-target"
+# The parameters of a signature in the query.
+QUERY_NAMES: Final = ("authorization", "host", "date")
 _MAX_AUTHORIZATION: Final = 4096
+_MAX_NAMES: Final = 32
+_HOST: Final = re.compile(r"[A-Za-z0-9._~:\[\]-]{1,255}")
+_DATE: Final = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT")
 _PARAMETERS: Final = re.compile(r'\s*([a-z_]+)="([^"]*)"\s*(?:,|$)')
 
 
@@ -77,14 +81,19 @@ def find_signature(head: CallerHead) -> Signature | None:
     if in_header and in_query:
         raise SignatureError("the request has two signatures, in its headers and in its query")
     if in_header:
-        date = head.header("x-date") or head.header("date")
-        text = head.header("authorization")[len("hmac ") :]
-        return _parse(text, date, head.header("host"), in_query=False)
+        claim = _parse(head.header("authorization")[len("hmac ") :], "", "", in_query=False)
+        # A date that is not signed proves nothing.
+        name = next((name for name in ("x-date", "date") if name in claim.signed_names), "")
+        return replace(claim, date=head.header(name) if name else "")
     if in_query:
         query = parse_qs(head.query, keep_blank_values=True)
-        for name in ("authorization", "host", "date"):
+        for name in QUERY_NAMES:
             if len(query.get(name, ())) != 1:
                 raise SignatureError(f"query: `{name}` must be there once")
+        if "serviceId" in query:
+            raise SignatureError("query: `serviceId` is not signed; name the service in the path")
+        if not _HOST.fullmatch(query["host"][0]):
+            raise SignatureError("query: `host` is no host")
         text = _decode_base64(query["authorization"][0], "query: `authorization`").decode("latin-1")
         text = re.sub(r"^\s*hmac\s+", "", text)
         return _parse(text, query["date"][0], query["host"][0], in_query=True)
@@ -112,12 +121,15 @@ def _parse(text: str, date: str, host: str, *, in_query: bool) -> Signature:
     ):
         if is_missing:
             raise SignatureError(f"authorization: `{name}` must be there once")
+    names = parameters["headers"].lower().split()
+    if len(names) > _MAX_NAMES or len(set(names)) < len(names):
+        raise SignatureError(f"authorization: `headers` are at most {_MAX_NAMES} different names")
     if parameters["algorithm"] not in ALGORITHMS:
         raise SignatureError(f"authorization: algorithm must be one of {', '.join(ALGORITHMS)}")
     return Signature(
         key_ids[0],
         parameters["algorithm"],
-        tuple(parameters["headers"].lower().split()),
+        tuple(names),
         _decode_base64(parameters["signature"], "authorization: `signature`"),
         date,
         host,
@@ -157,6 +169,12 @@ def compute_mac(algorithm: str, secret: str, text: str) -> bytes:
     return hmac.digest(secret.encode(), text.encode("latin-1", "replace"), ALGORITHMS[algorithm])
 
 
+def unsigned_query(query: str) -> str:
+    """Return a query without the parameters of a signature in it."""
+    pairs = [pair for pair in query.split("&") if pair.partition("=")[0] not in QUERY_NAMES]
+    return "&".join(pairs)
+
+
 def authorization_text(signature: Signature, mac: bytes) -> str:
     """Return the text that carries a signature; in a header it has `hmac ` before it."""
     owner = "api_key" if signature.in_query else "username"
@@ -188,7 +206,7 @@ def check_coverage(
     names = set(signature.signed_names)
     if REQUEST_TARGET in names:
         names.add(REQUEST_LINE)
-    if "x-date" in names:
+    if "x-date" in names and not signature.in_query:
         names.add("date")
     required = ("host", "date", REQUEST_LINE) if signature.in_query else required_names
     if needs_digest and not signature.in_query:
@@ -204,14 +222,14 @@ def check_date(signature: Signature, now: float, max_skew: float) -> None:
     The message says by how many seconds the caller's clock differs.
     """
     if not signature.date:
-        raise SignatureError("the request has no date: send `Date` or `X-Date`")
+        raise SignatureError("the request has no signed date: send and sign `Date` or `X-Date`")
     try:
+        if not _DATE.fullmatch(signature.date):
+            raise ValueError
         date = parsedate_to_datetime(signature.date)
     except ValueError:
         hint = "Mon, 02 Jan 2006 15:04:05 GMT"
         raise SignatureError(f"the date is not of the form {hint} (RFC 9110, 5.6.7)") from None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
     skew = date.timestamp() - now
     if abs(skew) > max_skew:
         direction = "ahead of" if skew > 0 else "behind"

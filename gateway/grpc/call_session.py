@@ -123,9 +123,11 @@ class CallSession:
         record.admission = dependencies.limiter.admit(identity, contract.service.id)
         record.app_id = plain_exchange.require_app_id(self._headers, identity, dependencies.options)
         envelope = self._envelope(contract, message.members, is_first=True)
+        requested_contract = contract
         contract, gateway_headers = checks.resolve_contract(
             contract, envelope, record, dependencies.catalog
         )
+        checks.admit_sub_service(requested_contract, contract, record, dependencies.limiter)
         self._session = session = create_session(
             contract,
             gateway_headers,

@@ -184,7 +184,8 @@ class _ServiceEndpoint:
             if resumption.is_over(headers, is_idempotent=contract.service.idempotent):
                 await self._send_empty(record, [], send)
                 return
-            body = b"{}" if self._is_plain else _query_body(scope, contract.service)
+            own_query = dependencies.authenticator.unsigned_query(query)
+            body = b"{}" if self._is_plain else _query_body(own_query, contract.service)
             headers = {**headers, **_EVENTS_HEADERS}
             caller = _caller_head(scope, query, headers)
         record.tracing = tracing.from_headers(headers)
@@ -251,9 +252,9 @@ def _allowed_methods(contract: Contract) -> str:
     return "GET, OPTIONS, POST" if contract.get_events else "OPTIONS, POST"
 
 
-def _query_body(scope: Scope, service: Service) -> bytes:
+def _query_body(query: str, service: Service) -> bytes:
     """Return the envelope that a query stands for. Raises HttpError 400."""
-    return json.dumps(envelope_from_query(scope["query_string"], service)).encode()
+    return json.dumps(envelope_from_query(query.encode("latin-1"), service)).encode()
 
 
 class _PlainPathEndpoint:

@@ -108,7 +108,9 @@ class FastPath:
             else head.tracing
         )
         forwarded_for = (
-            forwarded_for_of(data[: lookup.body_start]) if lookup.has_ignored_lines else b""
+            forwarded_for_of(data[: lookup.body_start])
+            if lookup.has_ignored_lines
+            else head.headers.get(FORWARDED_FOR, b"")
         )
         cycle = self._new_cycle(fast_path.context, head, tracing_headers, forwarded_for)
         if not self._pipeline.try_acquire(cycle):
@@ -127,13 +129,15 @@ class FastPath:
         expects_continue: bool,
         chunked: bool,
         query: str,
+        raw_path: str,
         /,
     ) -> UnaryRequestCycle | None:
         """Return the cycle of a parsed head, or None if ASGI serves it.
 
-        `query` is that of the URL. `headers` have lower-case names. `chunked`: the client knows the
-        chunked coding. The head is cached if it is a repeated one; `try_serve` looks up only the
-        first head of a read, so later heads of the same read are not cached.
+        `query` is that of the URL, `raw_path` its path as sent. `headers` have lower-case names.
+        `chunked`: the client knows the chunked coding. The head is cached if it is a repeated one;
+        `try_serve` looks up only the first head of a read, so later heads of the same read are not
+        cached.
         """
         fast_path, is_repeated = self._server_context.fast_path, self._is_repeated_head
         self._is_repeated_head = False
@@ -144,7 +148,15 @@ class FastPath:
             return None
         tracing_headers = tracing.from_headers(headers)
         head = UnaryRequestHead(
-            service_id, path, headers, keep_alive, expects_continue, chunked, tracing_headers, query
+            service_id,
+            path,
+            headers,
+            keep_alive,
+            expects_continue,
+            chunked,
+            tracing_headers,
+            query,
+            raw_path,
         )
         if is_repeated:
             fast_path.head_cache.add(self._last_head_key, head)

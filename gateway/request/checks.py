@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from gateway.access.identity import Identity
+from gateway.access.meters import Admission
 from gateway.request import content_coding
 from gateway.request.negotiation import accepts
 from gateway.request.record import RequestRecord
@@ -18,6 +19,13 @@ from schemas.model.service import Service, member_schema
 _APP_ID_PATTERN: Final = re.compile(rb'"app_?id"[ \t\r\n]*:[ \t\r\n]*"([^"\\]{1,256})"')
 _MAX_PEEK_BYTES: Final = 65536
 _EVENT_STREAM_TYPE: Final = "text/event-stream"
+
+
+class SubServiceLimiter(Protocol):
+    """The part of a limiter that counts requests of sub services."""
+
+    def extend(self, admission: Admission, service_id: str, /) -> Admission:
+        """Count an admitted request for a further service. Raises LimitExceededError."""
 
 
 def check_content_headers(headers: Mapping[bytes, bytes]) -> None:
@@ -121,6 +129,17 @@ def resolve_contract(
         "service_id": contract.service.id,
         "route": record.path,
     }
+
+
+def admit_sub_service(
+    contract: Contract, sub_contract: Contract, record: RequestRecord, limiter: SubServiceLimiter
+) -> None:
+    """Count a request for the sub service that a category has selected for it.
+
+    Raises LimitExceededError if the limits of the sub service refuse it.
+    """
+    if sub_contract.service.id != contract.service.id:
+        record.admission = limiter.extend(record.admission, sub_contract.service.id)
 
 
 def _resolve_sub_service(

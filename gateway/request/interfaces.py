@@ -131,6 +131,12 @@ class CallerIdentifier(Protocol):
     def identify(self, head: CallerHead, /) -> Identity:
         """Return the caller of a request. Raises AseError 10105."""
 
+    def renew(self, identity: Identity, /) -> Identity:
+        """Return a caller with its present rights. Raises AseError 10105 if it has none now."""
+
+    def unsigned_query(self, query: str, /) -> str:
+        """Return a query without the parameters of a signature."""
+
     def check_body(self, identity: Identity, head: CallerHead, body: bytes, /) -> None:
         """Raise AseError 10105 if the caller signed another body."""
 
@@ -140,6 +146,9 @@ class Limiter(Protocol):
 
     def admit(self, identity: Identity, service_id: str, /) -> Admission:
         """Count a request of a caller. Raises LimitExceededError if it exceeds a limit."""
+
+    def extend(self, admission: Admission, service_id: str, /) -> Admission:
+        """Count an admitted request for a further service. Raises LimitExceededError."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -368,7 +368,7 @@ class SessionMultiplexer:
 
         Raises AseError 10163 if a multiplexed frame is not a first one, if there are too many
         sessions or if the gateway drains; 10313 for the app id; 10404 if no sub service matches;
-        LimitExceededError.
+        10105 if the caller's credential is not valid any more; LimitExceededError.
         """
         context, options, handshake = self._context, self._options, self._handshake
         if handshake.multiplex:
@@ -382,10 +382,11 @@ class SessionMultiplexer:
                 raise AseError(BAD_REQUEST, "the gateway stops; begin it elsewhere")
         self._closed_cids.entries.pop(cid, None)
         dependencies = context.dependencies
-        app_id = checks.check_app_id(envelope, handshake.identity)
+        identity = dependencies.authenticator.renew(handshake.identity)
+        app_id = checks.check_app_id(envelope, identity)
         record = context.new_record("GET", handshake.path, handshake.client_ip)
         record.tracing = tracing.from_headers(handshake.headers)
-        record.app_id, record.identity = app_id, handshake.identity
+        record.app_id, record.identity = app_id, identity
         record.service = handshake.contract.service.id
         # The contract may have changed since the handshake.
         current_contract = (
@@ -394,7 +395,9 @@ class SessionMultiplexer:
         contract, gateway_headers = checks.resolve_contract(
             current_contract, envelope, record, dependencies.catalog
         )
-        record.admission = dependencies.limiter.admit(record.identity, current_contract.service.id)
+        limiter = dependencies.limiter
+        record.admission = limiter.admit(record.identity, current_contract.service.id)
+        checks.admit_sub_service(current_contract, contract, record, limiter)
         self._timer.cancel()
         session = self._sessions[cid] = create_session(
             contract,

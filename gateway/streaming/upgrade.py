@@ -20,6 +20,7 @@ from gateway.streaming.messages import BINARY_SUBPROTOCOL, PLAIN_SUBPROTOCOL
 from gateway.streaming.multiplexer import SessionMultiplexer, WebSocketHandshake
 from gateway.streaming.websocket import WebSocketConnection, accept_handshake
 from gateway.telemetry.session_metrics import SessionMetrics
+from schemas.model.errors import INTERNAL, AseError
 
 _SERVICE_PATH_PREFIX: Final = SERVICE_PATH_PREFIX.encode()
 
@@ -63,7 +64,14 @@ class WebSocketUpgrader:
     ) -> Identity:
         path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
         head = CallerHead(scope["method"], path, query, headers, client_ip)
-        return self._context.dependencies.authenticator.identify(head)
+        dependencies = self._context.dependencies
+        try:
+            return dependencies.authenticator.identify(head)
+        except AseError:
+            raise
+        except Exception as error:
+            dependencies.on_internal_error("", error)
+            raise AseError(INTERNAL) from error
 
     def _client_address(self, peer_ip: str, headers: Mapping[bytes, bytes]) -> str:
         forwarded_for = headers.get(FORWARDED_FOR, b"")

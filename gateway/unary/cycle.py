@@ -256,7 +256,7 @@ class UnaryRequestCycle(RequestDriver):
         record = context.new_record("POST", head.path, self._client_ip)
         record.tracing = self._tracing
         exchange = context.new_exchange(record, head.query, is_plain=is_plain_path(head.path))
-        caller = CallerHead("POST", head.path, head.query, head.headers, self._peer_ip)
+        caller = CallerHead("POST", head.raw_path, head.query, head.headers, self._peer_ip)
         context.metrics.inflight += 1
         self._tasks.add(self)
         self.drive(

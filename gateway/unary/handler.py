@@ -234,9 +234,11 @@ def _validate_request(
     parsed = exchange.parse(contract, raw_body, headers, record.identity, options)
     envelope, ascii_only, json_text = parsed.envelope, parsed.ascii_only, parsed.json_text
     record.app_id = parsed.app_id
+    requested_contract = contract
     contract, gateway_headers = checks.resolve_contract(
         contract, envelope, record, dependencies.catalog
     )
+    checks.admit_sub_service(requested_contract, contract, record, dependencies.limiter)
     if json_body.has_escaped_line_break(json_text):
         checks.join_base64_lines(envelope, contract.service)
     wants_events = exchange.wants_events(contract, envelope, headers, only_streams)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from gateway.access.authenticator import AUTHORIZATION, CREDENTIAL_HEADERS
+from gateway.access.proxies import FORWARDED_FOR
 from gateway.http.head_cache import HeadCache, HeadKey
 from gateway.request.tracing import NO_TRACING
 
@@ -11,7 +12,8 @@ from gateway.request.tracing import NO_TRACING
 # its digits are read from each head.
 _USED_HEADERS: Final = (
     b"content-type", b"content-encoding", b"accept", b"x-app-id", b"origin", b"sec-fetch-site",
-    b"host", b"x-forwarded-host", *CREDENTIAL_HEADERS,
+    b"host", b"x-forwarded-host", FORWARDED_FOR,
+    *CREDENTIAL_HEADERS,
 )  # fmt: skip
 # Headers whose value no other request has.
 _SINGLE_USE_HEADERS: Final = (b"idempotency-key", b"last-event-id", b"digest", b"x-date")
@@ -22,12 +24,13 @@ class UnaryRequestHead:
 
     `expects_continue`: the client sends its body only after a 100 response. `chunked`: the client
     knows the chunked transfer coding, unlike one of HTTP/1.0. `tracing` are its tracing headers, if
-    they are part of its key in a cache. `query` is still encoded.
+    they are part of its key in a cache. `query` is still encoded, and so
+    is `raw_path`, the path as sent; it is `path` if it is empty.
     """
 
     __slots__ = (
-        "chunked", "expects_continue", "headers", "keep_alive", "path", "query", "service_id",
-        "tracing",
+        "chunked", "expects_continue", "headers", "keep_alive", "path", "query", "raw_path",
+        "service_id", "tracing",
     )  # fmt: skip
 
     def __init__(
@@ -40,6 +43,7 @@ class UnaryRequestHead:
         chunked: bool = True,
         tracing: Mapping[str, str] = NO_TRACING,
         query: str = "",
+        raw_path: str = "",
     ) -> None:
         self.service_id = service_id
         self.path = path
@@ -49,6 +53,7 @@ class UnaryRequestHead:
         self.chunked = chunked
         self.tracing = tracing
         self.query = query
+        self.raw_path = raw_path or path
 
     def is_cacheable(self) -> bool:
         """Return whether later requests can have the same head but for the length.
@@ -77,6 +82,7 @@ class UnaryRequestHead:
             self.chunked,
             self.tracing,
             self.query,
+            self.raw_path,
         )
 
 

@@ -28,7 +28,7 @@ def usage_row(record: RequestRecord, wall_now: float) -> UsageRow:
     return UsageRow(
         record.sid,
         wall_now,
-        record.app_id or record.identity.app_id,
+        _encodable(record.app_id or record.identity.app_id),
         record.identity.key_id,
         record.service,
         record.code,
@@ -36,3 +36,8 @@ def usage_row(record: RequestRecord, wall_now: float) -> UsageRow:
         record.bytes_out,
         round(record.upstream_s, 6),
     )
+
+
+def _encodable(text: str) -> str:
+    """Return a text without lone surrogates, which a JSON string may have."""
+    return text.encode("utf-8", "replace").decode()

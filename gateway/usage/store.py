@@ -12,6 +12,12 @@ from typing import Any, Final
 
 from gateway.access.meters import period_start
 from gateway.usage.row import UsageRow
+from schemas.model.errors import (
+    CONCURRENCY_LIMITED,
+    QUOTA_USED,
+    RATE_LIMITED,
+    SERVICE_NOT_ALLOWED,
+)
 
 _FORMAT: Final = 1  # of the tables, as PRAGMA user_version
 _LOCK_TIMEOUT_S: Final = 5.0
@@ -28,6 +34,12 @@ GROUPS: Final = ("app", "key", "service", "code")
 _SUMS: Final = (
     "COUNT(*) AS requests, SUM(code != 0) AS errors, SUM(bytes_in) AS bytes_in, "
     "SUM(bytes_out) AS bytes_out, ROUND(SUM(loader_s), 3) AS loader_s"
+)
+
+
+# Codes of requests that were refused before they counted.
+_REFUSALS: Final = tuple(
+    spec.code for spec in (SERVICE_NOT_ALLOWED, QUOTA_USED, RATE_LIMITED, CONCURRENCY_LIMITED)
 )
 
 
@@ -72,13 +84,17 @@ class UsageStore:
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def used_by_key(self, wall_now: float) -> Mapping[str, tuple[int, int]]:
-        """Return the requests of each key in the present day and month. Raises UsageStoreError."""
+        """Return the requests of each key in the present day and month that were not refused.
+
+        Raises UsageStoreError.
+        """
         day, month = period_start(wall_now, 1), period_start(wall_now, 30)
         query = (
-            "SELECT key, SUM(at >= ?), COUNT(*) FROM usage WHERE at >= ? AND key != '' GROUP BY key"
+            "SELECT key, SUM(at >= ?), COUNT(*) FROM usage "
+            "WHERE at >= ? AND key != '' AND code NOT IN (?, ?, ?, ?) GROUP BY key"
         )
         with self._connect() as connection:
-            rows = connection.execute(query, [day, month]).fetchall()
+            rows = connection.execute(query, [day, month, *_REFUSALS]).fetchall()
         return {key: (int(of_day), int(of_month)) for key, of_day, of_month in rows}
 
     @contextlib.contextmanager

@@ -10,7 +10,7 @@ from config.options import UsageOptions
 from gateway.access.limits import NOTHING_USED
 from gateway.request.record import RequestRecord
 from gateway.usage.row import UsageRow, usage_row
-from gateway.usage.store import UsageStore, UsageStoreError
+from gateway.usage.store import UsageStore
 
 _logger = logging.getLogger("ase.gateway")
 
@@ -103,7 +103,7 @@ class UsageWriter:
             if now >= self._delete_at:
                 self._store.delete_before(now - self._keep)
                 self._delete_at = now + _DELETE_INTERVAL_S
-        except UsageStoreError as error:
+        except Exception as error:  # noqa: BLE001 (the thread must go on; it is logged)
             if str(error) != self._last_problem:
                 _logger.error(  # noqa: TRY400 (the reason says it all)
                     "usage not written; it is tried again", extra={"reason": str(error)}

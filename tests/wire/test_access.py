@@ -346,3 +346,86 @@ def test_stranger_cannot_pretend_to_be_forwarded(tmp_path: Path) -> None:
     with guarded.gateway as gateway, Loader(gateway.lb) as probe:
         gateway.wait_until_up(probe)
         assert forwarded_address(guarded, "203.0.113.9", 3) == "127.0.0.1"
+
+
+def test_revoked_key_begins_no_session_on_an_open_socket(tmp_path: Path) -> None:
+    own = Guarded(tmp_path, "true")
+    with own.gateway as gateway, Loader(gateway.lb, TALKER) as talker:
+        gateway.wait_until_up(talker)
+        envelope = talker_envelope()
+        with open_socket(own, "stream_mode=multiplex", x_api_key=own.key) as ws:
+            for cid, code in (("a", 0), ("b", 10105)):
+                envelope["header"]["cid"] = cid
+                ws.send(json.dumps(envelope))
+                answer = json.loads(ws.recv(TIMEOUT_S))
+                while answer["header"].get("cid") != cid:
+                    answer = json.loads(ws.recv(TIMEOUT_S))
+                assert answer["header"]["code"] == code
+                if cid == "a":
+                    rows = json.loads(own.asectl("key", "list", "-o", "json"))
+                    own.asectl("key", "revoke", rows[0]["id"])
+                    gateway.wait_for_event("keys changed", revoked=1)
+
+
+def test_signature_in_the_query_of_plain_requests(guarded: Guarded) -> None:
+    query = query_signature(guarded, "/v1/probe", "POST")
+    url, fields = f"/v1/probe?{query}", {"text": "hi"}
+    accept = {"accept": "application/json"}
+    response = guarded.gateway.http.post(url, json=fields, headers=accept)
+    assert response.status_code == 200, response.text
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        'hmac username="a", algorithm="hmac-sha256", headers="date request-line digest '
+        + "a " * 1900
+        + '", signature="YQ=="',
+        'hmac username="a", algorithm="hmac-sha256", headers="date digest", signature="YQ=="',
+        "hmac " + "x" * 30_000,
+    ],
+    ids=["repeated names", "odd date", "long"],
+)
+def test_odd_signatures_are_refused_at_once_and_are_no_fault_of_ours(
+    guarded: Guarded, authorization: str
+) -> None:
+    headers = {
+        "authorization": authorization,
+        "a": "x" * 1000,
+        "date": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "digest": "SHA-256=YQ==",
+    }
+    response = guarded.gateway.post(make_envelope(), headers=headers)
+    assert (response.status_code, response.json()["header"]["code"]) == (401, 10105)
+    assert float(response.headers["x-ase-overhead-ms"]) < 100
+    with pytest.raises(InvalidStatus) as caught:
+        open_socket(guarded, **headers)
+    assert caught.value.response.status_code == 401
+
+
+def test_path_is_signed_as_it_was_sent(guarded: Guarded) -> None:
+    sent, other = "/v1/private/pr%6fbe", "/v1/private/probe"
+    query = query_signature(guarded, sent, "POST")
+    response = guarded.gateway.http.post(f"{sent}?{query}", json=make_envelope())
+    assert response.status_code == 200, response.text
+    query = query_signature(guarded, other, "POST") + "&x=1"
+    assert guarded.gateway.http.post(f"{sent}?{query}", json=make_envelope()).status_code == 401
+
+
+def test_address_is_read_from_any_form_of_the_header(guarded: Guarded) -> None:
+    address = urlsplit(guarded.gateway.url)
+    body = json.dumps(make_envelope()).encode()
+    head = (
+        f"POST /v1/private/probe HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
+        f"X-Api-Key: {guarded.key}\r\nX-Forwarded-For:203.0.113.77\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    with socket.create_connection((address.hostname, address.port), timeout=TIMEOUT_S) as sock:
+        for _ in range(4):
+            sock.sendall(head + body)
+            answer = b""
+            while b"\r\n\r\n" not in answer:
+                answer += sock.recv(65536)
+            sid = answer.partition(b"x-ase-request-id: ")[2][:32].decode()
+            record = guarded.gateway.wait_for_event("request", sid=sid)
+            assert record["client"] == "203.0.113.77"

@@ -113,8 +113,8 @@ def test_key_is_accepted_in_each_place(headers: dict[str, str]) -> None:
         ({"x-api-key": ""}, "", "begin with ase_"),
         ({"x-api-key": "CANARY"}, "", "begin with ase_"),
         ({"authorization": "Bearer CANARY"}, "", "begin with ase_"),
-        ({"authorization": "Basic CANARY"}, "", "this scheme is not known"),
-        ({"authorization": "Bearer"}, "", "this scheme is not known"),
+        ({"authorization": "Basic CANARY"}, "", "does not take this scheme"),
+        ({"authorization": "Bearer"}, "", "does not take this scheme"),
         ({"x-api-key": KEY, "apikey": KEY}, "", "two credentials"),
         ({"x-api-key": KEY, "authorization": f"Bearer {KEY}"}, "", "two credentials"),
         ({"x-api-key": KEY, "authorization": "hmac x"}, "", "two credentials"),
@@ -289,3 +289,98 @@ def test_clients_that_sign_by_the_second_are_told_of_replays() -> None:
     accepts = authenticator("hmac")
     accepts.identify(query_signed_head("h"))
     assert "was used before" in error_of(lambda: accepts.identify(query_signed_head("h")))
+
+
+# Found by an attack on this code; each was accepted, or an error of ours, before.
+
+
+def test_date_that_is_not_signed_proves_nothing() -> None:
+    stale = signed_head(date=NOW - 5000, **{"x-date": signature.http_date(NOW)})
+    assert "5000 s behind" in error_of(lambda: authenticator("hmac").identify(stale))
+
+
+def test_credentials_for_the_proxy_are_passed_over() -> None:
+    """Kong passes on what it has checked, unless it is told to hide it."""
+    for fields in (
+        {"apikey": "of-kong"},
+        {"authorization": "Bearer of.an.idp"},
+        {"authorization": "Basic eA=="},
+        {"authorization": "hmac x", "apikey": "x"},
+    ):
+        named = head({**fields, "x-consumer-username": "shop"}, peer_ip="10.1.1.1")
+        assert authenticator("proxy").identify(named) == Identity("shop", method="proxy")
+        stranger = head({**fields, "x-consumer-username": "shop"})
+        error_of(lambda stranger=stranger: authenticator("proxy").identify(stranger))
+    taken = head({"x-api-key": UNKNOWN, "x-consumer-username": "shop"}, peer_ip="10.1.1.1")
+    error_of(lambda: authenticator("proxy", "key").identify(taken))
+
+
+def test_caller_is_renewed_by_what_the_store_has_now() -> None:
+    keys = [KEYS.table()]
+
+    class Changing:
+        def table(self) -> KeyTable:
+            return keys[-1]
+
+        def refresh(self) -> str:
+            return ""
+
+    accepts = new_authenticator(
+        AuthOptions(["key", "jwt"]), keys=Changing(), tokens=FakeTokens(), wall_clock=lambda: NOW
+    )
+    identity = accepts.identify(head({"x-api-key": KEY}))
+    assert accepts.renew(identity) == SHOP
+    narrow = replace(stored(KEY, "k1"), identity=replace(SHOP, services=frozenset({"ocr"})))
+    keys.append(KeyTable(HASH_KEY, [narrow]))
+    assert accepts.renew(identity).services == {"ocr"}
+    keys.append(KeyTable(HASH_KEY, [stored(KEY, "k1", revoked_at=NOW)]))
+    assert "not accepted any more: it was revoked" in error_of(lambda: accepts.renew(identity))
+    keys.append(KeyTable(HASH_KEY, []))
+    assert "not known here any more" in error_of(lambda: accepts.renew(identity))
+    token = Identity("shop", method="jwt", expires_at=NOW)
+    assert "the token has expired" in error_of(lambda: accepts.renew(token))
+    assert accepts.renew(ANONYMOUS) is ANONYMOUS
+
+
+def test_accepted_keys_are_remembered_until_the_store_changes() -> None:
+    keys = [KEYS.table()]
+
+    class Changing:
+        def table(self) -> KeyTable:
+            return keys[-1]
+
+        def refresh(self) -> str:
+            return ""
+
+    accepts = new_authenticator(AuthOptions(["key"]), keys=Changing(), wall_clock=lambda: NOW)
+    request = head({"authorization": f"Bearer {KEY}"})
+    assert accepts.identify(request) is accepts.identify(request)
+    padded = head({"authorization": "Bearer" + " " * 1000 + KEY})
+    assert accepts.identify(padded) == SHOP
+    assert "two credentials" in error_of(
+        lambda: accepts.identify(head({"authorization": f"Bearer {KEY}", "apikey": KEY}))
+    )
+    keys.append(KeyTable(HASH_KEY, []))
+    error_of(lambda: accepts.identify(request))
+
+
+def test_remembered_key_ends_when_it_expires() -> None:
+    now = [NOW]
+    accepts = new_authenticator(AuthOptions(["key"]), keys=KEYS, wall_clock=lambda: now[0])
+    request = head({"authorization": f"Bearer {KEY}"})
+    assert accepts.identify(request) == SHOP
+    now[0] += 1
+    assert "it was revoked" in error_of(lambda: accepts.identify(request))
+
+
+def test_query_without_its_signature() -> None:
+    query = "lang=en&authorization=a%3D&host=h&date=d&host2=x"
+    assert authenticator("hmac").unsigned_query(query) == "lang=en&host2=x"
+    assert authenticator("key").unsigned_query(query) == query
+    assert authenticator("hmac").unsigned_query("host=h") == "host=h"
+
+
+def test_host_with_brackets_may_lack_its_port() -> None:
+    request = query_signed_head("[::1]")
+    request.headers = {**request.headers, b"host": b"[::1]:8200"}
+    assert authenticator("hmac").identify(request) == SIGNER

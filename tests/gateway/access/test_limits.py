@@ -107,3 +107,19 @@ def test_limits_of_the_configuration() -> None:
     options = AppOptions(rate=2.0, burst=4, concurrency=3, quota="1000/month")
     assert limits_of(options) == CallerLimits(2.0, 4, 3, 1000, 30)
     assert limits_of(AppOptions(quota="5/day")) == CallerLimits(quota=5, quota_days=1)
+
+
+def test_sub_service_of_a_category_has_its_own_limits() -> None:
+    limits = limiter(services={"any": CallerLimits(concurrency=5), "ocr": TWO})
+    admissions = [limits.extend(limits.admit(ANONYMOUS, "any"), "ocr") for _ in range(2)]
+    refused = limits.admit(ANONYMOUS, "any")
+    with pytest.raises(LimitExceededError, match="service ocr has 2"):
+        limits.extend(refused, "ocr")
+    for admission in admissions:
+        admission.release()
+    for _ in range(2):  # nothing is left of the refused one
+        limits.extend(limits.admit(ANONYMOUS, "any"), "ocr")
+    for _ in range(3):
+        limits.admit(ANONYMOUS, "any")
+    admission = limits.admit(ANONYMOUS, "other")
+    assert limits.extend(admission, "free") is admission

@@ -110,6 +110,11 @@ VALID = 'hmac username="a", algorithm="hmac-sha256", headers="date request-line"
         (VALID.replace("hmac-sha256", "none"), "algorithm must be one of"),
         (VALID.replace("date request-line", " "), "`headers`"),
         (VALID.replace('signature="YQ=="', 'signature=""'), "`signature`"),
+        (VALID.replace("request-line", "a a"), "at most 32 different names"),
+        (
+            VALID.replace("request-line", " ".join(f"a{n}" for n in range(40))),
+            "at most 32 different names",
+        ),
         (VALID.replace("YQ==", "YQ="), "`signature` is not base64"),
         (VALID.replace("YQ==", "ÿ"), "`signature` is not base64"),
         (VALID.replace('"a"', '"' + "a" * 5000 + '"'), "more than 4096 characters"),
@@ -127,11 +132,26 @@ def test_malformed_signatures_are_explained(authorization: str, problem: str) ->
         ({"authorization": "x"}, "`authorization` must|`host` must"),
         ({"authorization": "!", "host": "h", "date": "d"}, "`authorization` is not base64"),
         ({"authorization": "YQ==", "host": "h", "date": "d"}, 'NAME="VALUE"'),
+        ({"authorization": "YQ==", "host": "h\nx", "date": "d"}, "`host` is no host"),
+        (
+            {"authorization": "YQ==", "host": "h", "date": "d", "serviceId": "x"},
+            "`serviceId` is not signed",
+        ),
     ],
 )
 def test_malformed_queries_are_explained(query: dict[str, str], problem: str) -> None:
     with pytest.raises(SignatureError, match=problem):
         signature.find_signature(head(query=urlencode(query)))
+
+
+def test_date_of_the_query_must_be_signed_itself() -> None:
+    text = VALID[len("hmac ") :].replace("date request-line", "host x-date request-line")
+    authorization = base64.b64encode(text.encode()).decode()
+    query = urlencode({"authorization": authorization, "host": "h", "date": "d"})
+    claim = signature.find_signature(head({"x-date": "old"}, query=query))
+    assert claim is not None
+    with pytest.raises(SignatureError, match="does not cover date:"):
+        signature.check_coverage(claim, (), needs_digest=False)
 
 
 def test_two_signatures_are_refused() -> None:
@@ -192,9 +212,12 @@ def test_signature_in_the_query_covers_host_date_and_request_line() -> None:
         ("Mon, 30 Nov 2026 11:55:00 GMT", ""),
         ("Mon, 30 Nov 2026 12:05:01 GMT", "301 s ahead of"),
         ("Mon, 30 Nov 2026 11:54:59 GMT", "301 s behind"),
-        ("Mon, 30 Nov 2026 14:00:00 +0200", ""),
+        ("Mon, 30 Nov 2026 14:00:00 +0200", "not of the form"),
+        ("Mon, 30 Nov 2026 12:00:00 GMT\ndigest: x", "not of the form"),
+        ("Mon, 30 Nov 99999999999999999999 12:00:00 GMT", "not of the form"),
+        ("Mon, 99 Nov 2026 12:00:00 GMT", "not of the form"),
         ("2026-11-30T12:00:00Z", "not of the form"),
-        ("", "no date"),
+        ("", "no signed date"),
         ("x" * 100, "not of the form"),
     ],
 )
@@ -209,8 +232,11 @@ def test_date_may_be_off_by_the_skew(date: str, problem: str) -> None:
 
 def test_x_date_is_read_before_date() -> None:
     """Browsers set `Date` themselves."""
-    found = parse(VALID, **{"x-date": signature.http_date(NOW), "date": "x"})
-    signature.check_date(found, NOW, 0.5)
+    both = {"x-date": signature.http_date(NOW), "date": "x"}
+    signed = VALID.replace("date request-line", "date x-date request-line")
+    signature.check_date(parse(signed, **both), NOW, 0.5)
+    with pytest.raises(SignatureError, match="not of the form"):
+        signature.check_date(parse(VALID, **both), NOW, 0.5)
 
 
 @pytest.mark.parametrize(

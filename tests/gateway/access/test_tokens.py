@@ -55,7 +55,8 @@ def verify(text: str, keys: PublicKeys | None = None, now: float = NOW, **option
 
 @pytest.mark.parametrize("key_id", ALGORITHMS)
 def test_token_of_each_algorithm(key_id: str) -> None:
-    assert verify(token(key_id)) == Identity("shop", method="jwt")
+    expected = Identity("shop", method="jwt", expires_at=NOW + 90)
+    assert verify(token(key_id)) == expected
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,12 @@ def test_claims_name_application_and_services(
     [
         ({"exp": NOW - 31}, {}, "it expired 31 s ago"),
         ({"exp": None}, {}, "`exp` must be there"),
+        ({"exp": 10**400}, {}, "`exp` is no Unix time"),
+        ({"exp": float("inf")}, {}, "`exp` is no Unix time"),
+        ({"exp": float("nan")}, {}, "`exp` is no Unix time"),
+        ({"nbf": -(10**400)}, {}, "`nbf` is no Unix time"),
+        ({"sub": "\ud800"}, {}, "it has no `sub`"),
+        ({"sub": "a\nb"}, {}, "it has no `sub`"),
         ({"nbf": NOW + 31}, {}, "it is valid in 31 s only"),
         ({"sub": None}, {}, "it has no `sub`"),
         ({"sub": ""}, {}, "it has no `sub`"),
@@ -138,6 +145,25 @@ def test_other_signatures_are_refused() -> None:
     for forged in (f"{head}.{other_claims}.{mac}", f"{head}.{claims}.", f"{head}.{claims}.AAAA"):
         with pytest.raises(TokenError, match="its signature does not verify"):
             verify(forged)
+
+
+@pytest.mark.parametrize("algorithm", [["ES256"], {}, None, 7, "es256"])
+def test_algorithm_that_is_no_text(algorithm: Any) -> None:
+    head = base64.urlsafe_b64encode(json.dumps({"alg": algorithm, "kid": "e1"}).encode())
+    forged = ".".join([head.decode().rstrip("="), *token().split(".")[1:]])
+    with pytest.raises(TokenError, match=r"`alg` must be one of|no JSON Web Token"):
+        verify(forged)
+
+
+def test_key_without_an_algorithm_verifies_those_of_its_type() -> None:
+    jwk = {name: value for name, value in public_jwk("r1").items() if name != "alg"}
+    keys = PublicKeys({"keys": [jwk, {**public_jwk("e1"), "kid": ["x"]}]})
+    assert len(keys) == 1
+    for algorithm in ("RS256", "RS384", "PS256"):
+        text = jwt.encode(CLAIMS, private_keys()["r1"], algorithm, headers={"kid": "r1"})
+        assert verify(text, keys, jwt_algorithms=[algorithm]).app_id == "shop"
+    with pytest.raises(TokenError, match="must be one of RS256"):
+        verify(text, keys, jwt_algorithms=["RS256"])
 
 
 @pytest.mark.parametrize("text", ["", "x", "a.b", "a.b.c", "..", "é.é.é", "e30.e30.e30"])

@@ -70,6 +70,22 @@ def test_use_of_keys_in_day_and_month(store: UsageStore) -> None:
     assert store.used_by_key(NOON) == {"k1": (1, 2), "k2": (1, 1)}
 
 
+def test_refused_requests_are_not_part_of_a_quota(store: UsageStore) -> None:
+    codes = {"a": 0, "b": 10908, "c": 11200, "d": 11201, "e": 11202, "f": 11203}
+    store.add([row(sid, code=code) for sid, code in codes.items()])
+    assert store.used_by_key(NOON) == {"k1": (2, 2)}
+
+
+def test_names_with_lone_surrogates_are_written(store: UsageStore) -> None:
+    odd = record("a")
+    odd.app_id = "shop\ud800"
+    writer = UsageWriter(store, 1e9, lambda: NOON, interval=3600.0)
+    writer.start()
+    writer.add(odd)
+    writer.stop()
+    assert store.sums(["app"], 0.0)[0]["app"] == "shop?"
+
+
 def test_file_that_is_none_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "usage.sqlite"
     path.write_bytes(b"no database" * 1000)
