@@ -357,10 +357,7 @@ class HttpConnection(HttpToolsProtocol):
         self._is_chunked = b"transfer-encoding" in headers_by_name
         keep_alive = version != "1.0" and parser.should_keep_alive()
         expects_continue = version != "1.0" and b"expect" in headers_by_name
-        raw_path = self.url.partition(b"?")[0].decode("latin-1")
-        arguments = (
-            keep_alive, expects_continue, version != "1.0", query.decode("latin-1"), raw_path
-        )  # fmt: skip
+        arguments = (keep_alive, expects_continue, version != "1.0", self.url)
         cycle: Cycle | None = self._fast_path.accept_head(method, path, headers_by_name, *arguments)
         if cycle is None:
             reads_body = method == b"POST"

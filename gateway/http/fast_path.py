@@ -128,17 +128,17 @@ class FastPath:
         keep_alive: bool,
         expects_continue: bool,
         chunked: bool,
-        query: str,
-        raw_path: str,
+        target: bytes,
         /,
     ) -> UnaryRequestCycle | None:
         """Return the cycle of a parsed head, or None if ASGI serves it.
 
-        `query` is that of the URL, `raw_path` its path as sent. `headers` have lower-case names.
+        `target` is the path and the query as sent. `headers` have lower-case names.
         `chunked`: the client knows the chunked coding. The head is cached if it is a repeated one;
         `try_serve` looks up only the first head of a read, so later heads of the same read are not
         cached.
         """
+        raw_path, _, query = target.decode("latin-1").partition("?")
         fast_path, is_repeated = self._server_context.fast_path, self._is_repeated_head
         self._is_repeated_head = False
         service_id = requested_service(method, path) if fast_path is not None else ""

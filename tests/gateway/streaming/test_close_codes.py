@@ -17,6 +17,8 @@ from schemas.model.session import SessionEvent
     ("error_spec", "code"),
     [
         (errors.BAD_REQUEST, 1008), (errors.BAD_APP, 1008), (errors.INPUT_REFUSED, 1008),
+        (errors.UNAUTHENTICATED, 1008), (errors.QUOTA_USED, 1013), (errors.RATE_LIMITED, 1013),
+        (errors.CONCURRENCY_LIMITED, 1013),
         (errors.SESSION_READ_TIMEOUT, 3008), (errors.SESSION_TIMEOUT, 3008),
         (errors.DEADLINE, 3008), (errors.LOADER_FULL, 1013), (errors.NO_INSTANCE, 1013),
         (errors.SESSION_OVERFLOW, 1008), (errors.LOADER_LOST, 1014), (errors.BAD_OUTPUT, 1014),
