@@ -185,8 +185,11 @@ class Authenticator:
         if method == "jwt":
             return self._identify_by_token(text)
         stored = self._find_key(text)
+        # Beside a key in X-Api-Key, Authorization may have what is for someone else.
         authorization = head.headers.get(AUTHORIZATION, b"")
-        if 0 < len(authorization) <= _MAX_REMEMBERED_BYTES:
+        scheme, _, value = authorization.decode("latin-1").partition(" ")
+        is_key = scheme.lower() == "bearer" and value.strip() == text
+        if is_key and len(authorization) <= _MAX_REMEMBERED_BYTES:
             self._accepted.add(authorization, stored)
         return stored.identity
 

@@ -384,3 +384,18 @@ def test_host_with_brackets_may_lack_its_port() -> None:
     request = query_signed_head("[::1]")
     request.headers = {**request.headers, b"host": b"[::1]:8200"}
     assert authenticator("hmac").identify(request) == SIGNER
+
+
+def test_field_beside_a_key_is_not_taken_for_it_later() -> None:
+    accepts = authenticator("key", "proxy")
+    for other in ("Basic eA==", "Bearer of.an.idp", "hmac x"):
+        beside = head(
+            {"authorization": other, "x-api-key": KEY, "x-consumer-username": "shop"},
+            peer_ip="10.1.1.1",
+        )
+        if other.startswith("Bearer"):  # without tokens it may be a key too
+            assert "two credentials" in error_of(lambda beside=beside: accepts.identify(beside))
+        else:
+            assert accepts.identify(beside) == SHOP
+        alone = head({"authorization": other})
+        error_of(lambda alone=alone: accepts.identify(alone))
