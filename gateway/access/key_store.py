@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.access.api_key import HASH_KEY_BYTES
-from gateway.access.identity import CallerLimits, Identity
+from gateway.access.identity import NO_LIMITS, CallerLimits, Identity
 from gateway.access.key_table import EMPTY_TABLE, KeySourceError, KeyTable, StoredKey
 
 _FORMAT: Final = 1  # of the tables, as PRAGMA user_version
@@ -189,12 +189,13 @@ def _entry(row: tuple[Any, ...]) -> KeyEntry:
         key_id, app, key_hash, secret, services, limits, comment,
         created_at, expires_at, revoked_at,
     ) = row  # fmt: skip
+    own_limits = CallerLimits(**json.loads(limits))
     identity = Identity(
         app,
         key_id,
         frozenset(json.loads(services)),
         "hmac" if secret else "key",
-        CallerLimits(**json.loads(limits)),
+        own_limits if own_limits != NO_LIMITS else NO_LIMITS,
     )
     return KeyEntry(
         StoredKey(identity, key_hash, secret, expires_at, revoked_at), created_at, comment

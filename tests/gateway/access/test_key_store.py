@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.access.identity import CallerLimits, Identity
+from gateway.access.identity import NO_LIMITS, CallerLimits, Identity
 from gateway.access.key_store import KeyEntry, KeyFile, KeyStore
 from gateway.access.key_table import KeySourceError, KeyTable, StoredKey
 from gateway.access.key_watch import watch_keys
@@ -41,6 +41,13 @@ def test_entries_are_read_as_they_were_written(path: Path) -> None:
     assert KeyStore(path).entries() == [ENTRY, PAIR]
     assert KeyStore(path).hash_key() == HASH_KEY
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_key_without_limits_costs_no_meter(path: Path) -> None:
+    """The limiter asks whether they are these very limits."""
+    limited, free = KeyStore(path).entries()
+    assert limited.key.identity.limits == LIMITS
+    assert free.key.identity.limits is NO_LIMITS
 
 
 def test_store_is_created_once(path: Path) -> None:
