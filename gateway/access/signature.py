@@ -42,7 +42,9 @@ QUERY_NAMES: Final = ("authorization", "host", "date")
 _MAX_AUTHORIZATION: Final = 4096
 _MAX_NAMES: Final = 32
 _HOST: Final = re.compile(r"[A-Za-z0-9._~:\[\]-]{1,255}")
-_DATE: Final = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT")
+_DATE: Final = re.compile(
+    r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT", re.ASCII
+)
 _PARAMETERS: Final = re.compile(r'\s*([a-z_]+)="([^"]*)"\s*(?:,|$)')
 
 
