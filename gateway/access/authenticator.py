@@ -26,7 +26,8 @@ _KEY_HEADERS: Final = (b"x-api-key", b"apikey")
 # Headers that may have a credential; the consumer header is not among them.
 CREDENTIAL_HEADERS: Final = (AUTHORIZATION, *_KEY_HEADERS)
 _MAX_REMEMBERED: Final = 4096
-_MAX_REMEMBERED_BYTES: Final = 64  # of a field: "Bearer " and a key have 53
+_MAX_REMEMBERED_BYTES: Final = 2048  # of a field; in sum 8 MiB
+_MAX_PADDING: Final = 16  # of a field beside the key or the token: "Bearer " has 7
 _PORT: Final = re.compile(r":\d+\Z")
 _HELP: Final[Mapping[str, str]] = {
     "key": "an API key (Authorization: Bearer ase_..., or X-Api-Key)",
@@ -45,6 +46,9 @@ class TokenVerifier(Protocol):
         Raises TokenError, whose message says what is wrong.
         """
 
+    def key_set(self) -> object:
+        """Return the present public keys; another object after each change."""
+
 
 class TokenError(Exception):
     """A token that is not accepted; `str()` says why, without the token."""
@@ -56,8 +60,9 @@ class Authenticator:
     `keys` has the API keys and the secrets of signatures, `tokens` verifies tokens, None if the
     gateway takes none. `wall_clock` returns Unix time in seconds.
 
-    `_accepted` has the keys of the Authorization fields that were accepted, while `_remembered_of`
-    is the table of the store.
+    `_accepted` has the callers of the Authorization fields that were accepted, each with the Unix
+    time at which it ends, while the store has the table `_accepted_by` and tokens are verified by
+    the keys `_accepted_by_keys`.
     """
 
     def __init__(
@@ -80,8 +85,9 @@ class Authenticator:
         self._wall_clock = wall_clock
         self._nonces = NonceCache(options.max_nonces, 2.0 * options.clock_skew)
         self._required_names = tuple(options.hmac_headers)
-        self._accepted: BoundedCache[bytes, StoredKey] = BoundedCache(_MAX_REMEMBERED)
-        self._remembered_of: KeyTable | None = None
+        self._accepted: BoundedCache[bytes, tuple[Identity, float]] = BoundedCache(_MAX_REMEMBERED)
+        self._accepted_by: KeyTable | None = None
+        self._accepted_by_keys: object = None
 
     def identify(self, head: CallerHead) -> Identity:
         """Return the caller of a request. Raises HttpError 401 (10105).
@@ -89,9 +95,9 @@ class Authenticator:
         A gateway that is open to anyone still reads the caller that a trusted proxy names.
         """
         if self._takes and not head.query:
-            stored = self._remembered(head)
-            if stored is not None:
-                return stored.identity
+            remembered = self._remembered(head)
+            if remembered is not None:
+                return remembered
         consumer = self._named_consumer(head)
         if not self._takes:
             return Identity(app_id=consumer, method="proxy") if consumer else ANONYMOUS
@@ -135,21 +141,33 @@ class Authenticator:
             except SignatureError as error:
                 raise self._error(str(error)) from None
 
-    def _remembered(self, head: CallerHead) -> StoredKey | None:
-        """Return the key of an Authorization field that was accepted before; None if it is new.
+    def _remembered(self, head: CallerHead) -> Identity | None:
+        """Return the caller of an Authorization field that was accepted; None if it is new.
 
-        What is remembered is of one table: after a change of the store everything is new.
+        After a change of the store or of the public keys everything is new.
         """
         table = self._keys.table()
-        if table is not self._remembered_of:
+        key_set = self._tokens.key_set() if self._tokens is not None else None
+        if table is not self._accepted_by or key_set is not self._accepted_by_keys:
             self._accepted.entries.clear()
-            self._remembered_of = table
+            self._accepted_by, self._accepted_by_keys = table, key_set
         headers = head.headers
-        stored = self._accepted.entries.get(headers.get(AUTHORIZATION, b""))
-        if stored is None or b"x-api-key" in headers or b"apikey" in headers:
+        entry = self._accepted.entries.get(headers.get(AUTHORIZATION, b""))
+        if entry is None or b"x-api-key" in headers or b"apikey" in headers:
             return None
-        has_end = stored.expires_at or stored.revoked_at
-        return None if has_end and stored.problem(self._wall_clock()) else stored
+        identity, ends_at = entry
+        return None if ends_at and self._wall_clock() >= ends_at else identity
+
+    def _remember(self, head: CallerHead, text: str, identity: Identity, ends_at: float) -> None:
+        """Remember the caller of an Authorization field, if that is what `text` came from.
+
+        Beside a key in X-Api-Key, the field may have what is for someone else.
+        """
+        authorization = head.headers.get(AUTHORIZATION, b"")
+        scheme, _, value = authorization.decode("latin-1").partition(" ")
+        is_source = scheme.lower() == "bearer" and value.strip() == text
+        if is_source and len(authorization) <= len(text) + _MAX_PADDING <= _MAX_REMEMBERED_BYTES:
+            self._accepted.add(authorization, (identity, ends_at))
 
     def _named_consumer(self, head: CallerHead) -> str:
         value = head.headers.get(self._consumer_header) if self._consumer_header else None
@@ -183,14 +201,12 @@ class Authenticator:
         if method == "hmac":
             return self._identify_by_signature(head)
         if method == "jwt":
-            return self._identify_by_token(text)
+            identity = self._identify_by_token(text)
+            self._remember(head, text, identity, identity.expires_at)
+            return identity
         stored = self._find_key(text)
-        # Beside a key in X-Api-Key, Authorization may have what is for someone else.
-        authorization = head.headers.get(AUTHORIZATION, b"")
-        scheme, _, value = authorization.decode("latin-1").partition(" ")
-        is_key = scheme.lower() == "bearer" and value.strip() == text
-        if is_key and len(authorization) <= _MAX_REMEMBERED_BYTES:
-            self._accepted.add(authorization, stored)
+        ends = [at for at in (stored.expires_at, stored.revoked_at) if at]
+        self._remember(head, text, stored.identity, min(ends, default=0.0))
         return stored.identity
 
     def _find_key(self, key: str) -> StoredKey:

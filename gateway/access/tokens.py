@@ -91,6 +91,10 @@ class JwtVerifier:
             _MAX_CACHED
         )
 
+    def key_set(self) -> object:
+        """Return the present public keys."""
+        return self._public_keys()
+
     def verify(self, token: str, now: float) -> Identity:
         """Return the caller of a token at the Unix time `now`. Raises TokenError."""
         keys = self._public_keys()

@@ -51,11 +51,15 @@ class FakeTokens:
     """Takes the token `good`."""
 
     accepted = frozenset({"good"})
+    keys: object = "first"
+
+    def key_set(self) -> object:
+        return self.keys
 
     def verify(self, token: str, _now: float) -> Identity:
         if token not in self.accepted:
             raise TokenError("it is not good")
-        return Identity("jwt-app", method="jwt")
+        return Identity("jwt-app", method="jwt", expires_at=NOW + 1)
 
 
 def authenticator(*methods: str, **options: Any) -> Authenticator:
@@ -399,3 +403,19 @@ def test_field_beside_a_key_is_not_taken_for_it_later() -> None:
             assert accepts.identify(beside) == SHOP
         alone = head({"authorization": other})
         error_of(lambda alone=alone: accepts.identify(alone))
+
+
+def test_token_is_remembered_until_it_ends_or_the_public_keys_change() -> None:
+    now, tokens = [NOW], FakeTokens()
+    accepts = new_authenticator(AuthOptions(["jwt"]), tokens=tokens, wall_clock=lambda: now[0])
+    request = head({"authorization": "Bearer good"})
+    assert accepts.identify(request) is accepts.identify(request)
+    tokens.accepted = frozenset()
+    assert accepts.identify(request).app_id == "jwt-app"  # it was verified
+    now[0] += 1
+    error_of(lambda: accepts.identify(request))
+    now[0] -= 1
+    tokens.accepted = frozenset({"good"})
+    accepts.identify(request)
+    tokens.accepted, tokens.keys = frozenset(), "second"
+    error_of(lambda: accepts.identify(request))
