@@ -148,11 +148,10 @@ class Balancer:
 
     `new_policy` creates the policy of a service. `weights` are those of applications whose requests
     wait. `clock` returns monotonic seconds, `call_later(seconds, callback)` schedules a callback.
-    At most `max_waiting` requests of all
-    services wait for capacity at a time. `on_ejection_change` is called with an endpoint whose
-    ejection state changed. An endpoint that joins, or was ejected, has to pass the `health_check`
-    before it gets requests; without one it always passes. Policies and queues are created at the
-    first request of a service.
+    At most `max_waiting` requests of all services wait for capacity at a time. `on_ejection_change`
+    is called with an endpoint whose ejection state changed. An endpoint that joins, or was ejected,
+    has to pass the `health_check` before it gets requests; without one it always passes. Policies
+    and queues are created at the first request of a service.
     """
 
     def __init__(
