@@ -3,8 +3,11 @@
 import contextlib
 import json
 import re
+import time
 from typing import Protocol
+from urllib.parse import urlencode, urlsplit
 
+from gateway.access import signature
 from tests.harness import make_envelope
 
 HOST = b"Host: a\r\n"
@@ -50,3 +53,13 @@ def read_all(sock: Receiver) -> bytes:
         while piece := sock.recv(65536):
             response += piece
     return response
+
+
+def signed_query(url: str, method: str, key: str, secret: str) -> str:
+    """Return a query that is signed now, as clients of the original sign theirs."""
+    parts, date = urlsplit(url), signature.http_date(time.time())
+    text = f"host: {parts.netloc}\ndate: {date}\n{method} {parts.path} HTTP/1.1"
+    mac = signature.encode_mac(signature.compute_mac("hmac-sha256", secret, text))
+    fields = f'api_key="{key}", algorithm="hmac-sha256", headers="host date request-line"'
+    authorization = signature.encode_mac(f'{fields}, signature="{mac}"'.encode())
+    return urlencode({"authorization": authorization, "host": parts.netloc, "date": date})

@@ -60,8 +60,9 @@ class Signature:
     """A signature as a request gives it, not verified yet.
 
     `key_id` names the pair of key and secret, `signed_names` are the parts that are signed, in
-    their order, and `date` is the date that the request gives, as its text. `in_query` is whether
-    it stands in the query.
+    their order, and `mac` is what signs them by `algorithm`, a key of `ALGORITHMS`. `date` is the
+    date that the request gives, as its text, and `host` the host if the signature stands in the
+    query (`in_query`).
     """
 
     key_id: str

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from gateway.access.identity import Identity
-from gateway.access.meters import Admission
 from gateway.request import content_coding
+from gateway.request.interfaces import Limiter
 from gateway.request.negotiation import accepts
 from gateway.request.record import RequestRecord
 from gateway.request.response import HttpError
@@ -19,13 +19,6 @@ from schemas.model.service import Service, member_schema
 _APP_ID_PATTERN: Final = re.compile(rb'"app_?id"[ \t\r\n]*:[ \t\r\n]*"([^"\\]{1,256})"')
 _MAX_PEEK_BYTES: Final = 65536
 _EVENT_STREAM_TYPE: Final = "text/event-stream"
-
-
-class SubServiceLimiter(Protocol):
-    """The part of a limiter that counts requests of sub services."""
-
-    def extend(self, admission: Admission, service_id: str, /) -> Admission:
-        """Count an admitted request for a further service. Raises LimitExceededError."""
 
 
 def check_content_headers(headers: Mapping[bytes, bytes]) -> None:
@@ -132,7 +125,7 @@ def resolve_contract(
 
 
 def admit_sub_service(
-    contract: Contract, sub_contract: Contract, record: RequestRecord, limiter: SubServiceLimiter
+    contract: Contract, sub_contract: Contract, record: RequestRecord, limiter: Limiter
 ) -> None:
     """Count a request for the sub service that a category has selected for it.
 

@@ -211,8 +211,8 @@ class UnaryRequestCycle(RequestDriver):
 
     __slots__ = (
         "_body", "_client_ip", "_context", "_head", "_is_body_complete", "_peer_ip",
-        "_tasks", "_tracing",
-        "_writer", "body_error", "chunked", "keep_alive", "origin", "response_complete",
+        "_tasks", "_tracing", "_writer", "body_error", "chunked", "keep_alive", "origin",
+        "response_complete",
     )  # fmt: skip
 
     def __init__(

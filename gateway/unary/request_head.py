@@ -12,8 +12,7 @@ from gateway.request.tracing import NO_TRACING
 # its digits are read from each head.
 _USED_HEADERS: Final = (
     b"content-type", b"content-encoding", b"accept", b"x-app-id", b"origin", b"sec-fetch-site",
-    b"host", b"x-forwarded-host", FORWARDED_FOR,
-    *CREDENTIAL_HEADERS,
+    b"host", b"x-forwarded-host", FORWARDED_FOR, *CREDENTIAL_HEADERS,
 )  # fmt: skip
 # Headers whose value no other request has.
 _SINGLE_USE_HEADERS: Final = (b"idempotency-key", b"last-event-id", b"digest", b"x-date")
@@ -24,8 +23,8 @@ class UnaryRequestHead:
 
     `expects_continue`: the client sends its body only after a 100 response. `chunked`: the client
     knows the chunked transfer coding, unlike one of HTTP/1.0. `tracing` are its tracing headers, if
-    they are part of its key in a cache. `query` is still encoded, and so
-    is `raw_path`, the path as sent; it is `path` if it is empty.
+    they are part of its key in a cache. `query` is still encoded, and so is
+    `raw_path`, the path as sent; it is `path` if it is empty.
     """
 
     __slots__ = (

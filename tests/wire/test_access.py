@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import grpc
 import httpx
@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 from gateway.access import signature
 from schemas.wire import InferRequest, InferResponse
 from tests.harness import TIMEOUT_S, Gateway, Loader, make_envelope, run_asectl
+from tests.requests import signed_query
 from tests.sessions import TALKER
 
 
@@ -35,6 +36,17 @@ class Guarded:
             "-c", str(folder / "ase.yaml"), "--gateway-once-lane", once_lane,
             "--gateway-grpc", "true", "--gateway-grpc-port", "0",
         )  # fmt: skip
+
+    def serve(self) -> Iterator["Guarded"]:
+        """Yield this while the gateway and two loaders serve."""
+        with (
+            self.gateway as gateway,
+            Loader(gateway.lb) as probe,
+            Loader(gateway.lb, TALKER) as talker,
+        ):
+            gateway.wait_until_up(probe)
+            gateway.wait_until_up(talker)
+            yield self
 
     def asectl(self, *args: str) -> str:
         result = run_asectl(*args, "-c", str(self.folder / "ase.yaml"))
@@ -61,14 +73,7 @@ def guarded(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Guarded]:
     guarded = Guarded(tmp_path_factory.mktemp("guarded"), request.param)
-    with (
-        guarded.gateway as gateway,
-        Loader(gateway.lb) as probe,
-        Loader(gateway.lb, TALKER) as talker,
-    ):
-        gateway.wait_until_up(probe)
-        gateway.wait_until_up(talker)
-        yield guarded
+    yield from guarded.serve()
 
 
 def test_key_opens_the_service_and_nothing_else_does(guarded: Guarded) -> None:
@@ -158,14 +163,7 @@ def test_socket_speaks_for_the_application_of_its_key(guarded: Guarded) -> None:
 
 
 def query_signature(guarded: Guarded, path: str, method: str) -> str:
-    """Return a query that is signed as clients of the original sign theirs."""
-    host, date = urlsplit(guarded.gateway.url).netloc, signature.http_date(time.time())
-    key, secret = guarded.pair
-    text = f"host: {host}\ndate: {date}\n{method} {path} HTTP/1.1"
-    mac = signature.encode_mac(signature.compute_mac("hmac-sha256", secret, text))
-    fields = f'api_key="{key}", algorithm="hmac-sha256", headers="host date request-line"'
-    authorization = signature.encode_mac(f'{fields}, signature="{mac}"'.encode())
-    return urlencode({"authorization": authorization, "host": host, "date": date})
+    return signed_query(guarded.gateway.url + path, method, *guarded.pair)
 
 
 def test_signed_socket_is_opened_once(guarded: Guarded) -> None:
@@ -258,14 +256,7 @@ def limited(
         request.param,
         "auth: [key, hmac]\nservices: {talker: {concurrency: 1}}\napps: {busy: {quota: 3/day}}\n",
     )
-    with (
-        guarded.gateway as gateway,
-        Loader(gateway.lb) as probe,
-        Loader(gateway.lb, TALKER) as talker,
-    ):
-        gateway.wait_until_up(probe)
-        gateway.wait_until_up(talker)
-        yield guarded
+    yield from guarded.serve()
 
 
 def test_rate_of_a_key(limited: Guarded) -> None:

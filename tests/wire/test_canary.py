@@ -2,16 +2,14 @@
 
 import json
 import os
-import time
 from pathlib import Path
-from urllib.parse import urlencode, urlsplit
 
 import httpx
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from gateway.access import signature
 from tests.harness import TIMEOUT_S, Gateway, Loader, make_envelope, run_asectl
+from tests.requests import signed_query
 
 TOKEN = "CANARY-lb-token"  # noqa: S105 (of a test)
 BEARERS = ("CANARY-bearer", "ase_CANARY", "eyJhbGciOiJIUzI1NiJ9.CANARY.CANARY")
@@ -29,15 +27,6 @@ def arguments_of_processes() -> str:
     return "\n".join(texts)
 
 
-def signed_query(gateway: Gateway, key: str, secret: str, path: str) -> str:
-    host, date = urlsplit(gateway.url).netloc, signature.http_date(time.time())
-    text = f"host: {host}\ndate: {date}\nGET {path} HTTP/1.1"
-    mac = signature.encode_mac(signature.compute_mac("hmac-sha256", secret, text))
-    fields = f'api_key="{key}", algorithm="hmac-sha256", headers="host date request-line"'
-    authorization = signature.encode_mac(f'{fields}, signature="{mac}"'.encode())
-    return urlencode({"authorization": authorization, "host": host, "date": date})
-
-
 def test_secrets_are_nowhere(tmp_path: Path) -> None:
     config = tmp_path / "ase.yaml"
     config.write_text("auth: [key, hmac]\nlog_level: debug\nusage: {store: usage.sqlite}\n")
@@ -53,7 +42,7 @@ def test_secrets_are_nowhere(tmp_path: Path) -> None:
     ):
         gateway.wait_until_up(loader)
         path = "/v1/private/probe"
-        query = signed_query(gateway, key_id, secret, path)
+        query = signed_query(gateway.url + path, "GET", key_id, secret)
         url = gateway.url.replace("http", "ws", 1) + path
         for bearer in (key, key[:-1], *BEARERS):
             for name, value in (("authorization", f"Bearer {bearer}"), ("x-api-key", bearer)):

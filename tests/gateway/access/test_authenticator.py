@@ -62,6 +62,19 @@ class FakeTokens:
         return Identity("jwt-app", method="jwt", expires_at=NOW + 1)
 
 
+class ChangingKeys:
+    """A source whose table a test replaces."""
+
+    def __init__(self) -> None:
+        self.current = KEYS.table()
+
+    def table(self) -> KeyTable:
+        return self.current
+
+    def refresh(self) -> str:
+        return ""
+
+
 def authenticator(*methods: str, **options: Any) -> Authenticator:
     return new_authenticator(
         AuthOptions(list(methods), **options),
@@ -320,26 +333,18 @@ def test_credentials_for_the_proxy_are_passed_over() -> None:
 
 
 def test_caller_is_renewed_by_what_the_store_has_now() -> None:
-    keys = [KEYS.table()]
-
-    class Changing:
-        def table(self) -> KeyTable:
-            return keys[-1]
-
-        def refresh(self) -> str:
-            return ""
-
+    keys = ChangingKeys()
     accepts = new_authenticator(
-        AuthOptions(["key", "jwt"]), keys=Changing(), tokens=FakeTokens(), wall_clock=lambda: NOW
+        AuthOptions(["key", "jwt"]), keys=keys, tokens=FakeTokens(), wall_clock=lambda: NOW
     )
     identity = accepts.identify(head({"x-api-key": KEY}))
     assert accepts.renew(identity) == SHOP
     narrow = replace(stored(KEY, "k1"), identity=replace(SHOP, services=frozenset({"ocr"})))
-    keys.append(KeyTable(HASH_KEY, [narrow]))
+    keys.current = KeyTable(HASH_KEY, [narrow])
     assert accepts.renew(identity).services == {"ocr"}
-    keys.append(KeyTable(HASH_KEY, [stored(KEY, "k1", revoked_at=NOW)]))
+    keys.current = KeyTable(HASH_KEY, [stored(KEY, "k1", revoked_at=NOW)])
     assert "not accepted any more: it was revoked" in error_of(lambda: accepts.renew(identity))
-    keys.append(KeyTable(HASH_KEY, []))
+    keys.current = KeyTable(HASH_KEY, [])
     assert "not known here any more" in error_of(lambda: accepts.renew(identity))
     token = Identity("shop", method="jwt", expires_at=NOW)
     assert "the token has expired" in error_of(lambda: accepts.renew(token))
@@ -347,16 +352,8 @@ def test_caller_is_renewed_by_what_the_store_has_now() -> None:
 
 
 def test_accepted_keys_are_remembered_until_the_store_changes() -> None:
-    keys = [KEYS.table()]
-
-    class Changing:
-        def table(self) -> KeyTable:
-            return keys[-1]
-
-        def refresh(self) -> str:
-            return ""
-
-    accepts = new_authenticator(AuthOptions(["key"]), keys=Changing(), wall_clock=lambda: NOW)
+    keys = ChangingKeys()
+    accepts = new_authenticator(AuthOptions(["key"]), keys=keys, wall_clock=lambda: NOW)
     request = head({"authorization": f"Bearer {KEY}"})
     assert accepts.identify(request) is accepts.identify(request)
     padded = head({"authorization": "Bearer" + " " * 1000 + KEY})
@@ -364,7 +361,7 @@ def test_accepted_keys_are_remembered_until_the_store_changes() -> None:
     assert "two credentials" in error_of(
         lambda: accepts.identify(head({"authorization": f"Bearer {KEY}", "apikey": KEY}))
     )
-    keys.append(KeyTable(HASH_KEY, []))
+    keys.current = KeyTable(HASH_KEY, [])
     error_of(lambda: accepts.identify(request))
 
 
