@@ -10,6 +10,7 @@ import httpx
 from asectl import http_client
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_UNREACHABLE, Failure
+from asectl.table import align
 
 _COLUMNS = (
     ("service", "SERVICE"), ("instance", "INSTANCE"), ("state", "STATE"), ("reason", "REASON"),
@@ -76,8 +77,7 @@ def format_table(instances: Sequence[dict[str, Any]]) -> list[str]:
         return ["no instance is known"]
     rows = [[title for _, title in _COLUMNS]]
     rows += [[_cell(name, instance) for name, _ in _COLUMNS] for instance in instances]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return align(rows)
 
 
 def _cell(column: str, instance: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from asectl import options
 from asectl.keys.store import parse_duration
 from asectl.main import EXIT_CONFIG, EXIT_USAGE, Failure
+from asectl.table import align
 from config.options import UsageOptions, option_fields
 from gateway.usage.store import GROUPS, UsageStore, UsageStoreError
 
@@ -64,8 +65,4 @@ def _as_table(rows: list[dict[str, Any]]) -> str:
         return "nothing was used in this time"
     lines = [[name.upper() for name in rows[0]]]
     lines += [["" if value is None else str(value) for value in row.values()] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    return "\n".join(align(lines))

@@ -10,6 +10,7 @@ import httpx
 from asectl import gateway_apis, http_client
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_CONFIG, EXIT_UNREACHABLE, Failure
+from asectl.table import align
 from gateway.services import schema_folder
 
 
@@ -34,9 +35,8 @@ def run(args: argparse.Namespace) -> int:
              "instances": "INSTANCES", "description": "DESCRIPTION"}  # fmt: skip
     rows = [list(titles.values())]
     rows += [[_cell(key, service.get(key)) for key in titles] for service in services]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(map(str.ljust, row, widths)).rstrip())
+    for line in align(rows):
+        print(line)
     return 0
 
 

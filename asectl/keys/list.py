@@ -7,6 +7,7 @@ from typing import Any
 
 from asectl.keys import store as key_store
 from asectl.main import EXIT_CONFIG, Failure
+from asectl.table import align
 from gateway.access.key_store import KeyEntry
 from gateway.access.key_table import KeySourceError
 
@@ -28,11 +29,9 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(rows, indent=2))
         return 0
     columns = ("id", "app", "kind", "services", "limits", "ends", "state", "comment")
-    table = [columns, *([str(row[column]) for column in columns] for row in rows)]
-    widths = [max(len(line[index]) for line in table) for index in range(len(columns))]
-    for number, line in enumerate(table):
-        cells = [cell.upper() if number == 0 else cell for cell in line]
-        print("  ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True)).rstrip())
+    lines = [[column.upper() for column in columns]]
+    for line in align([*lines, *([str(row[column]) for column in columns] for row in rows)]):
+        print(line)
     return 0
 
 

@@ -5,6 +5,7 @@ import json
 
 from asectl import options
 from asectl.main import EXIT_CONFIG, Failure
+from asectl.table import align
 from config import describe
 from config.options import SECTIONS
 from config.source import ConfigError
@@ -41,9 +42,8 @@ def run(args: argparse.Namespace) -> int:
         (option.name, describe.format_value(option.value), option.origin)
         for option in effective_options
     ]
-    widths = [max(map(len, column), default=0) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(map(str.ljust, row, widths)).rstrip())
+    for line in align(rows):
+        print(line)
     if not rows:
         print("every option is at its default (--effective shows them)")
     return 0
