@@ -86,11 +86,13 @@ class ConfigReloader:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_INTERVAL_S):
                     await reload_requested.wait()
-            self._reload_certificate(force=reload_requested.is_set())
-            fingerprint = await asyncio.to_thread(self._take_fingerprint)
-            if fingerprint == self._fingerprint and not reload_requested.is_set():
-                continue
+            # A request that comes after this line is for the next iteration, certificate included.
+            is_requested = reload_requested.is_set()
             reload_requested.clear()
+            self._reload_certificate(force=is_requested)
+            fingerprint = await asyncio.to_thread(self._take_fingerprint)
+            if fingerprint == self._fingerprint and not is_requested:
+                continue
             self._fingerprint = fingerprint
             try:
                 await self._reload()

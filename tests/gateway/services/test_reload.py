@@ -58,13 +58,20 @@ CONTRACTS = [build_contract(schema_text(name), "file", {}, DEADLINE) for name in
 
 
 class FakeCertificate:
-    """A certificate whose files have changed, or do not fit, if the test says so."""
+    """A certificate whose files have changed, or do not fit, if the test says so.
+
+    `on_check` is called at the next check.
+    """
 
     def __init__(self) -> None:
         self.has_changed = False
         self.error: OSError | None = None
+        self.on_check: Callable[[], None] | None = None
 
     def reload(self, *, force: bool) -> bool:
+        if self.on_check is not None:
+            on_check, self.on_check = self.on_check, None
+            on_check()
         has_changed, self.has_changed = self.has_changed or force, False
         if has_changed and self.error is not None:
             raise self.error
@@ -475,4 +482,16 @@ def test_certificate_is_reloaded_when_it_changes(
     assert running.poll(3) == ["refused"], "once"
     assert vars(log.records[-1])["reason"] == "a.pem with b.pem: key values mismatch"
     assert running.request_reload() == ["refused", "same"]
+    running.close()
+
+
+def test_request_that_comes_after_the_certificate_was_checked_reads_it_too(
+    tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
+    certificate = FakeCertificate()
+    running = RunningReloader(tmp_path, certificate=certificate)
+    certificate.on_check = running.reload_requested.set
+    assert running.poll() == ["same"]
+    messages = [record.getMessage() for record in log.records]
+    assert messages == ["certificate reloaded", "reloaded; nothing changed"]
     running.close()
