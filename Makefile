@@ -6,6 +6,9 @@ PYTEST = $(BIN)/pytest
 # More workers than the two cores of a small machine: many tests wait for a process.
 PARALLEL ?= -n 4 --dist worksteal
 
+# The tests start a thousand processes. Without bytecode on disk, each would compile its imports.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test coverage test-compiled check install dev bench proto clean
 
 # An environment of another Python version, or one that was not completed, is made again.

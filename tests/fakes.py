@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from gateway.http import app
 from gateway.http.memory_limits import BodyBudget, UnreadOutput
 from gateway.request.answer_store import AnswerStore
 from gateway.request.interfaces import Dependencies
-from gateway.services.catalog import Catalog, build_contract
+from gateway.services.catalog import Catalog, Contract, build_contract
 from gateway.streaming.sse import EventStream
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
@@ -263,6 +263,12 @@ class FakeCaller:
         return self.streams[-1]
 
 
+@cache
+def _build_contract(schema_document: bytes) -> Contract:
+    """Compile a contract, once: requests share it, and so may gateways."""
+    return build_contract(schema_document, "file", {}, 5.0)
+
+
 class FakeGateway:
     """The gateway of one process, as it is in production but for its loaders, clock and ids.
 
@@ -284,7 +290,7 @@ class FakeGateway:
         slot_timeout: float = 0.0,
     ) -> None:
         texts = schemas or (declare.schema(Probe), declare.schema(Talker))
-        contracts = [build_contract(text, "file", {}, 5.0) for text in texts]
+        contracts = [_build_contract(text) for text in texts]
         self.picker, self.caller = FakePicker(), FakeCaller()
         self.lines: list[str] = []
         self.count_live_instances: Callable[[str], int] = lambda _: 1

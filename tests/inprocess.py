@@ -16,14 +16,25 @@ from tests.fakes import FakeGateway
 
 
 class _JumpingSelector(selectors.SelectSelector):
-    """A selector that never waits: it moves the clock on by the time it was to wait."""
+    """A selector that never waits: it moves the clock on by the time it was to wait.
+
+    While `on_idle` is set, it calls that instead, and counts the iterations until then.
+    """
 
     clock = 1000.0
+    on_idle: Callable[[], None] | None = None
+    iterations = 0
 
     def select(self, timeout: float | None = None) -> list[Any]:
-        if timeout is None:
+        if timeout is not None and timeout <= 0:
+            self.iterations += 1
+            assert self.on_idle is None or self.iterations < 10_000, "the loop is never idle"
+            return []
+        if self.on_idle is not None:
+            self.on_idle()
+        elif timeout is None:
             raise RuntimeError("nothing is left to do: the test would wait for ever")
-        if timeout > 0:
+        else:
             self.clock += timeout
         return []
 
@@ -44,12 +55,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def settle(self) -> None:
         """Run what is ready, and what follows from it, without moving the clock."""
-        self.run_until_complete(_yield_many_times())
-
-
-async def _yield_many_times() -> None:
-    for _ in range(50):  # more than any chain of callbacks here has
-        await asyncio.sleep(0)
+        self._virtual_selector.on_idle = self.stop
+        self._virtual_selector.iterations = 0
+        try:
+            self.run_forever()
+        finally:
+            self._virtual_selector.on_idle = None
 
 
 class _NoSocket:

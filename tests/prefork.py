@@ -185,6 +185,11 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     for module in _MODULES:
         importlib.import_module(module)
+    coverage = Coverage.current()
+    if coverage is not None:  # What the imports ran is written here, and by no child again.
+        coverage.stop()
+        coverage.save()
+        coverage.start()
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "a fork copies one thread alone"
     gc.collect()
     gc.freeze()
