@@ -7,7 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import call_servers, calls, gateway, idle, latency, layers, reload, rest, stream, workers
+from bench import (
+    call_servers,
+    calls,
+    gateway,
+    idle,
+    latency,
+    layers,
+    overload,
+    reload,
+    rest,
+    stream,
+    workers,
+)
 from bench.arms import ARMS
 from bench.lb import charts, faults, micro, real, sim
 from bench.machine import describe_machine
@@ -32,6 +44,9 @@ def main() -> int:
     _configure_gateway(commands.add_parser("gateway", help="requests per second beside our peers"))
     _configure_latency(
         commands.add_parser("latency", help="latency added at a fixed rate, open-loop")
+    )
+    _configure_overload(
+        commands.add_parser("overload", help="what a refused request costs, and how long it takes")
     )
     _configure_idle(commands.add_parser("idle", help="memory of idle connections"))
     _configure_rest(commands.add_parser("rest", help="processor time without requests"))
@@ -130,6 +145,17 @@ def _configure_latency(parser: argparse.ArgumentParser) -> None:
         parser,
         lambda args: latency.run(args.peer, args.rate, args.rounds, args.seconds),
         latency.format_table,
+    )
+
+
+def _configure_overload(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--payload", default="small", choices=overload.PAYLOADS, help="of text")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each service (3)")
+    parser.add_argument("--seconds", type=int, default=4, help="length of a turn (4)")
+    _add_common_options(
+        parser,
+        lambda args: overload.run(args.payload, args.rounds, args.seconds),
+        overload.format_table,
     )
 
 

@@ -10,6 +10,7 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -119,8 +120,29 @@ async def _connect_direct(addr: str) -> Send:
 def http_connector(arm: Arm) -> Callable[[], Awaitable[Send]]:
     """Return a function that opens 64 connections to an arm and returns its `send`.
 
-    `send` sends one request on an idle connection, waiting for one if there is none, and reads the
-    response. It raises RuntimeError if the status is not 200.
+    `send` is as in `status_connector`, and raises RuntimeError if the status is not 200.
+    """
+
+    async def connect() -> Send:
+        send_for_status = await status_connector(arm, _CONNECTIONS)()
+
+        async def send() -> None:
+            status = await send_for_status()
+            if status != HTTPStatus.OK:
+                raise RuntimeError(f"{arm.name} answers {status}")
+
+        return send
+
+    return connect
+
+
+def status_connector(
+    arm: Arm, connections: int
+) -> Callable[[], Awaitable[Callable[[], Awaitable[int]]]]:
+    """Return a function that opens `connections` to an arm and returns its `send`.
+
+    `send` sends one request on an idle connection, waiting for one if there is none, reads the
+    response and returns its status. It opens a connection anew if the response ended it.
     """
     url = urlsplit(arm.url)
     request_head = f"POST {arm.request.path} HTTP/1.1\r\nHost: {url.netloc}\r\n"
@@ -128,12 +150,12 @@ def http_connector(arm: Arm) -> Callable[[], Awaitable[Send]]:
     request_head += f"Content-Length: {len(arm.request.body)}\r\n\r\n"
     request = request_head.encode() + arm.request.body
 
-    async def connect() -> Send:
+    async def connect() -> Callable[[], Awaitable[int]]:
         idle_connections: asyncio.Queue[Any] = asyncio.Queue()
-        for _ in range(_CONNECTIONS):
+        for _ in range(connections):
             idle_connections.put_nowait(await asyncio.open_connection(url.hostname, url.port))
 
-        async def send() -> None:
+        async def send() -> int:
             reader, writer = await idle_connections.get()
             writer.write(request)
             response_head = await reader.readuntil(b"\r\n\r\n")
@@ -143,9 +165,11 @@ def http_connector(arm: Arm) -> Callable[[], Awaitable[Send]]:
             else:
                 length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
                 await reader.readexactly(int(length))
+            if b"connection: close" in head:
+                writer.close()
+                reader, writer = await asyncio.open_connection(url.hostname, url.port)
             idle_connections.put_nowait((reader, writer))
-            if not response_head.startswith(b"HTTP/1.1 200"):
-                raise RuntimeError(f"{arm.name}: {response_head[:100]!r}")
+            return int(response_head.split(b" ", 2)[1])
 
         return send
 
