@@ -29,7 +29,7 @@ from aseloader.server import LoaderServer
 from aseloader.sessions import SessionEngine
 from aseloader.wrapper import Wrapper
 from lb.credentials import HubCredentials
-from lb.endpoints.report import Instance, Report, ServingState
+from lb.endpoints.report import MAX_REQUESTS, Instance, Report, ServingState
 from lb.reporter.limiter import ConcurrencyLimiter, default_queue_size
 from lb.reporter.reporter import Reporter
 from rpc.addresses import join_host_port
@@ -91,9 +91,11 @@ async def run(
     follows it. So nothing is reported before `init` has succeeded. Returns False if a thread of the
     wrapper still runs, in `init` or after the drain. Then `fini` was not called, and since Python
     cannot stop the thread, the caller has to end the process. Raises OSError if the port cannot be
-    bound, DeclarationError for an invalid class, LoadError if `init` raises.
+    bound, DeclarationError for an invalid class, LoadError if `init` raises or if the loader would
+    have more requests than it may report.
     """
     schema = declare.schema(wrapper_class)
+    _capacity(wrapper_class, options)  # refused before `init` takes minutes
     if (options.processes or wrapper_class.processes) > 1:
         return await _run_in_processes(wrapper_class, schema, options, on_ready, stop)
     wrapper = wrapper_class()
@@ -190,6 +192,26 @@ async def _is_any_done(
     return bool(done)
 
 
+def _capacity(wrapper_class: type[Wrapper], options: LoaderOptions) -> tuple[int, int]:
+    """Return how many requests the loader works on at a time, and how many more may wait in it.
+
+    Raises LoadError if a loader may not report so many.
+    """
+    processes = options.processes or wrapper_class.processes
+    concurrency = slot_count(wrapper_class, options.total) * processes
+    # A session may hold its work slot for minutes, so by default no request waits for one.
+    is_streaming = declare.has_method(wrapper_class, "session")
+    default_queue = 0 if is_streaming else default_queue_size(concurrency)
+    declared_queue = default_queue if wrapper_class.queue is None else wrapper_class.queue
+    queue = declared_queue if options.queue < 0 else options.queue
+    if concurrency + queue > MAX_REQUESTS:
+        raise LoadError(
+            f"{wrapper_class.__name__}: {concurrency} requests at a time and {queue} that wait are "
+            f"more than a loader may have ({MAX_REQUESTS}); set `total` or `queue` lower"
+        )
+    return concurrency, queue
+
+
 class _Loader:
     """The parts of a running loader, and the order in which they start and stop.
 
@@ -204,13 +226,8 @@ class _Loader:
         self._schema = schema
         self._options = options
         self._epoch = SystemRandom().getrandbits(63) | 1
-        processes = options.processes or wrapper_class.processes
-        concurrency = slot_count(wrapper_class, options.total) * processes
-        # A session may hold its work slot for minutes, so by default no request waits for one.
         self._is_streaming = declare.has_method(wrapper_class, "session")
-        default_queue = 0 if self._is_streaming else default_queue_size(concurrency)
-        declared_queue = default_queue if wrapper_class.queue is None else wrapper_class.queue
-        queue = declared_queue if options.queue < 0 else options.queue
+        concurrency, queue = _capacity(wrapper_class, options)
         self._limiter = ConcurrencyLimiter(
             concurrency + queue, self._on_load_change, best=concurrency
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import exp, log
 from typing import Final
 
-from lb.endpoints.report import Load, ServingState
+from lb.endpoints.report import MAX_REQUESTS, Load, ServingState
 
 # Least weight of the last request in the mean service time; request n of the first 128 weighs 1/n.
 _SMOOTHING: Final = 1 / 128
@@ -15,11 +15,13 @@ _MIN_QUEUE: Final = 16
 def default_queue_size(best: int) -> int:
     """Return the default queue size of a loader with `best` slots: `best`, at least 16 // `best`.
 
+    Slots and queue together are no more than `MAX_REQUESTS`, unless the slots alone are.
+
     With a short queue, the other requests wait at the gateways and go to the first loader that is
     free. With too short a queue, the loader rejects requests so frequently that slots stay empty in
     the meantime (figures in `docs/load-balancing.md`).
     """
-    return max(best, _MIN_QUEUE // best)
+    return max(0, min(max(best, _MIN_QUEUE // best), MAX_REQUESTS - best))
 
 
 class ConcurrencyLimiter:

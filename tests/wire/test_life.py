@@ -118,6 +118,13 @@ def test_wrapper_of_one_request_at_a_time_has_one_thread() -> None:
         loader.wait_for_event("stopped")
 
 
+def test_loader_of_more_requests_than_it_may_report_does_not_start() -> None:
+    args = ("--lb", "", "--total", "6000", "--queue", "5000")
+    with Process("loader", "run", "tests/wrappers/probe.py:Probe", *args) as loader:
+        assert loader.wait_for_exit() == 1
+        assert "Probe: 6000 requests at a time and 5000 that wait" in "\n".join(loader.text)
+
+
 def test_draining_loader_finishes_running_requests() -> None:
     with Gateway() as gateway, Loader(gateway.lb) as first:
         gateway.wait_until_up(first)

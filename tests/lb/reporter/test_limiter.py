@@ -84,3 +84,4 @@ def test_load_is_a_snapshot() -> None:
 
 def test_default_queue_size() -> None:
     assert [default_queue_size(best) for best in (1, 2, 3, 4, 8, 100)] == [16, 8, 5, 4, 8, 100]
+    assert [default_queue_size(best) for best in (6_000, 10_000, 20_000)] == [4_000, 0, 0]
