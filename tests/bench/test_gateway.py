@@ -90,3 +90,12 @@ def test_workers_bench() -> None:
     result = run_bench("workers", "--rounds", "1", "--seconds", "1")
     assert {name: arm["errors"] for name, arm in result["arms"].items()} == {"1": 0, "2": 0}
     assert result["ratios"]["cpu 2/1"] > 0
+
+
+@pytest.mark.peer("wrk")
+def test_overload_bench() -> None:
+    result = run_bench("overload", "--rounds", "1", "--seconds", "1")
+    assert result["served_us"] > 0
+    assert result["refused_per_second"] > 0
+    assert set(result["open_loop"]) == {"200", "503"}
+    assert sum(figures["count"] for figures in result["open_loop"].values()) == 320
