@@ -27,7 +27,7 @@ _JITTER: Final = 0.2
 class EjectionState(Enum):
     """Whether an endpoint may get requests.
 
-    UNCHECKED: it joined and has not passed its first health check. ADMITTED: it may. EJECTED: it
+    UNCHECKED: it joined and has not passed a health check yet. ADMITTED: it may. EJECTED: it
     may not before `ejected_until`. CHECKING: it has to pass a health check. PROBING: it may get one
     request. Endpoints that are UNCHECKED, EJECTED or CHECKING get requests only if no other can.
     """
@@ -49,6 +49,7 @@ class EjectionCause(Enum):
     REPORTED_FAILURES = "reported_failures"
     UNREACHABLE = "unreachable"
     EJECTION_ELAPSED = "served_time"
+    FIRST_CHECK_DUE = "check_due"
     CHECK_PASSED = "check_passed"
     CHECK_FAILED = "check_failed"
     PROBE_FAILED = "failed_again"
@@ -73,6 +74,7 @@ TRANSITIONS: Final[dict[tuple[EjectionState, EjectionCause], EjectionState]] = {
     (_ADMITTED, EjectionCause.REPORTED_FAILURES): _EJECTED,
     (_ADMITTED, EjectionCause.UNREACHABLE): _EJECTED,
     (_EJECTED, EjectionCause.EJECTION_ELAPSED): _CHECKING,
+    (_EJECTED, EjectionCause.FIRST_CHECK_DUE): _UNCHECKED,
     (_CHECKING, EjectionCause.CHECK_PASSED): _PROBING,
     (_CHECKING, EjectionCause.CHECK_FAILED): _EJECTED,
     (_CHECKING, EjectionCause.UNREACHABLE): _EJECTED,
@@ -91,12 +93,13 @@ class OutlierDetector:
     ejected, `ejected_until` is when it may be checked. Times are in seconds. `_successes` and
     `_failures` are rings of one bucket per second for the last 10 s; `_current_second` is the
     newest. `_ejection_count` counts ejections since the endpoint was last admitted and sets the
-    duration of the next. `_reported_*` are for failures in reports: the totals of the last report,
-    -1 before the first, and the failures in a row.
+    duration of the next. `_is_new`: it joined and was not admitted yet. `_reported_*` are for
+    failures in reports: the totals of the last report, -1 before the first, and the failures in a
+    row.
     """
 
     __slots__ = (
-        "_consecutive_failures", "_current_second", "_ejection_count", "_failures",
+        "_consecutive_failures", "_current_second", "_ejection_count", "_failures", "_is_new",
         "_reported_consecutive_failures", "_reported_errors", "_reported_served", "_successes",
         "cause", "ejected_until", "since", "state",
     )  # fmt: skip
@@ -106,6 +109,7 @@ class OutlierDetector:
         self.cause = EjectionCause.RECOVERED
         self.since = 0.0
         self.ejected_until = 0.0
+        self._is_new = False
         self._consecutive_failures = 0
         self._ejection_count = 0
         self._current_second = 0
@@ -117,6 +121,7 @@ class OutlierDetector:
     def require_check(self, now: float) -> None:
         """Admit the endpoint, which has just joined, only after a health check."""
         self.state, self.cause, self.since = _UNCHECKED, EjectionCause.JOINED, now
+        self._is_new = True
 
     def is_answering(self) -> bool:
         """Return whether the endpoint is known to answer, be it with failures."""
@@ -176,9 +181,9 @@ class OutlierDetector:
 
     def try_start_checking(self, now: float) -> bool:
         """Let an ejected endpoint be checked if its ejection has elapsed; return whether it has."""
-        return now >= self.ejected_until and self._transition(
-            EjectionCause.EJECTION_ELAPSED, now, None
-        )
+        is_first = self._is_new and self.cause in _SILENT_CAUSES
+        cause = EjectionCause.FIRST_CHECK_DUE if is_first else EjectionCause.EJECTION_ELAPSED
+        return now >= self.ejected_until and self._transition(cause, now, None)
 
     def _transition(self, cause: EjectionCause, now: float, rng: Random | None) -> bool:
         after = TRANSITIONS.get((self.state, cause))
@@ -186,6 +191,7 @@ class OutlierDetector:
             return False
         self.state, self.cause, self.since = after, cause, now
         if after is _ADMITTED:
+            self._is_new = False
             self._ejection_count = self._consecutive_failures = (
                 self._reported_consecutive_failures
             ) = 0

@@ -105,6 +105,34 @@ def test_an_endpoint_that_joins_is_admitted_by_its_check(passed: bool) -> None:
     assert not detector.record_check(3.2, RNG, passed=True), "it comes too late"
 
 
+def test_endpoint_whose_first_check_failed_is_admitted_by_a_later_one() -> None:
+    """It has failed no request, so none has to probe it."""
+    detector, now = OutlierDetector(), 3.0
+    detector.require_check(now)
+    for _ in range(2):
+        assert detector.record_check(now, RNG, passed=False)
+        now = detector.ejected_until
+        assert detector.try_start_checking(now)
+        assert not detector.is_answering()
+    assert detector.record_check(now, RNG, passed=True)
+    assert detector.state is EjectionState.ADMITTED
+    detector.record_unreachable(now, RNG)
+    now = detector.ejected_until
+    assert detector.try_start_checking(now)
+    assert detector.record_check(now, RNG, passed=True)
+    assert detector.state is EjectionState.PROBING, "the next time it is probed"
+
+
+def test_new_endpoint_that_failed_requests_is_probed() -> None:
+    detector, now = OutlierDetector(), 3.0
+    detector.require_check(now)
+    record_failures(detector, 5, now)
+    now = detector.ejected_until
+    assert detector.try_start_checking(now)
+    assert detector.record_check(now, RNG, passed=True)
+    assert detector.state is EjectionState.PROBING
+
+
 def test_a_success_admits_an_unchecked_endpoint() -> None:
     detector = OutlierDetector()
     detector.require_check(3.0)
