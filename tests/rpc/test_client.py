@@ -5,6 +5,7 @@ import contextlib
 import gc
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent import futures
 
@@ -279,20 +280,24 @@ def test_calls_end_in_the_order_of_their_deadlines() -> None:
         await peer.start()
         await peer.read_to_end()
 
-    async def main() -> list[int]:
+    async def main() -> list[float]:
         async with h2peer.serve_script(script) as addr:
-            channel, expired_calls = Channel(addr), []
+            channel, expired_deadlines = Channel(addr), []
 
             async def call(number: int) -> None:
+                timeout = 0.2 + 0.05 * number
+                deadline = time.monotonic() + timeout
                 with pytest.raises(RpcError, match="deadline"):
-                    await channel.unary(ECHO, b"", timeout=0.2 + 0.05 * number)
-                expired_calls.append(number)
+                    await channel.unary(ECHO, b"", timeout=timeout)
+                expired_deadlines.append(deadline)
 
             await asyncio.gather(*(call(number) for number in (5, 0, 3, 1, 4, 2)))
             await channel.close()
-            return expired_calls
+            return expired_deadlines
 
-    assert asyncio.run(main()) == [0, 1, 2, 3, 4, 5]
+    deadlines = asyncio.run(main())
+    assert len(deadlines) == 6
+    assert deadlines == sorted(deadlines)
 
 
 def test_reconnects_are_limited_by_backoff() -> None:
