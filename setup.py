@@ -43,7 +43,7 @@ COMPILED = [
     "lb/balancer/policies.py", "lb/balancer/policy.py", "lb/balancer/retry_budget.py",
     "lb/endpoints/candidates.py", "lb/endpoints/endpoint.py", "lb/endpoints/epochs.py",
     "lb/endpoints/lifecycle.py", "lb/endpoints/outlier.py", "lb/endpoints/report.py",
-    "lb/endpoints/table.py", "lb/hub/subscriber.py", "lb/reporter/limiter.py",
+    "lb/endpoints/table.py", "lb/hub/leases.py", "lb/hub/subscriber.py", "lb/reporter/limiter.py",
     "lb/reporter/schedule.py", "rpc/backoff.py", "rpc/bounded_cache.py", "rpc/calls.py",
     "rpc/client.py", "rpc/connection.py", "rpc/deadlines.py", "rpc/frame_budget.py",
     "rpc/frames.py", "rpc/headers.py", "rpc/keepalive.py", "rpc/messages.py", "rpc/metadata.py",

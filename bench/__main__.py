@@ -14,6 +14,7 @@ from bench import (
     idle,
     latency,
     layers,
+    limits,
     overload,
     reload,
     rest,
@@ -48,6 +49,7 @@ def main() -> int:
     _configure_overload(
         commands.add_parser("overload", help="what a refused request costs, and how long it takes")
     )
+    _configure_limits(commands.add_parser("limits", help="a rate that holds over three gateways"))
     _configure_idle(commands.add_parser("idle", help="memory of idle connections"))
     _configure_rest(commands.add_parser("rest", help="processor time without requests"))
     _configure_workers(commands.add_parser("workers", help="what a request costs with two workers"))
@@ -157,6 +159,11 @@ def _configure_overload(parser: argparse.ArgumentParser) -> None:
         lambda args: overload.run(args.payload, args.rounds, args.seconds),
         overload.format_table,
     )
+
+
+def _configure_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=int, default=20, help="with the hub, and without (20)")
+    _add_common_options(parser, lambda args: limits.run(args.seconds), limits.format_table)
 
 
 def _configure_idle(parser: argparse.ArgumentParser) -> None:

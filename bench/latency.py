@@ -142,11 +142,14 @@ def status_connector(
     """Return a function that opens `connections` to an arm and returns its `send`.
 
     `send` sends one request on an idle connection, waiting for one if there is none, reads the
-    response and returns its status. It opens a connection anew if the response ended it.
+    response and returns its status; each has the first of the arm's header sets. It opens a
+    connection anew if the response ended it.
     """
     url = urlsplit(arm.url)
     request_head = f"POST {arm.request.path} HTTP/1.1\r\nHost: {url.netloc}\r\n"
     request_head += f"Content-Type: {arm.request.content_type}\r\n"
+    for name, value in (arm.request.header_sets or ({},))[0].items():
+        request_head += f"{name}: {value}\r\n"
     request_head += f"Content-Length: {len(arm.request.body)}\r\n\r\n"
     request = request_head.encode() + arm.request.body
 

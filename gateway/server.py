@@ -111,7 +111,8 @@ async def run(
     ]
     if sockets.grpc is not None:
         await gateway.grpc_port.start(sockets.grpc)
-    tasks += [asyncio.create_task(watcher) for watcher in gateway.access.watchers()]
+    watchers = gateway.access.watchers(gateway.name, gateway.upstreams.lease)
+    tasks += [asyncio.create_task(watcher) for watcher in watchers]
     if config_source is not None:
         reloader = ConfigReloader(
             config_source, config, base_dir, gateway.catalog, certificate, gateway.apply_reload
@@ -141,8 +142,12 @@ async def run(
 
 @dataclass(frozen=True, slots=True)
 class _Gateway:
-    """The parts of a gateway process that are started, stopped or reloaded."""
+    """The parts of a gateway process that are started, stopped or reloaded.
 
+    `name` is what hubs and loaders call it.
+    """
+
+    name: str
     catalog: Catalog
     access: AccessControl
     usage_writer: UsageWriter | None
@@ -197,6 +202,7 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
     digests = partial(_active_digests, catalog)
     admin_application = admin.build_app(registry, upstreams.table, clock, digests)
     return _Gateway(
+        gateway_name,
         catalog,
         access,
         usage_writer,

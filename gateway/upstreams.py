@@ -17,6 +17,7 @@ from gateway.telemetry.metrics import Metrics, UpstreamMetrics
 from lb.aiges.service import AigesLbService
 from lb.balancer.balancer import Balancer
 from lb.balancer.policies import policy_factories
+from lb.client.lease_channel import LeaseChannel
 from lb.client.orca_subscriber import OrcaSubscriber
 from lb.client.view import HubView, ReportingViews
 from lb.client.watch import Watch
@@ -140,6 +141,10 @@ class UpstreamCluster:
         for task in (*self._disconnect_tasks, *self._subscriber_tasks):
             task.cancel()
         await self._caller.close()
+
+    async def lease(self, request: bytes) -> bytes:
+        """Return the hub's reply to a LeaseRequest. Raises RpcError or OSError."""
+        return await self._discovery.lease(request)
 
     def is_synced(self) -> bool:
         """Return whether the instances are known: with remote hubs, after the first snapshot."""
@@ -303,6 +308,9 @@ class Discovery(Protocol):
     def is_synced(self) -> bool:
         """Return whether the table has had the instances of a hub; once True, it stays True."""
 
+    async def lease(self, request: bytes) -> bytes:
+        """Return the hub's reply to a LeaseRequest. Raises RpcError or OSError."""
+
 
 class EmbeddedHub:
     """A hub in this process, with the interface of the original's load balancer on the same port.
@@ -356,6 +364,10 @@ class EmbeddedHub:
         """Return True: the table is the hub's own."""
         return True
 
+    async def lease(self, request: bytes) -> bytes:
+        """Return the hub's reply to a LeaseRequest."""
+        return self._hub.lease_limits(request)
+
 
 class RemoteHubs:
     """Hubs in other processes, followed by their frames; `options.hub` is a comma-separated list.
@@ -396,6 +408,7 @@ class RemoteHubs:
                 )
             )
         self.documents: Mapping[str, bytes] = ChainMap(*documents)
+        self._lease_channel = LeaseChannel(options.hub.split(","), credentials)
 
     async def start(self) -> int:
         """Start to follow the hubs; return 0.
@@ -410,6 +423,11 @@ class RemoteHubs:
         """Stop following the hubs."""
         for task in self._tasks:
             task.cancel()
+        await self._lease_channel.close()
+
+    async def lease(self, request: bytes) -> bytes:
+        """Return a hub's reply to a LeaseRequest. Raises RpcError or OSError."""
+        return await self._lease_channel.exchange(request)
 
     def is_synced(self) -> bool:
         """Return whether at least one hub has sent a snapshot."""

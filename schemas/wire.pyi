@@ -433,6 +433,74 @@ class Candidate(Message):
         schema_digest: str = ...,
     ) -> None: ...
 
+class LeaseRequest(Message):
+    gateway: str
+    @property
+    def uses(self) -> RepeatedCompositeFieldContainer[LimitUse]: ...
+    def __init__(
+        self,
+        *,
+        gateway: str = ...,
+        uses: Iterable[LimitUse] | None = ...,
+    ) -> None: ...
+
+class LimitUse(Message):
+    name: str
+    rate: float
+    burst: int
+    concurrency: int
+    quota: int
+    period_end: int
+    admitted: int
+    refused: int
+    running: int
+    slots: int
+    used: int
+    ahead: float
+    used_before: int
+    def __init__(
+        self,
+        *,
+        name: str = ...,
+        rate: float = ...,
+        burst: int = ...,
+        concurrency: int = ...,
+        quota: int = ...,
+        period_end: int = ...,
+        admitted: int = ...,
+        refused: int = ...,
+        running: int = ...,
+        slots: int = ...,
+        used: int = ...,
+        ahead: float = ...,
+        used_before: int = ...,
+    ) -> None: ...
+
+class LeaseReply(Message):
+    gateways: int
+    @property
+    def leases(self) -> RepeatedCompositeFieldContainer[Lease]: ...
+    def __init__(
+        self,
+        *,
+        gateways: int = ...,
+        leases: Iterable[Lease] | None = ...,
+    ) -> None: ...
+
+class Lease(Message):
+    admitted: float
+    slots: int
+    used: int
+    share: float
+    def __init__(
+        self,
+        *,
+        admitted: float = ...,
+        slots: int = ...,
+        used: int = ...,
+        share: float = ...,
+    ) -> None: ...
+
 class Duration(Message):
     seconds: int
     nanos: int

@@ -1,17 +1,20 @@
 """The parts that decide who may call and how much, as the configuration asks for them."""
 
+import asyncio
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from config.options import AuthOptions, Config
+from config.options import AuthOptions, Config, LimitOptions
 from gateway.access.authenticator import Authenticator
-from gateway.access.identity import NO_LIMITS, limits_of
+from gateway.access.identity import NO_LIMITS, CallerLimits, limits_of
 from gateway.access.key_store import KeyFile, KeyStore
 from gateway.access.key_table import KeySource, StaticKeys
 from gateway.access.key_watch import watch_keys
+from gateway.access.lease_client import share_limits
+from gateway.access.leases import LimitShares
 from gateway.access.limits import UsageLimiter
 from gateway.access.proxies import TrustedProxies
 
@@ -56,10 +59,22 @@ class AccessControl:
         )
         return cls(authenticator, _limiter(config, used_by_key), proxies, keys, jwks)
 
-    def watchers(self) -> list[Coroutine[Any, Any, None]]:
-        """Return what has to run as long as requests are served."""
+    def watchers(
+        self, gateway_name: str, lease: Callable[[bytes], Awaitable[bytes]]
+    ) -> list[Coroutine[Any, Any, None]]:
+        """Return what has to run as long as requests are served.
+
+        `lease` sends a LeaseRequest to the hub, where `gateway_name` is the name of this gateway.
+        """
         watchers = [] if self.keys is None else [watch_keys(self.keys)]
-        return watchers if self.jwks is None else [*watchers, self.jwks.watch()]
+        if self.jwks is not None:
+            watchers.append(self.jwks.watch())
+        if self.keys is not None or self.limiter.shared_meters():
+            is_requested = asyncio.Event()
+            self.limiter.on_new_meter = is_requested.set
+            shares = LimitShares(self.limiter, gateway_name, time.monotonic)
+            watchers.append(share_limits(shares, lease, is_requested, time.monotonic))
+        return watchers
 
 
 def _open_jwks(options: AuthOptions, base_dir: Path) -> "Jwks | None":
@@ -76,7 +91,12 @@ def _open_jwks(options: AuthOptions, base_dir: Path) -> "Jwks | None":
 
 def _limiter(config: Config, used_by_key: Mapping[str, tuple[int, int]]) -> UsageLimiter:
     """Return the limiter of the applications and services that have limits, and of keys."""
-    apps = {name: limits_of(options) for name, options in config.apps.items()}
-    services = {name: limits_of(options) for name, options in config.services.items()}
-    limited = {name: limits for name, limits in services.items() if limits != NO_LIMITS}
-    return UsageLimiter(apps, limited, time.monotonic, time.time, used_by_key)
+    return UsageLimiter(
+        _limited(config.apps), _limited(config.services), time.monotonic, time.time, used_by_key
+    )
+
+
+def _limited(options_by_name: Mapping[str, LimitOptions]) -> dict[str, CallerLimits]:
+    """Return the limits of the applications or services that have some."""
+    limits = {name: limits_of(options) for name, options in options_by_name.items()}
+    return {name: of_name for name, of_name in limits.items() if of_name != NO_LIMITS}

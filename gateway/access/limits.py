@@ -1,12 +1,17 @@
 """What callers may use: the limits of keys, applications and services. Pure."""
 
 from collections.abc import Callable, Mapping
+from heapq import nlargest
 from typing import Final
 
 from gateway.access.identity import NO_LIMITS, CallerLimits, Identity
 from gateway.access.meters import NO_ADMISSION, Admission, LimitExceededError, Meter
 
 NOTHING_USED: Final[Mapping[str, tuple[int, int]]] = {}
+# A key that was not used for this time, in seconds, gives back its share of a limit.
+_ACTIVE_S: Final = 10.0
+# Keys whose limits are leased, at most; of the others each gateway may use an even share.
+MAX_SHARED_KEYS: Final = 1000
 
 
 class UsageLimiter:
@@ -15,7 +20,9 @@ class UsageLimiter:
     `app_limits` and `service_limits` are those of the configuration. The limits of an application
     hold only for callers that have proved to be it. `clock` returns seconds of a monotonic clock,
     `wall_clock` Unix time. `used_by_key` are the requests of each key in the present day and month
-    before the start.
+    before the start. `on_new_meter` is called when a key is used for the first time.
+
+    Each of `gateways` that share the limits may use its part of them; see `shared_meters`.
     """
 
     def __init__(
@@ -34,7 +41,11 @@ class UsageLimiter:
         self._services = {
             name: Meter(f"service {name}", limits) for name, limits in service_limits.items()
         }
+        for meter in (*self._apps.values(), *self._services.values()):
+            meter.start_period(0, self._started_at)
         self._keys: dict[str, Meter] = {}
+        self.gateways = 1
+        self.on_new_meter: Callable[[], None] | None = None
 
     def admit(self, identity: Identity, service_id: str) -> Admission:
         """Count a request of a caller. Raises LimitExceededError if it exceeds a limit.
@@ -68,6 +79,21 @@ class UsageLimiter:
         meter.count(now)
         return admission.with_meter(meter)
 
+    def shared_meters(self) -> list[Meter]:
+        """Return the meters whose limits hold over all gateways, and are in use here.
+
+        Those of the configuration are always in use, so that each gateway has a share in advance.
+        """
+        now = self._clock()
+        keys = [
+            meter
+            for meter in self._keys.values()
+            if meter.running or now - meter.counted_at < _ACTIVE_S
+        ]
+        if len(keys) > MAX_SHARED_KEYS:
+            keys = nlargest(MAX_SHARED_KEYS, keys, key=lambda meter: meter.counted_at)
+        return [*self._apps.values(), *self._services.values(), *keys]
+
     def _meters(self, identity: Identity, service_id: str) -> list[Meter]:
         meters: list[Meter] = []
         if identity.limits is not NO_LIMITS:
@@ -83,10 +109,13 @@ class UsageLimiter:
         meter = self._keys.get(identity.key_id)
         if meter is None:
             meter = self._keys[identity.key_id] = Meter(f"key {identity.key_id}", identity.limits)
+            meter.share = 1.0 / self.gateways
             of_day, of_month = self._used_by_key.get(identity.key_id, (0, 0))
             meter.start_period(
                 of_day if identity.limits.quota_days == 1 else of_month, self._started_at
             )
+            if self.on_new_meter is not None:
+                self.on_new_meter()
         meter.limits = identity.limits
         return meter
 

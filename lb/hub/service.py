@@ -27,6 +27,7 @@ from lb.endpoints.table import EndpointTable
 from lb.hub.admission import AdmissionPolicy, RateLimiter, RejectReason, ReportRejectedError
 from lb.hub.broadcast import Broadcaster
 from lb.hub.counters import HubCounts
+from lb.hub.leases import LeaseError, LimitLeases
 from lb.hub.peer_quota import PeerQuota
 from lb.reporter.schedule import IDLE_KEEPALIVE_S, KEEPALIVE_S, REPORT_GAP_S
 from rpc.bounded_cache import BoundedCache
@@ -36,7 +37,15 @@ from schemas.model import document
 from schemas.model.document import DocumentError
 from schemas.model.errors import NO_INSTANCE
 from schemas.validation.request_validator import RequestValidator
-from schemas.wire import Candidate, LoadReport, PickReply, PickRequest, ReportControl, WatchRequest
+from schemas.wire import (
+    Candidate,
+    LeaseRequest,
+    LoadReport,
+    PickReply,
+    PickRequest,
+    ReportControl,
+    WatchRequest,
+)
 
 _logger = logging.getLogger("ase.lb")
 
@@ -104,6 +113,7 @@ class Hub:
         self._peer_quota = PeerQuota(admission_policy.max_instances_per_peer)
         self._rate_limiters: dict[InstanceKey, RateLimiter] = {}
         self._lost_records: deque[tuple[float, str, str]] = deque(maxlen=_MAX_LOST_RECORDS)
+        self._limit_leases = LimitLeases()
         self.blocked_addresses: set[str] = set()
         self.documents: dict[str, bytes] = {}
         epoch = rng.getrandbits(63) | 1
@@ -113,7 +123,10 @@ class Hub:
 
     def unary_methods(self) -> dict[str, UnaryHandler]:
         """Return the unary methods by path."""
-        return {"/ase.v1.LoadBalancer/Pick": self.pick}
+        return {
+            "/ase.v1.LoadBalancer/Pick": self.pick,
+            "/ase.v1.LoadBalancer/Lease": self.lease,
+        }
 
     def stream_methods(self) -> dict[str, StreamHandler]:
         """Return the streaming methods by path."""
@@ -291,6 +304,22 @@ class Hub:
         except ReportRejectedError as error:
             self._counts.count_rejection(error.reason)
             raise RpcError(Status.UNAUTHENTICATED, str(error)) from None
+
+    async def lease(self, data: bytes, call: CallContext) -> bytes:
+        """Serve `Lease`: the part of each limit that a gateway may use.
+
+        Raises RpcError UNAUTHENTICATED or INVALID_ARGUMENT.
+        """
+        self._check_token(call)
+        try:
+            return self.lease_limits(data)
+        except (DecodeError, LeaseError) as error:
+            raise RpcError(Status.INVALID_ARGUMENT, f"not a LeaseRequest: {error}") from None
+
+    def lease_limits(self, data: bytes) -> bytes:
+        """Return the reply to a LeaseRequest. Raises DecodeError or LeaseError."""
+        request = LeaseRequest.FromString(data)
+        return self._limit_leases.exchange(request, self._clock()).SerializeToString()
 
     async def pick(self, data: bytes, call: CallContext) -> bytes:
         """Serve `Pick`: addresses of a service, best first, for clients without a picker.

@@ -54,6 +54,13 @@ FIELD_NUMBERS = {
     "ase.v1.PickRequest": "svc=1 subsvc=2 nbest=3 exclude=4 key=5 gateway=6",
     "ase.v1.PickReply": "code=1 message=2 candidates=3",
     "ase.v1.Candidate": "addr=1 protocol=2 expected_ms=3 schema_digest=4",
+    "ase.v1.LeaseRequest": "gateway=1 uses=2",
+    "ase.v1.LimitUse": (
+        "name=1 rate=2 burst=3 concurrency=4 quota=5 period_end=6 admitted=7 refused=8 running=9 "
+        "slots=10 used=11 ahead=12 used_before=13"
+    ),
+    "ase.v1.LeaseReply": "gateways=1 leases=2",
+    "ase.v1.Lease": "admitted=1 slots=2 used=3 share=4",
     "ase.v1.ProbeReply": "in_flight=1 latency_us=2",
     "xds.data.orca.v3.OrcaLoadReport": "cpu_utilization=1 mem_utilization=2 rps=3 request_cost=4 "
     "utilization=5 rps_fractional=6 eps=7 named_metrics=8 application_utilization=9",
