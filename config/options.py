@@ -379,6 +379,9 @@ class LimitOptions:
         "requests and sessions of a day or a calendar month (UTC), as 1000/day; empty: no limit",
         pattern=(r"[1-9]\d{0,14}/(?:day|month)", "a number, then /day or /month"),
     )
+    max_body: int = option(
+        0, "bytes of a request body, at most; 0: those of gateway.max_body", minimum=0
+    )
 
 
 @dataclass(frozen=True, slots=True)

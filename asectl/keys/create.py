@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rps", type=float, default=0.0, help="requests a second, at most")
     parser.add_argument("--burst", type=int, default=0, help="requests at once; default: --rps")
     parser.add_argument("--concurrency", type=int, default=0, help="requests at a time, at most")
+    parser.add_argument("--max-body", type=int, default=0, help="bytes of a body, at most")
     parser.add_argument(
         "--quota", type=key_store.parse_quota, default=(0, 1), help="as 1000/day or 100000/month"
     )
@@ -42,12 +43,13 @@ def run(args: argparse.Namespace) -> int:
     for name in services:
         if not re.fullmatch(SERVICE[0], name):
             raise Failure(f"--services: {name!r} is not {SERVICE[1]}", EXIT_USAGE)
-    if not args.app.isprintable() or not args.app or min(args.burst, args.concurrency) < 0:
+    least = min(args.burst, args.concurrency, args.max_body)
+    if not args.app.isprintable() or not args.app or least < 0:
         raise Failure("--app must not be empty, and limits not be negative", EXIT_USAGE)
     if not 0 <= args.rps <= _MAX_RATE:
         raise Failure(f"--rps must be 0 to {_MAX_RATE:,}", EXIT_USAGE)
     quota, quota_days = args.quota
-    limits = CallerLimits(args.rps, args.burst, args.concurrency, quota, quota_days)
+    limits = CallerLimits(args.rps, args.burst, args.concurrency, quota, quota_days, args.max_body)
     store, path = key_store.open_store(args, create=True)
     expires_at = time.time() + args.expires if args.expires else 0.0
     text, entry = new_entry(store, args.app, services, limits, expires_at, is_pair=args.hmac)

@@ -43,6 +43,7 @@ def _row(entry: KeyEntry, now: float) -> dict[str, Any]:
         f"{limits.rate:g}/s" if limits.rate else "",
         f"{limits.concurrency} at a time" if limits.concurrency else "",
         f"{limits.quota}/{period}" if limits.quota else "",
+        f"bodies of {limits.max_body} bytes" if limits.max_body else "",
     ]
     ends = [at for at in (key.expires_at, key.revoked_at) if at]
     return {

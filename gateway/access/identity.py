@@ -14,6 +14,7 @@ class CallerLimits:
     `rate` is in requests per second, `burst` is the number of requests that may come at once (0:
     those of one second), `concurrency` counts requests and sessions in progress, `quota` is the
     number of requests and sessions in `quota_days` days (1: a day, 30: a calendar month).
+    `max_body` is the largest request body in bytes, as it is sent.
     """
 
     rate: float = 0.0
@@ -21,6 +22,7 @@ class CallerLimits:
     concurrency: int = 0
     quota: int = 0
     quota_days: int = 1
+    max_body: int = 0
 
 
 NO_LIMITS: Final = CallerLimits()
@@ -35,6 +37,7 @@ def limits_of(options: LimitOptions) -> CallerLimits:
         options.concurrency,
         int(quota or 0),
         30 if period == "month" else 1,
+        options.max_body,
     )
 
 

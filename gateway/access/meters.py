@@ -198,6 +198,14 @@ class Admission:
         self._meters = meters
         self.header_line = header_line
 
+    def max_body(self, default: int) -> int:
+        """Return the largest body in bytes that the limits allow, `default` at most."""
+        limit = default
+        for meter in self._meters:
+            if meter.limits.max_body:
+                limit = min(limit, meter.limits.max_body)
+        return limit
+
     def with_meter(self, meter: Meter) -> "Admission":
         """Return the admission with a further meter, in the place of this one."""
         meters, self._meters = self._meters, []

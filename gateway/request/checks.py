@@ -44,6 +44,12 @@ def check_length(headers: Mapping[bytes, bytes], limit: int) -> None:
         raise HttpError(413, f"body is larger than {limit} bytes")
 
 
+def check_body_size(body: bytes, limit: int) -> None:
+    """Reject a body of more than `limit` bytes. Raises HttpError 413."""
+    if len(body) > limit:
+        raise HttpError(413, f"body is larger than {limit} bytes")
+
+
 def _check_media_type(content_type: str) -> None:
     media_type, *parameters = content_type.split(";")
     parameter_values = dict(

@@ -143,9 +143,11 @@ def serve_unary(
         identity.check_service(contract.service.id)
         record.admission = dependencies.limiter.admit(identity, contract.service.id)
         exchange.check_head(contract, headers)
-        checks.check_length(headers, dependencies.options.max_body)
+        max_body = record.admission.max_body(dependencies.options.max_body)
+        checks.check_length(headers, max_body)
         if raw_body is None:
             raw_body = yield from _read_body(contract, headers, record, dependencies, exchange)
+        checks.check_body_size(raw_body, max_body)
         _shed_overload(contract, headers, raw_body, record, dependencies, exchange)
         record.body_received_at = dependencies.clock()
         authenticator.check_body(identity, head, raw_body)

@@ -109,6 +109,7 @@ def test_revoked_key_stays_in_the_list(keys: Keys) -> None:
         (("create", "--app", "a", "--expires", "0d"), 2, "no time such as 90d"),
         (("create", "--app", "a", "--quota", "10/week"), 2, "no quota such as 1000/day"),
         (("create", "--app", "a", "--burst", "-1"), 2, "limits not be negative"),
+        (("create", "--app", "a", "--max-body", "-1"), 2, "limits not be negative"),
         (("create", "--app", "a", "--rps", "-1"), 2, "--rps must be 0 to 1,000,000"),
         (("create", "--app", "a", "--rps", "nan"), 2, "--rps must be 0 to 1,000,000"),
         (("create", "--app", "a", "--rps", "inf"), 2, "--rps must be 0 to 1,000,000"),

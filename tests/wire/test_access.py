@@ -275,6 +275,19 @@ def test_rate_of_a_key(limited: Guarded) -> None:
     assert limited.post(x_api_key=limited.key).status_code == 200
 
 
+def test_largest_body_of_a_key(limited: Guarded) -> None:
+    content = json.dumps(make_envelope()).encode()
+    headers = {"x-api-key": limited.add_key("--app", "tests", "--max-body", str(len(content)))}
+    path, fields = "/v1/private/probe", {**headers, "content-type": "application/json"}
+    http = limited.gateway.http
+    assert http.post(path, content=content, headers=fields).status_code == 200
+    for larger in (content + b" ", iter([content, b" "])):  # with a length, and in chunks
+        refused = http.post(path, content=larger, headers=fields)
+        assert refused.status_code == 413
+        assert f"larger than {len(content)} bytes" in refused.text
+    assert http.post(path, content=content, headers=fields).status_code == 200
+
+
 def test_quota_of_an_application(limited: Guarded) -> None:
     key = limited.add_key("--app", "busy")
     envelope = make_envelope() | {"header": {"app_id": "busy", "status": 3}}
