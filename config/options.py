@@ -417,6 +417,11 @@ class ServiceOptions(LimitOptions):
     get_events: bool = option(
         False, "answer GET with events; the query has the members of the request"
     )
+    licences: int = option(
+        0,
+        "requests and sessions in progress that each application may have of it; 0: no limit",
+        minimum=0,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from config.options import AuthOptions, Config, LimitOptions
+from config.options import AuthOptions, Config
 from gateway.access.authenticator import Authenticator
-from gateway.access.identity import NO_LIMITS, CallerLimits, limits_of
+from gateway.access.identity import NO_LIMITS, limits_of
 from gateway.access.key_store import KeyFile, KeyStore
 from gateway.access.key_table import KeySource, StaticKeys
 from gateway.access.key_watch import watch_keys
@@ -69,7 +69,7 @@ class AccessControl:
         watchers = [] if self.keys is None else [watch_keys(self.keys)]
         if self.jwks is not None:
             watchers.append(self.jwks.watch())
-        if self.keys is not None or self.limiter.shared_meters():
+        if self.keys is not None or self.limiter.has_limits():
             is_requested = asyncio.Event()
             self.limiter.on_new_meter = is_requested.set
             shares = LimitShares(self.limiter, gateway_name, time.monotonic)
@@ -91,12 +91,8 @@ def _open_jwks(options: AuthOptions, base_dir: Path) -> "Jwks | None":
 
 def _limiter(config: Config, used_by_key: Mapping[str, tuple[int, int]]) -> UsageLimiter:
     """Return the limiter of the applications and services that have limits, and of keys."""
-    return UsageLimiter(
-        _limited(config.apps), _limited(config.services), time.monotonic, time.time, used_by_key
-    )
-
-
-def _limited(options_by_name: Mapping[str, LimitOptions]) -> dict[str, CallerLimits]:
-    """Return the limits of the applications or services that have some."""
-    limits = {name: limits_of(options) for name, options in options_by_name.items()}
-    return {name: of_name for name, of_name in limits.items() if of_name != NO_LIMITS}
+    apps = {name: limits_of(options) for name, options in config.apps.items()}
+    services = {name: limits_of(options) for name, options in config.services.items()}
+    limited = {name: limits for name, limits in services.items() if limits != NO_LIMITS}
+    licences = {name: o.licences for name, o in config.services.items() if o.licences}
+    return UsageLimiter(apps, limited, time.monotonic, time.time, used_by_key, licences)

@@ -8,6 +8,7 @@ from gateway.access.identity import NO_LIMITS, CallerLimits, Identity
 from gateway.access.meters import NO_ADMISSION, Admission, LimitExceededError, Meter
 
 NOTHING_USED: Final[Mapping[str, tuple[int, int]]] = {}
+NO_LICENCES: Final[Mapping[str, int]] = {}
 # A key that was not used for this time, in seconds, gives back its share of a limit.
 _ACTIVE_S: Final = 10.0
 # Keys whose limits are leased, at most; of the others each gateway may use an even share.
@@ -17,10 +18,12 @@ MAX_SHARED_KEYS: Final = 1000
 class UsageLimiter:
     """Admits requests by the limits of their key, their application and their service.
 
-    `app_limits` and `service_limits` are those of the configuration. The limits of an application
-    hold only for callers that have proved to be it. `clock` returns seconds of a monotonic clock,
-    `wall_clock` Unix time. `used_by_key` are the requests of each key in the present day and month
-    before the start. `on_new_meter` is called when a key is used for the first time.
+    `app_limits` (of all applications that it names) and `service_limits` are those of the
+    configuration. The limits of an application hold only for callers that have proved to be it; so
+    do the `licences` of services: requests and sessions in progress that each application may have.
+    `clock` returns seconds of a monotonic clock, `wall_clock` Unix time. `used_by_key` are the
+    requests of each key in the present day and month before the start. `on_new_meter` is called
+    when a key or a licence is used for the first time.
 
     Each of `gateways` that share the limits may use its part of them; see `shared_meters`.
     """
@@ -32,12 +35,19 @@ class UsageLimiter:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         used_by_key: Mapping[str, tuple[int, int]] = NOTHING_USED,
+        licences: Mapping[str, int] = NO_LICENCES,
     ) -> None:
         self._used_by_key = used_by_key
+        self._licences = licences
+        self._licence_meters: dict[tuple[str, str], Meter] = {}
         self._clock = clock
         self._wall_clock = wall_clock
         self._started_at = wall_clock()
-        self._apps = {name: Meter(f"app {name}", limits) for name, limits in app_limits.items()}
+        self._apps = {
+            name: Meter(f"app {name}", limits)
+            for name, limits in app_limits.items()
+            if limits != NO_LIMITS
+        }
         self._services = {
             name: Meter(f"service {name}", limits) for name, limits in service_limits.items()
         }
@@ -46,6 +56,10 @@ class UsageLimiter:
         self._keys: dict[str, Meter] = {}
         self.gateways = 1
         self.on_new_meter: Callable[[], None] | None = None
+        self._app_names = frozenset(app_limits)
+        for app_id in app_limits:
+            for service_id in licences:
+                self._licence_meter(app_id, service_id)
 
     def admit(self, identity: Identity, service_id: str) -> Admission:
         """Count a request of a caller. Raises LimitExceededError if it exceeds a limit.
@@ -62,37 +76,44 @@ class UsageLimiter:
             meter.count(now)
         return Admission(meters, _header_line(meters, now))
 
-    def extend(self, admission: Admission, service_id: str) -> Admission:
+    def extend(self, admission: Admission, identity: Identity, service_id: str) -> Admission:
         """Count an admitted request for a further service, to which it is passed on.
 
         Raises LimitExceededError if that service's limits refuse it; then it counts for none.
         """
-        meter = self._services.get(service_id)
-        if meter is None:
-            return admission
+        meters = self._service_meters(identity, service_id)
         now = self._clock()
         try:
-            meter.check(now, self._wall_clock())
+            for meter in meters:
+                meter.check(now, self._wall_clock())
         except LimitExceededError:
             admission.release()
             raise
-        meter.count(now)
-        return admission.with_meter(meter)
+        for meter in meters:
+            meter.count(now)
+        return admission.with_meters(meters) if meters else admission
+
+    def has_limits(self) -> bool:
+        """Return whether the configuration limits an application or a service."""
+        return bool(self._apps or self._services or self._licences)
 
     def shared_meters(self) -> list[Meter]:
         """Return the meters whose limits hold over all gateways, and are in use here.
 
-        Those of the configuration are always in use, so that each gateway has a share in advance.
+        Those of the configuration are always in use, so that each gateway has a lease in advance.
         """
         now = self._clock()
-        keys = [
-            meter
-            for meter in self._keys.values()
-            if meter.running or now - meter.counted_at < _ACTIVE_S
-        ]
+        self._licence_meters = {
+            pair: meter
+            for pair, meter in self._licence_meters.items()
+            if pair[0] in self._app_names or _is_active(meter, now)
+        }
+        keys = [meter for meter in self._keys.values() if _is_active(meter, now)]
         if len(keys) > MAX_SHARED_KEYS:
             keys = nlargest(MAX_SHARED_KEYS, keys, key=lambda meter: meter.counted_at)
-        return [*self._apps.values(), *self._services.values(), *keys]
+        return [
+            *self._apps.values(), *self._services.values(), *self._licence_meters.values(), *keys
+        ]  # fmt: skip
 
     def _meters(self, identity: Identity, service_id: str) -> list[Meter]:
         meters: list[Meter] = []
@@ -100,9 +121,33 @@ class UsageLimiter:
             meters.append(self._key_meter(identity))
         if self._apps and identity.method != "none" and identity.app_id in self._apps:
             meters.append(self._apps[identity.app_id])
+        if self._services or self._licences:
+            meters += self._service_meters(identity, service_id)
+        return meters
+
+    def _service_meters(self, identity: Identity, service_id: str) -> list[Meter]:
+        meters: list[Meter] = []
         if self._services and service_id in self._services:
             meters.append(self._services[service_id])
+        if self._licences and identity.method != "none" and service_id in self._licences:
+            meters.append(self._licence_meter(identity.app_id, service_id))
         return meters
+
+    def _licence_meter(self, app_id: str, service_id: str) -> Meter:
+        """Return the meter of an application's licences of a service.
+
+        Several gateways never let through more than the licences, so without a lease none is left.
+        The applications of the configuration have theirs in advance.
+        """
+        meter = self._licence_meters.get((app_id, service_id))
+        if meter is None:
+            limits = CallerLimits(concurrency=self._licences[service_id])
+            meter = Meter(f"app {app_id} of service {service_id}", limits)
+            meter.share = 1.0 if self.gateways == 1 else 0.0
+            self._licence_meters[(app_id, service_id)] = meter
+            if self.on_new_meter is not None:
+                self.on_new_meter()
+        return meter
 
     def _key_meter(self, identity: Identity) -> Meter:
         """Return the meter of a key; there are as many as there are keys with limits."""
@@ -118,6 +163,10 @@ class UsageLimiter:
                 self.on_new_meter()
         meter.limits = identity.limits
         return meter
+
+
+def _is_active(meter: Meter, now: float) -> bool:
+    return meter.running > 0 or now - meter.counted_at < _ACTIVE_S
 
 
 def _header_line(meters: list[Meter], now: float) -> str:

@@ -154,6 +154,8 @@ class Meter:
     def _max_running(self) -> int:
         if self.lease is not None:
             return self.lease.running
+        if self.share == 0.0:
+            return 0
         return max(1, math.floor(self.limits.concurrency * self.share + 1e-9))
 
     def _rate(self) -> float:
@@ -206,10 +208,10 @@ class Admission:
                 limit = min(limit, meter.limits.max_body)
         return limit
 
-    def with_meter(self, meter: Meter) -> "Admission":
-        """Return the admission with a further meter, in the place of this one."""
+    def with_meters(self, further: list[Meter]) -> "Admission":
+        """Return the admission with further meters, in the place of this one."""
         meters, self._meters = self._meters, []
-        return Admission([*meters, meter], self.header_line)
+        return Admission([*meters, *further], self.header_line)
 
     def release(self) -> None:
         """Count the request as ended."""

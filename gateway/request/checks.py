@@ -138,7 +138,9 @@ def admit_sub_service(
     Raises LimitExceededError if the limits of the sub service refuse it.
     """
     if sub_contract.service.id != contract.service.id:
-        record.admission = limiter.extend(record.admission, sub_contract.service.id)
+        record.admission = limiter.extend(
+            record.admission, record.identity, sub_contract.service.id
+        )
 
 
 def _resolve_sub_service(

@@ -147,7 +147,7 @@ class Limiter(Protocol):
     def admit(self, identity: Identity, service_id: str, /) -> Admission:
         """Count a request of a caller. Raises LimitExceededError if it exceeds a limit."""
 
-    def extend(self, admission: Admission, service_id: str, /) -> Admission:
+    def extend(self, admission: Admission, identity: Identity, service_id: str, /) -> Admission:
         """Count an admitted request for a further service. Raises LimitExceededError."""
 
 

@@ -8,6 +8,8 @@ import httpx
 from tests.harness import Gateway, Hub, Loader, make_envelope
 
 SPEC = "tests/wrappers/batching.py:Batching"
+# More requests than the loader has slots for, on a machine that may be busy with others.
+PATIENT = ("--lb-wait", "20", "--gateway-deadline", "30")
 
 
 def batch_size(response: httpx.Response) -> int:
@@ -17,7 +19,11 @@ def batch_size(response: httpx.Response) -> int:
 
 
 def test_concurrent_requests_share_batches() -> None:
-    with Hub() as hub, Gateway("--lb-hub", hub.lb) as gateway, Loader(hub.lb, SPEC) as loader:
+    with (
+        Hub() as hub,
+        Gateway("--lb-hub", hub.lb, *PATIENT) as gateway,
+        Loader(hub.lb, SPEC) as loader,
+    ):
         gateway.wait_until_up(loader)
         assert batch_size(gateway.call("batching")) == 1
         with ThreadPoolExecutor(24) as callers:

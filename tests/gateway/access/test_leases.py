@@ -27,12 +27,20 @@ class Fleet:
         count: int,
         key: CallerLimits = CallerLimits(),  # noqa: B008 (it is frozen)
         service: CallerLimits = CallerLimits(),  # noqa: B008
+        licences: int = 0,
+        apps: tuple[str, ...] = (),
     ) -> None:
         self.now = 1000.0
         self.hub = LimitLeases()
         self.identity = Identity("app", "k1", method="key", limits=key)
         self.limiters = [
-            UsageLimiter({}, {"ocr": service}, lambda: self.now, lambda: WALL + self.now - 1000.0)
+            UsageLimiter(
+                dict.fromkeys(apps, CallerLimits()),
+                {"ocr": service},
+                lambda: self.now,
+                lambda: WALL + self.now - 1000.0,
+                licences={"asr": licences} if licences else {},
+            )
             for _ in range(count)
         ]
         self.shares = [
@@ -157,6 +165,34 @@ def test_concurrency_of_a_service_is_never_exceeded(seed: int, limit: int, count
             fleet.exchange_all()
         fleet.send(0, "ocr")
     assert len(fleet.running) == limit, "one gateway may use all of it"
+
+
+@given(st.integers(0, 2**32), st.integers(1, 5), st.integers(2, 4), st.booleans())
+def test_licences_are_never_exceeded(
+    seed: int, licences: int, count: int, is_configured: bool
+) -> None:
+    """Not even at the first request of an application that no gateway knows."""
+    rng = random.Random(seed)
+    fleet = Fleet(count, licences=licences, apps=("app",) * is_configured)
+    for _ in range(200):
+        action = rng.random()
+        if action < 0.4:
+            fleet.send(rng.randrange(count), "asr")
+        elif action < 0.6 and fleet.running:
+            fleet.end(rng.randrange(len(fleet.running)))
+        else:
+            fleet.exchange(rng.randrange(count))
+        assert len(fleet.running) <= licences
+    for _ in range(2 * licences + 2):
+        for _ in range(3):
+            fleet.exchange_all()
+        fleet.send(0, "asr")
+    assert len(fleet.running) == licences
+
+
+def test_application_of_the_configuration_has_licences_in_advance() -> None:
+    assert not Fleet(2, licences=4).send(1, "asr"), "until the hub has answered"
+    assert Fleet(2, licences=4, apps=("app",)).send(1, "asr")
 
 
 @given(st.integers(0, 2**32), st.integers(1, 300), st.integers(1, 4))

@@ -111,15 +111,33 @@ def test_limits_of_the_configuration() -> None:
 
 def test_sub_service_of_a_category_has_its_own_limits() -> None:
     limits = limiter(services={"any": CallerLimits(concurrency=5), "ocr": TWO})
-    admissions = [limits.extend(limits.admit(ANONYMOUS, "any"), "ocr") for _ in range(2)]
+    admissions = [limits.extend(limits.admit(ANONYMOUS, "any"), ANONYMOUS, "ocr") for _ in range(2)]
     refused = limits.admit(ANONYMOUS, "any")
     with pytest.raises(LimitExceededError, match="service ocr has 2"):
-        limits.extend(refused, "ocr")
+        limits.extend(refused, ANONYMOUS, "ocr")
     for admission in admissions:
         admission.release()
     for _ in range(2):  # nothing is left of the refused one
-        limits.extend(limits.admit(ANONYMOUS, "any"), "ocr")
+        limits.extend(limits.admit(ANONYMOUS, "any"), ANONYMOUS, "ocr")
     for _ in range(3):
         limits.admit(ANONYMOUS, "any")
     admission = limits.admit(ANONYMOUS, "other")
-    assert limits.extend(admission, "free") is admission
+    assert limits.extend(admission, ANONYMOUS, "free") is admission
+
+
+def test_licences_of_a_service_count_for_each_application() -> None:
+    limits = UsageLimiter({}, {}, lambda: 0.0, lambda: 0.0, licences={"ocr": 2})
+    shop, other = (Identity(name, f"k-{name}", method="key") for name in ("shop", "other"))
+    running = [limits.admit(shop, "ocr") for _ in range(2)]
+    with pytest.raises(LimitExceededError, match="app shop of service ocr has 2 requests"):
+        limits.admit(replace(shop, key_id="k2"), "ocr")
+    limits.admit(other, "ocr")
+    limits.admit(shop, "asr")
+    for _ in range(9):
+        limits.admit(ANONYMOUS, "ocr")
+    running[0].release()
+    with pytest.raises(LimitExceededError):
+        limits.extend(limits.admit(other, "any"), other, "ocr").release()
+        limits.admit(other, "ocr")
+        limits.admit(other, "ocr")
+    limits.extend(limits.admit(shop, "any"), shop, "ocr")
