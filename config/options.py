@@ -201,6 +201,11 @@ class GatewayOptions:
         "networks (CIDR) of proxies that may name the caller and forward the client's address",
         pattern=NETWORK,
     )
+    client_header: str = option(
+        "x-forwarded-for",
+        "header to which trusted proxies add the client's address",
+        choices=("x-forwarded-for", "forwarded"),
+    )
     cors_headers: list[str] = option(
         ["authorization", "content-type", "x-api-key", "x-app-id", "idempotency-key"],
         "headers that pages of `session.origins` may send",

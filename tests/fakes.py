@@ -53,7 +53,7 @@ def new_authenticator(
 ) -> Authenticator:
     """Return the authenticator of a gateway with these options; without keys it knows none."""
     gateway_options = gateway_options or GatewayOptions()
-    proxies = TrustedProxies(gateway_options.trusted_proxies)
+    proxies = TrustedProxies(gateway_options.trusted_proxies, gateway_options.client_header)
     consumer_header = gateway_options.consumer_header
     return Authenticator(
         options, consumer_header, proxies, keys or StaticKeys(), tokens, wall_clock
@@ -327,7 +327,7 @@ class FakeGateway:
             access_log,
             open_event_stream,
             session_options.origins,
-            TrustedProxies(self.options.trusted_proxies),
+            TrustedProxies(self.options.trusted_proxies, self.options.client_header),
         )
         self.grpc_service = GatewayService(self.context, self.session_metrics, session_options)
         self.readiness = app.Readiness(lambda: True)

@@ -48,7 +48,7 @@ class AccessControl:
         needs_keys = not {"key", "hmac"}.isdisjoint(options.methods)
         keys = KeyFile(KeyStore(base_dir / options.keys)) if needs_keys else None
         jwks = _open_jwks(options, base_dir)
-        proxies = TrustedProxies(config.gateway.trusted_proxies)
+        proxies = TrustedProxies(config.gateway.trusted_proxies, config.gateway.client_header)
         authenticator = Authenticator(
             options,
             config.gateway.consumer_header,

@@ -15,7 +15,6 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.access.caller_head import CallerHead
-from gateway.access.proxies import FORWARDED_FOR
 from gateway.context import GatewayContext
 from gateway.http.cors import CorsPolicy
 from gateway.http.head_validation import combine_headers
@@ -398,8 +397,9 @@ def _to_ase_error(error: Exception) -> AseError:
 
 def _new_record(scope: Scope, context: GatewayContext) -> RequestRecord:
     client = scope.get("client")
-    forwarded_for = b", ".join(value for name, value in scope["headers"] if name == FORWARDED_FOR)
-    client_ip = context.proxies.client_address(client[0] if client else "", forwarded_for)
+    header = context.proxies.client_header
+    hops = b", ".join(value for name, value in scope["headers"] if name == header)
+    client_ip = context.proxies.client_address(client[0] if client else "", hops)
     return context.new_record(scope["method"], scope["path"], client_ip)
 
 

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
-from gateway.access.proxies import FORWARDED_FOR, forwarded_for_of
 from gateway.context import GatewayContext
 from gateway.http.head_cache import HeadKey
 from gateway.http.pipeline import PipelineQueue
@@ -107,12 +106,13 @@ class FastPath:
             if lookup.has_ignored_lines
             else head.tracing
         )
-        forwarded_for = (
-            forwarded_for_of(data[: lookup.body_start])
+        proxies = fast_path.context.proxies
+        hops = (
+            proxies.hops_of(data[: lookup.body_start])
             if lookup.has_ignored_lines
-            else head.headers.get(FORWARDED_FOR, b"")
+            else head.headers.get(proxies.client_header, b"")
         )
-        cycle = self._new_cycle(fast_path.context, head, tracing_headers, forwarded_for)
+        cycle = self._new_cycle(fast_path.context, head, tracing_headers, hops)
         if not self._pipeline.try_acquire(cycle):
             return False
         self._is_sole_request = True
@@ -160,18 +160,18 @@ class FastPath:
         )
         if is_repeated:
             fast_path.head_cache.add(self._last_head_key, head)
-        forwarded_for = headers.get(FORWARDED_FOR, b"")
-        return self._new_cycle(fast_path.context, head, tracing_headers, forwarded_for)
+        hops = headers.get(fast_path.context.proxies.client_header, b"")
+        return self._new_cycle(fast_path.context, head, tracing_headers, hops)
 
     def _new_cycle(
         self,
         context: GatewayContext,
         head: UnaryRequestHead,
         tracing_headers: Mapping[str, str],
-        forwarded_for: bytes,
+        hops: bytes,
     ) -> UnaryRequestCycle:
         peer_ip = self._peer_ip
-        client_ip = context.proxies.client_address(peer_ip, forwarded_for)
+        client_ip = context.proxies.client_address(peer_ip, hops)
         tasks = self._server_state.tasks
         return UnaryRequestCycle(context, self, tasks, head, tracing_headers, peer_ip, client_ip)
 

@@ -17,13 +17,14 @@ _MAX_LENGTH_DIGITS: Final = 9  # of Content-Length
 
 # Headers that do not decide how a request is served, mostly for tracing. A line of one is ignored
 # only if its value is printable ASCII, which every parser accepts. A header that the gateway begins
-# to read must be removed from this list; those of `gateway/request/tracing.py` are read from each
-# head.
+# to read must be removed from this list; those of `gateway/request/tracing.py` and of
+# `gateway/access/proxies.py` are read from each head.
 _IGNORED_HEADERS: Final = (
     "x-request-id", "x-correlation-id", "x-kong-request-id", "kong-request-id", "traceparent",
     "tracestate", "baggage", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid",
     "x-b3-sampled", "uber-trace-id", "sentry-trace", "x-datadog-trace-id", "x-datadog-parent-id",
     "x-amzn-trace-id", "x-cloud-trace-context", "x-request-start", "x-forwarded-for", "x-real-ip",
+    "forwarded",
 )  # fmt: skip
 
 Value = TypeVar("Value")

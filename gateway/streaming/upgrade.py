@@ -8,7 +8,6 @@ from urllib.parse import parse_qs
 from config.options import SessionOptions
 from gateway.access.caller_head import CallerHead
 from gateway.access.identity import Identity
-from gateway.access.proxies import FORWARDED_FOR
 from gateway.context import GatewayContext
 from gateway.http.head_validation import combine_headers
 from gateway.http.memory_limits import BodyBudget
@@ -74,8 +73,8 @@ class WebSocketUpgrader:
             raise AseError(INTERNAL) from error
 
     def _client_address(self, peer_ip: str, headers: Mapping[bytes, bytes]) -> str:
-        forwarded_for = headers.get(FORWARDED_FOR, b"")
-        return self._context.proxies.client_address(peer_ip, forwarded_for)
+        proxies = self._context.proxies
+        return proxies.client_address(peer_ip, headers.get(proxies.client_header, b""))
 
     def upgrade(
         self,

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from gateway.access.authenticator import AUTHORIZATION, CREDENTIAL_HEADERS
-from gateway.access.proxies import FORWARDED_FOR
+from gateway.access.proxies import CLIENT_HEADERS
 from gateway.http.head_cache import HeadCache, HeadKey
 from gateway.request.tracing import NO_TRACING
 
@@ -12,7 +12,7 @@ from gateway.request.tracing import NO_TRACING
 # its digits are read from each head.
 _USED_HEADERS: Final = (
     b"content-type", b"content-encoding", b"accept", b"x-app-id", b"origin", b"sec-fetch-site",
-    b"host", b"x-forwarded-host", FORWARDED_FOR, *CREDENTIAL_HEADERS,
+    b"host", b"x-forwarded-host", *CLIENT_HEADERS, *CREDENTIAL_HEADERS,
 )  # fmt: skip
 # Headers whose value no other request has.
 _SINGLE_USE_HEADERS: Final = (b"idempotency-key", b"last-event-id", b"digest", b"x-date")

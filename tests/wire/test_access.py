@@ -344,6 +344,21 @@ def test_client_behind_a_trusted_proxy_is_logged(guarded: Guarded) -> None:
     assert forwarded_address(guarded, "not an address", 3) == "127.0.0.1"
 
 
+@pytest.mark.parametrize("lane", ["true", "false"])
+def test_client_of_forwarded_where_that_counts(tmp_path: Path, lane: str) -> None:
+    """What the client wrote into the other header counts for nothing."""
+    config = "auth: [key, hmac]\ngateway: {client_header: forwarded}\n"
+    guarded = Guarded(tmp_path, lane, config)
+    with guarded.gateway as gateway, Loader(gateway.lb) as probe:
+        gateway.wait_until_up(probe)
+        for number in range(4):  # the last ones have cached heads
+            fields = {"forwarded": f"for=203.0.113.{number}", "x-forwarded-for": "1.1.1.1"}
+            response = guarded.post(authorization=f"Bearer {guarded.key}", **fields)
+            sid = response.headers["x-ase-request-id"]
+            line = gateway.wait_for_event("request", sid=sid)
+            assert line["client"] == f"203.0.113.{number}"
+
+
 def test_stranger_cannot_pretend_to_be_forwarded(tmp_path: Path) -> None:
     config = "auth: [key, hmac]\ngateway: {trusted_proxies: [192.0.2.0/24]}\n"
     guarded = Guarded(tmp_path, "true", config)
