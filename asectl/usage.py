@@ -56,7 +56,7 @@ def _as_csv(rows: list[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({**row, "units": _as_text(row["units"])} for row in rows)
     return text.getvalue()
 
 
@@ -64,5 +64,11 @@ def _as_table(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return "nothing was used in this time"
     lines = [[name.upper() for name in rows[0]]]
-    lines += [["" if value is None else str(value) for value in row.values()] for row in rows]
+    lines += [[_as_text(value) for value in row.values()] for row in rows]
     return "\n".join(align(lines))
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{name}={amount}" for name, amount in value.items())
+    return "" if value is None else str(value)

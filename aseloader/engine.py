@@ -192,7 +192,12 @@ class Engine:
             params, inputs = self._decode_inputs(frame)
             expected = {meta.name: meta for meta in frame.expect}
             payloads = await self._run_wrapper(params, inputs, context, expected, work)
-            return LoaderOutput(serviceId=frame.serviceId, status=LoaderOutput.ONCE, pl=payloads)
+            return LoaderOutput(
+                serviceId=frame.serviceId,
+                status=LoaderOutput.ONCE,
+                pl=payloads,
+                units=context.take_usage(),
+            )
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001

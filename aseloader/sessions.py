@@ -121,11 +121,17 @@ class SessionEngine:
                         outputs, expected, seq, FrameStatus.CONTINUE
                     )
                     yield LoaderOutput(
-                        serviceId=first_frame.serviceId, status=LoaderOutput.CONTINUE, pl=payloads
+                        serviceId=first_frame.serviceId,
+                        status=LoaderOutput.CONTINUE,
+                        pl=payloads,
+                        units=context.take_usage(),
                     )
             finally:
                 await _close_results(results, context.sid)
-            yield LoaderOutput(serviceId=first_frame.serviceId, status=LoaderOutput.END)
+            units = context.take_usage()
+            yield LoaderOutput(
+                serviceId=first_frame.serviceId, status=LoaderOutput.END, units=units
+            )
         except GeneratorExit:
             raise
         except BaseException as error:

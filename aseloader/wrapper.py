@@ -4,9 +4,12 @@
 clock.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+
+_MAX_UNITS: Final = 2**53
 
 
 class Refused(Exception):  # noqa: N818 (reads as it is raised: `raise Refused("too small")`)
@@ -49,6 +52,7 @@ class Context:
     - `headers`: the header of the request's envelope with the fields that the gateway added.
     - `deadline`: the time, in seconds of `time.monotonic()`, after which the caller no longer waits
       for the result; None without a deadline.
+    - `usage(...)`: says what the request used, such as tokens.
     - `cancelled`: whether to stop early. Long work should check it:
 
         for step in range(steps):
@@ -69,6 +73,28 @@ class Context:
         self.headers = headers
         self.deadline = deadline
         self._cancelled = cancelled
+        self._units: deque[tuple[str, int]] = deque()
+
+    def usage(self, **units: int) -> None:
+        """Add to what the request or session has used, as `asectl usage` sums it up.
+
+            context.usage(tokens=17)
+
+        It may be called any number of times, from any thread, before the result is returned or,
+        in a session, yielded. Raises ValueError for a value that is not a whole number from 0 on.
+        """
+        for name, amount in units.items():
+            if type(amount) is not int or not 0 <= amount <= _MAX_UNITS:
+                raise ValueError(f"usage: {name} must be a whole number from 0 on")
+            self._units.append((name, amount))
+
+    def take_usage(self) -> dict[str, int]:
+        """Return what was used since the last call; the loader sends it with a result."""
+        units: dict[str, int] = {}
+        while self._units:
+            name, amount = self._units.popleft()
+            units[name] = units.get(name, 0) + amount
+        return units
 
     @property
     def cancelled(self) -> bool:

@@ -4,7 +4,14 @@ Most parts of a frame are known when its service is loaded. Joining encoded part
 of building message objects for each request. Source: protobuf "Encoding".
 """
 
+from collections.abc import Mapping
 from typing import Final
+
+from google.protobuf.message import DecodeError
+
+from schemas.wire import LoaderOutput
+
+NO_UNITS: Final[Mapping[str, int]] = {}
 
 
 def varint(number: int) -> bytes:
@@ -62,8 +69,8 @@ def read_status(frame: bytes) -> int:
 def read_payloads(frame: bytes) -> list[tuple[bytes, bytes]] | None:
     """Return (serialized meta, data) of each payload of a serialized LoaderOutput.
 
-    Return None if the frame has other fields than a service id, a status and payloads, or if a
-    payload is not a meta followed by data. The caller then parses it with the protobuf library.
+    Return None if the frame has other fields than a service id, a status, payloads and units, or if
+    a payload is not a meta followed by data. The caller then parses it with the protobuf library.
     """
     payloads: list[tuple[bytes, bytes]] = []
     offset, end = 0, len(frame)
@@ -73,7 +80,7 @@ def read_payloads(frame: bytes) -> list[tuple[bytes, bytes]] | None:
             if field_tag == _STATUS_TAG and frame[offset + 1] < 128:
                 offset += 2
                 continue
-            if field_tag not in (_SERVICE_ID_TAG, _PAYLOAD_TAG):
+            if field_tag not in (_SERVICE_ID_TAG, _PAYLOAD_TAG, _UNITS_TAG):
                 return None
             size, offset = _read_varint(frame, offset + 1)
             payload_end = offset + size
@@ -92,6 +99,22 @@ def read_payloads(frame: bytes) -> list[tuple[bytes, bytes]] | None:
     except IndexError:
         return None
     return payloads if offset == end else None
+
+
+def read_units(frame: bytes) -> Mapping[str, int]:
+    """Return the units of a serialized LoaderOutput, by name; empty if the bytes are malformed."""
+    offset, end = 0, len(frame)
+    try:
+        while offset < end:
+            field_tag = frame[offset]
+            if field_tag == _UNITS_TAG:
+                return dict(LoaderOutput.FromString(frame).units)
+            size, offset = _read_varint(frame, offset + 1)
+            if field_tag & 7 == 2:
+                offset += size
+    except (IndexError, DecodeError):
+        pass
+    return NO_UNITS
 
 
 def _read_varint(frame: bytes, offset: int) -> tuple[int, int]:
@@ -117,3 +140,4 @@ _STATUS_TAG: Final = 0x20
 _PAYLOAD_TAG: Final = 0x2A
 _META_TAG: Final = 0x0A
 _DATA_TAG: Final = 0x12
+_UNITS_TAG: Final = 0x7A

@@ -83,6 +83,8 @@ class LoaderOutput(Message):
     status: int
     @property
     def pl(self) -> RepeatedCompositeFieldContainer[Payload]: ...
+    @property
+    def units(self) -> MutableMapping[str, int]: ...
     def __init__(
         self,
         *,
@@ -91,6 +93,7 @@ class LoaderOutput(Message):
         err: str = ...,
         status: int = ...,
         pl: Iterable[Payload] | None = ...,
+        units: Mapping[str, int] | None = ...,
     ) -> None: ...
 
 class XsfSession(Message):

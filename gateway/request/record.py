@@ -6,11 +6,16 @@ The source of randomness for its id is passed in.
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from atom.wire import NO_UNITS
 from gateway.access.identity import ANONYMOUS
 from gateway.access.meters import NO_ADMISSION
 from gateway.request.tracing import NO_TRACING
 
 _BATCH_BYTES: Final = 4096  # random bytes drawn at a time, for 256 ids
+# Of the units that a loader names: how many, how long, and how large a sum.
+_MAX_UNIT_NAMES: Final = 16
+_MAX_UNIT_NAME: Final = 64
+_MAX_UNITS: Final = 2**53
 _NO_CODE_MAP: Final[Mapping[int, int]] = {}
 
 
@@ -48,17 +53,18 @@ class RequestRecord:
     `identity` is the caller, ANONYMOUS until it is known, and `admission` its use of its limits.
     `app_id` is the application's, empty until it is known. `tracing` are the tracing headers of the
     request, by name, which its loader gets too. `bytes_in` and `bytes_out` are the sizes of the
-    frames to and from the loader. `service` is empty until the service is found;
-    `code_map` then maps error codes to HTTP statuses. `attempts` counts the calls, `instance` is
-    the address of the latest one, `retry_reasons` are the names of the errors that led to retries.
+    frames to and from the loader, `units` what it says that was used, by name. `service` is empty
+    until the service is found; `code_map` then maps error codes to HTTP statuses. `attempts` counts
+    the calls, `instance` is the address of the latest one, `retry_reasons` are the names of the
+    errors that led to retries.
     """
 
     __slots__ = (
         "_attempt_started_at", "accepted_at", "admission", "answered_at", "app_id", "attempts",
         "body_received_at", "bytes_in", "bytes_out", "client_ip", "code", "code_map", "detail",
         "error_name", "identity", "instance", "method", "overhead_ms", "overhead_s", "path",
-        "retry_reasons", "service", "sid", "status", "tracing", "upstream_ms", "upstream_s",
-        "waited_s",
+        "retry_reasons", "service", "sid", "status", "tracing", "units", "upstream_ms",
+        "upstream_s", "waited_s",
     )  # fmt: skip
 
     def __init__(
@@ -76,11 +82,20 @@ class RequestRecord:
         self.identity = ANONYMOUS
         self.admission = NO_ADMISSION
         self.retry_reasons: tuple[str, ...] = ()
+        self.units: Mapping[str, int] = NO_UNITS
         self.attempts = self.code = self.status = self.bytes_in = self.bytes_out = 0
         self.body_received_at = self.upstream_s = self.answered_at = self.overhead_s = (
             self.waited_s
         ) = 0.0
         self._attempt_started_at: float | None = None
+
+    def add_units(self, units: Mapping[str, int]) -> None:
+        """Add what a loader says that was used; of its names, the first few count."""
+        total = dict(self.units)
+        for name, amount in units.items():
+            if name in total or (len(total) < _MAX_UNIT_NAMES and len(name) <= _MAX_UNIT_NAME):
+                total[name] = min(total.get(name, 0) + amount, _MAX_UNITS)
+        self.units = total
 
     def attempt_started(self, instance: str, now: float) -> None:
         """Record the start of a call to an instance."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from atom.streams import LoaderStream
+from atom.wire import read_units
 from config.options import SessionOptions
 from gateway.request.interfaces import Dependencies, PendingOperation, Slot
 from gateway.request.record import RequestRecord
@@ -410,6 +411,9 @@ class Session:
         self._result_received, self._replay_buffer = True, None
         self._read_deadline = self._dependencies.clock() + self._read_timeout
         self.record.bytes_out += len(result)
+        units = read_units(result)
+        if units:
+            self.record.add_units(units)
         try:
             payload, status = self._decode_result(result)
         except AseError as error:

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from atom.interfaces import CallTarget
+from atom.wire import read_units
 from gateway.access.caller_head import CallerHead
 from gateway.request import answer_store, checks, content_coding, json_body, resumption
 from gateway.request.answer_store import AnswerKey
@@ -344,6 +345,9 @@ def _call_with_retries(
                 record.attempt_finished(dependencies.clock())
                 output = call.outcome()
                 record.bytes_in, record.bytes_out = len(request.frame), len(output)
+                units = read_units(output)
+                if units:
+                    record.add_units(units)
                 return exchange.decode(contract, output)
         except AseError as error:
             tried_addresses += (record.instance,)

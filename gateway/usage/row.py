@@ -1,7 +1,9 @@
 """One row of usage. Pure."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
+from atom.wire import NO_UNITS
 from gateway.request.record import RequestRecord
 
 
@@ -9,7 +11,8 @@ class UsageRow(NamedTuple):
     """What one request or session used.
 
     `at` is when it ended, in Unix time; `sid` identifies it. `bytes_in` and `bytes_out` are those
-    of the frames to and from its loader, `loader_s` the seconds that the loader worked on it.
+    of the frames to and from its loader, `loader_s` the seconds that the loader worked on it,
+    `units` what the loader says that it used, by name.
     """
 
     sid: str
@@ -21,6 +24,7 @@ class UsageRow(NamedTuple):
     bytes_in: int
     bytes_out: int
     loader_s: float
+    units: Mapping[str, int] = NO_UNITS
 
 
 def usage_row(record: RequestRecord, wall_now: float) -> UsageRow:
@@ -35,6 +39,7 @@ def usage_row(record: RequestRecord, wall_now: float) -> UsageRow:
         record.bytes_in,
         record.bytes_out,
         round(record.upstream_s, 6),
+        record.units,
     )
 
 

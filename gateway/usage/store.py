@@ -19,7 +19,7 @@ from schemas.model.errors import (
     SERVICE_NOT_ALLOWED,
 )
 
-_FORMAT: Final = 1  # of the tables, as PRAGMA user_version
+_FORMAT: Final = 2  # of the tables, as PRAGMA user_version
 _LOCK_TIMEOUT_S: Final = 5.0
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS usage (
@@ -28,9 +28,13 @@ CREATE TABLE IF NOT EXISTS usage (
     bytes_out INTEGER NOT NULL, loader_s REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS usage_at ON usage (at);
+CREATE TABLE IF NOT EXISTS units (
+    sid TEXT NOT NULL, name TEXT NOT NULL, amount INTEGER NOT NULL, PRIMARY KEY (sid, name)
+) WITHOUT ROWID;
 """
 _INSERT: Final = "INSERT OR IGNORE INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 GROUPS: Final = ("app", "key", "service", "code")
+_SUM_NAMES: Final = ("requests", "errors", "bytes_in", "bytes_out", "loader_s")
 _SUMS: Final = (
     "COUNT(*) AS requests, SUM(code != 0) AS errors, SUM(bytes_in) AS bytes_in, "
     "SUM(bytes_out) AS bytes_out, ROUND(SUM(loader_s), 3) AS loader_s"
@@ -63,17 +67,22 @@ class UsageStore:
     def add(self, rows: Sequence[UsageRow]) -> None:
         """Write rows in one transaction. Raises UsageStoreError."""
         with self._connect() as connection:
-            connection.executemany(_INSERT, rows)
+            connection.executemany(_INSERT, [row[:-1] for row in rows])
+            units = [(row.sid, *item) for row in rows for item in row.units.items()]
+            connection.executemany("INSERT OR IGNORE INTO units VALUES (?, ?, ?)", units)
 
     def delete_before(self, at: float) -> None:
         """Delete the rows of what ended before the Unix time `at`. Raises UsageStoreError."""
         with self._connect() as connection:
+            connection.execute(
+                "DELETE FROM units WHERE sid IN (SELECT sid FROM usage WHERE at < ?)", [at]
+            )
             connection.execute("DELETE FROM usage WHERE at < ?", [at])
 
     def sums(self, groups: Sequence[str], since: float) -> list[dict[str, Any]]:
         """Return the sums since a Unix time, by `groups`, which are some of `GROUPS`.
 
-        Raises UsageStoreError.
+        `units` of a row are sums by their name. Raises UsageStoreError.
         """
         columns = ", ".join(name for name in GROUPS if name in groups)
         by = f" GROUP BY {columns} ORDER BY requests DESC" if columns else ""
@@ -81,7 +90,31 @@ class UsageStore:
         with self._connect() as connection:
             cursor = connection.execute(query, [since])
             names = [column[0] for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            units = self._unit_sums(connection, columns, since)
+        group_names = names[: -len(_SUM_NAMES)]
+        return [
+            {**row, "units": units.get(tuple(row[name] for name in group_names), {})}
+            for row in rows
+        ]
+
+    def _unit_sums(
+        self, connection: sqlite3.Connection, columns: str, since: float
+    ) -> dict[tuple[Any, ...], dict[str, int]]:
+        """Return the sums of units by name, for each group; none of a file of before there were."""
+        query = "SELECT 1 FROM sqlite_master WHERE name = 'units'"
+        if connection.execute(query).fetchone() is None:
+            return {}
+        by = f"{columns}, name" if columns else "name"
+        rows = connection.execute(
+            f"SELECT {by}, SUM(amount) FROM units JOIN usage USING (sid) WHERE at >= ? "  # noqa: S608
+            f"GROUP BY {by}",
+            [since],
+        )
+        sums: dict[tuple[Any, ...], dict[str, int]] = {}
+        for *group, name, amount in rows:
+            sums.setdefault(tuple(group), {})[name] = amount
+        return sums
 
     def used_by_key(self, wall_now: float) -> Mapping[str, tuple[int, int]]:
         """Return the requests of each key in the present day and month that were not refused.

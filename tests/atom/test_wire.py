@@ -1,5 +1,6 @@
 """Wire bytes written and read by hand are what protobuf itself makes of them."""
 
+import pytest
 from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,3 +77,28 @@ def test_truncated_output_yields_no_payloads(data: bytes, length: int) -> None:
         truncated = encoded[:length]
         raw_payloads = wire.read_payloads(truncated)
         assert raw_payloads is None or raw_payloads == []
+
+
+def test_units_of_a_frame() -> None:
+    payload = Payload(meta=MetaDesc(name="out"), data=b"\x7a\x04\x0a\x00\x10\x07")
+    output = LoaderOutput(serviceId="ocr", status=LoaderOutput.ONCE, pl=[payload])
+    assert wire.read_units(output.SerializeToString()) == {}, "what looks alike in the data is none"
+    plain = wire.read_payloads(output.SerializeToString())
+    output.units["tokens"] = 17
+    output.units["images"] = 2**40
+    frame = output.SerializeToString()
+    assert wire.read_units(frame) == {"tokens": 17, "images": 2**40}
+    assert wire.read_payloads(frame) == plain
+    assert wire.read_status(frame) == LoaderOutput.ONCE
+
+
+@pytest.mark.parametrize(
+    "frame", [b"", b"\x7a", b"\x7a\xff\xff\xff\xff\x0f", b"\x7a\x02\x0a\x09", b"\xff"]
+)
+def test_malformed_frame_has_no_units(frame: bytes) -> None:
+    assert wire.read_units(frame) == {}
+
+
+@given(st.binary(max_size=40))
+def test_units_of_any_bytes_raise_nothing(data: bytes) -> None:
+    wire.read_units(data)

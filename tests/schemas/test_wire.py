@@ -30,7 +30,7 @@ FIELD_NUMBERS = {
     "protocol.Payload": "meta=1 data=2",
     "protocol.LoaderInput": "serviceId=1 serviceName=2 state=3 headers=4 params=5 expect=6 pl=7 "
     "sync_id=8",
-    "protocol.LoaderOutput": "serviceId=1 code=2 err=3 status=4 pl=5",
+    "protocol.LoaderOutput": "serviceId=1 code=2 err=3 status=4 pl=5 units=15",
     "utils.Session": "t=1 h=2 sess=3",
     "utils.DataMeta": "data=1 desc=3",
     "utils.ReqData": "op=1 s=2 param=3 data=4",

@@ -81,6 +81,33 @@ def test_every_request_and_session_counts_once(config: str) -> None:
     assert sum(int(row["requests"]) for row in rows) == 22
 
 
+def test_units_of_wrappers_are_summed(config: str) -> None:
+    key = asectl(config, "key", "create", "--app", "tests")
+    headers = {"x-api-key": key}
+    with (
+        Gateway("-c", config) as gateway,
+        Loader(gateway.lb, "tests/wrappers/tokens.py:Tokens") as tokens,
+        Loader(gateway.lb) as probe,
+    ):
+        gateway.wait_until_up(tokens)
+        gateway.wait_until_up(probe)
+        for _ in range(3):  # "hello" each
+            assert gateway.post(make_envelope("tokens"), "tokens", headers=headers).is_success
+        events = {**headers, "accept": "text/event-stream"}
+        assert "event: end" in gateway.post(make_envelope("tokens"), "tokens", headers=events).text
+        assert post(gateway, key).status_code == 200
+        gateway.stop()
+    units = {row["service"]: row["units"] for row in usage(config, "service")}
+    assert units == {"tokens": {"images": 6, "tokens": 3 * 5 + 5 + 1}, "probe": {}}
+    (total,) = usage(config, "")
+    assert total["units"] == {"images": 6, "tokens": 21}
+    table = asectl(config, "usage", "--by", "service").splitlines()
+    assert table[0].split()[-1] == "UNITS"
+    assert table[1].endswith("images=6 tokens=21")
+    rows = csv.DictReader(io.StringIO(asectl(config, "usage", "--by", "service", "-o", "csv")))
+    assert [row["units"] for row in rows] == ["images=6 tokens=21", ""]
+
+
 def test_killed_gateway_loses_a_second_at_most_and_counts_nothing_twice(config: str) -> None:
     key = asectl(config, "key", "create", "--app", "tests")
     with Gateway("-c", config) as gateway, Loader(gateway.lb) as probe:

@@ -48,3 +48,14 @@ def test_ids_are_unique_slices_of_random_hex() -> None:
         for request_id in request_ids
     )
     assert requested_sizes == [4096] * 4
+
+
+def test_units_are_summed_within_bounds() -> None:
+    record = RequestRecord("s" * 32, 1.0)
+    record.add_units({"tokens": 17})
+    record.add_units({"tokens": 3, "x" * 65: 1})
+    assert record.units == {"tokens": 20}
+    record.add_units({f"unit {n}": 2**53 for n in range(40)})
+    assert len(record.units) == 16
+    record.add_units({"unit 0": 1, "tokens": 1})
+    assert (record.units["unit 0"], record.units["tokens"]) == (2**53, 21)

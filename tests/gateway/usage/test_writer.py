@@ -49,12 +49,39 @@ def test_sums_by_groups(store: UsageStore) -> None:
     store.add([row("a"), row("b", code=10110), row("c", app="other"), row("d", NOON - 100)])
     assert store.sums(["app"], NOON) == [
         {"app": "shop", "requests": 2, "errors": 1, "bytes_in": 20, "bytes_out": 40,
-         "loader_s": 0.5},
+         "loader_s": 0.5, "units": {}},
         {"app": "other", "requests": 1, "errors": 0, "bytes_in": 10, "bytes_out": 20,
-         "loader_s": 0.25},
+         "loader_s": 0.25, "units": {}},
     ]  # fmt: skip
     assert [row["requests"] for row in store.sums(["app", "code"], 0.0)] == [2, 1, 1]
     assert requests(store) == 4
+
+
+def test_units_are_summed_once_and_deleted_with_their_rows(store: UsageStore) -> None:
+    rows = [
+        row("a")._replace(units={"tokens": 3}),
+        row("b", app="other")._replace(units={"tokens": 4, "images": 1}),
+        row("c", NOON - 100)._replace(units={"tokens": 100}),
+    ]
+    store.add(rows)
+    store.add(rows)
+    by_app = {sums["app"]: sums["units"] for sums in store.sums(["app"], NOON)}
+    assert by_app == {"shop": {"tokens": 3}, "other": {"images": 1, "tokens": 4}}
+    store.delete_before(NOON)
+    (total,) = store.sums([], 0.0)
+    assert total["units"] == {"images": 1, "tokens": 7}
+
+
+def test_file_of_before_there_were_units(store: UsageStore, tmp_path: Path) -> None:
+    store.add([row("a")])
+    with sqlite3.connect(tmp_path / "usage.sqlite") as connection:
+        connection.execute("DROP TABLE units")
+    connection.close()
+    (total,) = store.sums([], 0.0)
+    assert (total["requests"], total["units"]) == (1, {})
+    store.create()
+    store.add([row("b")._replace(units={"tokens": 1})])
+    assert store.sums([], 0.0)[0]["units"] == {"tokens": 1}
 
 
 def test_row_that_is_written_twice_counts_once(store: UsageStore) -> None:
