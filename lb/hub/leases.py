@@ -62,7 +62,7 @@ class _Holder:
     )  # fmt: skip
 
     def __init__(self, use: LimitUse, now: float) -> None:
-        self.granted: float = use.admitted
+        self.granted = float(use.admitted)
         self.admitted, self.refused, self.running = use.admitted, use.refused, use.running
         # What it says to hold comes from the hub before this one.
         self.slots = self.reported_slots = use.slots

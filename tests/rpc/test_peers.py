@@ -19,7 +19,7 @@ from tests.rpc.test_oracle import run_oracle_server
 
 NGINX = """
 daemon off; worker_processes 1; pid {folder}/pid; error_log stderr error;
-events {{}}
+events {{ worker_connections 4096; }}
 http {{
   access_log off; client_max_body_size 64m;
   client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};

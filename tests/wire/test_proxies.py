@@ -28,7 +28,7 @@ pytestmark = pytest.mark.sources_only  # it tests the proxies, compiled or not
 
 NGINX = """
 daemon off; worker_processes 1; pid {folder}/pid; error_log stderr error;
-events {{}}
+events {{ worker_connections 4096; }}
 http {{
   access_log off;
   client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
