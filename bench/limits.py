@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,7 @@ def run(seconds: int) -> dict[str, Any]:
         pin(LOAD_CORE)
         first, _ = uvloop.run(_measure(arms, _SETTLING_S))
         with_hub, with_hub_s = uvloop.run(_measure(arms, seconds))
-        hub.kill()
-        hub.wait()
-        uvloop.run(_measure(arms, _SETTLING_S))
+        uvloop.run(_measure(arms, _SETTLING_S, hub.kill))
         without_hub, without_hub_s = uvloop.run(_measure(arms, seconds))
     return {
         "rate": RATE,
@@ -116,12 +115,16 @@ def _start(context: BenchContext) -> tuple[subprocess.Popen[bytes], list[Arm]]:
     return hub, arms
 
 
-async def _measure(arms: list[Arm], seconds: int) -> tuple[Counter[int], float]:
+async def _measure(
+    arms: list[Arm], seconds: int, after_a_second: Callable[[], None] | None = None
+) -> tuple[Counter[int], float]:
     """Return how many answers each status has, and how many seconds the run took.
 
     Each gateway gets the same number of requests. If the machine is slow, it takes longer than
     `seconds`.
     """
+    if after_a_second is not None:
+        asyncio.get_running_loop().call_later(1.0, after_a_second)
     started_at = time.monotonic()
     statuses: Counter[int] = Counter()
 

@@ -99,3 +99,10 @@ def test_overload_bench() -> None:
     assert result["refused_per_second"] > 0
     assert set(result["open_loop"]) == {"200", "503"}
     assert sum(figures["count"] for figures in result["open_loop"].values()) == 320
+
+
+def test_limits_bench() -> None:
+    result = run_bench("limits", "--seconds", "1")
+    assert result["other_statuses"] == []
+    assert 0 < result["hub"] < result["offered"]
+    assert 0 < result["no_hub"] < result["offered"]
