@@ -154,14 +154,15 @@ def test_rate_without_the_hub_is_the_last_share() -> None:
     assert 950 <= fleet.run(10.0, rates) <= 1050, "the hub is back"
 
 
-@given(st.integers(0, 2**32), st.integers(1, 9), st.integers(1, 4))
-def test_concurrency_of_a_service_is_never_exceeded(seed: int, limit: int, count: int) -> None:
-    rng = random.Random(seed)
-    fleet = Fleet(count, service=CallerLimits(concurrency=limit))
+def check_that_slots_are_never_exceeded(
+    fleet: Fleet, rng: random.Random, service: str, limit: int
+) -> None:
+    """Send, end and exchange in any order; then let one gateway use all slots."""
+    count = len(fleet.limiters)
     for _ in range(300):
         action = rng.random()
         if action < 0.4:
-            fleet.send(rng.randrange(count), "ocr")
+            fleet.send(rng.randrange(count), service)
         elif action < 0.6 and fleet.running:
             fleet.end(rng.randrange(len(fleet.running)))
         else:
@@ -170,8 +171,15 @@ def test_concurrency_of_a_service_is_never_exceeded(seed: int, limit: int, count
     for _ in range(2 * limit + 2):
         for _ in range(3):
             fleet.exchange_all()
-        fleet.send(0, "ocr")
+        fleet.send(0, service)
     assert len(fleet.running) == limit, "one gateway may use all of it"
+
+
+@given(st.integers(0, 2**32), st.integers(1, 9), st.integers(1, 4))
+def test_concurrency_of_a_service_is_never_exceeded(seed: int, limit: int, count: int) -> None:
+    rng = random.Random(seed)
+    fleet = Fleet(count, service=CallerLimits(concurrency=limit))
+    check_that_slots_are_never_exceeded(fleet, rng, "ocr", limit)
 
 
 @given(st.integers(0, 2**32), st.integers(1, 5), st.integers(2, 4), st.booleans())
@@ -181,20 +189,7 @@ def test_licences_are_never_exceeded(
     """Not even at the first request of an application that no gateway knows."""
     rng = random.Random(seed)
     fleet = Fleet(count, licences=licences, apps=("app",) * is_configured)
-    for _ in range(200):
-        action = rng.random()
-        if action < 0.4:
-            fleet.send(rng.randrange(count), "asr")
-        elif action < 0.6 and fleet.running:
-            fleet.end(rng.randrange(len(fleet.running)))
-        else:
-            fleet.exchange(rng.randrange(count))
-        assert len(fleet.running) <= licences
-    for _ in range(2 * licences + 2):
-        for _ in range(3):
-            fleet.exchange_all()
-        fleet.send(0, "asr")
-    assert len(fleet.running) == licences
+    check_that_slots_are_never_exceeded(fleet, rng, "asr", licences)
 
 
 def test_application_of_the_configuration_has_licences_in_advance() -> None:
