@@ -52,8 +52,9 @@ class LimitShares:
         """Return what this gateway has used; meters that are no longer in use lose their lease."""
         now = self._clock()
         meters = self._limiter.shared_meters()
+        kept = set(meters)
         for meter in self._leased:
-            if meter not in meters:
+            if meter not in kept:
                 meter.lease, meter.share = None, 1.0 / self.gateways
         self._leased = meters
         uses = [_use(meter, now) for meter in meters]
