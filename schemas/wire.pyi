@@ -495,6 +495,7 @@ class Lease(Message):
     slots: int
     used: int
     share: float
+    used_up: bool
     def __init__(
         self,
         *,
@@ -502,6 +503,7 @@ class Lease(Message):
         slots: int = ...,
         used: int = ...,
         share: float = ...,
+        used_up: bool = ...,
     ) -> None: ...
 
 class Duration(Message):

@@ -73,7 +73,7 @@ class LimitShares:
             if self.gateways == 1:
                 meter.lease, meter.share = None, 1.0
             else:
-                meter.lease = MeterLease(lease.admitted, lease.slots, lease.used)
+                meter.lease = MeterLease(lease.admitted, lease.slots, lease.used, lease.used_up)
                 meter.share = lease.share
 
     def expire(self) -> None:

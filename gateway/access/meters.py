@@ -38,16 +38,18 @@ class LimitExceededError(AseError):
 class MeterLease:
     """The part of a limit that this process may use, of those that several gateways share.
 
-    `admitted`, `running` and `used` are what these counts of the meter may reach. `is_current` is
-    False while the hub is away: then the meter's own share of the rate counts, not `admitted`.
+    `admitted`, `running` and `used` are what these counts of the meter may reach. If `is_used_up`,
+    nothing is left of the quota; else the next lease may have more of it. `is_current` is False
+    while the hub is away: then the meter's own share of the rate counts, not `admitted`.
     """
 
-    __slots__ = ("admitted", "is_current", "running", "used")
+    __slots__ = ("admitted", "is_current", "is_used_up", "running", "used")
 
-    def __init__(self, admitted: float, running: int, used: int) -> None:
+    def __init__(self, admitted: float, running: int, used: int, is_used_up: bool) -> None:
         self.admitted = admitted
         self.running = running
         self.used = used
+        self.is_used_up = is_used_up
         self.is_current = True
 
 
@@ -84,7 +86,11 @@ class Meter:
             raise self._refusal(CONCURRENCY_LIMITED, message, 1.0, now)
         if limits.quota:
             self._roll_over(wall_now)
-            if self.used >= (limits.quota if self.lease is None else self.lease.used):
+            lease = self.lease
+            if lease is not None and not lease.is_used_up and self.used >= lease.used:
+                message = f"what is left of the quota of {self.name} is at other gateways"
+                raise self._refusal(RATE_LIMITED, message, 1.0, now)
+            if self.used >= (limits.quota if lease is None else lease.used):
                 period = "day" if limits.quota_days == 1 else "month"
                 message = f"{self.name} has used its {limits.quota} requests of this {period}"
                 raise self._refusal(QUOTA_USED, message, self.period_end - wall_now, now)
@@ -186,6 +192,7 @@ class Meter:
             self.start_period(0, wall_now)
             if self.lease is not None:  # the hub grants more at the next exchange
                 self.lease.used = math.floor(self.limits.quota * self.share)
+                self.lease.is_used_up = False
 
 
 class Admission:

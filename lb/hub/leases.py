@@ -129,6 +129,7 @@ class _Limit:
             lease.slots = self._lease_slots(holder, use.concurrency, now)
         if use.quota:
             lease.used = self._lease_quota(gateway, holder, use, now)
+            lease.used_up = self.used >= use.quota
         return lease
 
     def release(self, gateway: str) -> None:
@@ -175,8 +176,10 @@ class _Limit:
         self._count_used(gateway, use, now)
         left = max(0, use.quota - self.used)
         others_hold = sum(other.held_quota for other in self._others(holder))
-        part = fair_shares(left, self._wanted_requests())[self._index(holder)]
-        holder.held_quota = max(0, min(floor(part) or 1, left - others_hold))
+        wants = self._wanted_requests()
+        parts = [floor(part + 1e-9) for part in fair_shares(left, wants)]
+        parts[wants.index(max(wants))] += left - sum(parts)  # what rounding would lose
+        holder.held_quota = max(0, min(parts[self._index(holder)], left - others_hold))
         return use.used + holder.held_quota
 
     def _count_used(self, gateway: str, use: LimitUse, now: float) -> None:

@@ -60,7 +60,7 @@ FIELD_NUMBERS = {
         "slots=10 used=11 ahead=12 used_before=13"
     ),
     "ase.v1.LeaseReply": "gateways=1 leases=2",
-    "ase.v1.Lease": "admitted=1 slots=2 used=3 share=4",
+    "ase.v1.Lease": "admitted=1 slots=2 used=3 share=4 used_up=5",
     "ase.v1.ProbeReply": "in_flight=1 latency_us=2",
     "xds.data.orca.v3.OrcaLoadReport": "cpu_utilization=1 mem_utilization=2 rps=3 request_cost=4 "
     "utilization=5 rps_fractional=6 eps=7 named_metrics=8 application_utilization=9",

@@ -12,6 +12,7 @@ from gateway.access.leases import MANY_INTERVAL_S, LimitShares
 from gateway.access.limits import MAX_SHARED_KEYS, UsageLimiter
 from gateway.access.meters import Admission, LimitExceededError
 from lb.hub.leases import GATEWAY_TTL_S, LEASE_S, LimitLeases
+from schemas.model.errors import QUOTA_USED, RATE_LIMITED
 
 WALL = 1_800_000_000.0
 
@@ -213,6 +214,23 @@ def test_quota_of_a_service_is_used_exactly(seed: int, quota: int, count: int) -
             fleet.exchange_all()
             admitted += fleet.send(number, "ocr")
     assert admitted == quota
+
+
+def test_quota_of_which_others_have_the_rest_is_not_used_up() -> None:
+    """Retry-After is a moment, not the end of the day."""
+    fleet = Fleet(2, service=CallerLimits(quota=10))
+    while fleet.send(0, "ocr"):
+        pass
+    refusals = []
+    for _ in range(2):
+        with pytest.raises(LimitExceededError) as caught:
+            fleet.limiters[0].admit(fleet.identity, "ocr")
+        refusals.append((caught.value.spec, caught.value.retry_after > 1))
+        for _ in range(9):
+            fleet.exchange_all()
+            fleet.send(0, "ocr")
+    assert len(fleet.running) == 10
+    assert refusals == [(RATE_LIMITED, False), (QUOTA_USED, True)]
 
 
 def test_quota_begins_again_with_its_period() -> None:
