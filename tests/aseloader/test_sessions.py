@@ -20,6 +20,7 @@ from aseloader.sessions import SessionEngine
 from lb.reporter.limiter import ConcurrencyLimiter
 from schemas.model.errors import AseError
 from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
+from tests.wrappers.tokens import Tokens
 
 
 class StreamingWrapper(Wrapper):
@@ -206,6 +207,19 @@ def test_each_frame_gets_a_result(make_wrapper: WrapperFactory) -> None:
         assert [part.meta.attribute["seq"] for o in outputs for part in o.pl] == ["1", "2"]
         await harness.idle()
         assert (harness.limiter.served, harness.limiter.errors) == (1, 0)
+
+    asyncio.run(main())
+
+
+def test_usage_is_sent_with_the_results_that_used_it() -> None:
+    """What a client that leaves has used is known before the session ends."""
+
+    async def main() -> None:
+        frames = [frame(b"four", status, service="tokens") for status in (0, 1, 2)]
+        outputs = await SessionHarness(Tokens()).outputs(*frames)
+        units = [output.units["tokens"] for output in outputs]
+        assert sum(units) == 3 * 4 + 1
+        assert units[1] >= 4
 
     asyncio.run(main())
 

@@ -57,7 +57,9 @@ def test_sums_by_groups(store: UsageStore) -> None:
     assert requests(store) == 4
 
 
-def test_units_are_summed_once_and_deleted_with_their_rows(store: UsageStore) -> None:
+def test_units_are_summed_once_and_deleted_with_their_rows(
+    store: UsageStore, tmp_path: Path
+) -> None:
     rows = [
         row("a")._replace(units={"tokens": 3}),
         row("b", app="other")._replace(units={"tokens": 4, "images": 1}),
@@ -70,6 +72,9 @@ def test_units_are_summed_once_and_deleted_with_their_rows(store: UsageStore) ->
     store.delete_before(NOON)
     (total,) = store.sums([], 0.0)
     assert total["units"] == {"images": 1, "tokens": 7}
+    with sqlite3.connect(tmp_path / "usage.sqlite") as connection:
+        assert connection.execute("SELECT COUNT(*) FROM units").fetchone() == (3,)
+    connection.close()
 
 
 def test_file_of_before_there_were_units(store: UsageStore, tmp_path: Path) -> None:
