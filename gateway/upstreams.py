@@ -143,7 +143,7 @@ class UpstreamCluster:
         await self._caller.close()
 
     async def lease(self, request: bytes) -> bytes:
-        """Return the hub's reply to a LeaseRequest. Raises RpcError or OSError."""
+        """Return the hub's reply to a LeaseRequest. Raises RpcError, OSError or LeaseError."""
         return await self._discovery.lease(request)
 
     def is_synced(self) -> bool:
@@ -309,7 +309,7 @@ class Discovery(Protocol):
         """Return whether the table has had the instances of a hub; once True, it stays True."""
 
     async def lease(self, request: bytes) -> bytes:
-        """Return the hub's reply to a LeaseRequest. Raises RpcError or OSError."""
+        """Return the hub's reply to a LeaseRequest. Raises RpcError, OSError or LeaseError."""
 
 
 class EmbeddedHub:
@@ -365,7 +365,7 @@ class EmbeddedHub:
         return True
 
     async def lease(self, request: bytes) -> bytes:
-        """Return the hub's reply to a LeaseRequest."""
+        """Return the hub's reply to a LeaseRequest. Raises LeaseError."""
         return self._hub.lease_limits(request)
 
 

@@ -15,6 +15,7 @@ SHARING_INTERVAL_S: Final = 0.1
 MANY_INTERVAL_S: Final = 0.25
 ALONE_INTERVAL_S: Final = 1.0
 _MANY: Final = 200
+_MAX_UINT32: Final = 2**32 - 1
 
 
 class LimitShares:
@@ -86,10 +87,10 @@ class LimitShares:
 def _use(meter: Meter, now: float) -> LimitUse:
     limits = meter.limits
     return LimitUse(
-        name=meter.name,
+        name=meter.name.encode("utf-8", "replace").decode(),  # an app id may have lone surrogates
         rate=limits.rate,
-        burst=meter.burst,
-        concurrency=limits.concurrency,
+        burst=min(meter.burst, _MAX_UINT32),
+        concurrency=min(limits.concurrency, _MAX_UINT32),
         quota=limits.quota,
         period_end=round(meter.period_end) if limits.quota else 0,
         admitted=meter.admitted,

@@ -91,15 +91,11 @@ def test_concurrency_holds_over_gateways(fleet: Fleet) -> None:
 
 def test_gateways_go_on_with_their_share_while_the_hub_is_away(tmp_path: Path) -> None:
     with Fleet(tmp_path).serve() as fleet:
-        _use_the_quota_without_the_hub(fleet)
-
-
-def _use_the_quota_without_the_hub(fleet: Fleet) -> None:
-    for number in range(3):
-        while fleet.send(number, "probe") != 200:
-            pass  # until it has a lease
-    fleet.hub.kill()
-    for gateway in fleet.gateways:
-        gateway.wait_for_event("limits are not shared; the last share counts", gateways=3)
-    statuses = [fleet.send(number, "probe") for number in range(150)]
-    assert 20 <= 3 + statuses.count(200) <= 40, "what they held, and no more"
+        for number in range(3):
+            while fleet.send(number, "probe") != 200:
+                pass  # until it has a lease
+        fleet.hub.kill()
+        for gateway in fleet.gateways:
+            gateway.wait_for_event("limits are not shared; the last share counts", gateways=3)
+        statuses = [fleet.send(number, "probe") for number in range(150)]
+        assert 20 <= 3 + statuses.count(200) <= 40, "what they held, and no more"

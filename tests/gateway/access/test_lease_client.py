@@ -11,7 +11,7 @@ from gateway.access.lease_client import share_limits
 from gateway.access.leases import ALONE_INTERVAL_S, SHARING_INTERVAL_S, LimitShares
 from gateway.access.limits import UsageLimiter
 from gateway.access.meters import LimitExceededError
-from lb.hub.leases import LEASE_S
+from lb.hub.leases import LEASE_S, LeaseError
 from rpc.status import RpcError, Status
 from schemas.wire import Lease, LeaseReply, LeaseRequest
 from tests.inprocess import VirtualLoop
@@ -20,13 +20,14 @@ from tests.inprocess import VirtualLoop
 class Client:
     """A gateway that shares the limits of a service with `gateways` others at most.
 
-    `times` are those of the exchanges. While `hub_is_up` is False they fail.
+    `times` are those of the exchanges. While `hub_is_up` is False they fail with `error`.
     """
 
     def __init__(self, gateways: int) -> None:
         self.loop = VirtualLoop()
         self.gateways = gateways
         self.hub_is_up = True
+        self.error: Exception = RpcError(Status.UNAVAILABLE, "no hub")
         self.times: list[float] = []
         limits = CallerLimits(rate=10.0)
         self.limiter = UsageLimiter(
@@ -42,7 +43,7 @@ class Client:
         self.times.append(self.loop.time())
         request = LeaseRequest.FromString(data)
         if not self.hub_is_up:
-            raise RpcError(Status.UNAVAILABLE, "no hub")
+            raise self.error
         leases = [Lease(admitted=use.admitted + 5, share=0.5) for use in request.uses]
         return LeaseReply(gateways=self.gateways, leases=leases).SerializeToString()
 
@@ -112,3 +113,18 @@ def test_hub_that_is_away_is_logged_once_and_the_share_counts(
         "limits are not shared; the last share counts",
         "limits are shared",
     ]
+
+
+@pytest.mark.parametrize("error", [LeaseError("too many limits"), ZeroDivisionError()], ids=repr)
+def test_no_error_ends_the_exchange(
+    client: Client, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    client.loop.sleep(1.0)
+    client.hub_is_up, client.error = False, error
+    client.loop.sleep(2.0)
+    assert caplog.records
+    client.hub_is_up = True
+    client.loop.sleep(1.0)
+    (meter,) = client.limiter.shared_meters()
+    assert meter.lease is not None
+    assert meter.lease.is_current

@@ -13,6 +13,7 @@ from gateway.access.limits import MAX_SHARED_KEYS, UsageLimiter
 from gateway.access.meters import Admission, LimitExceededError
 from lb.hub.leases import GATEWAY_TTL_S, LEASE_S, LimitLeases
 from schemas.model.errors import QUOTA_USED, RATE_LIMITED
+from schemas.wire import LeaseRequest
 
 WALL = 1_800_000_000.0
 
@@ -288,3 +289,15 @@ def test_keys_beyond_the_limit_have_an_even_share() -> None:
             fleet.limiters[0].admit(first, "x")
             admitted += 1
     assert 49 <= admitted <= 50
+
+
+def test_any_name_and_any_limit_can_be_exchanged() -> None:
+    """One caller with an odd app id must not end the sharing of limits for all."""
+    fleet = Fleet(2, service=CallerLimits(concurrency=10**12), licences=3)
+    fleet.identity = Identity("a\ud800", "k\udfff", method="jwt", limits=CallerLimits(1.0, 10**12))
+    fleet.send(0, "asr")
+    fleet.send(0, "other")
+    fleet.exchange_all()
+    request = fleet.shares[0].request()
+    assert LeaseRequest.FromString(request.SerializeToString()) == request
+    assert {"app a? of service asr", "key k?"} <= {use.name for use in request.uses}
