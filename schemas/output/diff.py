@@ -31,6 +31,7 @@ _ANNOTATION_KEYWORDS = (
     "title", "description", "comment", "$comment", "examples", "$schema",
     "contentEncoding", "contentMediaType", "contentSchema",
 )  # fmt: skip
+_ABSENT = object()  # in the place of the value of a keyword; null may be a value
 _TRANSFORM_KEYWORDS = (
     "default",
     "defaultVal",
@@ -125,8 +126,8 @@ def _compare_input(old: Any, new: Any, path: DocumentPath) -> Iterator[SchemaCha
         return
     yield from _compare_input_members(old, new, path)
     for keyword in sorted({*old, *new} - {"properties", "required", "additionalProperties"}):
-        old_value, new_value = old.get(keyword), new.get(keyword)
-        if keyword == "contentSchema" and isinstance(old_value, Mapping) and new_value is not None:
+        old_value, new_value = old.get(keyword, _ABSENT), new.get(keyword, _ABSENT)
+        if keyword == "contentSchema" and isinstance(old_value, Mapping) and keyword in new:
             yield from _compare_input(old_value, new_value, (*path, keyword))
         elif old_value != new_value and keyword not in _ANNOTATION_KEYWORDS:
             yield from _compare_keyword(keyword, old_value, new_value, (*path, keyword))
@@ -173,15 +174,16 @@ def _compare_input_members(
 def _compare_keyword(
     keyword: str, old: Any, new: Any, path: DocumentPath
 ) -> Iterator[SchemaChange]:
-    if keyword == "items" and old is not None and new is not None:
+    is_new, is_gone = old is _ABSENT, new is _ABSENT
+    if keyword == "items" and not is_new and not is_gone:
         return
-    summary = f"{old!r} became {new!r}"
+    summary = f"{'nothing' if is_new else repr(old)} became {new!r}"
     if keyword in _TRANSFORM_KEYWORDS:
-        message = f"{summary}: a request is forwarded differently" if new is not None else "is gone"
+        message = "is gone" if is_gone else f"{summary}: a request is forwarded differently"
         yield SchemaChange(path, message, breaking=keyword in ("replaceKey", "delete"))
-    elif new is None:
+    elif is_gone:
         yield SchemaChange(path, "is not asked any more", breaking=False)
-    elif old is None:
+    elif is_new:
         yield SchemaChange(path, f"{new!r} is asked now", breaking=True)
     elif keyword == "type":
         yield SchemaChange(
@@ -229,7 +231,7 @@ def _compare_output(old: Any, new: Any, path: DocumentPath) -> Iterator[SchemaCh
         else:
             yield from _compare_output(before[name], after[name], member_path)
     for keyword in sorted({*old, *new} - {"properties", *_ANNOTATION_KEYWORDS}):
-        old_value, new_value = old.get(keyword), new.get(keyword)
+        old_value, new_value = old.get(keyword, _ABSENT), new.get(keyword, _ABSENT)
         if old_value != new_value:
             yield from _compare_output_keyword(keyword, old_value, new_value, (*path, keyword))
 
@@ -237,13 +239,15 @@ def _compare_output(old: Any, new: Any, path: DocumentPath) -> Iterator[SchemaCh
 def _compare_output_keyword(
     keyword: str, old: Any, new: Any, path: DocumentPath
 ) -> Iterator[SchemaChange]:
-    if keyword == "items" and old is not None and new is not None:
+    is_new, is_gone = old is _ABSENT, new is _ABSENT
+    if keyword == "items" and not is_new and not is_gone:
         yield from _compare_output(old, new, path)
-    elif old is None:
+    elif is_new:
         yield SchemaChange(path, f"{new!r} is promised now", breaking=False)
+    elif is_gone:
+        yield SchemaChange(path, "is not promised any more", breaking=True)
     elif keyword == "type":
         is_narrower = _type_names(new) <= _type_names(old) | _wider_types(old)
-        is_breaking = new is None or not is_narrower
-        yield SchemaChange(path, f"{old!r} became {new!r}", breaking=is_breaking)
+        yield SchemaChange(path, f"{old!r} became {new!r}", breaking=not is_narrower)
     else:
         yield SchemaChange(path, f"{old!r} became {new!r}", breaking=True)

@@ -101,7 +101,7 @@ SIZE_PATH = f"{PARAMS_PATH}.properties.size"
             change_size_rules(replaceKey="n"),
             [
                 (
-                    f"breaking    {SIZE_PATH}.replaceKey: None became 'n': "
+                    f"breaking    {SIZE_PATH}.replaceKey: nothing became 'n': "
                     "a request is forwarded differently"
                 )
             ],
@@ -199,6 +199,27 @@ def test_documents_that_differ_in_effect_never_compare_as_equal(data: st.DataObj
     if differs and effects(OLD) != effects(new):
         assert changes != []
         assert reverse_changes != []
+
+
+@pytest.mark.parametrize(
+    ("root", "name", "changes"),
+    [
+        ("schemaoutput", "type", ("None is promised now", "is not promised any more")),
+        (
+            "schemainput",
+            "constVal",
+            ("nothing became None: a request is forwarded differently", "is gone"),
+        ),
+    ],
+)
+def test_null_is_not_the_same_as_absent(root: str, name: str, changes: tuple[str, str]) -> None:
+    without = copy.deepcopy(OLD)
+    extra = without[root]["properties"]["header"]["properties"]["extra"] = {"title": "x"}
+    new = copy.deepcopy(without)
+    new[root]["properties"]["header"]["properties"]["extra"] = extra | {name: None}
+    for before, after, message in ((without, new, changes[0]), (new, without, changes[1])):
+        (change,) = compare(before, after)
+        assert str(change).endswith(f"properties.extra.{name}: {message}")
 
 
 def test_stream_changes() -> None:
