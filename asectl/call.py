@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         target = HttpTarget.from_args(args)
         if args.app_id is None:
-            args.app_id = "" if args.members and target.key else "demo"
+            args.app_id = "" if args.members and (target.bearer or target.cert) else "demo"
         with target.client(args.timeout) as client:
             service = gateway_apis.fetch_service(client, args.service)
             paths = _output_paths(service, args.o)

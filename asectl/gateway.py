@@ -82,6 +82,7 @@ def _check_options(config: Config, base: Path) -> None:
         raise Failure(f"{message}: start `asectl lb`, and give its address as lb.hub", EXIT_CONFIG)
     if bool(gateway_options.tls_cert) != bool(gateway_options.tls_key):
         raise Failure("gateway.tls_cert and gateway.tls_key: one needs the other", EXIT_CONFIG)
+    _check_mtls(config)
     if not config.auth.methods and not is_loopback(gateway_options.host):
         raise Failure(
             f"gateway.host {gateway_options.host}: others can reach it, and anyone could call. "
@@ -108,6 +109,23 @@ def _check_options(config: Config, base: Path) -> None:
             certificate_files(gateway_options, base).server_context()
         except OSError as error:
             raise Failure(f"gateway.tls_cert: {error}", EXIT_CONFIG) from None
+
+
+def _check_mtls(config: Config) -> None:
+    """Check that certificates of clients can be verified. Raises Failure with exit code 3."""
+    if bool(config.gateway.tls_ca) != ("mtls" in config.auth.methods):
+        message = "auth.methods: mtls needs gateway.tls_ca, the CA of clients, and only mtls does"
+        raise Failure(message, EXIT_CONFIG)
+    if config.gateway.tls_ca and not config.gateway.tls_cert:
+        message = "gateway.tls_ca: clients show certificates over https; set gateway.tls_cert"
+        raise Failure(message, EXIT_CONFIG)
+    app_by_name: dict[str, str] = {}
+    for app, app_options in config.apps.items():
+        for name in app_options.certificates:
+            other = app_by_name.setdefault(name, app)
+            if other != app:
+                message = f"apps: the certificate name {name!r} is that of {other} and of {app}"
+                raise Failure(message, EXIT_CONFIG)
 
 
 def _check_jwt(config: Config) -> None:

@@ -12,6 +12,7 @@ import httpx
 from asectl.main import EXIT_USAGE, Failure
 
 KEY_VARIABLE = "ASE_API_KEY"
+TOKEN_VARIABLE = "ASE_ADMIN_TOKEN"  # noqa: S105 (its name)
 DEFAULT_URL = "http://127.0.0.1:8200"
 _TIMEOUT_S = 5.0  # to connect, and for each piece of a response
 
@@ -35,7 +36,10 @@ def add_ca_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_key_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare `--key-file`; a key itself as a flag would be in the list of processes."""
+    """Declare how a caller proves who it is: `--key-file`, `--cert` and `--cert-key`.
+
+    A key itself as a flag would be in the list of processes.
+    """
     parser.add_argument(
         "--key-file",
         metavar="FILE",
@@ -43,27 +47,53 @@ def add_key_argument(parser: argparse.ArgumentParser) -> None:
         help=f"a file with the API key of asectl key create; else {KEY_VARIABLE}",
     )
 
+    parser.add_argument(
+        "--cert",
+        metavar="FILE",
+        default="",
+        help="our certificate (PEM), for a gateway with auth: mtls; may have its key too",
+    )
+    parser.add_argument(
+        "--cert-key", metavar="FILE", default="", help="the key (PEM) of the certificate"
+    )
 
-def _read_key(args: argparse.Namespace) -> str:
-    """Return the API key of a command that takes one; "" without one. Raises Failure."""
-    path = getattr(args, "key_file", None)
-    if path is None:
-        return ""
+
+def add_token_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare `--token-file`, for a command that asks an admin port."""
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        default="",
+        help=f"a file with the token of the admin port (admin_token); else {TOKEN_VARIABLE}",
+    )
+
+
+def _read_bearer(args: argparse.Namespace) -> str:
+    """Return the API key or the token of a command that takes one; "" without. Raises Failure."""
+    for flag, variable in (("key_file", KEY_VARIABLE), ("token_file", TOKEN_VARIABLE)):
+        path = getattr(args, flag, None)
+        if path is not None:
+            return _read_secret(path, variable, f"--{flag.replace('_', '-')}")
+    return ""
+
+
+def _read_secret(path: str, variable: str, flag: str) -> str:
     try:
-        key = Path(path).read_text("utf-8") if path else os.environ.get(KEY_VARIABLE, "")
+        secret = Path(path).read_text("utf-8") if path else os.environ.get(variable, "")
     except (OSError, UnicodeDecodeError) as error:
-        raise Failure(f"--key-file: {error}", EXIT_USAGE) from None
-    key = key.strip()
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise Failure("the API key has characters that no key has", EXIT_USAGE)
-    return key
+        raise Failure(f"{flag}: {error}", EXIT_USAGE) from None
+    secret = secret.strip()
+    if not secret.isascii() or not secret.isprintable() or " " in secret:
+        raise Failure(f"{flag if path else variable}: it has characters that none has", EXIT_USAGE)
+    return secret
 
 
 @dataclass(frozen=True, slots=True)
 class HttpTarget:
     """The server that a command asks: its URL, and the file of `--ca` or "".
 
-    `key` is the API key that every request has, "" for none.
+    `bearer` is the API key or token that every request has, "" for none. `cert` and `cert_key` are
+    files of our certificate and its key, or "".
 
     `verify` is False for a server of this host that is asked by its loopback address, which its
     certificate does not name. Proxies of the environment are never used. Every method raises
@@ -74,7 +104,9 @@ class HttpTarget:
     url: str
     ca: str = ""
     verify: bool = True
-    key: str = ""
+    bearer: str = ""
+    cert: str = ""
+    cert_key: str = ""
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> Self:
@@ -82,11 +114,17 @@ class HttpTarget:
 
         Raises Failure if a file with a key cannot be read.
         """
-        return cls(args.url.rstrip("/"), args.ca, key=_read_key(args))
+        return cls(
+            args.url.rstrip("/"),
+            args.ca,
+            bearer=_read_bearer(args),
+            cert=getattr(args, "cert", ""),
+            cert_key=getattr(args, "cert_key", ""),
+        )
 
     def headers(self) -> dict[str, str]:
         """Return the headers that every request has."""
-        return {"authorization": f"Bearer {self.key}"} if self.key else {}
+        return {"authorization": f"Bearer {self.bearer}"} if self.bearer else {}
 
     def tls_context(self) -> ssl.SSLContext | None:
         """Return the context for connections to an https URL, None for http."""
@@ -97,10 +135,15 @@ class HttpTarget:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             return context
         ca = self.ca or os.environ.get("SSL_CERT_FILE") or None
+        file = ca
         try:
-            return ssl.create_default_context(cafile=ca)
-        except OSError as error:  # ssl.SSLError, if the file has no certificate
-            raise OSError(error.errno, error.strerror or "no certificate (PEM)", ca) from error
+            context = ssl.create_default_context(cafile=ca)
+            if self.cert:
+                file = self.cert
+                context.load_cert_chain(self.cert, self.cert_key or None)
+        except OSError as error:  # ssl.SSLError, if the file has no certificate or no key
+            raise OSError(error.errno, error.strerror or "no certificate (PEM)", file) from error
+        return context
 
     def client(self, timeout: float = _TIMEOUT_S) -> httpx.Client:
         """Return a client whose paths are relative to the URL; `timeout` is in seconds."""

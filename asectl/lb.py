@@ -79,7 +79,9 @@ async def _serve(
     admin_http_server = admin_server(
         admin.build_app(registry, table, time.monotonic, None),
         config.gateway,
-        [config.lb.admin_host, *config.lb.admin_hosts],
+        admin.AdminAccess(
+            "lb", (config.lb.admin_host, *config.lb.admin_hosts), config.lb.admin_token
+        ),
     )
     hub_task = asyncio.create_task(hub.run())
     admin_task = asyncio.create_task(admin_http_server.serve(sockets=[admin_socket]))

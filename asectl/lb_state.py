@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     http_client.add_url_arguments(
         parser, "the admin port of a gateway, or of a hub (8291)", "http://127.0.0.1:8290"
     )
+    http_client.add_token_argument(parser)
     parser.add_argument("--service", default="", help="one service alone")
     parser.add_argument("--json", action="store_true", help="as JSON")
 
@@ -57,6 +58,8 @@ def fetch_instances(admin: HttpTarget, service: str) -> list[dict[str, Any]]:
 
 def _read_instances(response: httpx.Response) -> list[dict[str, Any]]:
     """Return the instances of a state. Raises ValueError if it is none."""
+    if response.status_code == 401:
+        raise ValueError("HTTP 401: --token-file needs the token of the admin port")
     if response.status_code != 200:
         raise ValueError(f"HTTP {response.status_code}")
     state = response.json()

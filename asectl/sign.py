@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from asectl.main import EXIT_FAILED, EXIT_USAGE, Failure
 from gateway.access import signature
 from gateway.access.caller_head import CallerHead
+from gateway.access.peer import Peer
 from gateway.access.signature import Signature, SignatureError
 
 _USUAL_SKEW_S = 300.0  # the default of `auth.clock_skew`
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         raise Failure(f"{args.url!r} is no URL such as https://HOST/v1/private/SERVICE", EXIT_USAGE)
     body = _read_body(args.body)
     fields.setdefault("host", url.netloc)
-    head = CallerHead(args.method.upper(), url.path or "/", url.query, _encode(fields), "")
+    head = CallerHead(args.method.upper(), url.path or "/", url.query, _encode(fields), Peer(""))
     try:
         if args.explain:
             return _explain(head, args.key, secret, body)
@@ -95,7 +96,9 @@ def _curl_flags(head: CallerHead, key: str, secret: str, algorithm: str, body: b
         fields["digest"] = signature.digest_header(body)
     extra = [name.decode() for name in head.headers if name != b"host"]
     names = ("date", signature.REQUEST_LINE, *list(fields)[1:], *extra)
-    signed = CallerHead(head.method, head.path, head.query, {**head.headers, **_encode(fields)}, "")
+    signed = CallerHead(
+        head.method, head.path, head.query, {**head.headers, **_encode(fields)}, Peer("")
+    )
     unsigned = Signature(key, algorithm, names, b"", fields["date"], "", in_query=False)
     mac = signature.compute_mac(algorithm, secret, signature.signed_text(unsigned, signed))
     fields["authorization"] = f"hmac {signature.authorization_text(unsigned, mac)}"
@@ -163,7 +166,7 @@ def _mac_problem(claim: Signature, head: CallerHead, secret: str) -> str:
         "the path was signed without its last slash": (head.method, head.path.rstrip("/")),
     }
     for mistake, (method, target) in mistakes.items():
-        other = CallerHead(method, *_split_target(target), head.headers, "")
+        other = CallerHead(method, *_split_target(target), head.headers, Peer(""))
         as_signed = Signature(
             claim.key_id, claim.algorithm, claim.signed_names, b"", claim.date, claim.host,
             in_query=claim.in_query and "with the query" not in mistake,

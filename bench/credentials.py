@@ -12,6 +12,7 @@ from gateway.access.caller_head import CallerHead
 from gateway.access.identity import CallerLimits, Identity
 from gateway.access.key_store import KeyEntry, KeyStore
 from gateway.access.key_table import StoredKey
+from gateway.access.peer import Peer
 
 APP_ID = "bench"
 # Limits that are counted and never reached.
@@ -46,7 +47,7 @@ def add_signatures(folder: Path, request: RequestSpec) -> tuple[RequestSpec, lis
     for number in range(_SIGNED_REQUESTS):
         fields = {"Date": date, "Digest": digest, "X-Nonce": f"{number:08d}"}
         headers = {name.lower().encode(): value.encode() for name, value in fields.items()}
-        head = CallerHead("POST", request.path, "", headers, "")
+        head = CallerHead("POST", request.path, "", headers, Peer(""))
         names = ("date", "request-line", "digest", "x-nonce")
         claim = signature.Signature("k1", "hmac-sha256", names, b"", date, "", in_query=False)
         mac = signature.compute_mac("hmac-sha256", secret, signature.signed_text(claim, head))

@@ -56,7 +56,7 @@ POLICIES = (
 _PORT = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
 ADDR = (rf"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]):{_PORT}", "host:port, without a scheme")
 ADDRS = (rf"{ADDR[0]}(?:,{ADDR[0]})*", "host:port, without a scheme; more with commas")
-AUTH_METHODS = ("key", "hmac", "jwt", "proxy", "none")
+AUTH_METHODS = ("key", "hmac", "jwt", "mtls", "proxy", "none")
 NETWORK = (r"[0-9A-Fa-f.:]+(?:/\d{1,3})?", "an address or a network, as 10.0.0.0/8")
 PATH = (r"[A-Za-z0-9_-]{1,64}(?:\.[A-Za-z0-9_-]{1,64}){0,7}", "names of members, as header.uid")
 SERVICE = (r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", "a service id (letters, digits, '_', '.', '-')")
@@ -101,6 +101,15 @@ def admin_hosts_option() -> Any:
     )
 
 
+def admin_token_option() -> Any:
+    """Declare the token of an admin API."""
+    return option(
+        "",
+        "secret that requests to the admin API must have, but for /livez; empty: none is asked for",
+        secret=True,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class GatewayOptions:
     """Section `gateway`: the HTTP server, its limits, timeouts and shutdown."""
@@ -110,6 +119,7 @@ class GatewayOptions:
     admin_host: str = option("127.0.0.1", "address of the admin API; keep it private")
     admin_port: int = port_option(8290, "the admin API (/metrics, /lb/state)")
     admin_hosts: list[str] = admin_hosts_option()
+    admin_token: str = admin_token_option()
     admin_connections: int = option(64, "connections to the admin API", minimum=1)
     grpc: bool = option(
         False, "serve gRPC clients too, at `grpc_port`: ase.v1.Gateway, health, reflection"
@@ -176,7 +186,14 @@ class GatewayOptions:
     max_names: int = option(10_000, "different member names in a JSON body", minimum=16)
     tls_cert: str = option("", "certificate file (PEM) for HTTPS, by this file; empty: HTTP")
     tls_key: str = option("", "key file (PEM) of the certificate, by this file")
-    tls_handshake_timeout: float = option(5.0, "seconds of a TLS handshake", minimum=0.01)
+    tls_ca: str = option(
+        "",
+        "CA file (PEM) of the certificates of clients, for `auth: mtls`; may have a revocation "
+        "list (CRL) too",
+    )
+    tls_handshake_timeout: float = option(
+        5.0, "seconds of a TLS handshake, and of a PROXY header before it", minimum=0.01
+    )
     workers: int = option(
         1,
         "processes that serve the one port; more than one need `lb.hub`",
@@ -205,6 +222,12 @@ class GatewayOptions:
         "x-forwarded-for",
         "header to which trusted proxies add the client's address",
         choices=("x-forwarded-for", "forwarded"),
+    )
+    proxy_protocol: list[str] = option(
+        [],
+        "networks (CIDR) of load balancers whose connections begin with a PROXY protocol v2 "
+        "header, at the public and the gRPC port",
+        pattern=NETWORK,
     )
     cors_headers: list[str] = option(
         ["authorization", "content-type", "x-api-key", "x-app-id", "idempotency-key"],
@@ -260,6 +283,7 @@ class LbOptions:
     )
     admin_port: int = port_option(8291, "the admin API of a hub in its own process (asectl lb)")
     admin_hosts: list[str] = admin_hosts_option()
+    admin_token: str = admin_token_option()
     hub: str = option(
         "",
         "host:port of hubs in their own processes, with commas; empty: inside the gateway",
@@ -310,8 +334,8 @@ class AuthOptions:
 
     methods: list[str] = option(
         [],
-        "how callers prove who they are: key, hmac, jwt, proxy; none: anyone may call. Empty: "
-        "anyone, but only on a loopback address",
+        "how callers prove who they are: key, hmac, jwt, mtls, proxy; none: anyone may call. "
+        "Empty: anyone, but only on a loopback address",
         pattern=("|".join(AUTH_METHODS), "one of " + ", ".join(AUTH_METHODS)),
     )
     keys: str = option(
@@ -356,6 +380,12 @@ class AuthOptions:
     jwt_services_claim: str = option(
         "services", "claim of a token that lists the services it is for; without it all"
     )
+    mtls_name: str = option(
+        "common-name",
+        "name of a client's certificate that says who it is: of its subject, or the first "
+        "alternative name of a kind",
+        choices=("common-name", "dns", "uri", "email"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,6 +428,12 @@ class AppOptions(LimitOptions):
         "slots that it gets in its turn while requests wait for loaders",
         minimum=1,
         maximum=1000,
+    )
+    certificates: list[str] = option(
+        [],
+        "names (auth.mtls_name) of the certificates that speak for it; if no application has any, "
+        "the name is the app id",
+        pattern=(r"[^\x00-\x1f]{1,256}", "a name in a certificate"),
     )
 
 

@@ -45,6 +45,7 @@ from gateway.streaming.sse import EventStream
 from gateway.streaming.upgrade import WebSocketUpgrader
 from gateway.telemetry import admin
 from gateway.telemetry.access_log import AccessLog, loggable_target
+from gateway.telemetry.admin import AdminAccess, AdminGuard
 from gateway.telemetry.balancer_metrics import BalancerMetrics
 from gateway.telemetry.memory_metrics import CutLog, MemoryMetrics
 from gateway.telemetry.metrics import Metrics, UpstreamMetrics
@@ -56,7 +57,7 @@ from lb.credentials import ServerCertificate
 from lb.hub.counters import HubCounts
 from rpc.addresses import dial_host
 from rpc.certificate import CertificateFiles
-from rpc.tls_listener import TlsListener, TlsSettings
+from rpc.listener import Address, Listener, ListenerSettings
 from schemas.model.errors import AseError
 
 _logger = logging.getLogger("ase.gateway")
@@ -220,7 +221,7 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
             base_dir=base_dir,
         ),
         grpc_port,
-        admin_server(admin_application, options, [options.admin_host, *options.admin_hosts]),
+        admin_server(admin_application, options, admin_access(options)),
     )
 
 
@@ -274,7 +275,8 @@ def _grpc_port(
     service = GatewayService(context, session_metrics, config.session)
     is_tls = options.grpc and bool(options.tls_cert)
     certificate = ServerCertificate(certificate_files(options, base_dir)) if is_tls else None
-    return GrpcPort(service, options, certificate, _max_grpc_connections(options))
+    max_connections = _max_grpc_connections(options)
+    return GrpcPort(service, options, certificate, max_connections, proxy_header_senders(options))
 
 
 def public_server(
@@ -310,12 +312,19 @@ def public_server(
         context, readiness, count_live_instances, session_options.origins, cors
     )
     protocol = partial(HttpConnection, server_context=server_context)
-    tls = certificate = None
+    certificate = None
     if options.tls_cert:
         certificate = Certificate(certificate_files(options, base_dir))
-        max_connections = server_context.limits.max_connections
-        tls = TlsSettings(certificate, max_connections, options.tls_handshake_timeout)
-    return http_server(application, options, protocol, tls, certificate)
+    listener = None
+    sends_proxy_header = proxy_header_senders(options)
+    if certificate is not None or sends_proxy_header is not None:
+        listener = ListenerSettings(
+            certificate,
+            server_context.limits.max_connections,
+            options.tls_handshake_timeout,
+            sends_proxy_header or (lambda _ip: False),
+        )
+    return http_server(application, options, protocol, listener, certificate)
 
 
 class HttpServer(uvicorn.Server):
@@ -325,11 +334,14 @@ class HttpServer(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, tls: TlsSettings | None, certificate: Certificate | None
+        self,
+        config: uvicorn.Config,
+        listener: ListenerSettings | None,
+        certificate: Certificate | None,
     ) -> None:
         super().__init__(config)
         self._exit_requested = asyncio.Event()
-        self._tls = tls
+        self._listener_settings = listener
         self.certificate = certificate
 
     @contextlib.contextmanager
@@ -351,40 +363,55 @@ class HttpServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen on the sockets, as uvicorn does, or with handshakes of our own."""
-        if self._tls is None:
+        settings = self._listener_settings
+        if settings is None:
             await super().startup(sockets)
             return
         await self.lifespan.startup()
         state = self.server_state
-        listener = TlsListener(self._tls, self._create_connection, state.connections, state.tasks)
+        listener = Listener(settings, self._create_connection, state.connections, state.tasks)
         for sock in sockets or ():
             listener.listen(sock, self.config.backlog)
         self.servers = [cast("asyncio.base_events.Server", listener)]
         self.started = True
 
-    def _create_connection(self) -> asyncio.Protocol:
+    def _create_connection(self, source: Address | None) -> asyncio.Protocol:
         create_protocol: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
         return create_protocol(
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            source=source,
         )
 
 
 def certificate_files(options: GatewayOptions, base_dir: Path) -> CertificateFiles:
-    """Return the files of the certificate of the public port, by paths from `base_dir`."""
-    return CertificateFiles(base_dir / options.tls_cert, base_dir / options.tls_key)
+    """Return the files of the certificate of the public port, by paths from `base_dir`.
+
+    A client may connect without a certificate; the pages of the gateway need none.
+    """
+    ca = base_dir / options.tls_ca if options.tls_ca else None
+    cert, key = base_dir / options.tls_cert, base_dir / options.tls_key
+    return CertificateFiles(cert, key, ca, needs_client=False)
+
+
+def proxy_header_senders(options: GatewayOptions) -> Callable[[str], bool] | None:
+    """Return whether the connections of an IP address begin with a PROXY header; None: none do."""
+    networks = options.proxy_protocol
+    return TrustedProxies(networks).is_trusted if networks else None
 
 
 def http_server(
     application: ASGIApp,
     options: GatewayOptions,
     http: Any = "httptools",
-    tls: TlsSettings | None = None,
+    listener: ListenerSettings | None = None,
     certificate: Certificate | None = None,
 ) -> HttpServer:
     """Return a server for an application.
 
-    `http` is uvicorn's protocol class or its name. Without `tls` the server uses plain HTTP,
-    whatever the options; `certificate` is that of `tls`.
+    `http` is uvicorn's protocol class or its name. Without `listener` the server uses plain HTTP,
+    whatever the options; `certificate` is that of `listener`.
     """
     config = uvicorn.Config(
         application,
@@ -398,14 +425,19 @@ def http_server(
         timeout_keep_alive=int(options.keep_alive),
         timeout_graceful_shutdown=max(1, int(options.drain)),
     )
-    return HttpServer(config, tls, certificate)
+    return HttpServer(config, listener, certificate)
 
 
-def admin_server(application: ASGIApp, options: GatewayOptions, hosts: list[str]) -> HttpServer:
-    """Return the server of an admin application.
+def admin_access(options: GatewayOptions) -> AdminAccess:
+    """Return who may use the admin API of a gateway."""
+    host_names = (options.admin_host, *options.admin_hosts)
+    return AdminAccess("gateway", host_names, options.admin_token)
 
-    It answers to the names in `hosts`. Its port has the limits of the public port, except for the
-    number of connections.
+
+def admin_server(application: ASGIApp, options: GatewayOptions, access: AdminAccess) -> HttpServer:
+    """Return the server of an admin application, for those who have access.
+
+    Its port has the limits of the public port, except for the number of connections.
     """
     limits = replace(_limits(options), max_connections=options.admin_connections)
     server_context = ServerContext(
@@ -420,7 +452,7 @@ def admin_server(application: ASGIApp, options: GatewayOptions, hosts: list[str]
         body_budget=BodyBudget(options.max_bodies),
         cors=CorsPolicy([], options),
     )
-    guarded_application = admin.HostGuard(application, hosts)
+    guarded_application = AdminGuard(application, access)
     return http_server(
         guarded_application, options, partial(HttpConnection, server_context=server_context)
     )

@@ -23,7 +23,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from config.options import GatewayOptions
-from gateway.server import admin_server
+from gateway.server import admin_access, admin_server
 from gateway.sockets import ListeningSockets, open_sockets
 from gateway.telemetry.multiprocess import merge_metrics, merge_states
 from rpc.addresses import listen
@@ -75,7 +75,12 @@ class Workers:
         self._workers: dict[int, _Worker] = {}
         self._ended_metrics: list[str] = []  # one merged text, once a worker has exited
         self._stopping = False
-        self._http_client = httpx.AsyncClient(trust_env=False, timeout=_REQUEST_TIMEOUT_S)
+        token = options.admin_token
+        self._http_client = httpx.AsyncClient(
+            headers={"authorization": f"Bearer {token}"} if token else {},
+            trust_env=False,
+            timeout=_REQUEST_TIMEOUT_S,
+        )
 
     async def run(
         self, on_ready: Callable[[ListeningSockets], None], stop: Awaitable[bool]
@@ -88,9 +93,7 @@ class Workers:
         """
         options = self._options
         sockets = open_sockets(options)
-        admin_http_server = admin_server(
-            self._admin_app(), options, [options.admin_host, *options.admin_hosts]
-        )
+        admin_http_server = admin_server(self._admin_app(), options, admin_access(options))
         tasks = [asyncio.create_task(self._supervise(n, sockets)) for n in range(options.workers)]
         tasks.append(asyncio.create_task(self._scrape_periodically()))
         admin_task = asyncio.create_task(admin_http_server.serve(sockets=[sockets.admin]))

@@ -12,6 +12,7 @@ from typing import Protocol, Self
 
 from google.protobuf.message import DecodeError
 
+from rpc.client_certificate import ClientCertificate
 from rpc.metadata import Metadata
 from rpc.status import RpcError, Status
 
@@ -26,13 +27,15 @@ class CallContext:
 
     `peer` is as in "ipv4:10.0.0.7:5123". `time_remaining` is in seconds when the handler starts,
     None if there is no deadline. `trailers` are sent after the last response, and with the status
-    of an RpcError, such as `grpc-status-details-bin`.
+    of an RpcError, such as `grpc-status-details-bin`. `certificate` is that of the client, verified
+    by the port, None without one.
     """
 
     metadata: Mapping[str, str]
     peer: str
     time_remaining: float | None
     trailers: list[tuple[str, str | bytes]] = field(default_factory=list)
+    certificate: ClientCertificate | None = None
 
 
 UnaryHandler = Callable[[bytes, CallContext], Awaitable[bytes]]

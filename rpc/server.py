@@ -6,18 +6,18 @@ module listens and stops.
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
 from rpc.addresses import listen, unix_path
 from rpc.handler_tasks import CallContext, StreamHandler, UnaryHandler
+from rpc.listener import Address, ContextSource, Listener, ListenerSettings
 from rpc.messages import MAX_MESSAGE_SIZE
 from rpc.server_memory import ServerMemory
 from rpc.server_transport import ServerLimits, ServerTransport
 from rpc.status import RpcError, Status
-from rpc.tls_listener import ContextSource, TlsListener, TlsSettings
 
 __all__ = ["CallContext", "Server", "StreamHandler", "UnaryHandler", "first_request"]
 
@@ -68,7 +68,7 @@ class Server:
         )
         self._connections: set[ServerTransport] = set()
         self._handshakes: set[asyncio.Task[None]] = set()
-        self._listener: asyncio.Server | TlsListener | None = None
+        self._listener: asyncio.Server | Listener | None = None
 
     async def start(self, host: str, port: int, certificate: ContextSource | None = None) -> int:
         """Listen and serve. Return the port, which the system chooses if `port` is 0.
@@ -81,9 +81,18 @@ class Server:
         await self.serve(sock, certificate)
         return 0 if unix_path(host) else int(sock.getsockname()[1])
 
-    async def serve(self, sock: socket.socket, certificate: ContextSource | None = None) -> None:
-        """Serve the connections of a listening socket; see `start`."""
-        if certificate is None:
+    async def serve(
+        self,
+        sock: socket.socket,
+        certificate: ContextSource | None = None,
+        sends_proxy_header: Callable[[str], bool] | None = None,
+    ) -> None:
+        """Serve the connections of a listening socket; see `start`.
+
+        `sends_proxy_header` returns whether the connections of an IP address begin with a PROXY
+        header; None: no connection does.
+        """
+        if certificate is None and sends_proxy_header is None:
             loop = asyncio.get_running_loop()
             is_unix = sock.family == socket.AF_UNIX
             create_server: Any = loop.create_unix_server if is_unix else loop.create_server
@@ -91,19 +100,24 @@ class Server:
                 self._create_transport, sock=sock, backlog=_BACKLOG
             )
         else:
-            settings = TlsSettings(certificate, self._limits.max_connections, _HANDSHAKE_TIMEOUT_S)
-            self._listener = TlsListener(
+            settings = ListenerSettings(
+                certificate,
+                self._limits.max_connections,
+                _HANDSHAKE_TIMEOUT_S,
+                sends_proxy_header or (lambda _ip: False),
+            )
+            self._listener = Listener(
                 settings, self._create_transport, self._connections, self._handshakes
             )
             self._listener.listen(sock, _BACKLOG)
-            self._tls_socket = sock
+            self._own_socket = sock
 
     async def stop(self, grace: float) -> None:
         """Reject new calls, give active ones `grace` seconds, then cancel them."""
         if self._listener is not None:
             self._listener.close()
-            if isinstance(self._listener, TlsListener):
-                self._tls_socket.close()
+            if isinstance(self._listener, Listener):
+                self._own_socket.close()
         for handshake in self._handshakes:
             handshake.cancel()
         self._limits = replace(self._limits, max_connections=0)  # for those accepted meanwhile
@@ -122,8 +136,8 @@ class Server:
                 for connection in connections:
                     await connection.disconnected.wait()
 
-    def _create_transport(self) -> ServerTransport:
-        return ServerTransport(self._unary, self._stream, self._limits, self._connections)
+    def _create_transport(self, source: Address | None = None) -> ServerTransport:
+        return ServerTransport(self._unary, self._stream, self._limits, self._connections, source)
 
 
 async def first_request(requests: AsyncIterator[bytes]) -> bytes:

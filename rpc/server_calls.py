@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from rpc.client_certificate import ClientCertificate
 from rpc.frames import ErrorCode
 from rpc.handler_tasks import CallContext, StreamHandler, UnaryHandler, run_stream, run_unary
 from rpc.headers import encode_header_block
@@ -40,6 +41,7 @@ class CallOwner:
 
     connection: ServerConnection
     peer: str
+    certificate: ClientCertificate | None
     max_message_size: int
     max_decompressed_size: int
     max_buffered: int
@@ -160,7 +162,8 @@ class ServerCall(RequestStream):
     def _new_context(self) -> CallContext:
         now = self._owner.loop.time()
         remaining = None if self.deadline is None else self.deadline - now
-        return CallContext(self._metadata, self._owner.peer, remaining)
+        owner = self._owner
+        return CallContext(self._metadata, owner.peer, remaining, certificate=owner.certificate)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run the handler in a task of its own."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Final, cast
 
+from rpc.certificate import verified_certificate
 from rpc.deadlines import find_expired
 from rpc.frames import PREFACE, ErrorCode, ProtocolError
 from rpc.handler_tasks import StreamHandler, UnaryHandler
@@ -59,7 +60,8 @@ class ServerTransport(asyncio.Protocol):
     """One connection of a client, from its acceptance to its end.
 
     `connections` are those of the server; this one is in it while it is open. Handlers are found by
-    the path of a request.
+    the path of a request. `source` is the address of the client if a load balancer has named it,
+    else it is that of the socket.
 
     `_preface` is what has arrived of the client's preface string; None after it. `_last_received`
     is the loop time of the last received byte. `_next_expiry` is the loop time at which deadlines
@@ -75,11 +77,13 @@ class ServerTransport(asyncio.Protocol):
         stream: Mapping[str, StreamHandler],
         limits: ServerLimits,
         connections: "set[ServerTransport]",
+        source: tuple[str, int] | None = None,
     ) -> None:
         self._unary = unary
         self._stream = stream
         self._limits = limits
         self._connections = connections
+        self._source = source
         self._loop = asyncio.get_running_loop()
         self._connection = ServerConnection(self._loop.time, self._accept, limits.max_streams)
         self._keepalive = Keepalive(_KEEPALIVE)
@@ -110,7 +114,8 @@ class ServerTransport(asyncio.Protocol):
         self._memory = self._limits.memory.add_connection(self._abort_soon)
         self._owner = CallOwner(
             connection=self._connection,
-            peer=_peer_name(transport.get_extra_info("peername")),
+            peer=_peer_name(self._source or transport.get_extra_info("peername")),
+            certificate=verified_certificate(transport.get_extra_info("peercert")),
             max_message_size=self._limits.max_message_size,
             max_decompressed_size=self._limits.max_decompressed_size,
             max_buffered=self._limits.max_buffered,

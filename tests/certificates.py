@@ -15,3 +15,17 @@ def make_certificate(
     if signer:
         args += ["-CA", f"{signer[0]}.pem", "-CAkey", f"{signer[0]}.key"]
     subprocess.run(args, cwd=folder, check=True, capture_output=True)
+
+
+def make_revocation_list(folder: Path, signer: str, revoked: str) -> None:
+    """Make SIGNER.crl, in which SIGNER says that the certificate REVOKED is not valid any more."""
+    (folder / "index.txt").write_text("")
+    (folder / "crlnumber").write_text("01\n")
+    (folder / "ca.cnf").write_text(
+        "[ca]\ndefault_ca = own\n[own]\ndatabase = index.txt\ncrlnumber = crlnumber\n"
+        "default_md = sha256\ndefault_crl_days = 2\n"
+    )
+    ca = ["openssl", "ca", "-config", "ca.cnf", "-cert", f"{signer}.pem", "-keyfile",
+          f"{signer}.key"]  # fmt: skip
+    for args in (["-revoke", f"{revoked}.pem"], ["-gencrl", "-out", f"{signer}.crl"]):
+        subprocess.run([*ca, *args], cwd=folder, check=True, capture_output=True)

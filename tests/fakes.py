@@ -13,6 +13,7 @@ from aseloader import declare
 from config.options import AuthOptions, GatewayOptions, SessionOptions
 from gateway import server
 from gateway.access.authenticator import Authenticator, TokenVerifier
+from gateway.access.certificates import CallerCertificates
 from gateway.access.key_table import KeySource, StaticKeys
 from gateway.access.limits import UsageLimiter
 from gateway.access.proxies import TrustedProxies
@@ -49,6 +50,7 @@ def new_authenticator(
     *,
     keys: KeySource | None = None,
     tokens: TokenVerifier | None = None,
+    certificates: CallerCertificates | None = None,
     wall_clock: Callable[[], float] = lambda: 0.0,
 ) -> Authenticator:
     """Return the authenticator of a gateway with these options; without keys it knows none."""
@@ -56,7 +58,7 @@ def new_authenticator(
     proxies = TrustedProxies(gateway_options.trusted_proxies, gateway_options.client_header)
     consumer_header = gateway_options.consumer_header
     return Authenticator(
-        options, consumer_header, proxies, keys or StaticKeys(), tokens, wall_clock
+        options, consumer_header, proxies, keys or StaticKeys(), tokens, certificates, wall_clock
     )
 
 

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from config.options import AuthOptions
 from gateway.access import api_key, signature
 from gateway.access.caller_head import CallerHead, decode_header
+from gateway.access.certificates import CallerCertificates, CertificateError
 from gateway.access.identity import ANONYMOUS, Identity
 from gateway.access.key_table import KeySource, KeyTable, StoredKey
 from gateway.access.nonces import NonceCache
@@ -19,6 +20,7 @@ from gateway.access.proxies import TrustedProxies
 from gateway.access.signature import SignatureError
 from gateway.request.response import HttpError
 from rpc.bounded_cache import BoundedCache
+from rpc.client_certificate import ClientCertificate
 from schemas.model.errors import UNAUTHENTICATED
 
 AUTHORIZATION: Final = b"authorization"
@@ -33,8 +35,11 @@ _HELP: Final[Mapping[str, str]] = {
     "key": "an API key (Authorization: Bearer ase_..., or X-Api-Key)",
     "hmac": "a signature (Authorization: hmac ..., or the query parameters of asectl sign)",
     "jwt": "a token (Authorization: Bearer ...)",
+    "mtls": "a client certificate (mTLS)",
     "proxy": "a trusted proxy that names the caller",
 }
+
+_EXPIRING: Final[Mapping[str, str]] = {"jwt": "token", "mtls": "client certificate"}
 
 
 class TokenVerifier(Protocol):
@@ -57,8 +62,9 @@ class TokenError(Exception):
 class Authenticator:
     """Finds the caller of each request of a gateway.
 
-    `keys` has the API keys and the secrets of signatures, `tokens` verifies tokens, None if the
-    gateway takes none. `wall_clock` returns Unix time in seconds.
+    `keys` has the API keys and the secrets of signatures. `tokens` verifies tokens, `certificates`
+    finds the callers of certificates; they are None if the gateway takes none. `wall_clock` returns
+    Unix time in seconds.
 
     `_accepted` has the callers of the Authorization fields that were accepted, each with the Unix
     time at which it ends, while the store has the table `_accepted_by` and tokens are verified by
@@ -72,6 +78,7 @@ class Authenticator:
         proxies: TrustedProxies,
         keys: KeySource,
         tokens: TokenVerifier | None,
+        certificates: CallerCertificates | None,
         wall_clock: Callable[[], float],
     ) -> None:
         methods = frozenset(options.methods)
@@ -82,6 +89,7 @@ class Authenticator:
         self._proxies = proxies
         self._keys = keys
         self._tokens = tokens
+        self._certificates = certificates
         self._wall_clock = wall_clock
         self._nonces = NonceCache(options.max_nonces, 2.0 * options.clock_skew)
         self._required_names = tuple(options.hmac_headers)
@@ -92,7 +100,9 @@ class Authenticator:
     def identify(self, head: CallerHead) -> Identity:
         """Return the caller of a request. Raises HttpError 401 (10105).
 
-        A gateway that is open to anyone still reads the caller that a trusted proxy names.
+        What the request says itself counts before what a proxy says, and that before the
+        certificate of the connection, which may be that of the proxy. A gateway that is open to
+        anyone still reads the caller that a trusted proxy names.
         """
         if self._takes and not head.query:
             remembered = self._remembered(head)
@@ -102,11 +112,15 @@ class Authenticator:
         if not self._takes:
             return Identity(app_id=consumer, method="proxy") if consumer else ANONYMOUS
         is_named = bool(consumer) and (self._is_open or "proxy" in self._takes)
-        credential = self._choose_credential(head, must_be_taken=not (is_named or self._is_open))
+        certificate = head.peer.certificate if self._certificates is not None else None
+        is_known = is_named or self._is_open or certificate is not None
+        credential = self._choose_credential(head, must_be_taken=not is_known)
         if credential is not None:
             return self._identify_by(credential, head)
         if is_named:
             return Identity(app_id=consumer, method="proxy")
+        if certificate is not None:
+            return self._identify_by_certificate(certificate)
         if self._is_open:
             return ANONYMOUS
         raise self._error("the request has no credential; this gateway takes ", self._takes)
@@ -118,7 +132,7 @@ class Authenticator:
         """
         now = self._wall_clock()
         if identity.expires_at and now >= identity.expires_at:
-            raise self._error("the token has expired")
+            raise self._error(f"the {_EXPIRING[identity.method]} has expired")
         if identity.method not in ("key", "hmac"):
             return identity
         stored = self._keys.table().find_by_id(identity.key_id)
@@ -171,7 +185,7 @@ class Authenticator:
 
     def _named_consumer(self, head: CallerHead) -> str:
         value = head.headers.get(self._consumer_header) if self._consumer_header else None
-        if value is None or not self._proxies.is_trusted(head.peer_ip):
+        if value is None or not self._proxies.is_trusted(head.peer.ip):
             return ""
         return decode_header(value)
 
@@ -228,6 +242,13 @@ class Authenticator:
         except TokenError as error:
             raise self._error(f"the token is not accepted: {error}") from None
 
+    def _identify_by_certificate(self, certificate: ClientCertificate) -> Identity:
+        assert self._certificates is not None  # noqa: S101 (`identify` checked it)
+        try:
+            return self._certificates.identify(certificate, self._wall_clock())
+        except CertificateError as error:
+            raise self._error(f"the client certificate is not accepted: {error}") from None
+
     def _identify_by_signature(self, head: CallerHead) -> Identity:
         now = self._wall_clock()
         try:
@@ -265,7 +286,7 @@ class Authenticator:
 
     def _is_own_host(self, host: str, head: CallerHead) -> bool:
         own = head.header("host")
-        if self._proxies.is_trusted(head.peer_ip):
+        if self._proxies.is_trusted(head.peer.ip):
             own = head.header("x-forwarded-host").partition(",")[0].strip() or own
         return host.lower() in (own.lower(), _PORT.sub("", own.lower()))
 

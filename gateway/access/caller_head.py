@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from gateway.access.peer import Peer
+
 
 def decode_header(value: bytes) -> str:
     """Return a field value as UTF-8, which proxies send, or else as ISO 8859-1 (RFC 9110, 5.5)."""
@@ -12,22 +14,22 @@ def decode_header(value: bytes) -> str:
 
 
 class CallerHead:
-    """What a request says of its caller, and the address that it came from.
+    """What a request says of its caller, and the connection that it came by.
 
-    `path` and `query` are as sent, still encoded. `headers` have lower-case names. `peer_ip` is the
-    address of the connection's other end, which may be a proxy.
+    `path` and `query` are as sent, still encoded. `headers` have lower-case names. `peer` is the
+    connection's other end, which may be a proxy.
     """
 
-    __slots__ = ("headers", "method", "path", "peer_ip", "query")
+    __slots__ = ("headers", "method", "path", "peer", "query")
 
     def __init__(
-        self, method: str, path: str, query: str, headers: Mapping[bytes, bytes], peer_ip: str
+        self, method: str, path: str, query: str, headers: Mapping[bytes, bytes], peer: Peer
     ) -> None:
         self.method = method
         self.path = path
         self.query = query
         self.headers = headers
-        self.peer_ip = peer_ip
+        self.peer = peer
 
     @property
     def target(self) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from config.options import AuthOptions, Config
 from gateway.access.authenticator import Authenticator
+from gateway.access.certificates import CallerCertificates
 from gateway.access.identity import NO_LIMITS, limits_of
 from gateway.access.key_store import KeyFile, KeyStore
 from gateway.access.key_table import KeySource, StaticKeys
@@ -55,6 +56,7 @@ class AccessControl:
             proxies,
             keys or StaticKeys(),
             jwks.verifier(options) if jwks is not None else None,
+            _caller_certificates(config),
             time.time,
         )
         return cls(authenticator, _limiter(config, used_by_key), proxies, keys, jwks)
@@ -87,6 +89,14 @@ def _open_jwks(options: AuthOptions, base_dir: Path) -> "Jwks | None":
     from gateway.access.jwks import Jwks
 
     return Jwks(options.jwks, base_dir, options.jwks_refresh)
+
+
+def _caller_certificates(config: Config) -> CallerCertificates | None:
+    """Return what finds the callers of certificates, None if they are not asked for."""
+    if "mtls" not in config.auth.methods:
+        return None
+    names_by_app = {name: options.certificates for name, options in config.apps.items()}
+    return CallerCertificates(config.auth.mtls_name, names_by_app)
 
 
 def _limiter(config: Config, used_by_key: Mapping[str, tuple[int, int]]) -> UsageLimiter:

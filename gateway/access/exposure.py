@@ -14,7 +14,7 @@ def describe_exposure(config: Config) -> dict[str, str]:
         "callers": "anyone" + (f"; or {', '.join(methods)}" if methods else "")
         if is_open
         else f"with {' or '.join(methods)}",
-        "admin": _reach(gateway.admin_host),
+        "admin": _reach(gateway.admin_host) + (", with a token" if gateway.admin_token else ""),
     }
     if not lb.hub:
         proofs = [name for name, value in (("token", lb.token), ("mTLS", lb.tls_ca)) if value]

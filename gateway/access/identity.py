@@ -48,7 +48,7 @@ class Identity:
     `app_id` is the application that it may speak for; "" is any. `key_id` names the credential in
     logs and usage, "" if there is none. `services` are the service ids that it may call; empty
     means all. `method` is how it was proved: one of `AUTH_METHODS` of the config. `expires_at` is
-    the Unix time at which a token ends, 0 for other credentials.
+    the Unix time at which a token or certificate ends, 0 for other credentials.
     """
 
     app_id: str = ""

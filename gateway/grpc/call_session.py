@@ -8,6 +8,7 @@ from typing import Any
 
 from config.options import SessionOptions
 from gateway.access.caller_head import CallerHead
+from gateway.access.peer import Peer
 from gateway.context import GatewayContext
 from gateway.grpc import exchange, messages
 from gateway.plain import exchange as plain_exchange
@@ -51,6 +52,7 @@ class CallSession:
         options: SessionOptions,
         record: RequestRecord,
         headers: Mapping[bytes, bytes],
+        peer: Peer,
         call_later: CallLater,
     ) -> None:
         self.error: AseError | None = None
@@ -59,6 +61,7 @@ class CallSession:
         self._options = options
         self._record = record
         self._headers = headers
+        self._peer = peer
         self._call_later = call_later
         self._session: Session | None = None
         self._results: deque[bytes] = deque()
@@ -116,7 +119,7 @@ class CallSession:
         """Return the session of a first message. Raises AseError, see `serve_unary`."""
         dependencies, record = self._context.dependencies, self._record
         message = self._read_message(data)
-        caller = CallerHead(record.method, record.path, "", self._headers, record.client_ip)
+        caller = CallerHead(record.method, record.path, "", self._headers, self._peer)
         identity = record.identity = dependencies.authenticator.identify(caller)
         contract = checks.find_contract(dependencies.catalog, message.service, record)
         identity.check_service(contract.service.id)

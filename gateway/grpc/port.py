@@ -1,13 +1,14 @@
 """The port for gRPC clients: the gateway's service, health and reflection."""
 
 import socket
+from collections.abc import Callable
 
 from config.options import GatewayOptions
 from gateway.grpc.service import SERVICE, GatewayService
 from rpc import health, reflection
 from rpc.health import HealthService
+from rpc.listener import ContextSource
 from rpc.server import Server
-from rpc.tls_listener import ContextSource
 from schemas import wire
 
 _SERVICES = (SERVICE, health.SERVICE)
@@ -18,6 +19,7 @@ _MESSAGE_OVERHEAD = 1 << 16
 class GrpcPort:
     """Serves gRPC clients from `start` to `stop`. `certificate` is None without TLS.
 
+    `sends_proxy_header` returns whether the connections of an IP address begin with a PROXY header.
     `memory` counts what its connections hold.
     """
 
@@ -27,9 +29,11 @@ class GrpcPort:
         options: GatewayOptions,
         certificate: ContextSource | None,
         max_connections: int,
+        sends_proxy_header: Callable[[str], bool] | None = None,
     ) -> None:
         self._service = service
         self._certificate = certificate
+        self._sends_proxy_header = sends_proxy_header
         self._health = HealthService(_SERVICES, wire.POOL)
         self._server = server = Server(
             unary=service.unary_methods() | self._health.unary_methods(),
@@ -47,7 +51,7 @@ class GrpcPort:
 
     async def start(self, listening_socket: socket.socket) -> None:
         """Serve the connections of a listening socket."""
-        await self._server.serve(listening_socket, self._certificate)
+        await self._server.serve(listening_socket, self._certificate, self._sends_proxy_header)
 
     async def stop_serving(self) -> None:
         """Report NOT_SERVING to health checks; calls are served as before."""

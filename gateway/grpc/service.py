@@ -7,6 +7,7 @@ from contextlib import aclosing
 from config.options import SessionOptions
 from gateway.access.authenticator import CREDENTIAL_HEADERS
 from gateway.access.caller_head import CallerHead
+from gateway.access.peer import Peer
 from gateway.context import GatewayContext
 from gateway.grpc import messages, status
 from gateway.grpc.call_session import CallSession
@@ -67,7 +68,7 @@ class GatewayService:
         context, record = self._context, self._new_record(_INFER, call)
         context.metrics.inflight += 1
         try:
-            body, error = await self._serve(data, record, self._headers(call))
+            body, error = await self._serve(data, record, self._headers(call), _peer(call))
         finally:
             context.metrics.inflight -= 1
             context.count_and_log(record)
@@ -79,7 +80,7 @@ class GatewayService:
         return body
 
     async def _serve(
-        self, data: bytes, record: RequestRecord, headers: dict[bytes, bytes]
+        self, data: bytes, record: RequestRecord, headers: dict[bytes, bytes], peer: Peer
     ) -> tuple[bytes, AseError | None]:
         """Return the answer to a call, or its error; the record is finished."""
         context, dependencies = self._context, self._context.dependencies
@@ -92,7 +93,7 @@ class GatewayService:
         exchange = CallExchange(message)
         answer: asyncio.Future[HttpResponse] = asyncio.get_running_loop().create_future()
         driver = CallDriver(context.open_event_stream, answer.set_result)
-        caller = CallerHead(record.method, record.path, "", headers, record.client_ip)
+        caller = CallerHead(record.method, record.path, "", headers, peer)
         steps = serve_unary(message.service, caller, data, record, dependencies, exchange)
         driver.drive(steps, record, dependencies, exchange)
         try:
@@ -113,6 +114,7 @@ class GatewayService:
             self._session_options,
             record,
             self._headers(call),
+            _peer(call),
             asyncio.get_running_loop().call_later,
         )
         self._sessions.add(session)
@@ -140,6 +142,10 @@ class GatewayService:
             for name in self._header_names
             if name in metadata
         }
+
+
+def _peer(call: CallContext) -> Peer:
+    return Peer(_host(call.peer), call.certificate)
 
 
 def _host(peer: str) -> str:

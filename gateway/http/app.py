@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.access.caller_head import CallerHead
 from gateway.context import GatewayContext
+from gateway.http.asgi_scope import PEER_KEY
 from gateway.http.cors import CorsPolicy
 from gateway.http.head_validation import combine_headers
 from gateway.http.pages import DOCS_FOLDER, HOME_FOLDER, PageFiles, Pages
@@ -243,8 +244,7 @@ class _ServiceEndpoint:
 
 def _caller_head(scope: Scope, query: str, headers: Mapping[bytes, bytes]) -> CallerHead:
     path = scope["raw_path"].decode("latin-1")
-    peer_ip = scope["client"][0] if scope["client"] else ""
-    return CallerHead(scope["method"], path, query, headers, peer_ip)
+    return CallerHead(scope["method"], path, query, headers, scope[PEER_KEY])
 
 
 def _allowed_methods(contract: Contract) -> str:

@@ -3,7 +3,12 @@
 Source: ASGI, "HTTP & WebSocket ASGI Message Format".
 """
 
-from typing import Any
+from typing import Any, Final
+
+from gateway.access.peer import Peer
+
+# Of the scope: the other end of the connection. Its certificate is not part of ASGI's `client`.
+PEER_KEY: Final = "ase.peer"
 
 
 def asgi_scope(
@@ -15,6 +20,7 @@ def asgi_scope(
     raw_path: bytes,
     headers: list[tuple[bytes, bytes]],
     client: tuple[str, int] | None,
+    peer: Peer,
     server: tuple[str, int | None] | None,
     scheme: str,
     state: dict[str, Any],
@@ -34,4 +40,5 @@ def asgi_scope(
         "query_string": query,
         "headers": headers,
         "state": state,
+        PEER_KEY: peer,
     }

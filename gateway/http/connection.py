@@ -14,6 +14,7 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway.access.peer import Peer
 from gateway.http import head_validation
 from gateway.http.asgi_cycle import AsgiCycle
 from gateway.http.asgi_scope import asgi_scope
@@ -25,6 +26,7 @@ from gateway.http.server_context import BODY_GRACE_S, ServerContext, slow_body_e
 from gateway.http.timeouts import ConnectionTimer, Wait, WriteStallMonitor
 from gateway.request import checks
 from gateway.request.response import HttpError, HttpResponse
+from rpc.certificate import verified_certificate
 from schemas.model.errors import AseError
 
 # A client that still sends after its last response gets this time, and may send this number of
@@ -71,8 +73,16 @@ class HttpConnection(HttpToolsProtocol):
     time of the event loop, in seconds, at which the wait for the current body began.
     """
 
-    def __init__(self, *, server_context: ServerContext, **uvicorn_args: Any) -> None:
+    def __init__(
+        self,
+        *,
+        server_context: ServerContext,
+        source: tuple[str, int] | None = None,
+        **uvicorn_args: Any,
+    ) -> None:
+        """Create it; `source` is the client's address if a load balancer has named it."""
         super().__init__(**uvicorn_args)
+        self._source = source
         self._server_context = server_context
         self._limits = server_context.limits
         self._callback_error: HttpError | None = None
@@ -100,7 +110,9 @@ class HttpConnection(HttpToolsProtocol):
             transport, self._limits.stall_timeout, self._server_context.unread_output
         )
         self._pipeline = PipelineQueue(self.loop, transport, self.flow, self._on_request_started)
-        self._client_ip = self.client[0] if self.client else ""
+        self.client = self._source or self.client
+        certificate = verified_certificate(transport.get_extra_info("peercert"))
+        self._peer = Peer(self.client[0] if self.client else "", certificate)
         self._fast_path = FastPath(
             self,
             transport,
@@ -108,7 +120,7 @@ class HttpConnection(HttpToolsProtocol):
             self._timer,
             server_context=self._server_context,
             server_state=self.server_state,
-            peer_ip=self._client_ip,
+            peer=self._peer,
         )
         if len(self.connections) > self._limits.max_connections:
             self._ignoring_input = True
@@ -234,7 +246,6 @@ class HttpConnection(HttpToolsProtocol):
         upgrader.upgrade(
             self.scope,
             self.headers,
-            self._client_ip,
             remaining_data,
             self.transport,
             self._stall_monitor,
@@ -395,6 +406,7 @@ class HttpConnection(HttpToolsProtocol):
             raw_path=self.url.partition(b"?")[0],
             headers=self.headers,
             client=self.client,
+            peer=self._peer,
             server=self.server,
             scheme=self.scheme or "http",
             state=self.app_state.copy(),
@@ -537,7 +549,7 @@ class HttpConnection(HttpToolsProtocol):
         )
 
     def _send_error_response(self, error: AseError) -> None:
-        response = self._server_context.reject_request(error, self._client_ip, self.url)
+        response = self._server_context.reject_request(error, self._peer.ip, self.url)
         if self.url and self.parser.get_method() == b"HEAD":
             response = HttpResponse(response.status, response.head, b"")
         self._fast_path.write_response(response, True)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
+from gateway.access.peer import Peer
 from gateway.context import GatewayContext
 from gateway.http.head_cache import HeadKey
 from gateway.http.pipeline import PipelineQueue
@@ -54,7 +55,7 @@ class FastPath:
 
     __slots__ = (
         "_call_soon", "_connection", "_is_repeated_head", "_is_sole_request", "_last_head_key",
-        "_peer_ip", "_pipeline", "_server_context", "_server_state", "_timer", "_transport",
+        "_peer", "_pipeline", "_server_context", "_server_state", "_timer", "_transport",
     )  # fmt: skip
 
     def __init__(
@@ -66,7 +67,7 @@ class FastPath:
         *,
         server_context: ServerContext,
         server_state: ServerState,
-        peer_ip: str,
+        peer: Peer,
     ) -> None:
         self._connection = connection
         self._transport = transport
@@ -74,7 +75,7 @@ class FastPath:
         self._timer = timer
         self._server_context = server_context
         self._server_state = server_state
-        self._peer_ip = peer_ip
+        self._peer = peer
         self._call_soon = asyncio.get_running_loop().call_soon
         self._last_head_key: HeadKey = b""
         self._is_repeated_head = self._is_sole_request = False
@@ -170,10 +171,10 @@ class FastPath:
         tracing_headers: Mapping[str, str],
         hops: bytes,
     ) -> UnaryRequestCycle:
-        peer_ip = self._peer_ip
-        client_ip = context.proxies.client_address(peer_ip, hops)
+        peer = self._peer
+        client_ip = context.proxies.client_address(peer.ip, hops)
         tasks = self._server_state.tasks
-        return UnaryRequestCycle(context, self, tasks, head, tracing_headers, peer_ip, client_ip)
+        return UnaryRequestCycle(context, self, tasks, head, tracing_headers, peer, client_ip)
 
     def send_continue(self) -> None:
         """Write `100 Continue`: the client waits for it before it sends the body."""

@@ -69,7 +69,6 @@ class Upgrader(Protocol):
         self,
         scope: Mapping[str, Any],
         headers: Headers,
-        client_ip: str,
         trailing_data: bytes,
         transport: asyncio.Transport,
         stall_monitor: WriteStallMonitor,

@@ -9,6 +9,7 @@ from config.options import SessionOptions
 from gateway.access.caller_head import CallerHead
 from gateway.access.identity import Identity
 from gateway.context import GatewayContext
+from gateway.http.asgi_scope import PEER_KEY
 from gateway.http.head_validation import combine_headers
 from gateway.http.memory_limits import BodyBudget
 from gateway.http.timeouts import WriteStallMonitor
@@ -58,11 +59,9 @@ class WebSocketUpgrader:
     def _find_service(self, path: str, query: bytes, headers: Mapping[bytes, bytes]) -> str:
         return self._context.dependencies.catalog.routes().find(path, query, headers)
 
-    def _identify(
-        self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], client_ip: str
-    ) -> Identity:
+    def _identify(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Identity:
         path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
-        head = CallerHead(scope["method"], path, query, headers, client_ip)
+        head = CallerHead(scope["method"], path, query, headers, scope[PEER_KEY])
         dependencies = self._context.dependencies
         try:
             return dependencies.authenticator.identify(head)
@@ -80,7 +79,6 @@ class WebSocketUpgrader:
         self,
         scope: Mapping[str, Any],
         headers: Headers,
-        client_ip: str,
         trailing_data: bytes,
         transport: asyncio.Transport,
         stall_monitor: WriteStallMonitor,
@@ -104,7 +102,7 @@ class WebSocketUpgrader:
             service_id = path[len(SERVICE_PATH_PREFIX) :]
         else:
             service_id = self._find_service(path, scope["query_string"], headers_by_name)
-        identity = self._identify(scope, headers_by_name, client_ip)
+        identity = self._identify(scope, headers_by_name)
         contract = context.dependencies.catalog.require(service_id)
         identity.check_service(contract.service.id)
         check_origin(headers_by_name, options.origins)
@@ -114,7 +112,7 @@ class WebSocketUpgrader:
         websocket_handshake = WebSocketHandshake(
             contract,
             path=path,
-            client_ip=self._client_address(client_ip, headers_by_name),
+            client_ip=self._client_address(scope[PEER_KEY].ip, headers_by_name),
             headers=headers_by_name,
             identity=identity,
             multiplex=query.get("stream_mode") == ["multiplex"] and not is_plain,

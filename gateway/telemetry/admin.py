@@ -1,7 +1,9 @@
 """The admin application, on its own port: metrics, and why each instance gets requests or not."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hmac import compare_digest
 from ipaddress import ip_address
 from typing import Any
 
@@ -13,37 +15,73 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.request.origin import check_origin
+from gateway.request.response import HttpError
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.report import ReportMode
 from lb.endpoints.table import EndpointTable
 
 
-class HostGuard:
-    """ASGI middleware that rejects a request whose Host is not a name of the admin API.
+@dataclass(frozen=True, slots=True)
+class AdminAccess:
+    """Who may use an admin API: by which host names, and with which token; "" asks for none.
+
+    `section` is that of the options `admin_hosts` and `admin_token` in the config.
+    """
+
+    section: str
+    host_names: tuple[str, ...]
+    token: str
+
+
+class AdminGuard:
+    """ASGI middleware that rejects who must not use the admin API.
 
     A web page in a browser can send requests to a local address by a name that the page's author
     controls (DNS rebinding). Such requests have that name as Host. Accepted are localhost, IP
-    addresses, `allowed_names` in any case of letters, and requests without Host.
+    addresses, the names of `access` in any case of letters, and requests without Host. A page of
+    another origin is rejected too. `/livez` needs no token.
     """
 
-    def __init__(self, app: ASGIApp, allowed_names: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, access: AdminAccess) -> None:
         self._app = app
-        self._allowed_names = frozenset({"localhost", *(name.lower() for name in allowed_names)})
+        self._access = access
+        self._host_names = frozenset({"localhost", *(name.lower() for name in access.host_names)})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward a request, or answer 421 (RFC 9110, 15.5.20)."""
-        host = dict(scope["headers"]).get(b"host", b"127.0.0.1").decode("latin-1")
-        if self._is_allowed_host(host):
-            await self._app(scope, receive, send)
-            return
-        hint = "add this name to gateway.admin_hosts, or ask by an IP address"
-        await JSONResponse({"error": "not a host of the admin API", "cure": hint}, 421)(
-            scope, receive, send
-        )
+        """Forward a request, or answer it with an error."""
+        rejection = self._rejection(scope["path"], dict(scope["headers"]))
+        await (rejection or self._app)(scope, receive, send)
+
+    def _rejection(self, path: str, headers: Mapping[bytes, bytes]) -> Response | None:
+        """Return the error for a request, None if it is accepted.
+
+        421: RFC 9110, 15.5.20; 401: RFC 6750, 3.
+        """
+        section = self._access.section
+        if not self._is_allowed_host(headers.get(b"host", b"127.0.0.1").decode("latin-1")):
+            cure = f"add this name to {section}.admin_hosts, or ask by an IP address"
+            return JSONResponse({"error": "not a host of the admin API", "cure": cure}, 421)
+        try:
+            check_origin(headers, [])
+        except HttpError:
+            return JSONResponse({"error": "not for pages of other origins"}, 403)
+        if path != "/livez" and not self._has_token(headers.get(b"authorization", b"")):
+            cure = f"send {section}.admin_token: Authorization: Bearer TOKEN"
+            return JSONResponse(
+                {"error": "token missing or wrong", "cure": cure},
+                401,
+                {"www-authenticate": 'Bearer realm="ase-admin"'},
+            )
+        return None
+
+    def _has_token(self, authorization: bytes) -> bool:
+        token = self._access.token
+        return not token or compare_digest(authorization, f"Bearer {token}".encode())
 
     def _is_allowed_host(self, host: str) -> bool:
         hostname = host.rpartition(":")[0] if re.search(r":\d*\Z", host) else host
-        if hostname.lower() in self._allowed_names:
+        if hostname.lower() in self._host_names:
             return True
         try:
             ip_address(hostname.strip("[]"))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from gateway.access.caller_head import CallerHead
+from gateway.access.peer import Peer
 from gateway.context import GatewayContext
 from gateway.request.event_stream import (
     EventStreamFactory,
@@ -204,13 +205,13 @@ class UnaryRequestCycle(RequestDriver):
     of tasks, which a shutdown waits for and cancels; so a cycle has the `cancel` of a task. While a
     cycle is queued, `body_error` holds an error that ended the body. `_body` is what has arrived of
     the body: the only chunk, or a bytearray, since a list of tiny chunks takes many times their
-    size. `tracing` are the tracing headers for the loader. `peer_ip` is the address of the
-    connection's other end, `client_ip` that of the client, perhaps behind a proxy.
+    size. `tracing` are the tracing headers for the loader. `peer` is the other end of the
+    connection, `client_ip` the address of the client, perhaps behind a proxy.
     `response_complete` is True once the request is answered, as in uvicorn's cycle.
     """
 
     __slots__ = (
-        "_body", "_client_ip", "_context", "_head", "_is_body_complete", "_peer_ip",
+        "_body", "_client_ip", "_context", "_head", "_is_body_complete", "_peer",
         "_tasks", "_tracing", "_writer", "body_error", "chunked", "keep_alive", "origin",
         "response_complete",
     )  # fmt: skip
@@ -222,7 +223,7 @@ class UnaryRequestCycle(RequestDriver):
         tasks: set["UnaryRequestCycle"],
         head: UnaryRequestHead,
         tracing: Mapping[str, str],
-        peer_ip: str,
+        peer: Peer,
         client_ip: str,
     ) -> None:
         super().__init__(context.open_event_stream)
@@ -233,7 +234,7 @@ class UnaryRequestCycle(RequestDriver):
         self._tasks = tasks
         self._head = head
         self._tracing = tracing
-        self._peer_ip = peer_ip
+        self._peer = peer
         self._client_ip = client_ip
         self._body: bytes | bytearray = b""
         self.keep_alive = head.keep_alive
@@ -256,7 +257,7 @@ class UnaryRequestCycle(RequestDriver):
         record = context.new_record("POST", head.path, self._client_ip)
         record.tracing = self._tracing
         exchange = context.new_exchange(record, head.query, is_plain=is_plain_path(head.path))
-        caller = CallerHead("POST", head.raw_path, head.query, head.headers, self._peer_ip)
+        caller = CallerHead("POST", head.raw_path, head.query, head.headers, self._peer)
         context.metrics.inflight += 1
         self._tasks.add(self)
         self.drive(

@@ -13,6 +13,7 @@ from gateway.access.authenticator import Authenticator
 from gateway.access.caller_head import CallerHead
 from gateway.access.identity import Identity
 from gateway.access.key_table import KeyTable, StaticKeys, StoredKey
+from gateway.access.peer import Peer
 from tests.fakes import new_authenticator
 from tests.harness import run_asectl
 
@@ -44,7 +45,7 @@ def test_signed_url_is_accepted(secret_file: str) -> None:
     signed, _ = sign("GET", f"{URL}?stream_mode=multiplex", *flags)
     url = urlsplit(signed)
     assert url.query.startswith("stream_mode=multiplex&authorization=")
-    head = CallerHead("GET", url.path, url.query, {b"host": b"ase.example.com"}, "")
+    head = CallerHead("GET", url.path, url.query, {b"host": b"ase.example.com"}, Peer(""))
     assert accepts().identify(head) == SIGNER
     assert "s3=cret" not in signed
     output, _ = sign("GET", signed, *flags, "--explain")
@@ -62,7 +63,7 @@ def test_signed_headers_are_accepted(secret_file: str, tmp_path: Path, algorithm
     fields = dict(line.split(": ", 1) for line in shlex.split(output) if line != "-H")
     headers = {name.encode(): value.encode() for name, value in fields.items()}
     headers |= {b"x-nonce": b"7", b"content-length": b"8"}
-    head = CallerHead("POST", "/v1/private/probe", "a=b", headers, "")
+    head = CallerHead("POST", "/v1/private/probe", "a=b", headers, Peer(""))
     identity = accepts().identify(head)
     accepts().check_body(identity, head, body.read_bytes())
     explained = [word for name, value in fields.items() for word in ("-H", f"{name}: {value}")]

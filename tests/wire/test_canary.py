@@ -12,6 +12,7 @@ from tests.harness import TIMEOUT_S, Gateway, Loader, make_envelope, run_asectl
 from tests.requests import signed_query
 
 TOKEN = "CANARY-lb-token"  # noqa: S105 (of a test)
+ADMIN_TOKEN = "CANARY-admin-token"  # noqa: S105 (of a test)
 BEARERS = ("CANARY-bearer", "ase_CANARY", "eyJhbGciOiJIUzI1NiJ9.CANARY.CANARY")
 
 
@@ -34,7 +35,7 @@ def test_secrets_are_nowhere(tmp_path: Path) -> None:
     key = run_asectl("key", "create", "--app", "tests", *flags).stdout.strip()
     pair = run_asectl("key", "create", "--app", "tests", "--hmac", *flags).stdout.split()
     key_id, secret = (line.partition("=")[2] for line in pair)
-    environ = {"ASE_LB_TOKEN": TOKEN}
+    environ = {"ASE_LB_TOKEN": TOKEN, "ASE_GATEWAY_ADMIN_TOKEN": ADMIN_TOKEN}
     answers: list[str] = []
     with (
         Gateway(*flags, env=environ) as gateway,
@@ -57,7 +58,8 @@ def test_secrets_are_nowhere(tmp_path: Path) -> None:
                 answers.append(str(error.response.headers) + str(error.response.body))
         answers.append(gateway.post({"header": {"CANARY": 1}}, headers={"apikey": key}).text)
         admin = [
-            httpx.get(gateway.admin + page, trust_env=False).text
+            httpx.get(gateway.admin + page, headers=headers, trust_env=False).text
+            for headers in ({}, {"authorization": f"Bearer {ADMIN_TOKEN}"})
             for page in ("/metrics", "/lb/state", "/contracts")
         ]
         processes = arguments_of_processes()
@@ -77,9 +79,10 @@ def test_secrets_are_nowhere(tmp_path: Path) -> None:
         "usage": [(tmp_path / "usage.sqlite").read_bytes().decode("latin-1")],
     }
     signature_text = query.partition("&")[0].partition("=")[2]
+    secrets = (key, secret, signature_text[:60], TOKEN, ADMIN_TOKEN)
     for place, found_texts in places.items():
         for text in found_texts:
-            for name in (key, secret, signature_text[:60], TOKEN, "CANARY-bearer", "ase_CANARY"):
+            for name in (*secrets, "CANARY-bearer", "ase_CANARY"):
                 assert name not in text, f"{place} has {name[:10]}...: {text[:300]}"
     assert any("10105" in text for text in answers)
     assert len(logs) > 20

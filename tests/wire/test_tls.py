@@ -29,11 +29,13 @@ def tls_gateway(folder: Path, *flags: str) -> Iterator[Gateway]:
         yield gateway
 
 
-def connect(url: str) -> ssl.SSLSocket:
+def connect(url: str, preamble: bytes = b"") -> ssl.SSLSocket:
+    """Return a TLS connection; `preamble` is sent before the handshake."""
     parts = urlsplit(url if "//" in url else f"//{url}")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     sock = socket.create_connection((parts.hostname or "", parts.port or 0), timeout=30)
+    sock.sendall(preamble)
     return context.wrap_socket(sock, server_hostname="localhost")
 
 

@@ -13,9 +13,12 @@ from config.options import AuthOptions, GatewayOptions
 from gateway.access import api_key, signature
 from gateway.access.authenticator import Authenticator, TokenError
 from gateway.access.caller_head import CallerHead
+from gateway.access.certificates import CallerCertificates
 from gateway.access.identity import ANONYMOUS, Identity
 from gateway.access.key_table import KeyTable, StaticKeys, StoredKey
+from gateway.access.peer import Peer
 from gateway.request.response import HttpError
+from rpc.client_certificate import ClientCertificate
 from schemas.model.errors import UNAUTHENTICATED
 from tests.fakes import new_authenticator
 
@@ -81,15 +84,19 @@ def authenticator(*methods: str, **options: Any) -> Authenticator:
         GatewayOptions(trusted_proxies=["10.0.0.0/8"]),
         keys=KEYS,
         tokens=FakeTokens(),
+        certificates=CallerCertificates("dns", {}) if "mtls" in methods else None,
         wall_clock=lambda: NOW,
     )
 
 
 def head(
-    headers: dict[str, str] | None = None, query: str = "", peer_ip: str = "192.0.2.1"
+    headers: dict[str, str] | None = None,
+    query: str = "",
+    peer_ip: str = "192.0.2.1",
+    certificate: ClientCertificate | None = None,
 ) -> CallerHead:
     fields = {name.encode(): value.encode() for name, value in (headers or {}).items()}
-    return CallerHead("POST", "/v1/private/probe", query, fields, peer_ip)
+    return CallerHead("POST", "/v1/private/probe", query, fields, Peer(peer_ip, certificate))
 
 
 def error_of(call: Callable[[], Any]) -> str:
@@ -298,7 +305,7 @@ def test_host_is_that_which_a_trusted_proxy_forwards() -> None:
     request = query_signed_head("api.example.com")
     request.headers = {**request.headers, b"x-forwarded-host": b"api.example.com"}
     error_of(lambda: authenticator("hmac").identify(request))
-    request.peer_ip = "10.1.1.1"
+    request.peer = Peer("10.1.1.1")
     assert authenticator("hmac").identify(request) == SIGNER
 
 
@@ -416,3 +423,56 @@ def test_token_is_remembered_until_it_ends_or_the_public_keys_change() -> None:
     accepts.identify(request)
     tokens.accepted, tokens.keys = frozenset(), "second"
     error_of(lambda: accepts.identify(request))
+
+
+def certificate_of(name: str, not_after: float = NOW + 1) -> ClientCertificate:
+    return ClientCertificate({"subjectAltName": (("DNS", name),)}, not_after)
+
+
+SHOP_CERTIFICATE = certificate_of("shop.internal")
+
+
+@pytest.mark.parametrize(
+    "methods", [("mtls",), ("mtls", "key"), ("mtls", "none"), ("mtls", "proxy")]
+)
+def test_certificate_is_accepted(methods: tuple[str, ...]) -> None:
+    identity = authenticator(*methods).identify(head(certificate=SHOP_CERTIFICATE))
+    assert (identity.app_id, identity.method) == ("shop.internal", "mtls")
+
+
+def test_certificate_counts_only_where_it_is_asked_for() -> None:
+    assert authenticator("none").identify(head(certificate=SHOP_CERTIFICATE)) is ANONYMOUS
+    error_of(lambda: authenticator("key").identify(head(certificate=SHOP_CERTIFICATE)))
+
+
+def test_request_without_a_certificate() -> None:
+    assert "a client certificate (mTLS)" in error_of(lambda: authenticator("mtls").identify(head()))
+    assert authenticator("mtls", "none").identify(head()) is ANONYMOUS
+
+
+def test_what_the_request_says_counts_before_the_certificate() -> None:
+    accepts = authenticator("mtls", "key", "proxy")
+    with_key = head({"x-api-key": KEY}, certificate=SHOP_CERTIFICATE)
+    assert accepts.identify(with_key) == SHOP
+    bad_key = head({"x-api-key": UNKNOWN}, certificate=SHOP_CERTIFICATE)
+    assert "not known here" in error_of(lambda: accepts.identify(bad_key))
+    fields = {"x-consumer-username": "kong-says"}
+    by_proxy = head(fields, peer_ip="10.1.1.1", certificate=SHOP_CERTIFICATE)
+    assert accepts.identify(by_proxy).app_id == "kong-says"
+    by_stranger = head(fields, certificate=SHOP_CERTIFICATE)
+    assert accepts.identify(by_stranger).app_id == "shop.internal"
+
+
+def test_what_is_for_someone_else_is_passed_over_beside_a_certificate() -> None:
+    beside = head({"authorization": "Basic eA=="}, certificate=SHOP_CERTIFICATE)
+    assert authenticator("mtls").identify(beside).app_id == "shop.internal"
+
+
+def test_certificate_that_has_ended() -> None:
+    old = certificate_of("shop", NOW)
+    for methods in (("mtls",), ("mtls", "none")):
+        message = error_of(lambda m=methods: authenticator(*m).identify(head(certificate=old)))
+        assert "the client certificate is not accepted: it has expired" in message
+    expired = replace(SHOP, method="mtls", expires_at=NOW)
+    assert "client certificate has expired" in error_of(lambda: authenticator().renew(expired))
+    assert authenticator().renew(replace(expired, expires_at=NOW + 1))

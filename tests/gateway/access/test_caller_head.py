@@ -3,15 +3,16 @@
 import pytest
 
 from gateway.access.caller_head import CallerHead, decode_header
+from gateway.access.peer import Peer
 
 
 def test_target_has_the_query_as_sent() -> None:
-    assert CallerHead("GET", "/a%2Fb", "", {}, "").target == "/a%2Fb"
-    assert CallerHead("GET", "/a", "b=%20", {}, "").target == "/a?b=%20"
+    assert CallerHead("GET", "/a%2Fb", "", {}, Peer("")).target == "/a%2Fb"
+    assert CallerHead("GET", "/a", "b=%20", {}, Peer("")).target == "/a?b=%20"
 
 
 def test_headers_are_found_by_lower_case_name() -> None:
-    head = CallerHead("GET", "/", "", {b"host": b"h\xe9"}, "")
+    head = CallerHead("GET", "/", "", {b"host": b"h\xe9"}, Peer(""))
     assert (head.header("host"), head.header("date")) == ("hé", "")
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.access import signature
 from gateway.access.caller_head import CallerHead
+from gateway.access.peer import Peer
 from gateway.access.signature import Signature, SignatureError
 
 # Made by a published client of the original's services.
@@ -26,7 +27,7 @@ def head(
     query: str = "",
 ) -> CallerHead:
     fields = {name.encode(): value.encode() for name, value in (headers or {}).items()}
-    return CallerHead(method, path, query, fields, "127.0.0.1")
+    return CallerHead(method, path, query, fields, Peer("127.0.0.1"))
 
 
 def parse(authorization: str, **headers: str) -> Signature:

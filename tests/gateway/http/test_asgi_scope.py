@@ -1,5 +1,6 @@
 """The scope has what ASGI asks for."""
 
+from gateway.access.peer import Peer
 from gateway.http.asgi_scope import asgi_scope
 
 
@@ -12,6 +13,7 @@ def test_asgi_scope_fields() -> None:
         raw_path=b"/a%20b",
         headers=[(b"host", b"h")],
         client=("1.2.3.4", 5),
+        peer=Peer("1.2.3.4"),
         server=("h", 80),
         scheme="https",
         state={},

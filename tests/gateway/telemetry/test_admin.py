@@ -8,16 +8,19 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from gateway.telemetry import admin
+from gateway.telemetry.admin import AdminAccess
 from gateway.telemetry.metrics import Metrics
 from lb.endpoints.report import Instance, Load, Report, ServingState
 from lb.endpoints.table import EndpointTable
 
 
-def fetch(application: Any, path: str, host: str = "127.0.0.1:8290") -> httpx.Response:
+def fetch(
+    application: Any, path: str, host: str = "127.0.0.1:8290", **headers: str
+) -> httpx.Response:
     async def main() -> httpx.Response:
         transport = httpx.ASGITransport(application)
         async with httpx.AsyncClient(transport=transport, base_url="http://admin") as client:
-            return await client.get(path, headers={"host": host})
+            return await client.get(path, headers={"host": host, **headers})
 
     return asyncio.run(main())
 
@@ -41,14 +44,37 @@ def build(digests: dict[str, str] | None = None) -> Any:
     ],
 )  # fmt: skip
 def test_only_known_hosts_are_answered(host: str, accepted: bool) -> None:
-    guarded = admin.HostGuard(build(), ["ops.example"])
+    guarded = admin.AdminGuard(build(), AdminAccess("gateway", ("ops.example",), ""))
     assert (fetch(guarded, "/livez", host).status_code == 200) is accepted
 
 
 def test_rejected_host_is_told_the_option() -> None:
-    response = fetch(admin.HostGuard(build(), []), "/metrics", "evil.example")
+    response = fetch(
+        admin.AdminGuard(build(), AdminAccess("gateway", (), "")), "/metrics", "evil.example"
+    )
     assert response.status_code == 421
     assert "gateway.admin_hosts" in response.json()["cure"]
+
+
+def test_token_is_asked_for_but_not_of_a_health_check() -> None:
+    guarded = admin.AdminGuard(build(), AdminAccess("lb", (), "s3cret"))
+    assert fetch(guarded, "/metrics", authorization="Bearer s3cret").status_code == 200
+    assert fetch(guarded, "/livez").status_code == 200
+    for wrong in ({}, {"authorization": "Bearer s3cre"}, {"authorization": "s3cret"}):
+        refused = fetch(guarded, "/lb/state", **wrong)
+        assert refused.status_code == 401
+        assert refused.headers["www-authenticate"] == 'Bearer realm="ase-admin"'
+        assert "lb.admin_token" in refused.json()["cure"]
+        assert "s3cret" not in refused.text
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [("http://127.0.0.1:8290", 200), ("http://evil.example", 403), ("null", 403)],
+)
+def test_pages_of_other_origins_are_refused(origin: str, status: int) -> None:
+    guarded = admin.AdminGuard(build(), AdminAccess("gateway", (), ""))
+    assert fetch(guarded, "/metrics", origin=origin).status_code == status
 
 
 def test_metrics_are_in_the_text_format() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.access.caller_head import CallerHead
+from gateway.access.peer import Peer
 from gateway.request.envelope_exchange import EnvelopeExchange
 from gateway.request.event_stream import EventStreamRequest, Sink
 from gateway.request.response import HttpError
@@ -76,7 +77,7 @@ class DriverFixture:
         record = self.gateway.context.new_record("POST", "/v1/private/probe", "192.0.2.1")
         self.driver = AsgiRequestDriver(self._open_event_stream, self._wake)
         exchange = EnvelopeExchange()
-        head = CallerHead("POST", record.path, "", headers, record.client_ip)
+        head = CallerHead("POST", record.path, "", headers, Peer(record.client_ip))
         self.start = partial(
             self.driver.drive,
             serve_unary(service_id, head, None, record, dependencies, exchange),

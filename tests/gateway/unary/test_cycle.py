@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from config.options import GatewayOptions
+from gateway.access.peer import Peer
 from gateway.request.response import HttpError, HttpResponse
 from gateway.request.tracing import NO_TRACING
 from gateway.unary.cycle import UnaryRequestCycle
@@ -187,7 +188,7 @@ class CycleFixture:
         head = UnaryRequestHead(service, f"/v1/private/{service}", headers, True, expects)
         context = self.gateway.context
         return UnaryRequestCycle(
-            context, self.writer, self.tasks, head, NO_TRACING, "127.0.0.1", "192.0.2.1"
+            context, self.writer, self.tasks, head, NO_TRACING, Peer("127.0.0.1"), "192.0.2.1"
         )
 
 

@@ -12,6 +12,7 @@ from aseloader import declare
 from config.options import AuthOptions, GatewayOptions, ServiceOptions
 from gateway.access.caller_head import CallerHead
 from gateway.access.limits import UsageLimiter
+from gateway.access.peer import Peer
 from gateway.request.answer_store import AnswerStore
 from gateway.request.envelope_exchange import EnvelopeExchange
 from gateway.request.interfaces import Dependencies
@@ -75,7 +76,7 @@ class FakeDependencies:
         self.record = RequestRecord("s" * 32, 0.0, "POST", "/v1/private/probe", "127.0.0.1")
 
     def start(self, service_id: str = "probe", headers: dict[bytes, bytes] = JSON) -> Steps:
-        head = CallerHead("POST", self.record.path, "", headers, self.record.client_ip)
+        head = CallerHead("POST", self.record.path, "", headers, Peer(self.record.client_ip))
         return serve_unary(
             service_id, head, None, self.record, self.dependencies, EnvelopeExchange()
         )
