@@ -163,6 +163,30 @@ def test_grpc(mutual: MutualTls) -> None:
     assert infer(mutual, "tests")
 
 
+@pytest.mark.parametrize(
+    ("service", "flags"),
+    [("probe", ()), ("talker", ("--ws",)), ("talker", ("--sse",))],
+    ids=["unary", "ws", "sse"],
+)
+def test_command_shows_a_certificate(
+    mutual: MutualTls, tmp_path: Path, service: str, flags: tuple[str, ...]
+) -> None:
+    text, both = tmp_path / "text", tmp_path / "both.pem"
+    text.write_bytes(b"hello")
+    ca, cert, key = (str(mutual.folder / name) for name in ("ca.pem", "tests.pem", "tests.key"))
+    both.write_bytes(Path(key).read_bytes() + Path(cert).read_bytes())
+    url = mutual.gateway.url.replace("127.0.0.1", "localhost")
+    command = ("call", service, *flags, "--file", str(text), "--app-id", "tests", "--url", url,
+               "--ca", ca)  # fmt: skip
+    assert run_asectl(*command).returncode != 0
+    for own in (("--cert", cert, "--cert-key", key), ("--cert", str(both))):
+        result = run_asectl(*command, *own)
+        assert result.returncode == 0, result.stderr
+    unusable = run_asectl(*command, "--cert", cert)
+    assert unusable.returncode == 1
+    assert cert in unusable.stderr
+
+
 def can_connect(folder: Path, url: str, name: str) -> bool:
     """Return whether a caller with a certificate is answered."""
     context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
