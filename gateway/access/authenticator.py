@@ -97,6 +97,11 @@ class Authenticator:
         self._accepted_by: KeyTable | None = None
         self._accepted_by_keys: object = None
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Return the ways in which callers prove who they are, as in the config."""
+        return tuple(self._options.methods)
+
     def identify(self, head: CallerHead) -> Identity:
         """Return the caller of a request. Raises HttpError 401 (10105).
 

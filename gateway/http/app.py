@@ -79,9 +79,9 @@ def build_app(
     plain_endpoint = _PlainPathEndpoint(
         context, _ServiceEndpoint(context, origins, is_plain=True), fallback
     )
-    pages = Pages(context.dependencies.catalog, count_live_instances)
-    docs, home = PageFiles(DOCS_FOLDER), PageFiles(HOME_FOLDER)
-    health = _Health(readiness)
+    catalog, authenticator = context.dependencies.catalog, context.dependencies.authenticator
+    pages = Pages(catalog, count_live_instances, authenticator.methods)
+    docs, home, health = PageFiles(DOCS_FOLDER), PageFiles(HOME_FOLDER), _Health(readiness)
     logged = partial(_LoggedPage, context=context)
     application = Starlette(
         routes=[

@@ -22,6 +22,7 @@ from schemas.model import document
 from schemas.output import example, openapi
 from schemas.output.curl import curl_command
 from schemas.output.openapi import Operation
+from schemas.output.security_schemes import takes_bearer
 
 DOCS_FOLDER = Path(__file__).parent / "docs"
 HOME_FOLDER = Path(__file__).parent / "home"
@@ -66,13 +67,20 @@ class PageFiles:
 class Pages:
     """The pages about the services of a catalog.
 
-    `count_live_instances` returns the number of live instances of a service id. `_openapi_cache`
+    `count_live_instances` returns the number of live instances of a service id. `auth_methods` are
+    the ways in which callers prove who they are. `_openapi_cache`
     holds serialised OpenAPI documents by title and contract digests, at most 64; `_curl_commands`
     the commands by digest.
     """
 
-    def __init__(self, catalog: Catalog, count_live_instances: Callable[[str], int]) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        count_live_instances: Callable[[str], int],
+        auth_methods: Sequence[str],
+    ) -> None:
         self._catalog = catalog
+        self._auth_methods = auth_methods
         self._count_live_instances = count_live_instances
         self._openapi_cache: BoundedCache[tuple[str, ...], bytes] = BoundedCache(_MAX_CACHED)
         self._curl_commands: BoundedCache[str, str] = BoundedCache(MAX_SERVICES)
@@ -105,7 +113,10 @@ class Pages:
         text = self._openapi_cache.entries.get(key)
         if text is None:
             openapi_document = openapi.build_document(
-                map(_openapi_operation, contracts), title=title, version=version("athena-serving")
+                map(_openapi_operation, contracts),
+                title=title,
+                version=version("athena-serving"),
+                auth_methods=self._auth_methods,
             )
             text = json.dumps(openapi_document, ensure_ascii=False, separators=(",", ":")).encode()
             self._openapi_cache.add(key, text)
@@ -119,7 +130,9 @@ class Pages:
         curl = self._curl_commands.entries.get(contract.digest)
         if curl is None:
             plain_example = _openapi_operation(contract).plain_example
-            curl = curl_command(service, _BASE_URL, plain_example)
+            curl = curl_command(
+                service, _BASE_URL, plain_example, takes_bearer=takes_bearer(self._auth_methods)
+            )
             self._curl_commands.add(contract.digest, curl)
         return {
             "service": service.id,

@@ -1,6 +1,6 @@
 """The dependencies of request handling, as narrow protocols: request functions need only these."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, TypeVar
@@ -127,6 +127,10 @@ class Caller(Protocol):
 
 class CallerIdentifier(Protocol):
     """Finds out who calls."""
+
+    @property
+    def methods(self) -> Sequence[str]:
+        """Return the ways in which callers prove who they are, as in the config."""
 
     def identify(self, head: CallerHead, /) -> Identity:
         """Return the caller of a request. Raises AseError 10105."""

@@ -10,18 +10,25 @@ from schemas.model.service import DataType, Service
 
 _ENDINGS = {DataType.IMAGE: "png", DataType.AUDIO: "wav", DataType.VIDEO: "mp4"}
 _TEXT = "hello"
+_BEARER_FLAG = ' -H "Authorization: Bearer $ASE_API_KEY"'
 
 
 def curl_command(
-    service: Service, base_url: str, example: Mapping[str, Any] | None, sample: str = ""
+    service: Service,
+    base_url: str,
+    example: Mapping[str, Any] | None,
+    sample: str = "",
+    *,
+    takes_bearer: bool = False,
 ) -> str:
     """Return a curl command that calls `service` at the gateway `base_url`.
 
+    With `takes_bearer` it sends the key or token of a variable of the shell.
     `sample` is the path of a file for the one input that is binary; "" leaves PATH to the reader.
     `example` is a plain request, for a service that takes several inputs, or none.
     """
     api = PlainApi(service)
-    url = f"{base_url}/v1/{service.id}"
+    url = f"{base_url}/v1/{service.id}{_BEARER_FLAG if takes_bearer else ''}"
     required = [member for member in api.members.values() if member.name in (example or {})]
     inputs = [member for member in required if member.data_key]
     others = [member for member in required if not member.data_key and _is_required(member.schema)]

@@ -20,6 +20,7 @@ from schemas.output.portable_schema import (
     self_contained_schema,
     unportable_conditions,
 )
+from schemas.output.security_schemes import security_requirements, security_schemes
 
 OPENAPI_VERSION = "3.1.0"
 # Canonical base64 (RFC 4648, section 3.5): the unused bits of the last group are zero.
@@ -71,9 +72,12 @@ class Operation:
     plain_example: Mapping[str, Any] | None = None
 
 
-def build_document(operations: Iterable[Operation], *, title: str, version: str) -> dict[str, Any]:
+def build_document(
+    operations: Iterable[Operation], *, title: str, version: str, auth_methods: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the OpenAPI document of `operations` and of the gateway's own pages.
 
+    `auth_methods` are those of the gateway; its own pages need no credential.
     `title` and `version` become members of its `info` object. It has no `servers`: paths are
     appended to their URL, so only an absolute URL has the right result (`with_server`).
     """
@@ -89,6 +93,11 @@ def build_document(operations: Iterable[Operation], *, title: str, version: str)
         f"/v1/private/{operation.service.id}": _service_path_item(operation)
         for operation in operation_list
     }
+    requirements = security_requirements(auth_methods)
+    if requirements:
+        for item in paths.values():
+            for service_operation in item.values():
+                service_operation["security"] = requirements
     schemas: dict[str, Any] = {"Problem": plain_openapi.PROBLEM_SCHEMA}
     for operation, name in zip(operation_list, names, strict=True):
         standard = to_standard_schema(operation.schema, operation.service)
@@ -102,6 +111,7 @@ def build_document(operations: Iterable[Operation], *, title: str, version: str)
         },
         "paths": paths | _GATEWAY_PATHS,
         "components": {
+            **_security_components(auth_methods),
             "schemas": {
                 **schemas,
                 "Error": {
@@ -118,6 +128,11 @@ def build_document(operations: Iterable[Operation], *, title: str, version: str)
             },
         },
     }
+
+
+def _security_components(auth_methods: Sequence[str]) -> dict[str, Any]:
+    schemes = security_schemes(auth_methods)
+    return {"securitySchemes": schemes} if schemes else {}
 
 
 def _component_names(operations: Sequence[Operation]) -> list[str]:

@@ -2,6 +2,9 @@
 
 import base64
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import httpx
 import pytest
 
 from tests.browser import Browser
-from tests.harness import ROOT, Gateway, Loader
+from tests.harness import ROOT, Gateway, Loader, run_asectl
 
 pytestmark = pytest.mark.peer("chromium")
 EXAMPLES = ROOT / "examples"
@@ -128,6 +131,45 @@ def test_page_fits_small_screens_and_both_schemes(page: Browser, width: int, is_
     assert page.wait("document.documentElement.scrollWidth") <= width
     background = page.run("getComputedStyle(document.body).backgroundColor")
     assert background == ("rgb(18, 21, 27)" if is_dark else "rgb(247, 248, 250)")
+
+
+def test_key_of_a_gateway_that_asks_for_one(tmp_path: Path) -> None:
+    config = tmp_path / "ase.yaml"
+    config.write_text("auth: key\n")
+    created = run_asectl("key", "create", "--app", "tests", "-c", str(config))
+    key = created.stdout.strip()
+    with Gateway("-c", str(config)) as gateway, Loader(gateway.lb) as probe, Browser() as browser:
+        gateway.wait_until_up(probe)
+        browser.open(gateway.url + "/")
+        browser.wait("document.querySelectorAll('article').length == 1")
+        browser.run("document.getElementById('probe-text').value = 'hello'")
+        assert "401 in" in submit(browser, "probe")
+        browser.run(
+            f"""(() => {{
+            const control = document.getElementById("key");
+            control.value = "{key}";
+            control.dispatchEvent(new Event("input"));
+            }})()"""
+        )
+        assert "HELLO" in submit(browser, "probe")
+        browser.open(gateway.url + "/?again")
+        browser.wait("document.querySelectorAll('article').length == 1")
+        assert browser.run("document.getElementById('key').value") == key, "the tab keeps it"
+        snippet = "document.querySelector('#service-probe .snippet pre').textContent"
+        command = browser.run(snippet)
+        environ = {**os.environ, "ASE_API_KEY": key}
+        output = subprocess.run(command, shell=True, env=environ, capture_output=True, check=True)  # noqa: S602
+        assert b"HELLO" in output.stdout
+        tab = "document.querySelectorAll('#service-probe [role=tab]')[{}]"
+        browser.run(tab.format(1) + ".click()")
+        program = [sys.executable, "-c", browser.run(snippet)]
+        answer = subprocess.run(program, env=environ, capture_output=True, check=True)
+        assert b"HELLO" in answer.stdout
+        browser.run(tab.format(2) + ".click()")
+        script = browser.run(snippet).replace("console.log(", "window.answer = (")
+        browser.run(f'(async () => {{ const key = "{key}"; {script} }})()')
+        assert "HELLO" in browser.wait("window.answer && JSON.stringify(window.answer)")
+        assert "401" in "".join(browser.errors), "the first request is the one that fails"
 
 
 def test_commands_are_in_the_list_of_services(gateway: Gateway) -> None:

@@ -31,11 +31,32 @@ function readService(openapi, api) {
   const answers = Object.keys(operation.responses["200"].content);
   return {
     id: api.service, description: api.description, streams: api.streams, instances: api.instances,
-    curl: api.curl, url: base + api.plain, properties: schema.properties, required: schema.required || [],
+    curl: api.curl, url: base + api.plain, takesBearer: api.curl.includes("$ASE_API_KEY"), properties: schema.properties, required: schema.required || [],
     example: request.example || {}, hasFiles: Boolean(form),
     encodings: (form && form.encoding) || {},
     fileType: answers.find((type) => /^(image|audio|video)\//.test(type)),
   };
+}
+
+/** Return the schemes by which callers prove who they are, of which the page can send one: a key or a token. */
+function bearerSchemes(openapi) {
+  return Object.values(openapi.components.securitySchemes || {}).filter((scheme) => scheme.scheme === "bearer");
+}
+
+/** Return the field for the key or token of all requests. The tab keeps it, and no other page reads it. */
+function makeKeyField(schemes) {
+  const control = make("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false",
+    oninput: () => sessionStorage.setItem("key", control.value) });
+  control.value = sessionStorage.getItem("key") || "";
+  const hint = schemes.map((scheme) => scheme.description).join(", or ");
+  return make("div", { class: "field" }, make("label", { for: "key" }, "Key"), control,
+    make("span", { class: "muted" }, `${hint}; kept in this tab until it is closed`));
+}
+
+/** Return the header that proves who calls, if there is a key. */
+function authorization() {
+  const control = document.getElementById("key");
+  return control && control.value ? { Authorization: `Bearer ${control.value.trim()}` } : {};
 }
 
 function isFile(rules) {
@@ -221,7 +242,7 @@ async function send(form, service, target, wantsEvents) {
   try {
     const { body, headers } = readForm(form, service);
     const accept = wantsEvents ? "text/event-stream" : "application/json";
-    const response = await fetch(service.url, { method: "POST", body, headers: { ...headers, Accept: accept } });
+    const response = await fetch(service.url, { method: "POST", body, headers: { ...headers, ...authorization(), Accept: accept } });
     const instance = response.headers.get("x-ase-instance");
     const state = make("p", { class: response.ok ? "good" : "muted" });
     const showState = () => {
@@ -250,13 +271,26 @@ function snippets(service) {
   const json = JSON.stringify(values, null, 2);
   const url = JSON.stringify(service.url);
   const file = names.find((name) => service.required.includes(name)) || names[0];
-  const python = file
-    ? `import httpx\n\nfiles = {${JSON.stringify(file)}: open("FILE", "rb")}\nanswer = httpx.post(${url}, files=files, data=${json}, headers={"Accept": "application/json"})\nprint(answer.raise_for_status().json())`
-    : `import json\n\nimport httpx\n\nrequest = json.loads(r"""${json}""")\nanswer = httpx.post(${url}, json=request)\nprint(answer.raise_for_status().json())`;
-  const script = file
-    ? `const form = new FormData();\nform.append(${JSON.stringify(file)}, fileInput.files[0]);\nconst answer = await fetch(${url}, { method: "POST", body: form, headers: { Accept: "application/json" } });\nconsole.log(await answer.json());`
-    : `const answer = await fetch(${url}, {\n  method: "POST",\n  headers: { "Content-Type": "application/json" },\n  body: JSON.stringify(${json}),\n});\nconsole.log(await answer.json());`;
-  return [["curl", service.curl], ["Python", python], ["JavaScript", script]];
+  return [["curl", service.curl], ["Python", pythonProgram(service, url, file, json)], ["JavaScript", scriptProgram(service, url, file, json)]];
+}
+
+/** Return a Python program that sends a file or, without one, JSON; the key is in the environment. */
+function pythonProgram(service, url, file, json) {
+  const headers = [file && `"Accept": "application/json"`, service.takesBearer && `"Authorization": f"Bearer {os.environ['ASE_API_KEY']}"`].filter(Boolean);
+  const argument = headers.length ? `, headers={${headers.join(", ")}}` : "";
+  const imports = [!file && "import json", service.takesBearer && "import os"].filter(Boolean);
+  const request = file
+    ? `files = {${JSON.stringify(file)}: open("FILE", "rb")}\nanswer = httpx.post(${url}, files=files, data=${json}${argument})`
+    : `request = json.loads(r"""${json}""")\nanswer = httpx.post(${url}, json=request${argument})`;
+  return `${imports.length ? `${imports.join("\n")}\n\n` : ""}import httpx\n\n${request}\nprint(answer.raise_for_status().json())`;
+}
+
+/** Return a JavaScript program that does the same; the key is in a variable. */
+function scriptProgram(service, url, file, json) {
+  const headers = [file ? `Accept: "application/json"` : `"Content-Type": "application/json"`, service.takesBearer && "Authorization: `Bearer ${key}`"].filter(Boolean).join(", ");
+  return file
+    ? `const form = new FormData();\nform.append(${JSON.stringify(file)}, fileInput.files[0]);\nconst answer = await fetch(${url}, { method: "POST", body: form, headers: { ${headers} } });\nconsole.log(await answer.json());`
+    : `const answer = await fetch(${url}, {\n  method: "POST",\n  headers: { ${headers} },\n  body: JSON.stringify(${json}),\n});\nconsole.log(await answer.json());`;
 }
 
 function makeSnippets(service) {
@@ -307,6 +341,8 @@ async function start() {
   try {
     const [openapi, list] = await Promise.all(["openapi.json", "v1/apis"].map(async (path) => (await fetch(path)).json()));
     const services = list.apis.map((api) => readService(openapi, api));
+    const schemes = bearerSchemes(openapi);
+    if (schemes.length) document.getElementById("access").append(makeKeyField(schemes));
     main.replaceChildren(...services.map(makeService));
     if (!services.length) main.append(make("p", {}, "No service is running yet. Start a loader, and reload this page."));
     document.getElementById("list").append(...services.map((service) => make("a", { href: `#service-${service.id}` }, service.id)));

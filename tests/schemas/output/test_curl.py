@@ -10,12 +10,14 @@ PICTURE, TEXT, VALUE = Input("image"), Input("text"), Input("json")
 PNG, SOUND, NOTE = Output("image", encodings=("jpg",)), Output("audio"), Output("text")
 
 
-def command(example: dict[str, object], *members: object, sample: str = "") -> str:
+def command(
+    example: dict[str, object], *members: object, sample: str = "", takes_bearer: bool = False
+) -> str:
     attributes = {f"m{number}": member for number, member in enumerate(members)}
     base = {"service": "s", "once": lambda self, params, inputs: {}}
     wrapper = type("S", (Wrapper,), {**base, **attributes})
     service = document.service_from_document(document.parse(declare.schema(wrapper)))
-    return curl_command(service, "http://h:1", example, sample)
+    return curl_command(service, "http://h:1", example, sample, takes_bearer=takes_bearer)
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,8 @@ def test_command(example: dict[str, object], members: tuple[object, ...], text: 
 
 def test_sample_is_quoted() -> None:
     assert command({"m0": "AAAA"}, PICTURE, NOTE, sample="a b.png").endswith("-F m0=@'a b.png'")
+
+
+def test_command_with_a_key() -> None:
+    text = command({"m0": "a"}, TEXT, NOTE, takes_bearer=True)
+    assert text == 'curl -sS http://h:1/v1/s -H "Authorization: Bearer $ASE_API_KEY" -d m0=a'

@@ -22,9 +22,8 @@ from schemas.validation.request_validator import RequestValidator
 from tests.schemas.sources.test_declare import API
 
 SERVICE = document.service_from_document(declare.declaration_to_document(API))
-DOCUMENT = openapi.build_document(
-    [Operation(SERVICE, RequestValidator(SERVICE.input).schema, {"a": 1})], title="t", version="1"
-)
+OPERATION = Operation(SERVICE, RequestValidator(SERVICE.input).schema, {"a": 1})
+DOCUMENT = openapi.build_document([OPERATION], title="t", version="1")
 POST = DOCUMENT["paths"]["/v1/private/ocr"]["post"]
 SCHEMA = POST["requestBody"]["content"]["application/json"]["schema"]
 
@@ -193,6 +192,23 @@ def test_server_is_absolute() -> None:
     assert "servers" not in DOCUMENT
     serialized = openapi.with_server(json.dumps(DOCUMENT).encode(), 'http://h:1/a"')
     assert json.loads(serialized) == {"servers": [{"url": 'http://h:1/a"'}], **DOCUMENT}
+
+
+def test_services_require_a_credential_and_pages_do_not() -> None:
+    guarded = openapi.build_document(
+        [OPERATION], title="t", version="1", auth_methods=["key", "mtls"]
+    )
+    schemes = guarded["components"]["securitySchemes"]
+    assert {name: scheme["type"] for name, scheme in schemes.items()} == {
+        "key": "http",
+        "mtls": "mutualTLS",
+    }
+    for path, item in guarded["paths"].items():
+        is_service = path in ("/v1/ocr", "/v1/private/ocr")
+        expected = [{"key": []}, {"mtls": []}] if is_service else None
+        assert {str(each.get("security")) for each in item.values() if isinstance(each, dict)} == {
+            str(expected)
+        }, path
 
 
 def typed_document(schema: Any) -> dict[str, Any]:
