@@ -9,9 +9,11 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+_FILES = ("LICENSE", "README.md", "pyproject.toml", "setup.py")
 _PACKAGES = ("aseloader", "asectl", "atom", "config", "deploy", "gateway", "lb", "rpc", "schemas")
 
 
@@ -30,24 +32,25 @@ def ensure_installed() -> Path:
 
 
 def _build_if_missing(folder: Path) -> None:
-    if not folder.exists():
-        print("compiling the product; this takes two minutes, once", file=sys.stderr)
-        # setuptools would add leftovers of build/ to the wheel.
-        shutil.rmtree(ROOT / "build", ignore_errors=True)
-        partial_folder = folder.with_name("part")
-        args = [
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--target",
-            str(partial_folder),
-            str(ROOT),
-        ]
+    if folder.exists():
+        return
+    print("compiling the product; this takes two minutes, once", file=sys.stderr)
+    shutil.rmtree(ROOT / "build" / "compiled", ignore_errors=True)
+    part = folder.with_name("part")
+    with tempfile.TemporaryDirectory() as source:  # nothing else builds in it at the same time
+        _copy_sources(Path(source))
+        args = ["-m", "pip", "install", "--quiet", "--no-deps", "--target", str(part), source]
         env = {**os.environ, "ASE_COMPILE": "1"}
         subprocess.run([sys.executable, *args], env=env, check=True, stdout=sys.stderr)
-        partial_folder.rename(folder)
+    part.rename(folder)
+
+
+def _copy_sources(target: Path) -> None:
+    for name in _FILES:
+        shutil.copy(ROOT / name, target)
+    for package in _PACKAGES:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / package, target / package, ignore=ignored)
 
 
 def import_environment(folder: Path) -> dict[str, str]:
