@@ -12,6 +12,7 @@ from lb.balancer.least_expected_delay import LeastExpectedDelay
 from lb.balancer.pending_queue import EQUAL_WEIGHTS, PendingQueue, PendingRequest
 from lb.balancer.policy import Policy
 from lb.balancer.retry_budget import RetryBudget
+from lb.endpoints.candidates import Pool
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.outlier import EjectionState
 from lb.endpoints.report import ReportMode
@@ -32,6 +33,8 @@ from schemas.model.errors import (
 _ABANDONED_ERRORS: Final = (CLIENT_GONE, DEADLINE)
 # One pick of 1,024 is timed.
 _TIMING_MASK: Final = 1023
+# Endpoints that are examined for a free slot, if the one that the policy chose has none.
+_MAX_EXAMINED: Final = 64
 
 
 class Lease:
@@ -194,17 +197,19 @@ class Balancer:
         AseError 20002 if no live instance is left, 10110 if every instance is full or if other
         requests of the service are queued already.
         """
+        only_free_slots = False
         if self._pending_queues:
             queue = self._pending_queues.get(service_id)
             if queue is not None and len(queue):  # earlier requests go first
                 queue.notify_capacity()
                 raise AseError(LOADER_FULL)
+            only_free_slots = queue is not None and queue.is_contended(self.clock())
         counts = self.counts
         counts.picks += 1
         if counts.picks & _TIMING_MASK:
-            return self._acquire(service_id, digest, exclude, key)
+            return self._acquire(service_id, digest, exclude, key, only_free_slots)
         started = self.clock()
-        lease = self._acquire(service_id, digest, exclude, key)
+        lease = self._acquire(service_id, digest, exclude, key, only_free_slots)
         counts.timed_picks += 1
         counts.timed_s += self.clock() - started
         return lease
@@ -297,7 +302,19 @@ class Balancer:
         """Return whether the retry budget allows a retry, and charge it."""
         return self._retry_budget.try_acquire(self.counts.picks, self.clock())
 
-    def _acquire(self, service_id: str, digest: str, exclude: Collection[str], key: str) -> Lease:
+    def _acquire(
+        self,
+        service_id: str,
+        digest: str,
+        exclude: Collection[str],
+        key: str,
+        only_free_slots: bool,
+    ) -> Lease:
+        """Return a lease as `acquire` does, whoever waits.
+
+        With `only_free_slots` no request waits in a loader, where later ones of other applications
+        would have to wait behind it.
+        """
         now = self.clock()
         pool = self._table.pool(service_id, digest)
         policy = self._policies.get(service_id)
@@ -316,7 +333,21 @@ class Balancer:
             endpoint = prefer_affine(pool.members, endpoint, key, exclude, now)
         if not endpoint.has_capacity(now):
             raise AseError(LOADER_FULL)
+        if only_free_slots and not is_trial and not endpoint.has_free_slot(now):
+            endpoint = self._find_free_slot(pool, exclude, now)
         return Lease(self, policy, endpoint, now)
+
+    def _find_free_slot(self, pool: Pool, exclude: Collection[str], now: float) -> Endpoint:
+        """Return the first endpoint with a free slot of some. Raises AseError 10110."""
+        members = pool.members
+        size = len(members)
+        index = int(self._rng.random() * size)
+        for _ in range(min(size, _MAX_EXAMINED)):
+            index = index + 1 if index + 1 < size else 0
+            endpoint = members[index]
+            if endpoint.has_free_slot(now) and endpoint.instance.addr not in exclude:
+                return endpoint
+        raise AseError(LOADER_FULL)
 
     def on_request_end(
         self, endpoint: Endpoint, error_spec: ErrorSpec | None, abandoned: bool, now: float, /

@@ -11,6 +11,7 @@ at different times, so a poll always tries.
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Final, Generic, TypeVar
 
 from lb.balancer.drain_rate import DrainRate
@@ -19,6 +20,8 @@ from schemas.model.errors import DEADLINE, LOADER_FULL, AseError
 
 # Interval in seconds at which the queue looks for free capacity by itself.
 POLL_INTERVAL_S: Final = 0.01
+# Applications contend for this time in seconds after requests of two of them had to wait.
+CONTENTION_S: Final = 10.0
 _FULL_MESSAGE: Final = "every instance is full, and was all the while"
 # A request may join if those before it are expected to be served within this share of its time.
 # While the queue is younger than that time, it may be a burst: then the whole time counts.
@@ -111,23 +114,26 @@ class _AppQueue(Generic[Result]):
 class PendingQueue(Generic[Result]):
     """The pending requests of one service, in the order in which they are served.
 
-    `acquire(digest, exclude, key)` returns a lease or raises AseError. `clock` returns seconds,
-    `call_later(seconds, callback)` schedules a callback. `weights` are those of applications, by
-    app id, other than 1.
+    `acquire(digest, exclude, key, only_free_slots)` returns a lease or raises AseError. `clock`
+    returns seconds, `call_later(seconds, callback)` schedules a callback. `weights` are those of
+    applications, by app id, other than 1.
 
     `_by_app` has the queues of the applications that have requests; `_turns` has the names of
     these, the next one first. The poll timer runs while requests wait. At most one call of
     `_serve_waiting` is scheduled at a time; `_is_serve_scheduled` is True until it runs.
+    `_last_app_id` is the application of the latest request, which came at `_last_app_at`;
+    `_other_app_at` is when the latest one of another application came.
     """
 
     __slots__ = (
         "_acquire", "_by_app", "_call_later", "_clock", "_drain_rate", "_is_polling",
-        "_is_serve_scheduled", "_size", "_turns", "_weights",
+        "_is_serve_scheduled", "_last_app_at", "_last_app_id", "_other_app_at", "_size", "_turns",
+        "_weights",
     )  # fmt: skip
 
     def __init__(
         self,
-        acquire: Callable[[str, tuple[str, ...], str], Result],
+        acquire: Callable[[str, tuple[str, ...], str, bool], Result],
         clock: Callable[[], float],
         call_later: CallLater,
         weights: Mapping[str, int] = EQUAL_WEIGHTS,
@@ -141,6 +147,16 @@ class PendingQueue(Generic[Result]):
         self._size = 0
         self._drain_rate = DrainRate()
         self._is_polling = self._is_serve_scheduled = False
+        self._last_app_id = ""
+        self._last_app_at = self._other_app_at = -inf
+
+    def is_contended(self, now: float) -> bool:
+        """Return whether requests of more than one application have had to wait lately.
+
+        Then a request is better held here, where applications take turns, than in the queue of a
+        loader, where those of others would wait behind it.
+        """
+        return now - self._other_app_at < CONTENTION_S
 
     def __len__(self) -> int:
         return self._size
@@ -206,6 +222,10 @@ class PendingQueue(Generic[Result]):
         instance.
         """
         now = self._clock()
+        if timeout > 0:
+            if app_id != self._last_app_id:
+                self._last_app_id, self._other_app_at = app_id, self._last_app_at
+            self._last_app_at = now
         request = PendingRequest(self, digest, key, app_id, now + timeout, on_done)
         if not self._size:
             self._drain_rate.start(now)
@@ -250,8 +270,8 @@ class PendingQueue(Generic[Result]):
             try:
                 if first.deadline <= self._clock():
                     raise AseError(DEADLINE)
-                result = self._acquire(first.digest, (), first.key)
                 now = self._clock()
+                result = self._acquire(first.digest, (), first.key, self.is_contended(now))
                 self._drain_rate.record_slot(now)
                 queue.drain_rate.record_slot(now)
                 queue.turn_slots += 1

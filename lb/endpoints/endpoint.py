@@ -39,6 +39,8 @@ _MAX_WEIGHT: Final = 64
 _MAX_LEVEL: Final = 4095
 # Share of its slots that a new instance starts with.
 _RAMP_START_SHARE: Final = 0.1
+# About the time from a response to the arrival of the next request at a loader.
+_SOON_MS: Final = 1.0
 # Least time in seconds without requests after a rejection, if the instance does not report every
 # change.
 _MIN_FULL_S: Final = 0.01
@@ -172,6 +174,21 @@ class Endpoint:
         if self.report_mode is ReportMode.ON_CHANGE:
             return self.remote_load + self.inflight + self.abandoned < self.limit
         return self.inflight + self.abandoned < self.limit and now >= self.full_until
+
+    def has_free_slot(self, now: float) -> bool:
+        """Return whether a request sent here now would begin at once, or in `_SOON_MS` at most.
+
+        Unlike `has_capacity` it does not count the places of the loader's queue, except for those
+        that keep slots busy while requests are under way. It is as `has_capacity` for an instance
+        whose queue is not known, or serves to fill batches.
+        """
+        if not self.has_capacity(now):
+            return False
+        instance = self.instance
+        if self.report_mode is not ReportMode.ON_CHANGE or instance.max_batch > 1:
+            return True
+        queued = self.remote_load + self.inflight + self.abandoned - instance.best
+        return queued < 0 or (queued + 1) * self.service_ms <= _SOON_MS * instance.best
 
     def mark_full(self, now: float) -> None:
         """Treat the instance as full until its next report.

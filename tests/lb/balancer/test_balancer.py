@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from bench.lb.virtual_time import VirtualTimeLoop
-from lb.balancer.balancer import Balancer
+from lb.balancer.balancer import Balancer, Lease
 from lb.balancer.least_expected_delay import LeastExpectedDelay
+from lb.balancer.pending_queue import CONTENTION_S, PendingRequest
 from lb.balancer.policies import policy_factories
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.outlier import EjectionState
@@ -34,13 +35,13 @@ class Fleet:
     """Instances, a balancer over them, a virtual clock; what was told of health."""
 
     def __init__(
-        self, count: int = 1, *, total: int = 4, digest: str = "d", **options: Any
+        self, count: int = 1, *, total: int = 4, best: int = 0, digest: str = "d", **options: Any
     ) -> None:
         self.loop = VirtualTimeLoop()
         self.table = EndpointTable("g", silence_timeout=None)
         self.seq = 1
         self.instances = [
-            Instance("ase", "ocr", f"a:{n}", 7, digest=digest, total=total, best=total)
+            Instance("ase", "ocr", f"a:{n}", 7, digest=digest, total=total, best=best or total)
             for n in range(count)
         ]
         self.ejection_changes: list[str] = []
@@ -526,3 +527,54 @@ def test_latency_is_compared_with_delay_expected_at_acquire() -> None:
     assert endpoint.latency_log_ratio == pytest.approx(log(20.0 / expected_ms), abs=0.01)
     fleet.run_request(AseError(LOADER_LOST))
     assert endpoint.latency_samples == 1, "failures are another matter"
+
+
+def fill(fleet: Fleet) -> list[Lease]:
+    """Acquire slots until none is left."""
+    leases = []
+    while True:
+        try:
+            leases.append(fleet.balancer.acquire("ocr", "d"))
+        except AseError as error:
+            assert error.spec is LOADER_FULL
+            return leases
+
+
+def test_queues_of_loaders_are_left_empty_while_applications_contend() -> None:
+    fleet = Fleet(3, total=4, best=2)
+    fleet.report(service_ms=50.0)
+    assert len(fill(fleet)) == 12, "one application uses the queues too"
+    done: list[PendingRequest] = []
+    for app_id in ("greedy", "modest", "greedy"):
+        fleet.balancer.wait("ocr", "d", "", app_id, 60.0, False, done.append)
+    fleet.advance_to(fleet.loop.now + 0.1)
+    assert done == []
+
+
+def test_free_slots_are_found_while_applications_contend() -> None:
+    fleet = Fleet(3, total=4, best=2)
+    fleet.report(service_ms=50.0)
+    leases = fill(fleet)
+    done: list[PendingRequest] = []
+    for app_id in ("greedy", "modest", "greedy"):
+        fleet.balancer.wait("ocr", "d", "", app_id, 60.0, False, done.append)
+    of_first = [lease for lease in leases if lease.instance is leases[0].instance]
+    for lease in of_first[:2]:  # those in its queue begin
+        lease.release()
+        fleet.advance_to(fleet.loop.now + 0.1)
+        assert done == []
+    of_first[2].release()
+    fleet.advance_to(fleet.loop.now + 0.1)
+    assert [request.app_id for request in done] == ["greedy"]
+    of_first[3].release()
+    fleet.advance_to(fleet.loop.now + 0.1)
+    assert [request.app_id for request in done] == ["greedy", "modest"]
+    assert {request.outcome().instance for request in done} == {leases[0].instance}
+    done[0].outcome().release()
+    fleet.advance_to(fleet.loop.now + 0.1)
+    assert len(done) == 3
+    for lease in leases:
+        lease.release()
+    assert len(fill(fleet)) == 4, "six slots, of which two are taken"
+    fleet.advance_to(fleet.loop.now + CONTENTION_S)
+    assert len(fill(fleet)) == 6, "and the queues again, once they do not contend"

@@ -5,7 +5,13 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from bench.lb.virtual_time import VirtualTimeLoop
-from lb.balancer.pending_queue import EQUAL_WEIGHTS, POLL_INTERVAL_S, PendingQueue, PendingRequest
+from lb.balancer.pending_queue import (
+    CONTENTION_S,
+    EQUAL_WEIGHTS,
+    POLL_INTERVAL_S,
+    PendingQueue,
+    PendingRequest,
+)
 from schemas.model.errors import LOADER_FULL, NO_INSTANCE, AseError
 
 
@@ -18,8 +24,12 @@ class SlotPool:
         self.loop = VirtualTimeLoop()
         self.queue = PendingQueue(self.acquire, self.loop.clock, self.loop.call_later, weights)
         self.outcomes: list[str] = []
+        self.only_free_slots: list[bool] = []  # of each attempt
 
-    def acquire(self, digest: str, _exclude: tuple[str, ...], _key: str) -> str:
+    def acquire(
+        self, digest: str, _exclude: tuple[str, ...], _key: str, only_free_slots: bool
+    ) -> str:
+        self.only_free_slots.append(only_free_slots)
         if self.error is not None:
             raise self.error
         if not self.free:
@@ -247,3 +257,24 @@ def test_the_first_may_always_wait() -> None:
     pool.serve(1)
     assert len(pool.queue) == 0
     assert pool.queue.can_serve_in_time("x", 0.001), "else nobody would notice that it is faster"
+
+
+def test_places_in_loaders_are_not_used_while_applications_contend() -> None:
+    pool = SlotPool()
+    pool.enqueue("a", app_id="x")
+    pool.enqueue("b", app_id="x")
+    assert pool.serve(1) == ["a"]
+    assert not any(pool.only_free_slots), "one application alone may use them"
+    pool.enqueue("c", app_id="y")
+    pool.only_free_slots.clear()
+    assert pool.serve(2) == ["b", "c"]
+    assert pool.only_free_slots == [True, True]
+    assert pool.queue.is_contended(pool.loop.now)
+    assert not pool.queue.is_contended(pool.loop.now + CONTENTION_S)
+
+
+def test_applications_that_cannot_wait_do_not_contend() -> None:
+    pool = SlotPool()
+    for app_id in "xyx":
+        pool.enqueue("a", timeout=0.0, app_id=app_id)
+    assert not pool.queue.is_contended(pool.loop.now)

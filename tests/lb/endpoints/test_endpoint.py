@@ -1,6 +1,7 @@
 """What a gateway knows of one instance: the queue, the slot time, the share of a newcomer."""
 
 from math import log
+from typing import Any
 
 import pytest
 
@@ -156,6 +157,39 @@ def test_old_periodic_report_does_not_keep_endpoint_full() -> None:
     assert periodic.has_capacity(1.051)
     periodic.inflight = 8
     assert not periodic.has_capacity(2.0)
+
+
+@pytest.mark.parametrize(
+    ("service_ms", "outstanding", "is_free"),
+    [
+        (50.0, 3, True),
+        (50.0, 4, False),  # its four slots are busy: the fifth waits 12 ms
+        (2.0, 4, True),  # the fifth waits half a millisecond
+        (2.0, 5, True),
+        (2.0, 6, False),
+        (0.1, 7, True),
+        (0.1, 8, False),  # the loader accepts no more
+    ],
+)
+def test_free_slots_are_those_where_a_request_begins_soon(
+    service_ms: float, outstanding: int, is_free: bool
+) -> None:
+    endpoint = make_endpoint()
+    endpoint.service_ms, endpoint.remote_load, endpoint.inflight = service_ms, outstanding - 1, 1
+    assert endpoint.has_free_slot(0.0) is is_free
+
+
+@pytest.mark.parametrize(
+    "fields", [{"report_mode": ReportMode.PERIODIC}, {"report_mode": ReportMode.NONE},
+               {"max_batch": 4}],
+)  # fmt: skip
+def test_slots_of_batches_and_of_unknown_queues_are_not_told_apart(fields: dict[str, Any]) -> None:
+    instance = Instance("ase", "ocr", "a:1", 7, total=8, best=4, **fields)
+    endpoint = make_endpoint(instance=instance)
+    endpoint.service_ms, endpoint.inflight = 50.0, 7
+    assert endpoint.has_free_slot(0.0)
+    endpoint.inflight = 8
+    assert not endpoint.has_free_slot(0.0)
 
 
 def test_rejecting_endpoint_is_full_until_its_next_report() -> None:
