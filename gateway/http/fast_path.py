@@ -6,7 +6,8 @@ from typing import Any, Final, Protocol
 
 from gateway.access.peer import Peer
 from gateway.context import GatewayContext
-from gateway.http.head_cache import HeadKey
+from gateway.http.head_cache import HeadKey, HeadLookup
+from gateway.http.head_reader import read_plain_head
 from gateway.http.pipeline import PipelineQueue
 from gateway.http.server_context import ServerContext
 from gateway.http.timeouts import ConnectionTimer, Wait
@@ -81,7 +82,7 @@ class FastPath:
         self._is_repeated_head = self._is_sole_request = False
 
     def try_serve(self, data: bytes) -> bool:
-        """Serve a read that is exactly one unary request with a cached head.
+        """Serve a read that is exactly one unary request with a plain head.
 
         Returns False if it is anything else, or if an earlier request is pending: the parser then
         handles the data.
@@ -97,29 +98,56 @@ class FastPath:
         if head is None:
             self._is_repeated_head = lookup.key == self._last_head_key
             self._last_head_key = lookup.key
-            return False
         if lookup.body_start + lookup.body_size != len(data):
             return False
         if lookup.body_size > limits.max_body or lookup.body_start > limits.max_header_bytes:
             return False
-        tracing_headers = (
-            tracing.from_head(data[: lookup.body_start])
-            if lookup.has_ignored_lines
-            else head.tracing
+        cycle = (
+            self._cycle_of_cached_head(fast_path.context, head, lookup, data)
+            if head is not None
+            else self._cycle_of_new_head(lookup, data)
         )
-        proxies = fast_path.context.proxies
-        hops = (
-            proxies.hops_of(data[: lookup.body_start])
-            if lookup.has_ignored_lines
-            else head.headers.get(proxies.client_header, b"")
-        )
-        cycle = self._new_cycle(fast_path.context, head, tracing_headers, hops)
-        if not self._pipeline.try_acquire(cycle):
+        if cycle is None or not self._pipeline.try_acquire(cycle):
             return False
         self._is_sole_request = True
         self._timer.disarm()
         cycle.serve(data[lookup.body_start :])
         return True
+
+    def _cycle_of_new_head(
+        self, lookup: HeadLookup[UnaryRequestHead], data: bytes
+    ) -> UnaryRequestCycle | None:
+        limits = self._server_context.limits
+        head = read_plain_head(
+            data[: lookup.body_start],
+            lookup.body_size,
+            limits.max_headers,
+            limits.max_header_bytes,
+            limits.max_target,
+        )
+        if head is None:
+            return None
+        return self.accept_head(b"POST", head.path, head.headers, True, False, True, head.target)
+
+    def _cycle_of_cached_head(
+        self,
+        context: GatewayContext,
+        head: UnaryRequestHead,
+        lookup: HeadLookup[UnaryRequestHead],
+        data: bytes,
+    ) -> UnaryRequestCycle:
+        tracing_headers = (
+            tracing.from_head(data[: lookup.body_start])
+            if lookup.has_ignored_lines
+            else head.tracing
+        )
+        proxies = context.proxies
+        hops = (
+            proxies.hops_of(data[: lookup.body_start])
+            if lookup.has_ignored_lines
+            else head.headers.get(proxies.client_header, b"")
+        )
+        return self._new_cycle(context, head, tracing_headers, hops)
 
     def accept_head(
         self,
