@@ -17,7 +17,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
 from typing import Final
 from urllib.parse import parse_qs
@@ -45,7 +45,8 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._~:\[\]-]{1,255}")
 _DATE: Final = re.compile(
     r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT", re.ASCII
 )
-_PARAMETERS: Final = re.compile(r'\s*([a-z_]+)="([^"]*)"\s*(?:,|$)')
+_PARAMETER: Final = re.compile(r'([a-z_]+)="([^"]*)"')
+_PARAMETER_LIST: Final = re.compile(r'(?:\s*[a-z_]+="[^"]*"\s*(?:,|$))*')
 
 
 class SignatureError(Exception):
@@ -79,15 +80,13 @@ def find_signature(head: CallerHead) -> Signature | None:
 
     Raises SignatureError if it is malformed or there are two.
     """
-    in_header = head.header("authorization").lower().startswith("hmac ")
+    authorization = head.header("authorization")
+    in_header = authorization[:5].lower() == "hmac "
     in_query = "authorization=" in head.query
     if in_header and in_query:
         raise SignatureError("the request has two signatures, in its headers and in its query")
     if in_header:
-        claim = _parse(head.header("authorization")[len("hmac ") :], "", "", in_query=False)
-        # A date that is not signed proves nothing.
-        name = next((name for name in ("x-date", "date") if name in claim.signed_names), "")
-        return replace(claim, date=head.header(name) if name else "")
+        return _parse(authorization[5:], head, "", "", in_query=False)
     if in_query:
         query = parse_qs(head.query, keep_blank_values=True)
         for name in QUERY_NAMES:
@@ -99,50 +98,58 @@ def find_signature(head: CallerHead) -> Signature | None:
             raise SignatureError("query: `host` is no host")
         text = _decode_base64(query["authorization"][0], "query: `authorization`").decode("latin-1")
         text = re.sub(r"^\s*hmac\s+", "", text)
-        return _parse(text, query["date"][0], query["host"][0], in_query=True)
+        return _parse(text, head, query["date"][0], query["host"][0], in_query=True)
     return None
 
 
-def _parse(text: str, date: str, host: str, *, in_query: bool) -> Signature:
+def _parse(text: str, head: CallerHead, date: str, host: str, *, in_query: bool) -> Signature:
+    """Return the signature of the parameters in `text`. Raises SignatureError.
+
+    In the query it has `date` and `host`, else the date of a signed header.
+    """
     if len(text) > _MAX_AUTHORIZATION:
         raise SignatureError(f"authorization: it has more than {_MAX_AUTHORIZATION} characters")
-    parameters: dict[str, str] = {}
-    position = 0
-    while match := _PARAMETERS.match(text, position):
-        if match[1] in parameters:
-            raise SignatureError(f"authorization: `{match[1]}` stands there twice")
-        parameters[match[1]] = match[2]
-        position = match.end()
-    if position != len(text):
+    if _PARAMETER_LIST.fullmatch(text) is None:
         raise SignatureError('authorization: it is no list of NAME="VALUE", separated by commas')
-    key_ids = [parameters[name] for name in ("username", "api_key") if name in parameters]
-    for name, is_missing in (
-        ("username", len(key_ids) != 1 or not key_ids[0]),
-        ("algorithm", "algorithm" not in parameters),
-        ("headers", not parameters.get("headers", "").split()),
-        ("signature", not parameters.get("signature")),
-    ):
-        if is_missing:
-            raise SignatureError(f"authorization: `{name}` must be there once")
-    names = parameters["headers"].lower().split()
+    pairs: list[tuple[str, str]] = _PARAMETER.findall(text)
+    parameters = dict(pairs)
+    if len(parameters) < len(pairs):
+        raise SignatureError(f"authorization: `{_repeated_name(pairs)}` stands there twice")
+    key_id = parameters.get("username", "") or parameters.get("api_key", "")
+    has_two_ids = "username" in parameters and "api_key" in parameters
+    algorithm, mac_text = parameters.get("algorithm", ""), parameters.get("signature", "")
+    names = parameters.get("headers", "").lower().split()
+    if not key_id or has_two_ids or not algorithm or not names or not mac_text:
+        name = _missing_name(key_id if not has_two_ids else "", algorithm, names)
+        raise SignatureError(f"authorization: `{name}` must be there once")
     if len(names) > _MAX_NAMES or len(set(names)) < len(names):
         raise SignatureError(f"authorization: `headers` are at most {_MAX_NAMES} different names")
-    if parameters["algorithm"] not in ALGORITHMS:
+    if algorithm not in ALGORITHMS:
         raise SignatureError(f"authorization: algorithm must be one of {', '.join(ALGORITHMS)}")
-    return Signature(
-        key_ids[0],
-        parameters["algorithm"],
-        tuple(names),
-        _decode_base64(parameters["signature"], "authorization: `signature`"),
-        date,
-        host,
-        in_query,
-    )
+    if not in_query:  # a date that is not signed proves nothing
+        name = "x-date" if "x-date" in names else "date"
+        date = head.header(name) if name in names else ""
+    mac = _decode_base64(mac_text, "authorization: `signature`")
+    return Signature(key_id, algorithm, tuple(names), mac, date, host, in_query)
+
+
+def _missing_name(key_id: str, algorithm: str, names: list[str]) -> str:
+    """Return the first parameter that is not there."""
+    if not key_id:
+        return "username"
+    if not algorithm:
+        return "algorithm"
+    return "signature" if names else "headers"
+
+
+def _repeated_name(pairs: list[tuple[str, str]]) -> str:
+    names = [name for name, _ in pairs]
+    return next(name for name in names if names.count(name) > 1)
 
 
 def _decode_base64(text: str, name: str) -> bytes:
     try:
-        return base64.b64decode(text.encode("latin-1", "replace"), validate=True)
+        return binascii.a2b_base64(text.encode("latin-1", "replace"), strict_mode=True)
     except binascii.Error:
         raise SignatureError(f"{name} is not base64") from None
 
@@ -219,27 +226,31 @@ def check_coverage(
         raise SignatureError(f"the signature does not cover {', '.join(missing)}: sign it too")
 
 
-def check_date(signature: Signature, now: float, max_skew: float) -> None:
-    """Raise SignatureError unless the date of a signature is near; `now` is Unix time.
+def check_skew(signed_at: float, now: float, max_skew: float) -> None:
+    """Raise SignatureError unless the date of a signature is near; both are Unix times.
 
     The message says by how many seconds the caller's clock differs.
     """
-    if not signature.date:
-        raise SignatureError("the request has no signed date: send and sign `Date` or `X-Date`")
-    try:
-        if not _DATE.fullmatch(signature.date):
-            raise ValueError
-        date = parsedate_to_datetime(signature.date)
-    except ValueError:
-        hint = "Mon, 02 Jan 2006 15:04:05 GMT"
-        raise SignatureError(f"the date is not of the form {hint} (RFC 9110, 5.6.7)") from None
-    skew = date.timestamp() - now
+    skew = signed_at - now
     if abs(skew) > max_skew:
         direction = "ahead of" if skew > 0 else "behind"
         raise SignatureError(
             f"the date is {abs(skew):.0f} s {direction} this gateway's clock; "
             f"{max_skew:g} s are allowed"
         )
+
+
+def parse_date(text: str) -> float:
+    """Return the Unix time of a date of a header (RFC 9110, 5.6.7). Raises SignatureError."""
+    if not text:
+        raise SignatureError("the request has no signed date: send and sign `Date` or `X-Date`")
+    try:
+        if not _DATE.fullmatch(text):
+            raise ValueError
+        return parsedate_to_datetime(text).timestamp()
+    except ValueError:
+        hint = "Mon, 02 Jan 2006 15:04:05 GMT"
+        raise SignatureError(f"the date is not of the form {hint} (RFC 9110, 5.6.7)") from None
 
 
 def check_digest(head: CallerHead, body: bytes) -> None:
