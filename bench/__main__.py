@@ -10,6 +10,7 @@ from typing import Any
 from bench import (
     call_servers,
     calls,
+    fairness,
     gateway,
     idle,
     latency,
@@ -19,6 +20,7 @@ from bench import (
     reload,
     rest,
     stream,
+    usage,
     workers,
 )
 from bench.arms import ARMS
@@ -48,6 +50,12 @@ def main() -> int:
     )
     _configure_overload(
         commands.add_parser("overload", help="what a refused request costs, and how long it takes")
+    )
+    _configure_fairness(
+        commands.add_parser("fairness", help="an application that asks ten times its share")
+    )
+    _configure_usage(
+        commands.add_parser("usage", help="rows of usage and work of loaders that are killed")
     )
     _configure_limits(commands.add_parser("limits", help="a rate that holds over three gateways"))
     _configure_idle(commands.add_parser("idle", help="memory of idle connections"))
@@ -164,6 +172,22 @@ def _configure_overload(parser: argparse.ArgumentParser) -> None:
 def _configure_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=int, default=20, help="with the hub, and without (20)")
     _add_common_options(parser, lambda args: limits.run(args.seconds), limits.format_table)
+
+
+def _configure_fairness(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--gateways", type=int, default=1, help="before the loaders (1)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each rate (3)")
+    parser.add_argument("--seconds", type=int, default=8, help="length of a turn (8)")
+    _add_common_options(
+        parser,
+        lambda args: fairness.run(args.gateways, args.rounds, args.seconds),
+        fairness.format_table,
+    )
+
+
+def _configure_usage(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--requests", type=int, default=100_000, help="how many (100000)")
+    _add_common_options(parser, lambda args: usage.run(args.requests), usage.format_table)
 
 
 def _configure_idle(parser: argparse.ArgumentParser) -> None:
