@@ -111,14 +111,19 @@ class Engine:
         return await self._process(frame, context, _Work())
 
     async def once(
-        self, frame: LoaderInput, *, gateway: str, timeout: float | None
+        self,
+        frame: LoaderInput,
+        *,
+        gateway: str,
+        timeout: float | None,
+        is_abandoned: Callable[[], bool] | None = None,
     ) -> LoaderOutput:
         """Process one request and return its response. Errors are reported in the response.
 
         `gateway` names the sender; permits are counted by it. `timeout` is the number of seconds
         left until the deadline, None without one. Raises AseError 10110 if no permit is free;
         nothing has run then. If this coroutine is cancelled, the permit is still held until the
-        work has ended.
+        work has ended. `is_abandoned` returns whether nobody waits, though it is not cancelled.
         """
         if not self._limiter.try_acquire(gateway):
             raise AseError(LOADER_FULL, f"{LOADER_FULL.code} all licences are taken")
@@ -127,7 +132,8 @@ class Engine:
 
         def is_cancelled() -> bool:
             is_given_up = work.is_given_up or (task is not None and task.cancelling() > 0)
-            return is_given_up or _is_past(deadline)
+            is_left = is_abandoned is not None and is_abandoned()
+            return is_given_up or is_left or _is_past(deadline)
 
         context = Context(dict(frame.headers), deadline, is_cancelled)
         code = ONCE_TIMEOUT.code

@@ -1,6 +1,6 @@
 """What a loader's port calls: in this process, or in several others."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Protocol
 
 from schemas.wire import LoaderInput, LoaderOutput
@@ -10,9 +10,17 @@ class RequestEngine(Protocol):
     """What processes single requests: `Engine`, or the processes of a loader."""
 
     async def once(
-        self, frame: LoaderInput, *, gateway: str, timeout: float | None
+        self,
+        frame: LoaderInput,
+        *,
+        gateway: str,
+        timeout: float | None,
+        is_abandoned: Callable[[], bool] | None = None,
     ) -> LoaderOutput:
-        """Process one request. Raises AseError 10110 if it was not accepted."""
+        """Process one request. Raises AseError 10110 if it was not accepted.
+
+        `is_abandoned` returns whether nobody waits for it any more, though it is not cancelled.
+        """
 
 
 class SessionRunner(Protocol):

@@ -2,14 +2,15 @@
 
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 
 from google.protobuf.message import DecodeError
 
 from aseloader import orca, xsf
 from aseloader.interfaces import RequestEngine, SessionRunner
-from aseloader.processes import shared_inputs
+from aseloader.processes import abandonment, shared_inputs
+from aseloader.processes.abandonment import REQUEST_KEY, RunningRequests
 from aseloader.processes.shared_inputs import SharedInputs
 from aseloader.xsf_sessions import XsfSessions
 from lb.reporter.limiter import ConcurrencyLimiter
@@ -21,7 +22,7 @@ from rpc.server import CallContext, Server, UnaryHandler
 from rpc.status import RpcError, Status
 from schemas import wire
 from schemas.model.errors import LOADER_FULL, AseError
-from schemas.wire import LoaderInput, ProbeReply
+from schemas.wire import LoaderInput, LoaderOutput, ProbeReply
 
 # In hex these are 26 characters, the length of the original's handles.
 _HANDLE_BYTES = 13
@@ -33,8 +34,8 @@ class LoaderServer:
     """Serves one wrapper's engines on one port.
 
     `limiter` is that of the engines. ORCA reports and `Probe` read the load from it.
-    `max_message_size` limits a message, in bytes. A single request may be in a file of `inputs`
-    instead of a message. The services:
+    `max_message_size` limits a message, in bytes. In a process of a loader a single request may be
+    in a file of `inputs` instead of a message, and may be abandoned. The services:
 
     - `ase.v1.Loader`: `Infer` for single requests, `Session` for streams, `Probe` for the load.
     - `utils.XsfCall`: the protocol of the original, for both.
@@ -58,12 +59,15 @@ class LoaderServer:
         self._limiter = limiter
         self._orca = orca.OrcaService(OrcaReportBuilder(limiter), time.monotonic)
         self._health = HealthService(SERVICES, wire.POOL)
+        self._running = RunningRequests()
         self._addr = ""
         unary: dict[str, UnaryHandler] = {
             "/ase.v1.Loader/Infer": self._infer,
             "/ase.v1.Loader/Probe": self._probe,
             "/utils.XsfCall/call": self._xsf,
         } | self._health.unary_methods()
+        if inputs is not None:
+            unary[abandonment.METHOD] = self._running.abandon
         stream = reflection.methods(SERVICES, wire.POOL) | self._health.stream_methods()
         stream |= self._orca.stream_methods() | {"/ase.v1.Loader/Session": self._session}
         self._server = Server(unary=unary, stream=stream, max_message_size=max_message_size)
@@ -99,17 +103,28 @@ class LoaderServer:
             frame = LoaderInput.FromString(data)
         except (DecodeError, ValueError, OSError) as error:
             raise RpcError(Status.INVALID_ARGUMENT, "not a LoaderInput") from error
+        gateway = call.metadata.get("ase-gateway", "")
         try:
-            timeout = call.time_remaining
-            if self._shared_inputs is not None and shared_inputs.TIMEOUT_KEY in call.metadata:
-                timeout = float(call.metadata[shared_inputs.TIMEOUT_KEY])
-            output = await self._engine.once(
-                frame, gateway=call.metadata.get("ase-gateway", ""), timeout=timeout
-            )
+            if self._shared_inputs is not None and REQUEST_KEY in call.metadata:
+                output = await self._infer_for_loader(frame, gateway, call.metadata)
+            else:
+                output = await self._engine.once(
+                    frame, gateway=gateway, timeout=call.time_remaining
+                )
         except AseError as error:
             raise RpcError(Status.RESOURCE_EXHAUSTED, str(error)) from error
         self._orca.attach_report(call)
         return output.SerializeToString()
+
+    async def _infer_for_loader(
+        self, frame: LoaderInput, gateway: str, metadata: Mapping[str, str]
+    ) -> LoaderOutput:
+        """Process a request of the loader whose process this is; it may abandon the request."""
+        timeout = float(metadata[shared_inputs.TIMEOUT_KEY])
+        with self._running.run(metadata[REQUEST_KEY]) as is_abandoned:
+            return await self._engine.once(
+                frame, gateway=gateway, timeout=timeout, is_abandoned=is_abandoned
+            )
 
     async def _session(
         self, messages: AsyncIterator[bytes], call: CallContext

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,43 +43,8 @@ def main() -> int:
     parser = argparse.ArgumentParser("python -m bench", description=__doc__)
     parser.set_defaults(run=lambda _: _run_layers(7), table=_format_layers, json=None)
     commands = parser.add_subparsers()
-    _configure_layers(commands.add_parser("layers", help="what each step of a request costs"))
-    _configure_gateway(commands.add_parser("gateway", help="requests per second beside our peers"))
-    _configure_latency(
-        commands.add_parser("latency", help="latency added at a fixed rate, open-loop")
-    )
-    _configure_overload(
-        commands.add_parser("overload", help="what a refused request costs, and how long it takes")
-    )
-    _configure_fairness(
-        commands.add_parser("fairness", help="an application that asks ten times its share")
-    )
-    _configure_usage(
-        commands.add_parser("usage", help="rows of usage and work of loaders that are killed")
-    )
-    _configure_limits(commands.add_parser("limits", help="a rate that holds over three gateways"))
-    _configure_idle(commands.add_parser("idle", help="memory of idle connections"))
-    _configure_rest(commands.add_parser("rest", help="processor time without requests"))
-    _configure_workers(commands.add_parser("workers", help="what a request costs with two workers"))
-    _configure_calls(
-        commands.add_parser("calls", help="calls per second of our gRPC client and grpc.aio")
-    )
-    _configure_servers(
-        commands.add_parser("servers", help="what a call costs our gRPC server and grpc.aio's")
-    )
-    _configure_serve(
-        commands.add_parser("serve", help="the whole chain, beside other Python model servers")
-    )
-    _configure_stream(
-        commands.add_parser("stream", help="frames by WebSocket, beside servers that echo")
-    )
-    _configure_reload(
-        commands.add_parser("reload", help="requests lost while schemas change under load")
-    )
-    _configure_worst(commands.add_parser("worst", help="the dearest body that a schema lets in"))
-    _configure_lb(
-        commands.add_parser("lb", help="load balancing: the simulator, real processes, a pick")
-    )
+    for name, description, configure in _COMMANDS:
+        configure(commands.add_parser(name, help=description))
     args = parser.parse_args()
     machine = describe_machine()
     try:
@@ -349,6 +314,27 @@ def _add_common_options(
     parser.add_argument("--json", metavar="FILE", help="write the figures too; - for stdout alone")
     parser.set_defaults(run=run, table=table)
 
+
+# Name, help and arguments of each command, in the order of `--help`.
+_COMMANDS: Sequence[tuple[str, str, Callable[[argparse.ArgumentParser], None]]] = (
+    ("layers", "what each step of a request costs", _configure_layers),
+    ("gateway", "requests per second beside our peers", _configure_gateway),
+    ("latency", "latency added at a fixed rate, open-loop", _configure_latency),
+    ("overload", "what a refused request costs, and how long it takes", _configure_overload),
+    ("fairness", "an application that asks ten times its share", _configure_fairness),
+    ("usage", "rows of usage and work of loaders that are killed", _configure_usage),
+    ("limits", "a rate that holds over three gateways", _configure_limits),
+    ("idle", "memory of idle connections", _configure_idle),
+    ("rest", "processor time without requests", _configure_rest),
+    ("workers", "what a request costs with two workers", _configure_workers),
+    ("calls", "calls per second of our gRPC client and grpc.aio", _configure_calls),
+    ("servers", "what a call costs our gRPC server and grpc.aio's", _configure_servers),
+    ("serve", "the whole chain, beside other Python model servers", _configure_serve),
+    ("stream", "frames by WebSocket, beside servers that echo", _configure_stream),
+    ("reload", "requests lost while schemas change under load", _configure_reload),
+    ("worst", "the dearest body that a schema lets in", _configure_worst),
+    ("lb", "load balancing: the simulator, real processes, a pick", _configure_lb),
+)
 
 if __name__ == "__main__":
     sys.exit(main())

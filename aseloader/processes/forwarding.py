@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, suppress
+from itertools import count
 from typing import Final
 
 from aseloader.codec import error_output
 from aseloader.engine import is_loader_failure
-from aseloader.processes import shared_inputs
+from aseloader.processes import abandonment, shared_inputs
 from aseloader.processes.pool import ProcessPool
 from aseloader.processes.worker_process import WorkerProcess
 from lb.reporter.limiter import ConcurrencyLimiter
@@ -20,6 +21,7 @@ from schemas.model.errors import LOADER_FULL, ONCE_TIMEOUT, WRAPPER_RAISED, AseE
 from schemas.wire import LoaderInput, LoaderOutput
 
 _NO_DEADLINE_S: Final = 24 * 3600.0
+_ABANDON_TIMEOUT_S: Final = 5.0
 _PROCESS_ENDED: Final = "the process of the wrapper ended while it worked on this"
 
 
@@ -31,8 +33,8 @@ class ForwardingEngine:
 
     `is_async`: the wrapper's method is a coroutine, which is cancelled with its caller. A plain one
     runs in a thread: the permit and the slot are held until the process has answered, even if
-    nobody waits any more. `context.cancelled` is then true from the deadline on. The load that
-    `limiter` reports has the curve of the processes' batches.
+    nobody waits any more; the process is told, for `context.cancelled`. The load that `limiter`
+    reports has the curve of the processes' batches.
     """
 
     def __init__(
@@ -48,9 +50,15 @@ class ForwardingEngine:
         self._is_idempotent = is_idempotent
         self._is_async = is_async
         self.work_slots = asyncio.Semaphore(limiter.best)
+        self._numbers = count(1)
 
     async def once(
-        self, frame: LoaderInput, *, gateway: str, timeout: float | None
+        self,
+        frame: LoaderInput,
+        *,
+        gateway: str,
+        timeout: float | None,
+        is_abandoned: Callable[[], bool] | None = None,  # noqa: ARG002 (a loader is no process)
     ) -> LoaderOutput:
         """Process one request and return its response; parameters are those of `Engine.once`.
 
@@ -64,14 +72,16 @@ class ForwardingEngine:
         except asyncio.CancelledError:
             self._limiter.release(gateway, 0.0, succeeded=False)
             raise
-        started_at = time.monotonic()
-        forwarding = asyncio.ensure_future(self._forward(frame, gateway, deadline))
+        started_at, request = time.monotonic(), _ForwardedRequest(str(next(self._numbers)))
+        forwarding = asyncio.ensure_future(self._forward(frame, gateway, deadline, request))
         forwarding.add_done_callback(lambda ended: self._release(ended, gateway, started_at))
         try:
             return await asyncio.shield(forwarding)
         except asyncio.CancelledError:
             if self._is_async:
                 forwarding.cancel()
+            else:
+                request.abandon()
             raise
 
     def _release(
@@ -90,29 +100,42 @@ class ForwardingEngine:
             failed=is_loader_failure(code),
         )
 
-    async def _forward(self, frame: LoaderInput, gateway: str, deadline: float) -> LoaderOutput:
+    async def _forward(
+        self, frame: LoaderInput, gateway: str, deadline: float, request: "_ForwardedRequest"
+    ) -> LoaderOutput:
         if time.monotonic() >= deadline:
             too_late = "it waited until its deadline"
             return error_output(frame.serviceId, ONCE_TIMEOUT.code, too_late)
         data, process = frame.SerializeToString(), self._pool.choose()
         try:
             try:
-                return await self._call(process, data, gateway, deadline)
+                return await self._call(process, data, gateway, deadline, request)
             except RpcError as error:
                 if not _is_process_lost(error) or (error.may_have_run and not self._is_idempotent):
                     raise
-                return await self._call(self._pool.choose(process), data, gateway, deadline)
+                other = self._pool.choose(process)
+                return await self._call(other, data, gateway, deadline, request)
         except RpcError as error:
             return _error_response(error, frame.serviceId)
 
     async def _call(
-        self, process: WorkerProcess, data: bytes, gateway: str, deadline: float
+        self,
+        process: WorkerProcess,
+        data: bytes,
+        gateway: str,
+        deadline: float,
+        request: "_ForwardedRequest",
     ) -> LoaderOutput:
         """Send a request to a process. Raises RpcError, AseError 10110 if it is full."""
         remaining_s = max(0.001, deadline - time.monotonic())
-        metadata = (*_gateway_metadata(gateway), (shared_inputs.TIMEOUT_KEY, f"{remaining_s:.3f}"))
+        metadata = (
+            *_gateway_metadata(gateway),
+            (shared_inputs.TIMEOUT_KEY, f"{remaining_s:.3f}"),
+            (abandonment.REQUEST_KEY, request.number),
+        )
         timeout = remaining_s if self._is_async else _NO_DEADLINE_S
         with process.use() as channel:
+            request.channel = channel
             if len(data) < shared_inputs.MIN_BYTES:
                 return await _infer(channel, data, metadata, timeout)
             try:
@@ -127,6 +150,26 @@ class ForwardingEngine:
                 return output
             finally:
                 self._pool.shared_inputs.release(reference, was_read=was_read)
+
+
+class _ForwardedRequest:
+    """A request at a process: its number, and the channel that it was sent on, None before."""
+
+    def __init__(self, number: str) -> None:
+        self.number = number
+        self.channel: Channel | None = None
+        self._abandoning: asyncio.Task[None] | None = None
+
+    def abandon(self) -> None:
+        """Tell the process that nobody waits any more, without waiting for it."""
+        if self.channel is not None:
+            self._abandoning = asyncio.ensure_future(self._send_abandon(self.channel))
+
+    async def _send_abandon(self, channel: Channel) -> None:
+        with suppress(RpcError):  # the process has ended, and the request with it
+            await channel.unary(
+                abandonment.METHOD, self.number.encode(), timeout=_ABANDON_TIMEOUT_S
+            )
 
 
 class ForwardingSessions:

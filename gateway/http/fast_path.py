@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 from gateway.access.peer import Peer
 from gateway.context import GatewayContext
 from gateway.http.head_cache import HeadKey, HeadLookup
-from gateway.http.head_reader import read_plain_head
+from gateway.http.head_reader import read_post_head
 from gateway.http.pipeline import PipelineQueue
 from gateway.http.server_context import ServerContext
 from gateway.http.timeouts import ConnectionTimer, Wait
@@ -118,7 +118,7 @@ class FastPath:
         self, lookup: HeadLookup[UnaryRequestHead], data: bytes
     ) -> UnaryRequestCycle | None:
         limits = self._server_context.limits
-        head = read_plain_head(
+        head = read_post_head(
             data[: lookup.body_start],
             lookup.body_size,
             limits.max_headers,

@@ -23,7 +23,7 @@ _FIELD: Final = re.compile(rb"([^:\r\n]+):[\t ]*([^\r\n]*)\r\n")
 _UNUSUAL_HEADERS: Final = (b"transfer-encoding", b"expect", b"upgrade", b"proxy-connection")
 
 
-class PlainHead:
+class PostHead:
     """A POST request that keeps its connection and has a body of known length.
 
     `headers` have lower-case names. `path` is canonical and decoded; `target` is as sent.
@@ -37,9 +37,9 @@ class PlainHead:
         self.headers = headers
 
 
-def read_plain_head(
+def read_post_head(
     head: bytes, body_size: int, max_headers: int, max_header_bytes: int, max_target: int
-) -> PlainHead | None:
+) -> PostHead | None:
     """Return the head of a read, or None if the parser has to read it.
 
     `head` ends with its empty line. None if it is not plain, not valid, has another Content-Length
@@ -66,4 +66,4 @@ def read_plain_head(
         return None
     if headers.get(b"content-length") != b"%d" % body_size:
         return None
-    return PlainHead(path, target, headers)
+    return PostHead(path, target, headers)

@@ -124,6 +124,28 @@ def test_process_whose_caller_has_gone_gets_no_request_until_it_is_done() -> Non
         assert busy not in [answer() for _ in range(3)]
 
 
+def test_process_is_told_that_its_caller_has_gone() -> None:
+    """The wrapper sees `context.cancelled` long before the deadline, and its process is free."""
+    with (
+        Loader(UNREACHABLE_ADDR, f"{WRAPPER}:Many") as loader,
+        grpc.insecure_channel(loader.addr) as channel,
+    ):
+        call = channel.unary_unary("/ase.v1.Loader/Infer")
+
+        def answer() -> Any:
+            data = call(make_frame("answer", b"x").SerializeToString(), timeout=20)
+            return facts(LoaderOutput.FromString(data))["pid"]
+
+        first = answer()
+        holding = call.future(make_frame("hold", b"x").SerializeToString(), timeout=600)
+        while answer() == first:
+            pass
+        assert first not in [answer() for _ in range(20)], "it is held"
+        holding.cancel()
+        while answer() != first:
+            pass
+
+
 @pytest.mark.parametrize(("name", "code"), [("Many", 10908), ("ManyIdempotent", 0)])
 def test_request_of_a_lost_process_runs_again_if_that_does_no_harm(
     tmp_path: Path, name: str, code: int

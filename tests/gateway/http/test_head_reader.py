@@ -7,7 +7,7 @@ from typing import Any
 import httptools
 import pytest
 
-from gateway.http.head_reader import PlainHead, read_plain_head
+from gateway.http.head_reader import PostHead, read_post_head
 from gateway.http.head_validation import parse_target, skip_blank_line, validate_headers
 from gateway.http.raw_input import RawInput
 from gateway.request.response import HttpError
@@ -30,9 +30,9 @@ def head_of(lines: list[bytes], first: bytes = b"POST /v1/private/a?x=1 HTTP/1.1
     return b"\r\n".join([first, *lines, b"", b""])
 
 
-def read(head: bytes, size: int = 8, **limits: int) -> PlainHead | None:
+def read(head: bytes, size: int = 8, **limits: int) -> PostHead | None:
     values = {"max_headers": 100, "max_header_bytes": 32768, "max_target": 8192} | limits
-    return read_plain_head(head, size, **values)
+    return read_post_head(head, size, **values)
 
 
 class ParsedRequest:
