@@ -1,8 +1,11 @@
 """What an application that asks ten times its share does to the others, where loaders are scarce.
 
-Four loaders with 8 slots each take 50 ms a job: 640 requests per second, of which the share of each
-of five applications is 128. Four of them ask half their share. The fifth asks its share, then ten
-times as much; the others should not notice.
+Four loaders with 8 slots each take 50 ms a job on average: 640 requests per second, of which the
+share of each of five applications is 128. Four of them ask half their share. The fifth asks its
+share, then ten times as much; the others should not notice.
+
+Jobs take 25 to 75 ms. If all take equally long, slots that were taken together become free together
+for ever, and whoever comes in between waits for that.
 """
 
 import asyncio
@@ -33,39 +36,43 @@ from bench.workload import RequestSpec
 _LOADERS, _SLOTS, _JOB_S, _APPS = 4, 8, 0.05, 5
 _CAPACITY = round(_LOADERS * _SLOTS / _JOB_S)  # requests per second
 _SHARE = _CAPACITY // _APPS
-_CONNECTIONS = 256
+# Connections to each gateway; those that were idle for long would be closed.
+_MODEST_CONNECTIONS, _GREEDY_CONNECTIONS = 32, 256
 _WRAPPER = f"""\
 import asyncio
+import random
 
 from aseloader import service
 
 
 @service("slow", total={_SLOTS})
 async def slow(text: str) -> str:
-    await asyncio.sleep({_JOB_S})
+    await asyncio.sleep({_JOB_S} * (1 + random.uniform(-SPREAD, SPREAD)))
     return "done"
 """
+JOBS = {"varied": 0.5, "equal": 0.0}  # how far the times of jobs are from their mean, at most
 
 SendForStatus = Callable[[], Awaitable[int]]
 
 
-def run(gateways: int, rounds: int, seconds: int) -> dict[str, Any]:
+def run(gateways: int, jobs: str, rounds: int, seconds: int) -> dict[str, Any]:
     """Return the times of the modest applications (ms) beside a modest and a greedy one.
 
-    All applications ask every gateway. Figures are medians over rounds of `seconds` each.
+    All applications ask every gateway. `jobs` is a key of `JOBS`. Figures are medians over rounds
+    of `seconds` each.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        arms = _start(BenchContext(folder, 0, stack), gateways)
+        arms = _start(BenchContext(folder, 0, stack), gateways, JOBS[jobs])
         pin(LOAD_CORE)
         figures = uvloop.run(_measure(arms, rounds, seconds))
-    return {"gateways": gateways, "capacity": _CAPACITY, "share": _SHARE, **figures}
+    return {"gateways": gateways, "jobs": jobs, "capacity": _CAPACITY, "share": _SHARE, **figures}
 
 
 def format_table(result: dict[str, Any]) -> str:
     """Return the figures as text."""
     lines = [
-        f"{result['gateways']} gateways, {result['capacity']} requests/s can be served",
+        f"{result['gateways']} gateways, {result['jobs']} jobs, {result['capacity']} requests/s",
         f"{_APPS - 1} applications at {result['share'] // 2}/s each, beside one:",
     ]
     lines += [
@@ -76,7 +83,7 @@ def format_table(result: dict[str, Any]) -> str:
     return "\n".join([*lines, f"p99 greedy/modest {result['p99_ratio']}"])
 
 
-def _start(context: BenchContext, gateways: int) -> list[list[Arm]]:
+def _start(context: BenchContext, gateways: int, spread: float) -> list[list[Arm]]:
     """Return the arms of each application, one for each gateway."""
     folder, env = context.folder, product.import_environment(product.ensure_installed())
     hub_log = folder / "hub.log"
@@ -84,7 +91,7 @@ def _start(context: BenchContext, gateways: int) -> list[list[Arm]]:
     start_asectl(context, ARM_CORE, hub_args, hub_log, env)
     hub = wait_for_log_record(hub_log, "listening")["lb"]
     wrapper = folder / "wrapper.py"
-    wrapper.write_text(_WRAPPER, encoding="utf-8")
+    wrapper.write_text(_WRAPPER.replace("SPREAD", str(spread)), encoding="utf-8")
     for number in range(_LOADERS):
         loader_args = ["loader", "run", f"{wrapper}:slow", "--lb", hub]
         start_asectl(context, ARM_CORE, loader_args, folder / f"loader-{number}.log", env)
@@ -107,9 +114,10 @@ def _start(context: BenchContext, gateways: int) -> list[list[Arm]]:
 
 
 async def _measure(arms: list[list[Arm]], rounds: int, seconds: int) -> dict[str, Any]:
+    counts = [_MODEST_CONNECTIONS] * (_APPS - 1) + [_GREEDY_CONNECTIONS]
     senders = [
-        [await latency.status_connector(arm, _CONNECTIONS)() for arm in app_arms]
-        for app_arms in arms
+        [await latency.status_connector(arm, count)() for arm in app_arms]
+        for app_arms, count in zip(arms, counts, strict=True)
     ]
     await _run_turn(senders, _SHARE, 2)  # warm up: rates, curves and ramps are learnt
     beside: dict[int, list[dict[str, float]]] = {_SHARE: [], 10 * _SHARE: []}

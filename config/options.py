@@ -425,7 +425,7 @@ class AppOptions(LimitOptions):
 
     weight: int = option(
         1,
-        "slots that it gets in its turn while requests wait for loaders",
+        "its part of the slots while requests wait for loaders, beside those of others",
         minimum=1,
         maximum=1000,
     )

@@ -1,7 +1,7 @@
 """Reads the head of a request that is not in the cache, if it is plain. Pure: no I/O, no clock.
 
 The parser reports each header by a call; that costs more than all the rest of a small request. So
-the heads that nearly all clients send are read by two regular expressions. What is unusual in any
+the heads that nearly all clients send are read by one regular expression. What is unusual in any
 way, valid or not, is left to the parser: it alone decides what is an error, and which.
 """
 
@@ -18,7 +18,7 @@ _HEAD: Final = re.compile(
     rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)+)"
     rb"\r\n"
 )
-_FIELD: Final = re.compile(rb"([^:\r\n]+):[\t ]*([^\r\n]*)\r\n")
+_BLANKS: Final = b" \t"
 # Fields that change how a request is framed or answered.
 _UNUSUAL_HEADERS: Final = (b"transfer-encoding", b"expect", b"upgrade", b"proxy-connection")
 
@@ -53,7 +53,10 @@ def read_post_head(
     target, lines = match.groups()
     if len(target) > max_target:
         return None
-    fields = [(name.lower(), value) for name, value in _FIELD.findall(lines)]
+    fields = []
+    for line in lines[:-2].split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        fields.append((name.lower(), value.lstrip(_BLANKS)))
     try:
         headers = validate_headers(fields, "1.1", max_headers)
         path, _ = parse_target(b"POST", target)

@@ -94,8 +94,8 @@ class Picker(Protocol):
     ) -> PendingOperation[Slot]:
         """Wait for a slot for at most `timeout` seconds, at the front of the queue if `at_front`.
 
-        Applications take turns. `on_done` is called with the operation when it has a slot, or has
-        failed to get one in time.
+        Applications share slots by weight. `on_done` is called with the operation when it has a
+        slot, or has failed to get one in time.
         """
 
     def is_crowded(self, service_id: str, /) -> bool:

@@ -64,7 +64,7 @@ class CallLoader:
 class AcquireSlot:
     """Step: wait for a slot, because all instances are full. The driver sends the finished wait.
 
-    The wait lasts at most `timeout` seconds. Applications (`app_id`) take turns. `at_front`: the
+    The wait lasts at most `timeout` seconds. Applications (`app_id`) share slots. `at_front`: the
     request goes to the front of the queue, because an instance rejected it after it already had a
     slot.
     """

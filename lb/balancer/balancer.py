@@ -284,7 +284,7 @@ class Balancer:
         Perhaps in place of a request of the application that has the most, at whichever service.
         """
         is_below_limit = self.waiting_count() < self._max_waiting
-        return is_below_limit or self._heaviest()[1][1] > queue.turns_of(app_id, 1)
+        return is_below_limit or self._heaviest()[1][1] > queue.backlog_of(app_id, 1)
 
     def _heaviest(self) -> tuple[PendingQueue[Lease], tuple[str, float]]:
         """Return the application with the most waiting requests of one service, and its queue."""

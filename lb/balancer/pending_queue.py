@@ -1,9 +1,13 @@
 """Requests that wait at the gateway while every instance of a service is full. Pure.
 
-Applications take turns: of those that wait, each gets as many slots as its weight (1) before any
-gets another turn, so an application with few requests waits for few others. The requests of one are
-served first come, first served. All wait for a bounded time. The first request tries to get a lease
-when this gateway releases one, when a report shows free capacity, or when the poll timer fires.
+Slots are shared among applications by weight (start-time fair queueing: P. Goyal, H. Vin and
+H. Cheng, SIGCOMM 1996). Each slot that an application gets takes 1 / weight of virtual time; the
+one whose time is the least gets the next slot. Virtual time is that of the latest slot, and no
+application is behind it, so one with few requests goes before those that have had their share. The
+requests of one are served first come, first served. All wait for a bounded time.
+
+The first request tries to get a lease when this gateway releases one, when a report shows free
+capacity, or when the poll timer fires.
 Every gateway sees a report at the same time, so each tries only with the probability that the free
 capacity is its share (figures in `docs/load-balancing.md`). Poll timers of different gateways fire
 at different times, so a poll always tries.
@@ -11,10 +15,12 @@ at different times, so a poll always tries.
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from heapq import heappop, heappush
 from math import inf
 from typing import Final, Generic, TypeVar
 
 from lb.balancer.drain_rate import DrainRate
+from rpc.bounded_cache import BoundedCache
 from rpc.timer import CallLater, Timer
 from schemas.model.errors import DEADLINE, LOADER_FULL, AseError
 
@@ -28,6 +34,7 @@ _FULL_MESSAGE: Final = "every instance is full, and was all the while"
 _MAX_EXPECTED_SHARE: Final = 0.5
 
 
+_MAX_LATER_STARTS: Final = 1024
 EQUAL_WEIGHTS: Final[Mapping[str, int]] = {}
 
 Result = TypeVar("Result")
@@ -98,14 +105,16 @@ class PendingRequest(Generic[Result]):
 class _AppQueue(Generic[Result]):
     """The pending requests of one application, in order, and how fast it gets slots.
 
-    `weight` is the number of slots of one turn, `turn_slots` those it got in the present turn.
+    `start` is the virtual time of its next slot. `entry` is its number in the heap of applications;
+    entries with other numbers are outdated.
     """
 
-    __slots__ = ("drain_rate", "requests", "turn_slots", "weight")
+    __slots__ = ("drain_rate", "entry", "requests", "start", "weight")
 
-    def __init__(self, now: float, weight: int) -> None:
+    def __init__(self, now: float, weight: int, start: float) -> None:
         self.weight = weight
-        self.turn_slots = 0
+        self.start = start
+        self.entry = 0
         self.requests: deque[PendingRequest[Result]] = deque()
         self.drain_rate = DrainRate()
         self.drain_rate.start(now)
@@ -118,17 +127,19 @@ class PendingQueue(Generic[Result]):
     returns seconds, `call_later(seconds, callback)` schedules a callback. `weights` are those of
     applications, by app id, other than 1.
 
-    `_by_app` has the queues of the applications that have requests; `_turns` has the names of
-    these, the next one first. The poll timer runs while requests wait. At most one call of
-    `_serve_waiting` is scheduled at a time; `_is_serve_scheduled` is True until it runs.
-    `_last_app_id` is the application of the latest request, which came at `_last_app_at`;
-    `_other_app_at` is when the latest one of another application came.
+    `_by_app` has the queues of the applications that have requests. `_heap` has their names, by the
+    virtual time of their next slots; `_entries` counts its entries. `_virtual_time` is that of the
+    latest slot; `_later_starts` has the starts after it of applications without requests. The poll
+    timer runs while requests wait. At most one call of `_serve_waiting` is scheduled at a time;
+    `_is_serve_scheduled` is True until it runs. `_last_app_id` is the application of the latest
+    request, which came at `_last_app_at`; `_other_app_at` is when the latest one of another
+    application came.
     """
 
     __slots__ = (
-        "_acquire", "_by_app", "_call_later", "_clock", "_drain_rate", "_is_polling",
-        "_is_serve_scheduled", "_last_app_at", "_last_app_id", "_other_app_at", "_size", "_turns",
-        "_weights",
+        "_acquire", "_by_app", "_call_later", "_clock", "_drain_rate", "_entries", "_heap",
+        "_is_polling", "_is_serve_scheduled", "_last_app_at", "_last_app_id", "_later_starts",
+        "_other_app_at", "_size", "_virtual_time", "_weights",
     )  # fmt: skip
 
     def __init__(
@@ -143,7 +154,10 @@ class PendingQueue(Generic[Result]):
         self._clock = clock
         self._call_later = call_later
         self._by_app: dict[str, _AppQueue[Result]] = {}
-        self._turns: deque[str] = deque()
+        self._heap: list[tuple[float, int, str]] = []
+        self._entries = 0
+        self._virtual_time = 0.0
+        self._later_starts: BoundedCache[str, float] = BoundedCache(_MAX_LATER_STARTS)
         self._size = 0
         self._drain_rate = DrainRate()
         self._is_polling = self._is_serve_scheduled = False
@@ -153,7 +167,7 @@ class PendingQueue(Generic[Result]):
     def is_contended(self, now: float) -> bool:
         """Return whether requests of more than one application have had to wait lately.
 
-        Then a request is better held here, where applications take turns, than in the queue of a
+        Then a request is better held here, where applications share slots, than in the queue of a
         loader, where those of others would wait behind it.
         """
         return now - self._other_app_at < CONTENTION_S
@@ -165,9 +179,9 @@ class PendingQueue(Generic[Result]):
         """Return whether a new request of an application can expect a slot within `timeout`.
 
         True if no request would be served before it, or if it is not known yet how fast they are.
-        Those before it are the application's own, and those of the others in as many turns. The
+        Those before it are the application's own, and those that the others get meanwhile. The
         rate at which the application itself gets slots counts too: requests that come later take
-        turns as well.
+        slots as well.
         """
         own = self._by_app.get(app_id)
         own_count = len(own.requests) if own is not None else 0
@@ -187,15 +201,15 @@ class PendingQueue(Generic[Result]):
         return expected_s <= timeout * (1.0 if is_young else _MAX_EXPECTED_SHARE)
 
     def heaviest_app(self) -> tuple[str, float]:
-        """Return the application with the most turns to wait for, and their number."""
+        """Return the application with the most virtual time to wait for, and that time."""
         sizes = [
             (len(queue.requests) / queue.weight, app_id) for app_id, queue in self._by_app.items()
         ]
         size, app_id = max(sizes, default=(0.0, ""))
         return app_id, size
 
-    def turns_of(self, app_id: str, further: int) -> float:
-        """Return the turns of an application's waiting requests and of `further` ones."""
+    def backlog_of(self, app_id: str, further: int) -> float:
+        """Return the virtual time of an application's waiting requests and of `further` ones."""
         queue = self._by_app.get(app_id)
         waiting = len(queue.requests) if queue is not None else 0
         return (waiting + further) / self._weights.get(app_id, 1)
@@ -232,12 +246,13 @@ class PendingQueue(Generic[Result]):
         self._size += 1
         queue = self._by_app.get(app_id)
         if queue is None:
-            queue = self._by_app[app_id] = _AppQueue(now, self._weights.get(app_id, 1))
-            self._turns.append(app_id)
+            start = max(self._virtual_time, self._later_starts.entries.pop(app_id, 0.0))
+            queue = self._by_app[app_id] = _AppQueue(now, self._weights.get(app_id, 1), start)
+            self._push(app_id, queue)
         if at_front:
             queue.requests.appendleft(request)
-            self._turns.remove(app_id)
-            self._turns.appendleft(app_id)
+            queue.start = self._virtual_time - 1.0  # before all others
+            self._push(app_id, queue)
         else:
             queue.requests.append(request)
         request.start_timer(self._call_later, max(0.0, timeout), lambda: self._expire(request))
@@ -253,7 +268,8 @@ class PendingQueue(Generic[Result]):
         self._size -= 1
         if not queue.requests:
             del self._by_app[request.app_id]
-            self._turns.remove(request.app_id)
+            if queue.start > self._virtual_time:
+                self._later_starts.add(request.app_id, queue.start)
 
     def notify_capacity(self) -> None:
         """Schedule an attempt to serve the first requests, because capacity may be free."""
@@ -263,8 +279,7 @@ class PendingQueue(Generic[Result]):
 
     def _serve_waiting(self) -> None:
         self._is_serve_scheduled = False
-        while self._turns:
-            queue = self._by_app[self._turns[0]]
+        while (queue := self._next_app()) is not None:
             first = queue.requests[0]
             result: Result | AseError
             try:
@@ -274,10 +289,9 @@ class PendingQueue(Generic[Result]):
                 result = self._acquire(first.digest, (), first.key, self.is_contended(now))
                 self._drain_rate.record_slot(now)
                 queue.drain_rate.record_slot(now)
-                queue.turn_slots += 1
-                if queue.turn_slots >= queue.weight:
-                    queue.turn_slots = 0
-                    self._turns.rotate(-1)
+                self._virtual_time = max(self._virtual_time, queue.start)
+                queue.start = max(self._virtual_time, queue.start) + 1 / queue.weight
+                self._push(first.app_id, queue)
             except AseError as error:
                 if error.spec is LOADER_FULL:
                     return
@@ -286,6 +300,25 @@ class PendingQueue(Generic[Result]):
                 )
             self.remove(first)
             first.finish(result)
+
+    def _next_app(self) -> _AppQueue[Result] | None:
+        """Return the queue of the application that gets the next slot, None if none waits."""
+        heap = self._heap
+        while heap:
+            _, entry, app_id = heap[0]
+            queue = self._by_app.get(app_id)
+            if queue is not None and queue.entry == entry:
+                return queue
+            heappop(heap)
+        if self._virtual_time:  # nobody waits: all begin anew
+            self._virtual_time = 0.0
+            self._later_starts.entries.clear()
+        return None
+
+    def _push(self, app_id: str, queue: _AppQueue[Result]) -> None:
+        self._entries += 1
+        queue.entry = self._entries
+        heappush(self._heap, (queue.start, queue.entry, app_id))
 
     def _expire(self, request: PendingRequest[Result]) -> None:
         self.remove(request)
