@@ -37,8 +37,12 @@ def public_jwk(key_id: str) -> dict[str, Any]:
     return jwk | {"kid": key_id, "use": "sig", "alg": ALGORITHMS[key_id]}
 
 
+def jwks_document(*key_ids: str) -> dict[str, Any]:
+    return {"keys": [public_jwk(key_id) for key_id in key_ids or ALGORITHMS]}
+
+
 def jwks(*key_ids: str) -> PublicKeys:
-    return PublicKeys({"keys": [public_jwk(key_id) for key_id in key_ids or ALGORITHMS]})
+    return PublicKeys(jwks_document(*key_ids))
 
 
 def token(key_id: str = "e1", kid: str | None = "", **claims: Any) -> str:
