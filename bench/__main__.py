@@ -143,7 +143,7 @@ def _configure_fairness(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gateways", type=int, default=1, help="before the loaders (1)")
     parser.add_argument("--jobs", default="varied", choices=fairness.JOBS, help="in time (varied)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each rate (3)")
-    parser.add_argument("--seconds", type=int, default=8, help="length of a turn (8)")
+    parser.add_argument("--seconds", type=int, default=15, help="length of a turn (15)")
     _add_common_options(
         parser,
         lambda args: fairness.run(args.gateways, args.jobs, args.rounds, args.seconds),

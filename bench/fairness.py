@@ -1,11 +1,11 @@
 """What an application that asks ten times its share does to the others, where loaders are scarce.
 
-Four loaders with 8 slots each take 50 ms a job on average: 640 requests per second, of which the
-share of each of five applications is 128. Four of them ask half their share. The fifth asks its
+Four loaders with 8 slots each take 200 ms a job on average: 160 requests per second, of which the
+share of each of five applications is 32. Four of them ask half their share. The fifth asks its
 share, then ten times as much; the others should not notice.
 
-Jobs take 25 to 75 ms. If all take equally long, slots that were taken together become free together
-for ever, and whoever comes in between waits for that.
+Jobs take 100 to 300 ms. If all take equally long, slots that were taken together become free
+together for ever, and whoever comes in between waits for that.
 """
 
 import asyncio
@@ -33,9 +33,11 @@ from bench.arms import (
 from bench.machine import pin
 from bench.workload import RequestSpec
 
-_LOADERS, _SLOTS, _JOB_S, _APPS = 4, 8, 0.05, 5
+_LOADERS, _SLOTS, _JOB_S, _APPS = 4, 8, 0.2, 5
 _CAPACITY = round(_LOADERS * _SLOTS / _JOB_S)  # requests per second
 _SHARE = _CAPACITY // _APPS
+# When a rate begins, the queues of loaders fill or empty; the first time also warms all up.
+_SETTLING_S = 2
 # Connections to each gateway; those that were idle for long would be closed.
 _MODEST_CONNECTIONS, _GREEDY_CONNECTIONS = 32, 256
 _WRAPPER = f"""\
@@ -114,15 +116,11 @@ def _start(context: BenchContext, gateways: int, spread: float) -> list[list[Arm
 
 
 async def _measure(arms: list[list[Arm]], rounds: int, seconds: int) -> dict[str, Any]:
-    counts = [_MODEST_CONNECTIONS] * (_APPS - 1) + [_GREEDY_CONNECTIONS]
-    senders = [
-        [await latency.status_connector(arm, count)() for arm in app_arms]
-        for app_arms, count in zip(arms, counts, strict=True)
-    ]
-    await _run_turn(senders, _SHARE, 2)  # warm up: rates, curves and ramps are learnt
     beside: dict[int, list[dict[str, float]]] = {_SHARE: [], 10 * _SHARE: []}
     for _ in range(rounds):
         for rate, turns in beside.items():
+            senders = await _connect(arms, rate)
+            await _run_turn(senders, rate, _SETTLING_S)
             turns.append(await _run_turn(senders, rate, seconds))
     ratios = [
         greedy["p99_ms"] / modest["p99_ms"] for modest, greedy in zip(*beside.values(), strict=True)
@@ -132,6 +130,17 @@ async def _measure(arms: list[list[Arm]], rounds: int, seconds: int) -> dict[str
         for rate, turns in beside.items()
     }
     return {"beside": medians, "p99_ratio": round(median(ratios), 3)}
+
+
+async def _connect(arms: list[list[Arm]], greedy_rate: int) -> list[list[SendForStatus]]:
+    """Return what sends requests, for each application, to each gateway."""
+    is_greedy = greedy_rate > _SHARE
+    counts = [_MODEST_CONNECTIONS] * (_APPS - 1)
+    counts.append(_GREEDY_CONNECTIONS if is_greedy else _MODEST_CONNECTIONS)
+    return [
+        [await latency.status_connector(arm, count)() for arm in app_arms]
+        for app_arms, count in zip(arms, counts, strict=True)
+    ]
 
 
 async def _run_turn(
