@@ -76,7 +76,10 @@ def run_asectl(
 
 
 class Process:
-    """`asectl ...` in a process of its own; its log lines as they come."""
+    """`asectl ...` in a process of its own; its log lines as they come.
+
+    At its end, none of the `secrets` that a test has added may be in what it has written.
+    """
 
     def __init__(
         self,
@@ -94,6 +97,7 @@ class Process:
         self.lines: list[dict[str, Any]] = []
         self.text: list[str] = []
         self.output: list[str] = []
+        self.secrets: list[str] = []
         self._open_pipes = 2
         self._readers = [
             threading.Thread(target=self._read_log, daemon=True),
@@ -107,6 +111,9 @@ class Process:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+        written = [*map(json.dumps, self.lines), *self.text, *self.output]
+        leaks = [line for line in written for secret in self.secrets if secret in line]
+        assert not leaks, f"a secret was written: {leaks[:3]}"
 
     @property
     def pid(self) -> int:

@@ -46,7 +46,10 @@ class Guarded:
         ):
             gateway.wait_until_up(probe)
             gateway.wait_until_up(talker)
+            gateway.secrets += [self.key, self.probe_key, self.pair[1]]
             yield self
+            metrics = gateway.metrics()
+            assert not [secret for secret in gateway.secrets if secret in metrics]
 
     def asectl(self, *args: str) -> str:
         result = run_asectl(*args, "-c", str(self.folder / "ase.yaml"))
@@ -61,6 +64,7 @@ class Guarded:
         key = self.new_key(*args)
         keys = json.loads(self.asectl("key", "list", "-o", "json"))
         self.gateway.wait_for_event("keys changed", keys=len(keys))
+        self.gateway.secrets.append(key)
         return key
 
     def post(self, service: str = "probe", **headers: str) -> httpx.Response:

@@ -59,6 +59,10 @@ class Ways:
             "-c", str(folder / "ase.yaml"), "--gateway-once-lane", once_lane
         )  # fmt: skip
 
+    def secrets(self) -> list[str]:
+        """Return what no log line, metric or answer may have."""
+        return [self.key, self.expired, self.revoked, self.other_service, self.unknown, SECRET]
+
     def _add(self, key_id: str, services: frozenset[str] = frozenset(), **times: float) -> str:
         text = api_key.new_key(random.Random(key_id).choice)
         identity = Identity("tests", key_id, services, "key")
@@ -77,7 +81,10 @@ def ways(
     ways = Ways(tmp_path_factory.mktemp("ways"), request.param)
     with ways.gateway as gateway, Loader(gateway.lb, TALKER) as talker:
         gateway.wait_until_up(talker)
+        gateway.secrets += ways.secrets()
         yield ways
+        metrics = gateway.metrics()
+        assert not [secret for secret in gateway.secrets if secret in metrics]
 
 
 class Call:
@@ -267,8 +274,7 @@ def test_wrong_credential(ways: Ways, name: str, way: str) -> None:
     answer = send(call)
     assert answer[:2] == (status, 10105 if status == 401 else 11200)
     assert message in answer[2]
-    for secret in (ways.key, ways.expired, ways.revoked, ways.unknown, SECRET):
-        assert secret not in answer[2]
+    assert not [secret for secret in ways.secrets() if secret in answer[2]]
 
 
 @pytest.mark.parametrize("way", ["events", "socket"])
