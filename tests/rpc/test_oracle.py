@@ -370,7 +370,18 @@ def test_reconnect_after_a_server_restart(client_class: Any) -> None:
 
 def create_certificate(folder: Path) -> tuple[str, str]:
     cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
-    args = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    args = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]
     args += ["-keyout", key, "-out", cert, "-subj", "/CN=127.0.0.1"]
     args += ["-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run(args, check=True, capture_output=True)
