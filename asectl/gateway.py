@@ -16,6 +16,7 @@ from asectl import logs, options, process
 from asectl.main import EXIT_CONFIG, Failure
 from config.options import Config
 from gateway.access.exposure import describe_exposure
+from gateway.access.proxies import TrustedProxies
 from gateway.sockets import ListeningSockets, listen_addresses
 from lb.credentials import server_certificate
 from lb.hub.admission import AdmissionPolicy
@@ -83,6 +84,11 @@ def _check_options(config: Config, base: Path) -> None:
     if bool(gateway_options.tls_cert) != bool(gateway_options.tls_key):
         raise Failure("gateway.tls_cert and gateway.tls_key: one needs the other", EXIT_CONFIG)
     _check_mtls(config)
+    for name in ("trusted_proxies", "proxy_protocol"):
+        try:
+            TrustedProxies(getattr(gateway_options, name))
+        except ValueError as error:
+            raise Failure(f"gateway.{name}: {error}", EXIT_CONFIG) from None
     if not config.auth.methods and not is_loopback(gateway_options.host):
         raise Failure(
             f"gateway.host {gateway_options.host}: others can reach it, and anyone could call. "

@@ -106,6 +106,7 @@ def admin_token_option() -> Any:
     return option(
         "",
         "secret that requests to the admin API must have, but for /livez; empty: none is asked for",
+        pattern=(r"[!-~]{1,256}|\$\{(?:file|env):.+\}", "printable ASCII without blanks"),
         secret=True,
     )
 

@@ -10,7 +10,7 @@ NAME_KINDS: Final = (COMMON_NAME, *_ALTERNATIVE_NAMES)
 
 
 class ClientCertificate:
-    """Whom a certificate names, and until when.
+    """The names in a certificate, and when it ends.
 
     `decoded` is as `ssl.SSLSocket.getpeercert` returns it. `serial` is in hexadecimal digits,
     `not_after` in seconds of Unix time.

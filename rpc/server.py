@@ -69,6 +69,8 @@ class Server:
         self._connections: set[ServerTransport] = set()
         self._handshakes: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | Listener | None = None
+        # That of a `Listener`, which does not close it.
+        self._listening_socket: socket.socket | None = None
 
     async def start(self, host: str, port: int, certificate: ContextSource | None = None) -> int:
         """Listen and serve. Return the port, which the system chooses if `port` is 0.
@@ -110,14 +112,14 @@ class Server:
                 settings, self._create_transport, self._connections, self._handshakes
             )
             self._listener.listen(sock, _BACKLOG)
-            self._own_socket = sock
+            self._listening_socket = sock
 
     async def stop(self, grace: float) -> None:
         """Reject new calls, give active ones `grace` seconds, then cancel them."""
         if self._listener is not None:
             self._listener.close()
-            if isinstance(self._listener, Listener):
-                self._own_socket.close()
+            if self._listening_socket is not None:
+                self._listening_socket.close()
         for handshake in self._handshakes:
             handshake.cancel()
         self._limits = replace(self._limits, max_connections=0)  # for those accepted meanwhile

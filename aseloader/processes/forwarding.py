@@ -33,8 +33,9 @@ class ForwardingEngine:
 
     `is_async`: the wrapper's method is a coroutine, which is cancelled with its caller. A plain one
     runs in a thread: the permit and the slot are held until the process has answered, even if
-    nobody waits any more; the process is told, for `context.cancelled`. The load that `limiter`
-    reports has the curve of the processes' batches.
+    nobody waits any more. The loader then abandons the request at the process, where
+    `context.cancelled` becomes true. The load that `limiter` reports has the curve of the
+    processes' batches.
     """
 
     def __init__(
@@ -111,7 +112,8 @@ class ForwardingEngine:
             try:
                 return await self._call(process, data, gateway, deadline, request)
             except RpcError as error:
-                if not _is_process_lost(error) or (error.may_have_run and not self._is_idempotent):
+                may_repeat = self._is_idempotent or not error.may_have_run
+                if not _is_process_lost(error) or not may_repeat or request.is_abandoned:
                     raise
                 other = self._pool.choose(process)
                 return await self._call(other, data, gateway, deadline, request)
@@ -153,15 +155,20 @@ class ForwardingEngine:
 
 
 class _ForwardedRequest:
-    """A request at a process: its number, and the channel that it was sent on, None before."""
+    """A request at a process: its number, and the channel that it was sent on, None before.
+
+    If it `is_abandoned`, nobody waits for it any more.
+    """
 
     def __init__(self, number: str) -> None:
         self.number = number
         self.channel: Channel | None = None
+        self.is_abandoned = False
         self._abandoning: asyncio.Task[None] | None = None
 
     def abandon(self) -> None:
         """Tell the process that nobody waits any more, without waiting for it."""
+        self.is_abandoned = True
         if self.channel is not None:
             self._abandoning = asyncio.ensure_future(self._send_abandon(self.channel))
 

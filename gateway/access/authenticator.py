@@ -16,6 +16,7 @@ from gateway.access.certificates import CallerCertificates, CertificateError
 from gateway.access.identity import ANONYMOUS, Identity
 from gateway.access.key_table import KeySource, KeyTable, StoredKey
 from gateway.access.nonces import NonceCache
+from gateway.access.peer import Peer
 from gateway.access.proxies import TrustedProxies
 from gateway.access.signature import SignatureError
 from gateway.request.response import HttpError
@@ -108,8 +109,8 @@ class Authenticator:
         """Return the caller of a request. Raises HttpError 401 (10105).
 
         What the request says itself counts before what a proxy says, and that before the
-        certificate of the connection, which may be that of the proxy. A gateway that is open to
-        anyone still reads the caller that a trusted proxy names.
+        certificate of the connection. A gateway that is open to anyone still reads the caller that
+        a trusted proxy names.
         """
         if self._takes and not head.query:
             remembered = self._remembered(head)
@@ -119,7 +120,7 @@ class Authenticator:
         if not self._takes:
             return Identity(app_id=consumer, method="proxy") if consumer else ANONYMOUS
         is_named = bool(consumer) and (self._is_open or "proxy" in self._takes)
-        certificate = head.peer.certificate if self._certificates is not None else None
+        certificate = self._certificate_of_caller(head.peer)
         is_known = is_named or self._is_open or certificate is not None
         credential = self._choose_credential(head, must_be_taken=not is_known)
         if credential is not None:
@@ -131,6 +132,13 @@ class Authenticator:
         if self._is_open:
             return ANONYMOUS
         raise self._error("the request has no credential; this gateway takes ", self._takes)
+
+    def _certificate_of_caller(self, peer: Peer) -> ClientCertificate | None:
+        """Return the certificate of a connection, None if it is that of a proxy for its callers."""
+        if self._certificates is None:
+            return None
+        is_of_proxy = "proxy" in self._takes and self._proxies.is_trusted(peer.ip)
+        return None if is_of_proxy else peer.certificate
 
     def renew(self, identity: Identity) -> Identity:
         """Return the caller with its present rights, when it begins something later.

@@ -9,6 +9,9 @@ def describe_exposure(config: Config) -> dict[str, str]:
     gateway, lb = config.gateway, config.lb
     methods = [name for name in config.auth.methods if name != "none"]
     is_open = len(methods) < len(config.auth.methods) or not methods
+    if "mtls" in methods:
+        is_listed = any(app.certificates for app in config.apps.values())
+        methods[methods.index("mtls")] = f"mtls ({'names of apps' if is_listed else 'any name'})"
     exposure = {
         "clients": f"{_reach(gateway.host)}, {'https' if gateway.tls_cert else 'http'}",
         "callers": "anyone" + (f"; or {', '.join(methods)}" if methods else "")

@@ -172,7 +172,8 @@ class HttpConnection(HttpToolsProtocol):
             return
         try:
             if not self._in_message:
-                if self._fast_path.try_serve(data):
+                # With one byte of a blank line before it, the request is not plain.
+                if not self._skipped_blank_bytes % 2 and self._fast_path.try_serve(data):
                     self._skipped_blank_bytes = 0
                     return
                 data, self._skipped_blank_bytes = head_validation.skip_blank_line(

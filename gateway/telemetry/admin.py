@@ -76,8 +76,9 @@ class AdminGuard:
         return None
 
     def _has_token(self, authorization: bytes) -> bool:
-        token = self._access.token
-        return not token or compare_digest(authorization, f"Bearer {token}".encode())
+        scheme, _, value = authorization.partition(b" ")
+        is_equal = compare_digest(value.strip(), self._access.token.encode())
+        return not self._access.token or (scheme.lower() == b"bearer" and is_equal)
 
     def _is_allowed_host(self, host: str) -> bool:
         hostname = host.rpartition(":")[0] if re.search(r":\d*\Z", host) else host

@@ -1,6 +1,5 @@
 """The picker of a gateway: a table, a policy and leases. No await, no RPC. Pure."""
 
-from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from random import Random
@@ -34,8 +33,6 @@ from schemas.model.errors import (
 _ABANDONED_ERRORS: Final = (CLIENT_GONE, DEADLINE)
 # One pick of 1,024 is timed.
 _TIMING_MASK: Final = 1023
-# Endpoints that are examined for a free slot, if the one that the policy chose has none.
-_MAX_EXAMINED: Final = 64
 
 
 class Lease:
@@ -181,8 +178,6 @@ class Balancer:
         self._max_waiting = max_waiting
         self._on_ejection_change = on_ejection_change
         self._pending_queues: dict[str, PendingQueue[Lease]] = {}
-        # Where a slot became free while applications contended, in order.
-        self._freed: deque[Endpoint] = deque(maxlen=_MAX_EXAMINED)
         self._retry_budget = RetryBudget()
         self.counts = PickCounts()
         self._health_checks = HealthChecks(
@@ -336,33 +331,16 @@ class Balancer:
             endpoint = prefer_affine(pool.members, endpoint, key, exclude, now)
         if not endpoint.has_capacity(now):
             raise AseError(LOADER_FULL)
-        if only_free_slots and not is_trial:
-            freed = self._next_freed(pool, exclude, now)
-            if freed is not None:
-                endpoint = freed
-            elif not endpoint.has_free_slot(now):
-                endpoint = self._find_free_slot(pool, exclude, now)
+        if only_free_slots and not is_trial and not endpoint.has_free_slot(now):
+            endpoint = self._find_free_slot(pool, exclude, now)
         return Lease(self, policy, endpoint, now)
 
-    def _next_freed(self, pool: Pool, exclude: Collection[str], now: float) -> Endpoint | None:
-        """Return an endpoint where this gateway has just freed a slot, None if there is none.
-
-        The other gateways leave that slot to this one; each of the others may be taken twice.
-        """
-        freed = self._freed
-        while freed:
-            endpoint = freed.popleft()
-            is_eligible = endpoint.pool is pool and endpoint.instance.addr not in exclude
-            if is_eligible and endpoint.has_free_slot(now):
-                return endpoint
-        return None
-
     def _find_free_slot(self, pool: Pool, exclude: Collection[str], now: float) -> Endpoint:
-        """Return the first endpoint with a free slot of some. Raises AseError 10110."""
+        """Return an endpoint with a free slot. Raises AseError 10110 if there is none."""
         members = pool.members
         size = len(members)
         index = int(self._rng.random() * size)
-        for _ in range(min(size, _MAX_EXAMINED)):
+        for _ in range(size):
             index = index + 1 if index + 1 < size else 0
             endpoint = members[index]
             if endpoint.has_free_slot(now) and endpoint.instance.addr not in exclude:
@@ -396,8 +374,6 @@ class Balancer:
         if self._pending_queues:
             queue = self._pending_queues.get(endpoint.instance.service)
             if queue is not None:
-                if len(queue) and queue.is_contended(now):
-                    self._freed.append(endpoint)
                 queue.notify_capacity()
 
     def on_lease_unused(self, endpoint: Endpoint, /) -> None:
@@ -423,8 +399,7 @@ class Balancer:
         """Update the ejection state after a report, and serve waiting requests if capacity is free.
 
         All gateways see the same free capacity at the same time, so each uses it only with the
-        probability that it is this gateway's share. While applications contend, the gateway that
-        has freed a slot uses it, and the report of that is no news; the others poll.
+        probability that it is this gateway's share.
         """
         load, now = endpoint.load, self.clock()
         if endpoint.outlier_detector.record_report(load.served, load.errors, now, self._rng):
@@ -432,9 +407,7 @@ class Balancer:
         if not self._pending_queues:
             return
         queue = self._pending_queues.get(endpoint.instance.service)
-        if queue is None or not len(queue) or queue.is_contended(now):
-            return
-        if not endpoint.has_capacity(now):
+        if queue is None or not len(queue) or not endpoint.has_capacity(now):
             return
         share = (endpoint.inflight + 1) / (endpoint.inflight + endpoint.remote_load + 1)
         if self._rng.random() < share:

@@ -2,9 +2,10 @@
 
 Slots are shared among applications by weight (start-time fair queueing: P. Goyal, H. Vin and
 H. Cheng, SIGCOMM 1996). Each slot that an application gets takes 1 / weight of virtual time; the
-one whose time is the least gets the next slot. Virtual time is that of the latest slot, and no
-application is behind it, so one with few requests goes before those that have had their share. The
-requests of one are served first come, first served. All wait for a bounded time.
+one whose time is the least gets the next slot. An application that begins to wait has the virtual
+time of the queue, which passes with each slot, so one with few requests goes before those that have
+had their share. The requests of one are served first come, first served; those that a loader has
+refused are served first. All wait for a bounded time.
 
 The first request tries to get a lease when this gateway releases one, when a report shows free
 capacity, or when the poll timer fires.
@@ -15,9 +16,8 @@ at different times, so a poll always tries.
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from heapq import heappop, heappush
 from math import inf
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from lb.balancer.drain_rate import DrainRate
 from rpc.bounded_cache import BoundedCache
@@ -29,12 +29,13 @@ POLL_INTERVAL_S: Final = 0.01
 # Applications contend for this time in seconds after requests of two of them had to wait.
 CONTENTION_S: Final = 10.0
 _FULL_MESSAGE: Final = "every instance is full, and was all the while"
+# Applications without requests whose next start is remembered.
+_MAX_LATER_STARTS: Final = 1024
 # A request may join if those before it are expected to be served within this share of its time.
 # While the queue is younger than that time, it may be a burst: then the whole time counts.
 _MAX_EXPECTED_SHARE: Final = 0.5
 
 
-_MAX_LATER_STARTS: Final = 1024
 EQUAL_WEIGHTS: Final[Mapping[str, int]] = {}
 
 Result = TypeVar("Result")
@@ -105,16 +106,14 @@ class PendingRequest(Generic[Result]):
 class _AppQueue(Generic[Result]):
     """The pending requests of one application, in order, and how fast it gets slots.
 
-    `start` is the virtual time of its next slot. `entry` is its number in the heap of applications;
-    entries with other numbers are outdated.
+    `start` is the virtual time of its next slot.
     """
 
-    __slots__ = ("drain_rate", "entry", "requests", "start", "weight")
+    __slots__ = ("drain_rate", "requests", "start", "weight")
 
     def __init__(self, now: float, weight: int, start: float) -> None:
         self.weight = weight
         self.start = start
-        self.entry = 0
         self.requests: deque[PendingRequest[Result]] = deque()
         self.drain_rate = DrainRate()
         self.drain_rate.start(now)
@@ -127,19 +126,19 @@ class PendingQueue(Generic[Result]):
     returns seconds, `call_later(seconds, callback)` schedules a callback. `weights` are those of
     applications, by app id, other than 1.
 
-    `_by_app` has the queues of the applications that have requests. `_heap` has their names, by the
-    virtual time of their next slots; `_entries` counts its entries. `_virtual_time` is that of the
-    latest slot; `_later_starts` has the starts after it of applications without requests. The poll
-    timer runs while requests wait. At most one call of `_serve_waiting` is scheduled at a time;
-    `_is_serve_scheduled` is True until it runs. `_last_app_id` is the application of the latest
-    request, which came at `_last_app_at`; `_other_app_at` is when the latest one of another
-    application came.
+    `_refused` has the requests that a loader has refused, which have had a slot. `_by_app` has the
+    queues of the applications that have other requests, `_waiting_weight` is the sum of their
+    weights. `_later_starts` has the starts of applications without requests, where they are after
+    `_virtual_time`. The poll timer runs while requests wait. At most one call of `_serve_waiting`
+    is scheduled at a time; `_is_serve_scheduled` is True until it runs. `_last_app_id` is the
+    application of the latest request, which came at `_last_app_at`; `_other_app_at` is when the
+    latest one of another application came.
     """
 
     __slots__ = (
-        "_acquire", "_by_app", "_call_later", "_clock", "_drain_rate", "_entries", "_heap",
-        "_is_polling", "_is_serve_scheduled", "_last_app_at", "_last_app_id", "_later_starts",
-        "_other_app_at", "_size", "_virtual_time", "_weights",
+        "_acquire", "_by_app", "_call_later", "_clock", "_drain_rate", "_is_polling",
+        "_is_serve_scheduled", "_last_app_at", "_last_app_id", "_later_starts", "_other_app_at",
+        "_refused", "_size", "_virtual_time", "_waiting_weight", "_weights",
     )  # fmt: skip
 
     def __init__(
@@ -154,9 +153,9 @@ class PendingQueue(Generic[Result]):
         self._clock = clock
         self._call_later = call_later
         self._by_app: dict[str, _AppQueue[Result]] = {}
-        self._heap: list[tuple[float, int, str]] = []
-        self._entries = 0
+        self._refused: deque[PendingRequest[Result]] = deque()
         self._virtual_time = 0.0
+        self._waiting_weight = 0
         self._later_starts: BoundedCache[str, float] = BoundedCache(_MAX_LATER_STARTS)
         self._size = 0
         self._drain_rate = DrainRate()
@@ -244,23 +243,20 @@ class PendingQueue(Generic[Result]):
         if not self._size:
             self._drain_rate.start(now)
         self._size += 1
-        queue = self._by_app.get(app_id)
-        if queue is None:
-            start = max(self._virtual_time, self._later_starts.entries.pop(app_id, 0.0))
-            queue = self._by_app[app_id] = _AppQueue(now, self._weights.get(app_id, 1), start)
-            self._push(app_id, queue)
         if at_front:
-            queue.requests.appendleft(request)
-            queue.start = self._virtual_time - 1.0  # before all others
-            self._push(app_id, queue)
+            self._refused.append(request)
         else:
-            queue.requests.append(request)
+            self._queue_of(app_id, now).requests.append(request)
         request.start_timer(self._call_later, max(0.0, timeout), lambda: self._expire(request))
         self._start_polling()
         return request
 
     def remove(self, request: PendingRequest[Result]) -> None:
         """Remove the request if it is still queued."""
+        if request in self._refused:
+            self._refused.remove(request)
+            self._size -= 1
+            return
         queue = self._by_app.get(request.app_id)
         if queue is None or request not in queue.requests:
             return
@@ -268,6 +264,7 @@ class PendingQueue(Generic[Result]):
         self._size -= 1
         if not queue.requests:
             del self._by_app[request.app_id]
+            self._waiting_weight -= queue.weight
             if queue.start > self._virtual_time:
                 self._later_starts.add(request.app_id, queue.start)
 
@@ -279,8 +276,9 @@ class PendingQueue(Generic[Result]):
 
     def _serve_waiting(self) -> None:
         self._is_serve_scheduled = False
-        while (queue := self._next_app()) is not None:
-            first = queue.requests[0]
+        while self._size:
+            queue = self._next_app() if not self._refused else None
+            first = queue.requests[0] if queue is not None else self._refused[0]
             result: Result | AseError
             try:
                 if first.deadline <= self._clock():
@@ -288,10 +286,8 @@ class PendingQueue(Generic[Result]):
                 now = self._clock()
                 result = self._acquire(first.digest, (), first.key, self.is_contended(now))
                 self._drain_rate.record_slot(now)
-                queue.drain_rate.record_slot(now)
-                self._virtual_time = max(self._virtual_time, queue.start)
-                queue.start = max(self._virtual_time, queue.start) + 1 / queue.weight
-                self._push(first.app_id, queue)
+                if queue is not None:  # a refused request has taken its virtual time before
+                    self._charge(queue, now)
             except AseError as error:
                 if error.spec is LOADER_FULL:
                     return
@@ -301,24 +297,32 @@ class PendingQueue(Generic[Result]):
             self.remove(first)
             first.finish(result)
 
-    def _next_app(self) -> _AppQueue[Result] | None:
-        """Return the queue of the application that gets the next slot, None if none waits."""
-        heap = self._heap
-        while heap:
-            _, entry, app_id = heap[0]
-            queue = self._by_app.get(app_id)
-            if queue is not None and queue.entry == entry:
-                return queue
-            heappop(heap)
-        if self._virtual_time:  # nobody waits: all begin anew
-            self._virtual_time = 0.0
-            self._later_starts.entries.clear()
-        return None
+    def _queue_of(self, app_id: str, now: float) -> _AppQueue[Result]:
+        """Return the queue of an application, which may begin to wait with it."""
+        queue = self._by_app.get(app_id)
+        if queue is None:
+            if not self._by_app:  # nobody waits: all begin at the same time
+                self._virtual_time = 0.0
+                self._later_starts.entries.clear()
+            start = max(self._virtual_time, self._later_starts.entries.pop(app_id, 0.0))
+            queue = self._by_app[app_id] = _AppQueue(now, self._weights.get(app_id, 1), start)
+            self._waiting_weight += queue.weight
+        return queue
 
-    def _push(self, app_id: str, queue: _AppQueue[Result]) -> None:
-        self._entries += 1
-        queue.entry = self._entries
-        heappush(self._heap, (queue.start, queue.entry, app_id))
+    def _next_app(self) -> _AppQueue[Result]:
+        """Return the queue of the application that gets the next slot; there is one."""
+        return min(self._by_app.values(), key=_start_of)
+
+    def _charge(self, queue: _AppQueue[Result], now: float) -> None:
+        """Take the virtual time of a slot from an application, and let that of all pass.
+
+        It passes even if each slot is for an application that has just begun to wait, as if one
+        more of weight 1 waited; else one that has had a slot would never get another.
+        """
+        passed = 1 / (self._waiting_weight + 1)
+        self._virtual_time = max(self._virtual_time + passed, queue.start)
+        queue.start += 1 / queue.weight
+        queue.drain_rate.record_slot(now)
 
     def _expire(self, request: PendingRequest[Result]) -> None:
         self.remove(request)
@@ -334,3 +338,7 @@ class PendingQueue(Generic[Result]):
         if self._size:
             self.notify_capacity()
             self._start_polling()
+
+
+def _start_of(queue: _AppQueue[Any]) -> float:
+    return queue.start

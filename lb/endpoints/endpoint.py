@@ -41,9 +41,8 @@ _MAX_LEVEL: Final = 4095
 _RAMP_START_SHARE: Final = 0.1
 # About the time from a response to the arrival of the next request at a loader.
 _SOON_MS: Final = 1.0
-# Time in seconds in which a gateway uses a slot again that it has freed, if requests wait there. A
-# loader reports that slot when it becomes free, but that it is used again only with a keep-alive.
-_REUSE_S: Final = 0.06
+# While applications contend, one slot of this many is for this gateway, if others use the instance.
+_OWN_PART: Final = 2
 # Least time in seconds without requests after a rejection, if the instance does not report every
 # change.
 _MIN_FULL_S: Final = 0.01
@@ -98,11 +97,10 @@ class Endpoint:
     """One instance with its reported figures and this gateway's counts.
 
     Counts of requests: `remote_load` are the requests of other clients there, running or queued, by
-    the last report; `_remote_peak` is the most that there were lately, until `_remote_peak_at`.
-    `inflight` are this gateway's requests without a response yet. `abandoned` are this gateway's
-    requests that it does not wait for any more and that may still run there; the next report
-    corrects it. `picks` are all leases so far. `advertised_count` is how many times the original's
-    LB interface returned the address as the best since the last report.
+    the last report. `inflight` are this gateway's requests without a response yet. `abandoned` are
+    this gateway's requests that it does not wait for any more and that may still run there; the
+    next report corrects it. `picks` are all leases so far. `advertised_count` is how many times the
+    original's LB interface returned the address as the best since the last report.
 
     `state` is the lifecycle state and `reason` the event of its last change. `report_mode` is how
     reports arrive at present: NONE while no hub reports the instance. `instance.report_mode` is the
@@ -130,8 +128,8 @@ class Endpoint:
     """
 
     __slots__ = (
-        "_remote_peak", "_remote_peak_at", "abandoned", "addr_hash", "advertised_count",
-        "batch_base_ms", "batch_item_ms", "first_seen_at", "full_until", "inflight",
+        "abandoned", "addr_hash", "advertised_count", "batch_base_ms", "batch_item_ms",
+        "first_seen_at", "full_until", "inflight",
         "instance", "is_ramping", "last_report_at", "last_served_at", "latency_log_ratio",
         "latency_sampled_at", "latency_samples", "level_index", "limit", "load", "load_level",
         "load_weight", "outlier_detector", "picks", "policy_state", "pool", "reason",
@@ -151,8 +149,6 @@ class Endpoint:
         self.report_mode = instance.report_mode
         self.is_ramping = instance.report_mode is not ReportMode.NONE and load.served == 0
         self.remote_load = self.inflight = self.abandoned = self.picks = self.advertised_count = 0
-        self._remote_peak = 0
-        self._remote_peak_at = 0.0
         self.latency_samples = 0
         self.latency_log_ratio = 0.0
         self.slowdown_factor = 1.0
@@ -185,20 +181,20 @@ class Endpoint:
         """Return whether a request sent here now would begin at once, or in `_SOON_MS` at most.
 
         Unlike `has_capacity` it does not count the places of the loader's queue, except for those
-        that keep slots busy while requests are under way. A slot that another gateway has freed
-        counts after `_REUSE_S`: it will use the slot itself. It is as `has_capacity` for an
-        instance whose queue is not known, or serves to fill batches.
+        that keep slots busy while requests are under way. It is as `has_capacity` for an instance
+        whose queue is not known, or serves to fill batches; and for this gateway's part of the
+        slots if other gateways use the instance too, since those may fill its queue.
         """
         if not self.has_capacity(now):
             return False
         instance = self.instance
         if self.report_mode is not ReportMode.ON_CHANGE or instance.max_batch > 1:
             return True
-        remote_load = self.remote_load
-        if now - self._remote_peak_at < _REUSE_S:
-            remote_load = self._remote_peak
-        queued = remote_load + self.inflight + self.abandoned - instance.best
-        return queued < 0 or (queued + 1) * self.service_ms <= _SOON_MS * instance.best
+        slots = self.usable_slots
+        if self.remote_load and _OWN_PART * self.inflight < slots:
+            return True
+        queued = self.remote_load + self.inflight + self.abandoned - slots
+        return queued < 0 or (queued + 1) * self.service_ms <= _SOON_MS * slots
 
     def mark_full(self, now: float) -> None:
         """Treat the instance as full until its next report.
@@ -276,13 +272,9 @@ class Endpoint:
             self.instance = instance
         self.load, self.last_report_at, self.report_mode = load, now, instance.report_mode
         self.advertised_count = 0
-        is_outdated = now - self._remote_peak_at >= _REUSE_S
-        if self.remote_load >= self._remote_peak or is_outdated:
-            self._remote_peak, self._remote_peak_at = self.remote_load, now  # it was that until now
         self.remote_load = max(
             0, load.running + load.queued - (self.inflight if own_requests < 0 else own_requests)
         )
-        self._remote_peak = max(self._remote_peak, self.remote_load)
         if self.abandoned:
             self.abandoned = min(self.abandoned, max(0, own_requests - self.inflight))
 
@@ -311,7 +303,7 @@ class Endpoint:
     def discard_reported_load(self) -> None:
         """Use own counts alone until the next report."""
         self.report_mode = ReportMode.NONE
-        self.remote_load = self._remote_peak = self.abandoned = 0
+        self.remote_load = self.abandoned = 0
 
     def record_latency(self, latency_ms: float, expected_ms: float, now: float) -> None:
         """Update `latency_log_ratio` with a response: its latency, and that expected at its pick.

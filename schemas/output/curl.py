@@ -28,19 +28,19 @@ def curl_command(
     `example` is a plain request, for a service that takes several inputs, or none.
     """
     api = PlainApi(service)
-    url = f"{base_url}/v1/{service.id}{_BEARER_FLAG if takes_bearer else ''}"
+    call = f"curl -sS {base_url}/v1/{service.id}{_BEARER_FLAG if takes_bearer else ''}"
     required = [member for member in api.members.values() if member.name in (example or {})]
     inputs = [member for member in required if member.data_key]
     others = [member for member in required if not member.data_key and _is_required(member.schema)]
     if len(inputs) == 1 and not others:
         (member,) = inputs
         if member.is_binary:
-            return f"curl -sS {url} -F {member.name}=@{shlex.quote(sample or 'PATH')}{_output(api)}"
+            return f"{call} -F {member.name}=@{shlex.quote(sample or 'PATH')}{_output(api)}"
         if not member.is_json:
             text = str((example or {}).get(member.name, _TEXT))
-            return f"curl -sS {url} -d {shlex.quote(f'{member.name}={text}')}"
+            return f"{call} -d {shlex.quote(f'{member.name}={text}')}"
     body = shlex.quote(json.dumps(example or {}, ensure_ascii=False))
-    return f"curl -sS {url} -H 'Content-Type: application/json' -d {body}"
+    return f"{call} -H 'Content-Type: application/json' -d {body}"
 
 
 def _is_required(schema: Mapping[str, Any]) -> bool:

@@ -15,7 +15,7 @@ import pytest
 
 from rpc.proxy_protocol import SIGNATURE
 from schemas.wire import InferRequest
-from tests.harness import TIMEOUT_S, Gateway, Loader, make_envelope
+from tests.harness import TIMEOUT_S, Gateway, Loader, Process, make_envelope
 from tests.requests import GET, read_all, read_statuses, valid_request
 from tests.rpc.test_peers import free_port, run_process
 from tests.wire.test_tls import connect, install
@@ -136,6 +136,14 @@ def test_others_send_no_header() -> None:
         with open_socket(gateway) as sock:
             sock.sendall(header() + GET + b"\r\n")
             assert read_statuses(sock, 1) == [400]
+
+
+@pytest.mark.parametrize("name", ["trusted_proxies", "proxy_protocol"])
+def test_invalid_network_prevents_the_start(tmp_path: Path, name: str) -> None:
+    (tmp_path / "ase.yaml").write_text(f"gateway: {{{name}: [10.0.0.0/99]}}")
+    with Process("gateway", "-c", str(tmp_path / "ase.yaml")) as process:
+        assert process.wait_for_exit() == 3
+        assert f"gateway.{name}: '10.0.0.0/99' does not appear to be" in "\n".join(process.text)
 
 
 def test_excess_connections_are_closed() -> None:

@@ -43,7 +43,7 @@ function bearerSchemes(openapi) {
   return Object.values(openapi.components.securitySchemes || {}).filter((scheme) => scheme.scheme === "bearer");
 }
 
-/** Return the field for the key or token of all requests. The tab keeps it, and no other page reads it. */
+/** Return the field for the key or token of all requests. The tab keeps it; pages of other origins cannot read it. */
 function makeKeyField(schemes) {
   const control = make("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false",
     oninput: () => sessionStorage.setItem("key", control.value) });

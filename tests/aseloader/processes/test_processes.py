@@ -124,7 +124,7 @@ def test_process_whose_caller_has_gone_gets_no_request_until_it_is_done() -> Non
         assert busy not in [answer() for _ in range(3)]
 
 
-def test_process_is_told_that_its_caller_has_gone() -> None:
+def test_process_gives_up_a_request_whose_caller_has_gone() -> None:
     """The wrapper sees `context.cancelled` long before the deadline, and its process is free."""
     with (
         Loader(UNREACHABLE_ADDR, f"{WRAPPER}:Many") as loader,

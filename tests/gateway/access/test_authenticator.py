@@ -463,6 +463,17 @@ def test_what_the_request_says_counts_before_the_certificate() -> None:
     assert accepts.identify(by_stranger).app_id == "shop.internal"
 
 
+def test_certificate_of_a_proxy_is_not_that_of_its_callers() -> None:
+    """It names no caller, and its connection has a certificate of its own."""
+    by_proxy = head(peer_ip="10.1.1.1", certificate=SHOP_CERTIFICATE)
+    for methods in (("mtls", "proxy"), ("mtls", "proxy", "key")):
+        accepts = authenticator(*methods)
+        assert "no credential" in error_of(lambda accepts=accepts: accepts.identify(by_proxy))
+        with_key = head({"x-api-key": UNKNOWN}, peer_ip="10.1.1.1", certificate=SHOP_CERTIFICATE)
+        error_of(lambda accepts=accepts, with_key=with_key: accepts.identify(with_key))
+    assert authenticator("mtls").identify(by_proxy).app_id == "shop.internal", "no proxy is asked"
+
+
 def test_what_is_for_someone_else_is_passed_over_beside_a_certificate() -> None:
     beside = head({"authorization": "Basic eA=="}, certificate=SHOP_CERTIFICATE)
     assert authenticator("mtls").identify(beside).app_id == "shop.internal"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from config.options import AuthOptions, Config, GatewayOptions, LbOptions
+from config.options import AppOptions, AuthOptions, Config, GatewayOptions, LbOptions
 from gateway.access.exposure import describe_exposure
 
 
@@ -22,10 +22,22 @@ def test_default_is_this_machine() -> None:
         (["key", "jwt"], "with key or jwt"),
         (["none"], "anyone"),
         (["none", "key"], "anyone; or key"),
+        (["mtls"], "with mtls (any name)"),
     ],
 )
 def test_callers(methods: list[str], callers: str) -> None:
     assert describe_exposure(Config(auth=AuthOptions(methods)))["callers"] == callers
+
+
+def test_whose_certificates_are_taken_and_who_reads_the_admin_port() -> None:
+    config = Config(
+        auth=AuthOptions(["mtls"]),
+        apps={"a": AppOptions(certificates=["x"])},
+        gateway=GatewayOptions(admin_token="t"),
+    )
+    exposure = describe_exposure(config)
+    assert exposure["callers"] == "with mtls (names of apps)"
+    assert exposure["admin"] == "this machine, with a token"
 
 
 def test_what_the_network_reaches() -> None:

@@ -3,6 +3,8 @@
 The gateway is in the same process and the clock is virtual, so that minutes take no time.
 """
 
+import contextlib
+
 import pytest
 
 from config.options import GatewayOptions
@@ -235,3 +237,28 @@ def test_expect_100_continue_is_answered_when_the_body_is_needed(
         assert statuses_of(sock.recv(65536)) == [200]
         sock.sendall(expecting.replace(b"probe", b"nobody"))
         assert statuses_of(read_all(sock)) == [404]  # and the connection ends
+
+
+@pytest.mark.parametrize(
+    ("reads", "status"),
+    [
+        ([b"\r\n", valid_request()], 200),
+        ([b"\r", b"\n" + valid_request()], 200),
+        ([b"\r", valid_request()], 400),
+        ([b"\n", valid_request()], 400),
+        ([b"\r", b"\n", b"\r", valid_request()], 400),
+    ],
+)
+def test_blank_line_before_a_plain_request(
+    gateway: InProcessGateway, reads: list[bytes], status: int
+) -> None:
+    """However it is split; for a head that is not cached, and for one that is."""
+    for _ in range(4):
+        with gateway.connect() as sock:
+            for read in reads:
+                with contextlib.suppress(ConnectionResetError):  # it may be refused already
+                    sock.sendall(read)
+            assert read_statuses(sock, 1) == [status]
+        with gateway.connect() as sock:
+            sock.sendall(valid_request())
+            assert read_statuses(sock, 1) == [200]

@@ -59,8 +59,10 @@ def test_rejected_host_is_told_the_option() -> None:
 def test_token_is_asked_for_but_not_of_a_health_check() -> None:
     guarded = admin.AdminGuard(build(), AdminAccess("lb", (), "s3cret"))
     assert fetch(guarded, "/metrics", authorization="Bearer s3cret").status_code == 200
+    assert fetch(guarded, "/metrics", authorization="bearer  s3cret").status_code == 200
     assert fetch(guarded, "/livez").status_code == 200
-    for wrong in ({}, {"authorization": "Bearer s3cre"}, {"authorization": "s3cret"}):
+    for wrong in ({}, {"authorization": "Bearer s3cre"}, {"authorization": "s3cret"},
+                  {"authorization": "Basic s3cret"}):  # fmt: skip
         refused = fetch(guarded, "/lb/state", **wrong)
         assert refused.status_code == 401
         assert refused.headers["www-authenticate"] == 'Bearer realm="ase-admin"'

@@ -12,7 +12,7 @@ import pytest
 from bench.lb.virtual_time import VirtualTimeLoop
 from lb.balancer.balancer import Balancer, Lease
 from lb.balancer.least_expected_delay import LeastExpectedDelay
-from lb.balancer.pending_queue import CONTENTION_S, POLL_INTERVAL_S, PendingRequest
+from lb.balancer.pending_queue import CONTENTION_S, PendingRequest
 from lb.balancer.policies import policy_factories
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.outlier import EjectionState
@@ -578,34 +578,3 @@ def test_free_slots_are_found_while_applications_contend() -> None:
     assert len(fill(fleet)) == 4, "six slots, of which two are taken"
     fleet.advance_to(fleet.loop.now + CONTENTION_S)
     assert len(fill(fleet)) == 6, "and the queues again, once they do not contend"
-
-
-def test_reports_of_free_slots_are_no_news_while_applications_contend() -> None:
-    """Another gateway has freed the slot, and has used it again when its report arrives."""
-    fleet = Fleet(1, total=4, best=2)
-    fleet.report(service_ms=50.0, running=4)
-    done: list[PendingRequest] = []
-    for app_id in ("greedy", "modest"):
-        fleet.balancer.wait("ocr", "d", "", app_id, 60.0, False, done.append)
-    fleet.report(service_ms=50.0, running=1)
-    fleet.advance_to(fleet.loop.now + 5 * POLL_INTERVAL_S)
-    assert done == []
-    fleet.advance_to(fleet.loop.now + 3 * POLL_INTERVAL_S)
-    assert len(done) == 1, "it is still free"
-
-
-def test_slots_that_this_gateway_frees_are_used_first_while_applications_contend() -> None:
-    fleet = Fleet(8, total=2, best=1)
-    fleet.report(service_ms=50.0)
-    leases = fill(fleet)
-    done: list[PendingRequest] = []
-    for app_id in ("greedy", "modest") * 4:
-        fleet.balancer.wait("ocr", "d", "", app_id, 60.0, False, done.append)
-    own, other = leases[0].instance, leases[1].instance
-    assert own is not other
-    for lease in [lease for lease in leases if lease.instance in (own, other)]:
-        lease.release()  # both are free; the one of `other` was freed last
-    fleet.advance_to(fleet.loop.now + 0.1)
-    assert {request.outcome().instance for request in done} == {own, other}
-    for request in done:
-        request.outcome().release()

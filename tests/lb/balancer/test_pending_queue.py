@@ -302,3 +302,37 @@ def test_applications_that_cannot_wait_do_not_contend() -> None:
     for app_id in "xyx":
         pool.enqueue("a", timeout=0.0, app_id=app_id)
     assert not pool.queue.is_contended(pool.loop.now)
+
+
+def test_new_applications_do_not_starve_one_that_has_had_a_slot() -> None:
+    pool = SlotPool()
+    served: list[str] = []
+    for number in range(100):
+        pool.enqueue(f"new{number}", app_id=f"new{number}")
+        pool.enqueue(f"other{number}", app_id=f"other{number}")
+        if not number % 10:
+            pool.enqueue(f"old{number}", app_id="old")
+        served += pool.serve(2)
+    assert sum(name.startswith("old") for name in served) >= 9
+
+
+def test_refused_requests_are_served_first_and_in_order() -> None:
+    pool = SlotPool()
+    for name in ("b0", "c0"):
+        pool.enqueue(name, app_id=name[0])
+    for name in ("a0", "a1"):
+        pool.enqueue(name, app_id="a", at_front=True)
+    gone = pool.enqueue("a2", app_id="a", at_front=True)
+    gone.cancel()
+    pool.enqueue("a3", app_id="a")
+    assert pool.serve(5) == ["a0", "a1", "b0", "c0", "a3"]
+    assert len(pool.queue) == 0
+
+
+def test_applications_that_come_and_go_leave_nothing() -> None:
+    pool = SlotPool()
+    pool.enqueue("a", app_id="a")
+    for number in range(3000):
+        pool.enqueue("b", app_id=f"b{number}").cancel()
+    assert len(pool.queue) == 1
+    assert pool.serve(1) == ["a"]

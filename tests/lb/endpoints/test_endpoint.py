@@ -175,29 +175,33 @@ def test_free_slots_are_those_where_a_request_begins_soon(
     service_ms: float, outstanding: int, is_free: bool
 ) -> None:
     endpoint = make_endpoint()
-    load = Load(2, running=min(4, outstanding - 1), queued=max(0, outstanding - 5))
-    endpoint.apply_report(INSTANCE, load, 0, 1.0)
-    endpoint.service_ms, endpoint.inflight = service_ms, 1
-    assert endpoint.has_free_slot(1.0) is is_free
-    assert endpoint.has_free_slot(2.0) is is_free
+    endpoint.service_ms, endpoint.inflight = service_ms, outstanding
+    assert endpoint.has_free_slot(0.0) is is_free
+    endpoint.remote_load, endpoint.inflight = outstanding - 2, 2  # half of the slots are our own
+    assert endpoint.has_free_slot(0.0) is is_free
 
 
-def test_slot_that_another_gateway_has_freed_is_its_own_at_first() -> None:
+def test_part_of_the_slots_is_for_each_gateway() -> None:
+    """Others may fill the queue of the loader: then no slot is ever free."""
     endpoint = make_endpoint()
+    endpoint.service_ms, endpoint.remote_load = 50.0, 6
+    assert [endpoint.has_free_slot(0.0) for endpoint.inflight in range(4)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    endpoint.remote_load = 8
+    endpoint.inflight = 0
+    assert not endpoint.has_free_slot(0.0), "the loader accepts no more"
 
-    def is_free(seq: int, running: int, now: float) -> bool:
-        endpoint.apply_report(INSTANCE, Load(seq, running=running), 0, now)
-        endpoint.service_ms = 50.0
-        return endpoint.has_free_slot(now)
 
-    assert not is_free(2, 4, 1.0)
-    assert not is_free(3, 3, 1.5), "it was busy until then"
-    assert not is_free(4, 3, 1.55), "by two reports, but not long enough"
-    assert not is_free(5, 4, 1.555), "it has used the slot again"
-    assert not is_free(6, 3, 1.6)
-    assert endpoint.has_free_slot(1.67), "it has not"
-    assert is_free(7, 3, 1.68)
-    assert not is_free(8, 4, 1.69)
+def test_slots_of_a_new_instance_are_those_of_its_ramp() -> None:
+    endpoint = make_endpoint()
+    endpoint.service_ms, endpoint.usable_slots, endpoint.inflight = 50.0, 2, 1
+    assert endpoint.has_free_slot(0.0)
+    endpoint.inflight = 2
+    assert not endpoint.has_free_slot(0.0)
 
 
 @pytest.mark.parametrize(
