@@ -34,6 +34,10 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return True if is_for_other else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("first") is None)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("peer"):
         name = mark.args[0]

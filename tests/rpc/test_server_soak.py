@@ -55,6 +55,7 @@ async def one_of_each(channel: Channel, number: int) -> None:
             assert await channel.unary("/t.T/Echo", b"x" * 200, timeout=20)
 
 
+@pytest.mark.first
 @pytest.mark.unmeasured
 def test_calls_of_every_end_leak_nothing(tmp_path: Path) -> None:
     async def main() -> float:

@@ -21,6 +21,7 @@ def resident_kib() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1024
 
 
+@pytest.mark.first
 @pytest.mark.unmeasured
 def test_calls_and_cancellations_leak_nothing() -> None:
     async def main(addr: str) -> float:

@@ -84,6 +84,7 @@ def run_schemathesis(gateway: Gateway, *checks: str, phases: str) -> str:
     return f"exit {result.returncode}\n{result.stdout}\n{result.stderr}"
 
 
+@pytest.mark.first
 @pytest.mark.unmeasured
 def test_service_conforms_to_its_document() -> None:
     """Every check there is, on a service that takes whatever its schema lets pass."""
@@ -95,6 +96,7 @@ def test_service_conforms_to_its_document() -> None:
     assert "8 selected / 8 total" in report, report  # all but the document itself
 
 
+@pytest.mark.first
 def test_demo_services_conform_to_their_documents() -> None:
     """They refuse what is no picture and no sound, which a schema cannot say."""
     with (

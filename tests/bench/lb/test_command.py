@@ -73,6 +73,7 @@ def test_targets_are_evaluated_by_mean_and_interval() -> None:
     assert verdicts["wait p99, homogeneous, 16"] == (False, False)
 
 
+@pytest.mark.first
 def test_micro_bench_measures_pick_cost() -> None:
     result = run_bench("micro", "--quick", "--sources")
     assert set(result["pick_ns"]) == {"8", "64"}

@@ -39,6 +39,7 @@ def test_same_seed_gives_the_same_result() -> None:
     assert first.responses == second.responses
 
 
+@pytest.mark.first
 def test_better_informed_policies_wait_less() -> None:
     """Not a proof of anything but that arms are what they are called."""
     waits = {
