@@ -47,6 +47,8 @@ def read_post_head(
     """
     if len(head) > max_header_bytes or b" \r\n" in head or b"\t\r\n" in head:
         return None  # the parser takes white space at the end of a line as part of the value
+    if head.count(b"\r\n") > max_headers + 2:
+        return None
     match = _HEAD.fullmatch(head)
     if match is None:
         return None
