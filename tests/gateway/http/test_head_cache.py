@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.http.head_cache import HeadCache, HeadLookup
 from gateway.http.head_validation import parse_target, skip_blank_line, validate_headers
 from gateway.request.response import HttpError
+from tests.gateway.http.parsed_request import ParsedRequest
 
 
 def find_head(data: bytes) -> HeadLookup[int] | None:
@@ -138,27 +139,6 @@ def test_ambiguous_tracing_headers_are_part_of_the_key() -> None:
         assert lookup is not None
         assert isinstance(lookup.key, bytes), line
         assert line.encode() in lookup.key
-
-
-class ParsedRequest:
-    """The oracle: what the door's parser and its checks make of a read, or None."""
-
-    def __init__(self) -> None:
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.url = self.body = b""
-        self.complete_messages = 0
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
-
-    def on_body(self, body: bytes) -> None:
-        self.body += body
-
-    def on_message_complete(self) -> None:
-        self.complete_messages += 1
 
 
 def parse_request(data: bytes) -> tuple[Any, int] | None:

@@ -10,6 +10,7 @@ from gateway.http.head_reader import PostHead, read_post_head
 from gateway.http.head_validation import parse_target, skip_blank_line, validate_headers
 from gateway.http.raw_input import RawInput
 from gateway.request.response import HttpError
+from tests.gateway.http.parsed_request import ParsedRequest
 
 BODY = b'{"a": 1}'
 BROWSER = [
@@ -32,27 +33,6 @@ def head_of(lines: list[bytes], first: bytes = b"POST /v1/private/a?x=1 HTTP/1.1
 def read(head: bytes, size: int = 8, **limits: int) -> PostHead | None:
     values = {"max_headers": 100, "max_header_bytes": 32768, "max_target": 8192} | limits
     return read_post_head(head, size, **values)
-
-
-class ParsedRequest:
-    """What the parser reports."""
-
-    def __init__(self) -> None:
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.url = self.body = b""
-        self.complete_messages = 0
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
-
-    def on_body(self, body: bytes) -> None:
-        self.body += body
-
-    def on_message_complete(self) -> None:
-        self.complete_messages += 1
 
 
 def parse(data: bytes) -> Any:
