@@ -112,14 +112,19 @@ class HttpTarget:
     def from_args(cls, args: argparse.Namespace) -> Self:
         """Return the target of the flags of `add_url_arguments` and `add_key_argument`.
 
-        Raises Failure if a file with a key cannot be read.
+        Raises Failure if a file with a key cannot be read, or for a certificate without https.
         """
+        cert, cert_key = getattr(args, "cert", ""), getattr(args, "cert_key", "")
+        if cert_key and not cert:
+            raise Failure("--cert-key: goes with --cert", EXIT_USAGE)
+        if cert and not args.url.startswith("https:"):
+            raise Failure(f"--cert: certificates are shown over https, not {args.url}", EXIT_USAGE)
         return cls(
             args.url.rstrip("/"),
             args.ca,
             bearer=_read_bearer(args),
-            cert=getattr(args, "cert", ""),
-            cert_key=getattr(args, "cert_key", ""),
+            cert=cert,
+            cert_key=cert_key,
         )
 
     def headers(self) -> dict[str, str]:

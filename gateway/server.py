@@ -322,7 +322,7 @@ def public_server(
             certificate,
             server_context.limits.max_connections,
             options.tls_handshake_timeout,
-            sends_proxy_header or (lambda _ip: False),
+            sends_proxy_header,
         )
     return http_server(application, options, protocol, listener, certificate)
 

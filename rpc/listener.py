@@ -38,14 +38,14 @@ class ListenerSettings:
     """What a port serves, how many connections it has, and how long a handshake may take.
 
     `certificate` is None without TLS. `sends_proxy_header` returns whether the connections of an IP
-    address begin with a PROXY header. `handshake_timeout` is in seconds, for the header and for
-    TLS, each. Handshakes count as connections.
+    address begin with a PROXY header; None: no connection does. `handshake_timeout` is in seconds,
+    for the header and for TLS, each. Handshakes count as connections.
     """
 
     certificate: ContextSource | None
     max_connections: int
     handshake_timeout: float
-    sends_proxy_header: Callable[[str], bool]
+    sends_proxy_header: Callable[[str], bool] | None
 
 
 class Listener:
@@ -146,7 +146,8 @@ class Listener:
             self._handshakes.discard(protocol)
 
     def _sends_proxy_header(self, ip: str) -> bool:
-        return bool(ip) and self._settings.sends_proxy_header(ip)
+        sends_proxy_header = self._settings.sends_proxy_header
+        return sends_proxy_header is not None and bool(ip) and sends_proxy_header(ip)
 
     async def _read_source(self, sock: socket.socket) -> Address | None:
         """Return the address that the PROXY header names, without reading on after the header."""

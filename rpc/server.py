@@ -106,7 +106,7 @@ class Server:
                 certificate,
                 self._limits.max_connections,
                 _HANDSHAKE_TIMEOUT_S,
-                sends_proxy_header or (lambda _ip: False),
+                sends_proxy_header,
             )
             self._listener = Listener(
                 settings, self._create_transport, self._connections, self._handshakes

@@ -1,7 +1,7 @@
-"""Tells a process that nobody waits for a request any more.
+"""How a loader abandons a request at one of its processes, because the caller has gone.
 
-Its call stays open: the loader has to know when the thread that works on it has returned. So the
-loader makes a call of its own with the number of the request.
+The call of the request stays open: the loader has to know when the thread that works on it has
+returned. So the loader makes another call, with the number of the request.
 """
 
 from collections.abc import Callable, Iterator

@@ -157,7 +157,7 @@ class ForwardingEngine:
 class _ForwardedRequest:
     """A request at a process: its number, and the channel that it was sent on, None before.
 
-    If it `is_abandoned`, nobody waits for it any more.
+    It `is_abandoned` once its caller has gone.
     """
 
     def __init__(self, number: str) -> None:
@@ -167,7 +167,7 @@ class _ForwardedRequest:
         self._abandoning: asyncio.Task[None] | None = None
 
     def abandon(self) -> None:
-        """Tell the process that nobody waits any more, without waiting for it."""
+        """Abandon the request at its process too, without waiting for that."""
         self.is_abandoned = True
         if self.channel is not None:
             self._abandoning = asyncio.ensure_future(self._send_abandon(self.channel))

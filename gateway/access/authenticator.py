@@ -29,8 +29,8 @@ _KEY_HEADERS: Final = (b"x-api-key", b"apikey")
 # Headers that may have a credential; the consumer header is not among them.
 CREDENTIAL_HEADERS: Final = (AUTHORIZATION, *_KEY_HEADERS)
 _MAX_REMEMBERED: Final = 4096
-_MAX_DATES: Final = 64  # all are of one length
 _MAX_REMEMBERED_BYTES: Final = 2048  # of a field; in sum 8 MiB
+_MAX_DATES: Final = 64  # all are of one length
 _MAX_PADDING: Final = 16  # of a field beside the key or the token: "Bearer " has 7
 _PORT: Final = re.compile(r":\d+\Z")
 _HELP: Final[Mapping[str, str]] = {

@@ -68,9 +68,8 @@ class Pages:
     """The pages about the services of a catalog.
 
     `count_live_instances` returns the number of live instances of a service id. `auth_methods` are
-    the ways in which callers prove who they are. `_openapi_cache`
-    holds serialised OpenAPI documents by title and contract digests, at most 64; `_curl_commands`
-    the commands by digest.
+    the ways in which callers prove who they are. `_openapi_cache` holds serialised OpenAPI
+    documents by title and contract digests, at most 64; `_curl_commands` the commands by digest.
     """
 
     def __init__(

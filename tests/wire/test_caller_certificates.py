@@ -187,6 +187,21 @@ def test_command_shows_a_certificate(
     assert cert in unusable.stderr
 
 
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (("--cert", "a.pem"), "--cert: certificates are shown over https, not http://"),
+        (("--cert-key", "a.key"), "--cert-key: goes with --cert"),
+    ],
+)
+def test_certificate_that_would_not_be_shown_is_refused(
+    flags: tuple[str, ...], problem: str
+) -> None:
+    result = run_asectl("call", "probe", "text=hi", "--url", "http://127.0.0.1:9", *flags)
+    assert result.returncode == 2
+    assert problem in result.stderr
+
+
 def can_connect(folder: Path, url: str, name: str) -> bool:
     """Return whether a caller with a certificate is answered."""
     context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
