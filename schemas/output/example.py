@@ -8,6 +8,7 @@ import base64
 import copy
 import json
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -261,7 +262,9 @@ def string_matching(pattern: str) -> str:
     Raises NoExampleError if the pattern uses a construct that is not supported.
     """
     try:
-        text = "".join(_matching_pieces(_parser.parse(pattern)))
+        with warnings.catch_warnings(action="ignore"):  # such as "Possible nested set"
+            tree = _parser.parse(pattern)
+        text = "".join(_matching_pieces(tree))
     except (re.error, KeyError, IndexError, OverflowError, RecursionError) as error:
         raise NoExampleError(f"no text could be made for the pattern {pattern[:64]!r}") from error
     return text[:_MAX_TEXT_LENGTH]

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.model import document
@@ -144,6 +144,8 @@ def test_string_matches_the_pattern(pattern: str) -> None:
 
 
 @given(st.text(max_size=12))
+@example("[[a]")  # Python warns of it
+@example("[a--b]")
 def test_any_pattern_gives_a_string_or_an_error(pattern: str) -> None:
     with contextlib.suppress(NoExampleError):
         assert len(string_matching(pattern)) <= 4096
