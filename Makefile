@@ -3,8 +3,9 @@ PYTHON ?= python3
 PORT ?= 8200
 BIN = .venv/bin
 PYTEST = $(BIN)/pytest
-# More workers than the two cores of a small machine: many tests wait for a process.
-PARALLEL ?= -n 4 --dist worksteal
+# More workers than the two cores of a small machine: many tests wait for a process. A worker that
+# crashes fails its test and is not replaced.
+PARALLEL ?= -n 4 --dist worksteal --max-worker-restart 0
 
 # The tests start a thousand processes. Without bytecode on disk, each would compile its imports.
 export PYTHONDONTWRITEBYTECODE =
