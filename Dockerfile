@@ -1,18 +1,19 @@
 # One image for every part: `gateway` (the default), `lb`, `loader run ...`.
 FROM python:3.12 AS build
 WORKDIR /src
-COPY pyproject.toml setup.py README.md LICENSE ./
+COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE ./
 COPY aseloader aseloader
 COPY asectl asectl
 COPY atom atom
 COPY config config
 COPY deploy deploy
+COPY examples examples
 COPY gateway gateway
 COPY lb lb
 COPY rpc rpc
 COPY schemas schemas
 # Compiled: the build stage has the C compiler, the image needs none.
-RUN python -m venv /venv && ASE_COMPILE=1 /venv/bin/pip install --no-cache-dir '.[examples,gateway]'
+RUN python -m venv /venv && ASE_COMPILE=1 /venv/bin/pip install --no-cache-dir '.[demo]'
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --no-create-home ase

@@ -10,7 +10,7 @@ PARALLEL ?= -n 4 --dist worksteal --max-worker-restart 0
 # The tests start a thousand processes. Without bytecode on disk, each would compile its imports.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test coverage test-compiled check install dev bench proto clean
+.PHONY: demo test coverage test-compiled check install dev bench dist proto clean
 
 # An environment of another Python version, or one that was not completed, is made again.
 OLD_PYTHON = import sys; sys.exit(sys.version_info >= (3, 11))
@@ -29,7 +29,7 @@ install: .venv/.installed
 .venv/.installed: pyproject.toml
 	@echo "installing into .venv; this takes a while, once"
 	$(make_venv)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[examples,gateway]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[demo]'
 	touch $@
 
 # And all that proves it.
@@ -57,7 +57,7 @@ coverage: dev
 test-compiled: dev
 	folder=$$($(BIN)/python -m bench.product) && \
 	ASE_COMPILED=1 PYTHONSAFEPATH=1 PYTHONPATH="$$folder:$(CURDIR)" $(BIN)/pytest $(PARALLEL) \
-		tests/test_compiled.py tests/atom tests/bench/test_gateway.py tests/config tests/gateway \
+		tests/test_compiled.py tests/test_installed.py tests/atom tests/bench/test_gateway.py tests/config tests/gateway \
 		tests/lb tests/rpc tests/wire
 
 check: dev
@@ -70,8 +70,16 @@ check: dev
 bench: dev
 	$(BIN)/python -m bench
 
+# The sdist, and the wheel compiled for this platform and Python version: in dist/, and tried as a
+# user would, in an environment of its own.
+dist: dev
+	rm -rf dist && mkdir dist
+	folder=$$($(BIN)/python -m bench.product)/../dist && cp "$$folder"/*.tar.gz dist && \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist "$$folder"/*.whl
+	$(BIN)/python -m bench install --wheel dist/*.whl
+
 proto: dev
 	$(BIN)/python -m schemas.build
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build dist *.egg-info

@@ -1,7 +1,7 @@
 """Builds the wheel; with ASE_COMPILE=1, mypyc compiles the modules on the path of every request.
 
 Compiled or not, they are the same modules: the wheel contains the .py files too, and the tests run
-with either.
+with either. The wheel also contains the demo services of the folder `examples`.
 """
 
 import os
@@ -10,6 +10,9 @@ import tomllib
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
+
+_DEMO_SERVICES = ("audio", "image", "vad")
 
 COMPILED = [
     "atom/caller.py", "atom/decode.py", "atom/encode.py", "atom/errors.py", "atom/interfaces.py",
@@ -66,6 +69,22 @@ _MYPY_ARGS = ["--config-file=", "--ignore-missing-imports", "--disallow-subclass
 _COMPILERS = ["mypy>=2.3,<3", "types-protobuf"]
 
 
+class _BuildWithDemo(build_py):
+    """Puts the demo services into the package, so that `asectl up --demo` runs without a checkout.
+
+    An editable install has them in `examples`.
+    """
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            for name in _DEMO_SERVICES:
+                target = Path(self.build_lib) / "asectl" / "demo" / name
+                self.mkpath(str(target))
+                for file in Path("examples", name).glob("*.*"):
+                    self.copy_file(str(file), str(target))
+
+
 def _build_requirements() -> list[str]:
     """Return what a compiled build needs: mypyc, and every package whose types it reads."""
     if os.environ.get("ASE_COMPILE") != "1":
@@ -92,6 +111,7 @@ def _extensions() -> list[Extension]:
 
 
 setup(
+    cmdclass={"build_py": _BuildWithDemo},
     ext_modules=_extensions(),
     setup_requires=_build_requirements(),
 )

@@ -6,6 +6,7 @@ import itertools
 import os
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from random import SystemRandom
 from typing import Any
@@ -28,8 +29,8 @@ from asectl.up_text import (
 from rpc.backoff import Backoff
 from schemas.model.service import Service
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 _DEMO_SERVICES = ("image", "audio", "vad")
+_DEMO_PACKAGES = ("PIL", "numpy")
 _STOP_TIMEOUT_S = 40.0
 _FIRST_LOADER_PORT = 40  # from the port of the gateway on
 # Delay before a crashed loader is started again. It grows; a run of _STABLE_S makes it the least.
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         raise Failure(f"--port must be 0 or 1 to {65535 - 200}: others are counted from it", 2)
     wrappers = [*args.wrappers]
     if args.demo:
-        wrappers += [str(EXAMPLES / name / "wrapper.py") for name in _DEMO_SERVICES]
+        wrappers += _demo_wrappers()
     if not wrappers:
         raise Failure("nothing to serve: give --demo, or FILE:Class of a Wrapper", 2)
     supervisor = _Supervisor(
@@ -98,6 +99,21 @@ def run(args: argparse.Namespace) -> int:
 
     code = process.serve(main, until_stdin_closes=False)
     return code or supervisor.code
+
+
+def _demo_wrappers() -> list[str]:
+    """Return the files of the demo services: in the package, or in the checkout of an editable one.
+
+    Raises Failure if the packages that they need are not installed.
+    """
+    if any(find_spec(name) is None for name in _DEMO_PACKAGES):
+        cure = "pip install 'athena-serving[demo]'"
+        raise Failure(f"the demo services need pillow and numpy: {cure}")
+    package = Path(__file__).parent
+    folder = package / "demo"
+    if not folder.is_dir():
+        folder = package.parent / "examples"
+    return [str(folder / name / "wrapper.py") for name in _DEMO_SERVICES]
 
 
 class _Loader:

@@ -13,6 +13,7 @@ from bench import (
     fairness,
     gateway,
     idle,
+    install,
     latency,
     layers,
     limits,
@@ -154,6 +155,11 @@ def _configure_fairness(parser: argparse.ArgumentParser) -> None:
 def _configure_usage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--requests", type=int, default=100_000, help="how many (100000)")
     _add_common_options(parser, lambda args: usage.run(args.requests), usage.format_table)
+
+
+def _configure_install(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--wheel", type=Path, help="the compiled one of this checkout")
+    _add_common_options(parser, lambda args: install.run(args.wheel), install.format_table)
 
 
 def _configure_idle(parser: argparse.ArgumentParser) -> None:
@@ -325,6 +331,7 @@ _COMMANDS: Sequence[tuple[str, str, Callable[[argparse.ArgumentParser], None]]] 
     ("fairness", "an application that asks ten times its share", _configure_fairness),
     ("usage", "rows of usage and work of loaders that are killed", _configure_usage),
     ("limits", "a rate that holds over three gateways", _configure_limits),
+    ("install", "time from `pip install` to the demo's first answer", _configure_install),
     ("idle", "memory of idle connections", _configure_idle),
     ("rest", "processor time without requests", _configure_rest),
     ("workers", "what a request costs with two workers", _configure_workers),

@@ -1,6 +1,6 @@
-"""The product as installed in production: a compiled wheel of this checkout.
+"""The product as installed in production: an sdist of this checkout, and its compiled wheel.
 
-`python -m bench.product` builds it if necessary and prints the folder.
+`python -m bench.product` builds them if necessary and prints the folder of the installed wheel.
 """
 
 import fcntl
@@ -13,16 +13,27 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-_FILES = ("LICENSE", "README.md", "pyproject.toml", "setup.py")
-_PACKAGES = ("aseloader", "asectl", "atom", "config", "deploy", "gateway", "lb", "rpc", "schemas")
+_FILES = ("LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py")
+_FOLDERS = (
+    "aseloader", "asectl", "atom", "config", "deploy", "examples", "gateway", "lb", "rpc", "schemas"
+)  # fmt: skip
 
 
 def ensure_installed() -> Path:
     """Return the folder with the compiled product, to be put first on PYTHONPATH.
 
+    If it is missing, the product is built as `ensure_built` does.
+    """
+    return ensure_built() / "site"
+
+
+def ensure_built() -> Path:
+    """Return a folder: `dist` has the sdist and the compiled wheel, `site` the wheel's files.
+
     The folder is named by a digest of the sources. If it is missing, the product is built there;
-    this takes two minutes, needs a C compiler and deletes the earlier builds. Raises
-    CalledProcessError if the build fails; the output of pip goes to stderr.
+    this takes two minutes, needs a C compiler and deletes the earlier builds. The wheel is built of
+    the sdist, so that neither lacks a file. Raises CalledProcessError if the build fails; its
+    output goes to stderr.
     """
     folder = ROOT / "build" / "compiled" / _digest()
     with (ROOT / "setup.py").open() as lock:
@@ -39,18 +50,23 @@ def _build_if_missing(folder: Path) -> None:
     part = folder.with_name("part")
     with tempfile.TemporaryDirectory() as source:  # nothing else builds in it at the same time
         _copy_sources(Path(source))
-        args = ["-m", "pip", "install", "--quiet", "--no-deps", "--target", str(part), source]
-        env = {**os.environ, "ASE_COMPILE": "1"}
-        subprocess.run([sys.executable, *args], env=env, check=True, stdout=sys.stderr)
+        _run_module("build", "--outdir", str(part / "dist"), source)
+    wheel = str(next(part.glob("dist/*.whl")))
+    _run_module("pip", "install", "--quiet", "--no-deps", "--target", str(part / "site"), wheel)
     part.rename(folder)
+
+
+def _run_module(module: str, *args: str) -> None:
+    env = {**os.environ, "ASE_COMPILE": "1"}
+    subprocess.run([sys.executable, "-m", module, *args], env=env, check=True, stdout=sys.stderr)
 
 
 def _copy_sources(target: Path) -> None:
     for name in _FILES:
         shutil.copy(ROOT / name, target)
-    for package in _PACKAGES:
+    for name in _FOLDERS:
         ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / package, target / package, ignore=ignored)
+        shutil.copytree(ROOT / name, target / name, ignore=ignored)
 
 
 def import_environment(folder: Path) -> dict[str, str]:
@@ -63,9 +79,9 @@ def import_environment(folder: Path) -> dict[str, str]:
 
 def _digest() -> str:
     sha256 = hashlib.sha256()
-    files = [ROOT / "setup.py", ROOT / "pyproject.toml"]
-    files += [file for package in _PACKAGES for file in (ROOT / package).rglob("*.py")]
-    for file in sorted(files):
+    files = [ROOT / name for name in _FILES]
+    files += [file for name in _FOLDERS for file in (ROOT / name).rglob("*") if file.is_file()]
+    for file in sorted(file for file in files if "__pycache__" not in file.parts):
         sha256.update(f"{file.relative_to(ROOT)} {file.stat().st_size}\n".encode())
         sha256.update(file.read_bytes())
     return sha256.hexdigest()[:16]

@@ -80,8 +80,8 @@ def build_app(
         context, _ServiceEndpoint(context, origins, is_plain=True), fallback
     )
     catalog, authenticator = context.dependencies.catalog, context.dependencies.authenticator
-    pages = Pages(catalog, count_live_instances, authenticator.methods)
     docs, home, health = PageFiles(DOCS_FOLDER), PageFiles(HOME_FOLDER), _Health(readiness)
+    pages = Pages(catalog, home, count_live_instances, authenticator.methods)
     logged = partial(_LoggedPage, context=context)
     application = Starlette(
         routes=[
@@ -99,8 +99,8 @@ def build_app(
             # A page that shows the OpenAPI document and sends trial requests.
             Route("/docs", logged(docs.serve), methods=["GET"]),
             Route("/docs/{name}", logged(docs.serve), methods=["GET"]),
-            # A page for people: the services, a form for each, how to call it.
-            Route("/", logged(home.serve), methods=["GET"]),
+            # A page for people: the services, a form for each, how to call it; or JSON of them.
+            Route("/", logged(pages.home), methods=["GET"]),
             Route("/", fallback, methods=["POST"]),
             Route("/home/{name}", logged(home.serve), methods=["GET"]),
             # Liveness and readiness, for the proxy and the orchestrator.

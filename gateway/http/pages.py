@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway.request.negotiation import accepts, matches_etag
+from gateway.request.negotiation import accepts, choose, matches_etag
 from gateway.services.catalog import MAX_SERVICES, Catalog, Contract
 from rpc.bounded_cache import BoundedCache
 from schemas.model import document
@@ -26,6 +26,11 @@ from schemas.output.security_schemes import takes_bearer
 
 DOCS_FOLDER = Path(__file__).parent / "docs"
 HOME_FOLDER = Path(__file__).parent / "home"
+TITLE = "Athena Serving"
+_HOME_LINKS = {
+    "docs": "/docs", "openapi": "/openapi.json", "apis": "/v1/apis", "livez": "/livez",
+    "readyz": "/readyz",
+}  # fmt: skip
 _BASE_URL = "http://gateway.invalid"  # stands for that of the request, in a cached command
 _MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
 # Pages load nothing from other origins, and send their requests only to their own.
@@ -67,28 +72,46 @@ class PageFiles:
 class Pages:
     """The pages about the services of a catalog.
 
-    `count_live_instances` returns the number of live instances of a service id. `auth_methods` are
-    the ways in which callers prove who they are. `_openapi_cache` holds serialised OpenAPI
+    `home` are the files of the page at `/`. `count_live_instances` returns the number of live
+    instances of a service id. `auth_methods` are the ways in which callers prove who they are.
+    `_openapi_cache` holds serialised OpenAPI
     documents by title and contract digests, at most 64; `_curl_commands` the commands by digest.
     """
 
     def __init__(
         self,
         catalog: Catalog,
+        home: PageFiles,
         count_live_instances: Callable[[str], int],
         auth_methods: Sequence[str],
     ) -> None:
         self._catalog = catalog
+        self._home = home
         self._auth_methods = auth_methods
         self._count_live_instances = count_live_instances
         self._openapi_cache: BoundedCache[tuple[str, ...], bytes] = BoundedCache(_MAX_CACHED)
         self._curl_commands: BoundedCache[str, str] = BoundedCache(MAX_SERVICES)
 
+    async def home(self, request: Request) -> Response:
+        """Return the page for people, or what it shows as JSON to a client that prefers that."""
+        media_type = choose(request.headers.get("accept", ""), ("text/html", "application/json"))
+        if media_type == "application/json":
+            content = {
+                "title": TITLE, "version": version("athena-serving"), "links": _HOME_LINKS,
+                "apis": self._summaries(request),
+            }  # fmt: skip
+            return JSONResponse(content, headers={"vary": "accept"})
+        page = await self._home.serve(request)
+        page.headers.add_vary_header("accept")
+        return page
+
     async def apis(self, request: Request) -> Response:
         """Return the list of services."""
+        return JSONResponse({"apis": self._summaries(request)})
+
+    def _summaries(self, request: Request) -> list[dict[str, Any]]:
         base_url = server_url(request)
-        summaries = [self._summary(contract, base_url) for contract in self._catalog]
-        return JSONResponse({"apis": summaries})
+        return [self._summary(contract, base_url) for contract in self._catalog]
 
     async def schema(self, request: Request) -> Response:
         """Return the schema document of a service."""
@@ -97,7 +120,7 @@ class Pages:
 
     async def openapi(self, request: Request) -> Response:
         """Return the OpenAPI document of all services."""
-        return self._openapi(request, list(self._catalog), "Athena Serving")
+        return self._openapi(request, list(self._catalog), TITLE)
 
     async def service_openapi(self, request: Request) -> Response:
         """Return the OpenAPI document of one service."""

@@ -47,6 +47,29 @@ def page(gateway: Gateway) -> Iterator[Browser]:
         assert foreign == []
 
 
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        ("", "text/html"),
+        ("*/*", "text/html"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "text/html"),
+        ("application/json", "application/json"),
+        ("application/json, text/html;q=0.9", "application/json"),
+        ("application/xml", "text/html"),
+    ],
+)
+def test_a_program_may_ask_for_json(gateway: Gateway, accept: str, media_type: str) -> None:
+    response = gateway.http.get("/", headers={"accept": accept})
+    assert response.status_code == 200
+    assert response.headers["content-type"].partition(";")[0] == media_type
+    assert "accept" in response.headers["vary"].split(", ")
+    if media_type == "application/json":
+        home = response.json()
+        assert {api["service"] for api in home["apis"]} == {*SERVICES}
+        for path in home["links"].values():
+            assert gateway.http.get(path).status_code == 200, path
+
+
 def choose_file(page: Browser, control: str, file: Path, media_type: str) -> None:
     data = base64.b64encode(file.read_bytes()).decode()
     page.run(
