@@ -39,7 +39,12 @@ COMMANDS = {
     "key rotate": ("asectl.keys.rotate", "replace a key; the old one is valid for a while more"),
     "usage": ("asectl.usage", "sum up what callers used, by app, key, service or code"),
     "sign": ("asectl.sign", "sign a request by HMAC, or explain why a signed one is refused"),
-    "kong render": ("asectl.kong", "print a declarative Kong file for an ase.yaml"),
+    "kong render": ("asectl.kong.render", "print a declarative Kong file for an ase.yaml"),
+    "kong check": ("asectl.kong.check", "list every error of a Kong file, with its line"),
+    "kong diff": ("asectl.kong.diff", "list what kong push would change at a Kong"),
+    "kong push": ("asectl.kong.push", "set up a running Kong by its Admin API"),
+    "kong register": ("asectl.kong.register", "add a gateway to a running Kong, or take it back"),
+    "kong drain": ("asectl.kong.drain", "take a gateway out of a running Kong"),
     "healthcheck": ("asectl.healthcheck", "exit 0 when a gateway is ready, or a loader serves"),
 }
 

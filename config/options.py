@@ -479,11 +479,21 @@ class InstanceOptions:
 
 @dataclass(frozen=True, slots=True)
 class KongOptions:
-    """Section `kong`: settings of the file that `asectl kong render` prints."""
+    """Section `kong`: the Kong in front, as `asectl kong render` prints and `push` sets it up."""
 
-    gateways: list[str] = option([], "host:port of every gateway")
+    gateways: list[str] = option([], "host:port of every gateway; with ` weight=50`, 100 without")
     hosts: list[str] = option([], "host names that Kong routes here; empty: all")
     name: str = option("ase", "name of Kong's service; its upstream is NAME-gateways")
+    key_auth: bool = option(False, "Kong asks callers for the key of a consumer (key-auth)")
+    hmac_auth: bool = option(False, "Kong asks callers for a signature (hmac-auth)")
+    rate_limit: list[str] = option(
+        [],
+        "requests of one consumer, or address, as 100/second (rate-limiting)",
+        pattern=(r"[1-9]\d{0,8}/(?:second|minute|hour|day|month|year)", "as 100/second"),
+    )
+    cors: bool = option(False, "Kong answers preflights of session.origins (cors)")
+    admin: str = option("http://127.0.0.1:8001", "URL of Kong's Admin API")
+    admin_token: str = option("", "token of the Admin API (Kong-Admin-Token)", secret=True)
 
 
 @dataclass(frozen=True, slots=True)

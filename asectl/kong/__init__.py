@@ -1,0 +1,1 @@
+"""`asectl kong`: the Kong in front of the gateways."""

@@ -1,0 +1,1 @@
+"""Kong in front of the gateways: its file, what is wrong with one, and its Admin API."""

@@ -1,0 +1,230 @@
+"""`asectl kong push`, `diff`, `register` and `drain` with a server that behaves as Kong does."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deploy.kong.fake_kong import FakeKong
+from tests.harness import run_asectl
+
+CONFIG = """\
+kong:
+  gateways: ["10.0.0.11:8200", "10.0.0.12:8200 weight=50"]
+  hosts: [api.example]
+  rate_limit: [100/second]
+"""
+FOREIGN_SERVICE = {"name": "shop", "host": "shop.internal", "tags": ["team-shop"]}
+FOREIGN_ROUTE = {"name": "shop", "paths": ["/"], "service": "shop"}
+NO_UPSTREAM = "Kong has no upstream ase-gateways of ours; `asectl kong push` makes it"
+
+
+@pytest.fixture(params=[True, False], ids=["database", "db-less"])
+def kong(request: pytest.FixtureRequest) -> Iterator[FakeKong]:
+    with FakeKong(database=request.param) as running:
+        running.load({"services": [FOREIGN_SERVICE], "routes": [FOREIGN_ROUTE]})
+        yield running
+
+
+@pytest.fixture
+def database_kong() -> Iterator[FakeKong]:
+    with FakeKong() as running:
+        yield running
+
+
+def run(
+    kong: FakeKong, command: str, *args: str, config: str = CONFIG, folder: Path, **env: str
+) -> subprocess.CompletedProcess[str]:
+    file = folder / "ase.yaml"
+    file.write_text(config)
+    return run_asectl(
+        "kong", *command.split(), *args, "-c", str(file), "--kong-admin", kong.url,
+        environ={**os.environ, **env},
+    )  # fmt: skip
+
+
+def entities(kong: FakeKong, kind: str) -> dict[str, dict[str, Any]]:
+    return {entity.get("name") or entity["target"]: entity for entity in kong.store[kind].values()}
+
+
+def test_push_makes_what_is_missing_and_then_nothing(kong: FakeKong, tmp_path: Path) -> None:
+    planned = run(kong, "diff", "--exit-code", folder=tmp_path)
+    assert planned.returncode == 6, planned.stderr
+    assert {*entities(kong, "services")} == {"shop"}, "diff changes nothing"
+    pushed = run(kong, "push", folder=tmp_path)
+    assert pushed.returncode == 0, pushed.stderr
+    assert pushed.stdout == planned.stdout
+    assert pushed.stdout.splitlines() == [
+        "create upstream ase-gateways",
+        "create target ase-gateways/10.0.0.11:8200",
+        "create target ase-gateways/10.0.0.12:8200",
+        "create service ase",
+        "create route ase-call",
+        "create route ase-apis",
+        "create plugin ase/rate-limiting",
+        "7 changes",
+    ]
+    weights = {name: target["weight"] for name, target in entities(kong, "targets").items()}
+    assert weights == {"10.0.0.11:8200": 100, "10.0.0.12:8200": 50}
+    assert entities(kong, "plugins")["rate-limiting"]["config"]["second"] == 100
+    assert {*entities(kong, "routes")} == {"shop", "ase-call", "ase-apis"}
+    for command in ("push", "diff --exit-code"):
+        again = run(kong, command, folder=tmp_path)
+        assert (again.returncode, again.stdout) == (0, "no change\n")
+
+
+def test_push_updates_clears_and_deletes_what_is_ours_alone(kong: FakeKong, tmp_path: Path) -> None:
+    run(kong, "push", folder=tmp_path)
+    config = 'gateway: {deadline: 60}\nkong: {gateways: ["10.0.0.12:8200"]}\n'
+    pushed = run(kong, "push", config=config, folder=tmp_path)
+    assert pushed.stdout.splitlines() == [
+        "update target ase-gateways/10.0.0.12:8200 (weight)",
+        "update service ase (read_timeout)",
+        "update route ase-call (hosts)",
+        "update route ase-apis (hosts)",
+        "delete plugin ase/rate-limiting",
+        "delete target ase-gateways/10.0.0.11:8200",
+        "6 changes",
+    ]
+    assert {*entities(kong, "targets")} == {"10.0.0.12:8200"}
+    assert entities(kong, "services")["ase"]["read_timeout"] == 65000
+    assert entities(kong, "routes")["ase-call"]["hosts"] is None
+    shop = entities(kong, "services")["shop"]
+    assert {name: shop[name] for name in FOREIGN_SERVICE} == FOREIGN_SERVICE
+    assert {*entities(kong, "routes")} == {"shop", "ase-call", "ase-apis"}
+
+
+def test_entity_of_someone_else_is_never_touched(kong: FakeKong, tmp_path: Path) -> None:
+    kong.load({"services": [{"name": "ase", "host": "other.internal"}]})
+    before = kong.export()
+    pushed = run(kong, "push", folder=tmp_path)
+    assert pushed.returncode == 1
+    assert "Kong has service ase without the tag ase.ase: not ours. Nothing is" in pushed.stderr
+    assert kong.export() == before
+
+
+def test_two_deployments_share_a_kong(kong: FakeKong, tmp_path: Path) -> None:
+    run(kong, "push", folder=tmp_path)
+    other = run(kong, "push", config=CONFIG + "  name: vision\n", folder=tmp_path)
+    assert other.returncode == 0, other.stderr
+    assert {*entities(kong, "services")} == {"shop", "ase", "vision"}
+    assert run(kong, "diff", folder=tmp_path).stdout == "no change\n"
+
+
+def test_drained_gateway_stays_drained_until_it_registers(kong: FakeKong, tmp_path: Path) -> None:
+    run(kong, "push", folder=tmp_path)
+    drained = run(kong, "drain", "10.0.0.12:8200", folder=tmp_path)
+    assert drained.stdout == "update target ase-gateways/10.0.0.12:8200 (weight)\n"
+    assert entities(kong, "targets")["10.0.0.12:8200"]["weight"] == 0
+    assert run(kong, "push", folder=tmp_path).stdout == "no change\n"
+    registered = run(kong, "register", "10.0.0.12:8200", "--weight", "50", folder=tmp_path)
+    assert registered.returncode == 0, registered.stderr
+    assert entities(kong, "targets")["10.0.0.12:8200"]["weight"] == 50
+    assert run(kong, "push", folder=tmp_path).stdout == "no change\n"
+
+
+def test_registered_gateway_outlives_a_push_and_can_be_removed(
+    kong: FakeKong, tmp_path: Path
+) -> None:
+    run(kong, "push", folder=tmp_path)
+    assert run(kong, "register", "10.0.0.13:8200", folder=tmp_path).returncode == 0
+    assert entities(kong, "targets")["10.0.0.13:8200"]["weight"] == 100
+    assert run(kong, "push", folder=tmp_path).stdout == "no change\n"
+    removed = run(kong, "drain", "10.0.0.13:8200", "--remove", folder=tmp_path)
+    assert removed.stdout == "delete target ase-gateways/10.0.0.13:8200\n"
+    assert "10.0.0.13:8200" not in entities(kong, "targets")
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (
+            "register 10.0.0.13:8200",
+            "Kong has no upstream ase-gateways of ours; `asectl kong push`",
+        ),
+        ("drain 10.0.0.13:8200", NO_UPSTREAM),
+        ("register http://10.0.0.13", "must be host:port, without a scheme"),
+        ("register a:1 --weight 70000", "a weight is 0 to 65535"),
+    ],
+)
+def test_wrong_gateways_are_refused(
+    kong: FakeKong, tmp_path: Path, command: str, message: str
+) -> None:
+    result = run(kong, command, folder=tmp_path)
+    assert result.returncode in (1, 2)
+    assert message in result.stderr
+
+
+def test_unknown_target_cannot_be_drained(kong: FakeKong, tmp_path: Path) -> None:
+    run(kong, "push", folder=tmp_path)
+    result = run(kong, "drain", "10.9.9.9:1", folder=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr == "asectl: Kong has no target 10.9.9.9:1 of ours\n"
+
+
+def test_half_applied_push_says_what_is_in_effect(database_kong: FakeKong, tmp_path: Path) -> None:
+    database_kong.refused.add("POST /services/ase/routes")
+    pushed = run(database_kong, "push", folder=tmp_path)
+    assert pushed.returncode == 2
+    assert pushed.stdout.splitlines()[-1] == "create service ase"
+    assert "4 of 7 changes are in effect, 3 are not" in pushed.stderr
+    assert "POST /services/ase/routes: Kong answers 500\n  An unexpected" in pushed.stderr
+    database_kong.refused.clear()
+    assert "3 changes" in run(database_kong, "push", folder=tmp_path).stdout
+
+
+def test_name_that_is_taken_meanwhile_is_a_conflict(
+    database_kong: FakeKong, tmp_path: Path
+) -> None:
+    def take_name() -> None:
+        database_kong.load({"services": [{"name": "ase", "host": "other.internal"}]})
+
+    database_kong.before["POST /services"] = take_name
+    pushed = run(database_kong, "push", folder=tmp_path)
+    assert pushed.returncode == 2
+    assert "POST /services: Kong answers 409\n  UNIQUE violation" in pushed.stderr
+    assert entities(database_kong, "services")["ase"]["host"] == "other.internal"
+
+
+def test_unchanged_document_is_answered_304(tmp_path: Path) -> None:
+    with FakeKong(database=False) as kong:
+        run(kong, "push", folder=tmp_path)
+        for _ in range(3):
+            result = run(kong, "register", "10.0.0.13:8200", folder=tmp_path)
+            assert result.returncode == 0, result.stderr
+        assert kong.statuses[-1] == 304
+
+
+def test_refused_document_names_the_entity(tmp_path: Path) -> None:
+    with FakeKong(database=False) as kong:
+        kong.load({"services": [{"name": "shop", "host": "h", "retries": 99999}]})
+        pushed = run(kong, "push", folder=tmp_path)
+    assert pushed.returncode == 2
+    assert "POST /config: Kong answers 400\n  service ase: retries: services.0" in pushed.stderr
+
+
+def test_unreachable_kong_and_a_server_that_is_none(tmp_path: Path) -> None:
+    with FakeKong() as kong:
+        pass
+    gone = run(kong, "push", folder=tmp_path)
+    assert gone.returncode == 2
+    assert f"GET {kong.url}/: " in gone.stderr
+    assert "Traceback" not in gone.stderr
+    with FakeKong() as other:
+        other.answer = lambda *_: (200, {"hello": "world"})  # type: ignore[method-assign]
+        result = run(other, "push", folder=tmp_path)
+    assert result.returncode == 2
+    assert "this is not Kong's Admin API" in result.stderr
+
+
+def test_token_is_sent_and_never_shown(tmp_path: Path) -> None:
+    with FakeKong(token="kong-secret") as kong:
+        refused = run(kong, "diff", folder=tmp_path)
+        assert refused.returncode == 2
+        assert "Kong answers 401\n  Invalid credentials" in refused.stderr
+        allowed = run(kong, "diff", folder=tmp_path, ASE_KONG_ADMIN_TOKEN="kong-secret")
+        assert allowed.returncode == 0, allowed.stderr
+        assert "kong-secret" not in allowed.stdout + allowed.stderr
