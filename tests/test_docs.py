@@ -12,6 +12,7 @@ from PIL import Image
 from asectl.main import COMMANDS
 from config import source
 from config.resolve import resolve
+from deploy.kong.document import make_document
 from tests.harness import Gateway, Loader
 
 ROOT = Path(__file__).parent.parent
@@ -30,10 +31,12 @@ def test_guide_wrapper_and_its_test_run() -> None:
     assert "Words" in names
 
 
-def test_guide_config_is_valid() -> None:
-    (text,) = code_blocks("docs/operate.md", "yaml")
-    config = resolve(source.parse_yaml(text, "docs/operate.md"), {}, {})
-    assert config.services["ocr"].deadline == 30
+def test_configs_of_the_guide_are_valid() -> None:
+    texts = code_blocks("docs/operate.md", "yaml")
+    configs = [resolve(source.parse_yaml(text, "docs/operate.md"), {}, {}) for text in texts]
+    assert configs[0].services["ocr"].deadline == 30
+    for config in configs:
+        assert make_document(config)["upstreams"][0]["targets"]
 
 
 @pytest.mark.peer("curl")
