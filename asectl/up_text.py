@@ -77,8 +77,13 @@ def describe_exit(code: int) -> str:
 
 
 def print_line(line: str) -> None:
-    """Print a line with "?" for each unprintable character other than newline.
+    """Print a line, as `printable` returns it."""
+    print(printable(line), flush=True)
+
+
+def printable(line: str) -> str:
+    """Return a line with "?" for each unprintable character other than newline.
 
     Text from a model or a client could otherwise send control sequences to the terminal.
     """
-    print("".join(c if c.isprintable() or c == "\n" else "?" for c in line), flush=True)
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in line)

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import uvicorn
 from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from atom.caller import GrpcCaller
@@ -45,14 +46,16 @@ from gateway.streaming.sse import EventStream
 from gateway.streaming.upgrade import WebSocketUpgrader
 from gateway.telemetry import admin
 from gateway.telemetry.access_log import AccessLog, loggable_target
-from gateway.telemetry.admin import AdminAccess, AdminGuard
+from gateway.telemetry.admin import AdminAccess, AdminGuard, Debugging
 from gateway.telemetry.balancer_metrics import BalancerMetrics
+from gateway.telemetry.explanations import Explanations
 from gateway.telemetry.memory_metrics import CutLog, MemoryMetrics
 from gateway.telemetry.metrics import Metrics, UpstreamMetrics
 from gateway.telemetry.session_metrics import SessionMetrics
 from gateway.unary.request_head import UnaryHeadCache
 from gateway.upstreams import UpstreamCluster
 from gateway.usage.writer import UsageWriter, open_writer
+from lb.balancer.explanation import explain_candidates, preview_picks
 from lb.credentials import ServerCertificate
 from lb.hub.counters import HubCounts
 from rpc.addresses import dial_host
@@ -188,7 +191,9 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
     BalancerMetrics(registry, upstreams.picker, upstreams.table)
     usage_writer, used_by_key = open_writer(config.usage, base_dir, time.time)
     on_record = usage_writer.add if usage_writer is not None else None
-    access_log = AccessLog(write_log_line, time.time, on_record)
+    debugging = _debugging(config, catalog, upstreams)
+    explain = debugging.explanations.add
+    access_log = AccessLog(write_log_line, time.time, on_record, explain, options.slow)
     access = AccessControl.open(config, base_dir, used_by_key)
     dependencies = _dependencies(config, catalog, upstreams, caller, access)
     session_metrics = SessionMetrics(registry, access_log, clock)
@@ -200,8 +205,7 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
     grpc_port = _grpc_port(context, session_metrics, config, base_dir)
     MemoryMetrics(registry, unread_output, body_budget, grpc_port.memory)
     readiness = app.Readiness(upstreams.is_synced)
-    digests = partial(_active_digests, catalog)
-    admin_application = admin.build_app(registry, upstreams.table, clock, digests)
+    admin_application = _admin_application(registry, upstreams, catalog, debugging)
     return _Gateway(
         gateway_name,
         catalog,
@@ -525,6 +529,41 @@ def _log_cut_clients(clients: int, unread_bytes: int) -> None:
         "clients disconnected: too much is unread",
         extra={"clients": clients, "bytes": unread_bytes, "limit": "gateway.max_unread"},
     )
+
+
+def _admin_application(
+    registry: CollectorRegistry, upstreams: UpstreamCluster, catalog: Catalog, debugging: Debugging
+) -> Starlette:
+    digests = partial(_active_digests, catalog)
+    return admin.build_app(registry, upstreams.table, time.monotonic, digests, debugging)
+
+
+def _debugging(config: Config, catalog: Catalog, upstreams: UpstreamCluster) -> Debugging:
+    """Return what explains requests and picks."""
+
+    def find_candidates(service_id: str) -> list[dict[str, Any]]:
+        contract = catalog.find(service_id)
+        digest = contract.digest if contract is not None else ""
+        candidates = explain_candidates(upstreams.table, service_id, digest, time.monotonic())
+        return [candidate.to_json() for candidate in candidates]
+
+    explanations = Explanations(
+        config.gateway.explained, find_candidates, time.monotonic, time.time
+    )
+    return Debugging(explanations, partial(_preview, catalog, upstreams))
+
+
+def _preview(
+    catalog: Catalog, upstreams: UpstreamCluster, service_id: str
+) -> list[dict[str, Any]] | None:
+    """Return the instances that the next requests of a service would get, None without it."""
+    contract = catalog.find(service_id)
+    if contract is None:
+        return None
+    candidates = preview_picks(
+        upstreams.table, service_id, contract.digest, upstreams.new_policy, time.monotonic()
+    )
+    return [candidate.to_json() for candidate in candidates]
 
 
 def _active_digests(catalog: Catalog) -> dict[str, str]:

@@ -109,9 +109,10 @@ class UpstreamCluster:
             catalog.set_completeness(self._discovery.is_synced)
         for static_instance in instances:
             self._add_static(static_instance, clock, rng)
+        self.new_policy = policy_factories(rng, self._probe)[options.policy]
         self.picker = Balancer(
             self.table,
-            policy_factories(rng, self._probe)[options.policy],
+            self.new_policy,
             clock=clock,
             rng=rng,
             call_later=asyncio.get_running_loop().call_later,

@@ -25,7 +25,7 @@ from starlette.routing import Route
 from config.options import GatewayOptions
 from gateway.server import admin_access, admin_server
 from gateway.sockets import ListeningSockets, open_sockets
-from gateway.telemetry.multiprocess import merge_metrics, merge_states
+from gateway.telemetry.multiprocess import merge_explanations, merge_metrics, merge_states
 from rpc.addresses import listen
 from rpc.backoff import Backoff
 
@@ -205,8 +205,29 @@ class Workers:
         async def livez(_: Request) -> Response:
             return JSONResponse({"status": "alive", "workers": len(self._workers)})
 
-        routes = [Route("/metrics", metrics), Route("/lb/state", state), Route("/livez", livez)]
-        return Starlette(routes=routes)
+        async def latest(_: Request) -> Response:
+            responses = await self._get_from_all("/debug/requests")
+            return JSONResponse(merge_explanations([r.json() for r in responses.values()]))
+
+        async def first(request: Request) -> Response:
+            """Return what the first worker says that knows it."""
+            responses = (await self._get_from_all(request.url.path)).values()
+            answer = next((r for r in responses if r.status_code == 200), None)
+            answer = answer or next(iter(responses), None)
+            if answer is None:
+                return JSONResponse({"error": "no worker answers"}, 503)
+            return JSONResponse(answer.json(), answer.status_code)
+
+        return Starlette(
+            routes=[
+                Route("/metrics", metrics),
+                Route("/lb/state", state),
+                Route("/livez", livez),
+                Route("/debug/requests", latest),
+                Route("/debug/requests/{sid}", first),
+                Route("/debug/picks/{service}", first),
+            ]
+        )
 
 
 def _registry(texts: list[str]) -> CollectorRegistry:

@@ -82,6 +82,9 @@ class FakeSlot:
         self.in_flight -= 1
         self.errors.append(error)
 
+    def pick_figures(self) -> tuple[float, float]:
+        return 12.0, 4.0
+
     def release_unused(self) -> None:
         self.errors.append("unused")
 

@@ -37,6 +37,12 @@ class Slot(Protocol):
     ) -> None:
         """Release the slot with the error that left the block."""
 
+    def pick_figures(self) -> tuple[float, float]:
+        """Return what the pick knew of the instance, both in milliseconds.
+
+        They are the delay that was expected, and the age of its report; -1 without reports.
+        """
+
     def release_unused(self) -> None:
         """Release the slot when nothing was sent to the instance."""
 

@@ -40,6 +40,30 @@ class RequestIdGenerator:
         return self._hex_digits[position : position + 32]
 
 
+class AttemptNote:
+    """A call that failed, or was slow: to which instance, how it ended, and what was expected.
+
+    `error_name` is empty for success. The call took `seconds`. At its pick, the delay was expected
+    to be `expected_ms`, by a report of the age `report_age_ms` in milliseconds (-1: no reports).
+    """
+
+    __slots__ = ("error_name", "expected_ms", "instance", "report_age_ms", "seconds")
+
+    def __init__(
+        self,
+        instance: str,
+        error_name: str,
+        seconds: float,
+        expected_ms: float,
+        report_age_ms: float,
+    ) -> None:
+        self.instance = instance
+        self.error_name = error_name
+        self.seconds = seconds
+        self.expected_ms = expected_ms
+        self.report_age_ms = report_age_ms
+
+
 class RequestRecord:
     """What the gateway records of one request.
 
@@ -56,11 +80,12 @@ class RequestRecord:
     frames to and from the loader, `units` what it says that was used, by name. `service` is empty
     until the service is found; `code_map` then maps error codes to HTTP statuses. `attempts` counts
     the calls, `instance` is the address of the latest one, `retry_reasons` are the names of the
-    errors that led to retries.
+    errors that led to retries. `attempt_notes` tell of calls that failed or were slow.
     """
 
     __slots__ = (
-        "_attempt_started_at", "accepted_at", "admission", "answered_at", "app_id", "attempts",
+        "_attempt_s", "_attempt_started_at", "accepted_at", "admission", "answered_at", "app_id",
+        "attempt_notes", "attempts",
         "body_received_at", "bytes_in", "bytes_out", "client_ip", "code", "code_map", "detail",
         "error_name", "identity", "instance", "method", "overhead_ms", "overhead_s", "path",
         "retry_reasons", "service", "sid", "status", "tracing", "units", "upstream_ms",
@@ -82,12 +107,14 @@ class RequestRecord:
         self.identity = ANONYMOUS
         self.admission = NO_ADMISSION
         self.retry_reasons: tuple[str, ...] = ()
+        self.attempt_notes: tuple[AttemptNote, ...] = ()
         self.units: Mapping[str, int] = NO_UNITS
         self.attempts = self.code = self.status = self.bytes_in = self.bytes_out = 0
         self.body_received_at = self.upstream_s = self.answered_at = self.overhead_s = (
             self.waited_s
         ) = 0.0
         self._attempt_started_at: float | None = None
+        self._attempt_s = 0.0
 
     def add_units(self, units: Mapping[str, int]) -> None:
         """Add what a loader says that was used; of its names, the first few count."""
@@ -106,8 +133,14 @@ class RequestRecord:
     def attempt_finished(self, now: float) -> None:
         """Record the end of the current call, if there is one."""
         if self._attempt_started_at is not None:
-            self.upstream_s += now - self._attempt_started_at
+            self._attempt_s = now - self._attempt_started_at
+            self.upstream_s += self._attempt_s
             self._attempt_started_at = None
+
+    def note_attempt(self, error_name: str, expected_ms: float, report_age_ms: float) -> None:
+        """Keep how the latest call ended, which has been recorded as finished; see AttemptNote."""
+        note = AttemptNote(self.instance, error_name, self._attempt_s, expected_ms, report_age_ms)
+        self.attempt_notes = (*self.attempt_notes, note)
 
     def finish(self, status: int, code: int, now: float) -> None:
         """Record the response: its HTTP status, its error code (0: success) and the times.

@@ -26,7 +26,8 @@ class AccessLog:
     """Writes one line for each request that was answered.
 
     `write_line` is called with a line, without a newline. `wall_clock` returns seconds since 1970.
-    `on_record` is called with each record too.
+    `on_record` is called with each record too, and `explain` with those of requests that failed by
+    no fault of the caller, or took `slow` seconds or more and are no sessions.
     Durations in a line are in milliseconds.
 
     `_cached_prefix` is the start of a line for the time `_cached_ms`, in milliseconds since 1970.
@@ -38,21 +39,30 @@ class AccessLog:
         write_line: Callable[[str], None],
         wall_clock: Callable[[], float],
         on_record: Callable[[RequestRecord], None] | None = None,
+        explain: Callable[[RequestRecord], None] | None = None,
+        slow: float = 0.0,
     ) -> None:
         self._on_record = on_record
+        self._explain = explain
+        self._slow = slow
         self._write_line = write_line
         self._wall_clock = wall_clock
         self._cached_ms = self._cached_second = -1
         self._cached_prefix = self._cached_timestamp = ""
 
-    def write(self, record: RequestRecord) -> None:
-        """Write the line of a finished request.
+    def write(self, record: RequestRecord, *, is_session: bool = False) -> None:
+        """Write the line of a finished request or session.
 
         A template formats it, with further fields for a wait and for an error: an overloaded
         gateway writes a line for each request that it sheds.
         """
         if self._on_record is not None:
             self._on_record(record)
+        if self._explain is not None and (
+            (record.code and not 400 <= record.status < 500)
+            or (not is_session and record.answered_at - record.accepted_at >= self._slow)
+        ):
+            self._explain(record)
         # A path may contain a quote, and a loader chooses its address: all texts are JSON-encoded.
         line = _LINE_TEMPLATE % (
             self._line_prefix(),

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.request.origin import check_origin
 from gateway.request.response import HttpError
+from gateway.telemetry.explanations import Explanations
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.report import ReportMode
 from lb.endpoints.table import EndpointTable
@@ -32,6 +33,50 @@ class AdminAccess:
     section: str
     host_names: tuple[str, ...]
     token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Debugging:
+    """What a gateway tells of its requests and picks.
+
+    `preview` returns the instances of a service that its next requests would get, as JSON objects;
+    None for an unknown service.
+    """
+
+    explanations: Explanations
+    preview: Callable[[str], list[dict[str, Any]] | None]
+
+    def routes(self) -> list[Route]:
+        """Return the routes below `/debug`."""
+        return [
+            Route("/debug/requests", self._latest),
+            Route("/debug/requests/{sid}", self._request),
+            Route("/debug/picks/{service}", self._picks),
+        ]
+
+    async def _latest(self, _: Request) -> Response:
+        explanations = self.explanations
+        return JSONResponse({"requests": explanations.latest(), "skipped": explanations.skipped})
+
+    async def _request(self, request: Request) -> Response:
+        explanation = self.explanations.find(request.path_params["sid"])
+        return NO_EXPLANATION if explanation is None else JSONResponse(explanation)
+
+    async def _picks(self, request: Request) -> Response:
+        service_id = request.path_params["service"]
+        candidates = self.preview(service_id)
+        if candidates is None:
+            return JSONResponse({"error": f"no service {service_id!r}"}, 404)
+        return JSONResponse({"service": service_id, "candidates": candidates})
+
+
+NO_EXPLANATION = JSONResponse(
+    {
+        "error": "no such request is explained",
+        "cure": "the latest gateway.explained requests are, if they failed or took gateway.slow",
+    },
+    404,
+)
 
 
 class AdminGuard:
@@ -96,8 +141,9 @@ def build_app(
     table: EndpointTable,
     clock: Callable[[], float],
     get_active_digests: Callable[[], dict[str, str]] | None,
+    debugging: Debugging | None = None,
 ) -> Starlette:
-    """Return the admin application: `/metrics`, `/lb/state` and `/livez`.
+    """Return the admin application: `/metrics`, `/lb/state`, `/livez`; `/debug` if there is any.
 
     `clock` returns the seconds that `table` uses. `get_active_digests` returns the digest of the
     active contract by service id; it is None at a hub in a process of its own, which has no
@@ -123,6 +169,7 @@ def build_app(
             Route("/metrics", metrics),
             Route("/lb/state", state),
             Route("/livez", livez),
+            *(debugging.routes() if debugging is not None else ()),
         ]
     )
 

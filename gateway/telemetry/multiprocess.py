@@ -61,3 +61,10 @@ def merge_states(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
         for row in states[0]["instances"]
     ]
     return {"instances": rows}
+
+
+def merge_explanations(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the explanations of all workers as those of one gateway, the latest first."""
+    requests = [entry for answer in answers for entry in answer["requests"]]
+    requests.sort(key=lambda entry: str(entry["ended"]), reverse=True)
+    return {"requests": requests, "skipped": sum(answer["skipped"] for answer in answers)}

@@ -88,7 +88,7 @@ class SessionMetrics:
         key = (record.service, code)
         self._ended_counts[key] = self._ended_counts.get(key, 0) + 1
         if write_log:
-            self._access_log.write(record)
+            self._access_log.write(record, is_session=True)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics with their current values, for a scrape."""

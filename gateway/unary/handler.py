@@ -342,14 +342,19 @@ def _call_with_retries(
         try:
             with slot as held_slot:
                 call = yield _start_attempt(request, held_slot.instance, record, dependencies)
-                record.attempt_finished(dependencies.clock())
+                now = dependencies.clock()
+                record.attempt_finished(now)
                 output = call.outcome()
+                if now - record.accepted_at >= dependencies.options.slow:
+                    record.note_attempt("", *held_slot.pick_figures())
                 record.bytes_in, record.bytes_out = len(request.frame), len(output)
                 units = read_units(output)
                 if units:
                     record.add_units(units)
                 return exchange.decode(contract, output)
         except AseError as error:
+            record.attempt_finished(dependencies.clock())
+            record.note_attempt(error.spec.name, *slot.pick_figures())
             tried_addresses += (record.instance,)
             retry_allowed = may_retry(
                 error,

@@ -40,13 +40,13 @@ class Lease:
 
     As a context manager it is released on exit, with the error that left the block. A lease that is
     collected without a release is released then and counted as leaked. `instance` is the instance
-    of the slot. `_expected_ms` is the delay that was expected when the lease was created;
-    `_started_at` is in seconds.
+    of the slot. `_expected_ms` is the delay that was expected when the lease was created, and
+    `_reported_at` the time of the report; `_started_at` is in seconds.
     """
 
     __slots__ = (
-        "_balancer", "_endpoint", "_expected_ms", "_is_released", "_policy", "_started_at",
-        "instance",
+        "_balancer", "_endpoint", "_expected_ms", "_is_released", "_policy", "_reported_at",
+        "_started_at", "instance",
     )  # fmt: skip
 
     def __init__(
@@ -59,9 +59,19 @@ class Lease:
         self._started_at = now
         self._is_released = False
         self._expected_ms = endpoint.expected_ms()
+        self._reported_at = endpoint.last_report_at
         endpoint.picks += 1
         endpoint.inflight += 1
         endpoint.update_load_level()
+
+    def pick_figures(self) -> tuple[float, float]:
+        """Return the delay that was expected, and the age of the report, in milliseconds.
+
+        The age is -1 for an instance that does not report.
+        """
+        if self._endpoint.report_mode is ReportMode.NONE:
+            return self._expected_ms, -1.0
+        return self._expected_ms, (self._started_at - self._reported_at) * 1000.0
 
     def release(
         self,

@@ -75,3 +75,28 @@ def test_a_path_is_bounded(code: int) -> None:
 )
 def test_a_refused_target_is_logged_without_query_and_user(target: bytes, path: str) -> None:
     assert loggable_target(target) == path
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "seconds", "is_session", "explained"),
+    [
+        (200, 0, 0.5, False, False),
+        (200, 0, 2.0, False, True),  # slow
+        (200, 0, 2.0, True, False),  # a session may last
+        (502, 10222, 0.1, False, True),
+        (503, 20002, 0.1, False, True),
+        (400, 10163, 0.1, False, False),  # the caller's fault
+        (429, 11201, 0.1, False, False),
+        (101, 10908, 0.1, True, True),
+        (101, 0, 9.0, True, False),
+    ],
+)
+def test_failed_and_slow_requests_are_explained(
+    status: int, code: int, seconds: float, is_session: bool, explained: bool
+) -> None:
+    records: list[RequestRecord] = []
+    log = AccessLog(lambda _: None, lambda: 0.0, explain=records.append, slow=1.0)
+    record = RequestRecord("s" * 32, 1.0)
+    record.finish(status, code, 1.0 + seconds)
+    log.write(record, is_session=is_session)
+    assert records == [record] * explained

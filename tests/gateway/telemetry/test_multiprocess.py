@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.telemetry.multiprocess import merge_metrics, merge_states
+from gateway.telemetry.multiprocess import merge_explanations, merge_metrics, merge_states
 
 
 def exposition(name: str, kind: str, *samples: str) -> str:
@@ -55,3 +55,13 @@ def test_state_is_that_of_the_first_worker_with_the_requests_of_all() -> None:
 
 def test_state_without_workers_is_empty() -> None:
     assert merge_states([]) == {"instances": []}
+
+
+def test_explanations_of_all_workers_are_listed_latest_first() -> None:
+    answers = [
+        {"requests": [{"ended": "2", "sid": "b"}], "skipped": 1},
+        {"requests": [{"ended": "3", "sid": "c"}, {"ended": "1", "sid": "a"}], "skipped": 2},
+    ]
+    merged = merge_explanations(answers)
+    assert [entry["sid"] for entry in merged["requests"]] == ["c", "b", "a"]
+    assert merged["skipped"] == 3

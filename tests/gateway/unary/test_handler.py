@@ -163,6 +163,9 @@ def test_full_instance_is_retried_once_elsewhere() -> None:
     response = finish(steps, AseError(LOADER_FULL))
     assert response.status == 503, "its patience is over"
     assert fake.record.retry_reasons == ("full",)
+    notes = [(note.instance, note.error_name, note.seconds) for note in fake.record.attempt_notes]
+    assert notes == [("a:1", "full", 0.0), ("b:1", "full", 1.0)]
+    assert (fake.record.attempt_notes[0].expected_ms, notes[0][2]) == (12.0, 0.0)
     assert [slot.in_flight for slot in fake.slots] == [0, 0, 0]
 
 
