@@ -64,6 +64,7 @@ async def _serve(
 
     from gateway.server import admin_server
     from gateway.telemetry import admin
+    from gateway.telemetry.process_info import process_info
     from lb.aiges.service import AigesLbService
     from rpc.server import Server
 
@@ -77,7 +78,7 @@ async def _serve(
     )
     port = await server.start(config.lb.host, config.lb.port, certificate)
     admin_http_server = admin_server(
-        admin.build_app(registry, table, time.monotonic, None),
+        admin.build_app(registry, table, time.monotonic, None, process_info("hub", config)),
         config.gateway,
         admin.AdminAccess(
             "lb", (config.lb.admin_host, *config.lb.admin_hosts), config.lb.admin_token

@@ -46,6 +46,7 @@ COMMANDS = {
     "kong push": ("asectl.kong.push", "set up a running Kong by its Admin API"),
     "kong register": ("asectl.kong.register", "add a gateway to a running Kong, or take it back"),
     "kong drain": ("asectl.kong.drain", "take a gateway out of a running Kong"),
+    "doctor": ("asectl.doctor.command", "check this machine, the config and a running gateway"),
     "healthcheck": ("asectl.healthcheck", "exit 0 when a gateway is ready, or a loader serves"),
 }
 

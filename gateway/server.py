@@ -51,6 +51,7 @@ from gateway.telemetry.balancer_metrics import BalancerMetrics
 from gateway.telemetry.explanations import Explanations
 from gateway.telemetry.memory_metrics import CutLog, MemoryMetrics
 from gateway.telemetry.metrics import Metrics, UpstreamMetrics
+from gateway.telemetry.process_info import process_info
 from gateway.telemetry.session_metrics import SessionMetrics
 from gateway.unary.request_head import UnaryHeadCache
 from gateway.upstreams import UpstreamCluster
@@ -205,7 +206,7 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
     grpc_port = _grpc_port(context, session_metrics, config, base_dir)
     MemoryMetrics(registry, unread_output, body_budget, grpc_port.memory)
     readiness = app.Readiness(upstreams.is_synced)
-    admin_application = _admin_application(registry, upstreams, catalog, debugging)
+    admin_application = _admin_application(config, registry, upstreams, catalog, debugging)
     return _Gateway(
         gateway_name,
         catalog,
@@ -532,10 +533,14 @@ def _log_cut_clients(clients: int, unread_bytes: int) -> None:
 
 
 def _admin_application(
-    registry: CollectorRegistry, upstreams: UpstreamCluster, catalog: Catalog, debugging: Debugging
+    config: Config,
+    registry: CollectorRegistry,
+    upstreams: UpstreamCluster,
+    catalog: Catalog,
+    debugging: Debugging,
 ) -> Starlette:
-    digests = partial(_active_digests, catalog)
-    return admin.build_app(registry, upstreams.table, time.monotonic, digests, debugging)
+    digests, describe = partial(_active_digests, catalog), process_info("gateway", config)
+    return admin.build_app(registry, upstreams.table, time.monotonic, digests, describe, debugging)
 
 
 def _debugging(config: Config, catalog: Catalog, upstreams: UpstreamCluster) -> Debugging:

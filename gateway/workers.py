@@ -223,6 +223,7 @@ class Workers:
                 Route("/metrics", metrics),
                 Route("/lb/state", state),
                 Route("/livez", livez),
+                Route("/debug/process", first),
                 Route("/debug/requests", latest),
                 Route("/debug/requests/{sid}", first),
                 Route("/debug/picks/{service}", first),

@@ -141,10 +141,13 @@ def build_app(
     table: EndpointTable,
     clock: Callable[[], float],
     get_active_digests: Callable[[], dict[str, str]] | None,
+    describe_process: Callable[[], dict[str, Any]],
     debugging: Debugging | None = None,
 ) -> Starlette:
-    """Return the admin application: `/metrics`, `/lb/state`, `/livez`; `/debug` if there is any.
+    """Return the admin application: `/metrics`, `/lb/state`, `/livez` and `/debug/process`.
 
+    With `debugging` it has requests and picks below `/debug` too. `describe_process` returns the
+    answer of `/debug/process`.
     `clock` returns the seconds that `table` uses. `get_active_digests` returns the digest of the
     active contract by service id; it is None at a hub in a process of its own, which has no
     contracts.
@@ -164,9 +167,13 @@ def build_app(
     async def livez(_: Request) -> Response:
         return JSONResponse({"status": "alive"})
 
+    async def process(_: Request) -> Response:
+        return JSONResponse(describe_process())
+
     return Starlette(
         routes=[
             Route("/metrics", metrics),
+            Route("/debug/process", process),
             Route("/lb/state", state),
             Route("/livez", livez),
             *(debugging.routes() if debugging is not None else ()),

@@ -31,7 +31,7 @@ def build(digests: dict[str, str] | None = None) -> Any:
     instance = Instance("ase", "ocr", "a:1", 7, total=4, digest="d")
     table.apply(Report(instance, Load(1, ServingState.UP, running=2)), 10.0)
     get_digests = None if digests is None else lambda: digests
-    return admin.build_app(registry, table, lambda: 11.5, get_digests)
+    return admin.build_app(registry, table, lambda: 11.5, get_digests, lambda: {"role": "hub"})
 
 
 @pytest.mark.parametrize(

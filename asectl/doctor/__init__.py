@@ -1,0 +1,1 @@
+"""`asectl doctor`: what is wrong with this machine, its config and the gateway that runs on it."""

@@ -1,0 +1,64 @@
+"""`asectl doctor`: check this machine, the config, and the gateway that runs with it."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from asectl import http_client, options
+from asectl.doctor import local, running
+from asectl.doctor.check_result import CheckResult, Level, format_results
+from asectl.http_client import HttpTarget
+from asectl.main import EXIT_FAILED, Failure
+from config.options import Config
+from rpc.addresses import dial_host
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's flags."""
+    parser.add_argument(
+        "--url", default="", help="the admin port of the gateway; else that of the config"
+    )
+    http_client.add_ca_argument(parser)
+    http_client.add_token_argument(parser)
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    options.add_config_arguments(parser, ("gateway", "session", "lb", "auth", "usage"))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the results; return 1 if a check has failed, else 0."""
+    results = list(_check(args))
+    if args.json:
+        print(json.dumps({"results": [result.to_json() for result in results]}, indent=2))
+    else:
+        print("\n".join(format_results(results)))
+    return EXIT_FAILED if any(f.level is Level.FAILED for f in results) else 0
+
+
+def _check(args: argparse.Namespace) -> Iterator[CheckResult]:
+    try:
+        config, base = options.load_config(args)
+    except Failure as failure:
+        cure = "asectl config check lists every error"
+        yield CheckResult(Level.FAILED, "config", str(failure).strip(), cure)
+        config, base = Config(), Path()
+    else:
+        path = Path(args.config or options.DEFAULT_FILE)
+        text = str(path) if path.is_file() else f"no {path}; every option has its default"
+        yield CheckResult(Level.OK, "config", text)
+    yield from local.check_machine(config)
+    yield from local.check_files(config, base)
+    yield from local.check_names(config)
+    args.url = args.url or _admin_url(config)
+    yield from running.check_gateway(config, HttpTarget.from_args(args), _public(config))
+
+
+def _admin_url(config: Config) -> str:
+    return f"http://{dial_host(config.gateway.admin_host)}:{config.gateway.admin_port}"
+
+
+def _public(config: Config) -> HttpTarget:
+    """Return the public port of this host; its certificate names another one."""
+    scheme = "https" if config.gateway.tls_cert else "http"
+    url = f"{scheme}://{dial_host(config.gateway.host)}:{config.gateway.port}"
+    return HttpTarget(url, verify=False)
