@@ -18,6 +18,8 @@ COMMANDS = {
     "gateway": ("asectl.gateway", "run a gateway (WebGate, Atom and, by default, LB)"),
     "lb": ("asectl.lb", "run an LB hub in its own process"),
     "lb state": ("asectl.lb_state", "show why each instance gets requests or not, and since when"),
+    "eject": ("asectl.eject", "give an instance no requests for a time"),
+    "uneject": ("asectl.uneject", "end the ejection of an instance, if it passes a check"),
     "explain": ("asectl.explain", "tell what happened to a failed or slow request, and why"),
     "top": ("asectl.top", "watch the instances: load, queue, own requests, health"),
     "loader run": ("asectl.loader", "serve a Wrapper: asectl loader run FILE:Class"),

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from asectl import options
-from asectl.keys.store import parse_duration
+from asectl.durations import parse_duration
 from asectl.main import EXIT_CONFIG, EXIT_USAGE, Failure
 from asectl.table import align
 from config.options import UsageOptions, option_fields

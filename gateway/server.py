@@ -51,6 +51,7 @@ from gateway.telemetry.balancer_metrics import BalancerMetrics
 from gateway.telemetry.explanations import Explanations
 from gateway.telemetry.memory_metrics import CutLog, MemoryMetrics
 from gateway.telemetry.metrics import Metrics, UpstreamMetrics
+from gateway.telemetry.operations import Operations
 from gateway.telemetry.process_info import process_info
 from gateway.telemetry.session_metrics import SessionMetrics
 from gateway.unary.request_head import UnaryHeadCache
@@ -540,7 +541,10 @@ def _admin_application(
     debugging: Debugging,
 ) -> Starlette:
     digests, describe = partial(_active_digests, catalog), process_info("gateway", config)
-    return admin.build_app(registry, upstreams.table, time.monotonic, digests, describe, debugging)
+    operations = Operations(upstreams.picker, upstreams.table)
+    return admin.build_app(
+        registry, upstreams.table, time.monotonic, digests, describe, debugging, operations
+    )
 
 
 def _debugging(config: Config, catalog: Catalog, upstreams: UpstreamCluster) -> Debugging:

@@ -170,14 +170,19 @@ class Workers:
 
     async def _get_from_all(self, path: str) -> dict[int, httpx.Response]:
         """Return the response of each worker to a GET by number, without workers that failed."""
+        return await self._ask_all("GET", path, b"")
 
-        async def get_one(number: int, worker: _Worker) -> tuple[int, httpx.Response | None]:
+    async def _ask_all(self, method: str, path: str, body: bytes) -> dict[int, httpx.Response]:
+        """Return the response of each worker by number, without workers that failed."""
+
+        async def ask(number: int, worker: _Worker) -> tuple[int, httpx.Response | None]:
+            url = worker.url + path
             try:
-                return number, await self._http_client.get(worker.url + path)
+                return number, await self._http_client.request(method, url, content=body)
             except httpx.HTTPError:
                 return number, None
 
-        results = await asyncio.gather(*(get_one(n, w) for n, w in list(self._workers.items())))
+        results = await asyncio.gather(*(ask(n, w) for n, w in list(self._workers.items())))
         return {number: response for number, response in results if response is not None}
 
     async def _scrape_all(self) -> list[str]:
@@ -210,8 +215,9 @@ class Workers:
             return JSONResponse(merge_explanations([r.json() for r in responses.values()]))
 
         async def first(request: Request) -> Response:
-            """Return what the first worker says that knows it."""
-            responses = (await self._get_from_all(request.url.path)).values()
+            """Ask all workers; return what the first one says that knows it."""
+            path, body = request.url.path, await request.body()
+            responses = (await self._ask_all(request.method, path, body)).values()
             answer = next((r for r in responses if r.status_code == 200), None)
             answer = answer or next(iter(responses), None)
             if answer is None:
@@ -227,6 +233,8 @@ class Workers:
                 Route("/debug/requests", latest),
                 Route("/debug/requests/{sid}", first),
                 Route("/debug/picks/{service}", first),
+                Route("/lb/eject", first, methods=["POST"]),
+                Route("/lb/uneject", first, methods=["POST"]),
             ]
         )
 

@@ -6,6 +6,7 @@ import secrets
 import sys
 import time
 
+from asectl.durations import parse_duration
 from asectl.keys import store as key_store
 from asectl.main import EXIT_CONFIG, EXIT_USAGE, Failure
 from config.options import SERVICE
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--app", required=True, help="the app id that the caller speaks for")
     parser.add_argument("--services", default="", help="service ids, with commas; default: all")
     parser.add_argument(
-        "--expires", type=key_store.parse_duration, default=0.0, help="as 90d; default: never"
+        "--expires", type=parse_duration, default=0.0, help="as 90d; default: never"
     )
     parser.add_argument("--hmac", action="store_true", help="a pair for signatures, not an API key")
     parser.add_argument("--rps", type=float, default=0.0, help="requests a second, at most")

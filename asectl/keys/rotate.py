@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 
+from asectl.durations import parse_duration
 from asectl.keys import store as key_store
 from asectl.keys.create import new_entry
 from asectl.main import EXIT_CONFIG, EXIT_FAILED, Failure
@@ -17,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("key_id", metavar="ID", help="the id of asectl key list")
     parser.add_argument(
         "--overlap",
-        type=key_store.parse_duration,
+        type=parse_duration,
         default=86_400.0,
         help="how long the old key is valid beside the new one (default: 1d)",
     )

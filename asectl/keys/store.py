@@ -13,7 +13,6 @@ from gateway.access.api_key import HASH_KEY_BYTES
 from gateway.access.key_store import KeyStore
 from gateway.access.key_table import KeySourceError
 
-_SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 _QUOTA_DAYS = {"day": 1, "month": 30}
 
 
@@ -40,14 +39,6 @@ def open_store(args: argparse.Namespace, *, create: bool = False) -> tuple[KeySt
     except KeySourceError as error:
         raise Failure(str(error), EXIT_CONFIG) from None
     return store, path
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds of a text such as 90d, 12h or 30m. Raises ArgumentTypeError."""
-    match = re.fullmatch(r"([1-9]\d{0,5})([mhd])", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 90d, 12h or 30m")
-    return int(match[1]) * _SECONDS[match[2]]
 
 
 def parse_quota(text: str) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.request.origin import check_origin
 from gateway.request.response import HttpError
 from gateway.telemetry.explanations import Explanations
+from gateway.telemetry.operations import Operations
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.report import ReportMode
 from lb.endpoints.table import EndpointTable
@@ -143,10 +144,12 @@ def build_app(
     get_active_digests: Callable[[], dict[str, str]] | None,
     describe_process: Callable[[], dict[str, Any]],
     debugging: Debugging | None = None,
+    operations: Operations | None = None,
 ) -> Starlette:
     """Return the admin application: `/metrics`, `/lb/state`, `/livez` and `/debug/process`.
 
-    With `debugging` it has requests and picks below `/debug` too. `describe_process` returns the
+    With `debugging` it has requests and picks below `/debug` too, with `operations` `/lb/eject` and
+    `/lb/uneject`. `describe_process` returns the
     answer of `/debug/process`.
     `clock` returns the seconds that `table` uses. `get_active_digests` returns the digest of the
     active contract by service id; it is None at a hub in a process of its own, which has no
@@ -177,6 +180,7 @@ def build_app(
             Route("/lb/state", state),
             Route("/livez", livez),
             *(debugging.routes() if debugging is not None else ()),
+            *(operations.routes() if operations is not None else ()),
         ]
     )
 

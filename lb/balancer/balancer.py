@@ -306,6 +306,18 @@ class Balancer:
                 return False
         return bool(members)
 
+    def eject(self, endpoint: Endpoint, seconds: float) -> None:
+        """Give an endpoint no requests for `seconds`; then it has to pass a health check."""
+        endpoint.outlier_detector.eject(self.clock(), seconds)
+        self._publish_ejection_change(endpoint)
+
+    def uneject(self, endpoint: Endpoint) -> bool:
+        """Let an ejected endpoint be checked now; return whether it was ejected."""
+        if not endpoint.outlier_detector.end_ejection(self.clock()):
+            return False
+        self._health_checks.on_ejection(endpoint)
+        return True
+
     def try_acquire_retry(self) -> bool:
         """Return whether the retry budget allows a retry, and charge it."""
         return self._retry_budget.try_acquire(self.counts.picks, self.clock())

@@ -7,7 +7,8 @@ a health check, and one request may probe it. A failed check costs no request, s
 least every 30 s; after a failed request the next one comes up to 300 s later. An unreachable
 endpoint is ejected at once, by the same schedule. An endpoint that joins gets no requests before
 its first health check. Reports include the failures that other gateways met: five failures in the
-whole fleet are enough, instead of five at each gateway.
+whole fleet are enough, instead of five at each gateway. An operator may eject an endpoint for any
+time.
 """
 
 from enum import Enum
@@ -53,6 +54,7 @@ class EjectionCause(Enum):
     CHECK_PASSED = "check_passed"
     CHECK_FAILED = "check_failed"
     PROBE_FAILED = "failed_again"
+    OPERATOR = "operator"
 
 
 _UNCHECKED: Final = EjectionState.UNCHECKED
@@ -81,6 +83,7 @@ TRANSITIONS: Final[dict[tuple[EjectionState, EjectionCause], EjectionState]] = {
     (_PROBING, EjectionCause.RECOVERED): _ADMITTED,
     (_PROBING, EjectionCause.PROBE_FAILED): _EJECTED,
     (_PROBING, EjectionCause.UNREACHABLE): _EJECTED,
+    **{(state, EjectionCause.OPERATOR): _EJECTED for state in EjectionState},
 }
 # An endpoint that was ejected for one of these reasons is not likely to answer at all.
 _SILENT_CAUSES: Final = (EjectionCause.UNREACHABLE, EjectionCause.CHECK_FAILED)
@@ -178,6 +181,20 @@ class OutlierDetector:
         """Record the result of a health check; return whether the state changed."""
         cause = EjectionCause.CHECK_PASSED if passed else EjectionCause.CHECK_FAILED
         return self._transition(cause, now, rng)
+
+    def eject(self, now: float, seconds: float) -> None:
+        """Eject the endpoint for `seconds`, whatever its state: an operator says so."""
+        ejection_count = self._ejection_count
+        self._transition(EjectionCause.OPERATOR, now, None)
+        self._ejection_count = ejection_count  # of its failures
+        self.ejected_until = now + seconds
+
+    def end_ejection(self, now: float) -> bool:
+        """Let the endpoint be checked now; return whether it was ejected."""
+        if self.state is not _EJECTED:
+            return False
+        self.ejected_until = now
+        return True
 
     def try_start_checking(self, now: float) -> bool:
         """Let an ejected endpoint be checked if its ejection has elapsed; return whether it has."""

@@ -188,3 +188,27 @@ def test_recovery_resets_reported_failures() -> None:
     detector.record_success(wait_for_probe(detector))
     assert not detector.record_report(13, 13, 9.0, RNG)
     assert detector.record_report(14, 14, 9.0, RNG)
+
+
+@pytest.mark.parametrize("state", list(EjectionState), ids=lambda s: s.value)
+def test_operator_ejects_from_any_state_for_any_time(state: EjectionState) -> None:
+    detector = OutlierDetector()
+    detector.state = state
+    detector.eject(10.0, 600.0)
+    assert (detector.state, detector.cause) == (EjectionState.EJECTED, EjectionCause.OPERATOR)
+    assert not detector.record_success(11.0), "no answer of a running request ends it"
+    assert not detector.try_start_checking(609.9)
+    assert detector.try_start_checking(610.0)
+    assert detector.state is EjectionState.CHECKING
+
+
+def test_ejection_can_be_ended_and_counts_for_no_failure() -> None:
+    detector = OutlierDetector()
+    assert not detector.end_ejection(1.0), "it is not ejected"
+    detector.eject(10.0, 600.0)
+    assert detector.end_ejection(11.0)
+    assert detector.try_start_checking(11.0)
+    detector.record_check(11.0, RNG, passed=True)
+    assert detector.record_success(11.0)
+    detector.record_unreachable(20.0, RNG)
+    assert detector.ejected_until - 20.0 <= 1.2, "the first ejection for a failure"

@@ -1,0 +1,65 @@
+"""`asectl eject ADDR --for 10m`: give an instance no requests for a time."""
+
+import argparse
+from typing import Any
+
+import httpx
+
+from asectl import http_client
+from asectl.durations import parse_duration
+from asectl.http_client import HttpTarget
+from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, Failure
+
+_DEFAULT_S = 600.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's flags."""
+    add_instance_arguments(parser)
+    parser.add_argument(
+        "--for",
+        dest="seconds",
+        type=parse_duration,
+        default=_DEFAULT_S,
+        metavar="TIME",
+        help="as 90d, 12h, 10m or 30s (10m)",
+    )
+
+
+def add_instance_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the instance and the gateways that are asked."""
+    parser.add_argument("addr", metavar="HOST:PORT", help="the instance, as asectl lb state has it")
+    parser.add_argument("--service", default="", help="of this service alone")
+    http_client.add_url_arguments(
+        parser, "the admin port of the gateway; each gateway decides for itself",
+        "http://127.0.0.1:8290",
+    )  # fmt: skip
+    http_client.add_token_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Eject the instance, and print what the gateway has ejected. Raises Failure as `change`."""
+    changed = change(args, "/lb/eject", {"seconds": args.seconds})
+    for instance in changed:
+        print(f"{instance['service']} {instance['instance']} is ejected for {args.seconds:g} s")
+    return 0
+
+
+def change(args: argparse.Namespace, path: str, members: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the instances that a gateway has changed.
+
+    Raises Failure: exit code 1 if the gateway refuses, 4 if it does not answer as one.
+    """
+    admin = HttpTarget.from_args(args)
+    body = {"instance": args.addr, "service": args.service, **members}
+    try:
+        with admin.client() as client:
+            response = client.post(path, json=body)
+        content = response.json()
+        if response.status_code == 200:
+            return list(content["changed"])
+        reason = "; ".join(filter(None, (content["error"], content.get("cure"))))
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+        message = f"{admin.url}: does not answer as an admin port does ({error})"
+        raise Failure(message, EXIT_UNREACHABLE) from None
+    raise Failure(f"{admin.url}: {reason}", EXIT_FAILED)

@@ -1,0 +1,84 @@
+"""What an operator may tell a gateway at its admin port: to give an instance no requests."""
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from lb.balancer.balancer import Balancer
+from lb.endpoints.endpoint import Endpoint
+
+MAX_EJECTION_S = 7 * 86400.0
+_MAX_BODY = 4096
+
+
+class Operations:
+    """Ejects the instances that `picker` picks, or ends their ejection, on request.
+
+    `endpoints` are those that the gateway knows.
+    """
+
+    def __init__(self, picker: Balancer, endpoints: Iterable[Endpoint]) -> None:
+        self._picker = picker
+        self._endpoints = endpoints
+
+    def routes(self) -> list[Route]:
+        """Return the routes, which take JSON objects: {"instance", "service", "seconds"}."""
+        return [
+            Route("/lb/eject", self._eject, methods=["POST"]),
+            Route("/lb/uneject", self._uneject, methods=["POST"]),
+        ]
+
+    async def _eject(self, request: Request) -> Response:
+        members = await _read_object(request)
+        seconds = members.get("seconds")
+        is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if not is_number or not 0 < float(seconds or 0) <= MAX_EJECTION_S:
+            cure = f"more than 0, at most {MAX_EJECTION_S:.0f}"
+            return JSONResponse({"error": "seconds is not a time", "cure": cure}, 400)
+
+        def eject(endpoint: Endpoint) -> bool:
+            self._picker.eject(endpoint, float(seconds or 0))
+            return True
+
+        return self._apply(members, eject)
+
+    async def _uneject(self, request: Request) -> Response:
+        return self._apply(await _read_object(request), self._picker.uneject)
+
+    def _apply(self, members: dict[str, Any], change: Callable[[Endpoint], bool]) -> Response:
+        """Change the endpoints that an object names, and answer with those that were changed."""
+        addr, service = members.get("instance"), members.get("service") or ""
+        if not isinstance(addr, str) or not addr:
+            return JSONResponse({"error": "instance is missing", "cure": "host:port of one"}, 400)
+        named = [
+            endpoint
+            for endpoint in self._endpoints
+            if endpoint.instance.addr == addr and service in ("", endpoint.instance.service)
+        ]
+        if not named:
+            cure = "asectl lb state lists them"
+            return JSONResponse({"error": f"no instance {addr!r} is known", "cure": cure}, 404)
+        changed = [
+            {"service": endpoint.instance.service, "instance": addr}
+            for endpoint in named
+            if change(endpoint)
+        ]
+        return JSONResponse({"changed": changed})
+
+
+async def _read_object(request: Request) -> dict[str, Any]:
+    """Return the JSON object of a body, {} if it is none."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MAX_BODY:
+            return {}
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
