@@ -49,6 +49,7 @@ COMMANDS = {
     "kong register": ("asectl.kong.register", "add a gateway to a running Kong, or take it back"),
     "kong drain": ("asectl.kong.drain", "take a gateway out of a running Kong"),
     "doctor": ("asectl.doctor.command", "check this machine, the config and a running gateway"),
+    "completion": ("asectl.completion", "print the completion of a shell, for its start file"),
     "healthcheck": ("asectl.healthcheck", "exit 0 when a gateway is ready, or a loader serves"),
 }
 
