@@ -21,6 +21,7 @@ COMMANDS = {
     "eject": ("asectl.eject", "give an instance no requests for a time"),
     "uneject": ("asectl.uneject", "end the ejection of an instance, if it passes a check"),
     "explain": ("asectl.explain", "tell what happened to a failed or slow request, and why"),
+    "status": ("asectl.status", "list the processes of a cluster, and its services"),
     "top": ("asectl.top", "watch the instances: load, queue, own requests, health"),
     "loader run": ("asectl.loader", "serve a Wrapper: asectl loader run FILE:Class"),
     "loader dockerfile": ("asectl.loader_dockerfile", "print a Dockerfile for a Wrapper"),
