@@ -9,6 +9,7 @@ from asectl import http_client
 from asectl.durations import parse_duration
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, Failure
+from asectl.up_text import printable
 
 _DEFAULT_S = 600.0
 
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=parse_duration,
         default=_DEFAULT_S,
         metavar="TIME",
-        help="as 90d, 12h, 10m or 30s (10m)",
+        help="as 30s, 10m, 12h or 7d, the longest (10m)",
     )
 
 
@@ -58,7 +59,7 @@ def change(args: argparse.Namespace, path: str, members: dict[str, Any]) -> list
         content = response.json()
         if response.status_code == 200:
             return list(content["changed"])
-        reason = "; ".join(filter(None, (content["error"], content.get("cure"))))
+        reason = printable("; ".join(filter(None, (content["error"], content.get("cure")))))
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
         message = f"{admin.url}: does not answer as an admin port does ({error})"
         raise Failure(message, EXIT_UNREACHABLE) from None

@@ -107,7 +107,7 @@ def format_request(request: dict[str, Any]) -> Iterator[str]:
         report = "no reports" if age is None else f"report {age:.1f} ms old"
         yield (
             f"call {number}   {attempt['instance']} took {attempt['took_ms']:.1f} ms, expected "
-            f"{attempt['expected_ms']:.1f} ({report}): {attempt['fault'] or 'answered'}"
+            f"{attempt['expected_ms']:.1f} ms ({report}): {attempt['fault'] or 'answered'}"
         )
     if not request["attempts"]:
         yield f"calls    none{' that failed or was slow' if request['instance'] else ''}"
@@ -132,7 +132,11 @@ def format_list(answer: dict[str, Any]) -> Iterator[str]:
         {**request, "total_ms": request["phases_ms"]["total"]} for request in answer["requests"]
     ]
     if not rows:
-        yield "no request has failed or was slow"
+        yield (
+            "no request has failed or was slow"
+            if answer["kept"]
+            else "gateway.explained is 0: nothing is kept of requests"
+        )
         return
     yield from align(_rows(rows, _LIST_COLUMNS))
     if answer["skipped"]:

@@ -147,7 +147,10 @@ class GatewayOptions:
     )
     max_answers: int = option(64 * 1024 * 1024, "bytes of all answers that are kept", minimum=0)
     explained: int = option(
-        200, "latest failed or slow requests that asectl explain can tell of; 0: none", minimum=0
+        200,
+        "latest failed or slow requests that asectl explain can tell of; 0: none",
+        minimum=0,
+        maximum=10_000,
     )
     slow: float = option(1.0, "seconds from which on a request is slow, and explained", minimum=0)
     max_body: int = option(16 * 1024 * 1024, "bytes of a request body", minimum=1)

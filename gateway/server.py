@@ -7,7 +7,7 @@ import resource
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,7 @@ from gateway.services import schema_folder
 from gateway.services.catalog import Catalog, Contract, ContractChange
 from gateway.services.reload import ConfigReloader, ConfigSource
 from gateway.services.schema_cache import SchemaCache
-from gateway.sockets import ListeningSockets, listen_addresses, open_sockets
+from gateway.sockets import ListeningSockets, listen_addresses, max_connections, open_sockets
 from gateway.streaming.sse import EventStream
 from gateway.streaming.upgrade import WebSocketUpgrader
 from gateway.telemetry import admin
@@ -67,8 +67,8 @@ from schemas.model.errors import AseError
 
 _logger = logging.getLogger("ase.gateway")
 
-# File descriptors that are not available to clients, if the limit of open files is large.
-_RESERVED_FILES = 1024
+# Instances in the explanation of a request.
+_MAX_CANDIDATES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -550,10 +550,12 @@ def _admin_application(
 def _debugging(config: Config, catalog: Catalog, upstreams: UpstreamCluster) -> Debugging:
     """Return what explains requests and picks."""
 
-    def find_candidates(service_id: str) -> list[dict[str, Any]]:
+    def find_candidates(service_id: str, called: Collection[str]) -> list[dict[str, Any]]:
         contract = catalog.find(service_id)
         digest = contract.digest if contract is not None else ""
-        candidates = explain_candidates(upstreams.table, service_id, digest, time.monotonic())
+        candidates = explain_candidates(
+            upstreams.table, service_id, digest, time.monotonic(), called, _MAX_CANDIDATES
+        )
         return [candidate.to_json() for candidate in candidates]
 
     explanations = Explanations(
@@ -570,7 +572,7 @@ def _preview(
     if contract is None:
         return None
     candidates = preview_picks(
-        upstreams.table, service_id, contract.digest, upstreams.new_policy, time.monotonic()
+        upstreams.table, service_id, contract.digest, upstreams.new_preview_policy, time.monotonic()
     )
     return [candidate.to_json() for candidate in candidates]
 
@@ -607,13 +609,8 @@ def _public_limits(options: GatewayOptions) -> Limits:
 
 
 def _max_connections() -> int:
-    """Return the number of client connections that the limit of open files allows.
-
-    A quarter of the limit, but at least 16 and at most 1024 descriptors, is reserved: loaders,
-    hubs, logs and the admin API need descriptors when clients use all of theirs.
-    """
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, files - min(_RESERVED_FILES, max(files // 4, 16)))
+    """Return the number of client connections that this process can have."""
+    return max_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def _max_grpc_connections(options: GatewayOptions) -> int:

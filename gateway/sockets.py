@@ -6,6 +6,18 @@ from dataclasses import dataclass
 from config.options import GatewayOptions
 from rpc.addresses import dial_host, listen
 
+# File descriptors that are not available to clients, if the limit of open files is large.
+_RESERVED_FILES = 1024
+
+
+def max_connections(files: int) -> int:
+    """Return the number of client connections that a limit of open files allows.
+
+    A quarter of the limit, but at least 16 and at most 1024 descriptors, is reserved: loaders,
+    hubs, logs and the admin API need descriptors when clients use all of theirs.
+    """
+    return max(1, files - min(_RESERVED_FILES, max(files // 4, 16)))
+
 
 @dataclass(frozen=True, slots=True)
 class ListeningSockets:

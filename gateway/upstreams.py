@@ -109,10 +109,11 @@ class UpstreamCluster:
             catalog.set_completeness(self._discovery.is_synced)
         for static_instance in instances:
             self._add_static(static_instance, clock, rng)
-        self.new_policy = policy_factories(rng, self._probe)[options.policy]
+        # For previews of picks, which call no loader.
+        self.new_preview_policy = policy_factories(rng, lambda *_: None)[options.policy]
         self.picker = Balancer(
             self.table,
-            self.new_policy,
+            policy_factories(rng, self._probe)[options.policy],
             clock=clock,
             rng=rng,
             call_later=asyncio.get_running_loop().call_later,

@@ -215,13 +215,22 @@ class Workers:
             return JSONResponse(merge_explanations([r.json() for r in responses.values()]))
 
         async def first(request: Request) -> Response:
-            """Ask all workers; return what the first one says that knows it."""
-            path, body = request.url.path, await request.body()
-            responses = (await self._ask_all(request.method, path, body)).values()
+            """Return what the first worker says that knows it."""
+            responses = (await self._get_from_all(request.url.path)).values()
             answer = next((r for r in responses if r.status_code == 200), None)
             answer = answer or next(iter(responses), None)
             if answer is None:
                 return JSONResponse({"error": "no worker answers"}, 503)
+            return JSONResponse(answer.json(), answer.status_code)
+
+        async def every(request: Request) -> Response:
+            """Have all workers do what is asked for; return the answer of one that refused."""
+            path, body = request.url.path, await request.body()
+            responses = await self._ask_all(request.method, path, body)
+            refused = [r for r in responses.values() if r.status_code != 200]
+            if len(responses) < len(self._workers) or not responses:
+                return JSONResponse({"error": "a worker does not answer", "cure": "ask again"}, 503)
+            answer = [*refused, *responses.values()][0]
             return JSONResponse(answer.json(), answer.status_code)
 
         return Starlette(
@@ -233,8 +242,8 @@ class Workers:
                 Route("/debug/requests", latest),
                 Route("/debug/requests/{sid}", first),
                 Route("/debug/picks/{service}", first),
-                Route("/lb/eject", first, methods=["POST"]),
-                Route("/lb/uneject", first, methods=["POST"]),
+                Route("/lb/eject", every, methods=["POST"]),
+                Route("/lb/uneject", every, methods=["POST"]),
             ]
         )
 

@@ -10,6 +10,7 @@ from asectl.doctor import local, running
 from asectl.doctor.check_result import CheckResult, Level, format_results
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_FAILED, Failure
+from asectl.up_text import printable
 from config.options import Config
 from rpc.addresses import dial_host
 
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"results": [result.to_json() for result in results]}, indent=2))
     else:
-        print("\n".join(format_results(results)))
+        print("\n".join(map(printable, format_results(results))))
     return EXIT_FAILED if any(f.level is Level.FAILED for f in results) else 0
 
 
@@ -46,7 +47,11 @@ def _check(args: argparse.Namespace) -> Iterator[CheckResult]:
         path = Path(args.config or options.DEFAULT_FILE)
         text = str(path) if path.is_file() else f"no {path}; every option has its default"
         yield CheckResult(Level.OK, "config", text)
-    yield from local.check_machine(config)
+    machine_results = list(local.check_machine())
+    yield from machine_results
+    if any(result.level is Level.FAILED for result in machine_results):
+        return  # the other checks need the packages
+    yield local.check_limits(config)
     yield from local.check_files(config, base)
     yield from local.check_names(config)
     args.url = args.url or _admin_url(config)

@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from asectl.api.check import find_schema_error, schema_files
 from asectl.doctor.check_result import CheckResult, Level
 from config.options import Config
 
@@ -19,8 +18,8 @@ _SOON_DAYS = 21
 _DNS_PORT = 443
 
 
-def check_machine(config: Config) -> Iterator[CheckResult]:
-    """Yield what is so of Python, the packages and the limits of this machine."""
+def check_machine() -> Iterator[CheckResult]:
+    """Yield what is so of Python and of the packages of this machine."""
     gateway_packages = ("httptools", "jiter", "starlette", "uvicorn", "uvloop", "websockets")
     missing = [name for name in gateway_packages if find_spec(name) is None]
     text = f"athena-serving {version('athena-serving')}, Python {platform.python_version()}"
@@ -35,18 +34,28 @@ def check_machine(config: Config) -> Iterator[CheckResult]:
         yield CheckResult(Level.WARNING, "compiled", "the product is not compiled", cure)
     else:
         yield CheckResult(Level.OK, "compiled", "the product is compiled")
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = config.gateway.max_connections
-    text = f"{files} may be open; gateway.max_connections is {wanted}"
-    if files < wanted * 1.1:
-        cure = "ulimit -n 65536, or LimitNOFILE=65536 in a systemd unit"
-        yield CheckResult(Level.WARNING, "open files", text, cure)
-    else:
-        yield CheckResult(Level.OK, "open files", text)
+
+
+def check_limits(config: Config) -> CheckResult:
+    """Return whether the gateway may open as many files as its connections need.
+
+    It raises its limit to the hard one.
+    """
+    from gateway.sockets import max_connections
+
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted, possible = config.gateway.max_connections, max_connections(files)
+    text = f"{files} may be open, enough for {possible} connections of {wanted} that are configured"
+    if possible >= wanted:
+        return CheckResult(Level.OK, "open files", text)
+    cure = "LimitNOFILE=65536 in a systemd unit, or a lower gateway.max_connections"
+    return CheckResult(Level.WARNING, "open files", text, cure)
 
 
 def check_files(config: Config, base: Path) -> Iterator[CheckResult]:
     """Yield what is so of the schemas and the certificate that the config names."""
+    from asectl.api.check import find_schema_error, schema_files
+
     if config.schemas:
         files = [*schema_files(base / config.schemas)]
         errors = [error for file in files if (error := find_schema_error(file)) is not None]

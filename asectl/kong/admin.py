@@ -11,7 +11,7 @@ from asectl.main import EXIT_USAGE, Failure
 from config.options import KongOptions
 from deploy.kong.admin import Kong, KongApiError, KongState, connect
 from deploy.kong.document import tags, upstream_name
-from deploy.kong.entities import Change, Entity
+from deploy.kong.entities import Change, Entity, expand_target, find_conflicts
 
 _TIMEOUT_S = 10.0
 
@@ -31,6 +31,8 @@ def open_kong(kong: KongOptions, args: argparse.Namespace) -> Iterator[tuple[Kon
     url = kong.admin.rstrip("/")
     if not url.startswith(("http://", "https://")):
         raise Failure(f"kong.admin {kong.admin!r}: must begin with http:// or https://", EXIT_USAGE)
+    if "@" in url:
+        raise Failure("kong.admin: a password in a URL is shown; use kong.admin_token", EXIT_USAGE)
     try:
         with HttpTarget(url, args.ca).client(_TIMEOUT_S) as client:
             if kong.admin_token:
@@ -62,6 +64,20 @@ def apply(kong: Kong, changes: Sequence[Change]) -> None:
         raise
 
 
+def check_conflicts(kong: KongOptions, changes: Sequence[Change], state: KongState) -> None:
+    """Raise Failure if an entity of someone else has the name of one that is to be created.
+
+    Such an entity is never touched.
+    """
+    conflicts = find_conflicts(changes, state.others)
+    if conflicts:
+        names = ", ".join(map(str, conflicts))
+        raise Failure(
+            f"Kong has {names} without the tag {tags(kong)[-1]}: not ours. Nothing is changed. "
+            "Choose another kong.name, or add the tag to what is ours"
+        )
+
+
 def find_target(kong: KongOptions, state: KongState, addr: str) -> Entity | None:
     """Return the target of our upstream for the gateway at `addr`, None if there is none.
 
@@ -70,4 +86,4 @@ def find_target(kong: KongOptions, state: KongState, addr: str) -> Entity | None
     upstream = upstream_name(kong)
     if ("upstreams", upstream) not in state.ours:
         raise Failure(f"Kong has no upstream {upstream} of ours; `asectl kong push` makes it")
-    return state.ours.get(("targets", f"{upstream}/{addr}"))
+    return state.ours.get(("targets", f"{upstream}/{expand_target(addr)}"))

@@ -13,8 +13,11 @@ from urllib.parse import quote
 import httpx
 import yaml
 
+from config.yaml_core import CoreLoader
 from deploy.kong.entities import (
     KINDS,
+    PARENT_KINDS,
+    PLUGIN_SCOPES,
     Change,
     Entity,
     EntityName,
@@ -37,12 +40,24 @@ class KongState:
     ours: dict[EntityName, Entity] = field(default_factory=dict)
     others: set[EntityName] = field(default_factory=set)
 
-    def add(self, entity: Entity, tag: str) -> None:
-        """Add an entity, which is ours if it has the tag."""
-        if entity.has_tag(tag):
+    def add(self, entity: Entity, tag: str) -> bool:
+        """Add an entity, and return whether it is ours.
+
+        It is if it has the tag, and belongs to one of ours if it belongs to any. Plugins of routes
+        and consumers are never ours: our files have none.
+        """
+        parent_kind = PARENT_KINDS.get(entity.kind)
+        is_ours = (
+            entity.has_tag(tag)
+            and (parent_kind is None or (parent_kind, entity.parent) in self.ours)
+            and entity.name not in self.ours
+            and not any(entity.body.get(scope) for scope in PLUGIN_SCOPES)
+        )
+        if is_ours:
             self.ours[entity.name] = entity
         else:
             self.others.add(entity.name)
+        return is_ours
 
 
 class Kong(Protocol):
@@ -112,8 +127,7 @@ class _DatabaseKong:
 
 
 def _collection_path(entity: Entity) -> str:
-    parents = {"targets": "upstreams", "routes": "services", "plugins": "services"}
-    parent = parents.get(entity.kind)
+    parent = PARENT_KINDS.get(entity.kind)
     return f"/{parent}/{_quote(entity.parent)}/{entity.kind}" if parent else f"/{entity.kind}"
 
 
@@ -128,17 +142,19 @@ def _entity_path(entity: Entity) -> str:
 class _DeclarativeKong:
     """A Kong without a database, whose configuration is one document.
 
-    `_ours` are the entities of ours that were read last, `_others` is the rest of the document.
+    `_text` is that document as it was read last, `_ours` are the entities of ours in it, and
+    `_others` is the rest.
     """
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
+        self._text = ""
         self._ours: dict[EntityName, Entity] = {}
         self._others: dict[str, Any] = {}
 
     def read(self, tag: str) -> KongState:
-        text = _request(self._client, "GET", "/config").get("config") or ""
-        document = yaml.safe_load(text) or {}
+        self._text = self._read_text()
+        document = _parse(self._text)
         state = KongState()
         names: dict[str, str] = {}  # of upstreams and services, by id
         self._others = {"_format_version": "3.0", **document}
@@ -148,14 +164,21 @@ class _DeclarativeKong:
                 names[members.get("id", "")] = members.get("name", "")
                 parent = members.get("upstream" if kind == "targets" else "service") or ""
                 entity = _read_entity(kind, members, names.get(parent, parent))
-                state.add(entity, tag)
-                if entity.name not in state.ours:
+                if not state.add(entity, tag):
                     others.append(members)
             self._others[kind] = others
         self._ours = state.ours
         return state
 
+    def _read_text(self) -> str:
+        return str(_request(self._client, "GET", "/config").get("config") or "")
+
     def apply(self, changes: Sequence[Change]) -> Iterator[Change]:
+        if self._read_text() != self._text:
+            raise KongApiError(
+                "somebody else has changed Kong's configuration at this moment; nothing is changed "
+                "here, run the command again"
+            )
         ours = nest(apply_changes(self._ours, changes))
         document = {**self._others}
         for kind, entities in ours.items():
@@ -168,6 +191,20 @@ class _DeclarativeKong:
             json={name: value for name, value in document.items() if value != []},
         )
         yield from changes
+
+
+def _parse(text: str) -> dict[str, Any]:
+    """Return the document of a text, in YAML 1.2: Kong writes a text such as 2024-01-15 plainly.
+
+    Raises KongApiError.
+    """
+    try:
+        document = yaml.load(text, Loader=CoreLoader) or {}  # noqa: S506 (it is a safe loader)
+    except yaml.YAMLError as error:
+        raise KongApiError(f"Kong's configuration cannot be read: {error}") from None
+    if not isinstance(document, dict):
+        raise KongApiError("Kong's configuration is no object")
+    return document
 
 
 def _read_entity(kind: str, members: Mapping[str, Any], parent: str) -> Entity:
@@ -183,12 +220,16 @@ def _request(client: httpx.Client, method: str, path: str, **options: Any) -> di
     """Return the JSON of a response, {} for one without content. Raises KongApiError."""
     try:
         response = client.request(method, path, **options)
-        content = response.json() if response.content else {}
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         reason = str(error) or type(error).__name__
         raise KongApiError(f"{method} {client.base_url}{path}: {reason}") from None
+    try:
+        content = response.json() if response.content else {}
+    except ValueError:
+        content = None
     if not isinstance(content, dict):
-        raise KongApiError(f"{method} {path}: not an answer of Kong's Admin API")
+        reason = f"status {response.status_code}, and no JSON object"
+        raise KongApiError(f"{method} {path}: this is not Kong's Admin API: {reason}")
     if response.is_success or response.status_code == 304:
         return content
     raise KongApiError(

@@ -1,7 +1,7 @@
 """What is wrong with a declarative Kong file, each with its line. Pure.
 
 First the JSON Schema of `deploy/kong/file_schema.py`, then the rules between members and between
-entities, of which Kong rejects the first and silently changes what the last one says.
+entities. Kong rejects what breaks one, or silently changes what the file says.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,10 +10,14 @@ from typing import Any
 import jsonschema_rs
 
 from config.source import ConfigError, ConfigPath, Diagnostic, SourceFile, parse_yaml
-from deploy.kong.file_schema import FILE_SCHEMA, PERIODS
+from deploy.kong.file_schema import FILE_SCHEMA, OTHER_KINDS, PERIODS
 from schemas.model.suggestion import did_you_mean
 
 _GRPC = ("grpc", "grpcs")
+# Members by which a route chooses requests; it needs one.
+_ROUTE_RULES = frozenset({
+    "destinations", "expression", "headers", "hosts", "methods", "paths", "snis", "sources",
+})  # fmt: skip
 _MAX_PORT = 65535
 _Finding = tuple[ConfigPath, str, str]  # the place, the message, the hint or ""
 
@@ -37,7 +41,18 @@ def find_errors(document: Mapping[str, Any]) -> list[str]:
 def _find(tree: Any) -> list[_Finding]:
     """Return what is wrong by the schema, and only if nothing is, by the other rules."""
     tree = _without_nulls(tree)
-    return [*_schema_findings(tree)] or [*_rule_findings(tree)]
+    return [*_key_findings(tree), *_schema_findings(tree)] or [*_rule_findings(tree)]
+
+
+def _key_findings(tree: Any) -> Iterator[_Finding]:
+    """Yield keys of the file that look like a known one: other keys are those of plugins."""
+    if isinstance(tree, dict):
+        declared = [*FILE_SCHEMA["properties"], *OTHER_KINDS]
+        for key in tree:
+            if key in ("_info", "_workspace"):
+                yield (key, ""), f"{key} is decK's; Kong rejects it", "remove it"
+            elif key not in declared and (hint := did_you_mean(str(key), declared)):
+                yield (key, ""), f"unknown key {key!r}", hint
 
 
 def _without_nulls(value: Any) -> Any:
@@ -93,11 +108,15 @@ def _rule_findings(tree: Mapping[str, Any]) -> Iterator[_Finding]:
     for path, upstream in _entities(tree, ("upstreams",)):
         yield from _upstream_findings(path, upstream)
     for path, service in _entities(tree, ("services",)):
+        if not {"host", "url"} & service.keys():
+            yield path, "has no host and no url", ""
         if service.get("protocol") in _GRPC and service.get("path"):
             yield (*path, "path"), "a grpc service has no path", ""
     for path, route in _entities(tree, ("routes",), ("services", "routes")):
-        if {*route.get("protocols", ())} & {*_GRPC} and route.get("strip_path", True):
+        if {*route.get("protocols", ())} & {*_GRPC} and route.get("strip_path"):
             yield (*path, "strip_path"), "a grpc route strips no path", "strip_path: false"
+        if not _ROUTE_RULES & route.keys():
+            yield path, f"chooses no requests: by {', '.join(sorted(_ROUTE_RULES))}", ""
     plugin_places = (("plugins",), ("services", "plugins"), ("routes", "plugins"))
     for path, plugin in _entities(tree, *plugin_places, ("services", "routes", "plugins")):
         if plugin["name"] == "rate-limiting":
@@ -122,8 +141,8 @@ def _entities(
 def _upstream_findings(path: ConfigPath, upstream: dict[str, Any]) -> Iterator[_Finding]:
     for hash_name in ("hash_on", "hash_fallback"):
         hash_input = upstream.get(hash_name, "none")
-        if hash_input in ("header", "query_arg", "uri_capture"):
-            needed = f"{hash_name}_{hash_input}"
+        if hash_input in ("header", "query_arg", "uri_capture", "cookie"):
+            needed = "hash_on_cookie" if hash_input == "cookie" else f"{hash_name}_{hash_input}"
             if needed not in upstream:
                 yield (*path, hash_name), f"needs {needed}", ""
     algorithm = upstream.get("algorithm", "consistent-hashing")

@@ -15,12 +15,13 @@ from typing import Any
 import yaml
 
 from config.options import Config, KongOptions
+from deploy.kong.entities import expand_target
 from deploy.kong.file_schema import PERIODS
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _TARGET = re.compile(
     r"(?P<target>(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]):(?P<port>\d{1,5}))"
-    r"(?: weight=(?P<weight>\d{1,5}))?"
+    r"(?: weight=(?P<weight>-?\d{1,6}))?"
 )
 _MAX_PORT = _MAX_WEIGHT = 65535
 DEFAULT_WEIGHT = 100
@@ -105,9 +106,9 @@ def parse_gateway(text: str) -> tuple[str, int]:
     if not match or not 0 < int(match["port"]) <= _MAX_PORT:
         raise KongError(f"kong.gateways {text!r}: must be host:port, without a scheme")
     weight = DEFAULT_WEIGHT if match["weight"] is None else int(match["weight"])
-    if weight > _MAX_WEIGHT:
+    if not 0 <= weight <= _MAX_WEIGHT:
         raise KongError(f"kong.gateways {text!r}: a weight is 0 to {_MAX_WEIGHT}")
-    return match["target"], weight
+    return expand_target(match["target"]), weight
 
 
 def _plugins(config: Config) -> list[dict[str, Any]]:

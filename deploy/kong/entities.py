@@ -3,6 +3,7 @@
 An entity is named by its kind and key: ("targets", "ase-gateways/10.0.0.11:8200").
 """
 
+import ipaddress
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -16,6 +17,10 @@ EntityName = tuple[str, str]
 # whatever weight a file gives it.
 REGISTERED_TAG = "ase-registered"
 DRAINED_TAG = "ase-drained"
+# Members of a plugin of a service that is for some of its requests alone, or not the only one.
+PLUGIN_SCOPES = ("route", "consumer", "consumer_group", "instance_name")
+# What an entity of a kind belongs to.
+PARENT_KINDS = {"targets": "upstreams", "routes": "services", "plugins": "services"}
 # What an entity belongs to is made before it and deleted after it.
 KINDS = ("upstreams", "targets", "services", "routes", "plugins")
 # Members of a plugin's config that our files have only if an option is set.
@@ -99,12 +104,27 @@ def _entity(kind: str, members: Mapping[str, Any], parent: str, *inner: str) -> 
 def entity_key(kind: str, members: Mapping[str, Any], parent: str) -> str:
     """Return the key of an entity with these members; `parent` is the name of what it belongs to.
 
-    Targets and plugins have no name of their own in a Kong.
+    Targets and plugins have no name of their own in a Kong. A plugin can be that of a route or of a
+    consumer, and a service can have several of one name.
     """
     if kind == "targets":
-        return f"{parent}/{members['target']}"
+        return f"{parent}/{expand_target(str(members['target']))}"
     name = str(members.get("name") or members.get("id", ""))
-    return f"{parent}/{name}" if kind == "plugins" else name
+    if kind != "plugins":
+        return name
+    scopes = [f"{scope}={members[scope]}" for scope in PLUGIN_SCOPES if members.get(scope)]
+    return " ".join([f"{parent}/{name}", *scopes])
+
+
+def expand_target(text: str) -> str:
+    """Return the host:port of a target with an IPv6 address in full, as Kong stores it."""
+    host, bracket, port = text.partition("]")
+    if not bracket:
+        return text
+    try:
+        return f"[{ipaddress.IPv6Address(host[1:]).exploded}]{port}"
+    except ValueError:
+        return text
 
 
 def nest(entities: Iterable[Entity]) -> dict[str, list[dict[str, Any]]]:
@@ -117,8 +137,8 @@ def nest(entities: Iterable[Entity]) -> dict[str, list[dict[str, Any]]]:
             document[entity.kind].append(members)
             parents[entity.name] = members
         else:
-            parent_kind = "upstreams" if entity.kind == "targets" else "services"
-            parents[parent_kind, entity.parent].setdefault(entity.kind, []).append(members)
+            parent = parents[PARENT_KINDS[entity.kind], entity.parent]
+            parent.setdefault(entity.kind, []).append(members)
     return {kind: members for kind, members in document.items() if members}
 
 
@@ -194,11 +214,26 @@ def find_conflicts(changes: Iterable[Change], others: Container[EntityName]) -> 
 
 
 def apply_changes(current: Mapping[EntityName, Entity], changes: Iterable[Change]) -> list[Entity]:
-    """Return the entities that `current` becomes by `changes`."""
+    """Return the entities that `current` becomes by `changes`.
+
+    Members of an updated entity that the change does not name stay as they are.
+    """
     entities = dict(current)
     for change in changes:
+        name, present = change.entity.name, entities.get(change.entity.name)
         if change.action == "delete":
-            del entities[change.entity.name]
+            del entities[name]
+        elif present is None:
+            entities[name] = change.entity
         else:
-            entities[change.entity.name] = change.entity
+            entities[name] = replace(present, body=_merge(present.body, change.entity.body))
     return list(entities.values())
+
+
+def _merge(present: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**present}
+    for name, value in changes.items():
+        other = merged.get(name)
+        is_nested = isinstance(value, Mapping) and isinstance(other, Mapping)
+        merged[name] = _merge(other, value) if is_nested else value  # type: ignore[arg-type]
+    return merged

@@ -44,7 +44,10 @@ _HOST_NAME = {
     "not": {"pattern": r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$"},
 }
 _STATUSES = _list_of(_integer(100, 999))
-_META = {"id": _TEXT, "tags": _list_of(_TEXT), "created_at": {}, "updated_at": {}}
+_META = {
+    "id": _TEXT, "tags": _list_of(_TEXT), "created_at": {}, "updated_at": {}, "_comment": {},
+    "_ignore": {},
+}  # fmt: skip
 _COUNT = _integer(0, 255)
 _SECONDS = {"type": "number", "minimum": 0, "maximum": 65535}
 
@@ -203,7 +206,7 @@ _PLUGIN = {
     ),
     "allOf": [
         {
-            "if": {"properties": {"name": {"const": name}}},
+            "if": {"properties": {"name": {"const": name}}, "required": ["name"]},
             "then": {"properties": {"config": config}},
         }
         for name, config in _PLUGIN_CONFIGS.items()
@@ -252,14 +255,16 @@ _SERVICE = _closed(
         "plugins": _list_of(_PLUGIN),
     }
 )
-_OTHER_ENTITIES = (
+# Lists of other entities, whose members are not checked. Plugins bring further kinds.
+OTHER_KINDS = (
     "acls", "basicauth_credentials", "ca_certificates", "certificates", "consumer_groups",
     "consumers", "filter_chains", "hmacauth_credentials", "jwt_secrets", "key_sets",
-    "keyauth_credentials", "keys", "snis", "vaults",
+    "keyauth_credentials", "keys", "oauth2_credentials", "snis", "vaults",
 )  # fmt: skip
 
-FILE_SCHEMA: dict[str, Any] = _closed(
-    {
+FILE_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
         "_format_version": _one_of("1.1", "2.1", "3.0"),
         "_transform": _FLAG,
         "_comment": _TEXT,
@@ -269,7 +274,7 @@ FILE_SCHEMA: dict[str, Any] = _closed(
         "services": _list_of(_SERVICE),
         "routes": _list_of(_ROUTE),
         "plugins": _list_of(_PLUGIN),
-        **dict.fromkeys(_OTHER_ENTITIES, _list_of({"type": "object"})),
     },
-    "_format_version",
-)
+    "required": ["_format_version"],
+    "additionalProperties": _list_of({"type": "object"}),
+}

@@ -50,19 +50,23 @@ class AccessLog:
         self._cached_ms = self._cached_second = -1
         self._cached_prefix = self._cached_timestamp = ""
 
-    def write(self, record: RequestRecord, *, is_session: bool = False) -> None:
-        """Write the line of a finished request or session.
+    def write(
+        self, record: RequestRecord, *, is_session: bool = False, has_failed: bool = False
+    ) -> None:
+        """Write the line of a finished request, or of a session, which perhaps `has_failed`.
 
         A template formats it, with further fields for a wait and for an error: an overloaded
         gateway writes a line for each request that it sheds.
         """
         if self._on_record is not None:
             self._on_record(record)
-        if self._explain is not None and (
-            (record.code and not 400 <= record.status < 500)
-            or (not is_session and record.answered_at - record.accepted_at >= self._slow)
-        ):
-            self._explain(record)
+        if self._explain is not None:
+            if not is_session:
+                has_failed = record.code != 0 and not 400 <= record.status < 500
+                is_slow = record.answered_at - record.accepted_at >= self._slow
+                has_failed = has_failed or is_slow
+            if has_failed:
+                self._explain(record)
         # A path may contain a quote, and a loader chooses its address: all texts are JSON-encoded.
         line = _LINE_TEMPLATE % (
             self._line_prefix(),

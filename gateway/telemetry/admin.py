@@ -57,7 +57,13 @@ class Debugging:
 
     async def _latest(self, _: Request) -> Response:
         explanations = self.explanations
-        return JSONResponse({"requests": explanations.latest(), "skipped": explanations.skipped})
+        return JSONResponse(
+            {
+                "requests": explanations.latest(),
+                "kept": explanations.size,
+                "skipped": explanations.skipped,
+            }
+        )
 
     async def _request(self, request: Request) -> Response:
         explanation = self.explanations.find(request.path_params["sid"])
@@ -74,7 +80,8 @@ class Debugging:
 NO_EXPLANATION = JSONResponse(
     {
         "error": "no such request is explained",
-        "cure": "the latest gateway.explained requests are, if they failed or took gateway.slow",
+        "cure": "the latest are that failed by no fault of the caller, or took gateway.slow "
+        "seconds; gateway.explained says how many",
     },
     404,
 )

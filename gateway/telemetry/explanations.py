@@ -3,7 +3,7 @@
 Pure: the clocks are passed in.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,20 +16,21 @@ _MAX_PER_S = 20
 class Explanations:
     """Keeps the explanations of the latest `size` failed or slow requests.
 
-    `find_candidates` returns the instances of a service as JSON objects: as they are when the
-    request has ended. `clock` returns monotonic seconds, `wall_clock` seconds since 1970. In one
-    second at most 20 requests are explained; `skipped` counts the others. `_entries` is in the
-    order of the ends; `_second` is the current one, which has `_in_second` explanations.
+    `find_candidates` returns instances of a service as JSON objects, the called ones among them: as
+    they are when the request has ended. `clock` returns monotonic seconds, `wall_clock` seconds
+    since 1970. In one second at most 20 requests are explained; `skipped` counts the others.
+    `_entries` is in the order of the ends; `_second` is the current one, which has `_in_second`
+    explanations.
     """
 
     def __init__(
         self,
         size: int,
-        find_candidates: Callable[[str], Sequence[dict[str, Any]]],
+        find_candidates: Callable[[str, Collection[str]], Sequence[dict[str, Any]]],
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
     ) -> None:
-        self._size = size
+        self.size = size
         self._find_candidates = find_candidates
         self._clock = clock
         self._wall_clock = wall_clock
@@ -40,14 +41,16 @@ class Explanations:
 
     def add(self, record: RequestRecord) -> None:
         """Explain a request that has ended."""
+        if not self.size:
+            return
         second = int(self._clock())
         if second != self._second:
             self._second, self._in_second = second, 0
-        if self._in_second >= _MAX_PER_S or not self._size:
+        if self._in_second >= _MAX_PER_S:
             self.skipped += 1
             return
         self._in_second += 1
-        while len(self._entries) >= self._size:
+        while len(self._entries) >= self.size:
             del self._entries[next(iter(self._entries))]
         self._entries[record.sid] = {
             "sid": record.sid,
@@ -64,8 +67,14 @@ class Explanations:
             "phases_ms": _phases_ms(record),
             "attempts": [_attempt(note) for note in record.attempt_notes],
             "instance": record.instance,
-            "candidates": list(self._find_candidates(record.service)) if record.service else [],
+            "candidates": self._candidates(record),
         }
+
+    def _candidates(self, record: RequestRecord) -> list[dict[str, Any]]:
+        if not record.service:
+            return []
+        called = {note.instance for note in record.attempt_notes}
+        return list(self._find_candidates(record.service, called | {record.instance}))
 
     def find(self, sid: str) -> dict[str, Any] | None:
         """Return the explanation of a request, None if there is none."""

@@ -67,4 +67,5 @@ def merge_explanations(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the explanations of all workers as those of one gateway, the latest first."""
     requests = [entry for answer in answers for entry in answer["requests"]]
     requests.sort(key=lambda entry: str(entry["ended"]), reverse=True)
-    return {"requests": requests, "skipped": sum(answer["skipped"] for answer in answers)}
+    totals = {name: sum(answer[name] for answer in answers) for name in ("kept", "skipped")}
+    return {"requests": requests, **totals}

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from lb.balancer.balancer import Balancer
 from lb.endpoints.endpoint import Endpoint
 
-MAX_EJECTION_S = 7 * 86400.0
+MAX_EJECTION_S = 7 * 86400
 _MAX_BODY = 4096
 
 
@@ -35,13 +35,17 @@ class Operations:
     async def _eject(self, request: Request) -> Response:
         members = await _read_object(request)
         seconds = members.get("seconds")
-        is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-        if not is_number or not 0 < float(seconds or 0) <= MAX_EJECTION_S:
-            cure = f"more than 0, at most {MAX_EJECTION_S:.0f}"
+        if (
+            not isinstance(seconds, int | float)
+            or isinstance(seconds, bool)
+            or not 0 < seconds <= MAX_EJECTION_S
+        ):
+            cure = f"more than 0, at most {MAX_EJECTION_S} (7 days)"
             return JSONResponse({"error": "seconds is not a time", "cure": cure}, 400)
+        duration = float(seconds)
 
         def eject(endpoint: Endpoint) -> bool:
-            self._picker.eject(endpoint, float(seconds or 0))
+            self._picker.eject(endpoint, duration)
             return True
 
         return self._apply(members, eject)

@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from gateway.request.record import RequestRecord
 from gateway.telemetry.access_log import AccessLog
-from schemas.model.errors import CLIENT_GONE, KNOWN_CODES, AseError
+from schemas.model.errors import CLIENT_GONE, KNOWN_CODES, AseError, ErrorSource
 from schemas.model.session import SessionEvent
 
 _SWITCHING_PROTOCOLS = 101
@@ -88,7 +88,8 @@ class SessionMetrics:
         key = (record.service, code)
         self._ended_counts[key] = self._ended_counts.get(key, 0) + 1
         if write_log:
-            self._access_log.write(record, is_session=True)
+            has_failed = error_spec is not None and error_spec.source is not ErrorSource.CALLER
+            self._access_log.write(record, is_session=True, has_failed=has_failed)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics with their current values, for a scrape."""

@@ -345,13 +345,13 @@ def _call_with_retries(
                 now = dependencies.clock()
                 record.attempt_finished(now)
                 output = call.outcome()
+                record.bytes_in, record.bytes_out = len(request.frame), len(output)
+                if units := read_units(output):
+                    record.add_units(units)
+                outputs = exchange.decode(contract, output)
                 if now - record.accepted_at >= dependencies.options.slow:
                     record.note_attempt("", *held_slot.pick_figures())
-                record.bytes_in, record.bytes_out = len(request.frame), len(output)
-                units = read_units(output)
-                if units:
-                    record.add_units(units)
-                return exchange.decode(contract, output)
+                return outputs
         except AseError as error:
             record.attempt_finished(dependencies.clock())
             record.note_attempt(error.spec.name, *slot.pick_figures())

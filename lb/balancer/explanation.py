@@ -4,7 +4,7 @@ The pick itself keeps none of this: it is read off the table when somebody asks,
 has failed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,15 +52,34 @@ class Candidate:
 
 
 def explain_candidates(
-    table: EndpointTable, service_id: str, digest: str, now: float
+    table: EndpointTable,
+    service_id: str,
+    digest: str,
+    now: float,
+    called: Collection[str] = (),
+    limit: int | None = None,
 ) -> list[Candidate]:
     """Return the instances of a service for requests with the schema `digest`.
 
-    Those that may be picked come first, the least expected delay before others.
+    Those that may be picked come first, the least expected delay before others. With a `limit`
+    these are the `called` ones and others up to that number: half of them may be picked and half
+    may not, as far as there are so many.
     """
-    pool = table.pool(service_id, digest)
-    candidates = [_candidate(endpoint, pool, now) for endpoint in table.endpoints_of(service_id)]
+    pool, endpoints = table.pool(service_id, digest), table.endpoints_of(service_id)
+    if limit is not None and len(endpoints) > limit:
+        endpoints = _select(endpoints, pool, called, limit)
+    candidates = [_candidate(endpoint, pool, now) for endpoint in endpoints]
     return sorted(candidates, key=lambda c: (c.verdict != CANDIDATE, c.expected_ms, c.instance))
+
+
+def _select(
+    endpoints: list[Endpoint], pool: Pool, called: Collection[str], limit: int
+) -> list[Endpoint]:
+    selected = [endpoint for endpoint in endpoints if endpoint.instance.addr in called][:limit]
+    others = [endpoint for endpoint in endpoints if endpoint.instance.addr not in called]
+    outside = [endpoint for endpoint in others if endpoint.pool is not pool][: limit // 2]
+    inside = [endpoint for endpoint in others if endpoint.pool is pool]
+    return (selected + outside + inside)[:limit]
 
 
 def preview_picks(
@@ -72,8 +91,9 @@ def preview_picks(
 ) -> list[Candidate]:
     """Return what `explain_candidates` does, with the share of the next requests of each.
 
-    The shares are those of 500 draws of a new policy at this moment: what a policy has learnt, such
-    as its turn, is not known to it. The next requests go to untried instances first.
+    The shares are those of 500 draws of a new policy at this moment. What a policy learns from its
+    own requests, such as whose turn it is, is not known to a new one: the shares are right for the
+    default policy, and a hint for others. The next requests go to untried instances first.
     """
     pool, policy = table.pool(service_id, digest), new_policy()
     counts: dict[str, int] = {}

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.lifecycle import EndpointState
-from lb.endpoints.outlier import EjectionState
+from lb.endpoints.outlier import EjectionCause, EjectionState
 
 
 class Pool:
@@ -46,8 +46,9 @@ class Pool:
         """Fill an empty pool with the endpoints of a service, by their state and ejection state.
 
         Draining endpoints and endpoints with another schema are left out. Endpoints that are not
-        known to answer and endpoints with a broken report stream become members only if there is no
-        other endpoint: neither proves that the loader is dead. Endpoints ejected for failures are
+        known to answer, or that an operator has ejected, and endpoints with a broken report stream
+        become members only if there is no other endpoint: none of it proves that the loader is
+        dead. Endpoints ejected for failures are
         left out unless they outnumber the healthy ones. Endpoints with a broken stream count as
         healthy if they outnumber the healthy ones and the trials.
         """
@@ -69,8 +70,10 @@ class Pool:
             elif detector.state is EjectionState.PROBING:
                 if not endpoint.inflight:  # otherwise a probe is in flight
                     self.trials.append(endpoint)
+            elif detector.is_answering() and detector.cause is not EjectionCause.OPERATOR:
+                ejected.append(endpoint)
             else:
-                (ejected if detector.is_answering() else unanswering).append(endpoint)
+                unanswering.append(endpoint)
         self.is_panicking = len(ejected) > len(healthy)
         if self.is_panicking:
             healthy += ejected

@@ -1,9 +1,11 @@
 """`asectl eject` and `uneject`: an operator takes an instance out, and back."""
 
+import time
+
 import httpx
 import pytest
 
-from tests.harness import Gateway, Hub, Loader, make_envelope, run_asectl
+from tests.harness import TIMEOUT_S, Gateway, Hub, Loader, make_envelope, run_asectl
 
 
 def pids(gateway: Gateway, count: int = 12) -> set[int]:
@@ -25,8 +27,9 @@ def test_ejected_instance_gets_no_requests_until_it_is_let_in() -> None:
 
         back = run_asectl("uneject", first.addr, "--url", gateway.admin)
         assert back.stdout == f"probe {first.addr} gets requests if it passes a check\n"
-        while first.process.pid not in pids(gateway, 1):
-            pass  # its check is under way
+        deadline = time.monotonic() + TIMEOUT_S
+        while first.process.pid not in pids(gateway, 1):  # its check is under way
+            assert time.monotonic() < deadline
         gateway.wait_for_event("instance readmitted", instance=first.addr)
         again = run_asectl("uneject", first.addr, "--url", gateway.admin)
         assert (again.returncode, again.stderr) == (1, f"asectl: {first.addr} is not ejected\n")
@@ -63,6 +66,12 @@ def test_workers_eject_alike() -> None:
         ("/lb/eject", b'{"instance": "a:1", "seconds": true}', 400, "seconds is not a time"),
         ("/lb/eject", b'{"instance": "a:1", "seconds": 1e9}', 400, "seconds is not a time"),
         ("/lb/eject", b'{"instance": "a:1", "seconds": NaN}', 400, "seconds is not a time"),
+        (
+            "/lb/eject",
+            b'{"instance": "a:1", "seconds": 1%b}' % (b"0" * 400),
+            400,
+            "seconds is not a time",
+        ),
         ("/lb/eject", b'{"seconds": 5}', 400, "instance is missing"),
         ("/lb/eject", b'{"instance": "a:1", "seconds": 5}', 404, "no instance 'a:1' is known"),
         ("/lb/uneject", b"[" * 5000, 400, "instance is missing"),

@@ -39,6 +39,26 @@ def test_failed_request_is_explained_by_its_id(lane: str) -> None:
         assert "no such request is explained; the latest" in unknown.stderr
 
 
+def test_slow_call_that_fails_is_one_call_and_a_client_that_leaves_is_none() -> None:
+    with Gateway("--gateway-slow", "0") as gateway, Loader(gateway.lb) as loader:
+        gateway.wait_until_up(loader)
+        failed = request_id(gateway, act="raise")
+        explanation = json.loads(explain(gateway, failed, "--json").stdout)
+        assert [attempt["fault"] for attempt in explanation["attempts"]] == ["raised"]
+        assert (
+            f"expected {explanation['attempts'][0]['expected_ms']:.1f} ms (report"
+            in explain(gateway, failed).stdout
+        )
+
+
+def test_nothing_is_kept_if_the_option_is_0() -> None:
+    with Gateway("--gateway-explained", "0") as gateway, Loader(gateway.lb) as loader:
+        gateway.wait_until_up(loader)
+        failed = request_id(gateway, act="raise")
+        assert explain(gateway).stdout == "gateway.explained is 0: nothing is kept of requests\n"
+        assert explain(gateway, failed).returncode == 1
+
+
 def test_slow_request_is_explained_and_a_refused_one_is_not() -> None:
     with Gateway("--gateway-slow", "0") as gateway, Loader(gateway.lb) as loader:
         gateway.wait_until_up(loader)

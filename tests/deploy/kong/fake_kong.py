@@ -1,13 +1,17 @@
 """A server with the documented behaviour of Kong's Admin API (3.9), for the entities that we use.
 
-Source: Kong's documentation of the Admin API, of DB-less mode and of tags. With a database entities
-are written one by one: 201, 200, 204, 404, 400 (schema violation), 409 (unique constraint). Without
-one they answer 405, and `/config` takes the whole document: 201, 304 (`check_hash`), 400 with
-`flattened_errors`.
+Targets have IPv6 addresses in full, and texts such as dates are exported without quotes, as by
+Kong. Source: Kong's documentation of the Admin API, of DB-less mode and of tags.
+
+With a database entities are written one by one: 201, 200, 204, 404, 400 (schema violation), 409
+(unique constraint). Without one they answer 405, and `/config` takes the whole document: 201, 304
+(`check_hash`), 400 with `flattened_errors`.
 """
 
 import hashlib
+import ipaddress
 import json
+import re
 import threading
 import uuid
 from collections.abc import Callable
@@ -35,6 +39,7 @@ class FakeKong:
 
     def __init__(self, *, database: bool = True, token: str = "", page_size: int = 2) -> None:
         self.store: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in DEFAULTS}
+        self.other_kinds: dict[str, Any] = {}  # whose entities are kept as they are
         self.requests: list[str] = []
         self.statuses: list[int] = []
         self.refused: set[str] = set()  # methods and paths that answer 500
@@ -116,11 +121,7 @@ class FakeKong:
             return 304, None
         errors = find_errors(body)
         if errors:
-            flattened = [
-                {"entity_type": "service", "entity_name": "ase",
-                 "errors": [{"type": "entity", "field": "retries", "message": error}]}
-                for error in errors
-            ]  # fmt: skip
+            flattened = [_flattened_error(body, error) for error in errors]
             message = "declarative config is invalid: {}"
             return 400, {"code": 14, "message": message, "flattened_errors": flattened}
         self._hash = digest
@@ -130,6 +131,11 @@ class FakeKong:
     def load(self, document: dict[str, Any]) -> None:
         """Replace all entities by those of a file, whose inner entities become entities too."""
         self.store = {kind: {} for kind in DEFAULTS}
+        self.other_kinds = {
+            kind: entities
+            for kind, entities in document.items()
+            if kind not in DEFAULTS and not kind.startswith("_")
+        }
         for kind, parent_kind in [("upstreams", ""), ("services", ""), *PARENTS.items()]:
             for members in document.get(kind, ()):
                 parent = self._find(parent_kind, members.get(parent_kind[:-1]) or "")
@@ -145,11 +151,12 @@ class FakeKong:
             flat = []
             for entity in entities.values():
                 parent_kind = PARENTS.get(kind, "")[:-1]
-                parent = {parent_kind: entity[parent_kind]["id"]} if parent_kind in entity else {}
-                flat.append({**entity, **parent})
+                reference = entity.get(parent_kind)
+                flat.append({**entity, **({parent_kind: reference["id"]} if reference else {})})
             if flat:
                 document[kind] = flat
-        return yaml.safe_dump(document, sort_keys=False)
+        text = yaml.safe_dump({**document, **self.other_kinds}, sort_keys=False)
+        return re.sub(r"'(\d{4}-\d\d-\d\d|=)'", r"\1", text)  # lyaml quotes neither
 
     def _answer_collection(
         self, method: str, kind: str, parent: dict[str, Any] | None, query: Any, body: Any
@@ -183,10 +190,13 @@ class FakeKong:
     def _is_taken(self, kind: str, body: dict[str, Any], parent: dict[str, Any] | None) -> bool:
         member = "target" if kind == "targets" else "name"
         parent_kind = PARENTS.get(kind, "")[:-1]
-        has_scope = kind in ("targets", "plugins")
+        scopes = [parent_kind] * (kind in ("targets", "plugins"))
+        scopes += ["consumer", "route"] * (kind == "plugins")
+        wanted = {**body, parent_kind: _reference(parent)}
+        if kind == "targets":
+            wanted["target"] = _stored_target(wanted["target"])
         return any(
-            entity.get(member) == body.get(member)
-            and (not has_scope or entity.get(parent_kind) == _reference(parent))
+            all(entity.get(name) == wanted.get(name) for name in (member, *scopes))
             for entity in self.store[kind].values()
         )
 
@@ -205,6 +215,8 @@ class FakeKong:
             entity.pop(inner, None)
         if kind in PARENTS:
             entity[PARENTS[kind][:-1]] = _reference(parent)
+        if kind == "targets":
+            entity["target"] = _stored_target(entity["target"])
         self.store[kind][entity["id"]] = entity
         return entity
 
@@ -229,6 +241,22 @@ class FakeKong:
             config = {**entity.get("config", {}), **body.get("config", {})}
             entity.update(body, **({"config": config} if config else {}))
         return 200, entity
+
+
+def _flattened_error(document: dict[str, Any], error: str) -> dict[str, Any]:
+    """Return an error such as `services.0.retries: too large` as Kong flattens it."""
+    path, _, message = error.partition(": ")
+    kind, index, *members = path.split(".")
+    return {
+        "entity_type": kind.removesuffix("s"),
+        "entity_name": document[kind][int(index)]["name"],
+        "errors": [{"type": "field", "field": ".".join(members), "message": message}],
+    }
+
+
+def _stored_target(text: str) -> str:
+    host, bracket, port = text.partition("]")
+    return f"[{ipaddress.IPv6Address(host[1:]).exploded}]{port}" if bracket else text
 
 
 def _reference(parent: dict[str, Any] | None) -> dict[str, str] | None:

@@ -106,6 +106,115 @@ def test_entity_of_someone_else_is_never_touched(kong: FakeKong, tmp_path: Path)
     assert kong.export() == before
 
 
+def add_plugin(kong: FakeKong, service: str, **members: Any) -> None:
+    """Add a plugin of someone else to a service."""
+    parent = kong._find("services", service)
+    body = {"name": "rate-limiting", "config": {"second": 5}, **members}
+    kong._add("plugins", body, parent)
+
+
+def test_plugin_for_one_consumer_stays_beside_ours(kong: FakeKong, tmp_path: Path) -> None:
+    run(kong, "push", folder=tmp_path)
+    consumer = "4711" if not kong._database else {"id": "4711"}
+    add_plugin(kong, "ase", consumer=consumer)
+    changed = run(kong, "push", config=CONFIG + "  key_auth: true\n", folder=tmp_path)
+    assert changed.stdout.splitlines()[0] == "create plugin ase/key-auth"
+    kept = [p["config"].get("second") for p in kong.store["plugins"].values()]
+    assert sorted(filter(None, kept)) == [5, 100]
+    assert run(kong, "push", folder=tmp_path).stdout.splitlines()[0] == "delete plugin ase/key-auth"
+
+
+def test_plugin_for_one_consumer_is_no_conflict(kong: FakeKong, tmp_path: Path) -> None:
+    run(kong, "push", config=CONFIG.replace("  rate_limit: [100/second]\n", ""), folder=tmp_path)
+    add_plugin(kong, "ase", consumer="4711" if not kong._database else {"id": "4711"})
+    assert (
+        run(kong, "push", folder=tmp_path).stdout == "create plugin ase/rate-limiting\n1 change\n"
+    )
+
+
+def test_global_plugin_with_our_tag_is_left_alone(kong: FakeKong, tmp_path: Path) -> None:
+    run(kong, "push", folder=tmp_path)
+    add_plugin(kong, "", name="prometheus", config={}, tags=["ase", "ase.ase"])
+    assert run(kong, "diff", folder=tmp_path).stdout == "no change\n"
+    assert run(kong, "register", "10.0.0.13:8200", folder=tmp_path).returncode == 0
+    assert "prometheus" in entities(kong, "plugins")
+
+
+def test_members_that_an_operator_has_set_stay(kong: FakeKong, tmp_path: Path) -> None:
+    run(kong, "push", folder=tmp_path)
+    entities(kong, "services")["ase"]["tls_verify"] = True
+    changed = run(kong, "push", config="gateway: {deadline: 60}\n" + CONFIG, folder=tmp_path)
+    assert changed.stdout == "update service ase (read_timeout)\n1 change\n"
+    assert entities(kong, "services")["ase"]["tls_verify"] is True
+
+
+def test_ipv6_gateways_converge(kong: FakeKong, tmp_path: Path) -> None:
+    config = 'kong: {gateways: ["[2001:db8::7]:8200"]}\n'
+    assert run(kong, "push", config=config, folder=tmp_path).returncode == 0
+    assert run(kong, "push", config=config, folder=tmp_path).stdout == "no change\n"
+    drained = run(kong, "drain", "[2001:db8::7]:8200", config=config, folder=tmp_path)
+    assert drained.returncode == 0, drained.stderr
+    assert [target["weight"] for target in kong.store["targets"].values()] == [0]
+
+
+def test_all_of_a_document_that_is_not_ours_stays(tmp_path: Path) -> None:
+    consumers = [{"username": "a", "tags": ["2024-01-15", "="]}]
+    others = {"consumers": consumers, "keyauth_credentials": [{"key": "k", "consumer": "a"}]}
+    with FakeKong(database=False) as kong:
+        kong.load({"services": [FOREIGN_SERVICE], **others})
+        pushed = run(kong, "push", folder=tmp_path)
+        assert pushed.returncode == 0, pushed.stderr
+        assert kong.other_kinds == others
+
+
+def test_change_of_somebody_else_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    with FakeKong(database=False) as kong:
+        run(kong, "push", folder=tmp_path)
+        reads = 0
+
+        def change_after_the_first_read() -> None:
+            nonlocal reads
+            reads += 1
+            if reads == 2:
+                kong.other_kinds["consumers"] = [{"username": "new"}]
+            kong.before["GET /config"] = change_after_the_first_read
+
+        kong.before["GET /config"] = change_after_the_first_read
+        result = run(kong, "register", "10.0.0.13:8200", folder=tmp_path)
+        assert result.returncode == 2
+        assert "nothing is changed here, run the command again" in result.stderr
+        assert "10.0.0.13:8200" not in entities(kong, "targets")
+        kong.before.clear()
+        assert run(kong, "register", "10.0.0.13:8200", folder=tmp_path).returncode == 0
+        assert kong.other_kinds["consumers"] == [{"username": "new"}]
+
+
+def test_gateway_is_taken_back_with_its_weight(kong: FakeKong, tmp_path: Path) -> None:
+    run(kong, "push", folder=tmp_path)
+    run(kong, "drain", "10.0.0.12:8200", folder=tmp_path)
+    run(kong, "register", "10.0.0.12:8200", folder=tmp_path)
+    assert entities(kong, "targets")["10.0.0.12:8200"]["weight"] == 50
+
+
+def test_target_of_someone_else_is_not_registered_twice(kong: FakeKong, tmp_path: Path) -> None:
+    run(kong, "push", folder=tmp_path)
+    upstream = kong._find("upstreams", "ase-gateways")
+    kong._add("targets", {"target": "10.0.0.13:8200", "weight": 7}, upstream)
+    result = run(kong, "register", "10.0.0.13:8200", folder=tmp_path)
+    assert result.returncode == 1
+    assert "Kong has target ase-gateways/10.0.0.13:8200 without the tag" in result.stderr
+
+
+def test_password_in_the_url_of_kong_is_refused_and_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "ase.yaml"
+    file.write_text(CONFIG)
+    url = "http://admin:s3cret@127.0.0.1:1"
+    result = run_asectl("kong", "diff", "-c", str(file), "--kong-admin", url)
+    assert result.returncode == 2
+    assert "use kong.admin_token" in result.stderr
+    assert "s3cret" not in result.stderr
+
+
 def test_two_deployments_share_a_kong(kong: FakeKong, tmp_path: Path) -> None:
     run(kong, "push", folder=tmp_path)
     other = run(kong, "push", config=CONFIG + "  name: vision\n", folder=tmp_path)
@@ -148,6 +257,7 @@ def test_registered_gateway_outlives_a_push_and_can_be_removed(
         ("drain 10.0.0.13:8200", NO_UPSTREAM),
         ("register http://10.0.0.13", "must be host:port, without a scheme"),
         ("register a:1 --weight 70000", "a weight is 0 to 65535"),
+        ("register a:1 --weight=-5", "a weight is 0 to 65535"),
     ],
 )
 def test_wrong_gateways_are_refused(
@@ -203,7 +313,8 @@ def test_refused_document_names_the_entity(tmp_path: Path) -> None:
         kong.load({"services": [{"name": "shop", "host": "h", "retries": 99999}]})
         pushed = run(kong, "push", folder=tmp_path)
     assert pushed.returncode == 2
-    assert "POST /config: Kong answers 400\n  service ase: retries: services.0" in pushed.stderr
+    error = "POST /config: Kong answers 400\n  service shop: retries: 99999 is greater"
+    assert error in pushed.stderr
 
 
 def test_unreachable_kong_and_a_server_that_is_none(tmp_path: Path) -> None:

@@ -28,10 +28,11 @@ services:
   plugins:
   - {name: key-auth, config: {key_names: [x-api-key], hide_credentials: true}}
   - {name: rate-limiting, config: {second: 5, minute: 100, policy: local}}
-- {name: grpc, host: atom, port: 9443, protocol: grpc}
+- {name: grpc, host: atom, port: 9443, protocol: grpc, _comment: ours}
 routes:
 - {name: other, paths: [/other], service: ase}
 consumers: [{username: tenant-a, keyauth_credentials: [{key: demo}]}]
+oauth2_credentials: [{name: a, _comment: any kind that a plugin brings}]
 plugins: [{name: prometheus, config: {latency_metrics: true}}, {name: our-own, config: {any: 1}}]
 """
 
@@ -70,8 +71,12 @@ def test_valid_file_has_no_errors() -> None:
         (", hash_on_header: x-ase-session", "", 7, "needs hash_on_header"),
         ("consistent-hashing", "latency", 7, "Kong makes the algorithm consistent-hashing of it"),
         ("retries: 2", "retries: two", 12, "is not of type"),
-        ("protocol: grpc", "protocol: grpc, path: /x", 18, "a grpc service has no path"),
-        ("[http, https], strip_path: false", "[grpc]", 14, "a grpc route strips no path"),
+        ("protocol: grpc,", "protocol: grpc, path: /x,", 18, "a grpc service has no path"),
+        ("https], strip_path: false", "grpc], strip_path: true", 14, "strips no path"),
+        ("host: atom, ", "", 18, "has no host and no url"),
+        ("paths: [/other], ", "", 20, "chooses no requests: by destinations"),
+        ("hash_on: header", "hash_on: cookie", 7, "needs hash_on_cookie"),
+        ("consumers: [", "_info: {}\nx: [", 21, "_info is decK's; Kong rejects it remove it"),
         ("paths: [/v1,", "paths: [v1,", 14, "does not match"),
         ("name: ase-http", "nane: ase-http", 14, "unknown key 'nane' did you mean 'name'?"),
         ("name: other", "name: ase-http", 20, "'ase-http' is declared twice"),
@@ -93,6 +98,15 @@ def test_error_is_found_at_its_line(old: str, new: str, line: int, message: str)
 def test_all_errors_are_listed_at_once() -> None:
     text = VALID.replace("retries: 2", "retries: x").replace("weight: 100", "weight: -1")
     assert [line for line, _ in errors_of(text)] == [6, 12]
+
+
+def test_plugin_without_a_name_is_one_error() -> None:
+    text = VALID.replace("{name: prometheus, ", "{")
+    assert errors_of(text) == [(23, "name is missing")]
+
+
+def test_grpc_route_strips_nothing_by_default() -> None:
+    assert errors_of(VALID.replace("[http, https], strip_path: false", "[grpc]")) == []
 
 
 def test_null_is_a_member_left_out() -> None:

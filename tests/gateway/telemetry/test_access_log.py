@@ -78,25 +78,33 @@ def test_a_refused_target_is_logged_without_query_and_user(target: bytes, path: 
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "seconds", "is_session", "explained"),
+    ("status", "code", "seconds", "explained"),
     [
-        (200, 0, 0.5, False, False),
-        (200, 0, 2.0, False, True),  # slow
-        (200, 0, 2.0, True, False),  # a session may last
-        (502, 10222, 0.1, False, True),
-        (503, 20002, 0.1, False, True),
-        (400, 10163, 0.1, False, False),  # the caller's fault
-        (429, 11201, 0.1, False, False),
-        (101, 10908, 0.1, True, True),
-        (101, 0, 9.0, True, False),
+        (200, 0, 0.5, False),
+        (200, 0, 2.0, True),  # slow
+        (502, 10222, 0.1, True),
+        (503, 20002, 0.1, True),
+        (400, 10163, 0.1, False),  # the caller's fault
+        (429, 11201, 0.1, False),
+        (499, 499, 0.1, False),
     ],
 )
 def test_failed_and_slow_requests_are_explained(
-    status: int, code: int, seconds: float, is_session: bool, explained: bool
+    status: int, code: int, seconds: float, explained: bool
 ) -> None:
     records: list[RequestRecord] = []
     log = AccessLog(lambda _: None, lambda: 0.0, explain=records.append, slow=1.0)
     record = RequestRecord("s" * 32, 1.0)
     record.finish(status, code, 1.0 + seconds)
-    log.write(record, is_session=is_session)
+    log.write(record)
     assert records == [record] * explained
+
+
+@pytest.mark.parametrize("has_failed", [False, True])
+def test_sessions_are_explained_if_they_fail_however_long_they_last(has_failed: bool) -> None:
+    records: list[RequestRecord] = []
+    log = AccessLog(lambda _: None, lambda: 0.0, explain=records.append, slow=1.0)
+    record = RequestRecord("s" * 32, 1.0)
+    record.finish(101, 10908 if has_failed else 0, 99.0)
+    log.write(record, is_session=True, has_failed=has_failed)
+    assert records == [record] * has_failed

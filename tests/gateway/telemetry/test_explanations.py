@@ -1,5 +1,6 @@
 """Which requests are explained, and for how long."""
 
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -32,8 +33,8 @@ def make(size: int = 3) -> tuple[Explanations, Clock]:
     clock = Clock()
     rows = [{"instance": "a:1", "verdict": "full"}]
 
-    def find_candidates(service: str) -> list[dict[str, Any]]:
-        assert service == "ocr"
+    def find_candidates(service: str, called: Collection[str]) -> list[dict[str, Any]]:
+        assert (service, called) == ("ocr", {"a:1", "b:1"})
         return rows
 
     return Explanations(size, find_candidates, clock, lambda: 86400.0), clock
@@ -79,7 +80,7 @@ def test_twenty_a_second_are_explained() -> None:
 def test_none_are_kept_if_the_option_is_0(size: int) -> None:
     explanations, _ = make(size)
     explanations.add(finished_record())
-    assert (explanations.latest(), explanations.skipped) == ([], 1)
+    assert (explanations.latest(), explanations.skipped) == ([], 0)
 
 
 def test_request_without_a_service_has_no_candidates() -> None:

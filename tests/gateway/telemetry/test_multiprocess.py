@@ -59,9 +59,13 @@ def test_state_without_workers_is_empty() -> None:
 
 def test_explanations_of_all_workers_are_listed_latest_first() -> None:
     answers = [
-        {"requests": [{"ended": "2", "sid": "b"}], "skipped": 1},
-        {"requests": [{"ended": "3", "sid": "c"}, {"ended": "1", "sid": "a"}], "skipped": 2},
+        {"requests": [{"ended": "2", "sid": "b"}], "kept": 5, "skipped": 1},
+        {
+            "requests": [{"ended": "3", "sid": "c"}, {"ended": "1", "sid": "a"}],
+            "kept": 5,
+            "skipped": 2,
+        },
     ]
     merged = merge_explanations(answers)
     assert [entry["sid"] for entry in merged["requests"]] == ["c", "b", "a"]
-    assert merged["skipped"] == 3
+    assert (merged["kept"], merged["skipped"]) == (10, 3)

@@ -148,3 +148,28 @@ def test_preview_takes_no_slot_and_no_turn() -> None:
     preview(fleet)
     assert balancer.counts.picks == 0
     assert all(endpoint.inflight == endpoint.picks == 0 for endpoint in fleet.table)
+
+
+def test_large_fleet_is_shown_in_part_with_the_called_ones() -> None:
+    fleet = Fleet()
+    for number in range(3, 60):
+        fleet.report(number)
+    for number in range(20, 40):
+        fleet.endpoint(number).outlier_detector.eject(10.0, 60.0)
+    fleet.table.invalidate_pool("ocr")
+    candidates = explain_candidates(fleet.table, "ocr", "d", 10.5, {"a:59", "a:21"}, 20)
+    verdicts = [candidate.verdict for candidate in candidates]
+    assert len(candidates) == 20
+    assert {"a:59", "a:21"} <= {candidate.instance for candidate in candidates}
+    assert verdicts.count("ejected") == 11
+    assert len(explain_candidates(fleet.table, "ocr", "d", 10.5)) == 60
+
+
+def test_operator_may_eject_most_instances() -> None:
+    fleet = Fleet()
+    for number in (0, 1):
+        fleet.endpoint(number).outlier_detector.eject(10.0, 60.0)
+    fleet.table.invalidate_pool("ocr")
+    assert {addr: verdict for addr, (verdict, _) in fleet.verdicts().items()} == {
+        "a:0": "ejected", "a:1": "ejected", "a:2": "candidate",
+    }  # fmt: skip
