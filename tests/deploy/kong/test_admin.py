@@ -1,5 +1,7 @@
 """`asectl kong push`, `diff`, `register` and `drain` with a server that behaves as Kong does."""
 
+import contextlib
+import io
 import os
 import subprocess
 from collections.abc import Iterator
@@ -8,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from asectl.main import main
 from tests.deploy.kong.fake_kong import FakeKong
 from tests.harness import run_asectl
 
@@ -36,14 +39,16 @@ def database_kong() -> Iterator[FakeKong]:
 
 
 def run(
-    kong: FakeKong, command: str, *args: str, config: str = CONFIG, folder: Path, **env: str
+    kong: FakeKong, command: str, *args: str, config: str = CONFIG, folder: Path
 ) -> subprocess.CompletedProcess[str]:
+    """Run a command of `asectl kong` in this process."""
     file = folder / "ase.yaml"
     file.write_text(config)
-    return run_asectl(
-        "kong", *command.split(), *args, "-c", str(file), "--kong-admin", kong.url,
-        environ={**os.environ, **env},
-    )  # fmt: skip
+    words = ["kong", *command.split(), *args, "-c", str(file), "--kong-admin", kong.url]
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        code = main(words)
+    return subprocess.CompletedProcess(words, code, stdout.getvalue(), stderr.getvalue())
 
 
 def entities(kong: FakeKong, kind: str) -> dict[str, dict[str, Any]]:
@@ -336,6 +341,8 @@ def test_token_is_sent_and_never_shown(tmp_path: Path) -> None:
         refused = run(kong, "diff", folder=tmp_path)
         assert refused.returncode == 2
         assert "Kong answers 401\n  Invalid credentials" in refused.stderr
-        allowed = run(kong, "diff", folder=tmp_path, ASE_KONG_ADMIN_TOKEN="kong-secret")
+        command = ("kong", "diff", "-c", str(tmp_path / "ase.yaml"), "--kong-admin", kong.url)
+        environ = {**os.environ, "ASE_KONG_ADMIN_TOKEN": "kong-secret"}
+        allowed = run_asectl(*command, environ=environ)
         assert allowed.returncode == 0, allowed.stderr
         assert "kong-secret" not in allowed.stdout + allowed.stderr
