@@ -51,14 +51,18 @@ def change(args: argparse.Namespace, path: str, members: dict[str, Any]) -> list
 
     Raises Failure: exit code 1 if the gateway refuses, 4 if it does not answer as one.
     """
-    admin = HttpTarget.from_args(args)
     body = {"instance": args.addr, "service": args.service, **members}
+    return list(post(HttpTarget.from_args(args), path, body)["changed"])
+
+
+def post(admin: HttpTarget, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON object that an admin port answers a POST with. Raises Failure as `change`."""
     try:
         with admin.client() as client:
             response = client.post(path, json=body)
         content = response.json()
         if response.status_code == 200:
-            return list(content["changed"])
+            return dict(content)
         reason = printable("; ".join(filter(None, (content["error"], content.get("cure")))))
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
         message = f"{admin.url}: does not answer as an admin port does ({error})"

@@ -18,6 +18,7 @@ COMMANDS = {
     "gateway": ("asectl.gateway", "run a gateway (WebGate, Atom and, by default, LB)"),
     "lb": ("asectl.lb", "run an LB hub in its own process"),
     "lb state": ("asectl.lb_state", "show why each instance gets requests or not, and since when"),
+    "drain": ("asectl.drain", "make a gateway unready, and wait until its requests have ended"),
     "eject": ("asectl.eject", "give an instance no requests for a time"),
     "uneject": ("asectl.uneject", "end the ejection of an instance, if it passes a check"),
     "explain": ("asectl.explain", "tell what happened to a failed or slow request, and why"),

@@ -207,7 +207,7 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
     grpc_port = _grpc_port(context, session_metrics, config, base_dir)
     MemoryMetrics(registry, unread_output, body_budget, grpc_port.memory)
     readiness = app.Readiness(upstreams.is_synced)
-    admin_application = _admin_application(config, registry, upstreams, catalog, debugging)
+    admin_app = _admin_application(config, registry, upstreams, catalog, debugging, readiness)
     return _Gateway(
         gateway_name,
         catalog,
@@ -227,7 +227,7 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
             base_dir=base_dir,
         ),
         grpc_port,
-        admin_server(admin_application, options, admin_access(options)),
+        admin_server(admin_app, options, admin_access(options)),
     )
 
 
@@ -539,9 +539,10 @@ def _admin_application(
     upstreams: UpstreamCluster,
     catalog: Catalog,
     debugging: Debugging,
+    readiness: app.Readiness,
 ) -> Starlette:
+    operations = Operations(upstreams.picker, upstreams.table, readiness.set_drained)
     digests, describe = partial(_active_digests, catalog), process_info("gateway", config)
-    operations = Operations(upstreams.picker, upstreams.table)
     return admin.build_app(
         registry, upstreams.table, time.monotonic, digests, describe, debugging, operations
     )

@@ -244,6 +244,7 @@ class Workers:
                 Route("/debug/picks/{service}", first),
                 Route("/lb/eject", every, methods=["POST"]),
                 Route("/lb/uneject", every, methods=["POST"]),
+                Route("/drain", every, methods=["POST"]),
             ]
         )
 

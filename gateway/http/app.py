@@ -48,17 +48,25 @@ class Readiness:
     """The readiness of a gateway: the lb view is synced and the gateway is not draining.
 
     `is_synced` returns whether a hub has sent its instances. `drain_state` is shared with the
-    connections, so that they end at the moment at which the gateway is unready.
+    connections, so that they end at the moment at which the gateway is unready. `is_drained`: an
+    operator wants no new requests here; those that arrive are served.
     """
 
     def __init__(self, is_synced: Callable[[], bool]) -> None:
         self._is_synced = is_synced
         self.drain_state = DrainState()
+        self.is_drained = False
+
+    def set_drained(self, is_drained: bool) -> None:
+        """Drain the gateway, or take it back."""
+        self.is_drained = is_drained
 
     def not_ready_reason(self) -> str:
         """Return why the gateway is not ready, or "" if it is."""
         if self.drain_state.draining:
             return "draining"
+        if self.is_drained:
+            return "drained by an operator"
         return "" if self._is_synced() else "lb view is not synced"
 
 

@@ -1,6 +1,7 @@
-"""What an operator may tell a gateway at its admin port: to give an instance no requests."""
+"""What an operator may tell a gateway at its admin port: to take an instance, or itself, out."""
 
 import json
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,26 +12,46 @@ from starlette.routing import Route
 from lb.balancer.balancer import Balancer
 from lb.endpoints.endpoint import Endpoint
 
+_logger = logging.getLogger("ase.gateway")
+
 MAX_EJECTION_S = 7 * 86400
 _MAX_BODY = 4096
 
 
 class Operations:
-    """Ejects the instances that `picker` picks, or ends their ejection, on request.
+    """Ejects instances that `picker` picks or ends their ejection, and drains the gateway.
 
-    `endpoints` are those that the gateway knows.
+    `endpoints` are those that the gateway knows. `set_drained` makes it unready, or ready again.
     """
 
-    def __init__(self, picker: Balancer, endpoints: Iterable[Endpoint]) -> None:
+    def __init__(
+        self,
+        picker: Balancer,
+        endpoints: Iterable[Endpoint],
+        set_drained: Callable[[bool], None],
+    ) -> None:
         self._picker = picker
         self._endpoints = endpoints
+        self._set_drained = set_drained
 
     def routes(self) -> list[Route]:
-        """Return the routes, which take JSON objects: {"instance", "service", "seconds"}."""
+        """Return the routes, which take JSON objects.
+
+        They have "instance", "service" and "seconds"; "on" for a drain.
+        """
         return [
             Route("/lb/eject", self._eject, methods=["POST"]),
             Route("/lb/uneject", self._uneject, methods=["POST"]),
+            Route("/drain", self._drain, methods=["POST"]),
         ]
+
+    async def _drain(self, request: Request) -> Response:
+        is_on = (await _read_object(request)).get("on")
+        if not isinstance(is_on, bool):
+            return JSONResponse({"error": "on is missing", "cure": "true, or false to end it"}, 400)
+        self._set_drained(is_on)
+        _logger.warning("drained by an operator" if is_on else "taken back by an operator")
+        return JSONResponse({"drained": is_on})
 
     async def _eject(self, request: Request) -> Response:
         members = await _read_object(request)

@@ -39,7 +39,7 @@ def help_hint(command: str) -> str:
         (["gatway"], "asectl: unknown command 'gatway'; did you mean 'gateway'?\n"),
         (["api", "creat"], "asectl: unknown command 'api creat'; did you mean 'api create'?\n"),
         (["gatway", "--port", "1"], "asectl: unknown command 'gatway'; did you mean 'gateway'?\n"),
-        (["dance"], "asectl: unknown command 'dance'; asectl --help lists them\n"),
+        (["xyzzy"], "asectl: unknown command 'xyzzy'; asectl --help lists them\n"),
         (["gateway", "--prot", "1"],
          "asectl gateway: unrecognized arguments: --prot 1; did you mean '--gateway-port'?\n"
          + help_hint("gateway")),
