@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     while True:
         running = _count_running(admin)
         if running != shown:
-            print(f"{running} requests and sessions run", flush=True)
+            print(f"requests and sessions that run: {running}", flush=True)
             shown = running
         if not running:
             return 0

@@ -11,14 +11,14 @@ def test_drained_gateway_is_unready_and_serves_on() -> None:
         gateway.wait_until_up(loader)
         with occupied_slot(gateway, loader, "held"):
             busy = run_asectl("drain", "--url", gateway.admin, "--wait", "0")
-            assert (busy.returncode, busy.stdout) == (1, "1 requests and sessions run\n")
+            assert (busy.returncode, busy.stdout) == (1, "requests and sessions that run: 1\n")
             readiness = gateway.http.get("/readyz")
             assert readiness.status_code == 503
             assert "drained by an operator" in readiness.text
             assert gateway.call().status_code == 200
         drained = run_asectl("drain", "--url", gateway.admin)
         assert drained.returncode == 0
-        assert drained.stdout.endswith("0 requests and sessions run\n")
+        assert drained.stdout.endswith("requests and sessions that run: 0\n")
         back = run_asectl("drain", "--undo", "--url", gateway.admin)
         assert back.stdout == f"{gateway.admin} is ready again\n"
         assert gateway.http.get("/readyz").status_code == 200
