@@ -12,6 +12,7 @@ _BASH = """\
 # asectl completion; in ~/.bashrc: source <(asectl completion bash)
 _asectl() {{
     local current="${{COMP_WORDS[COMP_CWORD]}}" flags=""
+    COMPREPLY=()
     if [[ $COMP_CWORD -eq 1 ]]; then
         COMPREPLY=($(compgen -W "{names}" -- "$current"))
         return
@@ -20,6 +21,7 @@ _asectl() {{
         case "${{COMP_WORDS[1]}}" in
 {groups}
         esac
+        [[ ${{#COMPREPLY[@]}} -gt 0 ]] && return
     fi
     if [[ $current != -* ]]; then
         COMPREPLY+=($(compgen -f -- "$current"))

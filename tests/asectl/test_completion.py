@@ -31,7 +31,7 @@ def complete(line: str, folder: Path) -> list[str]:
     [
         ("asectl ", {"up", "gateway", "kong", "doctor", "lb"}, {"push"}),
         ("asectl do", {"doctor"}, {"up"}),
-        ("asectl kong ", {"check", "push", "drain"}, {"doctor"}),
+        ("asectl kong ", {"check", "push", "drain"}, {"doctor", "ase.yaml"}),
         ("asectl kong pu", {"push"}, {"check"}),
         ("asectl kong push --kong-a", {"--kong-admin"}, {"--kong-admin-token"}),
         ("asectl lb state --", {"--service", "--url", "--json"}, {"--lb-port"}),
