@@ -57,8 +57,8 @@ coverage: dev
 test-compiled: dev
 	folder=$$($(BIN)/python -m bench.product) && \
 	ASE_COMPILED=1 PYTHONSAFEPATH=1 PYTHONPATH="$$folder:$(CURDIR)" $(BIN)/pytest $(PARALLEL) \
-		tests/test_compiled.py tests/test_installed.py tests/atom tests/bench/test_gateway.py tests/config tests/gateway \
-		tests/lb tests/rpc tests/wire
+		tests/test_compiled.py tests/test_installed.py tests/atom tests/bench/test_gateway.py \
+		tests/config tests/gateway tests/lb tests/rpc tests/wire
 
 check: dev
 	$(BIN)/ruff check .

@@ -6,7 +6,8 @@ import time
 
 import httpx
 
-from asectl import eject, http_client
+from asectl import http_client
+from asectl.admin_port import post
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, Failure
 
@@ -26,10 +27,10 @@ def run(args: argparse.Namespace) -> int:
     """Drain the gateway and return 0 when nothing runs there, 1 if something does after `--wait`.
 
     Whatever asks `/readyz` sends no more requests; those that arrive are served. Raises Failure as
-    `asectl eject`.
+    `admin_port.post`.
     """
     admin = HttpTarget.from_args(args)
-    eject.post(admin, "/drain", {"on": not args.undo})
+    post(admin, "/drain", {"on": not args.undo})
     if args.undo:
         print(f"{admin.url} is ready again")
         return 0

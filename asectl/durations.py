@@ -1,4 +1,4 @@
-"""Times as people write them on a command line. Pure."""
+"""Times as people write and read them on a command line. Pure."""
 
 import argparse
 import re
@@ -12,3 +12,14 @@ def parse_duration(text: str) -> float:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no time such as 90d, 12h, 30m or 10s")
     return int(match[1]) * _SECONDS[match[2]]
+
+
+def format_age(seconds: float) -> str:
+    """Return a time in one unit, to two digits or more: 400ms, 59s, 90m, 56h."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
+    if seconds < 120:
+        return f"{seconds:.0f}s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f}m"
+    return f"{seconds / 3600:.0f}h"

@@ -3,13 +3,10 @@
 import argparse
 from typing import Any
 
-import httpx
-
 from asectl import http_client
+from asectl.admin_port import post
 from asectl.durations import parse_duration
 from asectl.http_client import HttpTarget
-from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, Failure
-from asectl.up_text import printable
 
 _DEFAULT_S = 600.0
 
@@ -49,22 +46,7 @@ def run(args: argparse.Namespace) -> int:
 def change(args: argparse.Namespace, path: str, members: dict[str, Any]) -> list[dict[str, str]]:
     """Return the instances that a gateway has changed.
 
-    Raises Failure: exit code 1 if the gateway refuses, 4 if it does not answer as one.
+    Raises Failure as `admin_port.post`.
     """
     body = {"instance": args.addr, "service": args.service, **members}
     return list(post(HttpTarget.from_args(args), path, body)["changed"])
-
-
-def post(admin: HttpTarget, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Return the JSON object that an admin port answers a POST with. Raises Failure as `change`."""
-    try:
-        with admin.client() as client:
-            response = client.post(path, json=body)
-        content = response.json()
-        if response.status_code == 200:
-            return dict(content)
-        reason = printable("; ".join(filter(None, (content["error"], content.get("cure")))))
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
-        message = f"{admin.url}: does not answer as an admin port does ({error})"
-        raise Failure(message, EXIT_UNREACHABLE) from None
-    raise Failure(f"{admin.url}: {reason}", EXIT_FAILED)

@@ -23,6 +23,12 @@ def add_format_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def unreadable_file(name: str, error: OSError | UnicodeDecodeError) -> ConfigError:
+    """Return the error of a file that cannot be read, as one of its contents."""
+    message = getattr(error, "strerror", None) or str(error)
+    return ConfigError(name, [], [Diagnostic(message)])
+
+
 def format_errors(file_errors: FileErrors, file_count: int, format_name: str) -> str:
     """Return the errors found in `file_count` checked files, in the format `format_name`.
 

@@ -8,14 +8,14 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
 from asectl import http_client
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, Failure
-from asectl.table import align
-from asectl.up_text import printable
+from asectl.table import align, printable
 
 _CANDIDATE_COLUMNS = (
     ("instance", "INSTANCE"), ("verdict", "VERDICT"), ("share", "SHARE"),
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         raise Failure(message, EXIT_USAGE)
     admin = HttpTarget.from_args(args)
     if args.dry_run:
-        explanation = _fetch(admin, f"/debug/picks/{args.dry_run}")
+        explanation = _fetch(admin, f"/debug/picks/{quote(args.dry_run, safe='')}")
         lines = format_picks(explanation)
     elif args.request_id:
         explanation = _fetch(admin, f"/debug/requests/{args.request_id}")

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from asectl import http_client
+from asectl.durations import format_age
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_UNREACHABLE, Failure
 from asectl.table import align
@@ -95,15 +96,5 @@ def _cell(column: str, instance: dict[str, Any]) -> str:
     if column == "service_ms" and instance.get("doubt", 1.0) > 1.0:
         return f"{value:.1f} x{instance['doubt']:.1f}?"
     if column in ("for_s", "report_age_s"):
-        return _format_age(value)
+        return format_age(value)
     return f"{value:.1f}" if isinstance(value, float) else str(value)
-
-
-def _format_age(seconds: float) -> str:
-    if seconds < 1:
-        return f"{seconds * 1000:.0f}ms"
-    if seconds < 120:
-        return f"{seconds:.0f}s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f}m"
-    return f"{seconds / 3600:.0f}h"

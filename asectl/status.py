@@ -10,13 +10,13 @@ import httpx
 import yaml
 
 from asectl import http_client
+from asectl.durations import format_age
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_UNREACHABLE
-from asectl.table import align
+from asectl.table import align, printable
 
 _DEFAULT_URL = "http://127.0.0.1:8290"
 _EXIT_PARTIAL = 5
-_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.output == "yaml":
         print(yaml.safe_dump(status, sort_keys=False), end="")
     else:
-        print("\n".join(format_tables(status)))
+        print("\n".join(map(printable, format_tables(status))))
     answered = [not process.error for process in processes]
     return 0 if all(answered) else _EXIT_PARTIAL if any(answered) else EXIT_UNREACHABLE
 
@@ -128,11 +128,3 @@ def format_tables(status: Mapping[str, Any]) -> list[str]:
     elif lines:
         lines += ["", "no instance is known"]
     return [*lines, *failures]
-
-
-def format_age(seconds: float) -> str:
-    """Return a time in its largest unit, as 3d or 12m."""
-    for size, unit in _UNITS:
-        if seconds >= size:
-            return f"{seconds / size:.0f}{unit}"
-    return "0s"

@@ -1,4 +1,4 @@
-"""Tables of text for a terminal. Pure."""
+"""Text for a terminal: tables, and lines that cannot control it. Pure."""
 
 from collections.abc import Sequence
 
@@ -10,3 +10,11 @@ def align(rows: Sequence[Sequence[str]]) -> list[str]:
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def printable(line: str) -> str:
+    """Return a line with "?" for each unprintable character other than newline.
+
+    Text from a model or a client could otherwise send control sequences to the terminal.
+    """
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in line)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from asectl.table import printable
 from schemas.model.document import DocumentError
 from schemas.model.plain import PlainApi
 from schemas.model.service import Service
@@ -79,11 +80,3 @@ def describe_exit(code: int) -> str:
 def print_line(line: str) -> None:
     """Print a line, as `printable` returns it."""
     print(printable(line), flush=True)
-
-
-def printable(line: str) -> str:
-    """Return a line with "?" for each unprintable character other than newline.
-
-    Text from a model or a client could otherwise send control sequences to the terminal.
-    """
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in line)

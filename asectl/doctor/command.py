@@ -10,7 +10,7 @@ from asectl.doctor import local, running
 from asectl.doctor.check_result import CheckResult, Level, format_results
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_FAILED, Failure
-from asectl.up_text import printable
+from asectl.table import printable
 from config.options import Config
 from rpc.addresses import dial_host
 
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({"results": [result.to_json() for result in results]}, indent=2))
     else:
         print("\n".join(map(printable, format_results(results))))
-    return EXIT_FAILED if any(f.level is Level.FAILED for f in results) else 0
+    return EXIT_FAILED if any(result.level is Level.FAILED for result in results) else 0
 
 
 def _check(args: argparse.Namespace) -> Iterator[CheckResult]:

@@ -15,7 +15,6 @@ from asectl.doctor.check_result import CheckResult, Level
 from config.options import Config
 
 _SOON_DAYS = 21
-_DNS_PORT = 443
 
 
 def check_machine() -> Iterator[CheckResult]:
@@ -121,7 +120,7 @@ def check_names(config: Config) -> Iterator[CheckResult]:
     for addr in dict.fromkeys(addrs):
         host = addr.rpartition(":")[0].strip("[]")
         try:
-            addresses = socket.getaddrinfo(host, _DNS_PORT, type=socket.SOCK_STREAM)
+            addresses = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except OSError as error:
             cure = "correct the name, or the DNS of this machine"
             yield CheckResult(Level.FAILED, "names", f"{host}: {error.strerror or error}", cure)

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from asectl.doctor.check_result import CheckResult, Level
+from asectl.durations import format_age
 from asectl.http_client import HttpTarget
 from asectl.ports import describe_holder
 from config.describe import effective_options
@@ -17,8 +18,6 @@ from config.options import Config
 _TIMEOUT_S = 3.0
 _MAX_SKEW_S = 2.0
 _MAX_REPORT_AGE_S = 1.0
-# What a loader that serves is listed as.
-_SERVING_STATES = ("up",)
 
 
 def check_gateway(config: Config, admin: HttpTarget, public: HttpTarget) -> Iterator[CheckResult]:
@@ -33,7 +32,7 @@ def check_gateway(config: Config, admin: HttpTarget, public: HttpTarget) -> Iter
         Level.OK,
         "gateway",
         f"{admin.url} is version {process['version']}, pid {process['pid']}, "
-        f"for {process['uptime_s'] / 3600:.1f} h",
+        f"for {format_age(process['uptime_s'])}",
     )
     if not process["uvloop"]:
         cure = "pip install uvloop; without it requests are slower"
@@ -155,7 +154,7 @@ def check_instance(instance: Mapping[str, Any], ping: float | str) -> CheckResul
     if instance["schema_active"] is False:
         cure = "asectl api diff its schema and that of the gateway; a rolling upgrade is under way?"
         return CheckResult(Level.WARNING, subject, f"{text}, with another schema", cure)
-    if instance["state"] not in _SERVING_STATES or instance["health"] != "in":
+    if instance["state"] != "up" or instance["health"] != "in":
         text = f"{text} ({instance['reason']}, {instance['health_reason']})"
         return CheckResult(Level.WARNING, subject, text, "asectl lb state tells since when and why")
     age = instance["report_age_s"]

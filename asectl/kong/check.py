@@ -5,7 +5,7 @@ from pathlib import Path
 
 from asectl import error_format
 from asectl.main import EXIT_CONFIG
-from config.source import ConfigError, Diagnostic
+from config.source import ConfigError
 from deploy.kong.check import check_text
 
 
@@ -25,7 +25,6 @@ def run(args: argparse.Namespace) -> int:
         except ConfigError as error:
             file_errors.append((path, error))
         except (OSError, UnicodeDecodeError) as error:
-            message = getattr(error, "strerror", None) or str(error)
-            file_errors.append((path, ConfigError(name, [], [Diagnostic(message)])))
+            file_errors.append((path, error_format.unreadable_file(name, error)))
     print(error_format.format_errors(file_errors, len(args.files), args.format))
     return EXIT_CONFIG if file_errors else 0

@@ -3,7 +3,7 @@
 import argparse
 
 from asectl.kong import admin
-from asectl.kong.plan import load_entities, plan
+from asectl.kong.plan import load_entities, plan, summarize
 
 EXIT_DIFFERS = 6
 
@@ -24,5 +24,5 @@ def run(args: argparse.Namespace) -> int:
         changes = plan(options, entities, state)
     for change in changes:
         print(change)
-    print(f"{len(changes)} change{'s' * (len(changes) != 1)}" if changes else "no change")
+    print(summarize(changes))
     return EXIT_DIFFERS if changes and args.exit_code else 0

@@ -20,3 +20,10 @@ def plan(kong: KongOptions, entities: list[Entity], state: KongState) -> list[Ch
     changes = compare(entities, state.ours)
     admin.check_conflicts(kong, changes, state)
     return changes
+
+
+def summarize(changes: list[Change]) -> str:
+    """Return how many changes there are, for people."""
+    if not changes:
+        return "no change"
+    return f"{len(changes)} change{'s' * (len(changes) != 1)}"

@@ -3,7 +3,7 @@
 import argparse
 
 from asectl.kong import admin
-from asectl.kong.plan import load_entities, plan
+from asectl.kong.plan import load_entities, plan, summarize
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,5 +22,5 @@ def run(args: argparse.Namespace) -> int:
         changes = plan(options, entities, state)
         if changes:
             admin.apply(kong, changes)
-        print(f"{len(changes)} change{'s' * (len(changes) != 1)}" if changes else "no change")
+        print(summarize(changes))
     return 0

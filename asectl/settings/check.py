@@ -9,7 +9,7 @@ from asectl import error_format, options
 from asectl.api.check import find_schema_error, schema_files
 from asectl.main import EXIT_CONFIG
 from config import resolve, source
-from config.source import ConfigError, Diagnostic
+from config.source import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,8 +42,7 @@ def run(args: argparse.Namespace) -> int:
             file_errors.append((path, error))
             continue
         except (OSError, UnicodeDecodeError) as error:
-            message = getattr(error, "strerror", None) or str(error)
-            file_errors.append((path, ConfigError(name, [], [Diagnostic(message)])))
+            file_errors.append((path, error_format.unreadable_file(name, error)))
             continue
         if config.schemas:
             folder = path.parent / config.schemas

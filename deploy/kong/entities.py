@@ -161,7 +161,7 @@ def compare(desired: Iterable[Entity], current: Mapping[EntityName, Entity]) -> 
     """Return the changes that make `current` to `desired`, in the order in which Kong takes them.
 
     Members that Kong has and `desired` does not say, such as defaults, are left as they are. So are
-    targets that a gateway has registered, or that are drained.
+    targets that a gateway has registered, and the weight of those that are drained.
     """
     desired = list(desired)
     changes = [*_creations_and_updates(desired, current)]

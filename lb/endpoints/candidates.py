@@ -48,9 +48,9 @@ class Pool:
         Draining endpoints and endpoints with another schema are left out. Endpoints that are not
         known to answer, or that an operator has ejected, and endpoints with a broken report stream
         become members only if there is no other endpoint: none of it proves that the loader is
-        dead. Endpoints ejected for failures are
-        left out unless they outnumber the healthy ones. Endpoints with a broken stream count as
-        healthy if they outnumber the healthy ones and the trials.
+        dead. Endpoints ejected for failures are left out unless they outnumber the healthy ones.
+        Endpoints with a broken stream count as healthy if they outnumber the healthy ones and the
+        trials.
         """
         healthy: list[Endpoint] = []
         ejected: list[Endpoint] = []

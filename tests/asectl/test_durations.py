@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from asectl.durations import parse_duration
+from asectl.durations import format_age, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,10 @@ def test_time_is_read(text: str, seconds: float) -> None:
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is no time such as 90d"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "400ms"), (59, "59s"), (3600, "60m"), (200000, "56h")]
+)
+def test_age_is_short(seconds: float, text: str) -> None:
+    assert format_age(seconds) == text
