@@ -51,9 +51,9 @@ class HubView:
         """Apply the passing of time and return the state changes."""
         return self._table.expire(now)
 
-    def compensate_stall(self, stall_s: float) -> None:
-        """Compensate for an event-loop stall of `stall_s` seconds."""
-        self._table.compensate_stall(stall_s)
+    def compensate_stall(self, stall_s: float, now: float) -> None:
+        """Compensate for an event-loop stall of `stall_s` seconds that ended at `now`."""
+        self._table.compensate_stall(stall_s, now)
 
     def expect_snapshot(self) -> None:
         """Expect a snapshot as the next frame: a new stream starts."""

@@ -23,8 +23,8 @@ class Expiring(Protocol):
     def next_expiry(self) -> float:
         """Return when the next endpoint is due, in seconds of the clock; infinity without one."""
 
-    def compensate_stall(self, stall_s: float) -> None:
-        """Compensate for an event-loop stall of `stall_s` seconds."""
+    def compensate_stall(self, stall_s: float, now: float) -> None:
+        """Compensate for an event-loop stall of `stall_s` seconds that ended at `now`."""
 
     def expire(self, now: float) -> list[StateChange]:
         """Apply the passing of time and return the state changes."""
@@ -45,7 +45,7 @@ async def sweep(
         period = sweep_period(table.next_expiry() - previous)
         await asyncio.sleep(period)
         now = clock()
-        table.compensate_stall(now - previous - period)
+        table.compensate_stall(now - previous - period, now)
         previous = now
         try:
             publish(table.expire(now))

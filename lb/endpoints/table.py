@@ -139,14 +139,15 @@ class EndpointTable:
             and self._epoch_history.contains(key, epoch)
         )
 
-    def compensate_stall(self, stall_s: float) -> None:
+    def compensate_stall(self, stall_s: float, now: float) -> None:
         """Compensate for an event-loop stall of `stall_s` seconds, if it is longer than 0.1 s.
 
-        No endpoint may be declared silent because this process was blocked.
+        No endpoint may be declared silent because this process was blocked. A report that arrived
+        at the end of the stall is not moved past `now`.
         """
         if stall_s > _MIN_STALL_S:
             for endpoint in self._endpoints.values():
-                endpoint.last_report_at += stall_s
+                endpoint.last_report_at = min(endpoint.last_report_at + stall_s, now)
 
     def set_listeners(
         self,

@@ -22,7 +22,7 @@ class RecordingTable:
     def next_expiry(self) -> float:
         return -inf
 
-    def compensate_stall(self, stall_s: float) -> None:
+    def compensate_stall(self, stall_s: float, now: float) -> None:
         self.stalls.append(stall_s)
 
     def expire(self, now: float) -> list[Any]:

@@ -278,10 +278,19 @@ def test_stale_report_of_old_epoch_is_ignored() -> None:
 def test_own_stall_makes_no_endpoint_suspect() -> None:
     table = EndpointTable(silence_timeout=1.0, ttl=3.0)
     table.apply(make_report(1), 0.0)
-    table.compensate_stall(10.0)
+    table.compensate_stall(10.0, 10.4)
     assert table.expire(10.5) == []
-    table.compensate_stall(0.05)
+    table.compensate_stall(0.05, 11.1)
     assert transitions(table.expire(11.2)) == [("up", "suspect", "silent")]
+
+
+def test_report_that_arrived_at_the_end_of_a_stall_is_not_from_the_future() -> None:
+    table = EndpointTable(silence_timeout=1.0, ttl=3.0)
+    table.apply(make_report(1), 9.9)
+    table.compensate_stall(10.0, 10.0)
+    endpoint = table.get(INSTANCE.key)
+    assert endpoint is not None
+    assert endpoint.last_report_at == 10.0
 
 
 def suspect_after(gaps: list[float], *, running: int = 1) -> float:
