@@ -4,25 +4,37 @@ import argparse
 import asyncio
 import gc
 import logging
+import os
 import signal
+import socket
 import ssl
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from asectl import logs, options, process
+from asectl import logs, options, process, systemd
 from asectl.main import EXIT_CONFIG, Failure
 from config.options import Config
 from gateway.access.exposure import describe_exposure
 from gateway.access.proxies import TrustedProxies
-from gateway.sockets import ListeningSockets, listen_addresses
+from gateway.handover import Predecessor
+from gateway.lifecycle import Lifecycle, LifecycleSettings
+from gateway.sockets import (
+    SOCKET_NAMES,
+    ListeningSockets,
+    inherit_sockets,
+    listen_addresses,
+    open_sockets,
+)
 from lb.credentials import server_certificate
 from lb.hub.admission import AdmissionPolicy
 from rpc.addresses import is_loopback
 
 # Options of a hub in its own process.
+_SOCKETS_FLAG, _PREDECESSOR_FLAG = "--inherited-sockets", "--predecessor"
 _HUB_ONLY_OPTIONS = ("lb.admin_host", "lb.admin_port", "lb.admin_hosts")
 
 
@@ -33,8 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workers", dest="gateway.workers", help="short for --gateway-workers")
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
-    # PUBLIC,ADMIN[,GRPC]: descriptors of the listening sockets that a worker inherits.
-    parser.add_argument("--worker-sockets", default="", help=argparse.SUPPRESS)
+    # What a process inherits that this one has started: as a worker, or to replace it.
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(_SOCKETS_FLAG, default="", help=argparse.SUPPRESS)
+    parser.add_argument(_PREDECESSOR_FLAG, type=int, default=-1, help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,11 +66,18 @@ def run(args: argparse.Namespace) -> int:
     level = logging.getLogger("ase.access").getEffectiveLevel()
     write_line = log.put if level <= logging.INFO else _discard_line
 
+    inherited = inherit_sockets(args.inherited_sockets) or _systemd_sockets()
+    notify = partial(systemd.notify, os.environ)
+    settings = LifecycleSettings(_start_successor, _why_not_replaceable(args), args.worker, notify)
+    predecessor = Predecessor(args.predecessor) if args.predecessor >= 0 else None
+
     async def main(stop: "asyncio.Future[bool]") -> None:
-        if config.gateway.workers > 1 and not args.worker_sockets:
-            await _serve_with_workers(config, stop)
+        lifecycle = Lifecycle(stop, settings, predecessor)
+        sockets = open_sockets(config, inherited)
+        if config.gateway.workers > 1 and not args.worker:
+            await _serve_with_workers(config, sockets, lifecycle)
         else:
-            await _serve_in_process(config, base, args, stop, write_line)
+            await _serve_in_process(config, base, args, sockets, lifecycle, write_line)
 
     try:
         return process.serve(main, until_stdin_closes=args.until_stdin_closes, trim_heap=True)
@@ -149,13 +170,13 @@ async def _serve_in_process(
     config: Config,
     base: Path,
     args: argparse.Namespace,
-    stop: "asyncio.Future[bool]",
+    sockets: ListeningSockets,
+    lifecycle: Lifecycle,
     write_line: Callable[[logs.LogLine], None],
 ) -> None:
     from gateway import server
     from gateway.services.reload import ConfigSource
 
-    inherited_sockets = args.worker_sockets
     reload_requested = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_requested.set)
     config_file = Path(args.config or options.DEFAULT_FILE)
@@ -172,28 +193,29 @@ async def _serve_in_process(
             "grpc": addresses.grpc,
             "lb": addresses.lb,
         }
-        message = "worker listening" if inherited_sockets else "listening"
+        message = "worker listening" if args.worker else "listening"
         logging.getLogger("ase").info(message, extra=fields)
-        if not inherited_sockets:
+        if not args.worker:
             logging.getLogger("ase").info("open to", extra=describe_exposure(config))
 
-    sockets = ListeningSockets.inherit(inherited_sockets) if inherited_sockets else None
-    await server.run(config, base, on_ready, stop, write_line, sockets, sources)
+    await server.run(config, base, sockets, lifecycle, on_ready, write_line, sources)
 
 
-async def _serve_with_workers(config: Config, stop: "asyncio.Future[bool]") -> None:
+async def _serve_with_workers(
+    config: Config, sockets: ListeningSockets, lifecycle: Lifecycle
+) -> None:
     from gateway.workers import Workers
 
-    def on_ready(sockets: ListeningSockets) -> None:
+    def on_ready() -> None:
         fields = listen_addresses(config.gateway, sockets)
         worker_fields = {"lb": "", "workers": config.gateway.workers}
         logging.getLogger("ase").info("listening", extra=fields | worker_fields)
         logging.getLogger("ase").info("open to", extra=describe_exposure(config))
 
-    workers = Workers(config.gateway, _start_worker)
+    workers = Workers(config.gateway, sockets, lifecycle, _start_worker)
     forward_sighup = partial(workers.send_signal, signal.SIGHUP)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, forward_sighup)
-    await workers.run(on_ready, stop)
+    await workers.run(on_ready)
 
 
 async def _start_worker(sockets: ListeningSockets) -> asyncio.subprocess.Process:
@@ -201,21 +223,55 @@ async def _start_worker(sockets: ListeningSockets) -> asyncio.subprocess.Process
 
     The worker stops when its stdin closes, at the latest when this process ends.
     """
-    descriptors = sockets.descriptors()
-    arguments = [
-        *sys.argv[1:],
-        "--until-stdin-closes",
-        "--worker-sockets",
-        ",".join(map(str, descriptors)),
-    ]
     return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "asectl",
-        *arguments,
+        *_own_command(sockets),
+        "--worker",
+        "--until-stdin-closes",
         stdin=asyncio.subprocess.PIPE,
-        pass_fds=descriptors,
+        pass_fds=sockets.descriptors(),
+        env=systemd.environment_of_child(os.environ),
     )
+
+
+def _start_successor(sockets: ListeningSockets, descriptor: int) -> "subprocess.Popen[bytes]":
+    """Start the process that replaces this one, with the same arguments.
+
+    Its code is what is installed now. It outlives this process: asyncio would end it.
+    """
+    return subprocess.Popen(  # noqa: S603 (our own command line)
+        [*_own_command(sockets), _PREDECESSOR_FLAG, str(descriptor)],
+        pass_fds=[*sockets.descriptors(), descriptor],
+        env=systemd.environment_of_successor(os.environ),
+    )
+
+
+def _own_command(sockets: ListeningSockets) -> list[str]:
+    """Return the command line of this process for another one, which inherits the sockets."""
+    arguments = iter(sys.argv[1:])
+    kept = []
+    for argument in arguments:
+        if argument in (_SOCKETS_FLAG, _PREDECESSOR_FLAG):
+            next(arguments)
+        else:
+            kept.append(argument)
+    return [sys.executable, "-m", "asectl", *kept, _SOCKETS_FLAG, sockets.to_text()]
+
+
+def _systemd_sockets() -> dict[str, socket.socket]:
+    """Return the sockets that systemd has opened. Raises Failure (exit code 3)."""
+    try:
+        return systemd.listening_sockets(os.environ, os.getpid(), SOCKET_NAMES)
+    except systemd.SocketNameError as error:
+        raise Failure(f"systemd: {error}", EXIT_CONFIG) from None
+
+
+def _why_not_replaceable(args: argparse.Namespace) -> str:
+    """Return why no process may replace this one, or "" if one may."""
+    if os.getpid() == 1:
+        return "the container ends with pid 1: replace the container"
+    if args.until_stdin_closes:
+        return "the process that started this one would end it: start that one anew"
+    return ""
 
 
 def _discard_line(_: logs.LogLine) -> None:

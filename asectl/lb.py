@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import time
 from random import SystemRandom
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from asectl import logs, options, process
 from asectl.main import EXIT_CONFIG, Failure
+from asectl.systemd import notify
 from config.options import Config
 from lb.credentials import ServerCertificate, server_certificate
 from lb.hub.admission import AdmissionPolicy
@@ -91,6 +93,7 @@ async def _serve(
         "admin": f"http://{dial_host(config.lb.admin_host)}:{admin_socket.getsockname()[1]}",
     }
     _logger.info("listening", extra=fields)
+    notify(os.environ, "READY=1")
     try:
         await stop
     finally:

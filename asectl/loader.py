@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 from asectl import logs, process
 from asectl.main import EXIT_CONFIG, EXIT_FAILED, EXIT_USAGE, Failure
 from asectl.options import refuse_secret
+from asectl.systemd import notify
 from config.options import ADDR
 
 if TYPE_CHECKING:
+    from aseloader.processes.status_pipe import StatusWriter
+    from aseloader.run import LoaderOptions
     from aseloader.wrapper import Wrapper
 
 _TOKEN_VARIABLE = "ASE_LB_TOKEN"  # noqa: S105 (the name of an environment variable)
@@ -140,7 +143,6 @@ def run(args: argparse.Namespace) -> int:
     from aseloader.log_context import SidFilter
     from aseloader.metrics import continue_process_metrics
     from aseloader.processes.status_pipe import StatusWriter
-    from lb.credentials import HubCredentials
 
     if (args.wrapper is None) == (args.plugin is None):
         raise Failure("give FILE:Class, or --plugin LIBRARY --schema FILE", EXIT_USAGE)
@@ -148,7 +150,32 @@ def run(args: argparse.Namespace) -> int:
     if args.process_index is not None:
         continue_process_metrics(args.process_index)
     flush = logs.setup(args.log_level, SidFilter()).finish
-    options = loader.LoaderOptions(
+    options = _loader_options(args, status)
+    try:
+        wrapper_class = _load_plugin(args) if args.plugin else load(args.wrapper)
+
+        def on_ready(addr: str) -> None:
+            if status is not None:  # a process of a loader, which says it itself
+                status.write(0.0, 0.0)
+                return
+            fields = {"service": wrapper_class.service, "addr": addr, "lb": args.lb}
+            logging.getLogger("ase.loader").info("listening", extra=fields)
+            notify(os.environ, "READY=1")
+
+        async def main(stop: "asyncio.Future[bool]") -> None:
+            if not await loader.run(wrapper_class, options, on_ready, stop):
+                _exit_leaving_threads(flush)
+
+        return process.serve(main, until_stdin_closes=args.until_stdin_closes)
+    except (LoadError, DeclarationError) as error:
+        raise Failure(str(error)) from None
+
+
+def _loader_options(args: argparse.Namespace, status: "StatusWriter | None") -> "LoaderOptions":
+    from aseloader.run import LoaderOptions
+    from lb.credentials import HubCredentials
+
+    return LoaderOptions(
         host=args.host,
         port=args.port,
         advertise=args.advertise,
@@ -167,23 +194,6 @@ def run(args: argparse.Namespace) -> int:
         shared_inputs=args.shared_inputs,
         status=status,
     )
-    try:
-        wrapper_class = _load_plugin(args) if args.plugin else load(args.wrapper)
-
-        def on_ready(addr: str) -> None:
-            if status is not None:  # a process of a loader, which says it itself
-                status.write(0.0, 0.0)
-                return
-            fields = {"service": wrapper_class.service, "addr": addr, "lb": args.lb}
-            logging.getLogger("ase.loader").info("listening", extra=fields)
-
-        async def main(stop: "asyncio.Future[bool]") -> None:
-            if not await loader.run(wrapper_class, options, on_ready, stop):
-                _exit_leaving_threads(flush)
-
-        return process.serve(main, until_stdin_closes=args.until_stdin_closes)
-    except (LoadError, DeclarationError) as error:
-        raise Failure(str(error)) from None
 
 
 def _read_config(args: argparse.Namespace) -> dict[str, str]:

@@ -13,6 +13,7 @@ import uvloop
 
 from asectl import heap
 from asectl.main import EXIT_INTERRUPTED
+from asectl.systemd import feed_watchdog, notify
 from asectl.watchdog import watch
 
 Main = Callable[["asyncio.Future[bool]"], Coroutine[Any, Any, None]]
@@ -43,6 +44,7 @@ async def _run_until_stopped(main: Main, until_stdin_closes: bool) -> None:
 
     def on_signal(number: int) -> None:
         if not stop.done():
+            notify(os.environ, "STOPPING=1")
             stop.set_result(number == signal.SIGTERM)
         elif task is not None:
             task.cancel()
@@ -51,8 +53,12 @@ async def _run_until_stopped(main: Main, until_stdin_closes: bool) -> None:
         loop.add_signal_handler(number, on_signal, number)
     if until_stdin_closes:
         loop.add_reader(sys.stdin.fileno(), _read_stdin, loop, lambda: on_signal(signal.SIGINT))
-    with watch(loop):
-        await main(stop)
+    watchdog = asyncio.create_task(feed_watchdog(os.environ))
+    try:
+        with watch(loop):
+            await main(stop)
+    finally:
+        watchdog.cancel()
 
 
 def _read_stdin(loop: asyncio.AbstractEventLoop, on_closed: Callable[[], None]) -> None:

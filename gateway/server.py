@@ -7,7 +7,7 @@ import resource
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,6 @@ from typing import Any, cast
 
 import uvicorn
 from prometheus_client import CollectorRegistry
-from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from atom.caller import GrpcCaller
@@ -32,16 +31,17 @@ from gateway.http.cors import CorsPolicy
 from gateway.http.memory_limits import BodyBudget, UnreadOutput
 from gateway.http.server_context import FastPathContext, Limits, ServerContext
 from gateway.http.tls import Certificate
+from gateway.lifecycle import Lifecycle
 from gateway.request.answer_store import AnswerStore
 from gateway.request.interfaces import Dependencies
 from gateway.request.record import RequestIdGenerator, RequestRecord
 from gateway.request.response import HttpResponse, finish_with_error
-from gateway.request.shutdown import DrainState
+from gateway.request.shutdown import DrainState, Shutdown
 from gateway.services import schema_folder
 from gateway.services.catalog import Catalog, Contract, ContractChange
 from gateway.services.reload import ConfigReloader, ConfigSource
 from gateway.services.schema_cache import SchemaCache
-from gateway.sockets import ListeningSockets, listen_addresses, max_connections, open_sockets
+from gateway.sockets import ListeningSockets, listen_addresses, max_connections
 from gateway.streaming.sse import EventStream
 from gateway.streaming.upgrade import WebSocketUpgrader
 from gateway.telemetry import admin
@@ -69,6 +69,8 @@ _logger = logging.getLogger("ase.gateway")
 
 # Instances in the explanation of a request.
 _MAX_CANDIDATES = 20
+# The loaders of a process that is replaced connect here within this time, or have gone.
+_TAKEOVER_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,53 +89,47 @@ class Addresses:
 async def run(
     config: Config,
     base_dir: Path,
+    sockets: ListeningSockets,
+    lifecycle: Lifecycle,
     on_ready: Callable[[Addresses], None],
-    stop: Awaitable[bool],
     write_log_line: Callable[[str], None],
-    sockets: ListeningSockets | None = None,
     config_source: ConfigSource | None = None,
 ) -> None:
-    """Serve until `stop` completes, then drain.
+    """Serve on `sockets` until `lifecycle.shutdown` completes, then drain as it says.
 
-    Paths in the config are relative to `base_dir`. `sockets` are the listening sockets if another
-    process opened them. `config_source` is where config and schemas are reloaded from while
-    the gateway serves. `write_log_line` is called with each line of the access log.
-
-    `stop` returns whether to stop gracefully: the gateway is unready at once, accepts connections
-    for `lame_duck` seconds more, and only then closes the listening socket. Running requests get
-    `drain` seconds in either case. Raises OSError if a port cannot be opened, SchemaFolderError if
-    the schemas are invalid.
+    Paths in the config are relative to `base_dir`. `config_source` is where config and schemas are
+    reloaded from while the gateway serves. `write_log_line` is called with each line of the access
+    log. If this process replaces another one, it accepts requests once the loaders report here.
+    Raises SchemaFolderError if the schemas are invalid, ConnectionError if the process that is to
+    be replaced ends before that.
     """
-    options = config.gateway
-    gateway = _build(config, base_dir, write_log_line)
-    certificate = gateway.public_server.certificate
-    sockets = sockets or open_sockets(options)
+    predecessor = lifecycle.predecessor
+    gateway = _build(config, base_dir, write_log_line, lifecycle)
     if gateway.usage_writer is not None:
         gateway.usage_writer.start()
-    lb_port = await gateway.upstreams.start()
-    tasks = [
-        asyncio.create_task(gateway.public_server.serve(sockets=[sockets.public])),
-        asyncio.create_task(gateway.admin_server.serve(sockets=[sockets.admin])),
-    ]
-    if sockets.grpc is not None:
-        await gateway.grpc_port.start(sockets.grpc)
-    watchers = gateway.access.watchers(gateway.name, gateway.upstreams.lease)
-    tasks += [asyncio.create_task(watcher) for watcher in watchers]
-    if config_source is not None:
-        reloader = ConfigReloader(
-            config_source, config, base_dir, gateway.catalog, certificate, gateway.apply_reload
-        )
-        tasks.append(asyncio.create_task(reloader.run()))
+    await gateway.upstreams.start(sockets.lb)
+    tasks: list[asyncio.Task[None]] = []
     try:
-        on_ready(_addresses(config, sockets, lb_port))
-        graceful = await stop
-        gateway.readiness.drain_state.draining = True
-        _logger.info("draining", extra={"lame_duck_s": options.lame_duck if graceful else 0})
-        await gateway.grpc_port.stop_serving()
-        if graceful:
-            await asyncio.sleep(options.lame_duck)
-        gateway.public_server.request_exit()
-        await asyncio.gather(tasks[0], gateway.grpc_port.stop(options.drain))
+        if predecessor is not None:
+            addresses = await predecessor.announce_listening()
+            await gateway.upstreams.wait_for_instances(addresses, _TAKEOVER_TIMEOUT_S)
+        tasks += [
+            asyncio.create_task(gateway.public_server.serve(sockets=[sockets.public])),
+            asyncio.create_task(gateway.admin_server.serve(sockets=[sockets.admin])),
+        ]
+        if sockets.grpc is not None:
+            await gateway.grpc_port.start(sockets.grpc)
+        watchers = gateway.access.watchers(gateway.name, gateway.upstreams.lease)
+        tasks += [asyncio.create_task(watcher) for watcher in watchers]
+        if config_source is not None:
+            reloader = gateway.create_reloader(config_source, config, base_dir)
+            tasks.append(asyncio.create_task(reloader.run()))
+        on_ready(_addresses(config, sockets))
+        lifecycle.begin(_RunningGateway(sockets, gateway.upstreams))
+        if predecessor is not None:
+            await predecessor.announce_ready()
+        await _drain(gateway, config.gateway, await lifecycle.shutdown)
+        await asyncio.gather(tasks[0], gateway.grpc_port.stop(config.gateway.drain))
         gateway.admin_server.request_exit()
         await tasks[1]
     finally:
@@ -144,6 +140,42 @@ async def run(
         if gateway.usage_writer is not None:
             await asyncio.to_thread(gateway.usage_writer.stop)
     _logger.info("stopped")
+
+
+async def _drain(gateway: "_Gateway", options: GatewayOptions, shutdown: Shutdown) -> None:
+    """Become unready, and stop to accept connections as `shutdown` says."""
+    lame_duck_s = 0.0 if shutdown is Shutdown.IMMEDIATE else options.lame_duck
+    gateway.readiness.drain_state.draining = True
+    _logger.info("draining", extra={"lame_duck_s": lame_duck_s})
+    await gateway.grpc_port.stop_serving()
+    if shutdown is Shutdown.REPLACED:
+        gateway.public_server.stop_accepting()
+        gateway.grpc_port.stop_accepting()
+        gateway.admin_server.request_exit()
+    await asyncio.sleep(lame_duck_s)
+    gateway.public_server.request_exit()
+
+
+def _addresses(config: Config, sockets: ListeningSockets) -> Addresses:
+    addresses = listen_addresses(config.gateway, sockets)
+    lb = f"{dial_host(config.lb.host)}:{sockets.lb.getsockname()[1]}" if sockets.lb else ""
+    return Addresses(addresses["gateway"], addresses["admin"], addresses["grpc"], lb)
+
+
+class _RunningGateway:
+    """What a process that replaces this one takes over: `gateway.handover.Replaceable`."""
+
+    def __init__(self, sockets: ListeningSockets, upstreams: UpstreamCluster) -> None:
+        self.sockets = sockets
+        self._upstreams = upstreams
+
+    async def hand_over_reports(self) -> list[str]:
+        """Send the loaders that report here to the new process; return their addresses."""
+        return await self._upstreams.hand_over()
+
+    async def take_back_reports(self) -> None:
+        """Receive the reports of the loaders again."""
+        await self._upstreams.take_back()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +196,15 @@ class _Gateway:
     grpc_port: GrpcPort
     admin_server: "HttpServer"
 
+    def create_reloader(
+        self, source: ConfigSource, config: Config, base_dir: Path
+    ) -> ConfigReloader:
+        """Return what reloads config, schemas and certificate."""
+        certificate = self.public_server.certificate
+        return ConfigReloader(
+            source, config, base_dir, self.catalog, certificate, self.apply_reload
+        )
+
     def apply_reload(self, outcome: str, changes: list[ContractChange]) -> None:
         """Count a reload and its changes; reconcile contracts if a service lost its schema file."""
         self.metrics.count_reload(outcome)
@@ -173,7 +214,9 @@ class _Gateway:
             self.upstreams.reconcile_contracts()
 
 
-def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]) -> _Gateway:
+def _build(
+    config: Config, base_dir: Path, write_log_line: Callable[[str], None], lifecycle: Lifecycle
+) -> _Gateway:
     """Create the parts of a gateway and connect them.
 
     Raises SchemaFolderError if the schemas are invalid, KeySourceError if keys cannot be read,
@@ -207,7 +250,6 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
     grpc_port = _grpc_port(context, session_metrics, config, base_dir)
     MemoryMetrics(registry, unread_output, body_budget, grpc_port.memory)
     readiness = app.Readiness(upstreams.is_synced)
-    admin_app = _admin_application(config, registry, upstreams, catalog, debugging, readiness)
     return _Gateway(
         gateway_name,
         catalog,
@@ -227,7 +269,7 @@ def _build(config: Config, base_dir: Path, write_log_line: Callable[[str], None]
             base_dir=base_dir,
         ),
         grpc_port,
-        admin_server(admin_app, options, admin_access(options)),
+        _admin_server(config, registry, upstreams, catalog, debugging, readiness, lifecycle),
     )
 
 
@@ -354,6 +396,11 @@ class HttpServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Do nothing: the command that runs the process handles its signals."""
         yield
+
+    def stop_accepting(self) -> None:
+        """Accept no more connections; those that are open are served on."""
+        for server in self.servers:
+            server.close()
 
     def request_exit(self) -> None:
         """Stop to accept connections, and end when the requests have ended; see uvicorn."""
@@ -533,19 +580,25 @@ def _log_cut_clients(clients: int, unread_bytes: int) -> None:
     )
 
 
-def _admin_application(
+def _admin_server(
     config: Config,
     registry: CollectorRegistry,
     upstreams: UpstreamCluster,
     catalog: Catalog,
     debugging: Debugging,
     readiness: app.Readiness,
-) -> Starlette:
+    lifecycle: Lifecycle,
+) -> "HttpServer":
     operations = Operations(upstreams.picker, upstreams.table, readiness.set_drained)
-    digests, describe = partial(_active_digests, catalog), process_info("gateway", config)
-    return admin.build_app(
+    digests, describe_process = partial(_active_digests, catalog), process_info("gateway", config)
+
+    def describe() -> dict[str, Any]:
+        return describe_process() | {"upgrade": lifecycle.upgrade.to_json()}
+
+    application = admin.build_app(
         registry, upstreams.table, time.monotonic, digests, describe, debugging, operations
     )
+    return admin_server(application, config.gateway, admin_access(config.gateway))
 
 
 def _debugging(config: Config, catalog: Catalog, upstreams: UpstreamCluster) -> Debugging:
@@ -627,9 +680,3 @@ def _reject_request(
     The log has its target as received, without the query and user information.
     """
     return context.fail(error, context.new_record("", loggable_target(target), client_ip))
-
-
-def _addresses(config: Config, sockets: ListeningSockets, lb_port: int) -> Addresses:
-    addresses = listen_addresses(config.gateway, sockets)
-    lb = f"{dial_host(config.lb.host)}:{lb_port}" if lb_port else ""
-    return Addresses(addresses["gateway"], addresses["admin"], addresses["grpc"], lb)

@@ -1,10 +1,11 @@
-"""The listening sockets of a gateway, which worker processes inherit."""
+"""The listening sockets of a gateway, which workers and the process that replaces it inherit."""
 
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
-from config.options import GatewayOptions
-from rpc.addresses import dial_host, listen
+from config.options import Config, GatewayOptions
+from rpc.addresses import binds_to, dial_host, listen
 
 # File descriptors that are not available to clients, if the limit of open files is large.
 _RESERVED_FILES = 1024
@@ -21,32 +22,70 @@ def max_connections(files: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ListeningSockets:
-    """The sockets of one gateway process; `grpc` is None if it serves no gRPC clients."""
+    """The sockets of one gateway process.
+
+    `grpc` is None if it serves no gRPC clients, `lb` if its hub is in another process.
+    """
 
     public: socket.socket
     admin: socket.socket
     grpc: socket.socket | None
+    lb: socket.socket | None
 
-    @classmethod
-    def inherit(cls, descriptors: str) -> "ListeningSockets":
-        """Return the sockets of `descriptors`, as another process has written them."""
-        public, admin, *grpc = (
-            socket.socket(fileno=int(number)) for number in descriptors.split(",")
-        )
-        return cls(public, admin, grpc[0] if grpc else None)
+    def by_name(self) -> dict[str, socket.socket]:
+        """Return the sockets by the names of their fields."""
+        sockets = {name: getattr(self, name) for name in SOCKET_NAMES}
+        return {name: sock for name, sock in sockets.items() if sock is not None}
 
     def descriptors(self) -> list[int]:
-        """Return the file descriptors, for `inherit`."""
-        sockets = [self.public, self.admin, *([self.grpc] if self.grpc is not None else [])]
-        return [sock.fileno() for sock in sockets]
+        """Return the file descriptors, for a process that inherits them."""
+        return [sock.fileno() for sock in self.by_name().values()]
+
+    def to_text(self) -> str:
+        """Return the descriptors by name, for `inherit_sockets` in another process."""
+        return ",".join(f"{name}={sock.fileno()}" for name, sock in self.by_name().items())
+
+    def close(self) -> None:
+        """Close the descriptors; the ports stay open in processes that inherited them."""
+        for sock in self.by_name().values():
+            sock.close()
 
 
-def open_sockets(options: GatewayOptions) -> ListeningSockets:
-    """Open the ports of a gateway. Raises OSError, with its address, if one cannot be bound."""
-    public = listen(options.host, options.port)
-    admin = listen(options.admin_host, options.admin_port)
-    grpc = listen(options.host, options.grpc_port) if options.grpc else None
-    return ListeningSockets(public, admin, grpc)
+SOCKET_NAMES = tuple(field.name for field in fields(ListeningSockets))
+
+
+def inherit_sockets(text: str) -> dict[str, socket.socket]:
+    """Return the sockets of `ListeningSockets.to_text` by name; none for an empty text."""
+    pairs = (pair.split("=") for pair in text.split(",") if pair)
+    return {name: socket.socket(fileno=int(descriptor)) for name, descriptor in pairs}
+
+
+def open_sockets(config: Config, inherited: Mapping[str, socket.socket]) -> ListeningSockets:
+    """Open the ports of a gateway, or take the `inherited` sockets that listen there already.
+
+    Inherited sockets of other addresses are closed. Raises OSError, with its address, if a port
+    cannot be bound.
+    """
+    options = config.gateway
+    addresses = {
+        "public": (options.host, options.port),
+        "admin": (options.admin_host, options.admin_port),
+        "grpc": (options.host, options.grpc_port) if options.grpc else None,
+        "lb": (config.lb.host, config.lb.port) if not config.lb.hub else None,
+    }
+    usable = {
+        name: sock
+        for name, sock in inherited.items()
+        if (address := addresses[name]) is not None and binds_to(sock, *address)
+    }
+    for name, sock in inherited.items():
+        if name not in usable:
+            sock.close()
+    sockets = {
+        name: usable.get(name) or (None if address is None else listen(*address))
+        for name, address in addresses.items()
+    }
+    return ListeningSockets(**sockets)  # type: ignore[arg-type]  # those that are always open
 
 
 def listen_addresses(options: GatewayOptions, sockets: ListeningSockets) -> dict[str, str]:

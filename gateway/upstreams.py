@@ -1,7 +1,9 @@
 """The instances that a gateway may call: of the config, of its own hub, or of remote hubs."""
 
 import asyncio
+import contextlib
 import logging
+import socket
 import time
 from collections import ChainMap
 from collections.abc import Callable, Collection, Mapping
@@ -25,7 +27,7 @@ from lb.credentials import HubCredentials, ServerCertificate, server_certificate
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.lifecycle import EndpointState, StateChange
 from lb.endpoints.outlier import EjectionCause, EjectionState
-from lb.endpoints.report import Instance
+from lb.endpoints.report import Instance, ReportMode
 from lb.endpoints.table import EndpointTable
 from lb.hub.admission import AdmissionPolicy
 from lb.hub.counters import HubCounts
@@ -83,6 +85,7 @@ class UpstreamCluster:
         self._upstream_metrics = upstream_metrics
         self._disconnect_tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._instances_changed = asyncio.Event()
         self._subscribers: list[OrcaSubscriber] = []
         self._subscriber_tasks: list[asyncio.Future[None]] = []
         self._discovery: Discovery
@@ -123,15 +126,46 @@ class UpstreamCluster:
             weights=weights,
         )
 
-    async def start(self) -> int:
-        """Open the hub's port, or start to follow the remote hubs; subscribe to ORCA reports.
+    async def start(self, hub_socket: socket.socket | None) -> None:
+        """Start the hub on its listening socket, or to follow remote hubs; subscribe to ORCA.
 
-        Returns the port; 0 without a hub in this process. Raises OSError if it cannot be opened.
+        `hub_socket` is None if the hub is in another process.
         """
         self._subscriber_tasks = [
             asyncio.ensure_future(subscriber.run()) for subscriber in self._subscribers
         ]
-        return await self._discovery.start()
+        await self._discovery.start(hub_socket)
+
+    async def hand_over(self) -> list[str]:
+        """Send the loaders that report here to the process with the same listening socket.
+
+        Returns the addresses of those that are up. The instances stay as they are.
+        """
+        addresses = [
+            endpoint.instance.addr for endpoint in self.table if _is_reporting_and_up(endpoint)
+        ]
+        await self._discovery.hand_over()
+        return addresses
+
+    async def take_back(self) -> None:
+        """Take the loaders back after `hand_over`."""
+        await self._discovery.take_back()
+
+    async def wait_for_instances(self, addresses: list[str], timeout_s: float) -> None:
+        """Wait until instances of these addresses are up, at most for `timeout_s`."""
+        missing = {*addresses}
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while missing := missing - {
+                    endpoint.instance.addr
+                    for endpoint in self.table
+                    if _is_reporting_and_up(endpoint)
+                }:
+                    self._instances_changed.clear()
+                    await self._instances_changed.wait()
+        if missing:
+            log_fields = {"missing": sorted(missing)[:20], "after_s": timeout_s}
+            _logger.warning("instances of the process before are not known yet", extra=log_fields)
 
     async def stop(self) -> None:
         """Stop the hub, or following remote hubs, and close every connection to a loader at once.
@@ -190,6 +224,7 @@ class UpstreamCluster:
     def _on_ejection_change(self, endpoint: Endpoint) -> None:
         """Log the change; whether an instance answers decides on the contract of its service."""
         _log_health_change(endpoint)
+        self._instances_changed.set()
         if self._accept_schemas:
             self._reconcile_service(endpoint.instance.service)
 
@@ -202,6 +237,7 @@ class UpstreamCluster:
         """
         if self._stopping:  # the gateway itself ends the reports
             return
+        self._instances_changed.set()
         _logger.info("instance %s", change.after.value, extra=change.log_fields())
         self._upstream_metrics.count_state_change(change, self.table)
         if change.after is EndpointState.GONE:
@@ -273,6 +309,14 @@ class UpstreamCluster:
             _logger.warning("instance speaks another schema", extra={**log_fields, "cure": hint})
 
 
+def _is_reporting_and_up(endpoint: Endpoint) -> bool:
+    return (
+        endpoint.report_mode is not ReportMode.NONE
+        and endpoint.state is EndpointState.UP
+        and endpoint.outlier_detector.is_answering()
+    )
+
+
 def _log_health_change(endpoint: Endpoint) -> None:
     """Log that an instance was ejected, readmitted, or admitted by its first health check."""
     health = endpoint.outlier_detector
@@ -301,8 +345,14 @@ class Discovery(Protocol):
     table: EndpointTable
     documents: Mapping[str, bytes]
 
-    async def start(self) -> int:
-        """Start to update the table; return the port of the hub, 0 if it is not in this process."""
+    async def start(self, hub_socket: socket.socket | None) -> None:
+        """Start to update the table; `hub_socket` is that of a hub in this process."""
+
+    async def hand_over(self) -> None:
+        """Leave the loaders that report here to another process; the table stays as it is."""
+
+    async def take_back(self) -> None:
+        """Update the table again after `hand_over`."""
 
     async def stop(self) -> None:
         """Stop updating the table. Requires that `start` has completed."""
@@ -317,7 +367,8 @@ class Discovery(Protocol):
 class EmbeddedHub:
     """A hub in this process, with the interface of the original's load balancer on the same port.
 
-    The gateway picks from the hub's own table, so that it is always synced.
+    The gateway picks from the hub's own table, so that it is always synced. `_spare_socket` is a
+    second descriptor of the listening socket: a server closes the one that it has.
     """
 
     def __init__(
@@ -331,8 +382,8 @@ class EmbeddedHub:
         rng: Random,
         on_change: OnChange,
     ) -> None:
-        self._options = options
         self._certificate = certificate
+        self._clock = clock
         self.table = EndpointTable(
             gateway_name, silence_timeout=options.silence, ttl=options.ttl, ramp=options.ramp
         )
@@ -349,16 +400,38 @@ class EmbeddedHub:
         )
         self.documents: Mapping[str, bytes] = self._hub.documents
 
-    async def start(self) -> int:
-        """Open the hub's port and return it. Raises OSError."""
+    async def start(self, hub_socket: socket.socket | None) -> None:
+        """Serve reports on the listening socket."""
+        if hub_socket is None:
+            raise ValueError("a hub needs a listening socket")
+        self._spare_socket = hub_socket.dup()
+        await self._serve(hub_socket)
+
+    async def _serve(self, hub_socket: socket.socket) -> None:
         unary_handlers = self._hub.unary_methods() | self._aiges_service.unary_methods()
         self._server = Server(unary=unary_handlers, stream=self._hub.stream_methods())
-        port = await self._server.start(self._options.host, self._options.port, self._certificate)
+        await self._server.serve(hub_socket, self._certificate)
         self._hub_task = asyncio.ensure_future(self._hub.run())
-        return port
+
+    async def hand_over(self) -> None:
+        """End the report streams, and keep what is known of the loaders."""
+        self._hub.is_handed_over = True
+        self._handed_over_at = self._clock()
+        await self._stop_serving()
+
+    async def take_back(self) -> None:
+        """Serve reports again; the loaders that are silent meanwhile are not taken for lost."""
+        now = self._clock()
+        self.table.compensate_stall(now - self._handed_over_at, now)
+        self._hub.is_handed_over = False
+        await self._serve(self._spare_socket.dup())
 
     async def stop(self) -> None:
         """Stop the hub and close its port."""
+        self._spare_socket.close()
+        await self._stop_serving()
+
+    async def _stop_serving(self) -> None:
         self._hub_task.cancel()
         await self._server.stop(0)
 
@@ -412,14 +485,19 @@ class RemoteHubs:
         self.documents: Mapping[str, bytes] = ChainMap(*documents)
         self._lease_channel = LeaseChannel(options.hub.split(","), credentials)
 
-    async def start(self) -> int:
-        """Start to follow the hubs; return 0.
+    async def start(self, hub_socket: socket.socket | None) -> None:  # noqa: ARG002
+        """Start to follow the hubs. No socket is needed.
 
         Only the first watch sweeps the table, because all of them share it.
         """
         self._tasks = [asyncio.ensure_future(watch.run()) for watch in self._watches]
         self._tasks.append(asyncio.ensure_future(self._watches[0].sweep()))
-        return 0
+
+    async def hand_over(self) -> None:
+        """Do nothing: loaders report to the hubs, which this process and another one follow."""
+
+    async def take_back(self) -> None:
+        """Do nothing; see `hand_over`."""
 
     async def stop(self) -> None:
         """Stop following the hubs."""

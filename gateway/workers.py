@@ -7,7 +7,9 @@ workers, so that from outside they look like one gateway.
 
 import asyncio
 import contextlib
+import json
 import logging
+import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -23,8 +25,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from config.options import GatewayOptions
+from gateway.lifecycle import Lifecycle
+from gateway.request.shutdown import Shutdown
 from gateway.server import admin_access, admin_server
-from gateway.sockets import ListeningSockets, open_sockets
+from gateway.sockets import ListeningSockets
 from gateway.telemetry.multiprocess import merge_explanations, merge_metrics, merge_states
 from rpc.addresses import listen
 from rpc.backoff import Backoff
@@ -34,6 +38,13 @@ _logger = logging.getLogger("ase.gateway")
 _MIN_BACKOFF_S, _MAX_BACKOFF_S = 0.2, 5.0
 _SCRAPE_INTERVAL_S = 1.0
 _REQUEST_TIMEOUT_S = 2.0
+
+# How a worker is told to stop.
+SIGNALS = {
+    Shutdown.GRACEFUL: signal.SIGTERM,
+    Shutdown.IMMEDIATE: signal.SIGINT,
+    Shutdown.REPLACED: signal.SIGUSR2,
+}
 
 # Starts a worker on its sockets: an admin socket of its own, the others are shared.
 StartWorker = Callable[[ListeningSockets], Awaitable[asyncio.subprocess.Process]]
@@ -63,14 +74,22 @@ class _MergedCollector:
 
 
 class Workers:
-    """Keeps `options.workers` processes serving one port.
+    """Keeps `options.workers` processes serving the ports of `sockets`.
 
     `_workers` holds the running processes by number. A worker that exits is removed, and its latest
     metrics are merged into `_ended_metrics`, so that counters never decrease.
     """
 
-    def __init__(self, options: GatewayOptions, start_worker: StartWorker) -> None:
+    def __init__(
+        self,
+        options: GatewayOptions,
+        sockets: ListeningSockets,
+        lifecycle: Lifecycle,
+        start_worker: StartWorker,
+    ) -> None:
         self._options = options
+        self.sockets = sockets
+        self._lifecycle = lifecycle
         self._start_worker = start_worker
         self._workers: dict[int, _Worker] = {}
         self._ended_metrics: list[str] = []  # one merged text, once a worker has exited
@@ -82,26 +101,37 @@ class Workers:
             timeout=_REQUEST_TIMEOUT_S,
         )
 
-    async def run(
-        self, on_ready: Callable[[ListeningSockets], None], stop: Awaitable[bool]
-    ) -> None:
-        """Serve until `stop` completes, then stop the workers: gracefully if it returns True.
+    async def hand_over_reports(self) -> list[str]:
+        """Do nothing: loaders report to hubs in processes of their own."""
+        return []
 
-        `on_ready` is called with the sockets once all workers answer. Workers
-        that still run after the lame-duck and the drain time, and 5 s more, are killed. Raises
-        OSError if a port cannot be opened.
+    async def take_back_reports(self) -> None:
+        """Do nothing; see `hand_over_reports`."""
+
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        """Serve until the shutdown completes, then stop the workers as it says.
+
+        `on_ready` is called once all workers answer. Workers that still run after the lame-duck and
+        the drain time, and 5 s more, are killed. Raises ConnectionError if this process replaces
+        another one, and that ends before.
         """
-        options = self._options
-        sockets = open_sockets(options)
+        options, sockets, predecessor = self._options, self.sockets, self._lifecycle.predecessor
         admin_http_server = admin_server(self._admin_app(), options, admin_access(options))
         tasks = [asyncio.create_task(self._supervise(n, sockets)) for n in range(options.workers)]
         tasks.append(asyncio.create_task(self._scrape_periodically()))
         admin_task = asyncio.create_task(admin_http_server.serve(sockets=[sockets.admin]))
         try:
             await self._wait_until_alive()
-            on_ready(sockets)
-            graceful = await stop
-            await self._terminate(signal.SIGTERM if graceful else signal.SIGINT)
+            if predecessor is not None:
+                await predecessor.announce_listening()
+            on_ready()
+            self._lifecycle.begin(self)
+            if predecessor is not None:
+                await predecessor.announce_ready()
+            kind = await self._lifecycle.shutdown
+            if kind is Shutdown.REPLACED:
+                admin_http_server.request_exit()
+            await self._terminate(SIGNALS[kind])
         finally:
             self._stopping = True
             for task in tasks:
@@ -112,9 +142,7 @@ class Workers:
             admin_http_server.request_exit()
             await asyncio.gather(*tasks, admin_task, return_exceptions=True)
             await self._http_client.aclose()
-            sockets.public.close()
-            if sockets.grpc is not None:
-                sockets.grpc.close()
+            sockets.close()
 
     async def _supervise(self, number: int, shared: ListeningSockets) -> None:
         """Run one worker and restart it when it exits, until this process stops.
@@ -126,7 +154,7 @@ class Workers:
         while True:
             with listen("127.0.0.1", 0) as admin_socket:
                 url = f"http://127.0.0.1:{admin_socket.getsockname()[1]}"
-                sockets = ListeningSockets(shared.public, admin_socket, shared.grpc)
+                sockets = ListeningSockets(shared.public, admin_socket, shared.grpc, None)
                 process = await self._start_worker(sockets)
             worker = self._workers[number] = _Worker(process, url)
             _logger.info("worker started", extra={"worker": number, "worker_pid": process.pid})
@@ -198,6 +226,23 @@ class Workers:
             await asyncio.sleep(_SCRAPE_INTERVAL_S)
             await self._scrape_all()
 
+    async def _answer_of_first(self, request: Request) -> Response:
+        """Return what the first worker says that knows it."""
+        responses = (await self._get_from_all(request.url.path)).values()
+        answer = next((r for r in responses if r.status_code == 200), None)
+        answer = answer or next(iter(responses), None)
+        if answer is None:
+            return JSONResponse({"error": "no worker answers"}, 503)
+        return JSONResponse(answer.json(), answer.status_code)
+
+    async def _describe_process(self, request: Request) -> Response:
+        """Return what the first worker says of itself, with what concerns this process."""
+        answer = await self._answer_of_first(request)
+        if answer.status_code != 200:
+            return answer
+        ours = {"pid": os.getpid(), "upgrade": self._lifecycle.upgrade.to_json()}
+        return JSONResponse(json.loads(bytes(answer.body)) | ours)
+
     def _admin_app(self) -> Starlette:
         async def metrics(_: Request) -> Response:
             text = generate_latest(_registry(await self._scrape_all()))
@@ -214,15 +259,6 @@ class Workers:
             responses = await self._get_from_all("/debug/requests")
             return JSONResponse(merge_explanations([r.json() for r in responses.values()]))
 
-        async def first(request: Request) -> Response:
-            """Return what the first worker says that knows it."""
-            responses = (await self._get_from_all(request.url.path)).values()
-            answer = next((r for r in responses if r.status_code == 200), None)
-            answer = answer or next(iter(responses), None)
-            if answer is None:
-                return JSONResponse({"error": "no worker answers"}, 503)
-            return JSONResponse(answer.json(), answer.status_code)
-
         async def every(request: Request) -> Response:
             """Have all workers do what is asked for; return the answer of one that refused."""
             path, body = request.url.path, await request.body()
@@ -238,10 +274,10 @@ class Workers:
                 Route("/metrics", metrics),
                 Route("/lb/state", state),
                 Route("/livez", livez),
-                Route("/debug/process", first),
+                Route("/debug/process", self._describe_process),
                 Route("/debug/requests", latest),
-                Route("/debug/requests/{sid}", first),
-                Route("/debug/picks/{service}", first),
+                Route("/debug/requests/{sid}", self._answer_of_first),
+                Route("/debug/picks/{service}", self._answer_of_first),
                 Route("/lb/eject", every, methods=["POST"]),
                 Route("/lb/uneject", every, methods=["POST"]),
                 Route("/drain", every, methods=["POST"]),

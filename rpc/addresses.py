@@ -6,7 +6,7 @@
 import errno
 import socket
 from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final
 
 # What a socket that listens on every interface is dialled by, on the same machine.
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -57,13 +57,33 @@ def listen(host: str, port: int, backlog: int = 2048) -> socket.socket:
     Raises OSError whose `filename` is host:port if the address cannot be bound.
     """
     try:
-        if path := unix_path(host):
-            return socket.create_server(path, family=socket.AF_UNIX, backlog=backlog)
-        addresses = socket.getaddrinfo(
-            bare_host(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        family, address = addresses[0][0], addresses[0][4][:2]
+        family, address = _resolve(host, port)
         return socket.create_server(address, family=family, backlog=backlog)
     except OSError as error:
         reason = error.strerror or str(error)
         raise OSError(error.errno or errno.EINVAL, reason, join_host_port(host, port)) from error
+
+
+def binds_to(sock: socket.socket, host: str, port: int) -> bool:
+    """Return whether a listening socket is what `listen` would open; any port fits port 0.
+
+    False if the host cannot be resolved: `listen` says why.
+    """
+    try:
+        family, address = _resolve(host, port)
+    except OSError:
+        return False
+    bound = sock.getsockname()
+    if family == socket.AF_UNIX or sock.family != family:
+        return sock.family == family and bound == address
+    return bound[0] == address[0] and port in (0, bound[1])
+
+
+def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, Any]:
+    """Return the family of an address, and the address to bind. Raises OSError."""
+    if path := unix_path(host):
+        return socket.AF_UNIX, path
+    addresses = socket.getaddrinfo(
+        bare_host(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    return addresses[0][0], addresses[0][4][:2]

@@ -114,12 +114,16 @@ class Server:
             self._listener.listen(sock, _BACKLOG)
             self._listening_socket = sock
 
-    async def stop(self, grace: float) -> None:
-        """Reject new calls, give active ones `grace` seconds, then cancel them."""
+    def stop_accepting(self) -> None:
+        """Close the listening socket; connections that are open are served on."""
         if self._listener is not None:
             self._listener.close()
             if self._listening_socket is not None:
                 self._listening_socket.close()
+
+    async def stop(self, grace: float) -> None:
+        """Reject new calls, give active ones `grace` seconds, then cancel them."""
+        self.stop_accepting()
         for handshake in self._handshakes:
             handshake.cancel()
         self._limits = replace(self._limits, max_connections=0)  # for those accepted meanwhile

@@ -57,6 +57,10 @@ class GrpcPort:
         """Report NOT_SERVING to health checks; calls are served as before."""
         await self._health.stop_serving()
 
+    def stop_accepting(self) -> None:
+        """Accept no more connections; calls are served as before."""
+        self._server.stop_accepting()
+
     async def stop(self, drain: float) -> None:
         """Reject new calls, give those that run `drain` seconds, then cancel them.
 

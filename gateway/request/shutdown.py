@@ -1,5 +1,7 @@
 """The drain of a gateway: whether it has begun, and the errors of what it ends. Pure."""
 
+from enum import Enum
+
 from schemas.model.errors import DEADLINE, AseError
 
 
@@ -11,6 +13,20 @@ def drain_timeout_error() -> AseError:
 def shutdown_error() -> AseError:
     """Return the error of a session that a stopping gateway ends after its next result."""
     return AseError(DEADLINE, "the gateway stops: this session ends before its end")
+
+
+class Shutdown(Enum):
+    """How a gateway stops.
+
+    GRACEFUL: it is unready and accepts connections for the lame-duck time. IMMEDIATE: it accepts
+    none. REPLACED: it accepts none, since another process does on the same ports, and its clients
+    have the lame-duck time to send their next request and be told to connect anew. In any case
+    running requests get the drain time.
+    """
+
+    GRACEFUL = "graceful"
+    IMMEDIATE = "immediate"
+    REPLACED = "replaced"
 
 
 class DrainState:

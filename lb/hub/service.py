@@ -83,7 +83,8 @@ class Hub:
     `blocked_addresses` are forced offline: their reports are rejected. `_stream_owners` maps each
     instance to the token of the stream that reports it. `_rate_limiters` is for instances that
     report without a stream. `_rejections_logged_at` is when a rejected report was logged, by the
-    peer's host and the message.
+    peer's host and the message. While `is_handed_over` is set the loaders report to another
+    process: the end of a stream says nothing of its loader.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Hub:
         self._lost_records: deque[tuple[float, str, str]] = deque(maxlen=_MAX_LOST_RECORDS)
         self._limit_leases = LimitLeases()
         self.blocked_addresses: set[str] = set()
+        self.is_handed_over = False
         self.documents: dict[str, bytes] = {}
         epoch = rng.getrandbits(63) | 1
         self._broadcaster = Broadcaster(
@@ -187,7 +189,8 @@ class Hub:
                 and self._stream_owners.get(last_report.instance.key) is stream_token
             ):
                 del self._stream_owners[last_report.instance.key]
-                self._mark_lost(last_report.instance)
+                if not self.is_handed_over:
+                    self._mark_lost(last_report.instance)
         if rejection is not None:
             # Raised outside the `except` block: there, the traceback of the caught exception would
             # keep the report alive until a garbage collection.

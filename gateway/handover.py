@@ -1,0 +1,135 @@
+"""A gateway is replaced by a new process, of the same version or another, without a lost request.
+
+Both processes have the same listening sockets, and a socket pair between them:
+
+    new: `listening`   its config is right, its parts are there, its hub listens
+    old: [addresses]   the instances that it knows; their loaders now connect to the new hub
+    new: `ready`       it knows them too, and accepts requests
+                       the old process accepts no more, and ends when its requests have ended
+
+Until `ready` the old process serves on. If the new one ends before, or takes too long, it takes its
+loaders back.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+import subprocess
+from collections.abc import Callable
+from typing import Protocol
+
+from gateway.sockets import ListeningSockets
+
+_logger = logging.getLogger("ase.gateway")
+
+_LISTENING, _READY = "listening", "ready"
+_START_TIMEOUT_S = 60.0
+_EXIT_TIMEOUT_S = 5.0
+
+# Starts the new process, with the sockets and with one more descriptor, its end of the socket pair.
+StartSuccessor = Callable[[ListeningSockets, int], "subprocess.Popen[bytes]"]
+
+
+class ReplaceError(Exception):
+    """The process was not replaced; the message says why."""
+
+
+class Replaceable(Protocol):
+    """A process that another one can replace."""
+
+    sockets: ListeningSockets
+
+    async def hand_over_reports(self) -> list[str]:
+        """Send the loaders that report here to the new process; return their addresses."""
+
+    async def take_back_reports(self) -> None:
+        """Receive the reports of the loaders again."""
+
+
+async def replace(
+    process: Replaceable, start_successor: StartSuccessor, timeout_s: float = _START_TIMEOUT_S
+) -> "subprocess.Popen[bytes]":
+    """Start a new process and give it the work of this one; return it once it serves.
+
+    Raises ReplaceError if it does not come to that within `timeout_s`; this process then serves on.
+    """
+    ours, theirs = socket.socketpair()
+    try:
+        with theirs:
+            successor = start_successor(process.sockets, theirs.fileno())
+    except OSError as error:
+        ours.close()
+        raise ReplaceError(f"no process can be started: {error}") from None
+    _logger.info("upgrade started", extra={"new_pid": successor.pid})
+    reader, writer = await asyncio.open_connection(sock=ours)
+    has_reports = True
+    try:
+        async with asyncio.timeout(timeout_s):
+            await _expect(reader, _LISTENING)
+            has_reports = False
+            writer.write(json.dumps(await process.hand_over_reports()).encode() + b"\n")
+            await _expect(reader, _READY)
+    except (TimeoutError, ConnectionError) as error:
+        if not has_reports:
+            await process.take_back_reports()
+        reason = str(error) or f"it was not ready within {timeout_s:g} s"
+        code = await _end(successor, kill=isinstance(error, TimeoutError))
+        message = f"the new process, pid {successor.pid}: {reason} (exit code {code})"
+        raise ReplaceError(message) from None
+    finally:
+        writer.close()
+    _logger.info("replaced by a new process", extra={"new_pid": successor.pid})
+    return successor
+
+
+async def _end(successor: "subprocess.Popen[bytes]", *, kill: bool) -> int:
+    """Wait until a process that has failed ends, or kill it; return its exit code."""
+    if not kill:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return await asyncio.to_thread(successor.wait, _EXIT_TIMEOUT_S)
+    successor.kill()
+    return await asyncio.to_thread(successor.wait)
+
+
+async def _expect(reader: asyncio.StreamReader, message: str) -> None:
+    """Raise ConnectionError unless `message` is the next one."""
+    line = await reader.readline()
+    if line.decode().strip() != message:
+        raise ConnectionError(f"it ended before it was {message}; the lines before say why")
+
+
+class Predecessor:
+    """What the new process says to the one that it replaces, by its end of the socket pair."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+
+    async def announce_listening(self) -> list[str]:
+        """Say that loaders may report here; return the addresses of those that will.
+
+        Raises ConnectionError if the old process has ended.
+        """
+        self._socket.setblocking(False)
+        try:
+            await self._send(_LISTENING)
+            line = b""
+            while not line.endswith(b"\n"):
+                chunk = await asyncio.get_running_loop().sock_recv(self._socket, 65536)
+                if not chunk:
+                    raise ConnectionError("the process to be replaced has ended")
+                line += chunk
+        except ConnectionError:
+            self._socket.close()
+            raise
+        addresses: list[str] = json.loads(line)
+        return addresses
+
+    async def announce_ready(self) -> None:
+        """Say that requests are accepted here: the old process accepts no more."""
+        with self._socket:
+            await self._send(_READY)
+
+    async def _send(self, message: str) -> None:
+        await asyncio.get_running_loop().sock_sendall(self._socket, f"{message}\n".encode())
