@@ -14,6 +14,7 @@ from typing import NoReturn
 from schemas.model.suggestion import did_you_mean
 
 COMMANDS = {
+    "init": ("asectl.init", "write the files to begin with; --compose, --helm, --systemd"),
     "up": ("asectl.up", "run a gateway and loaders together; --demo brings three demo services"),
     "gateway": ("asectl.gateway", "run a gateway (WebGate, Atom and, by default, LB)"),
     "lb": ("asectl.lb", "run an LB hub in its own process"),

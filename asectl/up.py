@@ -30,7 +30,7 @@ from rpc.backoff import Backoff
 from schemas.model.service import Service
 
 _DEMO_SERVICES = ("image", "audio", "vad")
-_DEMO_PACKAGES = ("PIL", "numpy")
+_DEMO_PACKAGES = ("PIL",)
 _STOP_TIMEOUT_S = 40.0
 _FIRST_LOADER_PORT = 40  # from the port of the gateway on
 # Delay before a crashed loader is started again. It grows; a run of _STABLE_S makes it the least.
@@ -108,7 +108,7 @@ def _demo_wrappers() -> list[str]:
     """
     if any(find_spec(name) is None for name in _DEMO_PACKAGES):
         cure = "pip install 'athena-serving[demo]'"
-        raise Failure(f"the demo services need pillow and numpy: {cure}")
+        raise Failure(f"the demo services need pillow: {cure}")
     package = Path(__file__).parent
     folder = package / "demo"
     if not folder.is_dir():

@@ -1,9 +1,11 @@
 """Demo service `audio`: return the duration, the level and the spoken segments of a WAV."""
 
 import io
+import sys
 import wave
-
-import numpy as np
+from array import array
+from math import log10, sqrt
+from operator import mul
 
 from aseloader import Input, Number, Output, Refused, Wrapper
 
@@ -35,25 +37,41 @@ class Speech(Wrapper):
             raise Refused(f"not a WAV file of 16-bit PCM: {error or 'it ends too early'}")
         if width != 2 or not 0 < rate <= 192_000 or len(pcm) < 2 * channels:
             raise Refused("the WAV must hold 16-bit PCM of at most 192 kHz, and some of it")
-        sample_count = len(pcm) // (2 * channels) * channels
-        mono = np.frombuffer(pcm, "<i2", sample_count).reshape(-1, channels).mean(axis=1) / 32768
+        mono = mix_channels(pcm, channels)
         frame_size = max(1, rate // 50)  # frames of 20 ms
-        frames = np.pad(mono, (0, -len(mono) % frame_size)).reshape(-1, frame_size)
-        loud = np.flatnonzero(decibels(frames) > params["threshold"])
-        pauses = np.flatnonzero(np.diff(loud) > 10) + 1  # more than 0.2 s
-        runs = [run for run in np.split(loud, pauses) if len(run)]
+        runs = []  # of loud frames: the first and the last, with pauses of at most 0.2 s
+        for number in range(-(-len(mono) // frame_size)):
+            frame = mono[number * frame_size : (number + 1) * frame_size]
+            if decibels(frame, frame_size) <= params["threshold"]:
+                continue
+            if runs and number - runs[-1][1] <= 10:
+                runs[-1][1] = number
+            else:
+                runs.append([number, number])
         frame_s = frame_size / rate
-        speech = [(float(run[0] * frame_s), float((run[-1] + 1) * frame_s)) for run in runs]
         return {
             "segments": {
                 "duration_s": round(len(mono) / rate, 3),
                 "sample_rate": rate,
-                "rms_db": round(float(decibels(mono[None])[0]), 2),
-                "speech": [{"start_s": round(a, 2), "end_s": round(b, 2)} for a, b in speech],
+                "rms_db": round(decibels(mono, len(mono)), 2),
+                "speech": [
+                    {"start_s": round(first * frame_s, 2), "end_s": round((last + 1) * frame_s, 2)}
+                    for first, last in runs
+                ],
             }
         }
 
 
-def decibels(frames):
-    """Return the RMS level of each row of `frames`, in dB of full scale, at least -180."""
-    return 20 * np.log10(np.maximum(np.sqrt((frames**2).mean(axis=1)), 1e-9))
+def mix_channels(pcm, channels):
+    """Return the samples, -32768 to 32767; those of several channels are averaged."""
+    samples = array("h", pcm[: len(pcm) // (2 * channels) * 2 * channels])
+    if sys.byteorder == "big":
+        samples.byteswap()
+    if channels == 1:
+        return samples
+    return [sum(group) / channels for group in zip(*[iter(samples)] * channels, strict=True)]
+
+
+def decibels(samples, count):
+    """Return the RMS level of `count` samples, zeros after the given, in dB of full scale."""
+    return 20 * log10(max(sqrt(sum(map(mul, samples, samples)) / count) / 32768, 1e-9))

@@ -1,6 +1,9 @@
 """Demo service `vad`: find spoken segments in PCM audio while it is still arriving."""
 
-import numpy as np
+import sys
+from array import array
+from math import log10, sqrt
+from operator import mul
 
 from aseloader import Input, Integer, Number, Output, Refused, Wrapper
 
@@ -54,7 +57,7 @@ class Finder:
         self._frame_size = rate // 50
         self._threshold = threshold
         self._pause = pause
-        self._remainder = np.zeros(0)
+        self._remainder = array("h")
         self._now_s = 0.0
         self._segment_start_s: float | None = None
         self._speech_end_s = 0.0
@@ -62,12 +65,17 @@ class Finder:
 
     def feed(self, data: bytes):
         """Return an event for each segment that began or ended with these samples."""
-        samples = np.concatenate([self._remainder, np.frombuffer(data, "<i2") / 32768])
+        new_samples = array("h", data)
+        if sys.byteorder == "big":
+            new_samples.byteswap()
+        samples = self._remainder + new_samples
         usable_count = len(samples) // self._frame_size * self._frame_size
         self._remainder = samples[usable_count:]
         segments = []
-        for frame in samples[:usable_count].reshape(-1, self._frame_size):
-            level = 20 * np.log10(max(np.sqrt((frame**2).mean()), 1e-9))
+        for start in range(0, usable_count, self._frame_size):
+            frame = samples[start : start + self._frame_size]
+            rms = sqrt(sum(map(mul, frame, frame)) / self._frame_size) / 32768
+            level = 20 * log10(max(rms, 1e-9))
             frame_start_s, self._now_s = self._now_s, self._now_s + 0.02
             if level > self._threshold:
                 if self._segment_start_s is None:
