@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
     config, base = options.load_config(args)
     _check_options(config, base)
-    log = logs.setup(config.log_level)
+    log = logs.setup(config.log_level, config.log_format)
     level = logging.getLogger("ase.access").getEffectiveLevel()
     write_line = log.put if level <= logging.INFO else _discard_line
 
@@ -177,10 +177,10 @@ async def _serve_in_process(
     from gateway import server
     from gateway.services.reload import ConfigSource
 
-    reload_requested = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_requested.set)
+    requests = lifecycle.reload_requests
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, requests.request)
     config_file = Path(args.config or options.DEFAULT_FILE)
-    sources = ConfigSource(lambda: options.resolve_config(args)[:2], config_file, reload_requested)
+    sources = ConfigSource(lambda: options.resolve_config(args)[:2], config_file, requests)
 
     def on_ready(addresses: server.Addresses) -> None:
         # Objects alive now stay alive. Unless they are frozen, each full collection traverses them

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         certificate = server_certificate(config.lb, base)
     except (ValueError, OSError) as error:
         raise Failure(f"lb: {error}", EXIT_CONFIG) from None
-    logs.setup(config.log_level)
+    logs.setup(config.log_level, config.log_format)
 
     async def main(stop: "asyncio.Future[bool]") -> None:
         await _serve(config, admission_policy, certificate, stop)

@@ -106,6 +106,12 @@ def _add_serving_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("debug", "info", "warning", "error"),
         help="least level that is logged (info)",
     )
+    parser.add_argument(
+        "--log-format",
+        default="json",
+        choices=("json", "text"),
+        help="how lines are logged: for programs, or for people (json)",
+    )
 
 
 def _add_hub_arguments(parser: argparse.ArgumentParser) -> None:
@@ -149,7 +155,7 @@ def run(args: argparse.Namespace) -> int:
     status = None if args.status_fd is None else StatusWriter(args.status_fd)
     if args.process_index is not None:
         continue_process_metrics(args.process_index)
-    flush = logs.setup(args.log_level, SidFilter()).finish
+    flush = logs.setup(args.log_level, args.log_format, SidFilter()).finish
     options = _loader_options(args, status)
     try:
         wrapper_class = _load_plugin(args) if args.plugin else load(args.wrapper)
@@ -211,7 +217,7 @@ def _wrapper_source(args: argparse.Namespace) -> tuple[str, ...]:
         if args.plugin
         else (args.wrapper,)
     )
-    return (*wrapper, "--log-level", args.log_level)
+    return (*wrapper, "--log-level", args.log_level, "--log-format", args.log_format)
 
 
 def _load_plugin(args: argparse.Namespace) -> "type[Wrapper]":

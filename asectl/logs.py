@@ -9,8 +9,12 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
+
+from asectl.log_text import format_fields
 
 _MAX_QUEUED_LINES = 10_000
 _FINISH_TIMEOUT_S = 2.0
@@ -22,6 +26,10 @@ _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 class JsonFormatter(logging.Formatter):
     """Formats a record as a JSON object with its `extra` fields; control characters are escaped."""
+
+    def format_line(self, line: "LogLine") -> str:
+        """Return a record or a formatted line as one line, without the newline."""
+        return line if isinstance(line, str) else self.format(line)
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line, without the newline."""
@@ -40,9 +48,14 @@ class JsonFormatter(logging.Formatter):
 LogLine = logging.LogRecord | str
 
 
+def _format_text(formatter: JsonFormatter, line: LogLine, *, colour: bool) -> str:
+    return format_fields(json.loads(formatter.format_line(line)), colour=colour)
+
+
 class LogWriter:
     """Writes log lines to a file descriptor in batches, in its own thread; `put` never blocks.
 
+    `format_line` returns the text of a line; it is called in the thread.
     A line is dropped and counted if the queue is full (10,000 lines) or if the system does not
     accept it (full disk, closed pipe). The count is logged as soon as a line can be written again.
 
@@ -54,9 +67,9 @@ class LogWriter:
     - `_mid_line` is true if the last write ended within a line: the next begins with a newline.
     """
 
-    def __init__(self, descriptor: int, formatter: logging.Formatter) -> None:
+    def __init__(self, descriptor: int, format_line: Callable[["LogLine"], str]) -> None:
         self._descriptor = descriptor
-        self._formatter = formatter
+        self._format_line = format_line
         self._queue: deque[LogLine] = deque()
         # `_dropped` only grows, in `put`. The thread owns the other counters, so no lock is needed.
         self._dropped = self._dropped_seen = self._unreported = 0
@@ -98,9 +111,9 @@ class LogWriter:
         lines = [self._queue.popleft() for _ in range(len(self._queue))]
         dropped = self._dropped
         lost = dropped - self._dropped_seen + self._unreported
-        texts = [line if isinstance(line, str) else self._formatter.format(line) for line in lines]
+        texts = [self._format_line(line) for line in lines]
         if lost:
-            texts.append(self._formatter.format(_dropped_lines_record(lost)))
+            texts.append(self._format_line(_dropped_lines_record(lost)))
         texts_written = self._write(texts)
         self._dropped_seen = dropped
         reported = lost if texts_written == len(texts) else 0
@@ -138,14 +151,19 @@ class _Handler(logging.Handler):
 _QUIET_LOGGERS = ("uvicorn.error", "asyncio", "httpx", "httpcore", "hpack", "websockets", "PIL")
 
 
-def setup(level: str, *filters: logging.Filter) -> LogWriter:
+def setup(level: str, log_format: str, *filters: logging.Filter) -> LogWriter:
     """Send the records of every logger at or above `level` to stderr. Call once per process.
 
-    Each of `filters` sees every record first, in the thread that logs it.
+    `log_format` is `json` or `text`; text has colours on a terminal, unless NO_COLOR is set. Each
+    of `filters` sees every record first, in the thread that logs it.
     Return the writer. It also accepts formatted lines. Its `finish` runs at exit; a process that
     skips the atexit handlers must call it to write the queued lines.
     """
-    writer = LogWriter(sys.stderr.fileno(), JsonFormatter())
+    format_line: Callable[[LogLine], str] = JsonFormatter().format_line
+    if log_format == "text":
+        colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+        format_line = partial(_format_text, JsonFormatter(), colour=colour)
+    writer = LogWriter(sys.stderr.fileno(), format_line)
     atexit.register(writer.finish)
     root = logging.getLogger()
     handler = _Handler(writer)

@@ -23,6 +23,7 @@ COMMANDS = {
     "eject": ("asectl.eject", "give an instance no requests for a time"),
     "uneject": ("asectl.uneject", "end the ejection of an instance, if it passes a check"),
     "upgrade": ("asectl.upgrade", "replace a gateway of this machine, without a lost request"),
+    "reload": ("asectl.reload", "have a gateway read config, schemas and certificate again"),
     "explain": ("asectl.explain", "tell what happened to a failed or slow request, and why"),
     "status": ("asectl.status", "list the processes of a cluster, and its services"),
     "top": ("asectl.top", "watch the instances: load, queue, own requests, health"),

@@ -11,6 +11,8 @@ from asectl.main import EXIT_CONFIG, Failure
 from config import resolve, source
 from config.options import SECTIONS, Config, meta_of, option_fields
 
+# Options outside the sections that have a flag.
+TOP_LEVEL_OPTIONS = ("schemas", "log_level", "log_format")
 DEFAULT_FILE = "ase.yaml"
 
 _logger = logging.getLogger("ase.config")
@@ -31,7 +33,7 @@ def add_config_arguments(
             if f"{section}.{option.name}" not in exclude:
                 _add_option(parser, f"{section}.{option.name}", option)
     for option in option_fields(Config):
-        if option.name in ("schemas", "log_level") and option.name not in exclude:
+        if option.name in TOP_LEVEL_OPTIONS and option.name not in exclude:
             _add_option(parser, option.name, option)
 
 
@@ -104,7 +106,7 @@ def resolve_config(args: argparse.Namespace) -> tuple[Config, Path, dict[str, st
     flags = {
         name: value
         for name, value in vars(args).items()
-        if value is not None and ("." in name or name in ("schemas", "log_level"))
+        if value is not None and ("." in name or name in TOP_LEVEL_OPTIONS)
     }
     parsed = None
     if args.config or path.is_file():

@@ -76,7 +76,7 @@ def _ask(admin: HttpTarget) -> ProcessStatus:
 
 
 def _describe_process(process: ProcessStatus) -> dict[str, Any]:
-    members = ("role", "version", "python", "pid", "uptime_s", "compiled")
+    members = ("role", "version", "python", "pid", "uptime_s", "compiled", "generation")
     info = {name: process.info.get(name) for name in members}
     return {"url": process.url, **info, "error": process.error}
 
@@ -110,7 +110,7 @@ def _summarize(service: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any
 
 def format_tables(status: Mapping[str, Any]) -> list[str]:
     """Return the lines of both tables."""
-    processes = [["ADMIN PORT", "ROLE", "VERSION", "PID", "UP", "COMPILED"]]
+    processes = [["ADMIN PORT", "ROLE", "VERSION", "PID", "UP", "CONFIG", "COMPILED"]]
     failures = []
     for process in status["processes"]:
         if process["error"]:
@@ -119,7 +119,8 @@ def format_tables(status: Mapping[str, Any]) -> list[str]:
         compiled = "yes" if process["compiled"] else "no"
         values = (process["role"], process["version"], process["pid"])
         up = format_age(process["uptime_s"])
-        processes.append([process["url"], *map(str, values), up, compiled])
+        generation = str(process.get("generation") or "-")  # a hub does not reload
+        processes.append([process["url"], *map(str, values), up, generation, compiled])
     services = [["SERVICE", "INSTANCES", "SERVING", "SLOTS", "RUNNING", "QUEUED", "SCHEMAS"]]
     services += [[str(value) for value in service.values()] for service in status["services"]]
     lines = align(processes) if len(processes) > 1 else []

@@ -353,6 +353,7 @@ class _Supervisor:
         ]
         if self._auth_methods:
             flags += ["--auth-methods", self._auth_methods]
+        flags += ["--log-format", "json"]  # this process reads them
         return ["gateway", "--lb-accept-schemas", "true", "--gateway-grpc", "true", *flags]
 
     def _handle_line(self, child: Child, line: str) -> None:

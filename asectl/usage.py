@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     others = [f"usage.{field.name}" for field in option_fields(UsageOptions)]
     others.remove("usage.store")
-    exclude = (*others, "schemas", "log_level")
+    exclude = (*others, *options.TOP_LEVEL_OPTIONS)
     options.add_config_arguments(parser, ("usage",), exclude=exclude)
     parser.add_argument("--by", default="app,service", help=f"some of {', '.join(GROUPS)}")
     parser.add_argument(

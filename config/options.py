@@ -520,6 +520,9 @@ class Config:
     log_level: str = option(
         "info", "least level that is logged", choices=("debug", "info", "warning", "error")
     )
+    log_format: str = option(
+        "json", "how lines are logged: for programs, or for people", choices=("json", "text")
+    )
 
 
 SECTIONS: dict[str, type[Any]] = {

@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.handover import Predecessor, Replaceable, ReplaceError, StartSuccessor, replace
 from gateway.request.shutdown import Shutdown
+from gateway.services.reload_requests import ReloadRequests
 
 _logger = logging.getLogger("ase.gateway")
 
@@ -57,9 +58,9 @@ class Upgrade:
 class Lifecycle:
     """The life of one gateway process. Must be created in a running event loop.
 
-    `shutdown` completes when the process is to end. `predecessor` is the process that this one
-    replaces, if there is one. SIGUSR2 starts a process that replaces this one; `upgrade` is what
-    came of the latest.
+    `shutdown` completes when the process is to end. `reload_requests` are those to read the config
+    again. `predecessor` is the process that this one replaces, if there is one. SIGUSR2 starts a
+    process that replaces this one; `upgrade` is what came of the latest.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Lifecycle:
         loop = asyncio.get_running_loop()
         self.shutdown: asyncio.Future[Shutdown] = loop.create_future()
         self.predecessor = predecessor
+        self.reload_requests = ReloadRequests()
         self.upgrade = Upgrade()
         self._settings = settings
         self._process: Replaceable | None = None

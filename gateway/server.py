@@ -93,7 +93,7 @@ async def run(
     lifecycle: Lifecycle,
     on_ready: Callable[[Addresses], None],
     write_log_line: Callable[[str], None],
-    config_source: ConfigSource | None = None,
+    config_source: ConfigSource,
 ) -> None:
     """Serve on `sockets` until `lifecycle.shutdown` completes, then drain as it says.
 
@@ -121,9 +121,8 @@ async def run(
             await gateway.grpc_port.start(sockets.grpc)
         watchers = gateway.access.watchers(gateway.name, gateway.upstreams.lease)
         tasks += [asyncio.create_task(watcher) for watcher in watchers]
-        if config_source is not None:
-            reloader = gateway.create_reloader(config_source, config, base_dir)
-            tasks.append(asyncio.create_task(reloader.run()))
+        reloader = gateway.create_reloader(config_source, config, base_dir)
+        tasks.append(asyncio.create_task(reloader.run()))
         on_ready(_addresses(config, sockets))
         lifecycle.begin(_RunningGateway(sockets, gateway.upstreams))
         if predecessor is not None:
@@ -589,11 +588,18 @@ def _admin_server(
     readiness: app.Readiness,
     lifecycle: Lifecycle,
 ) -> "HttpServer":
-    operations = Operations(upstreams.picker, upstreams.table, readiness.set_drained)
+    reload_requests = lifecycle.reload_requests
+    operations = Operations(
+        upstreams.picker, upstreams.table, readiness.set_drained, reload_requests.reload
+    )
     digests, describe_process = partial(_active_digests, catalog), process_info("gateway", config)
 
     def describe() -> dict[str, Any]:
-        return describe_process() | {"upgrade": lifecycle.upgrade.to_json()}
+        ours = {
+            "generation": reload_requests.generation,
+            "upgrade": lifecycle.upgrade.to_json(),
+        }
+        return describe_process() | ours
 
     application = admin.build_app(
         registry, upstreams.table, time.monotonic, digests, describe, debugging, operations

@@ -281,6 +281,7 @@ class Workers:
                 Route("/lb/eject", every, methods=["POST"]),
                 Route("/lb/uneject", every, methods=["POST"]),
                 Route("/drain", every, methods=["POST"]),
+                Route("/reload", every, methods=["POST"]),
             ]
         )
 

@@ -139,6 +139,10 @@ class Process:
         """Wait for a line on stdout that holds `part`; return it."""
         return self._wait(lambda: next((x for x in self.output if part in x), None), part)
 
+    def wait_for_text(self, part: str) -> str:
+        """Wait for a line on stderr that is not JSON and holds `part`; return it."""
+        return self._wait(lambda: next((x for x in self.text if part in x), None), part)
+
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 

@@ -20,7 +20,7 @@ def add_store_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags that say which store it is."""
     names = [f"auth.{field.name}" for field in option_fields(AuthOptions)]
     names.remove("auth.keys")
-    exclude = (*names, "schemas", "log_level")
+    exclude = (*names, *options.TOP_LEVEL_OPTIONS)
     options.add_config_arguments(parser, ("auth",), exclude=exclude)
 
 

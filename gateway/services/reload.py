@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from config.options import Config
 from config.source import ConfigError
 from gateway.services import schema_folder
 from gateway.services.catalog import Catalog, Contract, ContractChange
+from gateway.services.reload_requests import ReloadOutcome, ReloadRequests
 
 _logger = logging.getLogger("ase.gateway")
 
@@ -31,12 +32,12 @@ class ConfigSource:
 
     `read_config` reads it and returns it with the directory that its relative paths start from. It
     raises ConfigError or OSError. `config_file` is watched for changes; None if there is no file.
-    Setting `reload_requested` requests a reload; the reloader clears it.
+    `requests` are those to reload it before a file has changed.
     """
 
     read_config: ReadConfig
     config_file: Path | None
-    reload_requested: asyncio.Event
+    requests: ReloadRequests
 
 
 class ReloadableCertificate(Protocol):
@@ -55,7 +56,7 @@ class ConfigReloader:
     The catalog is initially that of `config` and `base_dir`. `on_reload` is called after each
     reload with its outcome, "done", "same" or "refused", and the changes of contracts.
 
-    `generation` is 1 plus the number of reloads that changed something. `_startup_config` is the
+    `_startup_config` is the
     config at the start: its values stay in effect for options that are not reloadable. `_config` is
     the config of the last successful reload. `_fingerprint` is that of the files at the last
     attempt to reload, so that a refused file is not read again until it changes.
@@ -76,54 +77,55 @@ class ConfigReloader:
         self._catalog = catalog
         self._certificate = certificate
         self._on_reload = on_reload
-        self.generation = 1
         self._fingerprint = self._take_fingerprint()
 
     async def run(self) -> None:
         """Check for changes every second, forever; reload after a change or on request."""
-        reload_requested = self._source.reload_requested
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_INTERVAL_S):
-                    await reload_requested.wait()
             # A request that comes after this line is for the next iteration, certificate included.
-            is_requested = reload_requested.is_set()
-            reload_requested.clear()
-            self._reload_certificate(force=is_requested)
+            requested = await self._source.requests.take(POLL_INTERVAL_S)
+            certificate_error = self._reload_certificate(force=requested.is_requested)
             fingerprint = await asyncio.to_thread(self._take_fingerprint)
-            if fingerprint == self._fingerprint and not is_requested:
+            if fingerprint == self._fingerprint and not requested.is_requested:
                 continue
             self._fingerprint = fingerprint
             try:
-                await self._reload()
+                outcome = await self._reload()
             except Exception:
-                _logger.exception("reload failed by a fault of ours; all stays as it was")
+                message = "reload failed by a fault of ours; all stays as it was"
+                _logger.exception(message)
+                outcome = self._refused(message)
+            if certificate_error:
+                outcome = replace(outcome, outcome="refused", reason=certificate_error)
+            requested.finish(outcome)
 
-    def _reload_certificate(self, *, force: bool) -> None:
+    def _refused(self, reason: str) -> ReloadOutcome:
+        return ReloadOutcome("refused", self._source.requests.generation, reason=reason)
+
+    def _reload_certificate(self, *, force: bool) -> str:
+        """Read the certificate again if it is time; return why it is refused, or ""."""
         if self._certificate is None:
-            return
+            return ""
         try:
             is_read = self._certificate.reload(force=force)
         except OSError as error:
             fields = {"reason": str(error)}
             _logger.error("certificate refused; the old one is served", extra=fields)  # noqa: TRY400
             self._on_reload("refused", [])
-            return
+            return f"certificate: {error}"
         if is_read:
             _logger.info("certificate reloaded", extra={"files": str(self._certificate)})
+        return ""
 
-    async def _reload(self) -> None:
-        """Reload once, log the outcome and call `on_reload`.
-
-        "done": contracts or reloadable options changed. "same": nothing changed. "refused": a file
-        is invalid or cannot be read.
-        """
+    async def _reload(self) -> ReloadOutcome:
+        """Reload once, log the outcome, call `on_reload` and return it."""
+        requests = self._source.requests
         try:
             config, base_dir, contracts = await asyncio.to_thread(self._load)
         except (ConfigError, schema_folder.SchemaFolderError, OSError, UnicodeDecodeError) as error:
             _logger.error("reload refused; all stays as it was", extra={"reason": str(error)})  # noqa: TRY400
             self._on_reload("refused", [])
-            return
+            return self._refused(str(error))
         changes = self._catalog.reload(contracts, config.services, config.gateway.deadline)
         changed = bool(changes) or _reloadable_values(self._config) != _reloadable_values(config)
         self._config, self._base_dir = config, base_dir
@@ -131,16 +133,24 @@ class ConfigReloader:
         if restart_required:
             restart_fields = {"options": ", ".join(restart_required)}
             _logger.warning("changed, and read at the next start alone", extra=restart_fields)
-        if changed:
-            self.generation += 1
-        log_fields: dict[str, object] = {
-            "generation": self.generation,
-            "added": [s.service for s in changes if not s.old_digest],
-            "changed": [s.service for s in changes if s.old_digest and s.new_digest],
-            "removed": [s.service for s in changes if not s.new_digest],
-        }  # fmt: skip
+        requests.generation += changed
+        outcome = ReloadOutcome(
+            "done" if changed else "same",
+            requests.generation,
+            [s.service for s in changes if not s.old_digest],
+            [s.service for s in changes if s.old_digest and s.new_digest],
+            [s.service for s in changes if not s.new_digest],
+            restart_required,
+        )
+        log_fields = {
+            "generation": outcome.generation,
+            "added": outcome.added,
+            "changed": outcome.changed,
+            "removed": outcome.removed,
+        }
         _logger.info("reloaded" if changed else "reloaded; nothing changed", extra=log_fields)
-        self._on_reload("done" if changed else "same", changes)
+        self._on_reload(outcome.outcome, changes)
+        return outcome
 
     def _load(self) -> tuple[Config, Path, list[Contract]]:
         """Read config and schemas; runs in a thread, because a thousand schemas take a second.

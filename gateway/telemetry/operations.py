@@ -2,13 +2,14 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from gateway.services.reload_requests import ReloadOutcome
 from lb.balancer.balancer import Balancer
 from lb.endpoints.endpoint import Endpoint
 
@@ -19,9 +20,10 @@ _MAX_BODY = 4096
 
 
 class Operations:
-    """Ejects instances that `picker` picks or ends their ejection, and drains the gateway.
+    """Ejects instances that `picker` picks or ends their ejection, drains and reloads the gateway.
 
-    `endpoints` are those that the gateway knows. `set_drained` makes it unready, or ready again.
+    `endpoints` are those that the gateway knows. `set_drained` makes it unready, or ready again;
+    `reload` reads config, schemas and certificate again.
     """
 
     def __init__(
@@ -29,10 +31,12 @@ class Operations:
         picker: Balancer,
         endpoints: Iterable[Endpoint],
         set_drained: Callable[[bool], None],
+        reload: Callable[[], Awaitable[ReloadOutcome]],
     ) -> None:
         self._picker = picker
         self._endpoints = endpoints
         self._set_drained = set_drained
+        self._reload = reload
 
     def routes(self) -> list[Route]:
         """Return the routes, which take JSON objects.
@@ -43,7 +47,11 @@ class Operations:
             Route("/lb/eject", self._eject, methods=["POST"]),
             Route("/lb/uneject", self._uneject, methods=["POST"]),
             Route("/drain", self._drain, methods=["POST"]),
+            Route("/reload", self._reload_config, methods=["POST"]),
         ]
+
+    async def _reload_config(self, _: Request) -> Response:
+        return JSONResponse((await self._reload()).to_json())
 
     async def _drain(self, request: Request) -> Response:
         is_on = (await _read_object(request)).get("on")

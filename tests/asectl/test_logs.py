@@ -30,7 +30,7 @@ def read_all(descriptor: int) -> bytes:
 
 def test_lines_come_in_order_and_control_characters_are_escaped() -> None:
     read_end, write_end = os.pipe()
-    writer = LogWriter(write_end, JsonFormatter())
+    writer = LogWriter(write_end, JsonFormatter().format_line)
     writer.put(record("a\nb", path='x" , "level": "error'))
     writer.put('{"message": "ready"}')
     writer.finish()
@@ -52,7 +52,7 @@ def test_lines_lost_on_a_full_disk_are_counted_and_the_count_is_logged(
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
         os.write(full_fd, b"x")
     target = os.dup(full_fd)
-    writer = LogWriter(target, JsonFormatter())
+    writer = LogWriter(target, JsonFormatter().format_line)
     for _ in range(3):
         writer.put(record("lost"))
     while writer._unreported < 3:  # the thread has tried
@@ -74,7 +74,7 @@ def test_a_truncated_line_does_not_corrupt_the_next(tmp_path: Path) -> None:
     os.set_blocking(write_end, False)
     capacity = os.write(write_end, b"x" * (1 << 20))  # the pipe is full now
     os.read(read_end, 4096)  # and has one page left
-    writer = LogWriter(write_end, JsonFormatter())
+    writer = LogWriter(write_end, JsonFormatter().format_line)
     writer.put(record("y" * 9000))
     while not writer._unreported:
         threading.Event().wait(0.001)

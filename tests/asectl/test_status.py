@@ -59,5 +59,5 @@ def test_gateway_without_instances() -> None:
     process = {"url": "u", "role": "hub", "version": "1", "pid": 7, "uptime_s": 90.0,
                "compiled": False, "error": ""}  # fmt: skip
     lines = format_tables({"processes": [process], "services": []})
-    assert lines[1].split() == ["u", "hub", "1", "7", "90s", "no"]
+    assert lines[1].split() == ["u", "hub", "1", "7", "90s", "-", "no"]
     assert lines[-1] == "no instance is known"

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from aseloader import declare
-from tests.harness import Gateway, Hub, Loader, make_envelope
+from tests.harness import Gateway, Hub, Loader, make_envelope, run_asectl
 from tests.wrappers.probe import Probe
 
 DOCUMENT: dict[str, Any] = json.loads(declare.schema(Probe))
@@ -131,3 +131,29 @@ def test_no_request_is_lost_during_reloads(config_dir: Path) -> None:
     while not answered.empty():
         statuses.append(answered.get())
     assert set(statuses) == {200}
+
+
+def test_operator_learns_what_came_of_a_reload(tmp_path: Path) -> None:
+    config = tmp_path / "ase.yaml"
+    config.write_text("gateway: {deadline: 5}\n")
+    with Gateway("-c", str(config)) as gateway:
+
+        def reload() -> tuple[int, str]:
+            result = run_asectl("reload", "--url", gateway.admin)
+            return result.returncode, result.stdout + result.stderr
+
+        assert reload() == (0, "nothing changed; generation 1\n")
+        config.write_text("gateway: {deadline: 6, keep_alive: 9}\n")
+        assert reload()[0] == 0  # what it says depends on whether the check has come before
+        process = httpx.get(f"{gateway.admin}/debug/process", trust_env=False).json()
+        assert process["generation"] == 2
+        code, text = reload()
+        assert (code, text.splitlines()[0]) == (0, "nothing changed; generation 2")
+        assert text.endswith("at the next start alone, or by asectl upgrade: gateway.keep_alive\n")
+        config.write_text("gateway: {deadlin: 6}\n")
+        code, text = reload()
+        assert code == 3
+        assert "reload refused; all stays as it was" in text
+        assert "did you mean 'deadline'?" in text
+        status = run_asectl("status", gateway.admin)
+        assert " CONFIG " in status.stdout

@@ -24,6 +24,7 @@ from gateway.services.catalog import (
     build_contract,
 )
 from gateway.services.reload import POLL_INTERVAL_S, ConfigReloader, ConfigSource
+from gateway.services.reload_requests import ReloadRequests
 from schemas.model import document
 from schemas.model.service import DataType
 from schemas.sources import declare
@@ -104,12 +105,12 @@ class RunningReloader:
         self._outcomes: list[str] = []
         self.changes: list[ContractChange] = []
         self.catalog = Catalog(CONTRACTS, {}, DEADLINE)
-        self.reload_requested = asyncio.Event()
+        self.requests = ReloadRequests()
         self.reloader = ConfigReloader(
             ConfigSource(
                 self._read_config,
                 self.config_file if has_config_file else None,
-                self.reload_requested,
+                self.requests,
             ),
             self.config,
             folder,
@@ -138,7 +139,7 @@ class RunningReloader:
     def request_reload(self) -> list[str]:
         """Request a reload and return its outcome."""
         self._forget_outcomes()
-        self.reload_requested.set()
+        self.requests.request()
         self.loop.settle()
         return self._outcomes
 
@@ -212,7 +213,7 @@ def test_change_of_a_schema_file_takes_effect_at_the_next_check(
     assert running.changes == [change]
     contract = running.catalog.find(change.service)
     assert (contract.digest if contract else "") == change.new_digest
-    assert running.reloader.generation == 2
+    assert running.requests.generation == 2
     (entry,) = log.records
     assert entry.getMessage() == "reloaded"
     services = {name: getattr(entry, name) for name in ("added", "changed", "removed")}
@@ -225,7 +226,7 @@ def test_several_changes_take_effect_in_one_reload(running: RunningReloader) -> 
     remove_ocr(running)
     assert running.poll() == ["done"]
     assert [change.service for change in running.changes] == ["asr", "ocr", "tts"]
-    assert running.reloader.generation == 2
+    assert running.requests.generation == 2
 
 
 def test_files_that_do_not_change_are_not_read_again(running: RunningReloader) -> None:
@@ -238,7 +239,7 @@ def test_change_after_a_change_is_detected(running: RunningReloader) -> None:
         running.write_schema("ocr", version)
         assert running.poll(3) == ["done"]
         assert running.contract("ocr").service.version == version
-    assert running.reloader.generation == 3
+    assert running.requests.generation == 3
 
 
 def test_request_reloads_without_waiting_for_the_next_check(running: RunningReloader) -> None:
@@ -253,10 +254,48 @@ def test_request_without_a_change_is_served_once(
     running: RunningReloader, log: pytest.LogCaptureFixture
 ) -> None:
     assert running.request_reload() == ["same"]
-    assert not running.reload_requested.is_set()
     assert running.poll(3) == []
-    assert running.reloader.generation == 1
+    assert running.requests.generation == 1
     assert [entry.getMessage() for entry in log.records] == ["reloaded; nothing changed"]
+
+
+def test_those_that_wait_get_the_outcome_of_the_reload_that_took_them(
+    running: RunningReloader,
+) -> None:
+    running.write_schema("ocr", "version 2")
+    waiting = [running.loop.create_task(running.requests.reload()) for _ in range(2)]
+    running.loop.settle()
+    outcomes = [task.result() for task in waiting]
+    assert outcomes[0] is outcomes[1]
+    assert outcomes[0].to_json() == {
+        "outcome": "done",
+        "generation": 2,
+        "added": [],
+        "changed": ["ocr"],
+        "removed": [],
+        "restart_required": [],
+        "reason": "",
+    }
+    assert running.read_count == 1
+
+    running.error = OSError("no such file")
+    refused = running.loop.create_task(running.requests.reload())
+    running.loop.settle()
+    assert (refused.result().outcome, refused.result().reason) == ("refused", "no such file")
+
+    running.error = RuntimeError("a fault of ours")
+    refused = running.loop.create_task(running.requests.reload())
+    running.loop.settle()
+    assert refused.result().outcome == "refused"
+    assert refused.result().generation == 2
+
+
+def test_one_who_has_gone_is_not_waited_for(running: RunningReloader) -> None:
+    task = running.loop.create_task(running.requests.reload())
+    running.loop.call_soon(task.cancel)
+    running.loop.settle()
+    assert task.cancelled()
+    assert running.request_reload() == ["same"]
 
 
 @pytest.mark.parametrize("name", ["ase.yaml", "schemas/ocr.json"])
@@ -282,7 +321,7 @@ def test_invalid_schema_is_refused_once_and_changes_nothing(
     assert running.changes == []
     assert running.contract("tts").service.version == "v1", "all files or none"
     assert running.contract("ocr").digest == schema_digest("ocr")
-    assert running.reloader.generation == 1
+    assert running.requests.generation == 1
     (entry,) = log.records
     assert (entry.levelname, entry.getMessage()) == (
         "ERROR",
@@ -362,7 +401,7 @@ def test_changed_deadlines_take_effect(
     assert running.request_reload() == ["done"]
     assert running.changes == [], "the schemas are the same"
     assert (running.contract("ocr").deadline, running.contract("tts").deadline) == deadlines
-    assert running.reloader.generation == 2
+    assert running.requests.generation == 2
     assert running.request_reload() == ["same"]
 
 
@@ -413,7 +452,7 @@ def test_changed_options_that_need_a_restart_are_logged(
 def test_option_that_needs_a_restart_is_no_change(running: RunningReloader) -> None:
     running.config = replace(running.config, lb=LbOptions(ttl=9.0))
     assert running.request_reload() == ["same"]
-    assert running.reloader.generation == 1
+    assert running.requests.generation == 1
 
 
 def test_reverted_option_needs_no_restart(
@@ -490,8 +529,21 @@ def test_request_that_comes_after_the_certificate_was_checked_reads_it_too(
 ) -> None:
     certificate = FakeCertificate()
     running = RunningReloader(tmp_path, certificate=certificate)
-    certificate.on_check = running.reload_requested.set
+    certificate.on_check = running.requests.request
     assert running.poll() == ["same"]
     messages = [record.getMessage() for record in log.records]
     assert messages == ["certificate reloaded", "reloaded; nothing changed"]
+    running.close()
+
+
+def test_one_who_waits_learns_that_the_certificate_is_refused(tmp_path: Path) -> None:
+    certificate = FakeCertificate()
+    certificate.error = OSError("key values mismatch")
+    running = RunningReloader(tmp_path, certificate=certificate)
+    task = running.loop.create_task(running.requests.reload())
+    running.loop.settle()
+    assert (task.result().outcome, task.result().reason) == (
+        "refused",
+        "certificate: key values mismatch",
+    )
     running.close()
