@@ -29,6 +29,7 @@ from gateway.lifecycle import Lifecycle
 from gateway.request.shutdown import Shutdown
 from gateway.server import admin_access, admin_server
 from gateway.sockets import ListeningSockets
+from gateway.telemetry.console import console_routes
 from gateway.telemetry.multiprocess import merge_explanations, merge_metrics, merge_states
 from rpc.addresses import listen
 from rpc.backoff import Backoff
@@ -282,6 +283,7 @@ class Workers:
                 Route("/lb/uneject", every, methods=["POST"]),
                 Route("/drain", every, methods=["POST"]),
                 Route("/reload", every, methods=["POST"]),
+                *console_routes(),
             ]
         )
 

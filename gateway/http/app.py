@@ -19,7 +19,8 @@ from gateway.context import GatewayContext
 from gateway.http.asgi_scope import PEER_KEY
 from gateway.http.cors import CorsPolicy
 from gateway.http.head_validation import combine_headers
-from gateway.http.pages import DOCS_FOLDER, HOME_FOLDER, PageFiles, Pages
+from gateway.http.page_files import PageFiles
+from gateway.http.pages import DOCS_FOLDER, HOME_FOLDER, Pages
 from gateway.http.server_context import BODY_ERROR_KEY, WAKE_RECEIVE_KEY
 from gateway.request import checks, resumption, tracing
 from gateway.request.origin import check_fetch_site, check_origin

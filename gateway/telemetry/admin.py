@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.request.origin import check_origin
 from gateway.request.response import HttpError
+from gateway.telemetry.console import console_routes, is_open_path
 from gateway.telemetry.explanations import Explanations
 from gateway.telemetry.operations import Operations
 from lb.endpoints.endpoint import Endpoint
@@ -93,7 +94,7 @@ class AdminGuard:
     A web page in a browser can send requests to a local address by a name that the page's author
     controls (DNS rebinding). Such requests have that name as Host. Accepted are localhost, IP
     addresses, the names of `access` in any case of letters, and requests without Host. A page of
-    another origin is rejected too. `/livez` needs no token.
+    another origin is rejected too. `/livez` and the console's own files need no token.
     """
 
     def __init__(self, app: ASGIApp, access: AdminAccess) -> None:
@@ -119,7 +120,7 @@ class AdminGuard:
             check_origin(headers, [])
         except HttpError:
             return JSONResponse({"error": "not for pages of other origins"}, 403)
-        if path != "/livez" and not self._has_token(headers.get(b"authorization", b"")):
+        if not is_open_path(path) and not self._has_token(headers.get(b"authorization", b"")):
             cure = f"send {section}.admin_token: Authorization: Bearer TOKEN"
             return JSONResponse(
                 {"error": "token missing or wrong", "cure": cure},
@@ -153,11 +154,10 @@ def build_app(
     debugging: Debugging | None = None,
     operations: Operations | None = None,
 ) -> Starlette:
-    """Return the admin application: `/metrics`, `/lb/state`, `/livez` and `/debug/process`.
+    """Return the admin application: metrics, state of the instances, liveness, process, console.
 
-    With `debugging` it has requests and picks below `/debug` too, with `operations` `/lb/eject` and
-    `/lb/uneject`. `describe_process` returns the
-    answer of `/debug/process`.
+    With `debugging` it has requests and picks below `/debug` too, with `operations` what an
+    operator may do. `describe_process` returns the answer of `/debug/process`.
     `clock` returns the seconds that `table` uses. `get_active_digests` returns the digest of the
     active contract by service id; it is None at a hub in a process of its own, which has no
     contracts.
@@ -186,6 +186,7 @@ def build_app(
             Route("/debug/process", process),
             Route("/lb/state", state),
             Route("/livez", livez),
+            *console_routes(),
             *(debugging.routes() if debugging is not None else ()),
             *(operations.routes() if operations is not None else ()),
         ]

@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from aseloader import declare
-from gateway.http.pages import DOCS_FOLDER, PageFiles, server_url
+from gateway.http.page_files import PageFiles
+from gateway.http.pages import DOCS_FOLDER, server_url
 from gateway.services.catalog import build_contract
 from tests.inprocess import InProcessGateway
 from tests.requests import statuses_of
