@@ -41,7 +41,7 @@ _HUB_ONLY_OPTIONS = ("lb.admin_host", "lb.admin_port", "lb.admin_hosts")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     options.add_config_arguments(
-        parser, ("gateway", "session", "lb", "auth", "usage"), exclude=_HUB_ONLY_OPTIONS
+        parser, ("gateway", "session", "lb", "auth", "usage", "traces"), exclude=_HUB_ONLY_OPTIONS
     )
     parser.add_argument("--workers", dest="gateway.workers", help="short for --gateway-workers")
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
@@ -125,6 +125,7 @@ def _check_options(config: Config, base: Path) -> None:
     except (ValueError, OSError) as error:
         raise Failure(f"lb: {error}", EXIT_CONFIG) from None
     _check_jwt(config)
+    _check_traces(config)
     if gateway_options.cors_credentials and "*" in config.session.origins:
         raise Failure(
             "gateway.cors_credentials: not with `*` in session.origins: any page could call as "
@@ -164,6 +165,20 @@ def _check_jwt(config: Config) -> None:
     if find_spec("jwt") is None or find_spec("cryptography") is None:
         hint = "pip install 'athena-serving[gateway,jwt]'"
         raise Failure(f"auth.methods: jwt needs PyJWT and cryptography: {hint}", EXIT_CONFIG)
+
+
+def _check_traces(config: Config) -> None:
+    """Check that spans can be sent. Raises Failure with exit code 3."""
+    endpoint = config.traces.endpoint
+    if not endpoint:
+        return
+    if not endpoint.startswith(("http://", "https://")):
+        raise Failure(
+            f"traces.endpoint {endpoint}: must begin with http:// or https://", EXIT_CONFIG
+        )
+    if find_spec("opentelemetry") is None or find_spec("opentelemetry.sdk") is None:
+        hint = "pip install 'athena-serving[gateway,otel]'"
+        raise Failure(f"traces.endpoint needs opentelemetry: {hint}", EXIT_CONFIG)
 
 
 async def _serve_in_process(

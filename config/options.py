@@ -407,6 +407,22 @@ class UsageOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class TracesOptions:
+    """Section `traces`: spans of requests, for a collector of OpenTelemetry."""
+
+    endpoint: str = option(
+        "", "URL that gets spans by OTLP over HTTP, as http://127.0.0.1:4318/v1/traces; empty: none"
+    )
+    sample: float = option(
+        0.01, "share of the requests without traceparent that are traced", minimum=0, maximum=1
+    )
+    rate: float = option(
+        100.0, "traced requests a second, at most, whoever asks for them", minimum=0
+    )
+    service: str = option("athena-gateway", "service.name of the spans")
+
+
+@dataclass(frozen=True, slots=True)
 class LimitOptions:
     """What one application, or all callers of one service, may use; 0 or empty: no limit."""
 
@@ -512,6 +528,7 @@ class Config:
     lb: LbOptions = field(default_factory=LbOptions)
     auth: AuthOptions = field(default_factory=AuthOptions)
     usage: UsageOptions = field(default_factory=UsageOptions)
+    traces: TracesOptions = field(default_factory=TracesOptions)
     kong: KongOptions = field(default_factory=KongOptions)
     schemas: str = option("", "folder of schema documents, relative to this file")
     services: Mapping[str, ServiceOptions] = option({}, "options of single services, by id")
@@ -531,6 +548,7 @@ SECTIONS: dict[str, type[Any]] = {
     "lb": LbOptions,
     "auth": AuthOptions,
     "usage": UsageOptions,
+    "traces": TracesOptions,
     "kong": KongOptions,
 }
 

@@ -37,6 +37,7 @@ from gateway.request.interfaces import Dependencies
 from gateway.request.record import RequestIdGenerator, RequestRecord
 from gateway.request.response import HttpResponse, finish_with_error
 from gateway.request.shutdown import DrainState, Shutdown
+from gateway.request.traces import Tracer
 from gateway.services import schema_folder
 from gateway.services.catalog import Catalog, Contract, ContractChange
 from gateway.services.reload import ConfigReloader, ConfigSource
@@ -54,6 +55,7 @@ from gateway.telemetry.metrics import Metrics, UpstreamMetrics
 from gateway.telemetry.operations import Operations
 from gateway.telemetry.process_info import process_info
 from gateway.telemetry.session_metrics import SessionMetrics
+from gateway.telemetry.tracing import Tracing
 from gateway.unary.request_head import UnaryHeadCache
 from gateway.upstreams import UpstreamCluster
 from gateway.usage.writer import UsageWriter, open_writer
@@ -107,6 +109,7 @@ async def run(
     gateway = _build(config, base_dir, write_log_line, lifecycle)
     if gateway.usage_writer is not None:
         gateway.usage_writer.start()
+    gateway.tracing.start()
     await gateway.upstreams.start(sockets.lb)
     tasks: list[asyncio.Task[None]] = []
     try:
@@ -138,6 +141,7 @@ async def run(
         await gateway.upstreams.stop()
         if gateway.usage_writer is not None:
             await asyncio.to_thread(gateway.usage_writer.stop)
+        await asyncio.to_thread(gateway.tracing.stop)
     _logger.info("stopped")
 
 
@@ -188,6 +192,7 @@ class _Gateway:
     catalog: Catalog
     access: AccessControl
     usage_writer: UsageWriter | None
+    tracing: Tracing
     metrics: Metrics
     upstreams: UpstreamCluster
     readiness: app.Readiness
@@ -234,12 +239,11 @@ def _build(
     )
     BalancerMetrics(registry, upstreams.picker, upstreams.table)
     usage_writer, used_by_key = open_writer(config.usage, base_dir, time.time)
-    on_record = usage_writer.add if usage_writer is not None else None
     debugging = _debugging(config, catalog, upstreams)
-    explain = debugging.explanations.add
-    access_log = AccessLog(write_log_line, time.time, on_record, explain, options.slow)
+    tracing = Tracing(config.traces, registry)
+    access_log = _access_log(write_log_line, usage_writer, debugging, tracing, options.slow)
     access = AccessControl.open(config, base_dir, used_by_key)
-    dependencies = _dependencies(config, catalog, upstreams, caller, access)
+    dependencies = _dependencies(config, catalog, upstreams, caller, access, tracing.tracer)
     session_metrics = SessionMetrics(registry, access_log, clock)
     context = _context(
         dependencies, metrics, access_log, session_metrics, config.session, access.proxies
@@ -254,6 +258,7 @@ def _build(
         catalog,
         access,
         usage_writer,
+        tracing,
         metrics,
         upstreams,
         readiness,
@@ -272,12 +277,25 @@ def _build(
     )
 
 
+def _access_log(
+    write_line: Callable[[str], None],
+    usage_writer: UsageWriter | None,
+    debugging: Debugging,
+    tracing: Tracing,
+    slow: float,
+) -> AccessLog:
+    on_record = usage_writer.add if usage_writer is not None else None
+    explain = debugging.explanations.add
+    return AccessLog(write_line, time.time, on_record, explain, slow, tracing.on_record)
+
+
 def _dependencies(
     config: Config,
     catalog: Catalog,
     upstreams: UpstreamCluster,
     caller: GrpcCaller,
     access: AccessControl,
+    tracer: Tracer | None,
 ) -> Dependencies:
     options = config.gateway
     return Dependencies(
@@ -292,6 +310,7 @@ def _dependencies(
         AnswerStore(options.answer_window, options.max_answers),
         access.authenticator,
         access.limiter,
+        tracer,
     )
 
 

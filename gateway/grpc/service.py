@@ -108,6 +108,9 @@ class GatewayService:
     ) -> AsyncIterator[bytes]:
         """Serve `Session`. Raises RpcError, with the details in the trailers of the call."""
         record = self._new_record(_SESSION, call)
+        tracer = self._context.dependencies.tracer
+        if tracer is not None:
+            record.begin_trace(tracer)
         session = CallSession(
             self._context,
             self._session_metrics,

@@ -12,6 +12,7 @@ from gateway.access.caller_head import CallerHead
 from gateway.access.identity import Identity
 from gateway.access.meters import Admission
 from gateway.request.answer_store import AnswerStore
+from gateway.request.traces import Tracer
 from gateway.services.catalog import Catalog
 from schemas.model.errors import ErrorSpec
 
@@ -168,6 +169,7 @@ class Dependencies:
     `slot_timeout`: seconds that a request may wait for a slot. `clock` returns monotonic seconds,
     `new_id` a unique request id. `on_internal_error` is called with the id of a request that failed
     with an internal error, and the exception. `answers` keeps those that may be asked for again.
+    `tracer` is None if nothing is traced.
     """
 
     options: GatewayOptions
@@ -181,3 +183,4 @@ class Dependencies:
     answers: AnswerStore
     authenticator: CallerIdentifier
     limiter: Limiter
+    tracer: Tracer | None = None

@@ -9,6 +9,7 @@ from typing import Final
 from atom.wire import NO_UNITS
 from gateway.access.identity import ANONYMOUS
 from gateway.access.meters import NO_ADMISSION
+from gateway.request.traces import RequestTrace, Tracer
 from gateway.request.tracing import NO_TRACING
 
 _BATCH_BYTES: Final = 4096  # random bytes drawn at a time, for 256 ids
@@ -76,11 +77,12 @@ class RequestRecord:
 
     `identity` is the caller, ANONYMOUS until it is known, and `admission` its use of its limits.
     `app_id` is the application's, empty until it is known. `tracing` are the tracing headers of the
-    request, by name, which its loader gets too. `bytes_in` and `bytes_out` are the sizes of the
-    frames to and from the loader, `units` what it says that was used, by name. `service` is empty
-    until the service is found; `code_map` then maps error codes to HTTP statuses. `attempts` counts
-    the calls, `instance` is the address of the latest one, `retry_reasons` are the names of the
-    errors that led to retries. `attempt_notes` tell of calls that failed or were slow.
+    request, by name, which its loader gets too; `trace` is None if it is not traced. `bytes_in` and
+    `bytes_out` are the sizes of the frames to and from the loader, `units` what it says that was
+    used, by name. `service` is empty until the service is found; `code_map` then maps error codes
+    to HTTP statuses. `attempts` counts the calls, `instance` is the address of the latest one,
+    `retry_reasons` are the names of the errors that led to retries. `attempt_notes` tell of calls
+    that failed or were slow.
     """
 
     __slots__ = (
@@ -88,7 +90,7 @@ class RequestRecord:
         "attempt_notes", "attempts",
         "body_received_at", "bytes_in", "bytes_out", "client_ip", "code", "code_map", "detail",
         "error_name", "identity", "instance", "method", "overhead_ms", "overhead_s", "path",
-        "retry_reasons", "service", "sid", "status", "tracing", "units", "upstream_ms",
+        "retry_reasons", "service", "sid", "status", "trace", "tracing", "units", "upstream_ms",
         "upstream_s", "waited_s",
     )  # fmt: skip
 
@@ -104,6 +106,7 @@ class RequestRecord:
         self.upstream_ms = self.overhead_ms = "0.000"
         self.code_map = _NO_CODE_MAP
         self.tracing = NO_TRACING
+        self.trace: RequestTrace | None = None
         self.identity = ANONYMOUS
         self.admission = NO_ADMISSION
         self.retry_reasons: tuple[str, ...] = ()
@@ -124,6 +127,12 @@ class RequestRecord:
                 total[name] = min(total.get(name, 0) + amount, _MAX_UNITS)
         self.units = total
 
+    def begin_trace(self, tracer: Tracer) -> None:
+        """Trace the request, if it is to be; its loader then gets the gateway's span as parent."""
+        self.trace = trace = tracer.begin(self.tracing)
+        if trace is not None:
+            self.tracing = {**self.tracing, "traceparent": trace.traceparent()}
+
     def attempt_started(self, instance: str, now: float) -> None:
         """Record the start of a call to an instance."""
         self.instance = instance
@@ -134,6 +143,8 @@ class RequestRecord:
         """Record the end of the current call, if there is one."""
         if self._attempt_started_at is not None:
             self._attempt_s = now - self._attempt_started_at
+            if self.trace is not None:
+                self.trace.add("call", self._attempt_started_at, now, self.instance)
             self.upstream_s += self._attempt_s
             self._attempt_started_at = None
 
@@ -141,6 +152,8 @@ class RequestRecord:
         """Keep how the latest call ended, which has been recorded as finished; see AttemptNote."""
         note = AttemptNote(self.instance, error_name, self._attempt_s, expected_ms, report_age_ms)
         self.attempt_notes = (*self.attempt_notes, note)
+        if self.trace is not None and error_name:
+            self.trace.fail(error_name)
 
     def finish(self, status: int, code: int, now: float) -> None:
         """Record the response: its HTTP status, its error code (0: success) and the times.

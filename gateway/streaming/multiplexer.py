@@ -386,6 +386,8 @@ class SessionMultiplexer:
         app_id = checks.check_app_id(envelope, identity)
         record = context.new_record("GET", handshake.path, handshake.client_ip)
         record.tracing = tracing.from_headers(handshake.headers)
+        if dependencies.tracer is not None:
+            record.begin_trace(dependencies.tracer)
         record.app_id, record.identity = app_id, identity
         record.service = handshake.contract.service.id
         # The contract may have changed since the handshake.

@@ -27,7 +27,8 @@ class AccessLog:
 
     `write_line` is called with a line, without a newline. `wall_clock` returns seconds since 1970.
     `on_record` is called with each record too, and `explain` with those of requests that failed by
-    no fault of the caller, or took `slow` seconds or more and are no sessions.
+    no fault of the caller, or took `slow` seconds or more and are no sessions; `on_trace` with
+    those of traced requests.
     Durations in a line are in milliseconds.
 
     `_cached_prefix` is the start of a line for the time `_cached_ms`, in milliseconds since 1970.
@@ -41,10 +42,12 @@ class AccessLog:
         on_record: Callable[[RequestRecord], None] | None = None,
         explain: Callable[[RequestRecord], None] | None = None,
         slow: float = 0.0,
+        on_trace: Callable[[RequestRecord], None] | None = None,
     ) -> None:
         self._on_record = on_record
         self._explain = explain
         self._slow = slow
+        self._on_trace = on_trace
         self._write_line = write_line
         self._wall_clock = wall_clock
         self._cached_ms = self._cached_second = -1
@@ -60,6 +63,8 @@ class AccessLog:
         """
         if self._on_record is not None:
             self._on_record(record)
+        if record.trace is not None and self._on_trace is not None:
+            self._on_trace(record)
         if self._explain is not None:
             if not is_session:
                 has_failed = record.code != 0 and not 400 <= record.status < 500

@@ -138,6 +138,8 @@ def serve_unary(
     rejected. The response describes an error if there was one. `record` is filled in on the way.
     """
     headers, authenticator = head.headers, dependencies.authenticator
+    if dependencies.tracer is not None:
+        record.begin_trace(dependencies.tracer)
     try:
         identity = record.identity = authenticator.identify(head)
         contract = checks.find_contract(dependencies.catalog, service_id, record)
@@ -153,6 +155,8 @@ def serve_unary(
         record.body_received_at = dependencies.clock()
         authenticator.check_body(identity, head, raw_body)
         request = _validate_request(contract, raw_body, headers, record, dependencies, exchange)
+        if record.trace is not None:
+            record.trace.add("validate", record.body_received_at, dependencies.clock())
         if isinstance(request, EventStreamRequest):
             return request
         try:
@@ -340,18 +344,7 @@ def _call_with_retries(
             slot.release_unused()
             raise _deadline_error(contract)
         try:
-            with slot as held_slot:
-                call = yield _start_attempt(request, held_slot.instance, record, dependencies)
-                now = dependencies.clock()
-                record.attempt_finished(now)
-                output = call.outcome()
-                record.bytes_in, record.bytes_out = len(request.frame), len(output)
-                if units := read_units(output):
-                    record.add_units(units)
-                outputs = exchange.decode(contract, output)
-                if now - record.accepted_at >= dependencies.options.slow:
-                    record.note_attempt("", *held_slot.pick_figures())
-                return outputs
+            return (yield from _call(request, slot, record, dependencies, exchange))
         except AseError as error:
             record.attempt_finished(dependencies.clock())
             record.note_attempt(error.spec.name, *slot.pick_figures())
@@ -367,6 +360,30 @@ def _call_with_retries(
             ):
                 raise _deadline_error(contract) if error.spec is DEADLINE else error
             previous_error = error
+
+
+def _call(
+    request: ValidatedRequest,
+    slot: Slot,
+    record: RequestRecord,
+    dependencies: Dependencies,
+    exchange: Exchange,
+) -> Generator[CallLoader, Any, Any]:
+    """Call the instance of a slot and return its decoded output; the slot is released."""
+    with slot as held_slot:
+        call = yield _start_attempt(request, held_slot.instance, record, dependencies)
+        now = dependencies.clock()
+        record.attempt_finished(now)
+        output = call.outcome()
+        record.bytes_in, record.bytes_out = len(request.frame), len(output)
+        if units := read_units(output):
+            record.add_units(units)
+        outputs = exchange.decode(request.contract, output)
+        if record.trace is not None:
+            record.trace.add("decode", now, dependencies.clock())
+        if now - record.accepted_at >= dependencies.options.slow:
+            record.note_attempt("", *held_slot.pick_figures())
+        return outputs
 
 
 def _deadline_error(contract: Contract) -> AseError:
@@ -386,6 +403,8 @@ def _acquire_slot(
 ) -> Generator[AcquireSlot, PendingOperation[Slot], Slot]:
     """Return a slot; wait for it if all instances are full."""
     service_id, digest = request.contract.service.id, request.contract.digest
+    trace = record.trace
+    started = dependencies.clock() if trace is not None else 0.0
     try:
         return dependencies.picker.acquire(
             service_id, digest, tried_addresses, request.affinity_key
@@ -395,6 +414,9 @@ def _acquire_slot(
         was_refused = previous_error is not None and previous_error.spec is LOADER_FULL
         if wait_deadline <= now or not (error.spec is LOADER_FULL or was_refused):
             raise
+    finally:
+        if trace is not None:
+            trace.add("pick", started, dependencies.clock())
     pending = yield AcquireSlot(
         service_id,
         digest,
@@ -403,7 +425,10 @@ def _acquire_slot(
         wait_deadline - now,
         at_front=was_refused,
     )
-    record.waited_s += dependencies.clock() - now
+    waited_until = dependencies.clock()
+    record.waited_s += waited_until - now
+    if trace is not None:
+        trace.add("wait", now, waited_until)
     return pending.outcome()
 
 
