@@ -49,6 +49,7 @@ COMPILED = [
     "lb/balancer/least_expected_delay.py", "lb/balancer/pending_queue.py",
     "lb/balancer/policies.py", "lb/balancer/policy.py", "lb/balancer/retry_budget.py",
     "lb/endpoints/candidates.py", "lb/endpoints/endpoint.py", "lb/endpoints/epochs.py",
+    "lb/endpoints/histogram.py",
     "lb/endpoints/lifecycle.py", "lb/endpoints/outlier.py", "lb/endpoints/report.py",
     "lb/endpoints/table.py", "lb/hub/leases.py", "lb/hub/subscriber.py", "lb/reporter/limiter.py",
     "lb/reporter/schedule.py", "rpc/backoff.py", "rpc/bounded_cache.py", "rpc/calls.py",

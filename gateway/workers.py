@@ -18,7 +18,6 @@ from random import SystemRandom
 import httpx
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -30,6 +29,7 @@ from gateway.request.shutdown import Shutdown
 from gateway.server import admin_access, admin_server
 from gateway.sockets import ListeningSockets
 from gateway.telemetry.console import console_routes
+from gateway.telemetry.exposition import metrics_response
 from gateway.telemetry.multiprocess import merge_explanations, merge_metrics, merge_states
 from rpc.addresses import listen
 from rpc.backoff import Backoff
@@ -245,9 +245,8 @@ class Workers:
         return JSONResponse(json.loads(bytes(answer.body)) | ours)
 
     def _admin_app(self) -> Starlette:
-        async def metrics(_: Request) -> Response:
-            text = generate_latest(_registry(await self._scrape_all()))
-            return Response(text, headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
+        async def metrics(request: Request) -> Response:
+            return metrics_response(_registry(await self._scrape_all()), request)
 
         async def state(_: Request) -> Response:
             responses = await self._get_from_all("/lb/state")

@@ -82,16 +82,17 @@ class RequestRecord:
     used, by name. `service` is empty until the service is found; `code_map` then maps error codes
     to HTTP statuses. `attempts` counts the calls, `instance` is the address of the latest one,
     `retry_reasons` are the names of the errors that led to retries. `attempt_notes` tell of calls
-    that failed or were slow.
+    that failed or were slow. `frames_in` and `frames_out` count those of a session, and
+    `first_result_at` is the time of its first result, 0 without one.
     """
 
     __slots__ = (
         "_attempt_s", "_attempt_started_at", "accepted_at", "admission", "answered_at", "app_id",
-        "attempt_notes", "attempts",
-        "body_received_at", "bytes_in", "bytes_out", "client_ip", "code", "code_map", "detail",
-        "error_name", "identity", "instance", "method", "overhead_ms", "overhead_s", "path",
-        "retry_reasons", "service", "sid", "status", "trace", "tracing", "units", "upstream_ms",
-        "upstream_s", "waited_s",
+        "attempt_notes", "attempts", "body_received_at", "bytes_in", "bytes_out", "client_ip",
+        "code", "code_map", "detail", "error_name", "first_result_at", "frames_in", "frames_out",
+        "identity", "instance", "method", "overhead_ms", "overhead_s", "path", "retry_reasons",
+        "service", "sid", "status", "trace", "tracing", "units", "upstream_ms", "upstream_s",
+        "waited_s",
     )  # fmt: skip
 
     def __init__(
@@ -113,9 +114,9 @@ class RequestRecord:
         self.attempt_notes: tuple[AttemptNote, ...] = ()
         self.units: Mapping[str, int] = NO_UNITS
         self.attempts = self.code = self.status = self.bytes_in = self.bytes_out = 0
-        self.body_received_at = self.upstream_s = self.answered_at = self.overhead_s = (
-            self.waited_s
-        ) = 0.0
+        self.frames_in = self.frames_out = 0
+        self.body_received_at = self.upstream_s = self.answered_at = self.overhead_s = 0.0
+        self.waited_s = self.first_result_at = 0.0
         self._attempt_started_at: float | None = None
         self._attempt_s = 0.0
 

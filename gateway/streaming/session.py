@@ -192,6 +192,7 @@ class Session:
             self._fail_internal(exception)
             return
         self.record.bytes_in += len(frame)
+        self.record.frames_in += 1
         if self.state is SessionState.NEW:
             self._affinity_key = affinity_key
         self._read_deadline = self._dependencies.clock() + self._read_timeout
@@ -409,8 +410,12 @@ class Session:
 
     def _handle_result(self, result: bytes) -> None:
         self._result_received, self._replay_buffer = True, None
-        self._read_deadline = self._dependencies.clock() + self._read_timeout
+        now = self._dependencies.clock()
+        self._read_deadline = now + self._read_timeout
         self.record.bytes_out += len(result)
+        self.record.frames_out += 1
+        if self.record.frames_out == 1:
+            self.record.first_result_at = now
         units = read_units(result)
         if units:
             self.record.add_units(units)

@@ -7,8 +7,7 @@ from hmac import compare_digest
 from ipaddress import ip_address
 from typing import Any
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -19,6 +18,7 @@ from gateway.request.origin import check_origin
 from gateway.request.response import HttpError
 from gateway.telemetry.console import console_routes, is_open_path
 from gateway.telemetry.explanations import Explanations
+from gateway.telemetry.exposition import metrics_response
 from gateway.telemetry.operations import Operations
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.report import ReportMode
@@ -163,10 +163,8 @@ def build_app(
     contracts.
     """
 
-    async def metrics(_: Request) -> Response:
-        return Response(
-            generate_latest(registry), headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4}
-        )
+    async def metrics(request: Request) -> Response:
+        return metrics_response(registry, request)
 
     async def state(_: Request) -> Response:
         now, active_digests = clock(), get_active_digests() if get_active_digests else None

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
+    HistogramMetricFamily,
     Metric,
     SummaryMetricFamily,
 )
@@ -67,11 +68,11 @@ class BalancerMetrics:
 
     def _report_metrics(self) -> Iterator[Metric]:
         report_stats = self._table.report_stats
-        yield _summary_family(
+        yield HistogramMetricFamily(
             "ase_pick_report_age_seconds",
-            "Age of reports when they arrived.",
-            report_stats.reports,
-            report_stats.age_sum_s,
+            "Age of the reports that came by a hub in another process.",
+            report_stats.ages.buckets(),
+            report_stats.ages.sum,
         )
         yield _summary_family(
             "ase_pick_estimate_error",

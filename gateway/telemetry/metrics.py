@@ -4,9 +4,7 @@ Label values come from closed sets, so that the number of time series is bounded
 are plain numbers that are read at a scrape, so that counting a request costs next to nothing.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterator
-from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import (
@@ -18,63 +16,23 @@ from prometheus_client.core import (
 
 from gateway.request.record import RequestRecord
 from gateway.services.catalog import MAX_SERVICES, ContractChange
+from lb.endpoints.histogram import Histogram
 from lb.endpoints.lifecycle import EndpointState, StateChange
 from lb.endpoints.table import EndpointTable
 from lb.hub.counters import HubCounts
 from schemas.model.errors import KNOWN_CODES
 
-_REQUEST_BUCKETS_S: tuple[float, ...] = (
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-)
-_OVERHEAD_BUCKETS_S: tuple[float, ...] = (
-    0.0001,
-    0.00025,
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.1,
-    1.0,
-)
-
-
-class _Histogram:
-    """A histogram of durations in seconds.
-
-    `bounds` are inclusive upper bounds in ascending order. `counts` has one count per bucket, and a
-    last one for values above all bounds. The counts are not cumulative.
-    """
-
-    __slots__ = ("bounds", "counts", "sum")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def observe(self, seconds: float) -> None:
-        self.counts[bisect_left(self.bounds, seconds)] += 1
-        self.sum += seconds
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Return the upper bounds and the cumulative counts, as Prometheus expects them."""
-        upper_bounds = [*map(str, self.bounds), "+Inf"]
-        return list(zip(upper_bounds, map(float, accumulate(self.counts)), strict=True))
+# A quarter of a millisecond to the longest deadline that is usual.
+_REQUEST_BUCKETS_S = (
+    0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    30.0, 60.0,
+)  # fmt: skip
+# In steps of 10 us where a compiled gateway is, wider where it has a reason to be slow.
+_OVERHEAD_BUCKETS_S = (
+    0.00001, 0.00002, 0.00003, 0.00004, 0.00005, 0.00006, 0.00007, 0.00008, 0.00009, 0.0001,
+    0.00015, 0.0002, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0,
+)  # fmt: skip
+_WAIT_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 class _ServiceMetrics:
@@ -84,12 +42,13 @@ class _ServiceMetrics:
     error table.
     """
 
-    __slots__ = ("durations", "overhead", "responses")
+    __slots__ = ("durations", "overhead", "responses", "waits")
 
     def __init__(self) -> None:
         self.responses: dict[tuple[int, int], int] = {}
-        self.durations = _Histogram(_REQUEST_BUCKETS_S)
-        self.overhead = _Histogram(_OVERHEAD_BUCKETS_S)
+        self.durations = Histogram(_REQUEST_BUCKETS_S)
+        self.overhead = Histogram(_OVERHEAD_BUCKETS_S)
+        self.waits = Histogram(_WAIT_BUCKETS_S)
 
 
 class Metrics:
@@ -122,6 +81,8 @@ class Metrics:
         )
         service_metrics.durations.observe(record.answered_at - record.accepted_at)
         service_metrics.overhead.observe(record.overhead_s)
+        if record.waited_s:
+            service_metrics.waits.observe(record.waited_s)
         for reason in record.retry_reasons:
             self._retries[reason] = self._retries.get(reason, 0) + 1
 
@@ -151,6 +112,11 @@ class Metrics:
         overhead = HistogramMetricFamily(
             "ase_overhead_seconds", "Time that the gateway itself needed.", labels=("service",)
         )
+        waits = HistogramMetricFamily(
+            "ase_wait_seconds",
+            "Time that requests waited while all instances were full, of those that did.",
+            labels=("service",),
+        )
         for service, service_metrics in list(self._services.items()):
             for (code, status), count in list(service_metrics.responses.items()):
                 labels = (service, "other" if code < 0 else str(code), str(status))
@@ -161,7 +127,8 @@ class Metrics:
             overhead.add_metric(
                 (service,), service_metrics.overhead.buckets(), service_metrics.overhead.sum
             )
-        yield from (requests, durations, overhead)
+            waits.add_metric((service,), service_metrics.waits.buckets(), service_metrics.waits.sum)
+        yield from (requests, durations, overhead, waits)
         yield GaugeMetricFamily("ase_inflight", "Requests in progress.", self.inflight)
         yield _counter_family(
             "ase_retries", "Retries, by the error of the previous attempt.", "reason", self._retries

@@ -111,7 +111,7 @@ class HubView:
             batch_base_ms=message.batch_base_us / 1000,
             batch_item_ms=message.batch_item_us / 1000,
         )
-        self._table.report_stats.age_sum_s += message.age_ms / 1000
+        self._table.report_stats.ages.observe(message.age_ms / 1000)
         changes = self._table.apply(Report(instance, load), now - message.age_ms / 1000)
         if message.suspect:
             key, epoch = instance.key, instance.epoch

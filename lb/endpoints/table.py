@@ -9,6 +9,7 @@ from typing import Final
 from lb.endpoints.candidates import Pool
 from lb.endpoints.endpoint import Endpoint, FleetMedians
 from lb.endpoints.epochs import EpochHistory
+from lb.endpoints.histogram import Histogram
 from lb.endpoints.lifecycle import (
     EVENT_BY_SERVING_STATE,
     TRANSITIONS,
@@ -25,6 +26,8 @@ _SMALL_SERVICE: Final = 16
 # And with each report, until the instances have served this many requests each on average: a
 # service time measured by one request is no reference for the others.
 _MIN_SERVED_EACH: Final = 100
+# Ages of reports in seconds: a hub sends them within milliseconds, less often if it is overloaded.
+_AGE_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 # If a sweep runs later than this, in seconds, this process was stalled.
 _MIN_STALL_S: Final = 0.1
 
@@ -62,18 +65,19 @@ class _ServiceEndpoints:
 
 
 class ReportStats:
-    """Sums over reports, for the metrics.
+    """What is counted of reports, for the metrics.
 
-    `reports` is their number, `age_sum_s` the sum of their ages in seconds, and
-    `estimate_error_sum` the sum of the differences between the estimated and the reported load, in
-    requests.
+    `reports` is their number, `ages` counts those that came by a hub by their ages in seconds, and
+    `estimate_error_sum` is the sum of the differences between the estimated and the reported load,
+    in requests.
     """
 
-    __slots__ = ("age_sum_s", "estimate_error_sum", "reports")
+    __slots__ = ("ages", "estimate_error_sum", "reports")
 
     def __init__(self) -> None:
         self.reports = 0
-        self.age_sum_s = self.estimate_error_sum = 0.0
+        self.ages = Histogram(_AGE_BUCKETS_S)
+        self.estimate_error_sum = 0.0
 
 
 class EndpointTable:

@@ -149,7 +149,8 @@ def test_estimate_error_is_summed_in_requests() -> None:
 def test_report_ages_are_summed_in_seconds() -> None:
     fixture = MetricsFixture()
     fixture.table.report_stats.reports = 2
-    fixture.table.report_stats.age_sum_s = 0.25
+    for age_s in (0.05, 0.2):
+        fixture.table.report_stats.ages.observe(age_s)
     assert fixture.value("ase_pick_report_age_seconds_count") == 2
     assert fixture.value("ase_pick_report_age_seconds_sum") == 0.25
 

@@ -70,3 +70,23 @@ def test_session_whose_response_is_logged_has_no_line_of_its_own() -> None:
     )
     assert fixture.lines == []
     assert fixture.ended("0") == 1
+
+
+def test_length_first_result_and_frames_of_ended_sessions_are_counted() -> None:
+    fixture = MetricsFixture()
+    for frames_out in (0, 3):
+        session = fixture.start()
+        session.record.frames_in, session.record.frames_out = 2, frames_out
+        session.record.first_result_at = 1.02 if frames_out else 0.0
+        fixture.metrics.session_ended(session, SessionEvent.LAST_RESULT)
+
+    def value(name: str, **labels: str) -> float | None:
+        return fixture.registry.get_sample_value(name, {"service": "talker", **labels})
+
+    assert value("ase_session_seconds_count") == 2
+    assert value("ase_session_seconds_sum") == 2.0
+    assert value("ase_session_first_result_seconds_bucket", le="0.01") == 0
+    assert value("ase_session_first_result_seconds_bucket", le="0.025") == 1
+    assert value("ase_session_first_result_seconds_count") == 1
+    assert value("ase_session_frames_total", direction="in") == 4
+    assert value("ase_session_frames_total", direction="out") == 3
