@@ -4,7 +4,6 @@
 """
 
 import argparse
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +14,8 @@ import httpx
 from asectl import http_client
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, Failure
-from asectl.table import align, printable
+from asectl.output import add_output_argument, print_output
+from asectl.table import align
 
 _CANDIDATE_COLUMNS = (
     ("instance", "INSTANCE"), ("verdict", "VERDICT"), ("share", "SHARE"),
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     http_client.add_url_arguments(parser, "the admin port of the gateway", "http://127.0.0.1:8290")
     http_client.add_token_argument(parser)
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    add_output_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         explanation = _fetch(admin, "/debug/requests")
         lines = format_list(explanation)
-    print(json.dumps(explanation, indent=2) if args.json else "\n".join(map(printable, lines)))
+    print_output(args.output, explanation, lines)
     return 0
 
 

@@ -1,7 +1,6 @@
 """`asectl lb state`: print the instances known to a gateway or a hub, as a table."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from asectl import http_client
 from asectl.durations import format_age
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_UNREACHABLE, Failure
+from asectl.output import add_output_argument, print_output
 from asectl.table import align
 
 _COLUMNS = (
@@ -29,13 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     http_client.add_token_argument(parser)
     parser.add_argument("--service", default="", help="one service alone")
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    add_output_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table once; with `--json` the instances as JSON."""
+    """Print the instances once."""
     instances = fetch_instances(HttpTarget.from_args(args), args.service)
-    print(json.dumps(instances, indent=2) if args.json else "\n".join(format_table(instances)))
+    print_output(args.output, instances, format_table(instances))
     return 0
 
 

@@ -1,19 +1,18 @@
 """`asectl status [URL ...]`: the processes of a cluster by their admin ports, and its services."""
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
-import yaml
 
 from asectl import http_client
 from asectl.durations import format_age
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_UNREACHABLE
-from asectl.table import align, printable
+from asectl.output import add_output_argument, print_output
+from asectl.table import align
 
 _DEFAULT_URL = "http://127.0.0.1:8290"
 _EXIT_PARTIAL = 5
@@ -39,9 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     http_client.add_ca_argument(parser)
     http_client.add_token_argument(parser)
-    parser.add_argument(
-        "-o", "--output", default="table", choices=("table", "json", "yaml"), help="(table)"
-    )
+    add_output_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,12 +51,7 @@ def run(args: argparse.Namespace) -> int:
         "processes": [_describe_process(process) for process in processes],
         "services": summarize_services(processes),
     }
-    if args.output == "json":
-        print(json.dumps(status, indent=2))
-    elif args.output == "yaml":
-        print(yaml.safe_dump(status, sort_keys=False), end="")
-    else:
-        print("\n".join(map(printable, format_tables(status))))
+    print_output(args.output, status, format_tables(status))
     answered = [not process.error for process in processes]
     return 0 if all(answered) else _EXIT_PARTIAL if any(answered) else EXIT_UNREACHABLE
 

@@ -3,13 +3,13 @@
 import argparse
 import csv
 import io
-import json
 import time
 from typing import Any
 
 from asectl import options
 from asectl.durations import parse_duration
 from asectl.main import EXIT_CONFIG, EXIT_USAGE, Failure
+from asectl.output import add_output_argument, print_output
 from asectl.table import align
 from config.options import UsageOptions, option_fields
 from gateway.usage.store import GROUPS, UsageStore, UsageStoreError
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--since", type=parse_duration, default=86_400.0, help="as 30m, 12h or 7d (1d)"
     )
-    parser.add_argument("-o", "--output", choices=("table", "json", "csv"), default="table")
+    add_output_argument(parser, "csv")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,12 +43,10 @@ def run(args: argparse.Namespace) -> int:
         rows = UsageStore(path).sums(groups, time.time() - args.since)
     except UsageStoreError as error:
         raise Failure(str(error), EXIT_CONFIG) from None
-    if args.output == "json":
-        print(json.dumps(rows, indent=2))
-    elif args.output == "csv":
+    if args.output == "csv":
         print(_as_csv(rows), end="")
     else:
-        print(_as_table(rows))
+        print_output(args.output, rows, _as_table(rows).splitlines())
     return 0
 
 

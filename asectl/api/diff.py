@@ -1,10 +1,10 @@
 """`asectl api diff OLD NEW`: list the changes between two schemas, and which break a client."""
 
 import argparse
-import json
 
 from asectl.api import sources
 from asectl.http_client import HttpTarget
+from asectl.output import add_output_argument, print_output
 from schemas.output import diff
 
 EXIT_DIFFERS = 6
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sources.add_source_argument(parser, "old", "the version that clients know")
     sources.add_source_argument(parser, "new", "the version that is to come")
     sources.add_url_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    add_output_argument(parser)
     parser.add_argument(
         "--exit-code", action="store_true", help="exit 6 when a change breaks a client"
     )
@@ -30,15 +30,12 @@ def run(args: argparse.Namespace) -> int:
     old, new = (sources.load_document(source, gateway) for source in (args.old, args.new))
     changes = diff.compare(old, new)
     breaking = sum(change.breaking for change in changes)
-    if args.json:
-        entries = [
-            {"path": ".".join(map(str, c.path)), "message": c.message, "breaking": c.breaking}
-            for c in changes
-        ]
-        print(json.dumps({"breaking": breaking, "changes": entries}, indent=2))
-    else:
-        for change in changes:
-            print(change)
-        count_text = "1 change" if len(changes) == 1 else f"{len(changes)} changes"
-        print(f"{count_text}, {breaking} breaking" if changes else "no change")
+    entries = [
+        {"path": ".".join(map(str, c.path)), "message": c.message, "breaking": c.breaking}
+        for c in changes
+    ]
+    count_text = "1 change" if len(changes) == 1 else f"{len(changes)} changes"
+    summary = f"{count_text}, {breaking} breaking" if changes else "no change"
+    content = {"breaking": breaking, "changes": entries}
+    print_output(args.output, content, [*map(str, changes), summary])
     return EXIT_DIFFERS if breaking and args.exit_code else 0

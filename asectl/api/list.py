@@ -1,7 +1,6 @@
 """`asectl api list`: list the services of a gateway, or the schemas in a folder."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import httpx
 from asectl import gateway_apis, http_client
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_CONFIG, EXIT_UNREACHABLE, Failure
+from asectl.output import add_output_argument, print_output
 from asectl.table import align
 from gateway.services import schema_folder
 
@@ -18,25 +18,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     parser.add_argument("folder", nargs="?", help="a folder of schemas; none: ask the gateway")
     http_client.add_url_arguments(parser, "the gateway to ask")
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    add_output_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one line per service below a header; with `--json`, JSON."""
+    """Print one line per service below a header."""
     services = (
         _folder_services(Path(args.folder))
         if args.folder
         else _gateway_services(HttpTarget.from_args(args))
     )
-    if args.json:
-        print(json.dumps(services, indent=2))
-        return 0
     titles = {"service": "SERVICE", "version": "VERSION", "digest": "DIGEST", "source": "SOURCE",
              "instances": "INSTANCES", "description": "DESCRIPTION"}  # fmt: skip
     rows = [list(titles.values())]
     rows += [[_cell(key, service.get(key)) for key in titles] for service in services]
-    for line in align(rows):
-        print(line)
+    print_output(args.output, services, align(rows))
     return 0
 
 

@@ -1,7 +1,6 @@
 """`asectl doctor`: check this machine, the config, and the gateway that runs with it."""
 
 import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from asectl.doctor import local, running
 from asectl.doctor.check_result import CheckResult, Level, format_results
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_FAILED, Failure
-from asectl.table import printable
+from asectl.output import add_output_argument, print_output
 from config.options import Config
 from rpc.addresses import dial_host
 
@@ -22,17 +21,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     http_client.add_ca_argument(parser)
     http_client.add_token_argument(parser)
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    add_output_argument(parser)
     options.add_config_arguments(parser, ("gateway", "session", "lb", "auth", "usage"))
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the results; return 1 if a check has failed, else 0."""
     results = list(_check(args))
-    if args.json:
-        print(json.dumps({"results": [result.to_json() for result in results]}, indent=2))
-    else:
-        print("\n".join(map(printable, format_results(results))))
+    content = {"results": [result.to_json() for result in results]}
+    print_output(args.output, content, format_results(results))
     return EXIT_FAILED if any(result.level is Level.FAILED for result in results) else 0
 
 

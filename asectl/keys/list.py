@@ -1,12 +1,12 @@
 """`asectl key list`: the keys, without what they are."""
 
 import argparse
-import json
 import time
 from typing import Any
 
 from asectl.keys import store as key_store
 from asectl.main import EXIT_CONFIG, Failure
+from asectl.output import add_output_argument, print_output
 from asectl.table import align
 from gateway.access.key_store import KeyEntry
 from gateway.access.key_table import KeySourceError
@@ -15,7 +15,7 @@ from gateway.access.key_table import KeySourceError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     key_store.add_store_arguments(parser)
-    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    add_output_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -25,13 +25,10 @@ def run(args: argparse.Namespace) -> int:
         rows = [_row(entry, time.time()) for entry in store.entries()]
     except KeySourceError as error:
         raise Failure(str(error), EXIT_CONFIG) from None
-    if args.output == "json":
-        print(json.dumps(rows, indent=2))
-        return 0
     columns = ("id", "app", "kind", "services", "limits", "ends", "state", "comment")
     lines = [[column.upper() for column in columns]]
-    for line in align([*lines, *([str(row[column]) for column in columns] for row in rows)]):
-        print(line)
+    lines += [[str(row[column]) for column in columns] for row in rows]
+    print_output(args.output, rows, align(lines))
     return 0
 
 

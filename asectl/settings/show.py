@@ -1,10 +1,10 @@
 """`asectl config show`: print the options of a config with their values and origins."""
 
 import argparse
-import json
 
 from asectl import options
 from asectl.main import EXIT_CONFIG, Failure
+from asectl.output import add_output_argument, print_output
 from asectl.table import align
 from config import describe
 from config.options import SECTIONS
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--effective", action="store_true", help="those that are left at their defaults too"
     )
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    add_output_argument(parser)
     options.add_config_arguments(parser, tuple(SECTIONS))
 
 
@@ -31,19 +31,14 @@ def run(args: argparse.Namespace) -> int:
         for option in describe.effective_options(config, origins)
         if args.effective or option.origin != describe.DEFAULT_ORIGIN
     ]
-    if args.json:
-        entries = [
-            {"option": option.name, "value": option.value, "origin": option.origin}
-            for option in effective_options
-        ]
-        print(json.dumps(entries, indent=2))
-        return 0
+    entries = [
+        {"option": option.name, "value": option.value, "origin": option.origin}
+        for option in effective_options
+    ]
     rows = [
         (option.name, describe.format_value(option.value), option.origin)
         for option in effective_options
     ]
-    for line in align(rows):
-        print(line)
-    if not rows:
-        print("every option is at its default (--effective shows them)")
+    lines = align(rows) or ["every option is at its default (--effective shows them)"]
+    print_output(args.output, entries, lines)
     return 0
