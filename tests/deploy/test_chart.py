@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import helm_python
+import httpx
 import kubernetes_validate
 import pytest
 import yaml
@@ -16,6 +17,7 @@ from asectl import loader
 from config import resolve
 from config.source import parse_yaml
 from deploy.file_sets import FILE_SETS, list_files
+from tests.harness import Gateway, Process, make_envelope, run_asectl
 
 # Every part of the chart that a value switches on.
 EVERYTHING: dict[str, Any] = {
@@ -203,6 +205,34 @@ def test_loader_reports_to_every_hub_with_the_address_of_its_pod(chart: Path) ->
     assert options.lb.split(",") == [f"demo-hub-{n}.demo-hub:8220" for n in range(3)]
     assert item["startupProbe"]["failureThreshold"] * item["startupProbe"]["periodSeconds"] >= 301
     assert item["resources"]["limits"] == {"nvidia.com/gpu": 1}
+
+
+def test_loader_of_the_chart_serves_and_is_ready(chart: Path, tmp_path: Path) -> None:
+    """Its arguments, in the image of `asectl loader dockerfile`, on free ports of this machine."""
+    (tmp_path / "words.py").write_text(
+        'from aseloader import service\n\n@service("greet")\ndef greet(text: str) -> str:\n'
+        '    """Greet."""\n    return f"hello {text}"\n'
+    )
+    values = {"loaders": [{"name": "greet", "wrapper": "words.py:greet"}]}
+    item = container(render(chart, values)["Deployment", "demo-loader-greet"])
+    assert item["command"] == ["asectl"], "instead of the entrypoint of the image"
+    with Gateway(env={"ASE_LB_TOKEN": "t"}) as gateway:
+        free = {
+            "--port=8240": "--port=0",
+            "--metrics-port=9240": "--metrics-port=0",
+            "--advertise=$(POD_IP):8240": "--advertise=127.0.0.1:0",
+            "--lb=demo-hub-0.demo-hub:8220,demo-hub-1.demo-hub:8220": f"--lb={gateway.lb}",
+        }
+        arguments = [free.get(argument, argument) for argument in item["args"]]
+        assert len({*item["args"]} - {*arguments}) == 4
+        with Process(*arguments, cwd=tmp_path, env={"ASE_LB_TOKEN": "t"}) as loader:
+            addr = gateway.wait_for_event("instance admitted", service="greet")["instance"]
+            assert gateway.post(make_envelope("greet"), "greet").status_code == 200
+            assert run_asectl("healthcheck", "--loader", addr).stdout == "serving\n"
+            url = loader.wait_for_event("metrics")["url"].replace("0.0.0.0", "127.0.0.1")
+            metrics = httpx.get(f"{url}/metrics", trust_env=False).text
+            assert "ase_loader_running" in metrics, "what the autoscaler reads"
+    assert all("grpc" in item[f"{kind}Probe"] for kind in ("startup", "liveness", "readiness"))
 
 
 def test_private_ports_are_reached_by_their_peers_alone(chart: Path) -> None:

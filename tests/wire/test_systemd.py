@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.harness import ROOT, TIMEOUT_S, Gateway, Hub, Loader, Process, run_asectl
+from tests.harness import PROBE, ROOT, TIMEOUT_S, Gateway, Hub, Loader, Process, run_asectl
 
 UNITS = ROOT / "deploy/systemd"
 
@@ -124,3 +124,21 @@ def test_commands_of_the_units_are_right(name: str) -> None:
     assert arguments[1:] == ["-c", "/etc/athena-serving/ase.yaml"]
     assert run_asectl(arguments[0], "--help").returncode == 0
     assert run_asectl("config", "check", "-c", str(UNITS / "ase.yaml")).returncode == 0
+
+
+def test_loader_unit_runs_what_its_environment_file_says(tmp_path: Path) -> None:
+    unit = (UNITS / "athena-loader@.service").read_text()
+    assert "EnvironmentFile=/etc/athena-serving/%i.env" in unit
+    (line,) = [x for x in unit.splitlines() if x.startswith("ExecStart=")]
+    with Gateway() as gateway:
+        variables = {"$WRAPPER": PROBE, "$FLAGS": f"--lb {gateway.lb} --port 0 --metrics-port 0"}
+        words = [
+            word
+            for part in line.split()[1:]  # systemd splits the value of a $VARIABLE at blanks
+            for word in variables.get(part, part).split()
+        ]
+        assert words[:2] == ["loader", "run"]
+        with Process(*words) as loader:
+            gateway.wait_for_event("instance admitted", service="probe")
+            loader.wait_for_event("metrics")
+            assert gateway.call().status_code == 200
