@@ -33,6 +33,7 @@ class Child:
         """Start `asectl` with `command`; call `on_line` with each line of its stderr."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",
             "-m",
             "asectl",
             *command,

@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import contextlib
 import gc
+import json
 import logging
 import os
 import signal
@@ -20,7 +22,7 @@ from asectl.main import EXIT_CONFIG, Failure
 from config.options import Config
 from gateway.access.exposure import describe_exposure
 from gateway.access.proxies import TrustedProxies
-from gateway.handover import Predecessor
+from gateway.handover import KnownInstance, Predecessor, TakeoverError
 from gateway.lifecycle import Lifecycle, LifecycleSettings
 from gateway.sockets import (
     SOCKET_NAMES,
@@ -34,7 +36,12 @@ from lb.hub.admission import AdmissionPolicy
 from rpc.addresses import is_loopback
 
 # Options of a hub in its own process.
+# What a process inherits from the one that has started it.
 _SOCKETS_FLAG, _PREDECESSOR_FLAG = "--inherited-sockets", "--predecessor"
+_EXPECTED_FLAG = "--expected-instances"
+_MAX_EXPECTED = 1000  # an argument has at most 128 KiB
+# Programs that are the first of a container and end it when the process that they started ends.
+_CONTAINER_INITS = ("catatonit", "docker-init", "dumb-init", "podman-init", "s6-svscan", "tini")
 _HUB_ONLY_OPTIONS = ("lb.admin_host", "lb.admin_port", "lb.admin_hosts")
 
 
@@ -49,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument(_SOCKETS_FLAG, default="", help=argparse.SUPPRESS)
     parser.add_argument(_PREDECESSOR_FLAG, type=int, default=-1, help=argparse.SUPPRESS)
+    parser.add_argument(_EXPECTED_FLAG, default="[]", help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,9 +78,10 @@ def run(args: argparse.Namespace) -> int:
     notify = partial(systemd.notify, os.environ)
     settings = LifecycleSettings(_start_successor, _why_not_replaceable(args), args.worker, notify)
     predecessor = Predecessor(args.predecessor) if args.predecessor >= 0 else None
+    expected = [(service, addr) for service, addr in json.loads(args.expected_instances)]
 
     async def main(stop: "asyncio.Future[bool]") -> None:
-        lifecycle = Lifecycle(stop, settings, predecessor)
+        lifecycle = Lifecycle(stop, settings, predecessor, expected)
         sockets = open_sockets(config, inherited)
         if config.gateway.workers > 1 and not args.worker:
             await _serve_with_workers(config, sockets, lifecycle)
@@ -83,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
         return process.serve(main, until_stdin_closes=args.until_stdin_closes, trim_heap=True)
     except schema_folder.SchemaFolderError as error:
         raise Failure(f"\n{error}", EXIT_CONFIG) from None
+    except TakeoverError as error:
+        raise Failure(str(error)) from None
     except KeySourceError as error:
         raise Failure(f"auth: {error}", EXIT_CONFIG) from None
     except UsageStoreError as error:
@@ -233,8 +244,12 @@ async def _serve_with_workers(
     await workers.run(on_ready)
 
 
-async def _start_worker(sockets: ListeningSockets) -> asyncio.subprocess.Process:
+async def _start_worker(
+    sockets: ListeningSockets, expected: list[KnownInstance]
+) -> asyncio.subprocess.Process:
     """Start a worker with this command's arguments and the inherited listening sockets.
+
+    It serves once it knows the `expected` instances.
 
     The worker stops when its stdin closes, at the latest when this process ends.
     """
@@ -242,6 +257,8 @@ async def _start_worker(sockets: ListeningSockets) -> asyncio.subprocess.Process
         *_own_command(sockets),
         "--worker",
         "--until-stdin-closes",
+        _EXPECTED_FLAG,
+        json.dumps(expected[:_MAX_EXPECTED]),
         stdin=asyncio.subprocess.PIPE,
         pass_fds=sockets.descriptors(),
         env=systemd.environment_of_child(os.environ),
@@ -269,7 +286,8 @@ def _own_command(sockets: ListeningSockets) -> list[str]:
             next(arguments)
         else:
             kept.append(argument)
-    return [sys.executable, "-m", "asectl", *kept, _SOCKETS_FLAG, sockets.to_text()]
+    # -P: not the code that lies in the working directory (docs.python.org, "Command line").
+    return [sys.executable, "-P", "-m", "asectl", *kept, _SOCKETS_FLAG, sockets.to_text()]
 
 
 def _systemd_sockets() -> dict[str, socket.socket]:
@@ -284,6 +302,10 @@ def _why_not_replaceable(args: argparse.Namespace) -> str:
     """Return why no process may replace this one, or "" if one may."""
     if os.getpid() == 1:
         return "the container ends with pid 1: replace the container"
+    with contextlib.suppress(OSError):
+        parent = Path(f"/proc/{os.getppid()}/comm").read_text().strip()
+        if parent in _CONTAINER_INITS:
+            return f"the container ends with the child of {parent}: replace the container"
     if args.until_stdin_closes:
         return "the process that started this one would end it: start that one anew"
     return ""

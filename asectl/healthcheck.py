@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+from dataclasses import replace
 
 import httpx
 
@@ -16,6 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     parser.add_argument("--url", help="the gateway; else that of the config and the environment")
     http_client.add_ca_argument(parser)
+    parser.add_argument(
+        "--insecure", action="store_true", help="do not verify the certificate of --url"
+    )
     parser.add_argument("--lb", action="store_true", help="ask a hub of its own process instead")
     parser.add_argument("--loader", metavar="HOST:PORT", help="ask a loader instead, over gRPC")
     parser.add_argument("--timeout", type=float, default=2.0, help="seconds to wait (2)")
@@ -35,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
     if args.url:
         if not args.url.startswith(("http://", "https://")):
             raise Failure(f"{args.url}: must begin with http:// or https://", 2)
-        return _check_http(HttpTarget.from_args(args), "/readyz", args.timeout)
+        target = replace(HttpTarget.from_args(args), verify=not args.insecure)
+        return _check_http(target, "/readyz", args.timeout)
     config, _ = options.load_config(args)
     hub = HttpTarget(f"http://{dial_host(config.lb.admin_host)}:{config.lb.admin_port}")
     if args.lb:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 from asectl.log_text import format_fields
@@ -49,7 +50,11 @@ LogLine = logging.LogRecord | str
 
 
 def _format_text(formatter: JsonFormatter, line: LogLine, *, colour: bool) -> str:
-    return format_fields(json.loads(formatter.format_line(line)), colour=colour)
+    text = formatter.format_line(line)
+    try:
+        return format_fields(json.loads(text), colour=colour)
+    except (ValueError, TypeError, AttributeError):  # no line of ours
+        return text
 
 
 class LogWriter:
@@ -120,16 +125,18 @@ class LogWriter:
         self._unreported = lost - reported + max(0, len(lines) - texts_written)
 
     def _write(self, texts: list[str]) -> int:
-        """Write each text as one line; return the number of lines written completely."""
-        head = "\n" if self._mid_line else ""
-        data = (head + "".join(f"{text}\n" for text in texts)).encode("utf-8", "backslashreplace")
+        """Write each text and a newline; return the number of texts written completely."""
+        lines = [f"{text}\n".encode("utf-8", "backslashreplace") for text in texts]
+        if self._mid_line and lines:
+            lines[0] = b"\n" + lines[0]
+        data = b"".join(lines)
         written = 0
         with contextlib.suppress(OSError):
             while written < len(data):
                 written += os.write(self._descriptor, data[written:])
         if written:
             self._mid_line = data[written - 1] != _NEWLINE
-        return data.count(b"\n", len(head), written) if written else 0
+        return sum(end <= written for end in accumulate(map(len, lines)))
 
 
 def _dropped_lines_record(count: int) -> logging.LogRecord:

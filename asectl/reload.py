@@ -19,15 +19,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Reload, and print what changed.
 
-    Raises Failure: exit code 3, with the errors, if the gateway refuses what it reads and goes on
-    as before; else as `admin_port.post`.
+    Raises Failure: exit code 3, with the errors, if the gateway refuses config, schemas or
+    certificate, and goes on with the one it had; else as `admin_port.post`.
     """
     outcome = post(HttpTarget.from_args(args), "/reload", {})
+    refusals = []
     if outcome["outcome"] == "refused":
-        reason = "\n".join(map(printable, outcome["reason"].splitlines()))
-        raise Failure(f"reload refused; all stays as it was\n{reason}", EXIT_CONFIG)
-    for line in _describe(outcome):
-        print(printable(line))
+        kept = "options and schemas stay as they were"
+        refusals.append(f"reload refused; {kept}\n{outcome['reason']}")
+    else:
+        for line in _describe(outcome):
+            print(printable(line), flush=True)
+    if outcome["certificate"]:
+        refusals.append(f"certificate refused; the old one is served: {outcome['certificate']}")
+    if refusals:
+        raise Failure("\n".join(map(printable, refusals)), EXIT_CONFIG)
     return 0
 
 

@@ -16,6 +16,7 @@ from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, Failure
 from asectl.ports import listens_on
 
 _POLL_S = 0.1
+_SILENCE_S = 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,12 +43,19 @@ def run(args: argparse.Namespace) -> int:
         cure = "run this where the gateway runs, as its user"
         raise Failure(f"pid {pid} of {admin.url} is no process of this machine; {cure}", EXIT_USAGE)
     os.kill(pid, signal.SIGUSR2)
-    deadline = time.monotonic() + args.wait
+    deadline, silent_since = time.monotonic() + args.wait, 0.0
     while time.monotonic() < deadline:
         time.sleep(_POLL_S)
         now = _describe(admin)
         if now is None:  # while one process closes its admin port, a connection may be lost
+            silent_since = silent_since or time.monotonic()
+            is_gone = time.monotonic() - silent_since > _SILENCE_S and not listens_on(pid, port)
+            if is_gone:
+                message = f"pid {pid} has left {admin.url}, and nothing answers there"
+                hint = "if gateway.admin_port has changed, ask there; else its log says more"
+                raise Failure(f"{message}: {hint}", EXIT_UNREACHABLE)
             continue
+        silent_since = 0.0
         if now["pid"] != pid:
             _print_success(before, now)
             return 0

@@ -105,7 +105,8 @@ def admin_token_option() -> Any:
     """Declare the token of an admin API."""
     return option(
         "",
-        "secret that requests to the admin API must have, but for /livez; empty: none is asked for",
+        "secret of requests to the admin API, but for /livez and the files of the console; empty: "
+        "none is asked for",
         pattern=(r"[!-~]{1,256}|\$\{(?:file|env):.+\}", "printable ASCII without blanks"),
         secret=True,
     )

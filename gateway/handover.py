@@ -3,7 +3,7 @@
 Both processes have the same listening sockets, and a socket pair between them:
 
     new: `listening`   its config is right, its parts are there, its hub listens
-    old: [addresses]   the instances that it knows; their loaders now connect to the new hub
+    old: [instances]   those that serve; their loaders now connect to the new hub
     new: `ready`       it knows them too, and accepts requests
                        the old process accepts no more, and ends when its requests have ended
 
@@ -24,9 +24,16 @@ from gateway.sockets import ListeningSockets
 
 _logger = logging.getLogger("ase.gateway")
 
+OBSTACLE_DRAINED = (
+    "an operator has drained it, and the new process would not be: drain --undo first"
+)
+
 _LISTENING, _READY = "listening", "ready"
 _START_TIMEOUT_S = 60.0
 _EXIT_TIMEOUT_S = 5.0
+
+# The id of its service, and its address.
+KnownInstance = tuple[str, str]
 
 # Starts the new process, with the sockets and with one more descriptor, its end of the socket pair.
 StartSuccessor = Callable[[ListeningSockets, int], "subprocess.Popen[bytes]"]
@@ -36,13 +43,20 @@ class ReplaceError(Exception):
     """The process was not replaced; the message says why."""
 
 
+class TakeoverError(Exception):
+    """The new process cannot take over; the message says why. The old one serves on."""
+
+
 class Replaceable(Protocol):
     """A process that another one can replace."""
 
     sockets: ListeningSockets
 
-    async def hand_over_reports(self) -> list[str]:
-        """Send the loaders that report here to the new process; return their addresses."""
+    def find_obstacle(self) -> str:
+        """Return why it must not be replaced now, or ""."""
+
+    async def hand_over_reports(self) -> list[KnownInstance]:
+        """Send the loaders that report here to the new process; return the serving instances."""
 
     async def take_back_reports(self) -> None:
         """Receive the reports of the loaders again."""
@@ -55,12 +69,13 @@ async def replace(
 
     Raises ReplaceError if it does not come to that within `timeout_s`; this process then serves on.
     """
-    ours, theirs = socket.socketpair()
     try:
-        with theirs:
+        ours, theirs = socket.socketpair()
+        with theirs, contextlib.ExitStack() as undo:
+            undo.callback(ours.close)
             successor = start_successor(process.sockets, theirs.fileno())
+            undo.pop_all()
     except OSError as error:
-        ours.close()
         raise ReplaceError(f"no process can be started: {error}") from None
     _logger.info("upgrade started", extra={"new_pid": successor.pid})
     reader, writer = await asyncio.open_connection(sock=ours)
@@ -71,6 +86,10 @@ async def replace(
             has_reports = False
             writer.write(json.dumps(await process.hand_over_reports()).encode() + b"\n")
             await _expect(reader, _READY)
+    except asyncio.CancelledError:  # this process is told to stop: the new one must not go on
+        successor.kill()
+        await asyncio.to_thread(successor.wait)
+        raise
     except (TimeoutError, ConnectionError) as error:
         if not has_reports:
             await process.take_back_reports()
@@ -106,8 +125,8 @@ class Predecessor:
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
 
-    async def announce_listening(self) -> list[str]:
-        """Say that loaders may report here; return the addresses of those that will.
+    async def announce_listening(self) -> list[KnownInstance]:
+        """Say that loaders may report here; return the instances that served.
 
         Raises ConnectionError if the old process has ended.
         """
@@ -123,13 +142,18 @@ class Predecessor:
         except ConnectionError:
             self._socket.close()
             raise
-        addresses: list[str] = json.loads(line)
-        return addresses
+        return [(service, addr) for service, addr in json.loads(line)]
 
     async def announce_ready(self) -> None:
-        """Say that requests are accepted here: the old process accepts no more."""
+        """Say that requests are accepted here: the old process accepts no more.
+
+        If it has ended meanwhile, this process serves all the same: it has the sockets.
+        """
         with self._socket:
-            await self._send(_READY)
+            try:
+                await self._send(_READY)
+            except ConnectionError:
+                _logger.warning("the process to be replaced has ended before")
 
     async def _send(self, message: str) -> None:
         await asyncio.get_running_loop().sock_sendall(self._socket, f"{message}\n".encode())

@@ -3,13 +3,20 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from enum import Enum
 from typing import Any
 
-from gateway.handover import Predecessor, Replaceable, ReplaceError, StartSuccessor, replace
+from gateway.handover import (
+    KnownInstance,
+    Predecessor,
+    Replaceable,
+    ReplaceError,
+    StartSuccessor,
+    replace,
+)
 from gateway.request.shutdown import Shutdown
 from gateway.services.reload_requests import ReloadRequests
 
@@ -59,8 +66,9 @@ class Lifecycle:
     """The life of one gateway process. Must be created in a running event loop.
 
     `shutdown` completes when the process is to end. `reload_requests` are those to read the config
-    again. `predecessor` is the process that this one replaces, if there is one. SIGUSR2 starts a
-    process that replaces this one; `upgrade` is what came of the latest.
+    again. `predecessor` is the process that this one replaces, if there is one; a worker of such a
+    process has `expected_instances`, which it is to know before it serves. SIGUSR2 starts a process
+    that replaces this one; `upgrade` is what came of the latest.
     """
 
     def __init__(
@@ -68,10 +76,12 @@ class Lifecycle:
         stop: "asyncio.Future[bool]",
         settings: LifecycleSettings,
         predecessor: Predecessor | None = None,
+        expected_instances: Sequence[KnownInstance] = (),
     ) -> None:
         loop = asyncio.get_running_loop()
         self.shutdown: asyncio.Future[Shutdown] = loop.create_future()
         self.predecessor = predecessor
+        self.expected_instances = expected_instances
         self.reload_requests = ReloadRequests()
         self.upgrade = Upgrade()
         self._settings = settings
@@ -87,6 +97,8 @@ class Lifecycle:
 
     def _on_stop(self, stop: "asyncio.Future[bool]") -> None:
         if not stop.cancelled():
+            if self._upgrade_task is not None:
+                self._upgrade_task.cancel()
             self._end(Shutdown.GRACEFUL if stop.result() else Shutdown.IMMEDIATE)
 
     def _end(self, shutdown: Shutdown) -> None:
@@ -114,7 +126,7 @@ class Lifecycle:
             return "it stops"
         if self.upgrade.state is UpgradeState.RUNNING:
             return "an upgrade is in progress"
-        return self._settings.refusal
+        return self._settings.refusal or self._process.find_obstacle()
 
     async def _replace(self, process: Replaceable) -> None:
         """Replace this process by a new one; if that fails, go on."""
@@ -125,5 +137,11 @@ class Lifecycle:
             _logger.error("upgrade failed; this process serves on", extra={"reason": reason})  # noqa: TRY400
             self.upgrade = replace_fields(self.upgrade, state=UpgradeState.FAILED, reason=reason)
             return
-        self._settings.notify(f"MAINPID={self._successor.pid}")
+        except Exception as error:
+            _logger.exception("upgrade failed by a fault of ours; this process serves on")
+            self.upgrade = replace_fields(
+                self.upgrade, state=UpgradeState.FAILED, reason=repr(error)
+            )
+            return
+        self._settings.notify(f"MAINPID={self._successor.pid}\nWATCHDOG=1")
         self._end(Shutdown.REPLACED)

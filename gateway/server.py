@@ -25,6 +25,7 @@ from gateway.access.proxies import TrustedProxies
 from gateway.context import GatewayContext
 from gateway.grpc.port import GrpcPort
 from gateway.grpc.service import GatewayService
+from gateway.handover import OBSTACLE_DRAINED, KnownInstance, TakeoverError
 from gateway.http import app
 from gateway.http.connection import HttpConnection
 from gateway.http.cors import CorsPolicy
@@ -102,8 +103,8 @@ async def run(
     Paths in the config are relative to `base_dir`. `config_source` is where config and schemas are
     reloaded from while the gateway serves. `write_log_line` is called with each line of the access
     log. If this process replaces another one, it accepts requests once the loaders report here.
-    Raises SchemaFolderError if the schemas are invalid, ConnectionError if the process that is to
-    be replaced ends before that.
+    Raises SchemaFolderError if the schemas are invalid, TakeoverError if a service of the process
+    that is to be replaced has no instance here, ConnectionError if that process ends before.
     """
     predecessor = lifecycle.predecessor
     gateway = _build(config, base_dir, write_log_line, lifecycle)
@@ -113,9 +114,14 @@ async def run(
     await gateway.upstreams.start(sockets.lb)
     tasks: list[asyncio.Task[None]] = []
     try:
+        expected = lifecycle.expected_instances
         if predecessor is not None:
-            addresses = await predecessor.announce_listening()
-            await gateway.upstreams.wait_for_instances(addresses, _TAKEOVER_TIMEOUT_S)
+            expected = await predecessor.announce_listening()
+        if missing := await gateway.upstreams.wait_for_instances(expected, _TAKEOVER_TIMEOUT_S):
+            raise TakeoverError(
+                f"no instance of {', '.join(missing)} is known here within "
+                f"{_TAKEOVER_TIMEOUT_S:g} s, and the process before has some"
+            )
         tasks += [
             asyncio.create_task(gateway.public_server.serve(sockets=[sockets.public])),
             asyncio.create_task(gateway.admin_server.serve(sockets=[sockets.admin])),
@@ -127,7 +133,7 @@ async def run(
         reloader = gateway.create_reloader(config_source, config, base_dir)
         tasks.append(asyncio.create_task(reloader.run()))
         on_ready(_addresses(config, sockets))
-        lifecycle.begin(_RunningGateway(sockets, gateway.upstreams))
+        lifecycle.begin(_RunningGateway(sockets, gateway.upstreams, gateway.readiness))
         if predecessor is not None:
             await predecessor.announce_ready()
         await _drain(gateway, config.gateway, await lifecycle.shutdown)
@@ -168,12 +174,19 @@ def _addresses(config: Config, sockets: ListeningSockets) -> Addresses:
 class _RunningGateway:
     """What a process that replaces this one takes over: `gateway.handover.Replaceable`."""
 
-    def __init__(self, sockets: ListeningSockets, upstreams: UpstreamCluster) -> None:
+    def __init__(
+        self, sockets: ListeningSockets, upstreams: UpstreamCluster, readiness: app.Readiness
+    ) -> None:
         self.sockets = sockets
         self._upstreams = upstreams
+        self._readiness = readiness
 
-    async def hand_over_reports(self) -> list[str]:
-        """Send the loaders that report here to the new process; return their addresses."""
+    def find_obstacle(self) -> str:
+        """Return why it must not be replaced now, or ""."""
+        return OBSTACLE_DRAINED if self._readiness.is_drained else ""
+
+    async def hand_over_reports(self) -> list[KnownInstance]:
+        """Send the loaders that report here to the new process; return the serving instances."""
         return await self._upstreams.hand_over()
 
     async def take_back_reports(self) -> None:

@@ -1,11 +1,14 @@
 """The listening sockets of a gateway, which workers and the process that replaces it inherit."""
 
+import logging
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from config.options import Config, GatewayOptions
 from rpc.addresses import binds_to, dial_host, listen
+
+_logger = logging.getLogger("ase.gateway")
 
 # File descriptors that are not available to clients, if the limit of open files is large.
 _RESERVED_FILES = 1024
@@ -80,6 +83,8 @@ def open_sockets(config: Config, inherited: Mapping[str, socket.socket]) -> List
     }
     for name, sock in inherited.items():
         if name not in usable:
+            log_fields = {"socket": name, "address": str(sock.getsockname())}
+            _logger.warning("inherited socket is not that of the config; closed", extra=log_fields)
             sock.close()
     sockets = {
         name: usable.get(name) or (None if address is None else listen(*address))

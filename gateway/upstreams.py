@@ -13,6 +13,7 @@ from typing import Protocol
 
 from atom.caller import GrpcCaller
 from config.options import InstanceOptions, LbOptions, ServiceOptions
+from gateway.handover import KnownInstance
 from gateway.services.catalog import Catalog, SchemaUse
 from gateway.services.schema_cache import SchemaCache
 from gateway.telemetry.metrics import Metrics, UpstreamMetrics
@@ -136,36 +137,47 @@ class UpstreamCluster:
         ]
         await self._discovery.start(hub_socket)
 
-    async def hand_over(self) -> list[str]:
+    async def hand_over(self) -> list[KnownInstance]:
         """Send the loaders that report here to the process with the same listening socket.
 
-        Returns the addresses of those that are up. The instances stay as they are.
+        Returns those that are up. The instances stay as they are.
         """
-        addresses = [
-            endpoint.instance.addr for endpoint in self.table if _is_reporting_and_up(endpoint)
-        ]
+        serving = self._serving_instances()
         await self._discovery.hand_over()
-        return addresses
+        return sorted(serving)
 
     async def take_back(self) -> None:
         """Take the loaders back after `hand_over`."""
         await self._discovery.take_back()
 
-    async def wait_for_instances(self, addresses: list[str], timeout_s: float) -> None:
-        """Wait until instances of these addresses are up, at most for `timeout_s`."""
-        missing = {*addresses}
+    async def wait_for_instances(
+        self, expected: Collection[KnownInstance], timeout_s: float
+    ) -> list[str]:
+        """Wait until the expected instances are up, at most for `timeout_s`.
+
+        Returns the services of which none is up then.
+        """
+        missing = {*expected}
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while missing := missing - {
-                    endpoint.instance.addr
-                    for endpoint in self.table
-                    if _is_reporting_and_up(endpoint)
-                }:
+                while missing := missing - self._serving_instances():
                     self._instances_changed.clear()
                     await self._instances_changed.wait()
         if missing:
             log_fields = {"missing": sorted(missing)[:20], "after_s": timeout_s}
             _logger.warning("instances of the process before are not known yet", extra=log_fields)
+        served = {service for service, _ in self._serving_instances()}
+        return sorted({service for service, _ in missing} - served)
+
+    def _serving_instances(self) -> set[KnownInstance]:
+        """Return the instances that report to a hub, are up and answer."""
+        return {
+            (endpoint.instance.service, endpoint.instance.addr)
+            for endpoint in self.table
+            if endpoint.instance.report_mode is not ReportMode.NONE
+            and endpoint.state is EndpointState.UP
+            and endpoint.outlier_detector.is_answering()
+        }
 
     async def stop(self) -> None:
         """Stop the hub, or following remote hubs, and close every connection to a loader at once.
@@ -307,14 +319,6 @@ class UpstreamCluster:
             hint = f"it gets no traffic while {active_schema}, is active"
             hint = f"{hint}: start the same version, or switch"
             _logger.warning("instance speaks another schema", extra={**log_fields, "cure": hint})
-
-
-def _is_reporting_and_up(endpoint: Endpoint) -> bool:
-    return (
-        endpoint.report_mode is not ReportMode.NONE
-        and endpoint.state is EndpointState.UP
-        and endpoint.outlier_detector.is_answering()
-    )
 
 
 def _log_health_change(endpoint: Endpoint) -> None:

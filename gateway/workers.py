@@ -24,6 +24,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from config.options import GatewayOptions
+from gateway.handover import OBSTACLE_DRAINED, KnownInstance, TakeoverError
 from gateway.lifecycle import Lifecycle
 from gateway.request.shutdown import Shutdown
 from gateway.server import admin_access, admin_server
@@ -39,6 +40,7 @@ _logger = logging.getLogger("ase.gateway")
 _MIN_BACKOFF_S, _MAX_BACKOFF_S = 0.2, 5.0
 _SCRAPE_INTERVAL_S = 1.0
 _REQUEST_TIMEOUT_S = 2.0
+_CHANGE_TIMEOUT_S = 60.0  # a thousand schemas take seconds to reload
 
 # How a worker is told to stop.
 SIGNALS = {
@@ -47,8 +49,11 @@ SIGNALS = {
     Shutdown.REPLACED: signal.SIGUSR2,
 }
 
-# Starts a worker on its sockets: an admin socket of its own, the others are shared.
-StartWorker = Callable[[ListeningSockets], Awaitable[asyncio.subprocess.Process]]
+# Starts a worker on its sockets: an admin socket of its own, the others are shared. It serves once
+# it knows the instances.
+StartWorker = Callable[
+    [ListeningSockets, list[KnownInstance]], Awaitable[asyncio.subprocess.Process]
+]
 
 
 @dataclass(slots=True)
@@ -94,7 +99,8 @@ class Workers:
         self._start_worker = start_worker
         self._workers: dict[int, _Worker] = {}
         self._ended_metrics: list[str] = []  # one merged text, once a worker has exited
-        self._stopping = False
+        self._stopping = self._is_drained = self._has_lost_worker = False
+        self._expected_instances: list[KnownInstance] = []
         token = options.admin_token
         self._http_client = httpx.AsyncClient(
             headers={"authorization": f"Bearer {token}"} if token else {},
@@ -102,9 +108,21 @@ class Workers:
             timeout=_REQUEST_TIMEOUT_S,
         )
 
-    async def hand_over_reports(self) -> list[str]:
-        """Do nothing: loaders report to hubs in processes of their own."""
-        return []
+    def find_obstacle(self) -> str:
+        """Return why it must not be replaced now, or ""."""
+        return OBSTACLE_DRAINED if self._is_drained else ""
+
+    async def hand_over_reports(self) -> list[KnownInstance]:
+        """Return the serving instances; their loaders report to hubs in other processes."""
+        responses = await self._get_from_all("/lb/state")
+        return sorted(
+            {
+                (row["service"], row["instance"])
+                for response in responses.values()
+                for row in response.json()["instances"]
+                if row["state"] == "up" and row["health"] == "in" and row["reason"] != "static"
+            }
+        )
 
     async def take_back_reports(self) -> None:
         """Do nothing; see `hand_over_reports`."""
@@ -118,13 +136,17 @@ class Workers:
         """
         options, sockets, predecessor = self._options, self.sockets, self._lifecycle.predecessor
         admin_http_server = admin_server(self._admin_app(), options, admin_access(options))
+        if predecessor is not None:
+            self._expected_instances = await predecessor.announce_listening()
         tasks = [asyncio.create_task(self._supervise(n, sockets)) for n in range(options.workers)]
         tasks.append(asyncio.create_task(self._scrape_periodically()))
-        admin_task = asyncio.create_task(admin_http_server.serve(sockets=[sockets.admin]))
+        admin_tasks: list[asyncio.Task[None]] = []
         try:
             await self._wait_until_alive()
-            if predecessor is not None:
-                await predecessor.announce_listening()
+            self._expected_instances = []  # a worker that takes another's place waits for none
+            # Not before: while a process is replaced, the old one answers at the admin port.
+            serve_admin_port = admin_http_server.serve(sockets=[sockets.admin])
+            admin_tasks.append(asyncio.create_task(serve_admin_port))
             on_ready()
             self._lifecycle.begin(self)
             if predecessor is not None:
@@ -141,7 +163,7 @@ class Workers:
                 with contextlib.suppress(ProcessLookupError):
                     worker.process.kill()
             admin_http_server.request_exit()
-            await asyncio.gather(*tasks, admin_task, return_exceptions=True)
+            await asyncio.gather(*tasks, *admin_tasks, return_exceptions=True)
             await self._http_client.aclose()
             sockets.close()
 
@@ -156,7 +178,7 @@ class Workers:
             with listen("127.0.0.1", 0) as admin_socket:
                 url = f"http://127.0.0.1:{admin_socket.getsockname()[1]}"
                 sockets = ListeningSockets(shared.public, admin_socket, shared.grpc, None)
-                process = await self._start_worker(sockets)
+                process = await self._start_worker(sockets, self._expected_instances)
             worker = self._workers[number] = _Worker(process, url)
             _logger.info("worker started", extra={"worker": number, "worker_pid": process.pid})
             started_at = asyncio.get_running_loop().time()
@@ -167,6 +189,7 @@ class Workers:
                 generate_latest(_registry([*self._ended_metrics, worker.metrics_text])).decode()
             ]
             del self._workers[number]
+            self._has_lost_worker = True
             log_fields = {"worker": number, "worker_pid": process.pid, "code": exit_code}
             _logger.error("worker ended; another takes its place", extra=log_fields)
             uptime = asyncio.get_running_loop().time() - started_at
@@ -175,8 +198,13 @@ class Workers:
             await asyncio.sleep(backoff.next_delay())
 
     async def _wait_until_alive(self) -> None:
-        """Wait until every worker answers; its admin port is open before it serves."""
+        """Wait until every worker answers; its admin port is open before it serves.
+
+        Raises TakeoverError if one ends before, and this process replaces another one.
+        """
         while True:
+            if self._has_lost_worker and self._lifecycle.predecessor is not None:
+                raise TakeoverError("a worker ended before it served; its lines say why")
             alive = await self._get_from_all("/livez")
             if len(alive) == self._options.workers:
                 return
@@ -207,7 +235,10 @@ class Workers:
         async def ask(number: int, worker: _Worker) -> tuple[int, httpx.Response | None]:
             url = worker.url + path
             try:
-                return number, await self._http_client.request(method, url, content=body)
+                timeout = _CHANGE_TIMEOUT_S if method == "POST" else _REQUEST_TIMEOUT_S
+                return number, await self._http_client.request(
+                    method, url, content=body, timeout=timeout
+                )
             except httpx.HTTPError:
                 return number, None
 
@@ -263,11 +294,15 @@ class Workers:
             """Have all workers do what is asked for; return the answer of one that refused."""
             path, body = request.url.path, await request.body()
             responses = await self._ask_all(request.method, path, body)
-            refused = [r for r in responses.values() if r.status_code != 200]
             if len(responses) < len(self._workers) or not responses:
                 return JSONResponse({"error": "a worker does not answer", "cure": "ask again"}, 503)
-            answer = [*refused, *responses.values()][0]
-            return JSONResponse(answer.json(), answer.status_code)
+            answers = sorted(
+                responses.values(),
+                key=lambda r: (r.status_code == 200, r.json().get("outcome") != "refused"),
+            )
+            content, status = answers[0].json(), answers[0].status_code
+            self._is_drained = content.get("drained", self._is_drained)
+            return JSONResponse(content, status)
 
         return Starlette(
             routes=[

@@ -123,7 +123,7 @@ class WorkerProcess:
             stack.callback(transport.close)
             self._process = process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "asectl", "loader", "run", *self._arguments),
+                *("-P", "-m", "asectl", "loader", "run", *self._arguments),
                 *("--host", self._addr, "--process-index", str(self.index)),
                 *("--status-fd", str(writer), "--until-stdin-closes"),
                 stdin=asyncio.subprocess.PIPE,

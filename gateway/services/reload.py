@@ -96,7 +96,7 @@ class ConfigReloader:
                 _logger.exception(message)
                 outcome = self._refused(message)
             if certificate_error:
-                outcome = replace(outcome, outcome="refused", reason=certificate_error)
+                outcome = replace(outcome, certificate=certificate_error)
             requested.finish(outcome)
 
     def _refused(self, reason: str) -> ReloadOutcome:
@@ -112,7 +112,7 @@ class ConfigReloader:
             fields = {"reason": str(error)}
             _logger.error("certificate refused; the old one is served", extra=fields)  # noqa: TRY400
             self._on_reload("refused", [])
-            return f"certificate: {error}"
+            return str(error)
         if is_read:
             _logger.info("certificate reloaded", extra={"files": str(self._certificate)})
         return ""

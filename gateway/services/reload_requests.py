@@ -13,7 +13,8 @@ class ReloadOutcome:
     `outcome` is "done" if contracts or reloadable options changed, "same" if nothing did, and
     "refused" with a `reason` if a file is invalid or cannot be read. `generation` counts the
     configs in effect, from 1. `added`, `changed` and `removed` are ids of services;
-    `restart_required` are changed options that take effect at the next start.
+    `restart_required` are changed options that take effect at the next start. `certificate` is why
+    that was refused, whatever became of the config, or empty.
     """
 
     outcome: str
@@ -23,6 +24,7 @@ class ReloadOutcome:
     removed: list[str] = field(default_factory=list)
     restart_required: list[str] = field(default_factory=list)
     reason: str = ""
+    certificate: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the members by name."""

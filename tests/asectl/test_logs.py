@@ -4,13 +4,15 @@ import errno
 import json
 import logging
 import os
+import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asectl.logs import JsonFormatter, LogWriter
+from asectl.logs import JsonFormatter, LogWriter, _format_text
 
 
 def record(message: str, **extra: Any) -> logging.LogRecord:
@@ -88,3 +90,25 @@ def test_a_truncated_line_does_not_corrupt_the_next(tmp_path: Path) -> None:
     assert json.loads(whole_line)["message"] == "whole"
     assert json.loads(drop_line)["count"] == 1
     os.close(read_end)
+
+
+def test_lost_lines_are_counted_once_whatever_follows(tmp_path: Path) -> None:
+    """A record may be several lines of text, and a line may be no record."""
+    read_end, write_end = os.pipe()
+    writer = LogWriter(write_end, partial(_format_text, JsonFormatter(), colour=False))
+    writer._dropped = 3
+    for number in range(3):
+        try:
+            raise ValueError("a\nb")
+        except ValueError:
+            writer.put(record(f"failed {number}", exc_info=sys.exc_info()))
+        writer.put("no JSON")
+        while writer._queue:
+            threading.Event().wait(0.001)
+    writer.finish()
+    os.close(write_end)
+    text = read_all(read_end).decode()
+    os.close(read_end)
+    assert text.count("log lines dropped count=3") == 1
+    assert text.count("no JSON\n") == 3
+    assert text.count("\n    ") > 3

@@ -175,6 +175,24 @@ def test_keys_are_those_of_the_secret_however_methods_are_given(chart: Path, aut
     assert config.auth.keys == "/etc/ase/keys/keys.sqlite"
 
 
+def test_no_replica_is_none(chart: Path) -> None:
+    loaders = [{"name": "a", "wrapper": "a.py", "replicas": 0}, {"name": "b", "wrapper": "b.py"}]
+    objects = render(chart, {"loaders": loaders})
+    replicas = [objects["Deployment", f"demo-loader-{n}"]["spec"]["replicas"] for n in "ab"]
+    assert replicas == [0, 1]
+
+
+def test_pod_that_tests_the_release_may_call(chart: Path) -> None:
+    objects = render(chart, EVERYTHING)
+    labels = objects["Pod", "demo-test"]["metadata"]["labels"]
+    peers = objects["NetworkPolicy", "demo-gateway"]["spec"]["ingress"][0]["from"]
+    selectors = [peer["podSelector"]["matchLabels"] for peer in peers]
+    assert {"app": "kong"} in selectors
+    assert any(selector.items() <= labels.items() for selector in selectors)
+    (arguments,) = [item["args"] for item in objects["Pod", "demo-test"]["spec"]["containers"]]
+    assert run_asectl(*arguments[:-1], "https://127.0.0.1:1").returncode == 1
+
+
 def test_a_changed_option_rolls_the_gateways(chart: Path) -> None:
     def checksum(values: dict[str, Any]) -> str:
         gateway = render(chart, values)["Deployment", "demo-gateway"]
@@ -275,6 +293,8 @@ def test_prometheus_finds_the_jobs_that_the_alerts_name(chart: Path) -> None:
             jobs[endpoint["relabelings"][0]["replacement"]] = endpoint
     assert set(jobs) == {"ase-gateway", "ase-hub", "ase-loader"}
     assert "authorization" not in jobs["ase-loader"]
+    token = {"name": "ours", "key": "admin-token"}
+    assert jobs["ase-gateway"]["authorization"]["credentials"] == token
     rules = objects["PrometheusRule", "demo"]["spec"]["groups"]
     assert "AseDown" in json.dumps(rules)
     dashboard = objects["ConfigMap", "demo-dashboard"]["data"]["athena-serving.json"]
@@ -283,7 +303,12 @@ def test_prometheus_finds_the_jobs_that_the_alerts_name(chart: Path) -> None:
 
 def test_token_is_made_unless_a_secret_is_named(chart: Path) -> None:
     objects = render(chart, {})
-    assert len(objects["Secret", "demo-secret"]["data"]["lb-token"]) > 40
+    tokens = objects["Secret", "demo-secret"]["data"]
+    assert len(tokens["lb-token"]) == len(tokens["admin-token"]) > 40
+    env = {
+        entry["name"]: entry for entry in container(objects["Deployment", "demo-gateway"])["env"]
+    }
+    assert env["ASE_GATEWAY_ADMIN_TOKEN"]["valueFrom"] == env["ASE_ADMIN_TOKEN"]["valueFrom"]
     named = render(chart, EVERYTHING)
     assert not [kind for kind, _ in named if kind == "Secret"]
     env = container(named["StatefulSet", "demo-hub"])["env"]

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from gateway.handover import Predecessor, ReplaceError, replace
+from gateway.handover import KnownInstance, Predecessor, ReplaceError, replace
 from gateway.sockets import ListeningSockets
 
 _CLIENT = """
@@ -24,9 +24,12 @@ class FakeGateway:
         self.sockets = ListeningSockets(socket.socket(), socket.socket(), None, None)
         self.events: list[str] = []
 
-    async def hand_over_reports(self) -> list[str]:
+    def find_obstacle(self) -> str:
+        return ""
+
+    async def hand_over_reports(self) -> list[KnownInstance]:
         self.events.append("handed over")
-        return ["127.0.0.1:1", "127.0.0.1:2"]
+        return [("ocr", "127.0.0.1:1"), ("tts", "127.0.0.1:2")]
 
     async def take_back_reports(self) -> None:
         self.events.append("taken back")
@@ -47,7 +50,7 @@ def replace_by(gateway: FakeGateway, program: str, timeout_s: float = 30.0) -> i
 
 READY = """
 lines.write("listening\\n"); lines.flush()
-assert lines.readline() == '["127.0.0.1:1", "127.0.0.1:2"]\\n'
+assert lines.readline() == '[["ocr", "127.0.0.1:1"], ["tts", "127.0.0.1:2"]]\\n'
 lines.write("ready\\n"); lines.flush()
 """
 
@@ -102,10 +105,10 @@ def test_new_process_learns_the_loaders_and_notes_the_end_of_the_old_one() -> No
         reader, writer = await asyncio.open_connection(sock=old)
         task = asyncio.create_task(predecessor.announce_listening())
         assert await reader.readline() == b"listening\n"
-        writer.write(b'["a:1",')
+        writer.write(b'[["ocr", "a:1"],')
         await asyncio.sleep(0)
-        writer.write(b' "b:2"]\n')
-        assert await task == ["a:1", "b:2"]
+        writer.write(b' ["ocr", "b:2"]]\n')
+        assert await task == [("ocr", "a:1"), ("ocr", "b:2")]
         await predecessor.announce_ready()
         assert await reader.read() == b"ready\n"
         writer.close()
@@ -118,3 +121,39 @@ def test_new_process_learns_the_loaders_and_notes_the_end_of_the_old_one() -> No
             await predecessor.announce_listening()
 
     asyncio.run(main())
+
+
+def test_process_that_is_told_to_stop_meanwhile_ends_the_new_one() -> None:
+    gateway, started = FakeGateway(), list[subprocess.Popen[bytes]]()
+
+    def start(_: ListeningSockets, descriptor: int) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-S", "-c", "import sys; sys.stdin.read()"]
+        started.append(subprocess.Popen(command, stdin=subprocess.PIPE))
+        return started[-1]
+
+    async def main() -> None:
+        task = asyncio.create_task(replace(gateway, start))
+        while not started:  # noqa: ASYNC110 (a state, not an event)
+            await asyncio.sleep(0.001)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(main())
+    with started[0] as process:
+        assert process.wait() == -9
+    gateway.sockets.close()
+
+
+def test_new_process_serves_if_the_old_one_ends_before_it_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        old, new = socket.socketpair()
+        predecessor = Predecessor(new.detach())
+        old.close()
+        await predecessor.announce_ready()
+
+    asyncio.run(main())
+    assert [r.getMessage() for r in caplog.records] == [
+        "the process to be replaced has ended before"
+    ]

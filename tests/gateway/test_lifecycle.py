@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.handover import KnownInstance
 from gateway.lifecycle import Lifecycle, LifecycleSettings
 from gateway.request.shutdown import Shutdown
 from gateway.sockets import ListeningSockets
@@ -27,8 +28,12 @@ class FakeGateway:
 
     def __init__(self) -> None:
         self.sockets = ListeningSockets(socket.socket(), socket.socket(), None, None)
+        self.obstacle = ""
 
-    async def hand_over_reports(self) -> list[str]:
+    def find_obstacle(self) -> str:
+        return self.obstacle
+
+    async def hand_over_reports(self) -> list[KnownInstance]:
         return []
 
     async def take_back_reports(self) -> None:
@@ -84,7 +89,7 @@ def test_process_is_replaced_at_the_signal_and_its_manager_follows_the_new_one()
         fixture.lifecycle.begin(fixture.gateway)
         os.kill(os.getpid(), signal.SIGUSR2)
         assert await fixture.lifecycle.shutdown is Shutdown.REPLACED
-        assert fixture.told == ["READY=1", f"MAINPID={fixture.started[0].pid}"]
+        assert fixture.told == ["READY=1", f"MAINPID={fixture.started[0].pid}\nWATCHDOG=1"]
         fixture.close()
 
     asyncio.run(main())
@@ -117,13 +122,23 @@ def test_failure_is_told_and_another_attempt_may_succeed() -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("case", ["early", "stopping", "refused", "twice"])
-def test_upgrade_is_refused_with_its_reason(case: str) -> None:
-    reasons = {"early": "does not serve", "stopping": "stops", "refused": "pid 1", "twice": ""}
-
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        ("early", "it does not serve yet"),
+        ("stopping", "it stops"),
+        ("refused", "pid 1"),
+        ("drained", "drained"),
+        ("twice", "an upgrade is in progress"),
+    ],
+)
+def test_upgrade_is_refused_with_its_reason(
+    case: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async def main() -> None:
         waits = "import sys; sys.stdin.read()"
         fixture = Fixture(waits, refusal="pid 1" if case == "refused" else "")
+        fixture.gateway.obstacle = "drained" if case == "drained" else ""
         if case != "early":
             fixture.lifecycle.begin(fixture.gateway)
         if case == "stopping":
@@ -133,13 +148,46 @@ def test_upgrade_is_refused_with_its_reason(case: str) -> None:
             os.kill(os.getpid(), signal.SIGUSR2)
             await fixture.until(lambda: bool(fixture.started))
         os.kill(os.getpid(), signal.SIGUSR2)
-        await fixture.until(lambda: fixture.lifecycle.upgrade.attempt == 1)
-        await asyncio.sleep(0)
+        await fixture.until(lambda: "upgrade refused" in caplog.messages)
+        assert [vars(r)["reason"] for r in caplog.records if r.msg == "upgrade refused"] == [reason]
         assert len(fixture.started) == (case == "twice")
-        assert reasons[case] in fixture.lifecycle.upgrade.reason
+        assert fixture.lifecycle.upgrade.attempt == 1
         for process in fixture.started:
             process.kill()
             await fixture.until(lambda: fixture.lifecycle.upgrade.to_json()["state"] == "failed")
         fixture.close()
 
     asyncio.run(main())
+
+
+def test_stop_during_an_upgrade_ends_the_new_process() -> None:
+    async def main() -> None:
+        fixture = Fixture("import sys; sys.stdin.read()")
+        fixture.lifecycle.begin(fixture.gateway)
+        os.kill(os.getpid(), signal.SIGUSR2)
+        await fixture.until(lambda: bool(fixture.started))
+        fixture.stop.set_result(True)
+        assert await fixture.lifecycle.shutdown is Shutdown.GRACEFUL
+        await fixture.until(lambda: fixture.started[0].poll() is not None)
+        fixture.close()
+
+    asyncio.run(main())
+
+
+def test_fault_of_ours_leaves_the_next_attempt_possible(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        fixture = Fixture()
+
+        async def fail() -> list[KnownInstance]:
+            raise ValueError("a fault")
+
+        fixture.gateway.hand_over_reports = fail  # type: ignore[method-assign]
+        fixture.lifecycle.begin(fixture.gateway)
+        os.kill(os.getpid(), signal.SIGUSR2)
+        await fixture.until(lambda: fixture.lifecycle.upgrade.to_json()["state"] == "failed")
+        assert "a fault" in fixture.lifecycle.upgrade.reason
+        assert not fixture.lifecycle.shutdown.done()
+        fixture.close()
+
+    asyncio.run(main())
+    assert "upgrade failed by a fault of ours; this process serves on" in caplog.messages

@@ -41,7 +41,9 @@ def test_sockets_are_inherited_by_their_descriptors() -> None:
     assert inherit_sockets("") == {}
 
 
-def test_inherited_socket_is_used_if_it_has_the_address_of_the_config() -> None:
+def test_inherited_socket_is_used_if_it_has_the_address_of_the_config(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     public, other = listen("127.0.0.1", 0), listen("127.0.0.1", 0)
     port = public.getsockname()[1]
     inherited = {"public": public, "admin": other, "lb": listen("127.0.0.1", 0)}
@@ -50,6 +52,7 @@ def test_inherited_socket_is_used_if_it_has_the_address_of_the_config() -> None:
     assert sockets.admin is not other
     assert sockets.admin.getsockname()[0] == "127.0.0.2"
     assert other.fileno() == inherited["lb"].fileno() == -1, "those of other addresses are closed"
+    assert {vars(r)["socket"] for r in caplog.records} == {"admin", "lb"}, "and it is told"
     sockets.close()
 
 

@@ -153,7 +153,7 @@ def test_operator_learns_what_came_of_a_reload(tmp_path: Path) -> None:
         config.write_text("gateway: {deadlin: 6}\n")
         code, text = reload()
         assert code == 3
-        assert "reload refused; all stays as it was" in text
+        assert "reload refused; options and schemas stay as they were" in text
         assert "did you mean 'deadline'?" in text
         status = run_asectl("status", gateway.admin)
         assert " CONFIG " in status.stdout

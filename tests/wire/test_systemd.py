@@ -50,7 +50,7 @@ def test_gateway_says_when_it_serves_is_replaced_and_stops(manager: Manager) -> 
         assert manager.wait_for("READY=1") == ["READY=1"]
         gateway.signal(signal.SIGUSR2)
         *states, main_pid = manager.wait_for("MAINPID=")
-        new_pid = int(main_pid.removeprefix("MAINPID="))
+        new_pid = int(main_pid.removeprefix("MAINPID=").removesuffix("\nWATCHDOG=1"))
         assert states == ["READY=1"], "of the new process"
         os.kill(new_pid, signal.SIGTERM)
         manager.wait_for("STOPPING=1")
@@ -142,3 +142,19 @@ def test_loader_unit_runs_what_its_environment_file_says(tmp_path: Path) -> None
             gateway.wait_for_event("instance admitted", service="probe")
             loader.wait_for_event("metrics")
             assert gateway.call().status_code == 200
+
+
+def test_gateway_starts_as_the_readme_of_the_units_says(tmp_path: Path) -> None:
+    """With folders of the test in the place of those of the system."""
+    readme = (UNITS / "README.md").read_text()
+    keys = "/var/lib/athena-serving/keys.sqlite"
+    text = (UNITS / "ase.yaml").read_text()
+    assert keys in text
+    assert "key create --app NAME" in readme
+    assert f"--auth-keys {keys}" in readme
+    config = tmp_path / "ase.yaml"
+    config.write_text(text.replace(keys, f"{tmp_path}/keys.sqlite"))
+    created = run_asectl("key", "create", "--app", "NAME", "--auth-keys", f"{tmp_path}/keys.sqlite")
+    assert created.returncode == 0, created.stderr
+    with Gateway("-c", str(config), "--gateway-host", "127.0.0.1") as gateway:
+        assert gateway.http.get("/readyz").status_code == 200

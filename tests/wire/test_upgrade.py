@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,20 +14,29 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from tests.harness import TIMEOUT_S, Gateway, Hub, Loader, make_envelope, occupied_slot, run_asectl
+from tests.harness import (
+    TIMEOUT_S,
+    Gateway,
+    Hub,
+    Loader,
+    Process,
+    make_envelope,
+    occupied_slot,
+    run_asectl,
+)
 from tests.sessions import TALKER, frame
 
 
 @contextlib.contextmanager
 def successors(gateway: Gateway) -> Iterator[None]:
-    """End the processes that have replaced a gateway, which nobody else does."""
+    """End the process that has replaced a gateway, which nobody else does."""
     try:
         yield
     finally:
-        for line in gateway.lines:
-            if line["message"] == "upgrade started":
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(line["new_pid"], signal.SIGTERM)
+        pids = [x["new_pid"] for x in gateway.lines if x["message"] == "replaced by a new process"]
+        for pid in pids[-1:]:  # the others have been replaced in their turn
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
 
 class Clients:
@@ -142,6 +152,49 @@ def test_new_process_that_does_not_start_leaves_the_old_one(tmp_path: Path) -> N
         config.write_text("gateway: {deadline: 6}\n")
         assert run_asectl("upgrade", "--url", gateway.admin).returncode == 0
         assert gateway.call().status_code == 200
+
+
+def test_new_process_that_would_have_no_instance_leaves_the_old_one(tmp_path: Path) -> None:
+    """A changed port of the hub: no loader reports there."""
+    config = tmp_path / "ase.yaml"
+    config.write_text("log_level: info\n")
+    flags = ("-c", str(config), "--gateway-lame-duck", "0")
+    ports = ("--gateway-port", "0", "--gateway-admin-port", "0")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as two,
+    ):
+        port, other_port = one.getsockname()[1], two.getsockname()[1]
+    lb = "lb: {port: %d, accept_schemas: true}\n"
+    config.write_text(lb % port)
+    with Process("gateway", *flags, *ports) as gateway, Loader(f"127.0.0.1:{port}") as loader:
+        gateway.wait_for_event("instance admitted", instance=loader.addr)
+        listening = gateway.wait_for_event("listening")
+        config.write_text(lb % other_port)
+        result = run_asectl("upgrade", "--url", listening["admin"])
+        assert result.returncode == 1
+        assert f"pid {gateway.pid} serves on" in result.stderr
+        assert "no instance of probe is known here" in "\n".join(gateway.text)
+        url = f"{listening['gateway']}/v1/private/probe"
+        response = httpx.post(url, json=make_envelope(), trust_env=False)
+        assert response.status_code == 200
+
+
+def test_stop_during_an_upgrade_ends_both(tmp_path: Path) -> None:
+    with Gateway() as gateway:
+        gateway.signal(signal.SIGUSR2)
+        new_pid = gateway.wait_for_event("upgrade started")["new_pid"]
+        gateway.signal(signal.SIGTERM)
+        assert gateway.wait_for_exit() == 0
+        assert not Path(f"/proc/{new_pid}").exists()
+
+
+def test_drained_gateway_is_not_replaced_by_one_that_is_not() -> None:
+    with Gateway() as gateway:
+        assert run_asectl("drain", "--url", gateway.admin).returncode == 0
+        result = run_asectl("upgrade", "--url", gateway.admin)
+        assert result.returncode == 1
+        assert "an operator has drained it" in result.stderr
 
 
 def test_workers_are_replaced_together() -> None:

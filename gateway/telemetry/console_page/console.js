@@ -4,7 +4,6 @@
 
 const INTERVAL_MS = 2000;
 const KEPT_SAMPLES = 60;  // two minutes
-const REFUSED = new Set(["400", "401", "403", "404", "405", "413", "415", "422", "429"]);
 
 /** Return an element with attributes and children; texts are children too. */
 function make(tag, attributes = {}, ...children) {
@@ -100,7 +99,7 @@ function figures(service = null) {
   const seconds = before ? Math.max((now.at - before.at) / 1000, 0.001) : 1;
   const old = before ? before.samples : now.samples;
   const count = (filter) => Math.max(0, sum(now.samples, "ase_requests_total", filter) - sum(old, "ase_requests_total", filter));
-  const failed = (labels) => fits(labels) && labels.status !== "200" && !REFUSED.has(labels.status);
+  const failed = (labels) => fits(labels) && labels.status.startsWith("5");
   const requests = count(fits);
   return {
     rate: requests / seconds, failedShare: requests ? count(failed) / requests : 0,

@@ -84,7 +84,7 @@ imagePullSecrets:
 {{- end }}
 
 {{- define "ase.adminTokenRef" -}}
-valueFrom: {secretKeyRef: {name: {{ include "ase.secret" . }}, key: admin-token, optional: true}}
+valueFrom: {secretKeyRef: {name: {{ include "ase.secret" . }}, key: admin-token}}
 {{- end }}
 
 {{/* Pods of one component on different nodes, if there are enough. */}}
