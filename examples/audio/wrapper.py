@@ -39,7 +39,7 @@ class Speech(Wrapper):
             raise Refused("the WAV must hold 16-bit PCM of at most 192 kHz, and some of it")
         mono = mix_channels(pcm, channels)
         frame_size = max(1, rate // 50)  # frames of 20 ms
-        runs = []  # of loud frames: the first and the last, with pauses of at most 0.2 s
+        runs: list[list[int]] = []  # first and last loud frame; pauses of at most 0.2 s
         for number in range(-(-len(mono) // frame_size)):
             frame = mono[number * frame_size : (number + 1) * frame_size]
             if decibels(frame, frame_size) <= params["threshold"]:
