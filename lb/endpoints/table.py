@@ -27,7 +27,19 @@ _SMALL_SERVICE: Final = 16
 # service time measured by one request is no reference for the others.
 _MIN_SERVED_EACH: Final = 100
 # Ages of reports in seconds: a hub sends them within milliseconds, less often if it is overloaded.
-_AGE_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_AGE_BUCKETS_S: tuple[float, ...] = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+)
 # If a sweep runs later than this, in seconds, this process was stalled.
 _MIN_STALL_S: Final = 0.1
 
