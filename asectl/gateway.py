@@ -187,9 +187,9 @@ def _check_traces(config: Config) -> None:
         raise Failure(
             f"traces.endpoint {endpoint}: must begin with http:// or https://", EXIT_CONFIG
         )
-    if find_spec("opentelemetry") is None or find_spec("opentelemetry.sdk") is None:
+    if find_spec("opentelemetry") is None or find_spec("opentelemetry.proto") is None:
         hint = "pip install 'athena-serving[gateway,otel]'"
-        raise Failure(f"traces.endpoint needs opentelemetry: {hint}", EXIT_CONFIG)
+        raise Failure(f"traces.endpoint needs opentelemetry-proto: {hint}", EXIT_CONFIG)
 
 
 async def _serve_in_process(

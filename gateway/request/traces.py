@@ -5,9 +5,13 @@ Trace Context.
 """
 
 from collections.abc import Callable, Mapping
+from math import log
 from typing import Final
 
+from gateway.request.tracing import NO_TRACING
+
 _SAMPLED: Final = 1
+_NEVER: Final = 1 << 60
 _TRACE_ID: Final = slice(3, 35)
 _PARENT_ID: Final = slice(36, 52)
 _FLAGS: Final = slice(53, 55)
@@ -62,9 +66,11 @@ class Tracer:
     """Decides whether a request is traced.
 
     Its caller decides, by the sampled flag of `traceparent`. Of requests without that header the
-    share `sample` is traced. At most `rate` requests a second are traced, whoever asks for it:
-    `_allowed` is how many more may be, at the time `_counted_at`. `new_id` returns 32 random
-    hexadecimal digits, `random` a number from 0 up to 1, `clock` seconds.
+    share `sample` is traced: `_remaining` is the number of them up to the next one, drawn from the
+    geometric distribution, so that the others cost a subtraction. At most `rate` requests a second
+    are traced, whoever asks for it: `_allowed` is how many more may be, at the time `_counted_at`.
+    `new_id` returns 32 random hexadecimal digits, `random` a number from 0 up to 1, `clock`
+    seconds.
     """
 
     def __init__(
@@ -81,17 +87,21 @@ class Tracer:
         self._new_id = new_id
         self._random = random
         self._clock = clock
+        self._remaining = self._draw_distance()
         self._allowed = max(rate, 1.0)
         self._counted_at = clock()
 
     def begin(self, tracing: Mapping[str, str]) -> RequestTrace | None:
         """Return the trace of a request with these tracing headers, None if it is not traced."""
-        traceparent = tracing.get("traceparent", "")
+        traceparent = "" if tracing is NO_TRACING else tracing.get("traceparent", "")
         if traceparent:
             if not int(traceparent[_FLAGS], 16) & _SAMPLED:
                 return None
-        elif self._random() >= self._sample:
-            return None
+        else:
+            self._remaining -= 1
+            if self._remaining > 0:
+                return None
+            self._remaining = self._draw_distance()
         if not self._may_trace():
             return None
         span_id = self._new_id()[:16]
@@ -99,6 +109,14 @@ class Tracer:
             state = tracing.get("tracestate", "")
             return RequestTrace(traceparent[_TRACE_ID], span_id, traceparent[_PARENT_ID], state)
         return RequestTrace(self._new_id(), span_id, "", "")
+
+    def _draw_distance(self) -> int:
+        """Return how many requests there are up to the next that is traced, itself among them."""
+        if self._sample >= 1.0:
+            return 1
+        if self._sample <= 0.0:
+            return _NEVER
+        return 1 + int(log(1.0 - self._random()) / log(1.0 - self._sample))
 
     def _may_trace(self) -> bool:
         now = self._clock()

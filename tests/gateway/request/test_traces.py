@@ -1,11 +1,13 @@
 """Which requests are traced, and what is kept of them."""
 
 import itertools
+from random import Random
 
 import pytest
 
 from gateway.request.record import RequestRecord
 from gateway.request.traces import Tracer
+from gateway.request.tracing import NO_TRACING
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0"
 
@@ -36,14 +38,17 @@ def test_caller_decides_by_its_flag() -> None:
     assert fixture.is_traced(traceparent=PARENT + "3"), "other flags are those of later versions"
 
 
-@pytest.mark.parametrize(
-    ("sample", "die", "traced"),
-    [(0.0, 0.0, False), (0.5, 0.4, True), (0.5, 0.5, False), (1.0, 0.999, True)],
-)
-def test_share_of_the_other_requests_is_traced(sample: float, die: float, traced: bool) -> None:
-    fixture = Fixture(sample)
-    fixture.die = die
-    assert fixture.is_traced() is traced
+@pytest.mark.parametrize("sample", [0.0, 0.01, 0.25, 1.0])
+def test_share_of_the_other_requests_is_traced(sample: float) -> None:
+    ids, rng, count = itertools.count(1), Random(7), 40_000
+    tracer = Tracer(
+        sample, 1e9, new_id=lambda: f"{next(ids):032x}", random=rng.random, clock=lambda: 0.0
+    )
+    traced = sum(
+        tracer.begin({"x-request-id": "7"} if number % 2 else NO_TRACING) is not None
+        for number in range(count)
+    )
+    assert traced == pytest.approx(sample * count, rel=0.1)
 
 
 def test_no_caller_makes_it_trace_more_than_so_many_a_second() -> None:
