@@ -78,18 +78,30 @@ async def replace(
     except OSError as error:
         raise ReplaceError(f"no process can be started: {error}") from None
     _logger.info("upgrade started", extra={"new_pid": successor.pid})
-    reader, writer = await asyncio.open_connection(sock=ours)
+    try:
+        await _hand_over(process, successor, ours, timeout_s)
+    except BaseException:  # this process may be told to stop meanwhile: the new one must not go on
+        successor.kill()
+        raise
+    _logger.info("replaced by a new process", extra={"new_pid": successor.pid})
+    return successor
+
+
+async def _hand_over(
+    process: Replaceable,
+    successor: "subprocess.Popen[bytes]",
+    ours: socket.socket,
+    timeout_s: float,
+) -> None:
+    """Give the work to a new process at the other end of the socket. Raises ReplaceError."""
     has_reports = True
+    reader, writer = await asyncio.open_connection(sock=ours)
     try:
         async with asyncio.timeout(timeout_s):
             await _expect(reader, _LISTENING)
             has_reports = False
             writer.write(json.dumps(await process.hand_over_reports()).encode() + b"\n")
             await _expect(reader, _READY)
-    except asyncio.CancelledError:  # this process is told to stop: the new one must not go on
-        successor.kill()
-        await asyncio.to_thread(successor.wait)
-        raise
     except (TimeoutError, ConnectionError) as error:
         if not has_reports:
             await process.take_back_reports()
@@ -99,8 +111,6 @@ async def replace(
         raise ReplaceError(message) from None
     finally:
         writer.close()
-    _logger.info("replaced by a new process", extra={"new_pid": successor.pid})
-    return successor
 
 
 async def _end(successor: "subprocess.Popen[bytes]", *, kill: bool) -> int:
