@@ -35,13 +35,13 @@ from lb.credentials import server_certificate
 from lb.hub.admission import AdmissionPolicy
 from rpc.addresses import is_loopback
 
-# Options of a hub in its own process.
 # What a process inherits from the one that has started it.
 _SOCKETS_FLAG, _PREDECESSOR_FLAG = "--inherited-sockets", "--predecessor"
 _EXPECTED_FLAG = "--expected-instances"
 _MAX_EXPECTED = 1000  # an argument has at most 128 KiB
 # Programs that are the first of a container and end it when the process that they started ends.
 _CONTAINER_INITS = ("catatonit", "docker-init", "dumb-init", "podman-init", "s6-svscan", "tini")
+# Options of a hub in its own process.
 _HUB_ONLY_OPTIONS = ("lb.admin_host", "lb.admin_port", "lb.admin_hosts")
 
 
@@ -249,9 +249,8 @@ async def _start_worker(
 ) -> asyncio.subprocess.Process:
     """Start a worker with this command's arguments and the inherited listening sockets.
 
-    It serves once it knows the `expected` instances.
-
-    The worker stops when its stdin closes, at the latest when this process ends.
+    It serves once it knows the `expected` instances. It stops when its stdin closes, at the latest
+    when this process ends.
     """
     return await asyncio.create_subprocess_exec(
         *_own_command(sockets),
