@@ -19,9 +19,9 @@ class Shutdown(Enum):
     """How a gateway stops.
 
     GRACEFUL: it is unready and accepts connections for the lame-duck time. IMMEDIATE: it accepts
-    none. REPLACED: it accepts none, since another process does on the same ports, and its clients
-    have the lame-duck time to send their next request and be told to connect anew. In any case
-    running requests get the drain time.
+    none. REPLACED: it accepts none, since another process does on the same ports; for the lame-duck
+    time it answers the next request of each connection, and ends the connection with the answer. In
+    any case running requests get the drain time.
     """
 
     GRACEFUL = "graceful"

@@ -5,7 +5,7 @@ Trace Context.
 """
 
 from collections.abc import Callable, Mapping
-from math import log
+from math import log1p
 from typing import Final
 
 from gateway.request.tracing import NO_TRACING
@@ -116,7 +116,7 @@ class Tracer:
             return 1
         if self._sample <= 0.0:
             return _NEVER
-        return 1 + int(log(1.0 - self._random()) / log(1.0 - self._sample))
+        return 1 + int(log1p(-self._random()) / log1p(-self._sample))
 
     def _may_trace(self) -> bool:
         now = self._clock()

@@ -38,7 +38,7 @@ def test_caller_decides_by_its_flag() -> None:
     assert fixture.is_traced(traceparent=PARENT + "3"), "other flags are those of later versions"
 
 
-@pytest.mark.parametrize("sample", [0.0, 0.01, 0.25, 1.0])
+@pytest.mark.parametrize("sample", [0.0, 1e-18, 0.01, 0.25, 1.0])
 def test_share_of_the_other_requests_is_traced(sample: float) -> None:
     ids, rng, count = itertools.count(1), Random(7), 40_000
     tracer = Tracer(
@@ -48,7 +48,7 @@ def test_share_of_the_other_requests_is_traced(sample: float) -> None:
         tracer.begin({"x-request-id": "7"} if number % 2 else NO_TRACING) is not None
         for number in range(count)
     )
-    assert traced == pytest.approx(sample * count, rel=0.1)
+    assert traced == pytest.approx(sample * count, rel=0.1, abs=0.5)
 
 
 def test_no_caller_makes_it_trace_more_than_so_many_a_second() -> None:
