@@ -20,7 +20,7 @@ _FLAGS = [
 
 
 class Browser:
-    """One page of a Chromium. `asked` are the URLs that it asked for, `said` what it complained."""
+    """One page of a Chromium, with the URLs that it requested and the errors that it logged."""
 
     def __init__(self) -> None:
         with contextlib.ExitStack() as stack:

@@ -4,6 +4,7 @@
 
 const INTERVAL_MS = 2000;
 const KEPT_SAMPLES = 60;  // two minutes
+const WINDOW = 5;  // scrapes: the figures are those of ten seconds, so that few requests can be read too
 
 /** Return an element with attributes and children; texts are children too. */
 function make(tag, attributes = {}, ...children) {
@@ -89,10 +90,18 @@ function formatAge(seconds) {
 
 const formatRate = (rate) => (rate >= 100 ? Math.round(rate).toLocaleString("en") : rate.toFixed(1));
 
-/** What the console shows: the latest scrape and the one before it, and the history of two figures. */
-const state = { before: null, now: null, rates: [], latencies: [], details: new Map() };
+/** What the console shows: the latest scrape and the first of the window, and the history of two figures. */
+const state = { scrapes: [], before: null, now: null, rates: [], latencies: [], details: new Map() };
 
-/** Return the figures of the time between the two latest scrapes, of all services or of one. */
+/** Add a scrape to the window. The counters of another process begin anew, and so does the window. */
+function addScrape(scrape) {
+  const same = state.scrapes.filter((earlier) => earlier.info.pid === scrape.info.pid);
+  state.scrapes = [...same, scrape].slice(-WINDOW - 1);
+  state.before = same.length ? state.scrapes[0] : null;
+  state.now = scrape;
+}
+
+/** Return the figures of the time between the two scrapes, of all services or of one. */
 function figures(service = null) {
   const { before, now } = state;
   const fits = (labels) => service === null || labels.service === service;
@@ -296,7 +305,7 @@ function show(notice, asksToken) {
 
 async function update() {
   try {
-    [state.before, state.now] = [state.now, await scrape()];
+    addScrape(await scrape());
     const all = figures();
     state.rates = [...state.rates, all.rate].slice(-KEPT_SAMPLES);
     state.latencies = [...state.latencies, all.p99 || 0].slice(-KEPT_SAMPLES);
