@@ -7,23 +7,28 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from bench.lb.actors import SERVICE, SimGateway, SimLoader, SimRequest
 from bench.lb.cell import Cell, iter_arrivals
-from bench.lb.virtual_time import VirtualTimeLoop
-from gateway.request.retry import may_retry, needs_retry_budget
+from bench.lb.disturbances import Antagonist, LyingLoader
+from gateway.simulation.actors import (
+    GatewayModel,
+    LoaderModel,
+    Probes,
+    SimGateway,
+    SimLoader,
+    SimRequest,
+)
+from gateway.simulation.virtual_time import VirtualTimeLoop
 from lb.balancer.affinity import rendezvous_candidates
 from lb.balancer.policies import policy_factories
 from lb.balancer.policy import Policy
 from lb.endpoints.candidates import Pool
 from lb.endpoints.endpoint import Endpoint
-from lb.endpoints.report import Report
-from schemas.model.errors import LOADER_FULL, AseError
+from lb.endpoints.report import Report, ReportMode
 
+_SERVICE = "bench"
 WARMUP_S = 4.0
 # gRFC A58 has no weights for the first 10 s and must then drain the queues of that time.
 _WARMUP_BY_POLICY_S = {"orca_wrr": 40.0}
-_PROBE_S = 0.0005
-_REFUSAL_S = 0.0005
 
 
 @dataclass(slots=True)
@@ -106,13 +111,23 @@ class Simulation:
         self._loss_rng = Random(seed * 7919 + 4)  # noqa: S311 (a simulation)
         self._key_rng = Random(seed * 7919 + 5)  # noqa: S311
         rngs = [Random(seed * 7919 + 1000 + n) for n in range(cell.loaders)]  # noqa: S311
-        self._loaders = [
-            SimLoader(n, cell, self._loop, rng, self._on_finished, self._on_report)
-            for n, rng in enumerate(rngs)
+        self._loaders = [self._create_loader(n, rng) for n, rng in enumerate(rngs)]
+        self._antagonists = [
+            Antagonist(loader, self._loop, rng)
+            for loader, rng in zip(self._loaders, rngs, strict=True)
+            if cell.antagonist
         ]
         self._by_addr = {loader.instance.addr: loader for loader in self._loaders}
         self._gateways = [
-            SimGateway(f"g{n}", self._loop, rng, self._policy_factory(rng), 0.0)
+            SimGateway(
+                GatewayModel(f"g{n}", cell.wait_s),
+                self._loop,
+                rng,
+                self._policy_factory(rng),
+                self._by_addr,
+                self._on_refused,
+                self._fail,
+            )
             for n in range(cell.gateways)
             for rng in [Random(seed * 7919 + 2000 + n)]  # noqa: S311
         ]
@@ -121,8 +136,10 @@ class Simulation:
 
     def run(self) -> SimulationResult:
         """Run until the last request has finished and return the results."""
-        for loader in self._loaders:
+        for number, loader in enumerate(self._loaders):
             loader.start()
+            if self._antagonists:
+                self._antagonists[number].start()
         self._loop.call_at(0.0, self._schedule_arrival)
         self._loop.run(lambda: self._finished_count < self._total_requests)
         self._result.leaked = sum(
@@ -130,16 +147,25 @@ class Simulation:
         )
         return self._result
 
+    def _create_loader(self, number: int, rng: Random) -> SimLoader:
+        cell = self._cell
+        model = LoaderModel(
+            f"loader-{number}:1",
+            _SERVICE,
+            cell.slots,
+            max(cell.limit, cell.slots),
+            cell.speed(number),
+            report_mode=ReportMode.PERIODIC if cell.report else ReportMode.ON_CHANGE,
+            report_period_s=cell.report,
+        )
+        loader_class = LyingLoader if cell.lies and not number else SimLoader
+        return loader_class(model, self._loop, rng, self._on_finished, self._on_report)
+
     def _policy_factory(self, rng: Random) -> Callable[[], Policy]:
         if self._cell.policy in ("oracle", "central"):
             return partial(_Oracle, rng, self._by_addr, self._cell.mean_s)
         name = self._cell.policy.removesuffix("_unbounded")
-        return policy_factories(rng, self._probe)[name]
-
-    def _probe(self, endpoint: Endpoint, on_answer: Callable[[int, float], None]) -> None:
-        limiter = self._by_addr[endpoint.instance.addr].limiter
-        latency = limiter.service_ms / 1000 * max(1.0, limiter.inflight / limiter.best)
-        self._loop.call_at(self._loop.now + _PROBE_S, on_answer, limiter.inflight, latency)
+        return policy_factories(rng, Probes(self._loop, self._by_addr).send)[name]
 
     def _schedule_arrival(self) -> None:
         """Schedule the arrival of the next request, if there is one."""
@@ -151,7 +177,7 @@ class Simulation:
         gateway = self._gateways[gateway_index]
         affinity_key = str(int(self._key_rng.random() * self._cell.keys)) if self._cell.keys else ""
         request = SimRequest(
-            arrived_at, work_s, gateway.name, affinity_key, is_measured=is_measured
+            _SERVICE, arrived_at, work_s, gateway.name, affinity_key, is_measured=is_measured
         )
         self._loop.call_at(arrived_at, self._on_arrival, request, gateway)
 
@@ -182,57 +208,10 @@ class Simulation:
             self._central_queue.append(request)
             self._serve_central()
         else:
-            self._dispatch(request, gateway)
+            gateway.submit(request)
 
-    def _dispatch(self, request: SimRequest, gateway: SimGateway) -> None:
-        try:
-            lease = gateway.balancer.acquire(SERVICE, "", (), request.affinity_key)
-        except AseError:
-            self._enqueue(request, gateway, False)
-        else:
-            self._send(request, gateway, lease)
-
-    def _enqueue(self, request: SimRequest, gateway: SimGateway, at_front: bool) -> None:
-        def on_done(pending: Any) -> None:
-            try:
-                lease = pending.outcome()
-            except AseError:
-                self._fail(request)
-            else:
-                self._send(request, gateway, lease)
-
-        timeout = request.arrived_at + self._cell.wait_s - self._loop.now
-        key = request.affinity_key
-        gateway.balancer.wait(SERVICE, "", key, "", timeout, at_front, on_done)
-
-    def _send(self, request: SimRequest, gateway: SimGateway, lease: Any) -> None:
-        request.lease = lease
-        if not self._by_addr[lease.instance.addr].try_accept(request):
-            self._result.refusals += 1
-            self._loop.call_at(self._loop.now + _REFUSAL_S, self._on_refusal, request, gateway)
-
-    def _on_refusal(self, request: SimRequest, gateway: SimGateway) -> None:
-        """Handle the rejection by a full loader, a round trip after the request was sent.
-
-        The rules for retries are those of the gateway (`gateway/request/retry.py`).
-        """
-        if request.lease is not None:
-            request.lease.release(LOADER_FULL)
-            request.tried_addrs += (request.lease.instance.addr,)
-        error, balancer = AseError(LOADER_FULL), gateway.balancer
-        can_wait = self._loop.now < request.arrived_at + self._cell.wait_s
-        attempts = len(request.tried_addrs)
-        if not may_retry(error, attempts, is_idempotent=False, can_wait=can_wait) or (
-            needs_retry_budget(error) and not balancer.try_acquire_retry()
-        ):
-            self._fail(request)
-            return
-        try:
-            lease = balancer.acquire(SERVICE, "", request.tried_addrs, request.affinity_key)
-        except AseError:
-            self._enqueue(request, gateway, True)
-        else:
-            self._send(request, gateway, lease)
+    def _on_refused(self, _: SimRequest) -> None:
+        self._result.refusals += 1
 
     def _fail(self, request: SimRequest) -> None:
         """Count a request that got no slot in time."""

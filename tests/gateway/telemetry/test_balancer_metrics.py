@@ -5,7 +5,7 @@ from random import Random
 import pytest
 from prometheus_client import CollectorRegistry
 
-from bench.lb.virtual_time import VirtualTimeLoop
+from gateway.simulation.virtual_time import VirtualTimeLoop
 from gateway.telemetry.balancer_metrics import BalancerMetrics
 from lb.balancer.balancer import Balancer, Lease
 from lb.balancer.least_expected_delay import LeastExpectedDelay

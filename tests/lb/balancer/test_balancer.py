@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.lb.virtual_time import VirtualTimeLoop
+from gateway.simulation.virtual_time import VirtualTimeLoop
 from lb.balancer.balancer import Balancer, Lease
 from lb.balancer.least_expected_delay import LeastExpectedDelay
 from lb.balancer.pending_queue import CONTENTION_S, PendingRequest

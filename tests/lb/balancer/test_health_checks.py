@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from bench.lb.virtual_time import VirtualTimeLoop
+from gateway.simulation.virtual_time import VirtualTimeLoop
 from lb.balancer.balancer import Balancer
 from lb.balancer.least_expected_delay import LeastExpectedDelay
 from lb.endpoints.endpoint import Endpoint

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from bench.lb.virtual_time import VirtualTimeLoop
+from gateway.simulation.virtual_time import VirtualTimeLoop
 from lb.balancer.pending_queue import (
     CONTENTION_S,
     EQUAL_WEIGHTS,

@@ -1,6 +1,6 @@
 """Virtual time: in order, at its time, and not what was cancelled."""
 
-from bench.lb.virtual_time import VirtualTimeLoop
+from gateway.simulation.virtual_time import VirtualTimeLoop
 
 
 def test_callbacks_run_in_order_and_time_jumps() -> None:

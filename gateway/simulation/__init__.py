@@ -1,0 +1,1 @@
+"""Gateways and loaders in virtual time, with the decisions of the product."""
