@@ -6,6 +6,7 @@ import httpx
 
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, Failure
+from asectl.progress import progress
 from asectl.table import printable
 
 
@@ -15,7 +16,7 @@ def post(admin: HttpTarget, path: str, body: dict[str, Any]) -> dict[str, Any]:
     Raises Failure: exit code 1 if the gateway refuses, 4 if it does not answer as one.
     """
     try:
-        with admin.client() as client:
+        with admin.client() as client, progress(lambda: f"waiting for {admin.url}"):
             response = client.post(path, json=body)
         content = response.json()
         if response.status_code == 200:

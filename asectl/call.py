@@ -13,6 +13,7 @@ import httpx
 from asectl import gateway_apis, http_client, plain_call, stream
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, Failure
+from asectl.progress import progress
 from schemas.model import request_header
 from schemas.model.errors import BAD_MODE
 from schemas.model.service import DataType, Service
@@ -79,22 +80,24 @@ def run(args: argparse.Namespace) -> int:
                 return stream.run(service, build_envelope(service, args), args, paths)
             if args.members:
                 return plain_call.send(client, service, args, paths)
-            response = client.post(
-                f"/v1/private/{service.id}",
-                json=build_envelope(service, args),
-                headers={"accept": "application/json"},
-            )
+            envelope = build_envelope(service, args)
+            with progress(lambda: f"waiting for {service.id}"):
+                response = client.post(
+                    f"/v1/private/{service.id}",
+                    json=envelope,
+                    headers={"accept": "application/json"},
+                )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Failure(f"{args.url}: {error}", EXIT_UNREACHABLE) from None
-    envelope = gateway_apis.read_json(response)
-    header = envelope.get("header") if isinstance(envelope, dict) else None
+    answer = gateway_apis.read_json(response)
+    header = answer.get("header") if isinstance(answer, dict) else None
     if not isinstance(header, dict) or not {"code", "message", "sid"} <= header.keys():
         raise gateway_apis.no_gateway(response, "is no envelope")
     if header["code"] != 0:
         message = f"{header['message']} (code {header['code']}, HTTP {response.status_code})"
         message += "\n  by this command: --ws, or --sse" if header["code"] == BAD_MODE.code else ""
         raise Failure(f"{message}\n  sid {header['sid']}", EXIT_FAILED)
-    _print_outputs(service, envelope.get("payload", {}), paths)
+    _print_outputs(service, answer.get("payload", {}), paths)
     return 0
 
 

@@ -25,6 +25,8 @@ COMMANDS = {
     "upgrade": ("asectl.upgrade", "replace a gateway of this machine, without a lost request"),
     "reload": ("asectl.reload", "have a gateway read config, schemas and certificate again"),
     "explain": ("asectl.explain", "tell what happened to a failed or slow request, and why"),
+    "record": ("asectl.record", "write down arrivals, picks, durations and reports of a gateway"),
+    "replay": ("asectl.replay", "tell what recorded traffic would do by another policy or fleet"),
     "status": ("asectl.status", "list the processes of a cluster, and its services"),
     "top": ("asectl.top", "watch the instances: load, queue, own requests, health"),
     "loader run": ("asectl.loader", "serve a Wrapper: asectl loader run FILE:Class"),

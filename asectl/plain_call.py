@@ -13,6 +13,7 @@ import httpx
 
 from asectl import gateway_apis
 from asectl.main import EXIT_FAILED, EXIT_USAGE, Failure
+from asectl.progress import progress
 from schemas.model.plain import MemberKind, PlainApi, PlainMember
 from schemas.model.service import DataType, Service
 from schemas.model.text import value_of_text
@@ -32,11 +33,13 @@ def send(
     headers = {"accept": "application/json"}
     if args.app_id:
         headers["x-app-id"] = args.app_id
-    if files:
-        fields = {name: _form_text(value) for name, value in values.items()}
-        response = client.post(f"/v1/{service.id}", data=fields, files=files, headers=headers)
-    else:
-        response = client.post(f"/v1/{service.id}", json=values, headers=headers)
+    path = f"/v1/{service.id}"
+    with progress(lambda: f"waiting for {service.id}"):
+        if files:
+            fields = {name: _form_text(value) for name, value in values.items()}
+            response = client.post(path, data=fields, files=files, headers=headers)
+        else:
+            response = client.post(path, json=values, headers=headers)
     answer = gateway_apis.read_json(response)
     if not isinstance(answer, dict):
         raise gateway_apis.no_gateway(response, "is no answer")

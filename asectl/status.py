@@ -12,6 +12,7 @@ from asectl.durations import format_age
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_UNREACHABLE
 from asectl.output import add_output_argument, print_output
+from asectl.progress import progress
 from asectl.table import align
 
 _DEFAULT_URL = "http://127.0.0.1:8290"
@@ -46,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     args.url = ""
     target = HttpTarget.from_args(args)
     urls = [url.rstrip("/") for url in args.urls or [_DEFAULT_URL]]
-    processes = [_ask(replace(target, url=url)) for url in dict.fromkeys(urls)]
+    with progress(lambda: "waiting for the admin ports"):
+        processes = [_ask(replace(target, url=url)) for url in dict.fromkeys(urls)]
     status = {
         "processes": [_describe_process(process) for process in processes],
         "services": summarize_services(processes),

@@ -14,6 +14,7 @@ from asectl import http_client
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, Failure
 from asectl.ports import listens_on
+from asectl.progress import progress
 
 _POLL_S = 0.1
 _SILENCE_S = 5.0
@@ -43,7 +44,18 @@ def run(args: argparse.Namespace) -> int:
         cure = "run this where the gateway runs, as its user"
         raise Failure(f"pid {pid} of {admin.url} is no process of this machine; {cure}", EXIT_USAGE)
     os.kill(pid, signal.SIGUSR2)
-    deadline, silent_since = time.monotonic() + args.wait, 0.0
+    with progress(lambda: f"the process that replaces pid {pid} starts"):
+        after = _wait_for_successor(admin, pid, attempt, args.wait)
+    _print_success(before, after)
+    return 0
+
+
+def _wait_for_successor(
+    admin: HttpTarget, pid: int, attempt: int, timeout_s: float
+) -> Mapping[str, Any]:
+    """Return what the process that replaces `pid` says of itself. Raises Failure as `run` does."""
+    port = urlsplit(admin.url).port or 0
+    deadline, silent_since = time.monotonic() + timeout_s, 0.0
     while time.monotonic() < deadline:
         time.sleep(_POLL_S)
         now = _describe(admin)
@@ -57,12 +69,11 @@ def run(args: argparse.Namespace) -> int:
             continue
         silent_since = 0.0
         if now["pid"] != pid:
-            _print_success(before, now)
-            return 0
+            return now
         upgrade = now["upgrade"]
         if upgrade["attempt"] > attempt and upgrade["state"] == "failed":
             raise Failure(f"pid {pid} serves on: {upgrade['reason']}", EXIT_FAILED)
-    raise Failure(f"pid {pid} still serves after {args.wait:g} s; its log says more", EXIT_FAILED)
+    raise Failure(f"pid {pid} still serves after {timeout_s:g} s; its log says more", EXIT_FAILED)
 
 
 def _describe(admin: HttpTarget) -> Mapping[str, Any] | None:

@@ -55,6 +55,7 @@ from gateway.telemetry.memory_metrics import CutLog, MemoryMetrics
 from gateway.telemetry.metrics import Metrics, UpstreamMetrics
 from gateway.telemetry.operations import Operations
 from gateway.telemetry.process_info import process_info
+from gateway.telemetry.recorder import Recorder
 from gateway.telemetry.session_metrics import SessionMetrics
 from gateway.telemetry.tracing import Tracing
 from gateway.unary.request_head import UnaryHeadCache
@@ -252,7 +253,8 @@ def _build(
     )
     BalancerMetrics(registry, upstreams.picker, upstreams.table)
     usage_writer, used_by_key = open_writer(config.usage, base_dir, time.time)
-    debugging = _debugging(config, catalog, upstreams)
+    readiness = app.Readiness(upstreams.is_synced)
+    debugging = _debugging(config, gateway_name, catalog, upstreams, readiness)
     tracing = Tracing(config.traces, registry)
     access_log = _access_log(write_log_line, usage_writer, debugging, tracing, options.slow)
     access = AccessControl.open(config, base_dir, used_by_key)
@@ -265,7 +267,6 @@ def _build(
     body_budget = BodyBudget(options.max_bodies)
     grpc_port = _grpc_port(context, session_metrics, config, base_dir)
     MemoryMetrics(registry, unread_output, body_budget, grpc_port.memory)
-    readiness = app.Readiness(upstreams.is_synced)
     return _Gateway(
         gateway_name,
         catalog,
@@ -299,7 +300,9 @@ def _access_log(
 ) -> AccessLog:
     on_record = usage_writer.add if usage_writer is not None else None
     explain = debugging.explanations.add
-    return AccessLog(write_line, time.time, on_record, explain, slow, tracing.on_record)
+    access_log = AccessLog(write_line, time.time, on_record, explain, slow, tracing.on_record)
+    debugging.recorder.attach(access_log)
+    return access_log
 
 
 def _dependencies(
@@ -639,8 +642,14 @@ def _admin_server(
     return admin_server(application, config.gateway, admin_access(config.gateway))
 
 
-def _debugging(config: Config, catalog: Catalog, upstreams: UpstreamCluster) -> Debugging:
-    """Return what explains requests and picks."""
+def _debugging(
+    config: Config,
+    gateway_name: str,
+    catalog: Catalog,
+    upstreams: UpstreamCluster,
+    readiness: app.Readiness,
+) -> Debugging:
+    """Return what explains requests and picks, and what records them."""
 
     def find_candidates(service_id: str, called: Collection[str]) -> list[dict[str, Any]]:
         contract = catalog.find(service_id)
@@ -653,7 +662,15 @@ def _debugging(config: Config, catalog: Catalog, upstreams: UpstreamCluster) -> 
     explanations = Explanations(
         config.gateway.explained, find_candidates, time.monotonic, time.time
     )
-    return Debugging(explanations, partial(_preview, catalog, upstreams))
+    recorder = Recorder(
+        gateway_name,
+        config.lb,
+        endpoints=upstreams.table,
+        clock=time.monotonic,
+        wall_clock=time.time,
+        is_stopping=lambda: readiness.drain_state.draining,
+    )
+    return Debugging(explanations, partial(_preview, catalog, upstreams), recorder)
 
 
 def _preview(

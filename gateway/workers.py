@@ -32,6 +32,7 @@ from gateway.sockets import ListeningSockets
 from gateway.telemetry.console import console_routes
 from gateway.telemetry.exposition import metrics_response
 from gateway.telemetry.multiprocess import merge_explanations, merge_metrics, merge_states
+from gateway.telemetry.recorder import serve_merged
 from rpc.addresses import listen
 from rpc.backoff import Backoff
 
@@ -275,6 +276,14 @@ class Workers:
         ours = {"pid": os.getpid(), "upgrade": self._lifecycle.upgrade.to_json()}
         return JSONResponse(json.loads(bytes(answer.body)) | ours)
 
+    async def _record(self, request: Request) -> Response:
+        """Return what all workers record, as one recording."""
+        urls = [worker.url for worker in self._workers.values()]
+        try:
+            return await serve_merged(self._http_client, urls, request)
+        except httpx.HTTPError:
+            return JSONResponse({"error": "a worker does not answer", "cure": "ask again"}, 503)
+
     def _admin_app(self) -> Starlette:
         async def metrics(request: Request) -> Response:
             return metrics_response(_registry(await self._scrape_all()), request)
@@ -313,6 +322,7 @@ class Workers:
                 Route("/debug/requests", latest),
                 Route("/debug/requests/{sid}", self._answer_of_first),
                 Route("/debug/picks/{service}", self._answer_of_first),
+                Route("/debug/recording", self._record),
                 Route("/lb/eject", every, methods=["POST"]),
                 Route("/lb/uneject", every, methods=["POST"]),
                 Route("/drain", every, methods=["POST"]),

@@ -10,6 +10,7 @@ from asectl.doctor.check_result import CheckResult, Level, format_results
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_FAILED, Failure
 from asectl.output import add_output_argument, print_output
+from asectl.progress import progress
 from config.options import Config
 from rpc.addresses import dial_host
 
@@ -22,12 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     http_client.add_ca_argument(parser)
     http_client.add_token_argument(parser)
     add_output_argument(parser)
-    options.add_config_arguments(parser, ("gateway", "session", "lb", "auth", "usage"))
+    options.add_config_arguments(parser, ("gateway", "session", "lb", "auth", "usage", "traces"))
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the results; return 1 if a check has failed, else 0."""
-    results = list(_check(args))
+    with progress(lambda: "checking"):
+        results = list(_check(args))
     content = {"results": [result.to_json() for result in results]}
     print_output(args.output, content, format_results(results))
     return EXIT_FAILED if any(result.level is Level.FAILED for result in results) else 0

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from asectl import http_client, options
 from asectl.http_client import HttpTarget
 from asectl.main import EXIT_USAGE, Failure
+from asectl.progress import progress
 from config.options import KongOptions
 from deploy.kong.admin import Kong, KongApiError, KongState, connect
 from deploy.kong.document import tags, upstream_name
@@ -37,8 +38,10 @@ def open_kong(kong: KongOptions, args: argparse.Namespace) -> Iterator[tuple[Kon
         with HttpTarget(url, args.ca).client(_TIMEOUT_S) as client:
             if kong.admin_token:
                 client.headers["kong-admin-token"] = kong.admin_token
-            connected = connect(client)
-            yield connected, connected.read(tags(kong)[-1])
+            with progress(lambda: f"reading what {url} has"):
+                connected = connect(client)
+                state = connected.read(tags(kong)[-1])
+            yield connected, state
     except KongApiError as error:
         raise Failure(str(error), EXIT_USAGE) from None
 

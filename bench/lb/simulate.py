@@ -118,13 +118,14 @@ class Simulation:
             if cell.antagonist
         ]
         self._by_addr = {loader.instance.addr: loader for loader in self._loaders}
+        self._by_key = {loader.instance.key: loader for loader in self._loaders}
         self._gateways = [
             SimGateway(
                 GatewayModel(f"g{n}", cell.wait_s),
                 self._loop,
                 rng,
                 self._policy_factory(rng),
-                self._by_addr,
+                self._by_key,
                 self._on_refused,
                 self._fail,
             )
@@ -165,7 +166,7 @@ class Simulation:
         if self._cell.policy in ("oracle", "central"):
             return partial(_Oracle, rng, self._by_addr, self._cell.mean_s)
         name = self._cell.policy.removesuffix("_unbounded")
-        return policy_factories(rng, Probes(self._loop, self._by_addr).send)[name]
+        return policy_factories(rng, Probes(self._loop, self._by_key).send)[name]
 
     def _schedule_arrival(self) -> None:
         """Schedule the arrival of the next request, if there is one."""

@@ -82,13 +82,16 @@ class RequestRecord:
     used, by name. `service` is empty until the service is found; `code_map` then maps error codes
     to HTTP statuses. `attempts` counts the calls, `instance` is the address of the latest one,
     `retry_reasons` are the names of the errors that led to retries. `attempt_notes` tell of calls
-    that failed or were slow. `frames_in` and `frames_out` count those of a session, and
-    `first_result_at` is the time of its first result, 0 without one.
+    that failed or were slow. The latest call began at `called_at`, 0 without one, and took `call_s`
+    seconds. `affinity_key` says which requests go to few instances together, "" for none.
+    `frames_in` and `frames_out` count those of a session, and `first_result_at` is the time of its
+    first result, 0 without one.
     """
 
     __slots__ = (
-        "_attempt_s", "_attempt_started_at", "accepted_at", "admission", "answered_at", "app_id",
-        "attempt_notes", "attempts", "body_received_at", "bytes_in", "bytes_out", "client_ip",
+        "_is_calling", "accepted_at", "admission", "affinity_key", "answered_at", "app_id",
+        "attempt_notes", "attempts", "body_received_at", "bytes_in", "bytes_out", "call_s",
+        "called_at", "client_ip",
         "code", "code_map", "detail", "error_name", "first_result_at", "frames_in", "frames_out",
         "identity", "instance", "method", "overhead_ms", "overhead_s", "path", "retry_reasons",
         "service", "sid", "status", "trace", "tracing", "units", "upstream_ms", "upstream_s",
@@ -116,9 +119,9 @@ class RequestRecord:
         self.attempts = self.code = self.status = self.bytes_in = self.bytes_out = 0
         self.frames_in = self.frames_out = 0
         self.body_received_at = self.upstream_s = self.answered_at = self.overhead_s = 0.0
-        self.waited_s = self.first_result_at = 0.0
-        self._attempt_started_at: float | None = None
-        self._attempt_s = 0.0
+        self.waited_s = self.first_result_at = self.called_at = self.call_s = 0.0
+        self.affinity_key = ""
+        self._is_calling = False
 
     def add_units(self, units: Mapping[str, int]) -> None:
         """Add what a loader says that was used; of its names, the first few count."""
@@ -138,20 +141,21 @@ class RequestRecord:
         """Record the start of a call to an instance."""
         self.instance = instance
         self.attempts += 1
-        self._attempt_started_at = now
+        self.called_at = now
+        self._is_calling = True
 
     def attempt_finished(self, now: float) -> None:
         """Record the end of the current call, if there is one."""
-        if self._attempt_started_at is not None:
-            self._attempt_s = now - self._attempt_started_at
+        if self._is_calling:
+            self._is_calling = False
+            self.call_s = now - self.called_at
             if self.trace is not None:
-                self.trace.add("call", self._attempt_started_at, now, self.instance)
-            self.upstream_s += self._attempt_s
-            self._attempt_started_at = None
+                self.trace.add("call", self.called_at, now, self.instance)
+            self.upstream_s += self.call_s
 
     def note_attempt(self, error_name: str, expected_ms: float, report_age_ms: float) -> None:
         """Keep how the latest call ended, which has been recorded as finished; see AttemptNote."""
-        note = AttemptNote(self.instance, error_name, self._attempt_s, expected_ms, report_age_ms)
+        note = AttemptNote(self.instance, error_name, self.call_s, expected_ms, report_age_ms)
         self.attempt_notes = (*self.attempt_notes, note)
         if self.trace is not None and error_name:
             self.trace.fail(error_name)

@@ -15,7 +15,7 @@ from lb.balancer.balancer import Balancer, Lease
 from lb.balancer.pending_queue import PendingRequest
 from lb.balancer.policy import Policy
 from lb.endpoints.endpoint import Endpoint
-from lb.endpoints.report import Instance, Load, Report, ReportMode, ServingState
+from lb.endpoints.report import Instance, InstanceKey, Load, Report, ReportMode, ServingState
 from lb.endpoints.table import EndpointTable
 from lb.reporter.limiter import ConcurrencyLimiter
 from lb.reporter.schedule import ReportSchedule
@@ -30,7 +30,8 @@ class SimRequest:
     """A simulated request. All times are in seconds of virtual time.
 
     `remaining_work_s` is the work left at time `updated_at`, in seconds at a loader of speed 1.
-    `arrived_at` is when it arrived at the gateway, `started_at` when a loader began to work on it.
+    `arrived_at` is when it arrived at the gateway, `sent_at` when it was last sent to a loader,
+    `started_at` when a loader began to work on it.
     `generation` is incremented whenever its end is scheduled, so that an end that was scheduled
     earlier is ignored. `lease` is set from the pick until the request has finished. A session
     (`is_session`) says nothing about the speed of a loader. `is_measured` is False during a
@@ -39,8 +40,8 @@ class SimRequest:
 
     __slots__ = (
         "affinity_key", "app_id", "arrived_at", "gateway", "generation", "is_measured",
-        "is_session", "lease", "remaining_work_s", "service", "started_at", "tried_addrs",
-        "updated_at",
+        "is_session", "lease", "remaining_work_s", "sent_at", "service", "started_at",
+        "tried_addrs", "updated_at",
     )  # fmt: skip
 
     def __init__(
@@ -63,7 +64,7 @@ class SimRequest:
         self.app_id = app_id
         self.is_session = is_session
         self.is_measured = is_measured
-        self.started_at = self.updated_at = 0.0
+        self.sent_at = self.started_at = self.updated_at = 0.0
         self.generation = 0
         self.lease: Lease | None = None
         self.tried_addrs: tuple[str, ...] = ()
@@ -76,7 +77,8 @@ class LoaderModel:
     It accepts at most `limit` requests of `service` at a time and runs `slots` of them. `speed`
     divides the work of a request into its duration. Each request spends `overhead_s` seconds more
     on its way, while it has no slot. With `report_period_s` it reports at that interval in seconds,
-    else after changes and to be known alive.
+    else after changes and to be known alive. Before the simulation it has `served` requests, which
+    took `service_ms` milliseconds in the mean; 0: not known.
     """
 
     addr: str
@@ -87,6 +89,8 @@ class LoaderModel:
     overhead_s: float = 0.0
     report_mode: ReportMode = ReportMode.ON_CHANGE
     report_period_s: float = 0.0
+    served: int = 0
+    service_ms: float = 0.0
 
 
 class SimLoader:
@@ -110,6 +114,7 @@ class SimLoader:
     ) -> None:
         self.speed = model.speed
         self.limiter = ConcurrencyLimiter(model.limit, self._on_load_change, best=model.slots)
+        self.limiter.restore(model.served, model.service_ms)
         self.instance = Instance(
             "ase",
             model.service,
@@ -252,13 +257,13 @@ class SimLoader:
 class Probes:
     """The probes of a policy that asks loaders for their load: each takes a round trip."""
 
-    def __init__(self, loop: VirtualTimeLoop, loaders: Mapping[str, SimLoader]) -> None:
+    def __init__(self, loop: VirtualTimeLoop, loaders: Mapping[InstanceKey, SimLoader]) -> None:
         self._loop = loop
         self._loaders = loaders
 
     def send(self, endpoint: Endpoint, on_answer: Callable[[int, float], None]) -> None:
         """Call `on_answer` with requests in flight and latency in seconds of a loader, later."""
-        limiter = self._loaders[endpoint.instance.addr].limiter
+        limiter = self._loaders[endpoint.instance.key].limiter
         latency_s = limiter.service_ms / 1000 * max(1.0, limiter.inflight / limiter.best)
         self._loop.call_at(self._loop.now + _ROUND_TRIP_S, on_answer, limiter.inflight, latency_s)
 
@@ -280,7 +285,7 @@ class GatewayModel:
 class SimGateway:
     """A gateway: the product's table, balancer, policy and retries, without a network.
 
-    `loaders` are those of the simulation, by address. `on_refused` is called with a request that a
+    `loaders` are those of the simulation. `on_refused` is called with a request that a
     full loader rejects, `on_failed` with one that got no slot in time. The silence of loaders is
     not detected. The table is swept every 50 ms, with a random phase.
     """
@@ -291,7 +296,7 @@ class SimGateway:
         loop: VirtualTimeLoop,
         rng: Random,
         new_policy: Callable[[], Policy],
-        loaders: Mapping[str, SimLoader],
+        loaders: Mapping[InstanceKey, SimLoader],
         on_refused: Callable[[SimRequest], None],
         on_failed: Callable[[SimRequest], None],
     ) -> None:
@@ -351,7 +356,8 @@ class SimGateway:
 
     def _send(self, request: SimRequest, lease: Lease) -> None:
         request.lease = lease
-        if not self._loaders[lease.instance.addr].try_accept(request):
+        request.sent_at = self._loop.now
+        if not self._loaders[lease.instance.key].try_accept(request):
             self._on_refused(request)
             self._loop.call_at(self._loop.now + _ROUND_TRIP_S, self._on_refusal, request)
 

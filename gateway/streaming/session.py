@@ -114,8 +114,8 @@ class Session:
         "_half_close_pending", "_lifetime_deadline", "_pending_slot", "_previous_error",
         "_read_deadline", "_read_timeout", "_reader", "_reading_paused", "_replay_buffer",
         "_result_received", "_slot", "_stream", "_timer", "_transfer_requested", "_transferring",
-        "_tried_addrs", "_wait_deadline", "cid", "contract", "error", "max_queued_frames", "record",
-        "state",
+        "_tried_addrs", "_wait_deadline", "_wait_started_at", "cid", "contract", "error",
+        "max_queued_frames", "record", "state",
     )  # fmt: skip
 
     def __init__(
@@ -152,7 +152,7 @@ class Session:
         self._replay_buffer: list[bytes] | None = []  # None: no retry is possible
         self._tried_addrs: tuple[str, ...] = ()
         self._previous_error: AseError | None = None
-        self._wait_deadline = 0.0
+        self._wait_deadline = self._wait_started_at = 0.0
         self._affinity_key = ""
         self._stream: LoaderStream | None = None
         self._slot: Slot | None = None
@@ -194,7 +194,7 @@ class Session:
         self.record.bytes_in += len(frame)
         self.record.frames_in += 1
         if self.state is SessionState.NEW:
-            self._affinity_key = affinity_key
+            self._affinity_key = self.record.affinity_key = affinity_key
         self._read_deadline = self._dependencies.clock() + self._read_timeout
         self.handle_event(event, frame)
         if self.queue_full and not self._reading_paused and self.state is not SessionState.CLOSED:
@@ -286,7 +286,8 @@ class Session:
         except AseError as error:
             previous_error = self._previous_error
             was_refused = previous_error is not None and previous_error.spec is LOADER_FULL
-            timeout = self._wait_deadline - dependencies.clock()
+            self._wait_started_at = dependencies.clock()
+            timeout = self._wait_deadline - self._wait_started_at
             if timeout <= 0 or not (error.spec is LOADER_FULL or was_refused):
                 # Only the instance that failed before is left: report its error.
                 is_unavailable = error.spec is NO_INSTANCE or error.spec is LOADER_FULL
@@ -310,6 +311,7 @@ class Session:
         self._pending_slot = None
         if self.state is SessionState.CLOSED:
             return
+        self.record.waited_s += self._dependencies.clock() - self._wait_started_at
         try:
             slot = pending.outcome()
         except AseError as error:

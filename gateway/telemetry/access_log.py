@@ -28,8 +28,8 @@ class AccessLog:
     `write_line` is called with a line, without a newline. `wall_clock` returns seconds since 1970.
     `on_record` is called with each record too, and `explain` with those of requests that failed by
     no fault of the caller, or took `slow` seconds or more and are no sessions; `on_trace` with
-    those of traced requests.
-    Durations in a line are in milliseconds.
+    those of traced requests. `on_end`, which may be set and taken away at any time, is called with
+    each record and with whether it is of a session. Durations in a line are in milliseconds.
 
     `_cached_prefix` is the start of a line for the time `_cached_ms`, in milliseconds since 1970.
     `_cached_timestamp` is the date and time of `_cached_second`, in seconds since 1970.
@@ -48,6 +48,7 @@ class AccessLog:
         self._explain = explain
         self._slow = slow
         self._on_trace = on_trace
+        self.on_end: Callable[[RequestRecord, bool], None] | None = None
         self._write_line = write_line
         self._wall_clock = wall_clock
         self._cached_ms = self._cached_second = -1
@@ -63,6 +64,8 @@ class AccessLog:
         """
         if self._on_record is not None:
             self._on_record(record)
+        if self.on_end is not None:
+            self.on_end(record, is_session)
         if record.trace is not None and self._on_trace is not None:
             self._on_trace(record)
         if self._explain is not None:

@@ -20,6 +20,7 @@ from gateway.telemetry.console import console_routes, is_open_path
 from gateway.telemetry.explanations import Explanations
 from gateway.telemetry.exposition import metrics_response
 from gateway.telemetry.operations import Operations
+from gateway.telemetry.recorder import Recorder
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.report import ReportMode
 from lb.endpoints.table import EndpointTable
@@ -39,7 +40,7 @@ class AdminAccess:
 
 @dataclass(frozen=True, slots=True)
 class Debugging:
-    """What a gateway tells of its requests and picks.
+    """What a gateway tells of its requests and picks, and what records them.
 
     `preview` returns the instances of a service that its next requests would get, as JSON objects;
     None for an unknown service.
@@ -47,6 +48,7 @@ class Debugging:
 
     explanations: Explanations
     preview: Callable[[str], list[dict[str, Any]] | None]
+    recorder: Recorder
 
     def routes(self) -> list[Route]:
         """Return the routes below `/debug`."""
@@ -54,6 +56,7 @@ class Debugging:
             Route("/debug/requests", self._latest),
             Route("/debug/requests/{sid}", self._request),
             Route("/debug/picks/{service}", self._picks),
+            *self.recorder.routes(),
         ]
 
     async def _latest(self, _: Request) -> Response:

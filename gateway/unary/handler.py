@@ -251,9 +251,9 @@ def _validate_request(
     wants_events = exchange.wants_events(contract, envelope, headers, only_streams)
     if contract.validator.max_values < options.max_nodes:
         json_body.check_node_count(json_text, contract.validator.max_values)
-    affinity_key = (
-        checks.affinity_key(envelope, contract.affinity_path) if contract.affinity_path else ""
-    )
+    if contract.affinity_path:
+        record.affinity_key = checks.affinity_key(envelope, contract.affinity_path)
+    affinity_key = record.affinity_key
     if wants_events:
         return EventStreamRequest(
             contract,

@@ -40,13 +40,14 @@ class Lease:
 
     As a context manager it is released on exit, with the error that left the block. A lease that is
     collected without a release is released then and counted as leaked. `instance` is the instance
-    of the slot. `_expected_ms` is the delay that was expected when the lease was created, and
-    `_reported_at` the time of the report; `_started_at` is in seconds.
+    of the slot. `_expected_ms` is the delay that was expected when the lease was created; a service
+    time was known then if `_was_estimated`. `_reported_at` is the time of the report, `_started_at`
+    is in seconds.
     """
 
     __slots__ = (
         "_balancer", "_endpoint", "_expected_ms", "_is_released", "_policy", "_reported_at",
-        "_started_at", "instance",
+        "_started_at", "_was_estimated", "instance",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +60,7 @@ class Lease:
         self._started_at = now
         self._is_released = False
         self._expected_ms = endpoint.expected_ms()
+        self._was_estimated = endpoint.is_estimated
         self._reported_at = endpoint.last_report_at
         endpoint.picks += 1
         endpoint.inflight += 1
@@ -103,7 +105,7 @@ class Lease:
         if succeeded and not is_session:
             if endpoint.instance.report_mode is ReportMode.NONE:
                 endpoint.learn_service_time(now - self._started_at, now)
-            else:
+            elif self._was_estimated is endpoint.is_estimated:
                 endpoint.record_latency((now - self._started_at) * 1000, self._expected_ms, now)
         balancer.on_request_end(endpoint, error_spec, abandoned, now)
 

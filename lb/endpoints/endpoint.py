@@ -74,14 +74,16 @@ def stable_hash(text: str) -> int:
 class FleetMedians:
     """Medians over the instances of a service.
 
-    `service_ms` is the reported service time in milliseconds and `slots` the number of slots of an
-    instance. `latency_log_ratio` is the natural logarithm of actual / expected latency.
+    `service_ms` is the reported service time in milliseconds, 1 while none is reported
+    (`has_service_time`), and `slots` the number of slots of an instance. `latency_log_ratio` is the
+    natural logarithm of actual / expected latency.
     """
 
-    __slots__ = ("latency_log_ratio", "service_ms", "slots")
+    __slots__ = ("has_service_time", "latency_log_ratio", "service_ms", "slots")
 
     def __init__(self) -> None:
         self.service_ms = 1.0
+        self.has_service_time = False
         self.slots = 1
         self.latency_log_ratio = 0.0
 
@@ -114,9 +116,10 @@ class Endpoint:
     `full_until`, until when a rejection counts as full.
 
     Estimates that the pick reads, set by `update_estimates`: `service_ms` is how long a request
-    occupies a slot in milliseconds. A batch of n requests takes `batch_base_ms` + n x
-    `batch_item_ms`; both are 0 without batches. `usable_slots` is the number of slots to count on:
-    fewer than the instance has while `is_ramping`. `limit` is the most requests it accepts.
+    occupies a slot in milliseconds; `is_estimated`: an instance of the service has reported one,
+    else all count as 1 ms, which only compares them. A batch of n requests takes `batch_base_ms` +
+    n x `batch_item_ms`; both are 0 without batches. `usable_slots` is the number of slots to count
+    on: fewer than the instance has while `is_ramping`. `limit` is the most requests it accepts.
     `load_weight` is how much one own request adds to the level, and `load_level` is `inflight` x
     `load_weight`, at most 4095. `level_index` is the position in that level of `pool`; `pool` is
     None if the endpoint is not a member of one.
@@ -129,10 +132,10 @@ class Endpoint:
 
     __slots__ = (
         "abandoned", "addr_hash", "advertised_count", "batch_base_ms", "batch_item_ms",
-        "first_seen_at", "full_until", "inflight",
-        "instance", "is_ramping", "last_report_at", "last_served_at", "latency_log_ratio",
-        "latency_sampled_at", "latency_samples", "level_index", "limit", "load", "load_level",
-        "load_weight", "outlier_detector", "picks", "policy_state", "pool", "reason",
+        "first_seen_at", "full_until", "inflight", "instance", "is_estimated", "is_ramping",
+        "last_report_at", "last_served_at", "latency_log_ratio", "latency_sampled_at",
+        "latency_samples", "level_index", "limit", "load", "load_level", "load_weight",
+        "outlier_detector", "picks", "policy_state", "pool", "reason",
         "remote_load", "report_gap_peak", "report_mode", "service_ms", "slowdown_factor", "state",
         "state_since", "usable_slots",
     )  # fmt: skip
@@ -154,6 +157,7 @@ class Endpoint:
         self.slowdown_factor = 1.0
         self.outlier_detector = OutlierDetector()
         self.service_ms = load.service_ms
+        self.is_estimated = load.service_ms > 0
         self.batch_base_ms = self.batch_item_ms = 0.0
         self.usable_slots = instance.best
         self.limit = instance.total
@@ -347,6 +351,10 @@ class Endpoint:
             else 1.0
         )
         self.service_ms = service_ms = service_ms * self.slowdown_factor
+        if self.is_estimated is not medians.has_service_time:
+            # Until now the expected latencies were in another unit.
+            self.is_estimated = medians.has_service_time
+            self.latency_samples, self.latency_log_ratio = 0, 0.0
         # Like a service time, a line that rests on little, or is old, is not believed: the instance
         # might get no requests that could correct it.
         batch_factor = self.slowdown_factor if is_believed else 0.0

@@ -62,9 +62,9 @@ class _ServiceEndpoints:
     def update_medians(self) -> None:
         """Recompute the medians."""
         endpoints, medians = self.endpoints.values(), self.medians
-        medians.service_ms = median_low(
-            [e.load.service_ms for e in endpoints if e.load.service_ms] or [1.0]
-        )
+        reported_ms = [e.load.service_ms for e in endpoints if e.load.service_ms]
+        medians.has_service_time = bool(reported_ms)
+        medians.service_ms = median_low(reported_ms or [1.0])
         served = sum([endpoint.load.served for endpoint in endpoints])
         self.has_stable_medians = len(
             endpoints

@@ -88,6 +88,17 @@ class ConcurrencyLimiter:
         self.errors += failed
         self._on_change()
 
+    def restore(self, served: int, service_ms: float) -> None:
+        """Continue the figures of a loader that has `served` so many requests.
+
+        They took `service_ms` milliseconds in the mean, 0 if that is not known.
+        """
+        self.served = served
+        if service_ms > 0:
+            self._sample_count = served
+            self._mean_log_ms = log(service_ms)
+            self.service_ms = service_ms
+
     def set_serving_state(self, serving_state: ServingState) -> None:
         """Set whether the loader is up, drains or goes down."""
         self.serving_state = serving_state

@@ -120,7 +120,7 @@ class GatewayFixture:
             self.loop,
             Random(1),
             lambda: LeastExpectedDelay(Random(1)),
-            {"loader:1": self.loader},
+            {self.loader.instance.key: self.loader},
             lambda request: self.refused.append(request.app_id),
             lambda request: self.failed.append(request.app_id),
         )

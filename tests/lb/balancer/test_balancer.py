@@ -474,6 +474,24 @@ def test_retries_have_a_budget() -> None:
     assert sum(fleet.balancer.try_acquire_retry() for _ in range(50)) == 10
 
 
+def test_latencies_before_any_service_time_is_known_do_not_count_afterwards() -> None:
+    """They are compared with 1 ms: a loader with few requests would be distrusted for minutes."""
+    fleet = Fleet(2)
+    early, late = (fleet.balancer.acquire("ocr", "d") for _ in range(2))
+    fleet.loop.now += 0.3
+    early.release()
+    endpoints = list(fleet.table)
+    assert max(endpoint.latency_log_ratio for endpoint in endpoints) > 1
+    fleet.report(service_ms=300.0)
+    assert [endpoint.latency_samples for endpoint in endpoints] == [0, 0]
+    late.release()
+    assert [endpoint.latency_samples for endpoint in endpoints] == [0, 0], "its pick was earlier"
+    with fleet.balancer.acquire("ocr", "d"):
+        fleet.loop.now += 0.3
+    assert sum(endpoint.latency_samples for endpoint in endpoints) == 1
+    assert max(abs(endpoint.latency_log_ratio) for endpoint in endpoints) < 0.1
+
+
 def test_slower_static_instance_gets_fewer_requests() -> None:
     fleet = Fleet(0)
     for name in ("slow", "fast"):
