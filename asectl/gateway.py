@@ -30,6 +30,7 @@ from gateway.sockets import (
     inherit_sockets,
     listen_addresses,
     open_sockets,
+    worker_sockets,
 )
 from lb.credentials import server_certificate
 from lb.hub.admission import AdmissionPolicy
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
     async def main(stop: "asyncio.Future[bool]") -> None:
         lifecycle = Lifecycle(stop, settings, predecessor, expected)
-        sockets = open_sockets(config, inherited)
+        sockets = worker_sockets(inherited) if args.worker else open_sockets(config, inherited)
         if config.gateway.workers > 1 and not args.worker:
             await _serve_with_workers(config, sockets, lifecycle)
         else:

@@ -93,6 +93,15 @@ def open_sockets(config: Config, inherited: Mapping[str, socket.socket]) -> List
     return ListeningSockets(**sockets)  # type: ignore[arg-type]  # those that are always open
 
 
+def worker_sockets(inherited: Mapping[str, socket.socket]) -> ListeningSockets:
+    """Return the sockets of a worker: all that it inherits, its own admin port among them.
+
+    The address of the config is that of the admin port of the process that started it.
+    """
+    sockets = {name: inherited.get(name) for name in SOCKET_NAMES}
+    return ListeningSockets(**sockets)  # type: ignore[arg-type]  # those that are always there
+
+
 def listen_addresses(options: GatewayOptions, sockets: ListeningSockets) -> dict[str, str]:
     """Return the addresses for clients on this machine: two URLs, and host:port for gRPC or ""."""
     scheme = "https" if options.tls_cert else "http"

@@ -75,6 +75,12 @@ def run_asectl(
         return subprocess.CompletedProcess(args, code, stdout.read(), stderr.read())
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
 class Process:
     """`asectl ...` in a process of its own; its log lines as they come.
 

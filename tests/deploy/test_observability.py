@@ -10,8 +10,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.harness import ROOT, TIMEOUT_S, Gateway, Loader
-from tests.rpc.test_peers import free_port
+from tests.harness import ROOT, TIMEOUT_S, Gateway, Loader, free_port
 
 FOLDER = ROOT / "deploy/observability"
 RULES: list[dict[str, Any]] = yaml.safe_load((FOLDER / "alerts.yaml").read_text())["groups"][0][

@@ -15,6 +15,7 @@ import pytest
 
 from rpc.client import Channel
 from rpc.status import RpcError, Status
+from tests.harness import free_port
 from tests.rpc.test_oracle import run_oracle_server
 
 NGINX = """
@@ -90,12 +91,6 @@ PROXIES = {
          "--disable-hot-restart", "-c"],
     ),
 }  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

@@ -18,8 +18,8 @@ from grpclib.client import StreamStreamMethod, UnaryUnaryMethod
 from rpc.client import Channel
 from rpc.server import CallContext, Server
 from rpc.status import RpcError, Status
-from tests.harness import ROOT
-from tests.rpc.test_peers import HTTP2, PROXIES, free_port, run_process
+from tests.harness import ROOT, free_port
+from tests.rpc.test_peers import HTTP2, PROXIES, run_process
 
 NODE_MODULES = ROOT / ".npm-tools/node_modules"  # `.ci/run` installs it where there is npm
 SIZES = (0, 1, 16_384, 65_537, 3 << 20)

@@ -12,8 +12,8 @@ import httpx
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from tests.harness import TIMEOUT_S, Gateway, Loader
-from tests.rpc.test_peers import ENVOY, HAPROXY, PROXIES, free_port, run_process
+from tests.harness import TIMEOUT_S, Gateway, Loader, free_port
+from tests.rpc.test_peers import ENVOY, HAPROXY, PROXIES, run_process
 from tests.sessions import TALKER, frame, output_bytes
 from tests.wire.test_events import EVENTS, parse_events, talker_envelope
 from tests.wire.test_sockets import (

@@ -15,9 +15,9 @@ import pytest
 
 from rpc.proxy_protocol import SIGNATURE
 from schemas.wire import InferRequest
-from tests.harness import TIMEOUT_S, Gateway, Loader, Process, make_envelope
+from tests.harness import TIMEOUT_S, Gateway, Loader, Process, free_port, make_envelope
 from tests.requests import GET, read_all, read_statuses, valid_request
-from tests.rpc.test_peers import free_port, run_process
+from tests.rpc.test_peers import run_process
 from tests.wire.test_tls import connect, install
 
 SENDERS = ("--gateway-proxy-protocol", "127.0.0.0/8")

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.harness import Gateway, Hub, Loader, Process, make_envelope
+from tests.harness import Gateway, Hub, Loader, Process, free_port, make_envelope
 from tests.rpc.test_oracle import create_certificate
 
 
@@ -20,8 +20,11 @@ def successful_requests(text: str) -> int:
 
 
 def test_workers_share_one_gateway_and_a_crashed_worker_is_replaced() -> None:
-    with Hub() as hub, Loader(hub.lb) as loader:  # noqa: SIM117 (the gateway needs the hub's port)
-        with Gateway("--lb-hub", hub.lb, "--workers", "2") as gateway:
+    with Hub() as hub, Loader(hub.lb) as loader:
+        # A port of one's own choice, as users have it: no worker may want it too.
+        port = str(free_port())
+        with Gateway("--lb-hub", hub.lb, "--workers", "2", "--gateway-admin-port", port) as gateway:
+            assert gateway.admin.endswith(f":{port}")
             gateway.wait_for_event("instance up", instance=loader.addr)
             pids = {line["worker_pid"] for line in gateway.lines if "worker_pid" in line}
             assert len(pids) == 2
