@@ -215,6 +215,10 @@ class Process:
             self._condition.notify_all()
 
 
+# Of a gateway that is not meant to start: it must not find the ports of another one.
+FREE_PORTS = ("--gateway-port", "0", "--gateway-admin-port", "0", "--lb-port", "0")
+
+
 class Gateway(Process):
     """A gateway on free ports, its hub inside; loaders may bring their schemas."""
 

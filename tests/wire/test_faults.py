@@ -17,7 +17,7 @@ import pytest
 from aseloader import declare
 from config.options import GatewayOptions
 from schemas.wire import LoaderOutput, ReqData, ResData, XsfData
-from tests.harness import Gateway, Loader, Process, make_envelope, occupied_slot
+from tests.harness import FREE_PORTS, Gateway, Loader, Process, make_envelope, occupied_slot
 from tests.inprocess import InProcessGateway
 from tests.requests import statuses_of, valid_request
 from tests.wire.test_statuses import assert_error_envelope
@@ -265,7 +265,7 @@ def test_bad_schema_files_prevent_start_and_are_all_named(tmp_path: Path) -> Non
     (tmp_path / "schemas" / "c.json").write_text(good.replace("minLength", "minLenght", 1))
     (tmp_path / "schemas" / "d.json").write_text(good)
 
-    with Process("gateway", "-c", path) as process:
+    with Process("gateway", "-c", path, *FREE_PORTS) as process:
         assert process.wait_for_exit() == 3
         text = "\n".join(process.text)
     assert "a.json:1:2: error: not JSON: Expecting property name" in text

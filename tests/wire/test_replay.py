@@ -153,6 +153,7 @@ def test_workers_record_as_one_gateway(tmp_path: Path) -> None:
     assert content["recorded"]["requests"] == 10
 
 
+@pytest.mark.unmeasured  # what it measures would be too large a file as well
 def test_recording_that_the_disk_does_not_take_says_so_and_can_be_replayed(tmp_path: Path) -> None:
     path = tmp_path / "a.rec"
     with Gateway() as gateway, Loader(gateway.lb) as loader:

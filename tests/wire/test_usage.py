@@ -13,7 +13,7 @@ import pytest
 from websockets.sync.client import connect
 
 from gateway.usage.store import UsageStore
-from tests.harness import TIMEOUT_S, Gateway, Loader, make_envelope, run_asectl
+from tests.harness import FREE_PORTS, TIMEOUT_S, Gateway, Loader, make_envelope, run_asectl
 from tests.sessions import TALKER
 
 CONFIG = "auth: [key]\nusage: {store: usage.sqlite}\n"
@@ -152,7 +152,7 @@ def test_wrong_arguments_are_explained(
 
 def test_file_that_is_none_stops_the_start(config: str) -> None:
     (Path(config).parent / "usage.sqlite").write_bytes(b"x" * 5000)
-    result = run_asectl("gateway", "-c", config, "--auth-methods", "none")
+    result = run_asectl("gateway", "-c", config, "--auth-methods", "none", *FREE_PORTS)
     assert result.returncode == 3
     assert "usage.store: " in result.stderr
     assert "Traceback" not in result.stderr
