@@ -126,7 +126,7 @@ async def _expect(reader: asyncio.StreamReader, message: str) -> None:
     """Raise ConnectionError unless `message` is the next one."""
     line = await reader.readline()
     if line.decode().strip() != message:
-        raise ConnectionError(f"it ended before it was {message}; the lines before say why")
+        raise ConnectionError(f"it ended before it was {message}; its lines in the log say why")
 
 
 class Predecessor:

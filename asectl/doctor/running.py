@@ -66,10 +66,12 @@ def _unreachable(config: Config, admin: HttpTarget, error: Exception) -> CheckRe
 
 
 def check_difference(config: Config, running: Mapping[str, Any]) -> CheckResult:
-    """Return whether the gateway runs with the options of the config."""
+    """Return whether the gateway runs with the options of the config; those of Kong are not its."""
     wanted = {option.name: option.value for option in effective_options(config, {})}
     different = sorted(
-        name for name in {*wanted, *running} if wanted.get(name) != running.get(name)
+        name
+        for name in {*wanted, *running}
+        if wanted.get(name) != running.get(name) and not name.startswith("kong.")
     )
     if not different:
         return CheckResult(Level.OK, "config", "the gateway runs with it")

@@ -133,6 +133,7 @@ def test_different_options_are_named() -> None:
     text = check_difference(config, {**same, "gateway.port": 8200}).text
     assert "gateway.port (8200, not 1)" in text
     changed = dict.fromkeys(same, "x")
+    assert check_difference(config, {**same, "kong.hosts": ["a"]}).level is Level.OK
     assert "and " in check_difference(config, changed).text
 
 
