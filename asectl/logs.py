@@ -21,7 +21,7 @@ _MAX_QUEUED_LINES = 10_000
 _FINISH_TIMEOUT_S = 2.0
 # Seconds between two writes; the lines that arrive in between are written together.
 _BATCH_INTERVAL_S = 0.02
-_NEWLINE = ord("\n")
+_NEWLINE = "\n"
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -126,17 +126,24 @@ class LogWriter:
 
     def _write(self, texts: list[str]) -> int:
         """Write each text and a newline; return the number of texts written completely."""
-        lines = [f"{text}\n".encode("utf-8", "backslashreplace") for text in texts]
-        if self._mid_line and lines:
-            lines[0] = b"\n" + lines[0]
-        data = b"".join(lines)
+        if not texts:
+            return 0
+        start = "\n" if self._mid_line else ""
+        data = _encode(f"{start}{_NEWLINE.join(texts)}\n")
         written = 0
         with contextlib.suppress(OSError):
             while written < len(data):
                 written += os.write(self._descriptor, data[written:])
         if written:
-            self._mid_line = data[written - 1] != _NEWLINE
-        return sum(end <= written for end in accumulate(map(len, lines)))
+            self._mid_line = not data[:written].endswith(b"\n")
+        if written == len(data):
+            return len(texts)
+        sizes = [len(_encode(text)) + 1 for text in texts]
+        return sum(len(start) + end <= written for end in accumulate(sizes))
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _dropped_lines_record(count: int) -> logging.LogRecord:

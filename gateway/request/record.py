@@ -18,6 +18,16 @@ _MAX_UNIT_NAMES: Final = 16
 _MAX_UNIT_NAME: Final = 64
 _MAX_UNITS: Final = 2**53
 _NO_CODE_MAP: Final[Mapping[int, int]] = {}
+_THOUSANDTHS: Final[list[str]] = [f".{number:03d}" for number in range(1000)]
+
+
+def format_ms(seconds: float) -> str:
+    """Return a time of 0 or more as milliseconds with three decimals.
+
+    Each request has three of them; this takes half as long as a format of floats.
+    """
+    microseconds = int(seconds * 1e6 + 0.5)
+    return str(microseconds // 1000) + _THOUSANDTHS[microseconds % 1000]
 
 
 class RequestIdGenerator:
@@ -172,5 +182,5 @@ class RequestRecord:
             now - (self.body_received_at or self.accepted_at) - self.upstream_s - self.waited_s
         )
         self.overhead_s = overhead_s = max(0.0, overhead_s)
-        self.upstream_ms = "%.3f" % (self.upstream_s * 1000.0)
-        self.overhead_ms = "%.3f" % (overhead_s * 1000.0)
+        self.upstream_ms = format_ms(self.upstream_s)
+        self.overhead_ms = format_ms(overhead_s)

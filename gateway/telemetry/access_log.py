@@ -5,20 +5,14 @@ from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii
 from typing import Final
 
-from gateway.request.record import RequestRecord
+from gateway.request.record import RequestRecord, format_ms
 
 # Limits of a line, in characters of its path and of its error detail.
 _MAX_PATH_CHARS: Final = 256
 _MAX_DETAIL_CHARS: Final = 512
 
-# %-formatting fills a template in one operation, compiled by mypyc or not.
 _PREFIX_TEMPLATE: Final = (
     '{"time": "%s.%03d+00:00", "level": "info", "logger": "ase.access", "message": "request", '
-)
-_LINE_TEMPLATE: Final = (
-    '%s"sid": "%s", "method": %s, "path": %s, "client": %s, "service": %s, '
-    '"instance": %s, "status": %d, "code": %d, "attempts": %d, "total_ms": %.3f, '
-    '"upstream_ms": %s, "overhead_ms": %s'
 )
 
 
@@ -59,8 +53,7 @@ class AccessLog:
     ) -> None:
         """Write the line of a finished request, or of a session, which perhaps `has_failed`.
 
-        A template formats it, with further fields for a wait and for an error: an overloaded
-        gateway writes a line for each request that it sheds.
+        It has further fields for a wait and for an error.
         """
         if self._on_record is not None:
             self._on_record(record)
@@ -76,25 +69,25 @@ class AccessLog:
             if has_failed:
                 self._explain(record)
         # A path may contain a quote, and a loader chooses its address: all texts are JSON-encoded.
-        line = _LINE_TEMPLATE % (
-            self._line_prefix(),
-            record.sid,
-            encode_basestring_ascii(record.method),
-            encode_basestring_ascii(record.path[:_MAX_PATH_CHARS]),
-            encode_basestring_ascii(record.client_ip),
-            encode_basestring_ascii(record.service),
-            encode_basestring_ascii(record.instance),
-            record.status,
-            record.code,
-            record.attempts,
-            (record.answered_at - record.accepted_at) * 1000.0,
-            record.upstream_ms,
-            record.overhead_ms,
+        prefix = self._line_prefix()
+        method = encode_basestring_ascii(record.method)
+        path = encode_basestring_ascii(record.path[:_MAX_PATH_CHARS])
+        client = encode_basestring_ascii(record.client_ip)
+        service = encode_basestring_ascii(record.service)
+        instance = encode_basestring_ascii(record.instance)
+        total_ms = format_ms(record.answered_at - record.accepted_at)
+        status, code, attempts = str(record.status), str(record.code), str(record.attempts)
+        line = (
+            f'{prefix}"sid": "{record.sid}", "method": {method}, "path": {path}, '
+            f'"client": {client}, "service": {service}, "instance": {instance}, '
+            f'"status": {status}, "code": {code}, "attempts": {attempts}, '
+            f'"total_ms": {total_ms}, "upstream_ms": {record.upstream_ms}, '
+            f'"overhead_ms": {record.overhead_ms}'
         )
         if record.identity.key_id:
             line = f'{line}, "key": {encode_basestring_ascii(record.identity.key_id)}'
         if record.waited_s:
-            line = f'{line}, "wait_ms": {record.waited_s * 1000.0:.3f}'
+            line = f'{line}, "wait_ms": {format_ms(record.waited_s)}'
         if record.error_name:
             name = encode_basestring_ascii(record.error_name)
             detail = encode_basestring_ascii(record.detail[:_MAX_DETAIL_CHARS])

@@ -1,7 +1,7 @@
 """Metrics of requests and instances: labels come from closed sets."""
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from gateway.request.record import RequestRecord
 from gateway.services.catalog import MAX_SERVICES
@@ -21,6 +21,18 @@ def answered(service: str, code: int, status: int = 200, seconds: float = 0.003)
     record.service = service
     record.finish(status, code, 1.0 + seconds)
     return record
+
+
+@pytest.mark.unmeasured
+def test_paths_and_callers_make_no_series(registry: CollectorRegistry) -> None:
+    metrics = Metrics(registry)
+    metrics.count_request(answered("", 10225, 404))
+    series = len(generate_latest(registry).splitlines())
+    for number in range(100_000):
+        record = answered("", 10225, 404)
+        record.path, record.app_id = f"/v1/nothing{number}", f"app{number}"
+        metrics.count_request(record)
+    assert len(generate_latest(registry).splitlines()) == series
 
 
 def test_requests_are_counted_by_service_code_and_status(registry: CollectorRegistry) -> None:
