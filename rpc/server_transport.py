@@ -12,6 +12,7 @@ from rpc.frames import PREFACE, ErrorCode, ProtocolError
 from rpc.handler_tasks import StreamHandler, UnaryHandler
 from rpc.keepalive import Keepalive, KeepaliveAction, KeepaliveParams
 from rpc.request_headers import RequestHeaders
+from rpc.reset import reset_connection
 from rpc.server_calls import (
     CallOwner,
     ServerCall,
@@ -207,7 +208,7 @@ class ServerTransport(asyncio.Protocol):
         """Close the connection, after what is written was sent; cancel the handlers."""
         self._flush()
         if self._transport.get_write_buffer_size() > _HIGH_WATER:
-            self._transport.abort()  # do not wait for a client that does not read
+            reset_connection(self._transport)  # do not wait for a client that does not read
         else:
             self._transport.close()
         self._end()

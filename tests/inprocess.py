@@ -72,6 +72,8 @@ class _NoSocket:
     def getsockname(self) -> tuple[str, int]:
         return ("192.0.2.2", 8200)
 
+    def setsockopt(self, *_: object) -> None: ...
+
     def getsockopt(self, *_: int) -> bytes:
         return b"\x01"  # TCP_ESTABLISHED
 

@@ -27,6 +27,7 @@ from gateway.http.timeouts import ConnectionTimer, Wait, WriteStallMonitor
 from gateway.request import checks
 from gateway.request.response import HttpError, HttpResponse
 from rpc.certificate import verified_certificate
+from rpc.reset import reset_connection
 from schemas.model.errors import AseError
 
 # A client that still sends after its last response gets this time, and may send this number of
@@ -168,7 +169,7 @@ class HttpConnection(HttpToolsProtocol):
         if self._ignoring_input:
             self._discarded_bytes += len(data)
             if self._lingering and self._discarded_bytes > _LINGER_BYTES:
-                self.transport.abort()
+                reset_connection(self.transport)
             return
         try:
             if not self._in_message:

@@ -12,7 +12,7 @@ UNCOUNTED_BYTES: Final = 1 << 16
 
 
 class WriteBuffer(Protocol):
-    """The part of a transport that holds what a client has not read."""
+    """What holds that which a client has not read."""
 
     def get_write_buffer_size(self) -> int:
         """Return the number of bytes that wait to be sent."""

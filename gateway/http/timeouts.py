@@ -10,6 +10,7 @@ from enum import Enum
 from math import inf
 
 from gateway.http.memory_limits import UnreadOutput
+from rpc.reset import reset_connection
 
 
 class Wait(Enum):
@@ -91,7 +92,7 @@ class WriteStallMonitor:
 
     def start(self) -> None:
         """Start monitoring, if there are unread bytes and it is not started yet."""
-        self._unread_output.count(self._transport)
+        self._unread_output.count(self)
         unread = self.unread_bytes()
         if self._timer is None and unread:
             self._last_unread_bytes = unread
@@ -99,10 +100,18 @@ class WriteStallMonitor:
 
     def stop(self) -> None:
         """Stop monitoring: the client keeps up, or the connection has ended."""
-        self._unread_output.forget(self._transport)
+        self._unread_output.forget(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def get_write_buffer_size(self) -> int:
+        """Return the number of bytes in the transport's own buffer, for `UnreadOutput`."""
+        return self._transport.get_write_buffer_size()
+
+    def abort(self) -> None:
+        """Close the connection and drop what the client has not read, in the kernel too."""
+        reset_connection(self._transport)
 
     def unread_bytes(self) -> int:
         """Return the number of bytes that were written and did not reach the client's host."""
@@ -121,9 +130,9 @@ class WriteStallMonitor:
     def _check_progress(self) -> None:
         self._timer = None
         unread = self.unread_bytes()
-        self._unread_output.count(self._transport)
+        self._unread_output.count(self)
         if unread and unread >= self._last_unread_bytes:
-            self._transport.abort()
+            self.abort()
         elif unread:
             self._last_unread_bytes = unread
             self._restart_timer()
