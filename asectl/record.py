@@ -15,21 +15,31 @@ from asectl.main import EXIT_FAILED, EXIT_UNREACHABLE, Failure
 from asectl.progress import progress
 from asectl.table import printable
 
-_REQUEST_MARK = b'{"kind": "request"'
-_TIMEOUT_S = 10.0  # a gateway sends something each 0.1 s while requests come
+_MARK = b'{"kind": "%s"'
+_TIMEOUT_S = 10.0  # a gateway sends something each second
 
 
 class _Tally:
-    """What has been written: `requests`, and whether the gateway ended the recording."""
+    """What has been written: `requests`, and how many gateways began and ended their recording.
+
+    `_rest` is the line that has come in part.
+    """
 
     def __init__(self) -> None:
-        self.requests = 0
-        self.is_complete = False
+        self.requests = self._starts = self._ends = 0
+        self._rest = b""
 
-    def add(self, lines: bytes) -> None:
-        """Count the lines."""
-        self.requests += lines.count(_REQUEST_MARK)
-        self.is_complete = self.is_complete or b'{"kind": "end"' in lines
+    def add(self, data: bytes) -> None:
+        """Count the lines of what has come."""
+        text, newline, self._rest = (self._rest + data).rpartition(b"\n")
+        lines = text + newline
+        self.requests += lines.count(_MARK % b"request")
+        self._starts += lines.count(_MARK % b"start")
+        self._ends += lines.count(_MARK % b"end")
+
+    def is_complete(self) -> bool:
+        """Return whether each gateway that began has ended its recording."""
+        return 0 < self._starts <= self._ends
 
     def __str__(self) -> str:
         return f"{self.requests} requests recorded"
@@ -67,8 +77,12 @@ def run(args: argparse.Namespace) -> int:
             message = f"{admin.url}: the recording broke off ({error})"
             raise Failure(f"{message}; {tally} in {path}", EXIT_UNREACHABLE) from None
         except OSError as error:
+            if error.filename:  # a file with certificates
+                raise
             message = f"{path}: {error.strerror}; {tally}, which can be replayed"
             raise Failure(message, EXIT_FAILED) from None
+    if not path.exists():
+        raise Failure(f"{admin.url}: nothing was recorded", EXIT_FAILED)
     print(f"{tally} in {path}; asectl replay {path} says what would have been")
     return 0
 
@@ -97,11 +111,11 @@ def _copy(admin: HttpTarget, seconds: float, file: BinaryIO, tally: _Tally) -> N
         if response.status_code != 200:
             raise Failure(f"{admin.url}: {_refusal(response)}", EXIT_UNREACHABLE)
         for chunk in response.iter_bytes():
-            written = 0
-            while written < len(chunk):
-                written += file.write(chunk[written:])
-            tally.add(chunk)
-    if not tally.is_complete:
+            while chunk:  # a disk that is nearly full takes a part
+                written = file.write(chunk)
+                tally.add(chunk[:written])
+                chunk = chunk[written:]
+    if not tally.is_complete():
         raise httpx.RemoteProtocolError(f"the gateway ended before {format_age(seconds)}")
 
 

@@ -7,6 +7,7 @@ import argparse
 import math
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,10 +15,11 @@ from typing import Any
 from asectl.main import EXIT_CONFIG, EXIT_USAGE, Failure
 from asectl.output import add_output_argument, print_output
 from asectl.progress import progress
-from asectl.table import align
+from asectl.table import align, printable
 from config.options import POLICIES
 from gateway.simulation.fleet import Fleet, UnreplayableError, estimate_fleet
 from gateway.simulation.recording import (
+    MAX_LINE,
     InvalidRecordingError,
     RecordedRequest,
     Recording,
@@ -33,6 +35,7 @@ _MAX_ADDED = 1000
 _MAX_ROWS = 20
 # The replay as recorded may differ by this share from what was recorded; else it is doubtful.
 _CALIBRATION = 0.1
+_CALIBRATION_SHARE = 0.01  # of the requests
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         fleet = estimate_fleet(recording, Random(1))  # noqa: S311 (a simulation)
     except UnreplayableError as error:
-        raise Failure(str(error), EXIT_CONFIG) from None
+        raise Failure(printable(str(error)), EXIT_CONFIG) from None
     figures = {"recorded": TrafficFigures.of(recording.requests)}
     figures["replayed"] = TrafficFigures.of(_replay(recording, fleet, Scenario()))
     if scenario != Scenario():
@@ -93,15 +96,16 @@ def _read(files: list[str]) -> Recording:
     for name in files:
         try:
             with Path(name).open(encoding="utf-8", errors="replace") as file:
-                recordings.append(read_recording(file, name))
+                lines = iter(partial(file.readline, MAX_LINE + 1), "")
+                recordings.append(read_recording(lines, name))
         except OSError as error:
             raise Failure(f"{name}: {error.strerror}", EXIT_USAGE) from None
         except InvalidRecordingError as error:
-            raise Failure(str(error), EXIT_CONFIG) from None
+            raise Failure(printable(str(error)), EXIT_CONFIG) from None
     try:
         recording = merge_recordings(recordings)
     except InvalidRecordingError as error:
-        raise Failure(str(error), EXIT_USAGE) from None
+        raise Failure(printable(str(error)), EXIT_USAGE) from None
     if not recording.requests:
         raise Failure(f"{', '.join(files)}: no request was recorded", EXIT_CONFIG)
     return recording
@@ -145,6 +149,11 @@ def _doubts(figures: dict[str, TrafficFigures]) -> Iterator[str]:
                 f"the replay as recorded has a p{share * 100:g} of {would:.1f} ms, not {was:.1f}: "
                 "what is changed is as far off"
             )
+    if abs(replayed.failed - recorded.failed) > _CALIBRATION_SHARE * recorded.requests:
+        yield (
+            f"in the replay as recorded {replayed.failed} requests got no slot in time, not "
+            f"{recorded.failed}: what is changed is as far off"
+        )
 
 
 def _to_json(figures: TrafficFigures) -> dict[str, Any]:

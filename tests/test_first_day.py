@@ -1,16 +1,18 @@
 """An operator's first day, in docs/first-day.md: each command runs, and prints what is shown."""
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Self
 
 import pytest
 
-from tests.harness import ROOT, free_port
+from tests.harness import ROOT, TIMEOUT_S, free_port
 
 PAGE = ROOT / "docs" / "first-day.md"
 # The ports of the page; here each is a free one.
@@ -46,17 +48,25 @@ class Shell:
 
     def __exit__(self, *_: object) -> None:
         # All that it started, and what replaced it, is in its process group.
-        os.killpg(self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
 
     def run(self, command: str) -> list[str]:
-        """Return what a command prints."""
+        """Return what a command prints. One that does not end is killed, and the test fails."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{command}\necho; echo END\n")
         self._process.stdin.flush()
-        lines = iter(self._process.stdout.readline, "")
-        output = [line.rstrip() for line in iter(lambda: next(lines), "END\n")]
+        timer = threading.Timer(2 * TIMEOUT_S, os.killpg, (self._process.pid, signal.SIGKILL))
+        timer.start()
+        output = []
+        try:
+            while (line := self._process.stdout.readline()) != "END\n":
+                assert line, f"{command}: does not end; it printed {output}"
+                output.append(line.rstrip())
+        finally:
+            timer.cancel()
         return [line for line in output if line]
 
 
@@ -106,3 +116,5 @@ def run_as_written(shell: Shell, command: str, expected: list[str], ports: dict[
     output = [line for line in shell.run(local) if not MACHINE.match(line)]
     wanted = [line for line in expected if line and not MACHINE.match(line)]
     assert shape(output) == shape(wanted), command
+    if "uniq -c" in command or "grep -c" in command:
+        assert output == wanted, command

@@ -31,11 +31,11 @@ class SimRequest:
 
     `remaining_work_s` is the work left at time `updated_at`, in seconds at a loader of speed 1.
     `arrived_at` is when it arrived at the gateway, `sent_at` when it was last sent to a loader,
-    `started_at` when a loader began to work on it.
-    `generation` is incremented whenever its end is scheduled, so that an end that was scheduled
-    earlier is ignored. `lease` is set from the pick until the request has finished. A session
-    (`is_session`) says nothing about the speed of a loader. `is_measured` is False during a
-    warm-up. `tried_addrs` are the loaders that rejected it.
+    `started_at` when a loader began to work on it. `generation` is incremented whenever its end is
+    scheduled, so that an end that was scheduled earlier is ignored. `lease` is set from the pick
+    until the request has finished. A session (`is_session`) lasts as long at any loader, and says
+    nothing about its speed. `is_measured` is False during a warm-up. `tried_addrs` are the loaders
+    that rejected it.
     """
 
     __slots__ = (
@@ -170,7 +170,7 @@ class SimLoader:
         now = self._loop.now
         for request in self.running:
             request.remaining_work_s = max(
-                0.0, request.remaining_work_s - (now - request.updated_at) * self.speed
+                0.0, request.remaining_work_s - (now - request.updated_at) * self._pace(request)
             )
         self.speed *= factor
         for request in self.running:
@@ -186,11 +186,15 @@ class SimLoader:
         request.generation += 1
         request.updated_at = now
         self._loop.call_at(
-            now + request.remaining_work_s / self.speed,
+            now + request.remaining_work_s / self._pace(request),
             self._finish_request,
             request,
             request.generation,
         )
+
+    def _pace(self, request: SimRequest) -> float:
+        """Return the work of a request that is done in a second."""
+        return 1.0 if request.is_session else self.speed
 
     def _finish_request(self, request: SimRequest, generation: int) -> None:
         if generation != request.generation:

@@ -35,13 +35,15 @@ class RecordedLoader:
     """A loader of a recording, and when it was there: times in seconds since 1970.
 
     `leaves_at` is None if it stayed. `foreign_share` is the share of its requests that came by
-    gateways which are not in the recording.
+    gateways which are not in the recording. `was_away`: it left and came back, which the replay
+    leaves out.
     """
 
     model: LoaderModel
     joins_at: float
     leaves_at: float | None
     foreign_share: float
+    was_away: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,11 @@ class Fleet:
             "record every gateway at the same time"
             for loader in foreign
         ]
+        notes += [
+            f"{loader.model.addr} was away in between, or restarted: the replay has it all the time"
+            for loader in self.loaders
+            if loader.was_away
+        ]
         unknown = sum(work is None for work in self.works)
         if unknown:
             notes.append(f"{unknown} requests are left out: no request of their service ran")
@@ -80,7 +87,7 @@ def estimate_fleet(recording: Recording, rng: Random) -> Fleet:
         samples[sample.service, sample.instance].append(sample)
     calls: dict[LoaderKey, list[int]] = defaultdict(list)
     for index, request in enumerate(recording.requests):
-        if request.attempts and (request.service, request.instance) in samples:
+        if request.has_run() and (request.service, request.instance) in samples:
             calls[request.service, request.instance].append(index)
     durations: dict[int, float] = {}
     loaders = {}
@@ -89,12 +96,17 @@ def estimate_fleet(recording: Recording, rng: Random) -> Fleet:
         slot_s, overhead_s = _slot_times(own_requests, loader_samples)
         durations.update(zip(calls[key], slot_s, strict=True))
         loaders[key] = _loader(loader_samples, own_requests, overhead_s)
-    slot_s_by_key = {key: [durations[index] for index in calls[key]] for key in samples}
-    speeds = _speeds(slot_s_by_key, samples)
+    unary_s = {
+        key: [durations[i] for i in calls[key] if not recording.requests[i].is_session]
+        for key in samples
+    }
+    speeds = _speeds(unary_s, samples)
     works: list[float | None] = [None] * len(recording.requests)
     for key, indices in calls.items():
         for index in indices:
-            works[index] = durations[index] * speeds[key]
+            # A session lasts as long as its client wants.
+            speed = 1.0 if recording.requests[index].is_session else speeds[key]
+            works[index] = durations[index] * speed
     _draw_missing(works, recording.requests, rng)
     with_speeds = [
         replace(loader, model=replace(loader.model, speed=speeds[key]))
@@ -179,10 +191,17 @@ def _loader(
         served=first.served,
         service_ms=first.service_ms,
     )
-    served = last.served - first.served
+    was_away = len({sample.epoch for sample in samples}) > 1 or _was_away(samples)
+    served = 0 if was_away else last.served - first.served
     ended = sum(first.at <= r.called_at + r.call_s <= last.at for r in requests)
     foreign_share = max(0.0, 1 - ended / served) if served >= _MIN_REQUESTS else 0.0
-    return RecordedLoader(model, first.at, _left_at(samples), foreign_share)
+    return RecordedLoader(model, first.at, _left_at(samples), foreign_share, was_away)
+
+
+def _was_away(samples: Sequence[RecordedInstance]) -> bool:
+    """Return whether an instance got no requests for a time, and then some again."""
+    is_up = [sample.state == EndpointState.UP.value for sample in samples]
+    return False in is_up and True in is_up[is_up.index(False) :]
 
 
 def _left_at(samples: Sequence[RecordedInstance]) -> float | None:
@@ -221,10 +240,10 @@ def _draw_missing(
     works: list[float | None], requests: Sequence[RecordedRequest], rng: Random
 ) -> None:
     """Fill in the work of requests that no loader got."""
-    by_service: dict[str, list[float]] = defaultdict(list)
+    by_kind: dict[tuple[str, bool], list[float]] = defaultdict(list)
     for work, request in zip(works, requests, strict=True):
-        if work is not None and not request.is_session:
-            by_service[request.service].append(work)
+        if work is not None:
+            by_kind[request.service, request.is_session].append(work)
     for index, request in enumerate(requests):
-        if works[index] is None and by_service[request.service]:
-            works[index] = rng.choice(by_service[request.service])
+        if works[index] is None and (candidates := by_kind[request.service, request.is_session]):
+            works[index] = rng.choice(candidates)

@@ -14,14 +14,20 @@ from typing import Any, ClassVar
 
 from config.options import POLICIES
 from lb.endpoints.report import ReportMode
+from schemas.model.errors import LOADER_FULL, NO_INSTANCE
 
 VERSION = 1
-_MAX_LINE = 64 * 1024
+MAX_LINE = 64 * 1024
 _REQUEST_LINE = (
     '{"kind": "request", "gateway": %s, "at": %.6f, "service": %s, "instance": %s, '
-    '"called_at": %.6f, "call_s": %.6f, "waited_s": %.6f, "status": %d, "attempts": %d, '
+    '"called_at": %.6f, "call_s": %.6f, "waited_s": %.6f, "status": %d, "code": %d, '
+    '"attempts": %d, '
     '"app": "%s", "key": "%s", "is_session": %s}'
 )
+# Codes of requests that got no slot, or none in time.
+NO_SLOT_CODES = (LOADER_FULL.code, NO_INSTANCE.code)
+# A recording is no longer than this, nor is a session in it.
+_MAX_SPAN_S = 2 * 86_400.0
 
 
 class InvalidRecordingError(Exception):
@@ -75,7 +81,8 @@ class RecordedRequest:
     """A request that has ended, and its latest call.
 
     It asked for a slot at `at` and waited `waited_s` seconds for one. The call to `instance` began
-    at `called_at` and took `call_s` seconds. Without `attempts` there was none.
+    at `called_at` and took `call_s` seconds. Without `attempts` there was none. `code` is that of
+    its error, 0 for success.
     """
 
     kind: ClassVar = "request"
@@ -87,10 +94,15 @@ class RecordedRequest:
     call_s: float
     waited_s: float
     status: int
+    code: int
     attempts: int
     app: str
     key: str
     is_session: bool
+
+    def has_run(self) -> bool:
+        """Return whether a loader took the request, successfully or not."""
+        return self.attempts > 0 and self.code not in NO_SLOT_CODES
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +124,8 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "best": (1, 1_000_000),
     "total": (1, 1_000_000),
     "max_batch": (1, 1_000_000),
+    "call_s": (0, _MAX_SPAN_S),
+    "waited_s": (0, _MAX_SPAN_S),
 }
 _ANY_BOUNDS = (0, 1e11)
 _CHOICES: Mapping[str, Sequence[str]] = {
@@ -135,6 +149,14 @@ class Recording:
     def is_complete(self) -> bool:
         """Return whether each gateway said how its recording ended."""
         return self.ends.keys() == self.starts.keys()
+
+    def span(self) -> tuple[float, float]:
+        """Return the times of the first and of the last line, in seconds since 1970."""
+        times = [start.at for start in self.starts.values()]
+        times += [end.at for end in self.ends.values()]
+        times += [line.at for line in self.instances]
+        times += [line.at for line in self.requests]
+        return min(times), max(times)
 
     def lost(self) -> int:
         """Return how many requests the gateways could not record."""
@@ -162,6 +184,7 @@ def encode_request(request: RecordedRequest) -> str:
         request.call_s,
         request.waited_s,
         request.status,
+        request.code,
         request.attempts,
         request.app,
         request.key,
@@ -177,6 +200,8 @@ def read_recording(lines: Iterable[str], name: str) -> Recording:
     recording = Recording()
     for line in _decode_lines(lines, name):
         if isinstance(line, RecordingStart):
+            if line.gateway in recording.starts:
+                raise InvalidRecordingError(f"{name}: the gateway {line.gateway} begins twice")
             recording.starts[line.gateway] = line
         elif isinstance(line, RecordedInstance):
             recording.instances.append(line)
@@ -185,6 +210,8 @@ def read_recording(lines: Iterable[str], name: str) -> Recording:
         else:
             recording.ends[line.gateway] = line
     _check(recording, name)
+    # Those that came before the start are in part alone.
+    recording.requests = [r for r in recording.requests if r.at >= recording.starts[r.gateway].at]
     recording.requests.sort(key=lambda request: request.at)
     recording.instances.sort(key=lambda instance: instance.at)
     return recording
@@ -193,16 +220,21 @@ def read_recording(lines: Iterable[str], name: str) -> Recording:
 def merge_recordings(recordings: Iterable[Recording]) -> Recording:
     """Return the recordings of several gateways, of the same time, as one.
 
-    Raises InvalidRecordingError if a gateway is in two of them: its requests would count twice.
+    Raises InvalidRecordingError if a gateway is in two of them: its requests would count twice; and
+    if they are of different times.
     """
     merged = Recording()
+    spans = []
     for recording in recordings:
+        spans.append(recording.span())
         for gateway in sorted(merged.starts.keys() & recording.starts.keys()):
             raise InvalidRecordingError(f"the gateway {gateway} is in two of the recordings")
         merged.starts |= recording.starts
         merged.instances += recording.instances
         merged.requests += recording.requests
         merged.ends |= recording.ends
+    if spans and max(start for start, _ in spans) > min(end for _, end in spans):
+        raise InvalidRecordingError("the recordings are of different times: they do not overlap")
     merged.requests.sort(key=lambda request: request.at)
     merged.instances.sort(key=lambda instance: instance.at)
     return merged
@@ -210,6 +242,8 @@ def merge_recordings(recordings: Iterable[Recording]) -> Recording:
 
 def _decode_lines(lines: Iterable[str], name: str) -> Iterator[RecordedLine]:
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue  # a gateway without requests sends such a line, so that its reader waits on
         try:
             yield _decode_line(line)
         except InvalidRecordingError as error:
@@ -220,15 +254,16 @@ def _decode_lines(lines: Iterable[str], name: str) -> Iterator[RecordedLine]:
 
 def _decode_line(line: str) -> RecordedLine:
     try:
-        content = json.loads(line) if len(line) <= _MAX_LINE else None
+        content = json.loads(line) if len(line) <= MAX_LINE else None
     except (ValueError, RecursionError):
         content = None
-    if not isinstance(content, dict) or content.get("kind") not in _KINDS:
+    kind = content.get("kind") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or not isinstance(kind, str) or kind not in _KINDS:
         raise InvalidRecordingError(
             "no line of a recording: a JSON object whose `kind` is start, instance, request or end"
             " (asectl record writes such files)"
         )
-    line_class = _KINDS[content["kind"]]
+    line_class = _KINDS[kind]
     return line_class(**{f.name: _value(content, f.name, f.type) for f in fields(line_class)})
 
 
@@ -237,7 +272,7 @@ def _value(content: Mapping[str, Any], name: str, value_type: Any) -> Any:
     if name not in content:
         raise InvalidRecordingError(f"{content['kind']}: `{name}` is missing")
     value = content[name]
-    if value_type is float and type(value) is int:
+    if value_type is float and type(value) is int and abs(value) <= _ANY_BOUNDS[1]:
         value = float(value)
     if type(value) is not value_type:
         expected = {str: "a text", int: "an integer", float: "a number", bool: "true or false"}
@@ -266,4 +301,9 @@ def _check(recording: Recording, name: str) -> None:
     for gateway in sorted(gateways - recording.starts.keys()):
         raise InvalidRecordingError(
             f"{name}: it has lines of the gateway {gateway!r}, and not its start"
+        )
+    first_at = min(start.at for start in recording.starts.values())
+    if recording.span()[1] - first_at > _MAX_SPAN_S:
+        raise InvalidRecordingError(
+            f"{name}: its lines are of more than {_MAX_SPAN_S / 3600:g} hours; record less"
         )

@@ -26,6 +26,7 @@ from gateway.simulation.virtual_time import VirtualTimeLoop
 from lb.balancer.policies import policy_factories
 from lb.balancer.policy import Policy
 from lb.endpoints.report import InstanceKey, Report, ReportMode
+from schemas.model.errors import LOADER_FULL
 
 _REPORT_DELAY_S = 0.001
 # Instances that a gateway knew this soon were there before.
@@ -53,7 +54,7 @@ class TrafficFigures:
     """What came of requests. `latencies_s` and `waits_s` are in ascending order.
 
     `latencies_s` are those of requests that were answered, without sessions, from when they asked
-    for a slot until the loader's answer; `waits_s` those of all for a slot at the gateway. `failed`
+    for a slot until the loader's answer; `waits_s` those of all that got a slot. `failed`
     got no slot in time. `by_instance` counts by address. The requests came within `seconds`.
     """
 
@@ -67,7 +68,7 @@ class TrafficFigures:
     @classmethod
     def of(cls, requests: Sequence[RecordedRequest]) -> Self:
         """Return the figures of requests, recorded or replayed."""
-        served = [r for r in requests if r.attempts and r.status != _NO_SLOT_STATUS]
+        served = [r for r in requests if r.has_run()]
         unary = [r for r in served if not r.is_session]
         arrivals = [r.at for r in requests]
         return cls(
@@ -107,7 +108,7 @@ def replay(
 
 
 class _Replay:
-    """One replay. Time 0 is the first arrival.
+    """One replay. Time 0 is the start of the first recording.
 
     `_arrivals` are the requests that are still to arrive, the next one last, with their works.
     """
@@ -127,7 +128,7 @@ class _Replay:
         pairs = zip(recording.requests, fleet.works, strict=True)
         self._arrivals = [(request, work) for request, work in pairs if work is not None][::-1]
         self._total = len(self._arrivals)
-        self._starts_at = self._arrivals[-1][0].at if self._arrivals else 0.0
+        self._starts_at = min(start.at for start in recording.starts.values())
         self._loaders: dict[InstanceKey, SimLoader] = {}
         for number, loader in enumerate(_scenario_loaders(fleet.loaders, scenario)):
             rng = Random(seed * 7919 + 1000 + number)  # noqa: S311 (a simulation)
@@ -159,10 +160,11 @@ class _Replay:
         """Create a loader and schedule when it comes and goes."""
         loader = SimLoader(recorded.model, self._loop, rng, self._on_finished, self._on_report)
         self._loaders[loader.instance.key] = loader
-        joins_at = self._virtual_time(recorded.joins_at)
+        was_there = recorded.joins_at <= self._starts_at + _FIRST_SAMPLES_S
+        joins_at = 0.0 if was_there else self._virtual_time(recorded.joins_at)
         is_static = recorded.model.report_mode is ReportMode.NONE
         join = partial(self._add_static, loader) if is_static else partial(loader.start)
-        self._loop.call_at(joins_at if joins_at > _FIRST_SAMPLES_S else 0.0, join)
+        self._loop.call_at(joins_at, join)
         if recorded.leaves_at is not None:
             self._loop.call_at(max(0.0, self._virtual_time(recorded.leaves_at)), loader.leave)
 
@@ -226,6 +228,7 @@ class _Replay:
                 self._loop.now - sent_at,
                 sent_at - request.arrived_at,
                 200 if addr else _NO_SLOT_STATUS,
+                0 if addr else LOADER_FULL.code,
                 len(request.tried_addrs) + bool(addr),
                 request.app_id,
                 request.affinity_key,
@@ -253,6 +256,8 @@ def _scenario_loaders(
                 slots=median_low(model.slots for model in models),
                 limit=median_low(model.limit for model in models),
                 speed=median(model.speed for model in models),
+                served=median_low(model.served for model in models),
+                service_ms=median(model.service_ms for model in models),
                 overhead_s=median(model.overhead_s for model in models),
             )
             loaders.append(RecordedLoader(model, 0.0, None, 0.0))

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from config.options import LbOptions
 from gateway.request.record import RequestRecord
 from gateway.simulation.recording import (
+    NO_SLOT_CODES,
     VERSION,
     RecordedInstance,
     RecordedLine,
@@ -31,7 +32,6 @@ from gateway.telemetry.access_log import AccessLog
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.lifecycle import EndpointState
 from lb.endpoints.report import InstanceKey
-from schemas.model.errors import LOADER_FULL, NO_INSTANCE
 
 MAX_SECONDS = 86_400.0
 _MAX_RECORDINGS = 4
@@ -40,7 +40,8 @@ _MAX_UNREAD = 100_000
 _TICK_S = 0.1
 # An instance whose state is the same is recorded this often.
 _SAMPLE_INTERVAL_S = 1.0
-_NO_SLOT_CODES = (LOADER_FULL.code, NO_INSTANCE.code)
+# A gateway without requests sends an empty line this often: its reader waits no longer for one.
+_IDLE_S, _IDLE_LINE = 1.0, b"\n"
 _MEDIA_TYPE = "application/x-ndjson"
 
 
@@ -103,8 +104,8 @@ class _Reader:
         self.lines: list[str] = []
         self.lost = 0
 
-    def add(self, line: str) -> None:
-        """Keep a line, unless the reader has too many."""
+    def add_request(self, line: str) -> None:
+        """Keep the line of a request, unless the reader has too many."""
         if len(self.lines) < _MAX_UNREAD:
             self.lines.append(line)
         else:
@@ -168,8 +169,11 @@ class Recorder:
     async def record(self, seconds: float) -> AsyncIterator[bytes]:
         """Yield the lines of a recording, whole ones, for so many seconds."""
         reader, options = _Reader(), self._options
-        self._epoch_offset = self._wall_clock() - self._clock()
-        started_at = self._now()
+        if len(self._readers) >= _MAX_RECORDINGS:  # several asked in the same moment
+            return
+        if not self._readers:
+            self._epoch_offset = self._wall_clock() - self._clock()
+        started_at = sent_at = self._now()
         start = RecordingStart(
             self._gateway,
             started_at,
@@ -180,14 +184,16 @@ class Recorder:
             options.ramp,
         )
         samples = _Samples(self._gateway, self._endpoints)
-        reader.add(encode_line(start))
+        reader.lines.append(encode_line(start))
         self._add_reader(reader)
         try:
             ends_at = started_at + seconds
             while (now := self._now()) < ends_at and not self._is_stopping():
-                for sample in samples.take(now):
-                    reader.add(encode_line(sample))
-                yield reader.take()
+                reader.lines += map(encode_line, samples.take(now))
+                is_idle = not reader.lines and now - sent_at < _IDLE_S
+                if not is_idle:
+                    yield reader.take() or _IDLE_LINE
+                    sent_at = now
                 await self._sleep(min(_TICK_S, ends_at - now))
             final_lines: list[RecordedLine] = [*samples.take(now)]
             final_lines.append(RecordingEnd(self._gateway, now, reader.lost))
@@ -211,7 +217,7 @@ class Recorder:
 
     def _add(self, record: RequestRecord, is_session: bool) -> None:
         """Record a request that had a slot, or should have had one."""
-        if not record.attempts and record.code not in _NO_SLOT_CODES:
+        if not record.attempts and record.code not in NO_SLOT_CODES:
             return
         asked_at = record.body_received_at or record.accepted_at
         if record.attempts:
@@ -226,6 +232,7 @@ class Recorder:
                 record.call_s,
                 record.waited_s,
                 record.status,
+                record.code,
                 record.attempts,
                 digest(record.app_id),
                 digest(record.affinity_key),
@@ -233,7 +240,7 @@ class Recorder:
             )
         )
         for reader in self._readers:
-            reader.add(line)
+            reader.add_request(line)
 
 
 BAD_SECONDS = JSONResponse(
@@ -286,8 +293,8 @@ async def _merge_lines(
                 await lines.put(f"{line}\n".encode())
         await lines.put(None)
 
-    async with stack, asyncio.TaskGroup() as group:
-        tasks = [group.create_task(forward(response)) for response in responses]
+    async with stack:
+        tasks = [asyncio.create_task(forward(response)) for response in responses]
         try:
             running = len(tasks)
             while running:
@@ -299,3 +306,4 @@ async def _merge_lines(
         finally:
             for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

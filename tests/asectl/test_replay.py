@@ -41,7 +41,7 @@ def write_recording(
         at = 100.0 + number * gap
         addr = "ab"[number % 2] + ":1"
         request = RecordedRequest(
-            gateway, at, "ocr", addr, at + delay, 0.1, 0.0, 200, 1, "", "", is_session=False
+            gateway, at, "ocr", addr, at + delay, 0.1, 0.0, 200, 0, 1, "", "", is_session=False
         )
         lines.append(encode_line(request))
     if has_end:

@@ -97,6 +97,16 @@ def test_loader_that_leaves_says_so_once_and_finishes_its_requests() -> None:
     assert len(fixture.reports) == reports
 
 
+def test_session_lasts_as_long_at_any_speed() -> None:
+    fixture = SimLoaderFixture(speed=4.0)
+    session = SimRequest("ocr", 0.0, 0.4, "s", is_session=True)
+    fixture.loader.try_accept(session)
+    fixture.accept("a", 0.4)
+    fixture.loop.call_at(0.05, fixture.loader.change_speed, 0.5)
+    fixture.run_until(1.0)
+    assert fixture.completions == [(0.15, "a"), (0.4, "s")]
+
+
 def test_overhead_is_spent_without_a_slot() -> None:
     fixture = SimLoaderFixture(overhead_s=0.05)
     for name in "abc":

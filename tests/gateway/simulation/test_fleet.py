@@ -1,6 +1,7 @@
 """The works of requests and the speeds of loaders are found again in what was recorded."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -33,7 +34,7 @@ def recorded_request(
 ) -> RecordedRequest:
     attempts = 1 if addr else 0
     return RecordedRequest(
-        "g", called_at, service, addr, called_at, call_s, 0.0, 200, attempts, "", "", False
+        "g", called_at, service, addr, called_at, call_s, 0.0, 200, 0, attempts, "", "", False
     )
 
 
@@ -84,6 +85,29 @@ def test_request_without_a_loader_gets_the_work_of_another() -> None:
     fleet = estimate([recorded_instance("a:1")], requests)
     assert fleet.works == [0.5, 0.5, None]
     assert fleet.notes() == ["1 requests are left out: no request of their service ran"]
+
+
+def test_request_that_a_full_loader_rejected_is_no_work_of_it() -> None:
+    requests = [recorded_request("a:1", n, 0.1) for n in range(40)]
+    requests += [replace(recorded_request("a:1", n + 0.5, 0.001), code=10110) for n in range(40)]
+    assert estimate([recorded_instance("a:1")], requests).works == pytest.approx([0.1] * 80)
+
+
+def test_sessions_say_nothing_of_speed_and_last_as_long_anywhere() -> None:
+    requests = [replace(recorded_request("a:1", n, 60.0), is_session=True) for n in range(40)]
+    requests += [replace(recorded_request("b:1", n, 5.0), is_session=True) for n in range(40)]
+    instances = [recorded_instance(addr, best=99, total=99) for addr in ("a:1", "b:1")]
+    fleet = estimate(instances, requests)
+    assert [loader.model.speed for loader in fleet.loaders] == [1.0, 1.0]
+    assert fleet.works == pytest.approx([60.0] * 40 + [5.0] * 40)
+
+
+def test_loader_that_was_away_is_noted() -> None:
+    states = ((1.0, "up"), (5.0, "gone"), (6.0, "up"))
+    away = [recorded_instance("a:1", at=at, state=state) for at, state in states]
+    restarted = [recorded_instance("b:1", at=at, epoch=int(at)) for at in (1.0, 2.0)]
+    notes = estimate([*away, *restarted, recorded_instance("c:1")], []).notes()
+    assert [note.split()[0] for note in notes] == ["a:1", "b:1"]
 
 
 def test_requests_of_gateways_that_did_not_record_are_noticed() -> None:

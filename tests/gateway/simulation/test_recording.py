@@ -1,6 +1,7 @@
 """A recording is text that can be put together, cut and checked."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -22,7 +23,7 @@ INSTANCE = RecordedInstance(
     "g1", 100.1, "ocr", "10.0.0.1:9000", 2**63, "ON_CHANGE", 8, 4, 1, "up", 2, 0, 20.5, 17
 )
 REQUEST = RecordedRequest(
-    "g1", 100.25, "ocr", "10.0.0.1:9000", 100.5, 0.03125, 0.25, 200, 1, digest("app"), "", False
+    "g1", 100.25, "ocr", "10.0.0.1:9000", 100.5, 0.03125, 0.25, 200, 0, 1, digest("app"), "", False
 )
 END = RecordingEnd("g1", 160.0, 0)
 
@@ -41,7 +42,9 @@ def test_what_is_written_is_read() -> None:
 
 
 def test_request_line_is_that_of_the_slow_encoder() -> None:
-    odd = RecordedRequest('g"1', 1.5, "ocr\n", "[::1]:9", 2.25, 0.5, 0.75, 503, 0, "0a", "0b", True)
+    odd = RecordedRequest(
+        'g"1', 1.5, "ocr\n", "[::1]:9", 2.25, 0.5, 0.75, 503, 10110, 0, "0a", "0b", True
+    )
     for request in (REQUEST, odd):
         assert json.loads(encode_request(request)) == json.loads(encode_line(request))
 
@@ -75,13 +78,18 @@ def test_lost_requests_are_counted() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("", "no line of a recording"),
         ("{}", "no line of a recording"),
         ("[" * 100_000, "no line of a recording"),
+        ('{"kind": []}', "no line of a recording"),
+        (encode_line(REQUEST).replace("0.03125", "1" + "0" * 400), "`call_s` must be a number"),
+        (encode_line(REQUEST).replace("0.03125", "2e5"), "`call_s` must be in 0 to 172800"),
         ('{"kind": "request"}', "request: `gateway` is missing"),
         (encode_line(REQUEST).replace("0.03125", '"x"'), "`call_s` must be a number, not 'x'"),
-        (encode_line(REQUEST).replace("0.03125", "-1"), "`call_s` must be in 0 to 1e+11, not -1"),
-        (encode_line(REQUEST).replace("0.03125", "NaN"), "`call_s` must be in 0 to 1e+11, not nan"),
+        (encode_line(REQUEST).replace("0.03125", "-1"), "`call_s` must be in 0 to 172800, not -1"),
+        (
+            encode_line(REQUEST).replace("0.03125", "NaN"),
+            "`call_s` must be in 0 to 172800, not nan",
+        ),
         (encode_line(REQUEST).replace("false", "0"), "`is_session` must be true or false, not 0"),
         (encode_line(INSTANCE).replace('"best": 4', '"best": 0'), "`best` must be in 1 to 1e+06"),
         (encode_line(INSTANCE).replace("ON_CHANGE", "X"), "ON_CHANGE, PERIODIC, NONE, not 'X'"),
@@ -104,7 +112,34 @@ def test_lines_without_a_start_are_refused() -> None:
         read_recording([*text(START), *other], "a.rec")
 
 
+def test_blank_lines_are_those_of_a_quiet_gateway() -> None:
+    assert read_recording([*text(START), "\n", *text(REQUEST)], "a.rec").requests == [REQUEST]
+
+
+def test_requests_from_before_the_start_are_left_out() -> None:
+    early = replace(REQUEST, at=99.0)
+    assert read_recording(text(START, early, REQUEST), "a.rec").requests == [REQUEST]
+
+
+def test_requests_that_no_loader_took_have_not_run() -> None:
+    assert REQUEST.has_run()
+    assert not replace(REQUEST, code=10110, status=503).has_run(), "a full loader rejected it"
+    assert not replace(REQUEST, attempts=0).has_run()
+    assert replace(REQUEST, code=10222, status=503).has_run()
+
+
+def test_recordings_of_different_times_are_refused() -> None:
+    other = replace(START, gateway="g2", at=1000.0)
+    recordings = [read_recording(text(*lines), "a.rec") for lines in ([START, END], [other])]
+    with pytest.raises(InvalidRecordingError, match="different times"):
+        merge_recordings(recordings)
+    with pytest.raises(InvalidRecordingError, match=r"a\.rec: .* more than 48 hours"):
+        read_recording(text(START, replace(REQUEST, at=1e6)), "a.rec")
+
+
 def test_gateway_that_is_recorded_twice_is_refused() -> None:
+    with pytest.raises(InvalidRecordingError, match=r"a\.rec: the gateway g1 begins twice"):
+        read_recording(text(START, START), "a.rec")
     first, second = (read_recording(text(START, REQUEST), name) for name in "ab")
     with pytest.raises(InvalidRecordingError, match="g1 is in two of the recordings"):
         merge_recordings([first, second])

@@ -1,5 +1,6 @@
 """A replay says what would have been: held against a simulation of the fleet that it cannot see."""
 
+from dataclasses import replace
 from math import log
 from random import Random
 
@@ -34,7 +35,9 @@ def arrivals(count: int, rate: float) -> tuple[list[RecordedRequest], list[float
     requests, works = [], []
     for _ in range(count):
         now += rng.expovariate(rate)
-        requests.append(RecordedRequest("g", now, "ocr", "", now, 0.0, 0.0, 200, 0, "", "", False))
+        requests.append(
+            RecordedRequest("g", now, "ocr", "", now, 0.0, 0.0, 200, 0, 0, "", "", False)
+        )
         works.append(rng.lognormvariate(log(0.02), 0.5))
     return requests, works
 
@@ -56,6 +59,20 @@ def record(calls: list[RecordedRequest]) -> Recording:
         for addr, speed in SPEEDS.items()
     ]  # fmt: skip
     return Recording({"g": START}, instances, sorted(calls, key=lambda call: call.at))
+
+
+def test_loader_is_there_from_the_start_although_its_first_requests_came_later() -> None:
+    start = replace(START, at=1000.0)
+    instance = RecordedInstance(
+        "g", 1000.1, "ocr", "a:1", 7, "ON_CHANGE", 2, 1, 1, "up", 0, 0, 100.0, 9
+    )
+    request = RecordedRequest("g", 1000.2, "ocr", "a:1", 1000.2, 0.1, 0.0, 200, 0, 1, "", "", False)
+    recording = Recording({"g": start}, [instance], [request])
+    fleet = estimate_fleet(recording, Random(1))
+    for rate in (0.01, 1.0, 100.0):
+        (replayed,) = replay(recording, fleet, Scenario(rate=rate))
+        assert (replayed.instance, replayed.code) == ("a:1", 0)
+        assert replayed.at == pytest.approx(1000 + 0.2 / rate)
 
 
 SCENARIOS = [

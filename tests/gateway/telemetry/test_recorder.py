@@ -68,7 +68,7 @@ class Fixture:
 
     async def _read(self, seconds: float) -> list[dict[str, Any]]:
         pieces = [piece async for piece in self.recorder.record(seconds)]
-        return [json.loads(line) for line in b"".join(pieces).splitlines()]
+        return [json.loads(line) for line in b"".join(pieces).splitlines() if line]
 
 
 def test_request_is_recorded_with_its_latest_call() -> None:
@@ -102,6 +102,32 @@ def test_nothing_is_recorded_before_and_after() -> None:
     assert fixture.log.on_end is None
     fixture.is_stopping = False
     assert len(fixture.read()) == 2
+
+
+def test_reader_of_a_quiet_gateway_gets_a_blank_line_each_second() -> None:
+    fixture = Fixture()
+
+    async def pieces() -> list[bytes]:
+        return [piece async for piece in fixture.recorder.record(5.0)]
+
+    fixture.during = [lambda: None] * 1000
+    blank = [piece for piece in asyncio.run(pieces()) if piece == b"\n"]
+    assert 3 <= len(blank) <= 5
+
+
+def test_a_few_recordings_are_read_at_a_time() -> None:
+    fixture = Fixture()
+
+    async def count() -> list[int]:
+        recordings = [fixture.recorder.record(60.0) for _ in range(6)]
+        firsts = [await anext(recording, b"") for recording in recordings]
+        for recording in recordings:
+            await recording.aclose()  # type: ignore[attr-defined]
+        return [len(first.splitlines()) for first in firsts]
+
+    fixture.during = [lambda: None] * 1000
+    assert asyncio.run(count()) == [1, 1, 1, 1, 0, 0]
+    assert fixture.log.on_end is None
 
 
 def test_recording_ends_after_its_seconds() -> None:
