@@ -61,13 +61,13 @@ class _Samples:
             key = endpoint.instance.key
             present.add(key)
             number = (endpoint.instance.epoch, endpoint.load.seq)
-            sample = self._sample(endpoint, at)
             earlier, earlier_number = self._latest.get(key, (None, number))
             if (
                 earlier is None
-                or earlier.state != sample.state
+                or earlier.state != endpoint.state.value
                 or (number != earlier_number and at - earlier.at >= _SAMPLE_INTERVAL_S)
             ):
+                sample = self._sample(endpoint, at)
                 self._latest[key] = (sample, number)
                 changes.append(sample)
         absent = self._latest.keys() - present
