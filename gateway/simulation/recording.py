@@ -247,7 +247,7 @@ def _decode_lines(lines: Iterable[str], name: str) -> Iterator[RecordedLine]:
         try:
             yield _decode_line(line)
         except InvalidRecordingError as error:
-            if number > 1 and not line.endswith("\n"):
+            if number > 1 and len(line) <= MAX_LINE and not line.endswith("\n"):
                 return  # the last one, which was not written to its end
             raise InvalidRecordingError(f"{name}:{number}: {error}") from None
 

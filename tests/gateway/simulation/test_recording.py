@@ -71,6 +71,12 @@ def test_last_line_may_be_cut() -> None:
     assert not recording.is_complete()
 
 
+def test_line_that_is_too_long_is_no_cut_one() -> None:
+    lines = [*text(START), encode_line(REQUEST) + " " * 70_000, *text(REQUEST)]
+    with pytest.raises(InvalidRecordingError, match=r"a\.rec:2: no line of a recording"):
+        read_recording(lines, "a.rec")
+
+
 def test_lost_requests_are_counted() -> None:
     assert read_recording(text(START, RecordingEnd("g1", 160.0, 7)), "a.rec").lost() == 7
 
