@@ -6,6 +6,7 @@ Nothing sleeps to wait: a process is ready when it says so, and a test waits for
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -76,9 +77,11 @@ def run_asectl(
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
+    """Return a port that nothing uses, below those that the system gives away meanwhile."""
+    while True:
+        port = random.randrange(10_240, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Process:
