@@ -14,18 +14,17 @@ _ERASE_LINE = "\r\x1b[K"
 
 
 @contextlib.contextmanager
-def progress(describe: Callable[[], str], stream: TextIO | None = None) -> Iterator[None]:
+def progress(describe: Callable[[], str]) -> Iterator[None]:
     """Show what `describe` returns, and the seconds, on stderr while the context lasts.
 
     The line is there after a second, is rewritten, and is erased at the end. Nothing is shown
     unless stderr is a terminal that can erase a line.
     """
-    stream = stream or sys.stderr
-    if not stream.isatty() or os.environ.get("TERM") in (None, "", "dumb"):
+    if not sys.stderr.isatty() or os.environ.get("TERM") in (None, "", "dumb"):
         yield
         return
     stop = threading.Event()
-    thread = threading.Thread(target=_show, args=(describe, stream, stop), daemon=True)
+    thread = threading.Thread(target=_show, args=(describe, sys.stderr, stop), daemon=True)
     thread.start()
     try:
         yield

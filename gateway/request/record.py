@@ -101,11 +101,10 @@ class RequestRecord:
     __slots__ = (
         "_is_calling", "accepted_at", "admission", "affinity_key", "answered_at", "app_id",
         "attempt_notes", "attempts", "body_received_at", "bytes_in", "bytes_out", "call_s",
-        "called_at", "client_ip",
-        "code", "code_map", "detail", "error_name", "first_result_at", "frames_in", "frames_out",
-        "identity", "instance", "method", "overhead_ms", "overhead_s", "path", "retry_reasons",
-        "service", "sid", "status", "trace", "tracing", "units", "upstream_ms", "upstream_s",
-        "waited_s",
+        "called_at", "client_ip", "code", "code_map", "detail", "error_name", "first_result_at",
+        "frames_in", "frames_out", "identity", "instance", "method", "overhead_ms", "overhead_s",
+        "path", "retry_reasons", "service", "sid", "status", "trace", "tracing", "units",
+        "upstream_ms", "upstream_s", "waited_s",
     )  # fmt: skip
 
     def __init__(

@@ -94,8 +94,9 @@ class Session:
     The loader: `_pending_slot` is the wait for a slot, `_slot` the slot; at most one of the two is
     set. `_stream` is set only while `_slot` is held. The slot is released exactly once: when the
     attempt fails, or when the session ends. `_tried_addrs` are the addresses of failed attempts.
-    `_previous_error` is the error of the attempt that was retried. `_wait_deadline` is when the
-    session stops to wait for a slot, in seconds of the clock.
+    `_previous_error` is the error of the attempt that was retried. `_wait_started_at` is when the
+    session began to wait for a slot, and `_wait_deadline` when it stops to, in seconds of the
+    clock.
 
     Frames: `_frame_queue` are frames that wait for the loader. If `max_queued_frames` wait, the
     queue is full and the client is paused (`_reading_paused`). `_replay_buffer` are the frames that
@@ -109,8 +110,7 @@ class Session:
     """
 
     __slots__ = (
-        "_affinity_key", "_call_later", "_client", "_closed", "_decode_result", "_dependencies",
-        "_frame_queue",
+        "_call_later", "_client", "_closed", "_decode_result", "_dependencies", "_frame_queue",
         "_half_close_pending", "_lifetime_deadline", "_pending_slot", "_previous_error",
         "_read_deadline", "_read_timeout", "_reader", "_reading_paused", "_replay_buffer",
         "_result_received", "_slot", "_stream", "_timer", "_transfer_requested", "_transferring",
@@ -153,7 +153,6 @@ class Session:
         self._tried_addrs: tuple[str, ...] = ()
         self._previous_error: AseError | None = None
         self._wait_deadline = self._wait_started_at = 0.0
-        self._affinity_key = ""
         self._stream: LoaderStream | None = None
         self._slot: Slot | None = None
         self._pending_slot: PendingOperation[Slot] | None = None
@@ -194,7 +193,7 @@ class Session:
         self.record.bytes_in += len(frame)
         self.record.frames_in += 1
         if self.state is SessionState.NEW:
-            self._affinity_key = self.record.affinity_key = affinity_key
+            self.record.affinity_key = affinity_key
         self._read_deadline = self._dependencies.clock() + self._read_timeout
         self.handle_event(event, frame)
         if self.queue_full and not self._reading_paused and self.state is not SessionState.CLOSED:
@@ -281,7 +280,7 @@ class Session:
         service_id, digest = contract.service.id, contract.digest
         try:
             slot: Slot = dependencies.picker.acquire(
-                service_id, digest, self._tried_addrs, self._affinity_key
+                service_id, digest, self._tried_addrs, self.record.affinity_key
             )
         except AseError as error:
             previous_error = self._previous_error
@@ -296,7 +295,7 @@ class Session:
             pending = dependencies.picker.wait(
                 service_id,
                 digest,
-                self._affinity_key,
+                self.record.affinity_key,
                 self.record.app_id,
                 timeout,
                 was_refused,
