@@ -10,12 +10,15 @@ from typing import Any, Final
 
 import pybase64
 
-from atom.wire import length_delimited, map_entry, tag, varint
-from rpc.bounded_cache import BoundedCache
+from atom.wire import length_delimited, tag, varint
 from schemas.model.errors import BAD_REQUEST, AseError
 from schemas.model.service import DataType, Service
-from schemas.model.text import as_text
 from schemas.wire import LoaderInput, MetaDesc
+
+try:
+    from atom.wire_native import map_entries, payload_head
+except ImportError:  # not compiled
+    from atom.wire import map_entries, payload_head
 
 _FIELD_NUMBERS: Final = {field.name: field.number for field in LoaderInput.DESCRIPTOR.fields}
 _HEADERS_TAG: Final = tag(_FIELD_NUMBERS["headers"])
@@ -23,13 +26,7 @@ _PARAMS_TAG: Final = tag(_FIELD_NUMBERS["params"])
 _EXPECT_TAG: Final = tag(_FIELD_NUMBERS["expect"])
 _PAYLOAD_TAG: Final = tag(_FIELD_NUMBERS["pl"])
 _SYNC_ID_TAG: Final = varint(_FIELD_NUMBERS["sync_id"] << 3)
-_META_TAG: Final = tag(1)
-_DATA_TAG: Final = tag(2)
 _ATTRIBUTE_TAG: Final = tag(MetaDesc.DESCRIPTOR.fields_by_name["attribute"].number)
-_MAX_CACHED_ENTRIES: Final = 512  # per map field
-_MAX_CACHED_ENTRY_SIZE: Final = 128  # bytes of an encoded entry
-# Headers whose values differ in each request: they are not cached.
-_UNIQUE_NAMES: Final = frozenset({"sid", "traceparent", "tracestate", "x-request-id"})
 _NOT_BASE64: Final = re.compile(r"[^A-Za-z0-9+/=]")
 _EMPTY: Final[dict[str, Any]] = {}  # shared; never written
 
@@ -39,12 +36,11 @@ class Encoder:
 
     The parts of a frame that depend on the service alone are encoded at construction:
     `_once_prefix` and `_stream_prefix` (service id, name and state), `_accept_metas`,
-    `_default_expect` (all accepts without options) and `_inputs`. Map entries that requests repeat
-    are cached, see `_EntryCache`.
+    `_default_expect` (all accepts without options) and `_inputs`.
     """
 
     def __init__(self, service: Service) -> None:
-        self._accepts_by_nick = {nick.name: nick.accepts for nick in service.nicks}
+        self._accepts_by_nick = {nick.name: dict(nick.accepts) for nick in service.nicks}
         name = service.nicks[0].name if service.nicks else service.id
         template = LoaderInput(serviceId=service.id, serviceName=name, state=LoaderInput.ONCE)
         self._once_prefix = template.SerializeToString()
@@ -59,11 +55,6 @@ class Encoder:
         self._inputs = {
             name: _DeclaredInput(name, data_type) for name, data_type in service.inputs.items()
         }
-        self._header_entries, self._param_entries = (
-            _EntryCache(_HEADERS_TAG),
-            _EntryCache(_PARAMS_TAG),
-        )
-        self._attribute_entries = _EntryCache(_ATTRIBUTE_TAG)
 
     def encode(self, body: dict[str, Any], gateway_headers: dict[str, str]) -> bytes:
         """Return the serialized frame of a request whose envelope is valid by its schema.
@@ -103,27 +94,24 @@ class Encoder:
         self, pieces: list[bytes], body: dict[str, Any], gateway_headers: dict[str, str]
     ) -> None:
         accept_options: dict[str, dict[str, Any]] = {}
-        params: dict[str, Any] = {}
-        for nick, nick_params in _object_member(body, "parameter").items():
+        params = []
+        for nick, value in _object_member(body, "parameter").items():
             accepts = self._accepts_by_nick.get(nick)
             if accepts is None:
                 raise _unknown_member_error("$.parameter", nick)
-            for name, value in _as_object(nick_params, f"$.parameter.{nick}").items():
-                if name in accepts:
-                    accept_options[name] = value if isinstance(value, dict) else {}
-                else:
-                    params[name] = value
-        self._append_entries(
-            pieces, self._header_entries, _object_member(body, "header"), gateway_headers
-        )
-        for name, text in gateway_headers.items():
-            pieces.append(self._header_entries.encode(name, text))
-        if params:
-            self._append_entries(pieces, self._param_entries, params, _EMPTY)
+            members = _as_object(value, "$.parameter.", nick)
+            params.append(map_entries(_PARAMS_TAG, members, accepts))
+            for name in accepts:
+                if name in members:
+                    options = members[name]
+                    accept_options[name] = options if isinstance(options, dict) else _EMPTY
+        pieces.append(map_entries(_HEADERS_TAG, _object_member(body, "header"), gateway_headers))
+        pieces.append(map_entries(_HEADERS_TAG, gateway_headers, _EMPTY))
+        pieces += params
         if accept_options:
             for name, meta in self._accept_metas.items():
-                meta_desc = self._encode_meta_desc(meta, accept_options.get(name, _EMPTY), _EMPTY)
-                pieces.append(length_delimited(_EXPECT_TAG, meta_desc))
+                attributes = map_entries(_ATTRIBUTE_TAG, accept_options.get(name, _EMPTY), _EMPTY)
+                pieces.append(length_delimited(_EXPECT_TAG, meta + attributes))
         else:
             pieces.append(self._default_expect)
 
@@ -133,62 +121,10 @@ class Encoder:
             raise _unknown_member_error("$.payload", name)
         if not isinstance(value, dict):
             raise AseError(BAD_REQUEST, f"$.payload.{name}: must be of type object")
-        meta_desc = self._encode_meta_desc(declared.meta, value, declared.excluded)
+        attributes = map_entries(_ATTRIBUTE_TAG, value, declared.excluded)
         data = _decode_base64(name, declared.key, value.get(declared.key, ""))
-        payload_prefix = (
-            _META_TAG + varint(len(meta_desc)) + meta_desc + _DATA_TAG + varint(len(data))
-        )
-        pieces.append(_PAYLOAD_TAG + varint(len(payload_prefix) + len(data)) + payload_prefix)
+        pieces.append(payload_head(_PAYLOAD_TAG, declared.meta, attributes, len(data)))
         pieces.append(data)
-
-    def _encode_meta_desc(
-        self, meta: bytes, members: dict[str, Any], excluded: dict[str, Any], /
-    ) -> bytes:
-        """Return a MetaDesc: `meta`, and as attributes all members that are not in `excluded`."""
-        pieces = [meta]
-        self._append_entries(pieces, self._attribute_entries, members, excluded)
-        return b"".join(pieces)
-
-    def _append_entries(
-        self,
-        pieces: list[bytes],
-        entries: "_EntryCache",
-        members: dict[str, Any],
-        excluded: dict[str, Any],
-        /,
-    ) -> None:
-        """Append the entries of a map field: all members that are not in `excluded`."""
-        cached = entries.cache.entries
-        for name, value in members.items():
-            if name in excluded:
-                continue
-            value_type = type(value)
-            text = value if value_type is str or value_type is int else as_text(value)
-            encoded = cached.get((name, text))
-            pieces.append(entries.encode(name, text) if encoded is None else encoded)
-
-
-class _EntryCache:
-    """A cache of the encoded entries of one map field.
-
-    Keys are (name, value). Values are strings or integers, never booleans, since True would find
-    the entry of 1. At most 512 entries of at most 128 bytes each are cached.
-    """
-
-    __slots__ = ("_field_tag", "cache")
-
-    def __init__(self, field_tag: bytes) -> None:
-        self._field_tag = field_tag
-        self.cache: BoundedCache[tuple[str, str | int], bytes] = BoundedCache(_MAX_CACHED_ENTRIES)
-
-    def encode(self, name: str, value: str | int) -> bytes:
-        """Return an encoded entry, from the cache if possible."""
-        encoded = self.cache.entries.get((name, value))
-        if encoded is None:
-            encoded = map_entry(self._field_tag, name.encode(), str(value).encode())
-            if len(encoded) <= _MAX_CACHED_ENTRY_SIZE and name not in _UNIQUE_NAMES:
-                self.cache.add((name, value), encoded)
-        return encoded
 
 
 class _DeclaredInput:
@@ -210,7 +146,7 @@ def _encode_meta(name: str, data_type: DataType) -> bytes:
 
 
 def _object_member(body: dict[str, Any], name: str) -> dict[str, Any]:
-    return _as_object(body.get(name), f"$.{name}")
+    return _as_object(body.get(name), "$.", name)
 
 
 def _unknown_member_error(path: str, name: str) -> AseError:
@@ -219,15 +155,15 @@ def _unknown_member_error(path: str, name: str) -> AseError:
     return AseError(BAD_REQUEST, f"{path}.{name[:64]}: {rule}", f"{path}.*: {rule}")
 
 
-def _as_object(value: Any, path: str) -> dict[str, Any]:
-    """Return an object's members; null has none.
+def _as_object(value: Any, parent: str, name: str) -> dict[str, Any]:
+    """Return an object's members; null has none. Its path is `parent` and `name`.
 
     Raises AseError for another type, which an open schema lets pass.
     """
     if isinstance(value, dict):
         return value
     if value is not None:
-        raise AseError(BAD_REQUEST, f"{path}: must be of type object")
+        raise AseError(BAD_REQUEST, f"{parent}{name}: must be of type object")
     return _EMPTY
 
 

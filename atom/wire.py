@@ -5,10 +5,11 @@ of building message objects for each request. Source: protobuf "Encoding".
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
+from schemas.model.text import as_text
 from schemas.wire import LoaderOutput
 
 NO_UNITS: Final[Mapping[str, int]] = {}
@@ -46,6 +47,28 @@ def map_entry(field_tag: bytes, key: bytes, value: bytes) -> bytes:
     """Encode an entry of a `map<string, string>` field. `field_tag` is the tag of the map."""
     message = b"\x0a" + varint(len(key)) + key + b"\x12" + varint(len(value)) + value
     return field_tag + varint(len(message)) + message
+
+
+def map_entries(field_tag: bytes, members: dict[str, Any], excluded: dict[str, Any]) -> bytes:
+    """Encode the members of an object that are not in `excluded`, as entries of a map field.
+
+    `field_tag` is the tag of the map.
+    """
+    return b"".join(
+        map_entry(field_tag, name.encode(), as_text(value).encode())
+        for name, value in members.items()
+        if name not in excluded
+    )
+
+
+def payload_head(payload_tag: bytes, meta: bytes, attributes: bytes, data_size: int) -> bytes:
+    """Encode a payload but for the bytes of its data, which follow.
+
+    Its meta is the bytes of `meta` and `attributes`. `payload_tag` is the tag of payloads.
+    """
+    meta_size = varint(len(meta) + len(attributes))
+    head = b"\x0a" + meta_size + meta + attributes + b"\x12" + varint(data_size)
+    return payload_tag + varint(len(head) + data_size) + head
 
 
 def read_status(frame: bytes) -> int:

@@ -51,7 +51,7 @@ class CallExchange:
         """Convert the members to an envelope. Raises AseError 10163, 10313."""
         app_id = plain_exchange.require_app_id(headers, identity, options)
         envelope = build_envelope(contract, self._members, app_id, options)
-        return ParsedBody(envelope, app_id, False, b"")
+        return ParsedBody(envelope, app_id, False, False, b"")
 
     def wants_events(
         self,

@@ -11,9 +11,13 @@ from typing import Final, Generic, TypeVar
 
 from rpc.bounded_cache import BoundedCache
 
+try:
+    from gateway.http.head_native import split_head
+except ImportError:  # not compiled
+    from gateway.http.head_parts import split_head
+
 _MAX_HEADS: Final = 512  # in the cache
 _MAX_HEAD_BYTES: Final = 2048  # of one cached head
-_MAX_LENGTH_DIGITS: Final = 9  # of Content-Length
 
 # Headers that do not decide how a request is served, mostly for tracing. A line of one is ignored
 # only if its value is printable ASCII, which every parser accepts. A header that the gateway begins
@@ -77,45 +81,25 @@ class HeadCache(Generic[Value]):
         Returns None if the head is incomplete or has no plain Content-Length: 1 to 9 digits without
         a leading zero.
         """
-        head_end = data.find(b"\r\n\r\n")
-        if head_end < 0:
-            return None
-        head = data[:head_end]
-        split = _split_content_length(head)
+        split = split_head(data)
         if split is None:
             return None
-        key: HeadKey = split[0]
-        value = self._values.entries.get(key)
-        if value is None:
-            stripped_head, ignored_count = self._ignored_lines.subn(b"", head)
-            stripped_split = _split_content_length(stripped_head) if ignored_count else None
-            if stripped_split is not None:
-                split, key = stripped_split, (stripped_split[0], ignored_count)
-                value = self._values.entries.get(key)
-        return HeadLookup(key, head_end + 4, split[1], value)  # key and size are of one split
+        head, body_start, body_size = split
+        value = self._values.entries.get(head)
+        if value is not None:
+            return HeadLookup(head, body_start, body_size, value)
+        stripped, ignored_count = self._ignored_lines.subn(b"", data[: body_start - 2])
+        stripped_split = split_head(stripped + b"\r\n") if ignored_count else None
+        if stripped_split is None:
+            return HeadLookup(head, body_start, body_size, None)
+        head, _, body_size = stripped_split  # key and size are of one split
+        key = (head, ignored_count)
+        return HeadLookup(key, body_start, body_size, self._values.entries.get(key))
 
     def add(self, key: HeadKey, value: Value) -> None:
         """Cache the value of a head that was parsed and accepted with a plain Content-Length."""
         if _is_cacheable(key if isinstance(key, bytes) else key[0]):
             self._values.add(key, value)
-
-
-def _split_content_length(head: bytes) -> tuple[bytes, int] | None:
-    """Return a head without the digits of its Content-Length, and the length in bytes.
-
-    Returns None if the length is not plain. The first "ength: " may belong to another header:
-    `_is_cacheable` excludes this before a key enters the cache.
-    """
-    start = head.find(b"ength: ") + 7
-    if start < 7:
-        return None
-    end = head.find(b"\r", start)
-    if end < 0:
-        end = len(head)
-    digits = head[start:end]
-    if not digits.isdigit() or len(digits) > _MAX_LENGTH_DIGITS or digits[0] == 48:
-        return None
-    return head[:start] + head[end:], int(digits)
 
 
 def _is_cacheable(head: bytes) -> bool:

@@ -1,24 +1,20 @@
 """Reads the head of a request that is not in the cache, if it is plain. Pure: no I/O, no clock.
 
 The parser reports each header by a call; that costs more than all the rest of a small request. So
-the heads that nearly all clients send are read by one regular expression. What is unusual in any
-way, valid or not, is left to the parser: it alone decides what is an error, and which.
+the heads that nearly all clients send are read at once. What is unusual in any way, valid or not,
+is left to the parser: it alone decides what is an error, and which.
 """
 
-import re
 from typing import Final
 
-from gateway.http.head_validation import parse_target, validate_headers
+from gateway.http.head_validation import parse_target, validate_fields
 from gateway.request.response import HttpError
 
-# A method, a target and fields, each in a line that ends with CRLF (RFC 9112, 3 and 5). A field has
-# a token as its name and no control character in its value (RFC 9110, 5.5), and no line is folded.
-_HEAD: Final = re.compile(
-    rb"POST ([!-~]+) HTTP/1\.1\r\n"
-    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)+)"
-    rb"\r\n"
-)
-_BLANKS: Final = b" \t"
+try:
+    from gateway.http.head_native import read_fields
+except ImportError:  # not compiled
+    from gateway.http.head_parts import read_fields
+
 # Fields that change how a request is framed or answered.
 _UNUSUAL_HEADERS: Final = (b"transfer-encoding", b"expect", b"upgrade", b"proxy-connection")
 
@@ -45,22 +41,14 @@ def read_post_head(
     `head` ends with its empty line. None if it is not plain, not valid, has another Content-Length
     than `body_size`, or is near one of the limits, which are in bytes.
     """
-    if len(head) > max_header_bytes or b" \r\n" in head or b"\t\r\n" in head:
-        return None  # the parser takes white space at the end of a line as part of the value
-    if head.count(b"\r\n") > max_headers + 2:
+    parts = read_fields(head) if len(head) <= max_header_bytes else None
+    if parts is None:
         return None
-    match = _HEAD.fullmatch(head)
-    if match is None:
+    target, headers = parts
+    if len(target) > max_target or len(headers) > max_headers:
         return None
-    target, lines = match.groups()
-    if len(target) > max_target:
-        return None
-    fields = []
-    for line in lines[:-2].split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        fields.append((name.lower(), value.lstrip(_BLANKS)))
     try:
-        headers = validate_headers(fields, "1.1", max_headers)
+        validate_fields(headers, "1.1")
         path, _ = parse_target(b"POST", target)
     except HttpError:
         return None

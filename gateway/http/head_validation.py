@@ -51,6 +51,15 @@ def validate_headers(headers: Headers, version: str, max_headers: int = 100) -> 
     if len(headers) > max_headers:
         raise HttpError(431, f"more than {max_headers} headers")
     by_name = combine_headers(headers)
+    validate_fields(by_name, version)
+    return by_name
+
+
+def validate_fields(by_name: Mapping[bytes, bytes], version: str) -> None:
+    """Validate header fields by their lower-case names, none of which occurs twice.
+
+    `version` is the HTTP version, for example "1.1". Raises HttpError 400 or 417.
+    """
     for name in by_name:
         if b"_" in name:
             raise HttpError(400, "a header name with '_' is not accepted")
@@ -71,7 +80,6 @@ def validate_headers(headers: Headers, version: str, max_headers: int = 100) -> 
     expected = by_name.get(b"expect")
     if expected is not None and expected.lower() != b"100-continue":
         raise HttpError(417, "Expect must be 100-continue")
-    return by_name
 
 
 def combine_headers(headers: Headers) -> dict[bytes, bytes]:

@@ -111,13 +111,11 @@ class PlainExchange:
             raise member_error(error) from None
         except forms.MalformedFormError as malformed:  # another name, for mypyc: another type
             raise HttpError(400, str(malformed)) from None
-        ascii_only = (
-            is_json
-            and not self._query
-            and app_id.isascii()
-            and json_body.has_only_ascii_text(raw_body)
-        )
-        return ParsedBody(envelope, app_id, ascii_only, raw_body if is_json else b"")
+        if not is_json:
+            return ParsedBody(envelope, app_id, False, False, b"")
+        ascii_only, has_line_breaks = json_body.text_traits(raw_body)
+        ascii_only = ascii_only and not self._query and app_id.isascii()
+        return ParsedBody(envelope, app_id, ascii_only, has_line_breaks, raw_body)
 
     def wants_events(
         self,

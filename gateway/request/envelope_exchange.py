@@ -49,7 +49,8 @@ class EnvelopeExchange:
         header: dict[str, Any] = envelope["header"]  # an object: `check_app_id` found the app id
         for name, value in contract.default_status.items():
             header.setdefault(name, value)
-        return ParsedBody(envelope, app_id, json_body.has_only_ascii_text(raw_body), raw_body)
+        ascii_only, has_line_breaks = json_body.text_traits(raw_body)
+        return ParsedBody(envelope, app_id, ascii_only, has_line_breaks, raw_body)
 
     def wants_events(
         self,

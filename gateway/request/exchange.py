@@ -26,18 +26,24 @@ class StreamForm(Enum):
 class ParsedBody:
     """A body as an envelope, with the app id of its caller.
 
-    `ascii_only`: no text of the envelope has a character beyond ASCII. `json_text` is the body if
-    it is JSON, else empty.
+    `ascii_only`: no text of the envelope has a character beyond ASCII. `has_line_breaks`: one may
+    have a line break. `json_text` is the body if it is JSON, else empty.
     """
 
-    __slots__ = ("app_id", "ascii_only", "envelope", "json_text")
+    __slots__ = ("app_id", "ascii_only", "envelope", "has_line_breaks", "json_text")
 
     def __init__(
-        self, envelope: dict[str, Any], app_id: str, ascii_only: bool, json_text: bytes
+        self,
+        envelope: dict[str, Any],
+        app_id: str,
+        ascii_only: bool,
+        has_line_breaks: bool,
+        json_text: bytes,
     ) -> None:
         self.envelope = envelope
         self.app_id = app_id
         self.ascii_only = ascii_only
+        self.has_line_breaks = has_line_breaks
         self.json_text = json_text
 
 

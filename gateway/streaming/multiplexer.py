@@ -306,7 +306,8 @@ class SessionMultiplexer:
                 checks.check_app_id(envelope, self._handshake.identity)
             if session.contract.validator.max_values < options.max_nodes:
                 json_body.check_node_count(head, session.contract.validator.max_values)
-            if json_body.has_escaped_line_break(head):
+            ascii_only, has_line_breaks = json_body.text_traits(head)
+            if has_line_breaks:
                 checks.join_base64_lines(envelope, session.contract.service)
             if binary:
                 messages.attach_tail(envelope, tail, session.contract.service)
@@ -322,7 +323,7 @@ class SessionMultiplexer:
             if affinity_path and session.state is SessionState.NEW
             else ""
         )
-        session.receive_envelope(envelope, json_body.has_only_ascii_text(head), affinity_key)
+        session.receive_envelope(envelope, ascii_only, affinity_key)
         return cid
 
     def _dispatch_plain(self, message: bytes, binary: bool, /) -> str:

@@ -29,8 +29,8 @@ from gateway.unary.handler import (
     BODY_START_BYTES,
     AcquireSlot,
     CallLoader,
-    ReadBody,
     ReadBodyStart,
+    Step,
     Steps,
     serve_unary,
 )
@@ -119,42 +119,32 @@ class RequestDriver(ABC):
         """Answer with an error instead of events; no event was written before."""
         self.event_stream = None
         now = self._dependencies.clock()
-        self._finish(self._exchange.fail(error, self._record, now))
+        self._execute(self._exchange.fail(error, self._record, now))
 
     def finish_event_stream(self) -> None:
         """Finish the request after all events were written; a subclass calls it from `end`."""
         self.finished = True
 
     def _advance(self, result: bytes | PendingOperation[Any] | None) -> None:
-        try:
-            step = self._steps.send(result)
-        except StopIteration as stop:
-            self._finish(stop.value)
-        else:
-            self._execute(step)
+        self._execute(self._steps.send(result))
 
     def _throw(self, error: Exception) -> None:
-        try:
-            step = self._steps.throw(error)
-        except StopIteration as stop:
-            self._finish(stop.value)
-        else:
-            self._execute(step)
+        self._execute(self._steps.throw(error))
 
-    def _finish(self, result: HttpResponse | EventStreamRequest) -> None:
-        if isinstance(result, EventStreamRequest):
-            self.event_stream = self._open_event_stream(result, self.sink())
-            self.event_stream.start()
-        else:
+    def _execute(self, step: Step) -> None:
+        if isinstance(step, HttpResponse):
             self.finished = True
-            self.on_response(result)
-
-    def _execute(self, step: ReadBody | ReadBodyStart | AcquireSlot | CallLoader) -> None:
-        if isinstance(step, ReadBodyStart):
+            self.on_response(step)
+        elif isinstance(step, EventStreamRequest):
+            self.event_stream = self._open_event_stream(step, self.sink())
+            self.event_stream.start()
+        elif isinstance(step, ReadBodyStart):
             self.wants_body_start = True
         elif isinstance(step, CallLoader):
             try:
-                self._pending = self._dependencies.caller.start_call(step, self._on_operation_done)
+                self._pending = self._dependencies.caller.start_call(
+                    step.target, step.frame, step.handle, step.timeout, self._on_operation_done
+                )
             except Exception as error:  # noqa: BLE001 (the steps map it to a response)
                 self._throw(error)
         elif isinstance(step, AcquireSlot):

@@ -1,7 +1,7 @@
 """The handling of one unary request, as a generator of steps. Pure: no I/O; the clock is passed in.
 
-The generator yields what it needs: the body, a slot, a call to a loader. A `RequestDriver` does the
-I/O. It sends each result back, or throws an AseError into the generator.
+The generator yields what it needs: the body, a slot, a call to a loader; its answer comes last. A
+`RequestDriver` does the I/O. It sends each result back, or throws an AseError into the generator.
 """
 
 from collections.abc import Generator, Mapping
@@ -113,9 +113,8 @@ class ValidatedRequest:
         self.fingerprint = fingerprint
 
 
-Steps = Generator[
-    ReadBody | ReadBodyStart | AcquireSlot | CallLoader, Any, HttpResponse | EventStreamRequest
-]
+Step = ReadBody | ReadBodyStart | AcquireSlot | CallLoader | HttpResponse | EventStreamRequest
+Steps = Generator[Step, Any, None]
 READ_BODY: Final = ReadBody()
 READ_BODY_START: Final = ReadBodyStart()
 # The application id stands in the first member of most bodies.
@@ -131,7 +130,7 @@ def serve_unary(
     dependencies: Dependencies,
     exchange: Exchange,
 ) -> Steps:
-    """Serve a unary request; return its response, or the request if an event stream answers it.
+    """Serve a unary request. The last step is its response, or a request for an event stream.
 
     `head` says who calls. `exchange` is the form of request and answer. `raw_body` is None while
     the body is still arriving: then the first step is `ReadBody`, unless the head alone is
@@ -157,25 +156,28 @@ def serve_unary(
         request = _validate_request(contract, raw_body, headers, record, dependencies, exchange)
         if record.trace is not None:
             record.trace.add("validate", record.body_received_at, dependencies.clock())
+        answer: HttpResponse | EventStreamRequest
         if isinstance(request, EventStreamRequest):
-            return request
-        try:
-            return (yield from _answer(request, record, dependencies, exchange))
-        except AseError as error:
-            if error.spec is not BAD_MODE or not exchange.accepts_events(headers):
-                raise
-            # The wrapper only streams, and nothing ran: the client takes its events too.
-            request = _validate_request(
-                contract, raw_body, headers, record, dependencies, exchange, only_streams=True
-            )
-            if isinstance(request, EventStreamRequest):
-                return request
-            raise
+            answer = request
+        else:
+            try:
+                answer = yield from _answer(request, record, dependencies, exchange)
+            except AseError as error:
+                if error.spec is not BAD_MODE or not exchange.accepts_events(headers):
+                    raise
+                # The wrapper only streams, and nothing ran: the client takes its events too.
+                request = _validate_request(
+                    contract, raw_body, headers, record, dependencies, exchange, only_streams=True
+                )
+                if not isinstance(request, EventStreamRequest):
+                    raise
+                answer = request
     except AseError as error:
-        return exchange.fail(error, record, dependencies.clock())
+        answer = exchange.fail(error, record, dependencies.clock())
     except Exception as exception:  # noqa: BLE001 (it is logged, with its traceback)
         dependencies.on_internal_error(record.sid, exception)
-        return exchange.fail(AseError(INTERNAL), record, dependencies.clock())
+        answer = exchange.fail(AseError(INTERNAL), record, dependencies.clock())
+    yield answer  # a step too: StopIteration would cost more than the parsing of the body
 
 
 def _read_body(
@@ -246,7 +248,7 @@ def _validate_request(
         contract, envelope, record, dependencies.catalog
     )
     checks.admit_sub_service(requested_contract, contract, record, dependencies.limiter)
-    if json_body.has_escaped_line_break(json_text):
+    if parsed.has_line_breaks:
         checks.join_base64_lines(envelope, contract.service)
     wants_events = exchange.wants_events(contract, envelope, headers, only_streams)
     if contract.validator.max_values < options.max_nodes:
@@ -324,15 +326,18 @@ def _call_with_retries(
     contract = request.contract
     tried_addresses: tuple[str, ...] = ()
     previous_error: AseError | None = None
+    now = dependencies.clock()
     wait_deadline = min(
-        dependencies.clock() + dependencies.slot_timeout,
-        record.body_received_at + contract.deadline,
+        now + dependencies.slot_timeout, record.body_received_at + contract.deadline
     )
     while True:
         try:
-            slot = yield from _acquire_slot(
+            slot = _acquire_slot(
                 request, tried_addresses, previous_error, wait_deadline, record, dependencies
             )
+            if isinstance(slot, AcquireSlot):
+                slot = yield from _wait_for_slot(slot, record, dependencies)
+                now = dependencies.clock()
         except AseError as error:
             is_unavailable = error.spec is NO_INSTANCE or error.spec is LOADER_FULL
             raise (
@@ -340,20 +345,21 @@ def _call_with_retries(
             ) from None
         if previous_error is not None:
             record.retry_reasons += (previous_error.spec.name,)
-        if dependencies.clock() - record.body_received_at >= contract.deadline:
+        if now - record.body_received_at >= contract.deadline:
             slot.release_unused()
             raise _deadline_error(contract)
         try:
-            return (yield from _call(request, slot, record, dependencies, exchange))
+            return (yield from _call(request, slot, now, record, dependencies, exchange))
         except AseError as error:
-            record.attempt_finished(dependencies.clock())
+            now = dependencies.clock()
+            record.attempt_finished(now)
             record.note_attempt(error.spec.name, *slot.pick_figures())
             tried_addresses += (record.instance,)
             retry_allowed = may_retry(
                 error,
                 len(tried_addresses),
                 is_idempotent=contract.service.idempotent,
-                can_wait=dependencies.clock() < wait_deadline,
+                can_wait=now < wait_deadline,
             )
             if not retry_allowed or (
                 needs_retry_budget(error) and not dependencies.picker.try_acquire_retry()
@@ -365,13 +371,14 @@ def _call_with_retries(
 def _call(
     request: ValidatedRequest,
     slot: Slot,
+    now: float,
     record: RequestRecord,
     dependencies: Dependencies,
     exchange: Exchange,
 ) -> Generator[CallLoader, Any, Any]:
     """Call the instance of a slot and return its decoded output; the slot is released."""
     with slot as held_slot:
-        call = yield _start_attempt(request, held_slot.instance, record, dependencies)
+        call = yield _start_attempt(request, held_slot.instance, now, record, dependencies)
         now = dependencies.clock()
         record.attempt_finished(now)
         output = call.outcome()
@@ -400,8 +407,8 @@ def _acquire_slot(
     wait_deadline: float,
     record: RequestRecord,
     dependencies: Dependencies,
-) -> Generator[AcquireSlot, PendingOperation[Slot], Slot]:
-    """Return a slot; wait for it if all instances are full."""
+) -> Slot | AcquireSlot:
+    """Return a slot, or the step that waits for one if all instances are full."""
     service_id, digest = request.contract.service.id, request.contract.digest
     trace = record.trace
     started = dependencies.clock() if trace is not None else 0.0
@@ -417,7 +424,7 @@ def _acquire_slot(
     finally:
         if trace is not None:
             trace.add("pick", started, dependencies.clock())
-    pending = yield AcquireSlot(
+    return AcquireSlot(
         service_id,
         digest,
         request.affinity_key,
@@ -425,20 +432,28 @@ def _acquire_slot(
         wait_deadline - now,
         at_front=was_refused,
     )
+
+
+def _wait_for_slot(
+    step: AcquireSlot, record: RequestRecord, dependencies: Dependencies
+) -> Generator[AcquireSlot, PendingOperation[Slot], Slot]:
+    """Return the slot that a request waits for, and note how long it waited."""
+    started = dependencies.clock()
+    pending = yield step
     waited_until = dependencies.clock()
-    record.waited_s += waited_until - now
-    if trace is not None:
-        trace.add("wait", now, waited_until)
+    record.waited_s += waited_until - started
+    if record.trace is not None:
+        record.trace.add("wait", started, waited_until)
     return pending.outcome()
 
 
 def _start_attempt(
     request: ValidatedRequest,
     instance: CallTarget,
+    now: float,
     record: RequestRecord,
     dependencies: Dependencies,
 ) -> CallLoader:
-    now = dependencies.clock()
     record.attempt_started(instance.addr, now)
     timeout = request.contract.deadline - (now - record.body_received_at)
     handle = record.sid if not record.retry_reasons else dependencies.new_id()

@@ -114,7 +114,7 @@ def encode_frame(schema_document: Any, envelope: Any) -> LoaderInput:
     parsed_envelope = json_body.parse(text, 64, 100_000, 10_000)
     checks.check_app_id(parsed_envelope, ANONYMOUS)
     violations = contract.validator.validate_and_transform(
-        parsed_envelope, json_body.has_only_ascii_text(text)
+        parsed_envelope, json_body.text_traits(text)[0]
     )
     if violations:
         raise AssertionError("; ".join(map(str, violations)))

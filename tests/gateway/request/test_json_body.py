@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.request.json_body import has_escaped_line_break, has_only_ascii_text, parse
+from gateway.request.json_body import parse, text_traits
 from schemas.model.errors import BAD_REQUEST, AseError
 
 
@@ -91,8 +91,8 @@ def test_numbers_that_are_too_large(number: str) -> None:
     ("text", "expected"),
     [("abc", True), ("é", False), ("\\u00e9", False), ("a\\nb", True)],
 )
-def test_has_only_ascii_text(text: str, expected: bool) -> None:
-    assert has_only_ascii_text(f'{{"a": "{text}"}}'.encode()) is expected
+def test_texts_that_are_ascii(text: str, expected: bool) -> None:
+    assert text_traits(f'{{"a": "{text}"}}'.encode())[0] is expected
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_has_only_ascii_text(text: str, expected: bool) -> None:
     [(b"ab", False), (b"a\\nb", True), (b"a\\r", True), (b"\\u000a", False), (b"\\t", False)],
 )
 def test_escaped_line_breaks(text: bytes, expected: bool) -> None:
-    assert has_escaped_line_break(b'{"a": "%b"}' % text) is expected
+    assert text_traits(b'{"a": "%b"}' % text)[1] is expected
 
 
 def test_too_many_integers_beyond_64_bits() -> None:

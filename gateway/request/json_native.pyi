@@ -1,0 +1,3 @@
+from typing import Any
+
+def is_plain(value: dict[str, Any], body: bytes, max_depth: int) -> bool: ...
