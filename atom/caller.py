@@ -8,7 +8,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from atom.errors import to_ase_error
-from atom.interfaces import CallTarget, LoaderRequest
+from atom.interfaces import CallTarget
 from atom.protocols import LOADER_PROTOCOLS, LoaderProtocol
 from atom.streams import LoaderStream, NativeStream
 from atom.xsf_streams import XsfStream
@@ -77,13 +77,14 @@ class LoaderCall:
     def __init__(
         self,
         connection: _LoaderConnection,
-        loader_request: LoaderRequest,
+        frame: bytes,
+        handle: str,
+        timeout: float,
         on_done: Callable[["LoaderCall"], None],
     ) -> None:
         self._protocol = protocol = connection.protocol
         self._on_done = on_done
-        timeout = loader_request.timeout
-        request = protocol.wrap(loader_request.frame, loader_request.handle, int(timeout * 1000))
+        request = protocol.wrap(frame, handle, int(timeout * 1000))
         self._call = connection.channel.start_unary(
             connection.header_block, request, timeout, self._on_call_end
         )
@@ -123,12 +124,20 @@ class GrpcCaller:
         self._connections: dict[tuple[str, int], _LoaderConnection] = {}
 
     def start_call(
-        self, loader_request: LoaderRequest, on_done: Callable[[LoaderCall], None]
+        self,
+        target: CallTarget,
+        frame: bytes,
+        handle: str,
+        timeout: float,
+        on_done: Callable[[LoaderCall], None],
+        /,
     ) -> LoaderCall:
-        """Start a call. `on_done` is called once when it ends, after this has returned."""
-        target = loader_request.target
-        connection = self._connection_to(target)
-        return LoaderCall(connection, loader_request, on_done)
+        """Start a call. `on_done` is called once when it ends, after this has returned.
+
+        `frame` is a serialized LoaderInput, `handle` a name unique to this attempt: xsf identifies
+        sessions by it. `timeout` is in seconds.
+        """
+        return LoaderCall(self._connection_to(target), frame, handle, timeout, on_done)
 
     def probe(self, target: CallTarget, on_reply: Callable[[int, float], None]) -> None:
         """Probe the load of an instance: `on_reply(requests in flight, latency in seconds)`.

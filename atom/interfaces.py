@@ -17,23 +17,3 @@ class CallTarget(Protocol):
     @property
     def epoch(self) -> int:
         """Return the number that identifies the process at the address; 0 if it reports none."""
-
-
-class LoaderRequest(Protocol):
-    """One attempt of a unary request: its instance, frame and timeout."""
-
-    @property
-    def target(self) -> CallTarget:
-        """Return the instance to call."""
-
-    @property
-    def frame(self) -> bytes:
-        """Return the frame, a serialized LoaderInput."""
-
-    @property
-    def handle(self) -> str:
-        """Return a name unique to this attempt: xsf identifies sessions by it."""
-
-    @property
-    def timeout(self) -> float:
-        """Return the timeout in seconds."""

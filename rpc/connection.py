@@ -20,7 +20,6 @@ from rpc.frames import (
     FRAME_HEADER_SIZE,
     GOAWAY,
     HEADERS,
-    MAX_STREAM_ID,
     MAX_WINDOW,
     PADDED,
     PING,
@@ -33,7 +32,6 @@ from rpc.frames import (
     ErrorCode,
     ProtocolError,
     Setting,
-    unpack_frame_header,
 )
 from rpc.outbound import Outbound
 from rpc.streams import Http2Stream
@@ -166,8 +164,15 @@ class Connection:
         offset, end = 0, len(data)
         self._needed_size = FRAME_HEADER_SIZE
         while end - offset >= FRAME_HEADER_SIZE:
-            high, low, frame_type, flags, stream_id = unpack_frame_header(data, offset)
-            size = high << 8 | low
+            # By bytes: compiled, this takes a quarter of the time of `struct`.
+            size = data[offset] << 16 | data[offset + 1] << 8 | data[offset + 2]
+            frame_type, flags = data[offset + 3], data[offset + 4]
+            stream_id = (
+                (data[offset + 5] & 127) << 24
+                | data[offset + 6] << 16
+                | data[offset + 7] << 8
+                | data[offset + 8]
+            )
             if size > MAX_FRAME_SIZE:
                 raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {size} bytes")
             start = offset + FRAME_HEADER_SIZE
@@ -175,7 +180,6 @@ class Connection:
                 self._needed_size = FRAME_HEADER_SIZE + size
                 break
             offset = start + size
-            stream_id &= MAX_STREAM_ID
             if (
                 frame_type == HEADERS
                 and flags & _SIMPLE_HEADERS_MASK == END_HEADERS

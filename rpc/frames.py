@@ -38,11 +38,6 @@ _UINT32: Final = Struct(">L")
 _UINT32_PAIR: Final = Struct(">LL")
 _SETTING: Final = Struct(">HL")
 
-unpack_frame_header: Final[Callable[[bytes, int], tuple[int, int, int, int, int]]] = (
-    _FRAME_HEADER.unpack_from
-)
-"""Read a frame head at an offset: (length >> 8, length & 255, type, flags, stream)."""
-
 pack_frame_header: Final[Callable[[int, int, int, int, int], bytes]] = _FRAME_HEADER.pack
 
 

@@ -243,8 +243,10 @@ class FakeCaller:
         self.frames: list[bytes] = []
         self.streams: list[FakeLoaderStream] = []
 
-    def start_call(self, request: Any, on_done: Callable[[Any], None]) -> FakeOperation:
-        self.frames.append(request.frame)
+    def start_call(
+        self, _: Any, frame: bytes, __: str, ___: float, on_done: Callable[[Any], None], /
+    ) -> FakeOperation:
+        self.frames.append(frame)
         if self.start_error is not None:
             raise self.start_error
         operation = FakeOperation(self.result, on_done)

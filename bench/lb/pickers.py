@@ -34,16 +34,6 @@ _SERVICE = "bench"
 _PATIENCE_S = 60.0
 
 
-class Attempt:
-    """A call to a loader, with the attributes that `GrpcCaller` needs; `timeout` is in seconds."""
-
-    def __init__(self, target: Any, frame: bytes) -> None:
-        self.target = target
-        self.frame = frame
-        self.handle = ""
-        self.timeout = _PATIENCE_S
-
-
 class GatewayPicker:
     """The picker of one gateway, with its connections to the loaders.
 
@@ -97,9 +87,8 @@ class GatewayPicker:
         while True:
             lease = await self._acquire_lease(at_front)
             future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            call = self.caller.start_call(
-                Attempt(lease.instance, frame), _set_result_callback(future)
-            )
+            on_done = _set_result_callback(future)
+            call = self.caller.start_call(lease.instance, frame, "", _PATIENCE_S, on_done)
             await future
             try:
                 call.outcome()

@@ -284,7 +284,8 @@ class FastPath:
 
     def write_response(self, response: HttpResponse, is_last: bool, /) -> bool:
         """Write a complete response; return whether it has `connection: close`."""
-        server_context, says_close = self._server_context, _CLOSE_MARKER in response.head
+        server_context = self._server_context
+        says_close = response.status != 200 and _CLOSE_MARKER in response.head
         default_lines = server_context.default_headers.encode(self._server_state.default_headers)
         data = serialize_response(
             response, default_lines, _CLOSE_LINE if is_last and not says_close else b""

@@ -18,6 +18,7 @@ from schemas.model.service import Service, member_schema
 
 _APP_ID_PATTERN: Final = re.compile(rb'"app_?id"[ \t\r\n]*:[ \t\r\n]*"([^"\\]{1,256})"')
 _MAX_PEEK_BYTES: Final = 65536
+_NO_APP_ID: Final = "$.header.app_id: appid cannot be empty"
 _EVENT_STREAM_TYPE: Final = "text/event-stream"
 
 
@@ -65,19 +66,20 @@ def check_app_id(body: dict[str, Any], identity: Identity) -> str:
 
     Raises AseError 10313: status 400 if there is no app id, 403 if it is not that of the caller.
     """
-    header = body.get("header")
-    app_ids: list[Any] = []
+    header, own_id, first_id = body.get("header"), identity.app_id, ""
     if isinstance(header, dict):
-        app_ids = [header[name] for name in APP_ID_NAMES if name in header]
-    if not app_ids or not (
-        type(app_ids[0]) is str and app_ids[0] and type(app_ids[-1]) is str and app_ids[-1]
-    ):
-        raise AseError(BAD_APP, "$.header.app_id: appid cannot be empty")
-    own_id = identity.app_id
-    if own_id and any(app_id != own_id for app_id in app_ids):
-        raise HttpError(403, "app_id and api_key does not match", BAD_APP)
-    app_id: str = app_ids[0]
-    return app_id
+        for name in APP_ID_NAMES:
+            if name not in header:
+                continue
+            app_id = header[name]
+            if type(app_id) is not str or not app_id:
+                raise AseError(BAD_APP, _NO_APP_ID)
+            if own_id and app_id != own_id:
+                raise HttpError(403, "app_id and api_key does not match", BAD_APP)
+            first_id = first_id or app_id
+    if not first_id:
+        raise AseError(BAD_APP, _NO_APP_ID)
+    return first_id
 
 
 def peek_app_id(body_start: bytes, identity: Identity) -> str:

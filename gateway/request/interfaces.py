@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, TypeVar
 
-from atom.interfaces import CallTarget, LoaderRequest
+from atom.interfaces import CallTarget
 from atom.streams import LoaderStream
 from config.options import GatewayOptions
 from gateway.access.caller_head import CallerHead
@@ -119,9 +119,19 @@ class Caller(Protocol):
     """Sends frames to instances."""
 
     def start_call(
-        self, request: LoaderRequest, on_done: Callable[[PendingOperation[bytes]], None]
+        self,
+        target: CallTarget,
+        frame: bytes,
+        handle: str,
+        timeout: float,
+        on_done: Callable[[PendingOperation[bytes]], None],
+        /,
     ) -> PendingOperation[bytes]:
-        """Start a call; `on_done` is called with it when it has ended, after this has returned."""
+        """Send a frame, a serialized LoaderInput, to an instance; wait for at most `timeout` s.
+
+        `on_done` is called with the call when it has ended, after this has returned. `handle` is
+        unique to the call.
+        """
 
     def open_session(
         self, target: CallTarget, handle: str, timeout: float, wake: Callable[[], None]

@@ -277,5 +277,5 @@ def _response_head(
     if record.admission.header_line:
         lines += record.admission.header_line
     if record.instance:
-        lines = f"{lines}x-ase-instance: {record.instance}\r\n"
+        lines += f"x-ase-instance: {record.instance}\r\n"
     return lines.encode()

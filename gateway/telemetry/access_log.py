@@ -6,10 +6,15 @@ from json.encoder import encode_basestring_ascii
 from typing import Final
 
 from gateway.request.record import RequestRecord, format_ms
+from rpc.bounded_cache import BoundedCache
 
 # Limits of a line, in characters of its path and of its error detail.
 _MAX_PATH_CHARS: Final = 256
 _MAX_DETAIL_CHARS: Final = 512
+
+# Fields that requests repeat are kept as JSON: how many, and of how many characters.
+_MAX_SUBJECTS: Final = 512
+_MAX_SUBJECT_CHARS: Final = 512
 
 _PREFIX_TEMPLATE: Final = (
     '{"time": "%s.%03d+00:00", "level": "info", "logger": "ase.access", "message": "request", '
@@ -26,7 +31,8 @@ class AccessLog:
     each record and with whether it is of a session. Durations in a line are in milliseconds.
 
     `_cached_prefix` is the start of a line for the time `_cached_ms`, in milliseconds since 1970.
-    `_cached_timestamp` is the date and time of `_cached_second`, in seconds since 1970.
+    `_cached_timestamp` is the date and time of `_cached_second`, in seconds since 1970. `_subjects`
+    are the fields of a line that say who called what, by their values.
     """
 
     def __init__(
@@ -45,6 +51,9 @@ class AccessLog:
         self.on_end: Callable[[RequestRecord, bool], None] | None = None
         self._write_line = write_line
         self._wall_clock = wall_clock
+        self._subjects: BoundedCache[tuple[str, str, str, str, str], str] = BoundedCache(
+            _MAX_SUBJECTS
+        )
         self._cached_ms = self._cached_second = -1
         self._cached_prefix = self._cached_timestamp = ""
 
@@ -70,16 +79,14 @@ class AccessLog:
                 self._explain(record)
         # A path may contain a quote, and a loader chooses its address: all texts are JSON-encoded.
         prefix = self._line_prefix()
-        method = encode_basestring_ascii(record.method)
-        path = encode_basestring_ascii(record.path[:_MAX_PATH_CHARS])
-        client = encode_basestring_ascii(record.client_ip)
-        service = encode_basestring_ascii(record.service)
-        instance = encode_basestring_ascii(record.instance)
+        subject_key = (
+            record.method, record.path, record.client_ip, record.service, record.instance
+        )  # fmt: skip
+        subject = self._subjects.entries.get(subject_key) or self._add_subject(subject_key)
         total_ms = format_ms(record.answered_at - record.accepted_at)
         status, code, attempts = str(record.status), str(record.code), str(record.attempts)
         line = (
-            f'{prefix}"sid": "{record.sid}", "method": {method}, "path": {path}, '
-            f'"client": {client}, "service": {service}, "instance": {instance}, '
+            f'{prefix}"sid": "{record.sid}", {subject}, '
             f'"status": {status}, "code": {code}, "attempts": {attempts}, '
             f'"total_ms": {total_ms}, "upstream_ms": {record.upstream_ms}, '
             f'"overhead_ms": {record.overhead_ms}'
@@ -93,6 +100,19 @@ class AccessLog:
             detail = encode_basestring_ascii(record.detail[:_MAX_DETAIL_CHARS])
             line = f'{line}, "fault": {name}, "detail": {detail}'
         self._write_line(line + "}")
+
+    def _add_subject(self, key: tuple[str, str, str, str, str]) -> str:
+        """Return the fields of a request that the requests of a client repeat, and keep them."""
+        method, path, client, service, instance = map(encode_basestring_ascii, key)
+        if len(key[1]) > _MAX_PATH_CHARS:
+            path = encode_basestring_ascii(key[1][:_MAX_PATH_CHARS])
+        subject = (
+            f'"method": {method}, "path": {path}, "client": {client}, "service": {service}, '
+            f'"instance": {instance}'
+        )
+        if len(subject) <= _MAX_SUBJECT_CHARS:
+            self._subjects.add(key, subject)
+        return subject
 
     def _line_prefix(self) -> str:
         """Return the start of a line, which all lines of one millisecond share."""

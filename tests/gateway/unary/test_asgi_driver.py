@@ -4,7 +4,6 @@
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -30,9 +29,9 @@ BODY = json.dumps(make_envelope()).encode()
 class CallerThatFailsOnce(FakeCaller):
     """Raises `start_error` at the first start of a call alone."""
 
-    def start_call(self, request: Any, on_done: Callable[[Any], None]) -> FakeOperation:
+    def start_call(self, *args: Any) -> FakeOperation:
         try:
-            return super().start_call(request, on_done)
+            return super().start_call(*args)
         finally:
             self.start_error = None
 
