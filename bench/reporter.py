@@ -1,6 +1,6 @@
 """Reports to a hub for the backend of the bench, which cannot, so that the gateway has live state.
 
-Usage: python -m bench.reporter ADDR HUB
+Usage: python -m bench.reporter HUB ADDR [ADDR ...]
 """
 
 import asyncio
@@ -17,8 +17,14 @@ from lb.reporter.reporter import Reporter
 from schemas.model import document
 
 
-async def main(addr: str, hub: str) -> None:
-    """Report an idle loader at `addr` to `hub` until the process is stopped."""
+async def main(hub: str, addresses: list[str]) -> None:
+    """Report an idle loader at each of `addresses` to `hub` until the process is stopped."""
+    for addr in addresses:
+        _start_reporter(hub, addr)
+    await asyncio.Event().wait()
+
+
+def _start_reporter(hub: str, addr: str) -> None:
     instance = Instance(
         "ase",
         "bench",
@@ -42,8 +48,7 @@ async def main(addr: str, hub: str) -> None:
         rng=SystemRandom(),
         credentials=HubCredentials(),
     ).start()
-    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    asyncio.run(main(sys.argv[1], sys.argv[2:]))

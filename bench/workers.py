@@ -5,7 +5,6 @@ the second one, so only the processor time per request can be compared.
 """
 
 import contextlib
-import sys
 import tempfile
 from pathlib import Path
 from statistics import median
@@ -19,7 +18,7 @@ from bench.arms import (
     BenchContext,
     start_asectl,
     start_backend,
-    start_pinned,
+    start_reporter,
     wait_for_log_record,
     wait_until_ready,
 )
@@ -41,11 +40,7 @@ def run(rounds: int, seconds: int, connections: int = 0) -> dict[str, Any]:
         context = start_backend(folder, stack)
         hub = _start_hub(context)
         arms = [_start_gateway(context, hub, worker_count) for worker_count in (1, 2)]
-        start_pinned(
-            context,
-            LOAD_CORE,
-            [sys.executable, "-m", "bench.reporter", f"127.0.0.1:{context.backend_port}", hub],
-        )
+        start_reporter(context, hub)
         connections_by_arm = {arm.name: connections or 32 * int(arm.name) for arm in arms}
         for arm in arms:
             wait_until_ready(arm)

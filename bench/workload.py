@@ -7,7 +7,7 @@ bytes.
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas.model import document
 from schemas.model.service import DataType
@@ -28,6 +28,56 @@ API = Declaration(
 SCHEMA = document.canonical(declare.declaration_to_document(API))
 PAYLOADS = {"small": 200, "64k": 65536, "1m": 1048576}
 OUTPUT_DATA = b"y" * 210
+
+_BROWSER = {
+    "Connection": "keep-alive",
+    "sec-ch-ua-platform": '"Linux"',
+    "sec-ch-ua": '"Not:A-Brand";v="8", "Chromium";v="156"',
+    "sec-ch-ua-mobile": "?0",
+    "Accept": "*/*",
+    "Sec-Fetch-Site": "same-origin",
+    "Sec-Fetch-Mode": "cors",
+    "Sec-Fetch-Dest": "empty",
+    "Accept-Encoding": "gzip, deflate, br, zstd",
+    "Accept-Language": "en-US,en;q=0.9",
+}
+_PYTHON = {"Accept": "*/*", "Accept-Encoding": "gzip, deflate", "Connection": "keep-alive"}
+# What clients send beside Host, Content-Type and Content-Length: recorded from Chromium 156, curl
+# 7.88, requests 2.34, httpx 0.28, Node 20 and Java 17, and that of Go as its source has it.
+HEADS: dict[str, tuple[Mapping[str, str], ...]] = {
+    "wrk": (),
+    "mixed": (
+        {
+            **_BROWSER,
+            "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+            "Chrome/156.0.0.0 Safari/537.36",
+        },
+        {
+            **_BROWSER,
+            "User-Agent": "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:148.0) Gecko/20100101 "
+            "Firefox/148.0",
+            "Accept-Language": "de,en-US;q=0.7,en;q=0.3",
+        },
+        {"User-Agent": "curl/7.88.1", "Accept": "*/*"},
+        {"User-Agent": "python-requests/2.34.2", **_PYTHON},
+        {"User-Agent": "python-httpx/0.28.1", **_PYTHON},
+        {"User-Agent": "Go-http-client/1.1", "Accept-Encoding": "gzip"},
+        {
+            "connection": "keep-alive",
+            "accept": "*/*",
+            "accept-language": "*",
+            "sec-fetch-mode": "cors",
+            "user-agent": "node",
+            "accept-encoding": "gzip, deflate",
+        },
+        {
+            "Connection": "Upgrade, HTTP2-Settings",
+            "HTTP2-Settings": "AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA",
+            "Upgrade": "h2c",
+            "User-Agent": "Java-http-client/17.0.15",
+        },
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +165,17 @@ def grpc_request(payload: str) -> RequestSpec:
     ).SerializeToString()
     grpc_frame = b"\0" + len(message).to_bytes(4, "big") + message
     return RequestSpec("/ase.v1.Loader/Infer", grpc_frame, "application/grpc", OUTPUT_DATA)
+
+
+def with_heads(request: RequestSpec, heads: str) -> RequestSpec:
+    """Return a request with the heads of the clients `heads`, a key of HEADS, in turn."""
+    clients = HEADS[heads]
+    if not clients:
+        return request
+    sets = request.header_sets or ({},)
+    count = max(len(clients), len(sets))
+    header_sets = [{**clients[i % len(clients)], **sets[i % len(sets)]} for i in range(count)]
+    return replace(request, header_sets=tuple(header_sets))
 
 
 def _payload_base64(payload: str) -> str:

@@ -1,7 +1,8 @@
 /* The backend of the gateway bench: gRPC over cleartext HTTP/2 with one fixed answer, as little work as
  * can be, so that what is measured is the arm before it. One thread, epoll. It keeps to the flow control
  * of both sides; it does not decode header blocks, since every path gets the same answer.
- * Usage: backend PORT ANSWER_FILE  (the file holds the message; 0 chooses a port, which is printed) */
+ * Usage: backend PORT ANSWER_FILE ADDRESSES  (the file holds the message; 0 chooses a port, which is
+ * printed; it listens at 127.0.0.1, 127.0.0.2, ..., ADDRESSES of them) */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,7 +22,7 @@ enum { READ = 1 << 18, WINDOW = 1 << 30 };
 struct buffer { uint8_t *data; size_t size, room; };
 
 struct connection {
-    int fd, greeted;
+    int fd, greeted, listens;
     struct buffer in, out;
     int64_t window;          /* what the peer lets us send on the connection */
     uint32_t *waiting;       /* streams whose answer awaits window */
@@ -163,25 +164,36 @@ static void load_answer(const char *path) {
     answer_size = 5 + size;
 }
 
-int main(int count, char **words) {
-    if (count != 3) return fprintf(stderr, "usage: backend PORT ANSWER_FILE\n"), 2;
-    load_answer(words[2]);
-    int one = 1, door = socket(AF_INET, SOCK_STREAM, 0), epoll = epoll_create1(0);
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(atoi(words[1])), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+/* Listen at 127.0.0.NUMBER; return the port. */
+static int listen_at(int number, int port, int epoll) {
+    int one = 1;
+    struct connection *door = need(calloc(1, sizeof *door));
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl((127 << 24) + number)};
     socklen_t size = sizeof at;
-    setsockopt(door, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(door, (struct sockaddr *)&at, size) || listen(door, 1024)) return perror("listen"), 1;
-    getsockname(door, (struct sockaddr *)&at, &size);
-    printf("%d\n", ntohs(at.sin_port));
+    door->fd = socket(AF_INET, SOCK_STREAM, 0);
+    door->listens = 1;
+    setsockopt(door->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(door->fd, (struct sockaddr *)&at, size) || listen(door->fd, 1024)) { perror("listen"); exit(1); }
+    getsockname(door->fd, (struct sockaddr *)&at, &size);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = door};
+    epoll_ctl(epoll, EPOLL_CTL_ADD, door->fd, &event);
+    return ntohs(at.sin_port);
+}
+
+int main(int count, char **words) {
+    if (count != 4) return fprintf(stderr, "usage: backend PORT ANSWER_FILE ADDRESSES\n"), 2;
+    load_answer(words[2]);
+    int one = 1, epoll = epoll_create1(0), port = atoi(words[1]);
+    for (int number = 1; number <= atoi(words[3]); number++) port = listen_at(number, port, epoll);
+    printf("%d\n", port);
     fflush(stdout);
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL}, events[64];
-    epoll_ctl(epoll, EPOLL_CTL_ADD, door, &event);
+    struct epoll_event event, events[64];
     for (;;) {
         int ready = epoll_wait(epoll, events, 64, -1);
         for (int i = 0; i < ready; i++) {
             struct connection *c = events[i].data.ptr;
-            if (!c) {
-                int fd = accept4(door, NULL, NULL, SOCK_NONBLOCK);
+            if (c->listens) {
+                int fd = accept4(c->fd, NULL, NULL, SOCK_NONBLOCK);
                 if (fd < 0) continue;
                 setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
                 c = need(calloc(1, sizeof *c));

@@ -21,11 +21,13 @@ if headers_path ~= "" then
   local requests, index = {}, 0
   function init(_)
     for line in io.lines(headers_path) do
+      local headers = {}
+      for name, value in pairs(wrk.headers) do headers[name] = value end
       for field in line:gmatch("[^\t]+") do
         local name, value = field:match("^(.-): (.*)$")
-        wrk.headers[name] = value
+        headers[name] = value
       end
-      requests[#requests + 1] = wrk.format()
+      requests[#requests + 1] = wrk.format(nil, nil, headers)
     end
   end
   request = function()

@@ -70,7 +70,7 @@ class Authenticator:
 
     `_accepted` has the callers of the Authorization fields that were accepted, each with the Unix
     time at which it ends, while the store has the table `_accepted_by` and tokens are verified by
-    the keys `_accepted_by_keys`.
+    the keys `_accepted_by_keys`. `_forms` are those of the signatures that were read.
     """
 
     def __init__(
@@ -96,6 +96,7 @@ class Authenticator:
         self._nonces = NonceCache(options.max_nonces, 2.0 * options.clock_skew)
         self._required_names = tuple(options.hmac_headers)
         self._accepted: BoundedCache[bytes, tuple[Identity, float]] = BoundedCache(_MAX_REMEMBERED)
+        self._forms = signature.SignatureForms()
         self._times_of_dates: BoundedCache[str, float] = BoundedCache(_MAX_DATES)
         self._accepted_by: KeyTable | None = None
         self._accepted_by_keys: object = None
@@ -267,7 +268,7 @@ class Authenticator:
     def _identify_by_signature(self, head: CallerHead) -> Identity:
         now = self._wall_clock()
         try:
-            claim = signature.find_signature(head)
+            claim = signature.find_signature(head, self._forms)
             if claim is None:
                 raise SignatureError("authorization: it is no signature")
             return self._verify(claim, head, now)

@@ -17,12 +17,12 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
 from typing import Final
 from urllib.parse import parse_qs
 
 from gateway.access.caller_head import CallerHead
+from rpc.bounded_cache import BoundedCache
 
 # By the names of the algorithms that both forms use. hmac-sha1 is not among them.
 ALGORITHMS: Final[Mapping[str, str]] = {
@@ -41,6 +41,8 @@ REQUEST_TARGET: Final = "@request-target"
 QUERY_NAMES: Final = ("authorization", "host", "date")
 _MAX_AUTHORIZATION: Final = 4096
 _MAX_NAMES: Final = 32
+_MAX_FORMS: Final = 512
+_MAX_FORM_CHARS: Final = 512
 _HOST: Final = re.compile(r"[A-Za-z0-9._~:\[\]-]{1,255}")
 _DATE: Final = re.compile(
     r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT", re.ASCII
@@ -56,7 +58,6 @@ class SignatureError(Exception):
     """
 
 
-@dataclass(frozen=True, slots=True)
 class Signature:
     """A signature as a request gives it, not verified yet.
 
@@ -66,19 +67,52 @@ class Signature:
     query (`in_query`).
     """
 
-    key_id: str
-    algorithm: str
-    signed_names: tuple[str, ...]
-    mac: bytes
-    date: str
-    host: str
-    in_query: bool
+    __slots__ = ("algorithm", "date", "host", "in_query", "key_id", "mac", "signed_names")
+
+    def __init__(
+        self,
+        key_id: str,
+        algorithm: str,
+        signed_names: tuple[str, ...],
+        mac: bytes,
+        date: str,
+        host: str,
+        *,
+        in_query: bool,
+    ) -> None:
+        self.key_id = key_id
+        self.algorithm = algorithm
+        self.signed_names = signed_names
+        self.mac = mac
+        self.date = date
+        self.host = host
+        self.in_query = in_query
 
 
-def find_signature(head: CallerHead) -> Signature | None:
+class SignatureForms:
+    """What the texts of signatures say but for their MACs: clients repeat it in each request.
+
+    `entries` has (key id, algorithm, signed names) by the part of the text before the MAC, at most
+    512 of at most 512 characters.
+    """
+
+    __slots__ = ("_cache", "entries")
+
+    def __init__(self) -> None:
+        self._cache: BoundedCache[str, tuple[str, str, tuple[str, ...]]] = BoundedCache(_MAX_FORMS)
+        self.entries = self._cache.entries
+
+    def add(self, prefix: str, form: tuple[str, str, tuple[str, ...]]) -> None:
+        """Keep a form, if its text is short."""
+        if len(prefix) <= _MAX_FORM_CHARS:
+            self._cache.add(prefix, form)
+
+
+def find_signature(head: CallerHead, forms: SignatureForms | None = None) -> Signature | None:
     """Return the signature of a request; None if it has none.
 
-    Raises SignatureError if it is malformed or there are two.
+    `forms` are those of earlier signatures. Raises SignatureError if it is malformed or there are
+    two.
     """
     authorization = head.header("authorization")
     in_header = authorization[:5].lower() == "hmac "
@@ -86,7 +120,11 @@ def find_signature(head: CallerHead) -> Signature | None:
     if in_header and in_query:
         raise SignatureError("the request has two signatures, in its headers and in its query")
     if in_header:
-        return _parse(authorization[5:], head, "", "", in_query=False)
+        text = authorization[5:]
+        key_id, algorithm, names, mac = _parse(text, forms)
+        name = "x-date" if "x-date" in names else "date"
+        date = head.header(name) if name in names else ""  # one that is not signed proves nothing
+        return Signature(key_id, algorithm, names, mac, date, "", in_query=False)
     if in_query:
         query = parse_qs(head.query, keep_blank_values=True)
         for name in QUERY_NAMES:
@@ -98,17 +136,33 @@ def find_signature(head: CallerHead) -> Signature | None:
             raise SignatureError("query: `host` is no host")
         text = _decode_base64(query["authorization"][0], "query: `authorization`").decode("latin-1")
         text = re.sub(r"^\s*hmac\s+", "", text)
-        return _parse(text, head, query["date"][0], query["host"][0], in_query=True)
+        key_id, algorithm, names, mac = _parse(text, forms)
+        date, host = query["date"][0], query["host"][0]
+        return Signature(key_id, algorithm, names, mac, date, host, in_query=True)
     return None
 
 
-def _parse(text: str, head: CallerHead, date: str, host: str, *, in_query: bool) -> Signature:
-    """Return the signature of the parameters in `text`. Raises SignatureError.
+def _parse(text: str, forms: SignatureForms | None) -> tuple[str, str, tuple[str, ...], bytes]:
+    """Return key id, algorithm, signed names and MAC of the parameters in `text`.
 
-    In the query it has `date` and `host`, else the date of a signed header.
+    Raises SignatureError.
     """
     if len(text) > _MAX_AUTHORIZATION:
         raise SignatureError(f"authorization: it has more than {_MAX_AUTHORIZATION} characters")
+    prefix, _, quoted_mac = text.rpartition('signature="')
+    form = forms.entries.get(prefix) if forms is not None else None
+    if form is not None and 0 < quoted_mac.find('"') == len(quoted_mac) - 1:
+        mac_text = quoted_mac[:-1]
+    else:
+        form, mac_text = _parse_parameters(text)
+        if forms is not None and quoted_mac == f'{mac_text}"':
+            forms.add(prefix, form)
+    key_id, algorithm, names = form
+    return key_id, algorithm, names, _decode_base64(mac_text, "authorization: `signature`")
+
+
+def _parse_parameters(text: str) -> tuple[tuple[str, str, tuple[str, ...]], str]:
+    """Return the form of a text, and its MAC as text. Raises SignatureError."""
     if _PARAMETER_LIST.fullmatch(text) is None:
         raise SignatureError('authorization: it is no list of NAME="VALUE", separated by commas')
     pairs: list[tuple[str, str]] = _PARAMETER.findall(text)
@@ -126,11 +180,7 @@ def _parse(text: str, head: CallerHead, date: str, host: str, *, in_query: bool)
         raise SignatureError(f"authorization: `headers` are at most {_MAX_NAMES} different names")
     if algorithm not in ALGORITHMS:
         raise SignatureError(f"authorization: algorithm must be one of {', '.join(ALGORITHMS)}")
-    if not in_query:  # a date that is not signed proves nothing
-        name = "x-date" if "x-date" in names else "date"
-        date = head.header(name) if name in names else ""
-    mac = _decode_base64(mac_text, "authorization: `signature`")
-    return Signature(key_id, algorithm, tuple(names), mac, date, host, in_query)
+    return (key_id, algorithm, tuple(names)), mac_text
 
 
 def _missing_name(key_id: str, algorithm: str, names: list[str]) -> str:
@@ -167,10 +217,12 @@ def signed_text(signature: Signature, head: CallerHead) -> str:
             lines.append(f"host: {signature.host}")
         elif signature.in_query and name == "date":
             lines.append(f"date: {signature.date}")
-        elif name.encode() in head.headers:
-            lines.append(f"{name}: {head.header(name)}")
         else:
-            raise SignatureError(f"the signature covers `{name}`, which the request does not have")
+            value = head.headers.get(name.encode())
+            if value is None:
+                reason = "which the request does not have"
+                raise SignatureError(f"the signature covers `{name}`, {reason}")
+            lines.append(f"{name}: {value.decode('latin-1')}")
     return "\n".join(lines)
 
 

@@ -6,30 +6,29 @@ validating a head depends on its bytes alone, so a head that recurs is parsed on
 cached.
 """
 
-import re
 from typing import Final, Generic, TypeVar
 
 from rpc.bounded_cache import BoundedCache
 
 try:
-    from gateway.http.head_native import split_head
+    from gateway.http.head_native import split_head, strip_lines
 except ImportError:  # not compiled
-    from gateway.http.head_parts import split_head
+    from gateway.http.head_parts import split_head, strip_lines
 
 _MAX_HEADS: Final = 512  # in the cache
 _MAX_HEAD_BYTES: Final = 2048  # of one cached head
 
 # Headers that do not decide how a request is served, mostly for tracing. A line of one is ignored
 # only if its value is printable ASCII, which every parser accepts. A header that the gateway begins
-# to read must be removed from this list; those of `gateway/request/tracing.py` and of
+# to read must be removed from this set; those of `gateway/request/tracing.py` and of
 # `gateway/access/proxies.py` are read from each head.
-_IGNORED_HEADERS: Final = (
-    "x-request-id", "x-correlation-id", "x-kong-request-id", "kong-request-id", "traceparent",
-    "tracestate", "baggage", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid",
-    "x-b3-sampled", "uber-trace-id", "sentry-trace", "x-datadog-trace-id", "x-datadog-parent-id",
-    "x-amzn-trace-id", "x-cloud-trace-context", "x-request-start", "x-forwarded-for", "x-real-ip",
-    "forwarded",
-)  # fmt: skip
+_IGNORED_HEADERS: Final = frozenset({
+    b"x-request-id", b"x-correlation-id", b"x-kong-request-id", b"kong-request-id", b"traceparent",
+    b"tracestate", b"baggage", b"b3", b"x-b3-traceid", b"x-b3-spanid", b"x-b3-parentspanid",
+    b"x-b3-sampled", b"uber-trace-id", b"sentry-trace", b"x-datadog-trace-id",
+    b"x-datadog-parent-id", b"x-amzn-trace-id", b"x-cloud-trace-context", b"x-request-start",
+    b"x-forwarded-for", b"x-real-ip", b"forwarded",
+})  # fmt: skip
 
 Value = TypeVar("Value")
 
@@ -71,9 +70,7 @@ class HeadCache(Generic[Value]):
 
     def __init__(self, significant_header: str = "") -> None:
         self._values: BoundedCache[HeadKey, Value] = BoundedCache(_MAX_HEADS)
-        names = "|".join(name for name in _IGNORED_HEADERS if name != significant_header.lower())
-        line = rf"\r\n(?:{names}): [!-~](?:[ -~]{{0,1022}}[!-~])?(?=\r\n|\Z)"
-        self._ignored_lines = re.compile(line.encode(), re.IGNORECASE)
+        self._ignored_names = _IGNORED_HEADERS - {significant_header.lower().encode()}
 
     def find(self, data: bytes) -> HeadLookup[Value] | None:
         """Look up the head at the start of a read.
@@ -88,7 +85,7 @@ class HeadCache(Generic[Value]):
         value = self._values.entries.get(head)
         if value is not None:
             return HeadLookup(head, body_start, body_size, value)
-        stripped, ignored_count = self._ignored_lines.subn(b"", data[: body_start - 2])
+        stripped, ignored_count = strip_lines(data[: body_start - 2], self._ignored_names)
         stripped_split = split_head(stripped + b"\r\n") if ignored_count else None
         if stripped_split is None:
             return HeadLookup(head, body_start, body_size, None)

@@ -1,12 +1,15 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""`split_head` of `gateway/http/head_cache.py` and `read_fields` of `gateway/http/head_reader.py`.
+"""The functions of `gateway/http/head_parts.py`, compiled.
 
-Optional: without a C compiler the functions in Python are used, which return the same.
+Optional: without a C compiler those in Python are used, which return the same.
 `tests/gateway/http/test_head_native.py` holds the two equal.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp, memcpy
+
+cdef extern from "Python.h":
+    object PyUnicode_DecodeASCII(const char* text, Py_ssize_t size, const char* errors)
 
 cdef extern from "string.h" nogil:
     void* memmem(const void* haystack, size_t haystack_size, const void* needle, size_t needle_size)
@@ -61,22 +64,35 @@ def split_head(bytes data not None):
     return key, head_end - head + 4, number
 
 
-# The lower-case form of each character of a field name; 0 for one that no name has (RFC 9110, 5.6.2).
-cdef unsigned char[256] NAME_CHARS
+# Kinds of characters, as bits: of a field name (RFC 9110, 5.6.2), of a plain path and of a plain
+# query. `head_parts` says what is plain.
+cdef enum:
+    OF_NAME = 1
+    OF_PATH = 2
+    OF_QUERY = 4
+    MAX_VALUE_BYTES = 1024
+    MAX_NAME_BYTES = 32
+
+cdef unsigned char[256] KINDS
+cdef unsigned char[256] LOWER
 
 
-cdef void fill_name_chars() noexcept:
+cdef void fill_tables() noexcept:
     cdef int char
+    cdef bint is_letter
     for char in range(256):
-        if b"a" <= char <= b"z" or b"0" <= char <= b"9" or memchr(b"!#$%&'*+.^_`|~-", char, 15) != NULL:
-            NAME_CHARS[char] = <unsigned char>char
-        elif b"A" <= char <= b"Z":
-            NAME_CHARS[char] = <unsigned char>(char + 32)
-        else:
-            NAME_CHARS[char] = 0
+        is_letter = b"a" <= char <= b"z" or b"A" <= char <= b"Z"
+        KINDS[char] = 0
+        if is_letter or b"0" <= char <= b"9" or (char and memchr(b"-._~", char, 4) != NULL):
+            KINDS[char] = OF_PATH | OF_QUERY
+        if char and memchr(b"!$&'()*+,;=:@/?%", char, 16) != NULL:
+            KINDS[char] |= OF_QUERY
+        if is_letter or b"0" <= char <= b"9" or (char and memchr(b"!#$%&'*+.^`|~-", char, 14) != NULL):
+            KINDS[char] |= OF_NAME
+        LOWER[char] = <unsigned char>(char + 32 if b"A" <= char <= b"Z" else char)
 
 
-fill_name_chars()
+fill_tables()
 
 
 def read_fields(bytes head not None):
@@ -103,7 +119,7 @@ def read_fields(bytes head not None):
     position += 11
     while position[0] != b"\r":
         start = position
-        while NAME_CHARS[position[0]]:
+        while KINDS[position[0]] & OF_NAME:
             position += 1
         size = position - start
         if size == 0 or position[0] != b":":
@@ -111,7 +127,7 @@ def read_fields(bytes head not None):
         name = PyBytes_FromStringAndSize(NULL, size)
         lower = <unsigned char*>PyBytes_AS_STRING(name)
         for index in range(size):
-            lower[index] = NAME_CHARS[start[index]]
+            lower[index] = LOWER[start[index]]
         position += 1
         while position[0] == b" " or position[0] == b"\t":
             position += 1
@@ -128,3 +144,91 @@ def read_fields(bytes head not None):
     if not fields or end - position != 2 or position[1] != b"\n":
         return None
     return target, fields
+
+
+def read_target(bytes target not None):
+    """Return the path and the query of a plain target, or None; see `head_parts`."""
+    cdef const unsigned char* start = <const unsigned char*>PyBytes_AS_STRING(target)
+    cdef const unsigned char* position = start
+    cdef const unsigned char* path_end
+    cdef const unsigned char* end = start + PyBytes_GET_SIZE(target)
+    while position[0] == b"/":
+        position += 1
+        if position[0] == b"." or not KINDS[position[0]] & OF_PATH:
+            return None
+        while KINDS[position[0]] & OF_PATH:
+            position += 1
+    path_end = position
+    if path_end == start:
+        return None
+    if position[0] == b"?":
+        position += 1
+        while KINDS[position[0]] & OF_QUERY:
+            position += 1
+    if position != end:
+        return None
+    if path_end == end:
+        return PyUnicode_DecodeASCII(<const char*>start, end - start, NULL), b""
+    return (
+        PyUnicode_DecodeASCII(<const char*>start, path_end - start, NULL),
+        PyBytes_FromStringAndSize(<const char*>path_end + 1, end - path_end - 1),
+    )
+
+
+cdef const unsigned char* find_line_end(
+    const unsigned char* position, const unsigned char* end
+) noexcept:
+    """Return the end of a line, before its CRLF; `end` if there is none."""
+    while True:
+        position = <const unsigned char*>memchr(position, b"\r", end - position)
+        if position == NULL or position + 1 == end:
+            return end
+        if position[1] == b"\n":
+            return position
+        position += 1
+
+
+cdef bint is_ignored(
+    const unsigned char* line, const unsigned char* end, frozenset names
+) except -1:
+    """Return whether a line has one of the names, and a value that every parser accepts."""
+    cdef unsigned char name[MAX_NAME_BYTES]
+    cdef Py_ssize_t size = 0
+    while size < MAX_NAME_BYTES and line + size < end and KINDS[line[size]] & OF_NAME:
+        name[size] = LOWER[line[size]]
+        size += 1
+    line += size
+    if end - line < 3 or end - line - 2 > MAX_VALUE_BYTES or line[0] != b":" or line[1] != b" ":
+        return False
+    if PyBytes_FromStringAndSize(<const char*>name, size) not in names:
+        return False
+    line += 2
+    if line[0] == b" " or (end - 1)[0] == b" ":
+        return False
+    while line < end:
+        if line[0] < 0x20 or line[0] > 0x7E:
+            return False
+        line += 1
+    return True
+
+
+def strip_lines(bytes head not None, frozenset names not None):
+    """Return a head without the lines of some names, and their number; see `head_parts`."""
+    cdef const unsigned char* start = <const unsigned char*>PyBytes_AS_STRING(head)
+    cdef const unsigned char* end = start + PyBytes_GET_SIZE(head)
+    cdef const unsigned char* kept = start  # what follows is not copied yet
+    cdef const unsigned char* line = find_line_end(start, end)
+    cdef const unsigned char* line_end
+    cdef list pieces = []
+    cdef Py_ssize_t count = 0
+    while line + 2 < end:
+        line_end = find_line_end(line + 2, end)
+        if is_ignored(line + 2, line_end, names):
+            pieces.append(PyBytes_FromStringAndSize(<const char*>kept, line - kept))
+            kept = line_end
+            count += 1
+        line = line_end
+    if count == 0:
+        return head, 0
+    pieces.append(PyBytes_FromStringAndSize(<const char*>kept, end - kept))
+    return b"".join(pieces), count

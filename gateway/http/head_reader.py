@@ -7,16 +7,19 @@ is left to the parser: it alone decides what is an error, and which.
 
 from typing import Final
 
-from gateway.http.head_validation import parse_target, validate_fields
+from gateway.http.head_validation import is_host, parse_target
 from gateway.request.response import HttpError
 
 try:
-    from gateway.http.head_native import read_fields
+    from gateway.http.head_native import read_fields, read_target
 except ImportError:  # not compiled
-    from gateway.http.head_parts import read_fields
+    from gateway.http.head_parts import read_fields, read_target
 
 # Fields that change how a request is framed or answered.
-_UNUSUAL_HEADERS: Final = (b"transfer-encoding", b"expect", b"upgrade", b"proxy-connection")
+_UNUSUAL_HEADERS: Final = (b"transfer-encoding", b"expect", b"proxy-connection")
+# Options of a connection that stays open. Java's client asks for HTTP/2 in each request; a server
+# may ignore that (RFC 9110, 7.8).
+_KEEPING_OPTIONS: Final = (b"keep-alive", b"upgrade", b"http2-settings")
 
 
 class PostHead:
@@ -47,16 +50,21 @@ def read_post_head(
     target, headers = parts
     if len(target) > max_target or len(headers) > max_headers:
         return None
-    try:
-        validate_fields(headers, "1.1")
-        path, _ = parse_target(b"POST", target)
-    except HttpError:
+    host = headers.get(b"host")
+    # So that Content-Length is a plain number too.
+    if host is None or headers.get(b"content-length") != b"%d" % body_size or not is_host(host):
         return None
     for name in _UNUSUAL_HEADERS:
         if name in headers:
             return None
     if headers.get(b"connection", b"keep-alive").lower() != b"keep-alive":
+        for option in headers[b"connection"].split(b","):
+            if option.strip().lower() not in _KEEPING_OPTIONS:
+                return None
+    plain_target = read_target(target)
+    if plain_target is not None:
+        return PostHead(plain_target[0], target, headers)
+    try:
+        return PostHead(parse_target(b"POST", target)[0], target, headers)
+    except HttpError:
         return None
-    if headers.get(b"content-length") != b"%d" % body_size:
-        return None
-    return PostHead(path, target, headers)

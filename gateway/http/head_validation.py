@@ -51,15 +51,6 @@ def validate_headers(headers: Headers, version: str, max_headers: int = 100) -> 
     if len(headers) > max_headers:
         raise HttpError(431, f"more than {max_headers} headers")
     by_name = combine_headers(headers)
-    validate_fields(by_name, version)
-    return by_name
-
-
-def validate_fields(by_name: Mapping[bytes, bytes], version: str) -> None:
-    """Validate header fields by their lower-case names, none of which occurs twice.
-
-    `version` is the HTTP version, for example "1.1". Raises HttpError 400 or 417.
-    """
     for name in by_name:
         if b"_" in name:
             raise HttpError(400, "a header name with '_' is not accepted")
@@ -67,7 +58,7 @@ def validate_fields(by_name: Mapping[bytes, bytes], version: str) -> None:
     if host is None:
         if version != "1.0":
             raise HttpError(400, "exactly one Host header is needed")
-    elif not _HOST.fullmatch(host):
+    elif not is_host(host):
         raise HttpError(400, "Host is not a host name with an optional port")
     if version not in ("1.1", "1.0"):
         raise HttpError(400, "the version must be HTTP/1.1 or HTTP/1.0")
@@ -80,6 +71,12 @@ def validate_fields(by_name: Mapping[bytes, bytes], version: str) -> None:
     expected = by_name.get(b"expect")
     if expected is not None and expected.lower() != b"100-continue":
         raise HttpError(417, "Expect must be 100-continue")
+    return by_name
+
+
+def is_host(value: bytes) -> bool:
+    """Return whether a field value is a host name or an address, with an optional port."""
+    return _HOST.fullmatch(value) is not None
 
 
 def combine_headers(headers: Headers) -> dict[bytes, bytes]:

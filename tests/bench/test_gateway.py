@@ -74,9 +74,12 @@ def run_bench(*args: str) -> dict[str, Any]:
 @pytest.mark.peer("cc")
 def test_result_shapes_of_other_benches() -> None:
     quick_args = ("--rounds", "1", "--seconds", "1")
-    latency = run_bench("latency", "--peer", "ours-asgi", "--rate", "50", *quick_args)
+    args = ("gateway", "--peer", "ours-asgi", "--rate", "50", "--loaders", "4", "--heads", "mixed")
+    latency = run_bench(*args, *quick_args)
     assert set(latency["arms"]) == {"direct", "ours", "ours-asgi"}
-    assert set(latency["ratios"]) == {f"ours/ours-asgi added {p}" for p in ("p50", "p99")}
+    assert latency["arms"]["ours"]["cpu_us_per_request"] > 0
+    figures = ("added p50", "added p99", "cpu")
+    assert set(latency["ratios"]) == {f"ours/ours-asgi {figure}" for figure in figures}
     assert run_bench("idle", "--connections", "20")["rss_kib_each"] >= 0
     rest = run_bench("rest", "--seconds", "1")
     assert 0 < rest["gateway_percent"] < 100

@@ -97,34 +97,62 @@ def test_signatures_of_a_published_client(vector: dict[str, str]) -> None:
 VALID = 'hmac username="a", algorithm="hmac-sha256", headers="date request-line", signature="YQ=="'
 
 
-@pytest.mark.parametrize(
-    ("authorization", "problem"),
-    [
-        ("hmac x", 'NAME="VALUE"'),
-        (VALID + " x", 'NAME="VALUE"'),
-        (VALID.replace("username", "user"), "`username` must be there once"),
-        (VALID.replace('"a"', '""'), "`username` must be there once"),
-        (VALID + ', api_key="a"', "`username` must be there once"),
-        (VALID + ', username="a"', "`username` stands there twice"),
-        (VALID.replace("algorithm", "alg"), "`algorithm`"),
-        (VALID.replace("sha256", "sha1"), "algorithm must be one of hmac-sha256"),
-        (VALID.replace("hmac-sha256", "none"), "algorithm must be one of"),
-        (VALID.replace("date request-line", " "), "`headers`"),
-        (VALID.replace('signature="YQ=="', 'signature=""'), "`signature`"),
-        (VALID.replace("request-line", "a a"), "at most 32 different names"),
-        (
-            VALID.replace("request-line", " ".join(f"a{n}" for n in range(40))),
-            "at most 32 different names",
-        ),
-        (VALID.replace("YQ==", "YQ="), "`signature` is not base64"),
-        (VALID.replace("YQ==", "ÿ"), "`signature` is not base64"),
-        (VALID.replace('"a"', '"' + "a" * 5000 + '"'), "more than 4096 characters"),
-    ],
-)
+MALFORMED = [
+    ("hmac x", 'NAME="VALUE"'),
+    (VALID + " x", 'NAME="VALUE"'),
+    (VALID.replace("username", "user"), "`username` must be there once"),
+    (VALID.replace('"a"', '""'), "`username` must be there once"),
+    (VALID + ', api_key="a"', "`username` must be there once"),
+    (VALID + ', username="a"', "`username` stands there twice"),
+    (VALID.replace("algorithm", "alg"), "`algorithm`"),
+    (VALID.replace("sha256", "sha1"), "algorithm must be one of hmac-sha256"),
+    (VALID.replace("hmac-sha256", "none"), "algorithm must be one of"),
+    (VALID.replace("date request-line", " "), "`headers`"),
+    (VALID.replace('signature="YQ=="', 'signature=""'), "`signature`"),
+    (VALID.replace("request-line", "a a"), "at most 32 different names"),
+    (
+        VALID.replace("request-line", " ".join(f"a{n}" for n in range(40))),
+        "at most 32 different names",
+    ),
+    (VALID.replace("YQ==", "YQ="), "`signature` is not base64"),
+    (VALID.replace("YQ==", "ÿ"), "`signature` is not base64"),
+    (VALID.replace('"a"', '"' + "a" * 5000 + '"'), "more than 4096 characters"),
+]
+
+
+@pytest.mark.parametrize(("authorization", "problem"), MALFORMED)
 def test_malformed_signatures_are_explained(authorization: str, problem: str) -> None:
     with pytest.raises(SignatureError) as caught:
         parse(authorization)
     assert problem in str(caught.value)
+
+
+def outcome(authorization: str, forms: signature.SignatureForms | None) -> tuple[object, ...]:
+    """Return what is read of a signature, or why it is refused."""
+    try:
+        found = signature.find_signature(head({"authorization": authorization, "date": "d"}), forms)
+    except SignatureError as error:
+        return (str(error),)
+    assert found is not None
+    return found.key_id, found.algorithm, found.signed_names, found.mac, found.date
+
+
+def test_forms_that_are_kept_change_nothing() -> None:
+    forms = signature.SignatureForms()
+    mac_first = 'hmac signature="YQ==", username="a", algorithm="hmac-sha256", headers="date"'
+    others = [VALID, VALID.replace("YQ==", "Yg=="), VALID + ",", VALID + " ", mac_first]
+    others += [VALID + '"', VALID[:-1], VALID.replace("YQ==", ""), VALID.replace("YQ==", 'Y"')]
+    for authorization in [*others, *(text for text, _ in MALFORMED)] * 2:
+        assert outcome(authorization, forms) == outcome(authorization, None), authorization
+    assert list(forms.entries) == [VALID[len("hmac ") : VALID.index("signature=")]]
+
+
+def test_few_short_forms_are_kept() -> None:
+    forms = signature.SignatureForms()
+    for number in range(600):
+        outcome(VALID.replace('"a"', f'"{number}"'), forms)
+    outcome(VALID.replace('"a"', '"' + "a" * 600 + '"'), forms)
+    assert len(forms.entries) == 512
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.http.head_parts import read_fields, split_head
+from gateway.http.head_parts import read_fields, read_target, split_head, strip_lines
 
 HEAD = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\nX-A: b"
 
@@ -29,6 +29,40 @@ def test_the_fields_of_a_plain_head() -> None:
     assert read_fields(HEAD + b"\r\n\r\n") == (b"/a", fields)
 
 
-@pytest.mark.parametrize("line", [b"x-a: c", b"x: a ", b"x: \t", b"x y: z", b": z", b" x: z", b"x"])
+@pytest.mark.parametrize(
+    "line", [b"x-a: c", b"x: a ", b"x: \t", b"x y: z", b": z", b" x: z", b"x", b"x_y: z"]
+)
 def test_fields_that_are_left_to_the_parser(line: bytes) -> None:
     assert read_fields(HEAD + b"\r\n" + line + b"\r\n\r\n") is None
+
+
+IGNORED = frozenset({b"traceparent", b"b3"})
+
+
+def test_lines_are_stripped_by_their_names() -> None:
+    head = b"POST / HTTP/1.1\r\nTraceParent: 0-1\r\nHost: a\r\nb3: 1 2\r\nb3: 3\r\n"
+    assert strip_lines(head, IGNORED) == (b"POST / HTTP/1.1\r\nHost: a\r\n", 3)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"b3:1", b"b3:  1", b"b3: 1 ", b"b3: ", b"b3 : 1", b"b3: \xe9", b"b3: a\tb", b"b3: a\rb",
+     b"b3: " + b"a" * 1025, b"b33: 1", b"x: b3: 1", b" b3: 1"],
+)  # fmt: skip
+def test_lines_that_stay(line: bytes) -> None:
+    head = b"POST / HTTP/1.1\r\n" + line + b"\r\n"
+    assert strip_lines(head, IGNORED) == (head, 0)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (b"/v1/private/a", ("/v1/private/a", b"")), (b"/a?b=%20&c", ("/a", b"b=%20&c")),
+        (b"/a.b~c-d_e", ("/a.b~c-d_e", b"")), (b"/a?", ("/a", b"")), (b"/a?b?c", ("/a", b"b?c")),
+        (b"", None), (b"/", None), (b"a", None), (b"/a/", None), (b"//a", None), (b"/.a", None),
+        (b"/a/../b", None), (b"/%61", None), (b"/a;b", None), (b"/a?\xe9", None), (b"/a#b", None),
+        (b"*", None), (b"http://a/b", None),
+    ],
+)  # fmt: skip
+def test_plain_targets(target: bytes, expected: tuple[str, bytes] | None) -> None:
+    assert read_target(target) == expected
