@@ -68,6 +68,7 @@ COMPILED = [
 # missing, functions in Python take their place.
 NATIVE = [
     "atom/wire_native.pyx", "gateway/http/head_native.pyx", "gateway/request/json_native.pyx",
+    "gateway/streaming/frame_native.pyx", "schemas/validation/accept_native.pyx",
 ]  # fmt: skip
 
 # `make check` does the strict type check with all stubs installed. Here mypy only supplies types,

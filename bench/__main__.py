@@ -12,6 +12,7 @@ from bench import (
     calls,
     fairness,
     gateway,
+    history,
     idle,
     install,
     latency,
@@ -122,6 +123,17 @@ def _run_gateway(args: argparse.Namespace) -> dict[str, Any]:
 
 def _format_gateway(result: dict[str, Any]) -> str:
     return latency.format_table(result) if "rate" in result else gateway.format_table(result)
+
+
+def _configure_history(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("revision", nargs="+", help="commits, of which each is built")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each revision (5)")
+    parser.add_argument("--seconds", type=int, default=3, help="length of a turn (3)")
+    _add_common_options(
+        parser,
+        lambda args: history.run(args.revision, args.rounds, args.seconds),
+        history.format_table,
+    )
 
 
 def _configure_overload(parser: argparse.ArgumentParser) -> None:
@@ -326,6 +338,7 @@ def _add_common_options(
 _COMMANDS: Sequence[tuple[str, str, Callable[[argparse.ArgumentParser], None]]] = (
     ("layers", "what each step of a request costs", _configure_layers),
     ("gateway", "requests per second beside our peers", _configure_gateway),
+    ("history", "requests/s beside Envoy of several revisions", _configure_history),
     ("overload", "what a refused request costs, and how long it takes", _configure_overload),
     ("fairness", "an application that asks ten times its share", _configure_fairness),
     ("usage", "rows of usage and work of loaders that are killed", _configure_usage),

@@ -119,26 +119,26 @@ def start_backend(folder: Path, stack: contextlib.ExitStack, loaders: int = 1) -
 
 def start_ours(context: BenchContext, payload: str) -> Arm:
     """Start the product as users run it: `asectl gateway`, compiled, and a loader that reports."""
-    return _start_ours(
+    return start_product(
         context, payload, "ours", product.import_environment(product.ensure_installed())
     )
 
 
 def start_ours_python(context: BenchContext, payload: str) -> Arm:
     """Start the product from the sources of this checkout, not compiled."""
-    return _start_ours(context, payload, "ours-python", {})
+    return start_product(context, payload, "ours-python", {})
 
 
 def start_ours_asgi(context: BenchContext, payload: str) -> Arm:
     """Start the product with `gateway.once_lane` off: Starlette handles every request."""
     env = product.import_environment(product.ensure_installed())
-    return _start_ours(context, payload, "ours-asgi", env, "--gateway-once-lane", "false")
+    return start_product(context, payload, "ours-asgi", env, "--gateway-once-lane", "false")
 
 
 def start_ours_plain(context: BenchContext, payload: str) -> Arm:
     """Start the product, and send it the same request without an envelope."""
     env = product.import_environment(product.ensure_installed())
-    arm = _start_ours(context, payload, "ours-plain", env)
+    arm = start_product(context, payload, "ours-plain", env)
     return replace(arm, request=workload.plain_request(payload))
 
 
@@ -153,12 +153,13 @@ def start_ours_with(
     folder = context.folder / f"{name}-access"
     folder.mkdir()
     request, flags = add_credential(folder, workload.envelope_request(payload))
-    return replace(_start_ours(context, payload, name, env, *flags), request=request)
+    return replace(start_product(context, payload, name, env, *flags), request=request)
 
 
-def _start_ours(
+def start_product(
     context: BenchContext, payload: str, name: str, env: dict[str, str], *flags: str
 ) -> Arm:
+    """Start a gateway with the environment variables `env`, and the reports of its loaders."""
     schemas = context.folder / name
     schemas.mkdir()
     (schemas / "schema_bench.json").write_bytes(workload.SCHEMA)

@@ -12,11 +12,20 @@ _COLOURS = ("#0b6e4f", "#c8553d", "#2f5d8a", "#8e6c8a", "#b08900", "#555555", "#
             "#a23b72", "#6b8e23")  # fmt: skip
 
 
-def render_chart(title: str, x_label: str, y_label: str, series: Series, *, y_max: float) -> str:
+def render_chart(
+    title: str,
+    x_label: str,
+    y_label: str,
+    series: Series,
+    *,
+    y_max: float,
+    x_names: Sequence[str] = (),
+) -> str:
     """Return a line chart of `series` as SVG text; the first series is drawn thicker.
 
-    The values of x are spaced evenly, regardless of their distances. The y axis runs from 0 to
-    `y_max`, rounded up to a grid line; points above it are cut off.
+    The values of x are spaced evenly, regardless of their distances; with `x_names` they are
+    indices of those names. The y axis runs from 0 to `y_max`, rounded up to a grid line; points
+    above it are cut off.
     """
     xs = sorted({x for points in series.values() for x, _ in points})
     step = _grid_step(y_max)
@@ -29,7 +38,8 @@ def render_chart(title: str, x_label: str, y_label: str, series: Series, *, y_ma
         _text(_LEFT + _plot_width() / 2, _HEIGHT - 12, x_label, anchor="middle"),
         _text(_LEFT, 40, y_label),
     ]
-    parts += _grid(xs, axis_max, step)
+    x_texts = [x_names[int(x)] if x_names else f"{x:g}" for x in xs]
+    parts += _grid(xs, x_texts, axis_max, step)
     for number, (name, points) in enumerate(series.items()):
         colour = _COLOURS[number % len(_COLOURS)]
         parts.append(_line(points, xs, axis_max, colour, is_main=number == 0))
@@ -43,7 +53,7 @@ def render_chart(title: str, x_label: str, y_label: str, series: Series, *, y_ma
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _grid(xs: Sequence[float], axis_max: float, step: float) -> list[str]:
+def _grid(xs: Sequence[float], x_texts: Sequence[str], axis_max: float, step: float) -> list[str]:
     parts = []
     for number in range(round(axis_max / step) + 1):
         y = _to_pixel_y(number * step, axis_max)
@@ -52,7 +62,8 @@ def _grid(xs: Sequence[float], axis_max: float, step: float) -> list[str]:
         )
         parts.append(_text(_LEFT - 8, y + 4, f"{number * step:g}", anchor="end"))
     parts += [
-        _text(_to_pixel_x(x, xs), _HEIGHT - _BOTTOM + 18, f"{x:g}", anchor="middle") for x in xs
+        _text(_to_pixel_x(x, xs), _HEIGHT - _BOTTOM + 18, text, anchor="middle")
+        for x, text in zip(xs, x_texts, strict=True)
     ]
     return parts
 

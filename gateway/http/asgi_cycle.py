@@ -116,6 +116,13 @@ class AsgiCycle:
         elif self._expects_continue:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
+    def serve(self, body: bytes) -> None:
+        """Run the application: the body is whole, and the application reads it."""
+        self._cycle.body += body
+        self._is_started = True
+        self.complete_body()
+        self._start_task(self._cycle)
+
     def add_body_chunk(self, data: bytes) -> int:
         """Hand a chunk to `receive`; return the bytes that it has not read yet."""
         if self._drops_body:

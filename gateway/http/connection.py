@@ -19,6 +19,7 @@ from gateway.http import head_validation
 from gateway.http.asgi_cycle import AsgiCycle
 from gateway.http.asgi_scope import asgi_scope
 from gateway.http.fast_path import FastPath
+from gateway.http.head_reader import PostHead
 from gateway.http.memory_limits import UNCOUNTED_BYTES
 from gateway.http.pipeline import Cycle, PipelineQueue
 from gateway.http.raw_input import RawInput
@@ -160,7 +161,7 @@ class HttpConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse received data, then update the timer for what is still missing.
 
-        A read that is one complete unary request with a cached head bypasses the parser.
+        A read that is exactly one plain POST request bypasses the parser.
 
         The parser reports a header, a chunk header or a trailer when it is complete. Until then it
         buffers the bytes, and each read makes joining them more expensive. `_update_timer`
@@ -379,11 +380,7 @@ class HttpConnection(HttpToolsProtocol):
             self._set_scope(method, path, query, version)
             if parser.should_upgrade():  # to a WebSocket, when the parser stops
                 return
-            cycle = AsgiCycle(
-                self,
-                self._server_context.write_batcher,
-                partial(self._start_asgi_task, app=self.app),
-                self._send_error_response,
+            cycle = self._new_asgi_cycle(
                 reads_body=reads_body,
                 expects_continue=expects_continue,
                 keep_alive=keep_alive,
@@ -391,6 +388,29 @@ class HttpConnection(HttpToolsProtocol):
             )
         self._receiving_cycle = cycle
         self._submit(cycle)
+
+    def new_asgi_cycle(self, head: PostHead) -> AsgiCycle:
+        """Return the cycle of a plain request that ASGI serves."""
+        self.url, self.headers = head.target, list(head.headers.items())
+        self._set_scope(b"POST", head.path, head.target.partition(b"?")[2], "1.1")
+        return self._new_asgi_cycle(
+            reads_body=True, expects_continue=False, keep_alive=True, chunked=True
+        )
+
+    def _new_asgi_cycle(
+        self, *, reads_body: bool, expects_continue: bool, keep_alive: bool, chunked: bool
+    ) -> AsgiCycle:
+        """Return the cycle of the request whose scope is set."""
+        return AsgiCycle(
+            self,
+            self._server_context.write_batcher,
+            partial(self._start_asgi_task, app=self.app),
+            self._send_error_response,
+            reads_body=reads_body,
+            expects_continue=expects_continue,
+            keep_alive=keep_alive,
+            chunked=chunked,
+        )
 
     def _check_length(self, headers: Mapping[bytes, bytes]) -> None:
         """Reject a body that is too large by its length alone, before it arrives."""

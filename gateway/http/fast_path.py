@@ -1,4 +1,4 @@
-"""The fast path of one connection: it accepts unary requests and writes their responses."""
+"""The fast path of one connection: plain POST requests, and the responses of unary ones."""
 
 import asyncio
 from collections.abc import Mapping
@@ -6,9 +6,9 @@ from typing import Any, Final, Protocol
 
 from gateway.access.peer import Peer
 from gateway.context import GatewayContext
-from gateway.http.head_cache import HeadKey, HeadLookup
-from gateway.http.head_reader import read_post_head
-from gateway.http.pipeline import PipelineQueue
+from gateway.http.head_cache import HeadKey, HeadLookup, look_up_nothing
+from gateway.http.head_reader import PostHead, read_post_head
+from gateway.http.pipeline import Cycle, PipelineQueue
 from gateway.http.server_context import ServerContext
 from gateway.http.timeouts import ConnectionTimer, Wait
 from gateway.request import tracing
@@ -42,10 +42,21 @@ class FastPathOwner(Protocol):
     def close_after_response(self) -> None:
         """Close; called after the last response."""
 
+    def new_asgi_cycle(self, head: PostHead) -> "WholeRequest":
+        """Return the cycle of a plain request that ASGI serves."""
+
+
+class WholeRequest(Cycle, Protocol):
+    """A request that was received whole."""
+
+    def serve(self, body: bytes) -> None:
+        """Serve the request: it is the connection's current one."""
+
 
 class FastPath:
-    """The unary requests of one connection that are served without ASGI, and their responses.
+    """The plain POST requests of one connection, and the responses of unary ones, without ASGI.
 
+    A read that is exactly one such request bypasses the parser; ASGI serves it if it is not unary.
     `server_state.tasks` holds the running requests that a drain waits for.
 
     A head is cached when it recurs. `_last_head_key` is the key of the latest head at the start of
@@ -82,16 +93,14 @@ class FastPath:
         self._is_repeated_head = self._is_sole_request = False
 
     def try_serve(self, data: bytes) -> bool:
-        """Serve a read that is exactly one unary request with a plain head.
+        """Serve a read that is exactly one POST request with a plain head.
 
         Returns False if it is anything else, or if an earlier request is pending: the parser then
         handles the data.
         """
         fast_path, limits = self._server_context.fast_path, self._server_context.limits
         self._is_repeated_head = self._is_sole_request = False
-        if fast_path is None:
-            return False
-        lookup = fast_path.head_cache.find(data)
+        lookup = fast_path.head_cache.find(data) if fast_path is not None else look_up_nothing(data)
         if lookup is None:
             return False
         head = lookup.value
@@ -102,11 +111,11 @@ class FastPath:
             return False
         if lookup.body_size > limits.max_body or lookup.body_start > limits.max_header_bytes:
             return False
-        cycle = (
-            self._cycle_of_cached_head(fast_path.context, head, lookup, data)
-            if head is not None
-            else self._cycle_of_new_head(lookup, data)
-        )
+        cycle: WholeRequest | None
+        if head is not None and fast_path is not None:
+            cycle = self._cycle_of_cached_head(fast_path.context, head, lookup, data)
+        else:
+            cycle = self._cycle_of_new_head(lookup, data)
         if cycle is None or not self._pipeline.try_acquire(cycle):
             return False
         self._is_sole_request = True
@@ -116,8 +125,10 @@ class FastPath:
 
     def _cycle_of_new_head(
         self, lookup: HeadLookup[UnaryRequestHead], data: bytes
-    ) -> UnaryRequestCycle | None:
+    ) -> WholeRequest | None:
         limits = self._server_context.limits
+        if self._pipeline:
+            return None
         head = read_post_head(
             data[: lookup.body_start],
             lookup.body_size,
@@ -127,7 +138,8 @@ class FastPath:
         )
         if head is None:
             return None
-        return self.accept_head(b"POST", head.path, head.headers, True, False, True, head.target)
+        cycle = self.accept_head(b"POST", head.path, head.headers, True, False, True, head.target)
+        return cycle if cycle is not None else self._connection.new_asgi_cycle(head)
 
     def _cycle_of_cached_head(
         self,
@@ -251,7 +263,6 @@ class FastPath:
         cycle.keep_alive = not is_last
         close_line = _CLOSE_LINE if is_last else b""
         coding_line = b"transfer-encoding: chunked\r\n" if cycle.chunked else b""
-        self._server_context.write_batcher.flush()
         head = b"".join(
             (
                 _OK_STATUS_LINE,
@@ -263,20 +274,19 @@ class FastPath:
                 b"\r\n",
             )
         )
-        self._transport.write(head)
+        self._write(head)
 
     def send_chunk(self, cycle: UnaryRequestCycle, data: bytes) -> None:
         """Write a part of the body, as one chunk."""
         if not self._transport.is_closing():
-            chunk = b"%x\r\n%b\r\n" % (len(data), data) if cycle.chunked else data
-            self._transport.write(chunk)
+            self._write(b"%x\r\n%b\r\n" % (len(data), data) if cycle.chunked else data)
 
     def send_last_chunk(self, cycle: UnaryRequestCycle) -> None:
         """Write the last chunk and finish the request."""
         if self._pipeline.current is not cycle or self._transport.is_closing():
             return
         if cycle.chunked:
-            self._transport.write(b"0\r\n\r\n")
+            self._write(b"0\r\n\r\n")
         if not cycle.keep_alive:
             self._connection.close_after_response()
         else:
@@ -290,5 +300,9 @@ class FastPath:
         data = serialize_response(
             response, default_lines, _CLOSE_LINE if is_last and not says_close else b""
         )
-        server_context.write_batcher.put(self._transport, data, self._call_soon)
+        self._write(data)
         return is_last or says_close
+
+    def _write(self, data: bytes) -> None:
+        """Write with all that is written in this iteration of the event loop."""
+        self._server_context.write_batcher.put(self._transport, data, self._call_soon)

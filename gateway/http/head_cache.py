@@ -6,7 +6,7 @@ validating a head depends on its bytes alone, so a head that recurs is parsed on
 cached.
 """
 
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from rpc.bounded_cache import BoundedCache
 
@@ -97,6 +97,12 @@ class HeadCache(Generic[Value]):
         """Cache the value of a head that was parsed and accepted with a plain Content-Length."""
         if _is_cacheable(key if isinstance(key, bytes) else key[0]):
             self._values.add(key, value)
+
+
+def look_up_nothing(data: bytes) -> HeadLookup[Any] | None:
+    """Return the lookup of the head at the start of a read where no heads are cached."""
+    split = split_head(data)
+    return None if split is None else HeadLookup(split[0], split[1], split[2], None)
 
 
 def _is_cacheable(head: bytes) -> bool:

@@ -11,9 +11,9 @@ from gateway.http.head_validation import is_host, parse_target
 from gateway.request.response import HttpError
 
 try:
-    from gateway.http.head_native import read_fields, read_target
+    from gateway.http.head_native import read_fields
 except ImportError:  # not compiled
-    from gateway.http.head_parts import read_fields, read_target
+    from gateway.http.head_parts import read_fields
 
 # Fields that change how a request is framed or answered.
 _UNUSUAL_HEADERS: Final = (b"transfer-encoding", b"expect", b"proxy-connection")
@@ -61,9 +61,6 @@ def read_post_head(
         for option in headers[b"connection"].split(b","):
             if option.strip().lower() not in _KEEPING_OPTIONS:
                 return None
-    plain_target = read_target(target)
-    if plain_target is not None:
-        return PostHead(plain_target[0], target, headers)
     try:
         return PostHead(parse_target(b"POST", target)[0], target, headers)
     except HttpError:

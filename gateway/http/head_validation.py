@@ -10,6 +10,11 @@ from collections.abc import Mapping, Sequence
 
 from gateway.request.response import HttpError
 
+try:
+    from gateway.http.head_native import read_target
+except ImportError:  # not compiled
+    from gateway.http.head_parts import read_target
+
 Headers = Sequence[tuple[bytes, bytes]]
 
 # Header fields that may occur only once.
@@ -51,9 +56,8 @@ def validate_headers(headers: Headers, version: str, max_headers: int = 100) -> 
     if len(headers) > max_headers:
         raise HttpError(431, f"more than {max_headers} headers")
     by_name = combine_headers(headers)
-    for name in by_name:
-        if b"_" in name:
-            raise HttpError(400, "a header name with '_' is not accepted")
+    if b"".join(by_name).find(b"_") >= 0:
+        raise HttpError(400, "a header name with '_' is not accepted")
     host = by_name.get(b"host")
     if host is None:
         if version != "1.0":
@@ -165,6 +169,9 @@ def parse_origin_form(target: bytes) -> tuple[str, bytes]:
     Raises HttpError 400 if the target is in another form, or if a proxy might interpret the path
     differently: encoded delimiters, dot segments, empty segments, bytes that are not UTF-8.
     """
+    plain = read_target(target)
+    if plain is not None:
+        return plain
     match = _TARGET.fullmatch(target)
     if match is None:
         raise HttpError(400, "the target must be a plain path, with '%' for other characters")

@@ -24,6 +24,13 @@ from gateway.streaming import close_codes
 from gateway.streaming.messages import BINARY_SUBPROTOCOL, PLAIN_SUBPROTOCOL
 from gateway.streaming.multiplexer import SessionMultiplexer
 
+read_message: Callable[[bytes, int], tuple[bytes, bool] | None] | None
+write_message: Callable[[bytes, bool], bytes] | None
+try:
+    from gateway.streaming.frame_native import read_message, write_message
+except ImportError:  # not compiled: `websockets` reads and writes all frames
+    read_message = write_message = None
+
 _SUBPROTOCOLS: Final = (BINARY_SUBPROTOCOL, PLAIN_SUBPROTOCOL)
 _CLOSE_LINGER_S: Final = 1.0
 _POLL_INTERVAL_S: Final = 0.5
@@ -34,24 +41,37 @@ _MAX_FRAMES: Final = 128
 _DATA_OPCODES: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 
-class _ServerProtocol(ServerProtocol):
-    """A server that lets a client close within a fragmented message (RFC 6455, 5.4 and 5.5.1)."""
+class MessageProtocol(ServerProtocol):
+    """A server that lets a client close within a fragmented message (RFC 6455, 5.4 and 5.5.1).
+
+    `is_between_messages`: all bytes received so far are whole messages. The next message may then
+    be read without this protocol.
+    """
+
+    is_between_messages = False
+
+    def receive_data(self, data: bytes | bytearray) -> None:
+        """Parse received bytes."""
+        self.is_between_messages = False
+        super().receive_data(data)
 
     def recv_frame(self, frame: Frame) -> None:
+        """Handle a frame."""
         if frame.opcode is Opcode.CLOSE:
             self.current_size = None
         super().recv_frame(frame)
+        self.is_between_messages = self.current_size is None and not self.reader.buffer
 
 
 def accept_handshake(
     target: bytes, headers: list[tuple[bytes, bytes]], max_message_bytes: int
-) -> tuple[ServerProtocol, bytes]:
+) -> tuple[MessageProtocol, bytes]:
     """Return the protocol of an accepted handshake, and the bytes of its 101 response.
 
     `max_message_bytes` is the limit of a message. Raises HttpError 400 or 426 for an invalid
     handshake.
     """
-    protocol = _ServerProtocol(
+    protocol = MessageProtocol(
         max_size=max_message_bytes,
         subprotocols=cast("Any", _SUBPROTOCOLS),
         select_subprotocol=lambda _, offered: cast(
@@ -69,6 +89,7 @@ def accept_handshake(
         raise HttpError(response.status_code, detail[:200].lower(), headers=extra_headers)
     del response.headers["Date"]
     protocol.send_response(response)
+    protocol.is_between_messages = True
     return protocol, b"".join(protocol.data_to_send())
 
 
@@ -109,7 +130,7 @@ class WebSocketConnection(asyncio.Protocol):
     def __init__(
         self,
         transport: asyncio.Transport,
-        protocol: ServerProtocol,
+        protocol: MessageProtocol,
         options: SessionOptions,
         stall_monitor: WriteStallMonitor,
         body_budget: BodyBudget,
@@ -148,8 +169,18 @@ class WebSocketConnection(asyncio.Protocol):
         self._alive_since_ping = True  # any bytes show that the client is connected
         if self._unparsed:  # from before the transport was paused
             self._unparsed += data
-        else:
+        elif not self._receive_message(data):
             self._parse(data)
+
+    def _receive_message(self, data: bytes) -> bool:
+        """Handle a read that is exactly one message in one frame; return whether it is."""
+        if read_message is None or not (self._open and self._protocol.is_between_messages):
+            return False
+        message = read_message(data, self._options.max_frame)
+        if message is None:
+            return False
+        self._multiplexer.receive_message(message[0], message[1])
+        return True
 
     def _parse(self, data: bytes) -> None:
         """Parse bytes in slices; keep the rest for the next iteration after `_MAX_FRAMES` frames.
@@ -238,10 +269,15 @@ class WebSocketConnection(asyncio.Protocol):
 
     def send(self, message: bytes, *, binary: bool) -> None:
         """Send a message; it is dropped if the connection is closing."""
-        if self._open:
-            protocol = self._protocol
-            (protocol.send_binary if binary else protocol.send_text)(message)
-            self._flush()
+        if not self._open:
+            return
+        if write_message is not None:
+            if not self._transport.is_closing():
+                self._transport.write(write_message(message, binary))
+            return
+        protocol = self._protocol
+        (protocol.send_binary if binary else protocol.send_text)(message)
+        self._flush()
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame, and close the connection when the client has read everything.

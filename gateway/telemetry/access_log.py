@@ -84,22 +84,15 @@ class AccessLog:
         )  # fmt: skip
         subject = self._subjects.entries.get(subject_key) or self._add_subject(subject_key)
         total_ms = format_ms(record.answered_at - record.accepted_at)
+        further_fields = _further_fields(record)
         status, code, attempts = str(record.status), str(record.code), str(record.attempts)
         line = (
             f'{prefix}"sid": "{record.sid}", {subject}, '
             f'"status": {status}, "code": {code}, "attempts": {attempts}, '
             f'"total_ms": {total_ms}, "upstream_ms": {record.upstream_ms}, '
-            f'"overhead_ms": {record.overhead_ms}'
+            f'"overhead_ms": {record.overhead_ms}{further_fields}}}'
         )
-        if record.identity.key_id:
-            line = f'{line}, "key": {encode_basestring_ascii(record.identity.key_id)}'
-        if record.waited_s:
-            line = f'{line}, "wait_ms": {format_ms(record.waited_s)}'
-        if record.error_name:
-            name = encode_basestring_ascii(record.error_name)
-            detail = encode_basestring_ascii(record.detail[:_MAX_DETAIL_CHARS])
-            line = f'{line}, "fault": {name}, "detail": {detail}'
-        self._write_line(line + "}")
+        self._write_line(line)
 
     def _add_subject(self, key: tuple[str, str, str, str, str]) -> str:
         """Return the fields of a request that the requests of a client repeat, and keep them."""
@@ -127,6 +120,20 @@ class AccessLog:
                 )
             self._cached_prefix = _PREFIX_TEMPLATE % (self._cached_timestamp, millisecond)
         return self._cached_prefix
+
+
+def _further_fields(record: RequestRecord) -> str:
+    """Return the fields of a key, of a wait and of an error; "" if there was none."""
+    fields = ""
+    if record.identity.key_id:
+        fields = f', "key": {encode_basestring_ascii(record.identity.key_id)}'
+    if record.waited_s:
+        fields += f', "wait_ms": {format_ms(record.waited_s)}'
+    if record.error_name:
+        name = encode_basestring_ascii(record.error_name)
+        detail = encode_basestring_ascii(record.detail[:_MAX_DETAIL_CHARS])
+        fields += f', "fault": {name}, "detail": {detail}'
+    return fields
 
 
 def loggable_target(target: bytes) -> str:

@@ -41,3 +41,10 @@ def test_all_charts_of_a_grid() -> None:
     assert len(charts) == 10
     for text in charts.values():
         assert text.count("<polyline") == 2
+
+
+def test_names_on_the_axis() -> None:
+    text = render_chart("t", "x", "y", {"a": [(0, 1), (1, 2)]}, y_max=2, x_names=["v1", "v2"])
+    assert ">v1<" in text
+    assert ">v2<" in text
+    assert ">0<" in text, "of the other axis"

@@ -1,0 +1,6 @@
+from typing import Any
+
+class Rule:
+    def accepts(self, value: object) -> bool: ...
+
+def compile_rule(schema: Any) -> Rule | None: ...

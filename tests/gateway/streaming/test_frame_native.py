@@ -1,0 +1,91 @@
+"""The frames of messages as the library reads and writes them."""
+
+import random
+from typing import Any
+
+import pytest
+from websockets.exceptions import PayloadTooBig, ProtocolError
+from websockets.frames import Frame, Opcode
+
+from gateway.streaming.frame_native import read_message, write_message
+
+pytestmark = pytest.mark.compiled_only
+
+SIZES = [0, 1, 3, 4, 7, 8, 9, 125, 126, 127, 1000, 65535, 65536, 70_001]
+MAX_SIZE = 100_000
+
+
+def encode(opcode: Opcode, data: bytes, **bits: bool) -> bytes:
+    return Frame(opcode, data, **bits).serialize(mask=True)
+
+
+def parse(data: bytes) -> Any:
+    """Return what the library reads of one whole frame: the frame, or None."""
+    position = 0
+
+    def read_exact(size: int) -> Any:
+        nonlocal position
+        if position + size > len(data):
+            raise EOFError
+        position += size
+        return bytes(data[position - size : position])
+        yield
+
+    parser = Frame.parse(read_exact, mask=True, max_size=MAX_SIZE)
+    try:
+        next(parser)
+    except StopIteration as stop:
+        return stop.value if position == len(data) else None
+    except (EOFError, ProtocolError, PayloadTooBig):
+        return None
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY])
+def test_messages_of_every_size(size: int, opcode: Opcode) -> None:
+    message = random.Random(size).randbytes(size)
+    is_binary = opcode is Opcode.BINARY
+    assert read_message(encode(opcode, message), MAX_SIZE) == (message, is_binary)
+    assert write_message(message, is_binary) == Frame(opcode, message).serialize(mask=False)
+
+
+def test_a_size_with_a_longer_length_than_it_needs() -> None:
+    """The library accepts it, so it is read in the same way."""
+    for length in (b"\xfe\x00\x02", b"\xff\x00\x00\x00\x00\x00\x00\x00\x02"):
+        data = b"\x81" + length + b"\x01\x02\x03\x04" + b"\x01\x02"
+        assert read_message(data, MAX_SIZE) == (b"\0\0", False)
+        assert parse(data).data == b"\0\0"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"\x81", encode(Opcode.TEXT, b"ab")[:-1], encode(Opcode.TEXT, b"ab") + b"\x81",
+        encode(Opcode.TEXT, b"ab", fin=False), encode(Opcode.CONT, b"ab"),
+        encode(Opcode.PING, b"ab"), encode(Opcode.CLOSE, b""),
+        Frame(Opcode.TEXT, b"abcdef").serialize(mask=False), b"\xc1" + encode(Opcode.TEXT, b"")[1:],
+        b"\x83" + encode(Opcode.TEXT, b"")[1:], encode(Opcode.TEXT, b"a" * (MAX_SIZE + 1)),
+        b"\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0", b"\x81\xff\0\0\0\0\xff",
+    ],
+    ids=lambda _: "frame",
+)  # fmt: skip
+def test_what_is_left_to_the_library(data: bytes) -> None:
+    assert read_message(data, MAX_SIZE) is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_bytes_are_read_as_by_the_library(seed: int) -> None:
+    rng = random.Random(seed)
+    read_count = 0
+    for _ in range(20_000):
+        opcode = rng.choice([Opcode.TEXT, Opcode.BINARY])
+        data = bytearray(encode(opcode, rng.randbytes(rng.choice([0, 5, 130]))))
+        for _ in range(rng.randrange(3)):
+            data[rng.choice([0, 1, 2, 3, rng.randrange(len(data))])] = rng.randrange(256)
+        message = read_message(bytes(data), MAX_SIZE)
+        if message is not None:
+            read_count += 1
+            frame = parse(bytes(data))
+            assert frame.fin
+            assert (bytes(frame.data), frame.opcode is Opcode.BINARY) == message
+    assert read_count > 5000
