@@ -6,6 +6,7 @@ Sources: google.rpc.Code, whose comments relate the codes to HTTP; AIP-193 for t
 from typing import Final
 
 from gateway.request.record import RequestRecord
+from gateway.request.record_lines import format_ms
 from gateway.request.response import PlainError, public_message
 from rpc.metadata import STATUS_DETAILS, encode_status
 from rpc.status import RpcError, Status
@@ -68,8 +69,8 @@ def trailers(record: RequestRecord) -> list[Trailer]:
     """Return what the headers of an HTTP response say of a request, as trailers."""
     fields: list[Trailer] = [
         ("x-ase-request-id", record.sid),
-        ("x-ase-overhead-ms", record.overhead_ms),
-        ("x-ase-upstream-ms", record.upstream_ms),
+        ("x-ase-overhead-ms", format_ms(record.overhead_s)),
+        ("x-ase-upstream-ms", format_ms(record.upstream_s)),
         ("x-ase-attempts", str(record.attempts)),
     ]
     return [*fields, ("x-ase-instance", record.instance)] if record.instance else fields

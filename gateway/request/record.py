@@ -18,16 +18,6 @@ _MAX_UNIT_NAMES: Final = 16
 _MAX_UNIT_NAME: Final = 64
 _MAX_UNITS: Final = 2**53
 _NO_CODE_MAP: Final[Mapping[int, int]] = {}
-_THOUSANDTHS: Final[list[str]] = [f".{number:03d}" for number in range(1000)]
-
-
-def format_ms(seconds: float) -> str:
-    """Return a time of 0 or more as milliseconds with three decimals.
-
-    Each request has three of them; this takes half as long as a format of floats.
-    """
-    microseconds = int(seconds * 1e6 + 0.5)
-    return str(microseconds // 1000) + _THOUSANDTHS[microseconds % 1000]
 
 
 class RequestIdGenerator:
@@ -81,9 +71,8 @@ class RequestRecord:
     `accepted_at`, `body_received_at` (the body is complete) and `answered_at` are seconds of the
     gateway's clock. `upstream_s` is the time spent on calls to loaders, `waited_s` the time spent
     waiting for a slot, `overhead_s` the time the gateway itself needed, without receiving the body.
-    `upstream_ms` and `overhead_ms` are the same in milliseconds, formatted as text for headers and
-    log. They, `status`, `code` and `answered_at` are set when the request is answered; `code` 0
-    means success.
+    They, `status`, `code` and `answered_at` are set when the request is answered; `code` 0 means
+    success.
 
     `identity` is the caller, ANONYMOUS until it is known, and `admission` its use of its limits.
     `app_id` is the application's, empty until it is known. `tracing` are the tracing headers of the
@@ -102,9 +91,9 @@ class RequestRecord:
         "_is_calling", "accepted_at", "admission", "affinity_key", "answered_at", "app_id",
         "attempt_notes", "attempts", "body_received_at", "bytes_in", "bytes_out", "call_s",
         "called_at", "client_ip", "code", "code_map", "detail", "error_name", "first_result_at",
-        "frames_in", "frames_out", "identity", "instance", "method", "overhead_ms", "overhead_s",
+        "frames_in", "frames_out", "identity", "instance", "method", "overhead_s",
         "path", "retry_reasons", "service", "sid", "status", "trace", "tracing", "units",
-        "upstream_ms", "upstream_s", "waited_s",
+        "upstream_s", "waited_s",
     )  # fmt: skip
 
     def __init__(
@@ -116,7 +105,6 @@ class RequestRecord:
         self.path = path
         self.client_ip = client_ip
         self.app_id = self.service = self.instance = self.error_name = self.detail = ""
-        self.upstream_ms = self.overhead_ms = "0.000"
         self.code_map = _NO_CODE_MAP
         self.tracing = NO_TRACING
         self.trace: RequestTrace | None = None
@@ -180,6 +168,4 @@ class RequestRecord:
         overhead_s = (
             now - (self.body_received_at or self.accepted_at) - self.upstream_s - self.waited_s
         )
-        self.overhead_s = overhead_s = max(0.0, overhead_s)
-        self.upstream_ms = format_ms(self.upstream_s)
-        self.overhead_ms = format_ms(overhead_s)
+        self.overhead_s = max(0.0, overhead_s)

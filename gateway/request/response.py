@@ -32,6 +32,11 @@ from schemas.model.errors import (
     ErrorSpec,
 )
 
+try:
+    from gateway.request.record_lines_native import response_lines, success_body
+except ImportError:  # not compiled
+    from gateway.request.record_lines import response_lines, success_body
+
 Headers = list[tuple[bytes, bytes]]
 
 _MAX_MESSAGE_CHARS: Final = 2048  # some messages come from loaders
@@ -148,9 +153,7 @@ def finish_with_success(payload: bytes, record: RequestRecord, now: float) -> Ht
     An empty payload, `{}`, is omitted from the envelope.
     """
     record.finish(200, 0, now)
-    payload_member = b"" if payload == b"{}" else b',"payload":' + payload
-    envelope = b'{"header":{"code":0,"message":"success","sid":"%s"}%s}'
-    body = envelope % (record.sid.encode(), payload_member)
+    body = success_body(record.sid, payload)
     return HttpResponse(200, _response_head(record, len(body)), body)
 
 
@@ -268,14 +271,13 @@ def serialize_response(response: HttpResponse, default_lines: bytes, close_line:
 def _response_head(
     record: RequestRecord, body_size: int, content_type: str = "application/json"
 ) -> bytes:
-    size, attempts = str(body_size), str(record.attempts)
-    lines = (
-        f"content-type: {content_type}\r\ncontent-length: {size}\r\n"
-        f"x-ase-request-id: {record.sid}\r\nx-ase-overhead-ms: {record.overhead_ms}\r\n"
-        f"x-ase-upstream-ms: {record.upstream_ms}\r\nx-ase-attempts: {attempts}\r\n"
+    return response_lines(
+        content_type,
+        body_size,
+        record.sid,
+        record.overhead_s,
+        record.upstream_s,
+        record.attempts,
+        record.admission.header_line,
+        record.instance,
     )
-    if record.admission.header_line:
-        lines += record.admission.header_line
-    if record.instance:
-        lines += f"x-ase-instance: {record.instance}\r\n"
-    return lines.encode()

@@ -5,8 +5,14 @@ from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii
 from typing import Final
 
-from gateway.request.record import RequestRecord, format_ms
+from gateway.request.record import RequestRecord
+from gateway.request.record_lines import format_ms
 from rpc.bounded_cache import BoundedCache
+
+try:
+    from gateway.request.record_lines_native import log_line
+except ImportError:  # not compiled
+    from gateway.request.record_lines import log_line
 
 # Limits of a line, in characters of its path and of its error detail.
 _MAX_PATH_CHARS: Final = 256
@@ -83,14 +89,17 @@ class AccessLog:
             record.method, record.path, record.client_ip, record.service, record.instance
         )  # fmt: skip
         subject = self._subjects.entries.get(subject_key) or self._add_subject(subject_key)
-        total_ms = format_ms(record.answered_at - record.accepted_at)
-        further_fields = _further_fields(record)
-        status, code, attempts = str(record.status), str(record.code), str(record.attempts)
-        line = (
-            f'{prefix}"sid": "{record.sid}", {subject}, '
-            f'"status": {status}, "code": {code}, "attempts": {attempts}, '
-            f'"total_ms": {total_ms}, "upstream_ms": {record.upstream_ms}, '
-            f'"overhead_ms": {record.overhead_ms}{further_fields}}}'
+        line = log_line(
+            prefix,
+            record.sid,
+            subject,
+            record.status,
+            record.code,
+            record.attempts,
+            record.answered_at - record.accepted_at,
+            record.upstream_s,
+            record.overhead_s,
+            _further_fields(record),
         )
         self._write_line(line)
 

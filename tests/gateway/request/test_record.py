@@ -16,14 +16,13 @@ def test_times_of_a_request_are_split() -> None:
     assert (record.attempts, record.instance) == (2, "b:1")
     assert record.upstream_s == 0.75, "both attempts; the second ends with the response"
     assert record.overhead_s == pytest.approx(4.0 - 2.0 - 0.75 - 0.5)
-    assert (record.upstream_ms, record.overhead_ms) == ("750.000", "750.000")
 
 
 def test_request_that_is_rejected_by_its_head_has_only_overhead() -> None:
     record = RequestRecord("s" * 32, 1.0)
     record.finish(431, 10163, 1.001)
     assert (record.status, record.code, record.attempts) == (431, 10163, 0)
-    assert (record.upstream_ms, record.overhead_ms) == ("0.000", "1.000")
+    assert record.overhead_s == pytest.approx(0.001)
 
 
 def test_overhead_is_never_negative() -> None:
