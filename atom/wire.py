@@ -54,11 +54,12 @@ def map_entries(field_tag: bytes, members: dict[str, Any], excluded: dict[str, A
 
     `field_tag` is the tag of the map.
     """
-    return b"".join(
-        map_entry(field_tag, name.encode(), as_text(value).encode())
-        for name, value in members.items()
-        if name not in excluded
-    )
+    entries = []
+    for name, value in members.items():
+        if name not in excluded:
+            text = value if type(value) is str else as_text(value)
+            entries.append(map_entry(field_tag, name.encode(), text.encode()))
+    return b"".join(entries)
 
 
 def payload_head(payload_tag: bytes, meta: bytes, attributes: bytes, data_size: int) -> bytes:

@@ -354,11 +354,14 @@ def test_affinity_keeps_a_user_on_one_loader(tmp_path: Path) -> None:
         for _ in loaders:  # the first requests are the newcomers' trials
             assert gateway.call().status_code == 200
 
-        def instances_used(uid: str) -> set[str]:
+        def instances_used(uid: str) -> Counter[str]:
             envelope = make_envelope()
             envelope["header"]["uid"] = uid
-            return {gateway.post(envelope).headers["x-ase-instance"] for _ in range(20)}
+            return Counter(gateway.post(envelope).headers["x-ase-instance"] for _ in range(20))
 
-        homes = [instances_used(f"user-{n}") for n in range(8)]
-        assert all(len(home) == 1 for home in homes), (homes, gateway.state())
-        assert len(set.union(*homes)) > 1
+        used = [instances_used(f"user-{n}") for n in range(8)]
+        # A loader that a busy machine delays by a millisecond is passed over for that time. Without
+        # affinity, a user would have a third of the requests at one of four loaders.
+        at_home = sum(counts.most_common(1)[0][1] for counts in used)
+        assert at_home > 0.6 * 8 * 20, (used, gateway.state())
+        assert len({counts.most_common(1)[0][0] for counts in used}) > 1
