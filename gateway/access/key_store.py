@@ -136,7 +136,10 @@ class KeyStore:
 def _transaction(path: Path, lock_timeout: float) -> Iterator[sqlite3.Connection]:
     """Open a file for one transaction: committed at the end, rolled back by an error."""
     try:
-        with contextlib.closing(sqlite3.connect(path, lock_timeout)) as connection, connection:
+        with (
+            contextlib.closing(sqlite3.connect(path, timeout=lock_timeout)) as connection,
+            connection,
+        ):
             yield connection
     except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
         raise KeySourceError(f"{path}: {error}; {_cure(error)}") from error

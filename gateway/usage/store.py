@@ -134,7 +134,9 @@ class UsageStore:
     def _connect(self) -> Iterator[sqlite3.Connection]:
         try:
             with (
-                contextlib.closing(sqlite3.connect(self._path, _LOCK_TIMEOUT_S)) as connection,
+                contextlib.closing(
+                    sqlite3.connect(self._path, timeout=_LOCK_TIMEOUT_S)
+                ) as connection,
                 connection,
             ):
                 connection.execute("PRAGMA synchronous = NORMAL")

@@ -4,6 +4,7 @@ import base64
 import json
 import random
 from collections.abc import AsyncIterator, Iterator
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
@@ -418,7 +419,7 @@ def test_body_over_the_limit_is_refused(client: Client) -> None:
         head = b"POST /v1/forms HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\n"
         sock.sendall(head + b"Content-Length: 1000001\r\n\r\n")
         response = read_all(sock)
-    assert b"413 Request Entity Too Large\r\n" in response
+    assert f"413 {HTTPStatus(413).phrase}\r\n".encode() in response  # Python 3.13 renamed it
     problem = json.loads(response.partition(b"\r\n\r\n")[2])
     assert problem["detail"] == "body is larger than 1000000 bytes"
 
