@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,16 +98,20 @@ def _configure_gateway(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--payload", default="small", choices=PAYLOADS, help="of base64 text")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each arm (3)")
     parser.add_argument("--seconds", type=int, default=4, help="length of a turn (4)")
-    parser.add_argument("--connections", type=int, default=32, help="of the load (32)")
+    parser.add_argument("--connections", type=int, help="of the load (32)")
     parser.add_argument("--loaders", type=int, default=1, help="behind each arm (1)")
     parser.add_argument("--heads", default="wrk", choices=HEADS, help="of whose requests (wrk)")
     parser.add_argument("--fresh", default="", metavar="HEADER", help="no two have the same value")
     parser.add_argument("--rate", type=int, help="requests a second, open-loop; as many as it can")
-    _add_common_options(parser, _run_gateway, _format_gateway)
+    _add_common_options(parser, partial(_run_gateway, parser), _format_gateway)
 
 
-def _run_gateway(args: argparse.Namespace) -> dict[str, Any]:
+def _run_gateway(parser: argparse.ArgumentParser, args: argparse.Namespace) -> dict[str, Any]:
     arms = _gateway_arms(args)
+    if args.fresh and args.heads != "wrk":
+        parser.error("--fresh changes the heads of wrk alone: leave out --heads")
+    if args.rate is not None and (args.fresh or args.payload != "small" or args.connections):
+        parser.error("--rate has its own load: leave out --fresh, --payload and --connections")
     if args.rate is not None:
         return latency.run(arms, args.rate, args.rounds, args.seconds, args.loaders, args.heads)
     return gateway.run(
@@ -114,7 +119,7 @@ def _run_gateway(args: argparse.Namespace) -> dict[str, Any]:
         args.payload,
         args.rounds,
         args.seconds,
-        args.connections,
+        args.connections or 32,
         args.fresh,
         args.loaders,
         args.heads,

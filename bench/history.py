@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import product, workload
+from bench import product
 from bench.arms import start_backend, start_envoy, start_product, wait_until_ready
 from bench.gateway import ArmResult, measure_arm
 from bench.lb.chart import render_chart
@@ -41,8 +41,7 @@ def run(revisions: list[str], rounds: int, seconds: int) -> dict[str, Any]:
         results: dict[str, list[ArmResult]] = {arm.name: [] for arm in arms}
         for arm in arms:
             wait_until_ready(arm)
-            (folder / f"{arm.name}.body").write_bytes(workload.request_body())
-            (folder / "envoy.body").write_bytes(workload.transcoded_request("small").body)
+            (folder / f"{arm.name}.body").write_bytes(arm.request.body)
             measure_arm(arm, folder, 1, _CONNECTIONS)
         for _ in range(rounds):
             for arm in arms:
@@ -111,7 +110,7 @@ def _row(name: str, results: list[ArmResult], envoy: list[ArmResult]) -> dict[st
 
 
 def _keep(rows: list[dict[str, Any]]) -> None:
-    """Replace the rows of this machine, and draw those of all machines."""
+    """Replace the rows of this machine, which are of one run, and draw those of all machines."""
     file = _RESULTS / "history.json"
     runs = json.loads(file.read_text("utf-8")) if file.exists() else {}
     machine = str(describe_machine()["cpu"]).replace("(R)", "").removesuffix(" Processor")

@@ -67,9 +67,12 @@ def hardware_counters(pids: Iterable[int]) -> Iterator[dict[str, int]]:
 
 
 def parse_perf_stat(output: str) -> dict[str, int]:
-    """Return the counts by event in the output of `perf stat -x,`; without those it has not."""
+    """Return the counts by event in the output of `perf stat -x,`, of those that were counted.
+
+    An event without the kernel's part ends in `:u`.
+    """
     fields = [line.split(",") for line in output.splitlines()]
-    return {row[2].partition(":")[0]: int(row[0]) for row in fields if row[0].isdigit()}
+    return {row[2]: int(row[0]) for row in fields if row[0].isdigit()}
 
 
 def pin(core: str) -> None:

@@ -47,6 +47,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._~:\[\]-]{1,255}")
 _DATE: Final = re.compile(
     r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT", re.ASCII
 )
+_IN_NAME: Final = re.compile(r"[a-z_]")
 _PARAMETER: Final = re.compile(r'([a-z_]+)="([^"]*)"')
 _PARAMETER_LIST: Final = re.compile(r'(?:\s*[a-z_]+="[^"]*"\s*(?:,|$))*')
 
@@ -150,6 +151,8 @@ def _parse(text: str, forms: SignatureForms | None) -> tuple[str, str, tuple[str
     if len(text) > _MAX_AUTHORIZATION:
         raise SignatureError(f"authorization: it has more than {_MAX_AUTHORIZATION} characters")
     prefix, _, quoted_mac = text.rpartition('signature="')
+    if _IN_NAME.match(prefix[-1:]):  # of a parameter whose name ends so
+        forms = None
     form = forms.entries.get(prefix) if forms is not None else None
     if form is not None and 0 < quoted_mac.find('"') == len(quoted_mac) - 1:
         mac_text = quoted_mac[:-1]

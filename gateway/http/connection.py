@@ -393,6 +393,7 @@ class HttpConnection(HttpToolsProtocol):
         """Return the cycle of a plain request that ASGI serves."""
         self.url, self.headers = head.target, list(head.headers.items())
         self._set_scope(b"POST", head.path, head.target.partition(b"?")[2], "1.1")
+        self.url, self.headers = b"", []  # of what the parser reads next
         return self._new_asgi_cycle(
             reads_body=True, expects_continue=False, keep_alive=True, chunked=True
         )

@@ -6,8 +6,9 @@ from typing import Any, Final, Protocol
 
 from gateway.access.peer import Peer
 from gateway.context import GatewayContext
-from gateway.http.head_cache import HeadKey, HeadLookup, look_up_nothing
+from gateway.http.head_cache import HeadKey, HeadLookup, split_only
 from gateway.http.head_reader import PostHead, read_post_head
+from gateway.http.memory_limits import UNCOUNTED_BYTES
 from gateway.http.pipeline import Cycle, PipelineQueue
 from gateway.http.server_context import ServerContext
 from gateway.http.timeouts import ConnectionTimer, Wait
@@ -18,6 +19,7 @@ from gateway.unary.cycle import UnaryRequestCycle
 from gateway.unary.request_head import UnaryRequestHead
 
 _CLOSE_MARKER: Final = b"\r\nconnection: close\r\n"
+_MAX_BATCHED_EVENTS: Final = 1 << 14  # bytes
 _CLOSE_LINE: Final = b"connection: close\r\n"
 _OK_STATUS_LINE: Final = b"HTTP/1.1 200 OK\r\n"
 
@@ -54,9 +56,10 @@ class WholeRequest(Cycle, Protocol):
 
 
 class FastPath:
-    """The plain POST requests of one connection, and the responses of unary ones, without ASGI.
+    """The plain POST requests of one connection, and the responses of unary ones.
 
-    A read that is exactly one such request bypasses the parser; ASGI serves it if it is not unary.
+    A read that is exactly one such request bypasses the parser. If it is unary, it is served
+    without ASGI too.
     `server_state.tasks` holds the running requests that a drain waits for.
 
     A head is cached when it recurs. `_last_head_key` is the key of the latest head at the start of
@@ -100,7 +103,7 @@ class FastPath:
         """
         fast_path, limits = self._server_context.fast_path, self._server_context.limits
         self._is_repeated_head = self._is_sole_request = False
-        lookup = fast_path.head_cache.find(data) if fast_path is not None else look_up_nothing(data)
+        lookup = fast_path.head_cache.find(data) if fast_path is not None else split_only(data)
         if lookup is None:
             return False
         head = lookup.value
@@ -139,7 +142,11 @@ class FastPath:
         if head is None:
             return None
         cycle = self.accept_head(b"POST", head.path, head.headers, True, False, True, head.target)
-        return cycle if cycle is not None else self._connection.new_asgi_cycle(head)
+        if cycle is not None:
+            return cycle
+        if lookup.body_size > UNCOUNTED_BYTES:  # the parser counts it with all others in memory
+            return None
+        return self._connection.new_asgi_cycle(head)
 
     def _cycle_of_cached_head(
         self,
@@ -280,6 +287,8 @@ class FastPath:
         """Write a part of the body, as one chunk."""
         if not self._transport.is_closing():
             self._write(b"%x\r\n%b\r\n" % (len(data), data) if cycle.chunked else data)
+            # So that `may_write` soon says what the transport thinks of it.
+            self._server_context.write_batcher.flush_if_over(_MAX_BATCHED_EVENTS)
 
     def send_last_chunk(self, cycle: UnaryRequestCycle) -> None:
         """Write the last chunk and finish the request."""

@@ -99,7 +99,7 @@ class HeadCache(Generic[Value]):
             self._values.add(key, value)
 
 
-def look_up_nothing(data: bytes) -> HeadLookup[Any] | None:
+def split_only(data: bytes) -> HeadLookup[Any] | None:
     """Return the lookup of the head at the start of a read where no heads are cached."""
     split = split_head(data)
     return None if split is None else HeadLookup(split[0], split[1], split[2], None)

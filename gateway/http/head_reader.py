@@ -7,7 +7,7 @@ is left to the parser: it alone decides what is an error, and which.
 
 from typing import Final
 
-from gateway.http.head_validation import is_host, parse_target
+from gateway.http.head_validation import is_host, parse_target, without_upgrade_option
 from gateway.request.response import HttpError
 
 try:
@@ -42,7 +42,7 @@ def read_post_head(
     """Return the head of a read, or None if the parser has to read it.
 
     `head` ends with its empty line. None if it is not plain, not valid, has another Content-Length
-    than `body_size`, or is near one of the limits, which are in bytes.
+    than `body_size`, or is over one of the limits: a number of headers, and bytes.
     """
     parts = read_fields(head) if len(head) <= max_header_bytes else None
     if parts is None:
@@ -61,7 +61,20 @@ def read_post_head(
         for option in headers[b"connection"].split(b","):
             if option.strip().lower() not in _KEEPING_OPTIONS:
                 return None
+        remove_upgrade(headers)
     try:
         return PostHead(parse_target(b"POST", target)[0], target, headers)
     except HttpError:
         return None
+
+
+def remove_upgrade(headers: dict[bytes, bytes]) -> None:
+    """Remove the request to upgrade from header fields, if there is one, as the parser's way does.
+
+    It is one if it names a protocol and the Connection header has the option `upgrade`.
+    """
+    connection = headers[b"connection"]
+    remaining = without_upgrade_option(connection)
+    if headers.get(b"upgrade") and remaining != connection:
+        del headers[b"upgrade"]
+        headers[b"connection"] = remaining

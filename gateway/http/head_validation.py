@@ -125,11 +125,16 @@ def without_upgrade(method: bytes, target: bytes, version: str, headers: Headers
     lines = [b"%b %b HTTP/%b" % (method, target, version.encode())]
     for name, value in headers:
         if name == b"connection":
-            tokens = [token.strip() for token in value.split(b",")]
-            value = b", ".join(token for token in tokens if token.lower() != b"upgrade")
+            value = without_upgrade_option(value)
         if name != b"upgrade":
             lines.append(b"%b: %b" % (name, value))
     return b"\r\n".join([*lines, b"", b""])
+
+
+def without_upgrade_option(connection: bytes) -> bytes:
+    """Return the value of a Connection header without its option `upgrade`."""
+    options = [option.strip() for option in connection.split(b",")]
+    return b", ".join(option for option in options if option.lower() != b"upgrade")
 
 
 def to_origin_form(

@@ -37,6 +37,11 @@ class WriteBatcher:
         if self._pending_bytes > _MAX_PENDING_BYTES:
             self.flush()
 
+    def flush_if_over(self, max_bytes: int) -> None:
+        """Write everything pending if it is more than `max_bytes`."""
+        if self._pending_bytes > max_bytes:
+            self.flush()
+
     def flush(self) -> None:
         """Write everything pending; consecutive data for one transport become one write.
 

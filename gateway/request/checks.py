@@ -66,19 +66,19 @@ def check_app_id(body: dict[str, Any], identity: Identity) -> str:
 
     Raises AseError 10313: status 400 if there is no app id, 403 if it is not that of the caller.
     """
-    header, own_id, first_id = body.get("header"), identity.app_id, ""
+    header, own_id = body.get("header"), identity.app_id
+    first_id, is_own = "", True
     if isinstance(header, dict):
         for name in APP_ID_NAMES:
-            if name not in header:
-                continue
-            app_id = header[name]
-            if type(app_id) is not str or not app_id:
-                raise AseError(BAD_APP, _NO_APP_ID)
-            if own_id and app_id != own_id:
-                raise HttpError(403, "app_id and api_key does not match", BAD_APP)
-            first_id = first_id or app_id
+            if name in header:
+                app_id = header[name]
+                if type(app_id) is not str or not app_id:
+                    raise AseError(BAD_APP, _NO_APP_ID)
+                first_id, is_own = first_id or app_id, is_own and app_id == own_id
     if not first_id:
         raise AseError(BAD_APP, _NO_APP_ID)
+    if own_id and not is_own:
+        raise HttpError(403, "app_id and api_key does not match", BAD_APP)
     return first_id
 
 

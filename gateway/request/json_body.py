@@ -14,12 +14,13 @@ import jiter
 
 from schemas.model.errors import BAD_REQUEST, AseError
 
-is_plain: Callable[[dict[str, Any], bytes, int], bool] | None
+judge: Callable[[dict[str, Any], bytes, int], int] | None
 try:
-    from gateway.request.json_native import is_plain
+    from gateway.request.json_native import judge
 except ImportError:  # not compiled
-    is_plain = None
+    judge = None
 
+_FAULTLESS: Final = 2  # the verdict of `judge` on a body that needs no further check
 _MAX_FINDS: Final = 256
 _MAX_INTEGER: Final = 10**100
 _TOO_MANY_DIGITS: Final = "request body: a number has more than 100 digits"
@@ -46,23 +47,31 @@ def parse(body: bytes, max_depth: int, max_nodes: int, max_names: int) -> dict[s
     """
     _check_name_count(body, max_names)
     check_node_count(body, max_nodes)
-    value = _parse_plain(body, max_depth)
+    value = _parse_judged(body, max_depth)
     return _parse_checked(body, max_depth) if value is None else value
 
 
-def _parse_plain(body: bytes, max_depth: int) -> dict[str, Any] | None:
-    """Return the object of a body that breaks no rule, and None if that is not certain.
+def _parse_judged(body: bytes, max_depth: int) -> dict[str, Any] | None:
+    """Return the object of a body; None if it may have a name twice, or too many levels.
 
     To look for duplicate keys costs the parser as much as to parse. Here they are noticed by the
-    number of strings.
+    number of strings. Raises AseError 10163.
     """
-    if is_plain is None:
+    if judge is None:
         return None
     try:
         value = jiter.from_json(body, allow_inf_nan=False, cache_mode="keys")
-    except ValueError:
+    except ValueError as error:
+        raise _syntax_error(error) from None
+    if type(value) is not dict:
         return None
-    return value if type(value) is dict and is_plain(value, body, max_depth) else None
+    members: dict[str, Any] = value
+    verdict = judge(members, body, max_depth)
+    if verdict == 0:
+        return None
+    if verdict != _FAULTLESS:
+        _check_values(members, max_depth, _may_hold_nul(body))
+    return members
 
 
 def _parse_checked(body: bytes, max_depth: int) -> dict[str, Any]:
@@ -72,14 +81,23 @@ def _parse_checked(body: bytes, max_depth: int) -> dict[str, Any]:
             body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys"
         )
     except ValueError as error:
-        prefix, message = "request body must be json: ", _truncate_message(str(error))
-        raise AseError(BAD_REQUEST, prefix + message, prefix + _without_key(message)) from None
+        raise _syntax_error(error) from None
     if type(value) is not dict:
         raise AseError(BAD_REQUEST, "request body must be a json object")
-    # A raw NUL is not JSON. An escaped NUL is searched for from the first backslash on.
-    escape = body.find(b"\\")
-    _check_values(value, max_depth, escape >= 0 and body.find(b"\\u0000", escape) >= 0)
+    _check_values(value, max_depth, _may_hold_nul(body))
     return value
+
+
+def _syntax_error(error: ValueError) -> AseError:
+    """Return the error of a body that the parser refuses."""
+    prefix, message = "request body must be json: ", _truncate_message(str(error))
+    return AseError(BAD_REQUEST, prefix + message, prefix + _without_key(message))
+
+
+def _may_hold_nul(body: bytes) -> bool:
+    """Return whether a string may hold NUL. A raw NUL is not JSON, so it must be escaped."""
+    escape = body.find(b"\\")
+    return escape >= 0 and body.find(b"\\u0000", escape) >= 0
 
 
 def parse_value(text: bytes, max_depth: int, max_nodes: int, max_names: int) -> Any:

@@ -1,3 +1,6 @@
-from typing import Any
+from typing import Any, Final
 
-def is_plain(value: dict[str, Any], body: bytes, max_depth: int) -> bool: ...
+UNIQUE: Final[int]
+FAULTLESS: Final[int]
+
+def judge(value: dict[str, Any], body: bytes, max_depth: int) -> int: ...

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Recognises the parsed bodies that need no further check; see `gateway/request/json_body.py`.
+"""Recognises parsed bodies that break no rule; see `gateway/request/json_body.py`.
 
 Optional: without a C compiler every body is checked in Python, which alone decides what is wrong.
 """
@@ -24,25 +24,34 @@ cdef extern from "Python.h":
 cdef extern from "string.h" nogil:
     void* memmem(const void* haystack, size_t haystack_size, const void* needle, size_t needle_size)
 
+UNIQUE, FAULTLESS = 1, 2
 
-def is_plain(dict value not None, bytes body not None, Py_ssize_t max_depth):
-    """Return whether a body, of which `value` was parsed, certainly breaks no rule.
+# What is known of a body: how many strings it has, and whether some value needs a further check.
+cdef struct Tally:
+    Py_ssize_t strings
+    bint has_odd_values
 
-    It then has no name twice in an object: the strings of `value`, names included, are as many as
-    those of `body`. No string has an escaped NUL. No more than `max_depth` levels are nested, all
-    integers have 64 bits, and all numbers are finite. If it is False, the body may still be valid.
+
+def judge(dict value not None, bytes body not None, Py_ssize_t max_depth):
+    """Return what is certain of a body, of which `value` was parsed: 0, UNIQUE or FAULTLESS.
+
+    UNIQUE: no object has a name twice, since the strings of `value`, names included, are as many as
+    those of `body`; and no more than `max_depth` levels are nested. FAULTLESS: besides, no string
+    has an escaped NUL, all integers have 64 bits, and all numbers are finite.
     """
     cdef const char* text = PyBytes_AS_STRING(body)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(body)
-    cdef Py_ssize_t strings = 0
     cdef bint has_escapes = memchr(text, b"\\", size) != NULL
-    if has_escapes and memmem(text, size, b"\\u0000", 6) != NULL:
-        return False
-    if not count_strings(<PyObject*>value, max_depth, &strings):
-        return False
-    if has_escapes:
-        return 2 * strings == count_unescaped_quotes(text, size)
-    return 2 * strings == count_quotes(text, size)
+    cdef Tally tally
+    tally.strings = 0
+    tally.has_odd_values = has_escapes and memmem(text, size, b"\\u0000", 6) != NULL
+    if not count_strings(<PyObject*>value, max_depth, &tally):
+        return 0
+    if 2 * tally.strings != (
+        count_unescaped_quotes(text, size) if has_escapes else count_quotes(text, size)
+    ):
+        return 0
+    return UNIQUE if tally.has_odd_values else FAULTLESS
 
 
 cdef Py_ssize_t count_quotes(const char* text, Py_ssize_t size) noexcept:
@@ -72,10 +81,10 @@ cdef Py_ssize_t count_unescaped_quotes(const char* text, Py_ssize_t size) noexce
     return count
 
 
-cdef bint count_strings(PyObject* container, Py_ssize_t depth, Py_ssize_t* strings) except -1:
-    """Add the strings of an object or array to `strings`, names included.
+cdef bint count_strings(PyObject* container, Py_ssize_t depth, Tally* tally) except -1:
+    """Count the strings of an object or array, names included; return whether it is not too deep.
 
-    Return whether it has at most `depth` levels, and no number beyond 64 bits or infinite.
+    It may have at most `depth` levels.
     """
     cdef PyObject* name
     cdef PyObject* member
@@ -84,27 +93,28 @@ cdef bint count_strings(PyObject* container, Py_ssize_t depth, Py_ssize_t* strin
         return False
     if PyDict_CheckExact(container):
         while PyDict_Next(<object>container, &index, &name, &member):
-            strings[0] += 1
-            if not count_member(member, depth, strings):
+            tally.strings += 1
+            if not count_member(member, depth, tally):
                 return False
     else:
         for index in range(PyList_GET_SIZE(<object>container)):
             member = PyList_GET_ITEM(<object>container, index)
-            if not count_member(member, depth, strings):
+            if not count_member(member, depth, tally):
                 return False
     return True
 
 
-cdef inline bint count_member(PyObject* member, Py_ssize_t depth, Py_ssize_t* strings) except -1:
+cdef inline bint count_member(PyObject* member, Py_ssize_t depth, Tally* tally) except -1:
     cdef int overflow = 0
     cdef long long number
     if PyUnicode_CheckExact(member):
-        strings[0] += 1
+        tally.strings += 1
     elif PyDict_CheckExact(member) or PyList_CheckExact(member):
-        return count_strings(member, depth - 1, strings)
+        return count_strings(member, depth - 1, tally)
     elif PyLong_CheckExact(member):
         number = PyLong_AsLongLongAndOverflow(member, &overflow)
-        return overflow == 0 and number != LLONG_MIN
-    elif PyFloat_CheckExact(member):
-        return isfinite(PyFloat_AS_DOUBLE(member)) != 0
+        if overflow or number == LLONG_MIN:
+            tally.has_odd_values = True
+    elif PyFloat_CheckExact(member) and not isfinite(PyFloat_AS_DOUBLE(member)):
+        tally.has_odd_values = True
     return True

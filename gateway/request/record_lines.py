@@ -6,15 +6,16 @@ through them.
 
 from typing import Final
 
+_MAX_SECONDS: Final = 1e9
 _THOUSANDTHS: Final[list[str]] = [f".{number:03d}" for number in range(1000)]
 
 
 def format_ms(seconds: float) -> str:
-    """Return a time of 0 or more as milliseconds with three decimals.
+    """Return a time as milliseconds with three decimals; one below 0 is 0, and 10^9 s the longest.
 
     This takes half as long as a format of floats.
     """
-    microseconds = int(seconds * 1e6 + 0.5)
+    microseconds = int(min(seconds, _MAX_SECONDS) * 1e6 + 0.5) if seconds > 0.0 else 0
     return str(microseconds // 1000) + _THOUSANDTHS[microseconds % 1000]
 
 
@@ -22,6 +23,7 @@ def log_line(
     prefix: str,
     sid: str,
     subject: str,
+    instance: str,
     status: int,
     code: int,
     attempts: int,
@@ -33,10 +35,12 @@ def log_line(
 ) -> str:
     """Return the line of a request in the access log; times are in seconds.
 
-    `prefix` is the start of the line, `subject` and `further_fields` are fields as JSON.
+    `prefix` is the start of the line, `subject` and `further_fields` are fields as JSON, and
+    `instance` is a JSON string.
     """
     return (
-        f'{prefix}"sid": "{sid}", {subject}, "status": {status}, "code": {code}, '
+        f'{prefix}"sid": "{sid}", {subject}, "instance": {instance}, '
+        f'"status": {status}, "code": {code}, '
         f'"attempts": {attempts}, "total_ms": {format_ms(total_s)}, '
         f'"upstream_ms": {format_ms(upstream_s)}, "overhead_ms": {format_ms(overhead_s)}'
         f"{further_fields}}}"

@@ -2,6 +2,7 @@ def log_line(
     prefix: str,
     sid: str,
     subject: str,
+    instance: str,
     status: int,
     code: int,
     attempts: int,

@@ -17,6 +17,7 @@ cdef enum:
     STACK_BYTES = 2048
     NUMBERS_BYTES = 160  # of all numbers of a text, each of at most 20 digits and a sign
 
+cdef double MAX_SECONDS = 1e9
 
 # A text that is written from the left; `position` is the end of what was written.
 cdef inline char* put(char* position, const char* data, Py_ssize_t size) noexcept:
@@ -46,8 +47,11 @@ cdef inline char* put_number(char* position, long long number) noexcept:
 
 
 cdef inline char* put_ms(char* position, double seconds) noexcept:
-    cdef long long microseconds = <long long>(seconds * 1e6 + 0.5)
-    cdef int thousandths = microseconds % 1000
+    cdef long long microseconds = 0
+    cdef int thousandths
+    if seconds > 0.0:
+        microseconds = <long long>((seconds if seconds < MAX_SECONDS else MAX_SECONDS) * 1e6 + 0.5)
+    thousandths = microseconds % 1000
     position = put_number(position, microseconds // 1000)
     position[0] = b"."
     position[1] = <char>(48 + thousandths // 100)
@@ -57,17 +61,18 @@ cdef inline char* put_ms(char* position, double seconds) noexcept:
 
 
 def log_line(
-    str prefix not None, str sid not None, str subject not None, long long status, long long code,
-    long long attempts, double total_s, double upstream_s, double overhead_s,
+    str prefix not None, str sid not None, str subject not None, str instance not None,
+    long long status, long long code, long long attempts, double total_s, double upstream_s, double overhead_s,
     str further_fields not None,
 ):
     """Return the line of a request in the access log."""
-    cdef Py_ssize_t prefix_size, sid_size, subject_size, further_size
+    cdef Py_ssize_t prefix_size, sid_size, subject_size, instance_size, further_size
     cdef const char* prefix_text = PyUnicode_AsUTF8AndSize(prefix, &prefix_size)
     cdef const char* sid_text = PyUnicode_AsUTF8AndSize(sid, &sid_size)
     cdef const char* subject_text = PyUnicode_AsUTF8AndSize(subject, &subject_size)
+    cdef const char* instance_text = PyUnicode_AsUTF8AndSize(instance, &instance_size)
     cdef const char* further_text = PyUnicode_AsUTF8AndSize(further_fields, &further_size)
-    cdef Py_ssize_t needed = prefix_size + sid_size + subject_size + further_size
+    cdef Py_ssize_t needed = prefix_size + sid_size + subject_size + instance_size + further_size
     cdef char initial[STACK_BYTES]
     cdef char* text = initial
     cdef char* end
@@ -81,6 +86,8 @@ def log_line(
     end = put(end, sid_text, sid_size)
     end = put(end, b'", ', 3)
     end = put(end, subject_text, subject_size)
+    end = put(end, b', "instance": ', 14)
+    end = put(end, instance_text, instance_size)
     end = put(end, b', "status": ', 12)
     end = put_number(end, status)
     end = put(end, b', "code": ', 10)

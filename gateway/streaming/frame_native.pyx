@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Reads and writes the WebSocket frames that nearly all frames are (RFC 6455, 5.2).
+"""Reads and writes WebSocket messages that are one frame, as nearly all are (RFC 6455, 5.2).
 
 Optional: without a C compiler `websockets` does it, which also handles all other frames. The tests
 compare the two (`tests/gateway/streaming/test_frame_native.py`).

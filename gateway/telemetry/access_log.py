@@ -18,9 +18,10 @@ except ImportError:  # not compiled
 _MAX_PATH_CHARS: Final = 256
 _MAX_DETAIL_CHARS: Final = 512
 
-# Fields that requests repeat are kept as JSON: how many, and of how many characters.
-_MAX_SUBJECTS: Final = 512
-_MAX_SUBJECT_CHARS: Final = 512
+# Fields that requests repeat are kept as JSON: how many, and of how many characters, which are at
+# least as many as those of their keys.
+_MAX_SUBJECTS: Final = 1024
+_MAX_KEPT_CHARS: Final = 512
 
 _PREFIX_TEMPLATE: Final = (
     '{"time": "%s.%03d+00:00", "level": "info", "logger": "ase.access", "message": "request", '
@@ -38,7 +39,8 @@ class AccessLog:
 
     `_cached_prefix` is the start of a line for the time `_cached_ms`, in milliseconds since 1970.
     `_cached_timestamp` is the date and time of `_cached_second`, in seconds since 1970. `_subjects`
-    are the fields of a line that say who called what, by their values.
+    are the fields of a line that say who called what, by their values, and `_instances` the
+    addresses of instances as JSON.
     """
 
     def __init__(
@@ -57,9 +59,8 @@ class AccessLog:
         self.on_end: Callable[[RequestRecord, bool], None] | None = None
         self._write_line = write_line
         self._wall_clock = wall_clock
-        self._subjects: BoundedCache[tuple[str, str, str, str, str], str] = BoundedCache(
-            _MAX_SUBJECTS
-        )
+        self._subjects: BoundedCache[tuple[str, str, str, str], str] = BoundedCache(_MAX_SUBJECTS)
+        self._instances: BoundedCache[str, str] = BoundedCache(_MAX_SUBJECTS)
         self._cached_ms = self._cached_second = -1
         self._cached_prefix = self._cached_timestamp = ""
 
@@ -85,14 +86,17 @@ class AccessLog:
                 self._explain(record)
         # A path may contain a quote, and a loader chooses its address: all texts are JSON-encoded.
         prefix = self._line_prefix()
-        subject_key = (
-            record.method, record.path, record.client_ip, record.service, record.instance
-        )  # fmt: skip
-        subject = self._subjects.entries.get(subject_key) or self._add_subject(subject_key)
+        path = record.path if len(record.path) <= _MAX_PATH_CHARS else record.path[:_MAX_PATH_CHARS]
+        key = (record.method, path, record.client_ip, record.service)
+        subject = self._subjects.entries.get(key) or self._add_subject(key)
+        instance = self._instances.entries.get(record.instance) or self._add_instance(
+            record.instance
+        )
         line = log_line(
             prefix,
             record.sid,
             subject,
+            instance,
             record.status,
             record.code,
             record.attempts,
@@ -103,18 +107,20 @@ class AccessLog:
         )
         self._write_line(line)
 
-    def _add_subject(self, key: tuple[str, str, str, str, str]) -> str:
+    def _add_subject(self, key: tuple[str, str, str, str]) -> str:
         """Return the fields of a request that the requests of a client repeat, and keep them."""
-        method, path, client, service, instance = map(encode_basestring_ascii, key)
-        if len(key[1]) > _MAX_PATH_CHARS:
-            path = encode_basestring_ascii(key[1][:_MAX_PATH_CHARS])
-        subject = (
-            f'"method": {method}, "path": {path}, "client": {client}, "service": {service}, '
-            f'"instance": {instance}'
-        )
-        if len(subject) <= _MAX_SUBJECT_CHARS:
+        method, path, client, service = map(encode_basestring_ascii, key)
+        subject = f'"method": {method}, "path": {path}, "client": {client}, "service": {service}'
+        if len(subject) <= _MAX_KEPT_CHARS:
             self._subjects.add(key, subject)
         return subject
+
+    def _add_instance(self, instance: str) -> str:
+        """Return an address as JSON, and keep it."""
+        quoted = encode_basestring_ascii(instance)
+        if len(quoted) <= _MAX_KEPT_CHARS:
+            self._instances.add(instance, quoted)
+        return quoted
 
     def _line_prefix(self) -> str:
         """Return the start of a line, which all lines of one millisecond share."""

@@ -39,7 +39,7 @@ _TYPES = {
 }  # fmt: skip
 _ANNOTATIONS = frozenset({"$schema", "title", "description", "default", "examples"})
 # Beyond this, a double does not hold every integer.
-cdef double EXACT = 9007199254740992.0
+cdef long long MAX_EXACT = 9007199254740992
 
 
 class _UnknownKeywordError(Exception):
@@ -99,12 +99,12 @@ cdef class Rule:
 
     cdef bint fits_integer(self, PyObject* value) except -1:
         cdef int overflow = 0
-        cdef double number = <double>PyLong_AsLongLongAndOverflow(value, &overflow)
-        if overflow or number > EXACT or number < -EXACT:
+        cdef long long number = PyLong_AsLongLongAndOverflow(value, &overflow)
+        if overflow or number > MAX_EXACT or number < -MAX_EXACT:
             return False
         if self.has_enum and <object>value not in self.integers:
             return False
-        return self.minimum <= number <= self.maximum
+        return self.minimum <= <double>number <= self.maximum
 
     cdef bint fits_object(self, PyObject* value) except -1:
         cdef PyObject* name
@@ -227,6 +227,6 @@ cdef Py_ssize_t _size(object value) except -1:
 
 cdef double _bound(object value) except *:
     """Return a bound as a double that has exactly its value."""
-    if type(value) not in (int, float) or not -EXACT <= value <= EXACT:
+    if type(value) not in (int, float) or not -MAX_EXACT <= value <= MAX_EXACT:
         raise _UnknownKeywordError
     return value

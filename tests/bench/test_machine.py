@@ -5,7 +5,7 @@ from bench.machine import parse_perf_stat
 
 def test_counts_of_perf() -> None:
     output = "1234,,instructions:u,1000,100.00,0.9,insn per cycle\n5,,cache-misses,1000,100.00,,\n"
-    assert parse_perf_stat(output) == {"instructions": 1234, "cache-misses": 5}
+    assert parse_perf_stat(output) == {"instructions:u": 1234, "cache-misses": 5}
 
 
 def test_a_machine_without_counters() -> None:

@@ -141,6 +141,7 @@ def test_forms_that_are_kept_change_nothing() -> None:
     forms = signature.SignatureForms()
     mac_first = 'hmac signature="YQ==", username="a", algorithm="hmac-sha256", headers="date"'
     others = [VALID, VALID.replace("YQ==", "Yg=="), VALID + ",", VALID + " ", mac_first]
+    others += [VALID + f', x_signature="{mac}"' for mac in ("YQ==", "Yg==")]
     others += [VALID + '"', VALID[:-1], VALID.replace("YQ==", ""), VALID.replace("YQ==", 'Y"')]
     for authorization in [*others, *(text for text, _ in MALFORMED)] * 2:
         assert outcome(authorization, forms) == outcome(authorization, None), authorization

@@ -128,3 +128,45 @@ def test_disconnect_while_the_body_arrives_ends_the_request(gateway: InProcessGa
     assert not gateway.server.server_state.tasks
     assert json.loads(gateway.lines[-1])["status"] == 499
     assert not gateway.caller.calls
+
+
+PLAIN = valid_request()
+TWO_READS = [PLAIN[:40], PLAIN[40:]]
+
+
+@pytest.mark.parametrize("reads", [[PLAIN], TWO_READS], ids=["one read", "two reads"])
+def test_a_request_is_the_same_however_it_is_received(
+    gateway: InProcessGateway, reads: list[bytes]
+) -> None:
+    """One read that is a whole request bypasses the parser; the connection goes on as always."""
+    with gateway.connect() as sock:
+        for _ in range(3):
+            for data in reads:
+                sock.sendall(data)
+            assert read_statuses(sock, 1) == [200]
+        sock.sendall(PLAIN * 2 + GET + b"\r\n")
+        assert read_statuses(sock, 3) == [200] * 3
+        gateway.loop.sleep(gateway.server_context.limits.idle_timeout - 1)
+        assert not sock.transport.lost
+        gateway.loop.sleep(2)
+        assert sock.transport.lost, "an idle connection is closed"
+
+
+def test_a_whole_request_that_follows_a_running_one_waits(gateway: InProcessGateway) -> None:
+    gateway.caller.result = None
+    with gateway.connect() as sock:
+        sock.sendall(PLAIN)
+        sock.sendall(PLAIN)
+        assert len(gateway.caller.calls) == 1
+        gateway.caller.finish_calls()
+        assert read_statuses(sock, 2) == [200] * 2
+
+
+def test_a_large_body_is_counted_also_if_it_is_received_at_once(gateway: InProcessGateway) -> None:
+    budget = gateway.server_context.body_budget
+    gateway.caller.result = None
+    head, _, body = PLAIN.partition(b"\r\n\r\n")
+    body += b" " * 80_000
+    with gateway.connect() as sock:
+        sock.sendall(head[: head.rindex(b" ")] + b" %d\r\n\r\n" % len(body) + body)
+        assert budget.total == len(body)

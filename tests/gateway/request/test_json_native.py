@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.request import json_body
-from gateway.request.json_native import is_plain
+from gateway.request.json_native import FAULTLESS, UNIQUE, judge
 from schemas.model.errors import AseError
 
 pytestmark = pytest.mark.compiled_only
@@ -28,13 +28,21 @@ PIECES = [
 ]  # fmt: skip
 
 
-def passes(body: bytes) -> bool | None:
-    """Return whether the check lets a body pass; None if the parser does not."""
+def verdict(body: bytes) -> int | None:
+    """Return what is certain of a body; None if the parser refuses it."""
     try:
         value = jiter.from_json(body, allow_inf_nan=False)
     except ValueError:
         return None
-    return is_plain(value, body, MAX_DEPTH) if type(value) is dict else None
+    return judge(value, body, MAX_DEPTH) if type(value) is dict else None
+
+
+def parse_judged(body: bytes) -> Any:
+    """Return what is parsed without a look for names that occur twice; None for an error too."""
+    try:
+        return json_body._parse_judged(body, MAX_DEPTH)
+    except AseError:
+        return None
 
 
 def parse_checked(body: bytes) -> Any:
@@ -49,8 +57,9 @@ def test_any_object_is_parsed_as_with_all_checks(
     value: dict[str, Any], ascii_only: bool, indent: int | None
 ) -> None:
     body = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
-    plain = json_body._parse_plain(body, MAX_DEPTH)
-    assert plain is None or plain == parse_checked(body) == value
+    judged = parse_judged(body)
+    assert judged is None or judged == parse_checked(body) == value
+    assert judged is not None or parse_checked(body) is None, "no valid body is parsed twice"
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -63,12 +72,15 @@ def test_what_passes_breaks_no_rule(seed: int) -> None:
         for _ in range(rng.randrange(4)):
             position = rng.randrange(len(body) + 1)
             body[position : position + rng.choice([0, 0, 1, 5])] = rng.choice(PIECES)
-        has_passed = passes(bytes(body))
-        if has_passed:
+        judgement = verdict(bytes(body))
+        judged, checked = parse_judged(bytes(body)), parse_checked(bytes(body))
+        assert judged is None or judged == checked, body
+        if judgement == FAULTLESS:
             passed += 1
-            assert parse_checked(bytes(body)) == jiter.from_json(bytes(body)), body
-        elif has_passed is False:
+            assert checked == jiter.from_json(bytes(body)), body
+        elif judgement == 0:
             refused += 1
+            assert checked is None, body
     assert passed > 2000
     assert refused > 100
 
@@ -76,13 +88,14 @@ def test_what_passes_breaks_no_rule(seed: int) -> None:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (b'{"a": 1}', True), (b'{"a": 1, "a": 1}', False), (b'{"a": {"b": "", "b": 2}}', False),
-        (b'{"a": "\\"", "b": "\\\\"}', True), (b'{"a": "x\\u0000"}', False),
-        (b'{"a": "\\\\u0000"}', False), (b'{"a": 9223372036854775807}', True),
-        (b'{"a": 9223372036854775808}', False), (b'{"a": -9223372036854775808}', False),
-        (b'{"a": 1e999}', False), (b'{"a": [[[[[]]]]]}', True), (b'{"a": [[[[[[]]]]]]}', False),
-        (b"{}", True), (b'{"\\"\\"": "a", "\\"\\"": "a"}', False),
+        (b'{"a": 1}', FAULTLESS), (b'{"a": 1, "a": 1}', 0), (b'{"a": {"b": "", "b": 2}}', 0),
+        (b'{"a": "\\"", "b": "\\\\"}', FAULTLESS), (b'{"a": "x\\u0000"}', UNIQUE),
+        (b'{"a": "\\\\u0000"}', UNIQUE), (b'{"a": 9223372036854775807}', FAULTLESS),
+        (b'{"a": 9223372036854775808}', UNIQUE), (b'{"a": -9223372036854775808}', UNIQUE),
+        (b'{"a": 1e999}', UNIQUE), (b'{"a": [[[[[]]]]]}', FAULTLESS), (b'{"a": [[[[[[]]]]]]}', 0),
+        (b"{}", FAULTLESS), (b'{"\\"\\"": "a", "\\"\\"": "a"}', 0),
     ],
 )  # fmt: skip
-def test_the_limits(body: bytes, expected: bool) -> None:
-    assert passes(body) is expected
+def test_the_limits(body: bytes, expected: int) -> None:
+    assert verdict(body) == expected
+    assert parse_judged(body) == (parse_checked(body) if expected else None)

@@ -10,7 +10,8 @@ from gateway.request.record_lines import format_ms, log_line, response_lines, su
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.0, "0.000"), (0.0000004, "0.000"), (0.0000005, "0.001"), (0.75, "750.000"),
-     (0.0012345, "1.235"), (3600.0, "3600000.000")],
+     (0.0012345, "1.235"), (3600.0, "3600000.000"), (-1.0, "0.000"), (float("nan"), "0.000"),
+     (float("inf"), "1000000000000.000")],
 )  # fmt: skip
 def test_times_in_milliseconds(seconds: float, text: str) -> None:
     assert format_ms(seconds) == text
@@ -18,11 +19,22 @@ def test_times_in_milliseconds(seconds: float, text: str) -> None:
 
 def test_a_log_line_is_json() -> None:
     line = log_line(
-        '{"time": 1, ', "s1", '"method": "POST"', 200, 0, 2, 0.5, 0.25, 0.125, ', "wait_ms": 3.000'
+        '{"time": 1, ',
+        "s1",
+        '"method": "POST"',
+        '"a:1"',
+        200,
+        0,
+        2,
+        0.5,
+        0.25,
+        0.125,
+        ', "wait_ms": 3.000',
     )
     assert json.loads(line) == {
-        "time": 1, "sid": "s1", "method": "POST", "status": 200, "code": 0, "attempts": 2,
-        "total_ms": 500.0, "upstream_ms": 250.0, "overhead_ms": 125.0, "wait_ms": 3.0,
+        "time": 1, "sid": "s1", "method": "POST", "instance": "a:1", "status": 200, "code": 0,
+        "attempts": 2, "total_ms": 500.0, "upstream_ms": 250.0, "overhead_ms": 125.0,
+        "wait_ms": 3.0,
     }  # fmt: skip
 
 

@@ -11,11 +11,15 @@ from gateway.request import record_lines, record_lines_native
 pytestmark = pytest.mark.compiled_only
 
 NUMBERS = st.integers(-(2**63), 2**63 - 1) | st.integers(0, 1000)
-SECONDS = st.floats(0, 1e9) | st.floats(0, 0.01) | st.integers(0, 10**6).map(lambda us: us / 1e6)
+SECONDS = st.floats() | st.floats(0, 0.01) | st.integers(0, 10**6).map(lambda us: us / 1e6)
 TEXTS = st.text(max_size=300) | st.just("x" * 5000)
 
 
-@given(st.tuples(TEXTS, TEXTS, TEXTS, NUMBERS, NUMBERS, NUMBERS, SECONDS, SECONDS, SECONDS, TEXTS))
+@given(
+    st.tuples(
+        TEXTS, TEXTS, TEXTS, TEXTS, NUMBERS, NUMBERS, NUMBERS, SECONDS, SECONDS, SECONDS, TEXTS
+    )
+)
 def test_log_line(args: Any) -> None:
     assert record_lines_native.log_line(*args) == record_lines.log_line(*args)
 

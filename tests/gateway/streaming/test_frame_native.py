@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.frames import Frame, Opcode
+from websockets.protocol import State
 
 from gateway.streaming.frame_native import read_message, write_message
+from gateway.streaming.websocket import MessageProtocol, accept_handshake
 
 pytestmark = pytest.mark.compiled_only
 
@@ -89,3 +91,56 @@ def test_any_bytes_are_read_as_by_the_library(seed: int) -> None:
             assert frame.fin
             assert (bytes(frame.data), frame.opcode is Opcode.BINARY) == message
     assert read_count > 5000
+
+
+HANDSHAKE = [
+    (b"host", b"a"), (b"upgrade", b"websocket"), (b"connection", b"upgrade"),
+    (b"sec-websocket-key", b"AAAAAAAAAAAAAAAAAAAAAA=="), (b"sec-websocket-version", b"13"),
+]  # fmt: skip
+
+
+def receive(protocol: MessageProtocol, reads: list[bytes], *, natively: bool) -> list[object]:
+    """Return what a protocol makes of some reads: its events, its writes and its state."""
+    seen: list[object] = []
+    for data in reads:
+        message = None
+        if natively and protocol.is_between_messages and protocol.state is State.OPEN:
+            message = read_message(data, MAX_SIZE)
+        if message is not None:
+            seen.append(message)
+            continue
+        protocol.receive_data(data)
+        for frame in protocol.events_received():
+            assert isinstance(frame, Frame)
+            is_message = frame.fin and frame.opcode in (Opcode.TEXT, Opcode.BINARY)
+            data_of_frame = (bytes(frame.data), frame.opcode is Opcode.BINARY)
+            seen.append(data_of_frame if is_message else frame)
+        seen += [*protocol.data_to_send(), protocol.state]
+    return [item for item in seen if item is not State.OPEN]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_connection_sees_the_same_with_and_without_them(seed: int) -> None:
+    rng = random.Random(seed)
+    native_count = 0
+    for _ in range(1500):
+        frames = []
+        for _ in range(rng.randrange(1, 6)):
+            opcode = rng.choice([Opcode.TEXT] * 4 + [Opcode.BINARY, Opcode.CONT, Opcode.PING])
+            frame = encode(opcode, rng.randbytes(rng.choice([0, 5, 120])), fin=rng.random() < 0.8)
+            frames.append(frame)
+        if rng.random() < 0.2:
+            frames.insert(rng.randrange(len(frames)), encode(Opcode.CLOSE, b"\x03\xe8"))
+        reads = []
+        for frame in frames:
+            cut = rng.randrange(len(frame)) if rng.random() < 0.2 else 0
+            reads += [part for part in (frame[:cut], frame[cut:]) if part]
+            if rng.random() < 0.2 and len(reads) > 1:
+                reads[-2:] = [reads[-2] + reads[-1]]
+        results = [
+            receive(accept_handshake(b"/", HANDSHAKE, MAX_SIZE)[0], reads, natively=natively)
+            for natively in (False, True)
+        ]
+        assert results[0] == results[1], reads
+        native_count += any(read_message(data, MAX_SIZE) is not None for data in reads)
+    assert native_count > 500

@@ -68,6 +68,24 @@ def test_the_suite(schema: Any, test: Any) -> None:
     assert rule is None or not rule.accepts(test["data"]) or test["valid"]
 
 
+def test_rules_accept_much_of_the_suite() -> None:
+    rules = [(compile_rule(case.values[0]), case.values[1]) for case in CASES]
+    accepted = [test for rule, test in rules if rule is not None and rule.accepts(test["data"])]
+    assert len(accepted) > 100
+
+
+@pytest.mark.parametrize("bound", [2**53, 2.0**53])
+@pytest.mark.parametrize("offset", [-1, 0, 1])
+def test_integers_at_the_end_of_the_exact_ones(bound: float, offset: int) -> None:
+    for schema, value in (
+        ({"maximum": bound}, 2**53 + offset), ({"minimum": -bound}, -(2**53) + offset),
+        ({"enum": [2**53]}, 2**53 + offset),
+    ):  # fmt: skip
+        rule = compile_rule(schema)
+        assert rule is not None
+        assert rule.accepts(value) is jsonschema_rs.is_valid(schema, value)
+
+
 ORDINARY = {
     "type": ["object", "null"],
     "properties": {
