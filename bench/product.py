@@ -31,9 +31,9 @@ def ensure_built() -> Path:
     """Return a folder: `dist` has the sdist and the compiled wheel, `site` the wheel's files.
 
     The folder is named by a digest of the sources. If it is missing, the product is built there;
-    this takes two minutes, needs a C compiler and deletes the earlier builds. The wheel is built of
-    the sdist, so that neither lacks a file. Raises CalledProcessError if the build fails; its
-    output goes to stderr.
+    this takes two to three minutes, needs a C compiler and deletes the earlier builds. The wheel is
+    built of the sdist, so that neither lacks a file. Raises CalledProcessError if the build fails;
+    its output goes to stderr.
     """
     folder = ROOT / "build" / "compiled" / _digest()
     with (ROOT / "setup.py").open() as lock:
@@ -45,7 +45,7 @@ def ensure_built() -> Path:
 def _build_if_missing(folder: Path) -> None:
     if folder.exists():
         return
-    print("compiling the product; this takes two minutes, once", file=sys.stderr)
+    print("compiling the product; this takes two to three minutes, once", file=sys.stderr)
     shutil.rmtree(ROOT / "build" / "compiled", ignore_errors=True)
     part = folder.with_name("part")
     with tempfile.TemporaryDirectory() as source:  # nothing else builds in it at the same time
