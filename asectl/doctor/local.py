@@ -29,7 +29,7 @@ def check_machine() -> Iterator[CheckResult]:
         yield CheckResult(Level.OK, "packages", text)
     spec = find_spec("gateway.unary.handler")
     if spec is not None and not str(spec.origin).endswith(".so"):
-        cure = "install a compiled wheel (docs/operate.md): it serves twice the requests"
+        cure = "install a compiled wheel (docs/operate.md): it serves four times the requests"
         yield CheckResult(Level.WARNING, "compiled", "the product is not compiled", cure)
     else:
         yield CheckResult(Level.OK, "compiled", "the product is compiled")
