@@ -127,8 +127,8 @@ def test_a_connection_sees_the_same_with_and_without_them(seed: int) -> None:
         frames = []
         for _ in range(rng.randrange(1, 6)):
             opcode = rng.choice([Opcode.TEXT] * 4 + [Opcode.BINARY, Opcode.CONT, Opcode.PING])
-            frame = encode(opcode, rng.randbytes(rng.choice([0, 5, 120])), fin=rng.random() < 0.8)
-            frames.append(frame)
+            is_final = opcode is Opcode.PING or rng.random() < 0.8
+            frames.append(encode(opcode, rng.randbytes(rng.choice([0, 5, 120])), fin=is_final))
         if rng.random() < 0.2:
             frames.insert(rng.randrange(len(frames)), encode(Opcode.CLOSE, b"\x03\xe8"))
         reads = []
