@@ -47,7 +47,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._~:\[\]-]{1,255}")
 _DATE: Final = re.compile(
     r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT", re.ASCII
 )
-_IN_NAME: Final = re.compile(r"[a-z_]")
+_NAME_CHAR: Final = re.compile(r"[a-z_]")
 _PARAMETER: Final = re.compile(r'([a-z_]+)="([^"]*)"')
 _PARAMETER_LIST: Final = re.compile(r'(?:\s*[a-z_]+="[^"]*"\s*(?:,|$))*')
 
@@ -93,8 +93,8 @@ class Signature:
 class SignatureForms:
     """What the texts of signatures say but for their MACs: clients repeat it in each request.
 
-    `entries` has (key id, algorithm, signed names) by the part of the text before the MAC, at most
-    512 of at most 512 characters.
+    `entries` has (key id, algorithm, signed names) by the part of the text before the MAC: at most
+    512 entries, each of a part of at most 512 characters. Nothing in it is verified.
     """
 
     __slots__ = ("_cache", "entries")
@@ -151,7 +151,7 @@ def _parse(text: str, forms: SignatureForms | None) -> tuple[str, str, tuple[str
     if len(text) > _MAX_AUTHORIZATION:
         raise SignatureError(f"authorization: it has more than {_MAX_AUTHORIZATION} characters")
     prefix, _, quoted_mac = text.rpartition('signature="')
-    if _IN_NAME.match(prefix[-1:]):  # of a parameter whose name ends so
+    if _NAME_CHAR.fullmatch(prefix[-1:]):  # the name of the parameter is longer
         forms = None
     form = forms.entries.get(prefix) if forms is not None else None
     if form is not None and 0 < quoted_mac.find('"') == len(quoted_mac) - 1:

@@ -102,7 +102,7 @@ class Validator:
 
 
 class _FastValidator:
-    """A validator of the library, after a rule that accepts most bodies in a tenth of the time.
+    """A validator of the library, after a rule that accepts most bodies in half of the time.
 
     There is no rule if the schema has keywords that rules do not know, `extra_keywords` among them,
     and where the product is not compiled.
