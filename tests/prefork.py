@@ -142,6 +142,8 @@ def _serve(control: socket.socket) -> list[str]:
             control.close()
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            # A shell starts what runs in its background with SIGINT ignored.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             os.close(wakeup_read)
             os.close(wakeup_write)
             _set_up_child(request, descriptors)
